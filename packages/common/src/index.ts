@@ -1,0 +1,21 @@
+/**
+ * Ground floor of Blixard. It holds what every package needs and what no domain owns: assertions, branded
+ * types, coded errors, bytes, seeded random numbers, and the ports for time, randomness, logs and metrics.
+ * Nothing here reads a clock, a file or a socket; the adapters for a real process are in `@blixard/common/system`.
+ */
+export { assert, assertSafeInteger, InvariantError } from "./assert.ts";
+export type { Brand } from "./brand.ts";
+export { BoundedQueue } from "./bounded-queue.ts";
+export { bytesEqual, concatBytes, fromHex, fromUtf8, toHex, toUtf8 } from "./bytes.ts";
+export type { Clock, Timer } from "./clock.ts";
+export { abortReason, sleep, withDeadline } from "./deadline.ts";
+export type { BlixardErrorOptions, ErrorOutcome } from "./errors.ts";
+export { BlixardError, errorCodeOf, isBlixardError, messageOf, toBlixardError } from "./errors.ts";
+export type { Logger, LogFields, LogLevel } from "./logger.ts";
+export { silentLogger } from "./logger.ts";
+export type { Counter, Gauge, Histogram, Labels, MetricDeclaration, Metrics } from "./metrics.ts";
+export { discardMetrics } from "./metrics.ts";
+export type { Random } from "./random.ts";
+export { seededRandom } from "./random.ts";
+export { SerialQueue } from "./serial-queue.ts";
+export { Watch } from "./watch.ts";

@@ -1,0 +1,5 @@
+/**
+ * Raft for Node.js programs: RaftNode drives the deterministic core of `@blixard/raft/core` over four ports (log,
+ * snapshots, transport, state machine) and a clock.
+ */
+export type * from "./core/types.ts";

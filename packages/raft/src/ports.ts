@@ -1,0 +1,127 @@
+/**
+ * The ports that RaftNode drives. Each says who owns the bytes, what is durable when, and what an error means.
+ * `@blixard/raft/testing` has a conformance suite for each of them.
+ */
+import type { ConfState, Entry, HardState, LogIndex, Message, NodeId, Snapshot, Term } from "./core/types.ts";
+
+/** What a log holds when it is opened. */
+export interface LogContents {
+  readonly hardState: HardState;
+  /** Index and term of the entry before `entries[0]`: 0 and 0, or where the log was compacted. */
+  readonly base: { readonly index: LogIndex; readonly term: Term };
+  /** All retained entries, contiguous from `base.index + 1`. */
+  readonly entries: readonly Entry[];
+}
+
+export interface LogWrite {
+  /** Replaces everything at and after `entries[0].index`. Contiguous; empty when only the hard state changed. */
+  readonly entries: readonly Entry[];
+  readonly hardState?: HardState;
+}
+
+/**
+ * The durable log, term and vote. Calls may overlap; they take effect in the order they were made. Any error is
+ * final: what was being written may or may not be there, and the caller must stop (fail-stop, exit code 74).
+ */
+export interface LogStore {
+  /** Called once, first. Verifies checksums and contiguity. @throws STORAGE_CORRUPT */
+  load(): Promise<LogContents>;
+  /** One atomic write; durable (fsync) when it resolves. The arrays belong to the store from the call on. */
+  append(write: LogWrite): Promise<void>;
+  /** Forgets all entries up to and including `index`, which stays as the base. Need not be durable at once. */
+  compact(base: { readonly index: LogIndex; readonly term: Term }): Promise<void>;
+  /** Replaces the whole log by an empty one that starts after `base`, with this hard state; atomic and durable. */
+  reset(base: { readonly index: LogIndex; readonly term: Term }, hardState: HardState): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A snapshot without its bytes. */
+export interface SnapshotMeta {
+  readonly index: LogIndex;
+  readonly term: Term;
+  readonly confState: ConfState;
+  /** Length of the whole state in bytes. */
+  readonly sizeBytes: number;
+}
+
+/** Durable snapshots of the state machine, taken here or received from the leader. Only the newest is kept. */
+export interface SnapshotStore {
+  latest(): Promise<SnapshotMeta | undefined>;
+  /** Stores the chunks; durable, and `latest`, when it resolves. An unfinished save leaves no trace. */
+  save(
+    meta: Omit<SnapshotMeta, "sizeBytes">,
+    chunks: AsyncIterable<Uint8Array>,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<SnapshotMeta>;
+  /**
+   * Up to `bytesMax` bytes from `offset` of the snapshot at `index`; fewer only at its end, none after it.
+   * @throws STORAGE_CORRUPT when a checksum fails, NOT_FOUND when that snapshot was superseded
+   */
+  read(index: LogIndex, offset: number, bytesMax: number): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
+
+/** What travels between two Raft nodes. */
+export type PeerMessage =
+  | { readonly type: "raft"; readonly message: Message }
+  /** A piece of the state that a MsgSnap stands for; the receiver steps the MsgSnap when it has all of it. */
+  | {
+      readonly type: "snapshotChunk";
+      readonly message: Message;
+      readonly sizeBytes: number;
+      readonly offset: number;
+      readonly data: Uint8Array;
+    }
+  | {
+      readonly type: "snapshotAck";
+      readonly index: LogIndex;
+      readonly term: Term;
+      /** Bytes that the receiver holds without a gap: the offset to send next. */
+      readonly receivedBytes: number;
+      readonly refused: boolean;
+    };
+
+export interface PeerTransportHandlers {
+  /** `from` was proved by the connection. Only enqueues; never throws. */
+  readonly onMessage: (from: NodeId, message: PeerMessage) => void;
+  /** The peer's session broke or its queue overflowed. */
+  readonly onUnreachable: (id: NodeId) => void;
+}
+
+/** Carries peer messages; may lose, repeat and reorder them, may not alter them. */
+export interface PeerTransport {
+  /** Queues without waiting; never throws. False when the message was dropped. */
+  send(to: NodeId, message: PeerMessage): boolean;
+  /** Sets the one receiver, before the first message. */
+  bind(handlers: PeerTransportHandlers): void;
+}
+
+/** Position and configuration of a state. */
+export interface AppliedState {
+  readonly index: LogIndex;
+  readonly term: Term;
+  readonly confState: ConfState;
+}
+
+/**
+ * The application. `apply` is a pure function of state and entries; it never throws for a bad command. State,
+ * applied index and configuration change in one transaction, so that a crash replays whole batches or nothing.
+ */
+export interface StateMachine<Result> {
+  /** Called once, first: what the state on disk stands at; index 0 for an empty one. */
+  load(): Promise<AppliedState>;
+  /**
+   * Applies `entries` in order. `after` is the position and configuration that result. Returns a result for each
+   * entry; undefined for configuration changes and for the empty entries of new leaders.
+   */
+  apply(entries: readonly Entry[], after: AppliedState): Promise<readonly (Result | undefined)[]>;
+  /** The state as it is at this moment, in order of its keys; later applies do not change what is read. */
+  snapshot(): Promise<{ readonly at: AppliedState; readonly chunks: AsyncIterable<Uint8Array> }>;
+  /** Replaces the whole state, atomically and durably, when the last chunk was read. */
+  restore(at: AppliedState, chunks: AsyncIterable<Uint8Array>): Promise<void>;
+  /** Makes every applied change durable: called before the log below it is compacted. */
+  flush(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export type { Snapshot };
