@@ -1,0 +1,83 @@
+/**
+ * The closed set of error codes. Codes are API: they cross the wire, scripts test them, and a code never changes its
+ * meaning. Each stands once, with the HTTP status and the exit code of the command line that go with it.
+ */
+export interface ErrorCodeFacts {
+  readonly httpStatus: number;
+  readonly exitCode: number;
+  /** True when the same request may succeed later without a change. */
+  readonly retryable: boolean;
+}
+
+const facts = (httpStatus: number, exitCode: number, retryable = false): ErrorCodeFacts => ({
+  httpStatus,
+  exitCode,
+  retryable,
+});
+
+export const errorCodes = {
+  // The request is wrong.
+  INVALID_ARGUMENT: facts(400, 64),
+  MALFORMED_JSON: facts(400, 64),
+  UNKNOWN_COMMAND: facts(400, 64),
+  UNKNOWN_OPTION: facts(400, 64),
+  VALUE_TOO_LARGE: facts(413, 64),
+  NOT_FOUND: facts(404, 3),
+  KEY_NOT_FOUND: facts(404, 3),
+  VM_NOT_FOUND: facts(404, 3),
+  IMAGE_NOT_FOUND: facts(404, 3),
+  NODE_NOT_FOUND: facts(404, 3),
+  TICKET_NOT_FOUND: facts(404, 3),
+  METHOD_NOT_ALLOWED: facts(405, 64),
+  UNSUPPORTED: facts(501, 1),
+  // The caller may not.
+  UNAUTHENTICATED: facts(401, 4),
+  PERMISSION_DENIED: facts(403, 4),
+  TICKET_INVALID: facts(403, 4),
+  TICKET_EXPIRED: facts(403, 4),
+  TICKET_USED: facts(403, 4),
+  UNKNOWN_PEER: facts(403, 4),
+  WRONG_CLUSTER: facts(403, 77),
+  REMOVED: facts(403, 77),
+  DUPLICATE_NODE: facts(409, 77),
+  // The state says no.
+  CONFLICT: facts(409, 5),
+  ALREADY_EXISTS: facts(409, 5),
+  PRECONDITION_FAILED: facts(412, 5),
+  STALE_EPOCH: facts(409, 5),
+  QUORUM_AT_RISK: facts(409, 5),
+  NO_CAPACITY: facts(409, 7),
+  // The cluster cannot now.
+  NOT_LEADER: facts(503, 6, true),
+  NO_LEADER: facts(503, 6, true),
+  UNAVAILABLE: facts(503, 6, true),
+  UNREACHABLE: facts(503, 6, true),
+  PROPOSAL_DROPPED: facts(503, 6, true),
+  OVERLOADED: facts(429, 6, true),
+  STOPPED: facts(503, 6, true),
+  OUTCOME_UNKNOWN: facts(503, 6, true),
+  DEADLINE_EXCEEDED: facts(504, 124, true),
+  CANCELLED: facts(499, 130),
+  // Peers and frames.
+  FRAME_TOO_LARGE: facts(413, 1),
+  FRAME_CORRUPT: facts(400, 1),
+  UNSUPPORTED_VERSION: facts(400, 1),
+  // This machine.
+  PORT_IN_USE: facts(500, 75),
+  DATA_DIR_IN_USE: facts(500, 75),
+  DATA_DIR_FOREIGN: facts(500, 77),
+  DATA_DIR_INVALID: facts(500, 64),
+  KEY_FILE_TOO_OPEN: facts(500, 64),
+  STORAGE_FAILED: facts(500, 74),
+  STORAGE_CORRUPT: facts(500, 76),
+  VM_DRIVER_FAILED: facts(500, 1),
+  INVARIANT: facts(500, 70),
+  INTERNAL: facts(500, 1),
+} as const satisfies Readonly<Record<string, ErrorCodeFacts>>;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+/** The facts of any code; those of INTERNAL for a code that is not in the set. */
+export function errorCodeFacts(code: string): ErrorCodeFacts {
+  return Object.hasOwn(errorCodes, code) ? errorCodes[code as ErrorCode] : errorCodes.INTERNAL;
+}

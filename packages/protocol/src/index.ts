@@ -1,0 +1,75 @@
+/**
+ * The contract between nodes, clients and disk: the records of the replicated state, the commands of the log, the
+ * methods of the node service, and the closed set of error codes. Shapes stand here once; every transport carries them.
+ */
+export type { Actor, Command, CommandBody, CommandResult } from "./commands.ts";
+export type { ErrorCode, ErrorCodeFacts } from "./error-codes.ts";
+export { errorCodeFacts, errorCodes } from "./error-codes.ts";
+export { limits } from "./limits.ts";
+export type {
+  ClusterRecord,
+  DriverKind,
+  ImageBlob,
+  ImageRecord,
+  KvEntry,
+  MemberRole,
+  NodeCapacity,
+  NodeRecord,
+  TicketRecord,
+  TokenRecord,
+  VmCondition,
+  VmDesired,
+  VmObservation,
+  VmPhase,
+  VmRecord,
+  VmSpec,
+  VmSpecInput,
+} from "./records.ts";
+export {
+  addressSchema,
+  digestSchema,
+  driverKindSchema,
+  endpointIdSchema,
+  imageBlobSchema,
+  imageNameSchema,
+  imageRecordSchema,
+  kvEntrySchema,
+  memberRoleSchema,
+  nameSchema,
+  nodeCapacitySchema,
+  nodeIdSchema,
+  nodeRecordSchema,
+  ticketRecordSchema,
+  tokenRecordSchema,
+  vmConditionSchema,
+  vmDesiredSchema,
+  vmObservationSchema,
+  vmPhaseSchema,
+  vmRecordSchema,
+  vmSpecSchema,
+} from "./records.ts";
+export type {
+  CallMeta,
+  Identity,
+  MemberStatus,
+  Method,
+  MethodAccess,
+  MethodName,
+  MethodPlace,
+  Methods,
+  NodeStatus,
+  NodeView,
+  ParsedRequestOf,
+  RequestOf,
+  ResponseOf,
+  TicketView,
+} from "./services.ts";
+export {
+  forwardHopsMax,
+  identitySchema,
+  memberStatusSchema,
+  methods,
+  nodeStatusSchema,
+  nodeViewSchema,
+  ticketViewSchema,
+} from "./services.ts";

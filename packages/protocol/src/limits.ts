@@ -1,0 +1,26 @@
+/** Named limits that nodes, clients and stored data agree on. The unit stands last in each name. */
+export const limits = {
+  nodeIdMax: 65_535,
+  nodesMax: 1_000,
+  nameLengthMax: 63,
+  keyBytesMax: 1_024,
+  valueBytesMax: 64 * 1024,
+  commandBytesMax: 1024 * 1024,
+  requestIdLengthMax: 128,
+  /** Request ids that the state remembers, so that a retry applies once. */
+  requestWindowMax: 10_000,
+  vmsMax: 10_000,
+  vmVcpusMax: 64,
+  vmMemoryMiBMin: 8,
+  vmMemoryMiBMax: 1024 * 1024,
+  imagesMax: 1_000,
+  imageBlobBytesMax: 16 * 1024 ** 3,
+  ticketsMax: 1_000,
+  ticketTtlSecondsMax: 30 * 24 * 3600,
+  ticketTtlSecondsDefault: 24 * 3600,
+  addressesPerNodeMax: 16,
+  listMax: 10_000,
+  consoleReadBytesMax: 64 * 1024,
+  consoleReadWaitMsMax: 30_000,
+  blobChunkBytesMax: 256 * 1024,
+} as const;

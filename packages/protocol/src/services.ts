@@ -1,0 +1,354 @@
+/**
+ * The service of a node, method by method: what comes in, what goes out, who may call it and where it runs. Every
+ * transport (HTTP, Iroh, memory) carries these same methods.
+ */
+import { z } from "zod";
+import { limits } from "./limits.ts";
+import {
+  addressSchema,
+  digestSchema,
+  endpointIdSchema,
+  imageBlobSchema,
+  imageNameSchema,
+  imageRecordSchema,
+  kvEntrySchema,
+  memberRoleSchema,
+  nameSchema,
+  nodeCapacitySchema,
+  nodeIdSchema,
+  nodeRecordSchema,
+  ticketRecordSchema,
+  vmDesiredSchema,
+  vmObservationSchema,
+  vmRecordSchema,
+  vmSpecSchema,
+} from "./records.ts";
+
+/**
+ * Where a method runs: `local` on the node that was asked, `read` anywhere after a linearizable read index (or at once
+ * when stale reads were asked for), `leader` on the leader, `owner` on the node that owns the named VM.
+ */
+export type MethodPlace = "local" | "read" | "leader" | "owner";
+/** The least role that may call: anyone, a viewer, an administrator, or a member node. */
+export type MethodAccess = "anyone" | "viewer" | "admin" | "node";
+
+export interface Method<Request extends z.ZodType, Response extends z.ZodType> {
+  readonly place: MethodPlace;
+  readonly access: MethodAccess;
+  /** True when the method may change the replicated state. */
+  readonly writes: boolean;
+  readonly request: Request;
+  readonly response: Response;
+}
+
+function method<Request extends z.ZodType, Response extends z.ZodType>(
+  place: MethodPlace,
+  access: MethodAccess,
+  writes: boolean,
+  request: Request,
+  response: Response,
+): Method<Request, Response> {
+  return { place, access, writes, request, response };
+}
+
+const empty = z.object({}).strict();
+const keySchema = z
+  .string()
+  .min(1)
+  .refine((key) => new TextEncoder().encode(key).length <= limits.keyBytesMax, "the key is too long");
+/** Its length is checked by the handler, which answers VALUE_TOO_LARGE. */
+const valueSchema = z.string();
+const written = z.object({ index: z.int(), term: z.int() });
+const byName = z.object({ name: nameSchema }).strict();
+const vmWritten = written.extend({ vm: vmRecordSchema });
+
+export const identitySchema = z.object({
+  clusterId: z.string(),
+  nodeId: nodeIdSchema,
+  endpointId: endpointIdSchema,
+  addresses: z.array(addressSchema),
+  version: z.string(),
+});
+export type Identity = z.infer<typeof identitySchema>;
+
+export const memberStatusSchema = z.object({
+  id: nodeIdSchema,
+  name: z.string(),
+  endpointId: z.string(),
+  role: memberRoleSchema,
+  addresses: z.array(z.string()),
+  /** Known to the leader only; null elsewhere. */
+  matchIndex: z.int().nullable(),
+  transport: z.string(),
+  path: z.enum(["direct", "relay", "self", "none"]),
+  rttMs: z.number().nullable(),
+  lastContactMs: z.number().nullable(),
+});
+export type MemberStatus = z.infer<typeof memberStatusSchema>;
+
+export const nodeStatusSchema = z.object({
+  clusterId: z.string(),
+  nodeId: nodeIdSchema,
+  endpointId: z.string(),
+  incarnation: z.int(),
+  role: z.enum(["leader", "follower", "candidate", "pre-candidate", "learner"]),
+  term: z.int(),
+  leaderId: z.int().nullable(),
+  commitIndex: z.int(),
+  appliedIndex: z.int(),
+  lastLogIndex: z.int(),
+  lastLogTerm: z.int(),
+  snapshotIndex: z.int(),
+  configIndex: z.int(),
+  members: z.array(memberStatusSchema),
+  storage: z.object({
+    healthy: z.boolean(),
+    lastError: z.string().nullable(),
+    corruptions: z.int(),
+    repairs: z.int(),
+  }),
+  vms: z.object({ total: z.int(), running: z.int() }),
+  drivers: z.array(z.string()),
+  version: z.string(),
+  featureLevel: z.int(),
+});
+export type NodeStatus = z.infer<typeof nodeStatusSchema>;
+
+export const ticketViewSchema = ticketRecordSchema.omit({ secretHash: true });
+export type TicketView = z.infer<typeof ticketViewSchema>;
+
+export const nodeViewSchema = nodeRecordSchema.extend({
+  /** What the leader sees: ready, catching-up, or unreachable. */
+  state: z.enum(["ready", "catching-up", "unreachable"]),
+  vms: z.int(),
+  usedMemoryMiB: z.int(),
+});
+export type NodeView = z.infer<typeof nodeViewSchema>;
+
+export const methods = {
+  "identity.get": method("local", "anyone", false, empty, identitySchema),
+  "status.get": method("local", "viewer", false, empty, nodeStatusSchema),
+
+  "kv.get": method("read", "viewer", false, z.object({ key: keySchema }).strict(), kvEntrySchema),
+  "kv.list": method(
+    "read",
+    "viewer",
+    false,
+    z.object({ prefix: z.string().default(""), limit: z.int().min(1).max(limits.listMax).default(1_000) }).strict(),
+    z.object({ items: z.array(kvEntrySchema), truncated: z.boolean() }),
+  ),
+  "kv.put": method("leader", "admin", true, z.object({ key: keySchema, value: valueSchema }).strict(), written),
+  "kv.delete": method("leader", "admin", true, z.object({ key: keySchema }).strict(), written),
+  "kv.cas": method(
+    "leader",
+    "admin",
+    true,
+    z.object({ key: keySchema, from: valueSchema.nullable(), to: valueSchema.nullable() }).strict(),
+    written.extend({ swapped: z.boolean() }),
+  ),
+
+  "vm.list": method("read", "viewer", false, empty, z.object({ items: z.array(vmRecordSchema) })),
+  "vm.get": method("read", "viewer", false, byName, vmRecordSchema),
+  "vm.create": method(
+    "leader",
+    "admin",
+    true,
+    z.object({ name: nameSchema, spec: vmSpecSchema, desired: z.enum(["running", "stopped"]).default("running") }).strict(),
+    vmWritten,
+  ),
+  "vm.desire": method(
+    "leader",
+    "admin",
+    true,
+    z.object({ name: nameSchema, desired: vmDesiredSchema, restart: z.boolean().default(false) }).strict(),
+    vmWritten,
+  ),
+  "vm.observe": method(
+    "leader",
+    "node",
+    true,
+    z.object({ nodeId: nodeIdSchema, observations: z.array(vmObservationSchema).max(limits.vmsMax) }).strict(),
+    written,
+  ),
+  "vm.consoleRead": method(
+    "owner",
+    "viewer",
+    false,
+    z
+      .object({
+        name: nameSchema,
+        /** Byte offset in the whole serial output; negative counts from its end. */
+        offset: z.int(),
+        bytesMax: z.int().min(1).max(limits.consoleReadBytesMax).default(limits.consoleReadBytesMax),
+        /** Waits so long for a first byte. */
+        waitMs: z.int().min(0).max(limits.consoleReadWaitMsMax).default(0),
+      })
+      .strict(),
+    z.object({ offset: z.int(), data: z.instanceof(Uint8Array), endOffset: z.int() }),
+  ),
+  "vm.consoleWrite": method(
+    "owner",
+    "admin",
+    false,
+    z.object({ name: nameSchema, data: z.instanceof(Uint8Array) }).strict(),
+    empty,
+  ),
+
+  "image.list": method("read", "viewer", false, empty, z.object({ items: z.array(imageRecordSchema) })),
+  "image.get": method("read", "viewer", false, z.object({ name: imageNameSchema }).strict(), imageRecordSchema),
+  "image.put": method(
+    "leader",
+    "admin",
+    true,
+    z
+      .object({
+        name: imageNameSchema,
+        format: z.enum(["multiboot", "linux", "disk"]),
+        blobs: z.array(imageBlobSchema).min(1).max(3),
+        commandLine: imageRecordSchema.shape.commandLine.default(""),
+        minMemoryMiB: z.int().min(0).default(0),
+        sources: z.array(nodeIdSchema).min(1),
+      })
+      .strict(),
+    written.extend({ image: imageRecordSchema }),
+  ),
+  "image.remove": method("leader", "admin", true, z.object({ name: imageNameSchema }).strict(), written),
+  /** A piece of a blob that this node holds; empty past its end. */
+  "blob.read": method(
+    "local",
+    "node",
+    false,
+    z
+      .object({ digest: digestSchema, offset: z.int().min(0), bytesMax: z.int().min(1).max(limits.blobChunkBytesMax) })
+      .strict(),
+    z.object({ data: z.instanceof(Uint8Array) }),
+  ),
+
+  "node.list": method("leader", "viewer", false, empty, z.object({ items: z.array(nodeViewSchema) })),
+  "node.get": method("leader", "viewer", false, z.object({ id: nodeIdSchema }).strict(), nodeViewSchema),
+  "node.update": method(
+    "leader",
+    "node",
+    true,
+    z
+      .object({
+        nodeId: nodeIdSchema,
+        addresses: z.array(addressSchema).max(limits.addressesPerNodeMax).optional(),
+        capacity: nodeCapacitySchema.optional(),
+        version: z.string().max(64).optional(),
+        featureLevel: z.int().min(1).optional(),
+      })
+      .strict(),
+    written,
+  ),
+  "node.cordon": method(
+    "leader",
+    "admin",
+    true,
+    z.object({ id: nodeIdSchema, cordoned: z.boolean() }).strict(),
+    written,
+  ),
+
+  "member.list": method("local", "viewer", false, empty, z.object({ items: z.array(memberStatusSchema) })),
+  "member.remove": method(
+    "leader",
+    "admin",
+    true,
+    z.object({ id: nodeIdSchema, force: z.boolean().default(false) }).strict(),
+    written,
+  ),
+  "member.setRole": method(
+    "leader",
+    "admin",
+    true,
+    z.object({ id: nodeIdSchema, role: z.enum(["voter", "learner"]), force: z.boolean().default(false) }).strict(),
+    written,
+  ),
+
+  "ticket.create": method(
+    "leader",
+    "admin",
+    true,
+    z
+      .object({
+        role: memberRoleSchema.default("voter"),
+        nodeName: nameSchema.optional(),
+        ttlSeconds: z.int().min(1).max(limits.ticketTtlSecondsMax).default(limits.ticketTtlSecondsDefault),
+      })
+      .strict(),
+    written.extend({ id: z.string(), ticket: z.string(), expiresUnixMs: z.int() }),
+  ),
+  "ticket.list": method("read", "viewer", false, empty, z.object({ items: z.array(ticketViewSchema) })),
+  "ticket.revoke": method("leader", "admin", true, z.object({ id: z.string().max(64) }).strict(), written),
+
+  /** Asked by a node that is not a member yet. `endpointId` must be the one that the connection proved. */
+  "join.request": method(
+    "leader",
+    "anyone",
+    true,
+    z
+      .object({
+        /** null when the joiner has only an address: the join policy decides. */
+        ticket: z.object({ id: z.string().max(64), secret: z.string().max(128) }).nullable(),
+        nodeId: nodeIdSchema,
+        nodeName: nameSchema.optional(),
+        endpointId: endpointIdSchema,
+        addresses: z.array(addressSchema).max(limits.addressesPerNodeMax),
+        capacity: nodeCapacitySchema,
+        version: z.string().max(64),
+        featureLevel: z.int().min(1),
+      })
+      .strict(),
+    z.object({ clusterId: z.string(), role: memberRoleSchema, incarnation: z.int(), nodes: z.array(nodeRecordSchema) }),
+  ),
+  /** Asked by a member that leaves for good. */
+  "leave.request": method("leader", "node", true, z.object({ nodeId: nodeIdSchema }).strict(), written),
+
+  "leader.transfer": method(
+    "leader",
+    "admin",
+    false,
+    z.object({ to: nodeIdSchema.optional() }).strict(),
+    z.object({ leaderId: z.int(), term: z.int() }),
+  ),
+  "snapshot.take": method("local", "admin", false, empty, z.object({ index: z.int() })),
+  "debug.log": method(
+    "local",
+    "admin",
+    false,
+    z.object({ from: z.int().min(0), to: z.int().min(0) }).strict(),
+    z.object({ items: z.array(z.object({ index: z.int(), term: z.int(), hash: z.string() })) }),
+  ),
+  "debug.stateHash": method(
+    "local",
+    "admin",
+    false,
+    z.object({ index: z.int().min(0) }).strict(),
+    z.object({ index: z.int(), hash: z.string() }),
+  ),
+} as const;
+
+export type Methods = typeof methods;
+export type MethodName = keyof Methods;
+/** What a caller gives: fields with defaults may be left out. */
+export type RequestOf<Name extends MethodName> = z.input<Methods[Name]["request"]>;
+/** What a handler gets. */
+export type ParsedRequestOf<Name extends MethodName> = z.output<Methods[Name]["request"]>;
+export type ResponseOf<Name extends MethodName> = z.output<Methods[Name]["response"]>;
+
+/** What goes with a call, on every transport. */
+export interface CallMeta {
+  /** Set by the first caller; kept on forwarding and retry. */
+  readonly requestId: string;
+  readonly actor: { readonly kind: "token" | "node" | "system"; readonly id: string };
+  readonly access: MethodAccess;
+  /** Milliseconds that the caller still waits. */
+  readonly timeoutMs: number;
+  /** Reads only: answer from the local state without asking the leader. */
+  readonly stale: boolean;
+  readonly ifMatchIndex?: number;
+  /** Times this call was forwarded; refused beyond `forwardHopsMax`. */
+  readonly hops: number;
+}
+
+export const forwardHopsMax = 2;

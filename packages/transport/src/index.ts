@@ -1,0 +1,19 @@
+/**
+ * The transport between nodes: one pooled connection per peer and lane, long-lived streams, gathered frames, own
+ * heartbeats and redial, over an adapter (`@blixard/transport/iroh`, `@blixard/transport/memory`).
+ */
+export type {
+  ByteStream,
+  Connection,
+  EndpointAddress,
+  Lane,
+  Peer,
+  PeerSessionStatus,
+  RemoteIdentity,
+  RpcHandler,
+  SessionState,
+  Transport,
+  TransportAdapter,
+  TransportDeps,
+  TransportOptions,
+} from "./transport-types.ts";

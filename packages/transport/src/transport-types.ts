@@ -1,0 +1,127 @@
+/**
+ * The ports and the outer types of the transport. An adapter moves bytes over authenticated connections; sessions,
+ * lanes, batching, health and retry stand above it, once, in `createTransport`.
+ */
+import type { Clock, Logger, Metrics, Random } from "@blixard/common";
+import type { PeerTransport } from "@blixard/raft";
+
+/** A named protocol on an endpoint; two lanes of one pair are two connections. */
+export type Lane = "blixard/raft/1" | "blixard/rpc/1";
+
+/** Where an endpoint can be found: its identity, and hints. */
+export interface EndpointAddress {
+  /** Ed25519 public key, 64 hexadecimal digits. */
+  readonly endpointId: string;
+  /** `host:port` hints; may be empty when a discovery service can find the id. */
+  readonly addresses: readonly string[];
+}
+
+/** One ordered two-way byte stream. One read and one write may be pending at a time. */
+export interface ByteStream {
+  /** Resolves when the bytes were handed to the network; the array may be reused then. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** 1 to `bytesMax` bytes; undefined when the other side has finished. */
+  read(bytesMax: number): Promise<Uint8Array | undefined>;
+  /** Ends the writing side. */
+  finish(): Promise<void>;
+}
+
+export interface Connection {
+  readonly lane: Lane;
+  /** Proved by the handshake. */
+  readonly remoteEndpointId: string;
+  /** Opens a stream; the other side sees it once bytes were written. */
+  openStream(): Promise<ByteStream>;
+  /** The next stream that the other side opened; undefined when the connection is closed. */
+  acceptStream(): Promise<ByteStream | undefined>;
+  /** Ends everything on the connection at once: the only way out of a pending read or write. */
+  close(reason: string): void;
+  /** Resolves with the reason when the connection is closed by either side or lost. */
+  readonly closed: Promise<string>;
+  path(): { readonly kind: "direct" | "relay" | "none"; readonly rttMs: number | null };
+}
+
+/** One technology: Iroh, memory, later gRPC. Passes the suite of `@blixard/transport/testing`. */
+export interface TransportAdapter {
+  readonly kind: "iroh" | "memory" | "grpc";
+  readonly endpointId: string;
+  /** Bound addresses, known after `listen`. */
+  addresses(): readonly string[];
+  /** Binds and hands over each incoming connection. @throws PORT_IN_USE */
+  listen(onConnection: (connection: Connection) => void): Promise<void>;
+  /** @throws UNREACHABLE, UNKNOWN_PEER (wrong identity), UNSUPPORTED_VERSION (lane unknown there) */
+  connect(to: EndpointAddress, lane: Lane, options: { readonly signal: AbortSignal }): Promise<Connection>;
+  close(): Promise<void>;
+}
+
+/** A peer that the member list names. */
+export interface Peer extends EndpointAddress {
+  readonly nodeId: number;
+}
+
+/** Who is at the other end of a call. */
+export interface RemoteIdentity {
+  readonly endpointId: string;
+  /** The node that the member list binds to the key; undefined for a stranger, who may only ask to join. */
+  readonly nodeId: number | undefined;
+}
+
+/** Answers one unary call. Throws a BlixardError, whose code, message, hint, outcome and details reach the caller. */
+export type RpcHandler = (
+  call: { readonly method: string; readonly payload: Uint8Array; readonly remote: RemoteIdentity },
+  signal: AbortSignal,
+) => Promise<Uint8Array>;
+
+export type SessionState = "idle" | "dialing" | "ready" | "suspect" | "backoff" | "closed";
+
+export interface PeerSessionStatus {
+  readonly nodeId: number;
+  readonly state: SessionState;
+  readonly transport: string;
+  readonly path: "direct" | "relay" | "none";
+  readonly rttMs: number | null;
+  /** Milliseconds since anything was heard; null before the first time. */
+  readonly lastContactMs: number | null;
+  readonly queuedMessages: number;
+  readonly droppedMessages: number;
+  readonly lastError: string | null;
+}
+
+export interface TransportDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly adapter: TransportAdapter;
+}
+
+export interface TransportOptions {
+  readonly nodeId: number;
+  /** Largest frame accepted or sent. Default 4 MiB. */
+  readonly frameBytesMax?: number;
+  /** Interval of the sessions' own heartbeats; a session is dead after three missed. Default 300 ms. */
+  readonly heartbeatMs?: number;
+}
+
+/** The transport of one node. */
+export interface Transport {
+  /** Carries Raft messages between members. */
+  readonly peers: PeerTransport;
+  /** Binds the adapter and serves. */
+  start(handler: RpcHandler): Promise<void>;
+  addresses(): readonly string[];
+  readonly endpointId: string;
+  /** Replaces the member list: sessions to removed peers end, new peers are dialled, changed addresses are used. */
+  setPeers(peers: readonly Peer[]): void;
+  /** Calls a method at a member or at any endpoint. @throws the handler's error, UNREACHABLE or DEADLINE_EXCEEDED */
+  call(
+    to: number | EndpointAddress,
+    method: string,
+    payload: Uint8Array,
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+  ): Promise<Uint8Array>;
+  sessions(): readonly PeerSessionStatus[];
+  /** Messages and connections refused since the start, by reason: `unknown_peer`, `forged_from`, `bad_frame`, ... */
+  refusals(): Readonly<Record<string, number>>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,82 @@
+/** What the cluster sees of the VM manager of one node. */
+import type { Clock, Logger, Metrics, Random } from "@blixard/common";
+import type { DriverKind, ImageRecord, NodeCapacity, VmDesired, VmObservation, VmSpec } from "@blixard/protocol";
+
+/** One VM that this node owns, as the replicated state wants it. */
+export interface DesiredVm {
+  readonly vmId: string;
+  readonly name: string;
+  readonly spec: VmSpec;
+  readonly desired: VmDesired;
+  /** An instance of an older epoch must be stopped before one of this epoch starts. */
+  readonly fencingEpoch: number;
+  readonly image: ImageRecord;
+}
+
+/** Reads a piece of a blob that another node holds; resolves with no bytes past its end. */
+export type FetchBlob = (
+  blob: { readonly digest: string; readonly sizeBytes: number; readonly sources: readonly number[] },
+  offset: number,
+  bytesMax: number,
+  signal: AbortSignal,
+) => Promise<Uint8Array>;
+
+export interface VmManagerDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly fetchBlob: FetchBlob;
+}
+
+export interface VmManagerOptions {
+  /** Directory for instances, images and journals; made with mode 0700. */
+  readonly dataDir: string;
+  /** `auto` takes the best driver that was probed to work. */
+  readonly driver: "auto" | "qemu" | "embedded" | "fake";
+}
+
+/** A piece of the serial output of a VM. */
+export interface ConsolePiece {
+  /** Offset of the first byte in the whole output; later than asked for when older bytes were dropped. */
+  readonly offset: number;
+  readonly data: Uint8Array;
+  /** Offset after the last byte written so far. */
+  readonly endOffset: number;
+}
+
+export interface VmManager {
+  /** Probes the drivers and adopts the instances that still run. Resolves with what this node can do. */
+  start(): Promise<NodeCapacity>;
+  /** Replaces the set of VMs that this node owns; level-triggered, so the same set may be given again. */
+  setDesired(vms: readonly DesiredVm[]): void;
+  /** The latest observation of each VM, by vmId; a new map whenever one changed. Deleted VMs end as `Deleted`. */
+  readonly observations: {
+    readonly value: ReadonlyMap<string, VmObservation>;
+    values(options?: { readonly signal?: AbortSignal }): AsyncIterable<ReadonlyMap<string, VmObservation>>;
+    until(
+      holds: (value: ReadonlyMap<string, VmObservation>) => boolean,
+      options?: { readonly signal?: AbortSignal },
+    ): Promise<ReadonlyMap<string, VmObservation>>;
+  };
+  /** Reads serial output; waits up to `waitMs` for a first byte. Negative offsets count from the end. */
+  readConsole(
+    vmId: string,
+    options: { readonly offset: number; readonly bytesMax: number; readonly waitMs: number; readonly signal?: AbortSignal },
+  ): Promise<ConsolePiece>;
+  writeConsole(vmId: string, data: Uint8Array): Promise<void>;
+  /** The image store: content-addressed, verified by digest when a blob is complete. */
+  readonly images: {
+    /** Stores a blob; resolves when it is durable. */
+    put(chunks: AsyncIterable<Uint8Array>): Promise<{ readonly digest: string; readonly sizeBytes: number }>;
+    has(digest: string): Promise<boolean>;
+    /** @throws NOT_FOUND */
+    read(digest: string, offset: number, bytesMax: number): Promise<Uint8Array>;
+  };
+  /** Records of the images that every node makes itself: `builtin/nano`, and `demo`, which is the same guest. */
+  readonly builtinImages: readonly ImageRecord[];
+  /** Stops managing. VMs keep running and are adopted at the next start, unless `stopVms`. */
+  close(options?: { readonly stopVms?: boolean }): Promise<void>;
+}
+
+export type { DriverKind };
