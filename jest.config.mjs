@@ -5,7 +5,7 @@ export default {
   testMatch: ["**/src/**/*.test.ts"],
   testEnvironment: "node",
   testEnvironmentOptions: {
-    customExportConditions: ["@blixard/source", "node", "node-addons", "import"],
+    customExportConditions: ["@blixard/source", "node", "node-addons"],
   },
   extensionsToTreatAsEsm: [".ts"],
   transform: {

@@ -4,14 +4,14 @@
  * Nothing here reads a clock, a file or a socket; the adapters for a real process are in `@blixard/common/system`.
  */
 export { assert, assertSafeInteger, InvariantError } from "./assert.ts";
-export type { Brand } from "./brand.ts";
 export { BoundedQueue } from "./bounded-queue.ts";
+export type { Brand } from "./brand.ts";
 export { bytesEqual, concatBytes, fromHex, fromUtf8, toHex, toUtf8 } from "./bytes.ts";
 export type { Clock, Timer } from "./clock.ts";
 export { abortReason, sleep, withDeadline } from "./deadline.ts";
 export type { BlixardErrorOptions, ErrorOutcome } from "./errors.ts";
 export { BlixardError, errorCodeOf, isBlixardError, messageOf, toBlixardError } from "./errors.ts";
-export type { Logger, LogFields, LogLevel } from "./logger.ts";
+export type { LogFields, Logger, LogLevel } from "./logger.ts";
 export { silentLogger } from "./logger.ts";
 export type { Counter, Gauge, Histogram, Labels, MetricDeclaration, Metrics } from "./metrics.ts";
 export { discardMetrics } from "./metrics.ts";

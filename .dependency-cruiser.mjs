@@ -1,0 +1,72 @@
+// Who may import whom: the arrows of ARCHITECTURE.md, checked by `npm run check`.
+const arrows = {
+  common: [],
+  raft: ["common"],
+  protocol: ["common", "raft"],
+  storage: ["common", "raft"],
+  transport: ["common", "raft", "protocol"],
+  "vm-manager": ["common", "protocol"],
+  client: ["common", "protocol"],
+  cluster: ["common", "raft", "protocol", "client", "vm-manager"],
+  testing: ["common", "raft", "protocol", "storage", "transport", "vm-manager", "client", "cluster"],
+};
+
+const room = (name) => `^packages/${name}/`;
+const packageRules = Object.entries(arrows).map(([name, allowed]) => ({
+  name: `${name}-imports`,
+  comment: `packages/${name} may import ${allowed.join(", ") || "no other package"}`,
+  severity: "error",
+  from: { path: room(name) },
+  to: { path: "^(packages|apps|tools)/", pathNot: [name, ...allowed].map(room) },
+}));
+
+export default {
+  forbidden: [
+    ...packageRules,
+    {
+      name: "binary-without-testing",
+      comment: "the binary does not depend on the test harness",
+      severity: "error",
+      from: { path: "^apps/node/src", pathNot: "\\.test\\.ts$" },
+      to: { path: "^packages/testing/" },
+    },
+    {
+      name: "nobody-imports-applications",
+      severity: "error",
+      from: { path: "^packages/" },
+      to: { path: "^(apps|tools)/" },
+    },
+    {
+      name: "pure-raft-core",
+      comment: "the core does no I/O",
+      severity: "error",
+      from: { path: "^packages/raft/src/core/", pathNot: "\\.test\\.ts$" },
+      to: { path: ["^packages/raft/src/(?!core/)"], dependencyTypesNot: ["type-only"] },
+    },
+    {
+      name: "pure-code-without-node",
+      severity: "error",
+      from: {
+        path: "^packages/(raft/src/core|cluster/src/state-machine|cluster/src/scheduler)/",
+        pathNot: "\\.test\\.ts$",
+      },
+      to: { dependencyTypes: ["core"] },
+    },
+    {
+      name: "no-cycles",
+      severity: "error",
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } },
+    },
+  ],
+  options: {
+    doNotFollow: { path: "node_modules" },
+    exclude: { path: "(^|/)(dist|node_modules)/" },
+    tsConfig: { fileName: "tsconfig.base.json" },
+    tsPreCompilationDeps: true,
+    enhancedResolveOptions: {
+      exportsFields: ["exports"],
+      conditionNames: ["@blixard/source", "import", "node", "default", "types"],
+    },
+  },
+};

@@ -1,0 +1,67 @@
+// The rules of this repository that no other tool checks. Run by `npm run check`; prints each breach with its place.
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], {
+  cwd: root,
+  encoding: "utf8",
+})
+  .split("\n")
+  .filter((file) => file !== "" && existsSync(join(root, file)));
+const read = (file) => readFileSync(join(root, file), "utf8");
+const breaches = [];
+const breach = (file, rule) => breaches.push(`${file}: ${rule}`);
+
+const fileLinesMax = 500;
+const banned = [
+  [/\bas any\b|@ts-ignore|@ts-nocheck/, "escapes from the type system"],
+  [/\b(TODO|FIXME|XXX|HACK)\b/, "unfinished work belongs into an issue"],
+  [/\b(it|test|describe)\.(only|todo)\b|\b(xit|xdescribe)\(/, "focused or forgotten tests"],
+  [/registry\.npmjs|deb\.debian\.org/, "names the host of a registry"],
+  [/(^|[\s"'`(=])\/(work|root|tmp|home)\/[a-z.]/, "carries a path of one machine"],
+];
+// Pure code takes time and randomness from its caller.
+const pure = /^packages\/(raft\/src\/core|cluster\/src\/(state-machine|scheduler))\//;
+
+for (const file of files.filter((name) => /\.(ts|mjs|md|json|yml)$/.test(name) && name !== "tools/tidy.mjs")) {
+  const text = read(file);
+  const code = /\.(ts|mjs)$/.test(file);
+  if (basename(file) === "package-lock.json") continue;
+  for (const [pattern, rule] of banned) {
+    const at = text.split("\n").findIndex((line) => pattern.test(line));
+    if (at >= 0) breach(`${file}:${at + 1}`, rule);
+  }
+  if (!code) continue;
+  const lines = text.split("\n").length;
+  if (lines > fileLinesMax) breach(file, `has ${lines} lines, the limit is ${fileLinesMax}`);
+  if (!/^[a-z0-9.-]+$/.test(basename(file))) breach(file, "file names are kebab-case");
+  if (pure.test(file) && !file.endsWith(".test.ts") && /Date\.now|Math\.random|performance\.now/.test(text)) {
+    breach(file, "pure code reads a clock or a random source");
+  }
+  if (/^packages\/.*\/src\/index\.ts$/.test(file)) {
+    if (!text.trimStart().startsWith("/**")) breach(file, "starts with a sentence that says what the package is for");
+    if (/export \* from/.test(text)) breach(file, "lists names instead of a star");
+  }
+  if (/^packages\//.test(file) && !file.endsWith(".test.ts") && /process\.exit\(/.test(text)) {
+    breach(file, "packages throw; only applications end the process");
+  }
+}
+
+for (const manifest of files.filter((name) => /^(packages|apps)\/[^/]+\/package\.json$/.test(name))) {
+  const folder = dirname(manifest);
+  const { license, description, exports: entries } = JSON.parse(read(manifest));
+  if (!existsSync(join(root, folder, "README.md"))) breach(folder, "has no README.md");
+  if (license !== "Apache-2.0") breach(manifest, "says no licence");
+  if (!description) breach(manifest, "has no description");
+  for (const entry of Object.values(entries ?? {})) {
+    const source = typeof entry === "object" ? entry["@blixard/source"] : undefined;
+    if (source && !existsSync(join(root, folder, source))) breach(manifest, `exports ${source}, which does not exist`);
+  }
+}
+
+for (const line of breaches) console.error(line);
+console.error(breaches.length === 0 ? `${files.length} files are tidy` : `${breaches.length} breaches`);
+process.exit(breaches.length === 0 ? 0 : 1);
