@@ -1,0 +1,220 @@
+/**
+ * The replicated state on LevelDB. Writes are not synced: what a power cut takes is replayed from the Raft log. But a
+ * disk may keep unsynced writes out of order, and LevelDB skips what it cannot read, so that a write in the middle can
+ * be gone while later ones are there. Therefore each write leaves a numbered mark until the next flush. Where a mark
+ * is missing, the state is not one that ever existed: it is dropped and rebuilt from the snapshot and the log.
+ *
+ * Replacing the whole state builds a new generation of keys beside the one in use; one synced record changes over.
+ */
+import { assert, BlixardError, type Logger, SerialQueue } from "@blixard/common";
+import type { AppliedState } from "@blixard/raft";
+import { asLogIndex, asTerm } from "@blixard/raft/core";
+import { pack, plainApplied, unpack } from "../records/packed.ts";
+import { corrupt, openRecord, sealRecord } from "../records/record.ts";
+import type { LoadedState, StateChange, StateRecord, StateSnapshot, StateStore } from "../state-store.ts";
+import {
+  generationKey,
+  generationPart,
+  generationsExcept,
+  journalKey,
+  journalSequence,
+  parseRecordKey,
+  pointerKey,
+  recordKey,
+} from "./keys.ts";
+import type { LevelHandle, LevelOp } from "./level-handle.ts";
+
+interface AppliedRecord {
+  readonly applied: AppliedState;
+  /** Number of the write in its generation. */
+  readonly sequence: number;
+}
+
+const markPayload = Buffer.alloc(0);
+const tableBytesMax = 255;
+/** Writes between two flushes that the store asks for by itself, so that the marks stay few. */
+const unflushedWritesMax = 65_536;
+
+export const emptyApplied: AppliedState = {
+  index: asLogIndex(0),
+  term: asTerm(0),
+  confState: { voters: [], votersOutgoing: [], learners: [], learnersNext: [], autoLeave: false },
+};
+
+export class LevelStateStore implements StateStore {
+  readonly #handle: LevelHandle;
+  readonly #logger: Logger;
+  readonly #writes = new SerialQueue();
+  #generation = 0;
+  #sequence = 0;
+  #flushedSequence = 0;
+  #applied: AppliedState = emptyApplied;
+
+  constructor(handle: LevelHandle, logger: Logger) {
+    this.#handle = handle;
+    this.#logger = logger;
+  }
+
+  async load(): Promise<LoadedState> {
+    const pointer = await this.#readRecord<{ generation: number }>(pointerKey, "the generation of the state");
+    this.#generation = pointer?.generation ?? 0;
+    for (const range of generationsExcept(this.#generation)) await this.#handle.deleteRange(range);
+    const head = await this.#readRecord<AppliedRecord>(generationKey(this.#generation, "a"), "the applied position");
+    const flushed = await this.#readRecord<{ sequence: number }>(generationKey(this.#generation, "f"), "a flush mark");
+    this.#sequence = head?.sequence ?? 0;
+    this.#flushedSequence = flushed?.sequence ?? 0;
+    if (await this.#isComplete()) this.#applied = head?.applied ?? emptyApplied;
+    else await this.#discard();
+    return { applied: this.#applied, records: this.#records(this.#handle.entries(this.#recordRange())) };
+  }
+
+  async #readRecord<T>(key: Buffer, what: string): Promise<T | undefined> {
+    const value = await this.#handle.get(key);
+    return value === undefined ? undefined : unpack<T>(openRecord(key, value), what);
+  }
+
+  /** True when every write since the last flush, up to the applied one, left its mark. */
+  async #isComplete(): Promise<boolean> {
+    let expected = this.#flushedSequence + 1;
+    for await (const batch of this.#handle.entries(generationPart(this.#generation, "j"))) {
+      for (const [key, value] of batch) {
+        openRecord(key, value);
+        const sequence = journalSequence(key);
+        if (sequence < expected) continue;
+        if (sequence > expected) return false;
+        expected++;
+      }
+    }
+    return expected === Math.max(this.#sequence, this.#flushedSequence) + 1;
+  }
+
+  async #discard(): Promise<void> {
+    this.#logger.log("warn", "state has a gap after a power cut; it is rebuilt from the snapshot and the log", {
+      sequence: this.#sequence,
+      flushedSequence: this.#flushedSequence,
+    });
+    await this.#changeOver(emptyApplied);
+  }
+
+  /** Makes the next generation, whose records are complete, the one in use. */
+  async #changeOver(applied: AppliedState): Promise<void> {
+    const old = this.#generation;
+    const generation = old + 1;
+    await this.#handle.flush([
+      sealedPut(generationKey(generation, "a"), { applied: plainApplied(applied), sequence: 0 }),
+      sealedPut(pointerKey, { generation }),
+    ]);
+    this.#generation = generation;
+    this.#sequence = 0;
+    this.#flushedSequence = 0;
+    this.#applied = applied;
+    for (const range of generationsExcept(generation)) await this.#handle.deleteRange(range);
+  }
+
+  #recordRange() {
+    return generationPart(this.#generation, "r");
+  }
+
+  async *#records(
+    entries: AsyncIterable<readonly (readonly [Buffer, Buffer])[]>,
+  ): AsyncIterable<readonly StateRecord[]> {
+    for await (const batch of entries) {
+      yield batch.map(([key, value]): StateRecord => {
+        const payload = openRecord(key, value);
+        const parsed = parseRecordKey(key);
+        if (parsed === undefined) throw corrupt(`the state has the damaged key ${key.toString("hex")}`);
+        return { ...parsed, value: new Uint8Array(payload) };
+      });
+    }
+  }
+
+  write(changes: readonly StateChange[], applied: AppliedState): Promise<void> {
+    return this.#writes.run(async () => {
+      assert(applied.index >= this.#applied.index, `the state at ${this.#applied.index} cannot go back`);
+      const sequence = this.#sequence + 1;
+      const ops = changes.map((change): LevelOp => this.#changeOp(change));
+      const mark = journalKey(this.#generation, sequence);
+      ops.push(sealedPut(generationKey(this.#generation, "a"), { applied: plainApplied(applied), sequence }));
+      ops.push({ type: "put", key: mark, value: sealRecord(mark, markPayload) });
+      await this.#handle.write(ops, { sync: false });
+      this.#sequence = sequence;
+      this.#applied = applied;
+      if (sequence - this.#flushedSequence >= unflushedWritesMax) await this.#flush();
+    });
+  }
+
+  #changeOp({ table, key, value }: StateChange): LevelOp {
+    const stored = recordKey(this.#generation, checkedTable(table), key);
+    return value === undefined
+      ? { type: "del", key: stored }
+      : { type: "put", key: stored, value: sealRecord(stored, value) };
+  }
+
+  replaceAll(applied: AppliedState, batches: AsyncIterable<readonly StateRecord[]>): Promise<void> {
+    return this.#writes.run(async () => {
+      const generation = this.#generation + 1;
+      // An earlier attempt may have failed half way.
+      for (const range of generationsExcept(this.#generation)) await this.#handle.deleteRange(range);
+      for await (const batch of batches) {
+        const ops = batch.map(({ table, key, value }): LevelOp => {
+          const stored = recordKey(generation, checkedTable(table), key);
+          return { type: "put", key: stored, value: sealRecord(stored, value) };
+        });
+        await this.#handle.write(ops, { sync: false });
+      }
+      await this.#changeOver(applied);
+    });
+  }
+
+  snapshot(): Promise<StateSnapshot> {
+    return this.#writes.run(async () => {
+      const frozen = this.#handle.freeze(this.#recordRange());
+      let closed: Promise<void> | undefined;
+      const close = () => {
+        closed ??= frozen.close();
+        return closed;
+      };
+      return { applied: this.#applied, records: this.#frozenRecords(frozen.entries(), close), close };
+    });
+  }
+
+  async *#frozenRecords(
+    entries: AsyncIterable<readonly (readonly [Buffer, Buffer])[]>,
+    close: () => Promise<void>,
+  ): AsyncIterable<readonly StateRecord[]> {
+    try {
+      yield* this.#records(entries);
+    } finally {
+      await close();
+    }
+  }
+
+  flush(): Promise<void> {
+    return this.#writes.run(() => this.#flush());
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#sequence === this.#flushedSequence) return;
+    const ops: LevelOp[] = [sealedPut(generationKey(this.#generation, "f"), { sequence: this.#sequence })];
+    for (let sequence = this.#flushedSequence + 1; sequence <= this.#sequence; sequence++) {
+      ops.push({ type: "del", key: journalKey(this.#generation, sequence) });
+    }
+    await this.#handle.flush(ops);
+    this.#flushedSequence = this.#sequence;
+  }
+
+  async close(): Promise<void> {
+    await this.#writes.idle();
+    await this.#handle.close();
+  }
+}
+
+function sealedPut(key: Buffer, value: unknown): LevelOp {
+  return { type: "put", key, value: sealRecord(key, pack(value)) };
+}
+
+function checkedTable(table: string): string {
+  const length = Buffer.byteLength(table, "utf8");
+  if (length >= 1 && length <= tableBytesMax) return table;
+  throw new BlixardError("INVALID_ARGUMENT", `a table name has 1 to ${tableBytesMax} bytes, not ${length}`);
+}

@@ -1,0 +1,154 @@
+/**
+ * Opens the three databases of a data directory and decides what an unreadable one means (see marker.ts).
+ *
+ *     <dataDir>/STORAGE      marker
+ *     <dataDir>/snapshots/   opened first: its lock is the lock of the directory
+ *     <dataDir>/log/         every write synced; checked file by file before LevelDB touches it
+ *     <dataDir>/state/       unsynced writes, flushed before the log is compacted
+ *     <dataDir>/vote         second copy of term and vote
+ */
+import { randomBytes } from "node:crypto";
+import { mkdir, rename, rm } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { BlixardError, errorCodeOf, type Logger, messageOf, silentLogger } from "@blixard/common";
+import type { LogStore, SnapshotStore } from "@blixard/raft";
+import { corrupt, openRecord, sealRecord } from "../records/record.ts";
+import type { StateStore } from "../state-store.ts";
+import { checkLevelFiles } from "./file-check.ts";
+import { allKeys, markerKey } from "./keys.ts";
+import { LevelHandle } from "./level-handle.ts";
+import { LevelLogStore } from "./level-log-store.ts";
+import { LevelSnapshotStore } from "./level-snapshot-store.ts";
+import { LevelStateStore } from "./level-state-store.ts";
+import { readMarker, syncDirectory, writeMarker } from "./marker.ts";
+import { VoteFile } from "./vote-file.ts";
+
+export interface LevelStorageOptions {
+  /** Made when it does not exist. One process at a time may have it open. */
+  readonly dataDir: string;
+  readonly logger?: Logger;
+}
+
+export interface LevelStorage {
+  readonly log: LogStore;
+  readonly snapshots: SnapshotStore;
+  readonly state: StateStore;
+  /** Random id of this directory, for as long as it exists. */
+  readonly storeId: string;
+  /** True when this call made the directory: nothing was ever stored in it. */
+  readonly isNew: boolean;
+  /** Closes what is still open; harmless after the stores were closed one by one. */
+  close(): Promise<void>;
+}
+
+type Part = "snapshots" | "log" | "state";
+const parts: readonly Part[] = ["snapshots", "log", "state"];
+const snapshotsWriteBufferBytes = 8 * 1024 * 1024;
+
+/** @throws DATA_DIR_IN_USE, DATA_DIR_INVALID, STORAGE_CORRUPT or STORAGE_FAILED */
+export async function openLevelStorage(options: LevelStorageOptions): Promise<LevelStorage> {
+  const dataDir = resolve(options.dataDir);
+  const logger = options.logger ?? silentLogger;
+  const opened = new Map<Part, LevelHandle>();
+  try {
+    await makeDirectory(dataDir);
+    const marker = await readMarker(dataDir);
+    for (const part of parts) {
+      const location = join(dataDir, part);
+      const handle = marker === undefined ? await openNew(location, logger) : await openExisting(location, part);
+      opened.set(part, handle);
+    }
+    const handles = { snapshots: need(opened, "snapshots"), log: need(opened, "log"), state: need(opened, "state") };
+    const storeId = await agreeOnId(dataDir, marker === "damaged" ? undefined : marker?.storeId, opened, marker);
+    const voteFile = await VoteFile.open(join(dataDir, "vote"));
+    await syncDirectory(dataDir);
+    const isNew = marker === undefined && storeId.isNew;
+    if (marker === undefined || marker === "damaged") {
+      await writeMarker(dataDir, { formatVersion: 1, storeId: storeId.id });
+    }
+    const log = new LevelLogStore(handles.log, voteFile);
+    const snapshots = await LevelSnapshotStore.open(handles.snapshots);
+    const state = new LevelStateStore(handles.state, logger);
+    const close = async () => {
+      await log.close();
+      await state.close();
+      await snapshots.close();
+    };
+    return { log, snapshots, state, storeId: storeId.id, isNew, close };
+  } catch (error) {
+    for (const handle of opened.values()) await handle.close().catch(() => {});
+    if (errorCodeOf(error)?.match(/^(STORAGE|DATA_DIR)_/)) throw error;
+    throw new BlixardError("STORAGE_FAILED", `open ${dataDir}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+async function makeDirectory(dataDir: string): Promise<void> {
+  try {
+    const made = await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    if (made !== undefined) await syncDirectory(dirname(made));
+  } catch (error) {
+    throw new BlixardError("DATA_DIR_INVALID", `${dataDir} cannot be made: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+async function openNew(location: string, logger: Logger): Promise<LevelHandle> {
+  try {
+    return await LevelHandle.open({ location, createIfMissing: true });
+  } catch (error) {
+    if (errorCodeOf(error) !== "STORAGE_CORRUPT") throw error;
+    // No node ever said that this directory exists, so nothing in it was acknowledged. It is kept aside all the same.
+    logger.log("warn", "an unfinished database is made anew", { location, reason: messageOf(error) });
+    await rm(`${location}.unfinished`, { recursive: true, force: true });
+    await rename(location, `${location}.unfinished`);
+    return LevelHandle.open({ location, createIfMissing: true });
+  }
+}
+
+async function openExisting(location: string, part: Part): Promise<LevelHandle> {
+  // The snapshots are opened first and are the lock, so the files of the others stand still while they are checked.
+  if (part !== "snapshots") await checkLevelFiles(location, { logs: part === "log" ? "synced" : "unsynced" });
+  return LevelHandle.open({
+    location,
+    createIfMissing: false,
+    ...(part === "snapshots" ? { writeBufferBytes: snapshotsWriteBufferBytes } : {}),
+  });
+}
+
+/** Checks that the databases belong together, or gives them a common id when they are new. */
+async function agreeOnId(
+  dataDir: string,
+  expected: string | undefined,
+  opened: ReadonlyMap<Part, LevelHandle>,
+  marker: unknown,
+): Promise<{ readonly id: string; readonly isNew: boolean }> {
+  const ids = new Set<string | undefined>(expected === undefined ? [] : [expected]);
+  for (const handle of opened.values()) ids.add(await readId(handle));
+  const [first] = ids;
+  if (ids.size === 1 && first !== undefined) return { id: first, isNew: false };
+  if (marker !== undefined) throw corrupt(`the databases of ${dataDir} do not belong together`);
+  for (const handle of opened.values()) {
+    for await (const batch of handle.entries(allKeys)) {
+      if (batch.some(([key]) => !key.equals(markerKey))) {
+        throw corrupt(`${dataDir} has data but no marker, and its databases do not belong together`);
+      }
+    }
+  }
+  const id = randomBytes(16).toString("hex");
+  for (const [part, handle] of opened) {
+    const value = sealRecord(markerKey, Buffer.from(id, "latin1"));
+    await handle.write([{ type: "put", key: markerKey, value }], { sync: true });
+    await syncDirectory(join(dataDir, part));
+  }
+  return { id, isNew: true };
+}
+
+async function readId(handle: LevelHandle): Promise<string | undefined> {
+  const value = await handle.get(markerKey);
+  return value === undefined ? undefined : openRecord(markerKey, value).toString("latin1");
+}
+
+function need(opened: ReadonlyMap<Part, LevelHandle>, part: Part): LevelHandle {
+  const handle = opened.get(part);
+  if (handle === undefined) throw new BlixardError("INTERNAL", `${part} was not opened`);
+  return handle;
+}

@@ -1,0 +1,91 @@
+/**
+ * A run of log entries in one payload, so that a Ready's entries cost one record whatever their number.
+ *
+ *     block: chain before it (4) | count (4) | entries
+ *     entry: term (8) | kind (1) | length of data (4) | data
+ *
+ * The chain is a running CRC-32 over the encoded entries since the base of the log. It ties every entry to all those
+ * before it: a block that is missing, stale or out of place does not fit its neighbours.
+ */
+import { crc32 } from "node:zlib";
+import { asLogIndex, asTerm, type ConfChange, type Entry, type LogIndex } from "@blixard/raft/core";
+import { readUint64, writeUint64 } from "./integers.ts";
+import { pack, unpack } from "./packed.ts";
+import { corrupt } from "./record.ts";
+
+const blockHeaderBytes = 8;
+const entryHeaderBytes = 13;
+const kinds = { normal: 0, confChange: 1 } as const;
+
+export interface EncodedBlock {
+  readonly payload: Buffer;
+  /** The chain after each entry. */
+  readonly chains: readonly number[];
+}
+
+export interface DecodedBlock {
+  readonly chainBefore: number;
+  readonly entries: readonly Entry[];
+  readonly chains: readonly number[];
+}
+
+export function encodeEntryBlock(entries: readonly Entry[], chainBefore: number): EncodedBlock {
+  const bodies = entries.map((entry) => (entry.kind === "normal" ? entry.data : packChange(entry.change)));
+  let length = blockHeaderBytes;
+  for (const body of bodies) length += entryHeaderBytes + body.length;
+  const payload = Buffer.allocUnsafe(length);
+  payload.writeUInt32BE(chainBefore, 0);
+  payload.writeUInt32BE(entries.length, 4);
+  const chains: number[] = [];
+  let chain = chainBefore;
+  let at = blockHeaderBytes;
+  for (const [position, entry] of entries.entries()) {
+    const body = bodies[position] ?? new Uint8Array(0);
+    const from = at;
+    at = writeUint64(payload, entry.term, at);
+    at = payload.writeUInt8(kinds[entry.kind], at);
+    at = payload.writeUInt32BE(body.length, at);
+    payload.set(body, at);
+    at += body.length;
+    chain = crc32(payload.subarray(from, at), chain);
+    chains.push(chain);
+  }
+  return { payload, chains };
+}
+
+/** @throws STORAGE_CORRUPT when the payload does not hold together, which a good checksum makes a bug of the writer */
+export function decodeEntryBlock(payload: Buffer, first: LogIndex): DecodedBlock {
+  if (payload.length < blockHeaderBytes) throw corrupt(`the log block at ${first} is cut off`);
+  const chainBefore = payload.readUInt32BE(0);
+  const count = payload.readUInt32BE(4);
+  const entries: Entry[] = [];
+  const chains: number[] = [];
+  let chain = chainBefore;
+  let at = blockHeaderBytes;
+  for (let position = 0; position < count; position++) {
+    const from = at;
+    if (payload.length < at + entryHeaderBytes) throw corrupt(`the log block at ${first} is cut off`);
+    const term = asTerm(readUint64(payload, at));
+    const kind = payload.readUInt8(at + 8);
+    const length = payload.readUInt32BE(at + 9);
+    at += entryHeaderBytes;
+    if (payload.length < at + length) throw corrupt(`the log block at ${first} is cut off`);
+    // A copy: a view would keep the whole block alive for as long as one of its entries is retained.
+    const data = new Uint8Array(payload.subarray(at, at + length));
+    at += length;
+    const index = asLogIndex(first + position);
+    if (kind === kinds.normal) entries.push({ term, index, kind: "normal", data });
+    else if (kind === kinds.confChange) {
+      entries.push({ term, index, kind: "confChange", change: unpack<ConfChange>(data, `entry ${index}`) });
+    } else throw corrupt(`entry ${index} has the unknown kind ${kind}`);
+    chain = crc32(payload.subarray(from, at), chain);
+    chains.push(chain);
+  }
+  if (at !== payload.length) throw corrupt(`the log block at ${first} has bytes behind its end`);
+  return { chainBefore, entries, chains };
+}
+
+function packChange({ version, transition, changes, context }: ConfChange): Buffer {
+  const ops = changes.map(({ op, id }) => ({ op, id }));
+  return pack({ version, transition, changes: ops, ...(context === undefined ? {} : { context }) });
+}
