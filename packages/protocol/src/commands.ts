@@ -40,7 +40,11 @@ export type CommandBody =
       readonly featureLevel?: number;
       readonly role?: MemberRole;
       readonly cordoned?: boolean;
+      /** The node is to be taken out of the Raft configuration, and then removed. Never taken back. */
+      readonly leaving?: true;
     }
+  /** What the leader saw of a node for a while; marks the VMs of an unreachable one, and never moves them. */
+  | { readonly type: "node.liveness"; readonly nodeId: number; readonly reachable: boolean }
   | { readonly type: "node.remove"; readonly nodeId: number }
   | { readonly type: "ticket.create"; readonly ticket: TicketRecord }
   | { readonly type: "ticket.revoke"; readonly ticketId: string }
@@ -61,7 +65,12 @@ export type CommandBody =
       readonly desired: VmDesired;
       /** True for a start or restart, which takes a new fencing epoch. */
       readonly newEpoch: boolean;
+      /** Where to place a VM that has no node; both or neither. */
+      readonly node?: number;
+      readonly placement?: string;
     }
+  /** Forgets a VM at once, whatever its owner says: the forced delete. */
+  | { readonly type: "vm.purge"; readonly name: string }
   | { readonly type: "vm.observe"; readonly nodeId: number; readonly observations: readonly VmObservation[] }
   | { readonly type: "kv.put"; readonly key: string; readonly value: string }
   | { readonly type: "kv.delete"; readonly key: string }
@@ -69,7 +78,7 @@ export type CommandBody =
   | { readonly type: "kv.cas"; readonly key: string; readonly from: string | null; readonly to: string | null };
 
 export interface Command {
-  /** Chosen by the caller; a repeated id within the window returns the first result. */
+  /** Chosen by the caller; a repeated id within the window returns the first result. Empty: not remembered. */
   readonly requestId: string;
   readonly atUnixMs: number;
   readonly actor: Actor;

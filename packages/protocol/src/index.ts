@@ -2,10 +2,13 @@
  * The contract between nodes, clients and disk: the records of the replicated state, the commands of the log, the
  * methods of the node service, and the closed set of error codes. Shapes stand here once; every transport carries them.
  */
+export { commandFormatVersion, decodeCommand, encodeCommand } from "./command-codec.ts";
+export { clusterRecordSchema, commandBodySchema, commandSchema } from "./command-schema.ts";
 export type { Actor, Command, CommandBody, CommandResult } from "./commands.ts";
 export type { ErrorCode, ErrorCodeFacts } from "./error-codes.ts";
 export { errorCodeFacts, errorCodes } from "./error-codes.ts";
 export { limits } from "./limits.ts";
+export { decodeRecord, encodeRecord } from "./record-codec.ts";
 export type {
   ClusterRecord,
   DriverKind,
@@ -48,6 +51,14 @@ export {
   vmRecordSchema,
   vmSpecSchema,
 } from "./records.ts";
+export type { ServiceCall } from "./service-call-codec.ts";
+export {
+  decodeServiceCall,
+  decodeServiceResponse,
+  encodeServiceCall,
+  encodeServiceResponse,
+  forwardRpcMethod,
+} from "./service-call-codec.ts";
 export type {
   CallMeta,
   Identity,

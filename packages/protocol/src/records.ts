@@ -58,6 +58,8 @@ export const nodeRecordSchema = z.object({
   featureLevel: z.int().min(1),
   joinedUnixMs: z.int().min(0),
   cordoned: z.boolean(),
+  /** Set once when the node is to leave; its record goes when it is out of the Raft configuration. */
+  leaving: z.literal(true).exactOptional(),
 });
 export type NodeRecord = z.infer<typeof nodeRecordSchema>;
 

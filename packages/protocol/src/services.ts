@@ -153,14 +153,24 @@ export const methods = {
     "leader",
     "admin",
     true,
-    z.object({ name: nameSchema, spec: vmSpecSchema, desired: z.enum(["running", "stopped"]).default("running") }).strict(),
+    z
+      .object({ name: nameSchema, spec: vmSpecSchema, desired: z.enum(["running", "stopped"]).default("running") })
+      .strict(),
     vmWritten,
   ),
   "vm.desire": method(
     "leader",
     "admin",
     true,
-    z.object({ name: nameSchema, desired: vmDesiredSchema, restart: z.boolean().default(false) }).strict(),
+    z
+      .object({
+        name: nameSchema,
+        desired: vmDesiredSchema,
+        restart: z.boolean().default(false),
+        /** With `deleted`: forgets the VM without waiting for its node. The operator answers for what still runs. */
+        force: z.boolean().default(false),
+      })
+      .strict(),
     vmWritten,
   ),
   "vm.observe": method(

@@ -1,0 +1,45 @@
+/**
+ * Commands as bytes of the log: one byte of format version, then the record. What a version cannot read is refused by
+ * its number, so that a node of release N meets an entry of N+1 without misreading it.
+ */
+import { BlixardError, messageOf } from "@blixard/common";
+import { commandSchema } from "./command-schema.ts";
+import type { Command } from "./commands.ts";
+import { limits } from "./limits.ts";
+import { decodeRecord, encodeRecord } from "./record-codec.ts";
+
+export const commandFormatVersion = 1;
+
+/** @throws INVALID_ARGUMENT when the bytes would be more than `limits.commandBytesMax` */
+export function encodeCommand(command: Command): Uint8Array {
+  const record = encodeRecord(command);
+  if (record.length + 1 > limits.commandBytesMax) {
+    throw new BlixardError("INVALID_ARGUMENT", `a command of ${record.length} bytes is over the limit`, {
+      hint: `Keep one change below ${limits.commandBytesMax} bytes.`,
+      outcome: "not_applied",
+    });
+  }
+  const bytes = new Uint8Array(record.length + 1);
+  bytes[0] = commandFormatVersion;
+  bytes.set(record, 1);
+  return bytes;
+}
+
+/** @throws UNSUPPORTED_VERSION for another format, INVALID_ARGUMENT for bytes that are no command */
+export function decodeCommand(bytes: Uint8Array): Command {
+  if (bytes[0] !== commandFormatVersion) {
+    throw new BlixardError("UNSUPPORTED_VERSION", `a command of format ${bytes[0] ?? "none"} cannot be read`, {
+      hint: "Upgrade this node to the release of the leader.",
+    });
+  }
+  let record: unknown;
+  try {
+    record = decodeRecord(bytes.subarray(1));
+  } catch (error) {
+    throw new BlixardError("INVALID_ARGUMENT", `not a command: ${messageOf(error)}`, { cause: error });
+  }
+  const parsed = commandSchema.safeParse(record);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw new BlixardError("INVALID_ARGUMENT", `not a command: ${issue?.path.join(".") ?? ""} ${issue?.message ?? ""}`);
+}
