@@ -3,6 +3,7 @@
  * means "none". Payloads are bytes that neither side changes after it handed them over.
  */
 import type { Brand } from "@blixard/common";
+import type { RaftEvent } from "./events.ts";
 
 export type NodeId = Brand<number, "NodeId">;
 export type Term = Brand<number, "Term">;
@@ -216,7 +217,9 @@ export interface RaftConfig {
   readonly stepDownOnRemoval?: boolean;
   /** Uniform in [0, 1): the core's only source of randomness. */
   readonly random: () => number;
-  /** A line for each protocol event, for people. */
+  /** Called at each protocol event, while the core works: it must not call back into the core. */
+  readonly onEvent?: (event: RaftEvent) => void;
+  /** The same events, a line each, for people. */
   readonly log?: (level: "DEBUG" | "INFO" | "WARN" | "ERROR" | "FATAL", text: string) => void;
 }
 
