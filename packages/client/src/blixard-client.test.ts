@@ -1,0 +1,152 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import { afterEach, describe, expect, it } from "@jest/globals";
+import { connectClient } from "./blixard-client.ts";
+import { memoryPins } from "./pins.ts";
+import { RetryClient } from "./retry-client.ts";
+import { startPlainServer, startTlsServer, type TestServer } from "./test-server.ts";
+
+const cleanups: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+function keep<T extends { close(): Promise<void> | void }>(resource: T): T {
+  cleanups.push(() => resource.close());
+  return resource;
+}
+
+const health = { healthy: true, nodeId: 1, clusterId: "c", ready: true, reason: "" };
+const healthy: RequestListener = (_, response) => json(response, 200, health);
+
+function json(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
+}
+
+/** Answers `NO_LEADER` the first `failures` times, then `body`; records what it was asked. */
+function recorder(failures: number, body: unknown) {
+  const seen: { url: string; key: unknown; authorization: unknown; host: unknown }[] = [];
+  const listener = (request: IncomingMessage, response: ServerResponse) => {
+    const { "idempotency-key": key, authorization, host } = request.headers;
+    seen.push({ url: `${request.method} ${request.url}`, key, authorization, host });
+    if (seen.length <= failures) {
+      json(response, 503, { error: { code: "NO_LEADER", message: "no leader", outcome: "not_applied" } });
+    } else json(response, 200, body);
+  };
+  return { seen, listener };
+}
+
+const deadAddress = async (): Promise<string> => {
+  const server = await startPlainServer(healthy);
+  await server.close();
+  return server.address;
+};
+
+describe("BlixardClient over TLS", () => {
+  const connect = (server: TestServer, pin?: string) =>
+    keep(connectClient({ addresses: [server.address], token: "t", ...(pin === undefined ? {} : { pin }) }));
+
+  it("accepts the pinned key and names the node by it", async () => {
+    const { seen, listener } = recorder(0, health);
+    const server = keep(await startTlsServer(listener));
+    expect(await connect(server, server.endpointId).healthCheck()).toEqual(health);
+    expect(seen[0]).toMatchObject({ host: server.endpointId, authorization: "Bearer t" });
+  });
+
+  it("sends nothing to another key than the pinned one", async () => {
+    const { seen, listener } = recorder(0, health);
+    const server = keep(await startTlsServer(listener));
+    await expect(connect(server, "0".repeat(64)).healthCheck()).rejects.toMatchObject({ code: "UNKNOWN_PEER" });
+    expect(seen).toEqual([]);
+  });
+
+  it("keeps the key of the first use and refuses a later one", async () => {
+    const pins = memoryPins();
+    const first = await startTlsServer(healthy);
+    const client = keep(connectClient({ addresses: [first.address], pins }));
+    await client.healthCheck();
+    await first.close();
+    const impostor = keep(await startTlsServer(healthy, first.port));
+    expect(impostor.port).toBe(first.port);
+    await expect(client.healthCheck()).rejects.toMatchObject({ code: "UNKNOWN_PEER" });
+  });
+
+  it("never falls back to plain HTTP once a key is pinned", async () => {
+    const { seen, listener } = recorder(0, health);
+    const server = keep(await startPlainServer(listener));
+    await expect(connect(server, "0".repeat(64)).healthCheck()).rejects.toMatchObject({ code: "UNSUPPORTED_VERSION" });
+    expect(seen).toEqual([]);
+  });
+});
+
+describe("BlixardClient over plain HTTP", () => {
+  it("takes http:// and finds out about a bare loopback port", async () => {
+    const server = keep(await startPlainServer(healthy));
+    for (const address of [`http://${server.address}`, server.address]) {
+      const client = keep(connectClient({ addresses: [address] }));
+      expect(await client.healthCheck()).toEqual(health);
+    }
+  });
+});
+
+describe("BlixardClient.call", () => {
+  it("repeats a write with the same idempotency key", async () => {
+    const { seen, listener } = recorder(2, { index: 7, term: 2 });
+    const server = keep(await startPlainServer(listener));
+    const client = keep(connectClient({ addresses: [`http://${server.address}`] }));
+    expect(await client.kv.put("a/b c", "v")).toEqual({ index: 7, term: 2 });
+    expect(seen.map((request) => request.url)).toEqual(Array(3).fill("PUT /v1/kv/a%2Fb%20c"));
+    expect(new Set(seen.map((request) => request.key)).size).toBe(1);
+    expect(String(seen[0]?.key)).toMatch(/^[0-9a-f]{32}$/);
+  });
+
+  it("moves on to an address that answers, and stays there", async () => {
+    const { seen, listener } = recorder(0, { items: [], truncated: false });
+    const server = keep(await startPlainServer(listener));
+    const addresses = [`http://${await deadAddress()}`, `http://${server.address}`];
+    const client = keep(connectClient({ addresses }));
+    await client.kv.list();
+    await client.kv.list("p", { stale: true });
+    expect(seen.map((request) => request.url)).toEqual(["GET /v1/kv?prefix=", "GET /v1/kv?consistency=stale&prefix=p"]);
+    expect(client.address).toBe(addresses[1]);
+  });
+
+  it("does not repeat what will not change", async () => {
+    let calls = 0;
+    const server = keep(
+      await startPlainServer((_, response) => {
+        calls++;
+        json(response, 409, { error: { code: "CONFLICT", message: "no", hint: "read first", outcome: "not_applied" } });
+      }),
+    );
+    const client = keep(connectClient({ addresses: [`http://${server.address}`] }));
+    await expect(client.kv.put("k", "v")).rejects.toMatchObject({ code: "CONFLICT", hint: "read first" });
+    expect(calls).toBe(1);
+  });
+
+  it("gives up with UNREACHABLE when nobody is there", async () => {
+    const client = keep(connectClient({ addresses: [await deadAddress()], unreachableMs: 50 }));
+    await expect(client.kv.put("k", "v")).rejects.toMatchObject({ code: "UNREACHABLE", outcome: "not_applied" });
+  });
+
+  it("says that a write may be applied when its answer never came", async () => {
+    const server = keep(await startPlainServer((request) => request.socket.destroy()));
+    const client = keep(connectClient({ addresses: [`http://${server.address}`], unreachableMs: 50 }));
+    await expect(client.kv.put("k", "v")).rejects.toMatchObject({ code: "UNREACHABLE", outcome: "unknown" });
+  });
+
+  it("reports an answer that is not of this API", async () => {
+    const server = keep(await startPlainServer((_, response) => response.end("<html>")));
+    const client = keep(connectClient({ addresses: [`http://${server.address}`] }));
+    await expect(client.status()).rejects.toMatchObject({ code: "INTERNAL" });
+  });
+});
+
+describe("RetryClient.connect", () => {
+  it("resolves with a healthy node and rejects without one", async () => {
+    const server = keep(await startTlsServer(healthy));
+    const client = keep(await RetryClient.connect(server.address));
+    expect((await client.healthCheck()).healthy).toBe(true);
+    const options = { unreachableMs: 50 };
+    await expect(RetryClient.connect(await deadAddress(), options)).rejects.toMatchObject({ code: "UNREACHABLE" });
+  });
+});

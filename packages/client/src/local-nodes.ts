@@ -1,0 +1,67 @@
+/**
+ * The nodes that run on this machine under the data root of this user, with their credentials: what lets a command
+ * find the cluster without a word about addresses and tokens.
+ */
+import { readdir, readFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { parseNodeAddress } from "./address.ts";
+import type { ClientTarget } from "./blixard-client.ts";
+
+/** What a running daemon writes to `<data-dir>/runtime.json`. */
+export interface RuntimeFile {
+  readonly pid: number;
+  readonly nodeId: number;
+  readonly clusterId: string;
+  readonly endpointId: string;
+  /** `host:port`. */
+  readonly bind: string;
+  /** `http://host:port`. */
+  readonly http: string;
+}
+
+export interface LocalNode extends RuntimeFile {
+  readonly dataDir: string;
+  readonly token: string | undefined;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Where data directories are made by default: `$XDG_DATA_HOME/blixard`. */
+export function defaultDataRoot(env: Environment = process.env): string {
+  const home = env["XDG_DATA_HOME"];
+  return join(home === undefined || home === "" ? join(homedir(), ".local", "share") : home, "blixard");
+}
+
+/** The running nodes whose data directories stand in `dataRoot`, by node id. Unreadable ones are left out. */
+export async function listLocalNodes(dataRoot = defaultDataRoot()): Promise<LocalNode[]> {
+  const names = await readdir(dataRoot).catch(() => []);
+  const found = await Promise.all(names.map((name) => readLocalNode(join(dataRoot, name))));
+  return found.filter((node) => node !== undefined).sort((a, b) => a.nodeId - b.nodeId);
+}
+
+/** The node that runs on `dataDir`, or undefined when none does. */
+export async function readLocalNode(dataDir: string): Promise<LocalNode | undefined> {
+  try {
+    const runtime = JSON.parse(await readFile(join(dataDir, "runtime.json"), "utf8")) as RuntimeFile;
+    // A killed daemon leaves the file behind.
+    process.kill(runtime.pid, 0);
+    const token = await readFile(join(dataDir, "admin.token"), "utf8").catch(() => undefined);
+    return { ...runtime, dataDir, token: token?.trim() };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The node of `nodes` that serves at `address`, if one does. */
+export function findLocalNode(nodes: readonly LocalNode[], address: string): LocalNode | undefined {
+  const port = parseNodeAddress(address).port;
+  return nodes.find((node) => [node.bind, node.http].some((own) => parseNodeAddress(own).port === port));
+}
+
+/** How to reach a local node: its bind port with the key that it must prove there, or its HTTP port if `address` is that. */
+export function localTarget(node: LocalNode, address = node.bind): ClientTarget {
+  const token = node.token === undefined ? {} : { token: node.token };
+  const isHttpPort = parseNodeAddress(address).port === parseNodeAddress(node.http).port;
+  return isHttpPort ? { address: node.http, ...token } : { address, pin: node.endpointId, ...token };
+}

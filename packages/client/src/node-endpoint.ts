@@ -1,0 +1,238 @@
+/**
+ * One address of a node and the pooled connections to it. An exchange is one HTTP request and its whole response;
+ * retries stand above.
+ */
+import { Agent, type ClientRequestArgs, request as httpRequest, type IncomingMessage } from "node:http";
+import { connect } from "node:net";
+import type { Duplex } from "node:stream";
+import { BlixardError, errorCodeOf, isBlixardError, messageOf } from "@blixard/common";
+import { formatHostPort, isLoopbackHost, type NodeAddress } from "./address.ts";
+import { connectPinned } from "./pinned-tls.ts";
+import type { PinStore } from "./pins.ts";
+
+export interface HttpExchange {
+  readonly verb: string;
+  /** Path and query, percent-encoded. */
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array | AsyncIterable<Uint8Array>;
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: Buffer;
+}
+
+export interface NodeEndpointOptions {
+  readonly address: NodeAddress;
+  readonly token: string | undefined;
+  readonly pins: PinStore;
+}
+
+const connectTimeoutMs = 3_000;
+const idleSocketsMax = 64;
+const answerBytesMax = 64 * 1024 * 1024;
+
+export class NodeEndpoint {
+  readonly address: NodeAddress;
+  readonly token: string | undefined;
+  readonly #pins: PinStore;
+  readonly #agent: Agent;
+  #scheme: NodeAddress["scheme"];
+  #endpointId: string | undefined;
+  /** The connection that taught the identity, for the request that waits for it. */
+  #spare: Duplex | undefined;
+  #learning: Promise<void> | undefined;
+
+  constructor(options: NodeEndpointOptions) {
+    this.address = options.address;
+    this.token = options.token;
+    this.#pins = options.pins;
+    this.#scheme = options.address.scheme;
+    this.#agent = new DialingAgent(() => this.#spareOrDial());
+  }
+
+  /** A fresh connection to the node: over TLS with the verified key, or plain where the address says so. */
+  async dial(): Promise<Duplex> {
+    const { host, port } = this.address;
+    if (this.#scheme === "http") return connectPlain(host, port);
+    const pinKey = formatHostPort(host, port);
+    const pin = this.#pins.get(pinKey);
+    try {
+      const { socket, endpointId } = await connectPinned(host, port, { pin, timeoutMs: connectTimeoutMs });
+      if (pin === undefined) this.#pins.set(pinKey, endpointId);
+      this.#endpointId = endpointId;
+      this.#scheme = "tls";
+      return socket;
+    } catch (error) {
+      // A token goes over plain HTTP only where nobody is between, and never to an address that once proved a key.
+      const mayBePlain = this.#scheme === "auto" && pin === undefined && isLoopbackHost(host);
+      if (!mayBePlain || errorCodeOf(error) !== "UNSUPPORTED_VERSION") throw error;
+      const socket = await connectPlain(host, port);
+      this.#scheme = "http";
+      return socket;
+    }
+  }
+
+  /** Value of the Host header: the verified identity where there is one, so that any DNS name can lead to a node. */
+  host(): string {
+    return this.#endpointId ?? formatHostPort(this.address.host, this.address.port);
+  }
+
+  /** @throws UNREACHABLE (outcome tells whether the request may have arrived), UNKNOWN_PEER, DEADLINE_EXCEEDED */
+  async exchange(exchange: HttpExchange): Promise<HttpAnswer> {
+    const sent = { whole: false };
+    try {
+      await this.#learnIdentity();
+      return await this.#send(exchange, sent);
+    } catch (error) {
+      if (isBlixardError(error)) throw error;
+      if (exchange.signal?.aborted) {
+        throw new BlixardError("CANCELLED", "the request was cancelled", { outcome: "unknown", cause: error });
+      }
+      const message = `${this.address.text} did not answer: ${messageOf(error) || errorCodeOf(error)}`;
+      throw new BlixardError("UNREACHABLE", message, { cause: error, outcome: sent.whole ? "unknown" : "not_applied" });
+    }
+  }
+
+  close(): void {
+    this.#agent.destroy();
+    this.#spare?.destroy();
+  }
+
+  /** The Host header of the first request needs the identity, so the connection comes before the request. */
+  async #learnIdentity(): Promise<void> {
+    if (this.#scheme === "http" || this.#endpointId !== undefined) return;
+    this.#learning ??= this.dial()
+      .then((socket) => {
+        socket.on("error", () => {});
+        this.#spare = socket;
+      })
+      .finally(() => {
+        this.#learning = undefined;
+      });
+    await this.#learning;
+  }
+
+  async #spareOrDial(): Promise<Duplex> {
+    const spare = this.#spare;
+    this.#spare = undefined;
+    return spare === undefined || spare.destroyed ? await this.dial() : spare;
+  }
+
+  #send(exchange: HttpExchange, sent: { whole: boolean }): Promise<HttpAnswer> {
+    const { verb, path, body } = exchange;
+    return new Promise((resolve, reject) => {
+      const authorization: Record<string, string> =
+        this.token === undefined ? {} : { authorization: `Bearer ${this.token}` };
+      const length: Record<string, string> =
+        body instanceof Uint8Array ? { "content-length": String(body.length) } : {};
+      const request = httpRequest({
+        agent: this.#agent,
+        method: verb,
+        path,
+        headers: { host: this.host(), ...authorization, ...length, ...exchange.headers },
+        ...(exchange.signal === undefined ? {} : { signal: exchange.signal }),
+      });
+      const timer = setTimeout(() => {
+        const message = `${this.address.text} did not answer within ${exchange.timeoutMs} ms`;
+        request.destroy(
+          new BlixardError("DEADLINE_EXCEEDED", message, { outcome: sent.whole ? "unknown" : "not_applied" }),
+        );
+      }, exchange.timeoutMs);
+      request.once("close", () => clearTimeout(timer));
+      request.once("error", reject);
+      request.once("response", (response) => readAnswer(response).then(resolve, reject));
+      // From here on some of the request may have reached the node.
+      request.once("socket", () => {
+        sent.whole = true;
+      });
+      writeBody(request, body).catch((error: unknown) => {
+        request.destroy();
+        reject(error);
+      });
+    });
+  }
+}
+
+/** An agent whose connections are made, and verified, by its owner. */
+class DialingAgent extends Agent {
+  readonly #dial: () => Promise<Duplex>;
+
+  constructor(dial: () => Promise<Duplex>) {
+    super({ keepAlive: true, maxFreeSockets: idleSocketsMax, scheduling: "lifo" });
+    this.#dial = dial;
+  }
+
+  override createConnection(
+    _options: ClientRequestArgs,
+    callback: (error: Error | null, stream: Duplex) => void,
+  ): Duplex | null | undefined {
+    this.#dial().then(
+      (socket) => callback(null, socket),
+      (error: Error) => callback(error, undefined as unknown as Duplex),
+    );
+    return undefined;
+  }
+}
+
+function connectPlain(host: string, port: number): Promise<Duplex> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port });
+    socket.setTimeout(connectTimeoutMs, () => socket.destroy(new Error(`no answer within ${connectTimeoutMs} ms`)));
+    socket.once("error", (error) => {
+      const message = `cannot connect to ${formatHostPort(host, port)}: ${messageOf(error) || errorCodeOf(error)}`;
+      reject(new BlixardError("UNREACHABLE", message, { cause: error, outcome: "not_applied" }));
+    });
+    socket.once("connect", () => {
+      socket.setTimeout(0);
+      socket.setNoDelay(true);
+      resolve(socket);
+    });
+  });
+}
+
+async function readAnswer(response: IncomingMessage): Promise<HttpAnswer> {
+  const pieces: Buffer[] = [];
+  let length = 0;
+  for await (const piece of response) {
+    const bytes = piece as Buffer;
+    length += bytes.length;
+    if (length > answerBytesMax) {
+      response.destroy();
+      throw new BlixardError("VALUE_TOO_LARGE", `the node answered with more than ${answerBytesMax} bytes`);
+    }
+    pieces.push(bytes);
+  }
+  return { status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(pieces, length) };
+}
+
+async function writeBody(
+  request: ReturnType<typeof httpRequest>,
+  body: Uint8Array | AsyncIterable<Uint8Array> | undefined,
+): Promise<void> {
+  if (body === undefined || body instanceof Uint8Array) {
+    request.end(body);
+    return;
+  }
+  for await (const piece of body) {
+    if (request.destroyed) return;
+    if (!request.write(piece)) await drained(request);
+  }
+  request.end();
+}
+
+function drained(request: ReturnType<typeof httpRequest>): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      request.off("drain", done);
+      request.off("close", done);
+      resolve();
+    };
+    request.once("drain", done);
+    request.once("close", done);
+  });
+}

@@ -1,0 +1,78 @@
+/**
+ * TLS to the bind port of a node. The certificate is self-signed by the node's Ed25519 key, so the key in it is the
+ * node's endpoint id and takes the place of a certificate authority: it is learned at the first use, or given.
+ */
+import { type TLSSocket, connect as tlsConnect } from "node:tls";
+import { BlixardError, errorCodeOf, messageOf, toHex } from "@blixard/common";
+
+export interface PinnedConnection {
+  readonly socket: TLSSocket;
+  /** Public key that the other side proved, 64 hexadecimal digits. */
+  readonly endpointId: string;
+}
+
+export interface PinnedTlsOptions {
+  /** The only endpoint id to accept; undefined accepts any and reports it. */
+  readonly pin: string | undefined;
+  readonly timeoutMs: number;
+}
+
+/**
+ * Connects and verifies before a byte of the caller can be sent.
+ * @throws UNREACHABLE, UNKNOWN_PEER (another key than the pinned one), UNSUPPORTED_VERSION (not TLS)
+ */
+export function connectPinned(host: string, port: number, options: PinnedTlsOptions): Promise<PinnedConnection> {
+  return new Promise((resolve, reject) => {
+    // The chain is not checked because there is none: the key itself is compared below.
+    const socket = tlsConnect({ host, port, rejectUnauthorized: false, minVersion: "TLSv1.3" });
+    socket.setTimeout(options.timeoutMs, () =>
+      socket.destroy(new BlixardError("UNREACHABLE", `no TLS answer within ${options.timeoutMs} ms`)),
+    );
+    socket.once("error", (error) => reject(connectError(error, host, port)));
+    socket.once("secureConnect", () => {
+      socket.setTimeout(0);
+      const endpointId = endpointIdOf(socket);
+      if (endpointId === undefined || (options.pin !== undefined && endpointId !== options.pin)) {
+        socket.destroy();
+        reject(mismatch(host, port, endpointId, options.pin));
+        return;
+      }
+      resolve({ socket, endpointId });
+    });
+  });
+}
+
+function endpointIdOf(socket: TLSSocket): string | undefined {
+  const jwk = socket.getPeerX509Certificate()?.publicKey.export({ format: "jwk" });
+  if (jwk?.crv !== "Ed25519" || typeof jwk.x !== "string") return undefined;
+  return toHex(Buffer.from(jwk.x, "base64url"));
+}
+
+function mismatch(host: string, port: number, found: string | undefined, pin: string | undefined): BlixardError {
+  if (found === undefined) {
+    return new BlixardError("UNKNOWN_PEER", `${host}:${port} does not prove a node key (Ed25519 certificate)`, {
+      hint: "Is this the bind port of a Blixard node? Use http://HOST:PORT for a plain HTTP port.",
+      outcome: "not_applied",
+    });
+  }
+  return new BlixardError("UNKNOWN_PEER", `${host}:${port} is node key ${found}, but ${pin} was pinned for it`, {
+    hint: "Another node answers at this address. If that is intended, forget the pinned key first.",
+    outcome: "not_applied",
+    details: { endpointId: found },
+  });
+}
+
+function connectError(error: unknown, host: string, port: number): BlixardError {
+  const code = errorCodeOf(error) ?? "";
+  if (code === "EPROTO" || code.startsWith("ERR_SSL_")) {
+    return new BlixardError("UNSUPPORTED_VERSION", `${host}:${port} does not speak TLS`, {
+      cause: error,
+      outcome: "not_applied",
+      hint: "If this is the plain HTTP port of a node, write http://HOST:PORT.",
+    });
+  }
+  return new BlixardError("UNREACHABLE", `cannot connect to ${host}:${port}: ${messageOf(error) || code}`, {
+    cause: error,
+    outcome: "not_applied",
+  });
+}

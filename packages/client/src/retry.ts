@@ -1,0 +1,70 @@
+/** When a request is sent again, how long to wait before, and when to give up. */
+import { BlixardError, type Clock, errorCodeOf, isBlixardError, type Random, sleep } from "@blixard/common";
+import { errorCodeFacts } from "@blixard/protocol";
+
+export interface RetryPolicy {
+  /** Time for the whole call, all attempts included. Default 15 s. */
+  readonly timeoutMs: number;
+  /** Gives up when no address could be reached at all for so long. Default 3 s. */
+  readonly unreachableMs: number;
+}
+
+export const defaultRetryPolicy: RetryPolicy = { timeoutMs: 15_000, unreachableMs: 3_000 };
+
+const backoffFirstMs = 25;
+const backoffMaxMs = 1_000;
+const attemptsMax = 200;
+
+export interface RetryDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/**
+ * Runs `attempt` until it succeeds, fails for good, or the time is over. The error at the end is the last one, with
+ * outcome `unknown` when any attempt may have been applied.
+ */
+export async function withRetries<T>(
+  deps: RetryDeps,
+  policy: RetryPolicy,
+  signal: AbortSignal | undefined,
+  attempt: (remainingMs: number, number: number) => Promise<T>,
+): Promise<T> {
+  const startMs = deps.clock.monotonicMs();
+  let lastAnswerMs = startMs;
+  let mayBeApplied = false;
+  for (let number = 0; ; number++) {
+    try {
+      const elapsedMs = deps.clock.monotonicMs() - startMs;
+      return await attempt(Math.max(1, policy.timeoutMs - elapsedMs), number);
+    } catch (error) {
+      if (isBlixardError(error) && error.outcome === "unknown") mayBeApplied = true;
+      const code = errorCodeOf(error) ?? "INTERNAL";
+      const nowMs = deps.clock.monotonicMs();
+      if (code !== "UNREACHABLE") lastAnswerMs = nowMs;
+      const delayMs = backoffMs(deps.random, number);
+      const outOfTime = nowMs + delayMs - startMs >= policy.timeoutMs || nowMs - lastAnswerMs >= policy.unreachableMs;
+      if (!errorCodeFacts(code).retryable || outOfTime || number + 1 >= attemptsMax || signal?.aborted) {
+        throw withOutcome(error, mayBeApplied);
+      }
+      await sleep(deps.clock, delayMs, signal);
+    }
+  }
+}
+
+/** Exponential with full jitter above a floor of a half, so that many clients do not come back together. */
+function backoffMs(random: Random, number: number): number {
+  const ceilingMs = Math.min(backoffMaxMs, backoffFirstMs * 2 ** Math.min(number, 10));
+  return ceilingMs / 2 + (ceilingMs / 2) * random.next();
+}
+
+function withOutcome(error: unknown, mayBeApplied: boolean): unknown {
+  if (!mayBeApplied || !isBlixardError(error) || error.outcome === "unknown") return error;
+  const { hint, details, cause } = error;
+  return new BlixardError(error.code, error.message, {
+    outcome: "unknown",
+    ...(hint === undefined ? {} : { hint }),
+    ...(details === undefined ? {} : { details }),
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
