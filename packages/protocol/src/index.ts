@@ -7,7 +7,10 @@ export { clusterRecordSchema, commandBodySchema, commandSchema } from "./command
 export type { Actor, Command, CommandBody, CommandResult } from "./commands.ts";
 export type { ErrorCode, ErrorCodeFacts } from "./error-codes.ts";
 export { errorCodeFacts, errorCodes } from "./error-codes.ts";
+export type { JoinTicket } from "./join-ticket.ts";
+export { decodeTicket, encodeTicket, ticketPrefix } from "./join-ticket.ts";
 export { limits } from "./limits.ts";
+export { decodePeerMessages, encodePeerMessages } from "./peer-message-codec.ts";
 export { decodeRecord, encodeRecord } from "./record-codec.ts";
 export type {
   ClusterRecord,
@@ -51,6 +54,8 @@ export {
   vmRecordSchema,
   vmSpecSchema,
 } from "./records.ts";
+export type { RpcError, RpcFrame } from "./rpc-codec.ts";
+export { decodeRpcFrame, encodeRpcFrame, fromRpcError, toRpcError } from "./rpc-codec.ts";
 export type { ServiceCall } from "./service-call-codec.ts";
 export {
   decodeServiceCall,
@@ -84,3 +89,5 @@ export {
   nodeViewSchema,
   ticketViewSchema,
 } from "./services.ts";
+export type { WireOptions } from "./wire-codec.ts";
+export { decodeValue, encodeValue, wireDepthMax } from "./wire-codec.ts";

@@ -1,0 +1,130 @@
+import { fromHex, toHex } from "@blixard/common";
+import type { Message, PeerMessage } from "@blixard/raft";
+import { describe, expect, it } from "@jest/globals";
+import fc from "fast-check";
+import { decodePeerMessages, encodePeerMessages } from "./peer-message-codec.ts";
+
+const message = (fields: object): Message =>
+  ({
+    type: "MsgHeartbeat",
+    from: 1,
+    to: 2,
+    term: 3,
+    logTerm: 0,
+    index: 0,
+    commit: 0,
+    vote: 0,
+    reject: false,
+    rejectHint: 0,
+    entries: [],
+    ...fields,
+  }) as object as Message;
+
+const data = Uint8Array.of(1, 2, 3);
+const samples: readonly PeerMessage[] = [
+  { type: "raft", message: message({}) },
+  { type: "raft", message: message({ type: "MsgHeartbeat", context: data, commit: 300 }) },
+  {
+    type: "raft",
+    message: message({
+      type: "MsgApp",
+      logTerm: 3,
+      index: 9,
+      entries: [
+        { term: 3, index: 10, kind: "normal", data },
+        { term: 3, index: 11, kind: "normal", data: new Uint8Array() },
+        {
+          term: 4,
+          index: 12,
+          kind: "confChange",
+          change: { version: 2, transition: "explicit", changes: [{ op: "remove", id: 7 }], context: data },
+        },
+      ],
+    }),
+  },
+  { type: "raft", message: message({ type: "MsgAppResp", reject: true, rejectHint: 5, index: 8 }) },
+  {
+    type: "snapshotChunk",
+    message: message({
+      type: "MsgSnap",
+      snapshot: {
+        index: 100,
+        term: 3,
+        confState: { voters: [1, 2, 3], votersOutgoing: [], learners: [4], learnersNext: [], autoLeave: false },
+        data: new Uint8Array(),
+      },
+    }),
+    sizeBytes: 10,
+    offset: 4,
+    data,
+  },
+  { type: "snapshotAck", index: 100, term: 3, receivedBytes: 7, refused: false } as PeerMessage,
+];
+
+/** One line for each sample. A change here is a change of the wire format and needs a new version byte. */
+const golden = ["0101000600010203000000000000", "01010006040102030000ac0200000003010203"];
+
+describe("encodePeerMessages", () => {
+  it("writes the bytes that other releases read", () => {
+    expect(samples.slice(0, 2).map((sample) => toHex(encodePeerMessages([sample])))).toEqual(golden);
+    expect(toHex(encodePeerMessages(samples))).toMatchInlineSnapshot(`"01060006000102030000000000000006040102030000ac020000000301020300010001020303090000000300030a0301020306000504020201020701030102030002010102030008000005000105020102030000000000006403030102030001040000000a04030102030264030700"`);
+  });
+
+  it("takes two bytes beyond the data for an entry that follows its predecessor", () => {
+    const entries = (count: number) =>
+      Array.from({ length: count }, (_, at) => ({ term: 3, index: 10 + at, kind: "normal", data }));
+    const size = (count: number) =>
+      encodePeerMessages([{ type: "raft", message: message({ type: "MsgApp", entries: entries(count) }) }]).length;
+    expect(size(9) - size(8)).toBe(data.length + 2);
+  });
+
+  it("refuses what never leaves its node", () => {
+    for (const fields of [{ type: "MsgHup" }, { type: "MsgStorageAppend" }, { from: "append" }, { term: -1 }]) {
+      expect(() => encodePeerMessages([{ type: "raft", message: message(fields) }])).toThrow("invariant");
+    }
+  });
+});
+
+describe("decodePeerMessages", () => {
+  it("brings every message back", () => {
+    expect(decodePeerMessages(encodePeerMessages(samples))).toEqual(samples);
+    expect(decodePeerMessages(encodePeerMessages([]))).toEqual([]);
+  });
+
+  it("refuses every cut and every appended byte", () => {
+    const whole = encodePeerMessages(samples);
+    for (let length = 0; length < whole.length; length++) {
+      expect(() => decodePeerMessages(whole.subarray(0, length))).toThrow();
+    }
+    expect(() => decodePeerMessages(Uint8Array.of(...whole, 0))).toThrow("left over");
+  });
+
+  it.each([
+    ["an unknown version", "0200"],
+    ["an unknown tag", "010103"],
+    ["an unknown message type", "01010011"],
+    ["unknown flags", "0101000608"],
+    ["an integer that is not in its shortest form", "01010006008100"],
+    ["an integer beyond 2^53", "0101000600ffffffffffffffff7f"],
+    ["more messages than bytes", "01ffffff7f"],
+    ["a boolean that is neither 0 nor 1", "01010264030702"],
+    ["a chunk beyond its snapshot", "0101010600010203000000000000020003010203"],
+  ])("refuses %s", (_, hex) => {
+    const bytes = fromHex(hex);
+    if (bytes === undefined) throw new Error("the test has bad hexadecimal digits");
+    expect(() => decodePeerMessages(bytes)).toThrow(expect.objectContaining({ code: "FRAME_CORRUPT" }));
+  });
+
+  it("never does more than refuse, whatever the bytes are", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), (noise) => {
+        try {
+          const decoded = decodePeerMessages(Uint8Array.of(1, ...noise));
+          expect(encodePeerMessages(decoded).length).toBeGreaterThan(0);
+        } catch (error) {
+          expect(error).toEqual(expect.objectContaining({ code: "FRAME_CORRUPT" }));
+        }
+      }),
+    );
+  });
+});

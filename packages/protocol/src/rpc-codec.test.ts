@@ -1,0 +1,66 @@
+import { BlixardError, fromHex, toHex } from "@blixard/common";
+import { describe, expect, it } from "@jest/globals";
+import { decodeRpcFrame, encodeRpcFrame, fromRpcError, type RpcFrame, toRpcError } from "./rpc-codec.ts";
+
+const payload = Uint8Array.of(9, 8);
+const golden: readonly (readonly [string, RpcFrame])[] = [
+  [
+    "0107056b762e67658827 0908".replaceAll(" ", ""),
+    { type: "request", id: 7, method: "kv.ge", timeoutMs: 5000, payload },
+  ],
+  ["02070908", { type: "response", id: 7, payload }],
+  [
+    "030795aa4e4f545f4c4541444552a16da168ab6e6f745f6170706c69656481a86c6561646572496402",
+    {
+      type: "error",
+      id: 7,
+      error: { code: "NOT_LEADER", message: "m", hint: "h", outcome: "not_applied", details: { leaderId: 2 } },
+    },
+  ],
+  ["0407", { type: "cancel", id: 7 }],
+  ["0500", { type: "ping", id: 0 }],
+  ["0600", { type: "pong", id: 0 }],
+];
+
+describe("encodeRpcFrame", () => {
+  it.each(golden)("writes the bytes that other releases read: %s", (hex, frame) => {
+    expect(toHex(encodeRpcFrame(frame))).toBe(hex);
+  });
+});
+
+describe("decodeRpcFrame", () => {
+  it.each(golden)("brings a frame back: %s", (_, frame) => {
+    expect(decodeRpcFrame(encodeRpcFrame(frame))).toEqual(frame);
+  });
+
+  it.each(["", "01", "0700", "040700", "0107ff", "0307c0", "030795c0c0c0c0c0", "0107810066"])("refuses %s", (hex) => {
+    expect(() => decodeRpcFrame(fromHex(hex) ?? new Uint8Array())).toThrow(
+      expect.objectContaining({ code: "FRAME_CORRUPT" }),
+    );
+  });
+});
+
+describe("toRpcError", () => {
+  it("carries all of a BlixardError and only the message of anything else", () => {
+    const error = new BlixardError("NOT_LEADER", "ask 2", { hint: "h", outcome: "unknown", details: { leaderId: 2 } });
+    const frame = decodeRpcFrame(encodeRpcFrame({ type: "error", id: 1, error: toRpcError(error) }));
+    expect(frame.type === "error" && fromRpcError(frame.error)).toMatchObject({
+      name: "BlixardError",
+      code: "NOT_LEADER",
+      message: "ask 2",
+      hint: "h",
+      outcome: "unknown",
+      details: { leaderId: 2 },
+    });
+    expect(toRpcError(new TypeError("boom"))).toEqual({ code: "INTERNAL", message: "boom" });
+  });
+
+  it("drops details that are too large or not plain, not the error", () => {
+    const error = { code: "CONFLICT", message: "m", details: { big: "x".repeat(100_000) } };
+    expect(decodeRpcFrame(encodeRpcFrame({ type: "error", id: 1, error }))).toEqual({
+      type: "error",
+      id: 1,
+      error: { code: "CONFLICT", message: "m" },
+    });
+  });
+});

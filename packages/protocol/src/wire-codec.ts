@@ -1,0 +1,148 @@
+/**
+ * Plain values as MessagePack: null, booleans, finite numbers, texts, byte strings, arrays and objects. Bytes from a
+ * peer are checked by one pass over them before the decoder sees them, because the decoder would follow extension
+ * types, deep nesting and `__proto__` keys wherever they lead.
+ */
+import { BlixardError } from "@blixard/common";
+import { Packr, Unpackr } from "msgpackr";
+import { limits } from "./limits.ts";
+import { corrupt } from "./wire-codec-binary.ts";
+
+export interface WireOptions {
+  /** Largest accepted encoding in bytes. Default: `limits.commandBytesMax` (1 MiB). */
+  readonly bytesMax?: number;
+}
+
+/** Arrays and objects inside each other; a deeper value is refused. */
+export const wireDepthMax = 32;
+
+/** The only key that would change the prototype of what is decoded. */
+const reservedKey = "__proto__";
+
+// The packer's own types do not name `skipValues`, which its documentation does.
+const packOptions = { useRecords: false, skipValues: [undefined] };
+const packr = new Packr(packOptions);
+const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true });
+
+/** @throws INVALID_ARGUMENT for a value that has no plain encoding, VALUE_TOO_LARGE */
+export function encodeValue(value: unknown, options: WireOptions = {}): Uint8Array {
+  let bytes: Uint8Array;
+  try {
+    // A copy: the packer hands out a view of a buffer that it goes on using.
+    bytes = new Uint8Array(packr.pack(value));
+    checkStructure(bytes);
+  } catch (error) {
+    throw new BlixardError("INVALID_ARGUMENT", "the value has no plain encoding", { cause: error });
+  }
+  checkSize(bytes, options);
+  return bytes;
+}
+
+/**
+ * The value that `bytes` stand for. Byte strings come back as Uint8Array (Buffer in Node.js).
+ * @throws FRAME_CORRUPT, VALUE_TOO_LARGE
+ */
+export function decodeValue(bytes: Uint8Array, options: WireOptions = {}): unknown {
+  checkSize(bytes, options);
+  checkStructure(bytes);
+  return unpackr.unpack(bytes);
+}
+
+function checkSize(bytes: Uint8Array, options: WireOptions): void {
+  const bytesMax = options.bytesMax ?? limits.commandBytesMax;
+  if (bytes.length > bytesMax) {
+    throw new BlixardError("VALUE_TOO_LARGE", `the value has ${bytes.length} bytes, at most ${bytesMax} are allowed`);
+  }
+}
+
+function checkStructure(bytes: Uint8Array): void {
+  const scanner = new Scanner(bytes);
+  scanner.value(0);
+  if (scanner.at !== bytes.length) throw corrupt("bytes are left over after the value");
+}
+
+/** Walks over one MessagePack value (github.com/msgpack/msgpack/blob/master/spec.md) and refuses what is not plain. */
+class Scanner {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  value(depth: number): void {
+    if (depth > wireDepthMax) throw corrupt(`the value is nested more than ${wireDepthMax} deep`);
+    const head = this.#unsigned(1);
+    if (head <= 0x7f || head >= 0xe0 || head === 0xc0 || head === 0xc2 || head === 0xc3) return;
+    if (head <= 0x8f) this.#map(head & 0x0f, depth);
+    else if (head <= 0x9f) this.#array(head & 0x0f, depth);
+    else if (head <= 0xbf) this.#skip(head & 0x1f);
+    else if (head >= 0xd9 && head <= 0xdb) this.#skip(this.#unsigned(2 ** (head - 0xd9)));
+    else if (head >= 0xc4 && head <= 0xc6) this.#skip(this.#unsigned(2 ** (head - 0xc4)));
+    else if (head >= 0xcc && head <= 0xce) this.#skip(2 ** (head - 0xcc));
+    else if (head >= 0xd0 && head <= 0xd2) this.#skip(2 ** (head - 0xd0));
+    else if (head === 0xca || head === 0xcb) this.#finite(head === 0xca ? 4 : 8);
+    else if (head === 0xcf || head === 0xd3) this.#safeInteger64();
+    else if (head === 0xdc || head === 0xdd) this.#array(this.#unsigned(head === 0xdc ? 2 : 4), depth);
+    else if (head === 0xde || head === 0xdf) this.#map(this.#unsigned(head === 0xde ? 2 : 4), depth);
+    else throw corrupt(`type 0x${head.toString(16)} is not plain data`);
+  }
+
+  #array(count: number, depth: number): void {
+    this.#available(count);
+    for (let item = 0; item < count; item++) this.value(depth + 1);
+  }
+
+  #map(count: number, depth: number): void {
+    this.#available(2 * count);
+    for (let item = 0; item < count; item++) {
+      this.#key();
+      this.value(depth + 1);
+    }
+  }
+
+  #key(): void {
+    const head = this.#unsigned(1);
+    let length = 0;
+    if (head >= 0xa0 && head <= 0xbf) length = head & 0x1f;
+    else if (head >= 0xd9 && head <= 0xdb) length = this.#unsigned(2 ** (head - 0xd9));
+    else throw corrupt("a key is not a text");
+    this.#skip(length);
+    if (length === reservedKey.length) {
+      const key = String.fromCharCode(...this.#bytes.subarray(this.at - length, this.at));
+      if (key === reservedKey) throw corrupt("a key is reserved");
+    }
+  }
+
+  #finite(length: 4 | 8): void {
+    this.#available(length);
+    const value = length === 4 ? this.#view.getFloat32(this.at) : this.#view.getFloat64(this.at);
+    if (!Number.isFinite(value)) throw corrupt("a number is not finite");
+    this.at += length;
+  }
+
+  #safeInteger64(): void {
+    this.#available(8);
+    const value = Number(this.#view.getBigInt64(this.at));
+    if (!Number.isSafeInteger(value)) throw corrupt("an integer is beyond 2^53 - 1");
+    this.at += 8;
+  }
+
+  #unsigned(length: number): number {
+    this.#available(length);
+    let value = 0;
+    for (let count = 0; count < length; count++) value = value * 256 + (this.#bytes[this.at++] ?? 0);
+    return value;
+  }
+
+  #skip(length: number): void {
+    this.#available(length);
+    this.at += length;
+  }
+
+  #available(length: number): void {
+    if (length > this.#bytes.length - this.at) throw corrupt("the bytes end early");
+  }
+}
