@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import { decodeCommand, encodeCommand } from "./command-codec.ts";
 import type { Command } from "./commands.ts";
-import { decodeRecord, encodeRecord } from "./record-codec.ts";
+import { decodeValue, encodeValue } from "./wire-codec.ts";
 
 const put: Command = {
   requestId: "r1",
@@ -20,7 +20,7 @@ describe("encodeCommand", () => {
 
   it("refuses a command over the limit", () => {
     const huge: Command = { ...put, body: { type: "kv.put", key: "k", value: "v".repeat(2 * 1024 * 1024) } };
-    expect(() => encodeCommand(huge)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    expect(() => encodeCommand(huge)).toThrow(expect.objectContaining({ code: "VALUE_TOO_LARGE" }));
   });
 });
 
@@ -28,18 +28,18 @@ describe("decodeCommand", () => {
   it("reads what was written, without fields that are undefined", () => {
     const desire: Command = { ...put, ifMatchIndex: 4, body: { type: "node.update", nodeId: 2, cordoned: true } };
     expect(decodeCommand(encodeCommand(desire))).toEqual(desire);
-    expect(decodeRecord(encodeRecord({ a: 1, b: undefined }))).toEqual({ a: 1 });
-    expect(encodeRecord({ a: 1, b: undefined })).toEqual(encodeRecord({ a: 1 }));
+    expect(decodeValue(encodeValue({ a: 1, b: undefined }))).toEqual({ a: 1 });
+    expect(encodeValue({ a: 1, b: undefined })).toEqual(encodeValue({ a: 1 }));
   });
 
   it.each([
     ["another format", Uint8Array.of(9, 1, 2), "UNSUPPORTED_VERSION"],
     ["no bytes", new Uint8Array(0), "UNSUPPORTED_VERSION"],
     ["garbage", Uint8Array.of(1, 0xc1, 0xff), "INVALID_ARGUMENT"],
-    ["an unknown command", Uint8Array.from([1, ...encodeRecord({ ...put, body: { type: "no" } })]), "INVALID_ARGUMENT"],
+    ["an unknown command", Uint8Array.from([1, ...encodeValue({ ...put, body: { type: "no" } })]), "INVALID_ARGUMENT"],
     [
       "a negative node",
-      Uint8Array.from([1, ...encodeRecord({ ...put, body: { type: "node.remove", nodeId: -1 } })]),
+      Uint8Array.from([1, ...encodeValue({ ...put, body: { type: "node.remove", nodeId: -1 } })]),
       "INVALID_ARGUMENT",
     ],
   ])("refuses %s", (_, bytes, code) => {

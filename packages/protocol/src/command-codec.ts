@@ -6,19 +6,13 @@ import { BlixardError, messageOf } from "@blixard/common";
 import { commandSchema } from "./command-schema.ts";
 import type { Command } from "./commands.ts";
 import { limits } from "./limits.ts";
-import { decodeRecord, encodeRecord } from "./record-codec.ts";
+import { decodeValue, encodeValue } from "./wire-codec.ts";
 
 export const commandFormatVersion = 1;
 
-/** @throws INVALID_ARGUMENT when the bytes would be more than `limits.commandBytesMax` */
+/** @throws VALUE_TOO_LARGE when the bytes would be more than `limits.commandBytesMax` */
 export function encodeCommand(command: Command): Uint8Array {
-  const record = encodeRecord(command);
-  if (record.length + 1 > limits.commandBytesMax) {
-    throw new BlixardError("INVALID_ARGUMENT", `a command of ${record.length} bytes is over the limit`, {
-      hint: `Keep one change below ${limits.commandBytesMax} bytes.`,
-      outcome: "not_applied",
-    });
-  }
+  const record = encodeValue(command, { bytesMax: limits.commandBytesMax - 1 });
   const bytes = new Uint8Array(record.length + 1);
   bytes[0] = commandFormatVersion;
   bytes.set(record, 1);
@@ -34,7 +28,7 @@ export function decodeCommand(bytes: Uint8Array): Command {
   }
   let record: unknown;
   try {
-    record = decodeRecord(bytes.subarray(1));
+    record = decodeValue(bytes.subarray(1));
   } catch (error) {
     throw new BlixardError("INVALID_ARGUMENT", `not a command: ${messageOf(error)}`, { cause: error });
   }

@@ -11,7 +11,6 @@ export type { JoinTicket } from "./join-ticket.ts";
 export { decodeTicket, encodeTicket, ticketPrefix } from "./join-ticket.ts";
 export { limits } from "./limits.ts";
 export { decodePeerMessages, encodePeerMessages } from "./peer-message-codec.ts";
-export { decodeRecord, encodeRecord } from "./record-codec.ts";
 export type {
   ClusterRecord,
   DriverKind,
@@ -63,6 +62,7 @@ export {
   encodeServiceCall,
   encodeServiceResponse,
   forwardRpcMethod,
+  serviceCallBytesMax,
 } from "./service-call-codec.ts";
 export type {
   CallMeta,

@@ -6,8 +6,11 @@
 import { BlixardError, messageOf } from "@blixard/common";
 import { z } from "zod";
 import { limits } from "./limits.ts";
-import { decodeRecord, encodeRecord } from "./record-codec.ts";
 import type { CallMeta } from "./services.ts";
+import { decodeValue, encodeValue } from "./wire-codec.ts";
+
+/** Largest call or response in bytes; below the default frame limit of the transport. */
+export const serviceCallBytesMax = 3 * 1024 * 1024;
 
 /** The transport method with which a member passes on a call in the name of its caller. */
 export const forwardRpcMethod = "forward";
@@ -34,14 +37,14 @@ const callMetaSchema = z.object({
 const serviceCallSchema = z.object({ name: z.string().max(64), request: z.unknown(), meta: callMetaSchema });
 
 export function encodeServiceCall(call: ServiceCall): Uint8Array {
-  return encodeRecord(call);
+  return encodeValue(call, { bytesMax: serviceCallBytesMax });
 }
 
 /** @throws INVALID_ARGUMENT for bytes that are no call */
 export function decodeServiceCall(bytes: Uint8Array): ServiceCall {
   let record: unknown;
   try {
-    record = decodeRecord(bytes);
+    record = decodeValue(bytes, { bytesMax: serviceCallBytesMax });
   } catch (error) {
     throw new BlixardError("INVALID_ARGUMENT", `not a service call: ${messageOf(error)}`, { cause: error });
   }
@@ -51,13 +54,13 @@ export function decodeServiceCall(bytes: Uint8Array): ServiceCall {
 }
 
 export function encodeServiceResponse(response: unknown): Uint8Array {
-  return encodeRecord(response);
+  return encodeValue(response, { bytesMax: serviceCallBytesMax });
 }
 
 /** @throws FRAME_CORRUPT for bytes that are no value */
 export function decodeServiceResponse(bytes: Uint8Array): unknown {
   try {
-    return decodeRecord(bytes);
+    return decodeValue(bytes, { bytesMax: serviceCallBytesMax });
   } catch (error) {
     throw new BlixardError("FRAME_CORRUPT", `not a service response: ${messageOf(error)}`, { cause: error });
   }
