@@ -1,0 +1,132 @@
+/**
+ * The port between the VM manager and what really runs a VM. A driver starts instances and finds them again; all
+ * decisions (restart, deadlines, stop ladder, fencing) are the manager's. The suite in `@blixard/vm-manager/testing`
+ * states what a driver must do.
+ */
+import type { Watch } from "@blixard/common";
+import type { DriverKind } from "@blixard/protocol";
+
+export interface DriverCapabilities {
+  readonly imageFormats: readonly ("multiboot" | "linux" | "disk")[];
+  readonly vcpusMax: number;
+  readonly memoryMiBMax: number;
+  /** True when the instance is a process of its own, which outlives the manager and can be adopted. */
+  readonly survivesManager: boolean;
+  /** True when a guest can say that it panicked. */
+  readonly reportsPanic: boolean;
+}
+
+export type ProbeResult =
+  | { readonly works: true; readonly kinds: readonly DriverKind[]; readonly version: string; readonly notes: readonly string[] }
+  | { readonly works: false; readonly reason: string; readonly hint: string };
+
+/** Where the guest comes from: absolute paths of verified files. */
+export type BootSource =
+  | { readonly type: "multiboot"; readonly kernelPath: string; readonly commandLine: string }
+  | {
+      readonly type: "linux";
+      readonly kernelPath: string;
+      readonly initrdPath: string | undefined;
+      readonly commandLine: string;
+    }
+  | { readonly type: "disk"; readonly diskPath: string; readonly diskFormat: "raw" | "qcow2" };
+
+/** All that a driver needs to start one instance. */
+export interface InstanceSpec {
+  readonly vmId: string;
+  readonly name: string;
+  readonly fencingEpoch: number;
+  /** Counts the starts of this VM on this node; file names of one start carry it. */
+  readonly generation: number;
+  readonly driver: DriverKind;
+  readonly vcpus: number;
+  readonly memoryMiB: number;
+  readonly boot: BootSource;
+  readonly paths: InstancePaths;
+  /** The machine type of an earlier start, so that the guest's hardware does not change under it. */
+  readonly machine: string | undefined;
+}
+
+/** Files of one instance. The sockets stand in a short directory: a unix socket path has at most 107 bytes. */
+export interface InstancePaths {
+  readonly directory: string;
+  readonly consoleLog: string;
+  readonly pidFile: string;
+  readonly stderrLog: string;
+  /** QMP events, one JSON object per line, written by the instance itself even when no manager lives. */
+  readonly journalIn: string;
+  readonly journalOut: string;
+  readonly controlSocket: string;
+  readonly serialSocket: string;
+}
+
+/** What is kept on disk to find an instance again. A pid alone is reused; with its start time it is unique per boot. */
+export interface InstanceHandle {
+  readonly driver: DriverKind;
+  readonly pid: number;
+  /** Field 22 of `/proc/<pid>/stat`; empty for an instance that is no process. */
+  readonly startTime: string;
+  readonly bootId: string;
+  readonly machine: string;
+  readonly driverVersion: string;
+}
+
+/** Why an instance ended or cannot go on. One term each; they stand in records and metrics. */
+export type ExitReason =
+  | "guest-shutdown"
+  | "guest-reset"
+  | "guest-panic"
+  | "io-error"
+  | "internal-error"
+  | "host-signal"
+  | "host-quit"
+  | "process-lost"
+  | "host-reboot"
+  | "driver-closed";
+
+export type InstanceState =
+  | { readonly type: "running" }
+  | { readonly type: "paused" }
+  /** The guest is over, but the process stays as a tombstone that can be read. */
+  | { readonly type: "halted"; readonly reason: ExitReason }
+  /** The process is there and does not answer: nobody may start a second one. */
+  | { readonly type: "unknown"; readonly message: string }
+  | { readonly type: "ended"; readonly reason: ExitReason; readonly message: string };
+
+/** One running VM. Every method is idempotent; a method on an ended instance does nothing. */
+export interface VmInstance {
+  readonly handle: InstanceHandle;
+  readonly state: Watch<InstanceState>;
+  /** Grows with each piece of serial output that was seen; a hint to look at the console log. */
+  readonly serialActivity: Watch<number>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** Asks the guest to power off; it may ignore that. */
+  requestPowerdown(): Promise<void>;
+  /** Asks the instance's process to end at once; the guest is not asked. Never rejects: wait for the state `ended`. */
+  quit(): Promise<void>;
+  /** Sends a signal to the instance's process, only if it is still the same process. */
+  kill(signal: "SIGTERM" | "SIGKILL"): void;
+  writeConsole(data: Uint8Array): Promise<void>;
+  /** Lets go of the instance without ending it. */
+  detach(): Promise<void>;
+}
+
+export interface VmDriver {
+  /** One word for logs. */
+  readonly name: "qemu" | "embedded" | "fake";
+  readonly capabilities: DriverCapabilities;
+  /** Finds out what works here. Called once, before anything else. */
+  probe(): Promise<ProbeResult>;
+  /**
+   * Resolves when the instance runs and answers. When it fails, nothing of the instance is left.
+   * @throws VM_DRIVER_FAILED
+   */
+  start(spec: InstanceSpec, options?: { readonly signal?: AbortSignal }): Promise<VmInstance>;
+  /**
+   * Finds the instance of `handle`, or, without a handle (the manager died while it started one), whatever process was
+   * started for these paths. Never starts one. An instance that is over is returned in the state `ended`, with the
+   * reason that its journal tells.
+   */
+  adopt(paths: InstancePaths, handle: InstanceHandle | undefined): Promise<VmInstance>;
+}

@@ -1,0 +1,170 @@
+/**
+ * The process of one embedded VM: v86 in a Node.js process of its own. It stands for QEMU's process: it has a pid file,
+ * a control socket that speaks the used part of QMP, a serial socket with a log, and a journal of events. It outlives
+ * the VM manager; a crash of the guest's machine (a WebAssembly trap) ends the VM and nothing else.
+ *
+ *   running <--stop, cont--> paused
+ *      |  halt with interrupts off, trap
+ *      v
+ *   shutdown | guest-panicked | internal-error   (tombstone until quit or a signal)
+ */
+import { appendFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { V86 } from "v86";
+import { ControlServer } from "./control-server.ts";
+import { SerialServer } from "./serial-server.ts";
+import type { VmHostConfig } from "./vm-host-config.ts";
+
+type RunState = "prelaunch" | "running" | "paused" | "shutdown" | "guest-panicked" | "internal-error";
+
+const bytesPerMiB = 1024 * 1024;
+const vgaMemoryBytes = 1024 * 1024;
+
+class VmHost {
+  readonly #config: VmHostConfig;
+  readonly #control: ControlServer;
+  readonly #serial: SerialServer;
+  readonly #emulator: V86;
+  #state: RunState = "prelaunch";
+  /** Modem lines of COM1: a guest without ACPI says with them why it halts, see `nano-guest.ts`. */
+  #dataTerminalReady = true;
+  #requestToSend = true;
+  #ending = false;
+
+  constructor(config: VmHostConfig) {
+    this.#config = config;
+    this.#control = new ControlServer((command) => this.#execute(command));
+    this.#emulator = makeEmulator(config);
+    this.#serial = new SerialServer(config.consoleLog, (data) => this.#emulator.serial_send_bytes(0, data));
+    this.#emulator.add_listener("serial0-output-byte", (byte: number) => this.#serial.write(byte));
+    this.#listen("serial0-data-terminal-ready-output", (up) => {
+      this.#dataTerminalReady = up === true;
+    });
+    this.#listen("serial0-request-to-send-output", (up) => {
+      this.#requestToSend = up === true;
+    });
+    this.#listen("cpu-event-halt", () => setImmediate(() => this.#onHalt()));
+    this.#listen("emulator-ready", () => void this.#resume());
+  }
+
+  async run(): Promise<void> {
+    for (const path of [this.#config.controlSocket, this.#config.serialSocket]) rmSync(path, { force: true });
+    await this.#serial.listen(this.#config.serialSocket);
+    await this.#control.listen(this.#config.controlSocket);
+    writeFileSync(this.#config.pidFile, `${process.pid}\n`, { mode: 0o600 });
+  }
+
+  /** Ends the process. The reason stands in the journal first. */
+  end(reason: "host-qmp-quit" | "host-signal"): void {
+    if (this.#ending) return;
+    this.#ending = true;
+    this.#emit("SHUTDOWN", { guest: false, reason });
+    this.#serial.close();
+    this.#control.close();
+    rmSync(this.#config.pidFile, { force: true });
+    rmSync(this.#config.controlSocket, { force: true });
+    rmSync(this.#config.serialSocket, { force: true });
+    void this.#emulator.stop().then(() => this.#emulator.destroy());
+  }
+
+  /** A trap inside the emulated machine. The process stays, so that the reason can be read. */
+  fail(error: unknown): void {
+    if (this.#ending) return;
+    process.stderr.write(`the emulated machine failed: ${String(error)}\n`);
+    this.#halt("internal-error", { guest: false, reason: "internal-error" });
+  }
+
+  #execute(command: string): Promise<unknown> {
+    switch (command) {
+      case "query-status":
+        return Promise.resolve({ status: this.#state, running: this.#state === "running" });
+      case "stop":
+        return this.#pause();
+      case "cont":
+        return this.#resume();
+      case "quit":
+        setImmediate(() => this.end("host-qmp-quit"));
+        return Promise.resolve();
+      default:
+        // A machine without firmware has no power button: the guest cannot be asked.
+        return Promise.resolve();
+    }
+  }
+
+  async #pause(): Promise<void> {
+    if (this.#state !== "running") return;
+    await this.#emulator.stop();
+    this.#serial.flush();
+    this.#state = "paused";
+    this.#emit("STOP");
+  }
+
+  async #resume(): Promise<void> {
+    if (this.#state !== "paused" && this.#state !== "prelaunch") return;
+    await this.#emulator.run();
+    this.#state = "running";
+    this.#emit("RESUME");
+  }
+
+  #onHalt(): void {
+    this.#serial.flush();
+    if (!this.#dataTerminalReady) this.#halt("shutdown", { guest: true, reason: "guest-shutdown" });
+    else if (!this.#requestToSend) this.#halt("shutdown", { guest: true, reason: "guest-reset" });
+    else this.#halt("guest-panicked", { guest: true, reason: "guest-panic" });
+  }
+
+  #halt(state: RunState, data: { readonly guest: boolean; readonly reason: string }): void {
+    if (this.#state !== "running" && this.#state !== "paused") return;
+    this.#state = state;
+    this.#emit("SHUTDOWN", data);
+    void this.#emulator.stop();
+  }
+
+  #emit(event: string, data: object = {}): void {
+    const unixMs = Date.now();
+    const timestamp = { seconds: Math.floor(unixMs / 1000), microseconds: (unixMs % 1000) * 1000 };
+    const line = `${JSON.stringify({ timestamp, event, data })}\n`;
+    appendFileSync(this.#config.journal, line);
+    this.#control.send(line);
+  }
+
+  /** v86 sends more events than its types list. */
+  #listen(event: string, run: (value: unknown) => void): void {
+    const bus: { add_listener(name: string, listener: (value: unknown) => void): void } = this.#emulator;
+    bus.add_listener(event, run);
+  }
+}
+
+function makeEmulator(config: VmHostConfig): V86 {
+  const kernel = readFileSync(config.kernelPath);
+  const buffer = new ArrayBuffer(kernel.byteLength);
+  new Uint8Array(buffer).set(kernel);
+  return new V86({
+    wasm_path: join(dirname(createRequire(import.meta.url).resolve("v86")), "v86.wasm"),
+    memory_size: config.memoryMiB * bytesPerMiB,
+    vga_memory_size: vgaMemoryBytes,
+    autostart: false,
+    disable_keyboard: true,
+    disable_mouse: true,
+    disable_speaker: true,
+    multiboot: { buffer },
+    cmdline: config.commandLine,
+  });
+}
+
+async function main(): Promise<void> {
+  const configPath = process.argv[process.argv.indexOf("-config") + 1];
+  if (configPath === undefined || !process.argv.includes("-config")) throw new Error("usage: vm-host -config FILE");
+  const config = JSON.parse(readFileSync(configPath, "utf8")) as VmHostConfig;
+  if (config.format !== 1) throw new Error(`unknown format of ${configPath}`);
+  const host = new VmHost(config);
+  process.on("SIGTERM", () => host.end("host-signal"));
+  process.on("SIGINT", () => {});
+  process.on("SIGHUP", () => {});
+  process.on("uncaughtException", (error) => host.fail(error));
+  process.on("unhandledRejection", (error) => host.fail(error));
+  await host.run();
+}
+
+await main();

@@ -1,0 +1,39 @@
+/** Tunables of the VM manager. All times are milliseconds on the monotonic clock of `deps.clock`. */
+export interface VmManagerTunables {
+  /** Time for a process to answer its control socket after it was spawned. Default 60 000. */
+  readonly startDeadlineMs: number;
+  /** Time for the first byte on the console of a guest that has one. Default 120 000; 0 never gives up. */
+  readonly bootDeadlineMs: number;
+  /** Time that a guest has to power off when asked. Default 15 000; 0 does not ask. */
+  readonly powerdownDeadlineMs: number;
+  /** Time for a process to end after `quit`, and again after SIGTERM. Default 5 000. */
+  readonly quitDeadlineMs: number;
+  /** First delay before a VM that failed is started again; doubles each time. Default 500. */
+  readonly restartBackoffMs: number;
+  /** Upper bound of that delay. Default 60 000. */
+  readonly restartBackoffMsMax: number;
+  /** Restarts without a stable run between them before the VM is Failed(restart-limit). Default 8. */
+  readonly restartsMax: number;
+  /** A run of this length forgets earlier restarts. Default 60 000. */
+  readonly stableRunMs: number;
+  /** How often an instance that does not answer is tried again. Default 1 000. */
+  readonly unknownRetryMs: number;
+  /** Bytes of one console log file; the file before it is kept too. Default 1 MiB. */
+  readonly consoleBytesMax: number;
+  /** Attempts to fetch one piece of an image before the VM's preparation fails. Default 5. */
+  readonly fetchAttemptsMax: number;
+}
+
+export const defaultTunables: VmManagerTunables = {
+  startDeadlineMs: 60_000,
+  bootDeadlineMs: 120_000,
+  powerdownDeadlineMs: 15_000,
+  quitDeadlineMs: 5_000,
+  restartBackoffMs: 500,
+  restartBackoffMsMax: 60_000,
+  restartsMax: 8,
+  stableRunMs: 60_000,
+  unknownRetryMs: 1_000,
+  consoleBytesMax: 1024 * 1024,
+  fetchAttemptsMax: 5,
+};

@@ -1,0 +1,75 @@
+/**
+ * Who a process is. A pid is reused, so a process is named by its pid and its start time, within one boot of the
+ * host (proc(5), `/proc/<pid>/stat` field 22). Signals go only to a process whose identity still holds.
+ */
+import { readdir, readFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { errorCodeOf } from "@blixard/common";
+
+export interface ProcessIdentity {
+  readonly pid: number;
+  readonly startTime: string;
+}
+
+/** The start time of a live process, or undefined when there is none or it is a zombie. */
+export function processStartTime(pid: number): string | undefined {
+  let stat: string;
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  } catch (error) {
+    if (errorCodeOf(error) === "ENOENT" || errorCodeOf(error) === "ESRCH") return undefined;
+    throw error;
+  }
+  // The command name stands in brackets and may hold spaces and brackets itself: count from the last one.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const state = fields[0];
+  if (state === "Z" || state === "X") return undefined;
+  return fields[19];
+}
+
+export function identifyProcess(pid: number): ProcessIdentity | undefined {
+  const startTime = processStartTime(pid);
+  return startTime === undefined ? undefined : { pid, startTime };
+}
+
+export function isAlive(identity: ProcessIdentity): boolean {
+  return processStartTime(identity.pid) === identity.startTime;
+}
+
+/** False when the process is not there any more. */
+export function signalProcess(identity: ProcessIdentity, signal: "SIGTERM" | "SIGKILL"): boolean {
+  if (identity.pid <= 1 || !isAlive(identity)) return false;
+  try {
+    process.kill(identity.pid, signal);
+    return true;
+  } catch (error) {
+    if (errorCodeOf(error) === "ESRCH") return false;
+    throw error;
+  }
+}
+
+/** Changes with every boot of the host. */
+export async function readBootId(): Promise<string> {
+  return (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();
+}
+
+/** The processes that have `argument` as one of their arguments, or as a part of one that starts with it and a comma. */
+export async function findProcessesByArgument(argument: string): Promise<readonly ProcessIdentity[]> {
+  const found: ProcessIdentity[] = [];
+  for (const entry of await readdir("/proc")) {
+    if (!/^\d+$/.test(entry)) continue;
+    const identity = await matchProcess(Number(entry), argument);
+    if (identity !== undefined) found.push(identity);
+  }
+  return found;
+}
+
+async function matchProcess(pid: number, argument: string): Promise<ProcessIdentity | undefined> {
+  try {
+    const line = await readFile(`/proc/${pid}/cmdline`, "utf8");
+    return line.split("\0").includes(argument) ? identifyProcess(pid) : undefined;
+  } catch {
+    // It ended while we looked, or it belongs to somebody else: not ours in both cases.
+    return undefined;
+  }
+}

@@ -1,0 +1,239 @@
+/**
+ * One VM in a process of its own that speaks QMP: QEMU, or the host process of the embedded driver.
+ *
+ *   unknown --connected, query-status--> running <-> paused
+ *      ^                                    |  SHUTDOWN, GUEST_PANICKED, BLOCK_IO_ERROR
+ *      | connection lost, process alive     v
+ *      +------------------------------- halted (tombstone)
+ *   any --process gone, reason from the journal--> ended
+ *
+ * The loop owns the connection: whatever breaks, it looks whether the process lives, and connects again.
+ */
+import { connect, type Socket } from "node:net";
+import { BlixardError, type Clock, messageOf, sleep, Watch, withDeadline } from "@blixard/common";
+import type { ExitReason, InstanceHandle, InstancePaths, InstanceState, VmInstance } from "../driver.ts";
+import { foldState, readJournalReason, stateOfRunState } from "./event-journal.ts";
+import { isAlive, signalProcess } from "./process-identity.ts";
+import { QmpClient, type QmpEvent } from "./qmp-client.ts";
+
+const exitPollMs = 100;
+/** After the connection broke, time for the process to end before its state counts as unknown. */
+const exitGraceMs = 2_000;
+const connectRetryMs = 10;
+const connectRetryMsMax = 1_000;
+const serialRetryMs = 100;
+const consoleWriteTimeoutMs = 10_000;
+
+export interface QmpInstanceOptions {
+  readonly clock: Clock;
+  readonly handle: InstanceHandle;
+  readonly paths: InstancePaths;
+}
+
+export class QmpInstance implements VmInstance {
+  readonly handle: InstanceHandle;
+  readonly state: Watch<InstanceState>;
+  readonly serialActivity = new Watch(0);
+  readonly #clock: Clock;
+  readonly #paths: InstancePaths;
+  readonly #detached = new AbortController();
+  readonly #loop: Promise<void>;
+  /** Counts attempts to reach the process, so that an adopter can wait for the first. */
+  readonly #attempts = new Watch(0);
+  #client: QmpClient | undefined;
+  readonly #serial = new Watch<Socket | undefined>(undefined);
+
+  constructor(options: QmpInstanceOptions) {
+    this.#clock = options.clock;
+    this.#paths = options.paths;
+    this.handle = options.handle;
+    this.state = new Watch<InstanceState>({ type: "unknown", message: "not connected yet" });
+    this.#loop = this.#run();
+  }
+
+  /** Resolves when the process was reached once, is gone, or did not answer in time. */
+  async firstContact(): Promise<void> {
+    await this.#attempts.until((attempts) => attempts > 0);
+  }
+
+  async pause(): Promise<void> {
+    if (this.state.value.type === "running") await this.#execute("stop");
+    await this.#refresh();
+  }
+
+  async resume(): Promise<void> {
+    if (this.state.value.type === "paused") await this.#execute("cont");
+    await this.#refresh();
+  }
+
+  async requestPowerdown(): Promise<void> {
+    if (this.state.value.type === "running") await this.#execute("system_powerdown");
+  }
+
+  async quit(): Promise<void> {
+    if (this.state.value.type === "ended") return;
+    // The process may end before it answers, and who asks waits for its end in any case, not for the answer.
+    await this.#execute("quit").catch(() => {});
+  }
+
+  kill(signal: "SIGTERM" | "SIGKILL"): void {
+    signalProcess(this.handle, signal);
+  }
+
+  async writeConsole(data: Uint8Array): Promise<void> {
+    if (this.state.value.type === "ended") throw new BlixardError("UNAVAILABLE", "the VM does not run");
+    const deadline = { clock: this.#clock, timeoutMs: consoleWriteTimeoutMs, what: "writing to the console" };
+    await withDeadline(deadline, async (signal) => {
+      const serial = await this.#serial.until((socket) => socket !== undefined, { signal });
+      if (serial !== undefined) await writeAll(serial, data);
+    });
+  }
+
+  async detach(): Promise<void> {
+    this.#detached.abort();
+    this.#client?.close();
+    this.#serial.value?.destroy();
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    let retryMs = connectRetryMs;
+    while (!this.#detached.signal.aborted) {
+      if (!isAlive(this.handle)) {
+        await this.#end();
+        break;
+      }
+      try {
+        await this.#serve();
+        retryMs = connectRetryMs;
+      } catch (error) {
+        if (this.#detached.signal.aborted) break;
+        this.state.set({ type: "unknown", message: messageOf(error) });
+        retryMs = Math.min(retryMs * 2, connectRetryMsMax);
+        this.#attempts.update((attempts) => attempts + 1);
+      }
+      await this.#pause(retryMs);
+    }
+    this.#attempts.update((attempts) => attempts + 1);
+  }
+
+  /** One connection from its greeting to its end. Resolves when it closed, rejects when it never worked. */
+  async #serve(): Promise<void> {
+    const closed = new Watch(false);
+    const client = await QmpClient.connect({
+      clock: this.#clock,
+      path: this.#paths.controlSocket,
+      onEvent: (event) => this.#onEvent(event),
+      onClose: () => closed.set(true),
+    });
+    this.#client = client;
+    const serialEnd = new AbortController();
+    try {
+      await this.#refresh();
+      const serialLoop = this.#drainSerial(serialEnd.signal);
+      this.#attempts.update((attempts) => attempts + 1);
+      await this.#untilClosedOrDead(closed);
+      serialEnd.abort();
+      this.#serial.value?.destroy();
+      await serialLoop;
+    } finally {
+      serialEnd.abort();
+      this.#client = undefined;
+      client.close();
+    }
+    await this.#graceForExit();
+  }
+
+  async #untilClosedOrDead(closed: Watch<boolean>): Promise<void> {
+    while (!closed.value && !this.#detached.signal.aborted && isAlive(this.handle)) {
+      const round = new AbortController();
+      await Promise.race([
+        closed.until((value) => value, { signal: round.signal }).catch(() => {}),
+        sleep(this.#clock, exitPollMs, round.signal).catch(() => {}),
+      ]);
+      round.abort();
+    }
+  }
+
+  async #graceForExit(): Promise<void> {
+    const until = this.#clock.monotonicMs() + exitGraceMs;
+    while (!this.#detached.signal.aborted && isAlive(this.handle) && this.#clock.monotonicMs() < until) {
+      await this.#pause(connectRetryMs);
+    }
+  }
+
+  async #end(): Promise<void> {
+    const told = await readJournalReason(this.#paths.journalOut).catch(() => undefined);
+    const state = this.state.value;
+    const reason: ExitReason = told ?? (state.type === "halted" ? state.reason : "process-lost");
+    const message =
+      told === undefined ? `process ${this.handle.pid} ended without a word` : `process ${this.handle.pid} ended`;
+    this.state.set({ type: "ended", reason, message });
+  }
+
+  async #refresh(): Promise<void> {
+    const status = await this.#execute("query-status");
+    const runState = typeof status === "object" && status !== null && "status" in status ? status.status : undefined;
+    const next = stateOfRunState(runState);
+    if (next.type !== "halted") return this.#setState(next);
+    // The run state "shutdown" does not say who asked for it; the journal does.
+    const reason = (await readJournalReason(this.#paths.journalOut)) ?? next.reason;
+    this.#setState({ type: "halted", reason });
+  }
+
+  async #execute(command: string): Promise<unknown> {
+    const client = this.#client;
+    if (client === undefined) throw new BlixardError("UNAVAILABLE", "the VM's process does not answer");
+    return await client.execute(command);
+  }
+
+  #onEvent(event: QmpEvent): void {
+    this.#setState(foldState(this.state.value, event));
+  }
+
+  #setState(next: InstanceState): void {
+    const state = this.state.value;
+    if (state.type === "ended" || (state.type === "halted" && next.type !== "halted")) return;
+    if (state.type !== next.type) this.state.set(next);
+  }
+
+  /** Keeps the one serial connection and reads it always: a reader that stops would stall the guest. */
+  async #drainSerial(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && !this.#detached.signal.aborted) {
+      await this.#drainOnce(signal);
+      await sleep(this.#clock, serialRetryMs, signal).catch(() => {});
+    }
+  }
+
+  #drainOnce(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const socket = connect(this.#paths.serialSocket);
+      const abort = () => socket.destroy();
+      signal.addEventListener("abort", abort, { once: true });
+      socket.on("connect", () => {
+        this.#serial.set(socket);
+        this.serialActivity.update((value) => value + 1);
+      });
+      socket.on("data", () => this.serialActivity.update((value) => value + 1));
+      socket.on("error", () => socket.destroy());
+      socket.on("close", () => {
+        signal.removeEventListener("abort", abort);
+        if (this.#serial.value === socket) this.#serial.set(undefined);
+        resolve();
+      });
+    });
+  }
+
+  async #pause(delayMs: number): Promise<void> {
+    await sleep(this.#clock, delayMs, this.#detached.signal).catch(() => {});
+  }
+}
+
+function writeAll(socket: Socket, data: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.write(data, (error) => {
+      if (error) reject(new BlixardError("UNAVAILABLE", `the console closed: ${messageOf(error)}`, { cause: error }));
+      else resolve();
+    });
+  });
+}

@@ -1,0 +1,86 @@
+/**
+ * The command line of QEMU for one instance. It is an argument array, never a shell line, and no value reaches an
+ * option list unescaped: a comma in `-name` would add options, and a file name such as `fat:/etc` would open a
+ * directory of the host. So disks are JSON `-blockdev` with `driver=file` and an explicit format.
+ */
+import { assert, BlixardError } from "@blixard/common";
+import type { InstanceSpec } from "../driver.ts";
+
+const nameAllowed = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
+const uuidAllowed = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const machineAllowed = /^[a-z0-9.-]+$/;
+/** Cache of translated code. QEMU's default takes a quarter of the guest's memory, much more than small guests use. */
+const tcgBufferMiB = 32;
+
+/** @throws INVALID_ARGUMENT for a name, uuid or machine outside the allow-lists. */
+export function qemuArguments(spec: InstanceSpec, machine: string): string[] {
+  const { paths } = spec;
+  if (!nameAllowed.test(spec.name) || !uuidAllowed.test(spec.vmId) || !machineAllowed.test(machine)) {
+    throw new BlixardError("INVALID_ARGUMENT", "the name, id or machine of the VM has characters that are not allowed");
+  }
+  assert(paths.journalIn.endsWith(".in") && paths.journalOut.endsWith(".out"), "a journal is a pair of files");
+  return [
+    ...["-name", `guest=${spec.name},process=blixard-${spec.name}-${spec.fencingEpoch}`],
+    ...["-uuid", spec.vmId],
+    ...["-fw_cfg", `name=opt/blixard/fencing-epoch,string=${spec.fencingEpoch}`],
+    ...["-M", machine],
+    ...["-accel", spec.driver === "qemu-kvm" ? "kvm" : `tcg,tb-size=${tcgBufferMiB}`],
+    ...(spec.driver === "qemu-kvm" ? ["-cpu", "host"] : []),
+    ...["-m", `${spec.memoryMiB}M`, "-smp", `${spec.vcpus}`],
+    ...["-nodefaults", "-no-user-config", "-display", "none"],
+    ...["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
+    // The guest's end leaves QEMU as a tombstone, so that the manager reads the reason before it clears it away.
+    ...["-action", "reboot=shutdown,shutdown=pause,panic=pause", "-device", "pvpanic"],
+    ...["-pidfile", paths.pidFile],
+    ...["-chardev", `socket,id=control,path=${escapeOption(paths.controlSocket)},server=on,wait=off`],
+    ...["-mon", "chardev=control,mode=control"],
+    ...["-chardev", `pipe,id=journal,path=${escapeOption(paths.journalIn.slice(0, -".in".length))}`],
+    ...["-mon", "chardev=journal,mode=control"],
+    ...["-chardev", serialOption(spec), "-device", "isa-serial,chardev=serial0"],
+    ...bootArguments(spec),
+  ];
+}
+
+/** A value inside a comma-separated option list: QEMU reads two commas as one. */
+export function escapeOption(value: string): string {
+  return value.replaceAll(",", ",,");
+}
+
+/** QEMU writes the log by itself, so that no output is lost while no manager is connected. */
+function serialOption(spec: InstanceSpec): string {
+  const socket = `socket,id=serial0,path=${escapeOption(spec.paths.serialSocket)},server=on,wait=off`;
+  return `${socket},logfile=${escapeOption(spec.paths.consoleLog)},logappend=on`;
+}
+
+function bootArguments({ boot }: InstanceSpec): string[] {
+  switch (boot.type) {
+    case "multiboot":
+      return ["-kernel", boot.kernelPath, ...appendArguments(boot.commandLine)];
+    case "linux":
+      return [
+        ...["-kernel", boot.kernelPath],
+        ...(boot.initrdPath === undefined ? [] : ["-initrd", boot.initrdPath]),
+        ...appendArguments(boot.commandLine),
+      ];
+    case "disk":
+      return [
+        ...["-blockdev", diskBlockdev(boot.diskPath, boot.diskFormat)],
+        ...["-device", "virtio-blk-pci,drive=disk0,bootindex=0"],
+      ];
+    default:
+      boot satisfies never;
+      return [];
+  }
+}
+
+function appendArguments(commandLine: string): string[] {
+  return commandLine === "" ? [] : ["-append", commandLine];
+}
+
+function diskBlockdev(path: string, format: "raw" | "qcow2"): string {
+  return JSON.stringify({
+    driver: format,
+    "node-name": "disk0",
+    file: { driver: "file", filename: path, locking: "on" },
+  });
+}

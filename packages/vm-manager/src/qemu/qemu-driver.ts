@@ -1,0 +1,125 @@
+/** Runs VMs with QEMU: under KVM when the host's KVM really works, else by translation (TCG). */
+import { execFile } from "node:child_process";
+import { writeFile } from "node:fs/promises";
+import { promisify } from "node:util";
+import { assert, type Clock, errorCodeOf, type Logger, messageOf } from "@blixard/common";
+import type { DriverKind } from "@blixard/protocol";
+import type { InstanceHandle, InstancePaths, InstanceSpec, ProbeResult, VmDriver, VmInstance } from "../driver.ts";
+import { adoptProcess } from "../process/adopt-process.ts";
+import { journalInput } from "../process/event-journal.ts";
+import { readBootId } from "../process/process-identity.ts";
+import { awaitStarted, spawnDetached } from "../process/spawn-instance.ts";
+import { probeKvm } from "./kvm-probe.ts";
+import { qemuArguments } from "./qemu-arguments.ts";
+
+const execFileAsync = promisify(execFile);
+const probeTimeoutMs = 20_000;
+
+/** How to get QEMU, for people. */
+export const qemuInstallHint = "install QEMU: apt-get install -y qemu-system-x86 qemu-utils";
+
+export interface QemuDriverOptions {
+  /** The program; default `qemu-system-x86_64` on the path. */
+  readonly program?: string;
+  readonly startDeadlineMs: number;
+  /** Directory for the result of the KVM probe, which holds until the host boots again. */
+  readonly cacheDirectory: string;
+  /** `tcg` does not even try KVM. Default `auto`. */
+  readonly accelerator?: "auto" | "tcg";
+}
+
+export interface QemuDriverDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export class QemuDriver implements VmDriver {
+  readonly name = "qemu";
+  readonly capabilities = {
+    imageFormats: ["multiboot", "linux", "disk"],
+    vcpusMax: 64,
+    memoryMiBMax: 1024 * 1024,
+    survivesManager: true,
+    reportsPanic: true,
+  } as const;
+  readonly #clock: Clock;
+  readonly #options: QemuDriverOptions;
+  readonly #program: string;
+  #machine = "";
+  #version = "";
+  #bootId = "";
+
+  constructor(deps: QemuDriverDeps, options: QemuDriverOptions) {
+    this.#clock = deps.clock;
+    this.#options = options;
+    this.#program = options.program ?? "qemu-system-x86_64";
+  }
+
+  async probe(): Promise<ProbeResult> {
+    try {
+      this.#bootId = await readBootId();
+      this.#version = parseVersion(await this.#output(["--version"]));
+      this.#machine = parseMachine(await this.#output(["-machine", "help"]));
+    } catch (error) {
+      const missing = errorCodeOf(error) === "ENOENT";
+      const reason = missing ? `${this.#program} is not installed` : `${this.#program} does not work: ${messageOf(error)}`;
+      return { works: false, reason, hint: qemuInstallHint };
+    }
+    const kinds: DriverKind[] = ["qemu-tcg"];
+    const notes: string[] = [];
+    if (this.#options.accelerator !== "tcg") {
+      const { cacheDirectory } = this.#options;
+      const kvm = await probeKvm({ program: this.#program, cacheDirectory, bootId: this.#bootId });
+      if (kvm.works) kinds.unshift("qemu-kvm");
+      else notes.push(`KVM is not used: ${kvm.reason}`);
+    }
+    return { works: true, kinds, version: this.#version, notes };
+  }
+
+  async start(spec: InstanceSpec, options: { readonly signal?: AbortSignal } = {}): Promise<VmInstance> {
+    assert(this.#machine !== "", "probe() comes before start()");
+    const machine = spec.machine ?? this.#machine;
+    const programArguments = qemuArguments(spec, machine);
+    await writeFile(spec.paths.journalIn, journalInput, { mode: 0o600 });
+    await writeFile(spec.paths.journalOut, "", { mode: 0o600 });
+    const identity = await spawnDetached(this.#program, programArguments, spec.paths, { PATH: process.env["PATH"] });
+    const handle: InstanceHandle = {
+      driver: spec.driver,
+      ...identity,
+      bootId: this.#bootId,
+      machine,
+      driverVersion: this.#version,
+    };
+    return await awaitStarted(this.#clock, handle, spec.paths, { deadlineMs: this.#options.startDeadlineMs, ...options });
+  }
+
+  async adopt(paths: InstancePaths, handle: InstanceHandle | undefined): Promise<VmInstance> {
+    return await adoptProcess(this.#clock, paths, handle, {
+      driver: "qemu-tcg",
+      bootId: this.#bootId,
+      machine: this.#machine,
+      driverVersion: this.#version,
+    });
+  }
+
+  async #output(programArguments: readonly string[]): Promise<string> {
+    const { stdout } = await execFileAsync(this.#program, [...programArguments], {
+      timeout: probeTimeoutMs,
+      killSignal: "SIGKILL",
+    });
+    return stdout;
+  }
+}
+
+function parseVersion(text: string): string {
+  const version = /version (\S+)/.exec(text)?.[1];
+  if (version === undefined) throw new Error(`unexpected answer: ${text.slice(0, 80)}`);
+  return version;
+}
+
+/** The versioned name of the newest q35, so that a VM keeps its hardware when QEMU is upgraded. */
+function parseMachine(text: string): string {
+  const machine = /alias of (pc-q35-[\w.]+)/.exec(text)?.[1];
+  if (machine === undefined) throw new Error("it has no q35 machine");
+  return machine;
+}
