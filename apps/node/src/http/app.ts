@@ -1,0 +1,99 @@
+/**
+ * The HTTP API of a node: routes of the table in `@blixard/client`, and the few that are no calls of the service.
+ * One request: host and origin, token, route, body, call, answer.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { headers } from "@blixard/client";
+import { getRequestListener } from "@hono/node-server";
+import { Hono } from "hono";
+import { requestIdOf } from "./call-meta.ts";
+import { checkHostAndOrigin } from "./host-guard.ts";
+import { errorAnswer } from "./http-errors.ts";
+import { httpMetrics } from "./http-metrics.ts";
+import type { HttpDeps, HttpEnv, HttpOptions } from "./http-types.ts";
+import { authenticate, metaSource, type RouteContext, requireService } from "./route-context.ts";
+import { RouteList } from "./route-list.ts";
+import { addBlobRoute } from "./routes-blobs.ts";
+import { addCallRoutes, addVmActionRoutes } from "./routes-calls.ts";
+import { addNodeRoutes } from "./routes-node.ts";
+
+export type RequestHandler = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
+
+export function createHttpApp(deps: HttpDeps, options: HttpOptions): RequestHandler {
+  const app = new Hono<HttpEnv>();
+  const routes = new RouteList();
+  const context: RouteContext = {
+    app,
+    deps,
+    options,
+    routes,
+    service: () => requireService(deps.service()),
+    authorize: (request, access) => authenticate(deps, request.req.header("authorization"), access),
+  };
+  addMeasures(app, deps, routes);
+  addNodeRoutes(context);
+  addBlobRoute(context);
+  addVmActionRoutes(context);
+  addCallRoutes(context);
+  app.notFound(async (request) => {
+    // Who has no token learns nothing about routes.
+    await context.authorize(request, "viewer");
+    return routes.refuse(request);
+  });
+  app.onError((error, request) => {
+    const writes = !["GET", "HEAD"].includes(request.req.method);
+    const { status, body } = errorAnswer(error, request.get("requestId") ?? "", writes, deps.logger);
+    if (status === 401) request.header("www-authenticate", "Bearer");
+    return request.json(body, status as 500);
+  });
+  return guarded(
+    getRequestListener((request, env) => app.fetch(request, env)),
+    deps,
+    options,
+  );
+}
+
+/** Gives each request its id, and counts it under its route. */
+function addMeasures(app: Hono<HttpEnv>, deps: HttpDeps, routes: RouteList): void {
+  const { requests, duration } = httpMetrics(deps.metrics);
+  app.use(async (request, next) => {
+    const startMs = deps.clock.monotonicMs();
+    const requestId = requestIdOf(metaSource(request), deps.random);
+    request.set("requestId", requestId);
+    request.header(headers.requestId, requestId);
+    request.header("cache-control", "no-store");
+    request.header("x-content-type-options", "nosniff");
+    await next();
+    const labels = {
+      verb: request.req.method,
+      route: routes.templateOf(request.req.path),
+      status: `${request.res.status}`,
+    };
+    requests.add(1, labels);
+    duration.observe((deps.clock.monotonicMs() - startMs) / 1000, { verb: labels.verb, route: labels.route });
+  });
+}
+
+/** Runs before anything parses the request, because the URL parser already trusts the Host header. */
+function guarded(
+  listener: (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void>,
+  deps: HttpDeps,
+  options: HttpOptions,
+): RequestHandler {
+  const allowedHosts = new Set([...options.allowedHosts, deps.endpointId].map((host) => host.toLowerCase()));
+  return (incoming, outgoing) => {
+    try {
+      checkHostAndOrigin(allowedHosts, incoming.headers.host, incoming.headers.origin);
+    } catch (error) {
+      const { status, body } = errorAnswer(error, "", incoming.method !== "GET", deps.logger);
+      outgoing.writeHead(status, { "content-type": "application/json", connection: "close" });
+      outgoing.end(JSON.stringify(body));
+      return;
+    }
+    incoming.headers.host = "localhost";
+    listener(incoming, outgoing).catch((error: unknown) => {
+      deps.logger.log("error", "answering failed", { error: String(error) });
+      outgoing.destroy();
+    });
+  };
+}

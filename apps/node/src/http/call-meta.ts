@@ -1,0 +1,66 @@
+/** What goes with a call, from the headers and the query of a request. */
+
+import { headers } from "@blixard/client";
+import { BlixardError, type Random, toHex } from "@blixard/common";
+import { type CallMeta, limits } from "@blixard/protocol";
+import type { Caller } from "../node-service.ts";
+import { httpLimits } from "./http-types.ts";
+
+export interface MetaSource {
+  /** Value of a header by its lower-case name. */
+  header(name: string): string | undefined;
+  query(name: string): string | undefined;
+}
+
+/** The id of the request: the caller's idempotency key, or a fresh one. @throws INVALID_ARGUMENT */
+export function requestIdOf(source: MetaSource, random: Random): string {
+  const key = source.header(headers.idempotencyKey);
+  if (key === undefined) return toHex(random.bytes(16));
+  if (key.length > limits.requestIdLengthMax || !/^[\x21-\x7e]+$/.test(key)) {
+    const message = `Idempotency-Key must be 1 to ${limits.requestIdLengthMax} printable ASCII characters`;
+    throw new BlixardError("INVALID_ARGUMENT", message, { outcome: "not_applied" });
+  }
+  return key;
+}
+
+/** @throws INVALID_ARGUMENT */
+export function callMetaOf(source: MetaSource, requestId: string, caller: Caller): CallMeta {
+  const ifMatch = source.header(headers.ifMatch);
+  return {
+    requestId,
+    actor: caller.actor,
+    access: caller.access,
+    timeoutMs: timeoutMsOf(source.header(headers.timeoutMs)),
+    stale: staleOf(source.query("consistency")),
+    ...(ifMatch === undefined ? {} : { ifMatchIndex: ifMatchIndexOf(ifMatch) }),
+    hops: 0,
+  };
+}
+
+function timeoutMsOf(text: string | undefined): number {
+  if (text === undefined) return httpLimits.callTimeoutMsDefault;
+  const timeoutMs = Number(text);
+  if (!Number.isSafeInteger(timeoutMs) || timeoutMs < 1) {
+    throw new BlixardError("INVALID_ARGUMENT", `${headers.timeoutMs} must be a number of milliseconds`);
+  }
+  return Math.min(timeoutMs, httpLimits.callTimeoutMsMax);
+}
+
+function staleOf(text: string | undefined): boolean {
+  if (text === undefined || text === "linearizable") return false;
+  if (text === "stale") return true;
+  throw new BlixardError("INVALID_ARGUMENT", `consistency "${text}" is unknown`, {
+    hint: "Use ?consistency=stale, or leave it out for a linearizable read.",
+  });
+}
+
+function ifMatchIndexOf(text: string): number {
+  const digits = /^"?(\d{1,15})"?$/.exec(text)?.[1];
+  if (digits === undefined) {
+    throw new BlixardError("INVALID_ARGUMENT", "If-Match must be the index of the last change", {
+      outcome: "not_applied",
+      hint: "Take it from `index` or `updatedIndex` of the object.",
+    });
+  }
+  return Number(digits);
+}

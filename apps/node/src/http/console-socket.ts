@@ -1,0 +1,155 @@
+/**
+ * The console of a VM as a websocket at `/v1/vms/{name}/console`: binary frames of serial output out, binary frames of
+ * input in. `?offset=` is where the output starts; negative counts from its end. A browser, which cannot set headers,
+ * gives its token as the subprotocol `bearer.<token>` beside `blixard.console`.
+ */
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import { BlixardError, isBlixardError, messageOf, SerialQueue, toHex } from "@blixard/common";
+import type { CallMeta } from "@blixard/protocol";
+import { WebSocket, WebSocketServer } from "ws";
+import type { Caller } from "../node-service.ts";
+import { checkHostAndOrigin } from "./host-guard.ts";
+import { errorAnswer } from "./http-errors.ts";
+import { httpMetrics } from "./http-metrics.ts";
+import { type HttpDeps, type HttpOptions, httpLimits } from "./http-types.ts";
+import { authenticate, requireService } from "./route-context.ts";
+
+export type UpgradeHandler = (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void;
+
+export interface ConsoleSockets {
+  readonly onUpgrade: UpgradeHandler;
+  /** Ends all sessions. */
+  close(): void;
+}
+
+const subprotocol = "blixard.console";
+const outputWaitMs = 10_000;
+const outputPieceBytesMax = 32 * 1024;
+const backlogBytesDefault = 4 * 1024;
+
+export function createConsoleSockets(deps: HttpDeps, options: HttpOptions): ConsoleSockets {
+  const allowedHosts = new Set([...options.allowedHosts, deps.endpointId].map((host) => host.toLowerCase()));
+  const gauge = httpMetrics(deps.metrics).consoles;
+  const server = new WebSocketServer({
+    noServer: true,
+    maxPayload: httpLimits.consolePendingBytesMax,
+    handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
+  });
+  const accept = async (incoming: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
+    checkHostAndOrigin(allowedHosts, incoming.headers.host, incoming.headers.origin);
+    const url = new URL(incoming.url ?? "/", "http://localhost");
+    const name = /^\/v1\/vms\/([^/]+)\/console$/.exec(url.pathname)?.[1];
+    const caller = await authenticate(deps, authorizationOf(incoming), "admin");
+    if (name === undefined) throw new BlixardError("NOT_FOUND", `there is no websocket at ${url.pathname}`);
+    if (server.clients.size >= httpLimits.consoleSessionsMax) {
+      throw new BlixardError("OVERLOADED", `${server.clients.size} consoles are open already`);
+    }
+    const session = consoleCalls(deps, decodeURIComponent(name), caller);
+    // The first read tells, while an HTTP status can still be given, whether there is such a VM.
+    const first = await session.read(offsetOf(url), 0);
+    server.handleUpgrade(incoming, socket, head, (webSocket) => {
+      gauge.set(server.clients.size);
+      webSocket.once("close", () => gauge.set(server.clients.size));
+      runSession(webSocket, session, first);
+    });
+  };
+  return {
+    onUpgrade: (incoming, socket, head) => {
+      socket.on("error", () => {});
+      accept(incoming, socket, head).catch((error: unknown) => refuse(deps, socket, error));
+    },
+    close: () => {
+      for (const client of server.clients) client.close(1001, "the node stops");
+      server.close();
+    },
+  };
+}
+
+interface Piece {
+  readonly offset: number;
+  readonly data: Uint8Array;
+}
+
+interface ConsoleCalls {
+  read(offset: number, waitMs: number): Promise<Piece>;
+  write(data: Uint8Array): Promise<unknown>;
+}
+
+function consoleCalls(deps: HttpDeps, name: string, caller: Caller): ConsoleCalls {
+  const meta = (timeoutMs: number): CallMeta => {
+    const requestId = toHex(deps.random.bytes(16));
+    return { requestId, actor: caller.actor, access: caller.access, timeoutMs, stale: false, hops: 0 };
+  };
+  return {
+    read: (offset, waitMs) => {
+      const request = { name, offset, bytesMax: outputPieceBytesMax, waitMs };
+      return requireService(deps.service()).call(
+        "vm.consoleRead",
+        request,
+        meta(waitMs + httpLimits.callTimeoutMsDefault),
+      );
+    },
+    write: (data) => {
+      const request = { name, data: new Uint8Array(data) };
+      return requireService(deps.service()).call("vm.consoleWrite", request, meta(httpLimits.callTimeoutMsDefault));
+    },
+  };
+}
+
+/** Two independent halves: output is read and sent in turn, so a slow viewer slows only itself; input is in order. */
+function runSession(webSocket: WebSocket, session: ConsoleCalls, first: Piece): void {
+  const input = new SerialQueue();
+  const end = (error: unknown) => webSocket.close(1011, closeReason(error));
+  webSocket.on("error", () => webSocket.terminate());
+  webSocket.on("message", (data) => {
+    if (input.pending > inputPendingMax) {
+      end(new BlixardError("OVERLOADED", "input comes faster than the VM takes it"));
+      return;
+    }
+    const bytes = Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as Buffer);
+    input.run(() => session.write(bytes)).catch(end);
+  });
+  sendOutput(webSocket, session, first).catch(end);
+}
+
+const inputPendingMax = 256;
+
+async function sendOutput(webSocket: WebSocket, session: ConsoleCalls, first: Piece): Promise<void> {
+  let piece = first;
+  while (webSocket.readyState === WebSocket.OPEN) {
+    if (piece.data.length > 0) await send(webSocket, piece.data);
+    piece = await session.read(piece.offset + piece.data.length, outputWaitMs);
+  }
+}
+
+function send(webSocket: WebSocket, data: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    webSocket.send(data, { binary: true }, (error) => (error ? reject(error) : resolve()));
+  });
+}
+
+/** A close reason has at most 123 bytes (RFC 6455, 5.5). */
+function closeReason(error: unknown): string {
+  const text = isBlixardError(error) ? `${error.code}: ${messageOf(error)}` : "the console ended unexpectedly";
+  return Buffer.from(text).subarray(0, 120).toString("utf8").replaceAll("\ufffd", "");
+}
+
+function authorizationOf(incoming: IncomingMessage): string | undefined {
+  const { authorization, "sec-websocket-protocol": protocols } = incoming.headers;
+  const token = /(?:^|[\s,])bearer\.([^\s,]+)/.exec(protocols ?? "")?.[1];
+  return authorization ?? (token === undefined ? undefined : `Bearer ${token}`);
+}
+
+function offsetOf(url: URL): number {
+  const text = url.searchParams.get("offset") ?? String(-backlogBytesDefault);
+  if (/^-?\d{1,15}$/.test(text)) return Number(text);
+  throw new BlixardError("INVALID_ARGUMENT", `"${text}" is no byte offset`);
+}
+
+function refuse(deps: HttpDeps, socket: Duplex, error: unknown): void {
+  const { status, body } = errorAnswer(error, "", false, deps.logger);
+  const text = JSON.stringify(body);
+  const head = `HTTP/1.1 ${status} Refused\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}`;
+  socket.end(`${head}\r\nconnection: close\r\n\r\n${text}`);
+}

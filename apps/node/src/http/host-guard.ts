@@ -1,0 +1,39 @@
+/**
+ * Checks Host and Origin against an allow-list, so that a web page that a browser opened elsewhere can neither rebind
+ * a name of its own to this port nor call it across origins.
+ */
+
+import { isLoopbackHost } from "@blixard/client";
+import { BlixardError } from "@blixard/common";
+
+/** @throws PERMISSION_DENIED */
+export function checkHostAndOrigin(
+  allowedHosts: ReadonlySet<string>,
+  host: string | undefined,
+  origin: string | undefined,
+): void {
+  const name = hostName(host ?? "");
+  if (name === undefined || !isAllowed(allowedHosts, name)) {
+    throw new BlixardError("PERMISSION_DENIED", `this node does not answer to the host "${host ?? ""}"`, {
+      hint: "Use an address that the node is bound to, or list the name in `allowedHosts` of its configuration.",
+    });
+  }
+  if (origin === undefined) return;
+  const originName = /^https?:\/\/(.+)$/.exec(origin)?.[1];
+  const from = originName === undefined ? undefined : hostName(originName);
+  if (from === undefined || !isAllowed(allowedHosts, from)) {
+    throw new BlixardError("PERMISSION_DENIED", `pages of "${origin}" may not use this node`, {
+      hint: "Open the page that the node itself serves.",
+    });
+  }
+}
+
+function isAllowed(allowedHosts: ReadonlySet<string>, name: string): boolean {
+  return isLoopbackHost(name) || allowedHosts.has(name);
+}
+
+/** The name of `name`, `name:port`, `[v6]` or `[v6]:port`, in lower case and without brackets. */
+function hostName(text: string): string | undefined {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]/@]+))(?::\d{1,5})?$/.exec(text);
+  return (match?.[1] ?? match?.[2])?.toLowerCase();
+}

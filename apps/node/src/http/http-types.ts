@@ -1,0 +1,46 @@
+/** What the HTTP server is made of. */
+import type { Clock, Logger, Metrics, Random } from "@blixard/common";
+import type { HttpBindings } from "@hono/node-server";
+import type { Context } from "hono";
+import type { BlobStore, NodeService } from "../node-service.ts";
+
+export interface HttpDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly nodeId: number;
+  readonly endpointId: string;
+  /** Undefined while the node starts: the ports are bound first, so that a busy one is found before anything changes. */
+  readonly service: () => NodeService | undefined;
+  readonly blobs: () => BlobStore | undefined;
+  readonly clusterId: () => string;
+  readonly storageHealthy: () => boolean;
+  /** The metrics as Prometheus text. */
+  readonly metricsText: () => Promise<string>;
+}
+
+export interface HttpOptions {
+  /** Serves `/v1/debug/*`. */
+  readonly debugApi: boolean;
+  /** Hosts that the server is bound to and known by; loopback names are always allowed. */
+  readonly allowedHosts: readonly string[];
+}
+
+export type HttpEnv = { Bindings: HttpBindings; Variables: { requestId: string } };
+export type HttpContext = Context<HttpEnv>;
+
+/** Named limits of the server. */
+export const httpLimits = {
+  jsonBodyBytesMax: 1024 * 1024,
+  headerBytesMax: 16 * 1024,
+  callTimeoutMsDefault: 10_000,
+  callTimeoutMsMax: 120_000,
+  /** A client that sends its request slower than this is cut off. Uploads of blobs have their own limit. */
+  requestTimeoutMs: 30 * 60_000,
+  headersTimeoutMs: 10_000,
+  keepAliveTimeoutMs: 30_000,
+  connectionsMax: 2_000,
+  consoleSessionsMax: 256,
+  consolePendingBytesMax: 256 * 1024,
+} as const;

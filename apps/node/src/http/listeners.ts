@@ -1,0 +1,93 @@
+/** The two listeners of a node: TLS with the node's certificate on the bind port, plain HTTP on its own; one handler. */
+import { createServer as createHttpServer, type Server } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import { formatHostPort, parseNodeAddress } from "@blixard/client";
+import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import type { RequestHandler } from "./app.ts";
+import type { UpgradeHandler } from "./console-socket.ts";
+import { httpLimits } from "./http-types.ts";
+
+export interface ListenerHandlers {
+  readonly onRequest: RequestHandler;
+  readonly onUpgrade: UpgradeHandler;
+}
+
+export interface Listener {
+  /** `host:port` that was bound. */
+  readonly address: string;
+  readonly port: number;
+  /** Takes no new connections, lets requests in flight end for up to `graceMs`, then cuts the rest. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** PEM texts of the certificate that proves the node key. */
+export interface TlsIdentity {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** @throws PORT_IN_USE, INVALID_ARGUMENT */
+export function listenPlain(bind: string, handlers: ListenerHandlers, flag: string): Promise<Listener> {
+  return listen(createHttpServer({ maxHeaderSize: httpLimits.headerBytesMax }), bind, handlers, flag);
+}
+
+/** @throws PORT_IN_USE, INVALID_ARGUMENT */
+export function listenTls(bind: string, tls: TlsIdentity, handlers: ListenerHandlers, flag: string): Promise<Listener> {
+  const options = { ...tls, minVersion: "TLSv1.3", maxHeaderSize: httpLimits.headerBytesMax } as const;
+  return listen(createHttpsServer(options), bind, handlers, flag);
+}
+
+async function listen(server: Server, bind: string, handlers: ListenerHandlers, flag: string): Promise<Listener> {
+  const { host, port } = splitBind(bind, flag);
+  server.requestTimeout = httpLimits.requestTimeoutMs;
+  server.headersTimeout = httpLimits.headersTimeoutMs;
+  server.keepAliveTimeout = httpLimits.keepAliveTimeoutMs;
+  server.maxConnections = httpLimits.connectionsMax;
+  server.on("request", handlers.onRequest);
+  server.on("upgrade", handlers.onUpgrade);
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (error) => reject(listenError(error, bind, flag)));
+    server.listen({ host, port }, resolve);
+  });
+  const bound = (server.address() as AddressInfo).port;
+  return { address: formatHostPort(host, bound), port: bound, close: (graceMs) => closeServer(server, graceMs) };
+}
+
+function splitBind(bind: string, flag: string): { readonly host: string; readonly port: number } {
+  // Port 0 asks for a free one and is no address of a node, so it is read here.
+  if (bind.endsWith(":0")) return { host: parseNodeAddress(`${bind.slice(0, -1)}1`).host, port: 0 };
+  try {
+    return parseNodeAddress(bind);
+  } catch (error) {
+    throw new BlixardError("INVALID_ARGUMENT", `${flag} ${bind}: ${messageOf(error)}`, { hint: "Use HOST:PORT." });
+  }
+}
+
+function listenError(error: unknown, bind: string, flag: string): BlixardError {
+  const code = errorCodeOf(error);
+  if (code === "EADDRINUSE") {
+    return new BlixardError("PORT_IN_USE", `port ${bind.replace(/^.*:/, "")} of ${bind} is in use by another process`, {
+      cause: error,
+      hint: `Stop what uses it, or choose another with ${flag} HOST:PORT (port 0 takes a free one).`,
+    });
+  }
+  if (code === "EACCES" || code === "EADDRNOTAVAIL" || code === "ENOTFOUND") {
+    return new BlixardError("INVALID_ARGUMENT", `${flag} ${bind} cannot be bound: ${messageOf(error)}`, {
+      cause: error,
+      hint: "Use an address of this machine and a port that this user may bind.",
+    });
+  }
+  return new BlixardError("INTERNAL", `listen on ${bind}: ${messageOf(error)}`, { cause: error });
+}
+
+function closeServer(server: Server, graceMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+    server.close(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}

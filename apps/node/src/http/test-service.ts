@@ -1,0 +1,127 @@
+/** A node service in memory for the tests of the HTTP API: real key-value semantics, one VM record, two tokens. */
+import { BlixardError } from "@blixard/common";
+import { type CallMeta, type MethodName, methods, type VmRecord } from "@blixard/protocol";
+import type { Caller, NodeService, Readiness } from "../node-service.ts";
+
+export interface RecordedCall {
+  readonly name: MethodName;
+  readonly request: unknown;
+  readonly meta: CallMeta;
+}
+
+type Handlers = Partial<Record<MethodName, (request: never) => unknown>>;
+
+export class TestService implements NodeService {
+  readonly calls: RecordedCall[] = [];
+  readonly written: Uint8Array[] = [];
+  readiness: Readiness = { ready: true, reason: "" };
+  readonly #values = new Map<string, { value: string; index: number }>();
+  #index = 1;
+  #output = "booting\n";
+  #wake: (() => void)[] = [];
+
+  readonly #handlers: Handlers = {
+    "identity.get": () => ({ ...identity }),
+    "kv.get": ({ key }: { key: string }) => {
+      const entry = this.#values.get(key);
+      if (entry === undefined) throw new BlixardError("KEY_NOT_FOUND", `there is no key "${key}"`);
+      return { key, ...entry };
+    },
+    "kv.list": ({ prefix }: { prefix: string }) => {
+      const items = [...this.#values].map(([key, entry]) => ({ key, ...entry }));
+      return { items: items.filter(({ key }) => key.startsWith(prefix)), truncated: false };
+    },
+    "kv.put": ({ key, value }: { key: string; value: string }) => {
+      this.#values.set(key, { value, index: ++this.#index });
+      return { index: this.#index, term: 2 };
+    },
+    "kv.cas": ({ key, from, to }: { key: string; from: string | null; to: string | null }) => {
+      const swapped = (this.#values.get(key)?.value ?? null) === from;
+      this.#index++;
+      if (swapped && to !== null) this.#values.set(key, { value: to, index: this.#index });
+      if (swapped && to === null) this.#values.delete(key);
+      return { swapped, index: this.#index, term: 2 };
+    },
+    "vm.create": ({ name, spec }: { name: string; spec: VmRecord["spec"] }) => ({
+      index: 9,
+      term: 2,
+      vm: { ...vmRecord, name, spec },
+    }),
+    "vm.get": ({ name }: { name: string }) => ({ ...vmRecord, name }),
+    "vm.desire": ({ name, desired }: { name: string; desired: VmRecord["desired"] }) => ({
+      index: 10,
+      term: 2,
+      vm: { ...vmRecord, name, desired },
+    }),
+    "vm.consoleRead": async ({ name, offset, waitMs }: { name: string; offset: number; waitMs: number }) => {
+      if (name !== "web") throw new BlixardError("VM_NOT_FOUND", `there is no VM "${name}"`);
+      const from = offset < 0 ? Math.max(0, this.#output.length + offset) : offset;
+      if (from >= this.#output.length && waitMs > 0) await new Promise<void>((resolve) => this.#wake.push(resolve));
+      const data = new Uint8Array(Buffer.from(this.#output.slice(from)));
+      return { offset: from, data, endOffset: this.#output.length };
+    },
+    "vm.consoleWrite": ({ data }: { data: Uint8Array }) => {
+      this.print(Buffer.from(data).toString());
+      return {};
+    },
+    "member.remove": () => ({ index: 11, term: 2 }),
+    "debug.stateHash": ({ index }: { index: number }) => ({ index, hash: "ab" }),
+    "image.list": () => {
+      throw new TypeError("a fault with a secret in it");
+    },
+  };
+
+  /** Adds serial output and wakes readers. */
+  print(text: string): void {
+    this.#output += text;
+    for (const wake of this.#wake.splice(0)) wake();
+  }
+
+  async call(name: MethodName, request: unknown, meta: CallMeta): Promise<never> {
+    this.calls.push({ name, request, meta });
+    const parsed = methods[name].request.safeParse(request);
+    if (!parsed.success) throw new BlixardError("INVALID_ARGUMENT", parsed.error.issues[0]?.message ?? "");
+    const handler = this.#handlers[name] as ((request: unknown) => unknown) | undefined;
+    if (handler === undefined) throw new BlixardError("UNSUPPORTED", name);
+    return (await handler(parsed.data)) as never;
+  }
+
+  async authenticate(token: string): Promise<Caller | undefined> {
+    if (token === "admin-token") return { actor: { kind: "token", id: "a" }, access: "admin" };
+    if (token === "viewer-token") return { actor: { kind: "token", id: "v" }, access: "viewer" };
+    return undefined;
+  }
+
+  ready(): Readiness {
+    return this.readiness;
+  }
+}
+
+const identity = {
+  clusterId: "cluster",
+  nodeId: 1,
+  endpointId: "e".repeat(64),
+  addresses: ["127.0.0.1:7001"],
+  version: "0",
+};
+
+const vmRecord: VmRecord = {
+  name: "web",
+  vmId: "00000000-0000-4000-8000-000000000001",
+  spec: { vcpus: 1, memoryMiB: 64, image: "demo", onPartition: "stop", restartPolicy: "on-failure" },
+  desired: "running",
+  phase: "Running",
+  node: 2,
+  fencingEpoch: 3,
+  conditions: [],
+  reason: "",
+  message: "",
+  driver: "fake",
+  guest: "ready",
+  restarts: 0,
+  placement: "most free memory",
+  createdUnixMs: 1,
+  updatedUnixMs: 2,
+  createdIndex: 3,
+  updatedIndex: 4,
+};

@@ -1,0 +1,28 @@
+/** What the HTTP API needs of a node. The cluster node satisfies it; tests give a small one of their own. */
+import type { Actor, CallMeta, MethodAccess, MethodName, RequestOf, ResponseOf } from "@blixard/protocol";
+
+/** Who a bearer token stands for. */
+export interface Caller {
+  readonly actor: Actor;
+  readonly access: MethodAccess;
+}
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** Why not; empty when ready. */
+  readonly reason: string;
+}
+
+export interface NodeService {
+  /** Validates, authorises, forwards and runs. @throws BlixardError */
+  call<Name extends MethodName>(name: Name, request: RequestOf<Name>, meta: CallMeta): Promise<ResponseOf<Name>>;
+  /** The holder of a token; undefined when nobody holds it. */
+  authenticate(token: string): Promise<Caller | undefined>;
+  /** Serving with a known leader, and caught up. */
+  ready(): Readiness;
+}
+
+/** The image store of this node, for uploads. */
+export interface BlobStore {
+  put(chunks: AsyncIterable<Uint8Array>): Promise<{ readonly digest: string; readonly sizeBytes: number }>;
+}
