@@ -241,4 +241,5 @@ function differences(before: readonly NodeId[], after: ReadonlySet<NodeId>): num
   return before.length - kept + (after.size - kept);
 }
 
-const ascending = (ids: Iterable<NodeId>): readonly NodeId[] => [...ids].sort((left, right) => left - right);
+/** Without duplicates: a voter has one vote. */
+const ascending = (ids: Iterable<NodeId>): readonly NodeId[] => [...new Set(ids)].sort((left, right) => left - right);

@@ -16,6 +16,13 @@ const noEntries: readonly Entry[] = [];
 /** Bytes of entries that a scan holds at once. */
 const scanPageBytes = 1 << 20;
 
+interface ReadRange {
+  readonly low: LogIndex;
+  readonly high: LogIndex;
+  readonly bytesMax: number;
+  readonly entries: readonly Entry[];
+}
+
 export class RaftLog {
   readonly unstable: Unstable;
   /** Known to be durable on a quorum. */
@@ -28,6 +35,8 @@ export class RaftLog {
   readonly #applyingBytesMax: number;
   #applyingBytes = 0;
   #applyingPaused = false;
+  /** The last range that was read for a peer: the others mostly need the same one. */
+  #lastRead: ReadRange | undefined;
 
   constructor(storage: RaftStorage, applyingBytesMax: number) {
     this.#storage = storage;
@@ -100,6 +109,7 @@ export class RaftLog {
   append(entries: readonly Entry[], from = 0): LogIndex {
     const first = entries[from];
     if (first !== undefined) {
+      this.#lastRead = undefined;
       assert(first.index > this.committed, `entry ${first.index} would replace a committed one`);
       this.unstable.truncateAndAppend(entries, from);
     }
@@ -120,10 +130,18 @@ export class RaftLog {
     return true;
   }
 
-  /** Entries from `low` to the end, at least one, within `bytesMax`; undefined when they were compacted. */
+  /**
+   * Entries from `low` to the end, at least one, within `bytesMax`; undefined when they were compacted. Callers
+   * share the array.
+   */
   entriesFrom(low: LogIndex, bytesMax: number): readonly Entry[] | undefined {
-    const last = this.lastIndex;
-    return low > last ? noEntries : this.slice(low, after(last), bytesMax);
+    const high = after(this.lastIndex);
+    if (low >= high) return noEntries;
+    const read = this.#lastRead;
+    if (read?.low === low && read.high === high && read.bytesMax === bytesMax) return read.entries;
+    const entries = this.slice(low, high, bytesMax);
+    this.#lastRead = entries && { low, high, bytesMax, entries };
+    return entries;
   }
 
   /** Entries of [low, high), at least one, within `bytesMax`; undefined when they were compacted. */
@@ -154,6 +172,7 @@ export class RaftLog {
 
   /** Starts anew behind a snapshot, which is committed by nature. */
   restore(snapshot: Snapshot): void {
+    this.#lastRead = undefined;
     this.committed = snapshot.index;
     this.unstable.restore(snapshot);
   }

@@ -18,15 +18,15 @@ export function stepCandidate(raft: Raft, message: Message): StepResult {
       raft.emit({ type: "proposalDropped", reason: "no_leader" });
       return "dropped";
     case "MsgApp":
-      becomeFollower(raft, message.term, senderOf(message));
+      becomeFollower(raft, raft.term, senderOf(message));
       handleAppend(raft, message);
       break;
     case "MsgHeartbeat":
-      becomeFollower(raft, message.term, senderOf(message));
+      becomeFollower(raft, raft.term, senderOf(message));
       handleHeartbeat(raft, message);
       break;
     case "MsgSnap":
-      becomeFollower(raft, message.term, senderOf(message));
+      becomeFollower(raft, raft.term, senderOf(message));
       handleSnapshot(raft, message);
       break;
     case ownAnswer:

@@ -1,0 +1,471 @@
+/**
+ * The Raft paper and thesis, section by section: what they promise, asked of the core.
+ */
+import { describe, expect, it } from "@jest/globals";
+import { newMessage } from "./messages.ts";
+import { CoreGroup } from "./testing/core-group.ts";
+import { asLogIndex, asNodeId, asTerm, type ConfChange, type Entry, type Message, type MessageType } from "./types.ts";
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+const texts = (entries: readonly Entry[]) =>
+  entries.flatMap((entry) =>
+    entry.kind === "normal" && entry.data.length > 0 ? [String.fromCharCode(...entry.data)] : [],
+  );
+const sent = (messages: readonly Message[], type: MessageType) => messages.filter((message) => message.type === type);
+const from = (group: CoreGroup, id: number) => group.network.filter((message) => message.from === id);
+const isolate = (...ids: number[]) => {
+  const cut = (end: unknown) => ids.some((id) => end === id);
+  return (message: Message) => !cut(message.from) && !cut(message.to);
+};
+const logOf = (group: CoreGroup, id: number) =>
+  group
+    .node(id)
+    .storage.all()
+    .map(({ term, index }) => `${term}/${index}`);
+
+describe("paper 5.1: terms", () => {
+  it.each([1, 2])("any node %i follows a higher term", (elected) => {
+    const group = new CoreGroup({ voters: [1, 2, 3] });
+    group.elect(elected);
+    group.core(1).step(newMessage("MsgHeartbeat", asNodeId(3), asNodeId(1), asTerm(7)));
+    expect(group.core(1).status()).toMatchObject({ term: 7, role: "StateFollower", lead: 3 });
+  });
+
+  it("ignores messages of an older term", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3] });
+    group.elect(1);
+    const before = group.core(2).status();
+    group.core(2).step(newMessage("MsgApp", asNodeId(3), asNodeId(2), asTerm(1), { commit: asLogIndex(1) }));
+    expect(group.core(2).status()).toEqual(before);
+    expect(group.core(2).hasReady()).toBe(false);
+  });
+});
+
+describe("paper 5.2: leader election", () => {
+  it("starts as a follower, and campaigns after its randomized timeout", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3], config: { random: () => 0.5 } });
+    group.tick(1, 14);
+    expect(group.core(1).status()).toMatchObject({ role: "StateFollower", term: 1 });
+    group.tick(1);
+    expect(group.core(1).status()).toMatchObject({ role: "StateCandidate", term: 2, vote: 1 });
+    group.process(1);
+    expect(sent(group.network, "MsgVote").map(({ to }) => to)).toEqual([2, 3]);
+  });
+
+  it("votes once in a term, first come first served, also after a restart", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3] });
+    group.core(1).campaign();
+    group.core(3).campaign();
+    group.process(1);
+    group.process(3);
+    const [first] = from(group, 1);
+    const second = from(group, 3).find(({ to }) => to === 2);
+    group.deliver(first as Message);
+    group.process(2);
+    group.restart(2);
+    group.deliver(second as Message);
+    group.process(2);
+    expect(sent(from(group, 2), "MsgVoteResp").map(({ to, reject }) => [to, reject])).toEqual([
+      [1, false],
+      [3, true],
+    ]);
+  });
+
+  it("sends a vote only together with the write that makes it durable", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3], config: { asyncStorageWrites: true } });
+    group.core(1).campaign();
+    group.process(1);
+    // The own vote does not count yet either: it waits behind the append.
+    group.deliverAll();
+    const ready = group.process(2);
+    expect(sent(ready?.messages ?? [], "MsgVoteResp")).toEqual([]);
+    const append = ready?.messages.find(({ type }) => type === "MsgStorageAppend");
+    expect(append).toMatchObject({ term: 2, vote: 1, responses: [{ type: "MsgVoteResp", to: 1 }] });
+  });
+
+  it("tells everyone at once that an election was won", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3] });
+    group.elect(1);
+    for (const id of [1, 2, 3]) expect(group.core(id).status()).toMatchObject({ lead: 1, term: 2 });
+  });
+
+  it("steps down when a candidate hears the leader of its term", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3] });
+    group.core(1).campaign();
+    group.core(2).campaign();
+    group.settle();
+    expect(group.nodes.filter(({ core }) => core.status().role === "StateLeader")).toHaveLength(1);
+  });
+
+  it("starts a new election when nobody wins", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3] });
+    group.core(1).campaign();
+    group.settle(isolate(1));
+    group.tick(1, 10);
+    expect(group.core(1).status()).toMatchObject({ role: "StateCandidate", term: 3 });
+  });
+});
+
+describe("paper 5.3: log replication", () => {
+  it("commits and applies an entry once a majority has it, everywhere in the same order", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3] });
+    group.elect(1);
+    for (const text of ["a", "b", "c"]) group.core(1).propose(bytes(text));
+    group.settle(isolate(3));
+    expect(texts(group.node(1).applied)).toEqual(["a", "b", "c"]);
+    expect(texts(group.node(3).applied)).toEqual([]);
+    group.tick(1);
+    group.settle();
+    expect(texts(group.node(3).applied)).toEqual(["a", "b", "c"]);
+  });
+
+  it("repairs a divergent log by skipping a whole term at a time", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3] });
+    group.elect(1);
+    for (let n = 0; n < 10; n++) group.core(1).propose(bytes("lost"));
+    group.settle(isolate(1));
+    group.core(2).campaign();
+    group.settle(isolate(1));
+    group.core(2).propose(bytes("kept"));
+    group.settle(isolate(1));
+    group.core(3).campaign();
+    group.settle(isolate(1));
+    expect(logOf(group, 1)).not.toEqual(logOf(group, 3));
+
+    group.tick(3);
+    let rejections = 0;
+    group.settle(({ type, reject }) => {
+      if (type === "MsgAppResp" && reject) rejections++;
+      return true;
+    });
+    expect(logOf(group, 1)).toEqual(logOf(group, 2));
+    expect(rejections).toBe(1);
+    expect(texts(group.node(1).applied)).toEqual(["kept"]);
+  });
+
+  it("is unharmed by duplicated and reordered messages", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3] });
+    group.elect(1);
+    for (const text of ["a", "b", "c"]) {
+      group.core(1).propose(bytes(text));
+      group.process(1);
+    }
+    group.network = [...group.network].reverse().concat(group.network);
+    group.settle();
+    for (const id of [1, 2, 3]) expect(texts(group.node(id).applied)).toEqual(["a", "b", "c"]);
+  });
+});
+
+describe("paper 5.4.1: election restriction", () => {
+  it("denies its vote to a candidate that lacks entries", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3] });
+    group.elect(1);
+    group.core(1).propose(bytes("a"));
+    group.settle(isolate(3));
+    group.core(3).campaign();
+    group.settle();
+    expect(group.core(3).status().role).not.toBe("StateLeader");
+    group.core(2).campaign();
+    group.settle();
+    expect(group.core(2).status().role).toBe("StateLeader");
+  });
+});
+
+describe("paper 5.4.2: entries of earlier terms", () => {
+  it("commit only together with an entry of the leader's own term", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3] });
+    group.elect(1);
+    group.core(1).propose(bytes("old"));
+    group.process(1);
+    // Node 2 gets the entry, but its answer is lost, and so is the leader.
+    group.deliverAll(({ to }) => to === 2);
+    group.settle(isolate(1, 3));
+    const { commit } = group.core(2).status();
+
+    group.core(2).campaign();
+    group.settle(
+      ({ type, ...message }) => isolate(1)({ type, ...message }) && !(type === "MsgApp" && message.to === 3),
+    );
+    expect(group.core(2).status()).toMatchObject({ role: "StateLeader", commit });
+    group.tick(2);
+    group.settle(isolate(1));
+    expect(group.core(2).status().commit).toBe(commit + 2);
+    expect(texts(group.node(3).applied)).toEqual(["old"]);
+  });
+});
+
+describe("paper 5.5: crashes", () => {
+  it("goes on after a crash from what was written", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3] });
+    group.elect(1);
+    group.core(1).propose(bytes("a"));
+    group.settle();
+    for (const id of [1, 2, 3]) group.restart(id);
+    group.elect(3);
+    group.core(3).propose(bytes("b"));
+    group.settle();
+    for (const id of [1, 2, 3]) expect(texts(group.node(id).applied)).toEqual(["a", "b"]);
+  });
+
+  it("takes what the state machine applied for committed, though the commit index was not written", () => {
+    const group = new CoreGroup({ voters: [1] });
+    group.elect(1);
+    const { storage } = group.node(1);
+    storage.hardState = { ...storage.hardState, commit: asLogIndex(0) };
+    group.restart(1);
+    expect(group.core(1).status()).toMatchObject({ commit: 2, applied: 2 });
+  });
+});
+
+describe("paper 7: snapshots", () => {
+  function lagging(config = {}) {
+    const group = new CoreGroup({ voters: [1, 2, 3], config });
+    group.elect(1);
+    for (let n = 0; n < 5; n++) group.core(1).propose(bytes("x"));
+    group.settle(isolate(3));
+    group.node(1).storage.compact(group.core(1).status().applied);
+    return group;
+  }
+  const progressOf = (group: CoreGroup, id: number) =>
+    group
+      .core(1)
+      .status()
+      .progress.find((peer) => peer.id === id);
+
+  it("bring a follower up to date whose entries were compacted away", () => {
+    const group = lagging();
+    group.tick(1);
+    let snapshots = 0;
+    group.settle(({ type }) => {
+      if (type === "MsgSnap") snapshots++;
+      return true;
+    });
+    expect(snapshots).toBe(1);
+    expect(progressOf(group, 3)).toMatchObject({ state: "StateReplicate", match: 7 });
+    group.core(1).propose(bytes("y"));
+    group.settle();
+    expect(texts(group.node(3).applied)).toEqual(["y"]);
+  });
+
+  it("are tried again after a failed one, with the next heartbeat response", () => {
+    const group = lagging();
+    group.tick(1);
+    group.settle(({ type }) => type !== "MsgSnap");
+    expect(progressOf(group, 3)).toMatchObject({ state: "StateSnapshot", pendingSnapshot: 7 });
+    group.core(1).reportSnapshot(asNodeId(3), false);
+    expect(progressOf(group, 3)).toMatchObject({ state: "StateProbe", next: 3, paused: true });
+    group.tick(1);
+    group.settle();
+    expect(progressOf(group, 3)).toMatchObject({ state: "StateReplicate", match: 7 });
+  });
+
+  it("are probed behind once they were delivered", () => {
+    const group = lagging();
+    group.tick(1);
+    group.settle(({ type }) => type !== "MsgSnap");
+    group.core(1).reportSnapshot(asNodeId(3), true);
+    expect(progressOf(group, 3)).toMatchObject({ state: "StateProbe", next: 8, paused: true });
+  });
+
+  it("never take a follower back", () => {
+    const group = lagging();
+    group.tick(1);
+    let late: Message | undefined;
+    group.settle((message) => {
+      if (message.type === "MsgSnap") late = message;
+      return true;
+    });
+    group.core(1).propose(bytes("y"));
+    group.settle();
+    const before = group.core(3).status();
+    group.deliver(late as Message);
+    group.settle();
+    expect(group.core(3).status()).toEqual(before);
+  });
+});
+
+describe("thesis 3.10: leadership transfer", () => {
+  it("catches the transferee up, then lets it campaign at once", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3], config: { preVote: true, checkQuorum: true } });
+    group.elect(1);
+    group.core(1).propose(bytes("a"));
+    group.settle(isolate(2));
+    group.core(1).transferLeader(asNodeId(2));
+    group.tick(1);
+    group.settle();
+    expect(group.leader()).toMatchObject({ id: 2 });
+    expect(texts(group.node(2).applied)).toEqual(["a"]);
+  });
+
+  it("drops proposals meanwhile, and gives up after an election timeout", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3] });
+    group.elect(1);
+    group.core(1).transferLeader(asNodeId(2));
+    group.settle(isolate(2));
+    expect(() => group.core(1).propose(bytes("a"))).toThrow(expect.objectContaining({ code: "PROPOSAL_DROPPED" }));
+    group.tick(1, 10);
+    expect(group.core(1).status().leadTransferee).toBe(0);
+    group.core(1).propose(bytes("a"));
+    group.settle();
+    expect(texts(group.node(2).applied)).toEqual(["a"]);
+  });
+
+  it("never goes to a learner or to a stranger", () => {
+    const group = new CoreGroup({ voters: [1, 2], learners: [3] });
+    group.elect(1);
+    group.core(1).transferLeader(asNodeId(3));
+    group.core(1).transferLeader(asNodeId(9));
+    expect(group.core(1).status().leadTransferee).toBe(0);
+  });
+
+  it("is forwarded by a follower", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3] });
+    group.elect(1);
+    group.core(2).transferLeader(asNodeId(3));
+    group.settle();
+    expect(group.leader().id).toBe(3);
+  });
+});
+
+describe("thesis 4.1 to 4.3: membership", () => {
+  const change = (fields: Partial<ConfChange>): ConfChange => ({
+    version: 2,
+    transition: "auto",
+    changes: [],
+    ...fields,
+  });
+  const add = (id: number) => ({ op: "addVoter", id: asNodeId(id) }) as const;
+  const remove = (id: number) => ({ op: "remove", id: asNodeId(id) }) as const;
+
+  it("adds a learner, catches it up, and promotes it", () => {
+    const group = new CoreGroup({ voters: [1], outsiders: [2] });
+    group.elect(1);
+    group.core(1).propose(bytes("a"));
+    group.core(1).proposeConfChange(change({ changes: [{ op: "addLearner", id: asNodeId(2) }] }));
+    group.settle();
+    expect(texts(group.node(2).applied)).toEqual([]);
+    expect(group.core(1).status().progress[1]).toMatchObject({ learner: true, match: group.core(1).status().commit });
+    group.core(1).proposeConfChange(change({ changes: [add(2)] }));
+    group.settle();
+    expect(group.core(2).status().voters).toEqual([[1, 2], []]);
+  });
+
+  it("refuses a second change while one is pending, and tells why", () => {
+    const refusals: unknown[] = [];
+    const group = new CoreGroup({
+      voters: [1, 2, 3],
+      config: { onEvent: (event) => event.type === "confChangeRefused" && refusals.push(event) },
+    });
+    group.elect(1);
+    group.core(1).proposeConfChange(change({ changes: [remove(3)] }));
+    group.core(1).proposeConfChange(change({ changes: [remove(2)] }));
+    group.settle();
+    expect(refusals).toEqual([{ type: "confChangeRefused", index: 4, reason: "change_pending" }]);
+    expect(group.core(1).status().voters).toEqual([[1, 2], []]);
+    group.core(1).proposeConfChange(change({}));
+    expect(refusals).toHaveLength(2);
+  });
+
+  it("leaves a joint configuration by itself, also when a transfer was under way", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3], outsiders: [4] });
+    group.elect(1);
+    group.core(1).proposeConfChange(change({ changes: [add(4), remove(2)] }));
+    group.settle(isolate(4));
+    group.tick(1);
+    group.settle();
+    for (const id of [1, 3, 4]) expect(group.core(id).status().voters).toEqual([[1, 3, 4], []]);
+  });
+
+  it("needs both halves while the configuration is joint", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3] });
+    group.elect(1);
+    group.core(1).proposeConfChange(change({ transition: "explicit", changes: [remove(2), remove(3)] }));
+    group.settle();
+    expect(group.core(1).status().voters).toEqual([[1], [1, 2, 3]]);
+    group.core(1).propose(bytes("a"));
+    group.settle(isolate(2, 3));
+    expect(texts(group.node(1).applied)).toEqual([]);
+    group.tick(1);
+    group.settle();
+    expect(texts(group.node(1).applied)).toEqual(["a"]);
+  });
+
+  it.each([true, false])("a removed leader steps down when it is told to: %s", (stepDownOnRemoval) => {
+    const group = new CoreGroup({ voters: [1, 2, 3], config: { stepDownOnRemoval } });
+    group.elect(1);
+    group.core(1).proposeConfChange(change({ changes: [remove(1)] }));
+    group.settle();
+    expect(group.core(1).status().role).toBe(stepDownOnRemoval ? "StateFollower" : "StateLeader");
+    expect(() => group.core(1).propose(bytes("a"))).toThrow(expect.objectContaining({ code: "PROPOSAL_DROPPED" }));
+    group.elect(2);
+  });
+
+  it("does not campaign before the configuration changes that it knows are applied", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3], config: { asyncStorageWrites: true } });
+    group.elect(1);
+    group.core(1).proposeConfChange(change({ changes: [remove(3)] }));
+    // The change is committed, but the apply threads sleep.
+    for (let round = 0; round < 10; round++) {
+      for (const id of [1, 2, 3]) {
+        group.process(id);
+        group.work(id, "append");
+      }
+      group.deliverAll();
+    }
+    group.core(2).campaign();
+    expect(group.core(2).status().role).toBe("StateFollower");
+    group.settle();
+    group.elect(2);
+  });
+
+  it("reports an impossible change, with nothing changed", () => {
+    const group = new CoreGroup({ voters: [1] });
+    group.elect(1);
+    const before = group.core(1).status();
+    expect(() => group.core(1).applyConfChange(change({ changes: [remove(1)] }))).toThrow(
+      expect.objectContaining({ code: "CONF_CHANGE_INVALID" }),
+    );
+    expect(group.core(1).status()).toEqual(before);
+  });
+});
+
+describe("thesis 4.2.3, 6.2 and 9.6: disruptive servers", () => {
+  it("a leader that hears no quorum for an election timeout steps down", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3], config: { checkQuorum: true } });
+    group.elect(1);
+    group.tick(1, 20);
+    expect(group.core(1).status()).toMatchObject({ role: "StateFollower", lead: 0 });
+  });
+
+  it("a follower under the lease ignores candidates with a higher term", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3], config: { checkQuorum: true } });
+    group.elect(1);
+    group.core(3).campaign();
+    group.settle(({ from: sender, to }) => !(sender === 3 && to === 1));
+    expect(group.core(2).status()).toMatchObject({ term: 2, lead: 1 });
+  });
+
+  it("a node that comes back from a partition does not disturb, with pre-vote", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3], config: { preVote: true, checkQuorum: true } });
+    group.elect(1);
+    group.tick(3, 100);
+    group.settle(isolate(3));
+    group.tick(3, 100);
+    expect(group.core(3).status()).toMatchObject({ role: "StatePreCandidate", term: 2 });
+    group.settle();
+    expect(group.leader().id).toBe(1);
+    group.tick(1);
+    group.settle();
+    expect(group.core(3).status()).toMatchObject({ role: "StateFollower", lead: 1, term: 2 });
+  });
+
+  it("a forgotten leader frees the vote at once", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3], config: { preVote: true, checkQuorum: true } });
+    group.elect(1);
+    group.core(2).forgetLeader();
+    group.core(3).forgetLeader();
+    group.core(2).campaign();
+    group.settle(isolate(1));
+    expect(group.core(2).status()).toMatchObject({ role: "StateLeader", term: 3 });
+  });
+});
