@@ -1,0 +1,70 @@
+import { execFileSync } from "node:child_process";
+import { ProcessCluster } from "@blixard/testing";
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { builtBinary } from "./binary.ts";
+import { instanceProcesses } from "./instance-count.ts";
+
+function hasQemu(): boolean {
+  try {
+    execFileSync("qemu-system-x86_64", ["--version"], { stdio: "ignore" });
+    return true;
+  } catch {
+    if (process.env["CI"] === "true") throw new Error("QEMU is missing: apt-get install qemu-system-x86");
+    return false;
+  }
+}
+
+const drivers = [["embedded"], ...(hasQemu() ? [["qemu"]] : [])] as const;
+
+describe.each(drivers)("a VM on the %s driver", (driver) => {
+  let cluster: ProcessCluster;
+
+  beforeAll(async () => {
+    cluster = await ProcessCluster.start({
+      binary: builtBinary(),
+      flags: ["--transport", "iroh", "--vm-driver", String(driver)],
+    });
+  }, 180_000);
+
+  afterAll(async () => {
+    await cluster?.close();
+  }, 60_000);
+
+  it("outlives the SIGKILL of the leader that runs it, is adopted after its restart, and never runs twice", async () => {
+    const writer = cluster.client(2);
+    const { vm } = await writer.vms.create("web", { vcpus: 1, memoryMiB: 64, image: "demo" });
+    const running = await writer.vms.waitForPhase("web", ["Running"], { timeoutMs: 120_000 });
+    writer.close();
+    expect(instanceProcesses(vm.vmId)).toHaveLength(1);
+    const [pid] = instanceProcesses(vm.vmId);
+    const owner = running.node ?? 0;
+
+    // The leader is made to be the owner, so that one kill takes both.
+    const admin = cluster.client();
+    if ((await cluster.waitForLeader()) !== owner) await admin.cluster.transferLeader(owner);
+    await cluster.waitFor(`node ${owner} to lead`, ({ leaderId }) => leaderId === owner);
+    await cluster.kill(owner);
+    const leader = await cluster.waitForLeader();
+    expect(leader).not.toBe(owner);
+
+    const other = cluster.client(leader);
+    expect((await other.vms.get("web")).vmId).toBe(vm.vmId);
+    expect(instanceProcesses(vm.vmId)).toEqual([pid]);
+
+    await cluster.restart(owner);
+    await other.vms.waitForPhase("web", ["Running"], { timeoutMs: 120_000 });
+    expect(instanceProcesses(vm.vmId)).toEqual([pid]);
+    expect((await other.vms.get("web")).fencingEpoch).toBe(running.fencingEpoch);
+
+    // The adopted instance still speaks: its serial output is read through another node.
+    const output = await other.vms.readConsole({ name: "web", offset: 0 });
+    expect(Buffer.from(output.data).toString()).toContain("nano guest");
+
+    await other.vms.delete("web");
+    const gone = other.vms.waitFor("web", "deleted", () => false, { timeoutMs: 120_000 });
+    await expect(gone).rejects.toMatchObject({ code: "VM_NOT_FOUND" });
+    expect(instanceProcesses(vm.vmId)).toEqual([]);
+    other.close();
+    admin.close();
+  }, 300_000);
+});

@@ -1,0 +1,162 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { BlixardError, type Clock, withDeadline } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
+
+/** The first line that a daemon prints on standard output. */
+export interface ReadyLine {
+  readonly event: "ready";
+  readonly nodeId: number;
+  readonly endpointId: string;
+  readonly clusterId: string;
+  readonly bind: string;
+  readonly http: string;
+  readonly pid: number;
+}
+
+export interface ProcessNodeOptions {
+  /** Path of the built binary, `apps/node/dist/main.js`. */
+  readonly binary: string;
+  readonly id: number;
+  readonly dataDir: string;
+  /** Default: a free port on loopback. */
+  readonly bind?: string;
+  /** A ticket or an address; absent for the first node, and for a restart. */
+  readonly join?: string;
+  /** Further flags of `blixard node`. */
+  readonly flags?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Time to the ready line in milliseconds. Default: 60,000. */
+  readonly readyTimeoutMs?: number;
+  readonly clock?: Clock;
+}
+
+export interface ProcessExit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+const stderrLinesMax = 400;
+
+/** One `blixard node` process, started from the built binary. Its last log lines are kept for diagnostics. */
+export class ProcessNode {
+  readonly #options: ProcessNodeOptions;
+  readonly #child: ChildProcess;
+  readonly #stderr: string[] = [];
+  readonly exited: Promise<ProcessExit>;
+  #ready: ReadyLine | undefined;
+
+  private constructor(options: ProcessNodeOptions, child: ChildProcess) {
+    this.#options = options;
+    this.#child = child;
+    this.exited = new Promise((resolve) => {
+      child.once("close", (code, signal) => resolve({ code, signal }));
+      child.once("error", () => resolve({ code: null, signal: null }));
+    });
+  }
+
+  /**
+   * Starts the process and waits for its ready line.
+   * @throws UNAVAILABLE with the last log lines when the process ends first or is not ready in time
+   */
+  static async start(options: ProcessNodeOptions): Promise<ProcessNode> {
+    const args = ["node", "--id", String(options.id), "--data-dir", options.dataDir];
+    args.push("--bind", options.bind ?? "127.0.0.1:0");
+    if (!options.flags?.includes("--http")) args.push("--http", "127.0.0.1:0");
+    if (options.join !== undefined) args.push("--join", options.join);
+    args.push(...(options.flags ?? []));
+    const child = spawn(process.execPath, [options.binary, ...args], {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, NODE_OPTIONS: "", ...options.env },
+    });
+    const node = new ProcessNode(options, child);
+    try {
+      await node.#untilReady(child);
+      return node;
+    } catch (error) {
+      child.kill("SIGKILL");
+      await node.exited;
+      throw new BlixardError("UNAVAILABLE", `node ${options.id} did not become ready`, {
+        cause: error,
+        hint: node.stderrTail(),
+      });
+    }
+  }
+
+  get id(): number {
+    return this.#options.id;
+  }
+
+  get ready(): ReadyLine {
+    if (this.#ready === undefined) throw new BlixardError("UNAVAILABLE", `node ${this.id} is not ready yet`);
+    return this.#ready;
+  }
+
+  get isRunning(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  get dataDir(): string {
+    return this.#options.dataDir;
+  }
+
+  /** The administrator's token of this node's data directory. */
+  async token(): Promise<string> {
+    return (await readFile(join(this.dataDir, "admin.token"), "utf8")).trim();
+  }
+
+  /** The last lines of the log. */
+  stderrTail(lines = 40): string {
+    return this.#stderr.slice(-lines).join("\n");
+  }
+
+  /** Sends a signal and waits until the process is gone. */
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<ProcessExit> {
+    if (this.isRunning) this.#child.kill(signal);
+    return await this.exited;
+  }
+
+  /** Sends a signal without waiting, for example SIGSTOP. */
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  /** Starts the same node again on its data directory and ports, without joining anew. */
+  async restart(): Promise<ProcessNode> {
+    await this.stop("SIGKILL");
+    const { join: _join, ...kept } = this.#options;
+    const { bind, http } = this.ready;
+    const flags = kept.flags?.includes("--http") ? kept.flags : [...(kept.flags ?? []), "--http", new URL(http).host];
+    return await ProcessNode.start({ ...kept, bind, flags });
+  }
+
+  async #untilReady(child: ChildProcess): Promise<void> {
+    if (child.stdout === null || child.stderr === null) throw new BlixardError("INTERNAL", "the process has no pipes");
+    createInterface({ input: child.stderr }).on("line", (line) => {
+      this.#stderr.push(line);
+      if (this.#stderr.length > stderrLinesMax) this.#stderr.shift();
+    });
+    const lines = createInterface({ input: child.stdout });
+    const first = new Promise<ReadyLine>((resolve, reject) => {
+      lines.once("line", (line) => {
+        try {
+          resolve(JSON.parse(line) as ReadyLine);
+        } catch (error) {
+          reject(error);
+        }
+      });
+      child.once("close", (code, signal) => reject(new Error(`the process ended with ${signal ?? code}`)));
+      child.once("error", reject);
+    });
+    this.#ready = await withDeadline(
+      {
+        clock: this.#options.clock ?? systemClock,
+        timeoutMs: this.#options.readyTimeoutMs ?? 60_000,
+        what: "the start of the node",
+      },
+      () => first,
+    );
+  }
+}
