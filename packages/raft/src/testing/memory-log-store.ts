@@ -1,7 +1,7 @@
 /** A log that survives `close` and a new `load`, but not its process. */
 import { assert, BlixardError } from "@blixard/common";
-import type { LogContents, LogStore, LogWrite } from "@blixard/raft";
-import { asLogIndex, asTerm, type Entry, type HardState, type LogIndex, noNode, type Term } from "@blixard/raft/core";
+import { asLogIndex, asTerm, type Entry, type HardState, type LogIndex, noNode, type Term } from "../core/types.ts";
+import type { LogContents, LogStore, LogWrite } from "../ports.ts";
 
 export class MemoryLogStore implements LogStore {
   #hardState: HardState = { term: asTerm(0), vote: noNode, commit: asLogIndex(0) };

@@ -1,7 +1,7 @@
 /** Keeps the newest snapshot; survives `close`, but not its process. */
 import { abortReason, BlixardError, concatBytes } from "@blixard/common";
-import type { SnapshotMeta, SnapshotStore } from "@blixard/raft";
-import type { LogIndex } from "@blixard/raft/core";
+import type { LogIndex } from "../core/types.ts";
+import type { SnapshotMeta, SnapshotStore } from "../ports.ts";
 
 export class MemorySnapshotStore implements SnapshotStore {
   #newest: { readonly meta: SnapshotMeta; readonly bytes: Uint8Array } | undefined;

@@ -1,0 +1,100 @@
+/**
+ * The durable half of a Ready. Writes overlap and complete in order; the core's answers to them are released when
+ * they, and all before them, are durable. A snapshot is a barrier: what follows it waits until it is installed.
+ */
+import type { Clock } from "@blixard/common";
+import type { Entry, HardState, Message, Snapshot } from "./core/types.ts";
+import type { LogStore } from "./ports.ts";
+
+export interface AppendJob {
+  readonly entries: readonly Entry[];
+  readonly hardState: HardState | undefined;
+  readonly snapshot: Snapshot | undefined;
+  /** To be stepped or sent when the job is durable. */
+  readonly responses: readonly Message[];
+}
+
+export interface AppendPipelineDeps {
+  readonly clock: Clock;
+  readonly log: LogStore;
+  /** Resets the log and restores the state; called when all earlier jobs are durable. */
+  readonly install: (snapshot: Snapshot, hardState: HardState) => Promise<void>;
+  /** Called in the order of the jobs. It only enqueues. */
+  readonly onDone: (job: AppendJob, durationMs: number) => void;
+  readonly onError: (error: unknown) => void;
+}
+
+export class AppendPipeline {
+  readonly #deps: AppendPipelineDeps;
+  #hardState: HardState;
+  /** What the log store was last told, or will be by a job that is under way. */
+  #written: HardState;
+  #tail: Promise<void> = Promise.resolve();
+  #installing: Promise<void> | undefined;
+  /** When the jobs that are not done were given, oldest first. */
+  readonly #startedAtMs: number[] = [];
+
+  constructor(deps: AppendPipelineDeps, hardState: HardState) {
+    this.#deps = deps;
+    this.#hardState = hardState;
+    this.#written = hardState;
+  }
+
+  submit(job: AppendJob): void {
+    if (job.hardState !== undefined) this.#hardState = job.hardState;
+    const hardState = this.#hardState;
+    const startedAtMs = this.#deps.clock.monotonicMs();
+    this.#startedAtMs.push(startedAtMs);
+    const previous = this.#tail;
+    const work = this.#issue(job, hardState, previous);
+    work.catch(() => {});
+    this.#tail = previous.then(() => work);
+    this.#tail.then(
+      () => {
+        this.#startedAtMs.shift();
+        this.#deps.onDone(job, this.#deps.clock.monotonicMs() - startedAtMs);
+      },
+      (error: unknown) => this.#deps.onError(error),
+    );
+    this.#tail.catch(() => {});
+  }
+
+  #issue(job: AppendJob, hardState: HardState, previous: Promise<void>): Promise<void> {
+    const { snapshot } = job;
+    if (snapshot !== undefined) {
+      this.#written = hardState;
+      const installed = previous.then(async () => {
+        await this.#deps.install(snapshot, hardState);
+        if (job.entries.length > 0) await this.#deps.log.append({ entries: job.entries });
+      });
+      this.#installing = installed;
+      const done = () => {
+        if (this.#installing === installed) this.#installing = undefined;
+      };
+      installed.then(done, done);
+      return installed;
+    }
+    if (this.#installing !== undefined) return this.#installing.then(() => this.#write(job, hardState));
+    return this.#write(job, hardState);
+  }
+
+  #write(job: AppendJob, hardState: HardState): Promise<void> {
+    const { term, vote } = this.#written;
+    const mustSync = job.entries.length > 0 || hardState.term !== term || hardState.vote !== vote;
+    // A commit index alone is not worth an fsync: it goes along with the next write.
+    if (!mustSync) return Promise.resolve();
+    this.#written = hardState;
+    return this.#deps.log.append({ entries: job.entries, hardState });
+  }
+
+  /** Age of the oldest write that is not durable yet, or 0. Installing a snapshot may take long and does not count. */
+  oldestMs(): number {
+    const [oldest] = this.#startedAtMs;
+    return oldest === undefined || this.#installing !== undefined ? 0 : this.#deps.clock.monotonicMs() - oldest;
+  }
+
+  /** Resolves when all jobs given so far have ended, well or not. */
+  async idle(): Promise<void> {
+    await this.#tail.catch(() => {});
+  }
+}

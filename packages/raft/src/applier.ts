@@ -1,0 +1,230 @@
+/**
+ * Everything that touches the state machine, in one order: applying committed entries, taking snapshots of the state
+ * and installing those of a leader.
+ */
+import { BlixardError, type Clock, errorCodeOf, type Logger, toBlixardError } from "@blixard/common";
+import type { ConfChange, ConfState, Entry, HardState, LogIndex, Message, Snapshot } from "./core/types.ts";
+import { JobQueue } from "./job-queue.ts";
+import type { LogCache } from "./log-cache.ts";
+import type { RaftMetrics } from "./metrics.ts";
+import type { ResolvedOptions } from "./options.ts";
+import type { AppliedState, LogStore, SnapshotStore, StateMachine } from "./ports.ts";
+import { snapshotChunks } from "./recovery.ts";
+
+export interface AppliedEntry<Result> {
+  readonly entry: Entry;
+  readonly result: Result | undefined;
+  /** The configuration after this entry. */
+  readonly confState: ConfState;
+  /** Set where a committed configuration change cannot be carried out, on every node alike. */
+  readonly refusal: Error | undefined;
+}
+
+export interface ApplierDeps<Result> {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly log: LogStore;
+  readonly snapshots: SnapshotStore;
+  readonly stateMachine: StateMachine<Result>;
+  readonly cache: LogCache;
+  readonly metrics: RaftMetrics;
+  readonly applyConfChange: (change: ConfChange) => ConfState;
+  readonly post: (task: () => void) => void;
+  readonly onApplied: (entries: readonly AppliedEntry<Result>[], message: Message) => void;
+  readonly onError: (error: unknown) => void;
+}
+
+export class Applier<Result> {
+  readonly #deps: ApplierDeps<Result>;
+  readonly #options: ResolvedOptions;
+  readonly #jobs: JobQueue;
+  #applied: AppliedState;
+  #confIndex: LogIndex;
+  #snapshotting: Promise<LogIndex> | undefined;
+  #installing = false;
+
+  constructor(deps: ApplierDeps<Result>, options: ResolvedOptions, applied: AppliedState, confIndex: LogIndex) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#applied = applied;
+    this.#confIndex = confIndex;
+    this.#jobs = new JobQueue(deps.post, deps.onError);
+  }
+
+  get applied(): AppliedState {
+    return this.#applied;
+  }
+
+  get confIndex(): LogIndex {
+    return this.#confIndex;
+  }
+
+  /** True from the moment that the core took a snapshot over until it is installed. */
+  get installing(): boolean {
+    return this.#installing;
+  }
+
+  /** Applies the entries of a MsgStorageApply in one transaction of the state machine. */
+  apply(message: Message): void {
+    this.#jobs.add(async () => {
+      const startedAtMs = this.#deps.clock.monotonicMs();
+      const { changed, after } = this.#changeConfiguration(message.entries);
+      const results = await this.#deps.stateMachine.apply(message.entries, after);
+      return () => {
+        this.#applied = after;
+        this.#deps.metrics.applyDuration.observe((this.#deps.clock.monotonicMs() - startedAtMs) / 1_000);
+        const applied = message.entries.map((entry, at): AppliedEntry<Result> => {
+          const change = changed[at];
+          return {
+            entry,
+            result: results[at],
+            confState: change?.confState ?? after.confState,
+            refusal: change?.refusal,
+          };
+        });
+        this.#deps.onApplied(applied, message);
+        this.#snapshotWhenDue();
+      };
+    });
+  }
+
+  /** Takes the changes among `entries` into use, in order; they count from now on, before the state is written. */
+  #changeConfiguration(entries: readonly Entry[]): {
+    readonly changed: readonly ({ confState: ConfState; refusal: Error | undefined } | undefined)[];
+    readonly after: AppliedState;
+  } {
+    let { confState } = this.#applied;
+    const changed = entries.map((entry) => {
+      if (entry.kind !== "confChange") return undefined;
+      try {
+        confState = this.#deps.applyConfChange(entry.change);
+        this.#confIndex = entry.index;
+        return { confState, refusal: undefined };
+      } catch (error) {
+        if (errorCodeOf(error) !== "CONF_CHANGE_INVALID") throw error;
+        const refusal = new BlixardError("CONFLICT", "the configuration change is not possible", {
+          cause: error,
+          outcome: "not_applied",
+        });
+        return { confState, refusal };
+      }
+    });
+    const { index, term } = entries.at(-1) ?? this.#applied;
+    return { changed, after: { index, term, confState } };
+  }
+
+  /**
+   * Puts the snapshot, which the store holds already, in the place of log and state. A crash between the two steps
+   * leaves a state that is behind the newest snapshot, which the next start sees (see recovery.ts).
+   */
+  install(snapshot: Snapshot, hardState: HardState): Promise<void> {
+    this.#installing = true;
+    return new Promise((resolve, reject) => {
+      this.#jobs.add(
+        async () => {
+          try {
+            await this.#restore(snapshot, hardState);
+            resolve();
+          } catch (error) {
+            reject(toBlixardError(error, "STORAGE_FAILED", "install a snapshot"));
+            throw error;
+          }
+          return () => {};
+        },
+        () => reject(new BlixardError("STOPPED", "the node was closed")),
+      );
+    });
+  }
+
+  async #restore(snapshot: Snapshot, hardState: HardState): Promise<void> {
+    const { log, snapshots, stateMachine } = this.#deps;
+    const { index, term, confState } = snapshot;
+    const meta = await snapshots.latest();
+    if (meta?.index !== index) {
+      throw new BlixardError("STORAGE_FAILED", `the snapshot at ${index} is not in the store any more`);
+    }
+    await log.reset({ index, term }, hardState);
+    const chunks = snapshotChunks(snapshots, meta, this.#options.snapshotChunkBytes);
+    await stateMachine.restore({ index, term, confState }, chunks);
+  }
+
+  /** The loop learns that {@link install} is done. */
+  installed({ index, term, confState }: Snapshot): void {
+    this.#installing = false;
+    this.#applied = { index, term, confState };
+    this.#confIndex = 0 as LogIndex;
+    this.#deps.cache.reset({ index, term });
+    this.#deps.metrics.snapshots.add(1, { kind: "restored" });
+  }
+
+  #snapshotWhenDue(): void {
+    const { snapshotEntries, logBytesMax } = this.#options;
+    const { cache } = this.#deps;
+    const since = this.#applied.index - (cache.newestSnapshot?.index ?? 0);
+    const due = (snapshotEntries > 0 && since >= snapshotEntries) || (since > 0 && cache.bytes > logBytesMax);
+    if (!due || this.#snapshotting !== undefined) return;
+    this.takeSnapshot().catch(() => {});
+  }
+
+  /** Saves the state as it is when the entries handed over so far are applied, and compacts the log behind it. */
+  takeSnapshot(): Promise<LogIndex> {
+    this.#snapshotting ??= this.#takeSnapshot().finally(() => {
+      this.#snapshotting = undefined;
+    });
+    return this.#snapshotting;
+  }
+
+  async #takeSnapshot(): Promise<LogIndex> {
+    const { snapshots, stateMachine, cache, logger, metrics } = this.#deps;
+    try {
+      const taken = await this.#inOrder(async () => {
+        const newest = cache.newestSnapshot?.index ?? 0;
+        return this.#applied.index > newest ? stateMachine.snapshot() : undefined;
+      });
+      if (taken === undefined) return cache.newestSnapshot?.index ?? this.#applied.index;
+      const { at, chunks } = taken;
+      const meta = await snapshots.save(at, chunks);
+      await stateMachine.flush();
+      await this.#compact(() => cache.setSnapshot(meta), at.index);
+      metrics.snapshots.add(1, { kind: "taken" });
+      logger.log("info", "took a snapshot", { index: at.index, sizeBytes: meta.sizeBytes });
+      return at.index;
+    } catch (error) {
+      // A snapshot of the leader arrived meanwhile, and it is newer.
+      if (errorCodeOf(error) === "CONFLICT") return cache.newestSnapshot?.index ?? this.#applied.index;
+      if (errorCodeOf(error) !== "STOPPED") this.#deps.onError(error);
+      throw error;
+    }
+  }
+
+  #compact(before: () => void, index: LogIndex): Promise<void> {
+    const { cache, log, post } = this.#deps;
+    const { trailingEntries, logBytesMax } = this.#options;
+    return new Promise((resolve, reject) => {
+      post(() => {
+        before();
+        const base = cache.baseKeeping(index, trailingEntries, logBytesMax / 4);
+        cache.compact(base);
+        log.compact(base).then(resolve, reject);
+      });
+    });
+  }
+
+  /** Runs `work` when everything before it is applied and nothing after it has begun. */
+  #inOrder<T>(work: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#jobs.add(
+        async () => {
+          await work().then(resolve, reject);
+          return () => {};
+        },
+        () => reject(new BlixardError("STOPPED", "the node was closed")),
+      );
+    });
+  }
+
+  /** Resolves when nothing uses the state machine any more. */
+  async close(): Promise<void> {
+    await this.#jobs.close();
+  }
+}

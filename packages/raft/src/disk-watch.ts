@@ -1,0 +1,39 @@
+/**
+ * Watches the oldest write that is not durable yet. A leader whose disk is stuck still answers heartbeats, so the
+ * others would keep following a node that cannot commit by itself; it hands leadership over and, in the end, stops.
+ */
+export type DiskVerdict = "ok" | "warn" | "step_down" | "fatal";
+
+export interface DiskWatchOptions {
+  readonly warnMs: number;
+  readonly stepDownMs: number;
+  readonly fatalMs: number;
+}
+
+export class DiskWatch {
+  readonly #options: DiskWatchOptions;
+  #warned = false;
+  #askedAtMs: number | undefined;
+
+  constructor(options: DiskWatchOptions) {
+    this.#options = options;
+  }
+
+  /** What to do now; "warn" once for each stuck write, "step_down" again at each `warnMs` while it stays stuck. */
+  judge(oldestMs: number): DiskVerdict {
+    const { warnMs, stepDownMs, fatalMs } = this.#options;
+    if (oldestMs < warnMs) {
+      this.#warned = false;
+      this.#askedAtMs = undefined;
+      return "ok";
+    }
+    if (oldestMs >= fatalMs) return "fatal";
+    if (oldestMs >= stepDownMs && (this.#askedAtMs === undefined || oldestMs - this.#askedAtMs >= warnMs)) {
+      this.#askedAtMs = oldestMs;
+      return "step_down";
+    }
+    if (this.#warned) return "ok";
+    this.#warned = true;
+    return "warn";
+  }
+}

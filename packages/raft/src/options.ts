@@ -1,0 +1,113 @@
+/** Tunables of RaftNode, with their defaults. All of them have a unit in their name or are plain counts. */
+import { assert, BlixardError } from "@blixard/common";
+import type { NodeId } from "./core/types.ts";
+
+export interface RaftNodeOptions {
+  readonly id: NodeId;
+  /**
+   * Only for the first voters of a new group, and the same list on each of them: an empty log starts with these
+   * voters. Absent: a node with an empty log waits for a leader to send it entries or a snapshot.
+   */
+  readonly bootstrap?: { readonly voters: readonly NodeId[] };
+  /** Milliseconds between two ticks of the core. Default: 50. */
+  readonly tickIntervalMs?: number;
+  /** Milliseconds without a leader before an election; up to as much again is added at random. Default: 1,000. */
+  readonly electionTimeoutMs?: number;
+  /** Milliseconds between two heartbeats of a leader. Default: 100. */
+  readonly heartbeatIntervalMs?: number;
+  /** Ask whether an election can be won before disturbing the leader (thesis section 9.6). Default: true. */
+  readonly preVote?: boolean;
+  /** A leader that hears from no quorum for an election timeout steps down. Default: true. */
+  readonly checkQuorum?: boolean;
+  /** Applied entries after which a snapshot is taken by itself. Default: 10,000; 0 means never by count. */
+  readonly snapshotEntries?: number;
+  /** Bytes of retained log after which a snapshot is taken by itself. Default: 64 MiB. */
+  readonly logBytesMax?: number;
+  /** Entries before a snapshot that stay in the log, so that a slow follower needs no snapshot. Default: 1,000. */
+  readonly trailingEntries?: number;
+  /** Bytes of state in one message of a snapshot. Default: 256 KiB. */
+  readonly snapshotChunkBytes?: number;
+  /** Bytes of the largest snapshot that is accepted. Default: 16 GiB. */
+  readonly snapshotBytesMax?: number;
+  /** Milliseconds without an answer before a chunk is sent again. Default: 1,000. */
+  readonly snapshotRetryMs?: number;
+  /** Repetitions without any answer before a snapshot is given up. Default: 10. */
+  readonly snapshotRetriesMax?: number;
+  /** Proposals that wait for their outcome. More are refused with OVERLOADED. Default: 8,192. */
+  readonly proposalsInFlightMax?: number;
+  /** Bytes of those proposals. Default: 32 MiB. */
+  readonly proposalBytesInFlightMax?: number;
+  /** Reads that wait. More are refused with OVERLOADED. Default: 16,384. */
+  readonly readsInFlightMax?: number;
+  /** Milliseconds before a read that no leader answered is asked again. Default: half an election timeout. */
+  readonly readRetryMs?: number;
+  /** Milliseconds before a read without a signal of its own is rejected with UNAVAILABLE. Default: 10,000. */
+  readonly readTimeoutMs?: number;
+  /** Messages of peers that wait for the loop. More are dropped and counted. Default: 8,192. */
+  readonly inboxMessagesMax?: number;
+  /** Bytes of entries in one append message. Default: 1 MiB. */
+  readonly appendMessageBytesMax?: number;
+  /** Append messages in flight to one peer. Default: 256. */
+  readonly appendMessagesInFlightMax?: number;
+  /** Bytes of committed entries that are handed to the state machine at once. Default: 4 MiB. */
+  readonly applyBytesMax?: number;
+  /** Milliseconds of one disk write after which a warning is logged. Default: 1,000. */
+  readonly diskWarnMs?: number;
+  /** Milliseconds of one disk write after which a leader hands its leadership over. Default: 2,000. */
+  readonly diskStepDownMs?: number;
+  /** Milliseconds of one disk write after which the node stops with STORAGE_FAILED. Default: 20,000. */
+  readonly diskFatalMs?: number;
+}
+
+export type ResolvedOptions = Required<Omit<RaftNodeOptions, "bootstrap">> & Pick<RaftNodeOptions, "bootstrap">;
+
+const kibibyte = 1024;
+const mebibyte = 1024 * kibibyte;
+
+/** @throws INVALID_ARGUMENT */
+export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
+  const electionTimeoutMs = options.electionTimeoutMs ?? 1_000;
+  const resolved: ResolvedOptions = {
+    tickIntervalMs: 50,
+    heartbeatIntervalMs: 100,
+    preVote: true,
+    checkQuorum: true,
+    snapshotEntries: 10_000,
+    logBytesMax: 64 * mebibyte,
+    trailingEntries: 1_000,
+    snapshotChunkBytes: 256 * kibibyte,
+    snapshotBytesMax: 16 * kibibyte * mebibyte,
+    snapshotRetryMs: 1_000,
+    snapshotRetriesMax: 10,
+    proposalsInFlightMax: 8_192,
+    proposalBytesInFlightMax: 32 * mebibyte,
+    readsInFlightMax: 16_384,
+    readRetryMs: electionTimeoutMs / 2,
+    readTimeoutMs: 10_000,
+    inboxMessagesMax: 8_192,
+    appendMessageBytesMax: mebibyte,
+    appendMessagesInFlightMax: 256,
+    applyBytesMax: 4 * mebibyte,
+    diskWarnMs: 1_000,
+    diskStepDownMs: 2_000,
+    diskFatalMs: 20_000,
+    ...options,
+    electionTimeoutMs,
+  };
+  for (const [name, value] of Object.entries(resolved)) {
+    if (typeof value !== "number" || name === "snapshotEntries" || name === "trailingEntries") continue;
+    if (!(value > 0)) throw new BlixardError("INVALID_ARGUMENT", `${name} must be above 0, not ${value}`);
+  }
+  const { electionTicks, heartbeatTicks } = ticksOf(resolved);
+  if (electionTicks > heartbeatTicks) return resolved;
+  throw new BlixardError("INVALID_ARGUMENT", "electionTimeoutMs must be longer than heartbeatIntervalMs");
+}
+
+export function ticksOf(options: ResolvedOptions): { readonly electionTicks: number; readonly heartbeatTicks: number } {
+  const { tickIntervalMs, electionTimeoutMs, heartbeatIntervalMs } = options;
+  assert(tickIntervalMs > 0, "tickIntervalMs must be above 0");
+  return {
+    electionTicks: Math.max(2, Math.round(electionTimeoutMs / tickIntervalMs)),
+    heartbeatTicks: Math.max(1, Math.round(heartbeatIntervalMs / tickIntervalMs)),
+  };
+}

@@ -1,0 +1,591 @@
+/**
+ * One member of a Raft group: the loop that drives the core over its ports.
+ *
+ *     proposals, reads --+                             +-> AppendPipeline -> LogStore (fsync)
+ *     peer messages -----+-> inbox -> core -> Ready ---+-> PeerTransport, at once
+ *     ticks, completions +                             +-> Applier -> StateMachine
+ *
+ * The loop owns the core and everything here. What comes from outside only enqueues; a turn then takes the whole
+ * inbox before it asks for a Ready, so that everything that waits shares one write (group commit).
+ */
+import {
+  abortReason,
+  BlixardError,
+  BoundedQueue,
+  errorCodeOf,
+  messageOf,
+  type Timer,
+  Watch,
+  withDeadline,
+} from "@blixard/common";
+import { type AppendJob, AppendPipeline } from "./append-pipeline.ts";
+import { type AppliedEntry, Applier } from "./applier.ts";
+import type { RaftEvent } from "./core/events.ts";
+import { createRaftCore } from "./core/raw-node.ts";
+import { emptyConfState } from "./core/tracker.ts";
+import {
+  asLogIndex,
+  asTerm,
+  type ConfChange,
+  type ConfState,
+  type HardState,
+  type LogIndex,
+  type Message,
+  type NodeId,
+  noNode,
+  type RaftCore,
+  type Ready,
+  type Snapshot,
+  type SoftState,
+  type Status,
+} from "./core/types.ts";
+import { DiskWatch } from "./disk-watch.ts";
+import type { LogCache } from "./log-cache.ts";
+import { declareRaftMetrics, type RaftMetrics } from "./metrics.ts";
+import { type RaftNodeOptions, type ResolvedOptions, resolveOptions, ticksOf } from "./options.ts";
+import type { PeerMessage } from "./ports.ts";
+import { notLeader, outcomeUnknown, type Proposal, type ProposalPayload, Proposals } from "./proposals.ts";
+import type { Applied, RaftNodeApi, RaftNodeDeps, RaftNodeStatus } from "./raft-node-types.ts";
+import { ReadIndexer } from "./read-index.ts";
+import { recover } from "./recovery.ts";
+import { SnapshotReceiver } from "./snapshot-receiver.ts";
+import { SnapshotSender } from "./snapshot-sender.ts";
+
+/** Makes a node; `start` brings it to life. */
+export function createRaftNode<Result>(deps: RaftNodeDeps<Result>, options: RaftNodeOptions): RaftNodeApi<Result> {
+  return new RaftNode(deps, resolveOptions(options));
+}
+
+interface Inbound {
+  readonly from: NodeId;
+  readonly message: PeerMessage;
+}
+
+/** What exists once the stores are loaded. */
+interface Engine<Result> {
+  readonly core: RaftCore;
+  readonly cache: LogCache;
+  readonly pipeline: AppendPipeline;
+  readonly applier: Applier<Result>;
+  readonly sender: SnapshotSender;
+  readonly receiver: SnapshotReceiver;
+  readonly reads: ReadIndexer;
+}
+
+type Signal = { readonly signal?: AbortSignal };
+
+/** Refusals of the core that say nothing about this node's health. */
+const harmlessCodes: ReadonlySet<string | undefined> = new Set([
+  "PROPOSAL_DROPPED",
+  "STEP_PEER_NOT_FOUND",
+  "STEP_LOCAL_MSG",
+]);
+const noHardState: HardState = { term: asTerm(0), vote: noNode, commit: asLogIndex(0) };
+
+class RaftNode<Result> implements RaftNodeApi<Result> {
+  readonly status: Watch<RaftNodeStatus>;
+  readonly #deps: RaftNodeDeps<Result>;
+  readonly #options: ResolvedOptions;
+  readonly #metrics: RaftMetrics;
+  readonly #proposals: Proposals<Result>;
+  readonly #disk: DiskWatch;
+  readonly #inbox: BoundedQueue<Inbound>;
+  #tasks: (() => void)[] = [];
+  #turnScheduled = false;
+  #phase: "new" | "running" | "closed" | "failed" = "new";
+  #failure: BlixardError | undefined;
+  #engine: Engine<Result> | undefined;
+  #timer: Timer | undefined;
+  #softState: SoftState = { lead: noNode, role: "StateFollower" };
+  #hardState: HardState = noHardState;
+  /** Why the core refused the proposal that is being handed to it; see {@link RaftNode.#onCoreEvent}. */
+  #refusal: string | undefined;
+  #leadershipLostAtMs = 0;
+
+  constructor(deps: RaftNodeDeps<Result>, options: ResolvedOptions) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#metrics = declareRaftMetrics(deps.metrics);
+    this.#proposals = new Proposals(
+      { countMax: options.proposalsInFlightMax, bytesMax: options.proposalBytesInFlightMax },
+      (outcome) => this.#metrics.proposals.add(1, { outcome }),
+    );
+    const { diskWarnMs: warnMs, diskStepDownMs: stepDownMs, diskFatalMs: fatalMs } = options;
+    this.#disk = new DiskWatch({ warnMs, stepDownMs, fatalMs });
+    this.#inbox = new BoundedQueue(options.inboxMessagesMax);
+    this.status = new Watch(emptyStatus(options.id));
+  }
+
+  async start(): Promise<void> {
+    if (this.#phase !== "new" || this.#engine !== undefined) throw new BlixardError("CONFLICT", "the node was started");
+    const { bootstrap, snapshotChunkBytes } = this.#options;
+    const { cache, applied } = await recover(this.#deps, { bootstrapVoters: bootstrap?.voters, snapshotChunkBytes });
+    if (this.#phase !== "new") throw this.#stoppedError();
+    this.#hardState = cache.initialState().hardState;
+    const core = this.#createCore(cache, applied.index);
+    this.#engine = { core, cache, ...this.#createParts(core, cache, applied) };
+    this.#phase = "running";
+    this.#deps.transport.bind({
+      onMessage: (from, message) => this.#enqueue({ from, message }),
+      onUnreachable: (id) => this.#post(() => core.reportUnreachable(id)),
+    });
+    this.#scheduleTick();
+    this.#post(() => this.#campaignWhenAlone(applied.confState));
+  }
+
+  #createCore(cache: LogCache, applied: LogIndex): RaftCore {
+    const { id, preVote, checkQuorum, appendMessageBytesMax, applyBytesMax } = this.#options;
+    const { electionTicks, heartbeatTicks } = ticksOf(this.#options);
+    return createRaftCore({
+      id,
+      electionTick: electionTicks,
+      heartbeatTick: heartbeatTicks,
+      storage: cache,
+      applied,
+      asyncStorageWrites: true,
+      maxSizePerMsg: appendMessageBytesMax,
+      maxCommittedSizePerReady: applyBytesMax,
+      maxUncommittedEntriesSize: this.#options.proposalBytesInFlightMax,
+      maxInflightMsgs: this.#options.appendMessagesInFlightMax,
+      checkQuorum,
+      preVote,
+      disableProposalForwarding: true,
+      stepDownOnRemoval: true,
+      random: () => this.#deps.random.next(),
+      onEvent: (event) => this.#onCoreEvent(event),
+    });
+  }
+
+  #createParts(core: RaftCore, cache: LogCache, applied: Applier<Result>["applied"]) {
+    const { clock, random, logger, log, snapshots, stateMachine, transport } = this.#deps;
+    const options = this.#options;
+    const post = (task: () => void) => this.#post(task);
+    const nowMs = () => clock.monotonicMs();
+    const onError = (error: unknown) => this.#fail(error);
+    const applier = new Applier<Result>(
+      {
+        ...{ clock, logger, log, snapshots, stateMachine, cache, metrics: this.#metrics, post, onError },
+        applyConfChange: (change) => core.applyConfChange(change),
+        onApplied: (entries, message) => this.#onApplied(entries, message),
+      },
+      options,
+      applied,
+      asLogIndex(0),
+    );
+    const pipeline = new AppendPipeline(
+      {
+        ...{ clock, log, onError },
+        install: (snapshot, hardState) => applier.install(snapshot, hardState),
+        onDone: (job, durationMs) => post(() => this.#onAppended(job, durationMs)),
+      },
+      this.#hardState,
+    );
+    const sender = new SnapshotSender(
+      { snapshots, transport, logger, nowMs, post, onEnd: (to, ok) => this.#onSnapshotSent(core, to, ok) },
+      {
+        chunkBytes: options.snapshotChunkBytes,
+        retryMs: options.snapshotRetryMs,
+        retriesMax: options.snapshotRetriesMax,
+      },
+    );
+    const receiver = new SnapshotReceiver(
+      {
+        ...{ snapshots, transport, logger, nowMs, post, onError },
+        needs: (snapshot) => this.#needsSnapshot(snapshot),
+        onStored: (meta) => cache.setSnapshot(meta),
+        onReceived: (message) => this.#step(message),
+      },
+      { bytesMax: options.snapshotBytesMax, silenceMs: options.snapshotRetryMs * options.snapshotRetriesMax },
+    );
+    const { readRetryMs: retryMs, readTimeoutMs: timeoutMs, readsInFlightMax: waitersMax } = options;
+    const request = (context: Uint8Array) => core.readIndex(context);
+    const reads = new ReadIndexer({ random, nowMs, request }, { retryMs, timeoutMs, waitersMax });
+    return { applier, pipeline, sender, receiver, reads };
+  }
+
+  // What callers ask for. Each call only enqueues.
+
+  propose(data: Uint8Array, options: Signal = {}): Promise<Applied<Result>> {
+    if (data.length === 0) {
+      return Promise.reject(new BlixardError("INVALID_ARGUMENT", "an empty entry means a new leader, not a proposal"));
+    }
+    return new Promise((resolve, reject) => this.#propose({ kind: "normal", data, resolve }, reject, options.signal));
+  }
+
+  proposeConfChange(change: ConfChange, options: Signal = {}): Promise<ConfState> {
+    return new Promise((resolve, reject) =>
+      this.#propose({ kind: "confChange", change, resolve }, reject, options.signal),
+    );
+  }
+
+  #propose(payload: ProposalPayload<Result>, reject: (error: Error) => void, signal: AbortSignal | undefined): void {
+    if (this.#phase !== "running") reject(this.#stoppedError());
+    else if (this.#proposals.add(payload, reject, signal) !== undefined) this.#wake();
+  }
+
+  readIndex(options: Signal = {}): Promise<LogIndex> {
+    const { engine } = this.#running();
+    if (engine === undefined) return Promise.reject(this.#stoppedError());
+    const read = engine.reads.add(options.signal);
+    this.#wake();
+    return read;
+  }
+
+  async transferLeader(to: NodeId, options: Signal = {}): Promise<void> {
+    const { engine } = this.#running();
+    if (engine === undefined) throw this.#stoppedError();
+    if (options.signal?.aborted) throw abortReason(options.signal);
+    if (this.#softState.role !== "StateLeader") throw notLeader(this.#softState.lead);
+    if (!engine.applier.applied.confState.voters.includes(to)) {
+      throw new BlixardError("INVALID_ARGUMENT", `node ${to} is not a voter`);
+    }
+    this.#post(() => engine.core.transferLeader(to));
+    const timeoutMs = 2 * this.#options.electionTimeoutMs;
+    await withDeadline(
+      { clock: this.#deps.clock, timeoutMs, what: `handing leadership to ${to}`, ...options },
+      (signal) => this.status.until(({ leaderId }) => leaderId === to, { signal }),
+    );
+  }
+
+  async takeSnapshot(): Promise<LogIndex> {
+    const { engine } = this.#running();
+    if (engine === undefined) throw this.#stoppedError();
+    return engine.applier.takeSnapshot();
+  }
+
+  coreStatus(): Status {
+    if (this.#engine === undefined) throw this.#stoppedError();
+    return this.#engine.core.status();
+  }
+
+  async close(): Promise<void> {
+    if (this.#phase === "closed") return;
+    const failed = this.#phase === "failed";
+    this.#phase = "closed";
+    this.#stopWaiting(failed ? this.#stoppedError() : new BlixardError("STOPPED", "the node was closed"));
+    const engine = this.#engine;
+    await engine?.receiver.close();
+    await engine?.applier.close();
+    await engine?.pipeline.idle();
+    const { log, snapshots, stateMachine } = this.#deps;
+    const results = await Promise.allSettled([stateMachine.close(), log.close(), snapshots.close()]);
+    for (const result of results) if (result.status === "rejected" && !failed) throw result.reason;
+  }
+
+  #running(): { readonly engine: Engine<Result> | undefined } {
+    return { engine: this.#phase === "running" ? this.#engine : undefined };
+  }
+
+  #stoppedError(): BlixardError {
+    if (this.#failure === undefined)
+      return new BlixardError("STOPPED", "the node is not running", { outcome: "not_applied" });
+    const { code, message, cause } = this.#failure;
+    return new BlixardError(code, message, { cause, outcome: "not_applied" });
+  }
+
+  // The loop.
+
+  #enqueue(inbound: Inbound): void {
+    if (this.#phase !== "running") return;
+    if (!this.#inbox.push(inbound)) this.#metrics.droppedMessages.add(1, { reason: "inbox_full" });
+    this.#wake();
+  }
+
+  #post(task: () => void): void {
+    this.#tasks.push(task);
+    this.#wake();
+  }
+
+  #wake(): void {
+    if (this.#turnScheduled) return;
+    this.#turnScheduled = true;
+    queueMicrotask(() => {
+      this.#turnScheduled = false;
+      const { engine } = this.#running();
+      if (engine === undefined) return;
+      try {
+        this.#turn(engine);
+      } catch (error) {
+        this.#fail(error);
+      }
+    });
+  }
+
+  #turn(engine: Engine<Result>): void {
+    const tasks = this.#tasks;
+    this.#tasks = [];
+    for (const task of tasks) task();
+    for (let inbound = this.#inbox.shift(); inbound !== undefined; inbound = this.#inbox.shift()) {
+      this.#receive(engine, inbound);
+    }
+    for (const proposal of this.#proposals.takeWaiting()) this.#hand(engine.core, proposal);
+    engine.reads.start();
+    while (this.#phase === "running" && engine.core.hasReady()) this.#handle(engine, engine.core.ready());
+    engine.reads.applied(engine.applier.applied.index);
+    this.#publish(engine);
+  }
+
+  #receive({ sender, receiver }: Engine<Result>, { from, message }: Inbound): void {
+    switch (message.type) {
+      case "raft":
+        // A MsgSnap comes with its state, and proposals are forwarded above this layer.
+        if (message.message.type === "MsgSnap" || message.message.type === "MsgProp") {
+          this.#metrics.droppedMessages.add(1, { reason: "refused" });
+        } else if (message.message.from !== from) this.#metrics.droppedMessages.add(1, { reason: "wrong_sender" });
+        else this.#step(message.message);
+        break;
+      case "snapshotChunk":
+        receiver.receive(from, message);
+        break;
+      case "snapshotAck":
+        sender.acknowledged(from, message);
+        break;
+      default:
+        message satisfies never;
+    }
+  }
+
+  #step(message: Message): void {
+    try {
+      this.#engine?.core.step(message);
+    } catch (error) {
+      if (!harmlessCodes.has(errorCodeOf(error))) throw error;
+      this.#metrics.droppedMessages.add(1, { reason: "refused" });
+    }
+  }
+
+  #hand(core: RaftCore, proposal: Proposal<Result>): void {
+    this.#takeRefusal();
+    try {
+      if (proposal.kind === "normal") core.propose(proposal.data);
+      else core.proposeConfChange(proposal.change);
+    } catch (error) {
+      if (errorCodeOf(error) !== "PROPOSAL_DROPPED") throw error;
+      this.#proposals.fail(proposal, this.#dropReason(this.#takeRefusal()));
+      return;
+    }
+    const refusal = this.#takeRefusal();
+    if (refusal === undefined) this.#proposals.accepted(proposal);
+    else {
+      const message = `the configuration change is refused: ${refusal.replaceAll("_", " ")}`;
+      this.#proposals.fail(proposal, new BlixardError("CONFLICT", message, { outcome: "not_applied" }));
+    }
+  }
+
+  #takeRefusal(): string | undefined {
+    const refusal = this.#refusal;
+    this.#refusal = undefined;
+    return refusal;
+  }
+
+  #dropReason(reason: string | undefined): BlixardError {
+    const outcome = "not_applied";
+    if (reason === "transferring") {
+      return new BlixardError("PROPOSAL_DROPPED", "leadership is being handed over", { outcome });
+    }
+    if (reason === "uncommitted_limit") {
+      return new BlixardError("OVERLOADED", "too many bytes are not committed yet", { outcome });
+    }
+    return notLeader(this.#softState.role === "StateLeader" ? noNode : this.#softState.lead);
+  }
+
+  #onCoreEvent(event: RaftEvent): void {
+    if (event.type === "proposalDropped" || event.type === "confChangeRefused") this.#refusal = event.reason;
+    const { type, ...fields } = event;
+    const level = type === "becameLeader" || type === "quorumLost" ? "info" : "debug";
+    this.#deps.logger.log(level, `raft: ${type}`, fields);
+  }
+
+  #handle(engine: Engine<Result>, ready: Ready): void {
+    if (ready.softState !== undefined) this.#onSoftState(engine, ready.softState);
+    if (ready.hardState !== undefined) this.#hardState = ready.hardState;
+    engine.reads.confirm(ready.readStates);
+    // The disk first: the write runs while the messages go out.
+    for (const message of ready.messages) {
+      if (message.to !== "append") continue;
+      this.#proposals.place(message.entries);
+      const { hardState, snapshot } = ready;
+      engine.pipeline.submit({ entries: message.entries, hardState, snapshot, responses: message.responses ?? [] });
+    }
+    for (const message of ready.messages) {
+      if (message.to === "apply") engine.applier.apply(message);
+      else if (message.to !== "append") this.#send(engine, message.to, message);
+    }
+  }
+
+  #send({ core, cache, sender }: Engine<Result>, to: NodeId, message: Message): void {
+    if (message.type === "MsgSnap") sender.start(to, message, cache.newestSnapshot);
+    else if (!this.#deps.transport.send(to, { type: "raft", message }) && message.type === "MsgApp") {
+      this.#post(() => core.reportUnreachable(to));
+    }
+  }
+
+  #deliver(engine: Engine<Result>, responses: readonly Message[]): void {
+    for (const response of responses) {
+      if (response.to === this.#options.id) this.#step(response);
+      else if (typeof response.to === "number") this.#send(engine, response.to, response);
+    }
+  }
+
+  #onSoftState({ sender, reads }: Engine<Result>, softState: SoftState): void {
+    const before = this.#softState;
+    this.#softState = softState;
+    if (before.role === "StateLeader" && softState.role !== "StateLeader") {
+      sender.cancelAll();
+      this.#leadershipLostAtMs = this.#deps.clock.monotonicMs();
+    }
+    if (softState.lead !== noNode && softState.lead !== before.lead) reads.leaderChanged();
+  }
+
+  #onAppended(job: AppendJob, durationMs: number): void {
+    const engine = this.#engine;
+    if (engine === undefined) return;
+    this.#metrics.appendDuration.observe(durationMs / 1_000);
+    if (job.snapshot !== undefined) {
+      engine.applier.installed(job.snapshot);
+      this.#proposals.skippedTo(job.snapshot.index);
+    }
+    engine.cache.append(job.entries);
+    this.#deliver(engine, job.responses);
+  }
+
+  #onApplied(entries: readonly AppliedEntry<Result>[], message: Message): void {
+    const engine = this.#engine;
+    if (engine === undefined) return;
+    this.#deliver(engine, message.responses ?? []);
+    // The status first: whoever sees the outcome of a proposal finds the applied index at least there.
+    this.#publish(engine);
+    for (const { entry, result, confState, refusal } of entries) {
+      this.#proposals.applied(entry, result, confState, refusal);
+    }
+    if (entries.some(({ entry }) => entry.kind === "confChange")) {
+      this.#campaignWhenAlone(engine.applier.applied.confState);
+    }
+  }
+
+  /** The only voter has nobody to wait for. */
+  #campaignWhenAlone({ voters, votersOutgoing }: ConfState): void {
+    const { id } = this.#options;
+    const alone = voters.length === 1 && voters[0] === id && votersOutgoing.length === 0;
+    if (alone && this.#softState.role === "StateFollower") this.#engine?.core.campaign();
+  }
+
+  #needsSnapshot(snapshot: Snapshot): "yes" | "has_it" | "later" {
+    const engine = this.#engine;
+    if (engine === undefined || engine.applier.installing) return "later";
+    if (snapshot.index <= this.#hardState.commit) return "has_it";
+    const { cache } = engine;
+    const isInLog = snapshot.index >= cache.base.index && snapshot.index <= cache.lastIndex();
+    return isInLog && cache.term(snapshot.index) === snapshot.term ? "has_it" : "yes";
+  }
+
+  #onSnapshotSent(core: RaftCore, to: NodeId, ok: boolean): void {
+    this.#metrics.snapshots.add(1, { kind: ok ? "sent" : "send_failed" });
+    this.#post(() => core.reportSnapshot(to, ok));
+  }
+
+  #scheduleTick(): void {
+    this.#timer = this.#deps.clock.setTimer(this.#options.tickIntervalMs, () => {
+      if (this.#phase !== "running") return;
+      this.#scheduleTick();
+      this.#post(() => this.#tick());
+    });
+  }
+
+  #tick(): void {
+    const engine = this.#engine;
+    if (engine === undefined) return;
+    engine.core.tick();
+    engine.reads.tick();
+    engine.sender.tick();
+    engine.receiver.tick();
+    this.#checkDisk(engine);
+    const waitedMs = this.#deps.clock.monotonicMs() - this.#leadershipLostAtMs;
+    if (this.#softState.role !== "StateLeader" && waitedMs > 2 * this.#options.electionTimeoutMs) {
+      this.#proposals.failInFlight(outcomeUnknown("leadership was lost", this.#softState.lead));
+    }
+  }
+
+  #checkDisk({ core, pipeline }: Engine<Result>): void {
+    const oldestMs = pipeline.oldestMs();
+    const verdict = this.#disk.judge(oldestMs);
+    if (verdict === "ok") return;
+    if (verdict === "fatal") {
+      throw new BlixardError("STORAGE_FAILED", `a disk write has not ended for ${Math.round(oldestMs)} ms`, {
+        hint: "Check the disk; the node can be started again when it works.",
+      });
+    }
+    this.#deps.logger.log("warn", "a disk write takes long", { oldestMs, verdict });
+    if (verdict !== "step_down" || this.#softState.role !== "StateLeader") return;
+    const candidates = core.status().progress.filter(({ id, learner, recentActive }) => {
+      return id !== this.#options.id && !learner && recentActive;
+    });
+    candidates.sort((a, b) => b.match - a.match);
+    const [best] = candidates;
+    if (best !== undefined) core.transferLeader(best.id);
+  }
+
+  #fail(error: unknown): void {
+    if (this.#phase === "failed" || this.#phase === "closed") return;
+    this.#phase = "failed";
+    const code = errorCodeOf(error) ?? "STORAGE_FAILED";
+    this.#failure = new BlixardError(code, messageOf(error), { cause: error, outcome: "unknown" });
+    this.#deps.logger.log("error", "the node stops", { code, reason: messageOf(error) });
+    this.#stopWaiting(this.#failure);
+    this.#deps.onFatal(error);
+  }
+
+  #stopWaiting(error: BlixardError): void {
+    this.#timer?.cancel();
+    this.#engine?.sender.cancelAll();
+    this.#engine?.reads.failAll(error);
+    this.#proposals.failAll(error.code, error.message, error.cause);
+  }
+
+  #publish({ cache, applier }: Engine<Result>): void {
+    const { applied, confIndex } = applier;
+    const { lead, role } = this.#softState;
+    const { term, commit } = this.#hardState;
+    const next: RaftNodeStatus = {
+      id: this.#options.id,
+      role,
+      term,
+      leaderId: lead,
+      commitIndex: commit,
+      appliedIndex: applied.index,
+      lastLogIndex: cache.lastIndex(),
+      lastLogTerm: cache.lastTerm(),
+      snapshotIndex: cache.newestSnapshot?.index ?? asLogIndex(0),
+      confState: applied.confState,
+      confIndex,
+      ready: role === "StateLeader" && applied.term === term,
+    };
+    const keys = Object.keys(next) as (keyof RaftNodeStatus)[];
+    if (keys.every((key) => next[key] === this.status.value[key])) return;
+    this.status.set(next);
+    this.#metrics.term.set(term);
+    this.#metrics.leader.set(role === "StateLeader" ? 1 : 0);
+    this.#metrics.commitIndex.set(commit);
+    this.#metrics.appliedIndex.set(applied.index);
+    this.#metrics.logEntries.set(cache.length);
+    this.#metrics.logBytes.set(cache.bytes);
+  }
+}
+
+function emptyStatus(id: NodeId): RaftNodeStatus {
+  const none = asLogIndex(0);
+  return {
+    id,
+    role: "StateFollower",
+    term: asTerm(0),
+    leaderId: noNode,
+    commitIndex: none,
+    appliedIndex: none,
+    lastLogIndex: none,
+    lastLogTerm: asTerm(0),
+    snapshotIndex: none,
+    confState: emptyConfState(),
+    confIndex: none,
+    ready: false,
+  };
+}

@@ -1,0 +1,125 @@
+/**
+ * The leader's side of a snapshot transfer: one chunk at a time to each peer, sent again when no answer comes. The
+ * receiver's answer says which offset it wants next, so a receiver that restarted is simply sent everything again.
+ */
+import { errorCodeOf, type Logger, messageOf } from "@blixard/common";
+import type { Message, NodeId, Snapshot } from "./core/types.ts";
+import type { PeerMessage, PeerTransport, SnapshotMeta, SnapshotStore } from "./ports.ts";
+
+interface Transfer {
+  readonly to: NodeId;
+  readonly message: Message;
+  readonly snapshot: Snapshot;
+  readonly sizeBytes: number;
+  offset: number;
+  sentAtMs: number;
+  retries: number;
+  reading: boolean;
+}
+
+export interface SnapshotSenderDeps {
+  readonly snapshots: SnapshotStore;
+  readonly transport: PeerTransport;
+  readonly logger: Logger;
+  readonly nowMs: () => number;
+  /** Runs a task on the owner's loop. */
+  readonly post: (task: () => void) => void;
+  /** Tells the core how a transfer ended. */
+  readonly onEnd: (to: NodeId, ok: boolean) => void;
+}
+
+export interface SnapshotSenderOptions {
+  readonly chunkBytes: number;
+  readonly retryMs: number;
+  readonly retriesMax: number;
+}
+
+export type SnapshotAck = Extract<PeerMessage, { type: "snapshotAck" }>;
+
+export class SnapshotSender {
+  readonly #deps: SnapshotSenderDeps;
+  readonly #options: SnapshotSenderOptions;
+  readonly #transfers = new Map<NodeId, Transfer>();
+
+  constructor(deps: SnapshotSenderDeps, options: SnapshotSenderOptions) {
+    this.#deps = deps;
+    this.#options = options;
+  }
+
+  /** Begins a transfer, in the place of an earlier one to the same peer. */
+  start(to: NodeId, message: Message, meta: SnapshotMeta | undefined): void {
+    const { snapshot } = message;
+    this.#transfers.delete(to);
+    if (snapshot === undefined || meta === undefined || meta.index !== snapshot.index) {
+      this.#deps.onEnd(to, false);
+      return;
+    }
+    const transfer = { to, message, snapshot, sizeBytes: meta.sizeBytes };
+    const started: Transfer = { ...transfer, offset: 0, sentAtMs: 0, retries: 0, reading: false };
+    this.#transfers.set(to, started);
+    this.#deps.logger.log("info", "sending a snapshot", { to, index: snapshot.index, sizeBytes: meta.sizeBytes });
+    this.#send(started);
+  }
+
+  acknowledged(from: NodeId, ack: SnapshotAck): void {
+    const transfer = this.#transfers.get(from);
+    if (transfer === undefined) return;
+    if (transfer.snapshot.index !== ack.index || transfer.snapshot.term !== ack.term) return;
+    transfer.retries = 0;
+    if (ack.refused) this.#end(transfer, false, "the peer refused it");
+    else if (ack.receivedBytes >= transfer.sizeBytes) this.#end(transfer, true, "the peer has it");
+    else if (ack.receivedBytes !== transfer.offset) {
+      transfer.offset = Math.max(0, ack.receivedBytes);
+      this.#send(transfer);
+    }
+  }
+
+  tick(): void {
+    const nowMs = this.#deps.nowMs();
+    for (const transfer of [...this.#transfers.values()]) {
+      if (transfer.reading || nowMs - transfer.sentAtMs < this.#options.retryMs) continue;
+      transfer.retries++;
+      if (transfer.retries > this.#options.retriesMax) this.#end(transfer, false, "the peer does not answer");
+      else this.#send(transfer);
+    }
+  }
+
+  /** Forgets all transfers: this node does not lead any more. */
+  cancelAll(): void {
+    this.#transfers.clear();
+  }
+
+  #send(transfer: Transfer): void {
+    if (transfer.reading) return;
+    transfer.reading = true;
+    transfer.sentAtMs = this.#deps.nowMs();
+    const { offset, snapshot, sizeBytes, message, to } = transfer;
+    this.#deps.snapshots.read(snapshot.index, offset, this.#options.chunkBytes).then(
+      (data) =>
+        this.#deps.post(() => {
+          transfer.reading = false;
+          if (this.#transfers.get(to) !== transfer) return;
+          if (transfer.offset !== offset) {
+            this.#send(transfer);
+            return;
+          }
+          transfer.sentAtMs = this.#deps.nowMs();
+          this.#deps.transport.send(to, { type: "snapshotChunk", message, sizeBytes, offset, data });
+        }),
+      (error: unknown) =>
+        this.#deps.post(() => {
+          transfer.reading = false;
+          if (this.#transfers.get(to) === transfer) this.#end(transfer, false, messageOf(error), error);
+        }),
+    );
+  }
+
+  #end(transfer: Transfer, ok: boolean, reason: string, error?: unknown): void {
+    const { to, snapshot } = transfer;
+    this.#transfers.delete(to);
+    const level = ok ? "info" : "warn";
+    this.#deps.logger.log(level, "a snapshot transfer ended", { to, index: snapshot.index, ok, reason });
+    this.#deps.onEnd(to, ok);
+    if (errorCodeOf(error) === "STORAGE_CORRUPT") throw error;
+  }
+}
