@@ -173,7 +173,7 @@ describe("paper 5.4.1: election restriction", () => {
 
 describe("paper 5.4.2: entries of earlier terms", () => {
   it("commit only together with an entry of the leader's own term", () => {
-    const group = new CoreGroup({ voters: [1, 2, 3] });
+    const group = new CoreGroup({ voters: [1, 2, 3], config: { maxSizePerMsg: 0 } });
     group.elect(1);
     group.core(1).propose(bytes("old"));
     group.process(1);
@@ -182,11 +182,16 @@ describe("paper 5.4.2: entries of earlier terms", () => {
     group.settle(isolate(1, 3));
     const { commit } = group.core(2).status();
 
+    // The next leader brings the old entry to a majority, but its own entry to nobody: the first try is rejected
+    // for the lack of the old entry, and the second one is lost.
+    let tries = 0;
+    const isOwn = ({ entries }: Message) => entries.some(({ term }) => term === 3);
     group.core(2).campaign();
-    group.settle(
-      ({ type, ...message }) => isolate(1)({ type, ...message }) && !(type === "MsgApp" && message.to === 3),
-    );
+    group.settle((message) => isolate(1)(message) && !(isOwn(message) && tries++ > 0));
     expect(group.core(2).status()).toMatchObject({ role: "StateLeader", commit });
+    expect(logOf(group, 3)).toEqual(["2/2", "2/3"]);
+    expect(group.core(2).status().progress[2]).toMatchObject({ match: 3 });
+
     group.tick(2);
     group.settle(isolate(1));
     expect(group.core(2).status().commit).toBe(commit + 2);
@@ -205,6 +210,31 @@ describe("paper 5.5: crashes", () => {
     group.core(3).propose(bytes("b"));
     group.settle();
     for (const id of [1, 2, 3]) expect(texts(group.node(id).applied)).toEqual(["a", "b"]);
+  });
+
+  it("keeps entries in memory until no write under way can replace them", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3], config: { asyncStorageWrites: true } });
+    const append = (sender: number, term: number, entryTerm?: number) => {
+      const entry = { term: asTerm(entryTerm ?? 0), index: asLogIndex(2), kind: "normal", data: bytes("") } as const;
+      const place = {
+        index: asLogIndex(entryTerm === undefined ? 2 : 1),
+        logTerm: asTerm(entryTerm === undefined ? 2 : 1),
+      };
+      const fields = { ...place, entries: entryTerm === undefined ? [] : [entry] };
+      group.deliver(newMessage("MsgApp", asNodeId(sender), asNodeId(2), asTerm(term), fields));
+      group.process(2);
+    };
+    // The same entry is written, replaced and written again, before the first write is done.
+    append(1, 2, 2);
+    append(3, 3, 3);
+    append(1, 4, 2);
+    group.work(2, "append");
+    group.work(2, "append");
+    expect(logOf(group, 2)).toEqual(["3/2"]);
+    append(1, 4);
+    while (group.work(2, "append"));
+    expect(sent(from(group, 2), "MsgAppResp").at(-1)).toMatchObject({ term: 4, index: 2, reject: false });
+    expect(logOf(group, 2)).toEqual(["2/2"]);
   });
 
   it("takes what the state machine applied for committed, though the commit index was not written", () => {
