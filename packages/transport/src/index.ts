@@ -2,6 +2,8 @@
  * The transport between nodes: one pooled connection per peer and lane, long-lived streams, gathered frames, own
  * heartbeats and redial, over an adapter (`@blixard/transport/iroh`, `@blixard/transport/memory`).
  */
+export { createTransport } from "./create-transport.ts";
+export { transportLimits } from "./transport-limits.ts";
 export type {
   ByteStream,
   Connection,

@@ -30,8 +30,11 @@ export interface Connection {
   readonly lane: Lane;
   /** Proved by the handshake. */
   readonly remoteEndpointId: string;
-  /** Opens a stream; the other side sees it once bytes were written. */
-  openStream(): Promise<ByteStream>;
+  /**
+   * Opens a stream; the other side sees it once bytes were written. Waiting bytes of a higher `priority` (default 0)
+   * leave first where the adapter can tell streams apart.
+   */
+  openStream(options?: { readonly priority?: number }): Promise<ByteStream>;
   /** The next stream that the other side opened; undefined when the connection is closed. */
   acceptStream(): Promise<ByteStream | undefined>;
   /** Ends everything on the connection at once: the only way out of a pending read or write. */
@@ -101,6 +104,8 @@ export interface TransportOptions {
   readonly frameBytesMax?: number;
   /** Interval of the sessions' own heartbeats; a session is dead after three missed. Default 300 ms. */
   readonly heartbeatMs?: number;
+  /** Whether frames of 512 bytes and more are deflated when that saves a tenth. Default: over Iroh only. */
+  readonly compress?: boolean;
 }
 
 /** The transport of one node. */

@@ -1,0 +1,191 @@
+/**
+ * The transport of one node: the member list, a session for each member, the RPC lane, and the door where every
+ * incoming connection is checked against the member list before anything else is done with it.
+ */
+import { BlixardError } from "@blixard/common";
+import type { NodeId, PeerMessage, PeerTransportHandlers } from "@blixard/raft";
+import { PeerSession, type PeerSessionOptions } from "./peer-session.ts";
+import { RpcLane } from "./rpc-lane.ts";
+import { transportLimits } from "./transport-limits.ts";
+import { TransportMetrics } from "./transport-metrics.ts";
+import type {
+  Connection,
+  EndpointAddress,
+  Peer,
+  RpcHandler,
+  Transport,
+  TransportDeps,
+  TransportOptions,
+} from "./transport-types.ts";
+
+/** Makes a transport; nothing is bound or dialled before `start`. */
+export function createTransport(deps: TransportDeps, options: TransportOptions): Transport {
+  const node = new NodeTransport(deps, options);
+  return {
+    peers: { send: (to, message) => node.send(to, message), bind: (handlers) => node.bind(handlers) },
+    endpointId: deps.adapter.endpointId,
+    start: (handler) => node.start(handler),
+    addresses: () => deps.adapter.addresses(),
+    setPeers: (peers) => node.setPeers(peers),
+    call: (to, method, payload, callOptions) => node.call(to, method, payload, callOptions),
+    sessions: () => node.sessions(),
+    refusals: () => node.refusals(),
+    close: () => node.close(),
+  };
+}
+
+class NodeTransport {
+  readonly #deps: TransportDeps;
+  readonly #metrics: TransportMetrics;
+  readonly #options: PeerSessionOptions;
+  readonly #rpc: RpcLane;
+  readonly #sessions = new Map<number, PeerSession>();
+  readonly #nodeIds = new Map<string, number>();
+  #rpcHandler: RpcHandler | undefined;
+  #handlers: PeerTransportHandlers | undefined;
+  #state: "new" | "started" | "closed" = "new";
+
+  constructor(deps: TransportDeps, options: TransportOptions) {
+    this.#deps = deps;
+    this.#metrics = new TransportMetrics(deps.metrics);
+    const incarnationBytes = deps.random.bytes(6);
+    this.#options = {
+      nodeId: options.nodeId,
+      incarnation: incarnationBytes.reduce((value, byte) => value * 256 + byte, 0),
+      frameBytesMax: options.frameBytesMax ?? transportLimits.frameBytesMax,
+      heartbeatMs: options.heartbeatMs ?? transportLimits.heartbeatMs,
+      compress: options.compress ?? deps.adapter.kind === "iroh",
+    };
+    this.#rpc = new RpcLane(
+      {
+        clock: deps.clock,
+        random: deps.random,
+        metrics: this.#metrics,
+        adapter: deps.adapter,
+        nodeIdOf: (endpointId) => this.#nodeIds.get(endpointId),
+        handler: (call, signal) => this.#handle(call, signal),
+      },
+      this.#options,
+    );
+  }
+
+  bind(handlers: PeerTransportHandlers): void {
+    this.#handlers = handlers;
+  }
+
+  async start(handler: RpcHandler): Promise<void> {
+    this.#rpcHandler = handler;
+    await this.#deps.adapter.listen((connection) => this.#onConnection(connection));
+    this.#state = "started";
+    for (const session of this.#sessions.values()) session.start();
+  }
+
+  send(to: NodeId, message: PeerMessage): boolean {
+    const session = this.#sessions.get(to);
+    if (session !== undefined) return session.send(message);
+    this.#metrics.dropped("unknown_node");
+    return false;
+  }
+
+  setPeers(peers: readonly Peer[]): void {
+    if (this.#state === "closed") return;
+    const wanted = new Map(
+      peers.filter(({ nodeId }) => nodeId !== this.#options.nodeId).map((peer) => [peer.nodeId, peer]),
+    );
+    for (const [nodeId, session] of this.#sessions) {
+      // A node id with another key is another machine.
+      if (wanted.get(nodeId)?.endpointId === session.peer.endpointId) continue;
+      this.#sessions.delete(nodeId);
+      this.#nodeIds.delete(session.peer.endpointId);
+      session.close("removed from the member list");
+      this.#rpc.drop(session.peer.endpointId, "removed from the member list");
+    }
+    for (const peer of wanted.values()) {
+      const session = this.#sessions.get(peer.nodeId);
+      if (session !== undefined) session.setPeer(peer);
+      else this.#addSession(peer);
+    }
+  }
+
+  async call(
+    to: number | EndpointAddress,
+    method: string,
+    payload: Uint8Array,
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+  ): Promise<Uint8Array> {
+    if (this.#state === "closed") throw new BlixardError("STOPPED", "the transport is closed");
+    return this.#rpc.call(typeof to === "number" ? this.#addressOf(to) : to, method, payload, options);
+  }
+
+  sessions() {
+    return [...this.#sessions.values()].map((session) => session.status());
+  }
+
+  refusals() {
+    return this.#metrics.refusals();
+  }
+
+  async close(): Promise<void> {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    for (const session of this.#sessions.values()) session.close("the node stops");
+    this.#rpc.close("the node stops");
+    await this.#deps.adapter.close();
+  }
+
+  #addSession(peer: Peer): void {
+    const { clock, random, logger, adapter } = this.#deps;
+    const session = new PeerSession(
+      peer,
+      {
+        clock,
+        random,
+        logger,
+        adapter,
+        metrics: this.#metrics,
+        handlers: {
+          onMessage: (from, message) => this.#handlers?.onMessage(from, message),
+          onUnreachable: (id) => this.#handlers?.onUnreachable(id),
+        },
+        onBroken: (endpointId) => this.#rpc.drop(endpointId, "the session broke"),
+      },
+      this.#options,
+    );
+    this.#sessions.set(peer.nodeId, session);
+    this.#nodeIds.set(peer.endpointId, peer.nodeId);
+    if (this.#state === "started") session.start();
+  }
+
+  #addressOf(nodeId: number): EndpointAddress {
+    const session = this.#sessions.get(nodeId);
+    if (session !== undefined) return session.peer;
+    throw new BlixardError("UNREACHABLE", `node ${nodeId} is not in the member list`, { outcome: "not_applied" });
+  }
+
+  #onConnection(connection: Connection): void {
+    if (this.#state === "closed") {
+      connection.close("the node stops");
+      return;
+    }
+    if (connection.lane === "blixard/rpc/1") {
+      this.#rpc.accept(connection);
+      return;
+    }
+    const nodeId = this.#nodeIds.get(connection.remoteEndpointId);
+    const session = nodeId === undefined ? undefined : this.#sessions.get(nodeId);
+    if (session !== undefined) {
+      session.accept(connection);
+      return;
+    }
+    this.#metrics.refused("unknown_peer");
+    this.#deps.logger.log("info", "refused a connection of an unknown peer", {
+      endpointId: connection.remoteEndpointId,
+    });
+    connection.close("unknown peer");
+  }
+
+  async #handle(...[call, signal]: Parameters<RpcHandler>): Promise<Uint8Array> {
+    if (this.#rpcHandler === undefined) throw new BlixardError("UNAVAILABLE", "the node is starting");
+    return this.#rpcHandler(call, signal);
+  }
+}

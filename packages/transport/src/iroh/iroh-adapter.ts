@@ -1,0 +1,245 @@
+/**
+ * The Iroh adapter: QUIC with Ed25519 identities over @number0/iroh. Everything measured about the binding that has
+ * consequences for callers is dealt with in this folder; the sessions above know nothing of it.
+ */
+import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
+import { BlixardError } from "@blixard/common";
+import type { Endpoint, EndpointBuilder, Incoming, Connection as NativeConnection } from "@number0/iroh";
+import { endpointIdOfSeed } from "../identity/ed25519.ts";
+import { transportLimits } from "../transport-limits.ts";
+import type { Connection, EndpointAddress, Lane, TransportAdapter } from "../transport-types.ts";
+import { formatAddress, parseBind, reachableAddresses, socketsFor } from "./iroh-bind.ts";
+import { IrohConnection } from "./iroh-connection.ts";
+import { toBindError, toDialError } from "./iroh-errors.ts";
+import { type IrohModule, loadIroh, toNative } from "./iroh-module.ts";
+
+export interface IrohAdapterOptions {
+  /** The Ed25519 seed of the node, 32 bytes. */
+  readonly secretKey: Uint8Array;
+  /** `IP:PORT`; port 0 lets the system choose. */
+  readonly bind: string;
+  /** Whether the public relays may carry what has no direct path. Always off on a loopback address. */
+  readonly relay: boolean;
+  /** Whether endpoints are published and looked up by id over DNS. Always off on a loopback address. */
+  readonly discovery: boolean;
+}
+
+export interface IrohAdapter extends TransportAdapter {
+  /** Binds the sockets; `listen` does it when it was not done before. @throws PORT_IN_USE, INVALID_ARGUMENT */
+  bind(): Promise<void>;
+}
+
+export const lanes = ["blixard/raft/1", "blixard/rpc/1"] as const satisfies readonly Lane[];
+
+/** Handshakes of incoming connections that run at once; more are refused before they cost anything. */
+const handshakesMax = 128;
+
+/** The collector of the runtime closes an endpoint, and with it all connections, that nothing refers to any more. */
+const liveEndpoints = new Set<Endpoint>();
+
+export function createIrohAdapter(options: IrohAdapterOptions): IrohAdapter {
+  return new IrohEndpointAdapter(options);
+}
+
+class IrohEndpointAdapter implements IrohAdapter {
+  readonly kind = "iroh";
+  readonly endpointId: string;
+  readonly #options: IrohAdapterOptions;
+  readonly #connections = new Set<IrohConnection>();
+  readonly #pendingDials = new Map<string, number>();
+  #binding: Promise<{ readonly iroh: IrohModule; readonly endpoint: Endpoint }> | undefined;
+  #addresses: readonly string[] = [];
+  #handshakes = 0;
+  #closed = false;
+
+  constructor(options: IrohAdapterOptions) {
+    parseBind(options.bind);
+    this.#options = options;
+    this.endpointId = endpointIdOfSeed(options.secretKey);
+  }
+
+  addresses(): readonly string[] {
+    return this.#addresses;
+  }
+
+  async bind(): Promise<void> {
+    await this.#bound();
+  }
+
+  async listen(onConnection: (connection: Connection) => void): Promise<void> {
+    const { endpoint } = await this.#bound();
+    void this.#acceptAll(endpoint, onConnection);
+  }
+
+  async connect(to: EndpointAddress, lane: Lane, options: { readonly signal: AbortSignal }): Promise<Connection> {
+    const { signal } = options;
+    if (this.#closed) throw new BlixardError("STOPPED", "the endpoint is closed");
+    signal.throwIfAborted();
+    const pending = this.#pendingDials.get(to.endpointId) ?? 0;
+    if (pending >= transportLimits.pendingDialsMax) {
+      throw new BlixardError("UNREACHABLE", `${pending} dials to this endpoint are pending already`);
+    }
+    this.#pendingDials.set(to.endpointId, pending + 1);
+    const dial = this.#dial(to, lane).finally(() => this.#forgetDial(to.endpointId));
+    return firstOf(dial, signal, (late) => late.close("connected too late"));
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    const bound = await this.#binding?.catch(() => undefined);
+    for (const connection of this.#connections) connection.close("the endpoint closed");
+    if (bound === undefined) return;
+    await bound.endpoint.close();
+    liveEndpoints.delete(bound.endpoint);
+  }
+
+  #bound() {
+    if (this.#closed) throw new BlixardError("STOPPED", "the endpoint is closed");
+    this.#binding ??= this.#bindEndpoint();
+    return this.#binding;
+  }
+
+  async #bindEndpoint() {
+    const iroh = await loadIroh();
+    const { host, port } = parseBind(this.#options.bind);
+    const sockets = socketsFor({ host, port });
+    const endpoint = await this.#bindSockets(iroh, sockets)
+      .catch((error: unknown) => {
+        // A machine without the other address family has nothing to close off there.
+        if (sockets.length > 1 && /cannot assign|not supported|os error (99|97|49|47)\b/i.test(String(error))) {
+          return this.#bindSockets(iroh, sockets.slice(0, 1));
+        }
+        throw error;
+      })
+      .catch((error: unknown) => {
+        throw toBindError(error, this.#options.bind);
+      });
+    liveEndpoints.add(endpoint);
+    const family = host.includes(":") ? "[" : "";
+    const bound = endpoint
+      .boundSockets()
+      .find((socket) => socket.startsWith(family) && (family !== "" || !socket.startsWith("[")));
+    this.#addresses = reachableAddresses(
+      host,
+      bound === undefined ? port : Number(bound.slice(bound.lastIndexOf(":") + 1)),
+    );
+    return { iroh, endpoint };
+  }
+
+  #bindSockets(iroh: IrohModule, sockets: readonly string[]): Promise<Endpoint> {
+    const builder = iroh.Endpoint.builder();
+    this.#applyPreset(iroh, builder);
+    builder.secretKey(toNative(this.#options.secretKey));
+    builder.alpns(lanes.map((lane) => toNative(new TextEncoder().encode(lane))));
+    for (const socket of sockets) builder.bindAddr(socket);
+    return builder.bind();
+  }
+
+  #applyPreset(iroh: IrohModule, builder: EndpointBuilder): void {
+    const { host } = parseBind(this.#options.bind);
+    const loopback = host === "::1" || host.startsWith("127.");
+    const relay = this.#options.relay && !loopback;
+    if (this.#options.discovery && !loopback) {
+      if (relay) builder.applyN0();
+      else builder.applyN0DisableRelay();
+      return;
+    }
+    builder.applyMinimal();
+    builder.relayMode(relay ? iroh.RelayMode.defaultMode() : iroh.RelayMode.disabled());
+  }
+
+  async #acceptAll(endpoint: Endpoint, onConnection: (connection: Connection) => void): Promise<void> {
+    for (let incoming = await endpoint.acceptNext(); incoming !== null; incoming = await endpoint.acceptNext()) {
+      if (this.#handshakes >= handshakesMax) void incoming.refuse().catch(() => {});
+      else void this.#accept(incoming, onConnection);
+    }
+  }
+
+  async #accept(incoming: Incoming, onConnection: (connection: Connection) => void): Promise<void> {
+    this.#handshakes++;
+    try {
+      const accepting = await incoming.accept();
+      const connection = this.#own(await accepting.connect());
+      if (this.#closed) connection?.close("the endpoint closed");
+      else if (connection !== undefined) onConnection(connection);
+    } catch {
+      // The other side gave up or has no business here; its own error tells it so.
+    } finally {
+      this.#handshakes--;
+    }
+  }
+
+  /** Undefined, and closed, when the connection is for a protocol that is not a lane. */
+  #own(native: NativeConnection): IrohConnection | undefined {
+    const alpn = String.fromCharCode(...native.alpn());
+    const lane = lanes.find((known) => known === alpn);
+    if (lane === undefined) {
+      native.close(0n, []);
+      return undefined;
+    }
+    const connection = new IrohConnection(native, lane);
+    this.#connections.add(connection);
+    void connection.closed.then(() => this.#connections.delete(connection));
+    return connection;
+  }
+
+  async #dial(to: EndpointAddress, lane: Lane): Promise<IrohConnection> {
+    const { iroh, endpoint } = await this.#bound();
+    try {
+      const id = iroh.EndpointId.fromString(to.endpointId);
+      const addresses = await Promise.all(to.addresses.map(resolved));
+      const address = new iroh.EndpointAddr(
+        id,
+        undefined,
+        addresses.filter((known) => known !== undefined),
+      );
+      const native = await endpoint.connect(address, toNative(new TextEncoder().encode(lane)));
+      const connection = this.#own(native);
+      if (connection === undefined)
+        throw new BlixardError("UNSUPPORTED_VERSION", "the endpoint speaks another protocol");
+      if (this.#closed) connection.close("the endpoint closed");
+      return connection;
+    } catch (error) {
+      throw toDialError(error, to.endpointId);
+    }
+  }
+
+  #forgetDial(endpointId: string): void {
+    const left = (this.#pendingDials.get(endpointId) ?? 1) - 1;
+    if (left > 0) this.#pendingDials.set(endpointId, left);
+    else this.#pendingDials.delete(endpointId);
+  }
+}
+
+/** Iroh takes only IP addresses; names are looked up for each dial, because they may move. */
+async function resolved(address: string): Promise<string | undefined> {
+  const at = address.lastIndexOf(":");
+  const host = address.slice(0, at).replace(/^\[|\]$/g, "");
+  if (isIP(host) !== 0) return address;
+  try {
+    return formatAddress((await lookup(host)).address, Number(address.slice(at + 1)));
+  } catch {
+    return undefined;
+  }
+}
+
+/** The result of `work`, unless `signal` aborts first; what comes too late is handed to `discard`. */
+function firstOf<T>(work: Promise<T>, signal: AbortSignal, discard: (late: T) => void): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(toDialError(signal.reason, ""));
+    signal.addEventListener("abort", abort, { once: true });
+    work.then(
+      (value) => {
+        signal.removeEventListener("abort", abort);
+        if (signal.aborted) discard(value);
+        else resolve(value);
+      },
+      (error: unknown) => {
+        signal.removeEventListener("abort", abort);
+        reject(error);
+      },
+    );
+  });
+}

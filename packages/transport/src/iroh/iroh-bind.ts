@@ -1,0 +1,53 @@
+/** Which sockets an endpoint binds for the address that the operator gave, and which addresses others can use. */
+import { isIPv6 } from "node:net";
+import { networkInterfaces } from "node:os";
+import { BlixardError } from "@blixard/common";
+
+export interface BindAddress {
+  /** An IP address without brackets. */
+  readonly host: string;
+  readonly port: number;
+}
+
+/** @throws INVALID_ARGUMENT for anything but `IPv4:PORT`, `[IPv6]:PORT` or `localhost:PORT` */
+export function parseBind(bind: string): BindAddress {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(bind);
+  const host = match?.[1] ?? (match?.[2] === "localhost" ? "127.0.0.1" : match?.[2]);
+  const port = Number(match?.[3]);
+  const isV4 = host !== undefined && /^\d{1,3}(\.\d{1,3}){3}$/.test(host);
+  if (host === undefined || !(isV4 || isIPv6(host)) || !(port <= 65_535)) {
+    throw new BlixardError("INVALID_ARGUMENT", `${bind} is not an address to bind`, {
+      hint: "Use an IP address and a port, for example 127.0.0.1:7001.",
+    });
+  }
+  return { host, port };
+}
+
+export function formatAddress(host: string, port: number): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/**
+ * The sockets to bind, the operator's first. Iroh binds a wildcard socket for the address family that it was not told
+ * about: that would open a node to every interface that asked for one address, so the other family gets its loopback.
+ */
+export function socketsFor({ host, port }: BindAddress): readonly string[] {
+  if (host === "0.0.0.0") return [formatAddress(host, port)];
+  if (host === "::") return [formatAddress(host, port)];
+  const other = host.includes(":") ? "127.0.0.1" : "::1";
+  return [formatAddress(host, port), formatAddress(other, port)];
+}
+
+/** The addresses to tell others: the bound one, or for a wildcard those of all interfaces that are not loopback. */
+export function reachableAddresses(host: string, port: number): readonly string[] {
+  if (host !== "0.0.0.0" && host !== "::") return [formatAddress(host, port)];
+  const addresses: string[] = [];
+  for (const entries of Object.values(networkInterfaces())) {
+    for (const { address, family, internal, scopeid } of entries ?? []) {
+      const linkLocal = family === "IPv6" && scopeid !== 0;
+      if (!internal && !linkLocal && (family === "IPv6") === (host === "::"))
+        addresses.push(formatAddress(address, port));
+    }
+  }
+  return addresses.length > 0 ? addresses : [formatAddress(host === "::" ? "::1" : "127.0.0.1", port)];
+}

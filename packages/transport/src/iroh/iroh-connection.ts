@@ -1,0 +1,105 @@
+/** Connections and streams of Iroh behind the transport's interfaces. */
+import type { BiStream, Connection as NativeConnection } from "@number0/iroh";
+import { transportLimits } from "../transport-limits.ts";
+import type { ByteStream, Connection, Lane } from "../transport-types.ts";
+import { toStreamError } from "./iroh-errors.ts";
+import { firstLine, fromNative, toNative } from "./iroh-module.ts";
+
+/** A write crosses the border in pieces, so that the conversion never blocks the event loop for long. */
+const writePieceBytes = 32 * 1024;
+const closeCode = 0n;
+
+export class IrohConnection implements Connection {
+  readonly lane: Lane;
+  readonly remoteEndpointId: string;
+  readonly closed: Promise<string>;
+  readonly #native: NativeConnection;
+  #open = true;
+
+  constructor(native: NativeConnection, lane: Lane) {
+    this.#native = native;
+    this.lane = lane;
+    this.remoteEndpointId = native.remoteId().toString();
+    // The defaults let one hostile connection fill about 250 MB.
+    native.setMaxConcurrentBiStreams(BigInt(transportLimits.incomingStreamsMax));
+    native.setMaxConcurrentUniStreams(0n);
+    native.setReceiveWindow(BigInt(transportLimits.receiveWindowBytes));
+    this.closed = native
+      .closed()
+      .catch(firstLine)
+      .then((reason) => {
+        this.#open = false;
+        return reason;
+      });
+  }
+
+  async openStream(options: { readonly priority?: number } = {}): Promise<ByteStream> {
+    try {
+      const stream = await this.#native.openBi();
+      if (options.priority !== undefined) await stream.send.setPriority(options.priority);
+      return new IrohStream(stream);
+    } catch (error) {
+      throw toStreamError(error);
+    }
+  }
+
+  async acceptStream(): Promise<ByteStream | undefined> {
+    try {
+      return new IrohStream(await this.#native.acceptBi());
+    } catch {
+      // The only error here is that the connection is closed; `closed` has the reason.
+      return undefined;
+    }
+  }
+
+  close(reason: string): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#native.close(closeCode, toNative(new TextEncoder().encode(reason.slice(0, 200))));
+  }
+
+  path() {
+    if (!this.#open) return { kind: "none" as const, rttMs: null };
+    const selected = this.#native.paths().find(({ isSelected }) => isSelected);
+    if (selected === undefined) return { kind: "none" as const, rttMs: null };
+    return { kind: selected.isRelay ? ("relay" as const) : ("direct" as const), rttMs: selected.rttMs };
+  }
+}
+
+class IrohStream implements ByteStream {
+  readonly #send: BiStream["send"];
+  readonly #receive: BiStream["recv"];
+  readonly #scratch: number[] = [];
+
+  constructor(stream: BiStream) {
+    this.#send = stream.send;
+    this.#receive = stream.recv;
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    try {
+      for (let at = 0; at < bytes.length; at += writePieceBytes) {
+        await this.#send.writeAll(toNative(bytes.subarray(at, at + writePieceBytes), this.#scratch));
+      }
+    } catch (error) {
+      throw toStreamError(error);
+    }
+  }
+
+  async read(bytesMax: number): Promise<Uint8Array | undefined> {
+    try {
+      const values = await this.#receive.read(bytesMax);
+      return values.length === 0 ? undefined : fromNative(values);
+    } catch (error) {
+      throw toStreamError(error);
+    }
+  }
+
+  async finish(): Promise<void> {
+    try {
+      await this.#send.finish();
+    } catch (error) {
+      throw toStreamError(error);
+    }
+  }
+}

@@ -1,0 +1,62 @@
+/**
+ * The native module, loaded when it is first needed, and the border where bytes cross it.
+ */
+import { BlixardError, messageOf } from "@blixard/common";
+import type * as Iroh from "@number0/iroh";
+
+export type IrohModule = typeof Iroh;
+
+let loading: Promise<IrohModule> | undefined;
+let passesTypedArrays = false;
+
+export function loadIroh(): Promise<IrohModule> {
+  loading ??= load();
+  return loading;
+}
+
+async function load(): Promise<IrohModule> {
+  // Errors of the binding otherwise carry backtraces, at 160 ms and 36 MB for the first one.
+  process.env["RUST_BACKTRACE"] ??= "0";
+  try {
+    const loaded = (await import("@number0/iroh")) as IrohModule & { readonly default?: IrohModule };
+    const iroh = loaded.default ?? loaded;
+    passesTypedArrays = takesTypedArrays(iroh);
+    return iroh;
+  } catch (error) {
+    throw new BlixardError("UNSUPPORTED", `the Iroh transport cannot be loaded: ${firstLine(error)}`, {
+      hint: "Install the optional dependencies of @number0/iroh for this platform.",
+      cause: error,
+    });
+  }
+}
+
+function takesTypedArrays(iroh: IrohModule): boolean {
+  try {
+    iroh.SecretKey.fromBytes(new Uint8Array(32) as unknown as number[]);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Bytes as the binding takes them: version 1.1.0 knows only plain arrays. `reused` is filled by a loop, which is ten
+ * times as fast as `Array.from`; it may be used again once the call that takes it has resolved.
+ */
+export function toNative(bytes: Uint8Array, reused: number[] = []): number[] {
+  if (passesTypedArrays) return bytes as unknown as number[];
+  reused.length = bytes.length;
+  for (let at = 0; at < bytes.length; at++) reused[at] = bytes[at] ?? 0;
+  return reused;
+}
+
+export function fromNative(values: ArrayLike<number>): Uint8Array {
+  const bytes = new Uint8Array(values.length);
+  bytes.set(values);
+  return bytes;
+}
+
+/** Rust errors may go on with backtraces and build paths; people get the first line. */
+export function firstLine(error: unknown): string {
+  return (messageOf(error).split("\n")[0] ?? "").slice(0, 300);
+}

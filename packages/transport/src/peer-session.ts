@@ -1,0 +1,363 @@
+/**
+ * The session with one member: at most one connection in use, found or made, kept alive, replaced.
+ *
+ *              start                    hello both ways
+ *     Idle ------------> Dialing ------------------------> Ready <---- heard ---- Suspect
+ *                         ^   |                            |   |                    |
+ *            next dial in |   | the attempts in flight     |   '-- 2 heartbeats ----'
+ *             250-500 ms  |   v gave up                    |        missed           |
+ *                        Backoff <-------------------------+-------------------------'
+ *                         |        closed, broken, bad frame, 3 heartbeats missed:
+ *                         |        the connection is closed first, then redialled
+ *                         '-- the peer's hello comes in --> Ready
+ *
+ *     Any --removed or closed--> Closed
+ *
+ * When both sides dial at once, the connection dialled by the lower node id survives. A new life of the peer (another
+ * incarnation) always replaces the old one, and so does a newer connection of the same dialler.
+ */
+import type { Clock, Logger, Random, Timer } from "@blixard/common";
+import { BlixardError } from "@blixard/common";
+import { encodePeerMessages } from "@blixard/protocol";
+import type { NodeId, PeerMessage, PeerTransportHandlers } from "@blixard/raft";
+import { type FrameOptions, frameBytesMaxOf, type StreamClass } from "./frame.ts";
+import type { LinkEnd } from "./frame-link.ts";
+import type { Hello } from "./hello.ts";
+import { OutboundQueue } from "./outbound-queue.ts";
+import { briefly, OverlappedDial } from "./overlapped-dial.ts";
+import { PeerLink, type PeerLinkHandlers } from "./peer-link.ts";
+import { transportLimits } from "./transport-limits.ts";
+import type { TransportMetrics } from "./transport-metrics.ts";
+import type { Connection, Peer, PeerSessionStatus, SessionState, TransportAdapter } from "./transport-types.ts";
+
+export interface PeerSessionDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: TransportMetrics;
+  readonly adapter: TransportAdapter;
+  /** The receiver of messages; its methods only enqueue. */
+  readonly handlers: PeerTransportHandlers;
+  /** The session lost its connection: other connections to the endpoint are of no use either. */
+  readonly onBroken: (endpointId: string) => void;
+}
+
+export interface PeerSessionOptions extends FrameOptions {
+  readonly nodeId: number;
+  readonly incarnation: number;
+  readonly heartbeatMs: number;
+}
+
+export class PeerSession {
+  readonly #deps: PeerSessionDeps;
+  readonly #options: PeerSessionOptions;
+  readonly #dial: OverlappedDial;
+  readonly #linkHandlers: PeerLinkHandlers;
+  readonly #queue = new OutboundQueue();
+  /** Connections on their way to a greeting, with what gives up on them. */
+  readonly #greetings = new Map<PeerLink, (error: BlixardError | undefined) => void>();
+  #peer: Peer;
+  #state: SessionState = "idle";
+  #active: PeerLink | undefined;
+  #heartbeat: Timer | undefined;
+  #missedHeartbeats = 0;
+  #beatDue = false;
+  #dialSequence = 0;
+  #overflowed = false;
+  #droppedMessages = 0;
+  #lastContactMs: number | null = null;
+  #lastError: string | null = null;
+
+  constructor(peer: Peer, deps: PeerSessionDeps, options: PeerSessionOptions) {
+    this.#peer = peer;
+    this.#deps = deps;
+    this.#options = options;
+    this.#linkHandlers = {
+      next: (link, streamClass) => this.#next(link, streamClass),
+      onHello: (link, hello) => this.#onHello(link, hello),
+      onMessages: (link, messages) => this.#onMessages(link, messages),
+      onEnd: (link, end) => this.#onLinkEnd(link, end),
+    };
+    this.#dial = new OverlappedDial(deps, {
+      attempt: (signal) => this.#attempt(signal),
+      onFailure: (error) => this.#onDialFailure(error),
+    });
+    deps.metrics.sessionMoved(undefined, "idle");
+  }
+
+  get peer(): Peer {
+    return this.#peer;
+  }
+
+  start(): void {
+    // The connection dialled by the lower id survives, so the higher one gives it a moment before it dials as well.
+    const first = this.#options.nodeId < this.#peer.nodeId;
+    this.#become("dialing");
+    this.#dial.start(first ? 0 : (this.#options.heartbeatMs / 2) * (1 + this.#deps.random.next()));
+  }
+
+  /** Takes over changed addresses: at once when there is no connection, else at the next dial. */
+  setPeer(peer: Peer): void {
+    const changed = peer.addresses.join() !== this.#peer.addresses.join();
+    this.#peer = peer;
+    if (changed && this.#active === undefined && this.#state !== "closed") this.#dial.start(0);
+  }
+
+  /** False when the message was dropped: no connection, or the queue is full. */
+  send(message: PeerMessage): boolean {
+    if (this.#active === undefined) return this.#drop("no_session");
+    const streamClass = this.#queue.push(message);
+    if (streamClass === undefined) {
+      if (!this.#overflowed) this.#reportUnreachable();
+      this.#overflowed = true;
+      return this.#drop("queue_full");
+    }
+    this.#active.wake(streamClass);
+    return true;
+  }
+
+  /** Takes a connection that the peer dialled; its key was checked. */
+  accept(connection: Connection): void {
+    if (this.#state === "closed" || this.#greetings.size >= transportLimits.handshakesPerPeerMax) {
+      this.#deps.metrics.refused("too_many_connections");
+      connection.close("too many connections");
+      return;
+    }
+    const link = this.#newLink(connection, false);
+    const timer = this.#deps.clock.setTimer(transportLimits.helloWaitMs, () => {
+      this.#greetings.delete(link);
+      link.close("no hello");
+    });
+    this.#greetings.set(link, () => timer.cancel());
+  }
+
+  status(): PeerSessionStatus {
+    const path = this.#active?.connection.path() ?? { kind: "none" as const, rttMs: null };
+    return {
+      nodeId: this.#peer.nodeId,
+      state: this.#state,
+      transport: this.#deps.adapter.kind,
+      path: path.kind,
+      rttMs: path.rttMs,
+      lastContactMs: this.#lastContactMs === null ? null : this.#deps.clock.monotonicMs() - this.#lastContactMs,
+      queuedMessages: this.#queue.length,
+      droppedMessages: this.#droppedMessages,
+      lastError: this.#lastError,
+    };
+  }
+
+  close(reason: string): void {
+    if (this.#state === "closed") return;
+    this.#become("closed");
+    this.#dial.stop(reason);
+    this.#heartbeat?.cancel();
+    this.#active?.close(reason);
+    this.#active = undefined;
+    for (const [link, settle] of this.#greetings) {
+      link.close(reason);
+      settle(new BlixardError("CANCELLED", reason));
+    }
+    this.#greetings.clear();
+    this.#countDropped("closed", this.#queue.clear());
+  }
+
+  async #attempt(signal: AbortSignal): Promise<void> {
+    if (this.#active === undefined) this.#become("dialing");
+    const connection = await this.#deps.adapter.connect(this.#peer, "blixard/raft/1", { signal });
+    if (signal.aborted) {
+      connection.close("connected too late");
+      throw signal.reason;
+    }
+    const link = this.#newLink(connection, true);
+    const sequence = ++this.#dialSequence;
+    await new Promise<void>((resolve, reject) => {
+      const settle = (error: BlixardError | undefined) => {
+        signal.removeEventListener("abort", abort);
+        if (error === undefined) resolve();
+        else reject(error);
+      };
+      const abort = () => {
+        this.#greetings.delete(link);
+        link.close("no hello");
+        reject(signal.reason);
+      };
+      signal.addEventListener("abort", abort, { once: true });
+      this.#greetings.set(link, settle);
+      link.sendHello(this.#helloOf(sequence));
+    });
+  }
+
+  #onDialFailure(error: unknown): void {
+    this.#deps.metrics.dialled("failed");
+    this.#lastError = briefly(error);
+    if (this.#active === undefined && this.#dial.attemptsInFlight === 0) this.#become("backoff");
+  }
+
+  #newLink(connection: Connection, dialledHere: boolean): PeerLink {
+    return new PeerLink(connection, dialledHere, this.#options, this.#linkHandlers, this.#deps.metrics);
+  }
+
+  #helloOf(sequence: number): Hello {
+    const { nodeId, incarnation } = this.#options;
+    return { nodeId, toNodeId: this.#peer.nodeId, incarnation, sequence };
+  }
+
+  #onHello(link: PeerLink, hello: Hello): void {
+    const settle = this.#greetings.get(link);
+    this.#greetings.delete(link);
+    const refusal = this.#refusalOf(link, hello);
+    if (refusal !== undefined) {
+      link.close(refusal);
+      settle?.(new BlixardError("CONFLICT", refusal));
+      return;
+    }
+    if (!link.dialledHere) link.sendHello(this.#helloOf(hello.sequence));
+    // Settled first: adopting ends all attempts in flight, and this one is over.
+    settle?.(undefined);
+    this.#adopt(link);
+  }
+
+  #refusalOf(link: PeerLink, hello: Hello): string | undefined {
+    if (hello.nodeId !== this.#peer.nodeId || hello.toNodeId !== this.#options.nodeId) {
+      this.#deps.metrics.refused("wrong_node");
+      return `the peer says that it is node ${hello.nodeId} and means node ${hello.toNodeId}`;
+    }
+    if (this.#state === "closed") return "the session is closed";
+    const active = this.#active?.hello;
+    if (this.#active === undefined || active === undefined || active.incarnation !== hello.incarnation)
+      return undefined;
+    if (this.#active.dialledHere === link.dialledHere) {
+      return hello.sequence > active.sequence ? undefined : "a newer connection is in use";
+    }
+    const dialledByLower = link.dialledHere === this.#options.nodeId < this.#peer.nodeId;
+    return dialledByLower ? undefined : "another connection is in use";
+  }
+
+  #adopt(link: PeerLink): void {
+    const replaced = this.#active;
+    this.#active = link;
+    this.#dial.stop("connected");
+    this.#missedHeartbeats = 0;
+    this.#lastError = null;
+    this.#touch();
+    this.#become("ready");
+    this.#deps.metrics.dialled("connected");
+    this.#deps.logger.log("info", "peer session is ready", { peer: this.#peer.nodeId, dialled: link.dialledHere });
+    this.#armHeartbeat();
+    // The other side has not yet heard which connection won; a moment later it has, and nothing is cut off.
+    if (replaced !== undefined) {
+      this.#deps.clock.setTimer(this.#options.heartbeatMs, () => replaced.close("replaced by another connection"));
+    }
+    for (const streamClass of ["urgent", "normal", "bulk"] as const) link.wake(streamClass);
+  }
+
+  #armHeartbeat(): void {
+    this.#heartbeat?.cancel();
+    this.#heartbeat = this.#deps.clock.setTimer(this.#options.heartbeatMs, () => this.#tickHeartbeat());
+  }
+
+  /** Counts ticks, not time: a process that was held up for seconds reads what came in before it judges. */
+  #tickHeartbeat(): void {
+    const link = this.#active;
+    if (link === undefined) return;
+    this.#missedHeartbeats = link.takeHeard() ? 0 : this.#missedHeartbeats + 1;
+    if (this.#missedHeartbeats >= transportLimits.deadAfterMissed) {
+      this.#break(`nothing was heard for ${this.#missedHeartbeats} heartbeats`);
+      return;
+    }
+    this.#become(this.#missedHeartbeats >= transportLimits.suspectAfterMissed ? "suspect" : "ready");
+    this.#beatDue = true;
+    link.wake("urgent");
+    this.#armHeartbeat();
+  }
+
+  #next(link: PeerLink, streamClass: StreamClass): Uint8Array | undefined {
+    if (link !== this.#active) return undefined;
+    for (let messages = this.#queue.take(streamClass); messages.length > 0; messages = this.#queue.take(streamClass)) {
+      const payload = this.#encode(messages, streamClass);
+      if (payload === undefined) continue;
+      if (streamClass === "urgent") this.#beatDue = false;
+      this.#deps.metrics.messagesSent(messages.length);
+      if (this.#queue.length < transportLimits.queueMessagesMax / 2) this.#overflowed = false;
+      return payload;
+    }
+    if (streamClass !== "urgent" || !this.#beatDue) return undefined;
+    this.#beatDue = false;
+    return new Uint8Array();
+  }
+
+  #encode(messages: readonly PeerMessage[], streamClass: StreamClass): Uint8Array | undefined {
+    try {
+      const payload = encodePeerMessages(messages);
+      if (payload.length <= frameBytesMaxOf(streamClass, this.#options)) return payload;
+      this.#countDropped("too_large", messages.length);
+    } catch (error) {
+      this.#deps.logger.log("error", "a message has no encoding", { error: briefly(error) });
+      this.#countDropped("no_encoding", messages.length);
+    }
+    return undefined;
+  }
+
+  #onMessages(link: PeerLink, messages: readonly PeerMessage[]): void {
+    if (this.#state === "closed") return;
+    this.#touch();
+    if (link === this.#active && this.#state === "suspect") this.#become("ready");
+    const from = this.#peer.nodeId as NodeId;
+    for (const message of messages) {
+      if (message.type !== "snapshotAck" && message.message.from !== from) {
+        this.#deps.metrics.refused("forged_from");
+      } else if (message.type !== "snapshotAck" && message.message.to !== this.#options.nodeId) {
+        this.#deps.metrics.refused("wrong_node");
+      } else {
+        this.#deps.handlers.onMessage(from, message);
+      }
+    }
+  }
+
+  #onLinkEnd(link: PeerLink, end: LinkEnd): void {
+    if (end.refusal !== undefined) this.#deps.metrics.refused(end.refusal);
+    const settle = this.#greetings.get(link);
+    this.#greetings.delete(link);
+    settle?.(new BlixardError("UNREACHABLE", `the connection ended before the greeting: ${end.reason}`));
+    if (link === this.#active) this.#break(end.reason);
+  }
+
+  #break(reason: string): void {
+    const { logger, random, onBroken } = this.#deps;
+    logger.log("warn", "peer session broke", { peer: this.#peer.nodeId, reason });
+    this.#lastError = reason;
+    this.#heartbeat?.cancel();
+    // Close before redial, always: a dial beside a dead connection times out (measured over Iroh).
+    this.#active?.close(reason);
+    this.#active = undefined;
+    this.#countDropped("session_broke", this.#queue.clear());
+    onBroken(this.#peer.endpointId);
+    this.#become("backoff");
+    this.#dial.start(random.next() * transportLimits.dialIntervalMsMin * 0.2);
+    this.#reportUnreachable();
+  }
+
+  #reportUnreachable(): void {
+    this.#deps.handlers.onUnreachable(this.#peer.nodeId as NodeId);
+  }
+
+  #touch(): void {
+    this.#lastContactMs = this.#deps.clock.monotonicMs();
+  }
+
+  #drop(reason: string): false {
+    this.#countDropped(reason, 1);
+    return false;
+  }
+
+  #countDropped(reason: string, count: number): void {
+    this.#droppedMessages += count;
+    this.#deps.metrics.dropped(reason, count);
+  }
+
+  #become(state: SessionState): void {
+    if (state === this.#state) return;
+    this.#deps.metrics.sessionMoved(this.#state, state);
+    this.#state = state;
+  }
+}

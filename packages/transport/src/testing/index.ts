@@ -1,0 +1,3 @@
+/** The conformance suite of transport adapters, and an adapter that cuts the network for tests. */
+export type { AdapterFactory, TestApi } from "./describe-transport-adapter.ts";
+export { describeTransportAdapter } from "./describe-transport-adapter.ts";

@@ -1,0 +1,50 @@
+/** Named limits of the transport. The unit stands last in each name. */
+export const transportLimits = {
+  /** Default of the option `frameBytesMax`. */
+  frameBytesMax: 4 * 1024 * 1024,
+  /** Votes, heartbeats and small calls: nothing large may stand before them. */
+  urgentFrameBytesMax: 64 * 1024,
+  /** What one frame gathers from a queue; a single larger message still goes, alone. */
+  gatherBytesMax: 256 * 1024,
+  gatherMessagesMax: 1_024,
+  queueMessagesMax: 4_096,
+  queueBytesMax: 16 * 1024 * 1024,
+  /** Default of the option `heartbeatMs`. */
+  heartbeatMs: 300,
+  /** Heartbeats missed before a session counts as suspect, and as dead. */
+  suspectAfterMissed: 2,
+  deadAfterMissed: 3,
+  /** Streams that the other side may have open on one connection: one for each class, and room for a next release. */
+  incomingStreamsMax: 8,
+  /** Bytes that one connection may make us hold. */
+  receiveWindowBytes: 8 * 1024 * 1024,
+  dialIntervalMsMin: 250,
+  dialIntervalMsMax: 500,
+  /** The interval between dials doubles after this many failed ones, up to the factor. */
+  dialsBeforeSlower: 40,
+  dialSlowerFactorMax: 4,
+  dialWaitMs: 1_000,
+  /** Each failed dial lets the next wait longer: relayed paths need more round trips. */
+  dialWaitStepMs: 250,
+  dialWaitMsMax: 5_000,
+  dialsInFlightMax: 16,
+  /** Dials that an adapter could not cancel and that may still connect late, for each peer. */
+  pendingDialsMax: 64,
+  helloWaitMs: 2_000,
+  /** Connections of one peer that have not said hello. */
+  handshakesPerPeerMax: 8,
+  rpcPayloadUrgentBytesMax: 16 * 1024,
+  rpcCallsPerConnectionMax: 256,
+  rpcServedPerConnectionMax: 64,
+  rpcServedMax: 512,
+  rpcConnectionsPerEndpointMax: 4,
+  rpcStrangerConnectionsMax: 64,
+  rpcQueueFramesMax: 1_024,
+  rpcQueueBytesMax: 32 * 1024 * 1024,
+  rpcTimeoutMsMax: 10 * 60 * 1_000,
+  /** Heartbeats without any frame before a connection with open calls is dead. */
+  rpcDeadAfterMissed: 10,
+  rpcDialGiveUpMs: 3_000,
+  rpcIdleCloseMs: 60_000,
+  rpcStrangerIdleCloseMs: 10_000,
+} as const;
