@@ -1,3 +1,5 @@
 /** The conformance suite of transport adapters, and an adapter that cuts the network for tests. */
 export type { AdapterFactory, TestApi } from "./describe-transport-adapter.ts";
 export { describeTransportAdapter } from "./describe-transport-adapter.ts";
+export type { FaultyAdapter } from "./faulty-adapter.ts";
+export { createFaultyAdapter } from "./faulty-adapter.ts";

@@ -1,0 +1,82 @@
+/** Nodes with nothing but a transport, for the tests of this package: what they received, and waiting for levels. */
+import { discardMetrics, type Random, seededRandom, silentLogger, Watch } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
+import type { Message, NodeId, PeerMessage } from "@blixard/raft";
+import { createTransport } from "../create-transport.ts";
+import type {
+  Peer,
+  RpcHandler,
+  SessionState,
+  Transport,
+  TransportAdapter,
+  TransportOptions,
+} from "../transport-types.ts";
+
+export interface FixtureNode {
+  readonly nodeId: number;
+  readonly transport: Transport;
+  readonly adapter: TransportAdapter;
+  readonly received: Watch<readonly { readonly from: number; readonly message: PeerMessage }[]>;
+  readonly unreachable: Watch<readonly number[]>;
+  /** The node as a peer of others, with its present addresses. */
+  peer(): Peer;
+}
+
+export interface FixtureOptions {
+  readonly adapter: TransportAdapter;
+  readonly handler?: RpcHandler;
+  readonly random?: Random;
+  readonly transport?: Partial<TransportOptions>;
+}
+
+/** Answers with what it was sent. */
+export const echo: RpcHandler = async ({ payload }) => payload;
+
+export async function startNode(nodeId: number, options: FixtureOptions): Promise<FixtureNode> {
+  const { adapter } = options;
+  const random = options.random ?? seededRandom(nodeId * 1000 + Math.floor(systemClock.monotonicMs()));
+  const transport = createTransport(
+    { clock: systemClock, random, logger: silentLogger, metrics: discardMetrics, adapter },
+    { nodeId, heartbeatMs: 100, ...options.transport },
+  );
+  const received = new Watch<readonly { readonly from: number; readonly message: PeerMessage }[]>([]);
+  const unreachable = new Watch<readonly number[]>([]);
+  transport.peers.bind({
+    onMessage: (from, message) => received.update((all) => [...all, { from, message }]),
+    onUnreachable: (id) => unreachable.update((all) => [...all, id]),
+  });
+  await transport.start(options.handler ?? echo);
+  const peer = () => ({ nodeId, endpointId: adapter.endpointId, addresses: transport.addresses() });
+  return { nodeId, transport, adapter, received, unreachable, peer };
+}
+
+/** Tells every node of every other one. */
+export function introduce(nodes: readonly FixtureNode[]): void {
+  const peers = nodes.map((node) => node.peer());
+  for (const node of nodes) node.transport.setPeers(peers);
+}
+
+export function stateOf(node: FixtureNode, peer: number): SessionState | undefined {
+  return node.transport.sessions().find(({ nodeId }) => nodeId === peer)?.state;
+}
+
+/** Looks until `holds`; a test that waits for ever is ended by its runner. */
+export async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+export function heartbeat(from: number, to: number, fields: Partial<Message> = {}): PeerMessage {
+  return { type: "raft", message: messageOf(from, to, { type: "MsgHeartbeat", ...fields }) };
+}
+
+export function append(from: number, to: number, index: number, data: Uint8Array): PeerMessage {
+  const entries = [{ term: 1, index, kind: "normal", data }] as unknown as Message["entries"];
+  return { type: "raft", message: messageOf(from, to, { type: "MsgApp", entries }) };
+}
+
+export const asId = (id: number) => id as NodeId;
+
+function messageOf(from: number, to: number, fields: Partial<Message>): Message {
+  const zero = { term: 1, logTerm: 0, index: 0, commit: 0, vote: 0, reject: false, rejectHint: 0, entries: [] };
+  return { from, to, ...zero, ...fields } as unknown as Message;
+}
