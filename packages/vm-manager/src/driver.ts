@@ -17,7 +17,12 @@ export interface DriverCapabilities {
 }
 
 export type ProbeResult =
-  | { readonly works: true; readonly kinds: readonly DriverKind[]; readonly version: string; readonly notes: readonly string[] }
+  | {
+      readonly works: true;
+      readonly kinds: readonly DriverKind[];
+      readonly version: string;
+      readonly notes: readonly string[];
+    }
   | { readonly works: false; readonly reason: string; readonly hint: string };
 
 /** Where the guest comes from: absolute paths of verified files. */

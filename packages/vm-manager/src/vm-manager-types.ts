@@ -1,6 +1,7 @@
 /** What the cluster sees of the VM manager of one node. */
 import type { Clock, Logger, Metrics, Random } from "@blixard/common";
 import type { DriverKind, ImageRecord, NodeCapacity, VmDesired, VmObservation, VmSpec } from "@blixard/protocol";
+import type { VmManagerTunables } from "./options.ts";
 
 /** One VM that this node owns, as the replicated state wants it. */
 export interface DesiredVm {
@@ -34,6 +35,8 @@ export interface VmManagerOptions {
   readonly dataDir: string;
   /** `auto` takes the best driver that was probed to work. */
   readonly driver: "auto" | "qemu" | "embedded" | "fake";
+  /** Deadlines and limits that differ from `defaultTunables`. */
+  readonly tunables?: Partial<VmManagerTunables>;
 }
 
 /** A piece of the serial output of a VM. */
@@ -62,7 +65,12 @@ export interface VmManager {
   /** Reads serial output; waits up to `waitMs` for a first byte. Negative offsets count from the end. */
   readConsole(
     vmId: string,
-    options: { readonly offset: number; readonly bytesMax: number; readonly waitMs: number; readonly signal?: AbortSignal },
+    options: {
+      readonly offset: number;
+      readonly bytesMax: number;
+      readonly waitMs: number;
+      readonly signal?: AbortSignal;
+    },
   ): Promise<ConsolePiece>;
   writeConsole(vmId: string, data: Uint8Array): Promise<void>;
   /** The image store: content-addressed, verified by digest when a blob is complete. */

@@ -84,7 +84,7 @@ export class EmbeddedDriver implements VmDriver {
       paths,
       { PATH: process.env["PATH"] },
     );
-    const handle: InstanceHandle = { driver: "embedded", ...identity, ...this.#facts() };
+    const handle: InstanceHandle = { driver: "embedded", ...identity, ...this.#facts(), bootId: this.#bootId };
     return await awaitStarted(this.#clock, handle, paths, { deadlineMs: this.#options.startDeadlineMs, ...options });
   }
 
@@ -92,8 +92,8 @@ export class EmbeddedDriver implements VmDriver {
     return await adoptProcess(this.#clock, paths, handle, { driver: "embedded", ...this.#facts() });
   }
 
-  #facts(): { readonly bootId: string; readonly machine: string; readonly driverVersion: string } {
-    return { bootId: this.#bootId, machine, driverVersion: this.#version };
+  #facts(): { readonly machine: string; readonly driverVersion: string } {
+    return { machine, driverVersion: this.#version };
   }
 
   /** The host runs as plain JavaScript: when this module runs from its source, the build stands beside it. */

@@ -44,7 +44,10 @@ export function nanoGuestElf(): Uint8Array {
 
 function emitMultibootHeader(program: Assembler): void {
   const magic = 0x1bad_b002;
-  program.u32(magic).u32(0).u32(-magic >>> 0);
+  program
+    .u32(magic)
+    .u32(0)
+    .u32(-magic >>> 0);
 }
 
 function emitStart(program: Assembler): void {
@@ -61,16 +64,30 @@ function emitStart(program: Assembler): void {
   program.outByte(0x21, 0x04).outByte(0xa1, 0x02).outByte(0x21, 0x01).outByte(0xa1, 0x01);
   program.outByte(0x21, 0xee).outByte(0xa1, 0xff);
   // 8254 channel 0, mode 2.
-  program.outByte(0x43, 0x34).outByte(0x40, pitDivisor & 0xff).outByte(0x40, pitDivisor >>> 8);
+  program
+    .outByte(0x43, 0x34)
+    .outByte(0x40, pitDivisor & 0xff)
+    .outByte(0x40, pitDivisor >>> 8);
   // 16550: 115200 8N1, FIFO on, DTR + RTS + OUT2, interrupt on received data.
-  program.outByte(serial + 1, 0x00).outByte(serial + 3, 0x80).outByte(serial, 0x01).outByte(serial + 1, 0x00);
-  program.outByte(serial + 3, 0x03).outByte(serial + 2, 0xc7).outByte(serial + 4, 0x0b).outByte(serial + 1, 0x01);
+  program
+    .outByte(serial + 1, 0x00)
+    .outByte(serial + 3, 0x80)
+    .outByte(serial, 0x01)
+    .outByte(serial + 1, 0x00);
+  program
+    .outByte(serial + 3, 0x03)
+    .outByte(serial + 2, 0xc7)
+    .outByte(serial + 4, 0x0b)
+    .outByte(serial + 1, 0x01);
   program.bytes(0xbe).reference("absolute32", "banner").call("print"); // mov esi, banner
 }
 
 function emitMainLoop(program: Assembler): void {
   program.label("loop").bytes(0xfa); // cli, so that nothing arrives between the last check and hlt
-  program.bytes(0x66, 0xba).u16(serial + 5).bytes(0xec, 0xa8, 0x01); // in al, LSR; test al, 1
+  program
+    .bytes(0x66, 0xba)
+    .u16(serial + 5)
+    .bytes(0xec, 0xa8, 0x01); // in al, LSR; test al, 1
   program.jumpIf(condition.equal, "noInput");
   program.bytes(0x66, 0xba).u16(serial).bytes(0xec); // in al, RBR
   program.bytes(0x3c, 0x0a).jumpIf(condition.equal, "line"); // cmp al, '\n'
@@ -129,7 +146,10 @@ function emitRoutines(program: Assembler): void {
   program.call("putc").jump("print");
   program.label("return").bytes(0xc3);
   // putc: al, once the transmitter is free.
-  program.label("putc").bytes(0x88, 0xc4, 0x66, 0xba).u16(serial + 5); // mov ah, al; mov dx, LSR
+  program
+    .label("putc")
+    .bytes(0x88, 0xc4, 0x66, 0xba)
+    .u16(serial + 5); // mov ah, al; mov dx, LSR
   program.label("putcWait").bytes(0xec, 0xa8, 0x20).jumpIf(condition.equal, "putcWait"); // in al, dx; test al, THRE
   program.bytes(0x88, 0xe0, 0x66, 0xba).u16(serial).bytes(0xee, 0xc3); // mov al, ah; out dx, al; ret
   // printNumber: eax in decimal; digits wait on the stack, since division gives the last one first.
@@ -184,9 +204,17 @@ function writeElfHeader(file: Uint8Array, entryOffset: number): void {
   const header = new Assembler(0);
   header.bytes(0x7f, 0x45, 0x4c, 0x46, 1, 1, 1).fill(9); // 32 bits, little endian, version 1
   header.u16(2).u16(3).u32(1); // executable, i386, version 1
-  header.u32(loadAddress + entryOffset).u32(52).u32(0).u32(0); // entry, program headers, no sections, flags
+  header
+    .u32(loadAddress + entryOffset)
+    .u32(52)
+    .u32(0)
+    .u32(0); // entry, program headers, no sections, flags
   header.u16(52).u16(32).u16(1).u16(40).u16(0).u16(0); // v86 wants the size of a section header even for none
   header.u32(1).u32(0).u32(loadAddress).u32(loadAddress); // PT_LOAD from offset 0
-  header.u32(file.length).u32(file.length + stackBytes).u32(7).u32(4096);
+  header
+    .u32(file.length)
+    .u32(file.length + stackBytes)
+    .u32(7)
+    .u32(4096);
   file.set(header.assemble(), 0);
 }

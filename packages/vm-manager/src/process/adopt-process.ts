@@ -3,7 +3,7 @@ import type { Clock } from "@blixard/common";
 import type { InstanceHandle, InstancePaths, VmInstance } from "../driver.ts";
 import { EndedInstance } from "./ended-instance.ts";
 import { readJournalReason } from "./event-journal.ts";
-import { isAlive } from "./process-identity.ts";
+import { isAlive, readBootId } from "./process-identity.ts";
 import { QmpInstance } from "./qmp-instance.ts";
 import { findInstanceProcess } from "./spawn-instance.ts";
 
@@ -11,8 +11,9 @@ export async function adoptProcess(
   clock: Clock,
   paths: InstancePaths,
   handle: InstanceHandle | undefined,
-  defaults: Omit<InstanceHandle, "pid" | "startTime">,
+  facts: Omit<InstanceHandle, "pid" | "startTime" | "bootId">,
 ): Promise<VmInstance> {
+  const defaults = { ...facts, bootId: await readBootId() };
   if (handle !== undefined && handle.bootId !== defaults.bootId) {
     return new EndedInstance(handle, "host-reboot", "the host was started anew");
   }

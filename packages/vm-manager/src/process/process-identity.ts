@@ -2,8 +2,9 @@
  * Who a process is. A pid is reused, so a process is named by its pid and its start time, within one boot of the
  * host (proc(5), `/proc/<pid>/stat` field 22). Signals go only to a process whose identity still holds.
  */
-import { readdir, readFile } from "node:fs/promises";
+
 import { readFileSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
 import { errorCodeOf } from "@blixard/common";
 
 export interface ProcessIdentity {

@@ -76,12 +76,15 @@ export class QmpClient {
     if (this.#pending.size >= pendingMax) throw new BlixardError("OVERLOADED", "too many commands wait for an answer");
     const id = this.#nextId++;
     try {
-      return await withDeadline({ clock: this.#clock, timeoutMs: commandTimeoutMs, what: `the command ${command}` }, () => {
-        const answered = new Promise<unknown>((resolve, reject) => this.#pending.set(id, { resolve, reject }));
-        const body = commandArguments === undefined ? {} : { arguments: commandArguments };
-        this.#socket.write(`${JSON.stringify({ execute: command, ...body, id })}\n`);
-        return answered;
-      });
+      return await withDeadline(
+        { clock: this.#clock, timeoutMs: commandTimeoutMs, what: `the command ${command}` },
+        () => {
+          const answered = new Promise<unknown>((resolve, reject) => this.#pending.set(id, { resolve, reject }));
+          const body = commandArguments === undefined ? {} : { arguments: commandArguments };
+          this.#socket.write(`${JSON.stringify({ execute: command, ...body, id })}\n`);
+          return answered;
+        },
+      );
     } finally {
       this.#pending.delete(id);
     }
@@ -113,14 +116,16 @@ export class QmpClient {
 
   #readLine(line: string): void {
     const message = parseQmpLine(line);
-    if (message === undefined) return this.close();
-    if ("QMP" in message) return this.#greeted?.();
+    if (message === undefined) {
+      this.close();
+      return;
+    }
     const event = qmpEventOf(message);
-    if (event !== undefined) return this.#onEvent(event);
     const pending = this.#pending.get(Number(message["id"]));
-    if (pending === undefined) return;
-    if ("return" in message) pending.resolve(message["return"]);
-    else pending.reject(refused(message["error"]));
+    if ("QMP" in message) this.#greeted?.();
+    else if (event !== undefined) this.#onEvent(event);
+    else if ("return" in message) pending?.resolve(message["return"]);
+    else pending?.reject(refused(message["error"]));
   }
 
   #close(): void {
@@ -152,7 +157,9 @@ function openSocket(path: string): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect(path);
     const fail = (error: Error) =>
-      reject(new BlixardError("VM_DRIVER_FAILED", `cannot reach the control socket: ${messageOf(error)}`, { cause: error }));
+      reject(
+        new BlixardError("VM_DRIVER_FAILED", `cannot reach the control socket: ${messageOf(error)}`, { cause: error }),
+      );
     socket.once("error", fail);
     socket.once("connect", () => {
       socket.off("error", fail);

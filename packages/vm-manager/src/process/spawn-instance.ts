@@ -61,7 +61,10 @@ export async function awaitStarted(
       (signal) => instance.state.until((value) => value.type !== "unknown", { signal }),
     );
     if (state.type !== "ended") return instance;
-    throw new BlixardError("VM_DRIVER_FAILED", `the VM's process ended at once: ${await stderrMessage(paths.stderrLog)}`);
+    throw new BlixardError(
+      "VM_DRIVER_FAILED",
+      `the VM's process ended at once: ${await stderrMessage(paths.stderrLog)}`,
+    );
   } catch (error) {
     signalProcess(handle, "SIGKILL");
     await instance.state.until((value) => value.type === "ended");

@@ -2,5 +2,5 @@
 export type { KvmProbe } from "./kvm-probe.ts";
 export { probeKvm } from "./kvm-probe.ts";
 export { qemuArguments } from "./qemu-arguments.ts";
-export type { QemuDriverDeps, QemuDriverOptions } from "./qemu-driver.ts";
+export type { QemuDriverOptions } from "./qemu-driver.ts";
 export { QemuDriver, qemuInstallHint } from "./qemu-driver.ts";

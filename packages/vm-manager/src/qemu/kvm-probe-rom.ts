@@ -45,7 +45,11 @@ function emitRealMode(program: Assembler): void {
 function emitProtectedMode(program: Assembler): void {
   program.label("protected").bytes(0x66, 0xb8, 0x10, 0x00, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0); // data segments
   // Page tables: one entry each, then one 2 MiB page that maps the first 2 MiB onto themselves.
-  program.bytes(0xbf).u32(pageTables).bytes(0xb9).u32((3 * 4096) / 4); // mov edi, tables; mov ecx, words
+  program
+    .bytes(0xbf)
+    .u32(pageTables)
+    .bytes(0xb9)
+    .u32((3 * 4096) / 4); // mov edi, tables; mov ecx, words
   program.bytes(0x31, 0xc0, 0xfc, 0xf3, 0xab); // xor eax, eax; cld; rep stosd
   const store = (address: number, value: number) => program.bytes(0xc7, 0x05).u32(address).u32(value);
   store(pageTables, (pageTables + 0x1000) | 3);

@@ -39,7 +39,14 @@ export function runProbe(
 ): Promise<KvmProbe> {
   return new Promise((resolve) => {
     const probeArguments = ["-M", "pc", "-accel", accelerator, "-m", "16M", "-bios", romPath];
-    const fixed = ["-nodefaults", "-no-user-config", "-display", "none", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"];
+    const fixed = [
+      "-nodefaults",
+      "-no-user-config",
+      "-display",
+      "none",
+      "-device",
+      "isa-debug-exit,iobase=0xf4,iosize=4",
+    ];
     const child = spawn(program, [...probeArguments, ...fixed], { stdio: ["ignore", "ignore", "pipe"] });
     let errors = "";
     let timedOut = false;

@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { promisify } from "node:util";
-import { assert, type Clock, errorCodeOf, type Logger, messageOf } from "@blixard/common";
+import { assert, type Clock, errorCodeOf, messageOf } from "@blixard/common";
 import type { DriverKind } from "@blixard/protocol";
 import type { InstanceHandle, InstancePaths, InstanceSpec, ProbeResult, VmDriver, VmInstance } from "../driver.ts";
 import { adoptProcess } from "../process/adopt-process.ts";
@@ -28,11 +28,6 @@ export interface QemuDriverOptions {
   readonly accelerator?: "auto" | "tcg";
 }
 
-export interface QemuDriverDeps {
-  readonly clock: Clock;
-  readonly logger: Logger;
-}
-
 export class QemuDriver implements VmDriver {
   readonly name = "qemu";
   readonly capabilities = {
@@ -49,7 +44,7 @@ export class QemuDriver implements VmDriver {
   #version = "";
   #bootId = "";
 
-  constructor(deps: QemuDriverDeps, options: QemuDriverOptions) {
+  constructor(deps: { readonly clock: Clock }, options: QemuDriverOptions) {
     this.#clock = deps.clock;
     this.#options = options;
     this.#program = options.program ?? "qemu-system-x86_64";
@@ -62,7 +57,9 @@ export class QemuDriver implements VmDriver {
       this.#machine = parseMachine(await this.#output(["-machine", "help"]));
     } catch (error) {
       const missing = errorCodeOf(error) === "ENOENT";
-      const reason = missing ? `${this.#program} is not installed` : `${this.#program} does not work: ${messageOf(error)}`;
+      const reason = missing
+        ? `${this.#program} is not installed`
+        : `${this.#program} does not work: ${messageOf(error)}`;
       return { works: false, reason, hint: qemuInstallHint };
     }
     const kinds: DriverKind[] = ["qemu-tcg"];
@@ -90,13 +87,15 @@ export class QemuDriver implements VmDriver {
       machine,
       driverVersion: this.#version,
     };
-    return await awaitStarted(this.#clock, handle, spec.paths, { deadlineMs: this.#options.startDeadlineMs, ...options });
+    return await awaitStarted(this.#clock, handle, spec.paths, {
+      deadlineMs: this.#options.startDeadlineMs,
+      ...options,
+    });
   }
 
   async adopt(paths: InstancePaths, handle: InstanceHandle | undefined): Promise<VmInstance> {
     return await adoptProcess(this.#clock, paths, handle, {
       driver: "qemu-tcg",
-      bootId: this.#bootId,
       machine: this.#machine,
       driverVersion: this.#version,
     });

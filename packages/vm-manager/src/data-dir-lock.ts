@@ -1,0 +1,50 @@
+/** One VM manager per data directory: a lock file that names its holder. */
+import { open, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { assert, BlixardError, errorCodeOf } from "@blixard/common";
+import { identifyProcess, isAlive, type ProcessIdentity } from "./process/process-identity.ts";
+
+const takeoverAttemptsMax = 3;
+
+export interface DataDirLock {
+  release(): Promise<void>;
+}
+
+/** @throws DATA_DIR_IN_USE when a live process holds the directory. */
+export async function lockDataDir(dataDir: string): Promise<DataDirLock> {
+  const path = join(dataDir, "vm-manager.lock");
+  for (let attempt = 0; attempt < takeoverAttemptsMax; attempt++) {
+    if (await tryCreate(path)) return { release: () => rm(path, { force: true }) };
+    const holder = await readHolder(path);
+    if (holder !== undefined && isAlive(holder)) {
+      throw new BlixardError("DATA_DIR_IN_USE", `process ${holder.pid} manages the VMs of ${dataDir}`);
+    }
+    await rm(path, { force: true });
+  }
+  throw new BlixardError("DATA_DIR_IN_USE", `another process takes the VMs of ${dataDir} just now`);
+}
+
+async function tryCreate(path: string): Promise<boolean> {
+  const self = identifyProcess(process.pid);
+  assert(self !== undefined, "this process is alive");
+  try {
+    const file = await open(path, "wx", 0o600);
+    await file.writeFile(JSON.stringify(self));
+    await file.close();
+    return true;
+  } catch (error) {
+    if (errorCodeOf(error) === "EEXIST") return false;
+    throw error;
+  }
+}
+
+/** Undefined when the file is gone or torn: its writer died between creating and filling it. */
+async function readHolder(path: string): Promise<ProcessIdentity | undefined> {
+  try {
+    const value = JSON.parse(await readFile(path, "utf8")) as Partial<ProcessIdentity>;
+    if (typeof value.pid !== "number" || typeof value.startTime !== "string") return undefined;
+    return { pid: value.pid, startTime: value.startTime };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,68 @@
+/** The drivers of this node: which work, which one a VM gets, and which one started an instance. */
+import { BlixardError, type Logger } from "@blixard/common";
+import type { DriverKind } from "@blixard/protocol";
+import type { VmDriver } from "./driver.ts";
+import type { DesiredVm, VmManagerOptions } from "./vm-manager-types.ts";
+
+export interface ChosenDriver {
+  readonly driver: VmDriver;
+  readonly kind: DriverKind;
+}
+
+export class DriverSet {
+  readonly #drivers: readonly VmDriver[];
+  readonly #logger: Logger;
+  #working: readonly ChosenDriver[] = [];
+
+  /** `drivers`, best first. All are used to adopt, whatever this node may start. */
+  constructor(drivers: readonly VmDriver[], logger: Logger) {
+    this.#drivers = drivers;
+    this.#logger = logger;
+  }
+
+  /**
+   * Probes what `wanted` allows; resolves with the kinds that work, best first.
+   * @throws VM_DRIVER_FAILED when a driver was asked for by name and does not work
+   */
+  async probe(wanted: VmManagerOptions["driver"]): Promise<readonly DriverKind[]> {
+    const working: ChosenDriver[] = [];
+    for (const driver of this.#drivers) {
+      // The fake driver is for tests and never a fall-back.
+      if (wanted === "auto" ? driver.name === "fake" : driver.name !== wanted) continue;
+      const result = await driver.probe();
+      if (result.works) {
+        for (const kind of result.kinds) working.push({ driver, kind });
+        for (const note of result.notes) this.#logger.log("info", "driver note", { driver: driver.name, note });
+      } else if (wanted !== "auto") {
+        throw new BlixardError("VM_DRIVER_FAILED", result.reason, { hint: result.hint });
+      } else {
+        this.#logger.log("info", "driver does not work here", { driver: driver.name, ...result });
+      }
+    }
+    this.#working = working;
+    return working.map(({ kind }) => kind);
+  }
+
+  /**
+   * The best driver that can run the VM.
+   * @throws UNSUPPORTED when there is none
+   */
+  choose({ spec, image }: DesiredVm): ChosenDriver {
+    const reasons: string[] = [];
+    for (const candidate of this.#working) {
+      const { imageFormats, vcpusMax, memoryMiBMax } = candidate.driver.capabilities;
+      if (!imageFormats.includes(image.format)) reasons.push(`${candidate.kind} cannot boot ${image.format} images`);
+      else if (spec.vcpus > vcpusMax) reasons.push(`${candidate.kind} has at most ${vcpusMax} virtual CPUs`);
+      else if (spec.memoryMiB > memoryMiBMax) reasons.push(`${candidate.kind} has at most ${memoryMiBMax} MiB`);
+      else return candidate;
+    }
+    throw new BlixardError("UNSUPPORTED", `no driver of this node can run it: ${reasons.join("; ") || "none works"}`);
+  }
+
+  ofKind(kind: DriverKind): VmDriver {
+    const name = kind === "embedded" || kind === "fake" ? kind : "qemu";
+    const driver = this.#drivers.find((candidate) => candidate.name === name);
+    if (driver === undefined) throw new BlixardError("UNSUPPORTED", `this node has no driver ${name}`);
+    return driver;
+  }
+}

@@ -1,0 +1,34 @@
+/** Files that survive a crash: written beside, synced, renamed, and the directory synced (fsync(2), rename(2)). */
+import { open, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+
+export async function writeFileDurable(path: string, data: string | Uint8Array): Promise<void> {
+  const temporary = `${path}.tmp`;
+  const file = await open(temporary, "w", 0o600);
+  try {
+    await file.writeFile(data);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await renameDurable(temporary, path);
+}
+
+export async function renameDurable(from: string, to: string): Promise<void> {
+  await rename(from, to);
+  await syncDirectory(dirname(to));
+}
+
+export async function removeDurable(path: string): Promise<void> {
+  await rm(path, { recursive: true, force: true });
+  await syncDirectory(dirname(path));
+}
+
+export async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, "r");
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}

@@ -1,0 +1,23 @@
+/** The images that every node makes itself. */
+import { createHash } from "node:crypto";
+import type { ImageRecord } from "@blixard/protocol";
+import { nanoGuestElf } from "../guest/nano-guest.ts";
+
+/** Memory that QEMU's firmware and the nano guest need. */
+const nanoMemoryMiBMin = 8;
+
+export const nanoGuest: Uint8Array = nanoGuestElf();
+
+/** `builtin/nano`, and `demo`, the same guest under the name that a first example uses. */
+export const builtinImages: readonly ImageRecord[] = ["builtin/nano", "demo"].map((name) => ({
+  name,
+  format: "multiboot",
+  builtin: true,
+  blobs: [
+    { role: "kernel", digest: createHash("sha256").update(nanoGuest).digest("hex"), sizeBytes: nanoGuest.length },
+  ],
+  commandLine: "",
+  minMemoryMiB: nanoMemoryMiBMin,
+  sources: [],
+  createdUnixMs: 0,
+}));

@@ -1,0 +1,186 @@
+/** Blobs by their SHA-256: `blobs/<digest>` is complete, verified and durable; `partial/` holds what is on its way. */
+import { createHash, randomUUID } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { type FileHandle, mkdir, open, readdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { BlixardError, type Clock, errorCodeOf, messageOf, sleep } from "@blixard/common";
+import { type ImageBlob, limits } from "@blixard/protocol";
+import { renameDurable } from "../durable-file.ts";
+import type { FetchBlob } from "../vm-manager-types.ts";
+
+const fetchBackoffMs = 200;
+const digestPattern = /^[0-9a-f]{64}$/;
+
+export interface ImageStoreDeps {
+  readonly clock: Clock;
+  readonly fetchBlob: FetchBlob;
+}
+
+export class ImageStore {
+  readonly #directory: string;
+  readonly #deps: ImageStoreDeps;
+  readonly #fetchAttemptsMax: number;
+  /** One transfer per blob, however many VMs wait for it. */
+  readonly #fetching = new Map<string, Promise<void>>();
+
+  constructor(directory: string, deps: ImageStoreDeps, options: { readonly fetchAttemptsMax: number }) {
+    this.#directory = directory;
+    this.#deps = deps;
+    this.#fetchAttemptsMax = options.fetchAttemptsMax;
+  }
+
+  /** Makes the directories and removes uploads that were cut off; fetches are kept, since they go on where they were. */
+  async open(): Promise<void> {
+    await mkdir(join(this.#directory, "blobs"), { recursive: true, mode: 0o700 });
+    await mkdir(join(this.#directory, "partial"), { recursive: true, mode: 0o700 });
+    for (const entry of await readdir(join(this.#directory, "partial"))) {
+      if (entry.startsWith("put-")) await rm(join(this.#directory, "partial", entry), { force: true });
+    }
+  }
+
+  async put(chunks: AsyncIterable<Uint8Array>): Promise<{ readonly digest: string; readonly sizeBytes: number }> {
+    const temporary = join(this.#directory, "partial", `put-${randomUUID()}`);
+    const file = await open(temporary, "wx", 0o600);
+    const hash = createHash("sha256");
+    let sizeBytes = 0;
+    try {
+      for await (const chunk of chunks) {
+        sizeBytes += chunk.length;
+        if (sizeBytes > limits.imageBlobBytesMax) {
+          throw new BlixardError("VALUE_TOO_LARGE", `an image has at most ${limits.imageBlobBytesMax} bytes`);
+        }
+        hash.update(chunk);
+        await writeWhole(file, chunk);
+      }
+      if (sizeBytes === 0) throw new BlixardError("INVALID_ARGUMENT", "an image must not be empty");
+      await file.sync();
+      await file.close();
+      const digest = hash.digest("hex");
+      await renameDurable(temporary, this.pathOf(digest));
+      return { digest, sizeBytes };
+    } catch (error) {
+      await file.close().catch(() => {});
+      await rm(temporary, { force: true });
+      throw error;
+    }
+  }
+
+  async has(digest: string): Promise<boolean> {
+    return (await sizeIfThere(this.pathOf(digest))) !== undefined;
+  }
+
+  /** @throws NOT_FOUND */
+  async read(digest: string, offset: number, bytesMax: number): Promise<Uint8Array> {
+    const length = Math.min(bytesMax, limits.blobChunkBytesMax);
+    try {
+      const file = await open(this.pathOf(digest), "r");
+      try {
+        const buffer = new Uint8Array(length);
+        const { bytesRead } = await file.read(buffer, 0, length, offset);
+        return buffer.subarray(0, bytesRead);
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      if (errorCodeOf(error) !== "ENOENT") throw error;
+      throw new BlixardError("NOT_FOUND", `this node does not hold the blob ${digest}`);
+    }
+  }
+
+  /** @throws INVALID_ARGUMENT for anything but a digest, since it becomes a file name. */
+  pathOf(digest: string): string {
+    if (!digestPattern.test(digest)) throw new BlixardError("INVALID_ARGUMENT", "not a SHA-256 digest");
+    return join(this.#directory, "blobs", digest);
+  }
+
+  /**
+   * Makes sure that the blob is here, and resolves with its path.
+   * @throws UNAVAILABLE when no source gives it, STORAGE_CORRUPT when what came has another digest
+   */
+  async ensure(blob: ImageBlob, sources: readonly number[], signal: AbortSignal): Promise<string> {
+    while (!(await this.has(blob.digest))) {
+      signal.throwIfAborted();
+      const running = this.#fetching.get(blob.digest);
+      if (running !== undefined) {
+        // Another VM's fetch may be cancelled with that VM; then this one looks again and fetches itself.
+        await running.catch(() => {});
+        continue;
+      }
+      const fetching = this.#fetch(blob, sources, signal).finally(() => this.#fetching.delete(blob.digest));
+      this.#fetching.set(blob.digest, fetching);
+      await fetching;
+    }
+    return this.pathOf(blob.digest);
+  }
+
+  async #fetch(blob: ImageBlob, sources: readonly number[], signal: AbortSignal): Promise<void> {
+    const partial = join(this.#directory, "partial", blob.digest);
+    const file = await open(partial, "a+", 0o600);
+    try {
+      let offset = (await file.stat()).size;
+      if (offset > blob.sizeBytes) {
+        await file.truncate(0);
+        offset = 0;
+      }
+      while (offset < blob.sizeBytes) {
+        const piece = await this.#fetchPiece(blob, sources, offset, signal);
+        await writeWhole(file, piece);
+        offset += piece.length;
+      }
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    if ((await digestOf(partial)) !== blob.digest) {
+      await rm(partial, { force: true });
+      throw new BlixardError("STORAGE_CORRUPT", `the bytes that came for blob ${blob.digest} have another digest`);
+    }
+    await renameDurable(partial, this.pathOf(blob.digest));
+  }
+
+  async #fetchPiece(
+    blob: ImageBlob,
+    sources: readonly number[],
+    offset: number,
+    signal: AbortSignal,
+  ): Promise<Uint8Array> {
+    const wanted = { digest: blob.digest, sizeBytes: blob.sizeBytes, sources };
+    const bytesMax = Math.min(limits.blobChunkBytesMax, blob.sizeBytes - offset);
+    let cause: unknown;
+    for (let attempt = 0; attempt < this.#fetchAttemptsMax; attempt++) {
+      signal.throwIfAborted();
+      if (attempt > 0) await sleep(this.#deps.clock, fetchBackoffMs * 2 ** attempt, signal);
+      try {
+        const piece = await this.#deps.fetchBlob(wanted, offset, bytesMax, signal);
+        if (piece.length > 0 && piece.length <= bytesMax) return piece;
+        cause = new Error(`${piece.length} bytes came where 1 to ${bytesMax} were asked for`);
+      } catch (error) {
+        cause = error;
+      }
+    }
+    throw new BlixardError("UNAVAILABLE", `blob ${blob.digest} cannot be fetched: ${messageOf(cause)}`, { cause });
+  }
+}
+
+async function writeWhole(file: FileHandle, data: Uint8Array): Promise<void> {
+  let at = 0;
+  while (at < data.length) {
+    const { bytesWritten } = await file.write(data, at, data.length - at);
+    at += bytesWritten;
+  }
+}
+
+async function sizeIfThere(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if (errorCodeOf(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+async function digestOf(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
+  return hash.digest("hex");
+}

@@ -1,0 +1,129 @@
+/** What this node knows about each of its VMs across restarts: one directory per VM with one JSON record. */
+import { createHash } from "node:crypto";
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { errorCodeOf, type Logger, messageOf } from "@blixard/common";
+import type { DriverKind, VmDesired } from "@blixard/protocol";
+import type { ExitReason, InstanceHandle, InstancePaths } from "./driver.ts";
+import { removeDurable, writeFileDurable } from "./durable-file.ts";
+
+/** Ends that the manager itself decides, beside those that an instance reports. */
+export type RecordedExitReason =
+  | ExitReason
+  | "stop-requested"
+  | "fenced"
+  | "boot-deadline"
+  | "start-failed"
+  | "image-refused"
+  | "driver-unsupported";
+
+export interface ExitRecord {
+  readonly reason: RecordedExitReason;
+  readonly message: string;
+  readonly fencingEpoch: number;
+  readonly unixMs: number;
+}
+
+export interface InstanceRecord {
+  readonly format: 1;
+  readonly vmId: string;
+  readonly name: string;
+  /** What the cluster wanted last. */
+  readonly desired: VmDesired;
+  /** `starting`: a process may exist, its identity was not written yet; `started`: `handle` names it. */
+  readonly status: "none" | "starting" | "started";
+  readonly fencingEpoch: number;
+  readonly generation: number;
+  readonly driver: DriverKind | null;
+  readonly handle: InstanceHandle | null;
+  readonly machine: string | null;
+  /** Length of the whole console output when this generation started. */
+  readonly consoleStartOffset: number;
+  /** Directory of the sockets of this generation. */
+  readonly runDirectory: string;
+  readonly exit: ExitRecord | null;
+  readonly restarts: number;
+  /** Ends without a stable run between them. */
+  readonly failures: number;
+  readonly hasDisk: boolean;
+}
+
+export class InstanceStore {
+  readonly #directory: string;
+  readonly #runDirectory: string;
+  readonly #logger: Logger;
+
+  constructor(directory: string, runDirectory: string, logger: Logger) {
+    this.#directory = directory;
+    this.#runDirectory = runDirectory;
+    this.#logger = logger;
+  }
+
+  get runDirectory(): string {
+    return this.#runDirectory;
+  }
+
+  /** All records. A directory without a readable record never had a process: the record is durable before the spawn. */
+  async load(): Promise<readonly InstanceRecord[]> {
+    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+    const records: InstanceRecord[] = [];
+    for (const entry of await readdir(this.#directory)) {
+      const record = await this.#read(entry);
+      if (record !== undefined) records.push(record);
+    }
+    return records;
+  }
+
+  async makeDirectory(vmId: string): Promise<void> {
+    await mkdir(this.directoryOf(vmId), { recursive: true, mode: 0o700 });
+  }
+
+  async save(record: InstanceRecord): Promise<void> {
+    await this.makeDirectory(record.vmId);
+    await writeFileDurable(join(this.directoryOf(record.vmId), "instance.json"), JSON.stringify(record));
+  }
+
+  async remove(vmId: string): Promise<void> {
+    await removeDurable(this.directoryOf(vmId));
+  }
+
+  /** Removes the files of a generation that is over. The console stays. */
+  async removeRunFiles(paths: InstancePaths): Promise<void> {
+    for (const path of [paths.controlSocket, paths.serialSocket, paths.journalIn, paths.journalOut, paths.pidFile]) {
+      await rm(path, { force: true });
+    }
+  }
+
+  directoryOf(vmId: string): string {
+    return join(this.#directory, vmId);
+  }
+
+  pathsOf(vmId: string, generation: number, runDirectory: string): InstancePaths {
+    const directory = this.directoryOf(vmId);
+    const short = createHash("sha256").update(vmId).digest("hex").slice(0, 12);
+    return {
+      directory,
+      consoleLog: join(directory, "console.log"),
+      pidFile: join(directory, `pid-${generation}`),
+      stderrLog: join(directory, "stderr.log"),
+      journalIn: join(directory, `events-${generation}.in`),
+      journalOut: join(directory, `events-${generation}.out`),
+      controlSocket: join(runDirectory, `${short}-${generation}.c`),
+      serialSocket: join(runDirectory, `${short}-${generation}.s`),
+    };
+  }
+
+  async #read(entry: string): Promise<InstanceRecord | undefined> {
+    const path = join(this.#directory, entry, "instance.json");
+    try {
+      const record = JSON.parse(await readFile(path, "utf8")) as InstanceRecord;
+      if (record.format === 1 && record.vmId === entry) return record;
+      this.#logger.log("error", "an instance record has an unknown format", { path });
+    } catch (error) {
+      if (errorCodeOf(error) !== "ENOENT") {
+        this.#logger.log("error", "an instance record cannot be read", { path, error: messageOf(error) });
+      }
+    }
+    return undefined;
+  }
+}

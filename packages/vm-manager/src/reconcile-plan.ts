@@ -1,0 +1,233 @@
+/**
+ * What to do next for one VM, as a pure function of what is wanted, what is recorded and what was seen. It holds no
+ * clock and does no I/O; the machine that owns the VM carries the action out and asks again.
+ */
+import type { VmDesired, VmObservation, VmSpec } from "@blixard/protocol";
+import type { ExitReason, InstanceState } from "./driver.ts";
+import type { ExitRecord, RecordedExitReason } from "./instance-store.ts";
+
+export interface PlanDesired {
+  readonly desired: VmDesired;
+  readonly fencingEpoch: number;
+  readonly restartPolicy: VmSpec["restartPolicy"];
+}
+
+export interface PlanInstance {
+  readonly state: InstanceState;
+  readonly fencingEpoch: number;
+  /** When this start began, or was adopted, in monotonic milliseconds. */
+  readonly sinceMs: number;
+  readonly guestReady: boolean;
+  /** False for a guest that has no console to write on. */
+  readonly hasConsole: boolean;
+}
+
+export interface PlanInput {
+  /** False until the cluster gave a set of VMs for the first time: before, nothing is started and nothing stopped. */
+  readonly desiredKnown: boolean;
+  /** Undefined when this node does not own the VM. */
+  readonly desired: PlanDesired | undefined;
+  readonly instance: PlanInstance | undefined;
+  /** The highest epoch that this node ever acted on for the VM. */
+  readonly fencingEpochSeen: number;
+  /** The last end; null when the VM never ended, or a new start was asked for since. */
+  readonly exit: ExitRecord | null;
+  readonly failures: number;
+  /** Earliest time of the next start. */
+  readonly notBeforeMs: number;
+  readonly nowMs: number;
+  readonly limits: {
+    readonly bootDeadlineMs: number;
+    readonly restartsMax: number;
+    readonly bootPollMs: number;
+    readonly unknownRetryMs: number;
+  };
+  /** True when the VM's files are gone. */
+  readonly removed: boolean;
+}
+
+export type PlanAction =
+  /** Nothing until something changes, or until `untilMs`. */
+  | { readonly type: "wait"; readonly untilMs: number | undefined }
+  | { readonly type: "start" }
+  | {
+      readonly type: "stop";
+      readonly reason: Extract<RecordedExitReason, "stop-requested" | "fenced" | "boot-deadline">;
+      readonly message: string;
+      readonly graceful: boolean;
+    }
+  /** The instance is over: write down why, and clear away what is left of it. */
+  | { readonly type: "collect" }
+  | { readonly type: "pause" }
+  | { readonly type: "resume" }
+  | { readonly type: "remove" }
+  /** The VM is not ours and nothing of it is left: drop it from memory. */
+  | { readonly type: "forget" };
+
+const wait = (untilMs?: number): PlanAction => ({ type: "wait", untilMs });
+
+export function planVm(input: PlanInput): PlanAction {
+  const { desired, instance } = input;
+  if (instance !== undefined && (instance.state.type === "ended" || instance.state.type === "halted")) {
+    return { type: "collect" };
+  }
+  if (!input.desiredKnown) return wait();
+  if (desired === undefined || desired.desired === "deleted") return planGone(input, desired);
+  // A wish older than what this node acted on is a late one; the newer wish comes.
+  if (input.fencingEpochSeen > desired.fencingEpoch) return wait();
+  if (instance === undefined) return planWithoutInstance(input, desired);
+  if (instance.fencingEpoch < desired.fencingEpoch) {
+    const message = `epoch ${desired.fencingEpoch} replaces epoch ${instance.fencingEpoch}`;
+    return { type: "stop", reason: "fenced", message, graceful: true };
+  }
+  if (desired.desired === "stopped") {
+    return { type: "stop", reason: "stop-requested", message: "stopped on request", graceful: true };
+  }
+  return planRunning(input, desired, instance);
+}
+
+/** The VM is deleted, or lives elsewhere now. */
+function planGone(input: PlanInput, desired: PlanDesired | undefined): PlanAction {
+  if (input.instance !== undefined) {
+    const message = desired === undefined ? "this node does not own the VM any more" : "the VM is deleted";
+    return { type: "stop", reason: desired === undefined ? "fenced" : "stop-requested", message, graceful: false };
+  }
+  if (!input.removed) return { type: "remove" };
+  return desired === undefined ? { type: "forget" } : wait();
+}
+
+function planWithoutInstance(input: PlanInput, desired: PlanDesired): PlanAction {
+  if (desired.desired === "stopped" || holdOf(input, desired) !== undefined) return wait();
+  // The back-off belongs to one epoch: a new one was asked for by somebody and waits for nothing.
+  const fresh = input.exit === null || input.exit.fencingEpoch < desired.fencingEpoch;
+  return !fresh && input.nowMs < input.notBeforeMs ? wait(input.notBeforeMs) : { type: "start" };
+}
+
+function planRunning(input: PlanInput, desired: PlanDesired, instance: PlanInstance): PlanAction {
+  const { state } = instance;
+  // Unknown is not gone: a second instance must never start beside it.
+  if (state.type === "unknown") return wait();
+  if (desired.desired === "paused") return state.type === "running" ? { type: "pause" } : wait();
+  if (state.type === "paused") return { type: "resume" };
+  const { bootDeadlineMs, bootPollMs } = input.limits;
+  if (instance.guestReady || !instance.hasConsole) return wait();
+  const deadlineMs = bootDeadlineMs === 0 ? Number.POSITIVE_INFINITY : instance.sinceMs + bootDeadlineMs;
+  if (input.nowMs < deadlineMs) return wait(Math.min(deadlineMs, input.nowMs + bootPollMs));
+  const message = `the guest wrote nothing on its console within ${bootDeadlineMs} ms`;
+  return { type: "stop", reason: "boot-deadline", message, graceful: false };
+}
+
+/** Why a VM that shall run is left alone after its end; undefined when it may start. */
+function holdOf(input: PlanInput, desired: PlanDesired): "policy" | "limit" | "final" | undefined {
+  const { exit } = input;
+  if (exit === null || exit.fencingEpoch < desired.fencingEpoch) return undefined;
+  switch (exit.reason) {
+    case "stop-requested":
+    case "fenced":
+    case "guest-reset":
+      break;
+    case "image-refused":
+    case "driver-unsupported":
+      return "final";
+    case "guest-shutdown":
+      if (desired.restartPolicy !== "always") return "policy";
+      break;
+    default:
+      if (desired.restartPolicy === "never") return "policy";
+  }
+  return input.failures > input.limits.restartsMax ? "limit" : undefined;
+}
+
+/** What the machine is busy with, beside the instance's own state. */
+export type Activity = "preparing" | "starting" | "stopping" | undefined;
+
+export type Seen = Pick<VmObservation, "phase" | "reason" | "message" | "guest">;
+
+/** What the cluster is told; pure as the plan, and from the same input. */
+export function seeVm(input: PlanInput, activity: Activity, activityMessage: string): Seen {
+  const { instance, desired } = input;
+  const none = { message: activityMessage, guest: "none" } as const;
+  if (activity === "preparing") return { ...none, phase: "Preparing", reason: "image" };
+  if (activity === "starting") return { ...none, phase: "Starting", reason: "process" };
+  if (activity === "stopping") return { ...none, phase: "Stopping", reason: "stopping" };
+  if (instance !== undefined) return seeInstance(instance);
+  if (desired?.desired === "deleted") {
+    return { ...none, phase: input.removed ? "Deleted" : "Stopping", reason: "deleted" };
+  }
+  return seeWithoutInstance(input);
+}
+
+function seeInstance({ state, guestReady }: PlanInstance): Seen {
+  const guest = guestReady ? "ready" : "booting";
+  switch (state.type) {
+    case "running":
+      return { phase: "Running", reason: "running", message: "", guest };
+    case "paused":
+      return { phase: "Paused", reason: "paused", message: "", guest };
+    case "unknown":
+      return { phase: "Unknown", reason: "no-answer", message: state.message, guest: "none" };
+    case "halted":
+      return {
+        phase: "Stopping",
+        reason: state.reason,
+        message: exitMessages[state.reason],
+        guest: guestOf(state.reason),
+      };
+    case "ended":
+      return { phase: "Stopping", reason: state.reason, message: state.message, guest: guestOf(state.reason) };
+    default:
+      return state satisfies never;
+  }
+}
+
+function seeWithoutInstance(input: PlanInput): Seen {
+  const { exit, desired } = input;
+  if (exit === null || (desired !== undefined && exit.fencingEpoch < desired.fencingEpoch)) {
+    const stopped = desired?.desired === "stopped";
+    return {
+      phase: stopped ? "Stopped" : "Pending",
+      reason: stopped ? "not-started" : "waiting",
+      message: "",
+      guest: "none",
+    };
+  }
+  const { reason, message } = exit;
+  const guest = guestOf(reason);
+  if (desired === undefined || desired.desired === "stopped") return { phase: "Stopped", reason, message, guest };
+  const hold = holdOf(input, desired);
+  if (hold === undefined)
+    return { phase: "Pending", reason: "restart-backoff", message: `${reason}: ${message}`, guest };
+  if (hold === "limit") return { phase: "Failed", reason: "restart-limit", message: `${reason}: ${message}`, guest };
+  const clean = reason === "guest-shutdown" || reason === "host-reboot";
+  return { phase: clean ? "Stopped" : "Failed", reason, message, guest };
+}
+
+/** What each way to end means, for people. */
+export const exitMessages: Readonly<Record<ExitReason, string>> = {
+  "guest-shutdown": "the guest powered off",
+  "guest-reset": "the guest asked for a reset",
+  "guest-panic": "the guest panicked",
+  "io-error": "a disk of the guest failed",
+  "internal-error": "the emulated machine failed",
+  "host-signal": "a signal ended the VM's process",
+  "host-quit": "somebody told the VM's process to quit",
+  "process-lost": "the VM's process is gone and left no reason",
+  "host-reboot": "the host was started anew",
+  "driver-closed": "the driver ended with its manager",
+};
+
+function guestOf(reason: RecordedExitReason): VmObservation["guest"] {
+  if (reason === "guest-panic") return "panicked";
+  return reason === "io-error" ? "io-error" : "none";
+}
+
+/** Delay before start number `failures + 1`; a first reset of the guest is a reboot and waits for nothing. */
+export function restartDelayMs(
+  reason: RecordedExitReason,
+  failures: number,
+  backoff: { readonly restartBackoffMs: number; readonly restartBackoffMsMax: number },
+): number {
+  if (reason === "stop-requested" || reason === "fenced") return 0;
+  if (reason === "guest-reset" && failures <= 1) return 0;
+  return Math.min(backoff.restartBackoffMs * 2 ** Math.max(0, failures - 1), backoff.restartBackoffMsMax);
+}

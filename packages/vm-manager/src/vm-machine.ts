@@ -1,0 +1,495 @@
+/**
+ * The state machine of one VM. One loop owns it: it looks, asks the plan (`reconcile-plan.ts`) for one action, carries
+ * it out, and looks again. Everything else (a new wish, an event of the instance, a byte on the console) only wakes it.
+ *
+ *   Pending --start--> Preparing --image here--> Starting --process answers--> Running(booting) --first byte--> (ready)
+ *      ^                   |                        |                             |    ^
+ *      |                   +---- start-failed ------+                       pause |    | resume
+ *      | restart policy, back-off                   |                             v    |
+ *      +------------------------- Stopped / Failed <+-- Stopping <-- end ------ Paused-+
+ *                                        |                 ^
+ *                                     Deleted              +--- Unknown (no answer; never a second start)
+ *
+ * Deadlines: `startDeadlineMs` on Starting, `bootDeadlineMs` on booting, the stop ladder's on Stopping, the bounded
+ * retries of the image store on Preparing.
+ */
+import { BlixardError, type Clock, errorCodeOf, type Logger, messageOf, sleep, Watch } from "@blixard/common";
+import type { VmObservation } from "@blixard/protocol";
+import { ConsoleLog } from "./console-log.ts";
+import type { BootSource, VmInstance } from "./driver.ts";
+import type { ChosenDriver, DriverSet } from "./driver-set.ts";
+import type { ImageStore } from "./images/image-store.ts";
+import { prepareBoot } from "./images/prepare-boot.ts";
+import type { InstanceRecord, InstanceStore, RecordedExitReason } from "./instance-store.ts";
+import type { VmManagerTunables } from "./options.ts";
+import {
+  type Activity,
+  exitMessages,
+  type PlanAction,
+  type PlanDesired,
+  type PlanInput,
+  planVm,
+  restartDelayMs,
+  seeVm,
+} from "./reconcile-plan.ts";
+import type { Semaphore } from "./semaphore.ts";
+import { stopInstance } from "./stop-ladder.ts";
+import type { DesiredVm } from "./vm-manager-types.ts";
+
+const bootPollMs = 100;
+const rotateIntervalMs = 500;
+const errorRetryMs = 1_000;
+
+export interface VmMachineDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly store: InstanceStore;
+  readonly images: ImageStore;
+  readonly drivers: DriverSet;
+  /** Bounds the instances of this node that start at a time. */
+  readonly starts: Semaphore;
+  readonly tunables: VmManagerTunables;
+  readonly onStarted: (driver: string, durationMs: number) => void;
+  readonly onExit: (reason: string) => void;
+  readonly publish: (observation: VmObservation) => void;
+  /** Called when nothing of a VM that is not wanted is left. */
+  readonly forget: (vmId: string) => void;
+}
+
+/** A running instance and what is known about this start of it. */
+interface Slot {
+  readonly instance: VmInstance;
+  readonly sinceMs: number;
+  readonly following: AbortController;
+  guestReady: boolean;
+}
+
+export class VmMachine {
+  readonly vmId: string;
+  readonly console: ConsoleLog;
+  readonly #deps: VmMachineDeps;
+  readonly #logger: Logger;
+  readonly #wake = new Watch(0);
+  readonly #closing = new AbortController();
+  /** True while nothing runs and nothing is to be done. */
+  readonly #quiet = new Watch(false);
+  #interrupt = new AbortController();
+  #desired: DesiredVm | undefined;
+  #desiredKnown = false;
+  #stopAll = false;
+  #record: InstanceRecord | undefined;
+  #removed: boolean;
+  #slot: Slot | undefined;
+  #notBeforeMs = 0;
+  #activity: Activity;
+  #activityMessage = "";
+  #published: VmObservation | undefined;
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(deps: VmMachineDeps, vmId: string, record: InstanceRecord | undefined) {
+    this.vmId = vmId;
+    this.#deps = deps;
+    this.#record = record;
+    this.#removed = record === undefined;
+    this.#logger = deps.logger.child({ vmId });
+    this.console = new ConsoleLog(deps.store.directoryOf(vmId), deps.tunables.consoleBytesMax);
+  }
+
+  /** Adopts what may still run, then starts the loop. Never starts an instance by itself. */
+  async start(): Promise<void> {
+    if (this.#record !== undefined && this.#record.status !== "none") await this.#adopt(this.#record);
+    await this.#look();
+    this.#publish();
+    this.#loop = this.#run();
+  }
+
+  /** Undefined: this node does not own the VM. */
+  setDesired(desired: DesiredVm | undefined): void {
+    const before = this.#desired;
+    this.#desired = desired;
+    this.#desiredKnown = true;
+    const same = before?.desired === desired?.desired && before?.fencingEpoch === desired?.fencingEpoch;
+    if (!same) this.#interrupt.abort(new BlixardError("CANCELLED", "something else is wanted of the VM now"));
+    this.#poke();
+  }
+
+  async writeConsole(data: Uint8Array): Promise<void> {
+    const slot = this.#slot;
+    if (slot === undefined) throw new BlixardError("UNAVAILABLE", "the VM does not run on this node");
+    await slot.instance.writeConsole(data);
+  }
+
+  /** Ends the loop; the instance runs on, unless `stopVms`. */
+  async close(options: { readonly stopVms: boolean }): Promise<void> {
+    if (options.stopVms) {
+      this.#stopAll = true;
+      this.#interrupt.abort(new BlixardError("CANCELLED", "all VMs are stopped"));
+      this.#poke();
+      await this.#quiet.until((quiet) => quiet);
+    }
+    this.#closing.abort(new BlixardError("STOPPED", "the VM manager closes"));
+    this.#poke();
+    await this.#loop;
+    const slot = this.#slot;
+    this.#slot = undefined;
+    slot?.following.abort();
+    await slot?.instance.detach();
+  }
+
+  #poke(): void {
+    this.#quiet.set(false);
+    this.#wake.update((count) => count + 1);
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#closing.signal.aborted) {
+      const seen = this.#wake.value;
+      try {
+        await this.#look();
+        const action = planVm(this.#input());
+        if (action.type === "forget") return this.#deps.forget(this.vmId);
+        if (action.type === "wait") await this.#wait(seen, action.untilMs);
+        else await this.#perform(action);
+      } catch (error) {
+        if (this.#closing.signal.aborted) return;
+        this.#logger.log("error", "an action on a VM failed; it is tried again", { error: messageOf(error) });
+        await sleep(this.#deps.clock, errorRetryMs, this.#closing.signal).catch(() => {});
+      } finally {
+        this.#setActivity(undefined);
+      }
+    }
+  }
+
+  /** Brings what is recorded up to what is wanted and what the console shows. */
+  async #look(): Promise<void> {
+    const record = this.#record;
+    const desired = this.#wanted();
+    if (record !== undefined && desired !== undefined && record.desired !== desired.desired) {
+      // Wanted to run after it was wanted stopped: earlier ends do not count any more.
+      const again = record.desired === "stopped" && desired.desired !== "deleted";
+      await this.#save({ ...record, desired: desired.desired, ...(again ? { exit: null, failures: 0 } : {}) });
+      if (again) this.#notBeforeMs = 0;
+    }
+    const slot = this.#slot;
+    if (slot === undefined || slot.guestReady || this.#record === undefined) return;
+    slot.guestReady = (await this.console.endOffset()) > this.#record.consoleStartOffset;
+  }
+
+  async #wait(seen: number, untilMs: number | undefined): Promise<void> {
+    this.#publish();
+    if (this.#wake.value !== seen) return;
+    this.#quiet.set(this.#slot === undefined);
+    const round = new AbortController();
+    const waits: Promise<unknown>[] = [this.#wake.until((count) => count !== seen, { signal: round.signal })];
+    if (untilMs !== undefined) {
+      waits.push(sleep(this.#deps.clock, Math.max(0, untilMs - this.#deps.clock.monotonicMs()), round.signal));
+    }
+    try {
+      await Promise.race(waits);
+    } finally {
+      for (const pending of waits) pending.catch(() => {});
+      round.abort();
+    }
+  }
+
+  async #perform(action: Exclude<PlanAction, { type: "wait" | "forget" }>): Promise<void> {
+    switch (action.type) {
+      case "start":
+        return await this.#startInstance();
+      case "stop":
+        return await this.#stopInstance(action.reason, action.message, action.graceful);
+      case "collect":
+        return await this.#collect();
+      case "pause":
+        return await this.#slot?.instance.pause();
+      case "resume":
+        return await this.#slot?.instance.resume();
+      case "remove":
+        return await this.#remove();
+      default:
+        action satisfies never;
+    }
+  }
+
+  async #startInstance(): Promise<void> {
+    const desired = this.#desired;
+    if (desired === undefined) return;
+    this.#interrupt = new AbortController();
+    const signal = AbortSignal.any([this.#closing.signal, this.#interrupt.signal]);
+    const { clock, store, images, drivers, starts } = this.#deps;
+    const startedMs = clock.monotonicMs();
+    let refusal: RecordedExitReason = "driver-unsupported";
+    try {
+      this.#setActivity("preparing");
+      const chosen = drivers.choose(desired);
+      refusal = "image-refused";
+      await store.makeDirectory(this.vmId);
+      const boot = await prepareBoot(images, desired.image, store.directoryOf(this.vmId), signal);
+      refusal = "start-failed";
+      await starts.run(() => this.#startProcess(desired, chosen, boot, signal), signal);
+      this.#deps.onStarted(chosen.kind, clock.monotonicMs() - startedMs);
+    } catch (error) {
+      const retryable = errorCodeOf(error) === "UNAVAILABLE" || errorCodeOf(error) === "STORAGE_CORRUPT";
+      const reason = refusal === "image-refused" && retryable ? "start-failed" : refusal;
+      await this.#startFailed(desired, signal.aborted ? undefined : reason, messageOf(error));
+    }
+  }
+
+  async #startProcess(desired: DesiredVm, chosen: ChosenDriver, boot: BootSource, signal: AbortSignal): Promise<void> {
+    this.#setActivity("starting");
+    const { store, clock } = this.#deps;
+    const before = this.#recordFor(desired);
+    const sameEpoch = before.exit !== null && before.exit.fencingEpoch === desired.fencingEpoch;
+    const record: InstanceRecord = {
+      ...before,
+      status: "starting",
+      fencingEpoch: desired.fencingEpoch,
+      generation: before.generation + 1,
+      driver: chosen.kind,
+      handle: null,
+      consoleStartOffset: await this.console.endOffset(),
+      runDirectory: store.runDirectory,
+      restarts: sameEpoch ? before.restarts + 1 : 0,
+      failures: sameEpoch ? before.failures : 0,
+      hasDisk: before.hasDisk || boot.type === "disk",
+    };
+    // Durable before the spawn: whatever happens next, a later manager knows where to look for a process.
+    await this.#save(record);
+    const instance = await chosen.driver.start(
+      {
+        vmId: this.vmId,
+        name: desired.name,
+        fencingEpoch: record.fencingEpoch,
+        generation: record.generation,
+        driver: chosen.kind,
+        vcpus: desired.spec.vcpus,
+        memoryMiB: desired.spec.memoryMiB,
+        boot,
+        paths: store.pathsOf(this.vmId, record.generation, record.runDirectory),
+        machine: before.driver === chosen.kind && before.machine !== null ? before.machine : undefined,
+      },
+      { signal },
+    );
+    this.#attach(instance, clock.monotonicMs());
+    await this.#save({ ...record, status: "started", handle: instance.handle, machine: instance.handle.machine });
+  }
+
+  /** Tears down what a failed start left. Without a reason it was interrupted, and the plan decides anew. */
+  async #startFailed(desired: DesiredVm, reason: RecordedExitReason | undefined, message: string): Promise<void> {
+    const { clock, store, tunables } = this.#deps;
+    const slot = this.#slot;
+    if (slot !== undefined) {
+      await stopInstance(clock, slot.instance, { ...tunables, powerdownDeadlineMs: 0, signal: neverAborted });
+      await this.#detach();
+    }
+    const record = this.#recordFor(desired);
+    if (record.status === "starting") {
+      await store.removeRunFiles(store.pathsOf(this.vmId, record.generation, record.runDirectory));
+    }
+    if (reason !== undefined) this.#logger.log("warn", "a VM did not start", { reason, error: message });
+    await this.#finish({ ...record, fencingEpoch: desired.fencingEpoch }, reason, message, false);
+  }
+
+  async #stopInstance(reason: RecordedExitReason, message: string, graceful: boolean): Promise<void> {
+    const { clock, tunables } = this.#deps;
+    const slot = this.#slot;
+    const record = this.#record;
+    if (slot === undefined || record === undefined) return;
+    this.#setActivity("stopping", message);
+    // Without firmware (multiboot) nobody in the guest listens to the power button.
+    const asks = graceful && this.#desired !== undefined && this.#desired.image.format !== "multiboot";
+    await stopInstance(clock, slot.instance, {
+      powerdownDeadlineMs: asks ? tunables.powerdownDeadlineMs : 0,
+      quitDeadlineMs: tunables.quitDeadlineMs,
+      signal: this.#closing.signal,
+    });
+    await this.#finish(record, reason, message, this.#wasStable(slot));
+  }
+
+  async #collect(): Promise<void> {
+    const { clock, tunables } = this.#deps;
+    const slot = this.#slot;
+    const record = this.#record;
+    if (slot === undefined || record === undefined) return;
+    const state = slot.instance.state.value;
+    if (state.type !== "halted" && state.type !== "ended") return;
+    this.#setActivity("stopping", exitMessages[state.reason]);
+    await stopInstance(clock, slot.instance, { ...tunables, powerdownDeadlineMs: 0, signal: this.#closing.signal });
+    await this.#finish(record, state.reason, exitMessages[state.reason], this.#wasStable(slot));
+  }
+
+  /** Writes down the end of an instance whose process is gone; then its files go. */
+  async #finish(
+    record: InstanceRecord,
+    reason: RecordedExitReason | undefined,
+    message: string,
+    stable: boolean,
+  ): Promise<void> {
+    const { clock, store, tunables } = this.#deps;
+    const requested = reason === "stop-requested" || reason === "fenced";
+    const before = stable ? 0 : record.failures;
+    const failures = reason === undefined ? record.failures : requested ? 0 : before + 1;
+    const exit =
+      reason === undefined
+        ? record.exit
+        : { reason, message, fencingEpoch: record.fencingEpoch, unixMs: clock.unixMs() };
+    await this.#save({ ...record, status: "none", handle: null, exit, failures });
+    await this.#detach();
+    if (record.status !== "none") {
+      await store.removeRunFiles(store.pathsOf(this.vmId, record.generation, record.runDirectory));
+    }
+    if (reason === undefined) return;
+    this.#notBeforeMs = clock.monotonicMs() + restartDelayMs(reason, failures, tunables);
+    this.#deps.onExit(reason);
+    this.#logger.log("info", "a VM ended", { reason, message, failures });
+  }
+
+  async #remove(): Promise<void> {
+    this.#setActivity("stopping", "removing its files");
+    // A disk that moved away or lost its owner by mistake is data: only a deletion removes it.
+    const keep = this.#record?.hasDisk === true && this.#desired?.desired !== "deleted";
+    if (!keep) {
+      await this.#deps.store.remove(this.vmId);
+      this.#record = undefined;
+    }
+    this.#removed = true;
+  }
+
+  async #adopt(record: InstanceRecord): Promise<void> {
+    const { store, drivers, clock } = this.#deps;
+    const paths = store.pathsOf(this.vmId, record.generation, record.runDirectory);
+    const instance = await drivers.ofKind(record.driver ?? "embedded").adopt(paths, record.handle ?? undefined);
+    this.#logger.log("info", "found an instance", { pid: instance.handle.pid, state: instance.state.value.type });
+    this.#attach(instance, clock.monotonicMs());
+    await this.#save({ ...record, status: "started", handle: instance.handle });
+  }
+
+  #attach(instance: VmInstance, sinceMs: number): void {
+    const slot: Slot = { instance, sinceMs, following: new AbortController(), guestReady: false };
+    this.#slot = slot;
+    const { signal } = slot.following;
+    void (async () => {
+      for await (const _ of instance.state.values({ signal })) this.#poke();
+    })();
+    void (async () => {
+      for await (const _ of instance.serialActivity.values({ signal })) {
+        if (!slot.guestReady) this.#poke();
+        else await this.#rotate(signal);
+      }
+    })();
+  }
+
+  async #rotate(signal: AbortSignal): Promise<void> {
+    try {
+      await this.console.rotate();
+      await sleep(this.#deps.clock, rotateIntervalMs, signal);
+    } catch (error) {
+      if (!signal.aborted) this.#logger.log("warn", "a console log cannot be cut", { error: messageOf(error) });
+    }
+  }
+
+  async #detach(): Promise<void> {
+    const slot = this.#slot;
+    this.#slot = undefined;
+    slot?.following.abort();
+    await slot?.instance.detach();
+  }
+
+  #wasStable(slot: Slot): boolean {
+    return this.#deps.clock.monotonicMs() - slot.sinceMs >= this.#deps.tunables.stableRunMs;
+  }
+
+  #recordFor(desired: DesiredVm): InstanceRecord {
+    const { vmId, name } = desired;
+    if (this.#record !== undefined) return { ...this.#record, name };
+    return {
+      format: 1,
+      vmId,
+      name,
+      desired: desired.desired,
+      status: "none",
+      fencingEpoch: desired.fencingEpoch,
+      generation: 0,
+      driver: null,
+      handle: null,
+      machine: null,
+      consoleStartOffset: 0,
+      runDirectory: this.#deps.store.runDirectory,
+      exit: null,
+      restarts: 0,
+      failures: 0,
+      hasDisk: false,
+    };
+  }
+
+  async #save(record: InstanceRecord): Promise<void> {
+    await this.#deps.store.save(record);
+    this.#record = record;
+    this.#removed = false;
+  }
+
+  /** What is wanted now, after {@link close} with `stopVms` too. */
+  #wanted(): PlanDesired | undefined {
+    const fencingEpoch = Math.max(this.#desired?.fencingEpoch ?? 0, this.#record?.fencingEpoch ?? 0);
+    if (this.#stopAll) return { desired: "stopped", fencingEpoch, restartPolicy: "never" };
+    const desired = this.#desired;
+    if (desired === undefined) return undefined;
+    const { restartPolicy } = desired.spec;
+    return { desired: desired.desired, fencingEpoch: desired.fencingEpoch, restartPolicy };
+  }
+
+  #input(): PlanInput {
+    const slot = this.#slot;
+    const { tunables, clock } = this.#deps;
+    return {
+      desiredKnown: this.#desiredKnown || this.#stopAll,
+      desired: this.#wanted(),
+      instance:
+        slot === undefined
+          ? undefined
+          : {
+              state: slot.instance.state.value,
+              fencingEpoch: this.#record?.fencingEpoch ?? 0,
+              sinceMs: slot.sinceMs,
+              guestReady: slot.guestReady,
+              hasConsole: this.#desired?.image.format !== "disk",
+            },
+      fencingEpochSeen: this.#record?.fencingEpoch ?? 0,
+      exit: this.#record?.exit ?? null,
+      failures: this.#record?.failures ?? 0,
+      notBeforeMs: this.#notBeforeMs,
+      nowMs: clock.monotonicMs(),
+      limits: { ...tunables, bootPollMs },
+      removed: this.#removed,
+    };
+  }
+
+  #setActivity(activity: Activity, message = ""): void {
+    this.#activity = activity;
+    this.#activityMessage = message;
+    if (activity !== undefined) this.#publish();
+  }
+
+  #publish(): void {
+    const input = this.#input();
+    if (input.desired === undefined && input.instance === undefined && input.removed) return;
+    const wanted = input.desired?.fencingEpoch ?? 0;
+    const observation: VmObservation = {
+      vmId: this.vmId,
+      fencingEpoch: Math.max(wanted, input.instance?.fencingEpoch ?? 0),
+      ...seeVm(input, this.#activity, this.#activityMessage),
+      driver: input.instance === undefined ? null : (this.#record?.driver ?? null),
+      restarts: this.#record?.restarts ?? 0,
+      observedUnixMs: this.#deps.clock.unixMs(),
+    };
+    if (this.#published !== undefined && sameObservation(this.#published, observation)) return;
+    this.#published = observation;
+    this.#deps.publish(observation);
+  }
+}
+
+const neverAborted = new AbortController().signal;
+
+function sameObservation(a: VmObservation, b: VmObservation): boolean {
+  return JSON.stringify({ ...a, observedUnixMs: 0 }) === JSON.stringify({ ...b, observedUnixMs: 0 });
+}
