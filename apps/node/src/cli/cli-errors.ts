@@ -1,0 +1,71 @@
+/** Errors for the person or the program that ran the command: what, why, what next. */
+import { errorCodeOf, isBlixardError, messageOf } from "@blixard/common";
+import { errorCodeFacts, errorCodes } from "@blixard/protocol";
+import picocolors from "picocolors";
+import type { CliContext } from "./cli-context.ts";
+
+/** Codes of commander that are no errors. */
+const shown: ReadonlySet<string> = new Set(["commander.helpDisplayed", "commander.version"]);
+
+/** Writes the error to standard error, as text or as one JSON object. Returns the exit code. */
+export function reportError(error: unknown, json: boolean, context: CliContext): number {
+  const code = errorCodeOf(error) ?? "INTERNAL";
+  if (shown.has(code)) return 0;
+  const view = viewOf(error, code, context);
+  if (json) {
+    context.stderr.write(`${JSON.stringify({ error: view })}\n`);
+  } else {
+    const colors = picocolors.createColors(useColor(context));
+    context.stderr.write(`${colors.red("error:")} ${view.message}  ${colors.dim(`[${view.code}]`)}\n`);
+    if (view.hint !== null) context.stderr.write(`${colors.cyan("hint:")} ${view.hint}\n`);
+    if (view.requestId !== null) context.stderr.write(`${colors.dim(`request: ${view.requestId}`)}\n`);
+  }
+  return errorCodeFacts(view.code).exitCode;
+}
+
+export interface ErrorView {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string | null;
+  readonly retryable: boolean;
+  readonly requestId: string | null;
+}
+
+function viewOf(error: unknown, code: string, context: CliContext): ErrorView {
+  if (code.startsWith("commander.")) return usageError(error, code);
+  const known = isBlixardError(error) && Object.hasOwn(errorCodes, error.code);
+  const requestId = isBlixardError(error) ? error.details?.["requestId"] : undefined;
+  if (!known && context.env["BLIXARD_DEBUG"] !== undefined && error instanceof Error) {
+    context.stderr.write(`${error.stack}\n`);
+  }
+  return {
+    code: known ? code : "INTERNAL",
+    message: messageOf(error),
+    hint: (isBlixardError(error) ? error.hint : undefined) ?? (known ? null : "Set BLIXARD_DEBUG=1 for the stack."),
+    retryable: known && errorCodeFacts(code).retryable,
+    requestId: typeof requestId === "string" ? requestId : null,
+  };
+}
+
+/** The parser's own message already has the suggestion in its last line. */
+function usageError(error: unknown, code: string): ErrorView {
+  const [first = "", ...rest] = messageOf(error)
+    .replace(/^error: /, "")
+    .split("\n");
+  const isCommand = code === "commander.unknownCommand" || code === "commander.help";
+  return {
+    code: isCommand ? "UNKNOWN_COMMAND" : code === "commander.unknownOption" ? "UNKNOWN_OPTION" : "INVALID_ARGUMENT",
+    message: code === "commander.help" ? "a command is missing" : first,
+    hint: rest.join(" ").replace(/^\((.*)\)$/, "$1") || "See: blixard --help",
+    retryable: false,
+    requestId: null,
+  };
+}
+
+/** NO_COLOR and FORCE_COLOR win over the terminal. */
+export function useColor(context: CliContext): boolean {
+  const { NO_COLOR, FORCE_COLOR, TERM } = context.env;
+  if (NO_COLOR !== undefined && NO_COLOR !== "") return false;
+  if (FORCE_COLOR !== undefined && FORCE_COLOR !== "0") return true;
+  return context.stderr.isTTY === true && TERM !== "dumb";
+}

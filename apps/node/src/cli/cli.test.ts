@@ -1,0 +1,208 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PassThrough } from "node:stream";
+import { silentLogger } from "@blixard/common";
+import { systemClock, systemRandom } from "@blixard/common/system";
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { createPromMetrics } from "../daemon/prom-metrics.ts";
+import { createHttpApp } from "../http/app.ts";
+import { type ConsoleSockets, createConsoleSockets } from "../http/console-socket.ts";
+import type { HttpDeps } from "../http/http-types.ts";
+import { type Listener, listenPlain } from "../http/listeners.ts";
+import { TestService } from "../http/test-service.ts";
+import { run } from "./program.ts";
+
+let service: TestService;
+let listener: Listener;
+let sockets: ConsoleSockets;
+let home: string;
+
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), "blixard-cli-"));
+  service = new TestService();
+  const metrics = createPromMetrics();
+  const deps: HttpDeps = {
+    clock: systemClock,
+    random: systemRandom,
+    logger: silentLogger,
+    metrics,
+    nodeId: 1,
+    endpointId: "e".repeat(64),
+    service: () => service,
+    blobs: () => undefined,
+    clusterId: () => "cluster",
+    storageHealthy: () => true,
+    metricsText: () => metrics.text(),
+  };
+  const options = { debugApi: false, allowedHosts: [] };
+  sockets = createConsoleSockets(deps, options);
+  const handlers = { onRequest: createHttpApp(deps, options), onUpgrade: sockets.onUpgrade };
+  listener = await listenPlain("127.0.0.1:0", handlers, "--http");
+});
+
+afterAll(async () => {
+  sockets.close();
+  await listener.close(0);
+  await rm(home, { recursive: true });
+});
+
+interface Outcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a command line as a script would: no terminal, an empty home. */
+async function blixard(args: readonly string[], env: Record<string, string> = {}, input = ""): Promise<Outcome> {
+  const streams = { stdout: new PassThrough(), stderr: new PassThrough(), stdin: new PassThrough() };
+  streams.stdin.end(input);
+  const context = {
+    ...streams,
+    env: { XDG_DATA_HOME: home, XDG_CONFIG_HOME: home, ...env },
+    signal: new AbortController().signal,
+    exitCode: 0,
+  };
+  const code = await run(args, context);
+  const text = (stream: PassThrough) => (stream.read() as Buffer | null)?.toString() ?? "";
+  return { code, stdout: text(streams.stdout), stderr: text(streams.stderr) };
+}
+
+/** The same with the address and the token of the test server. */
+const onNode = (args: readonly string[], input = "") =>
+  blixard(args, { BLIXARD_ADDRESS: `http://${listener.address}`, BLIXARD_TOKEN: "admin-token" }, input);
+
+describe("usage errors", () => {
+  it.each([
+    [["vmm", "list"], "UNKNOWN_COMMAND", "Did you mean vm?"],
+    [["vm", "lst"], "UNKNOWN_COMMAND", "Did you mean one of list, ls?"],
+    [["vm", "list", "--adress", "x"], "UNKNOWN_OPTION", "Did you mean --address?"],
+    [["vm", "get"], "INVALID_ARGUMENT", "blixard --help"],
+    [["vm"], "UNKNOWN_COMMAND", "blixard --help"],
+    [["vm", "list", "-o", "xml"], "INVALID_ARGUMENT", "table, wide, json"],
+    [["kv", "cas", "k"], "INVALID_ARGUMENT", "--from"],
+    [["node", "--id", "one"], "INVALID_ARGUMENT", "--id"],
+    [["vm", "create", "web", "--image", "demo", "--memory", "lots"], "INVALID_ARGUMENT", "256M"],
+  ])("%j exits with 64, names %s and helps", async (args, code, help) => {
+    const outcome = await onNode(args);
+    expect(outcome).toMatchObject({ code: 64, stdout: "" });
+    expect(outcome.stderr).toContain(`[${code}]`);
+    expect(outcome.stderr).toContain(help);
+  });
+
+  it("are one JSON object on standard error with -o json", async () => {
+    const outcome = await blixard(["vm", "list", "-o", "json", "--frobnicate"]);
+    expect(JSON.parse(outcome.stderr)).toEqual({
+      error: {
+        code: "UNKNOWN_OPTION",
+        message: "unknown option '--frobnicate'",
+        hint: "See: blixard --help",
+        retryable: false,
+        requestId: null,
+      },
+    });
+  });
+
+  it("do not come with --help and --version", async () => {
+    expect(await blixard(["--help"])).toMatchObject({ code: 0, stderr: "", stdout: expect.stringContaining("vm") });
+    expect(await blixard(["vm", "create", "--help"])).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining("--memory"),
+    });
+    expect((await blixard(["--version"])).stdout).toMatch(/^blixard \d+\.\d+\.\d+\n$/);
+  });
+});
+
+describe("commands against a node", () => {
+  it("put and get a value, from an argument and from standard input", async () => {
+    expect(await onNode(["kv", "put", "a/b", "v"])).toMatchObject({ code: 0, stderr: "" });
+    expect((await onNode(["kv", "put", "long", "-"], "from stdin")).code).toBe(0);
+    expect((await onNode(["kv", "get", "a/b"])).stdout).toBe("v\n");
+    expect((await onNode(["kv", "get", "long"])).stdout).toBe("from stdin\n");
+    expect(JSON.parse((await onNode(["kv", "get", "a/b", "-o", "json"])).stdout)).toMatchObject({
+      key: "a/b",
+      value: "v",
+    });
+  });
+
+  it("print lists in each format, and an empty list as []", async () => {
+    const { stdout } = await onNode(["kv", "list", "a", "-o", "table"]);
+    expect(stdout).toMatch(/^KEY {3,}INDEX {3,}VALUE\na\/b /);
+    expect((await onNode(["kv", "ls", "a", "-o", "name"])).stdout).toBe("a/b\n");
+    expect((await onNode(["kv", "list", "a", "-o", "yaml"])).stdout).toContain("- key: a/b");
+    expect((await onNode(["kv", "list", "none", "-o", "json"])).stdout).toBe("[]\n");
+  });
+
+  it("map error codes to exit codes", async () => {
+    expect(await onNode(["kv", "get", "nothing"])).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining("KEY_NOT_FOUND"),
+    });
+    const denied = await onNode(["kv", "get", "a/b", "--token", "wrong"]);
+    expect(denied).toMatchObject({ code: 4, stderr: expect.stringContaining("admin.token") });
+    expect((await onNode(["kv", "cas", "a/b", "--absent", "--to", "w"])).code).toBe(5);
+    const nobody = await blixard(["kv", "get", "k", "--timeout", "50ms", "--address", "127.0.0.1:1"]);
+    expect(nobody).toMatchObject({ code: 6, stderr: expect.stringContaining("UNREACHABLE") });
+    expect((await blixard(["status"])).stderr).toContain("no node of this user runs on this machine");
+  });
+
+  it("create a VM, wait for it, and print it", async () => {
+    const created = await onNode(["vm", "create", "web", "--image", "demo", "--memory", "1G"]);
+    expect(created).toMatchObject({ code: 0, stdout: expect.stringContaining("Running") });
+    expect(created.stderr).toContain("placed on node 2");
+    expect(service.calls.find(({ name }) => name === "vm.create")?.request).toMatchObject({
+      spec: { memoryMiB: 1024, vcpus: 1, image: "demo" },
+    });
+  });
+
+  it("give up waiting with 124", async () => {
+    const outcome = await onNode(["vm", "stop", "web", "--timeout", "200ms"]);
+    expect(outcome).toMatchObject({ code: 124, stderr: expect.stringContaining("DEADLINE_EXCEEDED") });
+    expect((await onNode(["vm", "stop", "web", "--detach"])).code).toBe(0);
+  });
+
+  it("destroy nothing unasked", async () => {
+    const before = service.calls.length;
+    expect(await onNode(["vm", "delete", "web"])).toMatchObject({ code: 64, stderr: expect.stringContaining("--yes") });
+    expect(await onNode(["cluster", "remove", "3"])).toMatchObject({ code: 64 });
+    expect(service.calls.length).toBe(before);
+    expect((await onNode(["vm", "rm", "web", "--yes", "--detach"])).code).toBe(0);
+  });
+
+  it("print the serial output as it is", async () => {
+    expect((await onNode(["vm", "logs", "web"])).stdout).toBe("booting\n");
+    expect((await onNode(["vm", "logs", "web", "--tail-bytes", "4"])).stdout).toBe("ing\n");
+  });
+
+  it("carry the console both ways when it is piped", async () => {
+    const outcome = await onNode(["vm", "console", "web"], "hello");
+    expect(outcome).toMatchObject({ code: 0, stdout: "booting\nhello" });
+  });
+});
+
+describe("config", () => {
+  it("shows values and where they come from", async () => {
+    const path = join(home, "node.yaml");
+    await writeFile(path, "id: 4\n");
+    const args = ["config", "view", "--show-origin", "--config", path, "--bind", "127.0.0.1:9", "-o", "json"];
+    const view = JSON.parse((await blixard(args, { BLIXARD_HEARTBEAT_MS: "50" })).stdout);
+    expect(view).toMatchObject({
+      id: { value: 4, origin: `file ${path}` },
+      bind: { value: "127.0.0.1:9", origin: "flag --bind" },
+      heartbeatMs: { value: 50, origin: "environment BLIXARD_HEARTBEAT_MS" },
+      transport: { value: "iroh", origin: "default" },
+      relay: { value: true, origin: "default" },
+    });
+    expect((await blixard(["config", "validate", "--no-relay"])).code).toBe(0);
+    expect((await blixard(["config", "validate"], { BLIXARD_ID: "x" })).code).toBe(64);
+  });
+});
+
+describe("completion", () => {
+  it("knows the whole tree", async () => {
+    const { stdout, code } = await blixard(["completion", "bash"]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/"vm"\) words="create .*console/);
+    expect(stdout).toContain('"kv put") words="');
+  });
+});

@@ -1,0 +1,170 @@
+/** Commands that talk to a cluster: their common options, and the way from those to a client. */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+import {
+  type BlixardClient,
+  type ClientTarget,
+  connectClient,
+  defaultDataRoot,
+  findLocalNode,
+  isLoopbackHost,
+  type LocalNode,
+  listLocalNodes,
+  localTarget,
+  type PinStore,
+  parseNodeAddress,
+  readLocalNode,
+} from "@blixard/client";
+import { BlixardError, messageOf } from "@blixard/common";
+import { type Command, Option } from "commander";
+import type { CliContext } from "./cli-context.ts";
+import { type OutputFormat, parseOutputFormat } from "./output.ts";
+import { parseDurationMs } from "./quantities.ts";
+
+export interface ClientOptions {
+  readonly address?: string;
+  readonly token?: string;
+  readonly tokenFile?: string;
+  readonly dataDir?: string;
+  readonly output?: string;
+  readonly timeout?: string;
+}
+
+/** What the action of such a command gets. */
+export interface ClientSession {
+  readonly context: CliContext;
+  readonly client: BlixardClient;
+  readonly format: OutputFormat;
+  /** From `--timeout`; undefined leaves the choice to the command. */
+  readonly timeoutMs: number | undefined;
+}
+
+/** Adds the options that every command with a client has. */
+export function withClientOptions(command: Command): Command {
+  return command
+    .option(
+      "--address <addresses>",
+      "nodes to talk to, HOST:PORT,... (BLIXARD_ADDRESS; default: those on this machine)",
+    )
+    .option("--token <token>", "bearer token (BLIXARD_TOKEN)")
+    .option("--token-file <file>", "read the token from a file")
+    .option("--data-dir <dir>", "data directory of a node on this machine, for its address and token")
+    .option("--timeout <time>", "give up after this time, for example 30s or 2m")
+    .addOption(new Option("-o, --output <format>", "table, wide, json, yaml or name").default("table"));
+}
+
+/** Runs `work` with a client, and closes it. */
+export async function withClient(
+  context: CliContext,
+  options: ClientOptions,
+  work: (session: ClientSession) => Promise<void>,
+): Promise<void> {
+  const format = parseOutputFormat(options.output ?? "table");
+  const timeoutMs = options.timeout === undefined ? undefined : parseDurationMs(options.timeout);
+  const targets = await resolveTargets(context, options);
+  const client = connectClient({
+    addresses: targets,
+    pins: filePins(context),
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+  });
+  try {
+    await Promise.race([work({ context, client, format, timeoutMs }), interruption(context)]);
+  } finally {
+    client.close();
+  }
+}
+
+/** Rejects at Ctrl-C. */
+function interruption(context: CliContext): Promise<never> {
+  return new Promise((_, reject) => {
+    const stop = () => {
+      reject(new BlixardError("CANCELLED", "interrupted; what the cluster was asked to do goes on"));
+    };
+    if (context.signal.aborted) stop();
+    context.signal.addEventListener("abort", stop, { once: true });
+  });
+}
+
+async function resolveTargets(context: CliContext, options: ClientOptions): Promise<ClientTarget[]> {
+  const token = await givenToken(context, options);
+  const withToken = (target: ClientTarget): ClientTarget => (token === undefined ? target : { ...target, token });
+  const addresses = options.address ?? nonEmpty(context.env["BLIXARD_ADDRESS"]);
+  const fromDataDir = options.dataDir === undefined ? undefined : await readLocalNode(options.dataDir);
+  if (addresses !== undefined) {
+    const nodes = fromDataDir === undefined ? await listLocalNodes(defaultDataRoot(context.env)) : [fromDataDir];
+    return addresses.split(",").map((address) => withToken(knownTarget(nodes, address.trim())));
+  }
+  if (options.dataDir !== undefined) {
+    if (fromDataDir === undefined) throw notRunning(`no node runs on the data directory ${options.dataDir}`);
+    return [withToken(localTarget(fromDataDir))];
+  }
+  return oneCluster(await listLocalNodes(defaultDataRoot(context.env))).map((node) => withToken(localTarget(node)));
+}
+
+function knownTarget(nodes: readonly LocalNode[], address: string): ClientTarget {
+  const isLoopback = isLoopbackHost(parseNodeAddress(address).host);
+  const node = isLoopback ? findLocalNode(nodes, address) : undefined;
+  return node === undefined ? { address } : localTarget(node, address);
+}
+
+function oneCluster(nodes: readonly LocalNode[]): readonly LocalNode[] {
+  if (nodes.length === 0) throw notRunning("no node of this user runs on this machine");
+  const clusters = new Set(nodes.map((node) => node.clusterId));
+  if (clusters.size === 1) return nodes;
+  throw new BlixardError("INVALID_ARGUMENT", `nodes of ${clusters.size} clusters run on this machine`, {
+    hint: `Choose one with --address: ${nodes.map((node) => node.bind).join(", ")}.`,
+  });
+}
+
+function notRunning(message: string): BlixardError {
+  return new BlixardError("UNREACHABLE", message, {
+    hint: "Start one with `blixard node --id 1`, or name another with --address HOST:PORT and --token.",
+  });
+}
+
+async function givenToken(context: CliContext, options: ClientOptions): Promise<string | undefined> {
+  if (options.token !== undefined) return options.token;
+  if (options.tokenFile !== undefined) {
+    try {
+      return (await readFile(options.tokenFile, "utf8")).trim();
+    } catch (error) {
+      throw new BlixardError("INVALID_ARGUMENT", `the token file cannot be read: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+  return nonEmpty(context.env["BLIXARD_TOKEN"]);
+}
+
+function nonEmpty(text: string | undefined): string | undefined {
+  return text === "" ? undefined : text;
+}
+
+/**
+ * Keys of nodes that were talked to, in the configuration home of the user. Loopback addresses are not remembered:
+ * which node listens there changes often, and nobody stands between.
+ */
+function filePins(context: CliContext): PinStore {
+  const home = nonEmpty(context.env["XDG_CONFIG_HOME"]) ?? join(homedir(), ".config");
+  const path = join(home, "blixard", "known-nodes.json");
+  const read = (): Record<string, string> => {
+    try {
+      return JSON.parse(readFileSync(path, "utf8")) as Record<string, string>;
+    } catch {
+      return {};
+    }
+  };
+  const session = new Map<string, string>();
+  return {
+    get: (address) => session.get(address) ?? read()[address],
+    set: (address, endpointId) => {
+      session.set(address, endpointId);
+      if (isLoopbackHost(parseNodeAddress(address).host)) return;
+      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+      writeFileSync(`${path}.tmp`, `${JSON.stringify({ ...read(), [address]: endpointId }, null, 2)}\n`);
+      renameSync(`${path}.tmp`, path);
+    },
+  };
+}

@@ -1,0 +1,104 @@
+/** `blixard kv get|put|delete|list|cas` */
+import type { Readable } from "node:stream";
+import { BlixardError } from "@blixard/common";
+import { limits } from "@blixard/protocol";
+import type { Command } from "commander";
+import type { CliContext } from "../cli-context.ts";
+import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
+import { print, printList } from "../output.ts";
+import { parseInteger } from "../quantities.ts";
+import { kvView } from "./views.ts";
+
+type Options = ClientOptions & {
+  readonly stale?: boolean;
+  readonly ifMatch?: string;
+  readonly limit?: string;
+  readonly from?: string;
+  readonly absent?: boolean;
+  readonly to?: string;
+  readonly delete?: boolean;
+};
+
+export function registerKv(command: Command, context: CliContext): void {
+  const add = (usage: string, summary: string) => withClientOptions(command.command(usage).description(summary));
+  add("get <key>", "print the value of a key")
+    .option("--stale", "from the local state of the node that answers")
+    .action((key: string, options: Options) =>
+      withClient(context, options, async ({ client, format }) => {
+        const entry = await client.call("kv.get", { key }, { stale: options.stale ?? false });
+        await print(context, format, entry, () => `${entry.value}\n`, [entry.key]);
+      }),
+    );
+  add("put <key> <value>", "write a value; - reads it from standard input")
+    .option("--if-match <index>", "only if the key was last changed at this index")
+    .action((key: string, value: string, options: Options) =>
+      withClient(context, options, async ({ client, format }) => {
+        const content = value === "-" ? await readAll(context.stdin) : value;
+        const written = await client.kv.put(key, content, ifMatch(options));
+        await print(context, format, written, () => `${key} written at index ${written.index}\n`, [key]);
+      }),
+    );
+  add("delete <key>", "remove a key")
+    .alias("rm")
+    .option("--if-match <index>", "only if the key was last changed at this index")
+    .action((key: string, options: Options) =>
+      withClient(context, options, async ({ client, format }) => {
+        const written = await client.kv.delete(key, ifMatch(options));
+        await print(context, format, written, () => `${key} deleted at index ${written.index}\n`, [key]);
+      }),
+    );
+  add("list [prefix]", "list keys and values")
+    .alias("ls")
+    .option("--limit <n>", "at most so many keys")
+    .option("--stale", "from the local state of the node that answers")
+    .action((prefix: string | undefined, options: Options) =>
+      withClient(context, options, async ({ client, format }) => {
+        const limit = options.limit === undefined ? {} : { limit: parseInteger(options.limit, "--limit", 1) };
+        const { items, truncated } = await client.kv.list(prefix ?? "", { ...limit, stale: options.stale ?? false });
+        await printList(context, format, kvView, items);
+        if (truncated) context.stderr.write("there are more keys; see --limit\n");
+      }),
+    );
+  add("cas <key>", "swap a value if it is what is expected")
+    .option("--from <value>", "the value that is expected")
+    .option("--absent", "no value is expected")
+    .option("--to <value>", "the new value")
+    .option("--delete", "remove the key instead")
+    .action((key: string, options: Options) =>
+      withClient(context, options, async ({ client, format }) => {
+        const from = eitherOf(options.from, options.absent, "--from VALUE", "--absent");
+        const to = eitherOf(options.to, options.delete, "--to VALUE", "--delete");
+        const result = await client.kv.cas(key, from, to);
+        const text = () =>
+          result.swapped ? `${key} swapped at index ${result.index}\n` : `${key} was not as expected\n`;
+        await print(context, format, result, text, [key]);
+        if (!result.swapped) context.exitCode = conflictExitCode;
+      }),
+    );
+}
+
+const conflictExitCode = 5;
+
+function ifMatch(options: Options): { readonly ifMatchIndex?: number } {
+  return options.ifMatch === undefined ? {} : { ifMatchIndex: parseInteger(options.ifMatch, "--if-match") };
+}
+
+function eitherOf(value: string | undefined, none: boolean | undefined, first: string, second: string): string | null {
+  if ((value === undefined) === (none !== true)) {
+    throw new BlixardError("INVALID_ARGUMENT", `give one of ${first} and ${second}`);
+  }
+  return value ?? null;
+}
+
+async function readAll(stdin: Readable): Promise<string> {
+  const pieces: Buffer[] = [];
+  let length = 0;
+  for await (const piece of stdin) {
+    pieces.push(Buffer.from(piece as Buffer));
+    length += (piece as Buffer).length;
+    if (length > limits.valueBytesMax) {
+      throw new BlixardError("VALUE_TOO_LARGE", `a value has at most ${limits.valueBytesMax} bytes`);
+    }
+  }
+  return Buffer.concat(pieces).toString("utf8");
+}

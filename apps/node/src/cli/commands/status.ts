@@ -1,0 +1,52 @@
+/** `blixard status`: leader, quorum, members, VMs, and the next useful command. */
+import type { NodeStatus } from "@blixard/protocol";
+import type { Command } from "commander";
+import { type CliContext, say } from "../cli-context.ts";
+import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
+import { print } from "../output.ts";
+import { formatTable } from "../table.ts";
+import { memberView } from "./views.ts";
+
+export function registerStatus(command: Command, context: CliContext): void {
+  addStatusAction(withClientOptions(command), context);
+}
+
+export function addStatusAction(command: Command, context: CliContext): void {
+  command.action((options: ClientOptions) =>
+    withClient(context, options, async ({ client, format }) => {
+      const status = await client.status();
+      await print(context, format, status, () => statusText(status), [status.clusterId]);
+      if (format === "table" || format === "wide") say(context, nextStep(status));
+    }),
+  );
+}
+
+function statusText(status: NodeStatus): string {
+  const view = memberView(status.leaderId);
+  const columns = view.columns.filter((column) => column.wide !== true);
+  const members = formatTable(
+    columns.map((column) => column.title),
+    status.members.map((member) => columns.map((column) => String(column.value(member) ?? "-"))),
+  );
+  const voters = status.members.filter((member) => member.role === "voter").length;
+  const quorum = Math.floor(voters / 2) + 1;
+  const storage = status.storage.healthy ? "healthy" : `FAILED: ${status.storage.lastError ?? "unknown"}`;
+  const lines = [
+    `cluster   ${status.clusterId}`,
+    `leader    ${status.leaderId === null ? "none is known" : `node ${status.leaderId}, term ${status.term}`}`,
+    `quorum    ${quorum} of ${voters} voters; ${voters - quorum} may fail`,
+    `log       applied ${status.appliedIndex}, committed ${status.commitIndex}, snapshot ${status.snapshotIndex}`,
+    `storage   ${storage}`,
+    `vms       ${status.vms.running} of ${status.vms.total} running`,
+    `answered  node ${status.nodeId} (${status.role}), blixard ${status.version}, drivers ${status.drivers.join(", ") || "none"}`,
+  ];
+  return `${lines.join("\n")}\n\n${members}`;
+}
+
+function nextStep(status: NodeStatus): string {
+  if (status.leaderId === null) return "next: start the missing nodes; a leader needs a majority of the voters";
+  if (status.members.length < 3)
+    return "next: blixard ticket create, and join more nodes; three survive the loss of one";
+  if (status.vms.total === 0) return "next: blixard vm create web --image demo --memory 64M";
+  return "next: blixard vm list";
+}

@@ -1,0 +1,47 @@
+/** `blixard ticket create|list|revoke` */
+import type { MemberRole } from "@blixard/protocol";
+import type { Command } from "commander";
+import { type CliContext, say } from "../cli-context.ts";
+import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
+import { print, printList } from "../output.ts";
+import { parseDurationMs } from "../quantities.ts";
+import { ticketView } from "./views.ts";
+
+type CreateOptions = ClientOptions & { readonly role?: string; readonly name?: string; readonly ttl?: string };
+
+export function registerTicket(command: Command, context: CliContext): void {
+  const add = (usage: string, summary: string) => withClientOptions(command.command(usage).description(summary));
+  add("create", "make an invitation for one node; whoever holds it can join")
+    .option("--role <role>", "voter, learner, worker, witness, operator or viewer (default voter)")
+    .option("--name <name>", "name that the node gets")
+    .option("--ttl <time>", "how long it is good for (default 24h)")
+    .action((options: CreateOptions) =>
+      withClient(context, options, async ({ client, format }) => {
+        const created = await client.tickets.create({
+          ...(options.role === undefined ? {} : { role: options.role as MemberRole }),
+          ...(options.name === undefined ? {} : { nodeName: options.name }),
+          ...(options.ttl === undefined ? {} : { ttlSeconds: Math.ceil(parseDurationMs(options.ttl) / 1000) }),
+        });
+        await print(context, format, created, () => `${created.ticket}\n`, [created.id]);
+        const expires = new Date(created.expiresUnixMs).toISOString();
+        say(context, `ticket ${created.id} can be used once, until ${expires}. On the new machine:`);
+        say(
+          context,
+          "  blixard node --id N --bind HOST:PORT --join-file -     (and give it the ticket on standard input)",
+        );
+      }),
+    );
+  add("list", "list tickets; their secrets are not kept")
+    .alias("ls")
+    .action((options: ClientOptions) =>
+      withClient(context, options, async ({ client, format }) =>
+        printList(context, format, ticketView, await client.tickets.list()),
+      ),
+    );
+  add("revoke <id>", "make a ticket useless").action((id: string, options: ClientOptions) =>
+    withClient(context, options, async ({ client, format }) => {
+      const written = await client.tickets.revoke(id);
+      await print(context, format, written, () => `ticket ${id} revoked\n`, [id]);
+    }),
+  );
+}

@@ -1,0 +1,120 @@
+/** How each kind of thing is tabulated. */
+import type { ImageRecord, KvEntry, MemberStatus, NodeView, TicketView, VmRecord } from "@blixard/protocol";
+import type { View } from "../output.ts";
+import { formatAge, formatMemory } from "../quantities.ts";
+
+const since = (unixMs: number) => formatAge(Date.now() - unixMs);
+
+export const vmView: View<VmRecord> = {
+  name: (vm) => vm.name,
+  columns: [
+    { title: "NAME", value: (vm) => vm.name },
+    { title: "PHASE", value: (vm) => vm.phase },
+    { title: "NODE", value: (vm) => vm.node },
+    { title: "IMAGE", value: (vm) => vm.spec.image },
+    { title: "VCPUS", value: (vm) => vm.spec.vcpus },
+    { title: "MEMORY", value: (vm) => formatMemory(vm.spec.memoryMiB) },
+    { title: "AGE", value: (vm) => since(vm.createdUnixMs) },
+    { title: "GUEST", value: (vm) => vm.guest, wide: true },
+    { title: "DRIVER", value: (vm) => vm.driver, wide: true },
+    { title: "RESTARTS", value: (vm) => vm.restarts, wide: true },
+    { title: "EPOCH", value: (vm) => vm.fencingEpoch, wide: true },
+    { title: "DESIRED", value: (vm) => vm.desired, wide: true },
+    { title: "REASON", value: (vm) => vm.reason },
+    { title: "ID", value: (vm) => vm.vmId, wide: true },
+  ],
+};
+
+export const nodeView: View<NodeView> = {
+  name: (node) => String(node.id),
+  columns: [
+    { title: "ID", value: (node) => node.id },
+    { title: "NAME", value: (node) => node.name },
+    { title: "STATE", value: (node) => (node.cordoned ? `${node.state},cordoned` : node.state) },
+    { title: "ROLE", value: (node) => node.role },
+    { title: "VMS", value: (node) => node.vms },
+    {
+      title: "MEMORY USED",
+      value: (node) => `${formatMemory(node.usedMemoryMiB)} of ${formatMemory(node.capacity.memoryMiB)}`,
+    },
+    { title: "VCPUS", value: (node) => node.capacity.vcpus },
+    { title: "DRIVERS", value: (node) => node.capacity.drivers.join(",") },
+    { title: "ADDRESSES", value: (node) => node.addresses.join(",") },
+    { title: "VERSION", value: (node) => node.version, wide: true },
+    { title: "JOINED", value: (node) => since(node.joinedUnixMs), wide: true },
+    { title: "ENDPOINT", value: (node) => node.endpointId, wide: true },
+  ],
+};
+
+/** Members as one node sees them; `leaderId` marks the leader. */
+export function memberView(leaderId: number | null): View<MemberStatus> {
+  return {
+    name: (member) => String(member.id),
+    columns: [
+      { title: "ID", value: (member) => member.id },
+      { title: "NAME", value: (member) => member.name },
+      { title: "ROLE", value: (member) => (member.id === leaderId ? `${member.role} (leader)` : member.role) },
+      { title: "PATH", value: (member) => member.path },
+      { title: "RTT", value: (member) => (member.rttMs === null ? null : `${member.rttMs.toFixed(1)} ms`) },
+      {
+        title: "LAST CONTACT",
+        value: (member) => (member.lastContactMs === null ? null : `${Math.round(member.lastContactMs)} ms`),
+      },
+      { title: "MATCH", value: (member) => member.matchIndex },
+      { title: "ADDRESSES", value: (member) => member.addresses.join(",") },
+      { title: "TRANSPORT", value: (member) => member.transport, wide: true },
+      { title: "ENDPOINT", value: (member) => member.endpointId, wide: true },
+    ],
+  };
+}
+
+export const ticketView: View<TicketView> = {
+  name: (ticket) => ticket.id,
+  columns: [
+    { title: "ID", value: (ticket) => ticket.id },
+    { title: "ROLE", value: (ticket) => ticket.role },
+    { title: "NODE NAME", value: (ticket) => ticket.nodeName },
+    { title: "STATE", value: ticketState },
+    { title: "EXPIRES", value: (ticket) => new Date(ticket.expiresUnixMs).toISOString() },
+    { title: "USED BY", value: (ticket) => ticket.usedBy, wide: true },
+  ],
+};
+
+function ticketState(ticket: TicketView): string {
+  if (ticket.revoked) return "revoked";
+  if (ticket.usedBy !== null) return "used";
+  return ticket.expiresUnixMs < Date.now() ? "expired" : "open";
+}
+
+export const imageView: View<ImageRecord> = {
+  name: (image) => image.name,
+  columns: [
+    { title: "NAME", value: (image) => image.name },
+    { title: "FORMAT", value: (image) => image.format },
+    { title: "BUILTIN", value: (image) => (image.builtin ? "yes" : "no") },
+    { title: "SIZE", value: (image) => formatBytes(image.blobs.reduce((sum, blob) => sum + blob.sizeBytes, 0)) },
+    { title: "MIN MEMORY", value: (image) => formatMemory(image.minMemoryMiB) },
+    { title: "SOURCES", value: (image) => (image.builtin ? "every node" : image.sources.join(",")) },
+    { title: "COMMAND LINE", value: (image) => image.commandLine, wide: true },
+    {
+      title: "DIGESTS",
+      value: (image) => image.blobs.map((blob) => `${blob.role}:${blob.digest}`).join(","),
+      wide: true,
+    },
+  ],
+};
+
+export const kvView: View<KvEntry> = {
+  name: (entry) => entry.key,
+  columns: [
+    { title: "KEY", value: (entry) => entry.key },
+    { title: "INDEX", value: (entry) => entry.index },
+    { title: "VALUE", value: (entry) => (entry.value.length > 60 ? `${entry.value.slice(0, 59)}…` : entry.value) },
+  ],
+};
+
+function formatBytes(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB"];
+  const unit = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(1, bytes)) / 10));
+  return `${(bytes / 1024 ** unit).toFixed(unit === 0 ? 0 : 1)} ${units[unit]}`;
+}

@@ -1,0 +1,170 @@
+/** `blixard vm create|list|get|start|stop|restart|pause|resume|delete|explain|logs|console` */
+import { errorCodeOf } from "@blixard/common";
+import type { VmPhase, VmRecord } from "@blixard/protocol";
+import type { Command } from "commander";
+import { type CliContext, say } from "../cli-context.ts";
+import { type ClientOptions, type ClientSession, withClient, withClientOptions } from "../client-command.ts";
+import { confirm } from "../confirm.ts";
+import { print, printItem, printList } from "../output.ts";
+import { parseInteger, parseMemoryMiB } from "../quantities.ts";
+import { vmView } from "./views.ts";
+import { registerConsole } from "./vm-console.ts";
+
+type MutationOptions = ClientOptions & {
+  readonly detach?: boolean;
+  readonly ifMatch?: string;
+  readonly yes?: boolean;
+};
+type CreateOptions = MutationOptions & {
+  readonly image: string;
+  readonly vcpus: string;
+  readonly memory: string;
+  readonly stopped?: boolean;
+  readonly onPartition?: string;
+  readonly restartPolicy?: string;
+};
+
+const waitMsDefault = 120_000;
+
+export function registerVm(command: Command, context: CliContext): void {
+  registerCreate(command, context);
+  registerReads(command, context);
+  const verbs: readonly [string, string, readonly VmPhase[]][] = [
+    ["start", "start a stopped VM", ["Running"]],
+    ["stop", "ask the guest to power off, and see to it that it does", ["Stopped"]],
+    ["restart", "stop and start a VM", ["Running"]],
+    ["pause", "freeze a running VM", ["Paused"]],
+    ["resume", "let a paused VM run on", ["Running"]],
+  ];
+  for (const [verb, summary, phases] of verbs) {
+    withMutationOptions(command.command(`${verb} <name>`).description(summary)).action(
+      (name: string, options: MutationOptions) =>
+        withClient(context, options, async (session) => {
+          const { client } = session;
+          const call = client.vms[verb as "start" | "stop" | "restart" | "pause" | "resume"];
+          const { vm } = await call(name, ifMatch(options));
+          await finish(session, vm, phases, options);
+        }),
+    );
+  }
+  registerDelete(command, context);
+  registerConsole(command, context);
+}
+
+function withMutationOptions(command: Command): Command {
+  return withClientOptions(command)
+    .option("--detach", "do not wait for the result")
+    .option("--wait", "wait for the result (the default)")
+    .option("--if-match <index>", "only if the VM was last changed at this index");
+}
+
+function registerCreate(command: Command, context: CliContext): void {
+  withMutationOptions(command.command("create <name>").description("create a VM and start it"))
+    .requiredOption("--image <image>", "what it boots; see: blixard image list")
+    .option("--vcpus <n>", "virtual CPUs", "1")
+    .option("--memory <size>", "for example 256M or 1G", "256M")
+    .option("--stopped", "do not start it")
+    .option("--on-partition <what>", "stop or keep, when its node loses the cluster (default stop)")
+    .option("--restart-policy <policy>", "never, on-failure or always (default on-failure)")
+    .action((name: string, options: CreateOptions) =>
+      withClient(context, options, async (session) => {
+        const spec = {
+          image: options.image,
+          vcpus: parseInteger(options.vcpus, "--vcpus", 1),
+          memoryMiB: parseMemoryMiB(options.memory),
+          ...(options.onPartition === undefined ? {} : { onPartition: options.onPartition as "stop" | "keep" }),
+          ...(options.restartPolicy === undefined ? {} : { restartPolicy: options.restartPolicy as "always" }),
+        };
+        const desired = options.stopped === true ? "stopped" : "running";
+        const { vm } = await session.client.vms.create(name, spec, { desired });
+        say(context, `${name}: placed on node ${vm.node}${vm.placement === "" ? "" : ` (${vm.placement})`}`);
+        await finish(session, vm, [desired === "running" ? "Running" : "Stopped"], options);
+      }),
+    );
+}
+
+function registerReads(command: Command, context: CliContext): void {
+  withClientOptions(command.command("list").description("list VMs"))
+    .alias("ls")
+    .action((options: ClientOptions) =>
+      withClient(context, options, async ({ client, format }) =>
+        printList(context, format, vmView, await client.vms.list()),
+      ),
+    );
+  withClientOptions(command.command("get <name>").description("show one VM")).action(
+    (name: string, options: ClientOptions) =>
+      withClient(context, options, async ({ client, format }) =>
+        printItem(context, format, vmView, await client.vms.get(name)),
+      ),
+  );
+  withClientOptions(command.command("explain <name>").description("why the VM is where and how it is")).action(
+    (name: string, options: ClientOptions) =>
+      withClient(context, options, async ({ client, format }) => {
+        const vm = await client.vms.get(name);
+        await print(context, format, vm, () => explanation(vm), [name]);
+      }),
+  );
+}
+
+function registerDelete(command: Command, context: CliContext): void {
+  withMutationOptions(command.command("delete <name>").description("stop a VM and forget it"))
+    .alias("rm")
+    .option("--yes", "do not ask")
+    .action((name: string, options: MutationOptions) =>
+      withClient(context, options, async ({ client, format, timeoutMs }) => {
+        await confirm(context, `Delete the VM ${name}?`, options.yes);
+        const { vm } = await client.vms.delete(name, ifMatch(options));
+        if (options.detach !== true) {
+          // The record goes when the owner has let go of the VM.
+          const wait = { timeoutMs: timeoutMs ?? waitMsDefault, onProgress: progress(context, "Deleted") };
+          await client.vms
+            .waitFor(name, "deleted", (seen) => seen.vmId !== vm.vmId, wait)
+            .catch((error: unknown) => {
+              if (errorCodeOf(error) !== "VM_NOT_FOUND") throw error;
+            });
+        }
+        const text = () => `${name} ${options.detach === true ? "is being deleted" : "deleted"}\n`;
+        await print(context, format, { name, vmId: vm.vmId, deleted: options.detach !== true }, text, [name]);
+      }),
+    );
+}
+
+/** Waits until the VM is in one of the phases, unless asked not to, and prints it. */
+async function finish(
+  session: ClientSession,
+  vm: VmRecord,
+  phases: readonly VmPhase[],
+  options: MutationOptions,
+): Promise<void> {
+  const { client, context, format, timeoutMs } = session;
+  const reached =
+    options.detach === true
+      ? vm
+      : await client.vms.waitForPhase(vm.name, phases, {
+          timeoutMs: timeoutMs ?? waitMsDefault,
+          onProgress: progress(context, phases[0] ?? ""),
+        });
+  await printItem(context, format, vmView, reached);
+}
+
+function progress(context: CliContext, target: string): (vm: VmRecord) => void {
+  return (vm) => {
+    if (vm.phase !== target) say(context, `${vm.name}: ${vm.phase}${vm.reason === "" ? "" : ` (${vm.reason})`}`);
+  };
+}
+
+function ifMatch(options: MutationOptions): { readonly ifMatchIndex?: number } {
+  return options.ifMatch === undefined ? {} : { ifMatchIndex: parseInteger(options.ifMatch, "--if-match") };
+}
+
+function explanation(vm: VmRecord): string {
+  const lines = [
+    `phase      ${vm.phase}${vm.reason === "" ? "" : ` (${vm.reason})`}${vm.message === "" ? "" : `: ${vm.message}`}`,
+    `wanted     ${vm.desired}`,
+    `placed     ${vm.node === null ? "on no node" : `on node ${vm.node}`}${vm.placement === "" ? "" : `: ${vm.placement}`}`,
+    `partition  ${vm.spec.onPartition === "stop" ? "stops when its node loses the cluster" : "runs on when its node loses the cluster"}`,
+    `restarts   ${vm.restarts}, policy ${vm.spec.restartPolicy}`,
+    ...vm.conditions.map((condition) => `condition  ${condition.type}=${condition.status} ${condition.message}`),
+  ];
+  return `${lines.join("\n")}\n`;
+}

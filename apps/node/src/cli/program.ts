@@ -1,0 +1,110 @@
+/**
+ * The command tree. Only the group that was asked for is loaded, so that `blixard version` does not pay for the
+ * daemon; the others are known by name and purpose, for the help and for suggestions.
+ */
+import { Command } from "commander";
+import { blixardVersion } from "../version.ts";
+import type { CliContext } from "./cli-context.ts";
+import { reportError } from "./cli-errors.ts";
+
+/** Adds the options, arguments and subcommands of a group to its command. */
+export type Register = (command: Command, context: CliContext) => void;
+
+interface Group {
+  readonly name: string;
+  readonly summary: string;
+  readonly load: () => Promise<Register>;
+}
+
+const groups: readonly Group[] = [
+  { name: "node", summary: "run a node", load: async () => (await import("./commands/node.ts")).registerNode },
+  {
+    name: "join",
+    summary: "run a node that joins a cluster with a ticket",
+    load: async () => (await import("./commands/node.ts")).registerJoin,
+  },
+  {
+    name: "dev",
+    summary: "run a cluster of several nodes on this machine, in a temporary directory",
+    load: async () => (await import("./commands/dev.ts")).registerDev,
+  },
+  {
+    name: "status",
+    summary: "the cluster at a glance",
+    load: async () => (await import("./commands/status.ts")).registerStatus,
+  },
+  {
+    name: "cluster",
+    summary: "members, leader and snapshots",
+    load: async () => (await import("./commands/cluster.ts")).registerCluster,
+  },
+  {
+    name: "ticket",
+    summary: "invitations for nodes",
+    load: async () => (await import("./commands/ticket.ts")).registerTicket,
+  },
+  { name: "nodes", summary: "machines", load: async () => (await import("./commands/nodes.ts")).registerNodes },
+  { name: "vm", summary: "virtual machines", load: async () => (await import("./commands/vm.ts")).registerVm },
+  { name: "image", summary: "what VMs boot", load: async () => (await import("./commands/image.ts")).registerImage },
+  {
+    name: "kv",
+    summary: "replicated key-value store",
+    load: async () => (await import("./commands/kv.ts")).registerKv,
+  },
+  {
+    name: "config",
+    summary: "the configuration of a node",
+    load: async () => (await import("./commands/config.ts")).registerConfig,
+  },
+  {
+    name: "version",
+    summary: "the release of this program",
+    load: async () => (await import("./commands/version.ts")).registerVersion,
+  },
+  {
+    name: "completion",
+    summary: "completion script for a shell",
+    load: async () => (await import("./commands/completion.ts")).registerCompletion,
+  },
+];
+
+export async function buildProgram(args: readonly string[], context: CliContext): Promise<Command> {
+  const program = new Command("blixard").description(
+    "Turns machines that you own into one cluster that runs virtual machines.",
+  );
+  // Set before the subcommands are made, because they inherit it.
+  program
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => context.stdout.write(text),
+      writeErr: (text) => context.stderr.write(text),
+      // Errors are written once, by the caller of `run`.
+      outputError: () => {},
+    })
+    .version(`blixard ${blixardVersion}`, "-V, --version", "the release of this program")
+    .showSuggestionAfterError();
+  const wanted = args.find((arg) => !arg.startsWith("-"));
+  const loadAll = wanted === "completion";
+  for (const { name, summary, load } of groups) {
+    const command = program.command(name).description(summary);
+    if (name === wanted || loadAll) (await load())(command, context);
+  }
+  return program;
+}
+
+/** Runs one command line, without the name of the program. Resolves with the exit code; never rejects. */
+export async function run(args: readonly string[], context: CliContext): Promise<number> {
+  try {
+    const program = await buildProgram(args, context);
+    await program.parseAsync(args, { from: "user" });
+    return context.exitCode;
+  } catch (error) {
+    return reportError(error, wantsJson(args), context);
+  }
+}
+
+/** Read from the raw arguments, because a usage error leaves nothing parsed. */
+function wantsJson(args: readonly string[]): boolean {
+  const at = args.findIndex((arg) => arg === "-o" || arg === "--output");
+  return (at >= 0 && args[at + 1] === "json") || args.some((arg) => arg === "-ojson" || arg === "--output=json");
+}

@@ -1,0 +1,41 @@
+/** Reads the configuration of a node from its real sources. */
+import { readFile } from "node:fs/promises";
+import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import { parse } from "yaml";
+import type { SettingName } from "./node-settings.ts";
+import { type ResolvedConfig, resolveNodeConfig } from "./resolve-config.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const fileBytesMax = 1024 * 1024;
+
+/** `file` is the value of `--config`; `BLIXARD_CONFIG` stands in for it. @throws INVALID_ARGUMENT, NOT_FOUND */
+export async function loadNodeConfig(
+  flags: Readonly<Partial<Record<SettingName, unknown>>>,
+  file: string | undefined,
+  env: Environment = process.env,
+): Promise<ResolvedConfig> {
+  const path = file ?? env["BLIXARD_CONFIG"];
+  if (path === undefined || path === "") return resolveNodeConfig({ flags, env });
+  return resolveNodeConfig({ flags, env, file: { path, content: await readYaml(path) } });
+}
+
+async function readYaml(path: string): Promise<unknown> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    const what = errorCodeOf(error) === "ENOENT" ? "does not exist" : `cannot be read: ${messageOf(error)}`;
+    throw new BlixardError("INVALID_ARGUMENT", `the configuration file ${path} ${what}`, {
+      cause: error,
+      hint: "Check --config or BLIXARD_CONFIG.",
+    });
+  }
+  if (text.length > fileBytesMax)
+    throw new BlixardError("VALUE_TOO_LARGE", `${path} is larger than ${fileBytesMax} bytes`);
+  try {
+    return parse(text, { maxAliasCount: 0 });
+  } catch (error) {
+    throw new BlixardError("INVALID_ARGUMENT", `${path} is not YAML: ${messageOf(error)}`, { cause: error });
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * The settings of a node, each once: its flag, its default, what it means and what values it takes. The flags of the
+ * command line, the `BLIXARD_*` variables, the keys of the configuration file and `config view` all come from here.
+ */
+import { nameSchema, nodeIdSchema } from "@blixard/protocol";
+import { z } from "zod";
+
+/** `host:port` to bind; port 0 takes a free one. */
+const bindSchema = z
+  .string()
+  .regex(/^(\[[0-9a-fA-F:.]+\]|[^\s:[\]/]+):\d{1,5}$/, "use HOST:PORT, for example 127.0.0.1:7001")
+  .refine((text) => Number(text.slice(text.lastIndexOf(":") + 1)) <= 65_535, "the port is at most 65535");
+
+const wholeNumber = (min: number, max: number) => z.int().min(min).max(max);
+const path = z.string().min(1);
+const kibibyte = 1024;
+const mebibyte = 1024 * kibibyte;
+
+export interface Setting {
+  readonly schema: z.ZodType;
+  /** Undefined: no default; the node works it out, as `help` says. */
+  readonly fallback: unknown;
+  /** Name of the value in the help; absent for switches. */
+  readonly value?: string;
+  readonly help: string;
+  /** The flag turns it off: `--no-relay`. */
+  readonly negated?: true;
+}
+
+export const nodeSettings = {
+  id: {
+    schema: nodeIdSchema.optional(),
+    fallback: undefined,
+    value: "N",
+    help: "number of this node in its cluster, 1 to 65535; a data directory that was used before knows it",
+  },
+  name: {
+    schema: nameSchema.optional(),
+    fallback: undefined,
+    value: "NAME",
+    help: "name of this node (default node-N)",
+  },
+  bind: {
+    schema: bindSchema,
+    fallback: "127.0.0.1:7001",
+    value: "HOST:PORT",
+    help: "address for other nodes and clients: UDP for Iroh, TCP for TLS",
+  },
+  http: {
+    schema: bindSchema.optional(),
+    fallback: undefined,
+    value: "HOST:PORT",
+    help: "address of the plain HTTP API (default: the bind port + 1000)",
+  },
+  transport: {
+    schema: z.enum(["iroh", "grpc", "dual"]),
+    fallback: "iroh",
+    value: "KIND",
+    help: "how nodes talk: iroh, grpc or dual",
+  },
+  dataDir: {
+    schema: path.optional(),
+    fallback: undefined,
+    value: "DIR",
+    help: "everything that must survive (default: blixard/node-N in the data home of this user)",
+  },
+  bootstrap: { schema: z.boolean(), fallback: false, help: "start a new cluster; refused on a used data directory" },
+  join: {
+    schema: z.string().min(1).optional(),
+    fallback: undefined,
+    value: "TICKET|HOST:PORT",
+    help: "join a cluster with a ticket, or by an address where the join policy allows it",
+  },
+  joinFile: {
+    schema: path.optional(),
+    fallback: undefined,
+    value: "FILE",
+    help: "read the ticket from a file, or from standard input for -, which keeps it out of the process list",
+  },
+  joinPolicy: {
+    schema: z.enum(["ticket", "approve", "loopback"]),
+    fallback: "loopback",
+    value: "POLICY",
+    help: "who may join this cluster without a ticket: ticket (nobody), approve, loopback",
+  },
+  vmDriver: {
+    schema: z.enum(["auto", "qemu", "embedded", "fake"]),
+    fallback: "auto",
+    value: "DRIVER",
+    help: "what runs VMs: auto, qemu, embedded or fake (tests only)",
+  },
+  electionTimeoutMs: {
+    schema: wholeNumber(50, 600_000),
+    fallback: 1_000,
+    value: "N",
+    help: "milliseconds without a leader before an election",
+  },
+  heartbeatMs: {
+    schema: wholeNumber(10, 60_000),
+    fallback: 100,
+    value: "N",
+    help: "milliseconds between heartbeats of a leader",
+  },
+  snapshotEntries: {
+    schema: wholeNumber(0, 100_000_000),
+    fallback: 10_000,
+    value: "N",
+    help: "log entries after which a snapshot is taken; 0 never by count",
+  },
+  maxFrameBytes: {
+    schema: wholeNumber(64 * kibibyte, 64 * mebibyte),
+    fallback: 4 * mebibyte,
+    value: "N",
+    help: "largest frame between nodes",
+  },
+  relay: { schema: z.boolean(), fallback: true, negated: true, help: "use no relay servers" },
+  discovery: { schema: z.boolean(), fallback: true, negated: true, help: "look up no addresses on the network" },
+  stopVms: { schema: z.boolean(), fallback: false, help: "stop the VMs of this node when the node stops" },
+  logFormat: {
+    schema: z.enum(["pretty", "json"]).optional(),
+    fallback: undefined,
+    value: "FORMAT",
+    help: "pretty or json (default: pretty on a terminal)",
+  },
+  logLevel: {
+    schema: z.enum(["debug", "info", "warn", "error"]),
+    fallback: "info",
+    value: "LEVEL",
+    help: "debug, info, warn or error",
+  },
+  debugApi: { schema: z.boolean(), fallback: false, help: "serve /v1/debug: entries of the log and state hashes" },
+  allowedHosts: {
+    schema: z.array(z.string().min(1).max(253)).max(32),
+    fallback: [],
+    value: "NAME,...",
+    help: "further host names that requests may use",
+  },
+  tlsCert: { schema: path.optional(), fallback: undefined, value: "FILE", help: "certificate of an operator's CA" },
+  tlsKey: { schema: path.optional(), fallback: undefined, value: "FILE", help: "its key" },
+  tlsCa: { schema: path.optional(), fallback: undefined, value: "FILE", help: "that CA" },
+} as const satisfies Readonly<Record<string, Setting>>;
+
+export type SettingName = keyof typeof nodeSettings;
+export type NodeConfig = { readonly [Name in SettingName]: z.output<(typeof nodeSettings)[Name]["schema"]> };
+
+export const settingNames = Object.keys(nodeSettings) as readonly SettingName[];
+
+/** `electionTimeoutMs` is `--election-timeout-ms`; a negated `relay` is `--no-relay`. */
+export function flagOf(name: SettingName): string {
+  const setting: Setting = nodeSettings[name];
+  return `--${setting.negated ? "no-" : ""}${words(name).join("-")}`;
+}
+
+/** `electionTimeoutMs` is `BLIXARD_ELECTION_TIMEOUT_MS`. */
+export function variableOf(name: SettingName): string {
+  return `BLIXARD_${words(name).join("_").toUpperCase()}`;
+}
+
+function words(name: string): string[] {
+  return name.split(/(?=[A-Z])/).map((word) => word.toLowerCase());
+}
