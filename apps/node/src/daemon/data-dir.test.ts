@@ -1,0 +1,67 @@
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { seededRandom } from "@blixard/common";
+import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { checkEndpointId, loadOrCreateToken, openDataDir, writeNodeFile } from "./data-dir.ts";
+
+let root: string;
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), "blixard-data-"));
+});
+afterEach(() => rm(root, { recursive: true, force: true }));
+
+const open = (id: number | undefined, dataDir?: string) => openDataDir({ id, dataDir }, { XDG_DATA_HOME: root });
+const mode = async (path: string) => (await stat(path)).mode & 0o777;
+const endpointId = "a".repeat(64);
+
+describe("openDataDir", () => {
+  it("makes a private directory in the data home of the user", async () => {
+    const dataDir = await open(3);
+    expect(dataDir).toEqual({ path: join(root, "blixard", "node-3"), nodeId: 3, nodeFile: undefined });
+    expect(await mode(dataDir.path)).toBe(0o700);
+  });
+
+  it("narrows a directory that others could read", async () => {
+    const path = join(root, "wide");
+    await mkdir(path);
+    await chmod(path, 0o755);
+    await open(1, path);
+    expect(await mode(path)).toBe(0o700);
+  });
+
+  it("knows whose directory it is, refuses another node, and needs no id the second time", async () => {
+    const path = join(root, "n");
+    const dataDir = await open(1, path);
+    await writeNodeFile(dataDir, { formatVersion: 1, nodeId: 1, clusterId: "c", endpointId, createdUnixMs: 1 });
+    expect((await open(undefined, path)).nodeFile?.clusterId).toBe("c");
+    await expect(open(2, path)).rejects.toMatchObject({
+      code: "DATA_DIR_FOREIGN",
+      hint: expect.stringContaining("--id 1"),
+    });
+    const again = await open(1, path);
+    expect(() => checkEndpointId(again, endpointId)).not.toThrow();
+    expect(() => checkEndpointId(again, "b".repeat(64))).toThrow(expect.objectContaining({ code: "DATA_DIR_FOREIGN" }));
+  });
+
+  it("says what is missing or broken", async () => {
+    await expect(open(undefined)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await expect(open(undefined, join(root, "new"))).rejects.toThrow(/--id is missing/);
+    await writeFile(join(root, "node.json"), "{");
+    await expect(open(1, root)).rejects.toMatchObject({ code: "DATA_DIR_INVALID" });
+  });
+});
+
+describe("loadOrCreateToken", () => {
+  it("makes one token, readable by this user only, and keeps it", async () => {
+    const dataDir = await open(1);
+    const token = await loadOrCreateToken(dataDir, seededRandom(1));
+    expect(token).toMatch(/^[\w-]{43}$/);
+    const path = join(dataDir.path, "admin.token");
+    expect(await mode(path)).toBe(0o600);
+    await chmod(path, 0o644);
+    expect(await loadOrCreateToken(dataDir, seededRandom(2))).toBe(token);
+    expect(await mode(path)).toBe(0o600);
+    expect(await readFile(path, "utf8")).toBe(`${token}\n`);
+  });
+});
