@@ -48,9 +48,7 @@ export function proposeAsLeader(raft: Raft, proposals: readonly Proposal[]): Ste
     raft.emit({ type: "proposalDropped", reason: refusal });
     return "dropped";
   }
-  const pendingBefore = raft.pendingConfIndex;
   if (!raft.appendProposals(screenConfChanges(raft, proposals))) {
-    raft.pendingConfIndex = pendingBefore;
     raft.emit({ type: "proposalDropped", reason: "uncommitted_limit" });
     return "dropped";
   }
@@ -95,7 +93,10 @@ function proposalRefusal(raft: Raft): "removed" | "transferring" | undefined {
   return raft.leadTransferee === noNode ? undefined : "transferring";
 }
 
-/** Replaces the changes that must not enter the log, and remembers the one that may. */
+/**
+ * Replaces the changes that must not enter the log, and remembers the one that may. It counts as pending even when
+ * the quota then refuses it, as in etcd: the next change is refused once, unless another entry takes that index.
+ */
 function screenConfChanges(raft: Raft, proposals: readonly Proposal[]): readonly Proposal[] {
   if (!proposals.some(({ kind }) => kind === "confChange")) return proposals;
   return proposals.map((proposal, at) => {
