@@ -1,0 +1,83 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { fromUtf8 } from "@blixard/common";
+import type { ImageRecord } from "@blixard/protocol";
+import { describe, expect, it } from "@jest/globals";
+import { writeCpio } from "../testing/cpio.ts";
+import { driverConformanceCases } from "../testing/driver-conformance.ts";
+import { describeWith, findProgram } from "../testing/required-component.ts";
+import { VmHarness } from "../testing/vm-harness.ts";
+
+const qemu = {
+  name: "QEMU",
+  present: findProgram("qemu-system-x86_64") !== undefined,
+  install: "apt-get install -y qemu-system-x86 qemu-utils",
+};
+
+describeWith(describe, qemu)("QemuDriver", () => {
+  for (const { name, run } of driverConformanceCases) {
+    it(name, () => run({ driver: "qemu" }, "qemu-tcg"), 240_000);
+  }
+});
+
+const kernelPath = readdirSync("/boot")
+  .filter((name) => /^vmlinuz-.*cloud/.test(name))
+  .map((name) => `/boot/${name}`)
+  .at(-1);
+const busyboxPath = findProgram("busybox");
+const linux = {
+  name: "QEMU, a Linux kernel and a static busybox",
+  present: qemu.present && kernelPath !== undefined && busyboxPath !== undefined,
+  install: "apt-get install -y qemu-system-x86 qemu-utils linux-image-cloud-amd64 busybox-static",
+};
+
+const init = `#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /dev
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t devtmpfs dev /dev
+echo "blixard linux on $(/bin/busybox uname -m) login:"
+while read line; do
+  if [ "$line" = poweroff ]; then /bin/busybox poweroff -f; fi
+  if [ "$line" = crash ]; then echo c > /proc/sysrq-trigger; fi
+  echo "linux says $line"
+done
+`;
+
+async function* oneChunk(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  yield bytes;
+}
+
+async function importLinux(harness: VmHarness): Promise<ImageRecord> {
+  const initrd = writeCpio([
+    { path: "bin", mode: 0o040755 },
+    { path: "bin/busybox", mode: 0o100755, data: readFileSync(busyboxPath ?? "") },
+    { path: "init", mode: 0o100755, data: fromUtf8(init) },
+  ]);
+  const kernelBlob = await harness.manager.images.put(oneChunk(readFileSync(kernelPath ?? "")));
+  const initrdBlob = await harness.manager.images.put(oneChunk(initrd));
+  return {
+    name: "linux",
+    format: "linux",
+    builtin: false,
+    blobs: [
+      { role: "kernel", ...kernelBlob },
+      { role: "initrd", ...initrdBlob },
+    ],
+    commandLine: "console=ttyS0 panic=-1",
+    minMemoryMiB: 96,
+    sources: [1],
+    createdUnixMs: 0,
+  };
+}
+
+describeWith(describe, linux)("QemuDriver with a Linux guest", () => {
+  it("boots a kernel with an initial RAM disk to a prompt, and powers it off", async () => {
+    await using harness = await VmHarness.open({ driver: "qemu", tunables: { powerdownDeadlineMs: 1_000 } });
+    const image = await importLinux(harness);
+    harness.want({ image, spec: { memoryMiB: 128 } });
+    await harness.untilConsole("blixard linux on x86_64 login:");
+    await harness.type("hello");
+    await harness.untilConsole("linux says hello");
+    await harness.type("poweroff");
+    expect((await harness.untilPhase("Stopped")).reason).toBe("guest-shutdown");
+  }, 300_000);
+});

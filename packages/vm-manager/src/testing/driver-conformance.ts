@@ -1,0 +1,223 @@
+/**
+ * What every driver that runs real processes must do, seen through the VM manager with the nano guest. The cases need
+ * no test framework: run each `run` with a fresh harness, it rejects when the driver does not conform.
+ */
+import { readdir, readFile } from "node:fs/promises";
+import { assert } from "@blixard/common";
+import type { DriverKind } from "@blixard/protocol";
+import { nanoGuestBanner } from "../guest/nano-guest.ts";
+import { VmHarness, type VmHarnessOptions } from "./vm-harness.ts";
+
+export interface DriverConformanceCase {
+  readonly name: string;
+  run(options: VmHarnessOptions, kind: DriverKind): Promise<void>;
+}
+
+export const driverConformanceCases: readonly DriverConformanceCase[] = [
+  {
+    name: "boots the guest and reads its banner from the serial port",
+    run: withHarness(async (harness, kind) => {
+      harness.want();
+      const seen = await harness.untilReady();
+      assert(seen.driver === kind, `the driver is ${kind}, not ${seen.driver}`);
+      await harness.untilConsole(`${nanoGuestBanner}\n`);
+      await harness.untilConsole("tick 1\n");
+    }),
+  },
+  {
+    name: "brings input to the guest",
+    run: withHarness(async (harness) => {
+      harness.want();
+      await harness.untilReady();
+      await harness.type("good morning");
+      await harness.untilConsole("echo: good morning\n");
+    }),
+  },
+  {
+    name: "names the VM, its id and its fencing epoch in the arguments of one process",
+    run: withHarness(async (harness) => {
+      harness.want({ fencingEpoch: 7 });
+      await harness.untilReady(7);
+      const pid = await harness.process();
+      const line = (await readFile(`/proc/${pid}/cmdline`, "utf8")).split("\0");
+      assert(line.includes(`guest=${harness.name},process=blixard-${harness.name}-7`), `-name is missing: ${line}`);
+      assert(line[line.indexOf("-uuid") + 1] === harness.vmId, "-uuid is missing");
+    }),
+  },
+  {
+    name: "stands still while paused and goes on after",
+    run: withHarness(async (harness) => {
+      harness.want();
+      await harness.untilReady();
+      harness.want({ desired: "paused" });
+      await harness.untilPhase("Paused");
+      const before = await harness.untilConsole(nanoGuestBanner);
+      await harness.type("while paused");
+      harness.want();
+      await harness.untilReady();
+      // What was typed while paused waited at the serial port; the answer comes after the resume.
+      await harness.untilConsole("echo: while paused\n", before);
+    }),
+  },
+  {
+    name: "stops on request and starts again",
+    run: withHarness(async (harness) => {
+      harness.want();
+      await harness.untilReady();
+      harness.want({ desired: "stopped" });
+      const stopped = await harness.untilPhase("Stopped");
+      assert(stopped.reason === "stop-requested", `the reason is stop-requested, not ${stopped.reason}`);
+      assert((await harness.processes()).length === 0, "no process is left");
+      const end = (await harness.manager.readConsole(harness.vmId, { offset: -1, bytesMax: 1, waitMs: 0 })).endOffset;
+      harness.want();
+      await harness.untilReady();
+      await harness.untilConsole(nanoGuestBanner, end);
+    }),
+  },
+  {
+    name: "reports a guest that powers off, with the reason, and leaves it stopped",
+    run: withHarness(async (harness) => {
+      harness.want();
+      await harness.untilReady();
+      await harness.type("poweroff");
+      const stopped = await harness.untilPhase("Stopped");
+      assert(stopped.reason === "guest-shutdown", `the reason is guest-shutdown, not ${stopped.reason}`);
+      assert((await harness.processes()).length === 0, "no process is left");
+      await harness.reopen();
+      harness.want();
+      assert((await harness.untilPhase("Stopped")).reason === "guest-shutdown", "the reason survives the manager");
+    }),
+  },
+  {
+    name: "knows a guest that powered off while no manager ran",
+    run: withHarness(async (harness) => {
+      harness.want();
+      await harness.untilReady();
+      await harness.untilConsole("tick 1\n");
+      await harness.type("poweroff");
+      await harness.close();
+      await harness.reopen();
+      harness.want();
+      const stopped = await harness.untilPhase("Stopped");
+      assert(stopped.reason === "guest-shutdown", `the reason is guest-shutdown, not ${stopped.reason}`);
+    }),
+  },
+  {
+    name: "starts a guest again that resets itself, whatever the restart policy",
+    run: withHarness(async (harness) => {
+      harness.want({ spec: { restartPolicy: "never" } });
+      await harness.untilReady();
+      const first = await harness.process();
+      await harness.type("reboot");
+      await harness.until("ready after a restart", (seen) => seen.restarts === 1 && seen.guest === "ready");
+      assert((await harness.process()) !== first, "the second start is another process");
+    }),
+  },
+  {
+    name: "reports a guest that panics as failed",
+    run: withHarness(async (harness) => {
+      harness.want({ spec: { restartPolicy: "never" } });
+      await harness.untilReady();
+      await harness.type("panic");
+      const failed = await harness.untilPhase("Failed");
+      assert(failed.reason === "guest-panic" && failed.guest === "panicked", `panicked, not ${JSON.stringify(failed)}`);
+    }),
+  },
+  {
+    name: "sees that its process was killed",
+    run: withHarness(async (harness) => {
+      harness.want({ spec: { restartPolicy: "never" } });
+      await harness.untilReady();
+      process.kill(await harness.process(), "SIGKILL");
+      const failed = await harness.untilPhase("Failed");
+      assert(failed.reason === "process-lost", `the reason is process-lost, not ${failed.reason}`);
+    }),
+  },
+  {
+    name: "starts a killed VM again under the policy on-failure",
+    run: withHarness(async (harness) => {
+      harness.want();
+      await harness.untilReady();
+      const first = await harness.process();
+      process.kill(first, "SIGKILL");
+      await harness.until("ready after a restart", (seen) => seen.restarts === 1 && seen.guest === "ready");
+      assert((await harness.process()) !== first, "the second start is another process");
+    }),
+  },
+  {
+    name: "is adopted by the next manager: the same process, the console goes on, never two processes",
+    run: withHarness(async (harness) => {
+      harness.want();
+      await harness.untilReady();
+      const pid = await harness.process();
+      await harness.close();
+      await harness.reopen();
+      const found = await harness.until("found before anything is wanted", (seen) => seen.phase === "Running");
+      assert(found.guest === "ready", "the guest is still ready");
+      harness.want();
+      await harness.type("still here");
+      await harness.untilConsole("echo: still here\n");
+      await harness.untilConsole(nanoGuestBanner);
+      assert((await harness.process()) === pid, "the process is the same");
+      harness.want({ desired: "stopped" });
+      await harness.untilPhase("Stopped");
+      assert((await harness.processes()).length === 0, "an adopted VM can be stopped");
+    }),
+  },
+  {
+    name: "is stopped before an instance of a newer epoch starts",
+    run: withHarness(async (harness) => {
+      harness.want();
+      await harness.untilReady();
+      const first = await harness.process();
+      await harness.close();
+      await harness.reopen();
+      harness.want({ fencingEpoch: 2 });
+      await harness.untilReady(2);
+      assert((await harness.process()) !== first, "another process runs, and only one");
+    }),
+  },
+  {
+    name: "is unknown while its process is frozen, is not started twice, and can still be deleted",
+    run: withHarness(async (harness) => {
+      harness.want();
+      await harness.untilReady();
+      const pid = await harness.process();
+      process.kill(pid, "SIGSTOP");
+      await harness.reopen();
+      harness.want();
+      await harness.untilPhase("Unknown");
+      assert((await harness.process()) === pid, "no second process");
+      harness.want({ desired: "deleted" });
+      await harness.untilPhase("Deleted");
+      assert((await harness.processes()).length === 0, "the frozen process is gone");
+    }),
+  },
+  {
+    name: "is deleted with all its files",
+    run: withHarness(async (harness) => {
+      harness.want();
+      await harness.untilReady();
+      harness.want({ desired: "deleted" });
+      await harness.untilPhase("Deleted");
+      assert((await harness.processes()).length === 0, "no process is left");
+      const left = await readdir(`${harness.dataDir}/instances`);
+      assert(left.length === 0, `no file is left: ${left}`);
+      harness.manager.setDesired([]);
+      await harness.manager.observations.until((all) => !all.has(harness.vmId));
+    }),
+  },
+];
+
+function withHarness(
+  run: (harness: VmHarness, kind: DriverKind) => Promise<void>,
+): (options: VmHarnessOptions, kind: DriverKind) => Promise<void> {
+  return async (options, kind) => {
+    const harness = await VmHarness.open({ ...options, tunables: { quitDeadlineMs: 1_000, ...options.tunables } });
+    try {
+      await run(harness, kind);
+    } finally {
+      await harness[Symbol.asyncDispose]();
+    }
+  };
+}

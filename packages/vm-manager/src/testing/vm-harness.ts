@@ -1,0 +1,186 @@
+/** A VM manager on a data directory of its own, with what a test needs to look at it from outside. */
+import { randomUUID } from "node:crypto";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { BlixardError, discardMetrics, fromUtf8, silentLogger } from "@blixard/common";
+import { systemClock, systemRandom } from "@blixard/common/system";
+import type { ImageRecord, NodeCapacity, VmDesired, VmObservation, VmSpec } from "@blixard/protocol";
+import { builtinImages } from "../images/builtin-images.ts";
+import type { VmManagerTunables } from "../options.ts";
+import { processStartTime } from "../process/process-identity.ts";
+import { createVmManager } from "../vm-manager.ts";
+import type { DesiredVm, FetchBlob, VmManager, VmManagerOptions } from "../vm-manager-types.ts";
+
+/** Only a bug takes this long, also on a machine that does other work. */
+const patienceMs = 120_000;
+const consoleReadBytes = 64 * 1024;
+
+export interface VmHarnessOptions {
+  readonly driver: VmManagerOptions["driver"];
+  readonly tunables?: Partial<VmManagerTunables>;
+  readonly fetchBlob?: FetchBlob;
+}
+
+export interface VmWish {
+  readonly desired?: VmDesired;
+  readonly fencingEpoch?: number;
+  readonly spec?: Partial<VmSpec>;
+  readonly image?: ImageRecord;
+}
+
+export class VmHarness implements AsyncDisposable {
+  readonly vmId = randomUUID();
+  readonly name = "web";
+  readonly dataDir: string;
+  capacity: NodeCapacity | undefined;
+  readonly #options: VmHarnessOptions;
+  #manager: VmManager | undefined;
+
+  private constructor(dataDir: string, options: VmHarnessOptions) {
+    this.dataDir = dataDir;
+    this.#options = options;
+  }
+
+  static async open(options: VmHarnessOptions): Promise<VmHarness> {
+    const harness = new VmHarness(await mkdtemp(join(tmpdir(), "blixard-vm-")), options);
+    await harness.reopen();
+    return harness;
+  }
+
+  get manager(): VmManager {
+    if (this.#manager === undefined) throw new BlixardError("STOPPED", "the harness has no open manager");
+    return this.#manager;
+  }
+
+  /** A manager that was not started, on the same directory. */
+  makeManager(): VmManager {
+    const deps = {
+      clock: systemClock,
+      random: systemRandom,
+      logger: silentLogger,
+      metrics: discardMetrics,
+      fetchBlob: this.#options.fetchBlob ?? (() => Promise.reject(new BlixardError("UNAVAILABLE", "no sources"))),
+    };
+    const { driver, tunables } = this.#options;
+    return createVmManager(deps, { dataDir: this.dataDir, driver, ...(tunables === undefined ? {} : { tunables }) });
+  }
+
+  /** Closes the manager and lets its VMs run on. */
+  async close(): Promise<void> {
+    await this.#manager?.close();
+    this.#manager = undefined;
+  }
+
+  /** A new manager on the same data directory, as after a restart of the node. */
+  async reopen(): Promise<void> {
+    await this.close();
+    const manager = this.makeManager();
+    this.capacity = await manager.start();
+    this.#manager = manager;
+  }
+
+  wish(wish: VmWish = {}): DesiredVm {
+    const image = wish.image ?? builtinImages[0];
+    if (image === undefined) throw new BlixardError("INVARIANT", "there is a built-in image");
+    return {
+      vmId: this.vmId,
+      name: this.name,
+      spec: {
+        vcpus: 1,
+        memoryMiB: 16,
+        image: image.name,
+        onPartition: "stop",
+        restartPolicy: "on-failure",
+        ...wish.spec,
+      },
+      desired: wish.desired ?? "running",
+      fencingEpoch: wish.fencingEpoch ?? 1,
+      image,
+    };
+  }
+
+  /** Wants the one VM of this harness. */
+  want(wish: VmWish = {}): void {
+    this.manager.setDesired([this.wish(wish)]);
+  }
+
+  observation(): VmObservation | undefined {
+    return this.manager.observations.value.get(this.vmId);
+  }
+
+  async until(what: string, holds: (observation: VmObservation) => boolean): Promise<VmObservation> {
+    const found = (all: ReadonlyMap<string, VmObservation>) => {
+      const observation = all.get(this.vmId);
+      return observation !== undefined && holds(observation);
+    };
+    try {
+      await this.manager.observations.until(found, { signal: AbortSignal.timeout(patienceMs) });
+    } catch (error) {
+      const seen = JSON.stringify(this.observation());
+      throw new BlixardError("DEADLINE_EXCEEDED", `not seen: ${what}; the VM is ${seen}`, { cause: error });
+    }
+    const observation = this.observation();
+    if (observation === undefined) throw new BlixardError("INVARIANT", "the observation was just there");
+    return observation;
+  }
+
+  async untilReady(fencingEpoch = 1): Promise<VmObservation> {
+    return await this.until(
+      `Running and ready in epoch ${fencingEpoch}`,
+      (seen) => seen.phase === "Running" && seen.guest === "ready" && seen.fencingEpoch === fencingEpoch,
+    );
+  }
+
+  async untilPhase(phase: VmObservation["phase"]): Promise<VmObservation> {
+    return await this.until(phase, (seen) => seen.phase === phase);
+  }
+
+  async type(line: string): Promise<void> {
+    await this.manager.writeConsole(this.vmId, fromUtf8(`${line}\n`));
+  }
+
+  /** Waits until `text` stands on the console at or after `offset`; resolves with the offset behind it. */
+  async untilConsole(text: string, offset = 0): Promise<number> {
+    const signal = AbortSignal.timeout(patienceMs);
+    let read = "";
+    let at = offset;
+    for (;;) {
+      const piece = await this.manager.readConsole(this.vmId, {
+        offset: at,
+        bytesMax: consoleReadBytes,
+        waitMs: 1_000,
+        signal,
+      });
+      read += Buffer.from(piece.data).toString("latin1");
+      at = piece.offset + piece.data.length;
+      const found = read.indexOf(text);
+      if (found >= 0) return at - (read.length - found - text.length);
+      if (signal.aborted) throw new BlixardError("DEADLINE_EXCEEDED", `not on the console: ${text}; it shows: ${read}`);
+    }
+  }
+
+  /** The processes of this harness's VM, as anybody can count them: by their arguments. */
+  async processes(): Promise<readonly number[]> {
+    const found: number[] = [];
+    for (const entry of await readdir("/proc")) {
+      if (!/^\d+$/.test(entry) || processStartTime(Number(entry)) === undefined) continue;
+      const line = await readFile(`/proc/${entry}/cmdline`, "utf8").catch(() => "");
+      if (line.split("\0").includes(this.vmId) && line.includes(this.dataDir)) found.push(Number(entry));
+    }
+    return found;
+  }
+
+  /** The one process; throws when there are none or two. */
+  async process(): Promise<number> {
+    const [pid, ...more] = await this.processes();
+    if (pid !== undefined && more.length === 0) return pid;
+    throw new BlixardError("INVARIANT", `one process was expected, found ${pid === undefined ? 0 : 1 + more.length}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#manager?.close({ stopVms: true });
+    for (const pid of await this.processes()) process.kill(pid, "SIGKILL");
+    await rm(this.dataDir, { recursive: true, force: true });
+  }
+}
