@@ -29,6 +29,11 @@ export class ConsoleLog {
     this.#bytesMax = bytesMax;
   }
 
+  /** Forgets what it knew of files that were removed. */
+  reset(): void {
+    this.#bases = undefined;
+  }
+
   /** Length of the whole output. */
   async endOffset(): Promise<number> {
     return await this.#queue.run(async () => (await this.#load()).current + (await sizeOf(this.#path("console.log"))));

@@ -49,6 +49,12 @@ export class DriverSet {
    */
   choose({ spec, image }: DesiredVm): ChosenDriver {
     const reasons: string[] = [];
+    if (spec.memoryMiB < image.minMemoryMiB) {
+      throw new BlixardError(
+        "UNSUPPORTED",
+        `the image ${image.name} needs at least ${image.minMemoryMiB} MiB of memory`,
+      );
+    }
     for (const candidate of this.#working) {
       const { imageFormats, vcpusMax, memoryMiBMax } = candidate.driver.capabilities;
       if (!imageFormats.includes(image.format)) reasons.push(`${candidate.kind} cannot boot ${image.format} images`);

@@ -15,8 +15,8 @@ export interface PlanDesired {
 export interface PlanInstance {
   readonly state: InstanceState;
   readonly fencingEpoch: number;
-  /** When this start began, or was adopted, in monotonic milliseconds. */
-  readonly sinceMs: number;
+  /** When the guest began to boot, was adopted or went on after a pause, in monotonic milliseconds. */
+  readonly bootSinceMs: number;
   readonly guestReady: boolean;
   /** False for a guest that has no console to write on. */
   readonly hasConsole: boolean;
@@ -111,7 +111,7 @@ function planRunning(input: PlanInput, desired: PlanDesired, instance: PlanInsta
   if (state.type === "paused") return { type: "resume" };
   const { bootDeadlineMs, bootPollMs } = input.limits;
   if (instance.guestReady || !instance.hasConsole) return wait();
-  const deadlineMs = bootDeadlineMs === 0 ? Number.POSITIVE_INFINITY : instance.sinceMs + bootDeadlineMs;
+  const deadlineMs = bootDeadlineMs === 0 ? Number.POSITIVE_INFINITY : instance.bootSinceMs + bootDeadlineMs;
   if (input.nowMs < deadlineMs) return wait(Math.min(deadlineMs, input.nowMs + bootPollMs));
   const message = `the guest wrote nothing on its console within ${bootDeadlineMs} ms`;
   return { type: "stop", reason: "boot-deadline", message, graceful: false };

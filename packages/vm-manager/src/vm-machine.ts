@@ -60,6 +60,8 @@ export interface VmMachineDeps {
 interface Slot {
   readonly instance: VmInstance;
   readonly sinceMs: number;
+  /** When the guest began to boot, for the deadline of its first byte; a pause before it does not count. */
+  bootSinceMs: number;
   readonly following: AbortController;
   guestReady: boolean;
 }
@@ -203,6 +205,7 @@ export class VmMachine {
       case "pause":
         return await this.#slot?.instance.pause();
       case "resume":
+        if (this.#slot !== undefined) this.#slot.bootSinceMs = this.#deps.clock.monotonicMs();
         return await this.#slot?.instance.resume();
       case "remove":
         return await this.#remove();
@@ -350,6 +353,7 @@ export class VmMachine {
     const keep = this.#record?.hasDisk === true && this.#desired?.desired !== "deleted";
     if (!keep) {
       await this.#deps.store.remove(this.vmId);
+      this.console.reset();
       this.#record = undefined;
     }
     this.#removed = true;
@@ -365,7 +369,13 @@ export class VmMachine {
   }
 
   #attach(instance: VmInstance, sinceMs: number): void {
-    const slot: Slot = { instance, sinceMs, following: new AbortController(), guestReady: false };
+    const slot: Slot = {
+      instance,
+      sinceMs,
+      bootSinceMs: sinceMs,
+      following: new AbortController(),
+      guestReady: false,
+    };
     this.#slot = slot;
     const { signal } = slot.following;
     void (async () => {
@@ -450,7 +460,7 @@ export class VmMachine {
           : {
               state: slot.instance.state.value,
               fencingEpoch: this.#record?.fencingEpoch ?? 0,
-              sinceMs: slot.sinceMs,
+              bootSinceMs: slot.bootSinceMs,
               guestReady: slot.guestReady,
               hasConsole: this.#desired?.image.format !== "disk",
             },

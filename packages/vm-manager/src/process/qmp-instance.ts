@@ -16,7 +16,8 @@ import { foldState, readJournalReason, stateOfRunState } from "./event-journal.t
 import { isAlive, signalProcess } from "./process-identity.ts";
 import { QmpClient, type QmpEvent } from "./qmp-client.ts";
 
-const exitPollMs = 100;
+/** How often to look whether the process lives; a closed connection makes it look at once. */
+const exitPollMs = 500;
 /** After the connection broke, time for the process to end before its state counts as unknown. */
 const exitGraceMs = 2_000;
 const connectRetryMs = 10;

@@ -1,0 +1,55 @@
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "@jest/globals";
+import { nanoGuestElf } from "../guest/nano-guest.ts";
+import { inspectImage } from "./inspect-image.ts";
+
+const directory = await mkdtemp(join(tmpdir(), "blixard-inspect-"));
+
+async function inspect(bytes: Uint8Array, format: "multiboot" | "linux" | "disk") {
+  const path = join(directory, "image");
+  await writeFile(path, bytes);
+  return await inspectImage(path, format);
+}
+
+function qcow2(change: (view: DataView) => void): Uint8Array {
+  const bytes = new Uint8Array(4096);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, 0x5146_49fb);
+  view.setUint32(4, 3);
+  change(view);
+  return bytes;
+}
+
+describe("inspectImage", () => {
+  it("takes a multiboot kernel and refuses anything else as one", async () => {
+    await expect(inspect(nanoGuestElf(), "multiboot")).resolves.toEqual({ diskFormat: "raw" });
+    await expect(inspect(new Uint8Array(9000), "multiboot")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await expect(inspect(nanoGuestElf(), "linux")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await expect(inspect(new Uint8Array(3), "multiboot")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+
+  it("says the format of a disk explicitly", async () => {
+    await expect(inspect(new Uint8Array(4096), "disk")).resolves.toEqual({ diskFormat: "raw" });
+    await expect(
+      inspect(
+        qcow2(() => {}),
+        "disk",
+      ),
+    ).resolves.toEqual({ diskFormat: "qcow2" });
+  });
+
+  it.each([
+    ["a backing file", (view: DataView) => view.setBigUint64(8, 512n)],
+    ["a data file", (view: DataView) => view.setBigUint64(72, 4n)],
+    ["an unknown version", (view: DataView) => view.setUint32(4, 4)],
+  ])("refuses a qcow2 with %s", async (_, change) => {
+    await expect(inspect(qcow2(change), "disk")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+
+  it("refuses formats that name other files", async () => {
+    const vmdk = new TextEncoder().encode("# Disk DescriptorFile\nversion=1\n".padEnd(600));
+    await expect(inspect(vmdk, "disk")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+});
