@@ -101,6 +101,8 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   /** Why the core refused the proposal that is being handed to it; see {@link RaftNode.#onCoreEvent}. */
   #refusal: string | undefined;
   #leadershipLostAtMs = 0;
+  /** Peers whose snapshot failed since the last tick; the core is told then, so that it never tries in a tight loop. */
+  readonly #failedSnapshots = new Set<NodeId>();
 
   constructor(deps: RaftNodeDeps<Result>, options: ResolvedOptions) {
     this.#deps = deps;
@@ -413,11 +415,22 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     }
   }
 
-  #send({ core, cache, sender }: Engine<Result>, to: NodeId, message: Message): void {
-    if (message.type === "MsgSnap") sender.start(to, message, cache.newestSnapshot);
+  #send(engine: Engine<Result>, to: NodeId, message: Message): void {
+    const { core } = engine;
+    if (message.type === "MsgSnap") this.#sendSnapshot(engine, to, message);
     else if (!this.#deps.transport.send(to, { type: "raft", message }) && message.type === "MsgApp") {
       this.#post(() => core.reportUnreachable(to));
     }
+  }
+
+  /** A new member needs a snapshot that knows it: one taken before it was added would be refused. */
+  #sendSnapshot({ cache, sender, applier }: Engine<Result>, to: NodeId, message: Message): void {
+    if (message.snapshot !== undefined && isMember(message.snapshot.confState, to)) {
+      sender.start(to, message, cache.newestSnapshot);
+      return;
+    }
+    const retry = () => this.#post(() => this.#failedSnapshots.add(to));
+    applier.takeSnapshot().then(retry, retry);
   }
 
   #deliver(engine: Engine<Result>, responses: readonly Message[]): void {
@@ -470,8 +483,9 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     if (alone && this.#softState.role === "StateFollower") this.#engine?.core.campaign();
   }
 
-  #needsSnapshot(snapshot: Snapshot): "yes" | "has_it" | "later" {
+  #needsSnapshot(snapshot: Snapshot): "yes" | "no" | "has_it" | "later" {
     const engine = this.#engine;
+    if (!isMember(snapshot.confState, this.#options.id)) return "no";
     if (engine === undefined || engine.applier.installing) return "later";
     if (snapshot.index <= this.#hardState.commit) return "has_it";
     const { cache } = engine;
@@ -481,7 +495,8 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
 
   #onSnapshotSent(core: RaftCore, to: NodeId, ok: boolean): void {
     this.#metrics.snapshots.add(1, { kind: ok ? "sent" : "send_failed" });
-    this.#post(() => core.reportSnapshot(to, ok));
+    if (ok) this.#post(() => core.reportSnapshot(to, true));
+    else this.#failedSnapshots.add(to);
   }
 
   #scheduleTick(): void {
@@ -496,6 +511,8 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     const engine = this.#engine;
     if (engine === undefined) return;
     engine.core.tick();
+    for (const id of this.#failedSnapshots) engine.core.reportSnapshot(id, false);
+    this.#failedSnapshots.clear();
     engine.reads.tick();
     engine.sender.tick();
     engine.receiver.tick();
@@ -570,6 +587,10 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     this.#metrics.logEntries.set(cache.length);
     this.#metrics.logBytes.set(cache.bytes);
   }
+}
+
+function isMember({ voters, votersOutgoing, learners }: ConfState, id: NodeId): boolean {
+  return voters.includes(id) || votersOutgoing.includes(id) || learners.includes(id);
 }
 
 function emptyStatus(id: NodeId): RaftNodeStatus {

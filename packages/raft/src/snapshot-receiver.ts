@@ -29,7 +29,7 @@ export interface SnapshotReceiverDeps {
   readonly nowMs: () => number;
   readonly post: (task: () => void) => void;
   /** Whether the core would ignore this snapshot, or cannot take another one yet. */
-  readonly needs: (snapshot: Snapshot) => "yes" | "has_it" | "later";
+  readonly needs: (snapshot: Snapshot) => "yes" | "no" | "has_it" | "later";
   /** The store has a newer snapshot than before. */
   readonly onStored: (meta: SnapshotMeta) => void;
   /** The state is durable, or not needed: step its MsgSnap. */
@@ -66,7 +66,7 @@ export class SnapshotReceiver {
       this.#answer(from, snapshot, sizeBytes);
       return;
     }
-    if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0 || sizeBytes > this.#options.bytesMax) {
+    if (needs === "no" || !Number.isSafeInteger(sizeBytes) || sizeBytes < 0 || sizeBytes > this.#options.bytesMax) {
       this.#answer(from, snapshot, 0, true);
       return;
     }
