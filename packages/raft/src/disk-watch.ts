@@ -2,6 +2,8 @@
  * Watches the oldest write that is not durable yet. A leader whose disk is stuck still answers heartbeats, so the
  * others would keep following a node that cannot commit by itself; it hands leadership over and, in the end, stops.
  */
+import type { NodeId, Status } from "./core/types.ts";
+
 export type DiskVerdict = "ok" | "warn" | "step_down" | "fatal";
 
 export interface DiskWatchOptions {
@@ -36,4 +38,10 @@ export class DiskWatch {
     this.#warned = true;
     return "warn";
   }
+}
+
+/** The voter that is heard of and has most of the log. */
+export function bestSuccessor({ id, progress }: Status): NodeId | undefined {
+  const candidates = progress.filter((peer) => peer.id !== id && !peer.learner && peer.recentActive);
+  return candidates.sort((a, b) => b.match - a.match)[0]?.id;
 }

@@ -7,7 +7,16 @@
  * applied there has another term. Everything else that ends the wait makes the outcome unknown.
  */
 import { abortReason, BlixardError } from "@blixard/common";
-import type { ConfChange, ConfState, Entry, LogIndex, NodeId, Term } from "./core/types.ts";
+import {
+  type ConfChange,
+  type ConfState,
+  type Entry,
+  type LogIndex,
+  type NodeId,
+  noNode,
+  type SoftState,
+  type Term,
+} from "./core/types.ts";
 import type { Applied } from "./raft-node-types.ts";
 
 export type ProposalPayload<Result> =
@@ -175,6 +184,23 @@ export function notLeader(leaderId: NodeId): BlixardError {
     outcome: "not_applied",
     details: { leaderId },
   });
+}
+
+/** The error for a proposal that the core dropped for `reason`. */
+export function dropped(reason: string | undefined, { role, lead }: SoftState): BlixardError {
+  const outcome = "not_applied";
+  if (reason === "transferring") {
+    return new BlixardError("PROPOSAL_DROPPED", "leadership is being handed over", { outcome });
+  }
+  if (reason === "uncommitted_limit") {
+    return new BlixardError("OVERLOADED", "too many bytes are not committed yet", { outcome });
+  }
+  return notLeader(role === "StateLeader" ? noNode : lead);
+}
+
+export function changeRefused(reason: string): BlixardError {
+  const message = `the configuration change is refused: ${reason.replaceAll("_", " ")}`;
+  return new BlixardError("CONFLICT", message, { outcome: "not_applied" });
 }
 
 export function outcomeUnknown(reason: string, leaderId: NodeId | undefined): BlixardError {

@@ -18,11 +18,9 @@ import {
   Watch,
   withDeadline,
 } from "@blixard/common";
-import { type AppendJob, AppendPipeline } from "./append-pipeline.ts";
-import { type AppliedEntry, Applier } from "./applier.ts";
+import type { AppendJob } from "./append-pipeline.ts";
+import type { AppliedEntry } from "./applier.ts";
 import type { RaftEvent } from "./core/events.ts";
-import { createRaftCore } from "./core/raw-node.ts";
-import { emptyConfState } from "./core/tracker.ts";
 import {
   asLogIndex,
   asTerm,
@@ -39,17 +37,24 @@ import {
   type SoftState,
   type Status,
 } from "./core/types.ts";
-import { DiskWatch } from "./disk-watch.ts";
+import { bestSuccessor, DiskWatch } from "./disk-watch.ts";
+import { createEngine, type Engine } from "./engine.ts";
 import type { LogCache } from "./log-cache.ts";
 import { declareRaftMetrics, type RaftMetrics } from "./metrics.ts";
-import { type RaftNodeOptions, type ResolvedOptions, resolveOptions, ticksOf } from "./options.ts";
-import type { PeerMessage } from "./ports.ts";
-import { notLeader, outcomeUnknown, type Proposal, type ProposalPayload, Proposals } from "./proposals.ts";
+import { emptyStatus, isSameStatus, statusOf } from "./node-status.ts";
+import { type RaftNodeOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
+import type { AppliedState, PeerMessage } from "./ports.ts";
+import {
+  changeRefused,
+  dropped,
+  notLeader,
+  outcomeUnknown,
+  type Proposal,
+  type ProposalPayload,
+  Proposals,
+} from "./proposals.ts";
 import type { Applied, RaftNodeApi, RaftNodeDeps, RaftNodeStatus } from "./raft-node-types.ts";
-import { ReadIndexer } from "./read-index.ts";
 import { recover } from "./recovery.ts";
-import { SnapshotReceiver } from "./snapshot-receiver.ts";
-import { SnapshotSender } from "./snapshot-sender.ts";
 
 /** Makes a node; `start` brings it to life. */
 export function createRaftNode<Result>(deps: RaftNodeDeps<Result>, options: RaftNodeOptions): RaftNodeApi<Result> {
@@ -59,17 +64,6 @@ export function createRaftNode<Result>(deps: RaftNodeDeps<Result>, options: Raft
 interface Inbound {
   readonly from: NodeId;
   readonly message: PeerMessage;
-}
-
-/** What exists once the stores are loaded. */
-interface Engine<Result> {
-  readonly core: RaftCore;
-  readonly cache: LogCache;
-  readonly pipeline: AppendPipeline;
-  readonly applier: Applier<Result>;
-  readonly sender: SnapshotSender;
-  readonly receiver: SnapshotReceiver;
-  readonly reads: ReadIndexer;
 }
 
 type Signal = { readonly signal?: AbortSignal };
@@ -124,8 +118,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     const { cache, applied } = await recover(this.#deps, { bootstrapVoters: bootstrap?.voters, snapshotChunkBytes });
     if (this.#phase !== "new") throw this.#stoppedError();
     this.#hardState = cache.initialState().hardState;
-    const core = this.#createCore(cache, applied.index);
-    this.#engine = { core, cache, ...this.#createParts(core, cache, applied) };
+    const { core } = this.#createEngine(cache, applied);
     this.#phase = "running";
     this.#deps.transport.bind({
       onMessage: (from, message) => this.#enqueue({ from, message }),
@@ -135,74 +128,23 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     this.#post(() => this.#campaignWhenAlone(applied.confState));
   }
 
-  #createCore(cache: LogCache, applied: LogIndex): RaftCore {
-    const { id, preVote, checkQuorum, appendMessageBytesMax, applyBytesMax } = this.#options;
-    const { electionTicks, heartbeatTicks } = ticksOf(this.#options);
-    return createRaftCore({
-      id,
-      electionTick: electionTicks,
-      heartbeatTick: heartbeatTicks,
-      storage: cache,
-      applied,
-      asyncStorageWrites: true,
-      maxSizePerMsg: appendMessageBytesMax,
-      maxCommittedSizePerReady: applyBytesMax,
-      maxUncommittedEntriesSize: this.#options.proposalBytesInFlightMax,
-      maxInflightMsgs: this.#options.appendMessagesInFlightMax,
-      checkQuorum,
-      preVote,
-      disableProposalForwarding: true,
-      stepDownOnRemoval: true,
-      random: () => this.#deps.random.next(),
-      onEvent: (event) => this.#onCoreEvent(event),
-    });
-  }
-
-  #createParts(core: RaftCore, cache: LogCache, applied: Applier<Result>["applied"]) {
-    const { clock, random, logger, log, snapshots, stateMachine, transport } = this.#deps;
-    const options = this.#options;
-    const post = (task: () => void) => this.#post(task);
-    const nowMs = () => clock.monotonicMs();
-    const onError = (error: unknown) => this.#fail(error);
-    const applier = new Applier<Result>(
+  #createEngine(cache: LogCache, applied: AppliedState): Engine<Result> {
+    this.#engine = createEngine<Result>(
+      this.#deps,
+      this.#options,
+      { cache, applied, metrics: this.#metrics },
       {
-        ...{ clock, logger, log, snapshots, stateMachine, cache, metrics: this.#metrics, post, onError },
-        applyConfChange: (change) => core.applyConfChange(change),
+        post: (task) => this.#post(task),
+        onError: (error) => this.#fail(error),
+        onCoreEvent: (event) => this.#onCoreEvent(event),
         onApplied: (entries, message) => this.#onApplied(entries, message),
-      },
-      options,
-      applied,
-      asLogIndex(0),
-    );
-    const pipeline = new AppendPipeline(
-      {
-        ...{ clock, log, onError },
-        install: (snapshot, hardState) => applier.install(snapshot, hardState),
-        onDone: (job, durationMs) => post(() => this.#onAppended(job, durationMs)),
-      },
-      this.#hardState,
-    );
-    const sender = new SnapshotSender(
-      { snapshots, transport, logger, nowMs, post, onEnd: (to, ok) => this.#onSnapshotSent(core, to, ok) },
-      {
-        chunkBytes: options.snapshotChunkBytes,
-        retryMs: options.snapshotRetryMs,
-        retriesMax: options.snapshotRetriesMax,
+        onAppended: (job, durationMs) => this.#onAppended(job, durationMs),
+        onSnapshotSent: (to, ok) => this.#onSnapshotSent(to, ok),
+        onSnapshotReceived: (message) => this.#step(message),
+        needsSnapshot: (snapshot) => this.#needsSnapshot(snapshot),
       },
     );
-    const receiver = new SnapshotReceiver(
-      {
-        ...{ snapshots, transport, logger, nowMs, post, onError },
-        needs: (snapshot) => this.#needsSnapshot(snapshot),
-        onStored: (meta) => cache.setSnapshot(meta),
-        onReceived: (message) => this.#step(message),
-      },
-      { bytesMax: options.snapshotBytesMax, silenceMs: options.snapshotRetryMs * options.snapshotRetriesMax },
-    );
-    const { readRetryMs: retryMs, readTimeoutMs: timeoutMs, readsInFlightMax: waitersMax } = options;
-    const request = (context: Uint8Array) => core.readIndex(context);
-    const reads = new ReadIndexer({ random, nowMs, request }, { retryMs, timeoutMs, waitersMax });
-    return { applier, pipeline, sender, receiver, reads };
+    return this.#engine;
   }
 
   // What callers ask for. Each call only enqueues.
@@ -226,7 +168,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   }
 
   readIndex(options: Signal = {}): Promise<LogIndex> {
-    const { engine } = this.#running();
+    const engine = this.#running;
     if (engine === undefined) return Promise.reject(this.#stoppedError());
     const read = engine.reads.add(options.signal);
     this.#wake();
@@ -234,7 +176,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   }
 
   async transferLeader(to: NodeId, options: Signal = {}): Promise<void> {
-    const { engine } = this.#running();
+    const engine = this.#running;
     if (engine === undefined) throw this.#stoppedError();
     if (options.signal?.aborted) throw abortReason(options.signal);
     if (this.#softState.role !== "StateLeader") throw notLeader(this.#softState.lead);
@@ -250,7 +192,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   }
 
   async takeSnapshot(): Promise<LogIndex> {
-    const { engine } = this.#running();
+    const engine = this.#running;
     if (engine === undefined) throw this.#stoppedError();
     return engine.applier.takeSnapshot();
   }
@@ -274,8 +216,8 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     for (const result of results) if (result.status === "rejected" && !failed) throw result.reason;
   }
 
-  #running(): { readonly engine: Engine<Result> | undefined } {
-    return { engine: this.#phase === "running" ? this.#engine : undefined };
+  get #running(): Engine<Result> | undefined {
+    return this.#phase === "running" ? this.#engine : undefined;
   }
 
   #stoppedError(): BlixardError {
@@ -303,7 +245,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     this.#turnScheduled = true;
     queueMicrotask(() => {
       this.#turnScheduled = false;
-      const { engine } = this.#running();
+      const engine = this.#running;
       if (engine === undefined) return;
       try {
         this.#turn(engine);
@@ -363,32 +305,18 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
       else core.proposeConfChange(proposal.change);
     } catch (error) {
       if (errorCodeOf(error) !== "PROPOSAL_DROPPED") throw error;
-      this.#proposals.fail(proposal, this.#dropReason(this.#takeRefusal()));
+      this.#proposals.fail(proposal, dropped(this.#takeRefusal(), this.#softState));
       return;
     }
     const refusal = this.#takeRefusal();
     if (refusal === undefined) this.#proposals.accepted(proposal);
-    else {
-      const message = `the configuration change is refused: ${refusal.replaceAll("_", " ")}`;
-      this.#proposals.fail(proposal, new BlixardError("CONFLICT", message, { outcome: "not_applied" }));
-    }
+    else this.#proposals.fail(proposal, changeRefused(refusal));
   }
 
   #takeRefusal(): string | undefined {
     const refusal = this.#refusal;
     this.#refusal = undefined;
     return refusal;
-  }
-
-  #dropReason(reason: string | undefined): BlixardError {
-    const outcome = "not_applied";
-    if (reason === "transferring") {
-      return new BlixardError("PROPOSAL_DROPPED", "leadership is being handed over", { outcome });
-    }
-    if (reason === "uncommitted_limit") {
-      return new BlixardError("OVERLOADED", "too many bytes are not committed yet", { outcome });
-    }
-    return notLeader(this.#softState.role === "StateLeader" ? noNode : this.#softState.lead);
   }
 
   #onCoreEvent(event: RaftEvent): void {
@@ -493,9 +421,9 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     return isInLog && cache.term(snapshot.index) === snapshot.term ? "has_it" : "yes";
   }
 
-  #onSnapshotSent(core: RaftCore, to: NodeId, ok: boolean): void {
+  #onSnapshotSent(to: NodeId, ok: boolean): void {
     this.#metrics.snapshots.add(1, { kind: ok ? "sent" : "send_failed" });
-    if (ok) this.#post(() => core.reportSnapshot(to, true));
+    if (ok) this.#post(() => this.#engine?.core.reportSnapshot(to, true));
     else this.#failedSnapshots.add(to);
   }
 
@@ -534,12 +462,8 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     }
     this.#deps.logger.log("warn", "a disk write takes long", { oldestMs, verdict });
     if (verdict !== "step_down" || this.#softState.role !== "StateLeader") return;
-    const candidates = core.status().progress.filter(({ id, learner, recentActive }) => {
-      return id !== this.#options.id && !learner && recentActive;
-    });
-    candidates.sort((a, b) => b.match - a.match);
-    const [best] = candidates;
-    if (best !== undefined) core.transferLeader(best.id);
+    const best = bestSuccessor(core.status());
+    if (best !== undefined) core.transferLeader(best);
   }
 
   #fail(error: unknown): void {
@@ -560,30 +484,19 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   }
 
   #publish({ cache, applier }: Engine<Result>): void {
-    const { applied, confIndex } = applier;
-    const { lead, role } = this.#softState;
-    const { term, commit } = this.#hardState;
-    const next: RaftNodeStatus = {
+    const next = statusOf({
       id: this.#options.id,
-      role,
-      term,
-      leaderId: lead,
-      commitIndex: commit,
-      appliedIndex: applied.index,
-      lastLogIndex: cache.lastIndex(),
-      lastLogTerm: cache.lastTerm(),
-      snapshotIndex: cache.newestSnapshot?.index ?? asLogIndex(0),
-      confState: applied.confState,
-      confIndex,
-      ready: role === "StateLeader" && applied.term === term,
-    };
-    const keys = Object.keys(next) as (keyof RaftNodeStatus)[];
-    if (keys.every((key) => next[key] === this.status.value[key])) return;
+      softState: this.#softState,
+      hardState: this.#hardState,
+      cache,
+      applier,
+    });
+    if (isSameStatus(next, this.status.value)) return;
     this.status.set(next);
-    this.#metrics.term.set(term);
-    this.#metrics.leader.set(role === "StateLeader" ? 1 : 0);
-    this.#metrics.commitIndex.set(commit);
-    this.#metrics.appliedIndex.set(applied.index);
+    this.#metrics.term.set(next.term);
+    this.#metrics.leader.set(next.role === "StateLeader" ? 1 : 0);
+    this.#metrics.commitIndex.set(next.commitIndex);
+    this.#metrics.appliedIndex.set(next.appliedIndex);
     this.#metrics.logEntries.set(cache.length);
     this.#metrics.logBytes.set(cache.bytes);
   }
@@ -591,22 +504,4 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
 
 function isMember({ voters, votersOutgoing, learners }: ConfState, id: NodeId): boolean {
   return voters.includes(id) || votersOutgoing.includes(id) || learners.includes(id);
-}
-
-function emptyStatus(id: NodeId): RaftNodeStatus {
-  const none = asLogIndex(0);
-  return {
-    id,
-    role: "StateFollower",
-    term: asTerm(0),
-    leaderId: noNode,
-    commitIndex: none,
-    appliedIndex: none,
-    lastLogIndex: none,
-    lastLogTerm: asTerm(0),
-    snapshotIndex: none,
-    confState: emptyConfState(),
-    confIndex: none,
-    ready: false,
-  };
 }

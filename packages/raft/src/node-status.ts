@@ -1,0 +1,58 @@
+/** The status that RaftNode publishes. */
+import type { Applier } from "./applier.ts";
+import { emptyConfState } from "./core/tracker.ts";
+import { asLogIndex, asTerm, type HardState, type NodeId, noNode, type SoftState } from "./core/types.ts";
+import type { LogCache } from "./log-cache.ts";
+import type { RaftNodeStatus } from "./raft-node-types.ts";
+
+export interface StatusSource {
+  readonly id: NodeId;
+  readonly softState: SoftState;
+  readonly hardState: HardState;
+  readonly cache: LogCache;
+  readonly applier: Pick<Applier<unknown>, "applied" | "confIndex">;
+}
+
+export function statusOf({ id, softState, hardState, cache, applier }: StatusSource): RaftNodeStatus {
+  const { applied, confIndex } = applier;
+  const { lead, role } = softState;
+  const { term, commit } = hardState;
+  return {
+    id,
+    role,
+    term,
+    leaderId: lead,
+    commitIndex: commit,
+    appliedIndex: applied.index,
+    lastLogIndex: cache.lastIndex(),
+    lastLogTerm: cache.lastTerm(),
+    snapshotIndex: cache.newestSnapshot?.index ?? asLogIndex(0),
+    confState: applied.confState,
+    confIndex,
+    ready: role === "StateLeader" && applied.term === term,
+  };
+}
+
+export function isSameStatus(a: RaftNodeStatus, b: RaftNodeStatus): boolean {
+  const keys = Object.keys(a) as (keyof RaftNodeStatus)[];
+  return keys.every((key) => a[key] === b[key]);
+}
+
+/** Before the start. */
+export function emptyStatus(id: NodeId): RaftNodeStatus {
+  const none = asLogIndex(0);
+  return {
+    id,
+    role: "StateFollower",
+    term: asTerm(0),
+    leaderId: noNode,
+    commitIndex: none,
+    appliedIndex: none,
+    lastLogIndex: none,
+    lastLogTerm: asTerm(0),
+    snapshotIndex: none,
+    confState: emptyConfState(),
+    confIndex: none,
+    ready: false,
+  };
+}
