@@ -4,6 +4,7 @@
  *     node.json      whose directory it is; written when the node is in a cluster
  *     node.key       the node's Ed25519 seed: its identity
  *     admin.token    bearer token that this node accepts
+ *     join.json      what the cluster said when it admitted this node, until the node has the state itself
  *     runtime.json   where it serves, while it runs
  *     STORAGE, log/, state/, snapshots/, vote    the store, which also holds the lock
  *     vms/           images, instances and consoles of VMs

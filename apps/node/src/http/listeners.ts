@@ -21,6 +21,11 @@ export interface Listener {
   close(graceMs: number): Promise<void>;
 }
 
+export interface TlsHttpListener extends Listener {
+  /** Uses another certificate for new connections. */
+  setCertificate(tls: TlsIdentity): void;
+}
+
 /** PEM texts of the certificate that proves the node key. */
 export interface TlsIdentity {
   readonly cert: string;
@@ -33,9 +38,19 @@ export function listenPlain(bind: string, handlers: ListenerHandlers, flag: stri
 }
 
 /** @throws PORT_IN_USE, INVALID_ARGUMENT */
-export function listenTls(bind: string, tls: TlsIdentity, handlers: ListenerHandlers, flag: string): Promise<Listener> {
-  const options = { ...tls, minVersion: "TLSv1.3", maxHeaderSize: httpLimits.headerBytesMax } as const;
-  return listen(createHttpsServer(options), bind, handlers, flag);
+export async function listenTls(
+  bind: string,
+  tls: TlsIdentity,
+  handlers: ListenerHandlers,
+  flag: string,
+): Promise<TlsHttpListener> {
+  const { cert, key } = tls;
+  const server = createHttpsServer({ cert, key, minVersion: "TLSv1.3", maxHeaderSize: httpLimits.headerBytesMax });
+  const listener = await listen(server, bind, handlers, flag);
+  return {
+    ...listener,
+    setCertificate: (next) => server.setSecureContext({ cert: next.cert, key: next.key, minVersion: "TLSv1.3" }),
+  };
 }
 
 async function listen(server: Server, bind: string, handlers: ListenerHandlers, flag: string): Promise<Listener> {

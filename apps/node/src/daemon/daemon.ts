@@ -1,0 +1,352 @@
+/** One running node: its data directory, ports, transport, VM manager and cluster node, put together and taken apart. */
+import { createHash, randomUUID } from "node:crypto";
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Readable } from "node:stream";
+import {
+  type ClusterNode,
+  createBlobFetcher,
+  createClusterNode,
+  type JoinSeed,
+  type StartMode,
+} from "@blixard/cluster";
+import { BlixardError, type Logger, messageOf, toHex } from "@blixard/common";
+import { systemClock, systemRandom } from "@blixard/common/system";
+import { openLevelStorage } from "@blixard/storage/level";
+import { createTransport } from "@blixard/transport";
+import { createNodeCertificate, loadOrCreateNodeKey, type NodeKey } from "@blixard/transport/identity";
+import { createVmManager } from "@blixard/vm-manager";
+import type { NodeConfig } from "../config/node-settings.ts";
+import { createHttpApp } from "../http/app.ts";
+import { createConsoleSockets } from "../http/console-socket.ts";
+import type { HttpDeps } from "../http/http-types.ts";
+import type { BlobStore, NodeService } from "../node-service.ts";
+import { blixardVersion } from "../version.ts";
+import { Closers } from "./closers.ts";
+import {
+  checkEndpointId,
+  type DataDir,
+  loadOrCreateToken,
+  openDataDir,
+  removeRuntimeFile,
+  writeNodeFile,
+  writeRuntimeFile,
+} from "./data-dir.ts";
+import { writeDurably } from "./durable-file.ts";
+import { type BoundPorts, bindPorts, ownHosts } from "./ports.ts";
+import { createPromMetrics, type PromMetrics } from "./prom-metrics.ts";
+import type { ReadyLine } from "./ready-line.ts";
+import { planStart, type StartPlan } from "./start-mode.ts";
+
+export interface DaemonDeps {
+  readonly logger: Logger;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** A ticket comes from here with `--join-file -`. */
+  readonly stdin: Readable;
+  /** For the person at the terminal. */
+  readonly say: (text: string) => void;
+  /** Gives up a start that is under way. */
+  readonly signal: AbortSignal;
+  /** Called when the node must stop: the process ends with the exit code of the error. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+export interface Daemon {
+  readonly ready: ReadyLine;
+  /** Hands leadership over, finishes what runs, and closes everything in order. */
+  stop(): Promise<void>;
+  /** Closes what can be closed after a fatal error. */
+  abandon(): Promise<void>;
+}
+
+const httpGraceMs = 1_500;
+const handOverMs = 2_000;
+const joinTimeoutMs = 60_000;
+const readyTimeoutMs = 30_000;
+const certificateRenewalMs = 10 * 24 * 3_600_000;
+
+/** Starts a node. Resolves when it serves. @throws DATA_DIR_*, KEY_FILE_TOO_OPEN, PORT_IN_USE, TICKET_*, ... */
+export async function startDaemon(config: NodeConfig, deps: DaemonDeps): Promise<Daemon> {
+  refuseUnsupported(config);
+  const dataDir = await openDataDir({ id: config.id, dataDir: config.dataDir }, deps.env);
+  const closers = new Closers(deps.logger);
+  try {
+    return await new NodeDaemon(config, deps, dataDir, closers).start();
+  } catch (error) {
+    await closers.close();
+    throw error;
+  }
+}
+
+class NodeDaemon {
+  readonly #config: NodeConfig;
+  readonly #deps: DaemonDeps;
+  readonly #dataDir: DataDir;
+  readonly #closers: Closers;
+  readonly #metrics: PromMetrics = createPromMetrics();
+  #node: ClusterNode | undefined;
+  #service: NodeService | undefined;
+  #blobs: BlobStore | undefined;
+  #storageError: string | null = null;
+  #clusterId: string;
+
+  constructor(config: NodeConfig, deps: DaemonDeps, dataDir: DataDir, closers: Closers) {
+    this.#config = config;
+    this.#deps = deps;
+    this.#dataDir = dataDir;
+    this.#closers = closers;
+    this.#clusterId = dataDir.nodeFile?.clusterId ?? "";
+  }
+
+  async start(): Promise<Daemon> {
+    const { logger, signal } = this.#deps;
+    // The store is opened first because its lock is the lock of the whole directory.
+    const storage = await openLevelStorage({ dataDir: this.#dataDir.path, logger });
+    this.#closers.add("storage", () => storage.close());
+    const key = await loadOrCreateNodeKey(join(this.#dataDir.path, "node.key"));
+    checkEndpointId(this.#dataDir, key.endpointId);
+    const token = await loadOrCreateToken(this.#dataDir, systemRandom);
+    const plan = await planStart(this.#config, this.#dataDir, { stdin: this.#deps.stdin, clock: systemClock, signal });
+    const ports = await this.#bind(key);
+    const node = await this.#createNode(ports, storage);
+    await node.start(await this.#startMode(plan, key, token), { signal });
+    this.#service = serviceOf(node, this.#dataDir.nodeId, token);
+    await this.#settle(node, plan, key, ports);
+    this.#watch(node);
+    this.#announce(plan, ports);
+    const ready: ReadyLine = {
+      event: "ready",
+      nodeId: this.#dataDir.nodeId,
+      endpointId: key.endpointId,
+      clusterId: this.#clusterId,
+      bind: ports.bind,
+      http: ports.http,
+      pid: process.pid,
+    };
+    return { ready, stop: () => this.#stop(), abandon: () => this.#closers.close() };
+  }
+
+  async #bind(key: NodeKey): Promise<BoundPorts> {
+    const options = { debugApi: this.#config.debugApi, allowedHosts: ownHosts(this.#config) };
+    const httpDeps = this.#httpDeps(key);
+    const consoles = createConsoleSockets(httpDeps, options);
+    const handlers = { onRequest: createHttpApp(httpDeps, options), onUpgrade: consoles.onUpgrade };
+    const certificate = () => createNodeCertificate(key.seed, { clock: systemClock });
+    const ports = await bindPorts(this.#config, key.seed, certificate(), handlers);
+    this.#closers.add("iroh", () => ports.adapter.close());
+    const renewal = setInterval(() => ports.tls.setCertificate(certificate()), certificateRenewalMs);
+    renewal.unref();
+    this.#closers.add("http", async () => {
+      clearInterval(renewal);
+      consoles.close();
+      await Promise.all([ports.tls.close(httpGraceMs), ports.plain.close(httpGraceMs)]);
+    });
+    return ports;
+  }
+
+  #httpDeps(key: NodeKey): HttpDeps {
+    return {
+      clock: systemClock,
+      random: systemRandom,
+      logger: this.#deps.logger,
+      metrics: this.#metrics,
+      nodeId: this.#dataDir.nodeId,
+      endpointId: key.endpointId,
+      service: () => this.#service,
+      blobs: () => this.#blobs,
+      clusterId: () => this.#clusterId,
+      storageHealthy: () => this.#storageError === null,
+      metricsText: () => this.#metrics.text(),
+    };
+  }
+
+  async #createNode(ports: BoundPorts, storage: Awaited<ReturnType<typeof openLevelStorage>>): Promise<ClusterNode> {
+    const shared = {
+      clock: systemClock,
+      random: systemRandom,
+      logger: this.#deps.logger,
+      metrics: this.#metrics,
+    };
+    const { nodeId } = this.#dataDir;
+    const { maxFrameBytes, electionTimeoutMs, heartbeatMs, snapshotEntries, joinPolicy, vmDriver } = this.#config;
+    const transport = createTransport({ ...shared, adapter: ports.adapter }, { nodeId, frameBytesMax: maxFrameBytes });
+    await transport.start((call, signal) => {
+      if (this.#node !== undefined) return this.#node.handleRpc(call, signal);
+      throw new BlixardError("UNAVAILABLE", "the node is starting", { outcome: "not_applied" });
+    });
+    this.#closers.add("transport", () => transport.close());
+    const vmManager = createVmManager(
+      { ...shared, fetchBlob: createBlobFetcher(transport, systemRandom) },
+      { dataDir: join(this.#dataDir.path, "vms"), driver: vmDriver },
+    );
+    this.#blobs = vmManager.images;
+    const node = createClusterNode(
+      {
+        ...shared,
+        sha256: (bytes) => new Uint8Array(createHash("sha256").update(bytes).digest()),
+        log: storage.log,
+        snapshots: storage.snapshots,
+        stateStore: storage.state,
+        transport,
+        vmManager,
+        storageHealth: () => this.#storageHealth(),
+        onFatal: (error) => this.#fatal(error),
+      },
+      {
+        nodeId,
+        version: blixardVersion,
+        joinPolicy,
+        raft: { electionTimeoutMs, heartbeatIntervalMs: heartbeatMs, snapshotEntries },
+      },
+    );
+    this.#node = node;
+    this.#closers.add("node", () => node.close());
+    return node;
+  }
+
+  async #startMode(plan: StartPlan, key: NodeKey, token: string): Promise<StartMode> {
+    const nodeName = this.#config.name === undefined ? {} : { nodeName: this.#config.name };
+    switch (plan.type) {
+      case "bootstrap": {
+        const tokenHash = toHex(createHash("sha256").update(token).digest());
+        return { mode: "bootstrap", clusterId: randomUUID(), tokenHash, ...nodeName };
+      }
+      case "join":
+        if (plan.byAddress !== undefined) {
+          this.#deps.say(`joining ${plan.byAddress} without a ticket: both are loopback addresses`);
+        }
+        return {
+          mode: "join",
+          target: plan.target,
+          ...nodeName,
+          timeoutMs: joinTimeoutMs,
+          onAdmitted: (seed) => this.#keepSeed(seed, key),
+        };
+      case "resume": {
+        if (plan.ignoredJoin) this.#deps.logger.log("info", "the node is in its cluster already; --join is not needed");
+        const seed = await this.#readSeed();
+        return seed === undefined ? { mode: "resume" } : { mode: "resume", seed };
+      }
+      default:
+        return plan satisfies never;
+    }
+  }
+
+  /** Durable before the node takes part: a crash from here on must not ask for a second admission. */
+  async #keepSeed(seed: JoinSeed, key: NodeKey): Promise<void> {
+    await writeDurably(this.#seedPath(), `${JSON.stringify(seed)}\n`);
+    await this.#writeNodeFile(seed.clusterId, key);
+  }
+
+  async #readSeed(): Promise<JoinSeed | undefined> {
+    try {
+      return JSON.parse(await readFile(this.#seedPath(), "utf8")) as JoinSeed;
+    } catch {
+      return undefined;
+    }
+  }
+
+  #seedPath(): string {
+    return join(this.#dataDir.path, "join.json");
+  }
+
+  async #writeNodeFile(clusterId: string, key: NodeKey): Promise<void> {
+    this.#clusterId = clusterId;
+    await writeNodeFile(this.#dataDir, {
+      formatVersion: 1,
+      nodeId: this.#dataDir.nodeId,
+      clusterId,
+      endpointId: key.endpointId,
+      createdUnixMs: systemClock.unixMs(),
+    });
+  }
+
+  /** What is left to do between "started" and "serves". A restart does not wait for the others: they may wait for it. */
+  async #settle(node: ClusterNode, plan: StartPlan, key: NodeKey, ports: BoundPorts): Promise<void> {
+    if (plan.type === "bootstrap") await this.#writeNodeFile(node.status().clusterId, key);
+    if (plan.type !== "resume") {
+      const signal = AbortSignal.any([this.#deps.signal, AbortSignal.timeout(readyTimeoutMs)]);
+      await node.untilReady({ signal }).catch((error: unknown) => {
+        if (this.#deps.signal.aborted || node.lifecycle.value.error !== undefined) throw error;
+        this.#deps.logger.log("warn", "serving, but not caught up with the leader yet", {
+          reason: node.ready().reason,
+        });
+      });
+    }
+    if (plan.type === "resume" && node.state.nodes.size > 0) await rm(this.#seedPath(), { force: true });
+    const { nodeId } = this.#dataDir;
+    const runtime = { pid: process.pid, nodeId, clusterId: this.#clusterId, endpointId: key.endpointId };
+    await writeRuntimeFile(this.#dataDir, { ...runtime, bind: ports.bind, http: ports.http });
+    this.#closers.add("runtime file", () => removeRuntimeFile(this.#dataDir));
+  }
+
+  /** The others may let this node go while it runs. */
+  #watch(node: ClusterNode): void {
+    node.lifecycle
+      .until(({ phase }) => phase === "removed" || phase === "failed" || phase === "closed")
+      .then(({ phase, error }) => {
+        if (phase !== "closed") this.#fatal(error ?? new BlixardError("INTERNAL", `the node is ${phase}`));
+      });
+  }
+
+  #announce(plan: StartPlan, ports: BoundPorts): void {
+    const { logger, say } = this.#deps;
+    logger.log("info", "serving", {
+      nodeId: this.#dataDir.nodeId,
+      clusterId: this.#clusterId,
+      bind: ports.bind,
+      http: ports.http,
+    });
+    if (plan.type !== "bootstrap") return;
+    say(`This is a new cluster, ${this.#clusterId}. Another node joins it`);
+    say(`  on this machine:  blixard node --id 2 --bind 127.0.0.1:7002 --join ${ports.bind}`);
+    say("  on another one:   blixard ticket create, and there: blixard node --id 2 --bind HOST:PORT --join-file FILE");
+  }
+
+  #fatal(error: unknown): void {
+    this.#storageError ??= messageOf(error);
+    this.#deps.onFatal(error);
+  }
+
+  #storageHealth() {
+    return { healthy: this.#storageError === null, lastError: this.#storageError, corruptions: 0, repairs: 0 };
+  }
+
+  async #stop(): Promise<void> {
+    const { stopVms } = this.#config;
+    const node = this.#node;
+    // Leadership first, while this node still answers: the others then have a leader before it is gone.
+    this.#closers.add("leadership", async () => {
+      await node?.shutdown({ handOverMs, stopVms });
+    });
+    await this.#closers.close();
+  }
+}
+
+/** The token in this data directory is good at this node, also when the cluster does not know it. */
+function serviceOf(node: ClusterNode, nodeId: number, token: string): NodeService {
+  const hash = createHash("sha256").update(token).digest();
+  const own = { actor: { kind: "token", id: `node-${nodeId}` }, access: "admin" } as const;
+  return {
+    call: (name, request, meta) => node.call(name, request, meta),
+    ready: () => node.ready(),
+    authenticate: async (given) => {
+      const known = await node.authenticate(given);
+      if (known !== undefined) return known;
+      return createHash("sha256").update(given).digest().equals(hash) ? own : undefined;
+    },
+  };
+}
+
+function refuseUnsupported(config: NodeConfig): void {
+  if (config.transport !== "iroh") {
+    throw new BlixardError("UNSUPPORTED", `--transport ${config.transport} is not in this release`, {
+      hint: "Use --transport iroh.",
+    });
+  }
+  if (config.tlsCert !== undefined || config.tlsKey !== undefined || config.tlsCa !== undefined) {
+    throw new BlixardError("UNSUPPORTED", "--tls-cert, --tls-key and --tls-ca are not in this release", {
+      hint: "Leave them out: nodes prove their own keys, which clients pin.",
+    });
+  }
+}

@@ -1,0 +1,100 @@
+/** Binds what a node serves on: UDP and TLS on one number, plain HTTP on another. */
+import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
+import { hostname, networkInterfaces } from "node:os";
+import { formatHostPort, isLoopbackHost, parseNodeAddress } from "@blixard/client";
+import { BlixardError, messageOf } from "@blixard/common";
+import { bindSharedPort } from "@blixard/transport/identity";
+import { createIrohAdapter, type IrohAdapter } from "@blixard/transport/iroh";
+import type { NodeConfig } from "../config/node-settings.ts";
+import {
+  type Listener,
+  type ListenerHandlers,
+  listenPlain,
+  listenTls,
+  type TlsHttpListener,
+  type TlsIdentity,
+} from "../http/listeners.ts";
+
+export interface BoundPorts {
+  readonly adapter: IrohAdapter;
+  readonly tls: TlsHttpListener;
+  readonly plain: Listener;
+  /** `host:port` for both protocols. */
+  readonly bind: string;
+  /** `http://host:port` */
+  readonly http: string;
+}
+
+const portMax = 65_535;
+const httpPortOffset = 1_000;
+
+/** @throws PORT_IN_USE, INVALID_ARGUMENT; nothing stays bound then */
+export async function bindPorts(
+  config: NodeConfig,
+  seed: Uint8Array,
+  tlsIdentity: TlsIdentity,
+  handlers: ListenerHandlers,
+): Promise<BoundPorts> {
+  const { host, port } = await resolveBind(config.bind, "--bind");
+  const { tcp, udp } = await bindSharedPort(
+    port,
+    async (shared) => {
+      const listener = await listenTls(formatHostPort(host, shared), tlsIdentity, handlers, "--bind");
+      return { ...listener, close: () => listener.close(0), listener };
+    },
+    async (shared) => {
+      const { relay, discovery } = config;
+      const adapter = createIrohAdapter({ secretKey: seed, bind: formatHostPort(host, shared), relay, discovery });
+      await adapter.bind();
+      return adapter;
+    },
+  );
+  try {
+    const http = config.http ?? httpDefault(host, port, tcp.port);
+    const plainHost = await resolveBind(http, "--http");
+    const plain = await listenPlain(formatHostPort(plainHost.host, plainHost.port), handlers, "--http");
+    return { adapter: udp, tls: tcp.listener, plain, bind: tcp.listener.address, http: `http://${plain.address}` };
+  } catch (error) {
+    await Promise.allSettled([tcp.close(), udp.close()]);
+    throw error;
+  }
+}
+
+/** Tokens travel over this port as they are, so it stays on loopback unless the operator says otherwise. */
+function httpDefault(host: string, wantedPort: number, boundPort: number): string {
+  const httpPort = boundPort + httpPortOffset;
+  const httpHost = isLoopbackHost(host) ? host : "127.0.0.1";
+  return formatHostPort(httpHost, wantedPort === 0 || httpPort > portMax ? 0 : httpPort);
+}
+
+/** A name is looked up once: UDP and TCP must be bound to the same address. */
+async function resolveBind(bind: string, flag: string): Promise<{ readonly host: string; readonly port: number }> {
+  const port = Number(bind.slice(bind.lastIndexOf(":") + 1));
+  const { host } = parseNodeAddress(`${bind.slice(0, bind.lastIndexOf(":"))}:1`);
+  if (isIP(host) !== 0) return { host, port };
+  if (host === "localhost") return { host: "127.0.0.1", port };
+  try {
+    return { host: (await lookup(host)).address, port };
+  } catch (error) {
+    throw new BlixardError("INVALID_ARGUMENT", `${flag} ${bind}: the host is not known: ${messageOf(error)}`, {
+      cause: error,
+      hint: "Use an IP address of this machine.",
+    });
+  }
+}
+
+/** Names that requests may use for this node, besides loopback. */
+export function ownHosts(config: NodeConfig): string[] {
+  const hosts = new Set<string>([hostname(), ...config.allowedHosts]);
+  for (const bind of [config.bind, config.http]) {
+    if (bind === undefined) continue;
+    const { host } = parseNodeAddress(`${bind.slice(0, bind.lastIndexOf(":"))}:1`);
+    hosts.add(host);
+    if (host !== "0.0.0.0" && host !== "::") continue;
+    for (const addresses of Object.values(networkInterfaces())) {
+      for (const { address } of addresses ?? []) hosts.add(address);
+    }
+  }
+  return [...hosts];
+}

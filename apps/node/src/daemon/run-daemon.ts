@@ -1,0 +1,117 @@
+/**
+ * The life of a daemon process: start, the ready line, signals, the end, and the exit code.
+ *
+ *     starting --ready--> serving --SIGTERM, SIGINT--> stopping --> exit 0
+ *         |                  |---- fatal error ----------------> exit 70, 74, 76 or 77
+ *         '-- error --> exit by its code
+ */
+import { errorCodeOf, type Logger, messageOf } from "@blixard/common";
+import { errorCodeFacts } from "@blixard/protocol";
+import type { CliContext } from "../cli/cli-context.ts";
+import { reportError, useColor } from "../cli/cli-errors.ts";
+import type { NodeConfig } from "../config/node-settings.ts";
+import { type Daemon, startDaemon } from "./daemon.ts";
+import { createPinoLogger } from "./pino-logger.ts";
+
+/** A clean stop ends within 10 s, whatever hangs. */
+const stopTimeoutMs = 9_000;
+/** After a fatal error nothing more may be written; what is left is to tell the others. */
+const fatalTimeoutMs = 1_000;
+const exitLingerMs = 200;
+const invariantExitCode = 70;
+
+/** Resolves with the exit code. Rejects with what kept the node from starting. */
+export async function runDaemon(config: NodeConfig, context: CliContext): Promise<number> {
+  const format = config.logFormat ?? (context.stderr.isTTY === true ? "pretty" : "json");
+  const logger = createPinoLogger({ format, level: config.logLevel, color: useColor(context) });
+  watchForFaults(logger);
+  const stop = stopSignal(context, logger);
+  let fail: (error: unknown) => void = () => {};
+  const fatal = new Promise<never>((_, reject) => {
+    fail = reject;
+  });
+  fatal.catch(() => {});
+  const daemon = await startDaemon(config, {
+    logger,
+    env: context.env,
+    stdin: context.stdin,
+    say: (text) => void context.stderr.write(`${text}\n`),
+    signal: stop,
+    onFatal: (error) => fail(error),
+  });
+  context.stdout.write(`${JSON.stringify(daemon.ready)}\n`);
+  try {
+    await Promise.race([aborted(stop), fatal]);
+  } catch (error) {
+    return await endFatally(daemon, error, logger, context);
+  }
+  logger.log("info", "stopping", { stopVms: config.stopVms });
+  const clean = await withinMs(stopTimeoutMs, daemon.stop());
+  if (!clean) logger.log("warn", "not everything closed in time", { stopTimeoutMs });
+  return lingerAndExit(0);
+}
+
+async function endFatally(daemon: Daemon, error: unknown, logger: Logger, context: CliContext): Promise<number> {
+  logger.log("error", "the node stops for good", { code: errorCodeOf(error), error: messageOf(error) });
+  await withinMs(fatalTimeoutMs, daemon.abandon());
+  const exitCode = reportError(error, false, context);
+  return lingerAndExit(exitCode === 0 ? 1 : exitCode);
+}
+
+/** Native code may hold the process although everything was closed. */
+function lingerAndExit(exitCode: number): number {
+  setTimeout(() => process.exit(exitCode), exitLingerMs).unref();
+  return exitCode;
+}
+
+/** Errors that nobody caught: the state of the program is unknown, so it ends; a restart replays the log. */
+function watchForFaults(logger: Logger): void {
+  const end = (kind: string) => (error: unknown) => {
+    const stack = error instanceof Error ? error.stack : undefined;
+    logger.log("error", kind, { error: messageOf(error), stack });
+    const code = errorCodeOf(error);
+    const known = code?.startsWith("STORAGE_") === true;
+    process.exit(known ? errorCodeFacts(code ?? "").exitCode : invariantExitCode);
+  };
+  process.on("uncaughtException", end("uncaught exception"));
+  process.on("unhandledRejection", end("unhandled rejection"));
+}
+
+/** Aborts at the first SIGTERM or SIGINT; a second one ends the process at once. */
+function stopSignal(context: CliContext, logger: Logger): AbortSignal {
+  const controller = new AbortController();
+  const request = (signal: string) => {
+    if (controller.signal.aborted) process.exit(130);
+    logger.log("info", "signal received", { signal });
+    controller.abort();
+  };
+  process.on("SIGTERM", () => request("SIGTERM"));
+  if (context.signal.aborted) request("SIGINT");
+  context.signal.addEventListener("abort", () => {
+    request("SIGINT");
+    process.on("SIGINT", () => request("SIGINT"));
+  });
+  return controller.signal;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+/** False when `work` took longer. */
+async function withinMs(timeoutMs: number, work: Promise<void>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), timeoutMs);
+  });
+  const done = work.then(
+    () => true,
+    () => false,
+  );
+  const outcome = await Promise.race([done, late]);
+  clearTimeout(timer);
+  return outcome;
+}
