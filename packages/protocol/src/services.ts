@@ -58,6 +58,7 @@ const keySchema = z
   .refine((key) => new TextEncoder().encode(key).length <= limits.keyBytesMax, "the key is too long");
 /** Its length is checked by the handler, which answers VALUE_TOO_LARGE. */
 const valueSchema = z.string();
+const bytesSchema: z.ZodType<Uint8Array, Uint8Array> = z.instanceof(Uint8Array);
 const written = z.object({ index: z.int(), term: z.int() });
 const byName = z.object({ name: nameSchema }).strict();
 const vmWritten = written.extend({ vm: vmRecordSchema });
@@ -194,15 +195,9 @@ export const methods = {
         waitMs: z.int().min(0).max(limits.consoleReadWaitMsMax).default(0),
       })
       .strict(),
-    z.object({ offset: z.int(), data: z.instanceof(Uint8Array), endOffset: z.int() }),
+    z.object({ offset: z.int(), data: bytesSchema, endOffset: z.int() }),
   ),
-  "vm.consoleWrite": method(
-    "owner",
-    "admin",
-    false,
-    z.object({ name: nameSchema, data: z.instanceof(Uint8Array) }).strict(),
-    empty,
-  ),
+  "vm.consoleWrite": method("owner", "admin", false, z.object({ name: nameSchema, data: bytesSchema }).strict(), empty),
 
   "image.list": method("read", "viewer", false, empty, z.object({ items: z.array(imageRecordSchema) })),
   "image.get": method("read", "viewer", false, z.object({ name: imageNameSchema }).strict(), imageRecordSchema),
@@ -231,7 +226,7 @@ export const methods = {
     z
       .object({ digest: digestSchema, offset: z.int().min(0), bytesMax: z.int().min(1).max(limits.blobChunkBytesMax) })
       .strict(),
-    z.object({ data: z.instanceof(Uint8Array) }),
+    z.object({ data: bytesSchema }),
   ),
 
   "node.list": method("leader", "viewer", false, empty, z.object({ items: z.array(nodeViewSchema) })),

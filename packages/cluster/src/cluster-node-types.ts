@@ -1,0 +1,107 @@
+/** What the owner of a cluster node gives and gets. */
+import type { BlixardError, Clock, Logger, Metrics, Random, Watch } from "@blixard/common";
+import type { Actor, CallMeta, MethodAccess, MethodName, NodeStatus, RequestOf, ResponseOf } from "@blixard/protocol";
+import type { LogStore, SnapshotStore } from "@blixard/raft";
+import type { VmManager } from "@blixard/vm-manager";
+import type { ClusterTransport, IncomingCall } from "./cluster-transport.ts";
+import type { JoinSeed, JoinTarget } from "./join-flow.ts";
+import type { Sha256 } from "./state-machine/hash-chain.ts";
+import type { ClusterState } from "./state-machine/types.ts";
+import type { StateStore } from "./state-store-port.ts";
+
+/** The injected ports. The node starts and closes the VM manager and closes the stores; the transport stays yours. */
+export interface ClusterNodeDeps {
+  readonly clock: Clock;
+  /** Must be fit for secrets: tickets are made of it. */
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly sha256: Sha256;
+  readonly log: LogStore;
+  readonly snapshots: SnapshotStore;
+  readonly stateStore: StateStore;
+  /** Started before the node, with a handler that calls `handleRpc`. */
+  readonly transport: ClusterTransport;
+  readonly vmManager: VmManager;
+  /** What the status says about the disk. Default: healthy. */
+  readonly storageHealth?: () => NodeStatus["storage"];
+  /** Called once when the node must stop: a write failed or an invariant broke. The owner ends the process. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+/** How a node starts. With state on disk, `bootstrap` and `join` go on as `resume`. */
+export type StartMode =
+  | {
+      readonly mode: "bootstrap";
+      readonly clusterId: string;
+      /** SHA-256 of the first administrator's token, 64 hexadecimal digits. */
+      readonly tokenHash: string;
+      /** Default `n<id>`. */
+      readonly nodeName?: string;
+    }
+  | {
+      readonly mode: "join";
+      readonly target: JoinTarget;
+      readonly nodeName?: string;
+      /** Milliseconds to be admitted. Default 30,000. */
+      readonly timeoutMs?: number;
+      /** Stores what the cluster said, before this node takes part. Give it back as `seed` when it starts again. */
+      readonly onAdmitted: (seed: JoinSeed) => Promise<void>;
+    }
+  /** `seed` serves a node that was admitted but stopped before it got the state. */
+  | { readonly mode: "resume"; readonly seed?: JoinSeed };
+
+/** `removed` and `failed` are final: close the node, and end with the exit code of `error`. */
+export interface Lifecycle {
+  readonly phase: "new" | "starting" | "serving" | "removed" | "failed" | "closed";
+  readonly error?: BlixardError;
+}
+
+/** The caller behind a token. */
+export interface AuthenticatedCaller {
+  readonly actor: Actor;
+  readonly access: MethodAccess;
+}
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** Why not; empty when ready. */
+  readonly reason: string;
+}
+
+/** One node of a cluster. */
+export interface ClusterNode extends AsyncDisposable {
+  /**
+   * Starts the VM manager, the state and Raft. A bootstrap resolves when the cluster exists, a join when the cluster
+   * has admitted this node, a resume when the disk was read; wait for `ready` after that.
+   * @throws the errors of `requestJoin`, of the stores and of the VM manager
+   */
+  start(how: StartMode, options?: { readonly signal?: AbortSignal }): Promise<void>;
+  /** Serves a call of a person, a program or another node. @throws BlixardError */
+  call<Name extends MethodName>(
+    name: Name,
+    request: RequestOf<Name>,
+    meta: CallMeta,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<ResponseOf<Name>>;
+  /** Answers the RPC lane of the transport; UNAVAILABLE before the node has started. */
+  handleRpc(call: IncomingCall, signal: AbortSignal): Promise<Uint8Array>;
+  /** The holder of a token; undefined when nobody holds it. */
+  authenticate(token: string): Promise<AuthenticatedCaller | undefined>;
+  /** At once, with or without a quorum. @throws UNAVAILABLE before the node has started */
+  status(): NodeStatus;
+  /** Serving, with a known leader, and caught up with it once since the start. */
+  ready(): Readiness;
+  /** Resolves when `ready`, rejects when the node is removed, fails or closes, or when `signal` aborts. */
+  untilReady(options?: { readonly signal?: AbortSignal }): Promise<void>;
+  isLeader(): boolean;
+  readonly lifecycle: Pick<Watch<Lifecycle>, "value" | "until" | "values">;
+  /** The replicated state as applied here, for diagnostics and pages. Not a linearizable read. */
+  readonly state: ClusterState;
+  /** Leaves the cluster for good: resolves when this node is no member any more. */
+  leave(options: { readonly timeoutMs: number; readonly signal?: AbortSignal }): Promise<void>;
+  /** Hands over leadership if it leads and somebody can take it, then closes. */
+  shutdown(options?: { readonly handOverMs?: number; readonly stopVms?: boolean }): Promise<void>;
+  /** Stops at once and closes the VM manager and the stores. VMs keep running, unless `stopVms`. */
+  close(options?: { readonly stopVms?: boolean }): Promise<void>;
+}

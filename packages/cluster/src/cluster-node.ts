@@ -1,0 +1,414 @@
+/**
+ * One node of a cluster, composed from its ports: the replicated state over Raft, the service that answers calls, the
+ * duties of a leader and those of every node.
+ *
+ *     new -> starting -> serving -> closed
+ *               |           +-----> removed (the others let this node go)
+ *               +-------> failed  <-+ (a store failed or an invariant broke)
+ */
+import {
+  assert,
+  BlixardError,
+  bytesEqual,
+  fromUtf8,
+  isBlixardError,
+  toBlixardError,
+  toHex,
+  Watch,
+} from "@blixard/common";
+import type { CallMeta, CommandBody, MethodName, NodeCapacity, RequestOf, ResponseOf } from "@blixard/protocol";
+import { asNodeId, createRaftNode, type RaftNodeApi } from "@blixard/raft";
+import type {
+  AuthenticatedCaller,
+  ClusterNode,
+  ClusterNodeDeps,
+  Lifecycle,
+  Readiness,
+  StartMode,
+} from "./cluster-node-types.ts";
+import { type ClusterStateMachine, createClusterStateMachine } from "./cluster-state-machine.ts";
+import type { IncomingCall } from "./cluster-transport.ts";
+import { randomRequestId } from "./ids.ts";
+import { type JoinSeed, requestJoin } from "./join-flow.ts";
+import { LeaderDuties } from "./leader/leader-duties.ts";
+import { type ClusterMetrics, declareClusterMetrics } from "./metrics.ts";
+import { type LoopDeps, runLoop } from "./node/background-loop.ts";
+import { MembershipDuty, peersOf } from "./node/membership-duty.ts";
+import { VmDuty } from "./node/vm-duty.ts";
+import { type ClusterNodeOptions, type ResolvedClusterNodeOptions, resolveClusterNodeOptions } from "./options.ts";
+import { bestSuccessor } from "./services/member-service.ts";
+import { nodeMeta, propose, type ServiceContext } from "./services/service-context.ts";
+import { createServiceRouter, type ServiceRouter } from "./services/service-router.ts";
+import { statusOf } from "./services/status-service.ts";
+import type { AppliedCommand } from "./state-machine/apply-command.ts";
+import { clusterKey, nodeKey } from "./state-machine/state.ts";
+import type { ClusterState } from "./state-machine/types.ts";
+import { firstOf, linkSignal, pauseFor, withTimeLimit } from "./wait-for-change.ts";
+
+const joinTimeoutMsDefault = 30_000;
+const handOverMsDefault = 2_000;
+const initTimeoutMs = 30_000;
+const readTryMs = 5_000;
+
+export function createClusterNode(deps: ClusterNodeDeps, options: ClusterNodeOptions): ClusterNode {
+  return new Node(deps, options);
+}
+
+/** What exists once Raft runs. */
+interface Engine {
+  readonly raft: RaftNodeApi<AppliedCommand>;
+  readonly context: ServiceContext;
+  readonly router: ServiceRouter;
+}
+
+class Node implements ClusterNode {
+  readonly #deps: ClusterNodeDeps;
+  readonly #options: ResolvedClusterNodeOptions;
+  readonly #metrics: ClusterMetrics;
+  readonly #stateMachine: ClusterStateMachine;
+  readonly #stop = new AbortController();
+  readonly #lifecycle = new Watch<Lifecycle>({ phase: "new" });
+  readonly #caughtUp = new Watch(false);
+  #engine: Engine | undefined;
+  #seed: Pick<JoinSeed, "clusterId" | "incarnation"> | undefined;
+  #duties: Promise<unknown> = Promise.resolve();
+  #closing: Promise<void> | undefined;
+
+  constructor(deps: ClusterNodeDeps, options: ClusterNodeOptions) {
+    this.#deps = deps;
+    this.#options = resolveClusterNodeOptions(options, deps.transport.addresses());
+    this.#metrics = declareClusterMetrics(deps.metrics);
+    const { hashWindow } = this.#options;
+    this.#stateMachine = createClusterStateMachine(deps.stateStore, deps.sha256, { hashWindow });
+  }
+
+  get state(): ClusterState {
+    return this.#stateMachine.state;
+  }
+
+  get lifecycle(): ClusterNode["lifecycle"] {
+    return this.#lifecycle;
+  }
+
+  async start(how: StartMode, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    const { phase: before } = this.#lifecycle.value;
+    assert(before === "new", "a cluster node starts once");
+    this.#lifecycle.set({ phase: "starting" });
+    try {
+      const capacity = await this.#deps.vmManager.start();
+      await this.#stateMachine.load();
+      if (how.mode === "join" && !this.#hasState()) await this.#join(how, capacity, options.signal);
+      if (how.mode === "resume" && how.seed !== undefined) this.#takeSeed(how.seed);
+      if (how.mode === "bootstrap") this.#seed = { clusterId: how.clusterId, incarnation: 1 };
+      const engine = this.#createEngine(how.mode === "bootstrap");
+      await engine.raft.start();
+      this.#engine = engine;
+      if (how.mode === "bootstrap" && !this.#hasState()) await this.#initCluster(engine, how, capacity, options.signal);
+      this.#startDuties(engine, capacity);
+      if (this.#lifecycle.value.phase === "starting") this.#lifecycle.set({ phase: "serving" });
+    } catch (error) {
+      this.#fail(error);
+      throw error;
+    }
+  }
+
+  call<Name extends MethodName>(
+    name: Name,
+    request: RequestOf<Name>,
+    meta: CallMeta,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<ResponseOf<Name>> {
+    return this.#serve((engine) => engine.router.call(name, request, meta, options));
+  }
+
+  handleRpc(call: IncomingCall, signal: AbortSignal): Promise<Uint8Array> {
+    return this.#serve((engine) => engine.router.handleRpc(call, signal));
+  }
+
+  async authenticate(token: string): Promise<AuthenticatedCaller | undefined> {
+    const hash = fromUtf8(toHex(this.#deps.sha256(fromUtf8(token))));
+    let found: AuthenticatedCaller | undefined;
+    // Looks at all of them, so that the time tells nothing about which one was near.
+    for (const record of this.state.tokens.values()) {
+      if (!bytesEqual(hash, fromUtf8(record.tokenHash))) continue;
+      found = { actor: { kind: "token", id: record.id }, access: record.role };
+    }
+    return found;
+  }
+
+  status() {
+    return statusOf(this.#running().context);
+  }
+
+  ready(): Readiness {
+    const { phase, error } = this.#lifecycle.value;
+    if (phase !== "serving") return { ready: false, reason: error?.message ?? `the node is ${phase}` };
+    if (this.#running().raft.status.value.leaderId === 0) return { ready: false, reason: "no leader is known" };
+    if (!this.#caughtUp.value) return { ready: false, reason: "the node is catching up with the leader" };
+    return { ready: true, reason: "" };
+  }
+
+  async untilReady(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    const { phase, error } = await this.#lifecycle.until(
+      (now) => now.phase !== "new" && now.phase !== "starting",
+      options,
+    );
+    if (phase !== "serving") throw error ?? stopped();
+    const link = linkSignal(options.signal);
+    const { raft } = this.#running();
+    const followed = async (signal: AbortSignal) => {
+      await this.#caughtUp.until((caughtUp) => caughtUp, { signal });
+      await raft.status.until((status) => status.leaderId !== 0, { signal });
+    };
+    try {
+      await firstOf(link.signal, (signal) => [
+        followed(signal),
+        this.#lifecycle.until((now) => now.phase !== "serving", { signal }),
+      ]);
+    } finally {
+      link.release();
+    }
+    const now = this.#lifecycle.value;
+    if (now.phase !== "serving") throw now.error ?? stopped();
+  }
+
+  isLeader(): boolean {
+    return this.#engine?.raft.status.value.ready === true;
+  }
+
+  async leave(options: { readonly timeoutMs: number; readonly signal?: AbortSignal }): Promise<void> {
+    const { nodeId } = this.#options;
+    const meta = nodeMeta(nodeId, randomRequestId(this.#deps.random), options.timeoutMs);
+    const gone = this.#lifecycle.until(({ phase }) => phase === "removed", { signal: this.#stop.signal });
+    const asked = this.call("leave.request", { nodeId }, meta, options).then(() => this.#removed(removedError()));
+    // The others may close the connection before their answer is through; then the probe finds out.
+    await Promise.race([gone, asked]);
+  }
+
+  async shutdown(options: { readonly handOverMs?: number; readonly stopVms?: boolean } = {}): Promise<void> {
+    const engine = this.#engine;
+    const successor = engine !== undefined && this.isLeader() ? bestSuccessor(engine.context) : undefined;
+    if (engine !== undefined && successor !== undefined) {
+      const limitMs = options.handOverMs ?? handOverMsDefault;
+      try {
+        await withTimeLimit(this.#deps.clock, limitMs, this.#stop.signal, (signal) =>
+          engine.raft.transferLeader(asNodeId(successor), { signal }),
+        );
+      } catch (error) {
+        this.#deps.logger.log("warn", "leadership could not be handed over", { error: String(error) });
+      }
+    }
+    await this.close(options);
+  }
+
+  close(options: { readonly stopVms?: boolean } = {}): Promise<void> {
+    this.#closing ??= this.#close(options);
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(options: { readonly stopVms?: boolean }): Promise<void> {
+    this.#stop.abort(stopped());
+    await this.#duties;
+    const { error } = this.#lifecycle.value;
+    this.#lifecycle.set({ phase: "closed", ...(error === undefined ? {} : { error }) });
+    await this.#deps.vmManager.close(options);
+    if (this.#engine !== undefined) return this.#engine.raft.close();
+    // Raft closes its ports; without it they are still open.
+    await Promise.allSettled([this.#stateMachine.close(), this.#deps.log.close(), this.#deps.snapshots.close()]);
+  }
+
+  #hasState(): boolean {
+    return this.state.cluster.has(clusterKey);
+  }
+
+  #takeSeed(seed: JoinSeed): void {
+    this.#seed = seed;
+    this.#deps.transport.setPeers(peersOf(seed.nodes, this.#options.nodeId));
+  }
+
+  async #join(
+    how: Extract<StartMode, { readonly mode: "join" }>,
+    capacity: NodeCapacity,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { nodeId, version, featureLevel, advertisedAddresses } = this.#options;
+    const joiner = {
+      nodeId,
+      ...(how.nodeName === undefined ? {} : { nodeName: how.nodeName }),
+      endpointId: this.#deps.transport.endpointId,
+      addresses: [...advertisedAddresses],
+      capacity,
+      version,
+      featureLevel,
+    };
+    const timeoutMs = how.timeoutMs ?? joinTimeoutMsDefault;
+    const seed = await requestJoin(this.#deps, how.target, joiner, {
+      timeoutMs,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    await how.onAdmitted(seed);
+    this.#takeSeed(seed);
+  }
+
+  #createEngine(bootstrap: boolean): Engine {
+    const { deps, options } = { deps: this.#deps, options: this.#options };
+    const id = asNodeId(options.nodeId);
+    const raft = createRaftNode<AppliedCommand>(
+      {
+        clock: deps.clock,
+        random: deps.random,
+        logger: deps.logger,
+        metrics: deps.metrics,
+        log: deps.log,
+        snapshots: deps.snapshots,
+        stateMachine: this.#stateMachine,
+        transport: deps.transport.peers,
+        onFatal: (error) => {
+          this.#fail(error);
+          deps.onFatal(error);
+        },
+      },
+      { ...options.raft, id, ...(bootstrap ? { bootstrap: { voters: [id] } } : {}) },
+    );
+    const healthy = () => ({ healthy: true, lastError: null, corruptions: 0, repairs: 0 });
+    const context: ServiceContext = {
+      ...deps,
+      stateMachine: this.#stateMachine,
+      raft,
+      options,
+      identity: () => this.#identity(),
+      storageHealth: deps.storageHealth ?? healthy,
+      reservations: new Set(),
+    };
+    const router = createServiceRouter(context, this.#metrics, { onRemoved: (error) => this.#removed(error) });
+    return { raft, context, router };
+  }
+
+  #identity() {
+    const clusterId = this.state.cluster.get(clusterKey)?.clusterId ?? this.#seed?.clusterId ?? "";
+    const own = this.state.nodes.get(nodeKey(this.#options.nodeId));
+    return { clusterId, incarnation: own?.incarnation ?? this.#seed?.incarnation ?? 1 };
+  }
+
+  /** The first entry of a new cluster. After a crash before it, the next bootstrap proposes it again. */
+  async #initCluster(
+    engine: Engine,
+    how: Extract<StartMode, { readonly mode: "bootstrap" }>,
+    capacity: NodeCapacity,
+    outer: AbortSignal | undefined,
+  ): Promise<void> {
+    const { nodeId, version, featureLevel, advertisedAddresses } = this.#options;
+    const nowUnixMs = this.#deps.clock.unixMs();
+    const body: CommandBody = {
+      type: "cluster.init",
+      cluster: { clusterId: how.clusterId, createdUnixMs: nowUnixMs, formatVersion: 1 },
+      node: {
+        id: nodeId,
+        name: how.nodeName ?? `n${nodeId}`,
+        endpointId: this.#deps.transport.endpointId,
+        addresses: [...advertisedAddresses],
+        role: "voter",
+        incarnation: 1,
+        capacity,
+        version,
+        featureLevel,
+        joinedUnixMs: nowUnixMs,
+        cordoned: false,
+      },
+      token: { id: "admin", tokenHash: how.tokenHash, role: "admin", createdUnixMs: nowUnixMs },
+      images: this.#deps.vmManager.builtinImages,
+    };
+    await withTimeLimit(this.#deps.clock, initTimeoutMs, outer ?? this.#stop.signal, async (limited) => {
+      await engine.raft.status.until((status) => status.ready, { signal: limited });
+      if (this.#hasState()) return;
+      const meta = nodeMeta(nodeId, "", initTimeoutMs);
+      await propose(engine.context, body, { meta, signal: limited });
+    });
+  }
+
+  #startDuties(engine: Engine, capacity: NodeCapacity): void {
+    const { context, router } = engine;
+    const { signal } = this.#stop;
+    const { clock, logger } = this.#deps;
+    const loop: LoopDeps = { clock, logger, metrics: this.#metrics, retryDelayMs: this.#options.retryDelayMs };
+    const caughtUp = async (waiting: AbortSignal) => {
+      await this.#caughtUp.until((value) => value, { signal: waiting });
+    };
+    const onRemoved = (error: BlixardError) => this.#removed(error);
+    this.#duties = Promise.all([
+      this.#catchUp(engine, signal),
+      new LeaderDuties(context, this.#metrics).run(signal),
+      new VmDuty(context, router, loop, caughtUp).run(signal),
+      new MembershipDuty({ context, router, loop, capacity, onRemoved, caughtUp }).run(signal),
+      this.#countState(loop, signal),
+    ]);
+  }
+
+  /** Reads once through the leader: from then on the state here is at least as new as this start. */
+  async #catchUp(engine: Engine, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps;
+    while (!signal.aborted && !this.#caughtUp.value) {
+      try {
+        await withTimeLimit(clock, readTryMs, signal, (limited) => engine.raft.readIndex({ signal: limited }));
+        this.#caughtUp.set(true);
+      } catch {
+        // No leader yet, or no quorum: what is not known to be true is not acted on.
+        await pauseFor(clock, this.#options.retryDelayMs, signal);
+      }
+    }
+  }
+
+  #countState(loop: LoopDeps, signal: AbortSignal): Promise<void> {
+    let seen = -1;
+    const phases = new Set<string>();
+    return runLoop(loop, "count-state", signal, async () => {
+      const changeOf = (changed: { readonly vms: number; readonly nodes: number }) =>
+        Math.max(changed.vms, changed.nodes);
+      const { changed } = await this.#stateMachine.version.until((next) => changeOf(next.changed) !== seen, { signal });
+      seen = changeOf(changed);
+      this.#metrics.members.set(this.state.nodes.size);
+      const counts = new Map<string, number>();
+      for (const vm of this.state.vms.values()) counts.set(vm.phase, (counts.get(vm.phase) ?? 0) + 1);
+      for (const phase of counts.keys()) phases.add(phase);
+      for (const phase of phases) this.#metrics.vms.set(counts.get(phase) ?? 0, { phase });
+    });
+  }
+
+  async #serve<T>(work: (engine: Engine) => Promise<T>): Promise<T> {
+    const { phase, error } = this.#lifecycle.value;
+    if (phase === "removed" || phase === "failed") throw error ?? stopped();
+    if (phase === "closed" || this.#closing !== undefined) throw stopped();
+    return work(this.#running());
+  }
+
+  #running(): Engine {
+    if (this.#engine !== undefined) return this.#engine;
+    throw new BlixardError("UNAVAILABLE", "the node is starting", { outcome: "not_applied", hint: "Try again soon." });
+  }
+
+  #removed(error: BlixardError): void {
+    const { phase } = this.#lifecycle.value;
+    if (phase !== "serving" && phase !== "starting") return;
+    this.#deps.logger.log("warn", "this node is no member of the cluster any more");
+    this.#lifecycle.set({ phase: "removed", error });
+  }
+
+  #fail(error: unknown): void {
+    const { phase } = this.#lifecycle.value;
+    if (phase === "closed" || phase === "failed") return;
+    const failure = isBlixardError(error) ? error : toBlixardError(error, "INTERNAL", "the node stopped");
+    this.#lifecycle.set({ phase: "failed", error: failure });
+  }
+}
+
+function stopped(): BlixardError {
+  return new BlixardError("STOPPED", "the node is stopping", { outcome: "not_applied" });
+}
+
+function removedError(): BlixardError {
+  return new BlixardError("REMOVED", "this node has left the cluster");
+}

@@ -1,0 +1,213 @@
+/**
+ * The replicated state as Raft's state machine: it decodes entries, lets the pure `applyCommand` decide, keeps the
+ * tables in memory, and writes each batch, with its position and hash, to the store in one transaction.
+ */
+import { assert, BlixardError, errorCodeOf, fromUtf8, SerialQueue, toHex, toUtf8, Watch } from "@blixard/common";
+import { decodeCommand, decodeValue, encodeValue, limits } from "@blixard/protocol";
+import type { AppliedState, Entry, StateMachine } from "@blixard/raft";
+import { type HashRow, HashWindow, hashTable } from "./hash-window.ts";
+import { readSnapshot, writeSnapshot } from "./snapshot-format.ts";
+import {
+  type Application,
+  type AppliedCommand,
+  applyCommand,
+  applyEmptyEntry,
+  applyUnreadable,
+} from "./state-machine/apply-command.ts";
+import { extendHash, initialHash, type Sha256 } from "./state-machine/hash-chain.ts";
+import { applyChange, emptyState, isTableName, type MutableState } from "./state-machine/state.ts";
+import { type Change, type ClusterState, type StateEvent, type TableName, tableNames } from "./state-machine/types.ts";
+import type { StateChange, StateRecord, StateStore } from "./state-store-port.ts";
+
+/** The position of the state, and for each table the index at which it changed last. */
+export interface StateVersion {
+  readonly appliedIndex: number;
+  readonly changed: { readonly [Table in TableName]: number };
+}
+
+export interface ClusterStateMachine extends StateMachine<AppliedCommand> {
+  /** The present state. Read it again after each await: a restore replaces it. */
+  readonly state: ClusterState;
+  /** Moves after each batch that was applied and stored. */
+  readonly version: Watch<StateVersion>;
+  /** Hash of the state after the entry at `index`, hexadecimal; undefined when it is not known (any more). */
+  hashAt(index: number): string | undefined;
+  hashes(from: number, to: number): readonly { readonly index: number; readonly term: number; readonly hash: string }[];
+}
+
+export interface ClusterStateMachineOptions {
+  /** Entries whose hashes are kept for comparison. Default 10,000. */
+  readonly hashWindow?: number;
+  /** Entries over which a request id is remembered. Default `limits.requestWindowMax`. */
+  readonly requestWindow?: number;
+  /** Told what each entry did, in order, when it was stored. Must not throw. */
+  readonly onEvents?: (events: readonly StateEvent[]) => void;
+}
+
+const hashWindowDefault = 10_000;
+/** Holds the hash of the state at its position; it is part of snapshots. */
+const chainTable = "chain";
+const chainKey = fromUtf8("hash");
+
+export function createClusterStateMachine(
+  store: StateStore,
+  sha256: Sha256,
+  options: ClusterStateMachineOptions = {},
+): ClusterStateMachine {
+  return new StoredStateMachine(store, sha256, options);
+}
+
+class StoredStateMachine implements ClusterStateMachine {
+  readonly #store: StateStore;
+  readonly #sha256: Sha256;
+  readonly #options: ClusterStateMachineOptions;
+  readonly #queue = new SerialQueue();
+  readonly #hashes: HashWindow;
+  readonly version = new Watch<StateVersion>(versionAt(0));
+  #state: MutableState = emptyState();
+  #hash: Uint8Array = initialHash;
+  #loaded: Promise<AppliedState> | undefined;
+
+  constructor(store: StateStore, sha256: Sha256, options: ClusterStateMachineOptions) {
+    this.#store = store;
+    this.#sha256 = sha256;
+    this.#options = options;
+    this.#hashes = new HashWindow(options.hashWindow ?? hashWindowDefault);
+  }
+
+  get state(): ClusterState {
+    return this.#state;
+  }
+
+  hashAt(index: number): string | undefined {
+    const row = this.#hashes.at(index);
+    if (row !== undefined) return toHex(row.hash);
+    return index === this.version.value.appliedIndex ? toHex(this.#hash) : undefined;
+  }
+
+  hashes(from: number, to: number) {
+    return this.#hashes.range(from, to).map(({ index, term, hash }) => ({ index, term, hash: toHex(hash) }));
+  }
+
+  /** May be called before Raft does, by whoever needs the state to decide how to start. */
+  load(): Promise<AppliedState> {
+    this.#loaded ??= this.#queue.run(async () => {
+      const { applied, records } = await this.#store.load();
+      for await (const batch of records) for (const record of batch) this.#take(this.#state, record);
+      this.version.set(versionAt(applied.index));
+      return applied;
+    });
+    return this.#loaded;
+  }
+
+  apply(entries: readonly Entry[], after: AppliedState): Promise<readonly (AppliedCommand | undefined)[]> {
+    return this.#queue.run(async () => {
+      const batch = this.#applyAll(entries);
+      await this.#store.write(batch.stored, after);
+      const changed = { ...this.version.value.changed };
+      for (const table of batch.tables) changed[table] = after.index;
+      this.version.set({ appliedIndex: after.index, changed });
+      this.#options.onEvents?.(batch.events);
+      return batch.results;
+    });
+  }
+
+  snapshot(): Promise<{ readonly at: AppliedState; readonly chunks: AsyncIterable<Uint8Array> }> {
+    return this.#queue.run(async () => {
+      const { applied, records } = await this.#store.snapshot();
+      return { at: applied, chunks: writeSnapshot(records, (record) => record.table !== hashTable) };
+    });
+  }
+
+  restore(at: AppliedState, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    return this.#queue.run(async () => {
+      const state = emptyState();
+      let hash = initialHash;
+      const take = (record: StateRecord) => {
+        if (record.table === chainTable) hash = record.value;
+        else this.#take(state, record);
+      };
+      await this.#store.replaceAll(at, tapped(readSnapshot(chunks), take));
+      this.#state = state;
+      this.#hash = hash;
+      this.#hashes.clear();
+      this.version.set(versionAt(at.index));
+    });
+  }
+
+  flush(): Promise<void> {
+    return this.#queue.run(() => this.#store.flush());
+  }
+
+  close(): Promise<void> {
+    return this.#queue.run(() => this.#store.close());
+  }
+
+  #take(state: MutableState, record: StateRecord): void {
+    if (record.table === chainTable) this.#hash = record.value;
+    else if (record.table === hashTable) this.#hashes.load(record.key, record.value);
+    else if (isTableName(record.table)) {
+      const change = { table: record.table, key: toUtf8(record.key), value: decodeValue(record.value) };
+      // The store checks its bytes, and only `apply` on some replica has written them.
+      applyChange(state, change as Change);
+    } else throw new BlixardError("STORAGE_CORRUPT", `the state has an unknown table ${record.table}`);
+  }
+
+  #applyAll(entries: readonly Entry[]) {
+    const results: (AppliedCommand | undefined)[] = [];
+    const stored: StateChange[] = [];
+    const rows: HashRow[] = [];
+    const events: StateEvent[] = [];
+    const tables = new Set<TableName>();
+    for (const entry of entries) {
+      const application = this.#applyEntry(entry);
+      const encoded = application.changes.map((change) => ({
+        table: change.table,
+        key: change.key,
+        value: change.value === undefined ? undefined : encodeValue(change.value),
+      }));
+      for (const change of application.changes) {
+        applyChange(this.#state, change);
+        tables.add(change.table);
+      }
+      for (const change of encoded) stored.push({ ...change, key: fromUtf8(change.key) });
+      this.#hash = extendHash(this.#sha256, this.#hash, entry, encoded);
+      rows.push({ index: entry.index, term: entry.term, hash: this.#hash });
+      events.push(...application.events);
+      results.push(application.applied);
+    }
+    stored.push({ table: chainTable, key: chainKey, value: this.#hash }, ...this.#hashes.add(rows));
+    return { results, stored, events, tables };
+  }
+
+  #applyEntry(entry: Entry): Omit<Application, "applied"> & { readonly applied: AppliedCommand | undefined } {
+    const at = { index: entry.index, term: entry.term };
+    const options = { requestWindow: this.#options.requestWindow ?? limits.requestWindowMax };
+    if (entry.kind !== "normal" || entry.data.length === 0) {
+      return { applied: undefined, changes: applyEmptyEntry(this.#state, at, options), events: [] };
+    }
+    try {
+      return applyCommand(this.#state, decodeCommand(entry.data), at, options);
+    } catch (error) {
+      const code = errorCodeOf(error);
+      // Only the decoder throws, and it does so alike on every replica of this release.
+      assert(code === "INVALID_ARGUMENT" || code === "UNSUPPORTED_VERSION", `entry ${entry.index}: ${String(error)}`);
+      return applyUnreadable(this.#state, at, code, options);
+    }
+  }
+}
+
+function versionAt(index: number): StateVersion {
+  const changed = Object.fromEntries(tableNames.map((table) => [table, index])) as Record<TableName, number>;
+  return { appliedIndex: index, changed };
+}
+
+async function* tapped(
+  batches: AsyncIterable<readonly StateRecord[]>,
+  take: (record: StateRecord) => void,
+): AsyncIterable<readonly StateRecord[]> {
+  for await (const batch of batches) {
+    for (const record of batch) take(record);
+    yield batch;
+  }
+}

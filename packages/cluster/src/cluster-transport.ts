@@ -1,0 +1,45 @@
+/** What the cluster needs of a transport. The `Transport` of `@blixard/transport` is one. */
+import type { PeerTransport } from "@blixard/raft";
+
+/** Where an endpoint can be found: its key as 64 hexadecimal digits, and `host:port` hints. */
+export interface ClusterEndpoint {
+  readonly endpointId: string;
+  readonly addresses: readonly string[];
+}
+
+export interface ClusterPeer extends ClusterEndpoint {
+  readonly nodeId: number;
+}
+
+/** One call that came in. `remote` was proved by the connection; `nodeId` is undefined for a stranger. */
+export interface IncomingCall {
+  readonly method: string;
+  readonly payload: Uint8Array;
+  readonly remote: { readonly endpointId: string; readonly nodeId: number | undefined };
+}
+
+export interface SessionView {
+  readonly nodeId: number;
+  readonly transport: string;
+  readonly path: "direct" | "relay" | "none";
+  readonly rttMs: number | null;
+  /** Milliseconds since anything was heard; null before the first time. */
+  readonly lastContactMs: number | null;
+}
+
+export interface ClusterTransport {
+  /** Carries Raft messages between members. */
+  readonly peers: PeerTransport;
+  readonly endpointId: string;
+  addresses(): readonly string[];
+  /** Replaces the member list. */
+  setPeers(peers: readonly ClusterPeer[]): void;
+  /** @throws the handler's error, UNREACHABLE or DEADLINE_EXCEEDED */
+  call(
+    to: number | ClusterEndpoint,
+    method: string,
+    payload: Uint8Array,
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+  ): Promise<Uint8Array>;
+  sessions(): readonly SessionView[];
+}

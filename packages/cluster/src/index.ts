@@ -1,0 +1,33 @@
+/**
+ * One node of the cluster from its ports: the replicated state machine, the scheduler, the service with its routing to
+ * the leader, the leader's duties and the node's duties. The same node runs in the binary and in the simulator.
+ */
+export { createBlobFetcher } from "./blob-fetcher.ts";
+export { createClusterNode } from "./cluster-node.ts";
+export type {
+  AuthenticatedCaller,
+  ClusterNode,
+  ClusterNodeDeps,
+  Lifecycle,
+  Readiness,
+  StartMode,
+} from "./cluster-node-types.ts";
+export type { ClusterStateMachine, ClusterStateMachineOptions, StateVersion } from "./cluster-state-machine.ts";
+export { createClusterStateMachine } from "./cluster-state-machine.ts";
+export type {
+  ClusterEndpoint,
+  ClusterPeer,
+  ClusterTransport,
+  IncomingCall,
+  SessionView,
+} from "./cluster-transport.ts";
+export type { JoinDeps, JoinSeed, JoinTarget } from "./join-flow.ts";
+export { requestJoin } from "./join-flow.ts";
+export type { ClusterNodeOptions, JoinPolicy } from "./options.ts";
+export type { SchedulerOptions } from "./scheduler/scheduler.ts";
+export { schedule, schedulerDefaults, usageByNode } from "./scheduler/scheduler.ts";
+export type { AppliedCommand } from "./state-machine/apply-command.ts";
+export { applyCommand } from "./state-machine/apply-command.ts";
+export type { Sha256 } from "./state-machine/hash-chain.ts";
+export type { Change, ClusterState, StateEvent } from "./state-machine/types.ts";
+export type { StateChange, StateRecord, StateStore } from "./state-store-port.ts";

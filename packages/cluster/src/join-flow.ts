@@ -1,0 +1,107 @@
+/** Asks a cluster to admit this machine: what a node does before it is one. */
+import { BlixardError, type Clock, errorCodeOf, type Random, sleep, toBlixardError } from "@blixard/common";
+import {
+  decodeServiceResponse,
+  encodeServiceCall,
+  errorCodeFacts,
+  type MemberRole,
+  methods,
+  type NodeRecord,
+  type RequestOf,
+} from "@blixard/protocol";
+import type { ClusterEndpoint, ClusterTransport } from "./cluster-transport.ts";
+import { randomRequestId } from "./ids.ts";
+
+/** Whom to ask, and with what. */
+export interface JoinTarget {
+  /** Nodes that can be asked, best first. */
+  readonly endpoints: readonly ClusterEndpoint[];
+  /** The secret in hexadecimal; null when the join policy has to decide. */
+  readonly ticket: { readonly id: string; readonly secret: string } | null;
+  /** When known, an answer of another cluster is refused. */
+  readonly clusterId?: string;
+}
+
+/** What a cluster says to a node that it admits. Keep it until the node has applied its own record. */
+export interface JoinSeed {
+  readonly clusterId: string;
+  readonly nodeId: number;
+  readonly role: MemberRole;
+  readonly incarnation: number;
+  readonly nodes: readonly NodeRecord[];
+}
+
+export interface JoinDeps {
+  readonly transport: ClusterTransport;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+const attemptTimeoutMs = 5_000;
+const backoffMsMin = 100;
+const backoffMsMax = 2_000;
+
+/**
+ * Asks the endpoints in turn, round after round, until one admits this machine or `timeoutMs` is over.
+ * @throws what the cluster refuses with (TICKET_INVALID, TICKET_USED, TICKET_EXPIRED, DUPLICATE_NODE,
+ * PERMISSION_DENIED, WRONG_CLUSTER), or the last error of the way there
+ */
+export async function requestJoin(
+  deps: JoinDeps,
+  target: JoinTarget,
+  joiner: Omit<RequestOf<"join.request">, "ticket">,
+  options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+): Promise<JoinSeed> {
+  const { clock, random } = deps;
+  const endMs = clock.monotonicMs() + options.timeoutMs;
+  const request = { ...joiner, ticket: target.ticket };
+  const requestId = randomRequestId(random);
+  let backoffMs = backoffMsMin;
+  let last: unknown = new BlixardError("UNREACHABLE", "no node to ask is known");
+  while (target.endpoints.length > 0) {
+    for (const endpoint of target.endpoints) {
+      const timeoutMs = Math.min(attemptTimeoutMs, endMs - clock.monotonicMs());
+      if (timeoutMs <= 0) throw toBlixardError(last, "UNREACHABLE", "joining the cluster");
+      try {
+        return await askOnce(deps, endpoint, target, request, { ...options, timeoutMs, requestId });
+      } catch (error) {
+        last = error;
+        if (!mayPass(error)) throw error;
+      }
+    }
+    await sleep(clock, Math.min(backoffMs, Math.max(0, endMs - clock.monotonicMs())), options.signal);
+    backoffMs = Math.min(2 * backoffMs, backoffMsMax);
+  }
+  throw last;
+}
+
+function mayPass(error: unknown): boolean {
+  const code = errorCodeOf(error);
+  return code !== undefined && code !== "CANCELLED" && errorCodeFacts(code).retryable;
+}
+
+async function askOnce(
+  deps: JoinDeps,
+  endpoint: ClusterEndpoint,
+  target: JoinTarget,
+  request: RequestOf<"join.request">,
+  options: { readonly timeoutMs: number; readonly requestId: string; readonly signal?: AbortSignal },
+): Promise<JoinSeed> {
+  const { timeoutMs, requestId, signal } = options;
+  // Actor and access are what the other side makes of the key of this connection.
+  const actor = { kind: "node", id: request.endpointId } as const;
+  const meta = { requestId, actor, access: "anyone", timeoutMs, stale: false, hops: 0 } as const;
+  const payload = encodeServiceCall({ name: "join.request", request, meta });
+  const bytes = await deps.transport.call(endpoint, "join.request", payload, {
+    timeoutMs,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const parsed = methods["join.request"].response.safeParse(decodeServiceResponse(bytes));
+  if (!parsed.success) throw new BlixardError("FRAME_CORRUPT", "the answer to the join request cannot be read");
+  if (target.clusterId !== undefined && parsed.data.clusterId !== target.clusterId) {
+    throw new BlixardError("WRONG_CLUSTER", `the ticket is for cluster ${target.clusterId}`, {
+      hint: `The node that answered is of cluster ${parsed.data.clusterId}. Check the ticket.`,
+    });
+  }
+  return { ...parsed.data, nodeId: request.nodeId };
+}

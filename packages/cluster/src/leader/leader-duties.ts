@@ -1,0 +1,139 @@
+/**
+ * What a leader does beside answering: it brings the Raft configuration to the node records, and marks the VMs of nodes
+ * that it cannot reach. It looks at levels, not at events, so a new leader goes on where the last one stopped.
+ */
+import { errorCodeOf, messageOf } from "@blixard/common";
+import type { CommandBody, NodeRecord } from "@blixard/protocol";
+import { asNodeId } from "@blixard/raft";
+import type { ClusterMetrics } from "../metrics.ts";
+import { bestSuccessor } from "../services/member-service.ts";
+import { holdsState, isReachable } from "../services/reachability.ts";
+import { nodeMeta, propose, type ServiceContext } from "../services/service-context.ts";
+import { nodeReachable } from "../state-machine/apply-nodes.ts";
+import { sortedRecords } from "../state-machine/state.ts";
+import { dutyIndex, waitForDuty, withTimeLimit } from "../wait-for-change.ts";
+import { type MembershipStep, planMembership } from "./membership-plan.ts";
+
+/** Longest time for one step of the duties. */
+const stepTimeoutMs = 5_000;
+
+export class LeaderDuties {
+  readonly #context: ServiceContext;
+  readonly #metrics: ClusterMetrics;
+  /** Since when a node has not answered, on the monotonic clock. Forgotten with the leadership. */
+  readonly #silentSinceMs = new Map<number, number>();
+
+  constructor(context: ServiceContext, metrics: ClusterMetrics) {
+    this.#context = context;
+    this.#metrics = metrics;
+  }
+
+  /** Runs until `signal` aborts. Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { raft, logger, options, stateMachine } = this.#context;
+    while (!signal.aborted) {
+      if (!raft.status.value.ready) {
+        this.#silentSinceMs.clear();
+        await raft.status.until((status) => status.ready, { signal }).catch(() => {});
+        continue;
+      }
+      let progressed = false;
+      const seen = dutyIndex(stateMachine.version.value);
+      try {
+        progressed = await this.#round(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#metrics.dutyFailures.add(1, { duty: "leader" });
+        logger.log("warn", "a duty of the leader failed and is tried again", {
+          code: errorCodeOf(error),
+          error: messageOf(error),
+        });
+      }
+      // What was just changed may make the next step possible: look again at once.
+      if (!progressed) await waitForDuty(this.#context, seen, options.leaderIntervalMs, signal);
+    }
+  }
+
+  async #round(signal: AbortSignal): Promise<boolean> {
+    const { raft, stateMachine, options } = this.#context;
+    const status = raft.status.value;
+    const step = planMembership({
+      selfId: options.nodeId,
+      nodes: [...stateMachine.state.nodes.values()],
+      confState: status.confState,
+      progress: raft.coreStatus().progress,
+      commitIndex: status.commitIndex,
+      promotionLagEntries: options.promotionLagEntries,
+    });
+    if (step !== undefined && (await this.#take(step, signal))) return true;
+    return this.#markSilentNodes(signal);
+  }
+
+  async #take(step: MembershipStep, signal: AbortSignal): Promise<boolean> {
+    const { raft, logger } = this.#context;
+    switch (step.type) {
+      case "configure": {
+        logger.log("info", "changing the Raft configuration", { op: step.op, nodeId: step.nodeId });
+        const changes = [{ op: step.op, id: asNodeId(step.nodeId) }];
+        const change = { version: 1, transition: "auto", changes } as const;
+        await this.#limited(signal, (limited) => raft.proposeConfChange(change, { signal: limited }));
+        return true;
+      }
+      case "removeRecord":
+        await this.#decide({ type: "node.remove", nodeId: step.nodeId }, signal);
+        return true;
+      case "handOver": {
+        const successor = bestSuccessor(this.#context);
+        if (successor === undefined) return false;
+        await this.#limited(signal, (limited) => raft.transferLeader(asNodeId(successor), { signal: limited }));
+        return true;
+      }
+      default:
+        return step satisfies never;
+    }
+  }
+
+  /** VMs of a silent node are shown as Unknown and stay where they are: without a lease nobody knows if they run. */
+  async #markSilentNodes(signal: AbortSignal): Promise<boolean> {
+    let changed = false;
+    for (const node of sortedRecords(this.#context.stateMachine.state, "nodes")) {
+      const reachable = this.#isReachableForNow(node);
+      if (reachable === undefined || !this.#needsMark(node.id, reachable)) continue;
+      await this.#decide({ type: "node.liveness", nodeId: node.id, reachable }, signal);
+      changed = true;
+    }
+    return changed;
+  }
+
+  /** Undefined while a node is silent, but not for long. */
+  #isReachableForNow(node: NodeRecord): boolean | undefined {
+    if (!holdsState(node)) return undefined;
+    if (isReachable(this.#context, node.id)) {
+      this.#silentSinceMs.delete(node.id);
+      return true;
+    }
+    const nowMs = this.#context.clock.monotonicMs();
+    const sinceMs = this.#silentSinceMs.get(node.id) ?? nowMs;
+    this.#silentSinceMs.set(node.id, sinceMs);
+    return nowMs - sinceMs >= this.#context.options.unknownAfterMs ? false : undefined;
+  }
+
+  #needsMark(nodeId: number, reachable: boolean): boolean {
+    for (const vm of this.#context.stateMachine.state.vms.values()) {
+      if (vm.node !== nodeId) continue;
+      const marked = vm.conditions.some((condition) => condition.type === nodeReachable);
+      if (marked === reachable) return true;
+    }
+    return false;
+  }
+
+  async #decide(body: CommandBody, signal: AbortSignal): Promise<void> {
+    const { options } = this.#context;
+    const meta = { ...nodeMeta(options.nodeId, "", stepTimeoutMs), actor: { kind: "system", id: "leader" } } as const;
+    await this.#limited(signal, (limited) => propose(this.#context, body, { meta, signal: limited }));
+  }
+
+  #limited<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    return withTimeLimit(this.#context.clock, stepTimeoutMs, signal, work);
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * The next step that brings the Raft configuration to what the node records want: a pure function, one change at a
+ * time, so that two of them never overlap.
+ *
+ *     admitted -> learner -> (caught up) -> voter
+ *     leaving  -> out of the configuration -> record removed
+ */
+import type { NodeRecord } from "@blixard/protocol";
+import type { ConfState, ProgressStatus } from "@blixard/raft";
+
+export interface MembershipView {
+  readonly selfId: number;
+  readonly nodes: readonly NodeRecord[];
+  readonly confState: ConfState;
+  readonly progress: readonly ProgressStatus[];
+  readonly commitIndex: number;
+  /** Entries that a learner may lag behind and still be promoted. */
+  readonly promotionLagEntries: number;
+}
+
+export type MembershipStep =
+  | { readonly type: "configure"; readonly op: "addVoter" | "addLearner" | "remove"; readonly nodeId: number }
+  | { readonly type: "removeRecord"; readonly nodeId: number }
+  /** This leader is to leave or to stop voting: another one has to see to that. */
+  | { readonly type: "handOver" };
+
+export function planMembership(view: MembershipView): MembershipStep | undefined {
+  const { confState } = view;
+  // A change is under way; and before the first records are applied nobody is known at all.
+  if (confState.votersOutgoing.length > 0) return undefined;
+  if (!view.nodes.some((node) => node.id === view.selfId)) return undefined;
+  const voters = new Set<number>(confState.voters);
+  const learners = new Set<number>(confState.learners);
+  const configured = [...voters, ...learners].sort((a, b) => a - b);
+  const nodes = [...view.nodes].sort((a, b) => a.id - b.id);
+  const byId = new Map(nodes.map((node) => [node.id, node]));
+  for (const id of configured) {
+    const node = byId.get(id);
+    if (node !== undefined && !node.leaving && wantedRole(node) !== undefined) continue;
+    return id === view.selfId ? { type: "handOver" } : { type: "configure", op: "remove", nodeId: id };
+  }
+  for (const node of nodes) {
+    if (node.leaving) return { type: "removeRecord", nodeId: node.id };
+  }
+  for (const node of nodes) {
+    const wanted = wantedRole(node);
+    if (wanted === "learner" && voters.has(node.id)) {
+      if (node.id === view.selfId) return { type: "handOver" };
+      return { type: "configure", op: "addLearner", nodeId: node.id };
+    }
+    if (wanted === "voter" && learners.has(node.id) && caughtUp(view, node.id)) {
+      return { type: "configure", op: "addVoter", nodeId: node.id };
+    }
+  }
+  for (const node of nodes) {
+    if (wantedRole(node) === undefined || voters.has(node.id) || learners.has(node.id)) continue;
+    return { type: "configure", op: "addLearner", nodeId: node.id };
+  }
+  return undefined;
+}
+
+/** The part of a node in the Raft group; undefined for clients, which have none. */
+function wantedRole(node: NodeRecord): "voter" | "learner" | undefined {
+  switch (node.role) {
+    case "voter":
+    case "witness":
+      return "voter";
+    case "learner":
+    case "worker":
+      return "learner";
+    case "operator":
+    case "viewer":
+      return undefined;
+    default:
+      return node.role satisfies never;
+  }
+}
+
+function caughtUp(view: MembershipView, nodeId: number): boolean {
+  const peer = view.progress.find((candidate) => candidate.id === nodeId);
+  return peer?.recentActive === true && peer.match + view.promotionLagEntries >= view.commitIndex && peer.match > 0;
+}

@@ -1,0 +1,43 @@
+/** Metrics of the service and of the duties of a node. */
+import type { Counter, Gauge, Histogram, Metrics } from "@blixard/common";
+
+export interface ClusterMetrics {
+  readonly calls: Counter;
+  readonly callDuration: Histogram;
+  readonly forwards: Counter;
+  readonly dutyFailures: Counter;
+  readonly members: Gauge;
+  readonly vms: Gauge;
+}
+
+export function declareClusterMetrics(metrics: Metrics): ClusterMetrics {
+  return {
+    calls: metrics.counter({
+      name: "blixard_service_calls_total",
+      help: "Service calls that ended on this node, by method and by error code (OK for success).",
+      labelNames: ["method", "code"],
+    }),
+    callDuration: metrics.histogram({
+      name: "blixard_service_call_duration_seconds",
+      help: "Time from a call until its answer, forwarding included.",
+      labelNames: ["method"],
+      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    }),
+    forwards: metrics.counter({
+      name: "blixard_service_forwards_total",
+      help: "Calls that this node passed on to another one.",
+      labelNames: ["method"],
+    }),
+    dutyFailures: metrics.counter({
+      name: "blixard_duty_failures_total",
+      help: "Rounds of background work that failed and are tried again.",
+      labelNames: ["duty"],
+    }),
+    members: metrics.gauge({ name: "blixard_cluster_nodes", help: "Nodes in the replicated state." }),
+    vms: metrics.gauge({
+      name: "blixard_cluster_vms",
+      help: "VMs in the replicated state, by phase.",
+      labelNames: ["phase"],
+    }),
+  };
+}

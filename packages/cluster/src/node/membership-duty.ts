@@ -1,0 +1,135 @@
+/**
+ * Keeps this node's own record true, and the transport's member list equal to the node records; and finds out when the
+ * node was removed, which nobody can tell a node that no longer gets the log.
+ */
+import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import { encodeServiceCall, type NodeCapacity, type NodeRecord } from "@blixard/protocol";
+import { randomRequestId } from "../ids.ts";
+import { holdsState } from "../services/reachability.ts";
+import { nodeMeta, type ServiceContext } from "../services/service-context.ts";
+import type { ServiceRouter } from "../services/service-router.ts";
+import { clusterKey, nodeKey, sortedRecords } from "../state-machine/state.ts";
+import { pauseFor, withTimeLimit } from "../wait-for-change.ts";
+import { type LoopDeps, runLoop } from "./background-loop.ts";
+
+const updateTimeoutMs = 10_000;
+const probeTimeoutMs = 2_000;
+
+export interface MembershipDutyDeps {
+  readonly context: ServiceContext;
+  readonly router: ServiceRouter;
+  readonly loop: LoopDeps;
+  readonly capacity: NodeCapacity;
+  readonly onRemoved: (error: BlixardError) => void;
+  readonly caughtUp: (signal: AbortSignal) => Promise<void>;
+}
+
+export class MembershipDuty {
+  readonly #deps: MembershipDutyDeps;
+
+  constructor(deps: MembershipDutyDeps) {
+    this.#deps = deps;
+  }
+
+  /** Runs until `signal` aborts. Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#runPeers(signal), this.#runOwnRecord(signal), this.#runProbe(signal)]);
+  }
+
+  #runPeers(signal: AbortSignal): Promise<void> {
+    const { stateMachine, transport, options } = this.#deps.context;
+    let seen = -1;
+    return runLoop(this.#deps.loop, "peers", signal, async () => {
+      const { changed } = await stateMachine.version.until((next) => next.changed.nodes !== seen, { signal });
+      seen = changed.nodes;
+      const nodes = sortedRecords(stateMachine.state, "nodes");
+      // An empty state knows nobody yet; the list of the join answer stays.
+      if (nodes.length > 0) transport.setPeers(peersOf(nodes, options.nodeId));
+    });
+  }
+
+  async #runOwnRecord(signal: AbortSignal): Promise<void> {
+    const { context, router, loop, capacity } = this.#deps;
+    const { stateMachine, options, random } = context;
+    await this.#deps.caughtUp(signal).catch(() => {});
+    let seen = -1;
+    await runLoop(loop, "own-record", signal, async () => {
+      const { changed } = await stateMachine.version.until((next) => next.changed.nodes !== seen, { signal });
+      const { state } = stateMachine;
+      const own = state.nodes.get(nodeKey(options.nodeId));
+      if (own === undefined) {
+        if (state.cluster.has(clusterKey) && state.removed.has(nodeKey(options.nodeId))) this.#removed();
+        seen = changed.nodes;
+        return;
+      }
+      const news = staleFields(own, { ...options, addresses: options.advertisedAddresses, capacity });
+      if (news !== undefined) {
+        const meta = nodeMeta(options.nodeId, randomRequestId(random), updateTimeoutMs);
+        await router.call("node.update", { nodeId: options.nodeId, ...news }, meta, { signal });
+      }
+      seen = changed.nodes;
+    });
+  }
+
+  /** While no leader is heard, asks the others in turn whether this node is still one of them. */
+  #runProbe(signal: AbortSignal): Promise<void> {
+    const { clock, raft, options, stateMachine } = this.#deps.context;
+    return runLoop(this.#deps.loop, "removal-probe", signal, async () => {
+      await raft.status.until((status) => status.leaderId === 0, { signal });
+      await pauseFor(clock, options.removalProbeMs, signal);
+      if (signal.aborted || raft.status.value.leaderId !== 0) return;
+      const others = sortedRecords(stateMachine.state, "nodes").filter((node) => node.id !== options.nodeId);
+      for (const node of others.filter(holdsState)) {
+        if (signal.aborted || (await this.#isRefusedBy(node, signal))) return;
+      }
+    });
+  }
+
+  async #isRefusedBy(node: NodeRecord, signal: AbortSignal): Promise<boolean> {
+    const { clock, transport, options, random } = this.#deps.context;
+    const meta = nodeMeta(options.nodeId, randomRequestId(random), probeTimeoutMs);
+    const payload = encodeServiceCall({ name: "status.get", request: {}, meta });
+    try {
+      await withTimeLimit(clock, probeTimeoutMs, signal, (limited) =>
+        transport.call(node.id, "status.get", payload, { timeoutMs: probeTimeoutMs, signal: limited }),
+      );
+      return false;
+    } catch (error) {
+      if (errorCodeOf(error) !== "REMOVED") return false;
+      this.#removed(messageOf(error));
+      return true;
+    }
+  }
+
+  #removed(message = "this node was removed from the cluster"): void {
+    const hint = "Join again with a new ticket and an empty data directory.";
+    this.#deps.onRemoved(new BlixardError("REMOVED", message, { hint }));
+  }
+}
+
+/** The member list for the transport: nodes that hold the state, without this one. */
+export function peersOf(nodes: readonly NodeRecord[], selfId: number) {
+  return nodes
+    .filter((node) => node.id !== selfId && holdsState(node))
+    .map(({ id, endpointId, addresses }) => ({ nodeId: id, endpointId, addresses }));
+}
+
+/** The fields of the own record that are no longer true; undefined when all are. */
+function staleFields(
+  own: NodeRecord,
+  now: {
+    readonly addresses: readonly string[];
+    readonly capacity: NodeCapacity;
+    readonly version: string;
+    readonly featureLevel: number;
+  },
+) {
+  const { version, featureLevel } = now;
+  const addresses = [...now.addresses];
+  const capacity = { ...now.capacity, drivers: [...now.capacity.drivers] };
+  const before = [own.addresses, own.capacity.drivers, own.capacity.memoryMiB, own.capacity.vcpus];
+  const after = [addresses, capacity.drivers, capacity.memoryMiB, capacity.vcpus];
+  const same =
+    JSON.stringify([...before, own.version, own.featureLevel]) === JSON.stringify([...after, version, featureLevel]);
+  return same ? undefined : { addresses, capacity, version, featureLevel };
+}

@@ -1,0 +1,137 @@
+/**
+ * Connects the replicated state with the VM manager of this node: what the state wants of the VMs that this node owns
+ * goes down, what the manager observed goes up to the leader.
+ *
+ * Nothing goes down before the state was caught up with a leader since the start of the process. The state on disk may
+ * be old: a VM that it wants here may have been given away or deleted meanwhile. Until then the manager only adopts.
+ */
+import type { VmObservation, VmRecord } from "@blixard/protocol";
+import type { DesiredVm } from "@blixard/vm-manager";
+import { randomRequestId } from "../ids.ts";
+import { nodeMeta, type ServiceContext } from "../services/service-context.ts";
+import type { ServiceRouter } from "../services/service-router.ts";
+import { sortedRecords } from "../state-machine/state.ts";
+import type { ClusterState } from "../state-machine/types.ts";
+import { firstOf } from "../wait-for-change.ts";
+import { type LoopDeps, runLoop } from "./background-loop.ts";
+
+/** Observations in one command, so that it stays far below the largest command. */
+const batchMax = 256;
+const observeTimeoutMs = 10_000;
+
+export class VmDuty {
+  readonly #context: ServiceContext;
+  readonly #router: ServiceRouter;
+  readonly #loop: LoopDeps;
+  readonly #caughtUp: (signal: AbortSignal) => Promise<void>;
+
+  constructor(
+    context: ServiceContext,
+    router: ServiceRouter,
+    loop: LoopDeps,
+    caughtUp: (signal: AbortSignal) => Promise<void>,
+  ) {
+    this.#context = context;
+    this.#router = router;
+    this.#loop = loop;
+    this.#caughtUp = caughtUp;
+  }
+
+  /** Runs until `signal` aborts. Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    await this.#caughtUp(signal).catch(() => {});
+    if (signal.aborted) return;
+    await Promise.all([this.#runDesired(signal), this.#runObserved(signal)]);
+  }
+
+  #runDesired(signal: AbortSignal): Promise<void> {
+    const { stateMachine, vmManager, options } = this.#context;
+    let seen = -1;
+    return runLoop(this.#loop, "vm-desired", signal, async () => {
+      const { changed } = await stateMachine.version.until((next) => changeIndex(next.changed) !== seen, { signal });
+      seen = changeIndex(changed);
+      vmManager.setDesired(desiredVms(stateMachine.state, options.nodeId));
+    });
+  }
+
+  #runObserved(signal: AbortSignal): Promise<void> {
+    const { stateMachine, vmManager, options, random } = this.#context;
+    return runLoop(this.#loop, "vm-observe", signal, async () => {
+      const seen = vmManager.observations.value;
+      const version = stateMachine.version.value;
+      const news = unreported(stateMachine.state, seen, options.nodeId).slice(0, batchMax);
+      if (news.length === 0) {
+        await this.#nextChange(seen, changeIndex(version.changed), signal);
+        return;
+      }
+      // One id for all attempts of this batch: the router's retry must not wait for a second place in the log.
+      const meta = nodeMeta(options.nodeId, `observe-${randomRequestId(random)}`, observeTimeoutMs);
+      const request = { nodeId: options.nodeId, observations: news };
+      const { index } = await this.#router.call("vm.observe", request, meta, { signal });
+      await stateMachine.version.until((next) => next.appliedIndex >= index, { signal });
+    });
+  }
+
+  async #nextChange(seen: ReadonlyMap<string, VmObservation>, seenIndex: number, signal: AbortSignal): Promise<void> {
+    const { stateMachine, vmManager } = this.#context;
+    await firstOf(signal, (until) => [
+      vmManager.observations.until((value) => value !== seen, { signal: until }),
+      stateMachine.version.until((next) => changeIndex(next.changed) !== seenIndex, { signal: until }),
+    ]);
+  }
+}
+
+function changeIndex(changed: { readonly vms: number; readonly images: number }): number {
+  return Math.max(changed.vms, changed.images);
+}
+
+/** The VMs that `nodeId` owns, as the manager wants to know them. */
+export function desiredVms(state: ClusterState, nodeId: number): DesiredVm[] {
+  const desired: DesiredVm[] = [];
+  for (const vm of sortedRecords(state, "vms")) {
+    const image = state.images.get(vm.spec.image);
+    if (vm.node !== nodeId || image === undefined) continue;
+    const { vmId, name, spec, fencingEpoch } = vm;
+    desired.push({ vmId, name, spec, desired: vm.desired, fencingEpoch, image });
+  }
+  return desired;
+}
+
+/** What the manager saw and the state does not show yet, for VMs that this node may speak for. */
+export function unreported(
+  state: ClusterState,
+  observations: ReadonlyMap<string, VmObservation>,
+  nodeId: number,
+): VmObservation[] {
+  const news: VmObservation[] = [];
+  for (const seen of observations.values()) {
+    const name = state.vmNames.get(seen.vmId);
+    const vm = name === undefined ? undefined : state.vms.get(name);
+    if (vm === undefined || vm.node !== nodeId || vm.fencingEpoch !== seen.fencingEpoch) continue;
+    if (differs(vm, seen)) news.push(clipped(seen));
+  }
+  return news;
+}
+
+const reasonLengthMax = 128;
+const messageLengthMax = 1_024;
+
+/** A long message of a driver must not keep its observation from being reported. */
+function clipped(seen: VmObservation): VmObservation {
+  return {
+    ...seen,
+    reason: seen.reason.slice(0, reasonLengthMax),
+    message: seen.message.slice(0, messageLengthMax),
+  };
+}
+
+function differs(vm: VmRecord, seen: VmObservation): boolean {
+  return (
+    vm.phase !== seen.phase ||
+    vm.reason !== seen.reason.slice(0, reasonLengthMax) ||
+    vm.message !== seen.message.slice(0, messageLengthMax) ||
+    vm.driver !== seen.driver ||
+    vm.guest !== seen.guest ||
+    vm.restarts !== seen.restarts
+  );
+}

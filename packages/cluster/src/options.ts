@@ -1,0 +1,67 @@
+/** Tunables of a cluster node, with their defaults. */
+import type { RaftNodeOptions } from "@blixard/raft";
+import { type SchedulerOptions, schedulerDefaults } from "./scheduler/scheduler.ts";
+
+/** How a node joins that has an address but no ticket. */
+export type JoinPolicy = "ticket" | "approve" | "loopback";
+
+export interface ClusterNodeOptions {
+  readonly nodeId: number;
+  /** Release of this binary, shown to people. */
+  readonly version: string;
+  /** Largest set of features that this binary knows. Default 1. */
+  readonly featureLevel?: number;
+  /** `host:port` under which others reach this node. Default: what the transport is bound to. */
+  readonly advertisedAddresses?: readonly string[];
+  /**
+   * `loopback` (default): without a ticket only between loopback addresses. `ticket`: never without one. `approve`:
+   * as `ticket`, until pending requests exist.
+   */
+  readonly joinPolicy?: JoinPolicy;
+  /** Passed to RaftNode. */
+  readonly raft?: Omit<RaftNodeOptions, "id" | "bootstrap">;
+  readonly scheduler?: SchedulerOptions;
+  /** Milliseconds between two rounds of the leader's duties when nothing happens. Default 250. */
+  readonly leaderIntervalMs?: number;
+  /** Milliseconds without a sign of life after which a node takes no new VMs. Default 3,000. */
+  readonly reachableWithinMs?: number;
+  /** Milliseconds of being unreachable after which the VMs of a node are shown as Unknown. Default 5,000. */
+  readonly unknownAfterMs?: number;
+  /** Milliseconds that one attempt to reach the leader may take before another is made. Default 3,000. */
+  readonly forwardAttemptMs?: number;
+  /** Attempts to reach the leader within one call. Default 100. */
+  readonly forwardAttemptsMax?: number;
+  /** Entries that a learner may lag behind the commit index and still be promoted. Default 64. */
+  readonly promotionLagEntries?: number;
+  /** Milliseconds without a leader after which peers are asked whether this node was removed. Default 3,000. */
+  readonly removalProbeMs?: number;
+  /** Milliseconds between two tries of a background call that failed. Default 200, doubling up to 16 times that. */
+  readonly retryDelayMs?: number;
+  /** Entries whose state hashes are kept. Default 10,000. */
+  readonly hashWindow?: number;
+}
+
+export type ResolvedClusterNodeOptions = Required<ClusterNodeOptions>;
+
+export function resolveClusterNodeOptions(
+  options: ClusterNodeOptions,
+  boundAddresses: readonly string[],
+): ResolvedClusterNodeOptions {
+  return {
+    featureLevel: 1,
+    advertisedAddresses: boundAddresses,
+    joinPolicy: "loopback",
+    raft: {},
+    scheduler: schedulerDefaults,
+    leaderIntervalMs: 250,
+    reachableWithinMs: 3_000,
+    unknownAfterMs: 5_000,
+    forwardAttemptMs: 3_000,
+    forwardAttemptsMax: 100,
+    promotionLagEntries: 64,
+    removalProbeMs: 3_000,
+    retryDelayMs: 200,
+    hashWindow: 10_000,
+    ...options,
+  };
+}

@@ -1,0 +1,128 @@
+/**
+ * Brings a call to the leader and keeps at it while there is none, while it moves, and while the way to it breaks:
+ *
+ *     leads here? -- yes --> run the handler ----------------+--> answer
+ *        | no                                                |
+ *     leader known? -- yes --> forward, one attempt ---------+
+ *        | no                                                | error that may pass
+ *     wait for one <------------ back off <------------------+
+ *
+ * A retry keeps the request id, so what the first attempt may have done is not done twice.
+ */
+import { BlixardError, errorCodeOf, isBlixardError, sleep } from "@blixard/common";
+import { type CallMeta, forwardHopsMax } from "@blixard/protocol";
+import { firstOf, withTimeLimit } from "../wait-for-change.ts";
+import type { ServiceContext } from "./service-context.ts";
+
+export interface LeaderRoute {
+  readonly writes: boolean;
+  readonly meta: CallMeta;
+  readonly signal: AbortSignal;
+  /** Runs the handler on this node, which leads. */
+  readonly runHere: () => Promise<unknown>;
+  readonly forward: (leaderId: number, timeoutMs: number) => Promise<unknown>;
+}
+
+/** Errors after which the same call may succeed, at another leader or a little later. */
+const passing = new Set([
+  "NOT_LEADER",
+  "NO_LEADER",
+  "PROPOSAL_DROPPED",
+  "UNREACHABLE",
+  "UNAVAILABLE",
+  "OUTCOME_UNKNOWN",
+  "STOPPED",
+  "DEADLINE_EXCEEDED",
+  // The leader has not applied yet that this node was admitted.
+  "UNKNOWN_PEER",
+]);
+const backoffMsMin = 10;
+const backoffMsMax = 500;
+
+export async function routeToLeader(context: ServiceContext, route: LeaderRoute): Promise<unknown> {
+  const { clock, options } = context;
+  const { meta, signal } = route;
+  const endMs = clock.monotonicMs() + meta.timeoutMs;
+  let mayHaveHappened = false;
+  let backoffMs = backoffMsMin;
+  let last: unknown;
+  for (let attempt = 0; attempt < options.forwardAttemptsMax; attempt++) {
+    const leftMs = endMs - clock.monotonicMs();
+    if (leftMs <= 0 || signal.aborted) break;
+    try {
+      return await attemptOnce(context, route, leftMs);
+    } catch (error) {
+      last = error;
+      // The node that was asked first retries; the others say what they know at once.
+      if (meta.hops > 0 || !passing.has(errorCodeOf(error) ?? "")) throw withOutcome(error, route, mayHaveHappened);
+      mayHaveHappened ||= isBlixardError(error) && error.outcome !== "not_applied";
+      if (signal.aborted) break;
+      await pause(context, backoffMs, signal);
+      backoffMs = Math.min(2 * backoffMs, backoffMsMax);
+    }
+  }
+  throw withOutcome(last ?? noLeader(), route, mayHaveHappened);
+}
+
+async function attemptOnce(context: ServiceContext, route: LeaderRoute, leftMs: number): Promise<unknown> {
+  const { raft, options, clock } = context;
+  const status = raft.status.value;
+  if (status.role === "StateLeader") {
+    if (!status.ready) {
+      const settled = await raft.status.until((next) => next.ready || next.role !== "StateLeader", {
+        signal: route.signal,
+      });
+      if (settled.role !== "StateLeader") throw notLeader(settled.leaderId);
+    }
+    return route.runHere();
+  }
+  if (status.leaderId !== 0 && status.leaderId !== options.nodeId) {
+    if (route.meta.hops >= forwardHopsMax) throw notLeader(status.leaderId);
+    return route.forward(status.leaderId, Math.min(leftMs, options.forwardAttemptMs));
+  }
+  if (route.meta.hops > 0) throw noLeader();
+  const waitMs = Math.min(leftMs, options.forwardAttemptMs);
+  await withTimeLimit(clock, waitMs, route.signal, (limited) =>
+    raft.status.until((next) => next.leaderId !== 0, { signal: limited }),
+  ).catch(() => {});
+  throw noLeader();
+}
+
+/** Waits a little less when the leader is found or changes meanwhile. */
+async function pause(context: ServiceContext, delayMs: number, signal: AbortSignal): Promise<void> {
+  const { leaderId } = context.raft.status.value;
+  // The caller's loop looks at the signal, so an abort only ends the wait.
+  await firstOf(signal, (until) => [
+    sleep(context.clock, delayMs, until),
+    context.raft.status.until((next) => next.leaderId !== leaderId && next.leaderId !== 0, { signal: until }),
+  ]).catch(() => {});
+}
+
+/** An answer "not applied" to the last attempt says nothing about an earlier one whose answer was lost. */
+function withOutcome(error: unknown, route: LeaderRoute, mayHaveHappened: boolean): unknown {
+  if (!isBlixardError(error)) return error;
+  const passed = passing.has(error.code);
+  const unknown = route.writes && passed && (mayHaveHappened || error.outcome === "unknown");
+  const outcome = unknown ? "unknown" : "not_applied";
+  if (error.outcome === outcome || (!passed && error.outcome !== undefined)) return error;
+  return new BlixardError(error.code, error.message, {
+    cause: error,
+    outcome,
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    ...(error.details === undefined ? {} : { details: error.details }),
+  });
+}
+
+function notLeader(leaderId: number): BlixardError {
+  return new BlixardError("NOT_LEADER", "this node does not lead", {
+    outcome: "not_applied",
+    ...(leaderId === 0 ? {} : { details: { leaderId } }),
+  });
+}
+
+function noLeader(): BlixardError {
+  return new BlixardError("NO_LEADER", "the cluster has no leader now", {
+    outcome: "not_applied",
+    hint: "It needs a majority of its voters: see blixard cluster status on a node.",
+  });
+}

@@ -1,0 +1,29 @@
+/** Which nodes the leader heard from lately: through the Raft progress, and through the transport's own heartbeats. */
+import type { NodeRecord } from "@blixard/protocol";
+import type { ProgressStatus } from "@blixard/raft";
+import type { ServiceContext } from "./service-context.ts";
+
+type ReachabilityContext = Pick<ServiceContext, "raft" | "transport" | "options">;
+
+export function isReachable(context: ReachabilityContext, nodeId: number): boolean {
+  if (nodeId === context.options.nodeId) return true;
+  const session = context.transport.sessions().find((candidate) => candidate.nodeId === nodeId);
+  const lastContactMs = session?.lastContactMs ?? null;
+  if (lastContactMs !== null) return lastContactMs <= context.options.reachableWithinMs;
+  return progressOf(context, nodeId)?.recentActive ?? false;
+}
+
+/** The leader's progress of a peer; undefined elsewhere and for nodes outside of the configuration. */
+export function progressOf(context: Pick<ServiceContext, "raft">, nodeId: number): ProgressStatus | undefined {
+  return context.raft.coreStatus().progress.find((peer) => peer.id === nodeId);
+}
+
+/** Roles that hold the replicated state and so belong to the Raft configuration. */
+export function holdsState(node: Pick<NodeRecord, "role">): boolean {
+  return node.role !== "operator" && node.role !== "viewer";
+}
+
+/** Roles that vote. */
+export function votes(node: Pick<NodeRecord, "role">): boolean {
+  return node.role === "voter" || node.role === "witness";
+}

@@ -1,0 +1,32 @@
+/** Who is at the other end of a connection: its key decides, not what the call says about itself. */
+import type { Actor, MethodAccess } from "@blixard/protocol";
+import type { IncomingCall } from "../cluster-transport.ts";
+import { holdsState } from "./reachability.ts";
+import type { ServiceContext } from "./service-context.ts";
+
+export interface Caller {
+  /** `member` may pass on calls of others; `guest` is an operator or a viewer with a key of its own. */
+  readonly kind: "member" | "guest" | "removed" | "stranger";
+  readonly actor: Actor;
+  readonly access: MethodAccess;
+}
+
+export function identifyRemote(context: Pick<ServiceContext, "stateMachine">, remote: IncomingCall["remote"]): Caller {
+  const { state } = context.stateMachine;
+  const byKey: Actor = { kind: "node", id: remote.endpointId };
+  for (const node of state.nodes.values()) {
+    if (node.endpointId !== remote.endpointId) continue;
+    if (holdsState(node)) return member(node.id);
+    return { kind: "guest", actor: byKey, access: node.role === "operator" ? "admin" : "viewer" };
+  }
+  for (const removed of state.removed.values()) {
+    if (removed.endpointId === remote.endpointId) return { kind: "removed", actor: byKey, access: "anyone" };
+  }
+  // The transport knows members from the join answer before this node has applied any state.
+  if (remote.nodeId !== undefined && state.nodes.size === 0) return member(remote.nodeId);
+  return { kind: "stranger", actor: byKey, access: "anyone" };
+}
+
+function member(nodeId: number): Caller {
+  return { kind: "member", actor: { kind: "node", id: String(nodeId) }, access: "node" };
+}

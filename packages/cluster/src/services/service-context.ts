@@ -1,0 +1,92 @@
+/** What the handlers of the service work with, and how a decision of theirs gets into the log. */
+import { BlixardError, type Clock, type Logger, type Random } from "@blixard/common";
+import { type CallMeta, type Command, type CommandBody, encodeCommand, type NodeStatus } from "@blixard/protocol";
+import type { RaftNodeApi } from "@blixard/raft";
+import type { VmManager } from "@blixard/vm-manager";
+import type { ClusterStateMachine } from "../cluster-state-machine.ts";
+import type { ClusterTransport } from "../cluster-transport.ts";
+import type { ResolvedClusterNodeOptions } from "../options.ts";
+import type { Reservation } from "../scheduler/scheduler.ts";
+import type { AppliedCommand } from "../state-machine/apply-command.ts";
+import type { Sha256 } from "../state-machine/hash-chain.ts";
+
+export interface ServiceContext {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly sha256: Sha256;
+  readonly transport: ClusterTransport;
+  readonly vmManager: VmManager;
+  readonly stateMachine: ClusterStateMachine;
+  readonly raft: RaftNodeApi<AppliedCommand>;
+  readonly options: ResolvedClusterNodeOptions;
+  /** Cluster and incarnation of this node, before its own record has been applied too. */
+  readonly identity: () => { readonly clusterId: string; readonly incarnation: number };
+  readonly storageHealth: () => NodeStatus["storage"];
+  /** Room on nodes that the leader has promised and that no record shows yet. */
+  readonly reservations: Set<Reservation>;
+}
+
+/** What goes with one call into a handler. */
+export interface ServiceCallScope {
+  readonly meta: CallMeta;
+  readonly signal: AbortSignal;
+}
+
+export interface Proposed<Value> {
+  readonly index: number;
+  readonly term: number;
+  readonly value: Value;
+}
+
+/**
+ * Proposes a command on this leader and resolves when it was applied here.
+ * `Value` is what `apply` answers to this command. @throws what `apply` refused with, and the errors of `propose`
+ */
+export async function propose<Value = unknown>(
+  context: Pick<ServiceContext, "clock" | "raft">,
+  body: CommandBody,
+  call: ServiceCallScope,
+): Promise<Proposed<Value>> {
+  const { meta, signal } = call;
+  const command: Command = {
+    requestId: meta.requestId,
+    atUnixMs: context.clock.unixMs(),
+    actor: meta.actor,
+    ...(meta.ifMatchIndex === undefined ? {} : { ifMatchIndex: meta.ifMatchIndex }),
+    body,
+  };
+  const { result: applied } = await context.raft.propose(encodeCommand(command), { signal });
+  const { result, index, term } = applied;
+  if (result.ok) return { index, term, value: result.value as Value };
+  throw new BlixardError(result.code, result.message, {
+    outcome: "not_applied",
+    ...(result.hint === undefined ? {} : { hint: result.hint }),
+  });
+}
+
+/** A scope for commands that are safe to repeat and need no memory of their request id. */
+export function unremembered(call: ServiceCallScope): ServiceCallScope {
+  return { ...call, meta: { ...call.meta, requestId: "" } };
+}
+
+/** The meta of a call that this node makes for itself. */
+export function nodeMeta(nodeId: number, requestId: string, timeoutMs: number): CallMeta {
+  return {
+    requestId,
+    actor: { kind: "node", id: String(nodeId) },
+    access: "node",
+    timeoutMs,
+    stale: false,
+    hops: 0,
+  };
+}
+
+/** Nodes and images have no index that a caller could have seen. @throws UNSUPPORTED */
+export function refuseIfMatch(call: ServiceCallScope, what: string): void {
+  if (call.meta.ifMatchIndex === undefined) return;
+  throw new BlixardError("UNSUPPORTED", `${what} cannot be changed with an expected index`, {
+    outcome: "not_applied",
+    hint: "Leave out --if-match; it works for keys and VMs.",
+  });
+}

@@ -1,0 +1,244 @@
+/**
+ * The one door to the service of a node. Every call, from HTTP, from a peer or from the node itself, is checked
+ * against the schema and the access of its method, and then runs where the method's `place` says.
+ */
+import { BlixardError, errorCodeOf, toBlixardError, withDeadline } from "@blixard/common";
+import {
+  type CallMeta,
+  decodeServiceCall,
+  decodeServiceResponse,
+  encodeServiceCall,
+  encodeServiceResponse,
+  forwardHopsMax,
+  forwardRpcMethod,
+  type MethodName,
+  type Methods,
+  methods,
+  type RequestOf,
+  type ResponseOf,
+} from "@blixard/protocol";
+import type { IncomingCall } from "../cluster-transport.ts";
+import type { ClusterMetrics } from "../metrics.ts";
+import { assertAccess } from "./access.ts";
+import { createHandlers, type Handler, type Handlers } from "./handlers.ts";
+import { assertJoinsWithoutTicket } from "./join-service.ts";
+import { routeToLeader } from "./leader-route.ts";
+import { type Caller, identifyRemote } from "./remote-caller.ts";
+import type { ServiceCallScope, ServiceContext } from "./service-context.ts";
+
+export interface ServiceRouter {
+  /** Validates, authorises, routes and answers. @throws BlixardError */
+  call<Name extends MethodName>(
+    name: Name,
+    request: RequestOf<Name>,
+    meta: CallMeta,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<ResponseOf<Name>>;
+  /** Answers a call of the transport's RPC lane. @throws BlixardError */
+  handleRpc(call: IncomingCall, signal: AbortSignal): Promise<Uint8Array>;
+}
+
+export interface RouterEvents {
+  /** Another member says that this node was removed. */
+  readonly onRemoved: (error: BlixardError) => void;
+}
+
+type AnyMethod = Methods[MethodName];
+
+export function createServiceRouter(
+  context: ServiceContext,
+  metrics: ClusterMetrics,
+  events: RouterEvents,
+): ServiceRouter {
+  return new Router(context, metrics, events);
+}
+
+class Router implements ServiceRouter {
+  readonly #context: ServiceContext;
+  readonly #handlers: Handlers;
+  readonly #metrics: ClusterMetrics;
+  readonly #events: RouterEvents;
+
+  constructor(context: ServiceContext, metrics: ClusterMetrics, events: RouterEvents) {
+    this.#context = context;
+    this.#handlers = createHandlers(context);
+    this.#metrics = metrics;
+    this.#events = events;
+  }
+
+  async call<Name extends MethodName>(
+    name: Name,
+    request: RequestOf<Name>,
+    meta: CallMeta,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<ResponseOf<Name>> {
+    const startMs = this.#context.clock.monotonicMs();
+    let code = "OK";
+    try {
+      return (await this.#checkAndRoute(name, request, meta, options.signal)) as ResponseOf<Name>;
+    } catch (error) {
+      code = errorCodeOf(error) ?? "INTERNAL";
+      throw toBlixardError(error, "INTERNAL", name);
+    } finally {
+      this.#metrics.calls.add(1, { method: name, code });
+      this.#metrics.callDuration.observe((this.#context.clock.monotonicMs() - startMs) / 1_000, { method: name });
+    }
+  }
+
+  async handleRpc(incoming: IncomingCall, signal: AbortSignal): Promise<Uint8Array> {
+    const caller = identifyRemote(this.#context, incoming.remote);
+    const { name, request, meta } = decodeServiceCall(incoming.payload);
+    if (incoming.method === forwardRpcMethod) {
+      if (caller.kind !== "member") throw strangerRefused(caller);
+      return encodeServiceResponse(await this.call(methodNameOf(name), request as never, meta, { signal }));
+    }
+    const method = methodNameOf(incoming.method);
+    if (caller.kind === "removed" && method !== "join.request" && method !== "identity.get") {
+      throw strangerRefused(caller);
+    }
+    if (caller.kind === "stranger" && methods[method].access !== "anyone") throw strangerRefused(caller);
+    if (method === "join.request") this.#assertMayAsk(request);
+    // A machine joins by its key, also when it asks once more after it was admitted.
+    const joiner = { actor: { kind: "node", id: incoming.remote.endpointId }, access: "anyone" } as const;
+    const { actor, access } = method === "join.request" ? joiner : caller;
+    const own: CallMeta = { ...meta, actor, access, hops: 0 };
+    return encodeServiceResponse(await this.call(method, request as never, own, { signal }));
+  }
+
+  /** The leader judges as well; but only the node that was asked knows which of its addresses can be reached. */
+  #assertMayAsk(request: unknown): void {
+    const parsed = methods["join.request"].request.safeParse(request);
+    if (parsed.success && parsed.data.ticket === null) assertJoinsWithoutTicket(this.#context, parsed.data.addresses);
+  }
+
+  async #checkAndRoute(
+    name: MethodName,
+    request: unknown,
+    meta: CallMeta,
+    signal: AbortSignal | undefined,
+  ): Promise<unknown> {
+    const method: AnyMethod = methods[methodNameOf(name)];
+    assertAccess(name, method.access, meta.access);
+    const parsed = method.request.safeParse(request);
+    if (!parsed.success) throw invalidRequest(parsed.error.issues);
+    const options = {
+      clock: this.#context.clock,
+      timeoutMs: meta.timeoutMs,
+      what: name,
+      ...(signal === undefined ? {} : { signal }),
+    };
+    return withDeadline(options, (scoped) => this.#route(name, method, parsed.data, { meta, signal: scoped }));
+  }
+
+  async #route(name: MethodName, method: AnyMethod, request: unknown, call: ServiceCallScope): Promise<unknown> {
+    const handler = this.#handlers[name] as Handler<MethodName>;
+    const runHere = () => handler(request as never, call);
+    switch (method.place) {
+      case "local":
+        return runHere();
+      case "read":
+        if (!call.meta.stale) await this.#waitForReadIndex(call.signal);
+        return runHere();
+      case "leader":
+        return routeToLeader(this.#context, {
+          ...call,
+          writes: method.writes,
+          runHere,
+          forward: (leaderId, timeoutMs) => this.#forward(leaderId, name, method, request, call, timeoutMs),
+        });
+      case "owner":
+        return this.#routeToOwner(name, method, request, call, runHere);
+      default:
+        return method.place satisfies never;
+    }
+  }
+
+  async #waitForReadIndex(signal: AbortSignal): Promise<void> {
+    // RaftNode asks again by itself until it rejects with UNAVAILABLE, or until the caller's time is over.
+    await this.#context.raft.readIndex({ signal });
+  }
+
+  async #routeToOwner(
+    name: MethodName,
+    method: AnyMethod,
+    request: unknown,
+    call: ServiceCallScope,
+    runHere: () => Promise<unknown>,
+  ): Promise<unknown> {
+    const vmName = (request as { readonly name: string }).name;
+    const { stateMachine, options } = this.#context;
+    // What stands here may be old: look again after a read index before saying that there is no such VM.
+    if (!stateMachine.state.vms.has(vmName)) await this.#waitForReadIndex(call.signal);
+    const vm = stateMachine.state.vms.get(vmName);
+    if (vm === undefined || vm.node === options.nodeId) return runHere();
+    if (vm.node === null) {
+      throw new BlixardError("UNAVAILABLE", `the VM ${vmName} is placed on no node`, {
+        hint: `Start it: blixard vm start ${vmName}`,
+      });
+    }
+    if (call.meta.hops >= forwardHopsMax) throw new BlixardError("UNAVAILABLE", `the VM ${vmName} is moving`);
+    return this.#forward(vm.node, name, method, request, call, call.meta.timeoutMs);
+  }
+
+  async #forward(
+    to: number,
+    name: MethodName,
+    method: AnyMethod,
+    request: unknown,
+    call: ServiceCallScope,
+    timeoutMs: number,
+  ): Promise<unknown> {
+    this.#metrics.forwards.add(1, { method: name });
+    const meta: CallMeta = { ...call.meta, hops: call.meta.hops + 1, timeoutMs };
+    const payload = encodeServiceCall({ name, request, meta });
+    const options = { timeoutMs, signal: call.signal };
+    let bytes: Uint8Array;
+    try {
+      bytes = await this.#context.transport.call(to, forwardRpcMethod, payload, options);
+    } catch (error) {
+      const wrapped = toBlixardError(error, "UNREACHABLE", `node ${to}`);
+      if (wrapped.code === "REMOVED") this.#events.onRemoved(wrapped);
+      throw wrapped;
+    }
+    const parsed = method.response.safeParse(decodeServiceResponse(bytes));
+    if (parsed.success) return parsed.data;
+    throw new BlixardError("FRAME_CORRUPT", `node ${to} answered ${name} with something else`, {
+      outcome: "unknown",
+      cause: parsed.error,
+    });
+  }
+}
+
+/** @throws INVALID_ARGUMENT for a name that is no method */
+function methodNameOf(name: string): MethodName {
+  if (Object.hasOwn(methods, name)) return name as MethodName;
+  throw new BlixardError("INVALID_ARGUMENT", `there is no method ${name.slice(0, 64)}`, {
+    outcome: "not_applied",
+    hint: "Use nodes and tools of one release.",
+  });
+}
+
+/** Every issue with the path of its field, the first few of them. */
+function invalidRequest(
+  issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[],
+): BlixardError {
+  const issuesMax = 5;
+  const lines = issues.slice(0, issuesMax).map((issue) => {
+    const path = issue.path.join(".");
+    return path === "" ? issue.message : `${path}: ${issue.message}`;
+  });
+  return new BlixardError("INVALID_ARGUMENT", lines.join("; "), { outcome: "not_applied" });
+}
+
+function strangerRefused(caller: Caller): BlixardError {
+  if (caller.kind === "removed") {
+    return new BlixardError("REMOVED", "this node was removed from the cluster", {
+      outcome: "not_applied",
+      hint: "Join again with a new ticket and an empty data directory.",
+    });
+  }
+  return new BlixardError("UNKNOWN_PEER", "only members may call this", {
+    outcome: "not_applied",
+    hint: "Join the cluster first: blixard join TICKET",
+  });
+}

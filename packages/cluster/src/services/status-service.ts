@@ -1,0 +1,99 @@
+/** What a node says about itself at once, with or without a quorum. */
+import { BlixardError } from "@blixard/common";
+import { limits, type MemberStatus, type NodeStatus } from "@blixard/protocol";
+import { nodeKey, sortedRecords } from "../state-machine/state.ts";
+import type { Handlers } from "./handlers.ts";
+import { holdsState, progressOf } from "./reachability.ts";
+import type { ServiceContext } from "./service-context.ts";
+
+type StatusMethods = "identity.get" | "status.get" | "snapshot.take" | "debug.log" | "debug.stateHash";
+
+export function statusHandlers(context: ServiceContext): Pick<Handlers, StatusMethods> {
+  return {
+    "identity.get": async () => ({
+      clusterId: context.identity().clusterId,
+      nodeId: context.options.nodeId,
+      endpointId: context.transport.endpointId,
+      addresses: [...context.options.advertisedAddresses],
+      version: context.options.version,
+    }),
+    "status.get": async () => statusOf(context),
+    "snapshot.take": async () => ({ index: await context.raft.takeSnapshot() }),
+    "debug.log": async ({ from, to }) => ({
+      items: [...context.stateMachine.hashes(from, Math.min(to, from + limits.listMax - 1))],
+    }),
+    "debug.stateHash": async ({ index }) => {
+      const hash = context.stateMachine.hashAt(index);
+      if (hash !== undefined) return { index, hash };
+      const { appliedIndex } = context.stateMachine.version.value;
+      throw new BlixardError("NOT_FOUND", `the state hash at ${index} is not known; applied is ${appliedIndex}`);
+    },
+  };
+}
+
+export function statusOf(context: ServiceContext): NodeStatus {
+  const { raft, stateMachine, options } = context;
+  const status = raft.status.value;
+  const { clusterId, incarnation } = context.identity();
+  const record = stateMachine.state.nodes.get(nodeKey(options.nodeId));
+  const vms = [...stateMachine.state.vms.values()];
+  return {
+    clusterId,
+    nodeId: options.nodeId,
+    endpointId: context.transport.endpointId,
+    incarnation,
+    role: roleOf(context),
+    term: status.term,
+    leaderId: status.leaderId === 0 ? null : status.leaderId,
+    commitIndex: status.commitIndex,
+    appliedIndex: status.appliedIndex,
+    lastLogIndex: status.lastLogIndex,
+    lastLogTerm: status.lastLogTerm,
+    snapshotIndex: status.snapshotIndex,
+    configIndex: status.confIndex,
+    members: memberStatuses(context),
+    storage: context.storageHealth(),
+    vms: { total: vms.length, running: vms.filter((vm) => vm.phase === "Running").length },
+    drivers: record?.capacity.drivers ?? [],
+    version: options.version,
+    featureLevel: options.featureLevel,
+  };
+}
+
+function roleOf(context: ServiceContext): NodeStatus["role"] {
+  const { role, confState, id } = context.raft.status.value;
+  switch (role) {
+    case "StateLeader":
+      return "leader";
+    case "StateCandidate":
+      return "candidate";
+    case "StatePreCandidate":
+      return "pre-candidate";
+    case "StateFollower":
+      return confState.learners.includes(id) ? "learner" : "follower";
+    default:
+      return role satisfies never;
+  }
+}
+
+export function memberStatuses(context: ServiceContext): MemberStatus[] {
+  const sessions = new Map(context.transport.sessions().map((session) => [session.nodeId, session]));
+  return sortedRecords(context.stateMachine.state, "nodes")
+    .filter(holdsState)
+    .map((node) => {
+      const self = node.id === context.options.nodeId;
+      const session = sessions.get(node.id);
+      return {
+        id: node.id,
+        name: node.name,
+        endpointId: node.endpointId,
+        role: node.role,
+        addresses: node.addresses,
+        matchIndex: progressOf(context, node.id)?.match ?? null,
+        transport: session?.transport ?? "none",
+        path: self ? "self" : (session?.path ?? "none"),
+        rttMs: session?.rttMs ?? null,
+        lastContactMs: self ? 0 : (session?.lastContactMs ?? null),
+      };
+    });
+}

@@ -1,0 +1,73 @@
+/** The join tickets. Their secrets leave this room once, inside the ticket; the state holds only hashes. */
+import { fromHex, toHex } from "@blixard/common";
+import { encodeTicket, type ParsedRequestOf, type TicketRecord } from "@blixard/protocol";
+import { nodeKey, sortedRecords } from "../state-machine/state.ts";
+import type { Handlers } from "./handlers.ts";
+import { holdsState } from "./reachability.ts";
+import { propose, refuseIfMatch, type ServiceCallScope, type ServiceContext, unremembered } from "./service-context.ts";
+
+type TicketMethods = "ticket.create" | "ticket.list" | "ticket.revoke";
+
+const ticketIdBytes = 6;
+const secretBytes = 32;
+
+export function ticketHandlers(context: ServiceContext): Pick<Handlers, TicketMethods> {
+  return {
+    "ticket.create": (request, call) => createTicket(context, request, call),
+    "ticket.list": async () => ({
+      items: sortedRecords(context.stateMachine.state, "tickets").map(({ secretHash: _, ...view }) => view),
+    }),
+    "ticket.revoke": async ({ id }, call) => {
+      refuseIfMatch(call, "a ticket");
+      const { index, term } = await propose(context, { type: "ticket.revoke", ticketId: id }, call);
+      return { index, term };
+    },
+  };
+}
+
+/** The secret of a ticket as it travels in a join request: hexadecimal. */
+export function hashSecret(context: Pick<ServiceContext, "sha256">, secretHex: string): string | undefined {
+  const secret = fromHex(secretHex);
+  return secret === undefined ? undefined : toHex(context.sha256(secret));
+}
+
+async function createTicket(
+  context: ServiceContext,
+  request: ParsedRequestOf<"ticket.create">,
+  call: ServiceCallScope,
+) {
+  refuseIfMatch(call, "a ticket");
+  const nowUnixMs = context.clock.unixMs();
+  const secret = context.random.bytes(secretBytes);
+  const ticket: TicketRecord = {
+    id: toHex(context.random.bytes(ticketIdBytes)),
+    secretHash: toHex(context.sha256(secret)),
+    role: request.role,
+    nodeName: request.nodeName ?? null,
+    createdUnixMs: nowUnixMs,
+    expiresUnixMs: nowUnixMs + request.ttlSeconds * 1_000,
+    usedBy: null,
+    revoked: false,
+  };
+  // Not remembered: a repeated answer could not hold the secret. A retry makes a second ticket, and the first expires.
+  const { index, term } = await propose(context, { type: "ticket.create", ticket }, unremembered(call));
+  const text = encodeTicket({
+    clusterId: context.identity().clusterId,
+    ticketId: ticket.id,
+    secret,
+    role: ticket.role,
+    endpoints: endpointsToAsk(context),
+    expiresUnixMs: ticket.expiresUnixMs,
+  });
+  return { index, term, id: ticket.id, ticket: text, expiresUnixMs: ticket.expiresUnixMs };
+}
+
+/** This leader first: the others would forward to it. */
+function endpointsToAsk(context: ServiceContext) {
+  const { state } = context.stateMachine;
+  const own = state.nodes.get(nodeKey(context.options.nodeId));
+  const others = sortedRecords(state, "nodes").filter((node) => node.id !== own?.id);
+  return [...(own === undefined ? [] : [own]), ...others]
+    .filter((node) => holdsState(node) && node.addresses.length > 0)
+    .map(({ endpointId, addresses }) => ({ endpointId, addresses }));
+}

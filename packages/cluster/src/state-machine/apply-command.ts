@@ -1,0 +1,186 @@
+/**
+ * The replicated state machine: a pure function of the state and one log entry. It reads no clock and draws no random
+ * number, depends on no order of a map, and never throws for a bad command; it answers `{ ok: false, code }`, alike on
+ * every replica.
+ *
+ *     entry -> repeated request id? -> first answer, nothing changes
+ *           -> command by type      -> result, changes, events
+ *           -> + the row that remembers the request id, - the row that leaves the window
+ */
+import { type Command, type CommandResult, limits } from "@blixard/protocol";
+import { applyImagePut, applyImageRemove } from "./apply-images.ts";
+import { applyKvCas, applyKvDelete, applyKvPut } from "./apply-kv.ts";
+import {
+  applyClusterInit,
+  applyNodeAdmit,
+  applyNodeLiveness,
+  applyNodeRemove,
+  applyNodeUpdate,
+} from "./apply-nodes.ts";
+import { applyTicketCreate, applyTicketRevoke } from "./apply-tickets.ts";
+import { applyVmCreate, applyVmDesire, applyVmObserve, applyVmPurge } from "./apply-vms.ts";
+import { refusal, refuse } from "./outcomes.ts";
+import { requestRowKey } from "./state.ts";
+import type { Change, ClusterState, Outcome, Position, RequestRecord, StateEvent } from "./types.ts";
+
+/** What an entry led to: now, or when its request id was applied the first time. */
+export interface AppliedCommand {
+  readonly result: CommandResult;
+  /** Where the command stands that took effect. */
+  readonly index: number;
+  readonly term: number;
+  /** True when this entry repeats an earlier one and changed nothing. */
+  readonly repeated: boolean;
+}
+
+export interface Application {
+  readonly applied: AppliedCommand;
+  readonly changes: readonly Change[];
+  readonly events: readonly StateEvent[];
+}
+
+export interface ApplyOptions {
+  /** Log entries over which a request id is remembered. Default `limits.requestWindowMax`. */
+  readonly requestWindow?: number;
+}
+
+/** Applies one command. Changes nothing by itself: the caller stores the changes. */
+export function applyCommand(
+  state: ClusterState,
+  command: Command,
+  at: Position,
+  options: ApplyOptions = {},
+): Application {
+  const evicted = evictions(state, at, options);
+  const key = requestKey(command);
+  const first = key === undefined ? undefined : rememberedRequest(state, key, evicted);
+  if (first !== undefined) return repeat(first, command, at, evicted);
+  const outcome = dispatch(state, command, at);
+  const applied = { result: outcome.result, index: at.index, term: at.term, repeated: false };
+  const changes = [...outcome.changes, ...evicted];
+  if (key !== undefined) {
+    const value = { requestKey: key, index: at.index, term: at.term, command: nameOf(command), result: outcome.result };
+    changes.push({ table: "requests", key: requestRowKey(at.index), value });
+  }
+  return { applied, changes, events: outcome.events };
+}
+
+/** What every entry does that is no command: an old request id leaves the window. */
+export function applyEmptyEntry(state: ClusterState, at: Position, options: ApplyOptions = {}): readonly Change[] {
+  return evictions(state, at, options);
+}
+
+/** An entry whose bytes are no command of this release. */
+export function applyUnreadable(
+  state: ClusterState,
+  at: Position,
+  code: "INVALID_ARGUMENT" | "UNSUPPORTED_VERSION",
+  options: ApplyOptions = {},
+): Application {
+  const result = refusal(code, "the log entry is no command that this release knows");
+  const applied = { result, index: at.index, term: at.term, repeated: false };
+  return { applied, changes: evictions(state, at, options), events: [] };
+}
+
+/** Rows are keyed by log index and every entry takes out one, so the window is bounded without counting. */
+function evictions(state: ClusterState, at: Position, options: ApplyOptions): Change[] {
+  const evictedIndex = at.index - (options.requestWindow ?? limits.requestWindowMax);
+  if (evictedIndex <= 0) return [];
+  const key = requestRowKey(evictedIndex);
+  return state.requests.has(key) ? [{ table: "requests", key, value: undefined }] : [];
+}
+
+/** Request ids of one caller never meet those of another, who could learn an answer by guessing an id. */
+function requestKey(command: Command): string | undefined {
+  if (command.requestId === "") return undefined;
+  return `${command.actor.kind}/${command.actor.id}/${command.requestId}`;
+}
+
+function rememberedRequest(state: ClusterState, key: string, evicted: readonly Change[]): RequestRecord | undefined {
+  const row = state.requestRows.get(key);
+  if (row === undefined || evicted.some((change) => change.key === row)) return undefined;
+  return state.requests.get(row);
+}
+
+function repeat(first: RequestRecord, command: Command, at: Position, evicted: readonly Change[]): Application {
+  if (first.command !== nameOf(command)) {
+    const message = `the request id ${command.requestId} was used for another command: ${first.command}`;
+    const result = refusal("CONFLICT", message, "Use a new request id for each command.");
+    return { applied: { result, index: at.index, term: at.term, repeated: false }, changes: evicted, events: [] };
+  }
+  const applied = { result: first.result, index: first.index, term: first.term, repeated: true };
+  return { applied, changes: evicted, events: [] };
+}
+
+/** Type and object of a command, in one line. Not its whole body, which holds ids and times that the leader chose. */
+function nameOf(command: Command): string {
+  const { body } = command;
+  switch (body.type) {
+    case "kv.put":
+    case "kv.delete":
+    case "kv.cas":
+      return `${body.type} ${body.key}`;
+    case "vm.create":
+    case "vm.desire":
+    case "vm.purge":
+    case "image.remove":
+      return `${body.type} ${body.name}`;
+    case "image.put":
+      return `${body.type} ${body.image.name}`;
+    case "node.admit":
+      return `${body.type} ${body.node.id}`;
+    case "node.update":
+    case "node.liveness":
+    case "node.remove":
+    case "vm.observe":
+      return `${body.type} ${body.nodeId}`;
+    case "ticket.revoke":
+      return `${body.type} ${body.ticketId}`;
+    case "cluster.init":
+    case "ticket.create":
+      return body.type;
+    default:
+      return body satisfies never;
+  }
+}
+
+function dispatch(state: ClusterState, command: Command, at: Position): Outcome {
+  const { body } = command;
+  switch (body.type) {
+    case "cluster.init":
+      return applyClusterInit(state, body);
+    case "node.admit":
+      return applyNodeAdmit(state, body, command.atUnixMs);
+    case "node.update":
+      return applyNodeUpdate(state, body);
+    case "node.liveness":
+      return applyNodeLiveness(state, body, at);
+    case "node.remove":
+      return applyNodeRemove(state, body, at);
+    case "ticket.create":
+      return applyTicketCreate(state, body, command.atUnixMs);
+    case "ticket.revoke":
+      return applyTicketRevoke(state, body);
+    case "image.put":
+      return applyImagePut(state, body);
+    case "image.remove":
+      return applyImageRemove(state, body);
+    case "vm.create":
+      return applyVmCreate(state, command, body, at);
+    case "vm.desire":
+      return applyVmDesire(state, command, body, at);
+    case "vm.purge":
+      return applyVmPurge(state, command, body);
+    case "vm.observe":
+      return applyVmObserve(state, command, body, at);
+    case "kv.put":
+      return applyKvPut(state, command, body, at);
+    case "kv.delete":
+      return applyKvDelete(state, command, body);
+    case "kv.cas":
+      return applyKvCas(state, command, body, at);
+    default:
+      body satisfies never;
+      return refuse("INVALID_ARGUMENT", "unknown command");
+  }
+}

@@ -1,0 +1,175 @@
+/** Commands of members: the first node, admission, changes, liveness marks and removal. */
+import { type CommandBody, limits, type NodeRecord, type VmRecord } from "@blixard/protocol";
+import { ticketRefusal } from "./apply-tickets.ts";
+import { done, refuse } from "./outcomes.ts";
+import { clusterKey, nodeKey, sortedRecords } from "./state.ts";
+import type { Change, ClusterState, Outcome, Position, StateEvent } from "./types.ts";
+
+type Body<Type extends CommandBody["type"]> = Extract<CommandBody, { readonly type: Type }>;
+
+export function applyClusterInit(state: ClusterState, body: Body<"cluster.init">): Outcome {
+  const present = state.cluster.get(clusterKey);
+  if (present !== undefined) {
+    if (present.clusterId === body.cluster.clusterId) return done({ clusterId: present.clusterId });
+    return refuse("ALREADY_EXISTS", `this is cluster ${present.clusterId} already`);
+  }
+  return done(
+    { clusterId: body.cluster.clusterId },
+    [
+      { table: "cluster", key: clusterKey, value: body.cluster },
+      { table: "nodes", key: nodeKey(body.node.id), value: body.node },
+      { table: "tokens", key: body.token.id, value: body.token },
+      ...body.images.map((image) => ({ table: "images", key: image.name, value: image }) as const),
+    ],
+    [{ type: "nodeAdmitted", nodeId: body.node.id }],
+  );
+}
+
+export function applyNodeAdmit(state: ClusterState, body: Body<"node.admit">, atUnixMs: number): Outcome {
+  const { node, ticketId } = body;
+  const present = state.nodes.get(nodeKey(node.id));
+  if (present !== undefined && present.endpointId !== node.endpointId) {
+    return refuse("DUPLICATE_NODE", `node ${node.id} is another machine already`, "Choose another id with --id.");
+  }
+  for (const other of state.nodes.values()) {
+    if (other.id === node.id) continue;
+    if (other.endpointId === node.endpointId) {
+      return refuse("DUPLICATE_NODE", `this machine is node ${other.id} already`, `Start it with --id ${other.id}.`);
+    }
+    if (other.name === node.name) {
+      return refuse("DUPLICATE_NODE", `node ${other.id} is called ${node.name} already`, "Choose another node name.");
+    }
+  }
+  // A joiner that lost the answer asks again: the same machine, admitted before, is told so once more.
+  if (present !== undefined) {
+    if (present.leaving) return refuse("REMOVED", `node ${node.id} is leaving the cluster`);
+    return done({ nodeId: node.id, role: present.role, incarnation: present.incarnation });
+  }
+  if (state.nodes.size >= limits.nodesMax)
+    return refuse("CONFLICT", `the cluster has ${limits.nodesMax} nodes already`);
+  const changes: Change[] = [];
+  if (ticketId !== null) {
+    const refused = ticketRefusal(state.tickets.get(ticketId), node, atUnixMs);
+    if (refused !== undefined) return refused;
+    const ticket = state.tickets.get(ticketId);
+    if (ticket !== undefined) {
+      changes.push({ table: "tickets", key: ticketId, value: { ...ticket, usedBy: node.endpointId } });
+    }
+  }
+  const incarnation = (state.removed.get(nodeKey(node.id))?.incarnation ?? 0) + 1;
+  changes.push({ table: "nodes", key: nodeKey(node.id), value: { ...node, incarnation } });
+  for (const [key, removed] of state.removed) {
+    if (removed.endpointId === node.endpointId || removed.nodeId === node.id) {
+      changes.push({ table: "removed", key, value: undefined });
+    }
+  }
+  return done({ nodeId: node.id, role: node.role, incarnation }, sortChanges(changes), [
+    { type: "nodeAdmitted", nodeId: node.id },
+  ]);
+}
+
+export function applyNodeUpdate(state: ClusterState, body: Body<"node.update">): Outcome {
+  const node = state.nodes.get(nodeKey(body.nodeId));
+  if (node === undefined) return nodeNotFound(body.nodeId);
+  const { type: _, nodeId, addresses, ...fields } = body;
+  const changed: NodeRecord = {
+    ...node,
+    ...fields,
+    ...(addresses === undefined ? {} : { addresses: [...addresses] }),
+  };
+  return done(null, [{ table: "nodes", key: nodeKey(nodeId), value: changed }], [{ type: "nodeChanged", nodeId }]);
+}
+
+/** The type of the condition that marks VMs of a node which the leader cannot reach. */
+export const nodeReachable = "NodeReachable";
+
+export function applyNodeLiveness(state: ClusterState, body: Body<"node.liveness">, at: Position): Outcome {
+  if (!state.nodes.has(nodeKey(body.nodeId))) return nodeNotFound(body.nodeId);
+  const changes: Change[] = [];
+  const events: StateEvent[] = [];
+  for (const vm of sortedRecords(state, "vms")) {
+    if (vm.node !== body.nodeId) continue;
+    const marked = vm.conditions.some((condition) => condition.type === nodeReachable);
+    if (marked === !body.reachable) continue;
+    changes.push({ table: "vms", key: vm.name, value: markVm(vm, body.nodeId, body.reachable, at.index) });
+    events.push({ type: "vmChanged", name: vm.name });
+  }
+  return done({ vms: changes.length }, changes, events);
+}
+
+function markVm(vm: VmRecord, nodeId: number, reachable: boolean, index: number): VmRecord {
+  const conditions = vm.conditions.filter((condition) => condition.type !== nodeReachable);
+  if (reachable) return { ...vm, conditions, updatedIndex: index };
+  const settled = vm.phase === "Pending" || vm.phase === "Stopped" || vm.phase === "Failed";
+  return {
+    ...vm,
+    phase: settled ? vm.phase : "Unknown",
+    reason: settled ? vm.reason : "node-unreachable",
+    conditions: [
+      ...conditions,
+      {
+        type: nodeReachable,
+        status: false,
+        reason: "NodeUnreachable",
+        message:
+          `node ${nodeId} does not answer; the VM may still run there, so it is not started elsewhere. ` +
+          "Bring the node back, or remove it by force when it is known to be gone.",
+      },
+    ],
+    updatedIndex: index,
+  };
+}
+
+/** Ends a membership. What ran on the node is placed nowhere from now on; only a person starts it elsewhere. */
+export function applyNodeRemove(state: ClusterState, body: Body<"node.remove">, at: Position): Outcome {
+  const node = state.nodes.get(nodeKey(body.nodeId));
+  if (node === undefined) return nodeNotFound(body.nodeId);
+  const changes: Change[] = [
+    { table: "nodes", key: nodeKey(node.id), value: undefined },
+    {
+      table: "removed",
+      key: nodeKey(node.id),
+      value: { nodeId: node.id, endpointId: node.endpointId, incarnation: node.incarnation, index: at.index },
+    },
+  ];
+  const events: StateEvent[] = [{ type: "nodeRemoved", nodeId: node.id }];
+  if (state.removed.size >= limits.nodesMax) {
+    const oldest = [...state.removed].sort(([, a], [, b]) => a.index - b.index)[0];
+    if (oldest !== undefined && oldest[0] !== nodeKey(node.id)) {
+      changes.push({ table: "removed", key: oldest[0], value: undefined });
+    }
+  }
+  for (const vm of sortedRecords(state, "vms")) {
+    if (vm.node !== node.id) continue;
+    changes.push({ table: "vms", key: vm.name, value: orphan(vm, node.id, at.index) });
+    events.push({ type: "vmChanged", name: vm.name });
+  }
+  return done(null, changes, events);
+}
+
+function orphan(vm: VmRecord, nodeId: number, index: number): VmRecord {
+  const settled = vm.phase === "Stopped" || vm.phase === "Failed";
+  return {
+    ...vm,
+    node: null,
+    phase: settled ? vm.phase : "Unknown",
+    reason: settled ? vm.reason : "node-removed",
+    message: `node ${nodeId} was removed; start the VM to place it on another node`,
+    fencingEpoch: vm.fencingEpoch + 1,
+    conditions: vm.conditions.filter((condition) => condition.type !== nodeReachable),
+    updatedIndex: index,
+  };
+}
+
+export function nodeNotFound(nodeId: number): Outcome {
+  return refuse("NODE_NOT_FOUND", `there is no node ${nodeId}`, "List the nodes with: blixard nodes list");
+}
+
+/** Maps keep the order of insertion, which differs after a restore; changes must not. */
+function sortChanges(changes: Change[]): Change[] {
+  return changes.sort((a, b) => {
+    const left = `${a.table}/${a.key}`;
+    const right = `${b.table}/${b.key}`;
+    return left < right ? -1 : left > right ? 1 : 0;
+  });
+}

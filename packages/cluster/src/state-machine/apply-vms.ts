@@ -1,0 +1,140 @@
+/**
+ * Commands of VMs. What is wanted comes from people through the leader; what is comes from the node that owns the VM,
+ * under the fencing epoch, so that a node which lost a VM can no longer speak for it.
+ */
+import { type Command, type CommandBody, limits, type VmObservation, type VmRecord } from "@blixard/protocol";
+import { nodeNotFound } from "./apply-nodes.ts";
+import { done, refuse } from "./outcomes.ts";
+import { preconditionFailed } from "./precondition.ts";
+import { nodeKey } from "./state.ts";
+import type { Change, ClusterState, Outcome, Position, StateEvent } from "./types.ts";
+
+type Body<Type extends CommandBody["type"]> = Extract<CommandBody, { readonly type: Type }>;
+
+export function applyVmCreate(state: ClusterState, command: Command, body: Body<"vm.create">, at: Position): Outcome {
+  const present = state.vms.get(body.name);
+  if (present !== undefined) {
+    return refuse(
+      "ALREADY_EXISTS",
+      `there is a VM ${body.name} already`,
+      "Choose another name, or delete that one first.",
+    );
+  }
+  if (state.vmNames.has(body.vmId)) return refuse("CONFLICT", `the VM id ${body.vmId} is in use`);
+  if (state.vms.size >= limits.vmsMax) return refuse("CONFLICT", `there are ${limits.vmsMax} VMs already`);
+  if (!state.images.has(body.spec.image)) return refuse("IMAGE_NOT_FOUND", `there is no image ${body.spec.image}`);
+  const node = state.nodes.get(nodeKey(body.node));
+  if (node === undefined) return nodeNotFound(body.node);
+  if (node.leaving) return refuse("CONFLICT", `node ${body.node} is leaving the cluster`, "Try again.");
+  const failed = preconditionFailed(command, `VM ${body.name}`, 0);
+  if (failed !== undefined) return failed;
+  const vm: VmRecord = {
+    name: body.name,
+    vmId: body.vmId,
+    spec: body.spec,
+    desired: body.desired,
+    phase: body.desired === "running" ? "Pending" : "Stopped",
+    node: body.node,
+    fencingEpoch: 1,
+    conditions: [],
+    reason: "created",
+    message: "",
+    driver: null,
+    guest: "none",
+    restarts: 0,
+    placement: body.placement,
+    createdUnixMs: command.atUnixMs,
+    updatedUnixMs: command.atUnixMs,
+    createdIndex: at.index,
+    updatedIndex: at.index,
+  };
+  return changed(vm);
+}
+
+export function applyVmDesire(state: ClusterState, command: Command, body: Body<"vm.desire">, at: Position): Outcome {
+  const vm = state.vms.get(body.name);
+  if (vm === undefined) return vmNotFound(body.name);
+  const failed = preconditionFailed(command, `VM ${body.name}`, vm.updatedIndex);
+  if (failed !== undefined) return failed;
+  if (vm.desired === "deleted" && body.desired !== "deleted") {
+    return refuse("CONFLICT", `the VM ${body.name} is being deleted`);
+  }
+  if (vm.node === null && body.desired === "deleted") return deleted(vm);
+  if (body.node !== undefined && vm.node === null && !state.nodes.has(nodeKey(body.node)))
+    return nodeNotFound(body.node);
+  // A placement counts only for a VM that has no node: otherwise two decisions in flight could start it twice.
+  const placed = vm.node === null && body.node !== undefined;
+  const node = placed ? body.node : vm.node;
+  if (node === null && body.desired !== "stopped") {
+    return refuse("CONFLICT", `the VM ${body.name} is placed on no node`, "Try again.");
+  }
+  const newEpoch = body.newEpoch || placed;
+  return changed({
+    ...vm,
+    desired: body.desired,
+    node,
+    placement: placed ? (body.placement ?? "") : vm.placement,
+    fencingEpoch: vm.fencingEpoch + (newEpoch ? 1 : 0),
+    ...(newEpoch ? { phase: "Pending", reason: "start-requested", message: "", guest: "none" } : {}),
+    updatedUnixMs: command.atUnixMs,
+    updatedIndex: at.index,
+  });
+}
+
+export function applyVmPurge(state: ClusterState, command: Command, body: Body<"vm.purge">): Outcome {
+  const vm = state.vms.get(body.name);
+  if (vm === undefined) return vmNotFound(body.name);
+  return preconditionFailed(command, `VM ${body.name}`, vm.updatedIndex) ?? deleted(vm);
+}
+
+/** Takes what the owner saw. Observations of another epoch or node are void, which the count in the result shows. */
+export function applyVmObserve(state: ClusterState, command: Command, body: Body<"vm.observe">, at: Position): Outcome {
+  if (!state.nodes.has(nodeKey(body.nodeId))) return nodeNotFound(body.nodeId);
+  const latest = new Map<string, VmRecord | undefined>();
+  let stale = 0;
+  for (const seen of body.observations) {
+    const name = state.vmNames.get(seen.vmId);
+    const vm = name === undefined ? undefined : latest.has(name) ? latest.get(name) : state.vms.get(name);
+    if (name === undefined || vm === undefined || vm.node !== body.nodeId || vm.fencingEpoch !== seen.fencingEpoch) {
+      stale++;
+      continue;
+    }
+    // The node has let go of it for good, and that was wanted: the record may go.
+    if (seen.phase === "Deleted" && vm.desired === "deleted") latest.set(name, undefined);
+    else latest.set(name, observed(vm, seen, command.atUnixMs, at.index));
+  }
+  const changes: Change[] = [];
+  const events: StateEvent[] = [];
+  for (const [name, vm] of [...latest].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    changes.push({ table: "vms", key: name, value: vm });
+    events.push(vm === undefined ? { type: "vmDeleted", name } : { type: "vmChanged", name });
+  }
+  return done({ accepted: body.observations.length - stale, stale }, changes, events);
+}
+
+function observed(vm: VmRecord, seen: VmObservation, atUnixMs: number, index: number): VmRecord {
+  return {
+    ...vm,
+    phase: seen.phase,
+    reason: seen.reason,
+    message: seen.message,
+    driver: seen.driver,
+    guest: seen.guest,
+    restarts: seen.restarts,
+    updatedUnixMs: atUnixMs,
+    updatedIndex: index,
+  };
+}
+
+function changed(vm: VmRecord): Outcome {
+  return done({ vm }, [{ table: "vms", key: vm.name, value: vm }], [{ type: "vmChanged", name: vm.name }]);
+}
+
+function deleted(vm: VmRecord): Outcome {
+  const gone: VmRecord = { ...vm, desired: "deleted", phase: "Deleted" };
+  return done({ vm: gone }, [{ table: "vms", key: vm.name, value: undefined }], [{ type: "vmDeleted", name: vm.name }]);
+}
+
+function vmNotFound(name: string): Outcome {
+  return refuse("VM_NOT_FOUND", `there is no VM ${name}`, "List the VMs with: blixard vm list");
+}

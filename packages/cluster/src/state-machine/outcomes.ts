@@ -1,0 +1,15 @@
+/** Short forms of what a command may lead to. */
+import type { CommandResult, ErrorCode } from "@blixard/protocol";
+import type { Change, Outcome, StateEvent } from "./types.ts";
+
+export function done(value: unknown, changes: readonly Change[] = [], events: readonly StateEvent[] = []): Outcome {
+  return { result: { ok: true, value }, changes, events };
+}
+
+export function refuse(code: ErrorCode, message: string, hint?: string): Outcome {
+  return { result: refusal(code, message, hint), changes: [], events: [] };
+}
+
+export function refusal(code: ErrorCode, message: string, hint?: string): CommandResult {
+  return hint === undefined ? { ok: false, code, message } : { ok: false, code, message, hint };
+}

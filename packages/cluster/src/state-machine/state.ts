@@ -1,0 +1,88 @@
+/** Holds the tables in memory and stores changes in them. Only `apply` of the state machine decides the changes. */
+import { type Change, type ClusterState, type TableName, type Tables, tableNames } from "./types.ts";
+
+type MutableTables = { readonly [Table in TableName]: Map<string, Tables[Table]> };
+
+export type MutableState = MutableTables & {
+  readonly requestRows: Map<string, string>;
+  readonly vmNames: Map<string, string>;
+};
+
+export function emptyState(): MutableState {
+  return {
+    cluster: new Map(),
+    nodes: new Map(),
+    vms: new Map(),
+    images: new Map(),
+    kv: new Map(),
+    tickets: new Map(),
+    tokens: new Map(),
+    requests: new Map(),
+    removed: new Map(),
+    requestRows: new Map(),
+    vmNames: new Map(),
+  };
+}
+
+/** The one key of the table `cluster`. */
+export const clusterKey = "cluster";
+
+const nodeKeyDigits = 5;
+const indexKeyDigits = 16;
+
+/** Fixed width, so that the order of the keys is the order of the ids. */
+export const nodeKey = (nodeId: number): string => String(nodeId).padStart(nodeKeyDigits, "0");
+export const requestRowKey = (index: number): string => String(index).padStart(indexKeyDigits, "0");
+
+export function applyChanges(state: MutableState, changes: readonly Change[]): void {
+  for (const change of changes) applyChange(state, change);
+}
+
+export function applyChange(state: MutableState, change: Change): void {
+  switch (change.table) {
+    case "requests": {
+      const before = state.requests.get(change.key);
+      if (before !== undefined) state.requestRows.delete(before.requestKey);
+      if (change.value !== undefined) state.requestRows.set(change.value.requestKey, change.key);
+      return store(state.requests, change.key, change.value);
+    }
+    case "vms": {
+      const before = state.vms.get(change.key);
+      if (before !== undefined) state.vmNames.delete(before.vmId);
+      if (change.value !== undefined) state.vmNames.set(change.value.vmId, change.key);
+      return store(state.vms, change.key, change.value);
+    }
+    case "cluster":
+      return store(state.cluster, change.key, change.value);
+    case "nodes":
+      return store(state.nodes, change.key, change.value);
+    case "images":
+      return store(state.images, change.key, change.value);
+    case "kv":
+      return store(state.kv, change.key, change.value);
+    case "tickets":
+      return store(state.tickets, change.key, change.value);
+    case "tokens":
+      return store(state.tokens, change.key, change.value);
+    case "removed":
+      return store(state.removed, change.key, change.value);
+    default:
+      change satisfies never;
+  }
+}
+
+function store<T>(table: Map<string, T>, key: string, value: T | undefined): void {
+  if (value === undefined) table.delete(key);
+  else table.set(key, value);
+}
+
+/** The records of a table in order of their keys, whatever order they were stored in. */
+export function sortedRecords<Table extends TableName>(state: ClusterState, table: Table): Tables[Table][] {
+  const rows = [...(state[table] as ReadonlyMap<string, Tables[Table]>)];
+  rows.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  return rows.map(([, value]) => value);
+}
+
+export function isTableName(name: string): name is TableName {
+  return (tableNames as readonly string[]).includes(name);
+}

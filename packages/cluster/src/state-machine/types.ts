@@ -1,0 +1,95 @@
+/** The tables of the replicated state, the changes to them, and what one command leads to. */
+import type {
+  ClusterRecord,
+  CommandResult,
+  ImageRecord,
+  KvEntry,
+  NodeRecord,
+  TicketRecord,
+  TokenRecord,
+  VmRecord,
+} from "@blixard/protocol";
+
+/** The answer that a request id got, for a caller who asks again. */
+export interface RequestRecord {
+  /** Actor and request id, see `requestKey`. */
+  readonly requestKey: string;
+  readonly index: number;
+  readonly term: number;
+  /** What was asked, so that another command under the same id is refused rather than answered wrongly. */
+  readonly command: string;
+  readonly result: CommandResult;
+}
+
+/** What stays of a removed node: its key is told REMOVED, and its id comes back with a higher incarnation. */
+export interface RemovedRecord {
+  readonly nodeId: number;
+  readonly endpointId: string;
+  readonly incarnation: number;
+  readonly index: number;
+}
+
+export interface Tables {
+  readonly cluster: ClusterRecord;
+  readonly nodes: NodeRecord;
+  readonly vms: VmRecord;
+  readonly images: ImageRecord;
+  readonly kv: KvEntry;
+  readonly tickets: TicketRecord;
+  readonly tokens: TokenRecord;
+  readonly requests: RequestRecord;
+  readonly removed: RemovedRecord;
+}
+
+export type TableName = keyof Tables;
+
+/** In the order in which they are hashed, stored and sent. */
+export const tableNames = [
+  "cluster",
+  "images",
+  "kv",
+  "nodes",
+  "removed",
+  "requests",
+  "tickets",
+  "tokens",
+  "vms",
+] as const satisfies readonly TableName[];
+
+/** A record to store, or to delete where `value` is undefined. */
+export type Change = {
+  readonly [Table in TableName]: {
+    readonly table: Table;
+    readonly key: string;
+    readonly value: Tables[Table] | undefined;
+  };
+}[TableName];
+
+/** The state as readers see it. Keys are those of `keyOf`. */
+export type ClusterState = { readonly [Table in TableName]: ReadonlyMap<string, Tables[Table]> } & {
+  /** Derived: the row of `requests` that holds a request key. */
+  readonly requestRows: ReadonlyMap<string, string>;
+  /** Derived: the name of a VM by its id. */
+  readonly vmNames: ReadonlyMap<string, string>;
+};
+
+/** Where in the log a command stands. */
+export interface Position {
+  readonly index: number;
+  readonly term: number;
+}
+
+/** What others may want to react to. State is the truth; an event only says where to look. */
+export type StateEvent =
+  | { readonly type: "nodeAdmitted"; readonly nodeId: number }
+  | { readonly type: "nodeChanged"; readonly nodeId: number }
+  | { readonly type: "nodeRemoved"; readonly nodeId: number }
+  | { readonly type: "vmChanged"; readonly name: string }
+  | { readonly type: "vmDeleted"; readonly name: string };
+
+/** The outcome of one command before it is remembered under its request id. */
+export interface Outcome {
+  readonly result: CommandResult;
+  readonly changes: readonly Change[];
+  readonly events: readonly StateEvent[];
+}

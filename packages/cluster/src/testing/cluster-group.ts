@@ -1,0 +1,195 @@
+/** Several cluster nodes in one process, over a network and stores in memory, on the clock of the machine. */
+import { createHash } from "node:crypto";
+import { discardMetrics, fromUtf8, seededRandom, silentLogger, toHex } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
+import { type CallMeta, decodeTicket, type MethodName, type RequestOf, type ResponseOf } from "@blixard/protocol";
+import { MemoryLogStore, MemorySnapshotStore } from "@blixard/raft/testing";
+import { createClusterNode } from "../cluster-node.ts";
+import type { ClusterNode, StartMode } from "../cluster-node-types.ts";
+import type { JoinSeed } from "../join-flow.ts";
+import type { ClusterNodeOptions } from "../options.ts";
+import { endpointIdOf, MemoryClusterNetwork } from "./memory-cluster-network.ts";
+import { MemoryStateStore } from "./memory-state-store.ts";
+import { MemoryVmManager } from "./memory-vm-manager.ts";
+
+export const sha256 = (bytes: Uint8Array): Uint8Array => new Uint8Array(createHash("sha256").update(bytes).digest());
+export const adminToken = "the token of the first administrator";
+export const clusterId = "test-cluster";
+
+/** What outlives a node's process. */
+export class Machine {
+  readonly log = new MemoryLogStore();
+  readonly snapshots = new MemorySnapshotStore();
+  readonly stateStore = new MemoryStateStore();
+  readonly vmManager = new MemoryVmManager();
+  seed: JoinSeed | undefined;
+  node: ClusterNode | undefined;
+  fatal: unknown;
+  stop: () => Promise<void> = async () => {};
+}
+
+export class ClusterGroup {
+  readonly random = seededRandom(1);
+  readonly network = new MemoryClusterNetwork(this.random);
+  readonly #machines = new Map<number, Machine>();
+  readonly #options: Partial<ClusterNodeOptions>;
+  #requests = 0;
+
+  constructor(options: Partial<ClusterNodeOptions> = {}) {
+    this.#options = options;
+  }
+
+  machine(id: number): Machine {
+    const machine = this.#machines.get(id) ?? new Machine();
+    this.#machines.set(id, machine);
+    return machine;
+  }
+
+  node(id: number): ClusterNode {
+    const { node } = this.machine(id);
+    if (node === undefined) throw new Error(`node ${id} does not run`);
+    return node;
+  }
+
+  /** Starts a node on what its machine holds. */
+  async start(id: number, how: StartMode): Promise<ClusterNode> {
+    const machine = this.machine(id);
+    const { transport, leave } = this.network.join(id, endpointIdOf(id), (call, signal) =>
+      node.handleRpc(call, signal),
+    );
+    const node = createClusterNode(
+      {
+        clock: systemClock,
+        random: this.random,
+        logger: silentLogger,
+        metrics: discardMetrics,
+        sha256,
+        log: machine.log,
+        snapshots: machine.snapshots,
+        stateStore: machine.stateStore,
+        transport,
+        vmManager: machine.vmManager,
+        onFatal: (error) => {
+          machine.fatal = error;
+        },
+      },
+      {
+        nodeId: id,
+        version: "0.0.0-test",
+        leaderIntervalMs: 20,
+        retryDelayMs: 20,
+        removalProbeMs: 200,
+        unknownAfterMs: 50,
+        reachableWithinMs: 1_000,
+        ...this.#options,
+        raft: { tickIntervalMs: 10, electionTimeoutMs: 200, heartbeatIntervalMs: 40, ...this.#options.raft },
+      },
+    );
+    machine.node = node;
+    machine.stop = async () => {
+      leave();
+      await node.close();
+    };
+    await node.start(how);
+    return node;
+  }
+
+  async bootstrap(id = 1): Promise<ClusterNode> {
+    const node = await this.start(id, { mode: "bootstrap", clusterId, tokenHash: toHex(sha256(fromUtf8(adminToken))) });
+    await node.untilReady();
+    return node;
+  }
+
+  async ticket(request: RequestOf<"ticket.create"> = {}): Promise<string> {
+    return (await this.call(1, "ticket.create", request)).ticket;
+  }
+
+  /** Joins by ticket and resolves when the node has caught up. */
+  async join(id: number, ticketText: string): Promise<ClusterNode> {
+    const ticket = decodeTicket(ticketText);
+    const machine = this.machine(id);
+    const node = await this.start(id, {
+      mode: "join",
+      target: {
+        endpoints: ticket.endpoints,
+        ticket: { id: ticket.ticketId, secret: toHex(ticket.secret) },
+        clusterId: ticket.clusterId,
+      },
+      timeoutMs: 5_000,
+      onAdmitted: async (seed) => {
+        machine.seed = seed;
+      },
+    });
+    await node.untilReady();
+    return node;
+  }
+
+  /** A cluster of nodes 1 to `count`, all of them voters. */
+  async form(count: number): Promise<void> {
+    await this.bootstrap();
+    for (let id = 2; id <= count; id++) await this.join(id, await this.ticket());
+    await this.untilVoters(count);
+  }
+
+  async restart(id: number): Promise<ClusterNode> {
+    await this.machine(id).stop();
+    const { seed } = this.machine(id);
+    return this.start(id, { mode: "resume", ...(seed === undefined ? {} : { seed }) });
+  }
+
+  async untilVoters(count: number): Promise<void> {
+    await until(() => this.nodes().every((node) => node.status().members.length === count));
+    await until(() => {
+      const members = this.leader()?.status().members ?? [];
+      return members.length === count && members.every((member) => member.matchIndex !== null);
+    });
+    await until(() => [...this.#machines.values()].every(({ node }) => node?.status().role !== "learner"));
+  }
+
+  nodes(): ClusterNode[] {
+    return [...this.#machines.values()].flatMap(({ node }) => (node === undefined ? [] : [node]));
+  }
+
+  leader(): ClusterNode | undefined {
+    return this.nodes().find((node) => node.lifecycle.value.phase === "serving" && node.isLeader());
+  }
+
+  leaderId(): number {
+    for (const [id, { node }] of this.#machines) {
+      if (node?.lifecycle.value.phase === "serving" && node.isLeader()) return id;
+    }
+    return 0;
+  }
+
+  meta(options: Partial<CallMeta> = {}): CallMeta {
+    this.#requests++;
+    const actor = { kind: "token", id: "admin" } as const;
+    const requestId = `request-${this.#requests}`;
+    return { requestId, actor, access: "admin", timeoutMs: 10_000, stale: false, hops: 0, ...options };
+  }
+
+  call<Name extends MethodName>(
+    id: number,
+    name: Name,
+    request: RequestOf<Name>,
+    options: Partial<CallMeta> = {},
+  ): Promise<ResponseOf<Name>> {
+    return this.node(id).call(name, request, this.meta(options));
+  }
+
+  async close(): Promise<void> {
+    for (const machine of this.#machines.values()) await machine.stop();
+  }
+}
+
+const pollMs = 5;
+const giveUpMs = 20_000;
+
+/** Waits for a level that no single watch shows. */
+export async function until(holds: () => boolean): Promise<void> {
+  const endMs = systemClock.monotonicMs() + giveUpMs;
+  while (!holds()) {
+    if (systemClock.monotonicMs() > endMs) throw new Error(`waited in vain for: ${holds.toString()}`);
+    await new Promise<void>((resolve) => systemClock.setTimer(pollMs, resolve));
+  }
+}

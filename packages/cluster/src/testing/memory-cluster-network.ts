@@ -1,0 +1,97 @@
+/** The network of a test cluster: Raft messages and calls inside one process, with nodes that can be cut off. */
+import { BlixardError, type Random, toHex } from "@blixard/common";
+import { fromRpcError, toRpcError } from "@blixard/protocol";
+import { asNodeId } from "@blixard/raft";
+import { MemoryNetwork } from "@blixard/raft/testing";
+import type { ClusterEndpoint, ClusterPeer, ClusterTransport, IncomingCall } from "../cluster-transport.ts";
+
+export type CallHandler = (call: IncomingCall, signal: AbortSignal) => Promise<Uint8Array>;
+
+interface Endpoint {
+  readonly nodeId: number;
+  readonly handler: CallHandler;
+  peers: readonly ClusterPeer[];
+}
+
+export class MemoryClusterNetwork {
+  readonly #raft: MemoryNetwork;
+  readonly #endpoints = new Map<string, Endpoint>();
+  readonly #cut = new Set<number>();
+  /** Told of each call before it is delivered; may throw to lose it. */
+  beforeCall: (from: number, to: number, method: string) => void = () => {};
+  /** Told of each answer before it is delivered; may throw to lose it. */
+  beforeAnswer: (from: number, to: number, method: string) => void = () => {};
+
+  constructor(random: Random) {
+    this.#raft = new MemoryNetwork({ random });
+    this.#raft.filter = (from, to) => !this.#cut.has(from) && !this.#cut.has(to);
+  }
+
+  /** Cuts `nodeId` off from all others, or connects it again. */
+  cut(nodeId: number, cut: boolean): void {
+    if (cut) this.#cut.add(nodeId);
+    else this.#cut.delete(nodeId);
+  }
+
+  /** Answers calls to `endpointId` until the returned function is called. */
+  join(nodeId: number, endpointId: string, handler: CallHandler): { transport: ClusterTransport; leave: () => void } {
+    const endpoint: Endpoint = { nodeId, handler, peers: [] };
+    this.#endpoints.set(endpointId, endpoint);
+    const transport: ClusterTransport = {
+      peers: this.#raft.transport(asNodeId(nodeId)),
+      endpointId,
+      addresses: () => [`127.0.0.1:${7000 + nodeId}`],
+      setPeers: (peers) => {
+        endpoint.peers = peers;
+      },
+      call: (to, method, payload, options) => this.#call(endpoint, endpointId, to, method, payload, options.signal),
+      sessions: () =>
+        endpoint.peers.map((peer) => ({
+          nodeId: peer.nodeId,
+          transport: "memory",
+          path: "direct",
+          rttMs: 0,
+          lastContactMs: this.#reaches(nodeId, peer.endpointId) ? 0 : Number.MAX_SAFE_INTEGER,
+        })),
+    };
+    return { transport, leave: () => this.#endpoints.delete(endpointId) };
+  }
+
+  #reaches(from: number, endpointId: string): boolean {
+    const target = this.#endpoints.get(endpointId);
+    return target !== undefined && !this.#cut.has(from) && !this.#cut.has(target.nodeId);
+  }
+
+  async #call(
+    from: Endpoint,
+    fromEndpointId: string,
+    to: number | ClusterEndpoint,
+    method: string,
+    payload: Uint8Array,
+    signal: AbortSignal | undefined,
+  ): Promise<Uint8Array> {
+    const endpointId =
+      typeof to === "number" ? from.peers.find((peer) => peer.nodeId === to)?.endpointId : to.endpointId;
+    const target = endpointId === undefined ? undefined : this.#endpoints.get(endpointId);
+    if (endpointId === undefined || target === undefined || !this.#reaches(from.nodeId, endpointId)) {
+      throw new BlixardError("UNREACHABLE", `node ${String(to)} cannot be reached`, { outcome: "not_applied" });
+    }
+    this.beforeCall(from.nodeId, target.nodeId, method);
+    const nodeId = target.peers.find((peer) => peer.endpointId === fromEndpointId)?.nodeId;
+    const remote = { endpointId: fromEndpointId, nodeId };
+    try {
+      const answer = await target.handler({ method, payload, remote }, signal ?? new AbortController().signal);
+      this.beforeAnswer(from.nodeId, target.nodeId, method);
+      if (!this.#reaches(from.nodeId, endpointId)) throw new BlixardError("UNREACHABLE", "the answer was lost");
+      return answer;
+    } catch (error) {
+      // As on a wire: the error arrives as data, not as the object that was thrown.
+      throw fromRpcError(toRpcError(error));
+    }
+  }
+}
+
+/** A made-up key for a node. */
+export function endpointIdOf(nodeId: number): string {
+  return toHex(Uint8Array.from({ length: 32 }, (_, at) => (at * 7 + nodeId) & 0xff));
+}

@@ -1,0 +1,83 @@
+/** A VM manager whose VMs start and stop at once, in memory: a double for tests of what stands above it. */
+import { BlixardError, Watch } from "@blixard/common";
+import type { ImageRecord, NodeCapacity, VmObservation, VmPhase } from "@blixard/protocol";
+import type { ConsolePiece, DesiredVm, VmManager } from "@blixard/vm-manager";
+
+export const demoImage: ImageRecord = {
+  name: "demo",
+  format: "multiboot",
+  builtin: true,
+  blobs: [{ role: "kernel", digest: "0".repeat(64), sizeBytes: 1_024 }],
+  commandLine: "",
+  minMemoryMiB: 8,
+  sources: [],
+  createdUnixMs: 0,
+};
+
+export class MemoryVmManager implements VmManager {
+  readonly observations = new Watch<ReadonlyMap<string, VmObservation>>(new Map());
+  readonly builtinImages = [demoImage];
+  readonly #capacity: NodeCapacity;
+  readonly #consoles = new Map<string, Uint8Array>();
+  /** What was asked for last; undefined before anything was. */
+  desired: readonly DesiredVm[] | undefined;
+
+  constructor(capacity: NodeCapacity = { vcpus: 4, memoryMiB: 1_024, drivers: ["fake"] }) {
+    this.#capacity = capacity;
+  }
+
+  async start(): Promise<NodeCapacity> {
+    return this.#capacity;
+  }
+
+  setDesired(vms: readonly DesiredVm[]): void {
+    this.desired = vms;
+    const next = new Map<string, VmObservation>();
+    for (const vm of vms) next.set(vm.vmId, observationOf(vm));
+    this.observations.set(next);
+  }
+
+  async readConsole(
+    vmId: string,
+    { offset, bytesMax }: { readonly offset: number; readonly bytesMax: number },
+  ): Promise<ConsolePiece> {
+    const all = this.#consoles.get(vmId) ?? new Uint8Array(0);
+    return { offset, data: all.slice(offset, offset + bytesMax), endOffset: all.length };
+  }
+
+  async writeConsole(vmId: string, data: Uint8Array): Promise<void> {
+    this.#consoles.set(vmId, Uint8Array.from([...(this.#consoles.get(vmId) ?? []), ...data]));
+  }
+
+  readonly images = {
+    put: async () => {
+      throw new BlixardError("UNSUPPORTED", "this store holds nothing");
+    },
+    has: async () => false,
+    read: async () => {
+      throw new BlixardError("NOT_FOUND", "this store holds nothing");
+    },
+  };
+
+  async close(): Promise<void> {}
+}
+
+function observationOf(vm: DesiredVm): VmObservation {
+  const phases: Record<DesiredVm["desired"], VmPhase> = {
+    running: "Running",
+    stopped: "Stopped",
+    paused: "Paused",
+    deleted: "Deleted",
+  };
+  return {
+    vmId: vm.vmId,
+    fencingEpoch: vm.fencingEpoch,
+    phase: phases[vm.desired],
+    reason: "as-desired",
+    message: "",
+    driver: vm.desired === "running" ? "fake" : null,
+    guest: vm.desired === "running" ? "ready" : "none",
+    restarts: 0,
+    observedUnixMs: 1,
+  };
+}
