@@ -1,11 +1,13 @@
-import { appendFile, mkdtemp, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { appendFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, expect, it } from "@jest/globals";
+import { afterAll, describe, expect, it } from "@jest/globals";
 import { ConsoleLog } from "./console-log.ts";
+import { removeTemporaryDirectories, temporaryDirectory } from "./testing/temporary-directory.ts";
+
+afterAll(removeTemporaryDirectories);
 
 async function makeLog(bytesMax: number) {
-  const directory = await mkdtemp(join(tmpdir(), "blixard-console-"));
+  const directory = await temporaryDirectory();
   const path = join(directory, "console.log");
   const print = (text: string) => appendFile(path, text);
   const log = new ConsoleLog(directory, bytesMax);

@@ -16,8 +16,6 @@ export interface VmManagerTunables {
   readonly restartsMax: number;
   /** A run of this length forgets earlier restarts. Default 60 000. */
   readonly stableRunMs: number;
-  /** How often an instance that does not answer is tried again. Default 1 000. */
-  readonly unknownRetryMs: number;
   /** Bytes of one console log file; the file before it is kept too. Default 1 MiB. */
   readonly consoleBytesMax: number;
   /** Attempts to fetch one piece of an image before the VM's preparation fails. Default 5. */
@@ -33,7 +31,6 @@ export const defaultTunables: VmManagerTunables = {
   restartBackoffMsMax: 60_000,
   restartsMax: 8,
   stableRunMs: 60_000,
-  unknownRetryMs: 1_000,
   consoleBytesMax: 1024 * 1024,
   fetchAttemptsMax: 5,
 };

@@ -39,7 +39,7 @@ const input = (change: Partial<PlanInput> = {}): PlanInput => ({
   failures: 0,
   notBeforeMs: 0,
   nowMs: 2_000,
-  limits: { bootDeadlineMs: 10_000, restartsMax: 2, bootPollMs: 100, unknownRetryMs: 100 },
+  limits: { bootDeadlineMs: 10_000, restartsMax: 2, bootPollMs: 100 },
   removed: false,
   ...change,
 });

@@ -40,7 +40,6 @@ export interface PlanInput {
     readonly bootDeadlineMs: number;
     readonly restartsMax: number;
     readonly bootPollMs: number;
-    readonly unknownRetryMs: number;
   };
   /** True when the VM's files are gone. */
   readonly removed: boolean;

@@ -1,13 +1,15 @@
 import { createHash } from "node:crypto";
-import { appendFile, mkdtemp, readdir, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { appendFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { BlixardError } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { limits } from "@blixard/protocol";
-import { describe, expect, it } from "@jest/globals";
+import { afterAll, describe, expect, it } from "@jest/globals";
+import { removeTemporaryDirectories, temporaryDirectory } from "../testing/temporary-directory.ts";
 import type { FetchBlob } from "../vm-manager-types.ts";
 import { ImageStore } from "./image-store.ts";
+
+afterAll(removeTemporaryDirectories);
 
 const content = Uint8Array.from({ length: limits.blobChunkBytesMax * 2 + 1000 }, (_, at) => (at * 7) & 0xff);
 const digest = createHash("sha256").update(content).digest("hex");
@@ -15,7 +17,7 @@ const blob = { role: "kernel", digest, sizeBytes: content.length } as const;
 const forever = new AbortController().signal;
 
 async function openStore(fetchBlob: FetchBlob) {
-  const directory = await mkdtemp(join(tmpdir(), "blixard-images-"));
+  const directory = await temporaryDirectory();
   const store = new ImageStore(directory, { clock: systemClock, fetchBlob }, { fetchAttemptsMax: 3 });
   await store.open();
   return { store, directory };

@@ -1,11 +1,13 @@
-import { mkdtemp, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, expect, it } from "@jest/globals";
+import { afterAll, describe, expect, it } from "@jest/globals";
 import { nanoGuestElf } from "../guest/nano-guest.ts";
+import { removeTemporaryDirectories, temporaryDirectory } from "../testing/temporary-directory.ts";
 import { inspectImage } from "./inspect-image.ts";
 
-const directory = await mkdtemp(join(tmpdir(), "blixard-inspect-"));
+afterAll(removeTemporaryDirectories);
+
+const directory = await temporaryDirectory();
 
 async function inspect(bytes: Uint8Array, format: "multiboot" | "linux" | "disk") {
   const path = join(directory, "image");

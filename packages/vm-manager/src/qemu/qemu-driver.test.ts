@@ -1,7 +1,9 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { fromUtf8 } from "@blixard/common";
 import type { ImageRecord } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
+import { Assembler } from "../guest/assembler.ts";
 import { writeCpio } from "../testing/cpio.ts";
 import { driverConformanceCases } from "../testing/driver-conformance.ts";
 import { describeWith, findProgram } from "../testing/required-component.ts";
@@ -17,6 +19,48 @@ describeWith(describe, qemu)("QemuDriver", () => {
   for (const { name, run } of driverConformanceCases) {
     it(name, () => run({ driver: "qemu" }, "qemu-tcg"), 240_000);
   }
+});
+
+/** A boot sector that writes one line to COM1 and sleeps. */
+function bootSector(): Uint8Array {
+  const program = new Assembler(0x7c00);
+  program.bytes(0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0xbe).reference("absolute16", "text"); // cli; ds = 0; mov si, text
+  program.label("next").bytes(0xac, 0x84, 0xc0, 0x74).reference("relative8", "halt"); // lodsb; test al, al; jz
+  program.bytes(0xba, 0xf8, 0x03, 0xee, 0xeb).reference("relative8", "next"); // mov dx, 0x3f8; out dx, al
+  program.label("halt").bytes(0xf4, 0xeb).reference("relative8", "halt");
+  program.label("text").text("booted from disk\n");
+  return program
+    .fill(510 - program.length)
+    .bytes(0x55, 0xaa)
+    .fill(64 * 1024)
+    .assemble();
+}
+
+describeWith(describe, qemu)("QemuDriver with a disk image", () => {
+  it("boots a raw disk, whose copy stays with the VM until it is deleted", async () => {
+    await using harness = await VmHarness.open({ driver: "qemu", tunables: { powerdownDeadlineMs: 1 } });
+    const blob = await harness.manager.images.put(oneChunk(bootSector()));
+    const image: ImageRecord = {
+      name: "disk",
+      format: "disk",
+      builtin: false,
+      blobs: [{ role: "disk", ...blob }],
+      commandLine: "",
+      minMemoryMiB: 16,
+      sources: [1],
+      createdUnixMs: 0,
+    };
+    harness.want({ image });
+    await harness.untilConsole("booted from disk\n");
+    const disk = join(harness.dataDir, "instances", harness.vmId, "disk.raw");
+    expect(existsSync(disk)).toBe(true);
+    harness.manager.setDesired([]);
+    await harness.manager.observations.until((all) => !all.has(harness.vmId));
+    expect(existsSync(disk)).toBe(true);
+    harness.want({ image, desired: "deleted", fencingEpoch: 2 });
+    await harness.untilPhase("Deleted");
+    expect(existsSync(disk)).toBe(false);
+  }, 240_000);
 });
 
 const kernelPath = readdirSync("/boot")

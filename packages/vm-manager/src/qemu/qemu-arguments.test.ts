@@ -1,0 +1,84 @@
+import { describe, expect, it } from "@jest/globals";
+import type { InstanceSpec } from "../driver.ts";
+import { qemuArguments } from "./qemu-arguments.ts";
+
+const directory = "/data,dir/instances/x";
+const spec: InstanceSpec = {
+  vmId: "11111111-2222-4333-8444-555555555555",
+  name: "web",
+  fencingEpoch: 3,
+  generation: 5,
+  driver: "qemu-tcg",
+  vcpus: 2,
+  memoryMiB: 64,
+  machine: undefined,
+  boot: { type: "multiboot", kernelPath: `${directory}/kernel`, commandLine: "" },
+  paths: {
+    directory,
+    consoleLog: `${directory}/console.log`,
+    pidFile: `${directory}/pid-5`,
+    stderrLog: `${directory}/stderr.log`,
+    journalIn: `${directory}/events-5.in`,
+    journalOut: `${directory}/events-5.out`,
+    controlSocket: "/run,dir/a.c",
+    serialSocket: "/run,dir/a.s",
+  },
+};
+const build = (change: Partial<InstanceSpec> = {}) => qemuArguments({ ...spec, ...change }, "pc-q35-7.2");
+const after = (list: readonly string[], flag: string) => list[list.indexOf(flag) + 1];
+
+describe("qemuArguments", () => {
+  it("shows name, id and fencing epoch to whoever lists processes", () => {
+    const list = build();
+    expect(after(list, "-name")).toBe("guest=web,process=blixard-web-3");
+    expect(after(list, "-uuid")).toBe(spec.vmId);
+    expect(after(list, "-fw_cfg")).toBe("name=opt/blixard/fencing-epoch,string=3");
+    expect(after(list, "-M")).toBe("pc-q35-7.2");
+  });
+
+  it("escapes commas of paths inside option lists", () => {
+    const list = build();
+    expect(list).toContain("socket,id=control,path=/run,,dir/a.c,server=on,wait=off");
+    expect(list).toContain(
+      "socket,id=serial0,path=/run,,dir/a.s,server=on,wait=off,logfile=/data,,dir/instances/x/console.log,logappend=on",
+    );
+    expect(list).toContain("pipe,id=journal,path=/data,,dir/instances/x/events-5");
+  });
+
+  it.each(["web,debug-threads=on", "web qemu", "-web", "Web", ""])("refuses the name %j", (name) => {
+    expect(() => build({ name })).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+  });
+
+  it("refuses an id and a machine that could be options", () => {
+    expect(() => build({ vmId: "x" })).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    expect(() => qemuArguments(spec, "q35,kernel=/etc/passwd")).toThrow(
+      expect.objectContaining({ code: "INVALID_ARGUMENT" }),
+    );
+  });
+
+  it("gives a disk as JSON with an explicit format, so that its file name is only a file name", () => {
+    const list = build({ boot: { type: "disk", diskPath: "fat:/etc,readonly=off", diskFormat: "raw" } });
+    expect(JSON.parse(after(list, "-blockdev") ?? "")).toEqual({
+      driver: "raw",
+      "node-name": "disk0",
+      file: { driver: "file", filename: "fat:/etc,readonly=off", locking: "on" },
+    });
+  });
+
+  it("keeps a command line one argument", () => {
+    const boot = {
+      type: "linux",
+      kernelPath: "/k",
+      initrdPath: "/i",
+      commandLine: "console=ttyS0 -monitor stdio",
+    } as const;
+    const list = build({ boot });
+    expect(after(list, "-append")).toBe("console=ttyS0 -monitor stdio");
+    expect(after(list, "-initrd")).toBe("/i");
+  });
+
+  it("uses KVM only for the driver that was probed for it", () => {
+    expect(after(build(), "-accel")).toMatch(/^tcg/);
+    expect(after(build({ driver: "qemu-kvm" }), "-accel")).toBe("kvm");
+  });
+});

@@ -1,0 +1,270 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { BlixardError } from "@blixard/common";
+import type { ImageRecord } from "@blixard/protocol";
+import { describe, expect, it } from "@jest/globals";
+import { nanoGuestElf } from "./guest/nano-guest.ts";
+import { builtinImages } from "./images/builtin-images.ts";
+import type { InstanceRecord } from "./instance-store.ts";
+import { VmHarness } from "./testing/vm-harness.ts";
+
+const quick = { restartBackoffMs: 1, restartBackoffMsMax: 2, quitDeadlineMs: 1_000 };
+
+/** Changes the record that a manager left on disk. */
+async function tamper(harness: VmHarness, change: (record: InstanceRecord) => InstanceRecord): Promise<void> {
+  const path = join(harness.dataDir, "instances", harness.vmId, "instance.json");
+  const record = JSON.parse(await readFile(path, "utf8")) as InstanceRecord;
+  await writeFile(path, JSON.stringify(change(record)));
+}
+
+const foreignImage = (image: Partial<ImageRecord>): ImageRecord => ({
+  name: "other",
+  format: "multiboot",
+  builtin: false,
+  blobs: [{ role: "kernel", digest: "ab".repeat(32), sizeBytes: 10 }],
+  commandLine: "",
+  minMemoryMiB: 8,
+  sources: [2],
+  createdUnixMs: 0,
+  ...image,
+});
+
+describe("VmManager with the fake driver", () => {
+  it("says that a fake VM runs nothing", async () => {
+    await using harness = await VmHarness.open({ driver: "fake" });
+    expect(harness.capacity).toMatchObject({ drivers: ["fake"] });
+    harness.want();
+    expect(await harness.untilReady()).toMatchObject({ driver: "fake", guest: "ready" });
+    await harness.untilConsole("this VM runs nothing");
+  });
+
+  it("lets one manager hold a data directory", async () => {
+    await using harness = await VmHarness.open({ driver: "fake" });
+    await expect(harness.makeManager().start()).rejects.toMatchObject({ code: "DATA_DIR_IN_USE" });
+    await harness.reopen();
+    expect(harness.capacity).toBeDefined();
+  });
+
+  it("takes over the lock of a manager that died", async () => {
+    await using harness = await VmHarness.open({ driver: "fake" });
+    await harness.close();
+    await writeFile(join(harness.dataDir, "vm-manager.lock"), JSON.stringify({ pid: process.pid, startTime: "1" }));
+    await harness.reopen();
+    await harness.close();
+    await writeFile(join(harness.dataDir, "vm-manager.lock"), "");
+    await harness.reopen();
+  });
+
+  it("gives up after too many ends in a row, until a new epoch is asked for", async () => {
+    await using harness = await VmHarness.open({ driver: "fake", tunables: { ...quick, restartsMax: 2 } });
+    const spec = { restartPolicy: "always" } as const;
+    harness.want({ spec });
+    for (let restarts = 0; restarts <= 2; restarts++) {
+      await harness.until("ready", (seen) => seen.restarts === restarts && seen.guest === "ready");
+      await harness.type("poweroff");
+    }
+    const failed = await harness.untilPhase("Failed");
+    expect(failed).toMatchObject({ reason: "restart-limit", message: expect.stringContaining("guest-shutdown") });
+    harness.want({ spec, fencingEpoch: 2 });
+    expect(await harness.untilReady(2)).toMatchObject({ restarts: 0 });
+  });
+
+  it("forgets earlier ends after a stable run", async () => {
+    await using harness = await VmHarness.open({
+      driver: "fake",
+      tunables: { ...quick, restartsMax: 1, stableRunMs: 0 },
+    });
+    harness.want({ spec: { restartPolicy: "always" } });
+    for (let restarts = 0; restarts <= 4; restarts++) {
+      await harness.until("ready", (seen) => seen.restarts === restarts && seen.guest === "ready");
+      await harness.type("poweroff");
+    }
+    await harness.until("ready once more", (seen) => seen.restarts === 5 && seen.guest === "ready");
+  });
+
+  it("stops and forgets a VM that is not in the set any more", async () => {
+    await using harness = await VmHarness.open({ driver: "fake" });
+    harness.want();
+    await harness.untilReady();
+    harness.manager.setDesired([]);
+    await harness.manager.observations.until((all) => all.size === 0);
+    await expect(harness.type("hello")).rejects.toMatchObject({ code: "VM_NOT_FOUND" });
+    harness.want({ fencingEpoch: 2 });
+    await harness.untilReady(2);
+  });
+
+  it("takes wishes before start", async () => {
+    await using harness = await VmHarness.open({ driver: "fake" });
+    await harness.close();
+    const manager = harness.makeManager();
+    manager.setDesired([harness.wish()]);
+    await manager.start();
+    await manager.observations.until((all) => all.get(harness.vmId)?.phase === "Running");
+    await manager.close({ stopVms: true });
+    expect(manager.observations.value.get(harness.vmId)).toMatchObject({ phase: "Stopped" });
+  });
+
+  it("does not act on a wish with an older epoch", async () => {
+    await using harness = await VmHarness.open({ driver: "fake" });
+    harness.want({ fencingEpoch: 5 });
+    await harness.untilReady(5);
+    harness.want({ fencingEpoch: 4, desired: "stopped" });
+    harness.want({ fencingEpoch: 5, desired: "paused" });
+    await harness.untilPhase("Paused");
+    expect(harness.observation()).toMatchObject({ fencingEpoch: 5 });
+  });
+});
+
+describe("VmManager and images", () => {
+  it("fetches an image from the nodes that hold it", async () => {
+    const content = nanoGuestElf();
+    const builtin = builtinImages[0]?.blobs[0];
+    if (builtin === undefined) throw new BlixardError("INVARIANT", "there is a built-in blob");
+    // The same kernel with another digest, so that it is not here yet.
+    const longer = new Uint8Array([...content, 0]);
+    const digest = Buffer.from(await crypto.subtle.digest("SHA-256", longer)).toString("hex");
+    await using harness = await VmHarness.open({
+      driver: "embedded",
+      fetchBlob: async (blob, offset, bytesMax) => {
+        expect(blob).toEqual({ digest, sizeBytes: longer.length, sources: [2] });
+        return longer.slice(offset, offset + Math.min(bytesMax, 500));
+      },
+    });
+    const image = foreignImage({ blobs: [{ role: "kernel", digest, sizeBytes: longer.length }] });
+    harness.want({ image });
+    await harness.untilReady();
+    expect(await harness.manager.images.has(digest)).toBe(true);
+  });
+
+  it("reports an image that cannot be fetched, and tries again", async () => {
+    await using harness = await VmHarness.open({ driver: "fake", tunables: { ...quick, fetchAttemptsMax: 1 } });
+    harness.want({ image: foreignImage({}), spec: { restartPolicy: "never" } });
+    expect(await harness.untilPhase("Failed")).toMatchObject({ reason: "start-failed" });
+    harness.want({ image: foreignImage({}), fencingEpoch: 2 });
+    const waiting = await harness.until(
+      "waiting",
+      (seen) => seen.phase === "Pending" && seen.reason === "restart-backoff",
+    );
+    expect(waiting.message).toContain("cannot be fetched");
+  });
+
+  it("refuses an image that is not what its record says", async () => {
+    await using harness = await VmHarness.open({ driver: "fake" });
+    const blob = await harness.manager.images.put(
+      (async function* () {
+        yield new Uint8Array(100);
+      })(),
+    );
+    harness.want({ image: foreignImage({ blobs: [{ role: "kernel", ...blob }] }) });
+    const failed = await harness.untilPhase("Failed");
+    expect(failed).toMatchObject({ reason: "image-refused", message: expect.stringContaining("multiboot") });
+  });
+
+  it("says why no driver can run a VM", async () => {
+    await using harness = await VmHarness.open({ driver: "embedded" });
+    harness.want({ spec: { vcpus: 4 } });
+    const failed = await harness.untilPhase("Failed");
+    expect(failed.reason).toBe("driver-unsupported");
+    expect(failed.message).toContain("embedded has at most 1 virtual CPUs");
+  });
+});
+
+describe("VmManager and instances that it finds", () => {
+  it("leaves a running VM alone until the first set of wishes, then stops what is not in it", async () => {
+    await using harness = await VmHarness.open({ driver: "embedded", tunables: quick });
+    harness.want();
+    await harness.untilReady();
+    const pid = await harness.process();
+    await harness.reopen();
+    await harness.untilPhase("Running");
+    expect(await harness.process()).toBe(pid);
+    harness.manager.setDesired([]);
+    await harness.manager.observations.until((all) => all.size === 0);
+    expect(await harness.processes()).toEqual([]);
+  });
+
+  it("finds the process of a start that its manager did not live to write down", async () => {
+    await using harness = await VmHarness.open({ driver: "embedded", tunables: quick });
+    harness.want();
+    await harness.untilReady();
+    const pid = await harness.process();
+    await harness.close();
+    await tamper(harness, (record) => ({ ...record, status: "starting", handle: null }));
+    await harness.reopen();
+    harness.want();
+    await harness.untilReady();
+    expect(await harness.process()).toBe(pid);
+  });
+
+  it.each([
+    ["never", "Stopped"],
+    ["on-failure", "Running"],
+  ] as const)("after a boot of the host, under the policy %s, a VM is %s", async (restartPolicy, phase) => {
+    await using harness = await VmHarness.open({ driver: "embedded", tunables: quick });
+    harness.want({ spec: { restartPolicy } });
+    await harness.untilReady();
+    await harness.close();
+    process.kill(await harness.process(), "SIGKILL");
+    // Another boot: the pid means nothing any more, even if a process has it.
+    await tamper(harness, (record) => ({
+      ...record,
+      handle: record.handle === null ? null : { ...record.handle, bootId: "an-earlier-boot" },
+    }));
+    await harness.reopen();
+    const found = await harness.until("an end", (seen) => seen.reason === "host-reboot");
+    expect(found.driver).toBeNull();
+    harness.want({ spec: { restartPolicy } });
+    await harness.untilPhase(phase);
+  });
+
+  it("stops every VM when it is closed with stopVms, and starts them again at the next start", async () => {
+    await using harness = await VmHarness.open({ driver: "embedded", tunables: quick });
+    harness.want();
+    await harness.untilReady();
+    await harness.manager.close({ stopVms: true });
+    expect(await harness.processes()).toEqual([]);
+    await harness.reopen();
+    harness.want();
+    await harness.untilReady();
+  });
+
+  it("interrupts a start that is not wanted any more", async () => {
+    await using harness = await VmHarness.open({
+      driver: "fake",
+      fetchBlob: (_blob, _offset, _bytesMax, signal) =>
+        new Promise((_, reject) => {
+          signal.addEventListener("abort", () => reject(new BlixardError("CANCELLED", "cancelled")));
+        }),
+    });
+    harness.want({ image: foreignImage({}) });
+    await harness.untilPhase("Preparing");
+    harness.want({ image: foreignImage({}), desired: "deleted" });
+    await harness.untilPhase("Deleted");
+  });
+});
+
+describe("VmManager.readConsole", () => {
+  it("waits for a first byte, but not for ever, and reads at most what was asked for", async () => {
+    await using harness = await VmHarness.open({ driver: "fake" });
+    harness.want();
+    await harness.untilReady();
+    const all = await harness.manager.readConsole(harness.vmId, { offset: 0, bytesMax: 1000, waitMs: 0 });
+    const nothing = await harness.manager.readConsole(harness.vmId, { offset: all.endOffset, bytesMax: 9, waitMs: 1 });
+    expect(nothing).toEqual({ offset: all.endOffset, data: new Uint8Array(0), endOffset: all.endOffset });
+    const waiting = harness.manager.readConsole(harness.vmId, { offset: all.endOffset, bytesMax: 4, waitMs: 30_000 });
+    await harness.type("hello");
+    expect(Buffer.from((await waiting).data).toString()).toBe("echo");
+    const cancelled = new AbortController();
+    const options = { offset: all.endOffset + 12, bytesMax: 4, waitMs: 30_000, signal: cancelled.signal };
+    const read = harness.manager.readConsole(harness.vmId, options);
+    cancelled.abort();
+    await expect(read).rejects.toMatchObject({ code: "CANCELLED" });
+  });
+
+  it("refuses a VM that is not here", async () => {
+    await using harness = await VmHarness.open({ driver: "fake" });
+    await expect(
+      harness.manager.readConsole(harness.vmId, { offset: 0, bytesMax: 1, waitMs: 0 }),
+    ).rejects.toMatchObject({ code: "VM_NOT_FOUND" });
+  });
+});
