@@ -8,8 +8,13 @@ process.once("SIGINT", () => {
   interrupted.abort();
   process.exitCode = 130;
 });
-// A reader that went away, as in `blixard vm list | head -1`, is no error.
-process.stdout.on("error", () => process.exit(0));
+const args = process.argv.slice(2);
+const staysAlone = ["node", "join"].includes(args[0] ?? "");
+// A reader that went away, as in `blixard vm list | head -1`, is no error; and a daemon needs no reader.
+process.stdout.on("error", () => {
+  if (!staysAlone) process.exit(0);
+});
+process.stderr.on("error", () => {});
 
 const context: CliContext = {
   stdout: process.stdout,
@@ -20,4 +25,4 @@ const context: CliContext = {
   exitCode: 0,
 };
 
-process.exitCode = await run(process.argv.slice(2), context);
+process.exitCode = await run(args, context);

@@ -14,11 +14,13 @@ const standardErrorFd = 2;
 /** Lines are written at once, so that the last ones before a crash are there. */
 export function createPinoLogger(options: LogOptions): Logger {
   const settings = { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime };
-  if (options.format === "json") return wrap(pino(settings, destination({ fd: standardErrorFd, sync: true })));
+  const standardError = destination({ fd: standardErrorFd, sync: true });
+  // Whoever read the log may go away; the node stays.
+  standardError.on("error", () => {});
+  if (options.format === "json") return wrap(pino(settings, standardError));
   const stream = pretty({
     colorize: options.color,
-    destination: standardErrorFd,
-    sync: true,
+    destination: standardError,
     singleLine: true,
     translateTime: "SYS:HH:MM:ss.l",
   });
