@@ -31,7 +31,8 @@ export function handleSnapshot(raft: Raft, message: Message): void {
 function restore(raft: Raft, message: Message, snapshot: Snapshot): boolean {
   const { index, term, confState } = snapshot;
   if (index <= raft.log.committed) return false;
-  const broken = Number.isSafeInteger(index) ? brokenInvariant(confState) : "its index is no index";
+  const sound = Number.isSafeInteger(index) && Number.isSafeInteger(term) && term >= 0;
+  const broken = sound ? brokenInvariant(confState) : "the place of its snapshot is none";
   if (broken !== undefined) {
     ignore(raft, message, broken);
     return false;

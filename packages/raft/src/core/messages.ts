@@ -94,7 +94,7 @@ export const isStorageResponse = (type: MessageType): boolean =>
 export const promisesDurability = (type: MessageType): boolean =>
   type === "MsgAppResp" || type === "MsgVoteResp" || type === "MsgPreVoteResp";
 
-/** The only messages that a node sends to itself; the others come from someone else or are forged. */
+/** The only messages that a node sends to itself, and never as a rejection; any others of its own are forged. */
 const isSelfAddressed = promisesDurability;
 
 /** Types that belong to a sender and its term. The others are requests that any term may carry, and 0 is theirs. */
@@ -123,7 +123,7 @@ export function malformation(message: Message, self: NodeId): string | undefined
   if (typeof from !== "number" || !isCount(from)) return "the sender is no node";
   if (termedTypes.has(type)) {
     if (from === noNode) return "the sender is missing";
-    if (from === self && !isSelfAddressed(type)) return "the sender is this node";
+    if (from === self && (message.reject || !isSelfAddressed(type))) return "the sender is this node";
     // A snapshot holds committed state, which is good in any term.
     if (term === 0 && type !== "MsgSnap") return "the term is missing";
   }
