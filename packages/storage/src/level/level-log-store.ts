@@ -68,7 +68,7 @@ export class LevelLogStore implements LogStore {
     const entries = this.#join(blocks);
     const copy = await this.#voteFile.load();
     if (damage !== undefined && copy === undefined) throw damage;
-    const hardState = newerVote(stored ?? { ...noHardState, commit: this.#base.index }, copy);
+    const hardState = newerVote(stored ?? noHardState, copy);
     this.#vote = hardState;
     const { index, term } = this.#base;
     return { hardState, base: { index, term }, entries };
