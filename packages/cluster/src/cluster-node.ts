@@ -179,10 +179,20 @@ class Node implements ClusterNode {
   async leave(options: { readonly timeoutMs: number; readonly signal?: AbortSignal }): Promise<void> {
     const { nodeId } = this.#options;
     const meta = nodeMeta(nodeId, randomRequestId(this.#deps.random), options.timeoutMs);
-    const gone = this.#lifecycle.until(({ phase }) => phase === "removed", { signal: this.#stop.signal });
-    const asked = this.call("leave.request", { nodeId }, meta, options).then(() => this.#removed(removedError()));
+    const ask = async (signal: AbortSignal) => {
+      try {
+        await this.call("leave.request", { nodeId }, meta, { signal });
+        this.#removed(removedError());
+      } catch (error) {
+        if (this.#lifecycle.value.phase !== "removed") throw error;
+      }
+    };
+    const link = linkSignal(options.signal);
     // The others may close the connection before their answer is through; then the probe finds out.
-    await Promise.race([gone, asked]);
+    await firstOf(link.signal, (signal) => [
+      ask(signal),
+      this.#lifecycle.until(({ phase }) => phase === "removed", { signal }),
+    ]).finally(() => link.release());
   }
 
   async shutdown(options: { readonly handOverMs?: number; readonly stopVms?: boolean } = {}): Promise<void> {

@@ -2,7 +2,7 @@
  * The replicated state as Raft's state machine: it decodes entries, lets the pure `applyCommand` decide, keeps the
  * tables in memory, and writes each batch, with its position and hash, to the store in one transaction.
  */
-import { assert, BlixardError, errorCodeOf, fromUtf8, SerialQueue, toHex, toUtf8, Watch } from "@blixard/common";
+import { BlixardError, errorCodeOf, fromUtf8, SerialQueue, toHex, toUtf8, Watch } from "@blixard/common";
 import { decodeCommand, decodeValue, encodeValue, limits } from "@blixard/protocol";
 import type { AppliedState, Entry, StateMachine } from "@blixard/raft";
 import { type HashRow, HashWindow, hashTable } from "./hash-window.ts";
@@ -114,8 +114,9 @@ class StoredStateMachine implements ClusterStateMachine {
 
   snapshot(): Promise<{ readonly at: AppliedState; readonly chunks: AsyncIterable<Uint8Array> }> {
     return this.#queue.run(async () => {
-      const { applied, records } = await this.#store.snapshot();
-      return { at: applied, chunks: writeSnapshot(records, (record) => record.table !== hashTable) };
+      const snapshot = await this.#store.snapshot();
+      const chunks = writeSnapshot(snapshot.records, (record) => record.table !== hashTable);
+      return { at: snapshot.applied, chunks: closing(chunks, () => snapshot.close()) };
     });
   }
 
@@ -189,10 +190,10 @@ class StoredStateMachine implements ClusterStateMachine {
     try {
       return applyCommand(this.#state, decodeCommand(entry.data), at, options);
     } catch (error) {
-      const code = errorCodeOf(error);
-      // Only the decoder throws, and it does so alike on every replica of this release.
-      assert(code === "INVALID_ARGUMENT" || code === "UNSUPPORTED_VERSION", `entry ${entry.index}: ${String(error)}`);
-      return applyUnreadable(this.#state, at, code, options);
+      // Garbage is refused alike by every replica. What a later release wrote is not: this replica would fall behind in
+      // silence, so it stops instead, and goes on after an upgrade.
+      if (errorCodeOf(error) !== "INVALID_ARGUMENT") throw error;
+      return applyUnreadable(this.#state, at, options);
     }
   }
 }
@@ -200,6 +201,15 @@ class StoredStateMachine implements ClusterStateMachine {
 function versionAt(index: number): StateVersion {
   const changed = Object.fromEntries(tableNames.map((table) => [table, index])) as Record<TableName, number>;
   return { appliedIndex: index, changed };
+}
+
+/** Releases what the chunks are read from, also when the reader stops early. */
+async function* closing(chunks: AsyncIterable<Uint8Array>, close: () => Promise<void>): AsyncIterable<Uint8Array> {
+  try {
+    yield* chunks;
+  } finally {
+    await close();
+  }
 }
 
 async function* tapped(

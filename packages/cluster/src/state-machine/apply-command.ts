@@ -70,14 +70,13 @@ export function applyEmptyEntry(state: ClusterState, at: Position, options: Appl
   return evictions(state, at, options);
 }
 
-/** An entry whose bytes are no command of this release. */
+/** An entry whose bytes are no command. */
 export function applyUnreadable(
   state: ClusterState,
   at: Position,
-  code: "INVALID_ARGUMENT" | "UNSUPPORTED_VERSION",
   options: ApplyOptions = {},
 ): Application {
-  const result = refusal(code, "the log entry is no command that this release knows");
+  const result = refusal("INVALID_ARGUMENT", "the log entry is no command");
   const applied = { result, index: at.index, term: at.term, repeated: false };
   return { applied, changes: evictions(state, at, options), events: [] };
 }

@@ -39,36 +39,17 @@ export function applyChanges(state: MutableState, changes: readonly Change[]): v
 }
 
 export function applyChange(state: MutableState, change: Change): void {
-  switch (change.table) {
-    case "requests": {
-      const before = state.requests.get(change.key);
-      if (before !== undefined) state.requestRows.delete(before.requestKey);
-      if (change.value !== undefined) state.requestRows.set(change.value.requestKey, change.key);
-      return store(state.requests, change.key, change.value);
-    }
-    case "vms": {
-      const before = state.vms.get(change.key);
-      if (before !== undefined) state.vmNames.delete(before.vmId);
-      if (change.value !== undefined) state.vmNames.set(change.value.vmId, change.key);
-      return store(state.vms, change.key, change.value);
-    }
-    case "cluster":
-      return store(state.cluster, change.key, change.value);
-    case "nodes":
-      return store(state.nodes, change.key, change.value);
-    case "images":
-      return store(state.images, change.key, change.value);
-    case "kv":
-      return store(state.kv, change.key, change.value);
-    case "tickets":
-      return store(state.tickets, change.key, change.value);
-    case "tokens":
-      return store(state.tokens, change.key, change.value);
-    case "removed":
-      return store(state.removed, change.key, change.value);
-    default:
-      change satisfies never;
+  if (change.table === "requests") {
+    const before = state.requests.get(change.key);
+    if (before !== undefined) state.requestRows.delete(before.requestKey);
+    if (change.value !== undefined) state.requestRows.set(change.value.requestKey, change.key);
+  } else if (change.table === "vms") {
+    const before = state.vms.get(change.key);
+    if (before !== undefined) state.vmNames.delete(before.vmId);
+    if (change.value !== undefined) state.vmNames.set(change.value.vmId, change.key);
   }
+  // The table names its value type in `Change`, which the index alone no longer shows.
+  store<Tables[TableName]>(state[change.table] as Map<string, Tables[TableName]>, change.key, change.value);
 }
 
 function store<T>(table: Map<string, T>, key: string, value: T | undefined): void {

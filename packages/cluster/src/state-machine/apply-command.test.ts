@@ -1,0 +1,246 @@
+import { describe, expect, it } from "@jest/globals";
+import type { CommandBody } from "@blixard/protocol";
+import {
+  commandOf,
+  initBody,
+  sampleNode,
+  sampleObservation,
+  sampleSpec,
+  sampleTicket,
+  sampleVmId,
+} from "../testing/command-samples.ts";
+import { demoImage } from "../testing/memory-vm-manager.ts";
+import { Replica } from "../testing/replica.ts";
+import { nodeKey } from "./state.ts";
+
+const put = (key: string, value: string): CommandBody => ({ type: "kv.put", key, value });
+const createVm = (name: string, number = 1, node = 1): CommandBody => ({
+  type: "vm.create",
+  name,
+  vmId: sampleVmId(number),
+  spec: sampleSpec(),
+  desired: "running",
+  node,
+  placement: "because",
+});
+const desire = (name: string, desired: "running" | "stopped" | "deleted", newEpoch = false): CommandBody => ({
+  type: "vm.desire",
+  name,
+  desired,
+  newEpoch,
+});
+
+describe("applyCommand: request ids", () => {
+  it("applies a repeated request once and gives the first answer, with its position", () => {
+    const replica = Replica.initialised();
+    const first = replica.applyFully(commandOf(put("k", "1"), { requestId: "r" }));
+    replica.apply(put("k", "2"));
+    const again = replica.applyFully(commandOf(put("k", "1"), { requestId: "r" }));
+    expect(again.applied).toEqual({ ...first.applied, repeated: true });
+    expect(again.changes).toEqual([]);
+    expect(replica.state.kv.get("k")?.value).toBe("2");
+  });
+
+  it("remembers a refusal as well", () => {
+    const replica = Replica.initialised();
+    const command = commandOf({ type: "kv.delete", key: "k" }, { requestId: "r" });
+    expect(replica.applyFully(command).applied.result).toMatchObject({ ok: false, code: "KEY_NOT_FOUND" });
+    replica.apply(put("k", "1"));
+    expect(replica.applyFully(command).applied.result).toMatchObject({ ok: false, code: "KEY_NOT_FOUND" });
+    expect(replica.state.kv.has("k")).toBe(true);
+  });
+
+  it("refuses another command under a used id, and keeps callers apart", () => {
+    const replica = Replica.initialised();
+    replica.apply(put("k", "1"), { requestId: "r" });
+    expect(replica.apply(put("other", "1"), { requestId: "r" })).toMatchObject({ ok: false, code: "CONFLICT" });
+    const actor = { kind: "token", id: "somebody" } as const;
+    expect(replica.apply(put("other", "1"), { requestId: "r", actor })).toMatchObject({ ok: true });
+  });
+
+  it("forgets an id after the window, and never holds more rows than it", () => {
+    const replica = Replica.initialised({ requestWindow: 3 });
+    replica.apply(put("k", "1"), { requestId: "r0" });
+    for (let count = 1; count <= 10; count++) {
+      replica.apply(put("x", String(count)), { requestId: `r${count}` });
+      expect(replica.state.requests.size).toBeLessThanOrEqual(3);
+      expect(replica.state.requestRows.size).toBe(replica.state.requests.size);
+    }
+    replica.apply(put("k", "2"), { requestId: "r0" });
+    expect(replica.state.kv.get("k")?.value).toBe("2");
+  });
+});
+
+describe("applyCommand: keys", () => {
+  it("swaps only the expected value, where null stands for absent", () => {
+    const replica = Replica.initialised();
+    const cas = (from: string | null, to: string | null) => replica.apply({ type: "kv.cas", key: "k", from, to });
+    expect(cas("x", "y")).toEqual({ ok: true, value: { swapped: false } });
+    expect(cas(null, "a")).toEqual({ ok: true, value: { swapped: true } });
+    expect(cas(null, "b")).toEqual({ ok: true, value: { swapped: false } });
+    expect(cas("a", null)).toEqual({ ok: true, value: { swapped: true } });
+    expect(replica.state.kv.size).toBe(0);
+  });
+
+  it("respects the expected index", () => {
+    const replica = Replica.initialised();
+    replica.apply(put("k", "1"));
+    const { index } = replica;
+    expect(replica.apply(put("k", "2"), { ifMatchIndex: index + 1 })).toMatchObject({ code: "PRECONDITION_FAILED" });
+    expect(replica.apply(put("k", "2"), { ifMatchIndex: index })).toMatchObject({ ok: true });
+    expect(replica.apply(put("new", "1"), { ifMatchIndex: 0 })).toMatchObject({ ok: true });
+  });
+});
+
+describe("applyCommand: nodes and tickets", () => {
+  const admit = (id: number, ticketId: string | null = null, fields = {}): CommandBody => ({
+    type: "node.admit",
+    node: sampleNode(id, fields),
+    ticketId,
+  });
+
+  it("uses a ticket up when it admits, and tells the same machine again", () => {
+    const replica = Replica.initialised();
+    replica.apply({ type: "ticket.create", ticket: sampleTicket("t") });
+    expect(replica.apply(admit(2, "t"))).toMatchObject({ ok: true, value: { incarnation: 1, role: "voter" } });
+    expect(replica.state.tickets.get("t")?.usedBy).toBe(sampleNode(2).endpointId);
+    expect(replica.apply(admit(2, "t"))).toMatchObject({ ok: true, value: { incarnation: 1 } });
+    expect(replica.apply(admit(3, "t"))).toMatchObject({ ok: false, code: "TICKET_USED" });
+    expect(replica.state.nodes.size).toBe(2);
+  });
+
+  it.each([
+    ["an unknown ticket", "no", {}, 100, "TICKET_INVALID"],
+    ["an expired ticket", "t", {}, 1_000, "TICKET_EXPIRED"],
+    ["a ticket for another role", "t", { role: "worker" }, 100, "TICKET_INVALID"],
+    ["a revoked ticket", "revoked", {}, 100, "TICKET_INVALID"],
+    ["a ticket for another name", "named", {}, 100, "TICKET_INVALID"],
+  ])("refuses %s", (_, ticketId, fields, atUnixMs, code) => {
+    const replica = Replica.initialised();
+    replica.apply({ type: "ticket.create", ticket: sampleTicket("t") });
+    replica.apply({ type: "ticket.create", ticket: sampleTicket("revoked") });
+    replica.apply({ type: "ticket.create", ticket: sampleTicket("named", { nodeName: "other" }) });
+    replica.apply({ type: "ticket.revoke", ticketId: "revoked" });
+    expect(replica.apply(admit(2, ticketId, fields), { atUnixMs })).toMatchObject({ ok: false, code });
+    expect(replica.state.nodes.size).toBe(1);
+  });
+
+  it("never binds an id, a name or a key twice", () => {
+    const replica = Replica.initialised();
+    replica.apply(admit(2));
+    expect(replica.apply(admit(2, null, { endpointId: "f".repeat(64) }))).toMatchObject({ code: "DUPLICATE_NODE" });
+    expect(replica.apply(admit(3, null, { name: "n2" }))).toMatchObject({ code: "DUPLICATE_NODE" });
+    expect(replica.apply(admit(3, null, { endpointId: sampleNode(2).endpointId }))).toMatchObject({
+      code: "DUPLICATE_NODE",
+    });
+  });
+
+  it("gives an id that was removed a higher incarnation", () => {
+    const replica = Replica.initialised();
+    replica.apply(admit(2));
+    replica.apply({ type: "node.remove", nodeId: 2 });
+    expect(replica.state.removed.get(nodeKey(2))).toMatchObject({ nodeId: 2, incarnation: 1 });
+    expect(replica.apply(admit(2))).toMatchObject({ ok: true, value: { incarnation: 2 } });
+    expect(replica.state.removed.size).toBe(0);
+  });
+});
+
+describe("applyCommand: VMs", () => {
+  it("takes a name and an id once, and only a known image and node", () => {
+    const replica = Replica.initialised();
+    expect(replica.apply(createVm("web"))).toMatchObject({ ok: true, value: { vm: { phase: "Pending", node: 1 } } });
+    expect(replica.apply(createVm("web", 2))).toMatchObject({ code: "ALREADY_EXISTS" });
+    expect(replica.apply(createVm("two", 1))).toMatchObject({ code: "CONFLICT" });
+    expect(replica.apply(createVm("two", 2, 9))).toMatchObject({ code: "NODE_NOT_FOUND" });
+    replica.apply({ type: "vm.purge", name: "web" });
+    replica.apply({ type: "image.put", image: { ...demoImage, name: "mine", builtin: false } });
+    replica.apply({ type: "image.remove", name: "mine" });
+    const body = { ...createVm("two", 2), spec: sampleSpec({ image: "mine" }) } as CommandBody;
+    expect(replica.apply(body)).toMatchObject({ code: "IMAGE_NOT_FOUND" });
+  });
+
+  it("believes the owner under the present epoch only", () => {
+    const replica = Replica.initialised();
+    replica.apply({ type: "node.admit", node: sampleNode(2), ticketId: null });
+    replica.apply(createVm("web"));
+    const observe = (nodeId: number, fencingEpoch: number) =>
+      replica.apply({
+        type: "vm.observe",
+        nodeId,
+        observations: [sampleObservation(sampleVmId(1), { fencingEpoch })],
+      });
+    expect(observe(2, 1)).toMatchObject({ value: { accepted: 0, stale: 1 } });
+    expect(observe(1, 2)).toMatchObject({ value: { accepted: 0, stale: 1 } });
+    expect(replica.state.vms.get("web")?.phase).toBe("Pending");
+    expect(observe(1, 1)).toMatchObject({ value: { accepted: 1, stale: 0 } });
+    expect(replica.state.vms.get("web")).toMatchObject({ phase: "Running", guest: "ready" });
+    replica.apply(desire("web", "running", true));
+    expect(replica.state.vms.get("web")).toMatchObject({ phase: "Pending", fencingEpoch: 2 });
+    expect(observe(1, 1)).toMatchObject({ value: { accepted: 0, stale: 1 } });
+  });
+
+  it("forgets a VM when its owner has let go of it, and only if that was wanted", () => {
+    const replica = Replica.initialised();
+    replica.apply(createVm("web"));
+    const gone = sampleObservation(sampleVmId(1), { phase: "Deleted" });
+    replica.apply({ type: "vm.observe", nodeId: 1, observations: [gone] });
+    expect(replica.state.vms.has("web")).toBe(true);
+    replica.apply(desire("web", "deleted"));
+    expect(replica.apply(desire("web", "running"))).toMatchObject({ code: "CONFLICT" });
+    replica.apply({ type: "vm.observe", nodeId: 1, observations: [gone] });
+    expect(replica.state.vms.has("web")).toBe(false);
+    expect(replica.state.vmNames.size).toBe(0);
+  });
+
+  it("shows VMs of a silent node as Unknown, without moving them, until the node speaks again", () => {
+    const replica = Replica.initialised();
+    replica.apply(createVm("web"));
+    replica.apply({ type: "vm.observe", nodeId: 1, observations: [sampleObservation(sampleVmId(1))] });
+    replica.apply({ type: "node.liveness", nodeId: 1, reachable: false });
+    expect(replica.state.vms.get("web")).toMatchObject({
+      phase: "Unknown",
+      node: 1,
+      conditions: [{ type: "NodeReachable", status: false }],
+    });
+    replica.apply({ type: "node.liveness", nodeId: 1, reachable: true });
+    expect(replica.state.vms.get("web")).toMatchObject({ phase: "Unknown", conditions: [] });
+    replica.apply({ type: "vm.observe", nodeId: 1, observations: [sampleObservation(sampleVmId(1))] });
+    expect(replica.state.vms.get("web")?.phase).toBe("Running");
+  });
+
+  it("places VMs of a removed node nowhere, under a new epoch, until a person starts them", () => {
+    const replica = Replica.initialised();
+    replica.apply({ type: "node.admit", node: sampleNode(2), ticketId: null });
+    replica.apply(createVm("web", 1, 2));
+    replica.apply({ type: "node.remove", nodeId: 2 });
+    expect(replica.state.vms.get("web")).toMatchObject({ node: null, fencingEpoch: 2 });
+    expect(replica.apply(desire("web", "running"))).toMatchObject({ code: "CONFLICT" });
+    replica.apply({ type: "vm.desire", name: "web", desired: "running", newEpoch: true, node: 1, placement: "p" });
+    expect(replica.state.vms.get("web")).toMatchObject({ node: 1, fencingEpoch: 3, phase: "Pending" });
+    // A second decision in flight must not take it to another node.
+    replica.apply({ type: "node.admit", node: sampleNode(3), ticketId: null });
+    replica.apply({ type: "vm.desire", name: "web", desired: "running", newEpoch: true, node: 3, placement: "p" });
+    expect(replica.state.vms.get("web")?.node).toBe(1);
+  });
+});
+
+describe("applyCommand: images and the cluster", () => {
+  it("keeps built-in images and those in use as they are", () => {
+    const replica = Replica.initialised();
+    replica.apply(createVm("web"));
+    expect(replica.apply({ type: "image.remove", name: "demo" })).toMatchObject({ code: "CONFLICT" });
+    const mine = { ...demoImage, name: "mine", builtin: false };
+    replica.apply({ type: "image.put", image: mine });
+    replica.apply({ ...createVm("two", 2), spec: sampleSpec({ image: "mine" }) } as CommandBody);
+    expect(replica.apply({ type: "image.put", image: { ...mine, commandLine: "x" } })).toMatchObject({ code: "CONFLICT" });
+    expect(replica.apply({ type: "image.put", image: { ...mine, sources: [1] } })).toMatchObject({ ok: true });
+    expect(replica.apply({ type: "image.remove", name: "mine" })).toMatchObject({ code: "CONFLICT" });
+  });
+
+  it("is initialised once", () => {
+    const replica = Replica.initialised();
+    expect(replica.apply(initBody)).toMatchObject({ ok: true });
+    const other = { ...initBody, cluster: { clusterId: "d", createdUnixMs: 0, formatVersion: 1 } } as CommandBody;
+    expect(replica.apply(other)).toMatchObject({ ok: false, code: "ALREADY_EXISTS" });
+  });
+});
