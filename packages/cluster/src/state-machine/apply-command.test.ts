@@ -1,5 +1,5 @@
-import { describe, expect, it } from "@jest/globals";
 import type { CommandBody } from "@blixard/protocol";
+import { describe, expect, it } from "@jest/globals";
 import {
   commandOf,
   initBody,
@@ -232,7 +232,9 @@ describe("applyCommand: images and the cluster", () => {
     const mine = { ...demoImage, name: "mine", builtin: false };
     replica.apply({ type: "image.put", image: mine });
     replica.apply({ ...createVm("two", 2), spec: sampleSpec({ image: "mine" }) } as CommandBody);
-    expect(replica.apply({ type: "image.put", image: { ...mine, commandLine: "x" } })).toMatchObject({ code: "CONFLICT" });
+    expect(replica.apply({ type: "image.put", image: { ...mine, commandLine: "x" } })).toMatchObject({
+      code: "CONFLICT",
+    });
     expect(replica.apply({ type: "image.put", image: { ...mine, sources: [1] } })).toMatchObject({ ok: true });
     expect(replica.apply({ type: "image.remove", name: "mine" })).toMatchObject({ code: "CONFLICT" });
   });

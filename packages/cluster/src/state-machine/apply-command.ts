@@ -71,11 +71,7 @@ export function applyEmptyEntry(state: ClusterState, at: Position, options: Appl
 }
 
 /** An entry whose bytes are no command. */
-export function applyUnreadable(
-  state: ClusterState,
-  at: Position,
-  options: ApplyOptions = {},
-): Application {
+export function applyUnreadable(state: ClusterState, at: Position, options: ApplyOptions = {}): Application {
   const result = refusal("INVALID_ARGUMENT", "the log entry is no command");
   const applied = { result, index: at.index, term: at.term, repeated: false };
   return { applied, changes: evictions(state, at, options), events: [] };

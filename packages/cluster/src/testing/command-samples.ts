@@ -39,8 +39,7 @@ export const sampleTicket = (id: string, fields: Partial<TicketRecord> = {}): Ti
   ...fields,
 });
 
-export const sampleVmId = (number: number): string =>
-  `00000000-0000-4000-8000-${String(number).padStart(12, "0")}`;
+export const sampleVmId = (number: number): string => `00000000-0000-4000-8000-${String(number).padStart(12, "0")}`;
 
 export const sampleObservation = (vmId: string, fields: Partial<VmObservation> = {}): VmObservation => ({
   vmId,

@@ -1,0 +1,71 @@
+/** Random commands that meet each other: few names, few nodes, few request ids. */
+import type { Command, CommandBody } from "@blixard/protocol";
+import fc from "fast-check";
+import { sampleNode, sampleObservation, sampleSpec, sampleTicket, sampleVmId } from "./command-samples.ts";
+import { demoImage } from "./memory-vm-manager.ts";
+
+const nodeId = fc.integer({ min: 1, max: 4 });
+const name = fc.constantFrom("a", "b", "c");
+const number = fc.integer({ min: 1, max: 4 });
+const value = fc.constantFrom("", "1", "2", "å");
+const maybeValue = fc.option(value);
+const epoch = fc.integer({ min: 1, max: 4 });
+
+const body: fc.Arbitrary<CommandBody> = fc.oneof(
+  fc.record({ type: fc.constant("kv.put" as const), key: name, value }),
+  fc.record({ type: fc.constant("kv.delete" as const), key: name }),
+  fc.record({ type: fc.constant("kv.cas" as const), key: name, from: maybeValue, to: maybeValue }),
+  fc.record({ id: nodeId, key: nodeId, ticketId: fc.option(name) }).map(({ id, key, ticketId }) => ({
+    type: "node.admit" as const,
+    node: sampleNode(id, { endpointId: sampleNode(key).endpointId }),
+    ticketId,
+  })),
+  fc.record({ type: fc.constant("node.update" as const), nodeId, cordoned: fc.boolean() }),
+  fc.record({ type: fc.constant("node.liveness" as const), nodeId, reachable: fc.boolean() }),
+  fc.record({ type: fc.constant("node.remove" as const), nodeId }),
+  name.map((id) => ({ type: "ticket.create" as const, ticket: sampleTicket(id) })),
+  name.map((ticketId) => ({ type: "ticket.revoke" as const, ticketId })),
+  name.map((image) => ({ type: "image.put" as const, image: { ...demoImage, name: image, builtin: false } })),
+  name.map((image) => ({ type: "image.remove" as const, name: image })),
+  fc.record({ name, number, node: nodeId, image: fc.constantFrom("demo", "a") }).map(({ number, image, ...rest }) => ({
+    type: "vm.create" as const,
+    ...rest,
+    vmId: sampleVmId(number),
+    spec: sampleSpec({ image }),
+    desired: "running" as const,
+    placement: "",
+  })),
+  fc.record({
+    type: fc.constant("vm.desire" as const),
+    name,
+    desired: fc.constantFrom("running" as const, "stopped" as const, "paused" as const, "deleted" as const),
+    newEpoch: fc.boolean(),
+  }),
+  fc.record({ name, node: nodeId }).map((fields) => ({
+    type: "vm.desire" as const,
+    ...fields,
+    desired: "running" as const,
+    newEpoch: true,
+    placement: "again",
+  })),
+  name.map((vm) => ({ type: "vm.purge" as const, name: vm })),
+  fc
+    .record({ nodeId, seen: fc.array(fc.record({ number, epoch, gone: fc.boolean() }), { maxLength: 3 }) })
+    .map(({ nodeId, seen }) => ({
+      type: "vm.observe" as const,
+      nodeId,
+      observations: seen.map((vm) =>
+        sampleObservation(sampleVmId(vm.number), { fencingEpoch: vm.epoch, phase: vm.gone ? "Deleted" : "Running" }),
+      ),
+    })),
+);
+
+export const commandArbitrary: fc.Arbitrary<Command> = fc
+  .record({
+    requestId: fc.constantFrom("", "r1", "r2", "r3", "r4"),
+    atUnixMs: fc.constantFrom(100, 2_000),
+    actor: fc.constantFrom({ kind: "token", id: "admin" } as const, { kind: "node", id: "1" } as const),
+    ifMatchIndex: fc.option(fc.integer({ min: 0, max: 12 }), { freq: 5 }),
+    body,
+  })
+  .map(({ ifMatchIndex, ...command }) => (ifMatchIndex === null ? command : { ...command, ifMatchIndex }));
