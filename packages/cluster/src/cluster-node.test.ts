@@ -1,5 +1,10 @@
+import { BlixardError, toHex } from "@blixard/common";
+import { decodeTicket } from "@blixard/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { requestJoin } from "./join-flow.ts";
+import { nodeKey } from "./state-machine/state.ts";
 import { adminToken, ClusterGroup, clusterId, until } from "./testing/cluster-group.ts";
+import { endpointIdOf } from "./testing/memory-cluster-network.ts";
 
 let group: ClusterGroup;
 beforeEach(() => {
@@ -10,6 +15,8 @@ afterEach(async () => {
 });
 
 const spec = { memoryMiB: 64, image: "demo" };
+const lost = () => new BlixardError("UNREACHABLE", "the answer was lost");
+const others = (id: number) => [1, 2, 3].filter((other) => other !== id);
 
 describe("ClusterNode of one node", () => {
   it("bootstraps, stores and reads a key, and knows its administrator", async () => {
@@ -29,6 +36,126 @@ describe("ClusterNode of one node", () => {
     await group.call(1, "vm.desire", { name: "web", desired: "deleted" });
     await until(() => !group.node(1).state.vms.has("web"));
   });
+
+  it("goes on after a restart with the same state, hash and VMs", async () => {
+    await group.bootstrap();
+    await group.call(1, "kv.put", { key: "k", value: "v" });
+    await group.call(1, "vm.create", { name: "web", spec });
+    await until(() => group.node(1).state.vms.get("web")?.phase === "Running");
+    const { appliedIndex } = group.node(1).status();
+    const before = await group.call(1, "debug.stateHash", { index: appliedIndex });
+    const node = await group.restart(1);
+    await node.untilReady();
+    expect(await group.call(1, "kv.get", { key: "k" })).toMatchObject({ value: "v" });
+    expect(await group.call(1, "debug.stateHash", { index: appliedIndex })).toEqual(before);
+    await until(() => group.machine(1).vmManager.desired?.[0]?.name === "web");
+  });
+
+  it("starts, stops and restarts a VM under the right epochs", async () => {
+    await group.bootstrap();
+    await group.call(1, "vm.create", { name: "web", spec });
+    const phaseIs = (phase: string) => until(() => group.node(1).state.vms.get("web")?.phase === phase);
+    await phaseIs("Running");
+    const running = await group.call(1, "vm.desire", { name: "web", desired: "running" });
+    expect(running.vm.fencingEpoch).toBe(1);
+    const restarted = await group.call(1, "vm.desire", { name: "web", desired: "running", restart: true });
+    expect(restarted.vm).toMatchObject({ fencingEpoch: 2, phase: "Pending" });
+    await phaseIs("Running");
+    await group.call(1, "vm.desire", { name: "web", desired: "stopped" });
+    await phaseIs("Stopped");
+    const started = await group.call(1, "vm.desire", { name: "web", desired: "running" });
+    expect(started.vm).toMatchObject({ fencingEpoch: 3, phase: "Pending" });
+  });
+
+  it("reads and writes a console", async () => {
+    await group.bootstrap();
+    await group.call(1, "vm.create", { name: "web", spec });
+    await group.call(1, "vm.consoleWrite", { name: "web", data: Uint8Array.of(104, 105) });
+    expect(await group.call(1, "vm.consoleRead", { name: "web", offset: 0 })).toMatchObject({
+      offset: 0,
+      endOffset: 2,
+    });
+    await expect(group.call(1, "vm.consoleRead", { name: "no", offset: 0 })).rejects.toMatchObject({
+      code: "VM_NOT_FOUND",
+    });
+  });
+
+  it("forgets a VM by force, also when its node says nothing", async () => {
+    await group.bootstrap();
+    await group.call(1, "vm.create", { name: "web", spec });
+    await group.call(1, "vm.desire", { name: "web", desired: "deleted", force: true });
+    await expect(group.call(1, "vm.get", { name: "web" })).rejects.toMatchObject({ code: "VM_NOT_FOUND" });
+  });
+
+  it("refuses what can never fit, and creations at once that do not fit together", async () => {
+    await group.bootstrap();
+    const big = group.call(1, "vm.create", { name: "big", spec: { ...spec, memoryMiB: 100_000 } });
+    await expect(big).rejects.toMatchObject({
+      code: "NO_CAPACITY",
+      message: expect.stringContaining("0 of 1 nodes fit: node 1: memory needs"),
+      outcome: "not_applied",
+    });
+    const half = { ...spec, memoryMiB: 600 };
+    const both = await Promise.allSettled([
+      group.call(1, "vm.create", { name: "one", spec: half }),
+      group.call(1, "vm.create", { name: "two", spec: half }),
+    ]);
+    expect(both.map(({ status }) => status)).toEqual(["fulfilled", "rejected"]);
+  });
+
+  it("respects the expected index of a VM", async () => {
+    await group.bootstrap();
+    await group.call(1, "vm.create", { name: "web", spec });
+    const stale = group.call(1, "vm.desire", { name: "web", desired: "stopped" }, { ifMatchIndex: 1 });
+    await expect(stale).rejects.toMatchObject({ code: "PRECONDITION_FAILED" });
+    const cordon = group.call(1, "node.cordon", { id: 1, cordoned: true }, { ifMatchIndex: 1 });
+    await expect(cordon).rejects.toMatchObject({ code: "UNSUPPORTED" });
+  });
+
+  it("does not leave as the last voter", async () => {
+    await group.bootstrap();
+    await expect(group.node(1).leave({ timeoutMs: 5_000 })).rejects.toMatchObject({ code: "QUORUM_AT_RISK" });
+  });
+});
+
+describe("ClusterNode: bad input", () => {
+  const big = "x".repeat(64 * 1024 + 1);
+  it.each([
+    ["a value over the limit", "kv.put", { key: "k", value: big }, {}, "VALUE_TOO_LARGE", ""],
+    [
+      "a value that is too large in UTF-8",
+      "kv.put",
+      { key: "k", value: "å".repeat(33_000) },
+      {},
+      "VALUE_TOO_LARGE",
+      "",
+    ],
+    ["an empty key", "kv.put", { key: "", value: "v" }, {}, "INVALID_ARGUMENT", "key: "],
+    ["a name with a path", "vm.create", { name: "../x", spec }, {}, "INVALID_ARGUMENT", "name: "],
+    [
+      "no memory",
+      "vm.create",
+      { name: "a", spec: { ...spec, memoryMiB: 0 } },
+      {},
+      "INVALID_ARGUMENT",
+      "spec.memoryMiB: ",
+    ],
+    ["an unknown field", "kv.get", { key: "k", no: 1 }, {}, "INVALID_ARGUMENT", "no"],
+    ["an unknown image", "vm.create", { name: "a", spec: { ...spec, image: "no" } }, {}, "IMAGE_NOT_FOUND", "no"],
+    ["an unknown key", "kv.get", { key: "no" }, {}, "KEY_NOT_FOUND", "no"],
+    ["an unknown method", "kv.drop", {}, {}, "INVALID_ARGUMENT", "kv.drop"],
+    ["a stranger", "kv.get", { key: "k" }, { access: "anyone" }, "UNAUTHENTICATED", ""],
+    ["a viewer who writes", "kv.put", { key: "k", value: "v" }, { access: "viewer" }, "PERMISSION_DENIED", ""],
+    ["an administrator as a node", "vm.observe", { nodeId: 1, observations: [] }, {}, "PERMISSION_DENIED", ""],
+  ])("refuses %s and changes nothing", async (_, name, request, meta, code, text) => {
+    const node = await group.bootstrap();
+    await until(() => node.ready().ready);
+    const { appliedIndex } = node.status();
+    const refused = node.call(name as "kv.put", request as never, group.meta(meta as object));
+    await expect(refused).rejects.toMatchObject({ name: "BlixardError", code, message: expect.stringContaining(text) });
+    expect(node.state.kv.size + node.state.vms.size).toBe(0);
+    expect(node.status().appliedIndex).toBe(appliedIndex);
+  });
 });
 
 describe("ClusterNode in a group of three", () => {
@@ -44,5 +171,288 @@ describe("ClusterNode in a group of three", () => {
         });
       }
     }
+  });
+
+  it("spreads VMs, runs each at one node, and brings console calls to the owner", async () => {
+    await group.form(3);
+    for (const name of ["a", "b", "c"]) await group.call(2, "vm.create", { name, spec });
+    await until(() => [...group.node(3).state.vms.values()].filter((vm) => vm.phase === "Running").length === 3);
+    expect([...group.node(1).state.vms.values()].map((vm) => vm.node).sort()).toEqual([1, 2, 3]);
+    for (const id of [1, 2, 3]) await until(() => group.machine(id).vmManager.desired?.length === 1);
+    for (const id of [1, 2, 3]) {
+      await group.call(id, "vm.consoleWrite", { name: "a", data: Uint8Array.of(id) });
+    }
+    const read = await group.call(3, "vm.consoleRead", { name: "a", offset: 0 });
+    expect([...read.data]).toEqual([1, 2, 3]);
+  });
+
+  it("has equal state hashes at an equal index", async () => {
+    await group.form(3);
+    for (let count = 0; count < 20; count++)
+      await group.call(1 + (count % 3), "kv.put", { key: `k${count}`, value: "v" });
+    const index = Math.max(...group.nodes().map((node) => node.status().commitIndex));
+    await until(() => group.nodes().every((node) => node.status().appliedIndex >= index));
+    const hashes = await Promise.all([1, 2, 3].map((id) => group.call(id, "debug.stateHash", { index })));
+    expect(new Set(hashes.map(({ hash }) => hash)).size).toBe(1);
+  });
+
+  it("applies a write once whose answer was lost on the way", async () => {
+    await group.form(3);
+    const leader = group.leaderId();
+    const follower = others(leader)[0] ?? 0;
+    await group.call(follower, "kv.put", { key: "k", value: "0" });
+    let losses = 0;
+    group.network.beforeAnswer = (from, _, method) => {
+      if (from !== follower || method !== "forward" || losses === 2) return;
+      losses++;
+      throw lost();
+    };
+    const swap = await group.call(follower, "kv.cas", { key: "k", from: "0", to: "1" });
+    expect(losses).toBe(2);
+    // Without its request id the second attempt would find "1" and not swap.
+    expect(swap.swapped).toBe(true);
+    expect(await group.call(leader, "kv.get", { key: "k" })).toMatchObject({ value: "1", index: swap.index });
+  });
+
+  it("says that the outcome is unknown when no answer ever comes back", async () => {
+    await group.form(3);
+    const follower = others(group.leaderId())[0] ?? 0;
+    group.network.beforeAnswer = (from, _, method) => {
+      if (from === follower && method === "forward") throw lost();
+    };
+    const put = group.call(follower, "kv.put", { key: "k", value: "v" }, { timeoutMs: 300 });
+    await expect(put).rejects.toMatchObject({ outcome: "unknown" });
+    const get = group.call(follower, "node.list", {}, { timeoutMs: 300 });
+    await expect(get).rejects.toMatchObject({ name: "BlixardError" });
+  });
+
+  it("goes on under a new leader when the leader is gone, and takes it back with what it missed", async () => {
+    await group.form(3);
+    await group.call(1, "kv.put", { key: "before", value: "v" });
+    const dead = group.leaderId();
+    const [first = 0, second = 0] = others(dead);
+    await group.machine(dead).stop();
+    await group.call(first, "kv.put", { key: "after", value: "v" });
+    expect(await group.call(second, "kv.get", { key: "after" })).toMatchObject({ value: "v" });
+    await (await group.restart(dead)).untilReady();
+    expect(await group.call(dead, "kv.get", { key: "after" })).toMatchObject({ value: "v" });
+    expect(await group.call(dead, "kv.get", { key: "before" })).toMatchObject({ value: "v" });
+  });
+
+  it("answers nothing but stale reads and its status without a quorum", async () => {
+    await group.form(3);
+    await group.call(3, "kv.put", { key: "k", value: "v" });
+    await until(() => group.node(3).state.kv.has("k"));
+    group.network.cut(3, true);
+    await until(() => group.node(3).status().leaderId === null);
+    const fresh = group.call(3, "kv.get", { key: "k" }, { timeoutMs: 200 });
+    await expect(fresh).rejects.toMatchObject({ code: "NO_LEADER" });
+    expect(await group.call(3, "kv.get", { key: "k" }, { stale: true })).toMatchObject({ value: "v" });
+    const write = group.call(3, "kv.put", { key: "k", value: "w" }, { timeoutMs: 200 });
+    await expect(write).rejects.toMatchObject({ code: "NO_LEADER", outcome: "not_applied" });
+    expect(group.node(3).ready()).toMatchObject({ ready: false, reason: "no leader is known" });
+    expect(group.node(3).status().members).toHaveLength(3);
+  });
+
+  it("shows VMs of a node that is cut off as Unknown, does not move them, and recovers", async () => {
+    await group.form(3);
+    for (const name of ["a", "b", "c"]) await group.call(1, "vm.create", { name, spec });
+    await until(() => [...group.node(1).state.vms.values()].every((vm) => vm.phase === "Running"));
+    const leader = group.leaderId();
+    const cut = others(leader)[0] ?? 0;
+    group.network.cut(cut, true);
+    const ofCut = () => [...group.node(leader).state.vms.values()].find((vm) => vm.node === cut);
+    await until(() => ofCut()?.phase === "Unknown");
+    expect(ofCut()?.conditions).toMatchObject([{ type: "NodeReachable", status: false }]);
+    const { items } = await group.call(leader, "node.list", {});
+    expect(items.find((node) => node.id === cut)?.state).toBe("unreachable");
+    expect(group.machine(cut).vmManager.desired).toHaveLength(1);
+    group.network.cut(cut, false);
+    await until(() => ofCut()?.phase === "Running" && ofCut()?.conditions.length === 0);
+    expect(group.machine(cut).vmManager.desired).toHaveLength(1);
+  });
+
+  it("starts nothing on a restarted node before it has heard from a leader", async () => {
+    await group.form(3);
+    for (const name of ["a", "b", "c"]) await group.call(1, "vm.create", { name, spec });
+    await until(() => [...group.node(1).state.vms.values()].every((vm) => vm.phase === "Running"));
+    const cut = others(group.leaderId())[0] ?? 0;
+    const { vmManager } = group.machine(cut);
+    group.network.cut(cut, true);
+    await group.machine(cut).stop();
+    vmManager.desired = undefined;
+    const node = await group.restart(cut);
+    const name = [...node.state.vms.values()].find((vm) => vm.node === cut)?.name ?? "";
+    // What this node's disk wants is old by now: the VM was stopped while it was away.
+    const elsewhere = others(cut)[0] ?? 0;
+    await group.call(elsewhere, "vm.desire", { name, desired: "stopped" });
+    await until(() => node.status().role !== "follower");
+    expect(vmManager.desired).toBeUndefined();
+    group.network.cut(cut, false);
+    await until(() => vmManager.desired !== undefined);
+    expect(vmManager.desired).toMatchObject([{ name, desired: "stopped" }]);
+  });
+
+  it("hands leadership over when asked, and when it shuts down", async () => {
+    await group.form(3);
+    const first = group.leaderId();
+    const target = others(first)[0] ?? 0;
+    expect(await group.call(target, "leader.transfer", { to: target })).toMatchObject({ leaderId: target });
+    await until(() => group.leaderId() === target);
+    await group.node(target).shutdown();
+    await until(() => group.leaderId() !== 0 && group.leaderId() !== target);
+  });
+});
+
+describe("ClusterNode: joining", () => {
+  const joinWith = (id: number, text: string, secret?: string) => {
+    const ticket = decodeTicket(text);
+    const shown = { id: ticket.ticketId, secret: secret ?? toHex(ticket.secret) };
+    const target = { endpoints: ticket.endpoints, ticket: shown, clusterId: ticket.clusterId };
+    return group.start(id, { mode: "join", target, timeoutMs: 3_000, onAdmitted: async () => {} });
+  };
+
+  it("refuses a ticket that was used, revoked, has expired or has another secret", async () => {
+    await group.bootstrap();
+    const used = await group.ticket();
+    await group.join(2, used);
+    await expect(joinWith(3, used)).rejects.toMatchObject({ code: "TICKET_USED" });
+    const revoked = await group.ticket();
+    await group.call(2, "ticket.revoke", { id: decodeTicket(revoked).ticketId });
+    await expect(joinWith(4, revoked)).rejects.toMatchObject({ code: "TICKET_INVALID" });
+    const wrong = joinWith(5, await group.ticket(), "ab".repeat(32));
+    await expect(wrong).rejects.toMatchObject({ code: "TICKET_INVALID" });
+    const expired = await group.ticket({ ttlSeconds: 1 });
+    group.clockOffsetMs = 2_000;
+    await expect(joinWith(6, expired)).rejects.toMatchObject({ code: "TICKET_EXPIRED" });
+    expect([...group.node(1).state.nodes.values()].map(({ id }) => id)).toEqual([1, 2]);
+  });
+
+  it("keeps the secret out of the state and of lists", async () => {
+    await group.bootstrap();
+    const text = await group.ticket({ nodeName: "two" });
+    const secret = toHex(decodeTicket(text).secret);
+    const { items } = await group.call(1, "ticket.list", {});
+    expect(items).toMatchObject([{ nodeName: "two", usedBy: null, revoked: false }]);
+    expect(JSON.stringify([items, [...group.node(1).state.tickets.values()]])).not.toContain(secret);
+    expect(items[0]).not.toHaveProperty("secretHash");
+  });
+
+  it("refuses the id of another machine, also while that one is down", async () => {
+    await group.form(3);
+    const ticket = decodeTicket(await group.ticket());
+    await group.machine(2).stop();
+    const other = group.network.join(2, endpointIdOf(99), async () => new Uint8Array(0));
+    const joiner = {
+      nodeId: 2,
+      endpointId: endpointIdOf(99),
+      addresses: [],
+      capacity: { vcpus: 1, memoryMiB: 1, drivers: [] },
+      version: "",
+      featureLevel: 1,
+    };
+    const deps = { transport: other.transport, clock: group.clock, random: group.random };
+    const shown = { id: ticket.ticketId, secret: toHex(ticket.secret) };
+    const ask = (fields: object) =>
+      requestJoin(deps, { endpoints: ticket.endpoints, ticket: shown }, { ...joiner, ...fields }, { timeoutMs: 5_000 });
+    await expect(ask({})).rejects.toMatchObject({ code: "DUPLICATE_NODE" });
+    // Nor the key of another machine: the connection proves which one it is.
+    await expect(ask({ nodeId: 4, endpointId: endpointIdOf(1) })).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+  });
+
+  it("lets a loopback address join without a ticket, unless the policy wants one", async () => {
+    await group.bootstrap();
+    const endpoints = [{ endpointId: endpointIdOf(1), addresses: ["127.0.0.1:7001"] }];
+    const byAddress = (id: number) =>
+      group.start(id, {
+        mode: "join",
+        target: { endpoints, ticket: null },
+        timeoutMs: 3_000,
+        onAdmitted: async () => {},
+      });
+    await (await byAddress(2)).untilReady();
+    await group.untilVoters(2);
+    const strict = new ClusterGroup({ joinPolicy: "ticket" });
+    await strict.bootstrap();
+    const refused = strict.start(2, {
+      mode: "join",
+      target: { endpoints, ticket: null },
+      timeoutMs: 3_000,
+      onAdmitted: async () => {},
+    });
+    await expect(refused).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    await strict.close();
+  });
+
+  it("goes on with what the cluster said when it stopped before it got any state", async () => {
+    await group.bootstrap();
+    const ticket = decodeTicket(await group.ticket());
+    const machine = group.machine(2);
+    const target = { endpoints: ticket.endpoints, ticket: { id: ticket.ticketId, secret: toHex(ticket.secret) } };
+    const interrupted = group.start(2, {
+      mode: "join",
+      target,
+      onAdmitted: async (seed) => {
+        machine.seed = seed;
+        throw new BlixardError("STORAGE_FAILED", "the power went");
+      },
+    });
+    await expect(interrupted).rejects.toMatchObject({ code: "STORAGE_FAILED" });
+    await (await group.restart(2)).untilReady();
+    await group.untilVoters(2);
+  });
+});
+
+describe("ClusterNode: leaving", () => {
+  it("leaves: its record goes, the others go on, and its key is told REMOVED", async () => {
+    await group.form(3);
+    const gone = others(group.leaderId())[0] ?? 0;
+    await group.node(gone).leave({ timeoutMs: 10_000 });
+    expect(group.node(gone).lifecycle.value).toMatchObject({ phase: "removed", error: { code: "REMOVED" } });
+    await expect(group.call(gone, "kv.get", { key: "k" })).rejects.toMatchObject({ code: "REMOVED" });
+    const [first = 0, second = 0] = others(gone);
+    await group.call(first, "kv.put", { key: "k", value: "v" });
+    expect(await group.call(second, "kv.get", { key: "k" })).toMatchObject({ value: "v" });
+    expect(group.node(first).state.nodes.has(nodeKey(gone))).toBe(false);
+  });
+
+  it("lets a leader leave through its successor", async () => {
+    await group.form(3);
+    const gone = group.leaderId();
+    await group.node(gone).leave({ timeoutMs: 10_000 });
+    await until(() => group.leaderId() !== 0 && group.leaderId() !== gone);
+    await until(() => group.node(group.leaderId()).status().members.length === 2);
+  });
+
+  it("tells a node that was removed while it was down, when it comes back", async () => {
+    await group.form(3);
+    const gone = others(group.leaderId())[0] ?? 0;
+    await group.machine(gone).stop();
+    await until(() => group.leaderId() !== 0);
+    await group.call(group.leaderId(), "member.remove", { id: gone, force: true });
+    const node = await group.restart(gone);
+    await node.lifecycle.until(({ phase }) => phase === "removed");
+    await expect(node.untilReady()).rejects.toMatchObject({ code: "REMOVED" });
+  });
+
+  it("refuses to lose the quorum, or VMs, unless forced", async () => {
+    await group.form(3);
+    const leader = group.leaderId();
+    const [down = 0, up = 0] = others(leader);
+    await group.call(leader, "vm.create", { name: "a", spec });
+    const owner = group.node(leader).state.vms.get("a")?.node ?? 0;
+    await expect(group.call(leader, "member.remove", { id: owner })).rejects.toMatchObject({ code: "CONFLICT" });
+    await group.call(leader, "vm.desire", { name: "a", desired: "deleted", force: true });
+    await group.machine(down).stop();
+    await until(
+      () =>
+        group
+          .node(leader)
+          .status()
+          .members.find(({ id }) => id === down)?.lastContactMs !== 0,
+    );
+    await expect(group.call(leader, "member.remove", { id: up })).rejects.toMatchObject({ code: "QUORUM_AT_RISK" });
+    await group.call(leader, "member.remove", { id: down });
+    await until(() => group.node(leader).status().members.length === 2);
   });
 });

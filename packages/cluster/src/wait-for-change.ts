@@ -65,7 +65,7 @@ export async function pauseFor(clock: Clock, delayMs: number, signal: AbortSigna
 export async function withTimeLimit<T>(
   clock: Clock,
   timeoutMs: number,
-  signal: AbortSignal,
+  signal: AbortSignal | undefined,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const link = linkSignal(signal);

@@ -120,8 +120,9 @@ function notLeader(leaderId: number): BlixardError {
   });
 }
 
-function noLeader(): BlixardError {
+export function noLeader(cause?: unknown): BlixardError {
   return new BlixardError("NO_LEADER", "the cluster has no leader now", {
+    cause,
     outcome: "not_applied",
     hint: "It needs a majority of its voters: see blixard cluster status on a node.",
   });

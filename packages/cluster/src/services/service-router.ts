@@ -19,10 +19,11 @@ import {
 } from "@blixard/protocol";
 import type { IncomingCall } from "../cluster-transport.ts";
 import type { ClusterMetrics } from "../metrics.ts";
+import { withTimeLimit } from "../wait-for-change.ts";
 import { assertAccess } from "./access.ts";
 import { createHandlers, type Handler, type Handlers } from "./handlers.ts";
 import { assertJoinsWithoutTicket } from "./join-service.ts";
-import { routeToLeader } from "./leader-route.ts";
+import { noLeader, routeToLeader } from "./leader-route.ts";
 import { type Caller, identifyRemote } from "./remote-caller.ts";
 import type { ServiceCallScope, ServiceContext } from "./service-context.ts";
 
@@ -121,13 +122,15 @@ class Router implements ServiceRouter {
     assertAccess(name, method.access, meta.access);
     const parsed = method.request.safeParse(request);
     if (!parsed.success) throw invalidRequest(parsed.error.issues);
-    const options = {
-      clock: this.#context.clock,
-      timeoutMs: meta.timeoutMs,
-      what: name,
-      ...(signal === undefined ? {} : { signal }),
-    };
-    return withDeadline(options, (scoped) => this.#route(name, method, parsed.data, { meta, signal: scoped }));
+    const { clock } = this.#context;
+    const { timeoutMs } = meta;
+    const route = (scoped: AbortSignal) => this.#route(name, method, parsed.data, { meta, signal: scoped });
+    if (method.place === "leader" || method.place === "read") {
+      // These end by themselves when their signal aborts, and know then why, and what may have happened.
+      return withTimeLimit(clock, timeoutMs, signal, route);
+    }
+    const options = { clock, timeoutMs, what: name, ...(signal === undefined ? {} : { signal }) };
+    return withDeadline(options, route);
   }
 
   async #route(name: MethodName, method: AnyMethod, request: unknown, call: ServiceCallScope): Promise<unknown> {
@@ -154,8 +157,13 @@ class Router implements ServiceRouter {
   }
 
   async #waitForReadIndex(signal: AbortSignal): Promise<void> {
-    // RaftNode asks again by itself until it rejects with UNAVAILABLE, or until the caller's time is over.
-    await this.#context.raft.readIndex({ signal });
+    try {
+      // RaftNode asks again by itself until the caller's time is over.
+      await this.#context.raft.readIndex({ signal });
+    } catch (error) {
+      if (errorCodeOf(error) === "CANCELLED" || this.#context.raft.status.value.leaderId !== 0) throw error;
+      throw noLeader(error);
+    }
   }
 
   async #routeToOwner(

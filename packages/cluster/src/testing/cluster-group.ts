@@ -1,6 +1,6 @@
 /** Several cluster nodes in one process, over a network and stores in memory, on the clock of the machine. */
 import { createHash } from "node:crypto";
-import { discardMetrics, fromUtf8, seededRandom, silentLogger, toHex } from "@blixard/common";
+import { type Clock, discardMetrics, fromUtf8, seededRandom, silentLogger, toHex } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { type CallMeta, decodeTicket, type MethodName, type RequestOf, type ResponseOf } from "@blixard/protocol";
 import { MemoryLogStore, MemorySnapshotStore } from "@blixard/raft/testing";
@@ -34,6 +34,9 @@ export class ClusterGroup {
   readonly #machines = new Map<number, Machine>();
   readonly #options: Partial<ClusterNodeOptions>;
   #requests = 0;
+  /** Added to the wall time of all nodes, which is otherwise that of the machine. */
+  clockOffsetMs = 0;
+  readonly clock: Clock = { ...systemClock, unixMs: () => systemClock.unixMs() + this.clockOffsetMs };
 
   constructor(options: Partial<ClusterNodeOptions> = {}) {
     this.#options = options;
@@ -59,7 +62,7 @@ export class ClusterGroup {
     );
     const node = createClusterNode(
       {
-        clock: systemClock,
+        clock: this.clock,
         random: this.random,
         logger: silentLogger,
         metrics: discardMetrics,
