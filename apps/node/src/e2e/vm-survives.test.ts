@@ -14,7 +14,7 @@ function hasQemu(): boolean {
   }
 }
 
-const drivers = [["embedded"], ...(hasQemu() ? [["qemu"]] : [])] as const;
+const drivers = ["embedded", ...(hasQemu() ? ["qemu"] : [])];
 
 describe.each(drivers)("a VM on the %s driver", (driver) => {
   let cluster: ProcessCluster;
@@ -22,7 +22,7 @@ describe.each(drivers)("a VM on the %s driver", (driver) => {
   beforeAll(async () => {
     cluster = await ProcessCluster.start({
       binary: builtBinary(),
-      flags: ["--transport", "iroh", "--vm-driver", String(driver)],
+      flags: ["--transport", "iroh", "--vm-driver", driver],
     });
   }, 180_000);
 
