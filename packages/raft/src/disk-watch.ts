@@ -3,14 +3,11 @@
  * others would keep following a node that cannot commit by itself; it hands leadership over and, in the end, stops.
  */
 import type { NodeId, Status } from "./core/types.ts";
+import type { ResolvedOptions } from "./options.ts";
 
 export type DiskVerdict = "ok" | "warn" | "step_down" | "fatal";
 
-export interface DiskWatchOptions {
-  readonly warnMs: number;
-  readonly stepDownMs: number;
-  readonly fatalMs: number;
-}
+export type DiskWatchOptions = Pick<ResolvedOptions, "diskWarnMs" | "diskStepDownMs" | "diskFatalMs">;
 
 export class DiskWatch {
   readonly #options: DiskWatchOptions;
@@ -21,9 +18,9 @@ export class DiskWatch {
     this.#options = options;
   }
 
-  /** What to do now; "warn" once for each stuck write, "step_down" again at each `warnMs` while it stays stuck. */
+  /** What to do now; "warn" once for each stuck write, "step_down" again at each `diskWarnMs` while it stays stuck. */
   judge(oldestMs: number): DiskVerdict {
-    const { warnMs, stepDownMs, fatalMs } = this.#options;
+    const { diskWarnMs: warnMs, diskStepDownMs: stepDownMs, diskFatalMs: fatalMs } = this.#options;
     if (oldestMs < warnMs) {
       this.#warned = false;
       this.#askedAtMs = undefined;

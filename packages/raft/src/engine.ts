@@ -84,7 +84,13 @@ export function createEngine<Result>(
     { bytesMax: options.snapshotBytesMax, silenceMs: retryMs * retriesMax },
   );
   const reads = new ReadIndexer(
-    { random, nowMs, request: (context) => core.readIndex(context) },
+    {
+      ...{ random, nowMs, request: (context) => core.readIndex(context) },
+      canRequest: () => {
+        const { role, term } = core.status();
+        return role !== "StateLeader" || applier.applied.term === term;
+      },
+    },
     { retryMs: options.readRetryMs, timeoutMs: options.readTimeoutMs, waitersMax: options.readsInFlightMax },
   );
   return { core, cache, pipeline, applier, sender, receiver, reads };

@@ -2,7 +2,7 @@ import { BlixardError, fromUtf8 } from "@blixard/common";
 import { describe, expect, it } from "@jest/globals";
 import { asNodeId } from "./core/types.ts";
 import type { LogStore } from "./ports.ts";
-import { RaftGroup, type RaftMember } from "./testing/index.ts";
+import { AppendLogMachine, RaftGroup, type RaftMember } from "./testing/index.ts";
 
 const id = asNodeId;
 
@@ -264,6 +264,20 @@ describe("RaftNode.readIndex", () => {
     await group.close();
   });
 
+  it("covers what the only voter acknowledged before it was restarted", async () => {
+    const group = await RaftGroup.start({ voters: 1 });
+    await group.propose("a");
+    const { index } = await group.propose("b");
+    await group.stop(1);
+    // The state is gone, and the commit index on disk is old: it is written only along with entries.
+    group.members.set(id(1), { ...group.member(1), machine: new AppendLogMachine() });
+    const { node, machine } = await group.restart(1);
+    const read = await group.during("a read", node.readIndex());
+    expect(read).toBeGreaterThanOrEqual(index);
+    expect(machine.values).toEqual(["a", "b"]);
+    await group.close();
+  });
+
   it("is never answered by a leader that was cut off", async () => {
     const group = await RaftGroup.start({ voters: 3, options: { readTimeoutMs: 3_000 } });
     await group.propose("a");
@@ -318,6 +332,25 @@ describe("RaftNode snapshots", () => {
     await group.until("the snapshot", () => again.node.status.value.snapshotIndex > 0);
     await group.waitForEqualState();
     expect(again.machine.values).toHaveLength(61);
+    await group.close();
+  });
+
+  it("sends a lost chunk again, not the whole snapshot", async () => {
+    const group = await RaftGroup.start({ voters: 3, options: small });
+    await group.propose("start");
+    const follower = followerOf(group, await group.waitForLeader());
+    await group.stop(follower.id);
+    for (let at = 0; at < 60; at++) await group.propose(`value ${at}`);
+    const offsets: number[] = [];
+    group.network.filter = (_from, _to, message) => {
+      if (message.type !== "snapshotChunk") return true;
+      offsets.push(message.offset);
+      return offsets.length !== 3;
+    };
+    const restarted = await group.restart(follower.id);
+    await group.until("the snapshot", () => restarted.node.status.value.snapshotIndex > 0);
+    expect(offsets.slice(0, 5)).toEqual([0, 64, 128, 128, 192]);
+    expect(offsets.filter((offset) => offset === 0)).toHaveLength(1);
     await group.close();
   });
 

@@ -61,19 +61,11 @@ export function createRaftNode<Result>(deps: RaftNodeDeps<Result>, options: Raft
   return new RaftNode(deps, resolveOptions(options));
 }
 
-interface Inbound {
-  readonly from: NodeId;
-  readonly message: PeerMessage;
-}
-
+type Inbound = { readonly from: NodeId; readonly message: PeerMessage };
 type Signal = { readonly signal?: AbortSignal };
 
 /** Refusals of the core that say nothing about this node's health. */
-const harmlessCodes: ReadonlySet<string | undefined> = new Set([
-  "PROPOSAL_DROPPED",
-  "STEP_PEER_NOT_FOUND",
-  "STEP_LOCAL_MSG",
-]);
+const harmlessCodes: readonly unknown[] = ["PROPOSAL_DROPPED", "STEP_PEER_NOT_FOUND", "STEP_LOCAL_MSG"];
 const noHardState: HardState = { term: asTerm(0), vote: noNode, commit: asLogIndex(0) };
 
 class RaftNode<Result> implements RaftNodeApi<Result> {
@@ -106,8 +98,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
       { countMax: options.proposalsInFlightMax, bytesMax: options.proposalBytesInFlightMax },
       (outcome) => this.#metrics.proposals.add(1, { outcome }),
     );
-    const { diskWarnMs: warnMs, diskStepDownMs: stepDownMs, diskFatalMs: fatalMs } = options;
-    this.#disk = new DiskWatch({ warnMs, stepDownMs, fatalMs });
+    this.#disk = new DiskWatch(options);
     this.#inbox = new BoundedQueue(options.inboxMessagesMax);
     this.status = new Watch(emptyStatus(options.id));
   }
@@ -293,7 +284,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     try {
       this.#engine?.core.step(message);
     } catch (error) {
-      if (!harmlessCodes.has(errorCodeOf(error))) throw error;
+      if (!harmlessCodes.includes(errorCodeOf(error))) throw error;
       this.#metrics.droppedMessages.add(1, { reason: "refused" });
     }
   }

@@ -23,6 +23,11 @@ interface Round {
 export interface ReadIndexDeps {
   readonly random: Random;
   readonly nowMs: () => number;
+  /**
+   * False while this node leads and has not applied an entry of its term: the only voter of a group answers itself at
+   * once, and its commit index may be behind what it acknowledged before a restart.
+   */
+  readonly canRequest: () => boolean;
   /** Starts a round in the core; called by the owner's loop only. */
   readonly request: (context: Uint8Array) => void;
 }
@@ -73,7 +78,7 @@ export class ReadIndexer {
 
   /** Starts a round when reads wait and none is under way. */
   start(): void {
-    if (this.#round !== undefined || this.#waiting.length === 0) return;
+    if (this.#round !== undefined || this.#waiting.length === 0 || !this.#deps.canRequest()) return;
     const waiters = this.#waiting.filter(({ settled }) => !settled);
     this.#waiting = [];
     if (waiters.length === 0) return;
@@ -126,12 +131,12 @@ export class ReadIndexer {
     const round = this.#round;
     if (round === undefined) return;
     if (round.waiters.every(({ settled }) => settled)) this.#round = undefined;
-    else if (nowMs - round.sentAtMs >= retryMs) this.#send(round);
+    else if (nowMs - round.sentAtMs >= retryMs && this.#deps.canRequest()) this.#send(round);
   }
 
   /** A new leader is known: asking it now beats waiting for the retry. */
   leaderChanged(): void {
-    if (this.#round !== undefined) this.#send(this.#round);
+    if (this.#round !== undefined && this.#deps.canRequest()) this.#send(this.#round);
   }
 
   failAll(error: Error): void {
