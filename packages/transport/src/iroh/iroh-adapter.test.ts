@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+import { readdir, readFile, readlink } from "node:fs/promises";
 import { describe, expect, it } from "@jest/globals";
 import { describeTransportAdapter } from "../testing/index.ts";
 import { createIrohAdapter } from "./index.ts";
@@ -9,3 +11,66 @@ describeTransportAdapter({ describe, it, expect }, "iroh", {
   create: async (number) => createIrohAdapter({ ...optionsOf(number), bind: "127.0.0.1:0" }),
   deadAddress: () => "127.0.0.1:9",
 });
+
+const adapterAt = (bind: string, number = 1) => createIrohAdapter({ ...optionsOf(number), bind });
+
+describe("createIrohAdapter", () => {
+  it("says PORT_IN_USE, in one line without paths of the machine that built it", async () => {
+    const first = adapterAt("127.0.0.1:0");
+    await first.bind();
+    const [address = ""] = first.addresses();
+    await expect(adapterAt(address, 2).bind()).rejects.toMatchObject({
+      code: "PORT_IN_USE",
+      message: `UDP ${address} is in use`,
+      hint: expect.any(String),
+    });
+    await first.close();
+  });
+
+  it("gives its port back, also to the same process", async () => {
+    const first = adapterAt("127.0.0.1:0");
+    await first.listen(() => {});
+    const [address = ""] = first.addresses();
+    await first.close();
+    const second = adapterAt(address, 2);
+    await second.listen(() => {});
+    expect(second.addresses()).toEqual([address]);
+    await second.close();
+  });
+
+  it.each(["", "127.0.0.1", "example.org:1", "127.0.0.1:70000", "::1:7001"])("refuses to bind %j", (bind) => {
+    expect(() => adapterAt(bind)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+  });
+
+  it("says why an address of another machine cannot be bound", async () => {
+    await expect(adapterAt("192.0.2.1:0").bind()).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(/^UDP 192\.0\.2\.1:0 cannot be bound: Cannot assign requested address/),
+    });
+  });
+
+  const proc = existsSync("/proc/self/net/udp6");
+  (proc ? it : it.skip)("keeps no socket beyond loopback open when a loopback address was asked for", async () => {
+    const before = new Set(await wildcardSockets());
+    const adapter = adapterAt("127.0.0.1:0");
+    await adapter.listen(() => {});
+    // Iroh asks the router for a port mapping from a socket of its own, which it closes after a second or two.
+    while ((await wildcardSockets()).some((socket) => !before.has(socket))) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    await adapter.close();
+  });
+});
+
+/** Inodes of the UDP sockets of this process that are bound to all interfaces. */
+async function wildcardSockets(): Promise<string[]> {
+  const descriptors = await readdir("/proc/self/fd");
+  const links = await Promise.all(descriptors.map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "")));
+  const tables = await Promise.all(["udp", "udp6"].map((name) => readFile(`/proc/self/net/${name}`, "utf8")));
+  return tables
+    .flatMap((table) => table.split("\n").slice(1))
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, local]) => local !== undefined && /^0+:/.test(local))
+    .map((columns) => columns[9] ?? "")
+    .filter((inode) => links.includes(`socket:[${inode}]`));
+}

@@ -13,6 +13,7 @@ import { formatAddress, parseBind, reachableAddresses, socketsFor } from "./iroh
 import { IrohConnection } from "./iroh-connection.ts";
 import { toBindError, toDialError } from "./iroh-errors.ts";
 import { type IrohModule, loadIroh, toNative } from "./iroh-module.ts";
+import { mayHoldSockets, noteClosedEndpoint, releaseSockets } from "./released-sockets.ts";
 
 export interface IrohAdapterOptions {
   /** The Ed25519 seed of the node, 32 bytes. */
@@ -34,6 +35,9 @@ export const lanes = ["blixard/raft/1", "blixard/rpc/1"] as const satisfies read
 
 /** Handshakes of incoming connections that run at once; more are refused before they cost anything. */
 const handshakesMax = 128;
+
+/** Binds that may fail because of a closed endpoint of this same process. */
+const bindAttemptsMax = 10;
 
 /** The collector of the runtime closes an endpoint, and with it all connections, that nothing refers to any more. */
 const liveEndpoints = new Set<Endpoint>();
@@ -92,7 +96,11 @@ class IrohEndpointAdapter implements IrohAdapter {
     for (const connection of this.#connections) connection.close("the endpoint closed");
     if (bound === undefined) return;
     await bound.endpoint.close();
+    // Nothing may refer to the endpoint from here on: its sockets are freed with its last object.
     liveEndpoints.delete(bound.endpoint);
+    this.#binding = undefined;
+    this.#connections.clear();
+    noteClosedEndpoint();
   }
 
   #bound() {
@@ -104,28 +112,28 @@ class IrohEndpointAdapter implements IrohAdapter {
   async #bindEndpoint() {
     const iroh = await loadIroh();
     const { host, port } = parseBind(this.#options.bind);
-    const sockets = socketsFor({ host, port });
-    const endpoint = await this.#bindSockets(iroh, sockets)
-      .catch((error: unknown) => {
-        // A machine without the other address family has nothing to close off there.
-        if (sockets.length > 1 && /cannot assign|not supported|os error (99|97|49|47)\b/i.test(String(error))) {
-          return this.#bindSockets(iroh, sockets.slice(0, 1));
-        }
-        throw error;
-      })
-      .catch((error: unknown) => {
-        throw toBindError(error, this.#options.bind);
-      });
+    const endpoint = await this.#bindWithRetry(iroh, socketsFor({ host, port }));
     liveEndpoints.add(endpoint);
-    const family = host.includes(":") ? "[" : "";
-    const bound = endpoint
-      .boundSockets()
-      .find((socket) => socket.startsWith(family) && (family !== "" || !socket.startsWith("[")));
-    this.#addresses = reachableAddresses(
-      host,
-      bound === undefined ? port : Number(bound.slice(bound.lastIndexOf(":") + 1)),
-    );
+    const isSameFamily = (socket: string) => socket.startsWith("[") === host.includes(":");
+    const bound = endpoint.boundSockets().find(isSameFamily);
+    const boundPort = bound === undefined ? port : Number(bound.slice(bound.lastIndexOf(":") + 1));
+    this.#addresses = reachableAddresses(host, boundPort);
     return { iroh, endpoint };
+  }
+
+  async #bindWithRetry(iroh: IrohModule, sockets: readonly string[]): Promise<Endpoint> {
+    let wanted = sockets;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#bindSockets(iroh, wanted);
+      } catch (error) {
+        const known = toBindError(error, this.#options.bind);
+        // A machine without the other address family has nothing to close off there.
+        if (wanted.length > 1 && /cannot assign|not supported/i.test(known.message)) wanted = wanted.slice(0, 1);
+        else if (known.code === "PORT_IN_USE" && mayHoldSockets() && attempt < bindAttemptsMax) await releaseSockets();
+        else throw known;
+      }
+    }
   }
 
   #bindSockets(iroh: IrohModule, sockets: readonly string[]): Promise<Endpoint> {

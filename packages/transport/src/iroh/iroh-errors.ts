@@ -1,6 +1,6 @@
 /** The binding has one code for everything (`GenericFailure`); its text says which error it is. */
 import { BlixardError, isBlixardError, messageOf } from "@blixard/common";
-import { firstLine } from "./iroh-module.ts";
+import { causeLine, firstLine } from "./iroh-module.ts";
 
 export function toDialError(error: unknown, endpointId: string): BlixardError {
   if (isBlixardError(error)) return error;
@@ -24,9 +24,7 @@ export function toBindError(error: unknown, bind: string): BlixardError {
       cause: error,
     });
   }
-  // The first line only says that binding failed; the last one says why.
-  const why = text.trim().split("\n").at(-1)?.trim() ?? "";
-  return new BlixardError("INVALID_ARGUMENT", `UDP ${bind} cannot be bound: ${why.slice(0, 200)}`, { cause: error });
+  return new BlixardError("INVALID_ARGUMENT", `UDP ${bind} cannot be bound: ${causeLine(error)}`, { cause: error });
 }
 
 export function toStreamError(error: unknown): BlixardError {

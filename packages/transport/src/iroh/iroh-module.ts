@@ -16,7 +16,7 @@ export function loadIroh(): Promise<IrohModule> {
 
 async function load(): Promise<IrohModule> {
   // Errors of the binding otherwise carry backtraces, at 160 ms and 36 MB for the first one.
-  process.env["RUST_BACKTRACE"] ??= "0";
+  process.env["RUST_BACKTRACE"] = "0";
   try {
     const loaded = (await import("@number0/iroh")) as IrohModule & { readonly default?: IrohModule };
     const iroh = loaded.default ?? loaded;
@@ -56,7 +56,21 @@ export function fromNative(values: ArrayLike<number>): Uint8Array {
   return bytes;
 }
 
-/** Rust errors may go on with backtraces and build paths; people get the first line. */
+/** Rust errors may go on with causes and backtraces, and name files of the machine that built them. */
 export function firstLine(error: unknown): string {
-  return (messageOf(error).split("\n")[0] ?? "").slice(0, 300);
+  return withoutBuildPath(messageOf(error).split("\n")[0] ?? "");
+}
+
+/** The line that says why, in an error that has causes; else the first line. */
+export function causeLine(error: unknown): string {
+  const lines = messageOf(error).split("\n");
+  const cause = lines.findIndex((line) => line.startsWith("Caused by"));
+  return withoutBuildPath(lines[cause + 1] ?? lines[0] ?? "");
+}
+
+function withoutBuildPath(line: string): string {
+  return line
+    .replace(/ \(?\S*\.rs:\d+:\d+\)?/g, "")
+    .trim()
+    .slice(0, 300);
 }

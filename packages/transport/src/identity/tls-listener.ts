@@ -1,0 +1,85 @@
+/**
+ * The TCP side of the bind port: TLS 1.3 with the node's certificate. What is spoken inside is the caller's; a node
+ * mounts its HTTP server on it. Anyone can read the node's identity here from the certificate alone.
+ */
+import { createServer, type Server, type TLSSocket } from "node:tls";
+import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+
+export interface TlsListenerOptions {
+  /** An IP address without brackets. */
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+  readonly key: string;
+  readonly cert: string;
+  /** Connections at once; more are closed. Default 1,024. */
+  readonly connectionsMax?: number;
+}
+
+export interface TlsListener {
+  /** The bound port. */
+  readonly port: number;
+  /** Uses another certificate for new connections. */
+  setCertificate(certificate: { readonly key: string; readonly cert: string }): void;
+  /** Stops listening and ends what is open. */
+  close(): Promise<void>;
+}
+
+const connectionsMaxDefault = 1_024;
+const handshakeTimeoutMs = 10_000;
+
+/**
+ * Listens and hands over each connection whose handshake is done, for example to
+ * `(socket) => httpServer.emit("connection", socket)`.
+ * @throws PORT_IN_USE, INVALID_ARGUMENT
+ */
+export function createTlsListener(
+  options: TlsListenerOptions,
+  onSecureConnection: (socket: TLSSocket) => void,
+): Promise<TlsListener> {
+  const { host, port, key, cert } = options;
+  const open = new Set<{ destroy(): void }>();
+  const server = createServer(
+    { key, cert, minVersion: "TLSv1.3", ALPNProtocols: ["http/1.1"], handshakeTimeout: handshakeTimeoutMs },
+    (socket) => {
+      // A connection that is reset is nobody's error here; whoever uses the socket sees its end.
+      socket.on("error", () => {});
+      onSecureConnection(socket);
+    },
+  );
+  server.maxConnections = options.connectionsMax ?? connectionsMaxDefault;
+  server.on("connection", (socket) => {
+    open.add(socket);
+    socket.on("close", () => open.delete(socket));
+  });
+  server.on("tlsClientError", () => {});
+  return new Promise((resolve, reject) => {
+    server.once("error", (error) => reject(toListenError(error, host, port)));
+    server.listen({ host, port, exclusive: true }, () => resolve(listenerOf(server, open)));
+  });
+}
+
+function listenerOf(server: Server, open: ReadonlySet<{ destroy(): void }>): TlsListener {
+  const address = server.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  return {
+    port,
+    setCertificate: ({ key, cert }) => server.setSecureContext({ key, cert, minVersion: "TLSv1.3" }),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of open) socket.destroy();
+      }),
+  };
+}
+
+function toListenError(error: unknown, host: string, port: number): BlixardError {
+  const where = `TCP ${host}:${port}`;
+  if (errorCodeOf(error) === "EADDRINUSE") {
+    return new BlixardError("PORT_IN_USE", `${where} is in use`, {
+      hint: "Choose another port with --bind, or end the program that holds it.",
+      cause: error,
+    });
+  }
+  return new BlixardError("INVALID_ARGUMENT", `${where} cannot be bound: ${messageOf(error)}`, { cause: error });
+}
