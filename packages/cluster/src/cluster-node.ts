@@ -97,17 +97,23 @@ class Node implements ClusterNode {
     try {
       const capacity = await this.#deps.vmManager.start();
       await this.#stateMachine.load();
+      this.#assertOpen();
       if (how.mode === "join" && !this.#hasState()) await this.#join(how, capacity, options.signal);
       if (how.mode === "resume" && how.seed !== undefined) this.#takeSeed(how.seed);
       if (how.mode === "bootstrap") this.#seed = { clusterId: how.clusterId, incarnation: 1 };
+      this.#assertOpen();
       const engine = this.#createEngine(how.mode === "bootstrap");
       await engine.raft.start();
       this.#engine = engine;
+      this.#assertOpen();
       if (how.mode === "bootstrap" && !this.#hasState()) await this.#initCluster(engine, how, capacity, options.signal);
+      this.#assertOpen();
       this.#startDuties(engine, capacity);
       if (this.#lifecycle.value.phase === "starting") this.#lifecycle.set({ phase: "serving" });
     } catch (error) {
       this.#fail(error);
+      // A close that came before Raft ran could not close it.
+      if (this.#closing !== undefined) await this.#engine?.raft.close();
       throw error;
     }
   }
@@ -229,6 +235,11 @@ class Node implements ClusterNode {
     if (this.#engine !== undefined) return this.#engine.raft.close();
     // Raft closes its ports; without it they are still open.
     await Promise.allSettled([this.#stateMachine.close(), this.#deps.log.close(), this.#deps.snapshots.close()]);
+  }
+
+  /** A close in the middle of the start ends it at the next step. */
+  #assertOpen(): void {
+    if (this.#closing !== undefined) throw stopped();
   }
 
   #hasState(): boolean {

@@ -1,0 +1,62 @@
+import type { VmObservation } from "@blixard/protocol";
+import { describe, expect, it } from "@jest/globals";
+import { sampleNode, sampleObservation, sampleSpec, sampleVmId } from "../testing/command-samples.ts";
+import { Replica } from "../testing/replica.ts";
+import { desiredVms, unreported } from "./vm-duty.ts";
+
+function replicaWithVm(): Replica {
+  const replica = Replica.initialised();
+  replica.apply({ type: "node.admit", node: sampleNode(2), ticketId: null });
+  const spec = sampleSpec();
+  const vm = { type: "vm.create", name: "web", vmId: sampleVmId(1), spec, desired: "running", placement: "" } as const;
+  replica.apply({ ...vm, node: 1 });
+  return replica;
+}
+
+const seenAs = (fields: Partial<VmObservation> = {}) =>
+  new Map([[sampleVmId(1), sampleObservation(sampleVmId(1), fields)]]);
+
+describe("desiredVms", () => {
+  it("gives each node its own VMs with their images, deleted ones included", () => {
+    const replica = replicaWithVm();
+    const { state } = replica;
+    expect(desiredVms(state, 2)).toEqual([]);
+    expect(desiredVms(state, 1)).toMatchObject([{ name: "web", desired: "running", image: { name: "demo" } }]);
+    replica.apply({ type: "vm.desire", name: "web", desired: "deleted", newEpoch: false });
+    expect(desiredVms(state, 1)).toMatchObject([{ name: "web", desired: "deleted" }]);
+  });
+});
+
+describe("unreported", () => {
+  it("reports what the state does not show yet, once", () => {
+    const replica = replicaWithVm();
+    const news = unreported(replica.state, seenAs(), 1);
+    expect(news).toHaveLength(1);
+    replica.apply({ type: "vm.observe", nodeId: 1, observations: news });
+    expect(unreported(replica.state, seenAs(), 1)).toEqual([]);
+  });
+
+  it("reports again what the leader has marked as Unknown", () => {
+    const replica = replicaWithVm();
+    replica.apply({ type: "vm.observe", nodeId: 1, observations: [...seenAs().values()] });
+    replica.apply({ type: "node.liveness", nodeId: 1, reachable: false });
+    expect(unreported(replica.state, seenAs(), 1)).toHaveLength(1);
+  });
+
+  it("keeps to itself what it may not speak for", () => {
+    const { state } = replicaWithVm();
+    expect(unreported(state, seenAs({ fencingEpoch: 2 }), 1)).toEqual([]);
+    expect(unreported(state, seenAs(), 2)).toEqual([]);
+    const unknown = sampleVmId(9);
+    expect(unreported(state, new Map([[unknown, sampleObservation(unknown)]]), 1)).toEqual([]);
+  });
+
+  it("cuts a long message instead of never reporting", () => {
+    const replica = replicaWithVm();
+    const long = seenAs({ message: "x".repeat(5_000) });
+    const news = unreported(replica.state, long, 1);
+    expect(news[0]?.message).toHaveLength(1_024);
+    replica.apply({ type: "vm.observe", nodeId: 1, observations: news });
+    expect(unreported(replica.state, long, 1)).toEqual([]);
+  });
+});
