@@ -64,8 +64,9 @@ export class AppendPipeline {
     if (snapshot !== undefined) {
       this.#written = hardState;
       const installed = previous.then(async () => {
-        await this.#deps.install(snapshot, hardState);
-        if (job.entries.length > 0) await this.#deps.log.append({ entries: job.entries });
+        // The commit index may be ahead of the snapshot by entries that come with it and are not stored yet.
+        await this.#deps.install(snapshot, { ...hardState, commit: snapshot.index });
+        if (job.entries.length > 0) await this.#deps.log.append({ entries: job.entries, hardState });
       });
       this.#installing = installed;
       const done = () => {

@@ -203,6 +203,15 @@ describe("openLevelStorage", () => {
     expect(await verdict(good)).toBe("log whole, state consistent");
   });
 
+  it("may be closed more than once, and after its stores", async () => {
+    const storage = await openLevelStorage({ dataDir: good });
+    await storage.log.close();
+    await storage.snapshots.close();
+    await storage.close();
+    await storage.close();
+    expect(await verdict(good)).toBe("log whole, state consistent");
+  });
+
   it("keeps its id", async () => {
     const storage = await openLevelStorage({ dataDir: good });
     const { storeId, isNew } = storage;

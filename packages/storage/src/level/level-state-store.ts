@@ -33,7 +33,7 @@ interface AppliedRecord {
 const markPayload = Buffer.alloc(0);
 const tableBytesMax = 255;
 /** Writes between two flushes that the store asks for by itself, so that the marks stay few. */
-const unflushedWritesMax = 65_536;
+const unflushedWritesMax = 8_192;
 
 export const emptyApplied: AppliedState = {
   index: asLogIndex(0),
