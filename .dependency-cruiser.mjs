@@ -8,7 +8,8 @@ const arrows = {
   "vm-manager": ["common", "protocol"],
   client: ["common", "protocol"],
   cluster: ["common", "raft", "protocol", "client", "vm-manager"],
-  testing: ["common", "raft", "protocol", "storage", "transport", "vm-manager", "client", "cluster"],
+  server: ["common", "raft", "protocol", "storage", "transport", "vm-manager", "client", "cluster"],
+  testing: ["common", "raft", "protocol", "storage", "transport", "vm-manager", "client", "cluster", "server"],
 };
 
 const room = (name) => `^packages/${name}/`;

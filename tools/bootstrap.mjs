@@ -56,9 +56,11 @@ async function ensureInstalled() {
   const marker = join(root, "node_modules/.blixard-installed");
   const lock = readFileSync(join(root, "package-lock.json"), "utf8");
   if (existsSync(marker) && readFileSync(marker, "utf8") === lock && existsSync(bin("turbo"))) return;
-  say("installing dependencies (npm ci) ...");
-  await must("npm ci", "npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { quiet: true });
-  writeFileSync(marker, lock);
+  // A fresh clone gets exactly what the lock file says; an older installation is brought up to it.
+  const command = existsSync(join(root, "node_modules")) ? "install" : "ci";
+  say(`installing dependencies (npm ${command}) ...`);
+  await must(`npm ${command}`, "npm", [command, "--no-audit", "--no-fund", "--loglevel=error"], { quiet: true });
+  writeFileSync(marker, readFileSync(join(root, "package-lock.json"), "utf8"));
 }
 
 async function build() {

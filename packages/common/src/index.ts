@@ -15,6 +15,7 @@ export type { LogFields, Logger, LogLevel } from "./logger.ts";
 export { silentLogger } from "./logger.ts";
 export type { Counter, Gauge, Histogram, Labels, MetricDeclaration, Metrics } from "./metrics.ts";
 export { discardMetrics } from "./metrics.ts";
+export { nearest } from "./nearest.ts";
 export type { Random } from "./random.ts";
 export { seededRandom } from "./random.ts";
 export { SerialQueue } from "./serial-queue.ts";

@@ -4,13 +4,17 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { silentLogger } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
+import { createPromMetrics } from "@blixard/server";
+import {
+  type ConsoleSockets,
+  createConsoleSockets,
+  createHttpApp,
+  type HttpDeps,
+  type Listener,
+  listenPlain,
+} from "@blixard/server/http";
+import { TestService } from "@blixard/server/testing";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import { createPromMetrics } from "../daemon/prom-metrics.ts";
-import { createHttpApp } from "../http/app.ts";
-import { type ConsoleSockets, createConsoleSockets } from "../http/console-socket.ts";
-import type { HttpDeps } from "../http/http-types.ts";
-import { type Listener, listenPlain } from "../http/listeners.ts";
-import { TestService } from "../http/test-service.ts";
 import { run } from "./program.ts";
 
 let service: TestService;

@@ -2,8 +2,9 @@
  * The command tree. Only the group that was asked for is loaded, so that `blixard version` does not pay for the
  * daemon; the others are known by name and purpose, for the help and for suggestions.
  */
+
+import { blixardVersion } from "@blixard/server";
 import { Command } from "commander";
-import { blixardVersion } from "../version.ts";
 import type { CliContext } from "./cli-context.ts";
 import { reportError } from "./cli-errors.ts";
 

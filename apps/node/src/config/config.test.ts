@@ -1,9 +1,9 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { flagOf, variableOf } from "@blixard/server";
 import { describe, expect, it } from "@jest/globals";
 import { loadNodeConfig } from "./load-config.ts";
-import { flagOf, variableOf } from "./node-settings.ts";
 import { resolveNodeConfig } from "./resolve-config.ts";
 
 const file = (content: unknown) => ({ path: "node.yaml", content });

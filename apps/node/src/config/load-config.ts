@@ -1,8 +1,8 @@
 /** Reads the configuration of a node from its real sources. */
 import { readFile } from "node:fs/promises";
 import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import type { SettingName } from "@blixard/server";
 import { parse } from "yaml";
-import type { SettingName } from "./node-settings.ts";
 import { type ResolvedConfig, resolveNodeConfig } from "./resolve-config.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;

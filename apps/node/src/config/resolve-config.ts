@@ -1,7 +1,5 @@
 /** Merges the sources of a node's configuration: flag, then environment, then file, then default. */
-import { BlixardError } from "@blixard/common";
-import { z } from "zod";
-import { nearest } from "../suggest.ts";
+import { BlixardError, nearest } from "@blixard/common";
 import {
   flagOf,
   type NodeConfig,
@@ -10,7 +8,8 @@ import {
   type SettingName,
   settingNames,
   variableOf,
-} from "./node-settings.ts";
+} from "@blixard/server";
+import { z } from "zod";
 
 export interface ConfigSources {
   /** Values as the command line gave them; absent ones are undefined. */

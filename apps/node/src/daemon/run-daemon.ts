@@ -7,10 +7,10 @@
  */
 import { errorCodeOf, type Logger, messageOf } from "@blixard/common";
 import { errorCodeFacts } from "@blixard/protocol";
+import type { NodeConfig } from "@blixard/server";
+import { type RunningNode, startNode } from "@blixard/server";
 import type { CliContext } from "../cli/cli-context.ts";
 import { reportError, useColor } from "../cli/cli-errors.ts";
-import type { NodeConfig } from "../config/node-settings.ts";
-import { type Daemon, startDaemon } from "./daemon.ts";
 import { createPinoLogger } from "./pino-logger.ts";
 
 /** A clean stop ends within 10 s, whatever hangs. */
@@ -31,7 +31,7 @@ export async function runDaemon(config: NodeConfig, context: CliContext): Promis
     fail = reject;
   });
   fatal.catch(() => {});
-  const daemon = await startDaemon(config, {
+  const daemon = await startNode(config, {
     logger,
     env: context.env,
     stdin: context.stdin,
@@ -51,7 +51,7 @@ export async function runDaemon(config: NodeConfig, context: CliContext): Promis
   return lingerAndExit(0);
 }
 
-async function endFatally(daemon: Daemon, error: unknown, logger: Logger, context: CliContext): Promise<number> {
+async function endFatally(daemon: RunningNode, error: unknown, logger: Logger, context: CliContext): Promise<number> {
   logger.log("error", "the node stops for good", { code: errorCodeOf(error), error: messageOf(error) });
   await withinMs(fatalTimeoutMs, daemon.abandon());
   const exitCode = reportError(error, false, context);

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { connectClient } from "@blixard/client";
 import { BlixardError, sleep } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
-import type { ReadyLine } from "../daemon/ready-line.ts";
+import type { ReadyLine } from "@blixard/server";
 
 export interface DevNode {
   readonly ready: ReadyLine;

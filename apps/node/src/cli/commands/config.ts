@@ -1,7 +1,8 @@
 /** `blixard config view|validate` */
+
+import { type SettingName, settingNames } from "@blixard/server";
 import type { Command } from "commander";
 import { loadNodeConfig } from "../../config/load-config.ts";
-import { type SettingName, settingNames } from "../../config/node-settings.ts";
 import type { CliContext } from "../cli-context.ts";
 import { parseOutputFormat, print } from "../output.ts";
 import { formatTable } from "../table.ts";

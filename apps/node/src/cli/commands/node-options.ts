@@ -1,6 +1,7 @@
 /** The options of `blixard node`, from the table of settings. */
+
+import { flagOf, nodeSettings, type Setting, type SettingName, settingNames } from "@blixard/server";
 import { type Command, Option } from "commander";
-import { flagOf, nodeSettings, type Setting, type SettingName, settingNames } from "../../config/node-settings.ts";
 
 export function addNodeOptions(command: Command): Command {
   for (const name of settingNames) {

@@ -1,6 +1,7 @@
 /** `blixard version` */
+
+import { blixardVersion } from "@blixard/server";
 import type { Command } from "commander";
-import { blixardVersion } from "../../version.ts";
 import type { CliContext } from "../cli-context.ts";
 import { parseOutputFormat, print } from "../output.ts";
 

@@ -6,7 +6,6 @@ import { formatHostPort, isLoopbackHost, parseNodeAddress } from "@blixard/clien
 import { BlixardError, messageOf } from "@blixard/common";
 import { bindSharedPort } from "@blixard/transport/identity";
 import { createIrohAdapter, type IrohAdapter } from "@blixard/transport/iroh";
-import type { NodeConfig } from "../config/node-settings.ts";
 import {
   type Listener,
   type ListenerHandlers,
@@ -15,6 +14,7 @@ import {
   type TlsHttpListener,
   type TlsIdentity,
 } from "../http/listeners.ts";
+import type { NodeConfig } from "../node-settings.ts";
 
 export interface BoundPorts {
   readonly adapter: IrohAdapter;

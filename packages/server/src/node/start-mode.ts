@@ -6,7 +6,7 @@ import type { JoinTarget } from "@blixard/cluster";
 import { BlixardError, type Clock, errorCodeOf, messageOf, sleep, toHex } from "@blixard/common";
 import { decodeTicket, ticketPrefix } from "@blixard/protocol";
 import { fetchPeerIdentity } from "@blixard/transport/identity";
-import type { NodeConfig } from "../config/node-settings.ts";
+import type { NodeConfig } from "../node-settings.ts";
 import type { DataDir } from "./data-dir.ts";
 
 export type StartPlan =

@@ -4,12 +4,12 @@ import { silentLogger } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { WebSocket } from "ws";
-import { createPromMetrics } from "../daemon/prom-metrics.ts";
+import { createPromMetrics } from "../node/prom-metrics.ts";
+import { TestService } from "../testing/test-service.ts";
 import { createHttpApp } from "./app.ts";
 import { type ConsoleSockets, createConsoleSockets } from "./console-socket.ts";
 import type { HttpDeps } from "./http-types.ts";
 import { type Listener, listenPlain } from "./listeners.ts";
-import { TestService } from "./test-service.ts";
 
 const options = { debugApi: false, allowedHosts: ["node.example"] };
 let service: TestService;

@@ -16,11 +16,11 @@ import { openLevelStorage } from "@blixard/storage/level";
 import { createTransport } from "@blixard/transport";
 import { createNodeCertificate, loadOrCreateNodeKey, type NodeKey } from "@blixard/transport/identity";
 import { createVmManager } from "@blixard/vm-manager";
-import type { NodeConfig } from "../config/node-settings.ts";
 import { createHttpApp } from "../http/app.ts";
 import { createConsoleSockets } from "../http/console-socket.ts";
 import type { HttpDeps } from "../http/http-types.ts";
 import type { BlobStore, NodeService } from "../node-service.ts";
+import type { NodeConfig } from "../node-settings.ts";
 import { blixardVersion } from "../version.ts";
 import { Closers } from "./closers.ts";
 import {
@@ -38,7 +38,7 @@ import { createPromMetrics, type PromMetrics } from "./prom-metrics.ts";
 import type { ReadyLine } from "./ready-line.ts";
 import { planStart, type StartPlan } from "./start-mode.ts";
 
-export interface DaemonDeps {
+export interface StartNodeDeps {
   readonly logger: Logger;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** A ticket comes from here with `--join-file -`. */
@@ -51,7 +51,7 @@ export interface DaemonDeps {
   readonly onFatal: (error: unknown) => void;
 }
 
-export interface Daemon {
+export interface RunningNode {
   readonly ready: ReadyLine;
   /** Hands leadership over, finishes what runs, and closes everything in order. */
   stop(): Promise<void>;
@@ -66,21 +66,21 @@ const readyTimeoutMs = 30_000;
 const certificateRenewalMs = 10 * 24 * 3_600_000;
 
 /** Starts a node. Resolves when it serves. @throws DATA_DIR_*, KEY_FILE_TOO_OPEN, PORT_IN_USE, TICKET_*, ... */
-export async function startDaemon(config: NodeConfig, deps: DaemonDeps): Promise<Daemon> {
+export async function startNode(config: NodeConfig, deps: StartNodeDeps): Promise<RunningNode> {
   refuseUnsupported(config);
   const dataDir = await openDataDir({ id: config.id, dataDir: config.dataDir }, deps.env);
   const closers = new Closers(deps.logger);
   try {
-    return await new NodeDaemon(config, deps, dataDir, closers).start();
+    return await new NodeAssembly(config, deps, dataDir, closers).start();
   } catch (error) {
     await closers.close();
     throw error;
   }
 }
 
-class NodeDaemon {
+class NodeAssembly {
   readonly #config: NodeConfig;
-  readonly #deps: DaemonDeps;
+  readonly #deps: StartNodeDeps;
   readonly #dataDir: DataDir;
   readonly #closers: Closers;
   readonly #metrics: PromMetrics = createPromMetrics();
@@ -90,7 +90,7 @@ class NodeDaemon {
   #storageError: string | null = null;
   #clusterId: string;
 
-  constructor(config: NodeConfig, deps: DaemonDeps, dataDir: DataDir, closers: Closers) {
+  constructor(config: NodeConfig, deps: StartNodeDeps, dataDir: DataDir, closers: Closers) {
     this.#config = config;
     this.#deps = deps;
     this.#dataDir = dataDir;
@@ -98,7 +98,7 @@ class NodeDaemon {
     this.#clusterId = dataDir.nodeFile?.clusterId ?? "";
   }
 
-  async start(): Promise<Daemon> {
+  async start(): Promise<RunningNode> {
     const { logger, signal } = this.#deps;
     // The store is opened first because its lock is the lock of the whole directory.
     const storage = await openLevelStorage({ dataDir: this.#dataDir.path, logger });

@@ -1,0 +1,13 @@
+/**
+ * One whole node from its real parts: data directory, identity, Iroh, Level, VMs and the HTTP API. The `blixard` binary
+ * wraps it into a process; a program of yours can run it inside its own.
+ */
+
+export type { PromMetrics } from "./node/prom-metrics.ts";
+export { createPromMetrics } from "./node/prom-metrics.ts";
+export type { ReadyLine } from "./node/ready-line.ts";
+export type { RunningNode, StartNodeDeps } from "./node/start-node.ts";
+export { startNode } from "./node/start-node.ts";
+export type { NodeConfig, Setting, SettingName } from "./node-settings.ts";
+export { flagOf, nodeSettings, settingNames, variableOf } from "./node-settings.ts";
+export { blixardVersion } from "./version.ts";
