@@ -1,4 +1,8 @@
 /** The ports LogStore, SnapshotStore and StateStore on Level, in one data directory. */
 export type { LoadedState, StateChange, StateRecord, StateSnapshot, StateStore } from "../state-store.ts";
+export type { LevelBatch, LevelDatabase, LevelIterator, LevelView } from "./level-handle.ts";
 export type { LevelStorage, LevelStorageOptions } from "./open-level-storage.ts";
 export { openLevelStorage } from "./open-level-storage.ts";
+export type { OpenLevelDatabases } from "./stores-over.ts";
+export { openStoresOver } from "./stores-over.ts";
+export type { VoteDisk } from "./vote-file.ts";

@@ -18,8 +18,37 @@ export interface LevelHandleOptions {
   readonly writeBufferBytes?: number;
 }
 
-/** What `level` has on Node.js and does not declare. */
-type CompactingLevel = Level<Buffer, Buffer> & { compactRange(start: Buffer, end: Buffer): Promise<void> };
+/** What the handle uses of `level` on Node.js. A simulated disk is another implementation. */
+export interface LevelDatabase {
+  batch(): LevelBatch;
+  get(key: Buffer): Promise<Buffer | undefined>;
+  iterator(options: {
+    readonly gte: Buffer;
+    readonly lt: Buffer;
+    readonly fillCache: boolean;
+    readonly snapshot?: LevelView;
+  }): LevelIterator;
+  snapshot(): LevelView;
+  compactRange(start: Buffer, end: Buffer): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Writes that take effect together. */
+export interface LevelBatch {
+  put(key: Buffer, value: Buffer): unknown;
+  del(key: Buffer): unknown;
+  write(options: { readonly sync: boolean }): Promise<void>;
+}
+
+export interface LevelIterator {
+  nextv(count: number): Promise<[Buffer, Buffer][]>;
+  close(): Promise<void>;
+}
+
+/** The database as it was at one moment. */
+export interface LevelView {
+  close(): Promise<void>;
+}
 
 interface PendingWrite {
   readonly ops: readonly LevelOp[];
@@ -41,14 +70,14 @@ const deleteBatchItemsMax = 1_000;
 const emptyRange: KeyRange = { gte: Buffer.from([0xff, 0xfe]), lt: Buffer.from([0xff, 0xff]) };
 
 export class LevelHandle {
-  readonly #db: CompactingLevel;
+  readonly #db: LevelDatabase;
   readonly #location: string;
   #pending: PendingWrite[] = [];
   #draining: Promise<void> | undefined;
   #failure: BlixardError | undefined;
   #closed = false;
 
-  private constructor(db: CompactingLevel, location: string) {
+  private constructor(db: LevelDatabase, location: string) {
     this.#db = db;
     this.#location = location;
   }
@@ -61,13 +90,18 @@ export class LevelHandle {
       // Blocks stay readable for the file check, and the payloads are small or already dense.
       compression: false,
       ...(options.writeBufferBytes === undefined ? {} : { writeBufferSize: options.writeBufferBytes }),
-    }) as CompactingLevel;
+    }) as Level<Buffer, Buffer> & LevelDatabase;
     try {
       await db.open({ createIfMissing: options.createIfMissing, passive: false });
     } catch (error) {
       throw openError(error, options.location);
     }
     return new LevelHandle(db, options.location);
+  }
+
+  /** A handle on an open database; `location` only names it in errors. */
+  static over(db: LevelDatabase, location: string): LevelHandle {
+    return new LevelHandle(db, location);
   }
 
   /**
@@ -171,12 +205,12 @@ export class LevelHandle {
     };
   }
 
-  async *#read(iterator: ReturnType<Level<Buffer, Buffer>["iterator"]>): AsyncIterable<[Buffer, Buffer][]> {
+  async *#read(iterator: LevelIterator): AsyncIterable<[Buffer, Buffer][]> {
     try {
       for (;;) {
         const batch = await iterator.nextv(readBatchItemsMax);
         if (batch.length === 0) return;
-        yield batch as [Buffer, Buffer][];
+        yield batch;
       }
     } catch (error) {
       throw readError(error, this.#location);

@@ -5,7 +5,7 @@
  *
  *     slot (64 bytes): sealed record of sequence (8) | term (8) | vote (8)
  */
-import { type FileHandle, open } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { BlixardError, messageOf, SerialQueue } from "@blixard/common";
 import { asNodeId, asTerm, type NodeId, type Term } from "@blixard/raft/core";
 import { readUint64, writeUint64 } from "../records/integers.ts";
@@ -16,19 +16,27 @@ export interface Vote {
   readonly vote: NodeId;
 }
 
+/** What the vote file uses of an open file. A simulated disk is another implementation. */
+export interface VoteDisk {
+  read(into: Buffer, offset: number, lengthBytes: number, position: number): Promise<{ readonly bytesRead: number }>;
+  write(from: Buffer, offset: number, lengthBytes: number, position: number): Promise<unknown>;
+  datasync(): Promise<void>;
+  close(): Promise<void>;
+}
+
 const slotBytes = 64;
 const payloadBytes = 24;
 const sealedBytes = payloadBytes + 5;
 const slotKey = Buffer.from("vote", "latin1");
 
 export class VoteFile {
-  readonly #file: FileHandle;
+  readonly #file: VoteDisk;
   readonly #path: string;
   readonly #writes = new SerialQueue();
   #sequence = 0;
   #failure: BlixardError | undefined;
 
-  private constructor(file: FileHandle, path: string) {
+  private constructor(file: VoteDisk, path: string) {
     this.#file = file;
     this.#path = path;
   }
@@ -40,6 +48,11 @@ export class VoteFile {
     } catch {
       return new VoteFile(await open(path, "w+"), path);
     }
+  }
+
+  /** The vote file in an open file; `path` only names it in errors. */
+  static over(file: VoteDisk, path: string): VoteFile {
+    return new VoteFile(file, path);
   }
 
   /** The newest readable slot; undefined when there is none. */

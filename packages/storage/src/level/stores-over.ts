@@ -1,0 +1,35 @@
+/** The stores over databases that are already open: what the simulator runs on its own disk. */
+import { type Logger, silentLogger } from "@blixard/common";
+import type { LogStore, SnapshotStore } from "@blixard/raft";
+import type { StateStore } from "../state-store.ts";
+import { type LevelDatabase, LevelHandle } from "./level-handle.ts";
+import { LevelLogStore } from "./level-log-store.ts";
+import { LevelSnapshotStore } from "./level-snapshot-store.ts";
+import { LevelStateStore } from "./level-state-store.ts";
+import { type VoteDisk, VoteFile } from "./vote-file.ts";
+
+export interface OpenLevelDatabases {
+  readonly log: LevelDatabase;
+  readonly snapshots: LevelDatabase;
+  readonly state: LevelDatabase;
+  /** Holds the second copy of term and vote. */
+  readonly voteFile: VoteDisk;
+  /** Names the node in errors. */
+  readonly location: string;
+  readonly logger?: Logger;
+}
+
+/** The same stores as `openLevelStorage` gives, without its checks of files and directories. */
+export async function openStoresOver(databases: OpenLevelDatabases): Promise<{
+  readonly log: LogStore;
+  readonly snapshots: SnapshotStore;
+  readonly state: StateStore;
+}> {
+  const { location, logger = silentLogger } = databases;
+  const handle = (part: "log" | "snapshots" | "state") => LevelHandle.over(databases[part], `${location}/${part}`);
+  return {
+    log: new LevelLogStore(handle("log"), VoteFile.over(databases.voteFile, `${location}/vote`)),
+    snapshots: await LevelSnapshotStore.open(handle("snapshots")),
+    state: new LevelStateStore(handle("state"), logger),
+  };
+}
