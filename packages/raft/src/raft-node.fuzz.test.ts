@@ -1,6 +1,7 @@
-import { errorCodeOf, fromUtf8, seededRandom } from "@blixard/common";
+import { type Clock, errorCodeOf, fromUtf8, type Random, SerialQueue, seededRandom, sleep } from "@blixard/common";
 import { describe, expect, it } from "@jest/globals";
 import type { NodeId } from "./core/types.ts";
+import type { LogStore } from "./ports.ts";
 import { RaftGroup } from "./testing/index.ts";
 
 /** More seeds by hand: RAFT_FUZZ_SEEDS=500 RAFT_FUZZ_FIRST=1. */
@@ -34,7 +35,7 @@ async function act(group: RaftGroup, random: () => number, down: Set<NodeId>, ta
   } else if (what < 0.5 && up.length > 1) {
     const id = pick(up);
     down.add(id);
-    await group.stop(id);
+    await group.during("a stop", group.stop(id));
   } else if (what < 0.65 && down.size > 0) {
     const id = pick([...down]);
     down.delete(id);
@@ -72,11 +73,30 @@ async function proposeEnd(group: RaftGroup, tries: number): Promise<boolean> {
   }
 }
 
+/** Writes that take time, so that several are under way and messages overtake them. */
+function slowly(log: LogStore, clock: Clock, random: Random): LogStore {
+  const writes = new SerialQueue();
+  const slow = <T>(write: () => Promise<T>) =>
+    writes.run(async () => {
+      await sleep(clock, random.next() * 40);
+      return write();
+    });
+  return {
+    load: () => log.load(),
+    append: (write) => slow(() => log.append(write)),
+    compact: (base) => slow(() => log.compact(base)),
+    reset: (base, hardState) => slow(() => log.reset(base, hardState)),
+    close: () => log.close(),
+  };
+}
+
 async function runSeed(seed: number): Promise<void> {
   const random = seededRandom(seed);
+  const isSlow = seed % 2 === 0;
   const group = await RaftGroup.start({
     voters: nodes,
     seed,
+    wrapLog: (id, log, clock) => (isSlow ? slowly(log, clock, seededRandom(seed * 7 + id)) : log),
     options: { snapshotEntries: 12, trailingEntries: 3, snapshotChunkBytes: 32, appendMessageBytesMax: 64 },
   });
   const down = new Set<NodeId>();
@@ -95,7 +115,7 @@ async function runSeed(seed: number): Promise<void> {
   expect(final.size).toBe(states[0]?.length);
   expect(tally.applied.filter((value) => !final.has(value))).toEqual([]);
   expect(tally.refused.filter((value) => final.has(value))).toEqual([]);
-  await group.close();
+  await group.during("closing", group.close());
 }
 
 describe("a group under loss, partitions, restarts and snapshots", () => {

@@ -2,7 +2,15 @@
  * Several RaftNodes in one process, over a network that can be cut and a clock that is moved by hand: whole elections
  * and failures in milliseconds, the same each time for the same seed.
  */
-import { BlixardError, discardMetrics, fromUtf8, messageOf, seededRandom, silentLogger } from "@blixard/common";
+import {
+  BlixardError,
+  type Clock,
+  discardMetrics,
+  fromUtf8,
+  messageOf,
+  seededRandom,
+  silentLogger,
+} from "@blixard/common";
 import { asNodeId, type ConfChangeOp, type NodeId } from "../core/types.ts";
 import type { RaftNodeOptions } from "../options.ts";
 import type { LogStore, SnapshotStore } from "../ports.ts";
@@ -21,7 +29,7 @@ export interface RaftGroupOptions {
   /** For every node. */
   readonly options?: Partial<RaftNodeOptions>;
   /** Wraps the stores of a node, for example to make their writes fail. */
-  readonly wrapLog?: (id: NodeId, log: LogStore) => LogStore;
+  readonly wrapLog?: (id: NodeId, log: LogStore, clock: Clock) => LogStore;
 }
 
 export interface RaftMember {
@@ -73,7 +81,7 @@ export class RaftGroup {
   async #startNode(id: NodeId, extra: Partial<RaftNodeOptions>, stores?: RaftMember): Promise<RaftMember> {
     this.#starts++;
     const inner = stores?.log ?? new MemoryLogStore();
-    const log = stores === undefined ? (this.#options.wrapLog?.(id, inner) ?? inner) : inner;
+    const log = stores === undefined ? (this.#options.wrapLog?.(id, inner, this.clock) ?? inner) : inner;
     const snapshots = stores?.snapshots ?? new MemorySnapshotStore();
     const machine = stores?.machine ?? new AppendLogMachine();
     const fatal: unknown[] = [];
@@ -91,7 +99,7 @@ export class RaftGroup {
     );
     const member = { id, node, log, snapshots, machine, fatal };
     this.members.set(id, member);
-    await node.start();
+    await this.during(`starting node ${id}`, node.start());
     return member;
   }
 
