@@ -1,0 +1,118 @@
+import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connectClient, RetryClient, readLocalNode } from "@blixard/client";
+import { ProcessNode } from "@blixard/testing";
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { builtBinary } from "../e2e/binary.ts";
+import { runBinary } from "../e2e/run-binary.ts";
+
+const flags = ["--vm-driver", "fake"];
+let root: string;
+let dataDir: string;
+let node: ProcessNode;
+
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), "blixard-daemon-"));
+  dataDir = join(root, "1");
+  node = await ProcessNode.start({ binary: builtBinary(), id: 1, dataDir, flags });
+}, 60_000);
+
+afterAll(async () => {
+  await node?.stop("SIGKILL");
+  await rm(root, { recursive: true, force: true });
+});
+
+describe("blixard node", () => {
+  it("prints where it serves, says that it is a new cluster, and how to join it", () => {
+    expect(node.ready).toMatchObject({
+      event: "ready",
+      nodeId: 1,
+      endpointId: expect.stringMatching(/^[0-9a-f]{64}$/),
+      bind: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
+      http: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
+    });
+    expect(node.stderrTail()).toContain(`--join ${node.ready.bind}`);
+  });
+
+  it("keeps its secrets to itself", async () => {
+    const modes = await Promise.all(
+      ["", "node.key", "admin.token", "runtime.json"].map(
+        async (name) => (await stat(join(dataDir, name))).mode & 0o777,
+      ),
+    );
+    expect(modes).toEqual([0o700, 0o600, 0o600, 0o600]);
+    expect(node.stderrTail(400)).not.toContain(await node.token());
+  });
+
+  it("answers on the bind port over TLS with its own key, and on the HTTP port, alike", async () => {
+    const { bind, http, endpointId, clusterId } = node.ready;
+    await using secure = connectClient({ addresses: [bind], pin: endpointId });
+    await using plain = connectClient({ addresses: [http] });
+    const identity = { nodeId: 1, endpointId, clusterId, addresses: [bind] };
+    expect(await secure.identity()).toMatchObject(identity);
+    expect(await plain.identity()).toMatchObject(identity);
+    await using retrying = await RetryClient.connect(bind);
+    expect(await retrying.healthCheck()).toMatchObject({ healthy: true, ready: true, nodeId: 1 });
+    await expect(secure.status()).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
+  });
+
+  it("serves commands that are given its data directory and nothing else", async () => {
+    expect(await runBinary(["kv", "put", "greeting", "hello", "--data-dir", dataDir])).toMatchObject({ code: 0 });
+    const got = await runBinary(["kv", "get", "greeting", "--data-dir", dataDir]);
+    expect(got).toEqual({ code: 0, stdout: "hello\n", stderr: "" });
+    const status = await runBinary(["status", "-o", "json", "--data-dir", dataDir]);
+    expect(JSON.parse(status.stdout)).toMatchObject({ nodeId: 1, leaderId: 1, role: "leader" });
+  });
+
+  it("ends with 0 at SIGTERM, and finds its data, its id and its peers again without being told", async () => {
+    const before = node.ready;
+    expect(await node.stop("SIGTERM")).toEqual({ code: 0, signal: null });
+    expect(await readLocalNode(dataDir)).toBeUndefined();
+    expect((await runBinary(["status", "--data-dir", dataDir])).code).toBe(6);
+    node = await node.restart();
+    expect(node.ready).toMatchObject({ clusterId: before.clusterId, endpointId: before.endpointId, bind: before.bind });
+    expect((await runBinary(["kv", "get", "greeting", "--data-dir", dataDir])).stdout).toBe("hello\n");
+  }, 60_000);
+
+  it("lets another node join by address on loopback, takes its own token there, and refuses to run it with 77 once it was removed", async () => {
+    const secondDir = join(root, "2");
+    const second = await ProcessNode.start({
+      binary: builtBinary(),
+      id: 2,
+      dataDir: secondDir,
+      join: node.ready.bind,
+      flags,
+    });
+    try {
+      expect(second.ready.clusterId).toBe(node.ready.clusterId);
+      expect(second.stderrTail(400)).toContain("without a ticket: both are loopback addresses");
+      const token = (await readFile(join(secondDir, "admin.token"), "utf8")).trim();
+      await using client = connectClient({ addresses: [second.ready.bind], token });
+      expect(await client.kv.get("greeting")).toMatchObject({ value: "hello" });
+      const removed = await runBinary(["cluster", "remove", "2", "--yes", "--force", "--data-dir", dataDir]);
+      expect(removed).toMatchObject({ code: 0 });
+      await second.stop();
+      const again = ["node", "--data-dir", secondDir, "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", ...flags];
+      expect(await runBinary(again)).toMatchObject({ code: 77, stderr: expect.stringContaining("REMOVED") });
+    } finally {
+      await second.stop("SIGKILL");
+    }
+  }, 90_000);
+
+  it("refuses to join by address from elsewhere, and says what to do instead", async () => {
+    const args = [
+      "node",
+      "--id",
+      "3",
+      "--bind",
+      "127.0.0.1:0",
+      "--data-dir",
+      join(root, "3"),
+      "--join",
+      "192.0.2.1:7001",
+    ];
+    const refused = await runBinary(args);
+    expect(refused).toMatchObject({ code: 4, stderr: expect.stringContaining("blixard ticket create") });
+  });
+});
