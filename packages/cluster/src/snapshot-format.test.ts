@@ -1,0 +1,50 @@
+import { fromUtf8, toHex } from "@blixard/common";
+import { describe, expect, it } from "@jest/globals";
+import { readSnapshot, writeSnapshot } from "./snapshot-format.ts";
+import type { StateRecord } from "./state-store-port.ts";
+
+const record: StateRecord = { table: "kv", key: fromUtf8("k"), value: Uint8Array.of(1, 2, 3) };
+const golden = "424c585301" + "00000009" + "026b76" + "00016b" + "010203" + "ffffffff" + "00000001";
+
+async function* stream<T>(items: readonly T[]): AsyncIterable<T> {
+  yield* items;
+}
+
+async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
+}
+
+const read = async (hex: string) => (await collect(readSnapshot(stream([Buffer.from(hex, "hex")])))).flat();
+
+describe("snapshot format 1", () => {
+  it("keeps its bytes", async () => {
+    const chunks = await collect(writeSnapshot(stream([[record]]), () => true));
+    expect(toHex(Buffer.concat(chunks))).toBe(golden);
+    expect(await read(golden)).toEqual([record]);
+  });
+
+  it("writes in pieces, and leaves out what is not kept", async () => {
+    const many = Array.from({ length: 300 }, (_, at) => ({
+      table: at % 2 === 0 ? "kv" : "hashes",
+      key: fromUtf8(String(at)),
+      value: new Uint8Array(1_024),
+    }));
+    const chunks = await collect(writeSnapshot(stream([many]), ({ table }) => table === "kv"));
+    expect(chunks.length).toBeGreaterThan(1);
+    expect((await collect(readSnapshot(stream(chunks)))).flat()).toHaveLength(150);
+  });
+
+  it.each([
+    ["another format", golden.replace("424c585301", "424c585302")],
+    ["a cut record", golden.slice(0, 30)],
+    ["no end mark", golden.slice(0, -16)],
+    ["missing records", `424c585301ffffffff00000001`],
+    ["bytes after the end", `${golden}00`],
+    ["a length that is garbage", "424c5853017fffffff"],
+    ["a key beyond its record", golden.replace("00016b", "00ff6b")],
+  ])("refuses %s", async (_, hex) => {
+    await expect(read(hex)).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
+  });
+});
