@@ -2,10 +2,12 @@
 import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { errorCodeOf, type Logger, messageOf } from "@blixard/common";
+import { assert, errorCodeOf, type Logger, messageOf } from "@blixard/common";
 import type { DriverKind, VmDesired } from "@blixard/protocol";
 import type { ExitReason, InstanceHandle, InstancePaths } from "./driver.ts";
 import { removeDurable, writeFileDurable } from "./durable-file.ts";
+
+const vmIdPattern = /^[0-9a-f-]{36}$/i;
 
 /** Ends that the manager itself decides, beside those that an instance reports. */
 export type RecordedExitReason =
@@ -48,6 +50,31 @@ export interface InstanceRecord {
   readonly hasDisk: boolean;
 }
 
+/** The record of a VM that this node never started. */
+export function newInstanceRecord(
+  vm: { readonly vmId: string; readonly name: string; readonly desired: VmDesired; readonly fencingEpoch: number },
+  runDirectory: string,
+): InstanceRecord {
+  return {
+    format: 1,
+    vmId: vm.vmId,
+    name: vm.name,
+    desired: vm.desired,
+    status: "none",
+    fencingEpoch: vm.fencingEpoch,
+    generation: 0,
+    driver: null,
+    handle: null,
+    machine: null,
+    consoleStartOffset: 0,
+    runDirectory,
+    exit: null,
+    restarts: 0,
+    failures: 0,
+    hasDisk: false,
+  };
+}
+
 export class InstanceStore {
   readonly #directory: string;
   readonly #runDirectory: string;
@@ -68,7 +95,7 @@ export class InstanceStore {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
     const records: InstanceRecord[] = [];
     for (const entry of await readdir(this.#directory)) {
-      const record = await this.#read(entry);
+      const record = await this.find(entry);
       if (record !== undefined) records.push(record);
     }
     return records;
@@ -95,6 +122,7 @@ export class InstanceStore {
   }
 
   directoryOf(vmId: string): string {
+    assert(vmIdPattern.test(vmId), "a VM id becomes a directory name");
     return join(this.#directory, vmId);
   }
 
@@ -113,11 +141,12 @@ export class InstanceStore {
     };
   }
 
-  async #read(entry: string): Promise<InstanceRecord | undefined> {
-    const path = join(this.#directory, entry, "instance.json");
+  /** The record of one VM; undefined when this node has none. */
+  async find(vmId: string): Promise<InstanceRecord | undefined> {
+    const path = join(this.#directory, vmId, "instance.json");
     try {
       const record = JSON.parse(await readFile(path, "utf8")) as InstanceRecord;
-      if (record.format === 1 && record.vmId === entry) return record;
+      if (record.format === 1 && record.vmId === vmId) return record;
       this.#logger.log("error", "an instance record has an unknown format", { path });
     } catch (error) {
       if (errorCodeOf(error) !== "ENOENT") {

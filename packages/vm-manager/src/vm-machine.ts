@@ -20,7 +20,12 @@ import type { BootSource, VmInstance } from "./driver.ts";
 import type { ChosenDriver, DriverSet } from "./driver-set.ts";
 import type { ImageStore } from "./images/image-store.ts";
 import { prepareBoot } from "./images/prepare-boot.ts";
-import type { InstanceRecord, InstanceStore, RecordedExitReason } from "./instance-store.ts";
+import {
+  type InstanceRecord,
+  type InstanceStore,
+  newInstanceRecord,
+  type RecordedExitReason,
+} from "./instance-store.ts";
 import type { VmManagerTunables } from "./options.ts";
 import {
   type Activity,
@@ -80,7 +85,7 @@ export class VmMachine {
   #desiredKnown = false;
   #stopAll = false;
   #record: InstanceRecord | undefined;
-  #removed: boolean;
+  #removed = true;
   #slot: Slot | undefined;
   #notBeforeMs = 0;
   #activity: Activity;
@@ -88,21 +93,43 @@ export class VmMachine {
   #published: VmObservation | undefined;
   #loop: Promise<void> = Promise.resolve();
 
-  constructor(deps: VmMachineDeps, vmId: string, record: InstanceRecord | undefined) {
+  constructor(deps: VmMachineDeps, vmId: string) {
     this.vmId = vmId;
     this.#deps = deps;
-    this.#record = record;
-    this.#removed = record === undefined;
     this.#logger = deps.logger.child({ vmId });
     this.console = new ConsoleLog(deps.store.directoryOf(vmId), deps.tunables.consoleBytesMax);
   }
 
-  /** Adopts what may still run, then starts the loop. Never starts an instance by itself. */
+  /** Starts the loop; resolves when what may still run was looked for once. */
   async start(): Promise<void> {
+    const attempted = new Watch(false);
+    this.#loop = this.#begin(attempted);
+    await attempted.until((value) => value);
+  }
+
+  /** Nothing is decided before it is known what runs: a machine that cannot look must not start a second instance. */
+  async #begin(attempted: Watch<boolean>): Promise<void> {
+    let loaded = false;
+    while (!loaded && !this.#closing.signal.aborted) {
+      await this.#retrying(async () => {
+        try {
+          await this.#load();
+          loaded = true;
+        } finally {
+          attempted.set(true);
+        }
+      });
+    }
+    if (loaded) await this.#run();
+  }
+
+  async #load(): Promise<void> {
+    // A VM that left this node and comes back may have left its disk, and with it the record of what ran last.
+    this.#record = await this.#deps.store.find(this.vmId);
+    this.#removed = this.#record === undefined;
     if (this.#record !== undefined && this.#record.status !== "none") await this.#adopt(this.#record);
     await this.#look();
     this.#publish();
-    this.#loop = this.#run();
   }
 
   /** Undefined: this node does not own the VM. */
@@ -144,21 +171,31 @@ export class VmMachine {
   }
 
   async #run(): Promise<void> {
-    while (!this.#closing.signal.aborted) {
-      const seen = this.#wake.value;
-      try {
+    let forgotten = false;
+    while (!this.#closing.signal.aborted && !forgotten) {
+      await this.#retrying(async () => {
+        const seen = this.#wake.value;
         await this.#look();
         const action = planVm(this.#input());
-        if (action.type === "forget") return this.#deps.forget(this.vmId);
-        if (action.type === "wait") await this.#wait(seen, action.untilMs);
+        if (action.type === "forget") {
+          forgotten = true;
+          this.#deps.forget(this.vmId);
+        } else if (action.type === "wait") await this.#wait(seen, action.untilMs);
         else await this.#perform(action);
-      } catch (error) {
-        if (this.#closing.signal.aborted) return;
-        this.#logger.log("error", "an action on a VM failed; it is tried again", { error: messageOf(error) });
-        await sleep(this.#deps.clock, errorRetryMs, this.#closing.signal).catch(() => {});
-      } finally {
-        this.#setActivity(undefined);
-      }
+      });
+    }
+  }
+
+  /** Runs one step; a failure is told and waited out, so that a full disk or a slow process never ends the loop. */
+  async #retrying(step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      if (this.#closing.signal.aborted) return;
+      this.#logger.log("error", "an action on a VM failed; it is tried again", { error: messageOf(error) });
+      await sleep(this.#deps.clock, errorRetryMs, this.#closing.signal).catch(() => {});
+    } finally {
+      this.#setActivity(undefined);
     }
   }
 
@@ -410,26 +447,8 @@ export class VmMachine {
   }
 
   #recordFor(desired: DesiredVm): InstanceRecord {
-    const { vmId, name } = desired;
-    if (this.#record !== undefined) return { ...this.#record, name };
-    return {
-      format: 1,
-      vmId,
-      name,
-      desired: desired.desired,
-      status: "none",
-      fencingEpoch: desired.fencingEpoch,
-      generation: 0,
-      driver: null,
-      handle: null,
-      machine: null,
-      consoleStartOffset: 0,
-      runDirectory: this.#deps.store.runDirectory,
-      exit: null,
-      restarts: 0,
-      failures: 0,
-      hasDisk: false,
-    };
+    if (this.#record !== undefined) return { ...this.#record, name: desired.name };
+    return newInstanceRecord(desired, this.#deps.store.runDirectory);
   }
 
   async #save(record: InstanceRecord): Promise<void> {

@@ -110,7 +110,7 @@ class NodeVmManager implements VmManager {
     const store = new InstanceStore(join(dataDir, "instances"), await makeRunDirectory(dataDir), this.#deps.logger);
     const machineDeps = this.#makeMachineDeps(drivers, store);
     const records = await store.load();
-    const machines = records.map((record) => new VmMachine(machineDeps, record.vmId, record));
+    const machines = records.map((record) => new VmMachine(machineDeps, record.vmId));
     for (const machine of machines) this.#machines.set(machine.vmId, machine);
     await Promise.all(machines.map((machine) => machine.start()));
     this.#machineDeps = machineDeps;
@@ -163,7 +163,7 @@ class NodeVmManager implements VmManager {
         known.setDesired(vm);
         continue;
       }
-      const machine = new VmMachine(machineDeps, vm.vmId, undefined);
+      const machine = new VmMachine(machineDeps, vm.vmId);
       this.#machines.set(vm.vmId, machine);
       machine.setDesired(vm);
       void machine.start();

@@ -26,6 +26,7 @@ class VmHost {
   readonly #control: ControlServer;
   readonly #serial: SerialServer;
   readonly #emulator: V86;
+  readonly #ready: Promise<void>;
   #state: RunState = "prelaunch";
   /** Modem lines of COM1: a guest without ACPI says with them why it halts, see `nano-guest.ts`. */
   #dataTerminalReady = true;
@@ -36,6 +37,7 @@ class VmHost {
     this.#config = config;
     this.#control = new ControlServer((command) => this.#execute(command));
     this.#emulator = makeEmulator(config);
+    this.#ready = new Promise((resolve) => this.#listen("emulator-loaded", () => resolve()));
     this.#serial = new SerialServer(config.consoleLog, (data) => this.#emulator.serial_send_bytes(0, data));
     this.#emulator.add_listener("serial0-output-byte", (byte: number) => this.#serial.write(byte));
     this.#listen("serial0-data-terminal-ready-output", (up) => {
@@ -45,10 +47,12 @@ class VmHost {
       this.#requestToSend = up === true;
     });
     this.#listen("cpu-event-halt", () => setImmediate(() => this.#onHalt()));
-    this.#listen("emulator-ready", () => void this.#resume());
   }
 
+  /** Boots, then serves. A machine that runs before it is made executes zeros, so nobody is let in earlier. */
   async run(): Promise<void> {
+    await this.#ready;
+    await this.#resume();
     for (const path of [this.#config.controlSocket, this.#config.serialSocket]) rmSync(path, { force: true });
     await this.#serial.listen(this.#config.serialSocket);
     await this.#control.listen(this.#config.controlSocket);

@@ -24,6 +24,8 @@ const pitDivisor = Math.round(1_193_182 / ticksPerSecond);
 const elfHeaderBytes = 52 + 32;
 const serial = 0x3f8;
 
+const interruptHandlers: Readonly<Record<number, string>> = { 32: "onTimer", 36: "onSerial", 39: "onSpurious" };
+
 /** The ELF file of the guest. Pure: each call gives the same bytes, so every node has the same digest. */
 export function nanoGuestElf(): Uint8Array {
   // The file is loaded as a whole, headers too, so that an offset in the file is an offset in memory.
@@ -165,7 +167,9 @@ function emitRoutines(program: Assembler): void {
 
 function emitInterruptHandlers(program: Assembler): void {
   program.label("onTimer").bytes(0xff, 0x05).reference("absolute32", "ticks"); // inc dword [ticks]
-  program.label("onSerial").bytes(0x50).outByte(0x20, 0x20).bytes(0x58, 0xcf); // push eax; end of interrupt; pop; iret
+  program.label("onSerial").bytes(0x50).outByte(0x20, 0x20).bytes(0x58); // push eax; end of interrupt; pop eax
+  // The 8259 answers with vector 7 for a request that went away before it was acknowledged; it wants no end of interrupt.
+  program.label("onSpurious").bytes(0xcf); // iret
 }
 
 function emitData(program: Assembler): void {
@@ -174,8 +178,8 @@ function emitData(program: Assembler): void {
   program.label("idt");
   const vectors = 0x28;
   for (let vector = 0; vector < vectors; vector++) {
-    // Only the timer and COM1 have a handler: an exception becomes a triple fault, which a host sees as a reset.
-    const handler = vector === 0x20 ? "onTimer" : vector === 0x24 ? "onSerial" : undefined;
+    // An exception has no handler: it becomes a triple fault, which a host sees as a reset.
+    const handler = interruptHandlers[vector];
     if (handler === undefined) program.u32(0).u32(0);
     else program.reference("low16", handler).u16(0x08).bytes(0x00, 0x8e).reference("high16", handler);
   }

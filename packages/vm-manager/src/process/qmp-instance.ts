@@ -21,6 +21,8 @@ const exitPollMs = 500;
 /** After the connection broke, time for the process to end before its state counts as unknown. */
 const exitGraceMs = 2_000;
 const connectRetryMs = 10;
+/** Slow, because a process that just started answers within a fraction of a second. */
+const connectRetryGrowth = 1.25;
 const connectRetryMsMax = 1_000;
 const serialRetryMs = 100;
 const consoleWriteTimeoutMs = 10_000;
@@ -110,7 +112,7 @@ export class QmpInstance implements VmInstance {
       } catch (error) {
         if (this.#detached.signal.aborted) break;
         this.state.set({ type: "unknown", message: messageOf(error) });
-        retryMs = Math.min(retryMs * 2, connectRetryMsMax);
+        retryMs = Math.min(retryMs * connectRetryGrowth, connectRetryMsMax);
         this.#attempts.update((attempts) => attempts + 1);
       }
       await this.#pause(retryMs);

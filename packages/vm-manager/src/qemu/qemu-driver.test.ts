@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fromUtf8 } from "@blixard/common";
+import { concatBytes, fromUtf8 } from "@blixard/common";
 import type { ImageRecord } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import { Assembler } from "../guest/assembler.ts";
@@ -29,11 +29,9 @@ function bootSector(): Uint8Array {
   program.bytes(0xba, 0xf8, 0x03, 0xee, 0xeb).reference("relative8", "next"); // mov dx, 0x3f8; out dx, al
   program.label("halt").bytes(0xf4, 0xeb).reference("relative8", "halt");
   program.label("text").text("booted from disk\n");
-  return program
-    .fill(510 - program.length)
-    .bytes(0x55, 0xaa)
-    .fill(64 * 1024)
-    .assemble();
+  program.fill(510 - program.length).bytes(0x55, 0xaa);
+  // The firmware reads by cylinder and refuses a disk that is smaller than one.
+  return concatBytes([program.assemble(), new Uint8Array(1024 * 1024)]);
 }
 
 describeWith(describe, qemu)("QemuDriver with a disk image", () => {
