@@ -2,7 +2,7 @@
  * The ports that RaftNode drives. Each says who owns the bytes, what is durable when, and what an error means.
  * `@blixard/raft/testing` has a conformance suite for each of them.
  */
-import type { ConfState, Entry, HardState, LogIndex, Message, NodeId, Snapshot, Term } from "./core/types.ts";
+import type { ConfState, Entry, HardState, LogIndex, Message, NodeId, Term } from "./core/types.ts";
 
 /** What a log holds when it is opened. */
 export interface LogContents {
@@ -74,9 +74,13 @@ export type PeerMessage =
     }
   | {
       readonly type: "snapshotAck";
+      /** Index and term of the snapshot itself. */
       readonly index: LogIndex;
       readonly term: Term;
-      /** Bytes that the receiver holds without a gap: the offset to send next. */
+      /**
+       * Bytes that the receiver holds without a gap: the offset to send next. The whole size says that all of it is
+       * durable; until then the receiver holds the last byte back.
+       */
       readonly receivedBytes: number;
       readonly refused: boolean;
     };
@@ -123,5 +127,3 @@ export interface StateMachine<Result> {
   flush(): Promise<void>;
   close(): Promise<void>;
 }
-
-export type { Snapshot };

@@ -100,7 +100,7 @@ describe("openLevelStorage on a damaged directory", () => {
 
   it("finds each flipped bit in the write-ahead log of the Raft log", async () => {
     const [file] = await filesOf(good, "log", /\.log$/);
-    const verdicts = await flipEverywhere(file ?? "", 60, 1);
+    const verdicts = await flipEverywhere(file ?? "", 30, 1);
     expect([...verdicts.keys()]).toEqual(["STORAGE_CORRUPT"]);
   });
 
@@ -108,7 +108,7 @@ describe("openLevelStorage on a damaged directory", () => {
     const storage = await openLevelStorage({ dataDir: good });
     await storage.close();
     const [file] = await filesOf(good, "log", /\.ldb$/);
-    const verdicts = await flipEverywhere(file ?? "", 40, 2);
+    const verdicts = await flipEverywhere(file ?? "", 24, 2);
     expect([...verdicts.keys()]).toEqual(["STORAGE_CORRUPT"]);
   });
 
@@ -118,7 +118,7 @@ describe("openLevelStorage on a damaged directory", () => {
       [/\.ldb$/, 4],
     ] as const) {
       const [file] = await filesOf(good, "state", pattern);
-      if (file !== undefined) expect(unexpected(await flipEverywhere(file, 30, seed))).toEqual([]);
+      if (file !== undefined) expect(unexpected(await flipEverywhere(file, 12, seed))).toEqual([]);
       const storage = await openLevelStorage({ dataDir: good });
       await storage.close();
     }
@@ -127,7 +127,7 @@ describe("openLevelStorage on a damaged directory", () => {
   it("finds flipped bits in manifests and in CURRENT", async () => {
     for (const part of ["log", "state"]) {
       for (const file of await filesOf(good, part, /^(MANIFEST-\d+|CURRENT)$/)) {
-        expect(unexpected(await flipEverywhere(file, 10, 5))).toEqual([]);
+        expect(unexpected(await flipEverywhere(file, 6, 5))).toEqual([]);
       }
     }
   });

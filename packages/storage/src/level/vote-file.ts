@@ -6,7 +6,7 @@
  *     slot (64 bytes): sealed record of sequence (8) | term (8) | vote (8)
  */
 import { open } from "node:fs/promises";
-import { BlixardError, messageOf, SerialQueue } from "@blixard/common";
+import { BlixardError, errorCodeOf, messageOf, SerialQueue } from "@blixard/common";
 import { asNodeId, asTerm, type NodeId, type Term } from "@blixard/raft/core";
 import { readUint64, writeUint64 } from "../records/integers.ts";
 import { openRecord, sealRecord } from "../records/record.ts";
@@ -45,8 +45,9 @@ export class VoteFile {
   static async open(path: string): Promise<VoteFile> {
     try {
       return new VoteFile(await open(path, "r+"), path);
-    } catch {
-      return new VoteFile(await open(path, "w+"), path);
+    } catch (error) {
+      if (errorCodeOf(error) !== "ENOENT") throw error;
+      return new VoteFile(await open(path, "wx+"), path);
     }
   }
 
