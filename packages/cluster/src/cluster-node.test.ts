@@ -403,6 +403,55 @@ describe("ClusterNode: joining", () => {
   });
 });
 
+describe("ClusterNode: members", () => {
+  it("brings a node in by a snapshot when the log before it is gone", async () => {
+    const small = new ClusterGroup({ raft: { snapshotEntries: 20, trailingEntries: 5, snapshotChunkBytes: 512 } });
+    await small.bootstrap();
+    for (let count = 0; count < 60; count++)
+      await small.call(1, "kv.put", { key: `k${count}`, value: "v".repeat(100) });
+    await small.call(1, "vm.create", { name: "web", spec });
+    await small.join(2, await small.ticket());
+    await small.untilVoters(2);
+    expect(small.node(2).status().snapshotIndex).toBeGreaterThan(0);
+    expect((await small.call(2, "kv.list", { prefix: "k" })).items).toHaveLength(60);
+    // A retry of a request that the snapshot remembers is still the same request.
+    const meta = small.meta();
+    await small.node(1).call("kv.put", { key: "once", value: "1" }, meta);
+    await small.call(2, "kv.put", { key: "once", value: "2" });
+    await small.node(2).call("kv.put", { key: "once", value: "1" }, meta);
+    expect(await small.call(2, "kv.get", { key: "once" })).toMatchObject({ value: "2" });
+    const index = Math.max(...small.nodes().map((node) => node.status().commitIndex));
+    await until(() => small.nodes().every((node) => node.status().appliedIndex >= index));
+    const hashes = await Promise.all([1, 2].map((id) => small.call(id, "debug.stateHash", { index })));
+    expect(hashes[0]).toEqual(hashes[1]);
+    await small.close();
+  });
+
+  it("makes a voter a learner and back, the leader too", async () => {
+    await group.form(3);
+    const leader = group.leaderId();
+    const roleOf = (id: number) => group.node(id).status().role;
+    await group.call(1, "member.setRole", { id: leader, role: "learner" });
+    await until(() => roleOf(leader) === "learner");
+    expect(group.leaderId()).not.toBe(leader);
+    await group.call(leader, "kv.put", { key: "k", value: "v" });
+    await group.call(1, "member.setRole", { id: leader, role: "voter" });
+    await until(() => roleOf(leader) === "follower");
+  });
+
+  it("places nothing on a cordoned node, and shows what each node carries", async () => {
+    await group.form(2);
+    await group.call(2, "node.cordon", { id: 1, cordoned: true });
+    for (const name of ["a", "b"]) await group.call(1, "vm.create", { name, spec });
+    const { items } = await group.call(2, "node.list", {});
+    expect(items).toMatchObject([
+      { id: 1, cordoned: true, state: "ready", vms: 0, usedMemoryMiB: 0 },
+      { id: 2, cordoned: false, state: "ready", vms: 2, usedMemoryMiB: 256 },
+    ]);
+    expect((await group.call(1, "vm.get", { name: "a" })).placement).toContain("node 1: it is cordoned");
+  });
+});
+
 describe("ClusterNode: leaving", () => {
   it("leaves: its record goes, the others go on, and its key is told REMOVED", async () => {
     await group.form(3);

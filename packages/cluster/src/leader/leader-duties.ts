@@ -10,7 +10,7 @@ import { bestSuccessor } from "../services/member-service.ts";
 import { holdsState, isReachable } from "../services/reachability.ts";
 import { nodeMeta, propose, type ServiceContext } from "../services/service-context.ts";
 import { nodeReachable } from "../state-machine/apply-nodes.ts";
-import { sortedRecords } from "../state-machine/state.ts";
+import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { dutyIndex, waitForDuty, withTimeLimit } from "../wait-for-change.ts";
 import { type MembershipStep, planMembership } from "./membership-plan.ts";
 
@@ -96,6 +96,8 @@ export class LeaderDuties {
   /** VMs of a silent node are shown as Unknown and stay where they are: without a lease nobody knows if they run. */
   async #markSilentNodes(signal: AbortSignal): Promise<boolean> {
     let changed = false;
+    const { nodes } = this.#context.stateMachine.state;
+    for (const id of this.#silentSinceMs.keys()) if (!nodes.has(nodeKey(id))) this.#silentSinceMs.delete(id);
     for (const node of sortedRecords(this.#context.stateMachine.state, "nodes")) {
       const reachable = this.#isReachableForNow(node);
       if (reachable === undefined || !this.#needsMark(node.id, reachable)) continue;
