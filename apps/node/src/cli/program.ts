@@ -3,7 +3,7 @@
  * daemon; the others are known by name and purpose, for the help and for suggestions.
  */
 
-import { blixardVersion } from "@blixard/server";
+import { blixardVersion } from "@blixard/server/version";
 import { Command } from "commander";
 import type { CliContext } from "./cli-context.ts";
 import { reportError } from "./cli-errors.ts";

@@ -1,7 +1,7 @@
 /** Reads the configuration of a node from its real sources. */
 import { readFile } from "node:fs/promises";
 import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
-import type { SettingName } from "@blixard/server";
+import type { SettingName } from "@blixard/server/settings";
 import { parse } from "yaml";
 import { type ResolvedConfig, resolveNodeConfig } from "./resolve-config.ts";
 

@@ -8,7 +8,7 @@ import {
   type SettingName,
   settingNames,
   variableOf,
-} from "@blixard/server";
+} from "@blixard/server/settings";
 import { z } from "zod";
 
 export interface ConfigSources {

@@ -1,6 +1,6 @@
 /** `blixard config view|validate` */
 
-import { type SettingName, settingNames } from "@blixard/server";
+import { type SettingName, settingNames } from "@blixard/server/settings";
 import type { Command } from "commander";
 import { loadNodeConfig } from "../../config/load-config.ts";
 import type { CliContext } from "../cli-context.ts";

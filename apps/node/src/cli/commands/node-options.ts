@@ -1,6 +1,6 @@
 /** The options of `blixard node`, from the table of settings. */
 
-import { flagOf, nodeSettings, type Setting, type SettingName, settingNames } from "@blixard/server";
+import { flagOf, nodeSettings, type Setting, type SettingName, settingNames } from "@blixard/server/settings";
 import { type Command, Option } from "commander";
 
 export function addNodeOptions(command: Command): Command {

@@ -1,6 +1,6 @@
 /** `blixard version` */
 
-import { blixardVersion } from "@blixard/server";
+import { blixardVersion } from "@blixard/server/version";
 import type { Command } from "commander";
 import type { CliContext } from "../cli-context.ts";
 import { parseOutputFormat, print } from "../output.ts";
