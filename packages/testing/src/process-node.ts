@@ -4,17 +4,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { BlixardError, type Clock, withDeadline } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
-
-/** The first line that a daemon prints on standard output. */
-export interface ReadyLine {
-  readonly event: "ready";
-  readonly nodeId: number;
-  readonly endpointId: string;
-  readonly clusterId: string;
-  readonly bind: string;
-  readonly http: string;
-  readonly pid: number;
-}
+import type { ReadyLine } from "@blixard/server";
 
 export interface ProcessNodeOptions {
   /** Path of the built binary, `apps/node/dist/main.js`. */

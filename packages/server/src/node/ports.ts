@@ -4,8 +4,9 @@ import { isIP } from "node:net";
 import { hostname, networkInterfaces } from "node:os";
 import { formatHostPort, isLoopbackHost, parseNodeAddress } from "@blixard/client";
 import { BlixardError, messageOf } from "@blixard/common";
+import type { TransportAdapter } from "@blixard/transport";
 import { bindSharedPort } from "@blixard/transport/identity";
-import { createIrohAdapter, type IrohAdapter } from "@blixard/transport/iroh";
+import { createIrohAdapter, type IrohAdapterOptions } from "@blixard/transport/iroh";
 import {
   type Listener,
   type ListenerHandlers,
@@ -16,8 +17,11 @@ import {
 } from "../http/listeners.ts";
 import type { NodeConfig } from "../node-settings.ts";
 
+/** Makes the adapter between nodes and binds it. @throws PORT_IN_USE */
+export type CreateAdapter = (options: IrohAdapterOptions) => Promise<TransportAdapter>;
+
 export interface BoundPorts {
-  readonly adapter: IrohAdapter;
+  readonly adapter: TransportAdapter;
   readonly tls: TlsHttpListener;
   readonly plain: Listener;
   /** `host:port` for both protocols. */
@@ -35,6 +39,7 @@ export async function bindPorts(
   seed: Uint8Array,
   tlsIdentity: TlsIdentity,
   handlers: ListenerHandlers,
+  createAdapter: CreateAdapter = createBoundIroh,
 ): Promise<BoundPorts> {
   const { host, port } = await resolveBind(config.bind, "--bind");
   const { tcp, udp } = await bindSharedPort(
@@ -45,9 +50,7 @@ export async function bindPorts(
     },
     async (shared) => {
       const { relay, discovery } = config;
-      const adapter = createIrohAdapter({ secretKey: seed, bind: formatHostPort(host, shared), relay, discovery });
-      await adapter.bind();
-      return adapter;
+      return await createAdapter({ secretKey: seed, bind: formatHostPort(host, shared), relay, discovery });
     },
   );
   try {
@@ -59,6 +62,12 @@ export async function bindPorts(
     await Promise.allSettled([tcp.close(), udp.close()]);
     throw error;
   }
+}
+
+async function createBoundIroh(options: IrohAdapterOptions): Promise<TransportAdapter> {
+  const adapter = createIrohAdapter(options);
+  await adapter.bind();
+  return adapter;
 }
 
 /** Tokens travel over this port as they are, so it stays on loopback unless the operator says otherwise. */

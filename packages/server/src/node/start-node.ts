@@ -33,7 +33,7 @@ import {
   writeRuntimeFile,
 } from "./data-dir.ts";
 import { writeDurably } from "./durable-file.ts";
-import { type BoundPorts, bindPorts, ownHosts } from "./ports.ts";
+import { type BoundPorts, bindPorts, type CreateAdapter, ownHosts } from "./ports.ts";
 import { createPromMetrics, type PromMetrics } from "./prom-metrics.ts";
 import type { ReadyLine } from "./ready-line.ts";
 import { planStart, type StartPlan } from "./start-mode.ts";
@@ -49,6 +49,8 @@ export interface StartNodeDeps {
   readonly signal: AbortSignal;
   /** Called when the node must stop: the process ends with the exit code of the error. */
   readonly onFatal: (error: unknown) => void;
+  /** What carries the traffic between nodes. Default: Iroh. */
+  readonly createAdapter?: CreateAdapter;
 }
 
 export interface RunningNode {
@@ -132,7 +134,7 @@ class NodeAssembly {
     const consoles = createConsoleSockets(httpDeps, options);
     const handlers = { onRequest: createHttpApp(httpDeps, options), onUpgrade: consoles.onUpgrade };
     const certificate = () => createNodeCertificate(key.seed, { clock: systemClock });
-    const ports = await bindPorts(this.#config, key.seed, certificate(), handlers);
+    const ports = await bindPorts(this.#config, key.seed, certificate(), handlers, this.#deps.createAdapter);
     this.#closers.add("iroh", () => ports.adapter.close());
     const renewal = setInterval(() => ports.tls.setCertificate(certificate()), certificateRenewalMs);
     renewal.unref();

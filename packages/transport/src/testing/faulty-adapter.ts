@@ -128,6 +128,8 @@ class FaultyConnection implements Connection {
   /** The result of `work`, or a rejection as soon as this half is closed. */
   #ended<T>(work: Promise<T>): Promise<T> {
     const { signal } = this.#closing;
+    // When this half is closed first, nobody is left to hear how the work ended.
+    work.catch(() => {});
     return new Promise((resolve, reject) => {
       const abort = () => reject(signal.reason);
       if (signal.aborted) return abort();
