@@ -12,8 +12,12 @@ const withCode = (code: string) => expect.objectContaining({ code });
 describe("encodeFrame", () => {
   it("writes the bytes that other releases read", () => {
     expect(toHex(encodeFrame(frame(), options))).toMatchInlineSnapshot(`"4258010200000003a27632a1010203"`);
-    expect(toHex(encodeFrame(frame({ streamClass: "urgent", hello: true }), options))).toMatchInlineSnapshot(`"425801080000000333b62e69010203"`);
-    expect(toHex(encodeFrame(frame({ payload: new Uint8Array(compressFromBytes) }), squeezed))).toMatchInlineSnapshot(`"4258010300000008908e60296360180523390400"`);
+    expect(toHex(encodeFrame(frame({ streamClass: "urgent", hello: true }), options))).toMatchInlineSnapshot(
+      `"425801080000000333b62e69010203"`,
+    );
+    expect(toHex(encodeFrame(frame({ payload: new Uint8Array(compressFromBytes) }), squeezed))).toMatchInlineSnapshot(
+      `"4258010300000008908e60296360180523390400"`,
+    );
   });
 
   it("compresses only what is long enough and saves a tenth", () => {

@@ -123,12 +123,7 @@ export class PeerSession {
       connection.close("too many connections");
       return;
     }
-    const link = this.#newLink(connection, false);
-    const timer = this.#deps.clock.setTimer(transportLimits.helloWaitMs, () => {
-      this.#greetings.delete(link);
-      link.close("no hello");
-    });
-    this.#greetings.set(link, () => timer.cancel());
+    this.#awaitHello(this.#newLink(connection, false), () => {});
   }
 
   status(): PeerSessionStatus {
@@ -168,22 +163,39 @@ export class PeerSession {
       connection.close("connected too late");
       throw signal.reason;
     }
+    if (this.#active !== undefined || [...this.#greetings.keys()].some(({ dialledHere }) => dialledHere)) {
+      connection.close("another connection is on its way");
+      throw new BlixardError("CANCELLED", "another connection is on its way");
+    }
+    await this.#greet(connection);
+  }
+
+  /**
+   * Greets on a connection that was dialled here, one at a time, so that a newer greeting always means that the older
+   * one failed. A greeting is not given up when the peer's own connection comes in first: the peer may have chosen this one.
+   */
+  #greet(connection: Connection): Promise<void> {
     const link = this.#newLink(connection, true);
-    const sequence = ++this.#dialSequence;
-    await new Promise<void>((resolve, reject) => {
-      const settle = (error: BlixardError | undefined) => {
-        signal.removeEventListener("abort", abort);
+    return new Promise((resolve, reject) => {
+      this.#awaitHello(link, (error) => {
         if (error === undefined) resolve();
         else reject(error);
-      };
-      const abort = () => {
-        this.#greetings.delete(link);
-        link.close("no hello");
-        reject(signal.reason);
-      };
-      signal.addEventListener("abort", abort, { once: true });
-      this.#greetings.set(link, settle);
-      link.sendHello(this.#helloOf(sequence));
+      });
+      this.#dialSequence++;
+      link.sendHello(this.#helloOf(this.#dialSequence));
+    });
+  }
+
+  /** Gives the other side its time for a hello; `settle` is called once, with the error that ended the wait if any. */
+  #awaitHello(link: PeerLink, settle: (error: BlixardError | undefined) => void): void {
+    const timer = this.#deps.clock.setTimer(transportLimits.helloWaitMs, () => {
+      this.#greetings.delete(link);
+      link.close("no hello");
+      settle(new BlixardError("UNREACHABLE", `no hello within ${transportLimits.helloWaitMs} ms`));
+    });
+    this.#greetings.set(link, (error) => {
+      timer.cancel();
+      settle(error);
     });
   }
 
@@ -212,7 +224,6 @@ export class PeerSession {
       return;
     }
     if (!link.dialledHere) link.sendHello(this.#helloOf(hello.sequence));
-    // Settled first: adopting ends all attempts in flight, and this one is over.
     settle?.(undefined);
     this.#adopt(link);
   }
@@ -237,7 +248,10 @@ export class PeerSession {
     const replaced = this.#active;
     this.#active = link;
     this.#dial.stop("connected");
-    this.#missedHeartbeats = 0;
+    // On a long path the other side has not even got the answer yet: until it is first heard it has more time.
+    this.#missedHeartbeats = -Math.ceil(transportLimits.helloWaitMs / this.#options.heartbeatMs);
+    this.#beatDue = true;
+    link.takeHeard();
     this.#lastError = null;
     this.#touch();
     this.#become("ready");

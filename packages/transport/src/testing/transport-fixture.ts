@@ -60,9 +60,13 @@ export function stateOf(node: FixtureNode, peer: number): SessionState | undefin
   return node.transport.sessions().find(({ nodeId }) => nodeId === peer)?.state;
 }
 
-/** Looks until `holds`; a test that waits for ever is ended by its runner. */
+/** Looks until `holds`; throws after 20 s, so that a failed test does not go on looking for ever. */
 export async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
+  const endMs = systemClock.monotonicMs() + 20_000;
+  while (!holds()) {
+    if (systemClock.monotonicMs() > endMs) throw new Error("what was waited for did not come");
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }
 
 export function heartbeat(from: number, to: number, fields: Partial<Message> = {}): PeerMessage {
