@@ -239,6 +239,21 @@ describe("ClusterNode in a group of three", () => {
     expect(await group.call(dead, "kv.get", { key: "before" })).toMatchObject({ value: "v" });
   });
 
+  it("does not wait for a leader that went silent once there is a new one", async () => {
+    await group.close();
+    group = new ClusterGroup({ forwardAttemptMs: 600_000 });
+    await group.form(3);
+    const silent = group.leaderId();
+    const [follower = 0, next = 0] = others(silent);
+    group.network.beforeCall = async (_, to) => {
+      if (to === silent) await new Promise<void>(() => {});
+    };
+    const put = group.call(follower, "kv.put", { key: "k", value: "v" }, { timeoutMs: 600_000 });
+    await group.call(silent, "leader.transfer", { to: next });
+    await put;
+    expect(await group.call(next, "kv.get", { key: "k" })).toMatchObject({ value: "v" });
+  });
+
   it("answers nothing but stale reads and its status without a quorum", async () => {
     await group.form(3);
     await group.call(3, "kv.put", { key: "k", value: "v" });

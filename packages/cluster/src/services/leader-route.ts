@@ -11,7 +11,7 @@
  */
 import { BlixardError, errorCodeOf, isBlixardError, sleep } from "@blixard/common";
 import { type CallMeta, forwardHopsMax } from "@blixard/protocol";
-import { firstOf, withTimeLimit } from "../wait-for-change.ts";
+import { firstOf, linkSignal, withTimeLimit } from "../wait-for-change.ts";
 import type { ServiceContext } from "./service-context.ts";
 
 export interface LeaderRoute {
@@ -20,7 +20,7 @@ export interface LeaderRoute {
   readonly signal: AbortSignal;
   /** Runs the handler on this node, which leads. */
   readonly runHere: () => Promise<unknown>;
-  readonly forward: (leaderId: number, timeoutMs: number) => Promise<unknown>;
+  readonly forward: (leaderId: number, timeoutMs: number, signal: AbortSignal) => Promise<unknown>;
 }
 
 /** Errors after which the same call may succeed, at another leader or a little later. */
@@ -78,7 +78,7 @@ async function attemptOnce(context: ServiceContext, route: LeaderRoute, leftMs: 
   }
   if (status.leaderId !== 0 && status.leaderId !== options.nodeId) {
     if (route.meta.hops >= forwardHopsMax) throw notLeader(status.leaderId);
-    return route.forward(status.leaderId, Math.min(leftMs, options.forwardAttemptMs));
+    return forwardWhileItLeads(context, route, status.leaderId, Math.min(leftMs, options.forwardAttemptMs));
   }
   if (route.meta.hops > 0) throw noLeader();
   const waitMs = Math.min(leftMs, options.forwardAttemptMs);
@@ -86,6 +86,30 @@ async function attemptOnce(context: ServiceContext, route: LeaderRoute, leftMs: 
     raft.status.until((next) => next.leaderId !== 0, { signal: limited }),
   ).catch(() => {});
   throw noLeader();
+}
+
+/** A leader that died is silent for longer than the others need for a new one: do not wait for the old one then. */
+async function forwardWhileItLeads(
+  context: ServiceContext,
+  route: LeaderRoute,
+  leaderId: number,
+  timeoutMs: number,
+): Promise<unknown> {
+  const link = linkSignal(route.signal);
+  const answer = route.forward(leaderId, timeoutMs, link.signal);
+  const moved = context.raft.status
+    .until((next) => next.leaderId !== leaderId, { signal: link.signal })
+    .then(() => {
+      throw new BlixardError("OUTCOME_UNKNOWN", `node ${leaderId} no longer leads`, { outcome: "unknown" });
+    });
+  try {
+    return await Promise.race([answer, moved]);
+  } finally {
+    link.abort();
+    await moved.catch(() => {});
+    answer.catch(() => {});
+    link.release();
+  }
 }
 
 /** Waits a little less when the leader is found or changes meanwhile. */

@@ -147,7 +147,8 @@ class Router implements ServiceRouter {
           ...call,
           writes: method.writes,
           runHere,
-          forward: (leaderId, timeoutMs) => this.#forward(leaderId, name, method, request, call, timeoutMs),
+          forward: (leaderId, timeoutMs, signal) =>
+            this.#forward(leaderId, name, method, request, { ...call, signal }, timeoutMs),
         });
       case "owner":
         return this.#routeToOwner(name, method, request, call, runHere);

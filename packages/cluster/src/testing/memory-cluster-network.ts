@@ -17,8 +17,8 @@ export class MemoryClusterNetwork {
   readonly #raft: MemoryNetwork;
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #cut = new Set<number>();
-  /** Told of each call before it is delivered; may throw to lose it. */
-  beforeCall: (from: number, to: number, method: string) => void = () => {};
+  /** Told of each call before it is delivered; may throw to lose it, or hold it back. */
+  beforeCall: (from: number, to: number, method: string) => void | Promise<void> = () => {};
   /** Told of each answer before it is delivered; may throw to lose it. */
   beforeAnswer: (from: number, to: number, method: string) => void = () => {};
 
@@ -76,7 +76,7 @@ export class MemoryClusterNetwork {
     if (endpointId === undefined || target === undefined || !this.#reaches(from.nodeId, endpointId)) {
       throw new BlixardError("UNREACHABLE", `node ${String(to)} cannot be reached`, { outcome: "not_applied" });
     }
-    this.beforeCall(from.nodeId, target.nodeId, method);
+    await this.beforeCall(from.nodeId, target.nodeId, method);
     const nodeId = target.peers.find((peer) => peer.endpointId === fromEndpointId)?.nodeId;
     const remote = { endpointId: fromEndpointId, nodeId };
     try {
