@@ -56,11 +56,10 @@ async function ensureInstalled() {
   const marker = join(root, "node_modules/.blixard-installed");
   const lock = readFileSync(join(root, "package-lock.json"), "utf8");
   if (existsSync(marker) && readFileSync(marker, "utf8") === lock && existsSync(bin("turbo"))) return;
-  // A fresh clone gets exactly what the lock file says; an older installation is brought up to it.
-  const command = existsSync(join(root, "node_modules")) ? "install" : "ci";
-  say(`installing dependencies (npm ${command}) ...`);
-  await must(`npm ${command}`, "npm", [command, "--no-audit", "--no-fund", "--loglevel=error"], { quiet: true });
-  writeFileSync(marker, readFileSync(join(root, "package-lock.json"), "utf8"));
+  // Not `npm ci`: it refuses a lock file that lacks the binaries of platforms whose packages its writer could not see.
+  say("installing dependencies (npm install) ...");
+  await must("npm install", "npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"], { quiet: true });
+  writeFileSync(marker, lock);
 }
 
 async function build() {
