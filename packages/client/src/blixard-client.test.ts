@@ -134,6 +134,19 @@ describe("BlixardClient.call", () => {
     await expect(client.kv.put("k", "v")).rejects.toMatchObject({ code: "UNREACHABLE", outcome: "unknown" });
   });
 
+  it("still says so when later attempts were refused for certain", async () => {
+    let calls = 0;
+    const server = keep(
+      await startPlainServer((request, response) => {
+        if (calls++ === 0) request.socket.destroy();
+        else json(response, 409, { error: { code: "CONFLICT", message: "no", outcome: "not_applied" } });
+      }),
+    );
+    const client = keep(connectClient({ addresses: [`http://${server.address}`] }));
+    await expect(client.kv.put("k", "v")).rejects.toMatchObject({ code: "CONFLICT", outcome: "unknown" });
+    expect(calls).toBe(2);
+  });
+
   it("reports an answer that is not of this API", async () => {
     const server = keep(await startPlainServer((_, response) => response.end("<html>")));
     const client = keep(connectClient({ addresses: [`http://${server.address}`] }));

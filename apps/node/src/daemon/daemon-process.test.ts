@@ -1,7 +1,12 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectClient, RetryClient, readLocalNode } from "@blixard/client";
+import { sleep } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
 import { ProcessNode } from "@blixard/testing";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { builtBinary } from "../e2e/binary.ts";
@@ -99,6 +104,16 @@ describe("blixard node", () => {
       await second.stop("SIGKILL");
     }
   }, 90_000);
+
+  it("ends with 0 at SIGTERM while it still looks for the cluster", async () => {
+    // Nothing answers at the discard port, and joining is patient.
+    const args = ["node", "--id", "4", "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--join", "127.0.0.1:9"];
+    const child = spawn(process.execPath, [builtBinary(), ...args, "--data-dir", join(root, "4")], { stdio: "ignore" });
+    const ended = once(child, "close");
+    while (!existsSync(join(root, "4", "admin.token"))) await sleep(systemClock, 20);
+    child.kill("SIGTERM");
+    expect(await ended).toEqual([0, null]);
+  });
 
   it("refuses to join by address from elsewhere, and says what to do instead", async () => {
     const args = [

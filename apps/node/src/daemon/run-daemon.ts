@@ -31,14 +31,21 @@ export async function runDaemon(config: NodeConfig, context: CliContext): Promis
     fail = reject;
   });
   fatal.catch(() => {});
-  const daemon = await startNode(config, {
-    logger,
-    env: context.env,
-    stdin: context.stdin,
-    say: (text) => void context.stderr.write(`${text}\n`),
-    signal: stop,
-    onFatal: (error) => fail(error),
-  });
+  let daemon: RunningNode;
+  try {
+    daemon = await startNode(config, {
+      logger,
+      env: context.env,
+      stdin: context.stdin,
+      say: (text) => void context.stderr.write(`${text}\n`),
+      signal: stop,
+      onFatal: (error) => fail(error),
+    });
+  } catch (error) {
+    if (!stop.aborted) throw error;
+    logger.log("info", "stopped before the node served", { reason: messageOf(error) });
+    return lingerAndExit(0);
+  }
   context.stdout.write(`${JSON.stringify(daemon.ready)}\n`);
   try {
     await Promise.race([aborted(stop), fatal]);
