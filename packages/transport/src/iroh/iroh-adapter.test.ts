@@ -19,12 +19,15 @@ describe("createIrohAdapter", () => {
     const first = adapterAt("127.0.0.1:0");
     await first.bind();
     const [address = ""] = first.addresses();
-    await expect(adapterAt(address, 2).bind()).rejects.toMatchObject({
+    const second = adapterAt(address, 2);
+    await expect(second.bind()).rejects.toMatchObject({
       code: "PORT_IN_USE",
       message: `UDP ${address} is in use`,
       hint: expect.any(String),
     });
     await first.close();
+    await second.bind();
+    await second.close();
   });
 
   it("gives its port back, also to the same process", async () => {

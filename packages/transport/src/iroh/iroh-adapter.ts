@@ -73,7 +73,8 @@ class IrohEndpointAdapter implements IrohAdapter {
 
   async listen(onConnection: (connection: Connection) => void): Promise<void> {
     const { endpoint } = await this.#bound();
-    void this.#acceptAll(endpoint, onConnection);
+    // It ends with the endpoint; an error on the way there says nothing that `close` does not know.
+    void this.#acceptAll(endpoint, onConnection).catch(() => {});
   }
 
   async connect(to: EndpointAddress, lane: Lane, options: { readonly signal: AbortSignal }): Promise<Connection> {
@@ -105,7 +106,11 @@ class IrohEndpointAdapter implements IrohAdapter {
 
   #bound() {
     if (this.#closed) throw new BlixardError("STOPPED", "the endpoint is closed");
-    this.#binding ??= this.#bindEndpoint();
+    this.#binding ??= this.#bindEndpoint().catch((error: unknown) => {
+      // A port that is in use now may be free at the next try.
+      this.#binding = undefined;
+      throw error;
+    });
     return this.#binding;
   }
 
