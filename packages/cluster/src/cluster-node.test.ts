@@ -1,4 +1,4 @@
-import { BlixardError, toHex } from "@blixard/common";
+import { BlixardError, sleep, toHex } from "@blixard/common";
 import { decodeTicket } from "@blixard/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { requestJoin } from "./join-flow.ts";
@@ -508,13 +508,8 @@ describe("ClusterNode: leaving", () => {
     await expect(group.call(leader, "member.remove", { id: owner })).rejects.toMatchObject({ code: "CONFLICT" });
     await group.call(leader, "vm.desire", { name: "a", desired: "deleted", force: true });
     await group.machine(down).stop();
-    await until(
-      () =>
-        group
-          .node(leader)
-          .status()
-          .members.find(({ id }) => id === down)?.lastContactMs !== 0,
-    );
+    const stateOf = async (id: number) => (await group.call(leader, "node.get", { id })).state;
+    while ((await stateOf(down)) !== "unreachable") await sleep(group.clock, 5);
     await expect(group.call(leader, "member.remove", { id: up })).rejects.toMatchObject({ code: "QUORUM_AT_RISK" });
     await group.call(leader, "member.remove", { id: down });
     await until(() => group.node(leader).status().members.length === 2);

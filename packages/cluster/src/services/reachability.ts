@@ -8,9 +8,9 @@ type ReachabilityContext = Pick<ServiceContext, "raft" | "transport" | "options"
 export function isReachable(context: ReachabilityContext, nodeId: number): boolean {
   if (nodeId === context.options.nodeId) return true;
   const session = context.transport.sessions().find((candidate) => candidate.nodeId === nodeId);
-  const lastContactMs = session?.lastContactMs ?? null;
-  if (lastContactMs !== null) return lastContactMs <= context.options.reachableWithinMs;
-  return progressOf(context, nodeId)?.recentActive ?? false;
+  const lastContactMs = session?.lastContactMs ?? Number.POSITIVE_INFINITY;
+  // One sign of life is enough: Raft forgets `recentActive` within an election timeout, so a dead node has neither.
+  return lastContactMs <= context.options.reachableWithinMs || (progressOf(context, nodeId)?.recentActive ?? false);
 }
 
 /** The leader's progress of a peer; undefined elsewhere and for nodes outside of the configuration. */
