@@ -196,7 +196,9 @@ describe("applyCommand: VMs", () => {
     const replica = Replica.initialised();
     replica.apply(createVm("web"));
     replica.apply({ type: "vm.observe", nodeId: 1, observations: [sampleObservation(sampleVmId(1))] });
+    replica.apply(createVm("pending", 2));
     replica.apply({ type: "node.liveness", nodeId: 1, reachable: false });
+    expect(replica.state.vms.get("pending")?.phase).toBe("Unknown");
     expect(replica.state.vms.get("web")).toMatchObject({
       phase: "Unknown",
       node: 1,

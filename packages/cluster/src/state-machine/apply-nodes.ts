@@ -100,7 +100,8 @@ export function applyNodeLiveness(state: ClusterState, body: Body<"node.liveness
 function markVm(vm: VmRecord, nodeId: number, reachable: boolean, index: number): VmRecord {
   const conditions = vm.conditions.filter((condition) => condition.type !== nodeReachable);
   if (reachable) return { ...vm, conditions, updatedIndex: index };
-  const settled = vm.phase === "Pending" || vm.phase === "Stopped" || vm.phase === "Failed";
+  // A pending VM may have been started just before its node went silent.
+  const settled = vm.phase === "Stopped" || vm.phase === "Failed";
   return {
     ...vm,
     phase: settled ? vm.phase : "Unknown",
