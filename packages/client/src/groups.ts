@@ -30,7 +30,7 @@ export interface WaitOptions {
   /** Default 60,000 ms. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
-  /** Called with each record in which the phase or its reason is new. */
+  /** Called with each record in which the phase, its reason or its message is new. */
   readonly onProgress?: (vm: VmRecord) => void;
 }
 
@@ -39,6 +39,7 @@ export type ClientGroups = ReturnType<typeof makeGroups>;
 const waitDefaultMs = 60_000;
 const pollFirstMs = 50;
 const pollMaxMs = 500;
+const lookMsMin = 2_000;
 
 export function makeGroups(call: CallFunction, uploadBlob: UploadBlob, clock: Clock) {
   return {
@@ -154,14 +155,16 @@ async function waitForVm(
   const signal = options.signal === undefined ? {} : { signal: options.signal };
   let seen = "";
   for (let pollMs = pollFirstMs; ; pollMs = Math.min(pollMaxMs, pollMs * 1.5)) {
-    const vm = await get(name, { timeoutMs: Math.max(1, endMs - clock.monotonicMs()), ...signal });
-    const summary = `${vm.phase}/${vm.reason}`;
+    // The last look gets time to be answered: its result says more than that the time is over.
+    const vm = await get(name, { timeoutMs: Math.max(lookMsMin, endMs - clock.monotonicMs()), ...signal });
+    const summary = `${vm.phase}/${vm.reason}/${vm.message}`;
     if (summary !== seen) options.onProgress?.(vm);
     seen = summary;
     if (holds(vm)) return vm;
     const remainingMs = endMs - clock.monotonicMs();
     if (remainingMs <= 0) {
-      const state = vm.reason === "" ? vm.phase : `${vm.phase} (${vm.reason})`;
+      const why = [vm.reason, vm.message].filter((part) => part !== "").join(": ");
+      const state = why === "" ? vm.phase : `${vm.phase} (${why})`;
       throw new BlixardError("DEADLINE_EXCEEDED", `VM "${name}" is not ${what} after ${timeoutMs} ms: it is ${state}`, {
         outcome: "unknown",
         hint: `The change goes on. See: blixard vm get ${name}`,

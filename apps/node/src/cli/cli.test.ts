@@ -58,13 +58,20 @@ interface Outcome {
 }
 
 /** Runs a command line as a script would: no terminal, an empty home. */
-async function blixard(args: readonly string[], env: Record<string, string> = {}, input = ""): Promise<Outcome> {
+async function blixard(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  input = "",
+  interrupt?: AbortController,
+): Promise<Outcome> {
   const streams = { stdout: new PassThrough(), stderr: new PassThrough(), stdin: new PassThrough() };
+  // Ctrl-C as soon as something was shown.
+  streams.stdout.once("readable", () => interrupt?.abort());
   streams.stdin.end(input);
   const context = {
     ...streams,
     env: { XDG_DATA_HOME: home, XDG_CONFIG_HOME: home, ...env },
-    signal: new AbortController().signal,
+    signal: (interrupt ?? new AbortController()).signal,
     exitCode: 0,
   };
   const code = await run(args, context);
@@ -157,6 +164,12 @@ describe("commands against a node", () => {
     expect(service.calls.find(({ name }) => name === "vm.create")?.request).toMatchObject({
       spec: { memoryMiB: 1024, vcpus: 1, image: "demo" },
     });
+  });
+
+  it("watch until Ctrl-C, which is 130", async () => {
+    const env = { BLIXARD_ADDRESS: `http://${listener.address}`, BLIXARD_TOKEN: "admin-token" };
+    const outcome = await blixard(["vm", "get", "web", "-w", "-o", "name"], env, "", new AbortController());
+    expect(outcome).toMatchObject({ code: 130, stdout: "web\n", stderr: expect.stringContaining("interrupted") });
   });
 
   it("give up waiting with 124", async () => {

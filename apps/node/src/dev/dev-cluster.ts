@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { connectClient } from "@blixard/client";
+import { type BlixardClient, connectClient } from "@blixard/client";
 import { BlixardError, sleep } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import type { ReadyLine } from "@blixard/server";
@@ -52,10 +52,10 @@ export async function startDevCluster(options: DevClusterOptions): Promise<DevCl
       const ticket = first === undefined ? undefined : await createTicket(first);
       const node = await startNode(options, id, ticket, children, fail);
       nodes.push(node);
-      options.onProgress(`node ${id} serves at ${node.ready.http}`);
+      options.onProgress(`node ${id} serves at ${node.ready.bind} (process ${node.ready.pid})`);
     }
     if (nodes[0] !== undefined) await untilAllVote(nodes[0], options.nodes, options.signal);
-    options.onProgress(`${options.nodes} voters`);
+    options.onProgress(`all ${options.nodes} nodes vote`);
     return { nodes, failed, stop };
   } catch (error) {
     await stop();
@@ -102,18 +102,19 @@ async function startNode(
   });
 }
 
-async function clientOf(node: DevNode) {
+/** A client of one node with its administrator's token. Yours to close. */
+export async function devClient(node: DevNode): Promise<BlixardClient> {
   const token = (await readFile(join(node.dataDir, "admin.token"), "utf8")).trim();
   return connectClient({ addresses: [{ address: node.ready.bind, pin: node.ready.endpointId, token }] });
 }
 
 async function createTicket(node: DevNode): Promise<string> {
-  await using client = await clientOf(node);
+  await using client = await devClient(node);
   return (await client.tickets.create()).ticket;
 }
 
 async function untilAllVote(node: DevNode, count: number, signal: AbortSignal): Promise<void> {
-  await using client = await clientOf(node);
+  await using client = await devClient(node);
   const endMs = systemClock.monotonicMs() + votersTimeoutMs;
   for (;;) {
     const { members, leaderId } = await client.status();

@@ -1,10 +1,16 @@
-/** `blixard dev`: a cluster of real node processes in a temporary directory, until Ctrl-C. */
+/**
+ * `blixard dev`: a cluster of real node processes in a temporary directory, with one VM on it, until Ctrl-C. It is what
+ * `npm start` runs.
+ */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { BlixardClient } from "@blixard/client";
 import { BlixardError } from "@blixard/common";
+import type { NodeStatus } from "@blixard/protocol";
 import { type Command, Option } from "commander";
-import { type DevNode, startDevCluster } from "../../dev/dev-cluster.ts";
+import { type DevCluster, type DevNode, devClient, startDevCluster } from "../../dev/dev-cluster.ts";
+import { type DevVm, runDevVm } from "../../dev/dev-vm.ts";
 import { type CliContext, say } from "../cli-context.ts";
 import { parseInteger } from "../quantities.ts";
 import { formatTable } from "../table.ts";
@@ -13,16 +19,21 @@ interface Options {
   readonly nodes: string;
   readonly transport: string;
   readonly vmDriver: string;
+  readonly vm: boolean;
+  readonly exitAfterReady?: boolean;
   readonly keep?: boolean;
 }
 
 const nodesMax = 16;
+const vmName = "hello";
 
 export function registerDev(command: Command, context: CliContext): void {
   command
     .option("--nodes <n>", "how many nodes", "3")
     .addOption(new Option("--transport <kind>", "iroh, grpc or dual").default("iroh"))
     .addOption(new Option("--vm-driver <driver>", "auto, qemu, embedded or fake").default("auto"))
+    .option("--no-vm", "run no VM")
+    .option("--exit-after-ready", "stop when everything runs, with exit code 0")
     .option("--keep", "leave the data directories behind")
     .action((options: Options) => runDev(context, options));
 }
@@ -34,6 +45,7 @@ async function runDev(context: CliContext, options: Options): Promise<void> {
   const flags = ["--transport", options.transport, "--vm-driver", options.vmDriver, "--debug-api", "--stop-vms"];
   let stop: () => Promise<void> = async () => {};
   try {
+    say(context, `starting ${nodes} nodes over ${options.transport}, each its own process`);
     const cluster = await startDevCluster({
       dataRoot,
       nodes,
@@ -42,17 +54,11 @@ async function runDev(context: CliContext, options: Options): Promise<void> {
       signal: context.signal,
     });
     stop = cluster.stop;
-    context.stdout.write(summary(cluster.nodes));
-    const first = cluster.nodes[0];
-    if (first !== undefined) {
-      say(context, `\ntry:  blixard status --data-dir ${first.dataDir}`);
-      say(
-        context,
-        `or:   export BLIXARD_ADDRESS=${first.ready.bind} BLIXARD_TOKEN=$(cat ${join(first.dataDir, "admin.token")})`,
-      );
+    await Promise.race([present(context, cluster, options), cluster.failed]);
+    if (options.exitAfterReady !== true) {
+      say(context, "Ctrl-C stops the cluster and removes its data");
+      await Promise.race([interrupted(context.signal), cluster.failed]);
     }
-    say(context, "Ctrl-C stops the cluster and removes its data");
-    await Promise.race([interrupted(context.signal), cluster.failed]);
   } finally {
     say(context, "stopping");
     await stop();
@@ -61,9 +67,45 @@ async function runDev(context: CliContext, options: Options): Promise<void> {
   }
 }
 
-function summary(nodes: readonly DevNode[]): string {
-  const rows = nodes.map(({ ready }) => [`${ready.nodeId}`, ready.bind, ready.http, `${ready.pid}`]);
-  return formatTable(["NODE", "BIND", "HTTP AND PAGE", "PID"], rows);
+/** Runs the VM and shows what there is now, as the cluster itself reports it. */
+async function present(context: CliContext, cluster: DevCluster, options: Options): Promise<void> {
+  const first = cluster.nodes[0];
+  if (first === undefined) return;
+  await using client = await devClient(first);
+  const onProgress = (text: string) => say(context, text);
+  const vm = options.vm ? await runDevVm(client, vmName, { onProgress, signal: context.signal }) : undefined;
+  const status = await client.status({ signal: context.signal });
+  context.stdout.write(`\n${summary(cluster.nodes, status, vm)}`);
+  if (vm?.vm.driver === "embedded") {
+    say(context, "\nThis VM runs on the embedded driver, because QEMU is not there: apt-get install qemu-system-x86");
+  }
+  await suggest(context, client, first);
+}
+
+async function suggest(context: CliContext, client: BlixardClient, first: DevNode): Promise<void> {
+  const command = "npm run node --";
+  say(context, `\ntry, in another terminal (${client.address}):`);
+  say(
+    context,
+    `  export BLIXARD_ADDRESS=${first.ready.bind} BLIXARD_TOKEN=$(cat ${join(first.dataDir, "admin.token")})`,
+  );
+  say(context, `  ${command} status`);
+  say(context, `  ${command} vm console ${vmName}`);
+  say(context, `  ${command} vm create web --image demo --memory 64M`);
+  say(context, `  ${command} kv put greeting hello`);
+}
+
+function summary(nodes: readonly DevNode[], status: NodeStatus, run: DevVm | undefined): string {
+  const rows = nodes.map(({ ready }) => {
+    const role = ready.nodeId === status.leaderId ? "leader" : "follower";
+    const vm = run !== undefined && run.vm.node === ready.nodeId ? `${run.vm.name} ${run.vm.phase}` : "-";
+    return [`${ready.nodeId}`, role, vm, ready.bind, ready.http, `${ready.pid}`];
+  });
+  const table = formatTable(["NODE", "ROLE", "VM", "BIND", "DASHBOARD AND API", "PID"], rows);
+  if (run === undefined) return table;
+  const { vm, firstLine } = run;
+  const cells = [vm.name, vm.phase, `${vm.node}`, `${vm.driver}`, `${vm.spec.memoryMiB} MiB`, firstLine];
+  return `${table}\n${formatTable(["VM", "PHASE", "NODE", "DRIVER", "MEMORY", "CONSOLE"], [cells])}`;
 }
 
 function interrupted(signal: AbortSignal): Promise<void> {

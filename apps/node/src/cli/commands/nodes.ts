@@ -2,23 +2,25 @@
 import type { Command } from "commander";
 import type { CliContext } from "../cli-context.ts";
 import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
-import { print, printItem, printList } from "../output.ts";
+import { print } from "../output.ts";
 import { parseInteger } from "../quantities.ts";
+import { showItem, showList, type WatchOptions, withWatchOption } from "../watch.ts";
 import { nodeView } from "./views.ts";
 
 export function registerNodes(command: Command, context: CliContext): void {
   const add = (usage: string, summary: string) => withClientOptions(command.command(usage).description(summary));
-  add("list", "list the nodes with what they can do and what they run")
+  withWatchOption(add("list", "list the nodes with what they can do and what they run"))
     .alias("ls")
-    .action((options: ClientOptions) =>
-      withClient(context, options, async ({ client, format }) =>
-        printList(context, format, nodeView, await client.nodes.list()),
+    .action((options: WatchOptions) =>
+      withClient(context, options, (session) =>
+        showList(session, options, nodeView, () => session.client.nodes.list()),
       ),
     );
-  add("get <id>", "show one node").action((id: string, options: ClientOptions) =>
-    withClient(context, options, async ({ client, format }) =>
-      printItem(context, format, nodeView, await client.nodes.get(parseInteger(id, "the node id", 1))),
-    ),
+  withWatchOption(add("get <id>", "show one node")).action((id: string, options: WatchOptions) =>
+    withClient(context, options, (session) => {
+      const nodeId = parseInteger(id, "the node id", 1);
+      return showItem(session, options, nodeView, () => session.client.nodes.get(nodeId));
+    }),
   );
   for (const [verb, summary, cordoned] of [
     ["cordon", "place no new VMs on a node", true],

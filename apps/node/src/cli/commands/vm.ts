@@ -5,8 +5,9 @@ import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, type ClientSession, withClient, withClientOptions } from "../client-command.ts";
 import { confirm } from "../confirm.ts";
-import { print, printItem, printList } from "../output.ts";
+import { print, printItem } from "../output.ts";
 import { parseInteger, parseMemoryMiB } from "../quantities.ts";
+import { showItem, showList, type WatchOptions, withWatchOption } from "../watch.ts";
 import { vmView } from "./views.ts";
 import { registerConsole } from "./vm-console.ts";
 
@@ -84,18 +85,14 @@ function registerCreate(command: Command, context: CliContext): void {
 }
 
 function registerReads(command: Command, context: CliContext): void {
-  withClientOptions(command.command("list").description("list VMs"))
+  withWatchOption(withClientOptions(command.command("list").description("list VMs")))
     .alias("ls")
-    .action((options: ClientOptions) =>
-      withClient(context, options, async ({ client, format }) =>
-        printList(context, format, vmView, await client.vms.list()),
-      ),
+    .action((options: WatchOptions) =>
+      withClient(context, options, (session) => showList(session, options, vmView, () => session.client.vms.list())),
     );
-  withClientOptions(command.command("get <name>").description("show one VM")).action(
-    (name: string, options: ClientOptions) =>
-      withClient(context, options, async ({ client, format }) =>
-        printItem(context, format, vmView, await client.vms.get(name)),
-      ),
+  withWatchOption(withClientOptions(command.command("get <name>").description("show one VM"))).action(
+    (name: string, options: WatchOptions) =>
+      withClient(context, options, (session) => showItem(session, options, vmView, () => session.client.vms.get(name))),
   );
   withClientOptions(command.command("explain <name>").description("why the VM is where and how it is")).action(
     (name: string, options: ClientOptions) =>
@@ -149,7 +146,8 @@ async function finish(
 
 function progress(context: CliContext, target: string): (vm: VmRecord) => void {
   return (vm) => {
-    if (vm.phase !== target) say(context, `${vm.name}: ${vm.phase}${vm.reason === "" ? "" : ` (${vm.reason})`}`);
+    const why = [vm.reason, vm.message].filter((part) => part !== "").join(": ");
+    if (vm.phase !== target) say(context, `${vm.name}: ${vm.phase}${why === "" ? "" : ` (${why})`}`);
   };
 }
 
