@@ -1,8 +1,5 @@
 /** Commands that talk to a cluster: their common options, and the way from those to a client. */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { homedir } from "node:os";
-import { dirname, join } from "node:path";
 import {
   type BlixardClient,
   type ClientTarget,
@@ -13,13 +10,13 @@ import {
   type LocalNode,
   listLocalNodes,
   localTarget,
-  type PinStore,
   parseNodeAddress,
   readLocalNode,
 } from "@blixard/client";
 import { BlixardError, messageOf } from "@blixard/common";
 import { type Command, Option } from "commander";
 import type { CliContext } from "./cli-context.ts";
+import { filePins } from "./file-pins.ts";
 import { type OutputFormat, parseOutputFormat } from "./output.ts";
 import { parseDurationMs } from "./quantities.ts";
 
@@ -66,7 +63,7 @@ export async function withClient(
   const targets = await resolveTargets(context, options);
   const client = connectClient({
     addresses: targets,
-    pins: filePins(context),
+    pins: filePins(context.env),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   });
   try {
@@ -140,31 +137,4 @@ async function givenToken(context: CliContext, options: ClientOptions): Promise<
 
 function nonEmpty(text: string | undefined): string | undefined {
   return text === "" ? undefined : text;
-}
-
-/**
- * Keys of nodes that were talked to, in the configuration home of the user. Loopback addresses are not remembered:
- * which node listens there changes often, and nobody stands between.
- */
-function filePins(context: CliContext): PinStore {
-  const home = nonEmpty(context.env["XDG_CONFIG_HOME"]) ?? join(homedir(), ".config");
-  const path = join(home, "blixard", "known-nodes.json");
-  const read = (): Record<string, string> => {
-    try {
-      return JSON.parse(readFileSync(path, "utf8")) as Record<string, string>;
-    } catch {
-      return {};
-    }
-  };
-  const session = new Map<string, string>();
-  return {
-    get: (address) => session.get(address) ?? read()[address],
-    set: (address, endpointId) => {
-      session.set(address, endpointId);
-      if (isLoopbackHost(parseNodeAddress(address).host)) return;
-      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-      writeFileSync(`${path}.tmp`, `${JSON.stringify({ ...read(), [address]: endpointId }, null, 2)}\n`);
-      renameSync(`${path}.tmp`, path);
-    },
-  };
 }
