@@ -18,7 +18,9 @@ export interface HttpRoute {
   readonly successStatus?: 201;
   /** Field of the response whose content is merged into the top level of the body. */
   readonly merged?: string;
-  /** Field of the request that is the whole body, as it is: a value that is a record already, or raw bytes. */
+  /** Field of the response that is the whole body. */
+  readonly whole?: string;
+  /** Raw bytes travel as they are: in the body of the request, or of the response when it asks for them. */
   readonly bytes?: "request" | "response";
 }
 
@@ -57,7 +59,7 @@ export const httpRoutes = {
   "ticket.revoke": { verb: "DELETE", path: "/v1/tickets/{id}" },
   "leader.transfer": { verb: "POST", path: "/v1/leader/transfer" },
   "snapshot.take": { verb: "POST", path: "/v1/snapshot" },
-  "debug.log": { verb: "GET", path: "/v1/debug/log", integers: ["from", "to"] },
+  "debug.log": { verb: "GET", path: "/v1/debug/log", integers: ["from", "to"], whole: "items" },
   "debug.stateHash": { verb: "GET", path: "/v1/debug/statehash", integers: ["index"] },
 } as const satisfies Partial<Record<MethodName, HttpRoute>>;
 

@@ -104,8 +104,9 @@ function parseJson(answer: HttpAnswer): unknown {
   }
 }
 
-/** Undoes the merge of a record with `index` and `term`. */
+/** The response from its body: undoes the merge of a record with `index` and `term`, and names a whole body. */
 function unmerge(route: HttpRoute, body: unknown): unknown {
+  if (route.whole !== undefined) return { [route.whole]: body };
   if (route.merged === undefined || typeof body !== "object" || body === null) return body;
   return { ...body, [route.merged]: body };
 }

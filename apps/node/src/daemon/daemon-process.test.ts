@@ -12,7 +12,7 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { builtBinary } from "../e2e/binary.ts";
 import { runBinary } from "../e2e/run-binary.ts";
 
-const flags = ["--vm-driver", "fake"];
+const flags = ["--vm-driver", "fake", "--debug-api"];
 let root: string;
 let dataDir: string;
 let node: ProcessNode;
@@ -60,6 +60,17 @@ describe("blixard node", () => {
     await using retrying = await RetryClient.connect(bind);
     expect(await retrying.healthCheck()).toMatchObject({ healthy: true, ready: true, nodeId: 1 });
     await expect(secure.status()).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
+  });
+
+  it("shows its log with the hash after each entry, as a list and through the client", async () => {
+    const token = await node.token();
+    const headers = { authorization: `Bearer ${token}` };
+    const answer = await fetch(`${node.ready.http}/v1/debug/log?from=1&to=2`, { headers });
+    const entries = await answer.json();
+    const entry = { index: expect.any(Number), term: expect.any(Number), hash: expect.stringMatching(/^[0-9a-f]+$/) };
+    expect(entries).toEqual([entry, entry]);
+    await using client = connectClient({ addresses: [node.ready.bind], token });
+    expect(await client.cluster.log(1, 2)).toEqual({ items: entries });
   });
 
   it("serves commands that are given its data directory and nothing else", async () => {

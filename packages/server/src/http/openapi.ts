@@ -63,7 +63,8 @@ function requestContent(route: HttpRoute, body: object): object {
   return route.bytes === "request" ? { "application/octet-stream": {} } : { "application/json": { schema: body } };
 }
 
-function responseSchema(route: HttpRoute, schema: JsonSchema): object {
+function responseSchema(route: HttpRoute, schema: JsonSchema): unknown {
+  if (route.whole !== undefined) return schema.properties?.[route.whole];
   if (route.merged === undefined) return schema;
   const { [route.merged]: record, ...rest } = schema.properties ?? {};
   return { allOf: [record, { type: "object", properties: rest }] };

@@ -97,6 +97,7 @@ function typed(route: HttpRoute, field: string, text: string): unknown {
 
 function answerCall(request: HttpContext, route: HttpRoute, result: object): Response {
   if (route.bytes === "response") return answerConsole(request, result as ConsolePiece);
+  if (route.whole !== undefined) return request.json((result as Record<string, unknown>)[route.whole]);
   if (route.merged === undefined) return request.json(result, route.successStatus ?? 200);
   const { [route.merged]: record, ...rest } = result as Record<string, unknown>;
   if (typeof record !== "object") throw new BlixardError("INTERNAL", `the answer has no ${route.merged}`);
