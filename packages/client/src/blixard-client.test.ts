@@ -123,6 +123,14 @@ describe("BlixardClient.call", () => {
     expect(calls).toBe(1);
   });
 
+  it("refuses keys that would be steps in a path", async () => {
+    const { seen, listener } = recorder(0, {});
+    const server = keep(await startPlainServer(listener));
+    const client = keep(connectClient({ addresses: [`http://${server.address}`] }));
+    for (const key of [".", ".."]) await expect(client.kv.get(key)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    expect(seen).toEqual([]);
+  });
+
   it("gives up with UNREACHABLE when nobody is there", async () => {
     const client = keep(connectClient({ addresses: [await deadAddress()], unreachableMs: 50 }));
     await expect(client.kv.put("k", "v")).rejects.toMatchObject({ code: "UNREACHABLE", outcome: "not_applied" });

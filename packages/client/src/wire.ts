@@ -18,7 +18,7 @@ export function encodeCall(name: HttpMethodName, request: object, stale: boolean
   const path = route.path.replaceAll(/\{(\w+)\}/g, (_, field: string) => {
     const value = fields.get(field);
     fields.delete(field);
-    return encodeURIComponent(String(value ?? ""));
+    return encodeSegment(String(value ?? ""));
   });
   const query = new URLSearchParams();
   if (stale) query.set("consistency", "stale");
@@ -39,6 +39,14 @@ export function encodeCall(name: HttpMethodName, request: object, stale: boolean
     headers: { "content-type": "application/json", accept: "application/json" },
     body: new TextEncoder().encode(JSON.stringify(Object.fromEntries(fields))),
   };
+}
+
+/** @throws INVALID_ARGUMENT for a text that URLs take for a step in the path, encoded or not (URL standard, 4.4) */
+function encodeSegment(text: string): string {
+  if (text !== "." && text !== "..") return encodeURIComponent(text);
+  throw new BlixardError("INVALID_ARGUMENT", `"${text}" cannot be a name: it is a step in a path`, {
+    outcome: "not_applied",
+  });
 }
 
 /**

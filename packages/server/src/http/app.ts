@@ -7,7 +7,7 @@ import { headers } from "@blixard/client";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import { requestIdOf } from "./call-meta.ts";
-import { checkHostAndOrigin } from "./host-guard.ts";
+import { checkHostAndOrigin, checkPath } from "./host-guard.ts";
 import { errorAnswer } from "./http-errors.ts";
 import { httpMetrics } from "./http-metrics.ts";
 import type { HttpDeps, HttpEnv, HttpOptions } from "./http-types.ts";
@@ -84,6 +84,7 @@ function guarded(
   return (incoming, outgoing) => {
     try {
       checkHostAndOrigin(allowedHosts, incoming.headers.host, incoming.headers.origin);
+      checkPath(incoming.url);
     } catch (error) {
       const { status, body } = errorAnswer(error, "", incoming.method !== "GET", deps.logger);
       outgoing.writeHead(status, { "content-type": "application/json", connection: "close" });

@@ -28,6 +28,19 @@ export function checkHostAndOrigin(
   }
 }
 
+/** Refuses a path whose percent-encoding is not UTF-8: read leniently, it would be another name for a proper one. */
+export function checkPath(url: string | undefined): void {
+  try {
+    decodeURIComponent((url ?? "").replace(/\?.*$/s, ""));
+  } catch (error) {
+    throw new BlixardError("INVALID_ARGUMENT", "the path is not percent-encoded UTF-8", {
+      cause: error,
+      outcome: "not_applied",
+      hint: "Encode each part of the path as encodeURIComponent does.",
+    });
+  }
+}
+
 function isAllowed(allowedHosts: ReadonlySet<string>, name: string): boolean {
   return isLoopbackHost(name) || allowedHosts.has(name);
 }

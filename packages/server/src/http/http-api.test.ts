@@ -145,6 +145,7 @@ describe("bad requests", () => {
     [403, "PERMISSION_DENIED", "GET", "/v1/kv/k", undefined, { origin: "null" }],
     [400, "INVALID_ARGUMENT", "GET", "/v1/kv?consistency=maybe", undefined, {}],
     [400, "INVALID_ARGUMENT", "GET", "/v1/kv?limit=ten", undefined, {}],
+    [400, "INVALID_ARGUMENT", "PUT", "/v1/kv/%ff", { value: "v" }, {}],
     [404, "NOT_FOUND", "GET", "/v1/vmss", undefined, {}],
     [401, "UNAUTHENTICATED", "GET", "/v1/vmss", undefined, { authorization: "" }],
     [404, "NOT_FOUND", "GET", "/v1/debug/statehash?index=1", undefined, {}],
