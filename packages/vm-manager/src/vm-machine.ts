@@ -20,6 +20,7 @@ import type { BootSource, VmInstance } from "./driver.ts";
 import type { ChosenDriver, DriverSet } from "./driver-set.ts";
 import type { ImageStore } from "./images/image-store.ts";
 import { prepareBoot } from "./images/prepare-boot.ts";
+import { InstanceSlot } from "./instance-slot.ts";
 import {
   type InstanceRecord,
   type InstanceStore,
@@ -42,7 +43,6 @@ import { stopInstance } from "./stop-ladder.ts";
 import type { DesiredVm } from "./vm-manager-types.ts";
 
 const bootPollMs = 100;
-const rotateIntervalMs = 500;
 const errorRetryMs = 1_000;
 
 export interface VmMachineDeps {
@@ -61,16 +61,6 @@ export interface VmMachineDeps {
   readonly forget: (vmId: string) => void;
 }
 
-/** A running instance and what is known about this start of it. */
-interface Slot {
-  readonly instance: VmInstance;
-  readonly sinceMs: number;
-  /** When the guest began to boot, for the deadline of its first byte; a pause before it does not count. */
-  bootSinceMs: number;
-  readonly following: AbortController;
-  guestReady: boolean;
-}
-
 export class VmMachine {
   readonly vmId: string;
   readonly console: ConsoleLog;
@@ -86,7 +76,7 @@ export class VmMachine {
   #stopAll = false;
   #record: InstanceRecord | undefined;
   #removed = true;
-  #slot: Slot | undefined;
+  #slot: InstanceSlot | undefined;
   #notBeforeMs = 0;
   #activity: Activity;
   #activityMessage = "";
@@ -161,8 +151,7 @@ export class VmMachine {
     await this.#loop;
     const slot = this.#slot;
     this.#slot = undefined;
-    slot?.following.abort();
-    await slot?.instance.detach();
+    await slot?.detach();
   }
 
   #poke(): void {
@@ -242,7 +231,7 @@ export class VmMachine {
       case "pause":
         return await this.#slot?.instance.pause();
       case "resume":
-        if (this.#slot !== undefined) this.#slot.bootSinceMs = this.#deps.clock.monotonicMs();
+        this.#slot?.beginBoot(this.#deps.clock.monotonicMs());
         return await this.#slot?.instance.resume();
       case "remove":
         return await this.#remove();
@@ -406,43 +395,22 @@ export class VmMachine {
   }
 
   #attach(instance: VmInstance, sinceMs: number): void {
-    const slot: Slot = {
-      instance,
-      sinceMs,
-      bootSinceMs: sinceMs,
-      following: new AbortController(),
-      guestReady: false,
-    };
-    this.#slot = slot;
-    const { signal } = slot.following;
-    void (async () => {
-      for await (const _ of instance.state.values({ signal })) this.#poke();
-    })();
-    void (async () => {
-      for await (const _ of instance.serialActivity.values({ signal })) {
-        if (!slot.guestReady) this.#poke();
-        else await this.#rotate(signal);
-      }
-    })();
-  }
-
-  async #rotate(signal: AbortSignal): Promise<void> {
-    try {
-      await this.console.rotate();
-      await sleep(this.#deps.clock, rotateIntervalMs, signal);
-    } catch (error) {
-      if (!signal.aborted) this.#logger.log("warn", "a console log cannot be cut", { error: messageOf(error) });
-    }
+    this.#slot = new InstanceSlot(instance, sinceMs);
+    this.#slot.follow({
+      clock: this.#deps.clock,
+      logger: this.#logger,
+      console: this.console,
+      wake: () => this.#poke(),
+    });
   }
 
   async #detach(): Promise<void> {
     const slot = this.#slot;
     this.#slot = undefined;
-    slot?.following.abort();
-    await slot?.instance.detach();
+    await slot?.detach();
   }
 
-  #wasStable(slot: Slot): boolean {
+  #wasStable(slot: InstanceSlot): boolean {
     return this.#deps.clock.monotonicMs() - slot.sinceMs >= this.#deps.tunables.stableRunMs;
   }
 

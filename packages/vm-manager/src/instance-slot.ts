@@ -1,0 +1,72 @@
+/** A running instance in the hands of its machine: what is known about this start of it, and who is woken by it. */
+import { type Clock, type Logger, messageOf, sleep } from "@blixard/common";
+import type { ConsoleLog } from "./console-log.ts";
+import type { VmInstance } from "./driver.ts";
+
+const rotateIntervalMs = 500;
+
+export interface InstanceFollower {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly console: ConsoleLog;
+  /** Called when the instance changed, and for each piece of output until the guest is ready. */
+  readonly wake: () => void;
+}
+
+export class InstanceSlot {
+  readonly instance: VmInstance;
+  /** When this start began, or was adopted. */
+  readonly sinceMs: number;
+  guestReady = false;
+  #bootSinceMs: number;
+  readonly #following = new AbortController();
+
+  constructor(instance: VmInstance, sinceMs: number) {
+    this.instance = instance;
+    this.sinceMs = sinceMs;
+    this.#bootSinceMs = sinceMs;
+  }
+
+  /** When the guest began to boot, for the deadline of its first byte. */
+  get bootSinceMs(): number {
+    return this.#bootSinceMs;
+  }
+
+  /** A guest that was paused gets its whole time again. */
+  beginBoot(nowMs: number): void {
+    this.#bootSinceMs = nowMs;
+  }
+
+  follow(follower: InstanceFollower): void {
+    void this.#followState(follower);
+    void this.#followSerial(follower);
+  }
+
+  /** Lets go of the instance without ending it. */
+  async detach(): Promise<void> {
+    this.#following.abort();
+    await this.instance.detach();
+  }
+
+  async #followState({ wake }: InstanceFollower): Promise<void> {
+    for await (const _ of this.instance.state.values({ signal: this.#following.signal })) wake();
+  }
+
+  async #followSerial(follower: InstanceFollower): Promise<void> {
+    for await (const _ of this.instance.serialActivity.values({ signal: this.#following.signal })) {
+      if (!this.guestReady) follower.wake();
+      else await this.#rotate(follower);
+    }
+  }
+
+  /** Cuts a full console log; at most once per interval, however much the guest writes. */
+  async #rotate({ clock, logger, console }: InstanceFollower): Promise<void> {
+    const { signal } = this.#following;
+    try {
+      await console.rotate();
+      await sleep(clock, rotateIntervalMs, signal);
+    } catch (error) {
+      if (!signal.aborted) logger.log("warn", "a console log cannot be cut", { error: messageOf(error) });
+    }
+  }
+}
