@@ -1,5 +1,5 @@
-import { afterEach, describe, expect, it } from "@jest/globals";
 import { RetryClient } from "@blixard/client";
+import { afterEach, describe, expect, it } from "@jest/globals";
 import { TestCluster } from "./test-cluster.ts";
 import { TestNode, type TestTransport } from "./test-node.ts";
 

@@ -1,0 +1,125 @@
+/** The command line of the simulator. */
+import type { Logger } from "@blixard/common";
+import { describeFault } from "./fault-schedule.ts";
+import { shrinkFaults } from "./shrink.ts";
+import { type SimulationOptions, type SimulationResult, simulate } from "./simulation.ts";
+
+export const usage = `Usage: npm run simulate -- [options]
+  --seed N          runs one seed (default 1)
+  --seeds A..B      runs seeds A to B
+  --until-failure   goes on from --seed with the next seeds until one fails
+  --nodes N         voters at the start (default 3)
+  --ticks N         ticks of 50 virtual milliseconds with faults (default 1000)
+  --keep LIST       only these planned faults happen, by number: 0,3,7; or none
+  --no-shrink       does not look for a shorter schedule when a seed fails
+  --verbose         prints what the nodes log
+  --quiet           prints failures and totals only`;
+
+export interface CommandOptions {
+  readonly seed?: string | undefined;
+  readonly seeds?: string | undefined;
+  readonly nodes?: string | undefined;
+  readonly ticks?: string | undefined;
+  readonly keep?: string | undefined;
+  readonly "until-failure": boolean;
+  readonly "no-shrink": boolean;
+  readonly verbose: boolean;
+  readonly quiet: boolean;
+}
+
+/** Runs what was asked for. Resolves with the exit code: 0, 1 when a seed failed, 64 for arguments that mean nothing. */
+export async function runCommand(options: CommandOptions, write: (line: string) => void): Promise<number> {
+  const range = rangeOf(options);
+  const shared = simulationOptionsOf(options, write);
+  if (range === undefined || shared === undefined) {
+    write(usage);
+    return 64;
+  }
+  const totals = { seeds: 0, ticks: 0, cpuMs: 0, failed: 0 };
+  for (let seed = range.from; seed <= range.to; seed++) {
+    const before = process.cpuUsage();
+    const result = await simulate({ ...shared, seed });
+    const { user, system } = process.cpuUsage(before);
+    const cpuMs = (user + system) / 1_000;
+    totals.seeds++;
+    totals.ticks += result.clusterTicks;
+    totals.cpuMs += cpuMs;
+    if (!options.quiet || result.violation !== undefined) write(describeResult(result, cpuMs));
+    if (result.violation === undefined) continue;
+    totals.failed++;
+    await reportFailure(result, shared, options, write);
+    if (options["until-failure"]) break;
+  }
+  const rate = Math.round(totals.ticks / (totals.cpuMs / 1_000));
+  write(
+    `${totals.seeds} seeds, ${totals.failed} failed, ${totals.ticks} cluster-ticks, ${rate} cluster-ticks per CPU second`,
+  );
+  return totals.failed === 0 ? 0 : 1;
+}
+
+function rangeOf(options: CommandOptions): { readonly from: number; readonly to: number } | undefined {
+  const from = Number(options.seed ?? 1);
+  if (options.seeds === undefined) {
+    if (!Number.isSafeInteger(from)) return undefined;
+    return { from, to: options["until-failure"] ? Number.MAX_SAFE_INTEGER : from };
+  }
+  const match = /^(\d+)\.\.(\d+)$/.exec(options.seeds);
+  return match === null ? undefined : { from: Number(match[1]), to: Number(match[2]) };
+}
+
+function simulationOptionsOf(
+  options: CommandOptions,
+  write: (line: string) => void,
+): Omit<SimulationOptions, "seed"> | undefined {
+  const nodes = Number(options.nodes ?? 3);
+  const ticks = Number(options.ticks ?? 1_000);
+  const keepFaults = options.keep?.split(",").filter((part) => part !== "none");
+  if (!(Number.isSafeInteger(nodes) && nodes >= 1 && Number.isSafeInteger(ticks) && ticks >= 1)) return undefined;
+  if (keepFaults?.some((part) => !/^\d+$/.test(part))) return undefined;
+  return {
+    ...{ nodes, ticks },
+    ...(keepFaults === undefined ? {} : { keepFaults: keepFaults.map(Number) }),
+    ...(options.verbose ? { logger: (nodeId: number, nowMs: () => number) => printer(nodeId, nowMs, write) } : {}),
+  };
+}
+
+function printer(nodeId: number, nowMs: () => number, write: (line: string) => void): Logger {
+  const logger: Logger = {
+    log: (level, message, fields) => {
+      const time = (nowMs() / 1_000).toFixed(4).padStart(10);
+      write(`${time} node ${nodeId} ${level} ${message} ${fields === undefined ? "" : JSON.stringify(fields)}`);
+    },
+    child: () => logger,
+  };
+  return logger;
+}
+
+function describeResult(result: SimulationResult, cpuMs: number): string {
+  const { seed, violation, traceHash, clusterTicks, operations, acknowledgedWrites, leaders, appliedEntries } = result;
+  const verdict = violation === undefined ? "ok  " : "FAIL";
+  const counts = `${clusterTicks} ticks, ${result.faults.length} faults, ${operations} calls, ${acknowledgedWrites} writes`;
+  const more = `${appliedEntries} entries, ${leaders} leaders${result.undecided > 0 ? `, ${result.undecided} undecided` : ""}`;
+  return `seed ${seed} ${verdict} trace ${traceHash} ${counts}, ${more}, ${Math.round(cpuMs)} ms CPU`;
+}
+
+async function reportFailure(
+  { seed, violation, faults }: SimulationResult,
+  shared: Omit<SimulationOptions, "seed">,
+  options: CommandOptions,
+  write: (line: string) => void,
+): Promise<void> {
+  if (violation === undefined) return;
+  const nodes = options.nodes === undefined ? "" : ` --nodes ${options.nodes}`;
+  const ticks = options.ticks === undefined ? "" : ` --ticks ${options.ticks}`;
+  const { property, detail, atMs, step } = violation;
+  write(`  violated: ${property}: ${detail}`);
+  write(`  seen at ${(atMs / 1_000).toFixed(3)} virtual seconds, step ${step}`);
+  write(`  replay:   npm run simulate -- --seed ${seed}${nodes}${ticks}`);
+  if (options["no-shrink"]) return;
+  const kept = await shrinkFaults({ ...shared, seed }, faults.length, violation);
+  write(`  shrunk:   npm run simulate -- --seed ${seed}${nodes}${ticks} --keep ${kept.join(",") || "none"}`);
+  for (const at of kept) {
+    const fault = faults[at];
+    if (fault !== undefined) write(`            ${at}: ${describeFault(fault)}`);
+  }
+}

@@ -1,0 +1,226 @@
+/** Makes the planned faults happen, and plays the operator who repairs what no machine repairs by itself. */
+
+import type { FaultAction, FaultEvent, Target } from "./fault-schedule.ts";
+import { randomOf } from "./seeds.ts";
+import type { SimCluster } from "./sim-cluster.ts";
+import type { SimMachine } from "./sim-machine.ts";
+import { calmNetwork } from "./sim-network.ts";
+
+const clusterSizeMax = 7;
+const operatorTimeoutMs = 8_000;
+
+export class FaultPlayer {
+  readonly #cluster: SimCluster;
+  readonly #seed: number;
+  readonly #votersMin: number;
+  readonly #pending = new Set<Promise<void>>();
+  #ended = false;
+
+  constructor(cluster: SimCluster, seed: number, votersMin: number) {
+    this.#cluster = cluster;
+    this.#seed = seed;
+    this.#votersMin = votersMin;
+  }
+
+  plan(events: readonly FaultEvent[]): void {
+    const { time } = this.#cluster.world;
+    for (const { atMs, action } of events) {
+      time.after(atMs, 0, () => {
+        if (!this.#ended) this.#play(action);
+      });
+    }
+  }
+
+  #play(action: FaultAction): void {
+    const { network } = this.#cluster.world;
+    switch (action.type) {
+      case "crash":
+        this.#with(action.target, (machine) => this.#crash(machine, action));
+        break;
+      case "crashAll":
+        for (const machine of this.#cluster.inUse()) this.#crash(machine, action);
+        break;
+      case "partition":
+        this.#partition(action);
+        break;
+      case "isolate":
+        this.#with(action.target, ({ id }) => this.#cut(id, ["in", "out"], action.durationMs));
+        break;
+      case "oneWay":
+        this.#with(action.target, ({ id }) => this.#cut(id, [action.direction], action.durationMs));
+        break;
+      case "pause":
+        this.#with(action.target, (machine) => this.#pause(machine, action.durationMs));
+        break;
+      case "clockJump":
+        this.#with(action.target, (machine) => {
+          machine.wallOffsetMs += action.byMs;
+        });
+        break;
+      case "network":
+        network.conditions = action.conditions;
+        break;
+      case "slowDisk":
+      case "diskFull":
+      case "syncError":
+      case "bitRot":
+        this.#with(action.target, (machine) => this.#hurtDisk(machine, action));
+        break;
+      case "addNode":
+      case "removeNode":
+      case "transferLeader":
+        this.#track(this.#operate(action));
+        break;
+      default:
+        action satisfies never;
+    }
+  }
+
+  #with(target: Target, work: (machine: SimMachine) => void): void {
+    const machines = this.#cluster.inUse();
+    const machine = target.leader
+      ? (this.#cluster.leader() ?? machines[0])
+      : machines[Math.floor(target.share * machines.length)];
+    if (machine !== undefined) work(machine);
+  }
+
+  #crash(machine: SimMachine, { mode, downMs }: Extract<FaultAction, { readonly type: "crash" | "crashAll" }>): void {
+    machine.crash(mode);
+    machine.heldDown = true;
+    this.#cluster.world.time.after(downMs, machine.id, () => {
+      machine.heldDown = false;
+      void machine.boot();
+    });
+  }
+
+  #partition({ cut, salt, durationMs }: Extract<FaultAction, { readonly type: "partition" }>): void {
+    const side = (id: number) => randomOf(this.#seed, `side-${salt}-${id}`).next() < cut;
+    const ids = this.#cluster.machines().map(({ id }) => id);
+    const links = ids.flatMap((from) => ids.filter((to) => side(from) !== side(to)).map((to) => [from, to] as const));
+    this.#block(links, durationMs);
+  }
+
+  #cut(id: number, directions: readonly ("in" | "out")[], durationMs: number): void {
+    const others = this.#cluster.machines().filter((machine) => machine.id !== id);
+    const links = others.flatMap((other) =>
+      directions.map((direction) => (direction === "in" ? ([other.id, id] as const) : ([id, other.id] as const))),
+    );
+    this.#block(links, durationMs);
+  }
+
+  #block(links: readonly (readonly [number, number])[], durationMs: number): void {
+    const { network, time } = this.#cluster.world;
+    for (const [from, to] of links) network.block(from, to);
+    time.after(durationMs, 0, () => {
+      for (const [from, to] of links) network.unblock(from, to);
+    });
+  }
+
+  #pause(machine: SimMachine, durationMs: number): void {
+    const { process } = machine;
+    if (process === undefined) return;
+    process.pause();
+    this.#cluster.world.time.after(durationMs, 0, () => process.resume());
+  }
+
+  #hurtDisk(
+    machine: SimMachine,
+    action: Extract<FaultAction, { readonly type: "slowDisk" | "diskFull" | "syncError" | "bitRot" }>,
+  ): void {
+    const { time } = this.#cluster.world;
+    const { disk } = machine;
+    switch (action.type) {
+      case "slowDisk":
+        disk.slowness = action.factor;
+        time.after(action.durationMs, 0, () => {
+          disk.slowness = 1;
+        });
+        break;
+      case "diskFull":
+        disk.full = true;
+        time.after(action.durationMs, 0, () => {
+          disk.full = false;
+        });
+        break;
+      case "syncError":
+        disk.syncErrors = 1;
+        break;
+      case "bitRot":
+        // One damaged disk at a time: what a majority has lost, no algorithm brings back.
+        if (!this.#isWhole()) return;
+        machine.crash("kill");
+        disk.rot(action.part);
+        void machine.boot();
+        break;
+      default:
+        action satisfies never;
+    }
+  }
+
+  #isWhole(): boolean {
+    const members = this.#cluster.machines().filter(({ phase }) => phase !== "removed");
+    return members.length > 2 && members.every(({ phase }) => phase === "up") && this.#cluster.leader() !== undefined;
+  }
+
+  async #operate(action: Extract<FaultAction, { readonly type: "addNode" | "removeNode" | "transferLeader" }>) {
+    const members = this.#cluster.machines().filter(({ phase }) => phase !== "removed");
+    switch (action.type) {
+      case "addNode":
+        if (members.length < clusterSizeMax) await this.#cluster.join();
+        break;
+      case "removeNode": {
+        if (members.length <= this.#votersMin || !this.#isWhole()) return;
+        this.#with(action.target, ({ id }) => this.#track(this.#remove(id)));
+        break;
+      }
+      case "transferLeader":
+        await this.#cluster.callAny("leader.transfer", {}, operatorTimeoutMs);
+        break;
+      default:
+        action satisfies never;
+    }
+  }
+
+  async #remove(id: number): Promise<void> {
+    await this.#cluster.callAny("member.remove", { id, force: false }, operatorTimeoutMs);
+    this.#cluster.machine(id)?.retire();
+  }
+
+  /** What an operator asks for may be refused, or come too late: that is an answer too. */
+  #track(work: Promise<void>): void {
+    const tracked = work
+      .catch(() => {})
+      .finally(() => {
+        this.#pending.delete(tracked);
+      });
+    this.#pending.add(tracked);
+  }
+
+  /** Ends all faults and starts what is down. */
+  async heal(): Promise<void> {
+    this.#ended = true;
+    const { network } = this.#cluster.world;
+    network.conditions = calmNetwork;
+    network.heal();
+    for (const machine of this.#cluster.machines()) {
+      machine.disk.slowness = 1;
+      machine.disk.full = false;
+      machine.disk.syncErrors = 0;
+      machine.heldDown = false;
+      machine.process?.resume();
+      void machine.boot();
+    }
+    await Promise.all(this.#pending);
+  }
+
+  /** Takes machines with damaged disks out of the cluster and puts new ones in. @throws when that does not succeed */
+  async replaceLost(): Promise<void> {
+    for (const machine of this.#cluster.machines()) {
+      if (machine.phase !== "lost") continue;
+      // Switched off before it is declared dead: `force` means that nothing of it runs any more.
+      machine.retire();
+      await this.#cluster.callAny("member.remove", { id: machine.id, force: true }, 4 * operatorTimeoutMs);
+      await this.#cluster.join();
+    }
+  }
+}

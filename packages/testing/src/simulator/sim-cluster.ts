@@ -1,0 +1,187 @@
+/** Simulated machines that form one cluster, and what an operator can do with them. */
+
+import { BlixardError, errorCodeOf, fromUtf8, isBlixardError, type Random, sleep, toHex } from "@blixard/common";
+import type { Actor, MethodName, RequestOf, ResponseOf } from "@blixard/protocol";
+import { decodeTicket } from "@blixard/protocol";
+import { pick } from "./seeds.ts";
+import { type FirstStart, SimMachine, type SimWorld, sha256 } from "./sim-machine.ts";
+import { SimProcess } from "./sim-process.ts";
+
+const adminToken = "the token of the first administrator";
+const actor: Actor = { kind: "token", id: "admin" };
+const clientDelayMs = 0.5;
+const pollMs = 100;
+
+export class SimCluster {
+  readonly world: SimWorld;
+  readonly #machines = new Map<number, SimMachine>();
+  /** Where programs outside of the cluster run; never crashes. */
+  readonly outside: SimProcess;
+  readonly #random: Random;
+  #nextId = 1;
+  #requests = 0;
+
+  constructor(world: SimWorld, random: Random) {
+    this.world = world;
+    this.#random = random;
+    this.outside = new SimProcess(0, world.time, () => 0);
+  }
+
+  machines(): SimMachine[] {
+    return [...this.#machines.values()];
+  }
+
+  machine(id: number): SimMachine | undefined {
+    return this.#machines.get(id);
+  }
+
+  up(): SimMachine[] {
+    return this.machines().filter(({ node }) => node !== undefined);
+  }
+
+  /** Machines that are in use: neither removed nor beyond repair. */
+  inUse(): SimMachine[] {
+    return this.machines().filter(({ phase }) => phase !== "removed" && phase !== "lost");
+  }
+
+  leader(): SimMachine | undefined {
+    return this.up().find(({ node, process }) => node?.isLeader() === true && process?.paused === false);
+  }
+
+  sleep(delayMs: number): Promise<void> {
+    return sleep(this.outside.clock, delayMs);
+  }
+
+  /** Looks every 100 virtual milliseconds. False when `timeoutMs` was over first. */
+  async until(holds: () => boolean, timeoutMs: number): Promise<boolean> {
+    const endMs = this.world.time.nowMs + timeoutMs;
+    while (!holds()) {
+      if (this.world.time.nowMs >= endMs) return false;
+      await this.sleep(pollMs);
+    }
+    return true;
+  }
+
+  #add(first: FirstStart): SimMachine {
+    const machine = new SimMachine(this.#nextId++, this.world, first);
+    this.#machines.set(machine.id, machine);
+    void machine.boot();
+    return machine;
+  }
+
+  /** A cluster of `count` voters. @throws UNAVAILABLE when it does not come up in a calm world */
+  async form(count: number): Promise<void> {
+    const tokenHash = toHex(sha256(fromUtf8(adminToken)));
+    const first = this.#add({ mode: "bootstrap", clusterId: "simulated", tokenHash });
+    await this.until(() => first.phase === "up", 10_000);
+    for (let size = 2; size <= count; size++) await this.join();
+    const formed = await this.until(() => this.#voters() === count, 60_000);
+    if (!formed) throw new BlixardError("UNAVAILABLE", `no cluster of ${count} voters within a minute`);
+  }
+
+  #voters(): number {
+    const members = this.leader()?.node?.status().members ?? [];
+    return members.filter(({ role }) => role === "voter").length;
+  }
+
+  /** Adds a machine, with a ticket. @throws what the cluster answers to the request for a ticket */
+  async join(): Promise<SimMachine> {
+    const { ticket: text } = await this.callAny("ticket.create", {}, 10_000);
+    const ticket = decodeTicket(text);
+    return this.#add({
+      mode: "join",
+      target: {
+        endpoints: ticket.endpoints,
+        ticket: { id: ticket.ticketId, secret: toHex(ticket.secret) },
+        clusterId: ticket.clusterId,
+      },
+    });
+  }
+
+  requestId(): string {
+    this.#requests++;
+    return `request-${this.#requests}`;
+  }
+
+  /** One call at one machine, as a program on it or near it makes it. */
+  call<Name extends MethodName>(
+    machine: SimMachine,
+    name: Name,
+    request: RequestOf<Name>,
+    options: { readonly requestId: string; readonly timeoutMs: number },
+  ): Promise<ResponseOf<Name>> {
+    const { time } = this.world;
+    const { requestId, timeoutMs } = options;
+    const meta = { requestId, actor, access: "admin", timeoutMs, stale: false, hops: 0 } as const;
+    return new Promise((resolve, reject) => {
+      const giveUp = this.outside.after(timeoutMs + 1_000, () =>
+        reject(new BlixardError("DEADLINE_EXCEEDED", `node ${machine.id} does not answer`, { outcome: "unknown" })),
+      );
+      const back = (process: SimProcess, settle: () => void) => {
+        if (!process.alive) return;
+        time.after(clientDelayMs, 0, () => {
+          giveUp.cancel();
+          settle();
+        });
+      };
+      this.outside.after(clientDelayMs, () => {
+        const { node, process } = machine;
+        if (node === undefined || process === undefined || !process.alive) {
+          giveUp.cancel();
+          reject(new BlixardError("UNREACHABLE", `node ${machine.id} is down`, { outcome: "not_applied" }));
+          return;
+        }
+        process.enter(() => {
+          node.call(name, request, meta).then(
+            (value) => back(process, () => resolve(value)),
+            (error: unknown) => back(process, () => reject(error)),
+          );
+        });
+      });
+    });
+  }
+
+  /** A call that is repeated at other nodes until one answers it or `timeoutMs` is over. */
+  async callAny<Name extends MethodName>(
+    name: Name,
+    request: RequestOf<Name>,
+    timeoutMs: number,
+  ): Promise<ResponseOf<Name>> {
+    const endMs = this.world.time.nowMs + timeoutMs;
+    const requestId = this.requestId();
+    for (;;) {
+      try {
+        const machines = this.up();
+        if (machines.length === 0) throw new BlixardError("UNREACHABLE", "no node is up", { outcome: "not_applied" });
+        return await this.call(pick(this.#random, machines), name, request, { requestId, timeoutMs: 5_000 });
+      } catch (error) {
+        if (!mayPass(error) || this.world.time.nowMs >= endMs) throw error;
+        await this.sleep(pollMs);
+      }
+    }
+  }
+}
+
+const passingCodes = new Set([
+  "UNREACHABLE",
+  "UNAVAILABLE",
+  "NO_LEADER",
+  "NOT_LEADER",
+  "DEADLINE_EXCEEDED",
+  "OUTCOME_UNKNOWN",
+  "PROPOSAL_DROPPED",
+  "STOPPED",
+  "OVERLOADED",
+  "UNKNOWN_PEER",
+  "CANCELLED",
+  "STORAGE_FAILED",
+]);
+
+/** True when the same call may succeed at another node or later. */
+export function mayPass(error: unknown): boolean {
+  return passingCodes.has(errorCodeOf(error) ?? "");
+}
+
+export function outcomeOf(error: unknown): "not_applied" | "unknown" {
+  return isBlixardError(error) && error.outcome === "not_applied" ? "not_applied" : "unknown";
+}

@@ -1,0 +1,120 @@
+/** The disk of one simulated machine: three databases and the vote file, and what is wrong with it at the moment. */
+import type { Random } from "@blixard/common";
+import { openStoresOver, type VoteDisk } from "@blixard/storage/level";
+import { between, chance, integer } from "./seeds.ts";
+import { type CrashMode, DatabaseFiles, type DiskConditions, SimDatabase } from "./sim-database.ts";
+import type { SimProcess } from "./sim-process.ts";
+
+export type DiskPart = "log" | "snapshots" | "state";
+
+const syncMsMin = 0.1;
+const syncMsMax = 2;
+/** One sync in so many takes up to a hundred times as long, as on any disk that others use too. */
+const slowSyncShare = 0.01;
+const sectorBytes = 16;
+
+export class SimDisk implements DiskConditions {
+  readonly #random: Random;
+  readonly #parts: Record<DiskPart, DatabaseFiles> = {
+    log: new DatabaseFiles(),
+    snapshots: new DatabaseFiles(),
+    state: new DatabaseFiles(),
+  };
+  readonly #vote = new VoteBytes();
+  /** Every sync takes so many times as long. */
+  slowness = 1;
+  full = false;
+  /** Syncs that are to fail, from the next one on. */
+  syncErrors = 0;
+
+  constructor(random: Random) {
+    this.#random = random;
+  }
+
+  syncMs(): number {
+    const factor = chance(this.#random, slowSyncShare) ? 100 * this.#random.next() : 1;
+    return between(this.#random, syncMsMin, syncMsMax) * this.slowness * factor;
+  }
+
+  isFull(): boolean {
+    return this.full;
+  }
+
+  takeSyncError(): boolean {
+    if (this.syncErrors === 0) return false;
+    this.syncErrors--;
+    return true;
+  }
+
+  /** The real stores, over the files of this disk. */
+  open(process: SimProcess) {
+    const database = (part: DiskPart) => new SimDatabase(this.#parts[part], process, this);
+    return openStoresOver({
+      log: database("log"),
+      snapshots: database("snapshots"),
+      state: database("state"),
+      voteFile: this.#vote.open(process, this),
+      location: `node-${process.nodeId}`,
+    });
+  }
+
+  crash(mode: CrashMode): void {
+    for (const files of Object.values(this.#parts)) files.crash(mode, this.#random);
+    this.#vote.crash(mode, this.#random);
+  }
+
+  rot(part: DiskPart): boolean {
+    return this.#parts[part].rot(this.#random);
+  }
+}
+
+/** The vote file: small writes in place, which a power cut may cut anywhere between two sectors. */
+class VoteBytes {
+  #durable: Buffer = Buffer.alloc(0);
+  #now: Buffer = Buffer.alloc(0);
+
+  open(process: SimProcess, disk: DiskConditions): VoteDisk {
+    return {
+      read: (into, offset, lengthBytes, position) => {
+        const bytesRead = this.#now.copy(into, offset, position, position + lengthBytes);
+        return Promise.resolve({ bytesRead });
+      },
+      write: (from, offset, lengthBytes, position) => {
+        if (!process.alive) return new Promise(() => {});
+        if (disk.isFull()) return Promise.reject(new Error("ENOSPC: no space left on device, write"));
+        const grown = Buffer.alloc(Math.max(this.#now.length, position + lengthBytes));
+        this.#now.copy(grown);
+        from.copy(grown, position, offset, offset + lengthBytes);
+        this.#now = grown;
+        return Promise.resolve();
+      },
+      datasync: () =>
+        new Promise((resolve, reject) => {
+          process.after(disk.syncMs(), () => {
+            if (disk.takeSyncError()) return reject(new Error("EIO: i/o error, fdatasync"));
+            this.#durable = Buffer.from(this.#now);
+            resolve();
+          });
+        }),
+      close: () => Promise.resolve(),
+    };
+  }
+
+  crash(mode: CrashMode, random: Random): void {
+    if (mode === "lost") this.#now = Buffer.from(this.#durable);
+    if (mode === "prefix" || mode === "reordered") this.#now = this.#torn(mode, random);
+    this.#durable = Buffer.from(this.#now);
+  }
+
+  #torn(mode: CrashMode, random: Random): Buffer {
+    const torn = Buffer.alloc(this.#now.length);
+    this.#durable.copy(torn);
+    const sectors = Math.ceil(torn.length / sectorBytes);
+    const kept = integer(random, 0, sectors);
+    for (let sector = 0; sector < sectors; sector++) {
+      const survives = mode === "prefix" ? sector < kept : chance(random, 0.5);
+      if (survives) this.#now.copy(torn, sector * sectorBytes, sector * sectorBytes, (sector + 1) * sectorBytes);
+    }
+    return torn;
+  }
+}

@@ -1,0 +1,253 @@
+/**
+ * The network between simulated machines. The Raft lane loses, repeats, delays and reorders messages; calls are
+ * carried as the real transport carries them, on ordered streams that break when the other side is silent for long.
+ */
+
+import type { ClusterEndpoint, ClusterPeer, ClusterTransport, IncomingCall } from "@blixard/cluster";
+import { abortReason, BlixardError, type Random } from "@blixard/common";
+import { fromRpcError, toRpcError } from "@blixard/protocol";
+import type { PeerMessage, PeerTransportHandlers } from "@blixard/raft";
+import { asNodeId, type NodeId } from "@blixard/raft/core";
+import { between, chance } from "./seeds.ts";
+import type { SimProcess } from "./sim-process.ts";
+import type { VirtualTime } from "./virtual-time.ts";
+
+export interface NetworkConditions {
+  /** Share of messages that are lost, 0 to 1. */
+  readonly loss: number;
+  /** Share of messages that are delivered twice, 0 to 1. */
+  readonly duplication: number;
+  /** Share of messages that others overtake, 0 to 1. */
+  readonly reordering: number;
+  readonly delayMsMin: number;
+  readonly delayMsMax: number;
+}
+
+export const calmNetwork: NetworkConditions = {
+  loss: 0,
+  duplication: 0,
+  reordering: 0,
+  delayMsMin: 0.2,
+  delayMsMax: 2,
+};
+
+type CallHandler = (call: IncomingCall, signal: AbortSignal) => Promise<Uint8Array>;
+
+interface Endpoint {
+  readonly nodeId: number;
+  readonly endpointId: string;
+  readonly process: SimProcess;
+  readonly onCall: CallHandler;
+  handlers: PeerTransportHandlers | undefined;
+  peers: readonly ClusterPeer[];
+}
+
+/** Sees each message as it leaves. */
+export type MessageObserver = (from: number, to: number, message: PeerMessage) => void;
+
+/** A session is broken when nothing was heard for so long; see the heartbeats of `@blixard/transport`. */
+const silenceMs = 900;
+/** What a lost packet of a stream costs. */
+const retransmitMs = 200;
+const overtakenMsMax = 200;
+
+export class SimNetwork {
+  readonly #time: VirtualTime;
+  readonly #random: Random;
+  readonly #observe: MessageObserver;
+  readonly #endpoints = new Map<string, Endpoint>();
+  /** Since when a direction, `from * 65536 + to`, delivers nothing. */
+  readonly #blockedAtMs = new Map<number, number>();
+  readonly #lastDeliveryMs = new Map<number, number>();
+  conditions: NetworkConditions = calmNetwork;
+
+  constructor(time: VirtualTime, random: Random, observe: MessageObserver) {
+    this.#time = time;
+    this.#random = random;
+    this.#observe = observe;
+  }
+
+  block(from: number, to: number): void {
+    if (from !== to && !this.#blockedAtMs.has(linkOf(from, to))) {
+      this.#blockedAtMs.set(linkOf(from, to), this.#time.nowMs);
+    }
+  }
+
+  unblock(from: number, to: number): void {
+    this.#blockedAtMs.delete(linkOf(from, to));
+  }
+
+  heal(): void {
+    this.#blockedAtMs.clear();
+  }
+
+  /** The transport of one process; it ends with the process. */
+  join(endpointId: string, process: SimProcess, onCall: CallHandler): ClusterTransport {
+    const { nodeId } = process;
+    const endpoint: Endpoint = { nodeId, endpointId, process, onCall, handlers: undefined, peers: [] };
+    this.#endpoints.set(endpointId, endpoint);
+    return {
+      peers: {
+        bind: (handlers) => {
+          endpoint.handlers = handlers;
+        },
+        send: (to, message) => this.#send(endpoint, to, message),
+      },
+      endpointId,
+      addresses: () => [`10.0.0.${nodeId}:7000`],
+      setPeers: (peers) => {
+        endpoint.peers = peers;
+      },
+      call: (to, method, payload, options) => this.#call(endpoint, to, method, payload, options),
+      sessions: () => endpoint.peers.map((peer) => this.#session(endpoint, peer)),
+    };
+  }
+
+  #session(endpoint: Endpoint, peer: ClusterPeer) {
+    const silent = this.#silentMs(endpoint.nodeId, peer.nodeId, this.#endpoints.get(peer.endpointId));
+    return { nodeId: peer.nodeId, transport: "simulated", path: "direct" as const, rttMs: 1, lastContactMs: silent };
+  }
+
+  /** For how long nothing came through between two nodes; 0 while they hear each other. */
+  #silentMs(from: number, to: number, target: Endpoint | undefined): number {
+    const now = this.#time.nowMs;
+    const blocked = Math.min(
+      this.#blockedAtMs.get(linkOf(from, to)) ?? now,
+      this.#blockedAtMs.get(linkOf(to, from)) ?? now,
+    );
+    if (blocked < now) return now - blocked;
+    const isUp = target?.process.alive === true && !target.process.paused;
+    return isUp ? 0 : silenceMs;
+  }
+
+  #send(from: Endpoint, to: NodeId, message: PeerMessage): boolean {
+    if (!from.process.alive) return false;
+    const peer = from.peers.find(({ nodeId }) => nodeId === to);
+    if (peer === undefined) return false;
+    this.#observe(from.nodeId, to, message);
+    const target = this.#endpoints.get(peer.endpointId);
+    if (target === undefined || this.#silentMs(from.nodeId, to, target) >= silenceMs) return false;
+    const { conditions } = this;
+    if (conditions.loss > 0 && chance(this.#random, conditions.loss)) return true;
+    this.#deliver(from, target, message);
+    if (conditions.duplication > 0 && chance(this.#random, conditions.duplication)) {
+      this.#deliver(from, target, message);
+    }
+    return true;
+  }
+
+  #deliver(from: Endpoint, target: Endpoint, message: PeerMessage): void {
+    const delayMs = this.#delayMs(from.nodeId, target.nodeId);
+    this.#time.after(delayMs, deliveryTag + target.nodeId, () => {
+      if (this.#blockedAtMs.size > 0 && this.#blockedAtMs.has(linkOf(from.nodeId, target.nodeId))) return;
+      target.process.enter(() => {
+        // The receiver knows its peers by their keys; a stranger's message is dropped.
+        if (target.peers.some(({ endpointId }) => endpointId === from.endpointId)) {
+          target.handlers?.onMessage(asNodeId(from.nodeId), message);
+        }
+      });
+    });
+  }
+
+  #delayMs(from: number, to: number): number {
+    const { reordering, delayMsMin, delayMsMax } = this.conditions;
+    const delayMs = between(this.#random, delayMsMin, delayMsMax);
+    if (reordering > 0 && chance(this.#random, reordering)) return delayMs + this.#random.next() * overtakenMsMax;
+    // Otherwise in order.
+    const link = linkOf(from, to);
+    const atMs = Math.max(this.#time.nowMs + delayMs, this.#lastDeliveryMs.get(link) ?? 0);
+    this.#lastDeliveryMs.set(link, atMs);
+    return atMs - this.#time.nowMs;
+  }
+
+  /** A stream sends again what is lost. */
+  #streamDelayMs(): number {
+    let delayMs = between(this.#random, this.conditions.delayMsMin, this.conditions.delayMsMax);
+    while (chance(this.#random, this.conditions.loss)) delayMs += retransmitMs;
+    return delayMs;
+  }
+
+  #call(
+    from: Endpoint,
+    to: number | ClusterEndpoint,
+    method: string,
+    payload: Uint8Array,
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+  ): Promise<Uint8Array> {
+    const endpointId =
+      typeof to === "number" ? from.peers.find(({ nodeId }) => nodeId === to)?.endpointId : to.endpointId;
+    if (endpointId === undefined) {
+      const message = `node ${String(to)} is not in the member list`;
+      return Promise.reject(new BlixardError("UNREACHABLE", message, { outcome: "not_applied" }));
+    }
+    const { signal, timeoutMs } = options;
+    const remoteStop = new AbortController();
+    return new Promise((resolve, reject) => {
+      const end = (finish: () => void) => {
+        timer.cancel();
+        signal?.removeEventListener("abort", abort);
+        finish();
+        remoteStop.abort();
+      };
+      const fail = (error: Error) => end(() => reject(error));
+      const timer = from.process.after(timeoutMs, () =>
+        fail(
+          new BlixardError("DEADLINE_EXCEEDED", `${method} took longer than ${timeoutMs} ms`, { outcome: "unknown" }),
+        ),
+      );
+      const abort = () => fail(abortReason(signal));
+      if (signal?.aborted) return abort();
+      signal?.addEventListener("abort", abort, { once: true });
+      const answer = (work: () => void) => from.process.enter(() => end(work));
+      this.#time.after(this.#streamDelayMs(), callTag + from.nodeId, () => {
+        this.#serve(from, endpointId, { method, payload, signal: remoteStop.signal }, (error, bytes) => {
+          answer(() => (bytes === undefined ? reject(error) : resolve(bytes)));
+        });
+      });
+    });
+  }
+
+  #serve(
+    from: Endpoint,
+    endpointId: string,
+    call: { readonly method: string; readonly payload: Uint8Array; readonly signal: AbortSignal },
+    done: (error: unknown, bytes: Uint8Array | undefined) => void,
+  ): void {
+    const target = this.#endpoints.get(endpointId);
+    if (target === undefined || !target.process.alive || this.#isBlocked(from, target)) {
+      const error = new BlixardError("UNREACHABLE", "nobody answers", { outcome: "not_applied" });
+      this.#time.after(silenceMs, callTag + from.nodeId, () => done(error, undefined));
+      return;
+    }
+    const back = (error: unknown, bytes: Uint8Array | undefined) => {
+      if (!target.process.alive) return;
+      this.#time.after(this.#streamDelayMs(), callTag + from.nodeId, () => {
+        if (!this.#isBlocked(from, target)) return done(error, bytes);
+        const lost = new BlixardError("UNREACHABLE", "the session broke", { outcome: "unknown" });
+        this.#time.after(silenceMs, callTag + from.nodeId, () => done(lost, undefined));
+      });
+    };
+    const nodeId = target.peers.find((peer) => peer.endpointId === from.endpointId)?.nodeId;
+    const remote = { endpointId: from.endpointId, nodeId };
+    target.process.enter(() => {
+      target.onCall({ method: call.method, payload: call.payload, remote }, call.signal).then(
+        (bytes) => back(undefined, bytes),
+        // As on a wire: the error arrives as data, not as the object that was thrown.
+        (error: unknown) => back(fromRpcError(toRpcError(error)), undefined),
+      );
+    });
+  }
+
+  #isBlocked(from: Endpoint, to: Endpoint): boolean {
+    return (
+      this.#blockedAtMs.has(linkOf(from.nodeId, to.nodeId)) || this.#blockedAtMs.has(linkOf(to.nodeId, from.nodeId))
+    );
+  }
+}
+
+const deliveryTag = 1 << 17;
+const callTag = 1 << 18;
+
+function linkOf(from: number, to: number): number {
+  return from * 65_536 + to;
+}

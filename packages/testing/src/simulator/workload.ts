@@ -1,0 +1,195 @@
+/** Clients that read, write and compare-and-swap a few keys, and one that starts and stops VMs. */
+import { errorCodeOf, type Random } from "@blixard/common";
+import type { History, KvCall, KvOperation, KvOutcome } from "./history.ts";
+import type { RaftChecker } from "./raft-checker.ts";
+import { chance, integer, pick } from "./seeds.ts";
+import { mayPass, outcomeOf, type SimCluster } from "./sim-cluster.ts";
+import type { Violations } from "./violation.ts";
+
+export interface WorkloadOptions {
+  readonly clients: number;
+  readonly keys: number;
+  /** Mean milliseconds between two calls of one client. */
+  readonly thinkMs: number;
+}
+
+export interface WorkloadDeps {
+  readonly cluster: SimCluster;
+  readonly history: History;
+  readonly checker: RaftChecker;
+  readonly violations: Violations;
+  readonly random: Random;
+}
+
+const callTimeoutMs = 4_000;
+/** After so long a client leaves a call without an answer, and goes on. */
+const giveUpMs = 12_000;
+const retryMsMax = 400;
+
+export class Workload {
+  readonly #deps: WorkloadDeps;
+  readonly #options: WorkloadOptions;
+  #stopping = false;
+  #values = 0;
+  #acknowledged = 0;
+  #acknowledgedMax = 0;
+  #running: Promise<unknown> = Promise.resolve();
+
+  constructor(deps: WorkloadDeps, options: WorkloadOptions) {
+    this.#deps = deps;
+    this.#options = options;
+  }
+
+  /** Writes that a client was told to be done. */
+  get acknowledged(): number {
+    return this.#acknowledged;
+  }
+
+  /** The largest index of a write that a client was told to be done. */
+  get acknowledgedMax(): number {
+    return this.#acknowledgedMax;
+  }
+
+  start(): void {
+    const clients = Array.from({ length: this.#options.clients }, () => this.#client());
+    this.#running = Promise.all([...clients, this.#vmClient()]);
+  }
+
+  /** Resolves when every client has ended its last call. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await this.#running;
+  }
+
+  /** Reads every key once: the last word of the history. */
+  async readAll(): Promise<void> {
+    for (let key = 0; key < this.#options.keys; key++) await this.#perform(`k${key}`, { type: "get" }, giveUpMs);
+  }
+
+  async #client(): Promise<void> {
+    const { cluster, random } = this.#deps;
+    while (!this.#stopping) {
+      await cluster.sleep(-Math.log(1 - random.next()) * this.#options.thinkMs);
+      if (this.#stopping) return;
+      await this.#perform(`k${integer(random, 0, this.#options.keys - 1)}`, this.#choose(), giveUpMs);
+    }
+  }
+
+  #choose(): KvCall {
+    const { random } = this.#deps;
+    const dice = random.next();
+    if (dice < 0.4) return { type: "get" };
+    if (dice < 0.75) return { type: "put", value: this.#value() };
+    if (dice < 0.82) return { type: "delete" };
+    const from = chance(random, 0.3) || this.#values === 0 ? null : `v${this.#values - integer(random, 0, 3)}`;
+    return { type: "cas", from, to: this.#value() };
+  }
+
+  #value(): string {
+    this.#values++;
+    return `v${this.#values}`;
+  }
+
+  async #perform(key: string, call: KvCall, giveUpAfterMs: number): Promise<void> {
+    const { cluster, history, random } = this.#deps;
+    const operation = history.begin(key, call);
+    const requestId = cluster.requestId();
+    const endMs = cluster.world.time.nowMs + giveUpAfterMs;
+    let mayHaveHappened = false;
+    while (cluster.world.time.nowMs < endMs) {
+      const machines = cluster.inUse();
+      if (machines.length > 0) {
+        try {
+          history.end(operation, await this.#callOnce(pick(random, machines), operation, requestId));
+          return;
+        } catch (error) {
+          if (!mayPass(error)) this.#refused(operation, error);
+          mayHaveHappened ||= outcomeOf(error) === "unknown";
+        }
+      }
+      await cluster.sleep(random.next() * retryMsMax);
+    }
+    if (!mayHaveHappened || call.type === "get") history.forget(operation);
+  }
+
+  #refused({ key, call }: KvOperation, error: unknown): void {
+    const text = `${call.type} ${key} was refused with ${errorCodeOf(error)}: ${String(error)}`;
+    this.#deps.violations.report("a good call is not refused", text);
+  }
+
+  async #callOnce(
+    machine: Parameters<SimCluster["call"]>[0],
+    { key, call }: KvOperation,
+    requestId: string,
+  ): Promise<KvOutcome> {
+    const { cluster } = this.#deps;
+    const options = { requestId, timeoutMs: callTimeoutMs };
+    try {
+      switch (call.type) {
+        case "get":
+          return { type: "read", value: (await cluster.call(machine, "kv.get", { key }, options)).value };
+        case "put": {
+          const { index, term } = await cluster.call(machine, "kv.put", { key, value: call.value }, options);
+          return this.#written(index, term, { type: "done" });
+        }
+        case "delete": {
+          const { index, term } = await cluster.call(machine, "kv.delete", { key }, options);
+          return this.#written(index, term, { type: "done" });
+        }
+        case "cas": {
+          const request = { key, from: call.from, to: call.to };
+          const { index, term, swapped } = await cluster.call(machine, "kv.cas", request, options);
+          return this.#written(index, term, { type: "swapped", swapped });
+        }
+        default:
+          return call satisfies never;
+      }
+    } catch (error) {
+      if (errorCodeOf(error) !== "KEY_NOT_FOUND") throw error;
+      return call.type === "get" ? { type: "read", value: null } : { type: "absent" };
+    }
+  }
+
+  #written(index: number, term: number, outcome: KvOutcome): KvOutcome {
+    const { checker, violations } = this.#deps;
+    this.#acknowledged++;
+    this.#acknowledgedMax = Math.max(this.#acknowledgedMax, index);
+    const committed = checker.appliedAt(index);
+    if (committed?.term !== term) {
+      const there = committed === undefined ? "nothing" : `an entry of term ${committed.term}`;
+      const detail = `a write was acknowledged at ${index} in term ${term}, where the cluster has applied ${there}`;
+      violations.report("no acknowledged write is lost", detail);
+    }
+    return outcome;
+  }
+
+  /** Creates, stops, starts and deletes a few VMs; what the cluster answers does not matter, where they run does. */
+  async #vmClient(): Promise<void> {
+    const { cluster, random } = this.#deps;
+    while (!this.#stopping) {
+      await cluster.sleep(-Math.log(1 - random.next()) * 4 * this.#options.thinkMs);
+      if (this.#stopping) return;
+      const name = `vm${integer(random, 0, 2)}`;
+      await this.#changeVm(name).catch(() => {});
+    }
+  }
+
+  async #changeVm(name: string): Promise<void> {
+    const { cluster, random } = this.#deps;
+    const dice = random.next();
+    if (dice < 0.4) {
+      const spec = {
+        vcpus: 1,
+        memoryMiB: 64,
+        image: "demo",
+        onPartition: "stop",
+        restartPolicy: "on-failure",
+      } as const;
+      await cluster.callAny("vm.create", { name, spec, desired: "running" }, callTimeoutMs);
+      return;
+    }
+    const desired = dice < 0.6 ? "stopped" : dice < 0.85 ? "running" : "deleted";
+    const restart = desired === "running" && chance(random, 0.3);
+    await cluster.callAny("vm.desire", { name, desired, restart, force: false }, callTimeoutMs);
+  }
+}
