@@ -70,6 +70,8 @@ describe("planVm", () => {
   it("never starts a second instance beside one that does not answer", () => {
     expect(typeOf({ instance: instance(unknown) })).toBe("wait");
     expect(typeOf({ desired: desired({ desired: "paused" }), instance: instance(unknown) })).toBe("wait");
+    // Silence of the process says nothing about the guest: the boot deadline does not count.
+    expect(typeOf({ instance: instance(unknown, { guestReady: false }), nowMs: 99_000 })).toBe("wait");
     expect(typeOf({ desired: desired({ desired: "stopped" }), instance: instance(unknown) })).toBe("stop");
     expect(typeOf({ desired: desired({ desired: "deleted" }), instance: instance(unknown) })).toBe("stop");
   });
