@@ -40,7 +40,6 @@ const waitDefaultMs = 60_000;
 const pollFirstMs = 50;
 const pollMaxMs = 500;
 /** The last look may take longer than what is left, so that the error can say how the VM is. */
-const lastLookMs = 2_000;
 const lookMsMin = 2_000;
 
 export function makeGroups(call: CallFunction, uploadBlob: UploadBlob, clock: Clock) {
