@@ -58,7 +58,9 @@ async function ensureInstalled() {
   if (existsSync(marker) && readFileSync(marker, "utf8") === lock && existsSync(bin("turbo"))) return;
   // Not `npm ci`: it refuses a lock file that lacks the binaries of platforms whose packages its writer could not see.
   say("installing dependencies (npm install) ...");
-  await must("npm install", "npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"], { quiet: true });
+  await must("npm install", "npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"], {
+    quiet: true,
+  });
   writeFileSync(marker, lock);
 }
 

@@ -1,6 +1,6 @@
 /** What the cluster sees of the VM manager of one node. */
 import type { Clock, Logger, Metrics, Random } from "@blixard/common";
-import type { DriverKind, ImageRecord, NodeCapacity, VmDesired, VmObservation, VmSpec } from "@blixard/protocol";
+import type { ImageRecord, NodeCapacity, VmDesired, VmObservation, VmSpec } from "@blixard/protocol";
 import type { VmManagerTunables } from "./options.ts";
 
 /** One VM that this node owns, as the replicated state wants it. */
@@ -86,5 +86,3 @@ export interface VmManager {
   /** Stops managing. VMs keep running and are adopted at the next start, unless `stopVms`. */
   close(options?: { readonly stopVms?: boolean }): Promise<void>;
 }
-
-export type { DriverKind };

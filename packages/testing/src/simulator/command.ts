@@ -10,6 +10,7 @@ export const usage = `Usage: npm run simulate -- [options]
   --until-failure   goes on from --seed with the next seeds until one fails
   --nodes N         voters at the start (default 3)
   --ticks N         ticks of 50 virtual milliseconds with faults (default 1000)
+  --think MS        mean milliseconds between two calls of a client (default by the seed)
   --keep LIST       only these planned faults happen, by number: 0,3,7; or none
   --no-shrink       does not look for a shorter schedule when a seed fails
   --verbose         prints what the nodes log
@@ -20,6 +21,7 @@ export interface CommandOptions {
   readonly seeds?: string | undefined;
   readonly nodes?: string | undefined;
   readonly ticks?: string | undefined;
+  readonly think?: string | undefined;
   readonly keep?: string | undefined;
   readonly "until-failure": boolean;
   readonly "no-shrink": boolean;
@@ -73,11 +75,14 @@ function simulationOptionsOf(
 ): Omit<SimulationOptions, "seed"> | undefined {
   const nodes = Number(options.nodes ?? 3);
   const ticks = Number(options.ticks ?? 1_000);
+  const thinkMs = options.think === undefined ? undefined : Number(options.think);
+  if (thinkMs !== undefined && !(thinkMs > 0)) return undefined;
   const keepFaults = options.keep?.split(",").filter((part) => part !== "none");
   if (!(Number.isSafeInteger(nodes) && nodes >= 1 && Number.isSafeInteger(ticks) && ticks >= 1)) return undefined;
   if (keepFaults?.some((part) => !/^\d+$/.test(part))) return undefined;
   return {
     ...{ nodes, ticks },
+    ...(thinkMs === undefined ? {} : { thinkMs }),
     ...(keepFaults === undefined ? {} : { keepFaults: keepFaults.map(Number) }),
     ...(options.verbose ? { logger: (nodeId: number, nowMs: () => number) => printer(nodeId, nowMs, write) } : {}),
   };
@@ -112,12 +117,14 @@ async function reportFailure(
   const nodes = options.nodes === undefined ? "" : ` --nodes ${options.nodes}`;
   const ticks = options.ticks === undefined ? "" : ` --ticks ${options.ticks}`;
   const { property, detail, atMs, step } = violation;
+  const think = options.think === undefined ? "" : ` --think ${options.think}`;
+  const again = `npm run simulate -- --seed ${seed}${nodes}${ticks}${think}`;
   write(`  violated: ${property}: ${detail}`);
   write(`  seen at ${(atMs / 1_000).toFixed(3)} virtual seconds, step ${step}`);
-  write(`  replay:   npm run simulate -- --seed ${seed}${nodes}${ticks}`);
+  write(`  replay:   ${again}`);
   if (options["no-shrink"]) return;
   const kept = await shrinkFaults({ ...shared, seed }, faults.length, violation);
-  write(`  shrunk:   npm run simulate -- --seed ${seed}${nodes}${ticks} --keep ${kept.join(",") || "none"}`);
+  write(`  shrunk:   ${again} --keep ${kept.join(",") || "none"}`);
   for (const at of kept) {
     const fault = faults[at];
     if (fault !== undefined) write(`            ${at}: ${describeFault(fault)}`);

@@ -147,7 +147,7 @@ export class FaultPlayer {
         break;
       case "bitRot":
         // One damaged disk at a time: what a majority has lost, no algorithm brings back.
-        if (!this.#isWhole()) return;
+        if (!this.#canLoseOne()) return;
         machine.crash("kill");
         disk.rot(action.part);
         void machine.boot();
@@ -157,9 +157,9 @@ export class FaultPlayer {
     }
   }
 
-  #isWhole(): boolean {
-    const members = this.#cluster.machines().filter(({ phase }) => phase !== "removed");
-    return members.length > 2 && members.every(({ phase }) => phase === "up") && this.#cluster.leader() !== undefined;
+  /** True when one machine can be lost for good and the others still are a majority, now and after what is under way. */
+  #canLoseOne(): boolean {
+    return this.#pending.size === 0 && this.#cluster.inUse().length > 2 && this.#cluster.isWhole();
   }
 
   async #operate(action: Extract<FaultAction, { readonly type: "addNode" | "removeNode" | "transferLeader" }>) {
@@ -169,7 +169,7 @@ export class FaultPlayer {
         if (members.length < clusterSizeMax) await this.#cluster.join();
         break;
       case "removeNode": {
-        if (members.length <= this.#votersMin || !this.#isWhole()) return;
+        if (members.length <= this.#votersMin || !this.#canLoseOne()) return;
         this.#with(action.target, ({ id }) => this.#track(this.#remove(id)));
         break;
       }

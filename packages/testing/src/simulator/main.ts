@@ -9,6 +9,7 @@ const { values } = parseArgs({
     seeds: { type: "string" },
     nodes: { type: "string" },
     ticks: { type: "string" },
+    think: { type: "string" },
     keep: { type: "string" },
     "until-failure": { type: "boolean", default: false },
     "no-shrink": { type: "boolean", default: false },

@@ -75,13 +75,22 @@ export class SimCluster {
     const first = this.#add({ mode: "bootstrap", clusterId: "simulated", tokenHash });
     await this.until(() => first.phase === "up", 10_000);
     for (let size = 2; size <= count; size++) await this.join();
-    const formed = await this.until(() => this.#voters() === count, 60_000);
+    const formed = await this.until(() => this.isWhole(), 60_000);
     if (!formed) throw new BlixardError("UNAVAILABLE", `no cluster of ${count} voters within a minute`);
   }
 
-  #voters(): number {
-    const members = this.leader()?.node?.status().members ?? [];
-    return members.filter(({ role }) => role === "voter").length;
+  /** True when every machine in use is up and votes, and when these are all that the leader knows. */
+  isWhole(): boolean {
+    const members =
+      this.leader()
+        ?.node?.status()
+        .members.map(({ id }) => id) ?? [];
+    const machines = this.inUse();
+    const votes = (role: string | undefined) => role === "leader" || role === "follower";
+    return (
+      members.length === machines.length &&
+      machines.every(({ id, node }) => members.includes(id) && votes(node?.status().role))
+    );
   }
 
   /** Adds a machine, with a ticket. @throws what the cluster answers to the request for a ticket */

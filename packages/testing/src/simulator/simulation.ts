@@ -28,6 +28,8 @@ export interface SimulationOptions {
   readonly ticks?: number;
   /** Numbers of the planned faults that happen; the others are left out. Default: all. */
   readonly keepFaults?: readonly number[];
+  /** Mean milliseconds between two calls of one client. Default: 500, 2,000 or 5,000, by the seed. */
+  readonly thinkMs?: number;
   /** Gets what the nodes log. */
   readonly logger?: (nodeId: number, nowMs: () => number) => Logger;
 }
@@ -85,7 +87,7 @@ class Simulation {
     this.#cluster = this.#createCluster(logger);
     const random = randomOf(seed, "workload");
     const deps = { history: this.#history, checker: this.#checker, violations: this.#violations, random };
-    this.#workload = new Workload({ ...deps, cluster: this.#cluster }, workloadOptionsOf(seed));
+    this.#workload = new Workload({ ...deps, cluster: this.#cluster }, workloadOptionsOf(seed, options.thinkMs));
     this.#player = new FaultPlayer(this.#cluster, seed, nodes);
   }
 
@@ -220,7 +222,12 @@ function nodeOptionsOf(seed: number): Omit<ClusterNodeOptions, "nodeId" | "versi
   };
 }
 
-function workloadOptionsOf(seed: number) {
+function workloadOptionsOf(seed: number, thinkMs: number | undefined) {
   const random = randomOf(seed, "clients");
-  return { clients: integer(random, 2, 5), keys: integer(random, 1, 4), thinkMs: pick(random, [500, 2_000, 5_000]) };
+  const drawn = {
+    clients: integer(random, 2, 5),
+    keys: integer(random, 1, 4),
+    thinkMs: pick(random, [500, 2_000, 5_000]),
+  };
+  return thinkMs === undefined ? drawn : { ...drawn, thinkMs };
 }

@@ -1,5 +1,5 @@
 /** Clients that read, write and compare-and-swap a few keys, and one that starts and stops VMs. */
-import { errorCodeOf, type Random } from "@blixard/common";
+import { errorCodeOf, type Random, sleep } from "@blixard/common";
 import type { History, KvCall, KvOperation, KvOutcome } from "./history.ts";
 import type { RaftChecker } from "./raft-checker.ts";
 import { chance, integer, pick } from "./seeds.ts";
@@ -29,7 +29,7 @@ const retryMsMax = 400;
 export class Workload {
   readonly #deps: WorkloadDeps;
   readonly #options: WorkloadOptions;
-  #stopping = false;
+  readonly #stopping = new AbortController();
   #values = 0;
   #acknowledged = 0;
   #acknowledgedMax = 0;
@@ -57,7 +57,7 @@ export class Workload {
 
   /** Resolves when every client has ended its last call. */
   async stop(): Promise<void> {
-    this.#stopping = true;
+    this.#stopping.abort();
     await this.#running;
   }
 
@@ -68,11 +68,18 @@ export class Workload {
 
   async #client(): Promise<void> {
     const { cluster, random } = this.#deps;
-    while (!this.#stopping) {
-      await cluster.sleep(-Math.log(1 - random.next()) * this.#options.thinkMs);
-      if (this.#stopping) return;
+    while (!this.#stopping.signal.aborted) {
+      if (!(await this.#think(this.#options.thinkMs))) return;
       await this.#perform(`k${integer(random, 0, this.#options.keys - 1)}`, this.#choose(), giveUpMs);
     }
+  }
+
+  /** Waits for `meanMs` in the mean; false when the clients are to stop. */
+  async #think(meanMs: number): Promise<boolean> {
+    const { cluster, random } = this.#deps;
+    const delayMs = -Math.log(1 - random.next()) * meanMs;
+    await sleep(cluster.outside.clock, delayMs, this.#stopping.signal).catch(() => {});
+    return !this.#stopping.signal.aborted;
   }
 
   #choose(): KvCall {
@@ -166,9 +173,8 @@ export class Workload {
   /** Creates, stops, starts and deletes a few VMs; what the cluster answers does not matter, where they run does. */
   async #vmClient(): Promise<void> {
     const { cluster, random } = this.#deps;
-    while (!this.#stopping) {
-      await cluster.sleep(-Math.log(1 - random.next()) * 4 * this.#options.thinkMs);
-      if (this.#stopping) return;
+    while (!this.#stopping.signal.aborted) {
+      if (!(await this.#think(4 * this.#options.thinkMs))) return;
       const name = `vm${integer(random, 0, 2)}`;
       await this.#changeVm(name).catch(() => {});
     }
