@@ -145,6 +145,11 @@ export class Proposals<Result> {
     }
   }
 
+  /** True while something that the core accepted waits for its outcome. */
+  get hasInFlight(): boolean {
+    return this.#unplaced.size > 0 || this.#placed.size > 0;
+  }
+
   /** Ends the wait of everything that the core accepted. */
   failInFlight(error: Error): void {
     const all = [...this.#unplaced.values(), ...this.#placed.values()].flat();

@@ -436,8 +436,8 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     engine.sender.tick();
     engine.receiver.tick();
     this.#checkDisk(engine);
-    const waitedMs = this.#deps.clock.monotonicMs() - this.#leadershipLostAtMs;
-    if (this.#softState.role !== "StateLeader" && waitedMs > 2 * this.#options.electionTimeoutMs) {
+    if (!this.#proposals.hasInFlight || this.#softState.role === "StateLeader") return;
+    if (this.#deps.clock.monotonicMs() - this.#leadershipLostAtMs > 2 * this.#options.electionTimeoutMs) {
       this.#proposals.failInFlight(outcomeUnknown("leadership was lost", this.#softState.lead));
     }
   }
