@@ -131,7 +131,8 @@ export class TestCluster implements AsyncDisposable {
   async removeNode(id: number): Promise<void> {
     const node = this.node(id);
     const client = await this.leaderClient();
-    await client.members.remove(id);
+    const members = await client.members.list();
+    if (members.some((member) => member.id === id)) await client.members.remove(id);
     client.close();
     this.#nodes.delete(id);
     await node.dispose();

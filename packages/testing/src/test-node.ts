@@ -84,6 +84,11 @@ export class TestNode implements AsyncDisposable {
   #ready: ReadyLine | undefined;
   #adapter: FaultyAdapter | undefined;
   #fatal: unknown;
+  #end: (error: unknown) => void = () => {};
+  /** Resolves with the reason when the node stops for good by itself: it was removed, or its disk failed. */
+  readonly ended: Promise<unknown> = new Promise((resolve) => {
+    this.#end = resolve;
+  });
 
   private constructor(options: TestNodeOptions & { readonly dataDir: string }, temporary: boolean) {
     this.#options = options;
@@ -216,6 +221,7 @@ export class TestNode implements AsyncDisposable {
       signal: new AbortController().signal,
       onFatal: (error) => {
         this.#fatal = error;
+        this.#end(error);
         this.#logs.log("error", "the node stopped for good", { error: messageOf(error) });
       },
       createAdapter: this.#createAdapter,

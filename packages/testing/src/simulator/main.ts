@@ -19,6 +19,9 @@ const { values } = parseArgs({
   },
 });
 
+// Nodes make errors all the time, to cancel what they wait for. Their stacks would cost more than all the rest.
+if (!values.verbose) Error.stackTraceLimit = 0;
+
 const write = (line: string) => process.stdout.write(`${line}\n`);
 if (values.help) {
   write(usage);

@@ -212,6 +212,7 @@ class Simulation {
 function nodeOptionsOf(seed: number): Omit<ClusterNodeOptions, "nodeId" | "version"> {
   const random = randomOf(seed, "options");
   return {
+    hashWindow: pick(random, [20, 100]),
     raft: {
       snapshotEntries: pick(random, [0, 20, 50, 200]),
       trailingEntries: pick(random, [0, 5, 50]),

@@ -67,7 +67,7 @@ export class Workload {
   }
 
   async #client(): Promise<void> {
-    const { cluster, random } = this.#deps;
+    const { random } = this.#deps;
     while (!this.#stopping.signal.aborted) {
       if (!(await this.#think(this.#options.thinkMs))) return;
       await this.#perform(`k${integer(random, 0, this.#options.keys - 1)}`, this.#choose(), giveUpMs);
@@ -172,7 +172,7 @@ export class Workload {
 
   /** Creates, stops, starts and deletes a few VMs; what the cluster answers does not matter, where they run does. */
   async #vmClient(): Promise<void> {
-    const { cluster, random } = this.#deps;
+    const { random } = this.#deps;
     while (!this.#stopping.signal.aborted) {
       if (!(await this.#think(4 * this.#options.thinkMs))) return;
       const name = `vm${integer(random, 0, 2)}`;
