@@ -4,6 +4,7 @@
  */
 import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
 import { encodeServiceCall, type NodeCapacity, type NodeRecord } from "@blixard/protocol";
+import type { RaftNodeStatus } from "@blixard/raft";
 import { randomRequestId } from "../ids.ts";
 import { holdsState } from "../services/reachability.ts";
 import { nodeMeta, type ServiceContext } from "../services/service-context.ts";
@@ -71,13 +72,17 @@ export class MembershipDuty {
     });
   }
 
-  /** While no leader is heard, asks the others in turn whether this node is still one of them. */
+  /**
+   * While no leader is heard, or the configuration does not name this node, asks the others in turn whether this node is
+   * still one of them. A node that applied its own removal hears no leader any more, and cannot campaign either.
+   */
   #runProbe(signal: AbortSignal): Promise<void> {
     const { clock, raft, options, stateMachine } = this.#deps.context;
     return runLoop(this.#deps.loop, "removal-probe", signal, async () => {
-      await raft.status.until((status) => status.leaderId === 0, { signal });
+      const inDoubt = (status: RaftNodeStatus) => status.leaderId === 0 || !isConfigured(status);
+      await raft.status.until(inDoubt, { signal });
       await pauseFor(clock, options.removalProbeMs, signal);
-      if (signal.aborted || raft.status.value.leaderId !== 0) return;
+      if (signal.aborted || !inDoubt(raft.status.value)) return;
       const others = sortedRecords(stateMachine.state, "nodes").filter((node) => node.id !== options.nodeId);
       for (const node of others.filter(holdsState)) {
         if (signal.aborted || (await this.#isRefusedBy(node, signal))) return;
@@ -105,6 +110,11 @@ export class MembershipDuty {
     const hint = "Join again with a new ticket and an empty data directory.";
     this.#deps.onRemoved(new BlixardError("REMOVED", message, { hint }));
   }
+}
+
+function isConfigured({ id, confState }: RaftNodeStatus): boolean {
+  const { voters, votersOutgoing, learners, learnersNext } = confState;
+  return [voters, votersOutgoing, learners, learnersNext].some((ids) => ids.includes(id));
 }
 
 /** The member list for the transport: nodes that hold the state, without this one. */

@@ -78,6 +78,7 @@ function roleOf(context: ServiceContext): NodeStatus["role"] {
 
 export function memberStatuses(context: ServiceContext): MemberStatus[] {
   const sessions = new Map(context.transport.sessions().map((session) => [session.nodeId, session]));
+  const { voters } = context.raft.status.value.confState;
   return sortedRecords(context.stateMachine.state, "nodes")
     .filter(holdsState)
     .map((node) => {
@@ -87,7 +88,8 @@ export function memberStatuses(context: ServiceContext): MemberStatus[] {
         id: node.id,
         name: node.name,
         endpointId: node.endpointId,
-        role: node.role,
+        // A voter to be votes only once it has caught up and the Raft configuration says so.
+        role: node.role === "voter" && !voters.some((id) => id === node.id) ? "learner" : node.role,
         addresses: node.addresses,
         matchIndex: progressOf(context, node.id)?.match ?? null,
         transport: session?.transport ?? "none",
