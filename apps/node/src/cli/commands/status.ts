@@ -28,19 +28,29 @@ function statusText(status: NodeStatus): string {
     columns.map((column) => column.title),
     status.members.map((member) => columns.map((column) => String(column.value(member) ?? "-"))),
   );
-  const voters = status.members.filter((member) => member.role === "voter").length;
-  const quorum = Math.floor(voters / 2) + 1;
   const storage = status.storage.healthy ? "healthy" : `FAILED: ${status.storage.lastError ?? "unknown"}`;
   const lines = [
     `cluster   ${status.clusterId}`,
     `leader    ${status.leaderId === null ? "none is known" : `node ${status.leaderId}, term ${status.term}`}`,
-    `quorum    ${quorum} of ${voters} voters; ${voters - quorum} may fail`,
+    `quorum    ${quorumText(status)}`,
     `log       applied ${status.appliedIndex}, committed ${status.commitIndex}, snapshot ${status.snapshotIndex}`,
     `storage   ${storage}`,
     `vms       ${status.vms.running} of ${status.vms.total} running`,
     `answered  node ${status.nodeId} (${status.role}), blixard ${status.version}, drivers ${status.drivers.join(", ") || "none"}`,
   ];
   return `${lines.join("\n")}\n\n${members}`;
+}
+
+/** Session heartbeats come every 300 ms; a member that was silent for longer than this does not count as present. */
+const presentWithinMs = 3_000;
+
+function quorumText(status: NodeStatus): string {
+  const voters = status.members.filter((member) => member.role === "voter");
+  const present = voters.filter(({ lastContactMs }) => lastContactMs !== null && lastContactMs <= presentWithinMs);
+  const quorum = Math.floor(voters.length / 2) + 1;
+  const spare = present.length - quorum;
+  const room = spare >= 0 ? `${spare} more may fail` : `${-spare} too few`;
+  return `${quorum} of ${voters.length} voters needed, ${present.length} heard from here; ${room}`;
 }
 
 function nextStep(status: NodeStatus): string {
