@@ -3,7 +3,13 @@
  * node was removed, which nobody can tell a node that no longer gets the log.
  */
 import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
-import { encodeServiceCall, type NodeCapacity, type NodeRecord } from "@blixard/protocol";
+import {
+  decodeServiceResponse,
+  encodeServiceCall,
+  methods,
+  type NodeCapacity,
+  type NodeRecord,
+} from "@blixard/protocol";
 import type { RaftNodeStatus } from "@blixard/raft";
 import { randomRequestId } from "../ids.ts";
 import { holdsState } from "../services/reachability.ts";
@@ -95,15 +101,33 @@ export class MembershipDuty {
     const meta = nodeMeta(options.nodeId, randomRequestId(random), probeTimeoutMs);
     const payload = encodeServiceCall({ name: "status.get", request: {}, meta });
     try {
-      await withTimeLimit(clock, probeTimeoutMs, signal, (limited) =>
+      const answer = await withTimeLimit(clock, probeTimeoutMs, signal, (limited) =>
         transport.call(node.id, "status.get", payload, { timeoutMs: probeTimeoutMs, signal: limited }),
       );
+      this.#learnPeers(answer);
       return false;
     } catch (error) {
       if (errorCodeOf(error) !== "REMOVED") return false;
       this.#removed(messageOf(error));
       return true;
     }
+  }
+
+  /**
+   * The leader may be a node that was admitted after the last entry that this node got: a stranger, whose entries, which
+   * would introduce it, are refused. So members that another member knows count as known too while no leader is heard.
+   */
+  #learnPeers(answer: Uint8Array): void {
+    const { stateMachine, transport, options, raft } = this.#deps.context;
+    const parsed = methods["status.get"].response.safeParse(decodeServiceResponse(answer));
+    if (!parsed.success || raft.status.value.leaderId !== 0) return;
+    const { nodes, removed } = stateMachine.state;
+    const removedKeys = new Set([...removed.values()].map(({ endpointId }) => endpointId));
+    const learned = parsed.data.members
+      .filter(({ id, endpointId }) => !nodes.has(nodeKey(id)) && id !== options.nodeId && !removedKeys.has(endpointId))
+      .map(({ id, endpointId, addresses }) => ({ nodeId: id, endpointId, addresses }));
+    if (learned.length === 0) return;
+    transport.setPeers([...peersOf(sortedRecords(stateMachine.state, "nodes"), options.nodeId), ...learned]);
   }
 
   #removed(message = "this node was removed from the cluster"): void {
