@@ -92,7 +92,7 @@ export class PeerLink {
     }
     // Streams overtake each other, so an append may stand before the answer to the hello. Raft repeats it.
     if (this.#hello === undefined) return;
-    // An empty frame is a heartbeat of the session.
-    if (frame.payload.length > 0) this.#handlers.onMessages(this, decodePeerMessages(frame.payload));
+    // An empty frame is a heartbeat of the session: a sign of life without messages.
+    this.#handlers.onMessages(this, frame.payload.length > 0 ? decodePeerMessages(frame.payload) : []);
   }
 }

@@ -62,6 +62,20 @@ describe("PeerSession", () => {
     expect(both.map(({ transport }) => transport.refusals())).toEqual([{}, {}]);
   });
 
+  it("takes the heartbeats of an idle peer for contact", async () => {
+    const both = await pair();
+    await bothReady(both);
+    // Without contact the time since the last one only grows; with it, it falls back again and again.
+    let before = 0;
+    let falls = 0;
+    await until(() => {
+      const now = both[0].transport.sessions()[0]?.lastContactMs ?? 0;
+      if (now < before) falls++;
+      before = now;
+      return falls >= 3;
+    });
+  });
+
   it("takes a new life of the peer over the old one, which nobody has missed yet", async () => {
     const both = await pair();
     await bothReady(both);

@@ -55,7 +55,11 @@ export function memberView(leaderId: number | null): View<MemberStatus> {
       { title: "NAME", value: (member) => member.name },
       { title: "ROLE", value: (member) => (member.id === leaderId ? `${member.role} (leader)` : member.role) },
       { title: "PATH", value: (member) => member.path },
-      { title: "RTT", value: (member) => (member.rttMs === null ? null : `${member.rttMs.toFixed(1)} ms`) },
+      {
+        title: "RTT",
+        value: (member) =>
+          member.rttMs === null ? null : member.rttMs < 1 ? "< 1 ms" : `${member.rttMs.toFixed(0)} ms`,
+      },
       {
         title: "LAST CONTACT",
         value: (member) => (member.lastContactMs === null ? null : `${Math.round(member.lastContactMs)} ms`),
