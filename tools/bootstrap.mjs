@@ -142,6 +142,10 @@ switch (command) {
     await build();
     process.exit(await run(process.execPath, [join(root, "tools/bench/dist/main.js"), ...args]));
     break;
+  case "simulate":
+    await build();
+    process.exit(await run(process.execPath, [join(root, "packages/testing/dist/simulator/main.js"), ...args]));
+    break;
   case "check":
     await build();
     await check();
@@ -150,7 +154,7 @@ switch (command) {
     process.exit(await run(bin("biome"), ["check", "--write", "."]));
     break;
   default:
-    fail(`unknown script '${command ?? ""}': use start, test, node, bench, check or fix`, 64);
+    fail(`unknown script '${command ?? ""}': use start, test, node, bench, simulate, check or fix`, 64);
 }
 
 /** True when nothing was built yet, or when a source changed since the last build that ended well. */
