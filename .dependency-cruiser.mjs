@@ -7,7 +7,7 @@ const arrows = {
   transport: ["common", "raft", "protocol"],
   "vm-manager": ["common", "protocol"],
   client: ["common", "protocol"],
-  cluster: ["common", "raft", "protocol", "client", "vm-manager"],
+  cluster: ["common", "raft", "protocol", "vm-manager"],
   server: ["common", "raft", "protocol", "storage", "transport", "vm-manager", "client", "cluster"],
   testing: ["common", "raft", "protocol", "storage", "transport", "vm-manager", "client", "cluster", "server"],
 };
