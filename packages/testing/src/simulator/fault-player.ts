@@ -1,5 +1,6 @@
 /** Makes the planned faults happen, and plays the operator who repairs what no machine repairs by itself. */
 
+import type { Random } from "@blixard/common";
 import type { FaultAction, FaultEvent, Target } from "./fault-schedule.ts";
 import { randomOf } from "./seeds.ts";
 import type { SimCluster } from "./sim-cluster.ts";
@@ -7,6 +8,7 @@ import type { SimMachine } from "./sim-machine.ts";
 import { calmNetwork } from "./sim-network.ts";
 
 const clusterSizeMax = 7;
+const huntedDownMsMax = 2_500;
 const operatorTimeoutMs = 8_000;
 
 export class FaultPlayer {
@@ -14,12 +16,16 @@ export class FaultPlayer {
   readonly #seed: number;
   readonly #votersMin: number;
   readonly #pending = new Set<Promise<void>>();
+  readonly #random: Random;
+  #leaderHunt = { withinMs: 0, untilMs: 0 };
   #ended = false;
 
   constructor(cluster: SimCluster, seed: number, votersMin: number) {
     this.#cluster = cluster;
     this.#seed = seed;
     this.#votersMin = votersMin;
+    this.#random = randomOf(seed, "hunt");
+    cluster.world.checker.onLeader = (nodeId) => this.#hunt(nodeId);
   }
 
   plan(events: readonly FaultEvent[]): void {
@@ -39,6 +45,12 @@ export class FaultPlayer {
         break;
       case "crashAll":
         for (const machine of this.#cluster.inUse()) this.#crash(machine, action);
+        break;
+      case "crashNewLeaders":
+        this.#leaderHunt = {
+          withinMs: action.withinMs,
+          untilMs: this.#cluster.world.time.nowMs + action.durationMs,
+        };
         break;
       case "partition":
         this.#partition(action);
@@ -90,6 +102,16 @@ export class FaultPlayer {
     this.#cluster.world.time.after(downMs, machine.id, () => {
       machine.heldDown = false;
       void machine.boot();
+    });
+  }
+
+  #hunt(nodeId: number): void {
+    const { time } = this.#cluster.world;
+    const machine = this.#cluster.machine(nodeId);
+    if (machine === undefined || time.nowMs > this.#leaderHunt.untilMs) return;
+    time.after(this.#random.next() * this.#leaderHunt.withinMs, 0, () => {
+      const downMs = Math.round(this.#random.next() * huntedDownMsMax);
+      if (!this.#ended) this.#crash(machine, { type: "crash", target: { leader: true }, mode: "lost", downMs });
     });
   }
 

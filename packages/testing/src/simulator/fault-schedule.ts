@@ -11,6 +11,8 @@ export type Target = { readonly leader: true } | { readonly leader: false; reado
 export type FaultAction =
   | { readonly type: "crash"; readonly target: Target; readonly mode: CrashMode; readonly downMs: number }
   | { readonly type: "crashAll"; readonly mode: CrashMode; readonly downMs: number }
+  /** Whoever wins an election loses its power a moment later: the schedule of the paper's figure 8. */
+  | { readonly type: "crashNewLeaders"; readonly withinMs: number; readonly durationMs: number }
   /** Machines with a larger share of randomness than `cut` stand on the other side. */
   | { readonly type: "partition"; readonly cut: number; readonly salt: number; readonly durationMs: number }
   | { readonly type: "isolate"; readonly target: Target; readonly durationMs: number }
@@ -55,6 +57,14 @@ export function generateFaults(seed: number, durationMs: number): FaultEvent[] {
 
 const makers: readonly (readonly [number, (random: Random) => FaultAction])[] = [
   [24, (random) => ({ type: "crash", target: targetOf(random), mode: modeOf(random), downMs: downOf(random) })],
+  [
+    4,
+    (random) => ({
+      type: "crashNewLeaders",
+      withinMs: between(random, 0, 40),
+      durationMs: integer(random, 5_000, 20_000),
+    }),
+  ],
   [4, (random) => ({ type: "crashAll", mode: modeOf(random), downMs: downOf(random) })],
   [
     10,

@@ -38,6 +38,8 @@ export class RaftChecker {
   readonly #applied: (AppliedRow | undefined)[] = [];
   readonly #appliedBy = new Map<number, number>();
   #newest: Leader = { nodeId: 0, term: 0 };
+  /** Told of each new leader, while it sends its first message. */
+  onLeader: (nodeId: number) => void = () => {};
 
   constructor(violations: Violations) {
     this.#violations = violations;
@@ -64,6 +66,10 @@ export class RaftChecker {
         "the term never goes back",
         `node ${nodeId} restarted in term ${hardState.term}, after it had made term ${durable} durable`,
       );
+    }
+    const vote = this.#votes.get(`${nodeId}/${hardState.term}`);
+    if (vote !== undefined && hardState.vote !== vote) {
+      this.#violations.report("one vote a term", `node ${nodeId} forgot that it voted in term ${hardState.term}`);
     }
     this.#logs.set(nodeId, { base, entries: [...entries] });
     this.#appliedBy.delete(nodeId);
@@ -153,6 +159,7 @@ export class RaftChecker {
       return;
     }
     this.#leaders.set(term, nodeId);
+    this.onLeader(nodeId);
     if (term > this.#newest.term) this.#newest = { nodeId, term };
     let index = this.appliedMax;
     while (index > 0 && (this.#applied[index]?.term ?? term) >= term) index--;

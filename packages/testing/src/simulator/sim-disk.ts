@@ -11,6 +11,8 @@ const syncMsMin = 0.1;
 const syncMsMax = 2;
 /** One sync in so many takes up to a hundred times as long, as on any disk that others use too. */
 const slowSyncShare = 0.01;
+/** Long enough that a node gives its disk up. */
+const stuckMsMax = 25_000;
 const sectorBytes = 16;
 
 export class SimDisk implements DiskConditions {
@@ -24,6 +26,8 @@ export class SimDisk implements DiskConditions {
   /** Every sync takes so many times as long. */
   slowness = 1;
   full = false;
+  /** True once a bit was flipped: only then may a node find its data damaged. */
+  rotten = false;
   /** Syncs that are to fail, from the next one on. */
   syncErrors = 0;
 
@@ -33,7 +37,7 @@ export class SimDisk implements DiskConditions {
 
   syncMs(): number {
     const factor = chance(this.#random, slowSyncShare) ? 100 * this.#random.next() : 1;
-    return between(this.#random, syncMsMin, syncMsMax) * this.slowness * factor;
+    return Math.min(stuckMsMax, between(this.#random, syncMsMin, syncMsMax) * this.slowness * factor);
   }
 
   isFull(): boolean {
@@ -63,8 +67,9 @@ export class SimDisk implements DiskConditions {
     this.#vote.crash(mode, this.#random);
   }
 
-  rot(part: DiskPart): boolean {
-    return this.#parts[part].rot(this.#random);
+  /** Flips one bit of one value, if there is any. */
+  rot(part: DiskPart): void {
+    if (this.#parts[part].rot(this.#random)) this.rotten = true;
   }
 }
 

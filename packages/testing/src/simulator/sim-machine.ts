@@ -13,7 +13,7 @@ import {
   type JoinSeed,
   type JoinTarget,
 } from "@blixard/cluster";
-import { BlixardError, discardMetrics, errorCodeOf, type Logger, type Random, toHex } from "@blixard/common";
+import { BlixardError, discardMetrics, errorCodeOf, type Logger, messageOf, type Random, toHex } from "@blixard/common";
 import { observeLog, observeState } from "./observed-stores.ts";
 import type { RaftChecker } from "./raft-checker.ts";
 import { randomOf } from "./seeds.ts";
@@ -22,6 +22,7 @@ import { SimDisk } from "./sim-disk.ts";
 import type { SimNetwork } from "./sim-network.ts";
 import { SimProcess } from "./sim-process.ts";
 import { SimVmManager, VmHost, type VmRegistry } from "./sim-vm-manager.ts";
+import type { Violations } from "./violation.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
 /** What all machines of one simulation share. */
@@ -31,6 +32,7 @@ export interface SimWorld {
   readonly network: SimNetwork;
   readonly checker: RaftChecker;
   readonly registry: VmRegistry;
+  readonly violations: Violations;
   readonly logger: (nodeId: number) => Logger;
   readonly nodeOptions: Omit<ClusterNodeOptions, "nodeId" | "version">;
 }
@@ -169,8 +171,15 @@ export class SimMachine {
     const code = errorCodeOf(error);
     this.#world.logger(this.id).log("info", "sim: the node ended", { code, error: String(error) });
     if (code === "REMOVED") this.#phase = "removed";
-    else if (code === "STORAGE_CORRUPT") this.#phase = "lost";
+    else if (code === "STORAGE_CORRUPT") this.#lose(error);
     else this.#restartSoon();
+  }
+
+  #lose(error: unknown): void {
+    this.#phase = "lost";
+    if (this.disk.rotten) return;
+    const detail = `node ${this.id} calls its data damaged: ${messageOf(error)}`;
+    this.#world.violations.report("a crash damages no data", detail);
   }
 
   /** A service manager starts the node again. */

@@ -102,7 +102,7 @@ class Simulation {
       this.#checker.sent(from, to, message);
     });
     const world = {
-      ...{ seed, network, registry, time: this.#time, checker: this.#checker },
+      ...{ seed, network, registry, time: this.#time, checker: this.#checker, violations: this.#violations },
       logger: (nodeId: number) => logger?.(nodeId, () => this.#time.nowMs) ?? silentLogger,
       nodeOptions: nodeOptionsOf(seed),
     };
@@ -216,6 +216,8 @@ function nodeOptionsOf(seed: number): Omit<ClusterNodeOptions, "nodeId" | "versi
     raft: {
       snapshotEntries: pick(random, [0, 20, 50, 200]),
       trailingEntries: pick(random, [0, 5, 50]),
+      // One byte: each append carries one entry.
+      appendMessageBytesMax: pick(random, [1, 512, 1_048_576]),
       snapshotChunkBytes: pick(random, [256, 1_024, 16_384]),
       preVote: chance(random, 0.8),
       checkQuorum: true,

@@ -1,0 +1,122 @@
+/**
+ * Bugs that a cluster must not have. Each replaces one piece of text in a built file of a package; that the text is
+ * there exactly once is checked, so that a mutant cannot quietly stop being one.
+ */
+
+export interface Mutant {
+  readonly name: string;
+  /** What is wrong, for people. */
+  readonly bug: string;
+  /** Package and path below its `dist`. */
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+export const mutants: readonly Mutant[] = [
+  {
+    name: "skip-fsync",
+    bug: "the log is written without fsync",
+    file: "storage/level/level-handle.js",
+    from: "sync: group.some(({ sync }) => sync)",
+    to: "sync: false",
+  },
+  {
+    name: "ack-before-commit",
+    bug: "a leader answers a write when it stands in its own log",
+    file: "raft/proposals.js",
+    from: "            proposal.term = entry.term;\n",
+    to: `            proposal.term = entry.term;
+            if (proposal.kind === "normal" && this.#settle(proposal, "applied")) {
+                const { index, term } = entry;
+                const result = { ok: true, value: { swapped: true } };
+                proposal.resolve({ index, term, result: { result, index, term, repeated: false } });
+                continue;
+            }
+`,
+  },
+  {
+    name: "ack-before-persist",
+    bug: "a follower acknowledges entries before they are durable",
+    file: "raft/core/raft.js",
+    from: "if (promisesDurability(message.type)) {",
+    to: 'if (promisesDurability(message.type) && (message.type !== "MsgAppResp" || message.to === this.id)) {',
+  },
+  {
+    name: "vote-without-persist",
+    bug: "a vote is granted and never stored",
+    file: "raft/append-pipeline.js",
+    from: "const hardState = this.#hardState;",
+    to: "const hardState = { ...this.#hardState, vote: 0 };",
+  },
+  {
+    name: "commit-old-term",
+    bug: "an entry of an earlier term is committed by counting (paper, figure 8)",
+    file: "raft/core/log.js",
+    from: "index <= this.committed || !this.matches(index, term)",
+    to: "index <= this.committed",
+  },
+  {
+    name: "ignore-term",
+    bug: "messages of earlier terms count like those of this one",
+    file: "raft/core/step.js",
+    from: "else if (term < raft.term && term !== 0) {",
+    to: "else if (term < raft.term && term < 0) {",
+  },
+  {
+    name: "vote-for-stale-log",
+    bug: "a vote goes to a candidate whose log is behind (paper, section 5.4.1)",
+    file: "raft/core/election.js",
+    from: "const granted = free && raft.log.isUpToDate(message.index, message.logTerm);",
+    to: "const granted = free;",
+  },
+  {
+    name: "vote-twice",
+    bug: "a node votes for whoever asks, also twice in a term",
+    file: "raft/core/election.js",
+    from: "const free = raft.vote === candidate ||",
+    to: "const free = true || raft.vote === candidate ||",
+  },
+  {
+    name: "read-local",
+    bug: "a read is answered from the state at hand, without asking the leader",
+    file: "raft/read-index.js",
+    from: "this.#round = { ids: new Set(), waiters, sentAtMs: 0 };",
+    to: "this.#confirmed.push({ index: 0, waiters }); return;",
+  },
+  {
+    name: "heartbeat-commits-all",
+    bug: "a heartbeat tells the commit index to a node that may not have the entries",
+    file: "raft/core/replication.js",
+    from: "const commit = minIndex(peer.match, raft.log.committed);",
+    to: "const commit = raft.log.committed;",
+  },
+  {
+    name: "apply-twice",
+    bug: "a repeated request id is applied again",
+    file: "cluster/state-machine/apply-command.js",
+    from: "const first = key === undefined ? undefined : rememberedRequest(state, key, evicted);",
+    to: "const first = undefined;",
+  },
+  {
+    name: "compact-unflushed",
+    bug: "the log is compacted before the state that replaces it is durable",
+    file: "raft/applier.js",
+    from: "await stateMachine.flush();",
+    to: "",
+  },
+  {
+    name: "minority-commits",
+    bug: "half of the voters count as a majority",
+    file: "raft/core/quorum.js",
+    from: "const majorityOf = (voters) => Math.floor(voters.length / 2) + 1;",
+    to: "const majorityOf = (voters) => Math.max(1, Math.floor(voters.length / 2));",
+  },
+  {
+    name: "append-without-check",
+    bug: "a follower takes entries that do not follow its log (paper, section 5.3)",
+    file: "raft/core/replication.js",
+    from: "if (!log.matches(index, logTerm)) {",
+    to: "if (index > log.lastIndex) {",
+  },
+];

@@ -1,0 +1,35 @@
+/** Copies the built packages into a directory and plants a mutant in the copy. The product has no seam for this. */
+import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Mutant } from "./mutants.ts";
+
+const packages = ["common", "raft", "protocol", "storage", "transport", "vm-manager", "client", "cluster", "testing"];
+
+export interface PlantOptions {
+  /** The repository. */
+  readonly root: string;
+  /** Below the repository's `node_modules`, where other packages are found from. */
+  readonly directory: string;
+}
+
+/** Resolves with the entry of the simulator in the copy. @throws when the text to replace is not there exactly once */
+export async function plantMutant(mutant: Mutant, { root, directory }: PlantOptions): Promise<string> {
+  const scope = join(directory, "node_modules", "@blixard");
+  await rm(directory, { recursive: true, force: true });
+  for (const name of packages) {
+    await mkdir(join(scope, name), { recursive: true });
+    await cp(join(root, "packages", name, "package.json"), join(scope, name, "package.json"));
+    await cp(join(root, "packages", name, "dist"), join(scope, name, "dist"), {
+      recursive: true,
+      filter: (path) => !/\.(d\.ts|map|tsbuildinfo)$/.test(path),
+    });
+  }
+  const [name = "", ...rest] = mutant.file.split("/");
+  const path = join(scope, name, "dist", ...rest);
+  const parts = (await readFile(path, "utf8")).split(mutant.from);
+  if (parts.length !== 2) {
+    throw new Error(`${mutant.name}: the text to replace stands ${parts.length - 1} times in ${mutant.file}`);
+  }
+  await writeFile(path, parts.join(mutant.to));
+  return join(scope, "testing", "dist", "simulator", "main.js");
+}
