@@ -325,20 +325,21 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     for (const message of ready.messages) {
       if (message.to !== "append") continue;
       this.#proposals.place(message.entries);
-      const { hardState, snapshot } = ready;
-      engine.pipeline.submit({ entries: message.entries, hardState, snapshot, responses: message.responses ?? [] });
+      const { hardState, snapshot, messages } = ready;
+      // Others could elect a node that then forgets the term, and elect it again: two leaders, both of them this one.
+      const responses = [...(message.responses ?? []), ...messages.filter(({ type }) => type === "MsgVote")];
+      engine.pipeline.submit({ entries: message.entries, hardState, snapshot, responses });
     }
     for (const message of ready.messages) {
       if (message.to === "apply") engine.applier.apply(message);
-      else if (message.to !== "append") this.#send(engine, message.to, message);
+      else if (message.to !== "append" && message.type !== "MsgVote") this.#send(engine, message.to, message);
     }
   }
 
   #send(engine: Engine<Result>, to: NodeId, message: Message): void {
-    const { core } = engine;
     if (message.type === "MsgSnap") this.#sendSnapshot(engine, to, message);
     else if (!this.#deps.transport.send(to, { type: "raft", message }) && message.type === "MsgApp") {
-      this.#post(() => core.reportUnreachable(to));
+      this.#post(() => engine.core.reportUnreachable(to));
     }
   }
 
