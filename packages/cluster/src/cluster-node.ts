@@ -70,7 +70,7 @@ class Node implements ClusterNode {
   readonly #lifecycle = new Watch<Lifecycle>({ phase: "new" });
   readonly #caughtUp = new Watch(false);
   #engine: Engine | undefined;
-  #seed: Pick<JoinSeed, "clusterId" | "incarnation"> | undefined;
+  #seed: (Pick<JoinSeed, "clusterId" | "incarnation"> & Partial<Pick<JoinSeed, "nodes">>) | undefined;
   #duties: Promise<unknown> = Promise.resolve();
   #closing: Promise<void> | undefined;
 
@@ -360,11 +360,12 @@ class Node implements ClusterNode {
       await this.#caughtUp.until((value) => value, { signal: waiting });
     };
     const onRemoved = (error: BlixardError) => this.#removed(error);
+    const seedNodes = this.#seed?.nodes ?? [];
     this.#duties = Promise.all([
       this.#catchUp(engine, signal),
       new LeaderDuties(context, this.#metrics).run(signal),
       new VmDuty(context, router, loop, caughtUp).run(signal),
-      new MembershipDuty({ context, router, loop, capacity, onRemoved, caughtUp }).run(signal),
+      new MembershipDuty({ context, router, loop, capacity, seedNodes, onRemoved, caughtUp }).run(signal),
       this.#countState(loop, signal),
     ]);
   }

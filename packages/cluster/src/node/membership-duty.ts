@@ -11,6 +11,7 @@ import {
   type NodeRecord,
 } from "@blixard/protocol";
 import type { RaftNodeStatus } from "@blixard/raft";
+import type { ClusterPeer } from "../cluster-transport.ts";
 import { randomRequestId } from "../ids.ts";
 import { holdsState } from "../services/reachability.ts";
 import { nodeMeta, type ServiceContext } from "../services/service-context.ts";
@@ -27,15 +28,20 @@ export interface MembershipDutyDeps {
   readonly router: ServiceRouter;
   readonly loop: LoopDeps;
   readonly capacity: NodeCapacity;
+  /** What the join answer said about the others; empty for a node that knows them from its state. */
+  readonly seedNodes: readonly NodeRecord[];
   readonly onRemoved: (error: BlixardError) => void;
   readonly caughtUp: (signal: AbortSignal) => Promise<void>;
 }
 
 export class MembershipDuty {
   readonly #deps: MembershipDutyDeps;
+  /** Members that others named and that the state here does not know yet, by key. */
+  readonly #learned = new Map<string, ClusterPeer>();
 
   constructor(deps: MembershipDutyDeps) {
     this.#deps = deps;
+    this.#learn(peersOf(deps.seedNodes, deps.context.options.nodeId));
   }
 
   /** Runs until `signal` aborts. Never rejects. */
@@ -44,15 +50,38 @@ export class MembershipDuty {
   }
 
   #runPeers(signal: AbortSignal): Promise<void> {
-    const { stateMachine, transport, options } = this.#deps.context;
+    const { stateMachine } = this.#deps.context;
     let seen = -1;
     return runLoop(this.#deps.loop, "peers", signal, async () => {
       const { changed } = await stateMachine.version.until((next) => next.changed.nodes !== seen, { signal });
       seen = changed.nodes;
-      const nodes = sortedRecords(stateMachine.state, "nodes");
-      // An empty state knows nobody yet; the list of the join answer stays.
-      if (nodes.length > 0) transport.setPeers(peersOf(nodes, options.nodeId));
+      this.#setPeers();
     });
+  }
+
+  /**
+   * A state that is behind does not know everybody. Its members alone could shut out the leader, a stranger then, whose
+   * entries would introduce it. So whom others named stays, until the state knows or has removed them.
+   */
+  #setPeers(): void {
+    const { stateMachine, transport } = this.#deps.context;
+    const { nodes, removed } = stateMachine.state;
+    for (const { endpointId } of [...nodes.values(), ...removed.values()]) this.#learned.delete(endpointId);
+    const peers = this.#knownPeers();
+    if (peers.length > 0 || nodes.size > 0) transport.setPeers(peers);
+  }
+
+  #knownPeers(): ClusterPeer[] {
+    const { stateMachine, options } = this.#deps.context;
+    const known = peersOf(sortedRecords(stateMachine.state, "nodes"), options.nodeId);
+    return [
+      ...known,
+      ...[...this.#learned.values()].filter(({ nodeId }) => !known.some((peer) => peer.nodeId === nodeId)),
+    ];
+  }
+
+  #learn(peers: readonly ClusterPeer[]): void {
+    for (const peer of peers) this.#learned.set(peer.endpointId, peer);
   }
 
   async #runOwnRecord(signal: AbortSignal): Promise<void> {
@@ -83,26 +112,25 @@ export class MembershipDuty {
    * still one of them. A node that applied its own removal hears no leader any more, and cannot campaign either.
    */
   #runProbe(signal: AbortSignal): Promise<void> {
-    const { clock, raft, options, stateMachine } = this.#deps.context;
+    const { clock, raft, options } = this.#deps.context;
     return runLoop(this.#deps.loop, "removal-probe", signal, async () => {
       const inDoubt = (status: RaftNodeStatus) => status.leaderId === 0 || !isConfigured(status);
       await raft.status.until(inDoubt, { signal });
       await pauseFor(clock, options.removalProbeMs, signal);
       if (signal.aborted || !inDoubt(raft.status.value)) return;
-      const others = sortedRecords(stateMachine.state, "nodes").filter((node) => node.id !== options.nodeId);
-      for (const node of others.filter(holdsState)) {
-        if (signal.aborted || (await this.#isRefusedBy(node, signal))) return;
+      for (const { nodeId } of this.#knownPeers()) {
+        if (signal.aborted || (await this.#isRefusedBy(nodeId, signal))) return;
       }
     });
   }
 
-  async #isRefusedBy(node: NodeRecord, signal: AbortSignal): Promise<boolean> {
+  async #isRefusedBy(nodeId: number, signal: AbortSignal): Promise<boolean> {
     const { clock, transport, options, random } = this.#deps.context;
     const meta = nodeMeta(options.nodeId, randomRequestId(random), probeTimeoutMs);
     const payload = encodeServiceCall({ name: "status.get", request: {}, meta });
     try {
       const answer = await withTimeLimit(clock, probeTimeoutMs, signal, (limited) =>
-        transport.call(node.id, "status.get", payload, { timeoutMs: probeTimeoutMs, signal: limited }),
+        transport.call(nodeId, "status.get", payload, { timeoutMs: probeTimeoutMs, signal: limited }),
       );
       this.#learnPeers(answer);
       return false;
@@ -113,21 +141,14 @@ export class MembershipDuty {
     }
   }
 
-  /**
-   * The leader may be a node that was admitted after the last entry that this node got: a stranger, whose entries, which
-   * would introduce it, are refused. So members that another member knows count as known too while no leader is heard.
-   */
+  /** The leader may be a node that was admitted after the last entry that this node got. */
   #learnPeers(answer: Uint8Array): void {
-    const { stateMachine, transport, options, raft } = this.#deps.context;
+    const { options } = this.#deps.context;
     const parsed = methods["status.get"].response.safeParse(decodeServiceResponse(answer));
-    if (!parsed.success || raft.status.value.leaderId !== 0) return;
-    const { nodes, removed } = stateMachine.state;
-    const removedKeys = new Set([...removed.values()].map(({ endpointId }) => endpointId));
-    const learned = parsed.data.members
-      .filter(({ id, endpointId }) => !nodes.has(nodeKey(id)) && id !== options.nodeId && !removedKeys.has(endpointId))
-      .map(({ id, endpointId, addresses }) => ({ nodeId: id, endpointId, addresses }));
-    if (learned.length === 0) return;
-    transport.setPeers([...peersOf(sortedRecords(stateMachine.state, "nodes"), options.nodeId), ...learned]);
+    if (!parsed.success) return;
+    const others = parsed.data.members.filter(({ id }) => id !== options.nodeId);
+    this.#learn(others.map(({ id, endpointId, addresses }) => ({ nodeId: id, endpointId, addresses })));
+    this.#setPeers();
   }
 
   #removed(message = "this node was removed from the cluster"): void {

@@ -275,7 +275,8 @@ class NodeAssembly {
         });
       });
     }
-    if (plan.type === "resume" && node.state.nodes.size > 0) await rm(this.#seedPath(), { force: true });
+    const knowsItself = [...node.state.nodes.values()].some(({ id }) => id === this.#dataDir.nodeId);
+    if (plan.type === "resume" && knowsItself) await rm(this.#seedPath(), { force: true });
     const { nodeId } = this.#dataDir;
     const runtime = { pid: process.pid, nodeId, clusterId: this.#clusterId, endpointId: key.endpointId };
     await writeRuntimeFile(this.#dataDir, { ...runtime, bind: ports.bind, http: ports.http });
