@@ -3,7 +3,7 @@
  */
 import { describe, expect, it } from "@jest/globals";
 import { CoreGroup } from "./testing/core-group.ts";
-import { bytes, from, isolate, texts } from "./testing/observe.ts";
+import { bytes, isolate, texts } from "./testing/observe.ts";
 import { asNodeId, type ConfChange } from "./types.ts";
 
 describe("thesis 3.10: leadership transfer", () => {
