@@ -1,22 +1,21 @@
-import { execFileSync } from "node:child_process";
 import { ProcessCluster } from "@blixard/testing";
+import { describeWith, findProgram } from "@blixard/vm-manager/testing";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { builtBinary } from "./binary.ts";
 import { instanceProcesses } from "./instance-count.ts";
 
-function hasQemu(): boolean {
-  try {
-    execFileSync("qemu-system-x86_64", ["--version"], { stdio: "ignore" });
-    return true;
-  } catch {
-    if (process.env["CI"] === "true") throw new Error("QEMU is missing: apt-get install qemu-system-x86");
-    return false;
-  }
+const embedded = { name: "the embedded driver", present: true, install: "npm install" };
+const qemu = {
+  name: "QEMU",
+  present: findProgram("qemu-system-x86_64") !== undefined,
+  install: "apt-get install qemu-system-x86",
+};
+
+for (const [driver, component] of [["embedded", embedded] as const, ["qemu", qemu] as const]) {
+  describeWith(describe, component)(`a VM on the ${driver} driver`, () => vmSurvives(driver));
 }
 
-const drivers = ["embedded", ...(hasQemu() ? ["qemu"] : [])];
-
-describe.each(drivers)("a VM on the %s driver", (driver) => {
+function vmSurvives(driver: string): void {
   let cluster: ProcessCluster;
 
   beforeAll(async () => {
@@ -67,4 +66,4 @@ describe.each(drivers)("a VM on the %s driver", (driver) => {
     other.close();
     admin.close();
   }, 300_000);
-});
+}
