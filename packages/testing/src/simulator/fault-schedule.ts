@@ -43,9 +43,13 @@ export interface FaultEvent {
 /** Mean milliseconds between two faults. */
 const meanGapMs = 4_000;
 
+/** Share of runs in which no leader lives long. */
+const huntShare = 0.2;
+
 /** The faults of `durationMs` of a run. */
 export function generateFaults(seed: number, durationMs: number): FaultEvent[] {
   const random = randomOf(seed, "faults");
+  if (chance(random, huntShare)) return generateHunt(random, durationMs);
   const events: FaultEvent[] = [{ atMs: 0, action: networkOf(random) }];
   let atMs = 0;
   for (;;) {
@@ -53,6 +57,21 @@ export function generateFaults(seed: number, durationMs: number): FaultEvent[] {
     if (atMs >= durationMs) return events;
     events.push({ atMs: Math.round(atMs), action: actionOf(random) });
   }
+}
+
+/**
+ * One leader after the other goes while its first entries are on their way: what the paper's figure 8 is about. Messages
+ * are slow, so that there is time between an entry and the next one.
+ */
+function generateHunt(random: Random, durationMs: number): FaultEvent[] {
+  const delayMsMin = between(random, 2, 20);
+  const conditions = { ...calmNetwork, delayMsMin, delayMsMax: delayMsMin + between(random, 1, 40) };
+  const withinMs = between(random, 1, 8) * delayMsMin;
+  return [
+    { atMs: 0, action: { type: "network", conditions } },
+    { atMs: 0, action: { type: "crashNewLeaders", withinMs, durationMs } },
+    { atMs: 100, action: { type: "crash", target: { leader: true }, mode: "lost", downMs: 1_000 } },
+  ];
 }
 
 const makers: readonly (readonly [number, (random: Random) => FaultAction])[] = [
@@ -145,6 +164,7 @@ function networkOf(random: Random): FaultAction {
       loss: chance(random, 0.6) ? between(random, 0, 0.3) : 0,
       duplication: chance(random, 0.5) ? between(random, 0, 0.5) : 0,
       reordering: chance(random, 0.5) ? between(random, 0, 0.3) : 0,
+      lateCopies: chance(random, 0.3) ? between(random, 0, 0.1) : 0,
       delayMsMin,
       delayMsMax: delayMsMin + between(random, 1, 60),
     },

@@ -19,6 +19,8 @@ export interface NetworkConditions {
   readonly duplication: number;
   /** Share of messages that others overtake, 0 to 1. */
   readonly reordering: number;
+  /** Share of messages of which a copy arrives seconds later, when terms and leaders have changed, 0 to 1. */
+  readonly lateCopies: number;
   readonly delayMsMin: number;
   readonly delayMsMax: number;
 }
@@ -27,6 +29,7 @@ export const calmNetwork: NetworkConditions = {
   loss: 0,
   duplication: 0,
   reordering: 0,
+  lateCopies: 0,
   delayMsMin: 0.2,
   delayMsMax: 2,
 };
@@ -50,6 +53,8 @@ const silenceMs = 900;
 /** What a lost packet of a stream costs. */
 const retransmitMs = 200;
 const overtakenMsMax = 200;
+const lateMsMin = 500;
+const lateMsMax = 10_000;
 
 export class SimNetwork {
   readonly #time: VirtualTime;
@@ -129,15 +134,17 @@ export class SimNetwork {
     if (target === undefined || this.#silentMs(from.nodeId, to, target) >= silenceMs) return false;
     const { conditions } = this;
     if (conditions.loss > 0 && chance(this.#random, conditions.loss)) return true;
-    this.#deliver(from, target, message);
+    this.#deliver(from, target, message, this.#delayMs(from.nodeId, target.nodeId));
     if (conditions.duplication > 0 && chance(this.#random, conditions.duplication)) {
-      this.#deliver(from, target, message);
+      this.#deliver(from, target, message, this.#delayMs(from.nodeId, target.nodeId));
+    }
+    if (conditions.lateCopies > 0 && chance(this.#random, conditions.lateCopies)) {
+      this.#deliver(from, target, message, between(this.#random, lateMsMin, lateMsMax));
     }
     return true;
   }
 
-  #deliver(from: Endpoint, target: Endpoint, message: PeerMessage): void {
-    const delayMs = this.#delayMs(from.nodeId, target.nodeId);
+  #deliver(from: Endpoint, target: Endpoint, message: PeerMessage, delayMs: number): void {
     this.#time.after(delayMs, deliveryTag + target.nodeId, () => {
       if (this.#blockedAtMs.size > 0 && this.#blockedAtMs.has(linkOf(from.nodeId, target.nodeId))) return;
       target.process.enter(() => {

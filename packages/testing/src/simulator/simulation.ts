@@ -220,7 +220,7 @@ function nodeOptionsOf(seed: number): Omit<ClusterNodeOptions, "nodeId" | "versi
       appendMessageBytesMax: pick(random, [1, 512, 1_048_576]),
       snapshotChunkBytes: pick(random, [256, 1_024, 16_384]),
       preVote: chance(random, 0.8),
-      checkQuorum: true,
+      checkQuorum: chance(random, 0.8),
     },
   };
 }

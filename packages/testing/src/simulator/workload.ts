@@ -25,6 +25,7 @@ const callTimeoutMs = 4_000;
 /** After so long a client leaves a call without an answer, and goes on. */
 const giveUpMs = 12_000;
 const retryMsMax = 400;
+const impatientShare = 0.3;
 
 export class Workload {
   readonly #deps: WorkloadDeps;
@@ -102,6 +103,8 @@ export class Workload {
     const operation = history.begin(key, call);
     const requestId = cluster.requestId();
     const endMs = cluster.world.time.nowMs + giveUpAfterMs;
+    // Some clients believe the first answer, whatever it is.
+    const isPatient = call.type === "get" || !chance(random, impatientShare);
     let mayHaveHappened = false;
     while (cluster.world.time.nowMs < endMs) {
       const machines = cluster.inUse();
@@ -112,6 +115,7 @@ export class Workload {
         } catch (error) {
           if (!mayPass(error)) this.#refused(operation, error);
           mayHaveHappened ||= outcomeOf(error) === "unknown";
+          if (!isPatient) break;
         }
       }
       await cluster.sleep(random.next() * retryMsMax);

@@ -27,7 +27,8 @@ export const mutants: readonly Mutant[] = [
     file: "raft/proposals.js",
     from: "            proposal.term = entry.term;\n",
     to: `            proposal.term = entry.term;
-            if (proposal.kind === "normal" && this.#settle(proposal, "applied")) {
+            const isKv = proposal.kind === "normal" && Buffer.from(proposal.data).includes("kv.");
+            if (isKv && this.#settle(proposal, "applied")) {
                 const { index, term } = entry;
                 const result = { ok: true, value: { swapped: true } };
                 proposal.resolve({ index, term, result: { result, index, term, repeated: false } });
@@ -99,11 +100,11 @@ export const mutants: readonly Mutant[] = [
     to: "const first = undefined;",
   },
   {
-    name: "compact-unflushed",
-    bug: "the log is compacted before the state that replaces it is durable",
-    file: "raft/applier.js",
-    from: "await stateMachine.flush();",
-    to: "",
+    name: "unknown-as-not-applied",
+    bug: "a write whose fate is unknown is reported as not applied",
+    file: "cluster/services/leader-route.js",
+    from: 'const outcome = unknown ? "unknown" : "not_applied";',
+    to: 'const outcome = "not_applied";',
   },
   {
     name: "minority-commits",
