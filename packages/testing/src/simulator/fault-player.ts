@@ -2,13 +2,13 @@
 
 import type { Random } from "@blixard/common";
 import type { FaultAction, FaultEvent, Target } from "./fault-schedule.ts";
-import { randomOf } from "./seeds.ts";
+import { chance, randomOf } from "./seeds.ts";
 import type { SimCluster } from "./sim-cluster.ts";
 import type { SimMachine } from "./sim-machine.ts";
 import { calmNetwork } from "./sim-network.ts";
 
 const clusterSizeMax = 7;
-const huntedDownMsMax = 2_500;
+const huntedGoneMsMax = 3_000;
 const operatorTimeoutMs = 8_000;
 
 export class FaultPlayer {
@@ -109,9 +109,14 @@ export class FaultPlayer {
     const { time } = this.#cluster.world;
     const machine = this.#cluster.machine(nodeId);
     if (machine === undefined || time.nowMs > this.#leaderHunt.untilMs) return;
-    time.after(this.#random.next() * this.#leaderHunt.withinMs, 0, () => {
-      const downMs = Math.round(this.#random.next() * huntedDownMsMax);
-      if (!this.#ended) this.#crash(machine, { type: "crash", target: { leader: true }, mode: "lost", downMs });
+    const delayMs = chance(this.#random, 0.5) ? 0 : this.#random.next() * this.#leaderHunt.withinMs;
+    const goneMs = Math.round(this.#random.next() * huntedGoneMsMax);
+    const isCrash = chance(this.#random, 0.5);
+    time.after(delayMs, 0, () => {
+      if (this.#ended) return;
+      if (isCrash) {
+        this.#crash(machine, { type: "crash", target: { leader: true }, mode: "lost", downMs: goneMs });
+      } else this.#cut(nodeId, ["in", "out"], goneMs);
     });
   }
 

@@ -11,7 +11,7 @@ export type Target = { readonly leader: true } | { readonly leader: false; reado
 export type FaultAction =
   | { readonly type: "crash"; readonly target: Target; readonly mode: CrashMode; readonly downMs: number }
   | { readonly type: "crashAll"; readonly mode: CrashMode; readonly downMs: number }
-  /** Whoever wins an election loses its power a moment later: the schedule of the paper's figure 8. */
+  /** Whoever wins an election loses its power or its network a moment later: the schedule of the paper's figure 8. */
   | { readonly type: "crashNewLeaders"; readonly withinMs: number; readonly durationMs: number }
   /** Machines with a larger share of randomness than `cut` stand on the other side. */
   | { readonly type: "partition"; readonly cut: number; readonly salt: number; readonly durationMs: number }

@@ -1,0 +1,56 @@
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { type SimulationResult, simulate } from "./simulation.ts";
+
+/** What a person needs to see a failure again. */
+function replay({ seed, violation }: SimulationResult): string {
+  if (violation === undefined) return "";
+  return `${violation.property}: ${violation.detail}; replay: npm run simulate -- --seed ${seed} --ticks ${ticks}`;
+}
+
+const ticks = 300;
+const stackTraceLimit = Error.stackTraceLimit;
+
+beforeAll(() => {
+  // Nodes make errors all the time, to cancel what they wait for; their stacks cost more than all the rest.
+  Error.stackTraceLimit = 0;
+});
+afterAll(() => {
+  Error.stackTraceLimit = stackTraceLimit;
+});
+
+describe("simulate", () => {
+  it("finds nothing wrong in ten seeds with faults", async () => {
+    const failures: string[] = [];
+    let acknowledged = 0;
+    let leaders = 0;
+    for (let seed = 1; seed <= 10; seed++) {
+      const result = await simulate({ seed, ticks });
+      if (result.violation !== undefined) failures.push(replay(result));
+      acknowledged += result.acknowledgedWrites;
+      leaders += result.leaders;
+    }
+    expect(failures).toEqual([]);
+    // A run in which nothing happens would find nothing either.
+    expect(acknowledged).toBeGreaterThan(20);
+    expect(leaders).toBeGreaterThan(20);
+  });
+
+  it("repeats a run event by event, and runs another seed in another way", async () => {
+    const [first, second, other] = [
+      await simulate({ seed: 42, ticks }),
+      await simulate({ seed: 42, ticks }),
+      await simulate({ seed: 43, ticks }),
+    ];
+    expect({ hash: first?.traceHash, events: first?.events }).toEqual({
+      hash: second?.traceHash,
+      events: second?.events,
+    });
+    expect(other?.traceHash).not.toBe(first?.traceHash);
+  });
+
+  it("leaves out the faults that are not kept", async () => {
+    const { leaders, violation } = await simulate({ seed: 1, ticks, keepFaults: [] });
+    expect(violation).toBeUndefined();
+    expect(leaders).toBe(1);
+  });
+});
