@@ -14,7 +14,8 @@ export const usage = `Usage: npm run simulate -- [options]
   --keep LIST       only these planned faults happen, by number: 0,3,7; or none
   --no-shrink       does not look for a shorter schedule when a seed fails
   --verbose         prints what the nodes log
-  --quiet           prints failures and totals only`;
+  --quiet           prints failures and totals only
+  --mutants         plants known bugs one by one and looks for a seed that catches each; --only NAME for one`;
 
 export interface CommandOptions {
   readonly seed?: string | undefined;

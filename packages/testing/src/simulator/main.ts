@@ -2,6 +2,7 @@
 /** `npm run simulate -- --seed N [--nodes N] [--ticks N] [--until-failure]`: runs simulated clusters. */
 import { parseArgs } from "node:util";
 import { runCommand, usage } from "./command.ts";
+import { huntMutants } from "./mutants/hunt-mutants.ts";
 
 const { values } = parseArgs({
   options: {
@@ -15,6 +16,8 @@ const { values } = parseArgs({
     "no-shrink": { type: "boolean", default: false },
     verbose: { type: "boolean", default: false },
     quiet: { type: "boolean", default: false },
+    mutants: { type: "boolean", default: false },
+    only: { type: "string" },
     help: { type: "boolean", default: false },
   },
 });
@@ -25,6 +28,9 @@ if (!values.verbose) Error.stackTraceLimit = 0;
 const write = (line: string) => process.stdout.write(`${line}\n`);
 if (values.help) {
   write(usage);
+} else if (values.mutants) {
+  const missed = await huntMutants({ seeds: values.seeds ?? "1..500", only: values.only }, write);
+  process.exitCode = missed === 0 ? 0 : 1;
 } else {
   process.exitCode = await runCommand(values, write);
 }
