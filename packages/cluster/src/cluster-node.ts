@@ -278,6 +278,7 @@ class Node implements ClusterNode {
   #createEngine(bootstrap: boolean): Engine {
     const { deps, options } = { deps: this.#deps, options: this.#options };
     const id = asNodeId(options.nodeId);
+    // Calls are forwarded to the leader as a whole, because it decides what is proposed: never the proposals themselves.
     const raft = createRaftNode<AppliedCommand>(
       {
         clock: deps.clock,
@@ -293,7 +294,7 @@ class Node implements ClusterNode {
           deps.onFatal(error);
         },
       },
-      { ...options.raft, id, ...(bootstrap ? { bootstrap: { voters: [id] } } : {}) },
+      { forwardProposals: false, ...options.raft, id, ...(bootstrap ? { bootstrap: { voters: [id] } } : {}) },
     );
     const healthy = () => ({ healthy: true, lastError: null, corruptions: 0, repairs: 0 });
     const context: ServiceContext = {

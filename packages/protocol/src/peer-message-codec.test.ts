@@ -61,6 +61,26 @@ const samples: readonly PeerMessage[] = [
   { type: "snapshotAck", index: 100, term: 3, receivedBytes: 7, refused: false } as PeerMessage,
 ];
 
+const name = { session: 2 ** 48 - 1, sequence: 300 };
+/** Of later releases: forwarded proposals, and their answers. */
+const forwarded = [
+  { type: "proposal", term: 3, ...name, force: false, entry: { term: 0, index: 0, kind: "normal", data } },
+  {
+    type: "proposal",
+    term: 3,
+    ...name,
+    force: true,
+    entry: {
+      term: 0,
+      index: 0,
+      kind: "confChange",
+      change: { version: 1, transition: "auto", changes: [{ op: "addVoter", id: 7 }] },
+    },
+  },
+  { type: "proposalAnswer", ...name, verdict: { type: "placed", index: 10, term: 3 } },
+  { type: "proposalAnswer", ...name, verdict: { type: "refused", code: "CONFLICT", leaderId: 2, reason: "no" } },
+] as object as readonly PeerMessage[];
+
 /** One line for each sample. A change here is a change of the wire format and needs a new version byte. */
 const golden = ["0101000600010203000000000000", "01010006040102030000ac0200000003010203"];
 
@@ -70,6 +90,24 @@ describe("encodePeerMessages", () => {
     expect(toHex(encodePeerMessages(samples))).toMatchInlineSnapshot(
       `"01060006000102030000000000000006040102030000ac020000000301020300010001020303090000000300030a0301020306000504020201020701030102030002010102030008000005000105020102030000000000006403030102030001040000000a04030102030264030700"`,
     );
+  });
+
+  it("writes forwarded proposals and their answers as other releases read them", () => {
+    expect(forwarded.map((message) => toHex(encodePeerMessages([message])))).toMatchInlineSnapshot(`
+[
+  "01010303ffffffffffff3fac020001020003010203",
+  "01010303ffffffffffff3fac0201010300010001000700",
+  "010104ffffffffffff3fac02000a03",
+  "010104ffffffffffff3fac02010302026e6f",
+]
+`);
+  });
+
+  it("cuts a reason that is too long", () => {
+    const verdict = { type: "refused", code: "CONFLICT", leaderId: 2, reason: "\u{1f600}".repeat(1_000) };
+    const message = { type: "proposalAnswer", ...name, verdict } as object as PeerMessage;
+    const [decoded] = decodePeerMessages(encodePeerMessages([message]));
+    expect(decoded).toMatchObject({ verdict: { reason: "\u{1f600}".repeat(128) } });
   });
 
   it("takes two bytes beyond the data for an entry that follows its predecessor", () => {
@@ -90,11 +128,12 @@ describe("encodePeerMessages", () => {
 describe("decodePeerMessages", () => {
   it("brings every message back", () => {
     expect(decodePeerMessages(encodePeerMessages(samples))).toEqual(samples);
+    expect(decodePeerMessages(encodePeerMessages(forwarded))).toEqual(forwarded);
     expect(decodePeerMessages(encodePeerMessages([]))).toEqual([]);
   });
 
   it("refuses every cut and every appended byte", () => {
-    const whole = encodePeerMessages(samples);
+    const whole = encodePeerMessages([...samples, ...forwarded]);
     for (let length = 0; length < whole.length; length++) {
       expect(() => decodePeerMessages(whole.subarray(0, length))).toThrow();
     }
@@ -103,7 +142,9 @@ describe("decodePeerMessages", () => {
 
   it.each([
     ["an unknown version", "0200"],
-    ["an unknown tag", "010103"],
+    ["an unknown tag", "010105"],
+    ["a proposal without an entry", "0101030301010000"],
+    ["an unknown refusal code", "0101040101010600026e6f"],
     ["an unknown message type", "01010011"],
     ["unknown flags", "0101000608"],
     ["an integer that is not in its shortest form", "01010006008100"],

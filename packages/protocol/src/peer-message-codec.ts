@@ -13,13 +13,15 @@ import type {
   MessageType,
   NodeId,
   PeerMessage,
+  ProposalRefusalCode,
+  ProposalVerdict,
   Snapshot,
   Term,
 } from "@blixard/raft";
 import { BinaryReader, BinaryWriter, corrupt } from "./wire-codec-binary.ts";
 
 const formatVersion = 1;
-const tag = { raft: 0, snapshotChunk: 1, snapshotAck: 2 } as const;
+const tag = { raft: 0, snapshotChunk: 1, snapshotAck: 2, proposal: 3, proposalAnswer: 4 } as const;
 
 /** Position is the wire number: append only. Messages that a node sends only to itself have no number. */
 const messageTypes = [
@@ -48,6 +50,18 @@ const changeOps = [
   "update",
 ] as const satisfies readonly ConfChange["changes"][number]["op"][];
 const transitions = ["auto", "implicit", "explicit"] as const satisfies readonly ConfChange["transition"][];
+
+/** Position is the wire number: append only. */
+const refusalCodes = [
+  "NOT_LEADER",
+  "PROPOSAL_DROPPED",
+  "OVERLOADED",
+  "CONFLICT",
+  "QUORUM_AT_RISK",
+  "INVALID_ARGUMENT",
+] as const satisfies readonly ProposalRefusalCode[];
+/** Characters of a reason that travel; four bytes each at most. */
+const reasonLengthMax = 256;
 
 const messageFlag = { reject: 1, snapshot: 2, context: 4 } as const;
 const entryFlag = { confChange: 1, sameTerm: 2, nextIndex: 4 } as const;
@@ -91,6 +105,18 @@ function writePeerMessage(writer: BinaryWriter, message: PeerMessage): void {
       writer.integer(message.receivedBytes);
       writer.byte(message.refused ? 1 : 0);
       return;
+    case "proposal":
+      writer.integer(message.term);
+      writer.integer(message.session);
+      writer.integer(message.sequence);
+      writer.byte(message.force ? 1 : 0);
+      writeEntries(writer, [message.entry]);
+      return;
+    case "proposalAnswer":
+      writer.integer(message.session);
+      writer.integer(message.sequence);
+      writeVerdict(writer, message.verdict);
+      return;
     default:
       message satisfies never;
   }
@@ -114,9 +140,50 @@ function readPeerMessage(reader: BinaryReader): PeerMessage {
       const receivedBytes = reader.integer("receivedBytes");
       return { type: "snapshotAck", index, term, receivedBytes, refused: readBoolean(reader, "refused") };
     }
+    case tag.proposal:
+      return readProposal(reader);
+    case tag.proposalAnswer: {
+      const session = reader.integer("session");
+      const sequence = reader.integer("sequence");
+      return { type: "proposalAnswer", session, sequence, verdict: readVerdict(reader) };
+    }
     default:
       throw corrupt("a message tag is not known");
   }
+}
+
+function readProposal(reader: BinaryReader): PeerMessage {
+  const term = reader.integer("term") as Term;
+  const session = reader.integer("session");
+  const sequence = reader.integer("sequence");
+  const force = readBoolean(reader, "force");
+  const [entry, ...others] = readEntries(reader);
+  if (entry === undefined || others.length > 0) throw corrupt("a proposal is one entry");
+  return { type: "proposal", term, session, sequence, force, entry };
+}
+
+function writeVerdict(writer: BinaryWriter, verdict: ProposalVerdict): void {
+  if (verdict.type === "placed") {
+    writer.byte(0);
+    writer.integer(verdict.index);
+    writer.integer(verdict.term);
+    return;
+  }
+  writer.byte(1);
+  writer.byte(refusalCodes.indexOf(verdict.code));
+  writer.integer(verdict.leaderId);
+  writer.text(verdict.reason.slice(0, reasonLengthMax));
+}
+
+function readVerdict(reader: BinaryReader): ProposalVerdict {
+  if (!readBoolean(reader, "verdict")) {
+    const index = reader.integer("index") as LogIndex;
+    return { type: "placed", index, term: reader.integer("term") as Term };
+  }
+  const code = refusalCodes[reader.byte("refusal code")];
+  if (code === undefined) throw corrupt("a refusal code is not known");
+  const leaderId = reader.integer("leader") as NodeId;
+  return { type: "refused", code, leaderId, reason: reader.text("reason", 4 * reasonLengthMax) };
 }
 
 function writeMessage(writer: BinaryWriter, message: Message): void {

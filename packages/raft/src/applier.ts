@@ -7,7 +7,9 @@ import type { ConfChange, ConfState, Entry, HardState, LogIndex, Message, Snapsh
 import { JobQueue } from "./job-queue.ts";
 import type { LogCache } from "./log-cache.ts";
 import type { RaftMetrics } from "./metrics.ts";
+import type { RaftNodeEvent } from "./node-events.ts";
 import type { ResolvedOptions } from "./options.ts";
+import { pacedChunks } from "./paced-chunks.ts";
 import type { AppliedState, LogStore, SnapshotStore, StateMachine } from "./ports.ts";
 import { snapshotChunks } from "./recovery.ts";
 
@@ -32,7 +34,13 @@ export interface ApplierDeps<Result> {
   readonly post: (task: () => void) => void;
   readonly onApplied: (entries: readonly AppliedEntry<Result>[], message: Message) => void;
   readonly onError: (error: unknown) => void;
+  readonly onEvent: (event: RaftNodeEvent) => void;
+  /** Whether the newest snapshot is being sent to somebody: another one would cut that off. */
+  readonly isSending: () => boolean;
 }
+
+/** How many times longer than usual the log may grow while its snapshot is being sent. */
+const sendingPatience = 4;
 
 export class Applier<Result> {
   readonly #deps: ApplierDeps<Result>;
@@ -161,7 +169,11 @@ export class Applier<Result> {
     const { snapshotEntries, logBytesMax } = this.#options;
     const { cache } = this.#deps;
     const since = this.#applied.index - (cache.newestSnapshot?.index ?? 0);
-    const due = (snapshotEntries > 0 && since >= snapshotEntries) || (since > 0 && cache.bytes > logBytesMax);
+    // A peer that takes longer for a snapshot than the next one is away would otherwise never get a whole one.
+    const patience = this.#deps.isSending() ? sendingPatience : 1;
+    const due =
+      (snapshotEntries > 0 && since >= snapshotEntries * patience) ||
+      (since > 0 && cache.bytes > logBytesMax * patience);
     if (!due || this.#snapshotting !== undefined) return;
     this.takeSnapshot().catch(() => {});
   }
@@ -175,7 +187,8 @@ export class Applier<Result> {
   }
 
   async #takeSnapshot(): Promise<LogIndex> {
-    const { snapshots, stateMachine, cache, logger, metrics } = this.#deps;
+    const { snapshots, stateMachine, cache, logger, metrics, clock } = this.#deps;
+    const startedAtMs = clock.monotonicMs();
     try {
       const taken = await this.#inOrder(async () => {
         const newest = cache.newestSnapshot?.index ?? 0;
@@ -183,11 +196,15 @@ export class Applier<Result> {
       });
       if (taken === undefined) return cache.newestSnapshot?.index ?? this.#applied.index;
       const { at, chunks } = taken;
-      const meta = await snapshots.save(at, chunks);
+      const meta = await snapshots.save(at, pacedChunks(chunks, clock, this.#options.snapshotChunkBytes));
       await stateMachine.flush();
       await this.#compact(() => cache.setSnapshot(meta), at.index);
       metrics.snapshots.add(1, { kind: "taken" });
-      logger.log("info", "took a snapshot", { index: at.index, sizeBytes: meta.sizeBytes });
+      const durationMs = clock.monotonicMs() - startedAtMs;
+      const { index, sizeBytes } = meta;
+      metrics.snapshotDuration.observe(durationMs / 1_000);
+      logger.log("info", "took a snapshot", { index, sizeBytes, durationMs });
+      this.#deps.onEvent({ type: "snapshotTaken", index, sizeBytes, durationMs });
       return at.index;
     } catch (error) {
       // A snapshot of the leader arrived meanwhile, and it is newer.

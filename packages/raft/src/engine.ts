@@ -3,13 +3,18 @@ import { type AppendJob, AppendPipeline } from "./append-pipeline.ts";
 import { type AppliedEntry, Applier } from "./applier.ts";
 import type { RaftEvent } from "./core/events.ts";
 import { createRaftCore } from "./core/raw-node.ts";
-import { asLogIndex, type LogIndex, type Message, type NodeId, type RaftCore, type Snapshot } from "./core/types.ts";
+import { asLogIndex, type HardState, type LogIndex, type Message, type RaftCore } from "./core/types.ts";
 import type { LogCache } from "./log-cache.ts";
 import type { RaftMetrics } from "./metrics.ts";
+import type { RaftNodeEvent } from "./node-events.ts";
 import { type ResolvedOptions, ticksOf } from "./options.ts";
+import { PeerActivity } from "./peer-activity.ts";
 import type { AppliedState } from "./ports.ts";
+import { ProposalDesk } from "./proposal-desk.ts";
+import type { Proposals } from "./proposals.ts";
 import type { RaftNodeDeps } from "./raft-node-types.ts";
-import { ReadIndexer } from "./read-index.ts";
+import { ReadDesk } from "./read-desk.ts";
+import { SnapshotExchange } from "./snapshot-exchange.ts";
 import { SnapshotReceiver } from "./snapshot-receiver.ts";
 import { SnapshotSender } from "./snapshot-sender.ts";
 
@@ -20,42 +25,91 @@ export interface Engine<Result> {
   readonly applier: Applier<Result>;
   readonly sender: SnapshotSender;
   readonly receiver: SnapshotReceiver;
-  readonly reads: ReadIndexer;
+  readonly exchange: SnapshotExchange;
+  readonly reads: ReadDesk;
+  readonly desk: ProposalDesk<Result>;
+  readonly activity: PeerActivity;
 }
 
 /** What the parts ask of the loop that owns them. All but `post` and `onError` run on the loop. */
 export interface EngineHooks<Result> {
   readonly post: (task: () => void) => void;
   readonly onError: (error: unknown) => void;
+  readonly onEvent: (event: RaftNodeEvent) => void;
   readonly onCoreEvent: (event: RaftEvent) => void;
   readonly onApplied: (entries: readonly AppliedEntry<Result>[], message: Message) => void;
   readonly onAppended: (job: AppendJob, durationMs: number) => void;
-  readonly onSnapshotSent: (to: NodeId, ok: boolean) => void;
   readonly onSnapshotReceived: (message: Message) => void;
-  readonly needsSnapshot: (snapshot: Snapshot) => "yes" | "no" | "has_it" | "later";
+  readonly hardState: () => HardState;
 }
 
-export interface EngineState {
+export interface EngineState<Result> {
   readonly cache: LogCache;
   readonly applied: AppliedState;
   readonly metrics: RaftMetrics;
+  readonly proposals: Proposals<Result>;
 }
 
 export function createEngine<Result>(
   deps: RaftNodeDeps<Result>,
   options: ResolvedOptions,
-  state: EngineState,
+  state: EngineState<Result>,
   hooks: EngineHooks<Result>,
 ): Engine<Result> {
-  const { cache, applied } = state;
-  const { clock, random, log } = deps;
-  const { post, onError } = hooks;
+  const { cache, applied, metrics } = state;
+  const { clock, random } = deps;
   const nowMs = () => clock.monotonicMs();
   const core = createCore(options, cache, applied.index, () => random.next(), hooks.onCoreEvent);
+  const snapshots = createSnapshotParts(deps, options, state, hooks, core);
+  const { applier } = snapshots;
+  const activity = new PeerActivity(options.id, options.electionTimeoutMs, nowMs);
+  const reads = new ReadDesk(
+    {
+      ...{ core, random, nowMs, hardState: hooks.hardState, applied: () => applier.applied },
+      onRead: (by) => metrics.reads.add(1, { by }),
+    },
+    options,
+  );
+  const desk = new ProposalDesk<Result>(
+    {
+      ...{ id: options.id, core, proposals: state.proposals, transport: deps.transport, random, nowMs },
+      confState: () => applier.applied.confState,
+      isActive: (id) => activity.isActive(id),
+      onForwarded: (direction) => metrics.forwardedProposals.add(1, { direction }),
+    },
+    { ...options, forward: options.forwardProposals, startTerm: cache.initialState().hardState.term },
+  );
+  return { core, cache, ...snapshots, reads, desk, activity };
+}
+
+/** What touches the disk: the log, the state machine and the snapshots. */
+function createSnapshotParts<Result>(
+  deps: RaftNodeDeps<Result>,
+  options: ResolvedOptions,
+  { cache, applied, metrics }: EngineState<Result>,
+  hooks: EngineHooks<Result>,
+  core: RaftCore,
+) {
+  const { clock, log } = deps;
+  const { post, onError, onEvent } = hooks;
+  const nowMs = () => clock.monotonicMs();
+  const { snapshotChunkBytes: chunkBytes, snapshotRetryMs: retryMs, snapshotRetriesMax: retriesMax } = options;
+  const sender = new SnapshotSender(
+    {
+      ...{ ...deps, nowMs, post, onEvent },
+      onBytes: (bytes) => metrics.snapshotBytes.add(bytes, { direction: "sent" }),
+      onEnd: (to, ok) => {
+        metrics.snapshots.add(1, { kind: ok ? "sent" : "send_failed" });
+        exchange.sent(to, ok);
+      },
+    },
+    { chunkBytes, retryMs, retriesMax },
+  );
   const applier = new Applier<Result>(
     {
       ...deps,
-      ...{ cache, post, onError, metrics: state.metrics, onApplied: hooks.onApplied },
+      ...{ cache, post, onError, onEvent, metrics, onApplied: hooks.onApplied },
+      isSending: () => sender.count > 0,
       applyConfChange: (change) => core.applyConfChange(change),
     },
     options,
@@ -70,30 +124,20 @@ export function createEngine<Result>(
     },
     cache.initialState().hardState,
   );
-  const { snapshotChunkBytes: chunkBytes, snapshotRetryMs: retryMs, snapshotRetriesMax: retriesMax } = options;
-  const sender = new SnapshotSender(
-    { ...deps, nowMs, post, onEnd: hooks.onSnapshotSent },
-    { chunkBytes, retryMs, retriesMax },
-  );
+  const exchange = new SnapshotExchange({
+    ...{ id: options.id, core, cache, applier, sender, post },
+    hardState: hooks.hardState,
+  });
   const receiver = new SnapshotReceiver(
     {
-      ...deps,
-      ...{ nowMs, post, onError, needs: hooks.needsSnapshot, onReceived: hooks.onSnapshotReceived },
+      ...{ ...deps, nowMs, post, onError, onEvent, onReceived: hooks.onSnapshotReceived },
+      onBytes: (bytes) => metrics.snapshotBytes.add(bytes, { direction: "received" }),
+      needs: (snapshot) => exchange.needs(snapshot),
       onStored: (meta) => cache.setSnapshot(meta),
     },
-    { bytesMax: options.snapshotBytesMax, silenceMs: retryMs * retriesMax },
+    { bytesMax: options.snapshotBytesMax, silenceMs: options.snapshotKeepMs },
   );
-  const reads = new ReadIndexer(
-    {
-      ...{ random, nowMs, request: (context) => core.readIndex(context) },
-      canRequest: () => {
-        const { role, term } = core.status();
-        return role !== "StateLeader" || applier.applied.term === term;
-      },
-    },
-    { retryMs: options.readRetryMs, timeoutMs: options.readTimeoutMs, waitersMax: options.readsInFlightMax },
-  );
-  return { core, cache, pipeline, applier, sender, receiver, reads };
+  return { sender, applier, pipeline, exchange, receiver };
 }
 
 function createCore(

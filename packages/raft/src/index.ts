@@ -30,6 +30,7 @@ export type {
   Status,
   Term,
 } from "./core/types.ts";
+export type { RaftNodeEvent } from "./node-events.ts";
 export type { RaftNodeOptions } from "./options.ts";
 export type {
   AppliedState,
@@ -39,9 +40,23 @@ export type {
   PeerMessage,
   PeerTransport,
   PeerTransportHandlers,
+  ProposalRefusalCode,
+  ProposalVerdict,
   SnapshotMeta,
   SnapshotStore,
   StateMachine,
 } from "./ports.ts";
 export { createRaftNode } from "./raft-node.ts";
-export type { Applied, RaftNodeApi, RaftNodeDeps, RaftNodeStatus } from "./raft-node-types.ts";
+export type {
+  AddOptions,
+  Applied,
+  CloseOptions,
+  ConfChangeOptions,
+  MemberProgress,
+  RaftNodeApi,
+  RaftNodeDeps,
+  RaftNodeStatus,
+  ReadConsistency,
+  ReadOptions,
+  SignalOptions,
+} from "./raft-node-types.ts";

@@ -23,6 +23,20 @@ export interface RaftNodeOptions {
   readonly snapshotEntries?: number;
   /** Bytes of retained log after which a snapshot is taken by itself. Default: 64 MiB. */
   readonly logBytesMax?: number;
+  /**
+   * Send proposals that are made on a follower to its leader, and take those of followers; the same on each node.
+   * Default: true.
+   */
+  readonly forwardProposals?: boolean;
+  /** Milliseconds before a forwarded proposal without an answer is sent again. Default: half an election timeout. */
+  readonly forwardRetryMs?: number;
+  /** Copies of a forwarded proposal that are sent before its outcome counts as unknown. Default: 10. */
+  readonly forwardTriesMax?: number;
+  /**
+   * Let a leader answer reads with the consistency "lease" by itself; the same on each node. A node then does not vote
+   * in its first election timeout after a restart, since it may have promised not to. Default: false.
+   */
+  readonly leaseReads?: boolean;
   /** Entries before a snapshot that stay in the log, so that a slow follower needs no snapshot. Default: 1,000. */
   readonly trailingEntries?: number;
   /** Bytes of state in one message of a snapshot. Default: 256 KiB. */
@@ -31,8 +45,10 @@ export interface RaftNodeOptions {
   readonly snapshotBytesMax?: number;
   /** Milliseconds without an answer before a chunk is sent again. Default: 1,000. */
   readonly snapshotRetryMs?: number;
-  /** Repetitions without any answer before a snapshot is given up. Default: 10. */
+  /** Repetitions without any answer before a transfer pauses until the peer answers a heartbeat. Default: 10. */
   readonly snapshotRetriesMax?: number;
+  /** Milliseconds without a chunk for which a receiver keeps what it has of a snapshot. Default: 10 minutes. */
+  readonly snapshotKeepMs?: number;
   /** Proposals that wait for their outcome. More are refused with OVERLOADED. Default: 8,192. */
   readonly proposalsInFlightMax?: number;
   /** Bytes of those proposals. Default: 32 MiB. */
@@ -72,6 +88,10 @@ export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
     heartbeatIntervalMs: 100,
     preVote: true,
     checkQuorum: true,
+    forwardProposals: true,
+    forwardRetryMs: electionTimeoutMs / 2,
+    forwardTriesMax: 10,
+    leaseReads: false,
     snapshotEntries: 10_000,
     logBytesMax: 64 * mebibyte,
     trailingEntries: 1_000,
@@ -79,6 +99,7 @@ export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
     snapshotBytesMax: 16 * kibibyte * mebibyte,
     snapshotRetryMs: 1_000,
     snapshotRetriesMax: 10,
+    snapshotKeepMs: 10 * 60_000,
     proposalsInFlightMax: 8_192,
     proposalBytesInFlightMax: 32 * mebibyte,
     readsInFlightMax: 16_384,
@@ -97,6 +118,9 @@ export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
   for (const [name, value] of Object.entries(resolved)) {
     if (typeof value !== "number" || name === "snapshotEntries" || name === "trailingEntries") continue;
     if (!(value > 0)) throw new BlixardError("INVALID_ARGUMENT", `${name} must be above 0, not ${value}`);
+  }
+  if (resolved.leaseReads && !resolved.checkQuorum) {
+    throw new BlixardError("INVALID_ARGUMENT", "leaseReads needs checkQuorum");
   }
   const { electionTicks, heartbeatTicks } = ticksOf(resolved);
   if (electionTicks > heartbeatTicks) return resolved;

@@ -83,7 +83,45 @@ export type PeerMessage =
        */
       readonly receivedBytes: number;
       readonly refused: boolean;
+    }
+  /** A proposal of a node that does not lead, for the leader of `term`. Repeated copies have the same name. */
+  | {
+      readonly type: "proposal";
+      readonly term: Term;
+      /** One run of the proposing node, at random; with `sequence`, which counts from 1, it names the proposal. */
+      readonly session: number;
+      readonly sequence: number;
+      /** Carry a configuration change out although it may cost the quorum. */
+      readonly force: boolean;
+      /** Has no place yet: its term and index are 0. */
+      readonly entry: Entry;
+    }
+  /** What the leader did with a proposal. It is no promise: the entry at that place may still be overwritten. */
+  | {
+      readonly type: "proposalAnswer";
+      readonly session: number;
+      readonly sequence: number;
+      readonly verdict: ProposalVerdict;
     };
+
+export type ProposalVerdict =
+  | { readonly type: "placed"; readonly index: LogIndex; readonly term: Term }
+  /** It is in no log and never will be. */
+  | {
+      readonly type: "refused";
+      readonly code: ProposalRefusalCode;
+      readonly reason: string;
+      /** 0 when the answering node knows no leader. */
+      readonly leaderId: NodeId;
+    };
+
+export type ProposalRefusalCode =
+  | "NOT_LEADER"
+  | "PROPOSAL_DROPPED"
+  | "OVERLOADED"
+  | "CONFLICT"
+  | "QUORUM_AT_RISK"
+  | "INVALID_ARGUMENT";
 
 export interface PeerTransportHandlers {
   /** `from` was proved by the connection. Only enqueues; never throws. */

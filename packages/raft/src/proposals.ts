@@ -1,23 +1,19 @@
 /**
  * What was proposed here and has no outcome yet.
  *
- *     waiting -> (core accepted) -> unplaced -> (Ready gave it an index) -> placed -> settled
+ *     waiting -> (core accepted, or sent to the leader) -> unplaced -> (index and term are known) -> placed -> settled
  *
- * A placed proposal was applied when an entry of its index and term is applied, and provably was not when the entry
- * applied there has another term. Everything else that ends the wait makes the outcome unknown.
+ * A placed proposal was applied when an entry of its index and term is applied here, and provably was not when the
+ * entry applied there, or at any lower index, has a later term: terms never fall along a log. Everything else that
+ * ends the wait makes the outcome unknown.
  */
-import { abortReason, BlixardError } from "@blixard/common";
-import {
-  type ConfChange,
-  type ConfState,
-  type Entry,
-  type LogIndex,
-  type NodeId,
-  noNode,
-  type SoftState,
-  type Term,
-} from "./core/types.ts";
+import { abortReason, BlixardError, errorCodeOf } from "@blixard/common";
+import type { ConfChange, ConfState, Entry, LogIndex, Term } from "./core/types.ts";
+import { outcomeUnknown, overloaded, overwritten } from "./proposal-errors.ts";
 import type { Applied } from "./raft-node-types.ts";
+
+/** Results of applied entries that are kept while the leader has not said where a forwarded proposal stands. */
+const recentResultsMax = 4_096;
 
 export type ProposalPayload<Result> =
   | { readonly kind: "normal"; readonly data: Uint8Array; readonly resolve: (applied: Applied<Result>) => void }
@@ -25,6 +21,9 @@ export type ProposalPayload<Result> =
 
 export type Proposal<Result> = ProposalPayload<Result> & {
   readonly bytes: number;
+  /** Carry a configuration change out although it may cost the quorum. */
+  readonly force: boolean;
+  readonly startedAtMs: number;
   readonly reject: (error: Error) => void;
   /** Set where the caller gave up or got an outcome. */
   settled: boolean;
@@ -37,48 +36,66 @@ export interface ProposalLimits {
   readonly bytesMax: number;
 }
 
+/** What became of one applied entry. */
+interface Outcome<Result> {
+  readonly index: LogIndex;
+  readonly term: Term;
+  readonly result: Result | undefined;
+  readonly confState: ConfState;
+  readonly refusal: Error | undefined;
+}
+
+export interface ProposalHooks {
+  readonly nowMs: () => number;
+  readonly onOutcome: (outcome: string, durationMs: number) => void;
+}
+
 export class Proposals<Result> {
   readonly #limits: ProposalLimits;
-  readonly #onOutcome: (outcome: string) => void;
+  readonly #hooks: ProposalHooks;
   #waiting: Proposal<Result>[] = [];
-  /** By the identity of the payload, which the core keeps. */
-  readonly #unplaced = new Map<object, Proposal<Result>[]>();
+  readonly #unplaced = new Set<Proposal<Result>>();
   readonly #placed = new Map<LogIndex, Proposal<Result>[]>();
+  #applied: { readonly index: LogIndex; readonly term: Term };
+  /** Results that came before the leader's word on where a forwarded proposal stands. */
+  readonly #recent = new Map<LogIndex, Outcome<Result>>();
+  #keepsRecent = false;
   #count = 0;
   #bytes = 0;
 
-  constructor(limits: ProposalLimits, onOutcome: (outcome: string) => void) {
+  constructor(limits: ProposalLimits, hooks: ProposalHooks) {
     this.#limits = limits;
-    this.#onOutcome = onOutcome;
+    this.#hooks = hooks;
+    this.#applied = { index: 0 as LogIndex, term: 0 as Term };
   }
 
-  /** Proposals that the core accepted and that have no outcome. */
-  get inFlight(): number {
-    return this.#unplaced.size + this.#placed.size;
+  /** Proposals that wait for their outcome. */
+  get count(): number {
+    return this.#count;
   }
 
   /** Queues a proposal for the loop. Refuses with OVERLOADED beyond the limits, and when `signal` aborted. */
   add(
     payload: ProposalPayload<Result>,
     reject: (error: Error) => void,
-    signal: AbortSignal | undefined,
+    options: { readonly signal?: AbortSignal; readonly force?: boolean },
   ): Proposal<Result> | undefined {
+    const { signal, force = false } = options;
     const bytes = payload.kind === "normal" ? payload.data.length : 64;
     if (signal?.aborted) {
       reject(abortReason(signal));
       return undefined;
     }
     if (this.#count >= this.#limits.countMax || this.#bytes + bytes > this.#limits.bytesMax) {
-      this.#onOutcome("OVERLOADED");
-      reject(
-        new BlixardError("OVERLOADED", `${this.#count} proposals are waiting already`, {
-          outcome: "not_applied",
-          hint: "Send fewer requests at a time, or wait and try again.",
-        }),
-      );
+      this.#hooks.onOutcome("OVERLOADED", 0);
+      reject(overloaded(`${this.#count} proposals are waiting already`));
       return undefined;
     }
-    const proposal: Proposal<Result> = { ...payload, bytes, reject, settled: false, term: undefined, forget: () => {} };
+    const proposal: Proposal<Result> = {
+      ...payload,
+      ...{ bytes, force, reject, startedAtMs: this.#hooks.nowMs() },
+      ...{ settled: false, term: undefined, forget: () => {} },
+    };
     if (signal !== undefined) {
       const abort = () => this.fail(proposal, abortReason(signal));
       signal.addEventListener("abort", abort, { once: true });
@@ -91,68 +108,115 @@ export class Proposals<Result> {
   }
 
   takeWaiting(): readonly Proposal<Result>[] {
+    if (this.#waiting.length === 0) return this.#waiting;
     const waiting = this.#waiting.filter(({ settled }) => !settled);
     this.#waiting = [];
     return waiting;
   }
 
-  /** The core took it; the next Ready tells where it stands. */
-  accepted(proposal: Proposal<Result>): void {
-    const identity = proposal.kind === "normal" ? proposal.data : proposal.change;
-    const same = this.#unplaced.get(identity);
-    if (same === undefined) this.#unplaced.set(identity, [proposal]);
-    else same.push(proposal);
+  /** The core took it, or it is on its way to the leader of `term`: from now on it may be applied. */
+  accepted(proposal: Proposal<Result>, term: Term): void {
+    proposal.term = term;
+    this.#unplaced.add(proposal);
   }
 
-  /** Notes the index and term of the proposals among newly appended entries. */
-  place(entries: readonly Entry[]): void {
-    if (this.#unplaced.size === 0) return;
-    for (const entry of entries) {
-      const identity = entry.kind === "normal" ? entry.data : entry.change;
-      const same = this.#unplaced.get(identity);
-      const proposal = same?.shift();
-      if (same === undefined || proposal === undefined) continue;
-      if (same.length === 0) this.#unplaced.delete(identity);
-      proposal.term = entry.term;
-      const there = this.#placed.get(entry.index);
-      if (there === undefined) this.#placed.set(entry.index, [proposal]);
-      else there.push(proposal);
+  /** It stands at `index` of the log, unless another leader puts its own entry there. */
+  place(proposal: Proposal<Result>, index: LogIndex, term: Term): void {
+    this.#unplaced.delete(proposal);
+    if (proposal.settled) return;
+    proposal.term = term;
+    if (index <= this.#applied.index) {
+      const outcome = this.#recent.get(index);
+      if (outcome !== undefined) this.#conclude(proposal, outcome);
+      else this.fail(proposal, outcomeUnknown("the leader's answer came too late", undefined));
+      return;
+    }
+    if (this.#applied.term > term) {
+      this.fail(proposal, overwritten(index));
+      return;
+    }
+    const there = this.#placed.get(index);
+    if (there === undefined) this.#placed.set(index, [proposal]);
+    else there.push(proposal);
+  }
+
+  /** Whether the results of applied entries are kept for proposals whose place is not known yet. */
+  keepRecent(keep: boolean): void {
+    this.#keepsRecent = keep;
+    if (!keep) this.#recent.clear();
+  }
+
+  /** Settles what was proposed at the index of an applied entry, and what its term rules out. */
+  applied(entry: Entry, result: Result | undefined, confState: ConfState, refusal: Error | undefined): void {
+    const { index, term } = entry;
+    const newTerm = term > this.#applied.term;
+    this.#applied = { index, term };
+    const there = this.#placed.get(index);
+    if (there !== undefined || this.#keepsRecent) {
+      const outcome = { index, term, result, confState, refusal };
+      if (this.#keepsRecent) this.#remember(outcome);
+      this.#placed.delete(index);
+      for (const proposal of there ?? []) this.#conclude(proposal, outcome);
+    }
+    if (newTerm && this.#placed.size > 0) this.#dropOlderThan(term);
+  }
+
+  #conclude(proposal: Proposal<Result>, outcome: Outcome<Result>): void {
+    const { index, term, result, confState, refusal } = outcome;
+    if (proposal.term !== term) this.fail(proposal, overwritten(index));
+    else if (refusal !== undefined) this.fail(proposal, refusal);
+    else if (this.#settle(proposal, "applied")) {
+      if (proposal.kind === "confChange") proposal.resolve(confState);
+      else proposal.resolve({ index, term, result: result as Result });
     }
   }
 
-  /** Settles what was proposed at the index of an applied entry. */
-  applied(entry: Entry, result: Result | undefined, confState: ConfState, refusal: Error | undefined): void {
-    const there = this.#placed.get(entry.index);
-    if (there === undefined) return;
-    this.#placed.delete(entry.index);
-    for (const proposal of there) {
-      if (proposal.term !== entry.term) this.fail(proposal, overwritten(entry.index));
-      else if (refusal !== undefined) this.fail(proposal, refusal);
-      else if (this.#settle(proposal, "applied")) {
-        const { index, term } = entry;
-        if (proposal.kind === "confChange") proposal.resolve(confState);
-        else proposal.resolve({ index, term, result: result as Result });
-      }
+  #remember(outcome: Outcome<Result>): void {
+    this.#recent.set(outcome.index, outcome);
+    if (this.#recent.size <= recentResultsMax) return;
+    const [oldest] = this.#recent.keys();
+    if (oldest !== undefined) this.#recent.delete(oldest);
+  }
+
+  /** No entry of an earlier term can follow an applied one of `term`. */
+  #dropOlderThan(term: Term): void {
+    for (const [index, there] of this.#placed) {
+      const lost = there.filter((proposal) => (proposal.term ?? term) < term);
+      if (lost.length === 0) continue;
+      const left = there.filter((proposal) => !lost.includes(proposal));
+      if (left.length === 0) this.#placed.delete(index);
+      else this.#placed.set(index, left);
+      for (const proposal of lost) this.fail(proposal, overwritten(index));
     }
   }
 
   /** A snapshot took the place of the entries up to `index`: whether ours were among them cannot be told. */
-  skippedTo(index: LogIndex): void {
+  skippedTo(index: LogIndex, term: Term): void {
+    if (index > this.#applied.index) this.#applied = { index, term };
     for (const [at, there] of this.#placed) {
       if (at > index) continue;
       this.#placed.delete(at);
       for (const proposal of there) this.fail(proposal, outcomeUnknown("a snapshot replaced the entries", undefined));
     }
+    this.#dropOlderThan(term);
   }
 
-  /** True while something that the core accepted waits for its outcome. */
-  get hasInFlight(): boolean {
-    return this.#unplaced.size > 0 || this.#placed.size > 0;
+  /** Ends the wait of what was given to leaders of terms before `term`, or of everything that may be in a log. */
+  failLost(term: Term, all: boolean, error: Error): void {
+    if (all) {
+      this.failInFlight(error);
+      return;
+    }
+    const isLost = (proposal: Proposal<Result>) => (proposal.term ?? term) < term;
+    for (const proposal of [...this.#unplaced]) if (isLost(proposal)) this.fail(proposal, error);
+    for (const there of this.#placed.values()) {
+      for (const proposal of there) if (isLost(proposal)) this.fail(proposal, error);
+    }
   }
 
-  /** Ends the wait of everything that the core accepted. */
+  /** Ends the wait of everything that may be in a log. */
   failInFlight(error: Error): void {
-    const all = [...this.#unplaced.values(), ...this.#placed.values()].flat();
+    const all = [...this.#unplaced, ...[...this.#placed.values()].flat()];
     this.#unplaced.clear();
     this.#placed.clear();
     for (const proposal of all) this.fail(proposal, error);
@@ -169,7 +233,8 @@ export class Proposals<Result> {
   }
 
   fail(proposal: Proposal<Result>, error: Error): void {
-    if (this.#settle(proposal, (error as { code?: string }).code ?? "INTERNAL")) proposal.reject(error);
+    this.#unplaced.delete(proposal);
+    if (this.#settle(proposal, errorCodeOf(error) ?? "INTERNAL")) proposal.reject(error);
   }
 
   #settle(proposal: Proposal<Result>, outcome: string): boolean {
@@ -178,46 +243,7 @@ export class Proposals<Result> {
     proposal.forget();
     this.#count--;
     this.#bytes -= proposal.bytes;
-    this.#onOutcome(outcome);
+    this.#hooks.onOutcome(outcome, this.#hooks.nowMs() - proposal.startedAtMs);
     return true;
   }
-}
-
-export function notLeader(leaderId: NodeId): BlixardError {
-  const where = leaderId === 0 ? "no leader is known" : `node ${leaderId} leads`;
-  return new BlixardError("NOT_LEADER", `this node does not lead; ${where}`, {
-    outcome: "not_applied",
-    details: { leaderId },
-  });
-}
-
-/** The error for a proposal that the core dropped for `reason`. */
-export function dropped(reason: string | undefined, { role, lead }: SoftState): BlixardError {
-  const outcome = "not_applied";
-  if (reason === "transferring") {
-    return new BlixardError("PROPOSAL_DROPPED", "leadership is being handed over", { outcome });
-  }
-  if (reason === "uncommitted_limit") {
-    return new BlixardError("OVERLOADED", "too many bytes are not committed yet", { outcome });
-  }
-  return notLeader(role === "StateLeader" ? noNode : lead);
-}
-
-export function changeRefused(reason: string): BlixardError {
-  const message = `the configuration change is refused: ${reason.replaceAll("_", " ")}`;
-  return new BlixardError("CONFLICT", message, { outcome: "not_applied" });
-}
-
-export function outcomeUnknown(reason: string, leaderId: NodeId | undefined): BlixardError {
-  return new BlixardError("OUTCOME_UNKNOWN", `${reason} before the proposal was applied here`, {
-    outcome: "unknown",
-    hint: "Send the same request id again: it is applied at most once.",
-    ...(leaderId === undefined ? {} : { details: { leaderId } }),
-  });
-}
-
-function overwritten(index: LogIndex): BlixardError {
-  return new BlixardError("PROPOSAL_DROPPED", `another leader put its own entry at ${index}`, {
-    outcome: "not_applied",
-  });
 }

@@ -1,6 +1,7 @@
 /** What users of RaftNode see: options, dependencies, outcomes and status. */
 import type { Clock, Logger, Metrics, Random } from "@blixard/common";
 import type { ConfChange, ConfState, LogIndex, NodeId, Role, Status, Term } from "./core/types.ts";
+import type { RaftNodeEvent } from "./node-events.ts";
 import type { LogStore, PeerTransport, SnapshotStore, StateMachine } from "./ports.ts";
 
 /** The injected ports of one node. */
@@ -43,33 +44,108 @@ export interface RaftNodeStatus {
   readonly ready: boolean;
 }
 
+export interface SignalOptions {
+  /** Ends the wait; what was begun may still happen. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * How fresh a read is.
+ *
+ * - `linearizable`: covers every write that was acknowledged, anywhere, before the read began. One round trip to a
+ *   quorum, shared by the reads that wait together.
+ * - `lease`: as linearizable while clocks of different nodes run within a tenth of each other. A leader whose lease
+ *   holds answers at once; everybody else, and a group without the option `leaseReads`, as linearizable.
+ * - `stale`: what this node has applied, at once. Never goes back on one node; may be old on a node that is cut off.
+ */
+export type ReadConsistency = "linearizable" | "lease" | "stale";
+
+export interface ReadOptions extends SignalOptions {
+  /** Default: linearizable. */
+  readonly consistency?: ReadConsistency;
+}
+
+export interface ConfChangeOptions extends SignalOptions {
+  /** Carry the change out even where the voters that answer would be no quorum afterwards. Default: false. */
+  readonly force?: boolean;
+}
+
+/** How far the addition of a member is. */
+export type MemberProgress =
+  | { readonly stage: "adding" }
+  | {
+      readonly stage: "catching_up";
+      /** Rounds of catching up, from 1 (thesis section 4.2.1); each is as long as the log grew during the last one. */
+      readonly round: number;
+      /** The new member has the log up to here. */
+      readonly matchIndex: LogIndex;
+      /** Where this round ends. */
+      readonly targetIndex: LogIndex;
+      /** Whether a snapshot is on its way, or entries. */
+      readonly by: "snapshot" | "entries";
+      /** Whether anything was heard of it within an election timeout. */
+      readonly active: boolean;
+    }
+  | { readonly stage: "promoting" }
+  | { readonly stage: "done" };
+
+export interface AddOptions extends ConfChangeOptions {
+  /** A learner gets the log and has no vote. Default: voter. */
+  readonly as?: "voter" | "learner";
+  /** Called on each change of the progress. It must not throw. */
+  readonly onProgress?: (progress: MemberProgress) => void;
+  /** Milliseconds in which a new voter has to catch up. Default: 10 minutes. */
+  readonly catchUpTimeoutMs?: number;
+}
+
+export interface CloseOptions {
+  /**
+   * A leader hands its leadership over first, waits for the outcome of what was proposed, and so spares the others an
+   * election timeout. At most two election timeouts; then it closes all the same. Default: false.
+   */
+  readonly transfer?: boolean;
+}
+
 /**
  * One member of a Raft group.
  *
- * Errors: NOT_LEADER (details.leaderId), PROPOSAL_DROPPED (not_applied), OUTCOME_UNKNOWN (unknown), CONFLICT for a
- * refused configuration change, UNAVAILABLE when no leader answers a read, STOPPED after close, and
- * DEADLINE_EXCEEDED or CANCELLED by the caller's signal.
+ * Errors: NOT_LEADER (details.leaderId), PROPOSAL_DROPPED and OVERLOADED (not_applied), OUTCOME_UNKNOWN (unknown),
+ * CONFLICT for a refused configuration change, QUORUM_AT_RISK for one that would cost the quorum, UNAVAILABLE when no
+ * leader answers a read, STOPPED after close, and DEADLINE_EXCEEDED or CANCELLED by the caller's signal.
  */
 export interface RaftNodeApi<Result> {
   /** Opens the ports, replays what was committed and starts the loop. */
   start(): Promise<void>;
-  /** Appends `data` and resolves when this node applied it. Leader only. */
-  propose(data: Uint8Array, options?: { readonly signal?: AbortSignal }): Promise<Applied<Result>>;
-  proposeConfChange(change: ConfChange, options?: { readonly signal?: AbortSignal }): Promise<ConfState>;
-  /** Resolves with an applied index at which a read of the local state is linearizable; works on any member. */
-  readIndex(options?: { readonly signal?: AbortSignal }): Promise<LogIndex>;
-  transferLeader(to: NodeId, options?: { readonly signal?: AbortSignal }): Promise<void>;
+  /**
+   * Appends `data`, which the caller does not change any more, and resolves when this node applied it. On a follower
+   * it is forwarded to the leader, unless the option `forwardProposals` is off.
+   */
+  propose(data: Uint8Array, options?: SignalOptions): Promise<Applied<Result>>;
+  /** One configuration change, forwarded as a proposal is. Resolves with the configuration when it is applied here. */
+  proposeConfChange(change: ConfChange, options?: ConfChangeOptions): Promise<ConfState>;
+  /**
+   * Adds a member in one call: as a learner, until it caught up, then as a voter. On the leader only; a new leader
+   * takes up what an earlier one began. Resolves at once for what is a member already.
+   * @throws QUORUM_AT_RISK, CONFLICT, NOT_LEADER, or DEADLINE_EXCEEDED, which says how far it came
+   */
+  add(id: NodeId, options?: AddOptions): Promise<ConfState>;
+  /** Removes a voter or learner, on any node. Resolves at once when it is no member. @throws QUORUM_AT_RISK, CONFLICT */
+  remove(id: NodeId, options?: ConfChangeOptions): Promise<ConfState>;
+  /** Resolves when the local state is fresh enough to read, with its applied index; works on any member. */
+  read(options?: ReadOptions): Promise<LogIndex>;
+  /** A linearizable {@link RaftNodeApi.read}. */
+  readIndex(options?: SignalOptions): Promise<LogIndex>;
+  transferLeader(to: NodeId, options?: SignalOptions): Promise<void>;
   /** Takes a snapshot now and compacts the log behind it. Resolves with its index. */
   takeSnapshot(): Promise<LogIndex>;
   /** The latest status; wait on it rather than poll. */
   readonly status: { readonly value: RaftNodeStatus; until: StatusUntil };
   /** The core's own view, with the progress of each peer on a leader. */
   coreStatus(): Status;
+  /** What happens from now on, until `signal` aborts or the node is closed. A slow reader is told what it missed. */
+  events(options?: SignalOptions): AsyncIterable<RaftNodeEvent>;
   /** Stops the loop and rejects what waits; closes the ports that were given in `deps`. */
-  close(): Promise<void>;
+  close(options?: CloseOptions): Promise<void>;
 }
 
-type StatusUntil = (
-  holds: (status: RaftNodeStatus) => boolean,
-  options?: { readonly signal?: AbortSignal },
-) => Promise<RaftNodeStatus>;
+type StatusUntil = (holds: (status: RaftNodeStatus) => boolean, options?: SignalOptions) => Promise<RaftNodeStatus>;

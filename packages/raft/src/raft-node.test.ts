@@ -32,8 +32,8 @@ describe("RaftNode.propose", () => {
     await group.close();
   });
 
-  it("rejects with NOT_LEADER on a follower and names the leader", async () => {
-    const group = await RaftGroup.start({ voters: 3 });
+  it("rejects with NOT_LEADER on a follower that does not forward, and names the leader", async () => {
+    const group = await RaftGroup.start({ voters: 3, options: { forwardProposals: false } });
     const leader = await group.waitForLeader();
     await group.propose("x");
     await expect(followerOf(group, leader).node.propose(fromUtf8("a"))).rejects.toMatchObject({

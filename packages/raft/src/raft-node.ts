@@ -8,16 +8,7 @@
  * The loop owns the core and everything here. What comes from outside only enqueues; a turn then takes the whole
  * inbox before it asks for a Ready, so that everything that waits shares one write (group commit).
  */
-import {
-  abortReason,
-  BlixardError,
-  BoundedQueue,
-  errorCodeOf,
-  messageOf,
-  type Timer,
-  Watch,
-  withDeadline,
-} from "@blixard/common";
+import { BlixardError, BoundedQueue, errorCodeOf, messageOf, type Timer, Watch } from "@blixard/common";
 import type { AppendJob } from "./append-pipeline.ts";
 import type { AppliedEntry } from "./applier.ts";
 import type { RaftEvent } from "./core/events.ts";
@@ -31,29 +22,33 @@ import {
   type Message,
   type NodeId,
   noNode,
-  type RaftCore,
   type Ready,
-  type Snapshot,
   type SoftState,
   type Status,
 } from "./core/types.ts";
 import { bestSuccessor, DiskWatch } from "./disk-watch.ts";
 import { createEngine, type Engine } from "./engine.ts";
+import { handOver, leave } from "./leadership.ts";
 import type { LogCache } from "./log-cache.ts";
-import { declareRaftMetrics, type RaftMetrics } from "./metrics.ts";
+import { LoopTurns } from "./loop-turns.ts";
+import { MemberChanges } from "./member-changes.ts";
+import { declareRaftMetrics, type RaftMetrics, setStatusMetrics, setTickMetrics } from "./metrics.ts";
+import { NodeEvents, type RaftNodeEvent } from "./node-events.ts";
 import { emptyStatus, isSameStatus, statusOf } from "./node-status.ts";
 import { type RaftNodeOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
 import type { AppliedState, PeerMessage } from "./ports.ts";
-import {
-  changeRefused,
-  dropped,
-  notLeader,
-  outcomeUnknown,
-  type Proposal,
-  type ProposalPayload,
-  Proposals,
-} from "./proposals.ts";
-import type { Applied, RaftNodeApi, RaftNodeDeps, RaftNodeStatus } from "./raft-node-types.ts";
+import { type ProposalPayload, Proposals } from "./proposals.ts";
+import type {
+  AddOptions,
+  Applied,
+  CloseOptions,
+  ConfChangeOptions,
+  RaftNodeApi,
+  RaftNodeDeps,
+  RaftNodeStatus,
+  ReadOptions,
+  SignalOptions,
+} from "./raft-node-types.ts";
 import { recover } from "./recovery.ts";
 
 /** Makes a node; `start` brings it to life. */
@@ -62,7 +57,6 @@ export function createRaftNode<Result>(deps: RaftNodeDeps<Result>, options: Raft
 }
 
 type Inbound = { readonly from: NodeId; readonly message: PeerMessage };
-type Signal = { readonly signal?: AbortSignal };
 
 /** Refusals of the core that say nothing about this node's health. */
 const harmlessCodes: readonly unknown[] = ["PROPOSAL_DROPPED", "STEP_PEER_NOT_FOUND", "STEP_LOCAL_MSG"];
@@ -76,19 +70,17 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   readonly #proposals: Proposals<Result>;
   readonly #disk: DiskWatch;
   readonly #inbox: BoundedQueue<Inbound>;
-  #tasks: (() => void)[] = [];
-  #turnScheduled = false;
+  readonly #events = new NodeEvents();
+  readonly #turns = new LoopTurns(() => this.#runTurn());
+  readonly #members: MemberChanges;
+  /** Aborts when the node stops. */
+  readonly #stopping = new AbortController();
   #phase: "new" | "running" | "closed" | "failed" = "new";
   #failure: BlixardError | undefined;
   #engine: Engine<Result> | undefined;
   #timer: Timer | undefined;
   #softState: SoftState = { lead: noNode, role: "StateFollower" };
   #hardState: HardState = noHardState;
-  /** Why the core refused the proposal that is being handed to it; see {@link RaftNode.#onCoreEvent}. */
-  #refusal: string | undefined;
-  #leadershipLostAtMs = 0;
-  /** Peers whose snapshot failed since the last tick; the core is told then, so that it never tries in a tight loop. */
-  readonly #failedSnapshots = new Set<NodeId>();
 
   constructor(deps: RaftNodeDeps<Result>, options: ResolvedOptions) {
     this.#deps = deps;
@@ -96,8 +88,24 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     this.#metrics = declareRaftMetrics(deps.metrics);
     this.#proposals = new Proposals(
       { countMax: options.proposalsInFlightMax, bytesMax: options.proposalBytesInFlightMax },
-      (outcome) => this.#metrics.proposals.add(1, { outcome }),
+      {
+        nowMs: () => deps.clock.monotonicMs(),
+        onOutcome: (outcome, durationMs) => {
+          this.#metrics.proposals.add(1, { outcome });
+          this.#metrics.proposalDuration.observe(durationMs / 1_000);
+        },
+      },
     );
+    this.#members = new MemberChanges({
+      clock: deps.clock,
+      status: () => this.status.value,
+      coreStatus: () => this.coreStatus(),
+      isActive: (id) => this.#engine?.activity.isActive(id) ?? false,
+      propose: (change, changeOptions) => this.proposeConfChange(change, changeOptions),
+      onProgress: (id, progress) => this.#events.emit({ type: "memberProgress", id, progress }),
+      lookMs: options.tickIntervalMs,
+      electionTimeoutMs: options.electionTimeoutMs,
+    });
     this.#disk = new DiskWatch(options);
     this.#inbox = new BoundedQueue(options.inboxMessagesMax);
     this.status = new Watch(emptyStatus(options.id));
@@ -109,6 +117,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     const { cache, applied } = await recover(this.#deps, { bootstrapVoters: bootstrap?.voters, snapshotChunkBytes });
     if (this.#phase !== "new") throw this.#stoppedError();
     this.#hardState = cache.initialState().hardState;
+    this.#proposals.skippedTo(applied.index, applied.term);
     const { core } = this.#createEngine(cache, applied);
     this.#phase = "running";
     this.#deps.transport.bind({
@@ -123,16 +132,16 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     this.#engine = createEngine<Result>(
       this.#deps,
       this.#options,
-      { cache, applied, metrics: this.#metrics },
+      { cache, applied, metrics: this.#metrics, proposals: this.#proposals },
       {
         post: (task) => this.#post(task),
         onError: (error) => this.#fail(error),
+        onEvent: (event) => this.#events.emit(event),
         onCoreEvent: (event) => this.#onCoreEvent(event),
         onApplied: (entries, message) => this.#onApplied(entries, message),
         onAppended: (job, durationMs) => this.#onAppended(job, durationMs),
-        onSnapshotSent: (to, ok) => this.#onSnapshotSent(to, ok),
         onSnapshotReceived: (message) => this.#step(message),
-        needsSnapshot: (snapshot) => this.#needsSnapshot(snapshot),
+        hardState: () => this.#hardState,
       },
     );
     return this.#engine;
@@ -140,46 +149,53 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
 
   // What callers ask for. Each call only enqueues.
 
-  propose(data: Uint8Array, options: Signal = {}): Promise<Applied<Result>> {
+  propose(data: Uint8Array, options: SignalOptions = {}): Promise<Applied<Result>> {
     if (data.length === 0) {
       return Promise.reject(new BlixardError("INVALID_ARGUMENT", "an empty entry means a new leader, not a proposal"));
     }
-    return new Promise((resolve, reject) => this.#propose({ kind: "normal", data, resolve }, reject, options.signal));
+    return new Promise((resolve, reject) => this.#propose({ kind: "normal", data, resolve }, reject, options));
   }
 
-  proposeConfChange(change: ConfChange, options: Signal = {}): Promise<ConfState> {
-    return new Promise((resolve, reject) =>
-      this.#propose({ kind: "confChange", change, resolve }, reject, options.signal),
-    );
+  proposeConfChange(change: ConfChange, options: ConfChangeOptions = {}): Promise<ConfState> {
+    return new Promise((resolve, reject) => this.#propose({ kind: "confChange", change, resolve }, reject, options));
   }
 
-  #propose(payload: ProposalPayload<Result>, reject: (error: Error) => void, signal: AbortSignal | undefined): void {
+  #propose(payload: ProposalPayload<Result>, reject: (error: Error) => void, options: ConfChangeOptions): void {
     if (this.#phase !== "running") reject(this.#stoppedError());
-    else if (this.#proposals.add(payload, reject, signal) !== undefined) this.#wake();
+    else if (this.#proposals.add(payload, reject, options) !== undefined) this.#turns.wake();
   }
 
-  readIndex(options: Signal = {}): Promise<LogIndex> {
+  async add(id: NodeId, options: AddOptions = {}): Promise<ConfState> {
+    if (this.#running === undefined) throw this.#stoppedError();
+    const { signal } = this.#stopping;
+    const either = options.signal === undefined ? signal : AbortSignal.any([options.signal, signal]);
+    return this.#members.add(id, { ...options, signal: either });
+  }
+
+  async remove(id: NodeId, options: ConfChangeOptions = {}): Promise<ConfState> {
+    if (this.#running === undefined) throw this.#stoppedError();
+    return this.#members.remove(id, options);
+  }
+
+  readIndex(options: SignalOptions = {}): Promise<LogIndex> {
+    return this.read(options);
+  }
+
+  read(options: ReadOptions = {}): Promise<LogIndex> {
     const engine = this.#running;
     if (engine === undefined) return Promise.reject(this.#stoppedError());
-    const read = engine.reads.add(options.signal);
-    this.#wake();
+    const read = engine.reads.read(options);
+    this.#turns.wake();
     return read;
   }
 
-  async transferLeader(to: NodeId, options: Signal = {}): Promise<void> {
+  async transferLeader(to: NodeId, options: SignalOptions = {}): Promise<void> {
     const engine = this.#running;
     if (engine === undefined) throw this.#stoppedError();
-    if (options.signal?.aborted) throw abortReason(options.signal);
-    if (this.#softState.role !== "StateLeader") throw notLeader(this.#softState.lead);
-    if (!engine.applier.applied.confState.voters.includes(to)) {
-      throw new BlixardError("INVALID_ARGUMENT", `node ${to} is not a voter`);
-    }
-    this.#post(() => engine.core.transferLeader(to));
+    const { clock } = this.#deps;
     const timeoutMs = 2 * this.#options.electionTimeoutMs;
-    await withDeadline(
-      { clock: this.#deps.clock, timeoutMs, what: `handing leadership to ${to}`, ...options },
-      (signal) => this.status.until(({ leaderId }) => leaderId === to, { signal }),
-    );
+    const begin = () => this.#post(() => engine.core.transferLeader(to));
+    await handOver({ clock, timeoutMs, status: this.status, begin }, to, options);
   }
 
   async takeSnapshot(): Promise<LogIndex> {
@@ -193,11 +209,17 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     return this.#engine.core.status();
   }
 
-  async close(): Promise<void> {
+  events(options: SignalOptions = {}): AsyncIterable<RaftNodeEvent> {
+    return this.#events.listen(options.signal);
+  }
+
+  async close(options: CloseOptions = {}): Promise<void> {
+    if (options.transfer) await this.#leave();
     if (this.#phase === "closed") return;
     const failed = this.#phase === "failed";
     this.#phase = "closed";
     this.#stopWaiting(failed ? this.#stoppedError() : new BlixardError("STOPPED", "the node was closed"));
+    this.#events.end();
     const engine = this.#engine;
     await engine?.receiver.close();
     await engine?.applier.close();
@@ -205,6 +227,20 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     const { log, snapshots, stateMachine } = this.#deps;
     const results = await Promise.allSettled([stateMachine.close(), log.close(), snapshots.close()]);
     for (const result of results) if (result.status === "rejected" && !failed) throw result.reason;
+  }
+
+  async #leave(): Promise<void> {
+    const engine = this.#running;
+    if (engine === undefined) return;
+    const { electionTimeoutMs, tickIntervalMs } = this.#options;
+    await leave({
+      ...this.#deps,
+      timeoutMs: 2 * electionTimeoutMs,
+      lookMs: tickIntervalMs,
+      successor: () => (this.#softState.role === "StateLeader" ? bestSuccessor(engine.core.status()) : undefined),
+      transfer: (to, signal) => this.transferLeader(to, { signal }),
+      isBusy: () => this.#phase === "running" && this.#proposals.count > 0,
+    });
   }
 
   get #running(): Engine<Result> | undefined {
@@ -223,51 +259,42 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   #enqueue(inbound: Inbound): void {
     if (this.#phase !== "running") return;
     if (!this.#inbox.push(inbound)) this.#metrics.droppedMessages.add(1, { reason: "inbox_full" });
-    this.#wake();
+    this.#turns.wake();
   }
 
   #post(task: () => void): void {
-    this.#tasks.push(task);
-    this.#wake();
+    this.#turns.post(task);
   }
 
-  #wake(): void {
-    if (this.#turnScheduled) return;
-    this.#turnScheduled = true;
-    queueMicrotask(() => {
-      this.#turnScheduled = false;
-      const engine = this.#running;
-      if (engine === undefined) return;
-      try {
-        this.#turn(engine);
-      } catch (error) {
-        this.#fail(error);
-      }
-    });
+  #runTurn(): void {
+    const engine = this.#running;
+    if (engine === undefined) return;
+    try {
+      this.#turn(engine);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   #turn(engine: Engine<Result>): void {
-    const tasks = this.#tasks;
-    this.#tasks = [];
-    for (const task of tasks) task();
+    const { core, reads, desk, applier } = engine;
+    this.#turns.runTasks();
     for (let inbound = this.#inbox.shift(); inbound !== undefined; inbound = this.#inbox.shift()) {
       this.#receive(engine, inbound);
     }
-    for (const proposal of this.#proposals.takeWaiting()) this.#hand(engine.core, proposal);
-    engine.reads.start();
-    while (this.#phase === "running" && engine.core.hasReady()) this.#handle(engine, engine.core.ready());
-    engine.reads.applied(engine.applier.applied.index);
+    desk.handWaiting();
+    reads.start();
+    while (this.#phase === "running" && core.hasReady()) this.#handle(engine, core.ready());
+    desk.turnEnded();
+    reads.applied(applier.applied.index);
     this.#publish(engine);
   }
 
-  #receive({ sender, receiver }: Engine<Result>, { from, message }: Inbound): void {
+  #receive({ sender, receiver, desk, activity }: Engine<Result>, { from, message }: Inbound): void {
+    activity.heard(from);
     switch (message.type) {
       case "raft":
-        // A MsgSnap comes with its state, and proposals are forwarded above this layer.
-        if (message.message.type === "MsgSnap" || message.message.type === "MsgProp") {
-          this.#metrics.droppedMessages.add(1, { reason: "refused" });
-        } else if (message.message.from !== from) this.#metrics.droppedMessages.add(1, { reason: "wrong_sender" });
-        else this.#step(message.message);
+        this.#receiveRaft(from, message.message);
         break;
       case "snapshotChunk":
         receiver.receive(from, message);
@@ -275,9 +302,25 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
       case "snapshotAck":
         sender.acknowledged(from, message);
         break;
+      case "proposal":
+        desk.requested(from, message);
+        break;
+      case "proposalAnswer":
+        desk.answered(from, message);
+        break;
       default:
         message satisfies never;
     }
+  }
+
+  #receiveRaft(from: NodeId, message: Message): void {
+    const { type } = message;
+    const drop = (reason: string) => this.#metrics.droppedMessages.add(1, { reason });
+    // A MsgSnap comes with its state, and a proposal with a name of its own.
+    if (type === "MsgSnap" || type === "MsgProp") drop("refused");
+    else if (message.from !== from) drop("wrong_sender");
+    else if (this.#engine?.reads.forbids(message)) drop("lease");
+    else this.#step(message);
   }
 
   #step(message: Message): void {
@@ -289,29 +332,11 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     }
   }
 
-  #hand(core: RaftCore, proposal: Proposal<Result>): void {
-    this.#takeRefusal();
-    try {
-      if (proposal.kind === "normal") core.propose(proposal.data);
-      else core.proposeConfChange(proposal.change);
-    } catch (error) {
-      if (errorCodeOf(error) !== "PROPOSAL_DROPPED") throw error;
-      this.#proposals.fail(proposal, dropped(this.#takeRefusal(), this.#softState));
-      return;
-    }
-    const refusal = this.#takeRefusal();
-    if (refusal === undefined) this.#proposals.accepted(proposal);
-    else this.#proposals.fail(proposal, changeRefused(refusal));
-  }
-
-  #takeRefusal(): string | undefined {
-    const refusal = this.#refusal;
-    this.#refusal = undefined;
-    return refusal;
-  }
-
   #onCoreEvent(event: RaftEvent): void {
-    if (event.type === "proposalDropped" || event.type === "confChangeRefused") this.#refusal = event.reason;
+    const engine = this.#engine;
+    engine?.desk.noteEvent(event);
+    engine?.reads.noteEvent(event);
+    this.#events.emit(event);
     const { type, ...fields } = event;
     const level = type === "becameLeader" || type === "quorumLost" ? "info" : "debug";
     this.#deps.logger.log(level, `raft: ${type}`, fields);
@@ -324,7 +349,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     // The disk first: the write runs while the messages go out.
     for (const message of ready.messages) {
       if (message.to !== "append") continue;
-      this.#proposals.place(message.entries);
+      engine.desk.place(message.entries);
       const { hardState, snapshot, messages } = ready;
       // Others could elect a node that then forgets the term, and elect it again: two leaders, both of them this one.
       const responses = [...(message.responses ?? []), ...messages.filter(({ type }) => type === "MsgVote")];
@@ -337,20 +362,10 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   }
 
   #send(engine: Engine<Result>, to: NodeId, message: Message): void {
-    if (message.type === "MsgSnap") this.#sendSnapshot(engine, to, message);
+    if (message.type === "MsgSnap") engine.exchange.send(to, message);
     else if (!this.#deps.transport.send(to, { type: "raft", message }) && message.type === "MsgApp") {
       this.#post(() => engine.core.reportUnreachable(to));
     }
-  }
-
-  /** A new member needs a snapshot that knows it: one taken before it was added would be refused. */
-  #sendSnapshot({ cache, sender, applier }: Engine<Result>, to: NodeId, message: Message): void {
-    if (message.snapshot !== undefined && isMember(message.snapshot.confState, to)) {
-      sender.start(to, message, cache.newestSnapshot);
-      return;
-    }
-    const retry = () => this.#post(() => this.#failedSnapshots.add(to));
-    applier.takeSnapshot().then(retry, retry);
   }
 
   #deliver(engine: Engine<Result>, responses: readonly Message[]): void {
@@ -360,14 +375,15 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     }
   }
 
-  #onSoftState({ sender, reads }: Engine<Result>, softState: SoftState): void {
+  #onSoftState({ sender, reads, desk }: Engine<Result>, softState: SoftState): void {
     const before = this.#softState;
     this.#softState = softState;
-    if (before.role === "StateLeader" && softState.role !== "StateLeader") {
-      sender.cancelAll();
-      this.#leadershipLostAtMs = this.#deps.clock.monotonicMs();
-    }
-    if (softState.lead !== noNode && softState.lead !== before.lead) reads.leaderChanged();
+    if (before.role === "StateLeader" && softState.role !== "StateLeader") sender.cancelAll();
+    if (softState.lead === before.lead) return;
+    desk.leaderChanged();
+    this.#metrics.leaderChanges.add(1);
+    this.#events.emit({ type: "leaderChanged", leaderId: softState.lead, term: this.coreStatus().term });
+    if (softState.lead !== noNode) reads.leaderChanged();
   }
 
   #onAppended(job: AppendJob, durationMs: number): void {
@@ -376,7 +392,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     this.#metrics.appendDuration.observe(durationMs / 1_000);
     if (job.snapshot !== undefined) {
       engine.applier.installed(job.snapshot);
-      this.#proposals.skippedTo(job.snapshot.index);
+      this.#proposals.skippedTo(job.snapshot.index, job.snapshot.term);
     }
     engine.cache.append(job.entries);
     this.#deliver(engine, job.responses);
@@ -403,22 +419,6 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     if (alone && this.#softState.role === "StateFollower") this.#engine?.core.campaign();
   }
 
-  #needsSnapshot(snapshot: Snapshot): "yes" | "no" | "has_it" | "later" {
-    const engine = this.#engine;
-    if (!isMember(snapshot.confState, this.#options.id)) return "no";
-    if (engine === undefined || engine.applier.installing) return "later";
-    if (snapshot.index <= this.#hardState.commit) return "has_it";
-    const { cache } = engine;
-    const isInLog = snapshot.index >= cache.base.index && snapshot.index <= cache.lastIndex();
-    return isInLog && cache.term(snapshot.index) === snapshot.term ? "has_it" : "yes";
-  }
-
-  #onSnapshotSent(to: NodeId, ok: boolean): void {
-    this.#metrics.snapshots.add(1, { kind: ok ? "sent" : "send_failed" });
-    if (ok) this.#post(() => this.#engine?.core.reportSnapshot(to, true));
-    else this.#failedSnapshots.add(to);
-  }
-
   #scheduleTick(): void {
     this.#timer = this.#deps.clock.setTimer(this.#options.tickIntervalMs, () => {
       if (this.#phase !== "running") return;
@@ -431,20 +431,18 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     const engine = this.#engine;
     if (engine === undefined) return;
     engine.core.tick();
-    for (const id of this.#failedSnapshots) engine.core.reportSnapshot(id, false);
-    this.#failedSnapshots.clear();
+    engine.exchange.tick();
     engine.reads.tick();
     engine.sender.tick();
     engine.receiver.tick();
+    engine.desk.tick();
+    engine.activity.tick();
     this.#checkDisk(engine);
-    if (!this.#proposals.hasInFlight || this.#softState.role === "StateLeader") return;
-    if (this.#deps.clock.monotonicMs() - this.#leadershipLostAtMs > 2 * this.#options.electionTimeoutMs) {
-      this.#proposals.failInFlight(outcomeUnknown("leadership was lost", this.#softState.lead));
-    }
   }
 
-  #checkDisk({ core, pipeline }: Engine<Result>): void {
+  #checkDisk({ core, pipeline, reads }: Engine<Result>): void {
     const oldestMs = pipeline.oldestMs();
+    setTickMetrics(this.#metrics, { proposals: this.#proposals.count, reads: reads.count, oldestMs });
     const verdict = this.#disk.judge(oldestMs);
     if (verdict === "ok") return;
     if (verdict === "fatal") {
@@ -453,6 +451,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
       });
     }
     this.#deps.logger.log("warn", "a disk write takes long", { oldestMs, verdict });
+    this.#events.emit({ type: "diskSlow", oldestMs, action: verdict });
     if (verdict !== "step_down" || this.#softState.role !== "StateLeader") return;
     const best = bestSuccessor(core.status());
     if (best !== undefined) core.transferLeader(best);
@@ -465,11 +464,14 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     this.#failure = new BlixardError(code, messageOf(error), { cause: error, outcome: "unknown" });
     this.#deps.logger.log("error", "the node stops", { code, reason: messageOf(error) });
     this.#stopWaiting(this.#failure);
+    this.#events.emit({ type: "failed", code, message: messageOf(error) });
     this.#deps.onFatal(error);
   }
 
   #stopWaiting(error: BlixardError): void {
     this.#timer?.cancel();
+    this.#stopping.abort(error);
+    this.#engine?.desk.clear();
     this.#engine?.sender.cancelAll();
     this.#engine?.reads.failAll(error);
     this.#proposals.failAll(error.code, error.message, error.cause);
@@ -485,15 +487,6 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     });
     if (isSameStatus(next, this.status.value)) return;
     this.status.set(next);
-    this.#metrics.term.set(next.term);
-    this.#metrics.leader.set(next.role === "StateLeader" ? 1 : 0);
-    this.#metrics.commitIndex.set(next.commitIndex);
-    this.#metrics.appliedIndex.set(next.appliedIndex);
-    this.#metrics.logEntries.set(cache.length);
-    this.#metrics.logBytes.set(cache.bytes);
+    setStatusMetrics(this.#metrics, next, cache);
   }
-}
-
-function isMember({ voters, votersOutgoing, learners }: ConfState, id: NodeId): boolean {
-  return voters.includes(id) || votersOutgoing.includes(id) || learners.includes(id);
 }

@@ -17,6 +17,7 @@ interface Waiter {
 interface Round {
   readonly ids: Set<string>;
   readonly waiters: Waiter[];
+  readonly startedAtMs: number;
   sentAtMs: number;
 }
 
@@ -30,6 +31,10 @@ export interface ReadIndexDeps {
   readonly canRequest: () => boolean;
   /** Starts a round in the core; called by the owner's loop only. */
   readonly request: (context: Uint8Array) => void;
+  /** A round began at this node, which `confirmed` may end. */
+  readonly onStart: () => void;
+  /** The round that began at `startedAtMs` was answered. */
+  readonly onConfirmed: (startedAtMs: number) => void;
 }
 
 export interface ReadIndexOptions {
@@ -58,7 +63,13 @@ export class ReadIndexer {
     this.#prefix = deps.random.bytes(8);
   }
 
-  add(signal: AbortSignal | undefined): Promise<LogIndex> {
+  /** Reads that wait. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** A read whose index has to be confirmed, or, with `index`, one that only waits until that is applied. */
+  add(signal: AbortSignal | undefined, index?: LogIndex): Promise<LogIndex> {
     if (signal?.aborted) return Promise.reject(abortReason(signal));
     if (this.#count >= this.#options.waitersMax) {
       return Promise.reject(new BlixardError("OVERLOADED", `${this.#count} reads are waiting already`));
@@ -72,7 +83,8 @@ export class ReadIndexer {
         waiter.forget = () => signal.removeEventListener("abort", abort);
       }
       this.#count++;
-      this.#waiting.push(waiter);
+      if (index === undefined) this.#waiting.push(waiter);
+      else this.#confirmed.push({ index, waiters: [waiter] });
     });
   }
 
@@ -82,7 +94,8 @@ export class ReadIndexer {
     const waiters = this.#waiting.filter(({ settled }) => !settled);
     this.#waiting = [];
     if (waiters.length === 0) return;
-    this.#round = { ids: new Set(), waiters, sentAtMs: 0 };
+    this.#round = { ids: new Set(), waiters, startedAtMs: this.#deps.nowMs(), sentAtMs: 0 };
+    this.#deps.onStart();
     this.#send(this.#round);
   }
 
@@ -103,6 +116,7 @@ export class ReadIndexer {
       const round = this.#round;
       if (round === undefined || !round.ids.has(toHex(context))) continue;
       this.#round = undefined;
+      this.#deps.onConfirmed(round.startedAtMs);
       this.#confirmed.push({ index, waiters: round.waiters });
     }
   }

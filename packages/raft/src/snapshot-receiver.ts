@@ -7,6 +7,7 @@
  */
 import { BlixardError, errorCodeOf, type Logger } from "@blixard/common";
 import type { Message, NodeId, Snapshot } from "./core/types.ts";
+import type { RaftNodeEvent } from "./node-events.ts";
 import type { PeerMessage, PeerTransport, SnapshotMeta, SnapshotStore } from "./ports.ts";
 
 export type SnapshotChunk = Extract<PeerMessage, { type: "snapshotChunk" }>;
@@ -34,6 +35,8 @@ export interface SnapshotReceiverDeps {
   readonly onStored: (meta: SnapshotMeta) => void;
   /** The state is durable, or not needed: step its MsgSnap. */
   readonly onReceived: (message: Message) => void;
+  readonly onEvent: (event: RaftNodeEvent) => void;
+  readonly onBytes: (bytes: number) => void;
   readonly onError: (error: unknown) => void;
 }
 
@@ -102,6 +105,7 @@ export class SnapshotReceiver {
     const { index, term, confState } = snapshot;
     const incoming = { from, message, snapshot, sizeBytes, chunks, abort, receivedBytes: 0, lastAtMs: 0 };
     this.#deps.logger.log("info", "receiving a snapshot", { from, index, sizeBytes });
+    this.#deps.onEvent({ type: "snapshotReceiveStarted", from, index, sizeBytes });
     const saved = this.#deps.snapshots.save({ index, term, confState }, chunks, { signal: abort.signal });
     this.#saving = saved.then(
       (meta) => this.#deps.post(() => this.#saved(incoming, meta)),
@@ -122,6 +126,7 @@ export class SnapshotReceiver {
       return;
     }
     incoming.receivedBytes += data.length;
+    this.#deps.onBytes(data.length);
     const isLast = incoming.receivedBytes === sizeBytes;
     incoming.chunks.push(data, isLast, () =>
       // The store took it: only then is there room for the next one.
@@ -135,6 +140,7 @@ export class SnapshotReceiver {
     this.#deps.onStored(meta);
     if (this.#incoming !== incoming) return;
     this.#incoming = undefined;
+    this.#ended(incoming, true, "all of it is durable");
     this.#deps.onReceived(incoming.message);
     this.#answer(incoming.from, incoming.snapshot, incoming.sizeBytes);
   }
@@ -144,7 +150,14 @@ export class SnapshotReceiver {
     if (current) this.#incoming = undefined;
     if (incoming.abort.signal.aborted) return;
     if (errorCodeOf(error) !== "CONFLICT") this.#deps.onError(error);
-    else if (current) this.#answer(incoming.from, incoming.snapshot, 0, true);
+    else if (current) {
+      this.#ended(incoming, false, "a newer snapshot was taken here");
+      this.#answer(incoming.from, incoming.snapshot, 0, true);
+    }
+  }
+
+  #ended({ from, snapshot }: Incoming, ok: boolean, reason: string): void {
+    this.#deps.onEvent({ type: "snapshotReceiveEnded", from, index: snapshot.index, ok, reason });
   }
 
   tick(): void {
@@ -158,6 +171,7 @@ export class SnapshotReceiver {
     if (incoming === undefined) return;
     this.#incoming = undefined;
     this.#deps.logger.log("warn", "a snapshot was dropped", { index: incoming.snapshot.index, reason });
+    this.#ended(incoming, false, reason);
     incoming.abort.abort(new BlixardError("CANCELLED", reason));
     incoming.chunks.fail(new BlixardError("CANCELLED", reason));
   }

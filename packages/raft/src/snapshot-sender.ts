@@ -1,9 +1,11 @@
 /**
  * The leader's side of a snapshot transfer: one chunk at a time to each peer, sent again when no answer comes. The
- * receiver's answer says which offset it wants next, so a receiver that restarted is simply sent everything again.
+ * receiver's answer says which offset it wants next: a transfer that broke off goes on where it was, and a receiver
+ * that restarted is simply sent everything again.
  */
 import { errorCodeOf, type Logger, messageOf } from "@blixard/common";
 import type { Message, NodeId, Snapshot } from "./core/types.ts";
+import type { RaftNodeEvent } from "./node-events.ts";
 import type { PeerMessage, PeerTransport, SnapshotMeta, SnapshotStore } from "./ports.ts";
 
 interface Transfer {
@@ -24,6 +26,8 @@ export interface SnapshotSenderDeps {
   readonly nowMs: () => number;
   /** Runs a task on the owner's loop. */
   readonly post: (task: () => void) => void;
+  readonly onEvent: (event: RaftNodeEvent) => void;
+  readonly onBytes: (bytes: number) => void;
   /** Tells the core how a transfer ended. */
   readonly onEnd: (to: NodeId, ok: boolean) => void;
 }
@@ -40,10 +44,17 @@ export class SnapshotSender {
   readonly #deps: SnapshotSenderDeps;
   readonly #options: SnapshotSenderOptions;
   readonly #transfers = new Map<NodeId, Transfer>();
+  /** How far the last transfer to a peer came that ended early. */
+  readonly #brokenOff = new Map<NodeId, Pick<Transfer, "snapshot" | "offset">>();
 
   constructor(deps: SnapshotSenderDeps, options: SnapshotSenderOptions) {
     this.#deps = deps;
     this.#options = options;
+  }
+
+  /** Transfers that are under way. */
+  get count(): number {
+    return this.#transfers.size;
   }
 
   /** Begins a transfer, in the place of an earlier one to the same peer. */
@@ -54,10 +65,16 @@ export class SnapshotSender {
       this.#deps.onEnd(to, false);
       return;
     }
-    const transfer = { to, message, snapshot, sizeBytes: meta.sizeBytes };
-    const started: Transfer = { ...transfer, offset: 0, sentAtMs: 0, retries: 0, reading: false };
+    const { index, sizeBytes } = meta;
+    const before = this.#brokenOff.get(to);
+    this.#brokenOff.delete(to);
+    const goesOn = before?.snapshot.index === index && before.snapshot.term === snapshot.term;
+    const offset = goesOn ? before.offset : 0;
+    const transfer = { to, message, snapshot, sizeBytes };
+    const started: Transfer = { ...transfer, offset, sentAtMs: 0, retries: 0, reading: false };
     this.#transfers.set(to, started);
-    this.#deps.logger.log("info", "sending a snapshot", { to, index: snapshot.index, sizeBytes: meta.sizeBytes });
+    this.#deps.logger.log("info", "sending a snapshot", { to, index, sizeBytes, offset });
+    this.#deps.onEvent({ type: "snapshotSendStarted", to, index, sizeBytes, fromOffset: offset });
     this.#send(started);
   }
 
@@ -87,6 +104,7 @@ export class SnapshotSender {
   /** Forgets all transfers: this node does not lead any more. */
   cancelAll(): void {
     this.#transfers.clear();
+    this.#brokenOff.clear();
   }
 
   #send(transfer: Transfer): void {
@@ -104,6 +122,7 @@ export class SnapshotSender {
             return;
           }
           transfer.sentAtMs = this.#deps.nowMs();
+          this.#deps.onBytes(data.length);
           this.#deps.transport.send(to, { type: "snapshotChunk", message, sizeBytes, offset, data });
         }),
       (error: unknown) =>
@@ -117,6 +136,8 @@ export class SnapshotSender {
   #end(transfer: Transfer, ok: boolean, reason: string, error?: unknown): void {
     const { to, snapshot } = transfer;
     this.#transfers.delete(to);
+    if (!ok) this.#brokenOff.set(to, transfer);
+    this.#deps.onEvent({ type: "snapshotSendEnded", to, index: snapshot.index, ok, reason });
     const level = ok ? "info" : "warn";
     this.#deps.logger.log(level, "a snapshot transfer ended", { to, index: snapshot.index, ok, reason });
     this.#deps.onEnd(to, ok);

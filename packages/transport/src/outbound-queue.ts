@@ -3,7 +3,7 @@
  * of snapshots. Bounded by messages and by bytes; what does not fit is dropped, because Raft sends it again.
  */
 import { BoundedQueue } from "@blixard/common";
-import type { Message, PeerMessage } from "@blixard/raft";
+import type { Entry, Message, PeerMessage } from "@blixard/raft";
 import type { StreamClass } from "./frame.ts";
 import { transportLimits } from "./transport-limits.ts";
 
@@ -83,7 +83,11 @@ function levelOf(message: PeerMessage): Level {
     case "snapshotChunk":
       return "bulk";
     case "snapshotAck":
+    case "proposalAnswer":
+      // The answer tells where an entry stands: best before that entry arrives among the appends.
       return "responses";
+    case "proposal":
+      return "appends";
     case "raft":
       return raftLevelOf(message.message);
     default:
@@ -105,8 +109,25 @@ function raftLevelOf(message: Message): Level {
 }
 
 function estimatedBytes(message: PeerMessage): number {
-  if (message.type === "snapshotAck") return messageBytes;
-  let bytes = messageBytes + (message.message.context?.length ?? 0) + (message.message.snapshot?.data.length ?? 0);
-  for (const entry of message.message.entries) bytes += entryBytes + (entry.kind === "normal" ? entry.data.length : 64);
-  return message.type === "snapshotChunk" ? bytes + message.data.length : bytes;
+  switch (message.type) {
+    case "snapshotAck":
+    case "proposalAnswer":
+      return messageBytes;
+    case "proposal":
+      return messageBytes + entryBytesOf(message.entry);
+    case "snapshotChunk":
+      return raftBytes(message.message) + message.data.length;
+    case "raft":
+      return raftBytes(message.message);
+    default:
+      return message satisfies never;
+  }
 }
+
+function raftBytes({ context, snapshot, entries }: Message): number {
+  let bytes = messageBytes + (context?.length ?? 0) + (snapshot?.data.length ?? 0);
+  for (const entry of entries) bytes += entryBytesOf(entry);
+  return bytes;
+}
+
+const entryBytesOf = (entry: Entry): number => entryBytes + (entry.kind === "normal" ? entry.data.length : 64);

@@ -318,9 +318,11 @@ export class PeerSession {
     if (link === this.#active && this.#state === "suspect") this.#become("ready");
     const from = this.#peer.nodeId as NodeId;
     for (const message of messages) {
-      if (message.type !== "snapshotAck" && message.message.from !== from) {
+      // The other kinds name no nodes: who sent them is what the connection proved.
+      const named = message.type === "raft" || message.type === "snapshotChunk" ? message.message : undefined;
+      if (named !== undefined && named.from !== from) {
         this.#deps.metrics.refused("forged_from");
-      } else if (message.type !== "snapshotAck" && message.message.to !== this.#options.nodeId) {
+      } else if (named !== undefined && named.to !== this.#options.nodeId) {
         this.#deps.metrics.refused("wrong_node");
       } else {
         this.#deps.handlers.onMessage(from, message);

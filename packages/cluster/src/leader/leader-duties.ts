@@ -75,8 +75,9 @@ export class LeaderDuties {
       case "configure": {
         logger.log("info", "changing the Raft configuration", { op: step.op, nodeId: step.nodeId });
         const changes = [{ op: step.op, id: asNodeId(step.nodeId) }];
+        // Whether the quorum can bear it was decided when the record of the member was changed.
         const change = { version: 1, transition: "auto", changes } as const;
-        await this.#limited(signal, (limited) => raft.proposeConfChange(change, { signal: limited }));
+        await this.#limited(signal, (limited) => raft.proposeConfChange(change, { signal: limited, force: true }));
         return true;
       }
       case "removeRecord":

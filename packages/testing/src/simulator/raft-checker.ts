@@ -135,7 +135,7 @@ export class RaftChecker {
   }
 
   sent(from: number, to: number, envelope: PeerMessage): void {
-    if (envelope.type === "snapshotAck") return;
+    if (envelope.type !== "raft" && envelope.type !== "snapshotChunk") return;
     const { message } = envelope;
     if (durableTermMessages.has(message.type)) this.#termIsDurable(from, message.term);
     if (leaderMessages.has(message.type)) this.#leads(from, message.term);

@@ -6,6 +6,7 @@
 
 import type { ClusterNodeOptions } from "@blixard/cluster";
 import { type Logger, messageOf, silentLogger } from "@blixard/common";
+import type { PeerMessage } from "@blixard/raft";
 import { FaultPlayer } from "./fault-player.ts";
 import { type FaultEvent, generateFaults } from "./fault-schedule.ts";
 import { History } from "./history.ts";
@@ -97,8 +98,7 @@ class Simulation {
       this.#violations.report("a VM runs at most once", `${vmId} runs on nodes ${on.join(" and ")}`),
     );
     const network = new SimNetwork(this.#time, randomOf(seed, "network"), (from, to, message) => {
-      const { term, index } = message.type === "snapshotAck" ? message : message.message;
-      this.#trace.mix(from * 65_536 + to, term * 2 ** 20 + index);
+      this.#trace.mix(from * 65_536 + to, tracedNumber(message));
       this.#checker.sent(from, to, message);
     });
     const world = {
@@ -233,4 +233,21 @@ function workloadOptionsOf(seed: number, thinkMs: number | undefined) {
     thinkMs: pick(random, [500, 2_000, 5_000]),
   };
   return thinkMs === undefined ? drawn : { ...drawn, thinkMs };
+}
+
+/** What tells one message from another in the trace. */
+function tracedNumber(message: PeerMessage): number {
+  switch (message.type) {
+    case "raft":
+    case "snapshotChunk":
+      return message.message.term * 2 ** 20 + message.message.index;
+    case "snapshotAck":
+      return message.term * 2 ** 20 + message.index;
+    case "proposal":
+      return message.term * 2 ** 20 + message.sequence;
+    case "proposalAnswer":
+      return message.sequence;
+    default:
+      return message satisfies never;
+  }
 }

@@ -1,0 +1,65 @@
+/**
+ * The leader's side of forwarding: remembers which proposals of other nodes it has judged, so that a copy that the
+ * network repeats, or that the sender sends again, gets the first answer and is not appended twice.
+ */
+import { assert } from "@blixard/common";
+import type { NodeId } from "./core/types.ts";
+import type { PeerMessage, ProposalVerdict } from "./ports.ts";
+import { forwardWindow } from "./proposal-forwarder.ts";
+
+export type ForwardedProposal = Extract<PeerMessage, { type: "proposal" }>;
+
+/** Runs of one node that are told apart; a copy cannot be so late that its sender restarted more often meanwhile. */
+const sessionsMax = 16;
+/** Judged proposals of one run. Twice the sender's window: none that it still sends is forgotten. */
+const verdictsMax = 2 * forwardWindow;
+
+interface Session {
+  highest: number;
+  /** Undefined while the core has it and its place is not known. */
+  readonly verdicts: Map<number, ProposalVerdict | undefined>;
+}
+
+export class ForwardedProposals {
+  readonly #peers = new Map<NodeId, Map<number, Session>>();
+
+  /** "new" is to be judged now; "known" got its answer again by the caller, or will get it; "late" gets none. */
+  look(from: NodeId, { session, sequence }: ForwardedProposal): "new" | "late" | "pending" | ProposalVerdict {
+    const known = this.#session(from, session);
+    if (known.verdicts.has(sequence)) return known.verdicts.get(sequence) ?? "pending";
+    return sequence <= known.highest - verdictsMax ? "late" : "new";
+  }
+
+  /** The core takes it; {@link judged} follows. */
+  taken(from: NodeId, proposal: ForwardedProposal): void {
+    this.#set(from, proposal, undefined);
+  }
+
+  judged(from: NodeId, proposal: ForwardedProposal, verdict: ProposalVerdict): void {
+    this.#set(from, proposal, verdict);
+  }
+
+  #set(from: NodeId, { session, sequence }: ForwardedProposal, verdict: ProposalVerdict | undefined): void {
+    const known = this.#session(from, session);
+    known.verdicts.set(sequence, verdict);
+    known.highest = Math.max(known.highest, sequence);
+    if (known.verdicts.size <= verdictsMax) return;
+    for (const old of known.verdicts.keys()) {
+      if (old > known.highest - verdictsMax) continue;
+      known.verdicts.delete(old);
+    }
+    assert(known.verdicts.size <= verdictsMax, "the window of forwarded proposals is bounded");
+  }
+
+  #session(from: NodeId, session: number): Session {
+    const sessions = this.#peers.get(from) ?? new Map<number, Session>();
+    this.#peers.set(from, sessions);
+    const known = sessions.get(session) ?? { highest: 0, verdicts: new Map() };
+    // The session that was used last is the last one to be forgotten.
+    sessions.delete(session);
+    sessions.set(session, known);
+    const [oldest] = sessions.keys();
+    if (sessions.size > sessionsMax && oldest !== undefined) sessions.delete(oldest);
+    return known;
+  }
+}

@@ -1,0 +1,124 @@
+/** What a node tells about itself, typed, to any number of listeners. */
+import type { RaftEvent } from "./core/events.ts";
+import type { LogIndex, NodeId, Term } from "./core/types.ts";
+import type { MemberProgress } from "./raft-node-types.ts";
+
+/** Events of the core, and those of the loop around it. */
+export type RaftNodeEvent =
+  | RaftEvent
+  /** Another node leads than before; 0 while none is known. */
+  | { readonly type: "leaderChanged"; readonly leaderId: NodeId; readonly term: Term }
+  | {
+      readonly type: "snapshotTaken";
+      readonly index: LogIndex;
+      readonly sizeBytes: number;
+      readonly durationMs: number;
+    }
+  | {
+      readonly type: "snapshotSendStarted";
+      readonly to: NodeId;
+      readonly index: LogIndex;
+      readonly sizeBytes: number;
+      /** Above 0 where an earlier transfer of the same snapshot goes on. */
+      readonly fromOffset: number;
+    }
+  | {
+      readonly type: "snapshotSendEnded";
+      readonly to: NodeId;
+      readonly index: LogIndex;
+      readonly ok: boolean;
+      readonly reason: string;
+    }
+  | {
+      readonly type: "snapshotReceiveStarted";
+      readonly from: NodeId;
+      readonly index: LogIndex;
+      readonly sizeBytes: number;
+    }
+  | {
+      readonly type: "snapshotReceiveEnded";
+      readonly from: NodeId;
+      readonly index: LogIndex;
+      readonly ok: boolean;
+      readonly reason: string;
+    }
+  | { readonly type: "memberProgress"; readonly id: NodeId; readonly progress: MemberProgress }
+  /** A write has not ended for `oldestMs`: a warning, or leadership is handed over for it. */
+  | { readonly type: "diskSlow"; readonly oldestMs: number; readonly action: "warn" | "step_down" }
+  /** The node stops, and onFatal was called. */
+  | { readonly type: "failed"; readonly code: string; readonly message: string }
+  /** This listener was too slow for `count` events at this place. */
+  | { readonly type: "eventsLost"; readonly count: number };
+
+/** Events that wait for one listener; beyond that the oldest are lost, and counted. */
+const backlogMax = 1_024;
+
+interface Listener {
+  events: RaftNodeEvent[];
+  lost: number;
+  wake: () => void;
+}
+
+export class NodeEvents {
+  readonly #listeners = new Set<Listener>();
+  #ended = false;
+
+  emit(event: RaftNodeEvent): void {
+    for (const listener of this.#listeners) {
+      if (listener.events.length >= backlogMax) {
+        listener.events.shift();
+        listener.lost++;
+      }
+      listener.events.push(event);
+      listener.wake();
+    }
+  }
+
+  /** Everything from the call on, until `signal` aborts, the reader stops or the node is closed. */
+  listen(signal: AbortSignal | undefined): AsyncIterableIterator<RaftNodeEvent> {
+    const listener: Listener = { events: [], lost: 0, wake: () => {} };
+    if (!this.#ended) this.#listeners.add(listener);
+    const abort = () => {
+      this.#listeners.delete(listener);
+      listener.wake();
+    };
+    signal?.addEventListener("abort", abort, { once: true });
+    if (signal?.aborted) abort();
+    return this.#read(listener, () => signal?.removeEventListener("abort", abort));
+  }
+
+  async *#read(listener: Listener, done: () => void): AsyncIterableIterator<RaftNodeEvent> {
+    try {
+      for (;;) {
+        const event = takeNext(listener);
+        if (event !== undefined) yield event;
+        else if (!this.#listeners.has(listener)) return;
+        else {
+          await new Promise<void>((resolve) => {
+            listener.wake = resolve;
+          });
+        }
+      }
+    } finally {
+      this.#listeners.delete(listener);
+      done();
+    }
+  }
+
+  /** Listeners get what waits for them, and then their end. */
+  end(): void {
+    this.#ended = true;
+    const listeners = [...this.#listeners];
+    this.#listeners.clear();
+    for (const listener of listeners) listener.wake();
+  }
+}
+
+function takeNext(listener: Listener): RaftNodeEvent | undefined {
+  if (listener.lost > 0) {
+    const count = listener.lost;
+    listener.lost = 0;
+    return { type: "eventsLost", count };
+  }
+  return listener.events.shift();
+}

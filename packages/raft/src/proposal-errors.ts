@@ -1,0 +1,76 @@
+/** The errors that a proposal can end with. */
+import { BlixardError } from "@blixard/common";
+import { type LogIndex, type NodeId, noNode, type SoftState } from "./core/types.ts";
+import type { ProposalRefusalCode, ProposalVerdict } from "./ports.ts";
+
+export function notLeader(leaderId: NodeId): BlixardError {
+  const where = leaderId === 0 ? "no leader is known" : `node ${leaderId} leads`;
+  return new BlixardError("NOT_LEADER", `this node does not lead; ${where}`, {
+    outcome: "not_applied",
+    details: { leaderId },
+  });
+}
+
+/** The error for a proposal that the core dropped for `reason`. */
+export function dropped(reason: string | undefined, { role, lead }: SoftState): BlixardError {
+  const outcome = "not_applied";
+  if (reason === "transferring") {
+    return new BlixardError("PROPOSAL_DROPPED", "leadership is being handed over", { outcome });
+  }
+  if (reason === "uncommitted_limit") return overloaded("too many bytes are not committed yet");
+  return notLeader(role === "StateLeader" ? noNode : lead);
+}
+
+export function changeRefused(reason: string): BlixardError {
+  const message = `the configuration change is refused: ${reason.replaceAll("_", " ")}`;
+  return new BlixardError("CONFLICT", message, { outcome: "not_applied" });
+}
+
+export function outcomeUnknown(reason: string, leaderId: NodeId | undefined): BlixardError {
+  return new BlixardError("OUTCOME_UNKNOWN", `${reason} before the proposal was applied here`, {
+    outcome: "unknown",
+    hint: "Send the same request id again: it is applied at most once.",
+    ...(leaderId === undefined ? {} : { details: { leaderId } }),
+  });
+}
+
+export function overwritten(index: LogIndex): BlixardError {
+  return new BlixardError("PROPOSAL_DROPPED", `another leader put its own entry at ${index}`, {
+    outcome: "not_applied",
+  });
+}
+
+export function overloaded(reason: string): BlixardError {
+  return new BlixardError("OVERLOADED", reason, {
+    outcome: "not_applied",
+    hint: "Send fewer requests at a time, or wait and try again.",
+  });
+}
+
+export function quorumAtRisk(active: readonly NodeId[], needed: number): BlixardError {
+  const message = `after this change ${needed} voters must answer, but only ${active.length} do: ${active.join(", ")}`;
+  return new BlixardError("QUORUM_AT_RISK", message, {
+    outcome: "not_applied",
+    hint: "Start the voters that are down first, or force the change.",
+  });
+}
+
+const refusalCodes: readonly ProposalRefusalCode[] = [
+  "NOT_LEADER",
+  "PROPOSAL_DROPPED",
+  "OVERLOADED",
+  "CONFLICT",
+  "QUORUM_AT_RISK",
+  "INVALID_ARGUMENT",
+];
+
+/** What the leader tells a node whose proposal it did not take. */
+export function refusalOf(error: BlixardError, leaderId: NodeId): ProposalVerdict {
+  const code = refusalCodes.find((known) => known === error.code) ?? "PROPOSAL_DROPPED";
+  return { type: "refused", code, reason: error.message, leaderId };
+}
+
+export function refusalError(verdict: Extract<ProposalVerdict, { type: "refused" }>): BlixardError {
+  const { code, reason, leaderId } = verdict;
+  return new BlixardError(code, reason, { outcome: "not_applied", details: { leaderId } });
+}

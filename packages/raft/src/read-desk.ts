@@ -1,0 +1,123 @@
+/** Reads of every consistency, and the lease that some of them rest on. */
+import { abortReason, type Random } from "@blixard/common";
+import type { RaftEvent } from "./core/events.ts";
+import type { HardState, LogIndex, Message, RaftCore, ReadState, Term } from "./core/types.ts";
+import { LeaderLease } from "./leader-lease.ts";
+import type { ResolvedOptions } from "./options.ts";
+import type { AppliedState } from "./ports.ts";
+import type { ReadOptions } from "./raft-node-types.ts";
+import { ReadIndexer } from "./read-index.ts";
+
+export interface ReadDeskDeps {
+  readonly core: RaftCore;
+  readonly random: Random;
+  readonly nowMs: () => number;
+  readonly applied: () => AppliedState;
+  readonly hardState: () => HardState;
+  readonly onRead: (by: "quorum" | "lease" | "stale") => void;
+}
+
+export class ReadDesk {
+  readonly #deps: ReadDeskDeps;
+  readonly #options: ResolvedOptions;
+  readonly #indexer: ReadIndexer;
+  readonly #lease: LeaderLease;
+  /** Until then this node does not vote: before it was restarted it may have promised a lease. */
+  readonly #votesFromMs: number;
+  /** The term in which this node led when the present round began. */
+  #roundTerm: Term | undefined;
+
+  constructor(deps: ReadDeskDeps, options: ResolvedOptions) {
+    this.#deps = deps;
+    this.#options = options;
+    const { electionTimeoutMs, tickIntervalMs, readRetryMs, readTimeoutMs, readsInFlightMax } = options;
+    this.#lease = new LeaderLease(electionTimeoutMs, tickIntervalMs);
+    const isNew = deps.applied().index === 0 && deps.core.status().term === 0;
+    this.#votesFromMs = options.leaseReads && !isNew ? deps.nowMs() + electionTimeoutMs : 0;
+    this.#indexer = new ReadIndexer(
+      {
+        random: deps.random,
+        nowMs: deps.nowMs,
+        request: (context) => deps.core.readIndex(context),
+        canRequest: () => {
+          const term = this.#ledTerm();
+          return term === undefined || deps.applied().term === term;
+        },
+        onStart: () => {
+          this.#roundTerm = this.#ledTerm();
+        },
+        onConfirmed: (startedAtMs) => {
+          const term = this.#roundTerm;
+          if (term !== undefined && term === this.#ledTerm()) this.#lease.grant(term, startedAtMs);
+        },
+      },
+      { retryMs: readRetryMs, timeoutMs: readTimeoutMs, waitersMax: readsInFlightMax },
+    );
+  }
+
+  get count(): number {
+    return this.#indexer.count;
+  }
+
+  /** Resolves once the local state is fresh enough; the owner then wakes its loop. */
+  read({ consistency = "linearizable", signal }: ReadOptions): Promise<LogIndex> {
+    const { onRead, applied, hardState } = this.#deps;
+    if (consistency === "stale") {
+      onRead("stale");
+      return signal?.aborted ? Promise.reject(abortReason(signal)) : Promise.resolve(applied().index);
+    }
+    const byLease = consistency === "lease" && this.#holdsLease();
+    onRead(byLease ? "lease" : "quorum");
+    return this.#indexer.add(signal, byLease ? hardState().commit : undefined);
+  }
+
+  /** True while no other node can lead, and everything that this one acknowledged is below its commit index. */
+  #holdsLease(): boolean {
+    const { applied, hardState, nowMs } = this.#deps;
+    const { term } = hardState();
+    if (!this.#options.leaseReads || this.#ledTerm() !== term) return false;
+    return applied().term === term && this.#lease.holds(term, nowMs());
+  }
+
+  #ledTerm(): Term | undefined {
+    const { role, term } = this.#deps.core.status();
+    return role === "StateLeader" ? term : undefined;
+  }
+
+  /** Whether a message may ask for a vote that the lease of a leader forbids. */
+  forbids({ type }: Message): boolean {
+    if (type !== "MsgVote" && type !== "MsgPreVote") return false;
+    return this.#votesFromMs > 0 && this.#deps.nowMs() < this.#votesFromMs;
+  }
+
+  noteEvent({ type }: RaftEvent): void {
+    if (type === "transferStarted") this.#lease.forfeit(this.#deps.core.status().term);
+    else if (type === "configurationChanged" || type === "snapshotRestored") this.#lease.interrupt();
+  }
+
+  // The loop calls these.
+
+  start(): void {
+    this.#indexer.start();
+  }
+
+  confirm(states: readonly ReadState[]): void {
+    this.#indexer.confirm(states);
+  }
+
+  applied(index: LogIndex): void {
+    this.#indexer.applied(index);
+  }
+
+  tick(): void {
+    this.#indexer.tick();
+  }
+
+  leaderChanged(): void {
+    this.#indexer.leaderChanged();
+  }
+
+  failAll(error: Error): void {
+    this.#indexer.failAll(error);
+  }
+}

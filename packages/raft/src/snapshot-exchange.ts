@@ -1,0 +1,60 @@
+/** Which snapshots are sent to whom, and which of those that arrive are wanted. */
+import type { Applier } from "./applier.ts";
+import type { ConfState, HardState, Message, NodeId, RaftCore, Snapshot } from "./core/types.ts";
+import type { LogCache } from "./log-cache.ts";
+import type { SnapshotSender } from "./snapshot-sender.ts";
+
+export interface SnapshotExchangeDeps {
+  readonly id: NodeId;
+  readonly core: RaftCore;
+  readonly cache: LogCache;
+  readonly applier: Pick<Applier<unknown>, "takeSnapshot" | "installing">;
+  readonly sender: SnapshotSender;
+  readonly post: (task: () => void) => void;
+  readonly hardState: () => HardState;
+}
+
+export class SnapshotExchange {
+  readonly #deps: SnapshotExchangeDeps;
+  /** Peers whose snapshot failed since the last tick; the core is told then, so that it never tries in a tight loop. */
+  readonly #failed = new Set<NodeId>();
+
+  constructor(deps: SnapshotExchangeDeps) {
+    this.#deps = deps;
+  }
+
+  /** A new member needs a snapshot that knows it: one taken before it was added would be refused. */
+  send(to: NodeId, message: Message): void {
+    const { sender, cache, applier, post } = this.#deps;
+    if (message.snapshot !== undefined && isMember(message.snapshot.confState, to)) {
+      sender.start(to, message, cache.newestSnapshot);
+      return;
+    }
+    const retry = () => post(() => this.#failed.add(to));
+    applier.takeSnapshot().then(retry, retry);
+  }
+
+  sent(to: NodeId, ok: boolean): void {
+    const { post, core } = this.#deps;
+    if (ok) post(() => core.reportSnapshot(to, true));
+    else this.#failed.add(to);
+  }
+
+  tick(): void {
+    for (const id of this.#failed) this.#deps.core.reportSnapshot(id, false);
+    this.#failed.clear();
+  }
+
+  needs(snapshot: Snapshot): "yes" | "no" | "has_it" | "later" {
+    const { id, cache, applier, hardState } = this.#deps;
+    if (!isMember(snapshot.confState, id)) return "no";
+    if (applier.installing) return "later";
+    if (snapshot.index <= hardState().commit) return "has_it";
+    const isInLog = snapshot.index >= cache.base.index && snapshot.index <= cache.lastIndex();
+    return isInLog && cache.term(snapshot.index) === snapshot.term ? "has_it" : "yes";
+  }
+}
+
+function isMember({ voters, votersOutgoing, learners }: ConfState, id: NodeId): boolean {
+  return voters.includes(id) || votersOutgoing.includes(id) || learners.includes(id);
+}
