@@ -182,9 +182,9 @@ export class ProposalDesk<Result> {
     proposals.failLost(term, lead === noNode, outcomeUnknown("leadership was lost", lead));
   }
 
-  clear(): void {
+  clear(error: BlixardError): void {
     this.#placements.clear();
-    this.#forwarder.clear();
+    this.#forwarder.clear(error);
   }
 }
 

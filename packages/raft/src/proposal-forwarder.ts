@@ -6,7 +6,7 @@
  *                        |-> no answer: sent again, under the same name, so that it counts once
  *                        |-> the term is over, or nobody answers: OUTCOME_UNKNOWN, since a copy may be in a log
  */
-import type { Random } from "@blixard/common";
+import { BlixardError, type Random } from "@blixard/common";
 import type { Entry, LogIndex, NodeId, Term } from "./core/types.ts";
 import type { PeerMessage, PeerTransport } from "./ports.ts";
 import { notLeader, outcomeUnknown, overloaded, refusalError } from "./proposal-errors.ts";
@@ -73,7 +73,6 @@ export class ProposalForwarder<Result> {
     const message: PeerMessage = { type: "proposal", ...name, force: proposal.force, entry };
     const forwarded = { proposal, to, term, message, sentAtMs: 0, tries: 0, left: false };
     this.#pending.set(sequence, forwarded);
-    this.#deps.proposals.accepted(proposal, term);
     this.#deps.proposals.keepRecent(true);
     this.#transmit(forwarded);
   }
@@ -101,8 +100,12 @@ export class ProposalForwarder<Result> {
     this.#keepRecent();
   }
 
-  /** Forgets everything; the owner ends the waits. */
-  clear(): void {
+  /** Forgets everything: what never left was not applied; the owner ends the other waits. */
+  clear({ code, message, cause }: BlixardError): void {
+    for (const { proposal, left } of this.#pending.values()) {
+      const error = new BlixardError(code, message, { cause, outcome: "not_applied" });
+      if (!left) this.#deps.proposals.fail(proposal, error);
+    }
     this.#pending.clear();
     this.#keepRecent();
   }
@@ -116,7 +119,9 @@ export class ProposalForwarder<Result> {
   #transmit(forwarded: Forwarded<Result>): void {
     forwarded.tries++;
     forwarded.sentAtMs = this.#deps.nowMs();
-    if (this.#deps.transport.send(forwarded.to, forwarded.message)) forwarded.left = true;
+    if (!this.#deps.transport.send(forwarded.to, forwarded.message) || forwarded.left) return;
+    forwarded.left = true;
+    this.#deps.proposals.accepted(forwarded.proposal, forwarded.term);
   }
 
   #keepRecent(): void {

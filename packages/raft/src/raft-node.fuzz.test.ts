@@ -42,8 +42,10 @@ async function act(group: RaftGroup, random: () => number, down: Set<NodeId>, ta
     await group.restart(id);
   } else if (what < 0.72) group.network.partition([pick(ids)], ids);
   else if (what < 0.8) group.network.heal();
-  else if (what < 0.85) group.network.setLoss(random() * 0.4);
-  else if (what < 0.9) {
+  else if (what < 0.85) {
+    group.network.setLoss(random() * 0.4);
+    group.network.setDuplication(random() * 0.4);
+  } else if (what < 0.9) {
     group
       .member(pick(up))
       .node.takeSnapshot()
@@ -104,6 +106,7 @@ async function runSeed(seed: number): Promise<void> {
   for (let step = 0; step < steps; step++) await act(group, () => random.next(), down, tally, step);
   group.network.heal();
   group.network.setLoss(0);
+  group.network.setDuplication(0);
   for (const id of down) await group.restart(id);
   for (let tries = 0; !(await proposeEnd(group, tries)); tries++) await group.clock.advance(500);
   await group.waitForEqualState();

@@ -471,7 +471,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   #stopWaiting(error: BlixardError): void {
     this.#timer?.cancel();
     this.#stopping.abort(error);
-    this.#engine?.desk.clear();
+    this.#engine?.desk.clear(error);
     this.#engine?.sender.cancelAll();
     this.#engine?.reads.failAll(error);
     this.#proposals.failAll(error.code, error.message, error.cause);

@@ -40,6 +40,10 @@ export class MemoryNetwork {
     this.#loss = loss;
   }
 
+  setDuplication(duplication: number): void {
+    this.#duplication = duplication;
+  }
+
   /** The transport of one node. Binding it again, after a restart, takes the place of the earlier one. */
   transport(id: NodeId): PeerTransport {
     return {
