@@ -30,6 +30,8 @@ export interface LeavingDeps {
   readonly logger: Logger;
   readonly timeoutMs: number;
   readonly lookMs: number;
+  /** Resolves when the loop has handed over what was proposed before. */
+  readonly turn: () => Promise<void>;
   /** Who should lead instead; undefined where this node does not lead, or nobody else can. */
   readonly successor: () => NodeId | undefined;
   readonly transfer: (to: NodeId, signal: AbortSignal) => Promise<void>;
@@ -42,6 +44,7 @@ export async function leave(deps: LeavingDeps): Promise<void> {
   const { clock, timeoutMs, lookMs } = deps;
   try {
     await withDeadline({ clock, timeoutMs, what: "leaving the leadership" }, async (signal) => {
+      await deps.turn();
       const successor = deps.successor();
       if (successor !== undefined) await deps.transfer(successor, signal);
       while (deps.isBusy()) await sleep(clock, lookMs, signal);

@@ -47,11 +47,13 @@ export function overloaded(reason: string): BlixardError {
   });
 }
 
+const quorumHint = "Start the voters that are down first, or force the change.";
+
 export function quorumAtRisk(active: readonly NodeId[], needed: number): BlixardError {
   const message = `after this change ${needed} voters must answer, but only ${active.length} do: ${active.join(", ")}`;
   return new BlixardError("QUORUM_AT_RISK", message, {
     outcome: "not_applied",
-    hint: "Start the voters that are down first, or force the change.",
+    hint: quorumHint,
   });
 }
 
@@ -72,5 +74,6 @@ export function refusalOf(error: BlixardError, leaderId: NodeId): ProposalVerdic
 
 export function refusalError(verdict: Extract<ProposalVerdict, { type: "refused" }>): BlixardError {
   const { code, reason, leaderId } = verdict;
-  return new BlixardError(code, reason, { outcome: "not_applied", details: { leaderId } });
+  const hint = code === "QUORUM_AT_RISK" ? { hint: quorumHint } : {};
+  return new BlixardError(code, reason, { outcome: "not_applied", details: { leaderId }, ...hint });
 }

@@ -237,6 +237,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
       ...this.#deps,
       timeoutMs: 2 * electionTimeoutMs,
       lookMs: tickIntervalMs,
+      turn: () => new Promise((resolve) => this.#post(resolve)),
       successor: () => (this.#softState.role === "StateLeader" ? bestSuccessor(engine.core.status()) : undefined),
       transfer: (to, signal) => this.transferLeader(to, { signal }),
       isBusy: () => this.#phase === "running" && this.#proposals.count > 0,
