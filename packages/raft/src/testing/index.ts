@@ -1,6 +1,8 @@
 /** Conformance suites for the ports of RaftNode, stores in memory, and whole groups in one process, for tests. */
 export { AppendLogMachine } from "./append-log-machine.ts";
 export { describeLogStore } from "./describe-log-store.ts";
+export type { PeerTransportRig, PeerTransportStart } from "./describe-peer-transport.ts";
+export { describePeerTransport } from "./describe-peer-transport.ts";
 export { describeSnapshotStore } from "./describe-snapshot-store.ts";
 export { MemoryLogStore } from "./memory-log-store.ts";
 export type { MemoryNetworkOptions } from "./memory-network.ts";
