@@ -30,6 +30,8 @@ export type {
   Status,
   Term,
 } from "./core/types.ts";
+export type { MemoryStateMachineOptions } from "./memory-state-machine.ts";
+export { memoryStateMachine } from "./memory-state-machine.ts";
 export type { RaftNodeEvent } from "./node-events.ts";
 export type { RaftNodeOptions } from "./options.ts";
 export type {

@@ -5,7 +5,7 @@
 import { type Clock, concatBytes, sleep } from "@blixard/common";
 
 /** Milliseconds of work without a break. */
-const sliceMs = 5;
+const sliceMs = 3;
 
 export async function* pacedChunks(
   source: AsyncIterable<Uint8Array>,
