@@ -179,7 +179,7 @@ export class ProposalDesk<Result> {
     this.#forwarder.tick(term, lead);
     const lostMs = this.#leaderLostAtMs === undefined ? 0 : nowMs() - this.#leaderLostAtMs;
     if (role === "StateLeader" || lostMs <= 2 * this.#options.electionTimeoutMs) return;
-    proposals.failLost(term, lead === noNode, outcomeUnknown("leadership was lost", lead));
+    proposals.failLost(term, lead === noNode, () => outcomeUnknown("leadership was lost", lead));
   }
 
   clear(error: BlixardError): void {

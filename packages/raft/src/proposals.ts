@@ -202,16 +202,12 @@ export class Proposals<Result> {
   }
 
   /** Ends the wait of what was given to leaders of terms before `term`, or of everything that may be in a log. */
-  failLost(term: Term, all: boolean, error: Error): void {
-    if (all) {
-      this.failInFlight(error);
-      return;
-    }
-    const isLost = (proposal: Proposal<Result>) => (proposal.term ?? term) < term;
-    for (const proposal of [...this.#unplaced]) if (isLost(proposal)) this.fail(proposal, error);
-    for (const there of this.#placed.values()) {
-      for (const proposal of there) if (isLost(proposal)) this.fail(proposal, error);
-    }
+  failLost(term: Term, all: boolean, makeError: () => Error): void {
+    const inFlight = [...this.#unplaced, ...[...this.#placed.values()].flat()];
+    const lost = inFlight.filter((proposal) => !proposal.settled && (all || (proposal.term ?? term) < term));
+    if (lost.length === 0) return;
+    const error = makeError();
+    for (const proposal of lost) this.fail(proposal, error);
   }
 
   /** Ends the wait of everything that may be in a log. */
