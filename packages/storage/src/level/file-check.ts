@@ -45,6 +45,7 @@ async function readManifest(location: string): Promise<LiveFiles> {
   const path = join(location, name);
   const { writes, damagedAt } = readLevelLog(await readNeeded(path));
   if (damagedAt !== undefined) throw corrupt(`${path} is damaged at byte ${damagedAt}`);
+  if (writes.length === 0) throw corrupt(`${path} holds no record`);
   const tables = new Map<number, number>();
   let logNumber = 0;
   try {

@@ -1,20 +1,8 @@
 // The child process of kill.test.ts: appends to the log and writes state until it is killed, and prints each index
 // when the append of it was acknowledged. Argument: the data directory. It runs from the TypeScript sources.
 import { writeSync } from "node:fs";
-import { register } from "node:module";
+import "./faults/typescript-loader.mjs";
 
-const swc = import.meta.resolve("@swc/core");
-const loader = `
-import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import swc from ${JSON.stringify(swc)};
-const options = { jsc: { target: "es2022", parser: { syntax: "typescript" } }, module: { type: "es6" } };
-export async function load(url, context, next) {
-  if (!url.endsWith(".ts")) return next(url, context);
-  const { code } = swc.transformSync(readFileSync(fileURLToPath(url), "utf8"), options);
-  return { format: "module", shortCircuit: true, source: code };
-}`;
-register(`data:text/javascript,${encodeURIComponent(loader)}`);
 const { openLevelStorage } = await import("./open-level-storage.ts");
 
 const storage = await openLevelStorage({ dataDir: process.argv[2] });

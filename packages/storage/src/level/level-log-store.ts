@@ -36,6 +36,7 @@ export class LevelLogStore implements LogStore {
   #chains: number[] = [];
   #blocks: Block[] = [];
   #vote: { readonly term: Term; readonly vote: HardState["vote"] } = noHardState;
+  #failure: unknown;
 
   /** `voteFile` is the second copy of term and vote, on other blocks of the disk. */
   constructor(handle: LevelHandle, voteFile: VoteFile) {
@@ -135,11 +136,11 @@ export class LevelLogStore implements LogStore {
     const kept = this.#blocks.findIndex(({ last }) => last > base.index);
     const dropped = this.#blocks.splice(0, kept < 0 ? this.#blocks.length : kept);
     // Synced like every write here, so that only the last record of a LevelDB log file can be a torn one.
-    await this.#handle.write([baseOp(this.#base)], { sync: true });
+    await this.#write([baseOp(this.#base)], undefined);
     for (let at = 0; at < dropped.length; at += deletesPerBatchMax) {
       const part = dropped.slice(at, at + deletesPerBatchMax);
       const ops = part.map(({ first }): LevelOp => ({ type: "del", key: blockKey(first) }));
-      await this.#handle.write(ops, { sync: true });
+      await this.#write(ops, undefined);
     }
   }
 
@@ -152,7 +153,18 @@ export class LevelLogStore implements LogStore {
     await this.#write(ops, hardState);
   }
 
+  /** A failure of either copy is final for both: the caller was told that the store stops. */
   async #write(ops: readonly LevelOp[], hardState: HardState | undefined): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    try {
+      await this.#writeBoth(ops, hardState);
+    } catch (error) {
+      this.#failure ??= error;
+      throw error;
+    }
+  }
+
+  async #writeBoth(ops: readonly LevelOp[], hardState: HardState | undefined): Promise<void> {
     const written = this.#handle.write(ops, { sync: true });
     if (hardState === undefined || (hardState.term === this.#vote.term && hardState.vote === this.#vote.vote)) {
       await written;

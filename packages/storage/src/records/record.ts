@@ -35,7 +35,7 @@ export function openRecord(key: Uint8Array, value: Uint8Array): Buffer {
 export function corrupt(message: string, cause?: unknown): BlixardError {
   return new BlixardError("STORAGE_CORRUPT", message, {
     cause,
-    hint: "Check the disk, then remove this node from the cluster, delete its data directory and let it join again.",
+    hint: "See what is wrong with: blixard check. Then, when others of its cluster have the data: blixard recover.",
   });
 }
 
