@@ -26,17 +26,30 @@ interface LiveFiles {
   readonly logNumber: number;
 }
 
+/** What was read and found whole. */
+export interface CheckedFiles {
+  readonly tables: number;
+  /** Size of the tables. */
+  readonly bytes: number;
+}
+
 /** @throws STORAGE_CORRUPT */
-export async function checkLevelFiles(location: string, options: FileCheckOptions): Promise<void> {
+export async function checkLevelFiles(location: string, options: FileCheckOptions): Promise<CheckedFiles> {
   const live = await readManifest(location);
-  for (const [number, sizeBytes] of live.tables) await checkTable(location, number, sizeBytes);
-  if (options.logs === "unsynced") return;
+  let bytes = 0;
+  for (const [number, sizeBytes] of live.tables) {
+    await checkTable(location, number, sizeBytes);
+    bytes += sizeBytes;
+  }
+  const checked = { tables: live.tables.size, bytes };
+  if (options.logs === "unsynced") return checked;
   for (const name of await readdir(location)) {
     const number = /^(\d+)\.log$/.exec(name)?.[1];
     if (number === undefined || Number(number) < live.logNumber) continue;
     const { damagedAt } = readLevelLog(await readFile(join(location, name)));
     if (damagedAt !== undefined) throw corrupt(`${join(location, name)} is damaged at byte ${damagedAt}`);
   }
+  return checked;
 }
 
 async function readManifest(location: string): Promise<LiveFiles> {

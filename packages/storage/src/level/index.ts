@@ -1,8 +1,11 @@
 /** The ports LogStore, SnapshotStore and StateStore on Level, in one data directory. */
 export type { LoadedState, StateChange, StateRecord, StateSnapshot, StateStore } from "../state-store.ts";
+export type { CheckLevelStorageOptions, StorageFinding, StorageReport } from "./check-level-storage.ts";
+export { checkLevelStorage } from "./check-level-storage.ts";
 export type { LevelBatch, LevelDatabase, LevelIterator, LevelView } from "./level-handle.ts";
 export type { LevelStorage, LevelStorageOptions } from "./open-level-storage.ts";
 export { openLevelStorage } from "./open-level-storage.ts";
+export { assertStoreNotInUse, copyStore, hasStore, moveStore } from "./store-files.ts";
 export type { OpenLevelDatabases } from "./stores-over.ts";
 export { openStoresOver } from "./stores-over.ts";
 export type { VoteDisk } from "./vote-file.ts";

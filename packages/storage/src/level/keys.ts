@@ -9,9 +9,10 @@ const letter = (text: string): Buffer => Buffer.from(text, "latin1");
 export const markerKey = letter("m");
 export const allKeys: KeyRange = { gte: Buffer.from([0]), lt: Buffer.from([0xff]) };
 
-/** The log: "h" hard state, "b" base, "e" + first index: a block of entries. */
+/** The log: "h" hard state, "b" base, "n" starts, "e" + first index: a block of entries. */
 export const hardStateKey = letter("h");
 export const baseKey = letter("b");
+export const startsKey = letter("n");
 
 export function blockKey(first: number): Buffer {
   const key = Buffer.allocUnsafe(9);

@@ -8,7 +8,7 @@ import { asLogIndex, asTerm, type Entry, type HardState, type LogIndex, noNode, 
 import { decodeEntryBlock, encodeEntryBlock } from "../records/entry-block.ts";
 import { pack, unpack } from "../records/packed.ts";
 import { corrupt, openRecord, sealRecord } from "../records/record.ts";
-import { allKeys, baseKey, blockKey, blockKeyIndex, hardStateKey, markerKey } from "./keys.ts";
+import { allKeys, baseKey, blockKey, blockKeyIndex, hardStateKey, markerKey, startsKey } from "./keys.ts";
 import type { LevelHandle, LevelOp } from "./level-handle.ts";
 import type { Vote, VoteFile } from "./vote-file.ts";
 
@@ -50,7 +50,7 @@ export class LevelLogStore implements LogStore {
     let damage: unknown;
     for await (const batch of this.#handle.entries(allKeys)) {
       for (const [key, value] of batch) {
-        if (key.equals(markerKey)) continue;
+        if (key.equals(markerKey) || key.equals(startsKey)) continue;
         const first = blockKeyIndex(key);
         if (key.equals(hardStateKey)) {
           try {

@@ -12,15 +12,17 @@ import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { BlixardError, errorCodeOf, type Logger, messageOf, silentLogger } from "@blixard/common";
 import type { LogStore, SnapshotStore } from "@blixard/raft";
+import { pack, unpack } from "../records/packed.ts";
 import { corrupt, openRecord, sealRecord } from "../records/record.ts";
 import type { StateStore } from "../state-store.ts";
 import { checkLevelFiles } from "./file-check.ts";
-import { allKeys, markerKey } from "./keys.ts";
+import { allKeys, markerKey, startsKey } from "./keys.ts";
 import { LevelHandle } from "./level-handle.ts";
 import { LevelLogStore } from "./level-log-store.ts";
 import { LevelSnapshotStore } from "./level-snapshot-store.ts";
 import { LevelStateStore } from "./level-state-store.ts";
 import { readMarker, syncDirectory, writeMarker } from "./marker.ts";
+import { storeParts } from "./store-files.ts";
 import { VoteFile } from "./vote-file.ts";
 
 export interface LevelStorageOptions {
@@ -35,14 +37,18 @@ export interface LevelStorage {
   readonly state: StateStore;
   /** Random id of this directory, for as long as it exists. */
   readonly storeId: string;
+  /**
+   * How often this directory was opened, this time included; durable. A copy of the directory that is older than the
+   * last start begins with a number that was used before.
+   */
+  readonly starts: number;
   /** True when this call made the directory: nothing was ever stored in it. */
   readonly isNew: boolean;
   /** Closes what is still open; harmless after the stores were closed one by one. */
   close(): Promise<void>;
 }
 
-type Part = "snapshots" | "log" | "state";
-const parts: readonly Part[] = ["snapshots", "log", "state"];
+type Part = (typeof storeParts)[number];
 const snapshotsWriteBufferBytes = 8 * 1024 * 1024;
 
 /** @throws DATA_DIR_IN_USE, DATA_DIR_INVALID, STORAGE_CORRUPT or STORAGE_FAILED */
@@ -53,13 +59,14 @@ export async function openLevelStorage(options: LevelStorageOptions): Promise<Le
   try {
     await makeDirectory(dataDir);
     const marker = await readMarker(dataDir);
-    for (const part of parts) {
+    for (const part of storeParts) {
       const location = join(dataDir, part);
       const handle = marker === undefined ? await openNew(location, logger) : await openExisting(location, part);
       opened.set(part, handle);
     }
     const handles = { snapshots: need(opened, "snapshots"), log: need(opened, "log"), state: need(opened, "state") };
     const storeId = await agreeOnId(dataDir, marker === "damaged" ? undefined : marker?.storeId, opened, marker);
+    const starts = await countStart(handles.log);
     const voteFile = await VoteFile.open(join(dataDir, "vote"));
     await syncDirectory(dataDir);
     const isNew = marker === undefined && storeId.isNew;
@@ -74,7 +81,7 @@ export async function openLevelStorage(options: LevelStorageOptions): Promise<Le
       await state.close();
       await snapshots.close();
     };
-    return { log, snapshots, state, storeId: storeId.id, isNew, close };
+    return { log, snapshots, state, storeId: storeId.id, starts, isNew, close };
   } catch (error) {
     for (const handle of opened.values()) await handle.close().catch(() => {});
     if (errorCodeOf(error)?.match(/^(STORAGE|DATA_DIR)_/)) throw error;
@@ -140,6 +147,14 @@ async function agreeOnId(
     await syncDirectory(join(dataDir, part));
   }
   return { id, isNew: true };
+}
+
+async function countStart(log: LevelHandle): Promise<number> {
+  const value = await log.get(startsKey);
+  const before = value === undefined ? 0 : unpack<number>(openRecord(startsKey, value), "the number of starts");
+  const payload = sealRecord(startsKey, pack(before + 1));
+  await log.write([{ type: "put", key: startsKey, value: payload }], { sync: true });
+  return before + 1;
 }
 
 async function readId(handle: LevelHandle): Promise<string | undefined> {
