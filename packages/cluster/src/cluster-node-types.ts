@@ -25,6 +25,13 @@ export interface ClusterNodeDeps {
   readonly vmManager: VmManager;
   /** What the status says about the disk. Default: healthy. */
   readonly storageHealth?: () => NodeStatus["storage"];
+  /**
+   * The store behind the ports: its random id, and how often it was opened, this time included. With it the node asks
+   * the others before it takes part, and does not start on a store that is older than its promises.
+   */
+  readonly store?: { readonly storeId: string; readonly starts: number };
+  /** Told of the members whenever they change; keep it as the `seed` of the next start. Must not throw. */
+  readonly onMembers?: (seed: JoinSeed) => void;
   /** Called once when the node must stop: a write failed or an invariant broke. The owner ends the process. */
   readonly onFatal: (error: unknown) => void;
 }
@@ -73,8 +80,9 @@ export interface Readiness {
 export interface ClusterNode extends AsyncDisposable {
   /**
    * Starts the VM manager, the state and Raft. A bootstrap resolves when the cluster exists, a join when the cluster
-   * has admitted this node, a resume when the disk was read; wait for `ready` after that.
-   * @throws the errors of `requestJoin`, of the stores and of the VM manager
+   * has admitted this node, a resume when the disk was read and those of the others that answer found nothing wrong;
+   * wait for `ready` after that.
+   * @throws STORAGE_CORRUPT when the store is older than what this node promised, DUPLICATE_NODE, REMOVED, the errors of `requestJoin`, of the stores and of the VM manager
    */
   start(how: StartMode, options?: { readonly signal?: AbortSignal }): Promise<void>;
   /** Serves a call of a person, a program or another node. @throws BlixardError */

@@ -16,8 +16,19 @@ import {
   toHex,
   Watch,
 } from "@blixard/common";
-import type { CallMeta, CommandBody, MethodName, NodeCapacity, RequestOf, ResponseOf } from "@blixard/protocol";
-import { asNodeId, createRaftNode, type RaftNodeApi } from "@blixard/raft";
+import {
+  type CallMeta,
+  type CommandBody,
+  decodeServiceCall,
+  encodeServiceResponse,
+  type MethodName,
+  methods,
+  type NodeCapacity,
+  type NodeRecord,
+  type RequestOf,
+  type ResponseOf,
+} from "@blixard/protocol";
+import { asNodeId, createRaftNode, type LogStore, type RaftNodeApi } from "@blixard/raft";
 import type {
   AuthenticatedCaller,
   ClusterNode,
@@ -33,7 +44,10 @@ import { type JoinSeed, requestJoin } from "./join-flow.ts";
 import { LeaderDuties } from "./leader/leader-duties.ts";
 import { type ClusterMetrics, declareClusterMetrics } from "./metrics.ts";
 import { type LoopDeps, runLoop } from "./node/background-loop.ts";
+import { type LoadedLog, loadLog } from "./node/loaded-log.ts";
 import { MembershipDuty, peersOf } from "./node/membership-duty.ts";
+import { PeerMemory } from "./node/peer-memory.ts";
+import { checkWithPeers } from "./node/start-check.ts";
 import { VmDuty } from "./node/vm-duty.ts";
 import { type ClusterNodeOptions, type ResolvedClusterNodeOptions, resolveClusterNodeOptions } from "./options.ts";
 import { bestSuccessor } from "./services/member-service.ts";
@@ -69,6 +83,7 @@ class Node implements ClusterNode {
   readonly #stop = new AbortController();
   readonly #lifecycle = new Watch<Lifecycle>({ phase: "new" });
   readonly #caughtUp = new Watch(false);
+  readonly #memory: PeerMemory;
   #engine: Engine | undefined;
   #seed: (Pick<JoinSeed, "clusterId" | "incarnation"> & Partial<Pick<JoinSeed, "nodes">>) | undefined;
   #duties: Promise<unknown> = Promise.resolve();
@@ -78,6 +93,7 @@ class Node implements ClusterNode {
     this.#deps = deps;
     this.#options = resolveClusterNodeOptions(options, deps.transport.addresses());
     this.#metrics = declareClusterMetrics(deps.metrics);
+    this.#memory = new PeerMemory(() => this.state, deps.transport);
     const { hashWindow } = this.#options;
     this.#stateMachine = createClusterStateMachine(deps.stateStore, deps.sha256, { hashWindow });
   }
@@ -99,10 +115,15 @@ class Node implements ClusterNode {
       await this.#stateMachine.load();
       this.#assertOpen();
       if (how.mode === "join" && !this.#hasState()) await this.#join(how, capacity, options.signal);
-      if (how.mode === "resume" && how.seed !== undefined) this.#takeSeed(how.seed);
+      const seed = how.mode === "resume" ? how.seed : undefined;
+      this.#seed ??= seed;
+      const log = await loadLog(this.#deps.log);
+      await this.#checkStore(log, seed, options.signal);
+      this.#assertOpen();
+      if (seed !== undefined) this.#takeSeed(seed);
       if (how.mode === "bootstrap") this.#seed = { clusterId: how.clusterId, incarnation: 1 };
       this.#assertOpen();
-      const engine = this.#createEngine(how.mode === "bootstrap");
+      const engine = this.#createEngine(log.store, how.mode === "bootstrap");
       await engine.raft.start();
       this.#engine = engine;
       this.#assertOpen();
@@ -128,6 +149,7 @@ class Node implements ClusterNode {
   }
 
   handleRpc(call: IncomingCall, signal: AbortSignal): Promise<Uint8Array> {
+    if (this.#engine === undefined && call.method === "node.verify" && this.#hasState()) return this.#verifyEarly(call);
     return this.#serve((engine) => engine.router.handleRpc(call, signal));
   }
 
@@ -251,6 +273,28 @@ class Node implements ClusterNode {
     this.#deps.transport.setPeers(peersOf(seed.nodes, this.#options.nodeId));
   }
 
+  /** Asks the others, unless the cluster has just admitted this very store. */
+  async #checkStore(log: LoadedLog, seed: JoinSeed | undefined, signal: AbortSignal | undefined): Promise<void> {
+    const { store, transport } = this.#deps;
+    const known = this.state.nodes;
+    const nodes = [...known.values(), ...(seed?.nodes ?? []).filter(({ id }) => !known.has(nodeKey(id)))];
+    if (store === undefined || nodes.length === 0) return;
+    const { term, lastIndex } = log;
+    const { incarnation } = this.#identity();
+    const instance = transport.instance === undefined ? {} : { instance: transport.instance };
+    const request = { nodeId: this.#options.nodeId, incarnation, ...store, ...instance, term, lastIndex };
+    await checkWithPeers(this.#deps, nodes, request, signal);
+  }
+
+  /** Nodes that start together answer each other from what they have on disk; otherwise each would wait in vain. */
+  async #verifyEarly({ payload, remote }: IncomingCall): Promise<Uint8Array> {
+    const parsed = methods["node.verify"].request.parse(decodeServiceCall(payload).request);
+    if (this.state.nodes.get(nodeKey(parsed.nodeId))?.endpointId !== remote.endpointId) {
+      throw new BlixardError("UNKNOWN_PEER", "only members may call this", { outcome: "not_applied" });
+    }
+    return encodeServiceResponse(this.#memory.judge(parsed));
+  }
+
   async #join(
     how: Extract<StartMode, { readonly mode: "join" }>,
     capacity: NodeCapacity,
@@ -265,6 +309,8 @@ class Node implements ClusterNode {
       capacity,
       version,
       featureLevel,
+      ...this.#deps.store,
+      ...(this.#deps.transport.instance === undefined ? {} : { instance: this.#deps.transport.instance }),
     };
     const timeoutMs = how.timeoutMs ?? joinTimeoutMsDefault;
     const seed = await requestJoin(this.#deps, how.target, joiner, {
@@ -275,7 +321,7 @@ class Node implements ClusterNode {
     this.#takeSeed(seed);
   }
 
-  #createEngine(bootstrap: boolean): Engine {
+  #createEngine(log: LogStore, bootstrap: boolean): Engine {
     const { deps, options } = { deps: this.#deps, options: this.#options };
     const id = asNodeId(options.nodeId);
     // Calls are forwarded to the leader as a whole, because it decides what is proposed: never the proposals themselves.
@@ -285,10 +331,10 @@ class Node implements ClusterNode {
         random: deps.random,
         logger: deps.logger,
         metrics: deps.metrics,
-        log: deps.log,
+        log,
         snapshots: deps.snapshots,
         stateMachine: this.#stateMachine,
-        transport: deps.transport.peers,
+        transport: this.#memory.listen(deps.transport.peers),
         onFatal: (error) => {
           this.#fail(error);
           deps.onFatal(error);
@@ -303,6 +349,7 @@ class Node implements ClusterNode {
       raft,
       options,
       identity: () => this.#identity(),
+      peerMemory: this.#memory,
       storageHealth: deps.storageHealth ?? healthy,
       reservations: new Set(),
     };
@@ -312,8 +359,9 @@ class Node implements ClusterNode {
 
   #identity() {
     const clusterId = this.state.cluster.get(clusterKey)?.clusterId ?? this.#seed?.clusterId ?? "";
+    // While the log is replayed, the record here may still be that of an earlier incarnation.
     const own = this.state.nodes.get(nodeKey(this.#options.nodeId));
-    return { clusterId, incarnation: own?.incarnation ?? this.#seed?.incarnation ?? 1 };
+    return { clusterId, incarnation: Math.max(own?.incarnation ?? 1, this.#seed?.incarnation ?? 1) };
   }
 
   /** The first entry of a new cluster. After a crash before it, the next bootstrap proposes it again. */
@@ -340,6 +388,7 @@ class Node implements ClusterNode {
         featureLevel,
         joinedUnixMs: nowUnixMs,
         cordoned: false,
+        ...this.#deps.store,
       },
       token: { id: "admin", tokenHash: how.tokenHash, role: "admin", createdUnixMs: nowUnixMs },
       images: this.#deps.vmManager.builtinImages,
@@ -362,13 +411,24 @@ class Node implements ClusterNode {
     };
     const onRemoved = (error: BlixardError) => this.#removed(error);
     const seedNodes = this.#seed?.nodes ?? [];
+    const { store } = this.#deps;
+    const onMembers = (nodes: readonly NodeRecord[]) => this.#tellMembers(nodes);
+    const duty = { context, router, loop, capacity, seedNodes, store, onMembers, onRemoved, caughtUp };
     this.#duties = Promise.all([
       this.#catchUp(engine, signal),
       new LeaderDuties(context, this.#metrics).run(signal),
       new VmDuty(context, router, loop, caughtUp).run(signal),
-      new MembershipDuty({ context, router, loop, capacity, seedNodes, onRemoved, caughtUp }).run(signal),
+      new MembershipDuty(duty).run(signal),
       this.#countState(loop, signal),
     ]);
+  }
+
+  #tellMembers(nodes: readonly NodeRecord[]): void {
+    const { nodeId } = this.#options;
+    const own = nodes.find((node) => node.id === nodeId);
+    if (own === undefined) return;
+    const { role, incarnation } = own;
+    this.#deps.onMembers?.({ clusterId: this.#identity().clusterId, nodeId, role, incarnation, nodes });
   }
 
   /** Reads once through the leader: from then on the state here is at least as new as this start. */

@@ -25,12 +25,16 @@ export interface SessionView {
   readonly rttMs: number | null;
   /** Milliseconds since anything was heard; null before the first time. */
   readonly lastContactMs: number | null;
+  /** Random for each life of the peer's process; absent or null when it is not known. */
+  readonly instance?: number | null;
 }
 
 export interface ClusterTransport {
   /** Carries Raft messages between members. */
   readonly peers: PeerTransport;
   readonly endpointId: string;
+  /** Random for each life of this process. */
+  readonly instance?: number;
   addresses(): readonly string[];
   /** Replaces the member list. */
   setPeers(peers: readonly ClusterPeer[]): void;

@@ -40,6 +40,12 @@ export type CommandBody =
       readonly featureLevel?: number;
       readonly role?: MemberRole;
       readonly cordoned?: boolean;
+      /** Set once, by a node that was admitted without it. */
+      readonly storeId?: string;
+      /** Never goes back. */
+      readonly starts?: number;
+      /** The incarnation before is out of the Raft configuration: this one may take part. */
+      readonly rejoined?: true;
       /** The node is to be taken out of the Raft configuration, and then removed. Never taken back. */
       readonly leaving?: true;
     }

@@ -29,6 +29,8 @@ export const addressSchema = z
   .string()
   .max(262)
   .regex(/^(\[[0-9a-fA-F:]+\]|[^\s:[\]/]+):\d{1,5}$/, "use HOST:PORT");
+/** The random id of a node's store: 32 hexadecimal digits. */
+export const storeIdSchema = z.string().regex(/^[0-9a-f]{32}$/);
 export const digestSchema = z.string().regex(/^[0-9a-f]{64}$/);
 
 export const memberRoleSchema = z.enum(["voter", "learner", "worker", "witness", "operator", "viewer"]);
@@ -51,8 +53,14 @@ export const nodeRecordSchema = z.object({
   endpointId: endpointIdSchema,
   addresses: z.array(addressSchema).max(limits.addressesPerNodeMax),
   role: memberRoleSchema,
-  /** Counts how often this id started with an empty state; a message of an older incarnation is void. */
+  /** Counts how often this id was admitted with an empty store. */
   incarnation: z.int().min(1),
+  /** The store that this incarnation lives in. Another one with the same key is a wiped node or a second machine. */
+  storeId: storeIdSchema.exactOptional(),
+  /** The highest number of starts that the store has reported: an older copy of it cannot show a higher one. */
+  starts: z.int().min(1).exactOptional(),
+  /** Set while the voter of the incarnation before is still in the Raft configuration; this one waits outside. */
+  rejoining: z.literal(true).exactOptional(),
   capacity: nodeCapacitySchema,
   version: z.string().max(64),
   featureLevel: z.int().min(1),

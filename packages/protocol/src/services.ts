@@ -17,6 +17,7 @@ import {
   nodeCapacitySchema,
   nodeIdSchema,
   nodeRecordSchema,
+  storeIdSchema,
   ticketRecordSchema,
   vmDesiredSchema,
   vmObservationSchema,
@@ -242,6 +243,8 @@ export const methods = {
         capacity: nodeCapacitySchema.optional(),
         version: z.string().max(64).optional(),
         featureLevel: z.int().min(1).optional(),
+        storeId: storeIdSchema.optional(),
+        starts: z.int().min(1).optional(),
       })
       .strict(),
     written,
@@ -302,9 +305,38 @@ export const methods = {
         capacity: nodeCapacitySchema,
         version: z.string().max(64),
         featureLevel: z.int().min(1),
+        /** Another one than before makes a known node a new incarnation, which starts as a learner. */
+        storeId: storeIdSchema.optional(),
+        starts: z.int().min(1).optional(),
+        /** Random for each life of the process. */
+        instance: z.int().min(0).optional(),
       })
       .strict(),
     z.object({ clusterId: z.string(), role: memberRoleSchema, incarnation: z.int(), nodes: z.array(nodeRecordSchema) }),
+  ),
+  /** Asked by a member that starts, of each other one: does my store fit with what you know of me? */
+  "node.verify": method(
+    "local",
+    "node",
+    false,
+    z
+      .object({
+        nodeId: nodeIdSchema,
+        incarnation: z.int().min(1),
+        storeId: storeIdSchema,
+        starts: z.int().min(1),
+        instance: z.int().min(0).optional(),
+        term: z.int().min(0),
+        lastIndex: z.int().min(0),
+      })
+      .strict(),
+    z.object({
+      /** behind: the store forgot what it promised; other: the node lives in another one; running: it runs already. */
+      verdict: z.enum(["fits", "behind", "other", "running"]),
+      reason: z.string(),
+      /** The leader knows all that was committed: nobody else needs to be asked. */
+      leader: z.boolean(),
+    }),
   ),
   /** Asked by a member that leaves for good. */
   "leave.request": method("leader", "node", true, z.object({ nodeId: nodeIdSchema }).strict(), written),

@@ -24,6 +24,7 @@ export function createTransport(deps: TransportDeps, options: TransportOptions):
   return {
     peers: { send: (to, message) => node.send(to, message), bind: (handlers) => node.bind(handlers) },
     endpointId: deps.adapter.endpointId,
+    instance: node.instance,
     start: (handler) => node.start(handler),
     addresses: () => deps.adapter.addresses(),
     setPeers: (peers) => node.setPeers(peers),
@@ -67,6 +68,10 @@ class NodeTransport {
       },
       this.#options,
     );
+  }
+
+  get instance(): number {
+    return this.#options.incarnation;
   }
 
   bind(handlers: PeerTransportHandlers): void {

@@ -137,6 +137,7 @@ export class PeerSession {
       lastContactMs: this.#lastContactMs === null ? null : this.#deps.clock.monotonicMs() - this.#lastContactMs,
       queuedMessages: this.#queue.length,
       droppedMessages: this.#droppedMessages,
+      instance: this.#active?.hello?.incarnation ?? null,
       lastError: this.#lastError,
     };
   }

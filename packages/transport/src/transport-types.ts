@@ -87,6 +87,8 @@ export interface PeerSessionStatus {
   readonly lastContactMs: number | null;
   readonly queuedMessages: number;
   readonly droppedMessages: number;
+  /** Random for each life of the peer's process; null while there is no connection. */
+  readonly instance: number | null;
   readonly lastError: string | null;
 }
 
@@ -116,6 +118,8 @@ export interface Transport {
   start(handler: RpcHandler): Promise<void>;
   addresses(): readonly string[];
   readonly endpointId: string;
+  /** Random for each life of this process; peers see it in their sessions. */
+  readonly instance: number;
   /** Replaces the member list: sessions to removed peers end, new peers are dialled, changed addresses are used. */
   setPeers(peers: readonly Peer[]): void;
   /** Calls a method at a member or at any endpoint. @throws the handler's error, UNREACHABLE or DEADLINE_EXCEEDED */

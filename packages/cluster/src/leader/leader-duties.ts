@@ -80,6 +80,10 @@ export class LeaderDuties {
         await this.#limited(signal, (limited) => raft.proposeConfChange(change, { signal: limited, force: true }));
         return true;
       }
+      case "readmit":
+        logger.log("info", "a node that lost its store starts anew as a learner", { nodeId: step.nodeId });
+        await this.#decide({ type: "node.update", nodeId: step.nodeId, rejoined: true }, signal);
+        return true;
       case "removeRecord":
         await this.#decide({ type: "node.remove", nodeId: step.nodeId }, signal);
         return true;

@@ -44,6 +44,14 @@ describe("planMembership", () => {
     expect(planMembership(view([], { voters: [1] }))).toBeUndefined();
   });
 
+  it("takes a voter out that came back without its store, before the new incarnation may come in", () => {
+    const nodes = [one, sampleNode(2), sampleNode(3, { rejoining: true })];
+    const out = { type: "configure", op: "remove", nodeId: 3 };
+    expect(planMembership(view(nodes, { voters: [1, 2, 3] }))).toEqual(out);
+    expect(planMembership(view(nodes, { voters: [1, 2], learners: [3] }))).toEqual(out);
+    expect(planMembership(view(nodes, { voters: [1, 2] }))).toEqual({ type: "readmit", nodeId: 3 });
+  });
+
   it("adds an admitted voter as a learner, and promotes it when it has caught up and answers", () => {
     const nodes = [one, sampleNode(2)];
     const promote = { type: "configure", op: "addVoter", nodeId: 2 };

@@ -4,6 +4,7 @@
  *
  *     admitted -> learner -> (caught up) -> voter
  *     leaving  -> out of the configuration -> record removed
+ *     rejoining (came back without its store) -> out of the configuration -> admitted, as above
  */
 import type { NodeRecord } from "@blixard/protocol";
 import type { ConfState, ProgressStatus } from "@blixard/raft";
@@ -21,6 +22,8 @@ export interface MembershipView {
 export type MembershipStep =
   | { readonly type: "configure"; readonly op: "addVoter" | "addLearner" | "remove"; readonly nodeId: number }
   | { readonly type: "removeRecord"; readonly nodeId: number }
+  /** What the node was before it lost its store is out of the configuration. */
+  | { readonly type: "readmit"; readonly nodeId: number }
   /** This leader is to leave or to stop voting: another one has to see to that. */
   | { readonly type: "handOver" };
 
@@ -36,11 +39,12 @@ export function planMembership(view: MembershipView): MembershipStep | undefined
   const byId = new Map(nodes.map((node) => [node.id, node]));
   for (const id of configured) {
     const node = byId.get(id);
-    if (node !== undefined && !node.leaving && wantedRole(node) !== undefined) continue;
+    if (node !== undefined && !node.leaving && !node.rejoining && wantedRole(node) !== undefined) continue;
     return id === view.selfId ? { type: "handOver" } : { type: "configure", op: "remove", nodeId: id };
   }
   for (const node of nodes) {
     if (node.leaving) return { type: "removeRecord", nodeId: node.id };
+    if (node.rejoining) return { type: "readmit", nodeId: node.id };
   }
   for (const node of nodes) {
     const wanted = wantedRole(node);

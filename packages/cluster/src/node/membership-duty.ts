@@ -30,6 +30,9 @@ export interface MembershipDutyDeps {
   readonly capacity: NodeCapacity;
   /** What the join answer said about the others; empty for a node that knows them from its state. */
   readonly seedNodes: readonly NodeRecord[];
+  readonly store: { readonly storeId: string; readonly starts: number } | undefined;
+  /** Told of the members as of a state that is not behind. */
+  readonly onMembers: (nodes: readonly NodeRecord[]) => void;
   readonly onRemoved: (error: BlixardError) => void;
   readonly caughtUp: (signal: AbortSignal) => Promise<void>;
 }
@@ -85,7 +88,7 @@ export class MembershipDuty {
   }
 
   async #runOwnRecord(signal: AbortSignal): Promise<void> {
-    const { context, router, loop, capacity } = this.#deps;
+    const { context, router, loop, capacity, store } = this.#deps;
     const { stateMachine, options, random } = context;
     await this.#deps.caughtUp(signal).catch(() => {});
     let seen = -1;
@@ -98,13 +101,30 @@ export class MembershipDuty {
         seen = changed.nodes;
         return;
       }
-      const news = staleFields(own, { ...options, addresses: options.advertisedAddresses, capacity });
+      if (store !== undefined && this.#isReplaced(own, store)) {
+        seen = changed.nodes;
+        return;
+      }
+      this.#deps.onMembers(sortedRecords(state, "nodes"));
+      const news = staleFields(own, { ...options, addresses: options.advertisedAddresses, capacity, store });
       if (news !== undefined) {
         const meta = nodeMeta(options.nodeId, randomRequestId(random), updateTimeoutMs);
         await router.call("node.update", { nodeId: options.nodeId, ...news }, meta, { signal });
       }
       seen = changed.nodes;
     });
+  }
+
+  /** Another process started with the key of this node, after it: two of them must not go on. */
+  #isReplaced(own: NodeRecord, store: { readonly storeId: string; readonly starts: number }): boolean {
+    const otherStore = own.storeId !== undefined && own.storeId !== store.storeId;
+    if (!otherStore && (own.starts ?? 0) <= store.starts) return false;
+    this.#deps.onRemoved(
+      new BlixardError("DUPLICATE_NODE", `node ${own.id} was started elsewhere, with a copy of this key`, {
+        hint: "Only one of the two may run. See which one with: blixard cluster members",
+      }),
+    );
+    return true;
   }
 
   /**
@@ -177,14 +197,18 @@ function staleFields(
     readonly capacity: NodeCapacity;
     readonly version: string;
     readonly featureLevel: number;
+    readonly store: { readonly storeId: string; readonly starts: number } | undefined;
   },
 ) {
   const { version, featureLevel } = now;
   const addresses = [...now.addresses];
   const capacity = { ...now.capacity, drivers: [...now.capacity.drivers] };
-  const before = [own.addresses, own.capacity.drivers, own.capacity.memoryMiB, own.capacity.vcpus];
-  const after = [addresses, capacity.drivers, capacity.memoryMiB, capacity.vcpus];
-  const same =
-    JSON.stringify([...before, own.version, own.featureLevel]) === JSON.stringify([...after, version, featureLevel]);
-  return same ? undefined : { addresses, capacity, version, featureLevel };
+  const before: unknown[] = [own.addresses, own.capacity.drivers, own.capacity.memoryMiB, own.capacity.vcpus];
+  const after: unknown[] = [addresses, capacity.drivers, capacity.memoryMiB, capacity.vcpus];
+  const { store } = now;
+  before.push(own.version, own.featureLevel, ...(store === undefined ? [] : [own.storeId, own.starts]));
+  after.push(version, featureLevel, ...(store === undefined ? [] : [store.storeId, store.starts]));
+  return JSON.stringify(before) === JSON.stringify(after)
+    ? undefined
+    : { addresses, capacity, version, featureLevel, ...store };
 }

@@ -1,7 +1,8 @@
 /** Admits a node: the ticket is judged here and used up by `apply`, in the step that binds node id and key. */
-import { BlixardError, bytesEqual, fromUtf8 } from "@blixard/common";
+import { BlixardError, bytesEqual, fromUtf8, sleep } from "@blixard/common";
 import type { MemberRole, NodeRecord, ParsedRequestOf, TicketRecord } from "@blixard/protocol";
-import { sortedRecords } from "../state-machine/state.ts";
+import { isRunningElsewhere } from "../node/peer-memory.ts";
+import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { Handlers } from "./handlers.ts";
 import { propose, type ServiceCallScope, type ServiceContext, unremembered } from "./service-context.ts";
 import { hashSecret } from "./ticket-service.ts";
@@ -13,6 +14,9 @@ interface Admission {
   readonly incarnation: number;
 }
 
+const runningPollMs = 250;
+const runningWaitMs = 2_500;
+
 export function joinHandlers(context: ServiceContext): Pick<Handlers, "join.request"> {
   return { "join.request": (request, call) => join(context, request, call) };
 }
@@ -21,8 +25,10 @@ async function join(context: ServiceContext, request: JoinRequest, call: Service
   if (call.meta.actor.id !== request.endpointId) {
     throw denied("PERMISSION_DENIED", "endpointId: is not the key of the connection that asks");
   }
-  const ticket = request.ticket === null ? undefined : ticketOf(context, request.ticket);
-  if (ticket === undefined) assertJoinsWithoutTicket(context, request.addresses);
+  const known = isKnownMember(context, request.nodeId, request.endpointId);
+  const ticket = known || request.ticket === null ? undefined : ticketOf(context, request.ticket);
+  if (ticket === undefined && !known) assertJoinsWithoutTicket(context, request.addresses);
+  if (known) await assertRunsOnce(context, request, call.signal);
   const node: NodeRecord = {
     id: request.nodeId,
     name: request.nodeName ?? ticket?.nodeName ?? `n${request.nodeId}`,
@@ -35,16 +41,50 @@ async function join(context: ServiceContext, request: JoinRequest, call: Service
     featureLevel: request.featureLevel,
     joinedUnixMs: context.clock.unixMs(),
     cordoned: false,
+    ...(request.storeId === undefined ? {} : { storeId: request.storeId }),
+    ...(request.starts === undefined ? {} : { starts: request.starts }),
   };
   const body = { type: "node.admit", node, ticketId: ticket?.id ?? null } as const;
   // Asking again is harmless: `apply` knows a machine that it has admitted.
   const { value } = await propose<Admission>(context, body, unremembered(call));
+  await untilOutOfConfiguration(context, request.nodeId, call.signal);
   return {
     clusterId: context.identity().clusterId,
     role: value.role,
     incarnation: value.incarnation,
     nodes: sortedRecords(context.stateMachine.state, "nodes"),
   };
+}
+
+/** A machine that is in the cluster has proved its key; it needs no ticket to come back, and none that is left over. */
+export function isKnownMember(
+  { stateMachine }: Pick<ServiceContext, "stateMachine">,
+  nodeId: number,
+  endpointId: string,
+): boolean {
+  return stateMachine.state.nodes.get(nodeKey(nodeId))?.endpointId === endpointId;
+}
+
+/** A copy of the key on a second machine would push the first one out. @throws DUPLICATE_NODE */
+async function assertRunsOnce(context: ServiceContext, request: JoinRequest, signal: AbortSignal): Promise<void> {
+  for (let waitedMs = 0; ; waitedMs += runningPollMs) {
+    if (!isRunningElsewhere(context.transport, request.nodeId, request.instance)) return;
+    // A process that was killed just now looks alive for a moment.
+    if (waitedMs >= runningWaitMs) {
+      throw new BlixardError("DUPLICATE_NODE", `node ${request.nodeId} runs already, with the same key`, {
+        outcome: "not_applied",
+        hint: "Stop the other process first. Two machines never share a data directory or a node.key.",
+      });
+    }
+    await sleep(context.clock, runningPollMs, signal);
+  }
+}
+
+/** The old incarnation is a voter that others count on: nothing may answer in its name until it is none any more. */
+async function untilOutOfConfiguration(context: ServiceContext, nodeId: number, signal: AbortSignal): Promise<void> {
+  const { version } = context.stateMachine;
+  const waits = () => context.stateMachine.state.nodes.get(nodeKey(nodeId))?.rejoining === true;
+  await version.until(() => !waits(), { signal });
 }
 
 function ticketOf(context: ServiceContext, shown: { readonly id: string; readonly secret: string }): TicketRecord {

@@ -27,7 +27,7 @@ export function memberHandlers(context: ServiceContext): Pick<Handlers, MemberMe
       items: sortedRecords(context.stateMachine.state, "nodes").map((node) => viewOf(context, node)),
     }),
     "node.get": async ({ id }) => viewOf(context, nodeOf(context, id)),
-    "node.update": async ({ nodeId, addresses, capacity, version, featureLevel }, call) => {
+    "node.update": async ({ nodeId, addresses, capacity, version, featureLevel, storeId, starts }, call) => {
       assertSpeaksFor(call, nodeId);
       const body = {
         type: "node.update",
@@ -36,6 +36,8 @@ export function memberHandlers(context: ServiceContext): Pick<Handlers, MemberMe
         ...(capacity === undefined ? {} : { capacity }),
         ...(version === undefined ? {} : { version }),
         ...(featureLevel === undefined ? {} : { featureLevel }),
+        ...(storeId === undefined ? {} : { storeId }),
+        ...(starts === undefined ? {} : { starts }),
       } as const;
       const { index, term } = await propose(context, body, call);
       return { index, term };

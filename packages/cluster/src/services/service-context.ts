@@ -5,6 +5,7 @@ import type { RaftNodeApi } from "@blixard/raft";
 import type { VmManager } from "@blixard/vm-manager";
 import type { ClusterStateMachine } from "../cluster-state-machine.ts";
 import type { ClusterTransport } from "../cluster-transport.ts";
+import type { PeerMemory } from "../node/peer-memory.ts";
 import type { ResolvedClusterNodeOptions } from "../options.ts";
 import type { Reservation } from "../scheduler/scheduler.ts";
 import type { AppliedCommand } from "../state-machine/apply-command.ts";
@@ -22,6 +23,8 @@ export interface ServiceContext {
   readonly options: ResolvedClusterNodeOptions;
   /** Cluster and incarnation of this node, before its own record has been applied too. */
   readonly identity: () => { readonly clusterId: string; readonly incarnation: number };
+  /** What this node remembers of the promises of the others. */
+  readonly peerMemory: PeerMemory;
   readonly storageHealth: () => NodeStatus["storage"];
   /** Room on nodes that the leader has promised and that no record shows yet. */
   readonly reservations: Set<Reservation>;

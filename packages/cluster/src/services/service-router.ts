@@ -22,7 +22,7 @@ import type { ClusterMetrics } from "../metrics.ts";
 import { withTimeLimit } from "../wait-for-change.ts";
 import { assertAccess } from "./access.ts";
 import { createHandlers, type Handler, type Handlers } from "./handlers.ts";
-import { assertJoinsWithoutTicket } from "./join-service.ts";
+import { assertJoinsWithoutTicket, isKnownMember } from "./join-service.ts";
 import { noLeader, routeToLeader } from "./leader-route.ts";
 import { type Caller, identifyRemote } from "./remote-caller.ts";
 import type { ServiceCallScope, ServiceContext } from "./service-context.ts";
@@ -98,7 +98,7 @@ class Router implements ServiceRouter {
       throw strangerRefused(caller);
     }
     if (caller.kind === "stranger" && methods[method].access !== "anyone") throw strangerRefused(caller);
-    if (method === "join.request") this.#assertMayAsk(request);
+    if (method === "join.request") this.#assertMayAsk(request, incoming.remote.endpointId);
     // A machine joins by its key, also when it asks once more after it was admitted.
     const joiner = { actor: { kind: "node", id: incoming.remote.endpointId }, access: "anyone" } as const;
     const { actor, access } = method === "join.request" ? joiner : caller;
@@ -107,9 +107,11 @@ class Router implements ServiceRouter {
   }
 
   /** The leader judges as well; but only the node that was asked knows which of its addresses can be reached. */
-  #assertMayAsk(request: unknown): void {
+  #assertMayAsk(request: unknown, endpointId: string): void {
     const parsed = methods["join.request"].request.safeParse(request);
-    if (parsed.success && parsed.data.ticket === null) assertJoinsWithoutTicket(this.#context, parsed.data.addresses);
+    if (!parsed.success || parsed.data.ticket !== null) return;
+    if (isKnownMember(this.#context, parsed.data.nodeId, endpointId)) return;
+    assertJoinsWithoutTicket(this.#context, parsed.data.addresses);
   }
 
   async #checkAndRoute(

@@ -5,8 +5,9 @@ import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { Handlers } from "./handlers.ts";
 import { holdsState, progressOf } from "./reachability.ts";
 import type { ServiceContext } from "./service-context.ts";
+import { assertSpeaksFor } from "./vm-service.ts";
 
-type StatusMethods = "identity.get" | "status.get" | "snapshot.take" | "debug.log" | "debug.stateHash";
+type StatusMethods = "identity.get" | "status.get" | "node.verify" | "snapshot.take" | "debug.log" | "debug.stateHash";
 
 export function statusHandlers(context: ServiceContext): Pick<Handlers, StatusMethods> {
   return {
@@ -18,6 +19,10 @@ export function statusHandlers(context: ServiceContext): Pick<Handlers, StatusMe
       version: context.options.version,
     }),
     "status.get": async () => statusOf(context),
+    "node.verify": async (request, call) => {
+      assertSpeaksFor(call, request.nodeId);
+      return context.peerMemory.judge(request, context.raft.status.value);
+    },
     "snapshot.take": async () => ({ index: await context.raft.takeSnapshot() }),
     "debug.log": async ({ from, to }) => ({
       items: [...context.stateMachine.hashes(from, Math.min(to, from + limits.listMax - 1))],

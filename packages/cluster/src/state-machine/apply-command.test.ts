@@ -109,6 +109,30 @@ describe("applyCommand: nodes and tickets", () => {
     expect(replica.state.nodes.size).toBe(2);
   });
 
+  it("gives a machine with another store the next incarnation, which waits until the leader lets it in", () => {
+    const replica = Replica.initialised();
+    const [first, second] = ["a".repeat(32), "b".repeat(32)];
+    replica.apply(admit(2, null, { storeId: first, starts: 5 }));
+    expect(replica.apply(admit(2, null, { storeId: first, starts: 6 }))).toMatchObject({ value: { incarnation: 1 } });
+    const node = () => replica.state.nodes.get("00002");
+    expect(replica.apply(admit(2, null, { storeId: second, starts: 1, role: "learner", name: "other" }))).toMatchObject(
+      {
+        value: { incarnation: 2, role: "voter" },
+      },
+    );
+    expect(node()).toMatchObject({ incarnation: 2, storeId: second, starts: 1, rejoining: true, name: "n2" });
+    expect(replica.apply({ type: "node.update", nodeId: 2, storeId: first, starts: 7 })).toMatchObject({
+      ok: false,
+      code: "STALE_EPOCH",
+    });
+    replica.apply({ type: "node.update", nodeId: 2, starts: 3 });
+    replica.apply({ type: "node.update", nodeId: 2, starts: 2 });
+    expect(node()).toMatchObject({ starts: 3, rejoining: true });
+    replica.apply({ type: "node.update", nodeId: 2, rejoined: true });
+    expect(node()).not.toHaveProperty("rejoining");
+    expect(node()).not.toHaveProperty("rejoined");
+  });
+
   it.each([
     ["an unknown ticket", "no", {}, 100, "TICKET_INVALID"],
     ["an expired ticket", "t", {}, 1_000, "TICKET_EXPIRED"],

@@ -43,6 +43,7 @@ export function applyNodeAdmit(state: ClusterState, body: Body<"node.admit">, at
   // A joiner that lost the answer asks again: the same machine, admitted before, is told so once more.
   if (present !== undefined) {
     if (present.leaving) return refuse("REMOVED", `node ${node.id} is leaving the cluster`);
+    if (node.storeId !== undefined && node.storeId !== present.storeId) return readmit(present, node);
     return done({ nodeId: node.id, role: present.role, incarnation: present.incarnation });
   }
   if (state.nodes.size >= limits.nodesMax)
@@ -68,14 +69,36 @@ export function applyNodeAdmit(state: ClusterState, body: Body<"node.admit">, at
   ]);
 }
 
+/**
+ * The same machine with another store has forgotten its votes and its log. It gets the next incarnation, and stays out
+ * of the Raft group until the leader has taken the voter out that it was.
+ */
+function readmit(present: NodeRecord, node: NodeRecord): Outcome {
+  const { name, role, joinedUnixMs, cordoned } = present;
+  const incarnation = present.incarnation + 1;
+  const value: NodeRecord = { ...node, name, role, joinedUnixMs, cordoned, incarnation, rejoining: true };
+  return done(
+    { nodeId: node.id, role, incarnation },
+    [{ table: "nodes", key: nodeKey(node.id), value }],
+    [{ type: "nodeChanged", nodeId: node.id }],
+  );
+}
+
 export function applyNodeUpdate(state: ClusterState, body: Body<"node.update">): Outcome {
   const node = state.nodes.get(nodeKey(body.nodeId));
   if (node === undefined) return nodeNotFound(body.nodeId);
-  const { type: _, nodeId, addresses, ...fields } = body;
+  const { type: _, nodeId, addresses, storeId, starts, rejoined, ...fields } = body;
+  if (storeId !== undefined && node.storeId !== undefined && storeId !== node.storeId) {
+    return refuse("STALE_EPOCH", `node ${nodeId} lives in another store now`);
+  }
+  const { rejoining, ...kept } = node;
   const changed: NodeRecord = {
-    ...node,
+    ...kept,
+    ...(rejoining === undefined || rejoined ? {} : { rejoining }),
     ...fields,
     ...(addresses === undefined ? {} : { addresses: [...addresses] }),
+    ...(storeId === undefined ? {} : { storeId }),
+    ...(starts === undefined ? {} : { starts: Math.max(starts, node.starts ?? 0) }),
   };
   return done(null, [{ table: "nodes", key: nodeKey(nodeId), value: changed }], [{ type: "nodeChanged", nodeId }]);
 }

@@ -1,0 +1,91 @@
+import type { NodeRecord } from "@blixard/protocol";
+import {
+  asLogIndex,
+  asNodeId,
+  asTerm,
+  type Message,
+  type PeerMessage,
+  type PeerTransportHandlers,
+} from "@blixard/raft";
+import { describe, expect, it } from "@jest/globals";
+import { applyChange, emptyState, nodeKey } from "../state-machine/state.ts";
+import { sampleNode } from "../testing/command-samples.ts";
+import { PeerMemory, type VerifyRequest } from "./peer-memory.ts";
+
+const storeId = "a".repeat(32);
+const asked = (fields: Partial<VerifyRequest> = {}): VerifyRequest => ({
+  nodeId: 2,
+  incarnation: 1,
+  storeId,
+  starts: 4,
+  instance: 7,
+  term: 5,
+  lastIndex: 100,
+  ...fields,
+});
+
+function memoryOf(record: Partial<NodeRecord> = {}, session?: { instance: number; lastContactMs: number }) {
+  const state = emptyState();
+  const value = sampleNode(2, { storeId, starts: 3, ...record });
+  applyChange(state, { table: "nodes", key: nodeKey(2), value });
+  const sessions =
+    session === undefined ? [] : [{ nodeId: 2, transport: "x", path: "direct", rttMs: 1, ...session } as const];
+  const memory = new PeerMemory(() => state, { sessions: () => sessions });
+  let handlers: PeerTransportHandlers | undefined;
+  const seen: PeerMessage[] = [];
+  memory
+    .listen({
+      send: () => true,
+      bind: (given) => {
+        handlers = given;
+      },
+    })
+    .bind({ onMessage: (_, message) => void seen.push(message), onUnreachable: () => {} });
+  const hear = (type: Message["type"], fields: Partial<Message>) => {
+    const message = { type, from: asNodeId(2), to: asNodeId(1), reject: false, entries: [], ...fields } as Message;
+    handlers?.onMessage(asNodeId(2), { type: "raft", message });
+  };
+  return { memory, hear, seen };
+}
+
+const leading = (commitIndex: number) => ({ commitIndex, role: "StateLeader" });
+
+describe("PeerMemory.judge", () => {
+  it("finds a store that fits, and says whether the leader says so", () => {
+    expect(memoryOf().memory.judge(asked())).toEqual({ verdict: "fits", reason: "", leader: false });
+    expect(memoryOf().memory.judge(asked(), leading(90)).leader).toBe(true);
+  });
+
+  it("finds a copy by its number of starts, another store, and an incarnation that is over", () => {
+    expect(memoryOf().memory.judge(asked({ starts: 3 })).verdict).toBe("behind");
+    expect(memoryOf().memory.judge(asked({ storeId: "b".repeat(32) })).verdict).toBe("other");
+    expect(memoryOf({ incarnation: 2 }).memory.judge(asked()).verdict).toBe("behind");
+    expect(memoryOf().memory.judge(asked({ incarnation: 2, storeId: "b".repeat(32), starts: 1 })).verdict).toBe("fits");
+  });
+
+  it("finds a process that runs already, and not one that is silent or the same", () => {
+    const verdict = (instance: number, lastContactMs: number) =>
+      memoryOf({}, { instance, lastContactMs }).memory.judge(asked()).verdict;
+    expect([verdict(8, 100), verdict(8, 1_500), verdict(7, 100)]).toEqual(["running", "fits", "fits"]);
+  });
+
+  it("finds a log that ends before what was acknowledged and committed", () => {
+    const { memory, hear, seen } = memoryOf();
+    hear("MsgAppResp", { term: asTerm(5), index: asLogIndex(120) });
+    expect(seen.length).toBe(1);
+    expect(memory.judge(asked({ lastIndex: 110 }), leading(110)).verdict).toBe("fits");
+    expect(memory.judge(asked({ lastIndex: 110 }), leading(115)).verdict).toBe("behind");
+    expect(memory.judge(asked({ lastIndex: 120 }), leading(500)).verdict).toBe("fits");
+  });
+
+  it("finds a term that is older than a vote, and takes no refusal for a promise", () => {
+    const { memory, hear } = memoryOf();
+    hear("MsgVoteResp", { term: asTerm(9), reject: true });
+    hear("MsgAppResp", { term: asTerm(9), index: asLogIndex(200), reject: true });
+    hear("MsgPreVoteResp", { term: asTerm(9) });
+    expect(memory.judge(asked(), leading(500)).verdict).toBe("fits");
+    hear("MsgVoteResp", { term: asTerm(9) });
+    expect(memory.judge(asked()).verdict).toBe("behind");
+    expect(memory.judge(asked({ term: 9 })).verdict).toBe("fits");
+  });
+});

@@ -1,0 +1,121 @@
+/**
+ * What a node asks the others before it takes part: whether its store still holds what it promised them. Those that
+ * do not answer in time are not waited for, because a cluster that starts as a whole has nobody who could answer more.
+ */
+import { BlixardError, type Clock, errorCodeOf, type Logger, messageOf, type Random } from "@blixard/common";
+import { decodeServiceResponse, encodeServiceCall, methods, type NodeRecord } from "@blixard/protocol";
+import type { ClusterTransport } from "../cluster-transport.ts";
+import { randomRequestId } from "../ids.ts";
+import { holdsState } from "../services/reachability.ts";
+import { nodeMeta } from "../services/service-context.ts";
+import { linkSignal, pauseFor, withTimeLimit } from "../wait-for-change.ts";
+import type { VerifyAnswer, VerifyRequest } from "./peer-memory.ts";
+
+export interface StartCheckDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly transport: ClusterTransport;
+}
+
+/** Time in which the others may answer. */
+const answerTimeoutMs = 2_000;
+const attemptTimeoutMs = 1_000;
+const retryMs = 200;
+/** A process that was killed just now looks alive for a moment. */
+const runningPatienceMs = 6_000;
+
+/** @throws STORAGE_CORRUPT when this store went backwards, DUPLICATE_NODE when the node runs already, REMOVED */
+export async function checkWithPeers(
+  deps: StartCheckDeps,
+  nodes: readonly NodeRecord[],
+  request: VerifyRequest,
+  outer: AbortSignal | undefined,
+): Promise<void> {
+  const others = nodes.filter((node) => node.id !== request.nodeId && holdsState(node));
+  if (others.length === 0) return;
+  const link = linkSignal(outer);
+  let leaderAnswered: () => void = () => {};
+  const leader = new Promise<void>((resolve) => {
+    leaderAnswered = resolve;
+  });
+  const refusals: BlixardError[] = [];
+  const asked = others.map(async (node) => {
+    try {
+      const answer = await askUntilAnswered(deps, node, request, link.signal);
+      if (answer?.leader) leaderAnswered();
+    } catch (error) {
+      refusals.push(error as BlixardError);
+      leaderAnswered();
+    }
+  });
+  try {
+    await Promise.race([Promise.all(asked), leader]);
+  } finally {
+    link.abort();
+    await Promise.all(asked);
+    link.release();
+  }
+  const [refusal] = refusals;
+  if (refusal !== undefined) throw refusal;
+}
+
+/** Resolves with undefined when there is no answer in time. */
+async function askUntilAnswered(
+  deps: StartCheckDeps,
+  node: NodeRecord,
+  request: VerifyRequest,
+  signal: AbortSignal,
+): Promise<VerifyAnswer | undefined> {
+  const { clock } = deps;
+  const startMs = clock.monotonicMs();
+  let patienceMs = answerTimeoutMs;
+  while (!signal.aborted && clock.monotonicMs() - startMs < patienceMs) {
+    try {
+      const answer = await ask(deps, node, request, signal);
+      if (answer.verdict === "fits") return answer;
+      const lateMs = clock.monotonicMs() - startMs;
+      if (answer.verdict !== "running" || lateMs + retryMs >= runningPatienceMs) throw refusalOf(node, request, answer);
+      patienceMs = runningPatienceMs;
+    } catch (error) {
+      if (isFinal(error)) throw error;
+      deps.logger.log("debug", "a node could not be asked about this store", {
+        peer: node.id,
+        error: messageOf(error),
+      });
+    }
+    await pauseFor(clock, retryMs, signal);
+  }
+  return undefined;
+}
+
+function isFinal(error: unknown): boolean {
+  return ["STORAGE_CORRUPT", "DUPLICATE_NODE", "REMOVED"].includes(errorCodeOf(error) ?? "");
+}
+
+async function ask(
+  { clock, random, transport }: StartCheckDeps,
+  { endpointId, addresses }: NodeRecord,
+  request: VerifyRequest,
+  signal: AbortSignal,
+): Promise<VerifyAnswer> {
+  const meta = nodeMeta(request.nodeId, randomRequestId(random), attemptTimeoutMs);
+  const payload = encodeServiceCall({ name: "node.verify", request, meta });
+  const bytes = await withTimeLimit(clock, attemptTimeoutMs, signal, (limited) =>
+    transport.call({ endpointId, addresses }, "node.verify", payload, { timeoutMs: attemptTimeoutMs, signal: limited }),
+  );
+  return methods["node.verify"].response.parse(decodeServiceResponse(bytes));
+}
+
+function refusalOf(node: NodeRecord, { nodeId }: VerifyRequest, { verdict, reason }: VerifyAnswer): BlixardError {
+  if (verdict === "running") {
+    return new BlixardError("DUPLICATE_NODE", `node ${nodeId} runs already: node ${node.id} says that ${reason}`, {
+      hint: "Stop the other process. Two of them never share a data directory, a copy of one, or a node.key.",
+    });
+  }
+  return new BlixardError(
+    "STORAGE_CORRUPT",
+    `this store is older than what node ${nodeId} has promised: node ${node.id} says that ${reason}`,
+    { hint: "It was restored from a copy, or replaced. Let the node come back as a learner: blixard recover" },
+  );
+}
