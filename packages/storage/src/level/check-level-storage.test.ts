@@ -71,7 +71,7 @@ describe("checkLevelStorage", () => {
       "agreement",
     ]);
     expect(report.log).toMatchObject({ hardState: { term: 2, vote: 1, commit: 20 } });
-    expect([report.applied?.index, report.snapshotIndex, records]).toEqual([20, 10, 20]);
+    expect([report.applied?.index, report.snapshot?.index, records]).toEqual([20, 10, 20]);
     expect(await contentsOf(dataDir)).toEqual(before);
   });
 

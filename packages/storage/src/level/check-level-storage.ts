@@ -5,7 +5,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
-import type { AppliedState, LogContents } from "@blixard/raft";
+import type { AppliedState, LogContents, SnapshotMeta } from "@blixard/raft";
 import { corrupt } from "../records/record.ts";
 import type { StateRecord } from "../state-store.ts";
 import { checkLevelFiles } from "./file-check.ts";
@@ -28,7 +28,7 @@ export interface StorageReport {
   readonly log: LogContents | undefined;
   /** Position and configuration of the state; index 0 when it has to be rebuilt. */
   readonly applied: AppliedState | undefined;
-  readonly snapshotIndex: number | undefined;
+  readonly snapshot: SnapshotMeta | undefined;
 }
 
 export interface CheckLevelStorageOptions {
@@ -49,8 +49,8 @@ export async function checkLevelStorage(options: CheckLevelStorageOptions): Prom
   if (check.findings.every(({ ok }) => ok)) await check.recordsInCopy(dataDir);
   // What a node changed meanwhile looks like damage.
   await assertStoreNotInUse(dataDir);
-  const { findings, log, applied, snapshotIndex } = check;
-  return { findings, damaged: findings.some(({ ok }) => !ok), log, applied, snapshotIndex };
+  const { findings, log, applied, snapshot } = check;
+  return { findings, damaged: findings.some(({ ok }) => !ok), log, applied, snapshot };
 }
 
 class Check {
@@ -58,7 +58,7 @@ class Check {
   readonly #options: CheckLevelStorageOptions;
   log: LogContents | undefined;
   applied: AppliedState | undefined;
-  snapshotIndex: number | undefined;
+  snapshot: SnapshotMeta | undefined;
 
   constructor(options: CheckLevelStorageOptions) {
     this.#options = options;
@@ -121,12 +121,12 @@ class Check {
           : `entries ${base.index + 1} to ${base.index + entries.length}`;
       return `${range}, term ${hardState.term}, vote ${hardState.vote}, commit ${hardState.commit}`;
     });
-    await this.#verify("snapshot", () => this.#snapshot(storage));
+    await this.#verify("snapshot", () => this.#readSnapshot(storage));
     await this.#verify("state", () => this.#state(storage));
     await this.#verify("agreement", async () => this.#agreement());
   }
 
-  async #snapshot({ snapshots }: LevelStorage): Promise<string> {
+  async #readSnapshot({ snapshots }: LevelStorage): Promise<string> {
     const meta = await snapshots.latest();
     if (meta === undefined) return "none";
     for (let offset = 0; offset < meta.sizeBytes; ) {
@@ -134,7 +134,7 @@ class Check {
       if (chunk.length === 0) throw corrupt(`the snapshot at ${meta.index} is cut off`);
       offset += chunk.length;
     }
-    this.snapshotIndex = meta.index;
+    this.snapshot = meta;
     return `at ${meta.index}, ${meta.sizeBytes} bytes`;
   }
 
@@ -153,7 +153,8 @@ class Check {
 
   /** The same rules as at the start of a node: what no crash explains is damage. */
   #agreement(): string {
-    const { log, applied, snapshotIndex = 0 } = this;
+    const { log, applied } = this;
+    const snapshotIndex = this.snapshot?.index ?? 0;
     if (log === undefined || applied === undefined) return "not compared";
     const last = log.base.index + log.entries.length;
     const reached = Math.max(applied.index, snapshotIndex);

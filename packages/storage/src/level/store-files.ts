@@ -1,5 +1,5 @@
 /** The files of a store as a whole: whether there is one, whether a process has it open, copies and backups of it. */
-import { copyFile, link, mkdir, readdir, rename, stat } from "node:fs/promises";
+import { copyFile, link, mkdir, open, readdir, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
 import { Level } from "level";
@@ -45,7 +45,7 @@ export async function assertStoreNotInUse(dataDir: string): Promise<void> {
 export async function copyStore(dataDir: string, target: string): Promise<void> {
   await mkdir(target, { recursive: true, mode: 0o700 });
   for (const name of storeFiles) {
-    if (await exists(join(dataDir, name))) await copyFile(join(dataDir, name), join(target, name));
+    if (await exists(join(dataDir, name))) await copyDurably(join(dataDir, name), join(target, name));
   }
   for (const part of storeParts) {
     if (!(await exists(join(dataDir, part)))) continue;
@@ -54,7 +54,7 @@ export async function copyStore(dataDir: string, target: string): Promise<void> 
       if (name === "LOCK" || name.startsWith("LOG")) continue;
       const [from, to] = [join(dataDir, part, name), join(target, part, name)];
       if (name.endsWith(".ldb")) await link(from, to).catch(() => copyFile(from, to));
-      else await copyFile(from, to);
+      else await copyDurably(from, to);
     }
     await syncDirectory(join(target, part));
   }
@@ -72,6 +72,16 @@ export async function moveStore(dataDir: string, target: string): Promise<void> 
     await syncDirectory(dataDir);
   } catch (error) {
     throw new BlixardError("STORAGE_FAILED", `move the store to ${target}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+async function copyDurably(from: string, to: string): Promise<void> {
+  await copyFile(from, to);
+  const file = await open(to, "r+");
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }
 
