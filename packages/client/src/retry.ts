@@ -38,10 +38,12 @@ export async function withRetries<T>(
       const elapsedMs = deps.clock.monotonicMs() - startMs;
       return await attempt(Math.max(1, policy.timeoutMs - elapsedMs), number);
     } catch (error) {
-      if (isBlixardError(error) && error.outcome === "unknown") mayBeApplied = true;
+      const wasSent = isBlixardError(error) && error.outcome === "unknown";
+      if (wasSent) mayBeApplied = true;
       const code = errorCodeOf(error) ?? "INTERNAL";
       const nowMs = deps.clock.monotonicMs();
-      if (code !== "UNREACHABLE") lastAnswerMs = nowMs;
+      // A connection that broke with a request on it did reach a node, however long that had kept it waiting.
+      if (code !== "UNREACHABLE" || wasSent) lastAnswerMs = nowMs;
       const delayMs = backoffMs(deps.random, number);
       const outOfTime = nowMs + delayMs - startMs >= policy.timeoutMs || nowMs - lastAnswerMs >= policy.unreachableMs;
       if (!errorCodeFacts(code).retryable || outOfTime || number + 1 >= attemptsMax || signal?.aborted) {
