@@ -111,15 +111,16 @@ class Node implements ClusterNode {
     assert(before === "new", "a cluster node starts once");
     this.#lifecycle.set({ phase: "starting" });
     try {
-      const capacity = await this.#deps.vmManager.start();
       await this.#stateMachine.load();
-      this.#assertOpen();
-      if (how.mode === "join" && !this.#hasState()) await this.#join(how, capacity, options.signal);
       const seed = how.mode === "resume" ? how.seed : undefined;
       this.#seed ??= seed;
       const log = await loadLog(this.#deps.log);
+      // Before anything is done with VMs or in the name of this node.
       await this.#checkStore(log, seed, options.signal);
       this.#assertOpen();
+      const capacity = await this.#deps.vmManager.start();
+      this.#assertOpen();
+      if (how.mode === "join" && !this.#hasState()) await this.#join(how, capacity, options.signal);
       if (seed !== undefined) this.#takeSeed(seed);
       if (how.mode === "bootstrap") this.#seed = { clusterId: how.clusterId, incarnation: 1 };
       this.#assertOpen();

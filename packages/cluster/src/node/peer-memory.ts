@@ -14,8 +14,8 @@ import type { ClusterState } from "../state-machine/types.ts";
 export type VerifyRequest = ParsedRequestOf<"node.verify">;
 export type VerifyAnswer = ResponseOf<"node.verify">;
 
-/** A session that was heard within this time belongs to a process that runs. */
-const runningWithinMs = 1_000;
+/** A session that was heard within this time belongs to a process that runs: two heartbeats of the transport. */
+const runningWithinMs = 600;
 
 /** True when a process with the key of `nodeId` is connected that is not `instance`. */
 export function isRunningElsewhere(

@@ -21,7 +21,7 @@ export interface StartCheckDeps {
 /** Time in which the others may answer. */
 const answerTimeoutMs = 2_000;
 const attemptTimeoutMs = 1_000;
-const retryMs = 200;
+const retryMs = 100;
 /** A process that was killed just now looks alive for a moment. */
 const runningPatienceMs = 6_000;
 
