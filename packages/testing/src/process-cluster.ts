@@ -122,7 +122,7 @@ export class ProcessCluster implements AsyncDisposable {
 
   /** Adds one more node, which joins by address. */
   async addNode(id: number): Promise<ProcessNode> {
-    const seed = this.nodes.find(({ isRunning }) => isRunning);
+    const seed = this.nodes.find((node) => node.isRunning && node.id !== id);
     const options: ProcessNodeOptions = {
       binary: this.#options.binary,
       id,

@@ -53,6 +53,16 @@ const groups: readonly Group[] = [
     load: async () => (await import("./commands/kv.ts")).registerKv,
   },
   {
+    name: "check",
+    summary: "verify the data directory of a node that does not run",
+    load: async () => (await import("./commands/offline.ts")).registerCheck,
+  },
+  {
+    name: "recover",
+    summary: "let a node whose store is damaged or lost come back as a learner",
+    load: async () => (await import("./commands/offline.ts")).registerRecover,
+  },
+  {
     name: "config",
     summary: "the configuration of a node",
     load: async () => (await import("./commands/config.ts")).registerConfig,

@@ -4,7 +4,9 @@
  *     node.json      whose directory it is; written when the node is in a cluster
  *     node.key       the node's Ed25519 seed: its identity
  *     admin.token    bearer token that this node accepts
- *     join.json      what the cluster said when it admitted this node, until the node has the state itself
+ *     join.json      the members as this node saw them last: where to ask when the store is lost
+ *     recover.json   the node is on its way back after `blixard recover`
+ *     backup-TIME/      stores that were moved or copied aside
  *     runtime.json   where it serves, while it runs
  *     STORAGE, log/, state/, snapshots/, vote    the store, which also holds the lock
  *     vms/           images, instances and consoles of VMs
@@ -97,7 +99,7 @@ export async function removeRuntimeFile(dataDir: DataDir): Promise<void> {
   await rm(join(dataDir.path, "runtime.json"), { force: true });
 }
 
-async function readNodeFile(directory: string): Promise<NodeFile | undefined> {
+export async function readNodeFile(directory: string): Promise<NodeFile | undefined> {
   const path = join(directory, "node.json");
   try {
     return nodeFileSchema.parse(JSON.parse(await readFile(path, "utf8")));

@@ -1,13 +1,18 @@
 /** Decides how a node starts: with what it has, with a ticket, with an address, or as a new cluster. */
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { isLoopbackHost, parseNodeAddress } from "@blixard/client";
-import type { JoinTarget } from "@blixard/cluster";
+import type { JoinSeed, JoinTarget } from "@blixard/cluster";
 import { BlixardError, type Clock, errorCodeOf, messageOf, sleep, toHex } from "@blixard/common";
 import { decodeTicket, ticketPrefix } from "@blixard/protocol";
+import { hasStore } from "@blixard/storage/level";
 import { fetchPeerIdentity } from "@blixard/transport/identity";
 import type { NodeConfig } from "../node-settings.ts";
 import type { DataDir } from "./data-dir.ts";
+import { readMembers } from "./members-file.ts";
+import { type RecoveryFile, readRecovery } from "./recovery-file.ts";
 
 export type StartPlan =
   | { readonly type: "resume"; readonly ignoredJoin: boolean }
@@ -19,30 +24,86 @@ const identityTimeoutMs = 3_000;
 const identityPatienceMs = 30_000;
 const identityRetryMs = 300;
 
+/** What was in the data directory before this start touched it. */
+export interface FoundData {
+  readonly hasStore: boolean;
+  readonly hasKey: boolean;
+  readonly recovery: RecoveryFile | undefined;
+  readonly members: JoinSeed | undefined;
+}
+
+export async function findData({ path }: DataDir): Promise<FoundData> {
+  return {
+    hasStore: await hasStore(path),
+    hasKey: existsSync(join(path, "node.key")),
+    recovery: await readRecovery(path),
+    members: await readMembers(path),
+  };
+}
+
+/**
+ * A key without a store belongs to a node that has forgotten what it voted for and acknowledged. It may come back only
+ * through the others. @throws STORAGE_CORRUPT
+ */
+export function refuseLostStore(config: NodeConfig, { path, nodeFile }: DataDir, found: FoundData): void {
+  if (found.hasStore || found.recovery !== undefined) return;
+  if (nodeFile !== undefined) {
+    throw new BlixardError("STORAGE_CORRUPT", `the store of node ${nodeFile.nodeId} is gone from ${path}`, {
+      hint: `Let it come back as a learner: blixard recover --data-dir ${path}`,
+    });
+  }
+  if (found.hasKey && config.join === undefined && config.joinFile === undefined) {
+    throw new BlixardError("STORAGE_CORRUPT", `${path} has the key of a node, and nothing else of it`, {
+      hint: "Start it with --join to come back as a learner, or delete node.key too: that makes a new node.",
+    });
+  }
+}
+
 /** @throws TICKET_INVALID, WRONG_CLUSTER, PERMISSION_DENIED, UNREACHABLE, INVALID_ARGUMENT */
 export async function planStart(
   config: NodeConfig,
   dataDir: DataDir,
+  found: FoundData,
   deps: { readonly stdin: Readable; readonly clock: Clock; readonly signal: AbortSignal },
 ): Promise<StartPlan> {
-  const join = await joinText(config, deps.stdin);
-  if (dataDir.nodeFile !== undefined) {
+  const joinWith = await joinText(config, deps.stdin);
+  // The flags of a service file may name a ticket from long ago; the members are known better here.
+  const knowsOthers = otherMembers(found).length > 0;
+  if (found.recovery !== undefined && (knowsOthers || joinWith === undefined)) return rejoin(dataDir, found);
+  if (dataDir.nodeFile !== undefined && found.recovery === undefined) {
     // The flags of a service file stay the same over restarts, so a join that was done is no error.
-    if (join?.startsWith(ticketPrefix)) checkCluster(decodeTicket(join).clusterId, dataDir.nodeFile.clusterId);
-    return { type: "resume", ignoredJoin: join !== undefined };
+    if (joinWith?.startsWith(ticketPrefix)) checkCluster(decodeTicket(joinWith).clusterId, dataDir.nodeFile.clusterId);
+    return { type: "resume", ignoredJoin: joinWith !== undefined };
   }
-  if (join === undefined) return { type: "bootstrap" };
-  if (join.startsWith(ticketPrefix)) {
-    const { clusterId, endpoints, ticketId, secret } = decodeTicket(join);
+  if (joinWith === undefined) return { type: "bootstrap" };
+  if (joinWith.startsWith(ticketPrefix)) {
+    const { clusterId, endpoints, ticketId, secret } = decodeTicket(joinWith);
     const target = { endpoints, clusterId, ticket: { id: ticketId, secret: toHex(secret) } };
     return { type: "join", target, byAddress: undefined };
   }
-  if (!/:\d+$/.test(join)) {
+  if (!/:\d+$/.test(joinWith)) {
     throw new BlixardError("INVALID_ARGUMENT", "--join takes a ticket (blx1-...) or HOST:PORT", {
       hint: "Create a ticket on a member with: blixard ticket create",
     });
   }
-  return { type: "join", target: await targetByAddress(config, join, deps), byAddress: join };
+  return { type: "join", target: await targetByAddress(config, joinWith, deps), byAddress: joinWith };
+}
+
+/** After `blixard recover`: the others know the key, so no ticket is needed. */
+function rejoin({ path, nodeFile }: DataDir, found: FoundData): StartPlan {
+  const others = otherMembers(found);
+  if (others.length === 0) {
+    throw new BlixardError("INVALID_ARGUMENT", `${path} does not know the other members any more`, {
+      hint: "Name one of them: --join HOST:PORT, or --join-file with a new ticket.",
+    });
+  }
+  const endpoints = others.map(({ endpointId, addresses }) => ({ endpointId, addresses }));
+  const clusterId = nodeFile === undefined ? {} : { clusterId: nodeFile.clusterId };
+  return { type: "join", target: { endpoints, ticket: null, ...clusterId }, byAddress: undefined };
+}
+
+function otherMembers({ members }: FoundData) {
+  return members?.nodes.filter((node) => node.id !== members.nodeId) ?? [];
 }
 
 async function joinText(config: NodeConfig, stdin: Readable): Promise<string | undefined> {

@@ -1,6 +1,5 @@
 /** One running node: its data directory, ports, transport, VM manager and cluster node, put together and taken apart. */
 import { createHash, randomUUID } from "node:crypto";
-import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import {
@@ -32,11 +31,12 @@ import {
   writeNodeFile,
   writeRuntimeFile,
 } from "./data-dir.ts";
-import { writeDurably } from "./durable-file.ts";
+import { MembersFile, readMembers, writeMembers } from "./members-file.ts";
 import { type BoundPorts, bindPorts, type CreateAdapter, ownHosts } from "./ports.ts";
 import { createPromMetrics, type PromMetrics } from "./prom-metrics.ts";
 import type { ReadyLine } from "./ready-line.ts";
-import { planStart, type StartPlan } from "./start-mode.ts";
+import { removeRecovery } from "./recovery-file.ts";
+import { findData, planStart, refuseLostStore, type StartPlan } from "./start-mode.ts";
 
 export interface StartNodeDeps {
   readonly logger: Logger;
@@ -102,13 +102,19 @@ class NodeAssembly {
 
   async start(): Promise<RunningNode> {
     const { logger, signal } = this.#deps;
+    const found = await findData(this.#dataDir);
+    refuseLostStore(this.#config, this.#dataDir, found);
     // The store is opened first because its lock is the lock of the whole directory.
     const storage = await openLevelStorage({ dataDir: this.#dataDir.path, logger });
     this.#closers.add("storage", () => storage.close());
     const key = await loadOrCreateNodeKey(join(this.#dataDir.path, "node.key"));
     checkEndpointId(this.#dataDir, key.endpointId);
     const token = await loadOrCreateToken(this.#dataDir, systemRandom);
-    const plan = await planStart(this.#config, this.#dataDir, { stdin: this.#deps.stdin, clock: systemClock, signal });
+    const plan = await planStart(this.#config, this.#dataDir, found, {
+      stdin: this.#deps.stdin,
+      clock: systemClock,
+      signal,
+    });
     const ports = await this.#bind(key);
     const node = await this.#createNode(ports, storage);
     await node.start(await this.#startMode(plan, key, token), { signal });
@@ -182,6 +188,8 @@ class NodeAssembly {
       { dataDir: join(this.#dataDir.path, "vms"), driver: vmDriver },
     );
     this.#blobs = vmManager.images;
+    const members = new MembersFile(this.#dataDir.path, this.#deps.logger);
+    this.#closers.add("members file", () => members.close());
     const node = createClusterNode(
       {
         ...shared,
@@ -191,6 +199,8 @@ class NodeAssembly {
         stateStore: storage.state,
         transport,
         vmManager,
+        store: { storeId: storage.storeId, starts: storage.starts },
+        onMembers: (seed) => members.keep(seed),
         storageHealth: () => this.#storageHealth(),
         onFatal: (error) => this.#fatal(error),
       },
@@ -226,7 +236,7 @@ class NodeAssembly {
         };
       case "resume": {
         if (plan.ignoredJoin) this.#deps.logger.log("info", "the node is in its cluster already; --join is not needed");
-        const seed = await this.#readSeed();
+        const seed = await readMembers(this.#dataDir.path);
         return seed === undefined ? { mode: "resume" } : { mode: "resume", seed };
       }
       default:
@@ -236,20 +246,9 @@ class NodeAssembly {
 
   /** Durable before the node takes part: a crash from here on must not ask for a second admission. */
   async #keepSeed(seed: JoinSeed, key: NodeKey): Promise<void> {
-    await writeDurably(this.#seedPath(), `${JSON.stringify(seed)}\n`);
+    await writeMembers(this.#dataDir.path, seed);
     await this.#writeNodeFile(seed.clusterId, key);
-  }
-
-  async #readSeed(): Promise<JoinSeed | undefined> {
-    try {
-      return JSON.parse(await readFile(this.#seedPath(), "utf8")) as JoinSeed;
-    } catch {
-      return undefined;
-    }
-  }
-
-  #seedPath(): string {
-    return join(this.#dataDir.path, "join.json");
+    await removeRecovery(this.#dataDir.path);
   }
 
   async #writeNodeFile(clusterId: string, key: NodeKey): Promise<void> {
@@ -275,8 +274,6 @@ class NodeAssembly {
         });
       });
     }
-    const knowsItself = [...node.state.nodes.values()].some(({ id }) => id === this.#dataDir.nodeId);
-    if (plan.type === "resume" && knowsItself) await rm(this.#seedPath(), { force: true });
     const { nodeId } = this.#dataDir;
     const runtime = { pid: process.pid, nodeId, clusterId: this.#clusterId, endpointId: key.endpointId };
     await writeRuntimeFile(this.#dataDir, { ...runtime, bind: ports.bind, http: ports.http });

@@ -6,6 +6,7 @@ import { type ClientOptions, withClient, withClientOptions } from "../client-com
 import { confirm } from "../confirm.ts";
 import { print, printList } from "../output.ts";
 import { parseInteger } from "../quantities.ts";
+import { addClusterRecover } from "./offline.ts";
 import { addStatusAction } from "./status.ts";
 import { memberView } from "./views.ts";
 
@@ -59,6 +60,7 @@ export function registerCluster(command: Command, context: CliContext): void {
         await print(context, format, result, text, [String(result.leaderId)]);
       }),
   );
+  addClusterRecover(command.command("recover"), context);
   const snapshot = command.command("snapshot").description("snapshots of the replicated state");
   withClientOptions(snapshot.command("save").description("take a snapshot on the node that answers")).action(
     (options: ClientOptions) =>

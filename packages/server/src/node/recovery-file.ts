@@ -1,0 +1,36 @@
+/** `recover.json`: `blixard recover` was here. The node asks to be admitted again, and then the file goes. */
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import { z } from "zod";
+import { writeDurably } from "./durable-file.ts";
+
+const recoverySchema = z.object({
+  formatVersion: z.literal(1),
+  /** Where the store was moved to. */
+  backup: z.string(),
+  startedUnixMs: z.int(),
+});
+export type RecoveryFile = z.infer<typeof recoverySchema>;
+
+const pathIn = (dataDir: string) => join(dataDir, "recover.json");
+
+export async function readRecovery(dataDir: string): Promise<RecoveryFile | undefined> {
+  try {
+    return recoverySchema.parse(JSON.parse(await readFile(pathIn(dataDir), "utf8")));
+  } catch (error) {
+    if (errorCodeOf(error) === "ENOENT") return undefined;
+    throw new BlixardError("DATA_DIR_INVALID", `${pathIn(dataDir)}: ${messageOf(error)}`, {
+      cause: error,
+      hint: "Run blixard recover again.",
+    });
+  }
+}
+
+export async function writeRecovery(dataDir: string, recovery: RecoveryFile): Promise<void> {
+  await writeDurably(pathIn(dataDir), `${JSON.stringify(recovery, null, 2)}\n`);
+}
+
+export async function removeRecovery(dataDir: string): Promise<void> {
+  await rm(pathIn(dataDir), { force: true });
+}

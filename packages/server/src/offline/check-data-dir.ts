@@ -1,0 +1,95 @@
+/** Verifies a whole data directory: identity, key and store. */
+import { stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import { decodeValue, type NodeRecord, nodeRecordSchema } from "@blixard/protocol";
+import { checkLevelStorage, hasStore, type StorageFinding, type StorageReport } from "@blixard/storage/level";
+import { loadOrCreateNodeKey } from "@blixard/transport/identity";
+import { type NodeFile, readNodeFile } from "../node/data-dir.ts";
+
+export interface DataDirReport {
+  readonly dataDir: string;
+  readonly nodeFile: NodeFile | undefined;
+  /** Everything that was verified, in its order. */
+  readonly findings: readonly StorageFinding[];
+  readonly damaged: boolean;
+  /** Undefined when the directory holds no store. */
+  readonly store: StorageReport | undefined;
+  /** The members in the state; empty when it cannot be read. */
+  readonly nodes: readonly NodeRecord[];
+  /** Names of VMs by the node that owns them. */
+  readonly vmsByNode: ReadonlyMap<number, readonly string[]>;
+}
+
+/** @throws DATA_DIR_IN_USE, DATA_DIR_INVALID when there is nothing to check */
+export async function checkDataDir(path: string): Promise<DataDirReport> {
+  const dataDir = resolve(path);
+  const findings: StorageFinding[] = [];
+  const verify = async <T>(part: string, work: () => Promise<readonly [T, string]>): Promise<T | undefined> => {
+    try {
+      const [value, detail] = await work();
+      findings.push({ part, ok: true, detail });
+      return value;
+    } catch (error) {
+      findings.push({ part, ok: false, detail: messageOf(error) });
+      return undefined;
+    }
+  };
+  const nodeFile = await verify("node.json", async () => {
+    const file = await readNodeFile(dataDir);
+    const detail =
+      file === undefined ? "none: the node was in no cluster yet" : `node ${file.nodeId} of ${file.clusterId}`;
+    return [file, detail] as const;
+  });
+  const stored = await hasStore(dataDir);
+  const keyed = await exists(join(dataDir, "node.key"));
+  if (nodeFile === undefined && !stored && !keyed && findings.every(({ ok }) => ok)) {
+    throw new BlixardError("DATA_DIR_INVALID", `${dataDir} is no data directory of a node`, {
+      hint: "Name the one that the node was started with: --data-dir DIR",
+    });
+  }
+  await verify("node.key", async () => {
+    if (!keyed) throw new BlixardError("STORAGE_CORRUPT", "missing: it is the identity of the node");
+    const { endpointId } = await loadOrCreateNodeKey(join(dataDir, "node.key"));
+    if (nodeFile !== undefined && nodeFile.endpointId !== endpointId) {
+      throw new BlixardError("DATA_DIR_FOREIGN", "not the key that the node joined with");
+    }
+    return [endpointId, `endpoint ${endpointId.slice(0, 10)}...`] as const;
+  });
+  const nodes: NodeRecord[] = [];
+  const vmsByNode = new Map<number, string[]>();
+  let store: StorageReport | undefined;
+  if (stored) {
+    store = await checkLevelStorage({
+      dataDir,
+      onRecords: (records) => {
+        for (const { table, value } of records) {
+          if (table === "nodes") nodes.push(nodeRecordSchema.parse(decodeValue(value)));
+          if (table === "vms") noteVm(decodeValue(value) as StoredVm, vmsByNode);
+        }
+      },
+    });
+    findings.push(...store.findings);
+  } else findings.push({ part: "store", ok: false, detail: "missing: log, state and votes of the node are gone" });
+  const damaged = findings.some(({ ok }) => !ok);
+  return { dataDir, nodeFile, findings, damaged, store, nodes, vmsByNode };
+}
+
+interface StoredVm {
+  readonly name: string;
+  readonly node: number | null;
+}
+
+function noteVm({ name, node }: StoredVm, vmsByNode: Map<number, string[]>): void {
+  if (node !== null) vmsByNode.set(node, [...(vmsByNode.get(node) ?? []), name]);
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (errorCodeOf(error) === "ENOENT") return false;
+    throw error;
+  }
+}
