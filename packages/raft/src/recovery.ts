@@ -107,6 +107,6 @@ function bootstrapContents(voters: readonly NodeId[]): LogContents {
 
 function contradiction(message: string): BlixardError {
   return new BlixardError("STORAGE_CORRUPT", message, {
-    hint: "Remove this node from the cluster, delete its data directory and let it join again.",
+    hint: "See what is wrong with: blixard check. Then, when others of its cluster have the data: blixard recover.",
   });
 }
