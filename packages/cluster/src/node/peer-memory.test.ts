@@ -87,5 +87,7 @@ describe("PeerMemory.judge", () => {
     hear("MsgVoteResp", { term: asTerm(9) });
     expect(memory.judge(asked()).verdict).toBe("behind");
     expect(memory.judge(asked({ term: 9 })).verdict).toBe("fits");
+    hear("MsgHeartbeat", { term: asTerm(10) });
+    expect(memory.judge(asked({ term: 9 })).reason).toContain("in 10");
   });
 });

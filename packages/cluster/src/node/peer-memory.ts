@@ -64,7 +64,7 @@ export class PeerMemory {
   #remember(from: number, { type, ...rest }: PeerMessage): void {
     if (type !== "raft" || !("message" in rest)) return;
     const { message } = rest;
-    if (message.from !== from || !isPromise(message)) return;
+    if (message.from !== from || !showsTerm(message)) return;
     const incarnation = this.#state().nodes.get(nodeKey(from))?.incarnation;
     if (incarnation === undefined) return;
     let promised = this.#promised.get(from);
@@ -113,7 +113,11 @@ export class PeerMemory {
   }
 }
 
-/** Answers that wait until log, term and vote are on the disk. */
-function isPromise(message: Message): boolean {
-  return (message.type === "MsgAppResp" || message.type === "MsgVoteResp") && !message.reject;
+/**
+ * True for what a node sends only when the term of the message is on its disk: answers that wait for the disk, and what
+ * comes from a leader, which asked for its votes after it had stored its own.
+ */
+function showsTerm({ type, reject }: Message): boolean {
+  if (type === "MsgAppResp" || type === "MsgVoteResp") return !reject;
+  return type === "MsgApp" || type === "MsgHeartbeat";
 }
