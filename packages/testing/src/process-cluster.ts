@@ -23,6 +23,8 @@ export interface ProcessClusterOptions {
 }
 
 const pollIntervalMs = 50;
+/** A client keeps to its node while that is killed and started again, however slow the machine is. */
+const patience = { timeoutMs: 60_000, unreachableMs: 60_000 };
 
 /** A cluster on loopback in which every node is a process of the real binary. */
 export class ProcessCluster implements AsyncDisposable {
@@ -68,7 +70,7 @@ export class ProcessCluster implements AsyncDisposable {
   /** A client of one node, or one that finds its way among all of them. */
   client(id?: number): BlixardClient {
     const nodes = id === undefined ? this.nodes : [this.node(id)];
-    return connectClient({ addresses: nodes.map(({ ready }) => ready.http), token: this.#token, timeoutMs: 60_000 });
+    return connectClient({ addresses: nodes.map(({ ready }) => ready.http), token: this.#token, ...patience });
   }
 
   /** Resolves with the leader's id once a running node knows one that runs. */
