@@ -2,13 +2,16 @@
 
 import type { Random } from "@blixard/common";
 import type { FaultAction, FaultEvent, Target } from "./fault-schedule.ts";
-import { chance, randomOf } from "./seeds.ts";
+import { chance, integer, randomOf } from "./seeds.ts";
 import type { SimCluster } from "./sim-cluster.ts";
 import type { SimMachine } from "./sim-machine.ts";
 import { calmNetwork } from "./sim-network.ts";
 
 const clusterSizeMax = 7;
-const huntedGoneMsMax = 3_000;
+/** Long enough for the others to elect another one. */
+const huntedGoneMsMin = 1_500;
+const huntedGoneMsMax = 4_000;
+const leftAloneMs = 1_500;
 const operatorTimeoutMs = 8_000;
 
 export class FaultPlayer {
@@ -18,6 +21,7 @@ export class FaultPlayer {
   readonly #pending = new Set<Promise<void>>();
   readonly #random: Random;
   #leaderHunt = { withinMs: 0, untilMs: 0 };
+  #hunted = 0;
   #ended = false;
 
   constructor(cluster: SimCluster, seed: number, votersMin: number) {
@@ -105,19 +109,29 @@ export class FaultPlayer {
     });
   }
 
+  /**
+   * Two leaders go before anybody has their first entry, the third one while it repairs the others, and the fourth is
+   * left alone for a while: when it is the second one again, its entry takes the place of what the third one replicated.
+   */
   #hunt(nodeId: number): void {
     const { time } = this.#cluster.world;
     const machine = this.#cluster.machine(nodeId);
     if (machine === undefined || time.nowMs > this.#leaderHunt.untilMs) return;
-    const delayMs = chance(this.#random, 0.5) ? 0 : this.#random.next() * this.#leaderHunt.withinMs;
-    const goneMs = Math.round(this.#random.next() * huntedGoneMsMax);
-    const isCrash = chance(this.#random, 0.5);
+    const turn = this.#hunted++ % 4;
+    const delayMs = this.#huntDelayMs(turn);
+    const goneMs = integer(this.#random, huntedGoneMsMin, huntedGoneMsMax);
+    const isCrash = turn >= 2 || chance(this.#random, 0.3);
     time.after(delayMs, 0, () => {
       if (this.#ended) return;
       if (isCrash) {
         this.#crash(machine, { type: "crash", target: { leader: true }, mode: "lost", downMs: goneMs });
       } else this.#cut(nodeId, ["in", "out"], goneMs);
     });
+  }
+
+  #huntDelayMs(turn: number): number {
+    if (turn === 3) return leftAloneMs;
+    return turn === 2 ? this.#random.next() * this.#leaderHunt.withinMs : 0;
   }
 
   #partition({ cut, salt, durationMs }: Extract<FaultAction, { readonly type: "partition" }>): void {

@@ -44,7 +44,7 @@ export interface FaultEvent {
 const meanGapMs = 4_000;
 
 /** Share of runs in which no leader lives long. */
-const huntShare = 0.2;
+const huntShare = 0.25;
 
 /** The faults of `durationMs` of a run. */
 export function generateFaults(seed: number, durationMs: number): FaultEvent[] {
@@ -64,9 +64,10 @@ export function generateFaults(seed: number, durationMs: number): FaultEvent[] {
  * are slow, so that there is time between an entry and the next one.
  */
 function generateHunt(random: Random, durationMs: number): FaultEvent[] {
-  const delayMsMin = between(random, 2, 20);
-  const conditions = { ...calmNetwork, delayMsMin, delayMsMax: delayMsMin + between(random, 1, 40) };
-  const withinMs = between(random, 1, 8) * delayMsMin;
+  const delayMsMin = between(random, 5, 20);
+  const conditions = { ...calmNetwork, delayMsMin, delayMsMax: delayMsMin + between(random, 0, 5) };
+  // From the first probe to the acknowledgement of a follower that lacks entries: two round trips and more.
+  const withinMs = between(random, 5, 10) * delayMsMin;
   return [
     { atMs: 0, action: { type: "network", conditions } },
     { atMs: 0, action: { type: "crashNewLeaders", withinMs, durationMs } },

@@ -217,7 +217,7 @@ function nodeOptionsOf(seed: number): Omit<ClusterNodeOptions, "nodeId" | "versi
       snapshotEntries: pick(random, [0, 20, 50, 200]),
       trailingEntries: pick(random, [0, 5, 50]),
       // One byte: each append carries one entry.
-      appendMessageBytesMax: pick(random, [1, 512, 1_048_576]),
+      appendMessageBytesMax: pick(random, [1, 1, 512, 1_048_576]),
       snapshotChunkBytes: pick(random, [256, 1_024, 16_384]),
       preVote: chance(random, 0.8),
       checkQuorum: chance(random, 0.8),
