@@ -2,15 +2,19 @@
 
 import type { Random } from "@blixard/common";
 import type { FaultAction, FaultEvent, Target } from "./fault-schedule.ts";
-import { chance, integer, randomOf } from "./seeds.ts";
+import { integer, randomOf } from "./seeds.ts";
 import type { SimCluster } from "./sim-cluster.ts";
 import type { SimMachine } from "./sim-machine.ts";
 import { calmNetwork } from "./sim-network.ts";
 
 const clusterSizeMax = 7;
-/** Long enough for the others to elect another one. */
-const huntedGoneMsMin = 1_500;
-const huntedGoneMsMax = 4_000;
+/** For how long each of four leaders is gone: the first comes back in time to follow the second, which stays away. */
+const huntedGoneMs: readonly (readonly [number, number])[] = [
+  [1_500, 2_500],
+  [4_000, 7_000],
+  [3_000, 6_000],
+  [500, 1_500],
+];
 const leftAloneMs = 1_500;
 const operatorTimeoutMs = 8_000;
 
@@ -119,8 +123,9 @@ export class FaultPlayer {
     if (machine === undefined || time.nowMs > this.#leaderHunt.untilMs) return;
     const turn = this.#hunted++ % 4;
     const delayMs = this.#huntDelayMs(turn);
-    const goneMs = integer(this.#random, huntedGoneMsMin, huntedGoneMsMax);
-    const isCrash = turn >= 2 || chance(this.#random, 0.3);
+    const [goneMsMin, goneMsMax] = huntedGoneMs[turn] ?? [0, 0];
+    const goneMs = integer(this.#random, goneMsMin, goneMsMax);
+    const isCrash = turn >= 2;
     time.after(delayMs, 0, () => {
       if (this.#ended) return;
       if (isCrash) {

@@ -63,6 +63,7 @@ export class SimNetwork {
   readonly #endpoints = new Map<string, Endpoint>();
   /** Since when a direction, `from * 65536 + to`, delivers nothing. */
   readonly #blockedAtMs = new Map<number, number>();
+  readonly #blocks = new Map<number, number>();
   readonly #lastDeliveryMs = new Map<number, number>();
   conditions: NetworkConditions = calmNetwork;
 
@@ -72,17 +73,26 @@ export class SimNetwork {
     this.#observe = observe;
   }
 
+  /** Stops one direction; faults that overlap each have to end before it delivers again. */
   block(from: number, to: number): void {
-    if (from !== to && !this.#blockedAtMs.has(linkOf(from, to))) {
-      this.#blockedAtMs.set(linkOf(from, to), this.#time.nowMs);
-    }
+    const link = linkOf(from, to);
+    this.#blocks.set(link, (this.#blocks.get(link) ?? 0) + 1);
+    if (!this.#blockedAtMs.has(link)) this.#blockedAtMs.set(link, this.#time.nowMs);
   }
 
   unblock(from: number, to: number): void {
-    this.#blockedAtMs.delete(linkOf(from, to));
+    const link = linkOf(from, to);
+    const left = (this.#blocks.get(link) ?? 0) - 1;
+    if (left > 0) {
+      this.#blocks.set(link, left);
+      return;
+    }
+    this.#blocks.delete(link);
+    this.#blockedAtMs.delete(link);
   }
 
   heal(): void {
+    this.#blocks.clear();
     this.#blockedAtMs.clear();
   }
 
