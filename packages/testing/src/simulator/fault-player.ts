@@ -125,7 +125,8 @@ export class FaultPlayer {
     const delayMs = this.#huntDelayMs(turn);
     const [goneMsMin, goneMsMax] = huntedGoneMs[turn] ?? [0, 0];
     const goneMs = integer(this.#random, goneMsMin, goneMsMax);
-    const isCrash = turn >= 2;
+    // What a node has sent travels on when it crashes; a cut link loses it.
+    const isCrash = turn === 3;
     time.after(delayMs, 0, () => {
       if (this.#ended) return;
       if (isCrash) {
