@@ -110,7 +110,7 @@ export class RaftLog {
     const first = entries[from];
     if (first !== undefined) {
       this.#lastRead = undefined;
-      assert(first.index > this.committed, `entry ${first.index} would replace a committed one`);
+      if (first.index <= this.committed) assert(false, `entry ${first.index} would replace a committed one`);
       this.unstable.truncateAndAppend(entries, from);
     }
     return this.lastIndex;
@@ -119,7 +119,7 @@ export class RaftLog {
   /** Raises the commit index, never lowers it. */
   commitTo(index: LogIndex): void {
     if (index <= this.committed) return;
-    assert(index <= this.lastIndex, `commit index ${index} is behind the end of the log`);
+    if (index > this.lastIndex) assert(false, `commit index ${index} is behind the end of the log`);
     this.committed = index;
   }
 
@@ -146,7 +146,7 @@ export class RaftLog {
 
   /** Entries of [low, high), at least one, within `bytesMax`; undefined when they were compacted. */
   slice(low: LogIndex, high: LogIndex, bytesMax: number): readonly Entry[] | undefined {
-    assert(low <= high && high <= after(this.lastIndex), `[${low}, ${high}) is not in the log`);
+    if (low > high || high > after(this.lastIndex)) assert(false, `[${low}, ${high}) is not in the log`);
     if (low < this.firstIndex) return undefined;
     if (low === high) return noEntries;
     const { unstable } = this;
@@ -194,7 +194,7 @@ export class RaftLog {
 
   /** Notes that the entries up to `index` were handed to the state machine. */
   acceptApplying(index: LogIndex, bytes: number, allowUnstable: boolean): void {
-    assert(index <= this.committed, `entry ${index} is applied before it is committed`);
+    if (index > this.committed) assert(false, `entry ${index} is applied before it is committed`);
     this.applying = index;
     this.#applyingBytes += bytes;
     // A batch that ends early was cut by the limit; the next entry would exceed it too.
@@ -203,7 +203,7 @@ export class RaftLog {
 
   /** Notes that the state machine has applied everything up to `index`. */
   appliedTo(index: LogIndex, bytes: number): void {
-    assert(index <= this.committed && index >= this.applied, `applied index ${index} is out of range`);
+    if (index > this.committed || index < this.applied) assert(false, `applied index ${index} is out of range`);
     this.applied = index;
     this.applying = maxIndex(this.applying, index);
     this.#applyingBytes = Math.max(0, this.#applyingBytes - bytes);

@@ -51,6 +51,74 @@ export function newMessage(
   return message;
 }
 
+/** MsgApp. It and its answer are most of all messages, so they are made without an object for their fields. */
+export const newAppend = (
+  from: NodeId,
+  to: NodeId,
+  term: Term,
+  logTerm: Term,
+  index: LogIndex,
+  commit: LogIndex,
+  entries: readonly Entry[],
+): Message => ({
+  type: "MsgApp",
+  from,
+  to,
+  term,
+  logTerm,
+  index,
+  commit,
+  vote: noNode,
+  reject: false,
+  rejectHint: noIndex,
+  entries,
+});
+
+/** MsgAppResp that acknowledges everything up to `index`. */
+export const newAcknowledgement = (from: NodeId, to: NodeId, term: Term, index: LogIndex): Message => ({
+  type: "MsgAppResp",
+  from,
+  to,
+  term,
+  logTerm: noTerm,
+  index,
+  commit: noIndex,
+  vote: noNode,
+  reject: false,
+  rejectHint: noIndex,
+  entries: noEntries,
+});
+
+/** MsgStorageAppendResp without a snapshot. */
+export const newAppendResponse = (to: NodeId, term: Term, index: LogIndex, logTerm: Term): Message => ({
+  type: "MsgStorageAppendResp",
+  from: "append",
+  to,
+  term,
+  logTerm,
+  index,
+  commit: noIndex,
+  vote: noNode,
+  reject: false,
+  rejectHint: noIndex,
+  entries: noEntries,
+});
+
+/** MsgStorageApplyResp. Committed entries belong to no term any more. */
+export const newApplyResponse = (to: NodeId, entries: readonly Entry[]): Message => ({
+  type: "MsgStorageApplyResp",
+  from: "apply",
+  to,
+  term: noTerm,
+  logTerm: noTerm,
+  index: noIndex,
+  commit: noIndex,
+  vote: noNode,
+  reject: false,
+  rejectHint: noIndex,
+  entries,
+});
+
 /** The peer that sent a message, or none for a local one. */
 export const senderOf = (message: Message): NodeId => (typeof message.from === "number" ? message.from : noNode);
 

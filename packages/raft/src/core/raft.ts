@@ -8,7 +8,7 @@ import { payloadsBytes } from "./entry-size.ts";
 import { describeRaftEvent, levelOf, type RaftEvent } from "./events.ts";
 import { after, noIndex, plus } from "./indexes.ts";
 import { RaftLog } from "./log.ts";
-import { type MessageFields, newMessage, promisesDurability } from "./messages.ts";
+import { type MessageFields, newAcknowledgement, newMessage, promisesDurability } from "./messages.ts";
 import { ReadOnly } from "./read-only.ts";
 import { ProgressTracker } from "./tracker.ts";
 import {
@@ -123,7 +123,7 @@ export class Raft {
     if (promisesDurability(message.type)) {
       this.#messagesAfterAppend.push(message);
     } else {
-      assert(message.to !== this.id, `${message.type} was addressed to its own sender`);
+      if (message.to === this.id) assert(false, `${message.type} was addressed to its own sender`);
       this.#messages.push(message);
     }
   }
@@ -162,7 +162,7 @@ export class Raft {
     }
     if (!this.#reserveUncommitted(payloadsBytes(entries))) return false;
     // The leader counts its own entries like a follower's: when they are durable.
-    this.send("MsgAppResp", this.id, { index: this.log.append(entries) });
+    this.enqueue(newAcknowledgement(this.id, this.id, this.term, this.log.append(entries)));
     return true;
   }
 

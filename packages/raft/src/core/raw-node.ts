@@ -17,6 +17,8 @@ import {
   isResponseMessage,
   isStorageResponse,
   malformation,
+  newAppendResponse,
+  newApplyResponse,
   newMessage,
   noTerm,
   senderOf,
@@ -24,7 +26,8 @@ import {
 import { type Proposal, Raft } from "./raft.ts";
 import { ignore } from "./replication.ts";
 import { stepRaft, stepRole, tickRaft } from "./step.ts";
-import { handleSnapshotStatus, handleUnreachable } from "./step-leader.ts";
+import { handleSnapshotStatus, handleUnreachable, proposeAsLeader } from "./step-leader.ts";
+import type { StepResult } from "./step-result.ts";
 import {
   type ConfChange,
   type ConfState,
@@ -158,6 +161,7 @@ class RawNode implements RaftCore {
   advance(): void {
     assert(!this.#async, "advance does not go with asynchronous storage writes");
     const messages = this.#onAdvance;
+    if (messages.length === 0) return;
     this.#onAdvance = [];
     for (const message of messages) stepRaft(this.#raft, message);
   }
@@ -181,8 +185,7 @@ class RawNode implements RaftCore {
   }
 
   #propose(proposal: Proposal): void {
-    const message = newMessage("MsgProp", this.#raft.id, noNode, noTerm, { entries: [unplaced(proposal)] });
-    if (stepRole(this.#raft, message) === "dropped") throw proposalDropped();
+    if (proposeAt(this.#raft, proposal) === "dropped") throw proposalDropped();
   }
 
   #softStateChanged(): boolean {
@@ -199,7 +202,7 @@ class RawNode implements RaftCore {
     const raft = this.#raft;
     for (const message of afterAppend) (message.to === raft.id ? this.#onAdvance : now).push(message);
     if (needsAppendResponse(raft, ready)) this.#onAdvance.push(appendResponse(raft, ready));
-    if (ready.committedEntries.length > 0) this.#onAdvance.push(applyResponse(raft, ready.committedEntries));
+    if (ready.committedEntries.length > 0) this.#onAdvance.push(newApplyResponse(raft.id, ready.committedEntries));
   }
 
   #accept(ready: Ready): void {
@@ -222,6 +225,12 @@ const isEmpty = ({ term, vote, log }: Raft): boolean => term === 0 && vote === n
 /** A proposal on its way to the leader, who gives it a place. */
 const unplaced = (proposal: Proposal): Entry => ({ term: noTerm, index: noIndex, ...proposal });
 
+/** A leader takes its own proposals as they are; everybody else needs a message, to forward or to refuse. */
+function proposeAt(raft: Raft, proposal: Proposal): StepResult {
+  if (raft.role === "StateLeader") return proposeAsLeader(raft, [proposal]);
+  return stepRole(raft, newMessage("MsgProp", raft.id, noNode, noTerm, { entries: [unplaced(proposal)] }));
+}
+
 function addStorageMessages(raft: Raft, ready: Ready, now: Message[], afterAppend: Message[]): void {
   const { hardState, snapshot, entries, committedEntries } = ready;
   if (entries.length > 0 || hardState !== undefined || snapshot !== undefined || afterAppend.length > 0) {
@@ -239,7 +248,7 @@ function addStorageMessages(raft: Raft, ready: Ready, now: Message[], afterAppen
   }
   if (committedEntries.length > 0) {
     // Committed entries belong to no term any more.
-    const responses = [applyResponse(raft, committedEntries)];
+    const responses = [newApplyResponse(raft.id, committedEntries)];
     now.push(newMessage("MsgStorageApply", raft.id, "apply", noTerm, { entries: committedEntries, responses }));
   }
 }
@@ -253,12 +262,10 @@ const needsAppendResponse = (raft: Raft, ready: Ready): boolean =>
  * Since such answers are then lost, every append tells the end of the log, even when it adds nothing to it.
  */
 function appendResponse(raft: Raft, { snapshot }: Ready): Message {
-  const last = raft.log.unstable.length > 0 ? { index: raft.log.lastIndex, logTerm: raft.log.lastTerm } : {};
-  return newMessage("MsgStorageAppendResp", "append", raft.id, raft.term, {
-    ...last,
-    ...(snapshot !== undefined && { snapshot }),
-  });
+  const { log, id, term } = raft;
+  const some = log.unstable.length > 0;
+  const index = some ? log.lastIndex : noIndex;
+  const logTerm = some ? log.lastTerm : noTerm;
+  if (snapshot === undefined) return newAppendResponse(id, term, index, logTerm);
+  return newMessage("MsgStorageAppendResp", "append", id, term, { index, logTerm, snapshot });
 }
-
-const applyResponse = (raft: Raft, entries: readonly Entry[]): Message =>
-  newMessage("MsgStorageApplyResp", "apply", raft.id, noTerm, { entries });

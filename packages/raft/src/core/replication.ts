@@ -3,7 +3,7 @@
  */
 import { payloadsBytes } from "./entry-size.ts";
 import { before, minIndex, plus } from "./indexes.ts";
-import { senderOf } from "./messages.ts";
+import { newAcknowledgement, newAppend, senderOf } from "./messages.ts";
 import type { Progress } from "./progress.ts";
 import type { Raft } from "./raft.ts";
 import type { Entry, LogIndex, Message, Snapshot } from "./types.ts";
@@ -32,6 +32,7 @@ export function sendAppend(raft: Raft, peer: Progress, evenEmpty: boolean): bool
   if (peer.paused) return false;
   const { log } = raft;
   const previous = before(peer.next);
+  if (!evenEmpty && previous === log.lastIndex) return false;
   const previousTerm = log.termOf(previous);
   if (previousTerm === undefined) return sendSnapshot(raft, peer);
   // Past a full window only an empty append goes out. It will be answered, which frees the window even when all
@@ -40,7 +41,7 @@ export function sendAppend(raft: Raft, peer: Progress, evenEmpty: boolean): bool
   const entries = throttled ? noEntries : log.entriesFrom(peer.next, raft.messageBytesMax);
   if (!evenEmpty && (entries === undefined || entries.length === 0)) return false;
   if (entries === undefined) return sendSnapshot(raft, peer);
-  raft.send("MsgApp", peer.id, { index: previous, logTerm: previousTerm, entries, commit: log.committed });
+  raft.enqueue(newAppend(raft.id, peer.id, raft.term, previousTerm, previous, log.committed, entries));
   peer.sentEntries(entries.length, payloadsBytes(entries));
   peer.sentCommit(log.committed);
   return true;
@@ -85,7 +86,7 @@ export function handleAppend(raft: Raft, message: Message): void {
   }
   const last = plus(index, entries.length);
   log.commitTo(minIndex(message.commit, last));
-  raft.send("MsgAppResp", from, { index: last });
+  raft.enqueue(newAcknowledgement(raft.id, from, raft.term, last));
 }
 
 /** A follower's answer to MsgHeartbeat. */

@@ -15,6 +15,8 @@ import type { Entry, LogIndex, Snapshot, Term } from "./types.ts";
 /** Entries that became stable may occupy this many slots before the array is copied to let them go. */
 const deadSlotsMax = 1024;
 
+const noEntries: readonly Entry[] = [];
+
 export class Unstable {
   offset: LogIndex;
   #offsetInProgress: LogIndex;
@@ -63,6 +65,7 @@ export class Unstable {
 
   /** A copy of the entries that were not handed out yet. */
   nextEntries(): readonly Entry[] {
+    if (!this.hasNextEntries) return noEntries;
     return this.#entries.slice(this.#head + this.#offsetInProgress - this.offset);
   }
 
@@ -111,7 +114,7 @@ export class Unstable {
     const first = entries[from]?.index;
     if (first === undefined) return;
     const end = plus(this.offset, this.length);
-    assert(first <= end, `entries from ${first} leave a gap behind a log that ends before ${end}`);
+    if (first > end) assert(false, `entries from ${first} leave a gap behind a log that ends before ${end}`);
     if (first <= this.offset) {
       this.offset = first;
       this.#offsetInProgress = first;
@@ -126,7 +129,8 @@ export class Unstable {
 
   /** A copy of [low, high), at least one entry, cut where the sizes would exceed `bytesMax`. */
   slice(low: LogIndex, high: LogIndex, bytesMax: number): Entry[] {
-    assert(low >= this.offset && high <= this.offset + this.length, `[${low}, ${high}) is not in the unstable log`);
+    const inLog = low >= this.offset && high <= this.offset + this.length;
+    if (!inLog) assert(false, `[${low}, ${high}) is not in the unstable log`);
     const start = this.#head + low - this.offset;
     let end = this.#head + high - this.offset;
     if (bytesMax !== Number.POSITIVE_INFINITY) {
