@@ -3,6 +3,7 @@
  * Its payloads are strings, which it handles fastest: it measures sizes by `JSON.stringify`.
  */
 import Module, { createRequire } from "node:module";
+import { dirname } from "node:path";
 import { assert } from "@blixard/common";
 import { type BenchGroup, bytesPerMessageMax, CommitCheck, messagesInFlightMax, nodeIds } from "./bench-group.ts";
 
@@ -56,8 +57,8 @@ interface Node {
 /** The core needs one constant of its controller, which would load an MQTT stack and an SQLite binding with it. */
 function loadPeer(): PeerLibrary {
   const require = createRequire(import.meta.url);
-  const folder = "@coaty/consensus.raft";
-  const controller = require.resolve(`${folder}/non-ported/raft-controller.js`);
+  const controller = require.resolve("@coaty/consensus.raft/non-ported/raft-controller.js");
+  const folder = dirname(dirname(controller));
   const constants = new Module(controller);
   constants.exports = { emptyRaftData: null };
   constants.loaded = true;

@@ -7,15 +7,16 @@ import { OurGroup } from "./core-group.ts";
 import { median } from "./medians.ts";
 import type { BenchRow } from "./raft-bench.ts";
 
+/** Uncounted rounds until both sides run as compiled code. */
+const warmUpRounds = 3;
 /** Divisible by every batch size. */
 const entriesPerRound = 19_200;
 
 export function measureCoreRate(batch: number, rounds: number): BenchRow {
   const ours: number[] = [];
   const theirs: number[] = [];
-  for (let round = -1; round < rounds; round++) {
+  for (let round = -warmUpRounds; round < rounds; round++) {
     const rates = [roundRate(new OurGroup(benchPayloads), batch), roundRate(new CoatyGroup(benchPayloads), batch)];
-    // The first round warms both up.
     if (round < 0) continue;
     ours.push(rates[0] ?? 0);
     theirs.push(rates[1] ?? 0);
