@@ -50,6 +50,8 @@ export interface ProposalHooks {
   readonly onOutcome: (outcome: string, durationMs: number) => void;
 }
 
+const nothing = () => {};
+
 export class Proposals<Result> {
   readonly #limits: ProposalLimits;
   readonly #hooks: ProposalHooks;
@@ -91,11 +93,23 @@ export class Proposals<Result> {
       reject(overloaded(`${this.#count} proposals are waiting already`));
       return undefined;
     }
-    const proposal: Proposal<Result> = {
-      ...payload,
-      ...{ bytes, force, reject, startedAtMs: this.#hooks.nowMs() },
-      ...{ settled: false, term: undefined, forget: () => {} },
-    };
+    const startedAtMs = this.#hooks.nowMs();
+    // Each kind in full: a spread costs more than all else that a proposal does here.
+    const proposal: Proposal<Result> =
+      payload.kind === "normal"
+        ? {
+            kind: "normal",
+            data: payload.data,
+            resolve: payload.resolve,
+            bytes,
+            force,
+            reject,
+            startedAtMs,
+            settled: false,
+            term: undefined,
+            forget: nothing,
+          }
+        : { ...payload, bytes, force, reject, startedAtMs, settled: false, term: undefined, forget: nothing };
     if (signal !== undefined) {
       const abort = () => this.fail(proposal, abortReason(signal));
       signal.addEventListener("abort", abort, { once: true });
