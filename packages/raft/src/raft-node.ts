@@ -11,6 +11,7 @@
 import { BlixardError, BoundedQueue, errorCodeOf, messageOf, type Timer, Watch } from "@blixard/common";
 import type { AppendJob } from "./append-pipeline.ts";
 import type { AppliedEntry } from "./applier.ts";
+import { coalesce } from "./coalesce.ts";
 import type { RaftEvent } from "./core/events.ts";
 import {
   asLogIndex,
@@ -356,7 +357,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
       const responses = [...(message.responses ?? []), ...messages.filter(({ type }) => type === "MsgVote")];
       engine.pipeline.submit({ entries: message.entries, hardState, snapshot, responses });
     }
-    for (const message of ready.messages) {
+    for (const message of coalesce(ready.messages, this.#options.appendMessageBytesMax)) {
       if (message.to === "apply") engine.applier.apply(message);
       else if (message.to !== "append" && message.type !== "MsgVote") this.#send(engine, message.to, message);
     }
@@ -370,7 +371,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   }
 
   #deliver(engine: Engine<Result>, responses: readonly Message[]): void {
-    for (const response of responses) {
+    for (const response of coalesce(responses, this.#options.appendMessageBytesMax)) {
       if (response.to === this.#options.id) this.#step(response);
       else if (typeof response.to === "number") this.#send(engine, response.to, response);
     }
