@@ -15,6 +15,8 @@ import { corrupt } from "./record.ts";
 
 const blockHeaderBytes = 8;
 const entryHeaderBytes = 13;
+/** Bytes of a block that are copied at once. */
+const sharedBytes = 8 * 1024;
 const kinds = { normal: 0, confChange: 1 } as const;
 
 export interface EncodedBlock {
@@ -60,6 +62,7 @@ export function decodeEntryBlock(payload: Buffer, first: LogIndex): DecodedBlock
   const count = payload.readUInt32BE(4);
   const entries: Entry[] = [];
   const chains: number[] = [];
+  const copies = new SharedCopies(payload);
   let chain = chainBefore;
   let at = blockHeaderBytes;
   for (let position = 0; position < count; position++) {
@@ -70,8 +73,7 @@ export function decodeEntryBlock(payload: Buffer, first: LogIndex): DecodedBlock
     const length = payload.readUInt32BE(at + 9);
     at += entryHeaderBytes;
     if (payload.length < at + length) throw corrupt(`the log block at ${first} is cut off`);
-    // A copy: a view would keep the whole block alive for as long as one of its entries is retained.
-    const data = new Uint8Array(payload.subarray(at, at + length));
+    const data = copies.body(at, length);
     at += length;
     const index = asLogIndex(first + position);
     if (kind === kinds.normal) entries.push({ term, index, kind: "normal", data });
@@ -83,6 +85,30 @@ export function decodeEntryBlock(payload: Buffer, first: LogIndex): DecodedBlock
   }
   if (at !== payload.length) throw corrupt(`the log block at ${first} has bytes behind its end`);
   return { chainBefore, entries, chains };
+}
+
+/**
+ * Copies of the bodies of a block. Views would keep the whole block alive for as long as one of its entries is
+ * retained, and a buffer of its own for each body costs more than all else of reading it: so neighbours share one.
+ */
+class SharedCopies {
+  readonly #block: Buffer;
+  #copy = new Uint8Array(0);
+  #from = 0;
+
+  constructor(block: Buffer) {
+    this.#block = block;
+  }
+
+  /** The body at `at`; calls go through the block in order. */
+  body(at: number, length: number): Uint8Array {
+    if (at + length > this.#from + this.#copy.length) {
+      this.#copy = new Uint8Array(this.#block.subarray(at, at + Math.max(length, sharedBytes)));
+      this.#from = at;
+    }
+    const start = at - this.#from;
+    return this.#copy.subarray(start, start + length);
+  }
 }
 
 function packChange({ version, transition, changes, context }: ConfChange): Buffer {
