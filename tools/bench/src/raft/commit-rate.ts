@@ -12,6 +12,8 @@ import { median } from "./medians.ts";
 import type { BenchRow } from "./raft-bench.ts";
 
 const roundMs = 700;
+/** Uncounted rounds until the code is compiled. */
+const warmUpRounds = 2;
 const payloads = benchPayloads.map((text) => Buffer.from(text));
 
 export async function measureCommitRate(voters: number, batch: number, rounds: number): Promise<BenchRow> {
@@ -33,7 +35,7 @@ export async function measureCommitRate(voters: number, batch: number, rounds: n
     };
     const floor: number[] = [];
     const rates: number[] = [];
-    for (let round = -1; round < rounds; round++) {
+    for (let round = -warmUpRounds; round < rounds; round++) {
       const bare = await batchesPerSecond(bareBatch);
       const node = await batchesPerSecond(nodeBatch);
       if (round < 0) continue;
