@@ -14,8 +14,9 @@ export class LeaderLease {
   #untilMs = 0;
   #forfeitedTerm: Term | undefined;
 
-  constructor(electionTimeoutMs: number, tickIntervalMs: number) {
-    this.#durationMs = Math.max(0, electionTimeoutMs - tickIntervalMs) * trustedShare;
+  /** The first of the `electionTicks` that a follower counts may come right after the heartbeat. */
+  constructor(electionTicks: number, tickIntervalMs: number) {
+    this.#durationMs = (electionTicks - 1) * tickIntervalMs * trustedShare;
   }
 
   /** A quorum confirmed, in this term, a round that began at `sentAtMs`. */

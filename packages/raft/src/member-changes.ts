@@ -6,6 +6,7 @@
  * A learner has no vote, so however long it takes to catch up, nobody waits for it.
  */
 import { abortReason, BlixardError, type Clock, sleep } from "@blixard/common";
+import { isMember } from "./configuration.ts";
 import type { ConfChange, ConfChangeOp, ConfState, LogIndex, NodeId, ProgressStatus, Status } from "./core/types.ts";
 import { notLeader } from "./proposal-errors.ts";
 import type { AddOptions, ConfChangeOptions, MemberProgress, RaftNodeStatus } from "./raft-node-types.ts";
@@ -59,8 +60,7 @@ export class MemberChanges {
   }
 
   async remove(id: NodeId, options: ConfChangeOptions): Promise<ConfState> {
-    const { voters, votersOutgoing, learners } = this.#confState;
-    if (![...voters, ...votersOutgoing, ...learners].includes(id)) return this.#confState;
+    if (!isMember(this.#confState, id)) return this.#confState;
     return this.#change({ op: "remove", id }, options);
   }
 

@@ -3,6 +3,7 @@
  * stand, and what became of it, is the business of {@link Proposals}.
  */
 import { BlixardError, errorCodeOf, type Random } from "@blixard/common";
+import { isMember } from "./configuration.ts";
 import type { RaftEvent } from "./core/events.ts";
 import {
   type ConfChange,
@@ -130,9 +131,11 @@ export class ProposalDesk<Result> {
     const { term, lead, role } = this.#deps.core.status();
     // In a term before this run of the node it may have taken an earlier copy, which it does not know any more.
     if (proposal.term > term || proposal.term <= this.#options.startTerm) return;
-    if (!this.#options.forward) this.#judge(from, proposal, refusalOf(switchedOff(), lead));
+    if (!this.#options.forward) this.#judge(from, proposal, refusalOf(notTaken("forwarded proposals"), lead));
     else if (proposal.term < term || role !== "StateLeader") {
       this.#judge(from, proposal, refusalOf(notLeader(lead), lead));
+    } else if (!isMember(this.#deps.confState(), from)) {
+      this.#judge(from, proposal, refusalOf(notTaken("proposals of nodes that are no members"), lead));
     } else this.#take(from, proposal);
   }
 
@@ -188,8 +191,8 @@ export class ProposalDesk<Result> {
   }
 }
 
-const switchedOff = () =>
-  new BlixardError("PROPOSAL_DROPPED", "the leader takes no forwarded proposals", { outcome: "not_applied" });
+const notTaken = (what: string) =>
+  new BlixardError("PROPOSAL_DROPPED", `the leader does not take ${what}`, { outcome: "not_applied" });
 
 type Payload =
   | { readonly kind: "normal"; readonly data: Uint8Array }

@@ -119,6 +119,23 @@ describe("RaftNode.propose on a follower", () => {
   });
 });
 
+describe("the leader", () => {
+  it("takes no proposals of nodes that are no members", async () => {
+    const { group, leader } = await startedGroup();
+    const answers: PeerMessage[] = [];
+    const stranger = group.network.transport(id(9));
+    stranger.bind({ onMessage: (_from, message) => answers.push(message), onUnreachable: () => {} });
+    const { term } = leader.node.status.value;
+    const entry: Entry = { term: asTerm(0), index: asLogIndex(0), kind: "normal", data: fromUtf8("x") };
+    stranger.send(leader.id, { type: "proposal", term, session: 1, sequence: 1, force: false, entry });
+    await group.until("an answer", () => answers.length > 0);
+    expect(answers).toMatchObject([{ verdict: { type: "refused", code: "PROPOSAL_DROPPED" } }]);
+    await group.propose("a");
+    expect(leader.machine.values).toEqual(["start", "a"]);
+    await group.close();
+  });
+});
+
 describe("ForwardedProposals", () => {
   const entry: Entry = { term: asTerm(0), index: asLogIndex(0), kind: "normal", data: fromUtf8("x") };
   const proposal = (session: number, sequence: number) =>

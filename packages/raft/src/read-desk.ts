@@ -3,7 +3,7 @@ import { abortReason, type Random } from "@blixard/common";
 import type { RaftEvent } from "./core/events.ts";
 import type { HardState, LogIndex, Message, RaftCore, ReadState, Term } from "./core/types.ts";
 import { LeaderLease } from "./leader-lease.ts";
-import type { ResolvedOptions } from "./options.ts";
+import { type ResolvedOptions, ticksOf } from "./options.ts";
 import type { AppliedState } from "./ports.ts";
 import type { ReadOptions } from "./raft-node-types.ts";
 import { ReadIndexer } from "./read-index.ts";
@@ -30,10 +30,11 @@ export class ReadDesk {
   constructor(deps: ReadDeskDeps, options: ResolvedOptions) {
     this.#deps = deps;
     this.#options = options;
-    const { electionTimeoutMs, tickIntervalMs, readRetryMs, readTimeoutMs, readsInFlightMax } = options;
-    this.#lease = new LeaderLease(electionTimeoutMs, tickIntervalMs);
+    const { tickIntervalMs, readRetryMs, readTimeoutMs, readsInFlightMax } = options;
+    const { electionTicks } = ticksOf(options);
+    this.#lease = new LeaderLease(electionTicks, tickIntervalMs);
     const isNew = deps.applied().index === 0 && deps.core.status().term === 0;
-    this.#votesFromMs = options.leaseReads && !isNew ? deps.nowMs() + electionTimeoutMs : 0;
+    this.#votesFromMs = options.leaseReads && !isNew ? deps.nowMs() + electionTicks * tickIntervalMs : 0;
     this.#indexer = new ReadIndexer(
       {
         random: deps.random,

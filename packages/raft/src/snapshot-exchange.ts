@@ -1,6 +1,7 @@
 /** Which snapshots are sent to whom, and which of those that arrive are wanted. */
 import type { Applier } from "./applier.ts";
-import type { ConfState, HardState, Message, NodeId, RaftCore, Snapshot } from "./core/types.ts";
+import { isMember } from "./configuration.ts";
+import type { HardState, Message, NodeId, RaftCore, Snapshot } from "./core/types.ts";
 import type { LogCache } from "./log-cache.ts";
 import type { SnapshotSender } from "./snapshot-sender.ts";
 
@@ -53,8 +54,4 @@ export class SnapshotExchange {
     const isInLog = snapshot.index >= cache.base.index && snapshot.index <= cache.lastIndex();
     return isInLog && cache.term(snapshot.index) === snapshot.term ? "has_it" : "yes";
   }
-}
-
-function isMember({ voters, votersOutgoing, learners }: ConfState, id: NodeId): boolean {
-  return voters.includes(id) || votersOutgoing.includes(id) || learners.includes(id);
 }
