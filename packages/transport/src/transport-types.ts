@@ -28,6 +28,8 @@ export interface ByteStream {
 
 export interface Connection {
   readonly lane: Lane;
+  /** The technology that carries it, where the adapter has more than one. */
+  readonly transport?: string;
   /** Proved by the handshake. */
   readonly remoteEndpointId: string;
   /**
@@ -44,7 +46,7 @@ export interface Connection {
   path(): { readonly kind: "direct" | "relay" | "none"; readonly rttMs: number | null };
 }
 
-/** One technology: Iroh, memory, later gRPC. Passes the suite of `@blixard/transport/testing`. */
+/** One technology, or several behind one face. Passes the suite of `@blixard/transport/testing`. */
 export interface TransportAdapter {
   readonly kind: "iroh" | "memory" | "grpc";
   readonly endpointId: string;

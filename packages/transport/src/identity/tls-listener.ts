@@ -12,6 +12,10 @@ export interface TlsListenerOptions {
   readonly port: number;
   readonly key: string;
   readonly cert: string;
+  /** What is spoken inside, the preferred first. Default: `http/1.1`. */
+  readonly alpnProtocols?: readonly string[];
+  /** Asks clients for a certificate, and takes any: who holds its key is for the caller to judge. Default: false. */
+  readonly requestCert?: boolean;
   /** Connections at once; more are closed. Default 1,024. */
   readonly connectionsMax?: number;
 }
@@ -37,10 +41,18 @@ export function createTlsListener(
   options: TlsListenerOptions,
   onSecureConnection: (socket: TLSSocket) => void,
 ): Promise<TlsListener> {
-  const { host, port, key, cert } = options;
+  const { host, port, key, cert, alpnProtocols = ["http/1.1"], requestCert = false } = options;
   const open = new Set<{ destroy(): void }>();
   const server = createServer(
-    { key, cert, minVersion: "TLSv1.3", ALPNProtocols: ["http/1.1"], handshakeTimeout: handshakeTimeoutMs },
+    {
+      key,
+      cert,
+      minVersion: "TLSv1.3",
+      ALPNProtocols: [...alpnProtocols],
+      requestCert,
+      rejectUnauthorized: false,
+      handshakeTimeout: handshakeTimeoutMs,
+    },
     (socket) => {
       // A connection that is reset is nobody's error here; whoever uses the socket sees its end.
       socket.on("error", () => {});

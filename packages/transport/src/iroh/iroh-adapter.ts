@@ -6,10 +6,11 @@ import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { BlixardError } from "@blixard/common";
 import type { Endpoint, EndpointBuilder, Incoming, Connection as NativeConnection } from "@number0/iroh";
+import { formatAddress, parseBind, reachableAddresses, socketsFor } from "../bind-address.ts";
 import { endpointIdOfSeed } from "../identity/ed25519.ts";
+import { lanes } from "../transport-lanes.ts";
 import { transportLimits } from "../transport-limits.ts";
 import type { Connection, EndpointAddress, Lane, TransportAdapter } from "../transport-types.ts";
-import { formatAddress, parseBind, reachableAddresses, socketsFor } from "./iroh-bind.ts";
 import { IrohConnection } from "./iroh-connection.ts";
 import { toBindError, toDialError } from "./iroh-errors.ts";
 import { type IrohModule, loadIroh, toNative } from "./iroh-module.ts";
@@ -30,8 +31,6 @@ export interface IrohAdapter extends TransportAdapter {
   /** Binds the sockets; `listen` does it when it was not done before. @throws PORT_IN_USE, INVALID_ARGUMENT */
   bind(): Promise<void>;
 }
-
-export const lanes = ["blixard/raft/1", "blixard/rpc/1"] as const satisfies readonly Lane[];
 
 /** Handshakes of incoming connections that run at once; more are refused before they cost anything. */
 const handshakesMax = 128;

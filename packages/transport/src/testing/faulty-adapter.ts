@@ -54,6 +54,7 @@ class Cut {
 class FaultyConnection implements Connection {
   readonly lane: Lane;
   readonly remoteEndpointId: string;
+  readonly transport?: string;
   readonly closed: Promise<string>;
   readonly #inner: Connection;
   readonly #cut: Cut;
@@ -65,6 +66,7 @@ class FaultyConnection implements Connection {
     this.#cut = cut;
     this.lane = inner.lane;
     this.remoteEndpointId = inner.remoteEndpointId;
+    if (inner.transport !== undefined) this.transport = inner.transport;
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });

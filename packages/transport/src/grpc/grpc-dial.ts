@@ -1,0 +1,215 @@
+/** Dials one address: TCP, TLS 1.3 with the certificates of both keys, HTTP/2, and the control call of a lane. */
+import { isIPv4, isIPv6, type Socket } from "node:net";
+import { connect as connectTls, type SecureContext, type TLSSocket } from "node:tls";
+import { abortReason, BlixardError, type Clock, isBlixardError, messageOf } from "@blixard/common";
+import {
+  CallCredentials,
+  ChannelCredentials,
+  Client,
+  type ClientDuplexStream,
+  Metadata,
+  type ServiceError,
+  status,
+} from "@grpc/grpc-js";
+import { endpointIdOf } from "../identity/fetch-peer-identity.ts";
+import type { Lane } from "../transport-types.ts";
+import { GrpcConnection } from "./grpc-connection.ts";
+import { chunkBytesMax } from "./grpc-stream.ts";
+import { type Chunk, type Control, metadataKeys, methodOf } from "./node-proto.ts";
+
+export interface GrpcDial {
+  readonly clock: Clock;
+  readonly address: string;
+  readonly endpointId: string;
+  readonly lane: Lane;
+  /** With the certificate of this node. */
+  readonly secureContext: SecureContext;
+  readonly signal: AbortSignal;
+}
+
+/** The name in every node's certificate. It proves nothing; the key does. */
+const serverName = "blixard";
+
+const clientOptions = {
+  "grpc.use_local_subchannel_pool": 1,
+  "grpc.enable_retries": 0,
+  "grpc.enable_channelz": 0,
+  "grpc.enable_http_proxy": 0,
+  "grpc.service_config_disable_resolution": 1,
+  "grpc.default_authority": serverName,
+  "grpc.max_receive_message_length": chunkBytesMax + 1_024,
+} as const;
+
+/** @throws UNREACHABLE, UNKNOWN_PEER, UNSUPPORTED_VERSION, and the reason of the signal */
+export async function dialGrpc(dial: GrpcDial): Promise<GrpcConnection> {
+  dial.signal.throwIfAborted();
+  const credentials = new PeerCredentials(dial);
+  const client = new Client(targetOf(dial.address), credentials, clientOptions);
+  const metadata = new Metadata();
+  metadata.set(metadataKeys.lane, dial.lane);
+  const control = callOf<Control>(client, "Connect", metadata);
+  const release = () => {
+    credentials.close();
+    client.close();
+  };
+  try {
+    await answered(control, dial.signal);
+    const { socket } = credentials;
+    if (socket === undefined) throw new BlixardError("UNREACHABLE", "the connection was lost");
+    const callStream = (number: number | undefined) => {
+      const streamMetadata = new Metadata();
+      if (number !== undefined) streamMetadata.set(metadataKeys.stream, String(number));
+      const call = callOf<Chunk>(client, "Stream", streamMetadata);
+      return { call, abort: () => call.cancel() };
+    };
+    const { clock, lane, endpointId: remoteEndpointId } = dial;
+    const connection = new GrpcConnection({ clock, lane, remoteEndpointId, control, socket, callStream, release });
+    control.write({ start: {} } satisfies Control);
+    return connection;
+  } catch (error) {
+    control.on("error", () => {});
+    control.cancel();
+    release();
+    throw credentials.failure ?? toDialError(error, dial.address);
+  }
+}
+
+function callOf<Message>(client: Client, name: "Connect" | "Stream", metadata: Metadata) {
+  const { path, requestSerialize, responseDeserialize } = methodOf(name);
+  const call: ClientDuplexStream<Message, Message> = client.makeBidiStreamRequest<Message, Message>(
+    path,
+    requestSerialize,
+    responseDeserialize,
+    metadata,
+  );
+  return call;
+}
+
+/** Resolves with the headers of the answer. */
+function answered(control: ClientDuplexStream<Control, Control>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (run: () => void) => {
+      signal.removeEventListener("abort", abort);
+      control.removeListener("error", fail);
+      run();
+    };
+    const abort = () => settle(() => reject(abortReason(signal)));
+    const fail = (error: Error) => settle(() => reject(error));
+    signal.addEventListener("abort", abort, { once: true });
+    control.on("error", fail);
+    control.once("metadata", () => settle(resolve));
+  });
+}
+
+/**
+ * Makes the one TLS connection of a channel and checks the key at its other end before anything is sent to it. The
+ * credentials that gRPC brings can only ask a CA, and hide the socket, which must be cut when a dial is given up.
+ */
+class PeerCredentials extends ChannelCredentials {
+  readonly #dial: GrpcDial;
+  readonly #sockets = new Set<Socket>();
+  #connected = false;
+  #closed = false;
+  socket: TLSSocket | undefined;
+  failure: BlixardError | undefined;
+
+  constructor(dial: GrpcDial) {
+    super();
+    this.#dial = dial;
+  }
+
+  _isSecure(): boolean {
+    return true;
+  }
+
+  _equals(other: ChannelCredentials): boolean {
+    return this === other;
+  }
+
+  _createSecureConnector(): ReturnType<ChannelCredentials["_createSecureConnector"]> {
+    return {
+      connect: async (socket) => ({ socket: await this.#secure(socket), secure: true }),
+      waitForReady: async () => {
+        if (this.#closed) throw new Error("the dial was given up");
+      },
+      getCallCredentials: () => CallCredentials.createEmpty(),
+      destroy: () => {},
+    };
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** A channel would make another connection after the first one broke; here that is for the session to decide. */
+  async #secure(socket: Socket): Promise<TLSSocket> {
+    this.#own(socket);
+    if (this.#closed || this.#connected) {
+      socket.destroy();
+      throw new Error("the dial was given up");
+    }
+    this.#connected = true;
+    try {
+      this.socket = await this.#handshake(socket);
+      return this.socket;
+    } catch (error) {
+      socket.destroy();
+      this.failure = isBlixardError(error) ? error : toDialError(error, this.#dial.address);
+      throw error;
+    }
+  }
+
+  #handshake(socket: Socket): Promise<TLSSocket> {
+    const { secureContext, endpointId } = this.#dial;
+    const tls = connectTls({
+      socket,
+      secureContext,
+      servername: serverName,
+      minVersion: "TLSv1.3",
+      ALPNProtocols: ["h2"],
+      // Its certificate is self-signed by design; what it proves is checked below.
+      rejectUnauthorized: false,
+    });
+    this.#own(tls);
+    return new Promise((resolve, reject) => {
+      tls.once("error", reject);
+      tls.once("close", () => reject(new Error("the connection was closed")));
+      tls.once("secureConnect", () => {
+        if (endpointIdOf(tls) !== endpointId) {
+          tls.destroy();
+          const message = `another endpoint than ${endpointId.slice(0, 10)} answers there`;
+          reject(new BlixardError("UNKNOWN_PEER", message));
+        } else if (tls.alpnProtocol !== "h2") {
+          tls.destroy();
+          reject(new BlixardError("UNSUPPORTED_VERSION", "the endpoint does not speak gRPC"));
+        } else {
+          resolve(tls);
+        }
+      });
+    });
+  }
+
+  #own(socket: Socket): void {
+    this.#sockets.add(socket);
+    // Errors of a socket that was given up are nobody's.
+    socket.on("error", () => {});
+    socket.once("close", () => this.#sockets.delete(socket));
+  }
+}
+
+function toDialError(error: unknown, address: string): BlixardError {
+  if (isBlixardError(error)) return error;
+  const text = messageOf(error);
+  const { code } = error as Partial<ServiceError>;
+  if (code === status.FAILED_PRECONDITION || code === status.UNIMPLEMENTED || /no application protocol/i.test(text)) {
+    return new BlixardError("UNSUPPORTED_VERSION", "the endpoint does not speak this protocol", { cause: error });
+  }
+  return new BlixardError("UNREACHABLE", `${address}: ${text}`, { cause: error });
+}
+
+function targetOf(address: string): string {
+  const host = address.slice(0, address.lastIndexOf(":"));
+  if (isIPv4(host)) return `ipv4:${address}`;
+  return isIPv6(host.replace(/^\[|\]$/g, "")) ? `ipv6:${address}` : `dns:${address}`;
+}

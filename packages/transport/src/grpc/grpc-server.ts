@@ -1,0 +1,192 @@
+/**
+ * The gRPC server of a node, for TLS connections that another listener accepted: the node service for peers that proved
+ * a key, health and reflection for everybody.
+ */
+import type { TLSSocket } from "node:tls";
+import type { Clock, Timer } from "@blixard/common";
+import {
+  experimental,
+  Metadata,
+  ResponderBuilder,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  ServerInterceptingCall,
+  type ServerInterceptor,
+  ServerListenerBuilder,
+  status,
+} from "@grpc/grpc-js";
+import { loadSync } from "@grpc/proto-loader";
+import { ReflectionService } from "@grpc/reflection";
+import { HealthImplementation, protoPath } from "grpc-health-check";
+import { endpointIdOf } from "../identity/fetch-peer-identity.ts";
+import { isLane } from "../transport-lanes.ts";
+import { transportLimits } from "../transport-limits.ts";
+import type { Connection, Lane } from "../transport-types.ts";
+import { GrpcConnection } from "./grpc-connection.ts";
+import { chunkBytesMax } from "./grpc-stream.ts";
+import { type Chunk, type Control, metadataKeys, nodePackage, nodeService, nodeServiceName } from "./node-proto.ts";
+
+/** One connection with a client, a node or not. */
+interface Guest {
+  readonly socket: TLSSocket;
+  readonly endpointId: string | undefined;
+  /** Ends connections that are of no node. */
+  readonly timer: Timer;
+  readonly release: () => void;
+  connection: GrpcConnection | undefined;
+}
+
+type Call<Message> = ServerDuplexStream<Message, Message>;
+
+export class GrpcServer {
+  readonly #clock: Clock;
+  readonly #server: Server;
+  readonly #guests = new Map<string, Guest>();
+  readonly #health = new HealthImplementation({ "": "NOT_SERVING", [nodeServiceName]: "NOT_SERVING" });
+  #onConnection: ((connection: Connection) => void) | undefined;
+  #sockets = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#server = new Server(serverOptions);
+    this.#server.addService(nodeService, {
+      Connect: (call: Call<Control>) => this.#connect(call),
+      Stream: (call: Call<Chunk>) => this.#stream(call),
+    });
+    this.#health.addToServer(this.#server);
+    reflectionOf().addToServer(this.#server);
+  }
+
+  listen(onConnection: (connection: Connection) => void): void {
+    this.#onConnection = onConnection;
+    this.#setHealth("SERVING");
+  }
+
+  /** Serves a connection whose handshake chose `h2`. */
+  accept(socket: TLSSocket): void {
+    if (this.#strangers() >= transportLimits.grpcGuestsMax) {
+      socket.destroy();
+      return;
+    }
+    this.#sockets++;
+    const key = String(this.#sockets);
+    const credentials = experimental.createServerCredentialsWithInterceptors(ServerCredentials.createInsecure(), [
+      marksWith(key),
+    ]);
+    const injector = this.#server.createConnectionInjector(credentials);
+    const timer = this.#clock.setTimer(transportLimits.grpcGuestMs, () => socket.destroy());
+    const release = () => {
+      timer.cancel();
+      if (this.#guests.delete(key)) injector.destroy();
+    };
+    this.#guests.set(key, { socket, endpointId: endpointIdOf(socket), timer, release, connection: undefined });
+    socket.once("close", release);
+    // TLS is done; inside it the runtime speaks HTTP/2 as over any other stream.
+    injector.injectConnection(socket);
+  }
+
+  close(): void {
+    this.#onConnection = undefined;
+    this.#setHealth("NOT_SERVING");
+    for (const { socket, connection } of this.#guests.values()) {
+      if (connection === undefined) socket.destroy();
+      else connection.close("the endpoint closed");
+    }
+    this.#server.tryShutdown(() => {});
+  }
+
+  #setHealth(health: "SERVING" | "NOT_SERVING"): void {
+    for (const service of ["", nodeServiceName]) this.#health.setStatus(service, health);
+  }
+
+  #strangers(): number {
+    let strangers = 0;
+    for (const { connection } of this.#guests.values()) if (connection === undefined) strangers++;
+    return strangers;
+  }
+
+  #connect(call: Call<Control>): void {
+    const guest = this.#guestOf(call.metadata);
+    const lane = call.metadata.get(metadataKeys.lane)[0];
+    const onConnection = this.#onConnection;
+    if (guest?.endpointId === undefined) refuse(call, status.UNAUTHENTICATED, certificateNeeded);
+    else if (guest.connection !== undefined) refuse(call, status.ALREADY_EXISTS, "the connection has a lane already");
+    else if (!isLane(lane)) refuse(call, status.FAILED_PRECONDITION, "this lane is not spoken here");
+    else if (onConnection === undefined) refuse(call, status.UNAVAILABLE, "the node is not serving");
+    else this.#start(call, lane, guest, guest.endpointId, onConnection);
+  }
+
+  #start(
+    call: Call<Control>,
+    lane: Lane,
+    guest: Guest,
+    remoteEndpointId: string,
+    onConnection: (connection: Connection) => void,
+  ): void {
+    const { socket, release } = guest;
+    const deps = { clock: this.#clock, lane, remoteEndpointId, control: call, socket, release };
+    const connection = new GrpcConnection(deps);
+    guest.connection = connection;
+    // The client checks who answered before it starts: nothing is handed up of a connection that it will not use.
+    call.once("data", (first: Control) => {
+      guest.timer.cancel();
+      if (first.start) onConnection(connection);
+      else connection.close("the connection was not started");
+    });
+    call.sendMetadata(new Metadata());
+  }
+
+  #stream(call: Call<Chunk>): void {
+    const guest = this.#guestOf(call.metadata);
+    if (guest?.endpointId === undefined) {
+      refuse(call, status.UNAUTHENTICATED, certificateNeeded);
+      return;
+    }
+    const given = call.metadata.get(metadataKeys.stream)[0];
+    const number = given === undefined ? undefined : Number(given);
+    if (guest.connection?.addCall(call, number, () => call.destroy()) !== true) {
+      refuse(call, status.FAILED_PRECONDITION, "nobody waits for this stream");
+    }
+  }
+
+  #guestOf(metadata: Metadata): Guest | undefined {
+    return this.#guests.get(String(metadata.get(metadataKeys.socket)[0]));
+  }
+}
+
+const certificateNeeded = "only a client that proves an Ed25519 key with its certificate may call this";
+
+const serverOptions = {
+  "grpc.max_concurrent_streams": 2 * transportLimits.incomingStreamsMax + 8,
+  "grpc.max_receive_message_length": chunkBytesMax + 1_024,
+  "grpc.enable_channelz": 0,
+} as const;
+
+/** Tells the handlers which connection a call came over; a client that sends the mark itself is overwritten. */
+function marksWith(key: string): ServerInterceptor {
+  return (_method, call) =>
+    new ServerInterceptingCall(
+      call,
+      new ResponderBuilder()
+        .withStart((next) =>
+          next(
+            new ServerListenerBuilder()
+              .withOnReceiveMetadata((metadata, nextMetadata) => {
+                metadata.set(metadataKeys.socket, key);
+                nextMetadata(metadata);
+              })
+              .build(),
+          ),
+        )
+        .build(),
+    );
+}
+
+function reflectionOf(): ReflectionService {
+  return new ReflectionService({ ...nodePackage, ...loadSync(protoPath, { longs: String, enums: String }) });
+}
+
+function refuse(call: Pick<Call<unknown>, "emit">, code: status, details: string): void {
+  call.emit("error", { code, details, metadata: new Metadata() });
+}
