@@ -1,6 +1,7 @@
 import { BlixardError, seededRandom } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { afterEach, describe, expect, it } from "@jest/globals";
+import { createGrpcAdapter } from "./grpc/index.ts";
 import { createIrohAdapter } from "./iroh/index.ts";
 import { createMemoryNetwork } from "./memory/index.ts";
 import { createFaultyAdapter, type FaultyAdapter } from "./testing/index.ts";
@@ -16,7 +17,7 @@ import {
   until,
 } from "./testing/transport-fixture.ts";
 
-const technologies = ["memory", "iroh"] as const;
+const technologies = ["memory", "iroh", "grpc"] as const;
 const network = createMemoryNetwork({ clock: systemClock, random: seededRandom(1) });
 
 describe.each(technologies)("createTransport over %s", (technology) => {
@@ -246,7 +247,14 @@ describe.each(technologies)("createTransport over %s", (technology) => {
 
 function newAdapter(technology: (typeof technologies)[number], nodeId: number) {
   const secretKey = new Uint8Array(32).fill(100 + nodeId);
-  return technology === "iroh"
-    ? createIrohAdapter({ secretKey, bind: "127.0.0.1:0", relay: false, discovery: false })
-    : network.createAdapter({ endpointId: nodeId.toString(16).padStart(64, "0") });
+  switch (technology) {
+    case "iroh":
+      return createIrohAdapter({ secretKey, bind: "127.0.0.1:0", relay: false, discovery: false });
+    case "grpc":
+      return createGrpcAdapter({ clock: systemClock, secretKey, bind: "127.0.0.1:0" });
+    case "memory":
+      return network.createAdapter({ endpointId: nodeId.toString(16).padStart(64, "0") });
+    default:
+      return technology satisfies never;
+  }
 }

@@ -1,10 +1,11 @@
-/** What a peer that breaks the rules can do: lose its own connection, and be counted. Over both technologies. */
+/** What a peer that breaks the rules can do: lose its own connection, and be counted. Over every technology. */
 
 import { seededRandom } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { encodePeerMessages } from "@blixard/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { encodeFrame } from "./frame.ts";
+import { createGrpcAdapter } from "./grpc/index.ts";
 import { encodeHello } from "./hello.ts";
 import { createIrohAdapter } from "./iroh/index.ts";
 import { createMemoryNetwork } from "./memory/index.ts";
@@ -18,19 +19,16 @@ const frameOf = (payload: Uint8Array, hello = false) =>
   encodeFrame({ streamClass: "urgent", hello, payload }, frameOptions);
 const never = () => new AbortController().signal;
 
-describe.each(["memory", "iroh"] as const)("a hostile peer over %s", (technology) => {
+describe.each(["memory", "iroh", "grpc"] as const)("a hostile peer over %s", (technology) => {
   let node: FixtureNode;
   let friend: FixtureNode;
   let hostile: TransportAdapter;
-  const adapterOf = (number: number) =>
-    technology === "memory"
-      ? network.createAdapter({ endpointId: number.toString(16).padStart(64, "0") })
-      : createIrohAdapter({
-          secretKey: new Uint8Array(32).fill(number),
-          bind: "127.0.0.1:0",
-          relay: false,
-          discovery: false,
-        });
+  const adapterOf = (number: number): TransportAdapter => {
+    const options = { secretKey: new Uint8Array(32).fill(number), bind: "127.0.0.1:0" };
+    if (technology === "iroh") return createIrohAdapter({ ...options, relay: false, discovery: false });
+    if (technology === "grpc") return createGrpcAdapter({ ...options, clock: systemClock });
+    return network.createAdapter({ endpointId: number.toString(16).padStart(64, "0") });
+  };
   const dial = (lane: Lane) => hostile.connect(node.peer(), lane, { signal: never() });
   /** The node still works for its friend. */
   const expectUnharmed = async () => {

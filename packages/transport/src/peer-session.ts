@@ -220,7 +220,9 @@ export class PeerSession {
     this.#greetings.delete(link);
     const refusal = this.#refusalOf(link, hello);
     if (refusal !== undefined) {
-      link.close(refusal);
+      // Who answered a greeting may have sent messages behind it, before it hears which connection won.
+      if (link.dialledHere && this.#active !== undefined) this.#closeLater(link, refusal);
+      else link.close(refusal);
       settle?.(new BlixardError("CONFLICT", refusal));
       return;
     }
@@ -259,11 +261,13 @@ export class PeerSession {
     this.#deps.metrics.dialled("connected");
     this.#deps.logger.log("info", "peer session is ready", { peer: this.#peer.nodeId, dialled: link.dialledHere });
     this.#armHeartbeat();
-    // The other side has not yet heard which connection won; a moment later it has, and nothing is cut off.
-    if (replaced !== undefined) {
-      this.#deps.clock.setTimer(this.#options.heartbeatMs, () => replaced.close("replaced by another connection"));
-    }
+    if (replaced !== undefined) this.#closeLater(replaced, "replaced by another connection");
     for (const streamClass of ["urgent", "normal", "bulk"] as const) link.wake(streamClass);
+  }
+
+  /** The other side has not yet heard which connection won; a moment later it has, and nothing is cut off. */
+  #closeLater(link: PeerLink, reason: string): void {
+    this.#deps.clock.setTimer(this.#options.heartbeatMs, () => link.close(reason));
   }
 
   #armHeartbeat(): void {

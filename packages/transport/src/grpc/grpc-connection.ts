@@ -52,8 +52,11 @@ export class GrpcConnection implements Connection {
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
-    this.released = new Promise((resolve) => deps.socket.once("close", () => resolve()));
-    deps.socket.once("close", () => this.#cut("the connection was lost"));
+    this.released = new Promise((resolve) => {
+      if (deps.socket.closed) resolve();
+      else deps.socket.once("close", () => resolve());
+    });
+    void this.released.then(() => this.#cut("the connection was lost"));
     deps.control.on("data", (message: Control) => this.#onControl(message));
     deps.control.on("error", (error: Error) => this.#cut(error.message));
     deps.control.on("cancelled", () => this.#cut("the connection was lost"));
