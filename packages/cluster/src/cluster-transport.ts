@@ -21,6 +21,8 @@ export interface IncomingCall {
 export interface SessionView {
   readonly nodeId: number;
   readonly transport: string;
+  /** Why it is that one, where there is a choice. */
+  readonly transportReason?: string | null;
   readonly path: "direct" | "relay" | "none";
   readonly rttMs: number | null;
   /** Milliseconds since anything was heard; null before the first time. */

@@ -81,7 +81,10 @@ export const memberStatusSchema = z.object({
   addresses: z.array(z.string()),
   /** Known to the leader only; null elsewhere. */
   matchIndex: z.int().nullable(),
+  /** What carries the traffic with the member: `iroh`, `grpc`, ... */
   transport: z.string(),
+  /** Why it is that one, of a node that has several; null elsewhere, absent in older releases. */
+  transportReason: z.string().nullish(),
   path: z.enum(["direct", "relay", "self", "none"]),
   rttMs: z.number().nullable(),
   lastContactMs: z.number().nullable(),

@@ -3,7 +3,8 @@
  * wraps it into a process; a program of yours can run it inside its own.
  */
 
-export type { CreateAdapter } from "./node/ports.ts";
+export type { AdapterOptions, CreateAdapter } from "./node/node-adapter.ts";
+export { createNodeAdapter } from "./node/node-adapter.ts";
 export type { PromMetrics } from "./node/prom-metrics.ts";
 export { createPromMetrics } from "./node/prom-metrics.ts";
 export type { ReadyLine } from "./node/ready-line.ts";

@@ -44,7 +44,7 @@ export const nodeSettings = {
     schema: bindSchema,
     fallback: "127.0.0.1:7001",
     value: "HOST:PORT",
-    help: "address for other nodes and clients: UDP for Iroh, TCP for TLS",
+    help: "address for other nodes and clients: UDP for Iroh, TCP for TLS and gRPC",
   },
   http: {
     schema: bindSchema.optional(),
@@ -56,7 +56,7 @@ export const nodeSettings = {
     schema: z.enum(["iroh", "grpc", "dual"]),
     fallback: "iroh",
     value: "KIND",
-    help: "how nodes talk: iroh, grpc or dual",
+    help: "how nodes talk: iroh, grpc, or dual (Iroh, and gRPC where Iroh does not work)",
   },
   dataDir: {
     schema: path.optional(),

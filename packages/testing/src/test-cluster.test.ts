@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from "@jest/globals";
 import { TestCluster } from "./test-cluster.ts";
 import { TestNode, type TestTransport } from "./test-node.ts";
 
-const transports: readonly TestTransport[] = ["iroh", "memory"];
+const transports: readonly TestTransport[] = ["iroh", "grpc", "dual", "memory"];
 
 describe.each(transports)("TestNode over %s", (transport) => {
   it("runs, is healthy, keeps its data over a restart, and stops", async () => {

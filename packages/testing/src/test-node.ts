@@ -8,6 +8,7 @@ import { systemClock, systemRandom } from "@blixard/common/system";
 import type { NodeStatus } from "@blixard/protocol";
 import {
   type CreateAdapter,
+  createNodeAdapter,
   type NodeConfig,
   nodeSettings,
   type ReadyLine,
@@ -16,12 +17,11 @@ import {
   startNode,
 } from "@blixard/server";
 import { endpointIdOfSeed } from "@blixard/transport/identity";
-import { createIrohAdapter } from "@blixard/transport/iroh";
 import { createMemoryNetwork, type MemoryNetwork } from "@blixard/transport/memory";
 import { createFaultyAdapter, type FaultyAdapter } from "@blixard/transport/testing";
 import { LogRing } from "./log-ring.ts";
 
-export type TestTransport = "iroh" | "memory";
+export type TestTransport = "iroh" | "grpc" | "dual" | "memory";
 
 export interface TestNodeOptions {
   /** Default: 1. */
@@ -202,12 +202,14 @@ export class TestNode implements AsyncDisposable {
   async #start(): Promise<void> {
     this.#fatal = undefined;
     const first = this.#ready === undefined;
+    const { transport = "iroh" } = this.#options;
     const config: NodeConfig = {
       ...defaultConfig(),
       bind: this.#ready?.bind ?? "127.0.0.1:0",
       http: "127.0.0.1:0",
       vmDriver: "fake",
       debugApi: true,
+      ...(transport === "memory" ? {} : { transport }),
       ...this.#options.config,
       id: this.id,
       dataDir: this.dataDir,
@@ -231,10 +233,8 @@ export class TestNode implements AsyncDisposable {
 
   readonly #createAdapter: CreateAdapter = async (options) => {
     const blocked = this.#adapter;
-    if ((this.#options.transport ?? "iroh") === "iroh") {
-      const iroh = createIrohAdapter(options);
-      await iroh.bind();
-      this.#adapter = createFaultyAdapter(iroh);
+    if (this.#options.transport !== "memory") {
+      this.#adapter = createFaultyAdapter(await createNodeAdapter(options));
     } else {
       const network = this.#options.network;
       if (network === undefined) throw new BlixardError("INTERNAL", "a node over memory needs a network");

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from "@jest/globals";
 import { createGrpcAdapter } from "./grpc/index.ts";
 import { createIrohAdapter } from "./iroh/index.ts";
 import { createMemoryNetwork } from "./memory/index.ts";
+import { createTestDualAdapter } from "./testing/dual-fixture.ts";
 import { createFaultyAdapter, type FaultyAdapter } from "./testing/index.ts";
 import {
   append,
@@ -16,14 +17,15 @@ import {
   stateOf,
   until,
 } from "./testing/transport-fixture.ts";
+import type { TransportAdapter } from "./transport-types.ts";
 
-const technologies = ["memory", "iroh", "grpc"] as const;
+const technologies = ["memory", "iroh", "grpc", "dual"] as const;
 const network = createMemoryNetwork({ clock: systemClock, random: seededRandom(1) });
 
 describe.each(technologies)("createTransport over %s", (technology) => {
   const nodes: FixtureNode[] = [];
   const start = async (nodeId: number, options: Partial<FixtureOptions> = {}) => {
-    const node = await startNode(nodeId, { adapter: newAdapter(technology, nodeId), ...options });
+    const node = await startNode(nodeId, { adapter: await newAdapter(technology, nodeId), ...options });
     nodes.push(node);
     return node;
   };
@@ -70,7 +72,14 @@ describe.each(technologies)("createTransport over %s", (technology) => {
   it("reports the session, and that it broke when the peer goes", async () => {
     const [one, two] = await pair();
     expect(one.transport.sessions()).toMatchObject([
-      { nodeId: 2, state: "ready", transport: technology, path: "direct", queuedMessages: 0, lastError: null },
+      {
+        nodeId: 2,
+        state: "ready",
+        transport: technology === "dual" ? "iroh" : technology,
+        path: "direct",
+        queuedMessages: 0,
+        lastError: null,
+      },
     ]);
     await two.transport.close();
     await one.unreachable.until((all) => all.includes(2));
@@ -117,7 +126,7 @@ describe.each(technologies)("createTransport over %s", (technology) => {
   });
 
   it("notices a peer that says nothing any more, and finds it again when the network heals", async () => {
-    const adapter = createFaultyAdapter(newAdapter(technology, 1));
+    const adapter = createFaultyAdapter(await newAdapter(technology, 1));
     const [one, two] = [await start(1, { adapter }), await start(2)];
     introduce([one, two]);
     await until(() => stateOf(one, 2) === "ready" && stateOf(two, 1) === "ready");
@@ -219,7 +228,7 @@ describe.each(technologies)("createTransport over %s", (technology) => {
   });
 
   it("fails open calls when the peer vanishes, with an unknown outcome", async () => {
-    const adapter: FaultyAdapter = createFaultyAdapter(newAdapter(technology, 1));
+    const adapter: FaultyAdapter = createFaultyAdapter(await newAdapter(technology, 1));
     const one = await start(1, { adapter });
     let entered = false;
     const two = await start(2, {
@@ -245,13 +254,15 @@ describe.each(technologies)("createTransport over %s", (technology) => {
   });
 });
 
-function newAdapter(technology: (typeof technologies)[number], nodeId: number) {
+async function newAdapter(technology: (typeof technologies)[number], nodeId: number): Promise<TransportAdapter> {
   const secretKey = new Uint8Array(32).fill(100 + nodeId);
   switch (technology) {
     case "iroh":
       return createIrohAdapter({ secretKey, bind: "127.0.0.1:0", relay: false, discovery: false });
     case "grpc":
       return createGrpcAdapter({ clock: systemClock, secretKey, bind: "127.0.0.1:0" });
+    case "dual":
+      return (await createTestDualAdapter(secretKey)).adapter;
     case "memory":
       return network.createAdapter({ endpointId: nodeId.toString(16).padStart(64, "0") });
     default:

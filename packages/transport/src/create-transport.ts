@@ -55,7 +55,7 @@ class NodeTransport {
       incarnation: incarnationBytes.reduce((value, byte) => value * 256 + byte, 0),
       frameBytesMax: options.frameBytesMax ?? transportLimits.frameBytesMax,
       heartbeatMs: options.heartbeatMs ?? transportLimits.heartbeatMs,
-      compress: options.compress ?? deps.adapter.kind === "iroh",
+      compress: options.compress ?? ["iroh", "dual"].includes(deps.adapter.kind),
     };
     this.#rpc = new RpcLane(
       {
@@ -68,6 +68,7 @@ class NodeTransport {
       },
       this.#options,
     );
+    deps.adapter.choices?.onReturn((endpointId) => this.#renew(endpointId));
   }
 
   get instance(): number {
@@ -159,6 +160,13 @@ class NodeTransport {
     this.#sessions.set(peer.nodeId, session);
     this.#nodeIds.set(peer.endpointId, peer.nodeId);
     if (this.#state === "started") session.start();
+  }
+
+  /** A better way to the endpoint is open: new connections first, then the old ones end. */
+  #renew(endpointId: string): void {
+    const nodeId = this.#nodeIds.get(endpointId);
+    if (nodeId !== undefined) void this.#sessions.get(nodeId)?.renew();
+    this.#rpc.retire(endpointId);
   }
 
   #addressOf(nodeId: number): EndpointAddress {

@@ -9,6 +9,7 @@ export type {
   Connection,
   EndpointAddress,
   Lane,
+  PathChoices,
   Peer,
   PeerSessionStatus,
   RemoteIdentity,

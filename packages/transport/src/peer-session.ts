@@ -17,7 +17,7 @@
  * incarnation) always replaces the old one, and so does a newer connection of the same dialler.
  */
 import type { Clock, Logger, Random, Timer } from "@blixard/common";
-import { BlixardError } from "@blixard/common";
+import { BlixardError, withDeadline } from "@blixard/common";
 import { encodePeerMessages } from "@blixard/protocol";
 import type { NodeId, PeerMessage, PeerTransportHandlers } from "@blixard/raft";
 import { type FrameOptions, frameBytesMaxOf, type StreamClass } from "./frame.ts";
@@ -126,12 +126,36 @@ export class PeerSession {
     this.#awaitHello(this.#newLink(connection, false), () => {});
   }
 
+  /**
+   * Replaces a connection that works by one over the transport that is chosen now. Only the side whose connection wins
+   * over the present one does so; the other side finds the same out by itself.
+   */
+  async renew(): Promise<void> {
+    const active = this.#active;
+    const chosen = this.#deps.adapter.choices?.choiceFor(this.#peer.endpointId).transport;
+    const wins = active?.dialledHere === true || this.#options.nodeId < this.#peer.nodeId;
+    if (active === undefined || active.connection.transport === chosen || !wins) return;
+    const deadline = { clock: this.#deps.clock, timeoutMs: transportLimits.dialWaitMsMax, what: "the dial" };
+    try {
+      const connection = await withDeadline(deadline, (signal) =>
+        this.#deps.adapter.connect(this.#peer, "blixard/raft/1", { signal }),
+      );
+      if (this.#active === active && connection.transport === chosen) await this.#greet(connection);
+      else connection.close("another connection is in use");
+    } catch (error) {
+      this.#deps.logger.log("info", "the connection was not renewed", {
+        peer: this.#peer.nodeId,
+        reason: briefly(error),
+      });
+    }
+  }
+
   status(): PeerSessionStatus {
     const path = this.#active?.connection.path() ?? { kind: "none" as const, rttMs: null };
     return {
       nodeId: this.#peer.nodeId,
       state: this.#state,
-      transport: this.#deps.adapter.kind,
+      ...this.#transport(),
       path: path.kind,
       rttMs: path.rttMs,
       lastContactMs: this.#lastContactMs === null ? null : this.#deps.clock.monotonicMs() - this.#lastContactMs,
@@ -140,6 +164,16 @@ export class PeerSession {
       instance: this.#active?.hello?.incarnation ?? null,
       lastError: this.#lastError,
     };
+  }
+
+  #transport(): Pick<PeerSessionStatus, "transport" | "transportReason"> {
+    const { adapter } = this.#deps;
+    const choice = adapter.choices?.choiceFor(this.#peer.endpointId);
+    if (choice === undefined) return { transport: adapter.kind, transportReason: null };
+    const transport = this.#active?.connection.transport ?? choice.transport;
+    if (transport === choice.transport) return { transport, transportReason: choice.reason };
+    const transportReason = this.#active?.dialledHere ? `moving to ${choice.transport}` : "chosen by the peer";
+    return { transport, transportReason };
   }
 
   close(reason: string): void {

@@ -33,6 +33,8 @@ export class RpcLane {
   readonly #deps: RpcLaneDeps;
   readonly #options: RpcLaneOptions;
   readonly #connections = new Map<string, Set<RpcConnection>>();
+  /** Connections that serve their calls to the end, and get no new ones from here. */
+  readonly #retired = new WeakSet<RpcConnection>();
   /** One dial at a time to an endpoint, shared by the calls that wait for it. */
   readonly #dials = new Map<string, Promise<RpcConnection>>();
   readonly #closing = new AbortController();
@@ -76,6 +78,11 @@ export class RpcLane {
     for (const connection of [...(this.#connections.get(endpointId) ?? [])]) connection.close(reason);
   }
 
+  /** The next call to the endpoint makes a new connection; what runs on the present ones goes on. */
+  retire(endpointId: string): void {
+    for (const connection of this.#connections.get(endpointId) ?? []) this.#retired.add(connection);
+  }
+
   close(reason: string): void {
     this.#closing.abort(new BlixardError("STOPPED", reason));
     for (const endpointId of [...this.#connections.keys()]) this.drop(endpointId, reason);
@@ -83,7 +90,9 @@ export class RpcLane {
 
   #find(endpointId: string): RpcConnection | undefined {
     let newest: RpcConnection | undefined;
-    for (const connection of this.#connections.get(endpointId) ?? []) newest = connection;
+    for (const connection of this.#connections.get(endpointId) ?? []) {
+      if (!this.#retired.has(connection)) newest = connection;
+    }
     return newest;
   }
 

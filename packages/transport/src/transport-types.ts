@@ -48,8 +48,10 @@ export interface Connection {
 
 /** One technology, or several behind one face. Passes the suite of `@blixard/transport/testing`. */
 export interface TransportAdapter {
-  readonly kind: "iroh" | "memory" | "grpc";
+  readonly kind: "iroh" | "memory" | "grpc" | "dual";
   readonly endpointId: string;
+  /** Only of an adapter with several technologies. */
+  readonly choices?: PathChoices;
   /** Bound addresses, known after `listen`. */
   addresses(): readonly string[];
   /** Binds and hands over each incoming connection. @throws PORT_IN_USE */
@@ -57,6 +59,13 @@ export interface TransportAdapter {
   /** @throws UNREACHABLE, UNKNOWN_PEER (wrong identity), UNSUPPORTED_VERSION (lane unknown there) */
   connect(to: EndpointAddress, lane: Lane, options: { readonly signal: AbortSignal }): Promise<Connection>;
   close(): Promise<void>;
+}
+
+/** Which of several technologies is used for each endpoint. */
+export interface PathChoices {
+  choiceFor(endpointId: string): { readonly transport: string; readonly reason: string };
+  /** `listener` is called when an endpoint can be reached over the preferred technology again: connect to it anew. */
+  onReturn(listener: (endpointId: string) => void): void;
 }
 
 /** A peer that the member list names. */
@@ -82,7 +91,10 @@ export type SessionState = "idle" | "dialing" | "ready" | "suspect" | "backoff" 
 export interface PeerSessionStatus {
   readonly nodeId: number;
   readonly state: SessionState;
+  /** The technology of the connection in use. */
   readonly transport: string;
+  /** Why it is that one; null when there is no choice. */
+  readonly transportReason: string | null;
   readonly path: "direct" | "relay" | "none";
   readonly rttMs: number | null;
   /** Milliseconds since anything was heard; null before the first time. */
@@ -108,7 +120,7 @@ export interface TransportOptions {
   readonly frameBytesMax?: number;
   /** Interval of the sessions' own heartbeats; a session is dead after three missed. Default 300 ms. */
   readonly heartbeatMs?: number;
-  /** Whether frames of 512 bytes and more are deflated when that saves a tenth. Default: over Iroh only. */
+  /** Whether frames of 512 bytes and more are deflated when that saves a tenth. Default: where Iroh may carry them. */
   readonly compress?: boolean;
 }
 

@@ -98,6 +98,7 @@ export function memberStatuses(context: ServiceContext): MemberStatus[] {
         addresses: node.addresses,
         matchIndex: progressOf(context, node.id)?.match ?? null,
         transport: session?.transport ?? "none",
+        transportReason: session?.transportReason ?? null,
         path: self ? "self" : (session?.path ?? "none"),
         rttMs: session?.rttMs ?? null,
         lastContactMs: self ? 0 : (session?.lastContactMs ?? null),

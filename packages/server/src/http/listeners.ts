@@ -1,7 +1,8 @@
 /** The two listeners of a node: TLS with the node's certificate on the bind port, plain HTTP on its own; one handler. */
 import { createServer as createHttpServer, type Server } from "node:http";
-import { createServer as createHttpsServer } from "node:https";
+import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import type { TLSSocket } from "node:tls";
 import { formatHostPort, parseNodeAddress } from "@blixard/client";
 import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
 import type { RequestHandler } from "./app.ts";
@@ -11,6 +12,14 @@ import { httpLimits } from "./http-types.ts";
 export interface ListenerHandlers {
   readonly onRequest: RequestHandler;
   readonly onUpgrade: UpgradeHandler;
+}
+
+export interface TlsListenerHandlers extends ListenerHandlers {
+  /**
+   * Takes the connections of clients that speak HTTP/2 and nothing older: gRPC. Clients are then asked for a
+   * certificate; any is taken, and none is no error.
+   */
+  readonly onHttp2?: (socket: TLSSocket) => void;
 }
 
 export interface Listener {
@@ -41,16 +50,37 @@ export function listenPlain(bind: string, handlers: ListenerHandlers, flag: stri
 export async function listenTls(
   bind: string,
   tls: TlsIdentity,
-  handlers: ListenerHandlers,
+  handlers: TlsListenerHandlers,
   flag: string,
 ): Promise<TlsHttpListener> {
   const { cert, key } = tls;
-  const server = createHttpsServer({ cert, key, minVersion: "TLSv1.3", maxHeaderSize: httpLimits.headerBytesMax });
+  const { onHttp2 } = handlers;
+  const server = createHttpsServer({
+    cert,
+    key,
+    minVersion: "TLSv1.3",
+    maxHeaderSize: httpLimits.headerBytesMax,
+    // The order is the preference: curl and browsers speak both and want the HTTP API.
+    ALPNProtocols: onHttp2 === undefined ? ["http/1.1"] : ["http/1.1", "h2"],
+    requestCert: onHttp2 !== undefined,
+    rejectUnauthorized: false,
+  });
+  if (onHttp2 !== undefined) divertHttp2(server, onHttp2);
   const listener = await listen(server, bind, handlers, flag);
   return {
     ...listener,
     setCertificate: (next) => server.setSecureContext({ cert: next.cert, key: next.key, minVersion: "TLSv1.3" }),
   };
+}
+
+/** One port for two protocols: what the handshake agreed on decides who gets the connection. */
+function divertHttp2(server: HttpsServer, onHttp2: (socket: TLSSocket) => void): void {
+  const serveHttp = server.listeners("secureConnection");
+  server.removeAllListeners("secureConnection");
+  server.on("secureConnection", (socket) => {
+    if (socket.alpnProtocol === "h2") onHttp2(socket);
+    else for (const serve of serveHttp) serve.call(server, socket);
+  });
 }
 
 async function listen(server: Server, bind: string, handlers: ListenerHandlers, flag: string): Promise<Listener> {

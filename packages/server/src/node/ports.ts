@@ -2,11 +2,10 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { hostname, networkInterfaces } from "node:os";
+import type { TLSSocket } from "node:tls";
 import { formatHostPort, isLoopbackHost, parseNodeAddress } from "@blixard/client";
 import { BlixardError, messageOf } from "@blixard/common";
-import type { TransportAdapter } from "@blixard/transport";
 import { bindSharedPort } from "@blixard/transport/identity";
-import { createIrohAdapter, type IrohAdapterOptions } from "@blixard/transport/iroh";
 import {
   type Listener,
   type ListenerHandlers,
@@ -16,12 +15,10 @@ import {
   type TlsIdentity,
 } from "../http/listeners.ts";
 import type { NodeConfig } from "../node-settings.ts";
-
-/** Makes the adapter between nodes and binds it. @throws PORT_IN_USE */
-export type CreateAdapter = (options: IrohAdapterOptions) => Promise<TransportAdapter>;
+import { type AdapterOptions, type CreateAdapter, createNodeAdapter } from "./node-adapter.ts";
 
 export interface BoundPorts {
-  readonly adapter: TransportAdapter;
+  readonly adapter: Awaited<ReturnType<CreateAdapter>>;
   readonly tls: TlsHttpListener;
   readonly plain: Listener;
   /** `host:port` for both protocols. */
@@ -39,19 +36,24 @@ export async function bindPorts(
   seed: Uint8Array,
   tlsIdentity: TlsIdentity,
   handlers: ListenerHandlers,
-  createAdapter: CreateAdapter = createBoundIroh,
+  createAdapter: CreateAdapter = createNodeAdapter,
 ): Promise<BoundPorts> {
   const { host, port } = await resolveBind(config.bind, "--bind");
+  const { transport, relay, discovery } = config;
+  // Whoever connects before the adapter serves is turned away, and comes again.
+  let takeHttp2: Parameters<AdapterOptions["onHttp2"]>[0] = (socket) => socket.destroy();
+  const onHttp2: AdapterOptions["onHttp2"] = (take) => {
+    takeHttp2 = take;
+  };
+  const http2 = transport === "iroh" ? {} : { onHttp2: (socket: TLSSocket) => takeHttp2(socket) };
   const { tcp, udp } = await bindSharedPort(
     port,
     async (shared) => {
-      const listener = await listenTls(formatHostPort(host, shared), tlsIdentity, handlers, "--bind");
+      const listener = await listenTls(formatHostPort(host, shared), tlsIdentity, { ...handlers, ...http2 }, "--bind");
       return { ...listener, close: () => listener.close(0), listener };
     },
-    async (shared) => {
-      const { relay, discovery } = config;
-      return await createAdapter({ secretKey: seed, bind: formatHostPort(host, shared), relay, discovery });
-    },
+    (shared) =>
+      createAdapter({ transport, secretKey: seed, bind: formatHostPort(host, shared), relay, discovery, onHttp2 }),
   );
   try {
     const http = config.http ?? httpDefault(host, port, tcp.port);
@@ -62,12 +64,6 @@ export async function bindPorts(
     await Promise.allSettled([tcp.close(), udp.close()]);
     throw error;
   }
-}
-
-async function createBoundIroh(options: IrohAdapterOptions): Promise<TransportAdapter> {
-  const adapter = createIrohAdapter(options);
-  await adapter.bind();
-  return adapter;
 }
 
 /** Tokens travel over this port as they are, so it stays on loopback unless the operator says otherwise. */

@@ -32,7 +32,8 @@ import {
   writeRuntimeFile,
 } from "./data-dir.ts";
 import { MembersFile, readMembers, writeMembers } from "./members-file.ts";
-import { type BoundPorts, bindPorts, type CreateAdapter, ownHosts } from "./ports.ts";
+import type { CreateAdapter } from "./node-adapter.ts";
+import { type BoundPorts, bindPorts, ownHosts } from "./ports.ts";
 import { createPromMetrics, type PromMetrics } from "./prom-metrics.ts";
 import type { ReadyLine } from "./ready-line.ts";
 import { removeRecovery } from "./recovery-file.ts";
@@ -49,7 +50,7 @@ export interface StartNodeDeps {
   readonly signal: AbortSignal;
   /** Called when the node must stop: the process ends with the exit code of the error. */
   readonly onFatal: (error: unknown) => void;
-  /** What carries the traffic between nodes. Default: Iroh. */
+  /** What carries the traffic between nodes. Default: what `config.transport` names. */
   readonly createAdapter?: CreateAdapter;
 }
 
@@ -141,7 +142,7 @@ class NodeAssembly {
     const handlers = { onRequest: createHttpApp(httpDeps, options), onUpgrade: consoles.onUpgrade };
     const certificate = () => createNodeCertificate(key.seed, { clock: systemClock });
     const ports = await bindPorts(this.#config, key.seed, certificate(), handlers, this.#deps.createAdapter);
-    this.#closers.add("iroh", () => ports.adapter.close());
+    this.#closers.add("endpoint", () => ports.adapter.close());
     const renewal = setInterval(() => ports.tls.setCertificate(certificate()), certificateRenewalMs);
     renewal.unref();
     this.#closers.add("http", async () => {
@@ -339,11 +340,6 @@ function serviceOf(node: ClusterNode, nodeId: number, token: string): NodeServic
 }
 
 function refuseUnsupported(config: NodeConfig): void {
-  if (config.transport !== "iroh") {
-    throw new BlixardError("UNSUPPORTED", `--transport ${config.transport} is not in this release`, {
-      hint: "Use --transport iroh.",
-    });
-  }
   if (config.tlsCert !== undefined || config.tlsKey !== undefined || config.tlsCa !== undefined) {
     throw new BlixardError("UNSUPPORTED", "--tls-cert, --tls-key and --tls-ca are not in this release", {
       hint: "Leave them out: nodes prove their own keys, which clients pin.",

@@ -69,6 +69,8 @@ export class GrpcServer {
       socket.destroy();
       return;
     }
+    // A connection that is reset is nobody's error here; whoever uses it sees its end.
+    socket.on("error", () => {});
     this.#sockets++;
     const key = String(this.#sockets);
     const credentials = experimental.createServerCredentialsWithInterceptors(ServerCredentials.createInsecure(), [

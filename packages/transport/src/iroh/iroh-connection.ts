@@ -10,6 +10,7 @@ const writePieceBytes = 32 * 1024;
 const closeCode = 0n;
 
 export class IrohConnection implements Connection {
+  readonly transport = "iroh";
   readonly lane: Lane;
   readonly remoteEndpointId: string;
   readonly closed: Promise<string>;

@@ -3,7 +3,7 @@
  * does: nothing arrives and nothing is refused. What is closed meanwhile is closed for the other side only when the cut
  * heals. Works over real transports, so that a test can partition a cluster that it did not build for partitions.
  */
-import { Watch } from "@blixard/common";
+import { BlixardError, Watch } from "@blixard/common";
 import type { ByteStream, Connection, EndpointAddress, Lane, TransportAdapter } from "../transport-types.ts";
 
 export interface FaultyAdapter extends TransportAdapter {
@@ -17,6 +17,7 @@ export function createFaultyAdapter(inner: TransportAdapter): FaultyAdapter {
   return {
     kind: inner.kind,
     endpointId: inner.endpointId,
+    ...(inner.choices === undefined ? {} : { choices: inner.choices }),
     addresses: () => inner.addresses(),
     setBlocked: (endpointIds) => blocked.set(new Set(endpointIds)),
     listen: (onConnection) =>
@@ -93,7 +94,7 @@ class FaultyConnection implements Connection {
 
   close(reason: string): void {
     if (this.#closing.signal.aborted) return;
-    this.#closing.abort(new Error(reason));
+    this.#closing.abort(new BlixardError("UNREACHABLE", `the connection is closed: ${reason}`));
     this.#resolveClosed(reason);
     if (!this.#cut.holds(this.remoteEndpointId)) this.#inner.close(reason);
     else void this.#cut.healed(this.remoteEndpointId).then(() => this.#inner.close(reason));
