@@ -35,6 +35,7 @@ export interface StateSnapshot {
 
 /**
  * Calls may overlap; they take effect in the order they were made. Any write error is final: the caller must stop.
+ * Keys and values that go in belong to the store from the call on; those that come out belong to the caller.
  * A write is atomic. It becomes durable with the next {@link StateStore.flush}; a crash before that loses whole
  * writes from the newest on, or, when the disk kept them out of order, all of them (see {@link LoadedState.applied}).
  */
