@@ -5,7 +5,7 @@ import { type BlixardClient, connectClient } from "@blixard/client";
 import { BlixardError, sleep, withDeadline } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import type { NodeStatus } from "@blixard/protocol";
-import { ProcessNode, type ProcessNodeOptions } from "./process-node.ts";
+import { ProcessNode, type ProcessNodeOptions, type RestartOptions } from "./process-node.ts";
 
 export interface ProcessClusterOptions {
   /** Path of the built binary, `apps/node/dist/main.js`. */
@@ -115,9 +115,9 @@ export class ProcessCluster implements AsyncDisposable {
     await this.node(id).stop("SIGKILL");
   }
 
-  /** Starts a node again on its data, after killing it if it runs. */
-  async restart(id: number): Promise<ProcessNode> {
-    const node = await this.node(id).restart();
+  /** Starts a node again on its data, after stopping it if it runs: with SIGKILL unless told otherwise. */
+  async restart(id: number, options: RestartOptions = {}): Promise<ProcessNode> {
+    const node = await this.node(id).restart(options);
     this.#nodes.set(id, node);
     return node;
   }

@@ -23,6 +23,13 @@ export interface ProcessNodeOptions {
   readonly clock?: Clock;
 }
 
+export interface RestartOptions {
+  /** How the process is stopped if it runs. Default: SIGKILL. */
+  readonly signal?: NodeJS.Signals;
+  /** Takes the place of the further flags. Default: those of before. */
+  readonly flags?: readonly string[];
+}
+
 export interface ProcessExit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
@@ -114,11 +121,12 @@ export class ProcessNode {
   }
 
   /** Starts the same node again on its data directory and ports, without joining anew. */
-  async restart(): Promise<ProcessNode> {
-    await this.stop("SIGKILL");
-    const { join: _join, ...kept } = this.#options;
+  async restart(options: RestartOptions = {}): Promise<ProcessNode> {
+    await this.stop(options.signal ?? "SIGKILL");
+    const { join: _join, ...before } = this.#options;
+    const kept = { ...before, flags: options.flags ?? before.flags ?? [] };
     const { bind, http } = this.ready;
-    const flags = kept.flags?.includes("--http") ? kept.flags : [...(kept.flags ?? []), "--http", new URL(http).host];
+    const flags = kept.flags.includes("--http") ? kept.flags : [...kept.flags, "--http", new URL(http).host];
     return await ProcessNode.start({ ...kept, bind, flags });
   }
 
