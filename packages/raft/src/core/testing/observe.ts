@@ -1,8 +1,9 @@
 /** What tests look for in a group of cores: texts, messages, logs, and a cut in the network. */
+import { fromUtf8 } from "@blixard/common";
 import type { Entry, Message, MessageType } from "../types.ts";
 import type { CoreGroup } from "./core-group.ts";
 
-export const bytes = (text: string) => new TextEncoder().encode(text);
+export const bytes = fromUtf8;
 export const texts = (entries: readonly Entry[]) =>
   entries.flatMap((entry) =>
     entry.kind === "normal" && entry.data.length > 0 ? [String.fromCharCode(...entry.data)] : [],
