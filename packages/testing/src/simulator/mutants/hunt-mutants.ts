@@ -4,6 +4,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
+import { messageOf } from "@blixard/common";
 import { type Mutant, mutants } from "./mutants.ts";
 import { plantMutant } from "./plant-mutant.ts";
 
@@ -32,7 +33,14 @@ export async function huntMutants(options: HuntOptions, write: (line: string) =>
 async function hunt(mutant: Mutant, seeds: string, write: (line: string) => void): Promise<boolean> {
   const directory = join(root, "node_modules", ".cache", "blixard", "mutants", mutant.name);
   const startedMs = performance.now();
-  const output = await run(await plantMutant(mutant, { root, directory }), seeds);
+  let entry: string;
+  try {
+    entry = await plantMutant(mutant, { root, directory });
+  } catch (error) {
+    write(`${mutant.name.padEnd(22)} CANNOT BE PLANTED: ${messageOf(error)}`);
+    return false;
+  }
+  const output = await run(entry, seeds);
   await rm(directory, { recursive: true, force: true });
   const seconds = ((performance.now() - startedMs) / 1_000).toFixed(1);
   const seed = /^seed (\S+) FAIL/m.exec(output)?.[1];

@@ -25,15 +25,14 @@ export const mutants: readonly Mutant[] = [
     name: "ack-before-commit",
     bug: "a leader answers a write when it stands in its own log",
     file: "raft/proposals.js",
-    from: "            proposal.term = entry.term;\n",
-    to: `            proposal.term = entry.term;
-            const isKv = proposal.kind === "normal" && Buffer.from(proposal.data).includes("kv.");
-            if (isKv && this.#settle(proposal, "applied")) {
-                const { index, term } = entry;
-                const result = { ok: true, value: { swapped: true } };
-                proposal.resolve({ index, term, result: { result, index, term, repeated: false } });
-                continue;
-            }
+    from: "        proposal.term = term;\n        if (index <= this.#applied.index) {\n",
+    to: `        proposal.term = term;
+        if (proposal.kind === "normal" && Buffer.from(proposal.data).includes("kv.")) {
+            const result = { ok: true, value: { swapped: true } };
+            this.#conclude(proposal, { index, term, result: { result, index, term, repeated: false } });
+            return;
+        }
+        if (index <= this.#applied.index) {
 `,
   },
   {
@@ -82,8 +81,8 @@ export const mutants: readonly Mutant[] = [
     name: "read-local",
     bug: "a read is answered from the state at hand, without asking the leader",
     file: "raft/read-index.js",
-    from: "this.#round = { ids: new Set(), waiters, sentAtMs: 0 };",
-    to: "this.#confirmed.push({ index: 0, waiters }); return;",
+    from: "        if (waiters.length === 0)\n            return;\n",
+    to: "        this.#confirmed.push({ index: 0, waiters });\n        return;\n",
   },
   {
     name: "heartbeat-commits-all",
