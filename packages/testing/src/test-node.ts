@@ -232,7 +232,6 @@ export class TestNode implements AsyncDisposable {
   }
 
   readonly #createAdapter: CreateAdapter = async (options) => {
-    const blocked = this.#adapter;
     if (this.#options.transport !== "memory") {
       this.#adapter = createFaultyAdapter(await createNodeAdapter(options));
     } else {
@@ -240,7 +239,6 @@ export class TestNode implements AsyncDisposable {
       if (network === undefined) throw new BlixardError("INTERNAL", "a node over memory needs a network");
       this.#adapter = createFaultyAdapter(network.createAdapter({ endpointId: endpointIdOfSeed(options.secretKey) }));
     }
-    blocked?.setBlocked([]);
     return this.#adapter;
   };
 }

@@ -3,6 +3,8 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectClient } from "@blixard/client";
+import { sleep } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
 import { ProcessNode } from "@blixard/testing";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { builtBinary } from "./binary.ts";
@@ -165,9 +167,8 @@ describe("bad input to a node", () => {
     expect(garbled.code).not.toBe(0);
     expect(garbled.stderr).toContain("TICKET_INVALID");
 
-    const { ticket: expiring } = await probe.tickets.create({ ttlSeconds: 1 });
-    await probe.kv.put("tick", "tock");
-    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    const { ticket: expiring, expiresUnixMs } = await probe.tickets.create({ ttlSeconds: 1 });
+    while (systemClock.unixMs() <= expiresUnixMs) await sleep(systemClock, 20);
     const expired = await join1(expiring, 21);
     expect(expired.stderr).toContain("TICKET_EXPIRED");
     expect(expired.code).not.toBe(0);

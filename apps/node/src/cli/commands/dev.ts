@@ -76,13 +76,13 @@ async function present(context: CliContext, cluster: DevCluster, options: Option
   const vm = options.vm ? await runDevVm(client, vmName, { onProgress, signal: context.signal }) : undefined;
   const status = await client.status({ signal: context.signal });
   context.stdout.write(`\n${summary(cluster.nodes, status, vm)}`);
-  if (vm?.vm.driver === "embedded") {
+  if (vm?.vm.driver === "embedded" && options.vmDriver === "auto") {
     say(context, "\nThis VM runs on the embedded driver, because QEMU is not there: apt-get install qemu-system-x86");
   }
-  await suggest(context, client, first);
+  suggest(context, client, first, vm !== undefined);
 }
 
-async function suggest(context: CliContext, client: BlixardClient, first: DevNode): Promise<void> {
+function suggest(context: CliContext, client: BlixardClient, first: DevNode, hasVm: boolean): void {
   const command = "npm run node --";
   say(context, `\ntry, in another terminal (${client.address}):`);
   say(
@@ -90,7 +90,7 @@ async function suggest(context: CliContext, client: BlixardClient, first: DevNod
     `  export BLIXARD_ADDRESS=${first.ready.bind} BLIXARD_TOKEN=$(cat ${join(first.dataDir, "admin.token")})`,
   );
   say(context, `  ${command} status`);
-  say(context, `  ${command} vm console ${vmName}`);
+  if (hasVm) say(context, `  ${command} vm console ${vmName}`);
   say(context, `  ${command} vm create web --image demo --memory 64M`);
   say(context, `  ${command} kv put greeting hello`);
 }
