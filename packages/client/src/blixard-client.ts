@@ -79,6 +79,7 @@ export class BlixardClient implements AsyncDisposable {
   readonly vms: ClientGroups["vms"];
   readonly images: ClientGroups["images"];
   readonly tickets: ClientGroups["tickets"];
+  readonly tokens: ClientGroups["tokens"];
   readonly nodes: ClientGroups["nodes"];
   readonly members: ClientGroups["members"];
   readonly cluster: ClientGroups["cluster"];
@@ -106,6 +107,7 @@ export class BlixardClient implements AsyncDisposable {
     this.vms = groups.vms;
     this.images = groups.images;
     this.tickets = groups.tickets;
+    this.tokens = groups.tokens;
     this.nodes = groups.nodes;
     this.members = groups.members;
     this.cluster = groups.cluster;

@@ -8,6 +8,7 @@ import type {
   RequestOf,
   ResponseOf,
   TicketView,
+  TokenView,
   VmPhase,
   VmRecord,
   VmSpecInput,
@@ -59,6 +60,11 @@ export function makeGroups(call: CallFunction, uploadBlob: UploadBlob, clock: Cl
         call("ticket.create", request, options),
       list: async (options?: CallOptions): Promise<TicketView[]> => (await call("ticket.list", {}, options)).items,
       revoke: (id: string, options?: CallOptions) => call("ticket.revoke", { id }, options),
+    },
+    tokens: {
+      create: (request: RequestOf<"token.create">, options?: CallOptions) => call("token.create", request, options),
+      list: async (options?: CallOptions): Promise<TokenView[]> => (await call("token.list", {}, options)).items,
+      revoke: (id: string, options?: CallOptions) => call("token.revoke", { id }, options),
     },
     nodes: {
       list: async (options?: CallOptions): Promise<NodeView[]> => (await call("node.list", {}, options)).items,

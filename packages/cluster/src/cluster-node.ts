@@ -159,7 +159,7 @@ class Node implements ClusterNode {
     let found: AuthenticatedCaller | undefined;
     // Looks at all of them, so that the time tells nothing about which one was near.
     for (const record of this.state.tokens.values()) {
-      if (!bytesEqual(hash, fromUtf8(record.tokenHash))) continue;
+      if (!bytesEqual(hash, fromUtf8(record.tokenHash ?? ""))) continue;
       found = { actor: { kind: "token", id: record.id }, access: record.role };
     }
     return found;

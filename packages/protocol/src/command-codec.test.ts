@@ -18,6 +18,19 @@ describe("encodeCommand", () => {
     );
   });
 
+  it("keeps its bytes of format 2, which only the commands carry that format 1 does not know", () => {
+    const token = { id: "t", endpointId: "ab".repeat(32), name: "ops", role: "admin", createdUnixMs: 1 } as const;
+    const create: Command = { ...put, body: { type: "token.create", token, ticketId: "k" } };
+    expect(Buffer.from(encodeCommand(create)).toString("hex")).toBe(
+      "0284a9726571756573744964a27231a86174556e69784d73cb4278bcfe56800000a56163746f7282a46b696e64a5746f6b656ea26964a1" +
+        "74a4626f647983a474797065ac746f6b656e2e637265617465a5746f6b656e85a26964a174aa656e64706f696e744964d9406162616261" +
+        "62616261626162616261626162616261626162616261626162616261626162616261626162616261626162616261626162616261626162" +
+        "61626162a46e616d65a36f7073a4726f6c65a561646d696ead63726561746564556e69784d7301a87469636b65744964a16b",
+    );
+    expect(decodeCommand(encodeCommand(create))).toEqual(create);
+    expect(encodeCommand({ ...put, body: { type: "token.revoke", tokenId: "t" } })[0]).toBe(2);
+  });
+
   it("refuses a command over the limit", () => {
     const huge: Command = { ...put, body: { type: "kv.put", key: "k", value: "v".repeat(2 * 1024 * 1024) } };
     expect(() => encodeCommand(huge)).toThrow(expect.objectContaining({ code: "VALUE_TOO_LARGE" }));

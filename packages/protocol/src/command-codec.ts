@@ -1,28 +1,36 @@
 /**
  * Commands as bytes of the log: one byte of format version, then the record. What a version cannot read is refused by
- * its number, so that a node of release N meets an entry of N+1 without misreading it.
+ * its number, so that a node of release N meets an entry of N+1 without misreading it. A command carries the first
+ * version that knows it:
+ *
+ *     1   all but those below
+ *     2   token.create, token.revoke
  */
 import { BlixardError, messageOf } from "@blixard/common";
 import { commandSchema } from "./command-schema.ts";
-import type { Command } from "./commands.ts";
+import type { Command, CommandBody } from "./commands.ts";
 import { limits } from "./limits.ts";
 import { decodeValue, encodeValue } from "./wire-codec.ts";
 
-export const commandFormatVersion = 1;
+/** The highest version that is read. */
+export const commandFormatVersion = 2;
+
+const sinceVersion: Readonly<Partial<Record<CommandBody["type"], number>>> = { "token.create": 2, "token.revoke": 2 };
 
 /** @throws VALUE_TOO_LARGE when the bytes would be more than `limits.commandBytesMax` */
 export function encodeCommand(command: Command): Uint8Array {
   const record = encodeValue(command, { bytesMax: limits.commandBytesMax - 1 });
   const bytes = new Uint8Array(record.length + 1);
-  bytes[0] = commandFormatVersion;
+  bytes[0] = sinceVersion[command.body.type] ?? 1;
   bytes.set(record, 1);
   return bytes;
 }
 
 /** @throws UNSUPPORTED_VERSION for another format, INVALID_ARGUMENT for bytes that are no command */
 export function decodeCommand(bytes: Uint8Array): Command {
-  if (bytes[0] !== commandFormatVersion) {
-    throw new BlixardError("UNSUPPORTED_VERSION", `a command of format ${bytes[0] ?? "none"} cannot be read`, {
+  const version = bytes[0] ?? 0;
+  if (version < 1 || version > commandFormatVersion) {
+    throw new BlixardError("UNSUPPORTED_VERSION", `a command of format ${version} cannot be read`, {
       hint: "Upgrade this node to the release of the leader.",
     });
   }

@@ -31,6 +31,7 @@ export const clusterRecordSchema = z.object({
 const keySchema = z.string().min(1).max(limits.keyBytesMax);
 const placementSchema = z.string().max(1_024);
 const ticketIdSchema = z.string().max(64);
+const tokenIdSchema = z.string().max(64);
 
 export const commandBodySchema = z.discriminatedUnion("type", [
   z.object({
@@ -59,6 +60,8 @@ export const commandBodySchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("node.remove"), nodeId: nodeIdSchema }),
   z.object({ type: z.literal("ticket.create"), ticket: ticketRecordSchema }),
   z.object({ type: z.literal("ticket.revoke"), ticketId: ticketIdSchema }),
+  z.object({ type: z.literal("token.create"), token: tokenRecordSchema, ticketId: ticketIdSchema.nullable() }),
+  z.object({ type: z.literal("token.revoke"), tokenId: tokenIdSchema }),
   z.object({ type: z.literal("image.put"), image: imageRecordSchema }),
   z.object({ type: z.literal("image.remove"), name: imageNameSchema }),
   z.object({

@@ -54,6 +54,9 @@ export type CommandBody =
   | { readonly type: "node.remove"; readonly nodeId: number }
   | { readonly type: "ticket.create"; readonly ticket: TicketRecord }
   | { readonly type: "ticket.revoke"; readonly ticketId: string }
+  /** Lets somebody call who is no node; uses up the ticket, if one is named, in the same step. */
+  | { readonly type: "token.create"; readonly token: TokenRecord; readonly ticketId: string | null }
+  | { readonly type: "token.revoke"; readonly tokenId: string }
   | { readonly type: "image.put"; readonly image: ImageRecord }
   | { readonly type: "image.remove"; readonly name: string }
   | {

@@ -28,6 +28,7 @@ export const errorCodes = {
   IMAGE_NOT_FOUND: facts(404, 3),
   NODE_NOT_FOUND: facts(404, 3),
   TICKET_NOT_FOUND: facts(404, 3),
+  TOKEN_NOT_FOUND: facts(404, 3),
   METHOD_NOT_ALLOWED: facts(405, 64),
   UNSUPPORTED: facts(501, 1),
   // The caller may not.

@@ -21,6 +21,7 @@ export type {
   NodeCapacity,
   NodeRecord,
   TicketRecord,
+  TicketRole,
   TokenRecord,
   VmCondition,
   VmDesired,
@@ -45,6 +46,7 @@ export {
   nodeIdSchema,
   nodeRecordSchema,
   ticketRecordSchema,
+  ticketRoleSchema,
   tokenRecordSchema,
   vmConditionSchema,
   vmDesiredSchema,
@@ -79,6 +81,7 @@ export type {
   RequestOf,
   ResponseOf,
   TicketView,
+  TokenView,
 } from "./services.ts";
 export {
   forwardHopsMax,
@@ -88,6 +91,7 @@ export {
   nodeStatusSchema,
   nodeViewSchema,
   ticketViewSchema,
+  tokenViewSchema,
 } from "./services.ts";
 export type { WireOptions } from "./wire-codec.ts";
 export { decodeValue, encodeValue, wireDepthMax } from "./wire-codec.ts";

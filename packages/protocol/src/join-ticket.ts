@@ -4,7 +4,7 @@
  */
 import { BlixardError, bytesEqual, fromHex, toHex } from "@blixard/common";
 import { limits } from "./limits.ts";
-import { endpointIdSchema, type MemberRole, memberRoleSchema } from "./records.ts";
+import { endpointIdSchema, type TicketRole, ticketRoleSchema } from "./records.ts";
 import { BinaryReader, BinaryWriter, corrupt } from "./wire-codec-binary.ts";
 
 export interface JoinTicket {
@@ -12,7 +12,7 @@ export interface JoinTicket {
   readonly ticketId: string;
   /** 16 to 64 random bytes; the cluster stores only their SHA-256. */
   readonly secret: Uint8Array;
-  readonly role: MemberRole;
+  readonly role: TicketRole;
   /** Nodes that can be asked, best first. */
   readonly endpoints: readonly { readonly endpointId: string; readonly addresses: readonly string[] }[];
   readonly expiresUnixMs: number;
@@ -29,7 +29,7 @@ const addressBytesMax = 262;
 const textLengthMax = 16 * 1024;
 const checksumBytes = 4;
 /** Position is the wire number: append only. */
-const roles = ["voter", "learner", "worker", "witness", "operator", "viewer"] as const satisfies readonly MemberRole[];
+const roles = ["voter", "learner", "worker", "witness", "operator", "viewer"] as const satisfies readonly TicketRole[];
 
 /** @throws INVALID_ARGUMENT when a field is outside of its limits */
 export function encodeTicket(ticket: JoinTicket): string {
@@ -84,7 +84,7 @@ function readTicket(reader: BinaryReader): JoinTicket {
   const ticketId = reader.text("ticket id", idBytesMax);
   const secret = reader.bytes("secret");
   if (secret.length < secretBytesMin || secret.length > secretBytesMax) throw corrupt("the secret has a wrong length");
-  const role = memberRoleSchema.parse(roles[reader.byte("role")]);
+  const role = ticketRoleSchema.parse(roles[reader.byte("role")]);
   const expiresUnixMs = reader.integer("expiry");
   const count = reader.count("endpoints");
   if (count > endpointsMax) throw corrupt("too many endpoints");

@@ -18,6 +18,7 @@ export const limits = {
   ticketsMax: 1_000,
   ticketTtlSecondsMax: 30 * 24 * 3600,
   ticketTtlSecondsDefault: 24 * 3600,
+  tokensMax: 1_000,
   addressesPerNodeMax: 16,
   listMax: 10_000,
   consoleReadBytesMax: 64 * 1024,

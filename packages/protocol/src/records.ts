@@ -33,8 +33,13 @@ export const addressSchema = z
 export const storeIdSchema = z.string().regex(/^[0-9a-f]{32}$/);
 export const digestSchema = z.string().regex(/^[0-9a-f]{64}$/);
 
-export const memberRoleSchema = z.enum(["voter", "learner", "worker", "witness", "operator", "viewer"]);
+/** What a node does: a voter votes and runs VMs, a worker only runs VMs, a witness only votes, a learner only follows. */
+export const memberRoleSchema = z.enum(["voter", "learner", "worker", "witness"]);
 export type MemberRole = z.infer<typeof memberRoleSchema>;
+
+/** What a ticket is good for: the role of a node, or the rights of a person's key. */
+export const ticketRoleSchema = z.enum([...memberRoleSchema.options, "operator", "viewer"]);
+export type TicketRole = z.infer<typeof ticketRoleSchema>;
 
 export const driverKindSchema = z.enum(["qemu-kvm", "qemu-tcg", "embedded", "fake"]);
 export type DriverKind = z.infer<typeof driverKindSchema>;
@@ -180,19 +185,25 @@ export const ticketRecordSchema = z.object({
   id: z.string().max(64),
   /** SHA-256 of the secret, hexadecimal; the secret itself is only in the ticket. */
   secretHash: digestSchema,
-  role: memberRoleSchema,
+  role: ticketRoleSchema,
   nodeName: nameSchema.nullable(),
   createdUnixMs: z.int().min(0),
   expiresUnixMs: z.int().min(0),
-  /** Endpoint id of the node that used it. */
+  /** Endpoint id of the node or the person that used it. */
   usedBy: endpointIdSchema.nullable(),
   revoked: z.boolean(),
 });
 export type TicketRecord = z.infer<typeof ticketRecordSchema>;
 
+/** What somebody who is no node calls with: a bearer token over HTTP, or a key of their own over the RPC lane. */
 export const tokenRecordSchema = z.object({
   id: z.string().max(64),
-  tokenHash: digestSchema,
+  /** SHA-256 of a bearer token. A record has this or `endpointId`. */
+  tokenHash: digestSchema.exactOptional(),
+  /** The key that a connection proves; it came in with a ticket. */
+  endpointId: endpointIdSchema.exactOptional(),
+  /** For people: what the holder called itself. */
+  name: nameSchema.exactOptional(),
   role: z.enum(["admin", "viewer"]),
   createdUnixMs: z.int().min(0),
 });

@@ -19,6 +19,8 @@ import {
   nodeRecordSchema,
   storeIdSchema,
   ticketRecordSchema,
+  ticketRoleSchema,
+  tokenRecordSchema,
   vmDesiredSchema,
   vmObservationSchema,
   vmRecordSchema,
@@ -61,6 +63,8 @@ const keySchema = z
 const valueSchema = z.string();
 const bytesSchema: z.ZodType<Uint8Array, Uint8Array> = z.instanceof(Uint8Array);
 const written = z.object({ index: z.int(), term: z.int() });
+/** The secret in hexadecimal. */
+const shownTicketSchema = z.object({ id: z.string().max(64), secret: z.string().max(128) });
 const byName = z.object({ name: nameSchema }).strict();
 const vmWritten = written.extend({ vm: vmRecordSchema });
 
@@ -121,6 +125,9 @@ export type NodeStatus = z.infer<typeof nodeStatusSchema>;
 
 export const ticketViewSchema = ticketRecordSchema.omit({ secretHash: true });
 export type TicketView = z.infer<typeof ticketViewSchema>;
+
+export const tokenViewSchema = tokenRecordSchema.omit({ tokenHash: true });
+export type TokenView = z.infer<typeof tokenViewSchema>;
 
 export const nodeViewSchema = nodeRecordSchema.extend({
   /** What the leader sees: ready, catching-up, or unreachable. */
@@ -282,7 +289,7 @@ export const methods = {
     true,
     z
       .object({
-        role: memberRoleSchema.default("voter"),
+        role: ticketRoleSchema.default("voter"),
         nodeName: nameSchema.optional(),
         ttlSeconds: z.int().min(1).max(limits.ticketTtlSecondsMax).default(limits.ticketTtlSecondsDefault),
       })
@@ -292,6 +299,30 @@ export const methods = {
   "ticket.list": method("read", "viewer", false, empty, z.object({ items: z.array(ticketViewSchema) })),
   "ticket.revoke": method("leader", "admin", true, z.object({ id: z.string().max(64) }).strict(), written),
 
+  /** A bearer token; it is only in this answer. */
+  "token.create": method(
+    "leader",
+    "admin",
+    true,
+    z.object({ role: tokenRecordSchema.shape.role, name: nameSchema.optional() }).strict(),
+    written.extend({ id: z.string(), token: z.string() }),
+  ),
+  "token.list": method("read", "viewer", false, empty, z.object({ items: z.array(tokenViewSchema) })),
+  "token.revoke": method("leader", "admin", true, z.object({ id: z.string().max(64) }).strict(), written),
+  /** Asked by a person's machine with a ticket for an operator or a viewer. The key of the connection gets the rights. */
+  "token.redeem": method(
+    "leader",
+    "anyone",
+    true,
+    z.object({ ticket: shownTicketSchema, endpointId: endpointIdSchema, name: nameSchema.optional() }).strict(),
+    z.object({
+      clusterId: z.string(),
+      id: z.string(),
+      role: tokenRecordSchema.shape.role,
+      nodes: z.array(z.object({ endpointId: endpointIdSchema, addresses: z.array(addressSchema) })),
+    }),
+  ),
+
   /** Asked by a node that is not a member yet. `endpointId` must be the one that the connection proved. */
   "join.request": method(
     "leader",
@@ -300,7 +331,7 @@ export const methods = {
     z
       .object({
         /** null when the joiner has only an address: the join policy decides. */
-        ticket: z.object({ id: z.string().max(64), secret: z.string().max(128) }).nullable(),
+        ticket: shownTicketSchema.nullable(),
         nodeId: nodeIdSchema,
         nodeName: nameSchema.optional(),
         endpointId: endpointIdSchema,

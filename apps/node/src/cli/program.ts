@@ -41,8 +41,13 @@ const groups: readonly Group[] = [
   },
   {
     name: "ticket",
-    summary: "invitations for nodes",
+    summary: "invitations for nodes and people",
     load: async () => (await import("./commands/ticket.ts")).registerTicket,
+  },
+  {
+    name: "token",
+    summary: "who may call: bearer tokens and the keys of people",
+    load: async () => (await import("./commands/token.ts")).registerToken,
   },
   { name: "nodes", summary: "machines", load: async () => (await import("./commands/nodes.ts")).registerNodes },
   { name: "vm", summary: "virtual machines", load: async () => (await import("./commands/vm.ts")).registerVm },

@@ -7,7 +7,7 @@ import type { CommandBody, NodeRecord } from "@blixard/protocol";
 import { asNodeId } from "@blixard/raft";
 import type { ClusterMetrics } from "../metrics.ts";
 import { bestSuccessor } from "../services/member-service.ts";
-import { holdsState, isReachable } from "../services/reachability.ts";
+import { isReachable } from "../services/reachability.ts";
 import { nodeMeta, propose, type ServiceContext } from "../services/service-context.ts";
 import { nodeReachable } from "../state-machine/apply-nodes.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
@@ -114,7 +114,6 @@ export class LeaderDuties {
 
   /** Undefined while a node is silent, but not for long. */
   #isReachableForNow(node: NodeRecord): boolean | undefined {
-    if (!holdsState(node)) return undefined;
     if (isReachable(this.#context, node.id)) {
       this.#silentSinceMs.delete(node.id);
       return true;

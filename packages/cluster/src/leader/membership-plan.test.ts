@@ -62,11 +62,14 @@ describe("planMembership", () => {
     expect(planMembership(view(nodes, learning, [peer(2, 990)]))).toEqual(promote);
   });
 
-  it("keeps workers as learners and clients out", () => {
-    const nodes = [one, sampleNode(2, { role: "worker" }), sampleNode(3, { role: "operator" })];
-    expect(planMembership(view(nodes, { voters: [1], learners: [2] }, [peer(2, 1_000)]))).toBeUndefined();
-    const operator = planMembership(view(nodes, { voters: [1, 3], learners: [2] }));
-    expect(operator).toEqual({ type: "configure", op: "remove", nodeId: 3 });
+  it("lets witnesses vote, and keeps workers and learners as learners however far they have caught up", () => {
+    const nodes = [one, sampleNode(2, { role: "worker" }), sampleNode(3, { role: "learner" })];
+    const learning = { voters: [1], learners: [2, 3, 4] };
+    const progress = [peer(2, 1_000), peer(3, 1_000), peer(4, 1_000)];
+    expect(planMembership(view(nodes, { ...learning, learners: [2, 3] }, progress))).toBeUndefined();
+    const witness = [...nodes, sampleNode(4, { role: "witness" })];
+    const promote = { type: "configure", op: "addVoter", nodeId: 4 };
+    expect(planMembership(view(witness, learning, progress))).toEqual(promote);
   });
 
   it("takes a leaving node out of the configuration first, and then removes its record", () => {

@@ -2,7 +2,7 @@
  * The next step that brings the Raft configuration to what the node records want: a pure function, one change at a
  * time, so that two of them never overlap.
  *
- *     admitted -> learner -> (caught up) -> voter
+ *     admitted -> learner -> (caught up) -> voter       where the role votes: voter, witness
  *     leaving  -> out of the configuration -> record removed
  *     rejoining (came back without its store) -> out of the configuration -> admitted, as above
  */
@@ -39,7 +39,7 @@ export function planMembership(view: MembershipView): MembershipStep | undefined
   const byId = new Map(nodes.map((node) => [node.id, node]));
   for (const id of configured) {
     const node = byId.get(id);
-    if (node !== undefined && !node.leaving && !node.rejoining && wantedRole(node) !== undefined) continue;
+    if (node !== undefined && !node.leaving && !node.rejoining) continue;
     return id === view.selfId ? { type: "handOver" } : { type: "configure", op: "remove", nodeId: id };
   }
   for (const node of nodes) {
@@ -57,14 +57,14 @@ export function planMembership(view: MembershipView): MembershipStep | undefined
     }
   }
   for (const node of nodes) {
-    if (wantedRole(node) === undefined || voters.has(node.id) || learners.has(node.id)) continue;
+    if (voters.has(node.id) || learners.has(node.id)) continue;
     return { type: "configure", op: "addLearner", nodeId: node.id };
   }
   return undefined;
 }
 
-/** The part of a node in the Raft group; undefined for clients, which have none. */
-function wantedRole(node: NodeRecord): "voter" | "learner" | undefined {
+/** The part of a node in the Raft group. */
+function wantedRole(node: NodeRecord): "voter" | "learner" {
   switch (node.role) {
     case "voter":
     case "witness":
@@ -72,9 +72,6 @@ function wantedRole(node: NodeRecord): "voter" | "learner" | undefined {
     case "learner":
     case "worker":
       return "learner";
-    case "operator":
-    case "viewer":
-      return undefined;
     default:
       return node.role satisfies never;
   }

@@ -13,7 +13,6 @@ import {
 import type { RaftNodeStatus } from "@blixard/raft";
 import type { ClusterPeer } from "../cluster-transport.ts";
 import { randomRequestId } from "../ids.ts";
-import { holdsState } from "../services/reachability.ts";
 import { nodeMeta, type ServiceContext } from "../services/service-context.ts";
 import type { ServiceRouter } from "../services/service-router.ts";
 import { clusterKey, nodeKey, sortedRecords } from "../state-machine/state.ts";
@@ -182,10 +181,10 @@ function isConfigured({ id, confState }: RaftNodeStatus): boolean {
   return [voters, votersOutgoing, learners, learnersNext].some((ids) => ids.includes(id));
 }
 
-/** The member list for the transport: nodes that hold the state, without this one. */
+/** The member list for the transport: all nodes but this one. */
 export function peersOf(nodes: readonly NodeRecord[], selfId: number) {
   return nodes
-    .filter((node) => node.id !== selfId && holdsState(node))
+    .filter((node) => node.id !== selfId)
     .map(({ id, endpointId, addresses }) => ({ nodeId: id, endpointId, addresses }));
 }
 

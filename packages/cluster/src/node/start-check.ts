@@ -6,7 +6,6 @@ import { BlixardError, type Clock, errorCodeOf, type Logger, messageOf, type Ran
 import { decodeServiceResponse, encodeServiceCall, methods, type NodeRecord } from "@blixard/protocol";
 import type { ClusterTransport } from "../cluster-transport.ts";
 import { randomRequestId } from "../ids.ts";
-import { holdsState } from "../services/reachability.ts";
 import { nodeMeta } from "../services/service-context.ts";
 import { linkSignal, pauseFor, withTimeLimit } from "../wait-for-change.ts";
 import type { VerifyAnswer, VerifyRequest } from "./peer-memory.ts";
@@ -32,7 +31,7 @@ export async function checkWithPeers(
   request: VerifyRequest,
   outer: AbortSignal | undefined,
 ): Promise<void> {
-  const others = nodes.filter((node) => node.id !== request.nodeId && holdsState(node));
+  const others = nodes.filter((node) => node.id !== request.nodeId);
   if (others.length === 0) return;
   const link = linkSignal(outer);
   let leaderAnswered: () => void = () => {};

@@ -27,6 +27,7 @@ describe("schedule", () => {
   });
 
   it.each([
+    ["a learner", node(1, { role: "learner" }), "a learner runs no VMs"],
     ["a witness", node(1, { role: "witness" }), "a witness runs no VMs"],
     ["a cordoned node", node(1, { cordoned: true }), "it is cordoned"],
     ["a leaving node", node(1, { leaving: true }), "it is leaving the cluster"],
@@ -37,6 +38,14 @@ describe("schedule", () => {
       ok: true,
       nodeId: 2,
       reasons: expect.stringContaining(`node 1: ${reason}`),
+    });
+  });
+
+  it("places VMs on voters and workers", () => {
+    expect(schedule(request([node(1, { role: "witness" }), node(2, { role: "worker" })]))).toMatchObject({ nodeId: 2 });
+    expect(schedule(request([node(1, { role: "witness" }), node(2, { role: "learner" })]))).toMatchObject({
+      ok: false,
+      message: "0 of 2 nodes fit: node 1: a witness runs no VMs; node 2: a learner runs no VMs",
     });
   });
 

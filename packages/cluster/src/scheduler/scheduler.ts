@@ -125,9 +125,9 @@ function refusalOf(node: SchedulerNode, request: PlacementRequest, options: Sche
   );
 }
 
-/** Whether VMs may be placed on a node of this role. */
-export function runsVms(node: Pick<NodeRecord, "role">): boolean {
-  return node.role === "voter" || node.role === "learner" || node.role === "worker";
+/** Whether VMs may be placed on a node of this role. A learner only follows, and a witness only votes. */
+function runsVms(node: Pick<NodeRecord, "role">): boolean {
+  return node.role === "voter" || node.role === "worker";
 }
 
 function driverRefusal(capacity: NodeCapacity, request: PlacementRequest): string | undefined {

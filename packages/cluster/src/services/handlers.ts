@@ -7,6 +7,7 @@ import { memberHandlers } from "./member-service.ts";
 import type { ServiceCallScope, ServiceContext } from "./service-context.ts";
 import { statusHandlers } from "./status-service.ts";
 import { ticketHandlers } from "./ticket-service.ts";
+import { tokenHandlers } from "./token-service.ts";
 import { vmHandlers } from "./vm-service.ts";
 
 /** Runs where `place` of the method says: the router has seen to that, to the schema and to the access. */
@@ -25,6 +26,7 @@ export function createHandlers(context: ServiceContext): Handlers {
     ...imageHandlers(context),
     ...memberHandlers(context),
     ...ticketHandlers(context),
+    ...tokenHandlers(context),
     ...joinHandlers(context),
   };
 }

@@ -1,11 +1,11 @@
 /** Admits a node: the ticket is judged here and used up by `apply`, in the step that binds node id and key. */
-import { BlixardError, bytesEqual, fromUtf8, sleep } from "@blixard/common";
-import type { MemberRole, NodeRecord, ParsedRequestOf, TicketRecord } from "@blixard/protocol";
+import { BlixardError, sleep } from "@blixard/common";
+import type { MemberRole, NodeRecord, ParsedRequestOf } from "@blixard/protocol";
 import { isRunningElsewhere } from "../node/peer-memory.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { Handlers } from "./handlers.ts";
 import { propose, type ServiceCallScope, type ServiceContext, unremembered } from "./service-context.ts";
-import { hashSecret } from "./ticket-service.ts";
+import { ticketOf } from "./ticket-service.ts";
 
 type JoinRequest = ParsedRequestOf<"join.request">;
 interface Admission {
@@ -23,18 +23,20 @@ export function joinHandlers(context: ServiceContext): Pick<Handlers, "join.requ
 
 async function join(context: ServiceContext, request: JoinRequest, call: ServiceCallScope) {
   if (call.meta.actor.id !== request.endpointId) {
-    throw denied("PERMISSION_DENIED", "endpointId: is not the key of the connection that asks");
+    throw denied("endpointId: is not the key of the connection that asks");
   }
   const known = isKnownMember(context, request.nodeId, request.endpointId);
   const ticket = known || request.ticket === null ? undefined : ticketOf(context, request.ticket);
   if (ticket === undefined && !known) assertJoinsWithoutTicket(context, request.addresses);
   if (known) await assertRunsOnce(context, request, call.signal);
+  const role = ticket?.role ?? "voter";
+  if (role === "operator" || role === "viewer") throw ticketOfPerson(role);
   const node: NodeRecord = {
     id: request.nodeId,
     name: request.nodeName ?? ticket?.nodeName ?? `n${request.nodeId}`,
     endpointId: request.endpointId,
     addresses: request.addresses,
-    role: ticket?.role ?? "voter",
+    role,
     incarnation: 1,
     capacity: request.capacity,
     version: request.version,
@@ -54,6 +56,13 @@ async function join(context: ServiceContext, request: JoinRequest, call: Service
     incarnation: value.incarnation,
     nodes: sortedRecords(context.stateMachine.state, "nodes"),
   };
+}
+
+function ticketOfPerson(role: string): BlixardError {
+  return new BlixardError("TICKET_INVALID", `this ticket gives a person the rights of ${role}, and makes no node`, {
+    outcome: "not_applied",
+    hint: "Use it with `blixard context add NAME TICKET`; ask for another one for a node: blixard ticket create",
+  });
 }
 
 /** A machine that is in the cluster has proved its key; it needs no ticket to come back, and none that is left over. */
@@ -87,15 +96,6 @@ async function untilOutOfConfiguration(context: ServiceContext, nodeId: number, 
   await version.until(() => !waits(), { signal });
 }
 
-function ticketOf(context: ServiceContext, shown: { readonly id: string; readonly secret: string }): TicketRecord {
-  const ticket = context.stateMachine.state.tickets.get(shown.id);
-  const hash = hashSecret(context, shown.secret);
-  if (ticket !== undefined && hash !== undefined && bytesEqual(fromUtf8(ticket.secretHash), fromUtf8(hash))) {
-    return ticket;
-  }
-  throw denied("TICKET_INVALID", "this ticket is not known here", "Ask for another one: blixard ticket create");
-}
-
 /** What the join policy says to a machine that has only an address. @throws PERMISSION_DENIED */
 export function assertJoinsWithoutTicket(
   context: Pick<ServiceContext, "options" | "transport">,
@@ -105,7 +105,7 @@ export function assertJoinsWithoutTicket(
   const local = [...joinerAddresses, ...context.transport.addresses()].every(isLoopback);
   if (joinPolicy === "loopback" && local && joinerAddresses.length > 0) return;
   const why = joinPolicy === "loopback" ? "only loopback addresses may join without a ticket" : "a ticket is needed";
-  throw denied("PERMISSION_DENIED", why, "Create one on a member with: blixard ticket create");
+  throw denied(why, "Create one on a member with: blixard ticket create");
 }
 
 export function isLoopback(address: string): boolean {
@@ -113,6 +113,9 @@ export function isLoopback(address: string): boolean {
   return host === "localhost" || host === "[::1]" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
 }
 
-function denied(code: "TICKET_INVALID" | "PERMISSION_DENIED", message: string, hint?: string): BlixardError {
-  return new BlixardError(code, message, { outcome: "not_applied", ...(hint === undefined ? {} : { hint }) });
+function denied(message: string, hint?: string): BlixardError {
+  return new BlixardError("PERMISSION_DENIED", message, {
+    outcome: "not_applied",
+    ...(hint === undefined ? {} : { hint }),
+  });
 }

@@ -5,7 +5,7 @@ import { asNodeId } from "@blixard/raft";
 import { usageByNode } from "../scheduler/scheduler.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { Handlers } from "./handlers.ts";
-import { holdsState, isReachable, progressOf, votes } from "./reachability.ts";
+import { isReachable, progressOf, votes } from "./reachability.ts";
 import { propose, refuseIfMatch, type ServiceCallScope, type ServiceContext } from "./service-context.ts";
 import { memberStatuses } from "./status-service.ts";
 import { assertSpeaksFor } from "./vm-service.ts";
@@ -52,7 +52,6 @@ export function memberHandlers(context: ServiceContext): Pick<Handlers, MemberMe
     "member.setRole": async ({ id, role, force }, call) => {
       refuseIfMatch(call, "a member");
       const node = nodeOf(context, id);
-      if (!holdsState(node)) throw conflict(`node ${id} is a ${node.role}, which is no part of the group`);
       if (role === "learner" && votes(node)) {
         assertQuorumStays(context, id, force);
         if (id === context.options.nodeId) await handOver(context, call);
@@ -101,7 +100,7 @@ function viewOf(context: ServiceContext, node: NodeRecord): NodeView {
 
 function stateOf(context: ServiceContext, node: NodeRecord): NodeView["state"] {
   if (!isReachable(context, node.id)) return "unreachable";
-  if (node.id === context.options.nodeId || !holdsState(node)) return "ready";
+  if (node.id === context.options.nodeId) return "ready";
   const progress = progressOf(context, node.id);
   const { commitIndex } = context.raft.status.value;
   const ready =

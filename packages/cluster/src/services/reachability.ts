@@ -18,11 +18,6 @@ export function progressOf(context: Pick<ServiceContext, "raft">, nodeId: number
   return context.raft.coreStatus().progress.find((peer) => peer.id === nodeId);
 }
 
-/** Roles that hold the replicated state and so belong to the Raft configuration. */
-export function holdsState(node: Pick<NodeRecord, "role">): boolean {
-  return node.role !== "operator" && node.role !== "viewer";
-}
-
 /** Roles that vote. */
 export function votes(node: Pick<NodeRecord, "role">): boolean {
   return node.role === "voter" || node.role === "witness";

@@ -1,11 +1,10 @@
 /** Who is at the other end of a connection: its key decides, not what the call says about itself. */
 import type { Actor, MethodAccess } from "@blixard/protocol";
 import type { IncomingCall } from "../cluster-transport.ts";
-import { holdsState } from "./reachability.ts";
 import type { ServiceContext } from "./service-context.ts";
 
 export interface Caller {
-  /** `member` may pass on calls of others; `guest` is an operator or a viewer with a key of its own. */
+  /** `member` may pass on calls of others; `guest` is a person with a key of their own. */
   readonly kind: "member" | "guest" | "removed" | "stranger";
   readonly actor: Actor;
   readonly access: MethodAccess;
@@ -16,8 +15,11 @@ export function identifyRemote(context: Pick<ServiceContext, "stateMachine">, re
   const byKey: Actor = { kind: "node", id: remote.endpointId };
   for (const node of state.nodes.values()) {
     if (node.endpointId !== remote.endpointId) continue;
-    if (holdsState(node)) return member(node.id);
-    return { kind: "guest", actor: byKey, access: node.role === "operator" ? "admin" : "viewer" };
+    return member(node.id);
+  }
+  for (const token of state.tokens.values()) {
+    if (token.endpointId !== remote.endpointId) continue;
+    return { kind: "guest", actor: { kind: "token", id: token.id }, access: token.role };
   }
   for (const removed of state.removed.values()) {
     if (removed.endpointId === remote.endpointId) return { kind: "removed", actor: byKey, access: "anyone" };

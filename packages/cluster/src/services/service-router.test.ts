@@ -5,12 +5,10 @@ import {
   decodeTicket,
   encodeServiceCall,
   forwardRpcMethod,
-  type RequestOf,
 } from "@blixard/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import type { ClusterTransport } from "../cluster-transport.ts";
-import { requestJoin } from "../join-flow.ts";
-import { ClusterGroup, until } from "../testing/cluster-group.ts";
+import { ClusterGroup } from "../testing/cluster-group.ts";
 import { endpointIdOf } from "../testing/memory-cluster-network.ts";
 
 let group: ClusterGroup;
@@ -40,21 +38,18 @@ async function ask(
   return decodeServiceResponse(await transport.call(nodeOne, method, payload, { timeoutMs: 5_000 }));
 }
 
-async function joinAs(id: number, role: "operator" | "viewer"): Promise<ClusterTransport> {
+/** A person's machine whose key got the rights of a ticket. */
+async function guest(id: number, role: "operator" | "viewer"): Promise<ClusterTransport> {
   const transport = outsider(id);
-  const ticket = decodeTicket(await group.ticket({ role }));
-  const shown = { id: ticket.ticketId, secret: toHex(ticket.secret) };
-  const joiner: Omit<RequestOf<"join.request">, "ticket"> = {
-    nodeId: id,
-    endpointId: endpointIdOf(id),
-    addresses: [],
-    capacity: { vcpus: 0, memoryMiB: 0, drivers: [] },
-    version: "",
-    featureLevel: 1,
-  };
-  const deps = { transport, clock: group.clock, random: group.random };
-  await requestJoin(deps, { endpoints: ticket.endpoints, ticket: shown }, joiner, { timeoutMs: 5_000 });
+  await redeem(transport, id, await group.ticket({ role }));
   return transport;
+}
+
+async function redeem(transport: ClusterTransport, id: number, ticketText: string): Promise<unknown> {
+  const ticket = decodeTicket(ticketText);
+  const shown = { id: ticket.ticketId, secret: toHex(ticket.secret) };
+  const request = { ticket: shown, endpointId: endpointIdOf(id), name: `laptop-${id}` };
+  return await ask(transport, "token.redeem", "token.redeem", request);
 }
 
 describe("ServiceRouter.handleRpc", () => {
@@ -74,27 +69,57 @@ describe("ServiceRouter.handleRpc", () => {
   });
 
   it("takes rights from the key, whatever the call says about itself", async () => {
-    const viewer = await joinAs(8, "viewer");
+    const viewer = await guest(8, "viewer");
     const claims = { access: "admin", actor: { kind: "token", id: "admin" } } as const;
     expect(await ask(viewer, "kv.list", "kv.list", {}, claims)).toMatchObject({ items: [] });
     const put = { key: "k", value: "v" };
     await expect(ask(viewer, "kv.put", "kv.put", put, claims)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
     await expect(ask(viewer, forwardRpcMethod, "kv.put", put, claims)).rejects.toMatchObject({ code: "UNKNOWN_PEER" });
-    const operator = await joinAs(7, "operator");
+    const operator = await guest(7, "operator");
     await ask(operator, "kv.put", "kv.put", put, { access: "anyone" });
     expect(group.node(1).state.kv.get("k")?.value).toBe("v");
   });
 
-  it("keeps operators and viewers out of the Raft group", async () => {
-    await joinAs(7, "operator");
-    await group.join(2, await group.ticket());
-    await until(() => group.node(1).status().members.length === 2);
-    expect(
-      group
-        .node(1)
-        .status()
-        .members.map(({ id }) => id),
-    ).toEqual([1, 2]);
+  it("gives the rights of a ticket to one key, which may ask again, until they are revoked", async () => {
+    const text = await group.ticket({ role: "operator", nodeName: "ops" });
+    const operator = outsider(7);
+    const first = await redeem(operator, 7, text);
+    expect(first).toMatchObject({ clusterId: "test-cluster", role: "admin", nodes: [{ endpointId: endpointIdOf(1) }] });
+    expect(await redeem(operator, 7, text)).toEqual(first);
+    await expect(redeem(outsider(8), 8, text)).rejects.toMatchObject({ code: "TICKET_USED" });
+    await expect(ask(outsider(8), "kv.list", "kv.list", {})).rejects.toMatchObject({ code: "UNKNOWN_PEER" });
+    const { items } = await group.call(1, "token.list", {});
+    const [own] = items.filter(({ endpointId }) => endpointId === endpointIdOf(7));
+    expect(own).toMatchObject({ name: "ops", role: "admin" });
+    expect([...group.node(1).state.nodes.values()].map(({ id }) => id)).toEqual([1]);
+    await ask(operator, "token.revoke", "token.revoke", { id: own?.id });
+    await expect(ask(operator, "kv.list", "kv.list", {})).rejects.toMatchObject({ code: "UNKNOWN_PEER" });
+    await expect(redeem(operator, 7, text)).rejects.toMatchObject({ code: "TICKET_USED" });
+  });
+
+  it("refuses the ticket of a node to a person, that of a person to a node, and the key of another", async () => {
+    await expect(redeem(outsider(8), 8, await group.ticket())).rejects.toMatchObject({
+      code: "TICKET_INVALID",
+      message: "this ticket is for a voter",
+    });
+    const joining = group.join(2, await group.ticket({ role: "viewer" }));
+    await expect(joining).rejects.toMatchObject({
+      code: "TICKET_INVALID",
+      hint: expect.stringContaining("context add"),
+    });
+    await expect(redeem(outsider(8), 9, await group.ticket({ role: "viewer" }))).rejects.toMatchObject({
+      code: "PERMISSION_DENIED",
+    });
+    expect((await group.call(1, "token.list", {})).items).toHaveLength(1);
+  });
+
+  it("knows the holder of a bearer token until it is revoked", async () => {
+    const { id, token } = await group.call(1, "token.create", { role: "viewer", name: "grafana" });
+    expect(await group.node(1).authenticate(token)).toEqual({ actor: { kind: "token", id }, access: "viewer" });
+    expect(JSON.stringify([...group.node(1).state.tokens.values()])).not.toContain(token);
+    await group.call(1, "token.revoke", { id });
+    expect(await group.node(1).authenticate(token)).toBeUndefined();
+    await expect(group.call(1, "token.revoke", { id })).rejects.toMatchObject({ code: "TOKEN_NOT_FOUND" });
   });
 
   it("lets a member speak for itself only", async () => {

@@ -94,14 +94,15 @@ class Router implements ServiceRouter {
       return encodeServiceResponse(await this.call(methodNameOf(name), request as never, meta, { signal }));
     }
     const method = methodNameOf(incoming.method);
-    if (caller.kind === "removed" && method !== "join.request" && method !== "identity.get") {
+    const byKey = method === "join.request" || method === "token.redeem";
+    if (caller.kind === "removed" && !byKey && method !== "identity.get") {
       throw strangerRefused(caller);
     }
     if (caller.kind === "stranger" && methods[method].access !== "anyone") throw strangerRefused(caller);
     if (method === "join.request") this.#assertMayAsk(request, incoming.remote.endpointId);
-    // A machine joins by its key, also when it asks once more after it was admitted.
+    // A machine shows a ticket by its key, also when it asks once more after it was let in.
     const joiner = { actor: { kind: "node", id: incoming.remote.endpointId }, access: "anyone" } as const;
-    const { actor, access } = method === "join.request" ? joiner : caller;
+    const { actor, access } = byKey ? joiner : caller;
     const own: CallMeta = { ...meta, actor, access, hops: 0 };
     return encodeServiceResponse(await this.call(method, request as never, own, { signal }));
   }
@@ -248,8 +249,8 @@ function strangerRefused(caller: Caller): BlixardError {
       hint: "Join again with a new ticket and an empty data directory.",
     });
   }
-  return new BlixardError("UNKNOWN_PEER", "only members may call this", {
+  return new BlixardError("UNKNOWN_PEER", "this key is not known to the cluster, or not any more", {
     outcome: "not_applied",
-    hint: "Join the cluster first: blixard join TICKET",
+    hint: "A node joins with `blixard join TICKET`, a person with `blixard context add NAME TICKET`.",
   });
 }

@@ -3,7 +3,7 @@ import { BlixardError } from "@blixard/common";
 import { limits, type MemberStatus, type NodeStatus } from "@blixard/protocol";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { Handlers } from "./handlers.ts";
-import { holdsState, progressOf } from "./reachability.ts";
+import { progressOf } from "./reachability.ts";
 import type { ServiceContext } from "./service-context.ts";
 import { assertSpeaksFor } from "./vm-service.ts";
 
@@ -84,24 +84,22 @@ function roleOf(context: ServiceContext): NodeStatus["role"] {
 export function memberStatuses(context: ServiceContext): MemberStatus[] {
   const sessions = new Map(context.transport.sessions().map((session) => [session.nodeId, session]));
   const { voters } = context.raft.status.value.confState;
-  return sortedRecords(context.stateMachine.state, "nodes")
-    .filter(holdsState)
-    .map((node) => {
-      const self = node.id === context.options.nodeId;
-      const session = sessions.get(node.id);
-      return {
-        id: node.id,
-        name: node.name,
-        endpointId: node.endpointId,
-        // A voter to be votes only once it has caught up and the Raft configuration says so.
-        role: node.role === "voter" && !voters.some((id) => id === node.id) ? "learner" : node.role,
-        addresses: node.addresses,
-        matchIndex: progressOf(context, node.id)?.match ?? null,
-        transport: session?.transport ?? "none",
-        transportReason: session?.transportReason ?? null,
-        path: self ? "self" : (session?.path ?? "none"),
-        rttMs: session?.rttMs ?? null,
-        lastContactMs: self ? 0 : (session?.lastContactMs ?? null),
-      };
-    });
+  return sortedRecords(context.stateMachine.state, "nodes").map((node) => {
+    const self = node.id === context.options.nodeId;
+    const session = sessions.get(node.id);
+    return {
+      id: node.id,
+      name: node.name,
+      endpointId: node.endpointId,
+      // A voter to be votes only once it has caught up and the Raft configuration says so.
+      role: node.role === "voter" && !voters.some((id) => id === node.id) ? "learner" : node.role,
+      addresses: node.addresses,
+      matchIndex: progressOf(context, node.id)?.match ?? null,
+      transport: session?.transport ?? "none",
+      transportReason: session?.transportReason ?? null,
+      path: self ? "self" : (session?.path ?? "none"),
+      rttMs: session?.rttMs ?? null,
+      lastContactMs: self ? 0 : (session?.lastContactMs ?? null),
+    };
+  });
 }

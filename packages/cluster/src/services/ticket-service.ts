@@ -1,9 +1,8 @@
 /** The join tickets. Their secrets leave this room once, inside the ticket; the state holds only hashes. */
-import { fromHex, toHex } from "@blixard/common";
+import { BlixardError, bytesEqual, fromHex, fromUtf8, toHex } from "@blixard/common";
 import { encodeTicket, type ParsedRequestOf, type TicketRecord } from "@blixard/protocol";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { Handlers } from "./handlers.ts";
-import { holdsState } from "./reachability.ts";
 import { propose, refuseIfMatch, type ServiceCallScope, type ServiceContext, unremembered } from "./service-context.ts";
 
 type TicketMethods = "ticket.create" | "ticket.list" | "ticket.revoke";
@@ -25,10 +24,19 @@ export function ticketHandlers(context: ServiceContext): Pick<Handlers, TicketMe
   };
 }
 
-/** The secret of a ticket as it travels in a join request: hexadecimal. */
-export function hashSecret(context: Pick<ServiceContext, "sha256">, secretHex: string): string | undefined {
-  const secret = fromHex(secretHex);
-  return secret === undefined ? undefined : toHex(context.sha256(secret));
+/** The ticket whose id and secret, in hexadecimal, somebody shows. Whether it still is good `apply` decides. */
+export function ticketOf(
+  context: Pick<ServiceContext, "stateMachine" | "sha256">,
+  shown: { readonly id: string; readonly secret: string },
+): TicketRecord {
+  const ticket = context.stateMachine.state.tickets.get(shown.id);
+  const secret = fromHex(shown.secret);
+  const hash = secret === undefined ? "" : toHex(context.sha256(secret));
+  if (ticket !== undefined && bytesEqual(fromUtf8(ticket.secretHash), fromUtf8(hash))) return ticket;
+  throw new BlixardError("TICKET_INVALID", "this ticket is not known here", {
+    outcome: "not_applied",
+    hint: "Ask for another one: blixard ticket create",
+  });
 }
 
 async function createTicket(
@@ -63,11 +71,11 @@ async function createTicket(
 }
 
 /** This leader first: the others would forward to it. */
-function endpointsToAsk(context: ServiceContext) {
+export function endpointsToAsk(context: Pick<ServiceContext, "stateMachine" | "options">) {
   const { state } = context.stateMachine;
   const own = state.nodes.get(nodeKey(context.options.nodeId));
   const others = sortedRecords(state, "nodes").filter((node) => node.id !== own?.id);
   return [...(own === undefined ? [] : [own]), ...others]
-    .filter((node) => holdsState(node) && node.addresses.length > 0)
+    .filter((node) => node.addresses.length > 0)
     .map(({ endpointId, addresses }) => ({ endpointId, addresses }));
 }

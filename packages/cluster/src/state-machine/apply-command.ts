@@ -18,6 +18,7 @@ import {
   applyNodeUpdate,
 } from "./apply-nodes.ts";
 import { applyTicketCreate, applyTicketRevoke } from "./apply-tickets.ts";
+import { applyTokenCreate, applyTokenRevoke } from "./apply-tokens.ts";
 import { applyVmCreate, applyVmDesire, applyVmObserve, applyVmPurge } from "./apply-vms.ts";
 import { refusal, refuse } from "./outcomes.ts";
 import { requestRowKey } from "./state.ts";
@@ -131,8 +132,11 @@ function nameOf(command: Command): string {
       return `${body.type} ${body.nodeId}`;
     case "ticket.revoke":
       return `${body.type} ${body.ticketId}`;
+    case "token.revoke":
+      return `${body.type} ${body.tokenId}`;
     case "cluster.init":
     case "ticket.create":
+    case "token.create":
       return body.type;
     default:
       return body satisfies never;
@@ -156,6 +160,10 @@ function dispatch(state: ClusterState, command: Command, at: Position): Outcome 
       return applyTicketCreate(state, body, command.atUnixMs);
     case "ticket.revoke":
       return applyTicketRevoke(state, body);
+    case "token.create":
+      return applyTokenCreate(state, body, command.atUnixMs);
+    case "token.revoke":
+      return applyTokenRevoke(state, body);
     case "image.put":
       return applyImagePut(state, body);
     case "image.remove":

@@ -1,5 +1,5 @@
 /** Commands of join tickets. */
-import { type CommandBody, limits, type NodeRecord, type TicketRecord } from "@blixard/protocol";
+import { type CommandBody, limits, type TicketRecord, type TicketRole } from "@blixard/protocol";
 import { done, refuse } from "./outcomes.ts";
 import { sortedRecords } from "./state.ts";
 import type { Change, ClusterState, Outcome } from "./types.ts";
@@ -8,22 +8,34 @@ type Body<Type extends CommandBody["type"]> = Extract<CommandBody, { readonly ty
 
 const askForAnother = "Ask for another one: blixard ticket create";
 
-/** Why `ticket` does not admit `node` at this time; undefined when it does. Its secret was compared before. */
+/** Who shows a ticket: a node, or a person with a key. */
+export interface TicketBearer {
+  readonly endpointId: string;
+  readonly role: TicketRole;
+  readonly name: string;
+}
+
+/** Why `ticket` is not good for `bearer` at this time; undefined when it is. Its secret was compared before. */
 export function ticketRefusal(
   ticket: TicketRecord | undefined,
-  node: Pick<NodeRecord, "endpointId" | "role" | "name">,
+  bearer: TicketBearer,
   atUnixMs: number,
 ): Outcome | undefined {
   if (ticket === undefined) return refuse("TICKET_INVALID", "this ticket is not known here", askForAnother);
   if (ticket.revoked) return refuse("TICKET_INVALID", "this ticket was revoked", askForAnother);
-  if (ticket.usedBy !== null && ticket.usedBy !== node.endpointId) {
-    return refuse("TICKET_USED", "this ticket has been used by another node", askForAnother);
+  if (ticket.usedBy !== null && ticket.usedBy !== bearer.endpointId) {
+    return refuse("TICKET_USED", "this ticket has been used by another machine", askForAnother);
   }
   if (ticket.usedBy !== null) return refuse("TICKET_USED", "this ticket has been used before", askForAnother);
   if (ticket.expiresUnixMs <= atUnixMs) return refuse("TICKET_EXPIRED", "this ticket has expired", askForAnother);
-  if (ticket.role !== node.role) return refuse("TICKET_INVALID", `this ticket is for a ${ticket.role}`);
-  if (ticket.nodeName !== null && ticket.nodeName !== node.name) {
-    return refuse("TICKET_INVALID", `this ticket is for the node ${ticket.nodeName}`, `Join with that name.`);
+  if (ticket.role !== bearer.role) {
+    const person = ticket.role === "operator" || ticket.role === "viewer";
+    const article = ticket.role === "operator" ? "an" : "a";
+    const use = person ? "blixard context add NAME TICKET" : "blixard node --id N --join-file FILE";
+    return refuse("TICKET_INVALID", `this ticket is for ${article} ${ticket.role}`, `Use it with: ${use}`);
+  }
+  if (ticket.nodeName !== null && ticket.nodeName !== bearer.name) {
+    return refuse("TICKET_INVALID", `this ticket is for the name ${ticket.nodeName}`, `Use it with that name.`);
   }
   return undefined;
 }

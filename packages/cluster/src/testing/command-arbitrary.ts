@@ -1,7 +1,7 @@
 /** Random commands that meet each other: few names, few nodes, few request ids. */
 import type { Command, CommandBody } from "@blixard/protocol";
 import fc from "fast-check";
-import { sampleNode, sampleObservation, sampleSpec, sampleTicket, sampleVmId } from "./command-samples.ts";
+import { sampleNode, sampleObservation, sampleSpec, sampleTicket, sampleToken, sampleVmId } from "./command-samples.ts";
 import { demoImage } from "./memory-vm-manager.ts";
 
 const nodeId = fc.integer({ min: 1, max: 4 });
@@ -25,6 +25,12 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
   fc.record({ type: fc.constant("node.remove" as const), nodeId }),
   name.map((id) => ({ type: "ticket.create" as const, ticket: sampleTicket(id) })),
   name.map((ticketId) => ({ type: "ticket.revoke" as const, ticketId })),
+  fc.record({ id: name, key: nodeId, ticketId: fc.option(name) }).map(({ id, key, ticketId }) => ({
+    type: "token.create" as const,
+    token: sampleToken(id, { endpointId: sampleNode(key).endpointId }),
+    ticketId,
+  })),
+  name.map((tokenId) => ({ type: "token.revoke" as const, tokenId })),
   name.map((image) => ({ type: "image.put" as const, image: { ...demoImage, name: image, builtin: false } })),
   name.map((image) => ({ type: "image.remove" as const, name: image })),
   fc.record({ name, number, node: nodeId, image: fc.constantFrom("demo", "a") }).map(({ number, image, ...rest }) => ({

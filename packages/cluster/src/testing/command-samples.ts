@@ -1,5 +1,13 @@
 /** Commands and records for tests, with what a test does not care about filled in. */
-import type { Command, CommandBody, NodeRecord, TicketRecord, VmObservation, VmSpec } from "@blixard/protocol";
+import type {
+  Command,
+  CommandBody,
+  NodeRecord,
+  TicketRecord,
+  TokenRecord,
+  VmObservation,
+  VmSpec,
+} from "@blixard/protocol";
 import { endpointIdOf } from "./memory-cluster-network.ts";
 import { demoImage } from "./memory-vm-manager.ts";
 
@@ -36,6 +44,13 @@ export const sampleTicket = (id: string, fields: Partial<TicketRecord> = {}): Ti
   expiresUnixMs: 1_000,
   usedBy: null,
   revoked: false,
+  ...fields,
+});
+
+export const sampleToken = (id: string, fields: Partial<TokenRecord> = {}): TokenRecord => ({
+  id,
+  role: "admin",
+  createdUnixMs: 0,
   ...fields,
 });
 

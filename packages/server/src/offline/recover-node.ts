@@ -47,7 +47,7 @@ export async function planNodeRecovery(path: string, clock: Clock): Promise<Node
     store: store === undefined ? "missing" : store.damaged ? "damaged" : "whole",
     damage: report.findings.filter(({ ok }) => !ok).map(({ part, detail }) => `${part}: ${detail}`),
     backup: join(dataDir, backupName(clock)),
-    others: known.filter((node) => node.id !== nodeFile.nodeId && node.role !== "operator" && node.role !== "viewer"),
+    others: known.filter((node) => node.id !== nodeFile.nodeId),
   };
   assertOthersCanAdmit(plan, known);
   return plan;

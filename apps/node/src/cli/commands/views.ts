@@ -1,5 +1,5 @@
 /** How each kind of thing is tabulated. */
-import type { ImageRecord, KvEntry, MemberStatus, NodeView, TicketView, VmRecord } from "@blixard/protocol";
+import type { ImageRecord, KvEntry, MemberStatus, NodeView, TicketView, TokenView, VmRecord } from "@blixard/protocol";
 import type { View } from "../output.ts";
 import { formatAge, formatMemory } from "../quantities.ts";
 
@@ -90,6 +90,18 @@ function ticketState(ticket: TicketView): string {
   if (ticket.usedBy !== null) return "used";
   return ticket.expiresUnixMs < Date.now() ? "expired" : "open";
 }
+
+export const tokenView: View<TokenView> = {
+  name: (token) => token.id,
+  columns: [
+    { title: "ID", value: (token) => token.id },
+    { title: "KIND", value: (token) => (token.endpointId === undefined ? "bearer" : "key") },
+    { title: "ROLE", value: (token) => token.role },
+    { title: "NAME", value: (token) => token.name ?? null },
+    { title: "AGE", value: (token) => since(token.createdUnixMs) },
+    { title: "KEY", value: (token) => token.endpointId ?? null, wide: true },
+  ],
+};
 
 export const imageView: View<ImageRecord> = {
   name: (image) => image.name,

@@ -1,0 +1,72 @@
+/** Tokens: who may call without being a node, by a bearer token over HTTP or by a key over the RPC lane. */
+import { BlixardError, fromUtf8, toHex } from "@blixard/common";
+import type { ParsedRequestOf, TokenRecord } from "@blixard/protocol";
+import { sortedRecords } from "../state-machine/state.ts";
+import type { Handlers } from "./handlers.ts";
+import { propose, refuseIfMatch, type ServiceCallScope, type ServiceContext, unremembered } from "./service-context.ts";
+import { endpointsToAsk, ticketOf } from "./ticket-service.ts";
+
+type TokenMethods = "token.create" | "token.list" | "token.revoke" | "token.redeem";
+
+const tokenIdBytes = 6;
+const tokenBytes = 32;
+
+export function tokenHandlers(context: ServiceContext): Pick<Handlers, TokenMethods> {
+  return {
+    "token.create": (request, call) => createToken(context, request, call),
+    "token.list": async () => ({
+      items: sortedRecords(context.stateMachine.state, "tokens").map(({ tokenHash: _, ...view }) => view),
+    }),
+    "token.revoke": async ({ id }, call) => {
+      refuseIfMatch(call, "a token");
+      const { index, term } = await propose(context, { type: "token.revoke", tokenId: id }, call);
+      return { index, term };
+    },
+    "token.redeem": (request, call) => redeem(context, request, call),
+  };
+}
+
+async function createToken(
+  context: ServiceContext,
+  { role, name }: ParsedRequestOf<"token.create">,
+  call: ServiceCallScope,
+) {
+  refuseIfMatch(call, "a token");
+  const text = toHex(context.random.bytes(tokenBytes));
+  const token: TokenRecord = {
+    id: toHex(context.random.bytes(tokenIdBytes)),
+    tokenHash: toHex(context.sha256(fromUtf8(text))),
+    ...(name === undefined ? {} : { name }),
+    role,
+    createdUnixMs: context.clock.unixMs(),
+  };
+  // Not remembered: a repeated answer could not hold the text.
+  const body = { type: "token.create", token, ticketId: null } as const;
+  const { index, term } = await propose(context, body, unremembered(call));
+  return { index, term, id: token.id, token: text };
+}
+
+/** Gives the rights of a ticket to the key that shows it; asking again with the same key is harmless. */
+async function redeem(
+  context: ServiceContext,
+  { ticket: shown, endpointId, name }: ParsedRequestOf<"token.redeem">,
+  call: ServiceCallScope,
+) {
+  if (call.meta.actor.id !== endpointId) {
+    throw new BlixardError("PERMISSION_DENIED", "endpointId: is not the key of the connection that asks", {
+      outcome: "not_applied",
+    });
+  }
+  const ticket = ticketOf(context, shown);
+  const calledName = ticket.nodeName ?? name;
+  const token: TokenRecord = {
+    id: toHex(context.random.bytes(tokenIdBytes)),
+    endpointId,
+    ...(calledName === undefined ? {} : { name: calledName }),
+    role: ticket.role === "operator" ? "admin" : "viewer",
+    createdUnixMs: context.clock.unixMs(),
+  };
+  const body = { type: "token.create", token, ticketId: ticket.id } as const;
+  const { value } = await propose<Pick<TokenRecord, "id" | "role">>(context, body, unremembered(call));
+  return { clusterId: context.identity().clusterId, id: value.id, role: value.role, nodes: endpointsToAsk(context) };
+}

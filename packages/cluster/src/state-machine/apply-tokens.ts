@@ -1,0 +1,60 @@
+/** Commands of tokens: bearer tokens, and the keys of people that a ticket brought in. */
+import { type CommandBody, limits, type TokenRecord } from "@blixard/protocol";
+import { ticketRefusal } from "./apply-tickets.ts";
+import { done, refuse } from "./outcomes.ts";
+import type { Change, ClusterState, Outcome } from "./types.ts";
+
+type Body<Type extends CommandBody["type"]> = Extract<CommandBody, { readonly type: Type }>;
+
+export function applyTokenCreate(state: ClusterState, body: Body<"token.create">, atUnixMs: number): Outcome {
+  const { token, ticketId } = body;
+  const { endpointId } = token;
+  const ticket = ticketId === null ? undefined : state.tickets.get(ticketId);
+  if (endpointId !== undefined) {
+    const present = tokenOfKey(state, endpointId);
+    // A machine that lost the answer asks again, with the ticket that it has used.
+    if (present !== undefined && ticket?.usedBy === endpointId) return done({ id: present.id, role: present.role });
+    if (present !== undefined) {
+      return refuse(
+        "ALREADY_EXISTS",
+        `this key has access already, as ${present.id}`,
+        "Add the context without a ticket.",
+      );
+    }
+    for (const node of state.nodes.values()) {
+      if (node.endpointId === endpointId) return refuse("CONFLICT", `this is the key of node ${node.id}`);
+    }
+  }
+  if (state.tokens.has(token.id)) return refuse("ALREADY_EXISTS", `there is a token ${token.id} already`);
+  if (state.tokens.size >= limits.tokensMax) {
+    return refuse("CONFLICT", `there are ${limits.tokensMax} tokens`, "Revoke some: blixard token revoke ID");
+  }
+  const changes: Change[] = [];
+  if (ticketId !== null) {
+    const bearer = {
+      endpointId: endpointId ?? "",
+      role: token.role === "admin" ? "operator" : "viewer",
+      name: token.name ?? "",
+    } as const;
+    const refused = ticketRefusal(ticket, bearer, atUnixMs);
+    if (refused !== undefined) return refused;
+    if (ticket !== undefined) {
+      changes.push({ table: "tickets", key: ticketId, value: { ...ticket, usedBy: bearer.endpointId } });
+    }
+  }
+  changes.push({ table: "tokens", key: token.id, value: token });
+  return done({ id: token.id, role: token.role }, changes);
+}
+
+export function applyTokenRevoke(state: ClusterState, body: Body<"token.revoke">): Outcome {
+  if (!state.tokens.has(body.tokenId)) {
+    return refuse("TOKEN_NOT_FOUND", `there is no token ${body.tokenId}`, "List them with: blixard token list");
+  }
+  return done(null, [{ table: "tokens", key: body.tokenId, value: undefined }]);
+}
+
+/** Keys are few and each stands once, so that the order of the map does not matter. */
+function tokenOfKey(state: ClusterState, endpointId: string): TokenRecord | undefined {
+  for (const token of state.tokens.values()) if (token.endpointId === endpointId) return token;
+  return undefined;
+}
