@@ -103,6 +103,8 @@ export interface ClusterNode extends AsyncDisposable {
   /** Resolves when `ready`, rejects when the node is removed, fails or closes, or when `signal` aborts. */
   untilReady(options?: { readonly signal?: AbortSignal }): Promise<void>;
   isLeader(): boolean;
+  /** How often the cluster has admitted this node, as far as it knows. */
+  readonly incarnation: number;
   readonly lifecycle: Pick<Watch<Lifecycle>, "value" | "until" | "values">;
   /** The replicated state as applied here, for diagnostics and pages. Not a linearizable read. */
   readonly state: ClusterState;

@@ -102,6 +102,10 @@ class Node implements ClusterNode {
     return this.#stateMachine.state;
   }
 
+  get incarnation(): number {
+    return this.#identity().incarnation;
+  }
+
   get lifecycle(): ClusterNode["lifecycle"] {
     return this.#lifecycle;
   }
@@ -211,7 +215,7 @@ class Node implements ClusterNode {
     const ask = async (signal: AbortSignal) => {
       try {
         await this.call("leave.request", { nodeId }, meta, { signal });
-        this.#removed(removedError());
+        this.#removed(new BlixardError("REMOVED", "this node has left the cluster"));
       } catch (error) {
         if (this.#lifecycle.value.phase !== "removed") throw error;
       }
@@ -491,8 +495,4 @@ class Node implements ClusterNode {
 
 function stopped(): BlixardError {
   return new BlixardError("STOPPED", "the node is stopping", { outcome: "not_applied" });
-}
-
-function removedError(): BlixardError {
-  return new BlixardError("REMOVED", "this node has left the cluster");
 }

@@ -9,6 +9,8 @@ export interface ClusterEndpoint {
 
 export interface ClusterPeer extends ClusterEndpoint {
   readonly nodeId: number;
+  /** The newest start of the node that is recorded: a process that says an older one is not the node any more. */
+  readonly start?: { readonly admission: number; readonly starts: number };
 }
 
 /** One call that came in. `remote` was proved by the connection; `nodeId` is undefined for a stranger. */

@@ -45,6 +45,7 @@ class NodeTransport {
   #rpcHandler: RpcHandler | undefined;
   #handlers: PeerTransportHandlers | undefined;
   #state: "new" | "started" | "closed" = "new";
+  #outdated = false;
 
   constructor(deps: TransportDeps, options: TransportOptions) {
     this.#deps = deps;
@@ -54,6 +55,7 @@ class NodeTransport {
       nodeId: options.nodeId,
       incarnation: incarnationBytes.reduce((value, byte) => value * 256 + byte, 0),
       frameBytesMax: options.frameBytesMax ?? transportLimits.frameBytesMax,
+      start: options.start ?? (() => undefined),
       heartbeatMs: options.heartbeatMs ?? transportLimits.heartbeatMs,
       compress: options.compress ?? ["iroh", "dual"].includes(deps.adapter.kind),
     };
@@ -154,12 +156,24 @@ class NodeTransport {
           onUnreachable: (id) => this.#handlers?.onUnreachable(id),
         },
         onBroken: (endpointId) => this.#rpc.drop(endpointId, "the session broke"),
+        onOutdated: () => this.#endOutdated(),
       },
       this.#options,
     );
     this.#sessions.set(peer.nodeId, session);
     this.#nodeIds.set(peer.endpointId, peer.nodeId);
     if (this.#state === "started") session.start();
+  }
+
+  #endOutdated(): void {
+    if (this.#outdated || this.#state === "closed") return;
+    this.#outdated = true;
+    const { nodeId } = this.#options;
+    this.#deps.onOutdated?.(
+      new BlixardError("DUPLICATE_NODE", `node ${nodeId} was started elsewhere, with a copy of this key`, {
+        hint: "Only one of the two may run. See which one with: blixard cluster members",
+      }),
+    );
   }
 
   /** A better way to the endpoint is open: new connections first, then the old ones end. */

@@ -1,6 +1,7 @@
 /** The first frame each way on a Raft connection: who speaks, to whom, in which life of its process. */
 import { BlixardError } from "@blixard/common";
 import { decodeValue, encodeValue } from "@blixard/protocol";
+import type { NodeStart, SeenStart } from "./node-start.ts";
 
 export interface Hello {
   readonly nodeId: number;
@@ -9,13 +10,22 @@ export interface Hello {
   readonly incarnation: number;
   /** Counts the connections that the dialler greeted on, so that the newest wins. Echoed by the side that accepts. */
   readonly sequence: number;
+  /** Absent from a node that does not count its starts. */
+  readonly start?: NodeStart;
+  /** The newest start of the receiver that the sender has heard of: a receiver that is an older one ends itself. */
+  readonly known?: SeenStart;
 }
 
 const helloVersion = 1;
 const helloBytesMax = 256;
 
 export function encodeHello(hello: Hello): Uint8Array {
-  return encodeValue([helloVersion, hello.nodeId, hello.toNodeId, hello.incarnation, hello.sequence]);
+  const { nodeId, toNodeId, incarnation, sequence, start, known } = hello;
+  const fields = [helloVersion, nodeId, toNodeId, incarnation, sequence];
+  // Older releases read the first five and leave the rest; 0 stands for what is not known.
+  fields.push(start?.admission ?? 0, start?.starts ?? 0);
+  fields.push(known?.admission ?? 0, known?.starts ?? 0, known?.instance ?? 0);
+  return encodeValue(fields);
 }
 
 /** @throws FRAME_CORRUPT, UNSUPPORTED_VERSION */
@@ -24,12 +34,20 @@ export function decodeHello(bytes: Uint8Array): Hello {
   if (!Array.isArray(value) || !value.every((item) => Number.isSafeInteger(item) && item >= 0)) {
     throw new BlixardError("FRAME_CORRUPT", "a hello is not in its form");
   }
-  const [version, nodeId, toNodeId, incarnation, sequence] = value as (number | undefined)[];
+  const [version, nodeId, toNodeId, incarnation, sequence, ...more] = value as (number | undefined)[];
   if (version !== helloVersion) {
     throw new BlixardError("UNSUPPORTED_VERSION", `hello version ${version} is not known`);
   }
   if (nodeId === undefined || toNodeId === undefined || incarnation === undefined || sequence === undefined) {
     throw new BlixardError("FRAME_CORRUPT", "a hello is not in its form");
   }
-  return { nodeId, toNodeId, incarnation, sequence };
+  const [admission = 0, starts = 0, knownAdmission = 0, knownStarts = 0, instance = 0] = more;
+  return {
+    nodeId,
+    toNodeId,
+    incarnation,
+    sequence,
+    ...(admission === 0 ? {} : { start: { admission, starts } }),
+    ...(knownAdmission === 0 ? {} : { known: { admission: knownAdmission, starts: knownStarts, instance } }),
+  };
 }

@@ -3,6 +3,7 @@
  * heartbeats and redial, over an adapter (`@blixard/transport/iroh`, `@blixard/transport/memory`).
  */
 export { createTransport } from "./create-transport.ts";
+export type { NodeStart } from "./node-start.ts";
 export { transportLimits } from "./transport-limits.ts";
 export type {
   ByteStream,

@@ -14,7 +14,8 @@
  *     Any --removed or closed--> Closed
  *
  * When both sides dial at once, the connection dialled by the lower node id survives. A new life of the peer (another
- * incarnation) always replaces the old one, and so does a newer connection of the same dialler.
+ * incarnation) replaces the old one, and so does a newer connection of the same dialler; but a start of the node that is
+ * older than one that was heard of is refused, and told so in the answer to its hello.
  */
 import type { Clock, Logger, Random, Timer } from "@blixard/common";
 import { BlixardError, withDeadline } from "@blixard/common";
@@ -23,6 +24,7 @@ import type { NodeId, PeerMessage, PeerTransportHandlers } from "@blixard/raft";
 import { type FrameOptions, frameBytesMaxOf, type StreamClass } from "./frame.ts";
 import type { LinkEnd } from "./frame-link.ts";
 import type { Hello } from "./hello.ts";
+import { isOutdated, type NodeStart, newestStart, type SeenStart } from "./node-start.ts";
 import { OutboundQueue } from "./outbound-queue.ts";
 import { briefly, OverlappedDial } from "./overlapped-dial.ts";
 import { PeerLink, type PeerLinkHandlers } from "./peer-link.ts";
@@ -40,11 +42,14 @@ export interface PeerSessionDeps {
   readonly handlers: PeerTransportHandlers;
   /** The session lost its connection: other connections to the endpoint are of no use either. */
   readonly onBroken: (endpointId: string) => void;
+  /** The peer has heard of a newer start of this node. */
+  readonly onOutdated: () => void;
 }
 
 export interface PeerSessionOptions extends FrameOptions {
   readonly nodeId: number;
   readonly incarnation: number;
+  readonly start: () => NodeStart | undefined;
   readonly heartbeatMs: number;
 }
 
@@ -59,6 +64,7 @@ export class PeerSession {
   #peer: Peer;
   #state: SessionState = "idle";
   #active: PeerLink | undefined;
+  #newest: SeenStart | undefined;
   #heartbeat: Timer | undefined;
   #missedHeartbeats = 0;
   #beatDue = false;
@@ -70,6 +76,7 @@ export class PeerSession {
 
   constructor(peer: Peer, deps: PeerSessionDeps, options: PeerSessionOptions) {
     this.#peer = peer;
+    this.#noteStart(peer.start, 0);
     this.#deps = deps;
     this.#options = options;
     this.#linkHandlers = {
@@ -100,6 +107,8 @@ export class PeerSession {
   setPeer(peer: Peer): void {
     const changed = peer.addresses.join() !== this.#peer.addresses.join();
     this.#peer = peer;
+    this.#noteStart(peer.start, 0);
+    if (this.#active !== undefined && this.#isOutdated(this.#active)) this.#break("the node was started elsewhere");
     if (changed && this.#active === undefined && this.#state !== "closed") this.#dial.start(0);
   }
 
@@ -246,23 +255,61 @@ export class PeerSession {
 
   #helloOf(sequence: number): Hello {
     const { nodeId, incarnation } = this.#options;
-    return { nodeId, toNodeId: this.#peer.nodeId, incarnation, sequence };
+    const start = this.#options.start();
+    return {
+      nodeId,
+      toNodeId: this.#peer.nodeId,
+      incarnation,
+      sequence,
+      ...(start === undefined ? {} : { start }),
+      ...(this.#newest === undefined ? {} : { known: this.#newest }),
+    };
   }
 
   #onHello(link: PeerLink, hello: Hello): void {
     const settle = this.#greetings.get(link);
     this.#greetings.delete(link);
+    this.#hearOfItself(hello);
     const refusal = this.#refusalOf(link, hello);
     if (refusal !== undefined) {
+      if (this.#isOutdated(link)) this.#tell(link, refusal);
       // Who answered a greeting may have sent messages behind it, before it hears which connection won.
-      if (link.dialledHere && this.#active !== undefined) this.#closeLater(link, refusal);
+      else if (link.dialledHere && this.#active !== undefined) this.#closeLater(link, refusal);
       else link.close(refusal);
       settle?.(new BlixardError("CONFLICT", refusal));
       return;
     }
     if (!link.dialledHere) link.sendHello(this.#helloOf(hello.sequence));
     settle?.(undefined);
+    this.#noteStart(hello.start, hello.incarnation);
     this.#adopt(link);
+  }
+
+  /** What the peer knows of this node decides whether this process is the node that it takes itself for. */
+  #hearOfItself({ nodeId, known }: Hello): void {
+    const start = this.#options.start();
+    if (nodeId !== this.#peer.nodeId || known === undefined || start === undefined) return;
+    if (isOutdated({ ...start, instance: this.#options.incarnation }, known)) this.#deps.onOutdated();
+  }
+
+  #noteStart(start: NodeStart | undefined, instance: number): void {
+    if (start !== undefined) this.#newest = newestStart(this.#newest, { ...start, instance });
+  }
+
+  /** True for a process with the peer's key when a newer start of the peer was heard of. */
+  #isOutdated({ hello }: PeerLink): boolean {
+    if (hello?.start === undefined || this.#newest === undefined) return false;
+    return isOutdated({ ...hello.start, instance: hello.incarnation }, this.#newest);
+  }
+
+  /** A process that was dialled has heard it in the hello already; one that dialled hears it in the answer. */
+  #tell(link: PeerLink, refusal: string): void {
+    if (link.dialledHere) {
+      link.close(refusal);
+      return;
+    }
+    link.sendHello(this.#helloOf(link.hello?.sequence ?? 0));
+    this.#closeLater(link, refusal);
   }
 
   #refusalOf(link: PeerLink, hello: Hello): string | undefined {
@@ -271,6 +318,10 @@ export class PeerSession {
       return `the peer says that it is node ${hello.nodeId} and means node ${hello.toNodeId}`;
     }
     if (this.#state === "closed") return "the session is closed";
+    if (this.#isOutdated(link)) {
+      this.#deps.metrics.refused("older_start");
+      return "a newer start of the node is known";
+    }
     const active = this.#active?.hello;
     if (this.#active === undefined || active === undefined || active.incarnation !== hello.incarnation)
       return undefined;
@@ -295,7 +346,8 @@ export class PeerSession {
     this.#deps.metrics.dialled("connected");
     this.#deps.logger.log("info", "peer session is ready", { peer: this.#peer.nodeId, dialled: link.dialledHere });
     this.#armHeartbeat();
-    if (replaced !== undefined) this.#closeLater(replaced, "replaced by another connection");
+    if (replaced !== undefined && this.#isOutdated(replaced)) replaced.close("the node was started elsewhere");
+    else if (replaced !== undefined) this.#closeLater(replaced, "replaced by another connection");
     for (const streamClass of ["urgent", "normal", "bulk"] as const) link.wake(streamClass);
   }
 
@@ -353,6 +405,10 @@ export class PeerSession {
 
   #onMessages(link: PeerLink, messages: readonly PeerMessage[]): void {
     if (this.#state === "closed") return;
+    if (this.#isOutdated(link)) {
+      this.#deps.metrics.refused("older_start");
+      return;
+    }
     this.#touch();
     if (link === this.#active && this.#state === "suspect") this.#become("ready");
     const from = this.#peer.nodeId as NodeId;

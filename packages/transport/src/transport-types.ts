@@ -2,8 +2,9 @@
  * The ports and the outer types of the transport. An adapter moves bytes over authenticated connections; sessions,
  * lanes, batching, health and retry stand above it, once, in `createTransport`.
  */
-import type { Clock, Logger, Metrics, Random } from "@blixard/common";
+import type { BlixardError, Clock, Logger, Metrics, Random } from "@blixard/common";
 import type { PeerTransport } from "@blixard/raft";
+import type { NodeStart } from "./node-start.ts";
 
 /** A named protocol on an endpoint; two lanes of one pair are two connections. */
 export type Lane = "blixard/raft/1" | "blixard/rpc/1";
@@ -71,6 +72,8 @@ export interface PathChoices {
 /** A peer that the member list names. */
 export interface Peer extends EndpointAddress {
   readonly nodeId: number;
+  /** The newest start of the node that the cluster has recorded; older ones are refused. */
+  readonly start?: NodeStart;
 }
 
 /** Who is at the other end of a call. */
@@ -112,6 +115,8 @@ export interface TransportDeps {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly adapter: TransportAdapter;
+  /** Called once, with DUPLICATE_NODE, when a member has heard of a newer start of this node: it must not go on. */
+  readonly onOutdated?: (error: BlixardError) => void;
 }
 
 export interface TransportOptions {
@@ -122,6 +127,8 @@ export interface TransportOptions {
   readonly heartbeatMs?: number;
   /** Whether frames of 512 bytes and more are deflated when that saves a tenth. Default: where Iroh may carry them. */
   readonly compress?: boolean;
+  /** Which start this is; asked at each greeting. Default: not known, and never judged. */
+  readonly start?: () => NodeStart | undefined;
 }
 
 /** The transport of one node. */

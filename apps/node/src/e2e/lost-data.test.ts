@@ -1,7 +1,9 @@
 /** Data directories that went backwards, were emptied, cloned or damaged, and how nodes and clusters come back. */
 import { cp, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ProcessCluster } from "@blixard/testing";
+import { connectClient } from "@blixard/client";
+import type { NodeStatus } from "@blixard/protocol";
+import { ProcessCluster, ProcessNode } from "@blixard/testing";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { builtBinary } from "./binary.ts";
 import { runBinary } from "./run-binary.ts";
@@ -168,6 +170,43 @@ describe("a data directory that was cloned", () => {
     expect(cluster.node(id).isRunning).toBe(true);
     await put(5);
     expect(await valueAt(id, "key/4")).toBe("value 4");
+  }, 120_000);
+
+  it("is the node once it was started while the original was paused, which ends with 77 when it comes back", async () => {
+    const id = await cluster.waitForLeader();
+    const original = cluster.node(id);
+    const dataDir = dirOf(id);
+    const copied = join(cluster.dataRoot, "copied");
+    original.signal("SIGSTOP");
+    await cp(dataDir, copied, { recursive: true });
+    // On another machine the process that it names would not be found.
+    await rm(join(copied, "vms", "vm-manager.lock"));
+    const abandoned = async (error: unknown) => {
+      await original.stop("SIGKILL");
+      throw error;
+    };
+    const follows = ({ leaderId, members }: NodeStatus) =>
+      leaderId !== id && members.some((member) => member.id === id && (member.lastContactMs ?? 0) > 1_000);
+    await cluster.waitFor("another leader, which misses the paused one", follows);
+    const copy = await ProcessNode.start({ binary: builtBinary(), id, dataDir: copied, flags }).catch(abandoned);
+    const client = connectClient({ addresses: [copy.ready.http], token: cluster.token, timeoutMs: 60_000 });
+    try {
+      await client.kv.put("copied", "1");
+      const { term } = await client.status();
+      original.signal("SIGCONT");
+      expect((await original.exited).code).toBe(77);
+      expect(original.stderrTail()).toContain("started elsewhere");
+      await client.kv.put("copied", "2");
+      expect((await client.status()).term).toBe(term);
+    } finally {
+      client.close();
+      await copy.stop();
+      await original.stop("SIGKILL");
+    }
+    await rm(dataDir, { recursive: true });
+    await rename(copied, dataDir);
+    await cluster.restart(id);
+    expect(await valueAt(id, "copied")).toBe("2");
   }, 120_000);
 });
 

@@ -182,10 +182,12 @@ function isConfigured({ id, confState }: RaftNodeStatus): boolean {
 }
 
 /** The member list for the transport: all nodes but this one. */
-export function peersOf(nodes: readonly NodeRecord[], selfId: number) {
+export function peersOf(nodes: readonly NodeRecord[], selfId: number): ClusterPeer[] {
   return nodes
     .filter((node) => node.id !== selfId)
-    .map(({ id, endpointId, addresses }) => ({ nodeId: id, endpointId, addresses }));
+    .map(({ id, endpointId, addresses, incarnation, starts = 0 }) => {
+      return { nodeId: id, endpointId, addresses, start: { admission: incarnation, starts } };
+    });
 }
 
 /** The fields of the own record that are no longer true; undefined when all are. */

@@ -178,7 +178,15 @@ class NodeAssembly {
     };
     const { nodeId } = this.#dataDir;
     const { maxFrameBytes, electionTimeoutMs, heartbeatMs, snapshotEntries, joinPolicy, vmDriver } = this.#config;
-    const transport = createTransport({ ...shared, adapter: ports.adapter }, { nodeId, frameBytesMax: maxFrameBytes });
+    const { storeId, starts } = storage;
+    const transport = createTransport(
+      { ...shared, adapter: ports.adapter, onOutdated: (error) => this.#fatal(error) },
+      {
+        nodeId,
+        frameBytesMax: maxFrameBytes,
+        start: () => (this.#node === undefined ? undefined : { admission: this.#node.incarnation, starts }),
+      },
+    );
     await transport.start((call, signal) => {
       if (this.#node !== undefined) return this.#node.handleRpc(call, signal);
       throw new BlixardError("UNAVAILABLE", "the node is starting", { outcome: "not_applied" });
@@ -200,7 +208,7 @@ class NodeAssembly {
         stateStore: storage.state,
         transport,
         vmManager,
-        store: { storeId: storage.storeId, starts: storage.starts },
+        store: { storeId, starts },
         onMembers: (seed) => members.keep(seed),
         storageHealth: () => this.#storageHealth(),
         onFatal: (error) => this.#fatal(error),

@@ -18,6 +18,8 @@ export interface FixtureNode {
   readonly adapter: TransportAdapter;
   readonly received: Watch<readonly { readonly from: number; readonly message: PeerMessage }[]>;
   readonly unreachable: Watch<readonly number[]>;
+  /** The code with which the transport said that a newer start of this node is known. */
+  readonly outdated: Watch<string | undefined>;
   /** The node as a peer of others, with its present addresses. */
   peer(): Peer;
 }
@@ -35,8 +37,16 @@ export const echo: RpcHandler = async ({ payload }) => payload;
 export async function startNode(nodeId: number, options: FixtureOptions): Promise<FixtureNode> {
   const { adapter } = options;
   const random = options.random ?? seededRandom(nodeId * 1000 + Math.floor(systemClock.monotonicMs()));
+  const outdated = new Watch<string | undefined>(undefined);
   const transport = createTransport(
-    { clock: systemClock, random, logger: silentLogger, metrics: discardMetrics, adapter },
+    {
+      clock: systemClock,
+      random,
+      logger: silentLogger,
+      metrics: discardMetrics,
+      adapter,
+      onOutdated: ({ code }) => outdated.set(code),
+    },
     { nodeId, heartbeatMs: 100, ...options.transport },
   );
   const received = new Watch<readonly { readonly from: number; readonly message: PeerMessage }[]>([]);
@@ -47,7 +57,7 @@ export async function startNode(nodeId: number, options: FixtureOptions): Promis
   });
   await transport.start(options.handler ?? echo);
   const peer = () => ({ nodeId, endpointId: adapter.endpointId, addresses: transport.addresses() });
-  return { nodeId, transport, adapter, received, unreachable, peer };
+  return { nodeId, transport, adapter, received, unreachable, outdated, peer };
 }
 
 /** Tells every node of every other one. */
