@@ -5,6 +5,7 @@ import type { LogStore, SnapshotStore } from "@blixard/raft";
 import type { VmManager } from "@blixard/vm-manager";
 import type { ClusterTransport, IncomingCall } from "./cluster-transport.ts";
 import type { JoinSeed, JoinTarget } from "./join-flow.ts";
+import type { PeerFinder } from "./peer-finder.ts";
 import type { Sha256 } from "./state-machine/hash-chain.ts";
 import type { ClusterState } from "./state-machine/types.ts";
 import type { StateStore } from "./state-store-port.ts";
@@ -30,6 +31,8 @@ export interface ClusterNodeDeps {
    * the others before it takes part, and does not start on a store that is older than its promises.
    */
   readonly store?: { readonly storeId: string; readonly starts: number };
+  /** Asked where members are that do not answer at the addresses known of them. Default: none. */
+  readonly finders?: readonly PeerFinder[];
   /** Told of the members whenever they change; keep it as the `seed` of the next start. Must not throw. */
   readonly onMembers?: (seed: JoinSeed) => void;
   /** Called once when the node must stop: a write failed or an invariant broke. The owner ends the process. */

@@ -43,6 +43,7 @@ import { randomRequestId } from "./ids.ts";
 import { type JoinSeed, requestJoin } from "./join-flow.ts";
 import { LeaderDuties } from "./leader/leader-duties.ts";
 import { type ClusterMetrics, declareClusterMetrics } from "./metrics.ts";
+import { createAddressBook } from "./node/address-book.ts";
 import { type LoopDeps, runLoop } from "./node/background-loop.ts";
 import { type LoadedLog, loadLog } from "./node/loaded-log.ts";
 import { MembershipDuty, peersOf } from "./node/membership-duty.ts";
@@ -355,6 +356,7 @@ class Node implements ClusterNode {
       options,
       identity: () => this.#identity(),
       peerMemory: this.#memory,
+      addressBook: createAddressBook(deps, options, () => this.state.nodes.values()),
       storageHealth: deps.storageHealth ?? healthy,
       reservations: new Set(),
     };
@@ -416,9 +418,9 @@ class Node implements ClusterNode {
     };
     const onRemoved = (error: BlixardError) => this.#removed(error);
     const seedNodes = this.#seed?.nodes ?? [];
-    const { store } = this.#deps;
+    const { store, finders = [] } = this.#deps;
     const onMembers = (nodes: readonly NodeRecord[]) => this.#tellMembers(nodes);
-    const duty = { context, router, loop, capacity, seedNodes, store, onMembers, onRemoved, caughtUp };
+    const duty = { context, router, loop, capacity, finders, seedNodes, store, onMembers, onRemoved, caughtUp };
     this.#duties = Promise.all([
       this.#catchUp(engine, signal),
       new LeaderDuties(context, this.#metrics).run(signal),

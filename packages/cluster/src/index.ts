@@ -24,6 +24,7 @@ export type {
 export type { JoinDeps, JoinSeed, JoinTarget } from "./join-flow.ts";
 export { requestJoin } from "./join-flow.ts";
 export type { ClusterNodeOptions, JoinPolicy } from "./options.ts";
+export type { PeerFinder } from "./peer-finder.ts";
 export type { SchedulerOptions } from "./scheduler/scheduler.ts";
 export { schedule, schedulerDefaults, usageByNode } from "./scheduler/scheduler.ts";
 export type { AppliedCommand } from "./state-machine/apply-command.ts";

@@ -35,6 +35,8 @@ export interface ClusterNodeOptions {
   readonly promotionLagEntries?: number;
   /** Milliseconds without a leader after which peers are asked whether this node was removed. Default 3,000. */
   readonly removalProbeMs?: number;
+  /** Milliseconds between two looks for members that are not connected, doubling up to 16 times that. Default 1,000. */
+  readonly discoveryMs?: number;
   /** Milliseconds between two tries of a background call that failed. Default 200, doubling up to 16 times that. */
   readonly retryDelayMs?: number;
   /** Entries whose state hashes are kept. Default 10,000. */
@@ -60,6 +62,7 @@ export function resolveClusterNodeOptions(
     forwardAttemptsMax: 100,
     promotionLagEntries: 64,
     removalProbeMs: 3_000,
+    discoveryMs: 1_000,
     retryDelayMs: 200,
     hashWindow: 10_000,
     ...options,

@@ -123,6 +123,20 @@ export const nodeStatusSchema = z.object({
 });
 export type NodeStatus = z.infer<typeof nodeStatusSchema>;
 
+/** What each node says of its own addresses, by way of others as well; one of a later start replaces an earlier one. */
+const addressClaimsSchema = z
+  .array(
+    z
+      .object({
+        nodeId: nodeIdSchema,
+        endpointId: endpointIdSchema,
+        addresses: z.array(addressSchema).max(limits.addressesPerNodeMax),
+        starts: z.int().min(0),
+      })
+      .strict(),
+  )
+  .max(limits.nodesMax);
+
 export const ticketViewSchema = ticketRecordSchema.omit({ secretHash: true });
 export type TicketView = z.infer<typeof ticketViewSchema>;
 
@@ -134,6 +148,17 @@ export const nodeViewSchema = nodeRecordSchema.extend({
   state: z.enum(["ready", "catching-up", "unreachable"]),
   vms: z.int(),
   usedMemoryMiB: z.int(),
+  /** Its connections with the others as it sees them; absent when it could not be asked. */
+  paths: z
+    .array(
+      z.object({
+        to: nodeIdSchema,
+        transport: z.string(),
+        path: memberStatusSchema.shape.path,
+        rttMs: z.number().nullable(),
+      }),
+    )
+    .optional(),
 });
 export type NodeView = z.infer<typeof nodeViewSchema>;
 
@@ -371,6 +396,14 @@ export const methods = {
       /** The leader knows all that was committed: nobody else needs to be asked. */
       leader: z.boolean(),
     }),
+  ),
+  /** Asked by a member that misses others: where did you hear of members last? It says what it knows itself. */
+  "node.addresses": method(
+    "local",
+    "node",
+    false,
+    z.object({ claims: addressClaimsSchema }).strict(),
+    z.object({ claims: addressClaimsSchema }),
   ),
   /** Asked by a member that leaves for good. */
   "leave.request": method("leader", "node", true, z.object({ nodeId: nodeIdSchema }).strict(), written),

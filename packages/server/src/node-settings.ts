@@ -2,7 +2,7 @@
  * The settings of a node, each once: its flag, its default, what it means and what values it takes. The flags of the
  * command line, the `BLIXARD_*` variables, the keys of the configuration file and `config view` all come from here.
  */
-import { nameSchema, nodeIdSchema } from "@blixard/protocol";
+import { addressSchema, limits, nameSchema, nodeIdSchema } from "@blixard/protocol";
 import { z } from "zod";
 
 /** `host:port` to bind; port 0 takes a free one. */
@@ -114,7 +114,36 @@ export const nodeSettings = {
     help: "largest frame between nodes",
   },
   relay: { schema: z.boolean(), fallback: true, negated: true, help: "use no relay servers" },
-  discovery: { schema: z.boolean(), fallback: true, negated: true, help: "look up no addresses on the network" },
+  relayUrls: {
+    schema: z.array(z.url({ protocol: /^https?$/ })).max(16),
+    fallback: [],
+    value: "URL,...",
+    help: "relay servers of your own instead of the public ones",
+  },
+  discovery: {
+    schema: z.boolean(),
+    fallback: true,
+    negated: true,
+    help: "look for members neither on the local network nor by their keys in public DNS",
+  },
+  peers: {
+    schema: z.array(z.union([addressSchema, z.string().regex(/^dns:[A-Za-z0-9._-]{1,253}$/)])).max(64),
+    fallback: [],
+    value: "HOST:PORT|dns:NAME,...",
+    help: "where members may be found when they do not answer at their known addresses",
+  },
+  dnsServers: {
+    schema: z.array(z.string().regex(/^(\[[0-9a-fA-F:]+\]|[0-9.]+)(:\d{1,5})?$/, "use IP or IP:PORT")).max(8),
+    fallback: [],
+    value: "IP:PORT,...",
+    help: "DNS servers for the names in --peers (default: those of this machine)",
+  },
+  advertise: {
+    schema: z.array(addressSchema).max(limits.addressesPerNodeMax),
+    fallback: [],
+    value: "HOST:PORT,...",
+    help: "addresses that others use to reach this node (default: those it is bound to); names may be used",
+  },
   stopVms: { schema: z.boolean(), fallback: false, help: "stop the VMs of this node when the node stops" },
   logFormat: {
     schema: z.enum(["pretty", "json"]).optional(),

@@ -28,6 +28,8 @@ export interface RestartOptions {
   readonly signal?: NodeJS.Signals;
   /** Takes the place of the further flags. Default: those of before. */
   readonly flags?: readonly string[];
+  /** `host:port` to bind instead, with a free HTTP port. Default: the ports of before. */
+  readonly bind?: string;
 }
 
 export interface ProcessExit {
@@ -125,6 +127,7 @@ export class ProcessNode {
     await this.stop(options.signal ?? "SIGKILL");
     const { join: _join, ...before } = this.#options;
     const kept = { ...before, flags: options.flags ?? before.flags ?? [] };
+    if (options.bind !== undefined) return await ProcessNode.start({ ...kept, bind: options.bind });
     const { bind, http } = this.ready;
     const flags = kept.flags.includes("--http") ? kept.flags : [...kept.flags, "--http", new URL(http).host];
     return await ProcessNode.start({ ...kept, bind, flags });

@@ -13,11 +13,13 @@ import {
 import type { RaftNodeStatus } from "@blixard/raft";
 import type { ClusterPeer } from "../cluster-transport.ts";
 import { randomRequestId } from "../ids.ts";
+import type { PeerFinder } from "../peer-finder.ts";
 import { nodeMeta, type ServiceContext } from "../services/service-context.ts";
 import type { ServiceRouter } from "../services/service-router.ts";
 import { clusterKey, nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { pauseFor, withTimeLimit } from "../wait-for-change.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
+import { DiscoveryDuty } from "./discovery-duty.ts";
 
 const updateTimeoutMs = 10_000;
 const probeTimeoutMs = 2_000;
@@ -26,6 +28,7 @@ export interface MembershipDutyDeps {
   readonly context: ServiceContext;
   readonly router: ServiceRouter;
   readonly loop: LoopDeps;
+  readonly finders: readonly PeerFinder[];
   readonly capacity: NodeCapacity;
   /** What the join answer said about the others; empty for a node that knows them from its state. */
   readonly seedNodes: readonly NodeRecord[];
@@ -48,7 +51,22 @@ export class MembershipDuty {
 
   /** Runs until `signal` aborts. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#runPeers(signal), this.#runOwnRecord(signal), this.#runProbe(signal)]);
+    await Promise.all([
+      this.#runPeers(signal),
+      this.#runAddresses(signal),
+      this.#runOwnRecord(signal),
+      this.#runProbe(signal),
+      new DiscoveryDuty({ ...this.#deps, knownPeers: () => this.#knownPeers() }).run(signal),
+    ]);
+  }
+
+  #runAddresses(signal: AbortSignal): Promise<void> {
+    const { version } = this.#deps.context.addressBook;
+    let seen = version.value;
+    return runLoop(this.#deps.loop, "addresses", signal, async () => {
+      seen = await version.until((next) => next !== seen, { signal });
+      this.#setPeers();
+    });
   }
 
   #runPeers(signal: AbortSignal): Promise<void> {
@@ -73,9 +91,12 @@ export class MembershipDuty {
     if (peers.length > 0 || nodes.size > 0) transport.setPeers(peers);
   }
 
+  /** All others that hold the state, with every address that is known of them. */
   #knownPeers(): ClusterPeer[] {
-    const { stateMachine, options } = this.#deps.context;
-    const known = peersOf(sortedRecords(stateMachine.state, "nodes"), options.nodeId);
+    const { stateMachine, options, addressBook } = this.#deps.context;
+    const known = sortedRecords(stateMachine.state, "nodes").flatMap((node) =>
+      peersOf([node], options.nodeId).map((peer) => addressBook.complete(peer, node.starts ?? 0)),
+    );
     return [
       ...known,
       ...[...this.#learned.values()].filter(({ nodeId }) => !known.some((peer) => peer.nodeId === nodeId)),

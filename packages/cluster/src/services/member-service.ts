@@ -5,6 +5,7 @@ import { asNodeId } from "@blixard/raft";
 import { usageByNode } from "../scheduler/scheduler.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { Handlers } from "./handlers.ts";
+import { pathsOfAll } from "./peer-paths.ts";
 import { isReachable, progressOf, votes } from "./reachability.ts";
 import { propose, refuseIfMatch, type ServiceCallScope, type ServiceContext } from "./service-context.ts";
 import { memberStatuses } from "./status-service.ts";
@@ -15,6 +16,7 @@ type MemberMethods =
   | "node.get"
   | "node.update"
   | "node.cordon"
+  | "node.addresses"
   | "member.list"
   | "member.remove"
   | "member.setRole"
@@ -23,9 +25,14 @@ type MemberMethods =
 
 export function memberHandlers(context: ServiceContext): Pick<Handlers, MemberMethods> {
   return {
-    "node.list": async () => ({
-      items: sortedRecords(context.stateMachine.state, "nodes").map((node) => viewOf(context, node)),
-    }),
+    "node.list": async (_request, { signal }) => {
+      const paths = await pathsOfAll(context, signal);
+      const view = (node: NodeRecord) => {
+        const known = paths.get(node.id);
+        return { ...viewOf(context, node), ...(known === undefined ? {} : { paths: known }) };
+      };
+      return { items: sortedRecords(context.stateMachine.state, "nodes").map(view) };
+    },
     "node.get": async ({ id }) => viewOf(context, nodeOf(context, id)),
     "node.update": async ({ nodeId, addresses, capacity, version, featureLevel, storeId, starts }, call) => {
       assertSpeaksFor(call, nodeId);
@@ -46,6 +53,10 @@ export function memberHandlers(context: ServiceContext): Pick<Handlers, MemberMe
       refuseIfMatch(call, "a node");
       const { index, term } = await propose(context, { type: "node.update", nodeId: id, cordoned }, call);
       return { index, term };
+    },
+    "node.addresses": async ({ claims }) => {
+      context.addressBook.merge(claims);
+      return { claims: context.addressBook.claims() };
     },
     "member.list": async () => ({ items: memberStatuses(context) }),
     "member.remove": ({ id, force }, call) => removeMember(context, id, force, call),

@@ -5,6 +5,7 @@ import type { RaftNodeApi } from "@blixard/raft";
 import type { VmManager } from "@blixard/vm-manager";
 import type { ClusterStateMachine } from "../cluster-state-machine.ts";
 import type { ClusterTransport } from "../cluster-transport.ts";
+import type { AddressBook } from "../node/address-book.ts";
 import type { PeerMemory } from "../node/peer-memory.ts";
 import type { ResolvedClusterNodeOptions } from "../options.ts";
 import type { Reservation } from "../scheduler/scheduler.ts";
@@ -25,6 +26,7 @@ export interface ServiceContext {
   readonly identity: () => { readonly clusterId: string; readonly incarnation: number };
   /** What this node remembers of the promises of the others. */
   readonly peerMemory: PeerMemory;
+  readonly addressBook: AddressBook;
   readonly storageHealth: () => NodeStatus["storage"];
   /** Room on nodes that the leader has promised and that no record shows yet. */
   readonly reservations: Set<Reservation>;

@@ -35,8 +35,8 @@ export async function createNodeAdapter(options: AdapterOptions): Promise<Transp
 }
 
 async function bindIroh(options: AdapterOptions): Promise<TransportAdapter> {
-  const { secretKey, bind, relay, discovery } = options;
-  const adapter = createIrohAdapter({ secretKey, bind, relay, discovery });
+  const { transport: _, onHttp2: __, ...endpoint } = options;
+  const adapter = createIrohAdapter(endpoint);
   await adapter.bind();
   return adapter;
 }

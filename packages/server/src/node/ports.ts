@@ -39,7 +39,7 @@ export async function bindPorts(
   createAdapter: CreateAdapter = createNodeAdapter,
 ): Promise<BoundPorts> {
   const { host, port } = await resolveBind(config.bind, "--bind");
-  const { transport, relay, discovery } = config;
+  const { transport, relay, relayUrls, discovery } = config;
   // Whoever connects before the adapter serves is turned away, and comes again.
   let takeHttp2: Parameters<AdapterOptions["onHttp2"]>[0] = (socket) => socket.destroy();
   const onHttp2: AdapterOptions["onHttp2"] = (take) => {
@@ -52,8 +52,10 @@ export async function bindPorts(
       const listener = await listenTls(formatHostPort(host, shared), tlsIdentity, { ...handlers, ...http2 }, "--bind");
       return { ...listener, close: () => listener.close(0), listener };
     },
-    (shared) =>
-      createAdapter({ transport, secretKey: seed, bind: formatHostPort(host, shared), relay, discovery, onHttp2 }),
+    (shared) => {
+      const endpoint = { secretKey: seed, bind: formatHostPort(host, shared), relay, relayUrls, discovery };
+      return createAdapter({ transport, ...endpoint, onHttp2 });
+    },
   );
   try {
     const http = config.http ?? httpDefault(host, port, tcp.port);

@@ -15,6 +15,7 @@ import { openLevelStorage } from "@blixard/storage/level";
 import { createTransport } from "@blixard/transport";
 import { createNodeCertificate, loadOrCreateNodeKey, type NodeKey } from "@blixard/transport/identity";
 import { createVmManager } from "@blixard/vm-manager";
+import { type Finders, openFinders } from "../discovery/open-finders.ts";
 import { createHttpApp } from "../http/app.ts";
 import { createConsoleSockets } from "../http/console-socket.ts";
 import type { HttpDeps } from "../http/http-types.ts";
@@ -199,6 +200,7 @@ class NodeAssembly {
     this.#blobs = vmManager.images;
     const members = new MembersFile(this.#dataDir.path, this.#deps.logger);
     this.#closers.add("members file", () => members.close());
+    const finders = this.#openFinders(transport.endpointId, ports);
     const node = createClusterNode(
       {
         ...shared,
@@ -209,6 +211,7 @@ class NodeAssembly {
         transport,
         vmManager,
         store: { storeId, starts },
+        finders: finders.all,
         onMembers: (seed) => members.keep(seed),
         storageHealth: () => this.#storageHealth(),
         onFatal: (error) => this.#fatal(error),
@@ -217,12 +220,30 @@ class NodeAssembly {
         nodeId,
         version: blixardVersion,
         joinPolicy,
+        advertisedAddresses: this.#advertised(ports),
         raft: { electionTimeoutMs, heartbeatIntervalMs: heartbeatMs, snapshotEntries },
       },
     );
     this.#node = node;
     this.#closers.add("node", () => node.close());
     return node;
+  }
+
+  #advertised(ports: BoundPorts): readonly string[] {
+    const { advertise } = this.#config;
+    return advertise.length > 0 ? advertise : ports.adapter.addresses();
+  }
+
+  #openFinders(endpointId: string, ports: BoundPorts): Finders {
+    const finders = openFinders(this.#config, ports.adapter.kind, {
+      clusterId: () => this.#clusterId,
+      endpointId,
+      addresses: this.#advertised(ports),
+      bind: ports.bind,
+      logger: this.#deps.logger,
+    });
+    this.#closers.add("finders", () => finders.close());
+    return finders;
   }
 
   async #startMode(plan: StartPlan, key: NodeKey, token: string): Promise<StartMode> {

@@ -23,6 +23,8 @@ export interface IrohAdapterOptions {
   readonly bind: string;
   /** Whether the public relays may carry what has no direct path. Always off on a loopback address. */
   readonly relay: boolean;
+  /** Relays of your own, used instead of the public ones. Default: none. */
+  readonly relayUrls?: readonly string[];
   /** Whether endpoints are published and looked up by id over DNS. Always off on a loopback address. */
   readonly discovery: boolean;
 }
@@ -152,14 +154,16 @@ class IrohEndpointAdapter implements IrohAdapter {
   #applyPreset(iroh: IrohModule, builder: EndpointBuilder): void {
     const { host } = parseBind(this.#options.bind);
     const loopback = host === "::1" || host.startsWith("127.");
+    const { relayUrls = [] } = this.#options;
     const relay = this.#options.relay && !loopback;
     if (this.#options.discovery && !loopback) {
       if (relay) builder.applyN0();
       else builder.applyN0DisableRelay();
-      return;
+    } else {
+      builder.applyMinimal();
+      builder.relayMode(relay ? iroh.RelayMode.defaultMode() : iroh.RelayMode.disabled());
     }
-    builder.applyMinimal();
-    builder.relayMode(relay ? iroh.RelayMode.defaultMode() : iroh.RelayMode.disabled());
+    if (relay && relayUrls.length > 0) builder.relayMode(iroh.RelayMode.customFromUrls([...relayUrls]));
   }
 
   async #acceptAll(endpoint: Endpoint, onConnection: (connection: Connection) => void): Promise<void> {

@@ -1,11 +1,14 @@
 /** `blixard status`: leader, quorum, members, VMs, and the next useful command. */
-import type { NodeStatus } from "@blixard/protocol";
+import type { BlixardClient } from "@blixard/client";
+import type { NodeStatus, NodeView } from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
 import { print } from "../output.ts";
 import { formatTable } from "../table.ts";
-import { memberView } from "./views.ts";
+import { formatRtt, memberView } from "./views.ts";
+
+type NodePath = NonNullable<NodeView["paths"]>[number];
 
 export function registerStatus(command: Command, context: CliContext): void {
   addStatusAction(withClientOptions(command), context);
@@ -15,7 +18,8 @@ export function addStatusAction(command: Command, context: CliContext): void {
   command.action((options: ClientOptions) =>
     withClient(context, options, async ({ client, format }) => {
       const status = await client.status();
-      await print(context, format, status, () => statusText(status), [status.clusterId]);
+      const pairs = format === "table" ? await pairsText(client) : "";
+      await print(context, format, status, () => statusText(status) + pairs, [status.clusterId]);
       if (format === "table" || format === "wide") say(context, nextStep(status));
     }),
   );
@@ -39,6 +43,22 @@ function statusText(status: NodeStatus): string {
     `answered  node ${status.nodeId} (${status.role}), blixard ${status.version}, drivers ${status.drivers.join(", ") || "none"}`,
   ];
   return `${lines.join("\n")}\n\n${members}`;
+}
+
+const pairsTimeoutMs = 2_000;
+
+/** Each pair as the first of the two sees it. Empty without a quorum or with a single node: there is nothing to show. */
+async function pairsText(client: BlixardClient): Promise<string> {
+  const nodes = await client.nodes.list({ timeoutMs: pairsTimeoutMs }).catch(() => []);
+  const pairs = nodes.flatMap(({ id, paths = [] }) =>
+    paths.filter(({ to }) => to > id).map((pair) => ({ id, ...pair })),
+  );
+  if (pairs.length === 0) return "";
+  return `\n${formatTable(["PAIR", "PATH", "TRANSPORT", "RTT"], pairs.map(pairRow))}`;
+}
+
+function pairRow({ id, to, path, transport, rttMs }: { readonly id: number } & NodePath): string[] {
+  return [`${id} - ${to}`, path, transport, rttMs === null ? "-" : formatRtt(rttMs)];
 }
 
 /** Session heartbeats come every 300 ms; a member that was silent for longer than this does not count as present. */

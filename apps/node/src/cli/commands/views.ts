@@ -39,12 +39,22 @@ export const nodeView: View<NodeView> = {
     },
     { title: "VCPUS", value: (node) => node.capacity.vcpus },
     { title: "DRIVERS", value: (node) => node.capacity.drivers.join(",") },
+    { title: "PATHS", value: (node) => node.paths?.map(pathText).join(", ") ?? null },
     { title: "ADDRESSES", value: (node) => node.addresses.join(",") },
     { title: "VERSION", value: (node) => node.version, wide: true },
     { title: "JOINED", value: (node) => since(node.joinedUnixMs), wide: true },
     { title: "ENDPOINT", value: (node) => node.endpointId, wide: true },
   ],
 };
+
+/** `2 direct 0.4 ms`, `3 none`. */
+function pathText({ to, path, rttMs }: NonNullable<NodeView["paths"]>[number]): string {
+  return [to, path, ...(rttMs === null || path === "none" ? [] : [formatRtt(rttMs)])].join(" ");
+}
+
+export function formatRtt(rttMs: number): string {
+  return rttMs < 1 ? "< 1 ms" : `${rttMs.toFixed(0)} ms`;
+}
 
 /** Members as one node sees them; `leaderId` marks the leader. */
 export function memberView(leaderId: number | null): View<MemberStatus> {
@@ -55,11 +65,7 @@ export function memberView(leaderId: number | null): View<MemberStatus> {
       { title: "NAME", value: (member) => member.name },
       { title: "ROLE", value: (member) => (member.id === leaderId ? `${member.role} (leader)` : member.role) },
       { title: "PATH", value: (member) => member.path },
-      {
-        title: "RTT",
-        value: (member) =>
-          member.rttMs === null ? null : member.rttMs < 1 ? "< 1 ms" : `${member.rttMs.toFixed(0)} ms`,
-      },
+      { title: "RTT", value: (member) => (member.rttMs === null ? null : formatRtt(member.rttMs)) },
       {
         title: "LAST CONTACT",
         value: (member) => (member.lastContactMs === null ? null : `${Math.round(member.lastContactMs)} ms`),
