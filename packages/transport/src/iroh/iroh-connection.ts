@@ -4,6 +4,7 @@ import { transportLimits } from "../transport-limits.ts";
 import type { ByteStream, Connection, Lane } from "../transport-types.ts";
 import { toStreamError } from "./iroh-errors.ts";
 import { firstLine, fromNative, toNative } from "./iroh-module.ts";
+import { pathInUse } from "./path-in-use.ts";
 
 /** A write crosses the border in pieces, so that the conversion never blocks the event loop for long. */
 const writePieceBytes = 32 * 1024;
@@ -61,9 +62,9 @@ export class IrohConnection implements Connection {
 
   path() {
     if (!this.#open) return { kind: "none" as const, rttMs: null };
-    const selected = this.#native.paths().find(({ isSelected }) => isSelected);
-    if (selected === undefined) return { kind: "none" as const, rttMs: null };
-    return { kind: selected.isRelay ? ("relay" as const) : ("direct" as const), rttMs: selected.rttMs };
+    const used = pathInUse(this.#native.paths());
+    if (used === undefined) return { kind: "none" as const, rttMs: null };
+    return { kind: used.isRelay ? ("relay" as const) : ("direct" as const), rttMs: used.rttMs };
   }
 }
 
