@@ -14,6 +14,8 @@ import {
   stateOf,
   until,
 } from "../testing/transport-fixture.ts";
+import type { TransportAdapter } from "../transport-types.ts";
+import { createDualAdapter } from "./index.ts";
 
 const seedOf = (number: number) => new Uint8Array(32).fill(number);
 
@@ -21,6 +23,11 @@ describeTransportAdapter({ describe, it, expect }, "dual", {
   create: async (number) => (await createTestDualAdapter(seedOf(number))).adapter,
   deadAddress: () => "127.0.0.1:9",
 });
+
+/** Pends until the signal aborts. */
+function abortOf(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+}
 
 describe("createDualAdapter", () => {
   const nodes: FixtureNode[] = [];
@@ -73,6 +80,29 @@ describe("createDualAdapter", () => {
     expect(sessionOf(dual.node, other)).toMatchObject({ transport: technology });
     expect(await dual.node.transport.call(other, "echo", Uint8Array.of(1), { timeoutMs: 10_000 })).toHaveLength(1);
     expect(await single.transport.call(own, "echo", Uint8Array.of(1), { timeoutMs: 10_000 })).toHaveLength(1);
+  });
+
+  it("keeps to Iroh when only what it sent before the peer had started was lost", async () => {
+    const options = { secretKey: seedOf(91), bind: "127.0.0.1:0", relay: false, discovery: false };
+    const iroh = createIrohAdapter(options);
+    await iroh.bind();
+    let dials = 0;
+    const preferred: TransportAdapter = {
+      kind: iroh.kind,
+      endpointId: iroh.endpointId,
+      addresses: () => iroh.addresses(),
+      listen: (onConnection) => iroh.listen(onConnection),
+      connect: (to, lane, { signal }) => (dials++ === 0 ? abortOf(signal) : iroh.connect(to, lane, { signal })),
+      close: () => iroh.close(),
+    };
+    const fallback = createGrpcAdapter({ ...options, clock: systemClock });
+    const adapter = createDualAdapter({ clock: systemClock, preferred, fallback });
+    const { node: peer } = await startDual(2);
+    const { signal } = new AbortController();
+    const connection = await adapter.connect(peer.peer(), "blixard/rpc/1", { signal });
+    expect(connection.transport).toBe("iroh");
+    expect(adapter.choices?.choiceFor(peer.adapter.endpointId)).toEqual({ transport: "iroh", reason: "preferred" });
+    await adapter.close();
   });
 
   it("falls back when Iroh is cut, says why, and returns without a break when it is healthy again", async () => {

@@ -76,10 +76,33 @@ class DualAdapter implements TransportAdapter {
     });
     const [first, second] = sides;
     if (outcome.result === undefined) throw this.#failure(outcome.errors, sides);
-    const side = outcome.winner === 0 ? first : second;
-    if (outcome.winner === 1) this.#noteAnswer(peer, second, this.#why(first, outcome.errors[0]));
-    if (side === "fallback") this.#count(peer, outcome.result);
-    return outcome.result;
+    if (outcome.winner === 0) return this.#counted(peer, first, outcome.result);
+    if (first === "preferred" && outcome.errors[0] === undefined) {
+      const anew = await this.#dialAnew(to, lane, options.signal);
+      if (anew !== undefined || options.signal.aborted) outcome.result.close("the preferred transport is used");
+      options.signal.throwIfAborted();
+      if (anew !== undefined) return anew;
+    }
+    this.#noteAnswer(peer, second, this.#why(first, outcome.errors[0]));
+    return this.#counted(peer, second, outcome.result);
+  }
+
+  /**
+   * What Iroh sent before the peer had started is lost, and it sends again only after a second; so an answer over the
+   * fallback acknowledges the failure of the preferred one only if that does not answer now, either.
+   */
+  async #dialAnew(to: EndpointAddress, lane: Lane, signal: AbortSignal): Promise<Connection | undefined> {
+    const { clock, preferred } = this.#options;
+    const giveUp = new AbortController();
+    const reason = new BlixardError("UNREACHABLE", "the preferred transport did not answer");
+    const timer = clock.setTimer(dualLimits.confirmMs, () => giveUp.abort(reason));
+    try {
+      return await preferred.connect(to, lane, { signal: AbortSignal.any([signal, giveUp.signal]) });
+    } catch {
+      return undefined;
+    } finally {
+      timer.cancel();
+    }
   }
 
   async close(): Promise<void> {
@@ -124,13 +147,15 @@ class DualAdapter implements TransportAdapter {
   }
 
   /** While a peer is connected over the fallback only, the preferred one is probed. */
-  #count(peer: PeerState, connection: Connection): void {
+  #counted(peer: PeerState, side: Side, connection: Connection): Connection {
+    if (side === "preferred") return connection;
     peer.fallbackConnections++;
     if (peer.choice.side === "fallback" && !this.#closed) peer.probe.start();
     void connection.closed.then(() => {
       peer.fallbackConnections--;
       if (peer.fallbackConnections === 0) peer.probe.stop();
     });
+    return connection;
   }
 
   async #probe(peer: PeerState, signal: AbortSignal): Promise<boolean> {

@@ -2,6 +2,8 @@
 export const dualLimits = {
   /** Default of the option `headStartMs`. */
   headStartMs: 400,
+  /** Time for the chosen one to answer anew once the other one has answered: the peer may just have started. */
+  confirmMs: 300,
   /** Default of the option `healthyMs`. */
   healthyMs: 10_000,
   healthyMsMax: 5 * 60_000,

@@ -15,7 +15,7 @@ export interface RaceOutcome<T> {
   /** Undefined when all failed. */
   readonly result: T | undefined;
   readonly winner: number;
-  /** By dial; undefined for one that has not failed yet. */
+  /** By dial; undefined for one that had not failed by then. */
   readonly errors: readonly unknown[];
 }
 
@@ -44,7 +44,7 @@ export function raceWithHeadStart<T>(options: RaceOptions<T>): Promise<RaceOutco
       dial(losers.signal).then(
         (result) => {
           if (settled) discard(result);
-          else settle(() => resolve({ result, winner: index, errors }));
+          else settle(() => resolve({ result, winner: index, errors: [...errors] }));
         },
         (error: unknown) => {
           errors[index] = error;
