@@ -2,7 +2,6 @@
  * The client of a cluster. It sends each call to one of its addresses, moves on to the next when that one fails or
  * cannot serve, and sends a write again with the same idempotency key, so that it applies once.
  */
-import type { Duplex } from "node:stream";
 import { BlixardError, type Clock, type Random, toHex } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import {
@@ -14,14 +13,15 @@ import {
   type ResponseOf,
 } from "@blixard/protocol";
 import { parseNodeAddress } from "./address.ts";
+import type { Carrier, CarrierCall, Health, UploadedBlob } from "./carrier.ts";
 import { type CallFunction, type ClientGroups, makeGroups } from "./groups.ts";
-import { type HttpAnswer, type HttpExchange, NodeEndpoint } from "./node-endpoint.ts";
+import { HttpCarrier } from "./http-carrier.ts";
 import { memoryPins, type PinStore } from "./pins.ts";
 import { defaultRetryPolicy, withRetries } from "./retry.ts";
-import { type HttpMethodName, headers } from "./routes.ts";
-import { decodeAnswer, decodeError, encodeCall } from "./wire.ts";
+import type { HttpMethodName } from "./routes.ts";
+import { type RpcCaller, RpcCarrier, type RpcEndpoint } from "./rpc-carrier.ts";
 
-/** One node to talk to. */
+/** One node to talk to over its HTTP API. */
 export interface ClientTarget {
   /** `host:port` of the bind port, or `http://host:port` of the HTTP port. */
   readonly address: string;
@@ -31,8 +31,13 @@ export interface ClientTarget {
   readonly pin?: string;
 }
 
+/** One node to talk to over the RPC lane. */
+export interface RpcTarget extends RpcEndpoint {
+  readonly rpc: RpcCaller;
+}
+
 export interface ClientOptions {
-  readonly addresses: readonly (string | ClientTarget)[];
+  readonly addresses: readonly (string | ClientTarget | RpcTarget)[];
   /** Bearer token, sent to every address that has none of its own. */
   readonly token?: string;
   /** Endpoint id that every address must prove; meant for one address. */
@@ -59,16 +64,6 @@ export interface CallOptions {
   readonly idempotencyKey?: string;
 }
 
-export interface Health {
-  readonly healthy: true;
-  readonly nodeId: number;
-  readonly clusterId: string;
-  /** Serving with a known leader, and caught up. */
-  readonly ready: boolean;
-  /** Why it is not ready; empty when it is. */
-  readonly reason: string;
-}
-
 /** Makes a client; connects at the first call. @throws INVALID_ARGUMENT for an address that cannot be read */
 export function connectClient(options: ClientOptions): BlixardClient {
   return new BlixardClient(options);
@@ -83,7 +78,7 @@ export class BlixardClient implements AsyncDisposable {
   readonly nodes: ClientGroups["nodes"];
   readonly members: ClientGroups["members"];
   readonly cluster: ClientGroups["cluster"];
-  readonly #endpoints: readonly NodeEndpoint[];
+  readonly #carriers: readonly Carrier[];
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #timeoutMs: number;
@@ -96,9 +91,10 @@ export class BlixardClient implements AsyncDisposable {
       throw new BlixardError("INVALID_ARGUMENT", "a client needs at least one address", { hint: "Use HOST:PORT." });
     }
     const pins = options.pins ?? memoryPins();
-    this.#endpoints = options.addresses.map((given) => makeEndpoint(given, options, pins));
     this.#clock = options.clock ?? systemClock;
-    this.#random = options.random ?? systemRandom;
+    const random = options.random ?? systemRandom;
+    this.#random = random;
+    this.#carriers = options.addresses.map((given) => makeCarrier(given, options, pins, random));
     this.#timeoutMs = options.timeoutMs ?? defaultRetryPolicy.timeoutMs;
     this.#unreachableMs = options.unreachableMs ?? defaultRetryPolicy.unreachableMs;
     const call: CallFunction = (name, request, callOptions) => this.call(name, request, callOptions);
@@ -115,7 +111,7 @@ export class BlixardClient implements AsyncDisposable {
 
   /** The address that answered last. */
   get address(): string {
-    return this.#endpoint().address.text;
+    return this.#carrier().address;
   }
 
   /** Calls a method of the node service. Retries until it has an answer that will not change, or the time is over. */
@@ -124,25 +120,24 @@ export class BlixardClient implements AsyncDisposable {
     request: RequestOf<Name>,
     options: CallOptions = {},
   ): Promise<ResponseOf<Name>> {
-    const encoded = encodeCall(name, request, options.stale ?? false);
-    const callHeaders: Record<string, string> = { ...encoded.headers };
-    if (methods[name as MethodName].writes) {
-      callHeaders[headers.idempotencyKey] = options.idempotencyKey ?? toHex(this.#random.bytes(16));
-    }
-    if (options.ifMatchIndex !== undefined) callHeaders[headers.ifMatch] = String(options.ifMatchIndex);
-    return await this.#retrying(options, async (exchange) => {
-      const answer = await exchange({ ...encoded, headers: callHeaders });
-      return decodeAnswer(name, answer);
-    });
+    const key = methods[name as MethodName].writes
+      ? { idempotencyKey: options.idempotencyKey ?? toHex(this.#random.bytes(16)) }
+      : {};
+    const asked = {
+      ...(options.stale === undefined ? {} : { stale: options.stale }),
+      ...(options.ifMatchIndex === undefined ? {} : { ifMatchIndex: options.ifMatchIndex }),
+      ...key,
+    };
+    // A call that waits on purpose is not one that hangs.
+    const waitMs = "waitMs" in request && typeof request.waitMs === "number" ? request.waitMs : 0;
+    return await this.#retrying(options, waitMs, (carrier, limits) =>
+      carrier.call(name, request, { ...asked, ...limits }),
+    );
   }
 
-  /** Resolves when a node answers that it is alive; says whether it serves. Needs no token. */
+  /** Resolves when a node answers that it is alive; says whether it serves. Needs no token over HTTP. */
   async healthCheck(options: CallOptions = {}): Promise<Health> {
-    return await this.#retrying(options, async (exchange) => {
-      const answer = await exchange({ verb: "GET", path: "/healthz", headers: {} });
-      if (answer.status !== 200) throw decodeError(answer);
-      return JSON.parse(answer.body.toString("utf8")) as Health;
-    });
+    return await this.#retrying(options, 0, (carrier, limits) => carrier.health(limits));
   }
 
   status(options: CallOptions = {}): Promise<NodeStatus> {
@@ -154,17 +149,8 @@ export class BlixardClient implements AsyncDisposable {
     return this.call("identity.get", {}, options);
   }
 
-  /** A fresh verified connection to the node that answered last, for protocols of its own such as a websocket. */
-  async dial(): Promise<{ readonly socket: Duplex; readonly host: string; readonly token: string | undefined }> {
-    return await this.#retrying({}, async () => {
-      const endpoint = this.#endpoint();
-      const socket = await endpoint.dial();
-      return { socket, host: endpoint.host(), token: endpoint.token };
-    });
-  }
-
   close(): void {
-    for (const endpoint of this.#endpoints) endpoint.close();
+    for (const carrier of this.#carriers) carrier.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -172,51 +158,36 @@ export class BlixardClient implements AsyncDisposable {
   }
 
   /** Blobs are not retried: the stream can be read only once. */
-  async #uploadBlob(
-    chunks: AsyncIterable<Uint8Array>,
-    options: CallOptions,
-  ): Promise<{ digest: string; sizeBytes: number; nodeId: number }> {
-    const answer = await this.#endpoint().exchange({
-      verb: "POST",
-      path: "/v1/blobs",
-      headers: { "content-type": "application/octet-stream" },
-      body: chunks,
-      timeoutMs: options.timeoutMs ?? blobTimeoutMs,
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
-    });
-    if (answer.status >= 400) throw decodeError(answer);
-    return JSON.parse(answer.body.toString("utf8")) as { digest: string; sizeBytes: number; nodeId: number };
+  #uploadBlob(chunks: AsyncIterable<Uint8Array>, options: CallOptions): Promise<UploadedBlob> {
+    const { signal } = options;
+    const timeoutMs = options.timeoutMs ?? blobTimeoutMs;
+    return this.#carrier().uploadBlob(chunks, { timeoutMs, ...(signal === undefined ? {} : { signal }) });
   }
 
-  #endpoint(): NodeEndpoint {
-    const endpoint = this.#endpoints[this.#current % this.#endpoints.length];
-    if (endpoint === undefined) throw new BlixardError("INVALID_ARGUMENT", "the client has no address");
-    return endpoint;
+  #carrier(): Carrier {
+    const carrier = this.#carriers[this.#current % this.#carriers.length];
+    if (carrier === undefined) throw new BlixardError("INVALID_ARGUMENT", "the client has no address");
+    return carrier;
   }
 
   #retrying<T>(
     options: CallOptions,
-    work: (exchange: (request: Omit<HttpExchange, "timeoutMs">) => Promise<HttpAnswer>) => Promise<T>,
+    waitMs: number,
+    work: (carrier: Carrier, limits: Pick<CarrierCall, "timeoutMs" | "signal">) => Promise<T>,
   ): Promise<T> {
+    const { signal } = options;
     const policy = { timeoutMs: options.timeoutMs ?? this.#timeoutMs, unreachableMs: this.#unreachableMs };
     const deps = { clock: this.#clock, random: this.#random };
-    return withRetries(deps, policy, options.signal, async (remainingMs) => {
+    return withRetries(deps, policy, signal, async (remainingMs) => {
       const at = this.#current;
-      const endpoint = this.#endpoint();
       // With several addresses, one that hangs must leave time for the others.
-      const timeoutMs = Math.ceil(this.#endpoints.length === 1 ? remainingMs : Math.min(remainingMs, attemptMsMax));
+      const limitMs = this.#carriers.length === 1 ? remainingMs : Math.min(remainingMs, waitMs + attemptMsMax);
       try {
-        return await work((request) =>
-          endpoint.exchange({
-            ...request,
-            timeoutMs,
-            headers: { [headers.timeoutMs]: String(timeoutMs), ...request.headers },
-            ...(options.signal === undefined ? {} : { signal: options.signal }),
-          }),
-        );
+        const limits = { timeoutMs: Math.ceil(limitMs), ...(signal === undefined ? {} : { signal }) };
+        return await work(this.#carrier(), limits);
       } catch (error) {
         // Only the call that failed here moves on, so that parallel failures skip one address, not several.
-        if (this.#current === at) this.#current = (at + 1) % this.#endpoints.length;
+        if (this.#current === at) this.#current = (at + 1) % this.#carriers.length;
         throw error;
       }
     });
@@ -226,10 +197,16 @@ export class BlixardClient implements AsyncDisposable {
 const blobTimeoutMs = 600_000;
 const attemptMsMax = 5_000;
 
-function makeEndpoint(given: string | ClientTarget, options: ClientOptions, pins: PinStore): NodeEndpoint {
+function makeCarrier(
+  given: string | ClientTarget | RpcTarget,
+  options: ClientOptions,
+  pins: PinStore,
+  random: Random,
+): Carrier {
+  if (typeof given !== "string" && "rpc" in given) return new RpcCarrier(given, given.rpc, random);
   const target = typeof given === "string" ? { address: given } : given;
   const pin = target.pin ?? options.pin;
-  return new NodeEndpoint({
+  return new HttpCarrier({
     address: parseNodeAddress(target.address),
     token: target.token ?? options.token,
     pins: pin === undefined ? pins : { get: () => pin, set: () => {} },

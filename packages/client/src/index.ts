@@ -1,11 +1,12 @@
 /**
- * Typed client of a Blixard cluster over its HTTP API: finds a node that serves, proves who it is by its key, retries
+ * Typed client of a Blixard cluster over its HTTP API, or over the RPC lane with a key of its own: finds a node that serves, proves who it is by its key, retries
  * with idempotency keys, and waits for what was asked for.
  */
 export type { NodeAddress } from "./address.ts";
 export { formatHostPort, isLoopbackHost, parseNodeAddress } from "./address.ts";
-export type { CallOptions, ClientOptions, ClientTarget, Health } from "./blixard-client.ts";
+export type { CallOptions, ClientOptions, ClientTarget, RpcTarget } from "./blixard-client.ts";
 export { BlixardClient, connectClient } from "./blixard-client.ts";
+export type { Health } from "./carrier.ts";
 export type { WaitOptions } from "./groups.ts";
 export type { LocalNode, RuntimeFile } from "./local-nodes.ts";
 export { defaultDataRoot, findLocalNode, listLocalNodes, localTarget, readLocalNode } from "./local-nodes.ts";
@@ -16,3 +17,5 @@ export { memoryPins } from "./pins.ts";
 export { RetryClient } from "./retry-client.ts";
 export type { HttpMethodName, HttpRoute, HttpVerb } from "./routes.ts";
 export { headers, httpRoutes, pathFields } from "./routes.ts";
+export type { RpcCaller, RpcEndpoint } from "./rpc-carrier.ts";
+export { redeemTicket } from "./rpc-carrier.ts";

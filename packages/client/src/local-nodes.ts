@@ -16,7 +16,7 @@ export interface RuntimeFile {
   readonly endpointId: string;
   /** `host:port`. */
   readonly bind: string;
-  /** `http://host:port`. */
+  /** `http://host:port`, or `off`. */
   readonly http: string;
 }
 
@@ -56,12 +56,17 @@ export async function readLocalNode(dataDir: string): Promise<LocalNode | undefi
 /** The node of `nodes` that serves at `address`, if one does. */
 export function findLocalNode(nodes: readonly LocalNode[], address: string): LocalNode | undefined {
   const port = parseNodeAddress(address).port;
-  return nodes.find((node) => [node.bind, node.http].some((own) => parseNodeAddress(own).port === port));
+  return nodes.find((node) => parseNodeAddress(node.bind).port === port || servesPlain(node, port));
 }
 
 /** How to reach a local node: its bind port with the key that it must prove there, or its HTTP port if `address` is that. */
 export function localTarget(node: LocalNode, address = node.bind): ClientTarget {
   const token = node.token === undefined ? {} : { token: node.token };
-  const isHttpPort = parseNodeAddress(address).port === parseNodeAddress(node.http).port;
-  return isHttpPort ? { address: node.http, ...token } : { address, pin: node.endpointId, ...token };
+  return servesPlain(node, parseNodeAddress(address).port)
+    ? { address: node.http, ...token }
+    : { address, pin: node.endpointId, ...token };
+}
+
+function servesPlain({ http }: LocalNode, port: number): boolean {
+  return http !== "off" && parseNodeAddress(http).port === port;
 }

@@ -38,7 +38,7 @@ const answerBytesMax = 64 * 1024 * 1024;
 
 export class NodeEndpoint {
   readonly address: NodeAddress;
-  readonly token: string | undefined;
+  readonly #token: string | undefined;
   readonly #pins: PinStore;
   readonly #agent: Agent;
   #scheme: NodeAddress["scheme"];
@@ -49,14 +49,14 @@ export class NodeEndpoint {
 
   constructor(options: NodeEndpointOptions) {
     this.address = options.address;
-    this.token = options.token;
+    this.#token = options.token;
     this.#pins = options.pins;
     this.#scheme = options.address.scheme;
     this.#agent = new DialingAgent(() => this.#spareOrDial());
   }
 
   /** A fresh connection to the node: over TLS with the verified key, or plain where the address says so. */
-  async dial(): Promise<Duplex> {
+  async #dial(): Promise<Duplex> {
     const { host, port } = this.address;
     if (this.#scheme === "http") return connectPlain(host, port);
     const pinKey = formatHostPort(host, port);
@@ -78,7 +78,7 @@ export class NodeEndpoint {
   }
 
   /** Value of the Host header: the verified identity where there is one, so that any DNS name can lead to a node. */
-  host(): string {
+  #host(): string {
     return this.#endpointId ?? formatHostPort(this.address.host, this.address.port);
   }
 
@@ -106,7 +106,7 @@ export class NodeEndpoint {
   /** The Host header of the first request needs the identity, so the connection comes before the request. */
   async #learnIdentity(): Promise<void> {
     if (this.#scheme === "http" || this.#endpointId !== undefined) return;
-    this.#learning ??= this.dial()
+    this.#learning ??= this.#dial()
       .then((socket) => {
         socket.on("error", () => {});
         this.#spare = socket;
@@ -120,21 +120,21 @@ export class NodeEndpoint {
   async #spareOrDial(): Promise<Duplex> {
     const spare = this.#spare;
     this.#spare = undefined;
-    return spare === undefined || spare.destroyed ? await this.dial() : spare;
+    return spare === undefined || spare.destroyed ? await this.#dial() : spare;
   }
 
   #send(exchange: HttpExchange, sent: { whole: boolean }): Promise<HttpAnswer> {
     const { verb, path, body } = exchange;
     return new Promise((resolve, reject) => {
       const authorization: Record<string, string> =
-        this.token === undefined ? {} : { authorization: `Bearer ${this.token}` };
+        this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` };
       const length: Record<string, string> =
         body instanceof Uint8Array ? { "content-length": String(body.length) } : {};
       const request = httpRequest({
         agent: this.#agent,
         method: verb,
         path,
-        headers: { host: this.host(), ...authorization, ...length, ...exchange.headers },
+        headers: { host: this.#host(), ...authorization, ...length, ...exchange.headers },
         ...(exchange.signal === undefined ? {} : { signal: exchange.signal }),
       });
       const timer = setTimeout(() => {

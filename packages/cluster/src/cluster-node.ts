@@ -6,19 +6,9 @@
  *               |           +-----> removed (the others let this node go)
  *               +-------> failed  <-+ (a store failed or an invariant broke)
  */
-import {
-  assert,
-  BlixardError,
-  bytesEqual,
-  fromUtf8,
-  isBlixardError,
-  toBlixardError,
-  toHex,
-  Watch,
-} from "@blixard/common";
+import { assert, BlixardError, isBlixardError, toBlixardError, Watch } from "@blixard/common";
 import {
   type CallMeta,
-  type CommandBody,
   decodeServiceCall,
   encodeServiceResponse,
   type MethodName,
@@ -44,7 +34,9 @@ import { type JoinSeed, requestJoin } from "./join-flow.ts";
 import { LeaderDuties } from "./leader/leader-duties.ts";
 import { type ClusterMetrics, declareClusterMetrics } from "./metrics.ts";
 import { createAddressBook } from "./node/address-book.ts";
-import { type LoopDeps, runLoop } from "./node/background-loop.ts";
+import type { LoopDeps } from "./node/background-loop.ts";
+import { countState } from "./node/count-state.ts";
+import { firstCommand, joinerOf } from "./node/first-words.ts";
 import { type LoadedLog, loadLog } from "./node/loaded-log.ts";
 import { MembershipDuty, peersOf } from "./node/membership-duty.ts";
 import { PeerMemory } from "./node/peer-memory.ts";
@@ -55,6 +47,7 @@ import { bestSuccessor } from "./services/member-service.ts";
 import { nodeMeta, propose, type ServiceContext } from "./services/service-context.ts";
 import { createServiceRouter, type ServiceRouter } from "./services/service-router.ts";
 import { statusOf } from "./services/status-service.ts";
+import { tokenHolder } from "./services/token-service.ts";
 import type { AppliedCommand } from "./state-machine/apply-command.ts";
 import { clusterKey, nodeKey } from "./state-machine/state.ts";
 import type { ClusterState } from "./state-machine/types.ts";
@@ -160,14 +153,7 @@ class Node implements ClusterNode {
   }
 
   async authenticate(token: string): Promise<AuthenticatedCaller | undefined> {
-    const hash = fromUtf8(toHex(this.#deps.sha256(fromUtf8(token))));
-    let found: AuthenticatedCaller | undefined;
-    // Looks at all of them, so that the time tells nothing about which one was near.
-    for (const record of this.state.tokens.values()) {
-      if (!bytesEqual(hash, fromUtf8(record.tokenHash ?? ""))) continue;
-      found = { actor: { kind: "token", id: record.id }, access: record.role };
-    }
-    return found;
+    return tokenHolder(this.state, this.#deps.sha256, token);
   }
 
   status() {
@@ -306,18 +292,7 @@ class Node implements ClusterNode {
     capacity: NodeCapacity,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const { nodeId, version, featureLevel, advertisedAddresses } = this.#options;
-    const joiner = {
-      nodeId,
-      ...(how.nodeName === undefined ? {} : { nodeName: how.nodeName }),
-      endpointId: this.#deps.transport.endpointId,
-      addresses: [...advertisedAddresses],
-      capacity,
-      version,
-      featureLevel,
-      ...this.#deps.store,
-      ...(this.#deps.transport.instance === undefined ? {} : { instance: this.#deps.transport.instance }),
-    };
+    const joiner = joinerOf(this.#deps, this.#options, how, capacity);
     const timeoutMs = how.timeoutMs ?? joinTimeoutMsDefault;
     const seed = await requestJoin(this.#deps, how.target, joiner, {
       timeoutMs,
@@ -378,32 +353,11 @@ class Node implements ClusterNode {
     capacity: NodeCapacity,
     outer: AbortSignal | undefined,
   ): Promise<void> {
-    const { nodeId, version, featureLevel, advertisedAddresses } = this.#options;
-    const nowUnixMs = this.#deps.clock.unixMs();
-    const body: CommandBody = {
-      type: "cluster.init",
-      cluster: { clusterId: how.clusterId, createdUnixMs: nowUnixMs, formatVersion: 1 },
-      node: {
-        id: nodeId,
-        name: how.nodeName ?? `n${nodeId}`,
-        endpointId: this.#deps.transport.endpointId,
-        addresses: [...advertisedAddresses],
-        role: "voter",
-        incarnation: 1,
-        capacity,
-        version,
-        featureLevel,
-        joinedUnixMs: nowUnixMs,
-        cordoned: false,
-        ...this.#deps.store,
-      },
-      token: { id: "admin", tokenHash: how.tokenHash, role: "admin", createdUnixMs: nowUnixMs },
-      images: this.#deps.vmManager.builtinImages,
-    };
+    const body = firstCommand(this.#deps, this.#options, how, capacity);
     await withTimeLimit(this.#deps.clock, initTimeoutMs, outer ?? this.#stop.signal, async (limited) => {
       await engine.raft.status.until((status) => status.ready, { signal: limited });
       if (this.#hasState()) return;
-      const meta = nodeMeta(nodeId, "", initTimeoutMs);
+      const meta = nodeMeta(this.#options.nodeId, "", initTimeoutMs);
       await propose(engine.context, body, { meta, signal: limited });
     });
   }
@@ -426,7 +380,7 @@ class Node implements ClusterNode {
       new LeaderDuties(context, this.#metrics).run(signal),
       new VmDuty(context, router, loop, caughtUp).run(signal),
       new MembershipDuty(duty).run(signal),
-      this.#countState(loop, signal),
+      countState(loop, this.#stateMachine, this.#metrics, signal),
     ]);
   }
 
@@ -450,22 +404,6 @@ class Node implements ClusterNode {
         await pauseFor(clock, this.#options.retryDelayMs, signal);
       }
     }
-  }
-
-  #countState(loop: LoopDeps, signal: AbortSignal): Promise<void> {
-    let seen = -1;
-    const phases = new Set<string>();
-    return runLoop(loop, "count-state", signal, async () => {
-      const changeOf = (changed: { readonly vms: number; readonly nodes: number }) =>
-        Math.max(changed.vms, changed.nodes);
-      const { changed } = await this.#stateMachine.version.until((next) => changeOf(next.changed) !== seen, { signal });
-      seen = changeOf(changed);
-      this.#metrics.members.set(this.state.nodes.size);
-      const counts = new Map<string, number>();
-      for (const vm of this.state.vms.values()) counts.set(vm.phase, (counts.get(vm.phase) ?? 0) + 1);
-      for (const phase of counts.keys()) phases.add(phase);
-      for (const phase of phases) this.#metrics.vms.set(counts.get(phase) ?? 0, { phase });
-    });
   }
 
   async #serve<T>(work: (engine: Engine) => Promise<T>): Promise<T> {

@@ -47,10 +47,10 @@ export const nodeSettings = {
     help: "address for other nodes and clients: UDP for Iroh, TCP for TLS and gRPC",
   },
   http: {
-    schema: bindSchema.optional(),
+    schema: z.union([z.literal("off"), bindSchema]).optional(),
     fallback: undefined,
-    value: "HOST:PORT",
-    help: "address of the plain HTTP API (default: the bind port + 1000)",
+    value: "HOST:PORT|off",
+    help: "address of the plain HTTP API (default: the bind port + 1000); off: no API but for this machine, over TLS",
   },
   transport: {
     schema: z.enum(["iroh", "grpc", "dual"]),

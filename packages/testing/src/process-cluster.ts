@@ -70,7 +70,10 @@ export class ProcessCluster implements AsyncDisposable {
   /** A client of one node, or one that finds its way among all of them. */
   client(id?: number): BlixardClient {
     const nodes = id === undefined ? this.nodes : [this.node(id)];
-    return connectClient({ addresses: nodes.map(({ ready }) => ready.http), token: this.#token, ...patience });
+    const addresses = nodes.map(({ ready }) =>
+      ready.http === "off" ? { address: ready.bind, pin: ready.endpointId } : ready.http,
+    );
+    return connectClient({ addresses, token: this.#token, ...patience });
   }
 
   /** Resolves with the leader's id once a running node knows one that runs. */

@@ -129,7 +129,8 @@ export class ProcessNode {
     const kept = { ...before, flags: options.flags ?? before.flags ?? [] };
     if (options.bind !== undefined) return await ProcessNode.start({ ...kept, bind: options.bind });
     const { bind, http } = this.ready;
-    const flags = kept.flags.includes("--http") ? kept.flags : [...kept.flags, "--http", new URL(http).host];
+    const plain = http === "off" ? http : new URL(http).host;
+    const flags = kept.flags.includes("--http") ? kept.flags : [...kept.flags, "--http", plain];
     return await ProcessNode.start({ ...kept, bind, flags });
   }
 

@@ -16,6 +16,7 @@ import {
 import { BlixardError, messageOf } from "@blixard/common";
 import { type Command, Option } from "commander";
 import type { CliContext } from "./cli-context.ts";
+import { contextNamed, readContexts, type SavedContext, writeContexts } from "./contexts.ts";
 import { filePins } from "./file-pins.ts";
 import { type OutputFormat, parseOutputFormat } from "./output.ts";
 import { parseDurationMs } from "./quantities.ts";
@@ -25,6 +26,7 @@ export interface ClientOptions {
   readonly token?: string;
   readonly tokenFile?: string;
   readonly dataDir?: string;
+  readonly context?: string;
   readonly output?: string;
   readonly timeout?: string;
 }
@@ -48,6 +50,7 @@ export function withClientOptions(command: Command): Command {
     .option("--token <token>", "bearer token (BLIXARD_TOKEN)")
     .option("--token-file <file>", "read the token from a file")
     .option("--data-dir <dir>", "data directory of a node on this machine, for its address and token")
+    .option("--context <name>", "the cluster of a context (BLIXARD_CONTEXT; default: the current one)")
     .option("--timeout <time>", "give up after this time, for example 30s or 2m")
     .addOption(new Option("-o, --output <format>", "table, wide, json, yaml or name").default("table"));
 }
@@ -60,17 +63,59 @@ export async function withClient(
 ): Promise<void> {
   const format = parseOutputFormat(options.output ?? "table");
   const timeoutMs = options.timeout === undefined ? undefined : parseDurationMs(options.timeout);
-  const targets = await resolveTargets(context, options);
+  const contextName = await chosenContext(context, options);
+  const way = contextName === undefined ? undefined : await openContext(context, contextName);
   const client = connectClient({
-    addresses: targets,
+    addresses: way?.targets ?? (await resolveTargets(context, options)),
     pins: filePins(context.env),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   });
   try {
     await Promise.race([work({ context, client, format, timeoutMs }), interruption(context)]);
+    await way?.remember(client);
   } finally {
     client.close();
+    await way?.close();
   }
+}
+
+/** An address or a data directory says more than the context that happens to be current. */
+async function chosenContext(context: CliContext, options: ClientOptions): Promise<string | undefined> {
+  if (options.context !== undefined) {
+    if (options.address === undefined && options.dataDir === undefined) return options.context;
+    throw new BlixardError("INVALID_ARGUMENT", "--context excludes --address and --data-dir");
+  }
+  const { address, dataDir, token, tokenFile } = options;
+  if ([address, dataDir, token, tokenFile, nonEmpty(context.env["BLIXARD_ADDRESS"])].some((given) => given)) return;
+  return nonEmpty(context.env["BLIXARD_CONTEXT"]) ?? (await readContexts(context.env)).current ?? undefined;
+}
+
+/** The nodes of a context, by the key of this user. */
+async function openContext({ env }: CliContext, name: string) {
+  const saved = contextNamed(await readContexts(env), name);
+  const { openRpcLane } = await import("./rpc-lane.ts");
+  const { rpc, close } = await openRpcLane(env, name, saved);
+  return {
+    targets: saved.nodes.map((node) => ({ ...node, rpc })),
+    close,
+    /** Nodes come, go and move; a command that worked can ask where they are now. */
+    remember: async (client: BlixardClient): Promise<void> => {
+      const members = await client.members.list({ timeoutMs: rememberTimeoutMs }).catch(() => []);
+      const nodes = members.flatMap(({ endpointId, addresses }) =>
+        addresses.length > 0 ? [{ endpointId, addresses }] : [],
+      );
+      if (nodes.length === 0 || JSON.stringify(sortedNodes(nodes)) === JSON.stringify(sortedNodes(saved.nodes))) return;
+      const file = await readContexts(env);
+      if (!Object.hasOwn(file.contexts, name)) return;
+      await writeContexts(env, { ...file, contexts: { ...file.contexts, [name]: { ...saved, nodes } } });
+    },
+  };
+}
+
+const rememberTimeoutMs = 1_000;
+
+function sortedNodes(nodes: SavedContext["nodes"]): SavedContext["nodes"] {
+  return [...nodes].sort((a, b) => (a.endpointId < b.endpointId ? -1 : 1));
 }
 
 /** Rejects at Ctrl-C. */
@@ -117,7 +162,7 @@ function oneCluster(nodes: readonly LocalNode[]): readonly LocalNode[] {
 
 function notRunning(message: string): BlixardError {
   return new BlixardError("UNREACHABLE", message, {
-    hint: "Start one with `blixard node --id 1`, or name another with --address HOST:PORT and --token.",
+    hint: "Start one with `blixard node --id 1`, name another with --address HOST:PORT and --token, or use a ticket: blixard context add NAME TICKET.",
   });
 }
 

@@ -3,14 +3,13 @@
  * are not remembered: which node listens there changes often, and nobody stands between.
  */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { isLoopbackHost, type PinStore, parseNodeAddress } from "@blixard/client";
 import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import { configHome } from "./contexts.ts";
 
 export function filePins(env: Readonly<Record<string, string | undefined>>): PinStore {
-  const home = env["XDG_CONFIG_HOME"];
-  const path = join(home === undefined || home === "" ? join(homedir(), ".config") : home, "blixard/known-nodes.json");
+  const path = join(configHome(env), "known-nodes.json");
   const session = new Map<string, string>();
   return {
     get: (address) => session.get(address) ?? readPins(path)[address],

@@ -49,6 +49,11 @@ const groups: readonly Group[] = [
     summary: "who may call: bearer tokens and the keys of people",
     load: async () => (await import("./commands/token.ts")).registerToken,
   },
+  {
+    name: "context",
+    summary: "clusters to call from this machine",
+    load: async () => (await import("./commands/context.ts")).registerContext,
+  },
   { name: "nodes", summary: "machines", load: async () => (await import("./commands/nodes.ts")).registerNodes },
   { name: "vm", summary: "virtual machines", load: async () => (await import("./commands/vm.ts")).registerVm },
   { name: "image", summary: "what VMs boot", load: async () => (await import("./commands/image.ts")).registerImage },

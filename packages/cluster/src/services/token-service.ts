@@ -1,7 +1,9 @@
 /** Tokens: who may call without being a node, by a bearer token over HTTP or by a key over the RPC lane. */
-import { BlixardError, fromUtf8, toHex } from "@blixard/common";
+import { BlixardError, bytesEqual, fromUtf8, toHex } from "@blixard/common";
 import type { ParsedRequestOf, TokenRecord } from "@blixard/protocol";
+import type { AuthenticatedCaller } from "../cluster-node-types.ts";
 import { sortedRecords } from "../state-machine/state.ts";
+import type { ClusterState } from "../state-machine/types.ts";
 import type { Handlers } from "./handlers.ts";
 import { propose, refuseIfMatch, type ServiceCallScope, type ServiceContext, unremembered } from "./service-context.ts";
 import { endpointsToAsk, ticketOf } from "./ticket-service.ts";
@@ -24,6 +26,22 @@ export function tokenHandlers(context: ServiceContext): Pick<Handlers, TokenMeth
     },
     "token.redeem": (request, call) => redeem(context, request, call),
   };
+}
+
+/** The holder of a bearer token; undefined when nobody holds it. */
+export function tokenHolder(
+  { tokens }: ClusterState,
+  sha256: ServiceContext["sha256"],
+  text: string,
+): AuthenticatedCaller | undefined {
+  const hash = fromUtf8(toHex(sha256(fromUtf8(text))));
+  let found: AuthenticatedCaller | undefined;
+  // Looks at all of them, so that the time tells nothing about which one was near.
+  for (const { id, role, tokenHash } of tokens.values()) {
+    if (!bytesEqual(hash, fromUtf8(tokenHash ?? ""))) continue;
+    found = { actor: { kind: "token", id }, access: role };
+  }
+  return found;
 }
 
 async function createToken(

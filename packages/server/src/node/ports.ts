@@ -14,16 +14,18 @@ import {
   type TlsHttpListener,
   type TlsIdentity,
 } from "../http/listeners.ts";
+import { onlyForThisMachine } from "../http/this-machine.ts";
 import type { NodeConfig } from "../node-settings.ts";
 import { type AdapterOptions, type CreateAdapter, createNodeAdapter } from "./node-adapter.ts";
 
 export interface BoundPorts {
   readonly adapter: Awaited<ReturnType<CreateAdapter>>;
   readonly tls: TlsHttpListener;
-  readonly plain: Listener;
+  /** Absent with `--http off`. */
+  readonly plain: Listener | undefined;
   /** `host:port` for both protocols. */
   readonly bind: string;
-  /** `http://host:port` */
+  /** `http://host:port`, or `off`. */
   readonly http: string;
 }
 
@@ -49,7 +51,8 @@ export async function bindPorts(
   const { tcp, udp } = await bindSharedPort(
     port,
     async (shared) => {
-      const listener = await listenTls(formatHostPort(host, shared), tlsIdentity, { ...handlers, ...http2 }, "--bind");
+      const served = { ...(config.http === "off" ? onlyForThisMachine(handlers) : handlers), ...http2 };
+      const listener = await listenTls(formatHostPort(host, shared), tlsIdentity, served, "--bind");
       return { ...listener, close: () => listener.close(0), listener };
     },
     (shared) => {
@@ -57,6 +60,9 @@ export async function bindPorts(
       return createAdapter({ transport, ...endpoint, onHttp2 });
     },
   );
+  if (config.http === "off") {
+    return { adapter: udp, tls: tcp.listener, plain: undefined, bind: tcp.listener.address, http: "off" };
+  }
   try {
     const http = config.http ?? httpDefault(host, port, tcp.port);
     const plainHost = await resolveBind(http, "--http");
@@ -95,7 +101,7 @@ async function resolveBind(bind: string, flag: string): Promise<{ readonly host:
 export function ownHosts(config: NodeConfig): string[] {
   const hosts = new Set<string>([hostname(), ...config.allowedHosts]);
   for (const bind of [config.bind, config.http]) {
-    if (bind === undefined) continue;
+    if (bind === undefined || bind === "off") continue;
     const { host } = parseNodeAddress(`${bind.slice(0, bind.lastIndexOf(":"))}:1`);
     hosts.add(host);
     if (host !== "0.0.0.0" && host !== "::") continue;

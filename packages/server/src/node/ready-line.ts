@@ -6,7 +6,7 @@ export interface ReadyLine {
   readonly clusterId: string;
   /** `host:port` */
   readonly bind: string;
-  /** `http://host:port` */
+  /** `http://host:port`, or `off`. */
   readonly http: string;
   readonly pid: number;
 }

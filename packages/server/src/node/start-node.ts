@@ -149,7 +149,7 @@ class NodeAssembly {
     this.#closers.add("http", async () => {
       clearInterval(renewal);
       consoles.close();
-      await Promise.all([ports.tls.close(httpGraceMs), ports.plain.close(httpGraceMs)]);
+      await Promise.all([ports.tls.close(httpGraceMs), ports.plain?.close(httpGraceMs)]);
     });
     return ports;
   }

@@ -1,5 +1,5 @@
 /** `blixard ticket create|list|revoke` */
-import type { MemberRole } from "@blixard/protocol";
+import type { TicketRole } from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
@@ -11,24 +11,23 @@ type CreateOptions = ClientOptions & { readonly role?: string; readonly name?: s
 
 export function registerTicket(command: Command, context: CliContext): void {
   const add = (usage: string, summary: string) => withClientOptions(command.command(usage).description(summary));
-  add("create", "make an invitation for one node; whoever holds it can join")
+  add("create", "make an invitation for one node or one person; whoever holds it can use it once")
     .option("--role <role>", "voter, learner, worker, witness, operator or viewer (default voter)")
-    .option("--name <name>", "name that the node gets")
+    .option("--name <name>", "name that the node or the person gets")
     .option("--ttl <time>", "how long it is good for (default 24h)")
     .action((options: CreateOptions) =>
       withClient(context, options, async ({ client, format }) => {
         const created = await client.tickets.create({
-          ...(options.role === undefined ? {} : { role: options.role as MemberRole }),
+          ...(options.role === undefined ? {} : { role: options.role as TicketRole }),
           ...(options.name === undefined ? {} : { nodeName: options.name }),
           ...(options.ttl === undefined ? {} : { ttlSeconds: Math.ceil(parseDurationMs(options.ttl) / 1000) }),
         });
         await print(context, format, created, () => `${created.ticket}\n`, [created.id]);
         const expires = new Date(created.expiresUnixMs).toISOString();
-        say(context, `ticket ${created.id} can be used once, until ${expires}. On the new machine:`);
-        say(
-          context,
-          "  blixard node --id N --bind HOST:PORT --join-file -     (and give it the ticket on standard input)",
-        );
+        say(context, `ticket ${created.id} can be used once, until ${expires}. On the other machine:`);
+        const person = options.role === "operator" || options.role === "viewer";
+        const use = person ? "blixard context add NAME -" : "blixard node --id N --bind HOST:PORT --join-file -";
+        say(context, `  ${use}     (and give it the ticket on standard input)`);
       }),
     );
   add("list", "list tickets; their secrets are not kept")

@@ -1,7 +1,6 @@
 /** `blixard vm logs|console`: serial output once or followed, and the interactive console. */
-import { BlixardError } from "@blixard/common";
+import { SerialQueue } from "@blixard/common";
 import type { Command } from "commander";
-import { WebSocket } from "ws";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, type ClientSession, withClient, withClientOptions } from "../client-command.ts";
 import { parseInteger } from "../quantities.ts";
@@ -30,7 +29,7 @@ async function printLogs({ client, context }: ClientSession, name: string, optio
   let offset = options.tailBytes === undefined ? 0 : -parseInteger(options.tailBytes, "--tail-bytes", 1);
   while (!context.signal.aborted) {
     const waitMs = options.follow === true ? followWaitMs : 0;
-    const piece = await client.vms.readConsole({ name, offset, waitMs }, { timeoutMs: waitMs + 30_000 });
+    const piece = await client.vms.readConsole({ name, offset, waitMs }, { timeoutMs: waitMs + callTimeoutMs });
     if (offset >= 0 && piece.offset > offset) say(context, `${piece.offset - offset} older bytes are gone`);
     context.stdout.write(piece.data);
     offset = piece.offset + piece.data.length;
@@ -38,49 +37,65 @@ async function printLogs({ client, context }: ClientSession, name: string, optio
   }
 }
 
-async function openConsole({ client, context }: ClientSession, name: string): Promise<void> {
+/** Output and input go their own ways, each in order, by calls that every way to a node carries. */
+async function openConsole(session: ClientSession, name: string): Promise<void> {
+  const { client, context } = session;
   // Finds a node that serves, and says plainly that there is no such VM.
   await client.vms.get(name);
-  const { socket, host, token } = await client.dial();
-  const webSocket = new WebSocket(`ws://localhost/v1/vms/${encodeURIComponent(name)}/console`, ["blixard.console"], {
-    headers: { host, ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) },
-    createConnection: () => socket,
-  });
-  const ended = new Promise<void>((resolve, reject) => {
-    webSocket.once("error", (error) =>
-      reject(new BlixardError("UNAVAILABLE", `the console cannot be opened: ${error.message}`)),
-    );
-    webSocket.once("close", (code, reason) => {
-      if (code === 1000 || code === 1001 || code === 1005) resolve();
-      else reject(new BlixardError("UNAVAILABLE", `the console ended: ${reason.toString() || code}`));
-    });
-  });
-  webSocket.on("message", (data) => context.stdout.write(data as Buffer));
+  const left = new AbortController();
   const { stdin } = context;
+  const input = new SerialQueue();
+  let failed: unknown;
   const onInput = (data: Buffer) => {
     const at = stdin.isTTY === true ? data.indexOf(escapeByte) : -1;
     const sent = at < 0 ? data : data.subarray(0, at);
-    if (sent.length > 0 && webSocket.readyState === WebSocket.OPEN) webSocket.send(sent);
-    if (at >= 0) webSocket.close(1000);
+    const write = async () => {
+      for (let from = 0; from < sent.length; from += inputPieceBytesMax) {
+        await client.vms.writeConsole(name, sent.subarray(from, from + inputPieceBytesMax));
+      }
+      if (input.pending <= 1 && stdin.isTTY !== true) stdin.resume();
+    };
+    if (stdin.isTTY !== true) stdin.pause();
+    input.run(write).catch((error: unknown) => {
+      failed ??= error;
+      left.abort();
+    });
+    if (at >= 0) left.abort();
   };
-  webSocket.once("open", () => {
-    if (stdin.isTTY === true) {
-      stdin.setRawMode?.(true);
-      say(context, `connected to ${name}; Ctrl-] leaves\r`);
-    }
-    stdin.on("data", onInput);
-    // What was piped in is sent; the output is read for a moment more.
-    stdin.once("end", () => setTimeout(() => webSocket.close(1000), pipedLingerMs));
-    stdin.resume();
-  });
+  if (stdin.isTTY === true) {
+    stdin.setRawMode?.(true);
+    say(context, `connected to ${name}; Ctrl-] leaves\r`);
+  }
+  stdin.on("data", onInput);
+  // What was piped in is sent; the output is read for a moment more.
+  stdin.once("end", () => void input.idle().then(() => setTimeout(() => left.abort(), pipedLingerMs)));
+  stdin.resume();
   try {
-    await ended;
+    await copyOutput(session, name, left.signal);
   } finally {
     stdin.off("data", onInput);
     if (stdin.isTTY === true) stdin.setRawMode?.(false);
     stdin.pause();
-    webSocket.terminate();
+    await input.idle();
+  }
+  if (failed !== undefined) throw failed;
+}
+
+/** Until `signal` aborts. */
+async function copyOutput({ client, context }: ClientSession, name: string, signal: AbortSignal): Promise<void> {
+  for (let offset = -backlogBytes; !signal.aborted; ) {
+    const request = { name, offset, waitMs: followWaitMs };
+    const limits = { timeoutMs: followWaitMs + callTimeoutMs, signal };
+    const piece = await client.vms.readConsole(request, limits).catch((error: unknown) => {
+      if (!signal.aborted) throw error;
+    });
+    if (piece === undefined) return;
+    context.stdout.write(piece.data);
+    offset = piece.offset + piece.data.length;
   }
 }
 
 const pipedLingerMs = 1_000;
+const backlogBytes = 4 * 1024;
+const inputPieceBytesMax = 16 * 1024;
+const callTimeoutMs = 30_000;

@@ -1,0 +1,87 @@
+/**
+ * The clusters that this user may call from this machine, without a node here: `blixard/contexts.json` of the
+ * configuration home, and a key for each context beside it. A ticket let the key in; the cluster can revoke it.
+ */
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import { addressSchema, endpointIdSchema, nameSchema } from "@blixard/protocol";
+import { z } from "zod";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const contextSchema = z.object({
+  clusterId: z.string().min(1),
+  /** What `blixard token revoke` takes. */
+  tokenId: z.string().min(1),
+  role: z.enum(["admin", "viewer"]),
+  transport: z.enum(["iroh", "grpc"]),
+  relay: z.boolean(),
+  discovery: z.boolean(),
+  /** As they were seen last. */
+  nodes: z.array(z.object({ endpointId: endpointIdSchema, addresses: z.array(addressSchema) })).min(1),
+});
+export type SavedContext = z.infer<typeof contextSchema>;
+
+const fileSchema = z.object({
+  formatVersion: z.literal(1),
+  current: nameSchema.nullable(),
+  contexts: z.record(nameSchema, contextSchema),
+});
+export type ContextsFile = z.infer<typeof fileSchema>;
+
+/** The directory of this user for what commands remember. */
+export function configHome(env: Environment): string {
+  const home = env["XDG_CONFIG_HOME"];
+  return join(home === undefined || home === "" ? join(homedir(), ".config") : home, "blixard");
+}
+
+/** Where the key of a context is, or will be. Its directory exists when this resolves. */
+export async function contextKeyPath(env: Environment, name: string): Promise<string> {
+  const path = join(configHome(env), "keys", `${name}.key`);
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  return path;
+}
+
+/** @throws INVALID_ARGUMENT for a file that cannot be understood */
+export async function readContexts(env: Environment): Promise<ContextsFile> {
+  const path = pathOf(env);
+  try {
+    return fileSchema.parse(JSON.parse(await readFile(path, "utf8")));
+  } catch (error) {
+    if (errorCodeOf(error) === "ENOENT") return { formatVersion: 1, current: null, contexts: {} };
+    throw new BlixardError("INVALID_ARGUMENT", `${path} cannot be read: ${messageOf(error)}`, {
+      cause: error,
+      hint: "Repair it, or remove it and add the contexts again with new tickets.",
+    });
+  }
+}
+
+export async function writeContexts(env: Environment, file: ContextsFile): Promise<void> {
+  const path = pathOf(env);
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  const draft = `${path}.${process.pid}`;
+  await writeFile(draft, `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 });
+  await rename(draft, path);
+}
+
+/** @throws NOT_FOUND */
+export function contextNamed(file: ContextsFile, name: string): SavedContext {
+  const found = Object.hasOwn(file.contexts, name) ? file.contexts[name] : undefined;
+  if (found !== undefined) return found;
+  throw new BlixardError("NOT_FOUND", `there is no context ${name}`, {
+    hint: "List them with `blixard context list`; make one with `blixard context add NAME TICKET`.",
+  });
+}
+
+/** Forgets a context and its key. */
+export async function removeContext(env: Environment, file: ContextsFile, name: string): Promise<void> {
+  const { [name]: _, ...contexts } = file.contexts;
+  await writeContexts(env, { ...file, contexts, current: file.current === name ? null : file.current });
+  await rm(await contextKeyPath(env, name), { force: true });
+}
+
+function pathOf(env: Environment): string {
+  return join(configHome(env), "contexts.json");
+}

@@ -1,0 +1,49 @@
+/** The RPC lane for commands: an endpoint with the key of a context. Loaded only by commands that use a context. */
+import type { RpcCaller, RpcEndpoint } from "@blixard/client";
+import { discardMetrics, silentLogger } from "@blixard/common";
+import { systemClock, systemRandom } from "@blixard/common/system";
+import { createTransport, type TransportAdapter } from "@blixard/transport";
+import { loadOrCreateNodeKey } from "@blixard/transport/identity";
+import { contextKeyPath, type SavedContext } from "./contexts.ts";
+
+export interface OpenLane {
+  readonly endpointId: string;
+  readonly rpc: RpcCaller;
+  close(): Promise<void>;
+}
+
+type LaneOptions = Pick<SavedContext, "transport" | "relay" | "discovery"> & { readonly nodes: readonly RpcEndpoint[] };
+
+/** @throws KEY_FILE_TOO_OPEN, UNSUPPORTED when the transport cannot be loaded */
+export async function openRpcLane(
+  env: Readonly<Record<string, string | undefined>>,
+  contextName: string,
+  options: LaneOptions,
+): Promise<OpenLane> {
+  const key = await loadOrCreateNodeKey(await contextKeyPath(env, contextName));
+  const adapter = await createAdapter(key.seed, options);
+  const shared = { clock: systemClock, random: systemRandom, logger: silentLogger, metrics: discardMetrics };
+  // No node: it never has sessions, and nobody dials it.
+  const transport = createTransport({ ...shared, adapter }, { nodeId: 0 });
+  return {
+    endpointId: key.endpointId,
+    rpc: (to, method, payload, limits) => transport.call(to, method, payload, limits),
+    close: () => transport.close(),
+  };
+}
+
+async function createAdapter(secretKey: Uint8Array, options: LaneOptions): Promise<TransportAdapter> {
+  const { relay, discovery } = options;
+  const local = options.nodes.every(({ addresses }) => addresses.length > 0 && addresses.every(isLoopback));
+  const bind = local ? "127.0.0.1:0" : "0.0.0.0:0";
+  if (options.transport === "grpc") {
+    const { createGrpcAdapter } = await import("@blixard/transport/grpc");
+    return createGrpcAdapter({ clock: systemClock, secretKey, bind, listener: "external" });
+  }
+  const { createIrohAdapter } = await import("@blixard/transport/iroh");
+  return createIrohAdapter({ secretKey, bind, relay, discovery });
+}
+
+function isLoopback(address: string): boolean {
+  return /^(127\.|localhost:|\[::1\])/.test(address);
+}

@@ -1,0 +1,109 @@
+import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ProcessCluster } from "@blixard/testing";
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { builtBinary } from "./binary.ts";
+import { type BinaryRun, runBinary } from "./run-binary.ts";
+
+let cluster: ProcessCluster;
+const homes: string[] = [];
+
+beforeAll(async () => {
+  cluster = await ProcessCluster.start({
+    binary: builtBinary(),
+    flags: ["--transport", "iroh", "--http", "off", "--vm-driver", "embedded"],
+  });
+}, 180_000);
+
+afterAll(async () => {
+  await cluster?.close();
+  for (const home of homes) await rm(home, { recursive: true, force: true });
+}, 60_000);
+
+/** Another machine: homes without nodes, tokens or keys. */
+async function machine() {
+  const home = await mkdtemp(join(tmpdir(), "blixard-home-"));
+  homes.push(home);
+  const env = { HOME: home, XDG_CONFIG_HOME: join(home, "config"), XDG_DATA_HOME: join(home, "data") };
+  const keyPath = (name: string) => join(home, "config", "blixard", "keys", `${name}.key`);
+  return {
+    home,
+    keyPath,
+    run: (args: readonly string[], input?: string) => runBinary(args, { env, input: input ?? "" }),
+  };
+}
+
+async function ticket(role: "operator" | "viewer"): Promise<string> {
+  const client = cluster.client();
+  try {
+    return (await client.tickets.create({ role })).ticket;
+  } finally {
+    client.close();
+  }
+}
+
+function expectDenied(outcome: BinaryRun, code: string): void {
+  expect(outcome).toMatchObject({ code: 4, stdout: "", stderr: expect.stringContaining(code) });
+}
+
+describe("a context made from a ticket, without HTTP", () => {
+  it("serves no plain HTTP port", () => {
+    for (const node of cluster.nodes) expect(node.ready.http).toBe("off");
+  });
+
+  it("calls the cluster as an operator with a key of its own until that is revoked", async () => {
+    const { run, keyPath } = await machine();
+    expect(await run(["kv", "get", "k"])).toMatchObject({ code: 6 });
+    const text = await ticket("operator");
+    expect(await run(["context", "add", "prod", "-"], `${text}\n`)).toMatchObject({ code: 0, stdout: "prod\n" });
+    expect((await stat(keyPath("prod"))).mode & 0o777).toBe(0o600);
+
+    expect(await run(["kv", "put", "k", "value"])).toMatchObject({ code: 0 });
+    expect(await run(["kv", "get", "k"])).toMatchObject({ code: 0, stdout: "value\n" });
+    const created = await run(["vm", "create", "web", "--image", "demo", "--memory", "64M", "-o", "json"]);
+    expect(created).toMatchObject({ code: 0 });
+    expect(JSON.parse(created.stdout)).toMatchObject({ name: "web", phase: "Running" });
+    const list = await run(["vm", "list", "-o", "name"]);
+    expect(list).toMatchObject({ code: 0, stdout: "web\n" });
+    expect(await run(["status"])).toMatchObject({ code: 0, stdout: expect.stringContaining("3 heard from here") });
+    const console = await run(["vm", "console", "web"], "hello\n");
+    expect(console).toMatchObject({ code: 0, stdout: expect.stringContaining("hello") });
+    expect(await run(["vm", "logs", "web"])).toMatchObject({ code: 0, stdout: expect.stringContaining("hello") });
+
+    const contexts = JSON.parse((await run(["context", "list", "-o", "json"])).stdout) as { tokenId: string }[];
+    expect(contexts).toMatchObject([{ name: "prod", current: true, role: "admin" }]);
+    expect(await run(["token", "revoke", contexts[0]?.tokenId ?? ""])).toMatchObject({ code: 0 });
+    expectDenied(await run(["kv", "get", "k", "-o", "json"]), "UNKNOWN_PEER");
+    // The ticket was used up, and is of no use to another machine either.
+    expectDenied(await (await machine()).run(["context", "add", "prod", text]), "TICKET_USED");
+  }, 120_000);
+
+  it("lets a viewer read and refuses it every write", async () => {
+    const { run } = await machine();
+    const file = join(homes.at(-1) ?? "", "ticket");
+    await writeFile(file, await ticket("viewer"));
+    expect(await run(["context", "add", "look", "--ticket-file", file])).toMatchObject({ code: 0 });
+    expect(await run(["kv", "list", "-o", "json"])).toMatchObject({ code: 0 });
+    expect(await run(["nodes", "list", "--context", "look"])).toMatchObject({ code: 0 });
+    expectDenied(await run(["kv", "put", "k", "other", "-o", "json"]), "PERMISSION_DENIED");
+    expectDenied(await run(["ticket", "create", "-o", "json"]), "PERMISSION_DENIED");
+    expectDenied(await run(["vm", "create", "x", "--image", "demo", "-o", "json"]), "PERMISSION_DENIED");
+  }, 120_000);
+
+  it("keeps contexts apart, and refuses a key that others can read", async () => {
+    const { run, keyPath, home } = await machine();
+    for (const name of ["one", "two"]) {
+      expect(await run(["context", "add", name, "-"], await ticket("viewer"))).toMatchObject({ code: 0 });
+    }
+    expect(await run(["context", "add", "two", "-"], await ticket("viewer"))).toMatchObject({ code: 5 });
+    expect(await readFile(keyPath("one"), "utf8")).not.toBe(await readFile(keyPath("two"), "utf8"));
+    expect(await run(["context", "use", "three"])).toMatchObject({ code: 3 });
+    expect(await run(["context", "use", "one"])).toMatchObject({ code: 0 });
+    await chmod(keyPath("one"), 0o644);
+    expect(await run(["kv", "list"])).toMatchObject({ code: 64, stderr: expect.stringContaining("chmod 600") });
+    expect(await run(["kv", "list", "--context", "two"])).toMatchObject({ code: 0 });
+    expect(await run(["context", "remove", "one"])).toMatchObject({ code: 0 });
+    expect(await readdir(join(home, "config", "blixard", "keys"))).toEqual(["two.key"]);
+  }, 120_000);
+});

@@ -1,0 +1,41 @@
+/** What brings calls to one node and the answers back. There are two: HTTP(S), and the RPC lane between nodes. */
+import type { MethodName, RequestOf, ResponseOf } from "@blixard/protocol";
+import type { HttpMethodName } from "./routes.ts";
+
+export interface CarrierCall {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+  readonly stale?: boolean;
+  readonly ifMatchIndex?: number;
+  /** The same over all retries of a write. */
+  readonly idempotencyKey?: string;
+}
+
+export interface Health {
+  readonly healthy: true;
+  readonly nodeId: number;
+  readonly clusterId: string;
+  /** Serving with a known leader, and caught up. */
+  readonly ready: boolean;
+  /** Why it is not ready; empty when it is. */
+  readonly reason: string;
+}
+
+export interface UploadedBlob {
+  readonly digest: string;
+  readonly sizeBytes: number;
+  readonly nodeId: number;
+}
+
+export interface Carrier {
+  /** Where it leads, for messages. */
+  readonly address: string;
+  call<Name extends HttpMethodName & MethodName>(
+    name: Name,
+    request: RequestOf<Name>,
+    call: CarrierCall,
+  ): Promise<ResponseOf<Name>>;
+  health(call: CarrierCall): Promise<Health>;
+  uploadBlob(chunks: AsyncIterable<Uint8Array>, call: CarrierCall): Promise<UploadedBlob>;
+  close(): void;
+}

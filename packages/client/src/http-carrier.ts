@@ -1,0 +1,61 @@
+/** Calls over the HTTP API of a node. */
+import type { RequestOf, ResponseOf } from "@blixard/protocol";
+import type { Carrier, CarrierCall, Health, UploadedBlob } from "./carrier.ts";
+import { NodeEndpoint, type NodeEndpointOptions } from "./node-endpoint.ts";
+import { type HttpMethodName, headers } from "./routes.ts";
+import { decodeAnswer, decodeError, encodeCall } from "./wire.ts";
+
+export class HttpCarrier implements Carrier {
+  readonly #endpoint: NodeEndpoint;
+
+  constructor(options: NodeEndpointOptions) {
+    this.#endpoint = new NodeEndpoint(options);
+  }
+
+  get address(): string {
+    return this.#endpoint.address.text;
+  }
+
+  async call<Name extends HttpMethodName>(
+    name: Name,
+    request: RequestOf<Name>,
+    call: CarrierCall,
+  ): Promise<ResponseOf<Name>> {
+    const encoded = encodeCall(name, request, call.stale ?? false);
+    const callHeaders: Record<string, string> = { ...timing(call), ...encoded.headers };
+    if (call.idempotencyKey !== undefined) callHeaders[headers.idempotencyKey] = call.idempotencyKey;
+    if (call.ifMatchIndex !== undefined) callHeaders[headers.ifMatch] = String(call.ifMatchIndex);
+    return decodeAnswer(name, await this.#endpoint.exchange({ ...encoded, ...limitsOf(call), headers: callHeaders }));
+  }
+
+  async health(call: CarrierCall): Promise<Health> {
+    const request = { verb: "GET", path: "/healthz", headers: timing(call), ...limitsOf(call) };
+    const answer = await this.#endpoint.exchange(request);
+    if (answer.status !== 200) throw decodeError(answer);
+    return JSON.parse(answer.body.toString("utf8")) as Health;
+  }
+
+  async uploadBlob(chunks: AsyncIterable<Uint8Array>, call: CarrierCall): Promise<UploadedBlob> {
+    const answer = await this.#endpoint.exchange({
+      verb: "POST",
+      path: "/v1/blobs",
+      headers: { "content-type": "application/octet-stream" },
+      body: chunks,
+      ...limitsOf(call),
+    });
+    if (answer.status >= 400) throw decodeError(answer);
+    return JSON.parse(answer.body.toString("utf8")) as UploadedBlob;
+  }
+
+  close(): void {
+    this.#endpoint.close();
+  }
+}
+
+function timing({ timeoutMs }: CarrierCall): Record<string, string> {
+  return { [headers.timeoutMs]: String(timeoutMs) };
+}
+
+function limitsOf({ timeoutMs, signal }: CarrierCall) {
+  return { timeoutMs, ...(signal === undefined ? {} : { signal }) };
+}

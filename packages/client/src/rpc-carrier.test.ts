@@ -1,0 +1,80 @@
+import { BlixardError } from "@blixard/common";
+import { systemRandom } from "@blixard/common/system";
+import { decodeServiceCall, encodeServiceResponse, type ServiceCall } from "@blixard/protocol";
+import { describe, expect, it } from "@jest/globals";
+import { connectClient } from "./blixard-client.ts";
+import { type RpcCaller, redeemTicket } from "./rpc-carrier.ts";
+
+const node = (digit: string) => ({ endpointId: digit.repeat(64), addresses: ["127.0.0.1:1"] });
+
+/** Nodes that answer as told, and what they were asked. */
+function lane(answer: (endpointId: string, call: ServiceCall) => unknown) {
+  const asked: { to: string; method: string; call: ServiceCall; timeoutMs: number }[] = [];
+  const rpc: RpcCaller = async (to, method, payload, { timeoutMs }) => {
+    const call = decodeServiceCall(payload);
+    asked.push({ to: to.endpointId.slice(0, 1), method, call, timeoutMs });
+    return encodeServiceResponse(answer(to.endpointId.slice(0, 1), call));
+  };
+  return { asked, rpc };
+}
+
+const unreachable = () => {
+  throw new BlixardError("UNREACHABLE", "no answer", { outcome: "unknown" });
+};
+
+describe("BlixardClient over the RPC lane", () => {
+  it("sends a write again to another node under the same request id, with what goes with it", async () => {
+    const { asked, rpc } = lane((to) => (to === "a" ? unreachable() : { index: 7, term: 1 }));
+    const client = connectClient({ addresses: ["a", "b"].map((digit) => ({ ...node(digit), rpc })) });
+    expect(await client.kv.put("k", "v", { ifMatchIndex: 3 })).toEqual({ index: 7, term: 1 });
+    expect(asked.map(({ to, method }) => `${to} ${method}`)).toEqual(["a kv.put", "b kv.put"]);
+    expect(asked[0]?.call.meta).toMatchObject({ ifMatchIndex: 3, stale: false, access: "anyone" });
+    expect(asked[0]?.call.meta.requestId).toMatch(/^[0-9a-f]{32}$/);
+    expect(asked[1]?.call.meta.requestId).toBe(asked[0]?.call.meta.requestId);
+  });
+
+  it("lets a call that waits on purpose wait, though there are other nodes", async () => {
+    const { asked, rpc } = lane(() => ({ offset: 0, data: new Uint8Array(0), endOffset: 0 }));
+    const client = connectClient({ addresses: ["a", "b"].map((digit) => ({ ...node(digit), rpc })) });
+    await client.vms.readConsole({ name: "web", offset: 0, waitMs: 10_000 }, { timeoutMs: 40_000 });
+    expect(asked[0]?.timeoutMs).toBeGreaterThan(10_000);
+    expect(asked[0]?.timeoutMs).toBeLessThan(40_000);
+  });
+
+  it("says so when the answer is of another shape", async () => {
+    const { rpc } = lane(() => ({ index: "seven" }));
+    const client = connectClient({ addresses: [{ ...node("a"), rpc }] });
+    await expect(client.kv.put("k", "v")).rejects.toMatchObject({ code: "INTERNAL" });
+  });
+});
+
+describe("redeemTicket", () => {
+  const endpointId = "e".repeat(64);
+  const secret = new Uint8Array(32);
+  const ticket = { clusterId: "c", ticketId: "t", secret, role: "viewer", expiresUnixMs: 1 } as const;
+  const answer = { clusterId: "c", id: "1", role: "viewer", nodes: [] };
+  const redeem = (rpc: RpcCaller) =>
+    redeemTicket(
+      { rpc, random: systemRandom, endpointId },
+      { ...ticket, endpoints: [node("a"), node("b")] },
+      { timeoutMs: 9 },
+    );
+
+  it("asks the nodes in turn while they cannot be reached", async () => {
+    const { asked, rpc } = lane((to) => (to === "a" ? unreachable() : answer));
+    expect(await redeem(rpc)).toEqual(answer);
+    expect(asked.map(({ to }) => to)).toEqual(["a", "b"]);
+    await expect(redeem(lane(unreachable).rpc)).rejects.toMatchObject({ code: "UNREACHABLE" });
+  });
+
+  it("stops at a refusal, and takes no answer of another cluster", async () => {
+    const refusing = lane(() => {
+      throw new BlixardError("TICKET_USED", "used");
+    });
+    await expect(redeem(refusing.rpc)).rejects.toMatchObject({ code: "TICKET_USED" });
+    expect(refusing.asked).toHaveLength(1);
+    await expect(redeem(lane(() => ({ ...answer, clusterId: "d" })).rpc)).rejects.toMatchObject({
+      code: "WRONG_CLUSTER",
+    });
+  });
+});

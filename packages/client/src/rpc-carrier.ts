@@ -1,0 +1,129 @@
+/**
+ * Calls over the RPC lane between nodes. The key of the connection says who calls: a person's key that a ticket for an
+ * operator or a viewer let in. Needs no port of the HTTP API.
+ */
+import { BlixardError, type Random, toBlixardError, toHex } from "@blixard/common";
+import {
+  type CallMeta,
+  decodeServiceResponse,
+  encodeServiceCall,
+  type JoinTicket,
+  type MethodName,
+  methods,
+  type RequestOf,
+  type ResponseOf,
+} from "@blixard/protocol";
+import type { Carrier, CarrierCall, Health, UploadedBlob } from "./carrier.ts";
+
+export interface RpcEndpoint {
+  /** The key that the node must prove, 64 hexadecimal digits. */
+  readonly endpointId: string;
+  /** `host:port`, as hints. */
+  readonly addresses: readonly string[];
+}
+
+/** What carries the bytes: the `call` of a transport of `@blixard/transport`, whose key is yours. */
+export type RpcCaller = (
+  to: RpcEndpoint,
+  method: string,
+  payload: Uint8Array,
+  options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+) => Promise<Uint8Array>;
+
+export class RpcCarrier implements Carrier {
+  readonly #to: RpcEndpoint;
+  readonly #rpc: RpcCaller;
+  readonly #random: Random;
+
+  constructor(to: RpcEndpoint, rpc: RpcCaller, random: Random) {
+    this.#to = to;
+    this.#rpc = rpc;
+    this.#random = random;
+  }
+
+  get address(): string {
+    return `${this.#to.endpointId.slice(0, 10)} (${this.#to.addresses.join(", ") || "found by its key"})`;
+  }
+
+  call<Name extends MethodName>(name: Name, request: RequestOf<Name>, call: CarrierCall): Promise<ResponseOf<Name>> {
+    return callOverRpc(this.#rpc, this.#to, name, request, {
+      ...call,
+      idempotencyKey: call.idempotencyKey ?? toHex(this.#random.bytes(16)),
+    });
+  }
+
+  async health(call: CarrierCall): Promise<Health> {
+    const { nodeId, clusterId } = await this.call("identity.get", {}, call);
+    const { leaderId } = await this.call("status.get", {}, call);
+    const reason = leaderId === null ? "no leader is known" : "";
+    return { healthy: true, nodeId, clusterId, ready: leaderId !== null, reason };
+  }
+
+  async uploadBlob(): Promise<UploadedBlob> {
+    throw new BlixardError("UNSUPPORTED", "blobs cannot be uploaded over the RPC lane in this release", {
+      outcome: "not_applied",
+      hint: "Import the image on a machine of the cluster, or with --address of a node that serves the HTTP API.",
+    });
+  }
+
+  /** The connections belong to the transport. */
+  close(): void {}
+}
+
+/**
+ * Gives the rights of a ticket for an operator or a viewer to the key of `rpc`. Asks the nodes that the ticket names in
+ * turn; asking again with the same key is harmless.
+ * @throws TICKET_INVALID, TICKET_USED, TICKET_EXPIRED, UNREACHABLE
+ */
+export async function redeemTicket(
+  deps: { readonly rpc: RpcCaller; readonly random: Random; readonly endpointId: string },
+  ticket: JoinTicket,
+  options: { readonly name?: string; readonly timeoutMs: number; readonly signal?: AbortSignal },
+): Promise<ResponseOf<"token.redeem">> {
+  const { rpc, random, endpointId } = deps;
+  const { name, ...limits } = options;
+  const shown = { id: ticket.ticketId, secret: toHex(ticket.secret) };
+  const request = { ticket: shown, endpointId, ...(name === undefined ? {} : { name }) };
+  const idempotencyKey = toHex(random.bytes(16));
+  let last: unknown;
+  for (const to of ticket.endpoints) {
+    try {
+      const answer = await callOverRpc(rpc, to, "token.redeem", request, { ...limits, idempotencyKey });
+      if (answer.clusterId === ticket.clusterId) return answer;
+      throw new BlixardError("WRONG_CLUSTER", `the node that answered is of cluster ${answer.clusterId}`);
+    } catch (error) {
+      last = error;
+      const { code } = toBlixardError(error, "UNREACHABLE", "redeeming the ticket");
+      if (code !== "UNREACHABLE" && code !== "DEADLINE_EXCEEDED") throw error;
+    }
+  }
+  throw last ?? new BlixardError("TICKET_INVALID", "the ticket names no node that could be asked");
+}
+
+async function callOverRpc<Name extends MethodName>(
+  rpc: RpcCaller,
+  to: RpcEndpoint,
+  name: Name,
+  request: RequestOf<Name>,
+  call: CarrierCall & { readonly idempotencyKey: string },
+): Promise<ResponseOf<Name>> {
+  const { timeoutMs, signal, ifMatchIndex } = call;
+  const meta: CallMeta = {
+    requestId: call.idempotencyKey,
+    // What the key of the connection stands for counts, and not what is said here.
+    actor: { kind: "token", id: "" },
+    access: "anyone",
+    timeoutMs,
+    stale: call.stale ?? false,
+    hops: 0,
+    ...(ifMatchIndex === undefined ? {} : { ifMatchIndex }),
+  };
+  const payload = encodeServiceCall({ name, request, meta });
+  const bytes = await rpc(to, name, payload, { timeoutMs, ...(signal === undefined ? {} : { signal }) });
+  const parsed = methods[name].response.safeParse(decodeServiceResponse(bytes));
+  if (parsed.success) return parsed.data as ResponseOf<Name>;
+  throw new BlixardError("INTERNAL", `the answer to ${name} cannot be read`, {
+    hint: "Is the node of another release than this program?",
+    cause: parsed.error,
+  });
+}

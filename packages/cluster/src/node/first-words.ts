@@ -1,0 +1,58 @@
+/** What a node says of itself when it is new: to the log of a cluster that it founds, or to a cluster that it joins. */
+import type { CommandBody, NodeCapacity, RequestOf } from "@blixard/protocol";
+import type { ClusterNodeDeps, StartMode } from "../cluster-node-types.ts";
+import type { ResolvedClusterNodeOptions } from "../options.ts";
+
+type How<Mode extends StartMode["mode"]> = Extract<StartMode, { readonly mode: Mode }>;
+
+/** The first command of a new cluster. */
+export function firstCommand(
+  deps: Pick<ClusterNodeDeps, "clock" | "transport" | "vmManager" | "store">,
+  options: ResolvedClusterNodeOptions,
+  how: How<"bootstrap">,
+  capacity: NodeCapacity,
+): CommandBody {
+  const { nodeId, version, featureLevel, advertisedAddresses } = options;
+  const nowUnixMs = deps.clock.unixMs();
+  return {
+    type: "cluster.init",
+    cluster: { clusterId: how.clusterId, createdUnixMs: nowUnixMs, formatVersion: 1 },
+    node: {
+      id: nodeId,
+      name: how.nodeName ?? `n${nodeId}`,
+      endpointId: deps.transport.endpointId,
+      addresses: [...advertisedAddresses],
+      role: "voter",
+      incarnation: 1,
+      capacity,
+      version,
+      featureLevel,
+      joinedUnixMs: nowUnixMs,
+      cordoned: false,
+      ...deps.store,
+    },
+    token: { id: "admin", tokenHash: how.tokenHash, role: "admin", createdUnixMs: nowUnixMs },
+    images: deps.vmManager.builtinImages,
+  };
+}
+
+/** The request to be admitted, without what shows the right to it. */
+export function joinerOf(
+  deps: Pick<ClusterNodeDeps, "transport" | "store">,
+  options: ResolvedClusterNodeOptions,
+  how: How<"join">,
+  capacity: NodeCapacity,
+): Omit<RequestOf<"join.request">, "ticket"> {
+  const { nodeId, version, featureLevel, advertisedAddresses } = options;
+  return {
+    nodeId,
+    ...(how.nodeName === undefined ? {} : { nodeName: how.nodeName }),
+    endpointId: deps.transport.endpointId,
+    addresses: [...advertisedAddresses],
+    capacity,
+    version,
+    featureLevel,
+    ...deps.store,
+    ...(deps.transport.instance === undefined ? {} : { instance: deps.transport.instance }),
+  };
+}
