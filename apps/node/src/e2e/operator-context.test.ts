@@ -12,7 +12,7 @@ const homes: string[] = [];
 beforeAll(async () => {
   cluster = await ProcessCluster.start({
     binary: builtBinary(),
-    flags: ["--transport", "iroh", "--http", "off", "--vm-driver", "embedded"],
+    flags: ["--transport", "iroh", "--http", "off", "--vm-driver", "embedded", "--stop-vms"],
   });
 }, 180_000);
 
