@@ -11,16 +11,8 @@ import type { RaftNodeEvent } from "./node-events.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { pacedChunks } from "./paced-chunks.ts";
 import type { AppliedState, LogStore, SnapshotStore, StateMachine } from "./ports.ts";
+import type { AppliedBatch, AppliedChange } from "./proposals.ts";
 import { snapshotChunks } from "./recovery.ts";
-
-export interface AppliedEntry<Result> {
-  readonly entry: Entry;
-  readonly result: Result | undefined;
-  /** The configuration after this entry. */
-  readonly confState: ConfState;
-  /** Set where a committed configuration change cannot be carried out, on every node alike. */
-  readonly refusal: Error | undefined;
-}
 
 export interface ApplierDeps<Result> {
   readonly clock: Clock;
@@ -32,7 +24,7 @@ export interface ApplierDeps<Result> {
   readonly metrics: RaftMetrics;
   readonly applyConfChange: (change: ConfChange) => ConfState;
   readonly post: (task: () => void) => void;
-  readonly onApplied: (entries: readonly AppliedEntry<Result>[], message: Message) => void;
+  readonly onApplied: (batch: AppliedBatch<Result>, message: Message) => void;
   readonly onError: (error: unknown) => void;
   readonly onEvent: (event: RaftNodeEvent) => void;
   /** Whether the newest snapshot is being sent to somebody: another one would cut that off. */
@@ -76,21 +68,13 @@ export class Applier<Result> {
   apply(message: Message): void {
     this.#jobs.add(async () => {
       const startedAtMs = this.#deps.clock.monotonicMs();
-      const { changed, after } = this.#changeConfiguration(message.entries);
-      const results = await this.#deps.stateMachine.apply(message.entries, after);
+      const { entries } = message;
+      const { changes, after } = this.#changeConfiguration(entries);
+      const results = await this.#deps.stateMachine.apply(entries, after);
       return () => {
         this.#applied = after;
         this.#deps.metrics.applyDuration.observe((this.#deps.clock.monotonicMs() - startedAtMs) / 1_000);
-        const applied = message.entries.map((entry, at): AppliedEntry<Result> => {
-          const change = changed[at];
-          return {
-            entry,
-            result: results[at],
-            confState: change?.confState ?? after.confState,
-            refusal: change?.refusal,
-          };
-        });
-        this.#deps.onApplied(applied, message);
+        this.#deps.onApplied({ entries, results, changes }, message);
         this.#snapshotWhenDue();
       };
     });
@@ -98,27 +82,28 @@ export class Applier<Result> {
 
   /** Takes the changes among `entries` into use, in order; they count from now on, before the state is written. */
   #changeConfiguration(entries: readonly Entry[]): {
-    readonly changed: readonly ({ confState: ConfState; refusal: Error | undefined } | undefined)[];
+    readonly changes: ReadonlyMap<LogIndex, AppliedChange>;
     readonly after: AppliedState;
   } {
     let { confState } = this.#applied;
-    const changed = entries.map((entry) => {
-      if (entry.kind !== "confChange") return undefined;
+    const changes = new Map<LogIndex, AppliedChange>();
+    for (const entry of entries) {
+      if (entry.kind !== "confChange") continue;
       try {
         confState = this.#deps.applyConfChange(entry.change);
         this.#confIndex = entry.index;
-        return { confState, refusal: undefined };
+        changes.set(entry.index, { confState, refusal: undefined });
       } catch (error) {
         if (errorCodeOf(error) !== "CONF_CHANGE_INVALID") throw error;
         const refusal = new BlixardError("CONFLICT", "the configuration change is not possible", {
           cause: error,
           outcome: "not_applied",
         });
-        return { confState, refusal };
+        changes.set(entry.index, { confState, refusal });
       }
-    });
+    }
     const { index, term } = entries.at(-1) ?? this.#applied;
-    return { changed, after: { index, term, confState } };
+    return { changes, after: { index, term, confState } };
   }
 
   /**

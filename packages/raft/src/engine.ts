@@ -1,6 +1,6 @@
 /** The parts of a running node, wired to each other and to the ports. */
 import { type AppendJob, AppendPipeline } from "./append-pipeline.ts";
-import { type AppliedEntry, Applier } from "./applier.ts";
+import { Applier } from "./applier.ts";
 import type { RaftEvent } from "./core/events.ts";
 import { createRaftCore } from "./core/raw-node.ts";
 import { asLogIndex, type HardState, type LogIndex, type Message, type RaftCore } from "./core/types.ts";
@@ -11,7 +11,7 @@ import { type ResolvedOptions, ticksOf } from "./options.ts";
 import { PeerActivity } from "./peer-activity.ts";
 import type { AppliedState } from "./ports.ts";
 import { ProposalDesk } from "./proposal-desk.ts";
-import type { Proposals } from "./proposals.ts";
+import type { AppliedBatch, Proposals } from "./proposals.ts";
 import type { RaftNodeDeps } from "./raft-node-types.ts";
 import { ReadDesk } from "./read-desk.ts";
 import { SnapshotExchange } from "./snapshot-exchange.ts";
@@ -37,7 +37,7 @@ export interface EngineHooks<Result> {
   readonly onError: (error: unknown) => void;
   readonly onEvent: (event: RaftNodeEvent) => void;
   readonly onCoreEvent: (event: RaftEvent) => void;
-  readonly onApplied: (entries: readonly AppliedEntry<Result>[], message: Message) => void;
+  readonly onApplied: (batch: AppliedBatch<Result>, message: Message) => void;
   readonly onAppended: (job: AppendJob, durationMs: number) => void;
   readonly onSnapshotReceived: (message: Message) => void;
   readonly hardState: () => HardState;

@@ -16,30 +16,19 @@ const verdictsMax = 2 * forwardWindow;
 
 interface Session {
   highest: number;
-  /** Undefined while the core has it and its place is not known. */
-  readonly verdicts: Map<number, ProposalVerdict | undefined>;
+  readonly verdicts: Map<number, ProposalVerdict>;
 }
 
 export class ForwardedProposals {
   readonly #peers = new Map<NodeId, Map<number, Session>>();
 
-  /** "new" is to be judged now; "known" got its answer again by the caller, or will get it; "late" gets none. */
-  look(from: NodeId, { session, sequence }: ForwardedProposal): "new" | "late" | "pending" | ProposalVerdict {
+  /** "new" is to be judged now; what was judged gets its answer again; "late" gets none. */
+  look(from: NodeId, { session, sequence }: ForwardedProposal): "new" | "late" | ProposalVerdict {
     const known = this.#session(from, session);
-    if (known.verdicts.has(sequence)) return known.verdicts.get(sequence) ?? "pending";
-    return sequence <= known.highest - verdictsMax ? "late" : "new";
+    return known.verdicts.get(sequence) ?? (sequence <= known.highest - verdictsMax ? "late" : "new");
   }
 
-  /** The core takes it; {@link judged} follows. */
-  taken(from: NodeId, proposal: ForwardedProposal): void {
-    this.#set(from, proposal, undefined);
-  }
-
-  judged(from: NodeId, proposal: ForwardedProposal, verdict: ProposalVerdict): void {
-    this.#set(from, proposal, verdict);
-  }
-
-  #set(from: NodeId, { session, sequence }: ForwardedProposal, verdict: ProposalVerdict | undefined): void {
+  judged(from: NodeId, { session, sequence }: ForwardedProposal, verdict: ProposalVerdict): void {
     const known = this.#session(from, session);
     known.verdicts.set(sequence, verdict);
     known.highest = Math.max(known.highest, sequence);

@@ -2,20 +2,20 @@
  * Takes proposals of callers here and of other nodes, and hands each to the core or to the leader; where it came to
  * stand, and what became of it, is the business of {@link Proposals}.
  */
-import { BlixardError, errorCodeOf, type Random } from "@blixard/common";
+import { assert, BlixardError, errorCodeOf, type Random } from "@blixard/common";
 import { isMember } from "./configuration.ts";
 import type { RaftEvent } from "./core/events.ts";
 import {
+  asLogIndex,
   type ConfChange,
   type ConfState,
-  type Entry,
+  type LogIndex,
   type NodeId,
   noNode,
   type RaftCore,
   type Term,
 } from "./core/types.ts";
 import { type ForwardedProposal, ForwardedProposals } from "./forwarded-proposals.ts";
-import { Placements } from "./placements.ts";
 import type { PeerTransport, ProposalVerdict } from "./ports.ts";
 import { changeRefused, dropped, notLeader, outcomeUnknown, refusalOf } from "./proposal-errors.ts";
 import { type ProposalAnswer, ProposalForwarder } from "./proposal-forwarder.ts";
@@ -41,6 +41,8 @@ export interface ProposalDeskOptions {
   readonly forwardRetryMs: number;
   readonly forwardTriesMax: number;
   readonly electionTimeoutMs: number;
+  /** Bytes of proposals that go into one append. */
+  readonly appendMessageBytesMax: number;
   /** The term that this run of the node started with: in later ones it knows all that it took. */
   readonly startTerm: Term;
 }
@@ -48,7 +50,6 @@ export interface ProposalDeskOptions {
 export class ProposalDesk<Result> {
   readonly #deps: ProposalDeskDeps<Result>;
   readonly #options: ProposalDeskOptions;
-  readonly #placements = new Placements();
   readonly #forwarder: ProposalForwarder<Result>;
   readonly #forwarded = new ForwardedProposals();
   /** Why the core refused the proposal that is being handed to it. */
@@ -80,40 +81,50 @@ export class ProposalDesk<Result> {
     const { role, lead, term } = core.status();
     const forwards = this.#options.forward && role !== "StateLeader" && lead !== 0 && lead !== id;
     for (const proposal of waiting) {
-      if (forwards) {
-        this.#forwarder.send(proposal, lead, term);
-        onForwarded("sent");
-      } else this.#hand(proposal, term);
+      if (!forwards) break;
+      this.#forwarder.send(proposal, lead, term);
+      onForwarded("sent");
+    }
+    if (!forwards) this.#handAll(waiting, term);
+  }
+
+  /** Neighbours go into one append, up to its limit of bytes. */
+  #handAll(waiting: readonly Proposal<Result>[], term: Term): void {
+    const { core, proposals } = this.#deps;
+    for (let from = 0, to = 0; from < waiting.length; from = to) {
+      const data = payloadsFrom(waiting, from, this.#options.appendMessageBytesMax);
+      to = from + Math.max(data.length, 1);
+      const first = data.length > 1 ? this.#attempt(() => core.proposeAll(data)) : undefined;
+      for (let at = from; at < to; at++) {
+        const proposal = waiting[at] as Proposal<Result>;
+        // Where the quota refuses all of them together, some may fit.
+        const place = typeof first === "number" ? first + at - from : this.#give(proposal, proposal.force);
+        if (typeof place === "number") proposals.place(proposal, asLogIndex(place), term);
+        else proposals.fail(proposal, place);
+      }
     }
   }
 
-  #hand(proposal: Proposal<Result>, term: Term): void {
-    const { proposals } = this.#deps;
-    const refusal = this.#give(proposal, proposal.force);
-    if (refusal !== undefined) {
-      proposals.fail(proposal, refusal);
-      return;
-    }
-    proposals.accepted(proposal, term);
-    this.#placements.expect(proposal, ({ index, term }) => proposals.place(proposal, index, term));
-  }
-
-  /** Hands a payload to the core; the error when it is not in the log. */
-  #give(payload: Payload, force: boolean): BlixardError | undefined {
+  /** Hands a payload to the core; its place in the log, or why it is not there. */
+  #give(payload: Payload, force: boolean): LogIndex | BlixardError {
     const { core, confState, isActive } = this.#deps;
+    if (payload.kind === "normal") return this.#attempt(() => core.propose(payload.data));
+    const risk = force || !this.#leads ? undefined : quorumRisk(confState(), payload.change, isActive);
+    return risk ?? this.#attempt(() => core.proposeConfChange(payload.change));
+  }
+
+  #attempt(propose: () => LogIndex | undefined): LogIndex | BlixardError {
+    const { core } = this.#deps;
     this.#refusal = undefined;
     try {
-      if (payload.kind === "normal") core.propose(payload.data);
-      else {
-        const risk = force || !this.#leads ? undefined : quorumRisk(confState(), payload.change, isActive);
-        if (risk !== undefined) return risk;
-        core.proposeConfChange(payload.change);
-      }
+      const place = propose();
+      if (this.#refusal !== undefined) return changeRefused(this.#refusal);
+      assert(place !== undefined, "the core forwards no proposals: this desk does");
+      return place;
     } catch (error) {
       if (errorCodeOf(error) !== "PROPOSAL_DROPPED") throw error;
       return dropped(this.#refusal, core.status());
     }
-    return this.#refusal === undefined ? undefined : changeRefused(this.#refusal);
   }
 
   get #leads(): boolean {
@@ -123,7 +134,7 @@ export class ProposalDesk<Result> {
   /** Another node asks this one to append its proposal. */
   requested(from: NodeId, proposal: ForwardedProposal): void {
     const known = this.#forwarded.look(from, proposal);
-    if (known === "late" || known === "pending") return;
+    if (known === "late") return;
     if (known !== "new") {
       this.#answer(from, proposal, known);
       return;
@@ -143,13 +154,10 @@ export class ProposalDesk<Result> {
     const { entry, force } = proposal;
     if (entry.kind === "normal" && entry.data.length === 0) return;
     this.#deps.onForwarded("received");
-    const refusal = this.#give(entry, force);
-    if (refusal !== undefined) {
-      this.#judge(from, proposal, refusalOf(refusal, this.#deps.core.status().lead));
-      return;
-    }
-    this.#forwarded.taken(from, proposal);
-    this.#placements.expect(entry, ({ index, term }) => this.#judge(from, proposal, { type: "placed", index, term }));
+    const place = this.#give(entry, force);
+    const { term, lead } = this.#deps.core.status();
+    const placed = typeof place === "number";
+    this.#judge(from, proposal, placed ? { type: "placed", index: place, term } : refusalOf(place, lead));
   }
 
   #judge(from: NodeId, proposal: ForwardedProposal, verdict: ProposalVerdict): void {
@@ -165,16 +173,6 @@ export class ProposalDesk<Result> {
     this.#forwarder.answered(from, answer);
   }
 
-  /** Newly appended entries have their places. */
-  place(entries: readonly Entry[]): void {
-    this.#placements.place(entries);
-  }
-
-  /** What has no place by now was overwritten before it was written. */
-  turnEnded(): void {
-    if (this.#placements.size > 0) this.#placements.clear();
-  }
-
   tick(): void {
     const { core, proposals, nowMs } = this.#deps;
     if (proposals.count === 0) return;
@@ -186,9 +184,21 @@ export class ProposalDesk<Result> {
   }
 
   clear(error: BlixardError): void {
-    this.#placements.clear();
     this.#forwarder.clear(error);
   }
+}
+
+/** The payloads of the proposals from `from` on that one append takes; none for a configuration change. */
+function payloadsFrom<Result>(waiting: readonly Proposal<Result>[], from: number, bytesMax: number): Uint8Array[] {
+  const data: Uint8Array[] = [];
+  let bytes = 0;
+  for (let at = from; at < waiting.length; at++) {
+    const proposal = waiting[at] as Proposal<Result>;
+    bytes += proposal.bytes;
+    if (proposal.kind !== "normal" || (bytes > bytesMax && at > from)) break;
+    data.push(proposal.data);
+  }
+  return data;
 }
 
 const notTaken = (what: string) =>

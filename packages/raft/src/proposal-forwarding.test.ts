@@ -1,10 +1,10 @@
 import { fromUtf8 } from "@blixard/common";
 import { describe, expect, it } from "@jest/globals";
-import { asLogIndex, asNodeId, asTerm, type ConfState, type Entry } from "./core/types.ts";
+import { asLogIndex, asNodeId, asTerm, type Entry } from "./core/types.ts";
 import { ForwardedProposals } from "./forwarded-proposals.ts";
 import type { PeerMessage } from "./ports.ts";
 import { forwardWindow } from "./proposal-forwarder.ts";
-import { type ProposalPayload, Proposals } from "./proposals.ts";
+import { type AppliedBatch, type ProposalPayload, Proposals } from "./proposals.ts";
 import { RaftGroup, type RaftMember } from "./testing/index.ts";
 
 const id = asNodeId;
@@ -145,8 +145,6 @@ describe("ForwardedProposals", () => {
   it("knows again what it judged, whatever its sender and run", () => {
     const known = new ForwardedProposals();
     expect(known.look(id(1), proposal(7, 1))).toBe("new");
-    known.taken(id(1), proposal(7, 1));
-    expect(known.look(id(1), proposal(7, 1))).toBe("pending");
     known.judged(id(1), proposal(7, 1), placed);
     expect(known.look(id(1), proposal(7, 1))).toEqual(placed);
     for (const [from, session, sequence] of [
@@ -169,10 +167,10 @@ describe("ForwardedProposals", () => {
 });
 
 describe("Proposals", () => {
-  const confState: ConfState = { voters: [], votersOutgoing: [], learners: [], learnersNext: [], autoLeave: false };
-  const entryAt = (index: number, term: number): Entry => ({
-    ...{ index: asLogIndex(index), term: asTerm(term), kind: "normal" },
-    data: fromUtf8("other"),
+  const batchOf = (index: number, term: number): AppliedBatch<number> => ({
+    entries: [{ index: asLogIndex(index), term: asTerm(term), kind: "normal", data: fromUtf8("other") }],
+    results: [1],
+    changes: new Map(),
   });
 
   function proposeOne(proposals: Proposals<number>, outcomes: unknown[]) {
@@ -193,9 +191,9 @@ describe("Proposals", () => {
     const proposal = proposeOne(proposals, outcomes);
     proposals.accepted(proposal, asTerm(2));
     proposals.place(proposal, asLogIndex(10), asTerm(2));
-    proposals.applied(entryAt(5, 2), undefined, confState, undefined);
+    proposals.applied(batchOf(5, 2));
     expect(outcomes).toEqual([]);
-    proposals.applied(entryAt(6, 3), undefined, confState, undefined);
+    proposals.applied(batchOf(6, 3));
     expect(outcomes).toMatchObject([{ code: "PROPOSAL_DROPPED", outcome: "not_applied" }]);
     expect(proposals.count).toBe(0);
   });
@@ -205,7 +203,7 @@ describe("Proposals", () => {
     const outcomes: unknown[] = [];
     const proposal = proposeOne(proposals, outcomes);
     proposals.accepted(proposal, asTerm(2));
-    proposals.applied(entryAt(10, 2), 1, confState, undefined);
+    proposals.applied(batchOf(10, 2));
     proposals.place(proposal, asLogIndex(10), asTerm(2));
     expect(outcomes).toMatchObject([{ code: "OUTCOME_UNKNOWN", outcome: "unknown" }]);
   });

@@ -1,7 +1,8 @@
 /**
  * What was proposed here and has no outcome yet.
  *
- *     waiting -> (core accepted, or sent to the leader) -> unplaced -> (index and term are known) -> placed -> settled
+ *     waiting -> (the core took it) -> placed -> settled
+ *        |-> (sent to the leader) -> unplaced -> (the leader says where) -> placed -> settled
  *
  * A placed proposal was applied when an entry of its index and term is applied here, and provably was not when the
  * entry applied there, or at any lower index, has a later term: terms never fall along a log. Everything else that
@@ -28,6 +29,8 @@ export type Proposal<Result> = ProposalPayload<Result> & {
   /** Set where the caller gave up or got an outcome. */
   settled: boolean;
   term: Term | undefined;
+  /** Its place, once that is known. */
+  index: LogIndex | undefined;
   forget: () => void;
 };
 
@@ -36,13 +39,29 @@ export interface ProposalLimits {
   readonly bytesMax: number;
 }
 
+/** What became of a configuration change that was committed. */
+export interface AppliedChange {
+  /** The configuration after it. */
+  readonly confState: ConfState;
+  /** Set where it cannot be carried out, on every node alike. */
+  readonly refusal: Error | undefined;
+}
+
+/** Entries that were applied together, in their order. */
+export interface AppliedBatch<Result> {
+  readonly entries: readonly Entry[];
+  /** One for each entry. */
+  readonly results: readonly (Result | undefined)[];
+  /** By the index of the entry. */
+  readonly changes: ReadonlyMap<LogIndex, AppliedChange>;
+}
+
 /** What became of one applied entry. */
 interface Outcome<Result> {
   readonly index: LogIndex;
   readonly term: Term;
   readonly result: Result | undefined;
-  readonly confState: ConfState;
-  readonly refusal: Error | undefined;
+  readonly change: AppliedChange | undefined;
 }
 
 export interface ProposalHooks {
@@ -56,8 +75,10 @@ export class Proposals<Result> {
   readonly #limits: ProposalLimits;
   readonly #hooks: ProposalHooks;
   #waiting: Proposal<Result>[] = [];
+  /** Sent to a leader that has not said where they stand. */
   readonly #unplaced = new Set<Proposal<Result>>();
-  readonly #placed = new Map<LogIndex, Proposal<Result>[]>();
+  /** In the order of their indexes: a leader's own come in that order, and are settled in it. */
+  #placed: Proposal<Result>[] = [];
   #applied: { readonly index: LogIndex; readonly term: Term };
   /** Results that came before the leader's word on where a forwarded proposal stands. */
   readonly #recent = new Map<LogIndex, Outcome<Result>>();
@@ -107,9 +128,14 @@ export class Proposals<Result> {
             startedAtMs,
             settled: false,
             term: undefined,
+            index: undefined,
             forget: nothing,
           }
-        : { ...payload, bytes, force, reject, startedAtMs, settled: false, term: undefined, forget: nothing };
+        : {
+            ...payload,
+            ...{ bytes, force, reject, startedAtMs },
+            ...{ settled: false, term: undefined, index: undefined, forget: nothing },
+          };
     if (signal !== undefined) {
       const abort = () => this.fail(proposal, abortReason(signal));
       signal.addEventListener("abort", abort, { once: true });
@@ -128,7 +154,7 @@ export class Proposals<Result> {
     return waiting;
   }
 
-  /** The core took it, or it is on its way to the leader of `term`: from now on it may be applied. */
+  /** It is on its way to the leader of `term`: from now on it may be applied. */
   accepted(proposal: Proposal<Result>, term: Term): void {
     proposal.term = term;
     this.#unplaced.add(proposal);
@@ -138,10 +164,11 @@ export class Proposals<Result> {
   place(proposal: Proposal<Result>, index: LogIndex, term: Term): void {
     this.#unplaced.delete(proposal);
     if (proposal.settled) return;
+    proposal.index = index;
     proposal.term = term;
     if (index <= this.#applied.index) {
       const outcome = this.#recent.get(index);
-      if (outcome !== undefined) this.#conclude(proposal, outcome);
+      if (outcome !== undefined) this.#conclude(proposal, outcome, this.#hooks.nowMs());
       else this.fail(proposal, outcomeUnknown("the leader's answer came too late", undefined));
       return;
     }
@@ -149,9 +176,10 @@ export class Proposals<Result> {
       this.fail(proposal, overwritten(index));
       return;
     }
-    const there = this.#placed.get(index);
-    if (there === undefined) this.#placed.set(index, [proposal]);
-    else there.push(proposal);
+    let at = this.#placed.length;
+    while (at > 0 && indexOf(this.#placed[at - 1]) > index) at--;
+    if (at === this.#placed.length) this.#placed.push(proposal);
+    else this.#placed.splice(at, 0, proposal);
   }
 
   /** Whether the results of applied entries are kept for proposals whose place is not known yet. */
@@ -160,28 +188,33 @@ export class Proposals<Result> {
     if (!keep) this.#recent.clear();
   }
 
-  /** Settles what was proposed at the index of an applied entry, and what its term rules out. */
-  applied(entry: Entry, result: Result | undefined, confState: ConfState, refusal: Error | undefined): void {
-    const { index, term } = entry;
-    const newTerm = term > this.#applied.term;
-    this.#applied = { index, term };
-    const there = this.#placed.get(index);
-    if (there !== undefined || this.#keepsRecent) {
-      const outcome = { index, term, result, confState, refusal };
-      if (this.#keepsRecent) this.#remember(outcome);
-      this.#placed.delete(index);
-      for (const proposal of there ?? []) this.#conclude(proposal, outcome);
+  /** Settles what was proposed at the places of applied entries, and what their terms rule out. */
+  applied({ entries, results, changes }: AppliedBatch<Result>): void {
+    const nowMs = this.#hooks.nowMs();
+    let done = 0;
+    for (let at = 0; at < entries.length; at++) {
+      const { index, term } = entries[at] as Entry;
+      const newTerm = term > this.#applied.term;
+      this.#applied = { index, term };
+      const isPlace = indexOf(this.#placed[done]) <= index;
+      if (isPlace || this.#keepsRecent) {
+        const outcome = { index, term, result: results[at], change: changes.get(index) };
+        if (this.#keepsRecent) this.#remember(outcome);
+        for (; indexOf(this.#placed[done]) <= index; done++) {
+          this.#conclude(this.#placed[done] as Proposal<Result>, outcome, nowMs);
+        }
+      }
+      if (newTerm) this.#dropOlderThan(term);
     }
-    if (newTerm && this.#placed.size > 0) this.#dropOlderThan(term);
+    if (done > 0) this.#placed = this.#placed.slice(done);
   }
 
-  #conclude(proposal: Proposal<Result>, outcome: Outcome<Result>): void {
-    const { index, term, result, confState, refusal } = outcome;
+  #conclude(proposal: Proposal<Result>, { index, term, result, change }: Outcome<Result>, nowMs: number): void {
     if (proposal.term !== term) this.fail(proposal, overwritten(index));
-    else if (refusal !== undefined) this.fail(proposal, refusal);
-    else if (this.#settle(proposal, "applied")) {
-      if (proposal.kind === "confChange") proposal.resolve(confState);
-      else proposal.resolve({ index, term, result: result as Result });
+    else if (change?.refusal !== undefined) this.fail(proposal, change.refusal);
+    else if (this.#settle(proposal, "applied", nowMs)) {
+      if (proposal.kind === "normal") proposal.resolve({ index, term, result: result as Result });
+      else if (change !== undefined) proposal.resolve(change.confState);
     }
   }
 
@@ -194,31 +227,24 @@ export class Proposals<Result> {
 
   /** No entry of an earlier term can follow an applied one of `term`. */
   #dropOlderThan(term: Term): void {
-    for (const [index, there] of this.#placed) {
-      const lost = there.filter((proposal) => (proposal.term ?? term) < term);
-      if (lost.length === 0) continue;
-      const left = there.filter((proposal) => !lost.includes(proposal));
-      if (left.length === 0) this.#placed.delete(index);
-      else this.#placed.set(index, left);
-      for (const proposal of lost) this.fail(proposal, overwritten(index));
+    for (const proposal of this.#placed) {
+      if (termOf(proposal, term) < term) this.fail(proposal, overwritten(indexOf(proposal)));
     }
   }
 
   /** A snapshot took the place of the entries up to `index`: whether ours were among them cannot be told. */
   skippedTo(index: LogIndex, term: Term): void {
     if (index > this.#applied.index) this.#applied = { index, term };
-    for (const [at, there] of this.#placed) {
-      if (at > index) continue;
-      this.#placed.delete(at);
-      for (const proposal of there) this.fail(proposal, outcomeUnknown("a snapshot replaced the entries", undefined));
-    }
+    const there = this.#placed.filter((proposal) => indexOf(proposal) <= index);
+    this.#placed = this.#placed.slice(there.length);
+    for (const proposal of there) this.fail(proposal, outcomeUnknown("a snapshot replaced the entries", undefined));
     this.#dropOlderThan(term);
   }
 
   /** Ends the wait of what was given to leaders of terms before `term`, or of everything that may be in a log. */
   failLost(term: Term, all: boolean, makeError: () => Error): void {
-    const inFlight = [...this.#unplaced, ...[...this.#placed.values()].flat()];
-    const lost = inFlight.filter((proposal) => !proposal.settled && (all || (proposal.term ?? term) < term));
+    const inFlight = [...this.#unplaced, ...this.#placed];
+    const lost = inFlight.filter((proposal) => !proposal.settled && (all || termOf(proposal, term) < term));
     if (lost.length === 0) return;
     const error = makeError();
     for (const proposal of lost) this.fail(proposal, error);
@@ -226,9 +252,9 @@ export class Proposals<Result> {
 
   /** Ends the wait of everything that may be in a log. */
   failInFlight(error: Error): void {
-    const all = [...this.#unplaced, ...[...this.#placed.values()].flat()];
+    const all = [...this.#unplaced, ...this.#placed];
     this.#unplaced.clear();
-    this.#placed.clear();
+    this.#placed = [];
     for (const proposal of all) this.fail(proposal, error);
   }
 
@@ -244,16 +270,26 @@ export class Proposals<Result> {
 
   fail(proposal: Proposal<Result>, error: Error): void {
     this.#unplaced.delete(proposal);
-    if (this.#settle(proposal, errorCodeOf(error) ?? "INTERNAL")) proposal.reject(error);
+    const outcome = errorCodeOf(error) ?? "INTERNAL";
+    if (this.#settle(proposal, outcome, this.#hooks.nowMs())) proposal.reject(error);
   }
 
-  #settle(proposal: Proposal<Result>, outcome: string): boolean {
+  #settle(proposal: Proposal<Result>, outcome: string, nowMs: number): boolean {
     if (proposal.settled) return false;
     proposal.settled = true;
     proposal.forget();
     this.#count--;
     this.#bytes -= proposal.bytes;
-    this.#hooks.onOutcome(outcome, this.#hooks.nowMs() - proposal.startedAtMs);
+    this.#hooks.onOutcome(outcome, nowMs - proposal.startedAtMs);
     return true;
   }
+}
+
+/** Behind everything while its place is not known, or when there is none. */
+function indexOf<Result>(proposal: Proposal<Result> | undefined): LogIndex {
+  return proposal?.index ?? (Number.MAX_SAFE_INTEGER as LogIndex);
+}
+
+function termOf<Result>({ term }: Proposal<Result>, unknown: Term): Term {
+  return term ?? unknown;
 }

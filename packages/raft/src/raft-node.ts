@@ -10,7 +10,6 @@
  */
 import { BlixardError, BoundedQueue, errorCodeOf, messageOf, type Timer, Watch } from "@blixard/common";
 import type { AppendJob } from "./append-pipeline.ts";
-import type { AppliedEntry } from "./applier.ts";
 import { coalesce } from "./coalesce.ts";
 import type { RaftEvent } from "./core/events.ts";
 import {
@@ -38,7 +37,7 @@ import { NodeEvents, type RaftNodeEvent } from "./node-events.ts";
 import { emptyStatus, isSameStatus, statusOf } from "./node-status.ts";
 import { type RaftNodeOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
 import type { AppliedState, PeerMessage } from "./ports.ts";
-import { type ProposalPayload, Proposals } from "./proposals.ts";
+import { type AppliedBatch, type ProposalPayload, Proposals } from "./proposals.ts";
 import type {
   AddOptions,
   Applied,
@@ -139,7 +138,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
         onError: (error) => this.#fail(error),
         onEvent: (event) => this.#events.emit(event),
         onCoreEvent: (event) => this.#onCoreEvent(event),
-        onApplied: (entries, message) => this.#onApplied(entries, message),
+        onApplied: (batch, message) => this.#onApplied(batch, message),
         onAppended: (job, durationMs) => this.#onAppended(job, durationMs),
         onSnapshotReceived: (message) => this.#step(message),
         hardState: () => this.#hardState,
@@ -287,7 +286,6 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     desk.handWaiting();
     reads.start();
     while (this.#phase === "running" && core.hasReady()) this.#handle(engine, core.ready());
-    desk.turnEnded();
     reads.applied(applier.applied.index);
     this.#publish(engine);
   }
@@ -351,7 +349,6 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     // The disk first: the write runs while the messages go out.
     for (const message of ready.messages) {
       if (message.to !== "append") continue;
-      engine.desk.place(message.entries);
       const { hardState, snapshot, messages } = ready;
       // Others could elect a node that then forgets the term, and elect it again: two leaders, both of them this one.
       const responses = [...(message.responses ?? []), ...messages.filter(({ type }) => type === "MsgVote")];
@@ -400,18 +397,14 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     this.#deliver(engine, job.responses);
   }
 
-  #onApplied(entries: readonly AppliedEntry<Result>[], message: Message): void {
+  #onApplied(batch: AppliedBatch<Result>, message: Message): void {
     const engine = this.#engine;
     if (engine === undefined) return;
     this.#deliver(engine, message.responses ?? []);
     // The status first: whoever sees the outcome of a proposal finds the applied index at least there.
     this.#publish(engine);
-    for (const { entry, result, confState, refusal } of entries) {
-      this.#proposals.applied(entry, result, confState, refusal);
-    }
-    if (entries.some(({ entry }) => entry.kind === "confChange")) {
-      this.#campaignWhenAlone(engine.applier.applied.confState);
-    }
+    this.#proposals.applied(batch);
+    if (batch.changes.size > 0) this.#campaignWhenAlone(engine.applier.applied.confState);
   }
 
   /** The only voter has nobody to wait for. */

@@ -79,6 +79,17 @@ describe("limit of uncommitted entries", () => {
     group.core(1).propose(payload(60));
   });
 
+  it("takes all of some proposals, in one append, or none of them", () => {
+    const group = elected({ maxUncommittedEntriesSize: 100 });
+    const first = group.core(1).proposeAll([payload(30), payload(30)]);
+    expect(first).toBe(group.core(1).status().commit + 1);
+    expect(group.core(1).proposeConfChange({ version: 1, transition: "auto", changes: [] })).toBe((first ?? 0) + 2);
+    const before = group.core(1).status();
+    expect(() => group.core(1).proposeAll([payload(30), payload(30)])).toThrow(dropped);
+    expect(group.core(1).status()).toEqual(before);
+    expect(sendOnly(group)).toEqual([2, 1]);
+  });
+
   it("takes one proposal of any size when nothing is uncommitted", () => {
     const group = elected({ maxUncommittedEntriesSize: 10 });
     group.core(1).propose(payload(500));

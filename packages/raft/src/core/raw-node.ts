@@ -9,7 +9,7 @@ import { assert } from "@blixard/common";
 import { campaignByConfig } from "./election.ts";
 import { entriesSizeBytes } from "./entry-size.ts";
 import { localMessageStepped, peerNotFound, proposalDropped } from "./errors.ts";
-import { noIndex } from "./indexes.ts";
+import { after, noIndex } from "./indexes.ts";
 import { applyConfChange } from "./membership.ts";
 import {
   isLocalMessage,
@@ -27,12 +27,12 @@ import { type Proposal, Raft } from "./raft.ts";
 import { ignore } from "./replication.ts";
 import { stepRaft, stepRole, tickRaft } from "./step.ts";
 import { handleSnapshotStatus, handleUnreachable, proposeAsLeader } from "./step-leader.ts";
-import type { StepResult } from "./step-result.ts";
 import {
   type ConfChange,
   type ConfState,
   type Entry,
   type HardState,
+  type LogIndex,
   type Message,
   type NodeId,
   noNode,
@@ -86,12 +86,16 @@ class RawNode implements RaftCore {
     campaignByConfig(this.#raft);
   }
 
-  propose(data: Uint8Array): void {
-    this.#propose({ kind: "normal", data });
+  propose(data: Uint8Array): LogIndex | undefined {
+    return this.#propose([{ kind: "normal", data }]);
   }
 
-  proposeConfChange(change: ConfChange): void {
-    this.#propose({ kind: "confChange", change });
+  proposeAll(data: readonly Uint8Array[]): LogIndex | undefined {
+    return this.#propose(data.map((data) => ({ kind: "normal", data })));
+  }
+
+  proposeConfChange(change: ConfChange): LogIndex | undefined {
+    return this.#propose([{ kind: "confChange", change }]);
   }
 
   applyConfChange(change: ConfChange): ConfState {
@@ -184,8 +188,16 @@ class RawNode implements RaftCore {
     this.#raft.randomizedElectionTimeout = ticks;
   }
 
-  #propose(proposal: Proposal): void {
-    if (proposeAt(this.#raft, proposal) === "dropped") throw proposalDropped();
+  /** A leader takes its own proposals as they are; everybody else needs a message, to forward or to refuse. */
+  #propose(proposals: readonly Proposal[]): LogIndex | undefined {
+    const raft = this.#raft;
+    const leads = raft.role === "StateLeader";
+    const place = after(raft.log.lastIndex);
+    const result = leads
+      ? proposeAsLeader(raft, proposals)
+      : stepRole(raft, newMessage("MsgProp", raft.id, noNode, noTerm, { entries: proposals.map(unplaced) }));
+    if (result === "dropped") throw proposalDropped();
+    return leads ? place : undefined;
   }
 
   #softStateChanged(): boolean {
@@ -224,12 +236,6 @@ const isEmpty = ({ term, vote, log }: Raft): boolean => term === 0 && vote === n
 
 /** A proposal on its way to the leader, who gives it a place. */
 const unplaced = (proposal: Proposal): Entry => ({ term: noTerm, index: noIndex, ...proposal });
-
-/** A leader takes its own proposals as they are; everybody else needs a message, to forward or to refuse. */
-function proposeAt(raft: Raft, proposal: Proposal): StepResult {
-  if (raft.role === "StateLeader") return proposeAsLeader(raft, [proposal]);
-  return stepRole(raft, newMessage("MsgProp", raft.id, noNode, noTerm, { entries: [unplaced(proposal)] }));
-}
 
 function addStorageMessages(raft: Raft, ready: Ready, now: Message[], afterAppend: Message[]): void {
   const { hardState, snapshot, entries, committedEntries } = ready;

@@ -237,9 +237,14 @@ export interface RaftCore {
   tick(): void;
   step(message: Message): void;
   campaign(): void;
-  /** @throws PROPOSAL_DROPPED */
-  propose(data: Uint8Array): void;
-  proposeConfChange(change: ConfChange): void;
+  /**
+   * Appends on a leader and returns where, which holds unless a later leader replaces the entry; elsewhere forwards.
+   * @throws PROPOSAL_DROPPED
+   */
+  propose(data: Uint8Array): LogIndex | undefined;
+  /** All of them in a row, or none; returns where the first is. One append carries them. @throws PROPOSAL_DROPPED */
+  proposeAll(data: readonly Uint8Array[]): LogIndex | undefined;
+  proposeConfChange(change: ConfChange): LogIndex | undefined;
   /** Called for every committed configuration change, in order. */
   applyConfChange(change: ConfChange): ConfState;
   readIndex(context: Uint8Array): void;

@@ -9,12 +9,13 @@
  */
 import { crc32 } from "node:zlib";
 import { asLogIndex, asTerm, type ConfChange, type Entry, type LogIndex } from "@blixard/raft/core";
-import { readUint64, writeUint64 } from "./integers.ts";
+import { readUint64 } from "./integers.ts";
 import { pack, unpack } from "./packed.ts";
 import { corrupt } from "./record.ts";
 
 const blockHeaderBytes = 8;
 const entryHeaderBytes = 13;
+const uint32Range = 0x1_0000_0000;
 /** Bytes of a block that are copied at once. */
 const sharedBytes = 8 * 1024;
 const kinds = { normal: 0, confChange: 1 } as const;
@@ -36,19 +37,23 @@ export function encodeEntryBlock(entries: readonly Entry[], chainBefore: number)
   let length = blockHeaderBytes;
   for (const body of bodies) length += entryHeaderBytes + body.length;
   const payload = Buffer.allocUnsafe(length);
-  payload.writeUInt32BE(chainBefore, 0);
-  payload.writeUInt32BE(entries.length, 4);
+  // A view writes integers several times faster than the methods of a Buffer.
+  const view = new DataView(payload.buffer, payload.byteOffset, length);
+  view.setUint32(0, chainBefore);
+  view.setUint32(4, entries.length);
   const chains: number[] = [];
   let chain = chainBefore;
   let at = blockHeaderBytes;
-  for (const [position, entry] of entries.entries()) {
-    const body = bodies[position] ?? new Uint8Array(0);
+  for (let position = 0; position < entries.length; position++) {
+    const { term, kind } = entries[position] as Entry;
+    const body = bodies[position] as Uint8Array;
     const from = at;
-    at = writeUint64(payload, entry.term, at);
-    at = payload.writeUInt8(kinds[entry.kind], at);
-    at = payload.writeUInt32BE(body.length, at);
-    payload.set(body, at);
-    at += body.length;
+    view.setUint32(at, Math.floor(term / uint32Range));
+    view.setUint32(at + 4, term % uint32Range);
+    view.setUint8(at + 8, kinds[kind]);
+    view.setUint32(at + 9, body.length);
+    payload.set(body, at + entryHeaderBytes);
+    at += entryHeaderBytes + body.length;
     chain = crc32(payload.subarray(from, at), chain);
     chains.push(chain);
   }
