@@ -14,6 +14,8 @@ export interface Counter {
 }
 export interface Gauge {
   set(value: number, labels?: Labels): void;
+  /** Forgets what was set for exactly these labels. */
+  remove(labels: Labels): void;
 }
 export interface Histogram {
   observe(value: number, labels?: Labels): void;
@@ -29,6 +31,6 @@ export interface Metrics {
 /** Drops every observation. */
 export const discardMetrics: Metrics = {
   counter: () => ({ add: () => {} }),
-  gauge: () => ({ set: () => {} }),
+  gauge: () => ({ set: () => {}, remove: () => {} }),
   histogram: () => ({ observe: () => {} }),
 };

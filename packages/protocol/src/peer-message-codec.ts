@@ -66,9 +66,12 @@ const reasonLengthMax = 256;
 const messageFlag = { reject: 1, snapshot: 2, context: 4 } as const;
 const entryFlag = { confChange: 1, sameTerm: 2, nextIndex: 4 } as const;
 
+/** Used again for each batch, because it is made in one go. */
+const writer = new BinaryWriter();
+
 /** @throws INVARIANT for a message that never leaves its node, or whose numbers are not safe integers */
 export function encodePeerMessages(messages: readonly PeerMessage[]): Uint8Array {
-  const writer = new BinaryWriter();
+  writer.clear();
   writer.byte(formatVersion);
   writer.integer(messages.length);
   for (const message of messages) writePeerMessage(writer, message);

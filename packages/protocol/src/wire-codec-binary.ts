@@ -6,6 +6,7 @@
 import { assert, BlixardError, toUtf8 } from "@blixard/common";
 
 const initialBytes = 256;
+const keptBytesMax = 1024 * 1024;
 const encoder = new TextEncoder();
 
 /** The error for bytes that do not follow their format. */
@@ -22,6 +23,12 @@ export class BinaryWriter {
     return this.#length;
   }
 
+  /** Begins anew; the memory of a batch of a usual size is kept. */
+  clear(): void {
+    this.#length = 0;
+    if (this.#bytes.length > keptBytesMax) this.#bytes = new Uint8Array(initialBytes);
+  }
+
   byte(value: number): void {
     this.#reserve(1);
     this.#bytes[this.#length++] = value;
@@ -29,7 +36,8 @@ export class BinaryWriter {
 
   /** An integer from 0 to 2^53 - 1. */
   integer(value: number): void {
-    assert(Number.isSafeInteger(value) && value >= 0, `only safe integers of at least 0 are encoded, got ${value}`);
+    // The text of an assertion would be made each time: this is called for every field of every message.
+    if (!Number.isSafeInteger(value) || value < 0) assert(false, `only safe integers of at least 0, got ${value}`);
     this.#reserve(8);
     let rest = value;
     while (rest >= 0x80) {

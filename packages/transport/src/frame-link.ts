@@ -5,7 +5,9 @@
  * peer that does not read) end when the connection is closed, which is the only way out of them.
  */
 import { errorCodeOf, messageOf } from "@blixard/common";
-import { encodeFrame, type Frame, type FrameOptions, FrameReader, type StreamClass, streamClasses } from "./frame.ts";
+import { encodeFrame, type Frame, type FrameOptions, FrameReader } from "./frame.ts";
+import { FrameCompressor } from "./frame-compression.ts";
+import { type StreamClass, streamClasses } from "./stream-class.ts";
 import { transportLimits } from "./transport-limits.ts";
 import type { TransportMetrics } from "./transport-metrics.ts";
 import type { ByteStream, Connection } from "./transport-types.ts";
@@ -34,6 +36,7 @@ export class FrameLink {
   readonly #options: FrameOptions;
   readonly #handlers: FrameLinkHandlers;
   readonly #metrics: TransportMetrics;
+  readonly #compressor: FrameCompressor | undefined;
   readonly #streams = new Map<StreamClass, ByteStream>();
   readonly #writing = new Set<StreamClass>();
   #hello: Uint8Array | undefined;
@@ -45,12 +48,20 @@ export class FrameLink {
     this.#options = options;
     this.#handlers = handlers;
     this.#metrics = metrics;
+    // Beside Iroh, an adapter may have technologies over which bytes are cheap.
+    const compress = options.compress && connection.transport !== "grpc";
+    if (compress) this.#compressor = new FrameCompressor((result) => metrics.compressed(connection.lane, result));
     void this.#acceptStreams();
     void connection.closed.then((reason) => this.#end(reason));
   }
 
   get ended(): boolean {
     return this.#ended;
+  }
+
+  /** The other side has said that it knows the dictionary of compressed frames. */
+  useDictionary(): void {
+    if (this.#compressor !== undefined) this.#compressor.withDictionary = true;
   }
 
   /** Sends a hello frame on the urgent stream, before anything else there. */
@@ -77,7 +88,7 @@ export class FrameLink {
     try {
       for (let frame = this.#nextFrame(streamClass); frame !== undefined; frame = this.#nextFrame(streamClass)) {
         const stream = this.#streams.get(streamClass) ?? (await this.#open(streamClass));
-        const bytes = encodeFrame(frame, this.#options);
+        const bytes = encodeFrame(frame, this.#options, this.#compressor);
         this.#metrics.frameSent(this.connection.lane, frame.payload.length, bytes.length);
         await stream.write(bytes);
       }
@@ -128,6 +139,7 @@ export class FrameLink {
       for (;;) {
         const bytes = await stream.read(readBytesMax[streamClass]);
         if (bytes === undefined || this.#ended) return;
+        this.#metrics.bytesReceived(this.connection.lane, bytes.length);
         for (const frame of reader.push(bytes)) {
           streamClass = frame.streamClass;
           this.#metrics.frameReceived(this.connection.lane, frame.payload.length);

@@ -1,9 +1,10 @@
 import { concatBytes, fromHex, seededRandom, toHex } from "@blixard/common";
 import { describe, expect, it } from "@jest/globals";
-import { compressFromBytes, encodeFrame, type Frame, FrameReader, frameHeaderBytes } from "./frame.ts";
+import { encodeFrame, type Frame, FrameReader, frameHeaderBytes } from "./frame.ts";
+import { compressFromBytes, FrameCompressor } from "./frame-compression.ts";
 
 const options = { frameBytesMax: 1_000_000, compress: false };
-const squeezed = { ...options, compress: true };
+const squeezer = (withDictionary = false) => Object.assign(new FrameCompressor(), { withDictionary });
 const payload = Uint8Array.of(1, 2, 3);
 const frame = (fields: Partial<Frame> = {}): Frame => ({ streamClass: "normal", hello: false, payload, ...fields });
 const bytes = (hex: string) => fromHex(hex) ?? new Uint8Array();
@@ -15,13 +16,14 @@ describe("encodeFrame", () => {
     expect(toHex(encodeFrame(frame({ streamClass: "urgent", hello: true }), options))).toMatchInlineSnapshot(
       `"425801080000000333b62e69010203"`,
     );
-    expect(toHex(encodeFrame(frame({ payload: new Uint8Array(compressFromBytes) }), squeezed))).toMatchInlineSnapshot(
+    expect(toHex(encodeFrame(frame({ payload: new Uint8Array(512) }), options, squeezer()))).toMatchInlineSnapshot(
       `"4258010300000008908e60296360180523390400"`,
     );
   });
 
   it("compresses only what is long enough and saves a tenth", () => {
-    const length = (of: Uint8Array) => encodeFrame(frame({ payload: of }), squeezed).length - frameHeaderBytes;
+    const length = (of: Uint8Array) =>
+      encodeFrame(frame({ payload: of }), options, squeezer()).length - frameHeaderBytes;
     expect(length(new Uint8Array(compressFromBytes - 1))).toBe(compressFromBytes - 1);
     expect(length(new Uint8Array(compressFromBytes))).toBeLessThan(compressFromBytes / 2);
     expect(length(seededRandom(1).bytes(10_000))).toBe(10_000);
@@ -40,11 +42,15 @@ describe("FrameReader", () => {
   it("finds the same frames however the bytes are cut", () => {
     const random = seededRandom(7);
     const frames = Array.from({ length: 40 }, (_, at) =>
-      frame({ streamClass: "bulk", payload: at % 3 === 0 ? new Uint8Array() : random.bytes(at * 50) }),
+      frame({
+        streamClass: "bulk",
+        payload: [new Uint8Array(), random.bytes(at * 50), new Uint8Array(at * 100).fill(at)][at % 3] ?? payload,
+      }),
     );
-    const stream = concatBytes(frames.map((one) => encodeFrame(one, squeezed)));
+    const compressor = squeezer(true);
+    const stream = concatBytes(frames.map((one) => encodeFrame(one, options, compressor)));
     for (const pieceBytes of [1, 5, 12, 1000, stream.length]) {
-      const reader = new FrameReader(squeezed);
+      const reader = new FrameReader(options);
       const found: Frame[] = [];
       for (let at = 0; at < stream.length; at += pieceBytes)
         found.push(...reader.push(stream.subarray(at, at + pieceBytes)));
@@ -78,10 +84,8 @@ describe("FrameReader", () => {
   });
 
   it("does not unpack beyond the limit", () => {
-    const bomb = encodeFrame(frame({ payload: new Uint8Array(900_000) }), squeezed);
+    const bomb = encodeFrame(frame({ payload: new Uint8Array(900_000) }), options, squeezer());
     expect(bomb.length).toBeLessThan(10_000);
-    expect(() => new FrameReader({ ...squeezed, frameBytesMax: 100_000 }).push(bomb)).toThrow(
-      withCode("FRAME_CORRUPT"),
-    );
+    expect(() => new FrameReader({ ...options, frameBytesMax: 100_000 }).push(bomb)).toThrow(withCode("FRAME_CORRUPT"));
   });
 });

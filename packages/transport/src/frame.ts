@@ -2,13 +2,11 @@
  * Frames on a byte stream: `"BX", version, flags, length, CRC-32, payload`, 12 bytes before the payload. The length is
  * checked before memory is taken; the checksum covers header and payload as sent.
  */
-import { crc32, deflateRawSync, inflateRawSync } from "node:zlib";
 import { BlixardError } from "@blixard/common";
+import { frameChecksum } from "./frame-checksum.ts";
+import { type FrameCompressor, inflate } from "./frame-compression.ts";
+import { type StreamClass, streamClasses } from "./stream-class.ts";
 import { transportLimits } from "./transport-limits.ts";
-
-/** Each class has a stream of its own, so that a heartbeat never stands behind an append, nor that behind bulk. */
-export type StreamClass = "urgent" | "normal" | "bulk";
-export const streamClasses = ["urgent", "normal", "bulk"] as const satisfies readonly StreamClass[];
 
 export interface Frame {
   readonly streamClass: StreamClass;
@@ -19,7 +17,7 @@ export interface Frame {
 
 export interface FrameOptions {
   readonly frameBytesMax: number;
-  /** Worth its CPU only where bytes are dear; see {@link compressFromBytes}. */
+  /** Whether frames are compressed on their way out, which is worth its CPU only where bytes are dear. */
   readonly compress: boolean;
 }
 
@@ -27,12 +25,8 @@ export const frameHeaderBytes = 12;
 const magic0 = 0x42;
 const magic1 = 0x58;
 const frameVersion = 1;
-const flag = { compressed: 1, classShift: 1, classMask: 0b110, hello: 8, known: 0b1111 } as const;
-
-/** Below this a deflated frame costs more CPU than the bytes it saves (measured over Iroh). */
-export const compressFromBytes = 512;
-/** A result that saves less than a tenth is dropped. */
-const compressedShareMax = 0.9;
+/** `dictionary` stands only beside `compressed`, and only where the other side's hello says that it is known there. */
+const flag = { compressed: 1, classShift: 1, classMask: 0b110, hello: 8, dictionary: 16, known: 0b11111 } as const;
 
 export function frameBytesMaxOf(streamClass: StreamClass, options: FrameOptions): number {
   return streamClass === "urgent"
@@ -41,12 +35,12 @@ export function frameBytesMaxOf(streamClass: StreamClass, options: FrameOptions)
 }
 
 /** @throws FRAME_TOO_LARGE */
-export function encodeFrame(frame: Frame, options: FrameOptions): Uint8Array {
+export function encodeFrame(frame: Frame, options: FrameOptions, compressor?: FrameCompressor): Uint8Array {
   const { streamClass, payload } = frame;
   const bytesMax = frameBytesMaxOf(streamClass, options);
   if (payload.length > bytesMax) throw tooLarge(payload.length, bytesMax);
-  const packed = options.compress ? deflated(payload) : undefined;
-  const body = packed ?? payload;
+  const packed = compressor?.compress(streamClass, payload);
+  const body = packed?.bytes ?? payload;
   const bytes = new Uint8Array(frameHeaderBytes + body.length);
   const view = new DataView(bytes.buffer);
   bytes[0] = magic0;
@@ -54,10 +48,11 @@ export function encodeFrame(frame: Frame, options: FrameOptions): Uint8Array {
   bytes[2] = frameVersion;
   bytes[3] =
     (packed === undefined ? 0 : flag.compressed) |
+    (packed?.withDictionary === true ? flag.dictionary : 0) |
     (streamClasses.indexOf(streamClass) << flag.classShift) |
     (frame.hello ? flag.hello : 0);
   view.setUint32(4, body.length);
-  view.setUint32(8, crc32(body, crc32(bytes.subarray(0, 8))));
+  view.setUint32(8, frameChecksum(bytes, body));
   bytes.set(body, frameHeaderBytes);
   return bytes;
 }
@@ -66,6 +61,7 @@ export function encodeFrame(frame: Frame, options: FrameOptions): Uint8Array {
 export class FrameReader {
   readonly #options: FrameOptions;
   readonly #header = new Uint8Array(frameHeaderBytes);
+  readonly #view = new DataView(this.#header.buffer);
   #headerLength = 0;
   #body: Uint8Array | undefined;
   #bodyLength = 0;
@@ -93,8 +89,12 @@ export class FrameReader {
     this.#header.set(part, this.#headerLength);
     this.#headerLength += part.length;
     if (this.#headerLength === frameHeaderBytes) {
-      this.#body = new Uint8Array(this.#checkedLength());
-      this.#bodyLength = 0;
+      const length = this.#checkedLength();
+      // Mostly the rest of the frame came along with its header: then nothing is copied.
+      const whole = bytes.length - part.length >= length;
+      this.#body = whole ? bytes.subarray(part.length, part.length + length) : new Uint8Array(length);
+      this.#bodyLength = whole ? length : 0;
+      return whole ? part.length + length : part.length;
     }
     return part.length;
   }
@@ -111,22 +111,23 @@ export class FrameReader {
     if (first !== magic0 || second !== magic1) throw corrupt("the stream does not carry frames");
     if (version !== frameVersion)
       throw new BlixardError("UNSUPPORTED_VERSION", `frame version ${version} is not known`);
-    if ((flags & ~flag.known) !== 0) throw corrupt("frame flags are not known");
-    const length = this.#view().getUint32(4);
+    const known = (flags & flag.compressed) === 0 ? flag.known & ~flag.dictionary : flag.known;
+    if ((flags & ~known) !== 0) throw corrupt("frame flags are not known");
+    const length = this.#view.getUint32(4);
     const bytesMax = frameBytesMaxOf(this.#streamClass(), this.#options);
     if (length > bytesMax) throw tooLarge(length, bytesMax);
     return length;
   }
 
   #finish(body: Uint8Array): Frame {
-    const view = this.#view();
-    if (crc32(body, crc32(this.#header.subarray(0, 8))) !== view.getUint32(8)) {
+    if (frameChecksum(this.#header, body) !== this.#view.getUint32(8)) {
       throw corrupt("the checksum of a frame does not match");
     }
     const flags = this.#header[3] ?? 0;
     const streamClass = this.#streamClass();
     const bytesMax = frameBytesMaxOf(streamClass, this.#options);
-    const payload = (flags & flag.compressed) === 0 ? body : inflated(body, bytesMax);
+    const withDictionary = (flags & flag.dictionary) !== 0;
+    const payload = (flags & flag.compressed) === 0 ? body : inflate({ bytes: body, withDictionary }, bytesMax);
     this.#headerLength = 0;
     this.#body = undefined;
     return { streamClass, hello: (flags & flag.hello) !== 0, payload };
@@ -136,24 +137,6 @@ export class FrameReader {
     const streamClass = streamClasses[((this.#header[3] ?? 0) & flag.classMask) >> flag.classShift];
     if (streamClass === undefined) throw corrupt("the class of a frame is not known");
     return streamClass;
-  }
-
-  #view(): DataView {
-    return new DataView(this.#header.buffer);
-  }
-}
-
-function deflated(payload: Uint8Array): Uint8Array | undefined {
-  if (payload.length < compressFromBytes) return undefined;
-  const packed = deflateRawSync(payload, { level: 1 });
-  return packed.length <= payload.length * compressedShareMax ? packed : undefined;
-}
-
-function inflated(body: Uint8Array, bytesMax: number): Uint8Array {
-  try {
-    return inflateRawSync(body, { maxOutputLength: bytesMax });
-  } catch (error) {
-    throw new BlixardError("FRAME_CORRUPT", "a compressed frame cannot be unpacked", { cause: error });
   }
 }
 

@@ -14,17 +14,28 @@ export interface Hello {
   readonly start?: NodeStart;
   /** The newest start of the receiver that the sender has heard of: a receiver that is an older one ends itself. */
   readonly known?: SeenStart;
+  /** The bits of {@link helloCapability} that the speaker has; absent from releases that knew none. */
+  readonly capabilities?: number;
 }
+
+/** What a side can read beyond version 1 of everything. Bits are never used again; unknown ones are ignored. */
+export const helloCapability = {
+  /** Frames deflated with the dictionary of `frame-dictionary.ts`. */
+  frameDictionary: 1,
+} as const;
+
+export const ownCapabilities: number = helloCapability.frameDictionary;
 
 const helloVersion = 1;
 const helloBytesMax = 256;
 
 export function encodeHello(hello: Hello): Uint8Array {
-  const { nodeId, toNodeId, incarnation, sequence, start, known } = hello;
+  const { nodeId, toNodeId, incarnation, sequence, start, known, capabilities = 0 } = hello;
   const fields = [helloVersion, nodeId, toNodeId, incarnation, sequence];
   // Older releases read the first five and leave the rest; 0 stands for what is not known.
   fields.push(start?.admission ?? 0, start?.starts ?? 0);
   fields.push(known?.admission ?? 0, known?.starts ?? 0, known?.instance ?? 0);
+  if (capabilities !== 0) fields.push(capabilities);
   return encodeValue(fields);
 }
 
@@ -41,7 +52,7 @@ export function decodeHello(bytes: Uint8Array): Hello {
   if (nodeId === undefined || toNodeId === undefined || incarnation === undefined || sequence === undefined) {
     throw new BlixardError("FRAME_CORRUPT", "a hello is not in its form");
   }
-  const [admission = 0, starts = 0, knownAdmission = 0, knownStarts = 0, instance = 0] = more;
+  const [admission = 0, starts = 0, knownAdmission = 0, knownStarts = 0, instance = 0, capabilities = 0] = more;
   return {
     nodeId,
     toNodeId,
@@ -49,5 +60,6 @@ export function decodeHello(bytes: Uint8Array): Hello {
     sequence,
     ...(admission === 0 ? {} : { start: { admission, starts } }),
     ...(knownAdmission === 0 ? {} : { known: { admission: knownAdmission, starts: knownStarts, instance } }),
+    ...(capabilities === 0 ? {} : { capabilities }),
   };
 }

@@ -4,7 +4,7 @@
  */
 import { BoundedQueue } from "@blixard/common";
 import type { Entry, Message, PeerMessage } from "@blixard/raft";
-import type { StreamClass } from "./frame.ts";
+import type { StreamClass } from "./stream-class.ts";
 import { transportLimits } from "./transport-limits.ts";
 
 type Level = "urgent" | "responses" | "appends" | "bulk";

@@ -9,9 +9,10 @@
 import { BlixardError } from "@blixard/common";
 import { decodePeerMessages } from "@blixard/protocol";
 import type { PeerMessage } from "@blixard/raft";
-import type { Frame, FrameOptions, StreamClass } from "./frame.ts";
+import type { Frame, FrameOptions } from "./frame.ts";
 import { FrameLink, type LinkEnd } from "./frame-link.ts";
-import { decodeHello, encodeHello, type Hello } from "./hello.ts";
+import { decodeHello, encodeHello, type Hello, helloCapability } from "./hello.ts";
+import type { StreamClass } from "./stream-class.ts";
 import type { TransportMetrics } from "./transport-metrics.ts";
 import type { Connection } from "./transport-types.ts";
 
@@ -87,6 +88,7 @@ export class PeerLink {
     if (frame.hello) {
       if (this.#hello !== undefined) throw new BlixardError("FRAME_CORRUPT", "a second hello");
       this.#hello = decodeHello(frame.payload);
+      if (((this.#hello.capabilities ?? 0) & helloCapability.frameDictionary) !== 0) this.#link.useDictionary();
       this.#handlers.onHello(this, this.#hello);
       return;
     }

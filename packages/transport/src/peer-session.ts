@@ -21,13 +21,14 @@ import type { Clock, Logger, Random, Timer } from "@blixard/common";
 import { BlixardError, withDeadline } from "@blixard/common";
 import { encodePeerMessages } from "@blixard/protocol";
 import type { NodeId, PeerMessage, PeerTransportHandlers } from "@blixard/raft";
-import { type FrameOptions, frameBytesMaxOf, type StreamClass } from "./frame.ts";
+import { type FrameOptions, frameBytesMaxOf } from "./frame.ts";
 import type { LinkEnd } from "./frame-link.ts";
-import type { Hello } from "./hello.ts";
+import { type Hello, ownCapabilities } from "./hello.ts";
 import { isOutdated, type NodeStart, newestStart, type SeenStart } from "./node-start.ts";
 import { OutboundQueue } from "./outbound-queue.ts";
 import { briefly, OverlappedDial } from "./overlapped-dial.ts";
 import { PeerLink, type PeerLinkHandlers } from "./peer-link.ts";
+import type { StreamClass } from "./stream-class.ts";
 import { transportLimits } from "./transport-limits.ts";
 import type { TransportMetrics } from "./transport-metrics.ts";
 import type { Connection, Peer, PeerSessionStatus, SessionState, TransportAdapter } from "./transport-types.ts";
@@ -261,6 +262,7 @@ export class PeerSession {
       toNodeId: this.#peer.nodeId,
       incarnation,
       sequence,
+      capabilities: ownCapabilities,
       ...(start === undefined ? {} : { start }),
       ...(this.#newest === undefined ? {} : { known: this.#newest }),
     };
@@ -373,6 +375,7 @@ export class PeerSession {
     this.#become(this.#missedHeartbeats >= transportLimits.suspectAfterMissed ? "suspect" : "ready");
     this.#beatDue = true;
     link.wake("urgent");
+    this.#deps.metrics.observePeer(this.status());
     this.#armHeartbeat();
   }
 
@@ -470,5 +473,7 @@ export class PeerSession {
     if (state === this.#state) return;
     this.#deps.metrics.sessionMoved(this.#state, state);
     this.#state = state;
+    if (state === "closed") this.#deps.metrics.forgetPeer(this.#peer.nodeId);
+    else this.#deps.metrics.observePeer(this.status());
   }
 }

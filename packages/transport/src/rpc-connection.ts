@@ -5,8 +5,9 @@
  */
 import { BlixardError, type Clock, type Timer } from "@blixard/common";
 import { decodeRpcFrame, encodeRpcFrame, fromRpcError, type RpcFrame, toRpcError } from "@blixard/protocol";
-import { type FrameOptions, frameBytesMaxOf, type StreamClass } from "./frame.ts";
+import { type FrameOptions, frameBytesMaxOf } from "./frame.ts";
 import { FrameLink, type LinkEnd } from "./frame-link.ts";
+import type { StreamClass } from "./stream-class.ts";
 import { transportLimits } from "./transport-limits.ts";
 import type { TransportMetrics } from "./transport-metrics.ts";
 import type { Connection } from "./transport-types.ts";

@@ -1,25 +1,43 @@
-/** The metrics of the transport, and the count of refusals by reason that `Transport.refusals` shows. */
-import type { Metrics } from "@blixard/common";
-import type { Lane, SessionState } from "./transport-types.ts";
+/**
+ * The metrics of the transport, and the count of refusals by reason that `Transport.refusals` shows. What belongs to one
+ * peer carries its node id as `peer`, and goes when the peer is removed.
+ */
+import type { Counter, Gauge, MetricDeclaration, Metrics } from "@blixard/common";
+import type { CompressionResult } from "./frame-compression.ts";
+import type { Lane, PeerSessionStatus, SessionState } from "./transport-types.ts";
 
-const declarations = {
+const counters = {
   framesSent: { name: "blixard_transport_frames_sent_total", help: "Frames written, by lane.", labelNames: ["lane"] },
   framesReceived: {
     name: "blixard_transport_frames_received_total",
     help: "Frames read, by lane.",
     labelNames: ["lane"],
   },
-  payloadBytes: {
+  payloadSent: {
     name: "blixard_transport_payload_sent_bytes_total",
     help: "Bytes of payload before compression, by lane.",
     labelNames: ["lane"],
   },
-  wireBytes: {
+  wireSent: {
     name: "blixard_transport_wire_sent_bytes_total",
     help: "Bytes of frames as written, by lane.",
     labelNames: ["lane"],
   },
-  messagesSent: { name: "blixard_transport_messages_sent_total", help: "Raft messages written into frames." },
+  payloadReceived: {
+    name: "blixard_transport_payload_received_bytes_total",
+    help: "Bytes of payload after they were unpacked, by lane.",
+    labelNames: ["lane"],
+  },
+  wireReceived: {
+    name: "blixard_transport_wire_received_bytes_total",
+    help: "Bytes as read, by lane.",
+    labelNames: ["lane"],
+  },
+  compressions: {
+    name: "blixard_transport_compressions_total",
+    help: "Frames long enough to compress, by result: saved, useless (sent as they were), skipped (not tried).",
+    labelNames: ["lane", "result"],
+  },
   drops: {
     name: "blixard_transport_messages_dropped_total",
     help: "Raft messages that were not sent, by reason.",
@@ -31,66 +49,132 @@ const declarations = {
     labelNames: ["reason"],
   },
   dials: { name: "blixard_transport_dials_total", help: "Connection attempts, by result.", labelNames: ["result"] },
+} as const satisfies Record<string, MetricDeclaration>;
+
+const gauges = {
   sessions: { name: "blixard_transport_sessions", help: "Peer sessions, by state.", labelNames: ["state"] },
+  peerReady: {
+    name: "blixard_transport_peer_ready",
+    help: "1 while the session with the peer is ready, else 0.",
+    labelNames: ["peer"],
+  },
+  peerQueued: {
+    name: "blixard_transport_peer_queued_messages",
+    help: "Raft messages that wait for the peer, at the last heartbeat.",
+    labelNames: ["peer"],
+  },
+  peerDropped: {
+    name: "blixard_transport_peer_dropped_messages",
+    help: "Raft messages to the peer that were dropped since it became a peer.",
+    labelNames: ["peer"],
+  },
+  peerRtt: {
+    name: "blixard_transport_peer_rtt_seconds",
+    help: "Round trip time of the path to the peer, at the last heartbeat, where the transport measures it.",
+    labelNames: ["peer"],
+  },
+  peerPath: {
+    name: "blixard_transport_peer_path",
+    help: "1 for the kind of path and the transport that reach the peer now.",
+    labelNames: ["peer", "kind", "transport"],
+  },
+} as const satisfies Record<string, MetricDeclaration>;
+
+const messagesPerFrame = {
+  name: "blixard_transport_messages_per_frame",
+  help: "Raft messages that one frame carried; its sum is the number of messages sent.",
+  buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024],
 } as const;
 
+type Made<Declarations, Kind> = { readonly [Name in keyof Declarations]: Kind };
+
+function makeAll<Declarations extends Record<string, MetricDeclaration>, Kind>(
+  declarations: Declarations,
+  make: (declaration: MetricDeclaration) => Kind,
+): Made<Declarations, Kind> {
+  const entries = Object.entries(declarations).map(([name, declaration]) => [name, make(declaration)]);
+  return Object.fromEntries(entries) as Made<Declarations, Kind>;
+}
+
 export class TransportMetrics {
-  readonly #metrics: { readonly [Name in keyof typeof declarations]: (value: number, label?: string) => void };
+  readonly #counters: Made<typeof counters, Counter>;
+  readonly #gauges: Made<typeof gauges, Gauge>;
+  readonly #messagesPerFrame;
   readonly #refusals: Record<string, number> = {};
   readonly #sessions = new Map<SessionState, number>();
+  readonly #paths = new Map<number, Readonly<Record<string, string>>>();
 
   constructor(metrics: Metrics) {
-    const counter = (name: keyof typeof declarations) => {
-      const declaration = declarations[name];
-      const added = metrics.counter(declaration);
-      const [labelName] = "labelNames" in declaration ? declaration.labelNames : [];
-      return (value: number, label?: string) =>
-        added.add(value, labelName === undefined || label === undefined ? {} : { [labelName]: label });
-    };
-    const gauge = metrics.gauge(declarations.sessions);
-    this.#metrics = {
-      framesSent: counter("framesSent"),
-      framesReceived: counter("framesReceived"),
-      payloadBytes: counter("payloadBytes"),
-      wireBytes: counter("wireBytes"),
-      messagesSent: counter("messagesSent"),
-      drops: counter("drops"),
-      refusals: counter("refusals"),
-      dials: counter("dials"),
-      sessions: (value, label) => gauge.set(value, label === undefined ? {} : { state: label }),
-    };
+    this.#counters = makeAll(counters, (declaration) => metrics.counter(declaration));
+    this.#gauges = makeAll(gauges, (declaration) => metrics.gauge(declaration));
+    this.#messagesPerFrame = metrics.histogram(messagesPerFrame);
   }
 
   frameSent(lane: Lane, payloadBytes: number, wireBytes: number): void {
-    this.#metrics.framesSent(1, lane);
-    this.#metrics.payloadBytes(payloadBytes, lane);
-    this.#metrics.wireBytes(wireBytes, lane);
+    this.#counters.framesSent.add(1, { lane });
+    this.#counters.payloadSent.add(payloadBytes, { lane });
+    this.#counters.wireSent.add(wireBytes, { lane });
   }
 
-  frameReceived(lane: Lane, _payloadBytes: number): void {
-    this.#metrics.framesReceived(1, lane);
+  frameReceived(lane: Lane, payloadBytes: number): void {
+    this.#counters.framesReceived.add(1, { lane });
+    this.#counters.payloadReceived.add(payloadBytes, { lane });
   }
 
+  bytesReceived(lane: Lane, wireBytes: number): void {
+    this.#counters.wireReceived.add(wireBytes, { lane });
+  }
+
+  compressed(lane: Lane, result: CompressionResult): void {
+    this.#counters.compressions.add(1, { lane, result });
+  }
+
+  /** Raft messages that were written into one frame. */
   messagesSent(count: number): void {
-    this.#metrics.messagesSent(count);
+    this.#messagesPerFrame.observe(count);
   }
 
   dropped(reason: string, count = 1): void {
-    if (count > 0) this.#metrics.drops(count, reason);
+    if (count > 0) this.#counters.drops.add(count, { reason });
   }
 
   dialled(result: "connected" | "failed"): void {
-    this.#metrics.dials(1, result);
+    this.#counters.dials.add(1, { result });
   }
 
   refused(reason: string): void {
     this.#refusals[reason] = (this.#refusals[reason] ?? 0) + 1;
-    this.#metrics.refusals(1, reason);
+    this.#counters.refusals.add(1, { reason });
   }
 
   sessionMoved(from: SessionState | undefined, to: SessionState): void {
     if (from !== undefined) this.#addSession(from, -1);
     this.#addSession(to, 1);
+  }
+
+  /** What the session with a peer is like now. */
+  observePeer(status: PeerSessionStatus): void {
+    const peer = String(status.nodeId);
+    this.#gauges.peerReady.set(status.state === "ready" ? 1 : 0, { peer });
+    this.#gauges.peerQueued.set(status.queuedMessages, { peer });
+    this.#gauges.peerDropped.set(status.droppedMessages, { peer });
+    if (status.rttMs === null) this.#gauges.peerRtt.remove({ peer });
+    else this.#gauges.peerRtt.set(status.rttMs / 1000, { peer });
+    const path = { peer, kind: status.path, transport: status.transport };
+    const before = this.#paths.get(status.nodeId);
+    if (before !== undefined) this.#gauges.peerPath.remove(before);
+    this.#gauges.peerPath.set(1, path);
+    this.#paths.set(status.nodeId, path);
+  }
+
+  /** The peer was removed. */
+  forgetPeer(nodeId: number): void {
+    const peer = String(nodeId);
+    const { peerReady, peerQueued, peerDropped, peerRtt, peerPath } = this.#gauges;
+    for (const gauge of [peerReady, peerQueued, peerDropped, peerRtt]) gauge.remove({ peer });
+    const path = this.#paths.get(nodeId);
+    if (path !== undefined) peerPath.remove(path);
+    this.#paths.delete(nodeId);
   }
 
   refusals(): Readonly<Record<string, number>> {
@@ -100,6 +184,6 @@ export class TransportMetrics {
   #addSession(state: SessionState, change: number): void {
     const count = (this.#sessions.get(state) ?? 0) + change;
     this.#sessions.set(state, count);
-    this.#metrics.sessions(count, state);
+    this.#gauges.sessions.set(count, { state });
   }
 }

@@ -125,7 +125,7 @@ export interface TransportOptions {
   readonly frameBytesMax?: number;
   /** Interval of the sessions' own heartbeats; a session is dead after three missed. Default 300 ms. */
   readonly heartbeatMs?: number;
-  /** Whether frames of 512 bytes and more are deflated when that saves a tenth. Default: where Iroh may carry them. */
+  /** Whether frames of 256 bytes and more are deflated when that saves a tenth. Default: where Iroh may carry them. */
   readonly compress?: boolean;
   /** Which start this is; asked at each greeting. Default: not known, and never judged. */
   readonly start?: () => NodeStart | undefined;

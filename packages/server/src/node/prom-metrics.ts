@@ -27,7 +27,10 @@ export function createPromMetrics(): PromMetrics {
     },
     gauge(declaration) {
       const metric = once(declaration.name, () => new Gauge(configuration(declaration, registry)));
-      return { set: (value, labels = {}) => metric.set(labels, value) };
+      return {
+        set: (value, labels = {}) => metric.set(labels, value),
+        remove: (labels) => metric.remove(labels),
+      };
     },
     histogram(declaration) {
       const buckets = declaration.buckets === undefined ? {} : { buckets: [...declaration.buckets] };
