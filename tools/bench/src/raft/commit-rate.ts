@@ -6,10 +6,10 @@ import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { assert } from "@blixard/common";
 import { Level } from "level";
+import type { BenchRow } from "../bench-row.ts";
+import { median } from "../medians.ts";
 import { benchPayloads } from "./bench-group.ts";
 import { LevelGroup, withDirectory } from "./level-group.ts";
-import { median } from "./medians.ts";
-import type { BenchRow } from "./raft-bench.ts";
 
 const roundMs = 700;
 /** Uncounted rounds until the code is compiled. */

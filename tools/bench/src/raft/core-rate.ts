@@ -1,11 +1,11 @@
 /** The bare core against that of the best npm package: alternating rounds in one process, the ratio of the medians. */
 import { performance } from "node:perf_hooks";
 import { assert } from "@blixard/common";
+import type { BenchRow } from "../bench-row.ts";
+import { median } from "../medians.ts";
 import { type BenchGroup, benchPayloads } from "./bench-group.ts";
 import { CoatyGroup } from "./coaty-group.ts";
 import { OurGroup } from "./core-group.ts";
-import { median } from "./medians.ts";
-import type { BenchRow } from "./raft-bench.ts";
 
 /** Uncounted rounds until both sides run as compiled code. */
 const warmUpRounds = 3;

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { assert } from "@blixard/common";
 import { ProcessCluster } from "@blixard/testing";
-import type { BenchRow } from "./raft-bench.ts";
+import type { BenchRow } from "../bench-row.ts";
 
 const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
 const residentMiBMax = 120;

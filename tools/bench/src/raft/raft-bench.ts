@@ -3,23 +3,12 @@
  * rounds and are compared within one run, because absolute numbers say little on a shared machine.
  */
 import { parseArgs } from "node:util";
+import { type BenchRow, tableOfRows } from "../bench-row.ts";
 import { measureCommitRate } from "./commit-rate.ts";
 import { measureCoreRate } from "./core-rate.ts";
 import { measureIdleMemory } from "./idle-memory.ts";
 import { measureRestart } from "./restart.ts";
 import { measureSnapshotStall } from "./snapshot-stall.ts";
-
-export interface BenchRow {
-  readonly name: string;
-  readonly value: number;
-  readonly unit: "entries/s" | "ms" | "s" | "MiB";
-  readonly bar: string;
-  /** To the peer or to the floor, whichever the bar names. */
-  readonly ratio: number | undefined;
-  /** Undefined where the row is for information. */
-  readonly met: boolean | undefined;
-  readonly note: string;
-}
 
 type Measurement = (rounds: number) => Promise<readonly BenchRow[]>;
 
@@ -53,22 +42,5 @@ export async function runRaftBench(args: readonly string[]): Promise<void> {
     process.stderr.write(`bench: ${name}\n`);
     rows.push(...(await measure(Number(values.rounds))));
   }
-  process.stdout.write(values.json ? `${JSON.stringify({ rows })}\n` : tableOf(rows));
-}
-
-function tableOf(rows: readonly BenchRow[]): string {
-  const header = ["WHAT", "VALUE", "RATIO", "BAR", "MET", "NOTE"];
-  const cells = rows.map(({ name, value, unit, bar, ratio, met, note }) => [
-    name,
-    `${value.toFixed(value < 100 ? 1 : 0)} ${unit}`,
-    ratio === undefined ? "-" : `${ratio.toFixed(2)}x`,
-    bar,
-    met === undefined ? "-" : met ? "yes" : "NO",
-    note,
-  ]);
-  const widths = header.map((title, column) =>
-    Math.max(...[title, ...cells.map((row) => row[column] ?? "")].map((text) => text.length)),
-  );
-  const lines = [header, ...cells].map((row) => row.map((text, column) => text.padEnd(widths[column] ?? 0)).join("  "));
-  return `${lines.map((line) => line.trimEnd()).join("\n")}\n`;
+  process.stdout.write(values.json ? `${JSON.stringify({ rows })}\n` : tableOfRows(rows));
 }

@@ -13,10 +13,10 @@ import { asNodeId, type Entry, emptyConfState, noNode } from "@blixard/raft";
 import { asLogIndex, asTerm } from "@blixard/raft/core";
 import { MemoryNetwork } from "@blixard/raft/testing";
 import { openLevelStorage } from "@blixard/storage/level";
+import type { BenchRow } from "../bench-row.ts";
+import { median } from "../medians.ts";
 import { benchPayloads } from "./bench-group.ts";
 import { CountingMachine, startMember, withDirectory } from "./level-group.ts";
-import { median } from "./medians.ts";
-import type { BenchRow } from "./raft-bench.ts";
 
 const entriesCount = 1_000_000;
 const entriesPerBlock = 64;

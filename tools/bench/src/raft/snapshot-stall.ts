@@ -11,9 +11,9 @@ import { encodeCommand } from "@blixard/protocol";
 import { asNodeId, type RaftNodeApi } from "@blixard/raft";
 import { MemoryNetwork } from "@blixard/raft/testing";
 import { openLevelStorage } from "@blixard/storage/level";
+import type { BenchRow } from "../bench-row.ts";
+import { median } from "../medians.ts";
 import { startMember, withDirectory } from "./level-group.ts";
-import { median } from "./medians.ts";
-import type { BenchRow } from "./raft-bench.ts";
 import { longestStall } from "./stall-watch.ts";
 
 const recordsCount = 100_000;
