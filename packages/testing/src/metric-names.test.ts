@@ -1,0 +1,132 @@
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { parser } from "@prometheus-io/lezer-promql";
+import { parse as parseYaml } from "yaml";
+import { TestCluster } from "./test-cluster.ts";
+
+const folder = fileURLToPath(new URL("../../../tools/grafana/", import.meta.url));
+/** Prometheus adds these itself when it scrapes. */
+const scrapeLabels = ["instance", "job", "le"];
+/** Counters of what does not happen in a cluster that is well: declared, without a sample. */
+const quietCounters = ["blixard_transport_refusals_total", "blixard_duty_failures_total"];
+
+interface Expression {
+  readonly place: string;
+  readonly text: string;
+}
+
+async function expressionsOfDashboard(): Promise<Expression[]> {
+  const { panels, templating } = JSON.parse(await readFile(`${folder}dashboard.json`, "utf8")) as {
+    panels: { title: string; targets?: { expr: string }[] }[];
+    templating: { list: { name: string; type: string; query: string }[] };
+  };
+  const variables = templating.list
+    .filter(({ type }) => type === "query")
+    .map(({ name, query }) => ({ place: `variable ${name}`, text: /^label_values\((\w+),/.exec(query)?.[1] ?? query }));
+  const targets = panels.flatMap(({ title, targets = [] }) =>
+    targets.map(({ expr }) => ({ place: `panel ${title}`, text: expr.replaceAll("$__rate_interval", "5m") })),
+  );
+  return [...variables, ...targets];
+}
+
+async function expressionsOfAlerts(): Promise<Expression[]> {
+  const { groups } = parseYaml(await readFile(`${folder}alerts.yaml`, "utf8")) as {
+    groups: { rules: { alert: string; expr: string }[] }[];
+  };
+  return groups.flatMap(({ rules }) => rules.map(({ alert, expr }) => ({ place: `alert ${alert}`, text: expr })));
+}
+
+/** The metrics and labels that an expression names; throws where it is not PromQL. */
+function namesIn({ place, text }: Expression): { metrics: string[]; labels: string[] } {
+  const metrics: string[] = [];
+  const labels: string[] = [];
+  parser.parse(text).iterate({
+    enter: ({ type, name, from, to }) => {
+      const part = text.slice(from, to);
+      if (type.isError) throw new Error(`${place}: not PromQL at character ${from}: ${text}`);
+      if (name === "Identifier") metrics.push(part);
+      if (name === "LabelName") labels.push(part);
+    },
+  });
+  return { metrics, labels };
+}
+
+/** What nodes emit: label names by metric, from their samples; metrics without a sample have none. */
+function emittedBy(texts: readonly string[]): Map<string, Set<string>> {
+  const emitted = new Map<string, Set<string>>();
+  const at = (name: string) => emitted.get(name) ?? emitted.set(name, new Set()).get(name) ?? new Set<string>();
+  for (const line of texts.join("\n").split("\n")) {
+    const [, declared] = /^# TYPE (\S+)/.exec(line) ?? [];
+    if (declared !== undefined && quietCounters.includes(declared)) at(declared);
+    const [, name, labels] = /^([a-z_]\w*)(?:\{(.*)\})? \S+$/.exec(line) ?? [];
+    if (name === undefined) continue;
+    const known = at(name);
+    for (const [, label = ""] of (labels ?? "").matchAll(/(\w+)="/g)) known.add(label);
+  }
+  return emitted;
+}
+
+describe("the dashboard and the alerts", () => {
+  let cluster: TestCluster;
+  let emitted: Map<string, Set<string>>;
+
+  beforeAll(async () => {
+    cluster = await TestCluster.builder().withNodes(3).withTransport("iroh").build();
+    await using client = await cluster.leaderClient();
+    // A value that is worth compressing, a VM that starts and ends, and a peer that is gone.
+    await client.kv.put("key", "value ".repeat(1_000));
+    await client.vms.create("web", { image: "demo", memoryMiB: 64 });
+    await client.vms.waitForPhase("web", ["Running"]);
+    await client.vms.stop("web");
+    await client.vms.waitForPhase("web", ["Stopped"]);
+    const leader = await cluster.waitForLeader();
+    await cluster.nodes.find(({ id }) => id !== leader.id)?.stop();
+    const scrape = async () =>
+      Promise.all(
+        cluster.nodes
+          .filter((node) => node.isRunning())
+          .map(async (node) => {
+            const headers = { authorization: `Bearer ${await node.token()}` };
+            const response = await fetch(`${node.http}/metrics`, { headers });
+            expect(response.status).toBe(200);
+            return response.text();
+          }),
+      );
+    // Drops are counted once the leader talks to the node that is gone.
+    const seen = /^blixard_transport_messages_dropped_total\{/m;
+    let texts = await scrape();
+    while (!texts.some((text) => seen.test(text))) {
+      await client.kv.put("key", "again");
+      texts = await scrape();
+    }
+    emitted = emittedBy(texts);
+  }, 120_000);
+  afterAll(() => cluster.shutdown(), 60_000);
+
+  it("hold expressions", async () => {
+    expect((await expressionsOfDashboard()).length).toBeGreaterThan(30);
+    expect((await expressionsOfAlerts()).length).toBeGreaterThan(8);
+    expect(() => namesIn({ place: "here", text: "sum(rate(a[5m])" })).toThrow(/not PromQL/);
+  });
+
+  it("name only metrics and labels that running nodes emit", async () => {
+    const wrong: string[] = [];
+    for (const expression of [...(await expressionsOfDashboard()), ...(await expressionsOfAlerts())]) {
+      const { metrics, labels } = namesIn(expression);
+      const own = metrics.filter((metric) => metric !== "up");
+      for (const metric of own) if (!emitted.has(metric)) wrong.push(`${expression.place}: ${metric} is not emitted`);
+      if (own.some((metric) => quietCounters.includes(metric))) continue;
+      const known = new Set([...scrapeLabels, ...own.flatMap((metric) => [...(emitted.get(metric) ?? [])])]);
+      for (const label of labels) if (!known.has(label)) wrong.push(`${expression.place}: no label ${label}`);
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  it("leave no metric of the transport unknown to the operator's page", async () => {
+    const readme = await readFile(`${folder}README.md`, "utf8");
+    const transport = [...emitted.keys()].filter((name) => /^blixard_transport_.*(?<!_bucket|_sum|_count)$/.test(name));
+    expect(transport.filter((name) => !readme.includes(name))).toEqual([]);
+    expect(transport.length).toBeGreaterThan(10);
+  });
+});
