@@ -39,8 +39,9 @@ import { countState } from "./node/count-state.ts";
 import { firstCommand, joinerOf } from "./node/first-words.ts";
 import { type LoadedLog, loadLog } from "./node/loaded-log.ts";
 import { MembershipDuty, peersOf } from "./node/membership-duty.ts";
+import { peerLogSource } from "./node/peer-log-source.ts";
 import { PeerMemory } from "./node/peer-memory.ts";
-import { checkWithPeers } from "./node/start-check.ts";
+import { checkWithPeers, knownNodes } from "./node/start-check.ts";
 import { VmDuty } from "./node/vm-duty.ts";
 import { type ClusterNodeOptions, type ResolvedClusterNodeOptions, resolveClusterNodeOptions } from "./options.ts";
 import { bestSuccessor } from "./services/member-service.ts";
@@ -112,7 +113,8 @@ class Node implements ClusterNode {
       await this.#stateMachine.load();
       const seed = how.mode === "resume" ? how.seed : undefined;
       this.#seed ??= seed;
-      const log = await loadLog(this.#deps.log);
+      const sources = { nodeId: this.#options.nodeId, nodes: knownNodes(this.state, seed), ...options };
+      const log = await loadLog(this.#deps, peerLogSource(this.#deps, sources));
       // Before anything is done with VMs or in the name of this node.
       await this.#checkStore(log, seed, options.signal);
       this.#assertOpen();
@@ -268,13 +270,11 @@ class Node implements ClusterNode {
   /** Asks the others, unless the cluster has just admitted this very store. */
   async #checkStore(log: LoadedLog, seed: JoinSeed | undefined, signal: AbortSignal | undefined): Promise<void> {
     const { store, transport } = this.#deps;
-    const known = this.state.nodes;
-    const nodes = [...known.values(), ...(seed?.nodes ?? []).filter(({ id }) => !known.has(nodeKey(id)))];
+    const nodes = knownNodes(this.state, seed);
     if (store === undefined || nodes.length === 0) return;
-    const { term, lastIndex } = log;
     const { incarnation } = this.#identity();
     const instance = transport.instance === undefined ? {} : { instance: transport.instance };
-    const request = { nodeId: this.#options.nodeId, incarnation, ...store, ...instance, term, lastIndex };
+    const request = { nodeId: this.#options.nodeId, incarnation, ...store, ...instance, ...log.end };
     await checkWithPeers(this.#deps, nodes, request, signal);
   }
 

@@ -10,7 +10,7 @@ export { errorCodeFacts, errorCodes } from "./error-codes.ts";
 export type { JoinTicket } from "./join-ticket.ts";
 export { decodeTicket, encodeTicket, ticketPrefix } from "./join-ticket.ts";
 export { limits } from "./limits.ts";
-export { decodePeerMessages, encodePeerMessages } from "./peer-message-codec.ts";
+export { decodeEntries, decodePeerMessages, encodeEntries, encodePeerMessages } from "./peer-message-codec.ts";
 export type {
   ClusterRecord,
   DriverKind,

@@ -2,7 +2,7 @@ import { fromHex, toHex } from "@blixard/common";
 import type { Message, PeerMessage } from "@blixard/raft";
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
-import { decodePeerMessages, encodePeerMessages } from "./peer-message-codec.ts";
+import { decodeEntries, decodePeerMessages, encodeEntries, encodePeerMessages } from "./peer-message-codec.ts";
 
 const message = (fields: object): Message =>
   ({
@@ -168,6 +168,28 @@ describe("decodePeerMessages", () => {
           expect(error).toEqual(expect.objectContaining({ code: "FRAME_CORRUPT" }));
         }
       }),
+    );
+  });
+});
+
+describe("encodeEntries", () => {
+  const sample = samples[2] as Extract<PeerMessage, { type: "raft" }>;
+  const golden = "010300030a030102030600050402020102070103010203";
+
+  const bytes = (hex: string) => fromHex(hex) ?? new Uint8Array();
+
+  it("has golden bytes and reads them", () => {
+    const { entries } = sample.message;
+    expect(toHex(encodeEntries(entries))).toBe(golden);
+    expect(decodeEntries(bytes(golden)).map((entry) => ({ ...entry }))).toEqual(entries);
+  });
+
+  it("refuses bytes that are cut off or of another version", () => {
+    for (let length = 0; length < golden.length; length += 2) {
+      expect(() => decodeEntries(bytes(golden.slice(0, length)))).toThrow();
+    }
+    expect(() => decodeEntries(bytes(`02${golden.slice(2)}`))).toThrow(
+      expect.objectContaining({ code: "FRAME_CORRUPT" }),
     );
   });
 });

@@ -90,6 +90,24 @@ export function decodePeerMessages(bytes: Uint8Array): PeerMessage[] {
   return messages;
 }
 
+/** Entries of a log by themselves, in the form that they have in messages. */
+export function encodeEntries(entries: readonly Entry[]): Uint8Array {
+  const writer = new BinaryWriter();
+  writer.byte(formatVersion);
+  writeEntries(writer, entries);
+  return writer.finish();
+}
+
+/** @throws FRAME_CORRUPT */
+export function decodeEntries(bytes: Uint8Array): Entry[] {
+  const reader = new BinaryReader(bytes);
+  const version = reader.byte("entries version");
+  if (version !== formatVersion) throw corrupt(`entries version ${version} is not known`);
+  const entries = readEntries(reader);
+  reader.end("entries");
+  return entries;
+}
+
 function writePeerMessage(writer: BinaryWriter, message: PeerMessage): void {
   writer.byte(tag[message.type]);
   switch (message.type) {

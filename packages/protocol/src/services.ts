@@ -405,6 +405,17 @@ export const methods = {
     z.object({ claims: addressClaimsSchema }).strict(),
     z.object({ claims: addressClaimsSchema }),
   ),
+  /**
+   * Asked by a member whose disk has lost entries of its log, before it takes part. The answer holds those from `from`
+   * on that fit into `logReadBytesMax`, one at least, or none; whoever asked checks them.
+   */
+  "log.read": method(
+    "local",
+    "node",
+    false,
+    z.object({ from: z.int().min(1), to: z.int().min(1) }).strict(),
+    z.object({ entries: bytesSchema }),
+  ),
   /** Asked by a member that leaves for good. */
   "leave.request": method("leader", "node", true, z.object({ nodeId: nodeIdSchema }).strict(), written),
 

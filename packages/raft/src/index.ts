@@ -36,7 +36,10 @@ export type { RaftNodeEvent } from "./node-events.ts";
 export type { RaftNodeOptions } from "./options.ts";
 export type {
   AppliedState,
+  LogCandidate,
   LogContents,
+  LogLoadOptions,
+  LogRepairSource,
   LogStore,
   LogWrite,
   PeerMessage,

@@ -90,6 +90,12 @@ export class LogCache implements RaftStorage {
     return this.#entries.slice(start, end);
   }
 
+  /** As `entries`, for somebody who does not know what is here: what is not is left out. */
+  retained(first: LogIndex, last: LogIndex, maxBytes: number): readonly Entry[] {
+    const end = asLogIndex(Math.min(last, this.lastIndex()) + 1);
+    return first < this.firstIndex() || first >= end ? [] : this.entries(first, end, maxBytes);
+  }
+
   snapshot(): Snapshot {
     const snapshot = this.#snapshot;
     if (snapshot === undefined) throw new RaftError("SNAPSHOT_TEMPORARILY_UNAVAILABLE", "there is no snapshot yet");

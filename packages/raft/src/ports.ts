@@ -19,13 +19,37 @@ export interface LogWrite {
   readonly hardState?: HardState;
 }
 
+/** Entries that somebody else holds. */
+export interface LogCandidate {
+  /** Who gave them, for messages to people. */
+  readonly from: string;
+  readonly entries: readonly Entry[];
+}
+
+/**
+ * Gives the entries `first` to `last`, as others hold them, one candidate after the other until nobody is left. Whoever
+ * gives them proves nothing: the store does.
+ */
+export type LogRepairSource = (first: LogIndex, last: LogIndex) => AsyncIterable<LogCandidate>;
+
+export interface LogLoadOptions {
+  /** Where to find entries that were lost; the store stops at the first candidate that it can prove to be them. */
+  readonly repairFrom?: LogRepairSource | undefined;
+  /** The newest durable snapshot: damage at or below it costs nothing. */
+  readonly snapshot?: { readonly index: LogIndex; readonly term: Term } | undefined;
+}
+
 /**
  * The durable log, term and vote. Calls may overlap; they take effect in the order they were made. Any error is
  * final: what was being written may or may not be there, and the caller must stop (fail-stop, exit code 74).
  */
 export interface LogStore {
-  /** Called once, first. Verifies checksums and contiguity. @throws STORAGE_CORRUPT */
-  load(): Promise<LogContents>;
+  /**
+   * Called once, first. Verifies checksums and contiguity. A store that finds damage and knows exactly what is missing
+   * may take it from `repairFrom`, and writes it durably before it resolves.
+   * @throws STORAGE_CORRUPT for damage that is not repaired
+   */
+  load(options?: LogLoadOptions): Promise<LogContents>;
   /** One atomic write; durable (fsync) when it resolves. The arrays belong to the store from the call on. */
   append(write: LogWrite): Promise<void>;
   /** Forgets all entries up to and including `index`, which stays as the base. Need not be durable at once. */

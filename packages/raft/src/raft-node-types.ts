@@ -1,8 +1,8 @@
 /** What users of RaftNode see: options, dependencies, outcomes and status. */
 import type { Clock, Logger, Metrics, Random } from "@blixard/common";
-import type { ConfChange, ConfState, LogIndex, NodeId, Role, Status, Term } from "./core/types.ts";
+import type { ConfChange, ConfState, Entry, LogIndex, NodeId, Role, Status, Term } from "./core/types.ts";
 import type { RaftNodeEvent } from "./node-events.ts";
-import type { LogStore, PeerTransport, SnapshotStore, StateMachine } from "./ports.ts";
+import type { LogRepairSource, LogStore, PeerTransport, SnapshotStore, StateMachine } from "./ports.ts";
 
 /** The injected ports of one node. */
 export interface RaftNodeDeps<Result> {
@@ -14,6 +14,11 @@ export interface RaftNodeDeps<Result> {
   readonly snapshots: SnapshotStore;
   readonly stateMachine: StateMachine<Result>;
   readonly transport: PeerTransport;
+  /**
+   * Where the log store finds entries that its disk has lost, when it starts: the {@link RaftNodeApi.readLog} of other
+   * members, over a way of your own, since this node does not take part yet. Absent: damage ends the start.
+   */
+  readonly repairFrom?: LogRepairSource;
   /** Called once when the node must stop: a write failed or an invariant broke. The owner ends the process. */
   readonly onFatal: (error: unknown) => void;
 }
@@ -136,6 +141,11 @@ export interface RaftNodeApi<Result> {
   /** A linearizable {@link RaftNodeApi.read}. */
   readIndex(options?: SignalOptions): Promise<LogIndex>;
   transferLeader(to: NodeId, options?: SignalOptions): Promise<void>;
+  /**
+   * Retained entries from `first` to `last`, as far as they are durable here and fit into `bytesMax`, but at least one;
+   * none when `first` was compacted or is not there yet. They may not be committed: for the repair of another log only.
+   */
+  readLog(first: LogIndex, last: LogIndex, bytesMax: number): readonly Entry[];
   /** Takes a snapshot now and compacts the log behind it. Resolves with its index. */
   takeSnapshot(): Promise<LogIndex>;
   /** The latest status; wait on it rather than poll. */

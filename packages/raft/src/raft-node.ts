@@ -17,6 +17,7 @@ import {
   asTerm,
   type ConfChange,
   type ConfState,
+  type Entry,
   type HardState,
   type LogIndex,
   type Message,
@@ -148,7 +149,6 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   }
 
   // What callers ask for. Each call only enqueues.
-
   propose(data: Uint8Array, options: SignalOptions = {}): Promise<Applied<Result>> {
     if (data.length === 0) {
       return Promise.reject(new BlixardError("INVALID_ARGUMENT", "an empty entry means a new leader, not a proposal"));
@@ -196,6 +196,11 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     const timeoutMs = 2 * this.#options.electionTimeoutMs;
     const begin = () => this.#post(() => engine.core.transferLeader(to));
     await handOver({ clock, timeoutMs, status: this.status, begin }, to, options);
+  }
+
+  readLog(first: LogIndex, last: LogIndex, bytesMax: number): readonly Entry[] {
+    if (this.#running === undefined) throw this.#stoppedError();
+    return this.#running.cache.retained(first, last, bytesMax);
   }
 
   async takeSnapshot(): Promise<LogIndex> {

@@ -6,13 +6,22 @@
 import { BlixardError, type Logger } from "@blixard/common";
 import { asLogIndex, asTerm, type Entry, type LogIndex, type NodeId, noNode, type Term } from "./core/types.ts";
 import { LogCache } from "./log-cache.ts";
-import type { AppliedState, LogContents, LogStore, SnapshotMeta, SnapshotStore, StateMachine } from "./ports.ts";
+import type {
+  AppliedState,
+  LogContents,
+  LogRepairSource,
+  LogStore,
+  SnapshotMeta,
+  SnapshotStore,
+  StateMachine,
+} from "./ports.ts";
 
 export interface RecoveryDeps {
   readonly log: LogStore;
   readonly snapshots: SnapshotStore;
   readonly stateMachine: Pick<StateMachine<unknown>, "load" | "restore">;
   readonly logger: Logger;
+  readonly repairFrom?: LogRepairSource;
 }
 
 export interface Recovered {
@@ -28,8 +37,8 @@ export interface RecoveryOptions {
 /** @throws STORAGE_CORRUPT when the stores contradict each other in a way that no crash explains */
 export async function recover(deps: RecoveryDeps, options: RecoveryOptions): Promise<Recovered> {
   const { log, snapshots, stateMachine, logger } = deps;
-  let contents = await log.load();
   const snapshot = await snapshots.latest();
+  let contents = await log.load({ repairFrom: deps.repairFrom, snapshot });
   let applied = await stateMachine.load();
   if (isEmpty(contents) && applied.index === 0 && snapshot === undefined && options.bootstrapVoters !== undefined) {
     contents = bootstrapContents(options.bootstrapVoters);

@@ -1,20 +1,22 @@
 /** A log that was read before Raft starts, by somebody who has to know where it stands. */
-import type { LogContents, LogStore } from "@blixard/raft";
+import type { LogContents, LogRepairSource, LogStore, SnapshotStore } from "@blixard/raft";
 
 export interface LoadedLog {
-  readonly term: number;
-  readonly lastIndex: number;
+  readonly end: { readonly term: number; readonly lastIndex: number };
   /** Gives what was read at the first `load`, and is the log itself in everything else. */
   readonly store: LogStore;
 }
 
 /** @throws STORAGE_CORRUPT */
-export async function loadLog(log: LogStore): Promise<LoadedLog> {
-  let contents: LogContents | undefined = await log.load();
+export async function loadLog(
+  { log, snapshots }: { readonly log: LogStore; readonly snapshots: SnapshotStore },
+  repairFrom: LogRepairSource,
+): Promise<LoadedLog> {
+  let contents: LogContents | undefined = await log.load({ repairFrom, snapshot: await snapshots.latest() });
   const { hardState, base, entries } = contents;
   const store: LogStore = {
-    load: async () => {
-      const loaded = contents ?? (await log.load());
+    load: async (options) => {
+      const loaded = contents ?? (await log.load(options));
       contents = undefined;
       return loaded;
     },
@@ -23,5 +25,5 @@ export async function loadLog(log: LogStore): Promise<LoadedLog> {
     reset: (to, state) => log.reset(to, state),
     close: () => log.close(),
   };
-  return { term: hardState.term, lastIndex: base.index + entries.length, store };
+  return { end: { term: hardState.term, lastIndex: base.index + entries.length }, store };
 }

@@ -6,7 +6,10 @@ import { BlixardError, type Clock, errorCodeOf, type Logger, messageOf, type Ran
 import { decodeServiceResponse, encodeServiceCall, methods, type NodeRecord } from "@blixard/protocol";
 import type { ClusterTransport } from "../cluster-transport.ts";
 import { randomRequestId } from "../ids.ts";
+import type { JoinSeed } from "../join-flow.ts";
 import { nodeMeta } from "../services/service-context.ts";
+import { nodeKey } from "../state-machine/state.ts";
+import type { ClusterState } from "../state-machine/types.ts";
 import { linkSignal, pauseFor, withTimeLimit } from "../wait-for-change.ts";
 import type { VerifyAnswer, VerifyRequest } from "./peer-memory.ts";
 
@@ -15,6 +18,11 @@ export interface StartCheckDeps {
   readonly random: Random;
   readonly logger: Logger;
   readonly transport: ClusterTransport;
+}
+
+/** The nodes that the state knows, and those that only the seed knows. */
+export function knownNodes(state: ClusterState, seed: Pick<JoinSeed, "nodes"> | undefined): NodeRecord[] {
+  return [...state.nodes.values(), ...(seed?.nodes ?? []).filter(({ id }) => !state.nodes.has(nodeKey(id)))];
 }
 
 /** Time in which the others may answer. */

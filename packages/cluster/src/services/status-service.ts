@@ -1,13 +1,21 @@
 /** What a node says about itself at once, with or without a quorum. */
 import { BlixardError } from "@blixard/common";
-import { limits, type MemberStatus, type NodeStatus } from "@blixard/protocol";
+import { encodeEntries, limits, type MemberStatus, type NodeStatus } from "@blixard/protocol";
+import { asLogIndex } from "@blixard/raft";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { Handlers } from "./handlers.ts";
 import { progressOf } from "./reachability.ts";
 import type { ServiceContext } from "./service-context.ts";
 import { assertSpeaksFor } from "./vm-service.ts";
 
-type StatusMethods = "identity.get" | "status.get" | "node.verify" | "snapshot.take" | "debug.log" | "debug.stateHash";
+type StatusMethods =
+  | "identity.get"
+  | "status.get"
+  | "node.verify"
+  | "log.read"
+  | "snapshot.take"
+  | "debug.log"
+  | "debug.stateHash";
 
 export function statusHandlers(context: ServiceContext): Pick<Handlers, StatusMethods> {
   return {
@@ -23,6 +31,9 @@ export function statusHandlers(context: ServiceContext): Pick<Handlers, StatusMe
       assertSpeaksFor(call, request.nodeId);
       return context.peerMemory.judge(request, context.raft.status.value);
     },
+    "log.read": async ({ from, to }) => ({
+      entries: encodeEntries(context.raft.readLog(asLogIndex(from), asLogIndex(to), limits.logReadBytesMax)),
+    }),
     "snapshot.take": async () => ({ index: await context.raft.takeSnapshot() }),
     "debug.log": async ({ from, to }) => ({
       items: [...context.stateMachine.hashes(from, Math.min(to, from + limits.listMax - 1))],

@@ -107,7 +107,7 @@ class NodeAssembly {
     const found = await findData(this.#dataDir);
     refuseLostStore(this.#config, this.#dataDir, found);
     // The store is opened first because its lock is the lock of the whole directory.
-    const storage = await openLevelStorage({ dataDir: this.#dataDir.path, logger });
+    const storage = await openLevelStorage({ dataDir: this.#dataDir.path, logger, metrics: this.#metrics });
     this.#closers.add("storage", () => storage.close());
     const key = await loadOrCreateNodeKey(join(this.#dataDir.path, "node.key"));
     checkEndpointId(this.#dataDir, key.endpointId);
@@ -213,7 +213,11 @@ class NodeAssembly {
         store: { storeId, starts },
         finders: finders.all,
         onMembers: (seed) => members.keep(seed),
-        storageHealth: () => this.#storageHealth(),
+        storageHealth: () => ({
+          healthy: this.#storageError === null,
+          lastError: this.#storageError,
+          ...storage.health,
+        }),
         onFatal: (error) => this.#fatal(error),
       },
       {
@@ -336,10 +340,6 @@ class NodeAssembly {
   #fatal(error: unknown): void {
     this.#storageError ??= messageOf(error);
     this.#deps.onFatal(error);
-  }
-
-  #storageHealth() {
-    return { healthy: this.#storageError === null, lastError: this.#storageError, corruptions: 0, repairs: 0 };
   }
 
   async #stop(): Promise<void> {

@@ -109,7 +109,9 @@ describe("openLevelStorage on a damaged directory", () => {
     await storage.close();
     const [file] = await filesOf(good, "log", /\.ldb$/);
     const verdicts = await flipEverywhere(file ?? "", 24, 2);
-    expect([...verdicts.keys()]).toEqual(["STORAGE_CORRUPT"]);
+    // A damaged filter or index block loses no entry.
+    expect(unexpected(verdicts)).toEqual([]);
+    expect(verdicts.get("STORAGE_CORRUPT")).toBeGreaterThan(12);
   });
 
   it("never shows a state that did not exist after bits were flipped in its files", async () => {

@@ -7,8 +7,8 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { errorCodeOf, messageOf } from "@blixard/common";
 import { corrupt } from "../records/record.ts";
-import { readLevelLog } from "./leveldb-log.ts";
-import { tableDamage } from "./leveldb-table.ts";
+import { type LevelLog, readLevelLog } from "./leveldb-log.ts";
+import { type KeySpan, type SalvagedTable, salvageTable, tableDamage, userKeyOf } from "./leveldb-table.ts";
 import { VarintReader } from "./varint-reader.ts";
 
 export interface FileCheckOptions {
@@ -19,9 +19,13 @@ export interface FileCheckOptions {
   readonly logs: "synced" | "unsynced";
 }
 
+interface LiveTable {
+  readonly sizeBytes: number;
+  readonly span: KeySpan;
+}
+
 interface LiveFiles {
-  /** Tables by number, with their sizes in bytes. */
-  readonly tables: ReadonlyMap<number, number>;
+  readonly tables: ReadonlyMap<number, LiveTable>;
   /** Logs with this number or a higher one are replayed. */
   readonly logNumber: number;
 }
@@ -37,29 +41,72 @@ export interface CheckedFiles {
 export async function checkLevelFiles(location: string, options: FileCheckOptions): Promise<CheckedFiles> {
   const live = await readManifest(location);
   let bytes = 0;
-  for (const [number, sizeBytes] of live.tables) {
-    await checkTable(location, number, sizeBytes);
+  for (const [number, { sizeBytes }] of live.tables) {
+    const path = tablePath(location, number);
+    const damage = damageOf(await readNeeded(path), sizeBytes);
+    if (damage !== undefined) throw corrupt(`${path} is damaged: ${damage}`);
     bytes += sizeBytes;
   }
   const checked = { tables: live.tables.size, bytes };
   if (options.logs === "unsynced") return checked;
-  for (const name of await readdir(location)) {
-    const number = /^(\d+)\.log$/.exec(name)?.[1];
-    if (number === undefined || Number(number) < live.logNumber) continue;
-    const { damagedAt } = readLevelLog(await readFile(join(location, name)));
-    if (damagedAt !== undefined) throw corrupt(`${join(location, name)} is damaged at byte ${damagedAt}`);
+  for (const path of await liveLogs(location, live)) {
+    const [damage] = readLevelLog(await readFile(path)).damage;
+    if (damage !== undefined) throw corrupt(`${path} is damaged at byte ${damage.at}`);
   }
   return checked;
+}
+
+/** What can be read of damaged files: tables block by block, and write-ahead logs in the order of their writing. */
+export interface ReadableFiles {
+  readonly tables: readonly SalvagedTable[];
+  readonly logs: readonly LevelLog[];
+  /** Each damaged place, in words. */
+  readonly damage: readonly string[];
+}
+
+/** @throws STORAGE_CORRUPT when the manifest or a whole file is missing or unreadable */
+export async function readDamagedFiles(location: string): Promise<ReadableFiles> {
+  const live = await readManifest(location);
+  const damage: string[] = [];
+  const tables: SalvagedTable[] = [];
+  for (const [number, { sizeBytes, span }] of live.tables) {
+    const path = tablePath(location, number);
+    const bytes = await readNeeded(path);
+    const reason = damageOf(bytes, sizeBytes);
+    const table = bytes.length === sizeBytes ? salvageTable(bytes, span) : { entries: [], lost: [span] };
+    tables.push(table);
+    for (const { from, to } of table.lost)
+      damage.push(`${path}: keys ${from.toString("hex")} to ${to.toString("hex")}`);
+    // A filter or an index of nothing is no loss.
+    if (table.lost.length === 0 && reason !== undefined) damage.push(`${path}: ${reason}`);
+  }
+  const logs: LevelLog[] = [];
+  for (const path of await liveLogs(location, live)) {
+    const log = readLevelLog(await readFile(path));
+    for (const { at } of log.damage) damage.push(`${path}: at byte ${at}`);
+    logs.push(log);
+  }
+  return { tables, logs, damage };
+}
+
+/** The write-ahead logs that opening replays, oldest first. */
+async function liveLogs(location: string, { logNumber }: LiveFiles): Promise<string[]> {
+  const numbered: { readonly name: string; readonly number: number }[] = [];
+  for (const name of await readdir(location)) {
+    const number = Number(/^(\d+)\.log$/.exec(name)?.[1]);
+    if (number >= logNumber) numbered.push({ name, number });
+  }
+  return numbered.sort((a, b) => a.number - b.number).map(({ name }) => join(location, name));
 }
 
 async function readManifest(location: string): Promise<LiveFiles> {
   const name = (await readNeeded(join(location, "CURRENT"))).toString("latin1").trimEnd();
   if (!/^MANIFEST-\d+$/.test(name)) throw corrupt(`${join(location, "CURRENT")} is damaged`);
   const path = join(location, name);
-  const { writes, damagedAt } = readLevelLog(await readNeeded(path));
-  if (damagedAt !== undefined) throw corrupt(`${path} is damaged at byte ${damagedAt}`);
+  const { writes, damage } = readLevelLog(await readNeeded(path));
+  if (damage[0] !== undefined) throw corrupt(`${path} is damaged at byte ${damage[0].at}`);
   if (writes.length === 0) throw corrupt(`${path} holds no record`);
-  const tables = new Map<number, number>();
+  const tables = new Map<number, LiveTable>();
   let logNumber = 0;
   try {
     for (const write of writes) logNumber = applyEdit(new VarintReader(write), tables) ?? logNumber;
@@ -70,7 +117,7 @@ async function readManifest(location: string): Promise<LiveFiles> {
 }
 
 /** One version edit (LevelDB's db/version_edit.cc): fields, each a tag and its values. Returns a new log number. */
-function applyEdit(reader: VarintReader, tables: Map<number, number>): number | undefined {
+function applyEdit(reader: VarintReader, tables: Map<number, LiveTable>): number | undefined {
   let logNumber: number | undefined;
   while (!reader.ended) {
     const tag = reader.varint();
@@ -85,19 +132,21 @@ function applyEdit(reader: VarintReader, tables: Map<number, number>): number | 
       tables.delete(reader.varint());
     } else if (tag === 7) {
       reader.varint();
-      tables.set(reader.varint(), reader.varint());
-      reader.bytes();
-      reader.bytes();
+      const number = reader.varint();
+      const sizeBytes = reader.varint();
+      const span = { from: userKeyOf(reader.bytes()), to: userKeyOf(reader.bytes()) };
+      tables.set(number, { sizeBytes, span });
     } else throw new RangeError(`unknown tag ${tag}`);
   }
   return logNumber;
 }
 
-async function checkTable(location: string, number: number, sizeBytes: number): Promise<void> {
-  const base = join(location, `${number}`.padStart(6, "0"));
-  const bytes = await readNeeded(`${base}.ldb`);
-  const damage = bytes.length === sizeBytes ? tableDamage(bytes) : `it has ${bytes.length} bytes, not ${sizeBytes}`;
-  if (damage !== undefined) throw corrupt(`${base}.ldb is damaged: ${damage}`);
+function tablePath(location: string, number: number): string {
+  return join(location, `${`${number}`.padStart(6, "0")}.ldb`);
+}
+
+function damageOf(bytes: Buffer, sizeBytes: number): string | undefined {
+  return bytes.length === sizeBytes ? tableDamage(bytes) : `it has ${bytes.length} bytes, not ${sizeBytes}`;
 }
 
 async function readNeeded(path: string): Promise<Buffer> {

@@ -2,6 +2,7 @@
 export type { LoadedState, StateChange, StateRecord, StateSnapshot, StateStore } from "../state-store.ts";
 export type { CheckLevelStorageOptions, StorageFinding, StorageReport } from "./check-level-storage.ts";
 export { checkLevelStorage } from "./check-level-storage.ts";
+export type { StorageHealth } from "./damage-ledger.ts";
 export type { LevelBatch, LevelDatabase, LevelIterator, LevelView } from "./level-handle.ts";
 export type { LevelStorage, LevelStorageOptions } from "./open-level-storage.ts";
 export { openLevelStorage } from "./open-level-storage.ts";

@@ -2,100 +2,129 @@
  * The Raft log on LevelDB. Each append is one block record and, with it in the same synced batch, the hard state.
  * Blocks are read in the order of their first index, and a block replaces what earlier ones hold at and after it.
  */
-import { assert } from "@blixard/common";
-import type { LogContents, LogStore, LogWrite } from "@blixard/raft";
+import { assert, type Logger, messageOf } from "@blixard/common";
+import type { LogContents, LogLoadOptions, LogStore, LogWrite } from "@blixard/raft";
 import { asLogIndex, asTerm, type Entry, type HardState, type LogIndex, noNode, type Term } from "@blixard/raft/core";
 import { decodeEntryBlock, encodeEntryBlock } from "../records/entry-block.ts";
+import { type LogEnd, type LogHead, packHead, unpackHead } from "../records/log-head.ts";
 import { pack, unpack } from "../records/packed.ts";
 import { corrupt, openRecord, sealRecord } from "../records/record.ts";
+import type { DamageLedger } from "./damage-ledger.ts";
 import { allKeys, baseKey, blockKey, blockKeyIndex, hardStateKey, markerKey, startsKey } from "./keys.ts";
 import type { LevelHandle, LevelOp } from "./level-handle.ts";
+import { type Assembly, assembleLog, type BlockSpan, type LogBase, type StoredBlock } from "./log-assembly.ts";
+import { coverBySnapshot, fillHoles, type RepairedLog } from "./log-repair.ts";
 import type { Vote, VoteFile } from "./vote-file.ts";
 
-interface Base {
-  readonly index: LogIndex;
-  readonly term: Term;
-  /** The chain of the entry at the base; see entry-block.ts. */
-  readonly chain: number;
+export interface LevelLogStoreDeps {
+  readonly handle: LevelHandle;
+  /** The second copy of term and vote, on other blocks of the disk. */
+  readonly voteFile: VoteFile;
+  readonly logger: Logger;
+  readonly damage: DamageLedger;
 }
 
-interface Block {
-  readonly first: LogIndex;
-  readonly last: LogIndex;
-}
-
-const noBase: Base = { index: asLogIndex(0), term: asTerm(0), chain: 0 };
+const noBase: LogBase = { index: asLogIndex(0), term: asTerm(0), chain: 0 };
 const noHardState: HardState = { term: asTerm(0), vote: noNode, commit: asLogIndex(0) };
 const deletesPerBatchMax = 1_000;
 
 export class LevelLogStore implements LogStore {
   readonly #handle: LevelHandle;
   readonly #voteFile: VoteFile;
-  #base: Base = noBase;
+  readonly #logger: Logger;
+  readonly #damage: DamageLedger;
+  #base: LogBase = noBase;
   /** The chain after each retained entry, from `base.index + 1`. */
   #chains: number[] = [];
-  #blocks: Block[] = [];
+  #blocks: BlockSpan[] = [];
+  #hardState: HardState = noHardState;
   #vote: { readonly term: Term; readonly vote: HardState["vote"] } = noHardState;
   #failure: unknown;
 
-  /** `voteFile` is the second copy of term and vote, on other blocks of the disk. */
-  constructor(handle: LevelHandle, voteFile: VoteFile) {
+  constructor({ handle, voteFile, logger, damage }: LevelLogStoreDeps) {
     this.#handle = handle;
     this.#voteFile = voteFile;
+    this.#logger = logger;
+    this.#damage = damage;
   }
 
-  async load(): Promise<LogContents> {
-    const blocks: { readonly first: LogIndex; readonly payload: Buffer }[] = [];
-    let stored: HardState | undefined;
-    let damage: unknown;
-    for await (const batch of this.#handle.entries(allKeys)) {
-      for (const [key, value] of batch) {
-        if (key.equals(markerKey) || key.equals(startsKey)) continue;
-        const first = blockKeyIndex(key);
-        if (key.equals(hardStateKey)) {
-          try {
-            stored = unpack<HardState>(openRecord(key, value), "the hard state");
-          } catch (error) {
-            damage = error;
-          }
-          continue;
-        }
-        const payload = openRecord(key, value);
-        if (first !== undefined) blocks.push({ first, payload });
-        else if (key.equals(baseKey)) this.#base = unpack<Base>(payload, "the base of the log");
-        else throw corrupt(`the log has the unknown key ${key.toString("hex")}`);
-      }
-    }
-    const entries = this.#join(blocks);
+  async load(options: LogLoadOptions = {}): Promise<LogContents> {
+    const { blocks, head, headDamage } = await this.#read();
     const copy = await this.#voteFile.load();
-    if (damage !== undefined && copy === undefined) throw damage;
-    const hardState = newerVote(stored ?? noHardState, copy);
+    if (headDamage !== undefined && copy === undefined) throw headDamage;
+    const hardState = newerVote(head?.hardState ?? noHardState, copy);
+    this.#hardState = hardState;
     this.#vote = hardState;
+    const assembly = assembleLog(this.#base, blocks, head?.end);
+    const { entries, chains, spans } = await this.#whole(assembly, blocks, options);
+    this.#chains = chains;
+    this.#blocks = spans;
     const { index, term } = this.#base;
     return { hardState, base: { index, term }, entries };
   }
 
-  /** Joins the blocks to one contiguous run behind the base, and checks the chain through all of it. */
-  #join(blocks: readonly { readonly first: LogIndex; readonly payload: Buffer }[]): Entry[] {
-    const entries: Entry[] = [];
-    for (const [position, { first, payload }] of blocks.entries()) {
-      const block = decodeEntryBlock(payload, first);
-      const replacedFrom = blocks[position + 1]?.first ?? Number.MAX_SAFE_INTEGER;
-      const last = asLogIndex(Math.min(first + block.entries.length, replacedFrom) - 1);
-      this.#blocks.push({ first, last });
-      // A compaction stores the base first and deletes blocks later: those that are left over mean nothing.
-      if (last <= this.#base.index) continue;
-      const next = this.#base.index + entries.length + 1;
-      if (first > next) throw corrupt(`the log has no entries ${next} to ${first - 1}`);
-      const skip = Math.max(0, this.#base.index + 1 - first);
-      const before = skip > 0 ? block.chains[skip - 1] : block.chainBefore;
-      if (before !== (this.#chains.at(-1) ?? this.#base.chain)) {
-        throw corrupt(`the entry at ${first + skip} does not follow the entry before it`);
+  async #read() {
+    const blocks: StoredBlock[] = [];
+    let head: LogHead | undefined;
+    let headDamage: unknown;
+    for await (const batch of this.#handle.entries(allKeys)) {
+      for (const [key, value] of batch) {
+        const first = blockKeyIndex(key);
+        if (first !== undefined) blocks.push({ first, contents: this.#readBlock(key, value, first) });
+        else if (key.equals(baseKey)) this.#base = unpack<LogBase>(openRecord(key, value), "the base of the log");
+        else if (key.equals(hardStateKey)) {
+          try {
+            head = unpackHead(openRecord(key, value));
+          } catch (error) {
+            headDamage = error;
+          }
+        } else if (!key.equals(markerKey) && !key.equals(startsKey)) {
+          throw corrupt(`the log has the unknown key ${key.toString("hex")}`);
+        }
       }
-      for (const entry of block.entries.slice(skip, last - first + 1)) entries.push(entry);
-      for (const chain of block.chains.slice(skip, last - first + 1)) this.#chains.push(chain);
     }
-    return entries;
+    return { blocks, head, headDamage };
+  }
+
+  /** Undefined for a damaged block: the next good one, or the head, says what was in it. */
+  #readBlock(key: Buffer, value: Buffer, first: LogIndex): StoredBlock["contents"] {
+    try {
+      return decodeEntryBlock(openRecord(key, value), first);
+    } catch (error) {
+      this.#logger.log("error", "a block of the log is damaged", { first, reason: messageOf(error) });
+      return undefined;
+    }
+  }
+
+  /** Closes the holes, if there are any, and stores what they held in one synced batch. @throws STORAGE_CORRUPT */
+  async #whole(assembly: Assembly, blocks: readonly StoredBlock[], options: LogLoadOptions) {
+    const { holes, runs, spans } = assembly;
+    const [run] = runs;
+    const damaged = blocks.filter(({ contents }) => contents === undefined);
+    if (holes.length === 0 && damaged.length === 0 && run !== undefined) {
+      // Damaged files may have held nothing that still counts.
+      this.#damage.repairedAll();
+      return { ...run, spans: [...spans] };
+    }
+    this.#damage.foundInLog(Math.max(holes.length, damaged.length));
+    const { logger } = { logger: this.#logger };
+    const repaired: RepairedLog =
+      coverBySnapshot(this.#base, assembly, options.snapshot) ??
+      (await fillHoles(this.#base, assembly, { ...options, logger, damage: this.#damage }));
+    const ops = damaged.map(({ first }): LevelOp => ({ type: "del", key: blockKey(first) }));
+    if (repaired.base !== this.#base) ops.push(baseOp(repaired.base));
+    for (const { first, payload } of repaired.blocks) {
+      const key = blockKey(first);
+      ops.push({ type: "put", key, value: sealRecord(key, payload) });
+    }
+    await this.#write(ops, undefined);
+    this.#base = repaired.base;
+    this.#damage.repairedAll();
+    logger.log("warn", "the damaged log is whole again", {
+      holes: holes.map(({ first, last }) => `${first} to ${last}`),
+      by: repaired.by,
+    });
+    return repaired;
   }
 
   async append(write: LogWrite): Promise<void> {
@@ -103,9 +132,17 @@ export class LevelLogStore implements LogStore {
     const first = write.entries[0];
     if (first !== undefined) this.#appendEntries(first.index, write.entries, ops);
     const { hardState } = write;
-    if (hardState !== undefined) ops.push(hardStateOp(hardState));
-    if (ops.length === 0) return;
+    if (hardState !== undefined) this.#hardState = hardState;
+    else if (first === undefined) return;
+    ops.push(this.#headOp());
     await this.#write(ops, hardState);
+  }
+
+  /** The head for what is in memory now: it goes into the batch that makes this the log. */
+  #headOp(): LevelOp {
+    const last = asLogIndex(this.#base.index + this.#chains.length);
+    const end: LogEnd = { last, chain: this.#chains.at(-1) ?? this.#base.chain };
+    return { type: "put", key: hardStateKey, value: sealRecord(hardStateKey, packHead(this.#hardState, end)) };
   }
 
   #appendEntries(first: LogIndex, entries: readonly Entry[], ops: LevelOp[]): void {
@@ -149,7 +186,8 @@ export class LevelLogStore implements LogStore {
     this.#blocks = [];
     this.#chains = [];
     this.#base = { index: base.index, term: base.term, chain: 0 };
-    ops.push(baseOp(this.#base), hardStateOp(hardState));
+    this.#hardState = hardState;
+    ops.push(baseOp(this.#base), this.#headOp());
     await this.#write(ops, hardState);
   }
 
@@ -191,10 +229,6 @@ function newerVote(hardState: HardState, copy: Vote | undefined): HardState {
   return hardState;
 }
 
-function hardStateOp({ term, vote, commit }: HardState): LevelOp {
-  return { type: "put", key: hardStateKey, value: sealRecord(hardStateKey, pack({ term, vote, commit })) };
-}
-
-function baseOp({ index, term, chain }: Base): LevelOp {
+function baseOp({ index, term, chain }: LogBase): LevelOp {
   return { type: "put", key: baseKey, value: sealRecord(baseKey, pack({ index, term, chain })) };
 }

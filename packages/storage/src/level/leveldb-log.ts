@@ -18,14 +18,29 @@ const last = 4;
 export interface LevelLog {
   /** The writes that are whole, in order. */
   readonly writes: readonly Buffer[];
-  /** Where damage begins that no interrupted write explains; undefined in a good file. */
-  readonly damagedAt: number | undefined;
+  /** Where damage begins that no interrupted write explains; empty in a good file. */
+  readonly damage: readonly LogDamage[];
+}
+
+export interface LogDamage {
+  /** Offset in the file. */
+  readonly at: number;
+  /** How many of the whole writes come before it. */
+  readonly writesBefore: number;
 }
 
 /** Reads a log of which every write was synced before the next one began. */
 export function readLevelLog(bytes: Buffer): LevelLog {
   const writes: Buffer[] = [];
+  const damage: LogDamage[] = [];
   let parts: Buffer[] | undefined;
+  /** Behind damage: parts of a write whose beginning is lost are passed over. */
+  let resuming = false;
+  const damaged = (at: number) => {
+    damage.push({ at, writesBefore: writes.length });
+    parts = undefined;
+    resuming = true;
+  };
   let at = 0;
   while (at < bytes.length) {
     const room = blockBytes - (at % blockBytes);
@@ -34,17 +49,40 @@ export function readLevelLog(bytes: Buffer): LevelLog {
       continue;
     }
     const record = recordAt(bytes, at);
-    if (record === undefined) return { writes, damagedAt: isInterrupted(bytes, at) ? undefined : at };
+    if (record === undefined) {
+      if (isInterrupted(bytes, at)) break;
+      damaged(at);
+      at = nextRecordAfter(bytes, at);
+      continue;
+    }
     const begins = record.type === full || record.type === first;
-    if (begins === (parts !== undefined)) return { writes, damagedAt: at };
-    parts = [...(parts ?? []), record.data];
-    if (record.type === full || record.type === last) {
-      writes.push(Buffer.concat(parts));
-      parts = undefined;
+    if (begins === (parts !== undefined) && !resuming) damaged(at);
+    if (begins) parts = [];
+    if (parts !== undefined) {
+      resuming = false;
+      parts.push(record.data);
+      if (record.type === full || record.type === last) {
+        writes.push(Buffer.concat(parts));
+        parts = undefined;
+      }
     }
     at += headerBytes + record.data.length;
   }
-  return { writes, damagedAt: undefined };
+  return { writes, damage };
+}
+
+/**
+ * Where to go on behind a damaged record: where its length points to, when a good record begins there, and otherwise
+ * at the next block. Looking at every byte would find records that somebody stored inside a value.
+ */
+function nextRecordAfter(bytes: Buffer, at: number): number {
+  const nextBlock = at - (at % blockBytes) + blockBytes;
+  if (at + headerBytes > bytes.length) return nextBlock;
+  const length = bytes.readUInt16LE(at + 4);
+  const next = at + headerBytes + length;
+  if (length > roomFor(at)) return nextBlock;
+  if (blockBytes - (next % blockBytes) < headerBytes) return nextBlock;
+  return recordAt(bytes, next) === undefined ? nextBlock : next;
 }
 
 /** The record at `at` when it is whole and its checksum is right. */

@@ -11,11 +11,71 @@ import { VarintReader } from "./varint-reader.ts";
 
 const footerBytes = 48;
 const trailerBytes = 5;
+/** Sequence number (7) and type (1) behind each key. */
+const internalKeyBytes = 8;
 const magic = 0xdb4775248b80fb57n;
 
 interface BlockHandle {
   readonly offset: number;
   readonly size: number;
+}
+
+interface IndexEntry {
+  /** At or after the last key of the block, and before the next one. */
+  readonly lastKey: Buffer;
+  readonly handle: BlockHandle;
+}
+
+/** A version of a key: a value, or a deletion where it is undefined. */
+export interface TableEntry {
+  readonly key: Buffer;
+  readonly sequence: number;
+  readonly value: Buffer | undefined;
+}
+
+/** Keys from `from` to `to`, both included. */
+export interface KeySpan {
+  readonly from: Buffer;
+  readonly to: Buffer;
+}
+
+export interface SalvagedTable {
+  readonly entries: readonly TableEntry[];
+  /** Where versions of keys may be missing. */
+  readonly lost: readonly KeySpan[];
+}
+
+/** What can be read of a damaged table, block by block. `span` is what the manifest says that the table holds. */
+export function salvageTable(bytes: Buffer, span: KeySpan): SalvagedTable {
+  let blocks: readonly IndexEntry[];
+  try {
+    const reader = new VarintReader(bytes.subarray(Math.max(0, bytes.length - footerBytes)));
+    readHandle(reader);
+    const index = readHandle(reader);
+    if (!isGood(bytes, index)) return { entries: [], lost: [span] };
+    blocks = entriesIn(contentsOf(bytes, index)).map(({ key, value }) => ({
+      lastKey: userKeyOf(key),
+      handle: readHandle(new VarintReader(value)),
+    }));
+  } catch (error) {
+    assertParseError(error);
+    return { entries: [], lost: [span] };
+  }
+  const entries: TableEntry[] = [];
+  const lost: KeySpan[] = [];
+  let from = span.from;
+  for (const { lastKey, handle } of blocks) {
+    try {
+      if (!isGood(bytes, handle)) throw new RangeError("the checksum does not match");
+      const read = entriesIn(contentsOf(bytes, handle)).map(versionOf);
+      for (const entry of read) entries.push(entry);
+    } catch (error) {
+      assertParseError(error);
+      lost.push({ from, to: lastKey });
+    }
+    from = lastKey;
+  }
+  return { entries, lost };
 }
 
 /** Why the file is damaged, or undefined for a good one. */
@@ -32,7 +92,8 @@ export function tableDamage(bytes: Buffer): string | undefined {
     if (index.offset !== endOf(metaIndex) || endOf(index) !== bytes.length - footerBytes)
       return "its footer is damaged";
     let end = 0;
-    for (const block of handlesIn(bytes.subarray(index.offset, index.offset + index.size))) {
+    for (const { value } of entriesIn(contentsOf(bytes, index))) {
+      const block = readHandle(new VarintReader(value));
       if (block.offset !== end || !isGood(bytes, block)) return `the block at ${end} is damaged`;
       end = endOf(block);
     }
@@ -40,9 +101,13 @@ export function tableDamage(bytes: Buffer): string | undefined {
     if (end !== metaIndex.offset && !isGood(bytes, filter)) return `the block at ${end} is damaged`;
     return undefined;
   } catch (error) {
-    if ((error as { name?: unknown }).name !== "RangeError") throw error;
+    assertParseError(error);
     return "it cannot be parsed";
   }
+}
+
+function assertParseError(error: unknown): void {
+  if ((error as { name?: unknown }).name !== "RangeError") throw error;
 }
 
 function readHandle(reader: VarintReader): BlockHandle {
@@ -59,17 +124,36 @@ function isGood(bytes: Buffer, { offset, size }: BlockHandle): boolean {
   return maskedCrc32c(bytes.subarray(offset, end)) === bytes.readUInt32LE(end);
 }
 
-/** The handles that an index block holds: entries of shared and own key bytes and a value, then restart points. */
-function handlesIn(block: Buffer): BlockHandle[] {
+function contentsOf(bytes: Buffer, { offset, size }: BlockHandle): Buffer {
+  const compression = bytes.readUInt8(offset + size);
+  if (compression !== 0) throw new RangeError("a block is compressed");
+  return bytes.subarray(offset, offset + size);
+}
+
+/** What a block holds: entries of a key, of which the beginning is that of the one before, and a value; then restarts. */
+function entriesIn(block: Buffer): { readonly key: Buffer; readonly value: Buffer }[] {
   const restarts = block.readUInt32LE(block.length - 4);
   const reader = new VarintReader(block.subarray(0, block.length - 4 * (restarts + 1)));
-  const handles: BlockHandle[] = [];
+  const entries: { readonly key: Buffer; readonly value: Buffer }[] = [];
+  let key: Buffer = Buffer.alloc(0);
   while (!reader.ended) {
-    reader.varint();
-    const keyBytes = reader.varint();
+    const sharedBytes = reader.varint();
+    const ownBytes = reader.varint();
     const valueBytes = reader.varint();
-    reader.bytes(keyBytes);
-    handles.push(readHandle(new VarintReader(reader.bytes(valueBytes))));
+    if (sharedBytes > key.length) throw new RangeError("a key shares more than there is");
+    key = Buffer.concat([key.subarray(0, sharedBytes), reader.bytes(ownBytes)]);
+    entries.push({ key, value: reader.bytes(valueBytes) });
   }
-  return handles;
+  return entries;
+}
+
+/** The key without the sequence number and type that LevelDB appends to it. */
+export function userKeyOf(internalKey: Buffer): Buffer {
+  return internalKey.subarray(0, internalKey.length - internalKeyBytes);
+}
+
+function versionOf({ key, value }: { readonly key: Buffer; readonly value: Buffer }): TableEntry {
+  const tag = key.readBigUInt64LE(key.length - internalKeyBytes);
+  const isValue = (tag & 0xffn) === 1n;
+  return { key: userKeyOf(key), sequence: Number(tag >> 8n), value: isValue ? value : undefined };
 }

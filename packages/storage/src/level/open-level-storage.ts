@@ -6,15 +6,25 @@
  *     <dataDir>/log/         every write synced; checked file by file before LevelDB touches it
  *     <dataDir>/state/       unsynced writes, flushed before the log is compacted
  *     <dataDir>/vote         second copy of term and vote
+ *     <dataDir>/log.damaged/ the files of a log that was damaged, after everything readable was taken over
  */
 import { randomBytes } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { BlixardError, errorCodeOf, type Logger, messageOf, silentLogger } from "@blixard/common";
+import {
+  BlixardError,
+  discardMetrics,
+  errorCodeOf,
+  type Logger,
+  type Metrics,
+  messageOf,
+  silentLogger,
+} from "@blixard/common";
 import type { LogStore, SnapshotStore } from "@blixard/raft";
 import { pack, unpack } from "../records/packed.ts";
 import { corrupt, openRecord, sealRecord } from "../records/record.ts";
 import type { StateStore } from "../state-store.ts";
+import { DamageLedger, type StorageHealth } from "./damage-ledger.ts";
 import { checkLevelFiles } from "./file-check.ts";
 import { allKeys, markerKey, startsKey } from "./keys.ts";
 import { LevelHandle } from "./level-handle.ts";
@@ -22,6 +32,8 @@ import { LevelLogStore } from "./level-log-store.ts";
 import { LevelSnapshotStore } from "./level-snapshot-store.ts";
 import { LevelStateStore } from "./level-state-store.ts";
 import { readMarker, syncDirectory, writeMarker } from "./marker.ts";
+import { finishReplacement, replaceLog } from "./replace-log.ts";
+import { salvageLog } from "./salvage-log.ts";
 import { storeParts } from "./store-files.ts";
 import { VoteFile } from "./vote-file.ts";
 
@@ -29,9 +41,14 @@ export interface LevelStorageOptions {
   /** Made when it does not exist. One process at a time may have it open. */
   readonly dataDir: string;
   readonly logger?: Logger;
+  readonly metrics?: Metrics;
 }
 
 export interface LevelStorage {
+  /**
+   * Damaged files of the log do not keep the directory from opening, as long as it is certain where the log ended: what
+   * is readable is taken over. Then `load` needs `repairFrom` for what is missing, and throws STORAGE_CORRUPT without it.
+   */
   readonly log: LogStore;
   readonly snapshots: SnapshotStore;
   readonly state: StateStore;
@@ -44,6 +61,8 @@ export interface LevelStorage {
   readonly starts: number;
   /** True when this call made the directory: nothing was ever stored in it. */
   readonly isNew: boolean;
+  /** Damage of the log that was found, and repaired, since it was opened. */
+  readonly health: StorageHealth;
   /** Closes what is still open; harmless after the stores were closed one by one. */
   close(): Promise<void>;
 }
@@ -55,13 +74,16 @@ const snapshotsWriteBufferBytes = 8 * 1024 * 1024;
 export async function openLevelStorage(options: LevelStorageOptions): Promise<LevelStorage> {
   const dataDir = resolve(options.dataDir);
   const logger = options.logger ?? silentLogger;
+  const damage = new DamageLedger(options.metrics ?? discardMetrics);
   const opened = new Map<Part, LevelHandle>();
   try {
     await makeDirectory(dataDir);
     const marker = await readMarker(dataDir);
     for (const part of storeParts) {
-      const location = join(dataDir, part);
-      const handle = marker === undefined ? await openNew(location, logger) : await openExisting(location, part);
+      const handle =
+        marker === undefined
+          ? await openNew(join(dataDir, part), logger)
+          : await openExisting(dataDir, part, { logger, damage });
       opened.set(part, handle);
     }
     const handles = { snapshots: need(opened, "snapshots"), log: need(opened, "log"), state: need(opened, "state") };
@@ -73,7 +95,7 @@ export async function openLevelStorage(options: LevelStorageOptions): Promise<Le
     if (marker === undefined || marker === "damaged") {
       await writeMarker(dataDir, { formatVersion: 1, storeId: storeId.id });
     }
-    const log = new LevelLogStore(handles.log, voteFile);
+    const log = new LevelLogStore({ handle: handles.log, voteFile, logger, damage });
     const snapshots = await LevelSnapshotStore.open(handles.snapshots);
     const state = new LevelStateStore(handles.state, logger);
     const close = async () => {
@@ -81,7 +103,12 @@ export async function openLevelStorage(options: LevelStorageOptions): Promise<Le
       await state.close();
       await snapshots.close();
     };
-    return { log, snapshots, state, storeId: storeId.id, starts, isNew, close };
+    return {
+      ...{ log, snapshots, state, storeId: storeId.id, starts, isNew, close },
+      get health() {
+        return damage.health;
+      },
+    };
   } catch (error) {
     for (const handle of opened.values()) await handle.close().catch(() => {});
     if (errorCodeOf(error)?.match(/^(STORAGE|DATA_DIR)_/)) throw error;
@@ -111,14 +138,37 @@ async function openNew(location: string, logger: Logger): Promise<LevelHandle> {
   }
 }
 
-async function openExisting(location: string, part: Part): Promise<LevelHandle> {
+interface OpenDeps {
+  readonly logger: Logger;
+  readonly damage: DamageLedger;
+}
+
+async function openExisting(dataDir: string, part: Part, deps: OpenDeps): Promise<LevelHandle> {
+  const location = join(dataDir, part);
   // The snapshots are opened first and are the lock, so the files of the others stand still while they are checked.
-  if (part !== "snapshots") await checkLevelFiles(location, { logs: part === "log" ? "synced" : "unsynced" });
+  if (part === "log") await checkOrSalvageLog(dataDir, location, deps);
+  if (part === "state") await checkLevelFiles(location, { logs: "unsynced" });
   return LevelHandle.open({
     location,
     createIfMissing: false,
     ...(part === "snapshots" ? { writeBufferBytes: snapshotsWriteBufferBytes } : {}),
   });
+}
+
+async function checkOrSalvageLog(dataDir: string, location: string, { logger, damage }: OpenDeps): Promise<void> {
+  await finishReplacement(dataDir);
+  try {
+    await checkLevelFiles(location, { logs: "synced" });
+  } catch (error) {
+    if (errorCodeOf(error) !== "STORAGE_CORRUPT") throw error;
+    logger.log("error", "the files of the log are damaged", { reason: messageOf(error) });
+    const salvaged = await salvageLog(location);
+    damage.found(salvaged.damage.length);
+    await replaceLog(dataDir, salvaged);
+    logger.log("warn", "what is readable of the log was taken over; the damaged files are in log.damaged", {
+      damage: salvaged.damage,
+    });
+  }
 }
 
 /** Checks that the databases belong together, or gives them a common id when they are new. */

@@ -1,7 +1,8 @@
 /** The stores over databases that are already open: what the simulator runs on its own disk. */
-import { type Logger, silentLogger } from "@blixard/common";
+import { discardMetrics, type Logger, silentLogger } from "@blixard/common";
 import type { LogStore, SnapshotStore } from "@blixard/raft";
 import type { StateStore } from "../state-store.ts";
+import { DamageLedger } from "./damage-ledger.ts";
 import { type LevelDatabase, LevelHandle } from "./level-handle.ts";
 import { LevelLogStore } from "./level-log-store.ts";
 import { LevelSnapshotStore } from "./level-snapshot-store.ts";
@@ -28,7 +29,12 @@ export async function openStoresOver(databases: OpenLevelDatabases): Promise<{
   const { location, logger = silentLogger } = databases;
   const handle = (part: "log" | "snapshots" | "state") => LevelHandle.over(databases[part], `${location}/${part}`);
   return {
-    log: new LevelLogStore(handle("log"), VoteFile.over(databases.voteFile, `${location}/vote`)),
+    log: new LevelLogStore({
+      handle: handle("log"),
+      voteFile: VoteFile.over(databases.voteFile, `${location}/vote`),
+      logger,
+      damage: new DamageLedger(discardMetrics),
+    }),
     snapshots: await LevelSnapshotStore.open(handle("snapshots")),
     state: new LevelStateStore(handle("state"), logger),
   };

@@ -7,6 +7,7 @@ import { asLogIndex, asNodeId, asTerm, type Entry } from "@blixard/raft/core";
 import { describe, expect, it } from "@jest/globals";
 import { blockKey, chunkKey, generationKey, journalKey, recordKey } from "../level/keys.ts";
 import { decodeEntryBlock, encodeEntryBlock } from "./entry-block.ts";
+import { packHead, unpackHead } from "./log-head.ts";
 import { pack, plainApplied, unpack } from "./packed.ts";
 import { openRecord, sealRecord } from "./record.ts";
 
@@ -28,6 +29,10 @@ const block =
   "00000000000000030100000038" +
   "83a776657273696f6e01aa7472616e736974696f6ea46175746fa76368616e67657391" +
   "82a26f70aa6164644c6561726e6572a26964cd012c";
+
+/** Releases before the end of the log was stored wrote three fields. */
+const oldHeadBytes = "83a47465726d07a4766f746502a6636f6d6d6974cd012c";
+const headBytes = "85a47465726d07a4766f746502a6636f6d6d6974cd012ca46c617374cd012da5636861696ece89abcdef";
 
 const appliedBytes =
   "83a5696e646578cb4200000000000000a47465726d05a9636f6e665374617465" +
@@ -58,6 +63,14 @@ describe("the format on disk", () => {
       expect(() => openRecord(fromUtf8("key"), damaged)).toThrow(expect.objectContaining({ code: "STORAGE_CORRUPT" }));
     }
     expect(() => openRecord(fromUtf8("kez"), sealed)).toThrow(expect.objectContaining({ code: "STORAGE_CORRUPT" }));
+  });
+
+  it("has the golden bytes of the hard state with the end of the log, and reads those without one", () => {
+    const hardState = { term: asTerm(7), vote: asNodeId(2), commit: asLogIndex(300) };
+    const end = { last: asLogIndex(301), chain: 0x89abcdef };
+    expect(toHex(packHead(hardState, end))).toBe(headBytes);
+    expect(unpackHead(Buffer.from(headBytes, "hex"))).toEqual({ hardState, end });
+    expect(unpackHead(Buffer.from(oldHeadBytes, "hex"))).toEqual({ hardState, end: undefined });
   });
 
   it("has the golden bytes of an applied position", () => {

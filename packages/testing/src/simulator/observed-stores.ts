@@ -9,8 +9,8 @@ import type { SimProcess } from "./sim-process.ts";
 export function observeLog(log: LogStore, process: SimProcess, checker: RaftChecker): LogStore {
   const { nodeId } = process;
   return {
-    load: async () => {
-      const contents = await log.load();
+    load: async (options) => {
+      const contents = await log.load(options);
       checker.loaded(nodeId, contents);
       return contents;
     },
