@@ -75,6 +75,7 @@ export class BlixardClient implements AsyncDisposable {
   readonly images: ClientGroups["images"];
   readonly tickets: ClientGroups["tickets"];
   readonly tokens: ClientGroups["tokens"];
+  readonly certificates: ClientGroups["certificates"];
   readonly nodes: ClientGroups["nodes"];
   readonly members: ClientGroups["members"];
   readonly cluster: ClientGroups["cluster"];
@@ -104,6 +105,7 @@ export class BlixardClient implements AsyncDisposable {
     this.images = groups.images;
     this.tickets = groups.tickets;
     this.tokens = groups.tokens;
+    this.certificates = groups.certificates;
     this.nodes = groups.nodes;
     this.members = groups.members;
     this.cluster = groups.cluster;

@@ -1,6 +1,7 @@
 /** The calls of the client by subject, so that code reads `client.vms.get("web")`. */
 import { BlixardError, type Clock, errorCodeOf, sleep } from "@blixard/common";
 import type {
+  CertificateView,
   ImageRecord,
   KvEntry,
   MemberStatus,
@@ -65,6 +66,13 @@ export function makeGroups(call: CallFunction, uploadBlob: UploadBlob, clock: Cl
       create: (request: RequestOf<"token.create">, options?: CallOptions) => call("token.create", request, options),
       list: async (options?: CallOptions): Promise<TokenView[]> => (await call("token.list", {}, options)).items,
       revoke: (id: string, options?: CallOptions) => call("token.revoke", { id }, options),
+    },
+    certificates: {
+      list: async (scope: "node" | "cluster" = "cluster", options?: CallOptions): Promise<CertificateView[]> =>
+        (await call("cert.list", { scope }, options)).items,
+      /** New ones for new connections; those that are open go on. */
+      rotate: async (scope: "node" | "cluster" = "cluster", options?: CallOptions): Promise<CertificateView[]> =>
+        (await call("cert.rotate", { scope }, options)).items,
     },
     nodes: {
       list: async (options?: CallOptions): Promise<NodeView[]> => (await call("node.list", {}, options)).items,

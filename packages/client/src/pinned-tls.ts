@@ -4,6 +4,7 @@
  */
 import { type TLSSocket, connect as tlsConnect } from "node:tls";
 import { BlixardError, errorCodeOf, messageOf, toHex } from "@blixard/common";
+import { nodeKeyTls } from "@blixard/protocol";
 
 export interface PinnedConnection {
   readonly socket: TLSSocket;
@@ -24,7 +25,7 @@ export interface PinnedTlsOptions {
 export function connectPinned(host: string, port: number, options: PinnedTlsOptions): Promise<PinnedConnection> {
   return new Promise((resolve, reject) => {
     // The chain is not checked because there is none: the key itself is compared below.
-    const socket = tlsConnect({ host, port, rejectUnauthorized: false, minVersion: "TLSv1.3" });
+    const socket = tlsConnect({ host, port, ...nodeKeyTls, rejectUnauthorized: false, minVersion: "TLSv1.3" });
     socket.setTimeout(options.timeoutMs, () =>
       socket.destroy(new BlixardError("UNREACHABLE", `no TLS answer within ${options.timeoutMs} ms`)),
     );

@@ -57,6 +57,8 @@ export const httpRoutes = {
   "ticket.list": { verb: "GET", path: "/v1/tickets" },
   "ticket.create": { verb: "POST", path: "/v1/tickets", successStatus: 201 },
   "ticket.revoke": { verb: "DELETE", path: "/v1/tickets/{id}" },
+  "cert.list": { verb: "GET", path: "/v1/certificates" },
+  "cert.rotate": { verb: "POST", path: "/v1/certificates/rotate" },
   "token.list": { verb: "GET", path: "/v1/tokens" },
   "token.create": { verb: "POST", path: "/v1/tokens", successStatus: 201 },
   "token.revoke": { verb: "DELETE", path: "/v1/tokens/{id}" },

@@ -6,6 +6,7 @@ import type { VmManager } from "@blixard/vm-manager";
 import type { ClusterTransport, IncomingCall } from "./cluster-transport.ts";
 import type { JoinSeed, JoinTarget } from "./join-flow.ts";
 import type { PeerFinder } from "./peer-finder.ts";
+import type { NodeCertificates } from "./services/certificate-service.ts";
 import type { Sha256 } from "./state-machine/hash-chain.ts";
 import type { ClusterState } from "./state-machine/types.ts";
 import type { StateStore } from "./state-store-port.ts";
@@ -24,6 +25,8 @@ export interface ClusterNodeDeps {
   /** Started before the node, with a handler that calls `handleRpc`. */
   readonly transport: ClusterTransport;
   readonly vmManager: VmManager;
+  /** What this node shows on the TLS side of its bind port. Default: none. */
+  readonly certificates?: NodeCertificates;
   /** What the status says about the disk. Default: healthy. */
   readonly storageHealth?: () => NodeStatus["storage"];
   /**

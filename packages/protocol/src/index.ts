@@ -68,6 +68,7 @@ export {
 } from "./service-call-codec.ts";
 export type {
   CallMeta,
+  CertificateView,
   Identity,
   MemberStatus,
   Method,
@@ -93,5 +94,6 @@ export {
   ticketViewSchema,
   tokenViewSchema,
 } from "./services.ts";
+export { nodeKeyTls } from "./tls-names.ts";
 export type { WireOptions } from "./wire-codec.ts";
 export { decodeValue, encodeValue, wireDepthMax } from "./wire-codec.ts";

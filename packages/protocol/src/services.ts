@@ -162,6 +162,22 @@ export const nodeViewSchema = nodeRecordSchema.extend({
 });
 export type NodeView = z.infer<typeof nodeViewSchema>;
 
+const certificateViewSchema = z.object({
+  nodeId: nodeIdSchema,
+  /** `node-key`: made by the node of its own key; `operator-ca`: issued by an operator's CA. */
+  kind: z.enum(["node-key", "operator-ca"]),
+  subject: z.string(),
+  issuer: z.string(),
+  serial: z.string(),
+  notBeforeUnixMs: z.int(),
+  notAfterUnixMs: z.int(),
+  /** SHA-256 of the certificate. */
+  fingerprint: digestSchema,
+});
+export type CertificateView = z.infer<typeof certificateViewSchema>;
+const certificateScope = z.object({ scope: z.enum(["node", "cluster"]).default("cluster") }).strict();
+const certificateItems = z.object({ items: z.array(certificateViewSchema) });
+
 export const methods = {
   "identity.get": method("local", "anyone", false, empty, identitySchema),
   "status.get": method("local", "viewer", false, empty, nodeStatusSchema),
@@ -332,6 +348,8 @@ export const methods = {
     z.object({ role: tokenRecordSchema.shape.role, name: nameSchema.optional() }).strict(),
     written.extend({ id: z.string(), token: z.string() }),
   ),
+  "cert.list": method("local", "viewer", false, certificateScope, certificateItems),
+  "cert.rotate": method("local", "admin", false, certificateScope, certificateItems),
   "token.list": method("read", "viewer", false, empty, z.object({ items: z.array(tokenViewSchema) })),
   "token.revoke": method("leader", "admin", true, z.object({ id: z.string().max(64) }).strict(), written),
   /** Asked by a person's machine with a ticket for an operator or a viewer. The key of the connection gets the rights. */

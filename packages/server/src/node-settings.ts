@@ -164,9 +164,19 @@ export const nodeSettings = {
     value: "NAME,...",
     help: "further host names that requests may use",
   },
-  tlsCert: { schema: path.optional(), fallback: undefined, value: "FILE", help: "certificate of an operator's CA" },
-  tlsKey: { schema: path.optional(), fallback: undefined, value: "FILE", help: "its key" },
-  tlsCa: { schema: path.optional(), fallback: undefined, value: "FILE", help: "that CA" },
+  tlsCert: {
+    schema: path.optional(),
+    fallback: undefined,
+    value: "FILE",
+    help: "certificate of an operator's CA for this node, with its chain (PEM)",
+  },
+  tlsKey: { schema: path.optional(), fallback: undefined, value: "FILE", help: "the key of that certificate (PEM)" },
+  tlsCa: {
+    schema: path.optional(),
+    fallback: undefined,
+    value: "FILE",
+    help: "the CA that all nodes must be certified by (PEM)",
+  },
 } as const satisfies Readonly<Record<string, Setting>>;
 
 export type SettingName = keyof typeof nodeSettings;

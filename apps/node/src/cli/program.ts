@@ -40,6 +40,11 @@ const groups: readonly Group[] = [
     load: async () => (await import("./commands/cluster.ts")).registerCluster,
   },
   {
+    name: "cert",
+    summary: "list, rotate and revoke certificates",
+    load: async () => (await import("./commands/cert.ts")).registerCert,
+  },
+  {
     name: "ticket",
     summary: "invitations for nodes and people",
     load: async () => (await import("./commands/ticket.ts")).registerTicket,

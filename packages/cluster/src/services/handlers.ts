@@ -1,5 +1,6 @@
 /** Every method of the service with its handler. */
 import type { MethodName, ParsedRequestOf, ResponseOf } from "@blixard/protocol";
+import { certificateHandlers } from "./certificate-service.ts";
 import { imageHandlers } from "./image-service.ts";
 import { joinHandlers } from "./join-service.ts";
 import { kvHandlers } from "./kv-service.ts";
@@ -25,6 +26,7 @@ export function createHandlers(context: ServiceContext): Handlers {
     ...vmHandlers(context),
     ...imageHandlers(context),
     ...memberHandlers(context),
+    ...certificateHandlers(context),
     ...ticketHandlers(context),
     ...tokenHandlers(context),
     ...joinHandlers(context),

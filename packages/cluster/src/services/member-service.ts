@@ -25,8 +25,8 @@ type MemberMethods =
 
 export function memberHandlers(context: ServiceContext): Pick<Handlers, MemberMethods> {
   return {
-    "node.list": async (_request, { signal }) => {
-      const paths = await pathsOfAll(context, signal);
+    "node.list": async (_request, call) => {
+      const paths = await pathsOfAll(context, call);
       const view = (node: NodeRecord) => {
         const known = paths.get(node.id);
         return { ...viewOf(context, node), ...(known === undefined ? {} : { paths: known }) };

@@ -11,6 +11,7 @@ import type { ResolvedClusterNodeOptions } from "../options.ts";
 import type { Reservation } from "../scheduler/scheduler.ts";
 import type { AppliedCommand } from "../state-machine/apply-command.ts";
 import type { Sha256 } from "../state-machine/hash-chain.ts";
+import type { NodeCertificates } from "./certificate-service.ts";
 
 export interface ServiceContext {
   readonly clock: Clock;
@@ -27,6 +28,8 @@ export interface ServiceContext {
   /** What this node remembers of the promises of the others. */
   readonly peerMemory: PeerMemory;
   readonly addressBook: AddressBook;
+  /** Absent where no TLS is spoken. */
+  readonly certificates?: NodeCertificates;
   readonly storageHealth: () => NodeStatus["storage"];
   /** Room on nodes that the leader has promised and that no record shows yet. */
   readonly reservations: Set<Reservation>;

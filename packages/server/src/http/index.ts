@@ -4,5 +4,5 @@ export { createHttpApp } from "./app.ts";
 export type { ConsoleSockets } from "./console-socket.ts";
 export { createConsoleSockets } from "./console-socket.ts";
 export type { HttpDeps, HttpOptions } from "./http-types.ts";
-export type { Listener, ListenerHandlers, TlsHttpListener, TlsIdentity } from "./listeners.ts";
+export type { Listener, ListenerHandlers } from "./listeners.ts";
 export { listenPlain, listenTls } from "./listeners.ts";

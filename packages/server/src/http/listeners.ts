@@ -5,6 +5,8 @@ import type { AddressInfo } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { formatHostPort, parseNodeAddress } from "@blixard/client";
 import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import { nodeKeyTls } from "@blixard/protocol";
+import type { NodeTls } from "@blixard/transport/identity";
 import type { RequestHandler } from "./app.ts";
 import type { UpgradeHandler } from "./console-socket.ts";
 import { httpLimits } from "./http-types.ts";
@@ -30,34 +32,25 @@ export interface Listener {
   close(graceMs: number): Promise<void>;
 }
 
-export interface TlsHttpListener extends Listener {
-  /** Uses another certificate for new connections. */
-  setCertificate(tls: TlsIdentity): void;
-}
-
-/** PEM texts of the certificate that proves the node key. */
-export interface TlsIdentity {
-  readonly cert: string;
-  readonly key: string;
-}
-
 /** @throws PORT_IN_USE, INVALID_ARGUMENT */
 export function listenPlain(bind: string, handlers: ListenerHandlers, flag: string): Promise<Listener> {
   return listen(createHttpServer({ maxHeaderSize: httpLimits.headerBytesMax }), bind, handlers, flag);
 }
 
-/** @throws PORT_IN_USE, INVALID_ARGUMENT */
+/**
+ * Shows whoever asks by name the certificate of the node's key, which clients pin; and everybody else the operator's, if
+ * there is one. @throws PORT_IN_USE, INVALID_ARGUMENT
+ */
 export async function listenTls(
   bind: string,
-  tls: TlsIdentity,
+  tls: NodeTls,
   handlers: TlsListenerHandlers,
   flag: string,
-): Promise<TlsHttpListener> {
-  const { cert, key } = tls;
+): Promise<Listener> {
   const { onHttp2 } = handlers;
   const server = createHttpsServer({
-    cert,
-    key,
+    ...tls.shown(),
+    SNICallback: (name, answer) => answer(null, name === nodeKeyTls.servername ? tls.nodeKeyContext() : undefined),
     minVersion: "TLSv1.3",
     maxHeaderSize: httpLimits.headerBytesMax,
     // The order is the preference: curl and browsers speak both and want the HTTP API.
@@ -66,11 +59,8 @@ export async function listenTls(
     rejectUnauthorized: false,
   });
   if (onHttp2 !== undefined) divertHttp2(server, onHttp2);
-  const listener = await listen(server, bind, handlers, flag);
-  return {
-    ...listener,
-    setCertificate: (next) => server.setSecureContext({ cert: next.cert, key: next.key, minVersion: "TLSv1.3" }),
-  };
+  tls.onChange(() => server.setSecureContext({ ...tls.shown(), minVersion: "TLSv1.3" }));
+  return await listen(server, bind, handlers, flag);
 }
 
 /** One port for two protocols: what the handshake agreed on decides who gets the connection. */

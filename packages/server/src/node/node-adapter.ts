@@ -3,11 +3,14 @@ import type { TLSSocket } from "node:tls";
 import type { Clock } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import type { TransportAdapter } from "@blixard/transport";
+import type { NodeTls } from "@blixard/transport/identity";
 import { createIrohAdapter, type IrohAdapterOptions } from "@blixard/transport/iroh";
 import type { NodeConfig } from "../node-settings.ts";
 
 export interface AdapterOptions extends IrohAdapterOptions {
   readonly transport: NodeConfig["transport"];
+  /** The certificates of the bind port. */
+  readonly tls: NodeTls;
   /** Says who takes the connections of the bind port that chose HTTP/2. */
   readonly onHttp2: (take: (socket: TLSSocket) => void) => void;
 }
@@ -35,16 +38,16 @@ export async function createNodeAdapter(options: AdapterOptions): Promise<Transp
 }
 
 async function bindIroh(options: AdapterOptions): Promise<TransportAdapter> {
-  const { transport: _, onHttp2: __, ...endpoint } = options;
+  const { transport: _, onHttp2: __, tls: ___, ...endpoint } = options;
   const adapter = createIrohAdapter(endpoint);
   await adapter.bind();
   return adapter;
 }
 
 /** Loaded when it is asked for: a node that talks over Iroh does not pay for it. */
-async function bindGrpc({ secretKey, bind, onHttp2 }: AdapterOptions, clock: Clock): Promise<TransportAdapter> {
+async function bindGrpc({ secretKey, bind, tls, onHttp2 }: AdapterOptions, clock: Clock): Promise<TransportAdapter> {
   const { createGrpcAdapter } = await import("@blixard/transport/grpc");
-  const adapter = createGrpcAdapter({ clock, secretKey, bind, listener: "external" });
+  const adapter = createGrpcAdapter({ clock, secretKey, tls, bind, listener: "external" });
   await adapter.bind();
   onHttp2((socket) => adapter.accept(socket));
   return adapter;

@@ -5,22 +5,15 @@ import { hostname, networkInterfaces } from "node:os";
 import type { TLSSocket } from "node:tls";
 import { formatHostPort, isLoopbackHost, parseNodeAddress } from "@blixard/client";
 import { BlixardError, messageOf } from "@blixard/common";
-import { bindSharedPort } from "@blixard/transport/identity";
-import {
-  type Listener,
-  type ListenerHandlers,
-  listenPlain,
-  listenTls,
-  type TlsHttpListener,
-  type TlsIdentity,
-} from "../http/listeners.ts";
+import { bindSharedPort, type NodeTls } from "@blixard/transport/identity";
+import { type Listener, type ListenerHandlers, listenPlain, listenTls } from "../http/listeners.ts";
 import { onlyForThisMachine } from "../http/this-machine.ts";
 import type { NodeConfig } from "../node-settings.ts";
 import { type AdapterOptions, type CreateAdapter, createNodeAdapter } from "./node-adapter.ts";
 
 export interface BoundPorts {
   readonly adapter: Awaited<ReturnType<CreateAdapter>>;
-  readonly tls: TlsHttpListener;
+  readonly tls: Listener;
   /** Absent with `--http off`. */
   readonly plain: Listener | undefined;
   /** `host:port` for both protocols. */
@@ -36,7 +29,7 @@ const httpPortOffset = 1_000;
 export async function bindPorts(
   config: NodeConfig,
   seed: Uint8Array,
-  tlsIdentity: TlsIdentity,
+  tls: NodeTls,
   handlers: ListenerHandlers,
   createAdapter: CreateAdapter = createNodeAdapter,
 ): Promise<BoundPorts> {
@@ -52,12 +45,12 @@ export async function bindPorts(
     port,
     async (shared) => {
       const served = { ...(config.http === "off" ? onlyForThisMachine(handlers) : handlers), ...http2 };
-      const listener = await listenTls(formatHostPort(host, shared), tlsIdentity, served, "--bind");
+      const listener = await listenTls(formatHostPort(host, shared), tls, served, "--bind");
       return { ...listener, close: () => listener.close(0), listener };
     },
     (shared) => {
       const endpoint = { secretKey: seed, bind: formatHostPort(host, shared), relay, relayUrls, discovery };
-      return createAdapter({ transport, ...endpoint, onHttp2 });
+      return createAdapter({ transport, ...endpoint, tls, onHttp2 });
     },
   );
   if (config.http === "off") {

@@ -13,7 +13,7 @@ import { BlixardError, type Logger, messageOf, toHex } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { openLevelStorage } from "@blixard/storage/level";
 import { createTransport } from "@blixard/transport";
-import { createNodeCertificate, loadOrCreateNodeKey, type NodeKey } from "@blixard/transport/identity";
+import { loadOrCreateNodeKey, type NodeKey, NodeTls } from "@blixard/transport/identity";
 import { createVmManager } from "@blixard/vm-manager";
 import { type Finders, openFinders } from "../discovery/open-finders.ts";
 import { createHttpApp } from "../http/app.ts";
@@ -34,6 +34,7 @@ import {
 } from "./data-dir.ts";
 import { MembersFile, readMembers, writeMembers } from "./members-file.ts";
 import type { CreateAdapter } from "./node-adapter.ts";
+import { operatorFilesOf } from "./operator-files.ts";
 import { type BoundPorts, bindPorts, ownHosts } from "./ports.ts";
 import { createPromMetrics, type PromMetrics } from "./prom-metrics.ts";
 import type { ReadyLine } from "./ready-line.ts";
@@ -67,11 +68,10 @@ const httpGraceMs = 1_500;
 const handOverMs = 2_000;
 const joinTimeoutMs = 60_000;
 const readyTimeoutMs = 30_000;
-const certificateRenewalMs = 10 * 24 * 3_600_000;
+const certificateCheckMs = 3_600_000;
 
 /** Starts a node. Resolves when it serves. @throws DATA_DIR_*, KEY_FILE_TOO_OPEN, PORT_IN_USE, TICKET_*, ... */
 export async function startNode(config: NodeConfig, deps: StartNodeDeps): Promise<RunningNode> {
-  refuseUnsupported(config);
   const dataDir = await openDataDir({ id: config.id, dataDir: config.dataDir }, deps.env);
   const closers = new Closers(deps.logger);
   try {
@@ -117,8 +117,11 @@ class NodeAssembly {
       clock: systemClock,
       signal,
     });
-    const ports = await this.#bind(key);
-    const node = await this.#createNode(ports, storage);
+    const loadOperator = operatorFilesOf(this.#config);
+    const options = loadOperator === undefined ? {} : { loadOperator };
+    const tls = new NodeTls({ clock: systemClock, secretKey: key.seed, ...options });
+    const ports = await this.#bind(key, tls);
+    const node = await this.#createNode(ports, storage, tls);
     await node.start(await this.#startMode(plan, key, token), { signal });
     this.#service = serviceOf(node, this.#dataDir.nodeId, token);
     await this.#settle(node, plan, key, ports);
@@ -136,15 +139,15 @@ class NodeAssembly {
     return { ready, stop: () => this.#stop(), abandon: () => this.#closers.close() };
   }
 
-  async #bind(key: NodeKey): Promise<BoundPorts> {
+  async #bind(key: NodeKey, tls: NodeTls): Promise<BoundPorts> {
     const options = { debugApi: this.#config.debugApi, allowedHosts: ownHosts(this.#config) };
     const httpDeps = this.#httpDeps(key);
     const consoles = createConsoleSockets(httpDeps, options);
     const handlers = { onRequest: createHttpApp(httpDeps, options), onUpgrade: consoles.onUpgrade };
-    const certificate = () => createNodeCertificate(key.seed, { clock: systemClock });
-    const ports = await bindPorts(this.#config, key.seed, certificate(), handlers, this.#deps.createAdapter);
+    const ports = await bindPorts(this.#config, key.seed, tls, handlers, this.#deps.createAdapter);
     this.#closers.add("endpoint", () => ports.adapter.close());
-    const renewal = setInterval(() => ports.tls.setCertificate(certificate()), certificateRenewalMs);
+    // Whoever asks for the certificates makes them anew when it is time.
+    const renewal = setInterval(() => tls.shown(), certificateCheckMs);
     renewal.unref();
     this.#closers.add("http", async () => {
       clearInterval(renewal);
@@ -170,7 +173,11 @@ class NodeAssembly {
     };
   }
 
-  async #createNode(ports: BoundPorts, storage: Awaited<ReturnType<typeof openLevelStorage>>): Promise<ClusterNode> {
+  async #createNode(
+    ports: BoundPorts,
+    storage: Awaited<ReturnType<typeof openLevelStorage>>,
+    tls: NodeTls,
+  ): Promise<ClusterNode> {
     const shared = {
       clock: systemClock,
       random: systemRandom,
@@ -212,6 +219,7 @@ class NodeAssembly {
         vmManager,
         store: { storeId, starts },
         finders: finders.all,
+        certificates: { list: () => tls.certificates(), rotate: () => tls.rotate() },
         onMembers: (seed) => members.keep(seed),
         storageHealth: () => ({
           healthy: this.#storageError === null,
@@ -366,12 +374,4 @@ function serviceOf(node: ClusterNode, nodeId: number, token: string): NodeServic
       return createHash("sha256").update(given).digest().equals(hash) ? own : undefined;
     },
   };
-}
-
-function refuseUnsupported(config: NodeConfig): void {
-  if (config.tlsCert !== undefined || config.tlsKey !== undefined || config.tlsCa !== undefined) {
-    throw new BlixardError("UNSUPPORTED", "--tls-cert, --tls-key and --tls-ca are not in this release", {
-      hint: "Leave them out: nodes prove their own keys, which clients pin.",
-    });
-  }
 }

@@ -1,11 +1,11 @@
 /**
- * The gRPC adapter: HTTP/2 over mutual TLS 1.3, where both sides prove their Ed25519 keys with self-signed certificates.
- * The member list is the only trust store; the dates in a certificate say nothing that it does not.
+ * The gRPC adapter: HTTP/2 over mutual TLS 1.3, where both sides prove their Ed25519 keys: with self-signed certificates,
+ * so that the member list is the only trust store, or beside certificates of an operator's CA.
  */
-import { createSecureContext, type SecureContext, type TLSSocket } from "node:tls";
+import type { TLSSocket } from "node:tls";
 import { BlixardError, type Clock, errorCodeOf } from "@blixard/common";
 import { parseBind, reachableAddresses } from "../bind-address.ts";
-import { createNodeCertificate, type NodeCertificate } from "../identity/node-certificate.ts";
+import { NodeTls } from "../identity/node-tls.ts";
 import { createTlsListener, type TlsListener } from "../identity/tls-listener.ts";
 import { transportLimits } from "../transport-limits.ts";
 import type { Connection, EndpointAddress, Lane, TransportAdapter } from "../transport-types.ts";
@@ -17,6 +17,8 @@ export interface GrpcAdapterOptions {
   readonly clock: Clock;
   /** The Ed25519 seed of the node, 32 bytes. */
   readonly secretKey: Uint8Array;
+  /** The certificates of this node and its demands, where others use them too. Default: made of the key. */
+  readonly tls?: NodeTls;
   /** `IP:PORT`; port 0 lets the system choose. */
   readonly bind: string;
   /**
@@ -33,9 +35,6 @@ export interface GrpcAdapter extends TransportAdapter {
   accept(socket: TLSSocket): void;
 }
 
-/** How long a certificate of this node is used for dials. */
-const certificateMs = 24 * 3_600_000;
-
 export function createGrpcAdapter(options: GrpcAdapterOptions): GrpcAdapter {
   return new GrpcEndpointAdapter(options);
 }
@@ -47,8 +46,7 @@ class GrpcEndpointAdapter implements GrpcAdapter {
   readonly #server: GrpcServer;
   readonly #connections = new Set<GrpcConnection>();
   readonly #closing = new AbortController();
-  #certificate: NodeCertificate;
-  #secure: { readonly context: SecureContext; readonly untilMs: number } | undefined;
+  readonly #tls: NodeTls;
   #binding: Promise<TlsListener | undefined> | undefined;
   #addresses: readonly string[] = [];
   #pendingDials = 0;
@@ -57,9 +55,9 @@ class GrpcEndpointAdapter implements GrpcAdapter {
   constructor(options: GrpcAdapterOptions) {
     parseBind(options.bind);
     this.#options = options;
-    this.#certificate = createNodeCertificate(options.secretKey, { clock: options.clock });
-    this.endpointId = this.#certificate.endpointId;
-    this.#server = new GrpcServer(options.clock);
+    this.#tls = options.tls ?? new NodeTls({ clock: options.clock, secretKey: options.secretKey });
+    this.endpointId = this.#tls.endpointId;
+    this.#server = new GrpcServer(options.clock, this.#tls);
   }
 
   addresses(): readonly string[] {
@@ -120,9 +118,8 @@ class GrpcEndpointAdapter implements GrpcAdapter {
     const any = AbortSignal.any([signal, settled.signal]);
     const { clock } = this.#options;
     const { endpointId } = to;
-    const secureContext = this.#secureContext();
     const dials = to.addresses.slice(0, transportLimits.grpcAddressesMax).map(async (address) => {
-      const connection = await dialGrpc({ clock, address, endpointId, lane, secureContext, signal: any });
+      const connection = await dialGrpc({ clock, address, endpointId, lane, tls: this.#tls, signal: any });
       if (any.aborted) connection.close("another dial was faster");
       any.throwIfAborted();
       settled.abort(new BlixardError("CANCELLED", "another dial was faster"));
@@ -144,23 +141,11 @@ class GrpcEndpointAdapter implements GrpcAdapter {
       this.#addresses = reachableAddresses(host, port);
       return undefined;
     }
-    const { key, cert } = this.#certificate;
-    const tls = { host, port, key, cert, alpnProtocols: ["h2"], requestCert: true };
+    const tls = { host, port, ...this.#tls.shown(), alpnProtocols: ["h2"], requestCert: true };
     const listener = await createTlsListener(tls, (socket) => this.accept(socket));
+    this.#tls.onChange(() => listener.setCertificate(this.#tls.shown()));
     this.#addresses = reachableAddresses(host, listener.port);
     return listener;
-  }
-
-  #secureContext(): SecureContext {
-    const { clock, secretKey } = this.#options;
-    const nowMs = clock.monotonicMs();
-    if (this.#secure === undefined || nowMs > this.#secure.untilMs) {
-      this.#certificate = createNodeCertificate(secretKey, { clock });
-      const { key, cert } = this.#certificate;
-      const context = createSecureContext({ key, cert, minVersion: "TLSv1.3" });
-      this.#secure = { context, untilMs: nowMs + certificateMs };
-    }
-    return this.#secure.context;
   }
 }
 

@@ -1,6 +1,6 @@
 /** Dials one address: TCP, TLS 1.3 with the certificates of both keys, HTTP/2, and the control call of a lane. */
 import { isIPv4, isIPv6, type Socket } from "node:net";
-import { connect as connectTls, type SecureContext, type TLSSocket } from "node:tls";
+import { connect as connectTls, type TLSSocket } from "node:tls";
 import { abortReason, BlixardError, type Clock, isBlixardError, messageOf } from "@blixard/common";
 import {
   CallCredentials,
@@ -11,7 +11,7 @@ import {
   type ServiceError,
   status,
 } from "@grpc/grpc-js";
-import { endpointIdOf } from "../identity/fetch-peer-identity.ts";
+import { type NodeTls, refusalOf } from "../identity/node-tls.ts";
 import type { Lane } from "../transport-types.ts";
 import { GrpcConnection } from "./grpc-connection.ts";
 import { chunkBytesMax } from "./grpc-stream.ts";
@@ -22,8 +22,7 @@ export interface GrpcDial {
   readonly address: string;
   readonly endpointId: string;
   readonly lane: Lane;
-  /** With the certificate of this node. */
-  readonly secureContext: SecureContext;
+  readonly tls: NodeTls;
   readonly signal: AbortSignal;
 }
 
@@ -53,9 +52,10 @@ export async function dialGrpc(dial: GrpcDial): Promise<GrpcConnection> {
     client.close();
   };
   try {
-    await answered(control, dial.signal);
+    const headers = await answered(control, dial.signal);
     const { socket } = credentials;
     if (socket === undefined) throw new BlixardError("UNREACHABLE", "the connection was lost");
+    checkServer(dial, socket, headers);
     const callStream = (number: number | undefined) => {
       const streamMetadata = new Metadata();
       if (number !== undefined) streamMetadata.set(metadataKeys.stream, String(number));
@@ -64,7 +64,7 @@ export async function dialGrpc(dial: GrpcDial): Promise<GrpcConnection> {
     };
     const { clock, lane, endpointId: remoteEndpointId } = dial;
     const connection = new GrpcConnection({ clock, lane, remoteEndpointId, control, socket, callStream, release });
-    control.write({ start: {} } satisfies Control);
+    control.write({ start: dial.tls.demandsCa ? dial.tls.prove(socket, "client") : {} } satisfies Control);
     return connection;
   } catch (error) {
     control.on("error", () => {});
@@ -85,8 +85,19 @@ function callOf<Message>(client: Client, name: "Connect" | "Stream", metadata: M
   return call;
 }
 
+/** With an operator's CA the server proves its key in the headers. @throws UNKNOWN_PEER */
+function checkServer({ tls, endpointId }: GrpcDial, socket: TLSSocket, headers: Metadata): void {
+  if (!tls.demandsCa) return;
+  const proof = headers.get(metadataKeys.proof)[0];
+  const claimed = {
+    endpointId: String(headers.get(metadataKeys.endpoint)[0] ?? ""),
+    proof: Buffer.isBuffer(proof) ? new Uint8Array(proof) : new Uint8Array(),
+  };
+  if (tls.identify(socket, "server", claimed) !== endpointId) throw refusalOf(tls, socket);
+}
+
 /** Resolves with the headers of the answer. */
-function answered(control: ClientDuplexStream<Control, Control>, signal: AbortSignal): Promise<void> {
+function answered(control: ClientDuplexStream<Control, Control>, signal: AbortSignal): Promise<Metadata> {
   return new Promise((resolve, reject) => {
     const settle = (run: () => void) => {
       signal.removeEventListener("abort", abort);
@@ -97,7 +108,7 @@ function answered(control: ClientDuplexStream<Control, Control>, signal: AbortSi
     const fail = (error: Error) => settle(() => reject(error));
     signal.addEventListener("abort", abort, { once: true });
     control.on("error", fail);
-    control.once("metadata", () => settle(resolve));
+    control.once("metadata", (headers: Metadata) => settle(() => resolve(headers)));
   });
 }
 
@@ -161,25 +172,27 @@ class PeerCredentials extends ChannelCredentials {
   }
 
   #handshake(socket: Socket): Promise<TLSSocket> {
-    const { secureContext, endpointId } = this.#dial;
+    const { tls: nodeTls } = this.#dial;
     const tls = connectTls({
       socket,
-      secureContext,
+      secureContext: nodeTls.dialContext(),
       servername: serverName,
       minVersion: "TLSv1.3",
       ALPNProtocols: ["h2"],
-      // Its certificate is self-signed by design; what it proves is checked below.
+      // Its certificate may be self-signed by design; what it proves is checked below.
       rejectUnauthorized: false,
+      // Names in certificates of an operator's CA do not matter: the key says who it is.
+      checkServerIdentity: () => undefined,
     });
     this.#own(tls);
     return new Promise((resolve, reject) => {
       tls.once("error", reject);
       tls.once("close", () => reject(new Error("the connection was closed")));
       tls.once("secureConnect", () => {
-        if (endpointIdOf(tls) !== endpointId) {
+        const refused = this.#refusal(tls);
+        if (refused !== undefined) {
           tls.destroy();
-          const message = `another endpoint than ${endpointId.slice(0, 10)} answers there`;
-          reject(new BlixardError("UNKNOWN_PEER", message));
+          reject(refused);
         } else if (tls.alpnProtocol !== "h2") {
           tls.destroy();
           reject(new BlixardError("UNSUPPORTED_VERSION", "the endpoint does not speak gRPC"));
@@ -188,6 +201,16 @@ class PeerCredentials extends ChannelCredentials {
         }
       });
     });
+  }
+
+  /** Before anything is sent: a certificate of the CA, or one that proves the key itself. */
+  #refusal(socket: TLSSocket): BlixardError | undefined {
+    const { tls, endpointId } = this.#dial;
+    if (tls.demandsCa) return socket.authorized ? undefined : refusalOf(tls, socket);
+    const found = tls.identify(socket, "server", undefined);
+    if (found === endpointId) return undefined;
+    if (found === undefined) return refusalOf(tls, socket);
+    return new BlixardError("UNKNOWN_PEER", `another endpoint than ${endpointId.slice(0, 10)} answers there`);
   }
 
   #own(socket: Socket): void {

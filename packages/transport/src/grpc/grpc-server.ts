@@ -19,7 +19,7 @@ import {
 import { loadSync } from "@grpc/proto-loader";
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation, protoPath } from "grpc-health-check";
-import { endpointIdOf } from "../identity/fetch-peer-identity.ts";
+import { type NodeTls, refusalOf } from "../identity/node-tls.ts";
 import { isLane } from "../transport-lanes.ts";
 import { transportLimits } from "../transport-limits.ts";
 import type { Connection, Lane } from "../transport-types.ts";
@@ -30,7 +30,8 @@ import { type Chunk, type Control, metadataKeys, nodePackage, nodeService, nodeS
 /** One connection with a client, a node or not. */
 interface Guest {
   readonly socket: TLSSocket;
-  readonly endpointId: string | undefined;
+  /** The lane was agreed on; calls for streams wait here until the client has said that it will use it. */
+  waiting: (() => void)[] | undefined;
   /** Ends connections that are of no node. */
   readonly timer: Timer;
   readonly release: () => void;
@@ -41,14 +42,16 @@ type Call<Message> = ServerDuplexStream<Message, Message>;
 
 export class GrpcServer {
   readonly #clock: Clock;
+  readonly #tls: NodeTls;
   readonly #server: Server;
   readonly #guests = new Map<string, Guest>();
   readonly #health = new HealthImplementation({ "": "NOT_SERVING", [nodeServiceName]: "NOT_SERVING" });
   #onConnection: ((connection: Connection) => void) | undefined;
   #sockets = 0;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, tls: NodeTls) {
     this.#clock = clock;
+    this.#tls = tls;
     this.#server = new Server(serverOptions);
     this.#server.addService(nodeService, {
       Connect: (call: Call<Control>) => this.#connect(call),
@@ -82,7 +85,7 @@ export class GrpcServer {
       timer.cancel();
       if (this.#guests.delete(key)) injector.destroy();
     };
-    this.#guests.set(key, { socket, endpointId: endpointIdOf(socket), timer, release, connection: undefined });
+    this.#guests.set(key, { socket, waiting: undefined, timer, release, connection: undefined });
     socket.once("close", release);
     // TLS is done; inside it the runtime speaks HTTP/2 as over any other stream.
     injector.injectConnection(socket);
@@ -111,45 +114,61 @@ export class GrpcServer {
   #connect(call: Call<Control>): void {
     const guest = this.#guestOf(call.metadata);
     const lane = call.metadata.get(metadataKeys.lane)[0];
-    const onConnection = this.#onConnection;
-    if (guest?.endpointId === undefined) refuse(call, status.UNAUTHENTICATED, certificateNeeded);
-    else if (guest.connection !== undefined) refuse(call, status.ALREADY_EXISTS, "the connection has a lane already");
+    if (guest === undefined || !this.#mayProve(guest)) refuse(call, status.UNAUTHENTICATED, certificateNeeded);
+    else if (guest.waiting !== undefined) refuse(call, status.ALREADY_EXISTS, "the connection has a lane already");
     else if (!isLane(lane)) refuse(call, status.FAILED_PRECONDITION, "this lane is not spoken here");
-    else if (onConnection === undefined) refuse(call, status.UNAVAILABLE, "the node is not serving");
-    else this.#start(call, lane, guest, guest.endpointId, onConnection);
+    else if (this.#onConnection === undefined) refuse(call, status.UNAVAILABLE, "the node is not serving");
+    else this.#answer(call, lane, guest);
   }
 
-  #start(
-    call: Call<Control>,
-    lane: Lane,
-    guest: Guest,
-    remoteEndpointId: string,
-    onConnection: (connection: Connection) => void,
-  ): void {
+  /** Without a CA the certificate must prove the key; with one it must be of the CA, and the key is proved beside it. */
+  #mayProve({ socket }: Guest): boolean {
+    return this.#tls.demandsCa ? socket.authorized : this.#tls.identify(socket, "client", undefined) !== undefined;
+  }
+
+  #answer(call: Call<Control>, lane: Lane, guest: Guest): void {
+    guest.waiting = [];
+    // The client checks who answered before it starts: nothing is handed up of a connection that it will not use.
+    call.once("data", ({ start }: Control) => {
+      guest.timer.cancel();
+      const claimed = { endpointId: start?.endpointId ?? "", proof: start?.proof ?? new Uint8Array() };
+      const endpointId = start ? this.#tls.identify(guest.socket, "client", claimed) : undefined;
+      if (endpointId === undefined) refuse(call, status.UNAUTHENTICATED, refusalOf(this.#tls, guest.socket).message);
+      else this.#start(call, lane, guest, endpointId);
+    });
+    const headers = new Metadata();
+    if (this.#tls.demandsCa) {
+      const { endpointId, proof } = this.#tls.prove(guest.socket, "server");
+      headers.set(metadataKeys.endpoint, endpointId);
+      headers.set(metadataKeys.proof, Buffer.from(proof));
+    }
+    call.sendMetadata(headers);
+  }
+
+  #start(call: Call<Control>, lane: Lane, guest: Guest, remoteEndpointId: string): void {
     const { socket, release } = guest;
     const deps = { clock: this.#clock, lane, remoteEndpointId, control: call, socket, release };
-    const connection = new GrpcConnection(deps);
-    guest.connection = connection;
-    // The client checks who answered before it starts: nothing is handed up of a connection that it will not use.
-    call.once("data", (first: Control) => {
-      guest.timer.cancel();
-      if (first.start) onConnection(connection);
-      else connection.close("the connection was not started");
-    });
-    call.sendMetadata(new Metadata());
+    guest.connection = new GrpcConnection(deps);
+    if (this.#onConnection === undefined) guest.connection.close("the endpoint closed");
+    else this.#onConnection(guest.connection);
+    for (const proceed of guest.waiting?.splice(0) ?? []) proceed();
   }
 
   #stream(call: Call<Chunk>): void {
     const guest = this.#guestOf(call.metadata);
-    if (guest?.endpointId === undefined) {
-      refuse(call, status.UNAUTHENTICATED, certificateNeeded);
-      return;
-    }
+    const { connection, waiting } = guest ?? {};
+    if (connection !== undefined) this.#add(call, connection);
+    else if (guest === undefined || waiting === undefined) refuse(call, status.UNAUTHENTICATED, certificateNeeded);
+    else if (waiting.length >= transportLimits.incomingStreamsMax) refuse(call, status.RESOURCE_EXHAUSTED, "too many");
+    // The runtime may hand over a call before the message of another call that was sent earlier.
+    else waiting.push(() => guest.connection && this.#add(call, guest.connection));
+  }
+
+  #add(call: Call<Chunk>, connection: GrpcConnection): void {
     const given = call.metadata.get(metadataKeys.stream)[0];
     const number = given === undefined ? undefined : Number(given);
-    if (guest.connection?.addCall(call, number, () => call.destroy()) !== true) {
-      refuse(call, status.FAILED_PRECONDITION, "nobody waits for this stream");
-    }
+    if (connection.addCall(call, number, () => call.destroy())) return;
+    refuse(call, status.FAILED_PRECONDITION, "nobody waits for this stream");
   }
 
   #guestOf(metadata: Metadata): Guest | undefined {
@@ -157,7 +176,7 @@ export class GrpcServer {
   }
 }
 
-const certificateNeeded = "only a client that proves an Ed25519 key with its certificate may call this";
+const certificateNeeded = "only a client that proves the key of a node may call this";
 
 const serverOptions = {
   "grpc.max_concurrent_streams": 2 * transportLimits.incomingStreamsMax + 8,

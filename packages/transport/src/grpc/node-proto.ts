@@ -10,7 +10,7 @@ export interface Chunk {
 
 /** One of its members is set. */
 export interface Control {
-  readonly start?: Readonly<Record<string, never>> | null;
+  readonly start?: { readonly endpointId?: string; readonly proof?: Uint8Array } | null;
   readonly openStream?: { readonly number: number } | null;
   readonly close?: { readonly reason: string } | null;
   readonly ping?: { readonly number: number } | null;
@@ -29,7 +29,13 @@ export interface CallStream {
 }
 
 /** Metadata of the calls. */
-export const metadataKeys = { lane: "blixard-lane", stream: "blixard-stream", socket: "blixard-socket" } as const;
+export const metadataKeys = {
+  lane: "blixard-lane",
+  stream: "blixard-stream",
+  socket: "blixard-socket",
+  endpoint: "blixard-endpoint",
+  proof: "blixard-proof-bin",
+} as const;
 
 /** The path is the same from `src` and from `dist`. */
 const protoRoot = fileURLToPath(new URL("../../proto", import.meta.url));

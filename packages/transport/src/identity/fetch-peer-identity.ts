@@ -1,8 +1,9 @@
 /** Learns which node answers at an address, from the certificate on the TCP side of its bind port. */
-import { isIP } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
 import { abortReason, BlixardError, messageOf, toHex } from "@blixard/common";
+import { nodeKeyTls } from "@blixard/protocol";
 import { ed25519PublicBytes } from "./ed25519.ts";
+import { peerCertificateOf } from "./peer-certificate.ts";
 
 export interface FetchPeerIdentityOptions {
   readonly timeoutMs: number;
@@ -32,7 +33,7 @@ export function fetchPeerIdentity(address: string, options: FetchPeerIdentityOpt
       rejectUnauthorized: false,
       minVersion: "TLSv1.3",
       ALPNProtocols: ["http/1.1"],
-      ...(isIP(host) === 0 ? { servername: host } : {}),
+      ...nodeKeyTls,
     });
     const end = (settle: () => void) => {
       clearTimeout(timer);
@@ -59,7 +60,7 @@ export function fetchPeerIdentity(address: string, options: FetchPeerIdentityOpt
 
 /** The endpoint id that the other side of a TLS connection proved; undefined when its key is of another kind. */
 export function endpointIdOf(socket: TLSSocket): string | undefined {
-  const certificate = socket.getPeerX509Certificate();
+  const certificate = peerCertificateOf(socket);
   const bytes = certificate === undefined ? undefined : ed25519PublicBytes(certificate.publicKey);
   return bytes === undefined ? undefined : toHex(bytes);
 }

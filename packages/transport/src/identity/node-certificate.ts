@@ -4,6 +4,7 @@
  */
 import { randomBytes, sign } from "node:crypto";
 import type { Clock } from "@blixard/common";
+import { clockSkewMs } from "./certificate-dates.ts";
 import {
   derBitString,
   derBoolean,
@@ -33,8 +34,6 @@ export interface NodeCertificateOptions {
 }
 
 const dayMs = 24 * 3600 * 1000;
-/** Clocks of machines that meet for the first time may differ by this much. */
-const clockSkewMs = dayMs;
 const oid = {
   ed25519: "1.3.101.112",
   commonName: "2.5.4.3",
@@ -50,35 +49,69 @@ export function createNodeCertificate(seed: Uint8Array, options: NodeCertificate
   const nowMs = options.clock.unixMs();
   const notAfterUnixMs = nowMs + (options.validMs ?? 30 * dayMs);
   const endpointId = endpointIdOfSeed(seed);
-  const key = privateKeyOfSeed(seed);
-  const algorithm = derSequence(derObjectId(oid.ed25519));
-  const name = derSequence(
-    derSet(derSequence(derObjectId(oid.commonName), derText(`blixard-${endpointId.slice(0, 16)}`))),
-  );
-  const body = derSequence(
-    derContext(0, derInteger(Uint8Array.of(2))),
-    derInteger(serialNumber()),
-    algorithm,
-    name,
-    derSequence(derTime(nowMs - clockSkewMs), derTime(notAfterUnixMs)),
-    name,
-    derSequence(algorithm, derBitString(publicKeyOfSeed(seed))),
-    derContext(3, derSequence(...extensions())),
-  );
-  const certificate = derSequence(body, algorithm, derBitString(sign(null, body, key)));
+  const name = `blixard-${endpointId.slice(0, 16)}`;
   return {
-    key: key.export({ format: "pem", type: "pkcs8" }).toString(),
-    cert: toPem(certificate),
+    key: privateKeyOfSeed(seed).export({ format: "pem", type: "pkcs8" }).toString(),
+    cert: signCertificate({
+      subject: name,
+      publicKey: publicKeyOfSeed(seed),
+      issuer: name,
+      issuerSeed: seed,
+      notBeforeUnixMs: nowMs - clockSkewMs,
+      notAfterUnixMs,
+      dnsName: "blixard",
+    }),
     endpointId,
     notAfterUnixMs,
   };
 }
 
-function extensions(): Uint8Array[] {
+export interface CertificateContent {
+  /** Common names. */
+  readonly subject: string;
+  readonly issuer: string;
+  /** Ed25519, 32 bytes. */
+  readonly publicKey: Uint8Array;
+  readonly issuerSeed: Uint8Array;
+  readonly notBeforeUnixMs: number;
+  readonly notAfterUnixMs: number;
+  /** Absent: it is an authority, which may issue others. */
+  readonly dnsName?: string;
+}
+
+/** A certificate as PEM. */
+export function signCertificate(content: CertificateContent): string {
+  const algorithm = derSequence(derObjectId(oid.ed25519));
+  const body = derSequence(
+    derContext(0, derInteger(Uint8Array.of(2))),
+    derInteger(serialNumber()),
+    algorithm,
+    derName(content.issuer),
+    derSequence(derTime(content.notBeforeUnixMs), derTime(content.notAfterUnixMs)),
+    derName(content.subject),
+    derSequence(algorithm, derBitString(content.publicKey)),
+    derContext(3, derSequence(...extensions(content.dnsName))),
+  );
+  const signature = sign(null, body, privateKeyOfSeed(content.issuerSeed));
+  return toPem(derSequence(body, algorithm, derBitString(signature)));
+}
+
+function derName(commonName: string): Uint8Array {
+  return derSequence(derSet(derSequence(derObjectId(oid.commonName), derText(commonName))));
+}
+
+function extensions(dnsName: string | undefined): Uint8Array[] {
+  if (dnsName === undefined) {
+    const keyCertSign = derBitString(Uint8Array.of(0x04), 2);
+    return [
+      extension(oid.basicConstraints, true, derSequence(derBoolean(true))),
+      extension(oid.keyUsage, true, keyCertSign),
+    ];
+  }
   const digitalSignature = derBitString(Uint8Array.of(0x80), 7);
   const usages = derSequence(derObjectId(oid.serverAuth), derObjectId(oid.clientAuth));
   // [2] is a DNS name; some clients refuse a certificate that has none.
-  const names = derSequence(Uint8Array.of(0x82, 7, ...new TextEncoder().encode("blixard")));
+  const names = derSequence(Uint8Array.of(0x82, dnsName.length, ...new TextEncoder().encode(dnsName)));
   return [
     extension(oid.basicConstraints, true, derSequence()),
     extension(oid.keyUsage, true, digitalSignature),

@@ -12,6 +12,8 @@ export interface TlsListenerOptions {
   readonly port: number;
   readonly key: string;
   readonly cert: string;
+  /** PEM of the CA that certificates of clients are checked against; `authorized` of the socket says the result. */
+  readonly ca?: string;
   /** What is spoken inside, the preferred first. Default: `http/1.1`. */
   readonly alpnProtocols?: readonly string[];
   /** Asks clients for a certificate, and takes any: who holds its key is for the caller to judge. Default: false. */
@@ -24,7 +26,7 @@ export interface TlsListener {
   /** The bound port. */
   readonly port: number;
   /** Uses another certificate for new connections. */
-  setCertificate(certificate: { readonly key: string; readonly cert: string }): void;
+  setCertificate(certificate: Pick<TlsListenerOptions, "key" | "cert" | "ca">): void;
   /** Stops listening and ends what is open. */
   close(): Promise<void>;
 }
@@ -41,12 +43,13 @@ export function createTlsListener(
   options: TlsListenerOptions,
   onSecureConnection: (socket: TLSSocket) => void,
 ): Promise<TlsListener> {
-  const { host, port, key, cert, alpnProtocols = ["http/1.1"], requestCert = false } = options;
+  const { host, port, key, cert, ca, alpnProtocols = ["http/1.1"], requestCert = false } = options;
   const open = new Set<{ destroy(): void }>();
   const server = createServer(
     {
       key,
       cert,
+      ...(ca === undefined ? {} : { ca }),
       minVersion: "TLSv1.3",
       ALPNProtocols: [...alpnProtocols],
       requestCert,
@@ -76,7 +79,7 @@ function listenerOf(server: Server, open: ReadonlySet<{ destroy(): void }>): Tls
   const port = typeof address === "object" && address !== null ? address.port : 0;
   return {
     port,
-    setCertificate: ({ key, cert }) => server.setSecureContext({ key, cert, minVersion: "TLSv1.3" }),
+    setCertificate: (certificate) => server.setSecureContext({ ...certificate, minVersion: "TLSv1.3" }),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

@@ -1,5 +1,6 @@
-/** The conformance suite of transport adapters, and an adapter that cuts the network for tests. */
+/** The conformance suite of transport adapters, an adapter that cuts the network, and an operator's CA, for tests. */
 export type { AdapterFactory, TestApi } from "./describe-transport-adapter.ts";
 export { describeTransportAdapter } from "./describe-transport-adapter.ts";
 export type { FaultyAdapter } from "./faulty-adapter.ts";
 export { createFaultyAdapter } from "./faulty-adapter.ts";
+export { TestCa } from "./test-ca.ts";

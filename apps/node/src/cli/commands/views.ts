@@ -1,5 +1,14 @@
 /** How each kind of thing is tabulated. */
-import type { ImageRecord, KvEntry, MemberStatus, NodeView, TicketView, TokenView, VmRecord } from "@blixard/protocol";
+import type {
+  CertificateView,
+  ImageRecord,
+  KvEntry,
+  MemberStatus,
+  NodeView,
+  TicketView,
+  TokenView,
+  VmRecord,
+} from "@blixard/protocol";
 import type { View } from "../output.ts";
 import { formatAge, formatMemory } from "../quantities.ts";
 
@@ -78,6 +87,19 @@ export function memberView(leaderId: number | null): View<MemberStatus> {
     ],
   };
 }
+
+export const certificateView: View<CertificateView> = {
+  name: (certificate) => certificate.fingerprint,
+  columns: [
+    { title: "NODE", value: (certificate) => certificate.nodeId },
+    { title: "KIND", value: (certificate) => certificate.kind },
+    { title: "EXPIRES", value: (certificate) => new Date(certificate.notAfterUnixMs).toISOString() },
+    { title: "ISSUER", value: (certificate) => certificate.issuer },
+    { title: "SERIAL", value: (certificate) => certificate.serial },
+    { title: "SUBJECT", value: (certificate) => certificate.subject, wide: true },
+    { title: "SHA-256", value: (certificate) => certificate.fingerprint, wide: true },
+  ],
+};
 
 export const ticketView: View<TicketView> = {
   name: (ticket) => ticket.id,

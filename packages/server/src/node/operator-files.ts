@@ -1,0 +1,32 @@
+/** The files of an operator's CA that a configuration names. */
+import { readFileSync } from "node:fs";
+import { BlixardError, messageOf } from "@blixard/common";
+import type { OperatorTls } from "@blixard/transport/identity";
+import type { NodeConfig } from "../node-settings.ts";
+
+/** What reads them, now and at each rotation; undefined when the nodes' own keys are all there is. @throws INVALID_ARGUMENT */
+export function operatorFilesOf(config: NodeConfig): (() => OperatorTls) | undefined {
+  const { tlsCert, tlsKey, tlsCa } = config;
+  if (tlsCert === undefined && tlsKey === undefined && tlsCa === undefined) return undefined;
+  if (tlsCert === undefined || tlsKey === undefined || tlsCa === undefined) {
+    throw new BlixardError("INVALID_ARGUMENT", "--tls-cert, --tls-key and --tls-ca belong together", {
+      hint: "Give all three, or none: nodes then prove their own keys with certificates that they make themselves.",
+    });
+  }
+  return () => ({
+    cert: read("--tls-cert", tlsCert),
+    key: read("--tls-key", tlsKey),
+    ca: read("--tls-ca", tlsCa),
+  });
+}
+
+function read(flag: string, path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw new BlixardError("INVALID_ARGUMENT", `${flag} ${path}: ${messageOf(error)}`, {
+      cause: error,
+      hint: "Give the path of a PEM file that this user may read.",
+    });
+  }
+}
