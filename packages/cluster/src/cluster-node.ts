@@ -89,8 +89,8 @@ class Node implements ClusterNode {
     this.#options = resolveClusterNodeOptions(options, deps.transport.addresses());
     this.#metrics = declareClusterMetrics(deps.metrics);
     this.#memory = new PeerMemory(() => this.state, deps.transport);
-    const { hashWindow } = this.#options;
-    this.#stateMachine = createClusterStateMachine(deps.stateStore, deps.sha256, { hashWindow });
+    const { hashWindow, requestWindow } = this.#options;
+    this.#stateMachine = createClusterStateMachine(deps.stateStore, deps.sha256, { hashWindow, requestWindow });
   }
 
   get state(): ClusterState {

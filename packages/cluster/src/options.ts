@@ -1,4 +1,5 @@
 /** Tunables of a cluster node, with their defaults. */
+import { limits } from "@blixard/protocol";
 import type { RaftNodeOptions } from "@blixard/raft";
 import { type SchedulerOptions, schedulerDefaults } from "./scheduler/scheduler.ts";
 
@@ -41,6 +42,8 @@ export interface ClusterNodeOptions {
   readonly retryDelayMs?: number;
   /** Entries whose state hashes are kept. Default 10,000. */
   readonly hashWindow?: number;
+  /** Entries over which a request id is remembered; the same on each node. Default 10,000. */
+  readonly requestWindow?: number;
 }
 
 export type ResolvedClusterNodeOptions = Required<ClusterNodeOptions>;
@@ -65,6 +68,7 @@ export function resolveClusterNodeOptions(
     discoveryMs: 1_000,
     retryDelayMs: 200,
     hashWindow: 10_000,
+    requestWindow: limits.requestWindowMax,
     ...options,
   };
 }

@@ -9,6 +9,9 @@ export interface LinkedSignal {
   release(): void;
 }
 
+/** Most signals abort only to end what nobody waits for any more: one reason for all of them costs nothing to make. */
+const released = new BlixardError("CANCELLED", "nobody waits for this any more");
+
 export function linkSignal(outer: AbortSignal | undefined): LinkedSignal {
   const controller = new AbortController();
   const follow = () => controller.abort(outer?.reason);
@@ -16,7 +19,7 @@ export function linkSignal(outer: AbortSignal | undefined): LinkedSignal {
   else outer?.addEventListener("abort", follow, { once: true });
   return {
     signal: controller.signal,
-    abort: (reason) => controller.abort(reason),
+    abort: (reason = released) => controller.abort(reason),
     release: () => outer?.removeEventListener("abort", follow),
   };
 }
@@ -49,11 +52,9 @@ export async function waitForDuty(
   delayMs: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const { version } = context.stateMachine;
-  await firstOf(signal, (until) => [
-    version.until((next) => dutyIndex(next) !== seen, { signal: until }),
-    sleep(context.clock, delayMs, until),
-  ]).catch(() => {});
+  const { clock, stateMachine } = context;
+  const moved = (next: StateVersion) => dutyIndex(next) !== seen;
+  await stateMachine.version.until(moved, { signal, limit: { clock, delayMs } }).catch(() => {});
 }
 
 /** Resolves after `delayMs`, or when `signal` aborts; never rejects. */

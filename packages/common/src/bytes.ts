@@ -1,9 +1,19 @@
 const encoder = new TextEncoder();
+/** The encoder is a call out of JavaScript, which costs more than the bytes of a short key. */
+const shortTextLengthMax = 64;
+const hexOfByte = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
 /** The bytes of `text` in UTF-8. */
 export function fromUtf8(text: string): Uint8Array {
-  return encoder.encode(text);
+  if (text.length > shortTextLengthMax) return encoder.encode(text);
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code > 0x7f) return encoder.encode(text);
+    bytes[at] = code;
+  }
+  return bytes;
 }
 
 /** The text of `bytes`; throws a TypeError when they are not valid UTF-8. */
@@ -33,7 +43,7 @@ export function bytesEqual(a: Uint8Array, b: Uint8Array): boolean {
 
 export function toHex(bytes: Uint8Array): string {
   let text = "";
-  for (const byte of bytes) text += byte.toString(16).padStart(2, "0");
+  for (let at = 0; at < bytes.length; at++) text += hexOfByte[bytes[at] ?? 0];
   return text;
 }
 

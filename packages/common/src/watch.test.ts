@@ -22,6 +22,39 @@ describe("Watch.until", () => {
   });
 });
 
+describe("Watch.until with a limit", () => {
+  it("ends with the value of the moment when the time is over, and not before", async () => {
+    const timers: (() => void)[] = [];
+    let cancelled = 0;
+    const setTimer = (_: number, run: () => void) => {
+      timers.push(run);
+      return { cancel: () => cancelled++ };
+    };
+    const clock = { monotonicMs: () => 0, unixMs: () => 0, setTimer };
+    const watch = new Watch(0);
+    const waiting = watch.until((value) => value > 1, { limit: { clock, delayMs: 5 } });
+    watch.set(1);
+    timers[0]?.();
+    expect(await waiting).toBe(1);
+    const held = watch.until((value) => value > 1, { limit: { clock, delayMs: 5 } });
+    watch.set(2);
+    expect(await held).toBe(2);
+    expect(cancelled).toBe(2);
+  });
+});
+
+describe("Watch.until with what throws", () => {
+  it("rejects with what `holds` throws for a later value", async () => {
+    const watch = new Watch(0);
+    const waiting = watch.until((value) => {
+      if (value === 1) throw new RangeError("one");
+      return false;
+    });
+    watch.set(1);
+    await expect(waiting).rejects.toThrow("one");
+  });
+});
+
 describe("Watch.values", () => {
   it("gives the present value first and never misses the last one", async () => {
     const watch = new Watch(1);

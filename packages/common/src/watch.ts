@@ -1,4 +1,11 @@
+import type { Clock } from "./clock.ts";
 import { abortReason } from "./deadline.ts";
+
+export interface UntilOptions {
+  readonly signal?: AbortSignal;
+  /** When the time is over first, the wait ends with the value of that moment, whatever it is. */
+  readonly limit?: { readonly clock: Clock; readonly delayMs: number };
+}
 
 /**
  * A latest value that can be waited for. Readers that are slow miss values between, never the last one.
@@ -6,7 +13,8 @@ import { abortReason } from "./deadline.ts";
  */
 export class Watch<T> {
   #value: T;
-  #waiters = new Set<() => void>();
+  /** Each takes itself out when it has seen what it waits for. */
+  readonly #waiters = new Set<(value: T) => void>();
 
   constructor(initial: T) {
     this.#value = initial;
@@ -18,9 +26,7 @@ export class Watch<T> {
 
   set(value: T): void {
     this.#value = value;
-    const waiters = [...this.#waiters];
-    this.#waiters.clear();
-    for (const wake of waiters) wake();
+    for (const look of this.#waiters) look(value);
   }
 
   update(change: (value: T) => T): void {
@@ -28,16 +34,47 @@ export class Watch<T> {
   }
 
   /** Resolves with the first value, present or future, for which `holds`; rejects when `signal` aborts. */
-  async until(holds: (value: T) => boolean, options: { readonly signal?: AbortSignal } = {}): Promise<T> {
-    while (!holds(this.#value)) await this.#changed(options.signal);
-    return this.#value;
+  until(holds: (value: T) => boolean, options: UntilOptions = {}): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const { signal, limit } = options;
+      // What `holds` throws here rejects.
+      if (holds(this.#value)) return resolve(this.#value);
+      if (signal?.aborted) return reject(abortReason(signal));
+      const end = () => {
+        this.#waiters.delete(look);
+        signal?.removeEventListener("abort", abort);
+        timer?.cancel();
+      };
+      const abort = () => {
+        end();
+        reject(abortReason(signal));
+      };
+      const look = (value: T) => {
+        try {
+          if (!holds(value)) return;
+          resolve(value);
+        } catch (error) {
+          reject(error);
+        }
+        end();
+      };
+      this.#waiters.add(look);
+      signal?.addEventListener("abort", abort, { once: true });
+      const timer = limit?.clock.setTimer(limit.delayMs, () => {
+        end();
+        resolve(this.#value);
+      });
+    });
   }
 
   /** The present value, then each later one that the reader is in time for, until `signal` aborts. */
   async *values(options: { readonly signal?: AbortSignal } = {}): AsyncIterable<T> {
     while (!options.signal?.aborted) {
       const seen = this.#value;
-      const changed = this.#changed(options.signal);
+      let sets = 0;
+      const changed = this.until(() => sets++ > 0, options);
+      // A reader that stops between two values leaves this promise unobserved; its rejection says nothing new.
+      changed.catch(() => {});
       yield seen;
       try {
         await changed;
@@ -45,27 +82,5 @@ export class Watch<T> {
         return;
       }
     }
-  }
-
-  #changed(signal: AbortSignal | undefined): Promise<void> {
-    const promise = new Promise<void>((resolve, reject) => {
-      if (signal?.aborted) {
-        reject(abortReason(signal));
-        return;
-      }
-      const abort = () => {
-        this.#waiters.delete(wake);
-        reject(abortReason(signal));
-      };
-      const wake = () => {
-        signal?.removeEventListener("abort", abort);
-        resolve();
-      };
-      this.#waiters.add(wake);
-      signal?.addEventListener("abort", abort, { once: true });
-    });
-    // A reader that stops between two values leaves this promise unobserved; its rejection says nothing new.
-    promise.catch(() => {});
-    return promise;
   }
 }

@@ -1,9 +1,16 @@
+const resolved = Promise.resolve();
+
 /**
  * When the loop runs: once, in a microtask, after whatever asked for it. Tasks that others post run at the beginning
  * of the next turn, in their order.
  */
 export class LoopTurns {
+  /** Must not throw. */
   readonly #turn: () => void;
+  readonly #run = () => {
+    this.#scheduled = false;
+    this.#turn();
+  };
   #tasks: (() => void)[] = [];
   #scheduled = false;
 
@@ -19,10 +26,8 @@ export class LoopTurns {
   wake(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    queueMicrotask(() => {
-      this.#scheduled = false;
-      this.#turn();
-    });
+    // Cheaper than queueMicrotask, which keeps an asynchronous context for each.
+    void resolved.then(this.#run);
   }
 
   /** Called by the turn itself. */

@@ -33,9 +33,22 @@ export function statusOf({ id, softState, hardState, cache, applier }: StatusSou
   };
 }
 
-export function isSameStatus(a: RaftNodeStatus, b: RaftNodeStatus): boolean {
-  const keys = Object.keys(a) as (keyof RaftNodeStatus)[];
-  return keys.every((key) => a[key] === b[key]);
+/** True when `before` is what the source says still; asked after each turn of the loop, so it makes nothing. */
+export function isCurrent(before: RaftNodeStatus, { softState, hardState, cache, applier }: StatusSource): boolean {
+  const { applied } = applier;
+  return (
+    before.commitIndex === hardState.commit &&
+    before.appliedIndex === applied.index &&
+    before.lastLogIndex === cache.lastIndex() &&
+    before.term === hardState.term &&
+    before.role === softState.role &&
+    before.leaderId === softState.lead &&
+    before.lastLogTerm === cache.lastTerm() &&
+    before.snapshotIndex === (cache.newestSnapshot?.index ?? 0) &&
+    before.confState === applied.confState &&
+    before.confIndex === applier.confIndex &&
+    before.ready === (softState.role === "StateLeader" && applied.term === hardState.term)
+  );
 }
 
 /** Before the start. */

@@ -35,7 +35,7 @@ import { LoopTurns } from "./loop-turns.ts";
 import { MemberChanges } from "./member-changes.ts";
 import { declareRaftMetrics, type RaftMetrics, setStatusMetrics, setTickMetrics } from "./metrics.ts";
 import { NodeEvents, type RaftNodeEvent } from "./node-events.ts";
-import { emptyStatus, isSameStatus, statusOf } from "./node-status.ts";
+import { emptyStatus, isCurrent, statusOf } from "./node-status.ts";
 import { type RaftNodeOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
 import type { AppliedState, PeerMessage } from "./ports.ts";
 import { type AppliedBatch, type ProposalPayload, Proposals } from "./proposals.ts";
@@ -478,14 +478,10 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   }
 
   #publish({ cache, applier }: Engine<Result>): void {
-    const next = statusOf({
-      id: this.#options.id,
-      softState: this.#softState,
-      hardState: this.#hardState,
-      cache,
-      applier,
-    });
-    if (isSameStatus(next, this.status.value)) return;
+    const { id } = this.#options;
+    const source = { id, softState: this.#softState, hardState: this.#hardState, cache, applier };
+    if (isCurrent(this.status.value, source)) return;
+    const next = statusOf(source);
     this.status.set(next);
     setStatusMetrics(this.#metrics, next, cache);
   }

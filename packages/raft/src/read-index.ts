@@ -134,6 +134,7 @@ export class ReadIndexer {
 
   /** Repeats a round that got no answer and ends the wait of reads that are too old. */
   tick(): void {
+    if (this.#count === 0 && this.#round === undefined) return;
     const nowMs = this.#deps.nowMs();
     const { retryMs, timeoutMs } = this.#options;
     for (const waiters of [this.#waiting, this.#round?.waiters ?? [], ...this.#confirmed.map((read) => read.waiters)]) {

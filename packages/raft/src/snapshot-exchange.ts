@@ -42,6 +42,7 @@ export class SnapshotExchange {
   }
 
   tick(): void {
+    if (this.#failed.size === 0) return;
     for (const id of this.#failed) this.#deps.core.reportSnapshot(id, false);
     this.#failed.clear();
   }

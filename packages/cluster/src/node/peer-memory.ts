@@ -61,9 +61,9 @@ export class PeerMemory {
     };
   }
 
-  #remember(from: number, { type, ...rest }: PeerMessage): void {
-    if (type !== "raft" || !("message" in rest)) return;
-    const { message } = rest;
+  #remember(from: number, envelope: PeerMessage): void {
+    if (envelope.type !== "raft") return;
+    const { message } = envelope;
     if (message.from !== from || !showsTerm(message)) return;
     const incarnation = this.#state().nodes.get(nodeKey(from))?.incarnation;
     if (incarnation === undefined) return;

@@ -1,5 +1,5 @@
 /** One running node: its data directory, ports, transport, VM manager and cluster node, put together and taken apart. */
-import { createHash, randomUUID } from "node:crypto";
+import { createHash, hash, randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import {
@@ -211,7 +211,7 @@ class NodeAssembly {
     const node = createClusterNode(
       {
         ...shared,
-        sha256: (bytes) => new Uint8Array(createHash("sha256").update(bytes).digest()),
+        sha256: (bytes) => hash("sha256", bytes, "buffer"),
         log: storage.log,
         snapshots: storage.snapshots,
         stateStore: storage.state,

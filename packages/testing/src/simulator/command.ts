@@ -9,7 +9,8 @@ export const usage = `Usage: npm run simulate -- [options]
   --seeds A..B      runs seeds A to B
   --until-failure   goes on from --seed with the next seeds until one fails
   --nodes N         voters at the start (default 3)
-  --ticks N         ticks of 50 virtual milliseconds with faults (default 1000)
+  --ticks N         ticks of 50 virtual milliseconds (default 1000)
+  --rest N          ticks of rest after each 1000 ticks of storm, in longer runs (default 4000, 0 for none)
   --think MS        mean milliseconds between two calls of a client (default by the seed)
   --keep LIST       only these planned faults happen, by number: 0,3,7; or none
   --no-shrink       does not look for a shorter schedule when a seed fails
@@ -22,6 +23,7 @@ export interface CommandOptions {
   readonly seeds?: string | undefined;
   readonly nodes?: string | undefined;
   readonly ticks?: string | undefined;
+  readonly rest?: string | undefined;
   readonly think?: string | undefined;
   readonly keep?: string | undefined;
   readonly "until-failure": boolean;
@@ -30,8 +32,12 @@ export interface CommandOptions {
   readonly quiet: boolean;
 }
 
-/** Runs what was asked for. Resolves with the exit code: 0, 1 when a seed failed, 64 for arguments that mean nothing. */
-export async function runCommand(options: CommandOptions, write: (line: string) => void): Promise<number> {
+/** Runs what was asked for. Ends early when `signal` aborts. Resolves with the exit code: 0, 1 when a seed failed, 64 for arguments that mean nothing. */
+export async function runCommand(
+  options: CommandOptions,
+  write: (line: string) => void,
+  signal: AbortSignal,
+): Promise<number> {
   const range = rangeOf(options);
   const shared = simulationOptionsOf(options, write);
   if (range === undefined || shared === undefined) {
@@ -39,7 +45,7 @@ export async function runCommand(options: CommandOptions, write: (line: string) 
     return 64;
   }
   const totals = { seeds: 0, ticks: 0, cpuMs: 0, failed: 0 };
-  for (let seed = range.from; seed <= range.to; seed++) {
+  for (let seed = range.from; seed <= range.to && !signal.aborted; seed++) {
     const before = process.cpuUsage();
     const result = await simulate({ ...shared, seed });
     const { user, system } = process.cpuUsage(before);
@@ -76,6 +82,8 @@ function simulationOptionsOf(
 ): Omit<SimulationOptions, "seed"> | undefined {
   const nodes = Number(options.nodes ?? 3);
   const ticks = Number(options.ticks ?? 1_000);
+  const restTicks = options.rest === undefined ? undefined : Number(options.rest);
+  if (restTicks !== undefined && !(Number.isSafeInteger(restTicks) && restTicks >= 0)) return undefined;
   const thinkMs = options.think === undefined ? undefined : Number(options.think);
   if (thinkMs !== undefined && !(thinkMs > 0)) return undefined;
   const keepFaults = options.keep?.split(",").filter((part) => part !== "none");
@@ -83,6 +91,7 @@ function simulationOptionsOf(
   if (keepFaults?.some((part) => !/^\d+$/.test(part))) return undefined;
   return {
     ...{ nodes, ticks },
+    ...(restTicks === undefined ? {} : { restTicks }),
     ...(thinkMs === undefined ? {} : { thinkMs }),
     ...(keepFaults === undefined ? {} : { keepFaults: keepFaults.map(Number) }),
     ...(options.verbose ? { logger: (nodeId: number, nowMs: () => number) => printer(nodeId, nowMs, write) } : {}),
@@ -115,11 +124,11 @@ async function reportFailure(
   write: (line: string) => void,
 ): Promise<void> {
   if (violation === undefined) return;
-  const nodes = options.nodes === undefined ? "" : ` --nodes ${options.nodes}`;
-  const ticks = options.ticks === undefined ? "" : ` --ticks ${options.ticks}`;
   const { property, detail, atMs, step } = violation;
-  const think = options.think === undefined ? "" : ` --think ${options.think}`;
-  const again = `npm run simulate -- --seed ${seed}${nodes}${ticks}${think}`;
+  const given = (["nodes", "ticks", "rest", "think"] as const).map((name) =>
+    options[name] === undefined ? "" : ` --${name} ${options[name]}`,
+  );
+  const again = `npm run simulate -- --seed ${seed}${given.join("")}`;
   write(`  violated: ${property}: ${detail}`);
   write(`  seen at ${(atMs / 1_000).toFixed(3)} virtual seconds, step ${step}`);
   write(`  replay:   ${again}`);

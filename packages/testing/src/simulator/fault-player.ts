@@ -36,8 +36,10 @@ export class FaultPlayer {
     cluster.world.checker.onLeader = (nodeId) => this.#hunt(nodeId);
   }
 
+  /** Begins a storm with these faults; `heal` ends it. */
   plan(events: readonly FaultEvent[]): void {
     const { time } = this.#cluster.world;
+    this.#ended = false;
     for (const { atMs, action } of events) {
       time.after(atMs, 0, () => {
         if (!this.#ended) this.#play(action);
@@ -246,6 +248,7 @@ export class FaultPlayer {
   /** Ends all faults and starts what is down. */
   async heal(): Promise<void> {
     this.#ended = true;
+    this.#leaderHunt = { withinMs: 0, untilMs: 0 };
     const { network } = this.#cluster.world;
     network.conditions = calmNetwork;
     network.heal();

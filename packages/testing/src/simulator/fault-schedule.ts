@@ -35,9 +35,16 @@ export type FaultAction =
   | { readonly type: "transferLeader" };
 
 export interface FaultEvent {
-  /** Milliseconds since the start of the safety phase. */
+  /** Milliseconds since the start of its storm. */
   readonly atMs: number;
   readonly action: FaultAction;
+}
+
+/** A time with faults and clients, and the quiet time after it, in which the cluster has to come back and stay. */
+export interface Storm {
+  readonly durationMs: number;
+  readonly restMs: number;
+  readonly faults: readonly FaultEvent[];
 }
 
 /** Mean milliseconds between two faults. */
@@ -46,9 +53,22 @@ const meanGapMs = 4_000;
 /** Share of runs in which no leader lives long. */
 const huntShare = 0.25;
 
+/** `totalMs` of storms of at most `stormMs` each, every one followed by a rest of `restMs`; without rests it is one. */
+export function generateStorms(seed: number, totalMs: number, stormMs: number, restMs: number): Storm[] {
+  const storms: Storm[] = [];
+  for (let leftMs = totalMs; leftMs > 0; ) {
+    const durationMs = restMs === 0 ? leftMs : Math.min(leftMs, stormMs);
+    leftMs -= durationMs;
+    const rest = Math.min(leftMs, restMs);
+    leftMs -= rest;
+    const source = storms.length === 0 ? "faults" : `faults-${storms.length}`;
+    storms.push({ durationMs, restMs: rest, faults: generateFaults(randomOf(seed, source), durationMs) });
+  }
+  return storms;
+}
+
 /** The faults of `durationMs` of a run. */
-export function generateFaults(seed: number, durationMs: number): FaultEvent[] {
-  const random = randomOf(seed, "faults");
+function generateFaults(random: Random, durationMs: number): FaultEvent[] {
   if (chance(random, huntShare)) return generateHunt(random, durationMs);
   const events: FaultEvent[] = [{ atMs: 0, action: networkOf(random) }];
   let atMs = 0;

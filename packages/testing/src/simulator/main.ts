@@ -10,6 +10,7 @@ const { values } = parseArgs({
     seeds: { type: "string" },
     nodes: { type: "string" },
     ticks: { type: "string" },
+    rest: { type: "string" },
     think: { type: "string" },
     keep: { type: "string" },
     "until-failure": { type: "boolean", default: false },
@@ -25,6 +26,13 @@ const { values } = parseArgs({
 // Nodes make errors all the time, to cancel what they wait for. Their stacks would cost more than all the rest.
 if (!values.verbose) Error.stackTraceLimit = 0;
 
+// `| head` closes the pipe when it has seen enough: that is no failure, and there is nobody to run more seeds for.
+const readerGone = new AbortController();
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  readerGone.abort();
+});
+
 const write = (line: string) => process.stdout.write(`${line}\n`);
 if (values.help) {
   write(usage);
@@ -32,5 +40,5 @@ if (values.help) {
   const missed = await huntMutants({ seeds: values.seeds ?? "1..500", only: values.only }, write);
   process.exitCode = missed === 0 ? 0 : 1;
 } else {
-  process.exitCode = await runCommand(values, write);
+  process.exitCode = await runCommand(values, write, readerGone.signal);
 }

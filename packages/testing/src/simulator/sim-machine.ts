@@ -5,7 +5,7 @@
  *               +---------+--> lost       (its disk is damaged: an operator has to replace it)
  *               +---------+--> removed    (no member any more)
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import {
   type ClusterNode,
   type ClusterNodeOptions,
@@ -47,7 +47,7 @@ export type MachinePhase = "off" | "starting" | "up" | "lost" | "removed";
 const joinTimeoutMs = 20_000;
 const seedFileMs = 1;
 
-export const sha256 = (bytes: Uint8Array): Uint8Array => new Uint8Array(createHash("sha256").update(bytes).digest());
+export const sha256 = (bytes: Uint8Array): Uint8Array => hash("sha256", bytes, "buffer");
 
 export class SimMachine {
   readonly id: number;

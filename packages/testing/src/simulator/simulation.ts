@@ -1,14 +1,15 @@
 /**
  * One run of a simulated cluster, a function of its seed:
  *
- *     form -> safety phase: faults and clients -> liveness phase: no faults, must converge -> last checks
+ *     form -> storm: faults and clients -> liveness: no faults, must converge -> rest: must stay as it is -> last checks
+ *              ^--------------------------------- (long runs) ---------------------------------+
  */
 
 import type { ClusterNodeOptions } from "@blixard/cluster";
 import { type Logger, messageOf, silentLogger } from "@blixard/common";
 import type { PeerMessage } from "@blixard/raft";
 import { FaultPlayer } from "./fault-player.ts";
-import { type FaultEvent, generateFaults } from "./fault-schedule.ts";
+import { type FaultEvent, generateStorms, type Storm } from "./fault-schedule.ts";
 import { History } from "./history.ts";
 import { checkRegister } from "./linearizability.ts";
 import { RaftChecker } from "./raft-checker.ts";
@@ -25,8 +26,13 @@ export interface SimulationOptions {
   readonly seed: number;
   /** Voters at the start. Default: 3. */
   readonly nodes?: number;
-  /** Ticks of the safety phase, of 50 virtual milliseconds each. Default: 1,000. */
+  /** Ticks of storms and rests, of 50 virtual milliseconds each. Default: 1,000. */
   readonly ticks?: number;
+  /**
+   * A storm takes 1,000 ticks. In a longer run the cluster then has so many ticks of rest, in which no leader may be
+   * lost, before the next one. Default: 4,000; 0 makes the whole run one storm.
+   */
+  readonly restTicks?: number;
   /** Numbers of the planned faults that happen; the others are left out. Default: all. */
   readonly keepFaults?: readonly number[];
   /** Mean milliseconds between two calls of one client. Default: 500, 2,000 or 5,000, by the seed. */
@@ -52,7 +58,9 @@ export interface SimulationResult {
   readonly undecided: number;
 }
 
-export const tickMs = 50;
+const tickMs = 50;
+const stormTicks = 1_000;
+const restTicksDefault = 4_000;
 const formMsMax = 120_000;
 const convergeMsMax = 120_000;
 
@@ -64,8 +72,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
 class Simulation {
   readonly #seed: number;
   readonly #nodes: number;
-  readonly #safetyMs: number;
-  readonly #faults: readonly FaultEvent[];
+  readonly #storms: readonly Storm[];
   readonly #keep: ReadonlySet<number> | undefined;
   readonly #trace = new Trace();
   readonly #time = new VirtualTime(this.#trace);
@@ -78,11 +85,10 @@ class Simulation {
   #undecided = 0;
 
   constructor(options: SimulationOptions) {
-    const { seed, nodes = 3, ticks = 1_000, keepFaults, logger } = options;
+    const { seed, nodes = 3, ticks = stormTicks, restTicks = restTicksDefault, keepFaults, logger } = options;
     this.#seed = seed;
     this.#nodes = nodes;
-    this.#safetyMs = ticks * tickMs;
-    this.#faults = generateFaults(seed, this.#safetyMs);
+    this.#storms = generateStorms(seed, ticks * tickMs, stormTicks * tickMs, restTicks * tickMs);
     this.#keep = keepFaults === undefined ? undefined : new Set(keepFaults);
     this.#violations.setNow(() => ({ atMs: this.#time.nowMs, step: this.#time.eventCount }));
     this.#cluster = this.#createCluster(logger);
@@ -116,7 +122,8 @@ class Simulation {
       .finally(() => {
         ended = true;
       });
-    const endMs = formMsMax + this.#safetyMs + 4 * convergeMsMax;
+    const stormsMs = this.#storms.reduce((sum, { durationMs, restMs }) => sum + durationMs + restMs, 0);
+    const endMs = formMsMax + stormsMs + 4 * convergeMsMax * this.#storms.length;
     await this.#time.runUntil(endMs, () => ended || this.#violations.first !== undefined);
     if (!ended && this.#violations.first === undefined) {
       this.#violations.report("the cluster recovers when the faults end", "the run did not end");
@@ -131,7 +138,7 @@ class Simulation {
       traceHash: this.#trace.digest(),
       clusterTicks: Math.floor(this.#time.nowMs / tickMs),
       events: this.#time.eventCount,
-      faults: this.#faults,
+      faults: this.#storms.flatMap(({ faults }) => faults),
       operations: this.#history.count,
       acknowledgedWrites: this.#workload.acknowledged,
       appliedEntries: this.#checker.appliedMax,
@@ -142,14 +149,34 @@ class Simulation {
 
   async #script(): Promise<void> {
     await this.#cluster.form(this.#nodes);
+    let first = 0;
+    for (const storm of this.#storms) {
+      await this.#play(storm, first);
+      first += storm.faults.length;
+    }
+    this.#checkHistory();
+  }
+
+  /** `first` is the number of the first fault of this storm in the whole run. */
+  async #play({ faults, durationMs, restMs }: Storm, first: number): Promise<void> {
     const keep = this.#keep;
-    this.#player.plan(keep === undefined ? this.#faults : this.#faults.filter((_, at) => keep.has(at)));
+    this.#player.plan(keep === undefined ? faults : faults.filter((_, at) => keep.has(first + at)));
     this.#workload.start();
-    await this.#cluster.sleep(this.#safetyMs);
+    await this.#cluster.sleep(durationMs);
+    const restEndMs = this.#time.nowMs + restMs;
     await this.#player.heal();
     await this.#converge();
     this.#assertEqualStates();
-    this.#checkHistory();
+    if (restEndMs > this.#time.nowMs) await this.#rest(restEndMs - this.#time.nowMs);
+  }
+
+  /** Nothing goes wrong, so nothing may happen: nobody has a reason to look for another leader. */
+  async #rest(durationMs: number): Promise<void> {
+    const before = this.#checker.leaderCount;
+    await this.#cluster.sleep(durationMs);
+    const after = this.#checker.leaderCount;
+    if (after === before) return;
+    this.#violations.report("a calm cluster keeps its leader", `${after - before} new leaders in a rest`);
   }
 
   async #converge(): Promise<void> {
@@ -213,6 +240,8 @@ function nodeOptionsOf(seed: number): Omit<ClusterNodeOptions, "nodeId" | "versi
   const random = randomOf(seed, "options");
   return {
     hashWindow: pick(random, [20, 100]),
+    // More than clients can fill while one of them still repeats a call.
+    requestWindow: 300,
     raft: {
       snapshotEntries: pick(random, [0, 20, 50, 200]),
       trailingEntries: pick(random, [0, 5, 50]),

@@ -30,7 +30,7 @@ const impatientShare = 0.3;
 export class Workload {
   readonly #deps: WorkloadDeps;
   readonly #options: WorkloadOptions;
-  readonly #stopping = new AbortController();
+  #stopping = new AbortController();
   #values = 0;
   #acknowledged = 0;
   #acknowledgedMax = 0;
@@ -52,6 +52,7 @@ export class Workload {
   }
 
   start(): void {
+    this.#stopping = new AbortController();
     const clients = Array.from({ length: this.#options.clients }, () => this.#client());
     this.#running = Promise.all([...clients, this.#vmClient()]);
   }
