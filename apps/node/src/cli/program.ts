@@ -68,6 +68,11 @@ const groups: readonly Group[] = [
     load: async () => (await import("./commands/kv.ts")).registerKv,
   },
   {
+    name: "doctor",
+    summary: "what keeps this machine or a running node from working well",
+    load: async () => (await import("./commands/doctor.ts")).registerDoctor,
+  },
+  {
     name: "check",
     summary: "verify the data directory of a node that does not run",
     load: async () => (await import("./commands/offline.ts")).registerCheck,

@@ -32,6 +32,8 @@ export interface IrohAdapterOptions {
 export interface IrohAdapter extends TransportAdapter {
   /** Binds the sockets; `listen` does it when it was not done before. @throws PORT_IN_USE, INVALID_ARGUMENT */
   bind(): Promise<void>;
+  /** Waits for a relay, and tells how the world reaches this endpoint. Rejects when `signal` aborts, or without relays. */
+  online(signal: AbortSignal): Promise<{ readonly relayUrl: string; readonly addresses: readonly string[] }>;
 }
 
 /** Handshakes of incoming connections that run at once; more are refused before they cost anything. */
@@ -70,6 +72,15 @@ class IrohEndpointAdapter implements IrohAdapter {
 
   async bind(): Promise<void> {
     await this.#bound();
+  }
+
+  async online(signal: AbortSignal) {
+    const { endpoint } = await this.#bound();
+    await firstOf(endpoint.online(), signal, () => {});
+    const address = endpoint.addr();
+    const relayUrl = address.relayUrl();
+    if (relayUrl === null) throw new BlixardError("UNREACHABLE", "the endpoint uses no relay");
+    return { relayUrl, addresses: address.directAddresses() };
   }
 
   async listen(onConnection: (connection: Connection) => void): Promise<void> {

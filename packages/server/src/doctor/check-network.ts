@@ -1,0 +1,126 @@
+/** What the network gives a node: UDP, its ports, Iroh with its relays, and what stands between here and the world. */
+import { createSocket } from "node:dgram";
+import { createServer } from "node:net";
+import { networkInterfaces } from "node:os";
+import { formatHostPort, isLoopbackHost } from "@blixard/client";
+import { errorCodeOf, messageOf } from "@blixard/common";
+import { systemRandom } from "@blixard/common/system";
+import { createIrohAdapter } from "@blixard/transport/iroh";
+import type { NodeConfig } from "../node-settings.ts";
+import { type Finding, notOk, ok } from "./finding.ts";
+
+const answerMs = 2_000;
+const relayMs = 6_000;
+
+type Family = "udp4" | "udp6";
+const familyOf = (host: string): Family => (host.includes(":") ? "udp6" : "udp4");
+
+/** A datagram to oneself: what QUIC needs first. */
+export function checkUdp(host: string): Promise<Finding> {
+  const check = "UDP";
+  return new Promise((resolve) => {
+    const socket = createSocket(familyOf(host));
+    const answer = (finding: Finding) => {
+      clearTimeout(timer);
+      socket.close();
+      resolve(finding);
+    };
+    const next = "let UDP through: a firewall or a sandbox holds it up. Without UDP: --transport grpc";
+    const timer = setTimeout(
+      () => answer(notOk(check, "fail", `${host} does not receive its own datagram`, next)),
+      answerMs,
+    );
+    socket.on("error", (error) => answer(notOk(check, "fail", `${host}: ${messageOf(error)}`, next)));
+    socket.on("message", () => answer(ok(check, `bound on ${host}, a datagram came back`)));
+    socket.bind(0, host, () => {
+      const { port } = socket.address();
+      const to = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
+      socket.send(new Uint8Array([1]), port, to);
+    });
+  });
+}
+
+/** Whether the ports of the node are free, or taken by the node itself. */
+export async function checkPort(
+  what: "bind" | "http",
+  { host, port }: { readonly host: string; readonly port: number },
+  ownedBy: string | undefined,
+): Promise<Finding> {
+  const check = `port ${what}`;
+  const address = formatHostPort(host, port);
+  if (port === 0) return ok(check, "the system chooses a free one");
+  const taken = [];
+  if (what === "bind" && !(await canBindUdp(host, port))) taken.push("UDP");
+  if (!(await canListen(host, port))) taken.push("TCP");
+  if (taken.length === 0) return ok(check, `${address} is free`);
+  if (ownedBy !== undefined) return ok(check, `${address} is served by ${ownedBy}`);
+  const next = `see who has it: ss -lnptu 'sport = :${port}'; or choose another with --${what}`;
+  return notOk(check, "fail", `${taken.join(" and ")} ${address} is taken or cannot be bound`, next);
+}
+
+function canBindUdp(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createSocket(familyOf(host));
+    socket.once("error", () => {
+      socket.close();
+      resolve(false);
+    });
+    socket.bind(port, host, () => socket.close(() => resolve(true)));
+  });
+}
+
+function canListen(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(false));
+    server.listen(port, host, () => server.close(() => resolve(true)));
+  });
+}
+
+/** Iroh binds an endpoint; with relays it also learns how the world sees it. */
+export async function checkIroh(host: string, config: NodeConfig): Promise<Finding[]> {
+  const relay = config.relay && !isLoopbackHost(host);
+  const { relayUrls } = config;
+  const secretKey = systemRandom.bytes(32);
+  const adapter = createIrohAdapter({ secretKey, bind: formatHostPort(host, 0), relay, relayUrls, discovery: false });
+  try {
+    await adapter.bind();
+  } catch (error) {
+    const next =
+      errorCodeOf(error) === "UNSUPPORTED"
+        ? "npm install again for this platform, or use --transport grpc"
+        : "choose another --bind, or use --transport grpc";
+    return [notOk("Iroh", config.transport === "grpc" ? "warn" : "fail", messageOf(error), next)];
+  }
+  try {
+    const bound = ok("Iroh", `an endpoint was bound on ${host}`);
+    if (!relay) {
+      const why = config.relay ? `${host} is a loopback address` : "--no-relay";
+      return [bound, ok("relay", `off: ${why}`), notOk("NAT", "unknown", "only a relay can tell")];
+    }
+    return [bound, ...(await askRelay(adapter))];
+  } finally {
+    await adapter.close();
+  }
+}
+
+async function askRelay(adapter: ReturnType<typeof createIrohAdapter>): Promise<Finding[]> {
+  let seen: Awaited<ReturnType<typeof adapter.online>>;
+  try {
+    seen = await adapter.online(AbortSignal.timeout(relayMs));
+  } catch {
+    const detail = `no relay answered within ${relayMs / 1000} s`;
+    const next =
+      "direct connections go on; let HTTPS out for relays, name your own with --relay-urls, or use --no-relay";
+    return [notOk("relay", "warn", detail, next), notOk("NAT", "unknown", "no relay answered")];
+  }
+  const own = Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address));
+  const outside = seen.addresses.filter(
+    (address) => !own.some((mine) => address.startsWith(formatHostPort(mine, 0).slice(0, -1))),
+  );
+  const nat =
+    outside.length === 0
+      ? ok("NAT", "none: the relay sees an address of this machine")
+      : ok("NAT", `behind one: the world sees ${outside.join(", ")}; its kind is unknown`);
+  return [ok("relay", seen.relayUrl), nat];
+}
