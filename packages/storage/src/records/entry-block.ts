@@ -7,8 +7,8 @@
  * The chain is a running CRC-32 over the encoded entries since the base of the log. It ties every entry to all those
  * before it: a block that is missing, stale or out of place does not fit its neighbours.
  */
-import { crc32 } from "node:zlib";
 import { asLogIndex, asTerm, type ConfChange, type Entry, type LogIndex } from "@blixard/raft/core";
+import { crc32Of } from "./crc32.ts";
 import { readUint64 } from "./integers.ts";
 import { pack, unpack } from "./packed.ts";
 import { corrupt } from "./record.ts";
@@ -54,7 +54,7 @@ export function encodeEntryBlock(entries: readonly Entry[], chainBefore: number)
     view.setUint32(at + 9, body.length);
     payload.set(body, at + entryHeaderBytes);
     at += entryHeaderBytes + body.length;
-    chain = crc32(payload.subarray(from, at), chain);
+    chain = crc32Of(payload, from, at, chain);
     chains.push(chain);
   }
   return { payload, chains };
@@ -85,7 +85,7 @@ export function decodeEntryBlock(payload: Buffer, first: LogIndex): DecodedBlock
     else if (kind === kinds.confChange) {
       entries.push({ term, index, kind: "confChange", change: unpack<ConfChange>(data, `entry ${index}`) });
     } else throw corrupt(`entry ${index} has the unknown kind ${kind}`);
-    chain = crc32(payload.subarray(from, at), chain);
+    chain = crc32Of(payload, from, at, chain);
     chains.push(chain);
   }
   if (at !== payload.length) throw corrupt(`the log block at ${first} has bytes behind its end`);

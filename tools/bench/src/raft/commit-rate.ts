@@ -1,6 +1,7 @@
 /**
  * RaftNode over Level against what Level itself does: the same entries in each batch, one batch after the other, each
- * durable before the next. Bare Level takes them as one chained batch with `sync: true`.
+ * durable before the next, on either side. Bare Level takes them as one chained batch with `sync: true`, which is two to
+ * four times faster for it than `db.batch([...])` of the same entries.
  */
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
@@ -54,7 +55,7 @@ export async function measureCommitRate(voters: number, batch: number, rounds: n
         ? { bar: "within 1.3x of bare Level, synced", met: ratio <= 1.3 }
         : { bar: "none: three disks in one process", met: undefined }),
       ratio,
-      note: `bare ${(median(floor) * batch).toFixed(0)}/s`,
+      note: `bare ${(median(floor) * batch).toFixed(0)}/s, each batch one chained batch`,
     };
   });
 }

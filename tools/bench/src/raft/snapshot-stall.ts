@@ -52,7 +52,7 @@ export async function measureSnapshotStall(rounds: number): Promise<BenchRow> {
     await storage.close();
     const value = median(stalls);
     return {
-      name: `snapshot of ${recordsCount} records, longest stall`,
+      name: `snapshot of ${recordsCount} records of the cluster's state machine, longest stall`,
       value,
       unit: "ms",
       bar: `at most ${stallMsMax} ms`,
