@@ -1,0 +1,107 @@
+import { discardMetrics, seededRandom, silentLogger, Watch } from "@blixard/common";
+import { encodeCommand, encodeServiceResponse, type NodeRecord } from "@blixard/protocol";
+import { asLogIndex, asTerm, emptyConfState } from "@blixard/raft";
+import { settle, VirtualClock } from "@blixard/raft/testing";
+import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { type ClusterStateMachine, createClusterStateMachine } from "../cluster-state-machine.ts";
+import type { ClusterPeer, ClusterTransport } from "../cluster-transport.ts";
+import { declareClusterMetrics } from "../metrics.ts";
+import { resolveClusterNodeOptions } from "../options.ts";
+import type { ServiceContext } from "../services/service-context.ts";
+import { ClusterGroup, sha256 } from "../testing/cluster-group.ts";
+import { commandOf, initBody, sampleNode } from "../testing/command-samples.ts";
+import { MemoryStateStore } from "../testing/memory-state-store.ts";
+import { AddressBook } from "./address-book.ts";
+import { MembershipDuty, type MembershipDutyDeps } from "./membership-duty.ts";
+
+const selfId = 3;
+let stopping: AbortController;
+beforeEach(() => {
+  stopping = new AbortController();
+});
+afterEach(() => stopping.abort());
+
+/** The duty of node 3, which hears no leader, over a real state machine; what it tells the transport is kept. */
+class Duty {
+  readonly clock = new VirtualClock();
+  readonly stateMachine: ClusterStateMachine = createClusterStateMachine(new MemoryStateStore(), sha256);
+  peers: readonly ClusterPeer[] = [];
+  #index = 0;
+
+  async apply(body: Parameters<typeof commandOf>[0]): Promise<void> {
+    const at = { index: asLogIndex(++this.#index), term: asTerm(1) };
+    const entry = { ...at, kind: "normal", data: encodeCommand(commandOf(body)) } as const;
+    await this.stateMachine.apply([entry], { ...at, confState: emptyConfState() });
+    await settle();
+  }
+
+  async start(seedNodes: readonly NodeRecord[], call: ClusterTransport["call"]): Promise<void> {
+    await this.stateMachine.load();
+    const { clock, stateMachine } = this;
+    const transport = {
+      setPeers: (peers: readonly ClusterPeer[]) => {
+        this.peers = peers;
+      },
+      call,
+      sessions: () => [],
+    };
+    const own = { nodeId: selfId, endpointId: sampleNode(selfId).endpointId, addresses: [], starts: 1 };
+    const context = {
+      ...{ clock, stateMachine, transport, random: seededRandom(1) },
+      raft: { status: new Watch({ leaderId: 0, id: selfId, confState: emptyConfState() }) },
+      options: resolveClusterNodeOptions({ nodeId: selfId, version: "0.0.0-test", removalProbeMs: 100 }, []),
+      addressBook: new AddressBook(own, () => stateMachine.state.nodes.values()),
+    };
+    const metrics = declareClusterMetrics(discardMetrics);
+    const deps = {
+      context: context as unknown as ServiceContext,
+      loop: { clock, logger: silentLogger, metrics, retryDelayMs: 10 },
+      ...{ seedNodes, finders: [], store: undefined, onMembers: () => {}, onRemoved: () => {} },
+      caughtUp: () => new Promise<void>(() => {}),
+    };
+    void new MembershipDuty(deps as unknown as MembershipDutyDeps).run(stopping.signal);
+    await settle();
+  }
+
+  ids(): number[] {
+    return this.peers.map(({ nodeId }) => nodeId).sort();
+  }
+}
+
+const unreachable = () => Promise.reject(new Error("nobody answers"));
+
+describe("MembershipDuty", () => {
+  it("keeps the members of the join answer until the state knows or has removed them", async () => {
+    const duty = new Duty();
+    await duty.start([sampleNode(1), sampleNode(2)], unreachable);
+    // The log is replayed from its start: at first the founder is the only member.
+    await duty.apply(initBody);
+    expect(duty.ids()).toEqual([1, 2]);
+    await duty.apply({ type: "node.admit", node: sampleNode(2), ticketId: null });
+    expect(duty.ids()).toEqual([1, 2]);
+    await duty.apply({ type: "node.remove", nodeId: 2 });
+    expect(duty.ids()).toEqual([1]);
+  });
+
+  it("learns of a leader that joined since from another member, while it hears none", async () => {
+    const group = new ClusterGroup();
+    await group.bootstrap();
+    const status = group.node(1).status();
+    const [first] = status.members;
+    await group.close();
+    const joined = { ...first, id: 4, endpointId: sampleNode(4).endpointId };
+    const answer = encodeServiceResponse({ ...status, members: [...status.members, joined] });
+    const asked: unknown[] = [];
+    const duty = new Duty();
+    await duty.start([], (to, method) => {
+      if (method !== "status.get") return unreachable();
+      asked.push(to);
+      return Promise.resolve(answer);
+    });
+    await duty.apply(initBody);
+    expect(duty.ids()).toEqual([1]);
+    await duty.clock.advance(1_000);
+    expect(asked[0]).toBe(1);
+    expect(duty.ids()).toEqual([1, 4]);
+  });
+});
