@@ -2,9 +2,16 @@
 import type { Logger } from "@blixard/common";
 import { describeFault } from "./fault-schedule.ts";
 import { shrinkFaults } from "./shrink.ts";
-import { type SimulationOptions, type SimulationResult, simulate } from "./simulation.ts";
+import type { SimulationOptions, SimulationResult } from "./storm-run.ts";
 
-export const usage = `Usage: npm run simulate -- [options]
+/** What a command runs. */
+export interface CommandTarget {
+  /** How a person starts it, without options: `npm run simulate --`. */
+  readonly command: string;
+  readonly simulate: (options: SimulationOptions) => Promise<SimulationResult>;
+}
+
+export const usageOf = ({ command }: CommandTarget) => `Usage: ${command} [options]
   --seed N          runs one seed (default 1)
   --seeds A..B      runs seeds A to B
   --until-failure   goes on from --seed with the next seeds until one fails
@@ -15,8 +22,7 @@ export const usage = `Usage: npm run simulate -- [options]
   --keep LIST       only these planned faults happen, by number: 0,3,7; or none
   --no-shrink       does not look for a shorter schedule when a seed fails
   --verbose         prints what the nodes log
-  --quiet           prints failures and totals only
-  --mutants         plants known bugs one by one and looks for a seed that catches each; --only NAME for one`;
+  --quiet           prints failures and totals only`;
 
 export interface CommandOptions {
   readonly seed?: string | undefined;
@@ -32,8 +38,12 @@ export interface CommandOptions {
   readonly quiet: boolean;
 }
 
-/** Runs what was asked for. Ends early when `signal` aborts. Resolves with the exit code: 0, 1 when a seed failed, 64 for arguments that mean nothing. */
+/**
+ * Runs what was asked for; ends early when `signal` aborts. Resolves with the exit code: 0, 1 when a seed failed, 64 for
+ * arguments that mean nothing.
+ */
 export async function runCommand(
+  target: CommandTarget,
   options: CommandOptions,
   write: (line: string) => void,
   signal: AbortSignal,
@@ -41,13 +51,13 @@ export async function runCommand(
   const range = rangeOf(options);
   const shared = simulationOptionsOf(options, write);
   if (range === undefined || shared === undefined) {
-    write(usage);
+    write(usageOf(target));
     return 64;
   }
   const totals = { seeds: 0, ticks: 0, cpuMs: 0, failed: 0 };
   for (let seed = range.from; seed <= range.to && !signal.aborted; seed++) {
     const before = process.cpuUsage();
-    const result = await simulate({ ...shared, seed });
+    const result = await target.simulate({ ...shared, seed });
     const { user, system } = process.cpuUsage(before);
     const cpuMs = (user + system) / 1_000;
     totals.seeds++;
@@ -56,7 +66,7 @@ export async function runCommand(
     if (!options.quiet || result.violation !== undefined) write(describeResult(result, cpuMs));
     if (result.violation === undefined) continue;
     totals.failed++;
-    await reportFailure(result, shared, options, write);
+    await reportFailure(target, result, shared, options, write);
     if (options["until-failure"]) break;
   }
   const rate = Math.round(totals.ticks / (totals.cpuMs / 1_000));
@@ -118,6 +128,7 @@ function describeResult(result: SimulationResult, cpuMs: number): string {
 }
 
 async function reportFailure(
+  { command, simulate }: CommandTarget,
   { seed, violation, faults }: SimulationResult,
   shared: Omit<SimulationOptions, "seed">,
   options: CommandOptions,
@@ -128,12 +139,13 @@ async function reportFailure(
   const given = (["nodes", "ticks", "rest", "think"] as const).map((name) =>
     options[name] === undefined ? "" : ` --${name} ${options[name]}`,
   );
-  const again = `npm run simulate -- --seed ${seed}${given.join("")}`;
+  const again = `${command} --seed ${seed}${given.join("")}`;
   write(`  violated: ${property}: ${detail}`);
   write(`  seen at ${(atMs / 1_000).toFixed(3)} virtual seconds, step ${step}`);
   write(`  replay:   ${again}`);
   if (options["no-shrink"]) return;
-  const kept = await shrinkFaults({ ...shared, seed }, faults.length, violation);
+  const run = (keepFaults: readonly number[]) => simulate({ ...shared, seed, keepFaults });
+  const kept = await shrinkFaults(run, shared.keepFaults ?? [...faults.keys()], violation);
   write(`  shrunk:   ${again} --keep ${kept.join(",") || "none"}`);
   for (const at of kept) {
     const fault = faults[at];

@@ -3,8 +3,7 @@
 import type { Random } from "@blixard/common";
 import type { FaultAction, FaultEvent, Target } from "./fault-schedule.ts";
 import { integer, randomOf } from "./seeds.ts";
-import type { SimCluster } from "./sim-cluster.ts";
-import type { SimMachine } from "./sim-machine.ts";
+import type { SimMachine, SimWorld } from "./sim-machine.ts";
 import { calmNetwork } from "./sim-network.ts";
 
 const clusterSizeMax = 7;
@@ -18,8 +17,24 @@ const huntedGoneMs: readonly (readonly [number, number])[] = [
 const leftAloneMs = 1_500;
 const operatorTimeoutMs = 8_000;
 
+/** The machines that faults happen to, and what their operator can do. */
+export interface FaultTarget {
+  readonly world: SimWorld;
+  machines(): SimMachine[];
+  machine(id: number): SimMachine | undefined;
+  /** Machines that are neither removed nor beyond repair. */
+  inUse(): SimMachine[];
+  leader(): SimMachine | undefined;
+  /** True when every machine in use is up and votes, and when these are all that the leader knows. */
+  isWhole(): boolean;
+  /** Puts another machine in. */
+  join(): Promise<void>;
+  remove(id: number, timeoutMs: number, force: boolean): Promise<void>;
+  transferLeader(timeoutMs: number): Promise<void>;
+}
+
 export class FaultPlayer {
-  readonly #cluster: SimCluster;
+  readonly #cluster: FaultTarget;
   readonly #seed: number;
   readonly #votersMin: number;
   readonly #pending = new Set<Promise<void>>();
@@ -28,7 +43,7 @@ export class FaultPlayer {
   #hunted = 0;
   #ended = false;
 
-  constructor(cluster: SimCluster, seed: number, votersMin: number) {
+  constructor(cluster: FaultTarget, seed: number, votersMin: number) {
     this.#cluster = cluster;
     this.#seed = seed;
     this.#votersMin = votersMin;
@@ -223,7 +238,7 @@ export class FaultPlayer {
         break;
       }
       case "transferLeader":
-        await this.#cluster.callAny("leader.transfer", {}, operatorTimeoutMs);
+        await this.#cluster.transferLeader(operatorTimeoutMs);
         break;
       default:
         action satisfies never;
@@ -231,7 +246,7 @@ export class FaultPlayer {
   }
 
   async #remove(id: number): Promise<void> {
-    await this.#cluster.callAny("member.remove", { id, force: false }, operatorTimeoutMs);
+    await this.#cluster.remove(id, operatorTimeoutMs, false);
     this.#cluster.machine(id)?.retire();
   }
 
@@ -269,7 +284,7 @@ export class FaultPlayer {
       if (machine.phase !== "lost") continue;
       // Switched off before it is declared dead: `force` means that nothing of it runs any more.
       machine.retire();
-      await this.#cluster.callAny("member.remove", { id: machine.id, force: true }, 4 * operatorTimeoutMs);
+      await this.#cluster.remove(machine.id, 4 * operatorTimeoutMs, true);
       await this.#cluster.join();
     }
   }

@@ -2,7 +2,7 @@
 
 import type { StateRecord, StateStore } from "@blixard/cluster";
 import { toHex } from "@blixard/common";
-import type { LogStore } from "@blixard/raft";
+import type { LogStore, StateMachine } from "@blixard/raft";
 import type { RaftChecker } from "./raft-checker.ts";
 import type { SimProcess } from "./sim-process.ts";
 
@@ -57,6 +57,34 @@ export function observeState(state: StateStore, process: SimProcess, checker: Ra
     snapshot: () => state.snapshot(),
     flush: () => state.flush(),
     close: () => state.close(),
+  };
+}
+
+/** A user's state machine; `look` says what its state is now. */
+export function observeStateMachine<Result>(
+  machine: StateMachine<Result>,
+  process: SimProcess,
+  checker: RaftChecker,
+  look: () => string,
+): StateMachine<Result> {
+  const { nodeId } = process;
+  return {
+    load: () => machine.load(),
+    apply: async (entries, after) => {
+      const results = await machine.apply(entries, after);
+      if (!process.alive) return results;
+      for (const { index, term } of entries) {
+        checker.applied(nodeId, index, term, index === after.index ? look() : undefined);
+      }
+      return results;
+    },
+    snapshot: () => machine.snapshot(),
+    restore: async (at, chunks) => {
+      await machine.restore(at, chunks);
+      if (process.alive) checker.restored(nodeId, at, look());
+    },
+    flush: () => machine.flush(),
+    close: () => machine.close(),
   };
 }
 

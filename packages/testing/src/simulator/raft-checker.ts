@@ -15,7 +15,8 @@ interface LogMirror {
 
 interface AppliedRow {
   readonly term: number;
-  readonly hash: string;
+  /** What the state is after the entry; undefined while nobody has looked. */
+  hash: string | undefined;
 }
 
 interface Leader {
@@ -179,7 +180,7 @@ export class RaftChecker {
   }
 
   /** A node applied an entry, or restored a state that ends with it. */
-  applied(nodeId: number, index: number, term: number, hash: string): void {
+  applied(nodeId: number, index: number, term: number, hash: string | undefined): void {
     this.#appliedBy.set(nodeId, Math.max(index, this.#appliedBy.get(nodeId) ?? 0));
     const before = this.#applied[index];
     if (before === undefined) {
@@ -192,7 +193,10 @@ export class RaftChecker {
         "state machine safety",
         `node ${nodeId} applied entry ${index} of term ${term}; another node applied the one of term ${before.term}`,
       );
-    } else if (before.hash !== hash) {
+      return;
+    }
+    before.hash ??= hash;
+    if (hash !== undefined && before.hash !== hash) {
       this.#violations.report("equal state at equal applied index", `node ${nodeId} differs at ${index}`);
     }
   }

@@ -1,20 +1,20 @@
 /** Leaves out planned faults as long as the run still fails in the same way. */
-import { type SimulationOptions, simulate } from "./simulation.ts";
+import type { SimulationResult } from "./storm-run.ts";
 import type { Violation } from "./violation.ts";
 
 const runsMax = 200;
 
-/** The numbers of faults that are enough; with all of them out it may fail all the same. */
+/** The numbers of those of `faults` that are enough; with all of them out it may fail all the same. */
 export async function shrinkFaults(
-  options: SimulationOptions,
-  faultCount: number,
+  run: (keepFaults: readonly number[]) => Promise<SimulationResult>,
+  faults: readonly number[],
   violation: Violation,
 ): Promise<readonly number[]> {
-  let kept = options.keepFaults ?? Array.from({ length: faultCount }, (_, at) => at);
+  let kept = faults;
   let runs = 0;
   const stillFails = async (keepFaults: readonly number[]) => {
     runs++;
-    const result = await simulate({ ...options, keepFaults });
+    const result = await run(keepFaults);
     return result.violation?.property === violation.property;
   };
   for (

@@ -1,50 +1,55 @@
 /** Simulated machines that form one cluster, and what an operator can do with them. */
 
-import { BlixardError, errorCodeOf, fromUtf8, isBlixardError, type Random, sleep, toHex } from "@blixard/common";
+import type { ClusterNode } from "@blixard/cluster";
+import { BlixardError, fromUtf8, type Random, sleep, toHex } from "@blixard/common";
 import type { Actor, MethodName, RequestOf, ResponseOf } from "@blixard/protocol";
 import { decodeTicket } from "@blixard/protocol";
+import { ClusterProgram, type ClusterWorld, type FirstStart, sha256 } from "./cluster-program.ts";
+import type { FaultTarget } from "./fault-player.ts";
 import { pick } from "./seeds.ts";
-import { type FirstStart, SimMachine, type SimWorld, sha256 } from "./sim-machine.ts";
+import { callMachine, mayPass } from "./sim-caller.ts";
+import { SimMachine } from "./sim-machine.ts";
 import { SimProcess } from "./sim-process.ts";
 
 const adminToken = "the token of the first administrator";
 const actor: Actor = { kind: "token", id: "admin" };
-const clientDelayMs = 0.5;
 const pollMs = 100;
 
-export class SimCluster {
-  readonly world: SimWorld;
-  readonly #machines = new Map<number, SimMachine>();
+type ClusterMachine = SimMachine<ClusterNode>;
+
+export class SimCluster implements FaultTarget {
+  readonly world: ClusterWorld;
+  readonly #machines = new Map<number, ClusterMachine>();
   /** Where programs outside of the cluster run; never crashes. */
   readonly outside: SimProcess;
   readonly #random: Random;
   #nextId = 1;
   #requests = 0;
 
-  constructor(world: SimWorld, random: Random) {
+  constructor(world: ClusterWorld, random: Random) {
     this.world = world;
     this.#random = random;
     this.outside = new SimProcess(0, world.time, () => 0);
   }
 
-  machines(): SimMachine[] {
+  machines(): ClusterMachine[] {
     return [...this.#machines.values()];
   }
 
-  machine(id: number): SimMachine | undefined {
+  machine(id: number): ClusterMachine | undefined {
     return this.#machines.get(id);
   }
 
-  up(): SimMachine[] {
+  up(): ClusterMachine[] {
     return this.machines().filter(({ node }) => node !== undefined);
   }
 
   /** Machines that are in use: neither removed nor beyond repair. */
-  inUse(): SimMachine[] {
+  inUse(): ClusterMachine[] {
     return this.machines().filter(({ phase }) => phase !== "removed" && phase !== "lost");
   }
 
-  leader(): SimMachine | undefined {
+  leader(): ClusterMachine | undefined {
     return this.up().find(({ node, process }) => node?.isLeader() === true && process?.paused === false);
   }
 
@@ -62,8 +67,9 @@ export class SimCluster {
     return true;
   }
 
-  #add(first: FirstStart): SimMachine {
-    const machine = new SimMachine(this.#nextId++, this.world, first);
+  #add(first: FirstStart): ClusterMachine {
+    const id = this.#nextId++;
+    const machine = new SimMachine(id, this.world, new ClusterProgram(id, this.world, first));
     this.#machines.set(machine.id, machine);
     void machine.boot();
     return machine;
@@ -94,10 +100,10 @@ export class SimCluster {
   }
 
   /** Adds a machine, with a ticket. @throws what the cluster answers to the request for a ticket */
-  async join(): Promise<SimMachine> {
+  async join(): Promise<void> {
     const { ticket: text } = await this.callAny("ticket.create", {}, 10_000);
     const ticket = decodeTicket(text);
-    return this.#add({
+    this.#add({
       mode: "join",
       target: {
         endpoints: ticket.endpoints,
@@ -107,6 +113,14 @@ export class SimCluster {
     });
   }
 
+  async transferLeader(timeoutMs: number): Promise<void> {
+    await this.callAny("leader.transfer", {}, timeoutMs);
+  }
+
+  async remove(id: number, timeoutMs: number, force: boolean): Promise<void> {
+    await this.callAny("member.remove", { id, force }, timeoutMs);
+  }
+
   requestId(): string {
     this.#requests++;
     return `request-${this.#requests}`;
@@ -114,40 +128,15 @@ export class SimCluster {
 
   /** One call at one machine, as a program on it or near it makes it. */
   call<Name extends MethodName>(
-    machine: SimMachine,
+    machine: ClusterMachine,
     name: Name,
     request: RequestOf<Name>,
     options: { readonly requestId: string; readonly timeoutMs: number },
   ): Promise<ResponseOf<Name>> {
-    const { time } = this.world;
     const { requestId, timeoutMs } = options;
     const meta = { requestId, actor, access: "admin", timeoutMs, stale: false, hops: 0 } as const;
-    return new Promise((resolve, reject) => {
-      const giveUp = this.outside.after(timeoutMs + 1_000, () =>
-        reject(new BlixardError("DEADLINE_EXCEEDED", `node ${machine.id} does not answer`, { outcome: "unknown" })),
-      );
-      const back = (process: SimProcess, settle: () => void) => {
-        if (!process.alive) return;
-        time.after(clientDelayMs, 0, () => {
-          giveUp.cancel();
-          settle();
-        });
-      };
-      this.outside.after(clientDelayMs, () => {
-        const { node, process } = machine;
-        if (node === undefined || process === undefined || !process.alive) {
-          giveUp.cancel();
-          reject(new BlixardError("UNREACHABLE", `node ${machine.id} is down`, { outcome: "not_applied" }));
-          return;
-        }
-        process.enter(() => {
-          node.call(name, request, meta).then(
-            (value) => back(process, () => resolve(value)),
-            (error: unknown) => back(process, () => reject(error)),
-          );
-        });
-      });
-    });
+    const from = { time: this.world.time, outside: this.outside };
+    return callMachine(from, machine, timeoutMs, (node) => node.call(name, request, meta));
   }
 
   /** A call that is repeated at other nodes until one answers it or `timeoutMs` is over. */
@@ -169,28 +158,4 @@ export class SimCluster {
       }
     }
   }
-}
-
-const passingCodes = new Set([
-  "UNREACHABLE",
-  "UNAVAILABLE",
-  "NO_LEADER",
-  "NOT_LEADER",
-  "DEADLINE_EXCEEDED",
-  "OUTCOME_UNKNOWN",
-  "PROPOSAL_DROPPED",
-  "STOPPED",
-  "OVERLOADED",
-  "UNKNOWN_PEER",
-  "CANCELLED",
-  "STORAGE_FAILED",
-]);
-
-/** True when the same call may succeed at another node or later. */
-export function mayPass(error: unknown): boolean {
-  return passingCodes.has(errorCodeOf(error) ?? "");
-}
-
-export function outcomeOf(error: unknown): "not_applied" | "unknown" {
-  return isBlixardError(error) && error.outcome === "not_applied" ? "not_applied" : "unknown";
 }

@@ -1,27 +1,17 @@
 /**
- * One simulated machine: a disk, VMs and a wall clock that outlive the node process on it.
+ * One simulated machine: a disk and a wall clock that outlive the program on it.
  *
- *     off -> starting -> up -> off        (crash; or the node ended by itself, and is started again)
+ *     off -> starting -> up -> off        (crash; or the program ended by itself, and is started again)
  *               +---------+--> lost       (its disk is damaged: an operator has to replace it)
  *               +---------+--> removed    (no member any more)
  */
-import { hash } from "node:crypto";
-import {
-  type ClusterNode,
-  type ClusterNodeOptions,
-  createClusterNode,
-  type JoinSeed,
-  type JoinTarget,
-} from "@blixard/cluster";
-import { BlixardError, discardMetrics, errorCodeOf, type Logger, messageOf, type Random, toHex } from "@blixard/common";
-import { observeLog, observeState } from "./observed-stores.ts";
+import { errorCodeOf, type Logger, messageOf, type Random } from "@blixard/common";
 import type { RaftChecker } from "./raft-checker.ts";
 import { randomOf } from "./seeds.ts";
 import type { CrashMode } from "./sim-database.ts";
 import { SimDisk } from "./sim-disk.ts";
 import type { SimNetwork } from "./sim-network.ts";
 import { SimProcess } from "./sim-process.ts";
-import { SimVmManager, VmHost, type VmRegistry } from "./sim-vm-manager.ts";
 import type { Violations } from "./violation.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
@@ -31,50 +21,50 @@ export interface SimWorld {
   readonly time: VirtualTime;
   readonly network: SimNetwork;
   readonly checker: RaftChecker;
-  readonly registry: VmRegistry;
   readonly violations: Violations;
   readonly logger: (nodeId: number) => Logger;
-  readonly nodeOptions: Omit<ClusterNodeOptions, "nodeId" | "version">;
 }
 
-/** How the first start of a machine goes; later ones resume. */
-export type FirstStart =
-  | { readonly mode: "bootstrap"; readonly clusterId: string; readonly tokenHash: string }
-  | { readonly mode: "join"; readonly target: JoinTarget };
+/** One start of a program. */
+export interface ProgramStart {
+  readonly process: SimProcess;
+  readonly disk: SimDisk;
+  /** How often this machine has started it, from 1. */
+  readonly boot: number;
+  /** The program ended by itself, now or later. */
+  readonly ended: (error: unknown) => void;
+}
+
+/** What runs on a machine. */
+export interface Program<Node> {
+  /** A node on what the disk holds. Resolves when it serves. */
+  start(start: ProgramStart): Promise<Node>;
+  /** The machine lost its power. */
+  powerLost(): void;
+}
 
 export type MachinePhase = "off" | "starting" | "up" | "lost" | "removed";
 
-const joinTimeoutMs = 20_000;
-const seedFileMs = 1;
-
-export const sha256 = (bytes: Uint8Array): Uint8Array => hash("sha256", bytes, "buffer");
-
-export class SimMachine {
+export class SimMachine<Node = unknown> {
   readonly id: number;
-  readonly endpointId: string;
   readonly disk: SimDisk;
-  readonly vms: VmHost;
   readonly #world: SimWorld;
-  readonly #first: FirstStart;
+  readonly #program: Program<Node>;
   readonly #random: Random;
   #boots = 0;
-  #seed: JoinSeed | undefined;
-  #wasBootstrapped = false;
   #process: SimProcess | undefined;
-  #node: ClusterNode | undefined;
+  #node: Node | undefined;
   #phase: MachinePhase = "off";
   /** Added to the wall time of this machine. */
   wallOffsetMs = 0;
-  /** While true, nothing starts the node again. */
+  /** While true, nothing starts the program again. */
   heldDown = false;
 
-  constructor(id: number, world: SimWorld, first: FirstStart) {
+  constructor(id: number, world: SimWorld, program: Program<Node>) {
     this.id = id;
-    this.endpointId = toHex(randomOf(world.seed, `endpoint-${id}`).bytes(32));
     this.disk = new SimDisk(randomOf(world.seed, `disk-${id}`));
-    this.vms = new VmHost(id, world.registry);
     this.#world = world;
-    this.#first = first;
+    this.#program = program;
     this.#random = randomOf(world.seed, `machine-${id}`);
   }
 
@@ -87,80 +77,26 @@ export class SimMachine {
   }
 
   /** The node while it serves. */
-  get node(): ClusterNode | undefined {
+  get node(): Node | undefined {
     return this.#phase === "up" ? this.#node : undefined;
   }
 
-  /** Starts the node on what the disk holds. Resolves when it serves or has ended. */
+  /** Starts the program on what the disk holds. Resolves when it serves or has ended. */
   async boot(): Promise<void> {
     if (this.#phase !== "off") return;
     this.#phase = "starting";
     this.#boots++;
     const process = new SimProcess(this.id, this.#world.time, () => this.wallOffsetMs);
     this.#process = process;
+    const ended = (error: unknown) => this.#ended(process, error);
     try {
-      const node = await this.#createNode(process);
+      const node = await this.#program.start({ process, disk: this.disk, boot: this.#boots, ended });
       if (!process.alive) return;
       this.#node = node;
-      await this.#start(node, process);
-      if (process.alive) this.#phase = "up";
+      this.#phase = "up";
     } catch (error) {
-      this.#ended(process, error);
+      ended(error);
     }
-  }
-
-  async #createNode(process: SimProcess): Promise<ClusterNode> {
-    const { network, checker, logger, nodeOptions, seed } = this.#world;
-    const stores = await this.disk.open(process);
-    let node: ClusterNode | undefined;
-    const transport = network.join(this.endpointId, process, (call, signal) => {
-      if (node !== undefined) return node.handleRpc(call, signal);
-      return Promise.reject(new BlixardError("UNAVAILABLE", "the node is starting", { outcome: "not_applied" }));
-    });
-    node = createClusterNode(
-      {
-        clock: process.clock,
-        random: randomOf(seed, `node-${this.id}-${this.#boots}`),
-        logger: logger(this.id),
-        metrics: discardMetrics,
-        sha256,
-        log: observeLog(stores.log, process, checker),
-        snapshots: stores.snapshots,
-        stateStore: observeState(stores.state, process, checker),
-        transport,
-        vmManager: new SimVmManager(this.vms, process),
-        onFatal: (error) => this.#ended(process, error),
-      },
-      { ...nodeOptions, nodeId: this.id, version: "0.0.0-simulated" },
-    );
-    return node;
-  }
-
-  async #start(node: ClusterNode, process: SimProcess): Promise<void> {
-    if (this.#seed !== undefined) await node.start({ mode: "resume", seed: this.#seed });
-    else if (this.#wasBootstrapped) await node.start({ mode: "resume" });
-    else if (this.#first.mode === "bootstrap") {
-      await node.start(this.#first);
-      this.#wasBootstrapped = true;
-    } else {
-      const onAdmitted = (seed: JoinSeed) => this.#keepSeed(seed, process);
-      await node.start({ mode: "join", target: this.#first.target, timeoutMs: joinTimeoutMs, onAdmitted });
-    }
-    node.lifecycle
-      .until(({ phase }) => phase !== "serving" && phase !== "starting")
-      .then(
-        ({ error }) => this.#ended(process, error),
-        () => {},
-      );
-  }
-
-  #keepSeed(seed: JoinSeed, process: SimProcess): Promise<void> {
-    return new Promise((resolve) => {
-      process.after(seedFileMs, () => {
-        this.#seed = seed;
-        resolve();
-      });
-    });
   }
 
   /** The node ended by itself: as the binary does, with an exit code that says whether a new start can help. */
@@ -195,14 +131,14 @@ export class SimMachine {
     if (this.#phase === "off") return;
     this.#process?.kill();
     this.disk.crash(mode);
-    if (mode !== "kill") this.vms.stopAll();
+    if (mode !== "kill") this.#program.powerLost();
     if (this.#phase === "up" || this.#phase === "starting") this.#phase = "off";
   }
 
   /** Switches the machine off for good. */
   retire(): void {
     this.crash("lost");
-    this.vms.stopAll();
+    this.#program.powerLost();
     this.#phase = "removed";
   }
 }

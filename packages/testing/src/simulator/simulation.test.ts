@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import { type SimulationResult, simulate } from "./simulation.ts";
+import { simulate } from "./simulation.ts";
+import type { SimulationResult } from "./storm-run.ts";
 
 /** What a person needs to see a failure again. */
 function replay({ seed, violation }: SimulationResult): string {

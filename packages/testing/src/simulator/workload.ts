@@ -3,7 +3,8 @@ import { errorCodeOf, type Random, sleep } from "@blixard/common";
 import type { History, KvCall, KvOperation, KvOutcome } from "./history.ts";
 import type { RaftChecker } from "./raft-checker.ts";
 import { chance, integer, pick } from "./seeds.ts";
-import { mayPass, outcomeOf, type SimCluster } from "./sim-cluster.ts";
+import { mayPass, outcomeOf } from "./sim-caller.ts";
+import type { SimCluster } from "./sim-cluster.ts";
 import type { Violations } from "./violation.ts";
 
 export interface WorkloadOptions {

@@ -1,0 +1,110 @@
+/** A cluster node as it runs on a simulated machine: the same `createClusterNode` as in the binary. */
+import { hash } from "node:crypto";
+import {
+  type ClusterNode,
+  type ClusterNodeOptions,
+  createClusterNode,
+  type JoinSeed,
+  type JoinTarget,
+} from "@blixard/cluster";
+import { BlixardError, discardMetrics, toHex } from "@blixard/common";
+import { observeLog, observeState } from "./observed-stores.ts";
+import { randomOf } from "./seeds.ts";
+import type { Program, ProgramStart, SimWorld } from "./sim-machine.ts";
+import type { SimProcess } from "./sim-process.ts";
+import { SimVmManager, VmHost, type VmRegistry } from "./sim-vm-manager.ts";
+
+/** What all machines of a simulated cluster share. */
+export interface ClusterWorld extends SimWorld {
+  readonly registry: VmRegistry;
+  readonly nodeOptions: Omit<ClusterNodeOptions, "nodeId" | "version">;
+}
+
+/** How the first start on a machine goes; later ones resume. */
+export type FirstStart =
+  | { readonly mode: "bootstrap"; readonly clusterId: string; readonly tokenHash: string }
+  | { readonly mode: "join"; readonly target: JoinTarget };
+
+const joinTimeoutMs = 20_000;
+const seedFileMs = 1;
+
+export const sha256 = (bytes: Uint8Array): Uint8Array => hash("sha256", bytes, "buffer");
+
+export class ClusterProgram implements Program<ClusterNode> {
+  readonly #id: number;
+  readonly #world: ClusterWorld;
+  readonly #first: FirstStart;
+  readonly #endpointId: string;
+  readonly #vms: VmHost;
+  #seed: JoinSeed | undefined;
+  #wasBootstrapped = false;
+
+  constructor(id: number, world: ClusterWorld, first: FirstStart) {
+    this.#id = id;
+    this.#world = world;
+    this.#first = first;
+    this.#endpointId = toHex(randomOf(world.seed, `endpoint-${id}`).bytes(32));
+    this.#vms = new VmHost(id, world.registry);
+  }
+
+  async start(start: ProgramStart): Promise<ClusterNode> {
+    const { network, checker, logger, nodeOptions, seed } = this.#world;
+    const { process, disk, boot, ended } = start;
+    const stores = await disk.open(process);
+    let node: ClusterNode | undefined;
+    const transport = network.join(this.#endpointId, process, (call, signal) => {
+      if (node !== undefined) return node.handleRpc(call, signal);
+      return Promise.reject(new BlixardError("UNAVAILABLE", "the node is starting", { outcome: "not_applied" }));
+    });
+    node = createClusterNode(
+      {
+        clock: process.clock,
+        random: randomOf(seed, `node-${this.#id}-${boot}`),
+        logger: logger(this.#id),
+        metrics: discardMetrics,
+        sha256,
+        log: observeLog(stores.log, process, checker),
+        snapshots: stores.snapshots,
+        stateStore: observeState(stores.state, process, checker),
+        transport,
+        vmManager: new SimVmManager(this.#vms, process),
+        onFatal: ended,
+      },
+      { ...nodeOptions, nodeId: this.#id, version: "0.0.0-simulated" },
+    );
+    await this.#run(node, process, ended);
+    return node;
+  }
+
+  async #run(node: ClusterNode, process: SimProcess, ended: (error: unknown) => void): Promise<void> {
+    if (!process.alive) return;
+    if (this.#seed !== undefined) await node.start({ mode: "resume", seed: this.#seed });
+    else if (this.#wasBootstrapped) await node.start({ mode: "resume" });
+    else if (this.#first.mode === "bootstrap") {
+      await node.start(this.#first);
+      this.#wasBootstrapped = true;
+    } else {
+      const onAdmitted = (seed: JoinSeed) => this.#keepSeed(seed, process);
+      await node.start({ mode: "join", target: this.#first.target, timeoutMs: joinTimeoutMs, onAdmitted });
+    }
+    node.lifecycle
+      .until(({ phase }) => phase !== "serving" && phase !== "starting")
+      .then(
+        ({ error }) => ended(error),
+        () => {},
+      );
+  }
+
+  #keepSeed(seed: JoinSeed, process: SimProcess): Promise<void> {
+    return new Promise((resolve) => {
+      process.after(seedFileMs, () => {
+        this.#seed = seed;
+        resolve();
+      });
+    });
+  }
+
+  powerLost(): void {
+    this.#vms.stopAll();
+  }
+}
