@@ -1,9 +1,9 @@
 /** What the owner of a cluster node gives and gets. */
 import type { BlixardError, Clock, Logger, Metrics, Random, Watch } from "@blixard/common";
 import type { Actor, CallMeta, MethodAccess, MethodName, NodeStatus, RequestOf, ResponseOf } from "@blixard/protocol";
-import type { LogStore, SnapshotStore } from "@blixard/raft";
+import type { LogStore, SnapshotCarrier, SnapshotStore } from "@blixard/raft";
 import type { VmManager } from "@blixard/vm-manager";
-import type { ClusterTransport, IncomingCall } from "./cluster-transport.ts";
+import type { BulkRouteView, ClusterTransport, IncomingCall } from "./cluster-transport.ts";
 import type { JoinSeed, JoinTarget } from "./join-flow.ts";
 import type { PeerFinder } from "./peer-finder.ts";
 import type { NodeCertificates } from "./services/certificate-service.ts";
@@ -22,6 +22,10 @@ export interface ClusterNodeDeps {
   readonly log: LogStore;
   readonly snapshots: SnapshotStore;
   readonly stateStore: StateStore;
+  /** Default: snapshots travel in messages of `transport`. */
+  readonly snapshotCarrier?: SnapshotCarrier;
+  /** What the status says about the ways of bulk data. */
+  readonly bulkRoutes?: () => readonly BulkRouteView[];
   /** Started before the node, with a handler that calls `handleRpc`. */
   readonly transport: ClusterTransport;
   readonly vmManager: VmManager;

@@ -308,12 +308,8 @@ class Node implements ClusterNode {
     // Calls are forwarded to the leader as a whole, because it decides what is proposed: never the proposals themselves.
     const raft = createRaftNode<AppliedCommand>(
       {
-        clock: deps.clock,
-        random: deps.random,
-        logger: deps.logger,
-        metrics: deps.metrics,
+        ...deps,
         log,
-        snapshots: deps.snapshots,
         stateMachine: this.#stateMachine,
         transport: this.#memory.listen(deps.transport.peers),
         onFatal: (error) => {

@@ -33,6 +33,13 @@ export interface SessionView {
   readonly instance?: number | null;
 }
 
+/** The way of bulk data to a node; `reason` says why it is not a direct one. */
+export interface BulkRouteView {
+  readonly nodeId: number;
+  readonly route: "direct" | "rpc" | "none";
+  readonly reason: string | null;
+}
+
 export interface ClusterTransport {
   /** Carries Raft messages between members. */
   readonly peers: PeerTransport;

@@ -2,7 +2,6 @@
  * One node of the cluster from its ports: the replicated state machine, the scheduler, the service with its routing to
  * the leader, the leader's duties and the node's duties. The same node runs in the binary and in the simulator.
  */
-export { createBlobFetcher } from "./blob-fetcher.ts";
 export { createClusterNode } from "./cluster-node.ts";
 export type {
   AuthenticatedCaller,

@@ -23,6 +23,5 @@ export const limits = {
   listMax: 10_000,
   consoleReadBytesMax: 64 * 1024,
   consoleReadWaitMsMax: 30_000,
-  blobChunkBytesMax: 256 * 1024,
   logReadBytesMax: 1024 * 1024,
 } as const;

@@ -90,6 +90,8 @@ export const memberStatusSchema = z.object({
   /** Why it is that one, of a node that has several; null elsewhere, absent in older releases. */
   transportReason: z.string().nullish(),
   path: z.enum(["direct", "relay", "self", "none"]),
+  /** The way of bulk data, once some was fetched from there, and why it is not a direct one; absent in older releases. */
+  bulk: z.object({ route: z.enum(["direct", "rpc", "none"]), reason: z.string().nullable() }).nullish(),
   rttMs: z.number().nullable(),
   lastContactMs: z.number().nullable(),
 });
@@ -270,16 +272,6 @@ export const methods = {
     written.extend({ image: imageRecordSchema }),
   ),
   "image.remove": method("leader", "admin", true, z.object({ name: imageNameSchema }).strict(), written),
-  /** A piece of a blob that this node holds; empty past its end. */
-  "blob.read": method(
-    "local",
-    "node",
-    false,
-    z
-      .object({ digest: digestSchema, offset: z.int().min(0), bytesMax: z.int().min(1).max(limits.blobChunkBytesMax) })
-      .strict(),
-    z.object({ data: bytesSchema }),
-  ),
 
   "node.list": method("leader", "viewer", false, empty, z.object({ items: z.array(nodeViewSchema) })),
   "node.get": method("leader", "viewer", false, z.object({ id: nodeIdSchema }).strict(), nodeViewSchema),

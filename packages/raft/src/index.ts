@@ -47,6 +47,7 @@ export type {
   PeerTransportHandlers,
   ProposalRefusalCode,
   ProposalVerdict,
+  SnapshotCarrier,
   SnapshotMeta,
   SnapshotStore,
   StateMachine,

@@ -85,10 +85,29 @@ export interface SnapshotStore {
   close(): Promise<void>;
 }
 
+/**
+ * A faster way for the bytes of snapshots than the messages between peers. Where it fails, or is not there on both
+ * sides, the bytes travel in messages.
+ */
+export interface SnapshotCarrier {
+  /** Names a snapshot of this node, so that others can fetch it: up to 256 bytes. May reject. */
+  offer(meta: SnapshotMeta): Promise<Uint8Array>;
+  /** The bytes of what node `from` offered as `reference`, in order and verified. Throws when they cannot be had. */
+  fetch(
+    from: NodeId,
+    meta: SnapshotMeta,
+    reference: Uint8Array,
+    options: { readonly signal: AbortSignal },
+  ): AsyncIterable<Uint8Array>;
+}
+
 /** What travels between two Raft nodes. */
 export type PeerMessage =
   | { readonly type: "raft"; readonly message: Message }
-  /** A piece of the state that a MsgSnap stands for; the receiver steps the MsgSnap when it has all of it. */
+  /**
+   * A piece of the state that a MsgSnap stands for; the receiver steps the MsgSnap when it has all of it. Its
+   * `snapshot.data` is what the sender's SnapshotCarrier offers, or empty.
+   */
   | {
       readonly type: "snapshotChunk";
       readonly message: Message;

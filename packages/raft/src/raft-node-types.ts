@@ -2,7 +2,14 @@
 import type { Clock, Logger, Metrics, Random } from "@blixard/common";
 import type { ConfChange, ConfState, Entry, LogIndex, NodeId, Role, Status, Term } from "./core/types.ts";
 import type { RaftNodeEvent } from "./node-events.ts";
-import type { LogRepairSource, LogStore, PeerTransport, SnapshotStore, StateMachine } from "./ports.ts";
+import type {
+  LogRepairSource,
+  LogStore,
+  PeerTransport,
+  SnapshotCarrier,
+  SnapshotStore,
+  StateMachine,
+} from "./ports.ts";
 
 /** The injected ports of one node. */
 export interface RaftNodeDeps<Result> {
@@ -14,6 +21,8 @@ export interface RaftNodeDeps<Result> {
   readonly snapshots: SnapshotStore;
   readonly stateMachine: StateMachine<Result>;
   readonly transport: PeerTransport;
+  /** Default: snapshots travel in messages of `transport`. */
+  readonly snapshotCarrier?: SnapshotCarrier;
   /**
    * Where the log store finds entries that its disk has lost, when it starts: the {@link RaftNodeApi.readLog} of other
    * members, over a way of your own, since this node does not take part yet. Absent: damage ends the start.

@@ -1,14 +1,15 @@
 /**
  * The follower's side of a snapshot transfer. The chunks go straight into the snapshot store; when it has all of them
- * durably, the MsgSnap that they belong to goes to the core, which decides whether to install it.
+ * durably, the MsgSnap that they belong to goes to the core, which decides whether to install it. Where the leader's
+ * carrier offers the state, this node's carrier fetches it, and chunks are not taken meanwhile; if that fails, they are.
  *
  *     idle -> (chunk at 0) -> receiving -> (last chunk) -> saving -> (durable) -> idle, MsgSnap stepped
  *                                |-> superseded by a newer one, refused, or silent for too long: aborted
  */
-import { BlixardError, errorCodeOf, type Logger } from "@blixard/common";
+import { BlixardError, errorCodeOf, type Logger, messageOf } from "@blixard/common";
 import type { Message, NodeId, Snapshot } from "./core/types.ts";
 import type { RaftNodeEvent } from "./node-events.ts";
-import type { PeerMessage, PeerTransport, SnapshotMeta, SnapshotStore } from "./ports.ts";
+import type { PeerMessage, PeerTransport, SnapshotCarrier, SnapshotMeta, SnapshotStore } from "./ports.ts";
 
 export type SnapshotChunk = Extract<PeerMessage, { type: "snapshotChunk" }>;
 
@@ -18,6 +19,10 @@ interface Incoming {
   readonly snapshot: Snapshot;
   readonly sizeBytes: number;
   readonly chunks: ChunkStream;
+  /** The state is fetched by the carrier, and not taken from chunks. */
+  readonly carried: boolean;
+  /** Why the carrier could not bring it. */
+  carrierError: unknown;
   readonly abort: AbortController;
   receivedBytes: number;
   lastAtMs: number;
@@ -26,6 +31,7 @@ interface Incoming {
 export interface SnapshotReceiverDeps {
   readonly snapshots: SnapshotStore;
   readonly transport: PeerTransport;
+  readonly snapshotCarrier?: SnapshotCarrier;
   readonly logger: Logger;
   readonly nowMs: () => number;
   readonly post: (task: () => void) => void;
@@ -51,6 +57,8 @@ export class SnapshotReceiver {
   readonly #options: SnapshotReceiverOptions;
   #incoming: Incoming | undefined;
   #saving: Promise<void> = Promise.resolve();
+  /** What the carrier could not bring: it comes in chunks. */
+  #notCarried: Snapshot | undefined;
 
   constructor(deps: SnapshotReceiverDeps, options: SnapshotReceiverOptions) {
     this.#deps = deps;
@@ -100,23 +108,48 @@ export class SnapshotReceiver {
   }
 
   #begin(from: NodeId, message: Message, snapshot: Snapshot, sizeBytes: number): Incoming {
-    const chunks = new ChunkStream();
-    const abort = new AbortController();
-    const { index, term, confState } = snapshot;
-    const incoming = { from, message, snapshot, sizeBytes, chunks, abort, receivedBytes: 0, lastAtMs: 0 };
-    this.#deps.logger.log("info", "receiving a snapshot", { from, index, sizeBytes });
+    const { index, term, confState, data } = snapshot;
+    const carrier = data.length > 0 && !isSame(snapshot, this.#notCarried) ? this.#deps.snapshotCarrier : undefined;
+    const incoming: Incoming = {
+      ...{ from, snapshot, sizeBytes, carried: carrier !== undefined, carrierError: undefined },
+      // How the bytes come is nothing to the core.
+      message: { ...message, snapshot: { ...snapshot, data: new Uint8Array() } },
+      ...{ chunks: new ChunkStream(), abort: new AbortController(), receivedBytes: 0, lastAtMs: 0 },
+    };
+    const meta = { index, term, confState };
+    const chunks = carrier === undefined ? incoming.chunks : this.#carried(carrier, incoming, { ...meta, sizeBytes });
+    this.#deps.logger.log("info", "receiving a snapshot", { from, index, sizeBytes, carried: incoming.carried });
     this.#deps.onEvent({ type: "snapshotReceiveStarted", from, index, sizeBytes });
-    const saved = this.#deps.snapshots.save({ index, term, confState }, chunks, { signal: abort.signal });
+    const saved = this.#deps.snapshots.save(meta, chunks, { signal: incoming.abort.signal });
     this.#saving = saved.then(
-      (meta) => this.#deps.post(() => this.#saved(incoming, meta)),
+      (stored) => this.#deps.post(() => this.#saved(incoming, stored)),
       (error: unknown) => this.#deps.post(() => this.#failed(incoming, error)),
     );
     return incoming;
   }
 
+  async *#carried(carrier: SnapshotCarrier, incoming: Incoming, meta: SnapshotMeta): AsyncIterable<Uint8Array> {
+    const { from, snapshot, abort } = incoming;
+    try {
+      for await (const chunk of carrier.fetch(from, meta, snapshot.data, { signal: abort.signal })) {
+        incoming.receivedBytes += chunk.length;
+        this.#deps.onBytes(chunk.length);
+        yield chunk;
+      }
+      if (incoming.receivedBytes !== meta.sizeBytes) throw new BlixardError("FRAME_CORRUPT", "it has another length");
+    } catch (error) {
+      incoming.carrierError = error;
+      throw error;
+    }
+  }
+
   #accept(incoming: Incoming, { offset, data }: SnapshotChunk): void {
     const { from, snapshot, sizeBytes } = incoming;
     incoming.lastAtMs = this.#deps.nowMs();
+    if (incoming.carried) {
+      this.#answer(from, snapshot, 0);
+      return;
+    }
     // While an empty state is being saved there is no number of bytes that says "not yet".
     if (incoming.chunks.ended && sizeBytes === 0) return;
     const fits = offset + data.length <= sizeBytes && (data.length > 0 || sizeBytes === 0);
@@ -149,11 +182,24 @@ export class SnapshotReceiver {
     const current = this.#incoming === incoming;
     if (current) this.#incoming = undefined;
     if (incoming.abort.signal.aborted) return;
+    if (incoming.carrierError === error) {
+      if (current) this.#takeChunks(incoming);
+      return;
+    }
     if (errorCodeOf(error) !== "CONFLICT") this.#deps.onError(error);
     else if (current) {
       this.#ended(incoming, false, "a newer snapshot was taken here");
       this.#answer(incoming.from, incoming.snapshot, 0, true);
     }
+  }
+
+  #takeChunks(incoming: Incoming): void {
+    const { from, snapshot, carrierError } = incoming;
+    const reason = messageOf(carrierError);
+    this.#deps.logger.log("warn", "a snapshot cannot be fetched, and comes in messages", { from, reason });
+    this.#notCarried = snapshot;
+    this.#ended(incoming, false, reason);
+    this.#answer(from, snapshot, 0);
   }
 
   #ended({ from, snapshot }: Incoming, ok: boolean, reason: string): void {
@@ -189,6 +235,10 @@ export class SnapshotReceiver {
 /** The whole size is only named when all of it is durable: until then the last byte is held back. */
 function heldBytes({ receivedBytes, sizeBytes }: Incoming): number {
   return Math.max(0, Math.min(receivedBytes, sizeBytes - 1));
+}
+
+function isSame(a: Snapshot, b: Snapshot | undefined): boolean {
+  return a.index === b?.index && a.term === b.term;
 }
 
 /** A leader of a later term, or a later state of the same leader. */

@@ -6,11 +6,12 @@
 import { errorCodeOf, type Logger, messageOf } from "@blixard/common";
 import type { Message, NodeId, Snapshot } from "./core/types.ts";
 import type { RaftNodeEvent } from "./node-events.ts";
-import type { PeerMessage, PeerTransport, SnapshotMeta, SnapshotStore } from "./ports.ts";
+import type { PeerMessage, PeerTransport, SnapshotCarrier, SnapshotMeta, SnapshotStore } from "./ports.ts";
 
 interface Transfer {
   readonly to: NodeId;
-  readonly message: Message;
+  /** With what the carrier offers, once that is known. */
+  message: Message;
   readonly snapshot: Snapshot;
   readonly sizeBytes: number;
   offset: number;
@@ -22,6 +23,7 @@ interface Transfer {
 export interface SnapshotSenderDeps {
   readonly snapshots: SnapshotStore;
   readonly transport: PeerTransport;
+  readonly snapshotCarrier?: SnapshotCarrier;
   readonly logger: Logger;
   readonly nowMs: () => number;
   /** Runs a task on the owner's loop. */
@@ -37,6 +39,9 @@ export interface SnapshotSenderOptions {
   readonly retryMs: number;
   readonly retriesMax: number;
 }
+
+/** Bytes of the first chunk where a carrier may bring the whole: it only says so. */
+const offerBytes = 4 * 1024;
 
 export type SnapshotAck = Extract<PeerMessage, { type: "snapshotAck" }>;
 
@@ -75,7 +80,7 @@ export class SnapshotSender {
     this.#transfers.set(to, started);
     this.#deps.logger.log("info", "sending a snapshot", { to, index, sizeBytes, offset });
     this.#deps.onEvent({ type: "snapshotSendStarted", to, index, sizeBytes, fromOffset: offset });
-    this.#send(started);
+    this.#offer(started, meta);
   }
 
   acknowledged(from: NodeId, ack: SnapshotAck): void {
@@ -107,12 +112,36 @@ export class SnapshotSender {
     this.#brokenOff.clear();
   }
 
+  /** The receiver may fetch the state by itself; while it does, it answers that it holds nothing yet. */
+  #offer(transfer: Transfer, meta: SnapshotMeta): void {
+    const { snapshotCarrier, post, logger } = this.#deps;
+    // What fits into one message needs no other way.
+    if (snapshotCarrier === undefined || meta.sizeBytes <= this.#options.chunkBytes) {
+      this.#send(transfer);
+      return;
+    }
+    const go = (data: Uint8Array) =>
+      post(() => {
+        transfer.reading = false;
+        if (this.#transfers.get(transfer.to) !== transfer) return;
+        transfer.message = { ...transfer.message, snapshot: { ...transfer.snapshot, data } };
+        this.#send(transfer);
+      });
+    transfer.reading = true;
+    snapshotCarrier.offer(meta).then(go, (error: unknown) => {
+      logger.log("warn", "a snapshot cannot be offered for fetching", { index: meta.index, reason: messageOf(error) });
+      go(new Uint8Array());
+    });
+  }
+
   #send(transfer: Transfer): void {
     if (transfer.reading) return;
     transfer.reading = true;
     transfer.sentAtMs = this.#deps.nowMs();
     const { offset, snapshot, sizeBytes, message, to } = transfer;
-    this.#deps.snapshots.read(snapshot.index, offset, this.#options.chunkBytes).then(
+    const offered = offset === 0 && message.snapshot?.data.length !== 0;
+    const { chunkBytes } = this.#options;
+    this.#deps.snapshots.read(snapshot.index, offset, offered ? Math.min(offerBytes, chunkBytes) : chunkBytes).then(
       (data) =>
         this.#deps.post(() => {
           transfer.reading = false;

@@ -28,6 +28,7 @@ export function createTransport(deps: TransportDeps, options: TransportOptions):
     start: (handler) => node.start(handler),
     addresses: () => deps.adapter.addresses(),
     setPeers: (peers) => node.setPeers(peers),
+    peer: (key) => node.peer(key),
     call: (to, method, payload, callOptions) => node.call(to, method, payload, callOptions),
     sessions: () => node.sessions(),
     refusals: () => node.refusals(),
@@ -113,6 +114,11 @@ class NodeTransport {
       if (session !== undefined) session.setPeer(peer);
       else this.#addSession(peer);
     }
+  }
+
+  peer(key: number | string): Peer | undefined {
+    const nodeId = typeof key === "number" ? key : this.#nodeIds.get(key);
+    return nodeId === undefined ? undefined : this.#sessions.get(nodeId)?.peer;
   }
 
   async call(

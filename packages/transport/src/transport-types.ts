@@ -143,6 +143,8 @@ export interface Transport {
   readonly instance: number;
   /** Replaces the member list: sessions to removed peers end, new peers are dialled, changed addresses are used. */
   setPeers(peers: readonly Peer[]): void;
+  /** A member by its node id or by its key; undefined for whoever is none now, and for this node itself. */
+  peer(key: number | string): Peer | undefined;
   /** Calls a method at a member or at any endpoint. @throws the handler's error, UNREACHABLE or DEADLINE_EXCEEDED */
   call(
     to: number | EndpointAddress,

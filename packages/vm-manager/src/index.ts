@@ -9,6 +9,7 @@ export type { VmManagerTunables } from "./options.ts";
 export { defaultTunables } from "./options.ts";
 export { createVmManager } from "./vm-manager.ts";
 export type {
+  BlobFetched,
   ConsolePiece,
   DesiredVm,
   FetchBlob,

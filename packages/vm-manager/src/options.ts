@@ -18,8 +18,6 @@ export interface VmManagerTunables {
   readonly stableRunMs: number;
   /** Bytes of one console log file; the file before it is kept too. Default 1 MiB. */
   readonly consoleBytesMax: number;
-  /** Attempts to fetch one piece of an image before the VM's preparation fails. Default 5. */
-  readonly fetchAttemptsMax: number;
 }
 
 export const defaultTunables: VmManagerTunables = {
@@ -32,5 +30,4 @@ export const defaultTunables: VmManagerTunables = {
   restartsMax: 8,
   stableRunMs: 60_000,
   consoleBytesMax: 1024 * 1024,
-  fetchAttemptsMax: 5,
 };

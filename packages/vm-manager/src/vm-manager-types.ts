@@ -14,13 +14,25 @@ export interface DesiredVm {
   readonly image: ImageRecord;
 }
 
-/** Reads a piece of a blob that another node holds; resolves with no bytes past its end. */
+/** Fetches a whole blob from the nodes that hold it into the file at `path`, and goes on with what is there. */
 export type FetchBlob = (
   blob: { readonly digest: string; readonly sizeBytes: number; readonly sources: readonly number[] },
-  offset: number,
-  bytesMax: number,
+  path: string,
   signal: AbortSignal,
-) => Promise<Uint8Array>;
+) => Promise<BlobFetched>;
+
+export interface BlobFetched {
+  /** The sources that said that these are the bytes. */
+  readonly vouchers: readonly number[];
+  /** Tells that the digest of the whole is another one: they are not believed again. */
+  readonly disown: () => void;
+}
+
+export interface OpenBlob {
+  readonly sizeBytes: number;
+  /** Exactly `length` bytes. @throws NOT_FOUND when the blob ends before */
+  read(offset: number, length: number): Promise<Uint8Array>;
+}
 
 export interface VmManagerDeps {
   readonly clock: Clock;
@@ -78,8 +90,8 @@ export interface VmManager {
     /** Stores a blob; resolves when it is durable. */
     put(chunks: AsyncIterable<Uint8Array>): Promise<{ readonly digest: string; readonly sizeBytes: number }>;
     has(digest: string): Promise<boolean>;
-    /** @throws NOT_FOUND */
-    read(digest: string, offset: number, bytesMax: number): Promise<Uint8Array>;
+    /** Undefined when this node does not hold the blob. */
+    find(digest: string): Promise<OpenBlob | undefined>;
   };
   /** Records of the images that every node makes itself: `builtin/nano`, and `demo`, which is the same guest. */
   readonly builtinImages: readonly ImageRecord[];

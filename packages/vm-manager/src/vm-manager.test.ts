@@ -125,9 +125,10 @@ describe("VmManager and images", () => {
     const digest = Buffer.from(await crypto.subtle.digest("SHA-256", longer)).toString("hex");
     await using harness = await VmHarness.open({
       driver: "embedded",
-      fetchBlob: async (blob, offset, bytesMax) => {
+      fetchBlob: async (blob, path) => {
         expect(blob).toEqual({ digest, sizeBytes: longer.length, sources: [2] });
-        return longer.slice(offset, offset + Math.min(bytesMax, 500));
+        await writeFile(path, longer);
+        return { vouchers: [2], disown: () => {} };
       },
     });
     const image = foreignImage({ blobs: [{ role: "kernel", digest, sizeBytes: longer.length }] });
@@ -137,7 +138,7 @@ describe("VmManager and images", () => {
   });
 
   it("reports an image that cannot be fetched, and tries again", async () => {
-    await using harness = await VmHarness.open({ driver: "fake", tunables: { ...quick, fetchAttemptsMax: 1 } });
+    await using harness = await VmHarness.open({ driver: "fake", tunables: quick });
     harness.want({ image: foreignImage({}), spec: { restartPolicy: "never" } });
     expect(await harness.untilPhase("Failed")).toMatchObject({ reason: "start-failed" });
     harness.want({ image: foreignImage({}), fencingEpoch: 2 });
@@ -231,7 +232,7 @@ describe("VmManager and instances that it finds", () => {
   it("interrupts a start that is not wanted any more", async () => {
     await using harness = await VmHarness.open({
       driver: "fake",
-      fetchBlob: (_blob, _offset, _bytesMax, signal) =>
+      fetchBlob: (_blob, _path, signal) =>
         new Promise((_, reject) => {
           signal.addEventListener("abort", () => reject(new BlixardError("CANCELLED", "cancelled")));
         }),

@@ -46,7 +46,7 @@ class NodeVmManager implements VmManager {
     this.#deps = deps;
     this.#options = options;
     this.#tunables = { ...defaultTunables, ...options.tunables };
-    this.images = new ImageStore(join(options.dataDir, "images"), deps, this.#tunables);
+    this.images = new ImageStore(join(options.dataDir, "images"), deps);
   }
 
   async start(): Promise<NodeCapacity> {

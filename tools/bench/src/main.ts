@@ -1,4 +1,6 @@
-/** `npm run bench -- [cluster|raft|transport] [flags]`; without a name it measures the whole cluster. */
+/** `npm run bench -- [cluster|raft|transport|bulk] [flags]`; without a name it measures the whole cluster. */
+import { runBulkBench } from "./bulk/bulk-bench.ts";
+import { serveSource } from "./bulk/source-process.ts";
 import { runClusterBench } from "./cluster/cluster-bench.ts";
 import { runRaftBench } from "./raft/raft-bench.ts";
 import { reportRestart } from "./raft/restart.ts";
@@ -6,6 +8,9 @@ import { runTransportPeer } from "./transport/peer-process.ts";
 import { runTransportBench } from "./transport/transport-bench.ts";
 
 const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  bulk: runBulkBench,
+  /** The other process of `bulk`. */
+  "bulk-source": serveSource,
   cluster: runClusterBench,
   raft: runRaftBench,
   /** A part of `raft` that needs a process of its own. */
@@ -19,7 +24,7 @@ const [first = "cluster", ...rest] = process.argv.slice(2);
 const args = first.startsWith("-") ? [first, ...rest] : rest;
 const run = benchmarks[first.startsWith("-") ? "cluster" : first];
 if (run === undefined) {
-  process.stderr.write(`bench: unknown benchmark '${first}': use cluster, raft or transport\n`);
+  process.stderr.write(`bench: unknown benchmark '${first}': use cluster, raft, transport or bulk\n`);
   process.exitCode = 64;
 } else {
   await run(args);

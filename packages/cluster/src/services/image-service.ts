@@ -1,11 +1,11 @@
-/** The image methods, and the pieces of blobs that nodes read from each other. */
+/** The image methods. */
 import { BlixardError } from "@blixard/common";
 import type { ImageRecord } from "@blixard/protocol";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { Handlers } from "./handlers.ts";
 import { propose, refuseIfMatch, type ServiceContext } from "./service-context.ts";
 
-type ImageMethods = "image.list" | "image.get" | "image.put" | "image.remove" | "blob.read";
+type ImageMethods = "image.list" | "image.get" | "image.put" | "image.remove";
 
 export function imageHandlers(context: ServiceContext): Pick<Handlers, ImageMethods> {
   return {
@@ -31,8 +31,5 @@ export function imageHandlers(context: ServiceContext): Pick<Handlers, ImageMeth
       const { index, term } = await propose(context, { type: "image.remove", name }, call);
       return { index, term };
     },
-    "blob.read": async ({ digest, offset, bytesMax }) => ({
-      data: await context.vmManager.images.read(digest, offset, bytesMax),
-    }),
   };
 }

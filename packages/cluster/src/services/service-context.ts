@@ -4,7 +4,7 @@ import { type CallMeta, type Command, type CommandBody, encodeCommand, type Node
 import type { RaftNodeApi } from "@blixard/raft";
 import type { VmManager } from "@blixard/vm-manager";
 import type { ClusterStateMachine } from "../cluster-state-machine.ts";
-import type { ClusterTransport } from "../cluster-transport.ts";
+import type { BulkRouteView, ClusterTransport } from "../cluster-transport.ts";
 import type { AddressBook } from "../node/address-book.ts";
 import type { PeerMemory } from "../node/peer-memory.ts";
 import type { ResolvedClusterNodeOptions } from "../options.ts";
@@ -30,6 +30,7 @@ export interface ServiceContext {
   readonly addressBook: AddressBook;
   /** Absent where no TLS is spoken. */
   readonly certificates?: NodeCertificates;
+  readonly bulkRoutes?: () => readonly BulkRouteView[];
   readonly storageHealth: () => NodeStatus["storage"];
   /** Room on nodes that the leader has promised and that no record shows yet. */
   readonly reservations: Set<Reservation>;

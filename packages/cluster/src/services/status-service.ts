@@ -94,6 +94,7 @@ function roleOf(context: ServiceContext): NodeStatus["role"] {
 
 export function memberStatuses(context: ServiceContext): MemberStatus[] {
   const sessions = new Map(context.transport.sessions().map((session) => [session.nodeId, session]));
+  const ways = new Map(context.bulkRoutes?.().map(({ nodeId, route, reason }) => [nodeId, { route, reason }]));
   const { voters } = context.raft.status.value.confState;
   return sortedRecords(context.stateMachine.state, "nodes").map((node) => {
     const self = node.id === context.options.nodeId;
@@ -109,6 +110,7 @@ export function memberStatuses(context: ServiceContext): MemberStatus[] {
       transport: session?.transport ?? "none",
       transportReason: session?.transportReason ?? null,
       path: self ? "self" : (session?.path ?? "none"),
+      bulk: ways.get(node.id) ?? null,
       rttMs: session?.rttMs ?? null,
       lastContactMs: self ? 0 : (session?.lastContactMs ?? null),
     };

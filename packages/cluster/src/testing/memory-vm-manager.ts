@@ -54,9 +54,7 @@ export class MemoryVmManager implements VmManager {
       throw new BlixardError("UNSUPPORTED", "this store holds nothing");
     },
     has: async () => false,
-    read: async () => {
-      throw new BlixardError("NOT_FOUND", "this store holds nothing");
-    },
+    find: async () => undefined,
   };
 
   async close(): Promise<void> {}

@@ -87,7 +87,7 @@ export interface Snapshot {
   readonly index: LogIndex;
   readonly term: Term;
   readonly confState: ConfState;
-  /** Opaque to the core. RaftNode keeps it empty and streams the state beside the message. */
+  /** Opaque to the core. RaftNode streams the state beside the message; between peers this may name another way. */
   readonly data: Uint8Array;
 }
 

@@ -13,7 +13,7 @@ import {
 } from "@blixard/common";
 import { asNodeId, type ConfChangeOp, type NodeId } from "../core/types.ts";
 import type { RaftNodeOptions } from "../options.ts";
-import type { LogStore, SnapshotStore } from "../ports.ts";
+import type { LogStore, SnapshotCarrier, SnapshotStore } from "../ports.ts";
 import { createRaftNode } from "../raft-node.ts";
 import type { Applied, RaftNodeApi } from "../raft-node-types.ts";
 import { AppendLogMachine } from "./append-log-machine.ts";
@@ -30,6 +30,8 @@ export interface RaftGroupOptions {
   readonly options?: Partial<RaftNodeOptions>;
   /** Wraps the stores of a node, for example to make their writes fail. */
   readonly wrapLog?: (id: NodeId, log: LogStore, clock: Clock) => LogStore;
+  /** Another way for snapshots than messages, asked for at each start of a node. */
+  readonly carrier?: (id: NodeId) => SnapshotCarrier | undefined;
 }
 
 export interface RaftMember {
@@ -85,6 +87,7 @@ export class RaftGroup {
     const snapshots = stores?.snapshots ?? new MemorySnapshotStore();
     const machine = stores?.machine ?? new AppendLogMachine();
     const fatal: unknown[] = [];
+    const snapshotCarrier = this.#options.carrier?.(id);
     const node = createRaftNode<number>(
       {
         clock: this.clock,
@@ -93,6 +96,7 @@ export class RaftGroup {
         metrics: discardMetrics,
         ...{ log, snapshots, stateMachine: machine },
         transport: this.network.transport(id),
+        ...(snapshotCarrier === undefined ? {} : { snapshotCarrier }),
         onFatal: (error) => fatal.push(error),
       },
       { id, ...this.#options.options, ...extra },

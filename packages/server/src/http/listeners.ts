@@ -18,10 +18,10 @@ export interface ListenerHandlers {
 
 export interface TlsListenerHandlers extends ListenerHandlers {
   /**
-   * Takes the connections of clients that speak HTTP/2 and nothing older: gRPC. Clients are then asked for a
-   * certificate; any is taken, and none is no error.
+   * Who takes the connections on which another protocol than HTTP/1.1 was agreed on, by its name in the handshake.
+   * Clients are then asked for a certificate; any is taken, and none is no error.
    */
-  readonly onHttp2?: (socket: TLSSocket) => void;
+  readonly protocols: Readonly<Record<string, (socket: TLSSocket) => void>>;
 }
 
 export interface Listener {
@@ -47,28 +47,30 @@ export async function listenTls(
   handlers: TlsListenerHandlers,
   flag: string,
 ): Promise<Listener> {
-  const { onHttp2 } = handlers;
+  const others = Object.keys(handlers.protocols);
   const server = createHttpsServer({
     ...tls.shown(),
     SNICallback: (name, answer) => answer(null, name === nodeKeyTls.servername ? tls.nodeKeyContext() : undefined),
     minVersion: "TLSv1.3",
     maxHeaderSize: httpLimits.headerBytesMax,
     // The order is the preference: curl and browsers speak both and want the HTTP API.
-    ALPNProtocols: onHttp2 === undefined ? ["http/1.1"] : ["http/1.1", "h2"],
-    requestCert: onHttp2 !== undefined,
+    ALPNProtocols: ["http/1.1", ...others],
+    requestCert: others.length > 0,
     rejectUnauthorized: false,
   });
-  if (onHttp2 !== undefined) divertHttp2(server, onHttp2);
+  divert(server, handlers.protocols);
   tls.onChange(() => server.setSecureContext({ ...tls.shown(), minVersion: "TLSv1.3" }));
   return await listen(server, bind, handlers, flag);
 }
 
-/** One port for two protocols: what the handshake agreed on decides who gets the connection. */
-function divertHttp2(server: HttpsServer, onHttp2: (socket: TLSSocket) => void): void {
+/** One port for several protocols: what the handshake agreed on decides who gets the connection. */
+function divert(server: HttpsServer, protocols: TlsListenerHandlers["protocols"]): void {
   const serveHttp = server.listeners("secureConnection");
   server.removeAllListeners("secureConnection");
   server.on("secureConnection", (socket) => {
-    if (socket.alpnProtocol === "h2") onHttp2(socket);
+    const { alpnProtocol } = socket;
+    const take = typeof alpnProtocol === "string" ? protocols[alpnProtocol] : undefined;
+    if (take !== undefined) take(socket);
     else for (const serve of serveHttp) serve.call(server, socket);
   });
 }

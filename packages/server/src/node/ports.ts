@@ -5,6 +5,7 @@ import { hostname, networkInterfaces } from "node:os";
 import type { TLSSocket } from "node:tls";
 import { formatHostPort, isLoopbackHost, parseNodeAddress } from "@blixard/client";
 import { BlixardError, messageOf } from "@blixard/common";
+import { bulkAlpn } from "@blixard/transport/bulk";
 import { bindSharedPort, type NodeTls } from "@blixard/transport/identity";
 import { type Listener, type ListenerHandlers, listenPlain, listenTls } from "../http/listeners.ts";
 import { onlyForThisMachine } from "../http/this-machine.ts";
@@ -22,6 +23,11 @@ export interface BoundPorts {
   readonly http: string;
 }
 
+export interface NodeHandlers extends ListenerHandlers {
+  /** Takes the connections of the bulk lane. */
+  readonly onBulk: (socket: TLSSocket) => void;
+}
+
 const portMax = 65_535;
 const httpPortOffset = 1_000;
 
@@ -30,7 +36,7 @@ export async function bindPorts(
   config: NodeConfig,
   seed: Uint8Array,
   tls: NodeTls,
-  handlers: ListenerHandlers,
+  handlers: NodeHandlers,
   createAdapter: CreateAdapter = createNodeAdapter,
 ): Promise<BoundPorts> {
   const { host, port } = await resolveBind(config.bind, "--bind");
@@ -40,11 +46,14 @@ export async function bindPorts(
   const onHttp2: AdapterOptions["onHttp2"] = (take) => {
     takeHttp2 = take;
   };
-  const http2 = transport === "iroh" ? {} : { onHttp2: (socket: TLSSocket) => takeHttp2(socket) };
+  const protocols = {
+    ...(transport === "iroh" ? {} : { h2: (socket: TLSSocket) => takeHttp2(socket) }),
+    [bulkAlpn]: handlers.onBulk,
+  };
   const { tcp, udp } = await bindSharedPort(
     port,
     async (shared) => {
-      const served = { ...(config.http === "off" ? onlyForThisMachine(handlers) : handlers), ...http2 };
+      const served = { ...(config.http === "off" ? onlyForThisMachine(handlers) : handlers), protocols };
       const listener = await listenTls(formatHostPort(host, shared), tls, served, "--bind");
       return { ...listener, close: () => listener.close(0), listener };
     },

@@ -2,24 +2,19 @@
 import { createHash, hash, randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import {
-  type ClusterNode,
-  createBlobFetcher,
-  createClusterNode,
-  type JoinSeed,
-  type StartMode,
-} from "@blixard/cluster";
+import { type ClusterNode, createClusterNode, type JoinSeed, type StartMode } from "@blixard/cluster";
 import { BlixardError, type Logger, messageOf, toHex } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { openLevelStorage } from "@blixard/storage/level";
 import { createTransport } from "@blixard/transport";
+import { bulkMethod, type OpenBulkObject } from "@blixard/transport/bulk";
 import { loadOrCreateNodeKey, type NodeKey, NodeTls } from "@blixard/transport/identity";
-import { createVmManager } from "@blixard/vm-manager";
+import { createVmManager, type VmManager } from "@blixard/vm-manager";
 import { type Finders, openFinders } from "../discovery/open-finders.ts";
 import { createHttpApp } from "../http/app.ts";
 import { createConsoleSockets } from "../http/console-socket.ts";
 import type { HttpDeps } from "../http/http-types.ts";
-import type { BlobStore, NodeService } from "../node-service.ts";
+import type { NodeService } from "../node-service.ts";
 import type { NodeConfig } from "../node-settings.ts";
 import { blixardVersion } from "../version.ts";
 import { Closers } from "./closers.ts";
@@ -34,8 +29,9 @@ import {
 } from "./data-dir.ts";
 import { MembersFile, readMembers, writeMembers } from "./members-file.ts";
 import type { CreateAdapter } from "./node-adapter.ts";
+import { createNodeBulk, type NodeBulk } from "./node-bulk.ts";
 import { operatorFilesOf } from "./operator-files.ts";
-import { type BoundPorts, bindPorts, ownHosts } from "./ports.ts";
+import { type BoundPorts, bindPorts, type NodeHandlers, ownHosts } from "./ports.ts";
 import { createPromMetrics, type PromMetrics } from "./prom-metrics.ts";
 import type { ReadyLine } from "./ready-line.ts";
 import { removeRecovery } from "./recovery-file.ts";
@@ -90,7 +86,8 @@ class NodeAssembly {
   readonly #metrics: PromMetrics = createPromMetrics();
   #node: ClusterNode | undefined;
   #service: NodeService | undefined;
-  #blobs: BlobStore | undefined;
+  #blobs: VmManager["images"] | undefined;
+  #bulk: NodeBulk | undefined;
   #storageError: string | null = null;
   #clusterId: string;
 
@@ -121,7 +118,7 @@ class NodeAssembly {
     const options = loadOperator === undefined ? {} : { loadOperator };
     const tls = new NodeTls({ clock: systemClock, secretKey: key.seed, ...options });
     const ports = await this.#bind(key, tls);
-    const node = await this.#createNode(ports, storage, tls);
+    const node = await this.#createNode(ports, storage, key, tls);
     await node.start(await this.#startMode(plan, key, token), { signal });
     this.#service = serviceOf(node, this.#dataDir.nodeId, token);
     await this.#settle(node, plan, key, ports);
@@ -143,7 +140,11 @@ class NodeAssembly {
     const options = { debugApi: this.#config.debugApi, allowedHosts: ownHosts(this.#config) };
     const httpDeps = this.#httpDeps(key);
     const consoles = createConsoleSockets(httpDeps, options);
-    const handlers = { onRequest: createHttpApp(httpDeps, options), onUpgrade: consoles.onUpgrade };
+    const onBulk: NodeHandlers["onBulk"] = (socket) => {
+      if (this.#bulk === undefined) socket.destroy();
+      else this.#bulk.lane.accept(socket);
+    };
+    const handlers = { onRequest: createHttpApp(httpDeps, options), onUpgrade: consoles.onUpgrade, onBulk };
     const ports = await bindPorts(this.#config, key.seed, tls, handlers, this.#deps.createAdapter);
     this.#closers.add("endpoint", () => ports.adapter.close());
     // Whoever asks for the certificates makes them anew when it is time.
@@ -176,6 +177,7 @@ class NodeAssembly {
   async #createNode(
     ports: BoundPorts,
     storage: Awaited<ReturnType<typeof openLevelStorage>>,
+    key: NodeKey,
     tls: NodeTls,
   ): Promise<ClusterNode> {
     const shared = {
@@ -196,13 +198,21 @@ class NodeAssembly {
       },
     );
     await transport.start((call, signal) => {
+      const { method, payload, remote } = call;
+      if (method === bulkMethod && this.#bulk !== undefined) return this.#bulk.lane.answer(remote.endpointId, payload);
       if (this.#node !== undefined) return this.#node.handleRpc(call, signal);
       throw new BlixardError("UNAVAILABLE", "the node is starting", { outcome: "not_applied" });
     });
     this.#closers.add("transport", () => transport.close());
+    const { snapshots } = storage;
+    const { path: dataDir } = this.#dataDir;
+    const images: OpenBulkObject = async (id) => this.#blobs?.find(id);
+    const bulk = createNodeBulk({ ...shared, transport, secretKey: key.seed, dataDir, snapshots, images });
+    this.#bulk = bulk;
+    this.#closers.add("bulk lane", () => bulk.lane.close());
     const vmManager = createVmManager(
-      { ...shared, fetchBlob: createBlobFetcher(transport, systemRandom) },
-      { dataDir: join(this.#dataDir.path, "vms"), driver: vmDriver },
+      { ...shared, fetchBlob: bulk.fetchBlob },
+      { dataDir: join(dataDir, "vms"), driver: vmDriver },
     );
     this.#blobs = vmManager.images;
     const members = new MembersFile(this.#dataDir.path, this.#deps.logger);
@@ -213,7 +223,9 @@ class NodeAssembly {
         ...shared,
         sha256: (bytes) => hash("sha256", bytes, "buffer"),
         log: storage.log,
-        snapshots: storage.snapshots,
+        snapshots,
+        snapshotCarrier: bulk.snapshotCarrier,
+        bulkRoutes: () => bulk.lane.routes(),
         stateStore: storage.state,
         transport,
         vmManager,

@@ -150,7 +150,7 @@ export class SimVmManager implements VmManager {
   readonly images = {
     put: () => Promise.reject(new BlixardError("UNSUPPORTED", "this store holds nothing")),
     has: () => Promise.resolve(false),
-    read: () => Promise.reject(new BlixardError("NOT_FOUND", "this store holds nothing")),
+    find: () => Promise.resolve(undefined),
   };
 
   close(): Promise<void> {

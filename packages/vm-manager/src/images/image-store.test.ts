@@ -1,9 +1,7 @@
 import { createHash } from "node:crypto";
-import { appendFile, readdir, writeFile } from "node:fs/promises";
+import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { BlixardError } from "@blixard/common";
-import { systemClock } from "@blixard/common/system";
-import { limits } from "@blixard/protocol";
 import { afterAll, describe, expect, it } from "@jest/globals";
 import { removeTemporaryDirectories, temporaryDirectory } from "../testing/temporary-directory.ts";
 import type { FetchBlob } from "../vm-manager-types.ts";
@@ -11,14 +9,14 @@ import { ImageStore } from "./image-store.ts";
 
 afterAll(removeTemporaryDirectories);
 
-const content = Uint8Array.from({ length: limits.blobChunkBytesMax * 2 + 1000 }, (_, at) => (at * 7) & 0xff);
+const content = Uint8Array.from({ length: 500_000 }, (_, at) => (at * 7) & 0xff);
 const digest = createHash("sha256").update(content).digest("hex");
 const blob = { role: "kernel", digest, sizeBytes: content.length } as const;
 const forever = new AbortController().signal;
 
 async function openStore(fetchBlob: FetchBlob) {
   const directory = await temporaryDirectory();
-  const store = new ImageStore(directory, { clock: systemClock, fetchBlob }, { fetchAttemptsMax: 3 });
+  const store = new ImageStore(directory, { fetchBlob });
   await store.open();
   return { store, directory };
 }
@@ -28,7 +26,22 @@ async function* pieces(...parts: readonly Uint8Array[]): AsyncIterable<Uint8Arra
 }
 
 const nobody: FetchBlob = () => Promise.reject(new BlixardError("UNAVAILABLE", "nobody has it"));
-const serve: FetchBlob = async (_, offset, bytesMax) => content.slice(offset, offset + bytesMax);
+
+/** Fetches from the first source that is left: node 1 and node 2 lie, the others do not. */
+function serving(): { readonly fetchBlob: FetchBlob; readonly sources: number[]; readonly disowned: number[] } {
+  const sources: number[] = [];
+  const disowned: number[] = [];
+  return {
+    sources,
+    disowned,
+    fetchBlob: async (blob, path) => {
+      const [source = 0] = blob.sources;
+      sources.push(source);
+      await writeFile(path, source > 2 ? content : Buffer.alloc(content.length, source));
+      return { vouchers: [source], disown: () => disowned.push(source) };
+    },
+  };
+}
 
 describe("ImageStore.put", () => {
   it("stores under the digest, and reads pieces back", async () => {
@@ -36,9 +49,10 @@ describe("ImageStore.put", () => {
     const put = await store.put(pieces(content.slice(0, 10), content.slice(10)));
     expect(put).toEqual({ digest, sizeBytes: content.length });
     expect(await store.has(digest)).toBe(true);
-    expect([...(await store.read(digest, 100, 3))]).toEqual([...content.slice(100, 103)]);
-    expect((await store.read(digest, content.length, 10)).length).toBe(0);
-    expect((await store.read(digest, 0, 2 ** 30)).length).toBe(limits.blobChunkBytesMax);
+    const blob = await store.find(digest);
+    expect(blob?.sizeBytes).toBe(content.length);
+    expect([...((await blob?.read(100, 3)) ?? [])]).toEqual([...content.slice(100, 103)]);
+    await expect(blob?.read(content.length - 2, 3)).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 
   it("leaves nothing of an upload that fails", async () => {
@@ -53,51 +67,48 @@ describe("ImageStore.put", () => {
     expect(await readdir(join(directory, "blobs"))).toEqual([]);
   });
 
-  it("refuses to read what it does not hold, and what is no digest", async () => {
+  it("finds nothing that it does not hold, and refuses what is no digest", async () => {
     const { store } = await openStore(nobody);
-    await expect(store.read(digest, 0, 1)).rejects.toMatchObject({ code: "NOT_FOUND" });
-    await expect(store.read("../../secret", 0, 1)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    expect(await store.find(digest)).toBeUndefined();
+    await expect(store.find("../../secret")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   });
 });
 
 describe("ImageStore.ensure", () => {
-  it("fetches in bounded pieces, once for all who wait", async () => {
-    const offsets: number[] = [];
-    const { store } = await openStore((wanted, offset, bytesMax, signal) => {
-      offsets.push(offset);
-      expect(bytesMax).toBeLessThanOrEqual(limits.blobChunkBytesMax);
-      return serve(wanted, offset, bytesMax, signal);
+  it("fetches once for all who wait, into the file that a broken fetch left", async () => {
+    const { sources, fetchBlob } = serving();
+    const paths: string[] = [];
+    const { store, directory } = await openStore((wanted, path, signal) => {
+      paths.push(path);
+      return fetchBlob(wanted, path, signal);
     });
-    await Promise.all([store.ensure(blob, [2], forever), store.ensure(blob, [2], forever)]);
-    expect(offsets).toEqual([0, limits.blobChunkBytesMax, 2 * limits.blobChunkBytesMax]);
-    expect([...(await store.read(digest, content.length - 3, 9))]).toEqual([...content.slice(-3)]);
-  });
-
-  it("goes on where an earlier fetch broke off, and tries a piece again", async () => {
-    const offsets: number[] = [];
-    let failures = 1;
-    const { store, directory } = await openStore((wanted, offset, bytesMax, signal) => {
-      offsets.push(offset);
-      if (failures-- > 0) return Promise.reject(new BlixardError("UNREACHABLE", "not now"));
-      return serve(wanted, offset, bytesMax, signal);
-    });
-    await appendFile(join(directory, "partial", digest), content.slice(0, 5000));
-    await store.ensure(blob, [2], forever);
-    expect(offsets.slice(0, 2)).toEqual([5000, 5000]);
+    await Promise.all([store.ensure(blob, [3], forever), store.ensure(blob, [3], forever)]);
+    expect(sources).toEqual([3]);
+    expect(paths).toEqual([join(directory, "partial", digest)]);
     expect(await store.has(digest)).toBe(true);
   });
 
-  it("gives up after a bounded number of attempts", async () => {
+  it("says why a blob cannot be fetched", async () => {
     const { store } = await openStore(nobody);
-    await expect(store.ensure(blob, [2], forever)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await expect(store.ensure(blob, [2], forever)).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+      message: expect.stringContaining("nobody has it"),
+    });
+  });
+
+  it("disowns sources whose bytes have another digest, and asks the others", async () => {
+    const { sources, disowned, fetchBlob } = serving();
+    const { store } = await openStore(fetchBlob);
+    await store.ensure(blob, [1, 2, 3], forever);
+    expect(sources).toEqual([1, 2, 3]);
+    expect(disowned).toEqual([1, 2]);
+    expect(await store.has(digest)).toBe(true);
   });
 
   it("never takes bytes with another digest", async () => {
-    const { store, directory } = await openStore(serve);
-    await writeFile(join(directory, "partial", digest), Buffer.alloc(500, 1));
-    await expect(store.ensure(blob, [2], forever)).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
+    const { store, directory } = await openStore(serving().fetchBlob);
+    await expect(store.ensure(blob, [1, 2], forever)).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
     expect(await store.has(digest)).toBe(false);
-    await store.ensure(blob, [2], forever);
-    expect(await store.has(digest)).toBe(true);
+    expect(await readdir(join(directory, "partial"))).toEqual([]);
   });
 });

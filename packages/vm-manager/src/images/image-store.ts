@@ -3,30 +3,26 @@ import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { BlixardError, type Clock, errorCodeOf, messageOf, sleep } from "@blixard/common";
+import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
 import { type ImageBlob, limits } from "@blixard/protocol";
 import { renameDurable } from "../durable-file.ts";
-import type { FetchBlob } from "../vm-manager-types.ts";
+import type { FetchBlob, OpenBlob } from "../vm-manager-types.ts";
 
-const fetchBackoffMs = 200;
 const digestPattern = /^[0-9a-f]{64}$/;
 
 export interface ImageStoreDeps {
-  readonly clock: Clock;
   readonly fetchBlob: FetchBlob;
 }
 
 export class ImageStore {
   readonly #directory: string;
   readonly #deps: ImageStoreDeps;
-  readonly #fetchAttemptsMax: number;
   /** One transfer per blob, however many VMs wait for it. */
   readonly #fetching = new Map<string, Promise<void>>();
 
-  constructor(directory: string, deps: ImageStoreDeps, options: { readonly fetchAttemptsMax: number }) {
+  constructor(directory: string, deps: ImageStoreDeps) {
     this.#directory = directory;
     this.#deps = deps;
-    this.#fetchAttemptsMax = options.fetchAttemptsMax;
   }
 
   /** Makes the directories and removes uploads that were cut off; fetches are kept, since they go on where they were. */
@@ -69,22 +65,10 @@ export class ImageStore {
     return (await sizeIfThere(this.pathOf(digest))) !== undefined;
   }
 
-  /** @throws NOT_FOUND */
-  async read(digest: string, offset: number, bytesMax: number): Promise<Uint8Array> {
-    const length = Math.min(bytesMax, limits.blobChunkBytesMax);
-    try {
-      const file = await open(this.pathOf(digest), "r");
-      try {
-        const buffer = new Uint8Array(length);
-        const { bytesRead } = await file.read(buffer, 0, length, offset);
-        return buffer.subarray(0, bytesRead);
-      } finally {
-        await file.close();
-      }
-    } catch (error) {
-      if (errorCodeOf(error) !== "ENOENT") throw error;
-      throw new BlixardError("NOT_FOUND", `this node does not hold the blob ${digest}`);
-    }
+  async find(digest: string): Promise<OpenBlob | undefined> {
+    const path = this.pathOf(digest);
+    const sizeBytes = await sizeIfThere(path);
+    return sizeBytes === undefined ? undefined : { sizeBytes, read: (...place) => readWhole(path, ...place) };
   }
 
   /** @throws INVALID_ARGUMENT for anything but a digest, since it becomes a file name. */
@@ -115,50 +99,24 @@ export class ImageStore {
 
   async #fetch(blob: ImageBlob, sources: readonly number[], signal: AbortSignal): Promise<void> {
     const partial = join(this.#directory, "partial", blob.digest);
-    const file = await open(partial, "a+", 0o600);
-    try {
-      let offset = (await file.stat()).size;
-      if (offset > blob.sizeBytes) {
-        await file.truncate(0);
-        offset = 0;
-      }
-      while (offset < blob.sizeBytes) {
-        const piece = await this.#fetchPiece(blob, sources, offset, signal);
-        await writeWhole(file, piece);
-        offset += piece.length;
-      }
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    if ((await digestOf(partial)) !== blob.digest) {
+    const { digest, sizeBytes } = blob;
+    for (let left = sources; ; ) {
+      const fetched = await this.#deps
+        .fetchBlob({ digest, sizeBytes, sources: left }, partial, signal)
+        .catch((error: unknown) => {
+          signal.throwIfAborted();
+          const message = `blob ${digest} cannot be fetched: ${messageOf(error)}`;
+          throw new BlixardError("UNAVAILABLE", message, { cause: error });
+        });
+      if ((await digestOf(partial)) === digest) break;
+      fetched.disown();
       await rm(partial, { force: true });
-      throw new BlixardError("STORAGE_CORRUPT", `the bytes that came for blob ${blob.digest} have another digest`);
-    }
-    await renameDurable(partial, this.pathOf(blob.digest));
-  }
-
-  async #fetchPiece(
-    blob: ImageBlob,
-    sources: readonly number[],
-    offset: number,
-    signal: AbortSignal,
-  ): Promise<Uint8Array> {
-    const wanted = { digest: blob.digest, sizeBytes: blob.sizeBytes, sources };
-    const bytesMax = Math.min(limits.blobChunkBytesMax, blob.sizeBytes - offset);
-    let cause: unknown;
-    for (let attempt = 0; attempt < this.#fetchAttemptsMax; attempt++) {
-      signal.throwIfAborted();
-      if (attempt > 0) await sleep(this.#deps.clock, fetchBackoffMs * 2 ** attempt, signal);
-      try {
-        const piece = await this.#deps.fetchBlob(wanted, offset, bytesMax, signal);
-        if (piece.length > 0 && piece.length <= bytesMax) return piece;
-        cause = new Error(`${piece.length} bytes came where 1 to ${bytesMax} were asked for`);
-      } catch (error) {
-        cause = error;
+      left = left.filter((source) => !fetched.vouchers.includes(source));
+      if (left.length === 0 || fetched.vouchers.length === 0) {
+        throw new BlixardError("STORAGE_CORRUPT", `the bytes that came for blob ${digest} have another digest`);
       }
     }
-    throw new BlixardError("UNAVAILABLE", `blob ${blob.digest} cannot be fetched: ${messageOf(cause)}`, { cause });
+    await renameDurable(partial, this.pathOf(digest));
   }
 }
 
@@ -167,6 +125,21 @@ async function writeWhole(file: FileHandle, data: Uint8Array): Promise<void> {
   while (at < data.length) {
     const { bytesWritten } = await file.write(data, at, data.length - at);
     at += bytesWritten;
+  }
+}
+
+async function readWhole(path: string, offset: number, length: number): Promise<Uint8Array> {
+  const file = await open(path, "r");
+  try {
+    const bytes = new Uint8Array(length);
+    for (let at = 0; at < length; ) {
+      const { bytesRead } = await file.read(bytes, at, length - at, offset + at);
+      if (bytesRead === 0) throw new BlixardError("NOT_FOUND", "the blob ends before these bytes");
+      at += bytesRead;
+    }
+    return bytes;
+  } finally {
+    await file.close();
   }
 }
 

@@ -15,14 +15,23 @@ const valueText = "v".repeat(100);
 
 /**
  * Closed loop: each client sends one committed key-value write after the other, client n to node n modulo the number of
- * nodes, so that followers forward their share. The first fifth of the time warms up and is not counted.
+ * nodes, so that followers forward their share. The first fifth of the time warms up and is not counted; not so
+ * while something else runs `beside`: then all of its time counts, and ends the run.
  */
-export async function measureWrites(cluster: ProcessCluster, clients: number, durationMs: number): Promise<WriteRun> {
+export async function measureWrites(
+  cluster: ProcessCluster,
+  clients: number,
+  durationMs: number,
+  beside?: Promise<unknown>,
+): Promise<WriteRun> {
   const latency = new LatencySample();
   let failures = 0;
   const startedMs = performance.now();
-  const countFromMs = startedMs + durationMs / 5;
-  const endMs = startedMs + durationMs;
+  const countFromMs = beside === undefined ? startedMs + durationMs / 5 : startedMs;
+  let endMs = startedMs + durationMs;
+  beside?.finally(() => {
+    endMs = Math.min(endMs, performance.now());
+  });
   const connections = cluster.nodes.map(({ id }) => cluster.client(id));
   const loop = async (client: number) => {
     const connection = connections[client % connections.length];

@@ -83,6 +83,7 @@ export function memberView(leaderId: number | null): View<MemberStatus> {
       { title: "ADDRESSES", value: (member) => member.addresses.join(",") },
       { title: "TRANSPORT", value: (member) => member.transport, wide: true },
       { title: "WHY", value: (member) => member.transportReason ?? null, wide: true },
+      { title: "BULK", value: (member) => member.bulk?.route ?? null, wide: true },
       { title: "ENDPOINT", value: (member) => member.endpointId, wide: true },
     ],
   };

@@ -1,0 +1,13 @@
+/** Image blobs over the bulk lane. Their names are their SHA-256, which the image store checks in the end. */
+import { limits } from "@blixard/protocol";
+import type { BulkLane } from "@blixard/transport/bulk";
+import type { FetchBlob } from "@blixard/vm-manager";
+
+export function createBlobFetch(lane: Pick<BulkLane, "fetch" | "disown">): FetchBlob {
+  return async ({ digest, sources }, path, signal) => {
+    const name = { kind: "image", id: digest } as const;
+    const fetched = await lane.fetch({ name, sources, sizeBytesMax: limits.imageBlobBytesMax, path, signal });
+    const { sources: vouchers } = fetched;
+    return { vouchers, disown: () => lane.disown(vouchers) };
+  };
+}

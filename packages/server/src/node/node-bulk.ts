@@ -1,0 +1,42 @@
+/** The bulk lane of a node, with what the node gives over it and what it takes. */
+import { join } from "node:path";
+import type { Clock, Logger, Metrics } from "@blixard/common";
+import type { SnapshotCarrier, SnapshotStore } from "@blixard/raft";
+import type { Transport } from "@blixard/transport";
+import { type BulkLane, createBulkLane, type OpenBulkObject } from "@blixard/transport/bulk";
+import type { FetchBlob } from "@blixard/vm-manager";
+import { createBlobFetch } from "./bulk-images.ts";
+import { createSnapshotCarrier, snapshotObjects } from "./bulk-snapshots.ts";
+
+export interface NodeBulkDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly transport: Pick<Transport, "peer" | "sessions" | "call">;
+  readonly secretKey: Uint8Array;
+  readonly dataDir: string;
+  readonly snapshots: SnapshotStore;
+  readonly images: OpenBulkObject;
+}
+
+export interface NodeBulk {
+  readonly lane: BulkLane;
+  readonly snapshotCarrier: SnapshotCarrier;
+  readonly fetchBlob: FetchBlob;
+}
+
+export function createNodeBulk(deps: NodeBulkDeps): NodeBulk {
+  const { transport, dataDir, snapshots, images } = deps;
+  const lane = createBulkLane({
+    ...deps,
+    peers: transport,
+    call: (...given) => transport.call(...given),
+    providers: { image: images, snapshot: snapshotObjects(snapshots) },
+  });
+  const snapshotCarrier = createSnapshotCarrier({
+    lane,
+    directory: join(dataDir, "incoming-snapshot"),
+    members: () => transport.sessions().map(({ nodeId }) => nodeId),
+  });
+  return { lane, snapshotCarrier, fetchBlob: createBlobFetch(lane) };
+}

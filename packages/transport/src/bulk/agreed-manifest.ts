@@ -1,0 +1,63 @@
+/**
+ * Finds out what a name stands for. Where the content id is known, the first manifest that has it is taken. Where it is
+ * not, the sources are asked, and what most of them say is believed first: the caller checks the whole in the end, and
+ * comes again without those that lied.
+ */
+import { BlixardError, type Clock, errorCodeOf, type Timer } from "@blixard/common";
+import { bulkLimits } from "./bulk-limits.ts";
+import { manifestPath } from "./bulk-path.ts";
+import type { BulkFetch } from "./bulk-types.ts";
+import { type Manifest, readManifest } from "./manifest.ts";
+import type { Sources } from "./sources.ts";
+
+export interface AgreedManifest {
+  readonly manifest: Manifest;
+  readonly vouchers: readonly number[];
+}
+
+/** @throws NOT_FOUND when all sources answer and none holds it, UNAVAILABLE when none answers well */
+export async function agreeOnManifest(clock: Clock, sources: Sources, wanted: BulkFetch): Promise<AgreedManifest> {
+  const said = new Map<string, { readonly manifest: Manifest; readonly vouchers: number[] }>();
+  const errors: unknown[] = [];
+  const enough = new AbortController();
+  let timer: Timer | undefined;
+  const signal = AbortSignal.any([wanted.signal, enough.signal]);
+  const asked = sources.alive().map(async (nodeId) => {
+    try {
+      const manifest = await ask(sources, nodeId, wanted, signal);
+      const same = said.get(manifest.contentId);
+      if (same === undefined) said.set(manifest.contentId, { manifest, vouchers: [nodeId] });
+      else same.vouchers.push(nodeId);
+      if (wanted.contentId !== undefined) enough.abort();
+      else timer ??= clock.setTimer(bulkLimits.agreementMs, () => enough.abort());
+    } catch (error) {
+      if (!signal.aborted) errors.push(error);
+    }
+  });
+  await Promise.all(asked);
+  timer?.cancel();
+  wanted.signal.throwIfAborted();
+  const [most] = [...said.values()].sort((a, b) => b.vouchers.length - a.vouchers.length);
+  if (most !== undefined) return most;
+  const nobodyHasIt = errors.length > 0 && errors.every((error) => errorCodeOf(error) === "NOT_FOUND");
+  const { kind, id } = wanted.name;
+  throw new BlixardError(nobodyHasIt ? "NOT_FOUND" : "UNAVAILABLE", `no source gives a manifest of ${kind} ${id}`, {
+    cause: errors[0],
+  });
+}
+
+async function ask(sources: Sources, nodeId: number, wanted: BulkFetch, signal: AbortSignal): Promise<Manifest> {
+  const bytes = await sources.request(nodeId, manifestPath(wanted.name), {
+    bytesMax: bulkLimits.manifestBytesMax,
+    stallMs: bulkLimits.manifestTimeoutMs,
+    signal,
+  });
+  try {
+    const manifest = await readManifest(bytes, wanted.sizeBytesMax);
+    if (wanted.contentId === undefined || manifest.contentId === wanted.contentId) return manifest;
+    throw new BlixardError("STORAGE_CORRUPT", `node ${nodeId} has another ${wanted.name.kind} under this name`);
+  } catch (error) {
+    sources.drop(nodeId, "bad_manifest");
+    throw error;
+  }
+}

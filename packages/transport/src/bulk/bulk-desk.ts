@@ -1,0 +1,142 @@
+/**
+ * Answers the requests of other nodes, whichever way they came: checks who asks, keeps the number of chunks in memory
+ * bounded, and makes manifests, each once.
+ */
+import { BlixardError } from "@blixard/common";
+import { bulkLimits } from "./bulk-limits.ts";
+import type { BulkMetrics } from "./bulk-metrics.ts";
+import { type BulkRequest, parsePath } from "./bulk-path.ts";
+import type { BulkName, BulkObject, BulkPeers, BulkProviders, BulkRoute } from "./bulk-types.ts";
+import { type Manifest, makeManifest } from "./manifest.ts";
+
+export interface BulkDeskDeps {
+  readonly peers: BulkPeers;
+  readonly providers: BulkProviders;
+  readonly metrics: BulkMetrics;
+}
+
+/** A part of an answer. */
+export interface Piece {
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface BulkQuestion {
+  readonly endpointId: string | undefined;
+  readonly path: string;
+  /** Default: the whole answer. */
+  readonly piece?: Piece;
+  readonly route: BulkRoute;
+}
+
+/** Takes the bytes of an answer, and the length of the whole; resolves when they are out of this node's memory. */
+export type DeliverBulk = (bytes: Uint8Array, wholeBytes: number) => Promise<void>;
+
+export function isPiece({ offset, length }: Piece): boolean {
+  return Number.isSafeInteger(offset) && offset >= 0 && Number.isSafeInteger(length) && length > 0;
+}
+
+export class BulkDesk {
+  readonly #deps: BulkDeskDeps;
+  /** In the order of their use, the latest last. What a name stands for never changes. */
+  readonly #manifests = new Map<string, Promise<Manifest>>();
+  #making = 0;
+  #serving = 0;
+
+  constructor(deps: BulkDeskDeps) {
+    this.#deps = deps;
+  }
+
+  /** Whether the holder of this key may read now. Whoever may not is counted. */
+  admits(endpointId: string | undefined): boolean {
+    if (endpointId !== undefined && this.#deps.peers.peer(endpointId) !== undefined) return true;
+    this.refused("unknown_peer");
+    return false;
+  }
+
+  refused(reason: string): void {
+    this.#deps.metrics.refusals.add(1, { reason });
+  }
+
+  /** @throws PERMISSION_DENIED, INVALID_ARGUMENT, NOT_FOUND, OVERLOADED */
+  async answer(question: BulkQuestion, deliver: DeliverBulk): Promise<void> {
+    // Asked for each request: a removed member reads nothing from that moment on.
+    if (!this.admits(question.endpointId)) throw new BlixardError("PERMISSION_DENIED", "only members may read");
+    const request = parsePath(question.path);
+    if (request === undefined) throw this.#badRequest("not a request of the bulk lane");
+    if (this.#serving >= bulkLimits.chunksServedMax) throw busy("this node serves many chunks");
+    this.#serving++;
+    try {
+      const object = await this.#open(request.name);
+      await this.#deliver(request, object, question, deliver);
+    } finally {
+      this.#serving--;
+    }
+  }
+
+  async #deliver({ name, chunk }: BulkRequest, object: BulkObject, question: BulkQuestion, deliver: DeliverBulk) {
+    const manifest = await this.#manifestOf(name, object);
+    const { piece = { offset: 0, length: bulkLimits.manifestBytesMax } } = question;
+    if (chunk === undefined) {
+      const { bytes } = manifest;
+      await deliver(bytes.subarray(piece.offset, piece.offset + piece.length), bytes.length);
+      return;
+    }
+    if (chunk.contentId !== manifest.contentId) throw notHere(name);
+    const { offset, length } = chunk.place;
+    if (offset + length > object.sizeBytes) throw this.#badRequest("the object ends before these bytes");
+    const wanted = Math.min(piece.length, length - piece.offset);
+    if (wanted <= 0) throw this.#badRequest("the chunk ends before these bytes");
+    await deliver(await object.read(offset + piece.offset, wanted), length);
+    this.#deps.metrics.bytes.add(wanted, { direction: "sent", route: question.route });
+  }
+
+  /** The manifest of what this node holds. @throws NOT_FOUND, OVERLOADED */
+  async manifest(name: BulkName): Promise<Manifest> {
+    return await this.#manifestOf(name, await this.#open(name));
+  }
+
+  async #open(name: BulkName): Promise<BulkObject> {
+    const object = await this.#deps.providers[name.kind](name.id);
+    if (object === undefined) throw notHere(name);
+    return object;
+  }
+
+  #manifestOf({ kind, id }: BulkName, object: BulkObject): Promise<Manifest> {
+    const key = `${kind}/${id}`;
+    const known = this.#manifests.get(key);
+    if (known === undefined && this.#making >= bulkLimits.manifestsMadeMax) {
+      return Promise.reject(busy("this node reads other objects for their manifests"));
+    }
+    const manifest = known ?? this.#make(key, object);
+    this.#manifests.delete(key);
+    this.#manifests.set(key, manifest);
+    for (const oldest of this.#manifests.keys()) {
+      if (this.#manifests.size <= bulkLimits.manifestsCachedMax) break;
+      this.#manifests.delete(oldest);
+    }
+    return manifest;
+  }
+
+  #badRequest(why: string): BlixardError {
+    this.refused("bad_request");
+    return new BlixardError("INVALID_ARGUMENT", why);
+  }
+
+  #make(key: string, object: BulkObject): Promise<Manifest> {
+    this.#making++;
+    const manifest = makeManifest(object).finally(() => {
+      this.#making--;
+    });
+    manifest.catch(() => this.#manifests.delete(key));
+    return manifest;
+  }
+}
+
+function notHere({ kind, id }: BulkName): BlixardError {
+  return new BlixardError("NOT_FOUND", `this node does not hold that ${kind} ${id}`);
+}
+
+function busy(why: string): BlixardError {
+  return new BlixardError("OVERLOADED", why, { outcome: "not_applied" });
+}

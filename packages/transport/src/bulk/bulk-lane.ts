@@ -1,0 +1,120 @@
+/** The bulk lane of one node: what it gives to the members, and what it fetches from them. */
+import type { TLSSocket } from "node:tls";
+import { BlixardError, type Clock, type Logger, type Metrics } from "@blixard/common";
+import { BulkDesk } from "./bulk-desk.ts";
+import { bulkLimits } from "./bulk-limits.ts";
+import { type BulkMetrics, createBulkMetrics } from "./bulk-metrics.ts";
+import { BulkRoutes } from "./bulk-routes.ts";
+import type { BulkFetch, BulkFetched, BulkName, BulkPeers, BulkProviders, BulkRouteStatus } from "./bulk-types.ts";
+import { BulkHttp2Server } from "./http2-server.ts";
+import type { Manifest } from "./manifest.ts";
+import { Permits } from "./permits.ts";
+import { answerPiece, type CallForPiece } from "./rpc-pieces.ts";
+import { Sources } from "./sources.ts";
+import { Transfer } from "./transfer.ts";
+
+export interface BulkLaneDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly peers: BulkPeers;
+  readonly providers: BulkProviders;
+  /** The Ed25519 seed of this node. */
+  readonly secretKey: Uint8Array;
+  /** Calls a method of the RPC lane, for peers that cannot be reached directly. */
+  readonly call: CallForPiece;
+}
+
+export interface BulkLane {
+  /** Takes a TLS connection of the bind port that chose `bulkAlpn`. */
+  accept(socket: TLSSocket): void;
+  /** Answers a call of `bulkMethod` from the holder of this key. @throws PERMISSION_DENIED, NOT_FOUND, OVERLOADED */
+  answer(endpointId: string, payload: Uint8Array): Promise<Uint8Array>;
+  /**
+   * Fetches an object into a file; resolves when all of it is there, verified and durable.
+   * @throws UNAVAILABLE, NOT_FOUND, STOPPED, the errors of the disk, and the reason of the signal
+   */
+  fetch(wanted: BulkFetch): Promise<BulkFetched>;
+  /** Counts nodes that vouched for something that turned out to be wrong. */
+  disown(nodeIds: readonly number[]): void;
+  /** The manifest of what this node gives itself. @throws NOT_FOUND, OVERLOADED */
+  manifest(name: BulkName): Promise<Manifest>;
+  routes(): readonly BulkRouteStatus[];
+  close(): Promise<void>;
+}
+
+export function createBulkLane(deps: BulkLaneDeps): BulkLane {
+  return new NodeBulkLane(deps);
+}
+
+class NodeBulkLane implements BulkLane {
+  readonly #deps: BulkLaneDeps;
+  readonly #metrics: BulkMetrics;
+  readonly #desk: BulkDesk;
+  readonly #server: BulkHttp2Server;
+  readonly #routes: BulkRoutes;
+  readonly #transfers = new Permits(bulkLimits.transfersMax);
+  readonly #memory = new Permits(bulkLimits.chunksReceivedMax);
+  readonly #running = new Set<Promise<unknown>>();
+  readonly #closing = new AbortController();
+
+  constructor(deps: BulkLaneDeps) {
+    this.#deps = deps;
+    this.#metrics = createBulkMetrics(deps.metrics);
+    this.#desk = new BulkDesk({ ...deps, metrics: this.#metrics });
+    this.#server = new BulkHttp2Server(this.#desk);
+    this.#routes = new BulkRoutes({ ...deps, metrics: this.#metrics });
+  }
+
+  accept(socket: TLSSocket): void {
+    if (this.#closing.signal.aborted) socket.destroy();
+    else this.#server.accept(socket);
+  }
+
+  answer(endpointId: string, payload: Uint8Array): Promise<Uint8Array> {
+    return answerPiece(this.#desk, endpointId, payload);
+  }
+
+  async fetch(wanted: BulkFetch): Promise<BulkFetched> {
+    const signal = AbortSignal.any([wanted.signal, this.#closing.signal]);
+    const transfer = this.#transfers.run(async () => {
+      signal.throwIfAborted();
+      const { clock, logger } = this.#deps;
+      const shared = { clock, logger, metrics: this.#metrics };
+      const sources = new Sources({ ...shared, routes: this.#routes }, wanted.sources);
+      return await Transfer.run({ ...shared, sources, memory: this.#memory }, { ...wanted, signal });
+    });
+    this.#running.add(transfer);
+    const { kind } = wanted.name;
+    try {
+      const fetched = await transfer;
+      this.#metrics.transfers.add(1, { kind, result: "done" });
+      return fetched;
+    } catch (error) {
+      this.#metrics.transfers.add(1, { kind, result: signal.aborted ? "cancelled" : "failed" });
+      throw error;
+    } finally {
+      this.#running.delete(transfer);
+    }
+  }
+
+  disown(nodeIds: readonly number[]): void {
+    this.#metrics.sourcesDropped.add(nodeIds.length, { reason: "bad_manifest" });
+    this.#deps.logger.log("warn", "nodes vouched for bulk data that is wrong", { nodeIds });
+  }
+
+  manifest(name: BulkName): Promise<Manifest> {
+    return this.#desk.manifest(name);
+  }
+
+  routes(): readonly BulkRouteStatus[] {
+    return this.#routes.statuses();
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new BlixardError("STOPPED", "the node stops"));
+    this.#server.close();
+    this.#routes.close();
+    await Promise.allSettled(this.#running);
+  }
+}

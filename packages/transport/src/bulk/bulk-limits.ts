@@ -1,0 +1,46 @@
+/** Named limits of the bulk lane. The unit stands last in each name. */
+export const bulkLimits = {
+  /** Bytes of one chunk: what is hashed, asked for, resumed and held in memory as one piece. */
+  chunkBytes: 1024 * 1024,
+  /** The largest chunk that is taken or given: other releases may choose another size. */
+  chunkBytesMax: 4 * 1024 * 1024,
+  /** What one call of the RPC lane brings of a chunk: with more, heartbeats over Iroh would wait. */
+  pieceBytes: 16 * 1024,
+  /** 65,536 chunks: 64 GiB in chunks of 1 MiB. */
+  manifestBytesMax: 17 + 32 * 65_536,
+  manifestsCachedMax: 16,
+  /** Manifests that are made at the same time: each reads a whole object. */
+  manifestsMadeMax: 2,
+  /** Sources of one transfer that are used; further ones are not asked. */
+  sourcesMax: 8,
+  transfersMax: 4,
+  /** Chunks that one transfer asks one source for at the same time. */
+  chunksPerSourceMax: 2,
+  /** Chunks in the memory of a receiver, over all transfers. */
+  chunksReceivedMax: 8,
+  /** Chunks in the memory of a source, over all its readers; further requests are told to come again. */
+  chunksServedMax: 16,
+  sessionsMax: 64,
+  sessionsPerPeerMax: 4,
+  streamsPerSessionMax: 8,
+  headerBytesMax: 4_096,
+  dialTimeoutMs: 3_000,
+  addressesMax: 8,
+  /** How long another way is used before a direct one is looked for again. */
+  directRetryMs: 15_000,
+  idleCloseMs: 60_000,
+  /** Milliseconds without a byte of an answer after which a source counts as dead. */
+  stallMs: 10_000,
+  /** Making the manifest of a large object takes its reading. */
+  manifestTimeoutMs: 120_000,
+  pingIntervalMs: 2_000,
+  pingsMissedMax: 3,
+  /** Rounds over all sources without a new chunk before a transfer is given up, and the pause before each. */
+  roundsMax: 5,
+  roundPauseMs: 500,
+  /** Times that one source may ask to come again later, and the pause each time. */
+  busyRepliesMax: 40,
+  busyPauseMs: 50,
+  /** After the first answer the other sources get this long to say what they hold. */
+  agreementMs: 2_000,
+} as const;

@@ -1,0 +1,24 @@
+/**
+ * The bulk lane: snapshots and images between members, in chunks that are hashed, resumed and fetched from many sources,
+ * over HTTP/2 with mutual TLS on the bind port, or over the RPC lane where no direct way exists.
+ */
+export type { BulkLane, BulkLaneDeps } from "./bulk-lane.ts";
+export { createBulkLane } from "./bulk-lane.ts";
+export { bulkLimits } from "./bulk-limits.ts";
+export type {
+  BulkChannel,
+  BulkFetch,
+  BulkFetched,
+  BulkKind,
+  BulkName,
+  BulkObject,
+  BulkPeers,
+  BulkProviders,
+  BulkRequestOptions,
+  BulkRoute,
+  BulkRouteStatus,
+  OpenBulkObject,
+} from "./bulk-types.ts";
+export { bulkAlpn } from "./direct-channel.ts";
+export type { Manifest } from "./manifest.ts";
+export { bulkMethod } from "./rpc-pieces.ts";

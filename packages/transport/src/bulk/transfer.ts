@@ -1,0 +1,147 @@
+/**
+ * One transfer into a file: what is missing is asked for from all sources at once, each chunk is checked before it is
+ * written, and a chunk that did not come, or was wrong, is asked for from another source.
+ */
+import { type Clock, sleep } from "@blixard/common";
+import { agreeOnManifest } from "./agreed-manifest.ts";
+import { bulkLimits } from "./bulk-limits.ts";
+import type { BulkMetrics } from "./bulk-metrics.ts";
+import { chunkPath } from "./bulk-path.ts";
+import type { BulkFetch, BulkFetched } from "./bulk-types.ts";
+import { isChunk, type Manifest, placeOf } from "./manifest.ts";
+import { PartialFile } from "./partial-file.ts";
+import type { Permits } from "./permits.ts";
+import type { Sources } from "./sources.ts";
+
+export interface TransferDeps {
+  readonly clock: Clock;
+  readonly metrics: BulkMetrics;
+  readonly sources: Sources;
+  /** Chunks that this node may hold in memory, over all transfers. */
+  readonly memory: Permits;
+}
+
+export class Transfer {
+  readonly #deps: TransferDeps;
+  readonly #wanted: BulkFetch;
+  readonly #manifest: Manifest;
+  readonly #file: PartialFile;
+  /** Stops the streams of a transfer whose disk failed. */
+  readonly #stop = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #missing: number[];
+  readonly #change = new Change();
+  #left: number;
+  #verifiedBytes: number;
+
+  private constructor(deps: TransferDeps, wanted: BulkFetch, manifest: Manifest, file: PartialFile, missing: number[]) {
+    this.#deps = deps;
+    this.#wanted = wanted;
+    this.#manifest = manifest;
+    this.#file = file;
+    this.#missing = missing.reverse();
+    this.#left = missing.length;
+    this.#signal = AbortSignal.any([wanted.signal, this.#stop.signal]);
+    const missingBytes = missing.reduce((sum, index) => sum + placeOf(manifest, index).length, 0);
+    this.#verifiedBytes = manifest.sizeBytes - missingBytes;
+    deps.metrics.reused.add(this.#verifiedBytes);
+  }
+
+  /** @throws UNAVAILABLE, NOT_FOUND, the errors of the disk, and the reason of the signal */
+  static async run(deps: TransferDeps, wanted: BulkFetch): Promise<BulkFetched> {
+    const { manifest, vouchers } = await agreeOnManifest(deps.clock, deps.sources, wanted);
+    const file = await PartialFile.open(wanted.path, manifest);
+    try {
+      const transfer = new Transfer(deps, wanted, manifest, file, await file.missing(wanted.signal));
+      await transfer.#fill();
+      await file.sync();
+      return { contentId: manifest.contentId, sizeBytes: manifest.sizeBytes, sources: vouchers };
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #fill(): Promise<void> {
+    const { sources, clock } = this.#deps;
+    this.#wanted.onProgress?.(this.#verifiedBytes);
+    for (let barren = 0; this.#left > 0; ) {
+      const before = this.#left;
+      await this.#round();
+      this.#signal.throwIfAborted();
+      if (this.#left === 0) return;
+      barren = this.#left < before ? 0 : barren + 1;
+      sources.reviveLost();
+      if (barren >= bulkLimits.roundsMax || sources.alive().length === 0) {
+        sources.refuse(`${this.#wanted.name.kind} ${this.#wanted.name.id}`);
+      }
+      await sleep(clock, bulkLimits.roundPauseMs, this.#signal);
+    }
+  }
+
+  /** Ends when nothing is missing, or when every source was dropped. */
+  async #round(): Promise<void> {
+    const streams = this.#deps.sources
+      .alive()
+      .flatMap((nodeId) => Array.from({ length: bulkLimits.chunksPerSourceMax }, () => this.#stream(nodeId)));
+    const results = await Promise.allSettled(streams);
+    for (const result of results) if (result.status === "rejected") throw result.reason;
+  }
+
+  /** Takes chunks from one source while it gives them. What is in the hands of another stream may come back. */
+  async #stream(nodeId: number): Promise<void> {
+    const { sources } = this.#deps;
+    try {
+      while (this.#left > 0 && !this.#signal.aborted && sources.alive().includes(nodeId)) {
+        const index = this.#missing.pop();
+        if (index === undefined) {
+          await this.#change.wait();
+          continue;
+        }
+        if (await this.#take(nodeId, index)) this.#left--;
+        else this.#missing.push(index);
+        this.#change.tell();
+      }
+    } catch (error) {
+      this.#stop.abort(error);
+      throw error;
+    } finally {
+      this.#change.tell();
+    }
+  }
+
+  /** Whether the chunk is in the file now. Rejects only for errors of this node. */
+  async #take(nodeId: number, index: number): Promise<boolean> {
+    const { sources, memory, metrics } = this.#deps;
+    const place = placeOf(this.#manifest, index);
+    return await memory.run(async () => {
+      const options = { bytesMax: place.length, stallMs: bulkLimits.stallMs, signal: this.#signal };
+      const path = chunkPath(this.#wanted.name, this.#manifest.contentId, place);
+      const bytes = await sources.request(nodeId, path, options).catch(() => undefined);
+      if (bytes === undefined) return false;
+      if (!(await isChunk(this.#manifest, index, bytes))) {
+        sources.drop(nodeId, "bad_chunk");
+        return false;
+      }
+      await this.#file.write(index, bytes);
+      metrics.bytes.add(bytes.length, { direction: "received", route: sources.routeTo(nodeId) });
+      this.#verifiedBytes += bytes.length;
+      this.#wanted.onProgress?.(this.#verifiedBytes);
+      return true;
+    });
+  }
+}
+
+/** Wakes everybody who waits. */
+class Change {
+  #wake: (() => void)[] = [];
+
+  wait(): Promise<void> {
+    return new Promise((resolve) => this.#wake.push(resolve));
+  }
+
+  tell(): void {
+    const woken = this.#wake;
+    this.#wake = [];
+    for (const wake of woken) wake();
+  }
+}
