@@ -15,7 +15,7 @@ export const bulkLimits = {
   sourcesMax: 8,
   transfersMax: 4,
   /** Chunks that one transfer asks one source for at the same time. */
-  chunksPerSourceMax: 2,
+  chunksPerSourceMax: 4,
   /** Chunks in the memory of a receiver, over all transfers. */
   chunksReceivedMax: 8,
   /** Chunks in the memory of a source, over all its readers; further requests are told to come again. */
