@@ -148,7 +148,11 @@ class StoredStateMachine implements ClusterStateMachine {
     if (record.table === chainTable) this.#hash = record.value;
     else if (record.table === hashTable) this.#hashes.load(record.key, record.value);
     else if (isTableName(record.table)) {
-      const change = { table: record.table, key: toUtf8(record.key), value: decodeValue(record.value) };
+      const change = {
+        table: record.table,
+        key: toUtf8(record.key),
+        value: decodeValue(record.value, { stored: true }),
+      };
       // The store checks its bytes, and only `apply` on some replica has written them.
       applyChange(state, change as Change);
     } else throw new BlixardError("STORAGE_CORRUPT", `the state has an unknown table ${record.table}`);

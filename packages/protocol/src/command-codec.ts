@@ -36,7 +36,7 @@ export function decodeCommand(bytes: Uint8Array): Command {
   }
   let record: unknown;
   try {
-    record = decodeValue(bytes.subarray(1));
+    record = decodeValue(bytes.subarray(1), { stored: true });
   } catch (error) {
     throw new BlixardError("INVALID_ARGUMENT", `not a command: ${messageOf(error)}`, { cause: error });
   }

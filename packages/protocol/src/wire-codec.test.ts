@@ -59,11 +59,22 @@ describe("decodeValue", () => {
     ["an array that claims more items than bytes", "ddffffffff"],
     ["a map that claims more items than bytes", "dfffffffff"],
     ["a key that is a number", "810101"],
+    ["a key that stands twice", "82a161" + "01a16102"],
+    ["a text that is a lone continuation", "a180"],
+    ["a text in an overlong form", "a2c0af"],
+    ["a text with half a character", "a3eda080"],
+    ["a text that ends within a character", "a3" + "61e282"],
+    ["a key that is no text", "81a1ff01"],
     ["a key that changes the prototype", "81a95f5f70726f746f5f5f01"],
     ["an integer beyond 2^53", "cf0020000000000000"],
     ["a number that is not finite", "cb7ff0000000000000"],
   ])("refuses %s", (_, hex) => {
     expect(thrown(() => decodeValue(bytes(hex)))).toEqual(code("FRAME_CORRUPT"));
+  });
+
+  it("reads half a character that an older release has stored", () => {
+    expect(decodeValue(bytes("a3eda080"), { stored: true })).toHaveLength(3);
+    expect(thrown(() => encodeValue("\ud800"))).toEqual(code("INVALID_ARGUMENT"));
   });
 
   it("refuses nesting beyond the limit", () => {

@@ -3,7 +3,7 @@
  * peer are checked by one pass over them before the decoder sees them, because the decoder would follow extension
  * types, deep nesting and `__proto__` keys wherever they lead.
  */
-import { BlixardError } from "@blixard/common";
+import { BlixardError, toUtf8 } from "@blixard/common";
 import { Packr, Unpackr } from "msgpackr";
 import { limits } from "./limits.ts";
 import { corrupt } from "./wire-codec-binary.ts";
@@ -11,6 +11,8 @@ import { corrupt } from "./wire-codec-binary.ts";
 export interface WireOptions {
   /** Largest accepted encoding in bytes. Default: `limits.commandBytesMax` (1 MiB). */
   readonly bytesMax?: number;
+  /** True for what this node has stored itself: texts there may hold halves of characters, from before they were refused. */
+  readonly stored?: boolean;
 }
 
 /** Arrays and objects inside each other; a deeper value is refused. */
@@ -30,7 +32,7 @@ export function encodeValue(value: unknown, options: WireOptions = {}): Uint8Arr
   try {
     // A copy: the packer hands out a view of a buffer that it goes on using.
     bytes = new Uint8Array(packr.pack(value));
-    checkStructure(bytes);
+    checkStructure(bytes, true);
   } catch (error) {
     throw new BlixardError("INVALID_ARGUMENT", "the value has no plain encoding", { cause: error });
   }
@@ -44,7 +46,7 @@ export function encodeValue(value: unknown, options: WireOptions = {}): Uint8Arr
  */
 export function decodeValue(bytes: Uint8Array, options: WireOptions = {}): unknown {
   checkSize(bytes, options);
-  checkStructure(bytes);
+  checkStructure(bytes, options.stored !== true);
   return unpackr.unpack(bytes);
 }
 
@@ -55,8 +57,17 @@ function checkSize(bytes: Uint8Array, options: WireOptions): void {
   }
 }
 
-function checkStructure(bytes: Uint8Array): void {
-  const scanner = new Scanner(bytes);
+function isUtf8(bytes: Uint8Array): boolean {
+  try {
+    toUtf8(bytes);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function checkStructure(bytes: Uint8Array, strictText: boolean): void {
+  const scanner = new Scanner(bytes, strictText);
   scanner.value(0);
   if (scanner.at !== bytes.length) throw corrupt("bytes are left over after the value");
 }
@@ -65,10 +76,12 @@ function checkStructure(bytes: Uint8Array): void {
 class Scanner {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
+  readonly #strictText: boolean;
   at = 0;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, strictText: boolean) {
     this.#bytes = bytes;
+    this.#strictText = strictText;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
@@ -78,8 +91,8 @@ class Scanner {
     if (head <= 0x7f || head >= 0xe0 || head === 0xc0 || head === 0xc2 || head === 0xc3) return;
     if (head <= 0x8f) this.#map(head & 0x0f, depth);
     else if (head <= 0x9f) this.#array(head & 0x0f, depth);
-    else if (head <= 0xbf) this.#skip(head & 0x1f);
-    else if (head >= 0xd9 && head <= 0xdb) this.#skip(this.#unsigned(2 ** (head - 0xd9)));
+    else if (head <= 0xbf) this.#text(head & 0x1f);
+    else if (head >= 0xd9 && head <= 0xdb) this.#text(this.#unsigned(2 ** (head - 0xd9)));
     else if (head >= 0xc4 && head <= 0xc6) this.#skip(this.#unsigned(2 ** (head - 0xc4)));
     else if (head >= 0xcc && head <= 0xce) this.#skip(2 ** (head - 0xcc));
     else if (head >= 0xd0 && head <= 0xd2) this.#skip(2 ** (head - 0xd0));
@@ -97,22 +110,36 @@ class Scanner {
 
   #map(count: number, depth: number): void {
     this.#available(2 * count);
+    const keys = new Set<string>();
     for (let item = 0; item < count; item++) {
-      this.#key();
+      keys.add(this.#key());
       this.value(depth + 1);
     }
+    if (keys.size < count) throw corrupt("a key stands twice");
   }
 
-  #key(): void {
+  /** The bytes of a key, each as one character. */
+  #key(): string {
     const head = this.#unsigned(1);
     let length = 0;
     if (head >= 0xa0 && head <= 0xbf) length = head & 0x1f;
     else if (head >= 0xd9 && head <= 0xdb) length = this.#unsigned(2 ** (head - 0xd9));
     else throw corrupt("a key is not a text");
+    this.#text(length);
+    let key = "";
+    for (let at = this.at - length; at < this.at; at++) key += String.fromCharCode(this.#bytes[at] ?? 0);
+    if (key === reservedKey) throw corrupt("a key is reserved");
+    return key;
+  }
+
+  #text(length: number): void {
     this.#skip(length);
-    if (length === reservedKey.length) {
-      const key = String.fromCharCode(...this.#bytes.subarray(this.at - length, this.at));
-      if (key === reservedKey) throw corrupt("a key is reserved");
+    if (!this.#strictText) return;
+    for (let at = this.at - length; at < this.at; at++) {
+      if ((this.#bytes[at] ?? 0) < 0x80) continue;
+      // From the first byte that is no ASCII on, which is rare.
+      if (!isUtf8(this.#bytes.subarray(at, this.at))) throw corrupt("a text is not UTF-8");
+      return;
     }
   }
 

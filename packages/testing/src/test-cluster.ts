@@ -44,7 +44,8 @@ export class TestClusterBuilder {
 /** A cluster of whole nodes inside this process. A wait that takes too long fails with the logs of every node. */
 export class TestCluster implements AsyncDisposable {
   readonly #options: TestClusterOptions;
-  readonly #network: MemoryNetwork = createMemoryNetwork({ clock: systemClock, random: systemRandom });
+  /** What connects nodes over memory. */
+  readonly network: MemoryNetwork = createMemoryNetwork({ clock: systemClock, random: systemRandom });
   readonly #nodes = new Map<number, TestNode>();
 
   private constructor(options: TestClusterOptions) {
@@ -112,7 +113,7 @@ export class TestCluster implements AsyncDisposable {
   async addNode(): Promise<TestNode> {
     const id = Math.max(0, ...this.#nodes.keys()) + 1;
     const { transport = "iroh", config = {} } = this.#options;
-    const shared = { id, transport, network: this.#network, config };
+    const shared = { id, transport, network: this.network, config };
     if (this.#nodes.size === 0) {
       this.#nodes.set(id, await TestNode.start(shared));
       await this.waitForLeader();

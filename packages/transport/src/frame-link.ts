@@ -158,11 +158,13 @@ export class FrameLink {
   }
 }
 
-function refusalOf(error: unknown): string | undefined {
+/** The name under which what a peer did is counted; undefined when it broke no rule. */
+export function refusalOf(error: unknown): string | undefined {
   switch (errorCodeOf(error)) {
     case "FRAME_CORRUPT":
       return "bad_frame";
     case "FRAME_TOO_LARGE":
+    case "VALUE_TOO_LARGE":
       return "frame_too_large";
     case "UNSUPPORTED_VERSION":
       return "unsupported_version";

@@ -80,12 +80,23 @@ describe("FrameReader", () => {
     ["FRAME_TOO_LARGE", "42580102ffffffff00000000"],
     ["FRAME_TOO_LARGE", "425801000001000100000000"],
   ])("throws %s on the header %s, before it takes memory", (code, header) => {
-    expect(() => new FrameReader(options).push(bytes(header))).toThrow(withCode(code));
+    expect(() => [...new FrameReader(options).push(bytes(header))]).toThrow(withCode(code));
+  });
+
+  it("hands over the frames before a bad one", () => {
+    const stream = concatBytes([encodeFrame(frame(), options), new Uint8Array(frameHeaderBytes)]);
+    const found: Frame[] = [];
+    expect(() => {
+      for (const one of new FrameReader(options).push(stream)) found.push(one);
+    }).toThrow(withCode("FRAME_CORRUPT"));
+    expect(found).toEqual([frame()]);
   });
 
   it("does not unpack beyond the limit", () => {
     const bomb = encodeFrame(frame({ payload: new Uint8Array(900_000) }), options, squeezer());
     expect(bomb.length).toBeLessThan(10_000);
-    expect(() => new FrameReader({ ...options, frameBytesMax: 100_000 }).push(bomb)).toThrow(withCode("FRAME_CORRUPT"));
+    expect(() => [...new FrameReader({ ...options, frameBytesMax: 100_000 }).push(bomb)]).toThrow(
+      withCode("FRAME_CORRUPT"),
+    );
   });
 });

@@ -70,18 +70,19 @@ export class FrameReader {
     this.#options = options;
   }
 
-  /** The frames that are complete now. @throws FRAME_CORRUPT, FRAME_TOO_LARGE, UNSUPPORTED_VERSION */
-  push(bytes: Uint8Array): Frame[] {
-    const frames: Frame[] = [];
+  /**
+   * The frames that are complete now; those before a bad one come before it throws.
+   * @throws FRAME_CORRUPT, FRAME_TOO_LARGE, UNSUPPORTED_VERSION
+   */
+  *push(bytes: Uint8Array): Generator<Frame, void, undefined> {
     let at = 0;
     while (at < bytes.length) {
       at +=
         this.#body === undefined
           ? this.#takeHeader(bytes.subarray(at))
           : this.#takeBody(this.#body, bytes.subarray(at));
-      if (this.#body !== undefined && this.#bodyLength === this.#body.length) frames.push(this.#finish(this.#body));
+      if (this.#body !== undefined && this.#bodyLength === this.#body.length) yield this.#finish(this.#body);
     }
-    return frames;
   }
 
   #takeHeader(bytes: Uint8Array): number {

@@ -129,6 +129,7 @@ export class RpcConnection {
     this.#heard = true;
     switch (frame.type) {
       case "request":
+        if (this.#served.has(frame.id)) throw new BlixardError("FRAME_CORRUPT", "a call id was used twice");
         void this.#serve(frame);
         return;
       case "response":
@@ -152,7 +153,6 @@ export class RpcConnection {
 
   async #serve(request: Extract<RpcFrame, { type: "request" }>): Promise<void> {
     const { id, method, payload } = request;
-    if (this.#served.has(id)) return this.close("a call id was used twice");
     if (this.#served.size >= transportLimits.rpcServedPerConnectionMax) {
       this.#answer({ type: "error", id, error: toRpcError(overloaded("too many calls are served for this node")) });
       return;
@@ -181,7 +181,10 @@ export class RpcConnection {
     if (refusal === undefined || this.ended) return;
     if (refusal.code === "VALUE_TOO_LARGE") this.#post({ type: "error", id: frame.id, error: toRpcError(refusal) });
     // A caller that does not read its answers cannot be told so.
-    else this.close("the caller does not read its answers");
+    else {
+      this.#deps.metrics.refused("not_reading");
+      this.close("the caller does not read its answers");
+    }
   }
 
   /** Queues a frame; returns why it cannot be sent. */

@@ -77,7 +77,9 @@ async function attemptOnce(context: ServiceContext, route: LeaderRoute, leftMs: 
     return route.runHere();
   }
   if (status.leaderId !== 0 && status.leaderId !== options.nodeId) {
-    if (route.meta.hops >= forwardHopsMax) throw notLeader(status.leaderId);
+    // A node's own call is good only from itself, so it is told where the leader is.
+    const hopsMax = route.meta.access === "node" ? 1 : forwardHopsMax;
+    if (route.meta.hops >= hopsMax) throw notLeader(status.leaderId);
     return forwardWhileItLeads(context, route, status.leaderId, Math.min(leftMs, options.forwardAttemptMs));
   }
   if (route.meta.hops > 0) throw noLeader();

@@ -91,6 +91,7 @@ class Router implements ServiceRouter {
     const { name, request, meta } = decodeServiceCall(incoming.payload);
     if (incoming.method === forwardRpcMethod) {
       if (caller.kind !== "member") throw strangerRefused(caller);
+      assertOwnCall(caller, meta);
       return encodeServiceResponse(await this.call(methodNameOf(name), request as never, meta, { signal }));
     }
     const method = methodNameOf(incoming.method);
@@ -219,6 +220,14 @@ class Router implements ServiceRouter {
       cause: parsed.error,
     });
   }
+}
+
+/** A member passes on calls of people and programs; what nodes say, each says itself. */
+function assertOwnCall(caller: Caller, meta: CallMeta): void {
+  if (meta.access !== "node" || meta.actor.id === caller.actor.id) return;
+  throw new BlixardError("PERMISSION_DENIED", `node ${caller.actor.id} does not speak for node ${meta.actor.id}`, {
+    outcome: "not_applied",
+  });
 }
 
 /** @throws INVALID_ARGUMENT for a name that is no method */

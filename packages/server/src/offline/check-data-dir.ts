@@ -64,8 +64,8 @@ export async function checkDataDir(path: string): Promise<DataDirReport> {
       dataDir,
       onRecords: (records) => {
         for (const { table, value } of records) {
-          if (table === "nodes") nodes.push(nodeRecordSchema.parse(decodeValue(value)));
-          if (table === "vms") noteVm(decodeValue(value) as StoredVm, vmsByNode);
+          if (table === "nodes") nodes.push(nodeRecordSchema.parse(decodeValue(value, { stored: true })));
+          if (table === "vms") noteVm(decodeValue(value, { stored: true }) as StoredVm, vmsByNode);
         }
       },
     });

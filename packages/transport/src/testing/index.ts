@@ -3,4 +3,7 @@ export type { AdapterFactory, TestApi } from "./describe-transport-adapter.ts";
 export { describeTransportAdapter } from "./describe-transport-adapter.ts";
 export type { FaultyAdapter } from "./faulty-adapter.ts";
 export { createFaultyAdapter } from "./faulty-adapter.ts";
+export { HostileFrames } from "./hostile-frames.ts";
+export type { HostileReport, HostileRun } from "./hostile-peer.ts";
+export { sendHostileFrames } from "./hostile-peer.ts";
 export { TestCa } from "./test-ca.ts";

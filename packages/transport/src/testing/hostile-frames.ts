@@ -1,0 +1,241 @@
+/**
+ * Frames that no well-behaved peer sends, hand-made and mutated from good ones, with what must come of each: `fatal`
+ * costs the sender its connection and is counted under a reason, `harmless` is refused by itself or answered with an
+ * error, `partial` never becomes a whole frame. The same seed gives the same frames.
+ */
+import { crc32, deflateRawSync } from "node:zlib";
+import { errorCodeOf, type Random } from "@blixard/common";
+import { decodePeerMessages, decodeRpcFrame, encodePeerMessages, encodeRpcFrame } from "@blixard/protocol";
+import type { PeerMessage } from "@blixard/raft";
+import { encodeFrame, FrameReader, frameHeaderBytes } from "../frame.ts";
+import { refusalOf } from "../frame-link.ts";
+import { encodeHello } from "../hello.ts";
+import { transportLimits } from "../transport-limits.ts";
+import type { Lane } from "../transport-types.ts";
+import { hostileValues } from "./hostile-values.ts";
+import { append, heartbeat } from "./transport-fixture.ts";
+
+export interface HostileFrame {
+  readonly lane: Lane;
+  readonly bytes: Uint8Array;
+  readonly fate: "fatal" | "harmless" | "partial";
+  /** The name under which a fatal frame is counted. */
+  readonly refusal?: string;
+  /** Messages in a harmless frame that are counted, by reason. */
+  readonly refusals: Readonly<Record<string, number>>;
+}
+
+export interface HostileFrameOptions {
+  /** The node that the sender has a key of, and the one that it sends to. */
+  readonly from: number;
+  readonly to: number;
+}
+
+const frameOptions = { frameBytesMax: transportLimits.frameBytesMax, compress: false };
+/** A message may name only nodes that exist nowhere else, so that a mutation never speaks for a real one. */
+const nobody = 4_000_000;
+
+export class HostileFrames {
+  readonly #random: Random;
+  readonly #options: HostileFrameOptions;
+  #callId = 1;
+
+  constructor(random: Random, options: HostileFrameOptions) {
+    this.#random = random;
+    this.#options = options;
+  }
+
+  /** The next frame. Never one that a member might send: those are not refused. */
+  next(): HostileFrame {
+    for (;;) {
+      const lane: Lane = this.#random.next() < 0.5 ? "blixard/raft/1" : "blixard/rpc/1";
+      const frame = this.#judged(lane, this.#bytesOf(lane));
+      if (frame !== undefined) return frame;
+    }
+  }
+
+  /** The greeting that opens a Raft connection. */
+  hello(sequence: number): Uint8Array {
+    const { from, to } = this.#options;
+    return framed(encodeHello({ nodeId: from, toNodeId: to, incarnation: 77, sequence }), { hello: true });
+  }
+
+  #bytesOf(lane: Lane): Uint8Array {
+    const payload = lane === "blixard/raft/1" ? this.#raftPayload() : this.#rpcPayload();
+    const chosen = this.#below(10);
+    if (chosen < 4) return framed(payload);
+    if (chosen < 7) return framed(this.#mutated(payload));
+    return chosen === 7 ? this.#mutated(framed(payload)) : this.#badHeader(payload);
+  }
+
+  #raftPayload(): Uint8Array {
+    const { from, to } = this.#options;
+    const other = nobody + this.#below(1_000);
+    const proposal = { type: "proposal", term: 1, session: this.#below(9), sequence: this.#below(9), force: true };
+    const messages = [
+      () => [heartbeat(other, to, { commit: this.#below(2 ** 31) } as never)],
+      () => [heartbeat(from, other, { term: this.#below(2 ** 31) } as never)],
+      () => [append(other, to, this.#below(99), this.#random.bytes(this.#below(200)))],
+      () => [{ type: "snapshotAck", index: this.#below(9), term: 1, receivedBytes: 2 ** 52, refused: false }],
+      () => [{ ...proposal, entry: { term: 0, index: 0, kind: "normal", data: this.#random.bytes(40) } }],
+      () => [{ type: "proposalAnswer", session: 1, sequence: 2, verdict: { type: "placed", index: 3, term: 4 } }],
+      () => Array.from({ length: 1 + this.#below(50) }, () => heartbeat(other, to)),
+    ];
+    return encodePeerMessages(this.#oneOf(messages)() as readonly PeerMessage[]);
+  }
+
+  #rpcPayload(): Uint8Array {
+    const id = this.#below(20) === 0 ? Number.MAX_SAFE_INTEGER - this.#callId : this.#callId;
+    this.#callId++;
+    const chosen = this.#below(8);
+    if (chosen === 0) return encodeRpcFrame({ type: "response", id, payload: this.#random.bytes(20) });
+    if (chosen === 1) return encodeRpcFrame({ type: "cancel", id });
+    if (chosen === 2) return encodeRpcFrame({ type: "pong", id });
+    if (chosen === 3) return errorFrame(id, this.#oneOf(hostileValues)(this.#random));
+    const method = this.#oneOf(["forward", "kv.put", "join.request", "status.get", "__proto__", "constructor", "\0"]);
+    const timeoutMs = this.#oneOf([0, 1, 1_000, Number.MAX_SAFE_INTEGER]);
+    return encodeRpcFrame({
+      type: "request",
+      id,
+      method,
+      timeoutMs,
+      payload: this.#oneOf(hostileValues)(this.#random),
+    });
+  }
+
+  #badHeader(payload: Uint8Array): Uint8Array {
+    const bytes = framed(payload);
+    const view = new DataView(bytes.buffer);
+    const kinds = [
+      () => view.setUint32(4, 0xffff_ffff),
+      () => view.setUint32(4, transportLimits.urgentFrameBytesMax + 1),
+      () => view.setUint32(4, 0),
+      () => view.setUint32(8, view.getUint32(8) ^ (1 << this.#below(32))),
+      () => view.setUint8(2, this.#below(256)),
+      () => view.setUint8(3, this.#below(256)),
+      () => view.setUint8(0, this.#below(256)),
+    ];
+    const chosen = this.#below(kinds.length + 5);
+    const change = kinds[chosen];
+    if (change !== undefined) {
+      change();
+      return bytes;
+    }
+    switch (chosen - kinds.length) {
+      case 0:
+        return framed(payload, { hello: true });
+      case 1:
+        return packed(bomb);
+      case 2:
+        return packed(payload);
+      case 3:
+        return bytes.subarray(0, 1 + this.#below(bytes.length - 1));
+      default:
+        // Said to be compressed, with and without the dictionary.
+        return withFlags(payload, this.#oneOf([1, 17]));
+    }
+  }
+
+  /** A few bytes changed, cut out, doubled, or made of what often breaks a decoder. */
+  #mutated(good: Uint8Array): Uint8Array {
+    let bytes = [...good];
+    const edits = 1 + this.#below(4);
+    for (let edit = 0; edit < edits; edit++) {
+      const at = this.#below(bytes.length + 1);
+      const kinds = [
+        () => bytes.splice(at, 1, this.#below(256)),
+        () => bytes.splice(at, 1 + this.#below(8)),
+        () => bytes.splice(at, 0, ...this.#random.bytes(1 + this.#below(8))),
+        () => bytes.splice(at, 1, this.#oneOf([0, 0x7f, 0x80, 0xc1, 0xc7, 0xd4, 0xdd, 0xdf, 0xff])),
+        () => bytes.splice(at, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f),
+        () => bytes.push(...bytes.slice(at)),
+      ];
+      this.#oneOf(kinds)();
+      bytes = bytes.slice(0, 8_192);
+    }
+    return Uint8Array.from(bytes);
+  }
+
+  #judged(lane: Lane, bytes: Uint8Array): HostileFrame | undefined {
+    const reader = new FrameReader(frameOptions);
+    const refusals: Record<string, number> = {};
+    const fate = (kind: HostileFrame["fate"], refusal?: string): HostileFrame => {
+      return { lane, bytes, fate: kind, refusals, ...(refusal === undefined ? {} : { refusal }) };
+    };
+    try {
+      let frames = 0;
+      for (const { hello, payload } of reader.push(bytes)) {
+        frames++;
+        if (lane === "blixard/rpc/1") {
+          if (!this.#isHarmlessCall(payload)) return undefined;
+        } else if (hello) return fate("fatal", "bad_frame");
+        else if (!this.#isHarmlessBatch(payload, refusals)) return undefined;
+      }
+      const whole = framesLength(bytes) === bytes.length;
+      return fate(frames > 0 && whole ? "harmless" : "partial");
+    } catch (error) {
+      return fate("fatal", refusalOf(error) ?? `unexpected ${errorCodeOf(error)}`);
+    }
+  }
+
+  /** False for a call whose fate depends on what else is under way: a ping is answered, an id may not come twice. */
+  #isHarmlessCall(payload: Uint8Array): boolean {
+    const frame = decodeRpcFrame(payload);
+    return frame.type !== "request" || frame.id === this.#callId - 1 || frame.id > Number.MAX_SAFE_INTEGER / 2;
+  }
+
+  #isHarmlessBatch(payload: Uint8Array, refusals: Record<string, number>): boolean {
+    if (payload.length === 0) return true;
+    for (const message of decodePeerMessages(payload)) {
+      if (message.type !== "raft" && message.type !== "snapshotChunk") continue;
+      const { from, to } = message.message;
+      const reason = from !== this.#options.from ? "forged_from" : to !== this.#options.to ? "wrong_node" : undefined;
+      // A member that lies about the state of Raft in its own name is not what this is about.
+      if (reason === undefined) return false;
+      refusals[reason] = (refusals[reason] ?? 0) + 1;
+    }
+    return true;
+  }
+
+  #below(limit: number): number {
+    return Math.floor(this.#random.next() * limit);
+  }
+
+  #oneOf<T>(items: readonly T[]): T {
+    return items[this.#below(items.length)] as T;
+  }
+}
+
+/** Inflates to far more than any frame may have. */
+const bomb = deflateRawSync(new Uint8Array(32 * 1024 * 1024), { level: 9 });
+
+function framed(payload: Uint8Array, flags: { readonly hello?: boolean } = {}): Uint8Array {
+  return encodeFrame({ streamClass: "urgent", hello: flags.hello ?? false, payload }, frameOptions);
+}
+
+const packed = (payload: Uint8Array) => withFlags(deflateRawSync(payload), 1);
+
+/** A frame with flags of one's choice and a good checksum. */
+function withFlags(body: Uint8Array, flags: number): Uint8Array {
+  const bytes = new Uint8Array(frameHeaderBytes + body.length);
+  const view = new DataView(bytes.buffer);
+  bytes.set([0x42, 0x58, 1, flags]);
+  view.setUint32(4, body.length);
+  view.setUint32(8, crc32(body, crc32(bytes.subarray(0, 8))));
+  bytes.set(body, frameHeaderBytes);
+  return bytes;
+}
+
+function errorFrame(id: number, details: Uint8Array): Uint8Array {
+  const good = encodeRpcFrame({ type: "error", id, error: { code: "INTERNAL", message: "", details: {} } });
+  const head = good.subarray(0, good.length - 1);
+  return Uint8Array.from([...head, ...details]);
+}
+
+/** Up to where `bytes` hold whole frames. */
+function framesLength(bytes: Uint8Array): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let at = 0;
+  while (at + frameHeaderBytes <= bytes.length) at += frameHeaderBytes + view.getUint32(at + 4);
+  return at;
+}
