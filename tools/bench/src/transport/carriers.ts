@@ -97,6 +97,8 @@ async function openGrpc(seed: number): Promise<Carrier> {
   };
 }
 
+/** The collector closes what nothing refers to: endpoints and connections are held for as long as the process lives. */
+const heldForLife: unknown[] = [];
 const alpn = [...new TextEncoder().encode("blixard/bench/1")];
 
 /** Nothing but the binding, with the fastest known conversion of bytes. */
@@ -110,21 +112,20 @@ async function openIroh(seed: number): Promise<Carrier> {
   builder.bindAddr("[::1]:0");
   const endpoint = await builder.bind();
   const addresses = endpoint.boundSockets().filter((socket) => socket.startsWith("127."));
-  // Held for as long as the carrier: the collector closes what nothing refers to.
-  const held: unknown[] = [endpoint];
+  heldForLife.push(endpoint);
   return {
     address: { endpointId: endpoint.id().toString(), addresses },
     accept: async () => {
       const incoming = await endpoint.acceptNext();
       assert(incoming !== null, "the endpoint was closed before the peer came");
       const connection = await (await incoming.accept()).connect();
-      held.push(connection);
+      heldForLife.push(connection);
       return new IrohStream(await connection.acceptBi());
     },
     open: async (to) => {
       const address = new EndpointAddr(EndpointId.fromString(to.endpointId), undefined, [...to.addresses]);
       const connection = await endpoint.connect(address, alpn);
-      held.push(connection);
+      heldForLife.push(connection);
       return new IrohStream(await connection.openBi());
     },
     close: () => endpoint.close(),
