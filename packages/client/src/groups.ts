@@ -4,8 +4,10 @@ import type {
   CertificateView,
   ImageRecord,
   KvEntry,
+  MemberRole,
   MemberStatus,
   NodeView,
+  PendingJoin,
   RequestOf,
   ResponseOf,
   TicketView,
@@ -82,8 +84,12 @@ export function makeGroups(call: CallFunction, uploadBlob: UploadBlob, clock: Cl
     members: {
       list: async (options?: CallOptions): Promise<MemberStatus[]> => (await call("member.list", {}, options)).items,
       remove: (id: number, force = false, options?: CallOptions) => call("member.remove", { id, force }, options),
-      setRole: (id: number, role: "voter" | "learner", force = false, options?: CallOptions) =>
+      setRole: (id: number, role: MemberRole, force = false, options?: CallOptions) =>
         call("member.setRole", { id, role, force }, options),
+      /** Machines that asked to join without a ticket. */
+      pending: async (options?: CallOptions): Promise<PendingJoin[]> => (await call("join.list", {}, options)).items,
+      accept: (endpointId: string, role: MemberRole = "voter", options?: CallOptions) =>
+        call("join.accept", { endpointId, role }, options),
     },
     cluster: {
       transferLeader: (to?: number, options?: CallOptions) =>

@@ -59,6 +59,8 @@ export const httpRoutes = {
   "ticket.revoke": { verb: "DELETE", path: "/v1/tickets/{id}" },
   "cert.list": { verb: "GET", path: "/v1/certificates" },
   "cert.rotate": { verb: "POST", path: "/v1/certificates/rotate" },
+  "join.list": { verb: "GET", path: "/v1/joins" },
+  "join.accept": { verb: "POST", path: "/v1/joins/{endpointId}" },
   "token.list": { verb: "GET", path: "/v1/tokens" },
   "token.create": { verb: "POST", path: "/v1/tokens", successStatus: 201 },
   "token.revoke": { verb: "DELETE", path: "/v1/tokens/{id}" },

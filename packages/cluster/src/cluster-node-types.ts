@@ -62,6 +62,8 @@ export type StartMode =
       readonly nodeName?: string;
       /** Milliseconds to be admitted. Default 30,000. */
       readonly timeoutMs?: number;
+      /** Called once when an operator of the cluster has to accept this machine. */
+      readonly onPending?: () => void;
       /** Stores what the cluster said, before this node takes part. Give it back as `seed` when it starts again. */
       readonly onAdmitted: (seed: JoinSeed) => Promise<void>;
     }

@@ -45,6 +45,7 @@ import { checkWithPeers, knownNodes } from "./node/start-check.ts";
 import { VmDuty } from "./node/vm-duty.ts";
 import { type ClusterNodeOptions, type ResolvedClusterNodeOptions, resolveClusterNodeOptions } from "./options.ts";
 import { bestSuccessor } from "./services/member-service.ts";
+import { PendingJoins } from "./services/pending-joins.ts";
 import { nodeMeta, propose, type ServiceContext } from "./services/service-context.ts";
 import { createServiceRouter, type ServiceRouter } from "./services/service-router.ts";
 import { statusOf } from "./services/status-service.ts";
@@ -296,6 +297,7 @@ class Node implements ClusterNode {
     const timeoutMs = how.timeoutMs ?? joinTimeoutMsDefault;
     const seed = await requestJoin(this.#deps, how.target, joiner, {
       timeoutMs,
+      ...(how.onPending === undefined ? {} : { onPending: how.onPending }),
       ...(signal === undefined ? {} : { signal }),
     });
     await how.onAdmitted(seed);
@@ -330,6 +332,7 @@ class Node implements ClusterNode {
       addressBook: createAddressBook(deps, options, () => this.state.nodes.values()),
       storageHealth: deps.storageHealth ?? healthy,
       reservations: new Set(),
+      pendingJoins: new PendingJoins(deps.clock, this.#metrics),
     };
     const router = createServiceRouter(context, this.#metrics, { onRemoved: (error) => this.#removed(error) });
     return { raft, context, router };

@@ -40,20 +40,31 @@ export interface JoinDeps {
 const attemptTimeoutMs = 5_000;
 const backoffMsMin = 100;
 const backoffMsMax = 2_000;
+/** A machine that waits for an operator asks so often, which is often enough not to be forgotten, and for so long. */
+const pendingPollMs = 1_000;
+const pendingTimeoutMs = 3_600_000;
+
+export interface RequestJoinOptions {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+  /** Called once when an operator has to accept this machine; from then on it waits for an hour. */
+  readonly onPending?: () => void;
+}
 
 /**
  * Asks the endpoints in turn, round after round, until one admits this machine or `timeoutMs` is over.
  * @throws what the cluster refuses with (TICKET_INVALID, TICKET_USED, TICKET_EXPIRED, DUPLICATE_NODE,
- * PERMISSION_DENIED, WRONG_CLUSTER), or the last error of the way there
+ * PERMISSION_DENIED, WRONG_CLUSTER), JOIN_PENDING when no operator came, or the last error of the way there
  */
 export async function requestJoin(
   deps: JoinDeps,
   target: JoinTarget,
   joiner: Omit<RequestOf<"join.request">, "ticket">,
-  options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+  options: RequestJoinOptions,
 ): Promise<JoinSeed> {
   const { clock, random } = deps;
-  const endMs = clock.monotonicMs() + options.timeoutMs;
+  let endMs = clock.monotonicMs() + options.timeoutMs;
+  let pending = false;
   const request = { ...joiner, ticket: target.ticket };
   const requestId = randomRequestId(random);
   let backoffMs = backoffMsMin;
@@ -67,10 +78,17 @@ export async function requestJoin(
       } catch (error) {
         last = error;
         if (!mayPass(error)) throw error;
+        if (errorCodeOf(error) !== "JOIN_PENDING") continue;
+        backoffMs = pendingPollMs;
+        if (pending) break;
+        pending = true;
+        endMs = clock.monotonicMs() + pendingTimeoutMs;
+        options.onPending?.();
+        break;
       }
     }
     await sleep(clock, Math.min(backoffMs, Math.max(0, endMs - clock.monotonicMs())), options.signal);
-    backoffMs = Math.min(2 * backoffMs, backoffMsMax);
+    if (!pending) backoffMs = Math.min(2 * backoffMs, backoffMsMax);
   }
   throw last;
 }
@@ -85,7 +103,7 @@ async function askOnce(
   endpoint: ClusterEndpoint,
   target: JoinTarget,
   request: RequestOf<"join.request">,
-  options: { readonly timeoutMs: number; readonly requestId: string; readonly signal?: AbortSignal },
+  options: RequestJoinOptions & { readonly requestId: string },
 ): Promise<JoinSeed> {
   const { timeoutMs, requestId, signal } = options;
   // Actor and access are what the other side makes of the key of this connection.

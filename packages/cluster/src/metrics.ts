@@ -8,6 +8,8 @@ export interface ClusterMetrics {
   readonly dutyFailures: Counter;
   readonly members: Gauge;
   readonly vms: Gauge;
+  readonly joinRequests: Counter;
+  readonly joinsPending: Gauge;
 }
 
 export function declareClusterMetrics(metrics: Metrics): ClusterMetrics {
@@ -32,6 +34,15 @@ export function declareClusterMetrics(metrics: Metrics): ClusterMetrics {
       name: "blixard_duty_failures_total",
       help: "Rounds of background work that failed and are tried again.",
       labelNames: ["duty"],
+    }),
+    joinRequests: metrics.counter({
+      name: "blixard_join_requests_total",
+      help: "Requests of strangers to join or to redeem a ticket, by the error code of the answer (OK for success).",
+      labelNames: ["code"],
+    }),
+    joinsPending: metrics.gauge({
+      name: "blixard_joins_pending",
+      help: "Machines that asked this node, as the leader, to join without a ticket and wait for an operator.",
     }),
     members: metrics.gauge({ name: "blixard_cluster_nodes", help: "Nodes in the replicated state." }),
     vms: metrics.gauge({

@@ -15,8 +15,8 @@ export interface ClusterNodeOptions {
   /** `host:port` under which others reach this node. Default: what the transport is bound to. */
   readonly advertisedAddresses?: readonly string[];
   /**
-   * `loopback` (default): without a ticket only between loopback addresses. `ticket`: never without one. `approve`:
-   * as `ticket`, until pending requests exist.
+   * `loopback` (default): at once between loopback addresses, and elsewhere when an operator has accepted the machine.
+   * `approve`: always when an operator has accepted it. `ticket`: never.
    */
   readonly joinPolicy?: JoinPolicy;
   /** Passed to RaftNode. */

@@ -38,6 +38,8 @@ export const errorCodes = {
   TICKET_EXPIRED: facts(403, 4),
   TICKET_USED: facts(403, 4),
   UNKNOWN_PEER: facts(403, 4),
+  /** An operator has to accept the machine first. */
+  JOIN_PENDING: facts(403, 75, true),
   WRONG_CLUSTER: facts(403, 77),
   REMOVED: facts(403, 77),
   DUPLICATE_NODE: facts(409, 77),

@@ -79,6 +79,7 @@ export type {
   NodeStatus,
   NodeView,
   ParsedRequestOf,
+  PendingJoin,
   RequestOf,
   ResponseOf,
   TicketView,

@@ -142,6 +142,18 @@ const addressClaimsSchema = z
 export const ticketViewSchema = ticketRecordSchema.omit({ secretHash: true });
 export type TicketView = z.infer<typeof ticketViewSchema>;
 
+/** A machine that asked to join without a ticket. */
+export const pendingJoinSchema = z.object({
+  nodeId: nodeIdSchema,
+  name: z.string(),
+  /** Its key, which is its fingerprint as well. */
+  endpointId: endpointIdSchema,
+  addresses: z.array(z.string()),
+  version: z.string(),
+  firstAskedUnixMs: z.int(),
+});
+export type PendingJoin = z.infer<typeof pendingJoinSchema>;
+
 export const tokenViewSchema = tokenRecordSchema.omit({ tokenHash: true });
 export type TokenView = z.infer<typeof tokenViewSchema>;
 
@@ -312,7 +324,7 @@ export const methods = {
     "leader",
     "admin",
     true,
-    z.object({ id: nodeIdSchema, role: z.enum(["voter", "learner"]), force: z.boolean().default(false) }).strict(),
+    z.object({ id: nodeIdSchema, role: memberRoleSchema, force: z.boolean().default(false) }).strict(),
     written,
   ),
 
@@ -379,9 +391,21 @@ export const methods = {
         starts: z.int().min(1).optional(),
         /** Random for each life of the process. */
         instance: z.int().min(0).optional(),
+        /** Set by the node that was asked, when its own policy wants an operator to accept the machine. */
+        approval: z.literal(true).optional(),
       })
       .strict(),
     z.object({ clusterId: z.string(), role: memberRoleSchema, incarnation: z.int(), nodes: z.array(nodeRecordSchema) }),
+  ),
+  /** The machines that wait for an operator, as the leader knows them. */
+  "join.list": method("leader", "viewer", false, empty, z.object({ items: z.array(pendingJoinSchema) })),
+  /** Lets one of them in. */
+  "join.accept": method(
+    "leader",
+    "admin",
+    true,
+    z.object({ endpointId: endpointIdSchema, role: memberRoleSchema.default("voter") }).strict(),
+    written.extend({ nodeId: nodeIdSchema }),
   ),
   /** Asked by a member that starts, of each other one: does my store fit with what you know of me? */
   "node.verify": method(

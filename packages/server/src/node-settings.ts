@@ -81,7 +81,7 @@ export const nodeSettings = {
     schema: z.enum(["ticket", "approve", "loopback"]),
     fallback: "loopback",
     value: "POLICY",
-    help: "who may join this cluster without a ticket: ticket (nobody), approve, loopback",
+    help: "without a ticket join: loopback addresses, and others when accepted (loopback); all when accepted (approve); none (ticket)",
   },
   vmDriver: {
     schema: z.enum(["auto", "qemu", "embedded", "fake"]),

@@ -1,13 +1,13 @@
 /** Admits a node: the ticket is judged here and used up by `apply`, in the step that binds node id and key. */
 import { BlixardError, sleep } from "@blixard/common";
-import type { MemberRole, NodeRecord, ParsedRequestOf } from "@blixard/protocol";
+import type { MemberRole, NodeRecord, ParsedRequestOf, TicketRole } from "@blixard/protocol";
 import { isRunningElsewhere } from "../node/peer-memory.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { Handlers } from "./handlers.ts";
-import { propose, type ServiceCallScope, type ServiceContext, unremembered } from "./service-context.ts";
+import type { JoinRequest } from "./pending-joins.ts";
+import { propose, refuseIfMatch, type ServiceCallScope, type ServiceContext, unremembered } from "./service-context.ts";
 import { ticketOf } from "./ticket-service.ts";
 
-type JoinRequest = ParsedRequestOf<"join.request">;
 interface Admission {
   readonly nodeId: number;
   readonly role: MemberRole;
@@ -17,8 +17,12 @@ interface Admission {
 const runningPollMs = 250;
 const runningWaitMs = 2_500;
 
-export function joinHandlers(context: ServiceContext): Pick<Handlers, "join.request"> {
-  return { "join.request": (request, call) => join(context, request, call) };
+export function joinHandlers(context: ServiceContext): Pick<Handlers, "join.request" | "join.list" | "join.accept"> {
+  return {
+    "join.request": (request, call) => join(context, request, call),
+    "join.list": async () => ({ items: context.pendingJoins.list() }),
+    "join.accept": (request, call) => accept(context, request, call),
+  };
 }
 
 async function join(context: ServiceContext, request: JoinRequest, call: ServiceCallScope) {
@@ -27,25 +31,13 @@ async function join(context: ServiceContext, request: JoinRequest, call: Service
   }
   const known = isKnownMember(context, request.nodeId, request.endpointId);
   const ticket = known || request.ticket === null ? undefined : ticketOf(context, request.ticket);
-  if (ticket === undefined && !known) assertJoinsWithoutTicket(context, request.addresses);
+  if (ticket === undefined && !known && needsApproval(context, request)) {
+    assertIdIsFree(context, request.nodeId);
+    throw pendingOf(context, request);
+  }
   if (known) await assertRunsOnce(context, request, call.signal);
-  const role = ticket?.role ?? "voter";
-  if (role === "operator" || role === "viewer") throw ticketOfPerson(role);
-  const node: NodeRecord = {
-    id: request.nodeId,
-    name: request.nodeName ?? ticket?.nodeName ?? `n${request.nodeId}`,
-    endpointId: request.endpointId,
-    addresses: request.addresses,
-    role,
-    incarnation: 1,
-    capacity: request.capacity,
-    version: request.version,
-    featureLevel: request.featureLevel,
-    joinedUnixMs: context.clock.unixMs(),
-    cordoned: false,
-    ...(request.storeId === undefined ? {} : { storeId: request.storeId }),
-    ...(request.starts === undefined ? {} : { starts: request.starts }),
-  };
+  const role = memberRoleOf(ticket?.role ?? "voter");
+  const node = recordOf(request, request.nodeName ?? ticket?.nodeName ?? undefined, role, context.clock.unixMs());
   const body = { type: "node.admit", node, ticketId: ticket?.id ?? null } as const;
   // Asking again is harmless: `apply` knows a machine that it has admitted.
   const { value } = await propose<Admission>(context, body, unremembered(call));
@@ -58,8 +50,72 @@ async function join(context: ServiceContext, request: JoinRequest, call: Service
   };
 }
 
-function ticketOfPerson(role: string): BlixardError {
-  return new BlixardError("TICKET_INVALID", `this ticket gives a person the rights of ${role}, and makes no node`, {
+/** Admits a machine that waits. It learns so when it asks again. */
+async function accept(
+  context: ServiceContext,
+  { endpointId, role }: ParsedRequestOf<"join.accept">,
+  call: ServiceCallScope,
+) {
+  refuseIfMatch(call, "a request to join");
+  const request = context.pendingJoins.get(endpointId);
+  if (request === undefined) {
+    throw new BlixardError("NOT_FOUND", "no machine with this key waits to join", {
+      outcome: "not_applied",
+      hint: "It must be running and asking. List those that do with: blixard cluster add",
+    });
+  }
+  const node = recordOf(request, request.nodeName, role, context.clock.unixMs());
+  const { index, term } = await propose(context, { type: "node.admit", node, ticketId: null }, call);
+  context.pendingJoins.delete(endpointId);
+  return { index, term, nodeId: node.id };
+}
+
+function recordOf(request: JoinRequest, name: string | undefined, role: MemberRole, joinedUnixMs: number): NodeRecord {
+  return {
+    id: request.nodeId,
+    name: name ?? `n${request.nodeId}`,
+    endpointId: request.endpointId,
+    addresses: request.addresses,
+    role,
+    incarnation: 1,
+    capacity: request.capacity,
+    version: request.version,
+    featureLevel: request.featureLevel,
+    joinedUnixMs,
+    cordoned: false,
+    ...(request.storeId === undefined ? {} : { storeId: request.storeId }),
+    ...(request.starts === undefined ? {} : { starts: request.starts }),
+  };
+}
+
+/** What an operator could not accept need not wait for one. @throws DUPLICATE_NODE */
+function assertIdIsFree({ stateMachine }: ServiceContext, nodeId: number): void {
+  if (!stateMachine.state.nodes.has(nodeKey(nodeId))) return;
+  throw new BlixardError("DUPLICATE_NODE", `node ${nodeId} is another machine already`, {
+    outcome: "not_applied",
+    hint: "Choose another id with --id.",
+  });
+}
+
+function pendingOf({ pendingJoins, logger }: ServiceContext, request: JoinRequest): BlixardError {
+  const { endpointId, nodeId } = request;
+  if (pendingJoins.ask(request)) {
+    logger.log("warn", "a machine asks to join without a ticket; accept it with: blixard cluster add", {
+      nodeId,
+      endpointId,
+      addresses: request.addresses,
+    });
+  }
+  return new BlixardError("JOIN_PENDING", `node ${nodeId} waits until an operator accepts it`, {
+    outcome: "not_applied",
+    hint: `On a member: blixard cluster add ${endpointId}`,
+  });
+}
+
+/** @throws TICKET_INVALID */
+function memberRoleOf(role: TicketRole): MemberRole {
+  if (role !== "operator" && role !== "viewer") return role;
+  throw new BlixardError("TICKET_INVALID", `this ticket gives a person the rights of ${role}, and makes no node`, {
     outcome: "not_applied",
     hint: "Use it with `blixard context add NAME TICKET`; ask for another one for a node: blixard ticket create",
   });
@@ -96,16 +152,20 @@ async function untilOutOfConfiguration(context: ServiceContext, nodeId: number, 
   await version.until(() => !waits(), { signal });
 }
 
-/** What the join policy says to a machine that has only an address. @throws PERMISSION_DENIED */
-export function assertJoinsWithoutTicket(
+/**
+ * Whether an operator has to accept a machine that shows no ticket, by the join policy of this node or of the one that
+ * was asked. @throws PERMISSION_DENIED when nobody joins without a ticket
+ */
+export function needsApproval(
   context: Pick<ServiceContext, "options" | "transport">,
-  joinerAddresses: readonly string[],
-): void {
+  request: Pick<JoinRequest, "addresses" | "approval">,
+): boolean {
   const { joinPolicy } = context.options;
-  const local = [...joinerAddresses, ...context.transport.addresses()].every(isLoopback);
-  if (joinPolicy === "loopback" && local && joinerAddresses.length > 0) return;
-  const why = joinPolicy === "loopback" ? "only loopback addresses may join without a ticket" : "a ticket is needed";
-  throw denied(why, "Create one on a member with: blixard ticket create");
+  if (joinPolicy === "ticket") {
+    throw denied("a ticket is needed", "Create one on a member with: blixard ticket create");
+  }
+  const local = [...request.addresses, ...context.transport.addresses()].every(isLoopback);
+  return request.approval === true || joinPolicy === "approve" || !local || request.addresses.length === 0;
 }
 
 export function isLoopback(address: string): boolean {

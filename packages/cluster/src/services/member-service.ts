@@ -63,7 +63,8 @@ export function memberHandlers(context: ServiceContext): Pick<Handlers, MemberMe
     "member.setRole": async ({ id, role, force }, call) => {
       refuseIfMatch(call, "a member");
       const node = nodeOf(context, id);
-      if (role === "learner" && votes(node)) {
+      if (role === "witness") assertRunsNoVms(context, id, force, "A witness runs none. Delete them first");
+      if (votes(node) && !votes({ role })) {
         assertQuorumStays(context, id, force);
         if (id === context.options.nodeId) await handOver(context, call);
       }
@@ -119,12 +120,14 @@ function stateOf(context: ServiceContext, node: NodeRecord): NodeView["state"] {
   return ready ? "ready" : "catching-up";
 }
 
-/** The voter with the most of the log among those that answer. */
+/** The voter with the most of the log among those that answer; a witness only when there is no other. */
 export function bestSuccessor(context: ServiceContext): number | undefined {
   const candidates = context.raft
     .coreStatus()
     .progress.filter((peer) => peer.id !== context.options.nodeId && !peer.learner && isReachable(context, peer.id));
-  return candidates.sort((a, b) => b.match - a.match || a.id - b.id)[0]?.id;
+  const { nodes } = context.stateMachine.state;
+  const isWitness = (id: number) => Number(nodes.get(nodeKey(id))?.role === "witness");
+  return candidates.sort((a, b) => isWitness(a.id) - isWitness(b.id) || b.match - a.match || a.id - b.id)[0]?.id;
 }
 
 /** Notes the wish in the log and waits until the leader's duties have fulfilled it. */
@@ -133,19 +136,23 @@ async function removeMember(context: ServiceContext, id: number, force: boolean,
   const node = context.stateMachine.state.nodes.get(nodeKey(id));
   // A node that is not there may have been removed by this very request, whose answer was lost: `apply` knows.
   if (node !== undefined && votes(node)) assertQuorumStays(context, id, force);
-  const vms = sortedRecords(context.stateMachine.state, "vms").filter((vm) => vm.node === id);
-  if (vms.length > 0 && !force) {
-    throw new BlixardError("CONFLICT", `node ${id} has ${vms.length} VMs, for example ${vms[0]?.name}`, {
-      outcome: "not_applied",
-      hint: "Delete them first, or use --force: they are then placed nowhere.",
-    });
-  }
+  assertRunsNoVms(context, id, force, "Delete them first, or use --force: they are then placed nowhere");
   if (id === context.options.nodeId) await handOver(context, call);
   const { index, term } = await propose(context, { type: "node.update", nodeId: id, leaving: true }, call);
   await context.stateMachine.version.until(() => !context.stateMachine.state.nodes.has(nodeKey(id)), {
     signal: call.signal,
   });
   return { index, term };
+}
+
+/** @throws CONFLICT */
+function assertRunsNoVms(context: ServiceContext, id: number, force: boolean, hint: string): void {
+  const vms = sortedRecords(context.stateMachine.state, "vms").filter((vm) => vm.node === id);
+  if (vms.length === 0 || force) return;
+  throw new BlixardError("CONFLICT", `node ${id} has ${vms.length} VMs, for example ${vms[0]?.name}`, {
+    outcome: "not_applied",
+    hint: `${hint}.`,
+  });
 }
 
 /** A leader does not take itself out: another one does. The caller asks that one after NOT_LEADER. */

@@ -12,6 +12,7 @@ import type { Reservation } from "../scheduler/scheduler.ts";
 import type { AppliedCommand } from "../state-machine/apply-command.ts";
 import type { Sha256 } from "../state-machine/hash-chain.ts";
 import type { NodeCertificates } from "./certificate-service.ts";
+import type { PendingJoins } from "./pending-joins.ts";
 
 export interface ServiceContext {
   readonly clock: Clock;
@@ -34,6 +35,8 @@ export interface ServiceContext {
   readonly storageHealth: () => NodeStatus["storage"];
   /** Room on nodes that the leader has promised and that no record shows yet. */
   readonly reservations: Set<Reservation>;
+  /** Machines that wait for an operator; known to the leader. */
+  readonly pendingJoins: PendingJoins;
 }
 
 /** What goes with one call into a handler. */

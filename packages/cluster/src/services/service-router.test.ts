@@ -1,4 +1,4 @@
-import { toHex } from "@blixard/common";
+import { errorCodeOf, toHex } from "@blixard/common";
 import {
   type CallMeta,
   decodeServiceResponse,
@@ -10,6 +10,7 @@ import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import type { ClusterTransport } from "../cluster-transport.ts";
 import { ClusterGroup } from "../testing/cluster-group.ts";
 import { endpointIdOf } from "../testing/memory-cluster-network.ts";
+import { ticketGuardLimits } from "./ticket-guard.ts";
 
 let group: ClusterGroup;
 beforeEach(async () => {
@@ -111,6 +112,36 @@ describe("ServiceRouter.handleRpc", () => {
       code: "PERMISSION_DENIED",
     });
     expect((await group.call(1, "token.list", {})).items).toHaveLength(1);
+  });
+
+  it("asks no more for a key that showed too many wrong tickets", async () => {
+    const secret = "ab".repeat(32);
+    const request = { ticket: { id: "no", secret }, endpointId: endpointIdOf(8) };
+    const codes: unknown[] = [];
+    for (let count = 0; count <= ticketGuardLimits.perKeyMax; count++) {
+      await ask(outsider(8), "token.redeem", "token.redeem", request).catch((error: unknown) => {
+        codes.push(errorCodeOf(error));
+      });
+    }
+    expect(codes.slice(0, -1)).toEqual(Array(ticketGuardLimits.perKeyMax).fill("TICKET_INVALID"));
+    expect(codes.at(-1)).toBe("OVERLOADED");
+  });
+
+  it("lets a machine wait when the node that was asked wants so, whatever its own policy says", async () => {
+    const joiner = {
+      ticket: null,
+      nodeId: 5,
+      endpointId: endpointIdOf(5),
+      addresses: ["127.0.0.1:7005"],
+      capacity: { vcpus: 0, memoryMiB: 0, drivers: [] },
+      version: "",
+      featureLevel: 1,
+    };
+    const asked = ask(outsider(5), "join.request", "join.request", { ...joiner, approval: true });
+    await expect(asked).rejects.toMatchObject({ code: "JOIN_PENDING", hint: expect.stringContaining(endpointIdOf(5)) });
+    expect((await group.call(1, "join.list", {})).items).toMatchObject([{ nodeId: 5 }]);
+    await ask(outsider(5), "join.request", "join.request", joiner);
+    expect(group.node(1).state.nodes.size).toBe(2);
   });
 
   it("knows the holder of a bearer token until it is revoked", async () => {

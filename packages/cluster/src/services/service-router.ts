@@ -22,10 +22,11 @@ import type { ClusterMetrics } from "../metrics.ts";
 import { withTimeLimit } from "../wait-for-change.ts";
 import { assertAccess } from "./access.ts";
 import { createHandlers, type Handler, type Handlers } from "./handlers.ts";
-import { assertJoinsWithoutTicket, isKnownMember } from "./join-service.ts";
+import { isKnownMember, needsApproval } from "./join-service.ts";
 import { noLeader, routeToLeader } from "./leader-route.ts";
 import { type Caller, identifyRemote } from "./remote-caller.ts";
 import type { ServiceCallScope, ServiceContext } from "./service-context.ts";
+import { TicketGuard } from "./ticket-guard.ts";
 
 export interface ServiceRouter {
   /** Validates, authorises, routes and answers. @throws BlixardError */
@@ -59,12 +60,14 @@ class Router implements ServiceRouter {
   readonly #handlers: Handlers;
   readonly #metrics: ClusterMetrics;
   readonly #events: RouterEvents;
+  readonly #guard: TicketGuard;
 
   constructor(context: ServiceContext, metrics: ClusterMetrics, events: RouterEvents) {
     this.#context = context;
     this.#handlers = createHandlers(context);
     this.#metrics = metrics;
     this.#events = events;
+    this.#guard = new TicketGuard(context.clock);
   }
 
   async call<Name extends MethodName>(
@@ -100,20 +103,38 @@ class Router implements ServiceRouter {
       throw strangerRefused(caller);
     }
     if (caller.kind === "stranger" && methods[method].access !== "anyone") throw strangerRefused(caller);
-    if (method === "join.request") this.#assertMayAsk(request, incoming.remote.endpointId);
     // A machine shows a ticket by its key, also when it asks once more after it was let in.
     const joiner = { actor: { kind: "node", id: incoming.remote.endpointId }, access: "anyone" } as const;
     const { actor, access } = byKey ? joiner : caller;
     const own: CallMeta = { ...meta, actor, access, hops: 0 };
-    return encodeServiceResponse(await this.call(method, request as never, own, { signal }));
+    const run = async (asked: unknown) =>
+      encodeServiceResponse(await this.call(method, asked as never, own, { signal }));
+    if (!byKey) return run(request);
+    const { endpointId } = incoming.remote;
+    return this.#askForEntry(endpointId, () =>
+      run(method === "join.request" ? this.#judged(request, endpointId) : request),
+    );
+  }
+
+  /** Strangers are counted, and slowed down when they guess. */
+  async #askForEntry<T>(endpointId: string, work: () => Promise<T>): Promise<T> {
+    let code = "OK";
+    try {
+      return await this.#guard.run(endpointId, async () => work());
+    } catch (error) {
+      code = errorCodeOf(error) ?? "INTERNAL";
+      throw error;
+    } finally {
+      this.#metrics.joinRequests.add(1, { code });
+    }
   }
 
   /** The leader judges as well; but only the node that was asked knows which of its addresses can be reached. */
-  #assertMayAsk(request: unknown, endpointId: string): void {
+  #judged(request: unknown, endpointId: string): unknown {
     const parsed = methods["join.request"].request.safeParse(request);
-    if (!parsed.success || parsed.data.ticket !== null) return;
-    if (isKnownMember(this.#context, parsed.data.nodeId, endpointId)) return;
-    assertJoinsWithoutTicket(this.#context, parsed.data.addresses);
+    if (!parsed.success || parsed.data.ticket !== null) return request;
+    if (isKnownMember(this.#context, parsed.data.nodeId, endpointId)) return request;
+    return needsApproval(this.#context, parsed.data) ? { ...parsed.data, approval: true } : request;
   }
 
   async #checkAndRoute(

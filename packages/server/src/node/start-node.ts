@@ -279,13 +279,14 @@ class NodeAssembly {
       }
       case "join":
         if (plan.byAddress !== undefined) {
-          this.#deps.say(`joining ${plan.byAddress} without a ticket: both are loopback addresses`);
+          this.#deps.say(`asking ${plan.byAddress} to let this node in, without a ticket`);
         }
         return {
           mode: "join",
           target: plan.target,
           ...nodeName,
           timeoutMs: joinTimeoutMs,
+          onPending: () => this.#sayPending(plan, key),
           onAdmitted: (seed) => this.#keepSeed(seed, key),
         };
       case "resume": {
@@ -296,6 +297,15 @@ class NodeAssembly {
       default:
         return plan satisfies never;
     }
+  }
+
+  #sayPending({ byAddress, target }: Extract<StartPlan, { readonly type: "join" }>, { endpointId }: NodeKey): void {
+    const { say } = this.#deps;
+    const [asked] = target.endpoints;
+    say("This node waits until an operator of the cluster accepts it. Its key is");
+    say(`  ${endpointId}`);
+    say(`and ${byAddress ?? "the node that was asked"} showed the key ${asked?.endpointId ?? "of no node"}.`);
+    say(`On a member:  blixard cluster add ${endpointId}`);
   }
 
   /** Durable before the node takes part: a crash from here on must not ask for a second admission. */

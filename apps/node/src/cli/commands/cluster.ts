@@ -1,5 +1,6 @@
 /** `blixard cluster status|members|add|remove|promote|demote|transfer-leader|snapshot save` */
 import { BlixardError } from "@blixard/common";
+import type { MemberRole, PendingJoin } from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
@@ -8,8 +9,10 @@ import { print, printList } from "../output.ts";
 import { parseInteger } from "../quantities.ts";
 import { addClusterRecover } from "./offline.ts";
 import { addStatusAction } from "./status.ts";
-import { memberView } from "./views.ts";
+import { memberView, pendingJoinView } from "./views.ts";
 
+type AddOptions = ClientOptions & { readonly role: string; readonly yes?: boolean };
+type RoleOptions = RemoveOptions & { readonly role: string };
 type RemoveOptions = ClientOptions & { readonly yes?: boolean; readonly force?: boolean };
 
 export function registerCluster(command: Command, context: CliContext): void {
@@ -21,11 +24,22 @@ export function registerCluster(command: Command, context: CliContext): void {
       await printList(context, format, memberView(leaderId), members);
     }),
   );
-  add("add [id]", "accept a node that asked to join without a ticket").action(() => {
-    throw new BlixardError("UNSUPPORTED", "this release lets nodes join with tickets, or by address on loopback", {
-      hint: "Create a ticket: blixard ticket create",
-    });
-  });
+  add("add [machine]", "accept a machine that asked to join, by its key or its node id; without one, list them")
+    .option("--role <role>", "voter, worker, witness or learner", "voter")
+    .option("--yes", "do not ask")
+    .action((machine: string | undefined, options: AddOptions) =>
+      withClient(context, options, async ({ client, format }) => {
+        const waiting = await client.members.pending();
+        if (machine === undefined) return await printList(context, format, pendingJoinView, waiting);
+        const chosen = chooseMachine(waiting, machine);
+        if (chosen.endpointId !== machine) {
+          say(context, `node ${chosen.nodeId}, ${chosen.addresses.join(", ")}, key ${chosen.endpointId}`);
+          await confirm(context, "Is this the key that the machine shows?", options.yes);
+        }
+        const written = await client.members.accept(chosen.endpointId, options.role as MemberRole);
+        await print(context, format, written, () => `node ${written.nodeId} may join\n`, [String(written.nodeId)]);
+      }),
+    );
   add("remove <id>", "take a node out of the cluster for good")
     .option("--yes", "do not ask")
     .option("--force", "even if the node does not answer or the quorum gets smaller")
@@ -37,15 +51,23 @@ export function registerCluster(command: Command, context: CliContext): void {
         await print(context, format, written, () => `node ${nodeId} removed at index ${written.index}\n`, [id]);
       }),
     );
-  for (const [verb, role, summary] of [
-    ["promote", "voter", "let a learner vote"],
-    ["demote", "learner", "take the vote of a member"],
+  for (const [verb, fallback, other, summary] of [
+    ["promote", "voter", "witness", "let a learner or a worker vote"],
+    ["demote", "learner", "worker", "take the vote of a member; a worker goes on taking VMs, a learner does not"],
   ] as const) {
     add(`${verb} <id>`, summary)
+      .option("--role <role>", `${fallback} or ${other}`, fallback)
       .option("--force", "even if the quorum gets smaller")
-      .action((id: string, options: RemoveOptions) =>
+      .action((id: string, options: RoleOptions) =>
         withClient(context, options, async ({ client, format }) => {
           const nodeId = parseInteger(id, "the node id", 1);
+          const role = options.role === other ? other : fallback;
+          if (options.role !== role) {
+            throw new BlixardError(
+              "INVALID_ARGUMENT",
+              `${verb} makes a ${fallback} or a ${other}, not a ${options.role}`,
+            );
+          }
           const written = await client.members.setRole(nodeId, role, options.force ?? false);
           await print(context, format, written, () => `node ${nodeId} is a ${role} now\n`, [id]);
         }),
@@ -70,4 +92,29 @@ export function registerCluster(command: Command, context: CliContext): void {
         say(context, `it stands in the data directory of the node at ${client.address}`);
       }),
   );
+}
+
+const keyDigitsMin = 16;
+
+/** A machine by its node id, or by its key or the first digits of it. @throws NOT_FOUND, INVALID_ARGUMENT */
+function chooseMachine(waiting: readonly PendingJoin[], given: string): PendingJoin {
+  const isId = /^\d{1,5}$/.test(given);
+  if (!isId && !new RegExp(`^[0-9a-f]{${keyDigitsMin},64}$`).test(given)) {
+    throw new BlixardError("INVALID_ARGUMENT", `"${given}" is no node id and no key`, {
+      hint: `Give at least ${keyDigitsMin} digits of the key. List the machines with: blixard cluster add`,
+    });
+  }
+  const found = waiting.filter((machine) =>
+    isId ? machine.nodeId === Number(given) : machine.endpointId.startsWith(given),
+  );
+  const [first, second] = found;
+  if (first === undefined) {
+    throw new BlixardError("NOT_FOUND", `no machine that waits to join is ${given}`, {
+      hint: "It must be running and asking. List those that do with: blixard cluster add",
+    });
+  }
+  if (second === undefined) return first;
+  throw new BlixardError("INVALID_ARGUMENT", `${found.length} machines ask to be node ${given}`, {
+    hint: `Name one by its key: ${found.map(({ endpointId }) => endpointId).join(", ")}`,
+  });
 }

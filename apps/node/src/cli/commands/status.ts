@@ -65,7 +65,7 @@ function pairRow({ id, to, path, transport, rttMs }: { readonly id: number } & N
 const presentWithinMs = 3_000;
 
 function quorumText(status: NodeStatus): string {
-  const voters = status.members.filter((member) => member.role === "voter");
+  const voters = status.members.filter((member) => member.role === "voter" || member.role === "witness");
   const present = voters.filter(({ lastContactMs }) => lastContactMs !== null && lastContactMs <= presentWithinMs);
   const quorum = Math.floor(voters.length / 2) + 1;
   const spare = present.length - quorum;

@@ -5,6 +5,7 @@ import type {
   KvEntry,
   MemberStatus,
   NodeView,
+  PendingJoin,
   TicketView,
   TokenView,
   VmRecord,
@@ -99,6 +100,18 @@ export const certificateView: View<CertificateView> = {
     { title: "SERIAL", value: (certificate) => certificate.serial },
     { title: "SUBJECT", value: (certificate) => certificate.subject, wide: true },
     { title: "SHA-256", value: (certificate) => certificate.fingerprint, wide: true },
+  ],
+};
+
+export const pendingJoinView: View<PendingJoin> = {
+  name: (machine) => machine.endpointId,
+  columns: [
+    { title: "NODE", value: (machine) => machine.nodeId },
+    { title: "NAME", value: (machine) => machine.name },
+    { title: "KEY", value: (machine) => machine.endpointId },
+    { title: "ADDRESSES", value: (machine) => machine.addresses.join(",") },
+    { title: "VERSION", value: (machine) => machine.version },
+    { title: "WAITING", value: (machine) => since(machine.firstAskedUnixMs) },
   ],
 };
 

@@ -1,0 +1,81 @@
+/**
+ * Machines that asked to join without a ticket and wait for an operator. They stand in the memory of the leader only:
+ * who has no right here writes nothing to the log. A machine that waits asks again every second, so a new leader learns
+ * of it at once, and one that gave up is forgotten.
+ */
+import { BlixardError, type Clock } from "@blixard/common";
+import type { ParsedRequestOf, PendingJoin } from "@blixard/protocol";
+import type { ClusterMetrics } from "../metrics.ts";
+
+export type JoinRequest = ParsedRequestOf<"join.request">;
+
+export const pendingJoinLimits = {
+  machinesMax: 64,
+  /** A machine that has not asked for so long has given up. */
+  silenceMsMax: 30_000,
+} as const;
+
+interface Waiting {
+  readonly request: JoinRequest;
+  readonly firstAskedUnixMs: number;
+  lastAskedMs: number;
+}
+
+export class PendingJoins {
+  readonly #clock: Clock;
+  readonly #metrics: Pick<ClusterMetrics, "joinsPending">;
+  readonly #waiting = new Map<string, Waiting>();
+
+  constructor(clock: Clock, metrics: Pick<ClusterMetrics, "joinsPending">) {
+    this.#clock = clock;
+    this.#metrics = metrics;
+  }
+
+  /** Notes that a machine asks; true when it had not asked before. @throws OVERLOADED when too many wait already */
+  ask(request: JoinRequest): boolean {
+    this.#forgetSilent();
+    const lastAskedMs = this.#clock.monotonicMs();
+    const before = this.#waiting.get(request.endpointId);
+    if (before === undefined && this.#waiting.size >= pendingJoinLimits.machinesMax) {
+      throw new BlixardError("OVERLOADED", `${this.#waiting.size} machines wait for an operator already`, {
+        outcome: "not_applied",
+        hint: "Join with a ticket: blixard ticket create",
+      });
+    }
+    const firstAskedUnixMs = before?.firstAskedUnixMs ?? this.#clock.unixMs();
+    this.#waiting.set(request.endpointId, { request, firstAskedUnixMs, lastAskedMs });
+    this.#metrics.joinsPending.set(this.#waiting.size);
+    return before === undefined;
+  }
+
+  /** What a machine asked with; undefined when it does not wait, or not any more. */
+  get(endpointId: string): JoinRequest | undefined {
+    this.#forgetSilent();
+    return this.#waiting.get(endpointId)?.request;
+  }
+
+  delete(endpointId: string): void {
+    this.#waiting.delete(endpointId);
+    this.#metrics.joinsPending.set(this.#waiting.size);
+  }
+
+  list(): PendingJoin[] {
+    this.#forgetSilent();
+    return [...this.#waiting.values()].map(({ request, firstAskedUnixMs }) => ({
+      nodeId: request.nodeId,
+      name: request.nodeName ?? `n${request.nodeId}`,
+      endpointId: request.endpointId,
+      addresses: request.addresses,
+      version: request.version,
+      firstAskedUnixMs,
+    }));
+  }
+
+  #forgetSilent(): void {
+    const oldestMs = this.#clock.monotonicMs() - pendingJoinLimits.silenceMsMax;
+    for (const [endpointId, { lastAskedMs }] of this.#waiting) {
+      if (lastAskedMs < oldestMs) this.#waiting.delete(endpointId);
+    }
+    this.#metrics.joinsPending.set(this.#waiting.size);
+  }
+}

@@ -1,0 +1,51 @@
+import { BlixardError, type Clock } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
+import { beforeEach, describe, expect, it } from "@jest/globals";
+import { TicketGuard, ticketGuardLimits } from "./ticket-guard.ts";
+
+const { perKeyMax, perKeyRefillMs, togetherMax } = ticketGuardLimits;
+let nowMs = 0;
+const clock: Clock = { ...systemClock, monotonicMs: () => nowMs };
+let guard: TicketGuard;
+let asked = 0;
+
+beforeEach(() => {
+  nowMs = 1_000;
+  asked = 0;
+  guard = new TicketGuard(clock);
+});
+
+const guess = (key: string, code = "TICKET_INVALID") =>
+  guard
+    .run(key, async () => {
+      asked++;
+      throw new BlixardError(code, "no");
+    })
+    .catch((error: BlixardError) => error.code);
+
+describe("TicketGuard", () => {
+  it("asks no more for a key that guessed too often, until some time has passed", async () => {
+    for (let count = 0; count < perKeyMax; count++) expect(await guess("a")).toBe("TICKET_INVALID");
+    expect(await guess("a")).toBe("OVERLOADED");
+    expect(asked).toBe(perKeyMax);
+    await expect(guard.run("a", async () => "in")).rejects.toMatchObject({ code: "OVERLOADED" });
+    expect(await guard.run("b", async () => "in")).toBe("in");
+    nowMs += perKeyRefillMs;
+    expect(await guard.run("a", async () => "in")).toBe("in");
+    expect(await guess("a")).toBe("TICKET_INVALID");
+    expect(await guess("a")).toBe("OVERLOADED");
+  });
+
+  it("slows down guesses under ever new keys", async () => {
+    for (let count = 0; count < togetherMax; count++) expect(await guess(`key ${count}`)).toBe("TICKET_INVALID");
+    expect(await guess("one more")).toBe("OVERLOADED");
+    nowMs += ticketGuardLimits.togetherRefillMs;
+    expect(await guess("one more")).toBe("TICKET_INVALID");
+  });
+
+  it("counts only what is wrong with the ticket", async () => {
+    for (let count = 0; count < 2 * togetherMax; count++) {
+      for (const code of ["JOIN_PENDING", "NO_LEADER", "UNREACHABLE"]) expect(await guess("a", code)).toBe(code);
+    }
+  });
+});
