@@ -8,6 +8,7 @@ import {
   decodeServiceResponse,
   encodeServiceCall,
   type JoinTicket,
+  limits,
   type MethodName,
   methods,
   type RequestOf,
@@ -59,11 +60,24 @@ export class RpcCarrier implements Carrier {
     return { healthy: true, nodeId, clusterId, ready: leaderId !== null, reason };
   }
 
-  async uploadBlob(): Promise<UploadedBlob> {
-    throw new BlixardError("UNSUPPORTED", "blobs cannot be uploaded over the RPC lane in this release", {
-      outcome: "not_applied",
-      hint: "Import the image on a machine of the cluster, or with --address of a node that serves the HTTP API.",
-    });
+  async uploadBlob(chunks: AsyncIterable<Uint8Array>, call: CarrierCall): Promise<UploadedBlob> {
+    const uploadId = toHex(this.#random.bytes(16));
+    let offset = 0;
+    const send = async (data: Uint8Array, last: boolean) => {
+      const own = { ...call, idempotencyKey: toHex(this.#random.bytes(16)) };
+      const request = { uploadId, offset, data: new Uint8Array(data), last };
+      const answer = await callOverRpc(this.#rpc, this.#to, "blob.write", request, own);
+      offset += data.length;
+      return answer;
+    };
+    for await (const chunk of chunks) {
+      for (let at = 0; at < chunk.length; at += limits.blobChunkBytesMax) {
+        await send(chunk.subarray(at, at + limits.blobChunkBytesMax), false);
+      }
+    }
+    const { digest, sizeBytes, nodeId } = await send(new Uint8Array(0), true);
+    if (digest === null) throw new BlixardError("INTERNAL", "the node did not say what it stored");
+    return { digest, sizeBytes, nodeId };
   }
 
   /** The connections belong to the transport. */

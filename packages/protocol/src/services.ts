@@ -284,6 +284,22 @@ export const methods = {
     written.extend({ image: imageRecordSchema }),
   ),
   "image.remove": method("leader", "admin", true, z.object({ name: imageNameSchema }).strict(), written),
+  /** A piece of a blob for the image store of this node; pieces follow one another, and the last one answers the digest. */
+  "blob.write": method(
+    "local",
+    "admin",
+    false,
+    z
+      .object({
+        /** Chosen by the caller. */
+        uploadId: z.string().regex(/^[0-9a-f]{32}$/),
+        offset: z.int().min(0),
+        data: bytesSchema.refine((data) => data.length <= limits.blobChunkBytesMax, "the piece is too large"),
+        last: z.boolean(),
+      })
+      .strict(),
+    z.object({ digest: digestSchema.nullable(), sizeBytes: z.int(), nodeId: nodeIdSchema }),
+  ),
 
   "node.list": method("leader", "viewer", false, empty, z.object({ items: z.array(nodeViewSchema) })),
   "node.get": method("leader", "viewer", false, z.object({ id: nodeIdSchema }).strict(), nodeViewSchema),

@@ -71,6 +71,12 @@ describe("a context made from a ticket, without HTTP", () => {
     expect(console).toMatchObject({ code: 0, stdout: expect.stringContaining("hello") });
     expect(await run(["vm", "logs", "web"])).toMatchObject({ code: 0, stdout: expect.stringContaining("hello") });
 
+    const disk = join(homes.at(-1) ?? "", "disk");
+    await writeFile(disk, new Uint8Array(600_000).fill(7));
+    const image = await run(["image", "import", "seven", "--disk", disk, "-o", "json"]);
+    expect(image).toMatchObject({ code: 0 });
+    expect(JSON.parse(image.stdout)).toMatchObject({ name: "seven", blobs: [{ role: "disk", sizeBytes: 600_000 }] });
+
     const contexts = JSON.parse((await run(["context", "list", "-o", "json"])).stdout) as { tokenId: string }[];
     expect(contexts).toMatchObject([{ name: "prod", current: true, role: "admin" }]);
     expect(await run(["token", "revoke", contexts[0]?.tokenId ?? ""])).toMatchObject({ code: 0 });

@@ -2,12 +2,14 @@
 import { BlixardError } from "@blixard/common";
 import type { ImageRecord } from "@blixard/protocol";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
+import { BlobUploads } from "./blob-uploads.ts";
 import type { Handlers } from "./handlers.ts";
 import { propose, refuseIfMatch, type ServiceContext } from "./service-context.ts";
 
-type ImageMethods = "image.list" | "image.get" | "image.put" | "image.remove";
+type ImageMethods = "image.list" | "image.get" | "image.put" | "image.remove" | "blob.write";
 
 export function imageHandlers(context: ServiceContext): Pick<Handlers, ImageMethods> {
+  const uploads = new BlobUploads(context.clock, (chunks) => context.vmManager.images.put(chunks));
   return {
     "image.list": async () => ({ items: sortedRecords(context.stateMachine.state, "images") }),
     "image.get": async ({ name }) => {
@@ -31,5 +33,9 @@ export function imageHandlers(context: ServiceContext): Pick<Handlers, ImageMeth
       const { index, term } = await propose(context, { type: "image.remove", name }, call);
       return { index, term };
     },
+    "blob.write": async (piece, { meta }) => ({
+      ...(await uploads.write(`${meta.actor.kind}/${meta.actor.id}`, piece)),
+      nodeId: context.options.nodeId,
+    }),
   };
 }
