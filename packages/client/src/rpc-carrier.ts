@@ -71,8 +71,8 @@ export class RpcCarrier implements Carrier {
       return answer;
     };
     for await (const chunk of chunks) {
-      for (let at = 0; at < chunk.length; at += limits.blobChunkBytesMax) {
-        await send(chunk.subarray(at, at + limits.blobChunkBytesMax), false);
+      for (let at = 0; at < chunk.length; at += limits.blobPieceBytesMax) {
+        await send(chunk.subarray(at, at + limits.blobPieceBytesMax), false);
       }
     }
     const { digest, sizeBytes, nodeId } = await send(new Uint8Array(0), true);

@@ -67,33 +67,37 @@ export {
   serviceCallBytesMax,
 } from "./service-call-codec.ts";
 export type {
-  CallMeta,
   CertificateView,
   Identity,
   MemberStatus,
+  NodeStatus,
+  NodeView,
+  PendingJoin,
+  TicketView,
+  TokenView,
+} from "./service-views.ts";
+export {
+  identitySchema,
+  memberStatusSchema,
+  nodeStatusSchema,
+  nodeViewSchema,
+  ticketViewSchema,
+  tokenViewSchema,
+} from "./service-views.ts";
+export type {
+  CallMeta,
   Method,
   MethodAccess,
   MethodName,
   MethodPlace,
   Methods,
-  NodeStatus,
-  NodeView,
   ParsedRequestOf,
-  PendingJoin,
   RequestOf,
   ResponseOf,
-  TicketView,
-  TokenView,
 } from "./services.ts";
 export {
   forwardHopsMax,
-  identitySchema,
-  memberStatusSchema,
   methods,
-  nodeStatusSchema,
-  nodeViewSchema,
-  ticketViewSchema,
-  tokenViewSchema,
 } from "./services.ts";
 export { nodeKeyTls } from "./tls-names.ts";
 export type { WireOptions } from "./wire-codec.ts";

@@ -24,4 +24,5 @@ export const limits = {
   consoleReadBytesMax: 64 * 1024,
   consoleReadWaitMsMax: 30_000,
   logReadBytesMax: 1024 * 1024,
+  blobPieceBytesMax: 256 * 1024,
 } as const;

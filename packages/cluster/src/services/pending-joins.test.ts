@@ -27,6 +27,7 @@ beforeEach(() => {
     set: (value: number) => {
       shown = value;
     },
+    remove: () => {},
   };
   pending = new PendingJoins(clock, { joinsPending });
 });
