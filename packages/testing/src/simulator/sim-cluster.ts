@@ -85,18 +85,12 @@ export class SimCluster implements FaultTarget {
     if (!formed) throw new BlixardError("UNAVAILABLE", `no cluster of ${count} voters within a minute`);
   }
 
-  /** True when every machine in use is up and votes, and when these are all that the leader knows. */
+  /** True when every machine in use is up and votes as the leader has it, and when these are all that the leader knows. */
   isWhole(): boolean {
-    const members =
-      this.leader()
-        ?.node?.status()
-        .members.map(({ id }) => id) ?? [];
+    const members = this.leader()?.node?.status().members ?? [];
+    const voters = new Set(members.filter(({ role }) => role === "voter").map(({ id }) => id));
     const machines = this.inUse();
-    const votes = (role: string | undefined) => role === "leader" || role === "follower";
-    return (
-      members.length === machines.length &&
-      machines.every(({ id, node }) => members.includes(id) && votes(node?.status().role))
-    );
+    return members.length === machines.length && machines.every(({ id, node }) => node !== undefined && voters.has(id));
   }
 
   /** Adds a machine, with a ticket. @throws what the cluster answers to the request for a ticket */
