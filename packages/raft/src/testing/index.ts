@@ -7,6 +7,7 @@ export { describeSnapshotStore } from "./describe-snapshot-store.ts";
 export { MemoryLogStore } from "./memory-log-store.ts";
 export type { MemoryNetworkOptions } from "./memory-network.ts";
 export { MemoryNetwork } from "./memory-network.ts";
+export { memoryPorts } from "./memory-ports.ts";
 export { MemorySnapshotStore } from "./memory-snapshot-store.ts";
 export type { RaftGroupOptions, RaftMember } from "./raft-group.ts";
 export { RaftGroup } from "./raft-group.ts";
