@@ -2,6 +2,7 @@
 import { createHash, hash, randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
+import { isLoopbackHost } from "@blixard/client";
 import { type ClusterNode, createClusterNode, type JoinSeed, type StartMode } from "@blixard/cluster";
 import { BlixardError, type Logger, messageOf, toHex } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
@@ -279,7 +280,9 @@ class NodeAssembly {
       }
       case "join":
         if (plan.byAddress !== undefined) {
-          this.#deps.say(`asking ${plan.byAddress} to let this node in, without a ticket`);
+          const local = [plan.byAddress, this.#config.bind].every((text) => isLoopbackHost(text.replace(/:\d+$/, "")));
+          const how = local ? "both are loopback addresses" : "somebody has to accept it there";
+          this.#deps.say(`joining ${plan.byAddress} without a ticket: ${how}`);
         }
         return {
           mode: "join",

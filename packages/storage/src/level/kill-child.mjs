@@ -3,6 +3,18 @@
 import { writeSync } from "node:fs";
 import "./faults/typescript-loader.mjs";
 
+/** The pipe may be full while the parent is slow. */
+function say(line) {
+  for (;;) {
+    try {
+      writeSync(1, `${line}\n`);
+      return;
+    } catch (error) {
+      if (error.code !== "EAGAIN") throw error;
+    }
+  }
+}
+
 const { openLevelStorage } = await import("./open-level-storage.ts");
 
 const storage = await openLevelStorage({ dataDir: process.argv[2] });
@@ -12,14 +24,14 @@ let index = base.index + entries.length;
 const confState = { voters: [1], votersOutgoing: [], learners: [], learnersNext: [], autoLeave: false };
 const term = hardState.term + 1;
 await storage.log.append({ entries: [], hardState: { term, vote: 1, commit: 0 } });
-writeSync(1, `term ${term}\n`);
+say(`term ${term}`);
 const data = new Uint8Array(200);
 for (;;) {
   const calls = [];
   for (let one = 0; one < 8; one++) {
     const mine = ++index;
     const appended = storage.log.append({ entries: [{ term, index: mine, kind: "normal", data }] });
-    calls.push(appended.then(() => writeSync(1, `entry ${mine}\n`)));
+    calls.push(appended.then(() => say(`entry ${mine}`)));
   }
   await Promise.all(calls);
   const change = { table: "kv", key: new Uint8Array([index % 7]), value: data };

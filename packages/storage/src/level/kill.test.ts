@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -24,6 +25,7 @@ async function writeUntilKilled(dataDir: string, lines: number): Promise<Acknowl
   running.stderr.on("data", (text: Buffer) => {
     errors += text.toString();
   });
+  const closed = once(running, "close");
   let term = 0;
   let index = 0;
   let seen = 0;
@@ -34,6 +36,7 @@ async function writeUntilKilled(dataDir: string, lines: number): Promise<Acknowl
     seen++;
     if (seen === lines) running.kill("SIGKILL");
   }
+  await closed;
   if (seen < lines) throw new Error(`the child ended early: ${errors}`);
   return { term, index };
 }
