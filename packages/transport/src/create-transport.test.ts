@@ -25,7 +25,8 @@ const network = createMemoryNetwork({ clock: systemClock, random: seededRandom(1
 describe.each(technologies)("createTransport over %s", (technology) => {
   const nodes: FixtureNode[] = [];
   const start = async (nodeId: number, options: Partial<FixtureOptions> = {}) => {
-    const node = await startNode(nodeId, { adapter: await newAdapter(technology, nodeId), ...options });
+    const adapter = options.adapter ?? (await newAdapter(technology, nodeId));
+    const node = await startNode(nodeId, { ...options, adapter });
     nodes.push(node);
     return node;
   };
