@@ -29,6 +29,12 @@ export interface SessionView {
   readonly rttMs: number | null;
   /** Milliseconds since anything was heard; null before the first time. */
   readonly lastContactMs: number | null;
+  /** `idle`, `dialing`, `ready`, `suspect`, `backoff` or `closed`. */
+  readonly state?: string;
+  /** Raft messages that wait to be sent. */
+  readonly queuedMessages?: number;
+  /** Why the last connection or dial failed; null once it is connected again. */
+  readonly lastError?: string | null;
   /** Random for each life of the peer's process; absent or null when it is not known. */
   readonly instance?: number | null;
 }

@@ -37,6 +37,10 @@ export const memberStatusSchema = z.object({
   bulk: z.object({ route: z.enum(["direct", "rpc", "none"]), reason: z.string().nullable() }).nullish(),
   rttMs: z.number().nullable(),
   lastContactMs: z.number().nullable(),
+  /** Of the session with the member; null for the node itself, and these three are absent in older releases. */
+  session: z.string().nullish(),
+  queuedMessages: z.int().nullish(),
+  lastError: z.string().nullish(),
 });
 export type MemberStatus = z.infer<typeof memberStatusSchema>;
 

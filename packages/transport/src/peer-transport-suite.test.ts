@@ -4,25 +4,40 @@ import { systemClock } from "@blixard/common/system";
 import { describePeerTransport } from "@blixard/raft/testing";
 import { describe, expect, it } from "@jest/globals";
 import { createTransport } from "./create-transport.ts";
+import { createGrpcAdapter } from "./grpc/index.ts";
 import { createIrohAdapter } from "./iroh/index.ts";
 import { createMemoryNetwork } from "./memory/index.ts";
+import { createTestDualAdapter } from "./testing/dual-fixture.ts";
 import { asId, until } from "./testing/transport-fixture.ts";
 import type { TransportAdapter } from "./transport-types.ts";
 
 const network = createMemoryNetwork({ clock: systemClock, random: seededRandom(1) });
 const random = seededRandom(20);
 
-function newAdapter(technology: "memory" | "iroh"): TransportAdapter {
-  if (technology === "memory") {
-    return network.createAdapter({ endpointId: Buffer.from(random.bytes(32)).toString("hex") });
+const technologies = ["memory", "iroh", "grpc", "dual"] as const;
+
+async function newAdapter(technology: (typeof technologies)[number]): Promise<TransportAdapter> {
+  const secretKey = random.bytes(32);
+  const bind = "127.0.0.1:0";
+  switch (technology) {
+    case "memory":
+      return network.createAdapter({ endpointId: Buffer.from(secretKey).toString("hex") });
+    case "iroh":
+      return createIrohAdapter({ secretKey, bind, relay: false, discovery: false });
+    case "grpc":
+      return createGrpcAdapter({ clock: systemClock, secretKey, bind });
+    case "dual":
+      return (await createTestDualAdapter(secretKey)).adapter;
+    default:
+      return technology satisfies never;
   }
-  return createIrohAdapter({ secretKey: random.bytes(32), bind: "127.0.0.1:0", relay: false, discovery: false });
 }
 
-for (const technology of ["memory", "iroh"] as const) {
+for (const technology of technologies) {
   describePeerTransport(`createTransport over ${technology}`, { describe, it, expect }, async (handlersOf) => {
-    const nodes = [1, 2, 3].map((nodeId) => {
-      const adapter = newAdapter(technology);
+    const adapters = await Promise.all([1, 2, 3].map(() => newAdapter(technology)));
+    const nodes = adapters.map((adapter, at) => {
+      const nodeId = at + 1;
       const deps = { clock: systemClock, random, logger: silentLogger, metrics: discardMetrics, adapter };
       const transport = createTransport(deps, { nodeId, heartbeatMs: 100 });
       transport.peers.bind(handlersOf(asId(nodeId)));

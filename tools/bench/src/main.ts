@@ -1,10 +1,11 @@
-/** `npm run bench -- [cluster|raft|transport|bulk] [flags]`; without a name it measures the whole cluster. */
+/** `npm run bench -- [cluster|raft|reconnects|transport|bulk] [flags]`; without a name it measures the whole cluster. */
 import { runBulkBench } from "./bulk/bulk-bench.ts";
 import { serveSource } from "./bulk/source-process.ts";
 import { runClusterBench } from "./cluster/cluster-bench.ts";
 import { runRaftBench } from "./raft/raft-bench.ts";
 import { reportRestart } from "./raft/restart.ts";
 import { runTransportPeer } from "./transport/peer-process.ts";
+import { runReconnects } from "./transport/reconnects.ts";
 import { runTransportBench } from "./transport/transport-bench.ts";
 
 const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
@@ -15,6 +16,7 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   raft: runRaftBench,
   /** A part of `raft` that needs a process of its own. */
   "raft-restart": reportRestart,
+  reconnects: runReconnects,
   transport: runTransportBench,
   /** The other process of `transport`. */
   "transport-peer": runTransportPeer,
@@ -24,7 +26,7 @@ const [first = "cluster", ...rest] = process.argv.slice(2);
 const args = first.startsWith("-") ? [first, ...rest] : rest;
 const run = benchmarks[first.startsWith("-") ? "cluster" : first];
 if (run === undefined) {
-  process.stderr.write(`bench: unknown benchmark '${first}': use cluster, raft, transport or bulk\n`);
+  process.stderr.write(`bench: unknown benchmark '${first}': use cluster, raft, reconnects, transport or bulk\n`);
   process.exitCode = 64;
 } else {
   await run(args);

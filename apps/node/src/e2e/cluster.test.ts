@@ -1,3 +1,6 @@
+import { sleep } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
+import type { NodeStatus } from "@blixard/protocol";
 import { ProcessCluster } from "@blixard/testing";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { builtBinary } from "./binary.ts";
@@ -74,6 +77,28 @@ describe("a cluster of three processes over Iroh", () => {
     expect(hashes[0]).toMatch(/^[0-9a-f]{64}$/);
     expect(new Set(hashes).size).toBe(1);
   }, 60_000);
+
+  it("ends the sessions with a node that is stopped for 12 s, goes on without it, and takes it back", async () => {
+    const leader = await cluster.waitForLeader();
+    const stopped = nodeIds.find((id) => id !== leader) ?? 0;
+    const sessionOf = (of: NodeStatus) =>
+      of.nodeId === leader ? of.members.find(({ id }) => id === stopped)?.session : undefined;
+    const client = cluster.client(leader);
+    const stop = sleep(systemClock, 12_000);
+    cluster.node(stopped).signal("SIGSTOP");
+    try {
+      await cluster.waitFor("the session to end", (status) => /dialing|backoff/.test(sessionOf(status) ?? ""));
+      await client.kv.put("while-stopped", "written");
+      await stop;
+    } finally {
+      cluster.node(stopped).signal("SIGCONT");
+    }
+    await cluster.waitFor("the session to be back", (status) => sessionOf(status) === "ready");
+    const late = cluster.client(stopped);
+    expect((await late.kv.get("while-stopped"))?.value).toBe("written");
+    late.close();
+    client.close();
+  }, 120_000);
 
   it("repeats a write with the same idempotency key without applying it twice", async () => {
     const client = cluster.client(2);

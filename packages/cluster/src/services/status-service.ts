@@ -113,6 +113,9 @@ export function memberStatuses(context: ServiceContext): MemberStatus[] {
       bulk: ways.get(node.id) ?? null,
       rttMs: session?.rttMs ?? null,
       lastContactMs: self ? 0 : (session?.lastContactMs ?? null),
+      session: session?.state ?? null,
+      queuedMessages: session?.queuedMessages ?? null,
+      lastError: session?.lastError ?? null,
     };
   });
 }

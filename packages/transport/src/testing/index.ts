@@ -6,4 +6,6 @@ export { createFaultyAdapter } from "./faulty-adapter.ts";
 export { HostileFrames } from "./hostile-frames.ts";
 export type { HostileReport, HostileRun } from "./hostile-peer.ts";
 export { sendHostileFrames } from "./hostile-peer.ts";
+export type { RecordingAdapter } from "./recording-adapter.ts";
+export { createRecordingAdapter } from "./recording-adapter.ts";
 export { TestCa } from "./test-ca.ts";

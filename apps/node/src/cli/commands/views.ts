@@ -74,6 +74,7 @@ export function memberView(leaderId: number | null): View<MemberStatus> {
       { title: "ID", value: (member) => member.id },
       { title: "NAME", value: (member) => member.name },
       { title: "ROLE", value: (member) => (member.id === leaderId ? `${member.role} (leader)` : member.role) },
+      { title: "SESSION", value: (member) => member.session ?? null },
       { title: "PATH", value: (member) => member.path },
       { title: "RTT", value: (member) => (member.rttMs === null ? null : formatRtt(member.rttMs)) },
       {
@@ -85,6 +86,8 @@ export function memberView(leaderId: number | null): View<MemberStatus> {
       { title: "TRANSPORT", value: (member) => member.transport, wide: true },
       { title: "WHY", value: (member) => member.transportReason ?? null, wide: true },
       { title: "BULK", value: (member) => member.bulk?.route ?? null, wide: true },
+      { title: "QUEUE", value: (member) => member.queuedMessages ?? null, wide: true },
+      { title: "LAST ERROR", value: (member) => member.lastError ?? null, wide: true },
       { title: "ENDPOINT", value: (member) => member.endpointId, wide: true },
     ],
   };
