@@ -1,7 +1,8 @@
-/** `npm run bench -- [cluster|raft|reconnects|transport|bulk] [flags]`; without a name it measures the whole cluster. */
+/** `npm run bench -- [cluster|raft|reconnects|transport|bulk|flood] [flags]`; without a name it measures the whole cluster. */
 import { runBulkBench } from "./bulk/bulk-bench.ts";
 import { serveSource } from "./bulk/source-process.ts";
 import { runClusterBench } from "./cluster/cluster-bench.ts";
+import { runFlood } from "./flood/flood.ts";
 import { runRaftBench } from "./raft/raft-bench.ts";
 import { reportRestart } from "./raft/restart.ts";
 import { runTransportPeer } from "./transport/peer-process.ts";
@@ -13,6 +14,7 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   /** The other process of `bulk`. */
   "bulk-source": serveSource,
   cluster: runClusterBench,
+  flood: runFlood,
   raft: runRaftBench,
   /** A part of `raft` that needs a process of its own. */
   "raft-restart": reportRestart,
@@ -26,7 +28,9 @@ const [first = "cluster", ...rest] = process.argv.slice(2);
 const args = first.startsWith("-") ? [first, ...rest] : rest;
 const run = benchmarks[first.startsWith("-") ? "cluster" : first];
 if (run === undefined) {
-  process.stderr.write(`bench: unknown benchmark '${first}': use cluster, raft, reconnects, transport or bulk\n`);
+  process.stderr.write(
+    `bench: unknown benchmark '${first}': use cluster, raft, reconnects, transport, bulk or flood\n`,
+  );
   process.exitCode = 64;
 } else {
   await run(args);
