@@ -71,6 +71,22 @@ export function describeSnapshotStore(
       await again.close();
     });
 
+    test("keeps the newest of saves that end together, in whatever order they began", async (data) => {
+      for (const order of [
+        [20, 10],
+        [10, 20],
+      ]) {
+        const store = await data.open();
+        await Promise.allSettled(order.map((index) => store.save(meta(index), chunked(sizeBytes, 50_021))));
+        await expectBytes(store, 20, 0, sizeBytes);
+        await store.close();
+        const again = await data.open();
+        expect((await again.latest())?.index).toEqual(20);
+        await expectBytes(again, 20, 0, sizeBytes);
+        await again.close();
+      }
+    });
+
     test("keeps an empty state", async (data) => {
       const store = await data.open();
       await store.save(meta(10), chunked(0, 1));

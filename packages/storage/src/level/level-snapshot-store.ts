@@ -2,7 +2,7 @@
  * Snapshots on LevelDB, in chunks of a fixed size so that any offset is found without an index. A snapshot is written
  * under an id of its own; one synced record then makes it the newest, and the chunks of the older one are deleted.
  */
-import { abortReason, BlixardError } from "@blixard/common";
+import { abortReason, BlixardError, SerialQueue } from "@blixard/common";
 import type { SnapshotMeta, SnapshotStore } from "@blixard/raft";
 import type { LogIndex } from "@blixard/raft/core";
 import { pack, plainApplied, unpack } from "../records/packed.ts";
@@ -20,6 +20,7 @@ interface Pointer {
 
 export class LevelSnapshotStore implements SnapshotStore {
   readonly #handle: LevelHandle;
+  readonly #turns = new SerialQueue();
   #newest: Pointer | undefined;
   #lastId = 0;
 
@@ -54,20 +55,23 @@ export class LevelSnapshotStore implements SnapshotStore {
     const id = this.#lastId;
     try {
       const sizeBytes = await this.#writeChunks(id, chunks, options.signal);
-      this.#refuseOlder(meta.index);
       const saved: SnapshotMeta = { ...plainApplied(meta), sizeBytes };
-      const pointer: Pointer = { id, chunkBytes, meta: saved };
-      const value = sealRecord(pointerKey, pack(pointer));
-      await this.#handle.flush([{ type: "put", key: pointerKey, value }]);
-      const older = this.#newest;
-      if (older === undefined || older.meta.index <= meta.index) this.#newest = pointer;
-      if (older !== undefined) await this.#handle.deleteRange(chunksOf(older.id));
+      await this.#turns.run(() => this.#becomeNewest({ id, chunkBytes, meta: saved }));
       return saved;
     } catch (error) {
       // Chunks without a pointer mean nothing; the next open removes those that stay because the disk failed.
-      await this.#handle.deleteRange(chunksOf(id)).catch(() => {});
+      if (this.#newest?.id !== id) await this.#handle.deleteRange(chunksOf(id)).catch(() => {});
       throw error;
     }
+  }
+
+  /** One at a time: of two saves that end together, the older one may neither come last on disk nor delete the newer. */
+  async #becomeNewest(pointer: Pointer): Promise<void> {
+    this.#refuseOlder(pointer.meta.index);
+    await this.#handle.flush([{ type: "put", key: pointerKey, value: sealRecord(pointerKey, pack(pointer)) }]);
+    const older = this.#newest;
+    this.#newest = pointer;
+    if (older !== undefined) await this.#handle.deleteRange(chunksOf(older.id));
   }
 
   #refuseOlder(index: LogIndex): void {
