@@ -1,4 +1,5 @@
-import { createSecureContext } from "node:tls";
+import { Socket } from "node:net";
+import { createSecureContext, TLSSocket } from "node:tls";
 import { Watch } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { Client, credentials, Metadata, type ServiceDefinition, type ServiceError, status } from "@grpc/grpc-js";
@@ -7,7 +8,7 @@ import { afterEach, describe, expect, it } from "@jest/globals";
 import { protoPath } from "grpc-health-check";
 import { createNodeCertificate, createTlsListener, type NodeCertificate } from "../identity/index.ts";
 import { describeTransportAdapter } from "../testing/index.ts";
-import type { Connection, TransportAdapter } from "../transport-types.ts";
+import type { Connection, Lane, TransportAdapter } from "../transport-types.ts";
 import { createGrpcAdapter } from "./index.ts";
 
 const optionsOf = (number: number) => ({ clock: systemClock, secretKey: new Uint8Array(32).fill(number) });
@@ -99,6 +100,26 @@ describe("createGrpcAdapter", () => {
     await listener.close();
   });
 
+  // Otherwise Node.js frees the TLS socket while it reads from it: with `node --stress-scavenge=50` it then ends by SIGSEGV.
+  it("ends TLS before the socket below it, whoever ends a connection and when", async () => {
+    const ended = await closedBelowFirst(async () => {
+      const server = await start();
+      const node = createGrpcAdapter({ ...optionsOf(2), bind: "127.0.0.1:0" });
+      adapters.push(node);
+      const dial = (endpointId: string, lane: Lane = "blixard/raft/1") =>
+        node.connect({ endpointId, addresses: server.addresses() }, lane, { signal: AbortSignal.timeout(10_000) });
+      await expect(dial("a".repeat(64))).rejects.toMatchObject({ code: "UNKNOWN_PEER" });
+      await expect(dial(server.endpointId, "other/1" as Lane)).rejects.toMatchObject({ code: "UNSUPPORTED_VERSION" });
+      const [byUs, byThem] = [await dial(server.endpointId), await dial(server.endpointId)];
+      byUs.close("done");
+      await server.close();
+      await byThem.closed;
+      await node.close();
+    });
+    expect(ended.belowFirst).toBe(0);
+    expect(ended.tls).toBeGreaterThan(3);
+  });
+
   it("finds the address that works among several", async () => {
     const adapter = await start();
     await using dialler = disposable(createGrpcAdapter({ ...optionsOf(2), bind: "127.0.0.1:0" }));
@@ -141,6 +162,28 @@ function unary(client: Client, method: ServiceDefinition[string] | undefined, re
       else resolve(answer);
     });
   });
+}
+
+/** Of the TLS sockets that were destroyed while `run` ran: how many, and how many of them after the socket below. */
+async function closedBelowFirst(run: () => Promise<void>): Promise<{ tls: number; belowFirst: number }> {
+  const destroyed = new Set<Socket>();
+  const count = { tls: 0, belowFirst: 0 };
+  const { destroy } = Socket.prototype;
+  Socket.prototype.destroy = function (error) {
+    if (this instanceof TLSSocket && !destroyed.has(this)) {
+      count.tls++;
+      const { _parent: below } = this as TLSSocket & { _parent?: Socket | null };
+      if (below && destroyed.has(below)) count.belowFirst++;
+    }
+    destroyed.add(this);
+    return destroy.call(this, error);
+  };
+  try {
+    await run();
+  } finally {
+    Socket.prototype.destroy = destroy;
+  }
+  return count;
 }
 
 function firstAnswer(client: Client, path: string, request: Buffer): Promise<Buffer> {

@@ -165,7 +165,6 @@ class PeerCredentials extends ChannelCredentials {
       this.socket = await this.#handshake(socket);
       return this.socket;
     } catch (error) {
-      socket.destroy();
       this.failure = isBlixardError(error) ? error : toDialError(error, this.#dial.address);
       throw error;
     }
@@ -185,8 +184,14 @@ class PeerCredentials extends ChannelCredentials {
       checkServerIdentity: () => undefined,
     });
     this.#own(tls);
+    // From here on only TLS ends the socket below it. A TLS socket that is destroyed after the one below is freed at once,
+    // also while Node.js still reads from it, and a garbage collection in that moment ends the process (SIGSEGV).
+    this.#sockets.delete(socket);
     return new Promise((resolve, reject) => {
-      tls.once("error", reject);
+      tls.once("error", (error) => {
+        tls.destroy();
+        reject(error);
+      });
       tls.once("close", () => reject(new Error("the connection was closed")));
       tls.once("secureConnect", () => {
         const refused = this.#refusal(tls);

@@ -2,6 +2,7 @@
  * The TCP side of the bind port: TLS 1.3 with the node's certificate. What is spoken inside is the caller's; a node
  * mounts its HTTP server on it. Anyone can read the node's identity here from the certificate alone.
  */
+import type { Socket } from "node:net";
 import { createServer, type Server, type TLSSocket } from "node:tls";
 import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
 
@@ -44,7 +45,7 @@ export function createTlsListener(
   onSecureConnection: (socket: TLSSocket) => void,
 ): Promise<TlsListener> {
   const { host, port, key, cert, ca, alpnProtocols = ["http/1.1"], requestCert = false } = options;
-  const open = new Set<{ destroy(): void }>();
+  const open: OpenSockets = { secured: new Set(), below: new Set() };
   const server = createServer(
     {
       key,
@@ -59,13 +60,15 @@ export function createTlsListener(
     (socket) => {
       // A connection that is reset is nobody's error here; whoever uses the socket sees its end.
       socket.on("error", () => {});
+      open.secured.add(socket);
+      socket.on("close", () => open.secured.delete(socket));
       onSecureConnection(socket);
     },
   );
   server.maxConnections = options.connectionsMax ?? connectionsMaxDefault;
   server.on("connection", (socket) => {
-    open.add(socket);
-    socket.on("close", () => open.delete(socket));
+    open.below.add(socket);
+    socket.on("close", () => open.below.delete(socket));
   });
   server.on("tlsClientError", () => {});
   return new Promise((resolve, reject) => {
@@ -74,7 +77,13 @@ export function createTlsListener(
   });
 }
 
-function listenerOf(server: Server, open: ReadonlySet<{ destroy(): void }>): TlsListener {
+interface OpenSockets {
+  readonly secured: Set<TLSSocket>;
+  /** The TCP sockets of these, and those that have not shaken hands yet. */
+  readonly below: Set<Socket>;
+}
+
+function listenerOf(server: Server, open: OpenSockets): TlsListener {
   const address = server.address();
   const port = typeof address === "object" && address !== null ? address.port : 0;
   return {
@@ -83,7 +92,8 @@ function listenerOf(server: Server, open: ReadonlySet<{ destroy(): void }>): Tls
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        for (const socket of open) socket.destroy();
+        // TLS first, as in every place: see `grpc-dial.ts`.
+        for (const socket of [...open.secured, ...open.below]) socket.destroy();
       }),
   };
 }
