@@ -19,5 +19,6 @@ export default {
     ],
   },
   modulePathIgnorePatterns: ["/dist/"],
-  testTimeout: 60_000,
+  // A guard against tests that hang, for all of them alike: never a claim about speed.
+  testTimeout: 300_000,
 };

@@ -10,7 +10,7 @@ let cluster: TestCluster | undefined;
 afterEach(async () => {
   await cluster?.shutdown();
   cluster = undefined;
-}, 60_000);
+});
 
 /** Flips one bit of the entry that holds `text`, in the write-ahead log of LevelDB. */
 async function damageLog({ dataDir }: TestNode, text: string): Promise<void> {
@@ -65,7 +65,7 @@ describe("a node with a damaged log", () => {
     expect(new Set(hashes).size).toBe(1);
     await follower.restart();
     expect((await follower.status()).storage).toMatchObject({ corruptions: 0, repairs: 0 });
-  }, 120_000);
+  });
 
   it("is refused with STORAGE_CORRUPT when nothing says what its log held at the end", async () => {
     const { follower } = await formed();
@@ -80,5 +80,5 @@ describe("a node with a damaged log", () => {
       code: "STORAGE_CORRUPT",
       hint: expect.stringContaining("blixard recover"),
     });
-  }, 120_000);
+  });
 });

@@ -101,8 +101,8 @@ describe("the dashboard and the alerts", () => {
       texts = await scrape();
     }
     emitted = emittedBy(texts);
-  }, 120_000);
-  afterAll(() => cluster.shutdown(), 60_000);
+  });
+  afterAll(() => cluster.shutdown());
 
   it("hold expressions", async () => {
     expect((await expressionsOfDashboard()).length).toBeGreaterThan(30);

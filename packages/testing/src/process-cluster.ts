@@ -24,7 +24,7 @@ export interface ProcessClusterOptions {
 
 const pollIntervalMs = 50;
 /** A client keeps to its node while that is killed and started again, however slow the machine is. */
-const patience = { timeoutMs: 60_000, unreachableMs: 60_000 };
+const patience = { timeoutMs: 120_000, unreachableMs: 120_000 };
 
 /** A cluster on loopback in which every node is a process of the real binary. */
 export class ProcessCluster implements AsyncDisposable {
@@ -77,7 +77,7 @@ export class ProcessCluster implements AsyncDisposable {
   }
 
   /** Resolves with the leader's id once a running node knows one that runs. */
-  async waitForLeader(timeoutMs = 60_000): Promise<number> {
+  async waitForLeader(timeoutMs = 120_000): Promise<number> {
     const status = await this.waitFor(
       "a leader",
       ({ leaderId }) => leaderId !== null && this.#nodes.get(leaderId)?.isRunning === true,
@@ -87,7 +87,7 @@ export class ProcessCluster implements AsyncDisposable {
   }
 
   /** Asks the running nodes for their status until `holds` for one of them. */
-  async waitFor(what: string, holds: (status: NodeStatus) => boolean, timeoutMs = 60_000): Promise<NodeStatus> {
+  async waitFor(what: string, holds: (status: NodeStatus) => boolean, timeoutMs = 120_000): Promise<NodeStatus> {
     try {
       return await withDeadline({ clock: systemClock, timeoutMs, what: `waiting for ${what}` }, async (signal) => {
         while (true) {

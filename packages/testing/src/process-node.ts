@@ -155,7 +155,7 @@ export class ProcessNode {
     this.#ready = await withDeadline(
       {
         clock: this.#options.clock ?? systemClock,
-        timeoutMs: this.#options.readyTimeoutMs ?? 60_000,
+        timeoutMs: this.#options.readyTimeoutMs ?? 120_000,
         what: "the start of the node",
       },
       () => first,

@@ -17,14 +17,14 @@ describe.each(transports)("TestNode over %s", (transport) => {
     expect(await again.kv.get("k")).toMatchObject({ value: "v" });
     await node.stop();
     expect(node.isRunning()).toBe(false);
-  }, 120_000);
+  });
 });
 
 describe.each(transports)("TestCluster over %s", (transport) => {
   let cluster: TestCluster | undefined;
   afterEach(async () => {
     await cluster?.shutdown();
-  }, 60_000);
+  });
 
   it("forms, elects a leader, grows and shrinks", async () => {
     cluster = await TestCluster.builder().withNodes(3).withTransport(transport).build();
@@ -50,7 +50,7 @@ describe.each(transports)("TestCluster over %s", (transport) => {
     expect((await client.members.list()).map(({ id }) => id)).not.toContain(follower.id);
     await client.kv.put("k", "w");
     expect(await fourthClient.kv.get("k")).toMatchObject({ value: "w" });
-  }, 240_000);
+  });
 
   it("goes on with its majority when the leader is cut off, and agrees again when healed", async () => {
     cluster = await TestCluster.builder().withNodes(3).withTransport(transport).build();
@@ -76,5 +76,5 @@ describe.each(transports)("TestCluster over %s", (transport) => {
         : undefined,
     );
     expect(await alone.kv.get("side")).toMatchObject({ value: "majority" });
-  }, 240_000);
+  });
 });

@@ -7,7 +7,7 @@ import { createMemoryNetwork, type MemoryNetwork } from "@blixard/transport/memo
 import { TestNode, type TestTransport } from "./test-node.ts";
 
 const pollIntervalMs = 25;
-const waitTimeoutMsDefault = 60_000;
+const waitTimeoutMsDefault = 120_000;
 
 export interface TestClusterOptions {
   /** Default: 3. */

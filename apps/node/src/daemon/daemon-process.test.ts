@@ -21,7 +21,7 @@ beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "blixard-daemon-"));
   dataDir = join(root, "1");
   node = await ProcessNode.start({ binary: builtBinary(), id: 1, dataDir, flags });
-}, 60_000);
+});
 
 afterAll(async () => {
   await node?.stop("SIGKILL");
@@ -89,7 +89,7 @@ describe("blixard node", () => {
     node = await node.restart();
     expect(node.ready).toMatchObject({ clusterId: before.clusterId, endpointId: before.endpointId, bind: before.bind });
     expect((await runBinary(["kv", "get", "greeting", "--data-dir", dataDir])).stdout).toBe("hello\n");
-  }, 60_000);
+  });
 
   it("lets another node join by address on loopback, takes its own token there, and refuses to run it with 77 once it was removed", async () => {
     const secondDir = join(root, "2");
@@ -114,7 +114,7 @@ describe("blixard node", () => {
     } finally {
       await second.stop("SIGKILL");
     }
-  }, 90_000);
+  });
 
   it("ends with 0 at SIGTERM while it still looks for the cluster", async () => {
     // Nothing answers at the discard port, and joining is patient.

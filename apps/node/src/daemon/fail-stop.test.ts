@@ -53,5 +53,5 @@ describe("a node whose disk refuses a write", () => {
     expect(items.map(({ key }) => key)).toEqual(expect.arrayContaining(acknowledged));
     await node.stop();
     await rm(dataDir, { recursive: true });
-  }, 60_000);
+  });
 });

@@ -31,12 +31,12 @@ describe("bad input to a node", () => {
       flags: ["--vm-driver", "fake", "--debug-api"],
     });
     token = await node.token();
-  }, 120_000);
+  });
 
   afterAll(async () => {
     await node?.stop();
     await rm(root, { recursive: true, force: true });
-  }, 60_000);
+  });
 
   /** Runs `attempt` and expects that no entry was added to the log by it. */
   async function changesNothing(attempt: () => Promise<void>): Promise<void> {
@@ -56,16 +56,12 @@ describe("bad input to a node", () => {
     ["the node id 0", ["node", "--id", "0"], "id"],
     ["a bind address without a port", ["node", "--id", "1", "--bind", "localhost"], "bind"],
     ["an unknown transport", ["node", "--id", "1", "--transport", "pigeon"], "transport"],
-  ])(
-    "is refused with exit code 64: %s",
-    async (_what, args, word) => {
-      const run = await runBinary(args);
-      expect(run.code).toBe(64);
-      expect(run.stderr).toContain(word);
-      expect(run.stdout).toBe("");
-    },
-    60_000,
-  );
+  ])("is refused with exit code 64: %s", async (_what, args, word) => {
+    const run = await runBinary(args);
+    expect(run.code).toBe(64);
+    expect(run.stderr).toContain(word);
+    expect(run.stdout).toBe("");
+  });
 
   it("names the port that is in use, and exits with 75", async () => {
     const holder = createServer().listen(0, "127.0.0.1");
@@ -76,7 +72,7 @@ describe("bad input to a node", () => {
     expect(run.code).toBe(75);
     expect(run.stderr).toContain(String(port));
     expect(run.stderr).toContain("PORT_IN_USE");
-  }, 60_000);
+  });
 
   it("refuses a data directory that another process holds with 75", async () => {
     const run = await runBinary([
@@ -92,7 +88,7 @@ describe("bad input to a node", () => {
     ]);
     expect(run.code).toBe(75);
     expect(run.stderr).toContain("DATA_DIR_IN_USE");
-  }, 60_000);
+  });
 
   it("refuses the data directory of another node with 77, and a key file that others can read with 64", async () => {
     const dataDir = join(root, "other");
@@ -107,7 +103,7 @@ describe("bad input to a node", () => {
     const wide = await runBinary(["node", "--id", "5", ...args]);
     expect(wide.code).toBe(64);
     expect(wide.stderr).toContain("chmod");
-  }, 120_000);
+  });
 
   it.each([
     ["with a path in it", "../etc"],
@@ -192,5 +188,5 @@ describe("bad input to a node", () => {
     await learner.stop();
     expect((await probe.nodes.list()).map(({ id }) => id)).toEqual([1, 23]);
     probe.close();
-  }, 180_000);
+  });
 });

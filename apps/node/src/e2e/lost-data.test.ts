@@ -13,11 +13,11 @@ let cluster: ProcessCluster;
 
 beforeAll(async () => {
   cluster = await ProcessCluster.start({ binary: builtBinary(), flags });
-}, 180_000);
+});
 
 afterAll(async () => {
   await cluster?.close();
-}, 60_000);
+});
 
 const dirOf = (id: number) => cluster.node(id).dataDir;
 /** Runs a node that is expected to end by itself. */
@@ -100,7 +100,7 @@ describe("a data directory that is older than what its node promised", () => {
     await untilVoter(id, 2);
     expect(await valueAt(id, "key/19")).toBe("value 19");
     expect(await readdir(dataDir)).not.toContain("recover.json");
-  }, 180_000);
+  });
 
   it("is refused with 76 when it is a snapshot of the running node, by what the leader remembers", async () => {
     const id = await follower();
@@ -120,7 +120,7 @@ describe("a data directory that is older than what its node promised", () => {
     await rename(join(cluster.dataRoot, "live-newer"), dataDir);
     await cluster.restart(id);
     expect(await valueAt(id, "key/19")).toBe("value 19");
-  }, 120_000);
+  });
 });
 
 describe("a data directory that was emptied", () => {
@@ -147,14 +147,14 @@ describe("a data directory that was emptied", () => {
     expect(incarnation).toBeGreaterThan(1);
     await untilVoter(id, incarnation);
     expect(await valueAt(id, "key/19")).toBe("value 19");
-  }, 180_000);
+  });
 
   it("without the key too is another machine, which may not take the id: 77", async () => {
     const id = await follower();
     const other = cluster.nodes.find((node) => node.id !== id);
     const result = await runNode(id, join(cluster.dataRoot, "stranger"), "--join", other?.ready.bind ?? "");
     expect([result.code, result.stderr]).toEqual([77, expect.stringContaining("DUPLICATE_NODE")]);
-  }, 60_000);
+  });
 });
 
 describe("a data directory that was cloned", () => {
@@ -170,7 +170,7 @@ describe("a data directory that was cloned", () => {
     expect(cluster.node(id).isRunning).toBe(true);
     await put(5);
     expect(await valueAt(id, "key/4")).toBe("value 4");
-  }, 120_000);
+  });
 
   it("is the node once it was started while the original was paused, which ends with 77 when it comes back", async () => {
     const id = await cluster.waitForLeader();
@@ -207,7 +207,7 @@ describe("a data directory that was cloned", () => {
     await rename(copied, dataDir);
     await cluster.restart(id);
     expect(await valueAt(id, "copied")).toBe("2");
-  }, 120_000);
+  });
 });
 
 describe("blixard check", () => {
@@ -236,7 +236,7 @@ describe("blixard check", () => {
     const refused = await runNode(id, damaged);
     expect([refused.code, refused.stderr]).toEqual([76, expect.stringContaining("MANIFEST")]);
     await cluster.restart(id);
-  }, 120_000);
+  });
 });
 
 describe("blixard cluster recover", () => {
@@ -263,5 +263,5 @@ describe("blixard cluster recover", () => {
     expect(members.map(({ id }) => id)).toEqual([1]);
     const refused = await runNode(2, dirOf(2));
     expect([refused.code, refused.stderr]).toEqual([77, expect.stringContaining("REMOVED")]);
-  }, 120_000);
+  });
 });

@@ -34,12 +34,12 @@ describe("a cluster with certificates of an operator's CA", () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "blixard-ca-"));
     cluster = await ProcessCluster.start({ binary: builtBinary(), flags: [...flags, ...(await files("node"))] });
-  }, 180_000);
+  });
 
   afterAll(async () => {
     await cluster?.close();
     await rm(folder, { recursive: true, force: true });
-  }, 60_000);
+  });
 
   it("rotates the certificates of all nodes without a failed write", async () => {
     const client = cluster.client();
@@ -68,7 +68,7 @@ describe("a cluster with certificates of an operator's CA", () => {
     }
     expect(after).toHaveLength(before.length);
     client.close();
-  }, 120_000);
+  });
 
   it("shows its certificate to who trusts the CA, and the node's own to who pins the key", async () => {
     const { bind, endpointId } = cluster.node(1).ready;
@@ -76,7 +76,7 @@ describe("a cluster with certificates of an operator's CA", () => {
     const env = { ...process.env, BLIXARD_TOKEN: token, XDG_CONFIG_HOME: folder };
     const { stdout } = await run(process.execPath, [builtBinary(), "status", "--address", bind, "-o", "json"], { env });
     expect(JSON.parse(stdout)).toMatchObject({ endpointId });
-  }, 60_000);
+  });
 
   it("lets no node in whose certificate is of another CA, and says why", async () => {
     const stranger = ProcessNode.start({
@@ -89,7 +89,7 @@ describe("a cluster with certificates of an operator's CA", () => {
     });
     await expect(stranger).rejects.toMatchObject({ hint: expect.stringMatching(/UNREACHABLE|UNKNOWN_PEER/) });
     expect((await cluster.status(1)).members.map(({ id }) => id)).toEqual([1, 2, 3]);
-  }, 120_000);
+  });
 
   it("refuses the key of a revoked node, which ends with 77", async () => {
     const client = cluster.client(1);
@@ -103,5 +103,5 @@ describe("a cluster with certificates of an operator's CA", () => {
       flags: [...flags, ...(await files("node"))],
     });
     await expect(again).rejects.toMatchObject({ hint: expect.stringContaining("REMOVED") });
-  }, 120_000);
+  });
 });

@@ -14,12 +14,12 @@ beforeAll(async () => {
     binary: builtBinary(),
     flags: ["--transport", "iroh", "--http", "off", "--vm-driver", "embedded", "--stop-vms"],
   });
-}, 180_000);
+});
 
 afterAll(async () => {
   await cluster?.close();
   for (const home of homes) await rm(home, { recursive: true, force: true });
-}, 60_000);
+});
 
 /** Another machine: homes without nodes, tokens or keys. */
 async function machine() {
@@ -83,7 +83,7 @@ describe("a context made from a ticket, without HTTP", () => {
     expectDenied(await run(["kv", "get", "k", "-o", "json"]), "UNKNOWN_PEER");
     // The ticket was used up, and is of no use to another machine either.
     expectDenied(await (await machine()).run(["context", "add", "prod", text]), "TICKET_USED");
-  }, 120_000);
+  });
 
   it("lets a viewer read and refuses it every write", async () => {
     const { run } = await machine();
@@ -95,7 +95,7 @@ describe("a context made from a ticket, without HTTP", () => {
     expectDenied(await run(["kv", "put", "k", "other", "-o", "json"]), "PERMISSION_DENIED");
     expectDenied(await run(["ticket", "create", "-o", "json"]), "PERMISSION_DENIED");
     expectDenied(await run(["vm", "create", "x", "--image", "demo", "-o", "json"]), "PERMISSION_DENIED");
-  }, 120_000);
+  });
 
   it("keeps contexts apart, and refuses a key that others can read", async () => {
     const { run, keyPath, home } = await machine();
@@ -111,5 +111,5 @@ describe("a context made from a ticket, without HTTP", () => {
     expect(await run(["kv", "list", "--context", "two"])).toMatchObject({ code: 0 });
     expect(await run(["context", "remove", "one"])).toMatchObject({ code: 0 });
     expect(await readdir(join(home, "config", "blixard", "keys"))).toEqual(["two.key"]);
-  }, 120_000);
+  });
 });

@@ -20,12 +20,12 @@ beforeAll(async () => {
     dataDir: join(home, "node-1"),
     flags: ["--join-policy", "approve", "--vm-driver", "fake"],
   });
-}, 90_000);
+});
 
 afterAll(async () => {
   await first?.stop();
   await rm(home, { recursive: true, force: true });
-}, 30_000);
+});
 
 const cli = (...args: string[]) => runBinary([...args, "--data-dir", first.dataDir]);
 
@@ -59,5 +59,5 @@ describe("a machine that joins by address where an operator decides", () => {
       joiner.kill("SIGTERM");
       await once(joiner, "close");
     }
-  }, 90_000);
+  });
 });

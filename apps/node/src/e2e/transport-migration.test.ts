@@ -18,11 +18,11 @@ describe("a cluster of three processes that began over gRPC", () => {
 
   beforeAll(async () => {
     cluster = await ProcessCluster.start({ binary: builtBinary(), flags: flagsOf("grpc") });
-  }, 180_000);
+  });
 
   afterAll(async () => {
     await cluster?.close();
-  }, 60_000);
+  });
 
   /** Waits until each node has its sessions with the others, over `transport` if one is named. */
   const untilConnected = async (transport?: string) => {
@@ -39,39 +39,35 @@ describe("a cluster of three processes that began over gRPC", () => {
   it("talks over gRPC", async () => {
     await untilConnected("grpc");
     for (const id of nodeIds) expect((await cluster.status(id)).members.map(({ role }) => role)).toContain("voter");
-  }, 120_000);
+  });
 
-  it.each(["dual", "iroh", "dual", "grpc"])(
-    "moves to %s without a failed write",
-    async (transport) => {
-      const stop = new AbortController();
-      const writers = Array.from({ length: writersCount }, (_, writer) =>
-        writeUntil(stop.signal, cluster, `${transport}/${writer}/`),
-      );
-      const ended = Promise.allSettled(writers);
-      try {
-        for (const id of nodeIds) {
-          await cluster.restart(id, { signal: "SIGTERM", flags: flagsOf(transport) });
-          await untilConnected();
-        }
-        // Between nodes that have both, Iroh carries everything once it was healthy for a while.
-        await untilConnected(transport === "dual" ? "iroh" : transport);
-      } finally {
-        stop.abort();
-        await ended;
+  it.each(["dual", "iroh", "dual", "grpc"])("moves to %s without a failed write", async (transport) => {
+    const stop = new AbortController();
+    const writers = Array.from({ length: writersCount }, (_, writer) =>
+      writeUntil(stop.signal, cluster, `${transport}/${writer}/`),
+    );
+    const ended = Promise.allSettled(writers);
+    try {
+      for (const id of nodeIds) {
+        await cluster.restart(id, { signal: "SIGTERM", flags: flagsOf(transport) });
+        await untilConnected();
       }
-      const client = cluster.client();
-      for (const [writer, written] of (await Promise.all(writers)).entries()) {
-        expect(written.size).toBeGreaterThan(0);
-        const { items } = await client.kv.list(`${transport}/${writer}/`, { limit: 2 * keysPerWriter });
-        // The second time around, keys of the first time are there as well.
-        const present = new Map(items.map(({ key, value }) => [key, value]));
-        expect(new Map([...written.keys()].map((key) => [key, present.get(key)]))).toEqual(written);
-      }
-      client.close();
-    },
-    300_000,
-  );
+      // Between nodes that have both, Iroh carries everything once it was healthy for a while.
+      await untilConnected(transport === "dual" ? "iroh" : transport);
+    } finally {
+      stop.abort();
+      await ended;
+    }
+    const client = cluster.client();
+    for (const [writer, written] of (await Promise.all(writers)).entries()) {
+      expect(written.size).toBeGreaterThan(0);
+      const { items } = await client.kv.list(`${transport}/${writer}/`, { limit: 2 * keysPerWriter });
+      // The second time around, keys of the first time are there as well.
+      const present = new Map(items.map(({ key, value }) => [key, value]));
+      expect(new Map([...written.keys()].map((key) => [key, present.get(key)]))).toEqual(written);
+    }
+    client.close();
+  });
 
   it("shows why a node with both uses gRPC with one that has nothing else", async () => {
     await cluster.restart(1, { signal: "SIGTERM", flags: flagsOf("dual") });
@@ -81,7 +77,7 @@ describe("a cluster of three processes that began over gRPC", () => {
       expect(member.transport).toBe("grpc");
       expect(member.transportReason).toMatch(/iroh|chosen by the peer/);
     }
-  }, 120_000);
+  });
 });
 
 function isConnected({ nodeId, leaderId, members }: NodeStatus, id: number, transport: string | undefined): boolean {

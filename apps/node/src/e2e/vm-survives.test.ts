@@ -23,11 +23,11 @@ function vmSurvives(driver: string): void {
       binary: builtBinary(),
       flags: ["--transport", "iroh", "--vm-driver", driver],
     });
-  }, 180_000);
+  });
 
   afterAll(async () => {
     await cluster?.close();
-  }, 60_000);
+  });
 
   it("outlives the SIGKILL of the leader that runs it, is adopted after its restart, and never runs twice", async () => {
     const writer = cluster.client(2);
@@ -65,5 +65,5 @@ function vmSurvives(driver: string): void {
     expect(instanceProcesses(vm.vmId)).toEqual([]);
     other.close();
     admin.close();
-  }, 300_000);
+  });
 }

@@ -186,7 +186,7 @@ export class ClusterGroup {
 }
 
 const pollMs = 5;
-const giveUpMs = 20_000;
+const giveUpMs = 120_000;
 
 /** Waits for a level that no single watch shows. */
 export async function until(holds: () => boolean): Promise<void> {

@@ -45,7 +45,7 @@ export interface RaftMember {
 }
 
 const stepMs = 10;
-const waitMsDefault = 60_000;
+const waitMsDefault = 120_000;
 
 export class RaftGroup {
   readonly clock = new VirtualClock();

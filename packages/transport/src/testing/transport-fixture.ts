@@ -70,9 +70,9 @@ export function stateOf(node: FixtureNode, peer: number): SessionState | undefin
   return node.transport.sessions().find(({ nodeId }) => nodeId === peer)?.state;
 }
 
-/** Looks until `holds`; throws after 20 s, so that a failed test does not go on looking for ever. */
+/** Looks until `holds`; throws after two minutes, so that a failed test does not go on looking for ever. */
 export async function until(holds: () => boolean): Promise<void> {
-  const endMs = systemClock.monotonicMs() + 20_000;
+  const endMs = systemClock.monotonicMs() + 120_000;
   while (!holds()) {
     if (systemClock.monotonicMs() > endMs) throw new Error("what was waited for did not come");
     await new Promise((resolve) => setTimeout(resolve, 5));

@@ -58,7 +58,7 @@ describeWith(describe, qemu)("QemuDriver with a disk image", () => {
     harness.want({ image, desired: "deleted", fencingEpoch: 2 });
     await harness.untilPhase("Deleted");
     expect(existsSync(disk)).toBe(false);
-  }, 240_000);
+  });
 });
 
 const kernelPath = readdirSync("/boot")
@@ -121,5 +121,5 @@ describeWith(describe, linux)("QemuDriver with a Linux guest", () => {
     await harness.untilConsole("linux says hello");
     await harness.type("poweroff");
     expect((await harness.untilPhase("Stopped")).reason).toBe("guest-shutdown");
-  }, 300_000);
+  });
 });

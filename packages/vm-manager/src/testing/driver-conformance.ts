@@ -49,9 +49,10 @@ export const driverConformanceCases: readonly DriverConformanceCase[] = [
     run: withHarness(async (harness) => {
       harness.want();
       await harness.untilReady();
+      // All of the banner first: what a guest has not printed yet when it is paused stays inside it.
+      const before = await harness.untilConsole(nanoGuestBanner);
       harness.want({ desired: "paused" });
       await harness.untilPhase("Paused");
-      const before = await harness.untilConsole(nanoGuestBanner);
       await harness.type("while paused");
       harness.want();
       await harness.untilReady();

@@ -13,7 +13,7 @@ import { createVmManager } from "../vm-manager.ts";
 import type { DesiredVm, FetchBlob, VmManager, VmManagerOptions } from "../vm-manager-types.ts";
 
 /** Only a bug takes this long, also on a machine that does other work; less than a test's own limit, to say more. */
-const patienceMs = 50_000;
+const patienceMs = 120_000;
 const consoleReadBytes = 64 * 1024;
 
 export interface VmHarnessOptions {
