@@ -4,6 +4,7 @@
  */
 import { BlixardError, type Clock, errorCodeOf, type Logger, toBlixardError } from "@blixard/common";
 import type { ConfChange, ConfState, Entry, HardState, LogIndex, Message, Snapshot } from "./core/types.ts";
+import { DiskWork, withProgress } from "./disk-watch.ts";
 import { JobQueue } from "./job-queue.ts";
 import type { LogCache } from "./log-cache.ts";
 import type { RaftMetrics } from "./metrics.ts";
@@ -33,11 +34,17 @@ export interface ApplierDeps<Result> {
 
 /** How many times longer than usual the log may grow while its snapshot is being sent. */
 const sendingPatience = 4;
+/** How many times `logBytesMax` the log may hold while a snapshot is being taken. */
+const fullFactor = 6;
 
 export class Applier<Result> {
   readonly #deps: ApplierDeps<Result>;
   readonly #options: ResolvedOptions;
   readonly #jobs: JobQueue;
+  /** Writes of the state that are under way: transactions and flushes. */
+  readonly writes: DiskWork;
+  /** Snapshots that are being saved or restored. */
+  readonly snapshotWork: DiskWork;
   #applied: AppliedState;
   #confIndex: LogIndex;
   #snapshotting: Promise<LogIndex> | undefined;
@@ -49,6 +56,9 @@ export class Applier<Result> {
     this.#applied = applied;
     this.#confIndex = confIndex;
     this.#jobs = new JobQueue(deps.post, deps.onError);
+    const nowMs = () => deps.clock.monotonicMs();
+    this.writes = new DiskWork(nowMs);
+    this.snapshotWork = new DiskWork(nowMs);
   }
 
   get applied(): AppliedState {
@@ -70,7 +80,7 @@ export class Applier<Result> {
       const startedAtMs = this.#deps.clock.monotonicMs();
       const { entries } = message;
       const { changes, after } = this.#changeConfiguration(entries);
-      const results = await this.#deps.stateMachine.apply(entries, after);
+      const results = await this.writes.run(() => this.#deps.stateMachine.apply(entries, after));
       return () => {
         this.#applied = after;
         this.#deps.metrics.applyDuration.observe((this.#deps.clock.monotonicMs() - startedAtMs) / 1_000);
@@ -136,9 +146,12 @@ export class Applier<Result> {
     if (meta?.index !== index) {
       throw new BlixardError("STORAGE_FAILED", `the snapshot at ${index} is not in the store any more`);
     }
-    await log.reset({ index, term }, hardState);
     const chunks = snapshotChunks(snapshots, meta, this.#options.snapshotChunkBytes);
-    await stateMachine.restore({ index, term, confState }, chunks);
+    await this.snapshotWork.run(async (progress) => {
+      await log.reset({ index, term }, hardState);
+      progress();
+      await stateMachine.restore({ index, term, confState }, withProgress(chunks, progress));
+    });
   }
 
   /** The loop learns that {@link install} is done. */
@@ -148,6 +161,14 @@ export class Applier<Result> {
     this.#confIndex = 0 as LogIndex;
     this.#deps.cache.reset({ index, term });
     this.#deps.metrics.snapshots.add(1, { kind: "restored" });
+  }
+
+  /**
+   * True while the log must not grow: it waits for a snapshot that is slower than the writes. Without one that is under
+   * way the log is never full, or what has to be applied before the next one could not come.
+   */
+  get logIsFull(): boolean {
+    return this.#snapshotting !== undefined && this.#deps.cache.bytes > this.#options.logBytesMax * fullFactor;
   }
 
   #snapshotWhenDue(): void {
@@ -181,8 +202,9 @@ export class Applier<Result> {
       });
       if (taken === undefined) return cache.newestSnapshot?.index ?? this.#applied.index;
       const { at, chunks } = taken;
-      const meta = await snapshots.save(at, pacedChunks(chunks, clock, this.#options.snapshotChunkBytes));
-      await stateMachine.flush();
+      const paced = pacedChunks(chunks, clock, this.#options.snapshotChunkBytes);
+      const meta = await this.snapshotWork.run((progress) => snapshots.save(at, withProgress(paced, progress)));
+      await this.writes.run(() => stateMachine.flush());
       await this.#compact(() => cache.setSnapshot(meta), at.index);
       metrics.snapshots.add(1, { kind: "taken" });
       const durationMs = clock.monotonicMs() - startedAtMs;

@@ -1,15 +1,96 @@
 /**
- * Watches the oldest write that is not durable yet. A leader whose disk is stuck still answers heartbeats, so the
- * others would keep following a node that cannot commit by itself; it hands leadership over and, in the end, stops.
+ * What to do when the disk does not answer. A leader whose disk is stuck still answers heartbeats, so the others would
+ * keep following a node that cannot commit, or not apply, by itself.
+ *
+ *     writes (log, state): warn -> hand leadership over, again and again -> stop the node
+ *     snapshots:           warn -> stop the node; the group goes on without one, so leadership stays where it is
  */
+import { BlixardError, type Logger } from "@blixard/common";
 import type { NodeId, Status } from "./core/types.ts";
+import type { RaftNodeEvent } from "./node-events.ts";
 import type { ResolvedOptions } from "./options.ts";
 
 export type DiskVerdict = "ok" | "warn" | "step_down" | "fatal";
 
 export type DiskWatchOptions = Pick<ResolvedOptions, "diskWarnMs" | "diskStepDownMs" | "diskFatalMs">;
 
-export class DiskWatch {
+/** Work on the disk that is under way, each piece with the moment of its last progress. */
+export class DiskWork {
+  readonly #nowMs: () => number;
+  readonly #underWay = new Set<{ sinceMs: number }>();
+
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+  }
+
+  /** Runs `work`, which calls `progress` when it has come on. */
+  async run<T>(work: (progress: () => void) => Promise<T>): Promise<T> {
+    const piece = { sinceMs: this.#nowMs() };
+    this.#underWay.add(piece);
+    try {
+      return await work(() => {
+        piece.sinceMs = this.#nowMs();
+      });
+    } finally {
+      this.#underWay.delete(piece);
+    }
+  }
+
+  /** Milliseconds since the last progress of what has waited longest, or 0. */
+  oldestMs(): number {
+    const nowMs = this.#nowMs();
+    let oldestMs = 0;
+    for (const { sinceMs } of this.#underWay) oldestMs = Math.max(oldestMs, nowMs - sinceMs);
+    return oldestMs;
+  }
+}
+
+/** Says of each chunk that is taken that the work has come on. */
+export async function* withProgress(
+  chunks: AsyncIterable<Uint8Array>,
+  progress: () => void,
+): AsyncIterable<Uint8Array> {
+  for await (const chunk of chunks) {
+    progress();
+    yield chunk;
+    progress();
+  }
+}
+
+export interface DiskGuardHooks {
+  readonly logger: Logger;
+  readonly onEvent: (event: RaftNodeEvent) => void;
+  readonly leads: () => boolean;
+  /** Hands leadership over, where somebody can take it. */
+  readonly stepDown: () => void;
+}
+
+export class DiskGuard {
+  readonly #hooks: DiskGuardHooks;
+  readonly #watches: Readonly<Record<"write" | "snapshot", DiskWatch>>;
+
+  constructor(options: DiskWatchOptions, hooks: DiskGuardHooks) {
+    this.#hooks = hooks;
+    const never = { ...options, diskStepDownMs: Number.POSITIVE_INFINITY };
+    this.#watches = { write: new DiskWatch(options), snapshot: new DiskWatch(never) };
+  }
+
+  /** Looks at the age of what is under way, once a tick. @throws STORAGE_FAILED when it has taken too long */
+  check(what: "write" | "snapshot", oldestMs: number): void {
+    const verdict = this.#watches[what].judge(oldestMs);
+    if (verdict === "ok" || (verdict === "step_down" && !this.#hooks.leads())) return;
+    if (verdict === "fatal") {
+      throw new BlixardError("STORAGE_FAILED", `a disk ${what} has not come on for ${Math.round(oldestMs)} ms`, {
+        hint: "Check the disk; the node can be started again when it works.",
+      });
+    }
+    this.#hooks.logger.log("warn", `a disk ${what} takes long`, { oldestMs, verdict });
+    this.#hooks.onEvent({ type: "diskSlow", what, oldestMs, action: verdict });
+    if (verdict === "step_down") this.#hooks.stepDown();
+  }
+}
+
+class DiskWatch {
   readonly #options: DiskWatchOptions;
   #warned = false;
   #askedAtMs: number | undefined;
@@ -37,8 +118,8 @@ export class DiskWatch {
   }
 }
 
-/** The voter that is heard of and has most of the log. */
-export function bestSuccessor({ id, progress }: Status): NodeId | undefined {
-  const candidates = progress.filter((peer) => peer.id !== id && !peer.learner && peer.recentActive);
+/** The voter that is heard of and has most of the log. The core's own `recentActive` is new after each quorum check. */
+export function bestSuccessor({ id, progress }: Status, isActive: (id: NodeId) => boolean): NodeId | undefined {
+  const candidates = progress.filter((peer) => peer.id !== id && !peer.learner && isActive(peer.id));
   return candidates.sort((a, b) => b.match - a.match)[0]?.id;
 }

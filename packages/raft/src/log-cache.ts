@@ -1,6 +1,6 @@
 /**
  * The retained log in memory: what the core reads, without waiting. It holds what is durable; entries that are being
- * written are in the core. Its size is bounded by snapshots, which RaftNode takes by count and by bytes.
+ * written are in the core. Its size is bounded in bytes by the applier.
  */
 import { assert } from "@blixard/common";
 import { entrySizeBytes } from "./core/entry-size.ts";

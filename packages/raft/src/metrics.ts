@@ -18,7 +18,7 @@ const declarations = {
   },
   droppedMessages: {
     name: "blixard_raft_messages_dropped_total",
-    help: "Messages of peers that were dropped: inbox_full, wrong_sender or refused.",
+    help: "Messages of peers that were dropped: inbox_full, log_full, wrong_sender, lease or refused.",
     labelNames: ["reason"],
   },
   proposalDuration: {
@@ -66,7 +66,7 @@ const declarations = {
   },
   diskStall: {
     name: "blixard_raft_oldest_write_seconds",
-    help: "Age of the oldest write that is not durable yet, at the last tick.",
+    help: "Age of the oldest write of log or state that has not ended, at the last tick.",
   },
 } as const satisfies Readonly<Record<string, MetricDeclaration>>;
 

@@ -43,8 +43,16 @@ export type RaftNodeEvent =
       readonly reason: string;
     }
   | { readonly type: "memberProgress"; readonly id: NodeId; readonly progress: MemberProgress }
-  /** A write has not ended for `oldestMs`: a warning, or leadership is handed over for it. */
-  | { readonly type: "diskSlow"; readonly oldestMs: number; readonly action: "warn" | "step_down" }
+  /**
+   * A write of log or state, or a snapshot, has not come on for `oldestMs`: a warning, or leadership is handed over for
+   * it. A snapshot is never worth the leadership.
+   */
+  | {
+      readonly type: "diskSlow";
+      readonly what: "write" | "snapshot";
+      readonly oldestMs: number;
+      readonly action: "warn" | "step_down";
+    }
   /** The node stops, and onFatal was called. */
   | { readonly type: "failed"; readonly code: string; readonly message: string }
   /** This listener was too slow for `count` events at this place. */

@@ -21,7 +21,10 @@ export interface RaftNodeOptions {
   readonly checkQuorum?: boolean;
   /** Applied entries after which a snapshot is taken by itself. Default: 10,000; 0 means never by count. */
   readonly snapshotEntries?: number;
-  /** Bytes of retained log after which a snapshot is taken by itself. Default: 64 MiB. */
+  /**
+   * Bytes of retained log, all of it in memory, after which a snapshot is taken by itself. While that snapshot is slow
+   * the log may grow to six times as much; then entries are refused until it is there. Default: 32 MiB.
+   */
   readonly logBytesMax?: number;
   /**
    * Send proposals that are made on a follower to its leader, and take those of followers; the same on each node.
@@ -65,13 +68,15 @@ export interface RaftNodeOptions {
   readonly appendMessageBytesMax?: number;
   /** Append messages in flight to one peer. Default: 256. */
   readonly appendMessagesInFlightMax?: number;
+  /** Bytes of entries in flight to one peer. Default: 32 MiB. */
+  readonly appendBytesInFlightMax?: number;
   /** Bytes of committed entries that are handed to the state machine at once. Default: 4 MiB. */
   readonly applyBytesMax?: number;
-  /** Milliseconds of one disk write after which a warning is logged. Default: 1,000. */
+  /** Milliseconds of one write of log or state, or of a snapshot without progress, until a warning. Default: 1,000. */
   readonly diskWarnMs?: number;
-  /** Milliseconds of one disk write after which a leader hands its leadership over. Default: 2,000. */
+  /** Milliseconds of one write of log or state after which a leader hands its leadership over. Default: 2,000. */
   readonly diskStepDownMs?: number;
-  /** Milliseconds of one disk write after which the node stops with STORAGE_FAILED. Default: 20,000. */
+  /** Milliseconds of such a write, or of a snapshot without progress, until the node stops. Default: 20,000. */
   readonly diskFatalMs?: number;
 }
 
@@ -93,7 +98,7 @@ export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
     forwardTriesMax: 10,
     leaseReads: false,
     snapshotEntries: 10_000,
-    logBytesMax: 64 * mebibyte,
+    logBytesMax: 32 * mebibyte,
     trailingEntries: 1_000,
     snapshotChunkBytes: 256 * kibibyte,
     snapshotBytesMax: 16 * kibibyte * mebibyte,
@@ -108,6 +113,7 @@ export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
     inboxMessagesMax: 8_192,
     appendMessageBytesMax: mebibyte,
     appendMessagesInFlightMax: 256,
+    appendBytesInFlightMax: 32 * mebibyte,
     applyBytesMax: 4 * mebibyte,
     diskWarnMs: 1_000,
     diskStepDownMs: 2_000,

@@ -17,7 +17,7 @@ import {
 } from "./core/types.ts";
 import { type ForwardedProposal, ForwardedProposals } from "./forwarded-proposals.ts";
 import type { PeerTransport, ProposalVerdict } from "./ports.ts";
-import { changeRefused, dropped, notLeader, outcomeUnknown, refusalOf } from "./proposal-errors.ts";
+import { changeRefused, dropped, notLeader, outcomeUnknown, overloaded, refusalOf } from "./proposal-errors.ts";
 import { type ProposalAnswer, ProposalForwarder } from "./proposal-forwarder.ts";
 import type { Proposal, Proposals } from "./proposals.ts";
 import { quorumRisk } from "./quorum-risk.ts";
@@ -33,6 +33,8 @@ export interface ProposalDeskDeps<Result> {
   readonly confState: () => ConfState;
   /** Whether that voter was heard of lately. */
   readonly isActive: (id: NodeId) => boolean;
+  /** Whether the log must not grow now. */
+  readonly logIsFull: () => boolean;
   readonly onForwarded: (direction: "sent" | "received") => void;
 }
 
@@ -114,8 +116,9 @@ export class ProposalDesk<Result> {
   }
 
   #attempt(propose: () => LogIndex | undefined): LogIndex | BlixardError {
-    const { core } = this.#deps;
+    const { core, logIsFull } = this.#deps;
     this.#refusal = undefined;
+    if (this.#leads && logIsFull()) return overloaded("the log waits for a snapshot of the state");
     try {
       const place = propose();
       if (this.#refusal !== undefined) return changeRefused(this.#refusal);

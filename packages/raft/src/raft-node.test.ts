@@ -200,6 +200,7 @@ describe("RaftNode after failures", () => {
     stuck = old.id;
     old.node.propose(fromUtf8("b")).catch(() => {});
     const next = await group.waitForLeader(old.id);
+    expect(old.fatal).toHaveLength(0);
     await group.until("the stuck node to stop", () => old.fatal.length > 0);
     expect(old.fatal[0]).toMatchObject({ code: "STORAGE_FAILED" });
     await group.waitForEqualState(...[1, 2, 3].filter((other) => other !== old.id));

@@ -27,7 +27,7 @@ import {
   type SoftState,
   type Status,
 } from "./core/types.ts";
-import { bestSuccessor, DiskWatch } from "./disk-watch.ts";
+import { bestSuccessor, DiskGuard } from "./disk-watch.ts";
 import { createEngine, type Engine } from "./engine.ts";
 import { handOver, leave } from "./leadership.ts";
 import type { LogCache } from "./log-cache.ts";
@@ -69,7 +69,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   readonly #options: ResolvedOptions;
   readonly #metrics: RaftMetrics;
   readonly #proposals: Proposals<Result>;
-  readonly #disk: DiskWatch;
+  readonly #disk: DiskGuard;
   readonly #inbox: BoundedQueue<Inbound>;
   readonly #events = new NodeEvents();
   readonly #turns = new LoopTurns(() => this.#runTurn());
@@ -107,7 +107,12 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
       lookMs: options.tickIntervalMs,
       electionTimeoutMs: options.electionTimeoutMs,
     });
-    this.#disk = new DiskWatch(options);
+    this.#disk = new DiskGuard(options, {
+      logger: deps.logger,
+      onEvent: (event) => this.#events.emit(event),
+      leads: () => this.#softState.role === "StateLeader",
+      stepDown: () => this.#giveUpLeadership(),
+    });
     this.#inbox = new BoundedQueue(options.inboxMessagesMax);
     this.status = new Watch(emptyStatus(options.id));
   }
@@ -243,7 +248,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
       timeoutMs: 2 * electionTimeoutMs,
       lookMs: tickIntervalMs,
       turn: () => new Promise((resolve) => this.#post(resolve)),
-      successor: () => (this.#softState.role === "StateLeader" ? bestSuccessor(engine.core.status()) : undefined),
+      successor: () => this.#successor(),
       transfer: (to, signal) => this.transferLeader(to, { signal }),
       isBusy: () => this.#phase === "running" && this.#proposals.count > 0,
     });
@@ -295,11 +300,12 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     this.#publish(engine);
   }
 
-  #receive({ sender, receiver, desk, activity }: Engine<Result>, { from, message }: Inbound): void {
+  #receive(engine: Engine<Result>, { from, message }: Inbound): void {
+    const { sender, receiver, desk, activity } = engine;
     activity.heard(from);
     switch (message.type) {
       case "raft":
-        this.#receiveRaft(from, message.message);
+        this.#receiveRaft(engine, from, message.message);
         break;
       case "snapshotChunk":
         receiver.receive(from, message);
@@ -318,13 +324,15 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     }
   }
 
-  #receiveRaft(from: NodeId, message: Message): void {
+  #receiveRaft({ reads, applier, cache }: Engine<Result>, from: NodeId, message: Message): void {
     const { type } = message;
     const drop = (reason: string) => this.#metrics.droppedMessages.add(1, { reason });
     // A MsgSnap comes with its state, and a proposal with a name of its own.
     if (type === "MsgSnap" || type === "MsgProp") drop("refused");
     else if (message.from !== from) drop("wrong_sender");
-    else if (this.#engine?.reads.forbids(message)) drop("lease");
+    else if (reads.forbids(message)) drop("lease");
+    // What replaces entries may come in: it makes no log longer than it was.
+    else if (type === "MsgApp" && message.index >= cache.lastIndex() && applier.logIsFull) drop("log_full");
     else this.#step(message);
   }
 
@@ -440,21 +448,22 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     this.#checkDisk(engine);
   }
 
-  #checkDisk({ core, pipeline, reads }: Engine<Result>): void {
-    const oldestMs = pipeline.oldestMs();
+  #checkDisk({ pipeline, applier, reads }: Engine<Result>): void {
+    const oldestMs = Math.max(pipeline.oldestMs(), applier.writes.oldestMs());
     setTickMetrics(this.#metrics, { proposals: this.#proposals.count, reads: reads.count, oldestMs });
-    const verdict = this.#disk.judge(oldestMs);
-    if (verdict === "ok") return;
-    if (verdict === "fatal") {
-      throw new BlixardError("STORAGE_FAILED", `a disk write has not ended for ${Math.round(oldestMs)} ms`, {
-        hint: "Check the disk; the node can be started again when it works.",
-      });
-    }
-    this.#deps.logger.log("warn", "a disk write takes long", { oldestMs, verdict });
-    this.#events.emit({ type: "diskSlow", oldestMs, action: verdict });
-    if (verdict !== "step_down" || this.#softState.role !== "StateLeader") return;
-    const best = bestSuccessor(core.status());
-    if (best !== undefined) core.transferLeader(best);
+    this.#disk.check("write", oldestMs);
+    this.#disk.check("snapshot", applier.snapshotWork.oldestMs());
+  }
+
+  #successor(): NodeId | undefined {
+    const engine = this.#engine;
+    if (engine === undefined || this.#softState.role !== "StateLeader") return undefined;
+    return bestSuccessor(engine.core.status(), (id) => engine.activity.isActive(id));
+  }
+
+  #giveUpLeadership(): void {
+    const best = this.#successor();
+    if (best !== undefined) this.#engine?.core.transferLeader(best);
   }
 
   #fail(error: unknown): void {

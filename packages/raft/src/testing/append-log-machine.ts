@@ -17,6 +17,8 @@ export class AppendLogMachine implements StateMachine<number> {
   #values: string[] = [];
   /** When set, the next calls that write fail with it. */
   failure: Error | undefined;
+  /** When set, calls that write wait for it, as on a disk that hangs. */
+  stuck: Promise<void> | undefined;
 
   get values(): readonly string[] {
     return this.#values;
@@ -33,6 +35,7 @@ export class AppendLogMachine implements StateMachine<number> {
   /** The result of an entry is how many there are with it. */
   async apply(entries: readonly Entry[], after: AppliedState): Promise<readonly (number | undefined)[]> {
     if (this.failure !== undefined) throw this.failure;
+    await this.stuck;
     const results = entries.map((entry) => {
       if (entry.index <= this.#applied.index) throw new BlixardError("INVARIANT", `entry ${entry.index} comes twice`);
       if (entry.kind !== "normal" || entry.data.length === 0) return undefined;
@@ -58,6 +61,7 @@ export class AppendLogMachine implements StateMachine<number> {
 
   async flush(): Promise<void> {
     if (this.failure !== undefined) throw this.failure;
+    await this.stuck;
   }
 
   async close(): Promise<void> {}

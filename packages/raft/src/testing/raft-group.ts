@@ -30,6 +30,7 @@ export interface RaftGroupOptions {
   readonly options?: Partial<RaftNodeOptions>;
   /** Wraps the stores of a node, for example to make their writes fail. */
   readonly wrapLog?: (id: NodeId, log: LogStore, clock: Clock) => LogStore;
+  readonly wrapSnapshots?: (id: NodeId, snapshots: SnapshotStore) => SnapshotStore;
   /** Another way for snapshots than messages, asked for at each start of a node. */
   readonly carrier?: (id: NodeId) => SnapshotCarrier | undefined;
 }
@@ -84,7 +85,8 @@ export class RaftGroup {
     this.#starts++;
     const inner = stores?.log ?? new MemoryLogStore();
     const log = stores === undefined ? (this.#options.wrapLog?.(id, inner, this.clock) ?? inner) : inner;
-    const snapshots = stores?.snapshots ?? new MemorySnapshotStore();
+    const kept = stores?.snapshots ?? new MemorySnapshotStore();
+    const snapshots = stores === undefined ? (this.#options.wrapSnapshots?.(id, kept) ?? kept) : kept;
     const machine = stores?.machine ?? new AppendLogMachine();
     const fatal: unknown[] = [];
     const snapshotCarrier = this.#options.carrier?.(id);
