@@ -3,7 +3,7 @@ import { describe, expect, it } from "@jest/globals";
 import { entrySizeBytes } from "./core/entry-size.ts";
 import { asLogIndex, type NodeId } from "./core/types.ts";
 import type { RaftNodeEvent } from "./node-events.ts";
-import type { SnapshotStore } from "./ports.ts";
+import type { LogStore, SnapshotStore } from "./ports.ts";
 import { RaftGroup, type RaftMember } from "./testing/index.ts";
 
 function record({ node }: RaftMember): RaftNodeEvent[] {
@@ -82,6 +82,36 @@ describe("RaftNode whose disk hangs", () => {
     open();
     expect(await group.during("the snapshot", taken)).toBeGreaterThan(0);
     expect(old.fatal).toHaveLength(0);
+    await group.close();
+  });
+
+  it("sends heartbeats all the while: they never wait for the disk", async () => {
+    const held = new Map<NodeId, Promise<void>>();
+    const wrapLog = (id: NodeId, log: LogStore): LogStore => ({
+      load: () => log.load(),
+      append: async (write) => {
+        await held.get(id);
+        return log.append(write);
+      },
+      compact: (base) => log.compact(base),
+      reset: (base, hardState) => log.reset(base, hardState),
+      close: () => log.close(),
+    });
+    const options = { diskStepDownMs: 1_000_000, diskFatalMs: 1_000_000 };
+    const group = await RaftGroup.start({ voters: 3, wrapLog, options });
+    await group.propose("a");
+    const leader = await group.waitForLeader();
+    const { term } = leader.node.status.value;
+    const { opened, open } = gate();
+    for (const { id } of group.members.values()) held.set(id, opened);
+    const proposed = leader.node.propose(fromUtf8("b"));
+    // Ten election timeouts without a write that ends, on any node.
+    await group.clock.advance(10_000);
+    for (const { node } of group.members.values()) {
+      expect(node.status.value).toMatchObject({ term, leaderId: leader.id });
+    }
+    open();
+    expect((await group.during("the proposal", proposed)).result).toBe(2);
     await group.close();
   });
 

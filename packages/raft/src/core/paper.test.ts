@@ -184,6 +184,25 @@ describe("paper 5.4.2: entries of earlier terms", () => {
   });
 });
 
+describe("paper 5.4.3: leader completeness", () => {
+  it.each([1, 2, 3])("whoever is elected after a commit without node %i has the entry", (absent) => {
+    for (const candidate of [1, 2, 3]) {
+      const group = new CoreGroup({ voters: [1, 2, 3] });
+      group.elect(absent === 1 ? 2 : 1);
+      group.leader().core.propose(bytes("kept"));
+      group.settle(isolate(absent));
+      group.core(candidate).campaign();
+      group.settle();
+      group.core(candidate === absent ? (candidate % 3) + 1 : candidate).campaign();
+      group.settle();
+      expect(group.leader().id).not.toBe(absent);
+      group.tick(group.leader().id);
+      group.settle();
+      for (const node of group.nodes) expect(texts(node.applied)).toEqual(["kept"]);
+    }
+  });
+});
+
 describe("paper 5.5: crashes", () => {
   it("goes on after a crash from what was written", () => {
     const group = new CoreGroup({ voters: [1, 2, 3] });
@@ -229,6 +248,81 @@ describe("paper 5.5: crashes", () => {
     storage.hardState = { ...storage.hardState, commit: asLogIndex(0) };
     group.restart(1);
     expect(group.core(1).status()).toMatchObject({ commit: 2, applied: 2 });
+  });
+});
+
+describe("paper 5.6: timing", () => {
+  const electionTick = 10;
+  const tickAll = (group: CoreGroup, ticks: number, passes?: (message: Message) => boolean) => {
+    for (let tick = 0; tick < ticks; tick++) {
+      for (const { id } of group.nodes) group.tick(id);
+      group.settle(passes);
+    }
+  };
+
+  it("one leader stays while its messages take less than the election timeout", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3], config: { electionTick, heartbeatTick: electionTick - 1 } });
+    group.elect(2);
+    const { term } = group.core(2).status();
+    tickAll(group, 10 * electionTick);
+    for (const { core } of group.nodes) expect(core.status()).toMatchObject({ term, lead: 2 });
+  });
+
+  it("another one is elected once nothing was heard of it for that long, and not before", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3], config: { electionTick } });
+    group.elect(2);
+    const { term } = group.core(2).status();
+    tickAll(group, electionTick - 1, isolate(2));
+    expect(group.core(1).status()).toMatchObject({ term, lead: 2 });
+    group.tick(1);
+    group.settle(isolate(2));
+    expect(group.leader().id).toBe(1);
+    expect(group.leader().core.status().term).toBeGreaterThan(term);
+  });
+});
+
+describe("paper 6: membership changes", () => {
+  const replacing = (...ops: ["addVoter" | "remove", number][]) =>
+    ({
+      version: 2,
+      transition: "implicit",
+      changes: ops.map(([op, id]) => ({ op, id: asNodeId(id) })),
+    }) as const;
+
+  it("a leader that leaves manages the change, and does not count itself in the new majority", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3], config: { stepDownOnRemoval: true } });
+    group.elect(1);
+    group.core(1).proposeConfChange(replacing(["remove", 1]));
+    group.settle(isolate(3));
+    // Nodes 1 and 2 are a majority of the old voters, but not of the new ones.
+    expect(group.core(1).status()).toMatchObject({
+      role: "StateLeader",
+      voters: [
+        [2, 3],
+        [1, 2, 3],
+      ],
+    });
+    group.tick(1);
+    group.settle();
+    expect(group.core(1).status()).toMatchObject({ role: "StateFollower", voters: [[2, 3], []] });
+    group.elect(3);
+  });
+
+  it("no two leaders are elected by two disjoint majorities of old and new", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3], outsiders: [4, 5] });
+    group.elect(1);
+    group.core(1).proposeConfChange(replacing(["addVoter", 4], ["addVoter", 5]));
+    // The two new nodes and node 3 know of the change, nodes 1 and 2 have applied it too; then the group is cut.
+    group.settle(({ entries }) => entries.every(({ index }) => index < 4));
+    expect(group.core(3).status().voters).toEqual([
+      [1, 2, 3, 4, 5],
+      [1, 2, 3],
+    ]);
+    const cut = isolate(1, 2);
+    group.core(3).campaign();
+    group.settle(cut);
+    // Three of the five new voters, but one of the three old ones.
+    expect(group.core(3).status().role).not.toBe("StateLeader");
   });
 });
 
@@ -296,5 +390,31 @@ describe("paper 7: snapshots", () => {
     group.deliver(late as Message);
     group.settle();
     expect(group.core(3).status()).toEqual(before);
+  });
+});
+
+describe("paper 8: clients", () => {
+  it("a leader commits an empty entry of its term first, and so knows what is committed", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3] });
+    group.elect(1);
+    const [first] = group.node(1).applied;
+    expect(first).toMatchObject({ kind: "normal", term: group.core(1).status().term, data: bytes("") });
+  });
+
+  it("answers a read only after a majority has confirmed that it still leads", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3] });
+    group.elect(1);
+    group.core(1).readIndex(bytes("r"));
+    group.settle(isolate(1));
+    group.core(2).campaign();
+    group.settle(isolate(1));
+    group.core(2).propose(bytes("newer"));
+    group.settle(isolate(1));
+    group.tick(1);
+    group.settle();
+    expect(group.node(1).reads).toEqual([]);
+    group.core(2).readIndex(bytes("r"));
+    group.settle();
+    expect(group.node(2).reads).toMatchObject([{ index: group.core(2).status().commit }]);
   });
 });
