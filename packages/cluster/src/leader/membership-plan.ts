@@ -5,6 +5,9 @@
  *     admitted -> learner -> (caught up) -> voter       where the role votes: voter, witness
  *     leaving  -> out of the configuration -> record removed
  *     rejoining (came back without its store) -> out of the configuration -> admitted, as above
+ *
+ * RaftNode.add is the same way for a caller who waits for one member on one leader. Here nobody waits: the records say
+ * what is wanted, whoever leads takes the next step, and a member that is slow to catch up keeps no other one waiting.
  */
 import type { NodeRecord } from "@blixard/protocol";
 import type { ConfState, ProgressStatus } from "@blixard/raft";
