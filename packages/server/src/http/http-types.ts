@@ -39,6 +39,8 @@ export const httpLimits = {
   /** A client that sends its request slower than this is cut off. Uploads of blobs have their own limit. */
   requestTimeoutMs: 30 * 60_000,
   headersTimeoutMs: 10_000,
+  /** Of TLS; Node.js alone would hold the place of a client that says nothing for two minutes. */
+  handshakeTimeoutMs: 10_000,
   keepAliveTimeoutMs: 30_000,
   connectionsMax: 2_000,
   consoleSessionsMax: 256,

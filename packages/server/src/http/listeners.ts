@@ -6,7 +6,7 @@ import type { TLSSocket } from "node:tls";
 import { formatHostPort, parseNodeAddress } from "@blixard/client";
 import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
 import { nodeKeyTls } from "@blixard/protocol";
-import type { NodeTls } from "@blixard/transport/identity";
+import { followSockets, type NodeTls } from "@blixard/transport/identity";
 import type { RequestHandler } from "./app.ts";
 import type { UpgradeHandler } from "./console-socket.ts";
 import { httpLimits } from "./http-types.ts";
@@ -34,7 +34,8 @@ export interface Listener {
 
 /** @throws PORT_IN_USE, INVALID_ARGUMENT */
 export function listenPlain(bind: string, handlers: ListenerHandlers, flag: string): Promise<Listener> {
-  return listen(createHttpServer({ maxHeaderSize: httpLimits.headerBytesMax }), bind, handlers, flag);
+  const server = createHttpServer({ maxHeaderSize: httpLimits.headerBytesMax });
+  return listen(server, () => server.closeAllConnections(), { bind, handlers, flag });
 }
 
 /**
@@ -57,10 +58,11 @@ export async function listenTls(
     ALPNProtocols: ["http/1.1", ...others],
     requestCert: others.length > 0,
     rejectUnauthorized: false,
+    handshakeTimeout: httpLimits.handshakeTimeoutMs,
   });
   divert(server, handlers.protocols);
   tls.onChange(() => server.setSecureContext({ ...tls.shown(), minVersion: "TLSv1.3" }));
-  return await listen(server, bind, handlers, flag);
+  return await listen(server, followSockets(server), { bind, handlers, flag });
 }
 
 /** One port for several protocols: what the handshake agreed on decides who gets the connection. */
@@ -75,7 +77,13 @@ function divert(server: HttpsServer, protocols: TlsListenerHandlers["protocols"]
   });
 }
 
-async function listen(server: Server, bind: string, handlers: ListenerHandlers, flag: string): Promise<Listener> {
+interface ListenOptions {
+  readonly bind: string;
+  readonly handlers: ListenerHandlers;
+  readonly flag: string;
+}
+
+async function listen(server: Server, endAll: () => void, { bind, handlers, flag }: ListenOptions): Promise<Listener> {
   const { host, port } = splitBind(bind, flag);
   server.requestTimeout = httpLimits.requestTimeoutMs;
   server.headersTimeout = httpLimits.headersTimeoutMs;
@@ -88,7 +96,11 @@ async function listen(server: Server, bind: string, handlers: ListenerHandlers, 
     server.listen({ host, port }, resolve);
   });
   const bound = (server.address() as AddressInfo).port;
-  return { address: formatHostPort(host, bound), port: bound, close: (graceMs) => closeServer(server, graceMs) };
+  return {
+    address: formatHostPort(host, bound),
+    port: bound,
+    close: (graceMs) => closeServer(server, endAll, graceMs),
+  };
 }
 
 function splitBind(bind: string, flag: string): { readonly host: string; readonly port: number } {
@@ -118,9 +130,9 @@ function listenError(error: unknown, bind: string, flag: string): BlixardError {
   return new BlixardError("INTERNAL", `listen on ${bind}: ${messageOf(error)}`, { cause: error });
 }
 
-function closeServer(server: Server, graceMs: number): Promise<void> {
+function closeServer(server: Server, endAll: () => void, graceMs: number): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+    const timer = setTimeout(endAll, graceMs);
     server.close(() => {
       clearTimeout(timer);
       resolve();

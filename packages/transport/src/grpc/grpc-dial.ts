@@ -184,8 +184,7 @@ class PeerCredentials extends ChannelCredentials {
       checkServerIdentity: () => undefined,
     });
     this.#own(tls);
-    // From here on only TLS ends the socket below it. A TLS socket that is destroyed after the one below is freed at once,
-    // also while Node.js still reads from it, and a garbage collection in that moment ends the process (SIGSEGV).
+    // From here on only TLS ends the socket below it: `open-sockets.ts` says why.
     this.#sockets.delete(socket);
     return new Promise((resolve, reject) => {
       tls.once("error", (error) => {

@@ -11,6 +11,7 @@ export { createNodeCertificate } from "./node-certificate.ts";
 export type { NodeKey } from "./node-key.ts";
 export { loadOrCreateNodeKey } from "./node-key.ts";
 export { type CertificateView, NodeTls, type NodeTlsOptions } from "./node-tls.ts";
+export { followSockets } from "./open-sockets.ts";
 export type { OperatorTls } from "./operator-tls.ts";
 export type { TlsListener, TlsListenerOptions } from "./tls-listener.ts";
 export { createTlsListener } from "./tls-listener.ts";

@@ -2,9 +2,9 @@
  * The TCP side of the bind port: TLS 1.3 with the node's certificate. What is spoken inside is the caller's; a node
  * mounts its HTTP server on it. Anyone can read the node's identity here from the certificate alone.
  */
-import type { Socket } from "node:net";
 import { createServer, type Server, type TLSSocket } from "node:tls";
 import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import { followSockets } from "./open-sockets.ts";
 
 export interface TlsListenerOptions {
   /** An IP address without brackets. */
@@ -45,7 +45,6 @@ export function createTlsListener(
   onSecureConnection: (socket: TLSSocket) => void,
 ): Promise<TlsListener> {
   const { host, port, key, cert, ca, alpnProtocols = ["http/1.1"], requestCert = false } = options;
-  const open: OpenSockets = { secured: new Set(), below: new Set() };
   const server = createServer(
     {
       key,
@@ -60,30 +59,19 @@ export function createTlsListener(
     (socket) => {
       // A connection that is reset is nobody's error here; whoever uses the socket sees its end.
       socket.on("error", () => {});
-      open.secured.add(socket);
-      socket.on("close", () => open.secured.delete(socket));
       onSecureConnection(socket);
     },
   );
   server.maxConnections = options.connectionsMax ?? connectionsMaxDefault;
-  server.on("connection", (socket) => {
-    open.below.add(socket);
-    socket.on("close", () => open.below.delete(socket));
-  });
   server.on("tlsClientError", () => {});
+  const endAll = followSockets(server);
   return new Promise((resolve, reject) => {
     server.once("error", (error) => reject(toListenError(error, host, port)));
-    server.listen({ host, port, exclusive: true }, () => resolve(listenerOf(server, open)));
+    server.listen({ host, port, exclusive: true }, () => resolve(listenerOf(server, endAll)));
   });
 }
 
-interface OpenSockets {
-  readonly secured: Set<TLSSocket>;
-  /** The TCP sockets of these, and those that have not shaken hands yet. */
-  readonly below: Set<Socket>;
-}
-
-function listenerOf(server: Server, open: OpenSockets): TlsListener {
+function listenerOf(server: Server, endAll: () => void): TlsListener {
   const address = server.address();
   const port = typeof address === "object" && address !== null ? address.port : 0;
   return {
@@ -92,8 +80,7 @@ function listenerOf(server: Server, open: OpenSockets): TlsListener {
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        // TLS first, as in every place: see `grpc-dial.ts`.
-        for (const socket of [...open.secured, ...open.below]) socket.destroy();
+        endAll();
       }),
   };
 }

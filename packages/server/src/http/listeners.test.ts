@@ -1,0 +1,28 @@
+import { connect, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
+import { systemClock, systemRandom } from "@blixard/common/system";
+import { NodeTls } from "@blixard/transport/identity";
+import { describe, expect, it } from "@jest/globals";
+import { listenTls } from "./listeners.ts";
+
+const handlers = { onRequest: () => {}, onUpgrade: () => {}, protocols: { h2: () => {} } };
+
+describe("listenTls", () => {
+  it("closes at once beside clients that never shake hands, ask for nothing, or speak another protocol", async () => {
+    const tls = new NodeTls({ clock: systemClock, secretKey: systemRandom.bytes(32) });
+    const listener = await listenTls("127.0.0.1:0", tls, handlers, "--bind");
+    const at = { host: "127.0.0.1", port: listener.port };
+    const open = (protocol: string) => connectTls({ ...at, rejectUnauthorized: false, ALPNProtocols: [protocol] });
+    const clients: Socket[] = [connect(at), open("http/1.1"), open("h2")];
+    const ended = clients.map(
+      (client) => new Promise((resolve) => client.on("error", () => {}).once("close", resolve)),
+    );
+    await Promise.all(
+      clients.map((client, n) => new Promise((resolve) => client.once(n === 0 ? "connect" : "secureConnect", resolve))),
+    );
+    await listener.close(0);
+    for (const client of clients) client.resume();
+    await Promise.all(ended);
+    expect(await fetch(`https://127.0.0.1:${listener.port}`).catch(() => "closed")).toBe("closed");
+  });
+});
