@@ -195,15 +195,16 @@ describe.each(technologies)("createTransport over %s", (technology) => {
   it("ends a call at its deadline at both ends", async () => {
     let aborted = false;
     const asked = await start(1, {
-      handler: (_, signal) =>
-        new Promise((_, reject) => {
-          signal.addEventListener("abort", () => {
-            aborted = true;
-            reject(signal.reason);
-          });
-        }),
+      handler: async ({ method, payload }, signal) => {
+        if (method === "echo") return payload;
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+        aborted = true;
+        throw signal.reason;
+      },
     });
     const caller = await start(2);
+    // With a connection at hand the short deadline is one of the call, not of the dial.
+    await caller.transport.call(asked.peer(), "echo", new Uint8Array(), { timeoutMs: 10_000 });
     const call = caller.transport.call(asked.peer(), "slow", new Uint8Array(), { timeoutMs: 300 });
     await expect(call).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED", outcome: "unknown" });
     await until(() => aborted);

@@ -32,7 +32,7 @@ describe.each(["memory", "iroh", "grpc"] as const)("a hostile peer over %s", (te
   const dial = (lane: Lane) => hostile.connect(node.peer(), lane, { signal: never() });
   /** The node still works for its friend. */
   const expectUnharmed = async () => {
-    expect(stateOf(node, 2)).toBe("ready");
+    await until(() => stateOf(node, 2) === "ready");
     friend.transport.peers.send(asId(1), heartbeat(2, 1));
     await node.received.until((all) => all.some(({ from }) => from === 2));
     await friend.transport.call(1, "echo", new Uint8Array(1), { timeoutMs: 10_000 });
@@ -121,6 +121,16 @@ describe.each(["memory", "iroh", "grpc"] as const)("a hostile peer over %s", (te
       expect(node.transport.refusals()["too_many_connections"]).toBeGreaterThan(0);
       for (const connection of connections) connection.close("enough");
     }
+    await expectUnharmed();
+  });
+
+  it("loses its connection when it opens more streams than it may", async () => {
+    const connection = await dial("blixard/rpc/1");
+    const open = async () => {
+      for (let n = 0; n <= transportLimits.incomingStreamsMax; n++) await write(connection, new Uint8Array(1));
+    };
+    await Promise.all([connection.closed, open().catch(() => {})]);
+    expect(node.transport.refusals()).toEqual({ too_many_streams: 1 });
     await expectUnharmed();
   });
 });

@@ -159,7 +159,8 @@ export class GrpcServer {
     const { connection, waiting } = guest ?? {};
     if (connection !== undefined) this.#add(call, connection);
     else if (guest === undefined || waiting === undefined) refuse(call, status.UNAUTHENTICATED, certificateNeeded);
-    else if (waiting.length >= transportLimits.incomingStreamsMax) refuse(call, status.RESOURCE_EXHAUSTED, "too many");
+    // One more than a well-behaved peer needs, so that the link above sees the abuse and counts it.
+    else if (waiting.length > transportLimits.incomingStreamsMax) refuse(call, status.RESOURCE_EXHAUSTED, "too many");
     // The runtime may hand over a call before the message of another call that was sent earlier.
     else waiting.push(() => guest.connection && this.#add(call, guest.connection));
   }
