@@ -30,6 +30,10 @@ export const transportLimits = {
   dialsInFlightMax: 16,
   /** Dials that an adapter could not cancel and that may still connect late, for each peer. */
   pendingDialsMax: 64,
+  /** Handshakes of incoming Iroh connections: at once, at most in a burst, and each second after that. */
+  handshakesMax: 128,
+  handshakesBurstMax: 1_000,
+  handshakesPerSecondMax: 500,
   helloWaitMs: 2_000,
   /** Connections of one peer that have not said hello. */
   handshakesPerPeerMax: 8,

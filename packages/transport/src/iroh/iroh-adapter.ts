@@ -11,6 +11,7 @@ import { endpointIdOfSeed } from "../identity/ed25519.ts";
 import { lanes } from "../transport-lanes.ts";
 import { transportLimits } from "../transport-limits.ts";
 import type { Connection, EndpointAddress, Lane, TransportAdapter } from "../transport-types.ts";
+import { HandshakeGate } from "./handshake-gate.ts";
 import { IrohConnection } from "./iroh-connection.ts";
 import { toBindError, toDialError } from "./iroh-errors.ts";
 import { type IrohModule, loadIroh, toNative } from "./iroh-module.ts";
@@ -36,9 +37,6 @@ export interface IrohAdapter extends TransportAdapter {
   online(signal: AbortSignal): Promise<{ readonly relayUrl: string; readonly addresses: readonly string[] }>;
 }
 
-/** Handshakes of incoming connections that run at once; more are refused before they cost anything. */
-const handshakesMax = 128;
-
 /** Binds that may fail because of a closed endpoint of this same process. */
 const bindAttemptsMax = 10;
 
@@ -55,9 +53,9 @@ class IrohEndpointAdapter implements IrohAdapter {
   readonly #options: IrohAdapterOptions;
   readonly #connections = new Set<IrohConnection>();
   readonly #pendingDials = new Map<string, number>();
+  readonly #gate = new HandshakeGate();
   #binding: Promise<{ readonly iroh: IrohModule; readonly endpoint: Endpoint }> | undefined;
   #addresses: readonly string[] = [];
-  #handshakes = 0;
   #closed = false;
 
   constructor(options: IrohAdapterOptions) {
@@ -179,13 +177,12 @@ class IrohEndpointAdapter implements IrohAdapter {
 
   async #acceptAll(endpoint: Endpoint, onConnection: (connection: Connection) => void): Promise<void> {
     for (let incoming = await endpoint.acceptNext(); incoming !== null; incoming = await endpoint.acceptNext()) {
-      if (this.#handshakes >= handshakesMax) void incoming.refuse().catch(() => {});
-      else void this.#accept(incoming, onConnection);
+      if (this.#gate.enter(performance.now())) void this.#accept(incoming, onConnection);
+      else void incoming.refuse().catch(() => {});
     }
   }
 
   async #accept(incoming: Incoming, onConnection: (connection: Connection) => void): Promise<void> {
-    this.#handshakes++;
     try {
       const accepting = await incoming.accept();
       const connection = this.#own(await accepting.connect());
@@ -194,7 +191,7 @@ class IrohEndpointAdapter implements IrohAdapter {
     } catch {
       // The other side gave up or has no business here; its own error tells it so.
     } finally {
-      this.#handshakes--;
+      this.#gate.leave();
     }
   }
 

@@ -1,0 +1,27 @@
+/**
+ * Which incoming connections may shake hands. Who they are is known only afterwards, at 0.7 ms of CPU each (measured), so
+ * neither more than a few at once nor more than a rate are let in; the rest is refused before it costs that.
+ */
+import { transportLimits } from "../transport-limits.ts";
+
+export class HandshakeGate {
+  #running = 0;
+  #tokens: number = transportLimits.handshakesBurstMax;
+  #filledMs = 0;
+
+  /** True when one more may begin; `leave` must follow at its end. */
+  enter(nowMs: number): boolean {
+    const { handshakesMax, handshakesBurstMax, handshakesPerSecondMax } = transportLimits;
+    const gained = ((nowMs - this.#filledMs) * handshakesPerSecondMax) / 1_000;
+    this.#tokens = Math.min(handshakesBurstMax, this.#tokens + gained);
+    this.#filledMs = nowMs;
+    if (this.#running >= handshakesMax || this.#tokens < 1) return false;
+    this.#running++;
+    this.#tokens--;
+    return true;
+  }
+
+  leave(): void {
+    this.#running--;
+  }
+}
