@@ -47,7 +47,8 @@ export async function startNode(nodeId: number, options: FixtureOptions): Promis
       adapter,
       onOutdated: ({ code }) => outdated.set(code),
     },
-    { nodeId, heartbeatMs: 100, ...options.transport },
+    // A session that breaks loses messages, so a machine that stands still for a moment must not break one.
+    { nodeId, heartbeatMs: 500, ...options.transport },
   );
   const received = new Watch<readonly { readonly from: number; readonly message: PeerMessage }[]>([]);
   const unreachable = new Watch<readonly number[]>([]);
