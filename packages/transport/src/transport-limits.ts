@@ -16,8 +16,6 @@ export const transportLimits = {
   deadAfterMissed: 3,
   /** Streams that the other side may have open on one connection: one for each class, and room for a next release. */
   incomingStreamsMax: 8,
-  /** Bytes that one connection may make us hold. */
-  receiveWindowBytes: 8 * 1024 * 1024,
   dialIntervalMsMin: 250,
   dialIntervalMsMax: 500,
   /** The interval between dials doubles after this many failed ones, up to the factor. */

@@ -1,8 +1,12 @@
 import { existsSync } from "node:fs";
 import { readdir, readFile, readlink } from "node:fs/promises";
+import { Watch } from "@blixard/common";
 import { describe, expect, it } from "@jest/globals";
+import { endpointIdOfSeed } from "../identity/index.ts";
 import { describeTransportAdapter } from "../testing/index.ts";
+import type { Connection, Lane } from "../transport-types.ts";
 import { createIrohAdapter } from "./index.ts";
+import { loadIroh, toNative } from "./iroh-module.ts";
 
 const seedOf = (number: number) => new Uint8Array(32).fill(number);
 const optionsOf = (number: number) => ({ secretKey: seedOf(number), relay: false, discovery: false });
@@ -52,6 +56,40 @@ describe("createIrohAdapter", () => {
     });
   });
 
+  it("maps the errors of the binding to codes, without its backtraces and the paths of its build", async () => {
+    const [server, dialler] = [adapterAt("127.0.0.1:0"), adapterAt("127.0.0.1:0", 2)];
+    await server.listen(() => {});
+    const failure = (endpointId: string, lane: string) =>
+      dialler
+        .connect({ endpointId, addresses: server.addresses() }, lane as Lane, { signal: AbortSignal.timeout(60_000) })
+        .catch((error: unknown) => error);
+    const errors = [
+      await failure(endpointIdOfSeed(seedOf(3)), "blixard/rpc/1"),
+      await failure(server.endpointId, "blixard/rpc/99"),
+    ];
+    expect(errors).toMatchObject([{ code: "UNKNOWN_PEER" }, { code: "UNSUPPORTED_VERSION" }]);
+    for (const { message } of errors as Error[]) expect(message).not.toMatch(/\n|\.rs\b|backtrace/i);
+    await Promise.all([server.close(), dialler.close()]);
+  });
+
+  it("ends a connection when a stream one way is opened, which nobody would read", async () => {
+    const accepted = new Watch<Connection | undefined>(undefined);
+    const server = adapterAt("127.0.0.1:0");
+    await server.listen((connection) => accepted.set(connection));
+    const hostile = await rawEndpoint();
+    const to = new hostile.iroh.EndpointAddr(hostile.iroh.EndpointId.fromString(server.endpointId), undefined, [
+      ...server.addresses(),
+    ]);
+    const connection = await hostile.endpoint.connect(to, toNative(new TextEncoder().encode("blixard/rpc/1")));
+    const there = await accepted.until((found) => found !== undefined);
+    const stream = await connection.openUni();
+    await stream.writeAll([1]);
+    await there?.closed;
+    expect(await connection.closed()).toContain("streams one way");
+    await hostile.endpoint.close();
+    await server.close();
+  });
+
   const proc = existsSync("/proc/self/net/udp6");
   (proc ? it : it.skip)("keeps no socket beyond loopback open when a loopback address was asked for", async () => {
     const before = new Set(await wildcardSockets());
@@ -64,6 +102,17 @@ describe("createIrohAdapter", () => {
     await adapter.close();
   });
 });
+
+/** Iroh without the adapter, for what the adapter never does. */
+async function rawEndpoint() {
+  const iroh = await loadIroh();
+  const builder = iroh.Endpoint.builder();
+  builder.applyMinimal();
+  builder.relayMode(iroh.RelayMode.disabled());
+  builder.secretKey(toNative(seedOf(9)));
+  for (const address of ["127.0.0.1:0", "[::1]:0"]) builder.bindAddr(address);
+  return { iroh, endpoint: await builder.bind() };
+}
 
 /** Inodes of the UDP sockets of this process that are bound to all interfaces. */
 async function wildcardSockets(): Promise<string[]> {

@@ -22,10 +22,15 @@ export class IrohConnection implements Connection {
     this.#native = native;
     this.lane = lane;
     this.remoteEndpointId = native.remoteId().toString();
-    // The defaults let one hostile connection fill about 250 MB.
+    // The handshake has granted 100 streams of each kind, with 1.25 MB each, and the binding sets nothing before it. These
+    // limits only keep it from granting more (measured); so what counts is that too many streams end the connection: those
+    // both ways in the link above, those one way here, because nobody would ever read them.
     native.setMaxConcurrentBiStreams(BigInt(transportLimits.incomingStreamsMax));
     native.setMaxConcurrentUniStreams(0n);
-    native.setReceiveWindow(BigInt(transportLimits.receiveWindowBytes));
+    void native.acceptUni().then(
+      () => this.close("streams one way are not spoken here"),
+      () => {},
+    );
     this.closed = native
       .closed()
       .catch(firstLine)
