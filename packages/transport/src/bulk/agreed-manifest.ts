@@ -53,7 +53,7 @@ async function ask(sources: Sources, nodeId: number, wanted: BulkFetch, signal: 
     signal,
   });
   try {
-    const manifest = await readManifest(bytes, wanted.sizeBytesMax);
+    const manifest = readManifest(bytes, wanted.sizeBytesMax);
     if (wanted.contentId === undefined || manifest.contentId === wanted.contentId) return manifest;
     throw new BlixardError("STORAGE_CORRUPT", `node ${nodeId} has another ${wanted.name.kind} under this name`);
   } catch (error) {

@@ -6,6 +6,7 @@ import { bulkLimits } from "./bulk-limits.ts";
 import { type BulkMetrics, createBulkMetrics } from "./bulk-metrics.ts";
 import { BulkRoutes } from "./bulk-routes.ts";
 import type { BulkFetch, BulkFetched, BulkName, BulkPeers, BulkProviders, BulkRouteStatus } from "./bulk-types.ts";
+import { ChunkBuffers } from "./chunk-buffers.ts";
 import { BulkHttp2Server } from "./http2-server.ts";
 import type { Manifest } from "./manifest.ts";
 import { Permits } from "./permits.ts";
@@ -54,7 +55,7 @@ class NodeBulkLane implements BulkLane {
   readonly #server: BulkHttp2Server;
   readonly #routes: BulkRoutes;
   readonly #transfers = new Permits(bulkLimits.transfersMax);
-  readonly #memory = new Permits(bulkLimits.chunksReceivedMax);
+  readonly #memory = new ChunkBuffers(bulkLimits.chunksReceivedMax);
   readonly #running = new Set<Promise<unknown>>();
   readonly #closing = new AbortController();
 

@@ -44,6 +44,8 @@ export interface BulkChannel {
 
 export interface BulkRequestOptions {
   readonly bytesMax: number;
+  /** Memory of at least `bytesMax` bytes that the answer is put into, instead of new memory. */
+  readonly into?: Uint8Array;
   /** Milliseconds without a byte. */
   readonly stallMs: number;
   readonly signal: AbortSignal;

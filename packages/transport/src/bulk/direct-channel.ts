@@ -156,12 +156,12 @@ class DirectChannel implements BulkChannel {
     });
   }
 
-  #get(path: string, { bytesMax, stallMs, signal }: BulkRequestOptions): Promise<Uint8Array> {
+  #get(path: string, { bytesMax, into, stallMs, signal }: BulkRequestOptions): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(abortReason(signal));
       if (this.closed) return reject(lost());
       const stream = this.#session.request({ ":path": path }, { endStream: true });
-      let body: Buffer | undefined;
+      let body: Uint8Array | undefined;
       let received = 0;
       let failure: Error | undefined;
       const fail = (error: Error) => {
@@ -175,7 +175,7 @@ class DirectChannel implements BulkChannel {
         const length = Number(headers["content-length"]);
         if (headers[":status"] !== 200) fail(refusalOf(headers[":status"]));
         else if (!(length >= 0 && length <= bytesMax)) fail(new BlixardError("FRAME_TOO_LARGE", "too long an answer"));
-        else body = Buffer.allocUnsafeSlow(length);
+        else body = into?.subarray(0, length) ?? Buffer.allocUnsafeSlow(length);
       });
       stream.on("data", (piece: Buffer) => {
         if (body === undefined || failure !== undefined) return;

@@ -19,16 +19,16 @@ describe("the manifest", () => {
   it("has the bytes of version 1", async () => {
     const manifest = await makeManifest(memoryObject(content), { chunkBytes: 4 });
     expect(toHex(manifest.bytes)).toBe(golden);
-    expect(await readManifest(manifest.bytes, 7)).toEqual(manifest);
+    expect(readManifest(manifest.bytes, 7)).toEqual(manifest);
     expect(manifest.contentId).toBe("b428e979201f5e20b54524299bb3033a9651adecfab6c371f62a0ef282702363");
   });
 
   it("knows its chunks", async () => {
     const manifest = await makeManifest(memoryObject(content), { chunkBytes: 4 });
     expect(placeOf(manifest, 1)).toEqual({ offset: 4, length: 3 });
-    expect(await isChunk(manifest, 1, content.subarray(4))).toBe(true);
-    expect(await isChunk(manifest, 0, content.subarray(4))).toBe(false);
-    expect(await isChunk(manifest, 1, content.subarray(3))).toBe(false);
+    expect(isChunk(manifest, 1, content.subarray(4))).toBe(true);
+    expect(isChunk(manifest, 0, content.subarray(4))).toBe(false);
+    expect(isChunk(manifest, 1, content.subarray(3))).toBe(false);
   });
 
   it.each([
@@ -43,12 +43,12 @@ describe("the manifest", () => {
     const { bytes } = await makeManifest(memoryObject(content), { chunkBytes: 4 });
     const [at, value] = change;
     const wrong = at === undefined ? new Uint8Array() : bytes.with(at, value ?? 0);
-    await expect(readManifest(wrong, 2 ** 50)).rejects.toMatchObject({ code: "FRAME_CORRUPT" });
+    expect(() => readManifest(wrong, 2 ** 50)).toThrow(expect.objectContaining({ code: "FRAME_CORRUPT" }));
   });
 
   it("refuses one of more bytes than expected", async () => {
     const { bytes } = await makeManifest(memoryObject(content), { chunkBytes: 4 });
-    await expect(readManifest(bytes, 6)).rejects.toMatchObject({ code: "VALUE_TOO_LARGE" });
+    expect(() => readManifest(bytes, 6)).toThrow(expect.objectContaining({ code: "VALUE_TOO_LARGE" }));
   });
 });
 

@@ -3,7 +3,7 @@
  * each chunk. All chunks have the same length but the last, which may be shorter. The SHA-256 of the manifest is the
  * content id: whoever knows it can check every chunk, whoever sent it.
  */
-import { webcrypto } from "node:crypto";
+import { hash } from "node:crypto";
 import { BlixardError, toHex } from "@blixard/common";
 import { bulkLimits } from "./bulk-limits.ts";
 import type { BulkObject } from "./bulk-types.ts";
@@ -26,9 +26,9 @@ const version = 1;
 const headerBytes = 17;
 const hashBytes = 32;
 
-/** In the thread pool of the runtime, so that a chunk does not hold up the event loop. */
-async function sha256(bytes: Uint8Array): Promise<Uint8Array> {
-  return new Uint8Array(await webcrypto.subtle.digest("SHA-256", bytes));
+/** On the event loop, where a chunk takes 0.7 ms: the thread pool copies it first, which costs more than half of that. */
+function sha256(bytes: Uint8Array): Uint8Array {
+  return hash("sha256", bytes, "buffer");
 }
 
 /** Reads the whole object once, a chunk at a time. */
@@ -51,13 +51,13 @@ export async function makeManifest(
   for (let index = 0; index < chunkCount; index++) {
     signal?.throwIfAborted();
     const { offset, length } = placeOf({ sizeBytes, chunkBytes }, index);
-    bytes.set(await sha256(await object.read(offset, length)), headerBytes + hashBytes * index);
+    bytes.set(sha256(await object.read(offset, length)), headerBytes + hashBytes * index);
   }
-  return { contentId: toHex(await sha256(bytes)), bytes, sizeBytes, chunkBytes, chunkCount };
+  return { contentId: toHex(sha256(bytes)), bytes, sizeBytes, chunkBytes, chunkCount };
 }
 
 /** @throws FRAME_CORRUPT, VALUE_TOO_LARGE */
-export async function readManifest(bytes: Uint8Array, sizeBytesMax: number): Promise<Manifest> {
+export function readManifest(bytes: Uint8Array, sizeBytesMax: number): Manifest {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const known = bytes.length >= headerBytes && magic.every((byte, at) => bytes[at] === byte) && bytes[4] === version;
   if (!known) throw new BlixardError("FRAME_CORRUPT", "what came is no manifest that this release knows");
@@ -73,7 +73,7 @@ export async function readManifest(bytes: Uint8Array, sizeBytesMax: number): Pro
   if (bytes.length !== headerBytes + hashBytes * chunkCount) {
     throw new BlixardError("FRAME_CORRUPT", "a manifest whose length does not fit its sizes");
   }
-  return { contentId: toHex(await sha256(bytes)), bytes, sizeBytes, chunkBytes, chunkCount };
+  return { contentId: toHex(sha256(bytes)), bytes, sizeBytes, chunkBytes, chunkCount };
 }
 
 export function placeOf(sizes: Pick<Manifest, "sizeBytes" | "chunkBytes">, index: number): ChunkPlace {
@@ -82,8 +82,8 @@ export function placeOf(sizes: Pick<Manifest, "sizeBytes" | "chunkBytes">, index
 }
 
 /** Whether these bytes are chunk `index`. */
-export async function isChunk(manifest: Manifest, index: number, bytes: Uint8Array): Promise<boolean> {
+export function isChunk(manifest: Manifest, index: number, bytes: Uint8Array): boolean {
   if (bytes.length !== placeOf(manifest, index).length) return false;
   const at = headerBytes + hashBytes * index;
-  return Buffer.compare(await sha256(bytes), manifest.bytes.subarray(at, at + hashBytes)) === 0;
+  return Buffer.compare(sha256(bytes), manifest.bytes.subarray(at, at + hashBytes)) === 0;
 }

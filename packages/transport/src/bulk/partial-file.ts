@@ -28,7 +28,7 @@ export class PartialFile {
     for (let index = 0; index < this.#manifest.chunkCount; index++) {
       signal.throwIfAborted();
       const { offset, length } = placeOf(this.#manifest, index);
-      const held = offset + length <= size && (await isChunk(this.#manifest, index, await this.#read(offset, length)));
+      const held = offset + length <= size && isChunk(this.#manifest, index, await this.#read(offset, length));
       if (!held) missing.push(index);
     }
     return missing;

@@ -60,7 +60,7 @@ export class PieceChannel implements BulkChannel {
       const answer = await this.#piece(path, received, options);
       const wholeBytes = new DataView(answer.buffer, answer.byteOffset).getUint32(0);
       if (wholeBytes > options.bytesMax) throw new BlixardError("FRAME_TOO_LARGE", "too long an answer");
-      whole ??= new Uint8Array(wholeBytes);
+      whole ??= options.into?.subarray(0, wholeBytes) ?? new Uint8Array(wholeBytes);
       const piece = answer.subarray(headerBytes);
       const fits = wholeBytes === whole.length && received + piece.length <= wholeBytes;
       if (!fits || (piece.length === 0 && wholeBytes > 0)) {

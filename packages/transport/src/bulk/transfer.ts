@@ -8,9 +8,9 @@ import { bulkLimits } from "./bulk-limits.ts";
 import type { BulkMetrics } from "./bulk-metrics.ts";
 import { chunkPath } from "./bulk-path.ts";
 import type { BulkFetch, BulkFetched } from "./bulk-types.ts";
+import type { ChunkBuffers } from "./chunk-buffers.ts";
 import { isChunk, type Manifest, placeOf } from "./manifest.ts";
 import { PartialFile } from "./partial-file.ts";
-import type { Permits } from "./permits.ts";
 import type { Sources } from "./sources.ts";
 
 export interface TransferDeps {
@@ -18,7 +18,7 @@ export interface TransferDeps {
   readonly metrics: BulkMetrics;
   readonly sources: Sources;
   /** Chunks that this node may hold in memory, over all transfers. */
-  readonly memory: Permits;
+  readonly memory: ChunkBuffers;
 }
 
 export class Transfer {
@@ -113,12 +113,12 @@ export class Transfer {
   async #take(nodeId: number, index: number): Promise<boolean> {
     const { sources, memory, metrics } = this.#deps;
     const place = placeOf(this.#manifest, index);
-    return await memory.run(async () => {
-      const options = { bytesMax: place.length, stallMs: bulkLimits.stallMs, signal: this.#signal };
+    return await memory.lend(this.#manifest.chunkBytes, async (into) => {
+      const options = { bytesMax: place.length, into, stallMs: bulkLimits.stallMs, signal: this.#signal };
       const path = chunkPath(this.#wanted.name, this.#manifest.contentId, place);
       const bytes = await sources.request(nodeId, path, options).catch(() => undefined);
       if (bytes === undefined) return false;
-      if (!(await isChunk(this.#manifest, index, bytes))) {
+      if (!isChunk(this.#manifest, index, bytes)) {
         sources.drop(nodeId, "bad_chunk");
         return false;
       }
