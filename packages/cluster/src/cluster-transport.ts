@@ -42,7 +42,7 @@ export interface SessionView {
 /** The way of bulk data to a node; `reason` says why it is not a direct one. */
 export interface BulkRouteView {
   readonly nodeId: number;
-  readonly route: "direct" | "rpc" | "none";
+  readonly route: "direct" | "iroh" | "rpc" | "none";
   readonly reason: string | null;
 }
 

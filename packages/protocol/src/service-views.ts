@@ -34,7 +34,7 @@ export const memberStatusSchema = z.object({
   transportReason: z.string().nullish(),
   path: z.enum(["direct", "relay", "self", "none"]),
   /** The way of bulk data, once some was fetched from there, and why it is not a direct one; absent in older releases. */
-  bulk: z.object({ route: z.enum(["direct", "rpc", "none"]), reason: z.string().nullable() }).nullish(),
+  bulk: z.object({ route: z.enum(["direct", "iroh", "rpc", "none"]), reason: z.string().nullable() }).nullish(),
   rttMs: z.number().nullable(),
   lastContactMs: z.number().nullable(),
   /** Of the session with the member; null for the node itself, and these three are absent in older releases. */

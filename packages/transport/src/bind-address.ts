@@ -23,6 +23,11 @@ export function parseBind(bind: string): BindAddress {
   return { host, port };
 }
 
+/** Loopback addresses have no relay and are not published. */
+export function isLoopback(host: string): boolean {
+  return host === "::1" || host.startsWith("127.");
+}
+
 export function formatAddress(host: string, port: number): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }

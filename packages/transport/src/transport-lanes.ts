@@ -1,8 +1,10 @@
-/** The lanes that an endpoint speaks. */
+/** The lanes that the endpoint of a node speaks. */
 import type { Lane } from "./transport-types.ts";
 
 export const lanes = ["blixard/raft/1", "blixard/rpc/1"] as const satisfies readonly Lane[];
 
-export function isLane(name: unknown): name is Lane {
+export type NodeLane = (typeof lanes)[number];
+
+export function isLane(name: unknown): name is NodeLane {
   return lanes.some((lane) => lane === name);
 }

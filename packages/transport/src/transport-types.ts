@@ -7,7 +7,7 @@ import type { PeerTransport } from "@blixard/raft";
 import type { NodeStart } from "./node-start.ts";
 
 /** A named protocol on an endpoint; two lanes of one pair are two connections. */
-export type Lane = "blixard/raft/1" | "blixard/rpc/1";
+export type Lane = "blixard/raft/1" | "blixard/rpc/1" | "blixard/bulk/1";
 
 /** Where an endpoint can be found: its identity, and hints. */
 export interface EndpointAddress {
@@ -15,6 +15,8 @@ export interface EndpointAddress {
   readonly endpointId: string;
   /** `host:port` hints; may be empty when a discovery service can find the id. */
   readonly addresses: readonly string[];
+  /** The relay that it was last known at; only Iroh uses it. */
+  readonly relayUrl?: string | undefined;
 }
 
 /** One ordered two-way byte stream. One read and one write may be pending at a time. */

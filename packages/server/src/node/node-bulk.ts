@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Clock, Logger, Metrics } from "@blixard/common";
 import type { SnapshotCarrier, SnapshotStore } from "@blixard/raft";
 import type { Transport } from "@blixard/transport";
-import { type BulkLane, createBulkLane, type OpenBulkObject } from "@blixard/transport/bulk";
+import { type BulkIrohSettings, type BulkLane, createBulkLane, type OpenBulkObject } from "@blixard/transport/bulk";
 import type { FetchBlob } from "@blixard/vm-manager";
 import { createBlobFetch } from "./bulk-images.ts";
 import { createSnapshotCarrier, snapshotObjects } from "./bulk-snapshots.ts";
@@ -14,6 +14,8 @@ export interface NodeBulkDeps {
   readonly metrics: Metrics;
   readonly transport: Pick<Transport, "peer" | "sessions" | "call">;
   readonly secretKey: Uint8Array;
+  /** Where this node uses Iroh: how a worker for bulk data binds it. */
+  readonly iroh: BulkIrohSettings | undefined;
   readonly dataDir: string;
   readonly snapshots: SnapshotStore;
   readonly images: OpenBulkObject;

@@ -8,7 +8,7 @@ import { BlixardError, type Logger, messageOf, toHex } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { openLevelStorage } from "@blixard/storage/level";
 import { createTransport } from "@blixard/transport";
-import { bulkMethod, type OpenBulkObject } from "@blixard/transport/bulk";
+import { type BulkIrohSettings, bulkMethods, type OpenBulkObject } from "@blixard/transport/bulk";
 import { loadOrCreateNodeKey, type NodeKey, NodeTls } from "@blixard/transport/identity";
 import { createVmManager, type VmManager } from "@blixard/vm-manager";
 import { type Finders, openFinders } from "../discovery/open-finders.ts";
@@ -200,7 +200,9 @@ class NodeAssembly {
     );
     await transport.start((call, signal) => {
       const { method, payload, remote } = call;
-      if (method === bulkMethod && this.#bulk !== undefined) return this.#bulk.lane.answer(remote.endpointId, payload);
+      if (bulkMethods.includes(method) && this.#bulk !== undefined) {
+        return this.#bulk.lane.answer(method, remote.endpointId, payload);
+      }
       if (this.#node !== undefined) return this.#node.handleRpc(call, signal);
       throw new BlixardError("UNAVAILABLE", "the node is starting", { outcome: "not_applied" });
     });
@@ -208,7 +210,8 @@ class NodeAssembly {
     const { snapshots } = storage;
     const { path: dataDir } = this.#dataDir;
     const images: OpenBulkObject = async (id) => this.#blobs?.find(id);
-    const bulk = createNodeBulk({ ...shared, transport, secretKey: key.seed, dataDir, snapshots, images });
+    const iroh = this.#irohSettings(ports);
+    const bulk = createNodeBulk({ ...shared, transport, secretKey: key.seed, iroh, dataDir, snapshots, images });
     this.#bulk = bulk;
     this.#closers.add("bulk lane", () => bulk.lane.close());
     const vmManager = createVmManager(
@@ -252,6 +255,12 @@ class NodeAssembly {
     this.#node = node;
     this.#closers.add("node", () => node.close());
     return node;
+  }
+
+  /** Bulk data may go over Iroh where the node does. */
+  #irohSettings({ adapter, bind }: BoundPorts): BulkIrohSettings | undefined {
+    const { relay, relayUrls, discovery } = this.#config;
+    return adapter.kind === "iroh" || adapter.kind === "dual" ? { bind, relay, relayUrls, discovery } : undefined;
   }
 
   #advertised(ports: BoundPorts): readonly string[] {

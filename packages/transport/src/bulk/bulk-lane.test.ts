@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { acquaint, type BulkNode, memoryObject, randomContent, startBulkNode } from "../testing/bulk-fixture.ts";
+import type { BulkLaneDeps } from "./bulk-lane.ts";
 import { bulkLimits } from "./bulk-limits.ts";
 import type { BulkFetch } from "./bulk-types.ts";
 import { makeManifest } from "./manifest.ts";
-import { bulkMethod } from "./rpc-pieces.ts";
 
 const nodes: BulkNode[] = [];
 const directories: string[] = [];
@@ -149,10 +149,9 @@ describe("the bulk lane", () => {
   it("goes over the RPC lane where there is no direct way, and refuses strangers there", async () => {
     const { nodes, path } = await start(2);
     const wanted = { name, sources: [2], sizeBytesMax: 1024 ** 3, path, signal: new AbortController().signal };
-    const caller = await startBulkNode(3, (_, method, payload) => {
-      expect(method).toBe(bulkMethod);
-      return nodes[1].lane.answer(caller.peer.endpointId, payload);
-    });
+    const call: BulkLaneDeps["call"] = (_, method, payload) =>
+      nodes[1].lane.answer(method, caller.peer.endpointId, payload);
+    const caller: BulkNode = await startBulkNode(3, { call });
     const small = randomContent(3, chunkBytes + 7);
     nodes[1].objects.set(key, memoryObject(small));
     caller.members.push({ ...nodes[1].peer, addresses: ["127.0.0.1:1"] });

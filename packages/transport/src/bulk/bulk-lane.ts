@@ -5,12 +5,21 @@ import { BulkDesk } from "./bulk-desk.ts";
 import { bulkLimits } from "./bulk-limits.ts";
 import { type BulkMetrics, createBulkMetrics } from "./bulk-metrics.ts";
 import { BulkRoutes } from "./bulk-routes.ts";
-import type { BulkFetch, BulkFetched, BulkName, BulkPeers, BulkProviders, BulkRouteStatus } from "./bulk-types.ts";
+import type {
+  BulkFetch,
+  BulkFetched,
+  BulkIrohSettings,
+  BulkName,
+  BulkPeers,
+  BulkProviders,
+  BulkRouteStatus,
+} from "./bulk-types.ts";
 import { ChunkBuffers } from "./chunk-buffers.ts";
 import { BulkHttp2Server } from "./http2-server.ts";
+import { endpointMethod, IrohWay } from "./iroh/iroh-way.ts";
 import type { Manifest } from "./manifest.ts";
 import { Permits } from "./permits.ts";
-import { answerPiece, type CallForPiece } from "./rpc-pieces.ts";
+import { answerPiece, bulkMethod, type CallForPiece } from "./rpc-pieces.ts";
 import { Sources } from "./sources.ts";
 import { Transfer } from "./transfer.ts";
 
@@ -24,13 +33,18 @@ export interface BulkLaneDeps {
   readonly secretKey: Uint8Array;
   /** Calls a method of the RPC lane, for peers that cannot be reached directly. */
   readonly call: CallForPiece;
+  /** Lets a worker with an endpoint of its own carry what has no direct way. Default: the RPC lane does. */
+  readonly iroh?: BulkIrohSettings | undefined;
 }
 
 export interface BulkLane {
   /** Takes a TLS connection of the bind port that chose `bulkAlpn`. */
   accept(socket: TLSSocket): void;
-  /** Answers a call of `bulkMethod` from the holder of this key. @throws PERMISSION_DENIED, NOT_FOUND, OVERLOADED */
-  answer(endpointId: string, payload: Uint8Array): Promise<Uint8Array>;
+  /**
+   * Answers a call of one of `bulkMethods` from the holder of this key.
+   * @throws PERMISSION_DENIED, NOT_FOUND, OVERLOADED, UNSUPPORTED
+   */
+  answer(method: string, endpointId: string, payload: Uint8Array): Promise<Uint8Array>;
   /**
    * Fetches an object into a file; resolves when all of it is there, verified and durable.
    * @throws UNAVAILABLE, NOT_FOUND, STOPPED, the errors of the disk, and the reason of the signal
@@ -44,6 +58,9 @@ export interface BulkLane {
   close(): Promise<void>;
 }
 
+/** The methods of the RPC lane that belong to this one. */
+export const bulkMethods: readonly string[] = [bulkMethod, endpointMethod];
+
 export function createBulkLane(deps: BulkLaneDeps): BulkLane {
   return new NodeBulkLane(deps);
 }
@@ -53,6 +70,7 @@ class NodeBulkLane implements BulkLane {
   readonly #metrics: BulkMetrics;
   readonly #desk: BulkDesk;
   readonly #server: BulkHttp2Server;
+  readonly #iroh: IrohWay | undefined;
   readonly #routes: BulkRoutes;
   readonly #transfers = new Permits(bulkLimits.transfersMax);
   readonly #memory = new ChunkBuffers(bulkLimits.chunksReceivedMax);
@@ -64,7 +82,8 @@ class NodeBulkLane implements BulkLane {
     this.#metrics = createBulkMetrics(deps.metrics);
     this.#desk = new BulkDesk({ ...deps, metrics: this.#metrics });
     this.#server = new BulkHttp2Server(this.#desk);
-    this.#routes = new BulkRoutes({ ...deps, metrics: this.#metrics });
+    this.#iroh = deps.iroh && new IrohWay({ ...deps, desk: this.#desk, settings: deps.iroh });
+    this.#routes = new BulkRoutes({ ...deps, metrics: this.#metrics, iroh: this.#iroh });
   }
 
   accept(socket: TLSSocket): void {
@@ -72,8 +91,10 @@ class NodeBulkLane implements BulkLane {
     else this.#server.accept(socket);
   }
 
-  answer(endpointId: string, payload: Uint8Array): Promise<Uint8Array> {
-    return answerPiece(this.#desk, endpointId, payload);
+  async answer(method: string, endpointId: string, payload: Uint8Array): Promise<Uint8Array> {
+    if (method === bulkMethod) return await answerPiece(this.#desk, endpointId, payload);
+    if (this.#iroh !== undefined) return await this.#iroh.answer(endpointId, payload);
+    throw new BlixardError("UNSUPPORTED", "this node does not use Iroh", { outcome: "not_applied" });
   }
 
   async fetch(wanted: BulkFetch): Promise<BulkFetched> {
@@ -116,6 +137,6 @@ class NodeBulkLane implements BulkLane {
     this.#closing.abort(new BlixardError("STOPPED", "the node stops"));
     this.#server.close();
     this.#routes.close();
-    await Promise.allSettled(this.#running);
+    await Promise.allSettled([...this.#running, this.#iroh?.close()]);
   }
 }

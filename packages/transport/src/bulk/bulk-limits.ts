@@ -29,6 +29,16 @@ export const bulkLimits = {
   /** How long another way is used before a direct one is looked for again. */
   directRetryMs: 15_000,
   idleCloseMs: 60_000,
+  /** How long a worker that was announced over the RPC lane may connect. */
+  announcedMs: 30_000,
+  /** What one read or write of the worker moves over the border of the Iroh binding. */
+  workerPieceBytes: 64 * 1024,
+  /** How long the worker waits for a home relay before it says where it is. */
+  relayWaitMs: 2_000,
+  /** How long a peer gets to start its worker and to say where it is. */
+  workerStartMs: 10_000,
+  /** How long the end of the worker is waited for. */
+  workerEndMs: 10_000,
   /** Milliseconds without a byte of an answer after which a source counts as dead. */
   stallMs: 10_000,
   /** Making the manifest of a large object takes its reading. */

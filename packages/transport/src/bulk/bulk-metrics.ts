@@ -4,7 +4,7 @@ import type { Counter, Metrics } from "@blixard/common";
 const declarations = {
   bytes: {
     name: "blixard_bulk_bytes_total",
-    help: "Bytes of chunks, by direction (sent or received) and route (direct or rpc).",
+    help: "Bytes of chunks, by direction (sent or received) and route (direct, iroh or rpc).",
     labelNames: ["direction", "route"],
   },
   transfers: {

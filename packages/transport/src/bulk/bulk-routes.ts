@@ -1,6 +1,6 @@
 /**
- * The ways to the other nodes. A direct one is looked for first; where there is none, the RPC lane carries it, and a
- * direct one is looked for again after a while.
+ * The ways to the other nodes. A direct one is looked for first, then one over Iroh between workers; where there is none, the
+ * RPC lane carries it. Better ones are looked for again after a while.
  */
 import { createSecureContext, type SecureContext } from "node:tls";
 import { BlixardError, type Clock, type Logger, messageOf } from "@blixard/common";
@@ -10,6 +10,7 @@ import { bulkLimits } from "./bulk-limits.ts";
 import type { BulkMetrics } from "./bulk-metrics.ts";
 import type { BulkChannel, BulkPeers, BulkRoute, BulkRouteStatus } from "./bulk-types.ts";
 import { dialDirect } from "./direct-channel.ts";
+import type { IrohWay } from "./iroh/iroh-way.ts";
 import { type CallForPiece, PieceChannel } from "./rpc-pieces.ts";
 
 export interface BulkRoutesDeps {
@@ -21,6 +22,8 @@ export interface BulkRoutesDeps {
   readonly secretKey: Uint8Array;
   /** The RPC lane, for peers that cannot be reached directly. */
   readonly call: CallForPiece;
+  /** Absent where this node does not use Iroh. */
+  readonly iroh: Pick<IrohWay, "dial"> | undefined;
 }
 
 interface Way {
@@ -28,6 +31,8 @@ interface Way {
   reason: string | null;
   /** A direct way is not looked for before. */
   directAtMs: number;
+  /** The same for one over Iroh. */
+  irohAtMs: number;
   channel: BulkChannel | undefined;
   /** Shared by all who wait for it. */
   dial: Promise<BulkChannel> | undefined;
@@ -53,8 +58,8 @@ export class BulkRoutes {
     const to = peers.peer(nodeId);
     if (to === undefined) throw new BlixardError("UNREACHABLE", `node ${nodeId} is not in the member list`);
     const way = this.#wayTo(to.endpointId);
-    const mayBeDirect = way.channel?.route === "rpc" && clock.monotonicMs() >= way.directAtMs;
-    if (way.channel?.closed === false && !mayBeDirect) return way.channel;
+    const mayBeBetter = way.channel?.route !== "direct" && clock.monotonicMs() >= way.directAtMs;
+    if (way.channel?.closed === false && !mayBeBetter) return way.channel;
     way.dial ??= this.#dial(to, way).finally(() => {
       way.dial = undefined;
     });
@@ -83,14 +88,17 @@ export class BulkRoutes {
       channel?.close();
       this.#ways.delete(other);
     }
-    const way: Way = { route: "none", reason: null, directAtMs: 0, channel: undefined, dial: undefined };
+    const way: Way = { route: "none", reason: null, directAtMs: 0, irohAtMs: 0, channel: undefined, dial: undefined };
     this.#ways.set(endpointId, way);
     return way;
   }
 
   async #dial(to: Peer, way: Way): Promise<BulkChannel> {
     const open = way.channel?.closed === false ? way.channel : undefined;
-    const channel = (await this.#dialDirect(to, way)) ?? open ?? this.#overRpc(to, way);
+    const openIroh = open?.route === "iroh" ? open : undefined;
+    const better = (await this.#dialDirect(to, way)) ?? openIroh ?? (await this.#dialIroh(to, way));
+    const channel = better ?? open ?? this.#overRpc(to, way);
+    if (this.#closing.signal.aborted) channel.close();
     this.#closing.signal.throwIfAborted();
     way.channel = channel;
     return channel;
@@ -110,6 +118,24 @@ export class BulkRoutes {
       metrics.dials.add(1, { route: "direct", result: "failed" });
       way.reason = messageOf(error);
       way.directAtMs = clock.monotonicMs() + bulkLimits.directRetryMs;
+      return undefined;
+    }
+  }
+
+  async #dialIroh(to: Peer, way: Way): Promise<BulkChannel | undefined> {
+    const { clock, metrics, iroh } = this.#deps;
+    const { signal } = this.#closing;
+    if (iroh === undefined || clock.monotonicMs() < way.irohAtMs) return undefined;
+    try {
+      const channel = await iroh.dial(to, signal);
+      metrics.dials.add(1, { route: "iroh", result: "connected" });
+      this.#chose(to, way, "iroh", way.reason);
+      return channel;
+    } catch (error) {
+      signal.throwIfAborted();
+      metrics.dials.add(1, { route: "iroh", result: "failed" });
+      way.reason = `${way.reason}; over Iroh: ${messageOf(error)}`;
+      way.irohAtMs = clock.monotonicMs() + bulkLimits.directRetryMs;
       return undefined;
     }
   }

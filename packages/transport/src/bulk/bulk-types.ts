@@ -27,8 +27,17 @@ export interface BulkPeers {
   peer(key: number | string): Peer | undefined;
 }
 
-/** `direct`: HTTP/2 with the bind port. `rpc`: calls of the RPC lane, over Iroh where that carries it. */
-export type BulkRoute = "direct" | "rpc";
+/** `direct`: HTTP/2 with the bind port. `iroh`: between workers. `rpc`: calls of the RPC lane, over whatever carries it. */
+export type BulkRoute = "direct" | "iroh" | "rpc";
+
+/** How a worker binds an Iroh endpoint of its own: as the node does, on a port that the system chooses. */
+export interface BulkIrohSettings {
+  /** `IP:PORT`; only the IP address counts. */
+  readonly bind: string;
+  readonly relay: boolean;
+  readonly relayUrls?: readonly string[];
+  readonly discovery: boolean;
+}
 
 /** One way to one peer. */
 export interface BulkChannel {

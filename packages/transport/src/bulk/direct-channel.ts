@@ -6,6 +6,7 @@ import { nodeKeyTls } from "@blixard/protocol";
 import { endpointIdOf } from "../identity/fetch-peer-identity.ts";
 import type { EndpointAddress } from "../transport-types.ts";
 import { bulkLimits } from "./bulk-limits.ts";
+import { lost, refusalOf } from "./bulk-status.ts";
 import type { BulkChannel, BulkRequestOptions } from "./bulk-types.ts";
 
 /** What the TLS handshake on the bind port agrees on for this lane; inside it HTTP/2 is spoken. */
@@ -193,22 +194,5 @@ class DirectChannel implements BulkChannel {
         else resolve(body);
       });
     });
-  }
-}
-
-function lost(): BlixardError {
-  return new BlixardError("UNREACHABLE", "the source was lost");
-}
-
-function refusalOf(status: number | undefined): BlixardError {
-  switch (status) {
-    case 403:
-      return new BlixardError("PERMISSION_DENIED", "the source does not know this node as a member");
-    case 404:
-      return new BlixardError("NOT_FOUND", "the source does not hold it");
-    case 429:
-      return new BlixardError("OVERLOADED", "the source is busy");
-    default:
-      return new BlixardError("UNREACHABLE", `the source answered with status ${status}`);
   }
 }

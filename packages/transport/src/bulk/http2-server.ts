@@ -1,20 +1,12 @@
 /** The direct way in: HTTP/2 over TLS connections of the bind port that chose the ALPN of the lane. */
 import { performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { TLSSocket } from "node:tls";
-import { errorCodeOf } from "@blixard/common";
 import { endpointIdOf } from "../identity/fetch-peer-identity.ts";
 import type { BulkDesk } from "./bulk-desk.ts";
 import { bulkLimits } from "./bulk-limits.ts";
+import { statusOf } from "./bulk-status.ts";
 
 const mebibyte = 1024 * 1024;
-
-/** What the codes of errors are on the wire; anything else is 500. */
-const statusOfCode: Readonly<Record<string, number>> = {
-  INVALID_ARGUMENT: 400,
-  PERMISSION_DENIED: 403,
-  NOT_FOUND: 404,
-  OVERLOADED: 429,
-};
 
 export class BulkHttp2Server {
   readonly #desk: BulkDesk;
@@ -71,7 +63,7 @@ export class BulkHttp2Server {
       await this.#desk.answer({ endpointId, path, route: "direct" }, (bytes) => send(stream, bytes));
     } catch (error) {
       if (stream.destroyed || stream.headersSent) return;
-      stream.respond({ ":status": statusOfCode[errorCodeOf(error) ?? ""] ?? 500 }, { endStream: true });
+      stream.respond({ ":status": statusOf(error) }, { endStream: true });
     }
   }
 }

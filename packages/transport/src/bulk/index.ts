@@ -3,12 +3,13 @@
  * over HTTP/2 with mutual TLS on the bind port, or over the RPC lane where no direct way exists.
  */
 export type { BulkLane, BulkLaneDeps } from "./bulk-lane.ts";
-export { createBulkLane } from "./bulk-lane.ts";
+export { bulkMethods, createBulkLane } from "./bulk-lane.ts";
 export { bulkLimits } from "./bulk-limits.ts";
 export type {
   BulkChannel,
   BulkFetch,
   BulkFetched,
+  BulkIrohSettings,
   BulkKind,
   BulkName,
   BulkObject,
@@ -21,4 +22,3 @@ export type {
 } from "./bulk-types.ts";
 export { bulkAlpn } from "./direct-channel.ts";
 export type { Manifest } from "./manifest.ts";
-export { bulkMethod } from "./rpc-pieces.ts";

@@ -6,9 +6,9 @@ import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { BlixardError } from "@blixard/common";
 import type { Endpoint, EndpointBuilder, Incoming, Connection as NativeConnection } from "@number0/iroh";
-import { formatAddress, parseBind, reachableAddresses, socketsFor } from "../bind-address.ts";
+import { formatAddress, isLoopback, parseBind, reachableAddresses, socketsFor } from "../bind-address.ts";
 import { endpointIdOfSeed } from "../identity/ed25519.ts";
-import { lanes } from "../transport-lanes.ts";
+import { lanes as nodeLanes } from "../transport-lanes.ts";
 import { transportLimits } from "../transport-limits.ts";
 import type { Connection, EndpointAddress, Lane, TransportAdapter } from "../transport-types.ts";
 import { HandshakeGate } from "./handshake-gate.ts";
@@ -28,6 +28,8 @@ export interface IrohAdapterOptions {
   readonly relayUrls?: readonly string[];
   /** Whether endpoints are published and looked up by id over DNS. Always off on a loopback address. */
   readonly discovery: boolean;
+  /** What the endpoint speaks. Default: the lanes of a node. */
+  readonly lanes?: readonly Lane[];
 }
 
 export interface IrohAdapter extends TransportAdapter {
@@ -51,6 +53,7 @@ class IrohEndpointAdapter implements IrohAdapter {
   readonly kind = "iroh";
   readonly endpointId: string;
   readonly #options: IrohAdapterOptions;
+  readonly #lanes: readonly Lane[];
   readonly #connections = new Set<IrohConnection>();
   readonly #pendingDials = new Map<string, number>();
   readonly #gate = new HandshakeGate();
@@ -61,6 +64,7 @@ class IrohEndpointAdapter implements IrohAdapter {
   constructor(options: IrohAdapterOptions) {
     parseBind(options.bind);
     this.#options = options;
+    this.#lanes = options.lanes ?? nodeLanes;
     this.endpointId = endpointIdOfSeed(options.secretKey);
   }
 
@@ -155,14 +159,14 @@ class IrohEndpointAdapter implements IrohAdapter {
     const builder = iroh.Endpoint.builder();
     this.#applyPreset(iroh, builder);
     builder.secretKey(toNative(this.#options.secretKey));
-    builder.alpns(lanes.map((lane) => toNative(new TextEncoder().encode(lane))));
+    builder.alpns(this.#lanes.map((lane) => toNative(new TextEncoder().encode(lane))));
     for (const socket of sockets) builder.bindAddr(socket);
     return builder.bind();
   }
 
   #applyPreset(iroh: IrohModule, builder: EndpointBuilder): void {
     const { host } = parseBind(this.#options.bind);
-    const loopback = host === "::1" || host.startsWith("127.");
+    const loopback = isLoopback(host);
     const { relayUrls = [] } = this.#options;
     const relay = this.#options.relay && !loopback;
     if (this.#options.discovery && !loopback) {
@@ -198,7 +202,7 @@ class IrohEndpointAdapter implements IrohAdapter {
   /** Undefined, and closed, when the connection is for a protocol that is not a lane. */
   #own(native: NativeConnection): IrohConnection | undefined {
     const alpn = String.fromCharCode(...native.alpn());
-    const lane = lanes.find((known) => known === alpn);
+    const lane = this.#lanes.find((known) => known === alpn);
     if (lane === undefined) {
       native.close(0n, []);
       return undefined;
@@ -216,7 +220,7 @@ class IrohEndpointAdapter implements IrohAdapter {
       const addresses = await Promise.all(to.addresses.map(resolved));
       const address = new iroh.EndpointAddr(
         id,
-        undefined,
+        to.relayUrl,
         addresses.filter((known) => known !== undefined),
       );
       const native = await endpoint.connect(address, toNative(new TextEncoder().encode(lane)));

@@ -51,7 +51,14 @@ type Call = Parameters<typeof createBulkLane>[0]["call"];
 
 const noCall: Call = () => Promise.reject(new BlixardError("UNREACHABLE", "there is no RPC lane here"));
 
-export async function startBulkNode(nodeId: number, call: Call = noCall): Promise<BulkNode> {
+export interface BulkNodeOptions {
+  /** Default: there is no RPC lane. */
+  readonly call?: Call;
+  /** Whether a worker may carry what has no direct way. Default: no. */
+  readonly iroh?: boolean;
+}
+
+export async function startBulkNode(nodeId: number, options: BulkNodeOptions = {}): Promise<BulkNode> {
   const secretKey = new Uint8Array(createHash("sha256").update(`bulk node ${nodeId}`).digest());
   const { key, cert, endpointId } = createNodeCertificate(secretKey, { clock: systemClock });
   const metrics = new CountingMetrics();
@@ -65,7 +72,8 @@ export async function startBulkNode(nodeId: number, call: Call = noCall): Promis
     peers: { peer: (wanted) => members.find((peer) => peer.nodeId === wanted || peer.endpointId === wanted) },
     providers: { image: open("image"), snapshot: open("snapshot") },
     secretKey,
-    call,
+    call: options.call ?? noCall,
+    iroh: options.iroh === true ? { bind: "127.0.0.1:0", relay: false, discovery: false } : undefined,
   });
   const tls = { host: "127.0.0.1", port: 0, key, cert, alpnProtocols: ["http/1.1", bulkAlpn], requestCert: true };
   const listener = await createTlsListener(tls, (socket) => lane.accept(socket));

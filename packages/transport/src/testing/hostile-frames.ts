@@ -10,13 +10,13 @@ import type { PeerMessage } from "@blixard/raft";
 import { encodeFrame, FrameReader, frameHeaderBytes } from "../frame.ts";
 import { refusalOf } from "../frame-link.ts";
 import { encodeHello } from "../hello.ts";
+import type { NodeLane } from "../transport-lanes.ts";
 import { transportLimits } from "../transport-limits.ts";
-import type { Lane } from "../transport-types.ts";
 import { hostileValues } from "./hostile-values.ts";
 import { append, heartbeat } from "./transport-fixture.ts";
 
 export interface HostileFrame {
-  readonly lane: Lane;
+  readonly lane: NodeLane;
   readonly bytes: Uint8Array;
   readonly fate: "fatal" | "harmless" | "partial";
   /** The name under which a fatal frame is counted. */
@@ -48,7 +48,7 @@ export class HostileFrames {
   /** The next frame. Never one that a member might send: those are not refused. */
   next(): HostileFrame {
     for (;;) {
-      const lane: Lane = this.#random.next() < 0.5 ? "blixard/raft/1" : "blixard/rpc/1";
+      const lane: NodeLane = this.#random.next() < 0.5 ? "blixard/raft/1" : "blixard/rpc/1";
       const frame = this.#judged(lane, this.#bytesOf(lane));
       if (frame !== undefined) return frame;
     }
@@ -60,7 +60,7 @@ export class HostileFrames {
     return framed(encodeHello({ nodeId: from, toNodeId: to, incarnation: 77, sequence }), { hello: true });
   }
 
-  #bytesOf(lane: Lane): Uint8Array {
+  #bytesOf(lane: NodeLane): Uint8Array {
     const payload = lane === "blixard/raft/1" ? this.#raftPayload() : this.#rpcPayload();
     const chosen = this.#below(10);
     if (chosen < 4) return framed(payload);
@@ -156,7 +156,7 @@ export class HostileFrames {
     return Uint8Array.from(bytes);
   }
 
-  #judged(lane: Lane, bytes: Uint8Array): HostileFrame | undefined {
+  #judged(lane: NodeLane, bytes: Uint8Array): HostileFrame | undefined {
     const reader = new FrameReader(frameOptions);
     const refusals: Record<string, number> = {};
     const fate = (kind: HostileFrame["fate"], refusal?: string): HostileFrame => {

@@ -1,13 +1,14 @@
 /** Sends hostile frames over real connections, many harmless ones before each fatal one, which ends the connection. */
 import { concatBytes } from "@blixard/common";
-import type { ByteStream, Connection, EndpointAddress, Lane, TransportAdapter } from "../transport-types.ts";
+import type { NodeLane } from "../transport-lanes.ts";
+import type { ByteStream, Connection, EndpointAddress, TransportAdapter } from "../transport-types.ts";
 import type { HostileFrame, HostileFrames } from "./hostile-frames.ts";
 
 export interface HostileRun {
   readonly frames: HostileFrames;
   readonly target: EndpointAddress;
   /** The sender on each lane. On the Raft lane it must have the key of the node in whose name the frames are. */
-  readonly adapters: Readonly<Record<Lane, TransportAdapter>>;
+  readonly adapters: Readonly<Record<NodeLane, TransportAdapter>>;
   /** How many frames to send in all. */
   readonly count: number;
   /** How many of them, on an average, share a connection. */
@@ -23,7 +24,7 @@ export interface HostileReport {
 
 /** Resolves when the target has ended every connection. Rejects when it keeps one for 30 s. */
 export async function sendHostileFrames(run: HostileRun): Promise<HostileReport> {
-  const waiting: Record<Lane, HostileFrame[]> = { "blixard/raft/1": [], "blixard/rpc/1": [] };
+  const waiting: Record<NodeLane, HostileFrame[]> = { "blixard/raft/1": [], "blixard/rpc/1": [] };
   const refusals: Record<string, number> = {};
   let sent = 0;
   let connections = 0;
@@ -44,7 +45,12 @@ export async function sendHostileFrames(run: HostileRun): Promise<HostileReport>
   return { sent, connections, refusals };
 }
 
-async function sendOn(run: HostileRun, lane: Lane, batch: readonly HostileFrame[], sequence: number): Promise<void> {
+async function sendOn(
+  run: HostileRun,
+  lane: NodeLane,
+  batch: readonly HostileFrame[],
+  sequence: number,
+): Promise<void> {
   const signal = AbortSignal.timeout(30_000);
   // In memory nothing waits for the network: whoever shares the process gets a turn here.
   await new Promise((resolve) => setImmediate(resolve));
