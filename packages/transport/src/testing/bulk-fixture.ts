@@ -1,6 +1,6 @@
 /** Nodes with nothing but a bulk lane on a TLS listener of their own, and objects in memory. */
 import { createHash } from "node:crypto";
-import { BlixardError, type Metrics, seededRandom, silentLogger } from "@blixard/common";
+import { BlixardError, type Logger, type Metrics, seededRandom } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { type BulkLane, type BulkObject, bulkAlpn, createBulkLane } from "../bulk/index.ts";
 import { createNodeCertificate } from "../identity/node-certificate.ts";
@@ -38,6 +38,8 @@ export interface BulkNode {
   readonly nodeId: number;
   readonly lane: BulkLane;
   readonly metrics: CountingMetrics;
+  /** What it logged. */
+  readonly logged: string[];
   /** What it gives, by kind and id; a test may change it. */
   readonly objects: Map<string, BulkObject>;
   readonly peer: Peer;
@@ -62,12 +64,14 @@ export async function startBulkNode(nodeId: number, options: BulkNodeOptions = {
   const secretKey = new Uint8Array(createHash("sha256").update(`bulk node ${nodeId}`).digest());
   const { key, cert, endpointId } = createNodeCertificate(secretKey, { clock: systemClock });
   const metrics = new CountingMetrics();
+  const logged: string[] = [];
+  const logger: Logger = { log: (_, message) => void logged.push(message), child: () => logger };
   const objects = new Map<string, BulkObject>();
   const members: Peer[] = [];
   const open = (kind: string) => async (id: string) => objects.get(`${kind}/${id}`);
   const lane = createBulkLane({
     clock: systemClock,
-    logger: silentLogger,
+    logger,
     metrics,
     peers: { peer: (wanted) => members.find((peer) => peer.nodeId === wanted || peer.endpointId === wanted) },
     providers: { image: open("image"), snapshot: open("snapshot") },
@@ -82,6 +86,7 @@ export async function startBulkNode(nodeId: number, options: BulkNodeOptions = {
     nodeId,
     lane,
     metrics,
+    logged,
     objects,
     members,
     peer: { nodeId, endpointId, addresses: [`127.0.0.1:${listener.port}`] },

@@ -1,4 +1,4 @@
-/** MiB per second from one process to another: over the bulk lane, and over a bare stream of Iroh. */
+/** MiB per second from one process to another: over each way of the bulk lane, and over a bare stream of Iroh. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -7,15 +7,19 @@ import { performance } from "node:perf_hooks";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { discardMetrics, silentLogger } from "@blixard/common";
-import { systemClock } from "@blixard/common/system";
-import { createBulkLane } from "@blixard/transport/bulk";
+import { systemClock, systemRandom } from "@blixard/common/system";
+import { createTransport, type Transport } from "@blixard/transport";
+import { type BulkRoute, createBulkLane } from "@blixard/transport/bulk";
 import { createIrohAdapter } from "@blixard/transport/iroh";
-import { benchKey, type SourceAddress } from "./source-process.ts";
+import { benchKey, onLoopback, type SourceAddress } from "./source-process.ts";
 
 export interface RateOptions {
   readonly rounds: number;
   readonly laneMiB: number;
+  /** Over a bare stream, and over the worker of the lane. */
   readonly irohMiB: number;
+  /** In pieces over the RPC lane. */
+  readonly rpcMiB: number;
 }
 
 export interface Rates {
@@ -23,6 +27,10 @@ export interface Rates {
   readonly lane: number[];
   /** The same with the sync of the disk. */
   readonly durable: number[];
+  /** The lane without a direct way, verified: between workers, and in pieces over the RPC lane. */
+  readonly worker: number[];
+  readonly pieces: number[];
+  /** A bare stream. */
   readonly iroh: number[];
 }
 
@@ -31,25 +39,36 @@ const main = fileURLToPath(new URL("../main.js", import.meta.url));
 
 /** Rounds of both, one after the other, so that what else the machine does hits both. */
 export async function measureRates(options: RateOptions): Promise<Rates> {
-  const child = spawn(process.execPath, [main, "bulk-source", String(options.laneMiB)], {
+  const child = spawn(process.execPath, [main, "bulk-source"], {
     stdio: ["pipe", "pipe", "inherit"],
   });
+  const adapter = createIrohAdapter({ secretKey: benchKey("reader"), ...onLoopback });
+  const shared = { clock: systemClock, random: systemRandom, logger: silentLogger, metrics: discardMetrics };
+  const transport = createTransport({ ...shared, adapter }, { nodeId: 1 });
   const directory = await mkdtemp(join(tmpdir(), "blixard-bulk-"));
   try {
     const source = await addressOf(child);
-    const rates: Rates = { lane: [], durable: [], iroh: [] };
+    await transport.start(() => Promise.reject(new Error("it answers nobody")));
+    const path = join(directory, "object");
+    const over = (route: BulkRoute, sizeMiB: number) => laneRate({ source, transport, route, sizeMiB, path });
+    const rates: Rates = { lane: [], durable: [], worker: [], pieces: [], iroh: [] };
     for (let round = 0; round <= options.rounds; round++) {
-      const lane = await laneRate(source, join(directory, "object"));
+      const lane = await over("direct", options.laneMiB);
       const iroh = await irohRate(source, options.irohMiB);
+      const worker = await over("iroh", options.irohMiB);
+      const pieces = await over("rpc", options.rpcMiB);
       // The first round warms up, and makes the manifest.
       if (round === 0) continue;
       rates.lane.push(lane.verified);
       rates.durable.push(lane.durable);
       rates.iroh.push(iroh);
+      rates.worker.push(worker.verified);
+      rates.pieces.push(pieces.verified);
     }
     return rates;
   } finally {
     child.stdin?.end();
+    await transport.close();
     await rm(directory, { recursive: true, force: true });
   }
 }
@@ -62,36 +81,50 @@ function addressOf(child: ChildProcess): Promise<SourceAddress> {
   });
 }
 
-async function laneRate({ endpointId, tcp }: SourceAddress, path: string) {
-  const peer = { nodeId: 2, endpointId, addresses: [tcp] };
+interface LaneRun {
+  readonly source: SourceAddress;
+  readonly transport: Transport;
+  readonly route: BulkRoute;
+  readonly sizeMiB: number;
+  readonly path: string;
+}
+
+async function laneRate({ source, transport, route, sizeMiB, path }: LaneRun) {
+  const { endpointId, tcp, rpc } = source;
+  const nowhere = "127.0.0.1:1";
+  const peer = { nodeId: 2, endpointId, addresses: [route === "direct" ? tcp : nowhere] };
   const lane = createBulkLane({
     ...{ clock: systemClock, logger: silentLogger, metrics: discardMetrics, secretKey: benchKey("reader") },
     peers: { peer: () => peer },
     providers: { image: async () => undefined, snapshot: async () => undefined },
-    call: () => Promise.reject(new Error("there is no RPC lane here")),
+    call: (_, ...given) => transport.call({ endpointId, addresses: rpc }, ...given),
+    iroh: route === "iroh" ? onLoopback : undefined,
   });
   await rm(path, { force: true });
-  const startMs = performance.now();
+  let startMs = performance.now();
   let verifiedMs = startMs;
   const { sizeBytes } = await lane.fetch({
-    name: { kind: "image", id: "object" },
+    name: { kind: "image", id: String(sizeMiB) },
     ...{ sources: [2], sizeBytesMax: Number.MAX_SAFE_INTEGER, path, signal: new AbortController().signal },
-    onProgress: () => {
+    onProgress: (verifiedBytes) => {
       verifiedMs = performance.now();
+      // From here on the way is open, and bytes of the object move.
+      if (verifiedBytes === 0) startMs = verifiedMs;
     },
   });
   const durableMs = performance.now();
+  const used = lane.routes()[0]?.route;
+  if (used !== route) throw new Error(`the lane took the way ${used} instead of ${route}`);
   await lane.close();
   const rate = (endMs: number) => ((sizeBytes / mebibyte) * 1000) / (endMs - startMs);
   return { verified: rate(verifiedMs), durable: rate(durableMs) };
 }
 
-async function irohRate({ endpointId, udp }: SourceAddress, wantedMiB: number): Promise<number> {
-  const options = { secretKey: benchKey("reader"), bind: "127.0.0.1:0", relay: false, discovery: false };
-  const adapter = createIrohAdapter(options);
+async function irohRate({ bare }: SourceAddress, wantedMiB: number): Promise<number> {
+  const adapter = createIrohAdapter({ secretKey: benchKey("bare reader"), ...onLoopback });
   await adapter.listen(() => {});
   const signal = new AbortController().signal;
-  const connection = await adapter.connect({ endpointId, addresses: udp }, "blixard/rpc/1", { signal });
+  const connection = await adapter.connect(bare, "blixard/rpc/1", { signal });
   const stream = await connection.openStream();
   const startMs = performance.now();
   await stream.write(Buffer.from(String(wantedMiB * mebibyte)));

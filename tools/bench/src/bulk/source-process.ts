@@ -1,10 +1,11 @@
 /**
- * The other process of the bulk benchmark: gives one object over the bulk lane, and the same bytes over a bare Iroh stream.
+ * The other process of the bulk benchmark: gives objects over the bulk lane, and the same bytes over a bare Iroh stream.
  * It prints how it is reached as one line, and ends when its input does.
  */
 import { createHash } from "node:crypto";
 import { discardMetrics, silentLogger } from "@blixard/common";
-import { systemClock } from "@blixard/common/system";
+import { systemClock, systemRandom } from "@blixard/common/system";
+import { createTransport } from "@blixard/transport";
 import { type BulkObject, bulkAlpn, createBulkLane } from "@blixard/transport/bulk";
 import { createNodeCertificate, createTlsListener } from "@blixard/transport/identity";
 import { createIrohAdapter } from "@blixard/transport/iroh";
@@ -12,7 +13,10 @@ import { createIrohAdapter } from "@blixard/transport/iroh";
 export interface SourceAddress {
   readonly endpointId: string;
   readonly tcp: string;
-  readonly udp: readonly string[];
+  /** Where calls of the RPC lane are taken. */
+  readonly rpc: readonly string[];
+  /** Where the bare stream is. */
+  readonly bare: { readonly endpointId: string; readonly addresses: readonly string[] };
 }
 
 const mebibyte = 1024 * 1024;
@@ -26,37 +30,53 @@ export function benchKey(name: string): Uint8Array {
 function repeated(sizeBytes: number): BulkObject {
   const block = Buffer.alloc(mebibyte);
   for (let at = 0; at < mebibyte; at += 32) createHash("sha256").update(String(at)).digest().copy(block, at);
-  return { sizeBytes, read: async (_, length) => block.subarray(0, length) };
+  return {
+    sizeBytes,
+    // Nobody asks for bytes of two blocks at once.
+    read: async (offset, length) => block.subarray(offset % mebibyte, (offset % mebibyte) + length),
+  };
 }
 
-export async function serveSource(args: readonly string[]): Promise<void> {
-  const sizeBytes = Number(args[0]) * mebibyte;
+/** How the endpoints of the benchmark are bound. */
+export const onLoopback = { bind: "127.0.0.1:0", relay: false, discovery: false } as const;
+
+export async function serveSource(): Promise<void> {
   const secretKey = benchKey("source");
   const reader = createNodeCertificate(benchKey("reader"), { clock: systemClock }).endpointId;
   const { key, cert, endpointId } = createNodeCertificate(secretKey, { clock: systemClock });
-  const object = repeated(sizeBytes);
   const lane = createBulkLane({
     ...{ clock: systemClock, logger: silentLogger, metrics: discardMetrics, secretKey },
     peers: { peer: (id) => (id === reader ? { nodeId: 1, endpointId: reader, addresses: [] } : undefined) },
-    providers: { image: async () => object, snapshot: async () => undefined },
-    call: () => Promise.reject(new Error("there is no RPC lane here")),
+    // The name of an object is its size in MiB.
+    providers: { image: async (id) => repeated(Number(id) * mebibyte), snapshot: async () => undefined },
+    call: () => Promise.reject(new Error("it calls nobody")),
+    iroh: onLoopback,
   });
+  const adapter = createIrohAdapter({ secretKey, ...onLoopback });
+  const shared = { clock: systemClock, random: systemRandom, logger: silentLogger, metrics: discardMetrics };
+  const transport = createTransport({ ...shared, adapter }, { nodeId: 2 });
+  await transport.start(({ method, payload, remote }) => lane.answer(method, remote.endpointId, payload));
   const tls = { host: "127.0.0.1", port: 0, key, cert, alpnProtocols: [bulkAlpn], requestCert: true };
   const listener = await createTlsListener(tls, (socket) => lane.accept(socket));
-  const iroh = createIrohAdapter({ secretKey, bind: "127.0.0.1:0", relay: false, discovery: false });
-  await iroh.listen(async (connection) => {
+  const bare = createIrohAdapter({ secretKey: benchKey("bare"), ...onLoopback });
+  await bare.listen(async (connection) => {
     const stream = await connection.acceptStream();
     const wanted = await stream?.read(64);
-    const piece = await object.read(0, mebibyte);
+    const piece = await repeated(mebibyte).read(0, mebibyte);
     for (let sent = 0; sent < Number(Buffer.from(wanted ?? []).toString()); sent += piece.length) {
       await stream?.write(piece);
     }
     await stream?.finish();
   });
-  const address: SourceAddress = { endpointId, tcp: `127.0.0.1:${listener.port}`, udp: iroh.addresses() };
+  const address: SourceAddress = {
+    endpointId,
+    tcp: `127.0.0.1:${listener.port}`,
+    rpc: transport.addresses(),
+    bare: { endpointId: bare.endpointId, addresses: bare.addresses() },
+  };
   process.stdout.write(`${JSON.stringify(address)}\n`);
   process.stdin.resume();
   process.stdin.once("end", async () => {
-    await Promise.all([iroh.close(), listener.close(), lane.close()]);
+    await Promise.all([bare.close(), listener.close(), lane.close().then(() => transport.close())]);
   });
 }

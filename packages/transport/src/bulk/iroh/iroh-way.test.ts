@@ -116,6 +116,8 @@ describe("the way over Iroh", () => {
     };
     await expect(fetch()).rejects.toMatchObject({ code: "STOPPED" });
     await Promise.all(bothClose);
+    // Both workers have ended by themselves, and neither was given up.
+    expect(nodes.flatMap(({ logged }) => logged).filter((line) => line.includes("worker"))).toEqual([]);
     await expect(fetch()).rejects.toMatchObject({ code: "STOPPED" });
   });
 });
