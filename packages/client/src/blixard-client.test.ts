@@ -155,6 +155,22 @@ describe("BlixardClient.call", () => {
     expect(calls).toBe(2);
   });
 
+  it("tells the reason that a node gave when the last attempt had no time left for an answer", async () => {
+    const asked: number[] = [];
+    const server = keep(
+      await startPlainServer((request, response) => {
+        asked.push(Number(request.headers["blixard-timeout-ms"]));
+        if (asked.length > 1) return;
+        json(response, 503, { error: { code: "NO_LEADER", message: "no leader", outcome: "not_applied" } });
+      }),
+    );
+    const client = keep(connectClient({ addresses: [`http://${server.address}`], timeoutMs: 400 }));
+    await expect(client.nodes.list()).rejects.toMatchObject({ code: "NO_LEADER" });
+    expect(asked).toHaveLength(2);
+    // The node answers before the caller gives up.
+    expect(Math.max(...asked)).toBeLessThan(400);
+  });
+
   it("reports an answer that is not of this API", async () => {
     const server = keep(await startPlainServer((_, response) => response.end("<html>")));
     const client = keep(connectClient({ addresses: [`http://${server.address}`] }));

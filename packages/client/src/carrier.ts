@@ -11,6 +11,13 @@ export interface CarrierCall {
   readonly idempotencyKey?: string;
 }
 
+/** What the node is told: a little less than the caller waits, so that its reason arrives instead of silence. */
+export function nodeTimeoutMs({ timeoutMs }: Pick<CarrierCall, "timeoutMs">): number {
+  return Math.max(1, Math.floor(timeoutMs - Math.min(answerMarginMs, timeoutMs / 10)));
+}
+
+const answerMarginMs = 500;
+
 export interface Health {
   readonly healthy: true;
   readonly nodeId: number;

@@ -1,6 +1,6 @@
 /** Calls over the HTTP API of a node. */
 import type { RequestOf, ResponseOf } from "@blixard/protocol";
-import type { Carrier, CarrierCall, Health, UploadedBlob } from "./carrier.ts";
+import { type Carrier, type CarrierCall, type Health, nodeTimeoutMs, type UploadedBlob } from "./carrier.ts";
 import { NodeEndpoint, type NodeEndpointOptions } from "./node-endpoint.ts";
 import { type HttpMethodName, headers } from "./routes.ts";
 import { decodeAnswer, decodeError, encodeCall } from "./wire.ts";
@@ -52,8 +52,8 @@ export class HttpCarrier implements Carrier {
   }
 }
 
-function timing({ timeoutMs }: CarrierCall): Record<string, string> {
-  return { [headers.timeoutMs]: String(timeoutMs) };
+function timing(call: CarrierCall): Record<string, string> {
+  return { [headers.timeoutMs]: String(nodeTimeoutMs(call)) };
 }
 
 function limitsOf({ timeoutMs, signal }: CarrierCall) {

@@ -33,6 +33,8 @@ export async function withRetries<T>(
   const startMs = deps.clock.monotonicMs();
   let lastAnswerMs = startMs;
   let mayBeApplied = false;
+  /** What a node said last of why it cannot now. A last attempt that had little time left knows less than that. */
+  let reason: unknown;
   for (let number = 0; ; number++) {
     try {
       const elapsedMs = deps.clock.monotonicMs() - startMs;
@@ -41,13 +43,14 @@ export async function withRetries<T>(
       const wasSent = isBlixardError(error) && error.outcome === "unknown";
       if (wasSent) mayBeApplied = true;
       const code = errorCodeOf(error) ?? "INTERNAL";
+      if (code !== "DEADLINE_EXCEEDED") reason = error;
       const nowMs = deps.clock.monotonicMs();
       // A connection that broke with a request on it did reach a node, however long that had kept it waiting.
       if (code !== "UNREACHABLE" || wasSent) lastAnswerMs = nowMs;
       const delayMs = backoffMs(deps.random, number);
       const outOfTime = nowMs + delayMs - startMs >= policy.timeoutMs || nowMs - lastAnswerMs >= policy.unreachableMs;
       if (!errorCodeFacts(code).retryable || outOfTime || number + 1 >= attemptsMax || signal?.aborted) {
-        throw withOutcome(error, mayBeApplied);
+        throw withOutcome(code === "DEADLINE_EXCEEDED" ? (reason ?? error) : error, mayBeApplied);
       }
       await sleep(deps.clock, delayMs, signal);
     }

@@ -41,6 +41,19 @@ describe("BlixardClient over the RPC lane", () => {
     expect(asked[0]?.timeoutMs).toBeLessThan(40_000);
   });
 
+  it("names the request in an error, as the logs of the nodes do, and leaves the node less time than it has", async () => {
+    const requests: ServiceCall["meta"][] = [];
+    const { rpc } = lane((_, { meta }) => {
+      requests.push(meta);
+      throw new BlixardError("VM_NOT_FOUND", "no such VM", { hint: "look again" });
+    });
+    const client = connectClient({ addresses: [{ ...node("a"), rpc }] });
+    const failed = client.vms.get("web", { timeoutMs: 1_000 });
+    await expect(failed).rejects.toMatchObject({ code: "VM_NOT_FOUND", hint: "look again" });
+    await expect(failed).rejects.toMatchObject({ details: { requestId: requests[0]?.requestId } });
+    expect(requests[0]?.timeoutMs).toBeLessThanOrEqual(900);
+  });
+
   it("says so when the answer is of another shape", async () => {
     const { rpc } = lane(() => ({ index: "seven" }));
     const client = connectClient({ addresses: [{ ...node("a"), rpc }] });

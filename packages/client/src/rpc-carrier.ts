@@ -2,7 +2,7 @@
  * Calls over the RPC lane between nodes. The key of the connection says who calls: a person's key that a ticket for an
  * operator or a viewer let in. Needs no port of the HTTP API.
  */
-import { BlixardError, type Random, toBlixardError, toHex } from "@blixard/common";
+import { BlixardError, isBlixardError, type Random, toBlixardError, toHex } from "@blixard/common";
 import {
   type CallMeta,
   decodeServiceResponse,
@@ -14,7 +14,7 @@ import {
   type RequestOf,
   type ResponseOf,
 } from "@blixard/protocol";
-import type { Carrier, CarrierCall, Health, UploadedBlob } from "./carrier.ts";
+import { type Carrier, type CarrierCall, type Health, nodeTimeoutMs, type UploadedBlob } from "./carrier.ts";
 
 export interface RpcEndpoint {
   /** The key that the node must prove, 64 hexadecimal digits. */
@@ -127,17 +127,34 @@ async function callOverRpc<Name extends MethodName>(
     // What the key of the connection stands for counts, and not what is said here.
     actor: { kind: "token", id: "" },
     access: "anyone",
-    timeoutMs,
+    timeoutMs: nodeTimeoutMs(call),
     stale: call.stale ?? false,
     hops: 0,
     ...(ifMatchIndex === undefined ? {} : { ifMatchIndex }),
   };
   const payload = encodeServiceCall({ name, request, meta });
-  const bytes = await rpc(to, name, payload, { timeoutMs, ...(signal === undefined ? {} : { signal }) });
+  let bytes: Uint8Array;
+  try {
+    bytes = await rpc(to, name, payload, { timeoutMs, ...(signal === undefined ? {} : { signal }) });
+  } catch (error) {
+    throw withRequestId(error, meta.requestId);
+  }
   const parsed = methods[name].response.safeParse(decodeServiceResponse(bytes));
   if (parsed.success) return parsed.data as ResponseOf<Name>;
   throw new BlixardError("INTERNAL", `the answer to ${name} cannot be read`, {
     hint: "Is the node of another release than this program?",
     cause: parsed.error,
+  });
+}
+
+/** The logs of the nodes know the call by this id. */
+function withRequestId(error: unknown, requestId: string): unknown {
+  if (!isBlixardError(error)) return error;
+  const { code, message, hint, outcome, cause, details } = error;
+  return new BlixardError(code, message, {
+    cause,
+    details: { ...details, requestId },
+    ...(hint === undefined ? {} : { hint }),
+    ...(outcome === undefined ? {} : { outcome }),
   });
 }
