@@ -1,5 +1,8 @@
-/** One VM manager per data directory: a lock file that names its holder. */
-import { open, readFile, rm } from "node:fs/promises";
+/**
+ * One VM manager per data directory: a lock file that names its holder, and its own inode, because a copy of the
+ * directory is held by nobody.
+ */
+import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { assert, BlixardError, errorCodeOf } from "@blixard/common";
 import { identifyProcess, isAlive, type ProcessIdentity } from "./process/process-identity.ts";
@@ -29,8 +32,11 @@ async function tryCreate(path: string): Promise<boolean> {
   assert(self !== undefined, "this process is alive");
   try {
     const file = await open(path, "wx", 0o600);
-    await file.writeFile(JSON.stringify(self));
-    await file.close();
+    try {
+      await file.writeFile(JSON.stringify({ ...self, inode: await inodeOf(file) }));
+    } finally {
+      await file.close();
+    }
     return true;
   } catch (error) {
     if (errorCodeOf(error) === "EEXIST") return false;
@@ -38,13 +44,23 @@ async function tryCreate(path: string): Promise<boolean> {
   }
 }
 
-/** Undefined when the file is gone or torn: its writer died between creating and filling it. */
+/** Undefined when the file is gone, was copied from elsewhere, or is torn: its writer died before it was filled. */
 async function readHolder(path: string): Promise<ProcessIdentity | undefined> {
+  let file: FileHandle | undefined;
   try {
-    const value = JSON.parse(await readFile(path, "utf8")) as Partial<ProcessIdentity>;
+    file = await open(path, "r");
+    const value = JSON.parse(await file.readFile("utf8")) as Partial<ProcessIdentity & { readonly inode: string }>;
     if (typeof value.pid !== "number" || typeof value.startTime !== "string") return undefined;
+    if (value.inode !== undefined && value.inode !== (await inodeOf(file))) return undefined;
     return { pid: value.pid, startTime: value.startTime };
   } catch {
     return undefined;
+  } finally {
+    await file?.close();
   }
+}
+
+async function inodeOf(file: FileHandle): Promise<string> {
+  const { dev, ino } = await file.stat({ bigint: true });
+  return `${dev}:${ino}`;
 }
