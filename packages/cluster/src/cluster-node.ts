@@ -89,7 +89,7 @@ class Node implements ClusterNode {
     this.#deps = deps;
     this.#options = resolveClusterNodeOptions(options, deps.transport.addresses());
     this.#metrics = declareClusterMetrics(deps.metrics);
-    this.#memory = new PeerMemory(() => this.state, deps.transport);
+    this.#memory = new PeerMemory(() => this.state, deps.transport, this.#metrics.startChecks);
     const { hashWindow, requestWindow } = this.#options;
     this.#stateMachine = createClusterStateMachine(deps.stateStore, deps.sha256, { hashWindow, requestWindow });
   }

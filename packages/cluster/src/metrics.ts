@@ -10,6 +10,7 @@ export interface ClusterMetrics {
   readonly vms: Gauge;
   readonly joinRequests: Counter;
   readonly joinsPending: Gauge;
+  readonly startChecks: Counter;
 }
 
 export function declareClusterMetrics(metrics: Metrics): ClusterMetrics {
@@ -43,6 +44,11 @@ export function declareClusterMetrics(metrics: Metrics): ClusterMetrics {
     joinsPending: metrics.gauge({
       name: "blixard_joins_pending",
       help: "Machines that asked this node, as the leader, to join without a ticket and wait for an operator.",
+    }),
+    startChecks: metrics.counter({
+      name: "blixard_start_checks_total",
+      help: "Members that asked this node at their start, by the verdict: fits, or refused as behind, other or running.",
+      labelNames: ["verdict"],
     }),
     members: metrics.gauge({ name: "blixard_cluster_nodes", help: "Nodes in the replicated state." }),
     vms: metrics.gauge({

@@ -30,7 +30,11 @@ function memoryOf(record: Partial<NodeRecord> = {}, session?: { instance: number
   applyChange(state, { table: "nodes", key: nodeKey(2), value });
   const sessions =
     session === undefined ? [] : [{ nodeId: 2, transport: "x", path: "direct", rttMs: 1, ...session } as const];
-  const memory = new PeerMemory(() => state, { sessions: () => sessions });
+  const verdicts: unknown[] = [];
+  const checks = {
+    add: (_: number, labels?: Readonly<Record<string, string>>) => void verdicts.push(labels?.["verdict"]),
+  };
+  const memory = new PeerMemory(() => state, { sessions: () => sessions }, checks);
   let handlers: PeerTransportHandlers | undefined;
   const seen: PeerMessage[] = [];
   memory
@@ -45,7 +49,7 @@ function memoryOf(record: Partial<NodeRecord> = {}, session?: { instance: number
     const message = { type, from: asNodeId(2), to: asNodeId(1), reject: false, entries: [], ...fields } as Message;
     handlers?.onMessage(asNodeId(2), { type: "raft", message });
   };
-  return { memory, hear, seen };
+  return { memory, hear, seen, verdicts };
 }
 
 const leading = (commitIndex: number) => ({ commitIndex, role: "StateLeader" });
@@ -54,6 +58,13 @@ describe("PeerMemory.judge", () => {
   it("finds a store that fits, and says whether the leader says so", () => {
     expect(memoryOf().memory.judge(asked())).toEqual({ verdict: "fits", reason: "", leader: false });
     expect(memoryOf().memory.judge(asked(), leading(90)).leader).toBe(true);
+  });
+
+  it("counts each verdict", () => {
+    const { memory, verdicts } = memoryOf();
+    memory.judge(asked());
+    memory.judge(asked({ starts: 3 }));
+    expect(verdicts).toEqual(["fits", "behind"]);
   });
 
   it("finds a copy by its number of starts, another store, and an incarnation that is over", () => {

@@ -5,6 +5,7 @@
  * Three sources, from the most lasting to the most exact: the node record (incarnation, store, number of starts), the
  * sessions (which process runs now), and in memory the highest acknowledgement and the term of the newest vote.
  */
+import type { Counter } from "@blixard/common";
 import type { ParsedRequestOf, ResponseOf } from "@blixard/protocol";
 import type { Message, PeerMessage, PeerTransport } from "@blixard/raft";
 import type { ClusterTransport } from "../cluster-transport.ts";
@@ -39,11 +40,14 @@ interface Promised {
 export class PeerMemory {
   readonly #state: () => ClusterState;
   readonly #transport: Pick<ClusterTransport, "sessions">;
+  readonly #checks: Counter;
   readonly #promised = new Map<number, Promised>();
 
-  constructor(state: () => ClusterState, transport: Pick<ClusterTransport, "sessions">) {
+  /** `checks` counts the verdicts. */
+  constructor(state: () => ClusterState, transport: Pick<ClusterTransport, "sessions">, checks: Counter) {
     this.#state = state;
     this.#transport = transport;
+    this.#checks = checks;
   }
 
   /** The same transport, whose incoming messages are remembered. */
@@ -81,7 +85,10 @@ export class PeerMemory {
     raft: { readonly commitIndex: number; readonly role: string } = { commitIndex: 0, role: "" },
   ): VerifyAnswer {
     const leader = raft.role === "StateLeader";
-    const answer = (verdict: VerifyAnswer["verdict"], reason = ""): VerifyAnswer => ({ verdict, reason, leader });
+    const answer = (verdict: VerifyAnswer["verdict"], reason = ""): VerifyAnswer => {
+      this.#checks.add(1, { verdict });
+      return { verdict, reason, leader };
+    };
     const { nodeId, incarnation, instance } = request;
     const record = this.#state().nodes.get(nodeKey(nodeId));
     // This node may be behind itself: of a later incarnation it knows nothing.

@@ -13,6 +13,10 @@ export function assertAccess(name: MethodName, needed: MethodAccess, given: Meth
   }
   throw new BlixardError("PERMISSION_DENIED", `${name} needs the access "${needed}", not "${given}"`, {
     outcome: "not_applied",
+    hint:
+      needed === "node"
+        ? "Only the nodes of the cluster call this."
+        : "This key or token may only read. Get another: blixard ticket create --role operator, on a node.",
   });
 }
 

@@ -14,7 +14,8 @@ export function imageHandlers(context: ServiceContext): Pick<Handlers, ImageMeth
     "image.list": async () => ({ items: sortedRecords(context.stateMachine.state, "images") }),
     "image.get": async ({ name }) => {
       const image = context.stateMachine.state.images.get(name);
-      if (image === undefined) throw new BlixardError("IMAGE_NOT_FOUND", `there is no image ${name}`);
+      if (image === undefined)
+        throw new BlixardError("IMAGE_NOT_FOUND", `there is no image ${name}`, { hint: "See: blixard image list" });
       return image;
     },
     "image.put": async (request, call) => {

@@ -31,6 +31,7 @@ async function join(context: ServiceContext, request: JoinRequest, call: Service
   }
   const known = isKnownMember(context, request.nodeId, request.endpointId);
   const ticket = known || request.ticket === null ? undefined : ticketOf(context, request.ticket);
+  if (ticket === undefined && !known) assertNotRemoved(context, request.endpointId);
   if (ticket === undefined && !known && needsApproval(context, request)) {
     assertIdIsFree(context, request.nodeId);
     throw pendingOf(context, request);
@@ -86,6 +87,17 @@ function recordOf(request: JoinRequest, name: string | undefined, role: MemberRo
     ...(request.storeId === undefined ? {} : { storeId: request.storeId }),
     ...(request.starts === undefined ? {} : { starts: request.starts }),
   };
+}
+
+/** Whoever was let go comes back by an invitation only, wherever its join frame comes from. @throws REMOVED */
+function assertNotRemoved({ stateMachine }: ServiceContext, endpointId: string): void {
+  for (const removed of stateMachine.state.removed.values()) {
+    if (removed.endpointId !== endpointId) continue;
+    throw new BlixardError("REMOVED", "this node was removed from the cluster", {
+      outcome: "not_applied",
+      hint: "Join again with a new ticket and an empty data directory.",
+    });
+  }
 }
 
 /** What an operator could not accept need not wait for one. @throws DUPLICATE_NODE */

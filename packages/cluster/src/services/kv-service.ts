@@ -13,7 +13,8 @@ export function kvHandlers(context: ServiceContext): Pick<Handlers, KvMethods> {
   return {
     "kv.get": async ({ key }) => {
       const entry = context.stateMachine.state.kv.get(key);
-      if (entry === undefined) throw new BlixardError("KEY_NOT_FOUND", `there is no key ${key}`);
+      if (entry === undefined)
+        throw new BlixardError("KEY_NOT_FOUND", `there is no key ${key}`, { hint: "See: blixard kv list" });
       return entry;
     },
     "kv.list": async ({ prefix, limit }) => list(context.stateMachine.state.kv, prefix, limit),

@@ -33,7 +33,11 @@ export function memberHandlers(context: ServiceContext): Pick<Handlers, MemberMe
       };
       return { items: sortedRecords(context.stateMachine.state, "nodes").map(view) };
     },
-    "node.get": async ({ id }) => viewOf(context, nodeOf(context, id)),
+    "node.get": async ({ id }, call) => {
+      const view = viewOf(context, nodeOf(context, id));
+      const known = (await pathsOfAll(context, call)).get(id);
+      return { ...view, ...(known === undefined ? {} : { paths: known }) };
+    },
     "node.update": async ({ nodeId, addresses, capacity, version, featureLevel, storeId, starts }, call) => {
       assertSpeaksFor(call, nodeId);
       const body = {

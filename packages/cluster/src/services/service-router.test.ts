@@ -144,6 +144,32 @@ describe("ServiceRouter.handleRpc", () => {
     expect(group.node(1).state.nodes.size).toBe(2);
   });
 
+  it("refuses a recorded join frame, from another key as from the machine that was removed since", async () => {
+    const { ticketId, secret } = decodeTicket(await group.ticket());
+    const frame = {
+      ticket: { id: ticketId, secret: toHex(secret) },
+      nodeId: 5,
+      endpointId: endpointIdOf(5),
+      addresses: ["127.0.0.1:7005"],
+      capacity: { vcpus: 0, memoryMiB: 0, drivers: [] },
+      version: "",
+      featureLevel: 1,
+    };
+    const replay = (key: number, fields: object = {}) =>
+      ask(outsider(key), "join.request", "join.request", { ...frame, ...fields });
+    expect(await replay(5)).toMatchObject({ role: "voter", incarnation: 1 });
+    const { term } = await group.call(1, "status.get", {});
+    await expect(replay(6)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    await expect(replay(6, { nodeId: 6, endpointId: endpointIdOf(6) })).rejects.toMatchObject({ code: "TICKET_USED" });
+    // The machine itself may ask again, because it may have lost the answer.
+    expect(await replay(5)).toMatchObject({ role: "voter", incarnation: 1 });
+    await group.call(1, "member.remove", { id: 5, force: true });
+    await expect(replay(5)).rejects.toMatchObject({ code: "TICKET_USED" });
+    await expect(replay(5, { ticket: null })).rejects.toMatchObject({ code: "REMOVED" });
+    expect([...group.node(1).state.nodes.keys()]).toHaveLength(1);
+    expect((await group.call(1, "status.get", {})).term).toBe(term);
+  });
+
   it("knows the holder of a bearer token until it is revoked", async () => {
     const { id, token } = await group.call(1, "token.create", { role: "viewer", name: "grafana" });
     expect(await group.node(1).authenticate(token)).toEqual({ actor: { kind: "token", id }, access: "viewer" });

@@ -25,7 +25,8 @@ export function applyImagePut(state: ClusterState, body: Body<"image.put">): Out
 
 export function applyImageRemove(state: ClusterState, body: Body<"image.remove">): Outcome {
   const present = state.images.get(body.name);
-  if (present === undefined) return refuse("IMAGE_NOT_FOUND", `there is no image ${body.name}`);
+  if (present === undefined)
+    return refuse("IMAGE_NOT_FOUND", `there is no image ${body.name}`, "See: blixard image list");
   if (present.builtin) return refuse("CONFLICT", `${body.name} is a built-in image and stays`);
   const user = userOf(state, body.name);
   if (user !== undefined) {

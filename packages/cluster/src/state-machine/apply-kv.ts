@@ -18,7 +18,7 @@ export function applyKvDelete(state: ClusterState, command: Command, body: Body<
   const present = state.kv.get(body.key);
   const failed = preconditionFailed(command, `key ${body.key}`, present?.index ?? 0);
   if (failed !== undefined) return failed;
-  if (present === undefined) return refuse("KEY_NOT_FOUND", `there is no key ${body.key}`);
+  if (present === undefined) return refuse("KEY_NOT_FOUND", `there is no key ${body.key}`, "See: blixard kv list");
   return done(null, [{ table: "kv", key: body.key, value: undefined }]);
 }
 

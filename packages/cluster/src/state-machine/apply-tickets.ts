@@ -58,7 +58,8 @@ export function applyTicketCreate(state: ClusterState, body: Body<"ticket.create
 
 export function applyTicketRevoke(state: ClusterState, body: Body<"ticket.revoke">): Outcome {
   const ticket = state.tickets.get(body.ticketId);
-  if (ticket === undefined) return refuse("TICKET_NOT_FOUND", `there is no ticket ${body.ticketId}`);
+  if (ticket === undefined)
+    return refuse("TICKET_NOT_FOUND", `there is no ticket ${body.ticketId}`, "See: blixard ticket list");
   if (ticket.revoked) return done(null);
   return done(null, [{ table: "tickets", key: ticket.id, value: { ...ticket, revoked: true } }]);
 }

@@ -22,7 +22,9 @@ export function applyVmCreate(state: ClusterState, command: Command, body: Body<
   }
   if (state.vmNames.has(body.vmId)) return refuse("CONFLICT", `the VM id ${body.vmId} is in use`);
   if (state.vms.size >= limits.vmsMax) return refuse("CONFLICT", `there are ${limits.vmsMax} VMs already`);
-  if (!state.images.has(body.spec.image)) return refuse("IMAGE_NOT_FOUND", `there is no image ${body.spec.image}`);
+  if (!state.images.has(body.spec.image)) {
+    return refuse("IMAGE_NOT_FOUND", `there is no image ${body.spec.image}`, "See: blixard image list");
+  }
   const node = state.nodes.get(nodeKey(body.node));
   if (node === undefined) return nodeNotFound(body.node);
   if (node.leaving) return refuse("CONFLICT", `node ${body.node} is leaving the cluster`, "Try again.");
