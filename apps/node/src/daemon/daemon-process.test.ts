@@ -116,6 +116,16 @@ describe("blixard node", () => {
     }
   });
 
+  it("refuses with 77 to take a directory of another cluster into this one", async () => {
+    const foreignDir = join(root, "foreign");
+    const foreign = await ProcessNode.start({ binary: builtBinary(), id: 5, dataDir: foreignDir, flags });
+    await foreign.stop();
+    const args = ["node", "--data-dir", foreignDir, "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", ...flags];
+    const result = await runBinary([...args, "--join", node.ready.bind]);
+    expect(result).toMatchObject({ code: 77, stdout: "", stderr: expect.stringContaining("WRONG_CLUSTER") });
+    expect(result.stderr).toContain(node.ready.clusterId);
+  }, 60_000);
+
   it("ends with 0 at SIGTERM while it still looks for the cluster", async () => {
     // Nothing answers at the discard port, and joining is patient.
     const args = ["node", "--id", "4", "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--join", "127.0.0.1:9"];

@@ -3,7 +3,7 @@
  *
  *     starting --ready--> serving --SIGTERM, SIGINT--> stopping --> exit 0
  *         |                  |---- fatal error ----------------> exit 70, 74, 76 or 77
- *         '-- error --> exit by its code
+ *         '-- error --> exit 1, 64, 74, 75, 76 or 77
  */
 import { errorCodeOf, type Logger, messageOf } from "@blixard/common";
 import { errorCodeFacts } from "@blixard/protocol";
@@ -20,7 +20,16 @@ const fatalTimeoutMs = 1_000;
 const exitLingerMs = 200;
 const invariantExitCode = 70;
 
-/** Resolves with the exit code. Rejects with what kept the node from starting. */
+/** The daemon has fewer exit codes than a command, because a service manager acts on them. */
+const daemonExitCodes: Readonly<Record<number, number>> = {
+  // Denied, as for a ticket that is used, expired or revoked: refused. Asking again does not help.
+  4: 77,
+  // Nobody answered, or not in time: temporary.
+  6: 75,
+  124: 75,
+};
+
+/** Resolves with the exit code. */
 export async function runDaemon(config: NodeConfig, context: CliContext): Promise<number> {
   const format = config.logFormat ?? (context.stderr.isTTY === true ? "pretty" : "json");
   const logger = createPinoLogger({ format, level: config.logLevel, color: useColor(context) });
@@ -42,7 +51,7 @@ export async function runDaemon(config: NodeConfig, context: CliContext): Promis
       onFatal: (error) => fail(error),
     });
   } catch (error) {
-    if (!stop.aborted) throw error;
+    if (!stop.aborted) return lingerAndExit(reportEnd(error, context));
     logger.log("info", "stopped before the node served", { reason: messageOf(error) });
     return lingerAndExit(0);
   }
@@ -61,8 +70,12 @@ export async function runDaemon(config: NodeConfig, context: CliContext): Promis
 async function endFatally(daemon: RunningNode, error: unknown, logger: Logger, context: CliContext): Promise<number> {
   logger.log("error", "the node stops for good", { code: errorCodeOf(error), error: messageOf(error) });
   await withinMs(fatalTimeoutMs, daemon.abandon());
+  return lingerAndExit(reportEnd(error, context));
+}
+
+function reportEnd(error: unknown, context: CliContext): number {
   const exitCode = reportError(error, false, context);
-  return lingerAndExit(exitCode === 0 ? 1 : exitCode);
+  return daemonExitCodes[exitCode] ?? (exitCode === 0 ? 1 : exitCode);
 }
 
 /** Native code may hold the process although everything was closed. */

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
+import { connectClient } from "@blixard/client";
 import type { JoinSeed, JoinTarget } from "@blixard/cluster";
 import { BlixardError, type Clock, errorCodeOf, messageOf, sleep, toHex } from "@blixard/common";
 import { decodeTicket, ticketPrefix } from "@blixard/protocol";
@@ -22,6 +23,7 @@ const ticketBytesMax = 64 * 1024;
 const identityTimeoutMs = 3_000;
 const identityPatienceMs = 30_000;
 const identityRetryMs = 300;
+const clusterAnswerMs = 1_000;
 
 /** What was in the data directory before this start touched it. */
 export interface FoundData {
@@ -71,7 +73,7 @@ export async function planStart(
   if (found.recovery !== undefined && (knowsOthers || joinWith === undefined)) return rejoin(dataDir, found);
   if (dataDir.nodeFile !== undefined && found.recovery === undefined) {
     // The flags of a service file stay the same over restarts, so a join that was done is no error.
-    if (joinWith?.startsWith(ticketPrefix)) checkCluster(decodeTicket(joinWith).clusterId, dataDir.nodeFile.clusterId);
+    if (joinWith !== undefined) await checkCluster(joinWith, dataDir.nodeFile.clusterId, deps.signal);
     return { type: "resume", ignoredJoin: joinWith !== undefined };
   }
   if (joinWith === undefined) return { type: "bootstrap" };
@@ -130,15 +132,27 @@ async function readTicket(stdin: Readable): Promise<string> {
   return text.trim();
 }
 
-function checkCluster(ticketClusterId: string, ownClusterId: string): void {
-  if (ticketClusterId === ownClusterId) return;
-  throw new BlixardError(
-    "WRONG_CLUSTER",
-    `this node is in cluster ${ownClusterId}, the ticket is for ${ticketClusterId}`,
-    {
-      hint: "Start it without --join, or give it an empty --data-dir to join the other cluster.",
-    },
-  );
+/** Whoever says to join another cluster than the one of this directory means another directory. @throws WRONG_CLUSTER */
+async function checkCluster(joinWith: string, ownClusterId: string, signal: AbortSignal): Promise<void> {
+  const isTicket = joinWith.startsWith(ticketPrefix);
+  const clusterId = isTicket ? decodeTicket(joinWith).clusterId : await clusterAt(joinWith, signal);
+  if (clusterId === undefined || clusterId === ownClusterId) return;
+  const what = isTicket ? "the ticket is for" : `${joinWith} is in`;
+  throw new BlixardError("WRONG_CLUSTER", `this node is in cluster ${ownClusterId}, ${what} ${clusterId}`, {
+    hint: "Start it without --join, or give it an empty --data-dir to join the other cluster.",
+  });
+}
+
+/** Undefined when nobody answers there: a member starts again without them. */
+async function clusterAt(address: string, signal: AbortSignal): Promise<string | undefined> {
+  const client = connectClient({ addresses: [address], timeoutMs: clusterAnswerMs, unreachableMs: 0 });
+  try {
+    return (await client.identity({ signal })).clusterId;
+  } catch {
+    return undefined;
+  } finally {
+    client.close();
+  }
 }
 
 /**
