@@ -7,11 +7,14 @@ import type { CliContext } from "./cli-context.ts";
 /** Codes of commander that are no errors. */
 const shown: ReadonlySet<string> = new Set(["commander.helpDisplayed", "commander.version"]);
 
-/** Writes the error to standard error, as text or as one JSON object. Returns the exit code. */
-export function reportError(error: unknown, json: boolean, context: CliContext): number {
+/**
+ * Writes the error to standard error, as text or as one JSON object. Returns the exit code. `command`: the one whose help
+ * a usage error leads to.
+ */
+export function reportError(error: unknown, json: boolean, context: CliContext, command = "blixard"): number {
   const code = errorCodeOf(error) ?? "INTERNAL";
   if (shown.has(code)) return 0;
-  const view = viewOf(error, code, context);
+  const view = code.startsWith("commander.") ? usageError(error, code, command) : viewOf(error, code, context);
   if (json) {
     context.stderr.write(`${JSON.stringify({ error: view })}\n`);
   } else {
@@ -32,7 +35,6 @@ export interface ErrorView {
 }
 
 function viewOf(error: unknown, code: string, context: CliContext): ErrorView {
-  if (code.startsWith("commander.")) return usageError(error, code);
   const known = isBlixardError(error) && Object.hasOwn(errorCodes, error.code);
   const requestId = isBlixardError(error) ? error.details?.["requestId"] : undefined;
   if (!known && context.env["BLIXARD_DEBUG"] !== undefined && error instanceof Error) {
@@ -48,7 +50,7 @@ function viewOf(error: unknown, code: string, context: CliContext): ErrorView {
 }
 
 /** The parser's own message already has the suggestion in its last line. */
-function usageError(error: unknown, code: string): ErrorView {
+function usageError(error: unknown, code: string, command: string): ErrorView {
   const [first = "", ...rest] = messageOf(error)
     .replace(/^error: /, "")
     .split("\n");
@@ -56,7 +58,7 @@ function usageError(error: unknown, code: string): ErrorView {
   return {
     code: isCommand ? "UNKNOWN_COMMAND" : code === "commander.unknownOption" ? "UNKNOWN_OPTION" : "INVALID_ARGUMENT",
     message: code === "commander.help" ? "a command is missing" : first,
-    hint: rest.join(" ").replace(/^\((.*)\)$/, "$1") || "See: blixard --help",
+    hint: rest.join(" ").replace(/^\((.*)\)$/, "$1") || `See: ${command} --help`,
     retryable: false,
     requestId: null,
   };

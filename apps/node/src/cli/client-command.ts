@@ -162,7 +162,7 @@ function oneCluster(nodes: readonly LocalNode[]): readonly LocalNode[] {
 
 function notRunning(message: string): BlixardError {
   return new BlixardError("UNREACHABLE", message, {
-    hint: "Start one with `blixard node --id 1`, name another with --address HOST:PORT and --token, or use a ticket: blixard context add NAME TICKET.",
+    hint: "Start one with `blixard node --id 1`, name one with --data-dir DIR or with --address HOST:PORT and --token, or use a ticket: blixard context add NAME TICKET.",
   });
 }
 

@@ -17,6 +17,8 @@ export interface Column<T> {
 export interface View<T> {
   readonly columns: readonly Column<T>[];
   readonly name: (item: T) => string;
+  /** The item without what is different at every look, so that `--watch` shows changes and not noise. */
+  readonly steady?: (item: T) => unknown;
 }
 
 export async function printList<T>(

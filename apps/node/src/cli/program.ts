@@ -125,13 +125,26 @@ export async function buildProgram(args: readonly string[], context: CliContext)
 
 /** Runs one command line, without the name of the program. Resolves with the exit code; never rejects. */
 export async function run(args: readonly string[], context: CliContext): Promise<number> {
+  let program: Command | undefined;
   try {
-    const program = await buildProgram(args, context);
+    program = await buildProgram(args, context);
     await program.parseAsync(args, { from: "user" });
     return context.exitCode;
   } catch (error) {
-    return reportError(error, wantsJson(args), context);
+    return reportError(error, wantsJson(args), context, program === undefined ? "blixard" : commandIn(program, args));
   }
+}
+
+/** The command that the arguments name, as far as there is one: `blixard vm create`. */
+function commandIn(program: Command, args: readonly string[]): string {
+  const names = [program.name()];
+  let command: Command | undefined = program;
+  for (const arg of args) {
+    command = command.commands.find((sub) => sub.name() === arg || sub.aliases().includes(arg));
+    if (command === undefined) break;
+    names.push(command.name());
+  }
+  return names.join(" ");
 }
 
 /** Read from the raw arguments, because a usage error leaves nothing parsed. */

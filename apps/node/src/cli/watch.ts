@@ -19,7 +19,8 @@ export function showList<T>(
   view: View<T>,
   read: () => Promise<readonly T[]>,
 ): Promise<void> {
-  return show(session, options, read, (items) => printList(session.context, session.format, view, items));
+  const print = (items: readonly T[]) => printList(session.context, session.format, view, items);
+  return show(session, options, read, print, (items) => items.map((item) => view.steady?.(item) ?? item));
 }
 
 export function showItem<T>(
@@ -28,20 +29,23 @@ export function showItem<T>(
   view: View<T>,
   read: () => Promise<T>,
 ): Promise<void> {
-  return show(session, options, read, (item) => printItem(session.context, session.format, view, item));
+  const print = (item: T) => printItem(session.context, session.format, view, item);
+  return show(session, options, read, print, (item) => view.steady?.(item) ?? item);
 }
 
-async function show<T>(
+/** Shows what `read` gives; with `--watch` again whenever what is `steady` in it has changed. */
+export async function show<T>(
   session: ClientSession,
   options: WatchOptions,
   read: () => Promise<T>,
   printOne: (data: T) => Promise<void>,
+  steady: (data: T) => unknown = (data) => data,
 ): Promise<void> {
   const { signal } = session.context;
   let shown = "";
   while (!signal.aborted) {
     const data = await read();
-    const text = JSON.stringify(data);
+    const text = JSON.stringify(steady(data));
     if (text !== shown) await printOne(data);
     shown = text;
     if (options.watch !== true) return;

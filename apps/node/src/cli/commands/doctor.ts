@@ -6,6 +6,7 @@ import { type Command, Option } from "commander";
 import { loadNodeConfig } from "../../config/load-config.ts";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, withClient } from "../client-command.ts";
+import { readContexts } from "../contexts.ts";
 import { parseOutputFormat, print } from "../output.ts";
 import { formatTable } from "../table.ts";
 import { addNodeOptions, nodeFlags } from "./node-options.ts";
@@ -31,10 +32,12 @@ async function examineAndPrint(options: Options, context: CliContext): Promise<v
   const chosen = config.dataDir ?? nodes.find(({ nodeId }) => config.id === undefined || nodeId === config.id)?.dataDir;
   const dataDir = chosen ?? join(defaultDataRoot(context.env), `node-${config.id ?? 1}`);
   const running = await readLocalNode(dataDir);
-  const named = options.address ?? options.context ?? context.env["BLIXARD_ADDRESS"] ?? "";
+  const { BLIXARD_ADDRESS, BLIXARD_CONTEXT } = context.env;
+  const { current } = await readContexts(context.env);
+  const named = [options.address, options.context, BLIXARD_ADDRESS, BLIXARD_CONTEXT, current].some((given) => given);
   const work = async (client: BlixardClient | undefined) =>
     report(await examine({ config, dataDir, clock: systemClock, running, client }), context, format);
-  if (named === "" && running === undefined) return work(undefined);
+  if (!named && running === undefined) return work(undefined);
   const { address, token, tokenFile, context: contextName } = options;
   const target = {
     ...(address === undefined ? {} : { address }),

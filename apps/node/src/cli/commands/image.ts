@@ -1,6 +1,6 @@
 /** `blixard image import|list|get|remove` */
 import { createReadStream } from "node:fs";
-import { open } from "node:fs/promises";
+import { access, constants, open } from "node:fs/promises";
 import type { BlixardClient } from "@blixard/client";
 import { BlixardError, messageOf } from "@blixard/common";
 import type { ImageBlob, ImageRecord } from "@blixard/protocol";
@@ -8,8 +8,9 @@ import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
 import { confirm } from "../confirm.ts";
-import { print, printItem, printList } from "../output.ts";
+import { print, printItem } from "../output.ts";
 import { parseMemoryMiB } from "../quantities.ts";
+import { showItem, showList, type WatchOptions, withWatchOption } from "../watch.ts";
 import { imageView } from "./views.ts";
 
 type ImportOptions = ClientOptions & {
@@ -34,16 +35,16 @@ export function registerImage(command: Command, context: CliContext): void {
         await printItem(context, format, imageView, image);
       }),
     );
-  add("list", "list images")
+  withWatchOption(add("list", "list images"))
     .alias("ls")
-    .action((options: ClientOptions) =>
-      withClient(context, options, async ({ client, format }) =>
-        printList(context, format, imageView, await client.images.list()),
+    .action((options: WatchOptions) =>
+      withClient(context, options, (session) =>
+        showList(session, options, imageView, () => session.client.images.list()),
       ),
     );
-  add("get <name>", "show one image").action((name: string, options: ClientOptions) =>
-    withClient(context, options, async ({ client, format }) =>
-      printItem(context, format, imageView, await client.images.get(name)),
+  withWatchOption(add("get <name>", "show one image")).action((name: string, options: WatchOptions) =>
+    withClient(context, options, (session) =>
+      showItem(session, options, imageView, () => session.client.images.get(name)),
     ),
   );
   add("remove <name>", "forget an image that no VM uses")
@@ -63,6 +64,7 @@ async function importImage(context: CliContext, client: BlixardClient, name: str
     const path = options[role];
     return path === undefined ? [] : [{ role, path }];
   });
+  for (const { path } of files) await assertReadable(path);
   const format = await formatOf(options);
   const blobs: ImageBlob[] = [];
   const sources = new Set<number>();
@@ -88,18 +90,21 @@ async function importImage(context: CliContext, client: BlixardClient, name: str
   });
 }
 
+/** Before anything is uploaded. @throws INVALID_ARGUMENT */
+async function assertReadable(path: string): Promise<void> {
+  try {
+    await access(path, constants.R_OK);
+  } catch (error) {
+    throw new BlixardError("INVALID_ARGUMENT", `${path} cannot be read: ${messageOf(error)}`, { cause: error });
+  }
+}
+
 async function formatOf(options: ImportOptions): Promise<ImageRecord["format"]> {
   if (options.kernel === undefined) {
     if (options.disk !== undefined && options.initrd === undefined) return "disk";
     throw new BlixardError("INVALID_ARGUMENT", "an image needs --kernel FILE, or --disk FILE alone");
   }
-  try {
-    await using file = await open(options.kernel);
-    const { buffer } = await file.read(Buffer.alloc(4), 0, 4, 0);
-    return buffer.toString("latin1") === "\x7fELF" ? "multiboot" : "linux";
-  } catch (error) {
-    throw new BlixardError("INVALID_ARGUMENT", `${options.kernel} cannot be read: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
+  await using file = await open(options.kernel);
+  const { buffer } = await file.read(Buffer.alloc(4), 0, 4, 0);
+  return buffer.toString("latin1") === "\x7fELF" ? "multiboot" : "linux";
 }

@@ -4,12 +4,13 @@ import { BlixardError } from "@blixard/common";
 import { limits } from "@blixard/protocol";
 import type { Command } from "commander";
 import type { CliContext } from "../cli-context.ts";
-import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
+import { withClient, withClientOptions } from "../client-command.ts";
 import { print, printList } from "../output.ts";
 import { parseInteger } from "../quantities.ts";
+import { show, type WatchOptions, withWatchOption } from "../watch.ts";
 import { kvView } from "./views.ts";
 
-type Options = ClientOptions & {
+type Options = WatchOptions & {
   readonly stale?: boolean;
   readonly ifMatch?: string;
   readonly limit?: string;
@@ -21,12 +22,15 @@ type Options = ClientOptions & {
 
 export function registerKv(command: Command, context: CliContext): void {
   const add = (usage: string, summary: string) => withClientOptions(command.command(usage).description(summary));
-  add("get <key>", "print the value of a key")
+  withWatchOption(add("get <key>", "print the value of a key"))
     .option("--stale", "from the local state of the node that answers")
     .action((key: string, options: Options) =>
-      withClient(context, options, async ({ client, format }) => {
-        const entry = await client.call("kv.get", { key }, { stale: options.stale ?? false });
-        await print(context, format, entry, () => `${entry.value}\n`, [entry.key]);
+      withClient(context, options, (session) => {
+        const { client, format } = session;
+        const read = () => client.call("kv.get", { key }, { stale: options.stale ?? false });
+        return show(session, options, read, (entry) =>
+          print(context, format, entry, () => `${entry.value}\n`, [entry.key]),
+        );
       }),
     );
   add("put <key> <value>", "write a value; - reads it from standard input")
@@ -47,16 +51,18 @@ export function registerKv(command: Command, context: CliContext): void {
         await print(context, format, written, () => `${key} deleted at index ${written.index}\n`, [key]);
       }),
     );
-  add("list [prefix]", "list keys and values")
+  withWatchOption(add("list [prefix]", "list keys and values"))
     .alias("ls")
     .option("--limit <n>", "at most so many keys")
     .option("--stale", "from the local state of the node that answers")
     .action((prefix: string | undefined, options: Options) =>
-      withClient(context, options, async ({ client, format }) => {
+      withClient(context, options, (session) => {
         const limit = options.limit === undefined ? {} : { limit: parseInteger(options.limit, "--limit", 1) };
-        const { items, truncated } = await client.kv.list(prefix ?? "", { ...limit, stale: options.stale ?? false });
-        await printList(context, format, kvView, items);
-        if (truncated) context.stderr.write("there are more keys; see --limit\n");
+        const read = () => session.client.kv.list(prefix ?? "", { ...limit, stale: options.stale ?? false });
+        return show(session, options, read, async ({ items, truncated }) => {
+          await printList(context, session.format, kvView, items);
+          if (truncated) context.stderr.write("there are more keys; see --limit\n");
+        });
       }),
     );
   add("cas <key>", "swap a value if it is what is expected")

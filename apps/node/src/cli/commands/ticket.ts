@@ -3,8 +3,9 @@ import type { TicketRole } from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
-import { print, printList } from "../output.ts";
+import { print } from "../output.ts";
 import { parseDurationMs } from "../quantities.ts";
+import { showList, type WatchOptions, withWatchOption } from "../watch.ts";
 import { ticketView } from "./views.ts";
 
 type CreateOptions = ClientOptions & { readonly role?: string; readonly name?: string; readonly ttl?: string };
@@ -30,11 +31,11 @@ export function registerTicket(command: Command, context: CliContext): void {
         say(context, `  ${use}     (and give it the ticket on standard input)`);
       }),
     );
-  add("list", "list tickets; their secrets are not kept")
+  withWatchOption(add("list", "list tickets; their secrets are not kept"))
     .alias("ls")
-    .action((options: ClientOptions) =>
-      withClient(context, options, async ({ client, format }) =>
-        printList(context, format, ticketView, await client.tickets.list()),
+    .action((options: WatchOptions) =>
+      withClient(context, options, (session) =>
+        showList(session, options, ticketView, () => session.client.tickets.list()),
       ),
     );
   add("revoke <id>", "make a ticket useless").action((id: string, options: ClientOptions) =>

@@ -2,7 +2,8 @@
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
-import { print, printList } from "../output.ts";
+import { print } from "../output.ts";
+import { showList, type WatchOptions, withWatchOption } from "../watch.ts";
 import { tokenView } from "./views.ts";
 
 type CreateOptions = ClientOptions & { readonly role: string; readonly name?: string };
@@ -22,11 +23,11 @@ export function registerToken(command: Command, context: CliContext): void {
         say(context, `token ${created.id} is good until: blixard token revoke ${created.id}`);
       }),
     );
-  add("list", "list bearer tokens, and the keys that a ticket for an operator or a viewer let in")
+  withWatchOption(add("list", "list bearer tokens, and the keys that a ticket for an operator or a viewer let in"))
     .alias("ls")
-    .action((options: ClientOptions) =>
-      withClient(context, options, async ({ client, format }) =>
-        printList(context, format, tokenView, await client.tokens.list()),
+    .action((options: WatchOptions) =>
+      withClient(context, options, (session) =>
+        showList(session, options, tokenView, () => session.client.tokens.list()),
       ),
     );
   add("revoke <id>", "take the rights of a token or a key").action((id: string, options: ClientOptions) =>

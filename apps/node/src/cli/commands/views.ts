@@ -37,6 +37,7 @@ export const vmView: View<VmRecord> = {
 
 export const nodeView: View<NodeView> = {
   name: (node) => String(node.id),
+  steady: (node) => ({ ...node, paths: node.paths?.map(({ rttMs: _, ...path }) => path) }),
   columns: [
     { title: "ID", value: (node) => node.id },
     { title: "NAME", value: (node) => node.name },
