@@ -178,7 +178,8 @@ export class BlixardClient implements AsyncDisposable {
     work: (carrier: Carrier, limits: Pick<CarrierCall, "timeoutMs" | "signal">) => Promise<T>,
   ): Promise<T> {
     const { signal } = options;
-    const policy = { timeoutMs: options.timeoutMs ?? this.#timeoutMs, unreachableMs: this.#unreachableMs };
+    const timeoutMs = options.timeoutMs ?? this.#timeoutMs;
+    const policy = { timeoutMs, unreachableMs: this.#unreachableMs, addresses: this.#carriers.length };
     const deps = { clock: this.#clock, random: this.#random };
     return withRetries(deps, policy, signal, async (remainingMs) => {
       const at = this.#current;

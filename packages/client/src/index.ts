@@ -18,4 +18,4 @@ export { RetryClient } from "./retry-client.ts";
 export type { HttpMethodName, HttpRoute, HttpVerb } from "./routes.ts";
 export { headers, httpRoutes, pathFields } from "./routes.ts";
 export type { RpcCaller, RpcEndpoint } from "./rpc-carrier.ts";
-export { redeemTicket } from "./rpc-carrier.ts";
+export { answeringFirst, redeemTicket } from "./rpc-carrier.ts";

@@ -5,8 +5,10 @@ import { errorCodeFacts } from "@blixard/protocol";
 export interface RetryPolicy {
   /** Time for the whole call, all attempts included. Default 15 s. */
   readonly timeoutMs: number;
-  /** Gives up when no address could be reached at all for so long. Default 3 s. */
+  /** Gives up when no address could be reached at all for so long, and each was tried. Default 3 s. */
   readonly unreachableMs: number;
+  /** How many addresses take turns. Default 1. */
+  readonly addresses?: number;
 }
 
 export const defaultRetryPolicy: RetryPolicy = { timeoutMs: 15_000, unreachableMs: 3_000 };
@@ -48,7 +50,8 @@ export async function withRetries<T>(
       // A connection that broke with a request on it did reach a node, however long that had kept it waiting.
       if (code !== "UNREACHABLE" || wasSent) lastAnswerMs = nowMs;
       const delayMs = backoffMs(deps.random, number);
-      const outOfTime = nowMs + delayMs - startMs >= policy.timeoutMs || nowMs - lastAnswerMs >= policy.unreachableMs;
+      const everywhere = number + 1 >= (policy.addresses ?? 1) && nowMs - lastAnswerMs >= policy.unreachableMs;
+      const outOfTime = everywhere || nowMs + delayMs - startMs >= policy.timeoutMs;
       if (!errorCodeFacts(code).retryable || outOfTime || number + 1 >= attemptsMax || signal?.aborted) {
         throw withOutcome(code === "DEADLINE_EXCEEDED" ? (reason ?? error) : error, mayBeApplied);
       }

@@ -3,7 +3,7 @@ import { systemRandom } from "@blixard/common/system";
 import { decodeServiceCall, encodeServiceResponse, type ServiceCall } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import { connectClient } from "./blixard-client.ts";
-import { type RpcCaller, redeemTicket } from "./rpc-carrier.ts";
+import { answeringFirst, type RpcCaller, redeemTicket } from "./rpc-carrier.ts";
 
 const node = (digit: string) => ({ endpointId: digit.repeat(64), addresses: ["127.0.0.1:1"] });
 
@@ -18,6 +18,7 @@ function lane(answer: (endpointId: string, call: ServiceCall) => unknown) {
   return { asked, rpc };
 }
 
+const identity = { clusterId: "c", nodeId: 1, endpointId: "b".repeat(64), addresses: [], version: "0" };
 const unreachable = () => {
   throw new BlixardError("UNREACHABLE", "no answer", { outcome: "unknown" });
 };
@@ -61,6 +62,34 @@ describe("BlixardClient over the RPC lane", () => {
   });
 });
 
+describe("answeringFirst", () => {
+  const nodes = [node("a"), node("b"), node("c")];
+  const order = async (rpc: RpcCaller, signal?: AbortSignal) =>
+    (await answeringFirst({ rpc, random: systemRandom }, nodes, signal))
+      .map(({ endpointId }) => endpointId[0])
+      .join("");
+
+  it("puts the node that answers first before those that are gone, and waits for none of them", async () => {
+    const { rpc } = lane((to) => (to === "b" ? identity : unreachable()));
+    const abandoned: string[] = [];
+    const hangs: RpcCaller = (to, method, payload, limits) => {
+      if (!to.endpointId.startsWith("a")) return rpc(to, method, payload, limits);
+      return new Promise((_, reject) => {
+        limits.signal?.addEventListener("abort", () => {
+          abandoned.push("a");
+          reject(limits.signal?.reason);
+        });
+      });
+    };
+    expect(await order(hangs)).toBe("bac");
+    expect(abandoned).toEqual(["a"]);
+  });
+
+  it("leaves the order as it is when nobody answers", async () => {
+    expect(await order(lane(unreachable).rpc)).toBe("abc");
+  });
+});
+
 describe("redeemTicket", () => {
   const endpointId = "e".repeat(64);
   const secret = new Uint8Array(32);
@@ -73,10 +102,13 @@ describe("redeemTicket", () => {
       { timeoutMs: 9 },
     );
 
+  const redeemed = (asked: ReturnType<typeof lane>["asked"]) =>
+    asked.filter(({ method }) => method === "token.redeem").map(({ to }) => to);
+
   it("asks the nodes in turn while they cannot be reached", async () => {
     const { asked, rpc } = lane((to) => (to === "a" ? unreachable() : answer));
     expect(await redeem(rpc)).toEqual(answer);
-    expect(asked.map(({ to }) => to)).toEqual(["a", "b"]);
+    expect(redeemed(asked)).toEqual(["a", "b"]);
     await expect(redeem(lane(unreachable).rpc)).rejects.toMatchObject({ code: "UNREACHABLE" });
   });
 
@@ -85,7 +117,7 @@ describe("redeemTicket", () => {
       throw new BlixardError("TICKET_USED", "used");
     });
     await expect(redeem(refusing.rpc)).rejects.toMatchObject({ code: "TICKET_USED" });
-    expect(refusing.asked).toHaveLength(1);
+    expect(redeemed(refusing.asked)).toEqual(["a"]);
     await expect(redeem(lane(() => ({ ...answer, clusterId: "d" })).rpc)).rejects.toMatchObject({
       code: "WRONG_CLUSTER",
     });

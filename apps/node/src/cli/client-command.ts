@@ -1,6 +1,7 @@
 /** Commands that talk to a cluster: their common options, and the way from those to a client. */
 import { readFile } from "node:fs/promises";
 import {
+  answeringFirst,
   type BlixardClient,
   type ClientTarget,
   connectClient,
@@ -14,6 +15,7 @@ import {
   readLocalNode,
 } from "@blixard/client";
 import { BlixardError, messageOf } from "@blixard/common";
+import { systemRandom } from "@blixard/common/system";
 import { type Command, Option } from "commander";
 import type { CliContext } from "./cli-context.ts";
 import { contextNamed, readContexts, type SavedContext, writeContexts } from "./contexts.ts";
@@ -91,12 +93,13 @@ async function chosenContext(context: CliContext, options: ClientOptions): Promi
 }
 
 /** The nodes of a context, by the key of this user. */
-async function openContext({ env }: CliContext, name: string) {
+async function openContext({ env, signal }: CliContext, name: string) {
   const saved = contextNamed(await readContexts(env), name);
   const { openRpcLane } = await import("./rpc-lane.ts");
   const { rpc, close } = await openRpcLane(env, name, saved);
+  const nodes = await answeringFirst({ rpc, random: systemRandom }, saved.nodes, signal);
   return {
-    targets: saved.nodes.map((node) => ({ ...node, rpc })),
+    targets: nodes.map((node) => ({ ...node, rpc })),
     close,
     /** Nodes come, go and move; a command that worked can ask where they are now. */
     remember: async (client: BlixardClient): Promise<void> => {

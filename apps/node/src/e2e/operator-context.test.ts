@@ -112,4 +112,19 @@ describe("a context made from a ticket, without HTTP", () => {
     expect(await run(["context", "remove", "one"])).toMatchObject({ code: 0 });
     expect(await readdir(join(home, "config", "blixard", "keys"))).toEqual(["two.key"]);
   });
+
+
+  it("goes on through the others when the node that it knew first is gone", async () => {
+    const { run } = await machine();
+    expect(await run(["context", "add", "home", "-"], await ticket("viewer"))).toMatchObject({ code: 0 });
+    const [{ nodes = [] } = {}] = JSON.parse((await run(["context", "list", "-o", "json"])).stdout) as {
+      nodes: { endpointId: string }[];
+    }[];
+    const first = cluster.nodes.find(({ ready }) => ready.endpointId === nodes[0]?.endpointId);
+    const unused = await ticket("viewer");
+    await cluster.kill(first?.id ?? 0);
+    expect(await run(["status", "-o", "name"])).toMatchObject({ code: 0 });
+    expect(await run(["kv", "list"])).toMatchObject({ code: 0 });
+    expect(await run(["context", "add", "again", "-"], unused)).toMatchObject({ code: 0 });
+  });
 });
