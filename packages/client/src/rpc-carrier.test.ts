@@ -1,5 +1,5 @@
 import { BlixardError } from "@blixard/common";
-import { systemRandom } from "@blixard/common/system";
+import { systemClock, systemRandom } from "@blixard/common/system";
 import { decodeServiceCall, encodeServiceResponse, type ServiceCall } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import { connectClient } from "./blixard-client.ts";
@@ -65,7 +65,7 @@ describe("BlixardClient over the RPC lane", () => {
 describe("answeringFirst", () => {
   const nodes = [node("a"), node("b"), node("c")];
   const order = async (rpc: RpcCaller, signal?: AbortSignal) =>
-    (await answeringFirst({ rpc, random: systemRandom }, nodes, signal))
+    (await answeringFirst({ rpc, random: systemRandom, clock: systemClock }, nodes, signal))
       .map(({ endpointId }) => endpointId[0])
       .join("");
 

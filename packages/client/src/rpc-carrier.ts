@@ -2,7 +2,8 @@
  * Calls over the RPC lane between nodes. The key of the connection says who calls: a person's key that a ticket for an
  * operator or a viewer let in. Needs no port of the HTTP API.
  */
-import { BlixardError, isBlixardError, type Random, toBlixardError, toHex } from "@blixard/common";
+import { BlixardError, type Clock, isBlixardError, type Random, sleep, toBlixardError, toHex } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
 import {
   type CallMeta,
   decodeServiceResponse,
@@ -85,24 +86,26 @@ export class RpcCarrier implements Carrier {
 }
 
 /**
- * The nodes with the one that answers first before the others, so that one which is gone costs no time. As they were given
- * when none answers: the call that follows says why.
+ * The nodes with the first one that answers before the others, so that one which is gone costs little time. They are asked
+ * in their order, each a moment after the one before it: a dial to a node that is gone takes long to end. As they were
+ * given when none answers: the call that follows says why.
  */
 export async function answeringFirst<Node extends RpcEndpoint>(
-  deps: { readonly rpc: RpcCaller; readonly random: Random },
+  deps: { readonly rpc: RpcCaller; readonly random: Random; readonly clock: Clock },
   nodes: readonly Node[],
   signal?: AbortSignal,
 ): Promise<readonly Node[]> {
   if (nodes.length < 2) return nodes;
   const answered = new AbortController();
   const ends = signal === undefined ? answered.signal : AbortSignal.any([answered.signal, signal]);
-  const ask = async (node: Node) => {
+  const ask = async (node: Node, turn: number) => {
+    if (turn > 0) await sleep(deps.clock, turn * nextTurnMs, ends);
     const idempotencyKey = toHex(deps.random.bytes(16));
     await callOverRpc(deps.rpc, node, "identity.get", {}, { idempotencyKey, timeoutMs: firstAnswerMs, signal: ends });
     return node;
   };
   try {
-    const first = await Promise.any(nodes.slice(0, askedAtOnceMax).map(ask));
+    const first = await Promise.any(nodes.slice(0, askedMax).map(ask));
     return [first, ...nodes.filter((node) => node !== first)];
   } catch {
     return nodes;
@@ -112,7 +115,8 @@ export async function answeringFirst<Node extends RpcEndpoint>(
 }
 
 const firstAnswerMs = 3_000;
-const askedAtOnceMax = 8;
+const nextTurnMs = 300;
+const askedMax = 8;
 
 /**
  * Gives the rights of a ticket for an operator or a viewer to the key of `rpc`. Asks the nodes that the ticket names in
@@ -130,7 +134,7 @@ export async function redeemTicket(
   const request = { ticket: shown, endpointId, ...(name === undefined ? {} : { name }) };
   const idempotencyKey = toHex(random.bytes(16));
   let last: unknown;
-  for (const to of await answeringFirst(deps, ticket.endpoints, options.signal)) {
+  for (const to of await answeringFirst({ ...deps, clock: systemClock }, ticket.endpoints, options.signal)) {
     try {
       const answer = await callOverRpc(rpc, to, "token.redeem", request, { ...limits, idempotencyKey });
       if (answer.clusterId === ticket.clusterId) return answer;

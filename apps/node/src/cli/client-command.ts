@@ -15,7 +15,8 @@ import {
   readLocalNode,
 } from "@blixard/client";
 import { BlixardError, messageOf } from "@blixard/common";
-import { systemRandom } from "@blixard/common/system";
+import { systemClock, systemRandom } from "@blixard/common/system";
+import type { MemberStatus } from "@blixard/protocol";
 import { type Command, Option } from "commander";
 import type { CliContext } from "./cli-context.ts";
 import { contextNamed, readContexts, type SavedContext, writeContexts } from "./contexts.ts";
@@ -97,28 +98,34 @@ async function openContext({ env, signal }: CliContext, name: string) {
   const saved = contextNamed(await readContexts(env), name);
   const { openRpcLane } = await import("./rpc-lane.ts");
   const { rpc, close } = await openRpcLane(env, name, saved);
-  const nodes = await answeringFirst({ rpc, random: systemRandom }, saved.nodes, signal);
+  const nodes = await answeringFirst({ rpc, random: systemRandom, clock: systemClock }, saved.nodes, signal);
   return {
     targets: nodes.map((node) => ({ ...node, rpc })),
     close,
-    /** Nodes come, go and move; a command that worked can ask where they are now. */
+    /** Nodes come, go and move; a command that worked can ask where they are now. Next time the one that answers is asked first, and those that it misses last. */
     remember: async (client: BlixardClient): Promise<void> => {
       const members = await client.members.list({ timeoutMs: rememberTimeoutMs }).catch(() => []);
-      const nodes = members.flatMap(({ endpointId, addresses }) =>
-        addresses.length > 0 ? [{ endpointId, addresses }] : [],
-      );
-      if (nodes.length === 0 || JSON.stringify(sortedNodes(nodes)) === JSON.stringify(sortedNodes(saved.nodes))) return;
+      const [answering] = nodes;
+      const rank = ({ endpointId, path }: MemberStatus) =>
+        endpointId === answering?.endpointId ? 0 : path === "none" ? 2 : 1;
+      const current = members
+        .filter(({ addresses }) => addresses.length > 0)
+        .sort((a, b) => rank(a) - rank(b))
+        .map(({ endpointId, addresses }) => ({ endpointId, addresses }));
+      const same = current[0]?.endpointId === saved.nodes[0]?.endpointId && isSameSet(current, saved.nodes);
+      if (current.length === 0 || same) return;
       const file = await readContexts(env);
       if (!Object.hasOwn(file.contexts, name)) return;
-      await writeContexts(env, { ...file, contexts: { ...file.contexts, [name]: { ...saved, nodes } } });
+      await writeContexts(env, { ...file, contexts: { ...file.contexts, [name]: { ...saved, nodes: current } } });
     },
   };
 }
 
 const rememberTimeoutMs = 1_000;
 
-function sortedNodes(nodes: SavedContext["nodes"]): SavedContext["nodes"] {
-  return [...nodes].sort((a, b) => (a.endpointId < b.endpointId ? -1 : 1));
+function isSameSet(some: SavedContext["nodes"], others: SavedContext["nodes"]): boolean {
+  const sorted = (nodes: SavedContext["nodes"]) => [...nodes].sort((a, b) => (a.endpointId < b.endpointId ? -1 : 1));
+  return JSON.stringify(sorted(some)) === JSON.stringify(sorted(others));
 }
 
 /** Rejects at Ctrl-C. */
