@@ -34,7 +34,7 @@ describe("blixard doctor", () => {
   it("examines a machine without a node, and exits 0 when nothing fails", async () => {
     const directory = await home();
     const run = await runBinary(["doctor", "--bind", "127.0.0.1:0", "--data-dir", directory, "-o", "json"], {
-      env: { XDG_DATA_HOME: directory },
+      env: { XDG_DATA_HOME: directory, XDG_CONFIG_HOME: directory },
     });
     const report = reportOf(run);
     expect({ code: run.code, failed: report.findings.filter(({ result }) => result === "fail") }).toEqual({
@@ -56,7 +56,7 @@ describe("blixard doctor", () => {
     const directory = await home();
     const bind = `127.0.0.1:${await listen()}`;
     const run = await runBinary(["doctor", "--bind", bind, "--http", "127.0.0.1:0", "--data-dir", directory], {
-      env: { XDG_DATA_HOME: directory },
+      env: { XDG_DATA_HOME: directory, XDG_CONFIG_HOME: directory },
     });
     expect(run.code).toBe(1);
     expect(run.stdout).toMatch(/^port bind\s+FAIL\s+TCP 127\.0\.0\.1:\d+ is taken/m);
@@ -73,7 +73,9 @@ describe("blixard doctor", () => {
     const doctor = async () => {
       const target = ["--address", first.address, "--token", await first.token()];
       const own = ["--bind", first.address, "--data-dir", first.dataDir, "--http", "127.0.0.1:0"];
-      return runBinary(["doctor", ...target, ...own, "-o", "json"], { env: { XDG_DATA_HOME: directory } });
+      return runBinary(["doctor", ...target, ...own, "-o", "json"], {
+        env: { XDG_DATA_HOME: directory, XDG_CONFIG_HOME: directory },
+      });
     };
     const well = await doctor();
     const report = reportOf(well);

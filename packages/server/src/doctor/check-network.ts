@@ -115,12 +115,31 @@ async function askRelay(adapter: ReturnType<typeof createIrohAdapter>): Promise<
     return [notOk("relay", "warn", detail, next), notOk("NAT", "unknown", "no relay answered")];
   }
   const own = Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address));
-  const outside = seen.addresses.filter(
-    (address) => !own.some((mine) => address.startsWith(formatHostPort(mine, 0).slice(0, -1))),
-  );
-  const nat =
-    outside.length === 0
-      ? ok("NAT", "none: the relay sees an address of this machine")
-      : ok("NAT", `behind one: the world sees ${outside.join(", ")}; its kind is unknown`);
+  const nat = judgeNat(own, adapter.addresses(), seen.addresses);
   return [ok("relay", seen.relayUrl), nat];
+}
+
+/**
+ * What stands between this machine and the relay, from the addresses of the machine, those that the endpoint is bound to,
+ * and those that the relay saw. A port that is kept, and several that are given, say what kind of NAT it is.
+ */
+export function judgeNat(own: readonly string[], bound: readonly string[], seen: readonly string[]): Finding {
+  const check = "NAT";
+  const mine = new Set(own.map((address) => formatHostPort(address, 0).slice(0, -":0".length)));
+  const outside = seen.map(splitPort).filter(({ host }) => !mine.has(host));
+  if (outside.length === 0) return ok(check, "none: the relay sees an address of this machine");
+  const world = `behind one: the world sees ${outside.map(({ host, port }) => `${host}:${port}`).join(", ")}`;
+  const varies = outside.some(({ host, port }) => outside.some((other) => other.host === host && other.port !== port));
+  if (varies) {
+    const next = "forward the bind port and name it with --advertise, or expect relays between two such machines";
+    return notOk(check, "warn", `${world}; symmetric: another port for each peer, which no peer can know`, next);
+  }
+  const ports = new Set(bound.map((address) => splitPort(address).port));
+  if (outside.some(({ port }) => ports.has(port))) return ok(check, `${world}; it keeps the port: others can reach it`);
+  return ok(check, `${world}; it changes the port; whether for each peer anew, one relay alone cannot tell`);
+}
+
+function splitPort(address: string): { readonly host: string; readonly port: string } {
+  const at = address.lastIndexOf(":");
+  return { host: address.slice(0, at), port: address.slice(at + 1) };
 }

@@ -1,0 +1,26 @@
+import { describe, expect, it } from "@jest/globals";
+import { judgeNat } from "./check-network.ts";
+
+const own = ["10.0.0.5", "fe80::1"];
+const bound = ["10.0.0.5:7001"];
+
+describe("judgeNat", () => {
+  it("sees none when the relay saw an address of the machine", () => {
+    expect(judgeNat(own, bound, ["10.0.0.5:7001", "[fe80::1]:7001"])).toMatchObject({ result: "ok", next: null });
+    expect(judgeNat(own, bound, ["10.0.0.5:7001"]).detail).toMatch(/^none/);
+  });
+
+  it("tells one that keeps the port from one that changes it, and from one that gives each peer another", () => {
+    expect(judgeNat(own, bound, ["10.0.0.5:7001", "203.0.113.9:7001"]).detail).toContain("keeps the port");
+    expect(judgeNat(own, bound, ["203.0.113.9:40123"]).detail).toContain("changes the port");
+    expect(judgeNat(own, bound, ["203.0.113.9:40123", "203.0.113.9:40124"])).toMatchObject({
+      result: "warn",
+      detail: expect.stringContaining("symmetric"),
+      next: expect.stringContaining("--advertise"),
+    });
+  });
+
+  it("takes an address that only begins like one of the machine's for another", () => {
+    expect(judgeNat(own, bound, ["10.0.0.50:7001"]).detail).toMatch(/^behind one: the world sees 10\.0\.0\.50:7001/);
+  });
+});
