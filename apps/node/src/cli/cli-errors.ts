@@ -43,10 +43,18 @@ function viewOf(error: unknown, code: string, context: CliContext): ErrorView {
   return {
     code: known ? code : "INTERNAL",
     message: messageOf(error),
-    hint: (isBlixardError(error) ? error.hint : undefined) ?? (known ? null : "Set BLIXARD_DEBUG=1 for the stack."),
+    hint: hintOf(error, code) ?? (known ? null : "Set BLIXARD_DEBUG=1 for the stack."),
     retryable: known && errorCodeFacts(code).retryable,
     requestId: typeof requestId === "string" ? requestId : null,
   };
+}
+
+/** The hint of a node about tokens is for programs that speak HTTP. */
+function hintOf(error: unknown, code: string): string | undefined {
+  if (code === "UNAUTHENTICATED") {
+    return "Give the token of the cluster: --token-file DIR/admin.token of a node's data directory, or BLIXARD_TOKEN.";
+  }
+  return isBlixardError(error) ? error.hint : undefined;
 }
 
 /** The parser's own message already has the suggestion in its last line. */

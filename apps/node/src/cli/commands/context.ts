@@ -1,7 +1,7 @@
 /** `blixard context add|use|list|remove`: clusters that are called with a key of this user, from any machine. */
 import { readFile } from "node:fs/promises";
 import { redeemTicket } from "@blixard/client";
-import { BlixardError, messageOf } from "@blixard/common";
+import { BlixardError, isBlixardError, messageOf } from "@blixard/common";
 import { systemRandom } from "@blixard/common/system";
 import { decodeTicket, type JoinTicket, nameSchema, ticketPrefix } from "@blixard/protocol";
 import type { Command } from "commander";
@@ -99,7 +99,10 @@ async function add(context: CliContext, name: string, given: string | undefined,
   try {
     const { signal } = context;
     const deps = { rpc: lane.rpc, random: systemRandom, endpointId: lane.endpointId };
-    const { clusterId, id, role, nodes } = await redeemTicket(deps, ticket, { name, timeoutMs, signal });
+    const redeemed = redeemTicket(deps, ticket, { name, timeoutMs, signal });
+    const { clusterId, id, role, nodes } = await redeemed.catch((error: unknown) => {
+      throw transport === "iroh" ? withTransportHint(error) : error;
+    });
     const saved: SavedContext = { clusterId, tokenId: id, role, transport, relay, discovery, nodes };
     const file = await readContexts(context.env);
     await writeContexts(context.env, { ...file, current: name, contexts: { ...file.contexts, [name]: saved } });
@@ -111,6 +114,14 @@ async function add(context: CliContext, name: string, given: string | undefined,
   } finally {
     await lane.close();
   }
+}
+
+/** A ticket does not say what its nodes speak. */
+function withTransportHint(error: unknown): unknown {
+  if (!isBlixardError(error) || error.code !== "UNREACHABLE") return error;
+  const { code, message, cause, details = {} } = error;
+  const hint = "Is UDP let through, and do the nodes speak Iroh? For nodes with --transport grpc give the same here.";
+  return new BlixardError(code, message, { cause, details, hint });
 }
 
 async function readTicket(
