@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectClient, RetryClient, readLocalNode } from "@blixard/client";
@@ -115,6 +115,16 @@ describe("blixard node", () => {
       await second.stop("SIGKILL");
     }
   });
+
+  it("refuses with 77 to run a copy of its directory while it runs, though there is no other node to ask", async () => {
+    const copy = join(root, "copy");
+    await cp(dataDir, copy, { recursive: true });
+    const args = ["node", "--data-dir", copy, "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", ...flags];
+    const refused = await runBinary(args);
+    expect(refused).toMatchObject({ code: 77, stdout: "", stderr: expect.stringContaining("DUPLICATE_NODE") });
+    expect(refused.stderr).toContain(node.ready.bind);
+    expect((await runBinary(["kv", "get", "greeting", "--data-dir", dataDir])).stdout).toBe("hello\n");
+  }, 60_000);
 
   it("refuses with 77 to take a directory of another cluster into this one", async () => {
     const foreignDir = join(root, "foreign");

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { connectClient } from "@blixard/client";
+import { connectClient, readLocalNode } from "@blixard/client";
 import type { JoinSeed, JoinTarget } from "@blixard/cluster";
 import { BlixardError, type Clock, errorCodeOf, messageOf, sleep, toHex } from "@blixard/common";
 import { decodeTicket, ticketPrefix } from "@blixard/protocol";
@@ -24,6 +24,7 @@ const identityTimeoutMs = 3_000;
 const identityPatienceMs = 30_000;
 const identityRetryMs = 300;
 const clusterAnswerMs = 1_000;
+const ownAnswerMs = 1_000;
 
 /** What was in the data directory before this start touched it. */
 export interface FoundData {
@@ -58,6 +59,30 @@ export function refuseLostStore(config: NodeConfig, { path, nodeFile }: DataDir,
       hint: "Start it with --join to come back as a learner, or delete node.key too: that makes a new node.",
     });
   }
+}
+
+/**
+ * Nobody answers with the key of this node before it has bound a port, unless it runs already: from the directory that this
+ * one is a copy of. The only node of a cluster has nobody else to ask. @throws DUPLICATE_NODE
+ */
+export async function refuseSecondLife(
+  { path, nodeId }: DataDir,
+  { members }: FoundData,
+  endpointId: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const running = await readLocalNode(path);
+  const own = members?.nodes.find(({ id }) => id === members.nodeId)?.addresses ?? [];
+  const addresses = [...new Set([...(running === undefined ? [] : [running.bind]), ...own])];
+  const options = { timeoutMs: ownAnswerMs, signal };
+  const found = await Promise.all(
+    addresses.map((address) => fetchPeerIdentity(address, options).catch(() => undefined)),
+  );
+  const at = addresses[found.indexOf(endpointId)];
+  if (at === undefined) return;
+  throw new BlixardError("DUPLICATE_NODE", `node ${nodeId} runs already, with the same key, at ${at}`, {
+    hint: "Stop the other process. Two of them never share a data directory, a copy of one, or a node.key.",
+  });
 }
 
 /** @throws TICKET_INVALID, WRONG_CLUSTER, PERMISSION_DENIED, UNREACHABLE, INVALID_ARGUMENT */

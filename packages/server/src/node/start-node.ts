@@ -36,7 +36,7 @@ import { type BoundPorts, bindPorts, type NodeHandlers, ownHosts } from "./ports
 import { createPromMetrics, type PromMetrics } from "./prom-metrics.ts";
 import type { ReadyLine } from "./ready-line.ts";
 import { removeRecovery } from "./recovery-file.ts";
-import { findData, planStart, refuseLostStore, type StartPlan } from "./start-mode.ts";
+import { findData, planStart, refuseLostStore, refuseSecondLife, type StartPlan } from "./start-mode.ts";
 
 export interface StartNodeDeps {
   readonly logger: Logger;
@@ -109,6 +109,7 @@ class NodeAssembly {
     this.#closers.add("storage", () => storage.close());
     const key = await loadOrCreateNodeKey(join(this.#dataDir.path, "node.key"));
     checkEndpointId(this.#dataDir, key.endpointId);
+    await refuseSecondLife(this.#dataDir, found, key.endpointId, signal);
     const token = await loadOrCreateToken(this.#dataDir, systemRandom);
     const plan = await planStart(this.#config, this.#dataDir, found, {
       stdin: this.#deps.stdin,
