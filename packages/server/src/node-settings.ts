@@ -127,7 +127,9 @@ export const nodeSettings = {
     help: "look for members neither on the local network nor by their keys in public DNS",
   },
   peers: {
-    schema: z.array(z.union([addressSchema, z.string().regex(/^dns:[A-Za-z0-9._-]{1,253}$/)])).max(64),
+    schema: z
+      .array(z.union([addressSchema, z.string().regex(/^dns:[A-Za-z0-9._-]{1,253}$/)], "use HOST:PORT or dns:NAME"))
+      .max(64),
     fallback: [],
     value: "HOST:PORT|dns:NAME,...",
     help: "where members may be found when they do not answer at their known addresses",

@@ -49,12 +49,14 @@ function viewOf(error: unknown, code: string, context: CliContext): ErrorView {
   };
 }
 
-/** The hint of a node about tokens is for programs that speak HTTP. */
+/** What a person can do. The hint of a node about tokens is for programs that speak HTTP. */
 function hintOf(error: unknown, code: string): string | undefined {
   if (code === "UNAUTHENTICATED") {
     return "Give the token of the cluster: --token-file DIR/admin.token of a node's data directory, or BLIXARD_TOKEN.";
   }
-  return isBlixardError(error) ? error.hint : undefined;
+  const hint = isBlixardError(error) ? error.hint : undefined;
+  if (hint !== undefined || code !== "UNREACHABLE") return hint;
+  return "Does a node run there, and is this its address? On that machine: blixard doctor.";
 }
 
 /** The parser's own message already has the suggestion in its last line. */
