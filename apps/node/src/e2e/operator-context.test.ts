@@ -113,7 +113,6 @@ describe("a context made from a ticket, without HTTP", () => {
     expect(await readdir(join(home, "config", "blixard", "keys"))).toEqual(["two.key"]);
   });
 
-
   it("goes on through the others when the node that it knew first is gone", async () => {
     const { run } = await machine();
     expect(await run(["context", "add", "home", "-"], await ticket("viewer"))).toMatchObject({ code: 0 });
