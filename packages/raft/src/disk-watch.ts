@@ -57,6 +57,9 @@ export async function* withProgress(
   }
 }
 
+/** A store removes the old state at the end of a snapshot; large ones take a while, and nobody sees them come on. */
+const snapshotPatience = 15;
+
 export interface DiskGuardHooks {
   readonly logger: Logger;
   readonly onEvent: (event: RaftNodeEvent) => void;
@@ -71,8 +74,9 @@ export class DiskGuard {
 
   constructor(options: DiskWatchOptions, hooks: DiskGuardHooks) {
     this.#hooks = hooks;
-    const never = { ...options, diskStepDownMs: Number.POSITIVE_INFINITY };
-    this.#watches = { write: new DiskWatch(options), snapshot: new DiskWatch(never) };
+    const diskFatalMs = options.diskFatalMs * snapshotPatience;
+    const patient = { ...options, diskStepDownMs: Number.POSITIVE_INFINITY, diskFatalMs };
+    this.#watches = { write: new DiskWatch(options), snapshot: new DiskWatch(patient) };
   }
 
   /** Looks at the age of what is under way, once a tick. @throws STORAGE_FAILED when it has taken too long */

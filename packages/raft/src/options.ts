@@ -76,7 +76,10 @@ export interface RaftNodeOptions {
   readonly diskWarnMs?: number;
   /** Milliseconds of one write of log or state after which a leader hands its leadership over. Default: 2,000. */
   readonly diskStepDownMs?: number;
-  /** Milliseconds of such a write, or of a snapshot without progress, until the node stops. Default: 20,000. */
+  /**
+   * Milliseconds of one write of log or state after which the node stops with STORAGE_FAILED; a snapshot may be without
+   * progress for 15 times as long. Default: 20,000.
+   */
   readonly diskFatalMs?: number;
 }
 

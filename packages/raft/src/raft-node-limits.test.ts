@@ -117,7 +117,7 @@ describe("RaftNode whose disk hangs", () => {
 
   it("warns of a snapshot that hangs, keeps its leadership, and stops in the end", async () => {
     const { held, wrapSnapshots } = holdableSaves();
-    const group = await RaftGroup.start({ voters: 3, wrapSnapshots });
+    const group = await RaftGroup.start({ voters: 3, wrapSnapshots, options: { diskFatalMs: 3_000 } });
     await group.propose("a");
     const leader = await group.waitForLeader();
     const events = record(leader);
