@@ -87,8 +87,8 @@ export class RpcCarrier implements Carrier {
 
 /**
  * The nodes with the first one that answers before the others, so that one which is gone costs little time. They are asked
- * in their order, each a moment after the one before it: a dial to a node that is gone takes long to end. As they were
- * given when none answers: the call that follows says why.
+ * in their order, each a moment after the one before it: a dial to a node that is gone takes long to end.
+ * @throws what the first of them failed with when none answers: UNREACHABLE, UNKNOWN_PEER
  */
 export async function answeringFirst<Node extends RpcEndpoint>(
   deps: { readonly rpc: RpcCaller; readonly random: Random; readonly clock: Clock },
@@ -107,8 +107,8 @@ export async function answeringFirst<Node extends RpcEndpoint>(
   try {
     const first = await Promise.any(nodes.slice(0, askedMax).map(ask));
     return [first, ...nodes.filter((node) => node !== first)];
-  } catch {
-    return nodes;
+  } catch (error) {
+    throw (error as AggregateError).errors[0];
   } finally {
     answered.abort();
   }

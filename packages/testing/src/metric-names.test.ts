@@ -9,7 +9,7 @@ const folder = fileURLToPath(new URL("../../../tools/grafana/", import.meta.url)
 /** Prometheus adds these itself when it scrapes. */
 const scrapeLabels = ["instance", "job", "le"];
 /** Counters of what does not happen in a cluster that is well: declared, without a sample. */
-const quietCounters = ["blixard_transport_refusals_total", "blixard_duty_failures_total"];
+const quietCounters = ["blixard_transport_refusals_total", "blixard_duty_failures_total", "blixard_start_checks_total"];
 
 interface Expression {
   readonly place: string;

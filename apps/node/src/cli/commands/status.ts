@@ -18,7 +18,7 @@ export function addStatusAction(command: Command, context: CliContext): void {
   command.action((options: ClientOptions) =>
     withClient(context, options, async ({ client, format }) => {
       const status = await client.status();
-      const pairs = format === "table" ? await pairsText(client) : "";
+      const pairs = format === "table" && status.leaderId !== null ? await pairsText(client) : "";
       await print(context, format, status, () => statusText(status) + pairs, [status.clusterId]);
       if (format === "table" || format === "wide") say(context, nextStep(status));
     }),
@@ -47,7 +47,7 @@ function statusText(status: NodeStatus): string {
 
 const pairsTimeoutMs = 2_000;
 
-/** Each pair as the first of the two sees it. Empty without a quorum or with a single node: there is nothing to show. */
+/** Each pair as the first of the two sees it, as the leader hears. Empty with a single node. */
 async function pairsText(client: BlixardClient): Promise<string> {
   const nodes = await client.nodes.list({ timeoutMs: pairsTimeoutMs }).catch(() => []);
   const pairs = nodes.flatMap(({ id, paths = [] }) =>
