@@ -8,6 +8,7 @@ process.once("SIGINT", () => {
   interrupted.abort();
   process.exitCode = 130;
 });
+const exitLingerMs = 200;
 const args = process.argv.slice(2);
 const staysAlone = ["node", "join"].includes(args[0] ?? "");
 // A reader that went away, as in `blixard vm list | head -1`, is no error; and a daemon needs no reader.
@@ -26,3 +27,5 @@ const context: CliContext = {
 };
 
 process.exitCode = await run(args, context);
+// Native code may hold the process although everything is done.
+setTimeout(() => process.exit(), exitLingerMs).unref();

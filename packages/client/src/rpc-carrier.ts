@@ -2,7 +2,16 @@
  * Calls over the RPC lane between nodes. The key of the connection says who calls: a person's key that a ticket for an
  * operator or a viewer let in. Needs no port of the HTTP API.
  */
-import { BlixardError, type Clock, isBlixardError, type Random, sleep, toBlixardError, toHex } from "@blixard/common";
+import {
+  BlixardError,
+  type Clock,
+  errorCodeOf,
+  isBlixardError,
+  type Random,
+  sleep,
+  toBlixardError,
+  toHex,
+} from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import {
   type CallMeta,
@@ -108,13 +117,14 @@ export async function answeringFirst<Node extends RpcEndpoint>(
     const first = await Promise.any(nodes.slice(0, askedMax).map(ask));
     return [first, ...nodes.filter((node) => node !== first)];
   } catch (error) {
-    throw (error as AggregateError).errors[0];
+    const { errors } = error as AggregateError;
+    throw errors.find((each) => errorCodeOf(each) === "UNREACHABLE") ?? errors[0];
   } finally {
     answered.abort();
   }
 }
 
-const firstAnswerMs = 3_000;
+const firstAnswerMs = 5_000;
 const nextTurnMs = 300;
 const askedMax = 8;
 

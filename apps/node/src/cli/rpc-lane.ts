@@ -1,6 +1,6 @@
 /** The RPC lane for commands: an endpoint with the key of a context. Loaded only by commands that use a context. */
 import type { RpcCaller, RpcEndpoint } from "@blixard/client";
-import { discardMetrics, silentLogger } from "@blixard/common";
+import { discardMetrics, silentLogger, type Timer } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { createTransport, type TransportAdapter } from "@blixard/transport";
 import { loadOrCreateNodeKey } from "@blixard/transport/identity";
@@ -28,9 +28,21 @@ export async function openRpcLane(
   return {
     endpointId: key.endpointId,
     rpc: (to, method, payload, limits) => transport.call(to, method, payload, limits),
-    close: () => transport.close(),
+    close: () => closeWithin(transport.close(), closePatienceMs),
   };
 }
+
+/** An endpoint that has dialled a node which is gone takes up to half a minute to close; a command does not wait for it. */
+async function closeWithin(closing: Promise<void>, patienceMs: number): Promise<void> {
+  let timer: Timer | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = systemClock.setTimer(patienceMs, resolve);
+  });
+  await Promise.race([closing.catch(() => {}), late]);
+  timer?.cancel();
+}
+
+const closePatienceMs = 300;
 
 async function createAdapter(secretKey: Uint8Array, options: LaneOptions): Promise<TransportAdapter> {
   const { relay, discovery } = options;
