@@ -39,6 +39,8 @@ export const bulkLimits = {
   workerStartMs: 10_000,
   /** How long the end of the worker is waited for. */
   workerEndMs: 10_000,
+  /** The same when the process ends at once, after a second signal for example. */
+  workerEndOnExitMs: 2_000,
   /** Milliseconds without a byte of an answer after which a source counts as dead. */
   stallMs: 10_000,
   /** Making the manifest of a large object takes its reading. */

@@ -140,10 +140,16 @@ class IrohWorker {
 
 const port = parentPort;
 assert(port !== null, "this file runs as a worker thread");
+const settings = workerData as WorkerSettings;
 const worker = new IrohWorker(
-  workerData as WorkerSettings,
+  settings,
   (message, moved = []) => port.postMessage(message, moved),
   () => port.close(),
 );
 port.on("message", (message: ToWorker) => worker.take(message));
+process.once("exit", () => {
+  const ended = new Int32Array(settings.ended);
+  Atomics.store(ended, 0, 1);
+  Atomics.notify(ended, 0);
+});
 void worker.start();

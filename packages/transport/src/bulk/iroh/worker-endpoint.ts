@@ -25,7 +25,7 @@ export interface WorkerEvents {
 export interface WorkerEndpointDeps {
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly settings: WorkerSettings;
+  readonly settings: Omit<WorkerSettings, "ended">;
   readonly events: WorkerEvents;
 }
 
@@ -47,6 +47,8 @@ export class WorkerEndpoint {
   readonly #worker: Worker;
   readonly #calls = new Map<number, Call>();
   readonly #connections = new Set<number>();
+  readonly #endedWord = new SharedArrayBuffer(4);
+  readonly #onProcessExit = () => this.#endBeforeTheProcess();
   #lastCall = 0;
   #state: "running" | "closing" | "ended" = "running";
 
@@ -54,7 +56,9 @@ export class WorkerEndpoint {
     this.#deps = deps;
     this.endpointId = endpointIdOfSeed(deps.settings.secretKey);
     // The real environment, because a setting of the Iroh binding is read from there.
-    this.#worker = new Worker(workerFile(), { workerData: deps.settings, env: SHARE_ENV, name: "bulk over Iroh" });
+    const workerData: WorkerSettings = { ...deps.settings, ended: this.#endedWord };
+    this.#worker = new Worker(workerFile(), { workerData, env: SHARE_ENV, name: "bulk over Iroh" });
+    process.once("exit", this.#onProcessExit);
     this.bound = new Promise((resolve, reject) => {
       this.#worker.on("message", (message: FromWorker) => {
         const { endpointId } = this;
@@ -200,7 +204,14 @@ export class WorkerEndpoint {
     if (this.running) this.#worker.postMessage(message, moved);
   }
 
+  /** A process that ends at once would terminate the worker, and so abort: it waits, without its event loop. */
+  #endBeforeTheProcess(): void {
+    this.#post({ type: "close" });
+    Atomics.wait(new Int32Array(this.#endedWord), 0, 0, bulkLimits.workerEndOnExitMs);
+  }
+
   #end(): void {
+    process.off("exit", this.#onProcessExit);
     this.#state = "ended";
     this.#failCalls(unusable("it has ended"));
     for (const connection of this.#connections) this.#deps.events.onEnded(connection);

@@ -5,6 +5,8 @@ import type { BulkIrohSettings } from "../bulk-types.ts";
 export interface WorkerSettings extends BulkIrohSettings {
   /** Of an identity that lives as long as the worker. */
   readonly secretKey: Uint8Array;
+  /** One 32-bit word: 1 when nothing of the worker is under way any more. */
+  readonly ended: SharedArrayBuffer;
 }
 
 export type ToWorker =
