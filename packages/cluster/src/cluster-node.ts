@@ -18,7 +18,7 @@ import {
   type RequestOf,
   type ResponseOf,
 } from "@blixard/protocol";
-import { asNodeId, createRaftNode, type LogStore, type RaftNodeApi } from "@blixard/raft";
+import { asLogIndex, asNodeId, asTerm, createRaftNode, type LogStore, type RaftNodeApi } from "@blixard/raft";
 import type {
   AuthenticatedCaller,
   ClusterNode,
@@ -81,7 +81,7 @@ class Node implements ClusterNode {
   readonly #caughtUp = new Watch(false);
   readonly #memory: PeerMemory;
   #engine: Engine | undefined;
-  #seed: (Pick<JoinSeed, "clusterId" | "incarnation"> & Partial<Pick<JoinSeed, "nodes">>) | undefined;
+  #seed: (Pick<JoinSeed, "clusterId" | "incarnation" | "admission"> & Partial<Pick<JoinSeed, "nodes">>) | undefined;
   #duties: Promise<unknown> = Promise.resolve();
   #closing: Promise<void> | undefined;
 
@@ -307,6 +307,7 @@ class Node implements ClusterNode {
   #createEngine(log: LogStore, bootstrap: boolean): Engine {
     const { deps, options } = { deps: this.#deps, options: this.#options };
     const id = asNodeId(options.nodeId);
+    const admission = this.#seed?.admission;
     // Calls are forwarded to the leader as a whole, because it decides what is proposed: never the proposals themselves.
     const raft = createRaftNode<AppliedCommand>(
       {
@@ -319,7 +320,13 @@ class Node implements ClusterNode {
           deps.onFatal(error);
         },
       },
-      { forwardProposals: false, ...options.raft, id, ...(bootstrap ? { bootstrap: { voters: [id] } } : {}) },
+      {
+        ...{ forwardProposals: false, ...options.raft, id },
+        ...(bootstrap ? { bootstrap: { voters: [id] } } : {}),
+        ...(admission === undefined
+          ? {}
+          : { admission: { index: asLogIndex(admission.index), term: asTerm(admission.term) } }),
+      },
     );
     const healthy = () => ({ healthy: true, lastError: null, corruptions: 0, repairs: 0 });
     const context: ServiceContext = {

@@ -29,6 +29,8 @@ export interface JoinSeed {
   readonly role: MemberRole;
   readonly incarnation: number;
   readonly nodes: readonly NodeRecord[];
+  /** A log position behind the admission: this node votes for nobody, and not for itself, before it has applied it. */
+  readonly admission?: { readonly index: number; readonly term: number } | undefined;
 }
 
 export interface JoinDeps {
@@ -72,7 +74,7 @@ export async function requestJoin(
   while (target.endpoints.length > 0) {
     for (const endpoint of target.endpoints) {
       const timeoutMs = Math.min(attemptTimeoutMs, endMs - clock.monotonicMs());
-      if (timeoutMs <= 0) throw toBlixardError(last, "UNREACHABLE", "joining the cluster");
+      if (timeoutMs < 1) throw toBlixardError(last, "UNREACHABLE", "joining the cluster");
       try {
         return await askOnce(deps, endpoint, target, request, { ...options, timeoutMs, requestId });
       } catch (error) {

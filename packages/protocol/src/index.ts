@@ -40,6 +40,7 @@ export {
   imageNameSchema,
   imageRecordSchema,
   kvEntrySchema,
+  logPositionSchema,
   memberRoleSchema,
   nameSchema,
   nodeCapacitySchema,

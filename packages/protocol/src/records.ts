@@ -33,6 +33,9 @@ export const addressSchema = z
 export const storeIdSchema = z.string().regex(/^[0-9a-f]{32}$/);
 export const digestSchema = z.string().regex(/^[0-9a-f]{64}$/);
 
+/** Where an entry stands in the log. */
+export const logPositionSchema = z.object({ index: z.int().min(0), term: z.int().min(0) });
+
 /** What a node does: a voter votes and runs VMs, a worker only runs VMs, a witness only votes, a learner only follows. */
 export const memberRoleSchema = z.enum(["voter", "learner", "worker", "witness"]);
 export type MemberRole = z.infer<typeof memberRoleSchema>;

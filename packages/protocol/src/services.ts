@@ -12,6 +12,7 @@ import {
   imageNameSchema,
   imageRecordSchema,
   kvEntrySchema,
+  logPositionSchema,
   memberRoleSchema,
   nameSchema,
   nodeCapacitySchema,
@@ -313,7 +314,14 @@ export const methods = {
         approval: z.literal(true).optional(),
       })
       .strict(),
-    z.object({ clusterId: z.string(), role: memberRoleSchema, incarnation: z.int(), nodes: z.array(nodeRecordSchema) }),
+    z.object({
+      clusterId: z.string(),
+      role: memberRoleSchema,
+      incarnation: z.int(),
+      nodes: z.array(nodeRecordSchema),
+      /** The last entry that was applied when this was answered: before that the node takes no part in elections. */
+      admission: logPositionSchema.optional(),
+    }),
   ),
   /** The machines that wait for an operator, as the leader knows them. */
   "join.list": method("leader", "viewer", false, empty, z.object({ items: z.array(pendingJoinSchema) })),

@@ -151,6 +151,7 @@ function createCore(
   const { electionTicks, heartbeatTicks } = ticksOf(options);
   return createRaftCore({
     ...{ id: options.id, storage, applied, random, onEvent },
+    ...(options.admission === undefined ? {} : { admission: options.admission }),
     electionTick: electionTicks,
     heartbeatTick: heartbeatTicks,
     asyncStorageWrites: true,

@@ -1,6 +1,6 @@
 /** Tunables of RaftNode, with their defaults. All of them have a unit in their name or are plain counts. */
 import { assert, BlixardError } from "@blixard/common";
-import type { NodeId } from "./core/types.ts";
+import type { LogIndex, NodeId, Term } from "./core/types.ts";
 
 export interface RaftNodeOptions {
   readonly id: NodeId;
@@ -9,6 +9,11 @@ export interface RaftNodeOptions {
    * voters. Absent: a node with an empty log waits for a leader to send it entries or a snapshot.
    */
   readonly bootstrap?: { readonly voters: readonly NodeId[] };
+  /**
+   * For a member that lost its log and was let in again, with the same id: an entry that was committed by then. Before
+   * it has applied it too, it neither campaigns nor votes, because the log tells of times in which it was a voter.
+   */
+  readonly admission?: { readonly index: LogIndex; readonly term: Term };
   /** Milliseconds between two ticks of the core. Default: 50. */
   readonly tickIntervalMs?: number;
   /** Milliseconds without a leader before an election; up to as much again is added at random. Default: 1,000. */
@@ -83,8 +88,10 @@ export interface RaftNodeOptions {
   readonly diskFatalMs?: number;
 }
 
-export type ResolvedOptions = Required<Omit<RaftNodeOptions, "bootstrap">> & Pick<RaftNodeOptions, "bootstrap">;
+type Optional = "bootstrap" | "admission";
+export type ResolvedOptions = Required<Omit<RaftNodeOptions, Optional>> & Pick<RaftNodeOptions, Optional>;
 
+const mayBeZero = new Set(["snapshotEntries", "trailingEntries"]);
 const kibibyte = 1024;
 const mebibyte = 1024 * kibibyte;
 
@@ -125,7 +132,7 @@ export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
     electionTimeoutMs,
   };
   for (const [name, value] of Object.entries(resolved)) {
-    if (typeof value !== "number" || name === "snapshotEntries" || name === "trailingEntries") continue;
+    if (typeof value !== "number" || mayBeZero.has(name)) continue;
     if (!(value > 0)) throw new BlixardError("INVALID_ARGUMENT", `${name} must be above 0, not ${value}`);
   }
   if (resolved.leaseReads && !resolved.checkQuorum) {

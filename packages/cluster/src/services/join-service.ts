@@ -48,7 +48,15 @@ async function join(context: ServiceContext, request: JoinRequest, call: Service
     role: value.role,
     incarnation: value.incarnation,
     nodes: sortedRecords(context.stateMachine.state, "nodes"),
+    admission: lastApplied(context),
   };
+}
+
+/** A leader that may decide has applied an entry of its own term, so that the last one is of this term too. */
+function lastApplied({ raft, stateMachine }: ServiceContext) {
+  const { ready, term, leaderId } = raft.status.value;
+  if (ready) return { index: stateMachine.version.value.appliedIndex, term };
+  throw new BlixardError("NOT_LEADER", "this node leads no more", { outcome: "unknown", details: { leaderId } });
 }
 
 /** Admits a machine that waits. It learns so when it asks again. */

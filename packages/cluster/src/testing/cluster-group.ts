@@ -22,6 +22,8 @@ export class Machine {
   readonly snapshots = new MemorySnapshotStore();
   readonly stateStore = new MemoryStateStore();
   readonly vmManager = new MemoryVmManager();
+  /** Absent: the others do not ask which store it is. */
+  store: { readonly storeId: string; readonly starts: number } | undefined;
   seed: JoinSeed | undefined;
   node: ClusterNode | undefined;
   fatal: unknown;
@@ -72,6 +74,7 @@ export class ClusterGroup {
         stateStore: machine.stateStore,
         transport,
         vmManager: machine.vmManager,
+        ...(machine.store === undefined ? {} : { store: machine.store }),
         onFatal: (error) => {
           machine.fatal = error;
         },
@@ -132,6 +135,21 @@ export class ClusterGroup {
     await this.bootstrap();
     for (let id = 2; id <= count; id++) await this.join(id, await this.ticket());
     await this.untilVoters(count);
+  }
+
+  /** Starts a node that was stopped on another, empty store: it asks those that run to let it in again. */
+  async rejoin(id: number): Promise<ClusterNode> {
+    const endpoints = this.nodes().flatMap(({ state, lifecycle }) =>
+      lifecycle.value.phase === "serving" ? [...state.nodes.values()].filter((node) => node.id !== id) : [],
+    );
+    const machine = new Machine();
+    machine.store = { storeId: toHex(this.random.bytes(16)), starts: 1 };
+    this.#machines.set(id, machine);
+    const onAdmitted = async (seed: JoinSeed) => {
+      machine.seed = seed;
+    };
+    const target = { endpoints, ticket: null };
+    return this.start(id, { mode: "join", target, timeoutMs: 5_000, onAdmitted });
   }
 
   async restart(id: number): Promise<ClusterNode> {

@@ -1,7 +1,7 @@
 /** The network of a test cluster: Raft messages and calls inside one process, with nodes that can be cut off. */
 import { BlixardError, type Random, toHex } from "@blixard/common";
 import { fromRpcError, toRpcError } from "@blixard/protocol";
-import { asNodeId } from "@blixard/raft";
+import { asNodeId, type PeerMessage } from "@blixard/raft";
 import { MemoryNetwork } from "@blixard/raft/testing";
 import type { ClusterEndpoint, ClusterPeer, ClusterTransport, IncomingCall } from "../cluster-transport.ts";
 
@@ -22,9 +22,12 @@ export class MemoryClusterNetwork {
   /** Told of each answer before it is delivered; may throw to lose it. */
   beforeAnswer: (from: number, to: number, method: string) => void = () => {};
 
+  /** False loses a message of the Raft lane. */
+  passes: (to: number, message: PeerMessage) => boolean = () => true;
+
   constructor(random: Random) {
     this.#raft = new MemoryNetwork({ random });
-    this.#raft.filter = (from, to) => !this.#cut.has(from) && !this.#cut.has(to);
+    this.#raft.filter = (from, to, message) => !this.#cut.has(from) && !this.#cut.has(to) && this.passes(to, message);
   }
 
   /** Cuts `nodeId` off from all others, or connects it again. */

@@ -59,7 +59,7 @@ export function answerVoteRequest(raft: Raft, message: Message): void {
     raft.vote === candidate ||
     (raft.vote === noNode && raft.lead === noNode) ||
     (isPreVote && message.term > raft.term);
-  const granted = free && raft.log.isUpToDate(message.index, message.logTerm);
+  const granted = free && !raft.abstains && raft.log.isUpToDate(message.index, message.logTerm);
   const type = isPreVote ? "MsgPreVoteResp" : "MsgVoteResp";
   raft.emit({ type: "voteAnswered", candidate, term: message.term, granted });
   if (!granted) {

@@ -85,13 +85,26 @@ export class Raft {
     this.term = hardState.term;
     this.vote = hardState.vote;
     this.#restoreCommit(hardState, config.applied ?? noIndex);
+    this.commitAdmission();
     this.reset(this.term);
   }
 
   /** The configuration without this node, or with it as a learner, gives no right to campaign. */
   get promotable(): boolean {
     const own = this.tracker.get(this.id);
-    return own !== undefined && !own.learner && this.log.unstable.snapshot === undefined;
+    return own !== undefined && !own.learner && this.log.unstable.snapshot === undefined && !this.abstains;
+  }
+
+  /** True while this node knows less than it did when it was let in again. */
+  get abstains(): boolean {
+    return this.log.applied < (this.config.admission?.index ?? noIndex);
+  }
+
+  /** The entry of the admission is committed, whether or not a leader has said so since: others may need this vote. */
+  commitAdmission(): void {
+    const { admission } = this.config;
+    if (admission === undefined || admission.index <= this.log.committed) return;
+    if (this.log.matches(admission.index, admission.term)) this.log.commitTo(admission.index);
   }
 
   get pastElectionTimeout(): boolean {

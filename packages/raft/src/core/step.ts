@@ -65,6 +65,7 @@ export function tickRaft(raft: Raft): void {
 }
 
 function tickElection(raft: Raft): void {
+  if (raft.abstains) raft.commitAdmission();
   if (!raft.promotable || !raft.pastElectionTimeout) return;
   raft.electionElapsed = 0;
   campaignByConfig(raft);

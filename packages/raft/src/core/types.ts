@@ -198,6 +198,12 @@ export interface RaftConfig {
   readonly storage: RaftStorage;
   /** Last index that the state machine has applied; 0 at the first start. */
   readonly applied?: LogIndex;
+  /**
+   * An entry that was committed when this node was let in, for a member that lost its state: until it has applied so
+   * far, it neither campaigns nor votes, because on its way it meets configurations in which it was a voter, even the
+   * only one. Default: none.
+   */
+  readonly admission?: { readonly index: LogIndex; readonly term: Term };
   readonly asyncStorageWrites?: boolean;
   /** Bytes of entries in one append message; at least one entry is always sent. Default: no limit. */
   readonly maxSizePerMsg?: number;

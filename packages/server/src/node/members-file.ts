@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { JoinSeed } from "@blixard/cluster";
 import { type Logger, messageOf, SerialQueue } from "@blixard/common";
-import { memberRoleSchema, nodeIdSchema, nodeRecordSchema } from "@blixard/protocol";
+import { logPositionSchema, memberRoleSchema, nodeIdSchema, nodeRecordSchema } from "@blixard/protocol";
 import { z } from "zod";
 import { writeDurably } from "./durable-file.ts";
 
@@ -13,6 +13,7 @@ const seedSchema = z.object({
   role: memberRoleSchema,
   incarnation: z.int().min(1),
   nodes: z.array(nodeRecordSchema),
+  admission: logPositionSchema.optional(),
 });
 
 const pathIn = (dataDir: string) => join(dataDir, "join.json");
