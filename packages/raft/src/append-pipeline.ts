@@ -12,6 +12,11 @@ export interface AppendJob {
   readonly snapshot: Snapshot | undefined;
   /** To be stepped or sent when the job is durable. */
   readonly responses: readonly Message[];
+  /**
+   * The commit index has to be durable too: a configuration counts when it is applied, and one that is known again only
+   * from a leader is no help in electing one.
+   */
+  readonly keepsCommit?: boolean;
 }
 
 export interface AppendPipelineDeps {
@@ -80,9 +85,10 @@ export class AppendPipeline {
   }
 
   #write(job: AppendJob, hardState: HardState): Promise<void> {
-    const { term, vote } = this.#written;
-    const mustSync = job.entries.length > 0 || hardState.term !== term || hardState.vote !== vote;
-    // A commit index alone is not worth an fsync: it goes along with the next write.
+    const { term, vote, commit } = this.#written;
+    const isNews = hardState.term !== term || hardState.vote !== vote;
+    const mustSync = job.entries.length > 0 || isNews || (job.keepsCommit === true && hardState.commit > commit);
+    // Any other commit index alone is not worth an fsync: it goes along with the next write.
     if (!mustSync) return Promise.resolve();
     this.#written = hardState;
     return this.#deps.log.append({ entries: job.entries, hardState });

@@ -64,6 +64,22 @@ describe("RaftNode.add", () => {
     await group.close();
   });
 
+  it("leaves a configuration on every disk that says that it is committed, before anything else is written", async () => {
+    const group = await RaftGroup.start({ voters: 1 });
+    await group.propose("a");
+    await group.addNode(2);
+    const { node } = group.member(1);
+    await group.during("adding", node.add(id(2)));
+    await group.waitForEqualState();
+    await group.clock.advance(1_000);
+    const { confIndex } = node.status.value;
+    // A node that has lost its state, and hears no leader, knows from here alone who votes.
+    for (const member of [group.member(1), group.member(2)]) {
+      expect((await member.log.load()).hardState.commit).toBeGreaterThanOrEqual(confIndex);
+    }
+    await group.close();
+  });
+
   it("stops at a learner where that is asked for", async () => {
     const group = await RaftGroup.start({ voters: 1 });
     await group.propose("a");

@@ -417,7 +417,10 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     // The status first: whoever sees the outcome of a proposal finds the applied index at least there.
     this.#publish(engine);
     this.#proposals.applied(batch);
-    if (batch.changes.size > 0) this.#campaignWhenAlone(engine.applier.applied.confState);
+    if (batch.changes.size === 0) return;
+    const nothing = { entries: [], snapshot: undefined, responses: [] };
+    engine.pipeline.submit({ ...nothing, hardState: this.#hardState, keepsCommit: true });
+    this.#campaignWhenAlone(engine.applier.applied.confState);
   }
 
   /** The only voter has nobody to wait for. */
