@@ -21,12 +21,12 @@ import {
   silentLogger,
 } from "@blixard/common";
 import type { LogStore, SnapshotStore } from "@blixard/raft";
-import { pack, unpack } from "../records/packed.ts";
 import { corrupt, openRecord, sealRecord } from "../records/record.ts";
 import type { StateStore } from "../state-store.ts";
+import { countStart } from "./count-start.ts";
 import { DamageLedger, type StorageHealth } from "./damage-ledger.ts";
 import { checkLevelFiles } from "./file-check.ts";
-import { allKeys, markerKey, startsKey } from "./keys.ts";
+import { allKeys, markerKey } from "./keys.ts";
 import { LevelHandle } from "./level-handle.ts";
 import { LevelLogStore } from "./level-log-store.ts";
 import { LevelSnapshotStore } from "./level-snapshot-store.ts";
@@ -197,14 +197,6 @@ async function agreeOnId(
     await syncDirectory(join(dataDir, part));
   }
   return { id, isNew: true };
-}
-
-async function countStart(log: LevelHandle): Promise<number> {
-  const value = await log.get(startsKey);
-  const before = value === undefined ? 0 : unpack<number>(openRecord(startsKey, value), "the number of starts");
-  const payload = sealRecord(startsKey, pack(before + 1));
-  await log.write([{ type: "put", key: startsKey, value: payload }], { sync: true });
-  return before + 1;
 }
 
 async function readId(handle: LevelHandle): Promise<string | undefined> {

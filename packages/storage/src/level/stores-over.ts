@@ -2,6 +2,7 @@
 import { discardMetrics, type Logger, silentLogger } from "@blixard/common";
 import type { LogStore, SnapshotStore } from "@blixard/raft";
 import type { StateStore } from "../state-store.ts";
+import { countStart } from "./count-start.ts";
 import { DamageLedger } from "./damage-ledger.ts";
 import { type LevelDatabase, LevelHandle } from "./level-handle.ts";
 import { LevelLogStore } from "./level-log-store.ts";
@@ -25,12 +26,16 @@ export async function openStoresOver(databases: OpenLevelDatabases): Promise<{
   readonly log: LogStore;
   readonly snapshots: SnapshotStore;
   readonly state: StateStore;
+  /** See `LevelStorage`. */
+  readonly starts: number;
 }> {
   const { location, logger = silentLogger } = databases;
   const handle = (part: "log" | "snapshots" | "state") => LevelHandle.over(databases[part], `${location}/${part}`);
+  const log = handle("log");
   return {
+    starts: await countStart(log),
     log: new LevelLogStore({
-      handle: handle("log"),
+      handle: log,
       voteFile: VoteFile.over(databases.voteFile, `${location}/vote`),
       logger,
       damage: new DamageLedger(discardMetrics),

@@ -33,11 +33,13 @@ export const sha256 = (bytes: Uint8Array): Uint8Array => hash("sha256", bytes, "
 export class ClusterProgram implements Program<ClusterNode> {
   readonly #id: number;
   readonly #world: ClusterWorld;
-  readonly #first: FirstStart;
+  #first: FirstStart;
   readonly #endpointId: string;
   readonly #vms: VmHost;
+  /** The file with the members: `join.json` of the binary. */
   #seed: JoinSeed | undefined;
   #wasBootstrapped = false;
+  #starts = 0;
 
   constructor(id: number, world: ClusterWorld, first: FirstStart) {
     this.#id = id;
@@ -50,11 +52,16 @@ export class ClusterProgram implements Program<ClusterNode> {
   async start(start: ProgramStart): Promise<ClusterNode> {
     const { network, checker, logger, nodeOptions, seed } = this.#world;
     const { process, disk, boot, ended } = start;
-    const stores = await disk.open(process);
+    const { storeId, starts, ...stores } = await disk.open(process);
+    this.#starts = starts;
     let node: ClusterNode | undefined;
-    const transport = network.join(this.#endpointId, process, (call, signal) => {
-      if (node !== undefined) return node.handleRpc(call, signal);
-      return Promise.reject(new BlixardError("UNAVAILABLE", "the node is starting", { outcome: "not_applied" }));
+    const transport = network.join(this.#endpointId, process, {
+      onCall: (call, signal) => {
+        if (node !== undefined) return node.handleRpc(call, signal);
+        return Promise.reject(new BlixardError("UNAVAILABLE", "the node is starting", { outcome: "not_applied" }));
+      },
+      start: () => (node === undefined ? undefined : { admission: node.incarnation, starts }),
+      onOutdated: () => ended(new BlixardError("DUPLICATE_NODE", "a newer start of this node is known")),
     });
     node = createClusterNode(
       {
@@ -67,6 +74,8 @@ export class ClusterProgram implements Program<ClusterNode> {
         snapshots: stores.snapshots,
         stateStore: observeState(stores.state, process, checker),
         transport,
+        store: { storeId, starts },
+        onMembers: (seed) => void this.#keepSeed(seed, process),
         vmManager: new SimVmManager(this.#vms, process),
         onFatal: ended,
       },
@@ -106,5 +115,20 @@ export class ClusterProgram implements Program<ClusterNode> {
 
   powerLost(): void {
     this.#vms.stopAll();
+  }
+
+  /** The key is still there, so no ticket is needed. */
+  storeGone(): boolean {
+    const others = this.#seed?.nodes.filter(({ id }) => id !== this.#id) ?? [];
+    if (others.length === 0) return false;
+    this.#seed = undefined;
+    this.#wasBootstrapped = false;
+    this.#first = { mode: "join", target: { endpoints: others, ticket: null } };
+    return true;
+  }
+
+  /** The number of the newest start that got so far as to open the store. */
+  get starts(): number {
+    return this.#starts;
   }
 }

@@ -2,9 +2,10 @@
 
 import type { Random } from "@blixard/common";
 import type { FaultAction, FaultEvent, Target } from "./fault-schedule.ts";
-import { integer, randomOf } from "./seeds.ts";
+import { chance, integer, randomOf } from "./seeds.ts";
 import type { SimMachine, SimWorld } from "./sim-machine.ts";
 import { calmNetwork } from "./sim-network.ts";
+import { StoreFaults } from "./store-faults.ts";
 
 const clusterSizeMax = 7;
 /** For how long each of four leaders is gone: the first comes back in time to follow the second, which stays away. */
@@ -27,6 +28,8 @@ export interface FaultTarget {
   leader(): SimMachine | undefined;
   /** True when every machine in use is up and votes, and when these are all that the leader knows. */
   isWhole(): boolean;
+  /** True when all that are up know of the newest start of this node. Absent where nodes do not ask each other. */
+  isStartKnown?(id: number): boolean;
   /** Puts another machine in. */
   join(): Promise<void>;
   remove(id: number, timeoutMs: number, force: boolean): Promise<void>;
@@ -39,6 +42,7 @@ export class FaultPlayer {
   readonly #votersMin: number;
   readonly #pending = new Set<Promise<void>>();
   readonly #random: Random;
+  readonly #storeFaults: StoreFaults;
   #leaderHunt = { withinMs: 0, untilMs: 0 };
   #hunted = 0;
   #ended = false;
@@ -48,6 +52,7 @@ export class FaultPlayer {
     this.#seed = seed;
     this.#votersMin = votersMin;
     this.#random = randomOf(seed, "hunt");
+    this.#storeFaults = new StoreFaults(cluster, () => this.#ended);
     cluster.world.checker.onLeader = (nodeId) => this.#hunt(nodeId);
   }
 
@@ -57,7 +62,7 @@ export class FaultPlayer {
     this.#ended = false;
     for (const { atMs, action } of events) {
       time.after(atMs, 0, () => {
-        if (!this.#ended) this.#play(action);
+        if (!this.#ended && !this.#storeFaults.needsQuiet) this.#play(action);
       });
     }
   }
@@ -103,6 +108,16 @@ export class FaultPlayer {
       case "bitRot":
         this.#with(action.target, (machine) => this.#hurtDisk(machine, action));
         break;
+      case "loseStore":
+        this.#with(action.target, (machine) => {
+          if (this.#canLoseOne()) this.#storeFaults.lose(machine, action.mode);
+        });
+        break;
+      case "restoreCopy":
+        this.#with(action.target, (machine) => {
+          if (this.#canLoseOne()) this.#track(this.#storeFaults.restoreCopy(machine, () => this.#canLoseOne(1)));
+        });
+        break;
       case "addNode":
       case "removeNode":
       case "transferLeader":
@@ -137,7 +152,7 @@ export class FaultPlayer {
   #hunt(nodeId: number): void {
     const { time } = this.#cluster.world;
     const machine = this.#cluster.machine(nodeId);
-    if (machine === undefined || time.nowMs > this.#leaderHunt.untilMs) return;
+    if (machine === undefined || time.nowMs > this.#leaderHunt.untilMs || this.#storeFaults.needsQuiet) return;
     const turn = this.#hunted++ % 4;
     const delayMs = this.#huntDelayMs(turn);
     const [goneMsMin, goneMsMax] = huntedGoneMs[turn] ?? [0, 0];
@@ -145,7 +160,7 @@ export class FaultPlayer {
     // What a node has sent travels on when it crashes; a cut link loses it.
     const isCrash = turn === 3;
     time.after(delayMs, 0, () => {
-      if (this.#ended) return;
+      if (this.#ended || this.#storeFaults.needsQuiet) return;
       if (isCrash) {
         this.#crash(machine, { type: "crash", target: { leader: true }, mode: "lost", downMs: goneMs });
       } else this.#cut(nodeId, ["in", "out"], goneMs);
@@ -221,9 +236,12 @@ export class FaultPlayer {
     }
   }
 
-  /** True when one machine can be lost for good and the others still are a majority, now and after what is under way. */
-  #canLoseOne(): boolean {
-    return this.#pending.size === 0 && this.#cluster.inUse().length > 2 && this.#cluster.isWhole();
+  /**
+   * True when one machine can be lost for good and the others still are a majority, now and after what is under way, of
+   * which `own` is the caller's.
+   */
+  #canLoseOne(own = 0): boolean {
+    return this.#pending.size === own && this.#cluster.inUse().length > 2 && this.#cluster.isWhole();
   }
 
   async #operate(action: Extract<FaultAction, { readonly type: "addNode" | "removeNode" | "transferLeader" }>) {
@@ -278,10 +296,14 @@ export class FaultPlayer {
     await Promise.all(this.#pending);
   }
 
-  /** Takes machines with damaged disks out of the cluster and puts new ones in. @throws when that does not succeed */
+  /**
+   * Machines whose store is damaged come back without it, or are taken out of the cluster and new ones put in.
+   * @throws when that does not succeed
+   */
   async replaceLost(): Promise<void> {
     for (const machine of this.#cluster.machines()) {
       if (machine.phase !== "lost") continue;
+      if (chance(this.#random, 0.5) && machine.recover()) continue;
       // Switched off before it is declared dead: `force` means that nothing of it runs any more.
       machine.retire();
       await this.#cluster.remove(machine.id, 4 * operatorTimeoutMs, true);

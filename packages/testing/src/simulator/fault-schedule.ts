@@ -29,6 +29,10 @@ export type FaultAction =
   | { readonly type: "diskFull"; readonly target: Target; readonly durationMs: number }
   | { readonly type: "syncError"; readonly target: Target }
   | { readonly type: "bitRot"; readonly target: Target; readonly part: DiskPart }
+  /** The store is gone, with the power or with the process only; the operator lets the node come back without it. */
+  | { readonly type: "loseStore"; readonly target: Target; readonly mode: CrashMode }
+  /** A backup is put back that is older than what the node has promised since. */
+  | { readonly type: "restoreCopy"; readonly target: Target }
   | { readonly type: "network"; readonly conditions: NetworkConditions }
   | { readonly type: "addNode" }
   | { readonly type: "removeNode"; readonly target: Target }
@@ -139,6 +143,8 @@ const makers: readonly (readonly [number, (random: Random) => FaultAction])[] = 
   [4, (random) => ({ type: "diskFull", target: targetOf(random), durationMs: lastsOf(random) })],
   [4, (random) => ({ type: "syncError", target: targetOf(random) })],
   [3, (random) => ({ type: "bitRot", target: targetOf(random), part: partOf(random) })],
+  [3, (random) => ({ type: "loseStore", target: targetOf(random), mode: modeOf(random) })],
+  [3, (random) => ({ type: "restoreCopy", target: targetOf(random) })],
   [8, networkOf],
   [3, () => ({ type: "addNode" })],
   [3, (random) => ({ type: "removeNode", target: targetOf(random) })],

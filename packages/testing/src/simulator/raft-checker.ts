@@ -34,7 +34,9 @@ export class RaftChecker {
   /** By index and term: two logs that hold the same position hold the same entry, after the same one. */
   readonly #positions = new Map<number, Map<number, { readonly entry: Entry; readonly termBefore: number }>>();
   readonly #leaders = new Map<number, number>();
-  readonly #votes = new Map<string, number>();
+  /** By node and term. */
+  readonly #votes = new Map<number, Map<number, number>>();
+  readonly #outdated = new Set<number>();
   readonly #durableTerms = new Map<number, number>();
   readonly #applied: (AppliedRow | undefined)[] = [];
   readonly #appliedBy = new Map<number, number>();
@@ -60,7 +62,23 @@ export class RaftChecker {
     return this.#applied[index];
   }
 
+  /** The store of a node was replaced by an older one: it may look, and it may not take part. */
+  outdated(nodeId: number): void {
+    this.#outdated.add(nodeId);
+  }
+
+  /** The node begins without a store, as one that never was a member. */
+  forget(nodeId: number): void {
+    this.#outdated.delete(nodeId);
+    this.#logs.delete(nodeId);
+    this.#votes.delete(nodeId);
+    this.#durableTerms.delete(nodeId);
+    this.#appliedBy.delete(nodeId);
+    if (this.#newest.nodeId === nodeId) this.#newest = { nodeId: 0, term: this.#newest.term };
+  }
+
   loaded(nodeId: number, { hardState, base, entries }: LogContents): void {
+    if (this.#outdated.has(nodeId)) return;
     const durable = this.#durableTerms.get(nodeId) ?? 0;
     if (hardState.term < durable) {
       this.#violations.report(
@@ -68,7 +86,7 @@ export class RaftChecker {
         `node ${nodeId} restarted in term ${hardState.term}, after it had made term ${durable} durable`,
       );
     }
-    const vote = this.#votes.get(`${nodeId}/${hardState.term}`);
+    const vote = this.#votes.get(nodeId)?.get(hardState.term);
     if (vote !== undefined && hardState.vote !== vote) {
       this.#violations.report("one vote a term", `node ${nodeId} forgot that it voted in term ${hardState.term}`);
     }
@@ -138,18 +156,27 @@ export class RaftChecker {
   sent(from: number, to: number, envelope: PeerMessage): void {
     if (envelope.type !== "raft" && envelope.type !== "snapshotChunk") return;
     const { message } = envelope;
+    if (this.#outdated.has(from)) {
+      const detail = `node ${from} sends ${message.type}, and its store is older than what it has promised`;
+      this.#violations.report("a store that went back takes no part", detail);
+      return;
+    }
     if (durableTermMessages.has(message.type)) this.#termIsDurable(from, message.term);
     if (leaderMessages.has(message.type)) this.#leads(from, message.term);
     if (message.type === "MsgVoteResp" && !message.reject) this.#voted(from, to, message.term);
   }
 
   #voted(from: number, candidate: number, term: number): void {
-    const key = `${from}/${term}`;
-    const before = this.#votes.get(key);
+    let votes = this.#votes.get(from);
+    if (votes === undefined) {
+      votes = new Map();
+      this.#votes.set(from, votes);
+    }
+    const before = votes.get(term);
     if (before !== undefined && before !== candidate) {
       this.#violations.report("one vote a term", `node ${from} voted for ${before} and ${candidate} in term ${term}`);
     }
-    this.#votes.set(key, candidate);
+    votes.set(term, candidate);
   }
 
   #leads(nodeId: number, term: number): void {

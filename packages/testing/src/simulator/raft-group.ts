@@ -191,9 +191,8 @@ class GroupProgram<State, Result> implements Program<GroupNode<State, Result>> {
     const { network, checker, logger, seed } = this.#world;
     const { create, raft: options } = this.#options;
     const stores = await disk.open(process);
-    const transport = network.join(this.endpointId, process, () =>
-      Promise.reject(new BlixardError("UNSUPPORTED", "members of this group take no calls")),
-    );
+    const onCall = () => Promise.reject(new BlixardError("UNSUPPORTED", "members of this group take no calls"));
+    const transport = network.join(this.endpointId, process, { onCall });
     this.peersChanged = () => transport.setPeers(this.#peers().filter(({ nodeId }) => nodeId !== this.id));
     this.peersChanged();
     const { stateMachine, state } = create();

@@ -20,6 +20,7 @@ type ClusterMachine = SimMachine<ClusterNode>;
 export class SimCluster implements FaultTarget {
   readonly world: ClusterWorld;
   readonly #machines = new Map<number, ClusterMachine>();
+  readonly #programs = new Map<number, ClusterProgram>();
   /** Where programs outside of the cluster run; never crashes. */
   readonly outside: SimProcess;
   readonly #random: Random;
@@ -69,8 +70,10 @@ export class SimCluster implements FaultTarget {
 
   #add(first: FirstStart): ClusterMachine {
     const id = this.#nextId++;
-    const machine = new SimMachine(id, this.world, new ClusterProgram(id, this.world, first));
-    this.#machines.set(machine.id, machine);
+    const program = new ClusterProgram(id, this.world, first);
+    const machine = new SimMachine(id, this.world, program);
+    this.#programs.set(id, program);
+    this.#machines.set(id, machine);
     void machine.boot();
     return machine;
   }
@@ -91,6 +94,14 @@ export class SimCluster implements FaultTarget {
     const voters = new Set(members.filter(({ role }) => role === "voter").map(({ id }) => id));
     const machines = this.inUse();
     return members.length === machines.length && machines.every(({ id, node }) => node !== undefined && voters.has(id));
+  }
+
+  /** True when every node that is up has the newest start of `id` in its state. */
+  isStartKnown(id: number): boolean {
+    const starts = this.#programs.get(id)?.starts ?? 0;
+    const isKnownTo = ({ node }: ClusterMachine) =>
+      [...(node?.state.nodes.values() ?? [])].some((record) => record.id === id && record.starts === starts);
+    return this.up().every(isKnownTo);
   }
 
   /** Adds a machine, with a ticket. @throws what the cluster answers to the request for a ticket */

@@ -98,6 +98,12 @@ export class DatabaseFiles {
     return true;
   }
 
+  /** Somebody puts other files in their place while no process has them open. */
+  replaceWith(contents: ReadonlyMap<string, Buffer>): void {
+    this.#base = new Map(contents);
+    this.#written = [];
+  }
+
   contents(): Map<string, Buffer> {
     const all = new Map(this.#base);
     for (const { ops, doomed } of this.#written) if (!doomed) take(all, ops);

@@ -1,5 +1,5 @@
 /** The disk of one simulated machine: three databases and the vote file, and what is wrong with it at the moment. */
-import type { Random } from "@blixard/common";
+import { type Random, toHex } from "@blixard/common";
 import { openStoresOver, type VoteDisk } from "@blixard/storage/level";
 import { between, chance, integer } from "./seeds.ts";
 import { type CrashMode, DatabaseFiles, type DiskConditions, SimDatabase } from "./sim-database.ts";
@@ -14,6 +14,14 @@ const slowSyncShare = 0.01;
 /** Long enough that a node gives its disk up. */
 const stuckMsMax = 25_000;
 const sectorBytes = 16;
+const storeIdBytes = 16;
+
+/** A copy of everything on a disk, as a backup or a snapshot of a machine holds it. */
+export interface DiskCopy {
+  readonly storeId: string;
+  readonly parts: Readonly<Record<DiskPart, ReadonlyMap<string, Buffer>>>;
+  readonly vote: Buffer;
+}
 
 export class SimDisk implements DiskConditions {
   readonly #random: Random;
@@ -28,11 +36,19 @@ export class SimDisk implements DiskConditions {
   full = false;
   /** True once a bit was flipped: only then may a node find its data damaged. */
   rotten = false;
+  /** True while it holds an older copy of itself: the node has promised things that are not on it. */
+  outdated = false;
   /** Syncs that are to fail, from the next one on. */
   syncErrors = 0;
+  #storeId: string;
 
   constructor(random: Random) {
     this.#random = random;
+    this.#storeId = toHex(random.bytes(storeIdBytes));
+  }
+
+  get isWell(): boolean {
+    return this.slowness === 1 && !this.full && this.syncErrors === 0;
   }
 
   syncMs(): number {
@@ -51,15 +67,38 @@ export class SimDisk implements DiskConditions {
   }
 
   /** The real stores, over the files of this disk. */
-  open(process: SimProcess) {
+  async open(process: SimProcess) {
     const database = (part: DiskPart) => new SimDatabase(this.#parts[part], process, this);
-    return openStoresOver({
+    const stores = await openStoresOver({
       log: database("log"),
       snapshots: database("snapshots"),
       state: database("state"),
       voteFile: this.#vote.open(process, this),
       location: `node-${process.nodeId}`,
     });
+    return { ...stores, storeId: this.#storeId };
+  }
+
+  /** Moves the store out of the way, as `blixard recover` does: what is opened next is a new one. */
+  wipe(): void {
+    const empty = new Map<string, Buffer>();
+    const parts = { log: empty, snapshots: empty, state: empty };
+    this.restore({ storeId: toHex(this.#random.bytes(storeIdBytes)), parts, vote: Buffer.alloc(0) });
+    this.rotten = false;
+    this.outdated = false;
+  }
+
+  copy(): DiskCopy {
+    const { log, snapshots, state } = this.#parts;
+    const parts = { log: log.contents(), snapshots: snapshots.contents(), state: state.contents() };
+    return { storeId: this.#storeId, parts, vote: this.#vote.contents() };
+  }
+
+  /** While no process has it open. */
+  restore({ storeId, parts, vote }: DiskCopy): void {
+    this.#storeId = storeId;
+    for (const part of ["log", "snapshots", "state"] as const) this.#parts[part].replaceWith(parts[part]);
+    this.#vote.replaceWith(vote);
   }
 
   crash(mode: CrashMode): void {
@@ -103,6 +142,15 @@ class VoteBytes {
         }),
       close: () => Promise.resolve(),
     };
+  }
+
+  contents(): Buffer {
+    return Buffer.from(this.#now);
+  }
+
+  replaceWith(contents: Buffer): void {
+    this.#durable = Buffer.from(contents);
+    this.#now = Buffer.from(contents);
   }
 
   crash(mode: CrashMode, random: Random): void {

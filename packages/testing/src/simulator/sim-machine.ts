@@ -2,14 +2,15 @@
  * One simulated machine: a disk and a wall clock that outlive the program on it.
  *
  *     off -> starting -> up -> off        (crash; or the program ended by itself, and is started again)
- *               +---------+--> lost       (its disk is damaged: an operator has to replace it)
+ *               +---------+--> lost       (its store is damaged or too old: an operator has to see to it)
+ *                              lost -> off (its store was moved away; it asks to be let in again)
  *               +---------+--> removed    (no member any more)
  */
 import { errorCodeOf, type Logger, messageOf, type Random } from "@blixard/common";
 import type { RaftChecker } from "./raft-checker.ts";
 import { randomOf } from "./seeds.ts";
 import type { CrashMode } from "./sim-database.ts";
-import { SimDisk } from "./sim-disk.ts";
+import { type DiskCopy, SimDisk } from "./sim-disk.ts";
 import type { SimNetwork } from "./sim-network.ts";
 import { SimProcess } from "./sim-process.ts";
 import type { Violations } from "./violation.ts";
@@ -41,6 +42,8 @@ export interface Program<Node> {
   start(start: ProgramStart): Promise<Node>;
   /** The machine lost its power. */
   powerLost(): void;
+  /** The operator moved the store away, and the next start asks the others to let it in again. False: it cannot. */
+  storeGone?(): boolean;
 }
 
 export type MachinePhase = "off" | "starting" | "up" | "lost" | "removed";
@@ -113,7 +116,7 @@ export class SimMachine<Node = unknown> {
 
   #lose(error: unknown): void {
     this.#phase = "lost";
-    if (this.disk.rotten) return;
+    if (this.disk.rotten || this.disk.outdated) return;
     const detail = `node ${this.id} calls its data damaged: ${messageOf(error)}`;
     this.#world.violations.report("a crash damages no data", detail);
   }
@@ -133,6 +136,27 @@ export class SimMachine<Node = unknown> {
     this.disk.crash(mode);
     if (mode !== "kill") this.#program.powerLost();
     if (this.#phase === "up" || this.#phase === "starting") this.#phase = "off";
+  }
+
+  /** Puts an older copy of the disk in, while the machine is off, as from a backup. */
+  restore(copy: DiskCopy): void {
+    this.disk.restore(copy);
+    this.disk.outdated = true;
+    this.#world.checker.outdated(this.id);
+  }
+
+  /**
+   * Starts without a store, as after `blixard recover`: what the node has promised is forgotten. Does nothing and
+   * returns false when the program cannot come back that way.
+   */
+  recover(): boolean {
+    if (this.#program.storeGone?.() !== true) return false;
+    this.#process?.kill();
+    this.disk.wipe();
+    this.#world.checker.forget(this.id);
+    this.#phase = "off";
+    if (!this.heldDown) void this.boot();
+    return true;
   }
 
   /** Switches the machine off for good. */

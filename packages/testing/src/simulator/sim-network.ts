@@ -36,11 +36,25 @@ export const calmNetwork: NetworkConditions = {
 
 type CallHandler = (call: IncomingCall, signal: AbortSignal) => Promise<Uint8Array>;
 
-interface Endpoint {
+/** How often a node was admitted, and its store opened: what processes tell each other when they meet. */
+type NodeStart = NonNullable<ClusterPeer["start"]>;
+
+export interface EndpointOptions {
+  readonly onCall: CallHandler;
+  /** Undefined while the process does not know it yet. */
+  readonly start?: () => NodeStart | undefined;
+  /** A newer start of this node is known to another one. */
+  readonly onOutdated?: () => void;
+}
+
+interface Endpoint extends EndpointOptions {
   readonly nodeId: number;
   readonly endpointId: string;
   readonly process: SimProcess;
-  readonly onCall: CallHandler;
+  /** Of all processes that ever ran. */
+  readonly instance: number;
+  /** The process before it, with the same key. */
+  readonly before: { readonly instance: number; readonly endedAtMs: number } | undefined;
   handlers: PeerTransportHandlers | undefined;
   peers: readonly ClusterPeer[];
 }
@@ -65,6 +79,7 @@ export class SimNetwork {
   readonly #blockedAtMs = new Map<number, number>();
   readonly #blocks = new Map<number, number>();
   readonly #lastDeliveryMs = new Map<number, number>();
+  #instances = 0;
   conditions: NetworkConditions = calmNetwork;
 
   constructor(time: VirtualTime, random: Random, observe: MessageObserver) {
@@ -96,12 +111,22 @@ export class SimNetwork {
     this.#blockedAtMs.clear();
   }
 
+  /** True while every direction delivers. */
+  get isWhole(): boolean {
+    return this.#blockedAtMs.size === 0;
+  }
+
   /** The transport of one process; it ends with the process. */
-  join(endpointId: string, process: SimProcess, onCall: CallHandler): ClusterTransport {
+  join(endpointId: string, process: SimProcess, options: EndpointOptions): ClusterTransport {
     const { nodeId } = process;
-    const endpoint: Endpoint = { nodeId, endpointId, process, onCall, handlers: undefined, peers: [] };
+    const last = this.#endpoints.get(endpointId);
+    const before = last === undefined ? undefined : { instance: last.instance, endedAtMs: last.process.endedAtMs ?? 0 };
+    const instance = ++this.#instances;
+    const own = { nodeId, endpointId, process, instance, before };
+    const endpoint: Endpoint = { ...options, ...own, handlers: undefined, peers: [] };
     this.#endpoints.set(endpointId, endpoint);
     return {
+      instance,
       peers: {
         bind: (handlers) => {
           endpoint.handlers = handlers;
@@ -118,9 +143,27 @@ export class SimNetwork {
     };
   }
 
-  #session(endpoint: Endpoint, peer: ClusterPeer) {
-    const silent = this.#silentMs(endpoint.nodeId, peer.nodeId, this.#endpoints.get(peer.endpointId));
-    return { nodeId: peer.nodeId, transport: "simulated", path: "direct" as const, rttMs: 1, lastContactMs: silent };
+  #session(endpoint: Endpoint, { nodeId, endpointId }: ClusterPeer) {
+    const target = this.#endpoints.get(endpointId);
+    const view = { nodeId, transport: "simulated", path: "direct" as const, rttMs: 1 };
+    const before = target?.before;
+    // Before a new process greets, what is left is the connection of the one before it.
+    if (target !== undefined && before !== undefined && !target.peers.some((peer) => peer.nodeId === endpoint.nodeId)) {
+      return { ...view, instance: before.instance, lastContactMs: this.#time.nowMs - before.endedAtMs };
+    }
+    const silent = this.#silentMs(endpoint.nodeId, nodeId, target);
+    return { ...view, instance: target?.instance ?? null, lastContactMs: silent };
+  }
+
+  /** Two processes do not talk when one of them knows of a newer start of the other, which is told. */
+  #isRefused(from: Endpoint, target: Endpoint): boolean {
+    if (knowsNewer(target, from)) {
+      from.process.enter(() => from.onOutdated?.());
+      return true;
+    }
+    if (!knowsNewer(from, target)) return false;
+    target.process.enter(() => target.onOutdated?.());
+    return true;
   }
 
   /** For how long nothing came through between two nodes; 0 while they hear each other. */
@@ -157,6 +200,7 @@ export class SimNetwork {
   #deliver(from: Endpoint, target: Endpoint, message: PeerMessage, delayMs: number): void {
     this.#time.after(delayMs, deliveryTag + target.nodeId, () => {
       if (this.#blockedAtMs.size > 0 && this.#blockedAtMs.has(linkOf(from.nodeId, target.nodeId))) return;
+      if (this.#isRefused(from, target)) return;
       target.process.enter(() => {
         // The receiver knows its peers by their keys; a stranger's message is dropped.
         if (target.peers.some(({ endpointId }) => endpointId === from.endpointId)) {
@@ -264,6 +308,14 @@ export class SimNetwork {
 
 const deliveryTag = 1 << 17;
 const callTag = 1 << 18;
+
+/** What `knower` has in its member list about the start of `other`. */
+function knowsNewer(knower: Endpoint, other: Endpoint): boolean {
+  const known = knower.peers.find(({ endpointId }) => endpointId === other.endpointId)?.start;
+  const start = known === undefined ? undefined : other.start?.();
+  if (known === undefined || start === undefined) return false;
+  return known.admission === start.admission ? known.starts > start.starts : known.admission > start.admission;
+}
 
 function linkOf(from: number, to: number): number {
   return from * 65_536 + to;

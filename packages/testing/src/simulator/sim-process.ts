@@ -14,6 +14,7 @@ export class SimProcess {
   readonly #wallOffsetMs: () => number;
   #alive = true;
   #paused = false;
+  #endedAtMs: number | undefined;
   #waiting: (() => void)[] = [];
   readonly clock: Clock;
 
@@ -32,6 +33,11 @@ export class SimProcess {
 
   get alive(): boolean {
     return this.#alive;
+  }
+
+  /** Undefined while it is alive. */
+  get endedAtMs(): number | undefined {
+    return this.#endedAtMs;
   }
 
   get paused(): boolean {
@@ -75,6 +81,7 @@ export class SimProcess {
   }
 
   kill(): void {
+    if (this.#alive) this.#endedAtMs = this.#time.nowMs;
     this.#alive = false;
     this.#waiting = [];
   }

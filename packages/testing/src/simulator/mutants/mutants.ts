@@ -119,4 +119,18 @@ export const mutants: readonly Mutant[] = [
     from: "if (!log.matches(index, logTerm)) {",
     to: "if (index > log.lastIndex) {",
   },
+  {
+    name: "trust-old-store",
+    bug: "a node takes part with a store that is older than what it has promised",
+    file: "cluster/cluster-node.js",
+    from: "await checkWithPeers(",
+    to: "if (Date.now() < 0) await checkWithPeers(",
+  },
+  {
+    name: "vote-in-the-past",
+    bug: "a node that came back without its store elects itself in an old configuration",
+    file: "raft/core/raft.js",
+    from: "return this.log.applied < (this.config.admission?.index ?? noIndex);",
+    to: "return false;",
+  },
 ];
