@@ -24,6 +24,7 @@ export interface DataDirReport {
 /** @throws DATA_DIR_IN_USE, DATA_DIR_INVALID when there is nothing to check */
 export async function checkDataDir(path: string): Promise<DataDirReport> {
   const dataDir = resolve(path);
+  if (!(await isDirectory(dataDir))) throw noDataDir(dataDir);
   const findings: StorageFinding[] = [];
   const verify = async <T>(part: string, work: () => Promise<readonly [T, string]>): Promise<T | undefined> => {
     try {
@@ -44,9 +45,7 @@ export async function checkDataDir(path: string): Promise<DataDirReport> {
   const stored = await hasStore(dataDir);
   const keyed = await exists(join(dataDir, "node.key"));
   if (nodeFile === undefined && !stored && !keyed && findings.every(({ ok }) => ok)) {
-    throw new BlixardError("DATA_DIR_INVALID", `${dataDir} is no data directory of a node`, {
-      hint: "Name the one that the node was started with: --data-dir DIR",
-    });
+    throw noDataDir(dataDir);
   }
   await verify("node.key", async () => {
     if (!keyed) throw new BlixardError("STORAGE_CORRUPT", "missing: it is the identity of the node");
@@ -75,6 +74,12 @@ export async function checkDataDir(path: string): Promise<DataDirReport> {
   return { dataDir, nodeFile, findings, damaged, store, nodes, vmsByNode };
 }
 
+function noDataDir(dataDir: string): BlixardError {
+  return new BlixardError("DATA_DIR_INVALID", `${dataDir} is no data directory of a node`, {
+    hint: "Name the one that the node was started with: --data-dir DIR",
+  });
+}
+
 interface StoredVm {
   readonly name: string;
   readonly node: number | null;
@@ -82,6 +87,15 @@ interface StoredVm {
 
 function noteVm({ name, node }: StoredVm, vmsByNode: Map<number, string[]>): void {
   if (node !== null) vmsByNode.set(node, [...(vmsByNode.get(node) ?? []), name]);
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR"].includes(errorCodeOf(error) ?? "")) return false;
+    throw error;
+  }
 }
 
 async function exists(path: string): Promise<boolean> {

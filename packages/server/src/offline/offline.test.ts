@@ -104,7 +104,10 @@ describe("recoverNode", () => {
   });
 
   it("refuses a directory whose key is gone, and one that is none", async () => {
-    await expect(checkDataDir(dataDir)).rejects.toMatchObject({ code: "DATA_DIR_INVALID" });
+    await writeFile(join(dataDir, "file"), "");
+    for (const path of [dataDir, join(dataDir, "file"), join(dataDir, "file", "below"), join(dataDir, "missing")]) {
+      await expect(checkDataDir(path)).rejects.toMatchObject({ code: "DATA_DIR_INVALID" });
+    }
     await makeDataDir([1, 2, 3]);
     await rm(join(dataDir, "node.key"));
     await expect(planNodeRecovery(dataDir, systemClock)).rejects.toMatchObject({ code: "DATA_DIR_FOREIGN" });
