@@ -58,12 +58,16 @@ export class BulkRoutes {
     const to = peers.peer(nodeId);
     if (to === undefined) throw new BlixardError("UNREACHABLE", `node ${nodeId} is not in the member list`);
     const way = this.#wayTo(to.endpointId);
-    const mayBeBetter = way.channel?.route !== "direct" && clock.monotonicMs() >= way.directAtMs;
-    if (way.channel?.closed === false && !mayBeBetter) return way.channel;
+    const open = way.channel?.closed === false ? way.channel : undefined;
+    const mayBeBetter = open?.route !== "direct" && clock.monotonicMs() >= way.directAtMs;
+    if (open !== undefined && !mayBeBetter) return open;
     way.dial ??= this.#dial(to, way).finally(() => {
       way.dial = undefined;
     });
-    return await way.dial;
+    if (open === undefined) return await way.dial;
+    // What works is used while a better way is looked for.
+    way.dial.catch(() => {});
+    return open;
   }
 
   statuses(): BulkRouteStatus[] {

@@ -26,10 +26,14 @@ export function benchKey(name: string): Uint8Array {
   return new Uint8Array(createHash("sha256").update(`bench ${name}`).digest());
 }
 
-/** One random MiB again and again: what is hashed and sent is the same as for any other content. */
-function repeated(sizeBytes: number): BulkObject {
+function randomBlock(): Buffer {
   const block = Buffer.alloc(mebibyte);
   for (let at = 0; at < mebibyte; at += 32) createHash("sha256").update(String(at)).digest().copy(block, at);
+  return block;
+}
+
+/** The block again and again: what is hashed and sent is the same as for any other content. */
+function repeated(block: Buffer, sizeBytes: number): BulkObject {
   return {
     sizeBytes,
     // Nobody asks for bytes of two blocks at once.
@@ -42,13 +46,14 @@ export const onLoopback = { bind: "127.0.0.1:0", relay: false, discovery: false 
 
 export async function serveSource(): Promise<void> {
   const secretKey = benchKey("source");
+  const block = randomBlock();
   const reader = createNodeCertificate(benchKey("reader"), { clock: systemClock }).endpointId;
   const { key, cert, endpointId } = createNodeCertificate(secretKey, { clock: systemClock });
   const lane = createBulkLane({
     ...{ clock: systemClock, logger: silentLogger, metrics: discardMetrics, secretKey },
     peers: { peer: (id) => (id === reader ? { nodeId: 1, endpointId: reader, addresses: [] } : undefined) },
     // The name of an object is its size in MiB.
-    providers: { image: async (id) => repeated(Number(id) * mebibyte), snapshot: async () => undefined },
+    providers: { image: async (id) => repeated(block, Number(id) * mebibyte), snapshot: async () => undefined },
     call: () => Promise.reject(new Error("it calls nobody")),
     iroh: onLoopback,
   });
@@ -62,9 +67,8 @@ export async function serveSource(): Promise<void> {
   await bare.listen(async (connection) => {
     const stream = await connection.acceptStream();
     const wanted = await stream?.read(64);
-    const piece = await repeated(mebibyte).read(0, mebibyte);
-    for (let sent = 0; sent < Number(Buffer.from(wanted ?? []).toString()); sent += piece.length) {
-      await stream?.write(piece);
+    for (let sent = 0; sent < Number(Buffer.from(wanted ?? []).toString()); sent += block.length) {
+      await stream?.write(block);
     }
     await stream?.finish();
   });

@@ -118,8 +118,8 @@ export class WorkerEndpoint {
   }
 
   answer(ask: number, status: number, bytes: Uint8Array): void {
-    // A copy, because it is moved to the worker, and the bytes may be somebody else's.
-    const body = bytes.slice();
+    // A copy, because it is moved to the worker, and the memory is somebody else's. `slice` of a Buffer would make none.
+    const body = new Uint8Array(bytes);
     this.#post({ type: "answer", ask, status, body }, [body.buffer as ArrayBuffer]);
   }
 
