@@ -12,10 +12,7 @@ export interface AppendJob {
   readonly snapshot: Snapshot | undefined;
   /** To be stepped or sent when the job is durable. */
   readonly responses: readonly Message[];
-  /**
-   * The commit index has to be durable too: a configuration counts when it is applied, and one that is known again only
-   * from a leader is no help in electing one.
-   */
+  /** The commit index has to be durable too. Default: false, it goes along with the next write. */
   readonly keepsCommit?: boolean;
 }
 
@@ -64,6 +61,14 @@ export class AppendPipeline {
     this.#tail.catch(() => {});
   }
 
+  /**
+   * For a configuration that was applied: it counts from then on, and one that a node knows again only from a leader is
+   * no help in electing one.
+   */
+  keepCommit(hardState: HardState): void {
+    this.submit({ entries: [], hardState, snapshot: undefined, responses: [], keepsCommit: true });
+  }
+
   #issue(job: AppendJob, hardState: HardState, previous: Promise<void>): Promise<void> {
     const { snapshot } = job;
     if (snapshot !== undefined) {
@@ -88,7 +93,7 @@ export class AppendPipeline {
     const { term, vote, commit } = this.#written;
     const isNews = hardState.term !== term || hardState.vote !== vote;
     const mustSync = job.entries.length > 0 || isNews || (job.keepsCommit === true && hardState.commit > commit);
-    // Any other commit index alone is not worth an fsync: it goes along with the next write.
+    // A commit index alone is seldom worth an fsync.
     if (!mustSync) return Promise.resolve();
     this.#written = hardState;
     return this.#deps.log.append({ entries: job.entries, hardState });

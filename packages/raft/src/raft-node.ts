@@ -418,8 +418,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     this.#publish(engine);
     this.#proposals.applied(batch);
     if (batch.changes.size === 0) return;
-    const nothing = { entries: [], snapshot: undefined, responses: [] };
-    engine.pipeline.submit({ ...nothing, hardState: this.#hardState, keepsCommit: true });
+    engine.pipeline.keepCommit(this.#hardState);
     this.#campaignWhenAlone(engine.applier.applied.confState);
   }
 
