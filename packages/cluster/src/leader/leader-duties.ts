@@ -4,7 +4,7 @@
  */
 import { errorCodeOf, messageOf } from "@blixard/common";
 import type { CommandBody, NodeRecord } from "@blixard/protocol";
-import { asNodeId } from "@blixard/raft";
+import { asNodeId, type ProgressStatus } from "@blixard/raft";
 import type { ClusterMetrics } from "../metrics.ts";
 import { bestSuccessor } from "../services/member-service.ts";
 import { isReachable } from "../services/reachability.ts";
@@ -22,6 +22,8 @@ export class LeaderDuties {
   readonly #metrics: ClusterMetrics;
   /** Since when a node has not answered, on the monotonic clock. Forgotten with the leadership. */
   readonly #silentSinceMs = new Map<number, number>();
+  /** The commit index when a learner was first seen to answer. Forgotten with the leadership. */
+  readonly #catchUpTo = new Map<number, number>();
 
   constructor(context: ServiceContext, metrics: ClusterMetrics) {
     this.#context = context;
@@ -34,6 +36,7 @@ export class LeaderDuties {
     while (!signal.aborted) {
       if (!raft.status.value.ready) {
         this.#silentSinceMs.clear();
+        this.#catchUpTo.clear();
         await raft.status.until((status) => status.ready, { signal }).catch(() => {});
         continue;
       }
@@ -57,16 +60,27 @@ export class LeaderDuties {
   async #round(signal: AbortSignal): Promise<boolean> {
     const { raft, stateMachine, options } = this.#context;
     const status = raft.status.value;
+    const { progress } = raft.coreStatus();
+    this.#noteLearners(progress, status.commitIndex);
     const step = planMembership({
       selfId: options.nodeId,
       nodes: [...stateMachine.state.nodes.values()],
       confState: status.confState,
-      progress: raft.coreStatus().progress,
+      progress,
       commitIndex: status.commitIndex,
       promotionLagEntries: options.promotionLagEntries,
+      catchUpTo: this.#catchUpTo,
     });
     if (step !== undefined && (await this.#take(step, signal))) return true;
     return this.#markSilentNodes(signal);
+  }
+
+  #noteLearners(progress: readonly ProgressStatus[], commitIndex: number): void {
+    const answering = new Set(
+      progress.filter(({ learner, match }) => learner && match > 0).map(({ id }) => id as number),
+    );
+    for (const id of this.#catchUpTo.keys()) if (!answering.has(id)) this.#catchUpTo.delete(id);
+    for (const id of answering) if (!this.#catchUpTo.has(id)) this.#catchUpTo.set(id, commitIndex);
   }
 
   async #take(step: MembershipStep, signal: AbortSignal): Promise<boolean> {

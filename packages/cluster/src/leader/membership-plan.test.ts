@@ -33,6 +33,7 @@ function view(
     progress,
     commitIndex: 1_000,
     promotionLagEntries: 10,
+    catchUpTo: new Map([2, 3, 4].map((id) => [id, 980])),
   };
 }
 
@@ -60,6 +61,14 @@ describe("planMembership", () => {
     expect(planMembership(view(nodes, learning, [peer(2, 989)]))).toBeUndefined();
     expect(planMembership(view(nodes, learning, [peer(2, 990, false)]))).toBeUndefined();
     expect(planMembership(view(nodes, learning, [peer(2, 990)]))).toEqual(promote);
+  });
+
+  it("promotes no learner whose log does not reach what was committed when it was first seen to answer", () => {
+    const plan = view([one, sampleNode(2)], { voters: [1], learners: [2] }, [peer(2, 995)]);
+    const promote = { type: "configure", op: "addVoter", nodeId: 2 };
+    expect(planMembership({ ...plan, catchUpTo: new Map() })).toBeUndefined();
+    expect(planMembership({ ...plan, catchUpTo: new Map([[2, 996]]) })).toBeUndefined();
+    expect(planMembership({ ...plan, catchUpTo: new Map([[2, 995]]) })).toEqual(promote);
   });
 
   it("lets witnesses vote, and keeps workers and learners as learners however far they have caught up", () => {

@@ -20,6 +20,12 @@ export interface MembershipView {
   readonly commitIndex: number;
   /** Entries that a learner may lag behind and still be promoted. */
   readonly promotionLagEntries: number;
+  /**
+   * Up to where the log of each learner has to reach in any case: the commit index when this leader first saw it answer.
+   * What a node needs before it may vote (its admission) is below that; a voter that may not vote yet would count in
+   * every quorum, and help in none.
+   */
+  readonly catchUpTo: ReadonlyMap<number, number>;
 }
 
 export type MembershipStep =
@@ -82,5 +88,7 @@ function wantedRole(node: NodeRecord): "voter" | "learner" {
 
 function caughtUp(view: MembershipView, nodeId: number): boolean {
   const peer = view.progress.find((candidate) => candidate.id === nodeId);
-  return peer?.recentActive === true && peer.match + view.promotionLagEntries >= view.commitIndex && peer.match > 0;
+  const target = view.catchUpTo.get(nodeId);
+  if (peer === undefined || target === undefined || !peer.recentActive) return false;
+  return peer.match >= target && peer.match + view.promotionLagEntries >= view.commitIndex;
 }
