@@ -1,7 +1,8 @@
 import { X509Certificate } from "node:crypto";
+import { once } from "node:events";
 import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer, request } from "node:http";
-import { createServer as createTcpServer } from "node:net";
+import { connect as connectTcp, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:tls";
@@ -117,6 +118,29 @@ describe("fetchPeerIdentity", () => {
 });
 
 describe("createTlsListener", () => {
+  it("has room for who shakes hands beside as many silent connections as it takes", async () => {
+    const connectionsMax = 300;
+    const options = { host: "127.0.0.1", port: 0, ...certificate, connectionsMax };
+    const listener = await createTlsListener(options, (socket) => socket.end());
+    const silent = Array.from({ length: connectionsMax }, () => connectTcp(listener.port, "127.0.0.1"));
+    try {
+      await Promise.all(
+        silent.map((socket) =>
+          once(
+            socket.on("error", () => {}),
+            "connect",
+          ),
+        ),
+      );
+      // Less than the handshakes of the silent ones may take.
+      const found = fetchPeerIdentity(`127.0.0.1:${listener.port}`, { timeoutMs: 8_000 });
+      expect(await found).toBe(certificate.endpointId);
+    } finally {
+      for (const socket of silent) socket.destroy();
+      await listener.close();
+    }
+  });
+
   it("carries an HTTP server over TLS 1.3 only", async () => {
     const http = createServer((_, response) => response.end("hello"));
     const listener = await createTlsListener({ host: "127.0.0.1", port: 0, ...certificate }, (socket) =>

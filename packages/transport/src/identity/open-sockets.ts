@@ -2,8 +2,12 @@
 import type { Socket } from "node:net";
 import type { Server, TLSSocket } from "node:tls";
 
+/** Connections that have not shaken hands yet; for each one more, the oldest ends. An honest handshake takes milliseconds. */
+const handshakesMax = 256;
+
 /**
- * Follows the connections from now on; the result ends all of them at once. TLS ends before the socket below it: a TLS
+ * Follows the connections from now on; the result ends all of them at once. Those that only wait cannot take all the places
+ * for connections: the oldest make room. TLS ends before the socket below it: a TLS
  * socket that is destroyed after the one below is freed at once, also while Node.js still reads from it, and a garbage
  * collection in that moment ends the process (SIGSEGV, Node.js 20).
  */
@@ -14,9 +18,26 @@ export function followSockets(server: Server): () => void {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
   };
-  server.on("connection", (socket) => follow(below, socket));
-  server.on("secureConnection", (socket) => follow(secured, socket));
+  const handshakes = new Map<string, Socket>();
+  server.on("connection", (socket) => {
+    follow(below, socket);
+    const peer = peerOf(socket);
+    handshakes.set(peer, socket);
+    socket.once("close", () => handshakes.get(peer) === socket && handshakes.delete(peer));
+    if (handshakes.size <= handshakesMax) return;
+    const [oldest] = handshakes.values();
+    oldest?.destroy();
+  });
+  server.on("secureConnection", (socket) => {
+    follow(secured, socket);
+    handshakes.delete(peerOf(socket));
+  });
   return () => {
     for (const socket of [...secured, ...below]) socket.destroy();
   };
+}
+
+/** The same for a TCP socket and for the TLS socket over it. */
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }
