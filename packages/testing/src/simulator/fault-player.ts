@@ -296,6 +296,10 @@ export class FaultPlayer {
     await Promise.all(this.#pending);
   }
 
+  hasLost(): boolean {
+    return this.#cluster.machines().some(({ phase }) => phase === "lost");
+  }
+
   /**
    * Machines whose store is damaged come back without it, or are taken out of the cluster and new ones put in.
    * @throws when that does not succeed

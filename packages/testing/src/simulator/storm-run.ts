@@ -161,7 +161,12 @@ export class StormRun {
     await this.#until(() => subject.machines.leader() !== undefined, endMs);
     await player.replaceLost();
     await subject.stopClients();
-    if (await this.#until(() => subject.whatIsMissing() === undefined, endMs)) return;
+    const isWhole = () => subject.whatIsMissing() === undefined;
+    // A machine that was just starting when the faults ended may find its store damaged only now.
+    while (await this.#until(() => isWhole() || player.hasLost(), endMs)) {
+      if (isWhole()) return;
+      await player.replaceLost();
+    }
     this.#violations.report("the cluster recovers when the faults end", subject.whatIsMissing() ?? "");
   }
 
