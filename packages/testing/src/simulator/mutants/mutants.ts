@@ -67,8 +67,8 @@ export const mutants: readonly Mutant[] = [
     name: "vote-for-stale-log",
     bug: "a vote goes to a candidate whose log is behind (paper, section 5.4.1)",
     file: "raft/core/election.js",
-    from: "const granted = free && raft.log.isUpToDate(message.index, message.logTerm);",
-    to: "const granted = free;",
+    from: "free && !raft.abstains && raft.log.isUpToDate(message.index, message.logTerm);",
+    to: "free && !raft.abstains;",
   },
   {
     name: "vote-twice",

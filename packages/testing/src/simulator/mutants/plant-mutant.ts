@@ -24,12 +24,18 @@ export async function plantMutant(mutant: Mutant, { root, directory }: PlantOpti
       filter: (path) => !/\.(d\.ts|map|tsbuildinfo)$/.test(path),
     });
   }
-  const [name = "", ...rest] = mutant.file.split("/");
-  const path = join(scope, name, "dist", ...rest);
-  const parts = (await readFile(path, "utf8")).split(mutant.from);
-  if (parts.length !== 2) {
-    throw new Error(`${mutant.name}: the text to replace stands ${parts.length - 1} times in ${mutant.file}`);
-  }
-  await writeFile(path, parts.join(mutant.to));
+  await writeFile(fileOf(mutant, scope), await mutatedText(mutant, join(root, "packages")));
   return join(scope, "testing", "dist", "simulator", "main.js");
+}
+
+/** The built file with the mutant in it. @throws when the text to replace is not there exactly once */
+export async function mutatedText(mutant: Mutant, packagesDirectory: string): Promise<string> {
+  const parts = (await readFile(fileOf(mutant, packagesDirectory), "utf8")).split(mutant.from);
+  if (parts.length === 2) return parts.join(mutant.to);
+  throw new Error(`${mutant.name}: the text to replace stands ${parts.length - 1} times in ${mutant.file}`);
+}
+
+function fileOf({ file }: Mutant, packagesDirectory: string): string {
+  const [name = "", ...rest] = file.split("/");
+  return join(packagesDirectory, name, "dist", ...rest);
 }
