@@ -102,7 +102,10 @@ async function openContext({ env, signal }: CliContext, name: string) {
   return {
     targets: nodes.map((node) => ({ ...node, rpc })),
     close,
-    /** Nodes come, go and move; a command that worked can ask where they are now. Next time the one that answers is asked first, and those that it misses last. */
+    /**
+     * Nodes come, go and move; a command that worked can ask where they are now. Next time the one that answers is asked
+     * first, and those that it misses last.
+     */
     remember: async (client: BlixardClient): Promise<void> => {
       const members = await client.members.list({ timeoutMs: rememberTimeoutMs }).catch(() => []);
       const [answering] = nodes;

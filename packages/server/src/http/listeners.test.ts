@@ -1,5 +1,6 @@
+import { once } from "node:events";
 import { connect, type Socket } from "node:net";
-import { connect as connectTls } from "node:tls";
+import { connect as connectTls, type TLSSocket } from "node:tls";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { NodeTls } from "@blixard/transport/identity";
 import { describe, expect, it } from "@jest/globals";
@@ -24,5 +25,25 @@ describe("listenTls", () => {
     for (const client of clients) client.resume();
     await Promise.all(ended);
     expect(await fetch(`https://127.0.0.1:${listener.port}`).catch(() => "closed")).toBe("closed");
+  });
+
+  it("keeps all connections that have shaken hands, however many they are", async () => {
+    const tls = new NodeTls({ clock: systemClock, secretKey: systemRandom.bytes(32) });
+    const listener = await listenTls("127.0.0.1:0", tls, handlers, "--bind");
+    const at = { host: "127.0.0.1", port: listener.port, rejectUnauthorized: false, ALPNProtocols: ["h2"] };
+    const clients: TLSSocket[] = [];
+    try {
+      // More than may be without a handshake at once.
+      for (let count = 0; count < 270; count++) {
+        const client = connectTls(at);
+        clients.push(client);
+        await once(client, "secureConnect");
+        client.on("error", () => {}).resume();
+      }
+      expect(clients.filter(({ destroyed, readableEnded }) => destroyed || readableEnded)).toEqual([]);
+    } finally {
+      for (const client of clients) client.destroy();
+      await listener.close(0);
+    }
   });
 });
