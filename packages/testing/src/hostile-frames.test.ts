@@ -27,7 +27,6 @@ describe.each<TestTransport>(["memory", "iroh", "grpc", "dual"])(
 
     it("cost their senders the connection, are counted, and change nothing", async () => {
       process.on("unhandledRejection", note);
-      const random = seededRandom(seed);
       await using cluster = await TestCluster.builder().withTransport(transport).build();
       const memberKey = await keyOfStoppedLearner(cluster, transport);
       const senders = (secretKey: Uint8Array) => {
@@ -36,7 +35,7 @@ describe.each<TestTransport>(["memory", "iroh", "grpc", "dual"])(
         return made;
       };
       const members = senders(memberKey);
-      const strangers = senders(random.bytes(32));
+      const strangers = senders(seededRandom(seed).bytes(32));
       await Promise.all(adapters.map((adapter) => adapter.listen((connection) => connection.close("not today"))));
 
       const leader = await cluster.waitForLeader();
@@ -48,6 +47,8 @@ describe.each<TestTransport>(["memory", "iroh", "grpc", "dual"])(
       const reports: HostileReport[] = [];
       await Promise.all(
         targets.map(async (node) => {
+          // Each its own, so that what it sends does not depend on who came first.
+          const random = seededRandom(seed + node.id);
           for (const [at, member] of members.entries()) {
             const run = {
               frames: new HostileFrames(random, { from: 4, to: node.id }),

@@ -22,4 +22,11 @@ describe(`HostileFrames (seed ${seed})`, () => {
     expect(first.kinds).toEqual(["raft", "rpc"].flatMap((lane) => all.map((kind) => `blixard/${lane}/1 ${kind}`)));
     expect(sample()).toEqual(first);
   });
+
+  it("expects nothing to be counted of a partial frame: its sender hangs up, and what it sent may go unread", () => {
+    const frames = new HostileFrames(seededRandom(seed), { from: 4, to: 1 });
+    const partial = Array.from({ length: 20_000 }, () => frames.next()).filter(({ fate }) => fate === "partial");
+    expect(partial.length).toBeGreaterThan(100);
+    expect(partial.filter(({ refusals }) => Object.keys(refusals).length > 0)).toEqual([]);
+  });
 });

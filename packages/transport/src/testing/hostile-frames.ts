@@ -45,7 +45,7 @@ export class HostileFrames {
     this.#options = options;
   }
 
-  /** The next frame. Never one that a member might send: those are not refused. */
+  /** The next frame. Never one that a member might send: those are not refused. Never one with an unsure fate. */
   next(): HostileFrame {
     for (;;) {
       const lane: NodeLane = this.#random.next() < 0.5 ? "blixard/raft/1" : "blixard/rpc/1";
@@ -171,8 +171,9 @@ export class HostileFrames {
         } else if (hello) return fate("fatal", "bad_frame");
         else if (!this.#isHarmlessBatch(payload, refusals)) return undefined;
       }
-      const whole = framesLength(bytes) === bytes.length;
-      return fate(frames > 0 && whole ? "harmless" : "partial");
+      if (framesLength(bytes) === bytes.length) return fate(frames > 0 ? "harmless" : "partial");
+      // Whole frames before a partial one: whether they are still read when the sender hangs up, nobody can say.
+      return frames > 0 ? undefined : fate("partial");
     } catch (error) {
       return fate("fatal", refusalOf(error) ?? `unexpected ${errorCodeOf(error)}`);
     }
