@@ -1,5 +1,4 @@
 /** Addresses of nodes as people write them. */
-import { isIP } from "node:net";
 import { BlixardError } from "@blixard/common";
 
 export interface NodeAddress {
@@ -31,16 +30,4 @@ export function parseNodeAddress(text: string): NodeAddress {
     scheme: scheme === "http" ? "http" : scheme === "https" ? "tls" : "auto",
     text: text.trim(),
   };
-}
-
-/** True for `localhost`, 127.0.0.0/8 and ::1, with or without brackets. */
-export function isLoopbackHost(host: string): boolean {
-  const bare = host.replace(/^\[|\]$/g, "").toLowerCase();
-  if (bare === "localhost" || bare === "::1") return true;
-  return isIP(bare) === 4 && bare.startsWith("127.");
-}
-
-/** `host:port`, with brackets around an IPv6 host. */
-export function formatHostPort(host: string, port: number): string {
-  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -3,7 +3,7 @@
  * with idempotency keys, and waits for what was asked for.
  */
 export type { NodeAddress } from "./address.ts";
-export { formatHostPort, isLoopbackHost, parseNodeAddress } from "./address.ts";
+export { parseNodeAddress } from "./address.ts";
 export type { CallOptions, ClientOptions, ClientTarget, RpcTarget } from "./blixard-client.ts";
 export { BlixardClient, connectClient } from "./blixard-client.ts";
 export type { Health } from "./carrier.ts";

@@ -5,8 +5,8 @@
 import { Agent, type ClientRequestArgs, request as httpRequest, type IncomingMessage } from "node:http";
 import { connect } from "node:net";
 import type { Duplex } from "node:stream";
-import { BlixardError, errorCodeOf, isBlixardError, messageOf } from "@blixard/common";
-import { formatHostPort, isLoopbackHost, type NodeAddress } from "./address.ts";
+import { BlixardError, errorCodeOf, formatHostPort, isBlixardError, isLoopbackHost, messageOf } from "@blixard/common";
+import type { NodeAddress } from "./address.ts";
 import { connectPinned } from "./pinned-tls.ts";
 import type { PinStore } from "./pins.ts";
 

@@ -1,5 +1,6 @@
 /** One line to a client that keeps trying, for programs and tests. */
-import { isLoopbackHost, parseNodeAddress } from "./address.ts";
+import { isLoopbackHost } from "@blixard/common";
+import { parseNodeAddress } from "./address.ts";
 import { BlixardClient, type ClientOptions, type ClientTarget } from "./blixard-client.ts";
 import { findLocalNode, listLocalNodes, localTarget } from "./local-nodes.ts";
 

@@ -11,6 +11,7 @@ export type { Clock, Timer } from "./clock.ts";
 export { abortReason, sleep, withDeadline } from "./deadline.ts";
 export type { BlixardErrorOptions, ErrorOutcome } from "./errors.ts";
 export { BlixardError, errorCodeOf, isBlixardError, messageOf, toBlixardError } from "./errors.ts";
+export { formatHostPort, hostOf, isLoopbackHost } from "./host-port.ts";
 export type { LogFields, Logger, LogLevel } from "./logger.ts";
 export { silentLogger } from "./logger.ts";
 export type { Counter, Gauge, Histogram, Labels, MetricDeclaration, Metrics } from "./metrics.ts";

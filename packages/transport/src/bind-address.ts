@@ -1,7 +1,7 @@
 /** Which sockets an endpoint binds for the address that the operator gave, and which addresses others can use. */
 import { isIPv6 } from "node:net";
 import { networkInterfaces } from "node:os";
-import { BlixardError } from "@blixard/common";
+import { BlixardError, formatHostPort } from "@blixard/common";
 
 export interface BindAddress {
   /** An IP address without brackets. */
@@ -23,36 +23,27 @@ export function parseBind(bind: string): BindAddress {
   return { host, port };
 }
 
-/** Loopback addresses have no relay and are not published. */
-export function isLoopback(host: string): boolean {
-  return host === "::1" || host.startsWith("127.");
-}
-
-export function formatAddress(host: string, port: number): string {
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
 /**
  * The sockets to bind, the operator's first. Iroh binds a wildcard socket for the address family that it was not told
  * about: that would open a node to every interface that asked for one address, so the other family gets its loopback.
  */
 export function socketsFor({ host, port }: BindAddress): readonly string[] {
-  if (host === "0.0.0.0") return [formatAddress(host, port)];
-  if (host === "::") return [formatAddress(host, port)];
+  if (host === "0.0.0.0") return [formatHostPort(host, port)];
+  if (host === "::") return [formatHostPort(host, port)];
   const other = host.includes(":") ? "127.0.0.1" : "::1";
-  return [formatAddress(host, port), formatAddress(other, port)];
+  return [formatHostPort(host, port), formatHostPort(other, port)];
 }
 
 /** The addresses to tell others: the bound one, or for a wildcard those of all interfaces that are not loopback. */
 export function reachableAddresses(host: string, port: number): readonly string[] {
-  if (host !== "0.0.0.0" && host !== "::") return [formatAddress(host, port)];
+  if (host !== "0.0.0.0" && host !== "::") return [formatHostPort(host, port)];
   const addresses: string[] = [];
   for (const entries of Object.values(networkInterfaces())) {
     for (const { address, family, internal, scopeid } of entries ?? []) {
       const linkLocal = family === "IPv6" && scopeid !== 0;
       if (!internal && !linkLocal && (family === "IPv6") === (host === "::"))
-        addresses.push(formatAddress(address, port));
+        addresses.push(formatHostPort(address, port));
     }
   }
-  return addresses.length > 0 ? addresses : [formatAddress(host === "::" ? "::1" : "127.0.0.1", port)];
+  return addresses.length > 0 ? addresses : [formatHostPort(host === "::" ? "::1" : "127.0.0.1", port)];
 }

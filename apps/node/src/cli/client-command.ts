@@ -7,14 +7,13 @@ import {
   connectClient,
   defaultDataRoot,
   findLocalNode,
-  isLoopbackHost,
   type LocalNode,
   listLocalNodes,
   localTarget,
   parseNodeAddress,
   readLocalNode,
 } from "@blixard/client";
-import { BlixardError, messageOf } from "@blixard/common";
+import { BlixardError, isLoopbackHost, messageOf } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import type { MemberStatus } from "@blixard/protocol";
 import { type Command, Option } from "commander";

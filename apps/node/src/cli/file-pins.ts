@@ -4,8 +4,8 @@
  */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { isLoopbackHost, type PinStore, parseNodeAddress } from "@blixard/client";
-import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import { type PinStore, parseNodeAddress } from "@blixard/client";
+import { BlixardError, errorCodeOf, isLoopbackHost, messageOf } from "@blixard/common";
 import { configHome } from "./contexts.ts";
 
 export function filePins(env: Readonly<Record<string, string | undefined>>): PinStore {

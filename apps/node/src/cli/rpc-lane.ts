@@ -1,6 +1,6 @@
 /** The RPC lane for commands: an endpoint with the key of a context. Loaded only by commands that use a context. */
 import type { RpcCaller, RpcEndpoint } from "@blixard/client";
-import { discardMetrics, silentLogger, type Timer } from "@blixard/common";
+import { discardMetrics, hostOf, isLoopbackHost, silentLogger, type Timer } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { createTransport, type TransportAdapter } from "@blixard/transport";
 import { loadOrCreateNodeKey } from "@blixard/transport/identity";
@@ -46,7 +46,9 @@ const closePatienceMs = 300;
 
 async function createAdapter(secretKey: Uint8Array, options: LaneOptions): Promise<TransportAdapter> {
   const { relay, discovery } = options;
-  const local = options.nodes.every(({ addresses }) => addresses.length > 0 && addresses.every(isLoopback));
+  const local = options.nodes.every(
+    ({ addresses }) => addresses.length > 0 && addresses.every((address) => isLoopbackHost(hostOf(address))),
+  );
   const bind = local ? "127.0.0.1:0" : "0.0.0.0:0";
   if (options.transport === "grpc") {
     const { createGrpcAdapter } = await import("@blixard/transport/grpc");
@@ -54,8 +56,4 @@ async function createAdapter(secretKey: Uint8Array, options: LaneOptions): Promi
   }
   const { createIrohAdapter } = await import("@blixard/transport/iroh");
   return createIrohAdapter({ secretKey, bind, relay, discovery });
-}
-
-function isLoopback(address: string): boolean {
-  return /^(127\.|localhost:|\[::1\])/.test(address);
 }

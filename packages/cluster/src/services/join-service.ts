@@ -1,5 +1,5 @@
 /** Admits a node: the ticket is judged here and used up by `apply`, in the step that binds node id and key. */
-import { BlixardError, sleep } from "@blixard/common";
+import { BlixardError, hostOf, isLoopbackHost, sleep } from "@blixard/common";
 import type { MemberRole, NodeRecord, ParsedRequestOf, TicketRole } from "@blixard/protocol";
 import { isRunningElsewhere } from "../node/peer-memory.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
@@ -184,13 +184,10 @@ export function needsApproval(
   if (joinPolicy === "ticket") {
     throw denied("a ticket is needed", "Create one on a member with: blixard ticket create");
   }
-  const local = [...request.addresses, ...context.transport.addresses()].every(isLoopback);
+  const local = [...request.addresses, ...context.transport.addresses()].every((address) =>
+    isLoopbackHost(hostOf(address)),
+  );
   return request.approval === true || joinPolicy === "approve" || !local || request.addresses.length === 0;
-}
-
-export function isLoopback(address: string): boolean {
-  const host = address.slice(0, address.lastIndexOf(":"));
-  return host === "localhost" || host === "[::1]" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
 }
 
 function denied(message: string, hint?: string): BlixardError {

@@ -5,9 +5,9 @@
  */
 import { createHash } from "node:crypto";
 import { isIPv4 } from "node:net";
-import { isLoopbackHost, parseNodeAddress } from "@blixard/client";
+import { parseNodeAddress } from "@blixard/client";
 import type { ClusterEndpoint, PeerFinder } from "@blixard/cluster";
-import { type Logger, messageOf } from "@blixard/common";
+import { isLoopbackHost, type Logger, messageOf } from "@blixard/common";
 import { addressSchema, endpointIdSchema, limits } from "@blixard/protocol";
 import makeMdns, { type MulticastDNS, type QueryPacket, type ResponsePacket } from "multicast-dns";
 

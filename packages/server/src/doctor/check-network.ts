@@ -2,8 +2,8 @@
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
 import { networkInterfaces } from "node:os";
-import { formatHostPort, isLoopbackHost } from "@blixard/client";
-import { errorCodeOf, messageOf } from "@blixard/common";
+
+import { errorCodeOf, formatHostPort, isLoopbackHost, messageOf } from "@blixard/common";
 import { systemRandom } from "@blixard/common/system";
 import { createIrohAdapter } from "@blixard/transport/iroh";
 import type { NodeConfig } from "../node-settings.ts";

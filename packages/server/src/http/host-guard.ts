@@ -3,8 +3,7 @@
  * a name of its own to this port nor call it across origins.
  */
 
-import { isLoopbackHost } from "@blixard/client";
-import { BlixardError } from "@blixard/common";
+import { BlixardError, isLoopbackHost } from "@blixard/common";
 
 /** @throws PERMISSION_DENIED */
 export function checkHostAndOrigin(

@@ -4,9 +4,9 @@
  */
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import { BlixardError } from "@blixard/common";
+import { BlixardError, formatHostPort, isLoopbackHost } from "@blixard/common";
 import type { Endpoint, EndpointBuilder, Incoming, Connection as NativeConnection } from "@number0/iroh";
-import { formatAddress, isLoopback, parseBind, reachableAddresses, socketsFor } from "../bind-address.ts";
+import { parseBind, reachableAddresses, socketsFor } from "../bind-address.ts";
 import { endpointIdOfSeed } from "../identity/ed25519.ts";
 import { lanes as nodeLanes } from "../transport-lanes.ts";
 import { transportLimits } from "../transport-limits.ts";
@@ -166,7 +166,7 @@ class IrohEndpointAdapter implements IrohAdapter {
 
   #applyPreset(iroh: IrohModule, builder: EndpointBuilder): void {
     const { host } = parseBind(this.#options.bind);
-    const loopback = isLoopback(host);
+    const loopback = isLoopbackHost(host);
     const { relayUrls = [] } = this.#options;
     const relay = this.#options.relay && !loopback;
     if (this.#options.discovery && !loopback) {
@@ -247,7 +247,7 @@ async function resolved(address: string): Promise<string | undefined> {
   const host = address.slice(0, at).replace(/^\[|\]$/g, "");
   if (isIP(host) !== 0) return address;
   try {
-    return formatAddress((await lookup(host)).address, Number(address.slice(at + 1)));
+    return formatHostPort((await lookup(host)).address, Number(address.slice(at + 1)));
   } catch {
     return undefined;
   }

@@ -4,8 +4,8 @@
  * nobody whose key it was not told. The worker is started when it is needed and closed when it is idle.
  */
 import { randomBytes } from "node:crypto";
-import { BlixardError, type Clock, fromUtf8, type Logger, type Timer, toUtf8 } from "@blixard/common";
-import { formatAddress, parseBind } from "../../bind-address.ts";
+import { BlixardError, type Clock, formatHostPort, fromUtf8, type Logger, type Timer, toUtf8 } from "@blixard/common";
+import { parseBind } from "../../bind-address.ts";
 import type { EndpointAddress, Peer } from "../../transport-types.ts";
 import type { BulkDesk } from "../bulk-desk.ts";
 import { bulkLimits } from "../bulk-limits.ts";
@@ -92,7 +92,7 @@ export class IrohWay {
     const worker: WorkerEndpoint = new WorkerEndpoint({
       clock,
       logger,
-      settings: { ...settings, bind: formatAddress(host, 0), secretKey: randomBytes(32) },
+      settings: { ...settings, bind: formatHostPort(host, 0), secretKey: randomBytes(32) },
       events: {
         onArrived: (connection, endpointId) => this.#admit(worker, connection, endpointId),
         onEnded: (connection) => this.#served.delete(connection),

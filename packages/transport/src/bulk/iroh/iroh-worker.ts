@@ -6,8 +6,8 @@
  * of the binding are under way.
  */
 import { parentPort, workerData } from "node:worker_threads";
-import { assert, errorCodeOf, messageOf } from "@blixard/common";
-import { isLoopback, parseBind } from "../../bind-address.ts";
+import { assert, errorCodeOf, isLoopbackHost, messageOf } from "@blixard/common";
+import { parseBind } from "../../bind-address.ts";
 import { createIrohAdapter, type IrohAdapter } from "../../iroh/iroh-adapter.ts";
 import type { ByteStream, Connection } from "../../transport-types.ts";
 import { bulkLimits } from "../bulk-limits.ts";
@@ -31,7 +31,7 @@ class IrohWorker {
     this.#adapter = createIrohAdapter({ ...settings, lanes: ["blixard/bulk/1"] });
     this.#post = post;
     this.#end = end;
-    this.#relay = settings.relay && !isLoopback(parseBind(settings.bind).host);
+    this.#relay = settings.relay && !isLoopbackHost(parseBind(settings.bind).host);
   }
 
   async start(): Promise<void> {
