@@ -261,5 +261,14 @@ describe("blixard cluster recover", () => {
     expect(members.map(({ id }) => id)).toEqual([1]);
     const refused = await runNode(2, dirOf(2));
     expect([refused.code, refused.stderr]).toEqual([77, expect.stringContaining("REMOVED")]);
+
+    // Now that it is alone, nobody could give it back what it loses.
+    await cluster.kill(1);
+    const alone = join(cluster.dataRoot, "alone");
+    await mkdir(alone, { mode: 0o700 });
+    for (const name of ["node.key", "node.json", "join.json"]) await cp(join(dataDir, name), join(alone, name));
+    const lost = await runNode(1, alone);
+    expect([lost.code, lost.stderr]).toEqual([76, expect.stringContaining("from a backup")]);
+    expect(lost.stderr).not.toContain("blixard recover");
   });
 });

@@ -51,7 +51,9 @@ export function refuseLostStore(config: NodeConfig, { path, nodeFile }: DataDir,
   if (found.hasStore || found.recovery !== undefined) return;
   if (nodeFile !== undefined) {
     throw new BlixardError("STORAGE_CORRUPT", `the store of node ${nodeFile.nodeId} is gone from ${path}`, {
-      hint: `Let it come back as a learner: blixard recover --data-dir ${path}`,
+      hint: isOnlyVoter(found.members)
+        ? "It was the only voter of its cluster, so nobody else has its data: restore the data directory from a backup."
+        : `Let it come back as a learner: blixard recover --data-dir ${path}`,
     });
   }
   if (found.hasKey && config.join === undefined && config.joinFile === undefined) {
@@ -59,6 +61,11 @@ export function refuseLostStore(config: NodeConfig, { path, nodeFile }: DataDir,
       hint: "Start it with --join to come back as a learner, or delete node.key too: that makes a new node.",
     });
   }
+}
+
+function isOnlyVoter(members: JoinSeed | undefined): boolean {
+  if (members === undefined) return false;
+  return members.nodes.every(({ id, role }) => id === members.nodeId || (role !== "voter" && role !== "witness"));
 }
 
 /**
