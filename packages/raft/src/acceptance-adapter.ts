@@ -12,6 +12,7 @@ import {
   enterJoint,
   leaveJoint,
   type Membership,
+  type RaftConfig,
   simpleChange,
   voteResult,
 } from "./core/index.ts";
@@ -41,4 +42,10 @@ function confChanger(firstLastIndex = 0) {
   };
 }
 
-export default { createCore: createRaftCore, quorum: { committedIndex, voteResult }, confChanger };
+/** etcd's rule for a limit that is not given, which with a `maxSizePerMsg` of 0 holds everything back. */
+function createCore(config: RaftConfig) {
+  const maxCommittedSizePerReady = config.maxCommittedSizePerReady || config.maxSizePerMsg;
+  return createRaftCore({ ...config, ...(maxCommittedSizePerReady === undefined ? {} : { maxCommittedSizePerReady }) });
+}
+
+export default { createCore, quorum: { committedIndex, voteResult }, confChanger };

@@ -131,6 +131,17 @@ describe("limit of committed entries in a Ready", () => {
     expect(Math.max(0, ...sizes)).toBeLessThanOrEqual(2);
   });
 
+  it("follows a message limit of 0, one entry at a time, and holds everything back when it is 0 itself", () => {
+    const appliedWith = (config: Parameters<typeof elected>[0]) => {
+      const group = elected(config);
+      for (let n = 0; n < 3; n++) group.core(1).propose(payload(12));
+      group.settle();
+      return group.node(1).applied.length;
+    };
+    expect(appliedWith({ maxSizePerMsg: 0 })).toBe(4);
+    expect(appliedWith({ maxSizePerMsg: 0, maxCommittedSizePerReady: 0 })).toBe(0);
+  });
+
   it("counts what the apply thread has not finished", () => {
     const group = elected({ maxCommittedSizePerReady: 40, asyncStorageWrites: true });
     for (let n = 0; n < 5; n++) group.core(1).propose(payload(12));

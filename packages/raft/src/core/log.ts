@@ -40,7 +40,7 @@ export class RaftLog {
 
   constructor(storage: RaftStorage, applyingBytesMax: number) {
     this.#storage = storage;
-    this.#applyingBytesMax = Math.max(1, applyingBytesMax);
+    this.#applyingBytesMax = applyingBytesMax;
     const firstIndex = storage.firstIndex();
     const lastIndex = storage.lastIndex();
     assertSafeInteger(firstIndex, "the first index of the log");

@@ -6,7 +6,7 @@ import { assert, assertSafeInteger } from "@blixard/common";
 import { restoreMembership } from "./conf-change.ts";
 import { payloadsBytes } from "./entry-size.ts";
 import { describeRaftEvent, levelOf, type RaftEvent } from "./events.ts";
-import { after, noIndex, plus } from "./indexes.ts";
+import { after, maxIndex, noIndex, plus } from "./indexes.ts";
 import { RaftLog } from "./log.ts";
 import { type MessageFields, newAcknowledgement, newMessage, promisesDurability } from "./messages.ts";
 import { ReadOnly } from "./read-only.ts";
@@ -72,7 +72,7 @@ export class Raft {
     this.id = config.id;
     this.messageBytesMax = config.maxSizePerMsg ?? Number.POSITIVE_INFINITY;
     this.#uncommittedBytesMax = config.maxUncommittedEntriesSize || Number.POSITIVE_INFINITY;
-    this.log = new RaftLog(config.storage, config.maxCommittedSizePerReady || this.messageBytesMax);
+    this.log = new RaftLog(config.storage, config.maxCommittedSizePerReady ?? Math.max(1, this.messageBytesMax));
     this.tracker = new ProgressTracker({
       inflightMessagesMax: config.maxInflightMsgs ?? inflightMessagesDefault,
       inflightBytesMax: config.maxInflightBytes || Number.POSITIVE_INFINITY,
@@ -215,7 +215,7 @@ export class Raft {
     assertSafeInteger(applied, "the applied index");
     this.log.commitTo(commit);
     this.log.commitTo(applied);
-    if (applied > this.log.applied) this.log.appliedTo(applied, 0);
+    if (applied > noIndex) this.log.appliedTo(maxIndex(applied, this.log.applied), 0);
   }
 }
 

@@ -207,7 +207,7 @@ export interface RaftConfig {
   readonly asyncStorageWrites?: boolean;
   /** Bytes of entries in one append message; at least one entry is always sent. Default: no limit. */
   readonly maxSizePerMsg?: number;
-  /** Bytes of committed entries in one Ready. Default: `maxSizePerMsg`. */
+  /** Bytes of committed entries in one Ready. Default: `maxSizePerMsg`, and 1 where that is 0. With 0 nothing is applied. */
   readonly maxCommittedSizePerReady?: number;
   /** Bytes of uncommitted payload that a leader accepts; 0 or absent means no limit. */
   readonly maxUncommittedEntriesSize?: number;
