@@ -16,6 +16,7 @@ describe("malformation", () => {
     const entries = [normal(5, 1), normal(6, 2)];
     expect(malformation(message("MsgApp", { index: asLogIndex(4), term: asTerm(2), entries }), one)).toBeUndefined();
     expect(malformation(message("MsgAppResp", { from: one }), one)).toBeUndefined();
+    expect(malformation(message("MsgAppResp", { term: asTerm(0) }), one)).toBeUndefined();
     expect(malformation(message("MsgProp", { term: asTerm(0), entries: [normal(0, 0)] }), one)).toBeUndefined();
   });
 
@@ -48,9 +49,21 @@ describe("RaftCore.step", () => {
 
   it("refuses answers from outside the configuration", () => {
     const group = new CoreGroup({ voters: [1, 2, 3] });
-    expect(() => group.core(1).step(message("MsgVoteResp", { from: nine }))).toThrow(
-      expect.objectContaining({ code: "STEP_PEER_NOT_FOUND" }),
-    );
+    // Whatever else is wrong with them, as in etcd.
+    for (const term of [asTerm(1), asTerm(0)]) {
+      expect(() => group.core(1).step(message("MsgVoteResp", { from: nine, term }))).toThrow(
+        expect.objectContaining({ code: "STEP_PEER_NOT_FOUND" }),
+      );
+    }
+  });
+
+  it("counts what a follower that knows no term yet acknowledges", () => {
+    const group = new CoreGroup({ voters: [1, 2, 3] });
+    group.elect(1);
+    const index = group.core(1).propose(new Uint8Array(3)) ?? asLogIndex(0);
+    group.core(1).step(message("MsgAppResp", { term: asTerm(0), index }));
+    const peers = group.core(1).status().progress;
+    expect(peers.find(({ id }) => id === two)?.match).toBe(index);
   });
 
   it("drops malformed messages with nothing changed but an event", () => {

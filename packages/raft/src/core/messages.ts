@@ -192,8 +192,8 @@ export function malformation(message: Message, self: NodeId): string | undefined
   if (termedTypes.has(type)) {
     if (from === noNode) return "the sender is missing";
     if (from === self && (message.reject || !isSelfAddressed(type))) return "the sender is this node";
-    // A snapshot holds committed state, which is good in any term.
-    if (term === 0 && type !== "MsgSnap") return "the term is missing";
+    // A snapshot holds committed state, which is good in any term, and so does whoever answers it before its first term.
+    if (term === 0 && type !== "MsgSnap" && type !== "MsgAppResp") return "the term is missing";
   }
   if (type === "MsgApp") return malformedEntries(message.entries, message.index, term);
   if ((type === "MsgProp" || type === "MsgReadIndex") && message.entries.length === 0) return "there is no entry";

@@ -21,7 +21,6 @@ import {
   newApplyResponse,
   newMessage,
   noTerm,
-  senderOf,
 } from "./messages.ts";
 import { type Proposal, Raft } from "./raft.ts";
 import { ignore } from "./replication.ts";
@@ -71,13 +70,12 @@ class RawNode implements RaftCore {
     const raft = this.#raft;
     const { type, from } = message;
     if (isLocalMessage(type) && !(isLocalTarget(from) && isStorageResponse(type))) throw localMessageStepped();
+    const answersHere = isResponseMessage(type) && !isStorageResponse(type) && typeof from === "number";
+    if (answersHere && raft.tracker.get(from) === undefined) throw peerNotFound();
     const reason = malformation(message, raft.id);
     if (reason !== undefined) {
       ignore(raft, message, reason);
       return;
-    }
-    if (isResponseMessage(type) && !isStorageResponse(type) && raft.tracker.get(senderOf(message)) === undefined) {
-      throw peerNotFound();
     }
     if (stepRaft(raft, message) === "dropped") throw proposalDropped();
   }
