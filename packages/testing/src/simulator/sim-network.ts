@@ -145,14 +145,14 @@ export class SimNetwork {
 
   #session(endpoint: Endpoint, { nodeId, endpointId }: ClusterPeer) {
     const target = this.#endpoints.get(endpointId);
-    const view = { nodeId, transport: "simulated", path: "direct" as const, rttMs: 1 };
     const before = target?.before;
     // Before a new process greets, what is left is the connection of the one before it.
-    if (target !== undefined && before !== undefined && !target.peers.some((peer) => peer.nodeId === endpoint.nodeId)) {
-      return { ...view, instance: before.instance, lastContactMs: this.#time.nowMs - before.endedAtMs };
-    }
-    const silent = this.#silentMs(endpoint.nodeId, nodeId, target);
-    return { ...view, instance: target?.instance ?? null, lastContactMs: silent };
+    const greeted = before === undefined || target?.peers.some((peer) => peer.nodeId === endpoint.nodeId) === true;
+    const instance = greeted ? (target?.instance ?? null) : before.instance;
+    const lastContactMs = greeted
+      ? this.#silentMs(endpoint.nodeId, nodeId, target)
+      : this.#time.nowMs - before.endedAtMs;
+    return { nodeId, transport: "simulated", path: "direct" as const, rttMs: 1, instance, lastContactMs };
   }
 
   /** Two processes do not talk when one of them knows of a newer start of the other, which is told. */
