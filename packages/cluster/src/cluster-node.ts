@@ -18,7 +18,15 @@ import {
   type RequestOf,
   type ResponseOf,
 } from "@blixard/protocol";
-import { asLogIndex, asNodeId, asTerm, createRaftNode, type LogStore, type RaftNodeApi } from "@blixard/raft";
+import {
+  asLogIndex,
+  asNodeId,
+  asTerm,
+  createRaftNode,
+  type LogStore,
+  type RaftNodeApi,
+  trailingEntriesDefault,
+} from "@blixard/raft";
 import type {
   AuthenticatedCaller,
   ClusterNode,
@@ -115,7 +123,10 @@ class Node implements ClusterNode {
       const seed = how.mode === "resume" ? how.seed : undefined;
       this.#seed ??= seed;
       const sources = { nodeId: this.#options.nodeId, nodes: knownNodes(this.state, seed), ...options };
-      const log = await loadLog(this.#deps, peerLogSource(this.#deps, sources));
+      const log = await loadLog(this.#deps, {
+        repairFrom: peerLogSource(this.#deps, sources),
+        trailingEntries: this.#options.raft.trailingEntries ?? trailingEntriesDefault,
+      });
       // Before anything is done with VMs or in the name of this node.
       await this.#checkStore(log, seed, options.signal);
       this.#assertOpen();

@@ -92,6 +92,7 @@ type Optional = "bootstrap" | "admission";
 export type ResolvedOptions = Required<Omit<RaftNodeOptions, Optional>> & Pick<RaftNodeOptions, Optional>;
 
 const mayBeZero = new Set(["snapshotEntries", "trailingEntries"]);
+export const trailingEntriesDefault = 1_000;
 const kibibyte = 1024;
 const mebibyte = 1024 * kibibyte;
 
@@ -109,7 +110,7 @@ export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
     leaseReads: false,
     snapshotEntries: 10_000,
     logBytesMax: 32 * mebibyte,
-    trailingEntries: 1_000,
+    trailingEntries: trailingEntriesDefault,
     snapshotChunkBytes: 256 * kibibyte,
     snapshotBytesMax: 16 * kibibyte * mebibyte,
     snapshotRetryMs: 1_000,

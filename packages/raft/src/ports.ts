@@ -37,6 +37,11 @@ export interface LogLoadOptions {
   readonly repairFrom?: LogRepairSource | undefined;
   /** The newest durable snapshot: damage at or below it costs nothing. */
   readonly snapshot?: { readonly index: LogIndex; readonly term: Term } | undefined;
+  /**
+   * Entries before `snapshot` that are wanted; a store need not read and give those that are older, and then begins
+   * higher up. Default: all.
+   */
+  readonly trailingEntries?: number;
 }
 
 /**

@@ -119,8 +119,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
 
   async start(): Promise<void> {
     if (this.#phase !== "new" || this.#engine !== undefined) throw new BlixardError("CONFLICT", "the node was started");
-    const { bootstrap, snapshotChunkBytes } = this.#options;
-    const { cache, applied } = await recover(this.#deps, { bootstrapVoters: bootstrap?.voters, snapshotChunkBytes });
+    const { cache, applied } = await recover(this.#deps, this.#options);
     if (this.#phase !== "new") throw this.#stoppedError();
     this.#hardState = cache.initialState().hardState;
     this.#proposals.skippedTo(applied.index, applied.term);

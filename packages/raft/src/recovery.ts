@@ -6,6 +6,7 @@
 import { BlixardError, type Logger } from "@blixard/common";
 import { asLogIndex, asTerm, type Entry, type LogIndex, type NodeId, noNode, type Term } from "./core/types.ts";
 import { LogCache } from "./log-cache.ts";
+import type { ResolvedOptions } from "./options.ts";
 import type {
   AppliedState,
   LogContents,
@@ -29,19 +30,20 @@ export interface Recovered {
   readonly applied: AppliedState;
 }
 
-export interface RecoveryOptions {
-  readonly bootstrapVoters: readonly NodeId[] | undefined;
-  readonly snapshotChunkBytes: number;
-}
+export type RecoveryOptions = Pick<ResolvedOptions, "bootstrap" | "snapshotChunkBytes" | "trailingEntries">;
 
 /** @throws STORAGE_CORRUPT when the stores contradict each other in a way that no crash explains */
 export async function recover(deps: RecoveryDeps, options: RecoveryOptions): Promise<Recovered> {
   const { log, snapshots, stateMachine, logger } = deps;
   const snapshot = await snapshots.latest();
-  let contents = await log.load({ repairFrom: deps.repairFrom, snapshot });
+  let contents = await log.load({
+    repairFrom: deps.repairFrom,
+    snapshot,
+    trailingEntries: options.trailingEntries,
+  });
   let applied = await stateMachine.load();
-  if (isEmpty(contents) && applied.index === 0 && snapshot === undefined && options.bootstrapVoters !== undefined) {
-    contents = bootstrapContents(options.bootstrapVoters);
+  if (isEmpty(contents) && applied.index === 0 && snapshot === undefined && options.bootstrap !== undefined) {
+    contents = bootstrapContents(options.bootstrap.voters);
     await log.append({ entries: contents.entries, hardState: contents.hardState });
   }
   if (snapshot !== undefined && snapshot.index > applied.index) {

@@ -1,5 +1,5 @@
 /** A log that was read before Raft starts, by somebody who has to know where it stands. */
-import type { LogContents, LogRepairSource, LogStore, SnapshotStore } from "@blixard/raft";
+import type { LogContents, LogLoadOptions, LogStore, SnapshotStore } from "@blixard/raft";
 
 export interface LoadedLog {
   readonly end: { readonly term: number; readonly lastIndex: number };
@@ -10,13 +10,13 @@ export interface LoadedLog {
 /** @throws STORAGE_CORRUPT */
 export async function loadLog(
   { log, snapshots }: { readonly log: LogStore; readonly snapshots: SnapshotStore },
-  repairFrom: LogRepairSource,
+  options: Pick<LogLoadOptions, "repairFrom" | "trailingEntries">,
 ): Promise<LoadedLog> {
-  let contents: LogContents | undefined = await log.load({ repairFrom, snapshot: await snapshots.latest() });
+  let contents: LogContents | undefined = await log.load({ ...options, snapshot: await snapshots.latest() });
   const { hardState, base, entries } = contents;
   const store: LogStore = {
-    load: async (options) => {
-      const loaded = contents ?? (await log.load(options));
+    load: async (again) => {
+      const loaded = contents ?? (await log.load(again));
       contents = undefined;
       return loaded;
     },

@@ -120,6 +120,28 @@ export function describeLogStore(
       { base: base(5, 1), entries: [], hardState: state(3, 2, 5) },
     );
 
+    it("may leave out what nobody wants behind a snapshot, and nothing else", async () => {
+      const data = await create();
+      try {
+        const store = await data.open();
+        await store.load();
+        for (let from = 1; from <= 50; from += 5) await store.append({ entries: run(from, from + 4, 1) });
+        await store.close();
+        const again = await data.open();
+        const { base: found, entries } = await again.load({ snapshot: base(40, 1), trailingEntries: 8 });
+        expect(found.index <= 32).toEqual(true);
+        expect(entries).toEqual(run(found.index + 1, 50, 1));
+        await again.append({ entries: run(51, 52, 1) });
+        await again.compact(base(40, 1));
+        await again.close();
+        const third = await data.open();
+        expect({ ...(await third.load()) }).toEqual({ base: base(40, 1), entries: run(41, 52, 1), hardState: none });
+        await third.close();
+      } finally {
+        await data.dispose();
+      }
+    });
+
     const change: ConfChange = {
       version: 2,
       transition: "explicit",

@@ -22,6 +22,10 @@ export class DamageLedger {
     return { corruptions: this.#corruptions, repairs: this.#repairs };
   }
 
+  get isRepaired(): boolean {
+    return this.#corruptions === this.#repairs;
+  }
+
   found(places: number): void {
     this.#corruptions += places;
     this.#metrics.corruptions.add(places);
@@ -29,7 +33,7 @@ export class DamageLedger {
 
   /** What is missing in the log is the same damage as that of its files, if they were damaged. */
   foundInLog(places: number): void {
-    if (this.#corruptions === this.#repairs) this.found(places);
+    if (this.isRepaired) this.found(places);
   }
 
   repairedAll(): void {

@@ -13,6 +13,11 @@ export const allKeys: KeyRange = { gte: Buffer.from([0]), lt: Buffer.from([0xff]
 export const hardStateKey = letter("h");
 export const baseKey = letter("b");
 export const startsKey = letter("n");
+export const blockKeys: KeyRange = { gte: letter("e"), lt: letter("f") };
+export const otherLogKeys: readonly KeyRange[] = [
+  { gte: allKeys.gte, lt: blockKeys.gte },
+  { gte: blockKeys.lt, lt: allKeys.lt },
+];
 
 export function blockKey(first: number): Buffer {
   const key = Buffer.allocUnsafe(9);

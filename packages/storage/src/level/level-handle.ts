@@ -26,6 +26,8 @@ export interface LevelDatabase {
     readonly gte: Buffer;
     readonly lt: Buffer;
     readonly fillCache: boolean;
+    /** From the last key to the first. */
+    readonly reverse?: boolean;
     readonly snapshot?: LevelView;
   }): LevelIterator;
   snapshot(): LevelView;
@@ -191,6 +193,19 @@ export class LevelHandle {
   /** Everything in `range` as it is now, in batches. */
   async *entries(range: KeyRange): AsyncIterable<readonly (readonly [Buffer, Buffer])[]> {
     yield* this.#read(this.#db.iterator({ gte: range.gte, lt: range.lt, fillCache: false }));
+  }
+
+  /** The record with the highest key in `range`. */
+  async last(range: KeyRange): Promise<readonly [Buffer, Buffer] | undefined> {
+    const iterator = this.#db.iterator({ gte: range.gte, lt: range.lt, fillCache: false, reverse: true });
+    try {
+      const [record] = await iterator.nextv(1);
+      return record;
+    } catch (error) {
+      throw readError(error, this.#location);
+    } finally {
+      await iterator.close();
+    }
   }
 
   /** A view of `range` that later writes do not change. */

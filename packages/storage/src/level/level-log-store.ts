@@ -10,9 +10,26 @@ import { type LogEnd, type LogHead, packHead, unpackHead } from "../records/log-
 import { pack, unpack } from "../records/packed.ts";
 import { corrupt, openRecord, sealRecord } from "../records/record.ts";
 import type { DamageLedger } from "./damage-ledger.ts";
-import { allKeys, baseKey, blockKey, blockKeyIndex, hardStateKey, markerKey, startsKey } from "./keys.ts";
+import {
+  baseKey,
+  blockKey,
+  blockKeyIndex,
+  blockKeys,
+  hardStateKey,
+  markerKey,
+  otherLogKeys,
+  startsKey,
+} from "./keys.ts";
 import type { LevelHandle, LevelOp } from "./level-handle.ts";
-import { type Assembly, assembleLog, type BlockSpan, type LogBase, type StoredBlock } from "./log-assembly.ts";
+import {
+  type Assembly,
+  assembleLog,
+  type BlockSpan,
+  baseIn,
+  type LogBase,
+  type StoredBlock,
+  termIn,
+} from "./log-assembly.ts";
 import { coverBySnapshot, fillHoles, type RepairedLog } from "./log-repair.ts";
 import type { Vote, VoteFile } from "./vote-file.ts";
 
@@ -22,6 +39,13 @@ export interface LevelLogStoreDeps {
   readonly voteFile: VoteFile;
   readonly logger: Logger;
   readonly damage: DamageLedger;
+}
+
+/** What was read of the blocks, from an entry on that is known. */
+interface ReadBlocks {
+  readonly base: LogBase;
+  readonly blocks: readonly StoredBlock[];
+  readonly assembly: Assembly;
 }
 
 const noBase: LogBase = { index: asLogIndex(0), term: asTerm(0), chain: 0 };
@@ -37,6 +61,8 @@ export class LevelLogStore implements LogStore {
   /** The chain after each retained entry, from `base.index + 1`. */
   #chains: number[] = [];
   #blocks: BlockSpan[] = [];
+  /** Blocks before this key were passed over at the start and are not in `#blocks`; the next compaction deletes them. */
+  #passedOver: LogIndex | undefined;
   #hardState: HardState = noHardState;
   #vote: { readonly term: Term; readonly vote: HardState["vote"] } = noHardState;
   #failure: unknown;
@@ -49,41 +75,79 @@ export class LevelLogStore implements LogStore {
   }
 
   async load(options: LogLoadOptions = {}): Promise<LogContents> {
-    const { blocks, head, headDamage } = await this.#read();
+    const { head, headDamage } = await this.#readHead();
     const copy = await this.#voteFile.load();
     if (headDamage !== undefined && copy === undefined) throw headDamage;
     const hardState = newerVote(head?.hardState ?? noHardState, copy);
     this.#hardState = hardState;
     this.#vote = hardState;
-    const assembly = assembleLog(this.#base, blocks, head?.end);
-    const { entries, chains, spans } = await this.#whole(assembly, blocks, options);
+    const read = (await this.#behindSnapshot(head?.end, options)) ?? (await this.#everything(head?.end));
+    const { base, entries, chains, spans } = await this.#whole(read, options);
+    this.#base = base;
     this.#chains = chains;
     this.#blocks = spans;
-    const { index, term } = this.#base;
-    return { hardState, base: { index, term }, entries };
+    return { hardState, base: { index: base.index, term: base.term }, entries };
   }
 
-  async #read() {
-    const blocks: StoredBlock[] = [];
+  /** Everything but the blocks. */
+  async #readHead() {
     let head: LogHead | undefined;
     let headDamage: unknown;
-    for await (const batch of this.#handle.entries(allKeys)) {
-      for (const [key, value] of batch) {
-        const first = blockKeyIndex(key);
-        if (first !== undefined) blocks.push({ first, contents: this.#readBlock(key, value, first) });
-        else if (key.equals(baseKey)) this.#base = unpack<LogBase>(openRecord(key, value), "the base of the log");
-        else if (key.equals(hardStateKey)) {
-          try {
-            head = unpackHead(openRecord(key, value));
-          } catch (error) {
-            headDamage = error;
-          }
-        } else if (!key.equals(markerKey) && !key.equals(startsKey)) {
-          throw corrupt(`the log has the unknown key ${key.toString("hex")}`);
+    for (const range of otherLogKeys) {
+      for await (const batch of this.#handle.entries(range)) {
+        for (const [key, value] of batch) {
+          if (key.equals(baseKey)) this.#base = unpack<LogBase>(openRecord(key, value), "the base of the log");
+          else if (key.equals(hardStateKey)) {
+            try {
+              head = unpackHead(openRecord(key, value));
+            } catch (error) {
+              headDamage = error;
+            }
+          } else if (!key.equals(markerKey) && !key.equals(startsKey)) throw unknownKey(key);
         }
       }
     }
-    return { blocks, head, headDamage };
+    return { head, headDamage };
+  }
+
+  /**
+   * What a snapshot stands for, and nobody wants any more, stays where it is: neither read nor kept in memory. Nothing
+   * is forgotten on the disk. The chain that begins at the first entry that is read has to lead to the end of the log,
+   * so what is read is proved as it would be by all of the log. Undefined when all of it has to be read.
+   */
+  async #behindSnapshot(end: LogEnd | undefined, options: LogLoadOptions): Promise<ReadBlocks | undefined> {
+    const { snapshot, trailingEntries } = options;
+    if (end === undefined || snapshot === undefined || trailingEntries === undefined) return undefined;
+    const index = asLogIndex(Math.max(0, snapshot.index - trailingEntries));
+    if (index <= this.#base.index) return undefined;
+    const around = await this.#handle.last({ gte: blockKeys.gte, lt: blockKey(index + 1) });
+    const first = around === undefined ? undefined : blockKeyIndex(around[0]);
+    if (around === undefined || first === undefined) return undefined;
+    const base = baseIn({ first, contents: this.#readBlock(...around, first) }, index);
+    if (base === undefined) return undefined;
+    const blocks = await this.#readBlocks(first);
+    const assembly = assembleLog(base, blocks, end);
+    // A log that ends before the snapshot, or holds other entries there, is for the caller to judge.
+    if (termIn(base, assembly, snapshot.index) !== snapshot.term) return undefined;
+    this.#passedOver = first;
+    return { base, blocks, assembly };
+  }
+
+  async #everything(end: LogEnd | undefined): Promise<ReadBlocks> {
+    const blocks = await this.#readBlocks(asLogIndex(0));
+    return { base: this.#base, blocks, assembly: assembleLog(this.#base, blocks, end) };
+  }
+
+  async #readBlocks(from: LogIndex): Promise<StoredBlock[]> {
+    const blocks: StoredBlock[] = [];
+    for await (const batch of this.#handle.entries({ gte: blockKey(from), lt: blockKeys.lt })) {
+      for (const [key, value] of batch) {
+        const first = blockKeyIndex(key);
+        if (first === undefined) throw unknownKey(key);
+        blocks.push({ first, contents: this.#readBlock(key, value, first) });
+      }
+    }
+    return blocks;
   }
 
   /** Undefined for a damaged block: the next good one, or the head, says what was in it. */
@@ -97,20 +161,21 @@ export class LevelLogStore implements LogStore {
   }
 
   /** Closes the holes, if there are any, and stores what they held in one synced batch. @throws STORAGE_CORRUPT */
-  async #whole(assembly: Assembly, blocks: readonly StoredBlock[], options: LogLoadOptions) {
+  async #whole({ base, blocks, assembly }: ReadBlocks, options: LogLoadOptions) {
     const { holes, runs, spans } = assembly;
     const [run] = runs;
     const damaged = blocks.filter(({ contents }) => contents === undefined);
     if (holes.length === 0 && damaged.length === 0 && run !== undefined) {
-      // Damaged files may have held nothing that still counts.
+      // Damaged files may have held nothing that still counts, or only what counts no more from here on.
+      if (!this.#damage.isRepaired && base !== this.#base) await this.#write([baseOp(base)], undefined);
       this.#damage.repairedAll();
-      return { ...run, spans: [...spans] };
+      return { ...run, base, spans: [...spans] };
     }
     this.#damage.foundInLog(Math.max(holes.length, damaged.length));
     const { logger } = { logger: this.#logger };
     const repaired: RepairedLog =
-      coverBySnapshot(this.#base, assembly, options.snapshot) ??
-      (await fillHoles(this.#base, assembly, { ...options, logger, damage: this.#damage }));
+      coverBySnapshot(base, assembly, options.snapshot) ??
+      (await fillHoles(base, assembly, { ...options, logger, damage: this.#damage }));
     const ops = damaged.map(({ first }): LevelOp => ({ type: "del", key: blockKey(first) }));
     if (repaired.base !== this.#base) ops.push(baseOp(repaired.base));
     for (const { first, payload } of repaired.blocks) {
@@ -118,7 +183,6 @@ export class LevelLogStore implements LogStore {
       ops.push({ type: "put", key, value: sealRecord(key, payload) });
     }
     await this.#write(ops, undefined);
-    this.#base = repaired.base;
     this.#damage.repairedAll();
     logger.log("warn", "the damaged log is whole again", {
       holes: holes.map(({ first, last }) => `${first} to ${last}`),
@@ -179,9 +243,22 @@ export class LevelLogStore implements LogStore {
       const ops = part.map(({ first }): LevelOp => ({ type: "del", key: blockKey(first) }));
       await this.#write(ops, undefined);
     }
+    await this.#deletePassedOver();
+  }
+
+  /** Below the base, which is durable: a crash in the middle leaves what means nothing. */
+  async #deletePassedOver(): Promise<void> {
+    const before = this.#passedOver;
+    if (before === undefined) return;
+    this.#passedOver = undefined;
+    for await (const batch of this.#handle.entries({ gte: blockKeys.gte, lt: blockKey(before) })) {
+      const ops = batch.map(([key]): LevelOp => ({ type: "del", key }));
+      await this.#write(ops, undefined);
+    }
   }
 
   async reset(base: { readonly index: LogIndex; readonly term: Term }, hardState: HardState): Promise<void> {
+    assert(this.#passedOver === undefined || base.index >= this.#base.index, "a snapshot stands for what is before");
     const ops = this.#blocks.map(({ first }): LevelOp => ({ type: "del", key: blockKey(first) }));
     this.#blocks = [];
     this.#chains = [];
@@ -189,6 +266,7 @@ export class LevelLogStore implements LogStore {
     this.#hardState = hardState;
     ops.push(baseOp(this.#base), this.#headOp());
     await this.#write(ops, hardState);
+    await this.#deletePassedOver();
   }
 
   /** A failure of either copy is final for both: the caller was told that the store stops. */
@@ -231,4 +309,8 @@ function newerVote(hardState: HardState, copy: Vote | undefined): HardState {
 
 function baseOp({ index, term, chain }: LogBase): LevelOp {
   return { type: "put", key: baseKey, value: sealRecord(baseKey, pack({ index, term, chain })) };
+}
+
+function unknownKey(key: Buffer): Error {
+  return corrupt(`the log has the unknown key ${key.toString("hex")}`);
 }

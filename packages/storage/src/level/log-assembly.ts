@@ -91,6 +91,18 @@ export function assembleLog(base: LogBase, blocks: readonly StoredBlock[], end: 
   return { runs, holes, spans };
 }
 
+/** What the entry at `index` of a good block is as a base; undefined when it is not in there. */
+export function baseIn({ first, contents }: StoredBlock, index: LogIndex): LogBase | undefined {
+  const at = index - first;
+  const [entry, chain] = [contents?.entries[at], contents?.chains[at]];
+  return entry === undefined || chain === undefined ? undefined : { index, term: entry.term, chain };
+}
+
+/** The term at `index` when nothing is missing up to there. */
+export function termIn(base: LogBase, { runs }: Assembly, index: LogIndex): Term | undefined {
+  return index === base.index ? base.term : runs[0]?.entries[index - base.index - 1]?.term;
+}
+
 /** The chains after each of `entries` when they fill the hole exactly; undefined when they do not. */
 export function fitHole(hole: Hole, entries: readonly Entry[], chainBefore: number): readonly number[] | undefined {
   if (entries.length !== hole.last - hole.first + 1) return undefined;

@@ -217,7 +217,7 @@ export class SimDatabase implements LevelDatabase {
     return { contents: new Map(this.#view), close: () => Promise.resolve() };
   }
 
-  iterator(options: { readonly gte: Buffer; readonly lt: Buffer; readonly snapshot?: LevelView }): LevelIterator {
+  iterator(options: Parameters<LevelDatabase["iterator"]>[0]): LevelIterator {
     const frozen = options.snapshot as { readonly contents: ReadonlyMap<string, Buffer> } | undefined;
     const from = frozen?.contents ?? this.#view;
     const [gte, lt] = [options.gte.toString("latin1"), options.lt.toString("latin1")];
@@ -226,6 +226,7 @@ export class SimDatabase implements LevelDatabase {
       const value = from.get(key);
       if (value !== undefined) rows.push([Buffer.from(key, "latin1"), value]);
     }
+    if (options.reverse === true) rows.reverse();
     let at = 0;
     return {
       nextv: (count) => {

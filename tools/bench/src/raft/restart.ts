@@ -75,15 +75,16 @@ export async function reportRestart([dataDir]: readonly string[]): Promise<void>
   assert(lastLogIndex > entriesCount, `the log ends at ${lastLogIndex}`);
   await node.close();
   await storage.close();
-  const entries = lastLogIndex - 1 - (await baseOf(dataDir));
+  const entries = await countLoaded(dataDir);
   process.stdout.write(`${JSON.stringify({ readySeconds, entries } satisfies Restart)}\n`);
 }
 
-async function baseOf(dataDir: string): Promise<number> {
+/** Entries that a start reads. */
+async function countLoaded(dataDir: string): Promise<number> {
   const storage = await openLevelStorage({ dataDir });
-  const { base } = await storage.log.load();
+  const { entries } = await storage.log.load({ snapshot: await storage.snapshots.latest(), trailingEntries });
   await storage.close();
-  return base.index;
+  return entries.length;
 }
 
 async function writeNode(dataDir: string, kind: "compacted" | "retained"): Promise<void> {
