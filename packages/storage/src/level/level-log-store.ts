@@ -8,8 +8,9 @@ import { asLogIndex, asTerm, type Entry, type HardState, type LogIndex, noNode, 
 import { decodeEntryBlock, encodeEntryBlock } from "../records/entry-block.ts";
 import { type LogEnd, type LogHead, packHead, unpackHead } from "../records/log-head.ts";
 import { pack, unpack } from "../records/packed.ts";
-import { corrupt, openRecord, sealRecord } from "../records/record.ts";
+import { corrupt, openRecord, sealInPlace, sealRecord } from "../records/record.ts";
 import type { DamageLedger } from "./damage-ledger.ts";
+import { HeldBlocks } from "./held-blocks.ts";
 import {
   baseKey,
   blockKey,
@@ -21,15 +22,7 @@ import {
   startsKey,
 } from "./keys.ts";
 import type { LevelHandle, LevelOp } from "./level-handle.ts";
-import {
-  type Assembly,
-  assembleLog,
-  type BlockSpan,
-  baseIn,
-  type LogBase,
-  type StoredBlock,
-  termIn,
-} from "./log-assembly.ts";
+import { type Assembly, assembleLog, baseIn, type LogBase, type StoredBlock, termIn } from "./log-assembly.ts";
 import { coverBySnapshot, fillHoles, type RepairedLog } from "./log-repair.ts";
 import type { Vote, VoteFile } from "./vote-file.ts";
 
@@ -57,10 +50,7 @@ export class LevelLogStore implements LogStore {
   readonly #voteFile: VoteFile;
   readonly #logger: Logger;
   readonly #damage: DamageLedger;
-  #base: LogBase = noBase;
-  /** The chain after each retained entry, from `base.index + 1`. */
-  #chains: number[] = [];
-  #blocks: BlockSpan[] = [];
+  #blocks = new HeldBlocks(noBase);
   /** Blocks before this key were passed over at the start and are not in `#blocks`; the next compaction deletes them. */
   #passedOver: LogIndex | undefined;
   #hardState: HardState = noHardState;
@@ -82,10 +72,9 @@ export class LevelLogStore implements LogStore {
     this.#hardState = hardState;
     this.#vote = hardState;
     const read = (await this.#behindSnapshot(head?.end, options)) ?? (await this.#everything(head?.end));
-    const { base, entries, chains, spans } = await this.#whole(read, options);
-    this.#base = base;
-    this.#chains = chains;
-    this.#blocks = spans;
+    const whole = await this.#whole(read, options);
+    const { base, entries } = whole;
+    this.#blocks = HeldBlocks.of(base, whole);
     return { hardState, base: { index: base.index, term: base.term }, entries };
   }
 
@@ -96,8 +85,9 @@ export class LevelLogStore implements LogStore {
     for (const range of otherLogKeys) {
       for await (const batch of this.#handle.entries(range)) {
         for (const [key, value] of batch) {
-          if (key.equals(baseKey)) this.#base = unpack<LogBase>(openRecord(key, value), "the base of the log");
-          else if (key.equals(hardStateKey)) {
+          if (key.equals(baseKey)) {
+            this.#blocks = new HeldBlocks(unpack<LogBase>(openRecord(key, value), "the base of the log"));
+          } else if (key.equals(hardStateKey)) {
             try {
               head = unpackHead(openRecord(key, value));
             } catch (error) {
@@ -119,7 +109,7 @@ export class LevelLogStore implements LogStore {
     const { snapshot, trailingEntries } = options;
     if (end === undefined || snapshot === undefined || trailingEntries === undefined) return undefined;
     const index = asLogIndex(Math.max(0, snapshot.index - trailingEntries));
-    if (index <= this.#base.index) return undefined;
+    if (index <= this.#blocks.base.index) return undefined;
     const around = await this.#handle.last({ gte: blockKeys.gte, lt: blockKey(index + 1) });
     const first = around === undefined ? undefined : blockKeyIndex(around[0]);
     if (around === undefined || first === undefined) return undefined;
@@ -135,7 +125,7 @@ export class LevelLogStore implements LogStore {
 
   async #everything(end: LogEnd | undefined): Promise<ReadBlocks> {
     const blocks = await this.#readBlocks(asLogIndex(0));
-    return { base: this.#base, blocks, assembly: assembleLog(this.#base, blocks, end) };
+    return { base: this.#blocks.base, blocks, assembly: assembleLog(this.#blocks.base, blocks, end) };
   }
 
   async #readBlocks(from: LogIndex): Promise<StoredBlock[]> {
@@ -167,7 +157,7 @@ export class LevelLogStore implements LogStore {
     const damaged = blocks.filter(({ contents }) => contents === undefined);
     if (holes.length === 0 && damaged.length === 0 && run !== undefined) {
       // Damaged files may have held nothing that still counts, or only what counts no more from here on.
-      if (!this.#damage.isRepaired && base !== this.#base) await this.#write([baseOp(base)], undefined);
+      if (!this.#damage.isRepaired && base !== this.#blocks.base) await this.#write([baseOp(base)], undefined);
       this.#damage.repairedAll();
       return { ...run, base, spans: [...spans] };
     }
@@ -177,10 +167,10 @@ export class LevelLogStore implements LogStore {
       coverBySnapshot(base, assembly, options.snapshot) ??
       (await fillHoles(base, assembly, { ...options, logger, damage: this.#damage }));
     const ops = damaged.map(({ first }): LevelOp => ({ type: "del", key: blockKey(first) }));
-    if (repaired.base !== this.#base) ops.push(baseOp(repaired.base));
-    for (const { first, payload } of repaired.blocks) {
+    if (repaired.base !== this.#blocks.base) ops.push(baseOp(repaired.base));
+    for (const { first, record } of repaired.blocks) {
       const key = blockKey(first);
-      ops.push({ type: "put", key, value: sealRecord(key, payload) });
+      ops.push({ type: "put", key, value: sealInPlace(key, record) });
     }
     await this.#write(ops, undefined);
     this.#damage.repairedAll();
@@ -204,43 +194,29 @@ export class LevelLogStore implements LogStore {
 
   /** The head for what is in memory now: it goes into the batch that makes this the log. */
   #headOp(): LevelOp {
-    const last = asLogIndex(this.#base.index + this.#chains.length);
-    const end: LogEnd = { last, chain: this.#chains.at(-1) ?? this.#base.chain };
-    return { type: "put", key: hardStateKey, value: sealRecord(hardStateKey, packHead(this.#hardState, end)) };
+    return {
+      type: "put",
+      key: hardStateKey,
+      value: sealRecord(hardStateKey, packHead(this.#hardState, this.#blocks.end)),
+    };
   }
 
   #appendEntries(first: LogIndex, entries: readonly Entry[], ops: LevelOp[]): void {
-    const keep = first - this.#base.index - 1;
-    assert(keep >= 0 && keep <= this.#chains.length, `entry ${first} is not contiguous with the log`);
-    this.#chains.length = keep;
-    const { payload, chains } = encodeEntryBlock(entries, this.#chains[keep - 1] ?? this.#base.chain);
-    for (const chain of chains) this.#chains.push(chain);
-    for (let last = this.#blocks.at(-1); last !== undefined && last.first >= first; last = this.#blocks.at(-1)) {
-      ops.push({ type: "del", key: blockKey(last.first) });
-      this.#blocks.pop();
-    }
-    const previous = this.#blocks.pop();
-    if (previous !== undefined)
-      this.#blocks.push({ ...previous, last: asLogIndex(Math.min(previous.last, first - 1)) });
+    for (const dropped of this.#blocks.cutAt(first)) ops.push({ type: "del", key: blockKey(dropped) });
+    const { record, chainAfter } = encodeEntryBlock(entries, this.#blocks.end.chain);
+    this.#blocks.push(first, entries, chainAfter);
     const key = blockKey(first);
-    ops.push({ type: "put", key, value: sealRecord(key, payload) });
-    this.#blocks.push({ first, last: asLogIndex(first + entries.length - 1) });
+    ops.push({ type: "put", key, value: sealInPlace(key, record) });
   }
 
   async compact(base: { readonly index: LogIndex; readonly term: Term }): Promise<void> {
-    const count = base.index - this.#base.index;
-    if (count <= 0) return;
-    const chain = this.#chains[count - 1];
-    assert(chain !== undefined, `cannot compact to ${base.index}, which is behind the end of the log`);
-    this.#chains.splice(0, count);
-    this.#base = { index: base.index, term: base.term, chain };
-    const kept = this.#blocks.findIndex(({ last }) => last > base.index);
-    const dropped = this.#blocks.splice(0, kept < 0 ? this.#blocks.length : kept);
+    if (base.index <= this.#blocks.base.index) return;
+    const dropped = this.#blocks.moveBase(base);
     // Synced like every write here, so that only the last record of a LevelDB log file can be a torn one.
-    await this.#write([baseOp(this.#base)], undefined);
+    await this.#write([baseOp(this.#blocks.base)], undefined);
     for (let at = 0; at < dropped.length; at += deletesPerBatchMax) {
       const part = dropped.slice(at, at + deletesPerBatchMax);
-      const ops = part.map(({ first }): LevelOp => ({ type: "del", key: blockKey(first) }));
+      const ops = part.map((first): LevelOp => ({ type: "del", key: blockKey(first) }));
       await this.#write(ops, undefined);
     }
     await this.#deletePassedOver();
@@ -258,13 +234,14 @@ export class LevelLogStore implements LogStore {
   }
 
   async reset(base: { readonly index: LogIndex; readonly term: Term }, hardState: HardState): Promise<void> {
-    assert(this.#passedOver === undefined || base.index >= this.#base.index, "a snapshot stands for what is before");
-    const ops = this.#blocks.map(({ first }): LevelOp => ({ type: "del", key: blockKey(first) }));
-    this.#blocks = [];
-    this.#chains = [];
-    this.#base = { index: base.index, term: base.term, chain: 0 };
+    assert(
+      this.#passedOver === undefined || base.index >= this.#blocks.base.index,
+      "a snapshot stands for what is before",
+    );
+    const ops = this.#blocks.firsts.map((first): LevelOp => ({ type: "del", key: blockKey(first) }));
+    this.#blocks = new HeldBlocks({ index: base.index, term: base.term, chain: 0 });
     this.#hardState = hardState;
-    ops.push(baseOp(this.#base), this.#headOp());
+    ops.push(baseOp(this.#blocks.base), this.#headOp());
     await this.#write(ops, hardState);
     await this.#deletePassedOver();
   }

@@ -5,9 +5,9 @@
  *     base | run | hole | run | hole | run | end (see log-head.ts)
  */
 import { asLogIndex, type Entry, type LogIndex, type Term } from "@blixard/raft/core";
-import { type DecodedBlock, encodeEntryBlock } from "../records/entry-block.ts";
+import { type DecodedBlock, decodeEntryBlock, encodeEntryBlock } from "../records/entry-block.ts";
 import type { LogEnd } from "../records/log-head.ts";
-import { corrupt } from "../records/record.ts";
+import { corrupt, recordHeaderBytes } from "../records/record.ts";
 
 export interface LogBase {
   readonly index: LogIndex;
@@ -107,6 +107,7 @@ export function termIn(base: LogBase, { runs }: Assembly, index: LogIndex): Term
 export function fitHole(hole: Hole, entries: readonly Entry[], chainBefore: number): readonly number[] | undefined {
   if (entries.length !== hole.last - hole.first + 1) return undefined;
   if (entries.some((entry, at) => entry.index !== hole.first + at)) return undefined;
-  const { chains } = encodeEntryBlock(entries, chainBefore);
-  return chains.at(-1) === hole.chainAfter ? chains : undefined;
+  const { record, chainAfter } = encodeEntryBlock(entries, chainBefore);
+  if (chainAfter !== hole.chainAfter) return undefined;
+  return decodeEntryBlock(record.subarray(recordHeaderBytes), hole.first).chains;
 }

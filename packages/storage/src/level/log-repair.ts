@@ -16,7 +16,7 @@ export interface RepairedLog {
   readonly chains: number[];
   readonly spans: BlockSpan[];
   /** To be stored. */
-  readonly blocks: readonly { readonly first: LogIndex; readonly payload: Buffer }[];
+  readonly blocks: readonly { readonly first: LogIndex; readonly record: Buffer }[];
   /** Who helped. */
   readonly by: readonly string[];
 }
@@ -66,7 +66,7 @@ export async function fillHoles(base: LogBase, assembly: Assembly, options: Fill
   const { runs, holes } = assembly;
   const [entries, chains]: [Entry[], number[]] = [[], []];
   const spans = [...assembly.spans];
-  const blocks: { readonly first: LogIndex; readonly payload: Buffer }[] = [];
+  const blocks: { readonly first: LogIndex; readonly record: Buffer }[] = [];
   const by = new Set<string>();
   for (const [number, run] of runs.entries()) {
     for (const entry of run.entries) entries.push(entry);
@@ -80,8 +80,8 @@ export async function fillHoles(base: LogBase, assembly: Assembly, options: Fill
     for (const chain of found.chains) chains.push(chain);
     for (const part of splitBlocks(found.entries)) {
       const at = part[0]?.index ?? hole.first;
-      const { payload } = encodeEntryBlock(part, chains[at - base.index - 2] ?? base.chain);
-      blocks.push({ first: at, payload });
+      const { record } = encodeEntryBlock(part, chains[at - base.index - 2] ?? base.chain);
+      blocks.push({ first: at, record });
       spans.push({ first: at, last: asLogIndex(at + part.length - 1) });
     }
   }

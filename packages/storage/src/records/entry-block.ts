@@ -7,11 +7,12 @@
  * The chain is a running CRC-32 over the encoded entries since the base of the log. It ties every entry to all those
  * before it: a block that is missing, stale or out of place does not fit its neighbours.
  */
+import { crc32 } from "node:zlib";
 import { asLogIndex, asTerm, type ConfChange, type Entry, type LogIndex } from "@blixard/raft/core";
 import { crc32Of } from "./crc32.ts";
 import { readUint64 } from "./integers.ts";
 import { pack, unpack } from "./packed.ts";
-import { corrupt } from "./record.ts";
+import { corrupt, recordHeaderBytes } from "./record.ts";
 
 const blockHeaderBytes = 8;
 const entryHeaderBytes = 13;
@@ -21,9 +22,10 @@ const sharedBytes = 8 * 1024;
 const kinds = { normal: 0, confChange: 1 } as const;
 
 export interface EncodedBlock {
-  readonly payload: Buffer;
-  /** The chain after each entry. */
-  readonly chains: readonly number[];
+  /** The payload with room for its record's header before it (see `sealInPlace`). */
+  readonly record: Buffer;
+  /** The chain after the last entry. */
+  readonly chainAfter: number;
 }
 
 export interface DecodedBlock {
@@ -34,30 +36,32 @@ export interface DecodedBlock {
 
 export function encodeEntryBlock(entries: readonly Entry[], chainBefore: number): EncodedBlock {
   const bodies = entries.map((entry) => (entry.kind === "normal" ? entry.data : packChange(entry.change)));
-  let length = blockHeaderBytes;
+  const start = recordHeaderBytes + blockHeaderBytes;
+  let length = start;
   for (const body of bodies) length += entryHeaderBytes + body.length;
-  const payload = Buffer.allocUnsafe(length);
+  const record = Buffer.allocUnsafe(length);
   // A view writes integers several times faster than the methods of a Buffer.
-  const view = new DataView(payload.buffer, payload.byteOffset, length);
-  view.setUint32(0, chainBefore);
-  view.setUint32(4, entries.length);
-  const chains: number[] = [];
-  let chain = chainBefore;
-  let at = blockHeaderBytes;
+  const view = new DataView(record.buffer, record.byteOffset, length);
+  view.setUint32(recordHeaderBytes, chainBefore);
+  view.setUint32(recordHeaderBytes + 4, entries.length);
+  let at = start;
   for (let position = 0; position < entries.length; position++) {
     const { term, kind } = entries[position] as Entry;
     const body = bodies[position] as Uint8Array;
-    const from = at;
     view.setUint32(at, Math.floor(term / uint32Range));
     view.setUint32(at + 4, term % uint32Range);
     view.setUint8(at + 8, kinds[kind]);
     view.setUint32(at + 9, body.length);
-    payload.set(body, at + entryHeaderBytes);
+    record.set(body, at + entryHeaderBytes);
     at += entryHeaderBytes + body.length;
-    chain = crc32Of(payload, from, at, chain);
-    chains.push(chain);
   }
-  return { payload, chains };
+  // The checksum of all entries, gone on from the chain, is what it is entry by entry.
+  return { record, chainAfter: crc32(record.subarray(start), chainBefore) };
+}
+
+/** The chain after the last of `entries`. */
+export function chainBehind(entries: readonly Entry[], chainBefore: number): number {
+  return entries.length === 0 ? chainBefore : encodeEntryBlock(entries, chainBefore).chainAfter;
 }
 
 /** @throws STORAGE_CORRUPT when the payload does not hold together, which a good checksum makes a bug of the writer */

@@ -9,7 +9,7 @@ import { blockKey, chunkKey, generationKey, journalKey, recordKey } from "../lev
 import { decodeEntryBlock, encodeEntryBlock } from "./entry-block.ts";
 import { packHead, unpackHead } from "./log-head.ts";
 import { pack, plainApplied, unpack } from "./packed.ts";
-import { openRecord, sealRecord } from "./record.ts";
+import { openRecord, recordHeaderBytes, sealRecord } from "./record.ts";
 
 const entries: readonly Entry[] = [
   { term: asTerm(2), index: asLogIndex(7), kind: "normal", data: fromUtf8("hi") },
@@ -41,8 +41,10 @@ const appliedBytes =
 
 describe("the format on disk", () => {
   it("has the golden bytes of a block of entries", () => {
-    const { payload, chains } = encodeEntryBlock(entries, 0x01020304);
-    expect(toHex(payload)).toBe(block);
+    const { record, chainAfter } = encodeEntryBlock(entries, 0x01020304);
+    expect(toHex(record.subarray(recordHeaderBytes))).toBe(block);
+    expect(chainAfter.toString(16)).toBe("450c52cd");
+    const { chains } = decodeEntryBlock(Buffer.from(block, "hex"), asLogIndex(7));
     expect(chains.map((chain) => chain.toString(16))).toEqual(["2dc513b", "882477ec", "450c52cd"]);
   });
 

@@ -9,24 +9,29 @@ import { crc32 } from "node:zlib";
 import { BlixardError } from "@blixard/common";
 
 export const recordFormatVersion = 1;
-const headerBytes = 5;
+export const recordHeaderBytes = 5;
 const versionByte = Buffer.from([recordFormatVersion]);
 
 /** The value to store under `key`. */
 export function sealRecord(key: Uint8Array, payload: Uint8Array): Buffer {
-  const value = Buffer.allocUnsafe(headerBytes + payload.length);
-  value.writeUInt8(recordFormatVersion, 0);
-  value.writeUInt32BE(checksum(key, payload), 1);
-  value.set(payload, headerBytes);
-  return value;
+  const value = Buffer.allocUnsafe(recordHeaderBytes + payload.length);
+  value.set(payload, recordHeaderBytes);
+  return sealInPlace(key, value);
+}
+
+/** As {@link sealRecord}, for a payload that stands behind room for the header already. */
+export function sealInPlace(key: Uint8Array, record: Buffer): Buffer {
+  record.writeUInt8(recordFormatVersion, 0);
+  record.writeUInt32BE(checksum(key, record.subarray(recordHeaderBytes)), 1);
+  return record;
 }
 
 /** The payload of a stored value, a view on its bytes. @throws STORAGE_CORRUPT */
 export function openRecord(key: Uint8Array, value: Uint8Array): Buffer {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-  if (bytes.length < headerBytes) throw corrupt(`record ${hexOf(key)} is shorter than its header`);
+  if (bytes.length < recordHeaderBytes) throw corrupt(`record ${hexOf(key)} is shorter than its header`);
   const version = bytes.readUInt8(0);
-  const payload = bytes.subarray(headerBytes);
+  const payload = bytes.subarray(recordHeaderBytes);
   if (version === recordFormatVersion && bytes.readUInt32BE(1) === checksum(key, payload)) return payload;
   if (version === recordFormatVersion) throw corrupt(`the checksum of record ${hexOf(key)} does not match`);
   throw corrupt(`record ${hexOf(key)} has the unknown format version ${version}`);
