@@ -3,7 +3,7 @@
  * written are in the core. Its size is bounded in bytes by the applier.
  */
 import { assert } from "@blixard/common";
-import { entrySizeBytes } from "./core/entry-size.ts";
+import { entriesSizeBytes, entrySizeBytes } from "./core/entry-size.ts";
 import { RaftError } from "./core/errors.ts";
 import {
   asLogIndex,
@@ -140,7 +140,11 @@ export class LogCache implements RaftStorage {
   compact(base: LogContents["base"]): void {
     const count = base.index - this.#base.index;
     if (count <= 0) return;
-    for (const entry of this.#entries.splice(0, count)) this.#bytes -= entrySizeBytes(entry);
+    const kept = this.#entries.slice(count);
+    // Mostly few are kept of very many, and counting all that go would stop the loop for tens of milliseconds.
+    if (kept.length < count) this.#bytes = entriesSizeBytes(kept);
+    else for (let at = 0; at < count; at++) this.#bytes -= entrySizeBytes(this.#entries[at] as Entry);
+    this.#entries = kept;
     this.#base = base;
   }
 
