@@ -64,6 +64,8 @@ export const errorCodes = {
   // Peers and frames.
   FRAME_TOO_LARGE: facts(413, 1),
   FRAME_CORRUPT: facts(400, 1),
+  /** A peer sent more on a stream than it had been given credit for. */
+  CREDIT_OVERRUN: facts(400, 1),
   UNSUPPORTED_VERSION: facts(400, 1),
   // This machine.
   PORT_IN_USE: facts(500, 75),

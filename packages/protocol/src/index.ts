@@ -56,8 +56,15 @@ export {
   vmRecordSchema,
   vmSpecSchema,
 } from "./records.ts";
-export type { RpcError, RpcFrame } from "./rpc-codec.ts";
-export { decodeRpcFrame, encodeRpcFrame, fromRpcError, toRpcError } from "./rpc-codec.ts";
+export type { RpcError, RpcFrame, RpcSide } from "./rpc-codec.ts";
+export {
+  decodeRpcFrame,
+  encodeRpcFrame,
+  fromRpcError,
+  rpcStreamCreditBytesMax,
+  rpcStreamItemOverheadBytes,
+  toRpcError,
+} from "./rpc-codec.ts";
 export type { ServiceCall } from "./service-call-codec.ts";
 export {
   decodeServiceCall,

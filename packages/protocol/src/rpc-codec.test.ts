@@ -20,6 +20,13 @@ const golden: readonly (readonly [string, RpcFrame])[] = [
   ["0407", { type: "cancel", id: 7 }],
   ["0500", { type: "ping", id: 0 }],
   ["0600", { type: "pong", id: 0 }],
+  ["0707026b7688278080100908", { type: "open", id: 7, method: "kv", timeoutMs: 5000, creditBytes: 262_144, payload }],
+  ["08070908", { type: "item", id: 7, by: "caller", payload }],
+  ["09070908", { type: "item", id: 7, by: "callee", payload }],
+  ["0a07", { type: "end", id: 7, by: "caller" }],
+  ["0b07", { type: "end", id: 7, by: "callee" }],
+  ["0c078001", { type: "credit", id: 7, by: "caller", bytes: 128 }],
+  ["0d0700", { type: "credit", id: 7, by: "callee", bytes: 0 }],
 ];
 
 describe("encodeRpcFrame", () => {
@@ -33,7 +40,9 @@ describe("decodeRpcFrame", () => {
     expect(decodeRpcFrame(encodeRpcFrame(frame))).toEqual(frame);
   });
 
-  it.each(["", "01", "0700", "040700", "0107ff", "0307c0", "030795c0c0c0c0c0", "0107810066"])("refuses %s", (hex) => {
+  const broken = ["", "01", "0700", "040700", "0107ff", "0307c0", "030795c0c0c0c0c0", "0107810066"];
+  const brokenStreams = ["0e00", "08", "0a0700", "0c07", "0c070000", "0c0781808008", "07000000", "070000008180800866"];
+  it.each([...broken, ...brokenStreams])("refuses %s", (hex) => {
     expect(() => decodeRpcFrame(fromHex(hex) ?? new Uint8Array())).toThrow(
       expect.objectContaining({ code: "FRAME_CORRUPT" }),
     );

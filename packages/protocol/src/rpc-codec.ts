@@ -1,6 +1,14 @@
 /**
- * Frames of the RPC lane: unary calls, many at once on one connection, told apart by an id that the caller chose.
+ * Frames of the RPC lane: calls, many at once on one connection, told apart by an id that the caller chose.
  * `type, id, ...` by position; the payload of a call is opaque here.
+ *
+ *     unary call    request ->            <- response | error
+ *     stream call   open ->               <- credit (which accepts it) | error
+ *                   item* end? credit* -> <- item* credit* (end | error)
+ *                   cancel ->
+ *
+ * An item may be sent only under credit that the other side gave: bytes of payloads, and `rpcStreamItemOverheadBytes` for each
+ * item. The caller gives its first credit in `open`, the callee with its first `credit`.
  */
 import { BlixardError, type ErrorOutcome, isBlixardError, messageOf } from "@blixard/common";
 import { decodeValue, encodeValue } from "./wire-codec.ts";
@@ -15,6 +23,9 @@ export interface RpcError {
   readonly details?: Readonly<Record<string, unknown>>;
 }
 
+/** Who sends a frame that goes both ways: ids of the two sides' calls may be equal. */
+export type RpcSide = "caller" | "callee";
+
 export type RpcFrame =
   | {
       readonly type: "request";
@@ -28,17 +39,37 @@ export type RpcFrame =
   | { readonly type: "error"; readonly id: number; readonly error: RpcError }
   /** The caller no longer waits. */
   | { readonly type: "cancel"; readonly id: number }
+  | {
+      readonly type: "open";
+      readonly id: number;
+      readonly method: string;
+      /** Milliseconds from now on in which the call must be accepted; it may live longer. */
+      readonly timeoutMs: number;
+      readonly creditBytes: number;
+      readonly payload: Uint8Array;
+    }
+  | { readonly type: "item"; readonly id: number; readonly by: RpcSide; readonly payload: Uint8Array }
+  /** The side sends no more items. That of the callee ends the call. */
+  | { readonly type: "end"; readonly id: number; readonly by: RpcSide }
+  | { readonly type: "credit"; readonly id: number; readonly by: RpcSide; readonly bytes: number }
   | { readonly type: "ping"; readonly id: number }
   | { readonly type: "pong"; readonly id: number };
+
+/** Counted against the credit for each item beside its payload. */
+export const rpcStreamItemOverheadBytes = 64;
+/** Most credit that one side may hold at a time. */
+export const rpcStreamCreditBytesMax = 16 * 1024 * 1024;
 
 const methodBytesMax = 128;
 const errorBytesMax = 32 * 1024;
 const messageLengthMax = 4 * 1024;
-const tag = { request: 1, response: 2, error: 3, cancel: 4, ping: 5, pong: 6 } as const;
+const tag = { request: 1, response: 2, error: 3, cancel: 4, ping: 5, pong: 6, open: 7 } as const;
+/** One more when the callee sends it. */
+const sidedTag = { item: 8, end: 10, credit: 12 } as const;
 
 export function encodeRpcFrame(frame: RpcFrame): Uint8Array {
   const writer = new BinaryWriter();
-  writer.byte(tag[frame.type]);
+  writer.byte("by" in frame ? sidedTag[frame.type] + (frame.by === "caller" ? 0 : 1) : tag[frame.type]);
   writer.integer(frame.id);
   switch (frame.type) {
     case "request":
@@ -52,7 +83,20 @@ export function encodeRpcFrame(frame: RpcFrame): Uint8Array {
     case "error":
       writer.raw(encodeError(frame.error));
       break;
+    case "open":
+      writer.text(frame.method);
+      writer.integer(frame.timeoutMs);
+      writer.integer(frame.creditBytes);
+      writer.raw(frame.payload);
+      break;
+    case "item":
+      writer.raw(frame.payload);
+      break;
+    case "credit":
+      writer.integer(frame.bytes);
+      break;
     case "cancel":
+    case "end":
     case "ping":
     case "pong":
       break;
@@ -82,9 +126,39 @@ export function decodeRpcFrame(bytes: Uint8Array): RpcFrame {
     case tag.pong:
       reader.end("frame");
       return { type: type === tag.cancel ? "cancel" : type === tag.ping ? "ping" : "pong", id };
+    case tag.open: {
+      const method = reader.text("method", methodBytesMax);
+      const timeoutMs = reader.integer("timeout");
+      const creditBytes = decodeCredit(reader);
+      return { type: "open", id, method, timeoutMs, creditBytes, payload: reader.rest() };
+    }
+    default:
+      return decodeSidedFrame(type, id, reader);
+  }
+}
+
+function decodeSidedFrame(type: number, id: number, reader: BinaryReader): RpcFrame {
+  const by: RpcSide = type % 2 === 0 ? "caller" : "callee";
+  switch (type - (type % 2)) {
+    case sidedTag.item:
+      return { type: "item", id, by, payload: reader.rest() };
+    case sidedTag.end:
+      reader.end("frame");
+      return { type: "end", id, by };
+    case sidedTag.credit: {
+      const bytes = decodeCredit(reader);
+      reader.end("frame");
+      return { type: "credit", id, by, bytes };
+    }
     default:
       throw corrupt(`frame type ${type} is not known`);
   }
+}
+
+function decodeCredit(reader: BinaryReader): number {
+  const bytes = reader.integer("credit");
+  if (bytes > rpcStreamCreditBytesMax) throw corrupt(`a credit of ${bytes} bytes`);
+  return bytes;
 }
 
 /** What of a thrown value may cross the wire: all of a BlixardError, only the message of anything else. */

@@ -13,6 +13,8 @@ import type {
   EndpointAddress,
   Peer,
   RpcHandler,
+  RpcStreamHandler,
+  StreamCallOptions,
   Transport,
   TransportDeps,
   TransportOptions,
@@ -25,11 +27,12 @@ export function createTransport(deps: TransportDeps, options: TransportOptions):
     peers: { send: (to, message) => node.send(to, message), bind: (handlers) => node.bind(handlers) },
     endpointId: deps.adapter.endpointId,
     instance: node.instance,
-    start: (handler) => node.start(handler),
+    start: (handler, streamHandler) => node.start(handler, streamHandler),
     addresses: () => deps.adapter.addresses(),
     setPeers: (peers) => node.setPeers(peers),
     peer: (key) => node.peer(key),
     call: (to, method, payload, callOptions) => node.call(to, method, payload, callOptions),
+    stream: (to, method, payload, streamOptions) => node.stream(to, method, payload, streamOptions),
     sessions: () => node.sessions(),
     refusals: () => node.refusals(),
     close: () => node.close(),
@@ -44,6 +47,7 @@ class NodeTransport {
   readonly #sessions = new Map<number, PeerSession>();
   readonly #nodeIds = new Map<string, number>();
   #rpcHandler: RpcHandler | undefined;
+  #streamHandler: RpcStreamHandler | undefined;
   #handlers: PeerTransportHandlers | undefined;
   #state: "new" | "started" | "closed" = "new";
   #outdated = false;
@@ -68,6 +72,7 @@ class NodeTransport {
         adapter: deps.adapter,
         nodeIdOf: (endpointId) => this.#nodeIds.get(endpointId),
         handler: (call, signal) => this.#handle(call, signal),
+        streamHandler: (call, signal) => this.#handleStream(call, signal),
       },
       this.#options,
     );
@@ -82,8 +87,9 @@ class NodeTransport {
     this.#handlers = handlers;
   }
 
-  async start(handler: RpcHandler): Promise<void> {
+  async start(handler: RpcHandler, streamHandler?: RpcStreamHandler): Promise<void> {
     this.#rpcHandler = handler;
+    this.#streamHandler = streamHandler;
     await this.#deps.adapter.listen((connection) => this.#onConnection(connection));
     this.#state = "started";
     for (const session of this.#sessions.values()) session.start();
@@ -127,8 +133,16 @@ class NodeTransport {
     payload: Uint8Array,
     options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
   ): Promise<Uint8Array> {
-    if (this.#state === "closed") throw new BlixardError("STOPPED", "the transport is closed");
-    return this.#rpc.call(typeof to === "number" ? this.#addressOf(to) : to, method, payload, options);
+    return this.#rpc.call(this.#addressOf(to), method, payload, options);
+  }
+
+  async stream(
+    to: number | EndpointAddress,
+    method: string,
+    payload: Uint8Array,
+    options: StreamCallOptions,
+  ): Promise<AsyncIterable<Uint8Array>> {
+    return this.#rpc.stream(this.#addressOf(to), method, payload, options);
   }
 
   sessions() {
@@ -189,10 +203,11 @@ class NodeTransport {
     this.#rpc.retire(endpointId);
   }
 
-  #addressOf(nodeId: number): EndpointAddress {
-    const session = this.#sessions.get(nodeId);
-    if (session !== undefined) return session.peer;
-    throw new BlixardError("UNREACHABLE", `node ${nodeId} is not in the member list`, { outcome: "not_applied" });
+  #addressOf(to: number | EndpointAddress): EndpointAddress {
+    if (this.#state === "closed") throw new BlixardError("STOPPED", "the transport is closed");
+    const peer = typeof to === "number" ? this.#sessions.get(to)?.peer : to;
+    if (peer !== undefined) return peer;
+    throw new BlixardError("UNREACHABLE", `node ${String(to)} is not in the member list`, { outcome: "not_applied" });
   }
 
   #onConnection(connection: Connection): void {
@@ -220,5 +235,10 @@ class NodeTransport {
   async #handle(...[call, signal]: Parameters<RpcHandler>): Promise<Uint8Array> {
     if (this.#rpcHandler === undefined) throw new BlixardError("UNAVAILABLE", "the node is starting");
     return this.#rpcHandler(call, signal);
+  }
+
+  async #handleStream(...[call, signal]: Parameters<RpcStreamHandler>): Promise<AsyncIterable<Uint8Array>> {
+    if (this.#streamHandler === undefined) throw new BlixardError("UNSUPPORTED", "this node serves no streams");
+    return this.#streamHandler(call, signal);
   }
 }

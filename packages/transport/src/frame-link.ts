@@ -22,7 +22,7 @@ export interface LinkEnd {
 export interface FrameLinkHandlers {
   /** The next payload to write on the stream of the class; undefined when there is none now. */
   readonly next: (streamClass: StreamClass) => Uint8Array | undefined;
-  /** May throw FRAME_CORRUPT, which ends the link. */
+  /** May throw FRAME_CORRUPT or CREDIT_OVERRUN, which ends the link. */
   readonly onFrame: (frame: Frame) => void;
   /** Called once, when the link ended without `close`. */
   readonly onEnd: (end: LinkEnd) => void;
@@ -166,6 +166,8 @@ export function refusalOf(error: unknown): string | undefined {
     case "FRAME_TOO_LARGE":
     case "VALUE_TOO_LARGE":
       return "frame_too_large";
+    case "CREDIT_OVERRUN":
+      return "credit_overrun";
     case "UNSUPPORTED_VERSION":
       return "unsupported_version";
     default:

@@ -1,12 +1,13 @@
 /**
- * Unary calls over one connection, in both directions, told apart by ids. Small frames and large ones have a stream
- * each, so that a chunk of an image does not hold up a status call. While calls are open the connection is pinged; ten
- * heartbeats without a frame end it, and with it the calls, whose outcome is then unknown.
+ * Calls over one connection, in both directions, told apart by ids. Small frames and large ones have a stream each, so
+ * that a chunk of an image does not hold up a status call. While calls are open, and while stream calls are served, the
+ * connection is pinged; ten heartbeats without a frame end it, and with it the calls, whose outcome is then unknown.
  */
 import { BlixardError, type Clock, type Timer } from "@blixard/common";
 import { decodeRpcFrame, encodeRpcFrame, fromRpcError, type RpcFrame, toRpcError } from "@blixard/protocol";
 import { type FrameOptions, frameBytesMaxOf } from "./frame.ts";
 import { FrameLink, type LinkEnd } from "./frame-link.ts";
+import { RpcStreams, type RpcStreamsDeps, type StreamOptions, type StreamRequest } from "./rpc-streams.ts";
 import type { StreamClass } from "./stream-class.ts";
 import { transportLimits } from "./transport-limits.ts";
 import type { TransportMetrics } from "./transport-metrics.ts";
@@ -20,6 +21,8 @@ export interface RpcConnectionDeps {
     call: { readonly method: string; readonly payload: Uint8Array },
     signal: AbortSignal,
   ) => Promise<Uint8Array>;
+  /** Answers a stream call: resolves when it is accepted. */
+  readonly serveStream: RpcStreamsDeps["serve"];
   readonly onEnd: (connection: RpcConnection) => void;
 }
 
@@ -39,13 +42,20 @@ interface ServedCall {
   readonly timer: Timer;
 }
 
+interface QueuedFrame {
+  readonly bytes: Uint8Array;
+  /** Called when the frame leaves the queue. */
+  readonly taken?: () => void;
+}
+
 export class RpcConnection {
   readonly #deps: RpcConnectionDeps;
   readonly #options: RpcConnectionOptions;
   readonly #link: FrameLink;
   readonly #calls = new Map<number, OpenCall>();
   readonly #served = new Map<number, ServedCall>();
-  readonly #outbound = new Map<StreamClass, Uint8Array[]>([
+  readonly #streams: RpcStreams;
+  readonly #outbound = new Map<StreamClass, QueuedFrame[]>([
     ["urgent", []],
     ["normal", []],
   ]);
@@ -69,6 +79,15 @@ export class RpcConnection {
       },
       deps.metrics,
     );
+    this.#streams = new RpcStreams({
+      clock: deps.clock,
+      nextId: () => this.#nextCallId++,
+      post: (frame) => this.#post(frame, "normal"),
+      postItem: (frame, taken) => this.#enqueue("normal", { bytes: encodeRpcFrame(frame), taken }),
+      serve: deps.serveStream,
+      onChange: () => this.#onCallsChanged(),
+      onNotReading: () => this.#endNotReading(),
+    });
     this.#armIdle();
   }
 
@@ -119,6 +138,11 @@ export class RpcConnection {
     });
   }
 
+  /** Opens a stream call; resolves with what comes in when the other side has accepted it. */
+  stream(request: StreamRequest, options: StreamOptions): Promise<AsyncIterable<Uint8Array>> {
+    return this.#streams.open(request, options);
+  }
+
   close(reason: string): void {
     if (this.ended) return;
     this.#link.close(reason);
@@ -129,17 +153,26 @@ export class RpcConnection {
     this.#heard = true;
     switch (frame.type) {
       case "request":
-        if (this.#served.has(frame.id)) throw new BlixardError("FRAME_CORRUPT", "a call id was used twice");
+        this.#assertNewId(frame.id);
         void this.#serve(frame);
+        return;
+      case "open":
+        this.#assertNewId(frame.id);
+        this.#streams.onFrame(frame);
+        return;
+      case "item":
+      case "end":
+      case "credit":
+        this.#streams.onFrame(frame);
         return;
       case "response":
         this.#calls.get(frame.id)?.resolve(frame.payload);
         return;
       case "error":
-        this.#calls.get(frame.id)?.reject(fromRpcError(frame.error));
+        this.#onError(frame.id, fromRpcError(frame.error));
         return;
       case "cancel":
-        this.#served.get(frame.id)?.controller.abort(new BlixardError("CANCELLED", "the caller cancelled"));
+        this.#onCancel(frame.id, new BlixardError("CANCELLED", "the caller cancelled"));
         return;
       case "ping":
         this.#post({ type: "pong", id: frame.id });
@@ -149,6 +182,21 @@ export class RpcConnection {
       default:
         frame satisfies never;
     }
+  }
+
+  #assertNewId(id: number): void {
+    if (!this.#served.has(id) && !this.#streams.serves(id)) return;
+    throw new BlixardError("FRAME_CORRUPT", "a call id was used twice");
+  }
+
+  #onError(id: number, error: BlixardError): void {
+    this.#calls.get(id)?.reject(error);
+    this.#streams.onError(id, error);
+  }
+
+  #onCancel(id: number, reason: BlixardError): void {
+    this.#served.get(id)?.controller.abort(reason);
+    this.#streams.onCancel(id, reason);
   }
 
   async #serve(request: Extract<RpcFrame, { type: "request" }>): Promise<void> {
@@ -181,17 +229,20 @@ export class RpcConnection {
     if (refusal === undefined || this.ended) return;
     if (refusal.code === "VALUE_TOO_LARGE") this.#post({ type: "error", id: frame.id, error: toRpcError(refusal) });
     // A caller that does not read its answers cannot be told so.
-    else {
-      this.#deps.metrics.refused("not_reading");
-      this.close("the caller does not read its answers");
-    }
+    else this.#endNotReading();
   }
 
-  /** Queues a frame; returns why it cannot be sent. */
-  #post(frame: RpcFrame): BlixardError | undefined {
+  #endNotReading(): void {
+    if (this.ended) return;
+    this.#deps.metrics.refused("not_reading");
+    this.close("the caller does not read its answers");
+  }
+
+  /** Queues a frame, by its size or with others of its call; returns why it cannot be sent. */
+  #post(frame: RpcFrame, wanted?: StreamClass): BlixardError | undefined {
     if (this.ended) return new BlixardError("UNREACHABLE", "the connection is closed", { outcome: "not_applied" });
     const bytes = encodeRpcFrame(frame);
-    const streamClass = bytes.length <= transportLimits.rpcPayloadUrgentBytesMax ? "urgent" : "normal";
+    const streamClass = wanted ?? (bytes.length <= transportLimits.rpcPayloadUrgentBytesMax ? "urgent" : "normal");
     const bytesMax = frameBytesMaxOf(streamClass, this.#options);
     if (bytes.length > bytesMax) {
       return new BlixardError(
@@ -202,21 +253,33 @@ export class RpcConnection {
         },
       );
     }
-    const queue = this.#outbound.get(streamClass) ?? [];
+    const queued = this.#outbound.get(streamClass)?.length ?? 0;
     const { rpcQueueFramesMax, rpcQueueBytesMax } = transportLimits;
-    if (queue.length >= rpcQueueFramesMax || this.#outboundBytes + bytes.length > rpcQueueBytesMax) {
+    if (queued >= rpcQueueFramesMax || this.#outboundBytes + bytes.length > rpcQueueBytesMax) {
       return overloaded("the queue to this node is full");
     }
-    queue.push(bytes);
-    this.#outboundBytes += bytes.length;
-    this.#link.wake(streamClass);
+    this.#enqueue(streamClass, { bytes });
     return undefined;
   }
 
+  /** Items of streams come here without a check: each call has one at a time, and the number of calls is bounded. */
+  #enqueue(streamClass: StreamClass, frame: QueuedFrame): void {
+    this.#outbound.get(streamClass)?.push(frame);
+    this.#outboundBytes += frame.bytes.length;
+    this.#link.wake(streamClass);
+  }
+
   #next(streamClass: StreamClass): Uint8Array | undefined {
-    const bytes = this.#outbound.get(streamClass)?.shift();
-    if (bytes !== undefined) this.#outboundBytes -= bytes.length;
-    return bytes;
+    const frame = this.#outbound.get(streamClass)?.shift();
+    if (frame === undefined) return undefined;
+    this.#outboundBytes -= frame.bytes.length;
+    frame.taken?.();
+    return frame.bytes;
+  }
+
+  #onCallsChanged(): void {
+    if (this.#streams.size > 0) this.#armHeartbeat();
+    this.#armIdle();
   }
 
   #armHeartbeat(): void {
@@ -228,7 +291,7 @@ export class RpcConnection {
 
   #tickHeartbeat(): void {
     this.#heartbeat = undefined;
-    if (this.ended || this.#calls.size === 0) return;
+    if (this.ended || (this.#calls.size === 0 && this.#streams.size === 0)) return;
     this.#missedHeartbeats = this.#heard ? 0 : this.#missedHeartbeats + 1;
     this.#heard = false;
     if (this.#missedHeartbeats >= transportLimits.rpcDeadAfterMissed) {
@@ -242,7 +305,7 @@ export class RpcConnection {
   #armIdle(): void {
     this.#idle?.cancel();
     this.#idle = undefined;
-    if (this.ended || this.#calls.size > 0 || this.#served.size > 0) return;
+    if (this.ended || this.#calls.size > 0 || this.#served.size > 0 || this.#streams.size > 0) return;
     this.#idle = this.#deps.clock.setTimer(this.#options.idleCloseMs, () => this.close("idle"));
   }
 
@@ -252,10 +315,12 @@ export class RpcConnection {
     this.#idle?.cancel();
     const error = new BlixardError("UNREACHABLE", `the connection broke: ${end.reason}`, { outcome: "unknown" });
     for (const call of [...this.#calls.values()]) call.reject(error);
+    const cancelled = new BlixardError("CANCELLED", "the caller's connection broke");
     for (const { controller, timer } of this.#served.values()) {
       timer.cancel();
-      controller.abort(new BlixardError("CANCELLED", "the caller's connection broke"));
+      controller.abort(cancelled);
     }
+    this.#streams.close(error, cancelled);
     this.#deps.onEnd(this);
   }
 }

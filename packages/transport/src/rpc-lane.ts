@@ -8,7 +8,14 @@ import { briefly, OverlappedDial } from "./overlapped-dial.ts";
 import { RpcConnection } from "./rpc-connection.ts";
 import { transportLimits } from "./transport-limits.ts";
 import type { TransportMetrics } from "./transport-metrics.ts";
-import type { Connection, EndpointAddress, RpcHandler, TransportAdapter } from "./transport-types.ts";
+import type {
+  Connection,
+  EndpointAddress,
+  RpcHandler,
+  RpcStreamHandler,
+  StreamCallOptions,
+  TransportAdapter,
+} from "./transport-types.ts";
 
 export interface RpcLaneDeps {
   readonly clock: Clock;
@@ -18,6 +25,7 @@ export interface RpcLaneDeps {
   /** The member that the key belongs to now; undefined for a stranger. */
   readonly nodeIdOf: (endpointId: string) => number | undefined;
   readonly handler: RpcHandler;
+  readonly streamHandler: RpcStreamHandler;
 }
 
 export interface RpcLaneOptions extends FrameOptions {
@@ -39,6 +47,7 @@ export class RpcLane {
   readonly #dials = new Map<string, Promise<RpcConnection>>();
   readonly #closing = new AbortController();
   #servedCalls = 0;
+  #servedStreams = 0;
 
   constructor(deps: RpcLaneDeps, options: RpcLaneOptions) {
     this.#deps = deps;
@@ -55,7 +64,31 @@ export class RpcLane {
     connection.close(refusal);
   }
 
-  async call(to: EndpointAddress, method: string, payload: Uint8Array, options: CallOptions): Promise<Uint8Array> {
+  call(to: EndpointAddress, method: string, payload: Uint8Array, options: CallOptions): Promise<Uint8Array> {
+    return this.#withConnection(to, method, options, (connection, leftMs, signal) =>
+      connection.call(method, payload, leftMs, signal),
+    );
+  }
+
+  /** The deadline is for the opening: resolves with what comes in when the other side has accepted the call. */
+  stream(
+    to: EndpointAddress,
+    method: string,
+    payload: Uint8Array,
+    options: StreamCallOptions,
+  ): Promise<AsyncIterable<Uint8Array>> {
+    const { signal, input } = options;
+    return this.#withConnection(to, method, options, (connection, timeoutMs, opening) =>
+      connection.stream({ method, payload, timeoutMs }, { opening, signal, input }),
+    );
+  }
+
+  #withConnection<T>(
+    to: EndpointAddress,
+    method: string,
+    options: CallOptions,
+    work: (connection: RpcConnection, leftMs: number, signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     const timeoutMs = Math.min(options.timeoutMs, transportLimits.rpcTimeoutMsMax);
     const { clock } = this.#deps;
     const startMs = clock.monotonicMs();
@@ -68,8 +101,7 @@ export class RpcLane {
     return withDeadline(deadline, async (signal) => {
       const connection = this.#find(to.endpointId) ?? (await this.#dial(to));
       signal.throwIfAborted();
-      const leftMs = Math.max(1, timeoutMs - (clock.monotonicMs() - startMs));
-      return connection.call(method, payload, leftMs, signal);
+      return work(connection, Math.max(1, timeoutMs - (clock.monotonicMs() - startMs)), signal);
     });
   }
 
@@ -116,6 +148,7 @@ export class RpcLane {
         clock: this.#deps.clock,
         metrics: this.#deps.metrics,
         serve: (call, signal) => this.#serve(endpointId, call, signal),
+        serveStream: (call, signal) => this.#serveStream(endpointId, call, signal),
         onEnd: (ended) => this.#remove(endpointId, ended),
       },
       {
@@ -164,6 +197,21 @@ export class RpcLane {
     } finally {
       this.#servedCalls--;
     }
+  }
+
+  async #serveStream(
+    endpointId: string,
+    call: { readonly method: string; readonly payload: Uint8Array; readonly input: AsyncIterable<Uint8Array> },
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<Uint8Array>> {
+    if (this.#servedStreams >= transportLimits.rpcStreamsServedMax) {
+      throw new BlixardError("OVERLOADED", "this node serves too many streams", { outcome: "not_applied" });
+    }
+    this.#servedStreams++;
+    signal.addEventListener("abort", () => this.#servedStreams--, { once: true });
+    // Looked up once: when a member is removed, its connections are dropped, and the streams on them end.
+    const remote = { endpointId, nodeId: this.#deps.nodeIdOf(endpointId) };
+    return this.#deps.streamHandler({ ...call, remote }, signal);
   }
 }
 

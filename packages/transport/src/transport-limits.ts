@@ -39,6 +39,15 @@ export const transportLimits = {
   rpcCallsPerConnectionMax: 256,
   rpcServedPerConnectionMax: 64,
   rpcServedMax: 512,
+  /** Stream calls that are open to a node over one connection, and served for it; those served in all. */
+  rpcStreamsPerConnectionMax: 64,
+  rpcStreamsServedPerConnectionMax: 32,
+  rpcStreamsServedMax: 256,
+  /** Credit that one side of a stream call gives: what may wait in memory for its reader, item overheads included. */
+  rpcStreamWindowBytes: 256 * 1024,
+  /** Credit is given again in steps of at least so much. A window less one step always has room for an item. */
+  rpcStreamCreditStepBytes: 64 * 1024,
+  rpcStreamItemBytesMax: 128 * 1024,
   rpcConnectionsPerEndpointMax: 4,
   rpcStrangerConnectionsMax: 64,
   rpcQueueFramesMax: 1_024,

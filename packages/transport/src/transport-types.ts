@@ -91,6 +91,30 @@ export type RpcHandler = (
   signal: AbortSignal,
 ) => Promise<Uint8Array>;
 
+/**
+ * Answers one stream call: resolves with what goes out, which accepts the call, or rejects as `RpcHandler` does. What
+ * the caller sends comes as `input`, until it ends it. `signal` aborts when the call is over, however it ended; the
+ * items that go out, 128 KiB each at most, are asked for as the caller reads.
+ */
+export type RpcStreamHandler = (
+  call: {
+    readonly method: string;
+    readonly payload: Uint8Array;
+    readonly remote: RemoteIdentity;
+    readonly input: AsyncIterable<Uint8Array>;
+  },
+  signal: AbortSignal,
+) => Promise<AsyncIterable<Uint8Array>>;
+
+export interface StreamCallOptions {
+  /** For the opening; a call that was accepted lives until it is ended. */
+  readonly timeoutMs: number;
+  /** Ends the call when it aborts, at any time. */
+  readonly signal?: AbortSignal;
+  /** What goes out, in items of 128 KiB at most; its end is the half close. What it throws cancels the call. */
+  readonly input?: AsyncIterable<Uint8Array>;
+}
+
 export type SessionState = "idle" | "dialing" | "ready" | "suspect" | "backoff" | "closed";
 
 export interface PeerSessionStatus {
@@ -138,7 +162,7 @@ export interface Transport {
   /** Carries Raft messages between members. */
   readonly peers: PeerTransport;
   /** Binds the adapter and serves. */
-  start(handler: RpcHandler): Promise<void>;
+  start(handler: RpcHandler, streamHandler?: RpcStreamHandler): Promise<void>;
   addresses(): readonly string[];
   readonly endpointId: string;
   /** Random for each life of this process; peers see it in their sessions. */
@@ -154,6 +178,17 @@ export interface Transport {
     payload: Uint8Array,
     options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
   ): Promise<Uint8Array>;
+  /**
+   * Opens a stream call; resolves with what comes in when the other side has accepted it. A reader that stops cancels
+   * the call. One that is slow holds up its own call only.
+   * @throws as `call`; the reader gets the handler's error, or UNREACHABLE, after the items that came before it
+   */
+  stream(
+    to: number | EndpointAddress,
+    method: string,
+    payload: Uint8Array,
+    options: StreamCallOptions,
+  ): Promise<AsyncIterable<Uint8Array>>;
   sessions(): readonly PeerSessionStatus[];
   /** Messages and connections refused since the start, by reason: `unknown_peer`, `forged_from`, `bad_frame`, ... */
   refusals(): Readonly<Record<string, number>>;

@@ -6,6 +6,7 @@ import { createTransport } from "../create-transport.ts";
 import type {
   Peer,
   RpcHandler,
+  RpcStreamHandler,
   SessionState,
   Transport,
   TransportAdapter,
@@ -27,12 +28,16 @@ export interface FixtureNode {
 export interface FixtureOptions {
   readonly adapter: TransportAdapter;
   readonly handler?: RpcHandler;
+  readonly streamHandler?: RpcStreamHandler;
   readonly random?: Random;
   readonly transport?: Partial<TransportOptions>;
 }
 
 /** Answers with what it was sent. */
 export const echo: RpcHandler = async ({ payload }) => payload;
+
+/** Gives back each item. */
+export const echoStream: RpcStreamHandler = async ({ input }) => input;
 
 export async function startNode(nodeId: number, options: FixtureOptions): Promise<FixtureNode> {
   const { adapter } = options;
@@ -56,7 +61,7 @@ export async function startNode(nodeId: number, options: FixtureOptions): Promis
     onMessage: (from, message) => received.update((all) => [...all, { from, message }]),
     onUnreachable: (id) => unreachable.update((all) => [...all, id]),
   });
-  await transport.start(options.handler ?? echo);
+  await transport.start(options.handler ?? echo, options.streamHandler ?? echoStream);
   const peer = () => ({ nodeId, endpointId: adapter.endpointId, addresses: transport.addresses() });
   return { nodeId, transport, adapter, received, unreachable, outdated, peer };
 }
