@@ -11,15 +11,19 @@ import {
   type NodeStatus,
   type RequestOf,
   type ResponseOf,
+  type StreamInputOf,
+  type StreamName,
+  type StreamOutputOf,
+  type StreamRequestOf,
 } from "@blixard/protocol";
 import { parseNodeAddress } from "./address.ts";
 import type { Carrier, CarrierCall, Health, UploadedBlob } from "./carrier.ts";
-import { type CallFunction, type ClientGroups, makeGroups } from "./groups.ts";
+import { type CallFunction, type ClientGroups, makeGroups, type StreamFunction } from "./groups.ts";
 import { HttpCarrier } from "./http-carrier.ts";
 import { memoryPins, type PinStore } from "./pins.ts";
 import { defaultRetryPolicy, withRetries } from "./retry.ts";
 import type { HttpMethodName } from "./routes.ts";
-import { type RpcCaller, RpcCarrier, type RpcEndpoint } from "./rpc-carrier.ts";
+import { type RpcCaller, RpcCarrier, type RpcEndpoint, type RpcStreamCaller } from "./rpc-carrier.ts";
 
 /** One node to talk to over its HTTP API. */
 export interface ClientTarget {
@@ -34,6 +38,8 @@ export interface ClientTarget {
 /** One node to talk to over the RPC lane. */
 export interface RpcTarget extends RpcEndpoint {
   readonly rpc: RpcCaller;
+  /** Without it there are no streams over this way: `vms.openConsole`, `vms.followLogs`. */
+  readonly stream?: RpcStreamCaller;
 }
 
 export interface ClientOptions {
@@ -62,6 +68,14 @@ export interface CallOptions {
   readonly ifMatchIndex?: number;
   /** Writes only: the same key applies once. Default: a fresh one per call, kept over its retries. */
   readonly idempotencyKey?: string;
+}
+
+export interface StreamOptions<Name extends StreamName> {
+  /** Time for the opening, retries included. */
+  readonly timeoutMs?: number;
+  /** Ends the stream when it aborts, at any time. */
+  readonly signal?: AbortSignal;
+  readonly input?: AsyncIterable<StreamInputOf<Name>>;
 }
 
 /** Makes a client; connects at the first call. @throws INVALID_ARGUMENT for an address that cannot be read */
@@ -99,7 +113,11 @@ export class BlixardClient implements AsyncDisposable {
     this.#timeoutMs = options.timeoutMs ?? defaultRetryPolicy.timeoutMs;
     this.#unreachableMs = options.unreachableMs ?? defaultRetryPolicy.unreachableMs;
     const call: CallFunction = (name, request, callOptions) => this.call(name, request, callOptions);
-    const groups = makeGroups(call, (chunks, callOptions) => this.#uploadBlob(chunks, callOptions), this.#clock);
+    const stream: StreamFunction = (name, request, streamOptions) => this.stream(name, request, streamOptions);
+    const groups = makeGroups(
+      { call, stream, uploadBlob: (chunks, callOptions) => this.#uploadBlob(chunks, callOptions) },
+      this.#clock,
+    );
     this.kv = groups.kv;
     this.vms = groups.vms;
     this.images = groups.images;
@@ -135,6 +153,20 @@ export class BlixardClient implements AsyncDisposable {
     return await this.#retrying(options, waitMs, (carrier, limits) =>
       carrier.call(name, request, { ...asked, ...limits }),
     );
+  }
+
+  /**
+   * Opens a stream of the node service. The opening is retried like a call; a stream that broke is not: open it anew.
+   * A reader that stops ends it.
+   */
+  async stream<Name extends StreamName>(
+    name: Name,
+    request: StreamRequestOf<Name>,
+    options: StreamOptions<Name> = {},
+  ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
+    const { input, ...limits } = options;
+    const opened = input === undefined ? {} : { input };
+    return await this.#retrying(limits, 0, (carrier, own) => carrier.stream(name, request, { ...opened, ...own }));
   }
 
   /** Resolves when a node answers that it is alive; says whether it serves. Needs no token over HTTP. */
@@ -206,7 +238,7 @@ function makeCarrier(
   pins: PinStore,
   random: Random,
 ): Carrier {
-  if (typeof given !== "string" && "rpc" in given) return new RpcCarrier(given, given.rpc, random);
+  if (typeof given !== "string" && "rpc" in given) return new RpcCarrier(given, random);
   const target = typeof given === "string" ? { address: given } : given;
   const pin = target.pin ?? options.pin;
   return new HttpCarrier({

@@ -1,5 +1,13 @@
 /** What brings calls to one node and the answers back. There are two: HTTP(S), and the RPC lane between nodes. */
-import type { MethodName, RequestOf, ResponseOf } from "@blixard/protocol";
+import type {
+  MethodName,
+  RequestOf,
+  ResponseOf,
+  StreamInputOf,
+  StreamName,
+  StreamOutputOf,
+  StreamRequestOf,
+} from "@blixard/protocol";
 import type { HttpMethodName } from "./routes.ts";
 
 export interface CarrierCall {
@@ -9,6 +17,14 @@ export interface CarrierCall {
   readonly ifMatchIndex?: number;
   /** The same over all retries of a write. */
   readonly idempotencyKey?: string;
+}
+
+export interface CarrierStream<Name extends StreamName> {
+  /** For the opening. */
+  readonly timeoutMs: number;
+  /** Ends the stream when it aborts. */
+  readonly signal?: AbortSignal;
+  readonly input?: AsyncIterable<StreamInputOf<Name>>;
 }
 
 /** What the node is told: a little less than the caller waits, so that its reason arrives instead of silence. */
@@ -42,6 +58,12 @@ export interface Carrier {
     request: RequestOf<Name>,
     call: CarrierCall,
   ): Promise<ResponseOf<Name>>;
+  /** Resolves when the node has accepted the stream. */
+  stream<Name extends StreamName>(
+    name: Name,
+    request: StreamRequestOf<Name>,
+    call: CarrierStream<Name>,
+  ): Promise<AsyncIterable<StreamOutputOf<Name>>>;
   health(call: CarrierCall): Promise<Health>;
   uploadBlob(chunks: AsyncIterable<Uint8Array>, call: CarrierCall): Promise<UploadedBlob>;
   close(): void;

@@ -10,13 +10,17 @@ import type {
   PendingJoin,
   RequestOf,
   ResponseOf,
+  StreamName,
+  StreamOutputOf,
+  StreamRequestOf,
   TicketView,
   TokenView,
   VmPhase,
   VmRecord,
   VmSpecInput,
 } from "@blixard/protocol";
-import type { CallOptions } from "./blixard-client.ts";
+import type { CallOptions, StreamOptions } from "./blixard-client.ts";
+import { followLogs } from "./follow-logs.ts";
 import type { HttpMethodName } from "./routes.ts";
 
 export type CallFunction = <Name extends HttpMethodName>(
@@ -24,6 +28,12 @@ export type CallFunction = <Name extends HttpMethodName>(
   request: RequestOf<Name>,
   options?: CallOptions,
 ) => Promise<ResponseOf<Name>>;
+
+export type StreamFunction = <Name extends StreamName>(
+  name: Name,
+  request: StreamRequestOf<Name>,
+  options?: StreamOptions<Name>,
+) => Promise<AsyncIterable<StreamOutputOf<Name>>>;
 
 export type UploadBlob = (
   chunks: AsyncIterable<Uint8Array>,
@@ -46,10 +56,16 @@ const pollMaxMs = 500;
 /** The last look may take longer than what is left, so that the error can say how the VM is. */
 const lookMsMin = 2_000;
 
-export function makeGroups(call: CallFunction, uploadBlob: UploadBlob, clock: Clock) {
+export interface GroupDeps {
+  readonly call: CallFunction;
+  readonly stream: StreamFunction;
+  readonly uploadBlob: UploadBlob;
+}
+
+export function makeGroups({ call, stream, uploadBlob }: GroupDeps, clock: Clock) {
   return {
     kv: kvGroup(call),
-    vms: vmGroup(call, clock),
+    vms: vmGroup(call, stream, clock),
     images: {
       list: async (options?: CallOptions): Promise<ImageRecord[]> => (await call("image.list", {}, options)).items,
       get: (name: string, options?: CallOptions) => call("image.get", { name }, options),
@@ -122,7 +138,7 @@ function kvGroup(call: CallFunction) {
   };
 }
 
-function vmGroup(call: CallFunction, clock: Clock) {
+function vmGroup(call: CallFunction, stream: StreamFunction, clock: Clock) {
   const desire = (name: string, desired: VmRecord["desired"], restart: boolean, options?: CallOptions) =>
     call("vm.desire", { name, desired, restart }, options);
   const get = (name: string, options?: CallOptions) => call("vm.get", { name }, options);
@@ -142,8 +158,12 @@ function vmGroup(call: CallFunction, clock: Clock) {
     delete: (name: string, options?: CallOptions) => desire(name, "deleted", false, options),
     readConsole: (request: RequestOf<"vm.consoleRead">, options?: CallOptions) =>
       call("vm.consoleRead", request, options),
-    writeConsole: (name: string, data: Uint8Array, options?: CallOptions) =>
-      call("vm.consoleWrite", { name, data: new Uint8Array(data) }, options),
+    /** What the VM prints from `offset` on, and later, until `signal` aborts; a way that breaks is found again. */
+    followLogs: (request: StreamRequestOf<"vm.logs">, options: { readonly signal?: AbortSignal } = {}) =>
+      followLogs(stream, clock, request, options),
+    /** The serial console: `input` goes in, what the VM prints comes out, until `signal` aborts or the reader stops. */
+    openConsole: (request: StreamRequestOf<"vm.console">, options: StreamOptions<"vm.console">) =>
+      stream("vm.console", request, options),
     /** Resolves with the first record for which `holds`. @throws DEADLINE_EXCEEDED, VM_NOT_FOUND */
     waitFor: (name: string, what: string, holds: (vm: VmRecord) => boolean, options: WaitOptions = {}) =>
       waitForVm(get, clock, name, what, holds, options),

@@ -1,6 +1,14 @@
 /** Calls over the HTTP API of a node. */
-import type { RequestOf, ResponseOf } from "@blixard/protocol";
-import { type Carrier, type CarrierCall, type Health, nodeTimeoutMs, type UploadedBlob } from "./carrier.ts";
+import type { RequestOf, ResponseOf, StreamName, StreamOutputOf, StreamRequestOf } from "@blixard/protocol";
+import {
+  type Carrier,
+  type CarrierCall,
+  type CarrierStream,
+  type Health,
+  nodeTimeoutMs,
+  type UploadedBlob,
+} from "./carrier.ts";
+import { streamOverHttp } from "./http-streams.ts";
 import { NodeEndpoint, type NodeEndpointOptions } from "./node-endpoint.ts";
 import { type HttpMethodName, headers } from "./routes.ts";
 import { decodeAnswer, decodeError, encodeCall } from "./wire.ts";
@@ -26,6 +34,14 @@ export class HttpCarrier implements Carrier {
     if (call.idempotencyKey !== undefined) callHeaders[headers.idempotencyKey] = call.idempotencyKey;
     if (call.ifMatchIndex !== undefined) callHeaders[headers.ifMatch] = String(call.ifMatchIndex);
     return decodeAnswer(name, await this.#endpoint.exchange({ ...encoded, ...limitsOf(call), headers: callHeaders }));
+  }
+
+  stream<Name extends StreamName>(
+    name: Name,
+    request: StreamRequestOf<Name>,
+    call: CarrierStream<Name>,
+  ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
+    return streamOverHttp((...given) => this.call(...given), name, request, call);
   }
 
   async health(call: CarrierCall): Promise<Health> {

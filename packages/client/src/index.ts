@@ -17,5 +17,5 @@ export { memoryPins } from "./pins.ts";
 export { RetryClient } from "./retry-client.ts";
 export type { HttpMethodName, HttpRoute, HttpVerb } from "./routes.ts";
 export { headers, httpRoutes, pathFields } from "./routes.ts";
-export type { RpcCaller, RpcEndpoint } from "./rpc-carrier.ts";
+export type { RpcCaller, RpcEndpoint, RpcStreamCaller } from "./rpc-carrier.ts";
 export { answeringFirst, redeemTicket } from "./rpc-carrier.ts";

@@ -17,14 +17,26 @@ import {
   type CallMeta,
   decodeServiceResponse,
   encodeServiceCall,
+  encodeServiceResponse,
   type JoinTicket,
   limits,
   type MethodName,
   methods,
   type RequestOf,
   type ResponseOf,
+  type StreamName,
+  type StreamOutputOf,
+  type StreamRequestOf,
+  streamMethods,
 } from "@blixard/protocol";
-import { type Carrier, type CarrierCall, type Health, nodeTimeoutMs, type UploadedBlob } from "./carrier.ts";
+import {
+  type Carrier,
+  type CarrierCall,
+  type CarrierStream,
+  type Health,
+  nodeTimeoutMs,
+  type UploadedBlob,
+} from "./carrier.ts";
 
 export interface RpcEndpoint {
   /** The key that the node must prove, 64 hexadecimal digits. */
@@ -41,14 +53,24 @@ export type RpcCaller = (
   options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
 ) => Promise<Uint8Array>;
 
+/** The `stream` of such a transport. */
+export type RpcStreamCaller = (
+  to: RpcEndpoint,
+  method: string,
+  payload: Uint8Array,
+  options: { readonly timeoutMs: number; readonly signal?: AbortSignal; readonly input?: AsyncIterable<Uint8Array> },
+) => Promise<AsyncIterable<Uint8Array>>;
+
 export class RpcCarrier implements Carrier {
   readonly #to: RpcEndpoint;
   readonly #rpc: RpcCaller;
+  readonly #stream: RpcStreamCaller | undefined;
   readonly #random: Random;
 
-  constructor(to: RpcEndpoint, rpc: RpcCaller, random: Random) {
-    this.#to = to;
-    this.#rpc = rpc;
+  constructor(target: RpcEndpoint & { readonly rpc: RpcCaller; readonly stream?: RpcStreamCaller }, random: Random) {
+    this.#to = target;
+    this.#rpc = target.rpc;
+    this.#stream = target.stream;
     this.#random = random;
   }
 
@@ -61,6 +83,26 @@ export class RpcCarrier implements Carrier {
       ...call,
       idempotencyKey: call.idempotencyKey ?? toHex(this.#random.bytes(16)),
     });
+  }
+
+  async stream<Name extends StreamName>(
+    name: Name,
+    request: StreamRequestOf<Name>,
+    call: CarrierStream<Name>,
+  ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
+    if (this.#stream === undefined) throw new BlixardError("UNSUPPORTED", "this way to the node carries no streams");
+    const meta = metaOf({ ...call, idempotencyKey: toHex(this.#random.bytes(16)) });
+    const { timeoutMs, signal, input } = call;
+    try {
+      const output = await this.#stream(this.#to, name, encodeServiceCall({ name, request, meta }), {
+        timeoutMs,
+        ...(signal === undefined ? {} : { signal }),
+        ...(input === undefined ? {} : { input: encoded(input) }),
+      });
+      return decoded(name, output, meta.requestId);
+    } catch (error) {
+      throw withRequestId(error, meta.requestId);
+    }
   }
 
   async health(call: CarrierCall): Promise<Health> {
@@ -165,17 +207,8 @@ async function callOverRpc<Name extends MethodName>(
   request: RequestOf<Name>,
   call: CarrierCall & { readonly idempotencyKey: string },
 ): Promise<ResponseOf<Name>> {
-  const { timeoutMs, signal, ifMatchIndex } = call;
-  const meta: CallMeta = {
-    requestId: call.idempotencyKey,
-    // What the key of the connection stands for counts, and not what is said here.
-    actor: { kind: "token", id: "" },
-    access: "anyone",
-    timeoutMs: nodeTimeoutMs(call),
-    stale: call.stale ?? false,
-    hops: 0,
-    ...(ifMatchIndex === undefined ? {} : { ifMatchIndex }),
-  };
+  const { timeoutMs, signal } = call;
+  const meta = metaOf(call);
   const payload = encodeServiceCall({ name, request, meta });
   let bytes: Uint8Array;
   try {
@@ -185,9 +218,47 @@ async function callOverRpc<Name extends MethodName>(
   }
   const parsed = methods[name].response.safeParse(decodeServiceResponse(bytes));
   if (parsed.success) return parsed.data as ResponseOf<Name>;
-  throw new BlixardError("INTERNAL", `the answer to ${name} cannot be read`, {
+  throw unreadable(name, parsed.error);
+}
+
+function metaOf(call: CarrierCall & { readonly idempotencyKey: string }): CallMeta {
+  const { ifMatchIndex } = call;
+  return {
+    requestId: call.idempotencyKey,
+    // What the key of the connection stands for counts, and not what is said here.
+    actor: { kind: "token", id: "" },
+    access: "anyone",
+    timeoutMs: nodeTimeoutMs(call),
+    stale: call.stale ?? false,
+    hops: 0,
+    ...(ifMatchIndex === undefined ? {} : { ifMatchIndex }),
+  };
+}
+
+async function* encoded(items: AsyncIterable<unknown>): AsyncIterable<Uint8Array> {
+  for await (const item of items) yield encodeServiceResponse(item);
+}
+
+async function* decoded<Name extends StreamName>(
+  name: Name,
+  items: AsyncIterable<Uint8Array>,
+  requestId: string,
+): AsyncGenerator<StreamOutputOf<Name>> {
+  try {
+    for await (const item of items) {
+      const parsed = streamMethods[name].output.safeParse(decodeServiceResponse(item));
+      if (!parsed.success) throw unreadable(name, parsed.error);
+      yield parsed.data as StreamOutputOf<Name>;
+    }
+  } catch (error) {
+    throw withRequestId(error, requestId);
+  }
+}
+
+function unreadable(name: string, cause: unknown): BlixardError {
+  return new BlixardError("INTERNAL", `the answer to ${name} cannot be read`, {
     hint: "Is the node of another release than this program?",
-    cause: parsed.error,
+    cause,
   });
 }
 

@@ -1,12 +1,24 @@
 /** What the owner of a cluster node gives and gets. */
 import type { BlixardError, Clock, Logger, Metrics, Random, Watch } from "@blixard/common";
-import type { Actor, CallMeta, MethodAccess, MethodName, NodeStatus, RequestOf, ResponseOf } from "@blixard/protocol";
+import type {
+  Actor,
+  CallMeta,
+  MethodAccess,
+  MethodName,
+  NodeStatus,
+  RequestOf,
+  ResponseOf,
+  StreamName,
+  StreamOutputOf,
+  StreamRequestOf,
+} from "@blixard/protocol";
 import type { LogStore, SnapshotCarrier, SnapshotStore } from "@blixard/raft";
 import type { VmManager } from "@blixard/vm-manager";
-import type { BulkRouteView, ClusterTransport, IncomingCall } from "./cluster-transport.ts";
+import type { BulkRouteView, ClusterTransport, IncomingCall, IncomingStream } from "./cluster-transport.ts";
 import type { JoinSeed, JoinTarget } from "./join-flow.ts";
 import type { PeerFinder } from "./peer-finder.ts";
 import type { NodeCertificates } from "./services/certificate-service.ts";
+import type { StreamScope } from "./services/stream-router.ts";
 import type { Sha256 } from "./state-machine/hash-chain.ts";
 import type { ClusterState } from "./state-machine/types.ts";
 import type { StateStore } from "./state-store-port.ts";
@@ -26,7 +38,7 @@ export interface ClusterNodeDeps {
   readonly snapshotCarrier?: SnapshotCarrier;
   /** What the status says about the ways of bulk data. */
   readonly bulkRoutes?: () => readonly BulkRouteView[];
-  /** Started before the node, with a handler that calls `handleRpc`. */
+  /** Started before the node, with handlers that call `handleRpc` and `handleRpcStream`. */
   readonly transport: ClusterTransport;
   readonly vmManager: VmManager;
   /** What this node shows on the TLS side of its bind port. Default: none. */
@@ -106,6 +118,18 @@ export interface ClusterNode extends AsyncDisposable {
   ): Promise<ResponseOf<Name>>;
   /** Answers the RPC lane of the transport; UNAVAILABLE before the node has started. */
   handleRpc(call: IncomingCall, signal: AbortSignal): Promise<Uint8Array>;
+  /**
+   * Opens a stream of a person, a program or another node: resolves when it is accepted. It ends with UNAUTHENTICATED
+   * when the caller loses its rights. @throws BlixardError
+   */
+  stream<Name extends StreamName>(
+    name: Name,
+    request: StreamRequestOf<Name>,
+    meta: CallMeta,
+    scope: StreamScope<Name>,
+  ): Promise<AsyncIterable<StreamOutputOf<Name>>>;
+  /** Answers the stream calls of the RPC lane. */
+  handleRpcStream(call: IncomingStream, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
   /** The holder of a token; undefined when nobody holds it. */
   authenticate(token: string): Promise<AuthenticatedCaller | undefined>;
   /** At once, with or without a quorum. @throws UNAVAILABLE before the node has started */

@@ -17,6 +17,9 @@ import {
   type NodeRecord,
   type RequestOf,
   type ResponseOf,
+  type StreamName,
+  type StreamOutputOf,
+  type StreamRequestOf,
 } from "@blixard/protocol";
 import {
   asLogIndex,
@@ -36,7 +39,7 @@ import type {
   StartMode,
 } from "./cluster-node-types.ts";
 import { type ClusterStateMachine, createClusterStateMachine } from "./cluster-state-machine.ts";
-import type { IncomingCall } from "./cluster-transport.ts";
+import type { IncomingCall, IncomingStream } from "./cluster-transport.ts";
 import { randomRequestId } from "./ids.ts";
 import { type JoinSeed, requestJoin } from "./join-flow.ts";
 import { LeaderDuties } from "./leader/leader-duties.ts";
@@ -57,6 +60,7 @@ import { PendingJoins } from "./services/pending-joins.ts";
 import { nodeMeta, propose, type ServiceContext } from "./services/service-context.ts";
 import { createServiceRouter, type ServiceRouter } from "./services/service-router.ts";
 import { statusOf } from "./services/status-service.ts";
+import { createStreamRouter, type StreamRouter, type StreamScope } from "./services/stream-router.ts";
 import { tokenHolder } from "./services/token-service.ts";
 import type { AppliedCommand } from "./state-machine/apply-command.ts";
 import { clusterKey, nodeKey } from "./state-machine/state.ts";
@@ -77,6 +81,7 @@ interface Engine {
   readonly raft: RaftNodeApi<AppliedCommand>;
   readonly context: ServiceContext;
   readonly router: ServiceRouter;
+  readonly streams: StreamRouter;
 }
 
 class Node implements ClusterNode {
@@ -164,6 +169,19 @@ class Node implements ClusterNode {
   handleRpc(call: IncomingCall, signal: AbortSignal): Promise<Uint8Array> {
     if (this.#engine === undefined && call.method === "node.verify" && this.#hasState()) return this.#verifyEarly(call);
     return this.#serve((engine) => engine.router.handleRpc(call, signal));
+  }
+
+  stream<Name extends StreamName>(
+    name: Name,
+    request: StreamRequestOf<Name>,
+    meta: CallMeta,
+    scope: StreamScope<Name>,
+  ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
+    return this.#serve((engine) => engine.streams.stream(name, request, meta, scope));
+  }
+
+  handleRpcStream(call: IncomingStream, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    return this.#serve((engine) => engine.streams.handleRpcStream(call, signal));
   }
 
   async authenticate(token: string): Promise<AuthenticatedCaller | undefined> {
@@ -256,6 +274,7 @@ class Node implements ClusterNode {
 
   async #close(options: { readonly stopVms?: boolean }): Promise<void> {
     this.#stop.abort(stopped());
+    this.#engine?.streams.close();
     await this.#duties;
     const { error } = this.#lifecycle.value;
     this.#lifecycle.set({ phase: "closed", ...(error === undefined ? {} : { error }) });
@@ -353,7 +372,7 @@ class Node implements ClusterNode {
       pendingJoins: new PendingJoins(deps.clock, this.#metrics),
     };
     const router = createServiceRouter(context, this.#metrics, { onRemoved: (error) => this.#removed(error) });
-    return { raft, context, router };
+    return { raft, context, router, streams: createStreamRouter(context, this.#metrics) };
   }
 
   #identity() {

@@ -20,6 +20,12 @@ export interface IncomingCall {
   readonly remote: { readonly endpointId: string; readonly nodeId: number | undefined };
 }
 
+/** A stream call that came in. */
+export interface IncomingStream extends IncomingCall {
+  /** What the caller sends, until it ends it. */
+  readonly input: AsyncIterable<Uint8Array>;
+}
+
 export interface SessionView {
   readonly nodeId: number;
   readonly transport: string;
@@ -62,5 +68,16 @@ export interface ClusterTransport {
     payload: Uint8Array,
     options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
   ): Promise<Uint8Array>;
+  /** Opens a stream call; resolves when the other side has accepted it. Absent where none is ever opened. */
+  stream?(
+    to: number | ClusterEndpoint,
+    method: string,
+    payload: Uint8Array,
+    options: {
+      readonly timeoutMs: number;
+      readonly signal?: AbortSignal;
+      readonly input?: AsyncIterable<Uint8Array>;
+    },
+  ): Promise<AsyncIterable<Uint8Array>>;
   sessions(): readonly SessionView[];
 }

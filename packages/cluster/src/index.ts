@@ -18,6 +18,7 @@ export type {
   ClusterPeer,
   ClusterTransport,
   IncomingCall,
+  IncomingStream,
   SessionView,
 } from "./cluster-transport.ts";
 export type { JoinDeps, JoinSeed, JoinTarget } from "./join-flow.ts";
@@ -27,6 +28,7 @@ export type { PeerFinder } from "./peer-finder.ts";
 export type { SchedulerOptions } from "./scheduler/scheduler.ts";
 export { schedule, schedulerDefaults, usageByNode } from "./scheduler/scheduler.ts";
 export type { NodeCertificates } from "./services/certificate-service.ts";
+export type { StreamScope } from "./services/stream-router.ts";
 export type { AppliedCommand } from "./state-machine/apply-command.ts";
 export { applyCommand } from "./state-machine/apply-command.ts";
 export type { Sha256 } from "./state-machine/hash-chain.ts";

@@ -107,6 +107,15 @@ export {
   forwardHopsMax,
   methods,
 } from "./services.ts";
+export type {
+  ParsedStreamRequestOf,
+  StreamInputOf,
+  StreamMethods,
+  StreamName,
+  StreamOutputOf,
+  StreamRequestOf,
+} from "./stream-methods.ts";
+export { streamMethods } from "./stream-methods.ts";
 export { nodeKeyTls } from "./tls-names.ts";
 export type { WireOptions } from "./wire-codec.ts";
 export { decodeValue, encodeValue, wireDepthMax } from "./wire-codec.ts";

@@ -1,5 +1,16 @@
 /** What the HTTP API needs of a node. The cluster node satisfies it; tests give a small one of their own. */
-import type { Actor, CallMeta, MethodAccess, MethodName, RequestOf, ResponseOf } from "@blixard/protocol";
+import type {
+  Actor,
+  CallMeta,
+  MethodAccess,
+  MethodName,
+  RequestOf,
+  ResponseOf,
+  StreamInputOf,
+  StreamName,
+  StreamOutputOf,
+  StreamRequestOf,
+} from "@blixard/protocol";
 
 /** Who a bearer token stands for. */
 export interface Caller {
@@ -16,6 +27,13 @@ export interface Readiness {
 export interface NodeService {
   /** Validates, authorises, forwards and runs. @throws BlixardError */
   call<Name extends MethodName>(name: Name, request: RequestOf<Name>, meta: CallMeta): Promise<ResponseOf<Name>>;
+  /** Opens a stream; `signal` must abort when its reader has gone. @throws BlixardError */
+  stream<Name extends StreamName>(
+    name: Name,
+    request: StreamRequestOf<Name>,
+    meta: CallMeta,
+    scope: { readonly signal: AbortSignal; readonly input?: AsyncIterable<StreamInputOf<Name>> },
+  ): Promise<AsyncIterable<StreamOutputOf<Name>>>;
   /** The holder of a token; undefined when nobody holds it. */
   authenticate(token: string): Promise<Caller | undefined>;
   /** Serving with a known leader, and caught up. */

@@ -96,10 +96,10 @@ async function chosenContext(context: CliContext, options: ClientOptions): Promi
 async function openContext({ env, signal }: CliContext, name: string) {
   const saved = contextNamed(await readContexts(env), name);
   const { openRpcLane } = await import("./rpc-lane.ts");
-  const { rpc, close } = await openRpcLane(env, name, saved);
+  const { rpc, stream, close } = await openRpcLane(env, name, saved);
   const nodes = await answeringFirst({ rpc, random: systemRandom, clock: systemClock }, saved.nodes, signal);
   return {
-    targets: nodes.map((node) => ({ ...node, rpc })),
+    targets: nodes.map((node) => ({ ...node, rpc, stream })),
     close,
     /**
      * Nodes come, go and move; a command that worked can ask where they are now. Next time the one that answers is asked

@@ -1,5 +1,5 @@
 /** The RPC lane for commands: an endpoint with the key of a context. Loaded only by commands that use a context. */
-import type { RpcCaller, RpcEndpoint } from "@blixard/client";
+import type { RpcCaller, RpcEndpoint, RpcStreamCaller } from "@blixard/client";
 import { discardMetrics, hostOf, isLoopbackHost, silentLogger, type Timer } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { createTransport, type TransportAdapter } from "@blixard/transport";
@@ -9,6 +9,7 @@ import { contextKeyPath, type SavedContext } from "./contexts.ts";
 export interface OpenLane {
   readonly endpointId: string;
   readonly rpc: RpcCaller;
+  readonly stream: RpcStreamCaller;
   close(): Promise<void>;
 }
 
@@ -28,6 +29,7 @@ export async function openRpcLane(
   return {
     endpointId: key.endpointId,
     rpc: (to, method, payload, limits) => transport.call(to, method, payload, limits),
+    stream: (to, method, payload, limits) => transport.stream(to, method, payload, limits),
     close: () => closeWithin(transport.close(), closePatienceMs),
   };
 }

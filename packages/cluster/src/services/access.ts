@@ -1,9 +1,9 @@
-/** Who may call what. */
+/** Who may call what, and with which requests. */
 import { BlixardError } from "@blixard/common";
-import type { MethodAccess, MethodName } from "@blixard/protocol";
+import type { MethodAccess, MethodName, StreamName } from "@blixard/protocol";
 
 /** @throws UNAUTHENTICATED for a caller that nobody knows, PERMISSION_DENIED for a known one without the right */
-export function assertAccess(name: MethodName, needed: MethodAccess, given: MethodAccess): void {
+export function assertAccess(name: MethodName | StreamName, needed: MethodAccess, given: MethodAccess): void {
   if (allows(needed, given)) return;
   if (given === "anyone") {
     throw new BlixardError("UNAUTHENTICATED", `${name} needs a token`, {
@@ -33,4 +33,16 @@ function allows(needed: MethodAccess, given: MethodAccess): boolean {
     default:
       return needed satisfies never;
   }
+}
+
+/** Every issue with the path of its field, the first few of them. */
+export function invalidRequest(
+  issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[],
+): BlixardError {
+  const issuesMax = 5;
+  const lines = issues.slice(0, issuesMax).map((issue) => {
+    const path = issue.path.join(".");
+    return path === "" ? issue.message : `${path}: ${issue.message}`;
+  });
+  return new BlixardError("INVALID_ARGUMENT", lines.join("; "), { outcome: "not_applied" });
 }

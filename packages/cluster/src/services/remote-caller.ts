@@ -1,5 +1,6 @@
 /** Who is at the other end of a connection: its key decides, not what the call says about itself. */
-import type { Actor, MethodAccess } from "@blixard/protocol";
+import { BlixardError } from "@blixard/common";
+import type { Actor, CallMeta, MethodAccess } from "@blixard/protocol";
 import type { IncomingCall } from "../cluster-transport.ts";
 import type { ServiceContext } from "./service-context.ts";
 
@@ -31,4 +32,25 @@ export function identifyRemote(context: Pick<ServiceContext, "stateMachine">, re
 
 function member(nodeId: number): Caller {
   return { kind: "member", actor: { kind: "node", id: String(nodeId) }, access: "node" };
+}
+
+/** A member passes on calls of people and programs; what nodes say, each says itself. */
+export function assertOwnCall(caller: Caller, meta: CallMeta): void {
+  if (meta.access !== "node" || meta.actor.id === caller.actor.id) return;
+  throw new BlixardError("PERMISSION_DENIED", `node ${caller.actor.id} does not speak for node ${meta.actor.id}`, {
+    outcome: "not_applied",
+  });
+}
+
+export function strangerRefused(caller: Caller): BlixardError {
+  if (caller.kind === "removed") {
+    return new BlixardError("REMOVED", "this node was removed from the cluster", {
+      outcome: "not_applied",
+      hint: "Join again with a new ticket and an empty data directory.",
+    });
+  }
+  return new BlixardError("UNKNOWN_PEER", "this key is not known to the cluster, or not any more", {
+    outcome: "not_applied",
+    hint: "A node joins with `blixard join TICKET`, a person with `blixard context add NAME TICKET`.",
+  });
 }

@@ -9,7 +9,6 @@ import {
   decodeServiceResponse,
   encodeServiceCall,
   encodeServiceResponse,
-  forwardHopsMax,
   forwardRpcMethod,
   type MethodName,
   type Methods,
@@ -20,11 +19,12 @@ import {
 import type { IncomingCall } from "../cluster-transport.ts";
 import type { ClusterMetrics } from "../metrics.ts";
 import { withTimeLimit } from "../wait-for-change.ts";
-import { assertAccess } from "./access.ts";
+import { assertAccess, invalidRequest } from "./access.ts";
 import { createHandlers, type Handler, type Handlers } from "./handlers.ts";
 import { isKnownMember, needsApproval } from "./join-service.ts";
-import { noLeader, routeToLeader } from "./leader-route.ts";
-import { type Caller, identifyRemote } from "./remote-caller.ts";
+import { routeToLeader } from "./leader-route.ts";
+import { ownerToAsk, waitForReadIndex } from "./owner-route.ts";
+import { assertOwnCall, identifyRemote, strangerRefused } from "./remote-caller.ts";
 import type { ServiceCallScope, ServiceContext } from "./service-context.ts";
 import { TicketGuard } from "./ticket-guard.ts";
 
@@ -165,7 +165,7 @@ class Router implements ServiceRouter {
       case "local":
         return runHere();
       case "read":
-        if (!call.meta.stale) await this.#waitForReadIndex(call.signal);
+        if (!call.meta.stale) await waitForReadIndex(this.#context, call.signal);
         return runHere();
       case "leader":
         return routeToLeader(this.#context, {
@@ -182,16 +182,6 @@ class Router implements ServiceRouter {
     }
   }
 
-  async #waitForReadIndex(signal: AbortSignal): Promise<void> {
-    try {
-      // RaftNode asks again by itself until the caller's time is over.
-      await this.#context.raft.readIndex({ signal });
-    } catch (error) {
-      if (errorCodeOf(error) === "CANCELLED" || this.#context.raft.status.value.leaderId !== 0) throw error;
-      throw noLeader(error);
-    }
-  }
-
   async #routeToOwner(
     name: MethodName,
     method: AnyMethod,
@@ -199,19 +189,9 @@ class Router implements ServiceRouter {
     call: ServiceCallScope,
     runHere: () => Promise<unknown>,
   ): Promise<unknown> {
-    const vmName = (request as { readonly name: string }).name;
-    const { stateMachine, options } = this.#context;
-    // What stands here may be old: look again after a read index before saying that there is no such VM.
-    if (!stateMachine.state.vms.has(vmName)) await this.#waitForReadIndex(call.signal);
-    const vm = stateMachine.state.vms.get(vmName);
-    if (vm === undefined || vm.node === options.nodeId) return runHere();
-    if (vm.node === null) {
-      throw new BlixardError("UNAVAILABLE", `the VM ${vmName} is placed on no node`, {
-        hint: `Start it: blixard vm start ${vmName}`,
-      });
-    }
-    if (call.meta.hops >= forwardHopsMax) throw new BlixardError("UNAVAILABLE", `the VM ${vmName} is moving`);
-    return this.#forward(vm.node, name, method, request, call, call.meta.timeoutMs);
+    const owner = await ownerToAsk(this.#context, (request as { readonly name: string }).name, call);
+    if (owner === undefined) return runHere();
+    return this.#forward(owner, name, method, request, call, call.meta.timeoutMs);
   }
 
   async #forward(
@@ -243,44 +223,11 @@ class Router implements ServiceRouter {
   }
 }
 
-/** A member passes on calls of people and programs; what nodes say, each says itself. */
-function assertOwnCall(caller: Caller, meta: CallMeta): void {
-  if (meta.access !== "node" || meta.actor.id === caller.actor.id) return;
-  throw new BlixardError("PERMISSION_DENIED", `node ${caller.actor.id} does not speak for node ${meta.actor.id}`, {
-    outcome: "not_applied",
-  });
-}
-
 /** @throws INVALID_ARGUMENT for a name that is no method */
 function methodNameOf(name: string): MethodName {
   if (Object.hasOwn(methods, name)) return name as MethodName;
   throw new BlixardError("INVALID_ARGUMENT", `there is no method ${name.slice(0, 64)}`, {
     outcome: "not_applied",
     hint: "Use nodes and tools of one release.",
-  });
-}
-
-/** Every issue with the path of its field, the first few of them. */
-function invalidRequest(
-  issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[],
-): BlixardError {
-  const issuesMax = 5;
-  const lines = issues.slice(0, issuesMax).map((issue) => {
-    const path = issue.path.join(".");
-    return path === "" ? issue.message : `${path}: ${issue.message}`;
-  });
-  return new BlixardError("INVALID_ARGUMENT", lines.join("; "), { outcome: "not_applied" });
-}
-
-function strangerRefused(caller: Caller): BlixardError {
-  if (caller.kind === "removed") {
-    return new BlixardError("REMOVED", "this node was removed from the cluster", {
-      outcome: "not_applied",
-      hint: "Join again with a new ticket and an empty data directory.",
-    });
-  }
-  return new BlixardError("UNKNOWN_PEER", "this key is not known to the cluster, or not any more", {
-    outcome: "not_applied",
-    hint: "A node joins with `blixard join TICKET`, a person with `blixard context add NAME TICKET`.",
   });
 }

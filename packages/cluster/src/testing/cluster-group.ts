@@ -59,8 +59,11 @@ export class ClusterGroup {
   /** Starts a node on what its machine holds. */
   async start(id: number, how: StartMode): Promise<ClusterNode> {
     const machine = this.machine(id);
-    const { transport, leave } = this.network.join(id, endpointIdOf(id), (call, signal) =>
-      node.handleRpc(call, signal),
+    const { transport, leave } = this.network.join(
+      id,
+      endpointIdOf(id),
+      (call, signal) => node.handleRpc(call, signal),
+      (call, signal) => node.handleRpcStream(call, signal),
     );
     const node = createClusterNode(
       {

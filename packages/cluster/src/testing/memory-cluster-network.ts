@@ -3,13 +3,21 @@ import { BlixardError, type Random, toHex } from "@blixard/common";
 import { fromRpcError, toRpcError } from "@blixard/protocol";
 import { asNodeId, type PeerMessage } from "@blixard/raft";
 import { MemoryNetwork } from "@blixard/raft/testing";
-import type { ClusterEndpoint, ClusterPeer, ClusterTransport, IncomingCall } from "../cluster-transport.ts";
+import type {
+  ClusterEndpoint,
+  ClusterPeer,
+  ClusterTransport,
+  IncomingCall,
+  IncomingStream,
+} from "../cluster-transport.ts";
 
 export type CallHandler = (call: IncomingCall, signal: AbortSignal) => Promise<Uint8Array>;
+export type StreamCallHandler = (call: IncomingStream, signal: AbortSignal) => Promise<AsyncIterable<Uint8Array>>;
 
 interface Endpoint {
   readonly nodeId: number;
   readonly handler: CallHandler;
+  readonly streamHandler: StreamCallHandler | undefined;
   peers: readonly ClusterPeer[];
 }
 
@@ -37,8 +45,13 @@ export class MemoryClusterNetwork {
   }
 
   /** Answers calls to `endpointId` until the returned function is called. */
-  join(nodeId: number, endpointId: string, handler: CallHandler): { transport: ClusterTransport; leave: () => void } {
-    const endpoint: Endpoint = { nodeId, handler, peers: [] };
+  join(
+    nodeId: number,
+    endpointId: string,
+    handler: CallHandler,
+    streamHandler?: StreamCallHandler,
+  ): { transport: ClusterTransport; leave: () => void } {
+    const endpoint: Endpoint = { nodeId, handler, streamHandler, peers: [] };
     this.#endpoints.set(endpointId, endpoint);
     const transport: ClusterTransport = {
       peers: this.#raft.transport(asNodeId(nodeId)),
@@ -48,6 +61,7 @@ export class MemoryClusterNetwork {
         endpoint.peers = peers;
       },
       call: (to, method, payload, options) => this.#call(endpoint, endpointId, to, method, payload, options.signal),
+      stream: (to, method, payload, options) => this.#stream(endpoint, endpointId, to, method, payload, options),
       sessions: () =>
         endpoint.peers.map((peer) => ({
           nodeId: peer.nodeId,
@@ -73,15 +87,7 @@ export class MemoryClusterNetwork {
     payload: Uint8Array,
     signal: AbortSignal | undefined,
   ): Promise<Uint8Array> {
-    const endpointId =
-      typeof to === "number" ? from.peers.find((peer) => peer.nodeId === to)?.endpointId : to.endpointId;
-    const target = endpointId === undefined ? undefined : this.#endpoints.get(endpointId);
-    if (endpointId === undefined || target === undefined || !this.#reaches(from.nodeId, endpointId)) {
-      throw new BlixardError("UNREACHABLE", `node ${String(to)} cannot be reached`, { outcome: "not_applied" });
-    }
-    await this.beforeCall(from.nodeId, target.nodeId, method);
-    const nodeId = target.peers.find((peer) => peer.endpointId === fromEndpointId)?.nodeId;
-    const remote = { endpointId: fromEndpointId, nodeId };
+    const { endpointId, target, remote } = await this.#arrive(from, fromEndpointId, to, method);
     try {
       const answer = await target.handler({ method, payload, remote }, signal ?? new AbortController().signal);
       this.beforeAnswer(from.nodeId, target.nodeId, method);
@@ -91,6 +97,47 @@ export class MemoryClusterNetwork {
       // As on a wire: the error arrives as data, not as the object that was thrown.
       throw fromRpcError(toRpcError(error));
     }
+  }
+
+  async #stream(
+    from: Endpoint,
+    fromEndpointId: string,
+    to: number | ClusterEndpoint,
+    method: string,
+    payload: Uint8Array,
+    options: Parameters<NonNullable<ClusterTransport["stream"]>>[3],
+  ): Promise<AsyncIterable<Uint8Array>> {
+    const { target, remote } = await this.#arrive(from, fromEndpointId, to, method);
+    if (target.streamHandler === undefined) throw new BlixardError("UNSUPPORTED", "no streams are served there");
+    const { input = noItems(), signal = new AbortController().signal } = options;
+    try {
+      return overWire(await target.streamHandler({ method, payload, remote, input }, signal));
+    } catch (error) {
+      throw fromRpcError(toRpcError(error));
+    }
+  }
+
+  async #arrive(from: Endpoint, fromEndpointId: string, to: number | ClusterEndpoint, method: string) {
+    const endpointId =
+      typeof to === "number" ? from.peers.find((peer) => peer.nodeId === to)?.endpointId : to.endpointId;
+    const target = endpointId === undefined ? undefined : this.#endpoints.get(endpointId);
+    if (endpointId === undefined || target === undefined || !this.#reaches(from.nodeId, endpointId)) {
+      throw new BlixardError("UNREACHABLE", `node ${String(to)} cannot be reached`, { outcome: "not_applied" });
+    }
+    await this.beforeCall(from.nodeId, target.nodeId, method);
+    const nodeId = target.peers.find((peer) => peer.endpointId === fromEndpointId)?.nodeId;
+    const remote = { endpointId: fromEndpointId, nodeId };
+    return { endpointId, target, remote };
+  }
+}
+
+async function* noItems(): AsyncIterable<Uint8Array> {}
+
+async function* overWire(items: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  try {
+    yield* items;
+  } catch (error) {
+    throw fromRpcError(toRpcError(error));
   }
 }
 

@@ -1,5 +1,6 @@
 /** A VM manager whose VMs start and stop at once, in memory: a double for tests of what stands above it. */
 import { BlixardError, Watch } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
 import type { ImageRecord, NodeCapacity, VmObservation, VmPhase } from "@blixard/protocol";
 import type { ConsolePiece, DesiredVm, VmManager } from "@blixard/vm-manager";
 
@@ -18,7 +19,7 @@ export class MemoryVmManager implements VmManager {
   readonly observations = new Watch<ReadonlyMap<string, VmObservation>>(new Map());
   readonly builtinImages = [demoImage];
   readonly #capacity: NodeCapacity;
-  readonly #consoles = new Map<string, Uint8Array>();
+  readonly #consoles = new Watch<ReadonlyMap<string, Uint8Array>>(new Map());
   /** What was asked for last; undefined before anything was. */
   desired: readonly DesiredVm[] | undefined;
 
@@ -39,14 +40,23 @@ export class MemoryVmManager implements VmManager {
 
   async readConsole(
     vmId: string,
-    { offset, bytesMax }: { readonly offset: number; readonly bytesMax: number },
+    options: {
+      readonly offset: number;
+      readonly bytesMax: number;
+      readonly waitMs: number;
+      readonly signal?: AbortSignal;
+    },
   ): Promise<ConsolePiece> {
-    const all = this.#consoles.get(vmId) ?? new Uint8Array(0);
-    return { offset, data: all.slice(offset, offset + bytesMax), endOffset: all.length };
+    const { bytesMax, waitMs, signal } = options;
+    const all = () => this.#consoles.value.get(vmId) ?? new Uint8Array(0);
+    const offset = options.offset < 0 ? Math.max(0, all().length + options.offset) : options.offset;
+    const limit = { clock: systemClock, delayMs: waitMs };
+    await this.#consoles.until(() => all().length > offset, { limit, ...(signal === undefined ? {} : { signal }) });
+    return { offset, data: all().slice(offset, offset + bytesMax), endOffset: all().length };
   }
 
   async writeConsole(vmId: string, data: Uint8Array): Promise<void> {
-    this.#consoles.set(vmId, Uint8Array.from([...(this.#consoles.get(vmId) ?? []), ...data]));
+    this.#consoles.update((all) => new Map(all).set(vmId, Uint8Array.from([...(all.get(vmId) ?? []), ...data])));
   }
 
   readonly images = {

@@ -5,8 +5,8 @@
  */
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
-import { BlixardError, isBlixardError, messageOf, SerialQueue, toHex } from "@blixard/common";
-import type { CallMeta } from "@blixard/protocol";
+import { BlixardError, isBlixardError, messageOf, toHex } from "@blixard/common";
+import type { CallMeta, StreamOutputOf } from "@blixard/protocol";
 import { WebSocket, WebSocketServer } from "ws";
 import type { Caller } from "../node-service.ts";
 import { checkHostAndOrigin } from "./host-guard.ts";
@@ -24,8 +24,8 @@ export interface ConsoleSockets {
 }
 
 const subprotocol = "blixard.console";
-const outputWaitMs = 10_000;
-const outputPieceBytesMax = 32 * 1024;
+const inputPendingMax = 256;
+const inputPieceBytesMax = 16 * 1024;
 const backlogBytesDefault = 4 * 1024;
 
 export function createConsoleSockets(deps: HttpDeps, options: HttpOptions): ConsoleSockets {
@@ -45,13 +45,14 @@ export function createConsoleSockets(deps: HttpDeps, options: HttpOptions): Cons
     if (server.clients.size >= httpLimits.consoleSessionsMax) {
       throw new BlixardError("OVERLOADED", `${server.clients.size} consoles are open already`);
     }
-    const session = consoleCalls(deps, decodeURIComponent(name), caller);
-    // The first read tells, while an HTTP status can still be given, whether there is such a VM.
-    const first = await session.read(offsetOf(url), 0);
+    // Accepted or refused while an HTTP status can still be given.
+    const session = await openSession(deps, decodeURIComponent(name), offsetOf(url), caller);
+    socket.once("close", () => session.close());
+    if (socket.destroyed) return session.close();
     server.handleUpgrade(incoming, socket, head, (webSocket) => {
       gauge.set(server.clients.size);
       webSocket.once("close", () => gauge.set(server.clients.size));
-      runSession(webSocket, session, first);
+      runSession(webSocket, session);
     });
   };
   return {
@@ -66,60 +67,85 @@ export function createConsoleSockets(deps: HttpDeps, options: HttpOptions): Cons
   };
 }
 
-interface Piece {
-  readonly offset: number;
-  readonly data: Uint8Array;
+interface Session {
+  readonly input: SocketInput;
+  readonly output: AsyncIterable<StreamOutputOf<"vm.console">>;
+  close(): void;
 }
 
-interface ConsoleCalls {
-  read(offset: number, waitMs: number): Promise<Piece>;
-  write(data: Uint8Array): Promise<unknown>;
-}
-
-function consoleCalls(deps: HttpDeps, name: string, caller: Caller): ConsoleCalls {
-  const meta = (timeoutMs: number): CallMeta => {
-    const requestId = toHex(deps.random.bytes(16));
-    return { requestId, actor: caller.actor, access: caller.access, timeoutMs, stale: false, hops: 0 };
+async function openSession(deps: HttpDeps, name: string, offset: number, caller: Caller): Promise<Session> {
+  const left = new AbortController();
+  const input = new SocketInput();
+  const meta: CallMeta = {
+    requestId: toHex(deps.random.bytes(16)),
+    actor: caller.actor,
+    access: caller.access,
+    timeoutMs: httpLimits.callTimeoutMsDefault,
+    stale: false,
+    hops: 0,
   };
-  return {
-    read: (offset, waitMs) => {
-      const request = { name, offset, bytesMax: outputPieceBytesMax, waitMs };
-      return requireService(deps.service()).call(
-        "vm.consoleRead",
-        request,
-        meta(waitMs + httpLimits.callTimeoutMsDefault),
-      );
-    },
-    write: (data) => {
-      const request = { name, data: new Uint8Array(data) };
-      return requireService(deps.service()).call("vm.consoleWrite", request, meta(httpLimits.callTimeoutMsDefault));
-    },
+  const scope = { signal: left.signal, input: input.pieces() };
+  const output = await requireService(deps.service()).stream("vm.console", { name, offset }, meta, scope);
+  const close = () => {
+    input.end();
+    left.abort(new BlixardError("CANCELLED", "the console was left"));
   };
+  return { input, output, close };
 }
 
-/** Two independent halves: output is read and sent in turn, so a slow viewer slows only itself; input is in order. */
-function runSession(webSocket: WebSocket, session: ConsoleCalls, first: Piece): void {
-  const input = new SerialQueue();
+/** What came over the websocket and was not asked for yet. */
+class SocketInput {
+  readonly #waiting: Uint8Array[] = [];
+  #ended = false;
+  #wake: (() => void) | undefined;
+
+  /** @throws OVERLOADED when too much waits */
+  push(data: Uint8Array): void {
+    if (this.#waiting.length >= inputPendingMax) {
+      throw new BlixardError("OVERLOADED", "input comes faster than the VM takes it");
+    }
+    for (let from = 0; from < data.length; from += inputPieceBytesMax) {
+      this.#waiting.push(data.slice(from, from + inputPieceBytesMax));
+    }
+    this.#wake?.();
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#wake?.();
+  }
+
+  async *pieces(): AsyncIterable<Uint8Array> {
+    while (!this.#ended) {
+      const piece = this.#waiting.shift();
+      if (piece !== undefined) yield piece;
+      else {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+    }
+  }
+}
+
+/** Two independent halves: output is asked for as it can be sent, so a slow viewer slows only itself; input is in order. */
+function runSession(webSocket: WebSocket, session: Session): void {
   const end = (error: unknown) => webSocket.close(1011, closeReason(error));
   webSocket.on("error", () => webSocket.terminate());
   webSocket.on("message", (data) => {
-    if (input.pending > inputPendingMax) {
-      end(new BlixardError("OVERLOADED", "input comes faster than the VM takes it"));
-      return;
+    try {
+      session.input.push(new Uint8Array(Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as Buffer)));
+    } catch (error) {
+      end(error);
     }
-    const bytes = Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as Buffer);
-    input.run(() => session.write(bytes)).catch(end);
   });
-  sendOutput(webSocket, session, first).catch(end);
+  sendOutput(webSocket, session).catch(end);
 }
 
-const inputPendingMax = 256;
-
-async function sendOutput(webSocket: WebSocket, session: ConsoleCalls, first: Piece): Promise<void> {
-  let piece = first;
-  while (webSocket.readyState === WebSocket.OPEN) {
-    if (piece.data.length > 0) await send(webSocket, piece.data);
-    piece = await session.read(piece.offset + piece.data.length, outputWaitMs);
+async function sendOutput(webSocket: WebSocket, session: Session): Promise<void> {
+  for await (const { data } of session.output) {
+    if (webSocket.readyState !== WebSocket.OPEN) return;
+    if (data.length > 0) await send(webSocket, data);
   }
 }
 

@@ -272,8 +272,20 @@ describe("BlixardClient against the routes", () => {
     });
     const piece = await client.vms.readConsole({ name: "web", offset: 0 });
     expect(Buffer.from(piece.data).toString()).toBe("booting\n");
-    await client.vms.writeConsole("web", Buffer.from("in"));
+    const input = (async function* () {
+      yield Buffer.from("in");
+    })();
+    let text = "";
+    for await (const out of await client.vms.openConsole({ name: "web", offset: 0 }, { input })) {
+      text += Buffer.from(out.data).toString();
+      if (out.inputEnded) break;
+    }
+    expect("booting\nin".startsWith(text)).toBe(true);
     expect((await client.vms.readConsole({ name: "web", offset: -2 })).offset).toBe(8);
+    for await (const out of client.vms.followLogs({ name: "web", offset: -2 })) {
+      expect(Buffer.from(out.data).toString()).toBe("in");
+      break;
+    }
     expect((await client.healthCheck()).healthy).toBe(true);
     const uploaded = await client.images.uploadBlob(
       (async function* () {

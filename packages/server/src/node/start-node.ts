@@ -199,14 +199,20 @@ class NodeAssembly {
         start: () => (this.#node === undefined ? undefined : { admission: this.#node.incarnation, starts }),
       },
     );
-    await transport.start((call, signal) => {
-      const { method, payload, remote } = call;
-      if (bulkMethods.includes(method) && this.#bulk !== undefined) {
-        return this.#bulk.lane.answer(method, remote.endpointId, payload);
-      }
-      if (this.#node !== undefined) return this.#node.handleRpc(call, signal);
+    const running = () => {
+      if (this.#node !== undefined) return this.#node;
       throw new BlixardError("UNAVAILABLE", "the node is starting", { outcome: "not_applied" });
-    });
+    };
+    await transport.start(
+      (call, signal) => {
+        const { method, payload, remote } = call;
+        if (bulkMethods.includes(method) && this.#bulk !== undefined) {
+          return this.#bulk.lane.answer(method, remote.endpointId, payload);
+        }
+        return running().handleRpc(call, signal);
+      },
+      (call, signal) => running().handleRpcStream(call, signal),
+    );
     this.#closers.add("transport", () => transport.close());
     const { snapshots } = storage;
     const { path: dataDir } = this.#dataDir;
@@ -402,6 +408,7 @@ function serviceOf(node: ClusterNode, nodeId: number, token: string): NodeServic
   const own = { actor: { kind: "token", id: `node-${nodeId}` }, access: "admin" } as const;
   return {
     call: (name, request, meta) => node.call(name, request, meta),
+    stream: (name, request, meta, scope) => node.stream(name, request, meta, scope),
     ready: () => node.ready(),
     authenticate: async (given) => {
       const known = await node.authenticate(given);

@@ -1,6 +1,13 @@
 /** A node service in memory for the tests of the HTTP API: real key-value semantics, one VM record, two tokens. */
 import { BlixardError } from "@blixard/common";
-import { type CallMeta, type MethodName, methods, type VmRecord } from "@blixard/protocol";
+import {
+  type CallMeta,
+  type MethodName,
+  methods,
+  type StreamName,
+  type StreamOutputOf,
+  type VmRecord,
+} from "@blixard/protocol";
 import type { Caller, NodeService, Readiness } from "../node-service.ts";
 
 export interface RecordedCall {
@@ -84,6 +91,32 @@ export class TestService implements NodeService {
     const handler = this.#handlers[name] as ((request: unknown) => unknown) | undefined;
     if (handler === undefined) throw new BlixardError("UNSUPPORTED", name);
     return (await handler(parsed.data)) as never;
+  }
+
+  /** The console: what goes in is printed, and what is printed comes out. */
+  async stream<Name extends StreamName>(
+    _: Name,
+    { name, offset }: { readonly name: string; readonly offset: number },
+    meta: CallMeta,
+    scope: { readonly signal: AbortSignal; readonly input?: AsyncIterable<unknown> },
+  ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
+    await this.call("vm.consoleRead", { name, offset, waitMs: 0 }, meta);
+    const write = async () => {
+      for await (const data of scope.input ?? []) this.print(Buffer.from(data as Uint8Array).toString());
+    };
+    void write();
+    scope.signal.addEventListener("abort", () => this.print(""), { once: true });
+    return this.#pieces(offset, scope.signal) as AsyncIterable<StreamOutputOf<Name>>;
+  }
+
+  async *#pieces(start: number, signal: AbortSignal) {
+    let from = start < 0 ? Math.max(0, this.#output.length + start) : start;
+    while (!signal.aborted) {
+      const data = new Uint8Array(Buffer.from(this.#output.slice(from)));
+      if (data.length > 0) yield { offset: from, data, inputEnded: false };
+      else await new Promise<void>((resolve) => this.#wake.push(resolve));
+      from += data.length;
+    }
   }
 
   async authenticate(token: string): Promise<Caller | undefined> {

@@ -1,5 +1,4 @@
 /** `blixard vm logs|console`: serial output once or followed, and the interactive console. */
-import { SerialQueue } from "@blixard/common";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, type ClientSession, withClient, withClientOptions } from "../client-command.ts";
@@ -7,7 +6,6 @@ import { parseInteger } from "../quantities.ts";
 
 type LogOptions = ClientOptions & { readonly follow?: boolean; readonly tailBytes?: string };
 
-const followWaitMs = 10_000;
 /** Ctrl-], as in telnet and virsh. */
 const escapeByte = 0x1d;
 
@@ -27,75 +25,110 @@ export function registerConsole(command: Command, context: CliContext): void {
 
 async function printLogs({ client, context }: ClientSession, name: string, options: LogOptions): Promise<void> {
   let offset = options.tailBytes === undefined ? 0 : -parseInteger(options.tailBytes, "--tail-bytes", 1);
-  while (!context.signal.aborted) {
-    const waitMs = options.follow === true ? followWaitMs : 0;
-    const piece = await client.vms.readConsole({ name, offset, waitMs }, { timeoutMs: waitMs + callTimeoutMs });
+  const print = (piece: { readonly offset: number; readonly data: Uint8Array }) => {
     if (offset >= 0 && piece.offset > offset) say(context, `${piece.offset - offset} older bytes are gone`);
     context.stdout.write(piece.data);
     offset = piece.offset + piece.data.length;
-    if (options.follow !== true && (piece.data.length === 0 || offset >= piece.endOffset)) return;
+  };
+  if (options.follow === true) {
+    for await (const piece of client.vms.followLogs({ name, offset }, { signal: context.signal })) print(piece);
+    return;
+  }
+  while (!context.signal.aborted) {
+    const piece = await client.vms.readConsole({ name, offset });
+    print(piece);
+    if (piece.data.length === 0 || offset >= piece.endOffset) return;
   }
 }
 
-/** Output and input go their own ways, each in order, by calls that every way to a node carries. */
-async function openConsole(session: ClientSession, name: string): Promise<void> {
-  const { client, context } = session;
-  // Finds a node that serves, and says plainly that there is no such VM.
-  await client.vms.get(name);
+/** One stream both ways. The end of the input is its half close: the node says when the VM has got all of it. */
+async function openConsole({ client, context }: ClientSession, name: string): Promise<void> {
   const left = new AbortController();
-  const { stdin } = context;
-  const input = new SerialQueue();
-  let failed: unknown;
-  const onInput = (data: Buffer) => {
-    const at = stdin.isTTY === true ? data.indexOf(escapeByte) : -1;
-    const sent = at < 0 ? data : data.subarray(0, at);
-    const write = async () => {
-      for (let from = 0; from < sent.length; from += inputPieceBytesMax) {
-        await client.vms.writeConsole(name, sent.subarray(from, from + inputPieceBytesMax));
-      }
-      if (input.pending <= 1 && stdin.isTTY !== true) stdin.resume();
-    };
-    if (stdin.isTTY !== true) stdin.pause();
-    input.run(write).catch((error: unknown) => {
-      failed ??= error;
-      left.abort();
-    });
-    if (at >= 0) left.abort();
-  };
-  if (stdin.isTTY === true) {
-    stdin.setRawMode?.(true);
-    say(context, `connected to ${name}; Ctrl-] leaves\r`);
-  }
-  stdin.on("data", onInput);
-  // What was piped in is sent; the output is read for a moment more.
-  stdin.once("end", () => void input.idle().then(() => setTimeout(() => left.abort(), pipedLingerMs)));
-  stdin.resume();
+  const leaveSoon = () => void setTimeout(() => left.abort(), lingerMs).unref();
+  const terminal = context.stdin.isTTY === true;
+  const typed = new TypedInput(context.stdin, leaveSoon);
   try {
-    await copyOutput(session, name, left.signal);
+    const scope = { input: typed.pieces(), signal: left.signal };
+    const output = await client.vms.openConsole({ name, offset: -backlogBytes }, scope);
+    if (terminal) say(context, `connected to ${name}; Ctrl-] leaves\r`);
+    for await (const piece of output) {
+      context.stdout.write(piece.data);
+      if (!piece.inputEnded) continue;
+      // Who left by the key is gone; to what was piped in, the VM gets a moment to answer.
+      if (typed.escaped) return;
+      leaveSoon();
+    }
+  } catch (error) {
+    if (!left.signal.aborted) throw error;
   } finally {
-    stdin.off("data", onInput);
+    typed.close();
+    left.abort();
+  }
+}
+
+/** Standard input as pieces, until it ends or, on a terminal, the key is pressed that leaves. */
+class TypedInput {
+  escaped = false;
+  readonly #stdin: CliContext["stdin"];
+  readonly #onEscape: () => void;
+  readonly #waiting: Uint8Array[] = [];
+  #ended = false;
+  #wake: (() => void) | undefined;
+
+  constructor(stdin: CliContext["stdin"], onEscape: () => void) {
+    this.#stdin = stdin;
+    this.#onEscape = onEscape;
+  }
+
+  /** Reads no further than what is asked for. */
+  async *pieces(): AsyncIterable<Uint8Array> {
+    const stdin = this.#stdin;
+    if (stdin.isTTY === true) stdin.setRawMode?.(true);
+    stdin.on("data", this.#onData);
+    stdin.once("end", this.#onEnd);
+    for (;;) {
+      const piece = this.#waiting.shift();
+      if (piece !== undefined) yield piece;
+      else if (this.#ended) return;
+      else {
+        stdin.resume();
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+    }
+  }
+
+  close(): void {
+    const stdin = this.#stdin;
+    stdin.off("data", this.#onData);
+    stdin.off("end", this.#onEnd);
     if (stdin.isTTY === true) stdin.setRawMode?.(false);
     stdin.pause();
-    await input.idle();
+    this.#onEnd();
   }
-  if (failed !== undefined) throw failed;
+
+  readonly #onData = (data: Buffer): void => {
+    this.#stdin.pause();
+    const at = this.#stdin.isTTY === true ? data.indexOf(escapeByte) : -1;
+    const sent = at < 0 ? data : data.subarray(0, at);
+    for (let from = 0; from < sent.length; from += inputPieceBytesMax) {
+      this.#waiting.push(new Uint8Array(sent.subarray(from, from + inputPieceBytesMax)));
+    }
+    if (at >= 0) {
+      this.escaped = true;
+      this.#onEscape();
+      this.#ended = true;
+    }
+    this.#wake?.();
+  };
+
+  readonly #onEnd = (): void => {
+    this.#ended = true;
+    this.#wake?.();
+  };
 }
 
-/** Until `signal` aborts. */
-async function copyOutput({ client, context }: ClientSession, name: string, signal: AbortSignal): Promise<void> {
-  for (let offset = -backlogBytes; !signal.aborted; ) {
-    const request = { name, offset, waitMs: followWaitMs };
-    const limits = { timeoutMs: followWaitMs + callTimeoutMs, signal };
-    const piece = await client.vms.readConsole(request, limits).catch((error: unknown) => {
-      if (!signal.aborted) throw error;
-    });
-    if (piece === undefined) return;
-    context.stdout.write(piece.data);
-    offset = piece.offset + piece.data.length;
-  }
-}
-
-const pipedLingerMs = 1_000;
+const lingerMs = 1_000;
 const backlogBytes = 4 * 1024;
 const inputPieceBytesMax = 16 * 1024;
-const callTimeoutMs = 30_000;

@@ -1,0 +1,88 @@
+/** The streams of a node over its HTTP API, which has calls only: output is asked for again and again, input posted. */
+import { BlixardError } from "@blixard/common";
+import type { StreamName, StreamOutputOf, StreamRequestOf } from "@blixard/protocol";
+import type { Carrier, CarrierStream } from "./carrier.ts";
+
+type Call = Carrier["call"];
+type Limits = Pick<CarrierStream<StreamName>, "timeoutMs" | "signal">;
+type Piece = StreamOutputOf<"vm.console">;
+
+const waitMs = 10_000;
+
+export async function streamOverHttp<Name extends StreamName>(
+  call: Call,
+  name: Name,
+  request: StreamRequestOf<Name>,
+  options: CarrierStream<Name>,
+): Promise<AsyncIterable<StreamOutputOf<Name>>> {
+  const { signal, timeoutMs, input } = options;
+  const limits = signal === undefined ? { timeoutMs } : { timeoutMs, signal };
+  const output = new PolledConsole(call, request, limits);
+  // Says while the caller still waits whether there is such a VM.
+  await output.read(0);
+  return output.pieces(name === "vm.console" ? (input ?? nothing()) : undefined) as AsyncIterable<StreamOutputOf<Name>>;
+}
+
+class PolledConsole {
+  readonly #call: Call;
+  readonly #name: string;
+  readonly #limits: Limits;
+  #offset: number;
+  #first: Piece | undefined;
+  #written: { readonly error?: unknown } | undefined;
+  #stopRead: AbortController | undefined;
+
+  constructor(call: Call, request: { readonly name: string; readonly offset: number }, limits: Limits) {
+    this.#call = call;
+    this.#name = request.name;
+    this.#offset = request.offset;
+    this.#limits = limits;
+  }
+
+  async read(ms: number): Promise<void> {
+    const { signal } = this.#limits;
+    const stop = new AbortController();
+    const follow = () => stop.abort(signal?.reason);
+    signal?.addEventListener("abort", follow, { once: true });
+    if (signal?.aborted) follow();
+    this.#stopRead = stop;
+    const limits = { timeoutMs: this.#limits.timeoutMs + ms, signal: stop.signal };
+    try {
+      const request = { name: this.#name, offset: this.#offset, waitMs: ms };
+      const { offset, data } = await this.#call("vm.consoleRead", request, limits);
+      this.#offset = offset + data.length;
+      this.#first = { offset, data, inputEnded: false };
+    } catch (error) {
+      if (signal?.aborted || !stop.signal.aborted) throw error;
+    } finally {
+      signal?.removeEventListener("abort", follow);
+    }
+  }
+
+  async *pieces(input: AsyncIterable<Uint8Array> | undefined): AsyncGenerator<Piece> {
+    if (input !== undefined) void this.#writeAll(input);
+    for (let told = input === undefined; ; await this.read(this.#written === undefined || told ? waitMs : 0)) {
+      if (this.#written !== undefined && "error" in this.#written) throw this.#written.error;
+      const piece = this.#first ?? { offset: this.#offset, data: new Uint8Array(0), inputEnded: false };
+      this.#first = undefined;
+      const inputEnded = !told && this.#written !== undefined;
+      told ||= inputEnded;
+      if (piece.data.length > 0 || inputEnded) yield { ...piece, inputEnded };
+    }
+  }
+
+  async #writeAll(input: AsyncIterable<Uint8Array>): Promise<void> {
+    try {
+      for await (const data of input) {
+        if (this.#limits.signal?.aborted) throw new BlixardError("CANCELLED", "the console was left");
+        await this.#call("vm.consoleWrite", { name: this.#name, data: new Uint8Array(data) }, this.#limits);
+      }
+      this.#written = {};
+    } catch (error) {
+      this.#written = { error };
+    }
+    this.#stopRead?.abort();
+  }
+}
+
+async function* nothing(): AsyncIterable<Uint8Array> {}

@@ -1,0 +1,102 @@
+/** The streams of a VM's serial console, on the node that runs it. */
+import { BlixardError, fromUtf8 } from "@blixard/common";
+import type { StreamOutputOf } from "@blixard/protocol";
+import { linkSignal } from "../wait-for-change.ts";
+import type { ServiceContext } from "./service-context.ts";
+import type { StreamHandlers } from "./stream-router.ts";
+import { vmOf } from "./vm-service.ts";
+
+type Piece = StreamOutputOf<"vm.logs">;
+
+const pieceBytesMax = 32 * 1024;
+/** How often a console that says nothing looks whether its VM is still here. */
+const lookMs = 2_000;
+
+export function consoleStreams(context: ServiceContext): StreamHandlers {
+  return {
+    "vm.logs": async ({ name, offset }, { signal }) => {
+      const output = new ConsoleOutput(context, name, offset, signal);
+      return output.from(await output.read(0));
+    },
+    "vm.console": async ({ name, offset }, { signal }, input) => {
+      const output = new ConsoleOutput(context, name, offset, signal);
+      const first = await output.read(0);
+      const { vmId } = vmOf(context, name);
+      return withInput(output, first, async () => {
+        for await (const data of input) await context.vmManager.writeConsole(vmId, data);
+      });
+    },
+  };
+}
+
+class ConsoleOutput {
+  readonly #context: ServiceContext;
+  readonly #name: string;
+  readonly #vmId: string;
+  readonly #signal: AbortSignal;
+  #offset: number;
+  #wake: ((reason?: unknown) => void) | undefined;
+
+  constructor(context: ServiceContext, name: string, offset: number, signal: AbortSignal) {
+    this.#context = context;
+    this.#name = name;
+    this.#vmId = vmOf(context, name).vmId;
+    this.#offset = offset;
+    this.#signal = signal;
+  }
+
+  /** The next piece; an empty one after `waitMs`, or when it was woken. @throws UNAVAILABLE when the VM has moved */
+  async read(waitMs: number): Promise<Piece> {
+    const vm = vmOf(this.#context, this.#name);
+    if (vm.vmId !== this.#vmId || vm.node !== this.#context.options.nodeId) {
+      throw new BlixardError("UNAVAILABLE", `the VM ${this.#name} is not on this node any more`);
+    }
+    const link = linkSignal(this.#signal);
+    this.#wake = link.abort;
+    try {
+      const options = { offset: this.#offset, bytesMax: pieceBytesMax, waitMs, signal: link.signal };
+      const { offset, data } = await this.#context.vmManager.readConsole(this.#vmId, options);
+      this.#offset = offset + data.length;
+      return { offset, data };
+    } catch (error) {
+      if (this.#signal.aborted || !link.signal.aborted) throw error;
+      return { offset: this.#offset, data: fromUtf8("") };
+    } finally {
+      link.release();
+    }
+  }
+
+  /** Ends the read that waits now, if any. */
+  wake(): void {
+    this.#wake?.();
+  }
+
+  async *from(first: Piece): AsyncGenerator<Piece> {
+    for (let piece = first; ; piece = await this.read(lookMs)) if (piece.data.length > 0) yield piece;
+  }
+}
+
+async function* withInput(
+  output: ConsoleOutput,
+  first: Piece,
+  writeAll: () => Promise<void>,
+): AsyncGenerator<StreamOutputOf<"vm.console">> {
+  let written: { readonly error?: unknown } | undefined;
+  let told = false;
+  void writeAll()
+    .then(
+      () => {
+        written = {};
+      },
+      (error: unknown) => {
+        written = { error };
+      },
+    )
+    .then(() => output.wake());
+  for (let piece = first; ; piece = await output.read(written !== undefined && !told ? 0 : lookMs)) {
+    if (written !== undefined && "error" in written) throw written.error;
+    const inputEnded: boolean = written !== undefined && !told;
+    told ||= inputEnded;
+    if (piece.data.length > 0 || inputEnded) yield { ...piece, inputEnded };
+  }
+}

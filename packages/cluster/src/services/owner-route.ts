@@ -1,0 +1,35 @@
+/** The way of a call to the node that owns the VM that it names. */
+import { BlixardError, errorCodeOf } from "@blixard/common";
+import { forwardHopsMax } from "@blixard/protocol";
+import { noLeader } from "./leader-route.ts";
+import type { ServiceCallScope, ServiceContext } from "./service-context.ts";
+
+/** The node to forward to; undefined when the call runs here, also when there is no such VM. @throws UNAVAILABLE */
+export async function ownerToAsk(
+  context: ServiceContext,
+  vmName: string,
+  call: ServiceCallScope,
+): Promise<number | undefined> {
+  const { stateMachine, options } = context;
+  // What stands here may be old: look again after a read index before saying that there is no such VM.
+  if (!stateMachine.state.vms.has(vmName)) await waitForReadIndex(context, call.signal);
+  const vm = stateMachine.state.vms.get(vmName);
+  if (vm === undefined || vm.node === options.nodeId) return undefined;
+  if (vm.node === null) {
+    throw new BlixardError("UNAVAILABLE", `the VM ${vmName} is placed on no node`, {
+      hint: `Start it: blixard vm start ${vmName}`,
+    });
+  }
+  if (call.meta.hops >= forwardHopsMax) throw new BlixardError("UNAVAILABLE", `the VM ${vmName} is moving`);
+  return vm.node;
+}
+
+export async function waitForReadIndex({ raft }: ServiceContext, signal: AbortSignal): Promise<void> {
+  try {
+    // RaftNode asks again by itself until the caller's time is over.
+    await raft.readIndex({ signal });
+  } catch (error) {
+    if (errorCodeOf(error) === "CANCELLED" || raft.status.value.leaderId !== 0) throw error;
+    throw noLeader(error);
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * The stream methods of the node service, beside the unary ones: items come out while the call lasts, and may go in as
+ * well. Access and schemas stand here once for every transport that carries them.
+ */
+import { z } from "zod";
+import { nameSchema } from "./records.ts";
+import type { MethodAccess } from "./services.ts";
+
+/** Where a stream method runs: `owner` on the node that owns the named VM. */
+export type StreamPlace = "owner";
+
+export interface StreamMethod<Request extends z.ZodType, Input extends z.ZodType, Output extends z.ZodType> {
+  readonly place: StreamPlace;
+  readonly access: MethodAccess;
+  readonly request: Request;
+  readonly input: Input;
+  readonly output: Output;
+}
+
+function stream<Request extends z.ZodType, Input extends z.ZodType, Output extends z.ZodType>(
+  place: StreamPlace,
+  access: MethodAccess,
+  request: Request,
+  input: Input,
+  output: Output,
+): StreamMethod<Request, Input, Output> {
+  return { place, access, request, input, output };
+}
+
+const bytesSchema: z.ZodType<Uint8Array, Uint8Array> = z.instanceof(Uint8Array);
+/** `offset` is in the whole serial output; negative counts from its end. */
+const consoleRequest = z.object({ name: nameSchema, offset: z.int() }).strict();
+const consolePiece = z.object({ offset: z.int(), data: bytesSchema });
+
+export const streamMethods = {
+  /** The serial console of a VM: input goes in, output comes out until the caller leaves. */
+  "vm.console": stream(
+    "owner",
+    "admin",
+    consoleRequest,
+    bytesSchema,
+    consolePiece.extend({
+      /** True once: the input has ended, and the VM has been given all of it. */
+      inputEnded: z.boolean(),
+    }),
+  ),
+  /** The serial output of a VM, as it comes. */
+  "vm.logs": stream("owner", "viewer", consoleRequest, z.never(), consolePiece),
+} as const;
+
+export type StreamMethods = typeof streamMethods;
+export type StreamName = keyof StreamMethods;
+export type StreamRequestOf<Name extends StreamName> = z.input<StreamMethods[Name]["request"]>;
+export type ParsedStreamRequestOf<Name extends StreamName> = z.output<StreamMethods[Name]["request"]>;
+export type StreamInputOf<Name extends StreamName> = z.output<StreamMethods[Name]["input"]>;
+export type StreamOutputOf<Name extends StreamName> = z.output<StreamMethods[Name]["output"]>;
