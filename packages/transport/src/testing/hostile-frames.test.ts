@@ -1,5 +1,7 @@
 import { seededRandom } from "@blixard/common";
+import { decodeRpcFrame } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
+import { FrameReader } from "../frame.ts";
 import { HostileFrames } from "./hostile-frames.ts";
 
 const seed = 20_261_125;
@@ -28,5 +30,24 @@ describe(`HostileFrames (seed ${seed})`, () => {
     const partial = Array.from({ length: 20_000 }, () => frames.next()).filter(({ fate }) => fate === "partial");
     expect(partial.length).toBeGreaterThan(100);
     expect(partial.filter(({ refusals }) => Object.keys(refusals).length > 0)).toEqual([]);
+  });
+
+  it("sends every kind of frame of a stream, and none that belongs to a call that was opened before", () => {
+    const frames = new HostileFrames(seededRandom(seed), { from: 4, to: 1 });
+    const opened = new Set<number>();
+    const kinds = new Set<string>();
+    for (let n = 0; n < 20_000; n++) {
+      const { lane, fate, bytes } = frames.next();
+      if (lane !== "blixard/rpc/1" || fate !== "harmless") continue;
+      const [first, ...others] = new FrameReader({ frameBytesMax: 2 ** 22, compress: false }).push(bytes);
+      const frame = decodeRpcFrame(first?.payload ?? new Uint8Array());
+      kinds.add(frame.type);
+      expect(others).toEqual([]);
+      const ofOwnCall = frame.type === "request" || frame.type === "open" || ("by" in frame && frame.by === "caller");
+      if (!ofOwnCall) continue;
+      expect(opened.has(frame.id)).toBe(false);
+      opened.add(frame.id);
+    }
+    expect([...kinds]).toEqual(expect.arrayContaining(["open", "item", "end", "credit", "request", "cancel", "error"]));
   });
 });

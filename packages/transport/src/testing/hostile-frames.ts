@@ -5,7 +5,14 @@
  */
 import { crc32, deflateRawSync } from "node:zlib";
 import { errorCodeOf, type Random } from "@blixard/common";
-import { decodePeerMessages, decodeRpcFrame, encodePeerMessages, encodeRpcFrame } from "@blixard/protocol";
+import {
+  decodePeerMessages,
+  decodeRpcFrame,
+  encodePeerMessages,
+  encodeRpcFrame,
+  type RpcFrame,
+  rpcStreamCreditBytesMax,
+} from "@blixard/protocol";
 import type { PeerMessage } from "@blixard/raft";
 import { encodeFrame, FrameReader, frameHeaderBytes } from "../frame.ts";
 import { refusalOf } from "../frame-link.ts";
@@ -87,20 +94,36 @@ export class HostileFrames {
   #rpcPayload(): Uint8Array {
     const id = this.#below(20) === 0 ? Number.MAX_SAFE_INTEGER - this.#callId : this.#callId;
     this.#callId++;
-    const chosen = this.#below(8);
+    const chosen = this.#below(12);
+    if (chosen >= 8) return encodeRpcFrame(this.#streamFrame(id, chosen));
     if (chosen === 0) return encodeRpcFrame({ type: "response", id, payload: this.#random.bytes(20) });
     if (chosen === 1) return encodeRpcFrame({ type: "cancel", id });
     if (chosen === 2) return encodeRpcFrame({ type: "pong", id });
     if (chosen === 3) return errorFrame(id, this.#oneOf(hostileValues)(this.#random));
-    const method = this.#oneOf(["forward", "kv.put", "join.request", "status.get", "__proto__", "constructor", "\0"]);
+    return encodeRpcFrame({ type: "request", id, ...this.#hostileCall() });
+  }
+
+  /** What a stream consists of. All but the opening are of a call that nobody knows, unless a mutation changes the id. */
+  #streamFrame(id: number, chosen: number): RpcFrame {
+    const by = this.#oneOf(["caller", "callee"] as const);
+    const bytes = this.#oneOf([
+      0,
+      1,
+      64,
+      rpcStreamCreditBytesMax,
+      rpcStreamCreditBytesMax + 1,
+      Number.MAX_SAFE_INTEGER,
+    ]);
+    if (chosen === 8) return { type: "item", id, by, payload: this.#random.bytes(this.#below(200)) };
+    if (chosen === 9) return { type: "end", id, by };
+    if (chosen === 10) return { type: "credit", id, by, bytes };
+    return { type: "open", id, creditBytes: bytes, ...this.#hostileCall() };
+  }
+
+  #hostileCall() {
+    const names = ["forward", "kv.put", "join.request", "status.get", "vm.console", "__proto__", "constructor", "\0"];
     const timeoutMs = this.#oneOf([0, 1, 1_000, Number.MAX_SAFE_INTEGER]);
-    return encodeRpcFrame({
-      type: "request",
-      id,
-      method,
-      timeoutMs,
-      payload: this.#oneOf(hostileValues)(this.#random),
-    });
+    return { method: this.#oneOf(names), timeoutMs, payload: this.#oneOf(hostileValues)(this.#random) };
   }
 
   #badHeader(payload: Uint8Array): Uint8Array {
@@ -167,7 +190,8 @@ export class HostileFrames {
       for (const { hello, payload } of reader.push(bytes)) {
         frames++;
         if (lane === "blixard/rpc/1") {
-          if (!this.#isHarmlessCall(payload)) return undefined;
+          // Of two frames, the first may be answered before the second one comes, or not.
+          if (!this.#isHarmlessCall(payload) || frames > 1) return undefined;
         } else if (hello) return fate("fatal", "bad_frame");
         else if (!this.#isHarmlessBatch(payload, refusals)) return undefined;
       }
@@ -179,10 +203,11 @@ export class HostileFrames {
     }
   }
 
-  /** False for a call whose fate depends on what else is under way: a ping is answered, an id may not come twice. */
+  /** False for a frame whose fate depends on what else is under way: an id may not come twice, nor a call's item late. */
   #isHarmlessCall(payload: Uint8Array): boolean {
     const frame = decodeRpcFrame(payload);
-    return frame.type !== "request" || frame.id === this.#callId - 1 || frame.id > Number.MAX_SAFE_INTEGER / 2;
+    const ofOwnCall = frame.type === "request" || frame.type === "open" || ("by" in frame && frame.by === "caller");
+    return !ofOwnCall || frame.id === this.#callId - 1 || frame.id > Number.MAX_SAFE_INTEGER / 2;
   }
 
   #isHarmlessBatch(payload: Uint8Array, refusals: Record<string, number>): boolean {
