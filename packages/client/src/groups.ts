@@ -64,7 +64,7 @@ export interface GroupDeps {
 
 export function makeGroups({ call, stream, uploadBlob }: GroupDeps, clock: Clock) {
   return {
-    kv: kvGroup(call),
+    kv: kvGroup(call, stream),
     vms: vmGroup(call, stream, clock),
     images: {
       list: async (options?: CallOptions): Promise<ImageRecord[]> => (await call("image.list", {}, options)).items,
@@ -117,7 +117,7 @@ export function makeGroups({ call, stream, uploadBlob }: GroupDeps, clock: Clock
   };
 }
 
-function kvGroup(call: CallFunction) {
+function kvGroup(call: CallFunction, stream: StreamFunction) {
   return {
     /** The entry, or undefined when there is none. */
     async get(key: string, options?: CallOptions): Promise<KvEntry | undefined> {
@@ -133,6 +133,8 @@ function kvGroup(call: CallFunction) {
     /** Writes `to` if the present value is `from`; null stands for "absent". */
     cas: (key: string, from: string | null, to: string | null, options?: CallOptions) =>
       call("kv.cas", { key, from, to }, options),
+    /** The keys that are there, `current`, and then what becomes of them; a watch that breaks ends. */
+    watch: (prefix = "", options?: StreamOptions<"kv.watch">) => stream("kv.watch", { prefix }, options),
     list: (prefix = "", options?: CallOptions & { readonly limit?: number }) =>
       call("kv.list", { prefix, ...(options?.limit === undefined ? {} : { limit: options.limit }) }, options),
   };

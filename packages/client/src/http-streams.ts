@@ -1,6 +1,12 @@
 /** The streams of a node over its HTTP API, which has calls only: output is asked for again and again, input posted. */
-import { BlixardError } from "@blixard/common";
-import type { StreamName, StreamOutputOf, StreamRequestOf } from "@blixard/protocol";
+import { BlixardError, sleep } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
+import {
+  limits as protocolLimits,
+  type StreamName,
+  type StreamOutputOf,
+  type StreamRequestOf,
+} from "@blixard/protocol";
 import type { Carrier, CarrierStream } from "./carrier.ts";
 
 type Call = Carrier["call"];
@@ -17,11 +23,37 @@ export async function streamOverHttp<Name extends StreamName>(
 ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
   const { signal, timeoutMs, input } = options;
   const limits = signal === undefined ? { timeoutMs } : { timeoutMs, signal };
+  if (!("name" in request)) {
+    return polledKeys(call, request.prefix ?? "", limits) as AsyncIterable<StreamOutputOf<Name>>;
+  }
   const output = new PolledConsole(call, request, limits);
   // Says while the caller still waits whether there is such a VM.
   await output.read(0);
-  return output.pieces(name === "vm.console" ? (input ?? nothing()) : undefined) as AsyncIterable<StreamOutputOf<Name>>;
+  const given = input as AsyncIterable<Uint8Array> | undefined;
+  return output.pieces(name === "vm.console" ? (given ?? nothing()) : undefined) as AsyncIterable<StreamOutputOf<Name>>;
 }
+
+/** @throws UNSUPPORTED for more keys than one list holds */
+async function* polledKeys(call: Call, prefix: string, limits: Limits): AsyncGenerator<StreamOutputOf<"kv.watch">> {
+  let seen = new Map<string, number>();
+  for (let first = true; ; first = false) {
+    const { items, truncated } = await call("kv.list", { prefix, limit: protocolLimits.listMax }, limits);
+    if (truncated) {
+      throw new BlixardError("UNSUPPORTED", `there are too many keys under "${prefix}" to watch them over HTTP`, {
+        hint: "Use a longer prefix, or a context: blixard context add NAME TICKET.",
+      });
+    }
+    const now = new Map(items.map(({ key, index }) => [key, index]));
+    for (const key of seen.keys()) if (!now.has(key)) yield { type: "delete", key };
+    const written = items.filter(({ key, index }) => seen.get(key) !== index).sort((a, b) => a.index - b.index);
+    for (const entry of written) yield { type: "put", entry };
+    if (first) yield { type: "current" };
+    seen = now;
+    await sleep(systemClock, keysPollMs, limits.signal);
+  }
+}
+
+const keysPollMs = 1_000;
 
 class PolledConsole {
   readonly #call: Call;

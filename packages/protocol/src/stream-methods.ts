@@ -3,11 +3,11 @@
  * well. Access and schemas stand here once for every transport that carries them.
  */
 import { z } from "zod";
-import { nameSchema } from "./records.ts";
+import { kvEntrySchema, nameSchema } from "./records.ts";
 import type { MethodAccess } from "./services.ts";
 
-/** Where a stream method runs: `owner` on the node that owns the named VM. */
-export type StreamPlace = "owner";
+/** Where a stream method runs: `read` on the node that was asked, `owner` on the node that owns the named VM. */
+export type StreamPlace = "read" | "owner";
 
 export interface StreamMethod<Request extends z.ZodType, Input extends z.ZodType, Output extends z.ZodType> {
   readonly place: StreamPlace;
@@ -46,6 +46,21 @@ export const streamMethods = {
   ),
   /** The serial output of a VM, as it comes. */
   "vm.logs": stream("owner", "viewer", consoleRequest, z.never(), consolePiece),
+  /**
+   * The keys that are there, `current` once, and then every later state of them: of changes that follow one another
+   * faster than they are read, the last one.
+   */
+  "kv.watch": stream(
+    "read",
+    "viewer",
+    z.object({ prefix: z.string().default("") }).strict(),
+    z.never(),
+    z.discriminatedUnion("type", [
+      z.object({ type: z.literal("put"), entry: kvEntrySchema }),
+      z.object({ type: z.literal("delete"), key: z.string() }),
+      z.object({ type: z.literal("current") }),
+    ]),
+  ),
 } as const;
 
 export type StreamMethods = typeof streamMethods;

@@ -1,6 +1,8 @@
+import { spawn } from "node:child_process";
 import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Watch } from "@blixard/common";
 import { ProcessCluster } from "@blixard/testing";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { builtBinary } from "./binary.ts";
@@ -29,6 +31,7 @@ async function machine() {
   const keyPath = (name: string) => join(home, "config", "blixard", "keys", `${name}.key`);
   return {
     home,
+    env,
     keyPath,
     run: (args: readonly string[], input?: string) => runBinary(args, { env, input: input ?? "" }),
   };
@@ -96,6 +99,34 @@ describe("a context made from a ticket, without HTTP", () => {
     expectDenied(await run(["ticket", "create", "-o", "json"]), "PERMISSION_DENIED");
     expectDenied(await run(["vm", "console", "web", "-o", "json"], "typed\n"), "PERMISSION_DENIED");
     expectDenied(await run(["vm", "create", "x", "--image", "demo", "-o", "json"]), "PERMISSION_DENIED");
+  });
+
+  it("watches keys as they change, until the right to do so is taken away", async () => {
+    const { run, env } = await machine();
+    expect(await run(["context", "add", "watch", "-"], await ticket("operator"))).toMatchObject({ code: 0 });
+    expect(await run(["kv", "put", "watched/a", "1"])).toMatchObject({ code: 0 });
+    const watch = spawn(process.execPath, [builtBinary(), "kv", "watch", "watched/"], {
+      env: { ...process.env, NODE_OPTIONS: "", NO_COLOR: "1", ...env },
+    });
+    const output = new Watch({ stdout: "", stderr: "" });
+    watch.stdout.on("data", (data) => output.update((now) => ({ ...now, stdout: now.stdout + data })));
+    watch.stderr.on("data", (data) => output.update((now) => ({ ...now, stderr: now.stderr + data })));
+    const ended = new Promise<number | null>((resolve) => watch.once("close", resolve));
+    const printed = (text: string) =>
+      output.until(({ stdout }) => stdout === text, { signal: AbortSignal.timeout(60_000) });
+    try {
+      await printed("put watched/a 1\n");
+      expect(await run(["kv", "put", "watched/b", "2"])).toMatchObject({ code: 0 });
+      await printed("put watched/a 1\nput watched/b 2\n");
+      expect(await run(["kv", "delete", "watched/a"])).toMatchObject({ code: 0 });
+      await printed("put watched/a 1\nput watched/b 2\ndelete watched/a\n");
+      const [own] = JSON.parse((await run(["context", "list", "-o", "json"])).stdout) as { tokenId: string }[];
+      expect(await run(["token", "revoke", own?.tokenId ?? ""])).toMatchObject({ code: 0 });
+      expect(await ended).toBe(4);
+      expect(output.value.stderr).toContain("has no rights here any more");
+    } finally {
+      watch.kill("SIGKILL");
+    }
   });
 
   it("keeps contexts apart, and refuses a key that others can read", async () => {

@@ -12,7 +12,7 @@ const pieceBytesMax = 32 * 1024;
 /** How often a console that says nothing looks whether its VM is still here. */
 const lookMs = 2_000;
 
-export function consoleStreams(context: ServiceContext): StreamHandlers {
+export function consoleStreams(context: ServiceContext): Pick<StreamHandlers, "vm.console" | "vm.logs"> {
   return {
     "vm.logs": async ({ name, offset }, { signal }) => {
       const output = new ConsoleOutput(context, name, offset, signal);

@@ -101,6 +101,29 @@ describe("StreamRouter", () => {
     await expect(ended).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
   });
 
+  it("watches keys on any node: those that are there, and what becomes of them", async () => {
+    await group.form(3);
+    for (const key of ["a/2", "a/1", "b/1"]) await group.call(1, "kv.put", { key, value: "v" });
+    const follower = [1, 2, 3].find((id) => id !== group.leaderId()) ?? 0;
+    const scope = { signal: over.signal };
+    const changes = await group.node(follower).stream("kv.watch", { prefix: "a/" }, group.meta(), scope);
+    const seen: string[] = [];
+    const steps = [
+      () => group.call(1, "kv.put", { key: "a/1", value: "w" }),
+      () =>
+        group
+          .call(2, "kv.put", { key: "b/1", value: "elsewhere" })
+          .then(() => group.call(3, "kv.delete", { key: "a/2" })),
+    ];
+    for await (const change of changes) {
+      if (change.type === "put") seen.push(`${change.entry.key}=${change.entry.value}`);
+      else seen.push(change.type === "delete" ? `-${change.key}` : change.type);
+      if (seen.length >= 3 && seen.length < 5) await steps[seen.length - 3]?.();
+      if (seen.length === 5) break;
+    }
+    expect(seen).toEqual(["a/2=v", "a/1=v", "current", "a/1=w", "-a/2"]);
+  });
+
   it("ends a stream whose input is not in its form, whose VM is not there, and whose node stops", async () => {
     await group.bootstrap();
     await group.call(1, "vm.create", { name: "web", spec });

@@ -25,7 +25,8 @@ import type { ClusterState } from "../state-machine/types.ts";
 import { type LinkedSignal, linkSignal } from "../wait-for-change.ts";
 import { assertAccess, invalidRequest } from "./access.ts";
 import { consoleStreams } from "./console-streams.ts";
-import { ownerToAsk } from "./owner-route.ts";
+import { kvStreams } from "./kv-watch.ts";
+import { ownerToAsk, waitForReadIndex } from "./owner-route.ts";
 import { assertOwnCall, identifyRemote, strangerRefused } from "./remote-caller.ts";
 import type { ServiceCallScope, ServiceContext } from "./service-context.ts";
 
@@ -74,7 +75,7 @@ class Router implements StreamRouter {
   constructor(context: ServiceContext, metrics: ClusterMetrics) {
     this.#context = context;
     this.#metrics = metrics;
-    this.#handlers = consoleStreams(context);
+    this.#handlers = { ...consoleStreams(context), ...kvStreams(context) };
   }
 
   async stream<Name extends StreamName>(
@@ -132,13 +133,28 @@ class Router implements StreamRouter {
 
   async #route(
     name: StreamName,
-    request: { readonly name: string },
+    request: unknown,
     call: ServiceCallScope,
     opening: AbortSignal,
     input: AnyStream,
   ): Promise<AsyncIterable<unknown>> {
-    const owner = await ownerToAsk(this.#context, request.name, { ...call, signal: opening });
-    if (owner === undefined) return (this.#handlers[name] as AnyHandler)(request, call, input);
+    const runHere = () => (this.#handlers[name] as AnyHandler)(request, call, input);
+    if (streamMethods[name].place === "read") {
+      if (!call.meta.stale) await waitForReadIndex(this.#context, opening);
+      return runHere();
+    }
+    const vmName = (request as { readonly name: string }).name;
+    const owner = await ownerToAsk(this.#context, vmName, { ...call, signal: opening });
+    return owner === undefined ? runHere() : this.#forward(owner, name, request, call, input);
+  }
+
+  async #forward(
+    owner: number,
+    name: StreamName,
+    request: unknown,
+    call: ServiceCallScope,
+    input: AnyStream,
+  ): Promise<AsyncIterable<unknown>> {
     const { transport } = this.#context;
     if (transport.stream === undefined) throw new BlixardError("UNSUPPORTED", "this transport carries no streams");
     this.#metrics.forwards.add(1, { method: name });

@@ -266,6 +266,14 @@ describe("BlixardClient against the routes", () => {
     await client.kv.put("x/y", "1");
     expect(await client.kv.get("x/y")).toMatchObject({ value: "1" });
     expect(await client.kv.get("none")).toBeUndefined();
+    const changes: unknown[] = [];
+    for await (const change of await client.kv.watch("x/")) {
+      changes.push(change);
+      if (changes.length === 2) await client.kv.put("x/z", "2");
+      if (changes.length === 3) break;
+    }
+    const entry = (key: string, value: string) => ({ type: "put", entry: { key, value, index: expect.any(Number) } });
+    expect(changes).toEqual([entry("x/y", "1"), { type: "current" }, entry("x/z", "2")]);
     expect(await client.vms.create("web", { memoryMiB: 64, image: "demo" })).toMatchObject({
       vm: { name: "web" },
       index: 9,

@@ -96,10 +96,11 @@ export class TestService implements NodeService {
   /** The console: what goes in is printed, and what is printed comes out. */
   async stream<Name extends StreamName>(
     _: Name,
-    { name, offset }: { readonly name: string; readonly offset: number },
+    request: unknown,
     meta: CallMeta,
     scope: { readonly signal: AbortSignal; readonly input?: AsyncIterable<unknown> },
   ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
+    const { name, offset } = request as { readonly name: string; readonly offset: number };
     await this.call("vm.consoleRead", { name, offset, waitMs: 0 }, meta);
     const write = async () => {
       for await (const data of scope.input ?? []) this.print(Buffer.from(data as Uint8Array).toString());

@@ -1,10 +1,10 @@
-/** `blixard kv get|put|delete|list|cas` */
+/** `blixard kv get|put|delete|list|watch|cas` */
 import type { Readable } from "node:stream";
 import { BlixardError } from "@blixard/common";
 import { limits } from "@blixard/protocol";
 import type { Command } from "commander";
 import type { CliContext } from "../cli-context.ts";
-import { withClient, withClientOptions } from "../client-command.ts";
+import { type ClientSession, withClient, withClientOptions } from "../client-command.ts";
 import { print, printList } from "../output.ts";
 import { parseInteger } from "../quantities.ts";
 import { show, type WatchOptions, withWatchOption } from "../watch.ts";
@@ -65,6 +65,10 @@ export function registerKv(command: Command, context: CliContext): void {
         });
       }),
     );
+  add("watch [prefix]", "print the keys that are there, and each change as it comes, until Ctrl-C").action(
+    (prefix: string | undefined, options: Options) =>
+      withClient(context, options, (session) => watchKeys(session, prefix ?? "")),
+  );
   add("cas <key>", "swap a value if it is what is expected")
     .option("--from <value>", "the value that is expected")
     .option("--absent", "no value is expected")
@@ -81,6 +85,20 @@ export function registerKv(command: Command, context: CliContext): void {
         if (!result.swapped) context.exitCode = conflictExitCode;
       }),
     );
+}
+
+/** A line for each change; JSON and YAML one document for each. */
+async function watchKeys({ client, context, format }: ClientSession, prefix: string): Promise<void> {
+  for await (const change of await client.kv.watch(prefix, { signal: context.signal })) {
+    if (change.type === "current") continue;
+    const key = change.type === "put" ? change.entry.key : change.key;
+    if (format === "json") context.stdout.write(`${JSON.stringify(change)}\n`);
+    else {
+      if (format === "yaml") context.stdout.write("---\n");
+      const text = () => (change.type === "put" ? `put ${key} ${change.entry.value}\n` : `delete ${key}\n`);
+      await print(context, format, change, text, [key]);
+    }
+  }
 }
 
 const conflictExitCode = 5;
