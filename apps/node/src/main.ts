@@ -1,8 +1,11 @@
 #!/usr/bin/env node
 /** The `blixard` binary: one command line in, one exit code out. */
+import { setMaxListeners } from "node:events";
 import type { CliContext } from "./cli/cli-context.ts";
 import { run } from "./cli/program.ts";
 
+// Every duty and every peer of a node waits on one signal: more than ten are no leak, which Node.js would warn of.
+setMaxListeners(1_000);
 const interrupted = new AbortController();
 process.once("SIGINT", () => {
   interrupted.abort();
