@@ -14,8 +14,8 @@ import { ackMessage, pingBytes, recordMessage } from "./traffic.ts";
 
 const floodMs = 300;
 const pingsPerRound = 1_000;
-/** Rounds of each part before the first that counts: a node's code runs for days, and V8 optimises it in seconds. */
-const warmUpRounds = 4;
+/** Round trips on each path before those that count: a node's code runs for days, and V8 optimises it in seconds. */
+const warmUpPings = 4_000;
 const batchMessages = 64;
 const bulkWriteBytes = 64 * 1024;
 const recordsRatioMin = 4;
@@ -67,8 +67,9 @@ export async function runTransportBench(args: readonly string[]): Promise<void> 
       samples.set(name, new Map());
     }
     process.stderr.write("bench: warming up\n");
-    for (let round = 0; round < warmUpRounds; round++) {
-      for (const part of wanted) for (const path of paths) await part(path, new Map());
+    for (const part of Object.values(parts)) for (const path of paths) await part(path, new Map());
+    for (let pings = 0; pings < warmUpPings; pings += pingsPerRound) {
+      for (const path of paths) await measureRoundTrips(path, new Map());
     }
     for (let round = 1; round <= Number(values.rounds); round++) {
       process.stderr.write(`bench: round ${round} of ${values.rounds}\n`);
