@@ -1,7 +1,8 @@
 /** The streams of a node over its HTTP API, which has calls only: output is asked for again and again, input posted. */
-import { BlixardError, sleep } from "@blixard/common";
+import { BlixardError, type LinkedSignal, linkSignal, sleep } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import {
+  kvChanges,
   limits as protocolLimits,
   type StreamName,
   type StreamOutputOf,
@@ -35,7 +36,7 @@ export async function streamOverHttp<Name extends StreamName>(
 
 /** @throws UNSUPPORTED for more keys than one list holds */
 async function* polledKeys(call: Call, prefix: string, limits: Limits): AsyncGenerator<StreamOutputOf<"kv.watch">> {
-  let seen = new Map<string, number>();
+  const seen = new Map<string, number>();
   for (let first = true; ; first = false) {
     const { items, truncated } = await call("kv.list", { prefix, limit: protocolLimits.listMax }, limits);
     if (truncated) {
@@ -43,12 +44,8 @@ async function* polledKeys(call: Call, prefix: string, limits: Limits): AsyncGen
         hint: "Use a longer prefix, or a context: blixard context add NAME TICKET.",
       });
     }
-    const now = new Map(items.map(({ key, index }) => [key, index]));
-    for (const key of seen.keys()) if (!now.has(key)) yield { type: "delete", key };
-    const written = items.filter(({ key, index }) => seen.get(key) !== index).sort((a, b) => a.index - b.index);
-    for (const entry of written) yield { type: "put", entry };
+    yield* kvChanges(seen, items);
     if (first) yield { type: "current" };
-    seen = now;
     await sleep(systemClock, keysPollMs, limits.signal);
   }
 }
@@ -62,7 +59,7 @@ class PolledConsole {
   #offset: number;
   #first: Piece | undefined;
   #written: { readonly error?: unknown } | undefined;
-  #stopRead: AbortController | undefined;
+  #stopRead: LinkedSignal | undefined;
 
   constructor(call: Call, request: { readonly name: string; readonly offset: number }, limits: Limits) {
     this.#call = call;
@@ -73,10 +70,7 @@ class PolledConsole {
 
   async read(ms: number): Promise<void> {
     const { signal } = this.#limits;
-    const stop = new AbortController();
-    const follow = () => stop.abort(signal?.reason);
-    signal?.addEventListener("abort", follow, { once: true });
-    if (signal?.aborted) follow();
+    const stop = linkSignal(signal);
     this.#stopRead = stop;
     const limits = { timeoutMs: this.#limits.timeoutMs + ms, signal: stop.signal };
     try {
@@ -87,7 +81,7 @@ class PolledConsole {
     } catch (error) {
       if (signal?.aborted || !stop.signal.aborted) throw error;
     } finally {
-      signal?.removeEventListener("abort", follow);
+      stop.release();
     }
   }
 

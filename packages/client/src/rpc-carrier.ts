@@ -16,8 +16,9 @@ import { systemClock } from "@blixard/common/system";
 import {
   type CallMeta,
   decodeServiceResponse,
+  decodeStreamItems,
   encodeServiceCall,
-  encodeServiceResponse,
+  encodeStreamItems,
   type JoinTicket,
   limits,
   type MethodName,
@@ -97,7 +98,7 @@ export class RpcCarrier implements Carrier {
       const output = await this.#stream(this.#to, name, encodeServiceCall({ name, request, meta }), {
         timeoutMs,
         ...(signal === undefined ? {} : { signal }),
-        ...(input === undefined ? {} : { input: encoded(input) }),
+        ...(input === undefined ? {} : { input: encodeStreamItems(input) }),
       });
       return decoded(name, output, meta.requestId);
     } catch (error) {
@@ -235,21 +236,14 @@ function metaOf(call: CarrierCall & { readonly idempotencyKey: string }): CallMe
   };
 }
 
-async function* encoded(items: AsyncIterable<unknown>): AsyncIterable<Uint8Array> {
-  for await (const item of items) yield encodeServiceResponse(item);
-}
-
 async function* decoded<Name extends StreamName>(
   name: Name,
   items: AsyncIterable<Uint8Array>,
   requestId: string,
 ): AsyncGenerator<StreamOutputOf<Name>> {
   try {
-    for await (const item of items) {
-      const parsed = streamMethods[name].output.safeParse(decodeServiceResponse(item));
-      if (!parsed.success) throw unreadable(name, parsed.error);
-      yield parsed.data as StreamOutputOf<Name>;
-    }
+    const read = decodeStreamItems(items, streamMethods[name].output, (cause) => unreadable(name, cause));
+    yield* read as AsyncGenerator<StreamOutputOf<Name>>;
   } catch (error) {
     throw withRequestId(error, requestId);
   }

@@ -6,7 +6,7 @@
  *               |           +-----> removed (the others let this node go)
  *               +-------> failed  <-+ (a store failed or an invariant broke)
  */
-import { assert, BlixardError, isBlixardError, toBlixardError, Watch } from "@blixard/common";
+import { assert, BlixardError, isBlixardError, linkSignal, toBlixardError, Watch } from "@blixard/common";
 import {
   type CallMeta,
   decodeServiceCall,
@@ -65,7 +65,7 @@ import { tokenHolder } from "./services/token-service.ts";
 import type { AppliedCommand } from "./state-machine/apply-command.ts";
 import { clusterKey, nodeKey } from "./state-machine/state.ts";
 import type { ClusterState } from "./state-machine/types.ts";
-import { firstOf, linkSignal, pauseFor, withTimeLimit } from "./wait-for-change.ts";
+import { firstOf, pauseFor, withTimeLimit } from "./wait-for-change.ts";
 
 const joinTimeoutMsDefault = 30_000;
 const handOverMsDefault = 2_000;

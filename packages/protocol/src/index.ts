@@ -69,8 +69,10 @@ export type { ServiceCall } from "./service-call-codec.ts";
 export {
   decodeServiceCall,
   decodeServiceResponse,
+  decodeStreamItems,
   encodeServiceCall,
   encodeServiceResponse,
+  encodeStreamItems,
   forwardRpcMethod,
   serviceCallBytesMax,
 } from "./service-call-codec.ts";
@@ -115,7 +117,7 @@ export type {
   StreamOutputOf,
   StreamRequestOf,
 } from "./stream-methods.ts";
-export { streamMethods } from "./stream-methods.ts";
+export { kvChanges, streamMethods } from "./stream-methods.ts";
 export { nodeKeyTls } from "./tls-names.ts";
 export type { WireOptions } from "./wire-codec.ts";
 export { decodeValue, encodeValue, wireDepthMax } from "./wire-codec.ts";

@@ -65,3 +65,20 @@ export function decodeServiceResponse(bytes: Uint8Array): unknown {
     throw new BlixardError("FRAME_CORRUPT", `not a service response: ${messageOf(error)}`, { cause: error });
   }
 }
+
+export async function* encodeStreamItems(items: AsyncIterable<unknown>): AsyncGenerator<Uint8Array> {
+  for await (const item of items) yield encodeServiceResponse(item);
+}
+
+/** Rejects with FRAME_CORRUPT for bytes that are no value, and with what `unreadable` makes of one that `schema` refuses. */
+export async function* decodeStreamItems<Schema extends z.ZodType>(
+  items: AsyncIterable<Uint8Array>,
+  schema: Schema,
+  unreadable: (cause: z.ZodError) => BlixardError,
+): AsyncGenerator<z.output<Schema>> {
+  for await (const item of items) {
+    const parsed = schema.safeParse(decodeServiceResponse(item));
+    if (!parsed.success) throw unreadable(parsed.error);
+    yield parsed.data;
+  }
+}

@@ -3,7 +3,7 @@
  * well. Access and schemas stand here once for every transport that carries them.
  */
 import { z } from "zod";
-import { kvEntrySchema, nameSchema } from "./records.ts";
+import { type KvEntry, kvEntrySchema, nameSchema } from "./records.ts";
 import type { MethodAccess } from "./services.ts";
 
 /** Where a stream method runs: `read` on the node that was asked, `owner` on the node that owns the named VM. */
@@ -69,3 +69,23 @@ export type StreamRequestOf<Name extends StreamName> = z.input<StreamMethods[Nam
 export type ParsedStreamRequestOf<Name extends StreamName> = z.output<StreamMethods[Name]["request"]>;
 export type StreamInputOf<Name extends StreamName> = z.output<StreamMethods[Name]["input"]>;
 export type StreamOutputOf<Name extends StreamName> = z.output<StreamMethods[Name]["output"]>;
+
+/**
+ * What `kv.watch` says of the step from what its reader has seen, the index of each key, to what is there now. `seen`
+ * becomes what is there now. What is deleted comes first, the rest in the order in which it was written.
+ */
+export function kvChanges(seen: Map<string, number>, present: readonly KvEntry[]): StreamOutputOf<"kv.watch">[] {
+  const keys = new Set(present.map(({ key }) => key));
+  const changes: StreamOutputOf<"kv.watch">[] = [];
+  for (const key of seen.keys()) {
+    if (keys.has(key)) continue;
+    seen.delete(key);
+    changes.push({ type: "delete", key });
+  }
+  const written = present.filter(({ key, index }) => seen.get(key) !== index);
+  for (const entry of written.sort((a, b) => a.index - b.index)) {
+    seen.set(entry.key, entry.index);
+    changes.push({ type: "put", entry });
+  }
+  return changes;
+}

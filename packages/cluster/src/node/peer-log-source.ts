@@ -2,13 +2,13 @@
  * Entries of the log from other members, for a node whose disk has lost some. It asks before it takes part, so that the
  * others have to be given time: a cluster that starts as a whole is not there at once.
  */
-import { BlixardError, type Clock, type Logger, messageOf, type Random } from "@blixard/common";
+import { BlixardError, type Clock, type Logger, linkSignal, messageOf, type Random } from "@blixard/common";
 import { decodeEntries, decodeServiceResponse, encodeServiceCall, methods, type NodeRecord } from "@blixard/protocol";
 import type { Entry, LogCandidate, LogIndex } from "@blixard/raft";
 import type { ClusterTransport } from "../cluster-transport.ts";
 import { randomRequestId } from "../ids.ts";
 import { nodeMeta } from "../services/service-context.ts";
-import { linkSignal, pauseFor, withTimeLimit } from "../wait-for-change.ts";
+import { pauseFor, withTimeLimit } from "../wait-for-change.ts";
 
 export interface PeerLogSourceDeps {
   readonly clock: Clock;

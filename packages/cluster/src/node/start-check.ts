@@ -2,7 +2,15 @@
  * What a node asks the others before it takes part: whether its store still holds what it promised them. Those that
  * do not answer in time are not waited for, because a cluster that starts as a whole has nobody who could answer more.
  */
-import { BlixardError, type Clock, errorCodeOf, type Logger, messageOf, type Random } from "@blixard/common";
+import {
+  BlixardError,
+  type Clock,
+  errorCodeOf,
+  type Logger,
+  linkSignal,
+  messageOf,
+  type Random,
+} from "@blixard/common";
 import { decodeServiceResponse, encodeServiceCall, methods, type NodeRecord } from "@blixard/protocol";
 import type { ClusterTransport } from "../cluster-transport.ts";
 import { randomRequestId } from "../ids.ts";
@@ -10,7 +18,7 @@ import type { JoinSeed } from "../join-flow.ts";
 import { nodeMeta } from "../services/service-context.ts";
 import { nodeKey } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
-import { linkSignal, pauseFor, withTimeLimit } from "../wait-for-change.ts";
+import { pauseFor, withTimeLimit } from "../wait-for-change.ts";
 import type { VerifyAnswer, VerifyRequest } from "./peer-memory.ts";
 
 export interface StartCheckDeps {

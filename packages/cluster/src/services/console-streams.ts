@@ -1,7 +1,6 @@
 /** The streams of a VM's serial console, on the node that runs it. */
-import { BlixardError, fromUtf8 } from "@blixard/common";
+import { BlixardError, fromUtf8, linkSignal } from "@blixard/common";
 import type { StreamOutputOf } from "@blixard/protocol";
-import { linkSignal } from "../wait-for-change.ts";
 import type { ServiceContext } from "./service-context.ts";
 import type { StreamHandlers } from "./stream-router.ts";
 import { vmOf } from "./vm-service.ts";

@@ -1,5 +1,5 @@
 /** The stream of the keys under a prefix, from the state of this node. */
-import type { KvEntry, StreamOutputOf } from "@blixard/protocol";
+import { kvChanges, type StreamOutputOf } from "@blixard/protocol";
 import type { ServiceContext } from "./service-context.ts";
 import type { StreamHandlers } from "./stream-router.ts";
 
@@ -17,23 +17,9 @@ async function* watchKeys(context: ServiceContext, prefix: string, signal: Abort
     const { changed } = await stateMachine.version.until((version) => version.changed.kv !== looked, { signal });
     const first = looked < 0;
     looked = changed.kv;
-    for (const change of changesSince(seen, stateMachine.state.kv, prefix)) yield change;
+    const { kv } = stateMachine.state;
+    const present = [...kv.values()].filter(({ key }) => key.startsWith(prefix));
+    yield* kvChanges(seen, present);
     if (first) yield { type: "current" };
   }
-}
-
-/** In the order in which they were written; what is deleted comes first. `seen` becomes what is there now. */
-function changesSince(seen: Map<string, number>, kv: ReadonlyMap<string, KvEntry>, prefix: string): KvChange[] {
-  const changes: KvChange[] = [];
-  for (const key of seen.keys()) {
-    if (kv.has(key)) continue;
-    seen.delete(key);
-    changes.push({ type: "delete", key });
-  }
-  const written = [...kv.values()].filter(({ key, index }) => key.startsWith(prefix) && seen.get(key) !== index);
-  for (const entry of written.sort((a, b) => a.index - b.index)) {
-    seen.set(entry.key, entry.index);
-    changes.push({ type: "put", entry });
-  }
-  return changes;
 }

@@ -9,9 +9,9 @@
  *
  * A retry keeps the request id, so what the first attempt may have done is not done twice.
  */
-import { BlixardError, errorCodeOf, isBlixardError, sleep } from "@blixard/common";
+import { BlixardError, errorCodeOf, isBlixardError, linkSignal, sleep } from "@blixard/common";
 import { type CallMeta, forwardHopsMax } from "@blixard/protocol";
-import { firstOf, linkSignal, withTimeLimit } from "../wait-for-change.ts";
+import { firstOf, withTimeLimit } from "../wait-for-change.ts";
 import type { ServiceContext } from "./service-context.ts";
 
 export interface LeaderRoute {

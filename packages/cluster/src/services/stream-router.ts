@@ -3,13 +3,20 @@
  * method, and run on the node that its place says. A stream ends when the right to it ends: the node that was asked
  * first watches the token or the member that opened it.
  */
-import { BlixardError, errorCodeOf, toBlixardError, withDeadline } from "@blixard/common";
+import {
+  BlixardError,
+  errorCodeOf,
+  type LinkedSignal,
+  linkSignal,
+  toBlixardError,
+  withDeadline,
+} from "@blixard/common";
 import {
   type CallMeta,
   decodeServiceCall,
-  decodeServiceResponse,
+  decodeStreamItems,
   encodeServiceCall,
-  encodeServiceResponse,
+  encodeStreamItems,
   forwardRpcMethod,
   type ParsedStreamRequestOf,
   type StreamInputOf,
@@ -22,7 +29,6 @@ import type { IncomingStream } from "../cluster-transport.ts";
 import type { ClusterMetrics } from "../metrics.ts";
 import { nodeKey } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
-import { type LinkedSignal, linkSignal } from "../wait-for-change.ts";
 import { assertAccess, invalidRequest } from "./access.ts";
 import { consoleStreams } from "./console-streams.ts";
 import { kvStreams } from "./kv-watch.ts";
@@ -121,8 +127,8 @@ class Router implements StreamRouter {
     if (forwarded) assertOwnCall(caller, call.meta);
     const name = streamNameOf(forwarded ? call.name : incoming.method);
     const meta = forwarded ? call.meta : { ...call.meta, actor: caller.actor, access: caller.access, hops: 0 };
-    const input = decoded(incoming.input, (item) => streamMethods[name].input.safeParse(item));
-    return encoded(
+    const input = decodeStreamItems(incoming.input, streamMethods[name].input, notInForm);
+    return encodeStreamItems(
       await this.stream(name, call.request as never, meta, { signal, input: input as AsyncIterable<never> }),
     );
   }
@@ -161,9 +167,9 @@ class Router implements StreamRouter {
     const meta: CallMeta = { ...call.meta, hops: call.meta.hops + 1 };
     const { timeoutMs } = meta;
     const payload = encodeServiceCall({ name, request, meta });
-    const options = { timeoutMs, signal: call.signal, input: encoded(input) };
+    const options = { timeoutMs, signal: call.signal, input: encodeStreamItems(input) };
     const output = await transport.stream(owner, forwardRpcMethod, payload, options);
-    return decoded(output, (item) => streamMethods[name].output.safeParse(item));
+    return decodeStreamItems(output, streamMethods[name].output, notInForm);
   }
 
   /** Ends the stream when the token is revoked or the member removed in whose name it was opened. */
@@ -198,17 +204,6 @@ function streamNameOf(name: string): StreamName {
 
 async function* nothing(): AnyStream {}
 
-async function* encoded(items: AsyncIterable<unknown>): AsyncIterable<Uint8Array> {
-  for await (const item of items) yield encodeServiceResponse(item);
-}
-
-async function* decoded(
-  items: AsyncIterable<Uint8Array>,
-  parse: (item: unknown) => { readonly success: boolean; readonly data?: unknown },
-): AsyncIterable<unknown> {
-  for await (const item of items) {
-    const parsed = parse(decodeServiceResponse(item));
-    if (!parsed.success) throw new BlixardError("INVALID_ARGUMENT", "an item of a stream is not in its form");
-    yield parsed.data;
-  }
+function notInForm(): BlixardError {
+  return new BlixardError("INVALID_ARGUMENT", "an item of a stream is not in its form");
 }

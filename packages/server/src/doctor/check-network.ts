@@ -2,7 +2,6 @@
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
 import { networkInterfaces } from "node:os";
-
 import { errorCodeOf, formatHostPort, isLoopbackHost, messageOf } from "@blixard/common";
 import { systemRandom } from "@blixard/common/system";
 import { createIrohAdapter } from "@blixard/transport/iroh";

@@ -5,7 +5,7 @@
  */
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
-import { BlixardError, isBlixardError, messageOf, toHex } from "@blixard/common";
+import { BlixardError, isBlixardError, messageOf, PieceQueue, toHex } from "@blixard/common";
 import type { CallMeta, StreamOutputOf } from "@blixard/protocol";
 import { WebSocket, WebSocketServer } from "ws";
 import type { Caller } from "../node-service.ts";
@@ -68,14 +68,14 @@ export function createConsoleSockets(deps: HttpDeps, options: HttpOptions): Cons
 }
 
 interface Session {
-  readonly input: SocketInput;
+  readonly input: PieceQueue;
   readonly output: AsyncIterable<StreamOutputOf<"vm.console">>;
   close(): void;
 }
 
 async function openSession(deps: HttpDeps, name: string, offset: number, caller: Caller): Promise<Session> {
   const left = new AbortController();
-  const input = new SocketInput();
+  const input = new PieceQueue(inputPieceBytesMax);
   const meta: CallMeta = {
     requestId: toHex(deps.random.bytes(16)),
     actor: caller.actor,
@@ -93,51 +93,16 @@ async function openSession(deps: HttpDeps, name: string, offset: number, caller:
   return { input, output, close };
 }
 
-/** What came over the websocket and was not asked for yet. */
-class SocketInput {
-  readonly #waiting: Uint8Array[] = [];
-  #ended = false;
-  #wake: (() => void) | undefined;
-
-  /** @throws OVERLOADED when too much waits */
-  push(data: Uint8Array): void {
-    if (this.#waiting.length >= inputPendingMax) {
-      throw new BlixardError("OVERLOADED", "input comes faster than the VM takes it");
-    }
-    for (let from = 0; from < data.length; from += inputPieceBytesMax) {
-      this.#waiting.push(data.slice(from, from + inputPieceBytesMax));
-    }
-    this.#wake?.();
-  }
-
-  end(): void {
-    this.#ended = true;
-    this.#wake?.();
-  }
-
-  async *pieces(): AsyncIterable<Uint8Array> {
-    while (!this.#ended) {
-      const piece = this.#waiting.shift();
-      if (piece !== undefined) yield piece;
-      else {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-      }
-    }
-  }
-}
-
 /** Two independent halves: output is asked for as it can be sent, so a slow viewer slows only itself; input is in order. */
 function runSession(webSocket: WebSocket, session: Session): void {
   const end = (error: unknown) => webSocket.close(1011, closeReason(error));
   webSocket.on("error", () => webSocket.terminate());
   webSocket.on("message", (data) => {
-    try {
-      session.input.push(new Uint8Array(Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as Buffer)));
-    } catch (error) {
-      end(error);
+    if (session.input.length >= inputPendingMax) {
+      end(new BlixardError("OVERLOADED", "input comes faster than the VM takes it"));
+      return;
     }
+    session.input.push(Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as Buffer));
   });
   sendOutput(webSocket, session).catch(end);
 }

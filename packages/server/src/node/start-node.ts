@@ -2,7 +2,6 @@
 import { createHash, hash, randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-
 import { type ClusterNode, createClusterNode, type JoinSeed, type StartMode } from "@blixard/cluster";
 import { BlixardError, isLoopbackHost, type Logger, messageOf, toHex } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";

@@ -1,4 +1,5 @@
 /** `blixard vm logs|console`: serial output once or followed, and the interactive console. */
+import { PieceQueue } from "@blixard/common";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, type ClientSession, withClient, withClientOptions } from "../client-command.ts";
@@ -71,9 +72,7 @@ class TypedInput {
   escaped = false;
   readonly #stdin: CliContext["stdin"];
   readonly #onEscape: () => void;
-  readonly #waiting: Uint8Array[] = [];
-  #ended = false;
-  #wake: (() => void) | undefined;
+  readonly #queue = new PieceQueue(inputPieceBytesMax);
 
   constructor(stdin: CliContext["stdin"], onEscape: () => void) {
     this.#stdin = stdin;
@@ -86,17 +85,7 @@ class TypedInput {
     if (stdin.isTTY === true) stdin.setRawMode?.(true);
     stdin.on("data", this.#onData);
     stdin.once("end", this.#onEnd);
-    for (;;) {
-      const piece = this.#waiting.shift();
-      if (piece !== undefined) yield piece;
-      else if (this.#ended) return;
-      else {
-        stdin.resume();
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-      }
-    }
+    yield* this.#queue.pieces(() => stdin.resume());
   }
 
   close(): void {
@@ -111,22 +100,14 @@ class TypedInput {
   readonly #onData = (data: Buffer): void => {
     this.#stdin.pause();
     const at = this.#stdin.isTTY === true ? data.indexOf(escapeByte) : -1;
-    const sent = at < 0 ? data : data.subarray(0, at);
-    for (let from = 0; from < sent.length; from += inputPieceBytesMax) {
-      this.#waiting.push(new Uint8Array(sent.subarray(from, from + inputPieceBytesMax)));
-    }
-    if (at >= 0) {
-      this.escaped = true;
-      this.#onEscape();
-      this.#ended = true;
-    }
-    this.#wake?.();
+    this.#queue.push(at < 0 ? data : data.subarray(0, at));
+    if (at < 0) return;
+    this.escaped = true;
+    this.#onEscape();
+    this.#queue.end();
   };
 
-  readonly #onEnd = (): void => {
-    this.#ended = true;
-    this.#wake?.();
-  };
+  readonly #onEnd = (): void => this.#queue.end();
 }
 
 const lingerMs = 1_000;
