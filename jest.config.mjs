@@ -1,5 +1,11 @@
 // One jest run over every workspace. Tests run from the TypeScript sources: the "@blixard/source" export
 // condition resolves sibling packages to their src/, so a unit test never sees a stale build.
+
+// Whoever works with a cluster in the same terminal, as the README shows, has its address and token in the environment.
+for (const name of Object.keys(process.env)) {
+  if (name.startsWith("BLIXARD_") && name !== "BLIXARD_SEED") delete process.env[name];
+}
+
 export default {
   roots: ["<rootDir>/packages", "<rootDir>/apps", "<rootDir>/tools"],
   testMatch: ["**/src/**/*.test.ts"],
