@@ -4,7 +4,7 @@
  */
 
 import type { ClusterEndpoint, ClusterPeer, ClusterTransport, IncomingCall } from "@blixard/cluster";
-import { abortReason, BlixardError, type Random } from "@blixard/common";
+import { abortReason, BlixardError, linkSignal, type Random } from "@blixard/common";
 import { fromRpcError, toRpcError } from "@blixard/protocol";
 import type { PeerMessage, PeerTransportHandlers } from "@blixard/raft";
 import { asNodeId, type NodeId } from "@blixard/raft/core";
@@ -242,13 +242,13 @@ export class SimNetwork {
       return Promise.reject(new BlixardError("UNREACHABLE", message, { outcome: "not_applied" }));
     }
     const { signal, timeoutMs } = options;
-    const remoteStop = new AbortController();
+    const remote = linkSignal(undefined);
     return new Promise((resolve, reject) => {
       const end = (finish: () => void) => {
         timer.cancel();
         signal?.removeEventListener("abort", abort);
         finish();
-        remoteStop.abort();
+        remote.abort();
       };
       const fail = (error: Error) => end(() => reject(error));
       const timer = from.process.after(timeoutMs, () =>
@@ -261,7 +261,7 @@ export class SimNetwork {
       signal?.addEventListener("abort", abort, { once: true });
       const answer = (work: () => void) => from.process.enter(() => end(work));
       this.#time.after(this.#streamDelayMs(), callTag + from.nodeId, () => {
-        this.#serve(from, endpointId, { method, payload, signal: remoteStop.signal }, (error, bytes) => {
+        this.#serve(from, endpointId, { method, payload, signal: remote.signal }, (error, bytes) => {
           answer(() => (bytes === undefined ? reject(error) : resolve(bytes)));
         });
       });
