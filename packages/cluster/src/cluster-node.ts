@@ -100,7 +100,7 @@ class Node implements ClusterNode {
 
   constructor(deps: ClusterNodeDeps, options: ClusterNodeOptions) {
     this.#deps = deps;
-    this.#options = resolveClusterNodeOptions(options, deps.transport.addresses());
+    this.#options = resolveClusterNodeOptions(options, () => deps.transport.addresses());
     this.#metrics = declareClusterMetrics(deps.metrics);
     this.#memory = new PeerMemory(() => this.state, deps.transport, this.#metrics.startChecks);
     const { hashWindow, requestWindow } = this.#options;

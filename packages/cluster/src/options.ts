@@ -1,4 +1,5 @@
 /** Tunables of a cluster node, with their defaults. */
+import { firstAddresses, isRelayUrl } from "@blixard/common";
 import { limits } from "@blixard/protocol";
 import type { RaftNodeOptions } from "@blixard/raft";
 import { type SchedulerOptions, schedulerDefaults } from "./scheduler/scheduler.ts";
@@ -12,7 +13,7 @@ export interface ClusterNodeOptions {
   readonly version: string;
   /** Largest set of features that this binary knows. Default 1. */
   readonly featureLevel?: number;
-  /** `host:port` under which others reach this node. Default: what the transport is bound to. */
+  /** `host:port` under which others reach this node. Default: what the transport is bound to. Its relay comes to these. */
   readonly advertisedAddresses?: readonly string[];
   /**
    * `loopback` (default): at once between loopback addresses, and elsewhere when an operator has accepted the machine.
@@ -46,15 +47,23 @@ export interface ClusterNodeOptions {
   readonly requestWindow?: number;
 }
 
-export type ResolvedClusterNodeOptions = Required<ClusterNodeOptions>;
+export interface ResolvedClusterNodeOptions extends Required<Omit<ClusterNodeOptions, "advertisedAddresses">> {
+  /** Changes when the node finds a relay. */
+  readonly advertisedAddresses: () => readonly string[];
+}
 
 export function resolveClusterNodeOptions(
   options: ClusterNodeOptions,
-  boundAddresses: readonly string[],
+  transportAddresses: () => readonly string[],
 ): ResolvedClusterNodeOptions {
+  const { advertisedAddresses: given, ...rest } = options;
+  const all = () => {
+    const bound = transportAddresses();
+    return given === undefined ? bound : [...given, ...bound.filter(isRelayUrl)];
+  };
   return {
     featureLevel: 1,
-    advertisedAddresses: boundAddresses,
+    advertisedAddresses: () => firstAddresses(all(), limits.addressesPerNodeMax),
     joinPolicy: "loopback",
     raft: {},
     scheduler: schedulerDefaults,
@@ -69,6 +78,6 @@ export function resolveClusterNodeOptions(
     retryDelayMs: 200,
     hashWindow: 10_000,
     requestWindow: limits.requestWindowMax,
-    ...options,
+    ...rest,
   };
 }

@@ -11,7 +11,7 @@ export type { Clock, Timer } from "./clock.ts";
 export { abortReason, sleep, withDeadline } from "./deadline.ts";
 export type { BlixardErrorOptions, ErrorOutcome } from "./errors.ts";
 export { BlixardError, errorCodeOf, isBlixardError, messageOf, toBlixardError } from "./errors.ts";
-export { formatHostPort, hostOf, isLoopbackHost } from "./host-port.ts";
+export { directAddresses, firstAddresses, formatHostPort, hostOf, isLoopbackHost, isRelayUrl } from "./host-port.ts";
 export { type LinkedSignal, linkSignal } from "./link-signal.ts";
 export type { LogFields, Logger, LogLevel } from "./logger.ts";
 export { silentLogger } from "./logger.ts";

@@ -36,6 +36,7 @@ export {
   digestSchema,
   driverKindSchema,
   endpointIdSchema,
+  hostPortSchema,
   imageBlobSchema,
   imageNameSchema,
   imageRecordSchema,

@@ -25,10 +25,15 @@ export const nodeIdSchema = z.int().min(1).max(limits.nodeIdMax);
 /** An Ed25519 public key as 64 hexadecimal digits: the identity of a node. */
 export const endpointIdSchema = z.string().regex(/^[0-9a-f]{64}$/);
 /** `host:port`, or `[v6]:port`. */
-export const addressSchema = z
+export const hostPortSchema = z
   .string()
   .max(262)
   .regex(/^(\[[0-9a-fA-F:]+\]|[^\s:[\]/]+):\d{1,5}$/, "use HOST:PORT");
+/** Where an endpoint is reached: `host:port`, or the URL of the relay that it listens at. */
+export const addressSchema = z.union(
+  [hostPortSchema, z.url({ protocol: /^https?$/ }).max(262)],
+  "use HOST:PORT or the URL of a relay",
+);
 /** The random id of a node's store: 32 hexadecimal digits. */
 export const storeIdSchema = z.string().regex(/^[0-9a-f]{32}$/);
 export const digestSchema = z.string().regex(/^[0-9a-f]{64}$/);

@@ -2,7 +2,7 @@
  * The settings of a node, each once: its flag, its default, what it means and what values it takes. The flags of the
  * command line, the `BLIXARD_*` variables, the keys of the configuration file and `config view` all come from here.
  */
-import { addressSchema, limits, nameSchema, nodeIdSchema } from "@blixard/protocol";
+import { hostPortSchema, limits, nameSchema, nodeIdSchema } from "@blixard/protocol";
 import { z } from "zod";
 
 /** `host:port` to bind; port 0 takes a free one. */
@@ -128,7 +128,7 @@ export const nodeSettings = {
   },
   peers: {
     schema: z
-      .array(z.union([addressSchema, z.string().regex(/^dns:[A-Za-z0-9._-]{1,253}$/)], "use HOST:PORT or dns:NAME"))
+      .array(z.union([hostPortSchema, z.string().regex(/^dns:[A-Za-z0-9._-]{1,253}$/)], "use HOST:PORT or dns:NAME"))
       .max(64),
     fallback: [],
     value: "HOST:PORT|dns:NAME,...",
@@ -141,7 +141,7 @@ export const nodeSettings = {
     help: "DNS servers for the names in --peers (default: those of this machine)",
   },
   advertise: {
-    schema: z.array(addressSchema).max(limits.addressesPerNodeMax),
+    schema: z.array(hostPortSchema).max(limits.addressesPerNodeMax),
     fallback: [],
     value: "HOST:PORT,...",
     help: "addresses that others use to reach this node (default: those it is bound to); names may be used",

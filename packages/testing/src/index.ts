@@ -3,6 +3,7 @@
  * that are processes of the real binary (ProcessNode, ProcessCluster).
  */
 export { RetryClient } from "@blixard/client";
+export { type IrohRelay, startIrohRelay } from "./iroh-relay.ts";
 export type { ProcessClusterOptions } from "./process-cluster.ts";
 export { ProcessCluster } from "./process-cluster.ts";
 export type { ProcessExit, ProcessNodeOptions } from "./process-node.ts";

@@ -18,6 +18,8 @@ export interface ProcessNodeOptions {
   /** Further flags of `blixard node`. */
   readonly flags?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** Linux: the network namespace that the process runs in, as `ip netns` names it. Needs root. */
+  readonly networkNamespace?: string;
   /** Time to the ready line in milliseconds. Default: 60,000. */
   readonly readyTimeoutMs?: number;
   readonly clock?: Clock;
@@ -66,7 +68,12 @@ export class ProcessNode {
     if (!options.flags?.includes("--http")) args.push("--http", "127.0.0.1:0");
     if (options.join !== undefined) args.push("--join", options.join);
     args.push(...(options.flags ?? []));
-    const child = spawn(process.execPath, [options.binary, ...args], {
+    const { networkNamespace: space } = options;
+    const [command = "", ...before] = [
+      ...(space === undefined ? [] : ["ip", "netns", "exec", space]),
+      process.execPath,
+    ];
+    const child = spawn(command, [...before, options.binary, ...args], {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, NODE_OPTIONS: "", ...options.env },
     });

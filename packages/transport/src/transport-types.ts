@@ -13,10 +13,11 @@ export type Lane = "blixard/raft/1" | "blixard/rpc/1" | "blixard/bulk/1";
 export interface EndpointAddress {
   /** Ed25519 public key, 64 hexadecimal digits. */
   readonly endpointId: string;
-  /** `host:port` hints; may be empty when a discovery service can find the id. */
+  /**
+   * Hints, the likeliest first: `host:port`, and URLs of relays that it may listen at, which only Iroh uses. May be empty
+   * when a discovery service can find the id.
+   */
   readonly addresses: readonly string[];
-  /** The relay that it was last known at; only Iroh uses it. */
-  readonly relayUrl?: string | undefined;
 }
 
 /** One ordered two-way byte stream. One read and one write may be pending at a time. */
@@ -55,7 +56,7 @@ export interface TransportAdapter {
   readonly endpointId: string;
   /** Only of an adapter with several technologies. */
   readonly choices?: PathChoices;
-  /** Bound addresses, known after `listen`. */
+  /** Bound addresses, known after `listen`; with the URL of its relay as soon as there is one. */
   addresses(): readonly string[];
   /** Binds and hands over each incoming connection. @throws PORT_IN_USE */
   listen(onConnection: (connection: Connection) => void): Promise<void>;

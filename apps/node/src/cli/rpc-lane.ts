@@ -1,6 +1,6 @@
 /** The RPC lane for commands: an endpoint with the key of a context. Loaded only by commands that use a context. */
 import type { RpcCaller, RpcEndpoint, RpcStreamCaller } from "@blixard/client";
-import { discardMetrics, hostOf, isLoopbackHost, silentLogger, type Timer } from "@blixard/common";
+import { discardMetrics, hostOf, isLoopbackHost, isRelayUrl, silentLogger, type Timer } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { createTransport, type TransportAdapter } from "@blixard/transport";
 import { loadOrCreateNodeKey } from "@blixard/transport/identity";
@@ -57,5 +57,7 @@ async function createAdapter(secretKey: Uint8Array, options: LaneOptions): Promi
     return createGrpcAdapter({ clock: systemClock, secretKey, bind, listener: "external" });
   }
   const { createIrohAdapter } = await import("@blixard/transport/iroh");
-  return createIrohAdapter({ secretKey, bind, relay, discovery });
+  // The relays that the nodes listen at, which may be the cluster's own; without any the public ones.
+  const relayUrls = [...new Set(options.nodes.flatMap(({ addresses }) => addresses.filter(isRelayUrl)))];
+  return createIrohAdapter({ secretKey, bind, relay, relayUrls, discovery });
 }

@@ -14,10 +14,17 @@ export function runBinary(
     readonly env?: Readonly<Record<string, string>>;
     readonly timeoutMs?: number;
     readonly input?: string;
+    /** The network namespace that it runs in, as `ip netns` names it. */
+    readonly networkNamespace?: string;
   } = {},
 ): Promise<BinaryRun> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [builtBinary(), ...args], {
+    const { networkNamespace: space } = options;
+    const [command = "", ...before] = [
+      ...(space === undefined ? [] : ["ip", "netns", "exec", space]),
+      process.execPath,
+    ];
+    const child = spawn(command, [...before, builtBinary(), ...args], {
       env: { ...process.env, NODE_OPTIONS: "", NO_COLOR: "1", ...options.env },
       stdio: ["pipe", "pipe", "pipe"],
     });

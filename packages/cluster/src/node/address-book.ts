@@ -3,13 +3,16 @@
  * each other (each node's own claim, newer with each of its starts), and hints that somebody found on the network.
  * Nothing here is trusted with more than a dial, which proves the key.
  */
-import { Watch } from "@blixard/common";
+import { firstAddresses, Watch } from "@blixard/common";
 import { limits, type NodeRecord, type ParsedRequestOf } from "@blixard/protocol";
 import type { ClusterNodeDeps } from "../cluster-node-types.ts";
 import type { ClusterEndpoint, ClusterPeer } from "../cluster-transport.ts";
 import type { ResolvedClusterNodeOptions } from "../options.ts";
 
 export type AddressClaim = ParsedRequestOf<"node.addresses">["claims"][number];
+
+/** What this node says of itself, with the addresses that it has now. */
+export type OwnClaim = Omit<AddressClaim, "addresses"> & { readonly addresses: () => readonly string[] };
 
 export function createAddressBook(
   deps: Pick<ClusterNodeDeps, "transport" | "store">,
@@ -18,17 +21,15 @@ export function createAddressBook(
 ): AddressBook {
   const { nodeId, advertisedAddresses } = options;
   const { endpointId } = deps.transport;
-  return new AddressBook(
-    { nodeId, endpointId, addresses: [...advertisedAddresses], starts: deps.store?.starts ?? 0 },
-    members,
-  );
+  const own = { nodeId, endpointId, addresses: advertisedAddresses, starts: deps.store?.starts ?? 0 };
+  return new AddressBook(own, members);
 }
 
 /** Found addresses that are kept for one endpoint; the newest stay. */
 const hintsPerEndpointMax = 4;
 
 export class AddressBook {
-  readonly #own: AddressClaim;
+  readonly #own: OwnClaim;
   readonly #members: () => Iterable<NodeRecord>;
   readonly #claims = new Map<string, AddressClaim>();
   readonly #hints = new Map<string, readonly string[]>();
@@ -36,7 +37,7 @@ export class AddressBook {
   readonly version = new Watch(0);
 
   /** `members`: the replicated records. Only their endpoints are kept, which bounds the book. */
-  constructor(own: AddressClaim, members: () => Iterable<NodeRecord>) {
+  constructor(own: OwnClaim, members: () => Iterable<NodeRecord>) {
     this.#own = own;
     this.#members = members;
   }
@@ -50,7 +51,7 @@ export class AddressBook {
       const claim = this.#claims.get(endpointId);
       others.push(claim !== undefined && claim.starts > known.starts ? claim : known);
     }
-    return [this.#own, ...others].slice(0, limits.nodesMax);
+    return [{ ...this.#own, addresses: [...this.#own.addresses()] }, ...others].slice(0, limits.nodesMax);
   }
 
   /** Takes over what a member said. Claims for endpoints that are no members, and old ones, change nothing. */
@@ -88,7 +89,7 @@ export class AddressBook {
     const claim = this.#claims.get(peer.endpointId);
     const claimed = claim !== undefined && claim.starts > starts ? claim.addresses : [];
     const all = new Set([...claimed, ...(this.#hints.get(peer.endpointId) ?? []), ...peer.addresses]);
-    return { ...peer, addresses: [...all].slice(0, limits.addressesPerNodeMax) };
+    return { ...peer, addresses: firstAddresses([...all], limits.addressesPerNodeMax) };
   }
 
   #byEndpoint(): Map<string, NodeRecord> {

@@ -45,11 +45,11 @@ class Duty {
       call,
       sessions: () => [],
     };
-    const own = { nodeId: selfId, endpointId: sampleNode(selfId).endpointId, addresses: [], starts: 1 };
+    const own = { nodeId: selfId, endpointId: sampleNode(selfId).endpointId, addresses: () => [], starts: 1 };
     const context = {
       ...{ clock, stateMachine, transport, random: seededRandom(1) },
       raft: { status: new Watch({ leaderId: 0, id: selfId, confState: emptyConfState() }) },
-      options: resolveClusterNodeOptions({ nodeId: selfId, version: "0.0.0-test", removalProbeMs: 100 }, []),
+      options: resolveClusterNodeOptions({ nodeId: selfId, version: "0.0.0-test", removalProbeMs: 100 }, () => []),
       addressBook: new AddressBook(own, () => stateMachine.state.nodes.values()),
     };
     const metrics = declareClusterMetrics(discardMetrics);

@@ -11,6 +11,7 @@ import {
   type NodeRecord,
 } from "@blixard/protocol";
 import type { RaftNodeStatus } from "@blixard/raft";
+import type { StateVersion } from "../cluster-state-machine.ts";
 import type { ClusterPeer } from "../cluster-transport.ts";
 import { randomRequestId } from "../ids.ts";
 import type { PeerFinder } from "../peer-finder.ts";
@@ -21,6 +22,8 @@ import { pauseFor, withTimeLimit } from "../wait-for-change.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
 import { DiscoveryDuty } from "./discovery-duty.ts";
 
+/** How often the node looks whether its own addresses are still what its record says. */
+const ownAddressesMs = 2_000;
 const updateTimeoutMs = 10_000;
 const probeTimeoutMs = 2_000;
 
@@ -113,8 +116,14 @@ export class MembershipDuty {
     await this.#deps.caughtUp(signal).catch(() => {});
     let seen = -1;
     await runLoop(loop, "own-record", signal, async () => {
-      const { changed } = await stateMachine.version.until((next) => next.changed.nodes !== seen, { signal });
+      const { clock } = context;
+      const moved = ({ changed }: StateVersion) => changed.nodes !== seen;
+      // Nobody says when the node has found a relay, or another one.
+      const limit = { clock, delayMs: ownAddressesMs };
+      await stateMachine.version.until(moved, { signal, limit }).catch(() => {});
+      if (signal.aborted) return;
       const { state } = stateMachine;
+      const { changed } = stateMachine.version.value;
       const own = state.nodes.get(nodeKey(options.nodeId));
       if (own === undefined) {
         if (state.cluster.has(clusterKey) && state.removed.has(nodeKey(options.nodeId))) this.#removed();
@@ -125,8 +134,8 @@ export class MembershipDuty {
         seen = changed.nodes;
         return;
       }
-      this.#deps.onMembers(sortedRecords(state, "nodes"));
-      const news = staleFields(own, { ...options, addresses: options.advertisedAddresses, capacity, store });
+      if (changed.nodes !== seen) this.#deps.onMembers(sortedRecords(state, "nodes"));
+      const news = staleFields(own, { ...options, addresses: options.advertisedAddresses(), capacity, store });
       if (news !== undefined) {
         const meta = nodeMeta(options.nodeId, randomRequestId(random), updateTimeoutMs);
         await router.call("node.update", { nodeId: options.nodeId, ...news }, meta, { signal });

@@ -23,7 +23,7 @@ export function statusHandlers(context: ServiceContext): Pick<Handlers, StatusMe
       clusterId: context.identity().clusterId,
       nodeId: context.options.nodeId,
       endpointId: context.transport.endpointId,
-      addresses: [...context.options.advertisedAddresses],
+      addresses: [...context.options.advertisedAddresses()],
       version: context.options.version,
     }),
     "status.get": async () => statusOf(context),

@@ -1,6 +1,6 @@
 /** What a running node knows of its cluster: its leader, disk and members, and how far the clocks are apart. */
 import { type BlixardClient, connectPinned, parseNodeAddress } from "@blixard/client";
-import { type Clock, messageOf } from "@blixard/common";
+import { type Clock, directAddresses, messageOf } from "@blixard/common";
 import type { MemberStatus, NodeStatus } from "@blixard/protocol";
 import { type Finding, notOk, ok } from "./finding.ts";
 
@@ -66,7 +66,7 @@ function versionsOf(status: NodeStatus, versions: ReadonlyMap<number, string>): 
 /** Asks the member itself, on the TLS side of its bind port; its key is checked. */
 async function checkMemberClock(member: MemberStatus, clock: Clock): Promise<Finding> {
   const check = `clock of ${member.id}`;
-  for (const address of member.addresses) {
+  for (const address of directAddresses(member.addresses)) {
     const { host, port } = parseNodeAddress(address);
     try {
       const { socket } = await connectPinned(host, port, { pin: member.endpointId, timeoutMs: clockAnswerMs });

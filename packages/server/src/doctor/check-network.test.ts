@@ -5,9 +5,15 @@ const own = ["10.0.0.5", "fe80::1"];
 const bound = ["10.0.0.5:7001"];
 
 describe("judgeNat", () => {
-  it("sees none when the relay saw an address of the machine", () => {
-    expect(judgeNat(own, bound, ["10.0.0.5:7001", "[fe80::1]:7001"])).toMatchObject({ result: "ok", next: null });
-    expect(judgeNat(own, bound, ["10.0.0.5:7001"]).detail).toMatch(/^none/);
+  it("sees none when the relay saw a public address of the machine", () => {
+    const here = ["203.0.113.7", "fe80::1"];
+    expect(judgeNat(here, ["203.0.113.7:7001"], ["203.0.113.7:7001"])).toMatchObject({ result: "ok", next: null });
+    expect(judgeNat(["2001:db8::7"], ["[2001:db8::7]:7001"], ["[2001:db8::7]:7001"]).detail).toMatch(/^none/);
+  });
+
+  it("says that it does not know when only private addresses are known", () => {
+    const verdict = judgeNat(own, bound, ["10.0.0.5:7001", "[fe80::1]:7001"]);
+    expect(verdict).toMatchObject({ result: "unknown", next: expect.stringContaining("UDP") });
   });
 
   it("tells one that keeps the port from one that changes it, and from one that gives each peer another", () => {

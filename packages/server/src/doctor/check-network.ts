@@ -1,8 +1,8 @@
 /** What the network gives a node: UDP, its ports, Iroh with its relays, and what stands between here and the world. */
 import { createSocket } from "node:dgram";
-import { createServer } from "node:net";
+import { BlockList, createServer, isIP } from "node:net";
 import { networkInterfaces } from "node:os";
-import { errorCodeOf, formatHostPort, isLoopbackHost, messageOf } from "@blixard/common";
+import { directAddresses, errorCodeOf, formatHostPort, isLoopbackHost, messageOf } from "@blixard/common";
 import { systemRandom } from "@blixard/common/system";
 import { createIrohAdapter } from "@blixard/transport/iroh";
 import type { NodeConfig } from "../node-settings.ts";
@@ -114,7 +114,7 @@ async function askRelay(adapter: ReturnType<typeof createIrohAdapter>): Promise<
     return [notOk("relay", "warn", detail, next), notOk("NAT", "unknown", "no relay answered")];
   }
   const own = Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address));
-  const nat = judgeNat(own, adapter.addresses(), seen.addresses);
+  const nat = judgeNat(own, directAddresses(adapter.addresses()), seen.addresses);
   return [ok("relay", seen.relayUrl), nat];
 }
 
@@ -126,7 +126,11 @@ export function judgeNat(own: readonly string[], bound: readonly string[], seen:
   const check = "NAT";
   const mine = new Set(own.map((address) => formatHostPort(address, 0).slice(0, -":0".length)));
   const outside = seen.map(splitPort).filter(({ host }) => !mine.has(host));
-  if (outside.length === 0) return ok(check, "none: the relay sees an address of this machine");
+  if (outside.length === 0) {
+    if (own.some(isPublic)) return ok(check, "none: the relay sees an address of this machine");
+    const next = "let UDP out to the relay, or expect relays between this machine and others";
+    return notOk(check, "unknown", "the relay cannot tell how the world sees this machine: no UDP reaches it", next);
+  }
   const world = `behind one: the world sees ${outside.map(({ host, port }) => `${host}:${port}`).join(", ")}`;
   const varies = outside.some(({ host, port }) => outside.some((other) => other.host === host && other.port !== port));
   if (varies) {
@@ -136,6 +140,31 @@ export function judgeNat(own: readonly string[], bound: readonly string[], seen:
   const ports = new Set(bound.map((address) => splitPort(address).port));
   if (outside.some(({ port }) => ports.has(port))) return ok(check, `${world}; it keeps the port: others can reach it`);
   return ok(check, `${world}; it changes the port; whether for each peer anew, one relay alone cannot tell`);
+}
+
+const privateRanges = new BlockList();
+for (const [network, bits] of [
+  ["10.0.0.0", 8],
+  ["100.64.0.0", 10],
+  ["127.0.0.0", 8],
+  ["169.254.0.0", 16],
+  ["172.16.0.0", 12],
+  ["192.168.0.0", 16],
+  ["198.18.0.0", 15],
+] as const) {
+  privateRanges.addSubnet(network, bits);
+}
+for (const [network, bits] of [
+  ["::1", 128],
+  ["fc00::", 7],
+  ["fe80::", 10],
+] as const) {
+  privateRanges.addSubnet(network, bits, "ipv6");
+}
+
+function isPublic(address: string): boolean {
+  const version = isIP(address);
+  return version !== 0 && !privateRanges.check(address, version === 6 ? "ipv6" : "ipv4");
 }
 
 function splitPort(address: string): { readonly host: string; readonly port: string } {

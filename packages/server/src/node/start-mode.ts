@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { connectClient, readLocalNode } from "@blixard/client";
 import type { JoinSeed, JoinTarget } from "@blixard/cluster";
-import { BlixardError, type Clock, errorCodeOf, messageOf, sleep, toHex } from "@blixard/common";
+import { BlixardError, type Clock, directAddresses, errorCodeOf, messageOf, sleep, toHex } from "@blixard/common";
 import { decodeTicket, ticketPrefix } from "@blixard/protocol";
 import { hasStore } from "@blixard/storage/level";
 import { fetchPeerIdentity } from "@blixard/transport/identity";
@@ -79,7 +79,7 @@ export async function refuseSecondLife(
   signal: AbortSignal,
 ): Promise<void> {
   const running = await readLocalNode(path);
-  const own = members?.nodes.find(({ id }) => id === members.nodeId)?.addresses ?? [];
+  const own = directAddresses(members?.nodes.find(({ id }) => id === members.nodeId)?.addresses ?? []);
   const addresses = [...new Set([...(running === undefined ? [] : [running.bind]), ...own])];
   const options = { timeoutMs: ownAnswerMs, signal };
   const found = await Promise.all(

@@ -3,7 +3,7 @@ import { createHash, hash, randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { type ClusterNode, createClusterNode, type JoinSeed, type StartMode } from "@blixard/cluster";
-import { BlixardError, isLoopbackHost, type Logger, messageOf, toHex } from "@blixard/common";
+import { BlixardError, directAddresses, isLoopbackHost, type Logger, messageOf, toHex } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { openLevelStorage } from "@blixard/storage/level";
 import { createTransport } from "@blixard/transport";
@@ -188,7 +188,8 @@ class NodeAssembly {
       metrics: this.#metrics,
     };
     const { nodeId } = this.#dataDir;
-    const { maxFrameBytes, electionTimeoutMs, heartbeatMs, snapshotEntries, joinPolicy, vmDriver } = this.#config;
+    const { maxFrameBytes, electionTimeoutMs, heartbeatMs, snapshotEntries, joinPolicy, vmDriver, advertise } =
+      this.#config;
     const { storeId, starts } = storage;
     const transport = createTransport(
       { ...shared, adapter: ports.adapter, onOutdated: (error) => this.#fatal(error) },
@@ -254,7 +255,7 @@ class NodeAssembly {
         nodeId,
         version: blixardVersion,
         joinPolicy,
-        advertisedAddresses: this.#advertised(ports),
+        ...(advertise.length > 0 ? { advertisedAddresses: advertise } : {}),
         raft: { electionTimeoutMs, heartbeatIntervalMs: heartbeatMs, snapshotEntries },
       },
     );
@@ -269,16 +270,12 @@ class NodeAssembly {
     return adapter.kind === "iroh" || adapter.kind === "dual" ? { bind, relay, relayUrls, discovery } : undefined;
   }
 
-  #advertised(ports: BoundPorts): readonly string[] {
-    const { advertise } = this.#config;
-    return advertise.length > 0 ? advertise : ports.adapter.addresses();
-  }
-
   #openFinders(endpointId: string, ports: BoundPorts): Finders {
+    const { advertise } = this.#config;
     const finders = openFinders(this.#config, ports.adapter.kind, {
       clusterId: () => this.#clusterId,
       endpointId,
-      addresses: this.#advertised(ports),
+      addresses: advertise.length > 0 ? advertise : directAddresses(ports.adapter.addresses()),
       bind: ports.bind,
       logger: this.#deps.logger,
     });

@@ -33,8 +33,11 @@ export const bulkLimits = {
   announcedMs: 30_000,
   /** What one read or write of the worker moves over the border of the Iroh binding. */
   workerPieceBytes: 64 * 1024,
-  /** How long the worker waits for a home relay before it says where it is. */
-  relayWaitMs: 2_000,
+  /**
+   * How long the worker waits for a home relay before it says where it is. Where UDP to the relay does not pass, which is
+   * where a relay is needed, Iroh takes 3 s to find that out (measured).
+   */
+  relayWaitMs: 5_000,
   /** How long a peer gets to start its worker and to say where it is. */
   workerStartMs: 10_000,
   /** How long the end of the worker is waited for. */

@@ -1,7 +1,7 @@
 /** The direct way out: one HTTP/2 session over mutual TLS with the bind port of a peer. */
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { connect as connectTls, type SecureContext, type TLSSocket } from "node:tls";
-import { abortReason, BlixardError, type Clock, messageOf, type Timer } from "@blixard/common";
+import { abortReason, BlixardError, type Clock, directAddresses, messageOf, type Timer } from "@blixard/common";
 import { nodeKeyTls } from "@blixard/protocol";
 import { endpointIdOf } from "../identity/fetch-peer-identity.ts";
 import type { EndpointAddress } from "../transport-types.ts";
@@ -32,11 +32,13 @@ export async function dialDirect({ clock, to, secureContext, signal }: DirectDia
   );
   const any = AbortSignal.any([signal, settled.signal, timeout.signal]);
   try {
-    const dials = to.addresses.slice(0, bulkLimits.addressesMax).map(async (address) => {
-      const socket = await handshake(address, to.endpointId, secureContext, any);
-      settled.abort(new BlixardError("CANCELLED", "another dial was faster"));
-      return socket;
-    });
+    const dials = directAddresses(to.addresses)
+      .slice(0, bulkLimits.addressesMax)
+      .map(async (address) => {
+        const socket = await handshake(address, to.endpointId, secureContext, any);
+        settled.abort(new BlixardError("CANCELLED", "another dial was faster"));
+        return socket;
+      });
     return new DirectChannel(clock, await Promise.any(dials));
   } catch (error) {
     signal.throwIfAborted();

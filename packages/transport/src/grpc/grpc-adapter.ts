@@ -3,7 +3,7 @@
  * so that the member list is the only trust store, or beside certificates of an operator's CA.
  */
 import type { TLSSocket } from "node:tls";
-import { BlixardError, type Clock, errorCodeOf } from "@blixard/common";
+import { BlixardError, type Clock, directAddresses, errorCodeOf } from "@blixard/common";
 import { parseBind, reachableAddresses } from "../bind-address.ts";
 import { NodeTls } from "../identity/node-tls.ts";
 import { createTlsListener, type TlsListener } from "../identity/tls-listener.ts";
@@ -88,7 +88,9 @@ class GrpcEndpointAdapter implements GrpcAdapter {
   async connect(to: EndpointAddress, lane: Lane, options: { readonly signal: AbortSignal }): Promise<Connection> {
     if (this.#closing.signal.aborted) throw closedError();
     options.signal.throwIfAborted();
-    if (to.addresses.length === 0) throw new BlixardError("UNREACHABLE", "no address of the endpoint is known");
+    if (directAddresses(to.addresses).length === 0) {
+      throw new BlixardError("UNREACHABLE", "no address of the endpoint is known");
+    }
     if (this.#pendingDials >= transportLimits.grpcPendingDialsMax) {
       throw new BlixardError("UNREACHABLE", `${this.#pendingDials} dials are pending already`);
     }
@@ -118,13 +120,15 @@ class GrpcEndpointAdapter implements GrpcAdapter {
     const any = AbortSignal.any([signal, settled.signal]);
     const { clock } = this.#options;
     const { endpointId } = to;
-    const dials = to.addresses.slice(0, transportLimits.grpcAddressesMax).map(async (address) => {
-      const connection = await dialGrpc({ clock, address, endpointId, lane, tls: this.#tls, signal: any });
-      if (any.aborted) connection.close("another dial was faster");
-      any.throwIfAborted();
-      settled.abort(new BlixardError("CANCELLED", "another dial was faster"));
-      return connection;
-    });
+    const dials = directAddresses(to.addresses)
+      .slice(0, transportLimits.grpcAddressesMax)
+      .map(async (address) => {
+        const connection = await dialGrpc({ clock, address, endpointId, lane, tls: this.#tls, signal: any });
+        if (any.aborted) connection.close("another dial was faster");
+        any.throwIfAborted();
+        settled.abort(new BlixardError("CANCELLED", "another dial was faster"));
+        return connection;
+      });
     try {
       const connection = await Promise.any(dials);
       this.#connections.add(connection);

@@ -4,7 +4,7 @@
  */
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import { BlixardError, formatHostPort, isLoopbackHost } from "@blixard/common";
+import { BlixardError, directAddresses, formatHostPort, isLoopbackHost, isRelayUrl } from "@blixard/common";
 import type { Endpoint, EndpointBuilder, Incoming, Connection as NativeConnection } from "@number0/iroh";
 import { parseBind, reachableAddresses, socketsFor } from "../bind-address.ts";
 import { endpointIdOfSeed } from "../identity/ed25519.ts";
@@ -54,22 +54,27 @@ class IrohEndpointAdapter implements IrohAdapter {
   readonly endpointId: string;
   readonly #options: IrohAdapterOptions;
   readonly #lanes: readonly Lane[];
+  readonly #usesRelay: boolean;
   readonly #connections = new Set<IrohConnection>();
   readonly #pendingDials = new Map<string, number>();
   readonly #gate = new HandshakeGate();
   #binding: Promise<{ readonly iroh: IrohModule; readonly endpoint: Endpoint }> | undefined;
+  #endpoint: Endpoint | undefined;
   #addresses: readonly string[] = [];
   #closed = false;
 
   constructor(options: IrohAdapterOptions) {
-    parseBind(options.bind);
+    const { host } = parseBind(options.bind);
+    this.#usesRelay = options.relay && !isLoopbackHost(host);
     this.#options = options;
     this.#lanes = options.lanes ?? nodeLanes;
     this.endpointId = endpointIdOfSeed(options.secretKey);
   }
 
   addresses(): readonly string[] {
-    return this.#addresses;
+    // Asked each time, because the watch of the binding ends the process (1.1.0: no reactor where it starts its task).
+    const relayUrl = this.#usesRelay && !this.#closed ? this.#endpoint?.addr().relayUrl() : undefined;
+    return relayUrl ? [...this.#addresses, relayUrl] : this.#addresses;
   }
 
   async bind(): Promise<void> {
@@ -114,6 +119,7 @@ class IrohEndpointAdapter implements IrohAdapter {
     // Nothing may refer to the endpoint from here on: its sockets are freed with its last object.
     liveEndpoints.delete(bound.endpoint);
     this.#binding = undefined;
+    this.#endpoint = undefined;
     this.#connections.clear();
     noteClosedEndpoint();
   }
@@ -137,6 +143,7 @@ class IrohEndpointAdapter implements IrohAdapter {
     const bound = endpoint.boundSockets().find(isSameFamily);
     const boundPort = bound === undefined ? port : Number(bound.slice(bound.lastIndexOf(":") + 1));
     this.#addresses = reachableAddresses(host, boundPort);
+    this.#endpoint = endpoint;
     return { iroh, endpoint };
   }
 
@@ -166,10 +173,9 @@ class IrohEndpointAdapter implements IrohAdapter {
 
   #applyPreset(iroh: IrohModule, builder: EndpointBuilder): void {
     const { host } = parseBind(this.#options.bind);
-    const loopback = isLoopbackHost(host);
     const { relayUrls = [] } = this.#options;
-    const relay = this.#options.relay && !loopback;
-    if (this.#options.discovery && !loopback) {
+    const relay = this.#usesRelay;
+    if (this.#options.discovery && !isLoopbackHost(host)) {
       if (relay) builder.applyN0();
       else builder.applyN0DisableRelay();
     } else {
@@ -217,10 +223,10 @@ class IrohEndpointAdapter implements IrohAdapter {
     const { iroh, endpoint } = await this.#bound();
     try {
       const id = iroh.EndpointId.fromString(to.endpointId);
-      const addresses = await Promise.all(to.addresses.map(resolved));
+      const addresses = await Promise.all(directAddresses(to.addresses).map(resolved));
       const address = new iroh.EndpointAddr(
         id,
-        to.relayUrl,
+        this.#usesRelay ? to.addresses.find(isRelayUrl) : undefined,
         addresses.filter((known) => known !== undefined),
       );
       const native = await endpoint.connect(address, toNative(new TextEncoder().encode(lane)));

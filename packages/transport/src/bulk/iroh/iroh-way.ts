@@ -4,7 +4,16 @@
  * nobody whose key it was not told. The worker is started when it is needed and closed when it is idle.
  */
 import { randomBytes } from "node:crypto";
-import { BlixardError, type Clock, formatHostPort, fromUtf8, type Logger, type Timer, toUtf8 } from "@blixard/common";
+import {
+  BlixardError,
+  type Clock,
+  firstAddresses,
+  formatHostPort,
+  fromUtf8,
+  type Logger,
+  type Timer,
+  toUtf8,
+} from "@blixard/common";
 import { parseBind } from "../../bind-address.ts";
 import type { EndpointAddress, Peer } from "../../transport-types.ts";
 import type { BulkDesk } from "../bulk-desk.ts";
@@ -166,16 +175,15 @@ export class IrohWay {
 /** @throws INVALID_ARGUMENT */
 function readEndpoint(payload: Uint8Array): EndpointAddress {
   const text = payload.length > bulkLimits.headerBytesMax ? "" : toUtf8(payload);
-  const { endpointId, addresses = [], relayUrl } = parsed(text);
+  const { endpointId, addresses = [] } = parsed(text);
   const isText = (value: unknown) => typeof value === "string";
   const sound =
     typeof endpointId === "string" &&
     /^[0-9a-f]{64}$/.test(endpointId) &&
     Array.isArray(addresses) &&
-    addresses.every(isText) &&
-    (relayUrl === undefined || typeof relayUrl === "string");
+    addresses.every(isText);
   if (!sound) throw new BlixardError("INVALID_ARGUMENT", "not an endpoint of a worker", { outcome: "not_applied" });
-  return { endpointId, addresses: addresses.slice(0, bulkLimits.addressesMax), relayUrl };
+  return { endpointId, addresses: firstAddresses(addresses, bulkLimits.addressesMax) };
 }
 
 function parsed(text: string): Partial<Record<keyof EndpointAddress, unknown>> {

@@ -40,8 +40,8 @@ class IrohWorker {
         const number = this.#keep(connection);
         this.#post({ type: "arrived", connection: number, endpointId: connection.remoteEndpointId });
       });
-      const relayUrl = this.#relay ? await this.#homeRelay() : undefined;
-      this.#post({ type: "bound", addresses: this.#adapter.addresses(), relayUrl });
+      if (this.#relay) await this.#waitForRelay();
+      this.#post({ type: "bound", addresses: this.#adapter.addresses() });
     } catch (error) {
       this.#post({ type: "broken", message: messageOf(error) });
       await this.#close();
@@ -123,13 +123,9 @@ class IrohWorker {
     return number;
   }
 
-  async #homeRelay(): Promise<string | undefined> {
-    try {
-      return (await this.#adapter.online(AbortSignal.timeout(bulkLimits.relayWaitMs))).relayUrl;
-    } catch {
-      // Far from every relay, the direct addresses are what there is.
-      return undefined;
-    }
+  async #waitForRelay(): Promise<void> {
+    // Far from every relay, the direct addresses are what there is.
+    await this.#adapter.online(AbortSignal.timeout(bulkLimits.relayWaitMs)).catch(() => {});
   }
 
   async #close(): Promise<void> {

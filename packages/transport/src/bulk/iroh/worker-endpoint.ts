@@ -62,7 +62,7 @@ export class WorkerEndpoint {
     this.bound = new Promise((resolve, reject) => {
       this.#worker.on("message", (message: FromWorker) => {
         const { endpointId } = this;
-        if (message.type === "bound") resolve({ endpointId, addresses: message.addresses, relayUrl: message.relayUrl });
+        if (message.type === "bound") resolve({ endpointId, addresses: message.addresses });
         else if (message.type === "broken") reject(unusable(message.message));
         else this.#take(message);
       });

@@ -27,7 +27,7 @@ export type ToWorker =
   | { readonly type: "close" };
 
 export type FromWorker =
-  | { readonly type: "bound"; readonly addresses: readonly string[]; readonly relayUrl: string | undefined }
+  | { readonly type: "bound"; readonly addresses: readonly string[] }
   | { readonly type: "broken"; readonly message: string }
   | { readonly type: "arrived"; readonly connection: number; readonly endpointId: string }
   | { readonly type: "ended"; readonly connection: number }
