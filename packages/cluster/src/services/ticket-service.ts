@@ -70,12 +70,13 @@ async function createTicket(
   return { index, term, id: ticket.id, ticket: text, expiresUnixMs: ticket.expiresUnixMs };
 }
 
-/** This leader first: the others would forward to it. */
+/** This leader first, because the others would forward to it; where it is now, which its record may not say yet. */
 export function endpointsToAsk(context: Pick<ServiceContext, "stateMachine" | "options">) {
   const { state } = context.stateMachine;
-  const own = state.nodes.get(nodeKey(context.options.nodeId));
+  const { nodeId, advertisedAddresses } = context.options;
+  const own = state.nodes.get(nodeKey(nodeId));
   const others = sortedRecords(state, "nodes").filter((node) => node.id !== own?.id);
-  return [...(own === undefined ? [] : [own]), ...others]
+  return [...(own === undefined ? [] : [{ ...own, addresses: [...advertisedAddresses()] }]), ...others]
     .filter((node) => node.addresses.length > 0)
     .map(({ endpointId, addresses }) => ({ endpointId, addresses }));
 }
