@@ -14,6 +14,8 @@ import { ackMessage, pingBytes, recordMessage } from "./traffic.ts";
 
 const floodMs = 300;
 const pingsPerRound = 1_000;
+/** So many on one path, then on the next: what slows the machine down for a second slows down all of them alike. */
+const pingsPerTurn = 50;
 /** Round trips on each path before those that count: a node's code runs for days, and V8 optimises it in seconds. */
 const warmUpPings = 4_000;
 const batchMessages = 64;
@@ -37,13 +39,19 @@ const columns = {
   recordCpuMicros: "US/VM RECORD",
 } as const;
 
-type Part = (path: Path, samples: Samples) => Promise<void>;
+type Part = (paths: readonly Path[], samplesOf: (path: Path) => Samples) => Promise<void>;
 const parts: Readonly<Record<string, Part>> = {
   roundtrip: measureRoundTrips,
-  rate: measureRates,
-  bulk: measureBulk,
-  raft: measureRaft,
+  rate: oneByOne(measureRates),
+  bulk: oneByOne(measureBulk),
+  raft: oneByOne(measureRaft),
 };
+
+function oneByOne(measure: (path: Path, samples: Samples) => Promise<void>): Part {
+  return async (paths, samplesOf) => {
+    for (const path of paths) await measure(path, samplesOf(path));
+  };
+}
 
 export async function runTransportBench(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({
@@ -67,15 +75,12 @@ export async function runTransportBench(args: readonly string[]): Promise<void> 
       samples.set(name, new Map());
     }
     process.stderr.write("bench: warming up\n");
-    for (const part of Object.values(parts)) for (const path of paths) await part(path, new Map());
-    for (let pings = 0; pings < warmUpPings; pings += pingsPerRound) {
-      for (const path of paths) await measureRoundTrips(path, new Map());
-    }
+    const nowhere = (): Samples => new Map();
+    for (const part of Object.values(parts)) await part(paths, nowhere);
+    for (let pings = 0; pings < warmUpPings; pings += pingsPerRound) await measureRoundTrips(paths, nowhere);
     for (let round = 1; round <= Number(values.rounds); round++) {
       process.stderr.write(`bench: round ${round} of ${values.rounds}\n`);
-      for (const part of wanted) {
-        for (const path of paths) await part(path, samples.get(path.name) ?? new Map());
-      }
+      for (const part of wanted) await part(paths, ({ name }) => samples.get(name) ?? new Map());
     }
   } finally {
     await Promise.all(paths.map((path) => path.close()));
@@ -87,15 +92,19 @@ function add(samples: Samples, column: Column, ...values: readonly number[]): vo
   samples.set(column, [...(samples.get(column) ?? []), ...values]);
 }
 
-async function measureRoundTrips(path: Path, samples: Samples): Promise<void> {
-  await path.peer.begin("echo");
-  const values: number[] = [];
-  for (let at = 0; at < pingsPerRound; at++) {
-    const startMs = performance.now();
-    await path.ping();
-    values.push(performance.now() - startMs);
+async function measureRoundTrips(paths: readonly Path[], samplesOf: (path: Path) => Samples): Promise<void> {
+  for (const { peer } of paths) await peer.begin("echo");
+  for (let pings = 0; pings < pingsPerRound; pings += pingsPerTurn) {
+    for (const path of paths) {
+      const values: number[] = [];
+      while (values.length < pingsPerTurn) {
+        const startMs = performance.now();
+        await path.ping();
+        values.push(performance.now() - startMs);
+      }
+      add(samplesOf(path), "roundTripMs", ...values);
+    }
   }
-  add(samples, "roundTripMs", ...values);
 }
 
 async function measureRates(path: Path, samples: Samples): Promise<void> {
