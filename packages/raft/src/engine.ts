@@ -134,6 +134,7 @@ function createSnapshotParts<Result>(
       ...{ ...deps, nowMs, post, onError, onEvent, onReceived: hooks.onSnapshotReceived },
       onBytes: (bytes) => metrics.snapshotBytes.add(bytes, { direction: "received" }),
       needs: (snapshot) => exchange.needs(snapshot),
+      newest: () => cache.newestSnapshot,
       onStored: (meta) => cache.setSnapshot(meta),
     },
     { bytesMax: options.snapshotBytesMax, silenceMs: options.snapshotKeepMs },

@@ -4,7 +4,11 @@
  * carrier offers the state, this node's carrier fetches it, and chunks are not taken meanwhile; if that fails, they are.
  *
  *     idle -> (chunk at 0) -> receiving -> (last chunk) -> saving -> (durable) -> idle, MsgSnap stepped
- *                                |-> superseded by a newer one, refused, or silent for too long: aborted
+ *                                |-> superseded by a newer one, refused, or silent for too long: aborted, -> leaving
+ *     leaving -> (the store has ended the save, either way) -> idle
+ *
+ * What was aborted may become durable all the same. Then the store holds a snapshot that nobody has installed, and takes no
+ * older one; so a MsgSnap that it covers is stepped with it, whichever leader sent that.
  */
 import { BlixardError, errorCodeOf, type Logger, messageOf } from "@blixard/common";
 import type { Message, NodeId, Snapshot } from "./core/types.ts";
@@ -37,6 +41,8 @@ export interface SnapshotReceiverDeps {
   readonly post: (task: () => void) => void;
   /** Whether the core would ignore this snapshot, or cannot take another one yet. */
   readonly needs: (snapshot: Snapshot) => "yes" | "no" | "has_it" | "later";
+  /** The newest snapshot in the store. */
+  readonly newest: () => SnapshotMeta | undefined;
   /** The store has a newer snapshot than before. */
   readonly onStored: (meta: SnapshotMeta) => void;
   /** The state is durable, or not needed: step its MsgSnap. */
@@ -56,6 +62,8 @@ export class SnapshotReceiver {
   readonly #deps: SnapshotReceiverDeps;
   readonly #options: SnapshotReceiverOptions;
   #incoming: Incoming | undefined;
+  /** Aborted, while the store is not done with it: two saves at once could change what is the newest during an install. */
+  #leaving: Incoming | undefined;
   #saving: Promise<void> = Promise.resolve();
   /** What the carrier could not bring: it comes in chunks. */
   #notCarried: Snapshot | undefined;
@@ -70,7 +78,7 @@ export class SnapshotReceiver {
     const { snapshot } = message;
     if (snapshot === undefined || message.type !== "MsgSnap" || message.from !== from) return;
     const needs = this.#deps.needs(snapshot);
-    if (needs === "later") return;
+    if (needs === "later" || this.#leaving !== undefined) return;
     if (needs === "has_it") {
       // The core answers with its commit index, which ends the leader's wait.
       this.#deps.onReceived(message);
@@ -86,7 +94,11 @@ export class SnapshotReceiver {
         this.#answer(from, snapshot, 0, true);
         return;
       }
-      this.#abort("a newer snapshot supersedes it");
+      if (this.#incoming !== undefined) {
+        this.#abort("a newer snapshot supersedes it");
+        return;
+      }
+      if (this.#stepStored(chunk, snapshot)) return;
       if (offset !== 0) {
         this.#answer(from, snapshot, 0);
         return;
@@ -94,6 +106,17 @@ export class SnapshotReceiver {
       this.#incoming = this.#begin(from, message, snapshot, sizeBytes);
     }
     if (this.#incoming !== undefined) this.#accept(this.#incoming, chunk);
+  }
+
+  /** False when the store has nothing that covers the snapshot, and that the core would take. */
+  #stepStored({ message, sizeBytes }: SnapshotChunk, snapshot: Snapshot): boolean {
+    const newest = this.#deps.newest();
+    if (newest === undefined || newest.index < snapshot.index) return false;
+    const stored: Snapshot = { ...stateOf(newest), data: new Uint8Array() };
+    if (this.#deps.needs(stored) !== "yes") return false;
+    this.#deps.onReceived({ ...message, snapshot: stored });
+    this.#answer(message.from as NodeId, snapshot, sizeBytes);
+    return true;
   }
 
   #continues(from: NodeId, { message, sizeBytes }: SnapshotChunk): boolean {
@@ -170,6 +193,7 @@ export class SnapshotReceiver {
   }
 
   #saved(incoming: Incoming, meta: SnapshotMeta): void {
+    if (this.#leaving === incoming) this.#leaving = undefined;
     this.#deps.onStored(meta);
     if (this.#incoming !== incoming) return;
     this.#incoming = undefined;
@@ -179,6 +203,7 @@ export class SnapshotReceiver {
   }
 
   #failed(incoming: Incoming, error: unknown): void {
+    if (this.#leaving === incoming) this.#leaving = undefined;
     const current = this.#incoming === incoming;
     if (current) this.#incoming = undefined;
     if (incoming.abort.signal.aborted) return;
@@ -216,6 +241,7 @@ export class SnapshotReceiver {
     const incoming = this.#incoming;
     if (incoming === undefined) return;
     this.#incoming = undefined;
+    this.#leaving = incoming;
     this.#deps.logger.log("warn", "a snapshot was dropped", { index: incoming.snapshot.index, reason });
     this.#ended(incoming, false, reason);
     incoming.abort.abort(new BlixardError("CANCELLED", reason));
@@ -236,6 +262,8 @@ export class SnapshotReceiver {
 function heldBytes({ receivedBytes, sizeBytes }: Incoming): number {
   return Math.max(0, Math.min(receivedBytes, sizeBytes - 1));
 }
+
+const stateOf = ({ index, term, confState }: SnapshotMeta) => ({ index, term, confState });
 
 function isSame(a: Snapshot, b: Snapshot | undefined): boolean {
   return a.index === b?.index && a.term === b.term;
