@@ -87,6 +87,7 @@ interface Engine {
 class Node implements ClusterNode {
   readonly #deps: ClusterNodeDeps;
   readonly #options: ResolvedClusterNodeOptions;
+  readonly #ownKey: string;
   readonly #metrics: ClusterMetrics;
   readonly #stateMachine: ClusterStateMachine;
   readonly #stop = new AbortController();
@@ -101,6 +102,7 @@ class Node implements ClusterNode {
   constructor(deps: ClusterNodeDeps, options: ClusterNodeOptions) {
     this.#deps = deps;
     this.#options = resolveClusterNodeOptions(options, () => deps.transport.addresses());
+    this.#ownKey = nodeKey(options.nodeId);
     this.#metrics = declareClusterMetrics(deps.metrics);
     this.#memory = new PeerMemory(() => this.state, deps.transport, this.#metrics.startChecks);
     const { hashWindow, requestWindow } = this.#options;
@@ -112,7 +114,8 @@ class Node implements ClusterNode {
   }
 
   get incarnation(): number {
-    return this.#identity().incarnation;
+    // While the log is replayed, the record here may still be that of an earlier incarnation.
+    return Math.max(this.state.nodes.get(this.#ownKey)?.incarnation ?? 1, this.#seed?.incarnation ?? 1);
   }
 
   get lifecycle(): ClusterNode["lifecycle"] {
@@ -377,9 +380,7 @@ class Node implements ClusterNode {
 
   #identity() {
     const clusterId = this.state.cluster.get(clusterKey)?.clusterId ?? this.#seed?.clusterId ?? "";
-    // While the log is replayed, the record here may still be that of an earlier incarnation.
-    const own = this.state.nodes.get(nodeKey(this.#options.nodeId));
-    return { clusterId, incarnation: Math.max(own?.incarnation ?? 1, this.#seed?.incarnation ?? 1) };
+    return { clusterId, incarnation: this.incarnation };
   }
 
   /** The first entry of a new cluster. After a crash before it, the next bootstrap proposes it again. */

@@ -58,6 +58,8 @@ export interface ClusterTransport {
   readonly endpointId: string;
   /** Random for each life of this process. */
   readonly instance?: number;
+  /** Listens at a relay, whose URL comes to the addresses when it was found. Default: not. */
+  readonly usesRelay?: boolean;
   addresses(): readonly string[];
   /** Replaces the member list. */
   setPeers(peers: readonly ClusterPeer[]): void;

@@ -29,6 +29,7 @@ export function createTransport(deps: TransportDeps, options: TransportOptions):
     instance: node.instance,
     start: (handler, streamHandler) => node.start(handler, streamHandler),
     addresses: () => deps.adapter.addresses(),
+    usesRelay: deps.adapter.usesRelay ?? false,
     setPeers: (peers) => node.setPeers(peers),
     peer: (key) => node.peer(key),
     call: (to, method, payload, callOptions) => node.call(to, method, payload, callOptions),

@@ -56,6 +56,8 @@ export interface TransportAdapter {
   readonly endpointId: string;
   /** Only of an adapter with several technologies. */
   readonly choices?: PathChoices;
+  /** Listens at a relay, whose URL comes to the addresses when it was found. Default: not. */
+  readonly usesRelay?: boolean;
   /** Bound addresses, known after `listen`; with the URL of its relay as soon as there is one. */
   addresses(): readonly string[];
   /** Binds and hands over each incoming connection. @throws PORT_IN_USE */
@@ -165,6 +167,8 @@ export interface Transport {
   /** Binds the adapter and serves. */
   start(handler: RpcHandler, streamHandler?: RpcStreamHandler): Promise<void>;
   addresses(): readonly string[];
+  /** What {@link TransportAdapter.usesRelay} says. */
+  readonly usesRelay: boolean;
   readonly endpointId: string;
   /** Random for each life of this process; peers see it in their sessions. */
   readonly instance: number;

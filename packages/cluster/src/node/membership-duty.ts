@@ -22,7 +22,7 @@ import { pauseFor, withTimeLimit } from "../wait-for-change.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
 import { DiscoveryDuty } from "./discovery-duty.ts";
 
-/** How often the node looks whether its own addresses are still what its record says. */
+/** How often a node with a relay looks whether its own addresses are still what its record says. */
 const ownAddressesMs = 2_000;
 const updateTimeoutMs = 10_000;
 const probeTimeoutMs = 2_000;
@@ -119,8 +119,8 @@ export class MembershipDuty {
       const { clock } = context;
       const moved = ({ changed }: StateVersion) => changed.nodes !== seen;
       // Nobody says when the node has found a relay, or another one.
-      const limit = { clock, delayMs: ownAddressesMs };
-      await stateMachine.version.until(moved, { signal, limit }).catch(() => {});
+      const look = context.transport.usesRelay ? { limit: { clock, delayMs: ownAddressesMs } } : {};
+      await stateMachine.version.until(moved, { signal, ...look }).catch(() => {});
       if (signal.aborted) return;
       const { state } = stateMachine;
       const { changed } = stateMachine.version.value;

@@ -54,6 +54,10 @@ class DualAdapter implements TransportAdapter {
     };
   }
 
+  get usesRelay(): boolean {
+    return this.#options.preferred.usesRelay ?? false;
+  }
+
   addresses(): readonly string[] {
     return this.#options.preferred.addresses();
   }

@@ -52,9 +52,9 @@ export function createIrohAdapter(options: IrohAdapterOptions): IrohAdapter {
 class IrohEndpointAdapter implements IrohAdapter {
   readonly kind = "iroh";
   readonly endpointId: string;
+  readonly usesRelay: boolean;
   readonly #options: IrohAdapterOptions;
   readonly #lanes: readonly Lane[];
-  readonly #usesRelay: boolean;
   readonly #connections = new Set<IrohConnection>();
   readonly #pendingDials = new Map<string, number>();
   readonly #gate = new HandshakeGate();
@@ -65,7 +65,7 @@ class IrohEndpointAdapter implements IrohAdapter {
 
   constructor(options: IrohAdapterOptions) {
     const { host } = parseBind(options.bind);
-    this.#usesRelay = options.relay && !isLoopbackHost(host);
+    this.usesRelay = options.relay && !isLoopbackHost(host);
     this.#options = options;
     this.#lanes = options.lanes ?? nodeLanes;
     this.endpointId = endpointIdOfSeed(options.secretKey);
@@ -73,7 +73,7 @@ class IrohEndpointAdapter implements IrohAdapter {
 
   addresses(): readonly string[] {
     // Asked each time, because the watch of the binding ends the process (1.1.0: no reactor where it starts its task).
-    const relayUrl = this.#usesRelay && !this.#closed ? this.#endpoint?.addr().relayUrl() : undefined;
+    const relayUrl = this.usesRelay && !this.#closed ? this.#endpoint?.addr().relayUrl() : undefined;
     return relayUrl ? [...this.#addresses, relayUrl] : this.#addresses;
   }
 
@@ -174,7 +174,7 @@ class IrohEndpointAdapter implements IrohAdapter {
   #applyPreset(iroh: IrohModule, builder: EndpointBuilder): void {
     const { host } = parseBind(this.#options.bind);
     const { relayUrls = [] } = this.#options;
-    const relay = this.#usesRelay;
+    const relay = this.usesRelay;
     if (this.#options.discovery && !isLoopbackHost(host)) {
       if (relay) builder.applyN0();
       else builder.applyN0DisableRelay();
@@ -226,7 +226,7 @@ class IrohEndpointAdapter implements IrohAdapter {
       const addresses = await Promise.all(directAddresses(to.addresses).map(resolved));
       const address = new iroh.EndpointAddr(
         id,
-        this.#usesRelay ? to.addresses.find(isRelayUrl) : undefined,
+        this.usesRelay ? to.addresses.find(isRelayUrl) : undefined,
         addresses.filter((known) => known !== undefined),
       );
       const native = await endpoint.connect(address, toNative(new TextEncoder().encode(lane)));
