@@ -23,7 +23,11 @@ export function dropped(reason: string | undefined, { role, lead }: SoftState): 
 
 export function changeRefused(reason: string): BlixardError {
   const message = `the configuration change is refused: ${reason.replaceAll("_", " ")}`;
-  return new BlixardError("CONFLICT", message, { outcome: "not_applied" });
+  const hint = "One change at a time: try again when the one that is under way is applied.";
+  return new BlixardError("CONFLICT", message, {
+    outcome: "not_applied",
+    ...(reason === "change_pending" ? { hint } : {}),
+  });
 }
 
 export function outcomeUnknown(reason: string, leaderId: NodeId | undefined): BlixardError {

@@ -1,5 +1,5 @@
 /** Simulated machines that run the members of one Raft group with a user's state machine. */
-import { BlixardError, discardMetrics, type Random, sleep, toHex } from "@blixard/common";
+import { BlixardError, discardMetrics, errorCodeOf, type Random, sleep, toHex } from "@blixard/common";
 import { asNodeId, createRaftNode, type RaftNodeApi, type RaftNodeOptions, type StateMachine } from "@blixard/raft";
 import type { FaultTarget } from "./fault-player.ts";
 import { observeLog, observeStateMachine } from "./observed-stores.ts";
@@ -147,7 +147,9 @@ export class RaftGroup<State, Result> implements FaultTarget {
         await this.call(leader, attemptMs, ({ raft }) => work(raft));
         return;
       } catch (error) {
-        if (!mayPass(error) || this.world.time.nowMs >= endMs) throw error;
+        // After an attempt that took too long, its change may still be under way.
+        const passes = mayPass(error) || errorCodeOf(error) === "CONFLICT";
+        if (!passes || this.world.time.nowMs >= endMs) throw error;
         await sleep(this.outside.clock, pollMs);
       }
     }
