@@ -132,6 +132,8 @@ export interface ClusterNode extends AsyncDisposable {
   handleRpcStream(call: IncomingStream, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
   /** The holder of a token; undefined when nobody holds it. */
   authenticate(token: string): Promise<AuthenticatedCaller | undefined>;
+  /** Whether the key is a person's that a ticket has let in, as far as this node knows. */
+  isGuest(endpointId: string): boolean;
   /** At once, with or without a quorum. @throws UNAVAILABLE before the node has started */
   status(): NodeStatus;
   /** Serving, with a known leader, and caught up with it once since the start. */

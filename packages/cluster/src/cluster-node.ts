@@ -63,7 +63,7 @@ import { statusOf } from "./services/status-service.ts";
 import { createStreamRouter, type StreamRouter, type StreamScope } from "./services/stream-router.ts";
 import { tokenHolder } from "./services/token-service.ts";
 import type { AppliedCommand } from "./state-machine/apply-command.ts";
-import { clusterKey, nodeKey } from "./state-machine/state.ts";
+import { clusterKey, nodeKey, tokenOfKey } from "./state-machine/state.ts";
 import type { ClusterState } from "./state-machine/types.ts";
 import { firstOf, pauseFor, withTimeLimit } from "./wait-for-change.ts";
 
@@ -189,6 +189,10 @@ class Node implements ClusterNode {
 
   async authenticate(token: string): Promise<AuthenticatedCaller | undefined> {
     return tokenHolder(this.state, this.#deps.sha256, token);
+  }
+
+  isGuest(endpointId: string): boolean {
+    return tokenOfKey(this.state, endpointId) !== undefined;
   }
 
   status() {

@@ -72,6 +72,7 @@ class NodeTransport {
         metrics: this.#metrics,
         adapter: deps.adapter,
         nodeIdOf: (endpointId) => this.#nodeIds.get(endpointId),
+        isGuest: options.isGuest ?? (() => false),
         handler: (call, signal) => this.#handle(call, signal),
         streamHandler: (call, signal) => this.#handleStream(call, signal),
       },

@@ -20,6 +20,11 @@ export interface LinkEnd {
 }
 
 export interface FrameLinkHandlers {
+  /**
+   * Whether the other side is held to what strangers may send. Asked at each frame and stream that begins, because a
+   * stranger may become a member. Default: never.
+   */
+  readonly isStranger?: () => boolean;
   /** The next payload to write on the stream of the class; undefined when there is none now. */
   readonly next: (streamClass: StreamClass) => Uint8Array | undefined;
   /** May throw FRAME_CORRUPT or CREDIT_OVERRUN, which ends the link. */
@@ -34,6 +39,8 @@ const readBytesMax: Readonly<Record<StreamClass, number>> = { urgent: 16_384, no
 export class FrameLink {
   readonly connection: Connection;
   readonly #options: FrameOptions;
+  /** Of frames that come in. */
+  readonly #received: FrameOptions;
   readonly #handlers: FrameLinkHandlers;
   readonly #metrics: TransportMetrics;
   readonly #compressor: FrameCompressor | undefined;
@@ -46,6 +53,7 @@ export class FrameLink {
   constructor(connection: Connection, options: FrameOptions, handlers: FrameLinkHandlers, metrics: TransportMetrics) {
     this.connection = connection;
     this.#options = options;
+    this.#received = receivedOptions(options, handlers.isStranger);
     this.#handlers = handlers;
     this.#metrics = metrics;
     // Beside Iroh, an adapter may have technologies over which bytes are cheap.
@@ -121,7 +129,9 @@ export class FrameLink {
     try {
       for (let stream = await this.connection.acceptStream(); stream; stream = await this.connection.acceptStream()) {
         this.#incomingStreams++;
-        if (this.#incomingStreams > transportLimits.incomingStreamsMax) {
+        const { rpcStrangerStreamsMax, incomingStreamsMax } = transportLimits;
+        const streamsMax = this.#handlers.isStranger?.() === true ? rpcStrangerStreamsMax : incomingStreamsMax;
+        if (this.#incomingStreams > streamsMax) {
           this.#end("the peer opened too many streams", "too_many_streams");
           return;
         }
@@ -133,7 +143,7 @@ export class FrameLink {
   }
 
   async #readAll(stream: ByteStream): Promise<void> {
-    const reader = new FrameReader(this.#options);
+    const reader = new FrameReader(this.#received);
     let streamClass: StreamClass = "urgent";
     try {
       for (;;) {
@@ -156,6 +166,18 @@ export class FrameLink {
     this.close(reason);
     this.#handlers.onEnd({ reason, refusal });
   }
+}
+
+function receivedOptions(options: FrameOptions, isStranger: FrameLinkHandlers["isStranger"]): FrameOptions {
+  if (isStranger === undefined) return options;
+  const { compress, frameBytesMax } = options;
+  const strangerBytesMax = Math.min(transportLimits.rpcStrangerFrameBytesMax, frameBytesMax);
+  return {
+    compress,
+    get frameBytesMax() {
+      return isStranger() ? strangerBytesMax : frameBytesMax;
+    },
+  };
 }
 
 /** The name under which what a peer did is counted; undefined when it broke no rule. */

@@ -2,9 +2,9 @@
 
 import { seededRandom } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
-import { encodePeerMessages } from "@blixard/protocol";
+import { decodeRpcFrame, encodePeerMessages, encodeRpcFrame, type RpcFrame } from "@blixard/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { encodeFrame } from "./frame.ts";
+import { encodeFrame, FrameReader, frameHeaderBytes } from "./frame.ts";
 import { createGrpcAdapter } from "./grpc/index.ts";
 import { encodeHello } from "./hello.ts";
 import { createIrohAdapter } from "./iroh/index.ts";
@@ -23,6 +23,7 @@ describe.each(["memory", "iroh", "grpc"] as const)("a hostile peer over %s", (te
   let node: FixtureNode;
   let friend: FixtureNode;
   let hostile: TransportAdapter;
+  const guests = new Set<string>();
   const adapterOf = (number: number): TransportAdapter => {
     const options = { secretKey: new Uint8Array(32).fill(number), bind: "127.0.0.1:0" };
     if (technology === "iroh") return createIrohAdapter({ ...options, relay: false, discovery: false });
@@ -46,7 +47,7 @@ describe.each(["memory", "iroh", "grpc"] as const)("a hostile peer over %s", (te
 
   beforeEach(async () => {
     [node, friend, hostile] = [
-      await startNode(1, { adapter: adapterOf(61) }),
+      await startNode(1, { adapter: adapterOf(61), transport: { isGuest: (key) => guests.has(key) } }),
       await startNode(2, { adapter: adapterOf(62) }),
       adapterOf(63),
     ];
@@ -57,6 +58,7 @@ describe.each(["memory", "iroh", "grpc"] as const)("a hostile peer over %s", (te
     await until(() => stateOf(node, 2) === "ready" && stateOf(friend, 1) === "ready");
   });
   afterEach(async () => {
+    guests.clear();
     await Promise.all([node.transport.close(), friend.transport.close(), hostile.close()]);
   });
 
@@ -124,6 +126,79 @@ describe.each(["memory", "iroh", "grpc"] as const)("a hostile peer over %s", (te
     await expectUnharmed();
   });
 
+  describe("without a key that has rights", () => {
+    const largestBytes = transportLimits.rpcStrangerFrameBytesMax;
+    const normalFrame = (payload: Uint8Array) =>
+      encodeFrame({ streamClass: "normal", hello: false, payload }, frameOptions);
+    /** A call whose frame has so many bytes. */
+    const call = (bytes: number, id = 1) => {
+      const empty = { type: "request", id, method: "echo", timeoutMs: 10_000, payload: new Uint8Array() } as const;
+      const payload = new Uint8Array(bytes - encodeRpcFrame(empty).length);
+      return normalFrame(encodeRpcFrame({ ...empty, payload }));
+    };
+    const answersOn = async (connection: Connection, count: number) => {
+      const answers: RpcFrame[] = [];
+      const stream = await connection.acceptStream();
+      const reader = new FrameReader(frameOptions);
+      while (answers.length < count) {
+        const bytes = await stream?.read(65_536);
+        if (bytes === undefined) break;
+        for (const { payload } of reader.push(bytes)) answers.push(decodeRpcFrame(payload));
+      }
+      return answers;
+    };
+    const friends = () => [node.peer(), friend.peer()];
+    const withHostile = () => [...friends(), { nodeId: 3, endpointId: hostile.endpointId, addresses: [] }];
+
+    it("loses its connection at the header of a frame that only a member may send", async () => {
+      node.transport.setPeers(friends());
+      const allowed = await dial("blixard/rpc/1");
+      await write(allowed, call(largestBytes));
+      expect(await answersOn(allowed, 1)).toMatchObject([{ type: "response" }]);
+      const connection = await dial("blixard/rpc/1");
+      await write(connection, call(largestBytes + 1).subarray(0, frameHeaderBytes));
+      await connection.closed;
+      expect(node.transport.refusals()).toEqual({ frame_too_large: 1 });
+      await expectUnharmed();
+    });
+
+    it.each([
+      ["a member", () => node.transport.setPeers(withHostile())],
+      ["a guest", () => guests.add(hostile.endpointId)],
+    ])("may send more on the same connection from the moment on at which it is %s", async (_, give) => {
+      node.transport.setPeers(friends());
+      const connection = await dial("blixard/rpc/1");
+      const stream = await connection.openStream();
+      await stream.write(call(100));
+      expect(await answersOn(connection, 1)).toMatchObject([{ type: "response" }]);
+      give();
+      await stream.write(call(1024 * 1024, 2));
+      expect(await answersOn(connection, 1)).toMatchObject([{ type: "response", id: 2 }]);
+      expect(node.transport.refusals()).toEqual({});
+    });
+
+    it("may answer at length whoever asks it, also over a connection that it has made itself", async () => {
+      const stranger = await startNode(4, { adapter: adapterOf(64) });
+      const patient = { timeoutMs: 60_000 };
+      await stranger.transport.call(node.peer(), "echo", new Uint8Array(1), patient);
+      const answer = await node.transport.call(stranger.peer(), "echo", new Uint8Array(1024 * 1024), patient);
+      expect(answer).toHaveLength(1024 * 1024);
+      expect(node.transport.refusals()).toEqual({});
+      await stranger.transport.close();
+    });
+
+    it("loses its connection when it opens more streams than a stranger needs", async () => {
+      node.transport.setPeers(friends());
+      const connection = await dial("blixard/rpc/1");
+      for (let n = 0; n <= transportLimits.rpcStrangerStreamsMax; n++) {
+        await write(connection, new Uint8Array(1)).catch(() => {});
+      }
+      await connection.closed;
+      expect(node.transport.refusals()).toEqual({ too_many_streams: 1 });
+      await expectUnharmed();
+    });
+  });
+
   it("loses its connection when it opens more streams than it may", async () => {
     const connection = await dial("blixard/rpc/1");
     const open = async () => {
@@ -132,5 +207,33 @@ describe.each(["memory", "iroh", "grpc"] as const)("a hostile peer over %s", (te
     await Promise.all([connection.closed, open().catch(() => {})]);
     expect(node.transport.refusals()).toEqual({ too_many_streams: 1 });
     await expectUnharmed();
+  });
+});
+
+describe("strangers together", () => {
+  it("have so many places on the RPC lane and no more, and take none of those of members and guests", async () => {
+    const keyOf = (number: number) => number.toString(16).padStart(64, "0");
+    const guest = network.createAdapter({ endpointId: keyOf(80) });
+    const node = await startNode(1, {
+      adapter: network.createAdapter({ endpointId: keyOf(81) }),
+      transport: { isGuest: (key) => key === guest.endpointId },
+    });
+    const { rpcConnectionsPerEndpointMax, rpcStrangerConnectionsMax } = transportLimits;
+    const dial = (from: TransportAdapter) => from.connect(node.peer(), "blixard/rpc/1", { signal: never() });
+    const strangers: TransportAdapter[] = [];
+    for (let n = 0; n < rpcStrangerConnectionsMax / rpcConnectionsPerEndpointMax; n++) {
+      const stranger = network.createAdapter({ endpointId: keyOf(100 + n) });
+      strangers.push(stranger);
+      for (let each = 0; each < rpcConnectionsPerEndpointMax; each++) await dial(stranger);
+    }
+    expect(node.transport.refusals()).toEqual({});
+    const late = network.createAdapter({ endpointId: keyOf(99) });
+    await (await dial(late)).closed;
+    const connection = await dial(guest);
+    const stream = await connection.openStream();
+    await stream.write(frameOf(encodeRpcFrame({ type: "ping", id: 1 })));
+    expect(await (await connection.acceptStream())?.read(1_024)).toBeDefined();
+    expect(node.transport.refusals()).toEqual({ too_many_strangers: 1 });
+    await Promise.all([...strangers, late, guest, node.transport].map((each) => each.close()));
   });
 });

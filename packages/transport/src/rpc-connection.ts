@@ -23,6 +23,8 @@ export interface RpcConnectionDeps {
   ) => Promise<Uint8Array>;
   /** Answers a stream call: resolves when it is accepted. */
   readonly serveStream: RpcStreamsDeps["serve"];
+  /** Whether the key at the other end has rights here now. */
+  readonly isKnown: () => boolean;
   readonly onEnd: (connection: RpcConnection) => void;
 }
 
@@ -61,6 +63,7 @@ export class RpcConnection {
   ]);
   #outboundBytes = 0;
   #nextCallId = 1;
+  #asked = false;
   #heard = true;
   #missedHeartbeats = 0;
   #heartbeat: Timer | undefined;
@@ -73,6 +76,8 @@ export class RpcConnection {
       connection,
       options,
       {
+        // Whom this side has asked may answer at length, whoever it is.
+        isStranger: () => !this.#asked && !deps.isKnown(),
         next: (streamClass) => this.#next(streamClass),
         onFrame: (frame) => this.#onFrame(decodeRpcFrame(frame.payload)),
         onEnd: (end) => this.#onEnd(end),
@@ -104,6 +109,7 @@ export class RpcConnection {
     if (this.#calls.size >= transportLimits.rpcCallsPerConnectionMax) {
       return Promise.reject(overloaded("too many calls are open to this node"));
     }
+    this.#asked = true;
     const id = this.#nextCallId++;
     return new Promise((resolve, reject) => {
       const settled = () => {
@@ -140,6 +146,7 @@ export class RpcConnection {
 
   /** Opens a stream call; resolves with what comes in when the other side has accepted it. */
   stream(request: StreamRequest, options: StreamOptions): Promise<AsyncIterable<Uint8Array>> {
+    this.#asked = true;
     return this.#streams.open(request, options);
   }
 

@@ -24,6 +24,8 @@ export interface RpcLaneDeps {
   readonly adapter: TransportAdapter;
   /** The member that the key belongs to now; undefined for a stranger. */
   readonly nodeIdOf: (endpointId: string) => number | undefined;
+  /** Whether the key has rights without being a member: a person's. */
+  readonly isGuest: (endpointId: string) => boolean;
   readonly handler: RpcHandler;
   readonly streamHandler: RpcStreamHandler;
 }
@@ -147,6 +149,7 @@ export class RpcLane {
       {
         clock: this.#deps.clock,
         metrics: this.#deps.metrics,
+        isKnown: () => this.#isKnown(endpointId),
         serve: (call, signal) => this.#serve(endpointId, call, signal),
         serveStream: (call, signal) => this.#serveStream(endpointId, call, signal),
         onEnd: (ended) => this.#remove(endpointId, ended),
@@ -162,6 +165,10 @@ export class RpcLane {
     return rpc;
   }
 
+  #isKnown(endpointId: string): boolean {
+    return this.#deps.nodeIdOf(endpointId) !== undefined || this.#deps.isGuest(endpointId);
+  }
+
   #remove(endpointId: string, connection: RpcConnection): void {
     const known = this.#connections.get(endpointId);
     known?.delete(connection);
@@ -173,7 +180,7 @@ export class RpcLane {
     const { rpcConnectionsPerEndpointMax, rpcStrangerConnectionsMax } = transportLimits;
     const known = this.#connections.get(endpointId)?.size ?? 0;
     if (known >= rpcConnectionsPerEndpointMax) return "too_many_connections";
-    if (this.#deps.nodeIdOf(endpointId) !== undefined) return undefined;
+    if (this.#isKnown(endpointId)) return undefined;
     let strangers = 0;
     for (const [id, connections] of this.#connections) {
       if (this.#deps.nodeIdOf(id) === undefined) strangers += connections.size;

@@ -201,7 +201,7 @@ describe.each(["memory", "iroh", "grpc"] as const)("stream calls over %s", (tech
       { type: "open", id: 1, method: "echo", timeoutMs: 60_000, creditBytes: 0, payload: nothing },
       ...Array.from(
         { length: 5 },
-        () => ({ type: "item", id: 1, by: "caller", payload: new Uint8Array(100_000) }) as const,
+        () => ({ type: "item", id: 1, by: "caller", payload: new Uint8Array(60_000) }) as const,
       ),
     ];
     const stream = await connection.openStream();

@@ -50,6 +50,9 @@ export const transportLimits = {
   rpcStreamItemBytesMax: 128 * 1024,
   rpcConnectionsPerEndpointMax: 4,
   rpcStrangerConnectionsMax: 64,
+  /** What a key without rights may send, all of it before it has any: a request to join has a few kilobytes. */
+  rpcStrangerFrameBytesMax: 64 * 1024,
+  rpcStrangerStreamsMax: 4,
   rpcQueueFramesMax: 1_024,
   rpcQueueBytesMax: 32 * 1024 * 1024,
   rpcTimeoutMsMax: 10 * 60 * 1_000,

@@ -156,6 +156,11 @@ export interface TransportOptions {
   readonly heartbeatMs?: number;
   /** Whether frames of 256 bytes and more are deflated when that saves a tenth. Default: where Iroh may carry them. */
   readonly compress?: boolean;
+  /**
+   * Whether a key that is no member's has rights of another kind, as a person's has. Of a key that has none only small
+   * frames are taken, and few connections. Asked often. Default: none has.
+   */
+  readonly isGuest?: (endpointId: string) => boolean;
   /** Which start this is; asked at each greeting. Default: not known, and never judged. */
   readonly start?: () => NodeStart | undefined;
 }

@@ -2,6 +2,7 @@
 import { BlixardError } from "@blixard/common";
 import type { Actor, CallMeta, MethodAccess } from "@blixard/protocol";
 import type { IncomingCall } from "../cluster-transport.ts";
+import { tokenOfKey } from "../state-machine/state.ts";
 import type { ServiceContext } from "./service-context.ts";
 
 export interface Caller {
@@ -18,10 +19,8 @@ export function identifyRemote(context: Pick<ServiceContext, "stateMachine">, re
     if (node.endpointId !== remote.endpointId) continue;
     return member(node.id);
   }
-  for (const token of state.tokens.values()) {
-    if (token.endpointId !== remote.endpointId) continue;
-    return { kind: "guest", actor: { kind: "token", id: token.id }, access: token.role };
-  }
+  const guest = tokenOfKey(state, remote.endpointId);
+  if (guest !== undefined) return { kind: "guest", actor: { kind: "token", id: guest.id }, access: guest.role };
   for (const removed of state.removed.values()) {
     if (removed.endpointId === remote.endpointId) return { kind: "removed", actor: byKey, access: "anyone" };
   }

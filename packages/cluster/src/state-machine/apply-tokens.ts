@@ -1,7 +1,8 @@
 /** Commands of tokens: bearer tokens, and the keys of people that a ticket brought in. */
-import { type CommandBody, limits, type TokenRecord } from "@blixard/protocol";
+import { type CommandBody, limits } from "@blixard/protocol";
 import { ticketRefusal } from "./apply-tickets.ts";
 import { done, refuse } from "./outcomes.ts";
+import { tokenOfKey } from "./state.ts";
 import type { Change, ClusterState, Outcome } from "./types.ts";
 
 type Body<Type extends CommandBody["type"]> = Extract<CommandBody, { readonly type: Type }>;
@@ -51,10 +52,4 @@ export function applyTokenRevoke(state: ClusterState, body: Body<"token.revoke">
     return refuse("TOKEN_NOT_FOUND", `there is no token ${body.tokenId}`, "List them with: blixard token list");
   }
   return done(null, [{ table: "tokens", key: body.tokenId, value: undefined }]);
-}
-
-/** Keys are few and each stands once, so that the order of the map does not matter. */
-function tokenOfKey(state: ClusterState, endpointId: string): TokenRecord | undefined {
-  for (const token of state.tokens.values()) if (token.endpointId === endpointId) return token;
-  return undefined;
 }

@@ -1,4 +1,5 @@
 /** Holds the tables in memory and stores changes in them. Only `apply` of the state machine decides the changes. */
+import type { TokenRecord } from "@blixard/protocol";
 import { type Change, type ClusterState, type TableName, type Tables, tableNames } from "./types.ts";
 
 type MutableTables = { readonly [Table in TableName]: Map<string, Tables[Table]> };
@@ -62,6 +63,12 @@ export function sortedRecords<Table extends TableName>(state: ClusterState, tabl
   const rows = [...(state[table] as ReadonlyMap<string, Tables[Table]>)];
   rows.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
   return rows.map(([, value]) => value);
+}
+
+/** What the key of a person was given. Tokens are few and each key stands once: the order of the map does not matter. */
+export function tokenOfKey({ tokens }: Pick<ClusterState, "tokens">, endpointId: string): TokenRecord | undefined {
+  for (const token of tokens.values()) if (token.endpointId === endpointId) return token;
+  return undefined;
 }
 
 export function isTableName(name: string): name is TableName {

@@ -1,7 +1,7 @@
 /**
  * Frames that no well-behaved peer sends, hand-made and mutated from good ones, with what must come of each: `fatal`
  * costs the sender its connection and is counted under a reason, `harmless` is refused by itself or answered with an
- * error, `partial` never becomes a whole frame. The same seed gives the same frames.
+ * error, `partial` never becomes a whole frame. Those of the RPC lane are a stranger's. The same seed gives the same frames.
  */
 import { crc32, deflateRawSync } from "node:zlib";
 import { errorCodeOf, type Random } from "@blixard/common";
@@ -39,6 +39,8 @@ export interface HostileFrameOptions {
 }
 
 const frameOptions = { frameBytesMax: transportLimits.frameBytesMax, compress: false };
+const strangerOptions = { ...frameOptions, frameBytesMax: transportLimits.rpcStrangerFrameBytesMax };
+const normalClassFlag = 1 << 1;
 /** A message may name only nodes that exist nowhere else, so that a mutation never speaks for a real one. */
 const nobody = 4_000_000;
 
@@ -132,6 +134,10 @@ export class HostileFrames {
     const kinds = [
       () => view.setUint32(4, 0xffff_ffff),
       () => view.setUint32(4, transportLimits.urgentFrameBytesMax + 1),
+      () => {
+        view.setUint8(3, normalClassFlag);
+        view.setUint32(4, transportLimits.rpcStrangerFrameBytesMax + 1);
+      },
       () => view.setUint32(4, 0),
       () => view.setUint32(8, view.getUint32(8) ^ (1 << this.#below(32))),
       () => view.setUint8(2, this.#below(256)),
@@ -180,7 +186,7 @@ export class HostileFrames {
   }
 
   #judged(lane: NodeLane, bytes: Uint8Array): HostileFrame | undefined {
-    const reader = new FrameReader(frameOptions);
+    const reader = new FrameReader(lane === "blixard/rpc/1" ? strangerOptions : frameOptions);
     const refusals: Record<string, number> = {};
     const fate = (kind: HostileFrame["fate"], refusal?: string): HostileFrame => {
       return { lane, bytes, fate: kind, refusals, ...(refusal === undefined ? {} : { refusal }) };
