@@ -90,7 +90,10 @@ export class RpcConnection {
       post: (frame) => this.#post(frame, "normal"),
       postItem: (frame, taken) => this.#enqueue("normal", { bytes: encodeRpcFrame(frame), taken }),
       serve: deps.serveStream,
-      onChange: () => this.#onCallsChanged(),
+      onChange: (side, change) => {
+        deps.metrics.streamsChanged(side, change);
+        this.#onCallsChanged();
+      },
       onNotReading: () => this.#endNotReading(),
     });
     this.#armIdle();

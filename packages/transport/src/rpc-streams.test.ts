@@ -7,6 +7,7 @@ import { encodeFrame } from "./frame.ts";
 import { createGrpcAdapter } from "./grpc/index.ts";
 import { createIrohAdapter } from "./iroh/index.ts";
 import { createMemoryNetwork } from "./memory/index.ts";
+import { CountingMetrics } from "./testing/counting-metrics.ts";
 import { createFaultyAdapter } from "./testing/index.ts";
 import {
   type FixtureNode,
@@ -244,6 +245,38 @@ describe.each(["memory", "iroh", "grpc"] as const)("stream calls over %s", (tech
     serving.transport.setPeers([serving.peer()]);
     await expect(all(output)).rejects.toMatchObject({ code: "UNREACHABLE" });
     await until(() => aborted);
+  });
+
+  it("are counted while they are open, on both sides, however they end", async () => {
+    const metrics = [new CountingMetrics(), new CountingMetrics()] as const;
+    const caller = await start(1, { metrics: metrics[0] });
+    const streamHandler: RpcStreamHandler = async ({ method, input }) => {
+      if (method === "no") throw new BlixardError("PERMISSION_DENIED", "not you");
+      return input;
+    };
+    const serving = await start(2, { metrics: metrics[1], streamHandler });
+    introduce([caller, serving]);
+    const openNow = () =>
+      metrics.flatMap((each) =>
+        ["caller", "callee"].map((side) => each.count(`blixard_transport_open_streams blixard/rpc/1 ${side}`)),
+      );
+    const areOpen = (count: number) => until(() => openNow().join() === [count, 0, 0, count].join());
+    const open = async (method = "echo") => {
+      const sender = channel();
+      const options = { ...patient, input: sender.items };
+      return { sender, output: await caller.transport.stream(2, method, nothing, options) };
+    };
+    const [finished, cancelled, broken] = [await open(), await open(), await open()];
+    await expect(open("no")).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    await areOpen(3);
+    finished.sender.end();
+    await all(finished.output);
+    await areOpen(2);
+    await cancelled.output[Symbol.asyncIterator]().return?.();
+    await areOpen(1);
+    serving.transport.setPeers([serving.peer()]);
+    await expect(all(broken.output)).rejects.toMatchObject({ code: "UNREACHABLE" });
+    await areOpen(0);
   });
 
   it("is held to a number of streams on a connection, and has room again when one ended", async () => {

@@ -8,7 +8,7 @@
  * heartbeats of the connection notice.
  */
 import { BlixardError, type Clock, isBlixardError, toBlixardError } from "@blixard/common";
-import { type RpcFrame, toRpcError } from "@blixard/protocol";
+import { type RpcFrame, type RpcSide, toRpcError } from "@blixard/protocol";
 import { RpcStreamEnd, type RpcStreamPort } from "./rpc-stream-end.ts";
 import { transportLimits } from "./transport-limits.ts";
 
@@ -26,8 +26,8 @@ export interface RpcStreamsDeps {
     call: { readonly method: string; readonly payload: Uint8Array; readonly input: AsyncIterable<Uint8Array> },
     signal: AbortSignal,
   ) => Promise<AsyncIterable<Uint8Array>>;
-  /** A call was opened or closed. */
-  readonly onChange: () => void;
+  /** A call of this side was opened (1) or closed (-1). */
+  readonly onChange: (side: RpcSide, change: 1 | -1) => void;
   /** The queue to the other side is full of what it was to read. */
   readonly onNotReading: () => void;
 }
@@ -98,7 +98,7 @@ export class RpcStreams {
         end.stop();
         if (error === undefined) resolve(end.incoming);
         else reject(error);
-        this.#deps.onChange();
+        this.#deps.onChange("caller", -1);
         return true;
       };
       const cancel = (reason: BlixardError) => {
@@ -117,8 +117,8 @@ export class RpcStreams {
       if (refusal !== undefined) return reject(refusal);
       this.#opened.set(id, { end, accepted: once(accepted), close: (error) => close(error, false) });
       if (options.input === undefined) this.#post({ type: "end", id, by: "caller" });
+      this.#deps.onChange("caller", 1);
       follow(options.opening);
-      this.#deps.onChange();
     });
   }
 
@@ -181,7 +181,7 @@ export class RpcStreams {
       cancel(new BlixardError("DEADLINE_EXCEEDED", `${method} was not accepted within ${timeoutMs} ms`)),
     );
     this.#served.set(id, { end, cancel });
-    this.#deps.onChange();
+    this.#deps.onChange("callee", 1);
     try {
       const output = await this.#deps.serve({ method, payload, input: end.incoming }, controller.signal);
       timer.cancel();
@@ -195,7 +195,7 @@ export class RpcStreams {
       timer.cancel();
       this.#served.delete(id);
       cancel(new BlixardError("CANCELLED", "the call is over"));
-      this.#deps.onChange();
+      this.#deps.onChange("callee", -1);
     }
   }
 
@@ -212,7 +212,7 @@ export class RpcStreams {
     return (by === "caller" ? this.#served : this.#opened).get(id)?.end;
   }
 
-  #port(id: number, by: "caller" | "callee", abandoned: () => void): RpcStreamPort {
+  #port(id: number, by: RpcSide, abandoned: () => void): RpcStreamPort {
     return {
       item: (payload, taken) => this.#deps.postItem({ type: "item", id, by, payload }, taken),
       credit: (bytes) => this.#post({ type: "credit", id, by, bytes }),

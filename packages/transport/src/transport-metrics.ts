@@ -3,6 +3,7 @@
  * peer carries its node id as `peer`, and goes when the peer is removed.
  */
 import type { Counter, Gauge, MetricDeclaration, Metrics } from "@blixard/common";
+import type { RpcSide } from "@blixard/protocol";
 import type { CompressionResult } from "./frame-compression.ts";
 import type { Lane, PeerSessionStatus, SessionState } from "./transport-types.ts";
 
@@ -53,6 +54,11 @@ const counters = {
 
 const gauges = {
   sessions: { name: "blixard_transport_sessions", help: "Peer sessions, by state.", labelNames: ["state"] },
+  openStreams: {
+    name: "blixard_transport_open_streams",
+    help: "Stream calls that are open now, by lane and by side: caller (opened by this node) or callee (served by it).",
+    labelNames: ["lane", "side"],
+  },
   peerReady: {
     name: "blixard_transport_peer_ready",
     help: "1 while the session with the peer is ready, else 0.",
@@ -103,11 +109,13 @@ export class TransportMetrics {
   readonly #refusals: Record<string, number> = {};
   readonly #sessions = new Map<SessionState, number>();
   readonly #paths = new Map<number, Readonly<Record<string, string>>>();
+  readonly #openStreams: Record<RpcSide, number> = { caller: 0, callee: 0 };
 
   constructor(metrics: Metrics) {
     this.#counters = makeAll(counters, (declaration) => metrics.counter(declaration));
     this.#gauges = makeAll(gauges, (declaration) => metrics.gauge(declaration));
     this.#messagesPerFrame = metrics.histogram(messagesPerFrame);
+    for (const side of ["caller", "callee"] as const) this.streamsChanged(side, 0);
   }
 
   frameSent(lane: Lane, payloadBytes: number, wireBytes: number): void {
@@ -145,6 +153,13 @@ export class TransportMetrics {
   refused(reason: string): void {
     this.#refusals[reason] = (this.#refusals[reason] ?? 0) + 1;
     this.#counters.refusals.add(1, { reason });
+  }
+
+  /** Stream calls were opened or ended. */
+  streamsChanged(side: RpcSide, change: number): void {
+    this.#openStreams[side] += change;
+    const lane: Lane = "blixard/rpc/1";
+    this.#gauges.openStreams.set(this.#openStreams[side], { lane, side });
   }
 
   sessionMoved(from: SessionState | undefined, to: SessionState): void {

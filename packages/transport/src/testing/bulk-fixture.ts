@@ -1,38 +1,12 @@
 /** Nodes with nothing but a bulk lane on a TLS listener of their own, and objects in memory. */
 import { createHash } from "node:crypto";
-import { BlixardError, type Logger, type Metrics, seededRandom } from "@blixard/common";
+import { BlixardError, type Logger, seededRandom } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { type BulkLane, type BulkObject, bulkAlpn, createBulkLane } from "../bulk/index.ts";
 import { createNodeCertificate } from "../identity/node-certificate.ts";
 import { createTlsListener } from "../identity/tls-listener.ts";
 import type { Peer } from "../transport-types.ts";
-
-/** Counts what a lane counted, by name and labels. */
-export class CountingMetrics implements Metrics {
-  readonly #counts = new Map<string, number>();
-
-  counter({ name }: { readonly name: string }) {
-    return {
-      add: (value = 1, labels: Readonly<Record<string, string>> = {}) => {
-        const key = [name, ...Object.values(labels)].join(" ");
-        this.#counts.set(key, (this.#counts.get(key) ?? 0) + value);
-      },
-    };
-  }
-
-  gauge() {
-    return { set: () => {}, remove: () => {} };
-  }
-
-  histogram() {
-    return { observe: () => {} };
-  }
-
-  /** For example `count("blixard_bulk_refusals_total unknown_peer")`. */
-  count(key: string): number {
-    return this.#counts.get(key) ?? 0;
-  }
-}
+import { CountingMetrics } from "./counting-metrics.ts";
 
 export interface BulkNode {
   readonly nodeId: number;

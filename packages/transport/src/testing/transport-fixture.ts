@@ -1,5 +1,5 @@
 /** Nodes with nothing but a transport, for the tests of this package: what they received, and waiting for levels. */
-import { discardMetrics, type Random, seededRandom, silentLogger, Watch } from "@blixard/common";
+import { discardMetrics, type Metrics, type Random, seededRandom, silentLogger, Watch } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import type { Message, NodeId, PeerMessage } from "@blixard/raft";
 import { createTransport } from "../create-transport.ts";
@@ -30,6 +30,7 @@ export interface FixtureOptions {
   readonly handler?: RpcHandler;
   readonly streamHandler?: RpcStreamHandler;
   readonly random?: Random;
+  readonly metrics?: Metrics;
   readonly transport?: Partial<TransportOptions>;
 }
 
@@ -48,7 +49,7 @@ export async function startNode(nodeId: number, options: FixtureOptions): Promis
       clock: systemClock,
       random,
       logger: silentLogger,
-      metrics: discardMetrics,
+      metrics: options.metrics ?? discardMetrics,
       adapter,
       onOutdated: ({ code }) => outdated.set(code),
     },
