@@ -6,6 +6,7 @@ import { BlixardError, type Clock, type Random, toHex } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import {
   type Identity,
+  type MethodAccess,
   type MethodName,
   methods,
   type NodeStatus,
@@ -15,6 +16,7 @@ import {
   type StreamName,
   type StreamOutputOf,
   type StreamRequestOf,
+  streamMethods,
 } from "@blixard/protocol";
 import { parseNodeAddress } from "./address.ts";
 import type { Carrier, CarrierCall, Health, UploadedBlob } from "./carrier.ts";
@@ -100,6 +102,7 @@ export class BlixardClient implements AsyncDisposable {
   readonly #unreachableMs: number;
   /** Position of the address that answered last. */
   #current = 0;
+  #hasOnlyRead = true;
 
   constructor(options: ClientOptions) {
     if (options.addresses.length === 0) {
@@ -134,12 +137,18 @@ export class BlixardClient implements AsyncDisposable {
     return this.#carrier().address;
   }
 
+  /** Whether it was asked nothing so far that may change anything. */
+  get hasOnlyRead(): boolean {
+    return this.#hasOnlyRead;
+  }
+
   /** Calls a method of the node service. Retries until it has an answer that will not change, or the time is over. */
   async call<Name extends HttpMethodName>(
     name: Name,
     request: RequestOf<Name>,
     options: CallOptions = {},
   ): Promise<ResponseOf<Name>> {
+    this.#note(methods[name as MethodName].access);
     const key = methods[name as MethodName].writes
       ? { idempotencyKey: options.idempotencyKey ?? toHex(this.#random.bytes(16)) }
       : {};
@@ -164,6 +173,7 @@ export class BlixardClient implements AsyncDisposable {
     request: StreamRequestOf<Name>,
     options: StreamOptions<Name> = {},
   ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
+    this.#note(streamMethods[name].access);
     const { input, ...limits } = options;
     const opened = input === undefined ? {} : { input };
     return await this.#retrying(limits, 0, (carrier, own) => carrier.stream(name, request, { ...opened, ...own }));
@@ -195,7 +205,12 @@ export class BlixardClient implements AsyncDisposable {
   #uploadBlob(chunks: AsyncIterable<Uint8Array>, options: CallOptions): Promise<UploadedBlob> {
     const { signal } = options;
     const timeoutMs = options.timeoutMs ?? blobTimeoutMs;
+    this.#note(methods["blob.write"].access);
     return this.#carrier().uploadBlob(chunks, { timeoutMs, ...(signal === undefined ? {} : { signal }) });
+  }
+
+  #note(access: MethodAccess): void {
+    if (access === "admin") this.#hasOnlyRead = false;
   }
 
   #carrier(): Carrier {

@@ -66,7 +66,7 @@ async function blixard(
 ): Promise<Outcome> {
   const streams = { stdout: new PassThrough(), stderr: new PassThrough(), stdin: new PassThrough() };
   // Ctrl-C as soon as something was shown.
-  streams.stdout.once("readable", () => interrupt?.abort());
+  for (const shown of [streams.stdout, streams.stderr]) shown.once("readable", () => interrupt?.abort());
   streams.stdin.end(input);
   const context = {
     ...streams,
@@ -82,6 +82,15 @@ async function blixard(
 /** The same with the address and the token of the test server. */
 const onNode = (args: readonly string[], input = "") =>
   blixard(args, { BLIXARD_ADDRESS: `http://${listener.address}`, BLIXARD_TOKEN: "admin-token" }, input);
+
+/** The same with Ctrl-C as soon as something was shown. */
+const interrupted = (args: readonly string[]) =>
+  blixard(
+    args,
+    { BLIXARD_ADDRESS: `http://${listener.address}`, BLIXARD_TOKEN: "admin-token" },
+    "",
+    new AbortController(),
+  );
 
 describe("usage errors", () => {
   it.each([
@@ -166,10 +175,18 @@ describe("commands against a node", () => {
     });
   });
 
-  it("watch until Ctrl-C, which is 130", async () => {
-    const env = { BLIXARD_ADDRESS: `http://${listener.address}`, BLIXARD_TOKEN: "admin-token" };
-    const outcome = await blixard(["vm", "get", "web", "-w", "-o", "name"], env, "", new AbortController());
-    expect(outcome).toMatchObject({ code: 130, stdout: "web\n", stderr: expect.stringContaining("interrupted") });
+  it.each([
+    [["vm", "get", "web", "-w", "-o", "name"], "web\n"],
+    [["vm", "logs", "web", "-f"], "booting\n"],
+    [["kv", "watch", "a/"], "put a/b v\n"],
+  ])("%j shows what there is until Ctrl-C, which is 130 and no error", async (args, stdout) => {
+    await onNode(["kv", "put", "a/b", "v"]);
+    expect(await interrupted(args)).toEqual({ code: 130, stdout, stderr: "" });
+  });
+
+  it("say at Ctrl-C that what the cluster was asked to do goes on", async () => {
+    const outcome = await interrupted(["vm", "stop", "web"]);
+    expect(outcome).toMatchObject({ code: 130, stderr: expect.stringContaining("goes on") });
   });
 
   it("give up waiting with 124", async () => {

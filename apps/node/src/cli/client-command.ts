@@ -15,7 +15,7 @@ import {
 } from "@blixard/client";
 import { BlixardError, isLoopbackHost, messageOf } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
-import type { MemberStatus } from "@blixard/protocol";
+import { errorCodeFacts, type MemberStatus } from "@blixard/protocol";
 import { type Command, Option } from "commander";
 import type { CliContext } from "./cli-context.ts";
 import { contextNamed, readContexts, type SavedContext, writeContexts } from "./contexts.ts";
@@ -75,6 +75,11 @@ export async function withClient(
   try {
     await Promise.race([work({ context, client, format, timeoutMs }), interruption(context)]);
     await way?.remember(client);
+  } catch (error) {
+    if (!context.signal.aborted) throw error;
+    if (!client.hasOnlyRead) throw interrupted();
+    // Who leaves what is only shown need not be told.
+    context.exitCode = errorCodeFacts(interrupted().code).exitCode;
   } finally {
     client.close();
     await way?.close();
@@ -133,12 +138,14 @@ function isSameSet(some: SavedContext["nodes"], others: SavedContext["nodes"]): 
 /** Rejects at Ctrl-C. */
 function interruption(context: CliContext): Promise<never> {
   return new Promise((_, reject) => {
-    const stop = () => {
-      reject(new BlixardError("CANCELLED", "interrupted; what the cluster was asked to do goes on"));
-    };
+    const stop = () => reject(interrupted());
     if (context.signal.aborted) stop();
     context.signal.addEventListener("abort", stop, { once: true });
   });
+}
+
+function interrupted(): BlixardError {
+  return new BlixardError("CANCELLED", "interrupted; what the cluster was asked to do goes on");
 }
 
 async function resolveTargets(context: CliContext, options: ClientOptions): Promise<ClientTarget[]> {

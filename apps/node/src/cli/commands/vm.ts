@@ -113,7 +113,8 @@ function registerDelete(command: Command, context: CliContext): void {
         const { vm } = await client.vms.delete(name, ifMatch(options));
         if (options.detach !== true) {
           // The record goes when the owner has let go of the VM.
-          const wait = { timeoutMs: timeoutMs ?? waitMsDefault, onProgress: progress(context, "Deleted") };
+          const { signal } = context;
+          const wait = { timeoutMs: timeoutMs ?? waitMsDefault, signal, onProgress: progress(context, "Deleted") };
           await client.vms
             .waitFor(name, "deleted", (seen) => seen.vmId !== vm.vmId, wait)
             .catch((error: unknown) => {
@@ -139,6 +140,7 @@ async function finish(
       ? vm
       : await client.vms.waitForPhase(vm.name, phases, {
           timeoutMs: timeoutMs ?? waitMsDefault,
+          signal: context.signal,
           onProgress: progress(context, phases[0] ?? ""),
         });
   await printItem(context, format, vmView, reached);
