@@ -44,7 +44,7 @@ async function* polledKeys(call: Call, prefix: string, limits: Limits): AsyncGen
         hint: "Use a longer prefix, or a context: blixard context add NAME TICKET.",
       });
     }
-    yield* kvChanges(seen, items);
+    yield* kvChanges(seen, new Map(items.map((entry) => [entry.key, entry])));
     if (first) yield { type: "current" };
     await sleep(systemClock, keysPollMs, limits.signal);
   }

@@ -6,6 +6,7 @@ import { BlixardError, errorCodeOf, fromUtf8, SerialQueue, toHex, toUtf8, Watch 
 import { decodeCommand, decodeValue, encodeValue, limits } from "@blixard/protocol";
 import type { AppliedState, Entry, StateMachine } from "@blixard/raft";
 import { type HashRow, HashWindow, hashTable } from "./hash-window.ts";
+import { RecentKeys } from "./recent-keys.ts";
 import { readSnapshot, writeSnapshot } from "./snapshot-format.ts";
 import {
   type Application,
@@ -30,6 +31,8 @@ export interface ClusterStateMachine extends StateMachine<AppliedCommand> {
   readonly state: ClusterState;
   /** Moves after each batch that was applied and stored. */
   readonly version: Watch<StateVersion>;
+  /** Keys of the table `kv` that changed after `index`; undefined when that is too long ago. */
+  kvKeysSince(index: number): ReadonlySet<string> | undefined;
   /** Hash of the state after the entry at `index`, hexadecimal; undefined when it is not known (any more). */
   hashAt(index: number): string | undefined;
   hashes(from: number, to: number): readonly { readonly index: number; readonly term: number; readonly hash: string }[];
@@ -63,6 +66,7 @@ class StoredStateMachine implements ClusterStateMachine {
   readonly #options: ClusterStateMachineOptions;
   readonly #queue = new SerialQueue();
   readonly #hashes: HashWindow;
+  readonly #recentKeys = new RecentKeys();
   readonly version = new Watch<StateVersion>(versionAt(0));
   #state: MutableState = emptyState();
   #hash: Uint8Array = initialHash;
@@ -77,6 +81,10 @@ class StoredStateMachine implements ClusterStateMachine {
 
   get state(): ClusterState {
     return this.#state;
+  }
+
+  kvKeysSince(index: number): ReadonlySet<string> | undefined {
+    return this.#recentKeys.since(index);
   }
 
   hashAt(index: number): string | undefined {
@@ -94,6 +102,7 @@ class StoredStateMachine implements ClusterStateMachine {
     this.#loaded ??= this.#queue.run(async () => {
       const { applied, records } = await this.#store.load();
       for await (const batch of records) for (const record of batch) this.#take(this.#state, record);
+      this.#recentKeys.reset(applied.index);
       this.version.set(versionAt(applied.index));
       return applied;
     });
@@ -106,6 +115,7 @@ class StoredStateMachine implements ClusterStateMachine {
       await this.#store.write(batch.stored, after);
       const changed = { ...this.version.value.changed };
       for (const table of batch.tables) changed[table] = after.index;
+      this.#recentKeys.add(after.index, batch.kvKeys);
       this.version.set({ appliedIndex: after.index, changed });
       this.#options.onEvents?.(batch.events);
       return batch.results;
@@ -132,6 +142,7 @@ class StoredStateMachine implements ClusterStateMachine {
       this.#state = state;
       this.#hash = hash;
       this.#hashes.clear();
+      this.#recentKeys.reset(at.index);
       this.version.set(versionAt(at.index));
     });
   }
@@ -164,6 +175,7 @@ class StoredStateMachine implements ClusterStateMachine {
     const rows: HashRow[] = [];
     const events: StateEvent[] = [];
     const tables = new Set<TableName>();
+    const kvKeys = new Set<string>();
     for (const entry of entries) {
       const application = this.#applyEntry(entry);
       const encoded = application.changes.map((change) => ({
@@ -174,6 +186,7 @@ class StoredStateMachine implements ClusterStateMachine {
       for (const change of application.changes) {
         applyChange(this.#state, change);
         tables.add(change.table);
+        if (change.table === "kv") kvKeys.add(change.key);
       }
       for (const change of encoded) stored.push({ ...change, key: fromUtf8(change.key) });
       this.#hash = extendHash(this.#sha256, this.#hash, entry, encoded);
@@ -182,7 +195,7 @@ class StoredStateMachine implements ClusterStateMachine {
       results.push(application.applied);
     }
     stored.push({ table: chainTable, key: chainKey, value: this.#hash }, ...this.#hashes.add(rows));
-    return { results, stored, events, tables };
+    return { results, stored, events, tables, kvKeys };
   }
 
   #applyEntry(entry: Entry): Omit<Application, "applied"> & { readonly applied: AppliedCommand | undefined } {

@@ -71,18 +71,23 @@ export type StreamInputOf<Name extends StreamName> = z.output<StreamMethods[Name
 export type StreamOutputOf<Name extends StreamName> = z.output<StreamMethods[Name]["output"]>;
 
 /**
- * What `kv.watch` says of the step from what its reader has seen, the index of each key, to what is there now. `seen`
- * becomes what is there now. What is deleted comes first, the rest in the order in which it was written.
+ * What `kv.watch` says of the step from what its reader has seen, the index of each key, to what is there now. `touched`
+ * are the keys that may differ, by default all. `seen` becomes what is there now. What is deleted comes first, the rest in
+ * the order in which it was written.
  */
-export function kvChanges(seen: Map<string, number>, present: readonly KvEntry[]): StreamOutputOf<"kv.watch">[] {
-  const keys = new Set(present.map(({ key }) => key));
+export function kvChanges(
+  seen: Map<string, number>,
+  present: ReadonlyMap<string, KvEntry>,
+  touched: Iterable<string> = new Set([...seen.keys(), ...present.keys()]),
+): StreamOutputOf<"kv.watch">[] {
   const changes: StreamOutputOf<"kv.watch">[] = [];
-  for (const key of seen.keys()) {
-    if (keys.has(key)) continue;
-    seen.delete(key);
-    changes.push({ type: "delete", key });
+  const written: KvEntry[] = [];
+  for (const key of touched) {
+    const entry = present.get(key);
+    if (entry === undefined) {
+      if (seen.delete(key)) changes.push({ type: "delete", key });
+    } else if (seen.get(key) !== entry.index) written.push(entry);
   }
-  const written = present.filter(({ key, index }) => seen.get(key) !== index);
   for (const entry of written.sort((a, b) => a.index - b.index)) {
     seen.set(entry.key, entry.index);
     changes.push({ type: "put", entry });

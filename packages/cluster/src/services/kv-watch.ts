@@ -9,17 +9,24 @@ export function kvStreams(context: ServiceContext): Pick<StreamHandlers, "kv.wat
   return { "kv.watch": async ({ prefix }, { signal }) => watchKeys(context, prefix, signal) };
 }
 
-/** Looks at all keys whenever one has changed, so that a reader that is slow costs no memory for what it missed. */
-async function* watchKeys(context: ServiceContext, prefix: string, signal: AbortSignal): AsyncGenerator<KvChange> {
-  const { stateMachine } = context;
+/**
+ * Looks at the keys that changed since it looked last, or at all when those are too many to be known, so that a reader that
+ * is slow costs no memory for what it missed.
+ */
+export async function* watchKeys(
+  { stateMachine }: Pick<ServiceContext, "stateMachine">,
+  prefix: string,
+  signal: AbortSignal,
+): AsyncGenerator<KvChange> {
   const seen = new Map<string, number>();
   for (let looked = -1; ; ) {
     const { changed } = await stateMachine.version.until((version) => version.changed.kv !== looked, { signal });
     const first = looked < 0;
-    looked = changed.kv;
     const { kv } = stateMachine.state;
-    const present = [...kv.values()].filter(({ key }) => key.startsWith(prefix));
-    yield* kvChanges(seen, present);
+    const keys = stateMachine.kvKeysSince(looked) ?? new Set([...seen.keys(), ...kv.keys()]);
+    looked = changed.kv;
+    const touched = [...keys].filter((key) => key.startsWith(prefix));
+    yield* kvChanges(seen, kv, touched);
     if (first) yield { type: "current" };
   }
 }
