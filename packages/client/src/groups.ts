@@ -20,7 +20,7 @@ import type {
   VmSpecInput,
 } from "@blixard/protocol";
 import type { CallOptions, StreamOptions } from "./blixard-client.ts";
-import { followLogs } from "./follow-logs.ts";
+import { type FollowOptions, followKeys, followLogs } from "./follow.ts";
 import type { HttpMethodName } from "./routes.ts";
 
 export type CallFunction = <Name extends HttpMethodName>(
@@ -64,7 +64,7 @@ export interface GroupDeps {
 
 export function makeGroups({ call, stream, uploadBlob }: GroupDeps, clock: Clock) {
   return {
-    kv: kvGroup(call, stream),
+    kv: kvGroup(call, stream, clock),
     vms: vmGroup(call, stream, clock),
     images: {
       list: async (options?: CallOptions): Promise<ImageRecord[]> => (await call("image.list", {}, options)).items,
@@ -117,7 +117,7 @@ export function makeGroups({ call, stream, uploadBlob }: GroupDeps, clock: Clock
   };
 }
 
-function kvGroup(call: CallFunction, stream: StreamFunction) {
+function kvGroup(call: CallFunction, stream: StreamFunction, clock: Clock) {
   return {
     /** The entry, or undefined when there is none. */
     async get(key: string, options?: CallOptions): Promise<KvEntry | undefined> {
@@ -133,8 +133,8 @@ function kvGroup(call: CallFunction, stream: StreamFunction) {
     /** Writes `to` if the present value is `from`; null stands for "absent". */
     cas: (key: string, from: string | null, to: string | null, options?: CallOptions) =>
       call("kv.cas", { key, from, to }, options),
-    /** The keys that are there, `current`, and then what becomes of them; a watch that breaks ends. */
-    watch: (prefix = "", options?: StreamOptions<"kv.watch">) => stream("kv.watch", { prefix }, options),
+    /** The keys that are there, `current` once, and what becomes of them. Goes on at another node when one is gone. */
+    watch: (prefix = "", options: FollowOptions = {}) => followKeys(stream, clock, { prefix }, options),
     list: (prefix = "", options?: CallOptions & { readonly limit?: number }) =>
       call("kv.list", { prefix, ...(options?.limit === undefined ? {} : { limit: options.limit }) }, options),
   };
@@ -161,7 +161,7 @@ function vmGroup(call: CallFunction, stream: StreamFunction, clock: Clock) {
     readConsole: (request: RequestOf<"vm.consoleRead">, options?: CallOptions) =>
       call("vm.consoleRead", request, options),
     /** What the VM prints from `offset` on, and later, until `signal` aborts; a way that breaks is found again. */
-    followLogs: (request: StreamRequestOf<"vm.logs">, options: { readonly signal?: AbortSignal } = {}) =>
+    followLogs: (request: StreamRequestOf<"vm.logs">, options: FollowOptions = {}) =>
       followLogs(stream, clock, request, options),
     /** The serial console: `input` goes in, what the VM prints comes out, until `signal` aborts or the reader stops. */
     openConsole: (request: StreamRequestOf<"vm.console">, options: StreamOptions<"vm.console">) =>

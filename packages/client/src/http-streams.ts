@@ -13,6 +13,7 @@ import type { Carrier, CarrierStream } from "./carrier.ts";
 type Call = Carrier["call"];
 type Limits = Pick<CarrierStream<StreamName>, "timeoutMs" | "signal">;
 type Piece = StreamOutputOf<"vm.console">;
+type KvChange = StreamOutputOf<"kv.watch">;
 
 const waitMs = 10_000;
 
@@ -25,7 +26,7 @@ export async function streamOverHttp<Name extends StreamName>(
   const { signal, timeoutMs, input } = options;
   const limits = signal === undefined ? { timeoutMs } : { timeoutMs, signal };
   if (!("name" in request)) {
-    return polledKeys(call, request.prefix ?? "", limits) as AsyncIterable<StreamOutputOf<Name>>;
+    return (await polledKeys(call, request.prefix ?? "", limits)) as AsyncIterable<StreamOutputOf<Name>>;
   }
   const output = new PolledConsole(call, request, limits);
   // Says while the caller still waits whether there is such a VM.
@@ -35,19 +36,25 @@ export async function streamOverHttp<Name extends StreamName>(
 }
 
 /** @throws UNSUPPORTED for more keys than one list holds */
-async function* polledKeys(call: Call, prefix: string, limits: Limits): AsyncGenerator<StreamOutputOf<"kv.watch">> {
-  const seen = new Map<string, number>();
-  for (let first = true; ; first = false) {
+async function polledKeys(call: Call, prefix: string, limits: Limits): Promise<AsyncIterable<KvChange>> {
+  const list = async () => {
     const { items, truncated } = await call("kv.list", { prefix, limit: protocolLimits.listMax }, limits);
-    if (truncated) {
-      throw new BlixardError("UNSUPPORTED", `there are too many keys under "${prefix}" to watch them over HTTP`, {
-        hint: "Use a longer prefix, or a context: blixard context add NAME TICKET.",
-      });
+    if (!truncated) return new Map(items.map((entry) => [entry.key, entry]));
+    throw new BlixardError("UNSUPPORTED", `there are too many keys under "${prefix}" to watch them over HTTP`, {
+      hint: "Use a longer prefix, or a context: blixard context add NAME TICKET.",
+    });
+  };
+  // Says while the caller still waits whether the node answers.
+  const first = await list();
+  return (async function* () {
+    const seen = new Map<string, number>();
+    yield* kvChanges(seen, first);
+    yield { type: "current" };
+    for (;;) {
+      await sleep(systemClock, keysPollMs, limits.signal);
+      yield* kvChanges(seen, await list());
     }
-    yield* kvChanges(seen, new Map(items.map((entry) => [entry.key, entry])));
-    if (first) yield { type: "current" };
-    await sleep(systemClock, keysPollMs, limits.signal);
-  }
+  })();
 }
 
 const keysPollMs = 1_000;

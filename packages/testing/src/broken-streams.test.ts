@@ -98,4 +98,41 @@ describe.each(["memory", "iroh"] as const)("streams over %s whose connections br
     expect(text()).toBe(toUtf8(data));
     expect(text().split("\n").length).toBeGreaterThan(line);
   });
+
+  it("tells who watches keys what became of them meanwhile, nothing twice", async () => {
+    await using cluster = await TestCluster.builder().withNodes(1).withTransport(technology).build();
+    await using writer = await cluster.node(1).client();
+    const viewer = await viewerOf(cluster, cluster.node(1));
+    for (const key of ["k/kept", "k/changed", "k/deleted"]) await writer.kv.put(key, "1");
+
+    const over = new AbortController();
+    closing.push({ close: () => over.abort() });
+    const told = new Watch<readonly string[]>([]);
+    const watching = (async () => {
+      for await (const change of viewer.client.kv.watch("k/", { signal: over.signal })) {
+        const text = change.type === "put" ? `${change.entry.key}=${change.entry.value}` : JSON.stringify(change);
+        told.update((all) => [...all, text]);
+      }
+    })();
+    watching.catch(() => {});
+    const watched = (level: Promise<unknown>) => Promise.race([level, watching]);
+    await watched(told.until((all) => all.length === 4, patience()));
+    const opened = viewer.openings.value;
+    viewer.cut(true);
+    await writer.kv.put("k/changed", "2");
+    await writer.kv.delete("k/deleted");
+    await writer.kv.put("k/passing", "1");
+    await writer.kv.delete("k/passing");
+    await writer.kv.put("k/new", "1");
+    await watched(viewer.openings.until((count) => count > opened, patience()));
+    viewer.cut(false);
+    await watched(told.until((all) => all.includes("k/new=1"), patience()));
+    await writer.kv.put("k/kept", "2");
+    await watched(told.until((all) => all.includes("k/kept=2"), patience()));
+    over.abort();
+    expect(told.value).toEqual([
+      ...["k/kept=1", "k/changed=1", "k/deleted=1", '{"type":"current"}'],
+      ...['{"type":"delete","key":"k/deleted"}', "k/changed=2", "k/new=1", "k/kept=2"],
+    ]);
+  });
 });

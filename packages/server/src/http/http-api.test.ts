@@ -267,7 +267,7 @@ describe("BlixardClient against the routes", () => {
     expect(await client.kv.get("x/y")).toMatchObject({ value: "1" });
     expect(await client.kv.get("none")).toBeUndefined();
     const changes: unknown[] = [];
-    for await (const change of await client.kv.watch("x/")) {
+    for await (const change of client.kv.watch("x/")) {
       changes.push(change);
       if (changes.length === 2) await client.kv.put("x/z", "2");
       if (changes.length === 3) break;

@@ -89,7 +89,7 @@ export function registerKv(command: Command, context: CliContext): void {
 
 /** A line for each change; JSON and YAML one document for each. */
 async function watchKeys({ client, context, format }: ClientSession, prefix: string): Promise<void> {
-  for await (const change of await client.kv.watch(prefix, { signal: context.signal })) {
+  for await (const change of client.kv.watch(prefix, { signal: context.signal })) {
     if (change.type === "current") continue;
     const key = change.type === "put" ? change.entry.key : change.key;
     if (format === "json") context.stdout.write(`${JSON.stringify(change)}\n`);
