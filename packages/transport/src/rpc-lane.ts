@@ -183,7 +183,7 @@ export class RpcLane {
     if (this.#isKnown(endpointId)) return undefined;
     let strangers = 0;
     for (const [id, connections] of this.#connections) {
-      if (this.#deps.nodeIdOf(id) === undefined) strangers += connections.size;
+      if (!this.#isKnown(id)) strangers += connections.size;
     }
     return strangers >= rpcStrangerConnectionsMax ? "too_many_strangers" : undefined;
   }
