@@ -1,8 +1,6 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { sleep } from "@blixard/common";
-import { systemClock } from "@blixard/common/system";
 import type { NodeStatus } from "@blixard/protocol";
 import { type IrohRelay, ProcessNode, startIrohRelay } from "@blixard/testing";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
@@ -53,11 +51,11 @@ async function on(node: ProcessNode, ...args: string[]) {
   return outcome.stdout;
 }
 
+/** Each question is a process, which is pause enough. */
 async function statusUntil(node: ProcessNode, holds: (status: NodeStatus) => boolean): Promise<NodeStatus> {
   for (;;) {
     const status = JSON.parse(await on(node, "status", "-o", "json")) as NodeStatus;
     if (holds(status)) return status;
-    await sleep(systemClock, 100);
   }
 }
 
