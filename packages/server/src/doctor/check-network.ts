@@ -2,7 +2,7 @@
 import { createSocket } from "node:dgram";
 import { BlockList, createServer, isIP } from "node:net";
 import { networkInterfaces } from "node:os";
-import { directAddresses, errorCodeOf, formatHostPort, isLoopbackHost, messageOf } from "@blixard/common";
+import { directAddresses, errorCodeOf, formatHostPort, messageOf } from "@blixard/common";
 import { systemRandom } from "@blixard/common/system";
 import { createIrohAdapter } from "@blixard/transport/iroh";
 import type { NodeConfig } from "../node-settings.ts";
@@ -78,8 +78,7 @@ function canListen(host: string, port: number): Promise<boolean> {
 
 /** Iroh binds an endpoint; with relays it also learns how the world sees it. */
 export async function checkIroh(host: string, config: NodeConfig): Promise<Finding[]> {
-  const relay = config.relay && !isLoopbackHost(host);
-  const { relayUrls } = config;
+  const { relay, relayUrls } = config;
   const secretKey = systemRandom.bytes(32);
   const adapter = createIrohAdapter({ secretKey, bind: formatHostPort(host, 0), relay, relayUrls, discovery: false });
   try {
@@ -93,7 +92,7 @@ export async function checkIroh(host: string, config: NodeConfig): Promise<Findi
   }
   try {
     const bound = ok("Iroh", `an endpoint was bound on ${host}`);
-    if (!relay) {
+    if (!adapter.usesRelay) {
       const why = config.relay ? `${host} is a loopback address` : "--no-relay";
       return [bound, ok("relay", `off: ${why}`), notOk("NAT", "unknown", "only a relay can tell")];
     }

@@ -6,8 +6,7 @@
  * of the binding are under way.
  */
 import { parentPort, workerData } from "node:worker_threads";
-import { assert, errorCodeOf, isLoopbackHost, messageOf } from "@blixard/common";
-import { parseBind } from "../../bind-address.ts";
+import { assert, errorCodeOf, messageOf } from "@blixard/common";
 import { createIrohAdapter, type IrohAdapter } from "../../iroh/iroh-adapter.ts";
 import type { ByteStream, Connection } from "../../transport-types.ts";
 import { bulkLimits } from "../bulk-limits.ts";
@@ -22,7 +21,6 @@ class IrohWorker {
   readonly #adapter: IrohAdapter;
   readonly #post: Post;
   readonly #end: () => void;
-  readonly #relay: boolean;
   readonly #connections = new Map<number, Connection>();
   readonly #asks = new Map<number, (answer: Answer) => void>();
   #numbers = 0;
@@ -31,7 +29,6 @@ class IrohWorker {
     this.#adapter = createIrohAdapter({ ...settings, lanes: ["blixard/bulk/1"] });
     this.#post = post;
     this.#end = end;
-    this.#relay = settings.relay && !isLoopbackHost(parseBind(settings.bind).host);
   }
 
   async start(): Promise<void> {
@@ -40,7 +37,7 @@ class IrohWorker {
         const number = this.#keep(connection);
         this.#post({ type: "arrived", connection: number, endpointId: connection.remoteEndpointId });
       });
-      if (this.#relay) await this.#waitForRelay();
+      if (this.#adapter.usesRelay) await this.#waitForRelay();
       this.#post({ type: "bound", addresses: this.#adapter.addresses() });
     } catch (error) {
       this.#post({ type: "broken", message: messageOf(error) });
