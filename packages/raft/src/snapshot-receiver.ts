@@ -90,12 +90,10 @@ export class SnapshotReceiver {
       return;
     }
     if (!this.#continues(from, chunk)) {
-      if (this.#incoming !== undefined && !isNewer(message, this.#incoming.message)) {
-        this.#answer(from, snapshot, 0, true);
-        return;
-      }
       if (this.#incoming !== undefined) {
-        this.#abort("a newer snapshot supersedes it");
+        // The newer one is sent again, and taken when the store has ended this one.
+        if (isNewer(message, this.#incoming.message)) this.#abort("a newer snapshot supersedes it");
+        else this.#answer(from, snapshot, 0, true);
         return;
       }
       if (this.#stepStored(chunk, snapshot)) return;
