@@ -19,17 +19,22 @@ export interface Lane {
 }
 
 const readyMs = 20_000;
+const lostText = "the session of a lane broke and its messages are lost: the machine was away; run the bench again";
 
 export async function openLane(
   name: LaneName,
   nodeId: number,
   onMessage: (message: PeerMessage) => void,
+  onLost: (error: Error) => void,
 ): Promise<Lane> {
   const adapter = adapterOf(name, nodeId);
   const deps = { clock: systemClock, random: systemRandom, logger: silentLogger, metrics: discardMetrics, adapter };
   const transport = createTransport(deps, { nodeId });
   const peerId = 3 - nodeId;
-  transport.peers.bind({ onMessage: (_, message) => onMessage(message), onUnreachable: () => {} });
+  transport.peers.bind({
+    onMessage: (_, message) => onMessage(message),
+    onUnreachable: () => onLost(new Error(lostText)),
+  });
   await transport.start(async ({ payload }) => payload);
   return {
     address: { endpointId: transport.endpointId, addresses: transport.addresses() },

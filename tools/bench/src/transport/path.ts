@@ -58,10 +58,22 @@ async function lanePath(name: Exclude<PathName, Parameters<typeof openCarrier>[0
   const acknowledged = new Watch(0);
   const answered = new Watch(0);
   let sent = 0;
-  const lane = await openLane(name, 1, (message) => {
+  let lost: Error | undefined;
+  const onMessage = (message: PeerMessage) => {
     if (message.type === "raft" && message.message.type === "MsgHeartbeatResp") answered.set(answered.value + 1);
     else acknowledged.set(acknowledged.value + ackEvery);
-  });
+  };
+  const onLost = (error: Error) => {
+    lost = error;
+    for (const watch of [acknowledged, answered]) watch.set(watch.value);
+  };
+  /** A message that is lost is not sent again, so nobody may wait for it. */
+  const reached = (watch: Watch<number>, least: number) =>
+    watch.until((count) => {
+      if (lost !== undefined) throw lost;
+      return count >= least;
+    });
+  const lane = await openLane(name, 1, onMessage, onLost);
   peer.meet(lane.address);
   await lane.connect(await peer.address);
   const heartbeat = pingMessage(1, 2, "MsgHeartbeat");
@@ -71,11 +83,11 @@ async function lanePath(name: Exclude<PathName, Parameters<typeof openCarrier>[0
     ping: async () => {
       const before = answered.value;
       lane.send(heartbeat);
-      await answered.until((count) => count > before);
+      await reached(answered, before + 1);
     },
     write: undefined,
     send: async (message) => {
-      if (sent - acknowledged.value >= inFlightMax) await acknowledged.until((count) => sent - count < inFlightMax);
+      if (sent - acknowledged.value >= inFlightMax) await reached(acknowledged, sent - inFlightMax + 1);
       sent++;
       lane.send(message);
     },

@@ -89,9 +89,13 @@ export async function runTransportPeer(args: readonly string[]): Promise<void> {
   const name = args[0] as PathName;
   const peer = new CountingPeer();
   const say = (message: FromPeer) => process.send?.(message);
+  const fail = (error: Error) => {
+    process.stderr.write(`bench: ${error.message}\n`);
+    process.exit(1);
+  };
   const lane = isCarrier(name)
     ? undefined
-    : await openLane(name, 2, () => lane !== undefined && peer.onMessage(lane.send));
+    : await openLane(name, 2, () => lane !== undefined && peer.onMessage(lane.send), fail);
   const carrier = isCarrier(name) ? await openCarrier(name, 2) : undefined;
   void carrier?.accept().then((stream) => peer.readAll(stream));
   process.on("disconnect", () => process.exit());
@@ -109,6 +113,8 @@ export async function runTransportPeer(args: readonly string[]): Promise<void> {
 
 class CountingPeer {
   readonly #count = new Watch(0);
+  /** Of all messages, not of one measurement: the sender's window runs on, and would lose what is never acknowledged. */
+  #messages = 0;
   #mode: PeerMode = "echo";
   #cpuMicros = 0;
 
@@ -138,6 +144,7 @@ class CountingPeer {
       return;
     }
     this.#count.set(this.#count.value + 1);
-    if (this.#count.value % ackEvery === 0) send(ackMessage(this.#count.value, 2, 1));
+    this.#messages++;
+    if (this.#messages % ackEvery === 0) send(ackMessage(this.#messages, 2, 1));
   }
 }
