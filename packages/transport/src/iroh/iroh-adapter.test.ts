@@ -90,6 +90,23 @@ describe("createIrohAdapter", () => {
     await server.close();
   });
 
+  it("lets closed connections be collected before many pile up, though the binding says nothing of their size", async () => {
+    let collected = 0;
+    const registry = new FinalizationRegistry<void>(() => collected++);
+    const accepted: Connection[] = [];
+    const [server, dialler] = [adapterAt("127.0.0.1:0"), adapterAt("127.0.0.1:0", 2)];
+    await server.listen((connection) => accepted.push(connection));
+    const target = { endpointId: server.endpointId, addresses: server.addresses() };
+    for (let dials = 0; dials < 400; dials++) {
+      const connection = await dialler.connect(target, "blixard/rpc/1", { signal: AbortSignal.timeout(60_000) });
+      registry.register(connection);
+      connection.close("enough");
+      for (const there of accepted.splice(0)) there.close("enough");
+    }
+    await Promise.all([server.close(), dialler.close()]);
+    expect(collected).toBeGreaterThan(100);
+  });
+
   const proc = existsSync("/proc/self/net/udp6");
   (proc ? it : it.skip)("keeps no socket beyond loopback open when a loopback address was asked for", async () => {
     const before = new Set(await wildcardSockets());

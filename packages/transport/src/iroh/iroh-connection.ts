@@ -4,6 +4,7 @@ import { transportLimits } from "../transport-limits.ts";
 import type { ByteStream, Connection, Lane } from "../transport-types.ts";
 import { toStreamError } from "./iroh-errors.ts";
 import { firstLine, fromNative, toNative } from "./iroh-module.ts";
+import { weigh } from "./native-weight.ts";
 import { pathInUse } from "./path-in-use.ts";
 
 /** A write crosses the border in pieces, so that the conversion never blocks the event loop for long. */
@@ -22,6 +23,7 @@ export class IrohConnection implements Connection {
     this.#native = native;
     this.lane = lane;
     this.remoteEndpointId = native.remoteId().toString();
+    weigh(native);
     // The handshake has granted 100 streams of each kind, with 1.25 MB each, and the binding sets nothing before it. These
     // limits only keep it from granting more (measured); so what counts is that too many streams end the connection: those
     // both ways in the link above, those one way here, because nobody would ever read them.

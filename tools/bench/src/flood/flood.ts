@@ -42,7 +42,7 @@ export async function runFlood(args: readonly string[]): Promise<void> {
   try {
     const node = cluster.node(await cluster.waitForLeader());
     const before = await cluster.status(node.id);
-    const idle = await gaugesOf(node);
+    const base = await calmGauges(cluster, node);
     const rounds: FloodRound[] = [];
     while (rounds.length < Number(values.rounds)) rounds.push(await floodOnce(cluster, node, stranger, plan));
     const after = await cluster.status(node.id);
@@ -53,11 +53,13 @@ export async function runFlood(args: readonly string[]): Promise<void> {
       "no election": after.term === before.term && after.leaderId === before.leaderId,
       "members went on committing": rounds.every(({ writes }) => writes > 0),
       [`event loop lag below ${lagMsMax} ms`]: rounds.every(({ flooded }) => flooded.lagMaxMs < lagMsMax),
-      "everything is closed afterwards": rounds.every(({ after: { openFiles } }) => openFiles <= idle.openFiles + 8),
+      "everything is closed afterwards": rounds.every(({ after: { openFiles } }) => openFiles <= base.openFiles + 8),
       [`the last flood leaves less than ${residentRatioMax} times the memory of the one before`]:
         residentRatio < residentRatioMax,
+      [`all floods leave less than ${baseRatioMax} times the memory of a node that wrote without them`]:
+        (last?.after.residentMiB ?? Number.NaN) < baseRatioMax * base.residentMiB,
     };
-    process.stdout.write(`${JSON.stringify({ transport: grpc ? "grpc" : "iroh", idle, rounds, bars }, null, 2)}\n`);
+    process.stdout.write(`${JSON.stringify({ transport: grpc ? "grpc" : "iroh", base, rounds, bars }, null, 2)}\n`);
     if (Object.values(bars).includes(false)) process.exitCode = 1;
   } finally {
     await stranger.close();
@@ -65,8 +67,9 @@ export async function runFlood(args: readonly string[]): Promise<void> {
   }
 }
 
-/** A process keeps the pages that its allocators once needed; so what counts is that another flood needs no more. */
+/** A process keeps the pages that its allocators once needed, so another flood must need no more, and all of them few. */
 const residentRatioMax = 1.1;
+const baseRatioMax = 1.6;
 const lagMsMax = 200;
 
 interface FloodPlan {
@@ -89,6 +92,14 @@ function strangerOver(grpc: boolean): TransportAdapter {
   const own = { secretKey: new Uint8Array(randomBytes(32)), bind: "127.0.0.1:0" };
   if (grpc) return createGrpcAdapter({ ...own, clock: systemClock, listener: "external" });
   return createIrohAdapter({ ...own, relay: false, discovery: false });
+}
+
+/** After as many writes as during a flood, and no flood. */
+async function calmGauges(cluster: ProcessCluster, node: ProcessNode): Promise<Gauges> {
+  const writes = keepWriting(cluster);
+  await sleep(systemClock, restMs);
+  await writes.stop();
+  return await gaugesOf(node);
 }
 
 async function floodOnce(
