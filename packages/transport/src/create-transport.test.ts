@@ -82,8 +82,11 @@ describe.each(technologies)("createTransport over %s", (technology) => {
         lastError: null,
       },
     ]);
+    const broken: string[] = [];
+    one.transport.onBroken((endpointId) => broken.push(endpointId));
     await two.transport.close();
     await one.unreachable.until((all) => all.includes(2));
+    expect(broken).toEqual([two.transport.endpointId]);
     expect(one.transport.peers.send(asId(2), heartbeat(1, 2))).toBe(false);
     expect(one.transport.sessions()[0]).toMatchObject({ path: "none", droppedMessages: 1 });
   });

@@ -32,6 +32,7 @@ export function createTransport(deps: TransportDeps, options: TransportOptions):
     usesRelay: deps.adapter.usesRelay ?? false,
     setPeers: (peers) => node.setPeers(peers),
     peer: (key) => node.peer(key),
+    onBroken: (told) => node.onBroken(told),
     call: (to, method, payload, callOptions) => node.call(to, method, payload, callOptions),
     stream: (to, method, payload, streamOptions) => node.stream(to, method, payload, streamOptions),
     sessions: () => node.sessions(),
@@ -45,6 +46,7 @@ class NodeTransport {
   readonly #metrics: TransportMetrics;
   readonly #options: PeerSessionOptions;
   readonly #rpc: RpcLane;
+  readonly #onBroken: ((endpointId: string) => void)[] = [];
   readonly #sessions = new Map<number, PeerSession>();
   readonly #nodeIds = new Map<string, number>();
   #rpcHandler: RpcHandler | undefined;
@@ -129,6 +131,10 @@ class NodeTransport {
     return nodeId === undefined ? undefined : this.#sessions.get(nodeId)?.peer;
   }
 
+  onBroken(told: (endpointId: string) => void): void {
+    this.#onBroken.push(told);
+  }
+
   async call(
     to: number | EndpointAddress,
     method: string,
@@ -177,7 +183,10 @@ class NodeTransport {
           onMessage: (from, message) => this.#handlers?.onMessage(from, message),
           onUnreachable: (id) => this.#handlers?.onUnreachable(id),
         },
-        onBroken: (endpointId) => this.#rpc.drop(endpointId, "the session broke"),
+        onBroken: (endpointId) => {
+          this.#rpc.drop(endpointId, "the session broke");
+          for (const told of this.#onBroken) told(endpointId);
+        },
         onOutdated: () => this.#endOutdated(),
       },
       this.#options,

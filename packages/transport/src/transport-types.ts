@@ -181,6 +181,8 @@ export interface Transport {
   setPeers(peers: readonly Peer[]): void;
   /** A member by its node id or by its key; undefined for whoever is none now, and for this node itself. */
   peer(key: number | string): Peer | undefined;
+  /** Tells from now on whenever the session with a member breaks, by its key. */
+  onBroken(told: (endpointId: string) => void): void;
   /** Calls a method at a member or at any endpoint. @throws the handler's error, UNREACHABLE or DEADLINE_EXCEEDED */
   call(
     to: number | EndpointAddress,

@@ -12,7 +12,7 @@ export interface NodeBulkDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
-  readonly transport: Pick<Transport, "peer" | "sessions" | "call">;
+  readonly transport: Pick<Transport, "peer" | "onBroken" | "sessions" | "call">;
   readonly secretKey: Uint8Array;
   /** Where this node uses Iroh: how a worker for bulk data binds it. */
   readonly iroh: BulkIrohSettings | undefined;

@@ -10,7 +10,7 @@ import type { BulkName, BulkObject, BulkPeers, BulkProviders, BulkRoute } from "
 import { type Manifest, makeManifest } from "./manifest.ts";
 
 export interface BulkDeskDeps {
-  readonly peers: BulkPeers;
+  readonly peers: Pick<BulkPeers, "peer">;
   readonly providers: BulkProviders;
   readonly metrics: BulkMetrics;
 }

@@ -50,6 +50,7 @@ export class BulkRoutes {
 
   constructor(deps: BulkRoutesDeps) {
     this.#deps = deps;
+    deps.peers.onBroken((endpointId) => this.#giveUp(endpointId));
   }
 
   /** The open way to a node, or a new one. @throws UNREACHABLE, UNKNOWN_PEER, STOPPED */
@@ -82,6 +83,12 @@ export class BulkRoutes {
   close(): void {
     this.#closing.abort(new BlixardError("STOPPED", "the node stops"));
     for (const { channel } of this.#ways.values()) channel?.close();
+  }
+
+  /** QUIC notices a killed peer after half a minute only. What goes over TCP ends with the process, so it is left alone. */
+  #giveUp(endpointId: string): void {
+    const channel = this.#ways.get(endpointId)?.channel;
+    if (channel?.route === "iroh") channel.close();
   }
 
   #wayTo(endpointId: string): Way {

@@ -25,6 +25,8 @@ export type BulkProviders = Readonly<Record<BulkKind, OpenBulkObject>>;
 export interface BulkPeers {
   /** By node id, or by the key that a connection proved. Undefined for whoever is no member now. */
   peer(key: number | string): Peer | undefined;
+  /** Tells from now on when a member, by its key, does not answer any more. */
+  onBroken(told: (endpointId: string) => void): void;
 }
 
 /** `direct`: HTTP/2 with the bind port. `iroh`: between workers. `rpc`: calls of the RPC lane, over whatever carries it. */

@@ -10,6 +10,7 @@ import { CountingMetrics } from "./counting-metrics.ts";
 
 export interface BulkNode {
   readonly nodeId: number;
+  readonly secretKey: Uint8Array;
   readonly lane: BulkLane;
   readonly metrics: CountingMetrics;
   /** What it logged. */
@@ -47,7 +48,10 @@ export async function startBulkNode(nodeId: number, options: BulkNodeOptions = {
     clock: systemClock,
     logger,
     metrics,
-    peers: { peer: (wanted) => members.find((peer) => peer.nodeId === wanted || peer.endpointId === wanted) },
+    peers: {
+      peer: (wanted) => members.find((peer) => peer.nodeId === wanted || peer.endpointId === wanted),
+      onBroken: () => {},
+    },
     providers: { image: open("image"), snapshot: open("snapshot") },
     secretKey,
     call: options.call ?? noCall,
@@ -58,6 +62,7 @@ export async function startBulkNode(nodeId: number, options: BulkNodeOptions = {
   let killed: Promise<void> | undefined;
   return {
     nodeId,
+    secretKey,
     lane,
     metrics,
     logged,

@@ -95,7 +95,7 @@ async function laneRate({ source, transport, route, sizeMiB, path }: LaneRun) {
   const peer = { nodeId: 2, endpointId, addresses: [route === "direct" ? tcp : nowhere] };
   const lane = createBulkLane({
     ...{ clock: systemClock, logger: silentLogger, metrics: discardMetrics, secretKey: benchKey("reader") },
-    peers: { peer: () => peer },
+    peers: { peer: () => peer, onBroken: () => {} },
     providers: { image: async () => undefined, snapshot: async () => undefined },
     call: (_, ...given) => transport.call({ endpointId, addresses: rpc }, ...given),
     iroh: route === "iroh" ? onLoopback : undefined,

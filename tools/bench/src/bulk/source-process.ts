@@ -51,7 +51,10 @@ export async function serveSource(): Promise<void> {
   const { key, cert, endpointId } = createNodeCertificate(secretKey, { clock: systemClock });
   const lane = createBulkLane({
     ...{ clock: systemClock, logger: silentLogger, metrics: discardMetrics, secretKey },
-    peers: { peer: (id) => (id === reader ? { nodeId: 1, endpointId: reader, addresses: [] } : undefined) },
+    peers: {
+      peer: (id) => (id === reader ? { nodeId: 1, endpointId: reader, addresses: [] } : undefined),
+      onBroken: () => {},
+    },
     // The name of an object is its size in MiB.
     providers: { image: async (id) => repeated(block, Number(id) * mebibyte), snapshot: async () => undefined },
     call: () => Promise.reject(new Error("it calls nobody")),

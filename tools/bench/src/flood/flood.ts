@@ -56,7 +56,9 @@ export async function runFlood(args: readonly string[]): Promise<void> {
       "everything is closed afterwards": rounds.every(({ after: { openFiles } }) => openFiles <= base.openFiles + 8),
       [`all floods leave less than ${leftMiBMax} MiB outside the heap`]: last.nativeMiB < base.nativeMiB + leftMiBMax,
       "the last flood adds little to what the one before left": last.nativeMiB < previous.nativeMiB * nativeRatioMax,
-      "the heap is back": last.heapUsedMiB < base.heapUsedMiB * heapRatioMax,
+      "the heap came back after a flood": rounds.some(
+        ({ after: { heapUsedMiB } }) => heapUsedMiB < base.heapUsedMiB * heapRatioMax,
+      ),
     };
     process.stdout.write(`${JSON.stringify({ transport: grpc ? "grpc" : "iroh", base, rounds, bars }, null, 2)}\n`);
     if (Object.values(bars).includes(false)) process.exitCode = 1;
@@ -69,8 +71,8 @@ export async function runFlood(args: readonly string[]): Promise<void> {
 /** The allocators keep pages that were once needed, some 75 to 120 MiB in a bare Iroh endpoint after 10,000 connections. */
 const leftMiBMax = 100;
 const nativeRatioMax = 1.15;
-/** V8 collects when it wants to, so some of it may be garbage. */
-const heapRatioMax = 2;
+/** V8 collects when it wants to, so that not every look finds it done. */
+const heapRatioMax = 1.5;
 const lagMsMax = 200;
 
 interface FloodPlan {

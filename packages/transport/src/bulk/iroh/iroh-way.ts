@@ -29,7 +29,7 @@ export const endpointMethod = "bulk.endpoint";
 export interface IrohWayDeps {
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly peers: BulkPeers;
+  readonly peers: Pick<BulkPeers, "peer">;
   readonly desk: BulkDesk;
   readonly call: CallForPiece;
   readonly settings: BulkIrohSettings;
