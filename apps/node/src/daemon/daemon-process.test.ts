@@ -62,6 +62,19 @@ describe("blixard node", () => {
     await expect(secure.status()).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
   });
 
+  it("warns when other machines reach the plain HTTP API", async () => {
+    const openFlags = [...flags, "--http", "0.0.0.0:0"];
+    const open = await ProcessNode.start({
+      binary: builtBinary(),
+      id: 1,
+      dataDir: join(root, "open"),
+      flags: openFlags,
+    });
+    await open.stop("SIGKILL");
+    const warned = [node, open].map((each) => each.stderrTail(400).includes("tokens cross the network"));
+    expect(warned).toEqual([false, true]);
+  });
+
   it("shows its log with the hash after each entry, as a list and through the client", async () => {
     const token = await node.token();
     const headers = { authorization: `Bearer ${token}` };

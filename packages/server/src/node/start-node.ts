@@ -3,7 +3,7 @@ import { createHash, hash, randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { type ClusterNode, createClusterNode, type JoinSeed, type StartMode } from "@blixard/cluster";
-import { BlixardError, directAddresses, isLoopbackHost, type Logger, messageOf, toHex } from "@blixard/common";
+import { BlixardError, directAddresses, hostOf, isLoopbackHost, type Logger, messageOf, toHex } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { openLevelStorage } from "@blixard/storage/level";
 import { createTransport } from "@blixard/transport";
@@ -377,6 +377,12 @@ class NodeAssembly {
       bind: ports.bind,
       http: ports.http,
     });
+    if (ports.plain !== undefined && !isLoopbackHost(hostOf(ports.plain.address))) {
+      logger.log("warn", "other machines reach the plain HTTP API, and tokens cross the network as they are", {
+        http: ports.http,
+        hint: `Leave --http on loopback: ${ports.bind} serves the same over TLS.`,
+      });
+    }
     if (plan.type !== "bootstrap") return;
     say(`This is a new cluster, ${this.#clusterId}. Another node joins it`);
     say(`  on this machine:  blixard node --id 2 --bind 127.0.0.1:7002 --join ${ports.bind}`);
