@@ -28,10 +28,18 @@ const [first = "cluster", ...rest] = process.argv.slice(2);
 const args = first.startsWith("-") ? [first, ...rest] : rest;
 const run = benchmarks[first.startsWith("-") ? "cluster" : first];
 if (run === undefined) {
-  process.stderr.write(
-    `bench: unknown benchmark '${first}': use cluster, raft, reconnects, transport, bulk or flood\n`,
-  );
-  process.exitCode = 64;
+  refuse(`unknown benchmark '${first}': use cluster, raft, reconnects, transport, bulk or flood`);
 } else {
-  await run(args);
+  try {
+    await run(args);
+  } catch (error) {
+    const { code = "", message } = error as NodeJS.ErrnoException;
+    if (!code.startsWith("ERR_PARSE_ARGS_")) throw error;
+    refuse(`${message} (the options of each stand at the head of its file in tools/bench/src)`);
+  }
+}
+
+function refuse(why: string): void {
+  process.stderr.write(`bench: ${why}\n`);
+  process.exitCode = 64;
 }
