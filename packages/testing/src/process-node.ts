@@ -2,9 +2,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { BlixardError, type Clock, withDeadline } from "@blixard/common";
+import { BlixardError, type Clock, Watch, withDeadline } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import type { ReadyLine } from "@blixard/server";
+import { collectGarbage } from "./collect-garbage.ts";
 
 export interface ProcessNodeOptions {
   /** Path of the built binary, `apps/node/dist/main.js`. */
@@ -40,12 +41,14 @@ export interface ProcessExit {
 }
 
 const stderrLinesMax = 400;
+const inspectorWaitMs = 30_000;
 
 /** One `blixard node` process, started from the built binary. Its last log lines are kept for diagnostics. */
 export class ProcessNode {
   readonly #options: ProcessNodeOptions;
   readonly #child: ChildProcess;
   readonly #stderr: string[] = [];
+  readonly #inspectorUrl = new Watch<string | undefined>(undefined);
   readonly exited: Promise<ProcessExit>;
   #ready: ReadyLine | undefined;
 
@@ -75,7 +78,7 @@ export class ProcessNode {
     ];
     const child = spawn(command, [...before, options.binary, ...args], {
       stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, NODE_OPTIONS: "", ...options.env },
+      env: { ...process.env, NODE_OPTIONS: "--inspect-port=0", ...options.env },
     });
     const node = new ProcessNode(options, child);
     try {
@@ -129,6 +132,15 @@ export class ProcessNode {
     this.#child.kill(signal);
   }
 
+  /** Lets V8 collect all that nobody refers to; what is in memory afterwards is in use. The node stands still meanwhile. */
+  async collectGarbage(): Promise<void> {
+    if (this.#inspectorUrl.value === undefined) this.signal("SIGUSR1");
+    const url = await this.#inspectorUrl.until((known) => known !== undefined, {
+      signal: AbortSignal.timeout(inspectorWaitMs),
+    });
+    if (url !== undefined) await collectGarbage(url);
+  }
+
   /** Starts the same node again on its data directory and ports, without joining anew. */
   async restart(options: RestartOptions = {}): Promise<ProcessNode> {
     await this.stop(options.signal ?? "SIGKILL");
@@ -146,6 +158,8 @@ export class ProcessNode {
     createInterface({ input: child.stderr }).on("line", (line) => {
       this.#stderr.push(line);
       if (this.#stderr.length > stderrLinesMax) this.#stderr.shift();
+      const [, inspectorUrl] = /^Debugger listening on (ws:\S+)/.exec(line) ?? [];
+      if (inspectorUrl !== undefined) this.#inspectorUrl.set(inspectorUrl);
     });
     const lines = createInterface({ input: child.stdout });
     const first = new Promise<ReadyLine>((resolve, reject) => {

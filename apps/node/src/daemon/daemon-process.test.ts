@@ -62,6 +62,19 @@ describe("blixard node", () => {
     await expect(secure.status()).rejects.toMatchObject({ code: "UNAUTHENTICATED" });
   });
 
+  it("collects its garbage when a test asks for it, as often as it asks", async () => {
+    const headers = { authorization: `Bearer ${await node.token()}` };
+    const collections = async () => {
+      const text = await (await fetch(`${node.ready.http}/metrics`, { headers })).text();
+      return Number(/^blixard_nodejs_gc_duration_seconds_count{kind="major"} (\d+)$/m.exec(text)?.[1] ?? 0);
+    };
+    for (let asked = 0; asked < 2; asked++) {
+      const before = await collections();
+      await node.collectGarbage();
+      expect(await collections()).toBeGreaterThan(before);
+    }
+  });
+
   it("warns when other machines reach the plain HTTP API", async () => {
     const openFlags = [...flags, "--http", "0.0.0.0:0"];
     const open = await ProcessNode.start({
