@@ -1,6 +1,6 @@
 /** The output of a VM and the keys of the cluster as they come, over streams that are opened again where one broke. */
-import { BlixardError, type Clock, isBlixardError, sleep } from "@blixard/common";
-import { errorCodeFacts, type KvEntry, kvChanges, type StreamOutputOf, type StreamRequestOf } from "@blixard/protocol";
+import { BlixardError, type Clock, errorCodes, isBlixardError, sleep } from "@blixard/common";
+import { type KvEntry, kvChanges, type StreamOutputOf, type StreamRequestOf } from "@blixard/protocol";
 import type { StreamFunction } from "./groups.ts";
 
 export interface FollowOptions {
@@ -69,7 +69,7 @@ async function* reopened<T>(
       yield* output;
       throw new BlixardError("UNAVAILABLE", "the node ended the stream");
     } catch (error) {
-      if (signal?.aborted || !isBlixardError(error) || !errorCodeFacts(error.code).retryable) throw error;
+      if (signal?.aborted || !isBlixardError(error) || !errorCodes[error.code].retryable) throw error;
     }
     await sleep(clock, reopenMs, signal);
   }

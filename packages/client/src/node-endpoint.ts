@@ -5,7 +5,15 @@
 import { Agent, type ClientRequestArgs, request as httpRequest, type IncomingMessage } from "node:http";
 import { connect } from "node:net";
 import type { Duplex } from "node:stream";
-import { BlixardError, errorCodeOf, formatHostPort, isBlixardError, isLoopbackHost, messageOf } from "@blixard/common";
+import {
+  BlixardError,
+  errorCodeOf,
+  formatHostPort,
+  isBlixardError,
+  isLoopbackHost,
+  messageOf,
+  systemErrorCodeOf,
+} from "@blixard/common";
 import type { NodeAddress } from "./address.ts";
 import { connectPinned } from "./pinned-tls.ts";
 import type { PinStore } from "./pins.ts";
@@ -93,7 +101,7 @@ export class NodeEndpoint {
       if (exchange.signal?.aborted) {
         throw new BlixardError("CANCELLED", "the request was cancelled", { outcome: "unknown", cause: error });
       }
-      const message = `${this.address.text} did not answer: ${messageOf(error) || errorCodeOf(error)}`;
+      const message = `${this.address.text} did not answer: ${messageOf(error) || systemErrorCodeOf(error)}`;
       throw new BlixardError("UNREACHABLE", message, { cause: error, outcome: sent.whole ? "unknown" : "not_applied" });
     }
   }
@@ -184,7 +192,7 @@ function connectPlain(host: string, port: number): Promise<Duplex> {
     const socket = connect({ host, port });
     socket.setTimeout(connectTimeoutMs, () => socket.destroy(new Error(`no answer within ${connectTimeoutMs} ms`)));
     socket.once("error", (error) => {
-      const message = `cannot connect to ${formatHostPort(host, port)}: ${messageOf(error) || errorCodeOf(error)}`;
+      const message = `cannot connect to ${formatHostPort(host, port)}: ${messageOf(error) || systemErrorCodeOf(error)}`;
       reject(new BlixardError("UNREACHABLE", message, { cause: error, outcome: "not_applied" }));
     });
     socket.once("connect", () => {

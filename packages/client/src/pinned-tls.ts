@@ -3,7 +3,7 @@
  * node's endpoint id and takes the place of a certificate authority: it is learned at the first use, or given.
  */
 import { type TLSSocket, connect as tlsConnect } from "node:tls";
-import { BlixardError, errorCodeOf, messageOf, toHex } from "@blixard/common";
+import { BlixardError, messageOf, systemErrorCodeOf, toHex } from "@blixard/common";
 import { nodeKeyTls } from "@blixard/protocol";
 
 export interface PinnedConnection {
@@ -64,7 +64,7 @@ function mismatch(host: string, port: number, found: string | undefined, pin: st
 }
 
 function connectError(error: unknown, host: string, port: number): BlixardError {
-  const code = errorCodeOf(error) ?? "";
+  const code = systemErrorCodeOf(error) ?? "";
   if (code === "EPROTO" || code.startsWith("ERR_SSL_")) {
     return new BlixardError("UNSUPPORTED_VERSION", `${host}:${port} does not speak TLS`, {
       cause: error,

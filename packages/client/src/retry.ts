@@ -1,6 +1,5 @@
 /** When a request is sent again, how long to wait before, and when to give up. */
-import { BlixardError, type Clock, errorCodeOf, isBlixardError, type Random, sleep } from "@blixard/common";
-import { errorCodeFacts } from "@blixard/protocol";
+import { type Clock, changedError, errorCodeOf, errorCodes, isBlixardError, type Random, sleep } from "@blixard/common";
 
 export interface RetryPolicy {
   /** Time for the whole call, all attempts included. Default 15 s. */
@@ -52,7 +51,7 @@ export async function withRetries<T>(
       const delayMs = backoffMs(deps.random, number);
       const everywhere = number + 1 >= (policy.addresses ?? 1) && nowMs - lastAnswerMs >= policy.unreachableMs;
       const outOfTime = everywhere || nowMs + delayMs - startMs >= policy.timeoutMs;
-      if (!errorCodeFacts(code).retryable || outOfTime || number + 1 >= attemptsMax || signal?.aborted) {
+      if (!errorCodes[code].retryable || outOfTime || number + 1 >= attemptsMax || signal?.aborted) {
         throw withOutcome(code === "DEADLINE_EXCEEDED" ? (reason ?? error) : error, mayBeApplied);
       }
       await sleep(deps.clock, delayMs, signal);
@@ -68,11 +67,5 @@ function backoffMs(random: Random, number: number): number {
 
 function withOutcome(error: unknown, mayBeApplied: boolean): unknown {
   if (!mayBeApplied || !isBlixardError(error) || error.outcome === "unknown") return error;
-  const { hint, details, cause } = error;
-  return new BlixardError(error.code, error.message, {
-    outcome: "unknown",
-    ...(hint === undefined ? {} : { hint }),
-    ...(details === undefined ? {} : { details }),
-    ...(cause === undefined ? {} : { cause }),
-  });
+  return changedError(error, { outcome: "unknown" });
 }

@@ -5,6 +5,7 @@
 import {
   BlixardError,
   type Clock,
+  changedError,
   errorCodeOf,
   isBlixardError,
   type Random,
@@ -259,11 +260,5 @@ function unreadable(name: string, cause: unknown): BlixardError {
 /** The logs of the nodes know the call by this id. */
 function withRequestId(error: unknown, requestId: string): unknown {
   if (!isBlixardError(error)) return error;
-  const { code, message, hint, outcome, cause, details } = error;
-  return new BlixardError(code, message, {
-    cause,
-    details: { ...details, requestId },
-    ...(hint === undefined ? {} : { hint }),
-    ...(outcome === undefined ? {} : { outcome }),
-  });
+  return changedError(error, { details: { ...error.details, requestId } });
 }

@@ -1,5 +1,5 @@
 /** Turns calls into HTTP requests and answers into results, by the table of `routes.ts`. */
-import { BlixardError } from "@blixard/common";
+import { BlixardError, knownErrorCode } from "@blixard/common";
 import { methods, type ResponseOf } from "@blixard/protocol";
 import type { HttpAnswer } from "./node-endpoint.ts";
 import { type HttpMethodName, type HttpRoute, headers, httpRoutes } from "./routes.ts";
@@ -83,7 +83,8 @@ export function decodeError(answer: HttpAnswer): BlixardError {
     body = undefined;
   }
   const error = body?.error;
-  if (typeof error !== "object" || error === null || typeof error["code"] !== "string") {
+  const code = knownErrorCode(error?.["code"]);
+  if (typeof error !== "object" || error === null || code === undefined) {
     return new BlixardError("INTERNAL", `the server answered with HTTP status ${answer.status}`, {
       hint: "Is this the address of a Blixard node?",
     });
@@ -91,7 +92,7 @@ export function decodeError(answer: HttpAnswer): BlixardError {
   const hint = error["hint"];
   const details = error["details"];
   const requestId = answer.headers[headers.requestId];
-  return new BlixardError(error["code"], String(error["message"] ?? ""), {
+  return new BlixardError(code, String(error["message"] ?? ""), {
     outcome: error["outcome"] === "unknown" ? "unknown" : "not_applied",
     ...(typeof hint === "string" && hint !== "" ? { hint } : {}),
     details: {

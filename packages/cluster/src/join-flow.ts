@@ -1,9 +1,8 @@
 /** Asks a cluster to admit this machine: what a node does before it is one. */
-import { BlixardError, type Clock, errorCodeOf, type Random, sleep, toBlixardError } from "@blixard/common";
+import { BlixardError, type Clock, errorCodeOf, errorCodes, type Random, sleep, toBlixardError } from "@blixard/common";
 import {
   decodeServiceResponse,
   encodeServiceCall,
-  errorCodeFacts,
   type MemberRole,
   methods,
   type NodeRecord,
@@ -97,7 +96,7 @@ export async function requestJoin(
 
 function mayPass(error: unknown): boolean {
   const code = errorCodeOf(error);
-  return code !== undefined && code !== "CANCELLED" && errorCodeFacts(code).retryable;
+  return code !== undefined && code !== "CANCELLED" && errorCodes[code].retryable;
 }
 
 async function askOnce(

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import { BoundedQueue } from "./bounded-queue.ts";
 import { bytesEqual, concatBytes, fromHex, toHex } from "./bytes.ts";
-import { BlixardError, errorCodeOf, toBlixardError } from "./errors.ts";
+import { BlixardError, changedError, errorCodeOf, notApplied, systemErrorCodeOf, toBlixardError } from "./errors.ts";
 import { seededRandom } from "./random.ts";
 import { SerialQueue } from "./serial-queue.ts";
 
@@ -73,7 +73,22 @@ describe("BlixardError", () => {
     const wrapped = toBlixardError(new Error("disk gone"), "STORAGE_FAILED", "append");
     expect(wrapped.message).toBe("append: disk gone");
     expect(toBlixardError(wrapped, "INTERNAL", "outer")).toBe(wrapped);
-    expect(errorCodeOf(new BlixardError("X", "y"))).toBe("X");
+    expect(errorCodeOf(new BlixardError("CONFLICT", "y"))).toBe("CONFLICT");
     expect(errorCodeOf("text")).toBeUndefined();
+  });
+
+  it("keeps codes of the set apart from those of the system", () => {
+    const missing = Object.assign(new Error("no such file"), { code: "ENOENT" });
+    expect(errorCodeOf(missing)).toBeUndefined();
+    expect(systemErrorCodeOf(missing)).toBe("ENOENT");
+    expect(errorCodeOf({ name: "BlixardError", code: "OF_ANOTHER_RELEASE" })).toBeUndefined();
+    // @ts-expect-error a code that is not in the set does not compile
+    new BlixardError("NOT_FUOND", "a typo");
+  });
+
+  it("changes parts of an error and keeps the rest", () => {
+    const first = notApplied("CONFLICT", "taken", { hint: "Choose another name." });
+    const changed = changedError(first, { outcome: "unknown" });
+    expect(changed).toMatchObject({ code: "CONFLICT", hint: "Choose another name.", outcome: "unknown", cause: first });
   });
 });

@@ -9,8 +9,19 @@ export type { Brand } from "./brand.ts";
 export { bytesEqual, concatBytes, fromHex, fromUtf8, toHex, toUtf8 } from "./bytes.ts";
 export type { Clock, Timer } from "./clock.ts";
 export { abortReason, sleep, withDeadline } from "./deadline.ts";
+export type { ErrorCode, ErrorCodeFacts } from "./error-codes.ts";
+export { errorCodes, knownErrorCode } from "./error-codes.ts";
 export type { BlixardErrorOptions, ErrorOutcome } from "./errors.ts";
-export { BlixardError, errorCodeOf, isBlixardError, messageOf, toBlixardError } from "./errors.ts";
+export {
+  BlixardError,
+  changedError,
+  errorCodeOf,
+  isBlixardError,
+  messageOf,
+  notApplied,
+  systemErrorCodeOf,
+  toBlixardError,
+} from "./errors.ts";
 export { directAddresses, firstAddresses, formatHostPort, hostOf, isLoopbackHost, isRelayUrl } from "./host-port.ts";
 export { type LinkedSignal, linkSignal } from "./link-signal.ts";
 export type { LogFields, Logger, LogLevel } from "./logger.ts";

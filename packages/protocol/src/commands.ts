@@ -2,6 +2,7 @@
  * What the log holds. A command is a decision that the leader has made: every time, id, secret hash and placement in it
  * was chosen before it was proposed, so that applying it is a pure function of the state.
  */
+import type { ErrorCode } from "@blixard/common";
 import type {
   ClusterRecord,
   ImageRecord,
@@ -99,4 +100,4 @@ export interface Command {
 /** What `apply` answers, alike on every replica. */
 export type CommandResult =
   | { readonly ok: true; readonly value: unknown }
-  | { readonly ok: false; readonly code: string; readonly message: string; readonly hint?: string };
+  | { readonly ok: false; readonly code: ErrorCode; readonly message: string; readonly hint?: string };

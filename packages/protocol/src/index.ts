@@ -5,8 +5,6 @@
 export { commandFormatVersion, decodeCommand, encodeCommand } from "./command-codec.ts";
 export { clusterRecordSchema, commandBodySchema, commandSchema } from "./command-schema.ts";
 export type { Actor, Command, CommandBody, CommandResult } from "./commands.ts";
-export type { ErrorCode, ErrorCodeFacts } from "./error-codes.ts";
-export { errorCodeFacts, errorCodes } from "./error-codes.ts";
 export type { JoinTicket } from "./join-ticket.ts";
 export { decodeTicket, encodeTicket, ticketPrefix } from "./join-ticket.ts";
 export { limits } from "./limits.ts";

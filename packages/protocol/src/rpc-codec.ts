@@ -10,7 +10,7 @@
  * An item may be sent only under credit that the other side gave: bytes of payloads, and `rpcStreamItemOverheadBytes` for each
  * item. The caller gives its first credit in `open`, the callee with its first `credit`.
  */
-import { BlixardError, type ErrorOutcome, isBlixardError, messageOf } from "@blixard/common";
+import { BlixardError, type ErrorOutcome, isBlixardError, knownErrorCode, messageOf } from "@blixard/common";
 import { decodeValue, encodeValue } from "./wire-codec.ts";
 import { BinaryReader, BinaryWriter, corrupt } from "./wire-codec-binary.ts";
 
@@ -175,7 +175,10 @@ export function toRpcError(error: unknown): RpcError {
 
 export function fromRpcError(error: RpcError): BlixardError {
   const { code, message, ...options } = error;
-  return new BlixardError(code, message, options);
+  const known = knownErrorCode(code);
+  if (known !== undefined) return new BlixardError(known, message, options);
+  // A later release has codes that this one does not know. The text still tells a person.
+  return new BlixardError("INTERNAL", `${message} [${code}]`, options);
 }
 
 function encodeError(error: RpcError): Uint8Array {

@@ -8,7 +8,7 @@
  * entry applied there, or at any lower index, has a later term: terms never fall along a log. Everything else that
  * ends the wait makes the outcome unknown.
  */
-import { abortReason, BlixardError, errorCodeOf } from "@blixard/common";
+import { abortReason, BlixardError, type ErrorCode, errorCodeOf } from "@blixard/common";
 import type { ConfChange, ConfState, Entry, LogIndex, Term } from "./core/types.ts";
 import { outcomeUnknown, overloaded, overwritten } from "./proposal-errors.ts";
 import type { Applied } from "./raft-node-types.ts";
@@ -259,7 +259,7 @@ export class Proposals<Result> {
   }
 
   /** Ends everything: what the core never saw was not applied, the rest is unknown. */
-  failAll(code: string, message: string, cause?: unknown): void {
+  failAll(code: ErrorCode, message: string, cause?: unknown): void {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const proposal of waiting) {

@@ -2,7 +2,15 @@
  * The RPC lane of one node: connections to members and strangers, found or made, and the calls that come in. One
  * connection serves both directions; of two that were dialled at once both are used until one falls idle.
  */
-import { BlixardError, type Clock, errorCodeOf, type Random, toBlixardError, withDeadline } from "@blixard/common";
+import {
+  BlixardError,
+  type Clock,
+  type ErrorCode,
+  errorCodeOf,
+  type Random,
+  toBlixardError,
+  withDeadline,
+} from "@blixard/common";
 import type { FrameOptions } from "./frame.ts";
 import { briefly, OverlappedDial } from "./overlapped-dial.ts";
 import { RpcConnection } from "./rpc-connection.ts";
@@ -273,7 +281,7 @@ function dialWithin(deps: RpcLaneDeps, to: EndpointAddress, closing: AbortSignal
   });
 }
 
-function codeOfDialError(error: unknown): string {
+function codeOfDialError(error: unknown): ErrorCode {
   const { code } = toBlixardError(error, "UNREACHABLE", "dial");
   return code === "CANCELLED" ? "UNREACHABLE" : code;
 }

@@ -7,7 +7,7 @@
  */
 import { open, readFile, rename, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
-import { errorCodeOf, SerialQueue } from "@blixard/common";
+import { SerialQueue, systemErrorCodeOf } from "@blixard/common";
 import { writeFileDurable } from "./durable-file.ts";
 import type { ConsolePiece } from "./vm-manager-types.ts";
 
@@ -101,7 +101,7 @@ async function readBases(path: string): Promise<Bases> {
     const value = JSON.parse(await readFile(path, "utf8")) as Partial<Bases>;
     return { current: Number(value.current ?? 0), old: Number(value.old ?? 0) };
   } catch (error) {
-    if (errorCodeOf(error) === "ENOENT") return { current: 0, old: 0 };
+    if (systemErrorCodeOf(error) === "ENOENT") return { current: 0, old: 0 };
     throw error;
   }
 }
@@ -110,7 +110,7 @@ async function sizeOf(path: string): Promise<number> {
   try {
     return (await stat(path)).size;
   } catch (error) {
-    if (errorCodeOf(error) === "ENOENT") return 0;
+    if (systemErrorCodeOf(error) === "ENOENT") return 0;
     throw error;
   }
 }

@@ -4,7 +4,7 @@
  */
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { assert, BlixardError, errorCodeOf } from "@blixard/common";
+import { assert, BlixardError, systemErrorCodeOf } from "@blixard/common";
 import { identifyProcess, isAlive, type ProcessIdentity } from "./process/process-identity.ts";
 
 const takeoverAttemptsMax = 3;
@@ -39,7 +39,7 @@ async function tryCreate(path: string): Promise<boolean> {
     }
     return true;
   } catch (error) {
-    if (errorCodeOf(error) === "EEXIST") return false;
+    if (systemErrorCodeOf(error) === "EEXIST") return false;
     throw error;
   }
 }

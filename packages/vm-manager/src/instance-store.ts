@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { assert, errorCodeOf, type Logger, messageOf } from "@blixard/common";
+import { assert, type Logger, messageOf, systemErrorCodeOf } from "@blixard/common";
 import type { DriverKind, VmDesired } from "@blixard/protocol";
 import type { ExitReason, InstanceHandle, InstancePaths } from "./driver.ts";
 import { removeDurable, writeFileDurable } from "./durable-file.ts";
@@ -149,7 +149,7 @@ export class InstanceStore {
       if (record.format === 1 && record.vmId === vmId) return record;
       this.#logger.log("error", "an instance record has an unknown format", { path });
     } catch (error) {
-      if (errorCodeOf(error) !== "ENOENT") {
+      if (systemErrorCodeOf(error) !== "ENOENT") {
         this.#logger.log("error", "an instance record cannot be read", { path, error: messageOf(error) });
       }
     }

@@ -1,6 +1,6 @@
 /** Errors for the person or the program that ran the command: what, why, what next. */
-import { errorCodeOf, isBlixardError, messageOf } from "@blixard/common";
-import { errorCodeFacts, errorCodes } from "@blixard/protocol";
+import { type ErrorCode, errorCodeOf, errorCodes, isBlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
+
 import picocolors from "picocolors";
 import type { CliContext } from "./cli-context.ts";
 
@@ -12,9 +12,9 @@ const shown: ReadonlySet<string> = new Set(["commander.helpDisplayed", "commande
  * a usage error leads to.
  */
 export function reportError(error: unknown, json: boolean, context: CliContext, command = "blixard"): number {
-  const code = errorCodeOf(error) ?? "INTERNAL";
+  const code = systemErrorCodeOf(error) ?? "INTERNAL";
   if (shown.has(code)) return 0;
-  const view = code.startsWith("commander.") ? usageError(error, code, command) : viewOf(error, code, context);
+  const view = code.startsWith("commander.") ? usageError(error, code, command) : viewOf(error, context);
   if (json) {
     context.stderr.write(`${JSON.stringify({ error: view })}\n`);
   } else {
@@ -23,34 +23,35 @@ export function reportError(error: unknown, json: boolean, context: CliContext, 
     if (view.hint !== null) context.stderr.write(`${colors.cyan("hint:")} ${view.hint}\n`);
     if (view.requestId !== null) context.stderr.write(`${colors.dim(`request: ${view.requestId}`)}\n`);
   }
-  return errorCodeFacts(view.code).exitCode;
+  return errorCodes[view.code].exitCode;
 }
 
 export interface ErrorView {
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly message: string;
   readonly hint: string | null;
   readonly retryable: boolean;
   readonly requestId: string | null;
 }
 
-function viewOf(error: unknown, code: string, context: CliContext): ErrorView {
-  const known = isBlixardError(error) && Object.hasOwn(errorCodes, error.code);
+function viewOf(error: unknown, context: CliContext): ErrorView {
+  const code = errorCodeOf(error);
+  const known = code !== undefined;
   const requestId = isBlixardError(error) ? error.details?.["requestId"] : undefined;
   if (!known && context.env["BLIXARD_DEBUG"] !== undefined && error instanceof Error) {
     context.stderr.write(`${error.stack}\n`);
   }
   return {
-    code: known ? code : "INTERNAL",
+    code: code ?? "INTERNAL",
     message: messageOf(error),
     hint: hintOf(error, code) ?? (known ? null : "Set BLIXARD_DEBUG=1 for the stack."),
-    retryable: known && errorCodeFacts(code).retryable,
+    retryable: known && errorCodes[code].retryable,
     requestId: typeof requestId === "string" ? requestId : null,
   };
 }
 
 /** What a person can do. The hint of a node about tokens is for programs that speak HTTP. */
-function hintOf(error: unknown, code: string): string | undefined {
+function hintOf(error: unknown, code: ErrorCode | undefined): string | undefined {
   if (code === "UNAUTHENTICATED") {
     return "Give the token of the cluster: --token-file DIR/admin.token of a node's data directory, or BLIXARD_TOKEN.";
   }

@@ -13,9 +13,9 @@ import {
   parseNodeAddress,
   readLocalNode,
 } from "@blixard/client";
-import { BlixardError, isLoopbackHost, messageOf } from "@blixard/common";
+import { BlixardError, errorCodes, isLoopbackHost, messageOf } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
-import { errorCodeFacts, type MemberStatus } from "@blixard/protocol";
+import type { MemberStatus } from "@blixard/protocol";
 import { type Command, Option } from "commander";
 import type { CliContext } from "./cli-context.ts";
 import { contextNamed, readContexts, type SavedContext, writeContexts } from "./contexts.ts";
@@ -79,7 +79,7 @@ export async function withClient(
     if (!context.signal.aborted) throw error;
     if (!client.hasOnlyRead) throw interrupted();
     // Who leaves what is only shown need not be told.
-    context.exitCode = errorCodeFacts(interrupted().code).exitCode;
+    context.exitCode = errorCodes[interrupted().code].exitCode;
   } finally {
     client.close();
     await way?.close();

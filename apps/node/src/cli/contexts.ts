@@ -5,7 +5,7 @@
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
-import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { addressSchema, endpointIdSchema, nameSchema } from "@blixard/protocol";
 import { z } from "zod";
 
@@ -50,7 +50,7 @@ export async function readContexts(env: Environment): Promise<ContextsFile> {
   try {
     return fileSchema.parse(JSON.parse(await readFile(path, "utf8")));
   } catch (error) {
-    if (errorCodeOf(error) === "ENOENT") return { formatVersion: 1, current: null, contexts: {} };
+    if (systemErrorCodeOf(error) === "ENOENT") return { formatVersion: 1, current: null, contexts: {} };
     throw new BlixardError("INVALID_ARGUMENT", `${path} cannot be read: ${messageOf(error)}`, {
       cause: error,
       hint: "Repair it, or remove it and add the contexts again with new tickets.",

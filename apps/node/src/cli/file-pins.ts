@@ -5,7 +5,7 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type PinStore, parseNodeAddress } from "@blixard/client";
-import { BlixardError, errorCodeOf, isLoopbackHost, messageOf } from "@blixard/common";
+import { BlixardError, isLoopbackHost, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { configHome } from "./contexts.ts";
 
 export function filePins(env: Readonly<Record<string, string | undefined>>): PinStore {
@@ -32,7 +32,7 @@ function readPins(path: string): Readonly<Record<string, string>> {
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    if (errorCodeOf(error) === "ENOENT") return {};
+    if (systemErrorCodeOf(error) === "ENOENT") return {};
     throw unreadable(path, error);
   }
   try {

@@ -5,8 +5,8 @@
  *         |                  |---- fatal error ----------------> exit 70, 74, 76 or 77
  *         '-- error --> exit 1, 64, 74, 75, 76 or 77
  */
-import { errorCodeOf, type Logger, messageOf } from "@blixard/common";
-import { errorCodeFacts } from "@blixard/protocol";
+import { errorCodeOf, errorCodes, type Logger, messageOf } from "@blixard/common";
+
 import type { NodeConfig } from "@blixard/server";
 import { type RunningNode, startNode } from "@blixard/server";
 import type { CliContext } from "../cli/cli-context.ts";
@@ -90,8 +90,7 @@ function watchForFaults(logger: Logger): void {
     const stack = error instanceof Error ? error.stack : undefined;
     logger.log("error", kind, { error: messageOf(error), stack });
     const code = errorCodeOf(error);
-    const known = code?.startsWith("STORAGE_") === true;
-    process.exit(known ? errorCodeFacts(code ?? "").exitCode : invariantExitCode);
+    process.exit(code?.startsWith("STORAGE_") ? errorCodes[code].exitCode : invariantExitCode);
   };
   process.on("uncaughtException", end("uncaught exception"));
   process.on("unhandledRejection", end("unhandled rejection"));

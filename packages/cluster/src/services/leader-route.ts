@@ -9,7 +9,7 @@
  *
  * A retry keeps the request id, so what the first attempt may have done is not done twice.
  */
-import { BlixardError, errorCodeOf, isBlixardError, linkSignal, sleep } from "@blixard/common";
+import { BlixardError, changedError, errorCodeOf, isBlixardError, linkSignal, sleep } from "@blixard/common";
 import { type CallMeta, forwardHopsMax } from "@blixard/protocol";
 import { firstOf, withTimeLimit } from "../wait-for-change.ts";
 import type { ServiceContext } from "./service-context.ts";
@@ -131,12 +131,7 @@ function withOutcome(error: unknown, route: LeaderRoute, mayHaveHappened: boolea
   const unknown = route.writes && passed && (mayHaveHappened || error.outcome === "unknown");
   const outcome = unknown ? "unknown" : "not_applied";
   if (error.outcome === outcome || (!passed && error.outcome !== undefined)) return error;
-  return new BlixardError(error.code, error.message, {
-    cause: error,
-    outcome,
-    ...(error.hint === undefined ? {} : { hint: error.hint }),
-    ...(error.details === undefined ? {} : { details: error.details }),
-  });
+  return changedError(error, { outcome });
 }
 
 function notLeader(leaderId: number): BlixardError {

@@ -1,4 +1,4 @@
-import { BlixardError, type Clock } from "@blixard/common";
+import { BlixardError, type Clock, type ErrorCode } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { beforeEach, describe, expect, it } from "@jest/globals";
 import { TicketGuard, ticketGuardLimits } from "./ticket-guard.ts";
@@ -15,7 +15,7 @@ beforeEach(() => {
   guard = new TicketGuard(clock);
 });
 
-const guess = (key: string, code = "TICKET_INVALID") =>
+const guess = (key: string, code: ErrorCode = "TICKET_INVALID") =>
   guard
     .run(key, async () => {
       asked++;
@@ -45,7 +45,8 @@ describe("TicketGuard", () => {
 
   it("counts only what is wrong with the ticket", async () => {
     for (let count = 0; count < 2 * togetherMax; count++) {
-      for (const code of ["JOIN_PENDING", "NO_LEADER", "UNREACHABLE"]) expect(await guess("a", code)).toBe(code);
+      for (const code of ["JOIN_PENDING", "NO_LEADER", "UNREACHABLE"] as const)
+        expect(await guess("a", code)).toBe(code);
     }
   });
 });

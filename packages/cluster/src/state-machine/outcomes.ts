@@ -1,5 +1,6 @@
 /** Short forms of what a command may lead to. */
-import type { CommandResult, ErrorCode } from "@blixard/protocol";
+import type { ErrorCode } from "@blixard/common";
+import type { CommandResult } from "@blixard/protocol";
 import type { Change, Outcome, StateEvent } from "./types.ts";
 
 export function done(value: unknown, changes: readonly Change[] = [], events: readonly StateEvent[] = []): Outcome {

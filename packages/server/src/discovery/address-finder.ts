@@ -7,7 +7,7 @@
  */
 import { Resolver } from "node:dns/promises";
 import type { ClusterEndpoint, PeerFinder } from "@blixard/cluster";
-import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { fetchPeerIdentity } from "@blixard/transport/identity";
 import { endpointIn } from "./lan-finder.ts";
 
@@ -77,7 +77,7 @@ async function orNone<T>(answer: Promise<readonly T[]>): Promise<readonly T[]> {
   try {
     return await answer;
   } catch (error) {
-    if (["ENODATA", "ENOTFOUND"].includes(errorCodeOf(error) ?? "")) return [];
+    if (["ENODATA", "ENOTFOUND"].includes(systemErrorCodeOf(error) ?? "")) return [];
     throw error;
   }
 }

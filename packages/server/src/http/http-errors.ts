@@ -1,6 +1,5 @@
 /** Errors as HTTP answers. */
-import { type BlixardError, isBlixardError, type Logger, messageOf } from "@blixard/common";
-import { type ErrorCode, errorCodeFacts, errorCodes } from "@blixard/protocol";
+import { type BlixardError, type ErrorCode, errorCodes, isBlixardError, type Logger, messageOf } from "@blixard/common";
 
 export interface ErrorBody {
   readonly error: {
@@ -40,8 +39,14 @@ export function errorAnswer(error: unknown, requestId: string, writes: boolean, 
   return answer(error.code, error.message, requestId, writes, error);
 }
 
-function answer(code: string, message: string, requestId: string, writes: boolean, from?: BlixardError): ErrorAnswer {
-  const { httpStatus, retryable } = errorCodeFacts(code);
+function answer(
+  code: ErrorCode,
+  message: string,
+  requestId: string,
+  writes: boolean,
+  from?: BlixardError,
+): ErrorAnswer {
+  const { httpStatus, retryable } = errorCodes[code];
   const outcome = writes ? (from?.outcome ?? (unknownOutcome.has(code) ? "unknown" : "not_applied")) : "not_applied";
   const details = from?.details === undefined ? {} : { details: from.details };
   return {

@@ -4,7 +4,7 @@ import { createServer as createHttpsServer, type Server as HttpsServer } from "n
 import type { AddressInfo } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { parseNodeAddress } from "@blixard/client";
-import { BlixardError, errorCodeOf, formatHostPort, messageOf } from "@blixard/common";
+import { BlixardError, formatHostPort, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { nodeKeyTls } from "@blixard/protocol";
 import { followSockets, type NodeTls } from "@blixard/transport/identity";
 import type { RequestHandler } from "./app.ts";
@@ -114,7 +114,7 @@ function splitBind(bind: string, flag: string): { readonly host: string; readonl
 }
 
 function listenError(error: unknown, bind: string, flag: string): BlixardError {
-  const code = errorCodeOf(error);
+  const code = systemErrorCodeOf(error);
   if (code === "EADDRINUSE") {
     return new BlixardError("PORT_IN_USE", `port ${bind.replace(/^.*:/, "")} of ${bind} is in use by another process`, {
       cause: error,

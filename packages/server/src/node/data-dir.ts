@@ -14,7 +14,7 @@
 import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { defaultDataRoot, type RuntimeFile } from "@blixard/client";
-import { BlixardError, errorCodeOf, messageOf, type Random } from "@blixard/common";
+import { BlixardError, messageOf, type Random, systemErrorCodeOf } from "@blixard/common";
 import { endpointIdSchema, nodeIdSchema } from "@blixard/protocol";
 import { z } from "zod";
 import { writeDurably } from "./durable-file.ts";
@@ -84,7 +84,7 @@ export async function loadOrCreateToken(dataDir: DataDir, random: Random): Promi
       return token;
     }
   } catch (error) {
-    if (errorCodeOf(error) !== "ENOENT") throw invalid(path, error);
+    if (systemErrorCodeOf(error) !== "ENOENT") throw invalid(path, error);
   }
   const token = Buffer.from(random.bytes(tokenBytes)).toString("base64url");
   await writeDurably(path, `${token}\n`);
@@ -104,7 +104,7 @@ export async function readNodeFile(directory: string): Promise<NodeFile | undefi
   try {
     return nodeFileSchema.parse(JSON.parse(await readFile(path, "utf8")));
   } catch (error) {
-    if (errorCodeOf(error) === "ENOENT") return undefined;
+    if (systemErrorCodeOf(error) === "ENOENT") return undefined;
     throw invalid(path, error);
   }
 }

@@ -1,7 +1,7 @@
 /** `recover.json`: `blixard recover` was here. The node asks to be admitted again, and then the file goes. */
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { z } from "zod";
 import { writeDurably } from "./durable-file.ts";
 
@@ -19,7 +19,7 @@ export async function readRecovery(dataDir: string): Promise<RecoveryFile | unde
   try {
     return recoverySchema.parse(JSON.parse(await readFile(pathIn(dataDir), "utf8")));
   } catch (error) {
-    if (errorCodeOf(error) === "ENOENT") return undefined;
+    if (systemErrorCodeOf(error) === "ENOENT") return undefined;
     throw new BlixardError("DATA_DIR_INVALID", `${pathIn(dataDir)}: ${messageOf(error)}`, {
       cause: error,
       hint: "Run blixard recover again.",

@@ -1,7 +1,7 @@
 /** Verifies a whole data directory: identity, key and store. */
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { decodeValue, type NodeRecord, nodeRecordSchema } from "@blixard/protocol";
 import { checkLevelStorage, hasStore, type StorageFinding, type StorageReport } from "@blixard/storage/level";
 import { loadOrCreateNodeKey } from "@blixard/transport/identity";
@@ -93,7 +93,7 @@ async function isDirectory(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
   } catch (error) {
-    if (["ENOENT", "ENOTDIR"].includes(errorCodeOf(error) ?? "")) return false;
+    if (["ENOENT", "ENOTDIR"].includes(systemErrorCodeOf(error) ?? "")) return false;
     throw error;
   }
 }
@@ -103,7 +103,7 @@ async function exists(path: string): Promise<boolean> {
     await stat(path);
     return true;
   } catch (error) {
-    if (errorCodeOf(error) === "ENOENT") return false;
+    if (systemErrorCodeOf(error) === "ENOENT") return false;
     throw error;
   }
 }

@@ -5,7 +5,7 @@
  */
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { errorCodeOf, messageOf } from "@blixard/common";
+import { messageOf, systemErrorCodeOf } from "@blixard/common";
 import { corrupt } from "../records/record.ts";
 import { type LevelLog, readLevelLog } from "./leveldb-log.ts";
 import { type KeySpan, type SalvagedTable, salvageTable, tableDamage, userKeyOf } from "./leveldb-table.ts";
@@ -153,7 +153,7 @@ async function readNeeded(path: string): Promise<Buffer> {
   try {
     return await readFile(path);
   } catch (error) {
-    if (errorCodeOf(error) === "ENOENT") throw corrupt(`${path} is missing`, error);
+    if (systemErrorCodeOf(error) === "ENOENT") throw corrupt(`${path} is missing`, error);
     throw error;
   }
 }

@@ -2,7 +2,7 @@
  * One LevelDB, fail-stop: after the first error of a write every later one is refused. LevelDB itself acknowledges
  * writes again once a full disk has room, and loses them at the next open.
  */
-import { BlixardError, errorCodeOf, messageOf, toBlixardError } from "@blixard/common";
+import { BlixardError, messageOf, systemErrorCodeOf, toBlixardError } from "@blixard/common";
 import { Level } from "level";
 import { corrupt } from "../records/record.ts";
 
@@ -254,7 +254,7 @@ export class LevelHandle {
 
 function openError(error: unknown, location: string): BlixardError {
   const cause = (error as { cause?: unknown }).cause ?? error;
-  const code = errorCodeOf(cause);
+  const code = systemErrorCodeOf(cause);
   const text = messageOf(cause);
   if (code === "LEVEL_LOCKED") {
     return new BlixardError("DATA_DIR_IN_USE", `${location} is in use by another process`, {
@@ -268,7 +268,7 @@ function openError(error: unknown, location: string): BlixardError {
 }
 
 function readError(error: unknown, location: string): BlixardError {
-  if (errorCodeOf(error) === "LEVEL_CORRUPTION" || /corrupt|bad (block|entry)/i.test(messageOf(error))) {
+  if (systemErrorCodeOf(error) === "LEVEL_CORRUPTION" || /corrupt|bad (block|entry)/i.test(messageOf(error))) {
     return corrupt(`${location} cannot be read: ${messageOf(error)}`, error);
   }
   return toBlixardError(error, "STORAGE_FAILED", `read ${location}`);

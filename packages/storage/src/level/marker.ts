@@ -6,7 +6,7 @@
  */
 import { open, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { errorCodeOf } from "@blixard/common";
+import { systemErrorCodeOf } from "@blixard/common";
 
 export interface Marker {
   readonly formatVersion: 1;
@@ -22,7 +22,7 @@ export async function readMarker(dataDir: string): Promise<Marker | "damaged" | 
   try {
     text = await readFile(join(dataDir, markerFileName), "utf8");
   } catch (error) {
-    if (errorCodeOf(error) === "ENOENT") return undefined;
+    if (systemErrorCodeOf(error) === "ENOENT") return undefined;
     throw error;
   }
   try {

@@ -1,7 +1,7 @@
 /** The files of a store as a whole: whether there is one, whether a process has it open, copies and backups of it. */
 import { copyFile, link, mkdir, open, readdir, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { Level } from "level";
 import { syncDirectory } from "./marker.ts";
 
@@ -27,7 +27,7 @@ export async function assertStoreNotInUse(dataDir: string): Promise<void> {
       // LevelDB takes the lock first and then refuses, because there is a database.
       await db.open({ errorIfExists: true });
     } catch (error) {
-      if (errorCodeOf((error as { readonly cause?: unknown }).cause) !== "LEVEL_LOCKED") continue;
+      if (systemErrorCodeOf((error as { readonly cause?: unknown }).cause) !== "LEVEL_LOCKED") continue;
       throw new BlixardError("DATA_DIR_IN_USE", `${dataDir} is in use by another process`, {
         cause: error,
         hint: "Stop the node first.",
@@ -90,7 +90,7 @@ async function exists(path: string): Promise<boolean> {
     await stat(path);
     return true;
   } catch (error) {
-    if (errorCodeOf(error) === "ENOENT") return false;
+    if (systemErrorCodeOf(error) === "ENOENT") return false;
     throw error;
   }
 }

@@ -6,7 +6,7 @@
  *     slot (64 bytes): sealed record of sequence (8) | term (8) | vote (8)
  */
 import { open } from "node:fs/promises";
-import { BlixardError, errorCodeOf, messageOf, SerialQueue } from "@blixard/common";
+import { BlixardError, messageOf, SerialQueue, systemErrorCodeOf } from "@blixard/common";
 import { asNodeId, asTerm, type NodeId, type Term } from "@blixard/raft/core";
 import { readUint64, writeUint64 } from "../records/integers.ts";
 import { openRecord, sealRecord } from "../records/record.ts";
@@ -46,7 +46,7 @@ export class VoteFile {
     try {
       return new VoteFile(await open(path, "r+"), path);
     } catch (error) {
-      if (errorCodeOf(error) !== "ENOENT") throw error;
+      if (systemErrorCodeOf(error) !== "ENOENT") throw error;
       return new VoteFile(await open(path, "wx+"), path);
     }
   }

@@ -1,7 +1,7 @@
 /** The key file of a node: an Ed25519 seed as 64 hexadecimal digits. It is the node's identity on every transport. */
 import { randomBytes } from "node:crypto";
 import { link, open, readFile, stat, unlink } from "node:fs/promises";
-import { BlixardError, errorCodeOf, fromHex, toHex } from "@blixard/common";
+import { BlixardError, fromHex, systemErrorCodeOf, toHex } from "@blixard/common";
 import { endpointIdOfSeed, seedBytes } from "./ed25519.ts";
 
 export interface NodeKey {
@@ -23,7 +23,7 @@ export async function loadOrCreateNodeKey(path: string): Promise<NodeKey> {
   try {
     return await load(path);
   } catch (error) {
-    if (errorCodeOf(error) !== "ENOENT") throw error;
+    if (systemErrorCodeOf(error) !== "ENOENT") throw error;
   }
   try {
     await create(path);
@@ -65,7 +65,7 @@ async function create(path: string): Promise<void> {
     // Unlike a rename, a link never replaces the key that another process made at the same moment.
     await link(draft, path);
   } catch (error) {
-    if (errorCodeOf(error) !== "EEXIST") throw error;
+    if (systemErrorCodeOf(error) !== "EEXIST") throw error;
   } finally {
     await unlink(draft);
   }

@@ -3,7 +3,7 @@
  * mounts its HTTP server on it. Anyone can read the node's identity here from the certificate alone.
  */
 import { createServer, type Server, type TLSSocket } from "node:tls";
-import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { followSockets } from "./open-sockets.ts";
 
 export interface TlsListenerOptions {
@@ -87,7 +87,7 @@ function listenerOf(server: Server, endAll: () => void): TlsListener {
 
 function toListenError(error: unknown, host: string, port: number): BlixardError {
   const where = `TCP ${host}:${port}`;
-  if (errorCodeOf(error) === "EADDRINUSE") {
+  if (systemErrorCodeOf(error) === "EADDRINUSE") {
     return new BlixardError("PORT_IN_USE", `${where} is in use`, {
       hint: "Choose another port with --bind, or end the program that holds it.",
       cause: error,

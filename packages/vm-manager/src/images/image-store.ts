@@ -3,7 +3,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { type ImageBlob, limits } from "@blixard/protocol";
 import { renameDurable } from "../durable-file.ts";
 import type { FetchBlob, OpenBlob } from "../vm-manager-types.ts";
@@ -147,7 +147,7 @@ async function sizeIfThere(path: string): Promise<number | undefined> {
   try {
     return (await stat(path)).size;
   } catch (error) {
-    if (errorCodeOf(error) === "ENOENT") return undefined;
+    if (systemErrorCodeOf(error) === "ENOENT") return undefined;
     throw error;
   }
 }

@@ -1,7 +1,7 @@
 /** Turns an image record into files that a driver can boot. */
 import { access, constants, copyFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { BlixardError, errorCodeOf } from "@blixard/common";
+import { BlixardError, systemErrorCodeOf } from "@blixard/common";
 import type { ImageBlob, ImageRecord } from "@blixard/protocol";
 import type { BootSource } from "../driver.ts";
 import { renameDurable } from "../durable-file.ts";
@@ -51,7 +51,7 @@ async function copyDisk(from: string, to: string): Promise<string> {
     await access(to);
     return to;
   } catch (error) {
-    if (errorCodeOf(error) !== "ENOENT") throw error;
+    if (systemErrorCodeOf(error) !== "ENOENT") throw error;
   }
   await rm(temporary, { force: true });
   await copyFile(from, temporary, constants.COPYFILE_FICLONE);

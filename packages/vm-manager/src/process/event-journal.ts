@@ -3,7 +3,7 @@
  * instance ended even when nobody was connected, because all ends of QEMU look alike from outside (exit code 0).
  */
 import { readFile } from "node:fs/promises";
-import { errorCodeOf } from "@blixard/common";
+import { systemErrorCodeOf } from "@blixard/common";
 import type { ExitReason, InstanceState } from "../driver.ts";
 import { parseQmpLine, type QmpEvent, qmpEventOf } from "./qmp-client.ts";
 
@@ -46,7 +46,7 @@ export async function readJournalReason(path: string): Promise<ExitReason | unde
   try {
     text = (await readFile(path)).subarray(0, journalBytesMax).toString("utf8");
   } catch (error) {
-    if (errorCodeOf(error) === "ENOENT") return undefined;
+    if (systemErrorCodeOf(error) === "ENOENT") return undefined;
     throw error;
   }
   let state: InstanceState = { type: "running" };

@@ -5,7 +5,7 @@
 
 import { readFileSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
-import { errorCodeOf } from "@blixard/common";
+import { systemErrorCodeOf } from "@blixard/common";
 
 export interface ProcessIdentity {
   readonly pid: number;
@@ -18,7 +18,7 @@ export function processStartTime(pid: number): string | undefined {
   try {
     stat = readFileSync(`/proc/${pid}/stat`, "utf8");
   } catch (error) {
-    if (errorCodeOf(error) === "ENOENT" || errorCodeOf(error) === "ESRCH") return undefined;
+    if (systemErrorCodeOf(error) === "ENOENT" || systemErrorCodeOf(error) === "ESRCH") return undefined;
     throw error;
   }
   // The command name stands in brackets and may hold spaces and brackets itself: count from the last one.
@@ -44,7 +44,7 @@ export function signalProcess(identity: ProcessIdentity, signal: "SIGTERM" | "SI
     process.kill(identity.pid, signal);
     return true;
   } catch (error) {
-    if (errorCodeOf(error) === "ESRCH") return false;
+    if (systemErrorCodeOf(error) === "ESRCH") return false;
     throw error;
   }
 }

@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { access, constants, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { errorCodeOf, messageOf } from "@blixard/common";
+import { messageOf, systemErrorCodeOf } from "@blixard/common";
 import { kvmProbeExitCode, kvmProbeRom } from "./kvm-probe-rom.ts";
 
 export type KvmProbe = { readonly works: true } | { readonly works: false; readonly reason: string };
@@ -18,7 +18,7 @@ export async function probeKvm(options: {
   try {
     await access("/dev/kvm", constants.R_OK | constants.W_OK);
   } catch (error) {
-    return { works: false, reason: `/dev/kvm: ${errorCodeOf(error) ?? messageOf(error)}` };
+    return { works: false, reason: `/dev/kvm: ${systemErrorCodeOf(error) ?? messageOf(error)}` };
   }
   const cachePath = join(options.cacheDirectory, "kvm-probe.json");
   const cached = await readCache(cachePath, options.bootId);

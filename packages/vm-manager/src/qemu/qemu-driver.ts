@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { promisify } from "node:util";
-import { assert, type Clock, errorCodeOf, messageOf } from "@blixard/common";
+import { assert, type Clock, messageOf, systemErrorCodeOf } from "@blixard/common";
 import type { DriverKind } from "@blixard/protocol";
 import type { InstanceHandle, InstancePaths, InstanceSpec, ProbeResult, VmDriver, VmInstance } from "../driver.ts";
 import { adoptProcess } from "../process/adopt-process.ts";
@@ -56,7 +56,7 @@ export class QemuDriver implements VmDriver {
       this.#version = parseVersion(await this.#output(["--version"]));
       this.#machine = parseMachine(await this.#output(["-machine", "help"]));
     } catch (error) {
-      const missing = errorCodeOf(error) === "ENOENT";
+      const missing = systemErrorCodeOf(error) === "ENOENT";
       const reason = missing
         ? `${this.#program} is not installed`
         : `${this.#program} does not work: ${messageOf(error)}`;

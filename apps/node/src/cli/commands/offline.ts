@@ -1,5 +1,6 @@
 /** `blixard check`, `blixard recover` and `blixard cluster recover`: for the data directory of a node that does not run. */
-import { errorCodeFacts } from "@blixard/protocol";
+
+import { errorCodes } from "@blixard/common";
 import type { ClusterRecoveryPlan, DataDirReport, NodeRecoveryPlan } from "@blixard/server/offline";
 import { type Command, Option } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
@@ -39,7 +40,7 @@ export function registerCheck(command: Command, context: CliContext): void {
     await print(context, format, data, text, []);
     if (nextCommand === null) return;
     say(context, `the data is not whole; next: ${nextCommand}`);
-    context.exitCode = errorCodeFacts("STORAGE_CORRUPT").exitCode;
+    context.exitCode = errorCodes["STORAGE_CORRUPT"].exitCode;
   });
 }
 

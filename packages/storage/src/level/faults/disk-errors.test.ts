@@ -2,7 +2,7 @@
 import { cp, mkdtemp, open, rm, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { errorCodeOf } from "@blixard/common";
+import { systemErrorCodeOf } from "@blixard/common";
 import { asLogIndex, asNodeId, asTerm, type Entry } from "@blixard/raft/core";
 import { afterAll, beforeAll, describe, expect } from "@jest/globals";
 import { Level } from "level";
@@ -48,7 +48,7 @@ async function fill(small: SmallDisk, filler: string): Promise<void> {
   try {
     for (;;) await handle.writeFile(Buffer.alloc(4_096));
   } catch (error) {
-    expect(errorCodeOf(error)).toBe("ENOSPC");
+    expect(systemErrorCodeOf(error)).toBe("ENOSPC");
   } finally {
     await handle.close();
   }

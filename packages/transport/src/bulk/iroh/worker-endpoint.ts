@@ -6,8 +6,8 @@ import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SHARE_ENV, Worker } from "node:worker_threads";
-import { abortReason, BlixardError, type Clock, type Logger, messageOf } from "@blixard/common";
-import type { ErrorCode } from "@blixard/protocol";
+import { abortReason, BlixardError, type Clock, type ErrorCode, type Logger, messageOf } from "@blixard/common";
+
 import { endpointIdOfSeed } from "../../identity/ed25519.ts";
 import type { EndpointAddress } from "../../transport-types.ts";
 import { bulkLimits } from "../bulk-limits.ts";

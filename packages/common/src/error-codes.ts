@@ -67,6 +67,14 @@ export const errorCodes = {
   /** A peer sent more on a stream than it had been given credit for. */
   CREDIT_OVERRUN: facts(400, 1),
   UNSUPPORTED_VERSION: facts(400, 1),
+  /** A node answered in a form that this program cannot read: it is of another release, or no node. */
+  ANSWER_UNREADABLE: facts(502, 1),
+  // The core of Raft; inside a node, and for programs that drive the core themselves.
+  STEP_LOCAL_MSG: facts(500, 1),
+  STEP_PEER_NOT_FOUND: facts(500, 1),
+  CONF_CHANGE_INVALID: facts(409, 5),
+  COMPACTED: facts(500, 1),
+  SNAPSHOT_TEMPORARILY_UNAVAILABLE: facts(503, 6, true),
   // This machine.
   PORT_IN_USE: facts(500, 75),
   DATA_DIR_IN_USE: facts(500, 75),
@@ -75,6 +83,8 @@ export const errorCodes = {
   KEY_FILE_TOO_OPEN: facts(500, 64),
   STORAGE_FAILED: facts(500, 74),
   STORAGE_CORRUPT: facts(500, 76),
+  /** The log or the state holds what only a later release understands. */
+  NEEDS_UPGRADE: facts(500, 78),
   VM_DRIVER_FAILED: facts(500, 1),
   INVARIANT: facts(500, 70),
   INTERNAL: facts(500, 1),
@@ -82,7 +92,7 @@ export const errorCodes = {
 
 export type ErrorCode = keyof typeof errorCodes;
 
-/** The facts of any code; those of INTERNAL for a code that is not in the set. */
-export function errorCodeFacts(code: string): ErrorCodeFacts {
-  return Object.hasOwn(errorCodes, code) ? errorCodes[code as ErrorCode] : errorCodes.INTERNAL;
+/** The code that a text from another program stands for; undefined when this release does not know it. */
+export function knownErrorCode(text: unknown): ErrorCode | undefined {
+  return typeof text === "string" && Object.hasOwn(errorCodes, text) ? (text as ErrorCode) : undefined;
 }
