@@ -174,7 +174,7 @@ describe("BlixardClient.call", () => {
   it("reports an answer that is not of this API", async () => {
     const server = keep(await startPlainServer((_, response) => response.end("<html>")));
     const client = keep(connectClient({ addresses: [`http://${server.address}`] }));
-    await expect(client.status()).rejects.toMatchObject({ code: "INTERNAL" });
+    await expect(client.status()).rejects.toMatchObject({ code: "ANSWER_UNREADABLE" });
   });
 });
 

@@ -5,26 +5,27 @@
 import { BlixardError, type Clock, type Random, toHex } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import {
+  type Health,
+  type HttpMethodName,
   type Identity,
   type MethodAccess,
-  type MethodName,
   methods,
   type NodeStatus,
   type RequestOf,
   type ResponseOf,
-  type StreamInputOf,
+  type StoredBlob,
   type StreamName,
   type StreamOutputOf,
   type StreamRequestOf,
-  streamMethods,
+  streams,
 } from "@blixard/protocol";
 import { parseNodeAddress } from "./address.ts";
-import type { Carrier, CarrierCall, Health, UploadedBlob } from "./carrier.ts";
-import { type CallFunction, type ClientGroups, makeGroups, type StreamFunction } from "./groups.ts";
+import type { CallFunction, CallOptions, StreamFunction, StreamOptions } from "./call-types.ts";
+import type { Carrier, CarrierCall } from "./carrier.ts";
+import { type ClientGroups, makeGroups } from "./groups.ts";
 import { HttpCarrier } from "./http-carrier.ts";
 import { memoryPins, type PinStore } from "./pins.ts";
 import { defaultRetryPolicy, withRetries } from "./retry.ts";
-import type { HttpMethodName } from "./routes.ts";
 import { type RpcCaller, RpcCarrier, type RpcEndpoint, type RpcStreamCaller } from "./rpc-carrier.ts";
 
 /** One node to talk to over its HTTP API. */
@@ -58,26 +59,6 @@ export interface ClientOptions {
   readonly unreachableMs?: number;
   readonly clock?: Clock;
   readonly random?: Random;
-}
-
-export interface CallOptions {
-  /** Time for this call, retries included. */
-  readonly timeoutMs?: number;
-  readonly signal?: AbortSignal;
-  /** Reads only: the local state of the node that answers, perhaps old. */
-  readonly stale?: boolean;
-  /** Writes only: refuse with PRECONDITION_FAILED unless the object was last changed at this index. */
-  readonly ifMatchIndex?: number;
-  /** Writes only: the same key applies once. Default: a fresh one per call, kept over its retries. */
-  readonly idempotencyKey?: string;
-}
-
-export interface StreamOptions<Name extends StreamName> {
-  /** Time for the opening, retries included. */
-  readonly timeoutMs?: number;
-  /** Ends the stream when it aborts, at any time. */
-  readonly signal?: AbortSignal;
-  readonly input?: AsyncIterable<StreamInputOf<Name>>;
 }
 
 /** Makes a client; connects at the first call. @throws INVALID_ARGUMENT for an address that cannot be read */
@@ -148,10 +129,8 @@ export class BlixardClient implements AsyncDisposable {
     request: RequestOf<Name>,
     options: CallOptions = {},
   ): Promise<ResponseOf<Name>> {
-    this.#note(methods[name as MethodName].access);
-    const key = methods[name as MethodName].writes
-      ? { idempotencyKey: options.idempotencyKey ?? toHex(this.#random.bytes(16)) }
-      : {};
+    this.#note(methods[name].access);
+    const key = methods[name].writes ? { idempotencyKey: options.idempotencyKey ?? toHex(this.#random.bytes(16)) } : {};
     const asked = {
       ...(options.stale === undefined ? {} : { stale: options.stale }),
       ...(options.ifMatchIndex === undefined ? {} : { ifMatchIndex: options.ifMatchIndex }),
@@ -173,7 +152,7 @@ export class BlixardClient implements AsyncDisposable {
     request: StreamRequestOf<Name>,
     options: StreamOptions<Name> = {},
   ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
-    this.#note(streamMethods[name].access);
+    this.#note(streams[name].access);
     const { input, ...limits } = options;
     const opened = input === undefined ? {} : { input };
     return await this.#retrying(limits, 0, (carrier, own) => carrier.stream(name, request, { ...opened, ...own }));
@@ -202,7 +181,7 @@ export class BlixardClient implements AsyncDisposable {
   }
 
   /** Blobs are not retried: the stream can be read only once. */
-  #uploadBlob(chunks: AsyncIterable<Uint8Array>, options: CallOptions): Promise<UploadedBlob> {
+  #uploadBlob(chunks: AsyncIterable<Uint8Array>, options: CallOptions): Promise<StoredBlob> {
     const { signal } = options;
     const timeoutMs = options.timeoutMs ?? blobTimeoutMs;
     this.#note(methods["blob.write"].access);

@@ -1,14 +1,15 @@
 /** What brings calls to one node and the answers back. There are two: HTTP(S), and the RPC lane between nodes. */
 import type {
-  MethodName,
+  Health,
+  HttpMethodName,
   RequestOf,
   ResponseOf,
+  StoredBlob,
   StreamInputOf,
   StreamName,
   StreamOutputOf,
   StreamRequestOf,
 } from "@blixard/protocol";
-import type { HttpMethodName } from "./routes.ts";
 
 export interface CarrierCall {
   readonly timeoutMs: number;
@@ -34,30 +35,10 @@ export function nodeTimeoutMs({ timeoutMs }: Pick<CarrierCall, "timeoutMs">): nu
 
 const answerMarginMs = 500;
 
-export interface Health {
-  readonly healthy: true;
-  readonly nodeId: number;
-  readonly clusterId: string;
-  /** Serving with a known leader, and caught up. */
-  readonly ready: boolean;
-  /** Why it is not ready; empty when it is. */
-  readonly reason: string;
-}
-
-export interface UploadedBlob {
-  readonly digest: string;
-  readonly sizeBytes: number;
-  readonly nodeId: number;
-}
-
 export interface Carrier {
   /** Where it leads, for messages. */
   readonly address: string;
-  call<Name extends HttpMethodName & MethodName>(
-    name: Name,
-    request: RequestOf<Name>,
-    call: CarrierCall,
-  ): Promise<ResponseOf<Name>>;
+  call<Name extends HttpMethodName>(name: Name, request: RequestOf<Name>, call: CarrierCall): Promise<ResponseOf<Name>>;
   /** Resolves when the node has accepted the stream. */
   stream<Name extends StreamName>(
     name: Name,
@@ -65,6 +46,6 @@ export interface Carrier {
     call: CarrierStream<Name>,
   ): Promise<AsyncIterable<StreamOutputOf<Name>>>;
   health(call: CarrierCall): Promise<Health>;
-  uploadBlob(chunks: AsyncIterable<Uint8Array>, call: CarrierCall): Promise<UploadedBlob>;
+  uploadBlob(chunks: AsyncIterable<Uint8Array>, call: CarrierCall): Promise<StoredBlob>;
   close(): void;
 }

@@ -1,7 +1,7 @@
 /** The output of a VM and the keys of the cluster as they come, over streams that are opened again where one broke. */
 import { BlixardError, type Clock, errorCodes, isBlixardError, sleep } from "@blixard/common";
 import { type KvEntry, kvChanges, type StreamOutputOf, type StreamRequestOf } from "@blixard/protocol";
-import type { StreamFunction } from "./groups.ts";
+import type { StreamFunction } from "./call-types.ts";
 
 export interface FollowOptions {
   readonly signal?: AbortSignal;

@@ -1,44 +1,21 @@
 /** The calls of the client by subject, so that code reads `client.vms.get("web")`. */
 import { BlixardError, type Clock, errorCodeOf, sleep } from "@blixard/common";
-import type {
-  CertificateView,
-  ImageRecord,
-  KvEntry,
-  MemberRole,
-  MemberStatus,
-  NodeView,
-  PendingJoin,
-  RequestOf,
-  ResponseOf,
-  StreamName,
-  StreamOutputOf,
-  StreamRequestOf,
-  TicketView,
-  TokenView,
-  VmPhase,
-  VmRecord,
-  VmSpecInput,
+import {
+  type KvEntry,
+  type StoredBlob,
+  type StreamRequestOf,
+  type VmDesired,
+  type VmPhase,
+  type VmRecord,
+  type VmSpecInput,
+  type VmVerbName,
+  vmVerbs,
 } from "@blixard/protocol";
-import type { CallOptions, StreamOptions } from "./blixard-client.ts";
+import type { CallFunction, CallOptions, StreamFunction, StreamOptions } from "./call-types.ts";
+import { type ContractGroups, contractGroups } from "./contract-groups.ts";
 import { type FollowOptions, followKeys, followLogs } from "./follow.ts";
-import type { HttpMethodName } from "./routes.ts";
 
-export type CallFunction = <Name extends HttpMethodName>(
-  name: Name,
-  request: RequestOf<Name>,
-  options?: CallOptions,
-) => Promise<ResponseOf<Name>>;
-
-export type StreamFunction = <Name extends StreamName>(
-  name: Name,
-  request: StreamRequestOf<Name>,
-  options?: StreamOptions<Name>,
-) => Promise<AsyncIterable<StreamOutputOf<Name>>>;
-
-export type UploadBlob = (
-  chunks: AsyncIterable<Uint8Array>,
-  options: CallOptions,
-) => Promise<{ digest: string; sizeBytes: number; nodeId: number }>;
+export type UploadBlob = (chunks: AsyncIterable<Uint8Array>, options: CallOptions) => Promise<StoredBlob>;
 
 export interface WaitOptions {
   /** Default 60,000 ms. */
@@ -62,63 +39,24 @@ export interface GroupDeps {
   readonly uploadBlob: UploadBlob;
 }
 
+/** The calls that the contract makes, and those that are more than one call of it. */
 export function makeGroups({ call, stream, uploadBlob }: GroupDeps, clock: Clock) {
+  const groups = contractGroups(call);
   return {
-    kv: kvGroup(call, stream, clock),
-    vms: vmGroup(call, stream, clock),
+    ...groups,
+    kv: kvGroup(groups.kv, call, stream, clock),
+    vms: vmGroup(groups.vms, call, stream, clock),
     images: {
-      list: async (options?: CallOptions): Promise<ImageRecord[]> => (await call("image.list", {}, options)).items,
-      get: (name: string, options?: CallOptions) => call("image.get", { name }, options),
-      put: (image: RequestOf<"image.put">, options?: CallOptions) => call("image.put", image, options),
-      remove: (name: string, options?: CallOptions) => call("image.remove", { name }, options),
+      ...groups.images,
       /** Stores bytes at the node that answers; `image.put` then names them by digest and node. */
       uploadBlob: (chunks: AsyncIterable<Uint8Array>, options: CallOptions = {}) => uploadBlob(chunks, options),
-    },
-    tickets: {
-      create: (request: RequestOf<"ticket.create"> = {}, options?: CallOptions) =>
-        call("ticket.create", request, options),
-      list: async (options?: CallOptions): Promise<TicketView[]> => (await call("ticket.list", {}, options)).items,
-      revoke: (id: string, options?: CallOptions) => call("ticket.revoke", { id }, options),
-    },
-    tokens: {
-      create: (request: RequestOf<"token.create">, options?: CallOptions) => call("token.create", request, options),
-      list: async (options?: CallOptions): Promise<TokenView[]> => (await call("token.list", {}, options)).items,
-      revoke: (id: string, options?: CallOptions) => call("token.revoke", { id }, options),
-    },
-    certificates: {
-      list: async (scope: "node" | "cluster" = "cluster", options?: CallOptions): Promise<CertificateView[]> =>
-        (await call("cert.list", { scope }, options)).items,
-      /** New ones for new connections; those that are open go on. */
-      rotate: async (scope: "node" | "cluster" = "cluster", options?: CallOptions): Promise<CertificateView[]> =>
-        (await call("cert.rotate", { scope }, options)).items,
-    },
-    nodes: {
-      list: async (options?: CallOptions): Promise<NodeView[]> => (await call("node.list", {}, options)).items,
-      get: (id: number, options?: CallOptions) => call("node.get", { id }, options),
-      cordon: (id: number, cordoned: boolean, options?: CallOptions) => call("node.cordon", { id, cordoned }, options),
-    },
-    members: {
-      list: async (options?: CallOptions): Promise<MemberStatus[]> => (await call("member.list", {}, options)).items,
-      remove: (id: number, force = false, options?: CallOptions) => call("member.remove", { id, force }, options),
-      setRole: (id: number, role: MemberRole, force = false, options?: CallOptions) =>
-        call("member.setRole", { id, role, force }, options),
-      /** Machines that asked to join without a ticket. */
-      pending: async (options?: CallOptions): Promise<PendingJoin[]> => (await call("join.list", {}, options)).items,
-      accept: (endpointId: string, role: MemberRole = "voter", options?: CallOptions) =>
-        call("join.accept", { endpointId, role }, options),
-    },
-    cluster: {
-      transferLeader: (to?: number, options?: CallOptions) =>
-        call("leader.transfer", to === undefined ? {} : { to }, options),
-      takeSnapshot: (options?: CallOptions) => call("snapshot.take", {}, options),
-      stateHash: (index: number, options?: CallOptions) => call("debug.stateHash", { index }, options),
-      log: (from: number, to: number, options?: CallOptions) => call("debug.log", { from, to }, options),
     },
   };
 }
 
-function kvGroup(call: CallFunction, stream: StreamFunction, clock: Clock) {
+function kvGroup(made: ContractGroups["kv"], call: CallFunction, stream: StreamFunction, clock: Clock) {
   return {
+    ...made,
     /** The entry, or undefined when there is none. */
     async get(key: string, options?: CallOptions): Promise<KvEntry | undefined> {
       try {
@@ -128,11 +66,6 @@ function kvGroup(call: CallFunction, stream: StreamFunction, clock: Clock) {
         throw error;
       }
     },
-    put: (key: string, value: string, options?: CallOptions) => call("kv.put", { key, value }, options),
-    delete: (key: string, options?: CallOptions) => call("kv.delete", { key }, options),
-    /** Writes `to` if the present value is `from`; null stands for "absent". */
-    cas: (key: string, from: string | null, to: string | null, options?: CallOptions) =>
-      call("kv.cas", { key, from, to }, options),
     /** The keys that are there, `current` once, and what becomes of them. Goes on at another node when one is gone. */
     watch: (prefix = "", options: FollowOptions = {}) => followKeys(stream, clock, { prefix }, options),
     list: (prefix = "", options?: CallOptions & { readonly limit?: number }) =>
@@ -140,27 +73,22 @@ function kvGroup(call: CallFunction, stream: StreamFunction, clock: Clock) {
   };
 }
 
-function vmGroup(call: CallFunction, stream: StreamFunction, clock: Clock) {
-  const desire = (name: string, desired: VmRecord["desired"], restart: boolean, options?: CallOptions) =>
+function vmGroup(made: ContractGroups["vms"], call: CallFunction, stream: StreamFunction, clock: Clock) {
+  const desire = (desired: VmDesired, restart: boolean) => (name: string, options?: CallOptions) =>
     call("vm.desire", { name, desired, restart }, options);
-  const get = (name: string, options?: CallOptions) => call("vm.get", { name }, options);
+  const verbs = Object.fromEntries(
+    Object.entries(vmVerbs).map(([verb, { desired, restart }]) => [verb, desire(desired, restart)]),
+  ) as Readonly<Record<VmVerbName, ReturnType<typeof desire>>>;
   return {
+    ...made,
+    ...verbs,
     create: (
       name: string,
       spec: VmSpecInput,
       options: CallOptions & { readonly desired?: "running" | "stopped" } = {},
     ) => call("vm.create", { name, spec, desired: options.desired ?? "running" }, options),
-    list: async (options?: CallOptions): Promise<VmRecord[]> => (await call("vm.list", {}, options)).items,
-    get,
-    start: (name: string, options?: CallOptions) => desire(name, "running", false, options),
-    stop: (name: string, options?: CallOptions) => desire(name, "stopped", false, options),
-    restart: (name: string, options?: CallOptions) => desire(name, "running", true, options),
-    pause: (name: string, options?: CallOptions) => desire(name, "paused", false, options),
-    resume: (name: string, options?: CallOptions) => desire(name, "running", false, options),
-    delete: (name: string, options?: CallOptions) => desire(name, "deleted", false, options),
-    readConsole: (request: RequestOf<"vm.consoleRead">, options?: CallOptions) =>
-      call("vm.consoleRead", request, options),
-    /** What the VM prints from `offset` on, and later, until `signal` aborts; a way that breaks is found again. */
+    delete: desire("deleted", false),
+    /** What the VM prints from `offset` on, and later, until `signal` aborts; a connection that breaks is made anew. */
     followLogs: (request: StreamRequestOf<"vm.logs">, options: FollowOptions = {}) =>
       followLogs(stream, clock, request, options),
     /** The serial console: `input` goes in, what the VM prints comes out, until `signal` aborts or the reader stops. */
@@ -168,10 +96,10 @@ function vmGroup(call: CallFunction, stream: StreamFunction, clock: Clock) {
       stream("vm.console", request, options),
     /** Resolves with the first record for which `holds`. @throws DEADLINE_EXCEEDED, VM_NOT_FOUND */
     waitFor: (name: string, what: string, holds: (vm: VmRecord) => boolean, options: WaitOptions = {}) =>
-      waitForVm(get, clock, name, what, holds, options),
+      waitForVm(made.get, clock, name, what, holds, options),
     /** Resolves when the VM is in one of `phases`; rejects when it is Failed and that was not asked for. */
     waitForPhase: (name: string, phases: readonly VmPhase[], options: WaitOptions = {}) =>
-      waitForVm(get, clock, name, phases.join(" or "), (vm) => phaseReached(vm, phases), options),
+      waitForVm(made.get, clock, name, phases.join(" or "), (vm) => phaseReached(vm, phases), options),
   };
 }
 

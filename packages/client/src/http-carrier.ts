@@ -1,16 +1,19 @@
 /** Calls over the HTTP API of a node. */
-import type { RequestOf, ResponseOf, StreamName, StreamOutputOf, StreamRequestOf } from "@blixard/protocol";
 import {
-  type Carrier,
-  type CarrierCall,
-  type CarrierStream,
   type Health,
-  nodeTimeoutMs,
-  type UploadedBlob,
-} from "./carrier.ts";
+  type HttpMethodName,
+  headers,
+  nodeRoutes,
+  type RequestOf,
+  type ResponseOf,
+  type StoredBlob,
+  type StreamName,
+  type StreamOutputOf,
+  type StreamRequestOf,
+} from "@blixard/protocol";
+import { type Carrier, type CarrierCall, type CarrierStream, nodeTimeoutMs } from "./carrier.ts";
 import { streamOverHttp } from "./http-streams.ts";
 import { NodeEndpoint, type NodeEndpointOptions } from "./node-endpoint.ts";
-import { type HttpMethodName, headers } from "./routes.ts";
 import { decodeAnswer, decodeError, encodeCall } from "./wire.ts";
 
 export class HttpCarrier implements Carrier {
@@ -45,22 +48,24 @@ export class HttpCarrier implements Carrier {
   }
 
   async health(call: CarrierCall): Promise<Health> {
-    const request = { verb: "GET", path: "/healthz", headers: timing(call), ...limitsOf(call) };
+    const { verb, path } = nodeRoutes.health;
+    const request = { verb, path, headers: timing(call), ...limitsOf(call) };
     const answer = await this.#endpoint.exchange(request);
     if (answer.status !== 200) throw decodeError(answer);
     return JSON.parse(answer.body.toString("utf8")) as Health;
   }
 
-  async uploadBlob(chunks: AsyncIterable<Uint8Array>, call: CarrierCall): Promise<UploadedBlob> {
+  async uploadBlob(chunks: AsyncIterable<Uint8Array>, call: CarrierCall): Promise<StoredBlob> {
+    const { verb, path, takes } = nodeRoutes.uploadBlob;
     const answer = await this.#endpoint.exchange({
-      verb: "POST",
-      path: "/v1/blobs",
-      headers: { "content-type": "application/octet-stream" },
+      verb,
+      path,
+      headers: { "content-type": takes },
       body: chunks,
       ...limitsOf(call),
     });
     if (answer.status >= 400) throw decodeError(answer);
-    return JSON.parse(answer.body.toString("utf8")) as UploadedBlob;
+    return JSON.parse(answer.body.toString("utf8")) as StoredBlob;
   }
 
   close(): void {

@@ -4,9 +4,9 @@
  */
 export type { NodeAddress } from "./address.ts";
 export { parseNodeAddress } from "./address.ts";
-export type { CallOptions, ClientOptions, ClientTarget, RpcTarget } from "./blixard-client.ts";
+export type { ClientOptions, ClientTarget, RpcTarget } from "./blixard-client.ts";
 export { BlixardClient, connectClient } from "./blixard-client.ts";
-export type { Health } from "./carrier.ts";
+export type { CallOptions, StreamOptions } from "./call-types.ts";
 export type { WaitOptions } from "./groups.ts";
 export type { LocalNode, RuntimeFile } from "./local-nodes.ts";
 export { defaultDataRoot, findLocalNode, listLocalNodes, localTarget, readLocalNode } from "./local-nodes.ts";
@@ -15,7 +15,5 @@ export { connectPinned } from "./pinned-tls.ts";
 export type { PinStore } from "./pins.ts";
 export { memoryPins } from "./pins.ts";
 export { RetryClient } from "./retry-client.ts";
-export type { HttpMethodName, HttpRoute, HttpVerb } from "./routes.ts";
-export { headers, httpRoutes, pathFields } from "./routes.ts";
 export type { RpcCaller, RpcEndpoint, RpcStreamCaller } from "./rpc-carrier.ts";
 export { answeringFirst, redeemTicket } from "./rpc-carrier.ts";

@@ -58,7 +58,7 @@ describe("BlixardClient over the RPC lane", () => {
   it("says so when the answer is of another shape", async () => {
     const { rpc } = lane(() => ({ index: "seven" }));
     const client = connectClient({ addresses: [{ ...node("a"), rpc }] });
-    await expect(client.kv.put("k", "v")).rejects.toMatchObject({ code: "INTERNAL" });
+    await expect(client.kv.put("k", "v")).rejects.toMatchObject({ code: "ANSWER_UNREADABLE" });
   });
 });
 

@@ -16,29 +16,22 @@ import {
 import { systemClock } from "@blixard/common/system";
 import {
   type CallMeta,
-  decodeServiceResponse,
-  decodeStreamItems,
-  encodeServiceCall,
-  encodeStreamItems,
+  callPeer,
+  type Health,
   type JoinTicket,
   limits,
   type MethodName,
-  methods,
+  openPeerStream,
+  type PeerCaller,
+  type PeerStreamer,
   type RequestOf,
   type ResponseOf,
+  type StoredBlob,
   type StreamName,
   type StreamOutputOf,
   type StreamRequestOf,
-  streamMethods,
 } from "@blixard/protocol";
-import {
-  type Carrier,
-  type CarrierCall,
-  type CarrierStream,
-  type Health,
-  nodeTimeoutMs,
-  type UploadedBlob,
-} from "./carrier.ts";
+import { type Carrier, type CarrierCall, type CarrierStream, nodeTimeoutMs } from "./carrier.ts";
 
 export interface RpcEndpoint {
   /** The key that the node must prove, 64 hexadecimal digits. */
@@ -48,20 +41,10 @@ export interface RpcEndpoint {
 }
 
 /** What carries the bytes: the `call` of a transport of `@blixard/transport`, whose key is yours. */
-export type RpcCaller = (
-  to: RpcEndpoint,
-  method: string,
-  payload: Uint8Array,
-  options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
-) => Promise<Uint8Array>;
+export type RpcCaller = PeerCaller<RpcEndpoint>;
 
 /** The `stream` of such a transport. */
-export type RpcStreamCaller = (
-  to: RpcEndpoint,
-  method: string,
-  payload: Uint8Array,
-  options: { readonly timeoutMs: number; readonly signal?: AbortSignal; readonly input?: AsyncIterable<Uint8Array> },
-) => Promise<AsyncIterable<Uint8Array>>;
+export type RpcStreamCaller = PeerStreamer<RpcEndpoint>;
 
 export class RpcCarrier implements Carrier {
   readonly #to: RpcEndpoint;
@@ -92,16 +75,10 @@ export class RpcCarrier implements Carrier {
     request: StreamRequestOf<Name>,
     call: CarrierStream<Name>,
   ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
-    if (this.#stream === undefined) throw new BlixardError("UNSUPPORTED", "this way to the node carries no streams");
     const meta = metaOf({ ...call, idempotencyKey: toHex(this.#random.bytes(16)) });
-    const { timeoutMs, signal, input } = call;
     try {
-      const output = await this.#stream(this.#to, name, encodeServiceCall({ name, request, meta }), {
-        timeoutMs,
-        ...(signal === undefined ? {} : { signal }),
-        ...(input === undefined ? {} : { input: encodeStreamItems(input) }),
-      });
-      return decoded(name, output, meta.requestId);
+      const output = await openPeerStream({ stream: this.#stream }, this.#to, name, request, { ...call, meta });
+      return identified(output, meta.requestId);
     } catch (error) {
       throw withRequestId(error, meta.requestId);
     }
@@ -114,7 +91,7 @@ export class RpcCarrier implements Carrier {
     return { healthy: true, nodeId, clusterId, ready: leaderId !== null, reason };
   }
 
-  async uploadBlob(chunks: AsyncIterable<Uint8Array>, call: CarrierCall): Promise<UploadedBlob> {
+  async uploadBlob(chunks: AsyncIterable<Uint8Array>, call: CarrierCall): Promise<StoredBlob> {
     const uploadId = toHex(this.#random.bytes(16));
     let offset = 0;
     const send = async (data: Uint8Array, last: boolean) => {
@@ -211,16 +188,11 @@ async function callOverRpc<Name extends MethodName>(
 ): Promise<ResponseOf<Name>> {
   const { timeoutMs, signal } = call;
   const meta = metaOf(call);
-  const payload = encodeServiceCall({ name, request, meta });
-  let bytes: Uint8Array;
   try {
-    bytes = await rpc(to, name, payload, { timeoutMs, ...(signal === undefined ? {} : { signal }) });
+    return await callPeer({ clock: systemClock, call: rpc }, to, name, request, { meta, timeoutMs, signal });
   } catch (error) {
     throw withRequestId(error, meta.requestId);
   }
-  const parsed = methods[name].response.safeParse(decodeServiceResponse(bytes));
-  if (parsed.success) return parsed.data as ResponseOf<Name>;
-  throw unreadable(name, parsed.error);
 }
 
 function metaOf(call: CarrierCall & { readonly idempotencyKey: string }): CallMeta {
@@ -237,24 +209,12 @@ function metaOf(call: CarrierCall & { readonly idempotencyKey: string }): CallMe
   };
 }
 
-async function* decoded<Name extends StreamName>(
-  name: Name,
-  items: AsyncIterable<Uint8Array>,
-  requestId: string,
-): AsyncGenerator<StreamOutputOf<Name>> {
+async function* identified<Item>(items: AsyncIterable<Item>, requestId: string): AsyncGenerator<Item> {
   try {
-    const read = decodeStreamItems(items, streamMethods[name].output, (cause) => unreadable(name, cause));
-    yield* read as AsyncGenerator<StreamOutputOf<Name>>;
+    yield* items;
   } catch (error) {
     throw withRequestId(error, requestId);
   }
-}
-
-function unreadable(name: string, cause: unknown): BlixardError {
-  return new BlixardError("INTERNAL", `the answer to ${name} cannot be read`, {
-    hint: "Is the node of another release than this program?",
-    cause,
-  });
 }
 
 /** The logs of the nodes know the call by this id. */

@@ -1,8 +1,15 @@
-/** Turns calls into HTTP requests and answers into results, by the table of `routes.ts`. */
-import { BlixardError, knownErrorCode } from "@blixard/common";
-import { methods, type ResponseOf } from "@blixard/protocol";
+/** Turns calls into HTTP requests and answers into results, by the routes of the contract. */
+import { assert, BlixardError, knownErrorCode } from "@blixard/common";
+import {
+  type HttpMethodName,
+  type HttpRoute,
+  headers,
+  type Method,
+  methods,
+  type ResponseOf,
+  readAnswer,
+} from "@blixard/protocol";
 import type { HttpAnswer } from "./node-endpoint.ts";
-import { type HttpMethodName, type HttpRoute, headers, httpRoutes } from "./routes.ts";
 
 export interface WireRequest {
   readonly verb: string;
@@ -11,9 +18,15 @@ export interface WireRequest {
   readonly body?: Uint8Array;
 }
 
+function clientRoute(name: HttpMethodName): HttpRoute {
+  const { http }: Method = methods[name];
+  assert(http?.[0] !== undefined, `${name} has a route`);
+  return http[0];
+}
+
 /** The HTTP request of a call; `stale` asks for a read of the local state of whichever node answers. */
 export function encodeCall(name: HttpMethodName, request: object, stale: boolean): WireRequest {
-  const route: HttpRoute = httpRoutes[name];
+  const route = clientRoute(name);
   const fields = new Map<string, unknown>(Object.entries(request));
   const path = route.path.replaceAll(/\{(\w+)\}/g, (_, field: string) => {
     const value = fields.get(field);
@@ -51,27 +64,20 @@ function encodeSegment(text: string): string {
 
 /**
  * The result of a call.
- * @throws the error that the node answered, or INTERNAL when the answer cannot be read
+ * @throws the error that the node answered, or ANSWER_UNREADABLE
  */
 export function decodeAnswer<Name extends HttpMethodName>(name: Name, answer: HttpAnswer): ResponseOf<Name> {
   if (answer.status >= 400) throw decodeError(answer);
-  const route: HttpRoute = httpRoutes[name];
-  const shape = methods[name].response;
-  const content =
+  const route = clientRoute(name);
+  return readAnswer(name, () =>
     route.bytes === "response"
       ? {
           offset: Number(answer.headers[headers.consoleOffset]),
           endOffset: Number(answer.headers[headers.consoleEndOffset]),
           data: new Uint8Array(answer.body),
         }
-      : unmerge(route, parseJson(answer));
-  const parsed = shape.safeParse(content);
-  if (!parsed.success) {
-    throw new BlixardError("INTERNAL", `the answer to ${name} cannot be read: ${pathsOf(parsed.error)}`, {
-      hint: "Is the node of another release than this program?",
-    });
-  }
-  return parsed.data as ResponseOf<Name>;
+      : unmerge(route, JSON.parse(answer.body.toString("utf8"))),
+  );
 }
 
 /** The error that an answer of 400 or more stands for. */
@@ -102,27 +108,9 @@ export function decodeError(answer: HttpAnswer): BlixardError {
   });
 }
 
-function parseJson(answer: HttpAnswer): unknown {
-  try {
-    return JSON.parse(answer.body.toString("utf8"));
-  } catch (error) {
-    throw new BlixardError("INTERNAL", "the node answered with something other than JSON", {
-      cause: error,
-      hint: "Is this the address of a Blixard node?",
-    });
-  }
-}
-
 /** The response from its body: undoes the merge of a record with `index` and `term`, and names a whole body. */
 function unmerge(route: HttpRoute, body: unknown): unknown {
   if (route.whole !== undefined) return { [route.whole]: body };
   if (route.merged === undefined || typeof body !== "object" || body === null) return body;
   return { ...body, [route.merged]: body };
-}
-
-function pathsOf(error: { readonly issues: readonly { path: PropertyKey[]; message: string }[] }): string {
-  return error.issues
-    .slice(0, 3)
-    .map((issue) => `${issue.path.map(String).join(".") || "(whole)"}: ${issue.message}`)
-    .join("; ");
 }

@@ -165,12 +165,13 @@ describe("ClusterNode: members", () => {
   });
 });
 
-describe("ClusterNode: leaving", () => {
-  it("leaves: its record goes, the others go on, and its key is told REMOVED", async () => {
+describe("ClusterNode: removal", () => {
+  it("takes a node out: its record goes, the others go on, and its key is told REMOVED", async () => {
     await group.form(3);
     const gone = others(group.leaderId())[0] ?? 0;
-    await group.node(gone).leave({ timeoutMs: 10_000 });
-    expect(group.node(gone).lifecycle.value).toMatchObject({ phase: "removed", error: { code: "REMOVED" } });
+    await group.call(group.leaderId(), "member.remove", { id: gone });
+    const { error } = await group.node(gone).lifecycle.until(({ phase }) => phase === "removed");
+    expect(error).toMatchObject({ code: "REMOVED" });
     await expect(group.call(gone, "kv.get", { key: "k" })).rejects.toMatchObject({ code: "REMOVED" });
     const [first = 0, second = 0] = others(gone);
     await group.call(first, "kv.put", { key: "k", value: "v" });
@@ -178,10 +179,10 @@ describe("ClusterNode: leaving", () => {
     expect(group.node(first).state.nodes.has(nodeKey(gone))).toBe(false);
   });
 
-  it("lets a leader leave through its successor", async () => {
+  it("takes a leader out through its successor", async () => {
     await group.form(3);
     const gone = group.leaderId();
-    await group.node(gone).leave({ timeoutMs: 10_000 });
+    await group.call(gone, "member.remove", { id: gone });
     await until(() => group.leaderId() !== 0 && group.leaderId() !== gone);
     await until(() => group.node(group.leaderId()).status().members.length === 2);
   });

@@ -2,8 +2,8 @@
 import type { BlixardError, Clock, Logger, Metrics, Random, Watch } from "@blixard/common";
 import type {
   Actor,
+  CallerAccess,
   CallMeta,
-  MethodAccess,
   MethodName,
   NodeStatus,
   RequestOf,
@@ -14,11 +14,11 @@ import type {
 } from "@blixard/protocol";
 import type { LogStore, SnapshotCarrier, SnapshotStore } from "@blixard/raft";
 import type { VmManager } from "@blixard/vm-manager";
+import type { StreamScope } from "./calls/call-types.ts";
 import type { BulkRouteView, ClusterTransport, IncomingCall, IncomingStream } from "./cluster-transport.ts";
 import type { JoinSeed, JoinTarget } from "./join-flow.ts";
 import type { PeerFinder } from "./peer-finder.ts";
 import type { NodeCertificates } from "./services/certificate-service.ts";
-import type { StreamScope } from "./services/stream-router.ts";
 import type { Sha256 } from "./state-machine/hash-chain.ts";
 import type { ClusterState } from "./state-machine/types.ts";
 import type { StateStore } from "./state-store-port.ts";
@@ -91,7 +91,7 @@ export interface Lifecycle {
 /** The caller behind a token. */
 export interface AuthenticatedCaller {
   readonly actor: Actor;
-  readonly access: MethodAccess;
+  readonly access: CallerAccess;
 }
 
 export interface Readiness {
@@ -146,8 +146,6 @@ export interface ClusterNode extends AsyncDisposable {
   readonly lifecycle: Pick<Watch<Lifecycle>, "value" | "until" | "values">;
   /** The replicated state as applied here, for diagnostics and pages. Not a linearizable read. */
   readonly state: ClusterState;
-  /** Leaves the cluster for good: resolves when this node is no member any more. */
-  leave(options: { readonly timeoutMs: number; readonly signal?: AbortSignal }): Promise<void>;
   /** Hands over leadership if it leads and somebody can take it, then closes. */
   shutdown(options?: { readonly handOverMs?: number; readonly stopVms?: boolean }): Promise<void>;
   /** Stops at once and closes the VM manager and the stores. VMs keep running, unless `stopVms`. */

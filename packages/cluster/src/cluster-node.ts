@@ -6,7 +6,18 @@
  *               |           +-----> removed (the others let this node go)
  *               +-------> failed  <-+ (a store failed or an invariant broke)
  */
-import { assert, BlixardError, isBlixardError, linkSignal, toBlixardError, Watch } from "@blixard/common";
+import {
+  assert,
+  type BlixardError,
+  firstOf,
+  isBlixardError,
+  linkSignal,
+  notApplied,
+  pauseFor,
+  toBlixardError,
+  Watch,
+  withTimeLimit,
+} from "@blixard/common";
 import {
   type CallMeta,
   decodeServiceCall,
@@ -30,6 +41,9 @@ import {
   type RaftNodeApi,
   trailingEntriesDefault,
 } from "@blixard/raft";
+import { CallRouter } from "./calls/call-router.ts";
+import type { StreamScope } from "./calls/call-types.ts";
+import { nodeMeta, PeerCalls } from "./calls/peer-calls.ts";
 import type {
   AuthenticatedCaller,
   ClusterNode,
@@ -40,7 +54,6 @@ import type {
 } from "./cluster-node-types.ts";
 import { type ClusterStateMachine, createClusterStateMachine } from "./cluster-state-machine.ts";
 import type { IncomingCall, IncomingStream } from "./cluster-transport.ts";
-import { randomRequestId } from "./ids.ts";
 import { type JoinSeed, requestJoin } from "./join-flow.ts";
 import { LeaderDuties } from "./leader/leader-duties.ts";
 import { type ClusterMetrics, declareClusterMetrics } from "./metrics.ts";
@@ -55,17 +68,15 @@ import { PeerMemory } from "./node/peer-memory.ts";
 import { checkWithPeers, knownNodes } from "./node/start-check.ts";
 import { VmDuty } from "./node/vm-duty.ts";
 import { type ClusterNodeOptions, type ResolvedClusterNodeOptions, resolveClusterNodeOptions } from "./options.ts";
+import { createServices } from "./services/handlers.ts";
 import { bestSuccessor } from "./services/member-service.ts";
 import { PendingJoins } from "./services/pending-joins.ts";
-import { nodeMeta, propose, type ServiceContext } from "./services/service-context.ts";
-import { createServiceRouter, type ServiceRouter } from "./services/service-router.ts";
+import { propose, type ServiceContext } from "./services/service-context.ts";
 import { statusOf } from "./services/status-service.ts";
-import { createStreamRouter, type StreamRouter, type StreamScope } from "./services/stream-router.ts";
 import { tokenHolder } from "./services/token-service.ts";
 import type { AppliedCommand } from "./state-machine/apply-command.ts";
 import { clusterKey, nodeKey, tokenOfKey } from "./state-machine/state.ts";
 import type { ClusterState } from "./state-machine/types.ts";
-import { firstOf, pauseFor, withTimeLimit } from "./wait-for-change.ts";
 
 const joinTimeoutMsDefault = 30_000;
 const handOverMsDefault = 2_000;
@@ -80,8 +91,7 @@ export function createClusterNode(deps: ClusterNodeDeps, options: ClusterNodeOpt
 interface Engine {
   readonly raft: RaftNodeApi<AppliedCommand>;
   readonly context: ServiceContext;
-  readonly router: ServiceRouter;
-  readonly streams: StreamRouter;
+  readonly router: CallRouter;
 }
 
 class Node implements ClusterNode {
@@ -94,6 +104,7 @@ class Node implements ClusterNode {
   readonly #lifecycle = new Watch<Lifecycle>({ phase: "new" });
   readonly #caughtUp = new Watch(false);
   readonly #memory: PeerMemory;
+  readonly #peerCalls: PeerCalls;
   #engine: Engine | undefined;
   #seed: (Pick<JoinSeed, "clusterId" | "incarnation" | "admission"> & Partial<Pick<JoinSeed, "nodes">>) | undefined;
   #duties: Promise<unknown> = Promise.resolve();
@@ -105,6 +116,7 @@ class Node implements ClusterNode {
     this.#ownKey = nodeKey(options.nodeId);
     this.#metrics = declareClusterMetrics(deps.metrics);
     this.#memory = new PeerMemory(() => this.state, deps.transport, this.#metrics.startChecks);
+    this.#peerCalls = new PeerCalls({ ...deps, nodeId: options.nodeId });
     const { hashWindow, requestWindow } = this.#options;
     this.#stateMachine = createClusterStateMachine(deps.stateStore, deps.sha256, { hashWindow, requestWindow });
   }
@@ -132,7 +144,7 @@ class Node implements ClusterNode {
       this.#seed ??= seed;
       const sources = { nodeId: this.#options.nodeId, nodes: knownNodes(this.state, seed), ...options };
       const log = await loadLog(this.#deps, {
-        repairFrom: peerLogSource(this.#deps, sources),
+        repairFrom: peerLogSource({ ...this.#deps, peerCalls: this.#peerCalls }, sources),
         trailingEntries: this.#options.raft.trailingEntries ?? trailingEntriesDefault,
       });
       // Before anything is done with VMs or in the name of this node.
@@ -180,11 +192,11 @@ class Node implements ClusterNode {
     meta: CallMeta,
     scope: StreamScope<Name>,
   ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
-    return this.#serve((engine) => engine.streams.stream(name, request, meta, scope));
+    return this.#serve((engine) => engine.router.stream(name, request, meta, scope));
   }
 
   handleRpcStream(call: IncomingStream, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
-    return this.#serve((engine) => engine.streams.handleRpcStream(call, signal));
+    return this.#serve((engine) => engine.router.handleRpcStream(call, signal));
   }
 
   async authenticate(token: string): Promise<AuthenticatedCaller | undefined> {
@@ -235,25 +247,6 @@ class Node implements ClusterNode {
     return this.#engine?.raft.status.value.ready === true;
   }
 
-  async leave(options: { readonly timeoutMs: number; readonly signal?: AbortSignal }): Promise<void> {
-    const { nodeId } = this.#options;
-    const meta = nodeMeta(nodeId, randomRequestId(this.#deps.random), options.timeoutMs);
-    const ask = async (signal: AbortSignal) => {
-      try {
-        await this.call("leave.request", { nodeId }, meta, { signal });
-        this.#removed(new BlixardError("REMOVED", "this node has left the cluster"));
-      } catch (error) {
-        if (this.#lifecycle.value.phase !== "removed") throw error;
-      }
-    };
-    const link = linkSignal(options.signal);
-    // The others may close the connection before their answer is through; then the probe finds out.
-    await firstOf(link.signal, (signal) => [
-      ask(signal),
-      this.#lifecycle.until(({ phase }) => phase === "removed", { signal }),
-    ]).finally(() => link.release());
-  }
-
   async shutdown(options: { readonly handOverMs?: number; readonly stopVms?: boolean } = {}): Promise<void> {
     const engine = this.#engine;
     const successor = engine !== undefined && this.isLeader() ? bestSuccessor(engine.context) : undefined;
@@ -281,7 +274,7 @@ class Node implements ClusterNode {
 
   async #close(options: { readonly stopVms?: boolean }): Promise<void> {
     this.#stop.abort(stopped());
-    this.#engine?.streams.close();
+    this.#engine?.router.close();
     await this.#duties;
     const { error } = this.#lifecycle.value;
     this.#lifecycle.set({ phase: "closed", ...(error === undefined ? {} : { error }) });
@@ -313,14 +306,14 @@ class Node implements ClusterNode {
     const { incarnation } = this.#identity();
     const instance = transport.instance === undefined ? {} : { instance: transport.instance };
     const request = { nodeId: this.#options.nodeId, incarnation, ...store, ...instance, ...log.end };
-    await checkWithPeers(this.#deps, nodes, request, signal);
+    await checkWithPeers({ ...this.#deps, peerCalls: this.#peerCalls }, nodes, request, signal);
   }
 
   /** Nodes that start together answer each other from what they have on disk; otherwise each would wait in vain. */
   async #verifyEarly({ payload, remote }: IncomingCall): Promise<Uint8Array> {
     const parsed = methods["node.verify"].request.parse(decodeServiceCall(payload).request);
     if (this.state.nodes.get(nodeKey(parsed.nodeId))?.endpointId !== remote.endpointId) {
-      throw new BlixardError("UNKNOWN_PEER", "only members may call this", { outcome: "not_applied" });
+      throw notApplied("UNKNOWN_PEER", "only members may call this");
     }
     return encodeServiceResponse(this.#memory.judge(parsed));
   }
@@ -373,13 +366,19 @@ class Node implements ClusterNode {
       options,
       identity: () => this.#identity(),
       peerMemory: this.#memory,
+      peerCalls: this.#peerCalls,
       addressBook: createAddressBook(deps, options, () => this.state.nodes.values()),
       storageHealth: deps.storageHealth ?? healthy,
       reservations: new Set(),
       pendingJoins: new PendingJoins(deps.clock, this.#metrics),
     };
-    const router = createServiceRouter(context, this.#metrics, { onRemoved: (error) => this.#removed(error) });
-    return { raft, context, router, streams: createStreamRouter(context, this.#metrics) };
+    const router = new CallRouter({
+      context,
+      metrics: this.#metrics,
+      ...createServices(context),
+      onRemoved: (error) => this.#removed(error),
+    });
+    return { raft, context, router };
   }
 
   #identity() {
@@ -456,7 +455,7 @@ class Node implements ClusterNode {
 
   #running(): Engine {
     if (this.#engine !== undefined) return this.#engine;
-    throw new BlixardError("UNAVAILABLE", "the node is starting", { outcome: "not_applied", hint: "Try again soon." });
+    throw notApplied("UNAVAILABLE", "the node is starting", { hint: "Try again soon." });
   }
 
   #removed(error: BlixardError): void {
@@ -475,5 +474,5 @@ class Node implements ClusterNode {
 }
 
 function stopped(): BlixardError {
-  return new BlixardError("STOPPED", "the node is stopping", { outcome: "not_applied" });
+  return notApplied("STOPPED", "the node is stopping");
 }

@@ -17,7 +17,7 @@ import {
 } from "./state-machine/apply-command.ts";
 import { extendHash, initialHash, type Sha256 } from "./state-machine/hash-chain.ts";
 import { applyChange, emptyState, isTableName, type MutableState } from "./state-machine/state.ts";
-import { type Change, type ClusterState, type StateEvent, type TableName, tableNames } from "./state-machine/types.ts";
+import { type Change, type ClusterState, type TableName, tableNames } from "./state-machine/types.ts";
 import type { StateChange, StateRecord, StateStore } from "./state-store-port.ts";
 
 /** The position of the state, and for each table the index at which it changed last. */
@@ -43,8 +43,6 @@ export interface ClusterStateMachineOptions {
   readonly hashWindow?: number;
   /** Entries over which a request id is remembered. Default `limits.requestWindowMax`. */
   readonly requestWindow?: number;
-  /** Told what each entry did, in order, when it was stored. Must not throw. */
-  readonly onEvents?: (events: readonly StateEvent[]) => void;
 }
 
 const hashWindowDefault = 10_000;
@@ -117,7 +115,6 @@ class StoredStateMachine implements ClusterStateMachine {
       for (const table of batch.tables) changed[table] = after.index;
       this.#recentKeys.add(after.index, batch.kvKeys);
       this.version.set({ appliedIndex: after.index, changed });
-      this.#options.onEvents?.(batch.events);
       return batch.results;
     });
   }
@@ -173,7 +170,6 @@ class StoredStateMachine implements ClusterStateMachine {
     const results: (AppliedCommand | undefined)[] = [];
     const stored: StateChange[] = [];
     const rows: HashRow[] = [];
-    const events: StateEvent[] = [];
     const tables = new Set<TableName>();
     const kvKeys = new Set<string>();
     for (const entry of entries) {
@@ -191,18 +187,17 @@ class StoredStateMachine implements ClusterStateMachine {
       for (const change of encoded) stored.push({ ...change, key: fromUtf8(change.key) });
       this.#hash = extendHash(this.#sha256, this.#hash, entry, encoded);
       rows.push({ index: entry.index, term: entry.term, hash: this.#hash });
-      events.push(...application.events);
       results.push(application.applied);
     }
     stored.push({ table: chainTable, key: chainKey, value: this.#hash }, ...this.#hashes.add(rows));
-    return { results, stored, events, tables, kvKeys };
+    return { results, stored, tables, kvKeys };
   }
 
   #applyEntry(entry: Entry): Omit<Application, "applied"> & { readonly applied: AppliedCommand | undefined } {
     const at = { index: entry.index, term: entry.term };
     const options = { requestWindow: this.#options.requestWindow ?? limits.requestWindowMax };
     if (entry.kind !== "normal" || entry.data.length === 0) {
-      return { applied: undefined, changes: applyEmptyEntry(this.#state, at, options), events: [] };
+      return { applied: undefined, changes: applyEmptyEntry(this.#state, at, options) };
     }
     try {
       return applyCommand(this.#state, decodeCommand(entry.data), at, options);

@@ -2,6 +2,8 @@
  * One node of the cluster from its ports: the replicated state machine, the scheduler, the service with its routing to
  * the leader, the leader's duties and the node's duties. The same node runs in the binary and in the simulator.
  */
+
+export type { StreamScope } from "./calls/call-types.ts";
 export { createClusterNode } from "./cluster-node.ts";
 export type {
   AuthenticatedCaller,
@@ -28,9 +30,8 @@ export type { PeerFinder } from "./peer-finder.ts";
 export type { SchedulerOptions } from "./scheduler/scheduler.ts";
 export { schedule, schedulerDefaults, usageByNode } from "./scheduler/scheduler.ts";
 export type { NodeCertificates } from "./services/certificate-service.ts";
-export type { StreamScope } from "./services/stream-router.ts";
 export type { AppliedCommand } from "./state-machine/apply-command.ts";
 export { applyCommand } from "./state-machine/apply-command.ts";
 export type { Sha256 } from "./state-machine/hash-chain.ts";
-export type { Change, ClusterState, StateEvent } from "./state-machine/types.ts";
+export type { Change, ClusterState } from "./state-machine/types.ts";
 export type { StateChange, StateRecord, StateStore } from "./state-store-port.ts";

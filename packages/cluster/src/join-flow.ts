@@ -1,13 +1,6 @@
 /** Asks a cluster to admit this machine: what a node does before it is one. */
 import { BlixardError, type Clock, errorCodeOf, errorCodes, type Random, sleep, toBlixardError } from "@blixard/common";
-import {
-  decodeServiceResponse,
-  encodeServiceCall,
-  type MemberRole,
-  methods,
-  type NodeRecord,
-  type RequestOf,
-} from "@blixard/protocol";
+import { callPeer, type MemberRole, type NodeRecord, type RequestOf } from "@blixard/protocol";
 import type { ClusterEndpoint, ClusterTransport } from "./cluster-transport.ts";
 import { randomRequestId } from "./ids.ts";
 
@@ -110,17 +103,12 @@ async function askOnce(
   // Actor and access are what the other side makes of the key of this connection.
   const actor = { kind: "node", id: request.endpointId } as const;
   const meta = { requestId, actor, access: "anyone", timeoutMs, stale: false, hops: 0 } as const;
-  const payload = encodeServiceCall({ name: "join.request", request, meta });
-  const bytes = await deps.transport.call(endpoint, "join.request", payload, {
-    timeoutMs,
-    ...(signal === undefined ? {} : { signal }),
-  });
-  const parsed = methods["join.request"].response.safeParse(decodeServiceResponse(bytes));
-  if (!parsed.success) throw new BlixardError("FRAME_CORRUPT", "the answer to the join request cannot be read");
-  if (target.clusterId !== undefined && parsed.data.clusterId !== target.clusterId) {
+  const call = deps.transport.call.bind(deps.transport);
+  const answer = await callPeer({ clock: deps.clock, call }, endpoint, "join.request", request, { meta, signal });
+  if (target.clusterId !== undefined && answer.clusterId !== target.clusterId) {
     throw new BlixardError("WRONG_CLUSTER", `the ticket is for cluster ${target.clusterId}`, {
-      hint: `The node that answered is of cluster ${parsed.data.clusterId}. Check the ticket.`,
+      hint: `The node that answered is of cluster ${answer.clusterId}. Check the ticket.`,
     });
   }
-  return { ...parsed.data, nodeId: request.nodeId };
+  return { ...answer, nodeId: request.nodeId };
 }

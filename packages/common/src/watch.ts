@@ -1,5 +1,5 @@
 import type { Clock } from "./clock.ts";
-import { abortReason } from "./deadline.ts";
+import { abortReason } from "./waiting.ts";
 
 export interface UntilOptions {
   readonly signal?: AbortSignal;

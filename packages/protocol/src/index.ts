@@ -1,26 +1,62 @@
 /**
- * The contract between nodes, clients and disk: the records of the replicated state, the commands of the log, the
- * methods of the node service, and the closed set of error codes. Shapes stand here once; every transport carries them.
+ * The contract between nodes, clients and disk. `api` says each noun once: its records, the commands of the log, and the
+ * methods and streams of the node service. `wire` has their bytes. Every transport carries them.
  */
-export { commandFormatVersion, decodeCommand, encodeCommand } from "./command-codec.ts";
-export { clusterRecordSchema, commandBodySchema, commandSchema } from "./command-schema.ts";
-export type { Actor, Command, CommandBody, CommandResult } from "./commands.ts";
-export type { JoinTicket } from "./join-ticket.ts";
-export { decodeTicket, encodeTicket, ticketPrefix } from "./join-ticket.ts";
-export { limits } from "./limits.ts";
-export { decodeEntries, decodePeerMessages, encodeEntries, encodePeerMessages } from "./peer-message-codec.ts";
+export type { Actor, CallerAccess, CallMeta, MethodAccess } from "./api/access.ts";
+export { authorize, forwardHopsMax } from "./api/access.ts";
+export type { CertificateView } from "./api/cert.ts";
+export type { ClusterRecord, Identity, NodeStatus } from "./api/cluster.ts";
 export type {
-  ClusterRecord,
+  Command,
+  CommandBody,
+  CommandBodyOf,
+  CommandResult,
+  CommandType,
+  HttpMethodName,
+  MethodName,
+  Methods,
+  ParsedRequestOf,
+  ParsedStreamRequestOf,
+  RequestOf,
+  ResponseOf,
+  StreamInputOf,
+  StreamName,
+  StreamOutputOf,
+  StreamRequestOf,
+  Streams,
+} from "./api/contract.ts";
+export { commandSubject, commands, methods, streams } from "./api/contract.ts";
+export type {
+  ClientCall,
+  HttpRoute,
+  HttpStreamRoute,
+  HttpVerb,
+  Method,
+  MethodPlace,
+  StreamMethod,
+} from "./api/definitions.ts";
+export type { ImageBlob, ImageFormat, ImageRecord } from "./api/image.ts";
+export { imageBlobSchema, imageRecordSchema } from "./api/image.ts";
+export type { KvChange, KvEntry } from "./api/kv.ts";
+export { kvChanges } from "./api/kv.ts";
+export type { MemberStatus, PendingJoin } from "./api/member.ts";
+export type { MemberRole, NodeCapacity, NodeRecord, NodeView } from "./api/node.ts";
+export { memberRoleSchema, nodeRecordSchema } from "./api/node.ts";
+export type { Health, NodeRoute, StoredBlob } from "./api/node-routes.ts";
+export { headers, nodeRoutes, pathFields } from "./api/node-routes.ts";
+export type { TicketRecord, TicketRole, TicketView } from "./api/ticket.ts";
+export { ticketRoleSchema } from "./api/ticket.ts";
+export type { TokenRecord, TokenView } from "./api/token.ts";
+export {
+  addressSchema,
+  endpointIdSchema,
+  hostPortSchema,
+  logPositionSchema,
+  nameSchema,
+  nodeIdSchema,
+} from "./api/values.ts";
+export type {
   DriverKind,
-  ImageBlob,
-  ImageRecord,
-  KvEntry,
-  MemberRole,
-  NodeCapacity,
-  NodeRecord,
-  TicketRecord,
-  TicketRole,
-  TokenRecord,
   VmCondition,
   VmDesired,
   VmObservation,
@@ -28,34 +64,18 @@ export type {
   VmRecord,
   VmSpec,
   VmSpecInput,
-} from "./records.ts";
-export {
-  addressSchema,
-  digestSchema,
-  driverKindSchema,
-  endpointIdSchema,
-  hostPortSchema,
-  imageBlobSchema,
-  imageNameSchema,
-  imageRecordSchema,
-  kvEntrySchema,
-  logPositionSchema,
-  memberRoleSchema,
-  nameSchema,
-  nodeCapacitySchema,
-  nodeIdSchema,
-  nodeRecordSchema,
-  ticketRecordSchema,
-  ticketRoleSchema,
-  tokenRecordSchema,
-  vmConditionSchema,
-  vmDesiredSchema,
-  vmObservationSchema,
-  vmPhaseSchema,
-  vmRecordSchema,
-  vmSpecSchema,
-} from "./records.ts";
-export type { RpcError, RpcFrame, RpcSide } from "./rpc-codec.ts";
+  VmVerbName,
+} from "./api/vm.ts";
+export { driverKindSchema, vmObservationSchema, vmSpecSchema, vmVerbs } from "./api/vm.ts";
+export { limits } from "./limits.ts";
+export { nodeKeyTls } from "./tls-names.ts";
+export { commandFormatVersion, decodeCommand, encodeCommand } from "./wire/command-codec.ts";
+export type { JoinTicket } from "./wire/join-ticket.ts";
+export { decodeTicket, encodeTicket, ticketPrefix } from "./wire/join-ticket.ts";
+export type { PeerCaller, PeerCallLimits, PeerCallOptions, PeerStreamer } from "./wire/peer-call.ts";
+export { callPeer, openPeerStream, readAnswer } from "./wire/peer-call.ts";
+export { decodeEntries, decodePeerMessages, encodeEntries, encodePeerMessages } from "./wire/peer-message-codec.ts";
+export type { RpcError, RpcFrame, RpcSide } from "./wire/rpc-codec.ts";
 export {
   decodeRpcFrame,
   encodeRpcFrame,
@@ -63,8 +83,8 @@ export {
   rpcStreamCreditBytesMax,
   rpcStreamItemOverheadBytes,
   toRpcError,
-} from "./rpc-codec.ts";
-export type { ServiceCall } from "./service-call-codec.ts";
+} from "./wire/rpc-codec.ts";
+export type { ServiceCall } from "./wire/service-call-codec.ts";
 export {
   decodeServiceCall,
   decodeServiceResponse,
@@ -74,49 +94,6 @@ export {
   encodeStreamItems,
   forwardRpcMethod,
   serviceCallBytesMax,
-} from "./service-call-codec.ts";
-export type {
-  CertificateView,
-  Identity,
-  MemberStatus,
-  NodeStatus,
-  NodeView,
-  PendingJoin,
-  TicketView,
-  TokenView,
-} from "./service-views.ts";
-export {
-  identitySchema,
-  memberStatusSchema,
-  nodeStatusSchema,
-  nodeViewSchema,
-  ticketViewSchema,
-  tokenViewSchema,
-} from "./service-views.ts";
-export type {
-  CallMeta,
-  Method,
-  MethodAccess,
-  MethodName,
-  MethodPlace,
-  Methods,
-  ParsedRequestOf,
-  RequestOf,
-  ResponseOf,
-} from "./services.ts";
-export {
-  forwardHopsMax,
-  methods,
-} from "./services.ts";
-export type {
-  ParsedStreamRequestOf,
-  StreamInputOf,
-  StreamMethods,
-  StreamName,
-  StreamOutputOf,
-  StreamRequestOf,
-} from "./stream-methods.ts";
-export { kvChanges, streamMethods } from "./stream-methods.ts";
-export { nodeKeyTls } from "./tls-names.ts";
-export type { WireOptions } from "./wire-codec.ts";
-export { decodeValue, encodeValue, wireDepthMax } from "./wire-codec.ts";
+} from "./wire/service-call-codec.ts";
+export type { WireOptions } from "./wire/wire-codec.ts";
+export { decodeValue, encodeValue, wireDepthMax } from "./wire/wire-codec.ts";

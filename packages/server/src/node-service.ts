@@ -1,8 +1,8 @@
 /** What the HTTP API needs of a node. The cluster node satisfies it; tests give a small one of their own. */
 import type {
   Actor,
+  CallerAccess,
   CallMeta,
-  MethodAccess,
   MethodName,
   RequestOf,
   ResponseOf,
@@ -15,7 +15,7 @@ import type {
 /** Who a bearer token stands for. */
 export interface Caller {
   readonly actor: Actor;
-  readonly access: MethodAccess;
+  readonly access: CallerAccess;
 }
 
 export interface Readiness {

@@ -2,16 +2,17 @@
  * What a leader does beside answering: it brings the Raft configuration to the node records, and marks the VMs of nodes
  * that it cannot reach. It looks at levels, not at events, so a new leader goes on where the last one stopped.
  */
-import { errorCodeOf, messageOf } from "@blixard/common";
+import { errorCodeOf, messageOf, withTimeLimit } from "@blixard/common";
 import type { CommandBody, NodeRecord } from "@blixard/protocol";
 import { asNodeId, type ProgressStatus } from "@blixard/raft";
+import { nodeMeta } from "../calls/peer-calls.ts";
 import type { ClusterMetrics } from "../metrics.ts";
 import { bestSuccessor } from "../services/member-service.ts";
 import { isReachable } from "../services/reachability.ts";
-import { nodeMeta, propose, type ServiceContext } from "../services/service-context.ts";
+import { propose, type ServiceContext } from "../services/service-context.ts";
 import { nodeReachable } from "../state-machine/apply-nodes.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
-import { dutyIndex, waitForDuty, withTimeLimit } from "../wait-for-change.ts";
+import { dutyIndex, waitForDuty } from "../wait-for-change.ts";
 import { type MembershipStep, planMembership } from "./membership-plan.ts";
 
 /** Longest time for one step of the duties. */

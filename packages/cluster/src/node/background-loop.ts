@@ -1,9 +1,8 @@
 /** The shape of every duty of a node: look at the levels, act where they differ, wait for a change, back off on errors. */
 
 import type { Clock } from "@blixard/common";
-import { errorCodeOf, type Logger, messageOf } from "@blixard/common";
+import { errorCodeOf, type Logger, messageOf, pauseFor } from "@blixard/common";
 import type { ClusterMetrics } from "../metrics.ts";
-import { pauseFor } from "../wait-for-change.ts";
 
 export interface LoopDeps {
   readonly clock: Clock;

@@ -2,13 +2,10 @@
  * While members are not connected: exchanges address books with those that are, and asks the finders for the rest. So
  * one member that is found leads to all others, also when every address changed while all nodes were down.
  */
-import { errorCodeOf, messageOf } from "@blixard/common";
-import { decodeServiceResponse, encodeServiceCall, methods } from "@blixard/protocol";
+import { errorCodeOf, messageOf, pauseFor, withTimeLimit } from "@blixard/common";
 import type { ClusterEndpoint, ClusterPeer } from "../cluster-transport.ts";
-import { randomRequestId } from "../ids.ts";
 import type { PeerFinder } from "../peer-finder.ts";
-import { nodeMeta, type ServiceContext } from "../services/service-context.ts";
-import { pauseFor, withTimeLimit } from "../wait-for-change.ts";
+import type { ServiceContext } from "../services/service-context.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
 
 const exchangeTimeoutMs = 2_000;
@@ -60,16 +57,14 @@ export class DiscoveryDuty {
   }
 
   async #exchange(nodeId: number, signal: AbortSignal): Promise<void> {
-    const { clock, transport, options, random, addressBook } = this.#deps.context;
-    const meta = nodeMeta(options.nodeId, randomRequestId(random), exchangeTimeoutMs);
+    const { peerCalls, addressBook } = this.#deps.context;
     const request = { claims: addressBook.claims() };
-    const payload = encodeServiceCall({ name: "node.addresses", request, meta });
     try {
-      const answer = await withTimeLimit(clock, exchangeTimeoutMs, signal, (limited) =>
-        transport.call(nodeId, "node.addresses", payload, { timeoutMs: exchangeTimeoutMs, signal: limited }),
-      );
-      const parsed = methods["node.addresses"].response.safeParse(decodeServiceResponse(answer));
-      if (parsed.success) addressBook.merge(parsed.data.claims);
+      const { claims } = await peerCalls.ask(nodeId, "node.addresses", request, {
+        timeoutMs: exchangeTimeoutMs,
+        signal,
+      });
+      addressBook.merge(claims);
     } catch (error) {
       this.#failed("asking a member for addresses", error, { nodeId }, signal);
     }

@@ -32,7 +32,7 @@ export function firstCommand(
       ...deps.store,
     },
     token: { id: "admin", tokenHash: how.tokenHash, role: "admin", createdUnixMs: nowUnixMs },
-    images: deps.vmManager.builtinImages,
+    images: [...deps.vmManager.builtinImages],
   };
 }
 

@@ -3,6 +3,7 @@ import { encodeCommand, encodeServiceResponse, type NodeRecord } from "@blixard/
 import { asLogIndex, asTerm, emptyConfState } from "@blixard/raft";
 import { settle, VirtualClock } from "@blixard/raft/testing";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { PeerCalls } from "../calls/peer-calls.ts";
 import { type ClusterStateMachine, createClusterStateMachine } from "../cluster-state-machine.ts";
 import type { ClusterPeer, ClusterTransport } from "../cluster-transport.ts";
 import { declareClusterMetrics } from "../metrics.ts";
@@ -46,8 +47,10 @@ class Duty {
       sessions: () => [],
     };
     const own = { nodeId: selfId, endpointId: sampleNode(selfId).endpointId, addresses: () => [], starts: 1 };
+    const random = seededRandom(1);
     const context = {
-      ...{ clock, stateMachine, transport, random: seededRandom(1) },
+      peerCalls: new PeerCalls({ clock, random, transport: transport as unknown as ClusterTransport, nodeId: selfId }),
+      ...{ clock, stateMachine, transport, random },
       raft: { status: new Watch({ leaderId: 0, id: selfId, confState: emptyConfState() }) },
       options: resolveClusterNodeOptions({ nodeId: selfId, version: "0.0.0-test", removalProbeMs: 100 }, () => []),
       addressBook: new AddressBook(own, () => stateMachine.state.nodes.values()),

@@ -2,23 +2,17 @@
  * Keeps this node's own record true, and the transport's member list equal to the node records; and finds out when the
  * node was removed, which nobody can tell a node that no longer gets the log.
  */
-import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
-import {
-  decodeServiceResponse,
-  encodeServiceCall,
-  methods,
-  type NodeCapacity,
-  type NodeRecord,
-} from "@blixard/protocol";
+import { BlixardError, errorCodeOf, messageOf, pauseFor } from "@blixard/common";
+import type { MemberStatus, NodeCapacity, NodeRecord } from "@blixard/protocol";
 import type { RaftNodeStatus } from "@blixard/raft";
+import type { CallRouter } from "../calls/call-router.ts";
+import { nodeMeta } from "../calls/peer-calls.ts";
 import type { StateVersion } from "../cluster-state-machine.ts";
 import type { ClusterPeer } from "../cluster-transport.ts";
 import { randomRequestId } from "../ids.ts";
 import type { PeerFinder } from "../peer-finder.ts";
-import { nodeMeta, type ServiceContext } from "../services/service-context.ts";
-import type { ServiceRouter } from "../services/service-router.ts";
+import type { ServiceContext } from "../services/service-context.ts";
 import { clusterKey, nodeKey, sortedRecords } from "../state-machine/state.ts";
-import { pauseFor, withTimeLimit } from "../wait-for-change.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
 import { DiscoveryDuty } from "./discovery-duty.ts";
 
@@ -29,7 +23,7 @@ const probeTimeoutMs = 2_000;
 
 export interface MembershipDutyDeps {
   readonly context: ServiceContext;
-  readonly router: ServiceRouter;
+  readonly router: CallRouter;
   readonly loop: LoopDeps;
   readonly finders: readonly PeerFinder[];
   readonly capacity: NodeCapacity;
@@ -174,14 +168,10 @@ export class MembershipDuty {
   }
 
   async #isRefusedBy(nodeId: number, signal: AbortSignal): Promise<boolean> {
-    const { clock, transport, options, random } = this.#deps.context;
-    const meta = nodeMeta(options.nodeId, randomRequestId(random), probeTimeoutMs);
-    const payload = encodeServiceCall({ name: "status.get", request: {}, meta });
+    const { peerCalls } = this.#deps.context;
     try {
-      const answer = await withTimeLimit(clock, probeTimeoutMs, signal, (limited) =>
-        transport.call(nodeId, "status.get", payload, { timeoutMs: probeTimeoutMs, signal: limited }),
-      );
-      this.#learnPeers(answer);
+      const { members } = await peerCalls.ask(nodeId, "status.get", {}, { timeoutMs: probeTimeoutMs, signal });
+      this.#learnPeers(members);
       return false;
     } catch (error) {
       if (errorCodeOf(error) !== "REMOVED") return false;
@@ -191,11 +181,9 @@ export class MembershipDuty {
   }
 
   /** The leader may be a node that was admitted after the last entry that this node got. */
-  #learnPeers(answer: Uint8Array): void {
+  #learnPeers(members: readonly MemberStatus[]): void {
     const { options } = this.#deps.context;
-    const parsed = methods["status.get"].response.safeParse(decodeServiceResponse(answer));
-    if (!parsed.success) return;
-    const others = parsed.data.members.filter(({ id }) => id !== options.nodeId);
+    const others = members.filter(({ id }) => id !== options.nodeId);
     this.#learn(others.map(({ id, endpointId, addresses }) => ({ nodeId: id, endpointId, addresses })));
     this.#setPeers();
   }

@@ -2,30 +2,18 @@
  * What a node asks the others before it takes part: whether its store still holds what it promised them. Those that
  * do not answer in time are not waited for, because a cluster that starts as a whole has nobody who could answer more.
  */
-import {
-  BlixardError,
-  type Clock,
-  errorCodeOf,
-  type Logger,
-  linkSignal,
-  messageOf,
-  type Random,
-} from "@blixard/common";
-import { decodeServiceResponse, encodeServiceCall, methods, type NodeRecord } from "@blixard/protocol";
-import type { ClusterTransport } from "../cluster-transport.ts";
-import { randomRequestId } from "../ids.ts";
+import { BlixardError, type Clock, errorCodeOf, type Logger, linkSignal, messageOf, pauseFor } from "@blixard/common";
+import type { NodeRecord } from "@blixard/protocol";
+import type { PeerCalls } from "../calls/peer-calls.ts";
 import type { JoinSeed } from "../join-flow.ts";
-import { nodeMeta } from "../services/service-context.ts";
 import { nodeKey } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
-import { pauseFor, withTimeLimit } from "../wait-for-change.ts";
 import type { VerifyAnswer, VerifyRequest } from "./peer-memory.ts";
 
 export interface StartCheckDeps {
   readonly clock: Clock;
-  readonly random: Random;
   readonly logger: Logger;
-  readonly transport: ClusterTransport;
+  readonly peerCalls: PeerCalls;
 }
 
 /** The nodes that the state knows, and those that only the seed knows. */
@@ -87,7 +75,9 @@ async function askUntilAnswered(
   let patienceMs = answerTimeoutMs;
   while (!signal.aborted && clock.monotonicMs() - startMs < patienceMs) {
     try {
-      const answer = await ask(deps, node, request, signal);
+      const { endpointId, addresses } = node;
+      const limits = { timeoutMs: attemptTimeoutMs, signal };
+      const answer = await deps.peerCalls.ask({ endpointId, addresses }, "node.verify", request, limits);
       if (answer.verdict === "fits") return answer;
       const lateMs = clock.monotonicMs() - startMs;
       if (answer.verdict !== "running" || lateMs + retryMs >= runningPatienceMs) throw refusalOf(node, request, answer);
@@ -106,20 +96,6 @@ async function askUntilAnswered(
 
 function isFinal(error: unknown): boolean {
   return ["STORAGE_CORRUPT", "DUPLICATE_NODE", "REMOVED"].includes(errorCodeOf(error) ?? "");
-}
-
-async function ask(
-  { clock, random, transport }: StartCheckDeps,
-  { endpointId, addresses }: NodeRecord,
-  request: VerifyRequest,
-  signal: AbortSignal,
-): Promise<VerifyAnswer> {
-  const meta = nodeMeta(request.nodeId, randomRequestId(random), attemptTimeoutMs);
-  const payload = encodeServiceCall({ name: "node.verify", request, meta });
-  const bytes = await withTimeLimit(clock, attemptTimeoutMs, signal, (limited) =>
-    transport.call({ endpointId, addresses }, "node.verify", payload, { timeoutMs: attemptTimeoutMs, signal: limited }),
-  );
-  return methods["node.verify"].response.parse(decodeServiceResponse(bytes));
 }
 
 function refusalOf(node: NodeRecord, { nodeId }: VerifyRequest, { verdict, reason }: VerifyAnswer): BlixardError {

@@ -5,14 +5,15 @@
  * Nothing goes down before the state was caught up with a leader since the start of the process. The state on disk may
  * be old: a VM that it wants here may have been given away or deleted meanwhile. Until then the manager only adopts.
  */
+import { firstOf } from "@blixard/common";
 import type { VmObservation, VmRecord } from "@blixard/protocol";
 import type { DesiredVm } from "@blixard/vm-manager";
+import type { CallRouter } from "../calls/call-router.ts";
+import { nodeMeta } from "../calls/peer-calls.ts";
 import { randomRequestId } from "../ids.ts";
-import { nodeMeta, type ServiceContext } from "../services/service-context.ts";
-import type { ServiceRouter } from "../services/service-router.ts";
+import type { ServiceContext } from "../services/service-context.ts";
 import { sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
-import { firstOf } from "../wait-for-change.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
 
 /** Observations in one command, so that it stays far below the largest command. */
@@ -21,13 +22,13 @@ const observeTimeoutMs = 10_000;
 
 export class VmDuty {
   readonly #context: ServiceContext;
-  readonly #router: ServiceRouter;
+  readonly #router: CallRouter;
   readonly #loop: LoopDeps;
   readonly #caughtUp: (signal: AbortSignal) => Promise<void>;
 
   constructor(
     context: ServiceContext,
-    router: ServiceRouter,
+    router: CallRouter,
     loop: LoopDeps,
     caughtUp: (signal: AbortSignal) => Promise<void>,
   ) {

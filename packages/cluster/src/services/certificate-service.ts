@@ -1,8 +1,7 @@
 /** The certificates that nodes show on the TLS side of their bind ports. Each node has its own; none is replicated. */
 import type { CertificateView } from "@blixard/protocol";
-import { askMembers } from "./ask-members.ts";
-import type { Handlers } from "./handlers.ts";
-import type { ServiceCallScope, ServiceContext } from "./service-context.ts";
+import type { CallScope, Handlers } from "../calls/call-types.ts";
+import type { ServiceContext } from "./service-context.ts";
 
 /** The port to the certificates of this node. */
 export interface NodeCertificates {
@@ -14,8 +13,8 @@ export interface NodeCertificates {
 export function certificateHandlers(context: ServiceContext): Pick<Handlers, "cert.list" | "cert.rotate"> {
   const own = (): CertificateView[] =>
     (context.certificates?.list() ?? []).map((view) => ({ nodeId: context.options.nodeId, ...view }));
-  const withOthers = async (name: "cert.list" | "cert.rotate", call: ServiceCallScope) => {
-    const others = await askMembers(context, name, { scope: "node" }, call);
+  const withOthers = async (name: "cert.list" | "cert.rotate", call: CallScope) => {
+    const others = await context.peerCalls.askMembers(name, { scope: "node" }, call);
     return [...own(), ...[...others.values()].flatMap(({ items }) => items)].sort((a, b) => a.nodeId - b.nodeId);
   };
   return {

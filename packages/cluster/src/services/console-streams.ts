@@ -1,8 +1,8 @@
 /** The streams of a VM's serial console, on the node that runs it. */
 import { BlixardError, fromUtf8, linkSignal } from "@blixard/common";
 import type { StreamOutputOf } from "@blixard/protocol";
+import type { StreamHandlers } from "../calls/call-types.ts";
 import type { ServiceContext } from "./service-context.ts";
-import type { StreamHandlers } from "./stream-router.ts";
 import { vmOf } from "./vm-service.ts";
 
 type Piece = StreamOutputOf<"vm.logs">;

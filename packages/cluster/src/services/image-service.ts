@@ -1,9 +1,9 @@
 /** The image methods. */
 import { BlixardError } from "@blixard/common";
 import type { ImageRecord } from "@blixard/protocol";
+import type { Handlers } from "../calls/call-types.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { BlobUploads } from "./blob-uploads.ts";
-import type { Handlers } from "./handlers.ts";
 import { propose, refuseIfMatch, type ServiceContext } from "./service-context.ts";
 
 type ImageMethods = "image.list" | "image.get" | "image.put" | "image.remove" | "blob.write";

@@ -1,11 +1,11 @@
 /** Admits a node: the ticket is judged here and used up by `apply`, in the step that binds node id and key. */
 import { BlixardError, hostOf, isLoopbackHost, sleep } from "@blixard/common";
 import type { MemberRole, NodeRecord, ParsedRequestOf, TicketRole } from "@blixard/protocol";
+import type { CallScope, EntrySteps, Handlers } from "../calls/call-types.ts";
 import { isRunningElsewhere } from "../node/peer-memory.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
-import type { Handlers } from "./handlers.ts";
 import type { JoinRequest } from "./pending-joins.ts";
-import { propose, refuseIfMatch, type ServiceCallScope, type ServiceContext, unremembered } from "./service-context.ts";
+import { propose, refuseIfMatch, type ServiceContext, unremembered } from "./service-context.ts";
 import { ticketOf } from "./ticket-service.ts";
 
 interface Admission {
@@ -25,7 +25,17 @@ export function joinHandlers(context: ServiceContext): Pick<Handlers, "join.requ
   };
 }
 
-async function join(context: ServiceContext, request: JoinRequest, call: ServiceCallScope) {
+/** The leader judges as well; but only the node that was asked knows which of its addresses can be reached. */
+export function joinEntry(context: ServiceContext): EntrySteps {
+  return {
+    "join.request": (request, endpointId) => {
+      if (request.ticket !== null || isKnownMember(context, request.nodeId, endpointId)) return request;
+      return needsApproval(context, request) ? { ...request, approval: true } : request;
+    },
+  };
+}
+
+async function join(context: ServiceContext, request: JoinRequest, call: CallScope) {
   if (call.meta.actor.id !== request.endpointId) {
     throw denied("endpointId: is not the key of the connection that asks");
   }
@@ -60,11 +70,7 @@ function lastApplied({ raft, stateMachine }: ServiceContext) {
 }
 
 /** Admits a machine that waits. It learns so when it asks again. */
-async function accept(
-  context: ServiceContext,
-  { endpointId, role }: ParsedRequestOf<"join.accept">,
-  call: ServiceCallScope,
-) {
+async function accept(context: ServiceContext, { endpointId, role }: ParsedRequestOf<"join.accept">, call: CallScope) {
   refuseIfMatch(call, "a request to join");
   const request = context.pendingJoins.get(endpointId);
   if (request === undefined) {
@@ -142,7 +148,7 @@ function memberRoleOf(role: TicketRole): MemberRole {
 }
 
 /** A machine that is in the cluster has proved its key; it needs no ticket to come back, and none that is left over. */
-export function isKnownMember(
+function isKnownMember(
   { stateMachine }: Pick<ServiceContext, "stateMachine">,
   nodeId: number,
   endpointId: string,
@@ -176,7 +182,7 @@ async function untilOutOfConfiguration(context: ServiceContext, nodeId: number, 
  * Whether an operator has to accept a machine that shows no ticket, by the join policy of this node or of the one that
  * was asked. @throws PERMISSION_DENIED when nobody joins without a ticket
  */
-export function needsApproval(
+function needsApproval(
   context: Pick<ServiceContext, "options" | "transport">,
   request: Pick<JoinRequest, "addresses" | "approval">,
 ): boolean {

@@ -1,7 +1,7 @@
 /** The key-value methods. */
 import { BlixardError, fromUtf8 } from "@blixard/common";
 import { type KvEntry, limits, serviceCallBytesMax } from "@blixard/protocol";
-import type { Handlers } from "./handlers.ts";
+import type { Handlers } from "../calls/call-types.ts";
 import { propose, type ServiceContext } from "./service-context.ts";
 
 type KvMethods = "kv.get" | "kv.list" | "kv.put" | "kv.delete" | "kv.cas";

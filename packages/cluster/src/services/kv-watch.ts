@@ -1,7 +1,7 @@
 /** The stream of the keys under a prefix, from the state of this node. */
 import { kvChanges, type StreamOutputOf } from "@blixard/protocol";
+import type { StreamHandlers } from "../calls/call-types.ts";
 import type { ServiceContext } from "./service-context.ts";
-import type { StreamHandlers } from "./stream-router.ts";
 
 type KvChange = StreamOutputOf<"kv.watch">;
 

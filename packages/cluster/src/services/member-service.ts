@@ -2,12 +2,12 @@
 import { BlixardError } from "@blixard/common";
 import type { NodeRecord, NodeView } from "@blixard/protocol";
 import { asNodeId } from "@blixard/raft";
+import type { CallScope, Handlers } from "../calls/call-types.ts";
 import { usageByNode } from "../scheduler/scheduler.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
-import type { Handlers } from "./handlers.ts";
 import { pathsOfAll } from "./peer-paths.ts";
 import { isReachable, progressOf, votes } from "./reachability.ts";
-import { propose, refuseIfMatch, type ServiceCallScope, type ServiceContext } from "./service-context.ts";
+import { propose, refuseIfMatch, type ServiceContext } from "./service-context.ts";
 import { memberStatuses } from "./status-service.ts";
 import { assertSpeaksFor } from "./vm-service.ts";
 
@@ -20,7 +20,6 @@ type MemberMethods =
   | "member.list"
   | "member.remove"
   | "member.setRole"
-  | "leave.request"
   | "leader.transfer";
 
 export function memberHandlers(context: ServiceContext): Pick<Handlers, MemberMethods> {
@@ -74,10 +73,6 @@ export function memberHandlers(context: ServiceContext): Pick<Handlers, MemberMe
       }
       const { index, term } = await propose(context, { type: "node.update", nodeId: id, role }, call);
       return { index, term };
-    },
-    "leave.request": async ({ nodeId }, call) => {
-      assertSpeaksFor(call, nodeId);
-      return removeMember(context, nodeId, false, call);
     },
     "leader.transfer": async ({ to }, call) => {
       const target = to ?? bestSuccessor(context);
@@ -135,7 +130,7 @@ export function bestSuccessor(context: ServiceContext): number | undefined {
 }
 
 /** Notes the wish in the log and waits until the leader's duties have fulfilled it. */
-async function removeMember(context: ServiceContext, id: number, force: boolean, call: ServiceCallScope) {
+async function removeMember(context: ServiceContext, id: number, force: boolean, call: CallScope) {
   refuseIfMatch(call, "a member");
   const node = context.stateMachine.state.nodes.get(nodeKey(id));
   // A node that is not there may have been removed by this very request, whose answer was lost: `apply` knows.
@@ -160,7 +155,7 @@ function assertRunsNoVms(context: ServiceContext, id: number, force: boolean, hi
 }
 
 /** A leader does not take itself out: another one does. The caller asks that one after NOT_LEADER. */
-async function handOver(context: ServiceContext, call: ServiceCallScope): Promise<never> {
+async function handOver(context: ServiceContext, call: CallScope): Promise<never> {
   const successor = bestSuccessor(context);
   if (successor === undefined) throw conflict("no other voter can take over from this leader");
   await context.raft.transferLeader(asNodeId(successor), { signal: call.signal });

@@ -1,8 +1,10 @@
 /** What the handlers of the service work with, and how a decision of theirs gets into the log. */
 import { BlixardError, type Clock, type Logger, type Random } from "@blixard/common";
-import { type CallMeta, type Command, type CommandBody, encodeCommand, type NodeStatus } from "@blixard/protocol";
+import { type Command, type CommandBody, encodeCommand, type NodeStatus } from "@blixard/protocol";
 import type { RaftNodeApi } from "@blixard/raft";
 import type { VmManager } from "@blixard/vm-manager";
+import type { CallScope } from "../calls/call-types.ts";
+import type { PeerCalls } from "../calls/peer-calls.ts";
 import type { ClusterStateMachine } from "../cluster-state-machine.ts";
 import type { BulkRouteView, ClusterTransport } from "../cluster-transport.ts";
 import type { AddressBook } from "../node/address-book.ts";
@@ -29,6 +31,8 @@ export interface ServiceContext {
   /** What this node remembers of the promises of the others. */
   readonly peerMemory: PeerMemory;
   readonly addressBook: AddressBook;
+  /** The calls of this node to others. */
+  readonly peerCalls: PeerCalls;
   /** Absent where no TLS is spoken. */
   readonly certificates?: NodeCertificates;
   readonly bulkRoutes?: () => readonly BulkRouteView[];
@@ -37,12 +41,6 @@ export interface ServiceContext {
   readonly reservations: Set<Reservation>;
   /** Machines that wait for an operator; known to the leader. */
   readonly pendingJoins: PendingJoins;
-}
-
-/** What goes with one call into a handler. */
-export interface ServiceCallScope {
-  readonly meta: CallMeta;
-  readonly signal: AbortSignal;
 }
 
 export interface Proposed<Value> {
@@ -58,7 +56,7 @@ export interface Proposed<Value> {
 export async function propose<Value = unknown>(
   context: Pick<ServiceContext, "clock" | "raft">,
   body: CommandBody,
-  call: ServiceCallScope,
+  call: CallScope,
 ): Promise<Proposed<Value>> {
   const { meta, signal } = call;
   const command: Command = {
@@ -78,24 +76,12 @@ export async function propose<Value = unknown>(
 }
 
 /** A scope for commands that are safe to repeat and need no memory of their request id. */
-export function unremembered(call: ServiceCallScope): ServiceCallScope {
+export function unremembered(call: CallScope): CallScope {
   return { ...call, meta: { ...call.meta, requestId: "" } };
 }
 
-/** The meta of a call that this node makes for itself. */
-export function nodeMeta(nodeId: number, requestId: string, timeoutMs: number): CallMeta {
-  return {
-    requestId,
-    actor: { kind: "node", id: String(nodeId) },
-    access: "node",
-    timeoutMs,
-    stale: false,
-    hops: 0,
-  };
-}
-
 /** Nodes and images have no index that a caller could have seen. @throws UNSUPPORTED */
-export function refuseIfMatch(call: ServiceCallScope, what: string): void {
+export function refuseIfMatch(call: CallScope, what: string): void {
   if (call.meta.ifMatchIndex === undefined) return;
   throw new BlixardError("UNSUPPORTED", `${what} cannot be changed with an expected index`, {
     outcome: "not_applied",

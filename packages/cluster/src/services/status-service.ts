@@ -2,8 +2,8 @@
 import { BlixardError } from "@blixard/common";
 import { encodeEntries, limits, type MemberStatus, type NodeStatus } from "@blixard/protocol";
 import { asLogIndex } from "@blixard/raft";
+import type { Handlers } from "../calls/call-types.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
-import type { Handlers } from "./handlers.ts";
 import { progressOf } from "./reachability.ts";
 import type { ServiceContext } from "./service-context.ts";
 import { assertSpeaksFor } from "./vm-service.ts";

@@ -1,9 +1,9 @@
 /** The join tickets. Their secrets leave this room once, inside the ticket; the state holds only hashes. */
 import { BlixardError, bytesEqual, fromHex, fromUtf8, toHex } from "@blixard/common";
 import { encodeTicket, type ParsedRequestOf, type TicketRecord } from "@blixard/protocol";
+import type { CallScope, Handlers } from "../calls/call-types.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
-import type { Handlers } from "./handlers.ts";
-import { propose, refuseIfMatch, type ServiceCallScope, type ServiceContext, unremembered } from "./service-context.ts";
+import { propose, refuseIfMatch, type ServiceContext, unremembered } from "./service-context.ts";
 
 type TicketMethods = "ticket.create" | "ticket.list" | "ticket.revoke";
 
@@ -39,11 +39,7 @@ export function ticketOf(
   });
 }
 
-async function createTicket(
-  context: ServiceContext,
-  request: ParsedRequestOf<"ticket.create">,
-  call: ServiceCallScope,
-) {
+async function createTicket(context: ServiceContext, request: ParsedRequestOf<"ticket.create">, call: CallScope) {
   refuseIfMatch(call, "a ticket");
   const nowUnixMs = context.clock.unixMs();
   const secret = context.random.bytes(secretBytes);

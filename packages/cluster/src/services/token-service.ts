@@ -1,11 +1,11 @@
 /** Tokens: who may call without being a node, by a bearer token over HTTP or by a key over the RPC lane. */
 import { BlixardError, bytesEqual, fromUtf8, toHex } from "@blixard/common";
 import type { ParsedRequestOf, TokenRecord } from "@blixard/protocol";
+import type { CallScope, Handlers } from "../calls/call-types.ts";
 import type { AuthenticatedCaller } from "../cluster-node-types.ts";
 import { sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
-import type { Handlers } from "./handlers.ts";
-import { propose, refuseIfMatch, type ServiceCallScope, type ServiceContext, unremembered } from "./service-context.ts";
+import { propose, refuseIfMatch, type ServiceContext, unremembered } from "./service-context.ts";
 import { endpointsToAsk, ticketOf } from "./ticket-service.ts";
 
 type TokenMethods = "token.create" | "token.list" | "token.revoke" | "token.redeem";
@@ -44,11 +44,7 @@ export function tokenHolder(
   return found;
 }
 
-async function createToken(
-  context: ServiceContext,
-  { role, name }: ParsedRequestOf<"token.create">,
-  call: ServiceCallScope,
-) {
+async function createToken(context: ServiceContext, { role, name }: ParsedRequestOf<"token.create">, call: CallScope) {
   refuseIfMatch(call, "a token");
   const text = toHex(context.random.bytes(tokenBytes));
   const token: TokenRecord = {
@@ -68,7 +64,7 @@ async function createToken(
 async function redeem(
   context: ServiceContext,
   { ticket: shown, endpointId, name }: ParsedRequestOf<"token.redeem">,
-  call: ServiceCallScope,
+  call: CallScope,
 ) {
   if (call.meta.actor.id !== endpointId) {
     throw new BlixardError("PERMISSION_DENIED", "endpointId: is not the key of the connection that asks", {

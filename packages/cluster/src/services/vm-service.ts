@@ -1,6 +1,7 @@
 /** The VM methods. The leader places, numbers and dates here; `apply` only checks and stores. */
 import { BlixardError } from "@blixard/common";
-import type { CommandBody, ImageRecord, ParsedRequestOf, VmRecord, VmSpec } from "@blixard/protocol";
+import type { CommandBody, ImageRecord, ParsedRequestOf, ResponseOf, VmRecord, VmSpec } from "@blixard/protocol";
+import type { CallScope, Handlers } from "../calls/call-types.ts";
 import { randomUuid } from "../ids.ts";
 import {
   type PlacementDecision,
@@ -10,17 +11,25 @@ import {
   usageByNode,
 } from "../scheduler/scheduler.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
-import type { Handlers } from "./handlers.ts";
 import { isReachable } from "./reachability.ts";
-import { propose, type ServiceCallScope, type ServiceContext } from "./service-context.ts";
+import { propose, type ServiceContext } from "./service-context.ts";
 
-type VmMethods = "vm.list" | "vm.get" | "vm.create" | "vm.desire" | "vm.observe" | "vm.consoleRead" | "vm.consoleWrite";
+type VmMethods =
+  | "vm.list"
+  | "vm.get"
+  | "vm.explain"
+  | "vm.create"
+  | "vm.desire"
+  | "vm.observe"
+  | "vm.consoleRead"
+  | "vm.consoleWrite";
 
 export function vmHandlers(context: ServiceContext): Pick<Handlers, VmMethods> {
   const state = () => context.stateMachine.state;
   return {
     "vm.list": async () => ({ items: sortedRecords(state(), "vms") }),
     "vm.get": async ({ name }) => vmOf(context, name),
+    "vm.explain": async ({ name }) => explanationOf(vmOf(context, name)),
     "vm.create": (request, call) => createVm(context, request, call),
     "vm.desire": (request, call) => desireVm(context, request, call),
     "vm.observe": async (request, call) => {
@@ -37,6 +46,12 @@ export function vmHandlers(context: ServiceContext): Pick<Handlers, VmMethods> {
   };
 }
 
+function explanationOf(vm: VmRecord): ResponseOf<"vm.explain"> {
+  const { name, node, phase, desired, reason, message, placement, conditions, fencingEpoch } = vm;
+  const { onPartition } = vm.spec;
+  return { name, node, phase, desired, reason, message, placement, conditions, onPartition, fencingEpoch };
+}
+
 export function vmOf(context: Pick<ServiceContext, "stateMachine">, name: string): VmRecord {
   const vm = context.stateMachine.state.vms.get(name);
   if (vm !== undefined) return vm;
@@ -44,7 +59,7 @@ export function vmOf(context: Pick<ServiceContext, "stateMachine">, name: string
 }
 
 /** A node reports for itself only, whatever key it may hold beside. */
-export function assertSpeaksFor(call: ServiceCallScope, nodeId: number): void {
+export function assertSpeaksFor(call: CallScope, nodeId: number): void {
   const { actor } = call.meta;
   if (actor.kind === "node" && actor.id === String(nodeId)) return;
   throw new BlixardError("PERMISSION_DENIED", `${actor.kind} ${actor.id} does not speak for node ${nodeId}`, {
@@ -52,7 +67,7 @@ export function assertSpeaksFor(call: ServiceCallScope, nodeId: number): void {
   });
 }
 
-async function createVm(context: ServiceContext, request: ParsedRequestOf<"vm.create">, call: ServiceCallScope) {
+async function createVm(context: ServiceContext, request: ParsedRequestOf<"vm.create">, call: CallScope) {
   const { name, spec, desired } = request;
   const image = imageFor(context, spec);
   // When the name is taken, this may be the retry of a creation that was applied: only `apply` knows, by its id.
@@ -78,7 +93,7 @@ async function createVm(context: ServiceContext, request: ParsedRequestOf<"vm.cr
   }
 }
 
-async function desireVm(context: ServiceContext, request: ParsedRequestOf<"vm.desire">, call: ServiceCallScope) {
+async function desireVm(context: ServiceContext, request: ParsedRequestOf<"vm.desire">, call: CallScope) {
   const { name, desired, restart, force } = request;
   if (force && desired !== "deleted") {
     throw new BlixardError("INVALID_ARGUMENT", "force: goes with deletion only", { outcome: "not_applied" });

@@ -4,10 +4,10 @@
  * every replica.
  *
  *     entry -> repeated request id? -> first answer, nothing changes
- *           -> command by type      -> result, changes, events
+ *           -> command by type      -> result, changes
  *           -> + the row that remembers the request id, - the row that leaves the window
  */
-import { type Command, type CommandResult, limits } from "@blixard/protocol";
+import { type Command, type CommandResult, commandSubject, limits } from "@blixard/protocol";
 import { applyImagePut, applyImageRemove } from "./apply-images.ts";
 import { applyKvCas, applyKvDelete, applyKvPut } from "./apply-kv.ts";
 import {
@@ -22,7 +22,7 @@ import { applyTokenCreate, applyTokenRevoke } from "./apply-tokens.ts";
 import { applyVmCreate, applyVmDesire, applyVmObserve, applyVmPurge } from "./apply-vms.ts";
 import { refusal, refuse } from "./outcomes.ts";
 import { requestRowKey } from "./state.ts";
-import type { Change, ClusterState, Outcome, Position, RequestRecord, StateEvent } from "./types.ts";
+import type { Change, ClusterState, Outcome, Position, RequestRecord } from "./types.ts";
 
 /** What an entry led to: now, or when its request id was applied the first time. */
 export interface AppliedCommand {
@@ -37,7 +37,6 @@ export interface AppliedCommand {
 export interface Application {
   readonly applied: AppliedCommand;
   readonly changes: readonly Change[];
-  readonly events: readonly StateEvent[];
 }
 
 export interface ApplyOptions {
@@ -60,10 +59,16 @@ export function applyCommand(
   const applied = { result: outcome.result, index: at.index, term: at.term, repeated: false };
   const changes = [...outcome.changes, ...evicted];
   if (key !== undefined) {
-    const value = { requestKey: key, index: at.index, term: at.term, command: nameOf(command), result: outcome.result };
+    const value = {
+      requestKey: key,
+      index: at.index,
+      term: at.term,
+      command: commandSubject(command.body),
+      result: outcome.result,
+    };
     changes.push({ table: "requests", key: requestRowKey(at.index), value });
   }
-  return { applied, changes, events: outcome.events };
+  return { applied, changes };
 }
 
 /** What every entry does that is no command: an old request id leaves the window. */
@@ -75,7 +80,7 @@ export function applyEmptyEntry(state: ClusterState, at: Position, options: Appl
 export function applyUnreadable(state: ClusterState, at: Position, options: ApplyOptions = {}): Application {
   const result = refusal("INVALID_ARGUMENT", "the log entry is no command");
   const applied = { result, index: at.index, term: at.term, repeated: false };
-  return { applied, changes: evictions(state, at, options), events: [] };
+  return { applied, changes: evictions(state, at, options) };
 }
 
 /** Rows are keyed by log index and every entry takes out one, so the window is bounded without counting. */
@@ -99,48 +104,13 @@ function rememberedRequest(state: ClusterState, key: string, evicted: readonly C
 }
 
 function repeat(first: RequestRecord, command: Command, at: Position, evicted: readonly Change[]): Application {
-  if (first.command !== nameOf(command)) {
+  if (first.command !== commandSubject(command.body)) {
     const message = `the request id ${command.requestId} was used for another command: ${first.command}`;
     const result = refusal("CONFLICT", message, "Use a new request id for each command.");
-    return { applied: { result, index: at.index, term: at.term, repeated: false }, changes: evicted, events: [] };
+    return { applied: { result, index: at.index, term: at.term, repeated: false }, changes: evicted };
   }
   const applied = { result: first.result, index: first.index, term: first.term, repeated: true };
-  return { applied, changes: evicted, events: [] };
-}
-
-/** Type and object of a command, in one line. Not its whole body, which holds ids and times that the leader chose. */
-function nameOf(command: Command): string {
-  const { body } = command;
-  switch (body.type) {
-    case "kv.put":
-    case "kv.delete":
-    case "kv.cas":
-      return `${body.type} ${body.key}`;
-    case "vm.create":
-    case "vm.desire":
-    case "vm.purge":
-    case "image.remove":
-      return `${body.type} ${body.name}`;
-    case "image.put":
-      return `${body.type} ${body.image.name}`;
-    case "node.admit":
-      return `${body.type} ${body.node.id}`;
-    case "node.update":
-    case "node.liveness":
-    case "node.remove":
-    case "vm.observe":
-      return `${body.type} ${body.nodeId}`;
-    case "ticket.revoke":
-      return `${body.type} ${body.ticketId}`;
-    case "token.revoke":
-      return `${body.type} ${body.tokenId}`;
-    case "cluster.init":
-    case "ticket.create":
-    case "token.create":
-      return body.type;
-    default:
-      return body satisfies never;
-  }
+  return { applied, changes: evicted };
 }
 
 function dispatch(state: ClusterState, command: Command, at: Position): Outcome {

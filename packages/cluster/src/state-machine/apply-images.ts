@@ -1,13 +1,11 @@
 /** Commands of images. */
-import { type CommandBody, type ImageRecord, limits } from "@blixard/protocol";
+import { type CommandBodyOf, type ImageRecord, limits } from "@blixard/protocol";
 import { done, refuse } from "./outcomes.ts";
 import { sortedRecords } from "./state.ts";
 import type { ClusterState, Outcome } from "./types.ts";
 
-type Body<Type extends CommandBody["type"]> = Extract<CommandBody, { readonly type: Type }>;
-
 /** Stores an image, or more sources for the same blobs. An image that a VM uses never changes its content. */
-export function applyImagePut(state: ClusterState, body: Body<"image.put">): Outcome {
+export function applyImagePut(state: ClusterState, body: CommandBodyOf<"image.put">): Outcome {
   const { image } = body;
   const present = state.images.get(image.name);
   if (present !== undefined && !sameContent(present, image)) {
@@ -23,7 +21,7 @@ export function applyImagePut(state: ClusterState, body: Body<"image.put">): Out
   return done({ image }, [{ table: "images", key: image.name, value: image }]);
 }
 
-export function applyImageRemove(state: ClusterState, body: Body<"image.remove">): Outcome {
+export function applyImageRemove(state: ClusterState, body: CommandBodyOf<"image.remove">): Outcome {
   const present = state.images.get(body.name);
   if (present === undefined)
     return refuse("IMAGE_NOT_FOUND", `there is no image ${body.name}`, "See: blixard image list");

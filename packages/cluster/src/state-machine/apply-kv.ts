@@ -1,20 +1,23 @@
 /** Commands of the key-value table. */
-import type { Command, CommandBody, KvEntry } from "@blixard/protocol";
+import type { Command, CommandBodyOf, KvEntry } from "@blixard/protocol";
 import { done, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
 import type { ClusterState, Outcome, Position } from "./types.ts";
 
-type Body<Type extends CommandBody["type"]> = Extract<CommandBody, { readonly type: Type }>;
-
 const store = (entry: KvEntry) => ({ table: "kv", key: entry.key, value: entry }) as const;
 
-export function applyKvPut(state: ClusterState, command: Command, body: Body<"kv.put">, at: Position): Outcome {
+export function applyKvPut(
+  state: ClusterState,
+  command: Command,
+  body: CommandBodyOf<"kv.put">,
+  at: Position,
+): Outcome {
   const failed = preconditionFailed(command, `key ${body.key}`, state.kv.get(body.key)?.index ?? 0);
   if (failed !== undefined) return failed;
   return done(null, [store({ key: body.key, value: body.value, index: at.index })]);
 }
 
-export function applyKvDelete(state: ClusterState, command: Command, body: Body<"kv.delete">): Outcome {
+export function applyKvDelete(state: ClusterState, command: Command, body: CommandBodyOf<"kv.delete">): Outcome {
   const present = state.kv.get(body.key);
   const failed = preconditionFailed(command, `key ${body.key}`, present?.index ?? 0);
   if (failed !== undefined) return failed;
@@ -23,7 +26,12 @@ export function applyKvDelete(state: ClusterState, command: Command, body: Body<
 }
 
 /** A value that is not the expected one is an answer, not an error: `swapped: false`, and nothing changes. */
-export function applyKvCas(state: ClusterState, command: Command, body: Body<"kv.cas">, at: Position): Outcome {
+export function applyKvCas(
+  state: ClusterState,
+  command: Command,
+  body: CommandBodyOf<"kv.cas">,
+  at: Position,
+): Outcome {
   const present = state.kv.get(body.key);
   const failed = preconditionFailed(command, `key ${body.key}`, present?.index ?? 0);
   if (failed !== undefined) return failed;

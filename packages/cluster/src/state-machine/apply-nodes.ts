@@ -1,31 +1,25 @@
 /** Commands of members: the first node, admission, changes, liveness marks and removal. */
-import { type CommandBody, limits, type NodeRecord, type VmRecord } from "@blixard/protocol";
+import { type CommandBodyOf, limits, type NodeRecord, type VmRecord } from "@blixard/protocol";
 import { ticketRefusal } from "./apply-tickets.ts";
 import { done, refuse } from "./outcomes.ts";
 import { clusterKey, nodeKey, sortedRecords } from "./state.ts";
-import type { Change, ClusterState, Outcome, Position, StateEvent } from "./types.ts";
+import type { Change, ClusterState, Outcome, Position } from "./types.ts";
 
-type Body<Type extends CommandBody["type"]> = Extract<CommandBody, { readonly type: Type }>;
-
-export function applyClusterInit(state: ClusterState, body: Body<"cluster.init">): Outcome {
+export function applyClusterInit(state: ClusterState, body: CommandBodyOf<"cluster.init">): Outcome {
   const present = state.cluster.get(clusterKey);
   if (present !== undefined) {
     if (present.clusterId === body.cluster.clusterId) return done({ clusterId: present.clusterId });
     return refuse("ALREADY_EXISTS", `this is cluster ${present.clusterId} already`);
   }
-  return done(
-    { clusterId: body.cluster.clusterId },
-    [
-      { table: "cluster", key: clusterKey, value: body.cluster },
-      { table: "nodes", key: nodeKey(body.node.id), value: body.node },
-      { table: "tokens", key: body.token.id, value: body.token },
-      ...body.images.map((image) => ({ table: "images", key: image.name, value: image }) as const),
-    ],
-    [{ type: "nodeAdmitted", nodeId: body.node.id }],
-  );
+  return done({ clusterId: body.cluster.clusterId }, [
+    { table: "cluster", key: clusterKey, value: body.cluster },
+    { table: "nodes", key: nodeKey(body.node.id), value: body.node },
+    { table: "tokens", key: body.token.id, value: body.token },
+    ...body.images.map((image) => ({ table: "images", key: image.name, value: image }) as const),
+  ]);
 }
 
-export function applyNodeAdmit(state: ClusterState, body: Body<"node.admit">, atUnixMs: number): Outcome {
+export function applyNodeAdmit(state: ClusterState, body: CommandBodyOf<"node.admit">, atUnixMs: number): Outcome {
   const { node, ticketId } = body;
   const present = state.nodes.get(nodeKey(node.id));
   if (present !== undefined && present.endpointId !== node.endpointId) {
@@ -64,9 +58,7 @@ export function applyNodeAdmit(state: ClusterState, body: Body<"node.admit">, at
       changes.push({ table: "removed", key, value: undefined });
     }
   }
-  return done({ nodeId: node.id, role: node.role, incarnation }, sortChanges(changes), [
-    { type: "nodeAdmitted", nodeId: node.id },
-  ]);
+  return done({ nodeId: node.id, role: node.role, incarnation }, sortChanges(changes));
 }
 
 /**
@@ -77,14 +69,10 @@ function readmit(present: NodeRecord, node: NodeRecord): Outcome {
   const { name, role, joinedUnixMs, cordoned } = present;
   const incarnation = present.incarnation + 1;
   const value: NodeRecord = { ...node, name, role, joinedUnixMs, cordoned, incarnation, rejoining: true };
-  return done(
-    { nodeId: node.id, role, incarnation },
-    [{ table: "nodes", key: nodeKey(node.id), value }],
-    [{ type: "nodeChanged", nodeId: node.id }],
-  );
+  return done({ nodeId: node.id, role, incarnation }, [{ table: "nodes", key: nodeKey(node.id), value }]);
 }
 
-export function applyNodeUpdate(state: ClusterState, body: Body<"node.update">): Outcome {
+export function applyNodeUpdate(state: ClusterState, body: CommandBodyOf<"node.update">): Outcome {
   const node = state.nodes.get(nodeKey(body.nodeId));
   if (node === undefined) return nodeNotFound(body.nodeId);
   const { type: _, nodeId, addresses, storeId, starts, rejoined, ...fields } = body;
@@ -100,24 +88,22 @@ export function applyNodeUpdate(state: ClusterState, body: Body<"node.update">):
     ...(storeId === undefined ? {} : { storeId }),
     ...(starts === undefined ? {} : { starts: Math.max(starts, node.starts ?? 0) }),
   };
-  return done(null, [{ table: "nodes", key: nodeKey(nodeId), value: changed }], [{ type: "nodeChanged", nodeId }]);
+  return done(null, [{ table: "nodes", key: nodeKey(nodeId), value: changed }]);
 }
 
 /** The type of the condition that marks VMs of a node which the leader cannot reach. */
 export const nodeReachable = "NodeReachable";
 
-export function applyNodeLiveness(state: ClusterState, body: Body<"node.liveness">, at: Position): Outcome {
+export function applyNodeLiveness(state: ClusterState, body: CommandBodyOf<"node.liveness">, at: Position): Outcome {
   if (!state.nodes.has(nodeKey(body.nodeId))) return nodeNotFound(body.nodeId);
   const changes: Change[] = [];
-  const events: StateEvent[] = [];
   for (const vm of sortedRecords(state, "vms")) {
     if (vm.node !== body.nodeId) continue;
     const marked = vm.conditions.some((condition) => condition.type === nodeReachable);
     if (marked === !body.reachable) continue;
     changes.push({ table: "vms", key: vm.name, value: markVm(vm, body.nodeId, body.reachable, at.index) });
-    events.push({ type: "vmChanged", name: vm.name });
   }
-  return done({ vms: changes.length }, changes, events);
+  return done({ vms: changes.length }, changes);
 }
 
 function markVm(vm: VmRecord, nodeId: number, reachable: boolean, index: number): VmRecord {
@@ -145,7 +131,7 @@ function markVm(vm: VmRecord, nodeId: number, reachable: boolean, index: number)
 }
 
 /** Ends a membership. What ran on the node is placed nowhere from now on; only a person starts it elsewhere. */
-export function applyNodeRemove(state: ClusterState, body: Body<"node.remove">, at: Position): Outcome {
+export function applyNodeRemove(state: ClusterState, body: CommandBodyOf<"node.remove">, at: Position): Outcome {
   const node = state.nodes.get(nodeKey(body.nodeId));
   if (node === undefined) return nodeNotFound(body.nodeId);
   const changes: Change[] = [
@@ -156,7 +142,6 @@ export function applyNodeRemove(state: ClusterState, body: Body<"node.remove">, 
       value: { nodeId: node.id, endpointId: node.endpointId, incarnation: node.incarnation, index: at.index },
     },
   ];
-  const events: StateEvent[] = [{ type: "nodeRemoved", nodeId: node.id }];
   if (state.removed.size >= limits.nodesMax) {
     const oldest = [...state.removed].sort(([, a], [, b]) => a.index - b.index)[0];
     if (oldest !== undefined && oldest[0] !== nodeKey(node.id)) {
@@ -166,9 +151,8 @@ export function applyNodeRemove(state: ClusterState, body: Body<"node.remove">, 
   for (const vm of sortedRecords(state, "vms")) {
     if (vm.node !== node.id) continue;
     changes.push({ table: "vms", key: vm.name, value: orphan(vm, node.id, at.index) });
-    events.push({ type: "vmChanged", name: vm.name });
   }
-  return done(null, changes, events);
+  return done(null, changes);
 }
 
 function orphan(vm: VmRecord, nodeId: number, index: number): VmRecord {

@@ -1,10 +1,8 @@
 /** Commands of join tickets. */
-import { type CommandBody, limits, type TicketRecord, type TicketRole } from "@blixard/protocol";
+import { type CommandBodyOf, limits, type TicketRecord, type TicketRole } from "@blixard/protocol";
 import { done, refuse } from "./outcomes.ts";
 import { sortedRecords } from "./state.ts";
 import type { Change, ClusterState, Outcome } from "./types.ts";
-
-type Body<Type extends CommandBody["type"]> = Extract<CommandBody, { readonly type: Type }>;
 
 const askForAnother = "Ask for another one: blixard ticket create";
 
@@ -40,7 +38,11 @@ export function ticketRefusal(
   return undefined;
 }
 
-export function applyTicketCreate(state: ClusterState, body: Body<"ticket.create">, atUnixMs: number): Outcome {
+export function applyTicketCreate(
+  state: ClusterState,
+  body: CommandBodyOf<"ticket.create">,
+  atUnixMs: number,
+): Outcome {
   if (state.tickets.has(body.ticket.id)) return refuse("ALREADY_EXISTS", `there is a ticket ${body.ticket.id} already`);
   const changes: Change[] = [];
   if (state.tickets.size >= limits.ticketsMax) {
@@ -56,7 +58,7 @@ export function applyTicketCreate(state: ClusterState, body: Body<"ticket.create
   return done({ id: body.ticket.id }, changes);
 }
 
-export function applyTicketRevoke(state: ClusterState, body: Body<"ticket.revoke">): Outcome {
+export function applyTicketRevoke(state: ClusterState, body: CommandBodyOf<"ticket.revoke">): Outcome {
   const ticket = state.tickets.get(body.ticketId);
   if (ticket === undefined)
     return refuse("TICKET_NOT_FOUND", `there is no ticket ${body.ticketId}`, "See: blixard ticket list");

@@ -1,13 +1,11 @@
 /** Commands of tokens: bearer tokens, and the keys of people that a ticket brought in. */
-import { type CommandBody, limits } from "@blixard/protocol";
+import { type CommandBodyOf, limits } from "@blixard/protocol";
 import { ticketRefusal } from "./apply-tickets.ts";
 import { done, refuse } from "./outcomes.ts";
 import { tokenOfKey } from "./state.ts";
 import type { Change, ClusterState, Outcome } from "./types.ts";
 
-type Body<Type extends CommandBody["type"]> = Extract<CommandBody, { readonly type: Type }>;
-
-export function applyTokenCreate(state: ClusterState, body: Body<"token.create">, atUnixMs: number): Outcome {
+export function applyTokenCreate(state: ClusterState, body: CommandBodyOf<"token.create">, atUnixMs: number): Outcome {
   const { token, ticketId } = body;
   const { endpointId } = token;
   const ticket = ticketId === null ? undefined : state.tickets.get(ticketId);
@@ -47,7 +45,7 @@ export function applyTokenCreate(state: ClusterState, body: Body<"token.create">
   return done({ id: token.id, role: token.role }, changes);
 }
 
-export function applyTokenRevoke(state: ClusterState, body: Body<"token.revoke">): Outcome {
+export function applyTokenRevoke(state: ClusterState, body: CommandBodyOf<"token.revoke">): Outcome {
   if (!state.tokens.has(body.tokenId)) {
     return refuse("TOKEN_NOT_FOUND", `there is no token ${body.tokenId}`, "List them with: blixard token list");
   }

@@ -2,16 +2,19 @@
  * Commands of VMs. What is wanted comes from people through the leader; what is comes from the node that owns the VM,
  * under the fencing epoch, so that a node which lost a VM can no longer speak for it.
  */
-import { type Command, type CommandBody, limits, type VmObservation, type VmRecord } from "@blixard/protocol";
+import { type Command, type CommandBodyOf, limits, type VmObservation, type VmRecord } from "@blixard/protocol";
 import { nodeNotFound } from "./apply-nodes.ts";
 import { done, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
 import { nodeKey } from "./state.ts";
-import type { Change, ClusterState, Outcome, Position, StateEvent } from "./types.ts";
+import type { Change, ClusterState, Outcome, Position } from "./types.ts";
 
-type Body<Type extends CommandBody["type"]> = Extract<CommandBody, { readonly type: Type }>;
-
-export function applyVmCreate(state: ClusterState, command: Command, body: Body<"vm.create">, at: Position): Outcome {
+export function applyVmCreate(
+  state: ClusterState,
+  command: Command,
+  body: CommandBodyOf<"vm.create">,
+  at: Position,
+): Outcome {
   const present = state.vms.get(body.name);
   if (present !== undefined) {
     return refuse(
@@ -53,7 +56,12 @@ export function applyVmCreate(state: ClusterState, command: Command, body: Body<
   return changed(vm);
 }
 
-export function applyVmDesire(state: ClusterState, command: Command, body: Body<"vm.desire">, at: Position): Outcome {
+export function applyVmDesire(
+  state: ClusterState,
+  command: Command,
+  body: CommandBodyOf<"vm.desire">,
+  at: Position,
+): Outcome {
   const vm = state.vms.get(body.name);
   if (vm === undefined) return vmNotFound(body.name);
   const failed = preconditionFailed(command, `VM ${body.name}`, vm.updatedIndex);
@@ -83,14 +91,19 @@ export function applyVmDesire(state: ClusterState, command: Command, body: Body<
   });
 }
 
-export function applyVmPurge(state: ClusterState, command: Command, body: Body<"vm.purge">): Outcome {
+export function applyVmPurge(state: ClusterState, command: Command, body: CommandBodyOf<"vm.purge">): Outcome {
   const vm = state.vms.get(body.name);
   if (vm === undefined) return vmNotFound(body.name);
   return preconditionFailed(command, `VM ${body.name}`, vm.updatedIndex) ?? deleted(vm);
 }
 
 /** Takes what the owner saw. Observations of another epoch or node are void, which the count in the result shows. */
-export function applyVmObserve(state: ClusterState, command: Command, body: Body<"vm.observe">, at: Position): Outcome {
+export function applyVmObserve(
+  state: ClusterState,
+  command: Command,
+  body: CommandBodyOf<"vm.observe">,
+  at: Position,
+): Outcome {
   if (!state.nodes.has(nodeKey(body.nodeId))) return nodeNotFound(body.nodeId);
   const latest = new Map<string, VmRecord | undefined>();
   let stale = 0;
@@ -106,12 +119,10 @@ export function applyVmObserve(state: ClusterState, command: Command, body: Body
     else latest.set(name, observed(vm, seen, command.atUnixMs, at.index));
   }
   const changes: Change[] = [];
-  const events: StateEvent[] = [];
   for (const [name, vm] of [...latest].sort(([a], [b]) => (a < b ? -1 : 1))) {
     changes.push({ table: "vms", key: name, value: vm });
-    events.push(vm === undefined ? { type: "vmDeleted", name } : { type: "vmChanged", name });
   }
-  return done({ accepted: body.observations.length - stale, stale }, changes, events);
+  return done({ accepted: body.observations.length - stale, stale }, changes);
 }
 
 function observed(vm: VmRecord, seen: VmObservation, atUnixMs: number, index: number): VmRecord {
@@ -129,12 +140,12 @@ function observed(vm: VmRecord, seen: VmObservation, atUnixMs: number, index: nu
 }
 
 function changed(vm: VmRecord): Outcome {
-  return done({ vm }, [{ table: "vms", key: vm.name, value: vm }], [{ type: "vmChanged", name: vm.name }]);
+  return done({ vm }, [{ table: "vms", key: vm.name, value: vm }]);
 }
 
 function deleted(vm: VmRecord): Outcome {
   const gone: VmRecord = { ...vm, desired: "deleted", phase: "Deleted" };
-  return done({ vm: gone }, [{ table: "vms", key: vm.name, value: undefined }], [{ type: "vmDeleted", name: vm.name }]);
+  return done({ vm: gone }, [{ table: "vms", key: vm.name, value: undefined }]);
 }
 
 function vmNotFound(name: string): Outcome {

@@ -1,14 +1,14 @@
 /** Short forms of what a command may lead to. */
 import type { ErrorCode } from "@blixard/common";
 import type { CommandResult } from "@blixard/protocol";
-import type { Change, Outcome, StateEvent } from "./types.ts";
+import type { Change, Outcome } from "./types.ts";
 
-export function done(value: unknown, changes: readonly Change[] = [], events: readonly StateEvent[] = []): Outcome {
-  return { result: { ok: true, value }, changes, events };
+export function done(value: unknown, changes: readonly Change[] = []): Outcome {
+  return { result: { ok: true, value }, changes };
 }
 
 export function refuse(code: ErrorCode, message: string, hint?: string): Outcome {
-  return { result: refusal(code, message, hint), changes: [], events: [] };
+  return { result: refusal(code, message, hint), changes: [] };
 }
 
 export function refusal(code: ErrorCode, message: string, hint?: string): CommandResult {

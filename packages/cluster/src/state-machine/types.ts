@@ -79,17 +79,8 @@ export interface Position {
   readonly term: number;
 }
 
-/** What others may want to react to. State is the truth; an event only says where to look. */
-export type StateEvent =
-  | { readonly type: "nodeAdmitted"; readonly nodeId: number }
-  | { readonly type: "nodeChanged"; readonly nodeId: number }
-  | { readonly type: "nodeRemoved"; readonly nodeId: number }
-  | { readonly type: "vmChanged"; readonly name: string }
-  | { readonly type: "vmDeleted"; readonly name: string };
-
 /** The outcome of one command before it is remembered under its request id. */
 export interface Outcome {
   readonly result: CommandResult;
   readonly changes: readonly Change[];
-  readonly events: readonly StateEvent[];
 }

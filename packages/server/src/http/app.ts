@@ -1,9 +1,9 @@
 /**
- * The HTTP API of a node: routes of the table in `@blixard/client`, and the few that are no calls of the service.
+ * The HTTP API of a node: the routes of the contract.
  * One request: host and origin, token, route, body, call, answer.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { headers } from "@blixard/client";
+import { headers } from "@blixard/protocol";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import { requestIdOf } from "./call-meta.ts";
@@ -14,7 +14,7 @@ import type { HttpDeps, HttpEnv, HttpOptions } from "./http-types.ts";
 import { authenticate, metaSource, type RouteContext, requireService } from "./route-context.ts";
 import { RouteList } from "./route-list.ts";
 import { addBlobRoute } from "./routes-blobs.ts";
-import { addCallRoutes, addVmActionRoutes } from "./routes-calls.ts";
+import { addCallRoutes } from "./routes-calls.ts";
 import { addNodeRoutes } from "./routes-node.ts";
 
 export type RequestHandler = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
@@ -28,16 +28,15 @@ export function createHttpApp(deps: HttpDeps, options: HttpOptions): RequestHand
     options,
     routes,
     service: () => requireService(deps.service()),
-    authorize: (request, access) => authenticate(deps, request.req.header("authorization"), access),
+    authenticate: (request) => authenticate(deps, request.req.header("authorization")),
   };
   addMeasures(app, deps, routes);
   addNodeRoutes(context);
   addBlobRoute(context);
-  addVmActionRoutes(context);
   addCallRoutes(context);
   app.notFound(async (request) => {
-    // Who has no token learns nothing about routes.
-    await context.authorize(request, "viewer");
+    // A caller without a token is told nothing about routes.
+    await context.authenticate(request);
     return routes.refuse(request);
   });
   app.onError((error, request) => {

@@ -1,8 +1,7 @@
 /** What goes with a call, from the headers and the query of a request. */
 
-import { headers } from "@blixard/client";
 import { BlixardError, type Random, toHex } from "@blixard/common";
-import { type CallMeta, limits } from "@blixard/protocol";
+import { type CallMeta, headers, limits } from "@blixard/protocol";
 import type { Caller } from "../node-service.ts";
 import { httpLimits } from "./http-types.ts";
 

@@ -40,7 +40,7 @@ export function createConsoleSockets(deps: HttpDeps, options: HttpOptions): Cons
     checkHostAndOrigin(allowedHosts, incoming.headers.host, incoming.headers.origin);
     const url = new URL(incoming.url ?? "/", "http://localhost");
     const name = /^\/v1\/vms\/([^/]+)\/console$/.exec(url.pathname)?.[1];
-    const caller = await authenticate(deps, authorizationOf(incoming), "admin");
+    const caller = await authenticate(deps, authorizationOf(incoming));
     if (name === undefined) throw new BlixardError("NOT_FOUND", `there is no websocket at ${url.pathname}`);
     if (server.clients.size >= httpLimits.consoleSessionsMax) {
       throw new BlixardError("OVERLOADED", `${server.clients.size} consoles are open already`);

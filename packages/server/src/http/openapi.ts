@@ -1,6 +1,16 @@
-/** The OpenAPI 3.1 description of the API, made from the route table and the zod schemas of the methods. */
-import { type HttpMethodName, type HttpRoute, httpRoutes, pathFields } from "@blixard/client";
-import { methods } from "@blixard/protocol";
+/** The OpenAPI 3.1 description of the API, made from the contract: every route that the node serves. */
+import { errorCodes } from "@blixard/common";
+import {
+  type HttpRoute,
+  headers,
+  type Method,
+  methods,
+  type NodeRoute,
+  nodeRoutes,
+  pathFields,
+  type StreamMethod,
+  streams,
+} from "@blixard/protocol";
 import { z } from "zod";
 import { blixardVersion } from "../version.ts";
 import type { HttpOptions } from "./http-types.ts";
@@ -10,65 +20,173 @@ interface JsonSchema {
   readonly required?: readonly string[];
 }
 
+type Paths = Record<string, Record<string, object>>;
+
 export function openApiDocument(options: HttpOptions): object {
-  const paths: Record<string, Record<string, object>> = {};
-  for (const [name, route] of Object.entries(httpRoutes) as [HttpMethodName, HttpRoute][]) {
-    if (name.startsWith("debug.") && !options.debugApi) continue;
-    const operations = paths[route.path] ?? {};
-    operations[route.verb.toLowerCase()] = operation(name, route);
-    paths[route.path] = operations;
+  const paths: Paths = {};
+  for (const route of Object.values(nodeRoutes)) put(paths, route.verb, route.path, nodeOperation(route));
+  for (const [name, method] of Object.entries(methods) as [string, Method][]) {
+    for (const route of method.http ?? []) {
+      if (route.debug && !options.debugApi) continue;
+      put(paths, route.verb, route.path, callOperation(name, method, route));
+    }
   }
   return {
     openapi: "3.1.0",
     info: { title: "Blixard", version: blixardVersion },
     security: [{ token: [] }],
-    components: { securitySchemes: { token: { type: "http", scheme: "bearer" } } },
+    components: {
+      securitySchemes: { token: { type: "http", scheme: "bearer" } },
+      schemas: { Error: errorSchema },
+      parameters: sharedParameters,
+      responses: { Error: { description: "an error", content: json({ $ref: "#/components/schemas/Error" }) } },
+    },
     paths,
   };
 }
 
-function operation(name: HttpMethodName, route: HttpRoute): object {
-  const method = methods[name];
+function put(paths: Paths, verb: string, path: string, operation: object): void {
+  const operations = paths[path] ?? {};
+  operations[verb.toLowerCase()] = operation;
+  paths[path] = operations;
+}
+
+const errorSchema = {
+  type: "object",
+  required: ["error"],
+  properties: {
+    error: {
+      type: "object",
+      required: ["code", "message", "hint", "outcome", "retryable", "requestId"],
+      properties: {
+        code: { type: "string", enum: Object.keys(errorCodes) },
+        message: { type: "string" },
+        hint: { type: ["string", "null"] },
+        outcome: { type: "string", enum: ["not_applied", "unknown"] },
+        retryable: { type: "boolean" },
+        requestId: { type: "string" },
+        details: { type: "object" },
+      },
+    },
+  },
+};
+
+/** What goes with calls in general, each where it has an effect. */
+const sharedParameters = {
+  timeout: header(headers.timeoutMs, "milliseconds that the caller waits", { type: "integer", minimum: 1 }),
+  idempotencyKey: header(headers.idempotencyKey, "the same key applies a write once", { type: "string" }),
+  ifMatch: header(headers.ifMatch, "refuse unless the object was last changed at this index", { type: "string" }),
+  consistency: {
+    name: "consistency",
+    in: "query",
+    description: "stale: from the local state of the node that answers",
+    schema: { type: "string", enum: ["linearizable", "stale"] },
+  },
+};
+
+function header(name: string, description: string, schema: object) {
+  return { name, in: "header", description, schema };
+}
+
+function shared(method: Method): object[] {
+  const names = ["timeout", ...(method.writes ? ["idempotencyKey", "ifMatch"] : [])];
+  if (method.place === "read") names.push("consistency");
+  return names.map((name) => ({ $ref: `#/components/parameters/${name}` }));
+}
+
+function callOperation(name: string, method: Method, route: HttpRoute): object {
   const request = schemaOf(method.request, "input");
   const inPath = new Set(pathFields(route));
   const inQuery = route.verb === "GET" || route.verb === "DELETE";
-  const parameters = [];
+  const parameters: object[] = [];
   const rest: Record<string, unknown> = {};
   for (const [field, schema] of Object.entries(request.properties ?? {})) {
+    if (Object.hasOwn(route.fixed ?? {}, field)) continue;
     if (inPath.has(field)) parameters.push({ name: field, in: "path", required: true, schema });
     else if (inQuery) parameters.push({ name: field, in: "query", required: isRequired(request, field), schema });
     else rest[field] = schema;
   }
   const required = Object.keys(rest).filter((field) => isRequired(request, field));
-  const body = { type: "object", properties: rest, required };
-  const response = route.bytes === "response" ? { "application/json": {}, "application/octet-stream": {} } : undefined;
+  const body = { type: "object", properties: rest, required, additionalProperties: false };
+  const response = json(responseSchema(route, schemaOf(method.response, "output")));
   return {
-    operationId: name,
+    operationId: operationId(name, method, route),
+    summary: method.summary,
     ...(method.access === "anyone" ? { security: [] } : {}),
-    parameters,
+    parameters: [...parameters, ...streamFlags(route), ...shared(method)],
     ...(inQuery ? {} : { requestBody: { content: requestContent(route, body) } }),
     responses: {
       [String(route.successStatus ?? 200)]: {
         description: "success",
-        content: response ?? {
-          "application/json": { schema: responseSchema(route, schemaOf(method.response, "output")) },
-        },
+        content: route.bytes === "response" ? { ...response, "application/octet-stream": {} } : response,
       },
-      default: { description: 'an error: {"error":{"code","message","hint","outcome"}}' },
+      default: { $ref: "#/components/responses/Error" },
     },
   };
 }
 
+/** The first route of a method has its name, the others that of their last part or their verb as well. */
+function operationId(name: string, method: Method, route: HttpRoute): string {
+  if (method.http?.[0] === route) return name;
+  const last = route.path.split("/").at(-1) ?? "";
+  return `${name}.${last.startsWith("{") ? route.verb.toLowerCase() : last}`;
+}
+
+/** Streams whose path is that of a call: the flag asks for them. */
+function streamFlags(route: HttpRoute): object[] {
+  if (route.verb !== "GET") return [];
+  return (Object.values(streams) as StreamMethod[]).flatMap(({ http, summary }) =>
+    http?.path === route.path
+      ? [{ name: http.flag, in: "query", description: `true: ${summary}`, schema: { type: "boolean" } }]
+      : [],
+  );
+}
+
+function nodeOperation({ path, verb, summary, access, answers, takes }: NodeRoute): object {
+  const { status, mediaType, schema } = answers;
+  return {
+    operationId: `node.${verb.toLowerCase()}.${path.split("/").at(-1) || "page"}`,
+    summary,
+    ...(access === "anyone" ? { security: [] } : {}),
+    parameters: pathFields({ path }).map((name) => ({ name, in: "path", required: true, schema: { type: "string" } })),
+    ...(takes === undefined ? {} : { requestBody: { content: { [takes]: {} } } }),
+    responses: {
+      [String(status)]: {
+        description: "success",
+        content: { [mediaType]: schema === undefined ? {} : { schema: schemaOf(schema, "output") } },
+      },
+      default: { $ref: "#/components/responses/Error" },
+    },
+  };
+}
+
+function json(schema: unknown): Record<string, object> {
+  return { "application/json": { schema } };
+}
+
 function requestContent(route: HttpRoute, body: object): object {
-  return route.bytes === "request" ? { "application/octet-stream": {} } : { "application/json": { schema: body } };
+  return route.bytes === "request" ? { "application/octet-stream": {} } : json(body);
 }
 
 function responseSchema(route: HttpRoute, schema: JsonSchema): unknown {
+  if (route.bytes === "response") return consoleSchema;
   if (route.whole !== undefined) return schema.properties?.[route.whole];
   if (route.merged === undefined) return schema;
   const { [route.merged]: record, ...rest } = schema.properties ?? {};
   return { allOf: [record, { type: "object", properties: rest }] };
 }
+
+/** Bytes inside JSON. */
+const consoleSchema = {
+  type: "object",
+  properties: {
+    offset: { type: "integer" },
+    endOffset: { type: "integer" },
+    text: { type: "string" },
+    dataBase64: { type: "string", contentEncoding: "base64" },
+  },
+  required: ["offset", "endOffset", "text", "dataBase64"],
+};
 
 function isRequired(schema: JsonSchema, field: string): boolean {
   return schema.required?.includes(field) ?? false;

@@ -1,8 +1,7 @@
 /** What the route files build on: the server, its parts, and who may call. */
 
-import type { HttpVerb } from "@blixard/client";
-import { BlixardError } from "@blixard/common";
-import type { MethodAccess } from "@blixard/protocol";
+import { notApplied } from "@blixard/common";
+import { authorize, type HttpVerb, type NodeRoute, nodeRoutes } from "@blixard/protocol";
 import type { Hono } from "hono";
 import type { Caller, NodeService } from "../node-service.ts";
 import type { HttpContext, HttpDeps, HttpEnv, HttpOptions } from "./http-types.ts";
@@ -15,11 +14,25 @@ export interface RouteContext {
   readonly routes: RouteList;
   /** The node service. @throws UNAVAILABLE while the node starts */
   service(): NodeService;
-  /** Who calls. @throws UNAUTHENTICATED, PERMISSION_DENIED */
-  authorize(context: HttpContext, access: MethodAccess): Promise<Caller>;
+  /** Who calls. @throws UNAUTHENTICATED */
+  authenticate(context: HttpContext): Promise<Caller>;
 }
 
-const anonymous: Caller = { actor: { kind: "system", id: "anonymous" }, access: "anyone" };
+/** Somebody without a token, who may call what anyone may. */
+export const anonymous: Caller = { actor: { kind: "system", id: "anonymous" }, access: "anyone" };
+
+/** Adds a route of the contract that is no call of the service. `handle` runs for callers that have the right to it. */
+export function addNodeRoute(
+  context: RouteContext,
+  name: keyof typeof nodeRoutes,
+  handle: (request: HttpContext) => Promise<Response>,
+): void {
+  const { verb, path, access }: NodeRoute = nodeRoutes[name];
+  addRoute(context, verb, path, async (request) => {
+    if (access !== "anyone") authorize(path, access, (await context.authenticate(request)).access);
+    return handle(request);
+  });
+}
 
 /** Adds one route to the server and to the list that answers about unknown ones. */
 export function addRoute(
@@ -32,25 +45,13 @@ export function addRoute(
   context.app.on(verb, template.replaceAll(/\{(\w+)\}/g, ":$1"), handle);
 }
 
-/** The holder of the token in an Authorization header. @throws UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE */
-export async function authenticate(
-  deps: HttpDeps,
-  authorization: string | undefined,
-  access: MethodAccess,
-): Promise<Caller> {
-  if (access === "anyone") return anonymous;
+/** The holder of the token in an Authorization header. @throws UNAUTHENTICATED, UNAVAILABLE */
+export async function authenticate(deps: HttpDeps, authorization: string | undefined): Promise<Caller> {
   const token = /^Bearer +(\S{1,512})$/i.exec(authorization ?? "")?.[1];
   const caller = token === undefined ? undefined : await requireService(deps.service()).authenticate(token);
   if (caller === undefined) {
-    throw new BlixardError("UNAUTHENTICATED", token === undefined ? "a token is needed" : "the token is not known", {
-      outcome: "not_applied",
+    throw notApplied("UNAUTHENTICATED", token === undefined ? "a token is needed" : "the token is not known", {
       hint: "Send `Authorization: Bearer <token>`; the token stands in admin.token of the data directory of a node.",
-    });
-  }
-  if (access === "admin" && caller.access === "viewer") {
-    throw new BlixardError("PERMISSION_DENIED", "the token may only read", {
-      outcome: "not_applied",
-      hint: "Use a token of an administrator.",
     });
   }
   return caller;
@@ -58,7 +59,7 @@ export async function authenticate(
 
 export function requireService(service: NodeService | undefined): NodeService {
   if (service !== undefined) return service;
-  throw new BlixardError("UNAVAILABLE", "the node is starting", { outcome: "not_applied", hint: "Try again soon." });
+  throw notApplied("UNAVAILABLE", "the node is starting", { hint: "Try again soon." });
 }
 
 /** The parts of a request that its meta is read from. */

@@ -1,7 +1,7 @@
 /** The routes that exist, for answers about those that do not, and for labels of metrics. */
 
-import type { HttpVerb } from "@blixard/client";
 import { BlixardError, nearest } from "@blixard/common";
+import type { HttpVerb } from "@blixard/protocol";
 import type { HttpContext } from "./http-types.ts";
 
 export class RouteList {

@@ -2,11 +2,10 @@
 import type { IncomingMessage } from "node:http";
 import { BlixardError } from "@blixard/common";
 import { limits } from "@blixard/protocol";
-import { addRoute, type RouteContext } from "./route-context.ts";
+import { addNodeRoute, type RouteContext } from "./route-context.ts";
 
 export function addBlobRoute(context: RouteContext): void {
-  addRoute(context, "POST", "/v1/blobs", async (request) => {
-    await context.authorize(request, "admin");
+  addNodeRoute(context, "uploadBlob", async (request) => {
     const blobs = context.deps.blobs();
     if (blobs === undefined) throw new BlixardError("UNAVAILABLE", "the image store is starting");
     const { digest, sizeBytes } = await blobs.put(chunksOf(request.env.incoming));

@@ -1,83 +1,49 @@
-/** Routes that are calls of the node service, made from the table of `@blixard/client`. */
-
-import { type HttpMethodName, type HttpRoute, headers, httpRoutes, pathFields } from "@blixard/client";
+/** The routes that are calls of the node service, made from the contract. */
 import { BlixardError } from "@blixard/common";
-import { methods, type RequestOf, type VmDesired } from "@blixard/protocol";
+import {
+  type HttpMethodName,
+  type HttpRoute,
+  headers,
+  type Method,
+  methods,
+  pathFields,
+  type RequestOf,
+} from "@blixard/protocol";
 import { callMetaOf } from "./call-meta.ts";
+import { type FieldTypes, fieldTypesOf, typedField } from "./field-types.ts";
 import { type HttpContext, httpLimits } from "./http-types.ts";
 import { readBytes, readJsonObject } from "./request-body.ts";
-import { addRoute, metaSource, type RouteContext } from "./route-context.ts";
+import { addRoute, anonymous, metaSource, type RouteContext } from "./route-context.ts";
 
-/** Adds every route of the table; those of `/v1/debug` only when the node was asked to serve them. */
+/** Adds every route of every method; those for diagnosis only when the node was asked to serve them. */
 export function addCallRoutes(context: RouteContext): void {
-  for (const [name, route] of Object.entries(httpRoutes) as [HttpMethodName, HttpRoute][]) {
-    if (name.startsWith("debug.") && !context.options.debugApi) continue;
-    addRoute(context, route.verb, route.path, async (request) => {
-      await context.authorize(request, methods[name].access);
-      const fields = await requestFields(request, route);
-      const result = await runCall(context, request, name, fields);
-      return answerCall(request, route, result);
-    });
+  for (const [name, method] of Object.entries(methods) as [HttpMethodName, Method][]) {
+    const types = fieldTypesOf(method.request);
+    for (const route of method.http ?? []) {
+      if (route.debug && !context.options.debugApi) continue;
+      addRoute(context, route.verb, route.path, async (request) => {
+        // The service decides who may call what; a body is read only from somebody it knows.
+        const caller = method.access === "anyone" ? anonymous : await context.authenticate(request);
+        const fields = await requestFields(request, route, types);
+        const meta = callMetaOf(metaSource(request), request.get("requestId"), caller);
+        return answerCall(request, route, await context.service().call(name, fields as RequestOf<typeof name>, meta));
+      });
+    }
   }
 }
 
-/** `POST /v1/vms/{name}/start` and its like, and `GET /v1/vms/{name}/explain`. */
-export function addVmActionRoutes(context: RouteContext): void {
-  const desires: Readonly<Record<string, { readonly desired: VmDesired; readonly restart: boolean }>> = {
-    start: { desired: "running", restart: false },
-    stop: { desired: "stopped", restart: false },
-    restart: { desired: "running", restart: true },
-    pause: { desired: "paused", restart: false },
-    resume: { desired: "running", restart: false },
-  };
-  for (const [action, desire] of Object.entries(desires)) {
-    addRoute(context, "POST", `/v1/vms/{name}/${action}`, async (request) => {
-      const fields = { name: request.req.param("name") ?? "", ...desire };
-      return answerCall(request, httpRoutes["vm.desire"], await runCall(context, request, "vm.desire", fields));
-    });
-  }
-  addRoute(context, "DELETE", "/v1/vms/{name}", async (request) => {
-    const fields = { name: request.req.param("name") ?? "", desired: "deleted" };
-    return answerCall(request, httpRoutes["vm.desire"], await runCall(context, request, "vm.desire", fields));
-  });
-  addRoute(context, "GET", "/v1/vms/{name}/explain", async (request) => {
-    const vm = await runCall(context, request, "vm.get", { name: request.req.param("name") ?? "" });
-    const { name, node, phase, desired, reason, message, placement, conditions, spec, fencingEpoch } = vm;
-    const onPartition = spec.onPartition;
-    return request.json({
-      name,
-      node,
-      phase,
-      desired,
-      reason,
-      message,
-      placement,
-      conditions,
-      onPartition,
-      fencingEpoch,
-    });
-  });
-}
-
-async function runCall<Name extends HttpMethodName>(
-  context: RouteContext,
+/** The fields that the route stands for and those of its path, then of the query or the body; a later one does not win. */
+async function requestFields(
   request: HttpContext,
-  name: Name,
-  fields: Readonly<Record<string, unknown>>,
-) {
-  const caller = await context.authorize(request, methods[name].access);
-  const meta = callMetaOf(metaSource(request), request.get("requestId"), caller);
-  return await context.service().call<Name>(name, fields as RequestOf<Name>, meta);
-}
-
-/** Fields from the path, then the query or the body; the path wins. */
-async function requestFields(request: HttpContext, route: HttpRoute): Promise<Record<string, unknown>> {
-  const fromPath: Record<string, unknown> = {};
-  for (const field of pathFields(route)) fromPath[field] = typed(route, field, request.req.param(field) ?? "");
+  route: HttpRoute,
+  types: FieldTypes,
+): Promise<Record<string, unknown>> {
+  const fromPath: Record<string, unknown> = { ...route.fixed };
+  for (const field of pathFields(route)) fromPath[field] = typedField(types, field, request.req.param(field) ?? "");
   if (route.verb === "GET" || route.verb === "DELETE") {
     const fromQuery: Record<string, unknown> = {};
     for (const [field, text] of Object.entries(request.req.query())) {
-      if (field !== "consistency") fromQuery[field] = typed(route, field, text);
+      if (field !== "consistency") fromQuery[field] = typedField(types, field, text);
     }
     return { ...fromQuery, ...fromPath };
   }
@@ -86,13 +52,6 @@ async function requestFields(request: HttpContext, route: HttpRoute): Promise<Re
     return { data: new Uint8Array(data), ...fromPath };
   }
   return { ...(await readJsonObject(request.env.incoming)), ...fromPath };
-}
-
-/** Text of a path or query as the type that the request has; text that does not fit is left for the schema to refuse. */
-function typed(route: HttpRoute, field: string, text: string): unknown {
-  if (route.integers?.includes(field) && /^-?\d{1,16}$/.test(text)) return Number(text);
-  if (route.booleans?.includes(field) && (text === "true" || text === "false")) return text === "true";
-  return text;
 }
 
 function answerCall(request: HttpContext, route: HttpRoute, result: object): Response {

@@ -1,13 +1,13 @@
 /** Routes about the node itself: liveness, readiness, metrics, the API description and the page. */
-import type { Health } from "@blixard/client";
+import type { Health } from "@blixard/protocol";
 import { openApiDocument } from "./openapi.ts";
-import { addRoute, type RouteContext } from "./route-context.ts";
+import { addNodeRoute, type RouteContext } from "./route-context.ts";
 import { statusPage } from "./status-page.ts";
 
 export function addNodeRoutes(context: RouteContext): void {
   const { deps, options } = context;
   const readiness = () => deps.service()?.ready() ?? { ready: false, reason: "the node is starting" };
-  addRoute(context, "GET", "/healthz", async (request) => {
+  addNodeRoute(context, "health", async (request) => {
     if (!deps.storageHealthy()) {
       const error = { code: "STORAGE_FAILED", message: "storage failed", hint: "See the log.", outcome: "not_applied" };
       return request.json({ healthy: false, error }, 503);
@@ -15,21 +15,19 @@ export function addNodeRoutes(context: RouteContext): void {
     const health: Health = { healthy: true, nodeId: deps.nodeId, clusterId: deps.clusterId(), ...readiness() };
     return request.json(health);
   });
-  addRoute(context, "GET", "/readyz", async (request) => {
+  addNodeRoute(context, "readiness", async (request) => {
     const { ready, reason } = readiness();
     if (ready) return request.json({ ready });
     const error = { code: "UNAVAILABLE", message: reason, hint: null, outcome: "not_applied" };
     return request.json({ ready, error }, 503);
   });
-  addRoute(context, "GET", "/metrics", async (request) => {
-    await context.authorize(request, "viewer");
+  addNodeRoute(context, "metrics", async (request) => {
     return request.body(await deps.metricsText(), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
   });
-  addRoute(context, "GET", "/v1/openapi.json", async (request) => {
-    await context.authorize(request, "viewer");
+  addNodeRoute(context, "openApi", async (request) => {
     return request.json(openApiDocument(options));
   });
-  addRoute(context, "GET", "/", async (request) => {
+  addNodeRoute(context, "page", async (request) => {
     request.header("content-security-policy", statusPage.contentSecurityPolicy);
     return request.html(statusPage.html);
   });

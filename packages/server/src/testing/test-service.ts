@@ -1,11 +1,13 @@
 /** A node service in memory for the tests of the HTTP API: real key-value semantics, one VM record, two tokens. */
 import { BlixardError } from "@blixard/common";
 import {
+  authorize,
   type CallMeta,
   type MethodName,
   methods,
   type StreamName,
   type StreamOutputOf,
+  streams,
   type VmRecord,
 } from "@blixard/protocol";
 import type { Caller, NodeService, Readiness } from "../node-service.ts";
@@ -55,6 +57,11 @@ export class TestService implements NodeService {
       vm: { ...vmRecord, name, spec },
     }),
     "vm.get": ({ name }: { name: string }) => ({ ...vmRecord, name }),
+    "vm.explain": ({ name }: { name: string }) => {
+      const { spec, node, phase, desired, reason, message, placement, conditions, fencingEpoch } = vmRecord;
+      const { onPartition } = spec;
+      return { name, node, phase, desired, reason, message, placement, conditions, onPartition, fencingEpoch };
+    },
     "vm.desire": ({ name, desired }: { name: string; desired: VmRecord["desired"] }) => ({
       index: 10,
       term: 2,
@@ -86,6 +93,7 @@ export class TestService implements NodeService {
 
   async call(name: MethodName, request: unknown, meta: CallMeta): Promise<never> {
     this.calls.push({ name, request, meta });
+    authorize(name, methods[name].access, meta.access);
     const parsed = methods[name].request.safeParse(request);
     if (!parsed.success) throw new BlixardError("INVALID_ARGUMENT", parsed.error.issues[0]?.message ?? "");
     const handler = this.#handlers[name] as ((request: unknown) => unknown) | undefined;
@@ -95,11 +103,12 @@ export class TestService implements NodeService {
 
   /** The console: what goes in is printed, and what is printed comes out. */
   async stream<Name extends StreamName>(
-    _: Name,
+    method: Name,
     request: unknown,
     meta: CallMeta,
     scope: { readonly signal: AbortSignal; readonly input?: AsyncIterable<unknown> },
   ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
+    authorize(method, streams[method].access, meta.access);
     const { name, offset } = request as { readonly name: string; readonly offset: number };
     await this.call("vm.consoleRead", { name, offset, waitMs: 0 }, meta);
     const write = async () => {

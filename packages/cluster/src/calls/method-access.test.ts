@@ -21,14 +21,14 @@ type CallerKind = (typeof callers)[number];
 
 /** What each kind may call, by the access that the method asks for. */
 const allowed: Readonly<Record<CallerKind, readonly MethodAccess[]>> = {
-  stranger: ["anyone"],
-  removed: ["anyone"],
-  viewer: ["anyone", "viewer"],
-  operator: ["anyone", "viewer", "admin"],
-  voter: ["anyone", "viewer", "node"],
-  learner: ["anyone", "viewer", "node"],
-  worker: ["anyone", "viewer", "node"],
-  witness: ["anyone", "viewer", "node"],
+  stranger: ["anyone", "ticket"],
+  removed: ["anyone", "ticket"],
+  viewer: ["anyone", "ticket", "viewer"],
+  operator: ["anyone", "ticket", "viewer", "admin"],
+  voter: ["anyone", "ticket", "viewer", "node"],
+  learner: ["anyone", "ticket", "viewer", "node"],
+  worker: ["anyone", "ticket", "viewer", "node"],
+  witness: ["anyone", "ticket", "viewer", "node"],
 };
 const refusals: Readonly<Partial<Record<CallerKind, string>>> = { stranger: "UNKNOWN_PEER", removed: "REMOVED" };
 /** No method has such a field: whoever may call is told so, and nothing is done. */
@@ -143,7 +143,6 @@ describe("what nodes say of themselves", () => {
     "vm.observe": { observations: [] },
     "node.update": { capacity: own },
     "node.verify": { incarnation: 1, storeId: "a".repeat(32), starts: 1, term: 0, lastIndex: 0 },
-    "leave.request": {},
   };
   const speaks = names.filter((name) => methods[name].access === "node" && "nodeId" in methods[name].request.shape);
 

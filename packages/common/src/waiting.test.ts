@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import type { Clock } from "./clock.ts";
-import { sleep, withDeadline } from "./deadline.ts";
+import { sleep, withDeadline } from "./waiting.ts";
 
 /** A clock that a test turns by hand. */
 function manualClock(): Clock & { turn(ms: number): void; pending(): number } {

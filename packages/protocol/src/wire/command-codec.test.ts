@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
+import type { Command } from "../api/contract.ts";
 import { decodeCommand, encodeCommand } from "./command-codec.ts";
-import type { Command } from "./commands.ts";
 import { decodeValue, encodeValue } from "./wire-codec.ts";
 
 const put: Command = {

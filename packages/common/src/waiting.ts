@@ -1,5 +1,19 @@
+/**
+ * Waiting. Each wait ends when what it waits for is there, when its time is over, or when its signal aborts, and leaves no
+ * timer and no listener behind. Which one:
+ *
+ * - `Watch.until`: for a level. Nothing sleeps until something "has probably settled".
+ * - `sleep`: a pause that its caller may give up; rejects when `signal` aborts.
+ * - `pauseFor`: a pause inside a loop that looks at its signal anyway; never rejects.
+ * - `withTimeLimit`: bounds work that ends by itself when its signal aborts, and knows then what may have happened.
+ * - `withDeadline`: bounds work that may not listen to its signal: the wait ends, the work may go on.
+ * - `firstOf`: the first of several waits; the others are ended before it returns.
+ * - `linkSignal`: a signal that follows another for a while. Code that lives long uses it instead of `AbortSignal.any`,
+ *   which leaves a trace on the outer signal, and a `Clock` instead of `AbortSignal.timeout`, which no test can move.
+ */
 import type { Clock } from "./clock.ts";
 import { BlixardError } from "./errors.ts";
+import { linkSignal } from "./link-signal.ts";
 
 /** What to throw for an aborted signal: its own reason when that is an error, else `CANCELLED`. */
 export function abortReason(signal: AbortSignal | undefined): Error {
@@ -60,5 +74,48 @@ export async function withDeadline<T>(
   } finally {
     timer.cancel();
     signal?.removeEventListener("abort", abort);
+  }
+}
+
+/**
+ * Runs `work` with a signal that aborts after `timeoutMs` too. `work` has to end then: this waits for it.
+ * What it is aborted with is DEADLINE_EXCEEDED with the outcome `unknown`.
+ */
+export async function withTimeLimit<T>(
+  clock: Clock,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const link = linkSignal(signal);
+  const timer = clock.setTimer(timeoutMs, () =>
+    link.abort(new BlixardError("DEADLINE_EXCEEDED", `no end after ${timeoutMs} ms`, { outcome: "unknown" })),
+  );
+  try {
+    return await work(link.signal);
+  } finally {
+    timer.cancel();
+    link.release();
+  }
+}
+
+/** Resolves after `delayMs`, or when `signal` aborts; never rejects. */
+export async function pauseFor(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+  await sleep(clock, delayMs, signal).catch(() => {});
+}
+
+/** Waits for the first of several promises that all end when their signal aborts. Rejects when that one does. */
+export async function firstOf(
+  outer: AbortSignal,
+  start: (signal: AbortSignal) => readonly Promise<unknown>[],
+): Promise<void> {
+  const link = linkSignal(outer);
+  const waiting = start(link.signal);
+  try {
+    await Promise.race(waiting);
+  } finally {
+    link.abort();
+    await Promise.allSettled(waiting);
+    link.release();
   }
 }

@@ -1,14 +1,15 @@
 /** The way of a call to the node that owns the VM that it names. */
 import { BlixardError, errorCodeOf } from "@blixard/common";
 import { forwardHopsMax } from "@blixard/protocol";
+import type { ServiceContext } from "../services/service-context.ts";
+import type { CallScope } from "./call-types.ts";
 import { noLeader } from "./leader-route.ts";
-import type { ServiceCallScope, ServiceContext } from "./service-context.ts";
 
 /** The node to forward to; undefined when the call runs here, also when there is no such VM. @throws UNAVAILABLE */
 export async function ownerToAsk(
   context: ServiceContext,
   vmName: string,
-  call: ServiceCallScope,
+  call: CallScope,
 ): Promise<number | undefined> {
   const { stateMachine, options } = context;
   // What stands here may be old: look again after a read index before saying that there is no such VM.

@@ -185,7 +185,6 @@ describe("ServiceRouter.handleRpc", () => {
     await expect(node.call("node.update", { nodeId: 1, addresses: [] }, meta)).rejects.toMatchObject({
       code: "PERMISSION_DENIED",
     });
-    await expect(node.call("leave.request", { nodeId: 1 }, meta)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
   });
 
   it("refuses payloads and methods that are none", async () => {

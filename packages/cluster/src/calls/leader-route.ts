@@ -9,10 +9,18 @@
  *
  * A retry keeps the request id, so what the first attempt may have done is not done twice.
  */
-import { BlixardError, changedError, errorCodeOf, isBlixardError, linkSignal, sleep } from "@blixard/common";
+import {
+  BlixardError,
+  changedError,
+  errorCodeOf,
+  firstOf,
+  isBlixardError,
+  linkSignal,
+  sleep,
+  withTimeLimit,
+} from "@blixard/common";
 import { type CallMeta, forwardHopsMax } from "@blixard/protocol";
-import { firstOf, withTimeLimit } from "../wait-for-change.ts";
-import type { ServiceContext } from "./service-context.ts";
+import type { ServiceContext } from "../services/service-context.ts";
 
 export interface LeaderRoute {
   readonly writes: boolean;

@@ -5,8 +5,7 @@
  */
 import { BlixardError, messageOf } from "@blixard/common";
 import { z } from "zod";
-import { limits } from "./limits.ts";
-import type { CallMeta } from "./services.ts";
+import { type CallMeta, callMetaSchema } from "../api/access.ts";
 import { decodeValue, encodeValue } from "./wire-codec.ts";
 
 /** Largest call or response in bytes; below the default frame limit of the transport. */
@@ -20,19 +19,6 @@ export interface ServiceCall {
   readonly request: unknown;
   readonly meta: CallMeta;
 }
-
-const callMetaSchema = z.object({
-  requestId: z.string().max(limits.requestIdLengthMax),
-  actor: z.object({ kind: z.enum(["token", "node", "system"]), id: z.string().max(128) }),
-  access: z.enum(["anyone", "viewer", "admin", "node"]),
-  timeoutMs: z
-    .number()
-    .min(0)
-    .max(24 * 3600 * 1000),
-  stale: z.boolean(),
-  ifMatchIndex: z.int().min(0).exactOptional(),
-  hops: z.int().min(0).max(16),
-}) satisfies z.ZodType<CallMeta>;
 
 const serviceCallSchema = z.object({ name: z.string().max(64), request: z.unknown(), meta: callMetaSchema });
 
@@ -70,15 +56,25 @@ export async function* encodeStreamItems(items: AsyncIterable<unknown>): AsyncGe
   for await (const item of items) yield encodeServiceResponse(item);
 }
 
-/** Rejects with FRAME_CORRUPT for bytes that are no value, and with what `unreadable` makes of one that `schema` refuses. */
+/** Rejects with what `unreadable` makes of bytes that are no value, or none that `schema` takes. */
 export async function* decodeStreamItems<Schema extends z.ZodType>(
   items: AsyncIterable<Uint8Array>,
   schema: Schema,
-  unreadable: (cause: z.ZodError) => BlixardError,
+  unreadable: (cause: unknown) => BlixardError,
 ): AsyncGenerator<z.output<Schema>> {
   for await (const item of items) {
-    const parsed = schema.safeParse(decodeServiceResponse(item));
-    if (!parsed.success) throw unreadable(parsed.error);
-    yield parsed.data;
+    yield readItem(item, schema, unreadable);
+  }
+}
+
+function readItem<Schema extends z.ZodType>(
+  item: Uint8Array,
+  schema: Schema,
+  unreadable: (cause: unknown) => BlixardError,
+): z.output<Schema> {
+  try {
+    return schema.parse(decodeServiceResponse(item));
+  } catch (error) {
+    throw unreadable(error);
   }
 }

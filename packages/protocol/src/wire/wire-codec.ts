@@ -5,7 +5,7 @@
  */
 import { BlixardError, toUtf8 } from "@blixard/common";
 import { Packr, Unpackr } from "msgpackr";
-import { limits } from "./limits.ts";
+import { limits } from "../limits.ts";
 import { corrupt } from "./wire-codec-binary.ts";
 
 export interface WireOptions {

@@ -3,8 +3,9 @@
  * needs to find a cluster and to prove that it was invited. Whoever holds it can join once: treat it as a secret.
  */
 import { BlixardError, bytesEqual, fromHex, toHex } from "@blixard/common";
-import { limits } from "./limits.ts";
-import { endpointIdSchema, type TicketRole, ticketRoleSchema } from "./records.ts";
+import { type TicketRole, ticketRoleSchema } from "../api/ticket.ts";
+import { endpointIdSchema } from "../api/values.ts";
+import { limits } from "../limits.ts";
 import { BinaryReader, BinaryWriter, corrupt } from "./wire-codec-binary.ts";
 
 export interface JoinTicket {

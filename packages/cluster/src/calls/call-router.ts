@@ -1,0 +1,316 @@
+/**
+ * The one door to the service of a node. Every call and every stream, from HTTP, from a peer or from the node itself,
+ * takes the same steps:
+ *
+ *     identify  -> who calls: the key of the connection, or the token that HTTP has looked up
+ *     authorize -> what the contract says of the method, against what the caller may
+ *     validate  -> the request against its schema
+ *     enter     -> what only the node that was asked first can add
+ *     limit     -> the time of the caller, and for streams the life of the right to them
+ *     place     -> here, on the leader, or on the owner of the VM
+ *     handle    -> the handler of the method
+ */
+import {
+  BlixardError,
+  errorCodeOf,
+  type LinkedSignal,
+  linkSignal,
+  notApplied,
+  toBlixardError,
+  withDeadline,
+  withTimeLimit,
+} from "@blixard/common";
+import {
+  authorize,
+  type CallMeta,
+  decodeStreamItems,
+  encodeServiceResponse,
+  encodeStreamItems,
+  type Method,
+  type MethodName,
+  methods,
+  type RequestOf,
+  type ResponseOf,
+  type StreamMethod,
+  type StreamName,
+  type StreamOutputOf,
+  type StreamRequestOf,
+  streams,
+} from "@blixard/protocol";
+import type { IncomingCall, IncomingStream } from "../cluster-transport.ts";
+import type { ClusterMetrics } from "../metrics.ts";
+import type { ServiceContext } from "../services/service-context.ts";
+import { nodeKey } from "../state-machine/state.ts";
+import type { ClusterState } from "../state-machine/types.ts";
+import type { CallScope, EntrySteps, Handlers, StreamHandlers, StreamScope } from "./call-types.ts";
+import { identify } from "./identify.ts";
+import { routeToLeader } from "./leader-route.ts";
+import { ownerToAsk, waitForReadIndex } from "./owner-route.ts";
+import { TicketGuard } from "./ticket-guard.ts";
+import { validate } from "./validate.ts";
+
+export interface RouterDeps {
+  readonly context: ServiceContext;
+  readonly metrics: ClusterMetrics;
+  readonly handlers: Handlers;
+  readonly streamHandlers: StreamHandlers;
+  readonly entrySteps: EntrySteps;
+  /** Another member says that this node was removed. */
+  readonly onRemoved: (error: BlixardError) => void;
+}
+
+type AnyStream = AsyncIterable<unknown>;
+type AnyHandler = (request: unknown, call: CallScope) => Promise<unknown>;
+type AnyStreamHandler = (request: unknown, call: CallScope, input: AnyStream) => Promise<AnyStream>;
+
+export class CallRouter {
+  readonly #deps: RouterDeps;
+  readonly #guard: TicketGuard;
+  readonly #open = new Set<LinkedSignal>();
+
+  constructor(deps: RouterDeps) {
+    this.#deps = deps;
+    this.#guard = new TicketGuard(deps.context.clock);
+  }
+
+  /** Authorises, validates, routes and answers. @throws BlixardError */
+  async call<Name extends MethodName>(
+    name: Name,
+    request: RequestOf<Name>,
+    meta: CallMeta,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<ResponseOf<Name>> {
+    const answer = this.#measured(name, () => this.#call(name, request, { meta, signal: options.signal }));
+    return (await answer) as ResponseOf<Name>;
+  }
+
+  /**
+   * Opens a stream: resolves when the call is accepted, within the time of `meta`; it may live longer, until the right to
+   * it ends. @throws BlixardError
+   */
+  async stream<Name extends StreamName>(
+    name: Name,
+    request: StreamRequestOf<Name>,
+    meta: CallMeta,
+    scope: StreamScope<Name>,
+  ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
+    const output = this.#measured(name, () => this.#stream(name, request, meta, scope));
+    return (await output) as AsyncIterable<StreamOutputOf<Name>>;
+  }
+
+  /** Answers a call of the transport's RPC lane. @throws BlixardError */
+  async handleRpc(incoming: IncomingCall, signal: AbortSignal): Promise<Uint8Array> {
+    const { stateMachine } = this.#deps.context;
+    const { name, request, meta, ticketShownBy } = identify(
+      stateMachine,
+      incoming,
+      (asked) => methods[methodNameOf(asked)].access,
+    );
+    const method = methodNameOf(name);
+    const run = () => this.#measured(method, () => this.#call(method, request, { meta, signal, ticketShownBy }));
+    return encodeServiceResponse(await (ticketShownBy === undefined ? run() : this.#guarded(ticketShownBy, run)));
+  }
+
+  /** Answers a stream call of the transport's RPC lane. @throws BlixardError */
+  async handleRpcStream(incoming: IncomingStream, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    const { stateMachine } = this.#deps.context;
+    const { name, request, meta } = identify(stateMachine, incoming, (asked) => streams[streamNameOf(asked)].access);
+    const stream = streamNameOf(name);
+    const input = decodeStreamItems(incoming.input, streams[stream].input, notInForm) as AsyncIterable<never>;
+    return encodeStreamItems(
+      await this.#measured(stream, () => this.#stream(stream, request, meta, { signal, input })),
+    );
+  }
+
+  /** Ends all streams: the node stops. */
+  close(): void {
+    for (const life of [...this.#open]) life.abort(new BlixardError("STOPPED", "the node is stopping"));
+  }
+
+  async #measured<T>(method: string, work: () => Promise<T>): Promise<T> {
+    const { metrics, context } = this.#deps;
+    const startMs = context.clock.monotonicMs();
+    let code = "OK";
+    try {
+      return await work();
+    } catch (error) {
+      code = errorCodeOf(error) ?? "INTERNAL";
+      throw toBlixardError(error, "INTERNAL", method);
+    } finally {
+      metrics.calls.add(1, { method, code });
+      metrics.callDuration.observe((context.clock.monotonicMs() - startMs) / 1_000, { method });
+    }
+  }
+
+  /** Keys that show tickets are counted, and slowed down when they guess. */
+  async #guarded<T>(endpointId: string, work: () => Promise<T>): Promise<T> {
+    let code = "OK";
+    try {
+      return await this.#guard.run(endpointId, work);
+    } catch (error) {
+      code = errorCodeOf(error) ?? "INTERNAL";
+      throw error;
+    } finally {
+      this.#deps.metrics.joinRequests.add(1, { code });
+    }
+  }
+
+  async #call(
+    name: MethodName,
+    asked: unknown,
+    scope: Omit<CallScope, "signal"> & {
+      readonly signal: AbortSignal | undefined;
+      readonly ticketShownBy?: string | undefined;
+    },
+  ): Promise<unknown> {
+    const { meta, signal, ticketShownBy } = scope;
+    const method: Method = methods[methodNameOf(name)];
+    authorize(name, method.access, meta.access);
+    const valid = validate(method.request, asked);
+    const request = ticketShownBy === undefined ? valid : this.#enter(name, valid, ticketShownBy);
+    const run = (limited: AbortSignal) => this.#place(name, method, request, { meta, signal: limited });
+    const { clock } = this.#deps.context;
+    const { timeoutMs } = meta;
+    // Calls of the leader and reads end by themselves when their signal aborts, and know then what may have happened.
+    if (method.place === "leader" || method.place === "read") return withTimeLimit(clock, timeoutMs, signal, run);
+    return withDeadline({ clock, timeoutMs, what: name, ...(signal === undefined ? {} : { signal }) }, run);
+  }
+
+  #enter(name: MethodName, request: unknown, endpointId: string): unknown {
+    const step = this.#deps.entrySteps[name] as ((request: unknown, endpointId: string) => unknown) | undefined;
+    return step === undefined ? request : step(request, endpointId);
+  }
+
+  async #place(name: MethodName, method: Method, request: unknown, call: CallScope): Promise<unknown> {
+    const { context, handlers } = this.#deps;
+    const runHere = () => (handlers[name] as AnyHandler)(request, call);
+    const forward = (to: number, timeoutMs: number, signal: AbortSignal) =>
+      this.#forward(to, name, request, { ...call, signal }, timeoutMs);
+    switch (method.place) {
+      case "local":
+        return runHere();
+      case "read":
+        if (!call.meta.stale) await waitForReadIndex(context, call.signal);
+        return runHere();
+      case "leader":
+        return routeToLeader(context, { ...call, writes: method.writes, runHere, forward });
+      case "owner": {
+        const owner = await ownerToAsk(context, vmNameIn(request), call);
+        return owner === undefined ? runHere() : forward(owner, call.meta.timeoutMs, call.signal);
+      }
+      default:
+        return method.place satisfies never;
+    }
+  }
+
+  async #forward(to: number, name: MethodName, request: unknown, call: CallScope, timeoutMs: number): Promise<unknown> {
+    this.#deps.metrics.forwards.add(1, { method: name });
+    try {
+      return await this.#deps.context.peerCalls.forward(to, name, request as never, call, timeoutMs);
+    } catch (error) {
+      if (errorCodeOf(error) === "REMOVED") this.#deps.onRemoved(error as BlixardError);
+      throw error;
+    }
+  }
+
+  async #stream(name: StreamName, asked: unknown, meta: CallMeta, scope: StreamScope<never>): Promise<AnyStream> {
+    const { context } = this.#deps;
+    const method: StreamMethod = streams[streamNameOf(name)];
+    authorize(name, method.access, meta.access);
+    const request = validate(method.request, asked);
+    // Some callers are known to this node only, and to no state: the holder of its own token.
+    const endsWithRights = meta.hops === 0 && isKnown(context.stateMachine.state, meta.actor);
+    const life = this.#openLife(scope.signal);
+    try {
+      const deadline = { clock: context.clock, timeoutMs: meta.timeoutMs, what: name, signal: life.signal };
+      const output = await withDeadline(deadline, (opening) =>
+        this.#placeStream(name, request, { meta, signal: life.signal }, opening, scope.input ?? nothing()),
+      );
+      if (endsWithRights) this.#endWithRights(meta, life);
+      return output;
+    } catch (error) {
+      life.abort();
+      life.release();
+      throw error;
+    }
+  }
+
+  #openLife(outer: AbortSignal): LinkedSignal {
+    const life = linkSignal(outer);
+    this.#open.add(life);
+    life.signal.addEventListener("abort", () => this.#open.delete(life), { once: true });
+    return life;
+  }
+
+  async #placeStream(
+    name: StreamName,
+    request: unknown,
+    call: CallScope,
+    opening: AbortSignal,
+    input: AnyStream,
+  ): Promise<AnyStream> {
+    const { context, streamHandlers, metrics } = this.#deps;
+    const runHere = () => (streamHandlers[name] as AnyStreamHandler)(request, call, input);
+    const { place }: StreamMethod = streams[name];
+    switch (place) {
+      case "read":
+        if (!call.meta.stale) await waitForReadIndex(context, opening);
+        return runHere();
+      case "owner": {
+        const owner = await ownerToAsk(context, vmNameIn(request), { ...call, signal: opening });
+        if (owner === undefined) return runHere();
+        metrics.forwards.add(1, { method: name });
+        return context.peerCalls.forwardStream(owner, name, request as never, call, input as AsyncIterable<never>);
+      }
+      default:
+        return place satisfies never;
+    }
+  }
+
+  /** Ends the stream when the token is revoked or the member removed in whose name it was opened. */
+  #endWithRights({ actor }: CallMeta, life: LinkedSignal): void {
+    const { stateMachine } = this.#deps.context;
+    stateMachine.version
+      .until(() => !isKnown(stateMachine.state, actor), { signal: life.signal })
+      .then(
+        () => {
+          const message = `the ${actor.kind} ${actor.id} has no rights here any more`;
+          life.abort(new BlixardError("UNAUTHENTICATED", message));
+        },
+        // The call is over.
+        () => {},
+      );
+  }
+}
+
+function isKnown(state: ClusterState, actor: CallMeta["actor"]): boolean {
+  if (actor.kind === "token") return state.tokens.has(actor.id);
+  return actor.kind === "system" || state.nodes.has(nodeKey(Number(actor.id)));
+}
+
+/** Methods that run at the owner of a VM name it in the field `name`. */
+function vmNameIn(request: unknown): string {
+  return (request as { readonly name: string }).name;
+}
+
+function methodNameOf(name: string): MethodName {
+  if (Object.hasOwn(methods, name)) return name as MethodName;
+  throw unknownName("method", name);
+}
+
+function streamNameOf(name: string): StreamName {
+  if (Object.hasOwn(streams, name)) return name as StreamName;
+  throw unknownName("stream method", name);
+}
+
+function unknownName(what: string, name: string): BlixardError {
+  return notApplied("INVALID_ARGUMENT", `there is no ${what} ${name.slice(0, 64)}`, {
+    hint: "Use nodes and tools of one release.",
+  });
+}
+
+async function* nothing(): AnyStream {}
+
+function notInForm(): BlixardError {
+  return new BlixardError("INVALID_ARGUMENT", "an item of a stream is not in its form");
+}

@@ -1,0 +1,126 @@
+/** The calls that this node makes to others: in its own name, or passed on in the name of their first caller. */
+import { type BlixardError, type Clock, type Random, toBlixardError } from "@blixard/common";
+import {
+  type CallMeta,
+  callPeer,
+  type MethodName,
+  openPeerStream,
+  type RequestOf,
+  type ResponseOf,
+  type StreamName,
+  type StreamOutputOf,
+  type StreamRequestOf,
+} from "@blixard/protocol";
+import type { ClusterEndpoint, ClusterTransport } from "../cluster-transport.ts";
+import { randomRequestId } from "../ids.ts";
+import type { CallScope, StreamScope } from "./call-types.ts";
+
+export interface PeerCallsDeps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly transport: ClusterTransport;
+  readonly nodeId: number;
+}
+
+export interface AskOptions {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const askMembersTimeoutMs = 1_000;
+
+export class PeerCalls {
+  readonly #deps: PeerCallsDeps;
+
+  constructor(deps: PeerCallsDeps) {
+    this.#deps = deps;
+  }
+
+  /** Asks one node, as this node. @throws as `callPeer` */
+  ask<Name extends MethodName>(
+    to: number | ClusterEndpoint,
+    name: Name,
+    request: RequestOf<Name>,
+    { timeoutMs, signal }: AskOptions,
+  ): Promise<ResponseOf<Name>> {
+    const { random, nodeId } = this.#deps;
+    const meta = nodeMeta(nodeId, randomRequestId(random), timeoutMs);
+    return callPeer(this.#port(), to, name, request, { meta, signal });
+  }
+
+  /**
+   * Asks every member that is connected, in the name of the caller, what it has by itself. By node id, without this node.
+   * A member that is not connected, refuses, or does not answer in time, is left out.
+   */
+  async askMembers<Name extends MethodName>(
+    name: Name,
+    request: RequestOf<Name>,
+    call: CallScope,
+  ): Promise<ReadonlyMap<number, ResponseOf<Name>>> {
+    const connected = this.#deps.transport.sessions().filter(({ path }) => path !== "none");
+    const answers = await Promise.allSettled(
+      connected.map(async ({ nodeId }) => {
+        const answer = await callPeer(this.#port(), nodeId, name, request, passedOn(call, askMembersTimeoutMs));
+        return [nodeId, answer] as const;
+      }),
+    );
+    return new Map(answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : [])));
+  }
+
+  /** Passes a call on, in the name of its caller. @throws as `callPeer` */
+  async forward<Name extends MethodName>(
+    to: number,
+    name: Name,
+    request: RequestOf<Name>,
+    call: CallScope,
+    timeoutMs: number,
+  ): Promise<ResponseOf<Name>> {
+    try {
+      return await callPeer(this.#port(), to, name, request, passedOn(call, timeoutMs));
+    } catch (error) {
+      throw atNode(error, to);
+    }
+  }
+
+  /** Passes a stream on, in the name of its caller. @throws as `openPeerStream` */
+  async forwardStream<Name extends StreamName>(
+    to: number,
+    name: Name,
+    request: StreamRequestOf<Name>,
+    call: CallScope,
+    input: StreamScope<Name>["input"],
+  ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
+    const { transport } = this.#deps;
+    const port = { stream: transport.stream?.bind(transport) };
+    try {
+      return await openPeerStream(port, to, name, request, { ...passedOn(call, call.meta.timeoutMs), input });
+    } catch (error) {
+      throw atNode(error, to);
+    }
+  }
+
+  #port() {
+    const { clock, transport } = this.#deps;
+    return { clock, call: transport.call.bind(transport) };
+  }
+}
+
+function passedOn({ meta, signal }: CallScope, timeoutMs: number) {
+  return { meta: { ...meta, timeoutMs, hops: meta.hops + 1 }, signal, forwarded: true };
+}
+
+function atNode(error: unknown, to: number): BlixardError {
+  return toBlixardError(error, "UNREACHABLE", `node ${to}`);
+}
+
+/** The meta of a call that this node makes for itself. */
+export function nodeMeta(nodeId: number, requestId: string, timeoutMs: number): CallMeta {
+  return {
+    requestId,
+    actor: { kind: "node", id: String(nodeId) },
+    access: "node",
+    timeoutMs,
+    stale: false,
+    hops: 0,
+  };
+}

@@ -1,0 +1,106 @@
+/** The cluster as a whole: who answers, how it is, who leads. */
+import { z } from "zod";
+import { limits } from "../limits.ts";
+import { command, method } from "./definitions.ts";
+import { imageRecordSchema } from "./image.ts";
+import { memberStatusSchema } from "./member.ts";
+import { nodeRecordSchema } from "./node.ts";
+import { tokenRecordSchema } from "./token.ts";
+import { addressSchema, emptySchema, endpointIdSchema, nodeIdSchema } from "./values.ts";
+
+export const clusterRecordSchema = z.object({
+  clusterId: z.string().min(1).max(64),
+  createdUnixMs: z.int().min(0),
+  formatVersion: z.literal(1),
+});
+export type ClusterRecord = Readonly<z.infer<typeof clusterRecordSchema>>;
+
+export const identitySchema = z.object({
+  clusterId: z.string(),
+  nodeId: nodeIdSchema,
+  endpointId: endpointIdSchema,
+  addresses: z.array(addressSchema),
+  version: z.string(),
+});
+export type Identity = z.infer<typeof identitySchema>;
+
+export const nodeStatusSchema = z.object({
+  clusterId: z.string(),
+  nodeId: nodeIdSchema,
+  endpointId: z.string(),
+  incarnation: z.int(),
+  role: z.enum(["leader", "follower", "candidate", "pre-candidate", "learner"]),
+  term: z.int(),
+  leaderId: z.int().nullable(),
+  commitIndex: z.int(),
+  appliedIndex: z.int(),
+  lastLogIndex: z.int(),
+  lastLogTerm: z.int(),
+  snapshotIndex: z.int(),
+  configIndex: z.int(),
+  members: z.array(memberStatusSchema),
+  storage: z.object({
+    healthy: z.boolean(),
+    lastError: z.string().nullable(),
+    corruptions: z.int(),
+    repairs: z.int(),
+  }),
+  vms: z.object({ total: z.int(), running: z.int() }),
+  drivers: z.array(z.string()),
+  version: z.string(),
+  featureLevel: z.int(),
+});
+export type NodeStatus = z.infer<typeof nodeStatusSchema>;
+
+export const clusterCommands = {
+  "cluster.init": command({
+    since: 1,
+    body: z.object({
+      cluster: clusterRecordSchema,
+      node: nodeRecordSchema,
+      token: tokenRecordSchema,
+      images: z.array(imageRecordSchema).max(limits.imagesMax),
+    }),
+  }),
+};
+
+export const clusterMethods = {
+  "identity.get": method({
+    summary: "who answers at this address",
+    place: "local",
+    access: "anyone",
+    writes: false,
+    http: [{ verb: "GET", path: "/v1/identity" }],
+    request: emptySchema,
+    response: identitySchema,
+  }),
+  "status.get": method({
+    summary: "how the node that is asked sees the cluster, at once, with or without a quorum",
+    place: "local",
+    access: "viewer",
+    writes: false,
+    http: [{ verb: "GET", path: "/v1/status" }],
+    request: emptySchema,
+    response: nodeStatusSchema,
+  }),
+  "leader.transfer": method({
+    summary: "let another voter lead",
+    place: "leader",
+    access: "admin",
+    writes: false,
+    http: [{ verb: "POST", path: "/v1/leader/transfer" }],
+    client: { group: "cluster", name: "transferLeader", args: ["to"] },
+    request: z.object({ to: nodeIdSchema.optional() }).strict(),
+    response: z.object({ leaderId: z.int(), term: z.int() }),
+  }),
+  "snapshot.take": method({
+    summary: "let the node that is asked take a snapshot of its state now",
+    place: "local",
+    access: "admin",
+    writes: false,
+    http: [{ verb: "POST", path: "/v1/snapshot" }],
+    client: { group: "cluster", name: "takeSnapshot", args: [] },
+    request: emptySchema,
+    response: z.object({ index: z.int() }),
+  }),
+};

@@ -1,0 +1,97 @@
+/**
+ * The whole contract, put together from its nouns: the methods and streams of the node service, and the commands of the
+ * log. Every transport (HTTP, Iroh, gRPC, memory) carries these same methods.
+ */
+import { assert, type ErrorCode } from "@blixard/common";
+import { z } from "zod";
+import { limits } from "../limits.ts";
+import { actorSchema } from "./access.ts";
+import { certMethods } from "./cert.ts";
+import { clusterCommands, clusterMethods } from "./cluster.ts";
+import { debugMethods } from "./debug.ts";
+import { imageCommands, imageMethods } from "./image.ts";
+import { kvCommands, kvMethods, kvStreams } from "./kv.ts";
+import { memberMethods } from "./member.ts";
+import { nodeCommands, nodeMethods } from "./node.ts";
+import { ticketCommands, ticketMethods } from "./ticket.ts";
+import { tokenCommands, tokenMethods } from "./token.ts";
+import { vmCommands, vmMethods, vmStreams } from "./vm.ts";
+
+export const methods = {
+  ...clusterMethods,
+  ...kvMethods,
+  ...vmMethods,
+  ...imageMethods,
+  ...nodeMethods,
+  ...memberMethods,
+  ...ticketMethods,
+  ...tokenMethods,
+  ...certMethods,
+  ...debugMethods,
+};
+export type Methods = typeof methods;
+export type MethodName = keyof Methods;
+/** What a caller gives: fields with defaults may be left out. */
+export type RequestOf<Name extends MethodName> = z.input<Methods[Name]["request"]>;
+/** What a handler gets. */
+export type ParsedRequestOf<Name extends MethodName> = z.output<Methods[Name]["request"]>;
+export type ResponseOf<Name extends MethodName> = z.output<Methods[Name]["response"]>;
+/** The methods that can be called over HTTP; the rest belong to nodes. */
+export type HttpMethodName = {
+  [Name in MethodName]: Methods[Name] extends { readonly http: unknown } ? Name : never;
+}[MethodName];
+
+export const streams = { ...vmStreams, ...kvStreams };
+export type Streams = typeof streams;
+export type StreamName = keyof Streams;
+export type StreamRequestOf<Name extends StreamName> = z.input<Streams[Name]["request"]>;
+export type ParsedStreamRequestOf<Name extends StreamName> = z.output<Streams[Name]["request"]>;
+export type StreamInputOf<Name extends StreamName> = z.output<Streams[Name]["input"]>;
+export type StreamOutputOf<Name extends StreamName> = z.output<Streams[Name]["output"]>;
+
+/**
+ * What the log holds. A command is a decision that the leader has made: every time, id, secret hash and placement in it
+ * was chosen before it was proposed, so that applying it is a pure function of the state.
+ */
+export const commands = {
+  ...clusterCommands,
+  ...nodeCommands,
+  ...ticketCommands,
+  ...tokenCommands,
+  ...imageCommands,
+  ...vmCommands,
+  ...kvCommands,
+};
+export type Commands = typeof commands;
+export type CommandType = keyof Commands;
+export type CommandBodyOf<Type extends CommandType> = { readonly type: Type } & Readonly<
+  z.output<Commands[Type]["body"]>
+>;
+export type CommandBody = { [Type in CommandType]: CommandBodyOf<Type> }[CommandType];
+
+const [firstBody, ...otherBodies] = Object.entries(commands).map(([type, { body }]) =>
+  z.object({ type: z.literal(type), ...body.shape }),
+);
+assert(firstBody !== undefined, "the log has commands");
+
+export const commandSchema = z.object({
+  /** Chosen by the caller; a repeated id within the window returns the first result. Empty: not remembered. */
+  requestId: z.string().max(limits.requestIdLengthMax),
+  atUnixMs: z.int().min(0),
+  actor: actorSchema,
+  /** When present, the command is refused unless the object it changes was last changed at this index. */
+  ifMatchIndex: z.int().min(0).exactOptional(),
+  body: z.discriminatedUnion("type", [firstBody, ...otherBodies]),
+});
+export type Command = Readonly<Omit<z.output<typeof commandSchema>, "body">> & { readonly body: CommandBody };
+
+/** What `apply` answers, alike on every replica. */
+export type CommandResult =
+  | { readonly ok: true; readonly value: unknown }
+  | { readonly ok: false; readonly code: ErrorCode; readonly message: string; readonly hint?: string };
+
+/** Type and subject of a command, in one line. Not its whole body, which holds ids and times that the leader chose. */
+export function commandSubject(body: CommandBody): string {
+  const { subject } = commands[body.type] as { readonly subject?: (body: CommandBody) => string | number };
+  return subject === undefined ? body.type : `${body.type} ${subject(body)}`;
+}

@@ -1,0 +1,219 @@
+/** Nodes: the machines of the cluster as the replicated state knows them. */
+import { z } from "zod";
+import { limits } from "../limits.ts";
+import { command, method } from "./definitions.ts";
+import {
+  addressesSchema,
+  bytesSchema,
+  emptySchema,
+  endpointIdSchema,
+  nameSchema,
+  nodeIdSchema,
+  secretIdSchema,
+  storeIdSchema,
+  writtenSchema,
+} from "./values.ts";
+import { driverKindSchema } from "./vm.ts";
+
+/** What a node does: a voter votes and runs VMs, a worker only runs VMs, a witness only votes, a learner only follows. */
+export const memberRoleSchema = z.enum(["voter", "learner", "worker", "witness"]);
+export type MemberRole = z.infer<typeof memberRoleSchema>;
+
+export const nodeCapacitySchema = z.object({
+  vcpus: z.int().min(0),
+  memoryMiB: z.int().min(0),
+  /** Drivers that were probed and work, best first. */
+  drivers: z.array(driverKindSchema).max(4),
+});
+export type NodeCapacity = z.infer<typeof nodeCapacitySchema>;
+
+const versionSchema = z.string().max(64);
+const featureLevelSchema = z.int().min(1);
+
+export const nodeRecordSchema = z.object({
+  id: nodeIdSchema,
+  name: nameSchema,
+  endpointId: endpointIdSchema,
+  addresses: addressesSchema,
+  role: memberRoleSchema,
+  /** Counts how often this id was admitted with an empty store. */
+  incarnation: z.int().min(1),
+  /** The store that this incarnation lives in. Another one with the same key is a wiped node or a second machine. */
+  storeId: storeIdSchema.exactOptional(),
+  /** The highest number of starts that the store has reported: an older copy of it cannot show a higher one. */
+  starts: z.int().min(1).exactOptional(),
+  /** Set while the voter of the incarnation before is still in the Raft configuration; this one waits outside. */
+  rejoining: z.literal(true).exactOptional(),
+  capacity: nodeCapacitySchema,
+  version: versionSchema,
+  featureLevel: featureLevelSchema,
+  joinedUnixMs: z.int().min(0),
+  cordoned: z.boolean(),
+  /** Set once when the node is to leave; its record goes when it is out of the Raft configuration. */
+  leaving: z.literal(true).exactOptional(),
+});
+export type NodeRecord = z.infer<typeof nodeRecordSchema>;
+
+/** How the traffic with a member travels. */
+export const peerPathSchema = z.enum(["direct", "relay", "self", "none"]);
+
+export const nodeViewSchema = nodeRecordSchema.extend({
+  /** What the leader sees: ready, catching-up, or unreachable. */
+  state: z.enum(["ready", "catching-up", "unreachable"]),
+  vms: z.int(),
+  usedMemoryMiB: z.int(),
+  /** Its connections with the others as it sees them; absent when it could not be asked. */
+  paths: z
+    .array(z.object({ to: nodeIdSchema, transport: z.string(), path: peerPathSchema, rttMs: z.number().nullable() }))
+    .optional(),
+});
+export type NodeView = z.infer<typeof nodeViewSchema>;
+
+export const nodeCommands = {
+  /** Binds node id and key; uses up the ticket, if one is named, in the same step. */
+  "node.admit": command({
+    since: 1,
+    subject: ({ node }) => node.id,
+    body: z.object({ node: nodeRecordSchema, ticketId: secretIdSchema.nullable() }),
+  }),
+  "node.update": command({
+    since: 1,
+    subject: ({ nodeId }) => nodeId,
+    body: z.object({
+      nodeId: nodeIdSchema,
+      addresses: addressesSchema.exactOptional(),
+      capacity: nodeCapacitySchema.exactOptional(),
+      version: versionSchema.exactOptional(),
+      featureLevel: featureLevelSchema.exactOptional(),
+      role: memberRoleSchema.exactOptional(),
+      cordoned: z.boolean().exactOptional(),
+      /** Set once, by a node that was admitted without it. */
+      storeId: storeIdSchema.exactOptional(),
+      /** Never goes back. */
+      starts: z.int().min(1).exactOptional(),
+      /** The incarnation before is out of the Raft configuration: this one may take part. */
+      rejoined: z.literal(true).exactOptional(),
+      /** The node is to be taken out of the Raft configuration, and then removed. Never taken back. */
+      leaving: z.literal(true).exactOptional(),
+    }),
+  }),
+  /** What the leader saw of a node for a while; marks the VMs of an unreachable one, and never moves them. */
+  "node.liveness": command({
+    since: 1,
+    subject: ({ nodeId }) => nodeId,
+    body: z.object({ nodeId: nodeIdSchema, reachable: z.boolean() }),
+  }),
+  "node.remove": command({ since: 1, subject: ({ nodeId }) => nodeId, body: z.object({ nodeId: nodeIdSchema }) }),
+};
+
+/** What each node says of its own addresses, by way of others as well; one of a later start replaces an earlier one. */
+const addressClaimsSchema = z
+  .array(
+    z
+      .object({
+        nodeId: nodeIdSchema,
+        endpointId: endpointIdSchema,
+        addresses: addressesSchema,
+        starts: z.int().min(0),
+      })
+      .strict(),
+  )
+  .max(limits.nodesMax);
+
+export const nodeMethods = {
+  "node.list": method({
+    summary: "all nodes, as the leader sees them",
+    place: "leader",
+    access: "viewer",
+    writes: false,
+    http: [{ verb: "GET", path: "/v1/nodes" }],
+    client: { group: "nodes", name: "list", args: [], gives: "items" },
+    request: emptySchema,
+    response: z.object({ items: z.array(nodeViewSchema) }),
+  }),
+  "node.get": method({
+    summary: "one node",
+    place: "leader",
+    access: "viewer",
+    writes: false,
+    http: [{ verb: "GET", path: "/v1/nodes/{id}" }],
+    client: { group: "nodes", name: "get", args: ["id"] },
+    request: z.object({ id: nodeIdSchema }).strict(),
+    response: nodeViewSchema,
+  }),
+  "node.update": method({
+    summary: "what a node says of itself",
+    place: "leader",
+    access: "node",
+    writes: true,
+    request: z
+      .object({
+        nodeId: nodeIdSchema,
+        addresses: addressesSchema.optional(),
+        capacity: nodeCapacitySchema.optional(),
+        version: versionSchema.optional(),
+        featureLevel: featureLevelSchema.optional(),
+        storeId: storeIdSchema.optional(),
+        starts: z.int().min(1).optional(),
+      })
+      .strict(),
+    response: writtenSchema,
+  }),
+  "node.cordon": method({
+    summary: "keep new VMs away from a node, or let them come again",
+    place: "leader",
+    access: "admin",
+    writes: true,
+    http: [{ verb: "PATCH", path: "/v1/nodes/{id}" }],
+    client: { group: "nodes", name: "cordon", args: ["id", "cordoned"] },
+    request: z.object({ id: nodeIdSchema, cordoned: z.boolean() }).strict(),
+    response: writtenSchema,
+  }),
+  /** Asked by a member that starts, of each other one: does my store fit with what you know of me? */
+  "node.verify": method({
+    summary: "whether a store holds what its node has promised",
+    place: "local",
+    access: "node",
+    writes: false,
+    whileStarting: true,
+    request: z
+      .object({
+        nodeId: nodeIdSchema,
+        incarnation: z.int().min(1),
+        storeId: storeIdSchema,
+        starts: z.int().min(1),
+        instance: z.int().min(0).optional(),
+        term: z.int().min(0),
+        lastIndex: z.int().min(0),
+      })
+      .strict(),
+    response: z.object({
+      /** behind: the store forgot what it promised; other: the node lives in another one; running: it runs already. */
+      verdict: z.enum(["fits", "behind", "other", "running"]),
+      reason: z.string(),
+      /** The leader knows all that was committed: nobody else needs to be asked. */
+      leader: z.boolean(),
+    }),
+  }),
+  /** Asked by a member that misses others: where did you hear of members last? It says what it knows itself. */
+  "node.addresses": method({
+    summary: "where members were heard of last",
+    place: "local",
+    access: "node",
+    writes: false,
+    request: z.object({ claims: addressClaimsSchema }).strict(),
+    response: z.object({ claims: addressClaimsSchema }),
+  }),
+  /**
+   * Asked by a member whose disk has lost entries of its log, before it takes part. The answer holds those from `from`
+   * on that fit into `logReadBytesMax`, one at least, or none; whoever asked checks them.
+   */
+  "log.read": method({
+    summary: "entries of the log, for a member that has lost some",
+    place: "local",
+    access: "node",
+    writes: false,
+    request: z.object({ from: z.int().min(1), to: z.int().min(1) }).strict(),
+    response: z.object({ entries: bytesSchema }),
+  }),
+};

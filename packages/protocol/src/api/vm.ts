@@ -1,0 +1,309 @@
+/** Virtual machines. */
+import { z } from "zod";
+import { limits } from "../limits.ts";
+import { command, type HttpRoute, method, stream } from "./definitions.ts";
+import { imageNameSchema } from "./image.ts";
+import { bytesSchema, emptySchema, nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
+
+export const driverKindSchema = z.enum(["qemu-kvm", "qemu-tcg", "embedded", "fake"]);
+export type DriverKind = z.infer<typeof driverKindSchema>;
+
+export const vmSpecSchema = z
+  .object({
+    vcpus: z.int().min(1).max(limits.vmVcpusMax).default(1),
+    memoryMiB: z.int().min(limits.vmMemoryMiBMin).max(limits.vmMemoryMiBMax),
+    image: imageNameSchema,
+    /** What a node does with the VM when it has lost the quorum for longer than its lease. */
+    onPartition: z.enum(["stop", "keep"]).default("stop"),
+    restartPolicy: z.enum(["never", "on-failure", "always"]).default("on-failure"),
+  })
+  .strict();
+export type VmSpec = z.infer<typeof vmSpecSchema>;
+export type VmSpecInput = z.input<typeof vmSpecSchema>;
+
+export const vmDesiredSchema = z.enum(["running", "stopped", "paused", "deleted"]);
+export type VmDesired = z.infer<typeof vmDesiredSchema>;
+
+/** The phases of a VM; the VM manager owns the transitions between them. */
+export const vmPhaseSchema = z.enum([
+  "Pending",
+  "Preparing",
+  "Starting",
+  "Running",
+  "Paused",
+  "Stopping",
+  "Stopped",
+  "Failed",
+  "Unknown",
+  "Deleted",
+]);
+export type VmPhase = z.infer<typeof vmPhaseSchema>;
+
+export const vmConditionSchema = z.object({
+  type: z.string().max(64),
+  status: z.boolean(),
+  reason: z.string().max(128),
+  message: z.string().max(1_024),
+});
+export type VmCondition = z.infer<typeof vmConditionSchema>;
+
+const guestSchema = z.enum(["none", "booting", "ready", "panicked", "io-error"]);
+const fencingEpochSchema = z.int().min(0);
+const placementSchema = z.string().max(1_024);
+
+/** What the node that owns a VM saw last. */
+export const vmObservationSchema = z.object({
+  vmId: z.uuid(),
+  fencingEpoch: fencingEpochSchema,
+  phase: vmPhaseSchema,
+  /** Why the phase is what it is, one term: `guest-shutdown`, `boot-deadline`, `host-reboot`, ... */
+  reason: z.string().max(128),
+  message: z.string().max(1_024),
+  driver: driverKindSchema.nullable(),
+  guest: guestSchema,
+  restarts: z.int().min(0),
+  observedUnixMs: z.int().min(0),
+});
+export type VmObservation = z.infer<typeof vmObservationSchema>;
+
+export const vmRecordSchema = z.object({
+  name: nameSchema,
+  vmId: z.uuid(),
+  spec: vmSpecSchema,
+  desired: vmDesiredSchema,
+  phase: vmPhaseSchema,
+  /** The node that owns the VM; null while it is placed nowhere. */
+  node: nodeIdSchema.nullable(),
+  /** Grows whenever the VM is given to a node or started anew; an observation with another epoch is void. */
+  fencingEpoch: fencingEpochSchema,
+  conditions: z.array(vmConditionSchema),
+  reason: z.string(),
+  message: z.string(),
+  driver: driverKindSchema.nullable(),
+  guest: guestSchema,
+  restarts: z.int().min(0),
+  /** Why the scheduler chose this node, for people. */
+  placement: placementSchema,
+  createdUnixMs: z.int().min(0),
+  updatedUnixMs: z.int().min(0),
+  createdIndex: z.int().min(0),
+  updatedIndex: z.int().min(0),
+});
+export type VmRecord = z.infer<typeof vmRecordSchema>;
+
+/** Why a VM is where and how it is. */
+export const vmExplanationSchema = z.object({
+  ...vmRecordSchema.pick({
+    name: true,
+    node: true,
+    phase: true,
+    desired: true,
+    reason: true,
+    message: true,
+    placement: true,
+    conditions: true,
+  }).shape,
+  onPartition: vmSpecSchema.shape.onPartition.unwrap(),
+  fencingEpoch: fencingEpochSchema,
+});
+
+/**
+ * What people ask of a VM that exists: each is a route, a call of the client and a command of the command line. `phase` is
+ * where the VM is when it is done.
+ */
+export const vmVerbs = {
+  start: { desired: "running", restart: false, phase: "Running", summary: "start a stopped VM" },
+  stop: {
+    desired: "stopped",
+    restart: false,
+    phase: "Stopped",
+    summary: "ask the guest to power off, and see to it that it does",
+  },
+  restart: { desired: "running", restart: true, phase: "Running", summary: "stop and start a VM" },
+  pause: { desired: "paused", restart: false, phase: "Paused", summary: "freeze a running VM" },
+  resume: { desired: "running", restart: false, phase: "Running", summary: "let a paused VM run on" },
+} as const satisfies Readonly<Record<string, VmVerb>>;
+export type VmVerbName = keyof typeof vmVerbs;
+
+export interface VmVerb {
+  readonly desired: VmDesired;
+  readonly restart: boolean;
+  readonly phase: VmPhase;
+  readonly summary: string;
+}
+
+export const vmCommands = {
+  "vm.create": command({
+    since: 1,
+    subject: ({ name }) => name,
+    body: z.object({
+      name: nameSchema,
+      vmId: z.uuid(),
+      spec: vmSpecSchema,
+      desired: z.enum(["running", "stopped"]),
+      node: nodeIdSchema,
+      placement: placementSchema,
+    }),
+  }),
+  "vm.desire": command({
+    since: 1,
+    subject: ({ name }) => name,
+    body: z.object({
+      name: nameSchema,
+      desired: vmDesiredSchema,
+      /** True for a start or restart, which takes a new fencing epoch. */
+      newEpoch: z.boolean(),
+      /** Where to place a VM that has no node; both or neither. */
+      node: nodeIdSchema.exactOptional(),
+      placement: placementSchema.exactOptional(),
+    }),
+  }),
+  /** Forgets a VM at once, whatever its owner says: the forced delete. */
+  "vm.purge": command({ since: 1, subject: ({ name }) => name, body: z.object({ name: nameSchema }) }),
+  "vm.observe": command({
+    since: 1,
+    subject: ({ nodeId }) => nodeId,
+    body: z.object({ nodeId: nodeIdSchema, observations: z.array(vmObservationSchema).max(limits.vmsMax) }),
+  }),
+};
+
+const byName = z.object({ name: nameSchema }).strict();
+const vmWritten = writtenSchema.extend({ vm: vmRecordSchema });
+
+const verbRoutes = Object.entries(vmVerbs).map(
+  ([verb, { desired, restart }]): HttpRoute => ({
+    verb: "POST",
+    path: `/v1/vms/{name}/${verb}`,
+    fixed: { desired, restart },
+    merged: "vm",
+  }),
+);
+
+/** `offset` is in the whole serial output; negative counts from its end. */
+const consolePosition = { name: nameSchema, offset: z.int() };
+
+export const vmMethods = {
+  "vm.list": method({
+    summary: "all VMs",
+    place: "read",
+    access: "viewer",
+    writes: false,
+    http: [{ verb: "GET", path: "/v1/vms" }],
+    client: { group: "vms", name: "list", args: [], gives: "items" },
+    request: emptySchema,
+    response: z.object({ items: z.array(vmRecordSchema) }),
+  }),
+  "vm.get": method({
+    summary: "one VM",
+    place: "read",
+    access: "viewer",
+    writes: false,
+    http: [{ verb: "GET", path: "/v1/vms/{name}" }],
+    client: { group: "vms", name: "get", args: ["name"] },
+    request: byName,
+    response: vmRecordSchema,
+  }),
+  "vm.explain": method({
+    summary: "why a VM is where and how it is",
+    place: "read",
+    access: "viewer",
+    writes: false,
+    http: [{ verb: "GET", path: "/v1/vms/{name}/explain" }],
+    client: { group: "vms", name: "explain", args: ["name"] },
+    request: byName,
+    response: vmExplanationSchema,
+  }),
+  "vm.create": method({
+    summary: "create a VM, and start it unless `desired` says otherwise",
+    place: "leader",
+    access: "admin",
+    writes: true,
+    http: [{ verb: "POST", path: "/v1/vms", successStatus: 201, merged: "vm" }],
+    request: z
+      .object({ name: nameSchema, spec: vmSpecSchema, desired: z.enum(["running", "stopped"]).default("running") })
+      .strict(),
+    response: vmWritten,
+  }),
+  "vm.desire": method({
+    summary: "say what is to become of a VM",
+    place: "leader",
+    access: "admin",
+    writes: true,
+    http: [
+      { verb: "PATCH", path: "/v1/vms/{name}", merged: "vm" },
+      { verb: "DELETE", path: "/v1/vms/{name}", fixed: { desired: "deleted" }, merged: "vm" },
+      ...verbRoutes,
+    ],
+    request: z
+      .object({
+        name: nameSchema,
+        desired: vmDesiredSchema,
+        restart: z.boolean().default(false),
+        /** With `deleted`: forgets the VM without waiting for its node. The operator answers for what still runs. */
+        force: z.boolean().default(false),
+      })
+      .strict(),
+    response: vmWritten,
+  }),
+  "vm.observe": method({
+    summary: "what the owner of VMs saw of them",
+    place: "leader",
+    access: "node",
+    writes: true,
+    request: z.object({ nodeId: nodeIdSchema, observations: z.array(vmObservationSchema).max(limits.vmsMax) }).strict(),
+    response: writtenSchema,
+  }),
+  "vm.consoleRead": method({
+    summary: "a piece of the serial output of a VM",
+    place: "owner",
+    access: "viewer",
+    writes: false,
+    http: [{ verb: "GET", path: "/v1/vms/{name}/logs", bytes: "response" }],
+    client: { group: "vms", name: "readConsole", args: "request" },
+    request: z
+      .object({
+        ...consolePosition,
+        bytesMax: z.int().min(1).max(limits.consoleReadBytesMax).default(limits.consoleReadBytesMax),
+        /** Waits so long for a first byte. */
+        waitMs: z.int().min(0).max(limits.consoleReadWaitMsMax).default(0),
+      })
+      .strict(),
+    response: z.object({ offset: z.int(), data: bytesSchema, endOffset: z.int() }),
+  }),
+  "vm.consoleWrite": method({
+    summary: "input for the serial console of a VM",
+    place: "owner",
+    access: "admin",
+    writes: false,
+    http: [{ verb: "POST", path: "/v1/vms/{name}/console", bytes: "request" }],
+    request: z.object({ name: nameSchema, data: bytesSchema }).strict(),
+    response: emptySchema,
+  }),
+};
+
+const consoleRequest = z.object(consolePosition).strict();
+const consolePiece = z.object({ offset: z.int(), data: bytesSchema });
+
+export const vmStreams = {
+  /** The serial console of a VM: input goes in, output comes out until the caller leaves. */
+  "vm.console": stream({
+    summary: "the serial console of a VM, input and output",
+    place: "owner",
+    access: "admin",
+    request: consoleRequest,
+    input: bytesSchema,
+    output: consolePiece.extend({
+      /** True once: the input has ended, and the VM has been given all of it. */
+      inputEnded: z.boolean(),
+    }),
+  }),
+  /** The serial output of a VM, as it comes. */
+  "vm.logs": stream({
+    summary: "the serial output of a VM, as it comes",
+    place: "owner",
+    access: "viewer",
+    request: consoleRequest,
+    input: z.never(),
+    output: consolePiece,
+  }),
+};
