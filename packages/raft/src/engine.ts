@@ -1,22 +1,23 @@
 /** The parts of a running node, wired to each other and to the ports. */
-import { type AppendJob, AppendPipeline } from "./append-pipeline.ts";
-import { Applier } from "./applier.ts";
+
 import type { RaftEvent } from "./core/events.ts";
 import { createRaftCore } from "./core/raw-node.ts";
 import { asLogIndex, type HardState, type LogIndex, type Message, type RaftCore } from "./core/types.ts";
-import type { LogCache } from "./log-cache.ts";
+import { type AppendJob, AppendPipeline } from "./disk/append-pipeline.ts";
+import { Applier } from "./disk/applier.ts";
+import type { LogCache } from "./disk/log-cache.ts";
+import { PeerActivity } from "./membership/peer-activity.ts";
 import type { RaftMetrics } from "./metrics.ts";
 import type { RaftNodeEvent } from "./node-events.ts";
 import { type ResolvedOptions, ticksOf } from "./options.ts";
-import { PeerActivity } from "./peer-activity.ts";
 import type { AppliedState } from "./ports.ts";
-import { ProposalDesk } from "./proposal-desk.ts";
-import type { AppliedBatch, Proposals } from "./proposals.ts";
+import { ProposalDesk } from "./proposals/proposal-router.ts";
+import type { AppliedBatch, Proposals } from "./proposals/proposal-table.ts";
 import type { RaftNodeDeps } from "./raft-node-types.ts";
-import { ReadDesk } from "./read-desk.ts";
-import { SnapshotExchange } from "./snapshot-exchange.ts";
-import { SnapshotReceiver } from "./snapshot-receiver.ts";
-import { SnapshotSender } from "./snapshot-sender.ts";
+import { ReadDesk } from "./reads/read-coordinator.ts";
+import { SnapshotExchange } from "./snapshots/snapshot-exchange.ts";
+import { SnapshotReceiver } from "./snapshots/snapshot-receiver.ts";
+import { SnapshotSender } from "./snapshots/snapshot-sender.ts";
 
 export interface Engine<Result> {
   readonly core: RaftCore;

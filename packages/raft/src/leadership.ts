@@ -1,7 +1,7 @@
 /** Handing leadership over: on request, and before a node stops, so that the others need not wait for an election. */
 import { abortReason, BlixardError, type Clock, type Logger, messageOf, sleep, withDeadline } from "@blixard/common";
 import type { NodeId } from "./core/types.ts";
-import { notLeader } from "./proposal-errors.ts";
+import { notLeader } from "./proposals/proposal-errors.ts";
 import type { RaftNodeApi, SignalOptions } from "./raft-node-types.ts";
 
 export interface HandOverDeps {

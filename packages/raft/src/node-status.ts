@@ -1,8 +1,9 @@
 /** The status that RaftNode publishes. */
-import type { Applier } from "./applier.ts";
+
 import { emptyConfState } from "./core/tracker.ts";
 import { asLogIndex, asTerm, type HardState, type NodeId, noNode, type SoftState } from "./core/types.ts";
-import type { LogCache } from "./log-cache.ts";
+import type { Applier } from "./disk/applier.ts";
+import type { LogCache } from "./disk/log-cache.ts";
 import type { RaftNodeStatus } from "./raft-node-types.ts";
 
 export interface StatusSource {

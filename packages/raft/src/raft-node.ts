@@ -9,7 +9,6 @@
  * inbox before it asks for a Ready, so that everything that waits shares one write (group commit).
  */
 import { BlixardError, BoundedQueue, errorCodeOf, messageOf, type Timer, Watch } from "@blixard/common";
-import type { AppendJob } from "./append-pipeline.ts";
 import { coalesce } from "./coalesce.ts";
 import type { RaftEvent } from "./core/events.ts";
 import {
@@ -27,18 +26,20 @@ import {
   type SoftState,
   type Status,
 } from "./core/types.ts";
-import { bestSuccessor, DiskGuard } from "./disk-watch.ts";
+import type { AppendJob } from "./disk/append-pipeline.ts";
+import { bestSuccessor, DiskGuard } from "./disk/disk-watch.ts";
+import type { LogCache } from "./disk/log-cache.ts";
+import { recover } from "./disk/recovery.ts";
 import { createEngine, type Engine } from "./engine.ts";
 import { handOver, leave } from "./leadership.ts";
-import type { LogCache } from "./log-cache.ts";
 import { LoopTurns } from "./loop-turns.ts";
-import { MemberChanges } from "./member-changes.ts";
+import { MemberChanges } from "./membership/member-changes.ts";
 import { declareRaftMetrics, type RaftMetrics, setStatusMetrics, setTickMetrics } from "./metrics.ts";
 import { NodeEvents, type RaftNodeEvent } from "./node-events.ts";
 import { emptyStatus, isCurrent, statusOf } from "./node-status.ts";
 import { type RaftNodeOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
 import type { AppliedState, PeerMessage } from "./ports.ts";
-import { type AppliedBatch, type ProposalPayload, Proposals } from "./proposals.ts";
+import { type AppliedBatch, type ProposalPayload, Proposals } from "./proposals/proposal-table.ts";
 import type {
   AddOptions,
   Applied,
@@ -50,7 +51,6 @@ import type {
   ReadOptions,
   SignalOptions,
 } from "./raft-node-types.ts";
-import { recover } from "./recovery.ts";
 
 /** Makes a node; `start` brings it to life. */
 export function createRaftNode<Result>(deps: RaftNodeDeps<Result>, options: RaftNodeOptions): RaftNodeApi<Result> {

@@ -24,7 +24,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "ack-before-commit",
     bug: "a leader answers a write when it stands in its own log",
-    file: "raft/proposals.js",
+    file: "raft/proposals/proposal-table.js",
     from: "        proposal.term = term;\n        if (index <= this.#applied.index) {\n",
     to: `        proposal.term = term;
         if (proposal.kind === "normal" && Buffer.from(proposal.data).includes("kv.")) {
@@ -45,7 +45,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "vote-without-persist",
     bug: "a vote is granted and never stored",
-    file: "raft/append-pipeline.js",
+    file: "raft/disk/append-pipeline.js",
     from: "const hardState = this.#hardState;",
     to: "const hardState = { ...this.#hardState, vote: 0 };",
   },
@@ -80,7 +80,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "read-local",
     bug: "a read is answered from the state at hand, without asking the leader",
-    file: "raft/read-index.js",
+    file: "raft/reads/read-batcher.js",
     from: "        if (waiters.length === 0)\n            return;\n",
     to: "        this.#confirmed.push({ index: 0, waiters });\n        return;\n",
   },

@@ -3,8 +3,7 @@
  * stand, and what became of it, is the business of {@link Proposals}.
  */
 import { assert, BlixardError, errorCodeOf, type Random } from "@blixard/common";
-import { isMember } from "./configuration.ts";
-import type { RaftEvent } from "./core/events.ts";
+import type { RaftEvent } from "../core/events.ts";
 import {
   asLogIndex,
   type ConfChange,
@@ -14,13 +13,14 @@ import {
   noNode,
   type RaftCore,
   type Term,
-} from "./core/types.ts";
-import { type ForwardedProposal, ForwardedProposals } from "./forwarded-proposals.ts";
-import type { PeerTransport, ProposalVerdict } from "./ports.ts";
+} from "../core/types.ts";
+import { isMember } from "../membership/configuration.ts";
+import { quorumRisk } from "../membership/quorum-risk.ts";
+import type { PeerTransport, ProposalVerdict } from "../ports.ts";
+import { type ForwardedProposal, ForwardedProposals } from "./forwarding/proposal-deduplicator.ts";
+import { type ProposalAnswer, ProposalForwarder } from "./forwarding/proposal-forwarder.ts";
 import { changeRefused, dropped, notLeader, outcomeUnknown, overloaded, refusalOf } from "./proposal-errors.ts";
-import { type ProposalAnswer, ProposalForwarder } from "./proposal-forwarder.ts";
-import type { Proposal, Proposals } from "./proposals.ts";
-import { quorumRisk } from "./quorum-risk.ts";
+import type { Proposal, Proposals } from "./proposal-table.ts";
 
 export interface ProposalDeskDeps<Result> {
   readonly id: NodeId;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@jest/globals";
-import { asTerm } from "./core/types.ts";
+import { asTerm } from "../core/types.ts";
 import { LeaderLease } from "./leader-lease.ts";
 
 const term = asTerm(3);

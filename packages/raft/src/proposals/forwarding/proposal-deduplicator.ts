@@ -3,8 +3,8 @@
  * network repeats, or that the sender sends again, gets the first answer and is not appended twice.
  */
 import { assert } from "@blixard/common";
-import type { NodeId } from "./core/types.ts";
-import type { PeerMessage, ProposalVerdict } from "./ports.ts";
+import type { NodeId } from "../../core/types.ts";
+import type { PeerMessage, ProposalVerdict } from "../../ports.ts";
 import { forwardWindow } from "./proposal-forwarder.ts";
 
 export type ForwardedProposal = Extract<PeerMessage, { type: "proposal" }>;

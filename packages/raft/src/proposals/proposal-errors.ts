@@ -1,7 +1,7 @@
 /** The errors that a proposal can end with. */
 import { BlixardError } from "@blixard/common";
-import { type LogIndex, type NodeId, noNode, type SoftState } from "./core/types.ts";
-import type { ProposalRefusalCode, ProposalVerdict } from "./ports.ts";
+import { type LogIndex, type NodeId, noNode, type SoftState } from "../core/types.ts";
+import type { ProposalRefusalCode, ProposalVerdict } from "../ports.ts";
 
 export function notLeader(leaderId: NodeId): BlixardError {
   const where = leaderId === 0 ? "no leader is known" : `node ${leaderId} leads`;

@@ -1,5 +1,5 @@
 /** Questions about a configuration. */
-import type { ConfState, NodeId } from "./core/types.ts";
+import type { ConfState, NodeId } from "../core/types.ts";
 
 export function isMember({ voters, votersOutgoing, learners }: ConfState, id: NodeId): boolean {
   return voters.includes(id) || votersOutgoing.includes(id) || learners.includes(id);

@@ -1,8 +1,8 @@
 import { BlixardError, silentLogger } from "@blixard/common";
 import { describe, expect, it } from "@jest/globals";
-import { newMessage } from "./core/messages.ts";
-import { asLogIndex, asNodeId, asTerm, type Message, type Snapshot } from "./core/types.ts";
-import type { PeerMessage, SnapshotMeta, SnapshotStore } from "./ports.ts";
+import { newMessage } from "../core/messages.ts";
+import { asLogIndex, asNodeId, asTerm, type Message, type Snapshot } from "../core/types.ts";
+import type { PeerMessage, SnapshotMeta, SnapshotStore } from "../ports.ts";
 import { type SnapshotChunk, SnapshotReceiver } from "./snapshot-receiver.ts";
 
 const bytes = Uint8Array.of(1, 2, 3, 4);

@@ -4,9 +4,8 @@
  * these leaves the state or the log behind the snapshot, and the steps that are missing are done here.
  */
 import { BlixardError, type Logger } from "@blixard/common";
-import { asLogIndex, asTerm, type Entry, type LogIndex, type NodeId, noNode, type Term } from "./core/types.ts";
-import { LogCache } from "./log-cache.ts";
-import type { ResolvedOptions } from "./options.ts";
+import { asLogIndex, asTerm, type Entry, type LogIndex, type NodeId, noNode, type Term } from "../core/types.ts";
+import type { ResolvedOptions } from "../options.ts";
 import type {
   AppliedState,
   LogContents,
@@ -15,7 +14,8 @@ import type {
   SnapshotMeta,
   SnapshotStore,
   StateMachine,
-} from "./ports.ts";
+} from "../ports.ts";
+import { LogCache } from "./log-cache.ts";
 
 export interface RecoveryDeps {
   readonly log: LogStore;

@@ -1,12 +1,12 @@
 /** Reads of every consistency, and the lease that some of them rest on. */
 import { abortReason, type Random } from "@blixard/common";
-import type { RaftEvent } from "./core/events.ts";
-import type { HardState, LogIndex, Message, RaftCore, ReadState, Term } from "./core/types.ts";
+import type { RaftEvent } from "../core/events.ts";
+import type { HardState, LogIndex, Message, RaftCore, ReadState, Term } from "../core/types.ts";
+import { type ResolvedOptions, ticksOf } from "../options.ts";
+import type { AppliedState } from "../ports.ts";
+import type { ReadOptions } from "../raft-node-types.ts";
 import { LeaderLease } from "./leader-lease.ts";
-import { type ResolvedOptions, ticksOf } from "./options.ts";
-import type { AppliedState } from "./ports.ts";
-import type { ReadOptions } from "./raft-node-types.ts";
-import { ReadIndexer } from "./read-index.ts";
+import { ReadIndexer } from "./read-batcher.ts";
 
 export interface ReadDeskDeps {
   readonly core: RaftCore;

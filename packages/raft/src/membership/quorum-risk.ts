@@ -1,8 +1,8 @@
 /** Whether a configuration change would leave a group whose voters that answer are no quorum. */
 import { type BlixardError, errorCodeOf } from "@blixard/common";
-import { changeMembership, restoreMembership } from "./core/conf-change.ts";
-import { asLogIndex, type ConfChange, type ConfState, type NodeId } from "./core/types.ts";
-import { quorumAtRisk } from "./proposal-errors.ts";
+import { changeMembership, restoreMembership } from "../core/conf-change.ts";
+import { asLogIndex, type ConfChange, type ConfState, type NodeId } from "../core/types.ts";
+import { quorumAtRisk } from "../proposals/proposal-errors.ts";
 
 const anyProgress = { inflightMessagesMax: 1, inflightBytesMax: 1 };
 

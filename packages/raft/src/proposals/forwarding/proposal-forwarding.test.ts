@@ -1,11 +1,11 @@
 import { fromUtf8 } from "@blixard/common";
 import { describe, expect, it } from "@jest/globals";
-import { asLogIndex, asNodeId, asTerm, type Entry } from "./core/types.ts";
-import { ForwardedProposals } from "./forwarded-proposals.ts";
-import type { PeerMessage } from "./ports.ts";
+import { asLogIndex, asNodeId, asTerm, type Entry } from "../../core/types.ts";
+import type { PeerMessage } from "../../ports.ts";
+import { RaftGroup, type RaftMember } from "../../testing/index.ts";
+import { type AppliedBatch, type ProposalPayload, Proposals } from "../proposal-table.ts";
+import { ForwardedProposals } from "./proposal-deduplicator.ts";
 import { forwardWindow } from "./proposal-forwarder.ts";
-import { type AppliedBatch, type ProposalPayload, Proposals } from "./proposals.ts";
-import { RaftGroup, type RaftMember } from "./testing/index.ts";
 
 const id = asNodeId;
 

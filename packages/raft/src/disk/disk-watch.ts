@@ -6,9 +6,9 @@
  *     snapshots:           warn -> stop the node; the group goes on without one, so leadership stays where it is
  */
 import { BlixardError, type Logger } from "@blixard/common";
-import type { NodeId, Status } from "./core/types.ts";
-import type { RaftNodeEvent } from "./node-events.ts";
-import type { ResolvedOptions } from "./options.ts";
+import type { NodeId, Status } from "../core/types.ts";
+import type { RaftNodeEvent } from "../node-events.ts";
+import type { ResolvedOptions } from "../options.ts";
 
 export type DiskVerdict = "ok" | "warn" | "step_down" | "fatal";
 

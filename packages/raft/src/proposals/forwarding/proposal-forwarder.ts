@@ -7,10 +7,10 @@
  *                        |-> the term is over, or nobody answers: OUTCOME_UNKNOWN, since a copy may be in a log
  */
 import { BlixardError, type Random } from "@blixard/common";
-import type { Entry, LogIndex, NodeId, Term } from "./core/types.ts";
-import type { PeerMessage, PeerTransport } from "./ports.ts";
-import { notLeader, outcomeUnknown, overloaded, refusalError } from "./proposal-errors.ts";
-import type { Proposal, Proposals } from "./proposals.ts";
+import type { Entry, LogIndex, NodeId, Term } from "../../core/types.ts";
+import type { PeerMessage, PeerTransport } from "../../ports.ts";
+import { notLeader, outcomeUnknown, overloaded, refusalError } from "../proposal-errors.ts";
+import type { Proposal, Proposals } from "../proposal-table.ts";
 
 /** Proposals between the oldest one without an answer and the newest; the leader remembers more than that. */
 export const forwardWindow = 4_096;

@@ -4,9 +4,9 @@
  * that restarted is simply sent everything again.
  */
 import { errorCodeOf, type Logger, messageOf } from "@blixard/common";
-import type { Message, NodeId, Snapshot } from "./core/types.ts";
-import type { RaftNodeEvent } from "./node-events.ts";
-import type { PeerMessage, PeerTransport, SnapshotCarrier, SnapshotMeta, SnapshotStore } from "./ports.ts";
+import type { Message, NodeId, Snapshot } from "../core/types.ts";
+import type { RaftNodeEvent } from "../node-events.ts";
+import type { PeerMessage, PeerTransport, SnapshotCarrier, SnapshotMeta, SnapshotStore } from "../ports.ts";
 
 interface Transfer {
   readonly to: NodeId;

@@ -3,8 +3,8 @@
  * they, and all before them, are durable. A snapshot is a barrier: what follows it waits until it is installed.
  */
 import type { Clock } from "@blixard/common";
-import type { Entry, HardState, Message, Snapshot } from "./core/types.ts";
-import type { LogStore } from "./ports.ts";
+import type { Entry, HardState, Message, Snapshot } from "../core/types.ts";
+import type { LogStore } from "../ports.ts";
 
 export interface AppendJob {
   readonly entries: readonly Entry[];

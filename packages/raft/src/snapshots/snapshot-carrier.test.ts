@@ -1,8 +1,8 @@
 import { BlixardError, fromUtf8, toUtf8 } from "@blixard/common";
 import { describe, expect, it } from "@jest/globals";
-import type { NodeId } from "./core/types.ts";
-import type { PeerMessage, SnapshotCarrier, SnapshotMeta } from "./ports.ts";
-import { RaftGroup, type RaftMember } from "./testing/raft-group.ts";
+import type { NodeId } from "../core/types.ts";
+import type { PeerMessage, SnapshotCarrier, SnapshotMeta } from "../ports.ts";
+import { RaftGroup, type RaftMember } from "../testing/raft-group.ts";
 
 const options = { snapshotEntries: 20, trailingEntries: 5, snapshotChunkBytes: 64 };
 

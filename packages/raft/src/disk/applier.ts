@@ -3,16 +3,16 @@
  * and installing those of a leader.
  */
 import { BlixardError, type Clock, errorCodeOf, type Logger, toBlixardError } from "@blixard/common";
-import type { ConfChange, ConfState, Entry, HardState, LogIndex, Message, Snapshot } from "./core/types.ts";
+import type { ConfChange, ConfState, Entry, HardState, LogIndex, Message, Snapshot } from "../core/types.ts";
+import type { RaftMetrics } from "../metrics.ts";
+import type { RaftNodeEvent } from "../node-events.ts";
+import type { ResolvedOptions } from "../options.ts";
+import type { AppliedState, LogStore, SnapshotStore, StateMachine } from "../ports.ts";
+import type { AppliedBatch, AppliedChange } from "../proposals/proposal-table.ts";
+import { pacedChunks } from "../snapshots/paced-chunks.ts";
 import { DiskWork, withProgress } from "./disk-watch.ts";
 import { JobQueue } from "./job-queue.ts";
 import type { LogCache } from "./log-cache.ts";
-import type { RaftMetrics } from "./metrics.ts";
-import type { RaftNodeEvent } from "./node-events.ts";
-import type { ResolvedOptions } from "./options.ts";
-import { pacedChunks } from "./paced-chunks.ts";
-import type { AppliedState, LogStore, SnapshotStore, StateMachine } from "./ports.ts";
-import type { AppliedBatch, AppliedChange } from "./proposals.ts";
 import { snapshotChunks } from "./recovery.ts";
 
 export interface ApplierDeps<Result> {

@@ -3,7 +3,7 @@
  * heartbeat of `sentAtMs` refuses to elect anybody until an election timeout after it got that heartbeat. The lease
  * is shorter, by one tick and by the drift that clocks are trusted with.
  */
-import type { Term } from "./core/types.ts";
+import type { Term } from "../core/types.ts";
 
 /** Clocks of two nodes may differ in speed by a tenth. */
 const trustedShare = 0.9;

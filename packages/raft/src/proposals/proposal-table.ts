@@ -9,9 +9,9 @@
  * ends the wait makes the outcome unknown.
  */
 import { abortReason, BlixardError, type ErrorCode, errorCodeOf } from "@blixard/common";
-import type { ConfChange, ConfState, Entry, LogIndex, Term } from "./core/types.ts";
+import type { ConfChange, ConfState, Entry, LogIndex, Term } from "../core/types.ts";
+import type { Applied } from "../raft-node-types.ts";
 import { outcomeUnknown, overloaded, overwritten } from "./proposal-errors.ts";
-import type { Applied } from "./raft-node-types.ts";
 
 /** Results of applied entries that are kept while the leader has not said where a forwarded proposal stands. */
 const recentResultsMax = 4_096;

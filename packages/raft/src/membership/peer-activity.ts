@@ -1,5 +1,5 @@
 /** When each other node was last heard of. */
-import type { NodeId } from "./core/types.ts";
+import type { NodeId } from "../core/types.ts";
 
 export class PeerActivity {
   readonly #id: NodeId;

@@ -11,9 +11,9 @@
  * older one; so a MsgSnap that it covers is stepped with it, whichever leader sent that.
  */
 import { BlixardError, errorCodeOf, type Logger, messageOf } from "@blixard/common";
-import type { Message, NodeId, Snapshot } from "./core/types.ts";
-import type { RaftNodeEvent } from "./node-events.ts";
-import type { PeerMessage, PeerTransport, SnapshotCarrier, SnapshotMeta, SnapshotStore } from "./ports.ts";
+import type { Message, NodeId, Snapshot } from "../core/types.ts";
+import type { RaftNodeEvent } from "../node-events.ts";
+import type { PeerMessage, PeerTransport, SnapshotCarrier, SnapshotMeta, SnapshotStore } from "../ports.ts";
 
 export type SnapshotChunk = Extract<PeerMessage, { type: "snapshotChunk" }>;
 

@@ -6,10 +6,10 @@
  * A learner has no vote, so however long it takes to catch up, nobody waits for it.
  */
 import { abortReason, BlixardError, type Clock, sleep } from "@blixard/common";
+import type { ConfChange, ConfChangeOp, ConfState, LogIndex, NodeId, ProgressStatus, Status } from "../core/types.ts";
+import { notLeader } from "../proposals/proposal-errors.ts";
+import type { AddOptions, ConfChangeOptions, MemberProgress, RaftNodeStatus } from "../raft-node-types.ts";
 import { isMember } from "./configuration.ts";
-import type { ConfChange, ConfChangeOp, ConfState, LogIndex, NodeId, ProgressStatus, Status } from "./core/types.ts";
-import { notLeader } from "./proposal-errors.ts";
-import type { AddOptions, ConfChangeOptions, MemberProgress, RaftNodeStatus } from "./raft-node-types.ts";
 
 const catchUpTimeoutMsDefault = 10 * 60_000;
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
-import { entriesSizeBytes } from "./core/entry-size.ts";
-import { emptyConfState } from "./core/tracker.ts";
-import { asLogIndex, asTerm, type Entry, noNode } from "./core/types.ts";
+import { entriesSizeBytes } from "../core/entry-size.ts";
+import { emptyConfState } from "../core/tracker.ts";
+import { asLogIndex, asTerm, type Entry, noNode } from "../core/types.ts";
 import { LogCache } from "./log-cache.ts";
 
 const at = (index: number) => ({ index: asLogIndex(index), term: asTerm(1) });

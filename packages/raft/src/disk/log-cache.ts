@@ -3,8 +3,8 @@
  * written are in the core. Its size is bounded in bytes by the applier.
  */
 import { assert } from "@blixard/common";
-import { entriesSizeBytes, entrySizeBytes } from "./core/entry-size.ts";
-import { RaftError } from "./core/errors.ts";
+import { entriesSizeBytes, entrySizeBytes } from "../core/entry-size.ts";
+import { RaftError } from "../core/errors.ts";
 import {
   asLogIndex,
   type ConfState,
@@ -14,8 +14,8 @@ import {
   type RaftStorage,
   type Snapshot,
   type Term,
-} from "./core/types.ts";
-import type { LogContents, SnapshotMeta } from "./ports.ts";
+} from "../core/types.ts";
+import type { LogContents, SnapshotMeta } from "../ports.ts";
 
 const noBytes = new Uint8Array(0);
 

@@ -1,8 +1,9 @@
 /** Which snapshots are sent to whom, and which of those that arrive are wanted. */
-import type { Applier } from "./applier.ts";
-import { isMember } from "./configuration.ts";
-import type { HardState, Message, NodeId, RaftCore, Snapshot } from "./core/types.ts";
-import type { LogCache } from "./log-cache.ts";
+
+import type { HardState, Message, NodeId, RaftCore, Snapshot } from "../core/types.ts";
+import type { Applier } from "../disk/applier.ts";
+import type { LogCache } from "../disk/log-cache.ts";
+import { isMember } from "../membership/configuration.ts";
 import type { SnapshotSender } from "./snapshot-sender.ts";
 
 export interface SnapshotExchangeDeps {

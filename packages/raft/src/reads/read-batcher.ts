@@ -3,7 +3,7 @@
  * next one. Requests and answers can be lost, so a round is repeated, under a new id, until it is answered.
  */
 import { abortReason, BlixardError, type Random, toHex } from "@blixard/common";
-import type { LogIndex, ReadState } from "./core/types.ts";
+import type { LogIndex, ReadState } from "../core/types.ts";
 
 interface Waiter {
   readonly resolve: (index: LogIndex) => void;
