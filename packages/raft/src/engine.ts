@@ -11,10 +11,10 @@ import type { RaftMetrics } from "./metrics.ts";
 import type { RaftNodeEvent } from "./node-events.ts";
 import { type ResolvedOptions, ticksOf } from "./options.ts";
 import type { AppliedState } from "./ports.ts";
-import { ProposalDesk } from "./proposals/proposal-router.ts";
-import type { AppliedBatch, Proposals } from "./proposals/proposal-table.ts";
+import { ProposalRouter } from "./proposals/proposal-router.ts";
+import type { AppliedBatch, ProposalTable } from "./proposals/proposal-table.ts";
 import type { RaftNodeDeps } from "./raft-node-types.ts";
-import { ReadDesk } from "./reads/read-coordinator.ts";
+import { ReadCoordinator } from "./reads/read-coordinator.ts";
 import { SnapshotExchange } from "./snapshots/snapshot-exchange.ts";
 import { SnapshotReceiver } from "./snapshots/snapshot-receiver.ts";
 import { SnapshotSender } from "./snapshots/snapshot-sender.ts";
@@ -27,8 +27,8 @@ export interface Engine<Result> {
   readonly sender: SnapshotSender;
   readonly receiver: SnapshotReceiver;
   readonly exchange: SnapshotExchange;
-  readonly reads: ReadDesk;
-  readonly desk: ProposalDesk<Result>;
+  readonly reads: ReadCoordinator;
+  readonly router: ProposalRouter<Result>;
   readonly activity: PeerActivity;
 }
 
@@ -48,7 +48,7 @@ export interface EngineState<Result> {
   readonly cache: LogCache;
   readonly applied: AppliedState;
   readonly metrics: RaftMetrics;
-  readonly proposals: Proposals<Result>;
+  readonly proposals: ProposalTable<Result>;
 }
 
 export function createEngine<Result>(
@@ -64,14 +64,14 @@ export function createEngine<Result>(
   const snapshots = createSnapshotParts(deps, options, state, hooks, core);
   const { applier } = snapshots;
   const activity = new PeerActivity(options.id, options.electionTimeoutMs, nowMs);
-  const reads = new ReadDesk(
+  const reads = new ReadCoordinator(
     {
       ...{ core, random, nowMs, hardState: hooks.hardState, applied: () => applier.applied },
       onRead: (by) => metrics.reads.add(1, { by }),
     },
     options,
   );
-  const desk = new ProposalDesk<Result>(
+  const router = new ProposalRouter<Result>(
     {
       ...{ id: options.id, core, proposals: state.proposals, transport: deps.transport, random, nowMs },
       confState: () => applier.applied.confState,
@@ -81,7 +81,7 @@ export function createEngine<Result>(
     },
     { ...options, forward: options.forwardProposals, startTerm: cache.initialState().hardState.term },
   );
-  return { core, cache, ...snapshots, reads, desk, activity };
+  return { core, cache, ...snapshots, reads, router, activity };
 }
 
 /** What touches the disk: the log, the state machine and the snapshots. */

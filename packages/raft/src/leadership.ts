@@ -29,7 +29,7 @@ export interface LeavingDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly timeoutMs: number;
-  readonly lookMs: number;
+  readonly pollIntervalMs: number;
   /** Resolves when the loop has handed over what was proposed before. */
   readonly turn: () => Promise<void>;
   /** Who should lead instead; undefined where this node does not lead, or nobody else can. */
@@ -41,13 +41,13 @@ export interface LeavingDeps {
 
 /** Hands leadership over and sees the outcome of what was proposed. Never rejects: the node stops all the same. */
 export async function leave(deps: LeavingDeps): Promise<void> {
-  const { clock, timeoutMs, lookMs } = deps;
+  const { clock, timeoutMs, pollIntervalMs } = deps;
   try {
     await withDeadline({ clock, timeoutMs, what: "leaving the leadership" }, async (signal) => {
       await deps.turn();
       const successor = deps.successor();
       if (successor !== undefined) await deps.transfer(successor, signal);
-      while (deps.isBusy()) await sleep(clock, lookMs, signal);
+      while (deps.isBusy()) await sleep(clock, pollIntervalMs, signal);
     });
   } catch (error) {
     deps.logger.log("warn", "the node stops before it could leave in good order", { reason: messageOf(error) });

@@ -39,7 +39,7 @@ import { NodeEvents, type RaftNodeEvent } from "./node-events.ts";
 import { emptyStatus, isCurrent, statusOf } from "./node-status.ts";
 import { type RaftNodeOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
 import type { AppliedState, PeerMessage } from "./ports.ts";
-import { type AppliedBatch, type ProposalPayload, Proposals } from "./proposals/proposal-table.ts";
+import { type AppliedBatch, type ProposalPayload, ProposalTable } from "./proposals/proposal-table.ts";
 import type {
   AddOptions,
   Applied,
@@ -68,7 +68,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   readonly #deps: RaftNodeDeps<Result>;
   readonly #options: ResolvedOptions;
   readonly #metrics: RaftMetrics;
-  readonly #proposals: Proposals<Result>;
+  readonly #proposals: ProposalTable<Result>;
   readonly #disk: DiskGuard;
   readonly #inbox: BoundedQueue<Inbound>;
   readonly #events = new NodeEvents();
@@ -87,7 +87,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     this.#deps = deps;
     this.#options = options;
     this.#metrics = declareRaftMetrics(deps.metrics);
-    this.#proposals = new Proposals(
+    this.#proposals = new ProposalTable(
       { countMax: options.proposalsInFlightMax, bytesMax: options.proposalBytesInFlightMax },
       {
         nowMs: () => deps.clock.monotonicMs(),
@@ -104,7 +104,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
       isActive: (id) => this.#engine?.activity.isActive(id) ?? false,
       propose: (change, changeOptions) => this.proposeConfChange(change, changeOptions),
       onProgress: (id, progress) => this.#events.emit({ type: "memberProgress", id, progress }),
-      lookMs: options.tickIntervalMs,
+      pollIntervalMs: options.tickIntervalMs,
       electionTimeoutMs: options.electionTimeoutMs,
     });
     this.#disk = new DiskGuard(options, {
@@ -245,7 +245,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     await leave({
       ...this.#deps,
       timeoutMs: 2 * electionTimeoutMs,
-      lookMs: tickIntervalMs,
+      pollIntervalMs: tickIntervalMs,
       turn: () => new Promise((resolve) => this.#post(resolve)),
       successor: () => this.#successor(),
       transfer: (to, signal) => this.transferLeader(to, { signal }),
@@ -287,12 +287,12 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   }
 
   #turn(engine: Engine<Result>): void {
-    const { core, reads, desk, applier } = engine;
+    const { core, reads, router, applier } = engine;
     this.#turns.runTasks();
     for (let inbound = this.#inbox.shift(); inbound !== undefined; inbound = this.#inbox.shift()) {
       this.#receive(engine, inbound);
     }
-    desk.handWaiting();
+    router.routeWaiting();
     reads.start();
     while (this.#phase === "running" && core.hasReady()) this.#handle(engine, core.ready());
     reads.applied(applier.applied.index);
@@ -300,7 +300,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   }
 
   #receive(engine: Engine<Result>, { from, message }: Inbound): void {
-    const { sender, receiver, desk, activity } = engine;
+    const { sender, receiver, router, activity } = engine;
     activity.heard(from);
     switch (message.type) {
       case "raft":
@@ -313,10 +313,10 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
         sender.acknowledged(from, message);
         break;
       case "proposal":
-        desk.requested(from, message);
+        router.receiveProposal(from, message);
         break;
       case "proposalAnswer":
-        desk.answered(from, message);
+        router.receiveAnswer(from, message);
         break;
       default:
         message satisfies never;
@@ -346,7 +346,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
 
   #onCoreEvent(event: RaftEvent): void {
     const engine = this.#engine;
-    engine?.desk.noteEvent(event);
+    engine?.router.noteEvent(event);
     engine?.reads.noteEvent(event);
     this.#events.emit(event);
     const { type, ...fields } = event;
@@ -386,12 +386,12 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     }
   }
 
-  #onSoftState({ sender, reads, desk }: Engine<Result>, softState: SoftState): void {
+  #onSoftState({ sender, reads, router }: Engine<Result>, softState: SoftState): void {
     const before = this.#softState;
     this.#softState = softState;
     if (before.role === "StateLeader" && softState.role !== "StateLeader") sender.cancelAll();
     if (softState.lead === before.lead) return;
-    desk.leaderChanged();
+    router.leaderChanged();
     this.#metrics.leaderChanges.add(1);
     this.#events.emit({ type: "leaderChanged", leaderId: softState.lead, term: this.coreStatus().term });
     if (softState.lead !== noNode) reads.leaderChanged();
@@ -444,7 +444,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     engine.reads.tick();
     engine.sender.tick();
     engine.receiver.tick();
-    engine.desk.tick();
+    engine.router.tick();
     engine.activity.tick();
     this.#checkDisk(engine);
   }
@@ -481,7 +481,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   #stopWaiting(error: BlixardError): void {
     this.#timer?.cancel();
     this.#stopping.abort(error);
-    this.#engine?.desk.clear(error);
+    this.#engine?.router.clear(error);
     this.#engine?.sender.cancelAll();
     this.#engine?.reads.failAll(error);
     this.#proposals.failAll(error.code, error.message, error.cause);

@@ -10,7 +10,7 @@ import type { NodeId, Status } from "../core/types.ts";
 import type { RaftNodeEvent } from "../node-events.ts";
 import type { ResolvedOptions } from "../options.ts";
 
-export type DiskVerdict = "ok" | "warn" | "step_down" | "fatal";
+export type DiskAction = "ok" | "warn" | "step_down" | "fatal";
 
 export type DiskWatchOptions = Pick<ResolvedOptions, "diskWarnMs" | "diskStepDownMs" | "diskFatalMs">;
 
@@ -81,16 +81,16 @@ export class DiskGuard {
 
   /** Looks at the age of what is under way, once a tick. @throws STORAGE_FAILED when it has taken too long */
   check(what: "write" | "snapshot", oldestMs: number): void {
-    const verdict = this.#watches[what].judge(oldestMs);
-    if (verdict === "ok" || (verdict === "step_down" && !this.#hooks.leads())) return;
-    if (verdict === "fatal") {
+    const action = this.#watches[what].actionFor(oldestMs);
+    if (action === "ok" || (action === "step_down" && !this.#hooks.leads())) return;
+    if (action === "fatal") {
       throw new BlixardError("STORAGE_FAILED", `a disk ${what} has not come on for ${Math.round(oldestMs)} ms`, {
         hint: "Check the disk; the node can be started again when it works.",
       });
     }
-    this.#hooks.logger.log("warn", `a disk ${what} takes long`, { oldestMs, verdict });
-    this.#hooks.onEvent({ type: "diskSlow", what, oldestMs, action: verdict });
-    if (verdict === "step_down") this.#hooks.stepDown();
+    this.#hooks.logger.log("warn", `a disk ${what} takes long`, { oldestMs, action });
+    this.#hooks.onEvent({ type: "diskSlow", what, oldestMs, action });
+    if (action === "step_down") this.#hooks.stepDown();
   }
 }
 
@@ -104,7 +104,7 @@ class DiskWatch {
   }
 
   /** What to do now; "warn" once for each stuck write, "step_down" again at each `diskWarnMs` while it stays stuck. */
-  judge(oldestMs: number): DiskVerdict {
+  actionFor(oldestMs: number): DiskAction {
     const { diskWarnMs: warnMs, diskStepDownMs: stepDownMs, diskFatalMs: fatalMs } = this.#options;
     if (oldestMs < warnMs) {
       this.#warned = false;

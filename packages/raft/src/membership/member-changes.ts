@@ -20,8 +20,8 @@ export interface MemberChangesDeps {
   readonly isActive: (id: NodeId) => boolean;
   readonly propose: (change: ConfChange, options: ConfChangeOptions) => Promise<ConfState>;
   readonly onProgress: (id: NodeId, progress: MemberProgress) => void;
-  /** Milliseconds between two looks at the progress. */
-  readonly lookMs: number;
+  /** Milliseconds between two checks of the progress. */
+  readonly pollIntervalMs: number;
   readonly electionTimeoutMs: number;
 }
 
@@ -80,7 +80,7 @@ export class MemberChanges {
 
   /** Resolves when a round took less than an election timeout: then a promotion costs the group no noticeable wait. */
   async #catchUp(id: NodeId, options: AddOptions, report: (progress: MemberProgress) => void): Promise<void> {
-    const { clock, lookMs, electionTimeoutMs } = this.#deps;
+    const { clock, pollIntervalMs, electionTimeoutMs } = this.#deps;
     const timeoutMs = options.catchUpTimeoutMs ?? catchUpTimeoutMsDefault;
     const startedAtMs = clock.monotonicMs();
     let round = { number: 1, targetIndex: this.#deps.status().commitIndex, startedAtMs };
@@ -102,7 +102,7 @@ export class MemberChanges {
       if (text !== last) report(progress);
       last = text;
       if (nowMs - startedAtMs >= timeoutMs) throw tooSlow(id, progress, timeoutMs);
-      await sleep(clock, lookMs, options.signal);
+      await sleep(clock, pollIntervalMs, options.signal);
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
  * Takes proposals of callers here and of other nodes, and hands each to the core or to the leader; where it came to
- * stand, and what became of it, is the business of {@link Proposals}.
+ * stand, and what became of it, is the business of {@link ProposalTable}.
  */
 import { assert, BlixardError, errorCodeOf, type Random } from "@blixard/common";
 import type { RaftEvent } from "../core/events.ts";
@@ -17,15 +17,15 @@ import {
 import { isMember } from "../membership/configuration.ts";
 import { quorumRisk } from "../membership/quorum-risk.ts";
 import type { PeerTransport, ProposalVerdict } from "../ports.ts";
-import { type ForwardedProposal, ForwardedProposals } from "./forwarding/proposal-deduplicator.ts";
+import { type ForwardedProposal, ProposalDeduplicator } from "./forwarding/proposal-deduplicator.ts";
 import { type ProposalAnswer, ProposalForwarder } from "./forwarding/proposal-forwarder.ts";
 import { changeRefused, dropped, notLeader, outcomeUnknown, overloaded, refusalOf } from "./proposal-errors.ts";
-import type { Proposal, Proposals } from "./proposal-table.ts";
+import type { Proposal, ProposalTable } from "./proposal-table.ts";
 
-export interface ProposalDeskDeps<Result> {
+export interface ProposalRouterDeps<Result> {
   readonly id: NodeId;
   readonly core: RaftCore;
-  readonly proposals: Proposals<Result>;
+  readonly proposals: ProposalTable<Result>;
   readonly transport: PeerTransport;
   readonly random: Random;
   readonly nowMs: () => number;
@@ -38,7 +38,7 @@ export interface ProposalDeskDeps<Result> {
   readonly onForwarded: (direction: "sent" | "received") => void;
 }
 
-export interface ProposalDeskOptions {
+export interface ProposalRouterOptions {
   readonly forward: boolean;
   readonly forwardRetryMs: number;
   readonly forwardTriesMax: number;
@@ -49,17 +49,17 @@ export interface ProposalDeskOptions {
   readonly startTerm: Term;
 }
 
-export class ProposalDesk<Result> {
-  readonly #deps: ProposalDeskDeps<Result>;
-  readonly #options: ProposalDeskOptions;
+export class ProposalRouter<Result> {
+  readonly #deps: ProposalRouterDeps<Result>;
+  readonly #options: ProposalRouterOptions;
   readonly #forwarder: ProposalForwarder<Result>;
-  readonly #forwarded = new ForwardedProposals();
+  readonly #deduplicator = new ProposalDeduplicator();
   /** Why the core refused the proposal that is being handed to it. */
   #refusal: string | undefined;
   /** Since when the leadership, of this node or of another, that proposals were given to is lost. */
   #leaderLostAtMs: number | undefined;
 
-  constructor(deps: ProposalDeskDeps<Result>, options: ProposalDeskOptions) {
+  constructor(deps: ProposalRouterDeps<Result>, options: ProposalRouterOptions) {
     this.#deps = deps;
     this.#options = options;
     const { forwardRetryMs: retryMs, forwardTriesMax: triesMax } = options;
@@ -76,7 +76,7 @@ export class ProposalDesk<Result> {
     this.#leaderLostAtMs = this.#deps.nowMs();
   }
 
-  handWaiting(): void {
+  routeWaiting(): void {
     const waiting = this.#deps.proposals.takeWaiting();
     if (waiting.length === 0) return;
     const { id, core, onForwarded } = this.#deps;
@@ -87,11 +87,11 @@ export class ProposalDesk<Result> {
       this.#forwarder.send(proposal, lead, term);
       onForwarded("sent");
     }
-    if (!forwards) this.#handAll(waiting, term);
+    if (!forwards) this.#appendAll(waiting, term);
   }
 
   /** Neighbours go into one append, up to its limit of bytes. */
-  #handAll(waiting: readonly Proposal<Result>[], term: Term): void {
+  #appendAll(waiting: readonly Proposal<Result>[], term: Term): void {
     const { core, proposals } = this.#deps;
     for (let from = 0, to = 0; from < waiting.length; from = to) {
       const data = payloadsFrom(waiting, from, this.#options.appendMessageBytesMax);
@@ -100,7 +100,7 @@ export class ProposalDesk<Result> {
       for (let at = from; at < to; at++) {
         const proposal = waiting[at] as Proposal<Result>;
         // Where the quota refuses all of them together, some may fit.
-        const place = typeof first === "number" ? first + at - from : this.#give(proposal, proposal.force);
+        const place = typeof first === "number" ? first + at - from : this.#appendOne(proposal, proposal.force);
         if (typeof place === "number") proposals.place(proposal, asLogIndex(place), term);
         else proposals.fail(proposal, place);
       }
@@ -108,7 +108,7 @@ export class ProposalDesk<Result> {
   }
 
   /** Hands a payload to the core; its place in the log, or why it is not there. */
-  #give(payload: Payload, force: boolean): LogIndex | BlixardError {
+  #appendOne(payload: Payload, force: boolean): LogIndex | BlixardError {
     const { core, confState, isActive } = this.#deps;
     if (payload.kind === "normal") return this.#attempt(() => core.propose(payload.data));
     const risk = force || !this.#leads ? undefined : quorumRisk(confState(), payload.change, isActive);
@@ -122,7 +122,7 @@ export class ProposalDesk<Result> {
     try {
       const place = propose();
       if (this.#refusal !== undefined) return changeRefused(this.#refusal);
-      assert(place !== undefined, "the core forwards no proposals: this desk does");
+      assert(place !== undefined, "the core forwards no proposals: ProposalRouter does");
       return place;
     } catch (error) {
       if (errorCodeOf(error) !== "PROPOSAL_DROPPED") throw error;
@@ -135,8 +135,8 @@ export class ProposalDesk<Result> {
   }
 
   /** Another node asks this one to append its proposal. */
-  requested(from: NodeId, proposal: ForwardedProposal): void {
-    const known = this.#forwarded.look(from, proposal);
+  receiveProposal(from: NodeId, proposal: ForwardedProposal): void {
+    const known = this.#deduplicator.find(from, proposal);
     if (known === "late") return;
     if (known !== "new") {
       this.#answer(from, proposal, known);
@@ -145,11 +145,11 @@ export class ProposalDesk<Result> {
     const { term, lead, role } = this.#deps.core.status();
     // In a term before this run of the node it may have taken an earlier copy, which it does not know any more.
     if (proposal.term > term || proposal.term <= this.#options.startTerm) return;
-    if (!this.#options.forward) this.#judge(from, proposal, refusalOf(notTaken("forwarded proposals"), lead));
+    if (!this.#options.forward) this.#conclude(from, proposal, refusalOf(notTaken("forwarded proposals"), lead));
     else if (proposal.term < term || role !== "StateLeader") {
-      this.#judge(from, proposal, refusalOf(notLeader(lead), lead));
+      this.#conclude(from, proposal, refusalOf(notLeader(lead), lead));
     } else if (!isMember(this.#deps.confState(), from)) {
-      this.#judge(from, proposal, refusalOf(notTaken("proposals of nodes that are no members"), lead));
+      this.#conclude(from, proposal, refusalOf(notTaken("proposals of nodes that are no members"), lead));
     } else this.#take(from, proposal);
   }
 
@@ -157,14 +157,14 @@ export class ProposalDesk<Result> {
     const { entry, force } = proposal;
     if (entry.kind === "normal" && entry.data.length === 0) return;
     this.#deps.onForwarded("received");
-    const place = this.#give(entry, force);
+    const place = this.#appendOne(entry, force);
     const { term, lead } = this.#deps.core.status();
     const placed = typeof place === "number";
-    this.#judge(from, proposal, placed ? { type: "placed", index: place, term } : refusalOf(place, lead));
+    this.#conclude(from, proposal, placed ? { type: "placed", index: place, term } : refusalOf(place, lead));
   }
 
-  #judge(from: NodeId, proposal: ForwardedProposal, verdict: ProposalVerdict): void {
-    this.#forwarded.judged(from, proposal, verdict);
+  #conclude(from: NodeId, proposal: ForwardedProposal, verdict: ProposalVerdict): void {
+    this.#deduplicator.record(from, proposal, verdict);
     this.#answer(from, proposal, verdict);
   }
 
@@ -172,8 +172,8 @@ export class ProposalDesk<Result> {
     this.#deps.transport.send(to, { type: "proposalAnswer", session, sequence, verdict });
   }
 
-  answered(from: NodeId, answer: ProposalAnswer): void {
-    this.#forwarder.answered(from, answer);
+  receiveAnswer(from: NodeId, answer: ProposalAnswer): void {
+    this.#forwarder.receiveAnswer(from, answer);
   }
 
   tick(): void {

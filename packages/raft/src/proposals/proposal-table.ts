@@ -71,7 +71,7 @@ export interface ProposalHooks {
 
 const nothing = () => {};
 
-export class Proposals<Result> {
+export class ProposalTable<Result> {
   readonly #limits: ProposalLimits;
   readonly #hooks: ProposalHooks;
   #waiting: Proposal<Result>[] = [];

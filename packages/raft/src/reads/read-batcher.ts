@@ -21,7 +21,7 @@ interface Round {
   sentAtMs: number;
 }
 
-export interface ReadIndexDeps {
+export interface ReadBatcherDeps {
   readonly random: Random;
   readonly nowMs: () => number;
   /**
@@ -37,7 +37,7 @@ export interface ReadIndexDeps {
   readonly onConfirmed: (startedAtMs: number) => void;
 }
 
-export interface ReadIndexOptions {
+export interface ReadBatcherOptions {
   readonly retryMs: number;
   readonly timeoutMs: number;
   readonly waitersMax: number;
@@ -46,9 +46,9 @@ export interface ReadIndexOptions {
 /** Ids of one round that are remembered, so that a late answer still counts. */
 const idsPerRoundMax = 16;
 
-export class ReadIndexer {
-  readonly #deps: ReadIndexDeps;
-  readonly #options: ReadIndexOptions;
+export class ReadBatcher {
+  readonly #deps: ReadBatcherDeps;
+  readonly #options: ReadBatcherOptions;
   /** Tells the ids of this run from those of earlier ones. */
   readonly #prefix: Uint8Array;
   #sequence = 0;
@@ -57,7 +57,7 @@ export class ReadIndexer {
   #confirmed: { readonly index: LogIndex; readonly waiters: readonly Waiter[] }[] = [];
   #count = 0;
 
-  constructor(deps: ReadIndexDeps, options: ReadIndexOptions) {
+  constructor(deps: ReadBatcherDeps, options: ReadBatcherOptions) {
     this.#deps = deps;
     this.#options = options;
     this.#prefix = deps.random.bytes(8);

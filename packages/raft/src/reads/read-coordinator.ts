@@ -6,9 +6,9 @@ import { type ResolvedOptions, ticksOf } from "../options.ts";
 import type { AppliedState } from "../ports.ts";
 import type { ReadOptions } from "../raft-node-types.ts";
 import { LeaderLease } from "./leader-lease.ts";
-import { ReadIndexer } from "./read-batcher.ts";
+import { ReadBatcher } from "./read-batcher.ts";
 
-export interface ReadDeskDeps {
+export interface ReadCoordinatorDeps {
   readonly core: RaftCore;
   readonly random: Random;
   readonly nowMs: () => number;
@@ -17,17 +17,17 @@ export interface ReadDeskDeps {
   readonly onRead: (by: "quorum" | "lease" | "stale") => void;
 }
 
-export class ReadDesk {
-  readonly #deps: ReadDeskDeps;
+export class ReadCoordinator {
+  readonly #deps: ReadCoordinatorDeps;
   readonly #options: ResolvedOptions;
-  readonly #indexer: ReadIndexer;
+  readonly #indexer: ReadBatcher;
   readonly #lease: LeaderLease;
   /** Until then this node does not vote: before it was restarted it may have promised a lease. */
   readonly #votesFromMs: number;
   /** The term in which this node led when the present round began. */
   #roundTerm: Term | undefined;
 
-  constructor(deps: ReadDeskDeps, options: ResolvedOptions) {
+  constructor(deps: ReadCoordinatorDeps, options: ResolvedOptions) {
     this.#deps = deps;
     this.#options = options;
     const { tickIntervalMs, readRetryMs, readTimeoutMs, readsInFlightMax } = options;
@@ -35,7 +35,7 @@ export class ReadDesk {
     this.#lease = new LeaderLease(electionTicks, tickIntervalMs);
     const isNew = deps.applied().index === 0 && deps.core.status().term === 0;
     this.#votesFromMs = options.leaseReads && !isNew ? deps.nowMs() + electionTicks * tickIntervalMs : 0;
-    this.#indexer = new ReadIndexer(
+    this.#indexer = new ReadBatcher(
       {
         random: deps.random,
         nowMs: deps.nowMs,

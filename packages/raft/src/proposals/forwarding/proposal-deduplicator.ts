@@ -1,5 +1,5 @@
 /**
- * The leader's side of forwarding: remembers which proposals of other nodes it has judged, so that a copy that the
+ * The leader's side of forwarding: remembers which proposals of other nodes it has answered, so that a copy that the
  * network repeats, or that the sender sends again, gets the first answer and is not appended twice.
  */
 import { assert } from "@blixard/common";
@@ -11,7 +11,7 @@ export type ForwardedProposal = Extract<PeerMessage, { type: "proposal" }>;
 
 /** Runs of one node that are told apart; a copy cannot be so late that its sender restarted more often meanwhile. */
 const sessionsMax = 16;
-/** Judged proposals of one run. Twice the sender's window: none that it still sends is forgotten. */
+/** Decided proposals of one run. Twice the sender's window: none that it still sends is forgotten. */
 const verdictsMax = 2 * forwardWindow;
 
 interface Session {
@@ -19,16 +19,16 @@ interface Session {
   readonly verdicts: Map<number, ProposalVerdict>;
 }
 
-export class ForwardedProposals {
+export class ProposalDeduplicator {
   readonly #peers = new Map<NodeId, Map<number, Session>>();
 
-  /** "new" is to be judged now; what was judged gets its answer again; "late" gets none. */
-  look(from: NodeId, { session, sequence }: ForwardedProposal): "new" | "late" | ProposalVerdict {
+  /** "new" needs a decision now; one that was decided gets the same answer again; "late" gets none. */
+  find(from: NodeId, { session, sequence }: ForwardedProposal): "new" | "late" | ProposalVerdict {
     const known = this.#session(from, session);
     return known.verdicts.get(sequence) ?? (sequence <= known.highest - verdictsMax ? "late" : "new");
   }
 
-  judged(from: NodeId, { session, sequence }: ForwardedProposal, verdict: ProposalVerdict): void {
+  record(from: NodeId, { session, sequence }: ForwardedProposal, verdict: ProposalVerdict): void {
     const known = this.#session(from, session);
     known.verdicts.set(sequence, verdict);
     known.highest = Math.max(known.highest, sequence);

@@ -10,7 +10,7 @@ import { BlixardError, type Random } from "@blixard/common";
 import type { Entry, LogIndex, NodeId, Term } from "../../core/types.ts";
 import type { PeerMessage, PeerTransport } from "../../ports.ts";
 import { notLeader, outcomeUnknown, overloaded, refusalError } from "../proposal-errors.ts";
-import type { Proposal, Proposals } from "../proposal-table.ts";
+import type { Proposal, ProposalTable } from "../proposal-table.ts";
 
 /** Proposals between the oldest one without an answer and the newest; the leader remembers more than that. */
 export const forwardWindow = 4_096;
@@ -30,7 +30,7 @@ export interface ForwarderDeps<Result> {
   readonly transport: PeerTransport;
   readonly random: Random;
   readonly nowMs: () => number;
-  readonly proposals: Proposals<Result>;
+  readonly proposals: ProposalTable<Result>;
 }
 
 export interface ForwarderOptions {
@@ -77,7 +77,7 @@ export class ProposalForwarder<Result> {
     this.#transmit(forwarded);
   }
 
-  answered(from: NodeId, { session, sequence, verdict }: ProposalAnswer): void {
+  receiveAnswer(from: NodeId, { session, sequence, verdict }: ProposalAnswer): void {
     const forwarded = this.#pending.get(sequence);
     if (session !== this.#session || forwarded === undefined || forwarded.to !== from) return;
     this.#pending.delete(sequence);

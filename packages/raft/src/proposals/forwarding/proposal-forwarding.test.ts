@@ -3,8 +3,8 @@ import { describe, expect, it } from "@jest/globals";
 import { asLogIndex, asNodeId, asTerm, type Entry } from "../../core/types.ts";
 import type { PeerMessage } from "../../ports.ts";
 import { RaftGroup, type RaftMember } from "../../testing/index.ts";
-import { type AppliedBatch, type ProposalPayload, Proposals } from "../proposal-table.ts";
-import { ForwardedProposals } from "./proposal-deduplicator.ts";
+import { type AppliedBatch, type ProposalPayload, ProposalTable } from "../proposal-table.ts";
+import { ProposalDeduplicator } from "./proposal-deduplicator.ts";
 import { forwardWindow } from "./proposal-forwarder.ts";
 
 const id = asNodeId;
@@ -136,44 +136,44 @@ describe("the leader", () => {
   });
 });
 
-describe("ForwardedProposals", () => {
+describe("ProposalDeduplicator", () => {
   const entry: Entry = { term: asTerm(0), index: asLogIndex(0), kind: "normal", data: fromUtf8("x") };
   const proposal = (session: number, sequence: number) =>
     ({ type: "proposal", term: asTerm(2), session, sequence, force: false, entry }) as const;
   const placed = { type: "placed", index: asLogIndex(5), term: asTerm(2) } as const;
 
-  it("knows again what it judged, whatever its sender and run", () => {
-    const known = new ForwardedProposals();
-    expect(known.look(id(1), proposal(7, 1))).toBe("new");
-    known.judged(id(1), proposal(7, 1), placed);
-    expect(known.look(id(1), proposal(7, 1))).toEqual(placed);
+  it("recognises what it decided, whatever its sender and run", () => {
+    const known = new ProposalDeduplicator();
+    expect(known.find(id(1), proposal(7, 1))).toBe("new");
+    known.record(id(1), proposal(7, 1), placed);
+    expect(known.find(id(1), proposal(7, 1))).toEqual(placed);
     for (const [from, session, sequence] of [
       [2, 7, 1],
       [1, 8, 1],
       [1, 7, 2],
     ] as const) {
-      expect(known.look(id(from), proposal(session, sequence))).toBe("new");
+      expect(known.find(id(from), proposal(session, sequence))).toBe("new");
     }
   });
 
   it("remembers twice the sender's window, and takes nothing older for new", () => {
-    const known = new ForwardedProposals();
+    const known = new ProposalDeduplicator();
     const count = 3 * forwardWindow;
-    for (let sequence = 1; sequence <= count; sequence++) known.judged(id(1), proposal(7, sequence), placed);
-    expect(known.look(id(1), proposal(7, 1))).toBe("late");
-    expect(known.look(id(1), proposal(7, count - forwardWindow))).toEqual(placed);
-    expect(known.look(id(1), proposal(7, count + 1))).toBe("new");
+    for (let sequence = 1; sequence <= count; sequence++) known.record(id(1), proposal(7, sequence), placed);
+    expect(known.find(id(1), proposal(7, 1))).toBe("late");
+    expect(known.find(id(1), proposal(7, count - forwardWindow))).toEqual(placed);
+    expect(known.find(id(1), proposal(7, count + 1))).toBe("new");
   });
 });
 
-describe("Proposals", () => {
+describe("ProposalTable", () => {
   const batchOf = (index: number, term: number): AppliedBatch<number> => ({
     entries: [{ index: asLogIndex(index), term: asTerm(term), kind: "normal", data: fromUtf8("other") }],
     results: [1],
     changes: new Map(),
   });
 
-  function proposeOne(proposals: Proposals<number>, outcomes: unknown[]) {
+  function proposeOne(proposals: ProposalTable<number>, outcomes: unknown[]) {
     const payload: ProposalPayload<number> = {
       kind: "normal",
       data: fromUtf8("x"),
@@ -186,7 +186,7 @@ describe("Proposals", () => {
   }
 
   it("end as not_applied as soon as an entry of a later term is applied below them", () => {
-    const proposals = new Proposals<number>({ countMax: 9, bytesMax: 99 }, { nowMs: () => 0, onOutcome: () => {} });
+    const proposals = new ProposalTable<number>({ countMax: 9, bytesMax: 99 }, { nowMs: () => 0, onOutcome: () => {} });
     const outcomes: unknown[] = [];
     const proposal = proposeOne(proposals, outcomes);
     proposals.accepted(proposal, asTerm(2));
@@ -199,7 +199,7 @@ describe("Proposals", () => {
   });
 
   it("are unknown when their place was told too late to see what was applied there", () => {
-    const proposals = new Proposals<number>({ countMax: 9, bytesMax: 99 }, { nowMs: () => 0, onOutcome: () => {} });
+    const proposals = new ProposalTable<number>({ countMax: 9, bytesMax: 99 }, { nowMs: () => 0, onOutcome: () => {} });
     const outcomes: unknown[] = [];
     const proposal = proposeOne(proposals, outcomes);
     proposals.accepted(proposal, asTerm(2));
