@@ -1,8 +1,9 @@
-/** `npm run bench -- [cluster|raft|reconnects|transport|bulk|flood] [flags]`; without a name it measures the whole cluster. */
+/** `npm run bench -- [cluster|raft|raft-snapshot|reconnects|transport|bulk|flood] [flags]`; without a name it measures the whole cluster. */
 import { runBulkBench } from "./bulk/bulk-bench.ts";
 import { serveSource } from "./bulk/source-process.ts";
 import { runClusterBench } from "./cluster/cluster-bench.ts";
 import { runFlood } from "./flood/flood.ts";
+import { runMemorySnapshotStall } from "./raft/memory-snapshot-stall.ts";
 import { runRaftBench } from "./raft/raft-bench.ts";
 import { reportRestart } from "./raft/restart.ts";
 import { runTransportPeer } from "./transport/peer-process.ts";
@@ -18,6 +19,7 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   raft: runRaftBench,
   /** A part of `raft` that needs a process of its own. */
   "raft-restart": reportRestart,
+  "raft-snapshot": runMemorySnapshotStall,
   reconnects: runReconnects,
   transport: runTransportBench,
   /** The other process of `transport`. */
@@ -28,7 +30,7 @@ const [first = "cluster", ...rest] = process.argv.slice(2);
 const args = first.startsWith("-") ? [first, ...rest] : rest;
 const run = benchmarks[first.startsWith("-") ? "cluster" : first];
 if (run === undefined) {
-  refuse(`unknown benchmark '${first}': use cluster, raft, reconnects, transport, bulk or flood`);
+  refuse(`unknown benchmark '${first}': use cluster, raft, raft-snapshot, reconnects, transport, bulk or flood`);
 } else {
   try {
     await run(args);

@@ -15,7 +15,7 @@ import {
   type RaftConfig,
   simpleChange,
   voteResult,
-} from "./core/index.ts";
+} from "@blixard/raft/core";
 
 /** A conf-change engine without a log around it. */
 function confChanger(firstLastIndex = 0) {
