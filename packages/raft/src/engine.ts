@@ -1,8 +1,9 @@
 /** The parts of a running node, wired to each other and to the ports. */
 
 import type { RaftEvent } from "./core/events.ts";
+import type { RaftCore } from "./core/raft-core.ts";
 import { createRaftCore } from "./core/raw-node.ts";
-import { asLogIndex, type HardState, type LogIndex, type Message, type RaftCore } from "./core/types.ts";
+import { asLogIndex, type HardState, type LogIndex, type Message } from "./core/types.ts";
 import { type AppendJob, AppendPipeline } from "./disk/append-pipeline.ts";
 import { Applier } from "./disk/applier.ts";
 import type { LogCache } from "./disk/log-cache.ts";

@@ -3,6 +3,7 @@
  * snapshots, transport, state machine) and a clock.
  */
 export { asLogIndex, asNodeId, asTerm, emptyConfState, noNode } from "./core/index.ts";
+export type { RaftConfig, RaftCore, RaftErrorCode, RaftStorage } from "./core/raft-core.ts";
 export type {
   ConfChange,
   ConfChangeEntry,
@@ -18,10 +19,6 @@ export type {
   NormalEntry,
   ProgressState,
   ProgressStatus,
-  RaftConfig,
-  RaftCore,
-  RaftErrorCode,
-  RaftStorage,
   ReadState,
   Ready,
   Role,
@@ -30,6 +27,7 @@ export type {
   Status,
   Term,
 } from "./core/types.ts";
+export type { MemberProgress } from "./membership/member-progress.ts";
 export type { MemoryStateMachineOptions } from "./memory-state-machine.ts";
 export { memoryStateMachine } from "./memory-state-machine.ts";
 export type { RaftNodeEvent } from "./node-events.ts";
@@ -59,7 +57,6 @@ export type {
   Applied,
   CloseOptions,
   ConfChangeOptions,
-  MemberProgress,
   RaftNodeApi,
   RaftNodeDeps,
   RaftNodeStatus,

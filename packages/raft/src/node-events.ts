@@ -1,7 +1,7 @@
 /** What a node tells about itself, typed, to any number of listeners. */
 import type { RaftEvent } from "./core/events.ts";
 import type { LogIndex, NodeId, Term } from "./core/types.ts";
-import type { MemberProgress } from "./raft-node-types.ts";
+import type { MemberProgress } from "./membership/member-progress.ts";
 
 /** Events of the core, and those of the loop around it. */
 export type RaftNodeEvent =

@@ -1,7 +1,7 @@
 import { fromUtf8 } from "@blixard/common";
 import { describe, expect, it } from "@jest/globals";
 import { asNodeId } from "./core/types.ts";
-import type { MemberProgress } from "./raft-node-types.ts";
+import type { MemberProgress } from "./membership/member-progress.ts";
 import { RaftGroup, type RaftMember } from "./testing/index.ts";
 
 const id = asNodeId;

@@ -1,6 +1,7 @@
 /** What users of RaftNode see: options, dependencies, outcomes and status. */
 import type { Clock, Logger, Metrics, Random } from "@blixard/common";
 import type { ConfChange, ConfState, Entry, LogIndex, NodeId, Role, Status, Term } from "./core/types.ts";
+import type { MemberProgress } from "./membership/member-progress.ts";
 import type { RaftNodeEvent } from "./node-events.ts";
 import type {
   LogRepairSource,
@@ -83,25 +84,6 @@ export interface ConfChangeOptions extends SignalOptions {
   /** Carry the change out even where the voters that answer would be no quorum afterwards. Default: false. */
   readonly force?: boolean;
 }
-
-/** How far the addition of a member is. */
-export type MemberProgress =
-  | { readonly stage: "adding" }
-  | {
-      readonly stage: "catching_up";
-      /** Rounds of catching up, from 1 (thesis section 4.2.1); each is as long as the log grew during the last one. */
-      readonly round: number;
-      /** The new member has the log up to here. */
-      readonly matchIndex: LogIndex;
-      /** Where this round ends. */
-      readonly targetIndex: LogIndex;
-      /** Whether a snapshot is on its way, or entries. */
-      readonly by: "snapshot" | "entries";
-      /** Whether anything was heard of it within an election timeout. */
-      readonly active: boolean;
-    }
-  | { readonly stage: "promoting" }
-  | { readonly stage: "done" };
 
 export interface AddOptions extends ConfChangeOptions {
   /** A learner gets the log and has no vote. Default: voter. */

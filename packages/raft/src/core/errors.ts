@@ -2,7 +2,7 @@
  * The errors of the core. Each is thrown before anything changed, so the caller may retry or give up at will.
  */
 import { BlixardError } from "@blixard/common";
-import type { RaftErrorCode } from "./types.ts";
+import type { RaftErrorCode } from "./raft-core.ts";
 
 /** An error whose `code` is one of the closed set {@link RaftErrorCode}. */
 export class RaftError extends BlixardError {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
+import type { RaftConfig } from "./raft-core.ts";
 import { CoreGroup } from "./testing/core-group.ts";
-import { asNodeId, type Message, type RaftConfig } from "./types.ts";
+import { asNodeId, type Message } from "./types.ts";
 
 const payload = (bytes: number) => new Uint8Array(bytes).fill(120);
 const dropped = expect.objectContaining({ code: "PROPOSAL_DROPPED" });

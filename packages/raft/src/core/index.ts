@@ -10,6 +10,7 @@ export { describeRaftEvent } from "./events.ts";
 export { isLocalMessage, isLocalTarget, isResponseMessage, newMessage } from "./messages.ts";
 export type { VoteResult } from "./quorum.ts";
 export { committedIndex, voteResult } from "./quorum.ts";
+export type { RaftConfig, RaftCore, RaftErrorCode, RaftStorage } from "./raft-core.ts";
 export { createRaftCore } from "./raw-node.ts";
 export { emptyConfState } from "./tracker.ts";
 export type {
@@ -27,10 +28,6 @@ export type {
   NormalEntry,
   ProgressState,
   ProgressStatus,
-  RaftConfig,
-  RaftCore,
-  RaftErrorCode,
-  RaftStorage,
   ReadState,
   Ready,
   Role,

@@ -8,7 +8,8 @@
 import { assert, assertSafeInteger, errorCodeOf } from "@blixard/common";
 import { entriesSizeBytes, entrySizeBytes } from "./entry-size.ts";
 import { after, before, maxIndex, minIndex, noIndex, plus } from "./indexes.ts";
-import type { Entry, LogIndex, RaftStorage, Snapshot, Term } from "./types.ts";
+import type { RaftStorage } from "./raft-core.ts";
+import type { Entry, LogIndex, Snapshot, Term } from "./types.ts";
 import { Unstable } from "./unstable.ts";
 
 const noEntries: readonly Entry[] = [];

@@ -9,6 +9,7 @@ import { describeRaftEvent, levelOf, type RaftEvent } from "./events.ts";
 import { after, maxIndex, noIndex, plus } from "./indexes.ts";
 import { RaftLog } from "./log.ts";
 import { type MessageFields, newAcknowledgement, newMessage, promisesDurability } from "./messages.ts";
+import type { RaftConfig } from "./raft-core.ts";
 import { ReadOnly } from "./read-only.ts";
 import { ProgressTracker } from "./tracker.ts";
 import {
@@ -20,7 +21,6 @@ import {
   type MessageType,
   type NodeId,
   noNode,
-  type RaftConfig,
   type ReadState,
   type Role,
   type Term,

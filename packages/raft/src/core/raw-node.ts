@@ -23,6 +23,7 @@ import {
   noTerm,
 } from "./messages.ts";
 import { type Proposal, Raft } from "./raft.ts";
+import type { RaftConfig, RaftCore } from "./raft-core.ts";
 import { ignore } from "./replication.ts";
 import { stepRaft, stepRole, tickRaft } from "./step.ts";
 import { handleSnapshotStatus, handleUnreachable, proposeAsLeader } from "./step-leader.ts";
@@ -35,8 +36,6 @@ import {
   type Message,
   type NodeId,
   noNode,
-  type RaftConfig,
-  type RaftCore,
   type Ready,
   type SoftState,
   type Status,

@@ -5,13 +5,13 @@
 import { assert } from "@blixard/common";
 import { entriesSizeBytes, entrySizeBytes } from "../core/entry-size.ts";
 import { RaftError } from "../core/errors.ts";
+import type { RaftStorage } from "../core/raft-core.ts";
 import {
   asLogIndex,
   type ConfState,
   type Entry,
   type HardState,
   type LogIndex,
-  type RaftStorage,
   type Snapshot,
   type Term,
 } from "../core/types.ts";

@@ -8,8 +8,9 @@
 import { abortReason, BlixardError, type Clock, sleep } from "@blixard/common";
 import type { ConfChange, ConfChangeOp, ConfState, LogIndex, NodeId, ProgressStatus, Status } from "../core/types.ts";
 import { notLeader } from "../proposals/proposal-errors.ts";
-import type { AddOptions, ConfChangeOptions, MemberProgress, RaftNodeStatus } from "../raft-node-types.ts";
+import type { AddOptions, ConfChangeOptions, RaftNodeStatus } from "../raft-node-types.ts";
 import { isMember } from "./configuration.ts";
+import type { MemberProgress } from "./member-progress.ts";
 
 const catchUpTimeoutMsDefault = 10 * 60_000;
 

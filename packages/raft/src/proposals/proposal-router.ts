@@ -4,6 +4,7 @@
  */
 import { assert, BlixardError, errorCodeOf, type Random } from "@blixard/common";
 import type { RaftEvent } from "../core/events.ts";
+import type { RaftCore } from "../core/raft-core.ts";
 import {
   asLogIndex,
   type ConfChange,
@@ -11,7 +12,6 @@ import {
   type LogIndex,
   type NodeId,
   noNode,
-  type RaftCore,
   type Term,
 } from "../core/types.ts";
 import { isMember } from "../membership/configuration.ts";

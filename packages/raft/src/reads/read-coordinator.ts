@@ -1,7 +1,8 @@
 /** Reads of every consistency, and the lease that some of them rest on. */
 import { abortReason, type Random } from "@blixard/common";
 import type { RaftEvent } from "../core/events.ts";
-import type { HardState, LogIndex, Message, RaftCore, ReadState, Term } from "../core/types.ts";
+import type { RaftCore } from "../core/raft-core.ts";
+import type { HardState, LogIndex, Message, ReadState, Term } from "../core/types.ts";
 import { type ResolvedOptions, ticksOf } from "../options.ts";
 import type { AppliedState } from "../ports.ts";
 import type { ReadOptions } from "../raft-node-types.ts";

@@ -1,6 +1,7 @@
 /** Which snapshots are sent to whom, and which of those that arrive are wanted. */
 
-import type { HardState, Message, NodeId, RaftCore, Snapshot } from "../core/types.ts";
+import type { RaftCore } from "../core/raft-core.ts";
+import type { HardState, Message, NodeId, Snapshot } from "../core/types.ts";
 import type { Applier } from "../disk/applier.ts";
 import type { LogCache } from "../disk/log-cache.ts";
 import { isMember } from "../membership/configuration.ts";

@@ -4,6 +4,7 @@
  */
 import { assert } from "@blixard/common";
 import { after, before } from "../indexes.ts";
+import type { RaftConfig, RaftCore } from "../raft-core.ts";
 import { createRaftCore } from "../raw-node.ts";
 import { emptyConfState } from "../tracker.ts";
 import {
@@ -16,8 +17,6 @@ import {
   type LogIndex,
   type Message,
   type NodeId,
-  type RaftConfig,
-  type RaftCore,
   type ReadState,
   type Ready,
   type Snapshot,

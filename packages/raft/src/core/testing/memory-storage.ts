@@ -4,6 +4,7 @@
 import { BlixardError } from "@blixard/common";
 import { entrySizeBytes } from "../entry-size.ts";
 import { before, noIndex, plus } from "../indexes.ts";
+import type { RaftStorage } from "../raft-core.ts";
 import { emptyConfState } from "../tracker.ts";
 import {
   asLogIndex,
@@ -13,7 +14,6 @@ import {
   type HardState,
   type LogIndex,
   noNode,
-  type RaftStorage,
   type Snapshot,
   type Term,
 } from "../types.ts";

@@ -3,6 +3,7 @@
  * starts with "> " is a command, "#" starts a comment, and the lines below a command are its expected output.
  */
 import { assert, errorCodeOf } from "@blixard/common";
+import type { RaftConfig } from "../raft-core.ts";
 import {
   asLogIndex,
   asNodeId,
@@ -11,7 +12,6 @@ import {
   type ConfState,
   type Entry,
   type Message,
-  type RaftConfig,
   type Ready,
 } from "../types.ts";
 import { CoreGroup } from "./core-group.ts";
