@@ -36,9 +36,9 @@ import {
   asLogIndex,
   asNodeId,
   asTerm,
-  createRaftNode,
   type LogStore,
-  type RaftNodeApi,
+  openRaftNode,
+  type RaftNode,
   trailingEntriesDefault,
 } from "@blixard/raft";
 import { CallRouter } from "./calls/call-router.ts";
@@ -89,7 +89,7 @@ export function createClusterNode(deps: ClusterNodeDeps, options: ClusterNodeOpt
 
 /** What exists once Raft runs. */
 interface Engine {
-  readonly raft: RaftNodeApi<AppliedCommand>;
+  readonly raft: RaftNode<AppliedCommand>;
   readonly context: ServiceContext;
   readonly router: CallRouter;
 }
@@ -156,8 +156,7 @@ class Node implements ClusterNode {
       if (seed !== undefined) this.#takeSeed(seed);
       if (how.mode === "bootstrap") this.#seed = { clusterId: how.clusterId, incarnation: 1 };
       this.#assertOpen();
-      const engine = this.#createEngine(log.store, how.mode === "bootstrap");
-      await engine.raft.start();
+      const engine = await this.#openEngine(log.store, how.mode === "bootstrap");
       this.#engine = engine;
       this.#assertOpen();
       if (how.mode === "bootstrap" && !this.#hasState()) await this.#initCluster(engine, how, capacity, options.signal);
@@ -334,12 +333,12 @@ class Node implements ClusterNode {
     this.#takeSeed(seed);
   }
 
-  #createEngine(log: LogStore, bootstrap: boolean): Engine {
+  async #openEngine(log: LogStore, bootstrap: boolean): Promise<Engine> {
     const { deps, options } = { deps: this.#deps, options: this.#options };
     const id = asNodeId(options.nodeId);
     const admission = this.#seed?.admission;
     // Calls are forwarded to the leader as a whole, because it decides what is proposed: never the proposals themselves.
-    const raft = createRaftNode<AppliedCommand>(
+    const raft = await openRaftNode<AppliedCommand>(
       {
         ...deps,
         log,

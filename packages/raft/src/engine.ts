@@ -61,7 +61,17 @@ export function createEngine<Result>(
   const { cache, applied, metrics } = state;
   const { clock, random } = deps;
   const nowMs = () => clock.monotonicMs();
-  const core = createCore(options, cache, applied.index, () => random.next(), hooks.onCoreEvent);
+  // A part that is made after the core needs none of the events of its making.
+  const listeners = [hooks.onCoreEvent];
+  const core = createCore(
+    options,
+    cache,
+    applied.index,
+    () => random.next(),
+    (event) => {
+      for (const listen of listeners) listen(event);
+    },
+  );
   const snapshots = createSnapshotParts(deps, options, state, hooks, core);
   const { applier } = snapshots;
   const activity = new PeerActivity(options.id, options.electionTimeoutMs, nowMs);
@@ -81,6 +91,10 @@ export function createEngine<Result>(
       onForwarded: (direction) => metrics.forwardedProposals.add(1, { direction }),
     },
     { ...options, forward: options.forwardProposals, startTerm: cache.initialState().hardState.term },
+  );
+  listeners.push(
+    (event) => reads.noteEvent(event),
+    (event) => router.noteEvent(event),
   );
   return { core, cache, ...snapshots, reads, router, activity };
 }

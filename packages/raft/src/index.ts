@@ -51,13 +51,13 @@ export type {
   SnapshotStore,
   StateMachine,
 } from "./ports.ts";
-export { createRaftNode } from "./raft-node.ts";
+export { openRaftNode } from "./raft-node.ts";
 export type {
   AddOptions,
   Applied,
   CloseOptions,
   ConfChangeOptions,
-  RaftNodeApi,
+  RaftNode,
   RaftNodeDeps,
   RaftNodeStatus,
   ReadConsistency,

@@ -2,12 +2,12 @@
 import { abortReason, BlixardError, type Clock, type Logger, messageOf, sleep, withDeadline } from "@blixard/common";
 import type { NodeId } from "./core/types.ts";
 import { notLeader } from "./proposals/proposal-errors.ts";
-import type { RaftNodeApi, SignalOptions } from "./raft-node-types.ts";
+import type { RaftNode, SignalOptions } from "./raft-node-types.ts";
 
 export interface HandOverDeps {
   readonly clock: Clock;
   readonly timeoutMs: number;
-  readonly status: RaftNodeApi<unknown>["status"];
+  readonly status: RaftNode<unknown>["status"];
   /** Asks the core, on its loop. */
   readonly begin: (to: NodeId) => void;
 }

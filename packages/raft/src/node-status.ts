@@ -1,7 +1,5 @@
 /** The status that RaftNode publishes. */
-
-import { emptyConfState } from "./core/tracker.ts";
-import { asLogIndex, asTerm, type HardState, type NodeId, noNode, type SoftState } from "./core/types.ts";
+import { asLogIndex, type HardState, type NodeId, type SoftState } from "./core/types.ts";
 import type { Applier } from "./disk/applier.ts";
 import type { LogCache } from "./disk/log-cache.ts";
 import type { RaftNodeStatus } from "./raft-node-types.ts";
@@ -50,23 +48,4 @@ export function isCurrent(before: RaftNodeStatus, { softState, hardState, cache,
     before.confIndex === applier.confIndex &&
     before.ready === (softState.role === "StateLeader" && applied.term === hardState.term)
   );
-}
-
-/** Before the start. */
-export function emptyStatus(id: NodeId): RaftNodeStatus {
-  const none = asLogIndex(0);
-  return {
-    id,
-    role: "StateFollower",
-    term: asTerm(0),
-    leaderId: noNode,
-    commitIndex: none,
-    appliedIndex: none,
-    lastLogIndex: none,
-    lastLogTerm: asTerm(0),
-    snapshotIndex: none,
-    confState: emptyConfState(),
-    confIndex: none,
-    ready: false,
-  };
 }

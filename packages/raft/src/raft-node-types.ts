@@ -25,7 +25,7 @@ export interface RaftNodeDeps<Result> {
   /** Default: snapshots travel in messages of `transport`. */
   readonly snapshotCarrier?: SnapshotCarrier;
   /**
-   * Where the log store finds entries that its disk has lost, when it starts: the {@link RaftNodeApi.readLog} of other
+   * Where the log store finds entries that its disk has lost, when it starts: the {@link RaftNode.readLog} of other
    * members, over a way of your own, since this node does not take part yet. Absent: damage ends the start.
    */
   readonly repairFrom?: LogRepairSource;
@@ -109,9 +109,7 @@ export interface CloseOptions {
  * CONFLICT for a refused configuration change, QUORUM_AT_RISK for one that would cost the quorum, UNAVAILABLE when no
  * leader answers a read, STOPPED after close, and DEADLINE_EXCEEDED or CANCELLED by the caller's signal.
  */
-export interface RaftNodeApi<Result> {
-  /** Opens the ports, replays what was committed and starts the loop. */
-  start(): Promise<void>;
+export interface RaftNode<Result> {
   /**
    * Appends `data`, which the caller does not change any more, and resolves when this node applied it. On a follower
    * it is forwarded to the leader, unless the option `forwardProposals` is off.
@@ -129,7 +127,7 @@ export interface RaftNodeApi<Result> {
   remove(id: NodeId, options?: ConfChangeOptions): Promise<ConfState>;
   /** Resolves when the local state is fresh enough to read, with its applied index; works on any member. */
   read(options?: ReadOptions): Promise<LogIndex>;
-  /** A linearizable {@link RaftNodeApi.read}. */
+  /** A linearizable {@link RaftNode.read}. */
   readIndex(options?: SignalOptions): Promise<LogIndex>;
   transferLeader(to: NodeId, options?: SignalOptions): Promise<void>;
   /**

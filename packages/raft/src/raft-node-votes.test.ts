@@ -3,7 +3,7 @@ import { describe, expect, it } from "@jest/globals";
 import { asNodeId } from "./core/types.ts";
 import { memoryStateMachine } from "./memory-state-machine.ts";
 import type { LogWrite, PeerMessage } from "./ports.ts";
-import { createRaftNode } from "./raft-node.ts";
+import { openRaftNode } from "./raft-node.ts";
 import { MemoryLogStore, MemorySnapshotStore, settle, VirtualClock } from "./testing/index.ts";
 
 /** A disk whose writes from some moment on end when the test says so. */
@@ -27,7 +27,7 @@ describe("RaftNode as a candidate", () => {
     const clock = new VirtualClock();
     const log = new HeldLogStore();
     const asked: PeerMessage[] = [];
-    const node = createRaftNode(
+    const node = await openRaftNode(
       {
         ...{ clock, log, random: seededRandom(1), logger: silentLogger, metrics: discardMetrics },
         snapshots: new MemorySnapshotStore(),
@@ -44,7 +44,6 @@ describe("RaftNode as a candidate", () => {
       // Longer than the disk is held, and without a round of questions before the vote.
       { id: asNodeId(1), bootstrap: { voters: [1, 2, 3].map(asNodeId) }, preVote: false, diskFatalMs: 60_000 },
     );
-    await node.start();
     log.held = true;
     await clock.advance(2_500);
     expect(node.status.value.role).toBe("StateCandidate");

@@ -12,8 +12,6 @@ import { BlixardError, BoundedQueue, errorCodeOf, messageOf, type Timer, Watch }
 import { coalesce } from "./coalesce.ts";
 import type { RaftEvent } from "./core/events.ts";
 import {
-  asLogIndex,
-  asTerm,
   type ConfChange,
   type ConfState,
   type Entry,
@@ -29,14 +27,14 @@ import {
 import type { AppendJob } from "./disk/append-pipeline.ts";
 import { bestSuccessor, DiskGuard } from "./disk/disk-watch.ts";
 import type { LogCache } from "./disk/log-cache.ts";
-import { recover } from "./disk/recovery.ts";
+import { type Recovered, recover } from "./disk/recovery.ts";
 import { createEngine, type Engine } from "./engine.ts";
 import { handOver, leave } from "./leadership.ts";
 import { LoopTurns } from "./loop-turns.ts";
 import { MemberChanges } from "./membership/member-changes.ts";
 import { declareRaftMetrics, type RaftMetrics, setStatusMetrics, setTickMetrics } from "./metrics.ts";
 import { NodeEvents, type RaftNodeEvent } from "./node-events.ts";
-import { emptyStatus, isCurrent, statusOf } from "./node-status.ts";
+import { isCurrent, type StatusSource, statusOf } from "./node-status.ts";
 import { type RaftNodeOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
 import type { AppliedState, PeerMessage } from "./ports.ts";
 import { type AppliedBatch, type ProposalPayload, ProposalTable } from "./proposals/proposal-table.ts";
@@ -45,25 +43,33 @@ import type {
   Applied,
   CloseOptions,
   ConfChangeOptions,
-  RaftNodeApi,
+  RaftNode,
   RaftNodeDeps,
   RaftNodeStatus,
   ReadOptions,
   SignalOptions,
 } from "./raft-node-types.ts";
 
-/** Makes a node; `start` brings it to life. */
-export function createRaftNode<Result>(deps: RaftNodeDeps<Result>, options: RaftNodeOptions): RaftNodeApi<Result> {
-  return new RaftNode(deps, resolveOptions(options));
+/**
+ * Opens the ports, finishes what a crash interrupted and starts the loop: the node takes part from the moment that it
+ * is returned. Its `close` closes the ports; when the opening rejects, they are still the caller's to close.
+ * @throws INVALID_ARGUMENT for options that contradict each other, STORAGE_CORRUPT where the stores do
+ */
+export async function openRaftNode<Result>(
+  deps: RaftNodeDeps<Result>,
+  options: RaftNodeOptions,
+): Promise<RaftNode<Result>> {
+  const resolved = resolveOptions(options);
+  const recovered = await recover(deps, resolved);
+  return new RaftNodeLoop(deps, resolved, recovered);
 }
 
 type Inbound = { readonly from: NodeId; readonly message: PeerMessage };
 
 /** Refusals of the core that say nothing about this node's health. */
 const harmlessCodes: readonly unknown[] = ["PROPOSAL_DROPPED", "STEP_PEER_NOT_FOUND", "STEP_LOCAL_MSG"];
-const noHardState: HardState = { term: asTerm(0), vote: noNode, commit: asLogIndex(0) };
 
-class RaftNode<Result> implements RaftNodeApi<Result> {
+class RaftNodeLoop<Result> implements RaftNode<Result> {
   readonly status: Watch<RaftNodeStatus>;
   readonly #deps: RaftNodeDeps<Result>;
   readonly #options: ResolvedOptions;
@@ -76,14 +82,14 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   readonly #members: MemberChanges;
   /** Aborts when the node stops. */
   readonly #stopping = new AbortController();
-  #phase: "new" | "running" | "closed" | "failed" = "new";
+  readonly #engine: Engine<Result>;
+  #phase: "running" | "closed" | "failed" = "running";
   #failure: BlixardError | undefined;
-  #engine: Engine<Result> | undefined;
-  #timer: Timer | undefined;
+  #timer: Timer;
   #softState: SoftState = { lead: noNode, role: "StateFollower" };
-  #hardState: HardState = noHardState;
+  #hardState: HardState;
 
-  constructor(deps: RaftNodeDeps<Result>, options: ResolvedOptions) {
+  constructor(deps: RaftNodeDeps<Result>, options: ResolvedOptions, { cache, applied }: Recovered) {
     this.#deps = deps;
     this.#options = options;
     this.#metrics = declareRaftMetrics(deps.metrics);
@@ -101,7 +107,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
       clock: deps.clock,
       status: () => this.status.value,
       coreStatus: () => this.coreStatus(),
-      isActive: (id) => this.#engine?.activity.isActive(id) ?? false,
+      isActive: (id) => this.#engine.activity.isActive(id),
       propose: (change, changeOptions) => this.proposeConfChange(change, changeOptions),
       onProgress: (id, progress) => this.#events.emit({ type: "memberProgress", id, progress }),
       pollIntervalMs: options.tickIntervalMs,
@@ -114,27 +120,20 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
       stepDown: () => this.#giveUpLeadership(),
     });
     this.#inbox = new BoundedQueue(options.inboxMessagesMax);
-    this.status = new Watch(emptyStatus(options.id));
-  }
-
-  async start(): Promise<void> {
-    if (this.#phase !== "new" || this.#engine !== undefined) throw new BlixardError("CONFLICT", "the node was started");
-    const { cache, applied } = await recover(this.#deps, this.#options);
-    if (this.#phase !== "new") throw this.#stoppedError();
     this.#hardState = cache.initialState().hardState;
     this.#proposals.skippedTo(applied.index, applied.term);
-    const { core } = this.#createEngine(cache, applied);
-    this.#phase = "running";
-    this.#deps.transport.bind({
+    this.#engine = this.#createEngine(cache, applied);
+    this.status = new Watch(statusOf(this.#statusSource));
+    this.#timer = this.#startTimer();
+    deps.transport.bind({
       onMessage: (from, message) => this.#enqueue({ from, message }),
-      onUnreachable: (id) => this.#post(() => core.reportUnreachable(id)),
+      onUnreachable: (id) => this.#post(() => this.#engine.core.reportUnreachable(id)),
     });
-    this.#scheduleTick();
     this.#post(() => this.#campaignWhenAlone(applied.confState));
   }
 
   #createEngine(cache: LogCache, applied: AppliedState): Engine<Result> {
-    this.#engine = createEngine<Result>(
+    return createEngine<Result>(
       this.#deps,
       this.#options,
       { cache, applied, metrics: this.#metrics, proposals: this.#proposals },
@@ -149,7 +148,6 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
         hardState: () => this.#hardState,
       },
     );
-    return this.#engine;
   }
 
   // What callers ask for. Each call only enqueues.
@@ -170,14 +168,14 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   }
 
   async add(id: NodeId, options: AddOptions = {}): Promise<ConfState> {
-    if (this.#running === undefined) throw this.#stoppedError();
+    this.#assertRunning();
     const { signal } = this.#stopping;
     const either = options.signal === undefined ? signal : AbortSignal.any([options.signal, signal]);
     return this.#members.add(id, { ...options, signal: either });
   }
 
   async remove(id: NodeId, options: ConfChangeOptions = {}): Promise<ConfState> {
-    if (this.#running === undefined) throw this.#stoppedError();
+    this.#assertRunning();
     return this.#members.remove(id, options);
   }
 
@@ -186,35 +184,31 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   }
 
   read(options: ReadOptions = {}): Promise<LogIndex> {
-    const engine = this.#running;
-    if (engine === undefined) return Promise.reject(this.#stoppedError());
-    const read = engine.reads.read(options);
+    if (this.#phase !== "running") return Promise.reject(this.#stoppedError());
+    const read = this.#engine.reads.read(options);
     this.#turns.wake();
     return read;
   }
 
   async transferLeader(to: NodeId, options: SignalOptions = {}): Promise<void> {
-    const engine = this.#running;
-    if (engine === undefined) throw this.#stoppedError();
+    this.#assertRunning();
     const { clock } = this.#deps;
     const timeoutMs = 2 * this.#options.electionTimeoutMs;
-    const begin = () => this.#post(() => engine.core.transferLeader(to));
+    const begin = () => this.#post(() => this.#engine.core.transferLeader(to));
     await handOver({ clock, timeoutMs, status: this.status, begin }, to, options);
   }
 
   readLog(first: LogIndex, last: LogIndex, bytesMax: number): readonly Entry[] {
-    if (this.#running === undefined) throw this.#stoppedError();
-    return this.#running.cache.retained(first, last, bytesMax);
+    this.#assertRunning();
+    return this.#engine.cache.retained(first, last, bytesMax);
   }
 
   async takeSnapshot(): Promise<LogIndex> {
-    const engine = this.#running;
-    if (engine === undefined) throw this.#stoppedError();
-    return engine.applier.takeSnapshot();
+    this.#assertRunning();
+    return this.#engine.applier.takeSnapshot();
   }
 
   coreStatus(): Status {
-    if (this.#engine === undefined) throw this.#stoppedError();
     return this.#engine.core.status();
   }
 
@@ -229,18 +223,17 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     this.#phase = "closed";
     this.#stopWaiting(failed ? this.#stoppedError() : new BlixardError("STOPPED", "the node was closed"));
     this.#events.end();
-    const engine = this.#engine;
-    await engine?.receiver.close();
-    await engine?.applier.close();
-    await engine?.pipeline.idle();
+    const { receiver, applier, pipeline } = this.#engine;
+    await receiver.close();
+    await applier.close();
+    await pipeline.idle();
     const { log, snapshots, stateMachine } = this.#deps;
     const results = await Promise.allSettled([stateMachine.close(), log.close(), snapshots.close()]);
     for (const result of results) if (result.status === "rejected" && !failed) throw result.reason;
   }
 
   async #leave(): Promise<void> {
-    const engine = this.#running;
-    if (engine === undefined) return;
+    if (this.#phase !== "running") return;
     const { electionTimeoutMs, tickIntervalMs } = this.#options;
     await leave({
       ...this.#deps,
@@ -253,8 +246,8 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     });
   }
 
-  get #running(): Engine<Result> | undefined {
-    return this.#phase === "running" ? this.#engine : undefined;
+  #assertRunning(): void {
+    if (this.#phase !== "running") throw this.#stoppedError();
   }
 
   #stoppedError(): BlixardError {
@@ -277,34 +270,33 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   }
 
   #runTurn(): void {
-    const engine = this.#running;
-    if (engine === undefined) return;
+    if (this.#phase !== "running") return;
     try {
-      this.#turn(engine);
+      this.#turn();
     } catch (error) {
       this.#fail(error);
     }
   }
 
-  #turn(engine: Engine<Result>): void {
-    const { core, reads, router, applier } = engine;
+  #turn(): void {
+    const { core, reads, router, applier } = this.#engine;
     this.#turns.runTasks();
     for (let inbound = this.#inbox.shift(); inbound !== undefined; inbound = this.#inbox.shift()) {
-      this.#receive(engine, inbound);
+      this.#receive(inbound);
     }
     router.routeWaiting();
     reads.start();
-    while (this.#phase === "running" && core.hasReady()) this.#handle(engine, core.ready());
+    while (this.#phase === "running" && core.hasReady()) this.#handle(core.ready());
     reads.applied(applier.applied.index);
-    this.#publish(engine);
+    this.#publish();
   }
 
-  #receive(engine: Engine<Result>, { from, message }: Inbound): void {
-    const { sender, receiver, router, activity } = engine;
+  #receive({ from, message }: Inbound): void {
+    const { sender, receiver, router, activity } = this.#engine;
     activity.heard(from);
     switch (message.type) {
       case "raft":
-        this.#receiveRaft(engine, from, message.message);
+        this.#receiveRaft(from, message.message);
         break;
       case "snapshotChunk":
         receiver.receive(from, message);
@@ -323,7 +315,8 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
     }
   }
 
-  #receiveRaft({ reads, applier, cache }: Engine<Result>, from: NodeId, message: Message): void {
+  #receiveRaft(from: NodeId, message: Message): void {
+    const { reads, applier, cache } = this.#engine;
     const { type } = message;
     const drop = (reason: string) => this.#metrics.droppedMessages.add(1, { reason });
     // A MsgSnap comes with its state, and a proposal with a name of its own.
@@ -337,7 +330,7 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
 
   #step(message: Message): void {
     try {
-      this.#engine?.core.step(message);
+      this.#engine.core.step(message);
     } catch (error) {
       if (!harmlessCodes.includes(errorCodeOf(error))) throw error;
       this.#metrics.droppedMessages.add(1, { reason: "refused" });
@@ -345,48 +338,48 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   }
 
   #onCoreEvent(event: RaftEvent): void {
-    const engine = this.#engine;
-    engine?.router.noteEvent(event);
-    engine?.reads.noteEvent(event);
     this.#events.emit(event);
     const { type, ...fields } = event;
     const level = type === "becameLeader" || type === "quorumLost" ? "info" : "debug";
     this.#deps.logger.log(level, `raft: ${type}`, fields);
   }
 
-  #handle(engine: Engine<Result>, ready: Ready): void {
-    if (ready.softState !== undefined) this.#onSoftState(engine, ready.softState);
+  #handle(ready: Ready): void {
+    const { reads, pipeline, applier } = this.#engine;
+    if (ready.softState !== undefined) this.#onSoftState(ready.softState);
     if (ready.hardState !== undefined) this.#hardState = ready.hardState;
-    engine.reads.confirm(ready.readStates);
+    reads.confirm(ready.readStates);
     // The disk first: the write runs while the messages go out.
     for (const message of ready.messages) {
       if (message.to !== "append") continue;
       const { hardState, snapshot, messages } = ready;
       // Others could elect a node that then forgets the term, and elect it again: two leaders, both of them this one.
       const responses = [...(message.responses ?? []), ...messages.filter(({ type }) => type === "MsgVote")];
-      engine.pipeline.submit({ entries: message.entries, hardState, snapshot, responses });
+      pipeline.submit({ entries: message.entries, hardState, snapshot, responses });
     }
     for (const message of coalesce(ready.messages, this.#options.appendMessageBytesMax)) {
-      if (message.to === "apply") engine.applier.apply(message);
-      else if (message.to !== "append" && message.type !== "MsgVote") this.#send(engine, message.to, message);
+      if (message.to === "apply") applier.apply(message);
+      else if (message.to !== "append" && message.type !== "MsgVote") this.#send(message.to, message);
     }
   }
 
-  #send(engine: Engine<Result>, to: NodeId, message: Message): void {
-    if (message.type === "MsgSnap") engine.exchange.send(to, message);
+  #send(to: NodeId, message: Message): void {
+    const { core, exchange } = this.#engine;
+    if (message.type === "MsgSnap") exchange.send(to, message);
     else if (!this.#deps.transport.send(to, { type: "raft", message }) && message.type === "MsgApp") {
-      this.#post(() => engine.core.reportUnreachable(to));
+      this.#post(() => core.reportUnreachable(to));
     }
   }
 
-  #deliver(engine: Engine<Result>, responses: readonly Message[]): void {
+  #deliver(responses: readonly Message[]): void {
     for (const response of coalesce(responses, this.#options.appendMessageBytesMax)) {
       if (response.to === this.#options.id) this.#step(response);
-      else if (typeof response.to === "number") this.#send(engine, response.to, response);
+      else if (typeof response.to === "number") this.#send(response.to, response);
     }
   }
 
-  #onSoftState({ sender, reads, router }: Engine<Result>, softState: SoftState): void {
+  #onSoftState(softState: SoftState): void {
+    const { sender, reads, router } = this.#engine;
     const before = this.#softState;
     this.#softState = softState;
     if (before.role === "StateLeader" && softState.role !== "StateLeader") sender.cancelAll();
@@ -398,58 +391,49 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   }
 
   #onAppended(job: AppendJob, durationMs: number): void {
-    const engine = this.#engine;
-    if (engine === undefined) return;
+    const { applier, cache } = this.#engine;
     this.#metrics.appendDuration.observe(durationMs / 1_000);
     if (job.snapshot !== undefined) {
-      engine.applier.installed(job.snapshot);
+      applier.installed(job.snapshot);
       this.#proposals.skippedTo(job.snapshot.index, job.snapshot.term);
     }
-    engine.cache.append(job.entries);
-    this.#deliver(engine, job.responses);
+    cache.append(job.entries);
+    this.#deliver(job.responses);
   }
 
   #onApplied(batch: AppliedBatch<Result>, message: Message): void {
-    const engine = this.#engine;
-    if (engine === undefined) return;
-    this.#deliver(engine, message.responses ?? []);
+    this.#deliver(message.responses ?? []);
     // The status first: whoever sees the outcome of a proposal finds the applied index at least there.
-    this.#publish(engine);
+    this.#publish();
     this.#proposals.applied(batch);
     if (batch.changes.size === 0) return;
-    engine.pipeline.keepCommit(this.#hardState);
-    this.#campaignWhenAlone(engine.applier.applied.confState);
+    this.#engine.pipeline.keepCommit(this.#hardState);
+    this.#campaignWhenAlone(this.#engine.applier.applied.confState);
   }
 
   /** The only voter has nobody to wait for. */
   #campaignWhenAlone({ voters, votersOutgoing }: ConfState): void {
     const { id } = this.#options;
     const alone = voters.length === 1 && voters[0] === id && votersOutgoing.length === 0;
-    if (alone && this.#softState.role === "StateFollower") this.#engine?.core.campaign();
+    if (alone && this.#softState.role === "StateFollower") this.#engine.core.campaign();
   }
 
-  #scheduleTick(): void {
-    this.#timer = this.#deps.clock.setTimer(this.#options.tickIntervalMs, () => {
+  #startTimer(): Timer {
+    return this.#deps.clock.setTimer(this.#options.tickIntervalMs, () => {
       if (this.#phase !== "running") return;
-      this.#scheduleTick();
+      this.#timer = this.#startTimer();
       this.#post(() => this.#tick());
     });
   }
 
   #tick(): void {
-    const engine = this.#engine;
-    if (engine === undefined) return;
-    engine.core.tick();
-    engine.exchange.tick();
-    engine.reads.tick();
-    engine.sender.tick();
-    engine.receiver.tick();
-    engine.router.tick();
-    engine.activity.tick();
-    this.#checkDisk(engine);
+    const { core, exchange, reads, sender, receiver, router, activity } = this.#engine;
+    for (const part of [core, exchange, reads, sender, receiver, router, activity]) part.tick();
+    this.#checkDisk();
   }
 
-  #checkDisk({ pipeline, applier, reads }: Engine<Result>): void {
+  #checkDisk(): void {
+    const { pipeline, applier, reads } = this.#engine;
     const oldestMs = Math.max(pipeline.oldestMs(), applier.writes.oldestMs());
     setTickMetrics(this.#metrics, { proposals: this.#proposals.count, reads: reads.count, oldestMs });
     this.#disk.check("write", oldestMs);
@@ -457,14 +441,14 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   }
 
   #successor(): NodeId | undefined {
-    const engine = this.#engine;
-    if (engine === undefined || this.#softState.role !== "StateLeader") return undefined;
-    return bestSuccessor(engine.core.status(), (id) => engine.activity.isActive(id));
+    if (this.#softState.role !== "StateLeader") return undefined;
+    const { core, activity } = this.#engine;
+    return bestSuccessor(core.status(), (id) => activity.isActive(id));
   }
 
   #giveUpLeadership(): void {
     const best = this.#successor();
-    if (best !== undefined) this.#engine?.core.transferLeader(best);
+    if (best !== undefined) this.#engine.core.transferLeader(best);
   }
 
   #fail(error: unknown): void {
@@ -479,20 +463,25 @@ class RaftNode<Result> implements RaftNodeApi<Result> {
   }
 
   #stopWaiting(error: BlixardError): void {
-    this.#timer?.cancel();
+    this.#timer.cancel();
     this.#stopping.abort(error);
-    this.#engine?.router.clear(error);
-    this.#engine?.sender.cancelAll();
-    this.#engine?.reads.failAll(error);
+    const { router, sender, reads } = this.#engine;
+    router.clear(error);
+    sender.cancelAll();
+    reads.failAll(error);
     this.#proposals.failAll(error.code, error.message, error.cause);
   }
 
-  #publish({ cache, applier }: Engine<Result>): void {
-    const { id } = this.#options;
-    const source = { id, softState: this.#softState, hardState: this.#hardState, cache, applier };
+  get #statusSource(): StatusSource {
+    const { cache, applier } = this.#engine;
+    return { id: this.#options.id, softState: this.#softState, hardState: this.#hardState, cache, applier };
+  }
+
+  #publish(): void {
+    const source = this.#statusSource;
     if (isCurrent(this.status.value, source)) return;
     const next = statusOf(source);
     this.status.set(next);
-    setStatusMetrics(this.#metrics, next, cache);
+    setStatusMetrics(this.#metrics, next, this.#engine.cache);
   }
 }

@@ -1,7 +1,7 @@
 /** What the handlers of the service work with, and how a decision of theirs gets into the log. */
 import { BlixardError, type Clock, type Logger, type Random } from "@blixard/common";
 import { type Command, type CommandBody, encodeCommand, type NodeStatus } from "@blixard/protocol";
-import type { RaftNodeApi } from "@blixard/raft";
+import type { RaftNode } from "@blixard/raft";
 import type { VmManager } from "@blixard/vm-manager";
 import type { CallScope } from "../calls/call-types.ts";
 import type { PeerCalls } from "../calls/peer-calls.ts";
@@ -24,7 +24,7 @@ export interface ServiceContext {
   readonly transport: ClusterTransport;
   readonly vmManager: VmManager;
   readonly stateMachine: ClusterStateMachine;
-  readonly raft: RaftNodeApi<AppliedCommand>;
+  readonly raft: RaftNode<AppliedCommand>;
   readonly options: ResolvedClusterNodeOptions;
   /** Cluster and incarnation of this node, before its own record has been applied too. */
   readonly identity: () => { readonly clusterId: string; readonly incarnation: number };

@@ -1,11 +1,12 @@
 import { fromUtf8, toUtf8 } from "@blixard/common";
 import { systemRandom } from "@blixard/common/system";
-import { asNodeId, createRaftNode, memoryStateMachine } from "@blixard/raft";
+import { asNodeId, memoryStateMachine, openRaftNode } from "@blixard/raft";
 import { MemoryNetwork, memoryPorts } from "@blixard/raft/testing";
 
 const network = new MemoryNetwork({ random: systemRandom });
 const voters = [1, 2, 3].map(asNodeId);
-const members = voters.map((id) => {
+const members = [];
+for (const id of voters) {
   let values: Record<string, string> = {};
   const stateMachine = memoryStateMachine({
     apply: (data) => Object.assign(values, JSON.parse(toUtf8(data))),
@@ -14,10 +15,9 @@ const members = voters.map((id) => {
       values = JSON.parse(toUtf8(bytes));
     },
   });
-  const node = createRaftNode({ ...memoryPorts(network, id), stateMachine }, { id, bootstrap: { voters } });
-  return { node, get: (key: string) => values[key] };
-});
-for (const { node } of members) await node.start();
+  const node = await openRaftNode({ ...memoryPorts(network, id), stateMachine }, { id, bootstrap: { voters } });
+  members.push({ node, get: (key: string) => values[key] });
+}
 for (const { node } of members) await node.status.until(({ leaderId }) => leaderId !== 0);
 
 for (const [at, { node }] of members.entries()) {

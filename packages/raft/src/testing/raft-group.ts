@@ -14,8 +14,8 @@ import {
 import { asNodeId, type ConfChangeOp, type NodeId } from "../core/types.ts";
 import type { RaftNodeOptions } from "../options.ts";
 import type { LogStore, SnapshotCarrier, SnapshotStore } from "../ports.ts";
-import { createRaftNode } from "../raft-node.ts";
-import type { Applied, RaftNodeApi } from "../raft-node-types.ts";
+import { openRaftNode } from "../raft-node.ts";
+import type { Applied, RaftNode } from "../raft-node-types.ts";
 import { AppendLogMachine } from "./append-log-machine.ts";
 import { MemoryLogStore } from "./memory-log-store.ts";
 import { MemoryNetwork } from "./memory-network.ts";
@@ -37,7 +37,7 @@ export interface RaftGroupOptions {
 
 export interface RaftMember {
   readonly id: NodeId;
-  readonly node: RaftNodeApi<number>;
+  readonly node: RaftNode<number>;
   readonly log: LogStore;
   readonly snapshots: SnapshotStore;
   readonly machine: AppendLogMachine;
@@ -90,7 +90,7 @@ export class RaftGroup {
     const machine = stores?.machine ?? new AppendLogMachine();
     const fatal: unknown[] = [];
     const snapshotCarrier = this.#options.carrier?.(id);
-    const node = createRaftNode<number>(
+    const opening = openRaftNode<number>(
       {
         clock: this.clock,
         random: seededRandom(this.#seed * 1_000_003 + id * 101 + this.#starts),
@@ -103,9 +103,9 @@ export class RaftGroup {
       },
       { id, ...this.#options.options, ...extra },
     );
+    const node = await this.during(`opening node ${id}`, opening);
     const member = { id, node, log, snapshots, machine, fatal };
     this.members.set(id, member);
-    await this.during(`starting node ${id}`, node.start());
     return member;
   }
 

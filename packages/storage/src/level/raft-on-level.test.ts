@@ -3,17 +3,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { discardMetrics, fromUtf8, silentLogger } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
-import { asNodeId, createRaftNode, type RaftNodeApi } from "@blixard/raft";
+import { asNodeId, openRaftNode, type RaftNode } from "@blixard/raft";
 import { AppendLogMachine } from "@blixard/raft/testing";
 import { describe, expect, it } from "@jest/globals";
 import { openLevelStorage } from "./open-level-storage.ts";
 
 const options = { id: asNodeId(1), bootstrap: { voters: [asNodeId(1)] }, trailingEntries: 3 };
 
-async function startNode(dataDir: string, stateMachine: AppendLogMachine): Promise<RaftNodeApi<number>> {
+async function startNode(dataDir: string, stateMachine: AppendLogMachine): Promise<RaftNode<number>> {
   const { log, snapshots, state } = await openLevelStorage({ dataDir });
   await state.close();
-  const node = createRaftNode<number>(
+  const node = await openRaftNode<number>(
     {
       ...{ clock: systemClock, random: systemRandom, logger: silentLogger, metrics: discardMetrics },
       ...{ log, snapshots, stateMachine },
@@ -24,7 +24,6 @@ async function startNode(dataDir: string, stateMachine: AppendLogMachine): Promi
     },
     options,
   );
-  await node.start();
   await node.status.until(({ ready }) => ready);
   return node;
 }

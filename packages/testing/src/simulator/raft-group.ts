@@ -1,6 +1,6 @@
 /** Simulated machines that run the members of one Raft group with a user's state machine. */
 import { BlixardError, discardMetrics, errorCodeOf, type Random, sleep, toHex } from "@blixard/common";
-import { asNodeId, createRaftNode, type RaftNodeApi, type RaftNodeOptions, type StateMachine } from "@blixard/raft";
+import { asNodeId, openRaftNode, type RaftNode, type RaftNodeOptions, type StateMachine } from "@blixard/raft";
 import type { FaultTarget } from "./fault-player.ts";
 import { observeLog, observeStateMachine } from "./observed-stores.ts";
 import { pick, randomOf } from "./seeds.ts";
@@ -15,7 +15,7 @@ export interface Replica<State, Result> {
 }
 
 export interface GroupNode<State, Result> {
-  readonly raft: RaftNodeApi<Result>;
+  readonly raft: RaftNode<Result>;
   readonly state: State;
 }
 
@@ -138,7 +138,7 @@ export class RaftGroup<State, Result> implements FaultTarget {
   }
 
   /** Asks the leader again and again, until it has done what is asked for. */
-  async #operate(timeoutMs: number, work: (raft: RaftNodeApi<Result>) => Promise<unknown>): Promise<void> {
+  async #operate(timeoutMs: number, work: (raft: RaftNode<Result>) => Promise<unknown>): Promise<void> {
     const endMs = this.world.time.nowMs + timeoutMs;
     for (;;) {
       try {
@@ -199,7 +199,7 @@ class GroupProgram<State, Result> implements Program<GroupNode<State, Result>> {
     this.peersChanged();
     const { stateMachine, state } = create();
     const look = () => this.#look(state);
-    const raft = createRaftNode<Result>(
+    const raft = await openRaftNode<Result>(
       {
         clock: process.clock,
         random: randomOf(seed, `node-${this.id}-${boot}`),
@@ -217,7 +217,6 @@ class GroupProgram<State, Result> implements Program<GroupNode<State, Result>> {
         ...(this.#voters === undefined ? {} : { bootstrap: { voters: this.#voters.map(asNodeId) } }),
       },
     );
-    await raft.start();
     return { raft, state };
   }
 

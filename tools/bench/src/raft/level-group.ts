@@ -7,10 +7,10 @@ import { systemClock, systemRandom } from "@blixard/common/system";
 import {
   type AppliedState,
   asNodeId,
-  createRaftNode,
   type Entry,
   emptyConfState,
-  type RaftNodeApi,
+  openRaftNode,
+  type RaftNode,
   type RaftNodeOptions,
   type StateMachine,
 } from "@blixard/raft";
@@ -65,7 +65,7 @@ export class CountingMachine implements StateMachine<number> {
 async function* nothing(): AsyncIterable<Uint8Array> {}
 
 export interface LevelMember<Result> {
-  readonly node: RaftNodeApi<Result>;
+  readonly node: RaftNode<Result>;
   readonly storage: LevelStorage;
 }
 
@@ -76,7 +76,7 @@ export async function startMember<Result>(
   stateMachine: StateMachine<Result>,
   options: RaftNodeOptions,
 ): Promise<LevelMember<Result>> {
-  const node = createRaftNode<Result>(
+  const node = await openRaftNode<Result>(
     {
       clock: systemClock,
       random: systemRandom,
@@ -92,7 +92,6 @@ export async function startMember<Result>(
     },
     options,
   );
-  await node.start();
   return { node, storage };
 }
 
@@ -121,7 +120,7 @@ export class LevelGroup {
   }
 
   /** The node that may decide. */
-  async leader(): Promise<RaftNodeApi<number>> {
+  async leader(): Promise<RaftNode<number>> {
     return await Promise.race(
       this.#members.map(async ({ node }) => {
         await node.status.until(({ ready }) => ready);

@@ -6,7 +6,7 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { fromUtf8 } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
-import { asNodeId, createRaftNode, memoryStateMachine } from "@blixard/raft";
+import { asNodeId, memoryStateMachine, openRaftNode } from "@blixard/raft";
 import { MemoryNetwork, memoryPorts } from "@blixard/raft/testing";
 
 const recordBytes = 100;
@@ -20,8 +20,7 @@ export async function runMemorySnapshotStall([count = "100000"]: readonly string
   }
   const stateMachine = memoryStateMachine({ apply: () => undefined, save: recordsNow, load: () => {} });
   const ports = memoryPorts(new MemoryNetwork({ random: systemRandom }), id);
-  const node = createRaftNode({ ...ports, stateMachine }, { id, bootstrap: { voters: [id] } });
-  await node.start();
+  const node = await openRaftNode({ ...ports, stateMachine }, { id, bootstrap: { voters: [id] } });
   await node.status.until(({ ready }) => ready);
   await node.propose(fromUtf8("x"));
   const delay = monitorEventLoopDelay({ resolution: 1 });

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type AppliedCommand, createClusterStateMachine } from "@blixard/cluster";
 import { assert, seededRandom } from "@blixard/common";
 import { encodeCommand } from "@blixard/protocol";
-import { asNodeId, type RaftNodeApi } from "@blixard/raft";
+import { asNodeId, type RaftNode } from "@blixard/raft";
 import { MemoryNetwork } from "@blixard/raft/testing";
 import { openLevelStorage } from "@blixard/storage/level";
 import type { BenchRow } from "../bench-row.ts";
@@ -63,7 +63,7 @@ export async function measureSnapshotStall(rounds: number): Promise<BenchRow> {
   });
 }
 
-async function putMany(node: RaftNodeApi<AppliedCommand>, from: number, count: number): Promise<void> {
+async function putMany(node: RaftNode<AppliedCommand>, from: number, count: number): Promise<void> {
   const outcomes = Array.from({ length: count }, (_, at) =>
     node.propose(
       encodeCommand({
