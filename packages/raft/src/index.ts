@@ -51,6 +51,8 @@ export type {
   SnapshotStore,
   StateMachine,
 } from "./ports.ts";
+export type { ProposeRetryOptions } from "./proposals/propose-with-retry.ts";
+export { proposeWithRetry } from "./proposals/propose-with-retry.ts";
 export { openRaftNode } from "./raft-node.ts";
 export type {
   AddOptions,
