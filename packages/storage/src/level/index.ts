@@ -1,5 +1,7 @@
 /** The ports LogStore, SnapshotStore and StateStore on Level, in one data directory. */
 export type { LoadedState, StateChange, StateRecord, StateSnapshot, StateStore } from "../state-store.ts";
+export type { ApplyCommand, StateReader, StateStoreMachine, StateTables } from "../state-store-machine.ts";
+export { stateStoreMachine } from "../state-store-machine.ts";
 export type { CheckLevelStorageOptions, StorageFinding, StorageReport } from "./check-level-storage.ts";
 export { checkLevelStorage } from "./check-level-storage.ts";
 export type { StorageHealth } from "./damage-ledger.ts";
