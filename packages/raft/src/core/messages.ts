@@ -1,8 +1,7 @@
 /**
- * Building messages, and judging those that come in. A message from a peer is untrusted: one that is not well formed
- * is dropped before it can touch any state.
+ * Building messages, and checking those that come in. A message from a peer is untrusted: one that is not well formed
+ * is dropped before it can touch any state. README.md in this folder has the glossary of their types.
  */
-
 import { noIndex } from "./indexes.ts";
 import {
   asTerm,

@@ -15,6 +15,7 @@ export const asLogIndex = (value: number): LogIndex => value as LogIndex;
 
 export const noNode: NodeId = asNodeId(0);
 
+/** Who sends each of them to whom, and what for, stands in the glossary of README.md in this folder. */
 export type MessageType =
   | "MsgHup"
   | "MsgBeat"
