@@ -1,6 +1,6 @@
 /**
- * Fewer messages for the same news. The core sends an append for each proposal, as the algorithm says; those of one
- * Ready that follow each other in the log travel as one, and get one answer.
+ * Joins messages that say the same together. The core sends an append for each proposal, as the algorithm says; appends
+ * of one Ready that follow each other in the log travel as one message and get one answer.
  */
 import { entriesSizeBytes } from "./core/entry-size.ts";
 import type { Entry, Message, MessageTarget } from "./core/types.ts";
@@ -47,7 +47,7 @@ function joinAppend(draft: Draft, next: Message, bytesMax: number): boolean {
   return true;
 }
 
-/** Everything that an acknowledgement says is said by a later one of the same term, up to a higher index. */
+/** A later acknowledgement of the same term, up to a higher index, includes an earlier one. */
 function joinAcknowledgement(draft: Draft, next: Message): boolean {
   const { message } = draft;
   if (next.type !== "MsgAppResp" || message.type !== "MsgAppResp") return false;

@@ -33,7 +33,7 @@ export interface Engine<Result> {
   readonly activity: PeerActivity;
 }
 
-/** What the parts ask of the loop that owns them. All but `post` and `onError` run on the loop. */
+/** What the parts call on the loop that owns them. They call all but `post` and `onError` on the loop itself. */
 export interface EngineHooks<Result> {
   readonly post: (task: () => void) => void;
   readonly onError: (error: unknown) => void;
@@ -61,7 +61,7 @@ export function createEngine<Result>(
   const { cache, applied, metrics } = state;
   const { clock, random } = deps;
   const nowMs = () => clock.monotonicMs();
-  // A part that is made after the core needs none of the events of its making.
+  // The parts made below join later: they need none of the events that the core emits while it is constructed.
   const listeners = [hooks.onCoreEvent];
   const core = createCore(
     options,

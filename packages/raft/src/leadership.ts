@@ -8,7 +8,7 @@ export interface HandOverDeps {
   readonly clock: Clock;
   readonly timeoutMs: number;
   readonly status: RaftNode<unknown>["status"];
-  /** Asks the core, on its loop. */
+  /** Asks the core to transfer; runs on the loop. */
   readonly begin: (to: NodeId) => void;
 }
 
@@ -30,16 +30,16 @@ export interface LeavingDeps {
   readonly logger: Logger;
   readonly timeoutMs: number;
   readonly pollIntervalMs: number;
-  /** Resolves when the loop has handed over what was proposed before. */
+  /** Resolves after a turn of the loop, which gave all earlier proposals to the core. */
   readonly turn: () => Promise<void>;
-  /** Who should lead instead; undefined where this node does not lead, or nobody else can. */
+  /** The node that should lead next; undefined when this node does not lead or no other node can. */
   readonly successor: () => NodeId | undefined;
   readonly transfer: (to: NodeId, signal: AbortSignal) => Promise<void>;
   /** Whether proposals wait for their outcome. */
   readonly isBusy: () => boolean;
 }
 
-/** Hands leadership over and sees the outcome of what was proposed. Never rejects: the node stops all the same. */
+/** Hands leadership over and waits for the outcome of open proposals. Never rejects: the node stops in any case. */
 export async function leave(deps: LeavingDeps): Promise<void> {
   const { clock, timeoutMs, pollIntervalMs } = deps;
   try {

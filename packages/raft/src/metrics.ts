@@ -131,7 +131,7 @@ export function setStatusMetrics(
   metrics.logBytes.set(log.bytes);
 }
 
-/** What is looked at once a tick. */
+/** The gauges that are set once a tick. */
 export function setTickMetrics(
   metrics: RaftMetrics,
   { proposals, reads, oldestMs }: { readonly proposals: number; readonly reads: number; readonly oldestMs: number },

@@ -44,8 +44,8 @@ export type RaftNodeEvent =
     }
   | { readonly type: "memberProgress"; readonly id: NodeId; readonly progress: MemberProgress }
   /**
-   * A write of log or state, or a snapshot, has not come on for `oldestMs`: a warning, or leadership is handed over for
-   * it. A snapshot is never worth the leadership.
+   * A write of log or state, or a snapshot, made no progress for `oldestMs`. The node warns, or hands leadership over;
+   * it never hands leadership over because of a snapshot.
    */
   | {
       readonly type: "diskSlow";
@@ -55,10 +55,10 @@ export type RaftNodeEvent =
     }
   /** The node stops, and onFatal was called. */
   | { readonly type: "failed"; readonly code: string; readonly message: string }
-  /** This listener was too slow for `count` events at this place. */
+  /** This listener was too slow: `count` events are missing here. */
   | { readonly type: "eventsLost"; readonly count: number };
 
-/** Events that wait for one listener; beyond that the oldest are lost, and counted. */
+/** Most events that wait for one listener. Beyond that the oldest are dropped and counted. */
 const backlogMax = 1_024;
 
 interface Listener {
@@ -113,7 +113,7 @@ export class NodeEvents {
     }
   }
 
-  /** Listeners get what waits for them, and then their end. */
+  /** Ends every listener after the events that wait for it. */
   end(): void {
     this.#ended = true;
     const listeners = [...this.#listeners];

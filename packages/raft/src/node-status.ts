@@ -32,7 +32,7 @@ export function statusOf({ id, softState, hardState, cache, applier }: StatusSou
   };
 }
 
-/** True when `before` is what the source says still; asked after each turn of the loop, so it makes nothing. */
+/** True when nothing changed since `before`. It runs after each turn of the loop, so it allocates nothing. */
 export function isCurrent(before: RaftNodeStatus, { softState, hardState, cache, applier }: StatusSource): boolean {
   const { applied } = applier;
   return (

@@ -10,8 +10,9 @@ export interface RaftNodeOptions {
    */
   readonly bootstrap?: { readonly voters: readonly NodeId[] };
   /**
-   * For a member that lost its log and was let in again, with the same id: an entry that was committed by then. Before
-   * it has applied it too, it neither campaigns nor votes, because the log tells of times in which it was a voter.
+   * For a member that lost its log and was admitted again with the same id: an entry that was committed at that time.
+   * Until the member has applied that entry it neither campaigns nor votes, because the log leads it through older
+   * configurations in which it was a voter.
    */
   readonly admission?: { readonly index: LogIndex; readonly term: Term };
   /** Milliseconds between two ticks of the core. Default: 50. */
@@ -42,7 +43,7 @@ export interface RaftNodeOptions {
   readonly forwardTriesMax?: number;
   /**
    * Let a leader answer reads with the consistency "lease" by itself; the same on each node. A node then does not vote
-   * in its first election timeout after a restart, since it may have promised not to. Default: false.
+   * in its first election timeout after a restart, because it may have promised a lease. Default: false.
    */
   readonly leaseReads?: boolean;
   /** Entries before a snapshot that stay in the log, so that a slow follower needs no snapshot. Default: 1,000. */

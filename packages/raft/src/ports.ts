@@ -27,8 +27,8 @@ export interface LogCandidate {
 }
 
 /**
- * Gives the entries `first` to `last`, as others hold them, one candidate after the other until nobody is left. Whoever
- * gives them proves nothing: the store does.
+ * Gives the entries `first` to `last` as other nodes hold them, one candidate after the other. A candidate is not
+ * trusted: the store checks whether it is what was lost.
  */
 export type LogRepairSource = (first: LogIndex, last: LogIndex) => AsyncIterable<LogCandidate>;
 
@@ -91,8 +91,8 @@ export interface SnapshotStore {
 }
 
 /**
- * A faster way for the bytes of snapshots than the messages between peers. Where it fails, or is not there on both
- * sides, the bytes travel in messages.
+ * Carries the bytes of snapshots faster than messages between peers do. When it fails, or is missing on one side, the
+ * bytes travel in messages.
  */
 export interface SnapshotCarrier {
   /** Names a snapshot of this node, so that others can fetch it: up to 256 bytes. May reject. */

@@ -25,8 +25,8 @@ export interface RaftNodeDeps<Result> {
   /** Default: snapshots travel in messages of `transport`. */
   readonly snapshotCarrier?: SnapshotCarrier;
   /**
-   * Where the log store finds entries that its disk has lost, when it starts: the {@link RaftNode.readLog} of other
-   * members, over a way of your own, since this node does not take part yet. Absent: damage ends the start.
+   * Where the log store finds entries that its disk has lost when the node opens: the {@link RaftNode.readLog} of other
+   * members, over calls of your own, because this node does not take part yet. Absent: damage ends the opening.
    */
   readonly repairFrom?: LogRepairSource;
   /** Called once when the node must stop: a write failed or an invariant broke. The owner ends the process. */
@@ -55,12 +55,12 @@ export interface RaftNodeStatus {
   readonly confState: ConfState;
   /** Index of the entry that made `confState`; 0 when unknown. */
   readonly confIndex: LogIndex;
-  /** A leader that has applied an entry of its own term, and so may decide. */
+  /** True on a leader that has applied an entry of its own term: its state covers all that was acknowledged before. */
   readonly ready: boolean;
 }
 
 export interface SignalOptions {
-  /** Ends the wait; what was begun may still happen. */
+  /** Ends the wait only: what the call began may still happen. */
   readonly signal?: AbortSignal;
 }
 
@@ -81,7 +81,7 @@ export interface ReadOptions extends SignalOptions {
 }
 
 export interface ConfChangeOptions extends SignalOptions {
-  /** Carry the change out even where the voters that answer would be no quorum afterwards. Default: false. */
+  /** Carries the change out even if the active voters would be no quorum afterwards. Default: false. */
   readonly force?: boolean;
 }
 

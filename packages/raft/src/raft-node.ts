@@ -5,8 +5,8 @@
  *     peer messages -----+-> inbox -> core -> Ready ---+-> PeerTransport, at once
  *     ticks, completions +                             +-> Applier -> StateMachine
  *
- * The loop owns the core and everything here. What comes from outside only enqueues; a turn then takes the whole
- * inbox before it asks for a Ready, so that everything that waits shares one write (group commit).
+ * The loop owns the core and all its parts. Calls and messages from outside only enqueue. A turn takes the whole inbox
+ * before it asks for a Ready, so that everything that waits shares one write (group commit).
  */
 import { BlixardError, BoundedQueue, errorCodeOf, messageOf, type Timer, Watch } from "@blixard/common";
 import { coalesce } from "./coalesce.ts";
@@ -150,7 +150,7 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
     );
   }
 
-  // What callers ask for. Each call only enqueues.
+  // The calls of users. Each only enqueues.
   propose(data: Uint8Array, options: SignalOptions = {}): Promise<Applied<Result>> {
     if (data.length === 0) {
       return Promise.reject(new BlixardError("INVALID_ARGUMENT", "an empty entry means a new leader, not a proposal"));
@@ -319,11 +319,11 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
     const { reads, applier, cache } = this.#engine;
     const { type } = message;
     const drop = (reason: string) => this.#metrics.droppedMessages.add(1, { reason });
-    // A MsgSnap comes with its state, and a proposal with a name of its own.
+    // A snapshot arrives as chunks with its state, and a proposal under a name, never as a bare message.
     if (type === "MsgSnap" || type === "MsgProp") drop("refused");
     else if (message.from !== from) drop("wrong_sender");
     else if (reads.forbids(message)) drop("lease");
-    // What replaces entries may come in: it makes no log longer than it was.
+    // An append that replaces entries is taken even then: it makes the log no longer.
     else if (type === "MsgApp" && message.index >= cache.lastIndex() && applier.logIsFull) drop("log_full");
     else this.#step(message);
   }
@@ -349,11 +349,12 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
     if (ready.softState !== undefined) this.#onSoftState(ready.softState);
     if (ready.hardState !== undefined) this.#hardState = ready.hardState;
     reads.confirm(ready.readStates);
-    // The disk first: the write runs while the messages go out.
+    // The write is started first, so that it runs while the messages go out.
     for (const message of ready.messages) {
       if (message.to !== "append") continue;
       const { hardState, snapshot, messages } = ready;
-      // Others could elect a node that then forgets the term, and elect it again: two leaders, both of them this one.
+      // Requests for votes wait for the write: a node that was elected and then forgets the term in a power cut could be
+      // elected a second time in the same term.
       const responses = [...(message.responses ?? []), ...messages.filter(({ type }) => type === "MsgVote")];
       pipeline.submit({ entries: message.entries, hardState, snapshot, responses });
     }
@@ -403,7 +404,7 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
 
   #onApplied(batch: AppliedBatch<Result>, message: Message): void {
     this.#deliver(message.responses ?? []);
-    // The status first: whoever sees the outcome of a proposal finds the applied index at least there.
+    // The status is published first, so that a caller who sees an outcome also sees an applied index that covers it.
     this.#publish();
     this.#proposals.applied(batch);
     if (batch.changes.size === 0) return;
@@ -411,7 +412,7 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
     this.#campaignWhenAlone(this.#engine.applier.applied.confState);
   }
 
-  /** The only voter has nobody to wait for. */
+  /** A node that is the only voter campaigns at once: no other node could lead. */
   #campaignWhenAlone({ voters, votersOutgoing }: ConfState): void {
     const { id } = this.#options;
     const alone = voters.length === 1 && voters[0] === id && votersOutgoing.length === 0;

@@ -29,11 +29,11 @@ export interface AppendPipelineDeps {
 export class AppendPipeline {
   readonly #deps: AppendPipelineDeps;
   #hardState: HardState;
-  /** What the log store was last told, or will be by a job that is under way. */
+  /** The hard state that the log store was given last, or that a job under way will give it. */
   #written: HardState;
   #tail: Promise<void> = Promise.resolve();
   #installing: Promise<void> | undefined;
-  /** When the jobs that are not done were given, oldest first. */
+  /** The times at which the unfinished jobs were submitted, oldest first. */
   readonly #startedAtMs: number[] = [];
 
   constructor(deps: AppendPipelineDeps, hardState: HardState) {
@@ -62,8 +62,8 @@ export class AppendPipeline {
   }
 
   /**
-   * For a configuration that was applied: it counts from then on, and one that a node knows again only from a leader is
-   * no help in electing one.
+   * Makes the commit index durable after a configuration was applied. A node that restarts must know that configuration
+   * by itself: it decides who may be elected, so no leader can be waited for to tell it.
    */
   keepCommit(hardState: HardState): void {
     this.submit({ entries: [], hardState, snapshot: undefined, responses: [], keepsCommit: true });
@@ -93,7 +93,7 @@ export class AppendPipeline {
     const { term, vote, commit } = this.#written;
     const isNews = hardState.term !== term || hardState.vote !== vote;
     const mustSync = job.entries.length > 0 || isNews || (job.keepsCommit === true && hardState.commit > commit);
-    // A commit index alone is seldom worth an fsync.
+    // A commit index alone is not worth an fsync: it goes along with the next write.
     if (!mustSync) return Promise.resolve();
     this.#written = hardState;
     return this.#deps.log.append({ entries: job.entries, hardState });

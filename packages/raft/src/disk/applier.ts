@@ -28,7 +28,7 @@ export interface ApplierDeps<Result> {
   readonly onApplied: (batch: AppliedBatch<Result>, message: Message) => void;
   readonly onError: (error: unknown) => void;
   readonly onEvent: (event: RaftNodeEvent) => void;
-  /** Whether the newest snapshot is being sent to somebody: another one would cut that off. */
+  /** Whether the newest snapshot is being sent to a peer. A newer snapshot would end that transfer. */
   readonly isSending: () => boolean;
 }
 
@@ -69,7 +69,7 @@ export class Applier<Result> {
     return this.#confIndex;
   }
 
-  /** True from the moment that the core took a snapshot over until it is installed. */
+  /** True from the moment at which the core accepted a snapshot until it is installed. */
   get installing(): boolean {
     return this.#installing;
   }
@@ -90,7 +90,7 @@ export class Applier<Result> {
     });
   }
 
-  /** Takes the changes among `entries` into use, in order; they count from now on, before the state is written. */
+  /** Puts the configuration changes among `entries` into effect, in order, before the state is written. */
   #changeConfiguration(entries: readonly Entry[]): {
     readonly changes: ReadonlyMap<LogIndex, AppliedChange>;
     readonly after: AppliedState;
@@ -164,8 +164,8 @@ export class Applier<Result> {
   }
 
   /**
-   * True while the log must not grow: it waits for a snapshot that is slower than the writes. Without one that is under
-   * way the log is never full, or what has to be applied before the next one could not come.
+   * True while the log must not grow because a snapshot under way is slower than the writes. Without a snapshot under
+   * way the log is never full: entries must be taken and applied before the next snapshot can be due.
    */
   get logIsFull(): boolean {
     return this.#snapshotting !== undefined && this.#deps.cache.bytes > this.#options.logBytesMax * fullFactor;
@@ -175,7 +175,7 @@ export class Applier<Result> {
     const { snapshotEntries, logBytesMax } = this.#options;
     const { cache } = this.#deps;
     const since = this.#applied.index - (cache.newestSnapshot?.index ?? 0);
-    // A peer that takes longer for a snapshot than the next one is away would otherwise never get a whole one.
+    // Each new snapshot restarts a transfer, so a slow peer would otherwise never receive a whole one.
     const patience = this.#deps.isSending() ? sendingPatience : 1;
     const due =
       (snapshotEntries > 0 && since >= snapshotEntries * patience) ||

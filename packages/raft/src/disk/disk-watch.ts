@@ -1,6 +1,6 @@
 /**
- * What to do when the disk does not answer. A leader whose disk is stuck still answers heartbeats, so the others would
- * keep following a node that cannot commit, or not apply, by itself.
+ * Decides what a node does when its disk does not answer. A leader with a stuck disk still sends heartbeats, so without
+ * this the others would keep following a leader that cannot write its log or apply what is committed.
  *
  *     writes (log, state): warn -> hand leadership over, again and again -> stop the node
  *     snapshots:           warn -> stop the node; the group goes on without one, so leadership stays where it is
@@ -14,7 +14,7 @@ export type DiskAction = "ok" | "warn" | "step_down" | "fatal";
 
 export type DiskWatchOptions = Pick<ResolvedOptions, "diskWarnMs" | "diskStepDownMs" | "diskFatalMs">;
 
-/** Work on the disk that is under way, each piece with the moment of its last progress. */
+/** The disk work that is under way, each piece with the time of its last progress. */
 export class DiskWork {
   readonly #nowMs: () => number;
   readonly #underWay = new Set<{ sinceMs: number }>();
@@ -23,7 +23,7 @@ export class DiskWork {
     this.#nowMs = nowMs;
   }
 
-  /** Runs `work`, which calls `progress` when it has come on. */
+  /** Runs `work`, which calls `progress` whenever it gets further. */
   async run<T>(work: (progress: () => void) => Promise<T>): Promise<T> {
     const piece = { sinceMs: this.#nowMs() };
     this.#underWay.add(piece);
@@ -36,7 +36,7 @@ export class DiskWork {
     }
   }
 
-  /** Milliseconds since the last progress of what has waited longest, or 0. */
+  /** Milliseconds since the last progress of the piece that has waited longest; 0 when nothing is under way. */
   oldestMs(): number {
     const nowMs = this.#nowMs();
     let oldestMs = 0;
@@ -45,7 +45,7 @@ export class DiskWork {
   }
 }
 
-/** Says of each chunk that is taken that the work has come on. */
+/** Reports progress before and after each chunk that is read. */
 export async function* withProgress(
   chunks: AsyncIterable<Uint8Array>,
   progress: () => void,
@@ -57,7 +57,10 @@ export async function* withProgress(
   }
 }
 
-/** A store removes the old state at the end of a snapshot; large ones take a while, and nobody sees them come on. */
+/**
+ * How many times longer a snapshot may go without progress than a write: at its end a store removes the old state,
+ * which takes long for a large one and reports no progress.
+ */
 const snapshotPatience = 15;
 
 export interface DiskGuardHooks {
@@ -79,7 +82,7 @@ export class DiskGuard {
     this.#watches = { write: new DiskWatch(options), snapshot: new DiskWatch(patient) };
   }
 
-  /** Looks at the age of what is under way, once a tick. @throws STORAGE_FAILED when it has taken too long */
+  /** Checks the age of the work under way; called once a tick. @throws STORAGE_FAILED when it has taken too long */
   check(what: "write" | "snapshot", oldestMs: number): void {
     const action = this.#watches[what].actionFor(oldestMs);
     if (action === "ok" || (action === "step_down" && !this.#hooks.leads())) return;
@@ -122,7 +125,10 @@ class DiskWatch {
   }
 }
 
-/** The voter that is heard of and has most of the log. The core's own `recentActive` is new after each quorum check. */
+/**
+ * The active voter whose log is the longest. The core's own `recentActive` cannot tell who is active: each quorum check
+ * clears it.
+ */
 export function bestSuccessor({ id, progress }: Status, isActive: (id: NodeId) => boolean): NodeId | undefined {
   const candidates = progress.filter((peer) => peer.id !== id && !peer.learner && isActive(peer.id));
   return candidates.sort((a, b) => b.match - a.match)[0]?.id;

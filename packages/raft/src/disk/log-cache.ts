@@ -90,7 +90,7 @@ export class LogCache implements RaftStorage {
     return this.#entries.slice(start, end);
   }
 
-  /** As `entries`, for somebody who does not know what is here: what is not is left out. */
+  /** Like `entries`, for a caller that does not know which entries are here: missing ones are left out. */
   retained(first: LogIndex, last: LogIndex, maxBytes: number): readonly Entry[] {
     const end = asLogIndex(Math.min(last, this.lastIndex()) + 1);
     return first < this.firstIndex() || first >= end ? [] : this.entries(first, end, maxBytes);
@@ -141,7 +141,7 @@ export class LogCache implements RaftStorage {
     const count = base.index - this.#base.index;
     if (count <= 0) return;
     const kept = this.#entries.slice(count);
-    // Mostly few are kept of very many, and counting all that go would stop the loop for tens of milliseconds.
+    // Usually few of very many entries are kept; counting the removed ones would stop the loop for tens of ms.
     if (kept.length < count) this.#bytes = entriesSizeBytes(kept);
     else for (let at = 0; at < count; at++) this.#bytes -= entrySizeBytes(this.#entries[at] as Entry);
     this.#entries = kept;

@@ -1,7 +1,7 @@
 /**
- * What a node does before its loop starts: it loads the three stores and brings them to one state, whatever moment
- * the last run ended at. Installing a snapshot goes: snapshot saved, log reset, state restored; a crash between two of
- * these leaves the state or the log behind the snapshot, and the steps that are missing are done here.
+ * Prepares a node before its loop starts: it loads the three stores and brings them to one state, wherever the last run
+ * ended. A snapshot is installed in three steps: it is saved, the log is reset, the state is restored. A crash between
+ * two of them leaves the log or the state behind the snapshot; the missing steps are done here.
  */
 import { BlixardError, type Logger } from "@blixard/common";
 import { asLogIndex, asTerm, type Entry, type LogIndex, type NodeId, noNode, type Term } from "../core/types.ts";
@@ -70,7 +70,7 @@ export async function* snapshotChunks(
   }
 }
 
-/** Empties a log that does not hold the last entry of the snapshot: all it has is older or was overwritten. */
+/** Empties a log that does not hold the last entry of the snapshot: all its entries are older or were overwritten. */
 async function alignLog(contents: LogContents, snapshot: SnapshotMeta, log: LogStore): Promise<LogContents> {
   if (termIn(contents, snapshot.index) === snapshot.term) return contents;
   const base = { index: snapshot.index, term: snapshot.term };

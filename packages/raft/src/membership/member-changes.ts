@@ -1,9 +1,9 @@
 /**
- * Adding and removing members, as a caller of the node would do it step by step (thesis section 4.2).
+ * Adds and removes members by the steps of thesis section 4.2.
  *
  *     no member --addLearner--> learner --(round, round, ... until one is short)--> caught up --addVoter--> voter
  *
- * A learner has no vote, so however long it takes to catch up, nobody waits for it.
+ * A learner has no vote, so the group commits without it however long it takes to catch up.
  */
 import { abortReason, BlixardError, type Clock, sleep } from "@blixard/common";
 import type { ConfChange, ConfChangeOp, ConfState, LogIndex, NodeId, ProgressStatus, Status } from "../core/types.ts";
@@ -79,7 +79,7 @@ export class MemberChanges {
     return this.#deps.propose(change, { force, ...(signal === undefined ? {} : { signal }) });
   }
 
-  /** Resolves when a round took less than an election timeout: then a promotion costs the group no noticeable wait. */
+  /** Resolves when a round took less than an election timeout: the group then waits no longer for the new voter. */
   async #catchUp(id: NodeId, options: AddOptions, report: (progress: MemberProgress) => void): Promise<void> {
     const { clock, pollIntervalMs, electionTimeoutMs } = this.#deps;
     const timeoutMs = options.catchUpTimeoutMs ?? catchUpTimeoutMsDefault;

@@ -1,4 +1,4 @@
-/** When each other node was last heard of. */
+/** Remembers when each other node was last heard from. */
 import type { NodeId } from "../core/types.ts";
 
 export class PeerActivity {
@@ -17,14 +17,14 @@ export class PeerActivity {
     this.#heardAtMs.set(id, this.#nowMs());
   }
 
-  /** This node, or one that was heard of within the time of silence. */
+  /** True for this node, and for a node that was heard from within `silenceMs`. */
   isActive(id: NodeId): boolean {
     if (id === this.#id) return true;
     const heardAtMs = this.#heardAtMs.get(id);
     return heardAtMs !== undefined && this.#nowMs() - heardAtMs <= this.#silenceMs;
   }
 
-  /** Forgets nodes that fell silent: those that left would otherwise stay for ever. */
+  /** Forgets nodes that fell silent, so that removed nodes do not stay in memory for ever. */
   tick(): void {
     for (const id of this.#heardAtMs.keys()) if (!this.isActive(id)) this.#heardAtMs.delete(id);
   }

@@ -1,4 +1,4 @@
-/** Whether a configuration change would leave a group whose voters that answer are no quorum. */
+/** Tells whether a configuration change would leave a group without a quorum of active voters. */
 import { type BlixardError, errorCodeOf } from "@blixard/common";
 import { changeMembership, restoreMembership } from "../core/conf-change.ts";
 import { asLogIndex, type ConfChange, type ConfState, type NodeId } from "../core/types.ts";
@@ -7,9 +7,8 @@ import { quorumAtRisk } from "../proposals/proposal-errors.ts";
 const anyProgress = { inflightMessagesMax: 1, inflightBytesMax: 1 };
 
 /**
- * The refusal, or undefined where each half of the configuration that results keeps a majority of voters for which
- * `isActive`. A change that leaves the voters as they are puts nothing at risk; one that is not possible at all is
- * left to the core, which says why.
+ * Returns the refusal, or undefined when each half of the resulting configuration has a majority of active voters. A
+ * change that keeps the same voters puts nothing at risk. An impossible change is left to the core, which says why.
  */
 export function quorumRisk(
   before: ConfState,

@@ -1,6 +1,6 @@
 /**
- * Takes proposals of callers here and of other nodes, and hands each to the core or to the leader; where it came to
- * stand, and what became of it, is the business of {@link ProposalTable}.
+ * Gives each proposal, of a caller here or of another node, to the core or to the leader. {@link ProposalTable} keeps
+ * where it stands in the log and settles its outcome.
  */
 import { assert, BlixardError, errorCodeOf, type Random } from "@blixard/common";
 import type { RaftEvent } from "../core/events.ts";
@@ -31,7 +31,7 @@ export interface ProposalRouterDeps<Result> {
   readonly nowMs: () => number;
   /** The newest configuration in use. */
   readonly confState: () => ConfState;
-  /** Whether that voter was heard of lately. */
+  /** Whether that voter was heard from within an election timeout. */
   readonly isActive: (id: NodeId) => boolean;
   /** Whether the log must not grow now. */
   readonly logIsFull: () => boolean;
@@ -45,7 +45,7 @@ export interface ProposalRouterOptions {
   readonly electionTimeoutMs: number;
   /** Bytes of proposals that go into one append. */
   readonly appendMessageBytesMax: number;
-  /** The term that this run of the node started with: in later ones it knows all that it took. */
+  /** The term in which this run of the node started. In later terms it remembers every proposal that it took. */
   readonly startTerm: Term;
 }
 
@@ -56,7 +56,7 @@ export class ProposalRouter<Result> {
   readonly #deduplicator = new ProposalDeduplicator();
   /** Why the core refused the proposal that is being handed to it. */
   #refusal: string | undefined;
-  /** Since when the leadership, of this node or of another, that proposals were given to is lost. */
+  /** When the leadership ended, here or on another node, under which open proposals were made. */
   #leaderLostAtMs: number | undefined;
 
   constructor(deps: ProposalRouterDeps<Result>, options: ProposalRouterOptions) {
@@ -66,12 +66,12 @@ export class ProposalRouter<Result> {
     this.#forwarder = new ProposalForwarder(deps, { retryMs, triesMax });
   }
 
-  /** The core tells why it refuses while it is being asked. */
+  /** The core emits its reason for a refusal during the call that it refuses. */
   noteEvent(event: RaftEvent): void {
     if (event.type === "proposalDropped" || event.type === "confChangeRefused") this.#refusal = event.reason;
   }
 
-  /** Another node leads than before, or none, or another term began. */
+  /** Another node leads than before, or no leader is known. */
   leaderChanged(): void {
     this.#leaderLostAtMs = this.#deps.nowMs();
   }
@@ -90,7 +90,7 @@ export class ProposalRouter<Result> {
     if (!forwards) this.#appendAll(waiting, term);
   }
 
-  /** Neighbours go into one append, up to its limit of bytes. */
+  /** Proposals that follow each other go into one append, up to its limit of bytes. */
   #appendAll(waiting: readonly Proposal<Result>[], term: Term): void {
     const { core, proposals } = this.#deps;
     for (let from = 0, to = 0; from < waiting.length; from = to) {
@@ -99,7 +99,7 @@ export class ProposalRouter<Result> {
       const first = data.length > 1 ? this.#attempt(() => core.proposeAll(data)) : undefined;
       for (let at = from; at < to; at++) {
         const proposal = waiting[at] as Proposal<Result>;
-        // Where the quota refuses all of them together, some may fit.
+        // When the quota refuses all of them together, some may still fit one by one.
         const place = typeof first === "number" ? first + at - from : this.#appendOne(proposal, proposal.force);
         if (typeof place === "number") proposals.place(proposal, asLogIndex(place), term);
         else proposals.fail(proposal, place);
@@ -107,7 +107,7 @@ export class ProposalRouter<Result> {
     }
   }
 
-  /** Hands a payload to the core; its place in the log, or why it is not there. */
+  /** Gives a payload to the core. Returns its index in the log, or why it is not there. */
   #appendOne(payload: Payload, force: boolean): LogIndex | BlixardError {
     const { core, confState, isActive } = this.#deps;
     if (payload.kind === "normal") return this.#attempt(() => core.propose(payload.data));
@@ -143,7 +143,7 @@ export class ProposalRouter<Result> {
       return;
     }
     const { term, lead, role } = this.#deps.core.status();
-    // In a term before this run of the node it may have taken an earlier copy, which it does not know any more.
+    // An earlier run of this node may have taken a copy in that term, which this run does not remember.
     if (proposal.term > term || proposal.term <= this.#options.startTerm) return;
     if (!this.#options.forward) this.#conclude(from, proposal, refusalOf(notTaken("forwarded proposals"), lead));
     else if (proposal.term < term || role !== "StateLeader") {
@@ -191,7 +191,7 @@ export class ProposalRouter<Result> {
   }
 }
 
-/** The payloads of the proposals from `from` on that one append takes; none for a configuration change. */
+/** The payloads that fit into one append, from the proposal at `from` on; none for a configuration change. */
 function payloadsFrom<Result>(waiting: readonly Proposal<Result>[], from: number, bytesMax: number): Uint8Array[] {
   const data: Uint8Array[] = [];
   let bytes = 0;

@@ -1,19 +1,19 @@
 /**
- * What was proposed here and has no outcome yet.
+ * The proposals made here that have no outcome yet.
  *
  *     waiting -> (the core took it) -> placed -> settled
  *        |-> (sent to the leader) -> unplaced -> (the leader says where) -> placed -> settled
  *
- * A placed proposal was applied when an entry of its index and term is applied here, and provably was not when the
- * entry applied there, or at any lower index, has a later term: terms never fall along a log. Everything else that
- * ends the wait makes the outcome unknown.
+ * A placed proposal is applied when the entry with its index and term is applied here. It is certainly not applied when
+ * the entry applied at its index, or at any lower one, has a later term: terms never fall along a log. Every other end
+ * of the wait leaves the outcome unknown.
  */
 import { abortReason, BlixardError, type ErrorCode, errorCodeOf } from "@blixard/common";
 import type { ConfChange, ConfState, Entry, LogIndex, Term } from "../core/types.ts";
 import type { Applied } from "../raft-node-types.ts";
 import { outcomeUnknown, overloaded, overwritten } from "./proposal-errors.ts";
 
-/** Results of applied entries that are kept while the leader has not said where a forwarded proposal stands. */
+/** Results of applied entries that are kept while the leader's answer to a forwarded proposal is awaited. */
 const recentResultsMax = 4_096;
 
 export type ProposalPayload<Result> =
@@ -26,7 +26,7 @@ export type Proposal<Result> = ProposalPayload<Result> & {
   readonly force: boolean;
   readonly startedAtMs: number;
   readonly reject: (error: Error) => void;
-  /** Set where the caller gave up or got an outcome. */
+  /** True when the caller gave up or got an outcome. */
   settled: boolean;
   term: Term | undefined;
   /** Its place, once that is known. */
@@ -75,12 +75,12 @@ export class ProposalTable<Result> {
   readonly #limits: ProposalLimits;
   readonly #hooks: ProposalHooks;
   #waiting: Proposal<Result>[] = [];
-  /** Sent to a leader that has not said where they stand. */
+  /** Proposals sent to a leader that has not answered where they stand. */
   readonly #unplaced = new Set<Proposal<Result>>();
-  /** In the order of their indexes: a leader's own come in that order, and are settled in it. */
+  /** Sorted by index: a leader places its own proposals in that order, and they are settled in it. */
   #placed: Proposal<Result>[] = [];
   #applied: { readonly index: LogIndex; readonly term: Term };
-  /** Results that came before the leader's word on where a forwarded proposal stands. */
+  /** Results of entries that were applied before the leader answered where a forwarded proposal stands. */
   readonly #recent = new Map<LogIndex, Outcome<Result>>();
   #keepsRecent = false;
   #count = 0;
@@ -115,7 +115,7 @@ export class ProposalTable<Result> {
       return undefined;
     }
     const startedAtMs = this.#hooks.nowMs();
-    // Each kind in full: a spread costs more than all else that a proposal does here.
+    // A normal proposal is written out in full: a spread costs more than everything else that is done here for one.
     const proposal: Proposal<Result> =
       payload.kind === "normal"
         ? {
@@ -188,7 +188,7 @@ export class ProposalTable<Result> {
     if (!keep) this.#recent.clear();
   }
 
-  /** Settles what was proposed at the places of applied entries, and what their terms rule out. */
+  /** Settles the proposals at the indexes of applied entries, and those that the entries' terms rule out. */
   applied({ entries, results, changes }: AppliedBatch<Result>): void {
     const nowMs = this.#hooks.nowMs();
     let done = 0;
@@ -232,7 +232,7 @@ export class ProposalTable<Result> {
     }
   }
 
-  /** A snapshot took the place of the entries up to `index`: whether ours were among them cannot be told. */
+  /** A snapshot replaced the entries up to `index`: nobody can tell whether proposals of this node were among them. */
   skippedTo(index: LogIndex, term: Term): void {
     if (index > this.#applied.index) this.#applied = { index, term };
     const there = this.#placed.filter((proposal) => indexOf(proposal) <= index);
@@ -241,7 +241,7 @@ export class ProposalTable<Result> {
     this.#dropOlderThan(term);
   }
 
-  /** Ends the wait of what was given to leaders of terms before `term`, or of everything that may be in a log. */
+  /** Ends the wait of proposals given to leaders before `term`, or, with `all`, of all that may be in a log. */
   failLost(term: Term, all: boolean, makeError: () => Error): void {
     const inFlight = [...this.#unplaced, ...this.#placed];
     const lost = inFlight.filter((proposal) => !proposal.settled && (all || termOf(proposal, term) < term));
@@ -250,7 +250,7 @@ export class ProposalTable<Result> {
     for (const proposal of lost) this.fail(proposal, error);
   }
 
-  /** Ends the wait of everything that may be in a log. */
+  /** Ends the wait of all proposals that may be in a log. */
   failInFlight(error: Error): void {
     const all = [...this.#unplaced, ...this.#placed];
     this.#unplaced.clear();
@@ -258,7 +258,7 @@ export class ProposalTable<Result> {
     for (const proposal of all) this.fail(proposal, error);
   }
 
-  /** Ends everything: what the core never saw was not applied, the rest is unknown. */
+  /** Ends all waits. Proposals that the core never saw are not applied; the outcome of the others is unknown. */
   failAll(code: ErrorCode, message: string, cause?: unknown): void {
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -285,7 +285,7 @@ export class ProposalTable<Result> {
   }
 }
 
-/** Behind everything while its place is not known, or when there is none. */
+/** The index of a proposal; larger than any while its index is not known, or when there is no proposal. */
 function indexOf<Result>(proposal: Proposal<Result> | undefined): LogIndex {
   return proposal?.index ?? (Number.MAX_SAFE_INTEGER as LogIndex);
 }

@@ -1,5 +1,5 @@
 /**
- * Proposes again after failures that pass. Whether that is right depends on what is known about the attempt that failed:
+ * Proposes again after failures that pass. Whether that is right depends on what is known about the failed attempt:
  *
  *     NOT_LEADER, PROPOSAL_DROPPED, OVERLOADED   it is in no log          any command may be sent again
  *     OUTCOME_UNKNOWN                            it may still be applied  only a command that applies once may be

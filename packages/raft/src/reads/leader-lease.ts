@@ -1,7 +1,7 @@
 /**
  * The time in which no other node can lead, so that this leader may answer reads by itself. A quorum that answered a
- * heartbeat of `sentAtMs` refuses to elect anybody until an election timeout after it got that heartbeat. The lease
- * is shorter, by one tick and by the drift that clocks are trusted with.
+ * heartbeat sent at `sentAtMs` elects no other node until an election timeout after it got that heartbeat. The lease is
+ * shorter by one tick and by the drift that is allowed between clocks.
  */
 import type { Term } from "../core/types.ts";
 
@@ -32,7 +32,7 @@ export class LeaderLease {
     this.#untilMs = 0;
   }
 
-  /** A node was, or may have been, told to campaign at once. That message may arrive at any time in this term. */
+  /** A node may have been told to campaign at once, and that message may arrive at any time in this term. */
   forfeit(term: Term): void {
     this.#forfeitedTerm = term;
     this.#untilMs = 0;

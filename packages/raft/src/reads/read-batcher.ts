@@ -8,7 +8,7 @@ import type { LogIndex, ReadState } from "../core/types.ts";
 interface Waiter {
   readonly resolve: (index: LogIndex) => void;
   readonly reject: (error: Error) => void;
-  /** Only without a signal: then the node itself bounds the wait. */
+  /** Set only for a read without a signal, whose wait the node itself bounds. */
   readonly expiresAtMs: number | undefined;
   settled: boolean;
   forget: () => void;
@@ -25,13 +25,13 @@ export interface ReadBatcherDeps {
   readonly random: Random;
   readonly nowMs: () => number;
   /**
-   * False while this node leads and has not applied an entry of its term: the only voter of a group answers itself at
-   * once, and its commit index may be behind what it acknowledged before a restart.
+   * False while this node leads and has not applied an entry of its term. The core of an only voter answers at once
+   * with its commit index, which after a restart may be behind what it acknowledged before.
    */
   readonly canRequest: () => boolean;
   /** Starts a round in the core; called by the owner's loop only. */
   readonly request: (context: Uint8Array) => void;
-  /** A round began at this node, which `confirmed` may end. */
+  /** A round begins at this node; `onConfirmed` may end it. */
   readonly onStart: () => void;
   /** The round that began at `startedAtMs` was answered. */
   readonly onConfirmed: (startedAtMs: number) => void;
@@ -49,7 +49,7 @@ const idsPerRoundMax = 16;
 export class ReadBatcher {
   readonly #deps: ReadBatcherDeps;
   readonly #options: ReadBatcherOptions;
-  /** Tells the ids of this run from those of earlier ones. */
+  /** Makes the ids of this run differ from those of earlier runs. */
   readonly #prefix: Uint8Array;
   #sequence = 0;
   #waiting: Waiter[] = [];
@@ -68,7 +68,7 @@ export class ReadBatcher {
     return this.#count;
   }
 
-  /** A read whose index has to be confirmed, or, with `index`, one that only waits until that is applied. */
+  /** Adds a read. Without `index` a round has to confirm one; with it the read only waits until it is applied. */
   add(signal: AbortSignal | undefined, index?: LogIndex): Promise<LogIndex> {
     if (signal?.aborted) return Promise.reject(abortReason(signal));
     if (this.#count >= this.#options.waitersMax) {
@@ -149,7 +149,7 @@ export class ReadBatcher {
     else if (nowMs - round.sentAtMs >= retryMs && this.#deps.canRequest()) this.#send(round);
   }
 
-  /** A new leader is known: asking it now beats waiting for the retry. */
+  /** A new leader is known, so the round is repeated now instead of at its retry. */
   leaderChanged(): void {
     if (this.#round !== undefined && this.#deps.canRequest()) this.#send(this.#round);
   }

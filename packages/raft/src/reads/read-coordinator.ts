@@ -1,4 +1,4 @@
-/** Reads of every consistency, and the lease that some of them rest on. */
+/** Answers reads of every consistency, and keeps the lease that lease reads need. */
 import { abortReason, type Random } from "@blixard/common";
 import type { RaftEvent } from "../core/events.ts";
 import type { RaftCore } from "../core/raft-core.ts";
@@ -23,7 +23,7 @@ export class ReadCoordinator {
   readonly #options: ResolvedOptions;
   readonly #indexer: ReadBatcher;
   readonly #lease: LeaderLease;
-  /** Until then this node does not vote: before it was restarted it may have promised a lease. */
+  /** This node does not vote before this time: it may have promised a lease before it restarted. */
   readonly #votesFromMs: number;
   /** The term in which this node led when the present round began. */
   #roundTerm: Term | undefined;
@@ -73,7 +73,7 @@ export class ReadCoordinator {
     return this.#indexer.add(signal, byLease ? hardState().commit : undefined);
   }
 
-  /** True while no other node can lead, and everything that this one acknowledged is below its commit index. */
+  /** True while no other node can lead and this node's commit index covers everything that it acknowledged. */
   #holdsLease(): boolean {
     const { applied, hardState, nowMs } = this.#deps;
     const { term } = hardState();
@@ -86,7 +86,7 @@ export class ReadCoordinator {
     return role === "StateLeader" ? term : undefined;
   }
 
-  /** Whether a message may ask for a vote that the lease of a leader forbids. */
+  /** True for a request for a vote while this node may be bound by a lease that it promised. */
   forbids({ type }: Message): boolean {
     if (type !== "MsgVote" && type !== "MsgPreVote") return false;
     return this.#votesFromMs > 0 && this.#deps.nowMs() < this.#votesFromMs;

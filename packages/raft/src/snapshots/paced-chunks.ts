@@ -1,6 +1,6 @@
 /**
- * A state machine may hand out its state record by record, and a store may take it without waiting: then a hundred
- * thousand records would run in one go. Small chunks are gathered, and the event loop gets its turn in between.
+ * Gathers small chunks, and lets the event loop run in between. A state machine may hand out its state record by record
+ * to a store that never waits; without a pause a hundred thousand records would then run in one turn.
  */
 import { type Clock, concatBytes, sleep } from "@blixard/common";
 

@@ -1,4 +1,4 @@
-/** Which snapshots are sent to whom, and which of those that arrive are wanted. */
+/** Decides which snapshots are sent to which peer, and which of the arriving ones are taken. */
 
 import type { RaftCore } from "../core/raft-core.ts";
 import type { HardState, Message, NodeId, Snapshot } from "../core/types.ts";
@@ -19,14 +19,14 @@ export interface SnapshotExchangeDeps {
 
 export class SnapshotExchange {
   readonly #deps: SnapshotExchangeDeps;
-  /** Peers whose snapshot failed since the last tick; the core is told then, so that it never tries in a tight loop. */
+  /** Peers whose snapshot failed since the last tick. The core hears of it at the next tick, so that it cannot spin. */
   readonly #failed = new Set<NodeId>();
 
   constructor(deps: SnapshotExchangeDeps) {
     this.#deps = deps;
   }
 
-  /** A new member needs a snapshot that knows it: one taken before it was added would be refused. */
+  /** A new member needs a snapshot whose configuration names it: it refuses one that was taken before it was added. */
   send(to: NodeId, message: Message): void {
     const { sender, cache, applier, post } = this.#deps;
     if (message.snapshot !== undefined && isMember(message.snapshot.confState, to)) {

@@ -7,8 +7,8 @@
  *                                |-> superseded by a newer one, refused, or silent for too long: aborted, -> leaving
  *     leaving -> (the store has ended the save, either way) -> idle
  *
- * What was aborted may become durable all the same. Then the store holds a snapshot that nobody has installed, and takes no
- * older one; so a MsgSnap that it covers is stepped with it, whichever leader sent that.
+ * A save that was aborted may become durable all the same. The store then holds a snapshot that is not installed, and
+ * refuses older ones. So a MsgSnap that this snapshot covers is stepped with it, whichever leader sent the message.
  */
 import { BlixardError, errorCodeOf, type Logger, messageOf } from "@blixard/common";
 import type { Message, NodeId, Snapshot } from "../core/types.ts";
@@ -39,7 +39,7 @@ export interface SnapshotReceiverDeps {
   readonly logger: Logger;
   readonly nowMs: () => number;
   readonly post: (task: () => void) => void;
-  /** Whether the core would ignore this snapshot, or cannot take another one yet. */
+  /** Whether the core needs this snapshot, would ignore it, has it already, or cannot take another one yet. */
   readonly needs: (snapshot: Snapshot) => "yes" | "no" | "has_it" | "later";
   /** The newest snapshot in the store. */
   readonly newest: () => SnapshotMeta | undefined;
@@ -62,10 +62,10 @@ export class SnapshotReceiver {
   readonly #deps: SnapshotReceiverDeps;
   readonly #options: SnapshotReceiverOptions;
   #incoming: Incoming | undefined;
-  /** Aborted, while the store is not done with it: two saves at once could change what is the newest during an install. */
+  /** Aborted, but not ended by the store yet. Two saves at once could change the newest snapshot during an install. */
   #leaving: Incoming | undefined;
   #saving: Promise<void> = Promise.resolve();
-  /** What the carrier could not bring: it comes in chunks. */
+  /** The snapshot that the carrier failed to fetch, so that it comes in chunks. */
   #notCarried: Snapshot | undefined;
 
   constructor(deps: SnapshotReceiverDeps, options: SnapshotReceiverOptions) {
@@ -91,7 +91,7 @@ export class SnapshotReceiver {
     }
     if (!this.#continues(from, chunk)) {
       if (this.#incoming !== undefined) {
-        // The newer one is sent again, and taken when the store has ended this one.
+        // The sender repeats the newer one, which is taken once the store has ended this one.
         if (isNewer(message, this.#incoming.message)) this.#abort("a newer snapshot supersedes it");
         else this.#answer(from, snapshot, 0, true);
         return;
@@ -106,7 +106,7 @@ export class SnapshotReceiver {
     if (this.#incoming !== undefined) this.#accept(this.#incoming, chunk);
   }
 
-  /** False when the store has nothing that covers the snapshot, and that the core would take. */
+  /** Steps the newest stored snapshot instead, if it covers this one and the core would take it; false if not. */
   #stepStored({ message, sizeBytes }: SnapshotChunk, snapshot: Snapshot): boolean {
     const newest = this.#deps.newest();
     if (newest === undefined || newest.index < snapshot.index) return false;
@@ -133,7 +133,7 @@ export class SnapshotReceiver {
     const carrier = data.length > 0 && !isSame(snapshot, this.#notCarried) ? this.#deps.snapshotCarrier : undefined;
     const incoming: Incoming = {
       ...{ from, snapshot, sizeBytes, carried: carrier !== undefined, carrierError: undefined },
-      // How the bytes come is nothing to the core.
+      // The core does not need the carrier's reference.
       message: { ...message, snapshot: { ...snapshot, data: new Uint8Array() } },
       ...{ chunks: new ChunkStream(), abort: new AbortController(), receivedBytes: 0, lastAtMs: 0 },
     };
@@ -171,7 +171,7 @@ export class SnapshotReceiver {
       this.#answer(from, snapshot, 0);
       return;
     }
-    // While an empty state is being saved there is no number of bytes that says "not yet".
+    // An empty state that is being saved gets no answer: 0 bytes would already say that all of it is durable.
     if (incoming.chunks.ended && sizeBytes === 0) return;
     const fits = offset + data.length <= sizeBytes && (data.length > 0 || sizeBytes === 0);
     if (incoming.chunks.full) return;
@@ -183,7 +183,7 @@ export class SnapshotReceiver {
     this.#deps.onBytes(data.length);
     const isLast = incoming.receivedBytes === sizeBytes;
     incoming.chunks.push(data, isLast, () =>
-      // The store took it: only then is there room for the next one.
+      // The answer waits until the store took the chunk, because only then is there room for the next one.
       this.#deps.post(() => {
         if (this.#incoming === incoming) this.#answer(from, snapshot, heldBytes(incoming));
       }),
@@ -256,7 +256,7 @@ export class SnapshotReceiver {
   }
 }
 
-/** The whole size is only named when all of it is durable: until then the last byte is held back. */
+/** Reports at most all but the last byte, because the whole size means that the state is durable. */
 function heldBytes({ receivedBytes, sizeBytes }: Incoming): number {
   return Math.max(0, Math.min(receivedBytes, sizeBytes - 1));
 }

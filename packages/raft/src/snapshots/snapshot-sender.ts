@@ -10,7 +10,7 @@ import type { PeerMessage, PeerTransport, SnapshotCarrier, SnapshotMeta, Snapsho
 
 interface Transfer {
   readonly to: NodeId;
-  /** With what the carrier offers, once that is known. */
+  /** Holds the carrier's offer, once that is known. */
   message: Message;
   readonly snapshot: Snapshot;
   readonly sizeBytes: number;
@@ -40,7 +40,7 @@ export interface SnapshotSenderOptions {
   readonly retriesMax: number;
 }
 
-/** Bytes of the first chunk where a carrier may bring the whole: it only says so. */
+/** Bytes of the first chunk when a carrier may fetch the state: that chunk only announces the offer. */
 const offerBytes = 4 * 1024;
 
 export type SnapshotAck = Extract<PeerMessage, { type: "snapshotAck" }>;
@@ -49,7 +49,7 @@ export class SnapshotSender {
   readonly #deps: SnapshotSenderDeps;
   readonly #options: SnapshotSenderOptions;
   readonly #transfers = new Map<NodeId, Transfer>();
-  /** How far the last transfer to a peer came that ended early. */
+  /** How far the last unfinished transfer to each peer came. */
   readonly #brokenOff = new Map<NodeId, Pick<Transfer, "snapshot" | "offset">>();
 
   constructor(deps: SnapshotSenderDeps, options: SnapshotSenderOptions) {
@@ -115,7 +115,7 @@ export class SnapshotSender {
   /** The receiver may fetch the state by itself; while it does, it answers that it holds nothing yet. */
   #offer(transfer: Transfer, meta: SnapshotMeta): void {
     const { snapshotCarrier, post, logger } = this.#deps;
-    // What fits into one message needs no other way.
+    // A state that fits into one message is sent at once.
     if (snapshotCarrier === undefined || meta.sizeBytes <= this.#options.chunkBytes) {
       this.#send(transfer);
       return;

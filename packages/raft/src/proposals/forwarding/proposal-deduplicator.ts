@@ -9,9 +9,9 @@ import { forwardWindow } from "./proposal-forwarder.ts";
 
 export type ForwardedProposal = Extract<PeerMessage, { type: "proposal" }>;
 
-/** Runs of one node that are told apart; a copy cannot be so late that its sender restarted more often meanwhile. */
+/** Runs of one sender that are remembered. No copy is so late that its sender restarted more often meanwhile. */
 const sessionsMax = 16;
-/** Decided proposals of one run. Twice the sender's window: none that it still sends is forgotten. */
+/** Decided proposals of one run that are remembered: twice the sender's window, so that none is forgotten too soon. */
 const verdictsMax = 2 * forwardWindow;
 
 interface Session {
@@ -22,7 +22,10 @@ interface Session {
 export class ProposalDeduplicator {
   readonly #peers = new Map<NodeId, Map<number, Session>>();
 
-  /** "new" needs a decision now; one that was decided gets the same answer again; "late" gets none. */
+  /**
+   * The earlier answer to a proposal that was decided; "new" for one that has to be decided now; "late" for one that is
+   * too old to tell, which gets no answer.
+   */
   find(from: NodeId, { session, sequence }: ForwardedProposal): "new" | "late" | ProposalVerdict {
     const known = this.#session(from, session);
     return known.verdicts.get(sequence) ?? (sequence <= known.highest - verdictsMax ? "late" : "new");

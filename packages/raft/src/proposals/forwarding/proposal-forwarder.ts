@@ -1,6 +1,6 @@
 /**
- * The follower's side of forwarding: proposals made here travel to the leader of this term, which answers where in
- * the log it put them, or why it did not. The outcome itself is seen here, when the entry at that place is applied.
+ * The follower's side of forwarding. It sends proposals made here to the leader of this term, which answers where in
+ * the log it put them, or why it did not. This node sees the outcome when it applies the entry at that place.
  *
  *     (leader known) -> sent -> (answer) -> placed here, or refused
  *                        |-> no answer: sent again, under the same name, so that it counts once
@@ -12,7 +12,7 @@ import type { PeerMessage, PeerTransport } from "../../ports.ts";
 import { notLeader, outcomeUnknown, overloaded, refusalError } from "../proposal-errors.ts";
 import type { Proposal, ProposalTable } from "../proposal-table.ts";
 
-/** Proposals between the oldest one without an answer and the newest; the leader remembers more than that. */
+/** Most proposals from the oldest unanswered one to the newest. The leader remembers more than that. */
 export const forwardWindow = 4_096;
 
 interface Forwarded<Result> {
@@ -22,7 +22,7 @@ interface Forwarded<Result> {
   readonly message: PeerMessage;
   sentAtMs: number;
   tries: number;
-  /** False while the transport took none of the copies: then nothing can have been applied. */
+  /** Whether the transport took a copy. While it took none, the proposal cannot have been applied. */
   left: boolean;
 }
 
@@ -87,7 +87,7 @@ export class ProposalForwarder<Result> {
     this.#keepRecent();
   }
 
-  /** Sends again what got no answer, and gives up what can get none any more. */
+  /** Sends unanswered proposals again, and gives up those that cannot be answered any more. */
   tick(term: Term, leaderId: NodeId): void {
     if (this.#pending.size === 0) return;
     const nowMs = this.#deps.nowMs();
@@ -100,7 +100,7 @@ export class ProposalForwarder<Result> {
     this.#keepRecent();
   }
 
-  /** Forgets everything: what never left was not applied; the owner ends the other waits. */
+  /** Forgets everything. A proposal that never left ends as not applied; the owner ends the other waits. */
   clear({ code, message, cause }: BlixardError): void {
     for (const { proposal, left } of this.#pending.values()) {
       const error = new BlixardError(code, message, { cause, outcome: "not_applied" });
