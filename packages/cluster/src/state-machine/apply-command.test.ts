@@ -69,6 +69,27 @@ describe("applyCommand: request ids", () => {
     replica.apply(put("k", "2"), { requestId: "r0" });
     expect(replica.state.kv.get("k")?.value).toBe("2");
   });
+
+  it("remembers an id to the last entry of the window, and takes it for a new one in the next", () => {
+    const requestWindow = 3;
+    const repeatAfter = (entries: number) => {
+      const replica = Replica.initialised({ requestWindow });
+      const first = replica.applyFully(commandOf(put("k", "1"), { requestId: "r" }));
+      for (let count = 1; count < entries; count++) replica.apply(put("x", String(count)));
+      const again = replica.applyFully(commandOf(put("k", "2"), { requestId: "r" }));
+      return { replica, first: first.applied, again: again.applied };
+    };
+    const inside = repeatAfter(requestWindow - 1);
+    expect(inside.again).toEqual({ ...inside.first, repeated: true });
+    expect(inside.replica.state.kv.get("k")?.value).toBe("1");
+
+    const outside = repeatAfter(requestWindow);
+    expect(outside.again).toMatchObject({ index: outside.first.index + requestWindow, repeated: false });
+    expect(outside.replica.state.kv.get("k")?.value).toBe("2");
+    // The id is remembered anew, at its second place.
+    const third = outside.replica.applyFully(commandOf(put("k", "3"), { requestId: "r" }));
+    expect(third.applied).toEqual({ ...outside.again, repeated: true });
+  });
 });
 
 describe("applyCommand: keys", () => {
