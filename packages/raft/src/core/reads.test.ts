@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
+import { newMessage } from "./messages.ts";
 import { CoreGroup, type CoreGroupOptions } from "./testing/core-group.ts";
-import type { Message } from "./types.ts";
+import { asNodeId, type Message } from "./types.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const readsOf = (group: CoreGroup, id: number) =>
@@ -53,6 +54,29 @@ describe("RaftCore.readIndex", () => {
     group.network = early;
     group.settle();
     expect(readsOf(group, 1)).toEqual([]);
+  });
+
+  it("is not confirmed by an answer that names a later read than there was", () => {
+    const group = elected();
+    group.core(1).readIndex(bytes("a"));
+    group.process(1);
+    const [heartbeat] = group.network;
+    group.settle();
+    if (heartbeat === undefined) throw new Error("nobody was asked");
+    // Whatever it names, it left before the next read came in.
+    const answer = (from: number, context: Uint8Array) =>
+      group.deliver(newMessage("MsgHeartbeatResp", asNodeId(from), asNodeId(1), heartbeat.term, { context }));
+    answer(2, new Uint8Array(8).fill(1));
+    group.core(1).readIndex(bytes("b"));
+    answer(3, heartbeat.context ?? new Uint8Array());
+    group.settle(() => false);
+    expect(readsOf(group, 1)).toEqual([["a", 2]]);
+    group.tick(1);
+    group.settle();
+    expect(readsOf(group, 1)).toEqual([
+      ["a", 2],
+      ["b", 2],
+    ]);
   });
 
   it("confirms all earlier reads together, in order", () => {

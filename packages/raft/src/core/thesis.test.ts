@@ -40,6 +40,32 @@ describe("thesis 3.10: leadership transfer", () => {
     expect(group.core(1).status().leadTransferee).toBe(0);
   });
 
+  it("ends when its target becomes a learner meanwhile", () => {
+    const aborted: unknown[] = [];
+    const group = new CoreGroup({
+      voters: [1, 2, 3],
+      config: { onEvent: (event) => event.type === "transferAborted" && aborted.push(event.to) },
+    });
+    group.elect(1);
+    const changes = [{ op: "addLearner", id: asNodeId(3) }] as const;
+    group.core(1).proposeConfChange({ version: 1, transition: "auto", changes });
+    // The target has not got the change yet, so it has to catch up before it may campaign.
+    group.core(1).transferLeader(asNodeId(3));
+    expect(group.core(1).status().leadTransferee).toBe(3);
+    group.settle(isolate(3));
+    expect(group.core(1).status()).toMatchObject({ voters: [[1, 2], []], leadTransferee: 0 });
+    expect(aborted).toEqual([3]);
+    const offered: unknown[] = [];
+    group.core(1).propose(bytes("a"));
+    group.tick(1);
+    group.settle(({ type }) => {
+      if (type === "MsgTimeoutNow") offered.push(type);
+      return true;
+    });
+    expect(offered).toEqual([]);
+    expect(texts(group.node(3).applied)).toEqual(["a"]);
+  });
+
   it("is forwarded by a follower", () => {
     const group = new CoreGroup({ voters: [1, 2, 3] });
     group.elect(1);
