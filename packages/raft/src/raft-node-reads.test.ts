@@ -1,6 +1,7 @@
 import { fromUtf8 } from "@blixard/common";
 import { describe, expect, it } from "@jest/globals";
-import { asNodeId } from "./core/types.ts";
+import { asLogIndex, asNodeId, asTerm } from "./core/types.ts";
+import type { LogStore } from "./ports.ts";
 import { RaftGroup, type RaftMember } from "./testing/index.ts";
 
 const id = asNodeId;
@@ -138,5 +139,80 @@ describe("RaftNode.read", () => {
     };
     expect(await votesSoonAfterRestart(false)).toBeGreaterThan(0);
     expect(await votesSoonAfterRestart(true)).toBe(0);
+  });
+
+  it("counts the lease from the moment in which the quorum was asked, not from its answer", async () => {
+    const { group, leader } = await startedGroup({ leaseReads: true });
+    const answerAfterMs = 400;
+    group.network.filter = (from, to, message) => {
+      if (message.type !== "raft" || message.message.type !== "MsgHeartbeatResp") return true;
+      if (message.message.context === undefined) return true;
+      const late = message;
+      group.clock.setTimer(answerAfterMs, () => {
+        group.network.filter = () => true;
+        group.network.transport(from).send(to, late);
+      });
+      return false;
+    };
+    const askedAtMs = group.clock.monotonicMs();
+    await group.during("a read", leader.node.read(lease));
+    expect(group.clock.monotonicMs() - askedAtMs).toBeGreaterThanOrEqual(answerAfterMs);
+    // An election timeout after they were asked, the others may elect somebody else.
+    await group.clock.advance(askedAtMs + 1_000 - group.clock.monotonicMs());
+    const rounds = countRounds(group);
+    await group.during("a read after the lease", leader.node.read(lease));
+    expect(rounds()).toBeGreaterThan(0);
+    await group.close();
+  });
+
+  it("asks the voters of a new configuration before it answers by a lease again", async () => {
+    const { group, leader } = await startedGroup({ leaseReads: true });
+    const [other] = othersOf(group, leader) as [RaftMember];
+    await group.during("a read", leader.node.read(lease));
+    const grantedAtMs = group.clock.monotonicMs();
+    await group.changeMembers({ op: "remove", id: other.id });
+    // By its time alone it would still hold.
+    expect(group.clock.monotonicMs() - grantedAtMs).toBeLessThan(500);
+    const rounds = countRounds(group);
+    await group.during("a read", leader.node.read(lease));
+    expect(rounds()).toBeGreaterThan(0);
+    await group.close();
+  });
+
+  it("covers what the only voter acknowledged before it was restarted, as soon as it leads again", async () => {
+    let held: Promise<void> | undefined;
+    const wrapLog = (_id: unknown, log: LogStore): LogStore => ({
+      load: (options) => log.load(options),
+      append: async (write) => {
+        if (write.entries.length > 0) await held;
+        await log.append(write);
+      },
+      compact: (base) => log.compact(base),
+      reset: (base, hardState) => log.reset(base, hardState),
+      close: () => log.close(),
+    });
+    const group = await RaftGroup.start({ voters: 1, wrapLog });
+    for (const value of ["a", "b", "c"]) await group.propose(value);
+    const { machine } = group.member(1);
+    await group.stop(1);
+    // The state was in memory, and a commit index alone is not written: the log says no more than that "c" is there.
+    const confState = { voters: [], votersOutgoing: [], learners: [], learnersNext: [], autoLeave: false };
+    await machine.restore({ index: asLogIndex(0), term: asTerm(0), confState }, (async function* () {})());
+    let release = () => {};
+    held = new Promise((resolve) => {
+      release = resolve;
+    });
+    const { node } = await group.restart(1);
+    let seen: readonly string[] | undefined;
+    const read = node.read().then(() => {
+      seen = [...machine.values];
+    });
+    await group.until("a leader", () => node.status.value.role === "StateLeader");
+    await group.clock.advance(500);
+    expect(seen).toBeUndefined();
+    release();
+    await group.during("a read", read);
+    expect(seen).toEqual(["a", "b", "c"]);
+    await group.close();
   });
 });

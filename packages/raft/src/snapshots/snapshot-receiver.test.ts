@@ -3,6 +3,7 @@ import { describe, expect, it } from "@jest/globals";
 import { newMessage } from "../core/messages.ts";
 import { asLogIndex, asNodeId, asTerm, type Message, type Snapshot } from "../core/types.ts";
 import type { PeerMessage, SnapshotMeta, SnapshotStore } from "../ports.ts";
+import { RaftGroup } from "../testing/index.ts";
 import { type SnapshotChunk, SnapshotReceiver } from "./snapshot-receiver.ts";
 
 const bytes = Uint8Array.of(1, 2, 3, 4);
@@ -112,5 +113,32 @@ describe("SnapshotReceiver", () => {
     store.saves[1]?.end();
     await settle();
     expect(received).toMatchObject([{ from: 2, snapshot: { index: 30 } }]);
+  });
+});
+
+describe("a node that is sent a piece of a snapshot", () => {
+  it("takes none in the name of another node than the one that it comes from", async () => {
+    const group = await RaftGroup.start({ voters: 3 });
+    await group.propose("a");
+    await group.waitForEqualState();
+    const leader = await group.waitForLeader();
+    const [target, other] = [...group.members.values()].filter(({ id }) => id !== leader.id);
+    if (target === undefined || other === undefined) throw new Error("the group has one node");
+    const answers: PeerMessage[] = [];
+    group.network.filter = (from, _to, message) => {
+      if (from === target.id && message.type === "snapshotAck") answers.push(message);
+      return true;
+    };
+    const { term } = leader.node.status.value;
+    const chunk = chunkOf(leader.id, term, 1_000);
+    const named = { ...chunk, message: { ...chunk.message, to: target.id } };
+    group.network.transport(other.id).send(target.id, named);
+    await group.clock.advance(500);
+    expect(answers).toEqual([]);
+    expect(target.node.status.value).toMatchObject({ snapshotIndex: 0 });
+    await group.propose("b");
+    await group.waitForEqualState();
+    expect(target.machine.values).toEqual(["a", "b"]);
+    await group.close();
   });
 });

@@ -117,6 +117,27 @@ describe("RaftNode.propose on a follower", () => {
     expect(group.member(1).machine.values).toEqual(["start", "a", "b", "c"]);
     await group.close();
   });
+
+  it("is not called refused by a leader that may have taken it before it was restarted", async () => {
+    const { group, leader, follower } = await startedGroup();
+    group.network.filter = (_from, _to, message) => message.type !== "proposalAnswer";
+    const proposed = follower.node.propose(fromUtf8("a"));
+    proposed.catch(() => {});
+    await group.until("the entry", () => follower.machine.values.includes("a"));
+    await group.stop(leader.id);
+    await group.restart(leader.id);
+    let copies = 0;
+    group.network.filter = (_from, to, message) => {
+      if (message.type === "proposal" && to === leader.id) copies++;
+      return true;
+    };
+    // Before anybody misses the leader, the copy comes to one that does not know any more what it took.
+    await group.until("a copy", () => copies > 0);
+    expect(follower.node.status.value.leaderId).toBe(leader.id);
+    await expect(group.during("the outcome", proposed)).rejects.toMatchObject({ outcome: "unknown" });
+    expect(follower.machine.values).toEqual(["start", "a"]);
+    await group.close();
+  });
 });
 
 describe("the leader", () => {
