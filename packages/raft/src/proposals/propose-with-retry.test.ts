@@ -1,4 +1,4 @@
-import { BlixardError, type ErrorOutcome, fromUtf8 } from "@blixard/common";
+import { BlixardError, type ErrorCode, type ErrorOutcome, fromUtf8 } from "@blixard/common";
 import { describe, expect, it } from "@jest/globals";
 import { asLogIndex, asTerm } from "../core/types.ts";
 import type { Applied } from "../raft-node-types.ts";
@@ -7,8 +7,8 @@ import { proposeWithRetry } from "./propose-with-retry.ts";
 
 const data = fromUtf8("command");
 const applied: Applied<string> = { index: asLogIndex(7), term: asTerm(1), result: "done" };
-const refused = (code: string) => new BlixardError(code, code, { outcome: "not_applied" });
-const unknown = (code: string) => new BlixardError(code, code, { outcome: "unknown" });
+const refused = (code: ErrorCode) => new BlixardError(code, code, { outcome: "not_applied" });
+const unknown = (code: ErrorCode) => new BlixardError(code, code, { outcome: "unknown" });
 
 /** A node that ends its proposals in this order, the last one for ever. */
 function nodeThat(...ends: readonly (BlixardError | Applied<string>)[]) {
@@ -50,7 +50,7 @@ describe("proposeWithRetry", () => {
     expect(await ended(clock, proposeWithRetry(again, data, { clock, idempotent: true }))).toBe(applied);
   });
 
-  it.each<[string, ErrorOutcome]>([
+  it.each<[ErrorCode, ErrorOutcome]>([
     ["STOPPED", "not_applied"],
     ["STORAGE_FAILED", "unknown"],
     ["INVALID_ARGUMENT", "not_applied"],
