@@ -1,7 +1,7 @@
 import { BlixardError, sleep, toHex } from "@blixard/common";
 import { decodeTicket } from "@blixard/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { requestJoin } from "./join-flow.ts";
+import { requestJoin } from "./start/join-flow.ts";
 import { nodeKey } from "./state-machine/state.ts";
 import { ClusterGroup, until } from "./testing/cluster-group.ts";
 import { endpointIdOf } from "./testing/memory-cluster-network.ts";

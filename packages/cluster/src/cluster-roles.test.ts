@@ -1,8 +1,8 @@
 /** The four roles of nodes, and machines that wait for an operator, in clusters over a network in memory. */
 import { sleep } from "@blixard/common";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { requestJoin } from "./join-flow.ts";
 import type { JoinPolicy } from "./options.ts";
+import { requestJoin } from "./start/join-flow.ts";
 import { ClusterGroup, until } from "./testing/cluster-group.ts";
 import { endpointIdOf } from "./testing/memory-cluster-network.ts";
 

@@ -23,13 +23,13 @@ export type {
   IncomingStream,
   SessionView,
 } from "./cluster-transport.ts";
-export type { JoinDeps, JoinSeed, JoinTarget } from "./join-flow.ts";
-export { requestJoin } from "./join-flow.ts";
 export type { ClusterNodeOptions, JoinPolicy } from "./options.ts";
 export type { PeerFinder } from "./peer-finder.ts";
 export type { SchedulerOptions } from "./scheduler/scheduler.ts";
 export { schedule, schedulerDefaults, usageByNode } from "./scheduler/scheduler.ts";
-export type { NodeCertificates } from "./services/certificate-service.ts";
+export type { NodeCertificates } from "./services/cert.ts";
+export type { JoinDeps, JoinSeed, JoinTarget } from "./start/join-flow.ts";
+export { requestJoin } from "./start/join-flow.ts";
 export type { AppliedCommand } from "./state-machine/apply-command.ts";
 export { applyCommand } from "./state-machine/apply-command.ts";
 export type { Sha256 } from "./state-machine/hash-chain.ts";

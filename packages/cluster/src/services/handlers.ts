@@ -1,17 +1,17 @@
 /** Every method and stream of the service with its handler. */
 import type { EntrySteps, Handlers, StreamHandlers } from "../calls/call-types.ts";
-import { certificateHandlers } from "./certificate-service.ts";
-import { consoleStreams } from "./console-streams.ts";
-import { imageHandlers } from "./image-service.ts";
-import { joinEntry, joinHandlers } from "./join-service.ts";
-import { kvHandlers } from "./kv-service.ts";
+import { certificateHandlers } from "./cert.ts";
+import { statusHandlers } from "./cluster.ts";
+import { imageHandlers } from "./image.ts";
+import { joinEntry, joinHandlers } from "./join.ts";
+import { kvHandlers } from "./kv.ts";
 import { kvStreams } from "./kv-watch.ts";
-import { memberHandlers } from "./member-service.ts";
+import { memberHandlers } from "./member.ts";
 import type { ServiceContext } from "./service-context.ts";
-import { statusHandlers } from "./status-service.ts";
-import { ticketHandlers } from "./ticket-service.ts";
-import { tokenHandlers } from "./token-service.ts";
-import { vmHandlers } from "./vm-service.ts";
+import { ticketHandlers } from "./ticket.ts";
+import { tokenHandlers } from "./token.ts";
+import { vmHandlers } from "./vm.ts";
+import { consoleStreams } from "./vm-console.ts";
 
 export interface Services {
   readonly handlers: Handlers;

@@ -1,8 +1,8 @@
 /** What every node says of its connections with the others: the path of each pair, as each side sees it. */
 import type { MemberStatus, NodeView } from "@blixard/protocol";
 import type { CallScope } from "../calls/call-types.ts";
+import { memberStatuses } from "./cluster.ts";
 import type { ServiceContext } from "./service-context.ts";
-import { memberStatuses } from "./status-service.ts";
 
 type Paths = NonNullable<NodeView["paths"]>;
 

@@ -7,13 +7,13 @@ import type { CallScope } from "../calls/call-types.ts";
 import type { PeerCalls } from "../calls/peer-calls.ts";
 import type { ClusterStateMachine } from "../cluster-state-machine.ts";
 import type { BulkRouteView, ClusterTransport } from "../cluster-transport.ts";
-import type { AddressBook } from "../node/address-book.ts";
-import type { PeerMemory } from "../node/peer-memory.ts";
+import type { AddressBook } from "../duties/address-book.ts";
+import type { PeerMemory } from "../duties/peer-memory.ts";
 import type { ResolvedClusterNodeOptions } from "../options.ts";
 import type { Reservation } from "../scheduler/scheduler.ts";
 import type { AppliedCommand } from "../state-machine/apply-command.ts";
 import type { Sha256 } from "../state-machine/hash-chain.ts";
-import type { NodeCertificates } from "./certificate-service.ts";
+import type { NodeCertificates } from "./cert.ts";
 import type { PendingJoins } from "./pending-joins.ts";
 
 export interface ServiceContext {

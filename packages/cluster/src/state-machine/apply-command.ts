@@ -8,21 +8,15 @@
  *           -> + the row that remembers the request id, - the row that leaves the window
  */
 import { type Command, type CommandResult, commandSubject, limits } from "@blixard/protocol";
-import { applyImagePut, applyImageRemove } from "./apply-images.ts";
-import { applyKvCas, applyKvDelete, applyKvPut } from "./apply-kv.ts";
-import {
-  applyClusterInit,
-  applyNodeAdmit,
-  applyNodeLiveness,
-  applyNodeRemove,
-  applyNodeUpdate,
-} from "./apply-nodes.ts";
-import { applyTicketCreate, applyTicketRevoke } from "./apply-tickets.ts";
-import { applyTokenCreate, applyTokenRevoke } from "./apply-tokens.ts";
-import { applyVmCreate, applyVmDesire, applyVmObserve, applyVmPurge } from "./apply-vms.ts";
+import { applyImagePut, applyImageRemove } from "./image.ts";
+import { applyKvCas, applyKvDelete, applyKvPut } from "./kv.ts";
+import { applyClusterInit, applyNodeAdmit, applyNodeLiveness, applyNodeRemove, applyNodeUpdate } from "./node.ts";
 import { refusal, refuse } from "./outcomes.ts";
 import { requestRowKey } from "./state.ts";
+import { applyTicketCreate, applyTicketRevoke } from "./ticket.ts";
+import { applyTokenCreate, applyTokenRevoke } from "./token.ts";
 import type { Change, ClusterState, Outcome, Position, RequestRecord } from "./types.ts";
+import { applyVmCreate, applyVmDesire, applyVmObserve, applyVmPurge } from "./vm.ts";
 
 /** What an entry led to: now, or when its request id was applied the first time. */
 export interface AppliedCommand {

@@ -6,8 +6,8 @@ import { type CallMeta, decodeTicket, type MethodName, type RequestOf, type Resp
 import { MemoryLogStore, MemorySnapshotStore } from "@blixard/raft/testing";
 import { createClusterNode } from "../cluster-node.ts";
 import type { ClusterNode, StartMode } from "../cluster-node-types.ts";
-import type { JoinSeed } from "../join-flow.ts";
 import type { ClusterNodeOptions } from "../options.ts";
+import type { JoinSeed } from "../start/join-flow.ts";
 import { endpointIdOf, MemoryClusterNetwork } from "./memory-cluster-network.ts";
 import { MemoryStateStore } from "./memory-state-store.ts";
 import { MemoryVmManager } from "./memory-vm-manager.ts";

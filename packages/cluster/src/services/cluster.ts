@@ -6,7 +6,7 @@ import type { Handlers } from "../calls/call-types.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { progressOf } from "./reachability.ts";
 import type { ServiceContext } from "./service-context.ts";
-import { assertSpeaksFor } from "./vm-service.ts";
+import { assertSpeaksFor } from "./vm.ts";
 
 type StatusMethods =
   | "identity.get"

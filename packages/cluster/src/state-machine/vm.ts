@@ -3,7 +3,7 @@
  * under the fencing epoch, so that a node which lost a VM can no longer speak for it.
  */
 import { type Command, type CommandBodyOf, limits, type VmObservation, type VmRecord } from "@blixard/protocol";
-import { nodeNotFound } from "./apply-nodes.ts";
+import { nodeNotFound } from "./node.ts";
 import { done, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
 import { nodeKey } from "./state.ts";

@@ -5,11 +5,11 @@ import { asNodeId } from "@blixard/raft";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
 import { usageByNode } from "../scheduler/scheduler.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
+import { memberStatuses } from "./cluster.ts";
 import { pathsOfAll } from "./peer-paths.ts";
 import { isReachable, progressOf, votes } from "./reachability.ts";
 import { propose, refuseIfMatch, type ServiceContext } from "./service-context.ts";
-import { memberStatuses } from "./status-service.ts";
-import { assertSpeaksFor } from "./vm-service.ts";
+import { assertSpeaksFor } from "./vm.ts";
 
 type MemberMethods =
   | "node.list"

@@ -3,7 +3,7 @@ import { BlixardError, fromUtf8, linkSignal } from "@blixard/common";
 import type { StreamOutputOf } from "@blixard/protocol";
 import type { StreamHandlers } from "../calls/call-types.ts";
 import type { ServiceContext } from "./service-context.ts";
-import { vmOf } from "./vm-service.ts";
+import { vmOf } from "./vm.ts";
 
 type Piece = StreamOutputOf<"vm.logs">;
 

@@ -1,8 +1,8 @@
 /** Commands of members: the first node, admission, changes, liveness marks and removal. */
 import { type CommandBodyOf, limits, type NodeRecord, type VmRecord } from "@blixard/protocol";
-import { ticketRefusal } from "./apply-tickets.ts";
 import { done, refuse } from "./outcomes.ts";
 import { clusterKey, nodeKey, sortedRecords } from "./state.ts";
+import { ticketRefusal } from "./ticket.ts";
 import type { Change, ClusterState, Outcome, Position } from "./types.ts";
 
 export function applyClusterInit(state: ClusterState, body: CommandBodyOf<"cluster.init">): Outcome {

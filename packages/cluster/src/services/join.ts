@@ -2,11 +2,11 @@
 import { BlixardError, hostOf, isLoopbackHost, sleep } from "@blixard/common";
 import type { MemberRole, NodeRecord, ParsedRequestOf, TicketRole } from "@blixard/protocol";
 import type { CallScope, EntrySteps, Handlers } from "../calls/call-types.ts";
-import { isRunningElsewhere } from "../node/peer-memory.ts";
+import { isRunningElsewhere } from "../duties/peer-memory.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { JoinRequest } from "./pending-joins.ts";
 import { propose, refuseIfMatch, type ServiceContext, unremembered } from "./service-context.ts";
-import { ticketOf } from "./ticket-service.ts";
+import { ticketOf } from "./ticket.ts";
 
 interface Admission {
   readonly nodeId: number;

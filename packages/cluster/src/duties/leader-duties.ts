@@ -7,13 +7,13 @@ import type { CommandBody, NodeRecord } from "@blixard/protocol";
 import { asNodeId, type ProgressStatus } from "@blixard/raft";
 import { nodeMeta } from "../calls/peer-calls.ts";
 import type { ClusterMetrics } from "../metrics.ts";
-import { bestSuccessor } from "../services/member-service.ts";
+import { bestSuccessor } from "../services/member.ts";
 import { isReachable } from "../services/reachability.ts";
 import { propose, type ServiceContext } from "../services/service-context.ts";
-import { nodeReachable } from "../state-machine/apply-nodes.ts";
+import { nodeReachable } from "../state-machine/node.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
-import { dutyIndex, waitForDuty } from "../wait-for-change.ts";
 import { type MembershipStep, planMembership } from "./membership-plan.ts";
+import { dutyIndex, waitForDuty } from "./wait-for-duty.ts";
 
 /** Longest time for one step of the duties. */
 const stepTimeoutMs = 5_000;

@@ -5,10 +5,10 @@
 import { BlixardError, type Clock, errorCodeOf, type Logger, linkSignal, messageOf, pauseFor } from "@blixard/common";
 import type { NodeRecord } from "@blixard/protocol";
 import type { PeerCalls } from "../calls/peer-calls.ts";
-import type { JoinSeed } from "../join-flow.ts";
+import type { VerifyAnswer, VerifyRequest } from "../duties/peer-memory.ts";
 import { nodeKey } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
-import type { VerifyAnswer, VerifyRequest } from "./peer-memory.ts";
+import type { JoinSeed } from "./join-flow.ts";
 
 export interface StartCheckDeps {
   readonly clock: Clock;

@@ -1,8 +1,8 @@
 /** Commands of tokens: bearer tokens, and the keys of people that a ticket brought in. */
 import { type CommandBodyOf, limits } from "@blixard/protocol";
-import { ticketRefusal } from "./apply-tickets.ts";
 import { done, refuse } from "./outcomes.ts";
 import { tokenOfKey } from "./state.ts";
+import { ticketRefusal } from "./ticket.ts";
 import type { Change, ClusterState, Outcome } from "./types.ts";
 
 export function applyTokenCreate(state: ClusterState, body: CommandBodyOf<"token.create">, atUnixMs: number): Outcome {

@@ -1,6 +1,6 @@
 /** Waiting until the duties of a node have something to do. */
 import type { Clock } from "@blixard/common";
-import type { ClusterStateMachine, StateVersion } from "./cluster-state-machine.ts";
+import type { ClusterStateMachine, StateVersion } from "../cluster-state-machine.ts";
 
 /** Index at which nodes or VMs changed last: what duties look at. */
 export function dutyIndex(version: StateVersion): number {
