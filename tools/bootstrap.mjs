@@ -112,6 +112,7 @@ async function check() {
     ["import rules", bin("depcruise"), ["--config", ".dependency-cruiser.mjs", "packages", "apps", "tools"]],
     ["dead code", bin("knip"), ["--no-progress"]],
     ["repository rules", process.execPath, ["tools/tidy.mjs"]],
+    ["picture of the house", process.execPath, ["tools/house.mjs", "--check"]],
   ];
   let failed = 0;
   for (const [what, command, args] of steps) {
@@ -151,6 +152,7 @@ switch (command) {
     await check();
     break;
   case "fix":
+    await must("the picture of the house", process.execPath, ["tools/house.mjs"]);
     process.exit(await run(bin("biome"), ["check", "--write", "."]));
     break;
   default:

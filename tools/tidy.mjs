@@ -41,6 +41,12 @@ for (const file of files.filter((name) => /\.(ts|mjs|md|json|yml)$/.test(name) &
   if (pure.test(file) && !file.endsWith(".test.ts") && /Date\.now|Math\.random|performance\.now/.test(text)) {
     breach(file, "pure code reads a clock or a random source");
   }
+  // Routes come from the contract: the one place that adds them to the server takes nothing else.
+  const isHttp = /^packages\/(server\/src\/http|http-api\/src)\//.test(file) && !file.endsWith(".test.ts");
+  const adds = /\bapp\.(on|get|put|post|patch|delete|all)\(|\baddRoute\(/;
+  if (isHttp && !/\/(route-context|routes-calls|routes-streams)\.ts$/.test(file) && adds.test(text)) {
+    breach(file, "adds a route that has no entry in the contract");
+  }
   if (/^packages\/.*\/src\/index\.ts$/.test(file)) {
     if (!text.trimStart().startsWith("/**")) breach(file, "starts with a sentence that says what the package is for");
     if (/export \* from/.test(text)) breach(file, "lists names instead of a star");
