@@ -1,7 +1,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import { memoryPins } from "@blixard/identity";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { connectClient } from "./blixard-client.ts";
-import { memoryPins } from "./pins.ts";
 import { RetryClient } from "./retry-client.ts";
 import { startPlainServer, startTlsServer, type TestServer } from "./test-server.ts";
 

@@ -4,6 +4,7 @@
  */
 import { BlixardError, type Clock, type Random, toHex } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
+import { memoryPins, type PinStore } from "@blixard/identity";
 import {
   type Health,
   type HttpMethodName,
@@ -24,7 +25,6 @@ import type { CallFunction, CallOptions, StreamFunction, StreamOptions } from ".
 import type { Carrier, CarrierCall } from "./carrier.ts";
 import { type ClientGroups, makeGroups } from "./groups.ts";
 import { HttpCarrier } from "./http-carrier.ts";
-import { memoryPins, type PinStore } from "./pins.ts";
 import { defaultRetryPolicy, withRetries } from "./retry.ts";
 import { type RpcCaller, RpcCarrier, type RpcEndpoint, type RpcStreamCaller } from "./rpc-carrier.ts";
 

@@ -2,6 +2,8 @@
  * Typed client of a Blixard cluster over its HTTP API, or over the RPC lane with a key of its own: finds a node that serves, proves who it is by its key, retries
  * with idempotency keys, and waits for what was asked for.
  */
+
+export { memoryPins, type PinStore } from "@blixard/identity";
 export type { NodeAddress } from "./address.ts";
 export { parseNodeAddress } from "./address.ts";
 export type { ClientOptions, ClientTarget, RpcTarget } from "./blixard-client.ts";
@@ -10,10 +12,6 @@ export type { CallOptions, StreamOptions } from "./call-types.ts";
 export type { WaitOptions } from "./groups.ts";
 export type { LocalNode, RuntimeFile } from "./local-nodes.ts";
 export { defaultDataRoot, findLocalNode, listLocalNodes, localTarget, readLocalNode } from "./local-nodes.ts";
-export type { PinnedConnection, PinnedTlsOptions } from "./pinned-tls.ts";
-export { connectPinned } from "./pinned-tls.ts";
-export type { PinStore } from "./pins.ts";
-export { memoryPins } from "./pins.ts";
 export { RetryClient } from "./retry-client.ts";
 export type { RpcCaller, RpcEndpoint, RpcStreamCaller } from "./rpc-carrier.ts";
 export { answeringFirst, redeemTicket } from "./rpc-carrier.ts";

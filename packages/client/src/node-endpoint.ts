@@ -14,9 +14,9 @@ import {
   messageOf,
   systemErrorCodeOf,
 } from "@blixard/common";
+import type { PinStore } from "@blixard/identity";
+import { connectPinned } from "@blixard/identity";
 import type { NodeAddress } from "./address.ts";
-import { connectPinned } from "./pinned-tls.ts";
-import type { PinStore } from "./pins.ts";
 
 export interface HttpExchange {
   readonly verb: string;

@@ -2,9 +2,9 @@
 import { connectClient, redeemTicket } from "@blixard/client";
 import { concatBytes, discardMetrics, silentLogger, toUtf8, Watch } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
+import { endpointIdOfSeed } from "@blixard/identity";
 import { decodeTicket, type StreamOutputOf } from "@blixard/protocol";
 import { createTransport, type TransportAdapter } from "@blixard/transport";
-import { endpointIdOfSeed } from "@blixard/transport/identity";
 import { createIrohAdapter } from "@blixard/transport/iroh";
 import { createFaultyAdapter } from "@blixard/transport/testing";
 import { afterEach, describe, expect, it } from "@jest/globals";

@@ -2,9 +2,9 @@
 import { join } from "node:path";
 import { seededRandom } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
+import { endpointIdOfSeed, loadOrCreateNodeKey } from "@blixard/identity";
 import type { TransportAdapter } from "@blixard/transport";
 import { createGrpcAdapter } from "@blixard/transport/grpc";
-import { endpointIdOfSeed, loadOrCreateNodeKey } from "@blixard/transport/identity";
 import { createIrohAdapter } from "@blixard/transport/iroh";
 import { HostileFrames, type HostileReport, sendHostileFrames } from "@blixard/transport/testing";
 import { afterEach, describe, expect, it } from "@jest/globals";

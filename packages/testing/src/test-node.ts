@@ -5,6 +5,7 @@ import { Readable } from "node:stream";
 import { type BlixardClient, connectClient } from "@blixard/client";
 import { BlixardError, messageOf } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
+import { endpointIdOfSeed } from "@blixard/identity";
 import type { NodeStatus } from "@blixard/protocol";
 import {
   type CreateAdapter,
@@ -16,7 +17,6 @@ import {
   type SettingName,
   startNode,
 } from "@blixard/server";
-import { endpointIdOfSeed } from "@blixard/transport/identity";
 import { createMemoryNetwork, type MemoryNetwork } from "@blixard/transport/memory";
 import { createFaultyAdapter, type FaultyAdapter } from "@blixard/transport/testing";
 import { LogRing } from "./log-ring.ts";

@@ -4,8 +4,8 @@
  */
 import { BlixardError } from "@blixard/common";
 import type { NodeId, PeerMessage, PeerTransportHandlers } from "@blixard/raft";
-import { PeerSession, type PeerSessionOptions } from "./peer-session.ts";
-import { RpcLane } from "./rpc-lane.ts";
+import { RpcLane } from "./rpc/rpc-lane.ts";
+import { PeerSession, type PeerSessionOptions } from "./session/peer-session.ts";
 import { transportLimits } from "./transport-limits.ts";
 import { TransportMetrics } from "./transport-metrics.ts";
 import type {

@@ -2,11 +2,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { toHex } from "@blixard/common";
+import { endpointIdOfSeed } from "@blixard/identity";
 import { afterEach, describe, expect, it } from "@jest/globals";
-import { encodeFrame } from "./frame.ts";
-import { encodeHello } from "./hello.ts";
-import { endpointIdOfSeed } from "./identity/index.ts";
+import { encodeFrame } from "./frames/frame.ts";
 import { createIrohAdapter } from "./iroh/index.ts";
+import { encodeHello } from "./session/hello.ts";
 import { startNode, stateOf, until } from "./testing/transport-fixture.ts";
 
 const peerSeed = new Uint8Array(32).fill(72);

@@ -5,11 +5,11 @@ import { type Clock, discardMetrics, seededRandom, silentLogger } from "@blixard
 import { systemClock } from "@blixard/common/system";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { createTransport } from "./create-transport.ts";
-import { encodeFrame } from "./frame.ts";
+import { encodeFrame } from "./frames/frame.ts";
 import { createGrpcAdapter } from "./grpc/index.ts";
-import { encodeHello } from "./hello.ts";
 import { createIrohAdapter } from "./iroh/index.ts";
 import { createMemoryNetwork } from "./memory/index.ts";
+import { encodeHello } from "./session/hello.ts";
 import { createFaultyAdapter, createRecordingAdapter } from "./testing/index.ts";
 import {
   append,

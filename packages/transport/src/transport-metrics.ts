@@ -4,7 +4,7 @@
  */
 import type { Counter, Gauge, MetricDeclaration, Metrics } from "@blixard/common";
 import type { RpcSide } from "@blixard/protocol";
-import type { CompressionResult } from "./frame-compression.ts";
+import type { CompressionResult } from "./frames/frame-compression.ts";
 import type { Lane, PeerSessionStatus, SessionState } from "./transport-types.ts";
 
 const counters = {

@@ -4,7 +4,7 @@
  */
 import type { BlixardError, Clock, Logger, Metrics, Random } from "@blixard/common";
 import type { PeerTransport } from "@blixard/raft";
-import type { NodeStart } from "./node-start.ts";
+import type { NodeStart } from "./session/node-start.ts";
 
 /** A named protocol on an endpoint; two lanes of one pair are two connections. */
 export type Lane = "blixard/raft/1" | "blixard/rpc/1" | "blixard/bulk/1";

@@ -2,8 +2,8 @@
 import type { RpcCaller, RpcEndpoint, RpcStreamCaller } from "@blixard/client";
 import { discardMetrics, hostOf, isLoopbackHost, isRelayUrl, silentLogger, type Timer } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
+import { loadOrCreateNodeKey } from "@blixard/identity";
 import { createTransport, type TransportAdapter } from "@blixard/transport";
-import { loadOrCreateNodeKey } from "@blixard/transport/identity";
 import { contextKeyPath, type SavedContext } from "./contexts.ts";
 
 export interface OpenLane {

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { systemClock } from "@blixard/common/system";
+import { TestCa } from "@blixard/identity/testing";
 import { ProcessCluster, ProcessNode } from "@blixard/testing";
-import { TestCa } from "@blixard/transport/testing";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { builtBinary } from "./binary.ts";
 

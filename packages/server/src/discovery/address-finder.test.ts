@@ -1,7 +1,7 @@
 import type { AddressInfo } from "node:net";
 import { createServer, type TLSSocket } from "node:tls";
 import { systemClock, systemRandom } from "@blixard/common/system";
-import { createNodeCertificate, endpointIdOfSeed } from "@blixard/transport/identity";
+import { createNodeCertificate, endpointIdOfSeed } from "@blixard/identity";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { startDnsServer } from "../testing/dns-server.ts";
 import { createAddressFinder } from "./address-finder.ts";

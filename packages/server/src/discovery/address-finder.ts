@@ -8,7 +8,7 @@
 import { Resolver } from "node:dns/promises";
 import type { ClusterEndpoint, PeerFinder } from "@blixard/cluster";
 import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
-import { fetchPeerIdentity } from "@blixard/transport/identity";
+import { fetchPeerIdentity } from "@blixard/identity";
 import { endpointIn } from "./lan-finder.ts";
 
 export const dnsPrefix = "dns:";

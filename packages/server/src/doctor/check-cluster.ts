@@ -1,6 +1,7 @@
 /** What a running node knows of its cluster: its leader, disk and members, and how far the clocks are apart. */
-import { type BlixardClient, connectPinned, parseNodeAddress } from "@blixard/client";
+import { type BlixardClient, parseNodeAddress } from "@blixard/client";
 import { type Clock, directAddresses, messageOf } from "@blixard/common";
+import { connectPinned } from "@blixard/identity";
 import type { MemberStatus, NodeStatus } from "@blixard/protocol";
 import { type Finding, notOk, ok } from "./finding.ts";
 

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { systemClock, systemRandom } from "@blixard/common/system";
-import { NodeTls } from "@blixard/transport/identity";
+import { NodeTls } from "@blixard/identity";
 import { describe, expect, it } from "@jest/globals";
 import { listenTls } from "./listeners.ts";
 

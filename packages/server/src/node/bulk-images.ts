@@ -1,6 +1,7 @@
 /** Image blobs over the bulk lane. Their names are their SHA-256, which the image store checks in the end. */
+
+import type { BulkLane } from "@blixard/bulk";
 import { limits } from "@blixard/protocol";
-import type { BulkLane } from "@blixard/transport/bulk";
 import type { FetchBlob } from "@blixard/vm-manager";
 
 export function createBlobFetch(lane: Pick<BulkLane, "fetch" | "disown">): FetchBlob {

@@ -5,9 +5,9 @@
 import { createReadStream } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import type { BulkLane, OpenBulkObject } from "@blixard/bulk";
 import { BlixardError, fromHex, toHex } from "@blixard/common";
 import type { SnapshotCarrier, SnapshotMeta, SnapshotStore } from "@blixard/raft";
-import type { BulkLane, OpenBulkObject } from "@blixard/transport/bulk";
 
 export interface BulkSnapshotsDeps {
   readonly lane: Pick<BulkLane, "fetch" | "manifest">;

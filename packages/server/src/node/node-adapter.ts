@@ -2,8 +2,8 @@
 import type { TLSSocket } from "node:tls";
 import type { Clock } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
+import type { NodeTls } from "@blixard/identity";
 import type { TransportAdapter } from "@blixard/transport";
-import type { NodeTls } from "@blixard/transport/identity";
 import { createIrohAdapter, type IrohAdapterOptions } from "@blixard/transport/iroh";
 import type { NodeConfig } from "../node-settings.ts";
 

@@ -1,9 +1,9 @@
 /** The bulk lane of a node, with what the node gives over it and what it takes. */
 import { join } from "node:path";
+import { type BulkIrohSettings, type BulkLane, createBulkLane, type OpenBulkObject } from "@blixard/bulk";
 import type { Clock, Logger, Metrics } from "@blixard/common";
 import type { SnapshotCarrier, SnapshotStore } from "@blixard/raft";
 import type { Transport } from "@blixard/transport";
-import { type BulkIrohSettings, type BulkLane, createBulkLane, type OpenBulkObject } from "@blixard/transport/bulk";
 import type { FetchBlob } from "@blixard/vm-manager";
 import { createBlobFetch } from "./bulk-images.ts";
 import { createSnapshotCarrier, snapshotObjects } from "./bulk-snapshots.ts";

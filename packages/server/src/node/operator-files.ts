@@ -1,7 +1,7 @@
 /** The files of an operator's CA that a configuration names. */
 import { readFileSync } from "node:fs";
 import { BlixardError, messageOf } from "@blixard/common";
-import type { OperatorTls } from "@blixard/transport/identity";
+import type { OperatorTls } from "@blixard/identity";
 import type { NodeConfig } from "../node-settings.ts";
 
 /** What reads them, now and at each rotation; undefined when the nodes' own keys are all there is. @throws INVALID_ARGUMENT */

@@ -2,13 +2,13 @@
 import { createHash, hash, randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
+import { type BulkIrohSettings, bulkMethods, type OpenBulkObject } from "@blixard/bulk";
 import { type ClusterNode, createClusterNode, type JoinSeed, type StartMode } from "@blixard/cluster";
 import { BlixardError, directAddresses, hostOf, isLoopbackHost, type Logger, messageOf, toHex } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
+import { loadOrCreateNodeKey, type NodeKey, NodeTls } from "@blixard/identity";
 import { openLevelStorage } from "@blixard/storage/level";
 import { createTransport } from "@blixard/transport";
-import { type BulkIrohSettings, bulkMethods, type OpenBulkObject } from "@blixard/transport/bulk";
-import { loadOrCreateNodeKey, type NodeKey, NodeTls } from "@blixard/transport/identity";
 import { createVmManager, type VmManager } from "@blixard/vm-manager";
 import { type Finders, openFinders } from "../discovery/open-finders.ts";
 import { createHttpApp } from "../http/app.ts";

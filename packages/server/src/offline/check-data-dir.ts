@@ -2,9 +2,9 @@
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
+import { loadOrCreateNodeKey } from "@blixard/identity";
 import { decodeValue, type NodeRecord, nodeRecordSchema } from "@blixard/protocol";
 import { checkLevelStorage, hasStore, type StorageFinding, type StorageReport } from "@blixard/storage/level";
-import { loadOrCreateNodeKey } from "@blixard/transport/identity";
 import { type NodeFile, readNodeFile } from "../node/data-dir.ts";
 
 export interface DataDirReport {

@@ -4,9 +4,8 @@
  */
 import type { TLSSocket } from "node:tls";
 import { BlixardError, type Clock, directAddresses, errorCodeOf } from "@blixard/common";
+import { createTlsListener, NodeTls, type TlsListener } from "@blixard/identity";
 import { parseBind, reachableAddresses } from "../bind-address.ts";
-import { NodeTls } from "../identity/node-tls.ts";
-import { createTlsListener, type TlsListener } from "../identity/tls-listener.ts";
 import { transportLimits } from "../transport-limits.ts";
 import type { Connection, EndpointAddress, Lane, TransportAdapter } from "../transport-types.ts";
 import type { GrpcConnection } from "./grpc-connection.ts";

@@ -2,6 +2,7 @@
 import { isIPv4, isIPv6, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { abortReason, BlixardError, type Clock, isBlixardError, messageOf } from "@blixard/common";
+import { type NodeTls, refusalOf } from "@blixard/identity";
 import {
   CallCredentials,
   ChannelCredentials,
@@ -11,7 +12,6 @@ import {
   type ServiceError,
   status,
 } from "@grpc/grpc-js";
-import { type NodeTls, refusalOf } from "../identity/node-tls.ts";
 import type { Lane } from "../transport-types.ts";
 import { GrpcConnection } from "./grpc-connection.ts";
 import { chunkBytesMax } from "./grpc-stream.ts";

@@ -4,6 +4,7 @@
  */
 import type { TLSSocket } from "node:tls";
 import type { Clock, Timer } from "@blixard/common";
+import { type NodeTls, refusalOf } from "@blixard/identity";
 import {
   experimental,
   Metadata,
@@ -19,7 +20,6 @@ import {
 import { loadSync } from "@grpc/proto-loader";
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation, protoPath } from "grpc-health-check";
-import { type NodeTls, refusalOf } from "../identity/node-tls.ts";
 import { isLane } from "../transport-lanes.ts";
 import { transportLimits } from "../transport-limits.ts";
 import type { Connection, Lane } from "../transport-types.ts";

@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { readdir, readFile, readlink } from "node:fs/promises";
 import { Watch } from "@blixard/common";
+import { endpointIdOfSeed } from "@blixard/identity";
 import { describe, expect, it } from "@jest/globals";
-import { endpointIdOfSeed } from "../identity/index.ts";
 import { describeTransportAdapter } from "../testing/index.ts";
 import type { Connection, Lane } from "../transport-types.ts";
 import { createIrohAdapter } from "./index.ts";

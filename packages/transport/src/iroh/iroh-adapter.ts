@@ -5,9 +5,9 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { BlixardError, directAddresses, formatHostPort, isLoopbackHost, isRelayUrl } from "@blixard/common";
+import { endpointIdOfSeed } from "@blixard/identity";
 import type { Endpoint, EndpointBuilder, Incoming, Connection as NativeConnection } from "@number0/iroh";
 import { parseBind, reachableAddresses, socketsFor } from "../bind-address.ts";
-import { endpointIdOfSeed } from "../identity/ed25519.ts";
 import { lanes as nodeLanes } from "../transport-lanes.ts";
 import { transportLimits } from "../transport-limits.ts";
 import type { Connection, EndpointAddress, Lane, TransportAdapter } from "../transport-types.ts";

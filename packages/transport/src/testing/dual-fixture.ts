@@ -1,8 +1,8 @@
 /** A dual adapter on loopback, with a switch that cuts Iroh alone. */
 import { systemClock } from "@blixard/common/system";
+import { bindSharedPort } from "../bind-shared-port.ts";
 import { createDualAdapter, type DualAdapterOptions } from "../dual/index.ts";
 import { createGrpcAdapter } from "../grpc/index.ts";
-import { bindSharedPort } from "../identity/index.ts";
 import { createIrohAdapter } from "../iroh/index.ts";
 import type { TransportAdapter } from "../transport-types.ts";
 import { createFaultyAdapter, type FaultyAdapter } from "./faulty-adapter.ts";

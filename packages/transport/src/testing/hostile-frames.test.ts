@@ -1,7 +1,7 @@
 import { seededRandom } from "@blixard/common";
 import { decodeRpcFrame } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
-import { FrameReader } from "../frame.ts";
+import { FrameReader } from "../frames/frame.ts";
 import { HostileFrames } from "./hostile-frames.ts";
 
 const seed = 20_261_125;

@@ -14,9 +14,9 @@ import {
   rpcStreamCreditBytesMax,
 } from "@blixard/protocol";
 import type { PeerMessage } from "@blixard/raft";
-import { encodeFrame, FrameReader, frameHeaderBytes } from "../frame.ts";
-import { refusalOf } from "../frame-link.ts";
-import { encodeHello } from "../hello.ts";
+import { encodeFrame, FrameReader, frameHeaderBytes } from "../frames/frame.ts";
+import { refusalOf } from "../frames/frame-link.ts";
+import { encodeHello } from "../session/hello.ts";
 import type { NodeLane } from "../transport-lanes.ts";
 import { transportLimits } from "../transport-limits.ts";
 import { hostileValues } from "./hostile-values.ts";

@@ -1,4 +1,5 @@
-/** The conformance suite of transport adapters, an adapter that cuts the network, and an operator's CA, for tests. */
+/** The conformance suite of transport adapters, an adapter that cuts the network, and metrics that count, for tests. */
+export { CountingMetrics } from "./counting-metrics.ts";
 export type { AdapterFactory, TestApi } from "./describe-transport-adapter.ts";
 export { describeTransportAdapter } from "./describe-transport-adapter.ts";
 export type { FaultyAdapter } from "./faulty-adapter.ts";
@@ -8,4 +9,3 @@ export type { HostileReport, HostileRun } from "./hostile-peer.ts";
 export { sendHostileFrames } from "./hostile-peer.ts";
 export type { RecordingAdapter } from "./recording-adapter.ts";
 export { createRecordingAdapter } from "./recording-adapter.ts";
-export { TestCa } from "./test-ca.ts";

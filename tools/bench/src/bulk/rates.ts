@@ -6,10 +6,10 @@ import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { type BulkRoute, createBulkLane } from "@blixard/bulk";
 import { discardMetrics, silentLogger } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { createTransport, type Transport } from "@blixard/transport";
-import { type BulkRoute, createBulkLane } from "@blixard/transport/bulk";
 import { createIrohAdapter } from "@blixard/transport/iroh";
 import { benchKey, onLoopback, type SourceAddress } from "./source-process.ts";
 

@@ -3,11 +3,11 @@
  * It prints how it is reached as one line, and ends when its input does.
  */
 import { createHash } from "node:crypto";
+import { type BulkObject, bulkAlpn, createBulkLane } from "@blixard/bulk";
 import { discardMetrics, silentLogger } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
+import { createNodeCertificate, createTlsListener } from "@blixard/identity";
 import { createTransport } from "@blixard/transport";
-import { type BulkObject, bulkAlpn, createBulkLane } from "@blixard/transport/bulk";
-import { createNodeCertificate, createTlsListener } from "@blixard/transport/identity";
 import { createIrohAdapter } from "@blixard/transport/iroh";
 
 export interface SourceAddress {

@@ -1,0 +1,198 @@
+/**
+ * Frames over one connection. Each side writes on streams that it opened, one for each class, and reads on those that
+ * the other side opened. A stream has one write in flight; what waits meanwhile is the source's to gather, so an idle
+ * link sends at once and a busy one batches by itself, without a timer. Reads and writes that hang (a dead peer, a
+ * peer that does not read) end when the connection is closed, which is the only way out of them.
+ */
+import { errorCodeOf, messageOf } from "@blixard/common";
+import { transportLimits } from "../transport-limits.ts";
+import type { TransportMetrics } from "../transport-metrics.ts";
+import type { ByteStream, Connection } from "../transport-types.ts";
+import { encodeFrame, type Frame, type FrameOptions, FrameReader } from "./frame.ts";
+import { FrameCompressor } from "./frame-compression.ts";
+import { type StreamClass, streamClasses } from "./stream-class.ts";
+
+/** Why a link ended by itself. */
+export interface LinkEnd {
+  readonly reason: string;
+  /** Set when the other side broke the protocol: the name under which it is counted. */
+  readonly refusal: string | undefined;
+}
+
+export interface FrameLinkHandlers {
+  /**
+   * Whether the other side is held to what strangers may send. Asked at each frame and stream that begins, because a
+   * stranger may become a member. Default: never.
+   */
+  readonly isStranger?: () => boolean;
+  /** The next payload to write on the stream of the class; undefined when there is none now. */
+  readonly next: (streamClass: StreamClass) => Uint8Array | undefined;
+  /** May throw FRAME_CORRUPT or CREDIT_OVERRUN, which ends the link. */
+  readonly onFrame: (frame: Frame) => void;
+  /** Called once, when the link ended without `close`. */
+  readonly onEnd: (end: LinkEnd) => void;
+}
+
+/** Small reads keep heartbeats quick while bulk arrives (measured over Iroh). */
+const readBytesMax: Readonly<Record<StreamClass, number>> = { urgent: 16_384, normal: 65_536, bulk: 16_384 };
+
+export class FrameLink {
+  readonly connection: Connection;
+  readonly #options: FrameOptions;
+  /** Of frames that come in. */
+  readonly #received: FrameOptions;
+  readonly #handlers: FrameLinkHandlers;
+  readonly #metrics: TransportMetrics;
+  readonly #compressor: FrameCompressor | undefined;
+  readonly #streams = new Map<StreamClass, ByteStream>();
+  readonly #writing = new Set<StreamClass>();
+  #hello: Uint8Array | undefined;
+  #incomingStreams = 0;
+  #ended = false;
+
+  constructor(connection: Connection, options: FrameOptions, handlers: FrameLinkHandlers, metrics: TransportMetrics) {
+    this.connection = connection;
+    this.#options = options;
+    this.#received = receivedOptions(options, handlers.isStranger);
+    this.#handlers = handlers;
+    this.#metrics = metrics;
+    // Beside Iroh, an adapter may have technologies over which bytes are cheap.
+    const compress = options.compress && connection.transport !== "grpc";
+    if (compress) this.#compressor = new FrameCompressor((result) => metrics.compressed(connection.lane, result));
+    void this.#acceptStreams();
+    void connection.closed.then((reason) => this.#end(reason));
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** The other side has said that it knows the dictionary of compressed frames. */
+  useDictionary(): void {
+    if (this.#compressor !== undefined) this.#compressor.withDictionary = true;
+  }
+
+  /** Sends a hello frame on the urgent stream, before anything else there. */
+  sendHello(payload: Uint8Array): void {
+    this.#hello = payload;
+    this.wake("urgent");
+  }
+
+  /** Says that `next` has something for the class. Everything given until the end of this turn shares a frame. */
+  wake(streamClass: StreamClass): void {
+    if (this.#ended || this.#writing.has(streamClass)) return;
+    this.#writing.add(streamClass);
+    queueMicrotask(() => void this.#writeAll(streamClass));
+  }
+
+  /** Ends the link and its connection; `onEnd` is not called. */
+  close(reason: string): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.connection.close(reason);
+  }
+
+  async #writeAll(streamClass: StreamClass): Promise<void> {
+    try {
+      for (let frame = this.#nextFrame(streamClass); frame !== undefined; frame = this.#nextFrame(streamClass)) {
+        const stream = this.#streams.get(streamClass) ?? (await this.#open(streamClass));
+        const bytes = encodeFrame(frame, this.#options, this.#compressor);
+        this.#metrics.frameSent(this.connection.lane, frame.payload.length, bytes.length);
+        await stream.write(bytes);
+      }
+    } catch (error) {
+      this.#end(messageOf(error));
+    } finally {
+      this.#writing.delete(streamClass);
+    }
+  }
+
+  #nextFrame(streamClass: StreamClass): Frame | undefined {
+    if (this.#ended) return undefined;
+    if (streamClass === "urgent" && this.#hello !== undefined) {
+      const payload = this.#hello;
+      this.#hello = undefined;
+      return { streamClass, hello: true, payload };
+    }
+    const payload = this.#handlers.next(streamClass);
+    return payload === undefined ? undefined : { streamClass, hello: false, payload };
+  }
+
+  async #open(streamClass: StreamClass): Promise<ByteStream> {
+    const priority = streamClasses.length - streamClasses.indexOf(streamClass);
+    const stream = await this.connection.openStream({ priority });
+    this.#streams.set(streamClass, stream);
+    return stream;
+  }
+
+  async #acceptStreams(): Promise<void> {
+    try {
+      for (let stream = await this.connection.acceptStream(); stream; stream = await this.connection.acceptStream()) {
+        this.#incomingStreams++;
+        const { rpcStrangerStreamsMax, incomingStreamsMax } = transportLimits;
+        const streamsMax = this.#handlers.isStranger?.() === true ? rpcStrangerStreamsMax : incomingStreamsMax;
+        if (this.#incomingStreams > streamsMax) {
+          this.#end("the peer opened too many streams", "too_many_streams");
+          return;
+        }
+        void this.#readAll(stream);
+      }
+    } catch (error) {
+      this.#end(messageOf(error));
+    }
+  }
+
+  async #readAll(stream: ByteStream): Promise<void> {
+    const reader = new FrameReader(this.#received);
+    let streamClass: StreamClass = "urgent";
+    try {
+      for (;;) {
+        const bytes = await stream.read(readBytesMax[streamClass]);
+        if (bytes === undefined || this.#ended) return;
+        this.#metrics.bytesReceived(this.connection.lane, bytes.length);
+        for (const frame of reader.push(bytes)) {
+          streamClass = frame.streamClass;
+          this.#metrics.frameReceived(this.connection.lane, frame.payload.length);
+          if (!this.#ended) this.#handlers.onFrame(frame);
+        }
+      }
+    } catch (error) {
+      this.#end(messageOf(error), refusalOf(error));
+    }
+  }
+
+  #end(reason: string, refusal?: string): void {
+    if (this.#ended) return;
+    this.close(reason);
+    this.#handlers.onEnd({ reason, refusal });
+  }
+}
+
+function receivedOptions(options: FrameOptions, isStranger: FrameLinkHandlers["isStranger"]): FrameOptions {
+  if (isStranger === undefined) return options;
+  const { compress, frameBytesMax } = options;
+  const strangerBytesMax = Math.min(transportLimits.rpcStrangerFrameBytesMax, frameBytesMax);
+  return {
+    compress,
+    get frameBytesMax() {
+      return isStranger() ? strangerBytesMax : frameBytesMax;
+    },
+  };
+}
+
+/** The name under which what a peer did is counted; undefined when it broke no rule. */
+export function refusalOf(error: unknown): string | undefined {
+  switch (errorCodeOf(error)) {
+    case "FRAME_CORRUPT":
+      return "bad_frame";
+    case "FRAME_TOO_LARGE":
+    case "VALUE_TOO_LARGE":
+      return "frame_too_large";
+    case "CREDIT_OVERRUN":
+      return "credit_overrun";
+    case "UNSUPPORTED_VERSION":
+      return "unsupported_version";
+    default:
+      return undefined;
+  }
+}

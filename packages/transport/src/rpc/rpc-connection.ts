@@ -1,0 +1,340 @@
+/**
+ * Calls over one connection, in both directions, told apart by ids. Small frames and large ones have a stream each, so
+ * that a chunk of an image does not hold up a status call. While calls are open, and while stream calls are served, the
+ * connection is pinged; ten heartbeats without a frame end it, and with it the calls, whose outcome is then unknown.
+ */
+import { BlixardError, type Clock, type Timer } from "@blixard/common";
+import { decodeRpcFrame, encodeRpcFrame, fromRpcError, type RpcFrame, toRpcError } from "@blixard/protocol";
+import { type FrameOptions, frameBytesMaxOf } from "../frames/frame.ts";
+import { FrameLink, type LinkEnd } from "../frames/frame-link.ts";
+import type { StreamClass } from "../frames/stream-class.ts";
+import { transportLimits } from "../transport-limits.ts";
+import type { TransportMetrics } from "../transport-metrics.ts";
+import type { Connection } from "../transport-types.ts";
+import { RpcStreams, type RpcStreamsDeps, type StreamOptions, type StreamRequest } from "./rpc-streams.ts";
+
+export interface RpcConnectionDeps {
+  readonly clock: Clock;
+  readonly metrics: TransportMetrics;
+  /** Answers a call; rejects with what the caller shall see. */
+  readonly serve: (
+    call: { readonly method: string; readonly payload: Uint8Array },
+    signal: AbortSignal,
+  ) => Promise<Uint8Array>;
+  /** Answers a stream call: resolves when it is accepted. */
+  readonly serveStream: RpcStreamsDeps["serve"];
+  /** Whether the key at the other end has rights here now. */
+  readonly isKnown: () => boolean;
+  readonly onEnd: (connection: RpcConnection) => void;
+}
+
+export interface RpcConnectionOptions extends FrameOptions {
+  readonly heartbeatMs: number;
+  /** The connection closes after this long without a call. */
+  readonly idleCloseMs: number;
+}
+
+interface OpenCall {
+  readonly resolve: (payload: Uint8Array) => void;
+  readonly reject: (error: BlixardError) => void;
+}
+
+interface ServedCall {
+  readonly controller: AbortController;
+  readonly timer: Timer;
+}
+
+interface QueuedFrame {
+  readonly bytes: Uint8Array;
+  /** Called when the frame leaves the queue. */
+  readonly taken?: () => void;
+}
+
+export class RpcConnection {
+  readonly #deps: RpcConnectionDeps;
+  readonly #options: RpcConnectionOptions;
+  readonly #link: FrameLink;
+  readonly #calls = new Map<number, OpenCall>();
+  readonly #served = new Map<number, ServedCall>();
+  readonly #streams: RpcStreams;
+  readonly #outbound = new Map<StreamClass, QueuedFrame[]>([
+    ["urgent", []],
+    ["normal", []],
+  ]);
+  #outboundBytes = 0;
+  #nextCallId = 1;
+  #asked = false;
+  #heard = true;
+  #missedHeartbeats = 0;
+  #heartbeat: Timer | undefined;
+  #idle: Timer | undefined;
+
+  constructor(connection: Connection, deps: RpcConnectionDeps, options: RpcConnectionOptions) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#link = new FrameLink(
+      connection,
+      options,
+      {
+        // Whom this side has asked may answer at length, whoever it is.
+        isStranger: () => !this.#asked && !deps.isKnown(),
+        next: (streamClass) => this.#next(streamClass),
+        onFrame: (frame) => this.#onFrame(decodeRpcFrame(frame.payload)),
+        onEnd: (end) => this.#onEnd(end),
+      },
+      deps.metrics,
+    );
+    this.#streams = new RpcStreams({
+      clock: deps.clock,
+      nextId: () => this.#nextCallId++,
+      post: (frame) => this.#post(frame, "normal"),
+      postItem: (frame, taken) => this.#enqueue("normal", { bytes: encodeRpcFrame(frame), taken }),
+      serve: deps.serveStream,
+      onChange: (side, change) => {
+        deps.metrics.streamsChanged(side, change);
+        this.#onCallsChanged();
+      },
+      onNotReading: () => this.#endNotReading(),
+    });
+    this.#armIdle();
+  }
+
+  get remoteEndpointId(): string {
+    return this.#link.connection.remoteEndpointId;
+  }
+
+  get ended(): boolean {
+    return this.#link.ended;
+  }
+
+  /** Sends one call. The caller brings the deadline as `signal`; when it aborts the other side is told. */
+  call(method: string, payload: Uint8Array, timeoutMs: number, signal: AbortSignal): Promise<Uint8Array> {
+    if (this.#calls.size >= transportLimits.rpcCallsPerConnectionMax) {
+      return Promise.reject(overloaded("too many calls are open to this node"));
+    }
+    this.#asked = true;
+    const id = this.#nextCallId++;
+    return new Promise((resolve, reject) => {
+      const settled = () => {
+        signal.removeEventListener("abort", abort);
+        this.#calls.delete(id);
+        this.#armIdle();
+      };
+      const abort = () => {
+        settled();
+        this.#post({ type: "cancel", id });
+        reject(signal.reason);
+      };
+      const open: OpenCall = {
+        resolve: (answer) => {
+          settled();
+          resolve(answer);
+        },
+        reject: (error) => {
+          settled();
+          reject(error);
+        },
+      };
+      const refusal = this.#post({ type: "request", id, method, timeoutMs: Math.ceil(timeoutMs), payload });
+      if (refusal !== undefined) {
+        reject(refusal);
+        return;
+      }
+      this.#calls.set(id, open);
+      signal.addEventListener("abort", abort, { once: true });
+      this.#armHeartbeat();
+      this.#armIdle();
+    });
+  }
+
+  /** Opens a stream call; resolves with what comes in when the other side has accepted it. */
+  stream(request: StreamRequest, options: StreamOptions): Promise<AsyncIterable<Uint8Array>> {
+    this.#asked = true;
+    return this.#streams.open(request, options);
+  }
+
+  close(reason: string): void {
+    if (this.ended) return;
+    this.#link.close(reason);
+    this.#onEnd({ reason, refusal: undefined });
+  }
+
+  #onFrame(frame: RpcFrame): void {
+    this.#heard = true;
+    switch (frame.type) {
+      case "request":
+        this.#assertNewId(frame.id);
+        void this.#serve(frame);
+        return;
+      case "open":
+        this.#assertNewId(frame.id);
+        this.#streams.onFrame(frame);
+        return;
+      case "item":
+      case "end":
+      case "credit":
+        this.#streams.onFrame(frame);
+        return;
+      case "response":
+        this.#calls.get(frame.id)?.resolve(frame.payload);
+        return;
+      case "error":
+        this.#onError(frame.id, fromRpcError(frame.error));
+        return;
+      case "cancel":
+        this.#onCancel(frame.id, new BlixardError("CANCELLED", "the caller cancelled"));
+        return;
+      case "ping":
+        this.#post({ type: "pong", id: frame.id });
+        return;
+      case "pong":
+        return;
+      default:
+        frame satisfies never;
+    }
+  }
+
+  #assertNewId(id: number): void {
+    if (!this.#served.has(id) && !this.#streams.serves(id)) return;
+    throw new BlixardError("FRAME_CORRUPT", "a call id was used twice");
+  }
+
+  #onError(id: number, error: BlixardError): void {
+    this.#calls.get(id)?.reject(error);
+    this.#streams.onError(id, error);
+  }
+
+  #onCancel(id: number, reason: BlixardError): void {
+    this.#served.get(id)?.controller.abort(reason);
+    this.#streams.onCancel(id, reason);
+  }
+
+  async #serve(request: Extract<RpcFrame, { type: "request" }>): Promise<void> {
+    const { id, method, payload } = request;
+    if (this.#served.size >= transportLimits.rpcServedPerConnectionMax) {
+      this.#answer({ type: "error", id, error: toRpcError(overloaded("too many calls are served for this node")) });
+      return;
+    }
+    const controller = new AbortController();
+    const timeoutMs = Math.min(request.timeoutMs, transportLimits.rpcTimeoutMsMax);
+    const timer = this.#deps.clock.setTimer(timeoutMs, () =>
+      controller.abort(new BlixardError("DEADLINE_EXCEEDED", `${method} took longer than ${timeoutMs} ms`)),
+    );
+    this.#served.set(id, { controller, timer });
+    this.#armIdle();
+    try {
+      const answer = await this.#deps.serve({ method, payload }, controller.signal);
+      this.#answer({ type: "response", id, payload: answer });
+    } catch (error) {
+      this.#answer({ type: "error", id, error: toRpcError(error) });
+    } finally {
+      timer.cancel();
+      this.#served.delete(id);
+      this.#armIdle();
+    }
+  }
+
+  #answer(frame: RpcFrame): void {
+    const refusal = this.#post(frame);
+    if (refusal === undefined || this.ended) return;
+    if (refusal.code === "VALUE_TOO_LARGE") this.#post({ type: "error", id: frame.id, error: toRpcError(refusal) });
+    // A caller that does not read its answers cannot be told so.
+    else this.#endNotReading();
+  }
+
+  #endNotReading(): void {
+    if (this.ended) return;
+    this.#deps.metrics.refused("not_reading");
+    this.close("the caller does not read its answers");
+  }
+
+  /** Queues a frame, by its size or with others of its call; returns why it cannot be sent. */
+  #post(frame: RpcFrame, wanted?: StreamClass): BlixardError | undefined {
+    if (this.ended) return new BlixardError("UNREACHABLE", "the connection is closed", { outcome: "not_applied" });
+    const bytes = encodeRpcFrame(frame);
+    const streamClass = wanted ?? (bytes.length <= transportLimits.rpcPayloadUrgentBytesMax ? "urgent" : "normal");
+    const bytesMax = frameBytesMaxOf(streamClass, this.#options);
+    if (bytes.length > bytesMax) {
+      return new BlixardError(
+        "VALUE_TOO_LARGE",
+        `a call carries ${bytes.length} bytes; at most ${bytesMax} are allowed`,
+        {
+          outcome: "not_applied",
+        },
+      );
+    }
+    const queued = this.#outbound.get(streamClass)?.length ?? 0;
+    const { rpcQueueFramesMax, rpcQueueBytesMax } = transportLimits;
+    if (queued >= rpcQueueFramesMax || this.#outboundBytes + bytes.length > rpcQueueBytesMax) {
+      return overloaded("the queue to this node is full");
+    }
+    this.#enqueue(streamClass, { bytes });
+    return undefined;
+  }
+
+  /** Items of streams come here without a check: each call has one at a time, and the number of calls is bounded. */
+  #enqueue(streamClass: StreamClass, frame: QueuedFrame): void {
+    this.#outbound.get(streamClass)?.push(frame);
+    this.#outboundBytes += frame.bytes.length;
+    this.#link.wake(streamClass);
+  }
+
+  #next(streamClass: StreamClass): Uint8Array | undefined {
+    const frame = this.#outbound.get(streamClass)?.shift();
+    if (frame === undefined) return undefined;
+    this.#outboundBytes -= frame.bytes.length;
+    frame.taken?.();
+    return frame.bytes;
+  }
+
+  #onCallsChanged(): void {
+    if (this.#streams.size > 0) this.#armHeartbeat();
+    this.#armIdle();
+  }
+
+  #armHeartbeat(): void {
+    if (this.#heartbeat !== undefined || this.ended) return;
+    this.#heard = true;
+    this.#missedHeartbeats = 0;
+    this.#heartbeat = this.#deps.clock.setTimer(this.#options.heartbeatMs, () => this.#tickHeartbeat());
+  }
+
+  #tickHeartbeat(): void {
+    this.#heartbeat = undefined;
+    if (this.ended || (this.#calls.size === 0 && this.#streams.size === 0)) return;
+    this.#missedHeartbeats = this.#heard ? 0 : this.#missedHeartbeats + 1;
+    this.#heard = false;
+    if (this.#missedHeartbeats >= transportLimits.rpcDeadAfterMissed) {
+      this.close(`nothing was heard for ${this.#missedHeartbeats} heartbeats`);
+      return;
+    }
+    this.#post({ type: "ping", id: 0 });
+    this.#heartbeat = this.#deps.clock.setTimer(this.#options.heartbeatMs, () => this.#tickHeartbeat());
+  }
+
+  #armIdle(): void {
+    this.#idle?.cancel();
+    this.#idle = undefined;
+    if (this.ended || this.#calls.size > 0 || this.#served.size > 0 || this.#streams.size > 0) return;
+    this.#idle = this.#deps.clock.setTimer(this.#options.idleCloseMs, () => this.close("idle"));
+  }
+
+  #onEnd(end: LinkEnd): void {
+    if (end.refusal !== undefined) this.#deps.metrics.refused(end.refusal);
+    this.#heartbeat?.cancel();
+    this.#idle?.cancel();
+    const error = new BlixardError("UNREACHABLE", `the connection broke: ${end.reason}`, { outcome: "unknown" });
+    for (const call of [...this.#calls.values()]) call.reject(error);
+    const cancelled = new BlixardError("CANCELLED", "the caller's connection broke");
+    for (const { controller, timer } of this.#served.values()) {
+      timer.cancel();
+      controller.abort(cancelled);
+    }
+    this.#streams.close(error, cancelled);
+    this.#deps.onEnd(this);
+  }
+}
+
+function overloaded(message: string): BlixardError {
+  return new BlixardError("OVERLOADED", message, { outcome: "not_applied", hint: "Try again in a moment." });
+}
