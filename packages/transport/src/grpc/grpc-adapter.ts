@@ -9,8 +9,8 @@ import { parseBind, reachableAddresses } from "../bind-address.ts";
 import { transportLimits } from "../transport-limits.ts";
 import type { Connection, EndpointAddress, Lane, TransportAdapter } from "../transport-types.ts";
 import type { GrpcConnection } from "./grpc-connection.ts";
-import { dialGrpc } from "./grpc-dial.ts";
-import { GrpcServer } from "./grpc-server.ts";
+import { loadGrpc } from "./grpc-module.ts";
+import type { GrpcServer } from "./grpc-server.ts";
 
 export interface GrpcAdapterOptions {
   readonly clock: Clock;
@@ -28,12 +28,13 @@ export interface GrpcAdapterOptions {
 }
 
 export interface GrpcAdapter extends TransportAdapter {
-  /** Binds the listener; `listen` does it when it was not done before. @throws PORT_IN_USE, INVALID_ARGUMENT */
+  /** Binds the listener; `listen` does it when it was not done before. @throws PORT_IN_USE, INVALID_ARGUMENT, UNSUPPORTED */
   bind(): Promise<void>;
   /** Takes a TLS connection whose handshake is done. Before `listen` it is closed at once. */
   accept(socket: TLSSocket): void;
 }
 
+/** Makes an adapter. The gRPC packages are loaded when it binds or dials; UNSUPPORTED then says which are not installed. */
 export function createGrpcAdapter(options: GrpcAdapterOptions): GrpcAdapter {
   return new GrpcEndpointAdapter(options);
 }
@@ -42,21 +43,20 @@ class GrpcEndpointAdapter implements GrpcAdapter {
   readonly kind = "grpc";
   readonly endpointId: string;
   readonly #options: GrpcAdapterOptions;
-  readonly #server: GrpcServer;
   readonly #connections = new Set<GrpcConnection>();
   readonly #closing = new AbortController();
   readonly #tls: NodeTls;
   #binding: Promise<TlsListener | undefined> | undefined;
   #addresses: readonly string[] = [];
   #pendingDials = 0;
-  #listening = false;
+  /** Present while it listens. */
+  #server: GrpcServer | undefined;
 
   constructor(options: GrpcAdapterOptions) {
     parseBind(options.bind);
     this.#options = options;
     this.#tls = options.tls ?? new NodeTls({ clock: options.clock, secretKey: options.secretKey });
     this.endpointId = this.#tls.endpointId;
-    this.#server = new GrpcServer(options.clock, this.#tls);
   }
 
   addresses(): readonly string[] {
@@ -75,13 +75,15 @@ class GrpcEndpointAdapter implements GrpcAdapter {
 
   async listen(onConnection: (connection: Connection) => void): Promise<void> {
     await this.bind();
-    this.#listening = true;
+    const { GrpcServer } = await loadGrpc();
+    if (this.#closing.signal.aborted) throw closedError();
+    this.#server = new GrpcServer(this.#options.clock, this.#tls);
     this.#server.listen(onConnection);
   }
 
   accept(socket: TLSSocket): void {
-    if (this.#listening) this.#server.accept(socket);
-    else socket.destroy();
+    if (this.#server === undefined) socket.destroy();
+    else this.#server.accept(socket);
   }
 
   async connect(to: EndpointAddress, lane: Lane, options: { readonly signal: AbortSignal }): Promise<Connection> {
@@ -104,9 +106,9 @@ class GrpcEndpointAdapter implements GrpcAdapter {
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(closedError());
-    this.#listening = false;
     const connections = [...this.#connections];
-    this.#server.close();
+    this.#server?.close();
+    this.#server = undefined;
     for (const connection of connections) connection.close("the endpoint closed");
     await Promise.all(connections.map((connection) => connection.released));
     const listener = await this.#binding?.catch(() => undefined);
@@ -115,6 +117,7 @@ class GrpcEndpointAdapter implements GrpcAdapter {
 
   /** Dials all addresses at once: the first that answers with the right key is taken. */
   async #firstOf(to: EndpointAddress, lane: Lane, signal: AbortSignal): Promise<Connection> {
+    const { dialGrpc } = await loadGrpc();
     const settled = new AbortController();
     const any = AbortSignal.any([signal, settled.signal]);
     const { clock } = this.#options;
@@ -139,6 +142,7 @@ class GrpcEndpointAdapter implements GrpcAdapter {
   }
 
   async #bindListener(): Promise<TlsListener | undefined> {
+    await loadGrpc();
     const { host, port } = parseBind(this.#options.bind);
     if (this.#options.listener === "external") {
       this.#addresses = reachableAddresses(host, port);

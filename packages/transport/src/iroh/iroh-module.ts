@@ -1,14 +1,16 @@
 /**
  * The native module, loaded when it is first needed, and the border where bytes cross it.
  */
-import { BlixardError, messageOf } from "@blixard/common";
+import { BlixardError, isBlixardError, messageOf } from "@blixard/common";
 import type * as Iroh from "@number0/iroh";
+import { importWithPeers } from "../optional-peers.ts";
 
 export type IrohModule = typeof Iroh;
 
 let loading: Promise<IrohModule> | undefined;
 let passesTypedArrays = false;
 
+/** @throws UNSUPPORTED when the package is not installed, or not for this platform */
 export function loadIroh(): Promise<IrohModule> {
   loading ??= load();
   return loading;
@@ -18,11 +20,14 @@ async function load(): Promise<IrohModule> {
   // Errors of the binding otherwise carry backtraces, at 160 ms and 36 MB for the first one.
   process.env["RUST_BACKTRACE"] = "0";
   try {
-    const loaded = (await import("@number0/iroh")) as IrohModule & { readonly default?: IrohModule };
+    const loaded = (await importWithPeers("Iroh", () => import("@number0/iroh"))) as IrohModule & {
+      readonly default?: IrohModule;
+    };
     const iroh = loaded.default ?? loaded;
     passesTypedArrays = takesTypedArrays(iroh);
     return iroh;
   } catch (error) {
+    if (isBlixardError(error)) throw error;
     throw new BlixardError("UNSUPPORTED", `the Iroh transport cannot be loaded: ${firstLine(error)}`, {
       hint: "Install the optional dependencies of @number0/iroh for this platform.",
       cause: error,
