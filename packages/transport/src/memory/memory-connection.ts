@@ -1,22 +1,28 @@
 /** Connections and streams of a memory network. What one half sends reaches the other through its direction. */
 import { BlixardError, type Timer } from "@blixard/common";
 import type { ByteStream, Connection, Lane } from "../transport-types.ts";
-import type { Direction, MemoryFabric } from "./memory-network.ts";
+import type { Direction, MemoryNetworkDeps } from "./direction.ts";
 
 /** Bytes that a stream holds before its writer waits. */
 const windowBytes = 1024 * 1024;
 const resendMs = 200;
 const resendsMax = 10;
 
+/** One end of a connection: who it is, and the direction in which it sends. */
+interface ConnectionEnd {
+  readonly endpointId: string;
+  readonly direction: Direction;
+}
+
 /** Two halves of one connection: of the dialler and of the one dialled. */
 export function createConnectionPair(
-  fabric: MemoryFabric,
+  deps: MemoryNetworkDeps,
   lane: Lane,
-  dialler: string,
-  dialled: string,
+  dialler: ConnectionEnd,
+  dialled: ConnectionEnd,
 ): [MemoryConnection, MemoryConnection] {
-  const here = new MemoryConnection(fabric, lane, dialler, dialled);
-  const there = new MemoryConnection(fabric, lane, dialled, dialler);
+  const here = new MemoryConnection(deps, lane, dialled.endpointId, dialler.direction);
+  const there = new MemoryConnection(deps, lane, dialler.endpointId, dialled.direction);
   here.join(there);
   there.join(here);
   return [here, there];
@@ -26,7 +32,7 @@ export class MemoryConnection implements Connection {
   readonly lane: Lane;
   readonly remoteEndpointId: string;
   readonly closed: Promise<string>;
-  readonly #fabric: MemoryFabric;
+  readonly #deps: MemoryNetworkDeps;
   readonly #direction: Direction;
   readonly #lines = new Set<Line>();
   readonly #streams: MemoryStream[] = [];
@@ -35,11 +41,11 @@ export class MemoryConnection implements Connection {
   #reason: string | undefined;
   #resolveClosed: (reason: string) => void = () => {};
 
-  constructor(fabric: MemoryFabric, lane: Lane, localId: string, remoteId: string) {
-    this.#fabric = fabric;
+  constructor(deps: MemoryNetworkDeps, lane: Lane, remoteEndpointId: string, direction: Direction) {
+    this.#deps = deps;
     this.lane = lane;
-    this.remoteEndpointId = remoteId;
-    this.#direction = fabric.direction(localId, remoteId);
+    this.remoteEndpointId = remoteEndpointId;
+    this.#direction = direction;
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -68,7 +74,7 @@ export class MemoryConnection implements Connection {
   close(reason: string): void {
     const other = this.#other;
     if (this.#reason !== undefined) return;
-    const goodbye = new Line(this.#fabric, this.#direction, () => other?.vanish(`closed by peer: ${reason}`));
+    const goodbye = new Line(this.#deps, this.#direction, () => other?.vanish(`closed by peer: ${reason}`));
     this.vanish(reason);
     goodbye.send(undefined);
   }
@@ -92,7 +98,7 @@ export class MemoryConnection implements Connection {
 
   /** A line on which this half sends. */
   newLine(): Line {
-    const line = new Line(this.#fabric, this.#direction);
+    const line = new Line(this.#deps, this.#direction);
     this.#lines.add(line);
     this.#other?.receive(line);
     return line;
@@ -114,7 +120,7 @@ export class MemoryConnection implements Connection {
 /** One way of one stream: what was written, on its way, and arrived. `undefined` is the end of the stream. */
 class Line {
   onFirst: () => void;
-  readonly #fabric: MemoryFabric;
+  readonly #deps: MemoryNetworkDeps;
   readonly #direction: Direction;
   readonly #underway: { readonly bytes: Uint8Array | undefined; readonly dueMs: number }[] = [];
   readonly #arrived: Uint8Array[] = [];
@@ -127,14 +133,14 @@ class Line {
   #wakeReader: (() => void) | undefined;
   #wakeWriter: (() => void) | undefined;
 
-  constructor(fabric: MemoryFabric, direction: Direction, onFirst: () => void = () => {}) {
-    this.#fabric = fabric;
+  constructor(deps: MemoryNetworkDeps, direction: Direction, onFirst: () => void = () => {}) {
+    this.#deps = deps;
     this.#direction = direction;
     this.onFirst = onFirst;
   }
 
   send(bytes: Uint8Array | undefined): void {
-    const { clock } = this.#fabric.deps;
+    const { clock } = this.#deps;
     const before = this.#underway.at(-1)?.dueMs ?? 0;
     const dueMs = Math.max(before, clock.monotonicMs() + this.#direction.latencyMs + this.#resendsMs());
     this.#underway.push({ bytes, dueMs });
@@ -192,7 +198,7 @@ class Line {
   };
 
   #deliver(): void {
-    const { clock } = this.#fabric.deps;
+    const { clock } = this.#deps;
     for (let next = this.#underway[0]; next !== undefined; next = this.#underway[0]) {
       if (this.#direction.blocked) {
         this.#direction.waiting.add(this.#onUnblocked);
@@ -218,7 +224,7 @@ class Line {
   }
 
   #resendsMs(): number {
-    const { random } = this.#fabric.deps;
+    const { random } = this.#deps;
     let resends = 0;
     while (this.#direction.lossRate > 0 && resends < resendsMax && random.next() < this.#direction.lossRate) resends++;
     return resends * resendMs;

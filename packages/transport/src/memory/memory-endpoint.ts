@@ -1,20 +1,33 @@
 /** One endpoint of a memory network: an adapter with an address, and the connections that it owns. */
 import { BlixardError } from "@blixard/common";
-import type { Connection, EndpointAddress, Lane } from "../transport-types.ts";
+import type { Connection, EndpointAddress, Lane, TransportAdapter } from "../transport-types.ts";
 import type { MemoryConnection } from "./memory-connection.ts";
-import type { MemoryAdapter, MemoryFabric } from "./memory-network.ts";
+
+export interface MemoryAdapter extends TransportAdapter {
+  /** Vanishes without a goodbye, as a killed process does. */
+  crash(): void;
+}
+
+/** What an endpoint needs of its network. */
+export interface MemorySwitch {
+  /** Gives the endpoint a new address. */
+  listen(endpoint: MemoryEndpoint): string;
+  unlisten(address: string): void;
+  /** Resolves when the endpoint can be reached, with the caller's half of a new connection. */
+  connect(from: MemoryEndpoint, to: EndpointAddress, lane: Lane, signal: AbortSignal): Promise<MemoryConnection>;
+}
 
 export class MemoryEndpoint implements MemoryAdapter {
   readonly kind = "memory";
   readonly endpointId: string;
-  readonly #fabric: MemoryFabric;
+  readonly #network: MemorySwitch;
   readonly #connections = new Set<MemoryConnection>();
   #address: string | undefined;
   #onConnection: ((connection: Connection) => void) | undefined;
   #closed = false;
 
-  constructor(fabric: MemoryFabric, endpointId: string) {
-    this.#fabric = fabric;
+  constructor(network: MemorySwitch, endpointId: string) {
+    this.#network = network;
     this.endpointId = endpointId;
   }
 
@@ -25,12 +38,12 @@ export class MemoryEndpoint implements MemoryAdapter {
   async listen(onConnection: (connection: Connection) => void): Promise<void> {
     this.#assertOpen();
     this.#onConnection = onConnection;
-    this.#address ??= this.#fabric.listen(this);
+    this.#address ??= this.#network.listen(this);
   }
 
   async connect(to: EndpointAddress, lane: Lane, options: { readonly signal: AbortSignal }): Promise<Connection> {
     this.#assertOpen();
-    return this.#fabric.connect(this, to, lane, options.signal);
+    return this.#network.connect(this, to, lane, options.signal);
   }
 
   async close(): Promise<void> {
@@ -56,7 +69,7 @@ export class MemoryEndpoint implements MemoryAdapter {
 
   #leave(): void {
     this.#closed = true;
-    if (this.#address !== undefined) this.#fabric.unlisten(this.#address);
+    if (this.#address !== undefined) this.#network.unlisten(this.#address);
   }
 
   #assertOpen(): void {

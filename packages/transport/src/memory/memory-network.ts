@@ -3,15 +3,11 @@
  * delivers nothing, not even the end of a connection; a dial to nobody pends until the caller gives up; a crash says no
  * goodbye; a loss delays what is behind it on the same stream (QUIC sends it again). Time and chance come from ports.
  */
-import { BlixardError, type Clock, type Random } from "@blixard/common";
-import type { EndpointAddress, Lane, TransportAdapter } from "../transport-types.ts";
-import { createConnectionPair } from "./memory-connection.ts";
-import { MemoryEndpoint } from "./memory-endpoint.ts";
-
-export interface MemoryAdapter extends TransportAdapter {
-  /** Vanishes without a goodbye, as a killed process does. */
-  crash(): void;
-}
+import { BlixardError } from "@blixard/common";
+import type { EndpointAddress, Lane } from "../transport-types.ts";
+import type { Direction, MemoryNetworkDeps } from "./direction.ts";
+import { createConnectionPair, type MemoryConnection } from "./memory-connection.ts";
+import { type MemoryAdapter, MemoryEndpoint, type MemorySwitch } from "./memory-endpoint.ts";
 
 export interface MemoryNetwork {
   /** An endpoint of this network; `endpointId` has 64 hexadecimal digits. Its address is known after `listen`. */
@@ -26,20 +22,6 @@ export interface MemoryNetwork {
   /** The share of writes, 0 to below 1, that must be sent again; each time costs 200 ms. */
   setLoss(from: string, to: string, rate: number): void;
   setLatency(from: string, to: string, latencyMs: number): void;
-}
-
-/** One direction between two endpoints. */
-export interface Direction {
-  blocked: boolean;
-  lossRate: number;
-  latencyMs: number;
-  /** Called when the direction is unblocked. */
-  readonly waiting: Set<() => void>;
-}
-
-export interface MemoryNetworkDeps {
-  readonly clock: Clock;
-  readonly random: Random;
 }
 
 export function createMemoryNetwork(deps: MemoryNetworkDeps): MemoryNetwork {
@@ -69,16 +51,16 @@ export function createMemoryNetwork(deps: MemoryNetworkDeps): MemoryNetwork {
   };
 }
 
-/** What the endpoints of one network share. */
-export class MemoryFabric {
-  readonly deps: MemoryNetworkDeps;
+/** What the endpoints of one network share: its directions, and who listens where. */
+class MemoryFabric implements MemorySwitch {
+  readonly #deps: MemoryNetworkDeps;
   readonly #directions = new Map<string, Direction>();
   readonly #listeners = new Map<string, MemoryEndpoint>();
   readonly #changed = new Set<() => void>();
   #nextPort = 1;
 
   constructor(deps: MemoryNetworkDeps) {
-    this.deps = deps;
+    this.#deps = deps;
   }
 
   direction(from: string, to: string): Direction {
@@ -118,11 +100,10 @@ export class MemoryFabric {
 
   /** Resolves when the endpoint can be reached, with the caller's half of a new connection. */
   connect(from: MemoryEndpoint, to: EndpointAddress, lane: Lane, signal: AbortSignal) {
-    return new Promise<ReturnType<typeof createConnectionPair>[0]>((resolve, reject) => {
-      const directions = [
-        this.direction(from.endpointId, to.endpointId),
-        this.direction(to.endpointId, from.endpointId),
-      ];
+    return new Promise<MemoryConnection>((resolve, reject) => {
+      const outbound = this.direction(from.endpointId, to.endpointId);
+      const inbound = this.direction(to.endpointId, from.endpointId);
+      const directions = [outbound, inbound];
       const done = () => {
         signal.removeEventListener("abort", abort);
         this.#changed.delete(look);
@@ -141,7 +122,12 @@ export class MemoryFabric {
           reject(new BlixardError("UNKNOWN_PEER", "another endpoint answers at this address"));
           return;
         }
-        const [here, there] = createConnectionPair(this, lane, from.endpointId, to.endpointId);
+        const [here, there] = createConnectionPair(
+          this.#deps,
+          lane,
+          { endpointId: from.endpointId, direction: outbound },
+          { endpointId: to.endpointId, direction: inbound },
+        );
         from.own(here);
         found.take(there);
         resolve(here);
