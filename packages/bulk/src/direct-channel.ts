@@ -1,7 +1,15 @@
 /** The direct way out: one HTTP/2 session over mutual TLS with the bind port of a peer. */
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { connect as connectTls, type SecureContext, type TLSSocket } from "node:tls";
-import { abortReason, BlixardError, type Clock, directAddresses, messageOf, type Timer } from "@blixard/common";
+import {
+  abortReason,
+  BlixardError,
+  type Clock,
+  directAddresses,
+  messageOf,
+  requireHostPort,
+  type Timer,
+} from "@blixard/common";
 import { endpointIdOf } from "@blixard/identity";
 import { nodeKeyTls } from "@blixard/protocol";
 import type { EndpointAddress } from "@blixard/transport";
@@ -55,13 +63,12 @@ function handshake(
   secureContext: SecureContext,
   signal: AbortSignal,
 ): Promise<TLSSocket> {
-  const at = address.lastIndexOf(":");
-  const host = address.slice(0, at).replace(/^\[|\]$/g, "");
+  const { host, port } = requireHostPort(address, "the address");
   return new Promise((resolve, reject) => {
     // Its certificate is self-signed by design; what it proves is checked below.
     const socket = connectTls({
       host,
-      port: Number(address.slice(at + 1)),
+      port,
       // Also where an operator's CA is in use, the node's own key is what counts here.
       ...nodeKeyTls,
       secureContext,

@@ -1,5 +1,5 @@
 /** Addresses of nodes as people write them. */
-import { BlixardError } from "@blixard/common";
+import { BlixardError, parseHostPort } from "@blixard/common";
 
 export interface NodeAddress {
   /** Without brackets. */
@@ -16,17 +16,15 @@ export interface NodeAddress {
  * @throws INVALID_ARGUMENT
  */
 export function parseNodeAddress(text: string): NodeAddress {
-  const match = /^(?:(https?):\/\/)?(\[[0-9a-fA-F:.]+\]|[^\s:[\]/@]+):(\d{1,5})\/?$/.exec(text.trim());
-  const [, scheme, host, portText] = match ?? [];
-  const port = Number(portText);
-  if (host === undefined || !(port >= 1 && port <= 65_535)) {
+  const [, scheme, hostPort = ""] = /^(?:(https?):\/\/)?([^/]*)\/?$/.exec(text.trim()) ?? [];
+  const parsed = parseHostPort(hostPort);
+  if (parsed === undefined || parsed.port === 0) {
     throw new BlixardError("INVALID_ARGUMENT", `"${text}" is not an address of a node`, {
       hint: "Use HOST:PORT (the bind port), or http://HOST:PORT (the HTTP port).",
     });
   }
   return {
-    host: host.replace(/^\[|\]$/g, ""),
-    port,
+    ...parsed,
     scheme: scheme === "http" ? "http" : scheme === "https" ? "tls" : "auto",
     text: text.trim(),
   };

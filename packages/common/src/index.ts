@@ -21,7 +21,17 @@ export {
   systemErrorCodeOf,
   toBlixardError,
 } from "./errors.ts";
-export { directAddresses, firstAddresses, formatHostPort, hostOf, isLoopbackHost, isRelayUrl } from "./host-port.ts";
+export type { HostPort } from "./host-port.ts";
+export {
+  directAddresses,
+  firstAddresses,
+  formatHostPort,
+  hostOf,
+  isLoopbackHost,
+  isRelayUrl,
+  parseHostPort,
+  requireHostPort,
+} from "./host-port.ts";
 export { type LinkedSignal, linkSignal } from "./link-signal.ts";
 export type { LogFields, Logger, LogLevel } from "./logger.ts";
 export { silentLogger } from "./logger.ts";

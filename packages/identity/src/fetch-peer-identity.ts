@@ -1,6 +1,6 @@
 /** Learns which node answers at an address, from the certificate on the TCP side of its bind port. */
 import { connect, type TLSSocket } from "node:tls";
-import { abortReason, BlixardError, messageOf, toHex } from "@blixard/common";
+import { abortReason, BlixardError, messageOf, parseHostPort, toHex } from "@blixard/common";
 import { nodeKeyTls } from "@blixard/protocol";
 import { ed25519PublicBytes } from "./ed25519.ts";
 import { peerCertificateOf } from "./peer-certificate.ts";
@@ -16,10 +16,8 @@ export interface FetchPeerIdentityOptions {
  * @throws UNREACHABLE, DEADLINE_EXCEEDED, CANCELLED, INVALID_ARGUMENT
  */
 export function fetchPeerIdentity(address: string, options: FetchPeerIdentityOptions): Promise<string> {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]/]+)):(\d{1,5})$/.exec(address);
-  const host = match?.[1] ?? match?.[2];
-  const port = Number(match?.[3]);
-  if (host === undefined || !(port >= 1 && port <= 65_535)) {
+  const parsed = parseHostPort(address);
+  if (parsed === undefined || parsed.port === 0) {
     return Promise.reject(
       new BlixardError("INVALID_ARGUMENT", `${address} is not an address`, { hint: "Use HOST:PORT." }),
     );
@@ -28,8 +26,7 @@ export function fetchPeerIdentity(address: string, options: FetchPeerIdentityOpt
   return new Promise((resolve, reject) => {
     // The certificate is self-signed by design; what it proves is read from its key below.
     const socket = connect({
-      host,
-      port,
+      ...parsed,
       rejectUnauthorized: false,
       minVersion: "TLSv1.3",
       ALPNProtocols: ["http/1.1"],

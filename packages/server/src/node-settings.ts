@@ -2,14 +2,17 @@
  * The settings of a node, each once: its flag, its default, what it means and what values it takes. The flags of the
  * command line, the `BLIXARD_*` variables, the keys of the configuration file and `config view` all come from here.
  */
+import { parseHostPort } from "@blixard/common";
 import { hostPortSchema, limits, nameSchema, nodeIdSchema } from "@blixard/protocol";
 import { z } from "zod";
 
 /** `host:port` to bind; port 0 takes a free one. */
 const bindSchema = z
   .string()
-  .regex(/^(\[[0-9a-fA-F:.]+\]|[^\s:[\]/]+):\d{1,5}$/, "use HOST:PORT, for example 127.0.0.1:7001")
-  .refine((text) => Number(text.slice(text.lastIndexOf(":") + 1)) <= 65_535, "the port is at most 65535");
+  .refine(
+    (text) => parseHostPort(text) !== undefined,
+    "use HOST:PORT, for example 127.0.0.1:7001, with a port of at most 65535",
+  );
 
 const wholeNumber = (min: number, max: number) => z.int().min(min).max(max);
 const path = z.string().min(1);

@@ -1,21 +1,13 @@
 /** Which sockets an endpoint binds for the address that the operator gave, and which addresses others can use. */
-import { isIPv6 } from "node:net";
+import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
-import { BlixardError, formatHostPort } from "@blixard/common";
+import { BlixardError, formatHostPort, type HostPort, parseHostPort } from "@blixard/common";
 
-export interface BindAddress {
-  /** An IP address without brackets. */
-  readonly host: string;
-  readonly port: number;
-}
-
-/** @throws INVALID_ARGUMENT for anything but `IPv4:PORT`, `[IPv6]:PORT` or `localhost:PORT` */
-export function parseBind(bind: string): BindAddress {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(bind);
-  const host = match?.[1] ?? (match?.[2] === "localhost" ? "127.0.0.1" : match?.[2]);
-  const port = Number(match?.[3]);
-  const isV4 = host !== undefined && /^\d{1,3}(\.\d{1,3}){3}$/.test(host);
-  if (host === undefined || !(isV4 || isIPv6(host)) || !(port <= 65_535)) {
+/** The address to bind, whose host is an IP address. @throws INVALID_ARGUMENT for another host than `localhost` */
+export function parseBind(bind: string): HostPort {
+  const { host: text = "", port = 0 } = parseHostPort(bind) ?? {};
+  const host = text === "localhost" ? "127.0.0.1" : text;
+  if (isIP(host) === 0) {
     throw new BlixardError("INVALID_ARGUMENT", `${bind} is not an address to bind`, {
       hint: "Use an IP address and a port, for example 127.0.0.1:7001.",
     });
@@ -27,7 +19,7 @@ export function parseBind(bind: string): BindAddress {
  * The sockets to bind, the operator's first. Iroh binds a wildcard socket for the address family that it was not told
  * about: that would open a node to every interface that asked for one address, so the other family gets its loopback.
  */
-export function socketsFor({ host, port }: BindAddress): readonly string[] {
+export function socketsFor({ host, port }: HostPort): readonly string[] {
   if (host === "0.0.0.0") return [formatHostPort(host, port)];
   if (host === "::") return [formatHostPort(host, port)];
   const other = host.includes(":") ? "127.0.0.1" : "::1";

@@ -3,7 +3,6 @@
  * heartbeats and redial, over an adapter (`@blixard/transport/iroh`, `@blixard/transport/memory`).
  */
 
-export { parseBind } from "./bind-address.ts";
 export type { SharedPort } from "./bind-shared-port.ts";
 export { bindSharedPort } from "./bind-shared-port.ts";
 export { createTransport } from "./create-transport.ts";

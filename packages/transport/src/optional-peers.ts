@@ -1,6 +1,6 @@
 /** Packages that one adapter needs and nobody else: optional peers of this package, which the user of that adapter installs. */
 import { readFileSync } from "node:fs";
-import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
 
 /** The packages that each adapter needs. Their versions stand in the `peerDependencies` of this package. */
 const peersOf = {
@@ -34,7 +34,7 @@ export async function importWithPeers<Module>(
 
 function missingPeer(peers: readonly string[], error: unknown): string | undefined {
   // Node's own error carries the name of the package in its message only.
-  if (errorCodeOf(error) !== "ERR_MODULE_NOT_FOUND") return undefined;
+  if (systemErrorCodeOf(error) !== "ERR_MODULE_NOT_FOUND") return undefined;
   return peers.find((name) => messageOf(error).includes(`'${name}'`));
 }
 

@@ -4,9 +4,18 @@
  * nobody whose key it was not told. The worker is started when it is needed and closed when it is idle.
  */
 import { randomBytes } from "node:crypto";
-import { BlixardError, type Clock, firstAddresses, formatHostPort, fromUtf8, type Logger, type Timer, toUtf8 } from "@blixard/common";
+import {
+  BlixardError,
+  type Clock,
+  firstAddresses,
+  formatHostPort,
+  fromUtf8,
+  hostOf,
+  type Logger,
+  type Timer,
+  toUtf8,
+} from "@blixard/common";
 import type { EndpointAddress, Peer } from "@blixard/transport";
-import { parseBind } from "@blixard/transport";
 import type { BulkDesk } from "../bulk-desk.ts";
 import { bulkLimits } from "../bulk-limits.ts";
 import { statusOf } from "../bulk-status.ts";
@@ -88,11 +97,10 @@ export class IrohWay {
     this.#touch();
     if (this.#worker?.running) return this.#worker;
     const { clock, logger, settings } = this.#deps;
-    const { host } = parseBind(settings.bind);
     const worker: WorkerEndpoint = new WorkerEndpoint({
       clock,
       logger,
-      settings: { ...settings, bind: formatHostPort(host, 0), secretKey: randomBytes(32) },
+      settings: { ...settings, bind: formatHostPort(hostOf(settings.bind), 0), secretKey: randomBytes(32) },
       events: {
         onArrived: (connection, endpointId) => this.#admit(worker, connection, endpointId),
         onEnded: (connection) => this.#served.delete(connection),

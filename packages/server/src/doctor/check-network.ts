@@ -2,7 +2,7 @@
 import { createSocket } from "node:dgram";
 import { BlockList, createServer, isIP } from "node:net";
 import { networkInterfaces } from "node:os";
-import { directAddresses, errorCodeOf, formatHostPort, messageOf } from "@blixard/common";
+import { directAddresses, errorCodeOf, formatHostPort, messageOf, parseHostPort } from "@blixard/common";
 import { systemRandom } from "@blixard/common/system";
 import { createIrohAdapter } from "@blixard/transport/iroh";
 import type { NodeConfig } from "../node-settings.ts";
@@ -123,20 +123,19 @@ async function askRelay(adapter: ReturnType<typeof createIrohAdapter>): Promise<
  */
 export function judgeNat(own: readonly string[], bound: readonly string[], seen: readonly string[]): Finding {
   const check = "NAT";
-  const mine = new Set(own.map((address) => formatHostPort(address, 0).slice(0, -":0".length)));
-  const outside = seen.map(splitPort).filter(({ host }) => !mine.has(host));
+  const outside = seen.flatMap((address) => parseHostPort(address) ?? []).filter(({ host }) => !own.includes(host));
   if (outside.length === 0) {
     if (own.some(isPublic)) return ok(check, "none: the relay sees an address of this machine");
     const next = "let UDP out to the relay, or expect relays between this machine and others";
     return notOk(check, "unknown", "the relay cannot tell how the world sees this machine: no UDP reaches it", next);
   }
-  const world = `behind one: the world sees ${outside.map(({ host, port }) => `${host}:${port}`).join(", ")}`;
+  const world = `behind one: the world sees ${outside.map(({ host, port }) => formatHostPort(host, port)).join(", ")}`;
   const varies = outside.some(({ host, port }) => outside.some((other) => other.host === host && other.port !== port));
   if (varies) {
     const next = "forward the bind port and name it with --advertise, or expect relays between two such machines";
     return notOk(check, "warn", `${world}; symmetric: another port for each peer, which no peer can know`, next);
   }
-  const ports = new Set(bound.map((address) => splitPort(address).port));
+  const ports = new Set(bound.map((address) => parseHostPort(address)?.port));
   if (outside.some(({ port }) => ports.has(port))) return ok(check, `${world}; it keeps the port: others can reach it`);
   return ok(check, `${world}; it changes the port; whether for each peer anew, one relay alone cannot tell`);
 }
@@ -164,9 +163,4 @@ for (const [network, bits] of [
 function isPublic(address: string): boolean {
   const version = isIP(address);
   return version !== 0 && !privateRanges.check(address, version === 6 ? "ipv6" : "ipv4");
-}
-
-function splitPort(address: string): { readonly host: string; readonly port: string } {
-  const at = address.lastIndexOf(":");
-  return { host: address.slice(0, at), port: address.slice(at + 1) };
 }

@@ -1,7 +1,7 @@
 /** `blixard doctor`: whether this machine can run a node, and how a running one and its cluster are. */
 import { resolve } from "node:path";
 import { type BlixardClient, type LocalNode, parseNodeAddress } from "@blixard/client";
-import type { Clock } from "@blixard/common";
+import { type Clock, type HostPort, requireHostPort } from "@blixard/common";
 import type { NodeConfig } from "../node-settings.ts";
 import { checkCluster } from "./check-cluster.ts";
 import { checkClock, checkDisk, checkOpenFiles, checkVersions, checkVirtualisation } from "./check-host.ts";
@@ -56,8 +56,7 @@ async function checkHttp(
   return [await checkPort("http", wanted, own(wanted.port))];
 }
 
-function splitBind(bind: string): { readonly host: string; readonly port: number } {
-  const port = Number(bind.slice(bind.lastIndexOf(":") + 1));
-  const { host } = parseNodeAddress(`${bind.slice(0, bind.lastIndexOf(":"))}:1`);
+function splitBind(bind: string): HostPort {
+  const { host, port } = requireHostPort(bind, "the address");
   return { host: host === "localhost" ? "127.0.0.1" : host, port };
 }

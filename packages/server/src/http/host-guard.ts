@@ -3,7 +3,7 @@
  * a name of its own to this port nor call it across origins.
  */
 
-import { BlixardError, isLoopbackHost } from "@blixard/common";
+import { BlixardError, isLoopbackHost, parseHostPort } from "@blixard/common";
 
 /** @throws PERMISSION_DENIED */
 export function checkHostAndOrigin(
@@ -46,6 +46,5 @@ function isAllowed(allowedHosts: ReadonlySet<string>, name: string): boolean {
 
 /** The name of `name`, `name:port`, `[v6]` or `[v6]:port`, in lower case and without brackets. */
 function hostName(text: string): string | undefined {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]/@]+))(?::\d{1,5})?$/.exec(text);
-  return (match?.[1] ?? match?.[2])?.toLowerCase();
+  return (parseHostPort(text) ?? parseHostPort(`${text}:80`))?.host.toLowerCase();
 }

@@ -3,8 +3,7 @@ import { createServer as createHttpServer, type Server } from "node:http";
 import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { parseNodeAddress } from "@blixard/client";
-import { BlixardError, formatHostPort, messageOf, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, formatHostPort, messageOf, requireHostPort, systemErrorCodeOf } from "@blixard/common";
 import { followSockets, type NodeTls } from "@blixard/identity";
 import { nodeKeyTls } from "@blixard/protocol";
 import type { RequestHandler } from "./app.ts";
@@ -84,7 +83,7 @@ interface ListenOptions {
 }
 
 async function listen(server: Server, endAll: () => void, { bind, handlers, flag }: ListenOptions): Promise<Listener> {
-  const { host, port } = splitBind(bind, flag);
+  const { host, port } = requireHostPort(bind, flag);
   server.requestTimeout = httpLimits.requestTimeoutMs;
   server.headersTimeout = httpLimits.headersTimeoutMs;
   server.keepAliveTimeout = httpLimits.keepAliveTimeoutMs;
@@ -101,16 +100,6 @@ async function listen(server: Server, endAll: () => void, { bind, handlers, flag
     port: bound,
     close: (graceMs) => closeServer(server, endAll, graceMs),
   };
-}
-
-function splitBind(bind: string, flag: string): { readonly host: string; readonly port: number } {
-  // Port 0 asks for a free one and is no address of a node, so it is read here.
-  if (bind.endsWith(":0")) return { host: parseNodeAddress(`${bind.slice(0, -1)}1`).host, port: 0 };
-  try {
-    return parseNodeAddress(bind);
-  } catch (error) {
-    throw new BlixardError("INVALID_ARGUMENT", `${flag} ${bind}: ${messageOf(error)}`, { hint: "Use HOST:PORT." });
-  }
 }
 
 function listenError(error: unknown, bind: string, flag: string): BlixardError {

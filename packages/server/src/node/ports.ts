@@ -4,8 +4,15 @@ import { isIP } from "node:net";
 import { hostname, networkInterfaces } from "node:os";
 import type { TLSSocket } from "node:tls";
 import { bulkAlpn } from "@blixard/bulk";
-import { parseNodeAddress } from "@blixard/client";
-import { BlixardError, formatHostPort, isLoopbackHost, messageOf } from "@blixard/common";
+import {
+  BlixardError,
+  formatHostPort,
+  type HostPort,
+  hostOf,
+  isLoopbackHost,
+  messageOf,
+  requireHostPort,
+} from "@blixard/common";
 import type { NodeTls } from "@blixard/identity";
 import { bindSharedPort } from "@blixard/transport";
 import { type Listener, type ListenerHandlers, listenPlain, listenTls } from "../http/listeners.ts";
@@ -85,9 +92,8 @@ function httpDefault(host: string, wantedPort: number, boundPort: number): strin
 }
 
 /** A name is looked up once: UDP and TCP must be bound to the same address. */
-async function resolveBind(bind: string, flag: string): Promise<{ readonly host: string; readonly port: number }> {
-  const port = Number(bind.slice(bind.lastIndexOf(":") + 1));
-  const { host } = parseNodeAddress(`${bind.slice(0, bind.lastIndexOf(":"))}:1`);
+async function resolveBind(bind: string, flag: string): Promise<HostPort> {
+  const { host, port } = requireHostPort(bind, flag);
   if (isIP(host) !== 0) return { host, port };
   if (host === "localhost") return { host: "127.0.0.1", port };
   try {
@@ -105,7 +111,7 @@ export function ownHosts(config: NodeConfig): string[] {
   const hosts = new Set<string>([hostname(), ...config.allowedHosts]);
   for (const bind of [config.bind, config.http]) {
     if (bind === undefined || bind === "off") continue;
-    const { host } = parseNodeAddress(`${bind.slice(0, bind.lastIndexOf(":"))}:1`);
+    const host = hostOf(bind);
     hosts.add(host);
     if (host !== "0.0.0.0" && host !== "::") continue;
     for (const addresses of Object.values(networkInterfaces())) {

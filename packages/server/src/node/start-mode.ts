@@ -5,7 +5,16 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { connectClient, readLocalNode } from "@blixard/client";
 import type { JoinSeed, JoinTarget } from "@blixard/cluster";
-import { BlixardError, type Clock, directAddresses, errorCodeOf, messageOf, sleep, toHex } from "@blixard/common";
+import {
+  BlixardError,
+  type Clock,
+  directAddresses,
+  errorCodeOf,
+  messageOf,
+  parseHostPort,
+  sleep,
+  toHex,
+} from "@blixard/common";
 import { fetchPeerIdentity } from "@blixard/identity";
 import { decodeTicket, ticketPrefix } from "@blixard/protocol";
 import { hasStore } from "@blixard/storage/level";
@@ -114,7 +123,7 @@ export async function planStart(
     const target = { endpoints, clusterId, ticket: { id: ticketId, secret: toHex(secret) } };
     return { type: "join", target, byAddress: undefined };
   }
-  if (!/:\d+$/.test(joinWith)) {
+  if (parseHostPort(joinWith) === undefined) {
     throw new BlixardError("INVALID_ARGUMENT", "--join takes a ticket (blx1-...) or HOST:PORT", {
       hint: "Create a ticket on a member with: blixard ticket create",
     });

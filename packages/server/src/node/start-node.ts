@@ -293,7 +293,7 @@ class NodeAssembly {
       }
       case "join":
         if (plan.byAddress !== undefined) {
-          const local = [plan.byAddress, this.#config.bind].every((text) => isLoopbackHost(text.replace(/:\d+$/, "")));
+          const local = [plan.byAddress, this.#config.bind].every((text) => isLoopbackHost(hostOf(text)));
           const how = local ? "both are loopback addresses" : "somebody has to accept it there";
           this.#deps.say(`joining ${plan.byAddress} without a ticket: ${how}`);
         }

@@ -1,7 +1,7 @@
 /** Dials one address: TCP, TLS 1.3 with the certificates of both keys, HTTP/2, and the control call of a lane. */
-import { isIPv4, isIPv6, type Socket } from "node:net";
+import { isIP, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
-import { abortReason, BlixardError, type Clock, isBlixardError, messageOf } from "@blixard/common";
+import { abortReason, BlixardError, type Clock, hostOf, isBlixardError, messageOf } from "@blixard/common";
 import { type NodeTls, refusalOf } from "@blixard/identity";
 import {
   CallCredentials,
@@ -236,7 +236,6 @@ function toDialError(error: unknown, address: string): BlixardError {
 }
 
 function targetOf(address: string): string {
-  const host = address.slice(0, address.lastIndexOf(":"));
-  if (isIPv4(host)) return `ipv4:${address}`;
-  return isIPv6(host.replace(/^\[|\]$/g, "")) ? `ipv6:${address}` : `dns:${address}`;
+  const version = isIP(hostOf(address));
+  return version === 0 ? `dns:${address}` : `ipv${version}:${address}`;
 }

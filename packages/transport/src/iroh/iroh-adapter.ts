@@ -4,7 +4,14 @@
  */
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import { BlixardError, directAddresses, formatHostPort, isLoopbackHost, isRelayUrl } from "@blixard/common";
+import {
+  BlixardError,
+  directAddresses,
+  formatHostPort,
+  isLoopbackHost,
+  isRelayUrl,
+  parseHostPort,
+} from "@blixard/common";
 import { endpointIdOfSeed } from "@blixard/identity";
 import type { Endpoint, EndpointBuilder, Incoming, Connection as NativeConnection } from "@number0/iroh";
 import { parseBind, reachableAddresses, socketsFor } from "../bind-address.ts";
@@ -141,8 +148,8 @@ class IrohEndpointAdapter implements IrohAdapter {
     liveEndpoints.add(endpoint);
     const isSameFamily = (socket: string) => socket.startsWith("[") === host.includes(":");
     const bound = endpoint.boundSockets().find(isSameFamily);
-    const boundPort = bound === undefined ? port : Number(bound.slice(bound.lastIndexOf(":") + 1));
-    this.#addresses = reachableAddresses(host, boundPort);
+    const boundPort = bound === undefined ? undefined : parseHostPort(bound)?.port;
+    this.#addresses = reachableAddresses(host, boundPort ?? port);
     this.#endpoint = endpoint;
     return { iroh, endpoint };
   }
@@ -249,11 +256,11 @@ class IrohEndpointAdapter implements IrohAdapter {
 
 /** Iroh takes only IP addresses; names are looked up for each dial, because they may move. */
 async function resolved(address: string): Promise<string | undefined> {
-  const at = address.lastIndexOf(":");
-  const host = address.slice(0, at).replace(/^\[|\]$/g, "");
-  if (isIP(host) !== 0) return address;
+  const parsed = parseHostPort(address);
+  if (parsed === undefined) return undefined;
+  if (isIP(parsed.host) !== 0) return address;
   try {
-    return formatHostPort((await lookup(host)).address, Number(address.slice(at + 1)));
+    return formatHostPort((await lookup(parsed.host)).address, parsed.port);
   } catch {
     return undefined;
   }

@@ -1,4 +1,5 @@
 /** A dual adapter on loopback, with a switch that cuts Iroh alone. */
+import { parseHostPort } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { bindSharedPort } from "../bind-shared-port.ts";
 import { createDualAdapter, type DualAdapterOptions } from "../dual/index.ts";
@@ -22,7 +23,7 @@ export async function createTestDualAdapter(
     async (port) => {
       const grpc = createGrpcAdapter({ clock: systemClock, secretKey, bind: `127.0.0.1:${port}` });
       await grpc.bind();
-      return { grpc, port: Number(grpc.addresses()[0]?.split(":")[1]), close: () => grpc.close() };
+      return { grpc, port: parseHostPort(grpc.addresses()[0] ?? "")?.port ?? 0, close: () => grpc.close() };
     },
     async (port) => {
       const iroh = createIrohAdapter({ secretKey, bind: `127.0.0.1:${port}`, relay: false, discovery: false });
