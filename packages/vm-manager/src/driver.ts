@@ -52,7 +52,7 @@ export interface InstanceSpec {
   readonly machine: string | undefined;
 }
 
-/** Files of one instance. The sockets stand in a short directory: a unix socket path has at most 107 bytes. */
+/** Files of one instance, as absolute paths. The sockets stand in a short directory: a unix socket path has at most 107 bytes. */
 export interface InstancePaths {
   readonly directory: string;
   readonly consoleLog: string;

@@ -5,14 +5,14 @@
 import { createHash } from "node:crypto";
 import { lstat, mkdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { BlixardError } from "@blixard/common";
 
 const socketPathBytesMax = 107;
 /** A slash, 12 hexadecimal digits, a dash, a generation of up to 10 digits, and `.c` or `.s`. */
 const socketNameBytesMax = 26;
 
-/** A directory for the sockets of `dataDir`: the same one at each call, with mode 0700. */
+/** A directory for the sockets of `dataDir`, an absolute path: the same one at each call, with mode 0700. */
 export async function makeRunDirectory(dataDir: string): Promise<string> {
   const near = join(dataDir, "run");
   if (Buffer.byteLength(near) + socketNameBytesMax <= socketPathBytesMax) {
@@ -27,7 +27,7 @@ export async function makeRunDirectory(dataDir: string): Promise<string> {
 /** A directory that belongs to this user alone, for sockets and for facts about this boot of the host. */
 export async function makeUserDirectory(): Promise<string> {
   const userId = process.getuid?.() ?? 0;
-  const path = join(tmpdir(), `blixard-${userId}`);
+  const path = resolve(tmpdir(), `blixard-${userId}`);
   await mkdir(path, { recursive: true, mode: 0o700 });
   const facts = await lstat(path);
   // Anybody can make names in a shared temporary directory; one that is not ours could show our sockets to others.

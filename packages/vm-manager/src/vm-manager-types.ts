@@ -43,7 +43,10 @@ export interface VmManagerDeps {
 }
 
 export interface VmManagerOptions {
-  /** Directory for instances, images and journals; made with mode 0700. */
+  /**
+   * Directory for instances, images and journals; made with mode 0700. A relative path is resolved once, against the
+   * working directory of this process.
+   */
   readonly dataDir: string;
   /** `auto` takes the best driver that was probed to work. */
   readonly driver: "auto" | "qemu" | "embedded" | "fake";

@@ -1,7 +1,7 @@
 /** The VMs of one node: the set that the cluster wants, one machine per VM, and what was observed. */
 import { mkdir } from "node:fs/promises";
 import { availableParallelism, totalmem } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { abortReason, BlixardError, sleep, Watch } from "@blixard/common";
 import { limits, type NodeCapacity, type VmObservation } from "@blixard/protocol";
 import { type DataDirLock, lockDataDir } from "./data-dir-lock.ts";
@@ -26,7 +26,8 @@ const hostMemoryShare = 0.1;
 
 /** Makes a manager; it does nothing until `start`. */
 export function createVmManager(deps: VmManagerDeps, options: VmManagerOptions): VmManager {
-  return new NodeVmManager(deps, options);
+  // Each VM's process has a working directory of its own, so every path that it is given is absolute from here on.
+  return new NodeVmManager(deps, { ...options, dataDir: resolve(options.dataDir) });
 }
 
 class NodeVmManager implements VmManager {

@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BlixardError, type Clock, messageOf } from "@blixard/common";
 import type { InstanceHandle, InstancePaths, InstanceSpec, ProbeResult, VmDriver, VmInstance } from "../driver.ts";
@@ -98,7 +98,7 @@ export class EmbeddedDriver implements VmDriver {
 
   /** The host runs as plain JavaScript: when this module runs from its source, the build stands beside it. */
   #hostProgram(): string {
-    if (this.#options.hostProgram !== undefined) return this.#options.hostProgram;
+    if (this.#options.hostProgram !== undefined) return resolve(this.#options.hostProgram);
     const here = dirname(fileURLToPath(import.meta.url));
     for (const path of [join(here, "vm-host.js"), join(here, "../../dist/embedded/vm-host.js")]) {
       if (existsSync(path)) return path;

@@ -1,7 +1,8 @@
 /** Starts a program that outlives this process, and gives back its identity. */
 import { spawn } from "node:child_process";
 import { open, readFile } from "node:fs/promises";
-import { BlixardError, type Clock, messageOf, withDeadline } from "@blixard/common";
+import { isAbsolute } from "node:path";
+import { assert, BlixardError, type Clock, messageOf, withDeadline } from "@blixard/common";
 import type { InstanceHandle, InstancePaths, VmInstance } from "../driver.ts";
 import { findProcessesByArgument, identifyProcess, type ProcessIdentity, signalProcess } from "./process-identity.ts";
 import { QmpInstance } from "./qmp-instance.ts";
@@ -10,7 +11,8 @@ const stderrBytesShown = 600;
 
 /**
  * Runs `program` detached: in a session of its own, with files instead of pipes, so that neither the end of this
- * process nor a signal to its group reaches it.
+ * process nor a signal to its group reaches it. It works in the directory of its instance, where a relative path would
+ * name another file than here.
  */
 export async function spawnDetached(
   program: string,
@@ -18,6 +20,7 @@ export async function spawnDetached(
   paths: Pick<InstancePaths, "directory" | "stderrLog">,
   environment: NodeJS.ProcessEnv,
 ): Promise<ProcessIdentity> {
+  assert(isAbsolute(paths.directory), "the paths of an instance are absolute");
   const errors = await open(paths.stderrLog, "w", 0o600);
   try {
     const child = spawn(program, programArguments, {

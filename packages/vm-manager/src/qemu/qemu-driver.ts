@@ -1,6 +1,7 @@
 /** Runs VMs with QEMU: under KVM when the host's KVM really works, else by translation (TCG). */
 import { execFile } from "node:child_process";
 import { writeFile } from "node:fs/promises";
+import { resolve } from "node:path";
 import { promisify } from "node:util";
 import { assert, type Clock, messageOf, systemErrorCodeOf } from "@blixard/common";
 import type { DriverKind } from "@blixard/protocol";
@@ -47,7 +48,9 @@ export class QemuDriver implements VmDriver {
   constructor(deps: { readonly clock: Clock }, options: QemuDriverOptions) {
     this.#clock = deps.clock;
     this.#options = options;
-    this.#program = options.program ?? "qemu-system-x86_64";
+    const program = options.program ?? "qemu-system-x86_64";
+    // A bare name is looked up on the path; anything else is a file, seen from this process and not from the VM's.
+    this.#program = program.includes("/") ? resolve(program) : program;
   }
 
   async probe(): Promise<ProbeResult> {

@@ -25,6 +25,22 @@ export const driverConformanceCases: readonly DriverConformanceCase[] = [
     }),
   },
   {
+    name: "runs and is adopted in a data directory that is named relative to the working directory",
+    run: withHarness(
+      async (harness) => {
+        harness.want();
+        await harness.untilReady();
+        const pid = await harness.process();
+        await harness.reopen();
+        harness.want();
+        await harness.type("good morning");
+        await harness.untilConsole("echo: good morning\n");
+        assert((await harness.process()) === pid, "the process is the same");
+      },
+      { relativeDataDir: true, tunables: { restartsMax: 0 } },
+    ),
+  },
+  {
     name: "brings input to the guest",
     run: withHarness(async (harness) => {
       harness.want();
@@ -212,9 +228,11 @@ export const driverConformanceCases: readonly DriverConformanceCase[] = [
 
 function withHarness(
   run: (harness: VmHarness, kind: DriverKind) => Promise<void>,
+  more: Partial<VmHarnessOptions> = {},
 ): (options: VmHarnessOptions, kind: DriverKind) => Promise<void> {
   return async (options, kind) => {
-    const harness = await VmHarness.open({ ...options, tunables: { quitDeadlineMs: 1_000, ...options.tunables } });
+    const tunables = { quitDeadlineMs: 1_000, ...more.tunables, ...options.tunables };
+    const harness = await VmHarness.open({ ...more, ...options, tunables });
     try {
       await run(harness, kind);
     } finally {

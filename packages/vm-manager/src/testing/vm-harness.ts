@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { BlixardError, discardMetrics, fromUtf8, silentLogger } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import type { ImageRecord, NodeCapacity, VmDesired, VmObservation, VmSpec } from "@blixard/protocol";
@@ -20,6 +20,8 @@ export interface VmHarnessOptions {
   readonly driver: VmManagerOptions["driver"];
   readonly tunables?: Partial<VmManagerTunables>;
   readonly fetchBlob?: FetchBlob;
+  /** The manager is told its data directory relative to the working directory of this process. */
+  readonly relativeDataDir?: boolean;
 }
 
 export interface VmWish {
@@ -62,8 +64,9 @@ export class VmHarness implements AsyncDisposable {
       metrics: discardMetrics,
       fetchBlob: this.#options.fetchBlob ?? (() => Promise.reject(new BlixardError("UNAVAILABLE", "no sources"))),
     };
-    const { driver, tunables } = this.#options;
-    return createVmManager(deps, { dataDir: this.dataDir, driver, ...(tunables === undefined ? {} : { tunables }) });
+    const { driver, tunables, relativeDataDir } = this.#options;
+    const dataDir = relativeDataDir === true ? relative(process.cwd(), this.dataDir) : this.dataDir;
+    return createVmManager(deps, { dataDir, driver, ...(tunables === undefined ? {} : { tunables }) });
   }
 
   /** Closes the manager and lets its VMs run on. */
