@@ -35,12 +35,22 @@ export {
 export { type LinkedSignal, linkSignal } from "./link-signal.ts";
 export type { LogFields, Logger, LogLevel } from "./logger.ts";
 export { silentLogger } from "./logger.ts";
-export type { Counter, Gauge, Histogram, Labels, MetricDeclaration, Metrics } from "./metrics.ts";
-export { discardMetrics } from "./metrics.ts";
+export type {
+  BoundMetrics,
+  Counter,
+  Gauge,
+  Histogram,
+  Labels,
+  MetricDeclaration,
+  MetricDeclarations,
+  Metrics,
+} from "./metrics.ts";
+export { bindMetrics, discardMetrics } from "./metrics.ts";
 export { nearest } from "./nearest.ts";
 export { PieceQueue } from "./piece-queue.ts";
 export type { Random } from "./random.ts";
 export { seededRandom } from "./random.ts";
+export { Semaphore } from "./semaphore.ts";
 export { SerialQueue } from "./serial-queue.ts";
 export { abortReason, firstOf, pauseFor, sleep, withDeadline, withTimeLimit } from "./waiting.ts";
 export { Watch } from "./watch.ts";

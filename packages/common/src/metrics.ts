@@ -28,6 +28,35 @@ export interface Metrics {
   histogram(declaration: MetricDeclaration): Histogram;
 }
 
+/**
+ * The metrics of one package, in its `metrics.ts`: the only place that names them. Write it as
+ * `const declarations = { ... } as const satisfies MetricDeclarations`.
+ */
+export type MetricDeclarations = Readonly<Record<string, MetricDeclaration & { readonly type: keyof MetricTypes }>>;
+
+interface MetricTypes {
+  readonly counter: Counter;
+  readonly gauge: Gauge;
+  readonly histogram: Histogram;
+}
+
+/** One metric for each declaration, under the same name. */
+export type BoundMetrics<Declarations extends MetricDeclarations> = {
+  readonly [Name in keyof Declarations]: MetricTypes[Declarations[Name]["type"]];
+};
+
+/** Makes the declared metrics on a port. */
+export function bindMetrics<Declarations extends MetricDeclarations>(
+  metrics: Metrics,
+  declarations: Declarations,
+): BoundMetrics<Declarations> {
+  const bound = Object.entries(declarations).map(([name, { type, ...declaration }]) => [
+    name,
+    metrics[type](declaration),
+  ]);
+  return Object.fromEntries(bound) as BoundMetrics<Declarations>;
+}
+
 /** Drops every observation. */
 export const discardMetrics: Metrics = {
   counter: () => ({ add: () => {} }),

@@ -1,8 +1,10 @@
-/** The ports for time and randomness in a real process. Import them in applications and adapters only. */
+/** What a real process has: time, randomness and durable files. Import it in applications and adapters only. */
 import { randomBytes } from "node:crypto";
 import { performance } from "node:perf_hooks";
 import type { Clock } from "./clock.ts";
 import type { Random } from "./random.ts";
+
+export { removeDurable, renameDurable, writeFileDurable } from "./durable-file.ts";
 
 export const systemClock: Clock = {
   monotonicMs: () => performance.now(),

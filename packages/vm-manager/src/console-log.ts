@@ -8,7 +8,7 @@
 import { open, readFile, rename, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { SerialQueue, systemErrorCodeOf } from "@blixard/common";
-import { writeFileDurable } from "./durable-file.ts";
+import { writeFileDurable } from "@blixard/common/system";
 import type { ConsolePiece } from "./vm-manager-types.ts";
 
 interface Bases {

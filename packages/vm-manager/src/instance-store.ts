@@ -3,9 +3,9 @@ import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { assert, type Logger, messageOf, systemErrorCodeOf } from "@blixard/common";
+import { removeDurable, writeFileDurable } from "@blixard/common/system";
 import type { DriverKind, VmDesired } from "@blixard/protocol";
 import type { ExitReason, InstanceHandle, InstancePaths } from "./driver.ts";
-import { removeDurable, writeFileDurable } from "./durable-file.ts";
 
 const vmIdPattern = /^[0-9a-f-]{36}$/i;
 

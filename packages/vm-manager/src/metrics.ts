@@ -1,20 +1,29 @@
-/** Metrics of the VM manager. */
-import type { MetricDeclaration } from "@blixard/common";
+/** The metrics of the VM manager. */
+import { type BoundMetrics, bindMetrics, type MetricDeclarations, type Metrics } from "@blixard/common";
 
-export const startsMetric: MetricDeclaration = {
-  name: "blixard_vm_starts_total",
-  help: "Instances that were started, by driver.",
-  labelNames: ["driver"],
-};
+const declarations = {
+  starts: {
+    type: "counter",
+    name: "blixard_vm_starts_total",
+    help: "Instances that were started, by driver.",
+    labelNames: ["driver"],
+  },
+  exits: {
+    type: "counter",
+    name: "blixard_vm_exits_total",
+    help: "Instances that ended, by reason.",
+    labelNames: ["reason"],
+  },
+  startDuration: {
+    type: "histogram",
+    name: "blixard_vm_start_duration_seconds",
+    help: "Time from the decision to start until the VM's process answered.",
+    buckets: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+  },
+} as const satisfies MetricDeclarations;
 
-export const exitsMetric: MetricDeclaration = {
-  name: "blixard_vm_exits_total",
-  help: "Instances that ended, by reason.",
-  labelNames: ["reason"],
-};
+export type VmMetrics = BoundMetrics<typeof declarations>;
 
-export const startSecondsMetric: MetricDeclaration = {
-  name: "blixard_vm_start_duration_seconds",
-  help: "Time from the decision to start until the VM's process answered.",
-  buckets: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
-};
+export function bindVmMetrics(metrics: Metrics): VmMetrics {
+  return bindMetrics(metrics, declarations);
+}

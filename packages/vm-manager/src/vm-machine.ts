@@ -13,7 +13,16 @@
  * Deadlines: `startDeadlineMs` on Starting, `bootDeadlineMs` on booting, the stop ladder's on Stopping, the bounded
  * retries of the image store on Preparing.
  */
-import { BlixardError, type Clock, errorCodeOf, type Logger, messageOf, sleep, Watch } from "@blixard/common";
+import {
+  BlixardError,
+  type Clock,
+  errorCodeOf,
+  type Logger,
+  messageOf,
+  type Semaphore,
+  sleep,
+  Watch,
+} from "@blixard/common";
 import type { VmObservation } from "@blixard/protocol";
 import { ConsoleLog } from "./console-log.ts";
 import type { BootSource, VmInstance } from "./driver.ts";
@@ -27,6 +36,7 @@ import {
   newInstanceRecord,
   type RecordedExitReason,
 } from "./instance-store.ts";
+import type { VmMetrics } from "./metrics.ts";
 import type { VmManagerTunables } from "./options.ts";
 import {
   type Activity,
@@ -38,7 +48,6 @@ import {
   restartDelayMs,
   seeVm,
 } from "./reconcile-plan.ts";
-import type { Semaphore } from "./semaphore.ts";
 import { stopInstance } from "./stop-ladder.ts";
 import type { DesiredVm } from "./vm-manager-types.ts";
 
@@ -54,8 +63,7 @@ export interface VmMachineDeps {
   /** Bounds the instances of this node that start at a time. */
   readonly starts: Semaphore;
   readonly tunables: VmManagerTunables;
-  readonly onStarted: (driver: string, durationMs: number) => void;
-  readonly onExit: (reason: string) => void;
+  readonly metrics: VmMetrics;
   readonly publish: (observation: VmObservation) => void;
   /** Called when nothing of a VM that is not wanted is left. */
   readonly forget: (vmId: string) => void;
@@ -245,7 +253,7 @@ export class VmMachine {
     if (desired === undefined) return;
     this.#interrupt = new AbortController();
     const signal = AbortSignal.any([this.#closing.signal, this.#interrupt.signal]);
-    const { clock, store, images, drivers, starts } = this.#deps;
+    const { clock, store, images, drivers, starts, metrics } = this.#deps;
     const startedMs = clock.monotonicMs();
     let refusal: RecordedExitReason = "driver-unsupported";
     try {
@@ -256,7 +264,8 @@ export class VmMachine {
       const boot = await prepareBoot(images, desired.image, store.directoryOf(this.vmId), signal);
       refusal = "start-failed";
       await starts.run(() => this.#startProcess(desired, chosen, boot, signal), signal);
-      this.#deps.onStarted(chosen.kind, clock.monotonicMs() - startedMs);
+      metrics.starts.add(1, { driver: chosen.kind });
+      metrics.startDuration.observe((clock.monotonicMs() - startedMs) / 1_000);
     } catch (error) {
       const retryable = errorCodeOf(error) === "UNAVAILABLE" || errorCodeOf(error) === "STORAGE_CORRUPT";
       const reason = refusal === "image-refused" && retryable ? "start-failed" : refusal;
@@ -369,7 +378,7 @@ export class VmMachine {
     }
     if (reason === undefined) return;
     this.#notBeforeMs = clock.monotonicMs() + restartDelayMs(reason, failures, tunables);
-    this.#deps.onExit(reason);
+    this.#deps.metrics.exits.add(1, { reason });
     this.#logger.log("info", "a VM ended", { reason, message, failures });
   }
 

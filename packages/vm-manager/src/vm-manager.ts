@@ -2,7 +2,7 @@
 import { mkdir } from "node:fs/promises";
 import { availableParallelism, totalmem } from "node:os";
 import { join, resolve } from "node:path";
-import { abortReason, BlixardError, sleep, Watch } from "@blixard/common";
+import { abortReason, BlixardError, Semaphore, sleep, Watch } from "@blixard/common";
 import { limits, type NodeCapacity, type VmObservation } from "@blixard/protocol";
 import { type DataDirLock, lockDataDir } from "./data-dir-lock.ts";
 import { DriverSet } from "./driver-set.ts";
@@ -11,11 +11,10 @@ import { FakeDriver } from "./fake/fake-driver.ts";
 import { builtinImages, nanoGuest } from "./images/builtin-images.ts";
 import { ImageStore } from "./images/image-store.ts";
 import { InstanceStore } from "./instance-store.ts";
-import { exitsMetric, startSecondsMetric, startsMetric } from "./metrics.ts";
+import { bindVmMetrics } from "./metrics.ts";
 import { defaultTunables, type VmManagerTunables } from "./options.ts";
 import { QemuDriver } from "./qemu/qemu-driver.ts";
 import { makeRunDirectory, makeUserDirectory } from "./run-directory.ts";
-import { Semaphore } from "./semaphore.ts";
 import { VmMachine, type VmMachineDeps } from "./vm-machine.ts";
 import type { ConsolePiece, DesiredVm, VmManager, VmManagerDeps, VmManagerOptions } from "./vm-manager-types.ts";
 
@@ -133,10 +132,7 @@ class NodeVmManager implements VmManager {
   }
 
   #makeMachineDeps(drivers: DriverSet, store: InstanceStore): VmMachineDeps {
-    const { clock, logger, metrics } = this.#deps;
-    const starts = metrics.counter(startsMetric);
-    const exits = metrics.counter(exitsMetric);
-    const startSeconds = metrics.histogram(startSecondsMetric);
+    const { clock, logger } = this.#deps;
     return {
       clock,
       logger,
@@ -145,11 +141,7 @@ class NodeVmManager implements VmManager {
       drivers,
       starts: new Semaphore(availableParallelism()),
       tunables: this.#tunables,
-      onStarted: (driver, durationMs) => {
-        starts.add(1, { driver });
-        startSeconds.observe(durationMs / 1000);
-      },
-      onExit: (reason) => exits.add(1, { reason }),
+      metrics: bindVmMetrics(this.#deps.metrics),
       publish: (observation) => this.observations.update((seen) => new Map(seen).set(observation.vmId, observation)),
       forget: (vmId) => this.#forget(vmId),
     };

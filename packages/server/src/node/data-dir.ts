@@ -15,9 +15,9 @@ import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { defaultDataRoot, type RuntimeFile } from "@blixard/client";
 import { BlixardError, messageOf, type Random, systemErrorCodeOf } from "@blixard/common";
+import { writeFileDurable } from "@blixard/common/system";
 import { endpointIdSchema, nodeIdSchema } from "@blixard/protocol";
 import { z } from "zod";
-import { writeDurably } from "./durable-file.ts";
 
 const nodeFileSchema = z.object({
   formatVersion: z.literal(1),
@@ -71,7 +71,7 @@ export function checkEndpointId(dataDir: DataDir, endpointId: string): void {
 }
 
 export async function writeNodeFile(dataDir: DataDir, nodeFile: NodeFile): Promise<void> {
-  await writeDurably(join(dataDir.path, "node.json"), `${JSON.stringify(nodeFile, null, 2)}\n`);
+  await writeFileDurable(join(dataDir.path, "node.json"), `${JSON.stringify(nodeFile, null, 2)}\n`);
 }
 
 /** The token that this node accepts; made at the first start. */
@@ -87,7 +87,7 @@ export async function loadOrCreateToken(dataDir: DataDir, random: Random): Promi
     if (systemErrorCodeOf(error) !== "ENOENT") throw invalid(path, error);
   }
   const token = Buffer.from(random.bytes(tokenBytes)).toString("base64url");
-  await writeDurably(path, `${token}\n`);
+  await writeFileDurable(path, `${token}\n`);
   return token;
 }
 

@@ -3,9 +3,9 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { JoinSeed } from "@blixard/cluster";
 import { type Logger, messageOf, SerialQueue } from "@blixard/common";
+import { writeFileDurable } from "@blixard/common/system";
 import { logPositionSchema, memberRoleSchema, nodeIdSchema, nodeRecordSchema } from "@blixard/protocol";
 import { z } from "zod";
-import { writeDurably } from "./durable-file.ts";
 
 const seedSchema = z.object({
   clusterId: z.string().min(1),
@@ -28,7 +28,7 @@ export async function readMembers(dataDir: string): Promise<JoinSeed | undefined
 }
 
 export async function writeMembers(dataDir: string, seed: JoinSeed): Promise<void> {
-  await writeDurably(pathIn(dataDir), `${JSON.stringify(seed)}\n`);
+  await writeFileDurable(pathIn(dataDir), `${JSON.stringify(seed)}\n`);
 }
 
 /** Keeps the file equal to the members while a node runs. */

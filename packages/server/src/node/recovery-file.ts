@@ -2,8 +2,8 @@
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
+import { writeFileDurable } from "@blixard/common/system";
 import { z } from "zod";
-import { writeDurably } from "./durable-file.ts";
 
 const recoverySchema = z.object({
   formatVersion: z.literal(1),
@@ -28,7 +28,7 @@ export async function readRecovery(dataDir: string): Promise<RecoveryFile | unde
 }
 
 export async function writeRecovery(dataDir: string, recovery: RecoveryFile): Promise<void> {
-  await writeDurably(pathIn(dataDir), `${JSON.stringify(recovery, null, 2)}\n`);
+  await writeFileDurable(pathIn(dataDir), `${JSON.stringify(recovery, null, 2)}\n`);
 }
 
 export async function removeRecovery(dataDir: string): Promise<void> {

@@ -4,8 +4,8 @@ import { createReadStream } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
+import { renameDurable } from "@blixard/common/system";
 import { type ImageBlob, limits } from "@blixard/protocol";
-import { renameDurable } from "../durable-file.ts";
 import type { FetchBlob, OpenBlob } from "../vm-manager-types.ts";
 
 const digestPattern = /^[0-9a-f]{64}$/;

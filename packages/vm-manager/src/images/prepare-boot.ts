@@ -2,9 +2,9 @@
 import { access, constants, copyFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { BlixardError, systemErrorCodeOf } from "@blixard/common";
+import { renameDurable } from "@blixard/common/system";
 import type { ImageBlob, ImageRecord } from "@blixard/protocol";
 import type { BootSource } from "../driver.ts";
-import { renameDurable } from "../durable-file.ts";
 import { builtinImages } from "./builtin-images.ts";
 import type { ImageStore } from "./image-store.ts";
 import { inspectImage } from "./inspect-image.ts";

@@ -1,7 +1,11 @@
-/** Files that survive a crash: written beside, synced, renamed, and the directory synced (fsync(2), rename(2)). */
+/**
+ * Files that are either there whole or not at all, also after a power cut: written beside, synced, renamed, and the
+ * directory synced (fsync(2), rename(2)). Only this user reads them.
+ */
 import { open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
+/** Replaces the file. Two writers of one path at a time are the caller's fault: they share the draft beside it. */
 export async function writeFileDurable(path: string, data: string | Uint8Array): Promise<void> {
   const temporary = `${path}.tmp`;
   const file = await open(temporary, "w", 0o600);
@@ -19,12 +23,13 @@ export async function renameDurable(from: string, to: string): Promise<void> {
   await syncDirectory(dirname(to));
 }
 
+/** Removes a file or a whole directory; one that is not there is no error. */
 export async function removeDurable(path: string): Promise<void> {
   await rm(path, { recursive: true, force: true });
   await syncDirectory(dirname(path));
 }
 
-export async function syncDirectory(path: string): Promise<void> {
+async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, "r");
   try {
     await directory.sync();

@@ -1,4 +1,4 @@
-import { abortReason } from "@blixard/common";
+import { abortReason } from "./waiting.ts";
 
 /** Lets `permits` pieces of work run at a time; the others wait in the order they came. */
 export class Semaphore {

@@ -1,6 +1,6 @@
-import { Watch } from "@blixard/common";
 import { describe, expect, it } from "@jest/globals";
 import { Semaphore } from "./semaphore.ts";
+import { Watch } from "./watch.ts";
 
 describe("Semaphore.run", () => {
   it("runs no more than its permits at a time, in order", async () => {
