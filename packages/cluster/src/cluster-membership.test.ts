@@ -51,6 +51,21 @@ describe("ClusterNode: joining", () => {
     expect(items[0]).not.toHaveProperty("secretHash");
   });
 
+  it("publishes what its drivers can do once every member keeps it", async () => {
+    const published = () =>
+      [...group.node(1).state.nodes.values()].map(({ capacity }) => capacity.capabilities?.[0]?.kind);
+    await group.bootstrap();
+    expect(published()).toEqual(["fake"]);
+    group.machine(2).featureLevel = 1;
+    await group.join(2, await group.ticket());
+    // Node 2 would drop the field: its replica must not differ.
+    await until(() => published().every((kind) => kind === undefined));
+    group.machine(2).featureLevel = undefined;
+    await group.restart(2);
+    await until(() => published().every((kind) => kind === "fake"));
+    expect(published()).toHaveLength(2);
+  });
+
   it("refuses the id of another machine, also while that one is down", async () => {
     await group.form(3);
     const ticket = decodeTicket(await group.ticket());

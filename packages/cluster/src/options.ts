@@ -11,7 +11,7 @@ export interface ClusterNodeOptions {
   readonly nodeId: number;
   /** Release of this binary, shown to people. */
   readonly version: string;
-  /** Largest set of features that this binary knows. Default 1. */
+  /** Largest set of features that this binary knows. Default 2: members keep `NodeCapacity.capabilities`. */
   readonly featureLevel?: number;
   /** `host:port` under which others reach this node. Default: what the transport is bound to. Its relay comes to these. */
   readonly advertisedAddresses?: readonly string[];
@@ -62,7 +62,7 @@ export function resolveClusterNodeOptions(
     return given === undefined ? bound : [...given, ...bound.filter(isRelayUrl)];
   };
   return {
-    featureLevel: 1,
+    featureLevel: 2,
     advertisedAddresses: () => firstAddresses(all(), limits.addressesPerNodeMax),
     joinPolicy: "loopback",
     raft: {},

@@ -35,13 +35,15 @@ export type {
   MethodPlace,
   StreamMethod,
 } from "./api/definitions.ts";
+export type { DriverCapabilities, DriverKind } from "./api/driver.ts";
+export { driverKindSchema, driverRefusal } from "./api/driver.ts";
 export type { ImageBlob, ImageFormat, ImageRecord } from "./api/image.ts";
 export { imageBlobSchema, imageRecordSchema } from "./api/image.ts";
 export type { KvChange, KvEntry } from "./api/kv.ts";
 export { kvChanges } from "./api/kv.ts";
 export type { MemberStatus, PendingJoin } from "./api/member.ts";
 export type { MemberRole, NodeCapacity, NodeRecord, NodeView } from "./api/node.ts";
-export { memberRoleSchema, nodeRecordSchema } from "./api/node.ts";
+export { memberRoleSchema, nodeCapacitySchema, nodeRecordSchema } from "./api/node.ts";
 export type { Health, NodeRoute, StoredBlob } from "./api/node-routes.ts";
 export { headers, nodeRoutes, pathFields } from "./api/node-routes.ts";
 export type { TicketRecord, TicketRole, TicketView } from "./api/ticket.ts";
@@ -56,7 +58,6 @@ export {
   nodeIdSchema,
 } from "./api/values.ts";
 export type {
-  DriverKind,
   VmCondition,
   VmDesired,
   VmObservation,
@@ -66,7 +67,7 @@ export type {
   VmSpecInput,
   VmVerbName,
 } from "./api/vm.ts";
-export { driverKindSchema, vmObservationSchema, vmSpecSchema, vmVerbs } from "./api/vm.ts";
+export { vmObservationSchema, vmSpecSchema, vmVerbs } from "./api/vm.ts";
 export { limits } from "./limits.ts";
 export { nodeKeyTls } from "./tls-names.ts";
 export { commandFormatVersion, decodeCommand, encodeCommand } from "./wire/command-codec.ts";

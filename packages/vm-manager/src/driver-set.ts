@@ -1,6 +1,6 @@
 /** The drivers of this node: which work, which one a VM gets, and which one started an instance. */
 import { BlixardError, type Logger } from "@blixard/common";
-import type { DriverKind } from "@blixard/protocol";
+import { type DriverCapabilities, type DriverKind, driverRefusal } from "@blixard/protocol";
 import type { VmDriver } from "./driver.ts";
 import type { DesiredVm, VmManagerOptions } from "./vm-manager-types.ts";
 
@@ -24,7 +24,7 @@ export class DriverSet {
    * Probes what `wanted` allows; resolves with the kinds that work, best first.
    * @throws VM_DRIVER_FAILED when a driver was asked for by name and does not work
    */
-  async probe(wanted: VmManagerOptions["driver"]): Promise<readonly DriverKind[]> {
+  async probe(wanted: VmManagerOptions["driver"]): Promise<readonly (DriverCapabilities & { kind: DriverKind })[]> {
     const working: ChosenDriver[] = [];
     for (const driver of this.#drivers) {
       // The fake driver is for tests and never a fall-back.
@@ -40,7 +40,7 @@ export class DriverSet {
       }
     }
     this.#working = working;
-    return working.map(({ kind }) => kind);
+    return working.map(({ driver, kind }) => ({ kind, ...driver.capabilities }));
   }
 
   /**
@@ -56,11 +56,9 @@ export class DriverSet {
       );
     }
     for (const candidate of this.#working) {
-      const { imageFormats, vcpusMax, memoryMiBMax } = candidate.driver.capabilities;
-      if (!imageFormats.includes(image.format)) reasons.push(`${candidate.kind} cannot boot ${image.format} images`);
-      else if (spec.vcpus > vcpusMax) reasons.push(`${candidate.kind} has at most ${vcpusMax} virtual CPUs`);
-      else if (spec.memoryMiB > memoryMiBMax) reasons.push(`${candidate.kind} has at most ${memoryMiBMax} MiB`);
-      else return candidate;
+      const reason = driverRefusal(candidate.kind, candidate.driver.capabilities, { spec, image });
+      if (reason === undefined) return candidate;
+      reasons.push(reason);
     }
     throw new BlixardError("UNSUPPORTED", `no driver of this node can run it: ${reasons.join("; ") || "none works"}`);
   }

@@ -4,17 +4,7 @@
  * states what a driver must do.
  */
 import type { Watch } from "@blixard/common";
-import type { DriverKind } from "@blixard/protocol";
-
-export interface DriverCapabilities {
-  readonly imageFormats: readonly ("multiboot" | "linux" | "disk")[];
-  readonly vcpusMax: number;
-  readonly memoryMiBMax: number;
-  /** True when the instance is a process of its own, which outlives the manager and can be adopted. */
-  readonly survivesManager: boolean;
-  /** True when a guest can say that it panicked. */
-  readonly reportsPanic: boolean;
-}
+import type { DriverCapabilities, DriverKind } from "@blixard/protocol";
 
 export type ProbeResult =
   | {

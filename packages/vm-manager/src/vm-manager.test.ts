@@ -32,7 +32,10 @@ const foreignImage = (image: Partial<ImageRecord>): ImageRecord => ({
 describe("VmManager with the fake driver", () => {
   it("says that a fake VM runs nothing", async () => {
     await using harness = await VmHarness.open({ driver: "fake" });
-    expect(harness.capacity).toMatchObject({ drivers: ["fake"] });
+    expect(harness.capacity).toMatchObject({
+      drivers: ["fake"],
+      capabilities: [{ kind: "fake", imageFormats: ["multiboot", "linux", "disk"] }],
+    });
     harness.want();
     expect(await harness.untilReady()).toMatchObject({ driver: "fake", guest: "ready" });
     await harness.untilConsole("this VM runs nothing");
@@ -166,7 +169,7 @@ describe("VmManager and images", () => {
     harness.want({ spec: { vcpus: 4 } });
     const failed = await harness.untilPhase("Failed");
     expect(failed.reason).toBe("driver-unsupported");
-    expect(failed.message).toContain("embedded has at most 1 virtual CPUs");
+    expect(failed.message).toContain("driver embedded has 1 vcpu, 4 are needed");
   });
 });
 

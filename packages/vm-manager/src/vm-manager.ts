@@ -3,7 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { availableParallelism, totalmem } from "node:os";
 import { join, resolve } from "node:path";
 import { abortReason, BlixardError, Semaphore, sleep, Watch } from "@blixard/common";
-import { limits, type NodeCapacity, type VmObservation } from "@blixard/protocol";
+import { limits, type NodeCapacity, nodeCapacitySchema, type VmObservation } from "@blixard/protocol";
 import { type DataDirLock, lockDataDir } from "./data-dir-lock.ts";
 import { DriverSet } from "./driver-set.ts";
 import { EmbeddedDriver } from "./embedded/embedded-driver.ts";
@@ -106,7 +106,7 @@ class NodeVmManager implements VmManager {
     await this.images.open();
     await this.images.put(oneChunk(nanoGuest));
     const drivers = new DriverSet(await this.#makeDrivers(), this.#deps.logger);
-    const kinds = await drivers.probe(driver);
+    const capabilities = await drivers.probe(driver);
     const store = new InstanceStore(join(dataDir, "instances"), await makeRunDirectory(dataDir), this.#deps.logger);
     const machineDeps = this.#makeMachineDeps(drivers, store);
     const records = await store.load();
@@ -116,7 +116,9 @@ class NodeVmManager implements VmManager {
     this.#machineDeps = machineDeps;
     if (this.#desired !== undefined) this.#applyDesired(machineDeps, this.#desired);
     const memoryMiB = Math.floor((hostMemoryBytes() * (1 - hostMemoryShare)) / bytesPerMiB);
-    return { vcpus: availableParallelism(), memoryMiB, drivers: [...kinds] };
+    const kinds = capabilities.map(({ kind }) => kind);
+    // As the record keeps it: a driver of somebody else may declare more.
+    return nodeCapacitySchema.parse({ vcpus: availableParallelism(), memoryMiB, drivers: kinds, capabilities });
   }
 
   async #makeDrivers() {

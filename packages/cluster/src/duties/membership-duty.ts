@@ -15,6 +15,7 @@ import type { ServiceContext } from "../services/service-context.ts";
 import { clusterKey, nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
 import { DiscoveryDuty } from "./discovery-duty.ts";
+import { publishedCapacity } from "./published-capacity.ts";
 
 /** How often a node with a relay looks whether its own addresses are still what its record says. */
 const ownAddressesMs = 2_000;
@@ -129,7 +130,10 @@ export class MembershipDuty {
         return;
       }
       if (changed.nodes !== seen) this.#deps.onMembers(sortedRecords(state, "nodes"));
-      const news = staleFields(own, { ...options, addresses: options.advertisedAddresses(), capacity, store });
+      const published = publishedCapacity(capacity, state.nodes.values());
+      const { version, featureLevel } = options;
+      const addresses = [...options.advertisedAddresses()];
+      const news = staleFields(own, { addresses, capacity: published, version, featureLevel }, store);
       if (news !== undefined) {
         const meta = nodeMeta(options.nodeId, randomRequestId(random), updateTimeoutMs);
         await router.call("node.update", { nodeId: options.nodeId, ...news }, meta, { signal });
@@ -211,23 +215,19 @@ export function peersOf(nodes: readonly NodeRecord[], selfId: number): ClusterPe
 /** The fields of the own record that are no longer true; undefined when all are. */
 function staleFields(
   own: NodeRecord,
-  now: {
-    readonly addresses: readonly string[];
-    readonly capacity: NodeCapacity;
-    readonly version: string;
-    readonly featureLevel: number;
-    readonly store: { readonly storeId: string; readonly starts: number } | undefined;
-  },
+  now: Pick<NodeRecord, "addresses" | "capacity" | "version" | "featureLevel">,
+  store: { readonly storeId: string; readonly starts: number } | undefined,
 ) {
-  const { version, featureLevel } = now;
-  const addresses = [...now.addresses];
-  const capacity = { ...now.capacity, drivers: [...now.capacity.drivers] };
-  const before: unknown[] = [own.addresses, own.capacity.drivers, own.capacity.memoryMiB, own.capacity.vcpus];
-  const after: unknown[] = [addresses, capacity.drivers, capacity.memoryMiB, capacity.vcpus];
-  const { store } = now;
-  before.push(own.version, own.featureLevel, ...(store === undefined ? [] : [own.storeId, own.starts]));
-  after.push(version, featureLevel, ...(store === undefined ? [] : [store.storeId, store.starts]));
-  return JSON.stringify(before) === JSON.stringify(after)
-    ? undefined
-    : { addresses, capacity, version, featureLevel, ...store };
+  const news = { ...now, ...store };
+  const kept = Object.fromEntries(Object.keys(news).map((field) => [field, own[field as keyof typeof news]]));
+  return canonical(kept) === canonical(news) ? undefined : news;
+}
+
+/** The value as text, alike for every order of the fields of a record. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_, part: unknown) =>
+    typeof part === "object" && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort())
+      : part,
+  );
 }

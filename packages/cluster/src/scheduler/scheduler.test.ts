@@ -15,6 +15,8 @@ const request = (nodes: readonly ReturnType<typeof node>[], spec: Partial<VmSpec
   usage: usageByNode([], taken),
 });
 const on = (nodeId: number, spec: Partial<VmSpec> = {}): Reservation => ({ nodeId, spec: sampleSpec(spec) });
+type Driver = NonNullable<NodeRecord["capacity"]["capabilities"]>[number];
+const room = { memoryMiB: 10_000, vcpus: 8 };
 const withCapacity = (memoryMiB: number, vcpus = 4) => ({ capacity: { memoryMiB, vcpus, drivers: ["fake" as const] } });
 
 describe("schedule", () => {
@@ -69,14 +71,27 @@ describe("schedule", () => {
     expect(schedule(request(nodes, {}, [...taken, on(1, { memoryMiB: 8 })]))).toMatchObject({ ok: false });
   });
 
-  it("knows the limits of the embedded driver", () => {
-    const capacity = { memoryMiB: 10_000, vcpus: 8, drivers: ["embedded" as const] };
-    expect(schedule(request([node(1, { capacity })], { vcpus: 2 }))).toMatchObject({
-      ok: false,
-      message: expect.stringContaining("driver embedded has 1 vcpu"),
+  it.each([
+    ["vcpus", { vcpus: 3 }, demoImage, "driver embedded has 2 vcpus, 3 are needed"],
+    ["memory", { memoryMiB: 301 }, demoImage, "driver embedded has 300 MiB at most"],
+    ["image format", {}, { ...demoImage, format: "disk" as const }, "driver embedded cannot boot disk images"],
+  ])("reads the limits that each driver of a node declares: %s", (_, spec, image, reason) => {
+    const small: Driver = { kind: "embedded", imageFormats: ["multiboot"], vcpusMax: 2, memoryMiBMax: 300 };
+    const large: Driver = { kind: "qemu-tcg", imageFormats: ["multiboot", "disk"], vcpusMax: 8, memoryMiBMax: 9_000 };
+    const on = (...capabilities: Driver[]) => ({
+      ...request(
+        [node(1, { capacity: { ...room, drivers: capabilities.map(({ kind }) => kind), capabilities } })],
+        spec,
+      ),
+      image,
     });
-    const both = { ...capacity, drivers: ["qemu-tcg" as const, "embedded" as const] };
-    expect(schedule(request([node(1, { capacity: both })], { vcpus: 2 }))).toMatchObject({ ok: true });
+    expect(schedule(on(small))).toMatchObject({ ok: false, message: expect.stringContaining(`node 1: ${reason}`) });
+    expect(schedule(on(large, small))).toMatchObject({ ok: true });
+  });
+
+  it("takes a node of a release that publishes only the kinds of its drivers", () => {
+    const capacity = { ...room, drivers: ["embedded" as const] };
+    expect(schedule(request([node(1, { capacity })], { vcpus: 2 }))).toMatchObject({ ok: true });
   });
 });
 

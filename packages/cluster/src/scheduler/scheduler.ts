@@ -2,7 +2,14 @@
  * Chooses a node for a VM: a pure function of what the leader knows. Nodes that cannot take the VM are filtered out,
  * each with its reason; of the rest, the one with the fewest VMs is taken, so that VMs spread over the machines.
  */
-import type { DriverKind, ImageRecord, NodeCapacity, NodeRecord, VmRecord, VmSpec } from "@blixard/protocol";
+import {
+  driverRefusal,
+  type ImageRecord,
+  type NodeCapacity,
+  type NodeRecord,
+  type VmRecord,
+  type VmSpec,
+} from "@blixard/protocol";
 
 export interface SchedulerOptions {
   /** Memory that a VM takes beside its guest's, in MiB. Measured 60 to 95 for QEMU. */
@@ -120,7 +127,7 @@ function refusalOf(node: SchedulerNode, request: PlacementRequest, options: Sche
   if (record.cordoned) return "it is cordoned";
   if (!node.reachable) return "it does not answer";
   return (
-    driverRefusal(record.capacity, request) ??
+    driversRefusal(record.capacity, request) ??
     roomRefusal(record.capacity, request.usage.get(record.id) ?? noUsage, request.spec, options)
   );
 }
@@ -130,21 +137,13 @@ function runsVms(node: Pick<NodeRecord, "role">): boolean {
   return node.role === "voter" || node.role === "worker";
 }
 
-function driverRefusal(capacity: NodeCapacity, request: PlacementRequest): string | undefined {
-  if (capacity.drivers.length === 0) return "it has no VM driver";
-  const reasons = capacity.drivers.map((driver) => driverLimit(driver, request));
+function driversRefusal({ drivers, capabilities }: NodeCapacity, request: PlacementRequest): string | undefined {
+  if (drivers.length === 0) return "it has no VM driver";
+  // A node of a release that publishes no capabilities looks itself, when it starts the VM.
+  if (capabilities === undefined) return undefined;
+  const reasons = capabilities.map((driver) => driverRefusal(driver.kind, driver, request));
   // One driver that can is enough; otherwise the best one says why not.
   return reasons.includes(undefined) ? undefined : reasons[0];
-}
-
-/** The emulator in JavaScript is 32-bit with one processor. */
-const embeddedMemoryMiBMax = 2_048;
-
-function driverLimit(driver: DriverKind, { spec }: PlacementRequest): string | undefined {
-  if (driver !== "embedded") return undefined;
-  if (spec.vcpus > 1) return `driver embedded has 1 vcpu, ${spec.vcpus} are needed`;
-  if (spec.memoryMiB > embeddedMemoryMiBMax) return `driver embedded has ${embeddedMemoryMiBMax} MiB at most`;
-  return undefined;
 }
 
 function roomRefusal(capacity: NodeCapacity, used: Usage, spec: VmSpec, options: SchedulerOptions): string | undefined {

@@ -2,6 +2,7 @@
 import type { CommandBody, NodeCapacity, RequestOf } from "@blixard/protocol";
 import type { ClusterNodeDeps, StartMode } from "../cluster-node-types.ts";
 import type { ResolvedClusterNodeOptions } from "../options.ts";
+import { capacityOfLevelOne, publishedCapacity } from "./published-capacity.ts";
 
 type How<Mode extends StartMode["mode"]> = Extract<StartMode, { readonly mode: Mode }>;
 
@@ -24,7 +25,7 @@ export function firstCommand(
       addresses: [...advertisedAddresses()],
       role: "voter",
       incarnation: 1,
-      capacity,
+      capacity: publishedCapacity(capacity, [options]),
       version,
       featureLevel,
       joinedUnixMs: nowUnixMs,
@@ -49,7 +50,7 @@ export function joinerOf(
     ...(how.nodeName === undefined ? {} : { nodeName: how.nodeName }),
     endpointId: deps.transport.endpointId,
     addresses: [...advertisedAddresses()],
-    capacity,
+    capacity: capacityOfLevelOne(capacity),
     version,
     featureLevel,
     ...deps.store,

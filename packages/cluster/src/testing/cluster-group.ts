@@ -25,6 +25,8 @@ export class Machine {
   /** Absent: the others do not ask which store it is. */
   store: { readonly storeId: string; readonly starts: number } | undefined;
   seed: JoinSeed | undefined;
+  /** Absent: that of this release. */
+  featureLevel: number | undefined;
   node: ClusterNode | undefined;
   fatal: unknown;
   stop: () => Promise<void> = async () => {};
@@ -91,6 +93,7 @@ export class ClusterGroup {
         unknownAfterMs: 50,
         reachableWithinMs: 1_000,
         ...this.#options,
+        ...(machine.featureLevel === undefined ? {} : { featureLevel: machine.featureLevel }),
         raft: { tickIntervalMs: 10, electionTimeoutMs: 200, heartbeatIntervalMs: 40, ...this.#options.raft },
       },
     );

@@ -1,7 +1,7 @@
 /** A VM manager whose VMs start and stop at once, in memory: a double for tests of what stands above it. */
 import { BlixardError, Watch } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
-import type { ImageRecord, NodeCapacity, VmObservation, VmPhase } from "@blixard/protocol";
+import { type ImageRecord, limits, type NodeCapacity, type VmObservation, type VmPhase } from "@blixard/protocol";
 import type { ConsolePiece, DesiredVm, VmManager } from "@blixard/vm-manager";
 
 export const demoImage: ImageRecord = {
@@ -15,6 +15,20 @@ export const demoImage: ImageRecord = {
   createdUnixMs: 0,
 };
 
+const fakeCapacity: NodeCapacity = {
+  vcpus: 4,
+  memoryMiB: 1_024,
+  drivers: ["fake"],
+  capabilities: [
+    {
+      kind: "fake",
+      imageFormats: ["multiboot", "linux", "disk"],
+      vcpusMax: limits.vmVcpusMax,
+      memoryMiBMax: limits.vmMemoryMiBMax,
+    },
+  ],
+};
+
 export class MemoryVmManager implements VmManager {
   readonly observations = new Watch<ReadonlyMap<string, VmObservation>>(new Map());
   readonly builtinImages = [demoImage];
@@ -23,7 +37,7 @@ export class MemoryVmManager implements VmManager {
   /** What was asked for last; undefined before anything was. */
   desired: readonly DesiredVm[] | undefined;
 
-  constructor(capacity: NodeCapacity = { vcpus: 4, memoryMiB: 1_024, drivers: ["fake"] }) {
+  constructor(capacity: NodeCapacity = fakeCapacity) {
     this.#capacity = capacity;
   }
 

@@ -13,7 +13,7 @@ import {
   storeIdSchema,
   writtenSchema,
 } from "./values.ts";
-import { driverKindSchema } from "./vm.ts";
+import { driverCapabilitiesSchema, driverKindSchema } from "./driver.ts";
 
 /** What a node does: a voter votes and runs VMs, a worker only runs VMs, a witness only votes, a learner only follows. */
 export const memberRoleSchema = z.enum(["voter", "learner", "worker", "witness"]);
@@ -23,7 +23,12 @@ export const nodeCapacitySchema = z.object({
   vcpus: z.int().min(0),
   memoryMiB: z.int().min(0),
   /** Drivers that were probed and work, best first. */
-  drivers: z.array(driverKindSchema).max(4),
+  drivers: z.array(driverKindSchema).max(driverKindSchema.options.length),
+  /** What each of `drivers` can do, in the same order. Absent until every member keeps it, see `publishedCapacity`. */
+  capabilities: z
+    .array(driverCapabilitiesSchema.extend({ kind: driverKindSchema }))
+    .max(driverKindSchema.options.length)
+    .exactOptional(),
 });
 export type NodeCapacity = z.infer<typeof nodeCapacitySchema>;
 

@@ -2,11 +2,9 @@
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { command, type HttpRoute, method, stream } from "./definitions.ts";
+import { driverKindSchema } from "./driver.ts";
 import { imageNameSchema } from "./image.ts";
 import { bytesSchema, emptySchema, nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
-
-export const driverKindSchema = z.enum(["qemu-kvm", "qemu-tcg", "embedded", "fake"]);
-export type DriverKind = z.infer<typeof driverKindSchema>;
 
 export const vmSpecSchema = z
   .object({

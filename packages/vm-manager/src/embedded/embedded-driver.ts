@@ -8,6 +8,7 @@ import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BlixardError, type Clock, messageOf } from "@blixard/common";
+import type { DriverCapabilities } from "@blixard/protocol";
 import type { InstanceHandle, InstancePaths, InstanceSpec, ProbeResult, VmDriver, VmInstance } from "../driver.ts";
 import { adoptProcess } from "../process/adopt-process.ts";
 import { readBootId } from "../process/process-identity.ts";
@@ -26,13 +27,11 @@ export interface EmbeddedDriverOptions {
 
 export class EmbeddedDriver implements VmDriver {
   readonly name = "embedded";
-  readonly capabilities = {
+  readonly capabilities: DriverCapabilities = {
     imageFormats: ["multiboot"],
     vcpusMax: 1,
     memoryMiBMax,
-    survivesManager: true,
-    reportsPanic: true,
-  } as const;
+  };
   readonly #clock: Clock;
   readonly #options: EmbeddedDriverOptions;
   #version = "";

@@ -4,6 +4,7 @@
  */
 import { appendFile } from "node:fs/promises";
 import { BlixardError, fromUtf8, Watch } from "@blixard/common";
+import { type DriverCapabilities, limits } from "@blixard/protocol";
 import type {
   ExitReason,
   InstanceHandle,
@@ -23,13 +24,11 @@ export const fakeBanner = "fake driver: this VM runs nothing";
 
 export class FakeDriver implements VmDriver {
   readonly name = "fake";
-  readonly capabilities = {
+  readonly capabilities: DriverCapabilities = {
     imageFormats: ["multiboot", "linux", "disk"],
-    vcpusMax: 64,
-    memoryMiBMax: 1024 * 1024,
-    survivesManager: false,
-    reportsPanic: false,
-  } as const;
+    vcpusMax: limits.vmVcpusMax,
+    memoryMiBMax: limits.vmMemoryMiBMax,
+  };
 
   async probe(): Promise<ProbeResult> {
     return { works: true, kinds: ["fake"], version, notes: [version] };

@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { promisify } from "node:util";
 import { assert, type Clock, messageOf, systemErrorCodeOf } from "@blixard/common";
-import type { DriverKind } from "@blixard/protocol";
+import { type DriverCapabilities, type DriverKind, limits } from "@blixard/protocol";
 import type { InstanceHandle, InstancePaths, InstanceSpec, ProbeResult, VmDriver, VmInstance } from "../driver.ts";
 import { adoptProcess } from "../process/adopt-process.ts";
 import { journalInput } from "../process/event-journal.ts";
@@ -31,13 +31,11 @@ export interface QemuDriverOptions {
 
 export class QemuDriver implements VmDriver {
   readonly name = "qemu";
-  readonly capabilities = {
+  readonly capabilities: DriverCapabilities = {
     imageFormats: ["multiboot", "linux", "disk"],
-    vcpusMax: 64,
-    memoryMiBMax: 1024 * 1024,
-    survivesManager: true,
-    reportsPanic: true,
-  } as const;
+    vcpusMax: limits.vmVcpusMax,
+    memoryMiBMax: limits.vmMemoryMiBMax,
+  };
   readonly #clock: Clock;
   readonly #options: QemuDriverOptions;
   readonly #program: string;

@@ -1,0 +1,39 @@
+/**
+ * What a VM driver can do: one record, declared by the driver, published by the node that has it, and read by whoever
+ * decides whether a VM fits. No limit of a driver stands anywhere else.
+ */
+import { z } from "zod";
+import { type ImageFormat, imageFormatSchema } from "./image.ts";
+
+/** The kinds of drivers. One driver may run several: QEMU runs with KVM and by translation. */
+export const driverKindSchema = z.enum(["qemu-kvm", "qemu-tcg", "embedded", "fake"]);
+export type DriverKind = z.infer<typeof driverKindSchema>;
+
+export const driverCapabilitiesSchema = z.object({
+  imageFormats: z.array(imageFormatSchema).max(imageFormatSchema.options.length),
+  /** The most virtual CPUs of one VM. */
+  vcpusMax: z.int().min(1),
+  /** The most memory of one VM. */
+  memoryMiBMax: z.int().min(1),
+});
+export type DriverCapabilities = z.infer<typeof driverCapabilitiesSchema>;
+
+/** What a VM asks of a driver: parts of its spec and of its image. */
+export interface DriverDemand {
+  readonly spec: { readonly vcpus: number; readonly memoryMiB: number };
+  readonly image: { readonly format: ImageFormat };
+}
+
+/** Why a driver cannot run a VM, for people; undefined when it can. */
+export function driverRefusal(
+  kind: DriverKind,
+  { imageFormats, vcpusMax, memoryMiBMax }: DriverCapabilities,
+  { spec, image }: DriverDemand,
+): string | undefined {
+  if (!imageFormats.includes(image.format)) return `driver ${kind} cannot boot ${image.format} images`;
+  if (spec.vcpus > vcpusMax) {
+    return `driver ${kind} has ${vcpusMax} ${vcpusMax === 1 ? "vcpu" : "vcpus"}, ${spec.vcpus} are needed`;
+  }
+  if (spec.memoryMiB > memoryMiBMax) return `driver ${kind} has ${memoryMiBMax} MiB at most`;
+  return undefined;
+}
