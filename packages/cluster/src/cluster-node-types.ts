@@ -23,7 +23,7 @@ import type { Sha256 } from "./state-machine/hash-chain.ts";
 import type { ClusterState } from "./state-machine/types.ts";
 import type { StateStore } from "./state-store-port.ts";
 
-/** The injected ports. The node starts and closes the VM manager and closes the stores; the transport stays yours. */
+/** The injected ports. The node closes the VM manager that it starts, and the stores; the transport stays yours. */
 export interface ClusterNodeDeps {
   readonly clock: Clock;
   /** Must be fit for secrets: tickets are made of it. */
@@ -40,7 +40,8 @@ export interface ClusterNodeDeps {
   readonly bulkRoutes?: () => readonly BulkRouteView[];
   /** Started before the node, with handlers that call `handleRpc` and `handleRpcStream`. */
   readonly transport: ClusterTransport;
-  readonly vmManager: VmManager;
+  /** Called once, when it is sure that this node may act on its store: what runs on this host is looked for then. */
+  readonly startVmManager: () => Promise<VmManager>;
   /** What this node shows on the TLS side of its bind port. Default: none. */
   readonly certificates?: NodeCertificates;
   /** What the status says about the disk. Default: healthy. */

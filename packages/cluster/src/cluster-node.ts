@@ -41,6 +41,7 @@ import {
   type RaftNode,
   trailingEntriesDefault,
 } from "@blixard/raft";
+import type { VmManager } from "@blixard/vm-manager";
 import { CallRouter } from "./calls/call-router.ts";
 import type { StreamScope } from "./calls/call-types.ts";
 import { nodeMeta, PeerCalls } from "./calls/peer-calls.ts";
@@ -105,6 +106,7 @@ class Node implements ClusterNode {
   readonly #caughtUp = new Watch(false);
   readonly #memory: PeerMemory;
   readonly #peerCalls: PeerCalls;
+  #vmManager: VmManager | undefined;
   #engine: Engine | undefined;
   #seed: (Pick<JoinSeed, "clusterId" | "incarnation" | "admission"> & Partial<Pick<JoinSeed, "nodes">>) | undefined;
   #duties: Promise<unknown> = Promise.resolve();
@@ -150,18 +152,18 @@ class Node implements ClusterNode {
       // Before anything is done with VMs or in the name of this node.
       await this.#checkStore(log, seed, options.signal);
       this.#assertOpen();
-      const capacity = await this.#deps.vmManager.start();
+      const vmManager = await this.#startVmManager();
       this.#assertOpen();
-      if (how.mode === "join" && !this.#hasState()) await this.#join(how, capacity, options.signal);
+      if (how.mode === "join" && !this.#hasState()) await this.#join(how, vmManager.capacity, options.signal);
       if (seed !== undefined) this.#takeSeed(seed);
       if (how.mode === "bootstrap") this.#seed = { clusterId: how.clusterId, incarnation: 1 };
       this.#assertOpen();
-      const engine = await this.#openEngine(log.store, how.mode === "bootstrap");
+      const engine = await this.#openEngine(log.store, vmManager, how.mode === "bootstrap");
       this.#engine = engine;
       this.#assertOpen();
-      if (how.mode === "bootstrap" && !this.#hasState()) await this.#initCluster(engine, how, capacity, options.signal);
+      if (how.mode === "bootstrap" && !this.#hasState()) await this.#initCluster(engine, how, options.signal);
       this.#assertOpen();
-      this.#startDuties(engine, capacity);
+      this.#startDuties(engine);
       if (this.#lifecycle.value.phase === "starting") this.#lifecycle.set({ phase: "serving" });
     } catch (error) {
       this.#fail(error);
@@ -277,10 +279,18 @@ class Node implements ClusterNode {
     await this.#duties;
     const { error } = this.#lifecycle.value;
     this.#lifecycle.set({ phase: "closed", ...(error === undefined ? {} : { error }) });
-    await this.#deps.vmManager.close(options);
+    await this.#vmManager?.close(options);
     if (this.#engine !== undefined) return this.#engine.raft.close();
     // Raft closes its ports; without it they are still open.
     await Promise.allSettled([this.#stateMachine.close(), this.#deps.log.close(), this.#deps.snapshots.close()]);
+  }
+
+  /** Known from the moment on that it runs, so that a close in the middle of the start closes it too. */
+  async #startVmManager(): Promise<VmManager> {
+    const vmManager = await this.#deps.startVmManager();
+    this.#vmManager = vmManager;
+    if (this.#closing !== undefined) await vmManager.close();
+    return vmManager;
   }
 
   /** A close in the middle of the start ends it at the next step. */
@@ -333,7 +343,7 @@ class Node implements ClusterNode {
     this.#takeSeed(seed);
   }
 
-  async #openEngine(log: LogStore, bootstrap: boolean): Promise<Engine> {
+  async #openEngine(log: LogStore, vmManager: VmManager, bootstrap: boolean): Promise<Engine> {
     const { deps, options } = { deps: this.#deps, options: this.#options };
     const id = asNodeId(options.nodeId);
     const admission = this.#seed?.admission;
@@ -360,6 +370,7 @@ class Node implements ClusterNode {
     const healthy = () => ({ healthy: true, lastError: null, corruptions: 0, repairs: 0 });
     const context: ServiceContext = {
       ...deps,
+      vmManager,
       stateMachine: this.#stateMachine,
       raft,
       options,
@@ -389,10 +400,9 @@ class Node implements ClusterNode {
   async #initCluster(
     engine: Engine,
     how: Extract<StartMode, { readonly mode: "bootstrap" }>,
-    capacity: NodeCapacity,
     outer: AbortSignal | undefined,
   ): Promise<void> {
-    const body = firstCommand(this.#deps, this.#options, how, capacity);
+    const body = firstCommand(this.#deps, this.#options, how, engine.context.vmManager);
     await withTimeLimit(this.#deps.clock, initTimeoutMs, outer ?? this.#stop.signal, async (limited) => {
       await engine.raft.status.until((status) => status.ready, { signal: limited });
       if (this.#hasState()) return;
@@ -401,8 +411,9 @@ class Node implements ClusterNode {
     });
   }
 
-  #startDuties(engine: Engine, capacity: NodeCapacity): void {
+  #startDuties(engine: Engine): void {
     const { context, router } = engine;
+    const { capacity } = context.vmManager;
     const { signal } = this.#stop;
     const { clock, logger } = this.#deps;
     const loop: LoopDeps = { clock, logger, metrics: this.#metrics, retryDelayMs: this.#options.retryDelayMs };

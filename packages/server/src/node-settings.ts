@@ -5,6 +5,7 @@
 import { parseHostPort } from "@blixard/common";
 import { hostPortSchema, limits, nameSchema, nodeIdSchema } from "@blixard/protocol";
 import { z } from "zod";
+import { vmDriverNames } from "./node/vm-drivers.ts";
 
 /** `host:port` to bind; port 0 takes a free one. */
 const bindSchema = z
@@ -87,10 +88,10 @@ export const nodeSettings = {
     help: "without a ticket join: loopback addresses, and others when accepted (loopback); all when accepted (approve); none (ticket)",
   },
   vmDriver: {
-    schema: z.enum(["auto", "qemu", "embedded", "fake"]),
+    schema: z.enum(["auto", ...vmDriverNames]),
     fallback: "auto",
     value: "DRIVER",
-    help: "what runs VMs: auto, qemu, embedded or fake (tests only)",
+    help: `what runs VMs: ${["auto", ...vmDriverNames.slice(0, -1)].join(", ")} or ${vmDriverNames.at(-1)} (tests only)`,
   },
   electionTimeoutMs: {
     schema: wholeNumber(50, 600_000),

@@ -1,46 +1,54 @@
-/** The drivers of this node: which work, which one a VM gets, and which one started an instance. */
+/** The drivers of this node: which work, which one a VM gets, and which one finds an instance again. */
 import { BlixardError, type Logger } from "@blixard/common";
 import { type DriverCapabilities, type DriverKind, driverRefusal } from "@blixard/protocol";
-import type { VmDriver } from "./driver.ts";
+import type { VmDriver, WorkingDriver } from "./driver.ts";
 import type { DesiredVm, VmManagerOptions } from "./vm-manager-types.ts";
 
 export interface ChosenDriver {
-  readonly driver: VmDriver;
   readonly kind: DriverKind;
+  readonly capabilities: DriverCapabilities;
+  readonly start: WorkingDriver["start"];
 }
 
 export class DriverSet {
-  readonly #drivers: readonly VmDriver[];
-  readonly #logger: Logger;
-  #working: readonly ChosenDriver[] = [];
+  readonly #all: readonly VmDriver[];
+  /** What VMs are started with, best first. */
+  readonly working: readonly ChosenDriver[];
 
-  /** `drivers`, best first. All are used to adopt, whatever this node may start. */
-  constructor(drivers: readonly VmDriver[], logger: Logger) {
-    this.#drivers = drivers;
-    this.#logger = logger;
+  private constructor(all: readonly VmDriver[], working: readonly ChosenDriver[]) {
+    this.#all = all;
+    this.working = working;
   }
 
   /**
-   * Probes what `wanted` allows; resolves with the kinds that work, best first.
-   * @throws VM_DRIVER_FAILED when a driver was asked for by name and does not work
+   * Probes the drivers that start VMs.
+   * @throws VM_DRIVER_FAILED when none works and the options do not allow that
    */
-  async probe(wanted: VmManagerOptions["driver"]): Promise<readonly (DriverCapabilities & { kind: DriverKind })[]> {
+  static async open(
+    { drivers, adopters = [], allowNoDriver = false }: Pick<VmManagerOptions, "drivers" | "adopters" | "allowNoDriver">,
+    logger: Logger,
+  ): Promise<DriverSet> {
     const working: ChosenDriver[] = [];
-    for (const driver of this.#drivers) {
-      // The fake driver is for tests and never a fall-back.
-      if (wanted === "auto" ? driver.name === "fake" : driver.name !== wanted) continue;
+    const failures: { readonly reason: string; readonly hint: string }[] = [];
+    for (const driver of drivers) {
+      const { name, capabilities } = driver;
       const result = await driver.probe();
       if (result.works) {
-        for (const kind of result.kinds) working.push({ driver, kind });
-        for (const note of result.notes) this.#logger.log("info", "driver note", { driver: driver.name, note });
-      } else if (wanted !== "auto") {
-        throw new BlixardError("VM_DRIVER_FAILED", result.reason, { hint: result.hint });
+        for (const kind of result.kinds) {
+          working.push({ kind, capabilities, start: (spec, options) => result.start(spec, options) });
+        }
+        for (const note of result.notes) logger.log("info", "driver note", { driver: name, note });
       } else {
-        this.#logger.log("info", "driver does not work here", { driver: driver.name, ...result });
+        failures.push(result);
+        logger.log("info", "driver does not work here", { driver: name, ...result });
       }
     }
-    this.#working = working;
-    return working.map(({ driver, kind }) => ({ kind, ...driver.capabilities }));
+    if (working.length === 0 && !allowNoDriver) {
+      const reasons = failures.map(({ reason }) => reason).join("; ");
+      const hint = failures.map((failure) => failure.hint).join("; ");
+      throw new BlixardError("VM_DRIVER_FAILED", reasons || "no VM driver was given", hint === "" ? {} : { hint });
+    }
+    return new DriverSet([...drivers, ...adopters], working);
   }
 
   /**
@@ -55,18 +63,21 @@ export class DriverSet {
         `the image ${image.name} needs at least ${image.minMemoryMiB} MiB of memory`,
       );
     }
-    for (const candidate of this.#working) {
-      const reason = driverRefusal(candidate.kind, candidate.driver.capabilities, { spec, image });
+    for (const candidate of this.working) {
+      const reason = driverRefusal(candidate.kind, candidate.capabilities, { spec, image });
       if (reason === undefined) return candidate;
       reasons.push(reason);
     }
     throw new BlixardError("UNSUPPORTED", `no driver of this node can run it: ${reasons.join("; ") || "none works"}`);
   }
 
-  ofKind(kind: DriverKind): VmDriver {
-    const name = kind === "embedded" || kind === "fake" ? kind : "qemu";
-    const driver = this.#drivers.find((candidate) => candidate.name === name);
-    if (driver === undefined) throw new BlixardError("UNSUPPORTED", `this node has no driver ${name}`);
+  /**
+   * The driver that finds instances of this kind again.
+   * @throws UNSUPPORTED when this manager was not given it
+   */
+  adopterOf(kind: DriverKind): VmDriver {
+    const driver = this.#all.find(({ kinds }) => kinds.includes(kind));
+    if (driver === undefined) throw new BlixardError("UNSUPPORTED", `this node was given no driver for ${kind}`);
     return driver;
   }
 }

@@ -6,14 +6,25 @@
 import type { Watch } from "@blixard/common";
 import type { DriverCapabilities, DriverKind } from "@blixard/protocol";
 
-export type ProbeResult =
-  | {
-      readonly works: true;
-      readonly kinds: readonly DriverKind[];
-      readonly version: string;
-      readonly notes: readonly string[];
-    }
-  | { readonly works: false; readonly reason: string; readonly hint: string };
+export type ProbeResult = WorkingDriver | { readonly works: false; readonly reason: string; readonly hint: string };
+
+/** A driver that was tried on this host. */
+export interface WorkingDriver {
+  readonly works: true;
+  /** The kinds that work here, best first. */
+  readonly kinds: readonly DriverKind[];
+  readonly version: string;
+  /** What a person should know, such as why the better kind does not work. */
+  readonly notes: readonly string[];
+  /**
+   * Starts an instance; resolves when it runs and answers. When it fails, nothing of the instance is left.
+   * @throws VM_DRIVER_FAILED, DEADLINE_EXCEEDED after `deadlineMs`
+   */
+  start(
+    spec: InstanceSpec,
+    options: { readonly deadlineMs: number; readonly signal?: AbortSignal },
+  ): Promise<VmInstance>;
+}
 
 /** Where the guest comes from: absolute paths of verified files. */
 export type BootSource =
@@ -109,19 +120,16 @@ export interface VmInstance {
 
 export interface VmDriver {
   /** One word for logs. */
-  readonly name: "qemu" | "embedded" | "fake";
+  readonly name: string;
+  /** Every kind that it may run on any host: an instance of one of them is found again by this driver. */
+  readonly kinds: readonly DriverKind[];
   readonly capabilities: DriverCapabilities;
-  /** Finds out what works here. Called once, before anything else. */
+  /** Finds out what works here. Never rejects for something that is missing: the result says what, and what to do. */
   probe(): Promise<ProbeResult>;
   /**
-   * Resolves when the instance runs and answers. When it fails, nothing of the instance is left.
-   * @throws VM_DRIVER_FAILED
-   */
-  start(spec: InstanceSpec, options?: { readonly signal?: AbortSignal }): Promise<VmInstance>;
-  /**
    * Finds the instance of `handle`, or, without a handle (the manager died while it started one), whatever process was
-   * started for these paths. Never starts one. An instance that is over is returned in the state `ended`, with the
-   * reason that its journal tells.
+   * started for these paths. Never starts one, and works on a driver that was not probed. An instance that is over is
+   * returned in the state `ended`, with the reason that its journal tells.
    */
-  adopt(paths: InstancePaths, handle: InstanceHandle | undefined): Promise<VmInstance>;
+  adopt(kind: DriverKind, paths: InstancePaths, handle: InstanceHandle | undefined): Promise<VmInstance>;
 }

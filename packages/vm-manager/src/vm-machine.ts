@@ -89,43 +89,44 @@ export class VmMachine {
   #activity: Activity;
   #activityMessage = "";
   #published: VmObservation | undefined;
-  #loop: Promise<void> = Promise.resolve();
+  readonly #looked = new Watch(false);
+  /** True when it is known what runs. */
+  #loaded = false;
+  readonly #loop: Promise<void>;
 
   constructor(deps: VmMachineDeps, vmId: string) {
     this.vmId = vmId;
     this.#deps = deps;
     this.#logger = deps.logger.child({ vmId });
     this.console = new ConsoleLog(deps.store.directoryOf(vmId), deps.tunables.consoleBytesMax);
+    this.#loop = this.#begin();
   }
 
-  /** Starts the loop; resolves when what may still run was looked for once. */
-  async start(): Promise<void> {
-    const attempted = new Watch(false);
-    this.#loop = this.#begin(attempted);
-    await attempted.until((value) => value);
+  /** Resolves when what may still run was looked for once, found or not. */
+  async untilLooked(): Promise<void> {
+    await this.#looked.until((looked) => looked);
   }
 
   /** Nothing is decided before it is known what runs: a machine that cannot look must not start a second instance. */
-  async #begin(attempted: Watch<boolean>): Promise<void> {
-    let loaded = false;
-    while (!loaded && !this.#closing.signal.aborted) {
+  async #begin(): Promise<void> {
+    while (!this.#loaded && !this.#closing.signal.aborted) {
       await this.#retrying(async () => {
         try {
           await this.#load();
-          loaded = true;
+          this.#loaded = true;
         } finally {
-          attempted.set(true);
+          this.#looked.set(true);
         }
       });
     }
-    if (loaded) await this.#run();
+    if (this.#loaded) await this.#run();
   }
 
   async #load(): Promise<void> {
     // A VM that left this node and comes back may have left its disk, and with it the record of what ran last.
     this.#record = await this.#deps.store.find(this.vmId);
     this.#removed = this.#record === undefined;
-    if (this.#record !== undefined && this.#record.status !== "none") await this.#adopt(this.#record);
+    if (this.#record !== undefined) await this.#adopt(this.#record);
     await this.#look();
     this.#publish();
   }
@@ -146,9 +147,10 @@ export class VmMachine {
     await slot.instance.writeConsole(data);
   }
 
-  /** Ends the loop; the instance runs on, unless `stopVms`. */
+  /** Ends the loop; the instance runs on, unless `stopVms`. What could not be looked for cannot be stopped either. */
   async close(options: { readonly stopVms: boolean }): Promise<void> {
-    if (options.stopVms) {
+    await this.untilLooked();
+    if (options.stopVms && this.#loaded) {
       this.#stopAll = true;
       this.#interrupt.abort(new BlixardError("CANCELLED", "all VMs are stopped"));
       this.#poke();
@@ -275,7 +277,7 @@ export class VmMachine {
 
   async #startProcess(desired: DesiredVm, chosen: ChosenDriver, boot: BootSource, signal: AbortSignal): Promise<void> {
     this.#setActivity("starting");
-    const { store, clock } = this.#deps;
+    const { store, clock, tunables } = this.#deps;
     const before = this.#recordFor(desired);
     const sameEpoch = before.exit !== null && before.exit.fencingEpoch === desired.fencingEpoch;
     const record: InstanceRecord = {
@@ -293,7 +295,7 @@ export class VmMachine {
     };
     // Durable before the spawn: whatever happens next, a later manager knows where to look for a process.
     await this.#save(record);
-    const instance = await chosen.driver.start(
+    const instance = await chosen.start(
       {
         vmId: this.vmId,
         name: desired.name,
@@ -306,7 +308,7 @@ export class VmMachine {
         paths: store.pathsOf(this.vmId, record.generation, record.runDirectory),
         machine: before.driver === chosen.kind && before.machine !== null ? before.machine : undefined,
       },
-      { signal },
+      { deadlineMs: tunables.startDeadlineMs, signal },
     );
     this.#attach(instance, clock.monotonicMs());
     await this.#save({ ...record, status: "started", handle: instance.handle, machine: instance.handle.machine });
@@ -394,10 +396,13 @@ export class VmMachine {
     this.#removed = true;
   }
 
+  /** Finds again what runs, or ran, by the record of its start. */
   async #adopt(record: InstanceRecord): Promise<void> {
     const { store, drivers, clock } = this.#deps;
+    const { status, driver } = record;
+    if (status === "none" || driver === null) return;
     const paths = store.pathsOf(this.vmId, record.generation, record.runDirectory);
-    const instance = await drivers.ofKind(record.driver ?? "embedded").adopt(paths, record.handle ?? undefined);
+    const instance = await drivers.adopterOf(driver).adopt(driver, paths, record.handle ?? undefined);
     this.#logger.log("info", "found an instance", { pid: instance.handle.pid, state: instance.state.value.type });
     this.#attach(instance, clock.monotonicMs());
     await this.#save({ ...record, status: "started", handle: instance.handle });

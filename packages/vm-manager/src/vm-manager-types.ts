@@ -1,6 +1,7 @@
 /** What the cluster sees of the VM manager of one node. */
 import type { Clock, Logger, Metrics, Random } from "@blixard/common";
 import type { ImageRecord, NodeCapacity, VmDesired, VmObservation, VmSpec } from "@blixard/protocol";
+import type { VmDriver } from "./driver.ts";
 import type { VmManagerTunables } from "./options.ts";
 
 /** One VM that this node owns, as the replicated state wants it. */
@@ -48,8 +49,12 @@ export interface VmManagerOptions {
    * working directory of this process.
    */
   readonly dataDir: string;
-  /** `auto` takes the best driver that was probed to work. */
-  readonly driver: "auto" | "qemu" | "embedded" | "fake";
+  /** What VMs are started with, best first: a VM gets the first one that works here and can run it. */
+  readonly drivers: readonly VmDriver[];
+  /** Drivers that only find again what they started for an earlier manager of this directory. Default: none. */
+  readonly adopters?: readonly VmDriver[];
+  /** True: without a driver that works, the manager still starts, and runs no VM. Default: that is an error. */
+  readonly allowNoDriver?: boolean;
   /** Deadlines and limits that differ from `defaultTunables`. */
   readonly tunables?: Partial<VmManagerTunables>;
 }
@@ -64,8 +69,8 @@ export interface ConsolePiece {
 }
 
 export interface VmManager {
-  /** Probes the drivers and adopts the instances that still run. Resolves with what this node can do. */
-  start(): Promise<NodeCapacity>;
+  /** What this node can do. */
+  readonly capacity: NodeCapacity;
   /** Replaces the set of VMs that this node owns; level-triggered, so the same set may be given again. */
   setDesired(vms: readonly DesiredVm[]): void;
   /** The latest observation of each VM, by vmId; a new map whenever one changed. Deleted VMs end as `Deleted`. */

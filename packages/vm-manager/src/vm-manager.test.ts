@@ -1,13 +1,19 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { BlixardError } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
 import type { ImageRecord } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
+import type { VmDriver } from "./driver.ts";
+import { EmbeddedDriver } from "./embedded/embedded-driver.ts";
+import { FakeDriver } from "./fake/fake-driver.ts";
 import { nanoGuestElf } from "./guest/nano-guest.ts";
 import { builtinImages } from "./images/builtin-images.ts";
 import type { InstanceRecord } from "./instance-store.ts";
 import { VmHarness } from "./testing/vm-harness.ts";
 
+const fake = new FakeDriver();
+const embedded = new EmbeddedDriver({ clock: systemClock });
 const quick = { restartBackoffMs: 1, restartBackoffMsMax: 2, quitDeadlineMs: 1_000 };
 
 /** Changes the record that a manager left on disk. */
@@ -31,7 +37,7 @@ const foreignImage = (image: Partial<ImageRecord>): ImageRecord => ({
 
 describe("VmManager with the fake driver", () => {
   it("says that a fake VM runs nothing", async () => {
-    await using harness = await VmHarness.open({ driver: "fake" });
+    await using harness = await VmHarness.open({ drivers: [fake] });
     expect(harness.capacity).toMatchObject({
       drivers: ["fake"],
       capabilities: [{ kind: "fake", imageFormats: ["multiboot", "linux", "disk"] }],
@@ -42,14 +48,14 @@ describe("VmManager with the fake driver", () => {
   });
 
   it("lets one manager hold a data directory", async () => {
-    await using harness = await VmHarness.open({ driver: "fake" });
-    await expect(harness.makeManager().start()).rejects.toMatchObject({ code: "DATA_DIR_IN_USE" });
+    await using harness = await VmHarness.open({ drivers: [fake] });
+    await expect(harness.startManager()).rejects.toMatchObject({ code: "DATA_DIR_IN_USE" });
     await harness.reopen();
     expect(harness.capacity).toBeDefined();
   });
 
   it("takes over the lock of a manager that died", async () => {
-    await using harness = await VmHarness.open({ driver: "fake" });
+    await using harness = await VmHarness.open({ drivers: [fake] });
     await harness.close();
     await writeFile(join(harness.dataDir, "vm-manager.lock"), JSON.stringify({ pid: process.pid, startTime: "1" }));
     await harness.reopen();
@@ -59,7 +65,7 @@ describe("VmManager with the fake driver", () => {
   });
 
   it("gives up after too many ends in a row, until a new epoch is asked for", async () => {
-    await using harness = await VmHarness.open({ driver: "fake", tunables: { ...quick, restartsMax: 2 } });
+    await using harness = await VmHarness.open({ drivers: [fake], tunables: { ...quick, restartsMax: 2 } });
     const spec = { restartPolicy: "always" } as const;
     harness.want({ spec });
     for (let restarts = 0; restarts <= 2; restarts++) {
@@ -74,7 +80,7 @@ describe("VmManager with the fake driver", () => {
 
   it("forgets earlier ends after a stable run", async () => {
     await using harness = await VmHarness.open({
-      driver: "fake",
+      drivers: [fake],
       tunables: { ...quick, restartsMax: 1, stableRunMs: 0 },
     });
     harness.want({ spec: { restartPolicy: "always" } });
@@ -86,7 +92,7 @@ describe("VmManager with the fake driver", () => {
   });
 
   it("stops and forgets a VM that is not in the set any more", async () => {
-    await using harness = await VmHarness.open({ driver: "fake" });
+    await using harness = await VmHarness.open({ drivers: [fake] });
     harness.want();
     await harness.untilReady();
     harness.manager.setDesired([]);
@@ -96,25 +102,83 @@ describe("VmManager with the fake driver", () => {
     await harness.untilReady(2);
   });
 
-  it("takes wishes before start", async () => {
-    await using harness = await VmHarness.open({ driver: "fake" });
+  it("does nothing on a wish after its close", async () => {
+    await using harness = await VmHarness.open({ drivers: [fake] });
+    const manager = harness.manager;
     await harness.close();
-    const manager = harness.makeManager();
+    await manager.close();
     manager.setDesired([harness.wish()]);
-    await manager.start();
-    await manager.observations.until((all) => all.get(harness.vmId)?.phase === "Running");
-    await manager.close({ stopVms: true });
-    expect(manager.observations.value.get(harness.vmId)).toMatchObject({ phase: "Stopped" });
+    await expect(manager.writeConsole(harness.vmId, new Uint8Array(1))).rejects.toMatchObject({ code: "VM_NOT_FOUND" });
   });
 
   it("does not act on a wish with an older epoch", async () => {
-    await using harness = await VmHarness.open({ driver: "fake" });
+    await using harness = await VmHarness.open({ drivers: [fake] });
     harness.want({ fencingEpoch: 5 });
     await harness.untilReady(5);
     harness.want({ fencingEpoch: 4, desired: "stopped" });
     harness.want({ fencingEpoch: 5, desired: "paused" });
     await harness.untilPhase("Paused");
     expect(harness.observation()).toMatchObject({ fencingEpoch: 5 });
+  });
+});
+
+describe("startVmManager with drivers that do not work here", () => {
+  const missing: VmDriver = {
+    name: "missing",
+    kinds: ["qemu-tcg"],
+    capabilities: { imageFormats: ["disk"], vcpusMax: 1, memoryMiBMax: 1 },
+    probe: async () => ({ works: false, reason: "it is not installed", hint: "install it" }),
+    adopt: () => Promise.reject(new BlixardError("INVARIANT", "nothing runs here")),
+  };
+
+  it("rejects with the reason and the hint when none works, and holds no lock then", async () => {
+    const opened = VmHarness.open({ drivers: [missing] });
+    await expect(opened).rejects.toMatchObject({
+      code: "VM_DRIVER_FAILED",
+      message: "it is not installed",
+      hint: "install it",
+    });
+    await using harness = await VmHarness.open({ drivers: [fake] });
+    await harness.close();
+    await expect(harness.startManager({ drivers: [] })).rejects.toMatchObject({ code: "VM_DRIVER_FAILED" });
+    await harness.reopen();
+  });
+
+  it("starts without one where that is allowed, and with the others", async () => {
+    await using harness = await VmHarness.open({ drivers: [missing], allowNoDriver: true });
+    expect(harness.manager.capacity).toMatchObject({ drivers: [], capabilities: [] });
+    harness.want();
+    expect((await harness.untilPhase("Failed")).message).toContain("none works");
+    await using both = await VmHarness.open({ drivers: [missing, fake] });
+    expect(both.manager.capacity).toMatchObject({ drivers: ["fake"] });
+  });
+
+  it("finds what an adopter started, and starts nothing with it", async () => {
+    await using harness = await VmHarness.open({ drivers: [embedded], tunables: quick });
+    harness.want();
+    await harness.untilReady();
+    const pid = await harness.process();
+    await harness.reopen({ drivers: [fake], adopters: [embedded] });
+    harness.want();
+    expect(await harness.untilReady()).toMatchObject({ driver: "embedded" });
+    expect(await harness.process()).toBe(pid);
+    harness.want({ fencingEpoch: 2 });
+    expect(await harness.untilReady(2)).toMatchObject({ driver: "fake" });
+    expect(await harness.processes()).toEqual([]);
+  });
+
+  it("leaves an instance alone that none of its drivers can find, and still closes", async () => {
+    await using harness = await VmHarness.open({ drivers: [embedded], tunables: quick });
+    harness.want();
+    await harness.untilReady();
+    const pid = await harness.process();
+    await harness.reopen({ drivers: [fake] });
+    harness.want({ fencingEpoch: 2 });
+    await harness.manager.close({ stopVms: true });
+    expect(await harness.process()).toBe(pid);
+    await harness.reopen();
+    harness.want({ fencingEpoch: 2 });
+    expect(await harness.untilReady(2)).toMatchObject({ driver: "embedded" });
   });
 });
 
@@ -127,7 +191,7 @@ describe("VmManager and images", () => {
     const longer = new Uint8Array([...content, 0]);
     const digest = Buffer.from(await crypto.subtle.digest("SHA-256", longer)).toString("hex");
     await using harness = await VmHarness.open({
-      driver: "embedded",
+      drivers: [embedded],
       fetchBlob: async (blob, path) => {
         expect(blob).toEqual({ digest, sizeBytes: longer.length, sources: [2] });
         await writeFile(path, longer);
@@ -141,7 +205,7 @@ describe("VmManager and images", () => {
   });
 
   it("reports an image that cannot be fetched, and tries again", async () => {
-    await using harness = await VmHarness.open({ driver: "fake", tunables: quick });
+    await using harness = await VmHarness.open({ drivers: [fake], tunables: quick });
     harness.want({ image: foreignImage({}), spec: { restartPolicy: "never" } });
     expect(await harness.untilPhase("Failed")).toMatchObject({ reason: "start-failed" });
     harness.want({ image: foreignImage({}), fencingEpoch: 2 });
@@ -153,7 +217,7 @@ describe("VmManager and images", () => {
   });
 
   it("refuses an image that is not what its record says", async () => {
-    await using harness = await VmHarness.open({ driver: "fake" });
+    await using harness = await VmHarness.open({ drivers: [fake] });
     const blob = await harness.manager.images.put(
       (async function* () {
         yield new Uint8Array(100);
@@ -165,7 +229,7 @@ describe("VmManager and images", () => {
   });
 
   it("says why no driver can run a VM", async () => {
-    await using harness = await VmHarness.open({ driver: "embedded" });
+    await using harness = await VmHarness.open({ drivers: [embedded] });
     harness.want({ spec: { vcpus: 4 } });
     const failed = await harness.untilPhase("Failed");
     expect(failed.reason).toBe("driver-unsupported");
@@ -175,7 +239,7 @@ describe("VmManager and images", () => {
 
 describe("VmManager and instances that it finds", () => {
   it("leaves a running VM alone until the first set of wishes, then stops what is not in it", async () => {
-    await using harness = await VmHarness.open({ driver: "embedded", tunables: quick });
+    await using harness = await VmHarness.open({ drivers: [embedded], tunables: quick });
     harness.want();
     await harness.untilReady();
     const pid = await harness.process();
@@ -188,7 +252,7 @@ describe("VmManager and instances that it finds", () => {
   });
 
   it("finds the process of a start that its manager did not live to write down", async () => {
-    await using harness = await VmHarness.open({ driver: "embedded", tunables: quick });
+    await using harness = await VmHarness.open({ drivers: [embedded], tunables: quick });
     harness.want();
     await harness.untilReady();
     const pid = await harness.process();
@@ -204,7 +268,7 @@ describe("VmManager and instances that it finds", () => {
     ["never", "Stopped"],
     ["on-failure", "Running"],
   ] as const)("after a boot of the host, under the policy %s, a VM is %s", async (restartPolicy, phase) => {
-    await using harness = await VmHarness.open({ driver: "embedded", tunables: quick });
+    await using harness = await VmHarness.open({ drivers: [embedded], tunables: quick });
     harness.want({ spec: { restartPolicy } });
     await harness.untilReady();
     await harness.close();
@@ -222,7 +286,7 @@ describe("VmManager and instances that it finds", () => {
   });
 
   it("stops every VM when it is closed with stopVms, and starts them again at the next start", async () => {
-    await using harness = await VmHarness.open({ driver: "embedded", tunables: quick });
+    await using harness = await VmHarness.open({ drivers: [embedded], tunables: quick });
     harness.want();
     await harness.untilReady();
     await harness.manager.close({ stopVms: true });
@@ -234,7 +298,7 @@ describe("VmManager and instances that it finds", () => {
 
   it("interrupts a start that is not wanted any more", async () => {
     await using harness = await VmHarness.open({
-      driver: "fake",
+      drivers: [fake],
       fetchBlob: (_blob, _path, signal) =>
         new Promise((_, reject) => {
           signal.addEventListener("abort", () => reject(new BlixardError("CANCELLED", "cancelled")));
@@ -249,7 +313,7 @@ describe("VmManager and instances that it finds", () => {
 
 describe("VmManager.readConsole", () => {
   it("waits for a first byte, but not for ever, and reads at most what was asked for", async () => {
-    await using harness = await VmHarness.open({ driver: "fake" });
+    await using harness = await VmHarness.open({ drivers: [fake] });
     harness.want();
     await harness.untilReady();
     const all = await harness.manager.readConsole(harness.vmId, { offset: 0, bytesMax: 1000, waitMs: 0 });
@@ -266,7 +330,7 @@ describe("VmManager.readConsole", () => {
   });
 
   it("refuses a VM that is not here", async () => {
-    await using harness = await VmHarness.open({ driver: "fake" });
+    await using harness = await VmHarness.open({ drivers: [fake] });
     await expect(
       harness.manager.readConsole(harness.vmId, { offset: 0, bytesMax: 1, waitMs: 0 }),
     ).rejects.toMatchObject({ code: "VM_NOT_FOUND" });

@@ -1,17 +1,18 @@
 /** What a node says of itself when it is new: to the log of a cluster that it founds, or to a cluster that it joins. */
 import type { CommandBody, NodeCapacity, RequestOf } from "@blixard/protocol";
+import type { VmManager } from "@blixard/vm-manager";
 import type { ClusterNodeDeps, StartMode } from "../cluster-node-types.ts";
+import { capacityOfLevelOne, publishedCapacity } from "../duties/published-capacity.ts";
 import type { ResolvedClusterNodeOptions } from "../options.ts";
-import { capacityOfLevelOne, publishedCapacity } from "./published-capacity.ts";
 
 type How<Mode extends StartMode["mode"]> = Extract<StartMode, { readonly mode: Mode }>;
 
 /** The first command of a new cluster. */
 export function firstCommand(
-  deps: Pick<ClusterNodeDeps, "clock" | "transport" | "vmManager" | "store">,
+  deps: Pick<ClusterNodeDeps, "clock" | "transport" | "store">,
   options: ResolvedClusterNodeOptions,
   how: How<"bootstrap">,
-  capacity: NodeCapacity,
+  { capacity, builtinImages }: Pick<VmManager, "capacity" | "builtinImages">,
 ): CommandBody {
   const { nodeId, version, featureLevel, advertisedAddresses } = options;
   const nowUnixMs = deps.clock.unixMs();
@@ -33,7 +34,7 @@ export function firstCommand(
       ...deps.store,
     },
     token: { id: "admin", tokenHash: how.tokenHash, role: "admin", createdUnixMs: nowUnixMs },
-    images: [...deps.vmManager.builtinImages],
+    images: [...builtinImages],
   };
 }
 

@@ -78,7 +78,7 @@ export class ClusterGroup {
         snapshots: machine.snapshots,
         stateStore: machine.stateStore,
         transport,
-        vmManager: machine.vmManager,
+        startVmManager: async () => machine.vmManager,
         ...(machine.store === undefined ? {} : { store: machine.store }),
         onFatal: (error) => {
           machine.fatal = error;

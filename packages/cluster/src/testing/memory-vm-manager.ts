@@ -32,17 +32,13 @@ const fakeCapacity: NodeCapacity = {
 export class MemoryVmManager implements VmManager {
   readonly observations = new Watch<ReadonlyMap<string, VmObservation>>(new Map());
   readonly builtinImages = [demoImage];
-  readonly #capacity: NodeCapacity;
+  readonly capacity: NodeCapacity;
   readonly #consoles = new Watch<ReadonlyMap<string, Uint8Array>>(new Map());
   /** What was asked for last; undefined before anything was. */
   desired: readonly DesiredVm[] | undefined;
 
   constructor(capacity: NodeCapacity = fakeCapacity) {
-    this.#capacity = capacity;
-  }
-
-  async start(): Promise<NodeCapacity> {
-    return this.#capacity;
+    this.capacity = capacity;
   }
 
   setDesired(vms: readonly DesiredVm[]): void {

@@ -109,7 +109,7 @@ async function checkFsync(directory: string, where: string, electionTimeoutMs: n
 export async function checkVirtualisation(wanted: NodeConfig["vmDriver"], clock: Clock): Promise<Finding[]> {
   const cacheDirectory = await mkdtemp(join(tmpdir(), "blixard-doctor-"));
   try {
-    const driver = new QemuDriver({ clock }, { startDeadlineMs: 30_000, cacheDirectory });
+    const driver = new QemuDriver({ clock }, { cacheDirectory });
     const probe = await driver.probe();
     const missing = wanted === "qemu" ? "fail" : "warn";
     if (!probe.works) {

@@ -9,7 +9,7 @@ import { systemClock, systemRandom } from "@blixard/common/system";
 import { loadOrCreateNodeKey, type NodeKey, NodeTls } from "@blixard/identity";
 import { openLevelStorage } from "@blixard/storage/level";
 import { createTransport } from "@blixard/transport";
-import { createVmManager, type VmManager } from "@blixard/vm-manager";
+import { startVmManager, type VmManager } from "@blixard/vm-manager";
 import { type Finders, openFinders } from "../discovery/open-finders.ts";
 import { createHttpApp } from "../http/app.ts";
 import { createConsoleSockets } from "../http/console-socket.ts";
@@ -36,6 +36,7 @@ import { createPromMetrics, type PromMetrics } from "./prom-metrics.ts";
 import type { ReadyLine } from "./ready-line.ts";
 import { removeRecovery } from "./recovery-file.ts";
 import { findData, planStart, refuseLostStore, refuseSecondLife, type StartPlan } from "./start-mode.ts";
+import { chooseVmDrivers } from "./vm-drivers.ts";
 
 export interface StartNodeDeps {
   readonly logger: Logger;
@@ -222,11 +223,6 @@ class NodeAssembly {
     const bulk = createNodeBulk({ ...shared, transport, secretKey: key.seed, iroh, dataDir, snapshots, images });
     this.#bulk = bulk;
     this.#closers.add("bulk lane", () => bulk.lane.close());
-    const vmManager = createVmManager(
-      { ...shared, fetchBlob: bulk.fetchBlob },
-      { dataDir: join(dataDir, "vms"), driver: vmDriver },
-    );
-    this.#blobs = vmManager.images;
     const members = new MembersFile(this.#dataDir.path, this.#deps.logger);
     this.#closers.add("members file", () => members.close());
     const finders = this.#openFinders(transport.endpointId, ports);
@@ -240,7 +236,14 @@ class NodeAssembly {
         bulkRoutes: () => bulk.lane.routes(),
         stateStore: storage.state,
         transport,
-        vmManager,
+        startVmManager: async () => {
+          const vmManager = await startVmManager(
+            { ...shared, fetchBlob: bulk.fetchBlob },
+            { dataDir: join(dataDir, "vms"), ...(await chooseVmDrivers(vmDriver, shared)) },
+          );
+          this.#blobs = vmManager.images;
+          return vmManager;
+        },
         store: { storeId, starts },
         finders: finders.all,
         certificates: { list: () => tls.certificates(), rotate: () => tls.rotate() },

@@ -76,7 +76,7 @@ export class ClusterProgram implements Program<ClusterNode> {
         transport,
         store: { storeId, starts },
         onMembers: (seed) => void this.#keepSeed(seed, process),
-        vmManager: new SimVmManager(this.#vms, process),
+        startVmManager: async () => new SimVmManager(this.#vms, process),
         onFatal: ended,
       },
       { ...nodeOptions, nodeId: this.#id, version: "0.0.0-simulated" },

@@ -75,6 +75,7 @@ const startDelayMs = 150;
 export class SimVmManager implements VmManager {
   readonly observations = new Watch<ReadonlyMap<string, VmObservation>>(new Map());
   readonly builtinImages = [simImage];
+  readonly capacity = capacity;
   readonly #host: VmHost;
   readonly #process: SimProcess;
   #desired: readonly DesiredVm[] = [];
@@ -82,10 +83,6 @@ export class SimVmManager implements VmManager {
   constructor(host: VmHost, process: SimProcess) {
     this.#host = host;
     this.#process = process;
-  }
-
-  start(): Promise<NodeCapacity> {
-    return Promise.resolve(capacity);
   }
 
   setDesired(vms: readonly DesiredVm[]): void {

@@ -7,8 +7,8 @@ import { readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { BlixardError, type Clock, messageOf } from "@blixard/common";
-import type { DriverCapabilities } from "@blixard/protocol";
+import { BlixardError, type Clock, isBlixardError, messageOf } from "@blixard/common";
+import type { DriverCapabilities, DriverKind } from "@blixard/protocol";
 import type { InstanceHandle, InstancePaths, InstanceSpec, ProbeResult, VmDriver, VmInstance } from "../driver.ts";
 import { adoptProcess } from "../process/adopt-process.ts";
 import { readBootId } from "../process/process-identity.ts";
@@ -18,81 +18,68 @@ import type { VmHostConfig } from "./vm-host-config.ts";
 /** v86 keeps the guest's memory in one WebAssembly memory, which is 32 bits wide. */
 const memoryMiBMax = 1024;
 const machine = "v86-pc";
+const buildHint = "run `npx tsc -b packages/vm-manager`";
 
 export interface EmbeddedDriverOptions {
-  readonly startDeadlineMs: number;
   /** The compiled host program; default: where this package's build puts it. */
   readonly hostProgram?: string;
 }
 
+/** What a probe learns, for the handles of the instances. */
+type FoundV86 = Pick<InstanceHandle, "driverVersion" | "bootId"> & { readonly hostProgram: string };
+
 export class EmbeddedDriver implements VmDriver {
   readonly name = "embedded";
-  readonly capabilities: DriverCapabilities = {
-    imageFormats: ["multiboot"],
-    vcpusMax: 1,
-    memoryMiBMax,
-  };
+  readonly kinds = ["embedded"] as const;
+  readonly capabilities: DriverCapabilities = { imageFormats: ["multiboot"], vcpusMax: 1, memoryMiBMax };
   readonly #clock: Clock;
   readonly #options: EmbeddedDriverOptions;
-  #version = "";
-  #bootId = "";
 
-  constructor(deps: { readonly clock: Clock }, options: EmbeddedDriverOptions) {
+  constructor(deps: { readonly clock: Clock }, options: EmbeddedDriverOptions = {}) {
     this.#clock = deps.clock;
     this.#options = options;
   }
 
   async probe(): Promise<ProbeResult> {
     try {
-      this.#bootId = await readBootId();
-      this.#version = await v86Version();
-      this.#hostProgram();
-      return { works: true, kinds: ["embedded"], version: this.#version, notes: [] };
+      const hostProgram = this.#hostProgram();
+      const found: FoundV86 = { hostProgram, driverVersion: await v86Version(), bootId: await readBootId() };
+      return {
+        works: true,
+        kinds: this.kinds,
+        version: found.driverVersion,
+        notes: [],
+        start: (spec, options) => this.#start(found, spec, options),
+      };
     } catch (error) {
-      return { works: false, reason: messageOf(error), hint: "run `npx tsc -b packages/vm-manager`" };
+      const hint = isBlixardError(error) ? error.hint : undefined;
+      return { works: false, reason: messageOf(error), hint: hint ?? buildHint };
     }
   }
 
-  async start(spec: InstanceSpec, options: { readonly signal?: AbortSignal } = {}): Promise<VmInstance> {
+  async adopt(kind: DriverKind, paths: InstancePaths, handle: InstanceHandle | undefined): Promise<VmInstance> {
+    return await adoptProcess(this.#clock, kind, paths, handle);
+  }
+
+  async #start(
+    { hostProgram, driverVersion, bootId }: FoundV86,
+    spec: InstanceSpec,
+    options: { readonly deadlineMs: number; readonly signal?: AbortSignal },
+  ): Promise<VmInstance> {
     const { paths } = spec;
-    if (spec.boot.type !== "multiboot") {
-      throw new BlixardError("UNSUPPORTED", `the embedded driver cannot boot an image of the format ${spec.boot.type}`);
-    }
     const configPath = join(paths.directory, `vm-host-${spec.generation}.json`);
-    const config: VmHostConfig = {
-      format: 1,
-      vmId: spec.vmId,
-      name: spec.name,
-      fencingEpoch: spec.fencingEpoch,
-      memoryMiB: spec.memoryMiB,
-      kernelPath: spec.boot.kernelPath,
-      commandLine: spec.boot.commandLine,
-      pidFile: paths.pidFile,
-      controlSocket: paths.controlSocket,
-      serialSocket: paths.serialSocket,
-      consoleLog: paths.consoleLog,
-      journal: paths.journalOut,
-    };
-    await writeFile(configPath, JSON.stringify(config), { mode: 0o600 });
+    await writeFile(configPath, JSON.stringify(hostConfig(spec)), { mode: 0o600 });
     await writeFile(paths.journalOut, "", { mode: 0o600 });
     // The same arguments as QEMU's, so that processes are counted from outside in one way.
     const label = ["-name", `guest=${spec.name},process=blixard-${spec.name}-${spec.fencingEpoch}`, "-uuid", spec.vmId];
     const identity = await spawnDetached(
       process.execPath,
-      [this.#hostProgram(), ...label, "-pidfile", paths.pidFile, "-config", configPath],
+      [hostProgram, ...label, "-pidfile", paths.pidFile, "-config", configPath],
       paths,
       { PATH: process.env["PATH"] },
     );
-    const handle: InstanceHandle = { driver: "embedded", ...identity, ...this.#facts(), bootId: this.#bootId };
-    return await awaitStarted(this.#clock, handle, paths, { deadlineMs: this.#options.startDeadlineMs, ...options });
-  }
-
-  async adopt(paths: InstancePaths, handle: InstanceHandle | undefined): Promise<VmInstance> {
-    return await adoptProcess(this.#clock, paths, handle, { driver: "embedded", ...this.#facts() });
-  }
-
-  #facts(): { readonly machine: string; readonly driverVersion: string } {
-    return { machine, driverVersion: this.#version };
+    const handle: InstanceHandle = { driver: spec.driver, ...identity, machine, driverVersion, bootId };
+    return await awaitStarted(this.#clock, handle, paths, options);
   }
 
   /** The host runs as plain JavaScript: when this module runs from its source, the build stands beside it. */
@@ -103,16 +90,53 @@ export class EmbeddedDriver implements VmDriver {
       if (existsSync(path)) return path;
     }
     throw new BlixardError("VM_DRIVER_FAILED", "the host program of the embedded driver is not built", {
-      hint: "run `npx tsc -b packages/vm-manager`",
+      hint: buildHint,
     });
   }
 }
 
-async function v86Version(): Promise<string> {
-  const entry = createRequire(import.meta.url).resolve("v86");
-  const manifest: unknown = JSON.parse(await readFile(join(dirname(entry), "../package.json"), "utf8"));
-  if (typeof manifest !== "object" || manifest === null || !("version" in manifest)) {
-    throw new BlixardError("VM_DRIVER_FAILED", "v86 has no version");
+/** @throws UNSUPPORTED for an image that needs firmware or a boot loader */
+function hostConfig({ vmId, name, fencingEpoch, memoryMiB, boot, paths }: InstanceSpec): VmHostConfig {
+  if (boot.type !== "multiboot") {
+    throw new BlixardError("UNSUPPORTED", `the embedded driver cannot boot an image of the format ${boot.type}`);
   }
-  return String(manifest.version);
+  return {
+    format: 1,
+    vmId,
+    name,
+    fencingEpoch,
+    memoryMiB,
+    kernelPath: boot.kernelPath,
+    commandLine: boot.commandLine,
+    pidFile: paths.pidFile,
+    controlSocket: paths.controlSocket,
+    serialSocket: paths.serialSocket,
+    consoleLog: paths.consoleLog,
+    journal: paths.journalOut,
+  };
+}
+
+/**
+ * The version of v86, which is an optional peer: only who runs embedded VMs installs it.
+ * @throws VM_DRIVER_FAILED with the command that installs it
+ */
+async function v86Version(): Promise<string> {
+  const resolveHere = createRequire(import.meta.url);
+  const manifestOf = async (path: string) => JSON.parse(await readFile(path, "utf8")) as PackageManifest;
+  let entry: string;
+  try {
+    entry = resolveHere.resolve("v86");
+  } catch (error) {
+    const own = await manifestOf(fileURLToPath(new URL("../../package.json", import.meta.url)));
+    throw new BlixardError("VM_DRIVER_FAILED", "the package v86 is not installed, which embedded VMs run on", {
+      hint: `run: npm install v86@${own.peerDependencies?.["v86"] ?? "latest"}`,
+      cause: error,
+    });
+  }
+  return (await manifestOf(join(dirname(entry), "../package.json"))).version;
+}
+
+interface PackageManifest {
+  readonly version: string;
+  readonly peerDependencies?: Readonly<Record<string, string>>;
 }

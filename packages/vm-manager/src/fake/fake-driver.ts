@@ -4,7 +4,7 @@
  */
 import { appendFile } from "node:fs/promises";
 import { BlixardError, fromUtf8, Watch } from "@blixard/common";
-import { type DriverCapabilities, limits } from "@blixard/protocol";
+import { type DriverCapabilities, type DriverKind, limits } from "@blixard/protocol";
 import type {
   ExitReason,
   InstanceHandle,
@@ -20,10 +20,11 @@ import { EndedInstance } from "../process/ended-instance.ts";
 const version = "fake: runs nothing";
 
 /** First line on the console of a fake VM. */
-export const fakeBanner = "fake driver: this VM runs nothing";
+const fakeBanner = "fake driver: this VM runs nothing";
 
 export class FakeDriver implements VmDriver {
   readonly name = "fake";
+  readonly kinds = ["fake"] as const;
   readonly capabilities: DriverCapabilities = {
     imageFormats: ["multiboot", "linux", "disk"],
     vcpusMax: limits.vmVcpusMax,
@@ -31,18 +32,18 @@ export class FakeDriver implements VmDriver {
   };
 
   async probe(): Promise<ProbeResult> {
-    return { works: true, kinds: ["fake"], version, notes: [version] };
+    return { works: true, kinds: this.kinds, version, notes: [version], start: startFake };
   }
 
-  async start(spec: InstanceSpec): Promise<VmInstance> {
-    const instance = new FakeInstance(spec);
-    await instance.print(`${fakeBanner}\n`);
-    return instance;
-  }
-
-  async adopt(_paths: InstancePaths, handle: InstanceHandle | undefined): Promise<VmInstance> {
+  async adopt(_kind: DriverKind, _paths: InstancePaths, handle: InstanceHandle | undefined): Promise<VmInstance> {
     return new EndedInstance(handle ?? makeHandle(), "driver-closed", "a fake VM ends with its manager");
   }
+}
+
+async function startFake(spec: InstanceSpec): Promise<VmInstance> {
+  const instance = new FakeInstance(spec);
+  await instance.print(`${fakeBanner}\n`);
+  return instance;
 }
 
 class FakeInstance implements VmInstance {

@@ -16,9 +16,7 @@ const forever = new AbortController().signal;
 
 async function openStore(fetchBlob: FetchBlob) {
   const directory = await temporaryDirectory();
-  const store = new ImageStore(directory, { fetchBlob });
-  await store.open();
-  return { store, directory };
+  return { store: await ImageStore.open(directory, { fetchBlob }), directory };
 }
 
 async function* pieces(...parts: readonly Uint8Array[]): AsyncIterable<Uint8Array> {

@@ -20,18 +20,19 @@ export class ImageStore {
   /** One transfer per blob, however many VMs wait for it. */
   readonly #fetching = new Map<string, Promise<void>>();
 
-  constructor(directory: string, deps: ImageStoreDeps) {
+  private constructor(directory: string, deps: ImageStoreDeps) {
     this.#directory = directory;
     this.#deps = deps;
   }
 
   /** Makes the directories and removes uploads that were cut off; fetches are kept, since they go on where they were. */
-  async open(): Promise<void> {
-    await mkdir(join(this.#directory, "blobs"), { recursive: true, mode: 0o700 });
-    await mkdir(join(this.#directory, "partial"), { recursive: true, mode: 0o700 });
-    for (const entry of await readdir(join(this.#directory, "partial"))) {
-      if (entry.startsWith("put-")) await rm(join(this.#directory, "partial", entry), { force: true });
+  static async open(directory: string, deps: ImageStoreDeps): Promise<ImageStore> {
+    await mkdir(join(directory, "blobs"), { recursive: true, mode: 0o700 });
+    await mkdir(join(directory, "partial"), { recursive: true, mode: 0o700 });
+    for (const entry of await readdir(join(directory, "partial"))) {
+      if (entry.startsWith("put-")) await rm(join(directory, "partial", entry), { force: true });
     }
+    return new ImageStore(directory, deps);
   }
 
   async put(chunks: AsyncIterable<Uint8Array>): Promise<{ readonly digest: string; readonly sizeBytes: number }> {

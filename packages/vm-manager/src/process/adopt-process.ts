@@ -1,5 +1,6 @@
 /** Finds the process of an instance again, after the manager that started it went away. */
 import type { Clock } from "@blixard/common";
+import type { DriverKind } from "@blixard/protocol";
 import type { InstanceHandle, InstancePaths, VmInstance } from "../driver.ts";
 import { EndedInstance } from "./ended-instance.ts";
 import { readJournalReason } from "./event-journal.ts";
@@ -9,11 +10,12 @@ import { findInstanceProcess } from "./spawn-instance.ts";
 
 export async function adoptProcess(
   clock: Clock,
+  kind: DriverKind,
   paths: InstancePaths,
   handle: InstanceHandle | undefined,
-  facts: Omit<InstanceHandle, "pid" | "startTime" | "bootId">,
 ): Promise<VmInstance> {
-  const defaults = { ...facts, bootId: await readBootId() };
+  // Of a start that was never written down, the machine and the version of the driver are not known.
+  const defaults = { driver: kind, machine: "", driverVersion: "", bootId: await readBootId() };
   if (handle !== undefined && handle.bootId !== defaults.bootId) {
     return new EndedInstance(handle, "host-reboot", "the host was started anew");
   }

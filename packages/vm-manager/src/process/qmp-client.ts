@@ -3,7 +3,7 @@
  * client at a time, and a second one gets no greeting, so the greeting has a deadline of its own.
  */
 import { connect, type Socket } from "node:net";
-import { BlixardError, type Clock, messageOf, withDeadline } from "@blixard/common";
+import { BlixardError, type Clock, messageOf, Watch, withDeadline } from "@blixard/common";
 
 export interface QmpEvent {
   readonly event: string;
@@ -26,10 +26,9 @@ export class QmpClient {
   readonly #onEvent: (event: QmpEvent) => void;
   readonly #onClose: () => void;
   readonly #pending = new Map<number, PendingCommand>();
-  #greeted: (() => void) | undefined;
+  readonly #phase = new Watch<"connected" | "greeted" | "closed">("connected");
   #buffered = "";
   #nextId = 1;
-  #closed = false;
 
   private constructor(clock: Clock, socket: Socket, onEvent: (event: QmpEvent) => void, onClose: () => void) {
     this.#clock = clock;
@@ -56,8 +55,9 @@ export class QmpClient {
     const socket = await openSocket(path);
     const client = new QmpClient(clock, socket, onEvent, onClose);
     try {
-      await withDeadline({ clock, timeoutMs: greetingTimeoutMs, what: "the greeting of the control socket" }, () =>
-        client.#greeting(),
+      await withDeadline(
+        { clock, timeoutMs: greetingTimeoutMs, what: "the greeting of the control socket" },
+        (signal) => client.#greeting(signal),
       );
       await client.execute("qmp_capabilities");
       return client;
@@ -72,7 +72,7 @@ export class QmpClient {
    * @throws VM_DRIVER_FAILED when it is refused or the connection ends, DEADLINE_EXCEEDED
    */
   async execute(command: string, commandArguments?: Readonly<Record<string, unknown>>): Promise<unknown> {
-    if (this.#closed) throw connectionLost(command);
+    if (this.#phase.value === "closed") throw connectionLost(command);
     if (this.#pending.size >= pendingMax) throw new BlixardError("OVERLOADED", "too many commands wait for an answer");
     const id = this.#nextId++;
     try {
@@ -95,11 +95,9 @@ export class QmpClient {
     this.#close();
   }
 
-  #greeting(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#greeted = resolve;
-      this.#socket.once("close", () => reject(connectionLost("greeting")));
-    });
+  async #greeting(signal: AbortSignal): Promise<void> {
+    const phase = await this.#phase.until((value) => value !== "connected", { signal });
+    if (phase === "closed") throw connectionLost("greeting");
   }
 
   #read(text: string): void {
@@ -122,15 +120,15 @@ export class QmpClient {
     }
     const event = qmpEventOf(message);
     const pending = this.#pending.get(Number(message["id"]));
-    if ("QMP" in message) this.#greeted?.();
+    if ("QMP" in message) this.#phase.update((phase) => (phase === "closed" ? phase : "greeted"));
     else if (event !== undefined) this.#onEvent(event);
     else if ("return" in message) pending?.resolve(message["return"]);
     else pending?.reject(refused(message["error"]));
   }
 
   #close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#phase.value === "closed") return;
+    this.#phase.set("closed");
     for (const [, pending] of this.#pending) pending.reject(connectionLost("command"));
     this.#pending.clear();
     this.#onClose();

@@ -42,7 +42,7 @@ describe("QemuDriver.probe", () => {
   it("says how to get QEMU when it is missing", async () => {
     const driver = new QemuDriver(
       { clock: systemClock },
-      { program: "no-such-qemu", startDeadlineMs: 1_000, cacheDirectory: await temporaryDirectory() },
+      { program: "no-such-qemu", cacheDirectory: await temporaryDirectory() },
     );
     expect(await driver.probe()).toEqual({
       works: false,

@@ -1,13 +1,21 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { symlink } from "node:fs/promises";
+import { join, relative } from "node:path";
 import { concatBytes, fromUtf8 } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
 import type { ImageRecord } from "@blixard/protocol";
-import { describe, expect, it } from "@jest/globals";
+import { afterAll, describe, expect, it } from "@jest/globals";
 import { Assembler } from "../guest/assembler.ts";
 import { writeCpio } from "../testing/cpio.ts";
 import { driverConformanceCases } from "../testing/driver-conformance.ts";
 import { describeWith, findProgram } from "../testing/required-component.ts";
+import { removeTemporaryDirectories, temporaryDirectory } from "../testing/temporary-directory.ts";
 import { VmHarness } from "../testing/vm-harness.ts";
+import { QemuDriver } from "./qemu-driver.ts";
+
+afterAll(removeTemporaryDirectories);
+
+const qemuDriver = new QemuDriver({ clock: systemClock });
 
 const qemu = {
   name: "QEMU",
@@ -17,8 +25,20 @@ const qemu = {
 
 describeWith(describe, qemu)("QemuDriver", () => {
   for (const { name, run } of driverConformanceCases) {
-    it(name, () => run({ driver: "qemu" }, "qemu-tcg"), 240_000);
+    it(name, () => run({ drivers: [qemuDriver] }, "qemu-tcg"), 240_000);
   }
+});
+
+describeWith(describe, qemu)("QemuDriver with a program of its own", () => {
+  it("takes a path that is relative to the working directory", async () => {
+    const directory = await temporaryDirectory();
+    await symlink(findProgram("qemu-system-x86_64") ?? "", join(directory, "my-qemu"));
+    const program = relative(process.cwd(), join(directory, "my-qemu"));
+    const driver = new QemuDriver({ clock: systemClock }, { program, accelerator: "tcg" });
+    await using harness = await VmHarness.open({ drivers: [driver] });
+    harness.want();
+    await harness.untilReady();
+  });
 });
 
 /** A boot sector that writes one line to COM1 and sleeps. */
@@ -36,7 +56,7 @@ function bootSector(): Uint8Array {
 
 describeWith(describe, qemu)("QemuDriver with a disk image", () => {
   it("boots a raw disk, whose copy stays with the VM until it is deleted", async () => {
-    await using harness = await VmHarness.open({ driver: "qemu", tunables: { powerdownDeadlineMs: 1 } });
+    await using harness = await VmHarness.open({ drivers: [qemuDriver], tunables: { powerdownDeadlineMs: 1 } });
     const blob = await harness.manager.images.put(oneChunk(bootSector()));
     const image: ImageRecord = {
       name: "disk",
@@ -113,7 +133,7 @@ async function importLinux(harness: VmHarness): Promise<ImageRecord> {
 
 describeWith(describe, linux)("QemuDriver with a Linux guest", () => {
   it("boots a kernel with an initial RAM disk to a prompt, and powers it off", async () => {
-    await using harness = await VmHarness.open({ driver: "qemu", tunables: { powerdownDeadlineMs: 1_000 } });
+    await using harness = await VmHarness.open({ drivers: [qemuDriver], tunables: { powerdownDeadlineMs: 1_000 } });
     const image = await importLinux(harness);
     harness.want({ image, spec: { memoryMiB: 128 } });
     await harness.untilConsole("blixard linux on x86_64 login:");

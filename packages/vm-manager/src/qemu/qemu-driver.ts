@@ -3,13 +3,14 @@ import { execFile } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { promisify } from "node:util";
-import { assert, type Clock, messageOf, systemErrorCodeOf } from "@blixard/common";
+import { type Clock, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { type DriverCapabilities, type DriverKind, limits } from "@blixard/protocol";
 import type { InstanceHandle, InstancePaths, InstanceSpec, ProbeResult, VmDriver, VmInstance } from "../driver.ts";
 import { adoptProcess } from "../process/adopt-process.ts";
 import { journalInput } from "../process/event-journal.ts";
 import { readBootId } from "../process/process-identity.ts";
 import { awaitStarted, spawnDetached } from "../process/spawn-instance.ts";
+import { makeUserDirectory } from "../run-directory.ts";
 import { probeKvm } from "./kvm-probe.ts";
 import { qemuArguments } from "./qemu-arguments.ts";
 
@@ -22,15 +23,21 @@ export const qemuInstallHint = "install QEMU: apt-get install -y qemu-system-x86
 export interface QemuDriverOptions {
   /** The program; default `qemu-system-x86_64` on the path. */
   readonly program?: string;
-  readonly startDeadlineMs: number;
-  /** Directory for the result of the KVM probe, which holds until the host boots again. */
-  readonly cacheDirectory: string;
+  /**
+   * Directory for the result of the KVM probe, which holds until the host boots again. Default: one that all managers
+   * of this user share.
+   */
+  readonly cacheDirectory?: string;
   /** `tcg` does not even try KVM. Default `auto`. */
   readonly accelerator?: "auto" | "tcg";
 }
 
+/** What a probe learns of the program, for the handles of its instances. */
+type FoundQemu = Pick<InstanceHandle, "driverVersion" | "machine" | "bootId">;
+
 export class QemuDriver implements VmDriver {
   readonly name = "qemu";
+  readonly kinds = ["qemu-kvm", "qemu-tcg"] as const;
   readonly capabilities: DriverCapabilities = {
     imageFormats: ["multiboot", "linux", "disk"],
     vcpusMax: limits.vmVcpusMax,
@@ -39,11 +46,8 @@ export class QemuDriver implements VmDriver {
   readonly #clock: Clock;
   readonly #options: QemuDriverOptions;
   readonly #program: string;
-  #machine = "";
-  #version = "";
-  #bootId = "";
 
-  constructor(deps: { readonly clock: Clock }, options: QemuDriverOptions) {
+  constructor(deps: { readonly clock: Clock }, options: QemuDriverOptions = {}) {
     this.#clock = deps.clock;
     this.#options = options;
     const program = options.program ?? "qemu-system-x86_64";
@@ -52,10 +56,13 @@ export class QemuDriver implements VmDriver {
   }
 
   async probe(): Promise<ProbeResult> {
+    let found: FoundQemu;
     try {
-      this.#bootId = await readBootId();
-      this.#version = parseVersion(await this.#output(["--version"]));
-      this.#machine = parseMachine(await this.#output(["-machine", "help"]));
+      found = {
+        driverVersion: parseVersion(await this.#output(["--version"])),
+        machine: parseMachine(await this.#output(["-machine", "help"])),
+        bootId: await readBootId(),
+      };
     } catch (error) {
       const missing = systemErrorCodeOf(error) === "ENOENT";
       const reason = missing
@@ -66,40 +73,36 @@ export class QemuDriver implements VmDriver {
     const kinds: DriverKind[] = ["qemu-tcg"];
     const notes: string[] = [];
     if (this.#options.accelerator !== "tcg") {
-      const { cacheDirectory } = this.#options;
-      const kvm = await probeKvm({ program: this.#program, cacheDirectory, bootId: this.#bootId });
+      const cacheDirectory = this.#options.cacheDirectory ?? (await makeUserDirectory());
+      const kvm = await probeKvm({ program: this.#program, cacheDirectory, bootId: found.bootId });
       if (kvm.works) kinds.unshift("qemu-kvm");
       else notes.push(`KVM is not used: ${kvm.reason}`);
     }
-    return { works: true, kinds, version: this.#version, notes };
+    return {
+      works: true,
+      kinds,
+      version: found.driverVersion,
+      notes,
+      start: (spec, options) => this.#start(found, spec, options),
+    };
   }
 
-  async start(spec: InstanceSpec, options: { readonly signal?: AbortSignal } = {}): Promise<VmInstance> {
-    assert(this.#machine !== "", "probe() comes before start()");
-    const machine = spec.machine ?? this.#machine;
+  async adopt(kind: DriverKind, paths: InstancePaths, handle: InstanceHandle | undefined): Promise<VmInstance> {
+    return await adoptProcess(this.#clock, kind, paths, handle);
+  }
+
+  async #start(
+    found: FoundQemu,
+    spec: InstanceSpec,
+    options: { readonly deadlineMs: number; readonly signal?: AbortSignal },
+  ): Promise<VmInstance> {
+    const machine = spec.machine ?? found.machine;
     const programArguments = qemuArguments(spec, machine);
     await writeFile(spec.paths.journalIn, journalInput, { mode: 0o600 });
     await writeFile(spec.paths.journalOut, "", { mode: 0o600 });
     const identity = await spawnDetached(this.#program, programArguments, spec.paths, { PATH: process.env["PATH"] });
-    const handle: InstanceHandle = {
-      driver: spec.driver,
-      ...identity,
-      bootId: this.#bootId,
-      machine,
-      driverVersion: this.#version,
-    };
-    return await awaitStarted(this.#clock, handle, spec.paths, {
-      deadlineMs: this.#options.startDeadlineMs,
-      ...options,
-    });
-  }
-
-  async adopt(paths: InstancePaths, handle: InstanceHandle | undefined): Promise<VmInstance> {
-    return await adoptProcess(this.#clock, paths, handle, {
-      driver: "qemu-tcg",
-      machine: this.#machine,
-      driverVersion: this.#version,
-    });
+    const handle: InstanceHandle = { driver: spec.driver, ...identity, ...found, machine };
+    return await awaitStarted(this.#clock, handle, spec.paths, options);
   }
 
   async #output(programArguments: readonly string[]): Promise<string> {

@@ -9,15 +9,16 @@ import type { ImageRecord, NodeCapacity, VmDesired, VmObservation, VmSpec } from
 import { builtinImages } from "../images/builtin-images.ts";
 import type { VmManagerTunables } from "../options.ts";
 import { processStartTime } from "../process/process-identity.ts";
-import { createVmManager } from "../vm-manager.ts";
+import { startVmManager } from "../vm-manager.ts";
 import type { DesiredVm, FetchBlob, VmManager, VmManagerOptions } from "../vm-manager-types.ts";
 
 /** Only a bug takes this long, also on a machine that does other work; less than a test's own limit, to say more. */
 const patienceMs = 120_000;
 const consoleReadBytes = 64 * 1024;
 
-export interface VmHarnessOptions {
-  readonly driver: VmManagerOptions["driver"];
+type DriverOptions = Pick<VmManagerOptions, "drivers" | "adopters" | "allowNoDriver">;
+
+export interface VmHarnessOptions extends DriverOptions {
   readonly tunables?: Partial<VmManagerTunables>;
   readonly fetchBlob?: FetchBlob;
   /** The manager is told its data directory relative to the working directory of this process. */
@@ -35,7 +36,6 @@ export class VmHarness implements AsyncDisposable {
   readonly vmId = randomUUID();
   readonly name = "web";
   readonly dataDir: string;
-  capacity: NodeCapacity | undefined;
   readonly #options: VmHarnessOptions;
   #manager: VmManager | undefined;
 
@@ -55,8 +55,12 @@ export class VmHarness implements AsyncDisposable {
     return this.#manager;
   }
 
-  /** A manager that was not started, on the same directory. */
-  makeManager(): VmManager {
+  get capacity(): NodeCapacity {
+    return this.manager.capacity;
+  }
+
+  /** A manager of its own on the same directory, with other drivers where given; the caller closes it. */
+  async startManager(other?: DriverOptions): Promise<VmManager> {
     const deps = {
       clock: systemClock,
       random: systemRandom,
@@ -64,9 +68,10 @@ export class VmHarness implements AsyncDisposable {
       metrics: discardMetrics,
       fetchBlob: this.#options.fetchBlob ?? (() => Promise.reject(new BlixardError("UNAVAILABLE", "no sources"))),
     };
-    const { driver, tunables, relativeDataDir } = this.#options;
+    const { tunables = {}, relativeDataDir } = this.#options;
+    const { drivers, adopters = [], allowNoDriver = false } = other ?? this.#options;
     const dataDir = relativeDataDir === true ? relative(process.cwd(), this.dataDir) : this.dataDir;
-    return createVmManager(deps, { dataDir, driver, ...(tunables === undefined ? {} : { tunables }) });
+    return await startVmManager(deps, { dataDir, drivers, adopters, allowNoDriver, tunables });
   }
 
   /** Closes the manager and lets its VMs run on. */
@@ -76,11 +81,9 @@ export class VmHarness implements AsyncDisposable {
   }
 
   /** A new manager on the same data directory, as after a restart of the node. */
-  async reopen(): Promise<void> {
+  async reopen(other?: DriverOptions): Promise<void> {
     await this.close();
-    const manager = this.makeManager();
-    this.capacity = await manager.start();
-    this.#manager = manager;
+    this.#manager = await this.startManager(other);
   }
 
   wish(wish: VmWish = {}): DesiredVm {
