@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { command, method } from "./definitions.ts";
+import { driverCapabilitiesSchema, driverKindSchema } from "./driver.ts";
 import {
   addressesSchema,
   bytesSchema,
@@ -13,7 +14,6 @@ import {
   storeIdSchema,
   writtenSchema,
 } from "./values.ts";
-import { driverCapabilitiesSchema, driverKindSchema } from "./driver.ts";
 
 /** What a node does: a voter votes and runs VMs, a worker only runs VMs, a witness only votes, a learner only follows. */
 export const memberRoleSchema = z.enum(["voter", "learner", "worker", "witness"]);
