@@ -4,76 +4,10 @@ import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { assert, type Logger, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { removeDurable, writeFileDurable } from "@blixard/common/system";
-import type { DriverKind, VmDesired } from "@blixard/protocol";
-import type { ExitReason, InstanceHandle, InstancePaths } from "./driver.ts";
+import type { InstancePaths } from "./driver.ts";
+import type { InstanceRecord } from "./instance-record.ts";
 
 const vmIdPattern = /^[0-9a-f-]{36}$/i;
-
-/** Ends that the manager itself decides, beside those that an instance reports. */
-export type RecordedExitReason =
-  | ExitReason
-  | "stop-requested"
-  | "fenced"
-  | "boot-deadline"
-  | "start-failed"
-  | "image-refused"
-  | "driver-unsupported";
-
-export interface ExitRecord {
-  readonly reason: RecordedExitReason;
-  readonly message: string;
-  readonly fencingEpoch: number;
-  readonly unixMs: number;
-}
-
-export interface InstanceRecord {
-  readonly format: 1;
-  readonly vmId: string;
-  readonly name: string;
-  /** What the cluster wanted last. */
-  readonly desired: VmDesired;
-  /** `starting`: a process may exist, its identity was not written yet; `started`: `handle` names it. */
-  readonly status: "none" | "starting" | "started";
-  readonly fencingEpoch: number;
-  readonly generation: number;
-  readonly driver: DriverKind | null;
-  readonly handle: InstanceHandle | null;
-  readonly machine: string | null;
-  /** Length of the whole console output when this generation started. */
-  readonly consoleStartOffset: number;
-  /** Directory of the sockets of this generation. */
-  readonly runDirectory: string;
-  readonly exit: ExitRecord | null;
-  readonly restarts: number;
-  /** Ends without a stable run between them. */
-  readonly failures: number;
-  readonly hasDisk: boolean;
-}
-
-/** The record of a VM that this node never started. */
-export function newInstanceRecord(
-  vm: { readonly vmId: string; readonly name: string; readonly desired: VmDesired; readonly fencingEpoch: number },
-  runDirectory: string,
-): InstanceRecord {
-  return {
-    format: 1,
-    vmId: vm.vmId,
-    name: vm.name,
-    desired: vm.desired,
-    status: "none",
-    fencingEpoch: vm.fencingEpoch,
-    generation: 0,
-    driver: null,
-    handle: null,
-    machine: null,
-    consoleStartOffset: 0,
-    runDirectory,
-    exit: null,
-    restarts: 0,
-    failures: 0,
-    hasDisk: false,
-  };
-}
 
 export class InstanceStore {
   readonly #directory: string;

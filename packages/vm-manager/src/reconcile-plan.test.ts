@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import type { InstanceState } from "./driver.ts";
-import type { ExitRecord } from "./instance-store.ts";
+import type { ExitRecord } from "./instance-record.ts";
 import {
   type PlanDesired,
   type PlanInput,

@@ -4,7 +4,7 @@
  */
 import type { VmDesired, VmObservation, VmSpec } from "@blixard/protocol";
 import type { ExitReason, InstanceState } from "./driver.ts";
-import type { ExitRecord, RecordedExitReason } from "./instance-store.ts";
+import type { ExitRecord, RecordedExitReason } from "./instance-record.ts";
 
 export interface PlanDesired {
   readonly desired: VmDesired;

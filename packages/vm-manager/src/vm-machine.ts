@@ -29,13 +29,15 @@ import type { BootSource, VmInstance } from "./driver.ts";
 import type { ChosenDriver, DriverSet } from "./driver-set.ts";
 import type { ImageStore } from "./images/image-store.ts";
 import { prepareBoot } from "./images/prepare-boot.ts";
-import { InstanceSlot } from "./instance-slot.ts";
 import {
   type InstanceRecord,
-  type InstanceStore,
   newInstanceRecord,
   type RecordedExitReason,
-} from "./instance-store.ts";
+  recordOfEnd,
+  recordOfStart,
+} from "./instance-record.ts";
+import { InstanceSlot } from "./instance-slot.ts";
+import type { InstanceStore } from "./instance-store.ts";
 import type { VmMetrics } from "./metrics.ts";
 import type { VmManagerTunables } from "./options.ts";
 import {
@@ -279,20 +281,13 @@ export class VmMachine {
     this.#setActivity("starting");
     const { store, clock, tunables } = this.#deps;
     const before = this.#recordFor(desired);
-    const sameEpoch = before.exit !== null && before.exit.fencingEpoch === desired.fencingEpoch;
-    const record: InstanceRecord = {
-      ...before,
-      status: "starting",
+    const record = recordOfStart(before, {
       fencingEpoch: desired.fencingEpoch,
-      generation: before.generation + 1,
       driver: chosen.kind,
-      handle: null,
       consoleStartOffset: await this.console.endOffset(),
       runDirectory: store.runDirectory,
-      restarts: sameEpoch ? before.restarts + 1 : 0,
-      failures: sameEpoch ? before.failures : 0,
-      hasDisk: before.hasDisk || boot.type === "disk",
-    };
+      hasDisk: boot.type === "disk",
+    });
     // Durable before the spawn: whatever happens next, a later manager knows where to look for a process.
     await this.#save(record);
     const instance = await chosen.start(
@@ -366,19 +361,14 @@ export class VmMachine {
     stable: boolean,
   ): Promise<void> {
     const { clock, store, tunables } = this.#deps;
-    const requested = reason === "stop-requested" || reason === "fenced";
-    const before = stable ? 0 : record.failures;
-    const failures = reason === undefined ? record.failures : requested ? 0 : before + 1;
-    const exit =
-      reason === undefined
-        ? record.exit
-        : { reason, message, fencingEpoch: record.fencingEpoch, unixMs: clock.unixMs() };
-    await this.#save({ ...record, status: "none", handle: null, exit, failures });
+    const ended = recordOfEnd(record, { reason, message, stable, unixMs: clock.unixMs() });
+    await this.#save(ended);
     await this.#detach();
     if (record.status !== "none") {
       await store.removeRunFiles(store.pathsOf(this.vmId, record.generation, record.runDirectory));
     }
     if (reason === undefined) return;
+    const { failures } = ended;
     this.#notBeforeMs = clock.monotonicMs() + restartDelayMs(reason, failures, tunables);
     this.#deps.metrics.exits.add(1, { reason });
     this.#logger.log("info", "a VM ended", { reason, message, failures });

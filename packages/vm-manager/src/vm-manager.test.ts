@@ -9,7 +9,7 @@ import { EmbeddedDriver } from "./embedded/embedded-driver.ts";
 import { FakeDriver } from "./fake/fake-driver.ts";
 import { nanoGuestElf } from "./guest/nano-guest.ts";
 import { builtinImages } from "./images/builtin-images.ts";
-import type { InstanceRecord } from "./instance-store.ts";
+import type { InstanceRecord } from "./instance-record.ts";
 import { VmHarness } from "./testing/vm-harness.ts";
 
 const fake = new FakeDriver();

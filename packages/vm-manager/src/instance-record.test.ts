@@ -1,0 +1,48 @@
+import { describe, expect, it } from "@jest/globals";
+import { newInstanceRecord, recordOfEnd, recordOfStart } from "./instance-record.ts";
+
+const fresh = newInstanceRecord({ vmId: "v", name: "web", desired: "running", fencingEpoch: 3 }, "run");
+const start = {
+  fencingEpoch: 3,
+  driver: "fake",
+  consoleStartOffset: 9,
+  runDirectory: "other",
+  hasDisk: false,
+} as const;
+const end = { message: "why", stable: false, unixMs: 7 } as const;
+
+describe("recordOfStart", () => {
+  it("counts generations for ever, and restarts and failures within one epoch", () => {
+    const first = recordOfStart({ ...fresh, hasDisk: true }, start);
+    expect(first).toMatchObject({ ...start, status: "starting", generation: 1, restarts: 0, hasDisk: true });
+    const over = recordOfEnd(first, { ...end, reason: "guest-panic" });
+    expect(recordOfStart(over, start)).toMatchObject({ generation: 2, restarts: 1, failures: 1, exit: over.exit });
+    expect(recordOfStart(over, { ...start, fencingEpoch: 4 })).toMatchObject({
+      generation: 2,
+      restarts: 0,
+      failures: 0,
+    });
+  });
+});
+
+describe("recordOfEnd", () => {
+  const started = { ...recordOfStart(fresh, start), failures: 2 };
+
+  it.each([
+    ["guest-panic", false, 3],
+    ["guest-panic", true, 1],
+    ["stop-requested", false, 0],
+    ["fenced", false, 0],
+  ] as const)("after %s with a stable run %s has %s failures", (reason, stable, failures) => {
+    expect(recordOfEnd(started, { ...end, reason, stable })).toMatchObject({
+      status: "none",
+      handle: null,
+      failures,
+      exit: { reason, message: "why", fencingEpoch: 3, unixMs: 7 },
+    });
+  });
+
+  it("keeps the last end and the failures when a start was interrupted", () => {
+    expect(recordOfEnd(started, { ...end, reason: undefined })).toEqual({ ...started, status: "none", handle: null });
+  });
+});

@@ -1,0 +1,112 @@
+/** The record of one VM on this node, and how it changes with each start and each end: pure, and written by the store. */
+import type { DriverKind, VmDesired } from "@blixard/protocol";
+import type { ExitReason, InstanceHandle } from "./driver.ts";
+
+/** Ends that the manager itself decides, beside those that an instance reports. */
+export type RecordedExitReason =
+  | ExitReason
+  | "stop-requested"
+  | "fenced"
+  | "boot-deadline"
+  | "start-failed"
+  | "image-refused"
+  | "driver-unsupported";
+
+export interface ExitRecord {
+  readonly reason: RecordedExitReason;
+  readonly message: string;
+  readonly fencingEpoch: number;
+  readonly unixMs: number;
+}
+
+export interface InstanceRecord {
+  readonly format: 1;
+  readonly vmId: string;
+  readonly name: string;
+  /** What the cluster wanted last. */
+  readonly desired: VmDesired;
+  /** `starting`: a process may exist, its identity was not written yet; `started`: `handle` names it. */
+  readonly status: "none" | "starting" | "started";
+  readonly fencingEpoch: number;
+  readonly generation: number;
+  readonly driver: DriverKind | null;
+  readonly handle: InstanceHandle | null;
+  readonly machine: string | null;
+  /** Length of the whole console output when this generation started. */
+  readonly consoleStartOffset: number;
+  /** Directory of the sockets of this generation. */
+  readonly runDirectory: string;
+  readonly exit: ExitRecord | null;
+  readonly restarts: number;
+  /** Ends without a stable run between them. */
+  readonly failures: number;
+  readonly hasDisk: boolean;
+}
+
+/** The record of a VM that this node never started. */
+export function newInstanceRecord(
+  vm: { readonly vmId: string; readonly name: string; readonly desired: VmDesired; readonly fencingEpoch: number },
+  runDirectory: string,
+): InstanceRecord {
+  return {
+    format: 1,
+    vmId: vm.vmId,
+    name: vm.name,
+    desired: vm.desired,
+    status: "none",
+    fencingEpoch: vm.fencingEpoch,
+    generation: 0,
+    driver: null,
+    handle: null,
+    machine: null,
+    consoleStartOffset: 0,
+    runDirectory,
+    exit: null,
+    restarts: 0,
+    failures: 0,
+    hasDisk: false,
+  };
+}
+
+/** The record before the process of a new generation is spawned. */
+export function recordOfStart(
+  before: InstanceRecord,
+  start: {
+    readonly fencingEpoch: number;
+    readonly driver: DriverKind;
+    readonly consoleStartOffset: number;
+    readonly runDirectory: string;
+    readonly hasDisk: boolean;
+  },
+): InstanceRecord {
+  const sameEpoch = before.exit !== null && before.exit.fencingEpoch === start.fencingEpoch;
+  return {
+    ...before,
+    ...start,
+    status: "starting",
+    generation: before.generation + 1,
+    handle: null,
+    restarts: sameEpoch ? before.restarts + 1 : 0,
+    failures: sameEpoch ? before.failures : 0,
+    hasDisk: before.hasDisk || start.hasDisk,
+  };
+}
+
+/** The record of an instance whose process is gone. Without a reason its start was interrupted: that is no end. */
+export function recordOfEnd(
+  record: InstanceRecord,
+  end: {
+    readonly reason: RecordedExitReason | undefined;
+    readonly message: string;
+    /** The run was long enough to forget earlier failures. */
+    readonly stable: boolean;
+    readonly unixMs: number;
+  },
+): InstanceRecord {
+  const { reason, message, stable, unixMs } = end;
+  const over = { ...record, status: "none", handle: null } as const;
+  if (reason === undefined) return over;
+  const requested = reason === "stop-requested" || reason === "fenced";
+  const failures = requested ? 0 : (stable ? 0 : record.failures) + 1;
+  return { ...over, failures, exit: { reason, message, fencingEpoch: record.fencingEpoch, unixMs } };
+}
