@@ -1,11 +1,11 @@
 /** Requests against their schemas. */
 import { notApplied } from "@blixard/common";
-import type { z } from "zod";
+import type { Method } from "@blixard/protocol";
 
 const issuesMax = 5;
 
 /** The request with its defaults. @throws INVALID_ARGUMENT with the path of each field that does not fit, the first few */
-export function validate(schema: z.ZodType, request: unknown): unknown {
+export function validate(schema: Method["request"], request: unknown): unknown {
   const parsed = schema.safeParse(request);
   if (parsed.success) return parsed.data;
   const lines = parsed.error.issues.slice(0, issuesMax).map(({ path, message }) => {

@@ -2,8 +2,9 @@
 
 import type { Random } from "@blixard/common";
 import type { FaultAction, FaultEvent, Target } from "./fault-schedule.ts";
+import type { FaultTarget } from "./fault-target.ts";
 import { chance, integer, randomOf } from "./seeds.ts";
-import type { SimMachine, SimWorld } from "./sim-machine.ts";
+import type { SimMachine } from "./sim-machine.ts";
 import { calmNetwork } from "./sim-network.ts";
 import { StoreFaults } from "./store-faults.ts";
 
@@ -17,24 +18,6 @@ const huntedGoneMs: readonly (readonly [number, number])[] = [
 ];
 const leftAloneMs = 1_500;
 const operatorTimeoutMs = 8_000;
-
-/** The machines that faults happen to, and what their operator can do. */
-export interface FaultTarget {
-  readonly world: SimWorld;
-  machines(): SimMachine[];
-  machine(id: number): SimMachine | undefined;
-  /** Machines that are neither removed nor beyond repair. */
-  inUse(): SimMachine[];
-  leader(): SimMachine | undefined;
-  /** True when every machine in use is up and votes, and when these are all that the leader knows. */
-  isWhole(): boolean;
-  /** True when all that are up know of the newest start of this node. Absent where nodes do not ask each other. */
-  isStartKnown?(id: number): boolean;
-  /** Puts another machine in. */
-  join(): Promise<void>;
-  remove(id: number, timeoutMs: number, force: boolean): Promise<void>;
-  transferLeader(timeoutMs: number): Promise<void>;
-}
 
 export class FaultPlayer {
   readonly #cluster: FaultTarget;

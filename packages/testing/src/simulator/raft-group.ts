@@ -1,7 +1,7 @@
 /** Simulated machines that run the members of one Raft group with a user's state machine. */
 import { BlixardError, discardMetrics, errorCodeOf, type Random, sleep, toHex } from "@blixard/common";
 import { asNodeId, openRaftNode, type RaftNode, type RaftNodeOptions, type StateMachine } from "@blixard/raft";
-import type { FaultTarget } from "./fault-player.ts";
+import type { FaultTarget } from "./fault-target.ts";
 import { observeLog, observeStateMachine } from "./observed-stores.ts";
 import { pick, randomOf } from "./seeds.ts";
 import { callMachine, mayPass } from "./sim-caller.ts";

@@ -5,7 +5,7 @@ import { BlixardError, fromUtf8, type Random, sleep, toHex } from "@blixard/comm
 import type { Actor, MethodName, RequestOf, ResponseOf } from "@blixard/protocol";
 import { decodeTicket } from "@blixard/protocol";
 import { ClusterProgram, type ClusterWorld, type FirstStart, sha256 } from "./cluster-program.ts";
-import type { FaultTarget } from "./fault-player.ts";
+import type { FaultTarget } from "./fault-target.ts";
 import { pick } from "./seeds.ts";
 import { callMachine, mayPass } from "./sim-caller.ts";
 import { SimMachine } from "./sim-machine.ts";

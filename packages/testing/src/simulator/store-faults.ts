@@ -2,7 +2,7 @@
  * What happens to whole stores: they are lost, or replaced by older copies of themselves. The node comes back as the
  * operator of a real one lets it: without its store, as a learner with the next incarnation.
  */
-import type { FaultTarget } from "./fault-player.ts";
+import type { FaultTarget } from "./fault-target.ts";
 import type { CrashMode } from "./sim-database.ts";
 import type { SimMachine } from "./sim-machine.ts";
 import { calmNetwork } from "./sim-network.ts";

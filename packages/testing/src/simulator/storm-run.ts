@@ -6,8 +6,9 @@
  */
 import { type Logger, messageOf, silentLogger } from "@blixard/common";
 import type { PeerMessage } from "@blixard/raft";
-import { FaultPlayer, type FaultTarget } from "./fault-player.ts";
+import { FaultPlayer } from "./fault-player.ts";
 import { type FaultEvent, generateStorms, type Storm } from "./fault-schedule.ts";
+import type { FaultTarget } from "./fault-target.ts";
 import { RaftChecker } from "./raft-checker.ts";
 import { randomOf } from "./seeds.ts";
 import type { SimWorld } from "./sim-machine.ts";

@@ -1,0 +1,20 @@
+/** What faults are played on: whole clusters, and bare Raft groups. */
+import type { SimMachine, SimWorld } from "./sim-machine.ts";
+
+/** The machines that faults happen to, and what their operator can do. */
+export interface FaultTarget {
+  readonly world: SimWorld;
+  machines(): SimMachine[];
+  machine(id: number): SimMachine | undefined;
+  /** Machines that are neither removed nor beyond repair. */
+  inUse(): SimMachine[];
+  leader(): SimMachine | undefined;
+  /** True when every machine in use is up and votes, and when these are all that the leader knows. */
+  isWhole(): boolean;
+  /** True when all that are up know of the newest start of this node. Absent where nodes do not ask each other. */
+  isStartKnown?(id: number): boolean;
+  /** Puts another machine in. */
+  join(): Promise<void>;
+  remove(id: number, timeoutMs: number, force: boolean): Promise<void>;
+  transferLeader(timeoutMs: number): Promise<void>;
+}
