@@ -1,4 +1,7 @@
 /** Named limits of the bulk lane. The unit stands last in each name. */
+import { assert } from "@blixard/common";
+import { frameBytesMin } from "@blixard/protocol";
+
 export const bulkLimits = {
   /** Bytes of one chunk: what is hashed, asked for, resumed and held in memory as one piece. */
   chunkBytes: 1024 * 1024,
@@ -59,3 +62,20 @@ export const bulkLimits = {
   /** After the first answer the other sources get this long to say what they hold. */
   agreementMs: 2_000,
 } as const;
+
+type BulkLimits = Readonly<Record<keyof typeof bulkLimits, number>>;
+
+/** Fails where limits that depend on each other contradict each other. */
+export function assertBulkLimits(of: BulkLimits): void {
+  assert(of.chunkBytes <= of.chunkBytesMax, "a chunk of this release is one that is taken");
+  assert(of.pieceBytes + of.headerBytesMax <= frameBytesMin, "a piece of a chunk fits into the smallest frame");
+  assert(of.chunksPerSourceMax <= of.streamsPerSessionMax, "one session carries the chunks that are asked for at once");
+  assert(of.chunksPerSourceMax <= of.chunksServedMax, "a source serves what one transfer asks it for at once");
+  assert(of.chunksPerSourceMax <= of.chunksReceivedMax, "a receiver has memory for what it asks one source for");
+  assert(of.sessionsPerPeerMax <= of.sessionsMax, "one peer has no more sessions than all");
+  assert(of.dialTimeoutMs < of.announcedMs, "a worker may connect for as long as a dial takes");
+  assert(of.relayWaitMs < of.workerStartMs, "a worker has looked for its relay before it counts as not started");
+  assert(of.pingIntervalMs * of.pingsMissedMax < of.stallMs, "a dead connection is noticed before its bytes stall");
+}
+
+assertBulkLimits(bulkLimits);

@@ -81,6 +81,7 @@ export {
   decodeRpcFrame,
   encodeRpcFrame,
   fromRpcError,
+  rpcFrameOverheadBytes,
   rpcStreamCreditBytesMax,
   rpcStreamItemOverheadBytes,
   toRpcError,
@@ -94,6 +95,7 @@ export {
   encodeServiceResponse,
   encodeStreamItems,
   forwardRpcMethod,
+  frameBytesMin,
   serviceCallBytesMax,
 } from "./wire/service-call-codec.ts";
 export type { WireOptions } from "./wire/wire-codec.ts";

@@ -3,7 +3,7 @@
  * command line, the `BLIXARD_*` variables, the keys of the configuration file and `config view` all come from here.
  */
 import { parseHostPort } from "@blixard/common";
-import { hostPortSchema, limits, nameSchema, nodeIdSchema } from "@blixard/protocol";
+import { frameBytesMin, hostPortSchema, limits, nameSchema, nodeIdSchema } from "@blixard/protocol";
 import { z } from "zod";
 import { vmDriverNames } from "./node/vm-drivers.ts";
 
@@ -112,7 +112,7 @@ export const nodeSettings = {
     help: "log entries after which a snapshot is taken; 0 never by count",
   },
   maxFrameBytes: {
-    schema: wholeNumber(64 * kibibyte, 64 * mebibyte),
+    schema: wholeNumber(frameBytesMin, 64 * mebibyte),
     fallback: 4 * mebibyte,
     value: "N",
     help: "largest frame between nodes",

@@ -1,5 +1,6 @@
 import { BlixardError, seededRandom } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
+import { frameBytesMin, serviceCallBytesMax } from "@blixard/protocol";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { createGrpcAdapter } from "./grpc/index.ts";
 import { createIrohAdapter } from "./iroh/index.ts";
@@ -9,6 +10,7 @@ import { createFaultyAdapter, type FaultyAdapter } from "./testing/index.ts";
 import {
   append,
   asId,
+  echo,
   type FixtureNode,
   type FixtureOptions,
   heartbeat,
@@ -251,10 +253,27 @@ describe.each(technologies)("createTransport over %s", (technology) => {
     await expect(call).rejects.toMatchObject({ code: "UNREACHABLE", outcome: "unknown" });
   });
 
+  it("carries the largest call and its answer in the smallest frames that it takes", async () => {
+    const transport = { frameBytesMax: frameBytesMin };
+    const [asked, caller] = [await start(1, { transport, handler: echo }), await start(2, { transport })];
+    introduce([asked, caller]);
+    const payload = new Uint8Array(serviceCallBytesMax).fill(7);
+    const answer = await caller.transport.call(1, "m".repeat(128), payload, { timeoutMs: 30_000 });
+    expect(Buffer.compare(answer, payload)).toBe(0);
+  });
+
+  it("refuses frames that the largest call does not fit into", async () => {
+    const started = start(1, { transport: { frameBytesMax: frameBytesMin - 1 } });
+    await expect(started).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      hint: `Allow at least ${frameBytesMin} bytes.`,
+    });
+  });
+
   it("refuses a payload above the frame limit on the caller's side", async () => {
     const asked = await start(1);
-    const caller = await start(2, { transport: { frameBytesMax: 100_000 } });
-    const call = caller.transport.call(asked.peer(), "echo", new Uint8Array(200_000), { timeoutMs: 10_000 });
+    const caller = await start(2, { transport: { frameBytesMax: frameBytesMin } });
+    const call = caller.transport.call(asked.peer(), "echo", new Uint8Array(frameBytesMin), { timeoutMs: 10_000 });
     await expect(call).rejects.toMatchObject({ code: "VALUE_TOO_LARGE", outcome: "not_applied" });
   });
 });

@@ -3,6 +3,7 @@
  * incoming connection is checked against the member list before anything else is done with it.
  */
 import { BlixardError } from "@blixard/common";
+import { frameBytesMin } from "@blixard/protocol";
 import type { NodeId, PeerMessage, PeerTransportHandlers } from "@blixard/raft";
 import { RpcLane } from "./rpc/rpc-lane.ts";
 import { PeerSession, type PeerSessionOptions } from "./session/peer-session.ts";
@@ -20,7 +21,7 @@ import type {
   TransportOptions,
 } from "./transport-types.ts";
 
-/** Makes a transport; nothing is bound or dialled before `start`. */
+/** Makes a transport; nothing is bound or dialled before `start`. @throws INVALID_ARGUMENT for options that contradict limits */
 export function createTransport(deps: TransportDeps, options: TransportOptions): Transport {
   const node = new NodeTransport(deps, options);
   return {
@@ -58,11 +59,17 @@ class NodeTransport {
   constructor(deps: TransportDeps, options: TransportOptions) {
     this.#deps = deps;
     this.#metrics = new TransportMetrics(deps.metrics);
+    const { frameBytesMax = transportLimits.frameBytesMax } = options;
+    if (frameBytesMax < frameBytesMin) {
+      throw new BlixardError("INVALID_ARGUMENT", `frames of ${frameBytesMax} bytes are too small for a call`, {
+        hint: `Allow at least ${frameBytesMin} bytes.`,
+      });
+    }
     const incarnationBytes = deps.random.bytes(6);
     this.#options = {
       nodeId: options.nodeId,
       incarnation: incarnationBytes.reduce((value, byte) => value * 256 + byte, 0),
-      frameBytesMax: options.frameBytesMax ?? transportLimits.frameBytesMax,
+      frameBytesMax,
       start: options.start ?? (() => undefined),
       heartbeatMs: options.heartbeatMs ?? transportLimits.heartbeatMs,
       compress: options.compress ?? ["iroh", "dual"].includes(deps.adapter.kind),

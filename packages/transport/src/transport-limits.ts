@@ -1,6 +1,15 @@
 /** Named limits of the transport. The unit stands last in each name. */
+import { assert } from "@blixard/common";
+import {
+  frameBytesMin,
+  limits,
+  rpcFrameOverheadBytes,
+  rpcStreamCreditBytesMax,
+  rpcStreamItemOverheadBytes,
+} from "@blixard/protocol";
+
 export const transportLimits = {
-  /** Default of the option `frameBytesMax`. */
+  /** Default of the option `frameBytesMax`, which is at least `frameBytesMin` of the protocol. */
   frameBytesMax: 4 * 1024 * 1024,
   /** Votes, heartbeats and small calls: nothing large may stand before them. */
   urgentFrameBytesMax: 64 * 1024,
@@ -45,7 +54,7 @@ export const transportLimits = {
   rpcStreamsServedMax: 256,
   /** Credit that one side of a stream call gives: what may wait in memory for its reader, item overheads included. */
   rpcStreamWindowBytes: 256 * 1024,
-  /** Credit is given again in steps of at least so much. A window less one step always has room for an item. */
+  /** Credit is given again in steps of at least so much. */
   rpcStreamCreditStepBytes: 64 * 1024,
   rpcStreamItemBytesMax: 128 * 1024,
   rpcConnectionsPerEndpointMax: 4,
@@ -68,3 +77,34 @@ export const transportLimits = {
   /** Addresses of one endpoint that are dialled at once. */
   grpcAddressesMax: 8,
 } as const;
+
+type TransportLimits = Readonly<Record<keyof typeof transportLimits, number>>;
+
+/** Fails where limits that depend on each other contradict each other. */
+export function assertTransportLimits(of: TransportLimits): void {
+  assert(frameBytesMin <= of.frameBytesMax, "the default frame holds the largest call");
+  assert(limits.commandBytesMax < frameBytesMin, "the smallest frame holds the largest command, with its envelope");
+  assert(of.gatherBytesMax <= frameBytesMin, "what is gathered fits into the smallest frame");
+  assert(of.urgentFrameBytesMax <= frameBytesMin, "urgent frames are no larger than others");
+  assert(of.rpcPayloadUrgentBytesMax <= of.urgentFrameBytesMax, "an urgent call fits into an urgent frame");
+  assert(frameBytesMin <= of.rpcQueueBytesMax, "a queue of calls holds the largest call");
+  assert(frameBytesMin <= of.queueBytesMax, "a queue of messages holds the largest message");
+
+  const itemBytesMax = of.rpcStreamItemBytesMax + rpcStreamItemOverheadBytes;
+  const windowBytesMin = of.rpcStreamWindowBytes - of.rpcStreamCreditStepBytes;
+  assert(of.rpcStreamItemBytesMax + rpcFrameOverheadBytes <= frameBytesMin, "an item fits into the smallest frame");
+  assert(itemBytesMax <= windowBytesMin, "a window less one step of credit has room for an item");
+  assert(of.rpcStreamWindowBytes <= rpcStreamCreditBytesMax, "a window is no more credit than one side may hold");
+
+  assert(of.rpcStrangerFrameBytesMax <= frameBytesMin, "strangers may send no more than others");
+  assert(of.rpcStrangerStreamsMax <= of.incomingStreamsMax, "strangers may open no more streams than others");
+  assert(of.rpcServedPerConnectionMax <= of.rpcServedMax, "one connection is served no more calls than all");
+  assert(of.rpcStreamsServedPerConnectionMax <= of.rpcStreamsServedMax, "one connection has no more streams than all");
+
+  assert(of.suspectAfterMissed < of.deadAfterMissed, "a session is suspect before it is dead");
+  assert(of.dialIntervalMsMin <= of.dialIntervalMsMax, "the shortest dial interval is no longer than the longest");
+  assert(of.dialWaitMs <= of.dialWaitMsMax, "the first dial waits no longer than a later one");
+  assert(of.handshakesMax <= of.handshakesBurstMax, "a burst has room for the handshakes at once");
+}
+
+assertTransportLimits(transportLimits);

@@ -150,7 +150,7 @@ export interface TransportDeps {
 
 export interface TransportOptions {
   readonly nodeId: number;
-  /** Largest frame accepted or sent. Default 4 MiB. */
+  /** Largest frame accepted or sent, in bytes: at least `frameBytesMin` of the protocol, 3 MiB + 256. Default: 4 MiB. */
   readonly frameBytesMax?: number;
   /** Interval of the sessions' own heartbeats; a session is dead after three missed. Default 300 ms. */
   readonly heartbeatMs?: number;

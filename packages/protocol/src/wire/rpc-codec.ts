@@ -61,6 +61,8 @@ export const rpcStreamItemOverheadBytes = 64;
 export const rpcStreamCreditBytesMax = 16 * 1024 * 1024;
 
 const methodBytesMax = 128;
+/** Most bytes that an RPC frame has beside its payload: its tag, the method, and three integers. */
+export const rpcFrameOverheadBytes = 256;
 const errorBytesMax = 32 * 1024;
 const messageLengthMax = 4 * 1024;
 const tag = { request: 1, response: 2, error: 3, cancel: 4, ping: 5, pong: 6, open: 7 } as const;

@@ -6,10 +6,15 @@
 import { BlixardError, messageOf } from "@blixard/common";
 import { z } from "zod";
 import { type CallMeta, callMetaSchema } from "../api/access.ts";
+import { limits } from "../limits.ts";
+import { rpcFrameOverheadBytes } from "./rpc-codec.ts";
 import { decodeValue, encodeValue } from "./wire-codec.ts";
 
-/** Largest call or response in bytes; below the default frame limit of the transport. */
+/** Largest call or response in bytes. It holds the largest command and every piece of a list, a log or a blob. */
 export const serviceCallBytesMax = 3 * 1024 * 1024;
+
+/** The smallest frame limit of a transport: one frame holds the largest call. */
+export const frameBytesMin = serviceCallBytesMax + rpcFrameOverheadBytes;
 
 /** The transport method with which a member passes on a call in the name of its caller. */
 export const forwardRpcMethod = "forward";
