@@ -1,7 +1,7 @@
 /**
- * Finds out what a name stands for. Where the content id is known, the first manifest that has it is taken. Where it is
- * not, the sources are asked, and what most of them say is believed first: the caller checks the whole in the end, and
- * comes again without those that lied.
+ * Finds the manifest of a name. Where the content id is known, the first manifest with that id is taken. Where it is not,
+ * all sources are asked, and the manifest that most of them give is tried first: the caller checks the whole object in the
+ * end, and tries again without the sources that gave a wrong one.
  */
 import { BlixardError, type Clock, errorCodeOf, type Timer } from "@blixard/common";
 import { bulkLimits } from "./bulk-limits.ts";
@@ -12,12 +12,13 @@ import type { Sources } from "./sources.ts";
 
 export interface AgreedManifest {
   readonly manifest: Manifest;
-  readonly vouchers: readonly number[];
+  /** The nodes that gave this manifest. */
+  readonly sources: readonly number[];
 }
 
 /** @throws NOT_FOUND when all sources answer and none holds it, UNAVAILABLE when none answers well */
 export async function agreeOnManifest(clock: Clock, sources: Sources, wanted: BulkFetch): Promise<AgreedManifest> {
-  const said = new Map<string, { readonly manifest: Manifest; readonly vouchers: number[] }>();
+  const byContentId = new Map<string, { readonly manifest: Manifest; readonly sources: number[] }>();
   const errors: unknown[] = [];
   const enough = new AbortController();
   let timer: Timer | undefined;
@@ -25,9 +26,9 @@ export async function agreeOnManifest(clock: Clock, sources: Sources, wanted: Bu
   const asked = sources.alive().map(async (nodeId) => {
     try {
       const manifest = await ask(sources, nodeId, wanted, signal);
-      const same = said.get(manifest.contentId);
-      if (same === undefined) said.set(manifest.contentId, { manifest, vouchers: [nodeId] });
-      else same.vouchers.push(nodeId);
+      const same = byContentId.get(manifest.contentId);
+      if (same === undefined) byContentId.set(manifest.contentId, { manifest, sources: [nodeId] });
+      else same.sources.push(nodeId);
       if (wanted.contentId !== undefined) enough.abort();
       else timer ??= clock.setTimer(bulkLimits.agreementMs, () => enough.abort());
     } catch (error) {
@@ -37,7 +38,7 @@ export async function agreeOnManifest(clock: Clock, sources: Sources, wanted: Bu
   await Promise.all(asked);
   timer?.cancel();
   wanted.signal.throwIfAborted();
-  const [most] = [...said.values()].sort((a, b) => b.vouchers.length - a.vouchers.length);
+  const [most] = [...byContentId.values()].sort((a, b) => b.sources.length - a.sources.length);
   if (most !== undefined) return most;
   const nobodyHasIt = errors.length > 0 && errors.every((error) => errorCodeOf(error) === "NOT_FOUND");
   const { kind, id } = wanted.name;

@@ -99,7 +99,7 @@ describe("the bulk lane", () => {
     expect(nodes[0].metrics.count("blixard_bulk_sources_dropped_total bad_chunk")).toBe(1);
   });
 
-  it("does not take a manifest that is not the one it was told of", async () => {
+  it("does not take a manifest with another content id than the known one", async () => {
     const { nodes, path, fetch } = await start(3);
     const { contentId } = await makeManifest(memoryObject(content));
     nodes[1].objects.set(key, memoryObject(randomContent(8, 3 * chunkBytes)));
@@ -146,7 +146,7 @@ describe("the bulk lane", () => {
     await stranger.kill();
   });
 
-  it("goes over the RPC lane where there is no direct way, and refuses strangers there", async () => {
+  it("goes over the RPC lane where there is no direct route, and refuses strangers there", async () => {
     const { nodes, path } = await start(2);
     const wanted = { name, sources: [2], sizeBytesMax: 1024 ** 3, path, signal: new AbortController().signal };
     const call: BulkLaneDeps["call"] = (_, method, payload) =>

@@ -1,9 +1,9 @@
 /** The bulk lane of one node: what it gives to the members, and what it fetches from them. */
 import type { TLSSocket } from "node:tls";
 import { BlixardError, type Clock, type Logger, type Metrics } from "@blixard/common";
-import { BulkDesk } from "./bulk-desk.ts";
 import { bulkLimits } from "./bulk-limits.ts";
 import { type BulkMetrics, createBulkMetrics } from "./bulk-metrics.ts";
+import { BulkRequestHandler } from "./bulk-request-handler.ts";
 import { BulkRoutes } from "./bulk-routes.ts";
 import type {
   BulkFetch,
@@ -16,10 +16,10 @@ import type {
 } from "./bulk-types.ts";
 import { ChunkBuffers } from "./chunk-buffers.ts";
 import { BulkHttp2Server } from "./http2-server.ts";
-import { endpointMethod, IrohWay } from "./iroh/iroh-way.ts";
+import { endpointMethod, IrohRoute } from "./iroh/iroh-route.ts";
 import type { Manifest } from "./manifest.ts";
-import { Permits } from "./permits.ts";
 import { answerPiece, bulkMethod, type CallForPiece } from "./rpc-pieces.ts";
+import { Semaphore } from "./semaphore.ts";
 import { Sources } from "./sources.ts";
 import { Transfer } from "./transfer.ts";
 
@@ -33,7 +33,7 @@ export interface BulkLaneDeps {
   readonly secretKey: Uint8Array;
   /** Calls a method of the RPC lane, for peers that cannot be reached directly. */
   readonly call: CallForPiece;
-  /** Lets a worker with an endpoint of its own carry what has no direct way. Default: the RPC lane does. */
+  /** How a worker binds an endpoint of its own, for peers without a direct route. Default: the RPC lane carries everything. */
   readonly iroh?: BulkIrohSettings | undefined;
 }
 
@@ -50,8 +50,8 @@ export interface BulkLane {
    * @throws UNAVAILABLE, NOT_FOUND, STOPPED, the errors of the disk, and the reason of the signal
    */
   fetch(wanted: BulkFetch): Promise<BulkFetched>;
-  /** Counts nodes that vouched for something that turned out to be wrong. */
-  disown(nodeIds: readonly number[]): void;
+  /** Counts and logs nodes that gave a manifest of wrong content. */
+  reportBadSources(nodeIds: readonly number[]): void;
   /** The manifest of what this node gives itself. @throws NOT_FOUND, OVERLOADED */
   manifest(name: BulkName): Promise<Manifest>;
   routes(): readonly BulkRouteStatus[];
@@ -68,11 +68,11 @@ export function createBulkLane(deps: BulkLaneDeps): BulkLane {
 class NodeBulkLane implements BulkLane {
   readonly #deps: BulkLaneDeps;
   readonly #metrics: BulkMetrics;
-  readonly #desk: BulkDesk;
+  readonly #requests: BulkRequestHandler;
   readonly #server: BulkHttp2Server;
-  readonly #iroh: IrohWay | undefined;
+  readonly #iroh: IrohRoute | undefined;
   readonly #routes: BulkRoutes;
-  readonly #transfers = new Permits(bulkLimits.transfersMax);
+  readonly #transfers = new Semaphore(bulkLimits.transfersMax);
   readonly #memory = new ChunkBuffers(bulkLimits.chunksReceivedMax);
   readonly #running = new Set<Promise<unknown>>();
   readonly #closing = new AbortController();
@@ -80,9 +80,9 @@ class NodeBulkLane implements BulkLane {
   constructor(deps: BulkLaneDeps) {
     this.#deps = deps;
     this.#metrics = createBulkMetrics(deps.metrics);
-    this.#desk = new BulkDesk({ ...deps, metrics: this.#metrics });
-    this.#server = new BulkHttp2Server(this.#desk);
-    this.#iroh = deps.iroh && new IrohWay({ ...deps, desk: this.#desk, settings: deps.iroh });
+    this.#requests = new BulkRequestHandler({ ...deps, metrics: this.#metrics });
+    this.#server = new BulkHttp2Server(this.#requests);
+    this.#iroh = deps.iroh && new IrohRoute({ ...deps, requests: this.#requests, settings: deps.iroh });
     this.#routes = new BulkRoutes({ ...deps, metrics: this.#metrics, iroh: this.#iroh });
   }
 
@@ -92,7 +92,7 @@ class NodeBulkLane implements BulkLane {
   }
 
   async answer(method: string, endpointId: string, payload: Uint8Array): Promise<Uint8Array> {
-    if (method === bulkMethod) return await answerPiece(this.#desk, endpointId, payload);
+    if (method === bulkMethod) return await answerPiece(this.#requests, endpointId, payload);
     if (this.#iroh !== undefined) return await this.#iroh.answer(endpointId, payload);
     throw new BlixardError("UNSUPPORTED", "this node does not use Iroh", { outcome: "not_applied" });
   }
@@ -120,13 +120,13 @@ class NodeBulkLane implements BulkLane {
     }
   }
 
-  disown(nodeIds: readonly number[]): void {
+  reportBadSources(nodeIds: readonly number[]): void {
     this.#metrics.sourcesDropped.add(nodeIds.length, { reason: "bad_manifest" });
-    this.#deps.logger.log("warn", "nodes vouched for bulk data that is wrong", { nodeIds });
+    this.#deps.logger.log("warn", "nodes gave bulk data that is wrong", { nodeIds });
   }
 
   manifest(name: BulkName): Promise<Manifest> {
-    return this.#desk.manifest(name);
+    return this.#requests.manifest(name);
   }
 
   routes(): readonly BulkRouteStatus[] {

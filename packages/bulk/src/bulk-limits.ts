@@ -21,7 +21,7 @@ export const bulkLimits = {
   chunksPerSourceMax: 4,
   /** Chunks in the memory of a receiver, over all transfers. */
   chunksReceivedMax: 8,
-  /** Chunks in the memory of a source, over all its readers; further requests are told to come again. */
+  /** Chunks in the memory of a source, over all its readers; further requests are refused with OVERLOADED, and tried again later. */
   chunksServedMax: 16,
   sessionsMax: 64,
   sessionsPerPeerMax: 4,
@@ -29,7 +29,7 @@ export const bulkLimits = {
   headerBytesMax: 4_096,
   dialTimeoutMs: 3_000,
   addressesMax: 8,
-  /** How long another way is used before a direct one is looked for again. */
+  /** How long another route is used before the direct one is dialled again. */
   directRetryMs: 15_000,
   idleCloseMs: 60_000,
   /** How long a worker that was announced over the RPC lane may connect. */

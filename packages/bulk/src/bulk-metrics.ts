@@ -28,7 +28,7 @@ const declarations = {
   },
   dials: {
     name: "blixard_bulk_dials_total",
-    help: "Attempts to open a way to a peer, by route and result (connected or failed).",
+    help: "Attempts to open a channel to a peer, by route and result (connected or failed).",
     labelNames: ["route", "result"],
   },
 } as const;

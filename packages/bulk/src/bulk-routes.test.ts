@@ -7,7 +7,7 @@ import { BulkRoutes } from "./bulk-routes.ts";
 import type { BulkChannel } from "./bulk-types.ts";
 import { acquaint, type BulkNode, startBulkNode } from "./testing/bulk-fixture.ts";
 
-/** A way over Iroh to whoever is dialled, closed by nobody but its owner. */
+/** A channel over Iroh to any peer, which only its owner closes. */
 function channelOverIroh(): BulkChannel {
   let closed = false;
   return {
@@ -30,7 +30,7 @@ describe("BulkRoutes", () => {
     await Promise.all(nodes.splice(0).map((node) => node.kill()));
   });
 
-  it("gives up a way over Iroh when the session with the peer breaks, and leaves a direct one alone", async () => {
+  it("gives up a channel over Iroh when the session with the peer breaks, and leaves a direct one alone", async () => {
     const [own, direct] = [await startBulkNode(1), await startBulkNode(2)];
     nodes.push(own, direct);
     acquaint(nodes);
@@ -43,8 +43,8 @@ describe("BulkRoutes", () => {
       metrics: createBulkMetrics(discardMetrics),
       peers: {
         peer: (key) => members.find(({ nodeId, endpointId }) => nodeId === key || endpointId === key),
-        onBroken: (told) => {
-          breakSession = told;
+        onBroken: (listener) => {
+          breakSession = listener;
         },
       },
       secretKey: own.secretKey,

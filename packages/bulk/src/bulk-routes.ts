@@ -1,6 +1,6 @@
 /**
- * The ways to the other nodes. A direct one is looked for first, then one over Iroh between workers; where there is none, the
- * RPC lane carries it. Better ones are looked for again after a while.
+ * Chooses the route to each node: the direct one first, then one over Iroh between workers, and the RPC lane where neither
+ * can be opened. A node without a direct route is dialled directly again after a while.
  */
 import { createSecureContext, type SecureContext } from "node:tls";
 import { BlixardError, type Clock, type Logger, messageOf } from "@blixard/common";
@@ -10,7 +10,7 @@ import { bulkLimits } from "./bulk-limits.ts";
 import type { BulkMetrics } from "./bulk-metrics.ts";
 import type { BulkChannel, BulkPeers, BulkRoute, BulkRouteStatus } from "./bulk-types.ts";
 import { dialDirect } from "./direct-channel.ts";
-import type { IrohWay } from "./iroh/iroh-way.ts";
+import type { IrohRoute } from "./iroh/iroh-route.ts";
 import { type CallForPiece, PieceChannel } from "./rpc-pieces.ts";
 
 export interface BulkRoutesDeps {
@@ -23,15 +23,15 @@ export interface BulkRoutesDeps {
   /** The RPC lane, for peers that cannot be reached directly. */
   readonly call: CallForPiece;
   /** Absent where this node does not use Iroh. */
-  readonly iroh: Pick<IrohWay, "dial"> | undefined;
+  readonly iroh: Pick<IrohRoute, "dial"> | undefined;
 }
 
-interface Way {
+interface PeerRoute {
   route: BulkRoute | "none";
   reason: string | null;
-  /** A direct way is not looked for before. */
+  /** The direct route is not dialled again before. */
   directAtMs: number;
-  /** The same for one over Iroh. */
+  /** The route over Iroh is not dialled again before. */
   irohAtMs: number;
   channel: BulkChannel | undefined;
   /** Shared by all who wait for it. */
@@ -44,7 +44,7 @@ const certificateMs = 24 * 3_600_000;
 export class BulkRoutes {
   readonly #deps: BulkRoutesDeps;
   /** By the key of the peer. */
-  readonly #ways = new Map<string, Way>();
+  readonly #routes = new Map<string, PeerRoute>();
   readonly #closing = new AbortController();
   #secure: { readonly context: SecureContext; readonly untilMs: number } | undefined;
 
@@ -53,27 +53,27 @@ export class BulkRoutes {
     deps.peers.onBroken((endpointId) => this.#giveUp(endpointId));
   }
 
-  /** The open way to a node, or a new one. @throws UNREACHABLE, UNKNOWN_PEER, STOPPED */
+  /** Gives the open channel to a node, or opens one. @throws UNREACHABLE, UNKNOWN_PEER, STOPPED */
   async channelTo(nodeId: number): Promise<BulkChannel> {
     const { peers, clock } = this.#deps;
     const to = peers.peer(nodeId);
     if (to === undefined) throw new BlixardError("UNREACHABLE", `node ${nodeId} is not in the member list`);
-    const way = this.#wayTo(to.endpointId);
-    const open = way.channel?.closed === false ? way.channel : undefined;
-    const mayBeBetter = open?.route !== "direct" && clock.monotonicMs() >= way.directAtMs;
+    const peerRoute = this.#routeTo(to.endpointId);
+    const open = peerRoute.channel?.closed === false ? peerRoute.channel : undefined;
+    const mayBeBetter = open?.route !== "direct" && clock.monotonicMs() >= peerRoute.directAtMs;
     if (open !== undefined && !mayBeBetter) return open;
-    way.dial ??= this.#dial(to, way).finally(() => {
-      way.dial = undefined;
+    peerRoute.dial ??= this.#dial(to, peerRoute).finally(() => {
+      peerRoute.dial = undefined;
     });
-    if (open === undefined) return await way.dial;
-    // What works is used while a better way is looked for.
-    way.dial.catch(() => {});
+    if (open === undefined) return await peerRoute.dial;
+    // The open channel is used while a better route is dialled.
+    peerRoute.dial.catch(() => {});
     return open;
   }
 
   statuses(): BulkRouteStatus[] {
     const statuses: BulkRouteStatus[] = [];
-    for (const [endpointId, { route, reason }] of this.#ways) {
+    for (const [endpointId, { route, reason }] of this.#routes) {
       const nodeId = this.#deps.peers.peer(endpointId)?.nodeId;
       if (nodeId !== undefined) statuses.push({ nodeId, route, reason });
     }
@@ -82,88 +82,95 @@ export class BulkRoutes {
 
   close(): void {
     this.#closing.abort(new BlixardError("STOPPED", "the node stops"));
-    for (const { channel } of this.#ways.values()) channel?.close();
+    for (const { channel } of this.#routes.values()) channel?.close();
   }
 
-  /** QUIC notices a killed peer after half a minute only. What goes over TCP ends with the process, so it is left alone. */
+  /** QUIC notices a killed peer after half a minute only. A TCP connection ends with the process, so direct channels stay. */
   #giveUp(endpointId: string): void {
-    const channel = this.#ways.get(endpointId)?.channel;
+    const channel = this.#routes.get(endpointId)?.channel;
     if (channel?.route === "iroh") channel.close();
   }
 
-  #wayTo(endpointId: string): Way {
-    const known = this.#ways.get(endpointId);
+  #routeTo(endpointId: string): PeerRoute {
+    const known = this.#routes.get(endpointId);
     if (known !== undefined) return known;
-    for (const [other, { channel }] of this.#ways) {
+    for (const [other, { channel }] of this.#routes) {
       if (this.#deps.peers.peer(other) !== undefined) continue;
       channel?.close();
-      this.#ways.delete(other);
+      this.#routes.delete(other);
     }
-    const way: Way = { route: "none", reason: null, directAtMs: 0, irohAtMs: 0, channel: undefined, dial: undefined };
-    this.#ways.set(endpointId, way);
-    return way;
+    const peerRoute: PeerRoute = {
+      route: "none",
+      reason: null,
+      directAtMs: 0,
+      irohAtMs: 0,
+      channel: undefined,
+      dial: undefined,
+    };
+    this.#routes.set(endpointId, peerRoute);
+    return peerRoute;
   }
 
-  async #dial(to: Peer, way: Way): Promise<BulkChannel> {
-    const open = way.channel?.closed === false ? way.channel : undefined;
+  async #dial(to: Peer, peerRoute: PeerRoute): Promise<BulkChannel> {
+    const open = peerRoute.channel?.closed === false ? peerRoute.channel : undefined;
     const openIroh = open?.route === "iroh" ? open : undefined;
-    const better = (await this.#dialDirect(to, way)) ?? openIroh ?? (await this.#dialIroh(to, way));
-    const channel = better ?? open ?? this.#overRpc(to, way);
+    const better = (await this.#dialDirect(to, peerRoute)) ?? openIroh ?? (await this.#dialIroh(to, peerRoute));
+    const channel = better ?? open ?? this.#overRpc(to, peerRoute);
     if (this.#closing.signal.aborted) channel.close();
     this.#closing.signal.throwIfAborted();
-    way.channel = channel;
+    peerRoute.channel = channel;
     return channel;
   }
 
-  async #dialDirect(to: Peer, way: Way): Promise<BulkChannel | undefined> {
+  async #dialDirect(to: Peer, peerRoute: PeerRoute): Promise<BulkChannel | undefined> {
     const { clock, metrics } = this.#deps;
     const { signal } = this.#closing;
-    if (clock.monotonicMs() < way.directAtMs) return undefined;
+    if (clock.monotonicMs() < peerRoute.directAtMs) return undefined;
     try {
       const channel = await dialDirect({ clock, to, secureContext: this.#secureContext(), signal });
       metrics.dials.add(1, { route: "direct", result: "connected" });
-      this.#chose(to, way, "direct", null);
+      this.#chose(to, peerRoute, "direct", null);
       return channel;
     } catch (error) {
       signal.throwIfAborted();
       metrics.dials.add(1, { route: "direct", result: "failed" });
-      way.reason = messageOf(error);
-      way.directAtMs = clock.monotonicMs() + bulkLimits.directRetryMs;
+      peerRoute.reason = messageOf(error);
+      peerRoute.directAtMs = clock.monotonicMs() + bulkLimits.directRetryMs;
       return undefined;
     }
   }
 
-  async #dialIroh(to: Peer, way: Way): Promise<BulkChannel | undefined> {
+  async #dialIroh(to: Peer, peerRoute: PeerRoute): Promise<BulkChannel | undefined> {
     const { clock, metrics, iroh } = this.#deps;
     const { signal } = this.#closing;
-    if (iroh === undefined || clock.monotonicMs() < way.irohAtMs) return undefined;
+    if (iroh === undefined || clock.monotonicMs() < peerRoute.irohAtMs) return undefined;
     try {
       const channel = await iroh.dial(to, signal);
       metrics.dials.add(1, { route: "iroh", result: "connected" });
-      this.#chose(to, way, "iroh", way.reason);
+      this.#chose(to, peerRoute, "iroh", peerRoute.reason);
       return channel;
     } catch (error) {
       signal.throwIfAborted();
       metrics.dials.add(1, { route: "iroh", result: "failed" });
-      way.reason = `${way.reason}; over Iroh: ${messageOf(error)}`;
-      way.irohAtMs = clock.monotonicMs() + bulkLimits.directRetryMs;
+      peerRoute.reason = `${peerRoute.reason}; over Iroh: ${messageOf(error)}`;
+      peerRoute.irohAtMs = clock.monotonicMs() + bulkLimits.directRetryMs;
       return undefined;
     }
   }
 
-  /** It needs no connection of its own: whether it works shows when it is used. */
-  #overRpc(to: Peer, way: Way): BulkChannel {
-    this.#chose(to, way, "rpc", way.reason);
+  /** Needs no connection of its own: the first request shows whether it works. */
+  #overRpc(to: Peer, peerRoute: PeerRoute): BulkChannel {
+    this.#chose(to, peerRoute, "rpc", peerRoute.reason);
     return new PieceChannel(this.#deps.clock, to.nodeId, this.#deps.call);
   }
 
-  #chose({ nodeId }: Peer, way: Way, route: BulkRoute | "none", reason: string | null): void {
-    if (way.route !== route) {
+  #chose({ nodeId }: Peer, peerRoute: PeerRoute, route: BulkRoute | "none", reason: string | null): void {
+    if (peerRoute.route !== route) {
       const level = route === "direct" ? "info" : "warn";
-      this.#deps.logger.log(level, "the way of bulk data to a node", { nodeId, route, reason });
+      this.#deps.logger.log(level, "the route of bulk data to a node", { nodeId, route, reason });
     }
-    way.route = route;
-    way.reason = reason;
+    peerRoute.route = route;
+    peerRoute.reason = reason;
   }
 
   #secureContext(): SecureContext {

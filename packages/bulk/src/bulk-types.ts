@@ -1,4 +1,4 @@
-/** The ports of the bulk lane: what a node gives to others, the ways to a peer, and what a transfer asks for. */
+/** The ports of the bulk lane: what a node gives to others, the routes to a peer, and what a transfer asks for. */
 import type { Peer } from "@blixard/transport";
 
 export const bulkKinds = ["image", "snapshot"] as const;
@@ -23,10 +23,10 @@ export type BulkProviders = Readonly<Record<BulkKind, OpenBulkObject>>;
 
 /** The members, as the transport knows them. */
 export interface BulkPeers {
-  /** By node id, or by the key that a connection proved. Undefined for whoever is no member now. */
+  /** By node id, or by the key that a connection proved. Undefined for a key or an id that is no member's now. */
   peer(key: number | string): Peer | undefined;
-  /** Tells from now on when a member, by its key, does not answer any more. */
-  onBroken(told: (endpointId: string) => void): void;
+  /** Calls the listener, with the key of the member, whenever a member does not answer any more. */
+  onBroken(listener: (endpointId: string) => void): void;
 }
 
 /** `direct`: HTTP/2 with the bind port. `iroh`: between workers. `rpc`: calls of the RPC lane, over whatever carries it. */
@@ -41,7 +41,7 @@ export interface BulkIrohSettings {
   readonly discovery: boolean;
 }
 
-/** One way to one peer. */
+/** An open channel to one peer, over one route. */
 export interface BulkChannel {
   readonly route: BulkRoute;
   readonly closed: boolean;
@@ -62,7 +62,7 @@ export interface BulkRequestOptions {
   readonly signal: AbortSignal;
 }
 
-/** Which way is taken to a peer, and why it is not a direct one. */
+/** The route to a peer, and why it is not the direct one. */
 export interface BulkRouteStatus {
   readonly nodeId: number;
   readonly route: BulkRoute | "none";
@@ -74,18 +74,18 @@ export interface BulkFetch {
   /** Nodes that may hold it, the best first. */
   readonly sources: readonly number[];
   readonly sizeBytesMax: number;
-  /** The hash of its manifest, where that is known: then nobody can lie about it. */
+  /** The hash of its manifest, where that is known: no source can then give other content. */
   readonly contentId?: string;
-  /** The file that receives it; what it holds already is checked, and kept when it is right. */
+  /** The file that receives it. Chunks that it holds already are checked, and kept when they are right. */
   readonly path: string;
   readonly signal: AbortSignal;
-  /** Called with the bytes that are there and verified, again and again. */
+  /** Called after each chunk with the number of bytes that are in the file and verified. */
   readonly onProgress?: (verifiedBytes: number) => void;
 }
 
 export interface BulkFetched {
   readonly contentId: string;
   readonly sizeBytes: number;
-  /** The nodes that vouched for the manifest. */
+  /** The nodes that gave the manifest. */
   readonly sources: readonly number[];
 }

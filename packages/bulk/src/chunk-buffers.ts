@@ -2,20 +2,20 @@
  * The memory that chunks are received into. It is used again and again: a new megabyte for each chunk would cost more in
  * the collector of the runtime than receiving the chunk does. It is let go of when nothing is received.
  */
-import { Permits } from "./permits.ts";
+import { Semaphore } from "./semaphore.ts";
 
 export class ChunkBuffers {
-  readonly #permits: Permits;
+  readonly #semaphore: Semaphore;
   #free: Uint8Array[] = [];
   #lent = 0;
 
   constructor(count: number) {
-    this.#permits = new Permits(count);
+    this.#semaphore = new Semaphore(count);
   }
 
   /** Lends at least `length` bytes, whose content is arbitrary, for the time of the work. Waits while all are lent. */
   lend<T>(length: number, work: (buffer: Uint8Array) => Promise<T>): Promise<T> {
-    return this.#permits.run(async () => {
+    return this.#semaphore.run(async () => {
       this.#lent++;
       const kept = this.#free.pop();
       const buffer = kept !== undefined && kept.length >= length ? kept : new Uint8Array(length);

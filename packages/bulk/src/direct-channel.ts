@@ -1,4 +1,4 @@
-/** The direct way out: one HTTP/2 session over mutual TLS with the bind port of a peer. */
+/** The direct route, at the receiver: one HTTP/2 session over mutual TLS with the bind port of a peer. */
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { connect as connectTls, type SecureContext, type TLSSocket } from "node:tls";
 import {

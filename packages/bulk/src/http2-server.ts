@@ -1,19 +1,19 @@
-/** The direct way in: HTTP/2 over TLS connections of the bind port that chose the ALPN of the lane. */
+/** The direct route, at the source: HTTP/2 over TLS connections of the bind port that chose the ALPN of the lane. */
 import { performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { TLSSocket } from "node:tls";
 import { endpointIdOf } from "@blixard/identity";
-import type { BulkDesk } from "./bulk-desk.ts";
 import { bulkLimits } from "./bulk-limits.ts";
+import type { BulkRequestHandler } from "./bulk-request-handler.ts";
 import { statusOf } from "./bulk-status.ts";
 
 const mebibyte = 1024 * 1024;
 
 export class BulkHttp2Server {
-  readonly #desk: BulkDesk;
+  readonly #requests: BulkRequestHandler;
   readonly #sessions = new Map<ServerHttp2Session, string>();
 
-  constructor(desk: BulkDesk) {
-    this.#desk = desk;
+  constructor(requests: BulkRequestHandler) {
+    this.#requests = requests;
   }
 
   /** Takes a TLS connection whose handshake is done. */
@@ -21,7 +21,7 @@ export class BulkHttp2Server {
     const endpointId = endpointIdOf(socket);
     // A connection that is reset is nobody's error here.
     socket.on("error", () => {});
-    if (!this.#desk.admits(endpointId) || endpointId === undefined || !this.#hasRoom(endpointId)) {
+    if (!this.#requests.admits(endpointId) || endpointId === undefined || !this.#hasRoom(endpointId)) {
       socket.destroy();
       return;
     }
@@ -51,16 +51,16 @@ export class BulkHttp2Server {
     let ofPeer = 0;
     for (const other of this.#sessions.values()) if (other === endpointId) ofPeer++;
     if (this.#sessions.size < bulkLimits.sessionsMax && ofPeer < bulkLimits.sessionsPerPeerMax) return true;
-    this.#desk.refused("too_many_connections");
+    this.#requests.refused("too_many_connections");
     return false;
   }
 
   async #answer(stream: ServerHttp2Stream, endpointId: string, path: string): Promise<void> {
     stream.on("error", () => {});
-    // What a request carries beyond its path is of no use.
+    // The body of a request is ignored.
     stream.resume();
     try {
-      await this.#desk.answer({ endpointId, path, route: "direct" }, (bytes) => send(stream, bytes));
+      await this.#requests.answer({ endpointId, path, route: "direct" }, (bytes) => send(stream, bytes));
     } catch (error) {
       if (stream.destroyed || stream.headersSent) return;
       stream.respond({ ":status": statusOf(error) }, { endStream: true });

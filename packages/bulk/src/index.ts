@@ -1,6 +1,6 @@
 /**
  * The bulk lane: snapshots and images between members, in chunks that are hashed, resumed and fetched from many sources,
- * over HTTP/2 with mutual TLS on the bind port, over Iroh in a worker where no direct way exists, else over the RPC lane.
+ * over HTTP/2 with mutual TLS on the bind port, over Iroh in a worker where no direct route exists, else over the RPC lane.
  */
 export type { BulkLane, BulkLaneDeps } from "./bulk-lane.ts";
 export { bulkMethods, createBulkLane } from "./bulk-lane.ts";

@@ -1,11 +1,11 @@
 /**
- * The way over the RPC lane, where no direct one exists: the same requests and answers, in small pieces. A piece costs the
- * event loop a few milliseconds over Iroh, and the receiver rests for as long as each one took, so that the consensus
- * and the heartbeats of both nodes keep their turn. See docs/decisions/bulk-lane.md.
+ * The route over the RPC lane, for nodes that no other route reaches: the same requests and answers, in small pieces. A piece
+ * costs the event loop a few milliseconds over Iroh, and the receiver pauses for as long as each piece took, so that the
+ * consensus and the heartbeats of both nodes are not held up. See docs/decisions/bulk-lane.md.
  */
 import { BlixardError, type Clock, fromUtf8, sleep, toUtf8 } from "@blixard/common";
-import { type BulkDesk, isPiece, type Piece } from "./bulk-desk.ts";
 import { bulkLimits } from "./bulk-limits.ts";
+import { type BulkRequestHandler, isPiece, type Piece } from "./bulk-request-handler.ts";
 import type { BulkChannel, BulkRequestOptions } from "./bulk-types.ts";
 
 /** The method of the RPC lane. Request: `path offset length`; answer: the whole length as u32, then the piece. */
@@ -20,11 +20,15 @@ export type CallForPiece = (
   options: { readonly timeoutMs: number; readonly signal: AbortSignal },
 ) => Promise<Uint8Array>;
 
-/** @throws INVALID_ARGUMENT and whatever the desk throws */
-export async function answerPiece(desk: BulkDesk, endpointId: string, payload: Uint8Array): Promise<Uint8Array> {
+/** @throws INVALID_ARGUMENT and whatever the handler throws */
+export async function answerPiece(
+  requests: BulkRequestHandler,
+  endpointId: string,
+  payload: Uint8Array,
+): Promise<Uint8Array> {
   const { path, piece } = readRequest(payload);
   let answer = new Uint8Array(headerBytes);
-  await desk.answer({ endpointId, path, piece, route: "rpc" }, async (bytes, wholeBytes) => {
+  await requests.answer({ endpointId, path, piece, route: "rpc" }, async (bytes, wholeBytes) => {
     answer = new Uint8Array(headerBytes + bytes.length);
     new DataView(answer.buffer).setUint32(0, wholeBytes);
     answer.set(bytes, headerBytes);

@@ -30,7 +30,7 @@ export class Transfer {
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
   readonly #missing: number[];
-  readonly #change = new Change();
+  readonly #condition = new Condition();
   #left: number;
   #verifiedBytes: number;
 
@@ -49,13 +49,13 @@ export class Transfer {
 
   /** @throws UNAVAILABLE, NOT_FOUND, the errors of the disk, and the reason of the signal */
   static async run(deps: TransferDeps, wanted: BulkFetch): Promise<BulkFetched> {
-    const { manifest, vouchers } = await agreeOnManifest(deps.clock, deps.sources, wanted);
+    const { manifest, sources: agreeing } = await agreeOnManifest(deps.clock, deps.sources, wanted);
     const file = await PartialFile.open(wanted.path, manifest);
     try {
       const transfer = new Transfer(deps, wanted, manifest, file, await file.missing(wanted.signal));
       await transfer.#fill();
       await file.sync();
-      return { contentId: manifest.contentId, sizeBytes: manifest.sizeBytes, sources: vouchers };
+      return { contentId: manifest.contentId, sizeBytes: manifest.sizeBytes, sources: agreeing };
     } finally {
       await file.close();
     }
@@ -64,14 +64,14 @@ export class Transfer {
   async #fill(): Promise<void> {
     const { sources, clock } = this.#deps;
     this.#wanted.onProgress?.(this.#verifiedBytes);
-    for (let barren = 0; this.#left > 0; ) {
+    for (let roundsWithoutProgress = 0; this.#left > 0; ) {
       const before = this.#left;
       await this.#round();
       this.#signal.throwIfAborted();
       if (this.#left === 0) return;
-      barren = this.#left < before ? 0 : barren + 1;
+      roundsWithoutProgress = this.#left < before ? 0 : roundsWithoutProgress + 1;
       sources.reviveLost();
-      if (barren >= bulkLimits.roundsMax || sources.alive().length === 0) {
+      if (roundsWithoutProgress >= bulkLimits.roundsMax || sources.alive().length === 0) {
         sources.refuse(`${this.#wanted.name.kind} ${this.#wanted.name.id}`);
       }
       await sleep(clock, bulkLimits.roundPauseMs, this.#signal);
@@ -94,18 +94,18 @@ export class Transfer {
       while (this.#left > 0 && !this.#signal.aborted && sources.alive().includes(nodeId)) {
         const index = this.#missing.pop();
         if (index === undefined) {
-          await this.#change.wait();
+          await this.#condition.wait();
           continue;
         }
         if (await this.#take(nodeId, index)) this.#left--;
         else this.#missing.push(index);
-        this.#change.tell();
+        this.#condition.notifyAll();
       }
     } catch (error) {
       this.#stop.abort(error);
       throw error;
     } finally {
-      this.#change.tell();
+      this.#condition.notifyAll();
     }
   }
 
@@ -131,15 +131,15 @@ export class Transfer {
   }
 }
 
-/** Wakes everybody who waits. */
-class Change {
+/** A condition variable: wakes all that wait. */
+class Condition {
   #wake: (() => void)[] = [];
 
   wait(): Promise<void> {
     return new Promise((resolve) => this.#wake.push(resolve));
   }
 
-  tell(): void {
+  notifyAll(): void {
     const woken = this.#wake;
     this.#wake = [];
     for (const wake of woken) wake();

@@ -33,7 +33,7 @@ export function createTransport(deps: TransportDeps, options: TransportOptions):
     usesRelay: deps.adapter.usesRelay ?? false,
     setPeers: (peers) => node.setPeers(peers),
     peer: (key) => node.peer(key),
-    onBroken: (told) => node.onBroken(told),
+    onBroken: (listener) => node.onBroken(listener),
     call: (to, method, payload, callOptions) => node.call(to, method, payload, callOptions),
     stream: (to, method, payload, streamOptions) => node.stream(to, method, payload, streamOptions),
     sessions: () => node.sessions(),
@@ -81,7 +81,7 @@ class NodeTransport {
         metrics: this.#metrics,
         adapter: deps.adapter,
         nodeIdOf: (endpointId) => this.#nodeIds.get(endpointId),
-        isGuest: options.isGuest ?? (() => false),
+        isClientKey: options.isClientKey ?? (() => false),
         handler: (call, signal) => this.#handle(call, signal),
         streamHandler: (call, signal) => this.#handleStream(call, signal),
       },
@@ -138,8 +138,8 @@ class NodeTransport {
     return nodeId === undefined ? undefined : this.#sessions.get(nodeId)?.peer;
   }
 
-  onBroken(told: (endpointId: string) => void): void {
-    this.#onBroken.push(told);
+  onBroken(listener: (endpointId: string) => void): void {
+    this.#onBroken.push(listener);
   }
 
   async call(
@@ -192,7 +192,7 @@ class NodeTransport {
         },
         onBroken: (endpointId) => {
           this.#rpc.drop(endpointId, "the session broke");
-          for (const told of this.#onBroken) told(endpointId);
+          for (const listener of this.#onBroken) listener(endpointId);
         },
         onOutdated: () => this.#endOutdated(),
       },

@@ -23,7 +23,7 @@ describe.each(["memory", "iroh", "grpc"] as const)("a hostile peer over %s", (te
   let node: FixtureNode;
   let friend: FixtureNode;
   let hostile: TransportAdapter;
-  const guests = new Set<string>();
+  const clientKeys = new Set<string>();
   const adapterOf = (number: number): TransportAdapter => {
     const options = { secretKey: new Uint8Array(32).fill(number), bind: "127.0.0.1:0" };
     if (technology === "iroh") return createIrohAdapter({ ...options, relay: false, discovery: false });
@@ -47,7 +47,7 @@ describe.each(["memory", "iroh", "grpc"] as const)("a hostile peer over %s", (te
 
   beforeEach(async () => {
     [node, friend, hostile] = [
-      await startNode(1, { adapter: adapterOf(61), transport: { isGuest: (key) => guests.has(key) } }),
+      await startNode(1, { adapter: adapterOf(61), transport: { isClientKey: (key) => clientKeys.has(key) } }),
       await startNode(2, { adapter: adapterOf(62) }),
       adapterOf(63),
     ];
@@ -58,7 +58,7 @@ describe.each(["memory", "iroh", "grpc"] as const)("a hostile peer over %s", (te
     await until(() => stateOf(node, 2) === "ready" && stateOf(friend, 1) === "ready");
   });
   afterEach(async () => {
-    guests.clear();
+    clientKeys.clear();
     await Promise.all([node.transport.close(), friend.transport.close(), hostile.close()]);
   });
 
@@ -164,7 +164,7 @@ describe.each(["memory", "iroh", "grpc"] as const)("a hostile peer over %s", (te
 
     it.each([
       ["a member", () => node.transport.setPeers(withHostile())],
-      ["a guest", () => guests.add(hostile.endpointId)],
+      ["a client's key", () => clientKeys.add(hostile.endpointId)],
     ])("may send more on the same connection from the moment on at which it is %s", async (_, give) => {
       node.transport.setPeers(friends());
       const connection = await dial("blixard/rpc/1");
@@ -211,12 +211,12 @@ describe.each(["memory", "iroh", "grpc"] as const)("a hostile peer over %s", (te
 });
 
 describe("strangers together", () => {
-  it("have so many places on the RPC lane and no more, and take none of those of members and guests", async () => {
+  it("have so many places on the RPC lane and no more, and take none of those of members and clients", async () => {
     const keyOf = (number: number) => number.toString(16).padStart(64, "0");
-    const guest = network.createAdapter({ endpointId: keyOf(80) });
+    const client = network.createAdapter({ endpointId: keyOf(80) });
     const node = await startNode(1, {
       adapter: network.createAdapter({ endpointId: keyOf(81) }),
-      transport: { isGuest: (key) => key === guest.endpointId },
+      transport: { isClientKey: (key) => key === client.endpointId },
     });
     const { rpcConnectionsPerEndpointMax, rpcStrangerConnectionsMax } = transportLimits;
     const dial = (from: TransportAdapter) => from.connect(node.peer(), "blixard/rpc/1", { signal: never() });
@@ -229,11 +229,11 @@ describe("strangers together", () => {
     expect(node.transport.refusals()).toEqual({});
     const late = network.createAdapter({ endpointId: keyOf(99) });
     await (await dial(late)).closed;
-    const connection = await dial(guest);
+    const connection = await dial(client);
     const stream = await connection.openStream();
     await stream.write(frameOf(encodeRpcFrame({ type: "ping", id: 1 })));
     expect(await (await connection.acceptStream())?.read(1_024)).toBeDefined();
     expect(node.transport.refusals()).toEqual({ too_many_strangers: 1 });
-    await Promise.all([...strangers, late, guest, node.transport].map((each) => each.close()));
+    await Promise.all([...strangers, late, client, node.transport].map((each) => each.close()));
   });
 });

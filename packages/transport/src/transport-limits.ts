@@ -70,9 +70,9 @@ export const transportLimits = {
   rpcDialGiveUpMs: 3_000,
   rpcIdleCloseMs: 60_000,
   rpcStrangerIdleCloseMs: 10_000,
-  /** gRPC connections that are of no node: health checks, reflection, and dials that have not said their lane. */
-  grpcGuestsMax: 128,
-  grpcGuestMs: 60_000,
+  /** gRPC connections of no node: health checks, reflection, and dials that have not named their lane; and how long each lives. */
+  grpcAnonymousMax: 128,
+  grpcAnonymousMs: 60_000,
   grpcPendingDialsMax: 256,
   /** Addresses of one endpoint that are dialled at once. */
   grpcAddressesMax: 8,

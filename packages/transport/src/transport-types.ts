@@ -160,7 +160,7 @@ export interface TransportOptions {
    * Whether a key that is no member's has rights of another kind, as a person's has. Of a key that has none only small
    * frames are taken, and few connections. Asked often. Default: none has.
    */
-  readonly isGuest?: (endpointId: string) => boolean;
+  readonly isClientKey?: (endpointId: string) => boolean;
   /** Which start this is; asked at each greeting. Default: not known, and never judged. */
   readonly start?: () => NodeStart | undefined;
 }
@@ -182,7 +182,7 @@ export interface Transport {
   /** A member by its node id or by its key; undefined for whoever is none now, and for this node itself. */
   peer(key: number | string): Peer | undefined;
   /** Tells from now on whenever the session with a member breaks, by its key. */
-  onBroken(told: (endpointId: string) => void): void;
+  onBroken(listener: (endpointId: string) => void): void;
   /** Calls a method at a member or at any endpoint. @throws the handler's error, UNREACHABLE or DEADLINE_EXCEEDED */
   call(
     to: number | EndpointAddress,

@@ -1,6 +1,6 @@
 /**
- * The worker thread of the Iroh way: an endpoint of its own, so that what bytes cost in the binding of Iroh is not paid
- * on the thread that Raft runs on. It decides nothing: who may connect and what is answered says the main thread.
+ * The worker thread of the route over Iroh. It has an endpoint of its own, so that the thread that Raft runs on does not pay
+ * for moving bytes through the binding of Iroh. It decides nothing: the main thread says who may connect and what is answered.
  *
  * It ends by itself once its endpoint is closed. It must never be terminated: that aborts the process while operations
  * of the binding are under way.
@@ -92,7 +92,7 @@ class IrohWorker {
   async #serve(number: number): Promise<void> {
     const connection = this.#connections.get(number);
     for (let stream = await connection?.acceptStream(); stream; stream = await connection?.acceptStream()) {
-      // A connection that ends on the way needs no words: the other side knows.
+      // A connection that ends meanwhile needs no answer: the other side knows.
       if (connection !== undefined) void this.#answer(number, connection, stream).catch(() => {});
     }
   }

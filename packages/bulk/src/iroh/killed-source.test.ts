@@ -40,7 +40,7 @@ const sourceProgram = `
 
 type FromSource = { readonly peer: Peer } | { readonly id: number; readonly answer: string };
 
-describe("the way over Iroh", () => {
+describe("the route over Iroh", () => {
   const children: ChildProcess[] = [];
   const nodes: BulkNode[] = [];
   let directory: string;

@@ -1,4 +1,4 @@
-/** What the main thread and the worker of the Iroh way say to each other. Calls, asks and connections have numbers. */
+/** What the main thread and the worker of the route over Iroh say to each other. Calls, asks and connections have numbers. */
 import type { EndpointAddress } from "@blixard/transport";
 import type { BulkIrohSettings } from "../bulk-types.ts";
 

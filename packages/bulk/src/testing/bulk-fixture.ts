@@ -30,7 +30,7 @@ const noCall: Call = () => Promise.reject(new BlixardError("UNREACHABLE", "there
 export interface BulkNodeOptions {
   /** Default: there is no RPC lane. */
   readonly call?: Call;
-  /** Whether a worker may carry what has no direct way. Default: no. */
+  /** Whether a worker may serve as a route. Default: no. */
   readonly iroh?: boolean;
 }
 

@@ -4,11 +4,11 @@ import type { BulkLane } from "@blixard/bulk";
 import { limits } from "@blixard/protocol";
 import type { FetchBlob } from "@blixard/vm-manager";
 
-export function createBlobFetch(lane: Pick<BulkLane, "fetch" | "disown">): FetchBlob {
+export function createBlobFetch(lane: Pick<BulkLane, "fetch" | "reportBadSources">): FetchBlob {
   return async ({ digest, sources }, path, signal) => {
     const name = { kind: "image", id: digest } as const;
     const fetched = await lane.fetch({ name, sources, sizeBytesMax: limits.imageBlobBytesMax, path, signal });
     const { sources: vouchers } = fetched;
-    return { vouchers, disown: () => lane.disown(vouchers) };
+    return { vouchers, disown: () => lane.reportBadSources(vouchers) };
   };
 }

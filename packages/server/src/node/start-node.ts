@@ -197,7 +197,7 @@ class NodeAssembly {
       {
         nodeId,
         frameBytesMax: maxFrameBytes,
-        isGuest: (endpointId) => this.#node?.isGuest(endpointId) === true,
+        isClientKey: (endpointId) => this.#node?.isGuest(endpointId) === true,
         start: () => (this.#node === undefined ? undefined : { admission: this.#node.incarnation, starts }),
       },
     );

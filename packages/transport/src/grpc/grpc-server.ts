@@ -28,7 +28,7 @@ import { chunkBytesMax } from "./grpc-stream.ts";
 import { type Chunk, type Control, metadataKeys, nodePackage, nodeService, nodeServiceName } from "./node-proto.ts";
 
 /** One connection with a client, a node or not. */
-interface Guest {
+interface Accepted {
   readonly socket: TLSSocket;
   /** The lane was agreed on; calls for streams wait here until the client has said that it will use it. */
   waiting: (() => void)[] | undefined;
@@ -44,7 +44,7 @@ export class GrpcServer {
   readonly #clock: Clock;
   readonly #tls: NodeTls;
   readonly #server: Server;
-  readonly #guests = new Map<string, Guest>();
+  readonly #accepted = new Map<string, Accepted>();
   readonly #health = new HealthImplementation({ "": "NOT_SERVING", [nodeServiceName]: "NOT_SERVING" });
   #onConnection: ((connection: Connection) => void) | undefined;
   #sockets = 0;
@@ -68,7 +68,7 @@ export class GrpcServer {
 
   /** Serves a connection whose handshake chose `h2`. */
   accept(socket: TLSSocket): void {
-    if (this.#strangers() >= transportLimits.grpcGuestsMax) {
+    if (this.#anonymous() >= transportLimits.grpcAnonymousMax) {
       socket.destroy();
       return;
     }
@@ -80,12 +80,12 @@ export class GrpcServer {
       marksWith(key),
     ]);
     const injector = this.#server.createConnectionInjector(credentials);
-    const timer = this.#clock.setTimer(transportLimits.grpcGuestMs, () => socket.destroy());
+    const timer = this.#clock.setTimer(transportLimits.grpcAnonymousMs, () => socket.destroy());
     const release = () => {
       timer.cancel();
-      if (this.#guests.delete(key)) injector.destroy();
+      if (this.#accepted.delete(key)) injector.destroy();
     };
-    this.#guests.set(key, { socket, waiting: undefined, timer, release, connection: undefined });
+    this.#accepted.set(key, { socket, waiting: undefined, timer, release, connection: undefined });
     socket.once("close", release);
     // TLS is done; inside it the runtime speaks HTTP/2 as over any other stream.
     injector.injectConnection(socket);
@@ -94,7 +94,7 @@ export class GrpcServer {
   close(): void {
     this.#onConnection = undefined;
     this.#setHealth("NOT_SERVING");
-    for (const { socket, connection } of this.#guests.values()) {
+    for (const { socket, connection } of this.#accepted.values()) {
       if (connection === undefined) socket.destroy();
       else connection.close("the endpoint closed");
     }
@@ -105,64 +105,64 @@ export class GrpcServer {
     for (const service of ["", nodeServiceName]) this.#health.setStatus(service, health);
   }
 
-  #strangers(): number {
-    let strangers = 0;
-    for (const { connection } of this.#guests.values()) if (connection === undefined) strangers++;
-    return strangers;
+  #anonymous(): number {
+    let anonymous = 0;
+    for (const { connection } of this.#accepted.values()) if (connection === undefined) anonymous++;
+    return anonymous;
   }
 
   #connect(call: Call<Control>): void {
-    const guest = this.#guestOf(call.metadata);
+    const accepted = this.#acceptedOf(call.metadata);
     const lane = call.metadata.get(metadataKeys.lane)[0];
-    if (guest === undefined || !this.#mayProve(guest)) refuse(call, status.UNAUTHENTICATED, certificateNeeded);
-    else if (guest.waiting !== undefined) refuse(call, status.ALREADY_EXISTS, "the connection has a lane already");
+    if (accepted === undefined || !this.#mayProve(accepted)) refuse(call, status.UNAUTHENTICATED, certificateNeeded);
+    else if (accepted.waiting !== undefined) refuse(call, status.ALREADY_EXISTS, "the connection has a lane already");
     else if (!isLane(lane)) refuse(call, status.FAILED_PRECONDITION, "this lane is not spoken here");
     else if (this.#onConnection === undefined) refuse(call, status.UNAVAILABLE, "the node is not serving");
-    else this.#answer(call, lane, guest);
+    else this.#answer(call, lane, accepted);
   }
 
   /** Without a CA the certificate must prove the key; with one it must be of the CA, and the key is proved beside it. */
-  #mayProve({ socket }: Guest): boolean {
+  #mayProve({ socket }: Accepted): boolean {
     return this.#tls.demandsCa ? socket.authorized : this.#tls.identify(socket, "client", undefined) !== undefined;
   }
 
-  #answer(call: Call<Control>, lane: Lane, guest: Guest): void {
-    guest.waiting = [];
+  #answer(call: Call<Control>, lane: Lane, accepted: Accepted): void {
+    accepted.waiting = [];
     // The client checks who answered before it starts: nothing is handed up of a connection that it will not use.
     call.once("data", ({ start }: Control) => {
-      guest.timer.cancel();
+      accepted.timer.cancel();
       const claimed = { endpointId: start?.endpointId ?? "", proof: start?.proof ?? new Uint8Array() };
-      const endpointId = start ? this.#tls.identify(guest.socket, "client", claimed) : undefined;
-      if (endpointId === undefined) refuse(call, status.UNAUTHENTICATED, refusalOf(this.#tls, guest.socket).message);
-      else this.#start(call, lane, guest, endpointId);
+      const endpointId = start ? this.#tls.identify(accepted.socket, "client", claimed) : undefined;
+      if (endpointId === undefined) refuse(call, status.UNAUTHENTICATED, refusalOf(this.#tls, accepted.socket).message);
+      else this.#start(call, lane, accepted, endpointId);
     });
     const headers = new Metadata();
     if (this.#tls.demandsCa) {
-      const { endpointId, proof } = this.#tls.prove(guest.socket, "server");
+      const { endpointId, proof } = this.#tls.prove(accepted.socket, "server");
       headers.set(metadataKeys.endpoint, endpointId);
       headers.set(metadataKeys.proof, Buffer.from(proof));
     }
     call.sendMetadata(headers);
   }
 
-  #start(call: Call<Control>, lane: Lane, guest: Guest, remoteEndpointId: string): void {
-    const { socket, release } = guest;
+  #start(call: Call<Control>, lane: Lane, accepted: Accepted, remoteEndpointId: string): void {
+    const { socket, release } = accepted;
     const deps = { clock: this.#clock, lane, remoteEndpointId, control: call, socket, release };
-    guest.connection = new GrpcConnection(deps);
-    if (this.#onConnection === undefined) guest.connection.close("the endpoint closed");
-    else this.#onConnection(guest.connection);
-    for (const proceed of guest.waiting?.splice(0) ?? []) proceed();
+    accepted.connection = new GrpcConnection(deps);
+    if (this.#onConnection === undefined) accepted.connection.close("the endpoint closed");
+    else this.#onConnection(accepted.connection);
+    for (const proceed of accepted.waiting?.splice(0) ?? []) proceed();
   }
 
   #stream(call: Call<Chunk>): void {
-    const guest = this.#guestOf(call.metadata);
-    const { connection, waiting } = guest ?? {};
+    const accepted = this.#acceptedOf(call.metadata);
+    const { connection, waiting } = accepted ?? {};
     if (connection !== undefined) this.#add(call, connection);
-    else if (guest === undefined || waiting === undefined) refuse(call, status.UNAUTHENTICATED, certificateNeeded);
+    else if (accepted === undefined || waiting === undefined) refuse(call, status.UNAUTHENTICATED, certificateNeeded);
     // One more than a well-behaved peer needs, so that the link above sees the abuse and counts it.
     else if (waiting.length > transportLimits.incomingStreamsMax) refuse(call, status.RESOURCE_EXHAUSTED, "too many");
     // The runtime may hand over a call before the message of another call that was sent earlier.
-    else waiting.push(() => guest.connection && this.#add(call, guest.connection));
+    else waiting.push(() => accepted.connection && this.#add(call, accepted.connection));
   }
 
   #add(call: Call<Chunk>, connection: GrpcConnection): void {
@@ -172,8 +172,8 @@ export class GrpcServer {
     refuse(call, status.FAILED_PRECONDITION, "nobody waits for this stream");
   }
 
-  #guestOf(metadata: Metadata): Guest | undefined {
-    return this.#guests.get(String(metadata.get(metadataKeys.socket)[0]));
+  #acceptedOf(metadata: Metadata): Accepted | undefined {
+    return this.#accepted.get(String(metadata.get(metadataKeys.socket)[0]));
   }
 }
 

@@ -90,7 +90,7 @@ class MemoryFabric implements MemorySwitch {
   listen(endpoint: MemoryEndpoint): string {
     const address = `memory:${this.#nextPort++}`;
     this.#listeners.set(address, endpoint);
-    for (const look of [...this.#changed]) look();
+    for (const attempt of [...this.#changed]) attempt();
     return address;
   }
 
@@ -106,16 +106,16 @@ class MemoryFabric implements MemorySwitch {
       const directions = [outbound, inbound];
       const done = () => {
         signal.removeEventListener("abort", abort);
-        this.#changed.delete(look);
-        for (const direction of directions) direction.waiting.delete(look);
+        this.#changed.delete(attempt);
+        for (const direction of directions) direction.waiting.delete(attempt);
       };
       const abort = () => {
         done();
         reject(new BlixardError("UNREACHABLE", "no answer", { cause: signal.reason }));
       };
-      const look = () => {
+      const attempt = () => {
         if (directions.some(({ blocked }) => blocked)) return;
-        const found = this.#lookUp(to);
+        const found = this.#find(to);
         if (found === undefined) return;
         done();
         if (found.endpointId !== to.endpointId) {
@@ -134,13 +134,13 @@ class MemoryFabric implements MemorySwitch {
       };
       if (signal.aborted) return abort();
       signal.addEventListener("abort", abort, { once: true });
-      this.#changed.add(look);
-      for (const direction of directions) direction.waiting.add(look);
-      look();
+      this.#changed.add(attempt);
+      for (const direction of directions) direction.waiting.add(attempt);
+      attempt();
     });
   }
 
-  #lookUp(to: EndpointAddress): MemoryEndpoint | undefined {
+  #find(to: EndpointAddress): MemoryEndpoint | undefined {
     for (const address of to.addresses) {
       const endpoint = this.#listeners.get(address);
       if (endpoint !== undefined) return endpoint;
@@ -151,6 +151,6 @@ class MemoryFabric implements MemorySwitch {
 
   #wake(direction: Direction): void {
     const waiting = [...direction.waiting];
-    for (const look of waiting) look();
+    for (const attempt of waiting) attempt();
   }
 }

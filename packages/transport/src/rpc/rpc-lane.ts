@@ -33,7 +33,7 @@ export interface RpcLaneDeps {
   /** The member that the key belongs to now; undefined for a stranger. */
   readonly nodeIdOf: (endpointId: string) => number | undefined;
   /** Whether the key has rights without being a member: a person's. */
-  readonly isGuest: (endpointId: string) => boolean;
+  readonly isClientKey: (endpointId: string) => boolean;
   readonly handler: RpcHandler;
   readonly streamHandler: RpcStreamHandler;
 }
@@ -174,7 +174,7 @@ export class RpcLane {
   }
 
   #isKnown(endpointId: string): boolean {
-    return this.#deps.nodeIdOf(endpointId) !== undefined || this.#deps.isGuest(endpointId);
+    return this.#deps.nodeIdOf(endpointId) !== undefined || this.#deps.isClientKey(endpointId);
   }
 
   #remove(endpointId: string, connection: RpcConnection): void {

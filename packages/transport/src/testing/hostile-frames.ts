@@ -58,7 +58,7 @@ export class HostileFrames {
   next(): HostileFrame {
     for (;;) {
       const lane: NodeLane = this.#random.next() < 0.5 ? "blixard/raft/1" : "blixard/rpc/1";
-      const frame = this.#judged(lane, this.#bytesOf(lane));
+      const frame = this.#classified(lane, this.#bytesOf(lane));
       if (frame !== undefined) return frame;
     }
   }
@@ -185,7 +185,7 @@ export class HostileFrames {
     return Uint8Array.from(bytes);
   }
 
-  #judged(lane: NodeLane, bytes: Uint8Array): HostileFrame | undefined {
+  #classified(lane: NodeLane, bytes: Uint8Array): HostileFrame | undefined {
     const reader = new FrameReader(lane === "blixard/rpc/1" ? strangerOptions : frameOptions);
     const refusals: Record<string, number> = {};
     const fate = (kind: HostileFrame["fate"], refusal?: string): HostileFrame => {

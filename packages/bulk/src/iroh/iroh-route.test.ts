@@ -5,13 +5,13 @@ import { BlixardError, fromUtf8, silentLogger, toUtf8 } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { createIrohAdapter } from "@blixard/transport/iroh";
 import { afterEach, describe, expect, it } from "@jest/globals";
-import { BulkDesk } from "../bulk-desk.ts";
 import type { BulkLaneDeps } from "../bulk-lane.ts";
 import { bulkLimits } from "../bulk-limits.ts";
 import { createBulkMetrics } from "../bulk-metrics.ts";
+import { BulkRequestHandler } from "../bulk-request-handler.ts";
 import type { BulkFetch } from "../bulk-types.ts";
 import { acquaint, type BulkNode, memoryObject, randomContent, startBulkNode } from "../testing/bulk-fixture.ts";
-import { endpointMethod, IrohWay } from "./iroh-way.ts";
+import { endpointMethod, IrohRoute } from "./iroh-route.ts";
 
 const nodes = new Map<number, BulkNode>();
 const closers: (() => Promise<unknown>)[] = [];
@@ -55,8 +55,8 @@ async function start(count: number, ofOthers: { readonly iroh: boolean } = { iro
   return { nodes: all, objects, path, fetch };
 }
 
-describe("the way over Iroh", () => {
-  it("carries what has no direct way, verified", async () => {
+describe("the route over Iroh", () => {
+  it("carries what has no direct route, verified", async () => {
     const { nodes, objects, path, fetch } = await start(2);
     const [, source] = objects;
     if (source === undefined) throw new Error("no second node");
@@ -126,7 +126,7 @@ describe("the way over Iroh", () => {
   });
 });
 
-describe("IrohWay", () => {
+describe("IrohRoute", () => {
   const member = "a".repeat(64);
 
   /** The side of a source, whose only member is `member`. */
@@ -138,12 +138,12 @@ describe("IrohWay", () => {
       gauge: () => ({ set: () => {}, remove: () => {} }),
       histogram: () => ({ observe: () => {} }),
     });
-    let told: () => void = () => {};
+    let onRefused: () => void = () => {};
     const peers = {
       peer: (id: number | string) => (id === member ? { nodeId: 1, endpointId: member, addresses: [] } : undefined),
     };
     const none = async () => undefined;
-    const desk = new BulkDesk({
+    const requests = new BulkRequestHandler({
       peers,
       providers: { image: none, snapshot: none },
       metrics: {
@@ -151,17 +151,17 @@ describe("IrohWay", () => {
         refusals: {
           add: (_, labels) => {
             refused.push(labels?.["reason"] ?? "");
-            told();
+            onRefused();
           },
         },
       },
     });
     const settings = { bind: "127.0.0.1:0", relay: false, discovery: false };
     const call = () => Promise.reject(new Error("it calls nobody"));
-    const way = new IrohWay({ clock: systemClock, logger: silentLogger, peers, desk, call, settings });
-    closers.push(() => way.close());
-    const nextRefusal = () => new Promise<void>((resolve) => (told = resolve));
-    return { way, refused, nextRefusal };
+    const route = new IrohRoute({ clock: systemClock, logger: silentLogger, peers, requests, call, settings });
+    closers.push(() => route.close());
+    const nextRefusal = () => new Promise<void>((resolve) => (onRefused = resolve));
+    return { route, refused, nextRefusal };
   }
 
   async function adapter(seed: number) {
@@ -173,17 +173,17 @@ describe("IrohWay", () => {
     return made;
   }
 
-  it("closes the connection of a key that no member has told, and counts it", async () => {
-    const { way, refused, nextRefusal } = source();
-    const [told, stranger] = [await adapter(1), await adapter(2)];
-    const own = fromUtf8(JSON.stringify({ endpointId: told.endpointId }));
-    const where = JSON.parse(toUtf8(await way.answer(member, own)));
+  it("closes the connection of a key that no member has announced, and counts it", async () => {
+    const { route, refused, nextRefusal } = source();
+    const [announced, stranger] = [await adapter(1), await adapter(2)];
+    const own = fromUtf8(JSON.stringify({ endpointId: announced.endpointId }));
+    const where = JSON.parse(toUtf8(await route.answer(member, own)));
     const refusal = nextRefusal();
     const strange = await stranger.connect(where, "blixard/bulk/1", { signal });
     await strange.closed;
     await refusal;
     expect(refused).toEqual(["unknown_peer"]);
-    const connection = await told.connect(where, "blixard/bulk/1", { signal });
+    const connection = await announced.connect(where, "blixard/bulk/1", { signal });
     const stream = await connection.openStream();
     await stream.write(fromUtf8("/1/image/abc/manifest"));
     await stream.finish();
@@ -192,12 +192,12 @@ describe("IrohWay", () => {
   });
 
   it("tells strangers nothing, and takes nothing but endpoints", async () => {
-    const { way, refused } = source();
+    const { route, refused } = source();
     const own = fromUtf8(JSON.stringify({ endpointId: member }));
-    await expect(way.answer("b".repeat(64), own)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    await expect(route.answer("b".repeat(64), own)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
     expect(refused).toEqual(["unknown_peer"]);
     for (const bad of ["", "{}", "null", '{"endpointId":7}', `{"endpointId":"${member}","addresses":[7]}`]) {
-      await expect(way.answer(member, fromUtf8(bad))).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+      await expect(route.answer(member, fromUtf8(bad))).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     }
     expect(endpointMethod).toBe("bulk.endpoint");
   });

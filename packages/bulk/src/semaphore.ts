@@ -1,5 +1,5 @@
 /** Lets a number of pieces of work run at a time; the others wait in the order they came. */
-export class Permits {
+export class Semaphore {
   #free: number;
   readonly #waiting: (() => void)[] = [];
 

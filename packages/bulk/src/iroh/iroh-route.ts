@@ -1,7 +1,7 @@
 /**
- * The way between two workers, where there is no direct one. Each side has an Iroh endpoint with a key that lives as long as
- * the worker. The keys are told over the RPC lane, which proves that a member tells them; the source's worker serves
- * nobody whose key it was not told. The worker is started when it is needed and closed when it is idle.
+ * The route between two workers, for nodes without a direct route. Each side has an Iroh endpoint whose key lives as long as
+ * its worker. The two nodes announce these keys to each other over the RPC lane, which proves that a member announces them;
+ * the worker of the source serves announced keys only. A worker is started when it is needed and closed when it is idle.
  */
 import { randomBytes } from "node:crypto";
 import {
@@ -16,8 +16,8 @@ import {
   toUtf8,
 } from "@blixard/common";
 import type { EndpointAddress, Peer } from "@blixard/transport";
-import type { BulkDesk } from "../bulk-desk.ts";
 import { bulkLimits } from "../bulk-limits.ts";
+import type { BulkRequestHandler } from "../bulk-request-handler.ts";
 import { statusOf } from "../bulk-status.ts";
 import type { BulkChannel, BulkIrohSettings, BulkPeers, BulkRequestOptions } from "../bulk-types.ts";
 import type { CallForPiece } from "../rpc-pieces.ts";
@@ -26,11 +26,11 @@ import { WorkerEndpoint } from "./worker-endpoint.ts";
 /** The method of the RPC lane. Request: where the worker of the caller is, as JSON; answer: the same of the source. */
 export const endpointMethod = "bulk.endpoint";
 
-export interface IrohWayDeps {
+export interface IrohRouteDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly peers: Pick<BulkPeers, "peer">;
-  readonly desk: BulkDesk;
+  readonly requests: BulkRequestHandler;
   readonly call: CallForPiece;
   readonly settings: BulkIrohSettings;
 }
@@ -42,8 +42,8 @@ interface Announced {
 
 const ok = 200;
 
-export class IrohWay {
-  readonly #deps: IrohWayDeps;
+export class IrohRoute {
+  readonly #deps: IrohRouteDeps;
   /** By the key of the worker. One for each member: a newer one replaces it. */
   readonly #announced = new Map<string, Announced>();
   /** Whom each connection serves, by the key of the node. */
@@ -55,14 +55,14 @@ export class IrohWay {
   #idle: Timer | undefined;
   #closed = false;
 
-  constructor(deps: IrohWayDeps) {
+  constructor(deps: IrohRouteDeps) {
     this.#deps = deps;
   }
 
-  /** Opens a connection from worker to worker. @throws UNREACHABLE, the error of the peer that does not know the way */
+  /** Opens a connection from worker to worker. @throws UNREACHABLE, the error of a peer that does not use Iroh */
   async dial(to: Peer, signal: AbortSignal): Promise<BulkChannel> {
     const worker = this.#running();
-    // Where the worker stands is of no use to the source: this side dials.
+    // The source needs no addresses of this worker, because this side dials.
     const own = fromUtf8(JSON.stringify({ endpointId: worker.endpointId }));
     const options = { timeoutMs: bulkLimits.workerStartMs, signal };
     const answer = await this.#deps.call(to.nodeId, endpointMethod, own, options);
@@ -74,8 +74,8 @@ export class IrohWay {
 
   /** Answers a call of `endpointMethod`. @throws PERMISSION_DENIED, INVALID_ARGUMENT, UNREACHABLE */
   async answer(member: string, payload: Uint8Array): Promise<Uint8Array> {
-    const { desk, clock } = this.#deps;
-    if (!desk.admits(member)) throw new BlixardError("PERMISSION_DENIED", "only members may read");
+    const { requests, clock } = this.#deps;
+    if (!requests.admits(member)) throw new BlixardError("PERMISSION_DENIED", "only members may read");
     const { endpointId } = readEndpoint(payload);
     const where = await this.#running().bound;
     const nowMs = clock.monotonicMs();
@@ -114,7 +114,7 @@ export class IrohWay {
   }
 
   #admit(worker: WorkerEndpoint, connection: number, endpointId: string): void {
-    const { desk, peers, clock } = this.#deps;
+    const { requests, peers, clock } = this.#deps;
     const { member = "", untilMs = 0 } = this.#announced.get(endpointId) ?? {};
     const known = untilMs >= clock.monotonicMs() && peers.peer(member) !== undefined;
     const ofMember = [...this.#served.values()].filter((other) => other === member).length;
@@ -124,15 +124,15 @@ export class IrohWay {
       worker.serve(connection);
       return;
     }
-    desk.refused(known ? "too_many_connections" : "unknown_peer");
+    requests.refused(known ? "too_many_connections" : "unknown_peer");
     worker.drop(connection);
   }
 
   async #serve(worker: WorkerEndpoint, ask: number, connection: number, path: string): Promise<void> {
     this.#touch();
-    const question = { endpointId: this.#served.get(connection), path, route: "iroh" } as const;
+    const request = { endpointId: this.#served.get(connection), path, route: "iroh" } as const;
     try {
-      await this.#deps.desk.answer(question, async (bytes) => {
+      await this.#deps.requests.answer(request, async (bytes) => {
         if (!worker.running) return;
         worker.answer(ask, ok, bytes);
         await new Promise<void>((resolve) => this.#leaving.set(ask, resolve));

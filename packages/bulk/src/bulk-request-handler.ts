@@ -1,6 +1,6 @@
 /**
- * Answers the requests of other nodes, whichever way they came: checks who asks, keeps the number of chunks in memory
- * bounded, and makes manifests, each once.
+ * Answers the requests of other nodes, over whichever route they came: checks who asks, bounds the number of chunks in
+ * memory, and makes each manifest once.
  */
 import { BlixardError } from "@blixard/common";
 import { bulkLimits } from "./bulk-limits.ts";
@@ -9,7 +9,7 @@ import { type BulkRequest, parsePath } from "./bulk-path.ts";
 import type { BulkName, BulkObject, BulkPeers, BulkProviders, BulkRoute } from "./bulk-types.ts";
 import { type Manifest, makeManifest } from "./manifest.ts";
 
-export interface BulkDeskDeps {
+export interface BulkRequestHandlerDeps {
   readonly peers: Pick<BulkPeers, "peer">;
   readonly providers: BulkProviders;
   readonly metrics: BulkMetrics;
@@ -21,7 +21,7 @@ export interface Piece {
   readonly length: number;
 }
 
-export interface BulkQuestion {
+export interface IncomingRequest {
   readonly endpointId: string | undefined;
   readonly path: string;
   /** Default: the whole answer. */
@@ -36,18 +36,18 @@ export function isPiece({ offset, length }: Piece): boolean {
   return Number.isSafeInteger(offset) && offset >= 0 && Number.isSafeInteger(length) && length > 0;
 }
 
-export class BulkDesk {
-  readonly #deps: BulkDeskDeps;
-  /** In the order of their use, the latest last. What a name stands for never changes. */
+export class BulkRequestHandler {
+  readonly #deps: BulkRequestHandlerDeps;
+  /** In the order of their use, the latest last. They never go stale, because the content of a name never changes. */
   readonly #manifests = new Map<string, Promise<Manifest>>();
   #making = 0;
   #serving = 0;
 
-  constructor(deps: BulkDeskDeps) {
+  constructor(deps: BulkRequestHandlerDeps) {
     this.#deps = deps;
   }
 
-  /** Whether the holder of this key may read now. Whoever may not is counted. */
+  /** Says whether the holder of this key may read now, and counts each refusal. */
   admits(endpointId: string | undefined): boolean {
     if (endpointId !== undefined && this.#deps.peers.peer(endpointId) !== undefined) return true;
     this.refused("unknown_peer");
@@ -59,24 +59,24 @@ export class BulkDesk {
   }
 
   /** @throws PERMISSION_DENIED, INVALID_ARGUMENT, NOT_FOUND, OVERLOADED */
-  async answer(question: BulkQuestion, deliver: DeliverBulk): Promise<void> {
+  async answer(incoming: IncomingRequest, deliver: DeliverBulk): Promise<void> {
     // Asked for each request: a removed member reads nothing from that moment on.
-    if (!this.admits(question.endpointId)) throw new BlixardError("PERMISSION_DENIED", "only members may read");
-    const request = parsePath(question.path);
+    if (!this.admits(incoming.endpointId)) throw new BlixardError("PERMISSION_DENIED", "only members may read");
+    const request = parsePath(incoming.path);
     if (request === undefined) throw this.#badRequest("not a request of the bulk lane");
     if (this.#serving >= bulkLimits.chunksServedMax) throw busy("this node serves many chunks");
     this.#serving++;
     try {
       const object = await this.#open(request.name);
-      await this.#deliver(request, object, question, deliver);
+      await this.#deliver(request, object, incoming, deliver);
     } finally {
       this.#serving--;
     }
   }
 
-  async #deliver({ name, chunk }: BulkRequest, object: BulkObject, question: BulkQuestion, deliver: DeliverBulk) {
+  async #deliver({ name, chunk }: BulkRequest, object: BulkObject, incoming: IncomingRequest, deliver: DeliverBulk) {
     const manifest = await this.#manifestOf(name, object);
-    const { piece = { offset: 0, length: bulkLimits.manifestBytesMax } } = question;
+    const { piece = { offset: 0, length: bulkLimits.manifestBytesMax } } = incoming;
     if (chunk === undefined) {
       const { bytes } = manifest;
       await deliver(bytes.subarray(piece.offset, piece.offset + piece.length), bytes.length);
@@ -88,7 +88,7 @@ export class BulkDesk {
     const wanted = Math.min(piece.length, length - piece.offset);
     if (wanted <= 0) throw this.#badRequest("the chunk ends before these bytes");
     await deliver(await object.read(offset + piece.offset, wanted), length);
-    this.#deps.metrics.bytes.add(wanted, { direction: "sent", route: question.route });
+    this.#deps.metrics.bytes.add(wanted, { direction: "sent", route: incoming.route });
   }
 
   /** The manifest of what this node holds. @throws NOT_FOUND, OVERLOADED */
