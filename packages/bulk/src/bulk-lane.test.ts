@@ -6,7 +6,7 @@ import type { BulkLaneDeps } from "./bulk-lane.ts";
 import { bulkLimits } from "./bulk-limits.ts";
 import type { BulkFetch } from "./bulk-types.ts";
 import { makeManifest } from "./manifest.ts";
-import { acquaint, type BulkNode, memoryObject, randomContent, startBulkNode } from "./testing/bulk-fixture.ts";
+import { acquaint, type BulkNode, callOf, memoryObject, randomContent, startBulkNode } from "./testing/bulk-fixture.ts";
 
 const nodes: BulkNode[] = [];
 const directories: string[] = [];
@@ -146,11 +146,16 @@ describe("the bulk lane", () => {
     await stranger.kill();
   });
 
+  it("answers the methods of the RPC lane that other releases call", async () => {
+    const { nodes } = await start(1);
+    expect([...nodes[0].lane.rpcMethods.keys()]).toEqual(["bulk.read", "bulk.endpoint"]);
+  });
+
   it("goes over the RPC lane where there is no direct route, and refuses strangers there", async () => {
     const { nodes, path } = await start(2);
     const wanted = { name, sources: [2], sizeBytesMax: 1024 ** 3, path, signal: new AbortController().signal };
     const call: BulkLaneDeps["call"] = (_, method, payload) =>
-      nodes[1].lane.answer(method, caller.peer.endpointId, payload);
+      callOf(nodes[1], method, caller.peer.endpointId, payload);
     const caller: BulkNode = await startBulkNode(3, { call });
     const small = randomContent(3, chunkBytes + 7);
     nodes[1].objects.set(key, memoryObject(small));

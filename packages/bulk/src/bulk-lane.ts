@@ -13,12 +13,13 @@ import type {
   BulkPeers,
   BulkProviders,
   BulkRouteStatus,
+  BulkRpcHandler,
 } from "./bulk-types.ts";
 import { ChunkBuffers } from "./chunk-buffers.ts";
 import { BulkHttp2Server } from "./http2-server.ts";
 import { endpointMethod, IrohRoute } from "./iroh/iroh-route.ts";
 import type { Manifest } from "./manifest.ts";
-import { answerPiece, bulkMethod, type CallForPiece } from "./rpc-pieces.ts";
+import { answerPiece, type CallForPiece, pieceMethod } from "./rpc-pieces.ts";
 import { Semaphore } from "./semaphore.ts";
 import { Sources } from "./sources.ts";
 import { Transfer } from "./transfer.ts";
@@ -41,10 +42,10 @@ export interface BulkLane {
   /** Takes a TLS connection of the bind port that chose `bulkAlpn`. */
   accept(socket: TLSSocket): void;
   /**
-   * Answers a call of one of `bulkMethods` from the holder of this key.
-   * @throws PERMISSION_DENIED, NOT_FOUND, OVERLOADED, UNSUPPORTED
+   * The methods of the RPC lane that this part answers, by name.
+   * @throws (each of them) PERMISSION_DENIED, NOT_FOUND, OVERLOADED, UNSUPPORTED
    */
-  answer(method: string, endpointId: string, payload: Uint8Array): Promise<Uint8Array>;
+  readonly rpcMethods: ReadonlyMap<string, BulkRpcHandler>;
   /**
    * Fetches an object into a file; resolves when all of it is there, verified and durable.
    * @throws UNAVAILABLE, NOT_FOUND, STOPPED, the errors of the disk, and the reason of the signal
@@ -57,9 +58,6 @@ export interface BulkLane {
   routes(): readonly BulkRouteStatus[];
   close(): Promise<void>;
 }
-
-/** The methods of the RPC lane that belong to this one. */
-export const bulkMethods: readonly string[] = [bulkMethod, endpointMethod];
 
 export function createBulkLane(deps: BulkLaneDeps): BulkLane {
   return new NodeBulkLane(deps);
@@ -76,6 +74,10 @@ class NodeBulkLane implements BulkLane {
   readonly #memory = new ChunkBuffers(bulkLimits.chunksReceivedMax);
   readonly #running = new Set<Promise<unknown>>();
   readonly #closing = new AbortController();
+  readonly rpcMethods: ReadonlyMap<string, BulkRpcHandler> = new Map([
+    [pieceMethod, (endpointId, payload) => answerPiece(this.#requests, endpointId, payload)],
+    [endpointMethod, (endpointId, payload) => this.#answerEndpoint(endpointId, payload)],
+  ]);
 
   constructor(deps: BulkLaneDeps) {
     this.#deps = deps;
@@ -89,12 +91,6 @@ class NodeBulkLane implements BulkLane {
   accept(socket: TLSSocket): void {
     if (this.#closing.signal.aborted) socket.destroy();
     else this.#server.accept(socket);
-  }
-
-  async answer(method: string, endpointId: string, payload: Uint8Array): Promise<Uint8Array> {
-    if (method === bulkMethod) return await answerPiece(this.#requests, endpointId, payload);
-    if (this.#iroh !== undefined) return await this.#iroh.answer(endpointId, payload);
-    throw new BlixardError("UNSUPPORTED", "this node does not use Iroh", { outcome: "not_applied" });
   }
 
   async fetch(wanted: BulkFetch): Promise<BulkFetched> {
@@ -131,6 +127,11 @@ class NodeBulkLane implements BulkLane {
 
   routes(): readonly BulkRouteStatus[] {
     return this.#routes.statuses();
+  }
+
+  async #answerEndpoint(endpointId: string, payload: Uint8Array): Promise<Uint8Array> {
+    if (this.#iroh !== undefined) return await this.#iroh.answer(endpointId, payload);
+    throw new BlixardError("UNSUPPORTED", "this node does not use Iroh", { outcome: "not_applied" });
   }
 
   async close(): Promise<void> {

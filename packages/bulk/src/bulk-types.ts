@@ -21,6 +21,9 @@ export interface BulkObject {
 export type OpenBulkObject = (id: string) => Promise<BulkObject | undefined>;
 export type BulkProviders = Readonly<Record<BulkKind, OpenBulkObject>>;
 
+/** Answers one call of the RPC lane. `endpointId` is the key that the connection of the caller proved. */
+export type BulkRpcHandler = (endpointId: string, payload: Uint8Array) => Promise<Uint8Array>;
+
 /** The members, as the transport knows them. */
 export interface BulkPeers {
   /** By node id, or by the key that a connection proved. Undefined for a key or an id that is no member's now. */

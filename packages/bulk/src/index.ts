@@ -3,7 +3,7 @@
  * over HTTP/2 with mutual TLS on the bind port, over Iroh in a worker where no direct route exists, else over the RPC lane.
  */
 export type { BulkLane, BulkLaneDeps } from "./bulk-lane.ts";
-export { bulkMethods, createBulkLane } from "./bulk-lane.ts";
+export { createBulkLane } from "./bulk-lane.ts";
 export { bulkLimits } from "./bulk-limits.ts";
 export type {
   BulkChannel,
@@ -18,6 +18,7 @@ export type {
   BulkRequestOptions,
   BulkRoute,
   BulkRouteStatus,
+  BulkRpcHandler,
   OpenBulkObject,
 } from "./bulk-types.ts";
 export { bulkAlpn } from "./direct-channel.ts";

@@ -9,7 +9,7 @@ import { type BulkRequestHandler, isPiece, type Piece } from "./bulk-request-han
 import type { BulkChannel, BulkRequestOptions } from "./bulk-types.ts";
 
 /** The method of the RPC lane. Request: `path offset length`; answer: the whole length as u32, then the piece. */
-export const bulkMethod = "bulk.read";
+export const pieceMethod = "bulk.read";
 
 const headerBytes = 4;
 
@@ -81,7 +81,7 @@ export class PieceChannel implements BulkChannel {
 
   async #piece(path: string, offset: number, { stallMs, signal }: BulkRequestOptions): Promise<Uint8Array> {
     const payload = fromUtf8(`${path} ${offset} ${bulkLimits.pieceBytes}`);
-    const answer = await this.#call(this.#nodeId, bulkMethod, payload, { timeoutMs: stallMs, signal });
+    const answer = await this.#call(this.#nodeId, pieceMethod, payload, { timeoutMs: stallMs, signal });
     if (answer.length >= headerBytes) return answer;
     throw new BlixardError("FRAME_CORRUPT", "not an answer of the bulk lane");
   }

@@ -10,7 +10,14 @@ import { bulkLimits } from "../bulk-limits.ts";
 import { createBulkMetrics } from "../bulk-metrics.ts";
 import { BulkRequestHandler } from "../bulk-request-handler.ts";
 import type { BulkFetch } from "../bulk-types.ts";
-import { acquaint, type BulkNode, memoryObject, randomContent, startBulkNode } from "../testing/bulk-fixture.ts";
+import {
+  acquaint,
+  type BulkNode,
+  callOf,
+  memoryObject,
+  randomContent,
+  startBulkNode,
+} from "../testing/bulk-fixture.ts";
 import { endpointMethod, IrohRoute } from "./iroh-route.ts";
 
 const nodes = new Map<number, BulkNode>();
@@ -33,7 +40,7 @@ async function start(count: number, ofOthers: { readonly iroh: boolean } = { iro
       const caller = nodes.get(nodeId)?.peer.endpointId ?? "";
       const called = nodes.get(to);
       if (called === undefined) throw new BlixardError("UNREACHABLE", "it is gone");
-      return await called.lane.answer(method, caller, payload);
+      return await callOf(called, method, caller, payload);
     };
     nodes.set(nodeId, await startBulkNode(nodeId, { call, iroh: nodeId === 1 || ofOthers.iroh }));
   }

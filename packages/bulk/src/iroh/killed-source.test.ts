@@ -9,7 +9,7 @@ import type { Peer } from "@blixard/transport";
 import { afterEach, beforeEach, describe, expect, it, jest } from "@jest/globals";
 import type { BulkLaneDeps } from "../bulk-lane.ts";
 import { bulkLimits } from "../bulk-limits.ts";
-import { type BulkNode, memoryObject, randomContent, startBulkNode } from "../testing/bulk-fixture.ts";
+import { type BulkNode, callOf, memoryObject, randomContent, startBulkNode } from "../testing/bulk-fixture.ts";
 
 const { chunkBytes } = bulkLimits;
 const key = "image/abc";
@@ -24,7 +24,7 @@ const answeredReads = 2;
  */
 const sourceProgram = `
   const [fixture, size, reader] = process.argv.slice(2);
-  const { memoryObject, randomContent, startBulkNode } = await import(fixture);
+  const { callOf, memoryObject, randomContent, startBulkNode } = await import(fixture);
   const node = await startBulkNode(2, { iroh: true });
   node.members.push(JSON.parse(reader));
   const object = memoryObject(randomContent(7, Number(size)));
@@ -32,7 +32,7 @@ const sourceProgram = `
   object.intercept = async (_, bytes) => (++reads > ${manifestReads + answeredReads} ? await new Promise(() => {}) : bytes);
   node.objects.set("${key}", object);
   process.on("message", async ({ id, method, caller, payload }) => {
-    const answer = await node.lane.answer(method, caller, new Uint8Array(Buffer.from(payload, "hex")));
+    const answer = await callOf(node, method, caller, new Uint8Array(Buffer.from(payload, "hex")));
     process.send({ id, answer: Buffer.from(answer).toString("hex") });
   });
   process.send({ peer: node.peer });
@@ -95,7 +95,7 @@ describe("the route over Iroh", () => {
     const [reader, other] = [await startNode(1, call), await startNode(3, call)];
     const doomed = await startSource(reader.peer);
     called.set(2, doomed.answer);
-    called.set(3, (method, payload) => other.lane.answer(method, reader.peer.endpointId, payload));
+    called.set(3, (method, payload) => callOf(other, method, reader.peer.endpointId, payload));
     // Their TCP side is somewhere else.
     reader.members.push(...[doomed.peer, other.peer].map((peer) => ({ ...peer, addresses: ["127.0.0.1:1"] })));
     other.members.push(reader.peer);

@@ -23,6 +23,13 @@ export interface BulkNode {
   kill(): Promise<void>;
 }
 
+/** Calls a method of the RPC lane at `node`, as the holder of the key. */
+export function callOf(node: Pick<BulkNode, "lane">, method: string, endpointId: string, payload: Uint8Array) {
+  const handler = node.lane.rpcMethods.get(method);
+  if (handler === undefined) throw new BlixardError("UNSUPPORTED", `no part answers ${method}`);
+  return handler(endpointId, payload);
+}
+
 type Call = Parameters<typeof createBulkLane>[0]["call"];
 
 const noCall: Call = () => Promise.reject(new BlixardError("UNREACHABLE", "there is no RPC lane here"));

@@ -2,7 +2,7 @@
 import { createHash, hash, randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { type BulkIrohSettings, bulkMethods, type OpenBulkObject } from "@blixard/bulk";
+import type { BulkIrohSettings, OpenBulkObject } from "@blixard/bulk";
 import { type ClusterNode, createClusterNode, type JoinSeed, type StartMode } from "@blixard/cluster";
 import { BlixardError, directAddresses, hostOf, isLoopbackHost, type Logger, messageOf, toHex } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
@@ -208,9 +208,8 @@ class NodeAssembly {
     await transport.start(
       (call, signal) => {
         const { method, payload, remote } = call;
-        if (bulkMethods.includes(method) && this.#bulk !== undefined) {
-          return this.#bulk.lane.answer(method, remote.endpointId, payload);
-        }
+        const ofBulk = this.#bulk?.lane.rpcMethods.get(method);
+        if (ofBulk !== undefined) return ofBulk(remote.endpointId, payload);
         return running().handleRpc(call, signal);
       },
       (call, signal) => running().handleRpcStream(call, signal),
