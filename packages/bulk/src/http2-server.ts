@@ -19,7 +19,7 @@ export class BulkHttp2Server {
   /** Takes a TLS connection whose handshake is done. */
   accept(socket: TLSSocket): void {
     const endpointId = endpointIdOf(socket);
-    // A connection that is reset is nobody's error here.
+    // A reset is no error here. Without a listener it would end the process.
     socket.on("error", () => {});
     if (!this.#requests.admits(endpointId) || endpointId === undefined || !this.#hasRoom(endpointId)) {
       socket.destroy();

@@ -1,7 +1,7 @@
 /**
  * The manifest of an object: `"BLXM", version 1, chunk bytes u32, object bytes u64` (big endian), then the SHA-256 of
  * each chunk. All chunks have the same length but the last, which may be shorter. The SHA-256 of the manifest is the
- * content id: whoever knows it can check every chunk, whoever sent it.
+ * content id: a receiver that knows it can check every chunk, from any source.
  */
 import { hash } from "node:crypto";
 import { BlixardError, toHex } from "@blixard/common";

@@ -60,7 +60,7 @@ export class Sources {
     this.#deps.logger.log(level, "a bulk transfer gave up a source", { nodeId, reason, detail });
   }
 
-  /** Those that were lost or busy may be back; those that lied, or do not hold it, stay out. */
+  /** Asks lost and busy sources again. Sources that gave wrong bytes, or that do not hold the object, stay dropped. */
   reviveLost(): void {
     for (const [nodeId, reason] of this.#dropped) {
       if (reason === "lost" || reason === "busy") this.#dropped.delete(nodeId);

@@ -87,7 +87,7 @@ export class Transfer {
     for (const result of results) if (result.status === "rejected") throw result.reason;
   }
 
-  /** Takes chunks from one source while it gives them. What is in the hands of another stream may come back. */
+  /** Takes chunks from one source for as long as it gives them. Waits while others fetch the last ones, because they may fail. */
   async #stream(nodeId: number): Promise<void> {
     const { sources } = this.#deps;
     try {

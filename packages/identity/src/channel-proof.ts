@@ -8,7 +8,7 @@ import type { TLSSocket } from "node:tls";
 import { concatBytes, fromHex, fromUtf8 } from "@blixard/common";
 import { privateKeyOfSeed } from "./ed25519.ts";
 
-/** Who signs: a proof of one side is not one of the other. */
+/** The side that signs: a proof of one side is not valid as a proof of the other. */
 export type ProofSide = "client" | "server";
 
 const exporterLabel = "EXPORTER-blixard-node-key";

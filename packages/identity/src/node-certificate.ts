@@ -1,6 +1,6 @@
 /**
  * A node's TLS certificate: self-signed by its Ed25519 key (RFC 5280, RFC 8410), so that TLS proves the same identity as
- * Iroh does and the member list is the only thing to trust. It names nobody; the key in it is what counts.
+ * Iroh does and the member list is the only thing to trust. The names in it mean nothing; only the key in it counts.
  */
 import { randomBytes, sign } from "node:crypto";
 import type { Clock } from "@blixard/common";

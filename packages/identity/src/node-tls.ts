@@ -89,7 +89,7 @@ export class NodeTls {
     return { endpointId: this.endpointId, proof: proveKey(socket, this.#options.secretKey, side) };
   }
 
-  /** Who the other side is, as far as it has proved that; undefined for guests without a key. */
+  /** The endpoint id that the other side has proved; undefined when it proved none. */
   identify(socket: TLSSocket, side: ProofSide, claimed: ClaimedKey | undefined): string | undefined {
     if (this.#operator !== undefined) {
       if (!socket.authorized || claimed === undefined) return undefined;

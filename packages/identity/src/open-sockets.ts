@@ -1,4 +1,4 @@
-/** The connections of a TLS server, to end them all: also those that have not shaken hands yet, of which nobody else knows. */
+/** Keeps the connections of a TLS server, so that all of them can be ended: also those in the middle of a handshake. */
 import type { Socket } from "node:net";
 import type { Server, TLSSocket } from "node:tls";
 
@@ -6,10 +6,10 @@ import type { Server, TLSSocket } from "node:tls";
 const handshakesMax = 256;
 
 /**
- * Follows the connections from now on; the result ends all of them at once. Those that only wait cannot take all the places
- * for connections: the oldest make room. TLS ends before the socket below it: a TLS
- * socket that is destroyed after the one below is freed at once, also while Node.js still reads from it, and a garbage
- * collection in that moment ends the process (SIGSEGV, Node.js 20).
+ * Follows the connections from now on; the function that it returns ends all of them at once. Connections that never finish
+ * their handshake cannot fill the server: the oldest of them end when there are too many. TLS ends before the socket below
+ * it: a TLS socket that is destroyed after the one below is freed at once, also while Node.js still reads from it, and a
+ * garbage collection in that moment ends the process (SIGSEGV, Node.js 20).
  */
 export function followSockets(server: Server): () => void {
   const secured = new Set<TLSSocket>();

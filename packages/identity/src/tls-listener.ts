@@ -1,6 +1,6 @@
 /**
- * The TCP side of the bind port: TLS 1.3 with the node's certificate. What is spoken inside is the caller's; a node
- * mounts its HTTP server on it. Anyone can read the node's identity here from the certificate alone.
+ * The TCP side of the bind port: TLS 1.3 with the node's certificate. The caller decides which protocol it speaks inside; a
+ * node mounts its HTTP server on it. Everybody can read the node's identity from the certificate alone.
  */
 import { createServer, type Server, type TLSSocket } from "node:tls";
 import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
@@ -15,9 +15,9 @@ export interface TlsListenerOptions {
   readonly cert: string;
   /** PEM of the CA that certificates of clients are checked against; `authorized` of the socket says the result. */
   readonly ca?: string;
-  /** What is spoken inside, the preferred first. Default: `http/1.1`. */
+  /** The protocols that the caller speaks, the preferred first. Default: `http/1.1`. */
   readonly alpnProtocols?: readonly string[];
-  /** Asks clients for a certificate, and takes any: who holds its key is for the caller to judge. Default: false. */
+  /** Asks clients for a certificate, and accepts any: the caller decides which keys it trusts. Default: false. */
   readonly requestCert?: boolean;
   /** Connections at once; more are closed. Default 1,024. */
   readonly connectionsMax?: number;
@@ -57,7 +57,7 @@ export function createTlsListener(
       handshakeTimeout: handshakeTimeoutMs,
     },
     (socket) => {
-      // A connection that is reset is nobody's error here; whoever uses the socket sees its end.
+      // A reset is no error here: the user of the socket sees its end. Without a listener it would end the process.
       socket.on("error", () => {});
       onSecureConnection(socket);
     },

@@ -214,7 +214,7 @@ class NodeTransport {
     );
   }
 
-  /** A better way to the endpoint is open: new connections first, then the old ones end. */
+  /** Moves the connections to an endpoint to the technology that is chosen for it now: opens new ones before the old ones end. */
   #renew(endpointId: string): void {
     const nodeId = this.#nodeIds.get(endpointId);
     if (nodeId !== undefined) void this.#sessions.get(nodeId)?.renew();

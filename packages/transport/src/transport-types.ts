@@ -24,7 +24,7 @@ export interface EndpointAddress {
 export interface ByteStream {
   /** Resolves when the bytes were handed to the network; the array may be reused then. */
   write(bytes: Uint8Array): Promise<void>;
-  /** 1 to `bytesMax` bytes; undefined when the other side has finished. */
+  /** Reads 1 to `bytesMax` bytes; undefined when the other side has finished. */
   read(bytesMax: number): Promise<Uint8Array | undefined>;
   /** Ends the writing side. */
   finish(): Promise<void>;
@@ -133,7 +133,7 @@ export interface PeerSessionStatus {
   readonly lastContactMs: number | null;
   readonly queuedMessages: number;
   readonly droppedMessages: number;
-  /** Random for each life of the peer's process; null while there is no connection. */
+  /** Random for each start of the peer's process; null while there is no connection. */
   readonly instance: number | null;
   readonly lastError: string | null;
 }
@@ -157,11 +157,12 @@ export interface TransportOptions {
   /** Whether frames of 256 bytes and more are deflated when that saves a tenth. Default: where Iroh may carry them. */
   readonly compress?: boolean;
   /**
-   * Whether a key that is no member's has rights of another kind, as a person's has. Of a key that has none only small
-   * frames are taken, and few connections. Asked often. Default: none has.
+   * Says whether a key that is no member's is a client's: one that a ticket for an operator or a viewer gave rights to.
+   * Every other key is a stranger's, from which only small frames and few connections are taken. Called for each frame.
+   * Default: no key is a client's.
    */
   readonly isClientKey?: (endpointId: string) => boolean;
-  /** Which start this is; asked at each greeting. Default: not known, and never judged. */
+  /** Which start of the node this is; called at each greeting. Default: not known, so that no peer refuses it as outdated. */
   readonly start?: () => NodeStart | undefined;
 }
 
@@ -175,13 +176,13 @@ export interface Transport {
   /** What {@link TransportAdapter.usesRelay} says. */
   readonly usesRelay: boolean;
   readonly endpointId: string;
-  /** Random for each life of this process; peers see it in their sessions. */
+  /** Random for each start of this process; peers see it in their sessions. */
   readonly instance: number;
   /** Replaces the member list: sessions to removed peers end, new peers are dialled, changed addresses are used. */
   setPeers(peers: readonly Peer[]): void;
-  /** A member by its node id or by its key; undefined for whoever is none now, and for this node itself. */
+  /** Finds a member by its node id or by its key. Undefined for this node itself, and where no member has it now. */
   peer(key: number | string): Peer | undefined;
-  /** Tells from now on whenever the session with a member breaks, by its key. */
+  /** Calls the listener, with the key of the member, whenever a session breaks. */
   onBroken(listener: (endpointId: string) => void): void;
   /** Calls a method at a member or at any endpoint. @throws the handler's error, UNREACHABLE or DEADLINE_EXCEEDED */
   call(

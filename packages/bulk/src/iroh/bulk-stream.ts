@@ -50,7 +50,7 @@ export async function askOn(
     for (let piece = await stream.read(workerPieceBytes); piece; piece = await stream.read(workerPieceBytes)) {
       moved();
       if (answer.takes(piece)) continue;
-      // Who sends more than was asked for is not listened to any longer.
+      // A source that sends more than was asked for breaks the protocol: its connection ends.
       connection.close("too long an answer");
       throw new BlixardError("FRAME_TOO_LARGE", "too long an answer");
     }

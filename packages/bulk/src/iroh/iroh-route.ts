@@ -46,7 +46,7 @@ export class IrohRoute {
   readonly #deps: IrohRouteDeps;
   /** By the key of the worker. One for each member: a newer one replaces it. */
   readonly #announced = new Map<string, Announced>();
-  /** Whom each connection serves, by the key of the node. */
+  /** The member that each connection serves, by the number of the connection. */
   readonly #served = new Map<number, string>();
   /** Answers whose bytes have not left yet. */
   readonly #leaving = new Map<number, () => void>();

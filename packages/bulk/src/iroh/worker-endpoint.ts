@@ -1,6 +1,6 @@
 /**
- * One worker thread with its Iroh endpoint, as the main thread sees it. Starting -> bound -> closing -> ended; a worker
- * that breaks goes to ended at once. Whoever waits for it gets an error then.
+ * One worker thread with its Iroh endpoint, as the main thread sees it. Its states are starting -> bound -> closing -> ended;
+ * a worker that breaks is ended at once, and every call that waits for it fails.
  */
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";

@@ -219,7 +219,7 @@ class PeerCredentials extends ChannelCredentials {
 
   #own(socket: Socket): void {
     this.#sockets.add(socket);
-    // Errors of a socket that was given up are nobody's.
+    // Errors of a socket that was given up do not matter; without a listener they would end the process.
     socket.on("error", () => {});
     socket.once("close", () => this.#sockets.delete(socket));
   }

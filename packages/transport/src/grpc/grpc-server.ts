@@ -27,8 +27,8 @@ import { GrpcConnection } from "./grpc-connection.ts";
 import { chunkBytesMax } from "./grpc-stream.ts";
 import { type Chunk, type Control, metadataKeys, nodePackage, nodeService, nodeServiceName } from "./node-proto.ts";
 
-/** One connection with a client, a node or not. */
-interface Accepted {
+/** A connection that the listener accepted: of a node, or of a client that only asks for health or reflection. */
+interface AcceptedSocket {
   readonly socket: TLSSocket;
   /** The lane was agreed on; calls for streams wait here until the client has said that it will use it. */
   waiting: (() => void)[] | undefined;
@@ -44,7 +44,7 @@ export class GrpcServer {
   readonly #clock: Clock;
   readonly #tls: NodeTls;
   readonly #server: Server;
-  readonly #accepted = new Map<string, Accepted>();
+  readonly #accepted = new Map<string, AcceptedSocket>();
   readonly #health = new HealthImplementation({ "": "NOT_SERVING", [nodeServiceName]: "NOT_SERVING" });
   #onConnection: ((connection: Connection) => void) | undefined;
   #sockets = 0;
@@ -72,7 +72,7 @@ export class GrpcServer {
       socket.destroy();
       return;
     }
-    // A connection that is reset is nobody's error here; whoever uses it sees its end.
+    // A reset is no error here: the user of the connection sees its end. Without a listener it would end the process.
     socket.on("error", () => {});
     this.#sockets++;
     const key = String(this.#sockets);
@@ -122,11 +122,11 @@ export class GrpcServer {
   }
 
   /** Without a CA the certificate must prove the key; with one it must be of the CA, and the key is proved beside it. */
-  #mayProve({ socket }: Accepted): boolean {
+  #mayProve({ socket }: AcceptedSocket): boolean {
     return this.#tls.demandsCa ? socket.authorized : this.#tls.identify(socket, "client", undefined) !== undefined;
   }
 
-  #answer(call: Call<Control>, lane: Lane, accepted: Accepted): void {
+  #answer(call: Call<Control>, lane: Lane, accepted: AcceptedSocket): void {
     accepted.waiting = [];
     // The client checks who answered before it starts: nothing is handed up of a connection that it will not use.
     call.once("data", ({ start }: Control) => {
@@ -145,7 +145,7 @@ export class GrpcServer {
     call.sendMetadata(headers);
   }
 
-  #start(call: Call<Control>, lane: Lane, accepted: Accepted, remoteEndpointId: string): void {
+  #start(call: Call<Control>, lane: Lane, accepted: AcceptedSocket, remoteEndpointId: string): void {
     const { socket, release } = accepted;
     const deps = { clock: this.#clock, lane, remoteEndpointId, control: call, socket, release };
     accepted.connection = new GrpcConnection(deps);
@@ -172,7 +172,7 @@ export class GrpcServer {
     refuse(call, status.FAILED_PRECONDITION, "nobody waits for this stream");
   }
 
-  #acceptedOf(metadata: Metadata): Accepted | undefined {
+  #acceptedOf(metadata: Metadata): AcceptedSocket | undefined {
     return this.#accepted.get(String(metadata.get(metadataKeys.socket)[0]));
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Which incoming connections may shake hands. Who they are is known only afterwards, at 0.7 ms of CPU each (measured), so
- * neither more than a few at once nor more than a rate are let in; the rest is refused before it costs that.
+ * Decides which incoming connections may shake hands. A handshake costs 0.7 ms of CPU (measured), and only its end shows whose
+ * key it is; so the handshakes at a time and for each second are bounded, and the rest is refused before it costs anything.
  */
 import { transportLimits } from "../transport-limits.ts";
 

@@ -26,7 +26,7 @@ export class IrohConnection implements Connection {
     weigh(native);
     // The handshake has granted 100 streams of each kind, with 1.25 MB each, and the binding sets nothing before it. These
     // limits only keep it from granting more (measured); so what counts is that too many streams end the connection: those
-    // both ways in the link above, those one way here, because nobody would ever read them.
+    // bidirectional ones in the link above, unidirectional ones here, because nothing would ever read them.
     native.setMaxConcurrentBiStreams(BigInt(transportLimits.incomingStreamsMax));
     native.setMaxConcurrentUniStreams(0n);
     void native.acceptUni().then(

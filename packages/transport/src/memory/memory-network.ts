@@ -1,7 +1,7 @@
 /**
- * A network in memory that behaves as the real one does where it matters: a blocked direction swallows nothing but
- * delivers nothing, not even the end of a connection; a dial to nobody pends until the caller gives up; a crash says no
- * goodbye; a loss delays what is behind it on the same stream (QUIC sends it again). Time and chance come from ports.
+ * A network in memory that behaves as the real one does where it matters: a blocked direction loses nothing but delivers
+ * nothing, not even the end of a connection; a dial to an address without a listener pends until the caller gives up; a crash
+ * says no goodbye; a loss delays what is behind it on the same stream (QUIC sends it again). Time and chance come from ports.
  */
 import { BlixardError } from "@blixard/common";
 import type { EndpointAddress, Lane } from "../transport-types.ts";

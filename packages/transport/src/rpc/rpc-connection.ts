@@ -1,5 +1,5 @@
 /**
- * Calls over one connection, in both directions, told apart by ids. Small frames and large ones have a stream each, so
+ * Calls over one connection, in both directions, distinguished by ids. Small frames and large ones have a stream each, so
  * that a chunk of an image does not hold up a status call. While calls are open, and while stream calls are served, the
  * connection is pinged; ten heartbeats without a frame end it, and with it the calls, whose outcome is then unknown.
  */
@@ -76,7 +76,7 @@ export class RpcConnection {
       connection,
       options,
       {
-        // Whom this side has asked may answer at length, whoever it is.
+        // A stranger that this side has called may send a long answer.
         isStranger: () => !this.#asked && !deps.isKnown(),
         next: (streamClass) => this.#next(streamClass),
         onFrame: (frame) => this.#onFrame(decodeRpcFrame(frame.payload)),
@@ -107,7 +107,7 @@ export class RpcConnection {
     return this.#link.ended;
   }
 
-  /** Sends one call. The caller brings the deadline as `signal`; when it aborts the other side is told. */
+  /** Sends one call. The caller brings the deadline as `signal`; when it aborts, the other side gets a cancel. */
   call(method: string, payload: Uint8Array, timeoutMs: number, signal: AbortSignal): Promise<Uint8Array> {
     if (this.#calls.size >= transportLimits.rpcCallsPerConnectionMax) {
       return Promise.reject(overloaded("too many calls are open to this node"));
@@ -238,7 +238,7 @@ export class RpcConnection {
     const refusal = this.#post(frame);
     if (refusal === undefined || this.ended) return;
     if (refusal.code === "VALUE_TOO_LARGE") this.#post({ type: "error", id: frame.id, error: toRpcError(refusal) });
-    // A caller that does not read its answers cannot be told so.
+    // A caller that does not read its answers would not read this error either.
     else this.#endNotReading();
   }
 

@@ -105,7 +105,7 @@ export class RpcStreamEnd {
         await this.#sendOne(step.value);
       }
     } finally {
-      // An iterator in the middle of a step ends after it: nobody waits for that.
+      // An iterator in the middle of a step ends after that step; this does not wait for it.
       iterator.return?.().catch(() => {});
     }
   }

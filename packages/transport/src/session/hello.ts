@@ -1,4 +1,4 @@
-/** The first frame each way on a Raft connection: who speaks, to whom, in which life of its process. */
+/** The first frame in each direction of a Raft connection: it names the sender, the receiver, and the start of the sender. */
 import { BlixardError } from "@blixard/common";
 import { decodeValue, encodeValue } from "@blixard/protocol";
 import type { NodeStart, SeenStart } from "./node-start.ts";
@@ -14,7 +14,7 @@ export interface Hello {
   readonly start?: NodeStart;
   /** The newest start of the receiver that the sender has heard of: a receiver that is an older one ends itself. */
   readonly known?: SeenStart;
-  /** The bits of {@link helloCapability} that the speaker has; absent from releases that knew none. */
+  /** The bits of {@link helloCapability} that the sender has; absent from releases that knew none. */
   readonly capabilities?: number;
 }
 

@@ -275,7 +275,7 @@ export class PeerSession {
     const refusal = this.#refusalOf(link, hello);
     if (refusal !== undefined) {
       if (this.#isOutdated(link)) this.#tell(link, refusal);
-      // Who answered a greeting may have sent messages behind it, before it hears which connection won.
+      // A peer that answered a greeting may have sent messages behind it, before it hears which connection won.
       else if (link.dialledHere && this.#active !== undefined) this.#closeLater(link, refusal);
       else link.close(refusal);
       settle?.(new BlixardError("CONFLICT", refusal));
@@ -363,7 +363,7 @@ export class PeerSession {
     this.#heartbeat = this.#deps.clock.setTimer(this.#options.heartbeatMs, () => this.#tickHeartbeat());
   }
 
-  /** Counts ticks, not time: a process that was held up for seconds reads what came in before it judges. */
+  /** Counts ticks, not time: a process that was held up for seconds reads what came in before it counts a heartbeat as missed. */
   #tickHeartbeat(): void {
     const link = this.#active;
     if (link === undefined) return;
