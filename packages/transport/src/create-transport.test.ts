@@ -263,11 +263,13 @@ describe.each(technologies)("createTransport over %s", (technology) => {
   });
 
   it("refuses frames that the largest call does not fit into", async () => {
-    const started = start(1, { transport: { frameBytesMax: frameBytesMin - 1 } });
+    const adapter = await newAdapter(technology, 1);
+    const started = start(1, { adapter, transport: { frameBytesMax: frameBytesMin - 1 } });
     await expect(started).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
       hint: `Allow at least ${frameBytesMin} bytes.`,
     });
+    await adapter.close();
   });
 
   it("refuses a payload above the frame limit on the caller's side", async () => {
