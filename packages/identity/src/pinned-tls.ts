@@ -3,8 +3,9 @@
  * node's endpoint id and takes the place of a certificate authority: it is learned at the first use, or given.
  */
 import { type TLSSocket, connect as tlsConnect } from "node:tls";
-import { BlixardError, messageOf, systemErrorCodeOf, toHex } from "@blixard/common";
+import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { nodeKeyTls } from "@blixard/protocol";
+import { endpointIdOf } from "./fetch-peer-identity.ts";
 
 export interface PinnedConnection {
   readonly socket: TLSSocket;
@@ -41,12 +42,6 @@ export function connectPinned(host: string, port: number, options: PinnedTlsOpti
       resolve({ socket, endpointId });
     });
   });
-}
-
-function endpointIdOf(socket: TLSSocket): string | undefined {
-  const jwk = socket.getPeerX509Certificate()?.publicKey.export({ format: "jwk" });
-  if (jwk?.crv !== "Ed25519" || typeof jwk.x !== "string") return undefined;
-  return toHex(Buffer.from(jwk.x, "base64url"));
 }
 
 function mismatch(host: string, port: number, found: string | undefined, pin: string | undefined): BlixardError {

@@ -6,7 +6,6 @@
 import { BlixardError, messageOf } from "@blixard/common";
 import { z } from "zod";
 import { type CallMeta, callMetaSchema } from "../api/access.ts";
-import { limits } from "../limits.ts";
 import { rpcFrameOverheadBytes } from "./rpc-codec.ts";
 import { decodeValue, encodeValue } from "./wire-codec.ts";
 
