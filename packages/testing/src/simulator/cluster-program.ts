@@ -8,7 +8,7 @@ import {
   type JoinTarget,
 } from "@blixard/cluster";
 import { BlixardError, discardMetrics, toHex } from "@blixard/common";
-import { observeLog, observeState } from "./observed-stores.ts";
+import { observeLog, observeSnapshots, observeState } from "./observed-stores.ts";
 import { randomOf } from "./seeds.ts";
 import type { Program, ProgramStart, SimWorld } from "./sim-machine.ts";
 import type { SimProcess } from "./sim-process.ts";
@@ -71,7 +71,7 @@ export class ClusterProgram implements Program<ClusterNode> {
         metrics: discardMetrics,
         sha256,
         log: observeLog(stores.log, process, checker),
-        snapshots: stores.snapshots,
+        snapshots: observeSnapshots(stores.snapshots, process, checker),
         stateStore: observeState(stores.state, process, checker),
         transport,
         store: { storeId, starts },

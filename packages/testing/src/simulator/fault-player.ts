@@ -2,10 +2,11 @@
 
 import type { Random } from "@blixard/common";
 import type { FaultAction, FaultEvent, Target } from "./fault-schedule.ts";
-import type { FaultTarget } from "./fault-target.ts";
+import type { CrashFault, FaultTarget } from "./fault-target.ts";
 import { chance, integer, randomOf } from "./seeds.ts";
 import type { SimMachine } from "./sim-machine.ts";
 import { calmNetwork } from "./sim-network.ts";
+import { SpecialFaultPlayer } from "./special-fault-player.ts";
 import { StoreFaults } from "./store-faults.ts";
 
 const clusterSizeMax = 7;
@@ -26,6 +27,7 @@ export class FaultPlayer {
   readonly #pending = new Set<Promise<void>>();
   readonly #random: Random;
   readonly #storeFaults: StoreFaults;
+  readonly #special: SpecialFaultPlayer;
   #leaderHunt = { withinMs: 0, untilMs: 0 };
   #hunted = 0;
   #ended = false;
@@ -37,6 +39,13 @@ export class FaultPlayer {
     this.#random = randomOf(seed, "hunt");
     this.#storeFaults = new StoreFaults(cluster, () => this.#ended);
     cluster.world.checker.onLeader = (nodeId) => this.#hunt(nodeId);
+    this.#special = new SpecialFaultPlayer(cluster, {
+      random: randomOf(seed, "special"),
+      isQuiet: () => this.#ended || this.#storeFaults.needsQuiet,
+      cut: (id, directions, durationMs) => this.#cut(id, directions, durationMs),
+      crash: (machine, fault) => this.#crash(machine, fault),
+      track: (work) => this.#track(work),
+    });
   }
 
   /** Begins a storm with these faults; `heal` ends it. */
@@ -106,6 +115,12 @@ export class FaultPlayer {
       case "transferLeader":
         this.#track(this.#operate(action));
         break;
+      case "lateAnswers":
+      case "crashInstalling":
+      case "echo":
+      case "demoteAndTransfer":
+        this.#special.play(action);
+        break;
       default:
         action satisfies never;
     }
@@ -119,7 +134,7 @@ export class FaultPlayer {
     if (machine !== undefined) work(machine);
   }
 
-  #crash(machine: SimMachine, { mode, downMs }: Extract<FaultAction, { readonly type: "crash" | "crashAll" }>): void {
+  #crash(machine: SimMachine, { mode, downMs }: CrashFault): void {
     machine.crash(mode);
     machine.heldDown = true;
     this.#cluster.world.time.after(downMs, machine.id, () => {
@@ -145,7 +160,7 @@ export class FaultPlayer {
     time.after(delayMs, 0, () => {
       if (this.#ended || this.#storeFaults.needsQuiet) return;
       if (isCrash) {
-        this.#crash(machine, { type: "crash", target: { leader: true }, mode: "lost", downMs: goneMs });
+        this.#crash(machine, { mode: "lost", downMs: goneMs });
       } else this.#cut(nodeId, ["in", "out"], goneMs);
     });
   }
@@ -265,6 +280,7 @@ export class FaultPlayer {
   async heal(): Promise<void> {
     this.#ended = true;
     this.#leaderHunt = { withinMs: 0, untilMs: 0 };
+    this.#special.heal();
     const { network } = this.#cluster.world;
     network.conditions = calmNetwork;
     network.heal();

@@ -4,6 +4,7 @@ import { between, chance, integer, randomOf, weighted } from "./seeds.ts";
 import type { CrashMode } from "./sim-database.ts";
 import type { DiskPart } from "./sim-disk.ts";
 import { calmNetwork, type NetworkConditions } from "./sim-network.ts";
+import { generateSpecialFaults, type SpecialAction } from "./special-faults.ts";
 
 /** Which machine is meant: the leader, or a share of the way through the list of machines in use. */
 export type Target = { readonly leader: true } | { readonly leader: false; readonly share: number };
@@ -36,7 +37,8 @@ export type FaultAction =
   | { readonly type: "network"; readonly conditions: NetworkConditions }
   | { readonly type: "addNode" }
   | { readonly type: "removeNode"; readonly target: Target }
-  | { readonly type: "transferLeader" };
+  | { readonly type: "transferLeader" }
+  | SpecialAction;
 
 export interface FaultEvent {
   /** Milliseconds since the start of its storm. */
@@ -66,7 +68,10 @@ export function generateStorms(seed: number, totalMs: number, stormMs: number, r
     const rest = Math.min(leftMs, restMs);
     leftMs -= rest;
     const source = storms.length === 0 ? "faults" : `faults-${storms.length}`;
-    storms.push({ durationMs, restMs: rest, faults: generateFaults(randomOf(seed, source), durationMs) });
+    const faults: FaultEvent[] = generateFaults(randomOf(seed, source), durationMs);
+    // From a source of their own: what they are does not shift the others.
+    faults.push(...generateSpecialFaults(randomOf(seed, `special-${source}`), durationMs));
+    storms.push({ durationMs, restMs: rest, faults });
   }
   return storms;
 }

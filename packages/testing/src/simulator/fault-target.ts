@@ -1,4 +1,5 @@
 /** What faults are played on: whole clusters, and bare Raft groups. */
+import type { FaultAction } from "./fault-schedule.ts";
 import type { SimMachine, SimWorld } from "./sim-machine.ts";
 
 /** The machines that faults happen to, and what their operator can do. */
@@ -17,4 +18,11 @@ export interface FaultTarget {
   join(): Promise<void>;
   remove(id: number, timeoutMs: number, force: boolean): Promise<void>;
   transferLeader(timeoutMs: number): Promise<void>;
+  /**
+   * Takes a member's vote away and hands it the leadership at the same time; then it gets its vote back. Absent where
+   * members keep their votes.
+   */
+  demoteAndTransfer?(id: number, timeoutMs: number): Promise<void>;
 }
+
+export type CrashFault = Pick<Extract<FaultAction, { readonly type: "crash" }>, "mode" | "downMs">;

@@ -2,7 +2,7 @@
 
 import type { StateRecord, StateStore } from "@blixard/cluster";
 import { toHex } from "@blixard/common";
-import type { LogStore, StateMachine } from "@blixard/raft";
+import type { LogStore, SnapshotStore, StateMachine } from "@blixard/raft";
 import type { RaftChecker } from "./raft-checker.ts";
 import type { SimProcess } from "./sim-process.ts";
 
@@ -30,6 +30,19 @@ export function observeLog(log: LogStore, process: SimProcess, checker: RaftChec
   };
 }
 
+export function observeSnapshots(snapshots: SnapshotStore, process: SimProcess, checker: RaftChecker): SnapshotStore {
+  return {
+    latest: () => snapshots.latest(),
+    save: async (meta, chunks, options) => {
+      const saved = await snapshots.save(meta, chunks, options);
+      if (process.alive) checker.snapshotSaved(process.nodeId, meta.index);
+      return saved;
+    },
+    read: (index, offset, bytesMax) => snapshots.read(index, offset, bytesMax),
+    close: () => snapshots.close(),
+  };
+}
+
 /** The tables in which the cluster's state machine keeps the hash of the state after each entry. */
 const hashTable = "hashes";
 const chainTable = "chain";
@@ -44,6 +57,7 @@ export function observeState(state: StateStore, process: SimProcess, checker: Ra
       for (const { table, value } of changes) {
         if (table === hashTable && value !== undefined && process.alive) reportRows(checker, nodeId, value);
       }
+      if (process.alive) checker.configured(nodeId, applied.confState);
       return state.write(changes, applied);
     },
     replaceAll: async (applied, batches) => {
@@ -52,6 +66,7 @@ export function observeState(state: StateStore, process: SimProcess, checker: Ra
         if (record.table === chainTable) hash = toHex(record.value);
       };
       await state.replaceAll(applied, tapped(batches, take));
+      checker.configured(nodeId, applied.confState);
       checker.restored(nodeId, applied, hash);
     },
     snapshot: () => state.snapshot(),
@@ -73,6 +88,7 @@ export function observeStateMachine<Result>(
     apply: async (entries, after) => {
       const results = await machine.apply(entries, after);
       if (!process.alive) return results;
+      checker.configured(nodeId, after.confState);
       for (const { index, term } of entries) {
         checker.applied(nodeId, index, term, index === after.index ? look() : undefined);
       }
@@ -81,7 +97,9 @@ export function observeStateMachine<Result>(
     snapshot: () => machine.snapshot(),
     restore: async (at, chunks) => {
       await machine.restore(at, chunks);
-      if (process.alive) checker.restored(nodeId, at, look());
+      if (!process.alive) return;
+      checker.configured(nodeId, at.confState);
+      checker.restored(nodeId, at, look());
     },
     flush: () => machine.flush(),
     close: () => machine.close(),

@@ -4,7 +4,8 @@
  * twice. It sees ports only, so it holds no belief about how a node works inside.
  */
 import { bytesEqual } from "@blixard/common";
-import type { AppliedState, Entry, LogContents, LogWrite, PeerMessage } from "@blixard/raft";
+import type { AppliedState, ConfState, Entry, LogContents, LogWrite, PeerMessage } from "@blixard/raft";
+import { ExchangeChecker } from "./exchange-checker.ts";
 import type { Violations } from "./violation.ts";
 
 /** One node's log as it was last told to its store. */
@@ -30,6 +31,7 @@ const durableTermMessages = new Set(["MsgApp", "MsgAppResp", "MsgVoteResp", "Msg
 
 export class RaftChecker {
   readonly #violations: Violations;
+  readonly #exchange: ExchangeChecker;
   readonly #logs = new Map<number, LogMirror>();
   /** By index and term: two logs that hold the same position hold the same entry, after the same one. */
   readonly #positions = new Map<number, Map<number, { readonly entry: Entry; readonly termBefore: number }>>();
@@ -43,9 +45,12 @@ export class RaftChecker {
   #newest: Leader = { nodeId: 0, term: 0 };
   /** Told of each new leader, while it sends its first message. */
   onLeader: (nodeId: number) => void = () => {};
+  /** Told of each snapshot that another node's state comes with, when it is saved and before anything else is. */
+  onSnapshotReceived: (nodeId: number) => void = () => {};
 
   constructor(violations: Violations) {
     this.#violations = violations;
+    this.#exchange = new ExchangeChecker(violations);
   }
 
   /** The largest index that any node has applied. */
@@ -90,6 +95,7 @@ export class RaftChecker {
     if (vote !== undefined && hardState.vote !== vote) {
       this.#violations.report("one vote a term", `node ${nodeId} forgot that it voted in term ${hardState.term}`);
     }
+    this.#exchange.loaded(nodeId);
     this.#logs.set(nodeId, { base, entries: [...entries] });
     this.#appliedBy.delete(nodeId);
     if (this.#newest.nodeId === nodeId) this.#newest = { nodeId: 0, term: this.#newest.term };
@@ -154,6 +160,7 @@ export class RaftChecker {
   }
 
   sent(from: number, to: number, envelope: PeerMessage): void {
+    this.#exchange.sent(from, to, envelope);
     if (envelope.type !== "raft" && envelope.type !== "snapshotChunk") return;
     const { message } = envelope;
     if (this.#outdated.has(from)) {
@@ -226,6 +233,15 @@ export class RaftChecker {
     if (hash !== undefined && before.hash !== hash) {
       this.#violations.report("equal state at equal applied index", `node ${nodeId} differs at ${index}`);
     }
+  }
+
+  snapshotSaved(nodeId: number, index: number): void {
+    if (index > (this.#appliedBy.get(nodeId) ?? 0)) this.onSnapshotReceived(nodeId);
+  }
+
+  /** A node has applied a configuration, or still has it. */
+  configured(nodeId: number, confState: ConfState): void {
+    this.#exchange.configured(nodeId, confState);
   }
 
   restored(nodeId: number, at: Pick<AppliedState, "index" | "term">, hash: string): void {

@@ -2,8 +2,8 @@
 import { BlixardError, discardMetrics, errorCodeOf, type Random, sleep, toHex } from "@blixard/common";
 import { asNodeId, openRaftNode, type RaftNode, type RaftNodeOptions, type StateMachine } from "@blixard/raft";
 import type { FaultTarget } from "./fault-target.ts";
-import { observeLog, observeStateMachine } from "./observed-stores.ts";
-import { pick, randomOf } from "./seeds.ts";
+import { observeLog, observeSnapshots, observeStateMachine } from "./observed-stores.ts";
+import { between, pick, randomOf } from "./seeds.ts";
 import { callMachine, mayPass } from "./sim-caller.ts";
 import { type Program, type ProgramStart, SimMachine, type SimWorld } from "./sim-machine.ts";
 import { SimProcess } from "./sim-process.ts";
@@ -31,6 +31,10 @@ type GroupMachine<State, Result> = SimMachine<GroupNode<State, Result>>;
 
 const pollMs = 100;
 const attemptMs = 5_000;
+/** Clocks of two machines differ in speed by less than the tenth that leases trust them with. */
+const clockRates = { min: 0.955, max: 1.045 };
+/** From one request of an operator to that of another. */
+const betweenRequestsMs = 0.1;
 
 export class RaftGroup<State, Result> implements FaultTarget {
   readonly world: SimWorld;
@@ -109,6 +113,7 @@ export class RaftGroup<State, Result> implements FaultTarget {
     const voters = this.#voters.includes(id) ? this.#voters : undefined;
     const program = new GroupProgram(id, this.world, this.#options, voters, () => this.#peers());
     const machine = new SimMachine(id, this.world, program);
+    machine.clockRate = between(randomOf(this.world.seed, `clock-${id}`), clockRates.min, clockRates.max);
     this.#programs.push(program);
     this.#machines.set(id, machine);
     for (const other of this.#programs) other.peersChanged();
@@ -135,6 +140,21 @@ export class RaftGroup<State, Result> implements FaultTarget {
       const others = confState.voters.filter((voter) => voter !== id);
       return others.length === 0 ? Promise.resolve() : raft.transferLeader(pick(this.#random, others));
     });
+  }
+
+  async demoteAndTransfer(target: number, timeoutMs: number): Promise<void> {
+    const id = asNodeId(target);
+    const leader = this.leader();
+    if (leader === undefined) return;
+    await this.call(leader, timeoutMs, ({ raft }, process) => {
+      const changes = [{ op: "addLearner", id }] as const;
+      const demoted = raft.proposeConfChange({ version: 1, transition: "auto", changes });
+      const moved = new Promise<void>((resolve, reject) => {
+        process.after(betweenRequestsMs, () => raft.transferLeader(id).then(resolve, reject));
+      });
+      return Promise.allSettled([demoted, moved]);
+    });
+    await this.#operate(Number.POSITIVE_INFINITY, (raft) => raft.add(id));
   }
 
   /** Asks the leader again and again, until it has done what is asked for. */
@@ -206,7 +226,7 @@ class GroupProgram<State, Result> implements Program<GroupNode<State, Result>> {
         logger: logger(this.id),
         metrics: discardMetrics,
         log: observeLog(stores.log, process, checker),
-        snapshots: stores.snapshots,
+        snapshots: observeSnapshots(stores.snapshots, process, checker),
         stateMachine: observeStateMachine(stateMachine, process, checker, look),
         transport: transport.peers,
         onFatal: ended,

@@ -60,6 +60,8 @@ export class SimMachine<Node = unknown> {
   #phase: MachinePhase = "off";
   /** Added to the wall time of this machine. */
   wallOffsetMs = 0;
+  /** How fast its clocks run, compared with the time of the simulation. */
+  clockRate = 1;
   /** While true, nothing starts the program again. */
   heldDown = false;
 
@@ -89,7 +91,7 @@ export class SimMachine<Node = unknown> {
     if (this.#phase !== "off") return;
     this.#phase = "starting";
     this.#boots++;
-    const process = new SimProcess(this.id, this.#world.time, () => this.wallOffsetMs);
+    const process = new SimProcess(this.id, this.#world.time, () => this.wallOffsetMs, this.clockRate);
     this.#process = process;
     const ended = (error: unknown) => this.#ended(process, error);
     try {

@@ -81,6 +81,10 @@ export class SimNetwork {
   readonly #lastDeliveryMs = new Map<number, number>();
   #instances = 0;
   conditions: NetworkConditions = calmNetwork;
+  /** Share of messages that name their sender which another member sends on as its own, 0 to 1. */
+  echoShare = 0;
+  /** Milliseconds that everything on its way to a node takes longer. */
+  readonly #lateMs = new Map<number, number>();
 
   constructor(time: VirtualTime, random: Random, observe: MessageObserver) {
     this.#time = time;
@@ -106,14 +110,22 @@ export class SimNetwork {
     this.#blockedAtMs.delete(link);
   }
 
+  /** From now on all messages to that node come so much later; 0 ends it. Calls do not. */
+  delay(to: number, lateMs: number): void {
+    if (lateMs === 0) this.#lateMs.delete(to);
+    else this.#lateMs.set(to, lateMs);
+  }
+
   heal(): void {
+    this.echoShare = 0;
+    this.#lateMs.clear();
     this.#blocks.clear();
     this.#blockedAtMs.clear();
   }
 
   /** True while every direction delivers. */
   get isWhole(): boolean {
-    return this.#blockedAtMs.size === 0;
+    return this.#blockedAtMs.size === 0 && this.#lateMs.size === 0;
   }
 
   /** The transport of one process; it ends with the process. */
@@ -194,7 +206,18 @@ export class SimNetwork {
     if (conditions.lateCopies > 0 && chance(this.#random, conditions.lateCopies)) {
       this.#deliver(from, target, message, between(this.#random, lateMsMin, lateMsMax));
     }
+    if (this.echoShare > 0 && namesItsSender(message)) this.#echo(from, target, message);
     return true;
+  }
+
+  /** Another member that the target knows, and that may be down, sends the same message in its own name. */
+  #echo(from: Endpoint, target: Endpoint, message: PeerMessage): void {
+    if (!chance(this.#random, this.echoShare)) return;
+    const others = target.peers.filter(({ endpointId }) => endpointId !== from.endpointId);
+    const other = others[Math.floor(this.#random.next() * others.length)];
+    const endpoint = other === undefined ? undefined : this.#endpoints.get(other.endpointId);
+    if (endpoint === undefined) return;
+    this.#deliver(endpoint, target, message, this.#delayMs(endpoint.nodeId, target.nodeId));
   }
 
   #deliver(from: Endpoint, target: Endpoint, message: PeerMessage, delayMs: number): void {
@@ -212,7 +235,7 @@ export class SimNetwork {
 
   #delayMs(from: number, to: number): number {
     const { reordering, delayMsMin, delayMsMax } = this.conditions;
-    const delayMs = between(this.#random, delayMsMin, delayMsMax);
+    const delayMs = between(this.#random, delayMsMin, delayMsMax) + (this.#lateMs.get(to) ?? 0);
     if (reordering > 0 && chance(this.#random, reordering)) return delayMs + this.#random.next() * overtakenMsMax;
     // Otherwise in order.
     const link = linkOf(from, to);
@@ -304,6 +327,11 @@ export class SimNetwork {
       this.#blockedAtMs.has(linkOf(from.nodeId, to.nodeId)) || this.#blockedAtMs.has(linkOf(to.nodeId, from.nodeId))
     );
   }
+}
+
+/** A proposal does not: who brings it has made it. */
+function namesItsSender({ type }: PeerMessage): boolean {
+  return type === "raft" || type === "snapshotChunk";
 }
 
 const deliveryTag = 1 << 17;

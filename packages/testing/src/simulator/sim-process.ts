@@ -18,16 +18,16 @@ export class SimProcess {
   #waiting: (() => void)[] = [];
   readonly clock: Clock;
 
-  /** `wallOffsetMs` is how wrong the wall clock of the machine is. */
-  constructor(nodeId: number, time: VirtualTime, wallOffsetMs: () => number) {
+  /** `wallOffsetMs` is how wrong the wall clock of the machine is, `clockRate` how fast its clocks run. */
+  constructor(nodeId: number, time: VirtualTime, wallOffsetMs: () => number, clockRate = 1) {
     this.nodeId = nodeId;
     this.#time = time;
     this.#bootedAtMs = time.nowMs;
     this.#wallOffsetMs = wallOffsetMs;
     this.clock = {
-      monotonicMs: () => this.#time.nowMs - this.#bootedAtMs,
+      monotonicMs: () => (this.#time.nowMs - this.#bootedAtMs) * clockRate,
       unixMs: () => Math.floor(epochUnixMs + this.#time.nowMs + this.#wallOffsetMs()),
-      setTimer: (delayMs, run) => this.after(delayMs, run),
+      setTimer: (delayMs, run) => this.after(delayMs / clockRate, run),
     };
   }
 

@@ -18,6 +18,10 @@ export class Violations {
     this.#now = now;
   }
 
+  get nowMs(): number {
+    return this.#now().atMs;
+  }
+
   get first(): Violation | undefined {
     return this.#first;
   }

@@ -1,0 +1,71 @@
+/**
+ * Faults that are aimed at one rule each. Chance alone brings them about too seldom: a machine that hears everything late
+ * and then is heard no more, a crash in the middle of installing a snapshot, messages in another member's name, and two
+ * operators who contradict each other.
+ */
+import type { Random } from "@blixard/common";
+import { between, chance, integer, pick } from "./seeds.ts";
+import type { CrashMode } from "./sim-database.ts";
+
+export type SpecialAction =
+  /**
+   * What is sent to the leader comes `lateMs` late, and after a while nothing that it sends arrives: it still gets
+   * answers when the others, who heard its questions in time, may have another leader.
+   */
+  | {
+      readonly type: "lateAnswers";
+      readonly lateMs: number;
+      readonly cutAfterMs: number;
+      readonly durationMs: number;
+    }
+  /**
+   * The leader is cut off for a while, with what it still appends. Whoever has saved a snapshot that it was sent
+   * meanwhile, or soon after, crashes before its log and its state follow.
+   */
+  | {
+      readonly type: "crashInstalling";
+      readonly cutMs: number;
+      readonly durationMs: number;
+      readonly mode: CrashMode;
+      readonly downMs: number;
+    }
+  /** A share of the messages that name their sender arrives again, from another member than that. */
+  | { readonly type: "echo"; readonly share: number; readonly durationMs: number }
+  /** A member loses its vote, and is handed the leadership at the same time. */
+  | { readonly type: "demoteAndTransfer"; readonly share: number };
+
+export interface SpecialEvent {
+  readonly atMs: number;
+  readonly action: SpecialAction;
+}
+
+/** Mean milliseconds between two of them. */
+const meanGapMs = 12_000;
+
+const makers: readonly ((random: Random) => SpecialAction)[] = [
+  (random) => ({
+    type: "lateAnswers",
+    lateMs: between(random, 300, 1_900),
+    cutAfterMs: integer(random, 2_000, 5_000),
+    durationMs: integer(random, 3_000, 8_000),
+  }),
+  (random) => ({
+    type: "crashInstalling",
+    cutMs: integer(random, 1_500, 5_000),
+    durationMs: integer(random, 6_000, 12_000),
+    mode: pick(random, ["kill", "lost", "prefix", "reordered"]),
+    downMs: chance(random, 0.5) ? integer(random, 1, 200) : integer(random, 200, 3_000),
+  }),
+  (random) => ({ type: "echo", share: between(random, 0.05, 0.5), durationMs: integer(random, 2_000, 10_000) }),
+  (random) => ({ type: "demoteAndTransfer", share: random.next() }),
+];
+
+/** Those of `durationMs` of a run. */
+export function generateSpecialFaults(random: Random, durationMs: number): SpecialEvent[] {
+  const events: SpecialEvent[] = [];
+  for (let atMs = 0; ; ) {
+    atMs += -Math.log(1 - random.next()) * meanGapMs;
+    if (atMs >= durationMs) return events;
+    events.push({ atMs: Math.round(atMs), action: pick(random, makers)(random) });
+  }
+}
