@@ -22,7 +22,8 @@ export async function runProgram(target: ProgramTarget, args: readonly string[])
   const { values } = parseArgs({
     args: [...args],
     options: {
-      ...{ seed: text, seeds: text, nodes: text, ticks: text, rest: text, think: text, keep: text, only: text },
+      ...{ seed: text, seeds: text, nodes: text, ticks: text, rest: text, think: text, keep: text },
+      ...{ only: text, subject: text },
       ...{ "until-failure": flag, "no-shrink": flag, verbose: flag, quiet: flag, mutants: flag, help: flag },
     },
   });

@@ -8,21 +8,28 @@ import type { SimulationOptions, SimulationResult } from "./storm-run.ts";
 export interface CommandTarget {
   /** How a person starts it, without options: `npm run simulate --`. */
   readonly command: string;
-  readonly simulate: (options: SimulationOptions) => Promise<SimulationResult>;
+  readonly simulate: Simulate;
+  /** What `--subject` may name. Absent: there is one thing to simulate, and no such option. */
+  readonly subjects?: Readonly<Record<string, Simulate>>;
 }
 
-export const usageOf = ({ command }: CommandTarget) => `Usage: ${command} [options]
+type Simulate = (options: SimulationOptions) => Promise<SimulationResult>;
+
+export const usageOf = ({ command, subjects }: CommandTarget) => `Usage: ${command} [options]
   --seed N          runs one seed (default 1)
   --seeds A..B      runs seeds A to B
   --until-failure   goes on from --seed with the next seeds until one fails
-  --nodes N         voters at the start (default 3)
+  --nodes N         voters at the start (default 3; of a group of registers, by the seed)
   --ticks N         ticks of 50 virtual milliseconds (default 1000)
   --rest N          ticks of rest after each 1000 ticks of storm, in longer runs (default 4000, 0 for none)
   --think MS        mean milliseconds between two calls of a client (default by the seed)
   --keep LIST       only these planned faults happen, by number: 0,3,7; or none
   --no-shrink       does not look for a shorter schedule when a seed fails
   --verbose         prints what the nodes log
-  --quiet           prints failures and totals only`;
+  --quiet           prints failures and totals only${subjects === undefined ? "" : subjectUsage(subjects)}`;
+
+const subjectUsage = (subjects: Readonly<Record<string, Simulate>>) =>
+  `\n  --subject NAME    simulates only one of: ${Object.keys(subjects).join(", ")} (default: which of them, the seed says)`;
 
 export interface CommandOptions {
   readonly seed?: string | undefined;
@@ -32,6 +39,7 @@ export interface CommandOptions {
   readonly rest?: string | undefined;
   readonly think?: string | undefined;
   readonly keep?: string | undefined;
+  readonly subject?: string | undefined;
   readonly "until-failure": boolean;
   readonly "no-shrink": boolean;
   readonly verbose: boolean;
@@ -43,15 +51,16 @@ export interface CommandOptions {
  * arguments that mean nothing.
  */
 export async function runCommand(
-  target: CommandTarget,
+  given: CommandTarget,
   options: CommandOptions,
   write: (line: string) => void,
   signal: AbortSignal,
 ): Promise<number> {
+  const target = targetOf(given, options.subject);
   const range = rangeOf(options);
   const shared = simulationOptionsOf(options, write);
-  if (range === undefined || shared === undefined) {
-    write(usageOf(target));
+  if (target === undefined || range === undefined || shared === undefined) {
+    write(usageOf(given));
     return 64;
   }
   const totals = { seeds: 0, ticks: 0, cpuMs: 0, failed: 0 };
@@ -76,6 +85,12 @@ export async function runCommand(
   return totals.failed === 0 ? 0 : 1;
 }
 
+/** Undefined when nothing has that name. */
+function targetOf(target: CommandTarget, subject: string | undefined): CommandTarget | undefined {
+  const simulate = subject === undefined ? target.simulate : target.subjects?.[subject];
+  return simulate === undefined ? undefined : { ...target, simulate };
+}
+
 function rangeOf(options: CommandOptions): { readonly from: number; readonly to: number } | undefined {
   const from = Number(options.seed ?? 1);
   if (options.seeds === undefined) {
@@ -90,17 +105,19 @@ function simulationOptionsOf(
   options: CommandOptions,
   write: (line: string) => void,
 ): Omit<SimulationOptions, "seed"> | undefined {
-  const nodes = Number(options.nodes ?? 3);
+  const nodes = options.nodes === undefined ? undefined : Number(options.nodes);
   const ticks = Number(options.ticks ?? 1_000);
   const restTicks = options.rest === undefined ? undefined : Number(options.rest);
   if (restTicks !== undefined && !(Number.isSafeInteger(restTicks) && restTicks >= 0)) return undefined;
   const thinkMs = options.think === undefined ? undefined : Number(options.think);
   if (thinkMs !== undefined && !(thinkMs > 0)) return undefined;
   const keepFaults = options.keep?.split(",").filter((part) => part !== "none");
-  if (!(Number.isSafeInteger(nodes) && nodes >= 1 && Number.isSafeInteger(ticks) && ticks >= 1)) return undefined;
+  if (nodes !== undefined && !(Number.isSafeInteger(nodes) && nodes >= 1)) return undefined;
+  if (!(Number.isSafeInteger(ticks) && ticks >= 1)) return undefined;
   if (keepFaults?.some((part) => !/^\d+$/.test(part))) return undefined;
   return {
-    ...{ nodes, ticks },
+    ticks,
+    ...(nodes === undefined ? {} : { nodes }),
     ...(restTicks === undefined ? {} : { restTicks }),
     ...(thinkMs === undefined ? {} : { thinkMs }),
     ...(keepFaults === undefined ? {} : { keepFaults: keepFaults.map(Number) }),
@@ -136,7 +153,7 @@ async function reportFailure(
 ): Promise<void> {
   if (violation === undefined) return;
   const { property, detail, atMs, step } = violation;
-  const given = (["nodes", "ticks", "rest", "think"] as const).map((name) =>
+  const given = (["subject", "nodes", "ticks", "rest", "think"] as const).map((name) =>
     options[name] === undefined ? "" : ` --${name} ${options[name]}`,
   );
   const again = `${command} --seed ${seed}${given.join("")}`;

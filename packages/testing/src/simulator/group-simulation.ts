@@ -3,7 +3,7 @@
  * read, faults, and the same checks of Raft as for a Blixard cluster.
  */
 import { type Random, sleep } from "@blixard/common";
-import type { Applied, RaftNodeOptions } from "@blixard/raft";
+import type { Applied, RaftNodeOptions, ReadOptions } from "@blixard/raft";
 import { type GroupNode, RaftGroup, type Replica } from "./raft-group.ts";
 import { integer, pick, randomOf } from "./seeds.ts";
 import { mayPass } from "./sim-caller.ts";
@@ -19,6 +19,10 @@ export interface GroupScenario<State, Result> {
   readonly fingerprint: (state: State) => string;
   /** What is wrong with a state; looked at after every batch of entries and every restore. */
   readonly invariant?: (state: State) => string | undefined;
+  /** What is wrong with what the clients saw in the whole run; asked once, at its end. */
+  readonly lastCheck?: () => string | undefined;
+  /** Milliseconds after which a client gives a call up: one of these for each call. Default: 4,000. */
+  readonly callTimeoutsMs?: readonly number[];
   /** Options of the Raft nodes. Default: small limits drawn from the seed, so that short runs see snapshots. */
   readonly raft?: Omit<RaftNodeOptions, "id" | "bootstrap">;
 }
@@ -28,13 +32,13 @@ export interface GroupClient<State, Result> {
   readonly random: Random;
   /** Proposes once, at some node. The `outcome` of an error says whether it may have happened all the same. */
   propose(data: Uint8Array): Promise<Applied<Result>>;
-  /** Looks at the state of some node, which covers everything that was acknowledged before. */
-  read<T>(look: (state: State) => T): Promise<T>;
+  /** Looks at the state of some node, which covers everything that was acknowledged before, unless it may be stale. */
+  read<T>(look: (state: State) => T, options?: Pick<ReadOptions, "consistency">): Promise<T>;
   /** Reports that a client saw what it must never see; ends the run. */
   fail(detail: string): void;
 }
 
-const callTimeoutMs = 4_000;
+const callTimeoutsMsDefault = [4_000];
 
 /** Runs the scenario from one seed. @throws never because of a violation: it is part of the result */
 export async function simulateGroup<State, Result>(
@@ -89,7 +93,7 @@ class GroupSubject<State, Result> implements Subject {
     const client: GroupClient<State, Result> = {
       random: this.#random,
       propose: (data) => this.#propose(data),
-      read: (look) => this.#read(look),
+      read: (look, options) => this.#read(look, options),
       fail: (detail) => this.#world.violations.report("clients see what they may see", detail),
     };
     while (!signal.aborted) {
@@ -116,15 +120,21 @@ class GroupSubject<State, Result> implements Subject {
     return applied;
   }
 
-  #read<T>(look: (state: State) => T): Promise<T> {
+  #read<T>(look: (state: State) => T, options: Pick<ReadOptions, "consistency"> = {}): Promise<T> {
+    const acknowledged = this.#acknowledgedMax;
     return this.#call(async ({ raft, state }, signal) => {
-      await raft.read({ signal });
+      const index = await raft.read({ ...options, signal });
+      if (options.consistency !== "stale" && index < acknowledged) {
+        const detail = `node ${raft.status.value.id} answers a read at ${index}, after ${acknowledged} was acknowledged`;
+        this.#world.violations.report("a read covers what was acknowledged before it", detail);
+      }
       return look(state);
     });
   }
 
   #call<T>(work: (node: GroupNode<State, Result>, signal: AbortSignal) => Promise<T>): Promise<T> {
     this.#operations++;
+    const callTimeoutMs = pick(this.#random, this.#scenario.callTimeoutsMs ?? callTimeoutsMsDefault);
     const machine = pick(this.#random, this.machines.inUse());
     return this.machines.call(machine, callTimeoutMs, async (node, process) => {
       const controller = new AbortController();
@@ -159,7 +169,10 @@ class GroupSubject<State, Result> implements Subject {
     }
   }
 
-  checkHistory(): void {}
+  checkHistory(): void {
+    const wrong = this.#scenario.lastCheck?.();
+    if (wrong !== undefined) this.#world.violations.report("clients see what they may see", wrong);
+  }
 
   counts() {
     return { operations: this.#operations, acknowledgedWrites: this.#acknowledged, undecided: 0 };

@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { simulateRegisters } from "./register-scenario.ts";
 import { simulate } from "./simulation.ts";
 import type { SimulationResult } from "./storm-run.ts";
 
 /** What a person needs to see a failure again. */
-function replay({ seed, violation }: SimulationResult): string {
+function replay({ seed, violation }: SimulationResult, subject: "cluster" | "registers"): string {
   if (violation === undefined) return "";
-  return `${violation.property}: ${violation.detail}; replay: npm run simulate -- --seed ${seed} --ticks ${ticks}`;
+  const command = `npm run simulate -- --subject ${subject} --seed ${seed} --ticks ${ticks}`;
+  return `${violation.property}: ${violation.detail}; replay: ${command}`;
 }
 
 const ticks = 300;
@@ -26,7 +28,7 @@ describe("simulate", () => {
     let leaders = 0;
     for (let seed = 1; seed <= 10; seed++) {
       const result = await simulate({ seed, ticks });
-      if (result.violation !== undefined) failures.push(replay(result));
+      if (result.violation !== undefined) failures.push(replay(result, "cluster"));
       acknowledged += result.acknowledgedWrites;
       leaders += result.leaders;
     }
@@ -53,5 +55,22 @@ describe("simulate", () => {
     const { leaders, violation } = await simulate({ seed: 1, ticks, keepFaults: [] });
     expect(violation).toBeUndefined();
     expect(leaders).toBe(1);
+  });
+});
+
+describe("simulateRegisters", () => {
+  it("finds nothing wrong in twenty seeds of groups of one voter or more, and repeats a run event by event", async () => {
+    const failures: string[] = [];
+    let reads = 0;
+    const groups = new Map<number, string>();
+    for (let seed = 1; seed <= 20; seed++) {
+      const result = await simulateRegisters({ seed, ticks });
+      if (result.violation !== undefined) failures.push(replay(result, "registers"));
+      reads += result.operations - result.acknowledgedWrites;
+      groups.set(seed, result.traceHash);
+    }
+    expect(failures).toEqual([]);
+    expect(reads).toBeGreaterThan(1_000);
+    expect((await simulateRegisters({ seed: 7, ticks })).traceHash).toBe(groups.get(7));
   });
 });

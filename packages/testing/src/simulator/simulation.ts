@@ -4,6 +4,7 @@ import type { Random } from "@blixard/common";
 import type { RaftNodeOptions } from "@blixard/raft";
 import { History } from "./history.ts";
 import { checkRegister } from "./linearizability.ts";
+import { probeRequestWindow } from "./request-window-probe.ts";
 import { chance, integer, pick, randomOf } from "./seeds.ts";
 import { SimCluster } from "./sim-cluster.ts";
 import type { SimWorld } from "./sim-machine.ts";
@@ -85,6 +86,10 @@ class ClusterSubject implements Subject {
     }
   }
 
+  probe(): Promise<void> {
+    return probeRequestWindow(this.machines, requestWindow);
+  }
+
   checkHistory(): void {
     for (const [key, operations] of this.#history.byKey()) {
       const verdict = checkRegister(operations);
@@ -101,13 +106,15 @@ class ClusterSubject implements Subject {
   }
 }
 
+/** More than clients can fill while one of them still repeats a call. */
+const requestWindow = 300;
+
 /** Small limits, so that short runs see snapshots, chunks and compaction. */
 function nodeOptionsOf(seed: number): Omit<ClusterNodeOptions, "nodeId" | "version"> {
   const random = randomOf(seed, "options");
   return {
     hashWindow: pick(random, [20, 100]),
-    // More than clients can fill while one of them still repeats a call.
-    requestWindow: 300,
+    requestWindow,
     raft: raftOptionsOf(random),
   };
 }

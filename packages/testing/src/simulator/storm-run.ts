@@ -65,6 +65,8 @@ export interface Subject {
   whatIsMissing(): string | undefined;
   /** After each storm, when nothing is missing. */
   checkStates(): void;
+  /** After that, while everything is calm: what needs a schedule of its own. */
+  probe?(): Promise<void>;
   /** After the last one. */
   checkHistory(): void;
   counts(): Pick<SimulationResult, "operations" | "acknowledgedWrites" | "undecided">;
@@ -154,6 +156,7 @@ export class StormRun {
     await player.heal();
     await this.#converge(subject, player);
     subject.checkStates();
+    await subject.probe?.();
     if (restEndMs > this.#time.nowMs) await this.#rest(restEndMs - this.#time.nowMs);
   }
 

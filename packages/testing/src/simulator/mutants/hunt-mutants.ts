@@ -40,7 +40,7 @@ async function hunt(mutant: Mutant, seeds: string, write: (line: string) => void
     write(`${mutant.name.padEnd(22)} CANNOT BE PLANTED: ${messageOf(error)}`);
     return false;
   }
-  const output = await run(entry, seeds);
+  const output = await run(entry, seeds, mutant.subject ?? "cluster");
   await rm(directory, { recursive: true, force: true });
   const seconds = ((performance.now() - startedMs) / 1_000).toFixed(1);
   const seed = /^seed (\S+) FAIL/m.exec(output)?.[1];
@@ -50,8 +50,8 @@ async function hunt(mutant: Mutant, seeds: string, write: (line: string) => void
   return seed !== undefined;
 }
 
-function run(entry: string, seeds: string): Promise<string> {
-  const args = [entry, "--seeds", seeds, "--until-failure", "--no-shrink", "--quiet"];
+function run(entry: string, seeds: string, subject: string): Promise<string> {
+  const args = [entry, "--subject", subject, "--seeds", seeds, "--until-failure", "--no-shrink", "--quiet"];
   return new Promise((resolve) => {
     execFile(process.execPath, args, { maxBuffer: outputBytesMax }, (error, stdout, stderr) => {
       // A process that dies of a mutant has caught it too.

@@ -11,6 +11,8 @@ export interface Mutant {
   readonly file: string;
   readonly from: string;
   readonly to: string;
+  /** What is simulated to catch it. Default: a cluster. */
+  readonly subject?: "cluster" | "registers";
 }
 
 export const mutants: readonly Mutant[] = [
@@ -132,5 +134,60 @@ export const mutants: readonly Mutant[] = [
     file: "raft/core/raft.js",
     from: "return this.log.applied < (this.config.admission?.index ?? noIndex);",
     to: "return false;",
+  },
+  {
+    name: "answer-evicted-id",
+    bug: "a request id is still answered by the entry at which it leaves the window",
+    file: "cluster/state-machine/apply-command.js",
+    from: "if (row === undefined || evicted.some((change) => change.key === row))",
+    to: "if (row === undefined)",
+  },
+  {
+    name: "read-before-own-term",
+    bug: "a single voter answers reads before it has applied an entry of its own term",
+    file: "raft/reads/read-coordinator.js",
+    from: "return term === undefined || deps.applied().term === term;",
+    to: "return true;",
+    subject: "registers",
+  },
+  {
+    name: "lease-from-answer",
+    bug: "a lease is measured from the answer of the quorum, not from the question",
+    file: "raft/reads/read-coordinator.js",
+    from: "this.#lease.grant(term, startedAtMs);",
+    to: "this.#lease.grant(term, Math.max(startedAtMs, deps.nowMs()));",
+    subject: "registers",
+  },
+  {
+    name: "refuse-earlier-run",
+    bug: "a leader that was restarted refuses what an earlier run of it may have appended",
+    file: "raft/proposals/proposal-router.js",
+    from: "if (proposal.term > term || proposal.term <= this.#options.startTerm)",
+    to: "if (proposal.term > term)",
+    subject: "registers",
+  },
+  {
+    name: "keep-other-log",
+    bug: "a start keeps a log with another entry than the one that the newest snapshot ends with",
+    file: "raft/disk/recovery.js",
+    from: "if (termIn(contents, snapshot.index) === snapshot.term)",
+    to: "if (termIn(contents, snapshot.index) !== undefined)",
+    subject: "registers",
+  },
+  {
+    name: "foreign-chunk",
+    bug: "a piece of a snapshot is taken from another node than the one that it names",
+    file: "raft/snapshots/snapshot-receiver.js",
+    from: 'message.type !== "MsgSnap" || message.from !== from',
+    to: 'message.type !== "MsgSnap"',
+    subject: "registers",
+  },
+  {
+    name: "offer-to-learner",
+    bug: "a transfer goes on when its target has become a learner",
+    file: "raft/core/membership.js",
+    from: "!tracker.isVoter(raft.leadTransferee)",
+    to: "tracker.get(raft.leadTransferee) === undefined",
+    subject: "registers",
   },
 ];
