@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { silentLogger } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
-import { createPromMetrics } from "@blixard/server";
 import {
   type ConsoleSockets,
   createConsoleSockets,
@@ -12,8 +11,9 @@ import {
   type HttpDeps,
   type Listener,
   listenPlain,
-} from "@blixard/server/http";
-import { TestService } from "@blixard/server/testing";
+} from "@blixard/http-api";
+import { TestService } from "@blixard/http-api/testing";
+import { createPromMetrics } from "@blixard/server";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { run } from "./program.ts";
 
@@ -39,7 +39,7 @@ beforeAll(async () => {
     storageHealthy: () => true,
     metricsText: () => metrics.text(),
   };
-  const options = { debugApi: false, allowedHosts: [] };
+  const options = { version: "0.0.0-test", debugApi: false, allowedHosts: [] };
   sockets = createConsoleSockets(deps, options);
   const handlers = { onRequest: createHttpApp(deps, options), onUpgrade: sockets.onUpgrade };
   listener = await listenPlain("127.0.0.1:0", handlers, "--http");

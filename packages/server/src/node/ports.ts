@@ -13,10 +13,9 @@ import {
   messageOf,
   requireHostPort,
 } from "@blixard/common";
+import { type Listener, type ListenerHandlers, listenPlain, listenTls, onlyForThisMachine } from "@blixard/http-api";
 import type { NodeTls } from "@blixard/identity";
 import { bindSharedPort } from "@blixard/transport";
-import { type Listener, type ListenerHandlers, listenPlain, listenTls } from "../http/listeners.ts";
-import { onlyForThisMachine } from "../http/this-machine.ts";
 import type { NodeConfig } from "../node-settings.ts";
 import { type AdapterOptions, type CreateAdapter, createNodeAdapter } from "./node-adapter.ts";
 

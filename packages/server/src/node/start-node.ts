@@ -6,15 +6,12 @@ import type { BulkIrohSettings, OpenBulkObject } from "@blixard/bulk";
 import { type ClusterNode, createClusterNode, type JoinSeed, type StartMode } from "@blixard/cluster";
 import { BlixardError, directAddresses, hostOf, isLoopbackHost, type Logger, messageOf, toHex } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
+import { createConsoleSockets, createHttpApp, type HttpDeps, type NodeService } from "@blixard/http-api";
 import { loadOrCreateNodeKey, type NodeKey, NodeTls } from "@blixard/identity";
 import { openLevelStorage } from "@blixard/storage/level";
 import { createTransport } from "@blixard/transport";
 import { startVmManager, type VmManager } from "@blixard/vm-manager";
 import { type Finders, openFinders } from "../discovery/open-finders.ts";
-import { createHttpApp } from "../http/app.ts";
-import { createConsoleSockets } from "../http/console-socket.ts";
-import type { HttpDeps } from "../http/http-types.ts";
-import type { NodeService } from "../node-service.ts";
 import type { NodeConfig } from "../node-settings.ts";
 import { blixardVersion } from "../version.ts";
 import { Closers } from "./closers.ts";
@@ -139,7 +136,7 @@ class NodeAssembly {
   }
 
   async #bind(key: NodeKey, tls: NodeTls): Promise<BoundPorts> {
-    const options = { debugApi: this.#config.debugApi, allowedHosts: ownHosts(this.#config) };
+    const options = { version: blixardVersion, debugApi: this.#config.debugApi, allowedHosts: ownHosts(this.#config) };
     const httpDeps = this.#httpDeps(key);
     const consoles = createConsoleSockets(httpDeps, options);
     const onBulk: NodeHandlers["onBulk"] = (socket) => {

@@ -12,7 +12,6 @@ import {
   streams,
 } from "@blixard/protocol";
 import { z } from "zod";
-import { blixardVersion } from "../version.ts";
 import type { HttpOptions } from "./http-types.ts";
 
 interface JsonSchema {
@@ -33,7 +32,7 @@ export function openApiDocument(options: HttpOptions): object {
   }
   return {
     openapi: "3.1.0",
-    info: { title: "Blixard", version: blixardVersion },
+    info: { title: "Blixard", version: options.version },
     security: [{ token: [] }],
     components: {
       securitySchemes: { token: { type: "http", scheme: "bearer" } },

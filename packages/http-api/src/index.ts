@@ -1,4 +1,7 @@
-/** The HTTP API over any node service. */
+/**
+ * The HTTP API of a node over any node service: the routes, streams and console of the contract, behind host and token
+ * checks, on a TLS and a plain listener.
+ */
 export type { RequestHandler } from "./app.ts";
 export { createHttpApp } from "./app.ts";
 export type { ConsoleSockets } from "./console-socket.ts";
@@ -6,3 +9,5 @@ export { createConsoleSockets } from "./console-socket.ts";
 export type { HttpDeps, HttpOptions } from "./http-types.ts";
 export type { Listener, ListenerHandlers } from "./listeners.ts";
 export { listenPlain, listenTls } from "./listeners.ts";
+export type { BlobStore, Caller, NodeService, Readiness } from "./node-service.ts";
+export { onlyForThisMachine } from "./this-machine.ts";

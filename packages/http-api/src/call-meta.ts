@@ -2,8 +2,8 @@
 
 import { BlixardError, type Random, toHex } from "@blixard/common";
 import { type CallMeta, headers, limits } from "@blixard/protocol";
-import type { Caller } from "../node-service.ts";
 import { httpLimits } from "./http-types.ts";
+import type { Caller } from "./node-service.ts";
 
 export interface MetaSource {
   /** Value of a header by its lower-case name. */

@@ -2,7 +2,7 @@
 import type { Clock, Logger, Metrics, Random } from "@blixard/common";
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
-import type { BlobStore, NodeService } from "../node-service.ts";
+import type { BlobStore, NodeService } from "./node-service.ts";
 
 export interface HttpDeps {
   readonly clock: Clock;
@@ -23,6 +23,8 @@ export interface HttpDeps {
 export interface HttpOptions {
   /** Serves `/v1/debug/*`. */
   readonly debugApi: boolean;
+  /** The release, for the description of the API. */
+  readonly version: string;
   /** Hosts that the server is bound to and known by; loopback names are always allowed. */
   readonly allowedHosts: readonly string[];
 }

@@ -8,11 +8,11 @@ import type { Duplex } from "node:stream";
 import { BlixardError, isBlixardError, messageOf, PieceQueue, toHex } from "@blixard/common";
 import type { CallMeta, StreamOutputOf } from "@blixard/protocol";
 import { WebSocket, WebSocketServer } from "ws";
-import type { Caller } from "../node-service.ts";
 import { checkHostAndOrigin } from "./host-guard.ts";
 import { errorAnswer } from "./http-errors.ts";
 import { httpMetrics } from "./http-metrics.ts";
 import { type HttpDeps, type HttpOptions, httpLimits } from "./http-types.ts";
+import type { Caller } from "./node-service.ts";
 import { authenticate, requireService } from "./route-context.ts";
 
 export type UpgradeHandler = (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void;
