@@ -153,8 +153,8 @@ export class BlixardClient implements AsyncDisposable {
     options: StreamOptions<Name> = {},
   ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
     this.#note(streams[name].access);
-    const { input, ...limits } = options;
-    const opened = input === undefined ? {} : { input };
+    const { input, stale, ...limits } = options;
+    const opened = { ...(input === undefined ? {} : { input }), ...(stale === undefined ? {} : { stale }) };
     return await this.#retrying(limits, 0, (carrier, own) => carrier.stream(name, request, { ...opened, ...own }));
   }
 

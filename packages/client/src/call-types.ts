@@ -26,6 +26,8 @@ export interface StreamOptions<Name extends StreamName> {
   readonly timeoutMs?: number;
   /** Ends the stream when it aborts, at any time. */
   readonly signal?: AbortSignal;
+  /** The local state of the node that answers, perhaps old. */
+  readonly stale?: boolean;
   readonly input?: AsyncIterable<StreamInputOf<Name>>;
 }
 

@@ -25,6 +25,8 @@ export interface CarrierStream<Name extends StreamName> {
   readonly timeoutMs: number;
   /** Ends the stream when it aborts. */
   readonly signal?: AbortSignal;
+  /** From the local state of the node that answers. */
+  readonly stale?: boolean;
   readonly input?: AsyncIterable<StreamInputOf<Name>>;
 }
 

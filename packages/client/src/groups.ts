@@ -1,5 +1,5 @@
 /** The calls of the client by subject, so that code reads `client.vms.get("web")`. */
-import { BlixardError, type Clock, errorCodeOf, sleep } from "@blixard/common";
+import { BlixardError, type Clock, errorCodeOf, linkSignal } from "@blixard/common";
 import {
   type KvEntry,
   type StoredBlob,
@@ -13,7 +13,7 @@ import {
 } from "@blixard/protocol";
 import type { CallFunction, CallOptions, StreamFunction, StreamOptions } from "./call-types.ts";
 import { type ContractGroups, contractGroups } from "./contract-groups.ts";
-import { type FollowOptions, followKeys, followLogs } from "./follow.ts";
+import { type FollowOptions, followKeys, followLogs, followVms } from "./follow.ts";
 
 export type UploadBlob = (chunks: AsyncIterable<Uint8Array>, options: CallOptions) => Promise<StoredBlob>;
 
@@ -28,10 +28,10 @@ export interface WaitOptions {
 export type ClientGroups = ReturnType<typeof makeGroups>;
 
 const waitDefaultMs = 60_000;
-const pollFirstMs = 50;
-const pollMaxMs = 500;
-/** The last look may take longer than what is left, so that the error can say how the VM is. */
+/** A look may take longer than what is left, so that the error can say how the VM is. */
 const lookMsMin = 2_000;
+/** An accepted stream gives its first item within this time, or something is wrong with the node. */
+const acceptedMs = 1_000;
 
 export interface GroupDeps {
   readonly call: CallFunction;
@@ -79,6 +79,7 @@ function vmGroup(made: ContractGroups["vms"], call: CallFunction, stream: Stream
   const verbs = Object.fromEntries(
     Object.entries(vmVerbs).map(([verb, { desired, restart }]) => [verb, desire(desired, restart)]),
   ) as Readonly<Record<VmVerbName, ReturnType<typeof desire>>>;
+  const waiting = { stream, clock, get: made.get };
   return {
     ...made,
     ...verbs,
@@ -88,6 +89,12 @@ function vmGroup(made: ContractGroups["vms"], call: CallFunction, stream: Stream
       options: CallOptions & { readonly desired?: "running" | "stopped" } = {},
     ) => call("vm.create", { name, spec, desired: options.desired ?? "running" }, options),
     delete: desire("deleted", false),
+    /**
+     * The VMs that are there, or the one that is named, `current` once, and what becomes of them. Goes on at another node
+     * when one is gone.
+     */
+    watch: (request: StreamRequestOf<"vm.watch"> = {}, options: FollowOptions = {}) =>
+      followVms(stream, clock, request, options),
     /** What the VM prints from `offset` on, and later, until `signal` aborts; a connection that breaks is made anew. */
     followLogs: (request: StreamRequestOf<"vm.logs">, options: FollowOptions = {}) =>
       followLogs(stream, clock, request, options),
@@ -96,10 +103,10 @@ function vmGroup(made: ContractGroups["vms"], call: CallFunction, stream: Stream
       stream("vm.console", request, options),
     /** Resolves with the first record for which `holds`. @throws DEADLINE_EXCEEDED, VM_NOT_FOUND */
     waitFor: (name: string, what: string, holds: (vm: VmRecord) => boolean, options: WaitOptions = {}) =>
-      waitForVm(made.get, clock, name, what, holds, options),
+      waitForVm(waiting, name, what, holds, options),
     /** Resolves when the VM is in one of `phases`; rejects when it is Failed and that was not asked for. */
     waitForPhase: (name: string, phases: readonly VmPhase[], options: WaitOptions = {}) =>
-      waitForVm(made.get, clock, name, phases.join(" or "), (vm) => phaseReached(vm, phases), options),
+      waitForVm(waiting, name, phases.join(" or "), (vm) => phaseReached(vm, phases), options),
   };
 }
 
@@ -113,9 +120,13 @@ function phaseReached(vm: VmRecord, phases: readonly VmPhase[]): boolean {
   });
 }
 
+type WaitDeps = Pick<GroupDeps, "stream"> & {
+  readonly clock: Clock;
+  readonly get: (name: string, options?: CallOptions) => Promise<VmRecord>;
+};
+
 async function waitForVm(
-  get: (name: string, options?: CallOptions) => Promise<VmRecord>,
-  clock: Clock,
+  { stream, clock, get }: WaitDeps,
   name: string,
   what: string,
   holds: (vm: VmRecord) => boolean,
@@ -123,24 +134,46 @@ async function waitForVm(
 ): Promise<VmRecord> {
   const timeoutMs = options.timeoutMs ?? waitDefaultMs;
   const endMs = clock.monotonicMs() + timeoutMs;
-  const signal = options.signal === undefined ? {} : { signal: options.signal };
-  let seen = "";
-  for (let pollMs = pollFirstMs; ; pollMs = Math.min(pollMaxMs, pollMs * 1.5)) {
-    // The last look gets time to be answered: its result says more than that the time is over.
-    const vm = await get(name, { timeoutMs: Math.max(lookMsMin, endMs - clock.monotonicMs()), ...signal });
-    const summary = `${vm.phase}/${vm.reason}/${vm.message}`;
-    if (summary !== seen) options.onProgress?.(vm);
-    seen = summary;
-    if (holds(vm)) return vm;
-    const remainingMs = endMs - clock.monotonicMs();
-    if (remainingMs <= 0) {
-      const why = [vm.reason, vm.message].filter((part) => part !== "").join(": ");
-      const state = why === "" ? vm.phase : `${vm.phase} (${why})`;
-      throw new BlixardError("DEADLINE_EXCEEDED", `VM "${name}" is not ${what} after ${timeoutMs} ms: it is ${state}`, {
-        outcome: "unknown",
-        hint: `The change goes on. See: blixard vm get ${name}`,
-      });
+  // The first look gets time to be answered: its result says more than that the time is over.
+  const lookMs = () => Math.max(lookMsMin, endMs - clock.monotonicMs());
+  const life = linkSignal(options.signal);
+  let last: VmRecord | undefined;
+  const timers = [
+    clock.setTimer(timeoutMs, () => last !== undefined && life.abort()),
+    clock.setTimer(lookMs() + acceptedMs, () => life.abort()),
+  ];
+  try {
+    const changes = followVms(stream, clock, { name }, { signal: life.signal }, lookMs);
+    for await (const change of changes) {
+      if (change.type === "put") {
+        if (summaryOf(change.vm) !== summaryOf(last)) options.onProgress?.(change.vm);
+        last = change.vm;
+        if (holds(last)) return last;
+        if (clock.monotonicMs() >= endMs) break;
+      } else if (change.type === "delete" || last === undefined) {
+        // The node says in its words that there is none; if there is one again, the stream tells.
+        await get(name, { timeoutMs: lookMs(), signal: life.signal });
+      }
     }
-    await sleep(clock, Math.min(pollMs, remainingMs), options.signal);
+  } catch (error) {
+    if (options.signal?.aborted || !life.signal.aborted) throw error;
+  } finally {
+    for (const timer of timers) timer.cancel();
+    life.abort();
+    life.release();
   }
+  throw notReached(name, what, timeoutMs, last);
+}
+
+function summaryOf(vm: VmRecord | undefined): string {
+  return vm === undefined ? "" : `${vm.phase}/${vm.reason}/${vm.message}`;
+}
+
+function notReached(name: string, what: string, timeoutMs: number, last: VmRecord | undefined): BlixardError {
+  const why = [last?.reason, last?.message].filter((part) => part !== undefined && part !== "").join(": ");
+  const state = last === undefined ? "no node said how it is" : `it is ${last.phase}${why === "" ? "" : ` (${why})`}`;
+  return new BlixardError("DEADLINE_EXCEEDED", `VM "${name}" is not ${what} after ${timeoutMs} ms: ${state}`, {
+    outcome: "unknown",
+    hint: `The change goes on. See: blixard vm get ${name}`,
+  });
 }

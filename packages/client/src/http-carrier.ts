@@ -12,7 +12,7 @@ import {
   type StreamRequestOf,
 } from "@blixard/protocol";
 import { type Carrier, type CarrierCall, type CarrierStream, nodeTimeoutMs } from "./carrier.ts";
-import { streamOverHttp } from "./http-streams.ts";
+import { type ConsoleDeps, openHttpConsole, openHttpStream } from "./http-streams.ts";
 import { NodeEndpoint, type NodeEndpointOptions } from "./node-endpoint.ts";
 import { decodeAnswer, decodeError, encodeCall } from "./wire.ts";
 
@@ -39,12 +39,29 @@ export class HttpCarrier implements Carrier {
     return decodeAnswer(name, await this.#endpoint.exchange({ ...encoded, ...limitsOf(call), headers: callHeaders }));
   }
 
-  stream<Name extends StreamName>(
+  async stream<Name extends StreamName>(
     name: Name,
     request: StreamRequestOf<Name>,
     call: CarrierStream<Name>,
   ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
-    return streamOverHttp((...given) => this.call(...given), name, request, call);
+    if (name === "vm.console") {
+      const asked = request as StreamRequestOf<"vm.console">;
+      const console = await openHttpConsole(
+        this.#console(asked.name, call),
+        asked,
+        call as CarrierStream<"vm.console">,
+      );
+      return console as AsyncIterable<StreamOutputOf<Name>>;
+    }
+    return await openHttpStream(this.#endpoint, name, request, call);
+  }
+
+  #console(name: string, { timeoutMs }: { readonly timeoutMs: number }): ConsoleDeps {
+    return {
+      open: (request, call) => openHttpStream(this.#endpoint, "vm.logs", request, call),
+      write: (data, signal) =>
+        this.call("vm.consoleWrite", { name, data: new Uint8Array(data) }, { timeoutMs, signal }),
+    };
   }
 
   async health(call: CarrierCall): Promise<Health> {

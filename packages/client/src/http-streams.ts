@@ -1,121 +1,190 @@
-/** The streams of a node over its HTTP API, which has calls only: output is asked for again and again, input posted. */
-import { BlixardError, type LinkedSignal, linkSignal, sleep } from "@blixard/common";
-import { systemClock } from "@blixard/common/system";
+/**
+ * The streams of a node over its HTTP API: the lines of an answer that does not end. The console, whose input HTTP cannot
+ * carry beside its output, is the stream of the output and a request for each piece of input, in order.
+ */
+import { BlixardError, linkSignal, toUtf8, Watch } from "@blixard/common";
 import {
-  kvChanges,
-  limits as protocolLimits,
+  headers,
+  readStreamItem,
+  type StreamMethod,
   type StreamName,
   type StreamOutputOf,
   type StreamRequestOf,
+  streamHeartbeatMs,
+  streamLineBytesMax,
+  streams,
 } from "@blixard/protocol";
-import type { Carrier, CarrierStream } from "./carrier.ts";
+import { type CarrierStream, nodeTimeoutMs } from "./carrier.ts";
+import type { HttpStreamAnswer, NodeEndpoint } from "./node-endpoint.ts";
+import { decodeError, decodeErrorBody, encodeOpening } from "./wire.ts";
 
-type Call = Carrier["call"];
-type Limits = Pick<CarrierStream<StreamName>, "timeoutMs" | "signal">;
-type Piece = StreamOutputOf<"vm.console">;
-type KvChange = StreamOutputOf<"kv.watch">;
+/** A node that says nothing for so long is gone. */
+const silenceMsMax = 3 * streamHeartbeatMs;
+const errorBytesMax = 1024 * 1024;
 
-const waitMs = 10_000;
-
-export async function streamOverHttp<Name extends StreamName>(
-  call: Call,
+/** @throws UNSUPPORTED for a stream that HTTP does not carry, and what the node answers */
+export async function openHttpStream<Name extends StreamName>(
+  endpoint: NodeEndpoint,
   name: Name,
   request: StreamRequestOf<Name>,
-  options: CarrierStream<Name>,
+  call: Omit<CarrierStream<Name>, "input">,
 ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
-  const { signal, timeoutMs, input } = options;
-  const limits = signal === undefined ? { timeoutMs } : { timeoutMs, signal };
-  if (!("name" in request)) {
-    return (await polledKeys(call, request.prefix ?? "", limits)) as AsyncIterable<StreamOutputOf<Name>>;
-  }
-  const output = new PolledConsole(call, request, limits);
-  // Says while the caller still waits whether there is such a VM.
-  await output.read(0);
-  const given = input as AsyncIterable<Uint8Array> | undefined;
-  return output.pieces(name === "vm.console" ? (given ?? nothing()) : undefined) as AsyncIterable<StreamOutputOf<Name>>;
+  const { http }: StreamMethod = streams[name];
+  if (http === undefined) throw new BlixardError("UNSUPPORTED", `${name} does not travel over HTTP`);
+  const encoded = encodeOpening(http, request, call.stale ?? false);
+  const { timeoutMs, signal } = call;
+  const timing = { [headers.timeoutMs]: String(nodeTimeoutMs(call)) };
+  const exchange = { ...encoded, timeoutMs, headers: { ...timing, ...encoded.headers } };
+  const answer = await endpoint.open({ ...exchange, ...(signal === undefined ? {} : { signal }) }, silenceMsMax);
+  if (answer.status !== 200) throw decodeError({ ...answer, body: await wholeBody(answer) });
+  const requestId = answer.headers[headers.requestId];
+  return itemsOf(name, answer, typeof requestId === "string" ? requestId : undefined);
 }
 
-/** @throws UNSUPPORTED for more keys than one list holds */
-async function polledKeys(call: Call, prefix: string, limits: Limits): Promise<AsyncIterable<KvChange>> {
-  const list = async () => {
-    const { items, truncated } = await call("kv.list", { prefix, limit: protocolLimits.listMax }, limits);
-    if (!truncated) return new Map(items.map((entry) => [entry.key, entry]));
-    throw new BlixardError("UNSUPPORTED", `there are too many keys under "${prefix}" to watch them over HTTP`, {
-      hint: "Use a longer prefix, or a context: blixard context add NAME TICKET.",
+async function wholeBody({ body }: HttpStreamAnswer): Promise<Buffer> {
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  for await (const piece of body) {
+    length += piece.length;
+    if (length > errorBytesMax) break;
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
+}
+
+async function* itemsOf<Name extends StreamName>(
+  name: Name,
+  { body }: HttpStreamAnswer,
+  requestId: string | undefined,
+): AsyncGenerator<StreamOutputOf<Name>> {
+  for await (const line of linesOf(body)) {
+    const value = parsed(line);
+    const error = decodeErrorBody(value, requestId);
+    if (error !== undefined) throw error;
+    yield readStreamItem(name, value);
+  }
+}
+
+/** Text that is no JSON is no item either: who reads items says so. */
+function parsed(line: Uint8Array): unknown {
+  try {
+    return JSON.parse(toUtf8(line));
+  } catch {
+    return undefined;
+  }
+}
+
+const newline = 0x0a;
+
+/** The lines of a body without their ends; empty ones only say that the node lives. @throws ANSWER_UNREADABLE */
+export async function* linesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let begun: Uint8Array[] = [];
+  let begunBytes = 0;
+  for await (const piece of body) {
+    let from = 0;
+    for (let end = piece.indexOf(newline); end >= 0; end = piece.indexOf(newline, from)) {
+      const line = Buffer.concat([...begun, piece.subarray(from, end)]);
+      if (line.length > 0) yield line;
+      begun = [];
+      begunBytes = 0;
+      from = end + 1;
+    }
+    begun.push(piece.subarray(from));
+    begunBytes += piece.length - from;
+    if (begunBytes > streamLineBytesMax) {
+      throw new BlixardError("ANSWER_UNREADABLE", `a line of the answer is longer than ${streamLineBytesMax} bytes`);
+    }
+  }
+  // A body that ends with its last line cut off was cut off.
+  if (begunBytes > 0) throw new BlixardError("UNREACHABLE", "the answer ended in the middle of a line");
+}
+
+type ConsolePiece = StreamOutputOf<"vm.console">;
+
+export interface ConsoleDeps {
+  readonly open: (
+    request: StreamRequestOf<"vm.logs">,
+    call: CarrierStream<"vm.logs">,
+  ) => Promise<AsyncIterable<StreamOutputOf<"vm.logs">>>;
+  /** Gives a piece of input to the VM. */
+  readonly write: (data: Uint8Array, signal: AbortSignal) => Promise<unknown>;
+}
+
+/** The console as the RPC lane has it. */
+export async function openHttpConsole(
+  { open, write }: ConsoleDeps,
+  request: StreamRequestOf<"vm.console">,
+  call: CarrierStream<"vm.console">,
+): Promise<AsyncIterable<ConsolePiece>> {
+  const { input = noInput(), ...limits } = call;
+  // The output ends with this reader, also while it waits for more.
+  const life = linkSignal(call.signal);
+  try {
+    const output = await open(request, { ...limits, signal: life.signal });
+    const writeAll = async () => {
+      for await (const data of input) await write(data, life.signal);
+    };
+    return withInput(output, writeAll, request.offset, () => {
+      life.abort();
+      life.release();
     });
+  } catch (error) {
+    life.release();
+    throw error;
+  }
+}
+
+interface ConsoleState {
+  /** The next piece of output, or how the output ended. */
+  readonly arrived?: { readonly result: IteratorResult<StreamOutputOf<"vm.logs">> } | { readonly error: unknown };
+  /** All input was given, or could not be. */
+  readonly written?: { readonly error?: unknown };
+}
+
+async function* withInput(
+  output: AsyncIterable<StreamOutputOf<"vm.logs">>,
+  writeAll: () => Promise<void>,
+  start: number,
+  end: () => void,
+): AsyncGenerator<ConsolePiece> {
+  const pieces = output[Symbol.asyncIterator]();
+  const state = new Watch<ConsoleState>({});
+  const take = (news: ConsoleState) => state.update((before) => ({ ...before, ...news }));
+  const readNext = () => {
+    pieces.next().then(
+      (result) => take({ arrived: { result } }),
+      (error: unknown) => take({ arrived: { error } }),
+    );
   };
-  // Says while the caller still waits whether the node answers.
-  const first = await list();
-  return (async function* () {
-    const seen = new Map<string, number>();
-    yield* kvChanges(seen, first);
-    yield { type: "current" };
+  let offset = start;
+  let told = false;
+  try {
+    writeAll().then(
+      () => take({ written: {} }),
+      (error: unknown) => take({ written: { error } }),
+    );
+    readNext();
     for (;;) {
-      await sleep(systemClock, keysPollMs, limits.signal);
-      yield* kvChanges(seen, await list());
-    }
-  })();
-}
-
-const keysPollMs = 1_000;
-
-class PolledConsole {
-  readonly #call: Call;
-  readonly #name: string;
-  readonly #limits: Limits;
-  #offset: number;
-  #first: Piece | undefined;
-  #written: { readonly error?: unknown } | undefined;
-  #stopRead: LinkedSignal | undefined;
-
-  constructor(call: Call, request: { readonly name: string; readonly offset: number }, limits: Limits) {
-    this.#call = call;
-    this.#name = request.name;
-    this.#offset = request.offset;
-    this.#limits = limits;
-  }
-
-  async read(ms: number): Promise<void> {
-    const { signal } = this.#limits;
-    const stop = linkSignal(signal);
-    this.#stopRead = stop;
-    const limits = { timeoutMs: this.#limits.timeoutMs + ms, signal: stop.signal };
-    try {
-      const request = { name: this.#name, offset: this.#offset, waitMs: ms };
-      const { offset, data } = await this.#call("vm.consoleRead", request, limits);
-      this.#offset = offset + data.length;
-      this.#first = { offset, data, inputEnded: false };
-    } catch (error) {
-      if (signal?.aborted || !stop.signal.aborted) throw error;
-    } finally {
-      stop.release();
-    }
-  }
-
-  async *pieces(input: AsyncIterable<Uint8Array> | undefined): AsyncGenerator<Piece> {
-    if (input !== undefined) void this.#writeAll(input);
-    for (let told = input === undefined; ; await this.read(this.#written === undefined || told ? waitMs : 0)) {
-      if (this.#written !== undefined && "error" in this.#written) throw this.#written.error;
-      const piece = this.#first ?? { offset: this.#offset, data: new Uint8Array(0), inputEnded: false };
-      this.#first = undefined;
-      const inputEnded = !told && this.#written !== undefined;
-      told ||= inputEnded;
-      if (piece.data.length > 0 || inputEnded) yield { ...piece, inputEnded };
-    }
-  }
-
-  async #writeAll(input: AsyncIterable<Uint8Array>): Promise<void> {
-    try {
-      for await (const data of input) {
-        if (this.#limits.signal?.aborted) throw new BlixardError("CANCELLED", "the console was left");
-        await this.#call("vm.consoleWrite", { name: this.#name, data: new Uint8Array(data) }, this.#limits);
+      const { arrived, written } = await state.until(
+        (now) => now.arrived !== undefined || (now.written !== undefined && !told),
+      );
+      if (written !== undefined && "error" in written) throw written.error;
+      if (written !== undefined && !told) {
+        told = true;
+        yield { offset, data: new Uint8Array(0), inputEnded: true };
+      } else if (arrived !== undefined) {
+        if ("error" in arrived) throw arrived.error;
+        if (arrived.result.done === true) return;
+        const piece = arrived.result.value;
+        state.set(written === undefined ? {} : { written });
+        readNext();
+        offset = piece.offset + piece.data.length;
+        yield { ...piece, inputEnded: false };
       }
-      this.#written = {};
-    } catch (error) {
-      this.#written = { error };
     }
-    this.#stopRead?.abort();
+  } finally {
+    end();
   }
 }
 
-async function* nothing(): AsyncIterable<Uint8Array> {}
+async function* noInput(): AsyncGenerator<Uint8Array> {}

@@ -1,12 +1,13 @@
 /**
- * One address of a node and the pooled connections to it. An exchange is one HTTP request and its whole response;
- * retries stand above.
+ * One address of a node and the pooled connections to it. An exchange is one HTTP request and its whole response, or one
+ * whose response is read while it comes; retries stand above.
  */
 import { Agent, type ClientRequestArgs, request as httpRequest, type IncomingMessage } from "node:http";
 import { connect } from "node:net";
 import type { Duplex } from "node:stream";
 import {
   BlixardError,
+  type ErrorOutcome,
   errorCodeOf,
   formatHostPort,
   isBlixardError,
@@ -32,6 +33,14 @@ export interface HttpAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: Buffer;
+}
+
+/** A response whose body is read while it comes, and may not end. */
+export interface HttpStreamAnswer {
+  readonly status: number;
+  readonly headers: HttpAnswer["headers"];
+  /** Throws UNREACHABLE where the connection breaks. A reader that stops closes the connection. */
+  readonly body: AsyncIterable<Uint8Array>;
 }
 
 export interface NodeEndpointOptions {
@@ -91,19 +100,50 @@ export class NodeEndpoint {
   }
 
   /** @throws UNREACHABLE (outcome tells whether the request may have arrived), UNKNOWN_PEER, DEADLINE_EXCEEDED */
-  async exchange(exchange: HttpExchange): Promise<HttpAnswer> {
+  exchange(exchange: HttpExchange): Promise<HttpAnswer> {
+    return this.#request(exchange, readAnswer);
+  }
+
+  /**
+   * Resolves with the head of the response; `timeoutMs` is the time for that. The body may come for as long as it likes,
+   * but not be silent for `silenceMsMax`. @throws as `exchange`
+   */
+  open(exchange: HttpExchange, silenceMsMax: number): Promise<HttpStreamAnswer> {
+    return this.#request(exchange, async (response, answered) => {
+      answered();
+      const { statusCode: status = 0, headers } = response;
+      return { status, headers, body: this.#body(response, exchange.signal, silenceMsMax) };
+    });
+  }
+
+  async *#body(response: IncomingMessage, signal: AbortSignal | undefined, silenceMsMax: number) {
+    response.setTimeout(silenceMsMax, () => response.destroy(new Error(`nothing came for ${silenceMsMax} ms`)));
+    try {
+      for await (const piece of response) yield piece as Uint8Array;
+    } catch (error) {
+      throw this.#failure(error, signal, "not_applied");
+    } finally {
+      response.destroy();
+    }
+  }
+
+  async #request<T>(exchange: HttpExchange, read: ReadResponse<T>): Promise<T> {
     const sent = { whole: false };
     try {
       await this.#learnIdentity();
-      return await this.#send(exchange, sent);
+      return await this.#send(exchange, sent, read);
     } catch (error) {
-      if (isBlixardError(error)) throw error;
-      if (exchange.signal?.aborted) {
-        throw new BlixardError("CANCELLED", "the request was cancelled", { outcome: "unknown", cause: error });
-      }
-      const message = `${this.address.text} did not answer: ${messageOf(error) || systemErrorCodeOf(error)}`;
-      throw new BlixardError("UNREACHABLE", message, { cause: error, outcome: sent.whole ? "unknown" : "not_applied" });
+      throw this.#failure(error, exchange.signal, sent.whole ? "unknown" : "not_applied");
     }
+  }
+
+  #failure(error: unknown, signal: AbortSignal | undefined, outcome: ErrorOutcome): BlixardError {
+    if (isBlixardError(error)) return error;
+    if (signal?.aborted) {
+      return new BlixardError("CANCELLED", "the request was cancelled", { outcome: "unknown", cause: error });
+    }
+    const message = `${this.address.text} did not answer: ${messageOf(error) || systemErrorCodeOf(error)}`;
+    return new BlixardError("UNREACHABLE", message, { cause: error, outcome });
   }
 
   close(): void {
@@ -131,7 +171,7 @@ export class NodeEndpoint {
     return spare === undefined || spare.destroyed ? await this.#dial() : spare;
   }
 
-  #send(exchange: HttpExchange, sent: { whole: boolean }): Promise<HttpAnswer> {
+  #send<T>(exchange: HttpExchange, sent: { whole: boolean }, read: ReadResponse<T>): Promise<T> {
     const { verb, path, body } = exchange;
     return new Promise((resolve, reject) => {
       const authorization: Record<string, string> =
@@ -151,9 +191,11 @@ export class NodeEndpoint {
           new BlixardError("DEADLINE_EXCEEDED", message, { outcome: sent.whole ? "unknown" : "not_applied" }),
         );
       }, exchange.timeoutMs);
-      request.once("close", () => clearTimeout(timer));
-      request.once("error", reject);
-      request.once("response", (response) => readAnswer(response).then(resolve, reject));
+      const answered = () => clearTimeout(timer);
+      request.once("close", answered);
+      // A response that is read later reports what happens to it then.
+      request.on("error", reject);
+      request.once("response", (response) => read(response, answered).then(resolve, reject));
       // From here on some of the request may have reached the node.
       request.once("socket", () => {
         sent.whole = true;
@@ -165,6 +207,9 @@ export class NodeEndpoint {
     });
   }
 }
+
+/** Reads a response; calls `answered` when the time for the exchange no longer counts. */
+type ReadResponse<T> = (response: IncomingMessage, answered: () => void) => Promise<T>;
 
 /** An agent whose connections are made, and verified, by its owner. */
 class DialingAgent extends Agent {

@@ -3,11 +3,13 @@ import { assert, BlixardError, knownErrorCode } from "@blixard/common";
 import {
   type HttpMethodName,
   type HttpRoute,
+  type HttpStreamRoute,
   headers,
   type Method,
   methods,
   type ResponseOf,
   readAnswer,
+  streamMediaTypes,
 } from "@blixard/protocol";
 import type { HttpAnswer } from "./node-endpoint.ts";
 
@@ -27,12 +29,7 @@ function clientRoute(name: HttpMethodName): HttpRoute {
 /** The HTTP request of a call; `stale` asks for a read of the local state of whichever node answers. */
 export function encodeCall(name: HttpMethodName, request: object, stale: boolean): WireRequest {
   const route = clientRoute(name);
-  const fields = new Map<string, unknown>(Object.entries(request));
-  const path = route.path.replaceAll(/\{(\w+)\}/g, (_, field: string) => {
-    const value = fields.get(field);
-    fields.delete(field);
-    return encodeSegment(String(value ?? ""));
-  });
+  const { path, fields } = pathOf(route, request);
   const query = new URLSearchParams();
   if (stale) query.set("consistency", "stale");
   if (route.bytes === "request") {
@@ -41,7 +38,7 @@ export function encodeCall(name: HttpMethodName, request: object, stale: boolean
     return { verb: route.verb, path, headers: { "content-type": "application/octet-stream" }, body };
   }
   if (route.verb === "GET" || route.verb === "DELETE") {
-    for (const [field, value] of fields) if (value !== undefined) query.set(field, String(value));
+    addFields(query, fields);
     const text = query.toString();
     const accept = route.bytes === "response" ? "application/octet-stream" : "application/json";
     return { verb: route.verb, path: text === "" ? path : `${path}?${text}`, headers: { accept } };
@@ -52,6 +49,30 @@ export function encodeCall(name: HttpMethodName, request: object, stale: boolean
     headers: { "content-type": "application/json", accept: "application/json" },
     body: new TextEncoder().encode(JSON.stringify(Object.fromEntries(fields))),
   };
+}
+
+/** The HTTP request that opens a stream. */
+export function encodeOpening({ path: template, flag }: HttpStreamRoute, request: object, stale: boolean): WireRequest {
+  const { path, fields } = pathOf({ path: template }, request);
+  const query = new URLSearchParams({ [flag]: "true" });
+  if (stale) query.set("consistency", "stale");
+  addFields(query, fields);
+  return { verb: "GET", path: `${path}?${query}`, headers: { accept: streamMediaTypes.lines } };
+}
+
+/** The path with the fields that it names, and the fields that are left. */
+function pathOf(route: { readonly path: string }, request: object) {
+  const fields = new Map<string, unknown>(Object.entries(request));
+  const path = route.path.replaceAll(/\{(\w+)\}/g, (_, field: string) => {
+    const value = fields.get(field);
+    fields.delete(field);
+    return encodeSegment(String(value ?? ""));
+  });
+  return { path, fields };
+}
+
+function addFields(query: URLSearchParams, fields: ReadonlyMap<string, unknown>): void {
+  for (const [field, value] of fields) if (value !== undefined) query.set(field, String(value));
 }
 
 /** @throws INVALID_ARGUMENT for a text that URLs take for a step in the path, encoded or not (URL standard, 4.4) */
@@ -82,28 +103,33 @@ export function decodeAnswer<Name extends HttpMethodName>(name: Name, answer: Ht
 
 /** The error that an answer of 400 or more stands for. */
 export function decodeError(answer: HttpAnswer): BlixardError {
-  let body: { error?: Record<string, unknown> } | undefined;
+  let body: unknown;
   try {
-    body = JSON.parse(answer.body.toString("utf8")) as { error?: Record<string, unknown> };
+    body = JSON.parse(answer.body.toString("utf8"));
   } catch {
     body = undefined;
   }
-  const error = body?.error;
+  const requestId = answer.headers[headers.requestId];
+  const error = decodeErrorBody(body, typeof requestId === "string" ? requestId : undefined);
+  if (error !== undefined) return error;
+  return new BlixardError("INTERNAL", `the server answered with HTTP status ${answer.status}`, {
+    hint: "Is this the address of a Blixard node?",
+  });
+}
+
+/** The error in an error body of the API; undefined for anything else. */
+export function decodeErrorBody(body: unknown, requestId: string | undefined): BlixardError | undefined {
+  const error = (body as { readonly error?: Record<string, unknown> | null } | null | undefined)?.error;
   const code = knownErrorCode(error?.["code"]);
-  if (typeof error !== "object" || error === null || code === undefined) {
-    return new BlixardError("INTERNAL", `the server answered with HTTP status ${answer.status}`, {
-      hint: "Is this the address of a Blixard node?",
-    });
-  }
+  if (typeof error !== "object" || error === null || code === undefined) return undefined;
   const hint = error["hint"];
   const details = error["details"];
-  const requestId = answer.headers[headers.requestId];
   return new BlixardError(code, String(error["message"] ?? ""), {
     outcome: error["outcome"] === "unknown" ? "unknown" : "not_applied",
     ...(typeof hint === "string" && hint !== "" ? { hint } : {}),
     details: {
       ...(typeof details === "object" && details !== null ? details : {}),
-      ...(typeof requestId === "string" ? { requestId } : {}),
+      ...(requestId === undefined ? {} : { requestId }),
     },
   });
 }

@@ -16,6 +16,7 @@ import { RouteList } from "./route-list.ts";
 import { addBlobRoute } from "./routes-blobs.ts";
 import { addCallRoutes } from "./routes-calls.ts";
 import { addNodeRoutes } from "./routes-node.ts";
+import { addStreamRoutes } from "./routes-streams.ts";
 
 export type RequestHandler = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
 
@@ -33,6 +34,8 @@ export function createHttpApp(deps: HttpDeps, options: HttpOptions): RequestHand
   addMeasures(app, deps, routes);
   addNodeRoutes(context);
   addBlobRoute(context);
+  // Before the calls: a stream shares its path with one, and its flag tells them apart.
+  addStreamRoutes(context);
   addCallRoutes(context);
   app.notFound(async (request) => {
     // A caller without a token is told nothing about routes.

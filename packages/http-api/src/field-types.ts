@@ -20,3 +20,13 @@ export function typedField(types: FieldTypes, field: string, text: string): unkn
   if (type === "boolean" && (text === "true" || text === "false")) return text === "true";
   return text;
 }
+
+/** Parameters of the query that are fields of the request; those in `others` say something else. */
+export function queryFields(
+  types: FieldTypes,
+  query: Readonly<Record<string, string>>,
+  others: readonly string[] = ["consistency"],
+): Record<string, unknown> {
+  const fields = Object.entries(query).filter(([field]) => !others.includes(field));
+  return Object.fromEntries(fields.map(([field, text]) => [field, typedField(types, field, text)]));
+}

@@ -1,6 +1,6 @@
 import { request as httpRequest } from "node:http";
 import { connectClient } from "@blixard/client";
-import { discardMetrics, type Metrics, silentLogger } from "@blixard/common";
+import { silentLogger } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { WebSocket } from "ws";
@@ -9,6 +9,7 @@ import { type ConsoleSockets, createConsoleSockets } from "./console-socket.ts";
 import type { HttpDeps } from "./http-types.ts";
 import { type Listener, listenPlain } from "./listeners.ts";
 import { TestService } from "./testing/test-service.ts";
+import { TextMetrics } from "./testing/text-metrics.ts";
 
 const options = { version: "0.0.0-test", debugApi: false, allowedHosts: ["node.example"] };
 let service: TestService;
@@ -21,13 +22,7 @@ beforeEach(async () => {
   service = new TestService();
   started = true;
   blobs = [];
-  const lines: string[] = [];
-  const metrics: Metrics = {
-    ...discardMetrics,
-    counter: ({ name }) => ({
-      add: (value = 1, labels = {}) => lines.push(`${name} ${Object.values(labels).join(" ")} ${value}`),
-    }),
-  };
+  const metrics = new TextMetrics();
   const deps: HttpDeps = {
     clock: systemClock,
     random: systemRandom,
@@ -44,7 +39,7 @@ beforeEach(async () => {
     }),
     clusterId: () => "cluster",
     storageHealthy: () => true,
-    metricsText: async () => lines.join("\n"),
+    metricsText: async () => metrics.text(),
   };
   sockets = createConsoleSockets(deps, options);
   const onRequest = createHttpApp(deps, options);
@@ -314,7 +309,7 @@ describe("metrics and description", () => {
   it("count requests under their route, not their key", async () => {
     await ask("PUT", "/v1/kv/secret-key", { value: "v" });
     const text = String((await ask("GET", "/metrics")).body);
-    expect(text).toContain("blixard_http_requests_total PUT /v1/kv/{key} 200 1");
+    expect(text).toContain('blixard_http_requests_total{verb="PUT",route="/v1/kv/{key}",status="200"} 1');
     expect(text).not.toContain("secret-key");
   });
 

@@ -46,5 +46,7 @@ export const httpLimits = {
   keepAliveTimeoutMs: 30_000,
   connectionsMax: 2_000,
   consoleSessionsMax: 256,
+  /** Streams that are open at a time, of all callers. */
+  streamsMax: 512,
   consolePendingBytesMax: 256 * 1024,
 } as const;

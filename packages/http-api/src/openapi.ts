@@ -1,5 +1,5 @@
 /** The OpenAPI 3.1 description of the API, made from the contract: every route that the node serves. */
-import { errorCodes } from "@blixard/common";
+import { assert, errorCodes } from "@blixard/common";
 import {
   type HttpRoute,
   headers,
@@ -9,6 +9,9 @@ import {
   nodeRoutes,
   pathFields,
   type StreamMethod,
+  type StreamName,
+  streamItemSchema,
+  streamMediaTypes,
   streams,
 } from "@blixard/protocol";
 import { z } from "zod";
@@ -112,12 +115,16 @@ function callOperation(name: string, method: Method, route: HttpRoute): object {
     operationId: operationId(name, method, route),
     summary: method.summary,
     ...(method.access === "anyone" ? { security: [] } : {}),
-    parameters: [...parameters, ...streamFlags(route), ...shared(method)],
+    parameters: [...parameters, ...streamParameters(route, request), ...shared(method)],
     ...(inQuery ? {} : { requestBody: { content: requestContent(route, body) } }),
     responses: {
       [String(route.successStatus ?? 200)]: {
         description: "success",
-        content: route.bytes === "response" ? { ...response, "application/octet-stream": {} } : response,
+        content: {
+          ...response,
+          ...(route.bytes === "response" ? { "application/octet-stream": {} } : {}),
+          ...streamContent(route),
+        },
       },
       default: { $ref: "#/components/responses/Error" },
     },
@@ -131,14 +138,38 @@ function operationId(name: string, method: Method, route: HttpRoute): string {
   return `${name}.${last.startsWith("{") ? route.verb.toLowerCase() : last}`;
 }
 
-/** Streams whose path is that of a call: the flag asks for them. */
-function streamFlags(route: HttpRoute): object[] {
-  if (route.verb !== "GET") return [];
-  return (Object.values(streams) as StreamMethod[]).flatMap(({ http, summary }) =>
-    http?.path === route.path
-      ? [{ name: http.flag, in: "query", description: `true: ${summary}`, schema: { type: "boolean" } }]
-      : [],
-  );
+/** Streams whose path is that of the call: their flag asks for them. */
+function streamsAt(route: HttpRoute): [StreamName, StreamMethod][] {
+  const all = Object.entries(streams) as [StreamName, StreamMethod][];
+  return route.verb === "GET" ? all.filter(([, { http }]) => http?.path === route.path) : [];
+}
+
+/** The flag of each stream, and the fields of its request that the call does not have. */
+function streamParameters(route: HttpRoute, call: JsonSchema): object[] {
+  return streamsAt(route).flatMap(([, { http, summary, request }]) => {
+    if (http === undefined) return [];
+    const fields = Object.entries(schemaOf(request, "input").properties ?? {});
+    return [
+      { name: http.flag, in: "query", description: `true: ${summary}`, schema: { type: "boolean", enum: [true] } },
+      ...fields
+        .filter(([field]) => !Object.hasOwn(call.properties ?? {}, field))
+        .map(([name, schema]) => ({ name, in: "query", description: `with ${http.flag}=true`, schema })),
+    ];
+  });
+}
+
+/** What the streams answer, for each media type. */
+function streamContent(route: HttpRoute): Record<string, object> {
+  const [stream, ...others] = streamsAt(route);
+  assert(others.length === 0, `${route.path} has one stream at most`);
+  if (stream === undefined) return {};
+  const [name, { summary }] = stream;
+  const item = { anyOf: [schemaOf(streamItemSchema(name), "output"), { $ref: "#/components/schemas/Error" }] };
+  const lines = `${summary}: one item a line, bytes in base64; empty lines say that the node lives, an error comes last`;
+  return {
+    [streamMediaTypes.lines]: { schema: { ...item, description: lines } },
+    [streamMediaTypes.events]: { schema: { ...item, description: "the same, each item as the data of an event" } },
+  };
 }
 
 function nodeOperation({ path, verb, summary, access, answers, takes }: NodeRoute): object {

@@ -42,7 +42,12 @@ export function addRoute(
   handle: (request: HttpContext) => Promise<Response>,
 ): void {
   context.routes.add(verb, template);
-  context.app.on(verb, template.replaceAll(/\{(\w+)\}/g, ":$1"), handle);
+  context.app.on(verb, honoPath(template), handle);
+}
+
+/** A path of the contract as the server's router writes it. */
+export function honoPath(template: string): string {
+  return template.replaceAll(/\{(\w+)\}/g, ":$1");
 }
 
 /** The holder of the token in an Authorization header. @throws UNAUTHENTICATED, UNAVAILABLE */

@@ -10,7 +10,7 @@ import {
   type RequestOf,
 } from "@blixard/protocol";
 import { callMetaOf } from "./call-meta.ts";
-import { type FieldTypes, fieldTypesOf, typedField } from "./field-types.ts";
+import { type FieldTypes, fieldTypesOf, queryFields, typedField } from "./field-types.ts";
 import { type HttpContext, httpLimits } from "./http-types.ts";
 import { readBytes, readJsonObject } from "./request-body.ts";
 import { addRoute, anonymous, metaSource, type RouteContext } from "./route-context.ts";
@@ -41,11 +41,7 @@ async function requestFields(
   const fromPath: Record<string, unknown> = { ...route.fixed };
   for (const field of pathFields(route)) fromPath[field] = typedField(types, field, request.req.param(field) ?? "");
   if (route.verb === "GET" || route.verb === "DELETE") {
-    const fromQuery: Record<string, unknown> = {};
-    for (const [field, text] of Object.entries(request.req.query())) {
-      if (field !== "consistency") fromQuery[field] = typedField(types, field, text);
-    }
-    return { ...fromQuery, ...fromPath };
+    return { ...queryFields(types, request.req.query()), ...fromPath };
   }
   if (route.bytes === "request") {
     const data = await readBytes(request.env.incoming, httpLimits.consolePendingBytesMax);

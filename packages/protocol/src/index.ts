@@ -58,6 +58,7 @@ export {
   nodeIdSchema,
 } from "./api/values.ts";
 export type {
+  VmChange,
   VmCondition,
   VmDesired,
   VmObservation,
@@ -67,7 +68,7 @@ export type {
   VmSpecInput,
   VmVerbName,
 } from "./api/vm.ts";
-export { vmObservationSchema, vmSpecSchema, vmVerbs } from "./api/vm.ts";
+export { vmChanges, vmObservationSchema, vmSpecSchema, vmVerbs } from "./api/vm.ts";
 export { limits } from "./limits.ts";
 export { nodeKeyTls } from "./tls-names.ts";
 export { commandFormatVersion, decodeCommand, encodeCommand } from "./wire/command-codec.ts";
@@ -98,5 +99,13 @@ export {
   frameBytesMin,
   serviceCallBytesMax,
 } from "./wire/service-call-codec.ts";
+export {
+  encodeStreamItem,
+  readStreamItem,
+  streamHeartbeatMs,
+  streamItemSchema,
+  streamLineBytesMax,
+  streamMediaTypes,
+} from "./wire/stream-lines.ts";
 export type { WireOptions } from "./wire/wire-codec.ts";
 export { decodeValue, encodeValue, wireDepthMax } from "./wire/wire-codec.ts";

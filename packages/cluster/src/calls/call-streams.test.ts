@@ -124,6 +124,28 @@ describe("StreamRouter", () => {
     expect(seen).toEqual(["a/2=v", "a/1=v", "current", "a/1=w", "-a/2"]);
   });
 
+  it("watches a VM on any node, and ends where a node is cut off from its leader", async () => {
+    await group.form(3);
+    const follower = [1, 2, 3].find((id) => id !== group.leaderId()) ?? 0;
+    const scope = { signal: over.signal };
+    const watch = (meta: Partial<CallMeta> = {}) =>
+      group.node(follower).stream("vm.watch", { name: "web" }, group.meta(meta), scope);
+    const changes = (await watch())[Symbol.asyncIterator]();
+    expect(await changes.next()).toMatchObject({ value: { type: "current" } });
+    const created = changes.next();
+    await group.call(1, "vm.create", { name: "web", spec });
+    expect(await created).toMatchObject({ value: { type: "put", vm: { name: "web" } } });
+    const stale = (await watch({ stale: true }))[Symbol.asyncIterator]();
+    group.network.cut(follower, true);
+    const rest = (async () => {
+      for (;;) await changes.next();
+    })();
+    await expect(rest).rejects.toMatchObject({ code: "NO_LEADER" });
+    // Who takes old data gets what there is.
+    expect(await stale.next()).toMatchObject({ value: { type: "put" } });
+    group.network.cut(follower, false);
+  });
+
   it("ends a stream whose input is not in its form, whose VM is not there, and whose node stops", async () => {
     await group.bootstrap();
     await group.call(1, "vm.create", { name: "web", spec });

@@ -12,6 +12,7 @@ import { ticketHandlers } from "./ticket.ts";
 import { tokenHandlers } from "./token.ts";
 import { vmHandlers } from "./vm.ts";
 import { consoleStreams } from "./vm-console.ts";
+import { vmStreams } from "./vm-watch.ts";
 
 export interface Services {
   readonly handlers: Handlers;
@@ -32,7 +33,7 @@ export function createServices(context: ServiceContext): Services {
       ...tokenHandlers(context),
       ...joinHandlers(context),
     },
-    streamHandlers: { ...consoleStreams(context), ...kvStreams(context) },
+    streamHandlers: { ...consoleStreams(context), ...kvStreams(context), ...vmStreams(context) },
     entrySteps: joinEntry(context),
   };
 }

@@ -1,47 +1,14 @@
 import { Watch } from "@blixard/common";
-import { type CommandBody, encodeCommand, type KvEntry } from "@blixard/protocol";
-import { asLogIndex, asTerm, type Entry, emptyConfState } from "@blixard/raft";
+import type { CommandBody, KvEntry } from "@blixard/protocol";
 import { describe, expect, it, jest } from "@jest/globals";
 import fc from "fast-check";
-import { type ClusterStateMachine, createClusterStateMachine } from "../cluster-state-machine.ts";
+import type { ClusterStateMachine } from "../cluster-state-machine.ts";
 import { RecentKeys } from "../recent-keys.ts";
-import { sha256 } from "../testing/cluster-group.ts";
-import { commandOf, initBody } from "../testing/command-samples.ts";
-import { MemoryStateStore } from "../testing/memory-state-store.ts";
+import { fedMachine } from "../testing/fed-machine.ts";
 import { watchKeys } from "./kv-watch.ts";
 
 const put = (key: string, value = "v"): CommandBody => ({ type: "kv.put", key, value });
 const drop = (key: string): CommandBody => ({ type: "kv.delete", key });
-
-/** A state machine to which commands are applied, those of one call as one batch. */
-async function machine() {
-  const create = async () => {
-    const made = createClusterStateMachine(new MemoryStateStore(), sha256);
-    await made.load();
-    return made;
-  };
-  const [leading, stateMachine] = [await create(), await create()];
-  let index = 0;
-  const applyTo = async (machines: readonly ClusterStateMachine[], bodies: readonly CommandBody[]) => {
-    const entries: Entry[] = bodies.map((body) => ({
-      kind: "normal",
-      index: asLogIndex(++index),
-      term: asTerm(1),
-      data: encodeCommand(commandOf(body)),
-    }));
-    const after = { index: asLogIndex(index), term: asTerm(1), confState: emptyConfState() };
-    for (const each of machines) await each.apply(entries, after);
-  };
-  const apply = (...bodies: readonly CommandBody[]) => applyTo([leading, stateMachine], bodies);
-  /** It misses the commands, and gets a snapshot. */
-  const restoreAfter = async (...bodies: readonly CommandBody[]) => {
-    await applyTo([leading], bodies);
-    const { at, chunks } = await leading.snapshot();
-    await stateMachine.restore(at, chunks);
-  };
-  await apply(initBody);
-  return { stateMachine, apply, restoreAfter };
-}
 
 /** What somebody knows who was told all changes. */
 function reader(stateMachine: ClusterStateMachine, prefix: string) {
@@ -66,7 +33,7 @@ const present = (kv: ReadonlyMap<string, KvEntry>, prefix: string) =>
 
 describe("watchKeys", () => {
   it("looks only at the keys that changed, however many there are", async () => {
-    const { stateMachine, apply } = await machine();
+    const { stateMachine, apply } = await fedMachine();
     await apply(...Array.from({ length: 500 }, (_, at) => put(`a/${at}`)));
     const watch = reader(stateMachine, "a/");
     await watch.current();
@@ -98,7 +65,7 @@ describe("watchKeys", () => {
     );
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
-        const { stateMachine, apply, restoreAfter } = await machine();
+        const { stateMachine, apply, restoreAfter } = await fedMachine();
         const watch = reader(stateMachine, "a/");
         await watch.current();
         const allowed = new Watch(0);

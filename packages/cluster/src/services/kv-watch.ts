@@ -2,11 +2,12 @@
 import { kvChanges, type StreamOutputOf } from "@blixard/protocol";
 import type { StreamHandlers } from "../calls/call-types.ts";
 import type { ServiceContext } from "./service-context.ts";
+import { whileLed } from "./while-led.ts";
 
 type KvChange = StreamOutputOf<"kv.watch">;
 
 export function kvStreams(context: ServiceContext): Pick<StreamHandlers, "kv.watch"> {
-  return { "kv.watch": async ({ prefix }, { signal }) => watchKeys(context, prefix, signal) };
+  return { "kv.watch": async ({ prefix }, call) => watchKeys(context, prefix, whileLed(context, call)) };
 }
 
 /**
@@ -26,7 +27,10 @@ export async function* watchKeys(
     const keys = stateMachine.kvKeysSince(looked) ?? new Set([...seen.keys(), ...kv.keys()]);
     looked = changed.kv;
     const touched = [...keys].filter((key) => key.startsWith(prefix));
-    yield* kvChanges(seen, kv, touched);
+    for (const change of kvChanges(seen, kv, touched)) {
+      signal.throwIfAborted();
+      yield change;
+    }
     if (first) yield { type: "current" };
   }
 }

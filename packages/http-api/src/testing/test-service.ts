@@ -1,14 +1,16 @@
 /** A node service in memory for the tests of the HTTP API: real key-value semantics, one VM record, two tokens. */
-import { BlixardError } from "@blixard/common";
+import { BlixardError, type LinkedSignal, linkSignal, Watch } from "@blixard/common";
 import {
   authorize,
   type CallMeta,
+  kvChanges,
   type MethodName,
   methods,
   type StreamName,
   type StreamOutputOf,
   streams,
   type VmRecord,
+  vmChanges,
 } from "@blixard/protocol";
 import type { Caller, NodeService, Readiness } from "../node-service.ts";
 
@@ -24,7 +26,13 @@ export class TestService implements NodeService {
   readonly calls: RecordedCall[] = [];
   readonly written: Uint8Array[] = [];
   readiness: Readiness = { ready: true, reason: "" };
+  /** Streams that are open now. */
+  readonly open = new Watch(0);
+  /** What `vm.watch` tells; any other name is that of a VM which runs. */
+  readonly vms = new Watch<ReadonlyMap<string, VmRecord | undefined>>(new Map());
   readonly #values = new Map<string, { value: string; index: number }>();
+  readonly #changes = new Watch(0);
+  readonly #lives = new Set<LinkedSignal>();
   #index = 1;
   #output = "booting\n";
   #wake: (() => void)[] = [];
@@ -40,8 +48,10 @@ export class TestService implements NodeService {
       const items = [...this.#values].map(([key, entry]) => ({ key, ...entry }));
       return { items: items.filter(({ key }) => key.startsWith(prefix)), truncated: false };
     },
-    "kv.put": ({ key, value }: { key: string; value: string }) => {
-      this.#values.set(key, { value, index: ++this.#index });
+    "kv.put": ({ key, value }: { key: string; value: string }) => this.put(key, value),
+    "kv.delete": ({ key }: { key: string }) => {
+      this.#values.delete(key);
+      this.#changes.set(++this.#index);
       return { index: this.#index, term: 2 };
     },
     "kv.cas": ({ key, from, to }: { key: string; from: string | null; to: string | null }) => {
@@ -56,7 +66,12 @@ export class TestService implements NodeService {
       term: 2,
       vm: { ...vmRecord, name, spec },
     }),
-    "vm.get": ({ name }: { name: string }) => ({ ...vmRecord, name }),
+    "vm.list": () => ({ items: [vmRecord] }),
+    "vm.get": ({ name }: { name: string }) => {
+      const vm = this.#vm(name);
+      if (vm === undefined) throw new BlixardError("VM_NOT_FOUND", `there is no VM "${name}"`);
+      return vm;
+    },
     "vm.explain": ({ name }: { name: string }) => {
       const { spec, node, phase, desired, reason, message, placement, conditions, fencingEpoch } = vmRecord;
       const { onPartition } = spec;
@@ -85,6 +100,12 @@ export class TestService implements NodeService {
     },
   };
 
+  put(key: string, value: string): { readonly index: number; readonly term: number } {
+    this.#values.set(key, { value, index: ++this.#index });
+    this.#changes.set(this.#index);
+    return { index: this.#index, term: 2 };
+  }
+
   /** Adds serial output and wakes readers. */
   print(text: string): void {
     this.#output += text;
@@ -101,7 +122,7 @@ export class TestService implements NodeService {
     return (await handler(parsed.data)) as never;
   }
 
-  /** The console: what goes in is printed, and what is printed comes out. */
+  /** Keys and VMs as they change, and the console: what goes in is printed, and what is printed comes out. */
   async stream<Name extends StreamName>(
     method: Name,
     request: unknown,
@@ -109,21 +130,74 @@ export class TestService implements NodeService {
     scope: { readonly signal: AbortSignal; readonly input?: AsyncIterable<unknown> },
   ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
     authorize(method, streams[method].access, meta.access);
+    const parsed = streams[method].request.safeParse(request);
+    if (!parsed.success) throw new BlixardError("INVALID_ARGUMENT", parsed.error.issues[0]?.message ?? "");
+    const life = linkSignal(scope.signal);
+    const items = await this.#items(method, parsed.data, meta, { ...scope, signal: life.signal });
+    this.#lives.add(life);
+    this.open.set(this.#lives.size);
+    const end = () => {
+      this.#lives.delete(life);
+      this.open.set(this.#lives.size);
+    };
+    return endedBy(items, end) as AsyncIterable<StreamOutputOf<Name>>;
+  }
+
+  /** Ends all streams, as a node does that stops. */
+  endStreams(error: BlixardError): void {
+    for (const life of [...this.#lives]) life.abort(error);
+  }
+
+  async #items(
+    method: StreamName,
+    request: unknown,
+    meta: CallMeta,
+    { signal, input }: { readonly signal: AbortSignal; readonly input?: AsyncIterable<unknown> },
+  ): Promise<AsyncIterable<unknown>> {
+    if (method === "kv.watch") return this.#keys((request as { readonly prefix: string }).prefix, signal);
+    if (method === "vm.watch") return this.#watchedVms((request as { readonly name?: string }).name, signal);
     const { name, offset } = request as { readonly name: string; readonly offset: number };
     await this.call("vm.consoleRead", { name, offset, waitMs: 0 }, meta);
     const write = async () => {
-      for await (const data of scope.input ?? []) this.print(Buffer.from(data as Uint8Array).toString());
+      for await (const data of input ?? []) this.print(Buffer.from(data as Uint8Array).toString());
     };
     void write();
-    scope.signal.addEventListener("abort", () => this.print(""), { once: true });
-    return this.#pieces(offset, scope.signal) as AsyncIterable<StreamOutputOf<Name>>;
+    signal.addEventListener("abort", () => this.print(""), { once: true });
+    return this.#pieces(offset, signal);
+  }
+
+  async *#keys(prefix: string, signal: AbortSignal) {
+    const seen = new Map<string, number>();
+    for (let first = true; ; first = false) {
+      const looked = this.#changes.value;
+      const entries = [...this.#values].filter(([key]) => key.startsWith(prefix));
+      yield* kvChanges(seen, new Map(entries.map(([key, entry]) => [key, { key, ...entry }])));
+      if (first) yield { type: "current" };
+      await this.#changes.until((index) => index !== looked, { signal });
+    }
+  }
+
+  async *#watchedVms(name: string | undefined, signal: AbortSignal) {
+    const seen = new Map<string, number>();
+    for (let first = true; ; first = false) {
+      const looked = this.vms.value;
+      const names = name === undefined ? new Set([vmRecord.name, ...looked.keys()]) : [name];
+      const present = [...names].flatMap((each) => this.#vm(each) ?? []);
+      yield* vmChanges(seen, new Map(present.map((vm) => [vm.name, vm])));
+      if (first) yield { type: "current" };
+      await this.vms.until((vms) => vms !== looked, { signal });
+    }
+  }
+
+  #vm(name: string): VmRecord | undefined {
+    return this.vms.value.has(name) ? this.vms.value.get(name) : { ...vmRecord, name };
   }
 
   async *#pieces(start: number, signal: AbortSignal) {
     let from = start < 0 ? Math.max(0, this.#output.length + start) : start;
     while (!signal.aborted) {
       const data = new Uint8Array(Buffer.from(this.#output.slice(from)));
-      if (data.length > 0) yield { offset: from, data, inputEnded: false };
+      if (data.length > 0) yield { offset: from, data };
       else await new Promise<void>((resolve) => this.#wake.push(resolve));
       from += data.length;
     }
@@ -140,6 +214,14 @@ export class TestService implements NodeService {
   }
 }
 
+async function* endedBy<T>(items: AsyncIterable<T>, onEnd: () => void): AsyncGenerator<T> {
+  try {
+    yield* items;
+  } finally {
+    onEnd();
+  }
+}
+
 const identity = {
   clusterId: "cluster",
   nodeId: 1,
@@ -148,7 +230,8 @@ const identity = {
   version: "0",
 };
 
-const vmRecord: VmRecord = {
+/** A VM that runs. */
+export const vmRecord: VmRecord = {
   name: "web",
   vmId: "00000000-0000-4000-8000-000000000001",
   spec: { vcpus: 1, memoryMiB: 64, image: "demo", onPartition: "stop", restartPolicy: "on-failure" },

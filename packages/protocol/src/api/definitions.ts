@@ -36,7 +36,10 @@ export interface HttpRoute {
   readonly debug?: true;
 }
 
-/** How a stream travels over HTTP: a GET whose answer does not end. */
+/**
+ * How a stream travels over HTTP: a GET whose answer does not end. The fields of the request stand in the path and the
+ * query; `wire/stream-lines.ts` says how the items stand in the body. Input does not travel with it.
+ */
 export interface HttpStreamRoute {
   readonly path: string;
   /** The query parameter that asks for the stream, `?watch=true`, where the path alone asks for the present state. */

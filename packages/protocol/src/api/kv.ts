@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { command, method, stream } from "./definitions.ts";
+import { rowChanges } from "./row-changes.ts";
 import { writtenSchema } from "./values.ts";
 
 export const kvEntrySchema = z.object({
@@ -118,25 +119,16 @@ export type KvChange = z.output<(typeof kvStreams)["kv.watch"]["output"]>;
 
 /**
  * What `kv.watch` says of the step from what its reader has seen, the index of each key, to what is there now. `touched`
- * are the keys that may differ, by default all. `seen` becomes what is there now. What is deleted comes first, the rest in
- * the order in which it was written.
+ * are the keys that may differ, by default all. `seen` becomes what is there now.
  */
 export function kvChanges(
   seen: Map<string, number>,
   present: ReadonlyMap<string, KvEntry>,
-  touched: Iterable<string> = new Set([...seen.keys(), ...present.keys()]),
+  touched?: Iterable<string>,
 ): KvChange[] {
-  const changes: KvChange[] = [];
-  const written: KvEntry[] = [];
-  for (const key of touched) {
-    const entry = present.get(key);
-    if (entry === undefined) {
-      if (seen.delete(key)) changes.push({ type: "delete", key });
-    } else if (seen.get(key) !== entry.index) written.push(entry);
-  }
-  for (const entry of written.sort((a, b) => a.index - b.index)) {
-    seen.set(entry.key, entry.index);
-    changes.push({ type: "put", entry });
-  }
-  return changes;
+  const { deleted, written } = rowChanges(seen, present, ({ index }) => index, touched);
+  return [
+    ...deleted.map((key): KvChange => ({ type: "delete", key })),
+    ...written.map((entry): KvChange => ({ type: "put", entry })),
+  ];
 }

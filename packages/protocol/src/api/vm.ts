@@ -4,6 +4,7 @@ import { limits } from "../limits.ts";
 import { command, type HttpRoute, method, stream } from "./definitions.ts";
 import { driverKindSchema } from "./driver.ts";
 import { imageNameSchema } from "./image.ts";
+import { rowChanges } from "./row-changes.ts";
 import { bytesSchema, emptySchema, nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
 
 export const vmSpecSchema = z
@@ -300,8 +301,44 @@ export const vmStreams = {
     summary: "the serial output of a VM, as it comes",
     place: "owner",
     access: "viewer",
+    http: { path: "/v1/vms/{name}/logs", flag: "follow" },
     request: consoleRequest,
     input: z.never(),
     output: consolePiece,
   }),
+  /**
+   * The VMs that are there, or the one that is named; `current` once; and then every later state of them: of changes that
+   * follow one another faster than they are read, the last one.
+   */
+  "vm.watch": stream({
+    summary: "VMs as they are, and then as they change",
+    place: "read",
+    access: "viewer",
+    http: { path: "/v1/vms", flag: "watch" },
+    request: z.object({ name: nameSchema.exactOptional() }).strict(),
+    input: z.never(),
+    output: z.discriminatedUnion("type", [
+      z.object({ type: z.literal("put"), vm: vmRecordSchema }),
+      z.object({ type: z.literal("delete"), name: nameSchema }),
+      z.object({ type: z.literal("current") }),
+    ]),
+  }),
 };
+
+export type VmChange = z.output<(typeof vmStreams)["vm.watch"]["output"]>;
+
+/**
+ * What `vm.watch` says of the step from what its reader has seen, the index of each VM, to what is there now. `touched` are
+ * the names that may differ, by default all. `seen` becomes what is there now.
+ */
+export function vmChanges(
+  seen: Map<string, number>,
+  present: ReadonlyMap<string, VmRecord>,
+  touched?: Iterable<string>,
+): VmChange[] {
+  const { deleted, written } = rowChanges(seen, present, ({ updatedIndex }) => updatedIndex, touched);
+  return [
+    ...deleted.map((name): VmChange => ({ type: "delete", name })),
+    ...written.map((vm): VmChange => ({ type: "put", vm })),
+  ];
+}

@@ -108,7 +108,8 @@ export function readAnswer<Name extends MethodName>(name: Name, answer: () => un
   }
 }
 
-function unreadable(name: string, cause: unknown, writes = false): BlixardError {
+/** The one error for an answer or an item that is not in its form. */
+export function unreadable(name: string, cause: unknown, writes = false): BlixardError {
   return new BlixardError("ANSWER_UNREADABLE", `the answer to ${name} cannot be read`, {
     cause,
     outcome: writes ? "unknown" : "not_applied",

@@ -1,0 +1,36 @@
+/**
+ * A stream of the state of this node ends when the node has known no leader for a while: it may be cut off from the
+ * others, and would go on to tell nothing though much happens. Its reader opens it anew, at another node if need be.
+ */
+import { BlixardError, firstOf, type LinkedSignal, linkSignal, sleep } from "@blixard/common";
+import type { CallScope } from "../calls/call-types.ts";
+import type { ServiceContext } from "./service-context.ts";
+
+/** Longer than an election takes. */
+const leaderlessMsMax = 5_000;
+
+/** The signal of the call, which also aborts with NO_LEADER; a caller that takes old data is left alone. */
+export function whileLed(context: Pick<ServiceContext, "clock" | "raft">, { meta, signal }: CallScope): AbortSignal {
+  if (meta.stale) return signal;
+  const link = linkSignal(signal);
+  endWithoutLeader(context, link).catch(() => {
+    // The stream is over.
+  });
+  return link.signal;
+}
+
+async function endWithoutLeader(
+  { clock, raft }: Pick<ServiceContext, "clock" | "raft">,
+  { signal, abort }: LinkedSignal,
+): Promise<void> {
+  for (;;) {
+    await raft.status.until(({ leaderId }) => leaderId === 0, { signal });
+    await firstOf(signal, (waiting) => [
+      raft.status.until(({ leaderId }) => leaderId !== 0, { signal: waiting }),
+      sleep(clock, leaderlessMsMax, waiting),
+    ]);
+    if (raft.status.value.leaderId !== 0) continue;
+    abort(new BlixardError("NO_LEADER", `this node has known no leader for ${leaderlessMsMax} ms`));
+    return;
+  }
+}

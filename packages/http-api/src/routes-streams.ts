@@ -1,0 +1,105 @@
+/**
+ * The streams of the node service, made from the contract: a GET with the flag of the stream is answered with a body that
+ * does not end. What fails before the node has accepted it is an answer like any other; what fails later is its last item.
+ */
+import { BlixardError } from "@blixard/common";
+import {
+  pathFields,
+  type StreamMethod,
+  type StreamName,
+  type StreamRequestOf,
+  streamMediaTypes,
+  streams,
+} from "@blixard/protocol";
+import { callMetaOf } from "./call-meta.ts";
+import { type FieldTypes, fieldTypesOf, queryFields, typedField } from "./field-types.ts";
+import { errorAnswer } from "./http-errors.ts";
+import { httpMetrics } from "./http-metrics.ts";
+import { type HttpContext, httpLimits } from "./http-types.ts";
+import { honoPath, metaSource, type RouteContext } from "./route-context.ts";
+import { streamBody } from "./stream-body.ts";
+
+export function addStreamRoutes(context: RouteContext): void {
+  const open = new OpenStreams(context);
+  for (const [name, { http, request: schema }] of Object.entries(streams) as [StreamName, StreamMethod][]) {
+    if (http === undefined) continue;
+    const types = fieldTypesOf(schema);
+    context.routes.add("GET", http.path);
+    context.app.on("GET", honoPath(http.path), async (request, next) => {
+      const { method } = request.req;
+      // The framework asks here for HEAD as well, whose answer has no body.
+      if (method !== "GET" || request.req.query(http.flag) !== "true") return next();
+      return answerStream(context, open, request, name, requestFields(request, http, types));
+    });
+  }
+}
+
+function requestFields(
+  request: HttpContext,
+  route: { readonly path: string; readonly flag: string },
+  types: FieldTypes,
+): Record<string, unknown> {
+  const fields = queryFields(types, request.req.query(), ["consistency", route.flag]);
+  for (const field of pathFields(route)) fields[field] = typedField(types, field, request.req.param(field) ?? "");
+  return fields;
+}
+
+async function answerStream(
+  context: RouteContext,
+  open: OpenStreams,
+  request: HttpContext,
+  name: StreamName,
+  fields: Record<string, unknown>,
+): Promise<Response> {
+  const caller = await context.authenticate(request);
+  const requestId = request.get("requestId");
+  const meta = callMetaOf(metaSource(request), requestId, caller);
+  const { logger, clock } = context.deps;
+  const signal = open.add(request);
+  const items = await context.service().stream(name, fields as StreamRequestOf<typeof name>, meta, { signal });
+  const events = (request.req.header("accept") ?? "").includes(streamMediaTypes.events);
+  const body = streamBody(items, events ? "events" : "lines", {
+    clock,
+    lastItem: (error) => errorAnswer(error, requestId, false, logger).body,
+  });
+  return request.body(body, 200, {
+    "content-type": events ? streamMediaTypes.events : streamMediaTypes.lines,
+    // The connection ends with the stream, so that a node that stops waits for no caller that might send more.
+    connection: "close",
+    // Proxies pass on each piece as it comes.
+    "x-accel-buffering": "no",
+  });
+}
+
+/** How many streams are open, and when each ends. */
+class OpenStreams {
+  readonly #gauge: ReturnType<typeof httpMetrics>["streams"];
+  #count = 0;
+
+  constructor({ deps }: RouteContext) {
+    this.#gauge = httpMetrics(deps.metrics).streams;
+    this.#gauge.set(0);
+  }
+
+  /** A signal that aborts when the answer to `request` has ended, or its caller has gone. @throws OVERLOADED */
+  add(request: HttpContext): AbortSignal {
+    if (this.#count >= httpLimits.streamsMax) {
+      throw new BlixardError("OVERLOADED", `${this.#count} streams are open already`, { outcome: "not_applied" });
+    }
+    const left = new AbortController();
+    const { outgoing } = request.env;
+    this.#change(1);
+    const end = () => {
+      this.#change(-1);
+      left.abort(new BlixardError("CANCELLED", "the caller has gone"));
+    };
+    if (outgoing.destroyed) end();
+    else outgoing.once("close", end);
+    return left.signal;
+  }
+
+  #change(by: number): void {
+    this.#count += by;
+    this.#gauge.set(this.#count);
+  }
+}
