@@ -1,5 +1,8 @@
-/** `-w`: shows a thing again whenever it changed, until Ctrl-C. */
-import { sleep } from "@blixard/common";
+/**
+ * `-w`: shows a thing again whenever it changed, until Ctrl-C. Keys and VMs are told by streams; of nodes, members, images
+ * and the rest there is no stream, so that they are asked for again and again.
+ */
+import { sleep, Watch } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import type { Command } from "commander";
 import type { ClientOptions, ClientSession } from "./client-command.ts";
@@ -8,6 +11,8 @@ import { printItem, printList, type View } from "./output.ts";
 export type WatchOptions = ClientOptions & { readonly watch?: boolean };
 
 const watchIntervalMs = 1_000;
+/** What changes faster is shown as it is then. */
+const shownAtMostEveryMs = 100;
 
 export function withWatchOption(command: Command): Command {
   return command.option("-w, --watch", "show it again whenever it changed");
@@ -34,7 +39,7 @@ export function showItem<T>(
 }
 
 /** Shows what `read` gives; with `--watch` again whenever what is `steady` in it has changed. */
-export async function show<T>(
+async function show<T>(
   session: ClientSession,
   options: WatchOptions,
   read: () => Promise<T>,
@@ -51,4 +56,73 @@ export async function show<T>(
     if (options.watch !== true) return;
     await sleep(systemClock, watchIntervalMs, signal);
   }
+}
+
+/** What a stream says of the things that it watches. */
+export interface Told<T> {
+  readonly key: string;
+  /** Absent: it is gone. */
+  readonly item?: T;
+}
+
+export interface Follow<Change, T> {
+  /** Reads once, without `--watch`. */
+  readonly read: () => Promise<readonly T[]>;
+  readonly changes: () => AsyncIterable<Change>;
+  /** What a change says; undefined for the one that says that all that is there was told. */
+  readonly told: (change: Change) => Told<T> | undefined;
+  readonly print: (items: readonly T[]) => Promise<void>;
+}
+
+/** Shows a list; with `--watch` again whenever the stream told a change. */
+export async function showFollowed<Change, T>(
+  { context }: Pick<ClientSession, "context">,
+  options: WatchOptions,
+  { read, changes, told, print }: Follow<Change, T>,
+): Promise<void> {
+  if (options.watch !== true) return print(await read());
+  const items = new Map<string, T>();
+  const version = new Watch(0);
+  let complete = false;
+  const following = (async () => {
+    for await (const change of changes()) {
+      const news = told(change);
+      if (news === undefined) complete = true;
+      else if (news.item === undefined) items.delete(news.key);
+      else items.set(news.key, news.item);
+      if (complete) version.update((count) => count + 1);
+    }
+  })();
+  const showing = (async () => {
+    for (let shown = 0; ; ) {
+      shown = await version.until((count) => count !== shown, { signal: context.signal });
+      await print([...items.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, item]) => item));
+      await sleep(systemClock, shownAtMostEveryMs, context.signal);
+    }
+  })();
+  await Promise.race([following, showing]);
+}
+
+/** The same for one thing; `read` fails when there is none, also later. */
+export async function showFollowedItem<Change, T>(
+  session: Pick<ClientSession, "context">,
+  options: WatchOptions,
+  {
+    read,
+    print,
+    ...follow
+  }: Omit<Follow<Change, T>, "read" | "print"> & {
+    readonly read: () => Promise<T>;
+    readonly print: (item: T) => Promise<void>;
+  },
+): Promise<void> {
+  await showFollowed(session, options, {
+    ...follow,
+    read: async () => [await read()],
+    print: async ([item]) => {
+      if (item !== undefined) return print(item);
+      // There is one again when this does not fail, and then the stream tells it.
+      await read();
+    },
+  });
 }

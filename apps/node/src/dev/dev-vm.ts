@@ -1,5 +1,6 @@
 import type { BlixardClient } from "@blixard/client";
-import { BlixardError } from "@blixard/common";
+import { BlixardError, errorCodeOf, withDeadline } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
 import type { VmRecord } from "@blixard/protocol";
 
 export interface DevVm {
@@ -10,7 +11,6 @@ export interface DevVm {
 
 const startTimeoutMs = 120_000;
 const consoleTimeoutMs = 60_000;
-const consoleWaitMs = 5_000;
 const memoryMiB = 64;
 const image = "demo";
 
@@ -33,18 +33,24 @@ export async function runDevVm(
   return { vm: await client.vms.get(name, { signal }), firstLine };
 }
 
-async function readFirstLine(client: BlixardClient, name: string, signal: AbortSignal): Promise<string> {
+async function readFirstLine(client: BlixardClient, name: string, outer: AbortSignal): Promise<string> {
   const decoder = new TextDecoder();
-  const deadline = AbortSignal.timeout(consoleTimeoutMs);
   let text = "";
-  for (let offset = 0; !deadline.aborted; ) {
-    const piece = await client.vms.readConsole({ name, offset, waitMs: consoleWaitMs }, { signal });
-    text += decoder.decode(piece.data, { stream: true });
-    offset = piece.offset + piece.data.length;
-    const end = text.indexOf("\n");
-    if (end >= 0) return text.slice(0, end).trim();
-  }
-  throw new BlixardError("DEADLINE_EXCEEDED", `the guest of VM ${name} wrote nothing for ${consoleTimeoutMs} ms`, {
-    hint: `See: blixard vm explain ${name}`,
+  return await withDeadline(
+    { clock: systemClock, timeoutMs: consoleTimeoutMs, what: `the first line of VM ${name}`, signal: outer },
+    async (signal) => {
+      for await (const { data } of client.vms.followLogs({ name, offset: 0 }, { signal })) {
+        text += decoder.decode(data, { stream: true });
+        const end = text.indexOf("\n");
+        if (end >= 0) return text.slice(0, end).trim();
+      }
+      throw new BlixardError("UNAVAILABLE", `the output of VM ${name} ended`);
+    },
+  ).catch((error: unknown) => {
+    if (errorCodeOf(error) !== "DEADLINE_EXCEEDED") throw error;
+    throw new BlixardError("DEADLINE_EXCEEDED", `the guest of VM ${name} wrote nothing for ${consoleTimeoutMs} ms`, {
+      cause: error,
+      hint: `See: blixard vm explain ${name}`,
+    });
   });
 }

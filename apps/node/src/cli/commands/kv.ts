@@ -1,13 +1,13 @@
 /** `blixard kv get|put|delete|list|watch|cas` */
 import type { Readable } from "node:stream";
 import { BlixardError } from "@blixard/common";
-import { limits } from "@blixard/protocol";
+import { type KvChange, type KvEntry, limits } from "@blixard/protocol";
 import type { Command } from "commander";
 import type { CliContext } from "../cli-context.ts";
 import { type ClientSession, withClient, withClientOptions } from "../client-command.ts";
 import { print, printList } from "../output.ts";
 import { parseInteger } from "../quantities.ts";
-import { show, type WatchOptions, withWatchOption } from "../watch.ts";
+import { showFollowed, showFollowedItem, type Told, type WatchOptions, withWatchOption } from "../watch.ts";
 import { kvView } from "./views.ts";
 
 type Options = WatchOptions & {
@@ -27,10 +27,13 @@ export function registerKv(command: Command, context: CliContext): void {
     .action((key: string, options: Options) =>
       withClient(context, options, (session) => {
         const { client, format } = session;
-        const read = () => client.call("kv.get", { key }, { stale: options.stale ?? false });
-        return show(session, options, read, (entry) =>
-          print(context, format, entry, () => `${entry.value}\n`, [entry.key]),
-        );
+        const stale = options.stale ?? false;
+        return showFollowedItem(session, options, {
+          read: () => client.call("kv.get", { key }, { stale }),
+          changes: () => ofKey(key, client.kv.watch(key, { signal: context.signal, stale })),
+          told: toldKey,
+          print: (entry) => print(context, format, entry, () => `${entry.value}\n`, [entry.key]),
+        });
       }),
     );
   add("put <key> <value>", "write a value; - reads it from standard input")
@@ -57,12 +60,8 @@ export function registerKv(command: Command, context: CliContext): void {
     .option("--stale", "from the local state of the node that answers")
     .action((prefix: string | undefined, options: Options) =>
       withClient(context, options, (session) => {
-        const limit = options.limit === undefined ? {} : { limit: parseInteger(options.limit, "--limit", 1) };
-        const read = () => session.client.kv.list(prefix ?? "", { ...limit, stale: options.stale ?? false });
-        return show(session, options, read, async ({ items, truncated }) => {
-          await printList(context, session.format, kvView, items);
-          if (truncated) context.stderr.write("there are more keys; see --limit\n");
-        });
+        const limit = options.limit === undefined ? listedDefault : parseInteger(options.limit, "--limit", 1);
+        return listKeys(session, options, prefix ?? "", limit);
       }),
     );
   add("watch [prefix]", "print the keys that are there, and each change as it comes, until Ctrl-C").action(
@@ -85,6 +84,41 @@ export function registerKv(command: Command, context: CliContext): void {
         if (!result.swapped) context.exitCode = conflictExitCode;
       }),
     );
+}
+
+async function listKeys(session: ClientSession, options: Options, prefix: string, limit: number): Promise<void> {
+  const { client, context, format } = session;
+  const stale = options.stale ?? false;
+  let truncated = false;
+  await showFollowed(session, options, {
+    read: async () => {
+      const list = await client.kv.list(prefix, { limit, stale });
+      truncated = list.truncated;
+      return list.items;
+    },
+    changes: () => client.kv.watch(prefix, { signal: context.signal, stale }),
+    told: toldKey,
+    print: async (entries) => {
+      await printList(context, format, kvView, entries.slice(0, limit));
+      if (truncated || entries.length > limit) context.stderr.write("there are more keys; see --limit\n");
+    },
+  });
+}
+
+/** As many as a list has without a limit. */
+const listedDefault = 1_000;
+
+function toldKey(change: KvChange): Told<KvEntry> | undefined {
+  if (change.type === "put") return { key: change.entry.key, item: change.entry };
+  return change.type === "delete" ? { key: change.key } : undefined;
+}
+
+/** Of the keys under a prefix the one that is the prefix. */
+async function* ofKey(key: string, changes: AsyncIterable<KvChange>): AsyncGenerator<KvChange> {
+  for await (const change of changes) {
+    const told = toldKey(change);
+    if (told === undefined || told.key === key) yield change;
+  }
 }
 
 /** A line for each change; JSON and YAML one document for each. */

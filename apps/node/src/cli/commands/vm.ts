@@ -1,13 +1,13 @@
 /** `blixard vm create|list|get|start|stop|restart|pause|resume|delete|explain|logs|console` */
 import { errorCodeOf } from "@blixard/common";
-import type { VmPhase, VmRecord } from "@blixard/protocol";
+import type { VmChange, VmPhase, VmRecord } from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, type ClientSession, withClient, withClientOptions } from "../client-command.ts";
 import { confirm } from "../confirm.ts";
-import { print, printItem } from "../output.ts";
+import { print, printItem, printList } from "../output.ts";
 import { parseInteger, parseMemoryMiB } from "../quantities.ts";
-import { showItem, showList, type WatchOptions, withWatchOption } from "../watch.ts";
+import { showFollowed, showFollowedItem, type Told, type WatchOptions, withWatchOption } from "../watch.ts";
 import { vmView } from "./views.ts";
 import { registerConsole } from "./vm-console.ts";
 
@@ -88,11 +88,25 @@ function registerReads(command: Command, context: CliContext): void {
   withWatchOption(withClientOptions(command.command("list").description("list VMs")))
     .alias("ls")
     .action((options: WatchOptions) =>
-      withClient(context, options, (session) => showList(session, options, vmView, () => session.client.vms.list())),
+      withClient(context, options, (session) =>
+        showFollowed(session, options, {
+          read: () => session.client.vms.list(),
+          changes: () => session.client.vms.watch({}, { signal: context.signal }),
+          told: toldVm,
+          print: (vms) => printList(context, session.format, vmView, vms),
+        }),
+      ),
     );
   withWatchOption(withClientOptions(command.command("get <name>").description("show one VM"))).action(
     (name: string, options: WatchOptions) =>
-      withClient(context, options, (session) => showItem(session, options, vmView, () => session.client.vms.get(name))),
+      withClient(context, options, (session) =>
+        showFollowedItem(session, options, {
+          read: () => session.client.vms.get(name),
+          changes: () => session.client.vms.watch({ name }, { signal: context.signal }),
+          told: toldVm,
+          print: (vm) => printItem(context, session.format, vmView, vm),
+        }),
+      ),
   );
   withClientOptions(command.command("explain <name>").description("why the VM is where and how it is")).action(
     (name: string, options: ClientOptions) =>
@@ -101,6 +115,11 @@ function registerReads(command: Command, context: CliContext): void {
         await print(context, format, vm, () => explanation(vm), [name]);
       }),
   );
+}
+
+function toldVm(change: VmChange): Told<VmRecord> | undefined {
+  if (change.type === "put") return { key: change.vm.name, item: change.vm };
+  return change.type === "delete" ? { key: change.name } : undefined;
 }
 
 function registerDelete(command: Command, context: CliContext): void {
