@@ -7,16 +7,11 @@
  *           -> command by type      -> result, changes
  *           -> + the row that remembers the request id, - the row that leaves the window
  */
-import { type Command, type CommandResult, commandSubject, limits } from "@blixard/protocol";
-import { applyImagePut, applyImageRemove } from "./image.ts";
-import { applyKvCas, applyKvDelete, applyKvPut } from "./kv.ts";
-import { applyClusterInit, applyNodeAdmit, applyNodeLiveness, applyNodeRemove, applyNodeUpdate } from "./node.ts";
-import { refusal, refuse } from "./outcomes.ts";
+import { type Command, type CommandResult, type CommandType, commandSubject, limits } from "@blixard/protocol";
+import { appliers } from "./appliers.ts";
+import { refusal } from "./outcomes.ts";
 import { requestRowKey } from "./state.ts";
-import { applyTicketCreate, applyTicketRevoke } from "./ticket.ts";
-import { applyTokenCreate, applyTokenRevoke } from "./token.ts";
-import type { Change, ClusterState, Outcome, Position, RequestRecord } from "./types.ts";
-import { applyVmCreate, applyVmDesire, applyVmObserve, applyVmPurge } from "./vm.ts";
+import type { Applier, Change, ClusterState, CommandEntry, Outcome, Position, RequestRecord } from "./types.ts";
 
 /** What an entry led to: now, or when its request id was applied the first time. */
 export interface AppliedCommand {
@@ -49,7 +44,7 @@ export function applyCommand(
   const key = requestKey(command);
   const first = key === undefined ? undefined : rememberedRequest(state, key, evicted);
   if (first !== undefined) return repeat(first, command, at, evicted);
-  const outcome = dispatch(state, command, at);
+  const outcome = dispatch(state, { ...at, command });
   const applied = { result: outcome.result, index: at.index, term: at.term, repeated: false };
   const changes = [...outcome.changes, ...evicted];
   if (key !== undefined) {
@@ -107,47 +102,8 @@ function repeat(first: RequestRecord, command: Command, at: Position, evicted: r
   return { applied, changes: evicted };
 }
 
-function dispatch(state: ClusterState, command: Command, at: Position): Outcome {
-  const { body } = command;
-  switch (body.type) {
-    case "cluster.init":
-      return applyClusterInit(state, body);
-    case "node.admit":
-      return applyNodeAdmit(state, body, command.atUnixMs);
-    case "node.update":
-      return applyNodeUpdate(state, body);
-    case "node.liveness":
-      return applyNodeLiveness(state, body, at);
-    case "node.remove":
-      return applyNodeRemove(state, body, at);
-    case "ticket.create":
-      return applyTicketCreate(state, body, command.atUnixMs);
-    case "ticket.revoke":
-      return applyTicketRevoke(state, body);
-    case "token.create":
-      return applyTokenCreate(state, body, command.atUnixMs);
-    case "token.revoke":
-      return applyTokenRevoke(state, body);
-    case "image.put":
-      return applyImagePut(state, body);
-    case "image.remove":
-      return applyImageRemove(state, body);
-    case "vm.create":
-      return applyVmCreate(state, command, body, at);
-    case "vm.desire":
-      return applyVmDesire(state, command, body, at);
-    case "vm.purge":
-      return applyVmPurge(state, command, body);
-    case "vm.observe":
-      return applyVmObserve(state, command, body, at);
-    case "kv.put":
-      return applyKvPut(state, command, body, at);
-    case "kv.delete":
-      return applyKvDelete(state, command, body);
-    case "kv.cas":
-      return applyKvCas(state, command, body, at);
-    default:
-      body satisfies never;
-      return refuse("INVALID_ARGUMENT", "unknown command");
-  }
+/** The body of a command names the applier that takes it, which the index alone no longer shows. */
+function dispatch(state: ClusterState, entry: CommandEntry): Outcome {
+  const { body } = entry.command;
+  return (appliers[body.type] as Applier<CommandType>)(state, body, entry);
 }

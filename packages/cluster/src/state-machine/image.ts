@@ -2,10 +2,15 @@
 import { type CommandBodyOf, type ImageRecord, limits } from "@blixard/protocol";
 import { done, refuse } from "./outcomes.ts";
 import { sortedRecords } from "./state.ts";
-import type { ClusterState, Outcome } from "./types.ts";
+import type { AppliersOf, ClusterState, Outcome } from "./types.ts";
+
+export const imageAppliers: AppliersOf<"image"> = {
+  "image.put": applyPut,
+  "image.remove": applyRemove,
+};
 
 /** Stores an image, or more sources for the same blobs. An image that a VM uses never changes its content. */
-export function applyImagePut(state: ClusterState, body: CommandBodyOf<"image.put">): Outcome {
+function applyPut(state: ClusterState, body: CommandBodyOf<"image.put">): Outcome {
   const { image } = body;
   const present = state.images.get(image.name);
   if (present !== undefined && !sameContent(present, image)) {
@@ -21,7 +26,7 @@ export function applyImagePut(state: ClusterState, body: CommandBodyOf<"image.pu
   return done({ image }, [{ table: "images", key: image.name, value: image }]);
 }
 
-export function applyImageRemove(state: ClusterState, body: CommandBodyOf<"image.remove">): Outcome {
+function applyRemove(state: ClusterState, body: CommandBodyOf<"image.remove">): Outcome {
   const present = state.images.get(body.name);
   if (present === undefined)
     return refuse("IMAGE_NOT_FOUND", `there is no image ${body.name}`, "See: blixard image list");

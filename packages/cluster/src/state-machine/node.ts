@@ -1,25 +1,18 @@
-/** Commands of members: the first node, admission, changes, liveness marks and removal. */
+/** Commands of members: admission, changes, liveness marks and removal. */
 import { type CommandBodyOf, limits, type NodeRecord, type VmRecord } from "@blixard/protocol";
 import { done, refuse } from "./outcomes.ts";
-import { clusterKey, nodeKey, sortedRecords } from "./state.ts";
+import { nodeKey, sortedRecords } from "./state.ts";
 import { ticketRefusal } from "./ticket.ts";
-import type { Change, ClusterState, Outcome, Position } from "./types.ts";
+import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
 
-export function applyClusterInit(state: ClusterState, body: CommandBodyOf<"cluster.init">): Outcome {
-  const present = state.cluster.get(clusterKey);
-  if (present !== undefined) {
-    if (present.clusterId === body.cluster.clusterId) return done({ clusterId: present.clusterId });
-    return refuse("ALREADY_EXISTS", `this is cluster ${present.clusterId} already`);
-  }
-  return done({ clusterId: body.cluster.clusterId }, [
-    { table: "cluster", key: clusterKey, value: body.cluster },
-    { table: "nodes", key: nodeKey(body.node.id), value: body.node },
-    { table: "tokens", key: body.token.id, value: body.token },
-    ...body.images.map((image) => ({ table: "images", key: image.name, value: image }) as const),
-  ]);
-}
+export const nodeAppliers: AppliersOf<"node"> = {
+  "node.admit": applyAdmit,
+  "node.update": applyUpdate,
+  "node.liveness": applyLiveness,
+  "node.remove": applyRemove,
+};
 
-export function applyNodeAdmit(state: ClusterState, body: CommandBodyOf<"node.admit">, atUnixMs: number): Outcome {
+function applyAdmit(state: ClusterState, body: CommandBodyOf<"node.admit">, { command }: CommandEntry): Outcome {
   const { node, ticketId } = body;
   const present = state.nodes.get(nodeKey(node.id));
   if (present !== undefined && present.endpointId !== node.endpointId) {
@@ -44,7 +37,7 @@ export function applyNodeAdmit(state: ClusterState, body: CommandBodyOf<"node.ad
     return refuse("CONFLICT", `the cluster has ${limits.nodesMax} nodes already`);
   const changes: Change[] = [];
   if (ticketId !== null) {
-    const refused = ticketRefusal(state.tickets.get(ticketId), node, atUnixMs);
+    const refused = ticketRefusal(state.tickets.get(ticketId), node, command.atUnixMs);
     if (refused !== undefined) return refused;
     const ticket = state.tickets.get(ticketId);
     if (ticket !== undefined) {
@@ -72,7 +65,7 @@ function readmit(present: NodeRecord, node: NodeRecord): Outcome {
   return done({ nodeId: node.id, role, incarnation }, [{ table: "nodes", key: nodeKey(node.id), value }]);
 }
 
-export function applyNodeUpdate(state: ClusterState, body: CommandBodyOf<"node.update">): Outcome {
+function applyUpdate(state: ClusterState, body: CommandBodyOf<"node.update">): Outcome {
   const node = state.nodes.get(nodeKey(body.nodeId));
   if (node === undefined) return nodeNotFound(body.nodeId);
   const { type: _, nodeId, addresses, storeId, starts, rejoined, ...fields } = body;
@@ -94,14 +87,14 @@ export function applyNodeUpdate(state: ClusterState, body: CommandBodyOf<"node.u
 /** The type of the condition that marks VMs of a node which the leader cannot reach. */
 export const nodeReachable = "NodeReachable";
 
-export function applyNodeLiveness(state: ClusterState, body: CommandBodyOf<"node.liveness">, at: Position): Outcome {
+function applyLiveness(state: ClusterState, body: CommandBodyOf<"node.liveness">, entry: CommandEntry): Outcome {
   if (!state.nodes.has(nodeKey(body.nodeId))) return nodeNotFound(body.nodeId);
   const changes: Change[] = [];
   for (const vm of sortedRecords(state, "vms")) {
     if (vm.node !== body.nodeId) continue;
     const marked = vm.conditions.some((condition) => condition.type === nodeReachable);
     if (marked === !body.reachable) continue;
-    changes.push({ table: "vms", key: vm.name, value: markVm(vm, body.nodeId, body.reachable, at.index) });
+    changes.push({ table: "vms", key: vm.name, value: markVm(vm, body.nodeId, body.reachable, entry.index) });
   }
   return done({ vms: changes.length }, changes);
 }
@@ -131,7 +124,7 @@ function markVm(vm: VmRecord, nodeId: number, reachable: boolean, index: number)
 }
 
 /** Ends a membership. What ran on the node is placed nowhere from now on; only a person starts it elsewhere. */
-export function applyNodeRemove(state: ClusterState, body: CommandBodyOf<"node.remove">, at: Position): Outcome {
+function applyRemove(state: ClusterState, body: CommandBodyOf<"node.remove">, entry: CommandEntry): Outcome {
   const node = state.nodes.get(nodeKey(body.nodeId));
   if (node === undefined) return nodeNotFound(body.nodeId);
   const changes: Change[] = [
@@ -139,7 +132,7 @@ export function applyNodeRemove(state: ClusterState, body: CommandBodyOf<"node.r
     {
       table: "removed",
       key: nodeKey(node.id),
-      value: { nodeId: node.id, endpointId: node.endpointId, incarnation: node.incarnation, index: at.index },
+      value: { nodeId: node.id, endpointId: node.endpointId, incarnation: node.incarnation, index: entry.index },
     },
   ];
   if (state.removed.size >= limits.nodesMax) {
@@ -150,7 +143,7 @@ export function applyNodeRemove(state: ClusterState, body: CommandBodyOf<"node.r
   }
   for (const vm of sortedRecords(state, "vms")) {
     if (vm.node !== node.id) continue;
-    changes.push({ table: "vms", key: vm.name, value: orphan(vm, node.id, at.index) });
+    changes.push({ table: "vms", key: vm.name, value: orphan(vm, node.id, entry.index) });
   }
   return done(null, changes);
 }

@@ -2,7 +2,12 @@
 import { type CommandBodyOf, limits, type TicketRecord, type TicketRole } from "@blixard/protocol";
 import { done, refuse } from "./outcomes.ts";
 import { sortedRecords } from "./state.ts";
-import type { Change, ClusterState, Outcome } from "./types.ts";
+import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
+
+export const ticketAppliers: AppliersOf<"ticket"> = {
+  "ticket.create": applyCreate,
+  "ticket.revoke": applyRevoke,
+};
 
 const askForAnother = "Ask for another one: blixard ticket create";
 
@@ -38,16 +43,12 @@ export function ticketRefusal(
   return undefined;
 }
 
-export function applyTicketCreate(
-  state: ClusterState,
-  body: CommandBodyOf<"ticket.create">,
-  atUnixMs: number,
-): Outcome {
+function applyCreate(state: ClusterState, body: CommandBodyOf<"ticket.create">, { command }: CommandEntry): Outcome {
   if (state.tickets.has(body.ticket.id)) return refuse("ALREADY_EXISTS", `there is a ticket ${body.ticket.id} already`);
   const changes: Change[] = [];
   if (state.tickets.size >= limits.ticketsMax) {
     const spent = sortedRecords(state, "tickets").find(
-      (ticket) => ticket.revoked || ticket.usedBy !== null || ticket.expiresUnixMs <= atUnixMs,
+      (ticket) => ticket.revoked || ticket.usedBy !== null || ticket.expiresUnixMs <= command.atUnixMs,
     );
     if (spent === undefined) {
       return refuse("CONFLICT", `there are ${limits.ticketsMax} open tickets`, "Revoke some: blixard ticket revoke ID");
@@ -58,7 +59,7 @@ export function applyTicketCreate(
   return done({ id: body.ticket.id }, changes);
 }
 
-export function applyTicketRevoke(state: ClusterState, body: CommandBodyOf<"ticket.revoke">): Outcome {
+function applyRevoke(state: ClusterState, body: CommandBodyOf<"ticket.revoke">): Outcome {
   const ticket = state.tickets.get(body.ticketId);
   if (ticket === undefined)
     return refuse("TICKET_NOT_FOUND", `there is no ticket ${body.ticketId}`, "See: blixard ticket list");

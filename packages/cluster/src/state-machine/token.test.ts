@@ -14,7 +14,7 @@ beforeEach(() => {
 const create = (id: string, fields: Parameters<typeof sampleToken>[1] = {}, ticketId: string | null = "t") =>
   replica.apply({ type: "token.create", token: sampleToken(id, fields), ticketId });
 
-describe("applyTokenCreate", () => {
+describe("token.create", () => {
   it("uses the ticket up for the key, and answers the same key as before", () => {
     expect(create("a", { endpointId: keyOf(8) })).toEqual({ ok: true, value: { id: "a", role: "admin" } });
     expect(replica.state.tickets.get("t")?.usedBy).toBe(keyOf(8));
@@ -47,7 +47,7 @@ describe("applyTokenCreate", () => {
   });
 });
 
-describe("applyTokenRevoke", () => {
+describe("token.revoke", () => {
   it("forgets the token, and says when there is none", () => {
     create("a", { endpointId: keyOf(8) });
     expect(replica.apply({ type: "token.revoke", tokenId: "a" })).toMatchObject({ ok: true });

@@ -3,9 +3,14 @@ import { type CommandBodyOf, limits } from "@blixard/protocol";
 import { done, refuse } from "./outcomes.ts";
 import { tokenOfKey } from "./state.ts";
 import { ticketRefusal } from "./ticket.ts";
-import type { Change, ClusterState, Outcome } from "./types.ts";
+import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
 
-export function applyTokenCreate(state: ClusterState, body: CommandBodyOf<"token.create">, atUnixMs: number): Outcome {
+export const tokenAppliers: AppliersOf<"token"> = {
+  "token.create": applyCreate,
+  "token.revoke": applyRevoke,
+};
+
+function applyCreate(state: ClusterState, body: CommandBodyOf<"token.create">, { command }: CommandEntry): Outcome {
   const { token, ticketId } = body;
   const { endpointId } = token;
   const ticket = ticketId === null ? undefined : state.tickets.get(ticketId);
@@ -35,7 +40,7 @@ export function applyTokenCreate(state: ClusterState, body: CommandBodyOf<"token
       role: token.role === "admin" ? "operator" : "viewer",
       name: token.name ?? "",
     } as const;
-    const refused = ticketRefusal(ticket, bearer, atUnixMs);
+    const refused = ticketRefusal(ticket, bearer, command.atUnixMs);
     if (refused !== undefined) return refused;
     if (ticket !== undefined) {
       changes.push({ table: "tickets", key: ticketId, value: { ...ticket, usedBy: bearer.endpointId } });
@@ -45,7 +50,7 @@ export function applyTokenCreate(state: ClusterState, body: CommandBodyOf<"token
   return done({ id: token.id, role: token.role }, changes);
 }
 
-export function applyTokenRevoke(state: ClusterState, body: CommandBodyOf<"token.revoke">): Outcome {
+function applyRevoke(state: ClusterState, body: CommandBodyOf<"token.revoke">): Outcome {
   if (!state.tokens.has(body.tokenId)) {
     return refuse("TOKEN_NOT_FOUND", `there is no token ${body.tokenId}`, "List them with: blixard token list");
   }

@@ -1,7 +1,10 @@
 /** The tables of the replicated state, the changes to them, and what one command leads to. */
 import type {
   ClusterRecord,
+  Command,
+  CommandBodyOf,
   CommandResult,
+  CommandType,
   ImageRecord,
   KvEntry,
   NodeRecord,
@@ -79,8 +82,25 @@ export interface Position {
   readonly term: number;
 }
 
+/** An entry of the log that is a command. */
+export interface CommandEntry extends Position {
+  readonly command: Command;
+}
+
 /** The outcome of one command before it is remembered under its request id. */
 export interface Outcome {
   readonly result: CommandResult;
   readonly changes: readonly Change[];
 }
+
+/** What one type of command does: it decides the changes and changes nothing itself. */
+export type Applier<Type extends CommandType> = (
+  state: ClusterState,
+  body: CommandBodyOf<Type>,
+  entry: CommandEntry,
+) => Outcome;
+
+/** One applier for each command of a noun. A command without one does not compile. */
+export type AppliersOf<Noun extends string> = {
+  readonly [Type in Extract<CommandType, `${Noun}.${string}`>]: Applier<Type>;
+};

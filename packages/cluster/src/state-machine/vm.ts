@@ -2,19 +2,21 @@
  * Commands of VMs. What is wanted comes from people through the leader; what is comes from the node that owns the VM,
  * under the fencing epoch, so that a node which lost a VM can no longer speak for it.
  */
-import { type Command, type CommandBodyOf, limits, type VmObservation, type VmRecord } from "@blixard/protocol";
+import { type CommandBodyOf, limits, type VmObservation, type VmRecord } from "@blixard/protocol";
 import { nodeNotFound } from "./node.ts";
 import { done, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
 import { nodeKey } from "./state.ts";
-import type { Change, ClusterState, Outcome, Position } from "./types.ts";
+import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
 
-export function applyVmCreate(
-  state: ClusterState,
-  command: Command,
-  body: CommandBodyOf<"vm.create">,
-  at: Position,
-): Outcome {
+export const vmAppliers: AppliersOf<"vm"> = {
+  "vm.create": applyCreate,
+  "vm.desire": applyDesire,
+  "vm.purge": applyPurge,
+  "vm.observe": applyObserve,
+};
+
+function applyCreate(state: ClusterState, body: CommandBodyOf<"vm.create">, entry: CommandEntry): Outcome {
   const present = state.vms.get(body.name);
   if (present !== undefined) {
     return refuse(
@@ -31,7 +33,7 @@ export function applyVmCreate(
   const node = state.nodes.get(nodeKey(body.node));
   if (node === undefined) return nodeNotFound(body.node);
   if (node.leaving) return refuse("CONFLICT", `node ${body.node} is leaving the cluster`, "Try again.");
-  const failed = preconditionFailed(command, `VM ${body.name}`, 0);
+  const failed = preconditionFailed(entry.command, `VM ${body.name}`, 0);
   if (failed !== undefined) return failed;
   const vm: VmRecord = {
     name: body.name,
@@ -48,23 +50,18 @@ export function applyVmCreate(
     guest: "none",
     restarts: 0,
     placement: body.placement,
-    createdUnixMs: command.atUnixMs,
-    updatedUnixMs: command.atUnixMs,
-    createdIndex: at.index,
-    updatedIndex: at.index,
+    createdUnixMs: entry.command.atUnixMs,
+    updatedUnixMs: entry.command.atUnixMs,
+    createdIndex: entry.index,
+    updatedIndex: entry.index,
   };
   return changed(vm);
 }
 
-export function applyVmDesire(
-  state: ClusterState,
-  command: Command,
-  body: CommandBodyOf<"vm.desire">,
-  at: Position,
-): Outcome {
+function applyDesire(state: ClusterState, body: CommandBodyOf<"vm.desire">, entry: CommandEntry): Outcome {
   const vm = state.vms.get(body.name);
   if (vm === undefined) return vmNotFound(body.name);
-  const failed = preconditionFailed(command, `VM ${body.name}`, vm.updatedIndex);
+  const failed = preconditionFailed(entry.command, `VM ${body.name}`, vm.updatedIndex);
   if (failed !== undefined) return failed;
   if (vm.desired === "deleted" && body.desired !== "deleted") {
     return refuse("CONFLICT", `the VM ${body.name} is being deleted`);
@@ -86,24 +83,19 @@ export function applyVmDesire(
     placement: placed ? (body.placement ?? "") : vm.placement,
     fencingEpoch: vm.fencingEpoch + (newEpoch ? 1 : 0),
     ...(newEpoch ? { phase: "Pending", reason: "start-requested", message: "", guest: "none" } : {}),
-    updatedUnixMs: command.atUnixMs,
-    updatedIndex: at.index,
+    updatedUnixMs: entry.command.atUnixMs,
+    updatedIndex: entry.index,
   });
 }
 
-export function applyVmPurge(state: ClusterState, command: Command, body: CommandBodyOf<"vm.purge">): Outcome {
+function applyPurge(state: ClusterState, body: CommandBodyOf<"vm.purge">, entry: CommandEntry): Outcome {
   const vm = state.vms.get(body.name);
   if (vm === undefined) return vmNotFound(body.name);
-  return preconditionFailed(command, `VM ${body.name}`, vm.updatedIndex) ?? deleted(vm);
+  return preconditionFailed(entry.command, `VM ${body.name}`, vm.updatedIndex) ?? deleted(vm);
 }
 
 /** Takes what the owner saw. Observations of another epoch or node are void, which the count in the result shows. */
-export function applyVmObserve(
-  state: ClusterState,
-  command: Command,
-  body: CommandBodyOf<"vm.observe">,
-  at: Position,
-): Outcome {
+function applyObserve(state: ClusterState, body: CommandBodyOf<"vm.observe">, entry: CommandEntry): Outcome {
   if (!state.nodes.has(nodeKey(body.nodeId))) return nodeNotFound(body.nodeId);
   const latest = new Map<string, VmRecord | undefined>();
   let stale = 0;
@@ -116,7 +108,7 @@ export function applyVmObserve(
     }
     // The node has let go of it for good, and that was wanted: the record may go.
     if (seen.phase === "Deleted" && vm.desired === "deleted") latest.set(name, undefined);
-    else latest.set(name, observed(vm, seen, command.atUnixMs, at.index));
+    else latest.set(name, observed(vm, seen, entry.command.atUnixMs, entry.index));
   }
   const changes: Change[] = [];
   for (const [name, vm] of [...latest].sort(([a], [b]) => (a < b ? -1 : 1))) {

@@ -1,0 +1,23 @@
+/** What each command of the log does, put together from its nouns. */
+import type { CommandType } from "@blixard/protocol";
+import { clusterAppliers } from "./cluster.ts";
+import { imageAppliers } from "./image.ts";
+import { kvAppliers } from "./kv.ts";
+import { nodeAppliers } from "./node.ts";
+import { ticketAppliers } from "./ticket.ts";
+import { tokenAppliers } from "./token.ts";
+import type { Applier } from "./types.ts";
+import { vmAppliers } from "./vm.ts";
+
+/** A command of the contract that no noun applies does not compile here. */
+export type Appliers = { readonly [Type in CommandType]: Applier<Type> };
+
+export const appliers: Appliers = {
+  ...clusterAppliers,
+  ...nodeAppliers,
+  ...ticketAppliers,
+  ...tokenAppliers,
+  ...imageAppliers,
+  ...vmAppliers,
+  ...kvAppliers,
+};
