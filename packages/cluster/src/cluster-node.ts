@@ -20,6 +20,8 @@ import {
 } from "@blixard/common";
 import {
   type CallMeta,
+  commands,
+  createCommandCodec,
   decodeServiceCall,
   encodeServiceResponse,
   type MethodName,
@@ -31,6 +33,7 @@ import {
   type StreamName,
   type StreamOutputOf,
   type StreamRequestOf,
+  understoodLevel,
 } from "@blixard/protocol";
 import {
   asLogIndex,
@@ -68,7 +71,8 @@ import { statusOf } from "./services/cluster.ts";
 import { createServices } from "./services/handlers.ts";
 import { bestSuccessor } from "./services/member.ts";
 import { PendingJoins } from "./services/pending-joins.ts";
-import { propose, type ServiceContext } from "./services/service-context.ts";
+import { propose } from "./services/propose.ts";
+import type { ServiceContext } from "./services/service-context.ts";
 import { tokenHolder } from "./services/token.ts";
 import { type JoinSeed, requestJoin } from "./start/join-flow.ts";
 import { type LoadedLog, loadLog } from "./start/loaded-log.ts";
@@ -76,6 +80,7 @@ import { peerLogSource } from "./start/peer-log-source.ts";
 import { firstCommand, joinerOf } from "./start/self-description.ts";
 import { checkWithPeers, knownNodes } from "./start/start-check.ts";
 import type { AppliedCommand } from "./state-machine/apply-command.ts";
+import { clusterLevel } from "./state-machine/level.ts";
 import { clusterKey, nodeKey, tokenOfKey } from "./state-machine/state.ts";
 import type { ClusterState } from "./state-machine/types.ts";
 
@@ -119,8 +124,9 @@ class Node implements ClusterNode {
     this.#metrics = declareClusterMetrics(deps.metrics);
     this.#memory = new PeerMemory(() => this.state, deps.transport, this.#metrics.startChecks);
     this.#peerCalls = new PeerCalls({ ...deps, nodeId: options.nodeId });
-    const { hashWindow, requestWindow } = this.#options;
-    this.#stateMachine = createClusterStateMachine(deps.stateStore, deps.sha256, { hashWindow, requestWindow });
+    const { hashWindow, requestWindow, featureLevel } = this.#options;
+    const codec = createCommandCodec(commands, understoodLevel(featureLevel));
+    this.#stateMachine = createClusterStateMachine(deps.stateStore, deps.sha256, { hashWindow, requestWindow, codec });
   }
 
   get state(): ClusterState {
@@ -396,7 +402,7 @@ class Node implements ClusterNode {
     return { clusterId, incarnation: this.incarnation };
   }
 
-  /** The first entry of a new cluster. After a crash before it, the next bootstrap proposes it again. */
+  /** The first entries of a new cluster. After a crash between them, the next bootstrap goes on. */
   async #initCluster(
     engine: Engine,
     how: Extract<StartMode, { readonly mode: "bootstrap" }>,
@@ -407,6 +413,10 @@ class Node implements ClusterNode {
       await engine.raft.status.until((status) => status.ready, { signal: limited });
       if (this.#hasState()) return;
       const meta = nodeMeta(this.#options.nodeId, "", initTimeoutMs);
+      // A new cluster has the level of its first node, which writes its record at that level.
+      const level = understoodLevel(this.#options.featureLevel);
+      const raised = { type: "cluster.setLevel", level } as const;
+      if (level > clusterLevel(this.state)) await propose(engine.context, raised, { meta, signal: limited });
       await propose(engine.context, body, { meta, signal: limited });
     });
   }

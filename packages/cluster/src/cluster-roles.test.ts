@@ -1,5 +1,6 @@
 /** The four roles of nodes, and machines that wait for an operator, in clusters over a network in memory. */
 import { sleep } from "@blixard/common";
+import { featureLevels } from "@blixard/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import type { JoinPolicy } from "./options.ts";
 import { requestJoin } from "./start/join-flow.ts";
@@ -119,7 +120,7 @@ describe("ClusterNode: joining without a ticket", () => {
       addresses: [],
       capacity: { vcpus: 1, memoryMiB: 1, drivers: [] },
       version: "",
-      featureLevel: 1,
+      featureLevel: featureLevels.own,
     };
     const deps = { transport: other.transport, clock: group.clock, random: group.random };
     const target = { endpoints: [seedNode], ticket: null };

@@ -3,7 +3,7 @@
  * tables in memory, and writes each batch, with its position and hash, to the store in one transaction.
  */
 import { BlixardError, errorCodeOf, fromUtf8, SerialQueue, toHex, toUtf8, Watch } from "@blixard/common";
-import { decodeCommand, decodeValue, encodeValue, limits } from "@blixard/protocol";
+import { type CommandCodec, commandCodec, decodeValue, encodeValue, entryLevel, limits } from "@blixard/protocol";
 import type { AppliedState, Entry, StateMachine } from "@blixard/raft";
 import { type HashRow, HashWindow, hashTable } from "./hash-window.ts";
 import { RecentKeys } from "./recent-keys.ts";
@@ -11,13 +11,21 @@ import { readSnapshot, writeSnapshot } from "./snapshot-format.ts";
 import {
   type Application,
   type AppliedCommand,
+  type ApplyOptions,
   applyCommand,
   applyEmptyEntry,
   applyUnreadable,
 } from "./state-machine/apply-command.ts";
 import { extendHash, initialHash, type Sha256 } from "./state-machine/hash-chain.ts";
+import { clusterLevel, upgradeHint } from "./state-machine/level.ts";
 import { applyChange, emptyState, isTableName, type MutableState } from "./state-machine/state.ts";
-import { type Change, type ClusterState, type TableName, tableNames } from "./state-machine/types.ts";
+import {
+  type ApplierTable,
+  type Change,
+  type ClusterState,
+  type TableName,
+  tableNames,
+} from "./state-machine/types.ts";
 import type { StateChange, StateRecord, StateStore } from "./state-store-port.ts";
 
 /** The position of the state, and for each table the index at which it changed last. */
@@ -43,6 +51,10 @@ export interface ClusterStateMachineOptions {
   readonly hashWindow?: number;
   /** Entries over which a request id is remembered. Default `limits.requestWindowMax`. */
   readonly requestWindow?: number;
+  /** The commands that the release knows, and the highest level that it understands. Default: those of this release. */
+  readonly codec?: CommandCodec;
+  /** What the commands of `codec` do. Default: those of this release. */
+  readonly appliers?: ApplierTable;
 }
 
 const hashWindowDefault = 10_000;
@@ -61,7 +73,8 @@ export function createClusterStateMachine(
 class StoredStateMachine implements ClusterStateMachine {
   readonly #store: StateStore;
   readonly #sha256: Sha256;
-  readonly #options: ClusterStateMachineOptions;
+  readonly #codec: CommandCodec;
+  readonly #applyOptions: ApplyOptions;
   readonly #queue = new SerialQueue();
   readonly #hashes: HashWindow;
   readonly #recentKeys = new RecentKeys();
@@ -73,7 +86,9 @@ class StoredStateMachine implements ClusterStateMachine {
   constructor(store: StateStore, sha256: Sha256, options: ClusterStateMachineOptions) {
     this.#store = store;
     this.#sha256 = sha256;
-    this.#options = options;
+    const { codec = commandCodec, requestWindow = limits.requestWindowMax, appliers } = options;
+    this.#codec = codec;
+    this.#applyOptions = { requestWindow, commands: codec.commands, ...(appliers === undefined ? {} : { appliers }) };
     this.#hashes = new HashWindow(options.hashWindow ?? hashWindowDefault);
   }
 
@@ -100,6 +115,7 @@ class StoredStateMachine implements ClusterStateMachine {
     this.#loaded ??= this.#queue.run(async () => {
       const { applied, records } = await this.#store.load();
       for await (const batch of records) for (const record of batch) this.#take(this.#state, record);
+      this.#assertLevel("the state", clusterLevel(this.#state), this.#state);
       this.#recentKeys.reset(applied.index);
       this.version.set(versionAt(applied.index));
       return applied;
@@ -109,6 +125,7 @@ class StoredStateMachine implements ClusterStateMachine {
 
   apply(entries: readonly Entry[], after: AppliedState): Promise<readonly (AppliedCommand | undefined)[]> {
     return this.#queue.run(async () => {
+      for (const entry of entries) this.#assertUnderstood(entry);
       const batch = this.#applyAll(entries);
       await this.#store.write(batch.stored, after);
       const changed = { ...this.version.value.changed };
@@ -122,7 +139,8 @@ class StoredStateMachine implements ClusterStateMachine {
   snapshot(): Promise<{ readonly at: AppliedState; readonly chunks: AsyncIterable<Uint8Array> }> {
     return this.#queue.run(async () => {
       const snapshot = await this.#store.snapshot();
-      const chunks = writeSnapshot(snapshot.records, (record) => record.table !== hashTable);
+      const level = clusterLevel(this.#state);
+      const chunks = writeSnapshot(snapshot.records, (record) => record.table !== hashTable, level);
       return { at: snapshot.applied, chunks: closing(chunks, () => snapshot.close()) };
     });
   }
@@ -135,7 +153,7 @@ class StoredStateMachine implements ClusterStateMachine {
         if (record.table === chainTable) hash = record.value;
         else this.#take(state, record);
       };
-      await this.#store.replaceAll(at, tapped(readSnapshot(chunks), take));
+      await this.#store.replaceAll(at, tapped(readSnapshot(chunks, this.#codec.level), take));
       this.#state = state;
       this.#hash = hash;
       this.#hashes.clear();
@@ -163,7 +181,26 @@ class StoredStateMachine implements ClusterStateMachine {
       };
       // The store checks its bytes, and only `apply` on some replica has written them.
       applyChange(state, change as Change);
-    } else throw new BlixardError("STORAGE_CORRUPT", `the state has an unknown table ${record.table}`);
+    } else {
+      // Names of tables are checked with the rest of the bytes: a later release has written this one.
+      throw needsUpgrade(
+        `the state has a table ${record.table}, which this release does not know`,
+        state,
+        this.#codec.level + 1,
+      );
+    }
+  }
+
+  /** What a later release proposed is not applied in part, nor passed over: the replica would fall behind in silence. */
+  #assertUnderstood(entry: Entry): void {
+    if (entry.kind !== "normal") return;
+    this.#assertLevel(`the log entry at ${entry.index}`, entryLevel(entry.data), this.#state);
+  }
+
+  #assertLevel(what: string, needed: number, state: ClusterState): void {
+    const { level } = this.#codec;
+    if (needed <= level) return;
+    throw needsUpgrade(`${what} needs feature level ${needed}, and this release understands ${level}`, state, needed);
   }
 
   #applyAll(entries: readonly Entry[]) {
@@ -195,19 +232,22 @@ class StoredStateMachine implements ClusterStateMachine {
 
   #applyEntry(entry: Entry): Omit<Application, "applied"> & { readonly applied: AppliedCommand | undefined } {
     const at = { index: entry.index, term: entry.term };
-    const options = { requestWindow: this.#options.requestWindow ?? limits.requestWindowMax };
+    const options = this.#applyOptions;
     if (entry.kind !== "normal" || entry.data.length === 0) {
       return { applied: undefined, changes: applyEmptyEntry(this.#state, at, options) };
     }
     try {
-      return applyCommand(this.#state, decodeCommand(entry.data), at, options);
+      return applyCommand(this.#state, this.#codec.decode(entry.data), at, options);
     } catch (error) {
-      // Garbage is refused alike by every replica. What a later release wrote is not: this replica would fall behind in
-      // silence, so it stops instead, and goes on after an upgrade.
+      // Garbage is refused alike by every replica, so that one bad entry does not stop them all for ever.
       if (errorCodeOf(error) !== "INVALID_ARGUMENT") throw error;
       return applyUnreadable(this.#state, at, options);
     }
   }
+}
+
+function needsUpgrade(message: string, state: ClusterState, level: number): BlixardError {
+  return new BlixardError("NEEDS_UPGRADE", message, { hint: upgradeHint(state, level), details: { level } });
 }
 
 function versionAt(index: number): StateVersion {

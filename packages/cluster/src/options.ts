@@ -1,6 +1,6 @@
 /** Tunables of a cluster node, with their defaults. */
 import { firstAddresses, isRelayUrl } from "@blixard/common";
-import { limits } from "@blixard/protocol";
+import { featureLevels, limits } from "@blixard/protocol";
 import type { RaftNodeOptions } from "@blixard/raft";
 import { type SchedulerOptions, schedulerDefaults } from "./scheduler/scheduler.ts";
 
@@ -11,7 +11,7 @@ export interface ClusterNodeOptions {
   readonly nodeId: number;
   /** Release of this binary, shown to people. */
   readonly version: string;
-  /** Largest set of features that this binary knows. Default 2: members keep `NodeCapacity.capabilities`. */
+  /** The feature level that this binary understands and reports. Default: that of this release. */
   readonly featureLevel?: number;
   /** `host:port` under which others reach this node. Default: what the transport is bound to. Its relay comes to these. */
   readonly advertisedAddresses?: readonly string[];
@@ -62,7 +62,7 @@ export function resolveClusterNodeOptions(
     return given === undefined ? bound : [...given, ...bound.filter(isRelayUrl)];
   };
   return {
-    featureLevel: 2,
+    featureLevel: featureLevels.own,
     advertisedAddresses: () => firstAddresses(all(), limits.addressesPerNodeMax),
     joinPolicy: "loopback",
     raft: {},

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { toHex } from "@blixard/common";
-import { type Command, decodeCommand } from "@blixard/protocol";
+import { type Command, decodeCommand, featureLevels } from "@blixard/protocol";
 import { type AppliedState, type Entry, emptyConfState } from "@blixard/raft";
 import { describe, expect, it } from "@jest/globals";
 import { createClusterStateMachine } from "./cluster-state-machine.ts";
@@ -62,7 +62,7 @@ async function* stream(bytes: Uint8Array): AsyncIterable<Uint8Array> {
 /** The records of a snapshot in an order of their own: that of the stream is the store's. */
 async function recordsOf(chunks: AsyncIterable<Uint8Array>): Promise<readonly string[]> {
   const records: string[] = [];
-  for await (const batch of readSnapshot(chunks)) {
+  for await (const batch of readSnapshot(chunks, featureLevels.base)) {
     for (const { table, key, value } of batch) records.push(`${table} ${toHex(key)} ${toHex(value)}`);
   }
   return records.sort();

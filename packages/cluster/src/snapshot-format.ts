@@ -1,25 +1,31 @@
 /**
- * The state as a stream of bytes, for snapshots: magic and format version, then records, then an end mark with their
- * count. A record is `u32 length, u8 table length, table, u16 key length, key, value`, big-endian. Streams are read and
+ * The state as a stream of bytes, for snapshots: magic and format version, from format 2 on one byte with the feature
+ * level that the state needs, then records, then an end mark with their count. Format 1 is that of the base level, whose
+ * releases read no other. A record is `u32 length, u8 table length, table, u16 key length, key, value`, big-endian. Streams are read and
  * written in pieces, so that memory stays bounded however large the state is.
  */
 import { BlixardError, concatBytes, fromUtf8, toUtf8 } from "@blixard/common";
+import { featureLevels } from "@blixard/protocol";
 import type { StateRecord } from "./state-store-port.ts";
 
-/** "BLXS" and the format version. */
-const magic = Uint8Array.of(0x42, 0x4c, 0x58, 0x53, 1);
+/** "BLXS"; the format version follows. */
+const magic = Uint8Array.of(0x42, 0x4c, 0x58, 0x53);
+const format = { plain: 1, withLevel: 2 } as const;
 const chunkBytes = 64 * 1024;
 const endMark = 0xffff_ffff;
 /** Largest record that is read: a value of 64 KiB and much room, against a length that is garbage. */
 const recordBytesMax = 16 * 1024 * 1024;
 const batchRecordsMax = 256;
 
+/** `level` is that of the cluster as of this state. */
 export async function* writeSnapshot(
   batches: AsyncIterable<readonly StateRecord[]>,
   keep: (record: StateRecord) => boolean,
+  level: number,
 ): AsyncIterable<Uint8Array> {
-  let parts: Uint8Array[] = [magic];
-  let size = magic.length;
+  const head = level <= featureLevels.base ? [format.plain] : [format.withLevel, level];
+  let parts: Uint8Array[] = [magic, Uint8Array.from(head)];
+  let size = magic.length + head.length;
   let count = 0;
   for await (const batch of batches) {
     for (const record of batch) {
@@ -38,8 +44,14 @@ export async function* writeSnapshot(
   yield concatBytes(parts);
 }
 
-/** The records of a stream, in batches. @throws STORAGE_CORRUPT when it is cut, foreign or of another format */
-export async function* readSnapshot(chunks: AsyncIterable<Uint8Array>): AsyncIterable<readonly StateRecord[]> {
+/**
+ * The records of a stream, in batches, for a release that understands `levelMax`.
+ * @throws STORAGE_CORRUPT when it is cut or foreign, NEEDS_UPGRADE when a later release wrote it
+ */
+export async function* readSnapshot(
+  chunks: AsyncIterable<Uint8Array>,
+  levelMax: number,
+): AsyncIterable<readonly StateRecord[]> {
   let buffer: Uint8Array = new Uint8Array(0);
   let started = false;
   let ended = false;
@@ -49,10 +61,9 @@ export async function* readSnapshot(chunks: AsyncIterable<Uint8Array>): AsyncIte
     buffer = buffer.length === 0 ? chunk : concatBytes([buffer, chunk]);
     let at = 0;
     if (!started) {
-      if (buffer.length < magic.length) continue;
-      if (!magic.every((byte, index) => buffer[index] === byte)) throw corrupt("it has another format");
+      at = headLength(buffer, levelMax);
+      if (at === 0) continue;
       started = true;
-      at = magic.length;
     }
     const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
     while (!ended && buffer.length - at >= 4) {
@@ -78,6 +89,19 @@ export async function* readSnapshot(chunks: AsyncIterable<Uint8Array>): AsyncIte
   }
   if (!ended) throw corrupt("it ends early");
   if (batch.length > 0) yield batch;
+}
+
+/** Bytes before the first record; 0 while there are too few to tell. */
+function headLength(bytes: Uint8Array, levelMax: number): number {
+  if (bytes.length <= magic.length) return 0;
+  if (!magic.every((byte, index) => bytes[index] === byte)) throw corrupt("it is none");
+  const [version = 0, level] = bytes.subarray(magic.length);
+  if (version === 0) throw corrupt("it has no format");
+  if (version === format.plain) return magic.length + 1;
+  if (version > format.withLevel) throw needsUpgrade(`format ${version}`);
+  if (level === undefined) return 0;
+  if (level > levelMax) throw needsUpgrade(`feature level ${level}, and this release understands ${levelMax}`);
+  return magic.length + 2;
 }
 
 function encodeRecord(record: StateRecord): Uint8Array {
@@ -112,6 +136,12 @@ function uint32(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setUint32(0, value);
   return bytes;
+}
+
+function needsUpgrade(what: string): BlixardError {
+  return new BlixardError("NEEDS_UPGRADE", `the snapshot has ${what}`, {
+    hint: "Install the release of the other members on this machine, and start the node again with the data that it has.",
+  });
 }
 
 function corrupt(why: string): BlixardError {

@@ -83,8 +83,8 @@ export const errorCodes = {
   KEY_FILE_TOO_OPEN: facts(500, 64),
   STORAGE_FAILED: facts(500, 74),
   STORAGE_CORRUPT: facts(500, 76),
-  /** The log or the state holds what only a later release understands. */
-  NEEDS_UPGRADE: facts(500, 78),
+  /** The log, the state or the cluster needs a later release than this one, or than one of its members. */
+  NEEDS_UPGRADE: facts(501, 78),
   VM_DRIVER_FAILED: facts(500, 1),
   INVARIANT: facts(500, 70),
   INTERNAL: facts(500, 1),

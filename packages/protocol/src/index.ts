@@ -28,6 +28,7 @@ export type {
 export { commandSubject, commands, methods, streams } from "./api/contract.ts";
 export type {
   ClientCall,
+  CommandTable,
   HttpRoute,
   HttpStreamRoute,
   HttpVerb,
@@ -37,6 +38,7 @@ export type {
 } from "./api/definitions.ts";
 export type { DriverCapabilities, DriverKind } from "./api/driver.ts";
 export { driverKindSchema, driverRefusal } from "./api/driver.ts";
+export { featureLevels, understoodLevel } from "./api/feature-level.ts";
 export type { ImageBlob, ImageFormat, ImageRecord } from "./api/image.ts";
 export { imageBlobSchema, imageRecordSchema } from "./api/image.ts";
 export type { KvChange, KvEntry } from "./api/kv.ts";
@@ -71,7 +73,8 @@ export type {
 export { vmChanges, vmObservationSchema, vmSpecSchema, vmVerbs } from "./api/vm.ts";
 export { limits } from "./limits.ts";
 export { nodeKeyTls } from "./tls-names.ts";
-export { commandFormatVersion, decodeCommand, encodeCommand } from "./wire/command-codec.ts";
+export type { CommandCodec } from "./wire/command-codec.ts";
+export { commandCodec, createCommandCodec, decodeCommand, encodeCommand, entryLevel } from "./wire/command-codec.ts";
 export type { JoinTicket } from "./wire/join-ticket.ts";
 export { decodeTicket, encodeTicket, ticketPrefix } from "./wire/join-ticket.ts";
 export type { PeerCaller, PeerCallLimits, PeerCallOptions, PeerStreamer } from "./wire/peer-call.ts";
@@ -87,6 +90,7 @@ export {
   rpcStreamItemOverheadBytes,
   toRpcError,
 } from "./wire/rpc-codec.ts";
+export { withoutLaterFields } from "./wire/schema-level.ts";
 export type { ServiceCall } from "./wire/service-call-codec.ts";
 export {
   decodeServiceCall,

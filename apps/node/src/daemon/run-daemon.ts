@@ -2,8 +2,8 @@
  * The life of a daemon process: start, the ready line, signals, the end, and the exit code.
  *
  *     starting --ready--> serving --SIGTERM, SIGINT--> stopping --> exit 0
- *         |                  |---- fatal error ----------------> exit 70, 74, 76 or 77
- *         '-- error --> exit 1, 64, 74, 75, 76 or 77
+ *         |                  |---- fatal error ----------------> exit 70, 74, 76, 77 or 78
+ *         '-- error --> exit 1, 64, 74, 75, 76, 77 or 78
  */
 import { errorCodeOf, errorCodes, type Logger, messageOf } from "@blixard/common";
 
@@ -90,7 +90,8 @@ function watchForFaults(logger: Logger): void {
     const stack = error instanceof Error ? error.stack : undefined;
     logger.log("error", kind, { error: messageOf(error), stack });
     const code = errorCodeOf(error);
-    process.exit(code?.startsWith("STORAGE_") ? errorCodes[code].exitCode : invariantExitCode);
+    const hasOwnCode = code !== undefined && (code.startsWith("STORAGE_") || code === "NEEDS_UPGRADE");
+    process.exit(hasOwnCode ? errorCodes[code].exitCode : invariantExitCode);
   };
   process.on("uncaughtException", end("uncaught exception"));
   process.on("unhandledRejection", end("unhandled rejection"));

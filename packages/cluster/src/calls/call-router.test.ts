@@ -4,6 +4,7 @@ import {
   decodeServiceResponse,
   decodeTicket,
   encodeServiceCall,
+  featureLevels,
   forwardRpcMethod,
 } from "@blixard/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
@@ -135,7 +136,7 @@ describe("ServiceRouter.handleRpc", () => {
       addresses: ["127.0.0.1:7005"],
       capacity: { vcpus: 0, memoryMiB: 0, drivers: [] },
       version: "",
-      featureLevel: 1,
+      featureLevel: featureLevels.own,
     };
     const asked = ask(outsider(5), "join.request", "join.request", { ...joiner, approval: true });
     await expect(asked).rejects.toMatchObject({ code: "JOIN_PENDING", hint: expect.stringContaining(endpointIdOf(5)) });
@@ -153,7 +154,7 @@ describe("ServiceRouter.handleRpc", () => {
       addresses: ["127.0.0.1:7005"],
       capacity: { vcpus: 0, memoryMiB: 0, drivers: [] },
       version: "",
-      featureLevel: 1,
+      featureLevel: featureLevels.own,
     };
     const replay = (key: number, fields: object = {}) =>
       ask(outsider(key), "join.request", "join.request", { ...frame, ...fields });

@@ -4,6 +4,7 @@ import {
   type CallMeta,
   decodeTicket,
   encodeServiceCall,
+  featureLevels,
   forwardRpcMethod,
   type MethodAccess,
   type MethodName,
@@ -100,7 +101,7 @@ async function join(transport: ClusterTransport, id: number, role: (typeof nodeR
     addresses: [`127.0.0.1:${7_000 + id}`],
     capacity: { vcpus: 1, memoryMiB: 1, drivers: [] },
     version: "0.0.0-test",
-    featureLevel: 1,
+    featureLevel: featureLevels.own,
   };
   expect(await answerTo(transport, "join.request", "join.request", request)).toBe("OK");
 }

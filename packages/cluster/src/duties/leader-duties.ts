@@ -1,5 +1,6 @@
 /**
- * What a leader does beside answering: it brings the Raft configuration to the node records, and marks the VMs of nodes
+ * What a leader does beside answering: it brings the Raft configuration to the node records, raises the
+ * feature level of the cluster when all members understand a higher one, and marks the VMs of nodes
  * that it cannot reach. It looks at levels, not at events, so a new leader goes on where the last one stopped.
  */
 import { errorCodeOf, messageOf, withTimeLimit } from "@blixard/common";
@@ -8,8 +9,10 @@ import { asNodeId, type ProgressStatus } from "@blixard/raft";
 import { nodeMeta } from "../calls/peer-calls.ts";
 import type { ClusterMetrics } from "../metrics.ts";
 import { bestSuccessor } from "../services/member.ts";
+import { propose } from "../services/propose.ts";
 import { isReachable } from "../services/reachability.ts";
-import { propose, type ServiceContext } from "../services/service-context.ts";
+import type { ServiceContext } from "../services/service-context.ts";
+import { nextLevel } from "../state-machine/level.ts";
 import { nodeReachable } from "../state-machine/node.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { type MembershipStep, planMembership } from "./membership-plan.ts";
@@ -73,6 +76,12 @@ export class LeaderDuties {
       catchUpTo: this.#catchUpTo,
     });
     if (step !== undefined && (await this.#take(step, signal))) return true;
+    const level = nextLevel(stateMachine.state, options.featureLevel);
+    if (level !== undefined) {
+      await this.#decide({ type: "cluster.setLevel", level }, signal);
+      this.#context.logger.log("info", "all members understand a higher feature level", { level });
+      return true;
+    }
     return this.#markSilentNodes(signal);
   }
 

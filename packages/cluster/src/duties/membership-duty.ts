@@ -12,6 +12,7 @@ import type { ClusterPeer } from "../cluster-transport.ts";
 import { randomRequestId } from "../ids.ts";
 import type { PeerFinder } from "../peer-finder.ts";
 import type { ServiceContext } from "../services/service-context.ts";
+import { clusterLevel } from "../state-machine/level.ts";
 import { clusterKey, nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
 import { DiscoveryDuty } from "./discovery-duty.ts";
@@ -112,25 +113,25 @@ export class MembershipDuty {
     let seen = -1;
     await runLoop(loop, "own-record", signal, async () => {
       const { clock } = context;
-      const moved = ({ changed }: StateVersion) => changed.nodes !== seen;
+      const moved = (version: StateVersion) => ownRecordIndex(version) !== seen;
       // Nobody says when the node has found a relay, or another one.
       const look = context.transport.usesRelay ? { limit: { clock, delayMs: ownAddressesMs } } : {};
       await stateMachine.version.until(moved, { signal, ...look }).catch(() => {});
       if (signal.aborted) return;
       const { state } = stateMachine;
-      const { changed } = stateMachine.version.value;
+      const changedIndex = ownRecordIndex(stateMachine.version.value);
       const own = state.nodes.get(nodeKey(options.nodeId));
       if (own === undefined) {
         if (state.cluster.has(clusterKey) && state.removed.has(nodeKey(options.nodeId))) this.#removed();
-        seen = changed.nodes;
+        seen = changedIndex;
         return;
       }
       if (store !== undefined && this.#isReplaced(own, store)) {
-        seen = changed.nodes;
+        seen = changedIndex;
         return;
       }
-      if (changed.nodes !== seen) this.#deps.onMembers(sortedRecords(state, "nodes"));
-      const published = publishedCapacity(capacity, state.nodes.values());
+      if (changedIndex !== seen) this.#deps.onMembers(sortedRecords(state, "nodes"));
+      const published = publishedCapacity(capacity, clusterLevel(state));
       const { version, featureLevel } = options;
       const addresses = [...options.advertisedAddresses()];
       const news = staleFields(own, { addresses, capacity: published, version, featureLevel }, store);
@@ -138,7 +139,7 @@ export class MembershipDuty {
         const meta = nodeMeta(options.nodeId, randomRequestId(random), updateTimeoutMs);
         await router.call("node.update", { nodeId: options.nodeId, ...news }, meta, { signal });
       }
-      seen = changed.nodes;
+      seen = changedIndex;
     });
   }
 
@@ -210,6 +211,11 @@ export function peersOf(nodes: readonly NodeRecord[], selfId: number): ClusterPe
     .map(({ id, endpointId, addresses, incarnation, starts = 0 }) => {
       return { nodeId: id, endpointId, addresses, start: { admission: incarnation, starts } };
     });
+}
+
+/** Where the state changed last in what the own record depends on. */
+function ownRecordIndex({ changed }: StateVersion): number {
+  return Math.max(changed.nodes, changed.level);
 }
 
 /** The fields of the own record that are no longer true; undefined when all are. */

@@ -3,6 +3,7 @@ import { BlixardError } from "@blixard/common";
 import { encodeEntries, limits, type MemberStatus, type NodeStatus } from "@blixard/protocol";
 import { asLogIndex } from "@blixard/raft";
 import type { Handlers } from "../calls/call-types.ts";
+import { clusterLevel, levelHolders } from "../state-machine/level.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { progressOf } from "./reachability.ts";
 import type { ServiceContext } from "./service-context.ts";
@@ -73,6 +74,8 @@ export function statusOf(context: ServiceContext): NodeStatus {
     drivers: record?.capacity.drivers ?? [],
     version: options.version,
     featureLevel: options.featureLevel,
+    clusterLevel: clusterLevel(stateMachine.state),
+    levelHeldBy: levelHolders(stateMachine.state).map(({ id }) => id),
   };
 }
 

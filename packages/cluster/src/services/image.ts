@@ -4,7 +4,8 @@ import type { ImageRecord } from "@blixard/protocol";
 import type { Handlers } from "../calls/call-types.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { BlobUploads } from "./blob-uploads.ts";
-import { propose, refuseIfMatch, type ServiceContext } from "./service-context.ts";
+import { propose } from "./propose.ts";
+import { refuseIfMatch, type ServiceContext } from "./service-context.ts";
 
 type ImageMethods = "image.list" | "image.get" | "image.put" | "image.remove" | "blob.write";
 

@@ -1,11 +1,13 @@
 /** Admits a node: the ticket is judged here and used up by `apply`, in the step that binds node id and key. */
-import { BlixardError, hostOf, isLoopbackHost, sleep } from "@blixard/common";
+import { BlixardError, hostOf, isLoopbackHost, notApplied, sleep } from "@blixard/common";
 import type { MemberRole, NodeRecord, ParsedRequestOf, TicketRole } from "@blixard/protocol";
 import type { CallScope, EntrySteps, Handlers } from "../calls/call-types.ts";
 import { isRunningElsewhere } from "../duties/peer-memory.ts";
+import { joinerRefusal } from "../state-machine/level.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { JoinRequest } from "./pending-joins.ts";
-import { propose, refuseIfMatch, type ServiceContext, unremembered } from "./service-context.ts";
+import { propose } from "./propose.ts";
+import { refuseIfMatch, type ServiceContext, unremembered } from "./service-context.ts";
 import { ticketOf } from "./ticket.ts";
 
 interface Admission {
@@ -42,6 +44,7 @@ async function join(context: ServiceContext, request: JoinRequest, call: CallSco
   const known = isKnownMember(context, request.nodeId, request.endpointId);
   const ticket = known || request.ticket === null ? undefined : ticketOf(context, request.ticket);
   if (ticket === undefined && !known) assertNotRemoved(context, request.endpointId);
+  assertUnderstandsCluster(context, request);
   if (ticket === undefined && !known && needsApproval(context, request)) {
     assertIdIsFree(context, request.nodeId);
     throw pendingOf(context, request);
@@ -101,6 +104,13 @@ function recordOf(request: JoinRequest, name: string | undefined, role: MemberRo
     ...(request.storeId === undefined ? {} : { storeId: request.storeId }),
     ...(request.starts === undefined ? {} : { starts: request.starts }),
   };
+}
+
+/** `apply` says so as well; but a machine need not wait for an operator who cannot accept it. @throws NEEDS_UPGRADE */
+function assertUnderstandsCluster({ stateMachine }: ServiceContext, request: JoinRequest): void {
+  const { nodeId: id, version, featureLevel } = request;
+  const below = joinerRefusal(stateMachine.state, { id, version, featureLevel });
+  if (below !== undefined) throw notApplied("NEEDS_UPGRADE", below.message, { hint: below.hint });
 }
 
 /** Whoever was let go comes back by an invitation only, wherever its join frame comes from. @throws REMOVED */

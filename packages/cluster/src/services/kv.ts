@@ -2,7 +2,8 @@
 import { BlixardError, fromUtf8 } from "@blixard/common";
 import { type KvEntry, limits, serviceCallBytesMax } from "@blixard/protocol";
 import type { Handlers } from "../calls/call-types.ts";
-import { propose, type ServiceContext } from "./service-context.ts";
+import { propose } from "./propose.ts";
+import type { ServiceContext } from "./service-context.ts";
 
 type KvMethods = "kv.get" | "kv.list" | "kv.put" | "kv.delete" | "kv.cas";
 

@@ -7,8 +7,9 @@ import { usageByNode } from "../scheduler/scheduler.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { memberStatuses } from "./cluster.ts";
 import { pathsOfAll } from "./peer-paths.ts";
+import { propose } from "./propose.ts";
 import { isReachable, progressOf, votes } from "./reachability.ts";
-import { propose, refuseIfMatch, type ServiceContext } from "./service-context.ts";
+import { refuseIfMatch, type ServiceContext } from "./service-context.ts";
 import { assertSpeaksFor } from "./vm.ts";
 
 type MemberMethods =

@@ -1,6 +1,6 @@
-/** What the handlers of the service work with, and how a decision of theirs gets into the log. */
+/** What the handlers of the service work with. */
 import { BlixardError, type Clock, type Logger, type Random } from "@blixard/common";
-import { type Command, type CommandBody, encodeCommand, type NodeStatus } from "@blixard/protocol";
+import type { NodeStatus } from "@blixard/protocol";
 import type { RaftNode } from "@blixard/raft";
 import type { VmManager } from "@blixard/vm-manager";
 import type { CallScope } from "../calls/call-types.ts";
@@ -41,38 +41,6 @@ export interface ServiceContext {
   readonly reservations: Set<Reservation>;
   /** Machines that wait for an operator; known to the leader. */
   readonly pendingJoins: PendingJoins;
-}
-
-export interface Proposed<Value> {
-  readonly index: number;
-  readonly term: number;
-  readonly value: Value;
-}
-
-/**
- * Proposes a command on this leader and resolves when it was applied here.
- * `Value` is what `apply` answers to this command. @throws what `apply` refused with, and the errors of `propose`
- */
-export async function propose<Value = unknown>(
-  context: Pick<ServiceContext, "clock" | "raft">,
-  body: CommandBody,
-  call: CallScope,
-): Promise<Proposed<Value>> {
-  const { meta, signal } = call;
-  const command: Command = {
-    requestId: meta.requestId,
-    atUnixMs: context.clock.unixMs(),
-    actor: meta.actor,
-    ...(meta.ifMatchIndex === undefined ? {} : { ifMatchIndex: meta.ifMatchIndex }),
-    body,
-  };
-  const { result: applied } = await context.raft.propose(encodeCommand(command), { signal });
-  const { result, index, term } = applied;
-  if (result.ok) return { index, term, value: result.value as Value };
-  throw new BlixardError(result.code, result.message, {
-    outcome: "not_applied",
-    ...(result.hint === undefined ? {} : { hint: result.hint }),
-  });
 }
 
 /** A scope for commands that are safe to repeat and need no memory of their request id. */

@@ -3,7 +3,8 @@ import { BlixardError, bytesEqual, fromHex, fromUtf8, toHex } from "@blixard/com
 import { encodeTicket, type ParsedRequestOf, type TicketRecord } from "@blixard/protocol";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
-import { propose, refuseIfMatch, type ServiceContext, unremembered } from "./service-context.ts";
+import { propose } from "./propose.ts";
+import { refuseIfMatch, type ServiceContext, unremembered } from "./service-context.ts";
 
 type TicketMethods = "ticket.create" | "ticket.list" | "ticket.revoke";
 

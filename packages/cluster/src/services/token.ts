@@ -5,7 +5,8 @@ import type { CallScope, Handlers } from "../calls/call-types.ts";
 import type { AuthenticatedCaller } from "../cluster-node-types.ts";
 import { sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
-import { propose, refuseIfMatch, type ServiceContext, unremembered } from "./service-context.ts";
+import { propose } from "./propose.ts";
+import { refuseIfMatch, type ServiceContext, unremembered } from "./service-context.ts";
 import { endpointsToAsk, ticketOf } from "./ticket.ts";
 
 type TokenMethods = "token.create" | "token.list" | "token.revoke" | "token.redeem";

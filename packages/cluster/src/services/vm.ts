@@ -11,8 +11,9 @@ import {
   usageByNode,
 } from "../scheduler/scheduler.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
+import { propose } from "./propose.ts";
 import { isReachable } from "./reachability.ts";
-import { propose, type ServiceContext } from "./service-context.ts";
+import type { ServiceContext } from "./service-context.ts";
 
 type VmMethods =
   | "vm.list"

@@ -1,13 +1,13 @@
 /** What a node says of itself when it is new: to the log of a cluster that it founds, or to a cluster that it joins. */
-import type { CommandBody, NodeCapacity, RequestOf } from "@blixard/protocol";
+import { type CommandBody, featureLevels, type NodeCapacity, type RequestOf, understoodLevel } from "@blixard/protocol";
 import type { VmManager } from "@blixard/vm-manager";
 import type { ClusterNodeDeps, StartMode } from "../cluster-node-types.ts";
-import { capacityOfLevelOne, publishedCapacity } from "../duties/published-capacity.ts";
+import { publishedCapacity } from "../duties/published-capacity.ts";
 import type { ResolvedClusterNodeOptions } from "../options.ts";
 
 type How<Mode extends StartMode["mode"]> = Extract<StartMode, { readonly mode: Mode }>;
 
-/** The first command of a new cluster. */
+/** The first command of a new cluster, whose level is that of its first node already. */
 export function firstCommand(
   deps: Pick<ClusterNodeDeps, "clock" | "transport" | "store">,
   options: ResolvedClusterNodeOptions,
@@ -26,7 +26,7 @@ export function firstCommand(
       addresses: [...advertisedAddresses()],
       role: "voter",
       incarnation: 1,
-      capacity: publishedCapacity(capacity, [options]),
+      capacity: publishedCapacity(capacity, understoodLevel(featureLevel)),
       version,
       featureLevel,
       joinedUnixMs: nowUnixMs,
@@ -51,7 +51,7 @@ export function joinerOf(
     ...(how.nodeName === undefined ? {} : { nodeName: how.nodeName }),
     endpointId: deps.transport.endpointId,
     addresses: [...advertisedAddresses()],
-    capacity: capacityOfLevelOne(capacity),
+    capacity: publishedCapacity(capacity, featureLevels.base),
     version,
     featureLevel,
     ...deps.store,

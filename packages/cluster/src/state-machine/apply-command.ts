@@ -7,11 +7,11 @@
  *           -> command by type      -> result, changes
  *           -> + the row that remembers the request id, - the row that leaves the window
  */
-import { type Command, type CommandResult, type CommandType, commandSubject, limits } from "@blixard/protocol";
+import { type Command, type CommandResult, type CommandTable, commandSubject, limits } from "@blixard/protocol";
 import { appliers } from "./appliers.ts";
-import { refusal } from "./outcomes.ts";
+import { refusal, refuse } from "./outcomes.ts";
 import { requestRowKey } from "./state.ts";
-import type { Applier, Change, ClusterState, CommandEntry, Outcome, Position, RequestRecord } from "./types.ts";
+import type { ApplierTable, Change, ClusterState, CommandEntry, Outcome, Position, RequestRecord } from "./types.ts";
 
 /** What an entry led to: now, or when its request id was applied the first time. */
 export interface AppliedCommand {
@@ -31,6 +31,9 @@ export interface Application {
 export interface ApplyOptions {
   /** Log entries over which a request id is remembered. Default `limits.requestWindowMax`. */
   readonly requestWindow?: number;
+  /** The commands that the release knows, and what they do. Default: those of this release. */
+  readonly commands?: CommandTable;
+  readonly appliers?: ApplierTable;
 }
 
 /** Applies one command. Changes nothing by itself: the caller stores the changes. */
@@ -43,8 +46,9 @@ export function applyCommand(
   const evicted = evictions(state, at, options);
   const key = requestKey(command);
   const first = key === undefined ? undefined : rememberedRequest(state, key, evicted);
-  if (first !== undefined) return repeat(first, command, at, evicted);
-  const outcome = dispatch(state, { ...at, command });
+  const subject = commandSubject(command.body, options.commands);
+  if (first !== undefined) return repeat(first, { command, subject, at }, evicted);
+  const outcome = dispatch(state, { ...at, command }, options.appliers ?? appliers);
   const applied = { result: outcome.result, index: at.index, term: at.term, repeated: false };
   const changes = [...outcome.changes, ...evicted];
   if (key !== undefined) {
@@ -52,7 +56,7 @@ export function applyCommand(
       requestKey: key,
       index: at.index,
       term: at.term,
-      command: commandSubject(command.body),
+      command: subject,
       result: outcome.result,
     };
     changes.push({ table: "requests", key: requestRowKey(at.index), value });
@@ -92,8 +96,13 @@ function rememberedRequest(state: ClusterState, key: string, evicted: readonly C
   return state.requests.get(row);
 }
 
-function repeat(first: RequestRecord, command: Command, at: Position, evicted: readonly Change[]): Application {
-  if (first.command !== commandSubject(command.body)) {
+function repeat(
+  first: RequestRecord,
+  again: { readonly command: Command; readonly subject: string; readonly at: Position },
+  evicted: readonly Change[],
+): Application {
+  const { command, subject, at } = again;
+  if (first.command !== subject) {
     const message = `the request id ${command.requestId} was used for another command: ${first.command}`;
     const result = refusal("CONFLICT", message, "Use a new request id for each command.");
     return { applied: { result, index: at.index, term: at.term, repeated: false }, changes: evicted };
@@ -102,8 +111,10 @@ function repeat(first: RequestRecord, command: Command, at: Position, evicted: r
   return { applied, changes: evicted };
 }
 
-/** The body of a command names the applier that takes it, which the index alone no longer shows. */
-function dispatch(state: ClusterState, entry: CommandEntry): Outcome {
+/** The body of a command names the applier that takes it, which the index alone does not show. */
+function dispatch(state: ClusterState, entry: CommandEntry, table: ApplierTable): Outcome {
   const { body } = entry.command;
-  return (appliers[body.type] as Applier<CommandType>)(state, body, entry);
+  const applier = table[body.type];
+  if (applier === undefined) return refuse("INVALID_ARGUMENT", "unknown command");
+  return applier(state, body as never, entry);
 }

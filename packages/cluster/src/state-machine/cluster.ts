@@ -1,10 +1,14 @@
 /** Commands of the cluster as a whole. */
 import type { CommandBodyOf } from "@blixard/protocol";
+import { clusterLevel, levelKey, membersBelow } from "./level.ts";
 import { done, refuse } from "./outcomes.ts";
 import { clusterKey, nodeKey } from "./state.ts";
-import type { AppliersOf, ClusterState, Outcome } from "./types.ts";
+import type { AppliersOf, ClusterState, CommandEntry, Outcome } from "./types.ts";
 
-export const clusterAppliers: AppliersOf<"cluster"> = { "cluster.init": applyInit };
+export const clusterAppliers: AppliersOf<"cluster"> = {
+  "cluster.init": applyInit,
+  "cluster.setLevel": applySetLevel,
+};
 
 function applyInit(state: ClusterState, body: CommandBodyOf<"cluster.init">): Outcome {
   const present = state.cluster.get(clusterKey);
@@ -18,4 +22,19 @@ function applyInit(state: ClusterState, body: CommandBodyOf<"cluster.init">): Ou
     { table: "tokens", key: body.token.id, value: body.token },
     ...body.images.map((image) => ({ table: "images", key: image.name, value: image }) as const),
   ]);
+}
+
+/** The leader has looked at the members already; but one may have come or gone back since. */
+function applySetLevel(
+  state: ClusterState,
+  { level }: CommandBodyOf<"cluster.setLevel">,
+  entry: CommandEntry,
+): Outcome {
+  const present = clusterLevel(state);
+  if (level <= present) return done({ level: present });
+  const [below] = membersBelow(state, level);
+  if (below !== undefined) {
+    return refuse("CONFLICT", `node ${below.id} (release ${below.version}) does not understand feature level ${level}`);
+  }
+  return done({ level }, [{ table: "level", key: levelKey, value: { level, index: entry.index } }]);
 }

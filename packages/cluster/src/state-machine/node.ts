@@ -1,5 +1,6 @@
 /** Commands of members: admission, changes, liveness marks and removal. */
 import { type CommandBodyOf, limits, type NodeRecord, type VmRecord } from "@blixard/protocol";
+import { joinerRefusal } from "./level.ts";
 import { done, refuse } from "./outcomes.ts";
 import { nodeKey, sortedRecords } from "./state.ts";
 import { ticketRefusal } from "./ticket.ts";
@@ -14,6 +15,8 @@ export const nodeAppliers: AppliersOf<"node"> = {
 
 function applyAdmit(state: ClusterState, body: CommandBodyOf<"node.admit">, { command }: CommandEntry): Outcome {
   const { node, ticketId } = body;
+  const below = joinerRefusal(state, node);
+  if (below !== undefined) return refuse("NEEDS_UPGRADE", below.message, below.hint);
   const present = state.nodes.get(nodeKey(node.id));
   if (present !== undefined && present.endpointId !== node.endpointId) {
     return refuse("DUPLICATE_NODE", `node ${node.id} is another machine already`, "Choose another id with --id.");

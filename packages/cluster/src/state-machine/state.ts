@@ -16,6 +16,7 @@ export function emptyState(): MutableState {
     vms: new Map(),
     images: new Map(),
     kv: new Map(),
+    level: new Map(),
     tickets: new Map(),
     tokens: new Map(),
     requests: new Map(),

@@ -32,12 +32,21 @@ export interface RemovedRecord {
   readonly index: number;
 }
 
+/** The feature level of the cluster. */
+export interface LevelRecord {
+  readonly level: number;
+  /** Of the entry that raised it. */
+  readonly index: number;
+}
+
 export interface Tables {
   readonly cluster: ClusterRecord;
   readonly nodes: NodeRecord;
   readonly vms: VmRecord;
   readonly images: ImageRecord;
   readonly kv: KvEntry;
+  /** Empty below the level 3, whose releases know no such table. */
+  readonly level: LevelRecord;
   readonly tickets: TicketRecord;
   readonly tokens: TokenRecord;
   readonly requests: RequestRecord;
@@ -51,6 +60,7 @@ export const tableNames = [
   "cluster",
   "images",
   "kv",
+  "level",
   "nodes",
   "removed",
   "requests",
@@ -99,6 +109,9 @@ export type Applier<Type extends CommandType> = (
   body: CommandBodyOf<Type>,
   entry: CommandEntry,
 ) => Outcome;
+
+/** The appliers of a release, by type of command. */
+export type ApplierTable = Readonly<Record<string, (state: ClusterState, body: never, entry: CommandEntry) => Outcome>>;
 
 /** One applier for each command of a noun. A command without one does not compile. */
 export type AppliersOf<Noun extends string> = {

@@ -22,11 +22,11 @@ export class Machine {
   readonly snapshots = new MemorySnapshotStore();
   readonly stateStore = new MemoryStateStore();
   readonly vmManager = new MemoryVmManager();
+  /** Options of this node beside those of the group: its release, for one. */
+  options: Partial<ClusterNodeOptions> = {};
   /** Absent: the others do not ask which store it is. */
   store: { readonly storeId: string; readonly starts: number } | undefined;
   seed: JoinSeed | undefined;
-  /** Absent: that of this release. */
-  featureLevel: number | undefined;
   node: ClusterNode | undefined;
   fatal: unknown;
   stop: () => Promise<void> = async () => {};
@@ -93,7 +93,7 @@ export class ClusterGroup {
         unknownAfterMs: 50,
         reachableWithinMs: 1_000,
         ...this.#options,
-        ...(machine.featureLevel === undefined ? {} : { featureLevel: machine.featureLevel }),
+        ...machine.options,
         raft: { tickIntervalMs: 10, electionTimeoutMs: 200, heartbeatIntervalMs: 40, ...this.#options.raft },
       },
     );

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { command, method } from "./definitions.ts";
+import { featureLevels } from "./feature-level.ts";
 import { imageRecordSchema } from "./image.ts";
 import { memberStatusSchema } from "./member.ts";
 import { nodeRecordSchema } from "./node.ts";
@@ -48,7 +49,11 @@ export const nodeStatusSchema = z.object({
   vms: z.object({ total: z.int(), running: z.int() }),
   drivers: z.array(z.string()),
   version: z.string(),
+  /** What this node understands. */
   featureLevel: z.int(),
+  /** Up to which the cluster uses features, and the members that hold it there; absent in older releases. */
+  clusterLevel: z.int().optional(),
+  levelHeldBy: z.array(nodeIdSchema).optional(),
 });
 export type NodeStatus = z.infer<typeof nodeStatusSchema>;
 
@@ -61,6 +66,13 @@ export const clusterCommands = {
       token: tokenRecordSchema,
       images: z.array(imageRecordSchema).max(limits.imagesMax),
     }),
+  }),
+  /** Proposed when every member understands the level. From then on entries may need it. */
+  "cluster.setLevel": command({
+    since: 3,
+    subject: ({ level }) => level,
+    raisesLevelTo: ({ level }) => level,
+    body: z.object({ level: z.int().min(1).max(featureLevels.max) }),
   }),
 };
 

@@ -2,13 +2,14 @@
  * The whole contract, put together from its nouns: the methods and streams of the node service, and the commands of the
  * log. Every transport (HTTP, Iroh, gRPC, memory) carries these same methods.
  */
-import { assert, type ErrorCode } from "@blixard/common";
+import type { ErrorCode } from "@blixard/common";
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { actorSchema } from "./access.ts";
 import { certMethods } from "./cert.ts";
 import { clusterCommands, clusterMethods } from "./cluster.ts";
 import { debugMethods } from "./debug.ts";
+import type { CommandTable } from "./definitions.ts";
 import { imageCommands, imageMethods } from "./image.ts";
 import { kvCommands, kvMethods, kvStreams } from "./kv.ts";
 import { memberMethods } from "./member.ts";
@@ -69,21 +70,16 @@ export type CommandBodyOf<Type extends CommandType> = { readonly type: Type } & 
 >;
 export type CommandBody = { [Type in CommandType]: CommandBodyOf<Type> }[CommandType];
 
-const [firstBody, ...otherBodies] = Object.entries(commands).map(([type, { body }]) =>
-  z.object({ type: z.literal(type), ...body.shape }),
-);
-assert(firstBody !== undefined, "the log has commands");
-
-export const commandSchema = z.object({
+/** What goes with the body of a command. */
+export const commandEnvelope = z.object({
   /** Chosen by the caller; a repeated id within the window returns the first result. Empty: not remembered. */
   requestId: z.string().max(limits.requestIdLengthMax),
   atUnixMs: z.int().min(0),
   actor: actorSchema,
   /** When present, the command is refused unless the object it changes was last changed at this index. */
   ifMatchIndex: z.int().min(0).exactOptional(),
-  body: z.discriminatedUnion("type", [firstBody, ...otherBodies]),
 });
-export type Command = Readonly<Omit<z.output<typeof commandSchema>, "body">> & { readonly body: CommandBody };
+export type Command = Readonly<z.output<typeof commandEnvelope>> & { readonly body: CommandBody };
 
 /** What `apply` answers, alike on every replica. */
 export type CommandResult =
@@ -91,7 +87,7 @@ export type CommandResult =
   | { readonly ok: false; readonly code: ErrorCode; readonly message: string; readonly hint?: string };
 
 /** Type and subject of a command, in one line. Not its whole body, which holds ids and times that the leader chose. */
-export function commandSubject(body: CommandBody): string {
-  const { subject } = commands[body.type] as { readonly subject?: (body: CommandBody) => string | number };
-  return subject === undefined ? body.type : `${body.type} ${subject(body)}`;
+export function commandSubject(body: CommandBody, table: CommandTable = commands): string {
+  const subject = table[body.type]?.subject?.(body as never);
+  return subject === undefined ? body.type : `${body.type} ${subject}`;
 }

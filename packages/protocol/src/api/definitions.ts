@@ -87,15 +87,28 @@ export interface StreamMethod {
 }
 
 /**
- * A command of the log. `since` is the feature level that understands it. A field that came later says so in its schema:
- * `z.string().meta({ since: 4 }).exactOptional()`.
+ * A command of the log. `since` is the feature level that understands it. A field that came later says so in its schema,
+ * `z.string().meta({ since: 4 }).exactOptional()`, and so does a value: `z.enum(["kvm", "cloud"]).meta({ sinceValue: { cloud: 4 } })`.
  */
 export interface CommandDefinition<Body extends z.ZodObject> {
   readonly since: number;
   /** What the command is about: two requests with one id are the same only if their subject is. Absent: its type alone. */
   readonly subject?: (body: z.output<Body>) => string | number;
+  /** The level that this command gives to the cluster. Its entry needs that level. */
+  readonly raisesLevelTo?: (body: z.output<Body>) => number;
   readonly body: Body;
 }
+
+/** The commands that a release knows, by type. */
+export type CommandTable = Readonly<
+  Record<
+    string,
+    Pick<CommandDefinition<z.ZodObject>, "since" | "body"> & {
+      readonly subject?: (body: never) => string | number;
+      readonly raisesLevelTo?: (body: never) => number;
+    }
+  >
+>;
 
 export function method<const Definition extends Method>(definition: Definition): Definition {
   return definition;

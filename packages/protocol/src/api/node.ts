@@ -28,6 +28,7 @@ export const nodeCapacitySchema = z.object({
   capabilities: z
     .array(driverCapabilitiesSchema.extend({ kind: driverKindSchema }))
     .max(driverKindSchema.options.length)
+    .meta({ since: 3 })
     .exactOptional(),
 });
 export type NodeCapacity = z.infer<typeof nodeCapacitySchema>;

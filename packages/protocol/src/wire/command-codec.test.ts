@@ -1,6 +1,10 @@
 import { describe, expect, it } from "@jest/globals";
-import type { Command } from "../api/contract.ts";
-import { decodeCommand, encodeCommand } from "./command-codec.ts";
+import { z } from "zod";
+import { type Command, commands } from "../api/contract.ts";
+import { command } from "../api/definitions.ts";
+import { featureLevels } from "../api/feature-level.ts";
+import { commandCodec, createCommandCodec, decodeCommand, encodeCommand } from "./command-codec.ts";
+import { levelOfSchema } from "./schema-level.ts";
 import { decodeValue, encodeValue } from "./wire-codec.ts";
 
 const put: Command = {
@@ -9,6 +13,75 @@ const put: Command = {
   actor: { kind: "token", id: "t" },
   body: { type: "kv.put", key: "k", value: "v" },
 };
+
+/** What a later release may add: a command, a field, a value. */
+const laterLevel = featureLevels.own + 1;
+const later = createCommandCodec(
+  {
+    ...commands,
+    "kv.put": command({
+      since: 1,
+      body: commands["kv.put"].body.extend({ ttlSeconds: z.int().meta({ since: laterLevel }).exactOptional() }),
+    }),
+    "vm.desire": command({
+      since: 1,
+      body: commands["vm.desire"].body.extend({
+        desired: z.enum(["running", "stopped", "hibernated"]).meta({ sinceValue: { hibernated: laterLevel } }),
+      }),
+    }),
+    "kv.rename": command({ since: laterLevel, body: z.object({ from: z.string(), to: z.string() }) }),
+  },
+  laterLevel,
+);
+const ofLater = (body: object): Command => ({ ...put, body: body as Command["body"] });
+const desire = { type: "vm.desire", name: "web", newEpoch: false };
+const newThings: readonly (readonly [string, object])[] = [
+  ["a new command", { type: "kv.rename", from: "a", to: "b" }],
+  ["a new field in an old command", { type: "kv.put", key: "k", value: "v", ttlSeconds: 5 }],
+  ["a new value of an old field", { ...desire, desired: "hibernated" }],
+];
+
+describe("the commands of this release", () => {
+  it("need no level above that of the release, and consist of what has a level", () => {
+    for (const { since, body } of Object.values(commands)) {
+      expect(Math.max(since, levelOfSchema(body))).toBeLessThanOrEqual(featureLevels.own);
+    }
+  });
+
+  it("need the level to which they raise the cluster", () => {
+    const raise = (level: number) => commandCodec.levelOf({ ...put, body: { type: "cluster.setLevel", level } });
+    expect([raise(2), raise(3), raise(7)]).toEqual([3, 3, 7]);
+  });
+});
+
+describe("a command of the next release", () => {
+  it.each(newThings)("with %s states its level, and needs an upgrade here", (_, body) => {
+    const bytes = later.encode(ofLater(body));
+    expect(bytes[0]).toBe(laterLevel);
+    expect(later.decode(bytes)).toEqual(ofLater(body));
+    expect(() => decodeCommand(bytes)).toThrow(expect.objectContaining({ code: "NEEDS_UPGRADE" }));
+  });
+
+  it("without anything new has the bytes of this release", () => {
+    for (const body of [put.body, { ...desire, desired: "stopped" }]) {
+      expect(later.encode(ofLater(body))).toEqual(encodeCommand(ofLater(body)));
+    }
+  });
+
+  it.each(newThings)("with %s under a level that does not know it is refused by both releases alike", (_, body) => {
+    const bytes = Uint8Array.from(later.encode(ofLater(body)));
+    bytes[0] = featureLevels.own;
+    for (const codec of [later, commandCodec]) {
+      expect(() => codec.decode(bytes)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    }
+  });
+
+  it("loses a field under a level at which releases passed over what they did not know, alike as well", () => {
+    const bytes = Uint8Array.from(later.encode(ofLater(newThings[1]?.[1] ?? {})));
+    bytes[0] = featureLevels.base;
+    for (const codec of [later, commandCodec]) expect(codec.decode(bytes)).toEqual(put);
+  });
+});
 
 describe("encodeCommand", () => {
   it("keeps its bytes of format 1", () => {
@@ -31,6 +104,14 @@ describe("encodeCommand", () => {
     expect(encodeCommand({ ...put, body: { type: "token.revoke", tokenId: "t" } })[0]).toBe(2);
   });
 
+  it.each<[string, object]>([
+    ["a field that is not known", { type: "kv.put", key: "k", value: "v", ttlSeconds: 5 }],
+    ["a value that is not allowed", { type: "node.remove", nodeId: -1 }],
+    ["no known type", { type: "kv.rename", from: "a", to: "b" }],
+  ])("refuses %s, which replicas would refuse after it was committed", (_, body) => {
+    expect(() => encodeCommand(ofLater(body))).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+  });
+
   it("refuses a command over the limit", () => {
     const huge: Command = { ...put, body: { type: "kv.put", key: "k", value: "v".repeat(2 * 1024 * 1024) } };
     expect(() => encodeCommand(huge)).toThrow(expect.objectContaining({ code: "VALUE_TOO_LARGE" }));
@@ -46,8 +127,9 @@ describe("decodeCommand", () => {
   });
 
   it.each([
-    ["another format", Uint8Array.of(9, 1, 2), "UNSUPPORTED_VERSION"],
-    ["no bytes", new Uint8Array(0), "UNSUPPORTED_VERSION"],
+    ["a level above its own", Uint8Array.of(9, 1, 2), "NEEDS_UPGRADE"],
+    ["no level", Uint8Array.of(0, 0x80), "INVALID_ARGUMENT"],
+    ["no bytes", new Uint8Array(0), "INVALID_ARGUMENT"],
     ["garbage", Uint8Array.of(1, 0xc1, 0xff), "INVALID_ARGUMENT"],
     ["an unknown command", Uint8Array.from([1, ...encodeValue({ ...put, body: { type: "no" } })]), "INVALID_ARGUMENT"],
     [

@@ -39,10 +39,18 @@ function statusText(status: NodeStatus): string {
     `quorum    ${quorumText(status)}`,
     `log       applied ${status.appliedIndex}, committed ${status.commitIndex}, snapshot ${status.snapshotIndex}`,
     `storage   ${storage}`,
+    ...(status.clusterLevel === undefined ? [] : [`level     ${levelText(status, status.clusterLevel)}`]),
     `vms       ${status.vms.running} of ${status.vms.total} running`,
     `answered  node ${status.nodeId} (${status.role}), blixard ${status.version}, drivers ${status.drivers.join(", ") || "none"}`,
   ];
   return `${lines.join("\n")}\n\n${members}`;
+}
+
+/** The feature level of the cluster, and who keeps it from rising. */
+function levelText({ featureLevel, levelHeldBy = [] }: NodeStatus, level: number): string {
+  if (levelHeldBy.length === 0) return String(level);
+  const nodes = `node${levelHeldBy.length === 1 ? "" : "s"} ${levelHeldBy.join(", ")}`;
+  return `${level}, held by ${nodes}; this node understands ${featureLevel}`;
 }
 
 const pairsTimeoutMs = 2_000;

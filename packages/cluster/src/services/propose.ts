@@ -1,0 +1,65 @@
+/** How a decision of a handler or of a duty gets into the log. */
+import { BlixardError, notApplied } from "@blixard/common";
+import {
+  type Command,
+  type CommandBody,
+  type CommandTable,
+  commands,
+  encodeCommand,
+  entryLevel,
+} from "@blixard/protocol";
+import type { CallScope } from "../calls/call-types.ts";
+import { clusterLevel, membersBelow } from "../state-machine/level.ts";
+import type { ClusterState } from "../state-machine/types.ts";
+import type { ServiceContext } from "./service-context.ts";
+
+export interface Proposed<Value> {
+  readonly index: number;
+  readonly term: number;
+  readonly value: Value;
+}
+
+/**
+ * Proposes a command on this leader and resolves when it was applied here.
+ * `Value` is what `apply` answers to this command. @throws what `apply` refused with, NEEDS_UPGRADE when a member would
+ * not understand the command, INVALID_ARGUMENT when no replica would, and the errors of `propose`
+ */
+export async function propose<Value = unknown>(
+  context: Pick<ServiceContext, "clock" | "raft" | "stateMachine">,
+  body: CommandBody,
+  call: CallScope,
+): Promise<Proposed<Value>> {
+  const { meta, signal } = call;
+  const command: Command = {
+    requestId: meta.requestId,
+    atUnixMs: context.clock.unixMs(),
+    actor: meta.actor,
+    ...(meta.ifMatchIndex === undefined ? {} : { ifMatchIndex: meta.ifMatchIndex }),
+    body,
+  };
+  const bytes = encodeCommand(command);
+  assertMayPropose(context.stateMachine.state, body, entryLevel(bytes));
+  const { result: applied } = await context.raft.propose(bytes, { signal });
+  const { result, index, term } = applied;
+  if (result.ok) return { index, term, value: result.value as Value };
+  throw new BlixardError(result.code, result.message, {
+    outcome: "not_applied",
+    ...(result.hint === undefined ? {} : { hint: result.hint }),
+  });
+}
+
+/** An entry above the level of the cluster would stop the members that do not understand it. @throws NEEDS_UPGRADE */
+function assertMayPropose(state: ClusterState, body: CommandBody, needed: number): void {
+  const level = clusterLevel(state);
+  if (needed <= level) return;
+  const [below] = membersBelow(state, needed);
+  const { raisesLevelTo } = (commands as CommandTable)[body.type] ?? {};
+  if (below === undefined && raisesLevelTo !== undefined) return;
+  const why = below === undefined ? "" : `: node ${below.id} runs release ${below.version}`;
+  throw notApplied("NEEDS_UPGRADE", `this needs feature level ${needed}, and the cluster is at ${level}${why}`, {
+    hint:
+      below === undefined
+        ? "The cluster is about to rise to it. Try again soon."
+        : "Upgrade or remove the members that hold it back. See: blixard status",
+  });
+}

@@ -1,0 +1,22 @@
+/**
+ * Feature levels: what a release understands of the log, of the state and of snapshots. Each entry of the log states the
+ * level that it needs, and the cluster has one level, up to which entries are proposed. It rises when all members report
+ * a higher one.
+ *
+ *     1  the first commands
+ *     2  tokens
+ *     3  the level of the cluster in the state and in snapshots; what the drivers of a node can do
+ */
+export const featureLevels = {
+  /** Every release reads this, also those that report 1. It is the level of a cluster that has none in its state. */
+  base: 2,
+  /** Of this release. */
+  own: 3,
+  /** It is one byte of an entry. */
+  max: 255,
+} as const;
+
+/** What a node understands that reports `level`. */
+export function understoodLevel(level: number): number {
+  return Math.max(level, featureLevels.base);
+}
