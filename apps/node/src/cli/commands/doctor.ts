@@ -1,9 +1,9 @@
 /** `blixard doctor`: what keeps this machine, or a running node, from working well. */
 import { join } from "node:path";
 import { type BlixardClient, defaultDataRoot, listLocalNodes, readLocalNode } from "@blixard/client";
-import type { Finding } from "@blixard/server/doctor";
 import { type Command, Option } from "commander";
 import { loadNodeConfig } from "../../config/load-config.ts";
+import type { Finding } from "../../doctor/index.ts";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, withClient } from "../client-command.ts";
 import { readContexts } from "../contexts.ts";
@@ -26,7 +26,7 @@ export function registerDoctor(command: Command, context: CliContext): void {
 async function examineAndPrint(options: Options, context: CliContext): Promise<void> {
   const format = parseOutputFormat(options.output ?? "table");
   const { systemClock } = await import("@blixard/common/system");
-  const { examine } = await import("@blixard/server/doctor");
+  const { examine } = await import("../../doctor/index.ts");
   const { config } = await loadNodeConfig(nodeFlags(options), options.config, context.env);
   const nodes = await listLocalNodes(defaultDataRoot(context.env));
   const chosen = config.dataDir ?? nodes.find(({ nodeId }) => config.id === undefined || nodeId === config.id)?.dataDir;

@@ -1,8 +1,8 @@
 /** `blixard check`, `blixard recover` and `blixard cluster recover`: for the data directory of a node that does not run. */
 
 import { errorCodes } from "@blixard/common";
-import type { ClusterRecoveryPlan, DataDirReport, NodeRecoveryPlan } from "@blixard/server/offline";
 import { type Command, Option } from "commander";
+import type { ClusterRecoveryPlan, DataDirReport, NodeRecoveryPlan } from "../../offline/index.ts";
 import { type CliContext, say } from "../cli-context.ts";
 import { confirm } from "../confirm.ts";
 import { parseOutputFormat, print } from "../output.ts";
@@ -28,7 +28,7 @@ function withChangeOptions(command: Command): Command {
 export function registerCheck(command: Command, context: CliContext): void {
   withOfflineOptions(command).action(async ({ dataDir, output }: OfflineOptions) => {
     const format = parseOutputFormat(output);
-    const { checkDataDir } = await import("@blixard/server/offline");
+    const { checkDataDir } = await import("../../offline/index.ts");
     const report = await checkDataDir(dataDir);
     const nextCommand = report.damaged ? nextAfter(report) : null;
     const data = { dataDir: report.dataDir, ok: !report.damaged, findings: report.findings, nextCommand };
@@ -55,7 +55,7 @@ export function registerRecover(command: Command, context: CliContext): void {
   withChangeOptions(command).action(async ({ dataDir, output, dryRun, yes }: OfflineOptions) => {
     const format = parseOutputFormat(output);
     const { systemClock } = await import("@blixard/common/system");
-    const { planNodeRecovery, recoverNode } = await import("@blixard/server/offline");
+    const { planNodeRecovery, recoverNode } = await import("../../offline/index.ts");
     const plan = await planNodeRecovery(dataDir, systemClock);
     say(context, describeNode(plan));
     if (dryRun !== true) {
@@ -89,7 +89,7 @@ export function addClusterRecover(command: Command, context: CliContext): void {
   withChangeOptions(command).action(async ({ dataDir, output, dryRun, yes }: OfflineOptions) => {
     const format = parseOutputFormat(output);
     const { systemClock } = await import("@blixard/common/system");
-    const { planClusterRecovery, recoverCluster } = await import("@blixard/server/offline");
+    const { planClusterRecovery, recoverCluster } = await import("../../offline/index.ts");
     const plan = await planClusterRecovery(dataDir, systemClock);
     say(context, describeCluster(plan));
     if (dryRun !== true) {

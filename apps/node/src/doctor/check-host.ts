@@ -3,9 +3,9 @@ import { access, constants, mkdtemp, open, readFile, rm, stat, statfs } from "no
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { type Clock, messageOf } from "@blixard/common";
+import type { NodeConfig } from "@blixard/server/settings";
+import { blixardVersion } from "@blixard/server/version";
 import { QemuDriver } from "@blixard/vm-manager/qemu";
-import type { NodeConfig } from "../node-settings.ts";
-import { blixardVersion } from "../version.ts";
 import { type Finding, notOk, ok } from "./finding.ts";
 
 const nodeMajorMin = 20;

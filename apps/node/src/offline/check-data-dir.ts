@@ -4,8 +4,8 @@ import { join, resolve } from "node:path";
 import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { loadOrCreateNodeKey } from "@blixard/identity";
 import { decodeValue, type NodeRecord, nodeRecordSchema } from "@blixard/protocol";
+import { type NodeFile, readNodeFile } from "@blixard/server/data-dir";
 import { checkLevelStorage, hasStore, type StorageFinding, type StorageReport } from "@blixard/storage/level";
-import { type NodeFile, readNodeFile } from "../node/data-dir.ts";
 
 export interface DataDirReport {
   readonly dataDir: string;

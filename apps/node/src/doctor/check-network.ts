@@ -4,8 +4,8 @@ import { BlockList, createServer, isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import { directAddresses, errorCodeOf, formatHostPort, messageOf, parseHostPort } from "@blixard/common";
 import { systemRandom } from "@blixard/common/system";
+import type { NodeConfig } from "@blixard/server/settings";
 import { createIrohAdapter } from "@blixard/transport/iroh";
-import type { NodeConfig } from "../node-settings.ts";
 import { type Finding, notOk, ok } from "./finding.ts";
 
 const answerMs = 2_000;

@@ -2,7 +2,7 @@
 import { resolve } from "node:path";
 import { type BlixardClient, type LocalNode, parseNodeAddress } from "@blixard/client";
 import { type Clock, type HostPort, requireHostPort } from "@blixard/common";
-import type { NodeConfig } from "../node-settings.ts";
+import type { NodeConfig } from "@blixard/server/settings";
 import { checkCluster } from "./check-cluster.ts";
 import { checkClock, checkDisk, checkOpenFiles, checkVersions, checkVirtualisation } from "./check-host.ts";
 import { checkIroh, checkPort, checkUdp } from "./check-network.ts";

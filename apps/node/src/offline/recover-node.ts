@@ -5,9 +5,8 @@
 import { join } from "node:path";
 import { BlixardError, type Clock } from "@blixard/common";
 import type { NodeRecord } from "@blixard/protocol";
+import { readMembers, writeMembers, writeRecovery } from "@blixard/server/data-dir";
 import { assertStoreNotInUse, hasStore, moveStore } from "@blixard/storage/level";
-import { readMembers, writeMembers } from "../node/members-file.ts";
-import { writeRecovery } from "../node/recovery-file.ts";
 import { backupName } from "./backup-name.ts";
 import { checkDataDir } from "./check-data-dir.ts";
 
