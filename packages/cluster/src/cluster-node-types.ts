@@ -15,13 +15,13 @@ import type {
 import type { LogStore, SnapshotCarrier, SnapshotStore } from "@blixard/raft";
 import type { VmManager } from "@blixard/vm-manager";
 import type { StreamScope } from "./calls/call-types.ts";
-import type { BulkRouteView, ClusterTransport, IncomingCall, IncomingStream } from "./cluster-transport.ts";
-import type { PeerFinder } from "./peer-finder.ts";
+import type { BulkRouteView, ClusterTransport, IncomingCall, IncomingStream } from "./ports/cluster-transport.ts";
+import type { PeerFinder } from "./ports/peer-finder.ts";
+import type { StateStore } from "./ports/state-store.ts";
 import type { NodeCertificates } from "./services/cert.ts";
 import type { JoinSeed, JoinTarget } from "./start/join-flow.ts";
 import type { Sha256 } from "./state-machine/hash-chain.ts";
 import type { ClusterState } from "./state-machine/types.ts";
-import type { StateStore } from "./state-store-port.ts";
 
 /** The injected ports. The node closes the VM manager that it starts, and the stores; the transport stays yours. */
 export interface ClusterNodeDeps {

@@ -57,16 +57,16 @@ import type {
   StartMode,
 } from "./cluster-node-types.ts";
 import { type ClusterStateMachine, createClusterStateMachine } from "./cluster-state-machine.ts";
-import type { IncomingCall, IncomingStream } from "./cluster-transport.ts";
-import { createAddressBook } from "./duties/address-book.ts";
 import type { LoopDeps } from "./duties/background-loop.ts";
 import { countState } from "./duties/count-state.ts";
 import { LeaderDuties } from "./duties/leader-duties.ts";
 import { MembershipDuty, peersOf } from "./duties/membership-duty.ts";
-import { PeerMemory } from "./duties/peer-memory.ts";
 import { VmDuty } from "./duties/vm-duty.ts";
 import { type ClusterMetrics, declareClusterMetrics } from "./metrics.ts";
 import { type ClusterNodeOptions, type ResolvedClusterNodeOptions, resolveClusterNodeOptions } from "./options.ts";
+import { createAddressBook } from "./peers/address-book.ts";
+import { PeerMemory } from "./peers/peer-promises.ts";
+import type { IncomingCall, IncomingStream } from "./ports/cluster-transport.ts";
 import { statusOf } from "./services/cluster.ts";
 import { createServices } from "./services/handlers.ts";
 import { bestSuccessor } from "./services/member.ts";

@@ -6,6 +6,7 @@ import { BlixardError, errorCodeOf, fromUtf8, SerialQueue, toHex, toUtf8, Watch 
 import { type CommandCodec, commandCodec, decodeValue, encodeValue, entryLevel, limits } from "@blixard/protocol";
 import type { AppliedState, Entry, StateMachine } from "@blixard/raft";
 import { type HashRow, HashWindow, hashTable } from "./hash-window.ts";
+import type { StateChange, StateRecord, StateStore } from "./ports/state-store.ts";
 import { RecentKeys } from "./recent-keys.ts";
 import { readSnapshot, writeSnapshot } from "./snapshot-format.ts";
 import {
@@ -26,7 +27,6 @@ import {
   type TableName,
   tableNames,
 } from "./state-machine/types.ts";
-import type { StateChange, StateRecord, StateStore } from "./state-store-port.ts";
 
 /** The position of the state, and for each table the index at which it changed last. */
 export interface StateVersion {

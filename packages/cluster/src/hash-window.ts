@@ -3,9 +3,9 @@
  * holds those of one batch; rows leave when they are out of the window.
  */
 import { fromUtf8, toUtf8 } from "@blixard/common";
+import type { StateChange } from "./ports/state-store.ts";
 import { hashBytes } from "./state-machine/hash-chain.ts";
 import { requestRowKey } from "./state-machine/state.ts";
-import type { StateChange } from "./state-store-port.ts";
 
 export interface HashRow {
   readonly index: number;

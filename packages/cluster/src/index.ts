@@ -15,6 +15,7 @@ export type {
 } from "./cluster-node-types.ts";
 export type { ClusterStateMachine, ClusterStateMachineOptions, StateVersion } from "./cluster-state-machine.ts";
 export { createClusterStateMachine } from "./cluster-state-machine.ts";
+export type { ClusterNodeOptions, JoinPolicy } from "./options.ts";
 export type {
   ClusterEndpoint,
   ClusterPeer,
@@ -22,9 +23,9 @@ export type {
   IncomingCall,
   IncomingStream,
   SessionView,
-} from "./cluster-transport.ts";
-export type { ClusterNodeOptions, JoinPolicy } from "./options.ts";
-export type { PeerFinder } from "./peer-finder.ts";
+} from "./ports/cluster-transport.ts";
+export type { PeerFinder } from "./ports/peer-finder.ts";
+export type { StateChange, StateRecord, StateStore } from "./ports/state-store.ts";
 export type { SchedulerOptions } from "./scheduler/scheduler.ts";
 export { schedule, schedulerDefaults, usageByNode } from "./scheduler/scheduler.ts";
 export type { NodeCertificates } from "./services/cert.ts";
@@ -34,4 +35,3 @@ export type { AppliedCommand } from "./state-machine/apply-command.ts";
 export { applyCommand } from "./state-machine/apply-command.ts";
 export type { Sha256 } from "./state-machine/hash-chain.ts";
 export type { Change, ClusterState } from "./state-machine/types.ts";
-export type { StateChange, StateRecord, StateStore } from "./state-store-port.ts";

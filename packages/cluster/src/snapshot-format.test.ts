@@ -1,7 +1,7 @@
 import { fromUtf8, toHex } from "@blixard/common";
 import { describe, expect, it } from "@jest/globals";
+import type { StateRecord } from "./ports/state-store.ts";
 import { readSnapshot, writeSnapshot } from "./snapshot-format.ts";
-import type { StateRecord } from "./state-store-port.ts";
 
 const record: StateRecord = { table: "kv", key: fromUtf8("k"), value: Uint8Array.of(1, 2, 3) };
 const golden = "424c585301" + "00000009" + "026b76" + "00016b" + "010203" + "ffffffff" + "00000001";

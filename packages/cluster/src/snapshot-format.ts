@@ -6,7 +6,7 @@
  */
 import { BlixardError, concatBytes, fromUtf8, toUtf8 } from "@blixard/common";
 import { featureLevels } from "@blixard/protocol";
-import type { StateRecord } from "./state-store-port.ts";
+import type { StateRecord } from "./ports/state-store.ts";
 
 /** "BLXS"; the format version follows. */
 const magic = Uint8Array.of(0x42, 0x4c, 0x58, 0x53);

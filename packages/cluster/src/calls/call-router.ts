@@ -37,8 +37,8 @@ import {
   type StreamRequestOf,
   streams,
 } from "@blixard/protocol";
-import type { IncomingCall, IncomingStream } from "../cluster-transport.ts";
 import type { ClusterMetrics } from "../metrics.ts";
+import type { IncomingCall, IncomingStream } from "../ports/cluster-transport.ts";
 import type { ServiceContext } from "../services/service-context.ts";
 import { nodeKey } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";

@@ -8,7 +8,7 @@ import {
   forwardRpcMethod,
 } from "@blixard/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import type { ClusterTransport } from "../cluster-transport.ts";
+import type { ClusterTransport } from "../ports/cluster-transport.ts";
 import { ClusterGroup, until } from "../testing/cluster-group.ts";
 import { endpointIdOf } from "../testing/memory-cluster-network.ts";
 

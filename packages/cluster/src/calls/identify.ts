@@ -9,7 +9,7 @@ import {
   type MethodAccess,
 } from "@blixard/protocol";
 import type { ClusterStateMachine } from "../cluster-state-machine.ts";
-import type { IncomingCall } from "../cluster-transport.ts";
+import type { IncomingCall } from "../ports/cluster-transport.ts";
 import { tokenOfKey } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 

@@ -11,7 +11,7 @@ import {
   methods,
 } from "@blixard/protocol";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import type { ClusterTransport } from "../cluster-transport.ts";
+import type { ClusterTransport } from "../ports/cluster-transport.ts";
 import { ClusterGroup } from "../testing/cluster-group.ts";
 import { endpointIdOf } from "../testing/memory-cluster-network.ts";
 

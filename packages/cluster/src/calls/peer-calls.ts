@@ -11,8 +11,8 @@ import {
   type StreamOutputOf,
   type StreamRequestOf,
 } from "@blixard/protocol";
-import type { ClusterEndpoint, ClusterTransport } from "../cluster-transport.ts";
 import { randomRequestId } from "../ids.ts";
+import type { ClusterEndpoint, ClusterTransport } from "../ports/cluster-transport.ts";
 import type { CallScope, StreamScope } from "./call-types.ts";
 
 export interface PeerCallsDeps {

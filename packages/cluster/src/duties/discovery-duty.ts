@@ -3,8 +3,8 @@
  * one member that is found leads to all others, also when every address changed while all nodes were down.
  */
 import { errorCodeOf, messageOf, pauseFor, withTimeLimit } from "@blixard/common";
-import type { ClusterEndpoint, ClusterPeer } from "../cluster-transport.ts";
-import type { PeerFinder } from "../peer-finder.ts";
+import type { ClusterEndpoint, ClusterPeer } from "../ports/cluster-transport.ts";
+import type { PeerFinder } from "../ports/peer-finder.ts";
 import type { ServiceContext } from "../services/service-context.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
 

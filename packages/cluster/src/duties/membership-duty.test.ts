@@ -5,14 +5,14 @@ import { settle, VirtualClock } from "@blixard/raft/testing";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { PeerCalls } from "../calls/peer-calls.ts";
 import { type ClusterStateMachine, createClusterStateMachine } from "../cluster-state-machine.ts";
-import type { ClusterPeer, ClusterTransport } from "../cluster-transport.ts";
 import { declareClusterMetrics } from "../metrics.ts";
 import { resolveClusterNodeOptions } from "../options.ts";
+import { AddressBook } from "../peers/address-book.ts";
+import type { ClusterPeer, ClusterTransport } from "../ports/cluster-transport.ts";
 import type { ServiceContext } from "../services/service-context.ts";
 import { ClusterGroup, sha256 } from "../testing/cluster-group.ts";
 import { commandOf, initBody, sampleNode } from "../testing/command-samples.ts";
 import { MemoryStateStore } from "../testing/memory-state-store.ts";
-import { AddressBook } from "./address-book.ts";
 import { MembershipDuty, type MembershipDutyDeps } from "./membership-duty.ts";
 
 const selfId = 3;

@@ -3,9 +3,9 @@ import { BlixardError } from "@blixard/common";
 import { encodeEntries, limits, type MemberStatus, type NodeStatus } from "@blixard/protocol";
 import { asLogIndex } from "@blixard/raft";
 import type { Handlers } from "../calls/call-types.ts";
+import { progressOf } from "../peers/reachability.ts";
 import { clusterLevel, levelHolders } from "../state-machine/level.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
-import { progressOf } from "./reachability.ts";
 import type { ServiceContext } from "./service-context.ts";
 import { assertSpeaksFor } from "./vm.ts";
 

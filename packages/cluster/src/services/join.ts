@@ -2,7 +2,7 @@
 import { BlixardError, hostOf, isLoopbackHost, notApplied, sleep } from "@blixard/common";
 import type { MemberRole, NodeRecord, ParsedRequestOf, TicketRole } from "@blixard/protocol";
 import type { CallScope, EntrySteps, Handlers } from "../calls/call-types.ts";
-import { isRunningElsewhere } from "../duties/peer-memory.ts";
+import { isRunningElsewhere } from "../peers/peer-promises.ts";
 import { joinerRefusal } from "../state-machine/level.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { JoinRequest } from "./pending-joins.ts";

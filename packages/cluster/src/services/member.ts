@@ -3,12 +3,12 @@ import { BlixardError } from "@blixard/common";
 import type { NodeRecord, NodeView } from "@blixard/protocol";
 import { asNodeId } from "@blixard/raft";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
+import { isReachable, progressOf, votes } from "../peers/reachability.ts";
 import { usageByNode } from "../scheduler/scheduler.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { memberStatuses } from "./cluster.ts";
 import { pathsOfAll } from "./peer-paths.ts";
 import { propose } from "./propose.ts";
-import { isReachable, progressOf, votes } from "./reachability.ts";
 import { refuseIfMatch, type ServiceContext } from "./service-context.ts";
 import { assertSpeaksFor } from "./vm.ts";
 

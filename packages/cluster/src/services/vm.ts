@@ -3,6 +3,7 @@ import { BlixardError } from "@blixard/common";
 import type { CommandBody, ImageRecord, ParsedRequestOf, ResponseOf, VmRecord, VmSpec } from "@blixard/protocol";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
 import { randomUuid } from "../ids.ts";
+import { isReachable } from "../peers/reachability.ts";
 import {
   type PlacementDecision,
   type Reservation,
@@ -12,7 +13,6 @@ import {
 } from "../scheduler/scheduler.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { propose } from "./propose.ts";
-import { isReachable } from "./reachability.ts";
 import type { ServiceContext } from "./service-context.ts";
 
 type VmMethods =

@@ -1,8 +1,8 @@
 /** Asks a cluster to admit this machine: what a node does before it is one. */
 import { BlixardError, type Clock, errorCodeOf, errorCodes, type Random, sleep, toBlixardError } from "@blixard/common";
 import { callPeer, type MemberRole, type NodeRecord, type RequestOf } from "@blixard/protocol";
-import type { ClusterEndpoint, ClusterTransport } from "../cluster-transport.ts";
 import { randomRequestId } from "../ids.ts";
+import type { ClusterEndpoint, ClusterTransport } from "../ports/cluster-transport.ts";
 
 /** Whom to ask, and with what. */
 export interface JoinTarget {

@@ -5,7 +5,7 @@
 import { BlixardError, type Clock, errorCodeOf, type Logger, linkSignal, messageOf, pauseFor } from "@blixard/common";
 import type { NodeRecord } from "@blixard/protocol";
 import type { PeerCalls } from "../calls/peer-calls.ts";
-import type { VerifyAnswer, VerifyRequest } from "../duties/peer-memory.ts";
+import type { VerifyAnswer, VerifyRequest } from "../peers/peer-promises.ts";
 import { nodeKey } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import type { JoinSeed } from "./join-flow.ts";

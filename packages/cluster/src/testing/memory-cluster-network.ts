@@ -9,7 +9,7 @@ import type {
   ClusterTransport,
   IncomingCall,
   IncomingStream,
-} from "../cluster-transport.ts";
+} from "../ports/cluster-transport.ts";
 
 export type CallHandler = (call: IncomingCall, signal: AbortSignal) => Promise<Uint8Array>;
 export type StreamCallHandler = (call: IncomingStream, signal: AbortSignal) => Promise<AsyncIterable<Uint8Array>>;

@@ -1,7 +1,7 @@
 /** A StateStore that survives `close` and a new `load`, but not its process. */
 import { BlixardError, fromUtf8, toHex } from "@blixard/common";
 import { type AppliedState, asLogIndex, asTerm, emptyConfState } from "@blixard/raft";
-import type { StateChange, StateRecord, StateStore } from "../state-store-port.ts";
+import type { StateChange, StateRecord, StateStore } from "../ports/state-store.ts";
 
 const nothing: AppliedState = { index: asLogIndex(0), term: asTerm(0), confState: emptyConfState() };
 const batchRecords = 100;

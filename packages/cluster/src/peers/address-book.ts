@@ -6,8 +6,8 @@
 import { firstAddresses, Watch } from "@blixard/common";
 import { limits, type NodeRecord, type ParsedRequestOf } from "@blixard/protocol";
 import type { ClusterNodeDeps } from "../cluster-node-types.ts";
-import type { ClusterEndpoint, ClusterPeer } from "../cluster-transport.ts";
 import type { ResolvedClusterNodeOptions } from "../options.ts";
+import type { ClusterEndpoint, ClusterPeer } from "../ports/cluster-transport.ts";
 
 export type AddressClaim = ParsedRequestOf<"node.addresses">["claims"][number];
 

@@ -1,7 +1,7 @@
 /** Which nodes the leader heard from lately: through the Raft progress, and through the transport's own heartbeats. */
 import type { NodeRecord } from "@blixard/protocol";
 import type { ProgressStatus } from "@blixard/raft";
-import type { ServiceContext } from "./service-context.ts";
+import type { ServiceContext } from "../services/service-context.ts";
 
 type ReachabilityContext = Pick<ServiceContext, "raft" | "transport" | "options">;
 

@@ -10,7 +10,7 @@ import {
 import { describe, expect, it } from "@jest/globals";
 import { applyChange, emptyState, nodeKey } from "../state-machine/state.ts";
 import { sampleNode } from "../testing/command-samples.ts";
-import { PeerMemory, type VerifyRequest } from "./peer-memory.ts";
+import { PeerMemory, type VerifyRequest } from "./peer-promises.ts";
 
 const storeId = "a".repeat(32);
 const asked = (fields: Partial<VerifyRequest> = {}): VerifyRequest => ({

@@ -8,7 +8,7 @@
 import type { Counter } from "@blixard/common";
 import type { ParsedRequestOf, ResponseOf } from "@blixard/protocol";
 import type { Message, PeerMessage, PeerTransport } from "@blixard/raft";
-import type { ClusterTransport } from "../cluster-transport.ts";
+import type { ClusterTransport } from "../ports/cluster-transport.ts";
 import { nodeKey } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 
