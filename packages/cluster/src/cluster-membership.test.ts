@@ -69,7 +69,7 @@ describe("ClusterNode: joining", () => {
     await group.form(3);
     const ticket = decodeTicket(await group.ticket());
     await group.machine(2).stop();
-    const other = group.network.join(2, endpointIdOf(99), async () => new Uint8Array(0));
+    const other = group.network.join(2, endpointIdOf(99));
     const joiner = {
       nodeId: 2,
       endpointId: endpointIdOf(99),

@@ -1,8 +1,6 @@
 /** What the owner of a cluster node gives and gets. */
 import type { BlixardError, Clock, Logger, Metrics, Random, Watch } from "@blixard/common";
 import type {
-  Actor,
-  CallerAccess,
   CallMeta,
   MethodName,
   NodeStatus,
@@ -14,11 +12,11 @@ import type {
 } from "@blixard/protocol";
 import type { LogStore, SnapshotCarrier, SnapshotStore } from "@blixard/raft";
 import type { VmManager } from "@blixard/vm-manager";
-import type { StreamScope } from "./calls/call-types.ts";
-import type { BulkRouteView, ClusterTransport, IncomingCall, IncomingStream } from "./ports/cluster-transport.ts";
+import type { AuthenticatedCaller, StreamScope } from "./calls/call-types.ts";
+import type { BulkRouteView, ClusterTransport } from "./ports/cluster-transport.ts";
+import type { NodeCertificates } from "./ports/node-certificates.ts";
 import type { PeerFinder } from "./ports/peer-finder.ts";
 import type { StateStore } from "./ports/state-store.ts";
-import type { NodeCertificates } from "./services/cert.ts";
 import type { JoinSeed, JoinTarget } from "./start/join-flow.ts";
 import type { Sha256 } from "./state-machine/hash-chain.ts";
 import type { ClusterState } from "./state-machine/types.ts";
@@ -38,7 +36,7 @@ export interface ClusterNodeDeps {
   readonly snapshotCarrier?: SnapshotCarrier;
   /** What the status says about the ways of bulk data. */
   readonly bulkRoutes?: () => readonly BulkRouteView[];
-  /** Started before the node, with handlers that call `handleRpc` and `handleRpcStream`. */
+  /** Open before the node starts, which registers itself with `serve`. */
   readonly transport: ClusterTransport;
   /** Called once, when it is sure that this node may act on its store: what runs on this host is looked for then. */
   readonly startVmManager: () => Promise<VmManager>;
@@ -83,16 +81,10 @@ export type StartMode =
   /** `seed` serves a node that was admitted but stopped before it got the state. */
   | { readonly mode: "resume"; readonly seed?: JoinSeed };
 
-/** `removed` and `failed` are final: close the node, and end with the exit code of `error`. */
+/** `removed` and `failed` are final: close the node, and end with the exit code of `error`. `closed` begins with `close`. */
 export interface Lifecycle {
-  readonly phase: "new" | "starting" | "serving" | "removed" | "failed" | "closed";
+  readonly phase: "serving" | "removed" | "failed" | "closed";
   readonly error?: BlixardError;
-}
-
-/** The caller behind a token. */
-export interface AuthenticatedCaller {
-  readonly actor: Actor;
-  readonly access: CallerAccess;
 }
 
 export interface Readiness {
@@ -101,15 +93,8 @@ export interface Readiness {
   readonly reason: string;
 }
 
-/** One node of a cluster. */
+/** One node of a cluster, which has started. */
 export interface ClusterNode extends AsyncDisposable {
-  /**
-   * Starts the VM manager, the state and Raft. A bootstrap resolves when the cluster exists, a join when the cluster
-   * has admitted this node, a resume when the disk was read and those of the others that answer found nothing wrong;
-   * wait for `ready` after that.
-   * @throws STORAGE_CORRUPT when the store is older than what this node promised, DUPLICATE_NODE, REMOVED, the errors of `requestJoin`, of the stores and of the VM manager
-   */
-  start(how: StartMode, options?: { readonly signal?: AbortSignal }): Promise<void>;
   /** Serves a call of a person, a program or another node. @throws BlixardError */
   call<Name extends MethodName>(
     name: Name,
@@ -117,8 +102,6 @@ export interface ClusterNode extends AsyncDisposable {
     meta: CallMeta,
     options?: { readonly signal?: AbortSignal },
   ): Promise<ResponseOf<Name>>;
-  /** Answers the RPC lane of the transport; UNAVAILABLE before the node has started. */
-  handleRpc(call: IncomingCall, signal: AbortSignal): Promise<Uint8Array>;
   /**
    * Opens a stream of a person, a program or another node: resolves when it is accepted. It ends with UNAUTHENTICATED
    * when the caller loses its rights. @throws BlixardError
@@ -129,13 +112,9 @@ export interface ClusterNode extends AsyncDisposable {
     meta: CallMeta,
     scope: StreamScope<Name>,
   ): Promise<AsyncIterable<StreamOutputOf<Name>>>;
-  /** Answers the stream calls of the RPC lane. */
-  handleRpcStream(call: IncomingStream, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
   /** The holder of a token; undefined when nobody holds it. */
   authenticate(token: string): Promise<AuthenticatedCaller | undefined>;
-  /** Whether the key is a person's that a ticket has let in, as far as this node knows. */
-  isGuest(endpointId: string): boolean;
-  /** At once, with or without a quorum. @throws UNAVAILABLE before the node has started */
+  /** At once, with or without a quorum. */
   status(): NodeStatus;
   /** Serving, with a known leader, and caught up with it once since the start. */
   ready(): Readiness;

@@ -1,4 +1,4 @@
-import { BlixardError } from "@blixard/common";
+import { BlixardError, Watch } from "@blixard/common";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { adminToken, ClusterGroup, clusterId, until } from "./testing/cluster-group.ts";
 
@@ -241,13 +241,15 @@ describe("ClusterNode in a group of three", () => {
     await group.form(3);
     const silent = group.leaderId();
     const [follower = 0, next = 0] = others(silent);
+    const silence = new Watch(true);
     group.network.beforeCall = async (_, to) => {
-      if (to === silent) await new Promise<void>(() => {});
+      if (to === silent) await silence.until((silent) => !silent);
     };
     const put = group.call(follower, "kv.put", { key: "k", value: "v" }, { timeoutMs: 600_000 });
     await group.call(silent, "leader.transfer", { to: next });
     await put;
     expect(await group.call(next, "kv.get", { key: "k" })).toMatchObject({ value: "v" });
+    silence.set(false);
   });
 
   it("answers nothing but stale reads and its status without a quorum", async () => {

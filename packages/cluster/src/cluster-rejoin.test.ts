@@ -18,8 +18,7 @@ describe("ClusterNode: coming back without a store", () => {
     group.network.passes = (to, envelope) => {
       if (to !== 1 || envelope.type !== "raft" || heardSince >= 3) return true;
       const { type, entries } = envelope.message;
-      const { lastLogIndex, appliedIndex } =
-        node(1).lifecycle.value.phase === "serving" ? node(1).status() : { lastLogIndex: 0, appliedIndex: 0 };
+      const { lastLogIndex, appliedIndex } = machine(1).node?.status() ?? { lastLogIndex: 0, appliedIndex: 0 };
       if (type === "MsgHeartbeat" && appliedIndex >= 1) heardSince++;
       return lastLogIndex === 0 || entries.every(({ index }) => index <= 1);
     };

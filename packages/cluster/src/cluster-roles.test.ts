@@ -113,7 +113,7 @@ describe("ClusterNode: joining without a ticket", () => {
     await withPolicy("approve");
     await group.join(2, await group.ticket());
     await group.machine(2).stop();
-    const other = group.network.join(2, endpointIdOf(9), async () => new Uint8Array(0));
+    const other = group.network.join(2, endpointIdOf(9));
     const joiner = {
       nodeId: 2,
       endpointId: endpointIdOf(9),

@@ -3,10 +3,8 @@
  * the leader, the leader's duties and the node's duties. The same node runs in the binary and in the simulator.
  */
 
-export type { StreamScope } from "./calls/call-types.ts";
-export { createClusterNode } from "./cluster-node.ts";
+export type { AuthenticatedCaller, StreamScope } from "./calls/call-types.ts";
 export type {
-  AuthenticatedCaller,
   ClusterNode,
   ClusterNodeDeps,
   Lifecycle,
@@ -22,15 +20,18 @@ export type {
   ClusterTransport,
   IncomingCall,
   IncomingStream,
+  NodeStart,
+  ServedNode,
   SessionView,
 } from "./ports/cluster-transport.ts";
+export type { NodeCertificates } from "./ports/node-certificates.ts";
 export type { PeerFinder } from "./ports/peer-finder.ts";
 export type { StateChange, StateRecord, StateStore } from "./ports/state-store.ts";
 export type { SchedulerOptions } from "./scheduler/scheduler.ts";
 export { schedule, schedulerDefaults, usageByNode } from "./scheduler/scheduler.ts";
-export type { NodeCertificates } from "./services/cert.ts";
 export type { JoinDeps, JoinSeed, JoinTarget } from "./start/join-flow.ts";
 export { requestJoin } from "./start/join-flow.ts";
+export { startClusterNode } from "./start/start-cluster-node.ts";
 export type { AppliedCommand } from "./state-machine/apply-command.ts";
 export { applyCommand } from "./state-machine/apply-command.ts";
 export type { Sha256 } from "./state-machine/hash-chain.ts";

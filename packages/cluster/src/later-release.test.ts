@@ -15,11 +15,11 @@ import {
 import { asLogIndex, asTerm, type Entry, emptyConfState } from "@blixard/raft";
 import { describe, expect, it } from "@jest/globals";
 import { createClusterStateMachine } from "./cluster-state-machine.ts";
+import type { StateRecord } from "./ports/state-store.ts";
 import { writeSnapshot } from "./snapshot-format.ts";
 import { appliers } from "./state-machine/appliers.ts";
 import { sortedRecords } from "./state-machine/state.ts";
 import type { ApplierTable } from "./state-machine/types.ts";
-import type { StateRecord } from "./ports/state-store.ts";
 import { sha256 } from "./testing/cluster-group.ts";
 import { commandOf, initBody, sampleNode } from "./testing/command-samples.ts";
 import { MemoryStateStore } from "./testing/memory-state-store.ts";

@@ -24,7 +24,7 @@ afterEach(async () => {
 
 /** A machine with a key of its own that calls node 1. */
 function outsider(id: number): ClusterTransport {
-  return group.network.join(id, endpointIdOf(id), async () => new Uint8Array(0)).transport;
+  return group.network.join(id, endpointIdOf(id)).transport;
 }
 
 const nodeOne = { endpointId: endpointIdOf(1), addresses: ["127.0.0.1:7001"] };

@@ -37,9 +37,8 @@ import {
   type StreamRequestOf,
   streams,
 } from "@blixard/protocol";
-import type { ClusterMetrics } from "../metrics.ts";
+import type { NodeParts } from "../node-parts.ts";
 import type { IncomingCall, IncomingStream } from "../ports/cluster-transport.ts";
-import type { ServiceContext } from "../services/service-context.ts";
 import { nodeKey } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import type { CallScope, EntrySteps, Handlers, StreamHandlers, StreamScope } from "./call-types.ts";
@@ -49,9 +48,11 @@ import { ownerToAsk, waitForReadIndex } from "./owner-route.ts";
 import { TicketGuard } from "./ticket-guard.ts";
 import { validate } from "./validate.ts";
 
+/** What these steps use of the node. */
+type RouterParts = Pick<NodeParts, "clock" | "metrics" | "options" | "raft" | "stateMachine" | "peerCalls">;
+
 export interface RouterDeps {
-  readonly context: ServiceContext;
-  readonly metrics: ClusterMetrics;
+  readonly parts: RouterParts;
   readonly handlers: Handlers;
   readonly streamHandlers: StreamHandlers;
   readonly entrySteps: EntrySteps;
@@ -70,7 +71,7 @@ export class CallRouter {
 
   constructor(deps: RouterDeps) {
     this.#deps = deps;
-    this.#guard = new TicketGuard(deps.context.clock);
+    this.#guard = new TicketGuard(deps.parts.clock);
   }
 
   /** Authorises, validates, routes and answers. @throws BlixardError */
@@ -100,7 +101,7 @@ export class CallRouter {
 
   /** Answers a call of the transport's RPC lane. @throws BlixardError */
   async handleRpc(incoming: IncomingCall, signal: AbortSignal): Promise<Uint8Array> {
-    const { stateMachine } = this.#deps.context;
+    const { stateMachine } = this.#deps.parts;
     const { name, request, meta, ticketShownBy } = identify(
       stateMachine,
       incoming,
@@ -113,7 +114,7 @@ export class CallRouter {
 
   /** Answers a stream call of the transport's RPC lane. @throws BlixardError */
   async handleRpcStream(incoming: IncomingStream, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
-    const { stateMachine } = this.#deps.context;
+    const { stateMachine } = this.#deps.parts;
     const { name, request, meta } = identify(stateMachine, incoming, (asked) => streams[streamNameOf(asked)].access);
     const stream = streamNameOf(name);
     const input = decodeStreamItems(incoming.input, streams[stream].input, notInForm) as AsyncIterable<never>;
@@ -128,8 +129,8 @@ export class CallRouter {
   }
 
   async #measured<T>(method: string, work: () => Promise<T>): Promise<T> {
-    const { metrics, context } = this.#deps;
-    const startMs = context.clock.monotonicMs();
+    const { metrics, clock } = this.#deps.parts;
+    const startMs = clock.monotonicMs();
     let code = "OK";
     try {
       return await work();
@@ -138,7 +139,7 @@ export class CallRouter {
       throw toBlixardError(error, "INTERNAL", method);
     } finally {
       metrics.calls.add(1, { method, code });
-      metrics.callDuration.observe((context.clock.monotonicMs() - startMs) / 1_000, { method });
+      metrics.callDuration.observe((clock.monotonicMs() - startMs) / 1_000, { method });
     }
   }
 
@@ -151,7 +152,7 @@ export class CallRouter {
       code = errorCodeOf(error) ?? "INTERNAL";
       throw error;
     } finally {
-      this.#deps.metrics.joinRequests.add(1, { code });
+      this.#deps.parts.metrics.joinRequests.add(1, { code });
     }
   }
 
@@ -169,7 +170,7 @@ export class CallRouter {
     const valid = validate(method.request, asked);
     const request = ticketShownBy === undefined ? valid : this.#enter(name, valid, ticketShownBy);
     const run = (limited: AbortSignal) => this.#place(name, method, request, { meta, signal: limited });
-    const { clock } = this.#deps.context;
+    const { clock } = this.#deps.parts;
     const { timeoutMs } = meta;
     // Calls of the leader and reads end by themselves when their signal aborts, and know then what may have happened.
     if (method.place === "leader" || method.place === "read") return withTimeLimit(clock, timeoutMs, signal, run);
@@ -182,7 +183,7 @@ export class CallRouter {
   }
 
   async #place(name: MethodName, method: Method, request: unknown, call: CallScope): Promise<unknown> {
-    const { context, handlers } = this.#deps;
+    const { parts, handlers } = this.#deps;
     const runHere = () => (handlers[name] as AnyHandler)(request, call);
     const forward = (to: number, timeoutMs: number, signal: AbortSignal) =>
       this.#forward(to, name, request, { ...call, signal }, timeoutMs);
@@ -190,12 +191,12 @@ export class CallRouter {
       case "local":
         return runHere();
       case "read":
-        if (!call.meta.stale) await waitForReadIndex(context, call.signal);
+        if (!call.meta.stale) await waitForReadIndex(parts, call.signal);
         return runHere();
       case "leader":
-        return routeToLeader(context, { ...call, writes: method.writes, runHere, forward });
+        return routeToLeader(parts, { ...call, writes: method.writes, runHere, forward });
       case "owner": {
-        const owner = await ownerToAsk(context, vmNameIn(request), call);
+        const owner = await ownerToAsk(parts, vmNameIn(request), call);
         return owner === undefined ? runHere() : forward(owner, call.meta.timeoutMs, call.signal);
       }
       default:
@@ -204,9 +205,9 @@ export class CallRouter {
   }
 
   async #forward(to: number, name: MethodName, request: unknown, call: CallScope, timeoutMs: number): Promise<unknown> {
-    this.#deps.metrics.forwards.add(1, { method: name });
+    this.#deps.parts.metrics.forwards.add(1, { method: name });
     try {
-      return await this.#deps.context.peerCalls.forward(to, name, request as never, call, timeoutMs);
+      return await this.#deps.parts.peerCalls.forward(to, name, request as never, call, timeoutMs);
     } catch (error) {
       if (errorCodeOf(error) === "REMOVED") this.#deps.onRemoved(error as BlixardError);
       throw error;
@@ -214,15 +215,15 @@ export class CallRouter {
   }
 
   async #stream(name: StreamName, asked: unknown, meta: CallMeta, scope: StreamScope<never>): Promise<AnyStream> {
-    const { context } = this.#deps;
+    const { parts } = this.#deps;
     const method: StreamMethod = streams[streamNameOf(name)];
     authorize(name, method.access, meta.access);
     const request = validate(method.request, asked);
     // Some callers are known to this node only, and to no state: the holder of its own token.
-    const endsWithRights = meta.hops === 0 && isKnown(context.stateMachine.state, meta.actor);
+    const endsWithRights = meta.hops === 0 && isKnown(parts.stateMachine.state, meta.actor);
     const life = this.#openLife(scope.signal);
     try {
-      const deadline = { clock: context.clock, timeoutMs: meta.timeoutMs, what: name, signal: life.signal };
+      const deadline = { clock: parts.clock, timeoutMs: meta.timeoutMs, what: name, signal: life.signal };
       const output = await withDeadline(deadline, (opening) =>
         this.#placeStream(name, request, { meta, signal: life.signal }, opening, scope.input ?? nothing()),
       );
@@ -249,18 +250,18 @@ export class CallRouter {
     opening: AbortSignal,
     input: AnyStream,
   ): Promise<AnyStream> {
-    const { context, streamHandlers, metrics } = this.#deps;
+    const { parts, streamHandlers } = this.#deps;
     const runHere = () => (streamHandlers[name] as AnyStreamHandler)(request, call, input);
     const { place }: StreamMethod = streams[name];
     switch (place) {
       case "read":
-        if (!call.meta.stale) await waitForReadIndex(context, opening);
+        if (!call.meta.stale) await waitForReadIndex(parts, opening);
         return runHere();
       case "owner": {
-        const owner = await ownerToAsk(context, vmNameIn(request), { ...call, signal: opening });
+        const owner = await ownerToAsk(parts, vmNameIn(request), { ...call, signal: opening });
         if (owner === undefined) return runHere();
-        metrics.forwards.add(1, { method: name });
-        return context.peerCalls.forwardStream(owner, name, request as never, call, input as AsyncIterable<never>);
+        parts.metrics.forwards.add(1, { method: name });
+        return parts.peerCalls.forwardStream(owner, name, request as never, call, input as AsyncIterable<never>);
       }
       default:
         return place satisfies never;
@@ -269,7 +270,7 @@ export class CallRouter {
 
   /** Ends the stream when the token is revoked or the member removed in whose name it was opened. */
   #endWithRights({ actor }: CallMeta, life: LinkedSignal): void {
-    const { stateMachine } = this.#deps.context;
+    const { stateMachine } = this.#deps.parts;
     stateMachine.version
       .until(() => !isKnown(stateMachine.state, actor), { signal: life.signal })
       .then(

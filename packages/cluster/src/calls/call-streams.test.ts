@@ -26,7 +26,7 @@ afterEach(async () => {
 const spec = { vcpus: 1, memoryMiB: 64, image: "demo" };
 const nodeOne = { endpointId: endpointIdOf(1), addresses: ["127.0.0.1:7001"] };
 
-const outsider = (id: number) => group.network.join(id, endpointIdOf(id), async () => new Uint8Array(0)).transport;
+const outsider = (id: number) => group.network.join(id, endpointIdOf(id)).transport;
 
 /** A person's machine whose key got the rights of a ticket, and the id of its token. */
 async function guest(id: number, role: "operator" | "viewer") {

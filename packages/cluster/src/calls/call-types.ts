@@ -1,5 +1,7 @@
 /** What a handler of the service gets and gives. */
 import type {
+  Actor,
+  CallerAccess,
   CallMeta,
   MethodName,
   ParsedRequestOf,
@@ -9,6 +11,12 @@ import type {
   StreamName,
   StreamOutputOf,
 } from "@blixard/protocol";
+
+/** The caller behind a token. */
+export interface AuthenticatedCaller {
+  readonly actor: Actor;
+  readonly access: CallerAccess;
+}
 
 /** What goes with one call into a handler. */
 export interface CallScope {

@@ -12,6 +12,7 @@ import type { ClusterStateMachine } from "../cluster-state-machine.ts";
 import type { IncomingCall } from "../ports/cluster-transport.ts";
 import { tokenOfKey } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
+import type { CallScope } from "./call-types.ts";
 
 export interface Caller {
   /** `member` may pass on calls of others; `person` is somebody with a key of their own. */
@@ -83,6 +84,13 @@ function member(nodeId: number): Caller {
 function assertOwnCall(caller: Caller, meta: CallMeta): void {
   if (meta.access !== "node" || meta.actor.id === caller.actor.id) return;
   throw notApplied("PERMISSION_DENIED", `node ${caller.actor.id} does not speak for node ${meta.actor.id}`);
+}
+
+/** A node reports for itself only, whatever key it may hold beside. */
+export function assertSpeaksFor({ meta }: Pick<CallScope, "meta">, nodeId: number): void {
+  const { actor } = meta;
+  if (actor.kind === "node" && actor.id === String(nodeId)) return;
+  throw notApplied("PERMISSION_DENIED", `${actor.kind} ${actor.id} does not speak for node ${nodeId}`);
 }
 
 function refused(caller: Caller): BlixardError {

@@ -20,7 +20,10 @@ import {
   withTimeLimit,
 } from "@blixard/common";
 import { type CallMeta, forwardHopsMax } from "@blixard/protocol";
-import type { ServiceContext } from "../services/service-context.ts";
+import type { NodeParts } from "../node-parts.ts";
+
+/** What these steps use of the node. */
+type LeaderRouteParts = Pick<NodeParts, "clock" | "options" | "raft">;
 
 export interface LeaderRoute {
   readonly writes: boolean;
@@ -47,8 +50,8 @@ const passing = new Set([
 const backoffMsMin = 10;
 const backoffMsMax = 500;
 
-export async function routeToLeader(context: ServiceContext, route: LeaderRoute): Promise<unknown> {
-  const { clock, options } = context;
+export async function routeToLeader(parts: LeaderRouteParts, route: LeaderRoute): Promise<unknown> {
+  const { clock, options } = parts;
   const { meta, signal } = route;
   const endMs = clock.monotonicMs() + meta.timeoutMs;
   let mayHaveHappened = false;
@@ -58,22 +61,22 @@ export async function routeToLeader(context: ServiceContext, route: LeaderRoute)
     const leftMs = endMs - clock.monotonicMs();
     if (leftMs <= 0 || signal.aborted) break;
     try {
-      return await attemptOnce(context, route, leftMs);
+      return await attemptOnce(parts, route, leftMs);
     } catch (error) {
       last = error;
       // The node that was asked first retries; the others say what they know at once.
       if (meta.hops > 0 || !passing.has(errorCodeOf(error) ?? "")) throw withOutcome(error, route, mayHaveHappened);
       mayHaveHappened ||= isBlixardError(error) && error.outcome !== "not_applied";
       if (signal.aborted) break;
-      await pause(context, backoffMs, signal);
+      await pause(parts, backoffMs, signal);
       backoffMs = Math.min(2 * backoffMs, backoffMsMax);
     }
   }
   throw withOutcome(last ?? noLeader(), route, mayHaveHappened);
 }
 
-async function attemptOnce(context: ServiceContext, route: LeaderRoute, leftMs: number): Promise<unknown> {
-  const { raft, options, clock } = context;
+async function attemptOnce(parts: LeaderRouteParts, route: LeaderRoute, leftMs: number): Promise<unknown> {
+  const { raft, options, clock } = parts;
   const status = raft.status.value;
   if (status.role === "StateLeader") {
     if (!status.ready) {
@@ -88,7 +91,7 @@ async function attemptOnce(context: ServiceContext, route: LeaderRoute, leftMs: 
     // A node's own call is good only from itself, so it is told where the leader is.
     const hopsMax = route.meta.access === "node" ? 1 : forwardHopsMax;
     if (route.meta.hops >= hopsMax) throw notLeader(status.leaderId);
-    return forwardWhileItLeads(context, route, status.leaderId, Math.min(leftMs, options.forwardAttemptMs));
+    return forwardWhileItLeads(parts, route, status.leaderId, Math.min(leftMs, options.forwardAttemptMs));
   }
   if (route.meta.hops > 0) throw noLeader();
   const waitMs = Math.min(leftMs, options.forwardAttemptMs);
@@ -100,14 +103,14 @@ async function attemptOnce(context: ServiceContext, route: LeaderRoute, leftMs: 
 
 /** A leader that died is silent for longer than the others need for a new one: do not wait for the old one then. */
 async function forwardWhileItLeads(
-  context: ServiceContext,
+  parts: LeaderRouteParts,
   route: LeaderRoute,
   leaderId: number,
   timeoutMs: number,
 ): Promise<unknown> {
   const link = linkSignal(route.signal);
   const answer = route.forward(leaderId, timeoutMs, link.signal);
-  const moved = context.raft.status
+  const moved = parts.raft.status
     .until((next) => next.leaderId !== leaderId, { signal: link.signal })
     .then(() => {
       throw new BlixardError("OUTCOME_UNKNOWN", `node ${leaderId} no longer leads`, { outcome: "unknown" });
@@ -123,12 +126,12 @@ async function forwardWhileItLeads(
 }
 
 /** Waits a little less when the leader is found or changes meanwhile. */
-async function pause(context: ServiceContext, delayMs: number, signal: AbortSignal): Promise<void> {
-  const { leaderId } = context.raft.status.value;
+async function pause(parts: LeaderRouteParts, delayMs: number, signal: AbortSignal): Promise<void> {
+  const { leaderId } = parts.raft.status.value;
   // The caller's loop looks at the signal, so an abort only ends the wait.
   await firstOf(signal, (until) => [
-    sleep(context.clock, delayMs, until),
-    context.raft.status.until((next) => next.leaderId !== leaderId && next.leaderId !== 0, { signal: until }),
+    sleep(parts.clock, delayMs, until),
+    parts.raft.status.until((next) => next.leaderId !== leaderId && next.leaderId !== 0, { signal: until }),
   ]).catch(() => {});
 }
 

@@ -56,7 +56,7 @@ afterAll(async () => {
 });
 
 function outsider(id: number): ClusterTransport {
-  return group.network.join(id, endpointIdOf(id), async () => new Uint8Array(0)).transport;
+  return group.network.join(id, endpointIdOf(id)).transport;
 }
 
 function transportOf(kind: CallerKind): ClusterTransport {

@@ -1,19 +1,18 @@
 /** The way of a call to the node that owns the VM that it names. */
 import { BlixardError, errorCodeOf } from "@blixard/common";
 import { forwardHopsMax } from "@blixard/protocol";
-import type { ServiceContext } from "../services/service-context.ts";
+import type { NodeParts } from "../node-parts.ts";
 import type { CallScope } from "./call-types.ts";
 import { noLeader } from "./leader-route.ts";
 
+/** What these steps use of the node. */
+type OwnerRouteParts = Pick<NodeParts, "options" | "raft" | "stateMachine">;
+
 /** The node to forward to; undefined when the call runs here, also when there is no such VM. @throws UNAVAILABLE */
-export async function ownerToAsk(
-  context: ServiceContext,
-  vmName: string,
-  call: CallScope,
-): Promise<number | undefined> {
-  const { stateMachine, options } = context;
+export async function ownerToAsk(parts: OwnerRouteParts, vmName: string, call: CallScope): Promise<number | undefined> {
+  const { stateMachine, options } = parts;
   // What stands here may be old: look again after a read index before saying that there is no such VM.
-  if (!stateMachine.state.vms.has(vmName)) await waitForReadIndex(context, call.signal);
+  if (!stateMachine.state.vms.has(vmName)) await waitForReadIndex(parts, call.signal);
   const vm = stateMachine.state.vms.get(vmName);
   if (vm === undefined || vm.node === options.nodeId) return undefined;
   if (vm.node === null) {
@@ -25,7 +24,7 @@ export async function ownerToAsk(
   return vm.node;
 }
 
-export async function waitForReadIndex({ raft }: ServiceContext, signal: AbortSignal): Promise<void> {
+export async function waitForReadIndex({ raft }: OwnerRouteParts, signal: AbortSignal): Promise<void> {
   try {
     // RaftNode asks again by itself until the caller's time is over.
     await raft.readIndex({ signal });

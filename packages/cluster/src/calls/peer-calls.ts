@@ -18,7 +18,7 @@ import type { CallScope, StreamScope } from "./call-types.ts";
 export interface PeerCallsDeps {
   readonly clock: Clock;
   readonly random: Random;
-  readonly transport: ClusterTransport;
+  readonly transport: Pick<ClusterTransport, "call" | "stream" | "sessions">;
   readonly nodeId: number;
 }
 

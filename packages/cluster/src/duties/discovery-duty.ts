@@ -3,10 +3,15 @@
  * one member that is found leads to all others, also when every address changed while all nodes were down.
  */
 import { errorCodeOf, messageOf, pauseFor, withTimeLimit } from "@blixard/common";
-import type { ClusterEndpoint, ClusterPeer } from "../ports/cluster-transport.ts";
+import type { NodeParts } from "../node-parts.ts";
+import type { ClusterEndpoint, ClusterPeer, ClusterTransport } from "../ports/cluster-transport.ts";
 import type { PeerFinder } from "../ports/peer-finder.ts";
-import type { ServiceContext } from "../services/service-context.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
+
+/** What this duty uses of the node. */
+type DiscoveryParts = Pick<NodeParts, "clock" | "logger" | "options" | "peerCalls" | "addressBook"> & {
+  readonly transport: Pick<ClusterTransport, "sessions">;
+};
 
 const exchangeTimeoutMs = 2_000;
 const findTimeoutMs = 5_000;
@@ -14,7 +19,7 @@ const findTimeoutMs = 5_000;
 const slowDownMax = 16;
 
 export interface DiscoveryDutyDeps {
-  readonly context: ServiceContext;
+  readonly parts: DiscoveryParts;
   readonly loop: LoopDeps;
   readonly finders: readonly PeerFinder[];
   readonly knownPeers: () => readonly ClusterPeer[];
@@ -31,7 +36,7 @@ export class DiscoveryDuty {
 
   /** Runs until `signal` aborts. Never rejects. */
   run(signal: AbortSignal): Promise<void> {
-    const { clock, options } = this.#deps.context;
+    const { clock, options } = this.#deps.parts;
     return runLoop(this.#deps.loop, "discovery", signal, async () => {
       await pauseFor(clock, options.discoveryMs * Math.min(2 ** this.#rounds, slowDownMax), signal);
       if (!signal.aborted) await this.#round(signal);
@@ -40,7 +45,7 @@ export class DiscoveryDuty {
 
   async #round(signal: AbortSignal): Promise<void> {
     const connected = new Set<number>();
-    for (const { nodeId, path } of this.#deps.context.transport.sessions()) {
+    for (const { nodeId, path } of this.#deps.parts.transport.sessions()) {
       if (path !== "none") connected.add(nodeId);
     }
     const peers = this.#deps.knownPeers();
@@ -57,7 +62,7 @@ export class DiscoveryDuty {
   }
 
   async #exchange(nodeId: number, signal: AbortSignal): Promise<void> {
-    const { peerCalls, addressBook } = this.#deps.context;
+    const { peerCalls, addressBook } = this.#deps.parts;
     const request = { claims: addressBook.claims() };
     try {
       const { claims } = await peerCalls.ask(nodeId, "node.addresses", request, {
@@ -71,7 +76,7 @@ export class DiscoveryDuty {
   }
 
   async #find(finder: PeerFinder, missing: readonly ClusterPeer[], signal: AbortSignal): Promise<void> {
-    const { clock, addressBook } = this.#deps.context;
+    const { clock, addressBook } = this.#deps.parts;
     const wanted = new Set(missing.map(({ endpointId }) => endpointId));
     try {
       const found = await withTimeLimit(clock, findTimeoutMs, signal, (limited) =>
@@ -87,12 +92,12 @@ export class DiscoveryDuty {
 
   #note(finder: string, found: readonly ClusterEndpoint[]): void {
     const addresses = found.flatMap((endpoint) => endpoint.addresses).join(" ");
-    this.#deps.context.logger.log("debug", "found members that were not connected", { finder, addresses });
+    this.#deps.parts.logger.log("debug", "found members that were not connected", { finder, addresses });
   }
 
   #failed(what: string, error: unknown, fields: Readonly<Record<string, unknown>>, signal: AbortSignal): void {
     if (signal.aborted) return;
     const cause = { ...fields, code: errorCodeOf(error), error: messageOf(error) };
-    this.#deps.context.logger.log("debug", `${what} failed`, cause);
+    this.#deps.parts.logger.log("debug", `${what} failed`, cause);
   }
 }

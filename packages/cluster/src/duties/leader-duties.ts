@@ -7,36 +7,38 @@ import { errorCodeOf, messageOf, withTimeLimit } from "@blixard/common";
 import type { CommandBody, NodeRecord } from "@blixard/protocol";
 import { asNodeId, type ProgressStatus } from "@blixard/raft";
 import { nodeMeta } from "../calls/peer-calls.ts";
-import type { ClusterMetrics } from "../metrics.ts";
+import type { NodeParts } from "../node-parts.ts";
 import { isReachable } from "../peers/reachability.ts";
-import { bestSuccessor } from "../services/member.ts";
-import { propose } from "../services/propose.ts";
-import type { ServiceContext } from "../services/service-context.ts";
+import { bestSuccessor } from "../peers/successor.ts";
 import { nextLevel } from "../state-machine/level.ts";
 import { nodeReachable } from "../state-machine/node.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { type MembershipStep, planMembership } from "./membership-plan.ts";
 import { dutyIndex, waitForDuty } from "./wait-for-duty.ts";
 
+/** What this duty uses of the node. */
+type LeaderDutyParts = Pick<
+  NodeParts,
+  "clock" | "logger" | "metrics" | "options" | "raft" | "transport" | "stateMachine" | "proposals"
+>;
+
 /** Longest time for one step of the duties. */
 const stepTimeoutMs = 5_000;
 
 export class LeaderDuties {
-  readonly #context: ServiceContext;
-  readonly #metrics: ClusterMetrics;
+  readonly #parts: LeaderDutyParts;
   /** Since when a node has not answered, on the monotonic clock. Forgotten with the leadership. */
   readonly #silentSinceMs = new Map<number, number>();
   /** The commit index when a learner was first seen to answer. Forgotten with the leadership. */
   readonly #catchUpTo = new Map<number, number>();
 
-  constructor(context: ServiceContext, metrics: ClusterMetrics) {
-    this.#context = context;
-    this.#metrics = metrics;
+  constructor(parts: LeaderDutyParts) {
+    this.#parts = parts;
   }
 
   /** Runs until `signal` aborts. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    const { raft, logger, options, stateMachine } = this.#context;
+    const { raft, logger, options, stateMachine } = this.#parts;
     while (!signal.aborted) {
       if (!raft.status.value.ready) {
         this.#silentSinceMs.clear();
@@ -50,19 +52,19 @@ export class LeaderDuties {
         progressed = await this.#round(signal);
       } catch (error) {
         if (signal.aborted) return;
-        this.#metrics.dutyFailures.add(1, { duty: "leader" });
+        this.#parts.metrics.dutyFailures.add(1, { duty: "leader" });
         logger.log("warn", "a duty of the leader failed and is tried again", {
           code: errorCodeOf(error),
           error: messageOf(error),
         });
       }
       // What was just changed may make the next step possible: look again at once.
-      if (!progressed) await waitForDuty(this.#context, seen, options.leaderIntervalMs, signal);
+      if (!progressed) await waitForDuty(this.#parts, seen, options.leaderIntervalMs, signal);
     }
   }
 
   async #round(signal: AbortSignal): Promise<boolean> {
-    const { raft, stateMachine, options } = this.#context;
+    const { raft, stateMachine, options } = this.#parts;
     const status = raft.status.value;
     const { progress } = raft.coreStatus();
     this.#noteLearners(progress, status.commitIndex);
@@ -79,7 +81,7 @@ export class LeaderDuties {
     const level = nextLevel(stateMachine.state, options.featureLevel);
     if (level !== undefined) {
       await this.#decide({ type: "cluster.setLevel", level }, signal);
-      this.#context.logger.log("info", "all members understand a higher feature level", { level });
+      this.#parts.logger.log("info", "all members understand a higher feature level", { level });
       return true;
     }
     return this.#markSilentNodes(signal);
@@ -94,7 +96,7 @@ export class LeaderDuties {
   }
 
   async #take(step: MembershipStep, signal: AbortSignal): Promise<boolean> {
-    const { raft, logger } = this.#context;
+    const { raft, logger } = this.#parts;
     switch (step.type) {
       case "configure": {
         logger.log("info", "changing the Raft configuration", { op: step.op, nodeId: step.nodeId });
@@ -112,7 +114,7 @@ export class LeaderDuties {
         await this.#decide({ type: "node.remove", nodeId: step.nodeId }, signal);
         return true;
       case "handOver": {
-        const successor = bestSuccessor(this.#context);
+        const successor = bestSuccessor(this.#parts);
         if (successor === undefined) return false;
         await this.#limited(signal, (limited) => raft.transferLeader(asNodeId(successor), { signal: limited }));
         return true;
@@ -125,9 +127,9 @@ export class LeaderDuties {
   /** VMs of a silent node are shown as Unknown and stay where they are: without a lease nobody knows if they run. */
   async #markSilentNodes(signal: AbortSignal): Promise<boolean> {
     let changed = false;
-    const { nodes } = this.#context.stateMachine.state;
+    const { nodes } = this.#parts.stateMachine.state;
     for (const id of this.#silentSinceMs.keys()) if (!nodes.has(nodeKey(id))) this.#silentSinceMs.delete(id);
-    for (const node of sortedRecords(this.#context.stateMachine.state, "nodes")) {
+    for (const node of sortedRecords(this.#parts.stateMachine.state, "nodes")) {
       const reachable = this.#isReachableForNow(node);
       if (reachable === undefined || !this.#needsMark(node.id, reachable)) continue;
       await this.#decide({ type: "node.liveness", nodeId: node.id, reachable }, signal);
@@ -138,18 +140,18 @@ export class LeaderDuties {
 
   /** Undefined while a node is silent, but not for long. */
   #isReachableForNow(node: NodeRecord): boolean | undefined {
-    if (isReachable(this.#context, node.id)) {
+    if (isReachable(this.#parts, node.id)) {
       this.#silentSinceMs.delete(node.id);
       return true;
     }
-    const nowMs = this.#context.clock.monotonicMs();
+    const nowMs = this.#parts.clock.monotonicMs();
     const sinceMs = this.#silentSinceMs.get(node.id) ?? nowMs;
     this.#silentSinceMs.set(node.id, sinceMs);
-    return nowMs - sinceMs >= this.#context.options.unknownAfterMs ? false : undefined;
+    return nowMs - sinceMs >= this.#parts.options.unknownAfterMs ? false : undefined;
   }
 
   #needsMark(nodeId: number, reachable: boolean): boolean {
-    for (const vm of this.#context.stateMachine.state.vms.values()) {
+    for (const vm of this.#parts.stateMachine.state.vms.values()) {
       if (vm.node !== nodeId) continue;
       const marked = vm.conditions.some((condition) => condition.type === nodeReachable);
       if (marked === reachable) return true;
@@ -158,12 +160,12 @@ export class LeaderDuties {
   }
 
   async #decide(body: CommandBody, signal: AbortSignal): Promise<void> {
-    const { options } = this.#context;
+    const { options } = this.#parts;
     const meta = { ...nodeMeta(options.nodeId, "", stepTimeoutMs), actor: { kind: "system", id: "leader" } } as const;
-    await this.#limited(signal, (limited) => propose(this.#context, body, { meta, signal: limited }));
+    await this.#limited(signal, (limited) => this.#parts.proposals.propose(body, { meta, signal: limited }));
   }
 
   #limited<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    return withTimeLimit(this.#context.clock, stepTimeoutMs, signal, work);
+    return withTimeLimit(this.#parts.clock, stepTimeoutMs, signal, work);
   }
 }

@@ -1,6 +1,6 @@
 import { discardMetrics, seededRandom, silentLogger, Watch } from "@blixard/common";
 import { encodeCommand, encodeServiceResponse, type NodeRecord } from "@blixard/protocol";
-import { asLogIndex, asTerm, emptyConfState } from "@blixard/raft";
+import { asLogIndex, asNodeId, asTerm, emptyConfState, type RaftNodeStatus } from "@blixard/raft";
 import { settle, VirtualClock } from "@blixard/raft/testing";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { PeerCalls } from "../calls/peer-calls.ts";
@@ -9,13 +9,24 @@ import { declareClusterMetrics } from "../metrics.ts";
 import { resolveClusterNodeOptions } from "../options.ts";
 import { AddressBook } from "../peers/address-book.ts";
 import type { ClusterPeer, ClusterTransport } from "../ports/cluster-transport.ts";
-import type { ServiceContext } from "../services/service-context.ts";
 import { ClusterGroup, sha256 } from "../testing/cluster-group.ts";
 import { commandOf, initBody, sampleNode } from "../testing/command-samples.ts";
 import { MemoryStateStore } from "../testing/memory-state-store.ts";
-import { MembershipDuty, type MembershipDutyDeps } from "./membership-duty.ts";
+import { MembershipDuty, type MembershipDutyDeps, type MembershipParts } from "./membership-duty.ts";
 
 const selfId = 3;
+const noEntry = asLogIndex(0);
+const withoutLeader: RaftNodeStatus = {
+  id: asNodeId(selfId),
+  role: "StateFollower",
+  term: asTerm(0),
+  leaderId: asNodeId(0),
+  ...{ commitIndex: noEntry, appliedIndex: noEntry, lastLogIndex: noEntry, snapshotIndex: noEntry },
+  lastLogTerm: asTerm(0),
+  confState: emptyConfState(),
+  confIndex: noEntry,
+  ready: false,
+};
 let stopping: AbortController;
 beforeEach(() => {
   stopping = new AbortController();
@@ -48,21 +59,22 @@ class Duty {
     };
     const own = { nodeId: selfId, endpointId: sampleNode(selfId).endpointId, addresses: () => [], starts: 1 };
     const random = seededRandom(1);
-    const context = {
-      peerCalls: new PeerCalls({ clock, random, transport: transport as unknown as ClusterTransport, nodeId: selfId }),
-      ...{ clock, stateMachine, transport, random },
-      raft: { status: new Watch({ leaderId: 0, id: selfId, confState: emptyConfState() }) },
+    const parts: MembershipParts = {
+      peerCalls: new PeerCalls({ clock, random, transport, nodeId: selfId }),
+      ...{ clock, stateMachine, transport, random, logger: silentLogger },
+      raft: { status: new Watch(withoutLeader) },
       options: resolveClusterNodeOptions({ nodeId: selfId, version: "0.0.0-test", removalProbeMs: 100 }, () => []),
       addressBook: new AddressBook(own, () => stateMachine.state.nodes.values()),
     };
     const metrics = declareClusterMetrics(discardMetrics);
-    const deps = {
-      context: context as unknown as ServiceContext,
+    const router = { call: () => Promise.reject(new Error("this node makes no calls of its own")) };
+    const deps: MembershipDutyDeps = {
+      ...{ parts, router, capacity: { vcpus: 1, memoryMiB: 1, drivers: [] } },
       loop: { clock, logger: silentLogger, metrics, retryDelayMs: 10 },
       ...{ seedNodes, finders: [], store: undefined, onMembers: () => {}, onRemoved: () => {} },
       caughtUp: () => new Promise<void>(() => {}),
     };
-    void new MembershipDuty(deps as unknown as MembershipDutyDeps).run(stopping.signal);
+    void new MembershipDuty(deps).run(stopping.signal);
     await settle();
   }
 

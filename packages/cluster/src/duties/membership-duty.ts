@@ -9,14 +9,24 @@ import type { CallRouter } from "../calls/call-router.ts";
 import { nodeMeta } from "../calls/peer-calls.ts";
 import type { StateVersion } from "../cluster-state-machine.ts";
 import { randomRequestId } from "../ids.ts";
-import type { ClusterPeer } from "../ports/cluster-transport.ts";
+import type { NodeParts } from "../node-parts.ts";
+import { peersOf } from "../peers/peer-list.ts";
+import type { ClusterPeer, ClusterTransport } from "../ports/cluster-transport.ts";
 import type { PeerFinder } from "../ports/peer-finder.ts";
-import type { ServiceContext } from "../services/service-context.ts";
 import { clusterLevel } from "../state-machine/level.ts";
 import { clusterKey, nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
 import { DiscoveryDuty } from "./discovery-duty.ts";
 import { publishedCapacity } from "./published-capacity.ts";
+
+/** What this duty uses of the node. */
+export type MembershipParts = Pick<
+  NodeParts,
+  "clock" | "random" | "logger" | "options" | "stateMachine" | "peerCalls" | "addressBook"
+> & {
+  readonly raft: Pick<NodeParts["raft"], "status">;
+  readonly transport: Pick<ClusterTransport, "setPeers" | "sessions" | "usesRelay">;
+};
 
 /** How often a node with a relay looks whether its own addresses are still what its record says. */
 const ownAddressesMs = 2_000;
@@ -24,8 +34,8 @@ const updateTimeoutMs = 10_000;
 const probeTimeoutMs = 2_000;
 
 export interface MembershipDutyDeps {
-  readonly context: ServiceContext;
-  readonly router: CallRouter;
+  readonly parts: MembershipParts;
+  readonly router: Pick<CallRouter, "call">;
   readonly loop: LoopDeps;
   readonly finders: readonly PeerFinder[];
   readonly capacity: NodeCapacity;
@@ -45,7 +55,7 @@ export class MembershipDuty {
 
   constructor(deps: MembershipDutyDeps) {
     this.#deps = deps;
-    this.#learn(peersOf(deps.seedNodes, deps.context.options.nodeId));
+    this.#learn(peersOf(deps.seedNodes, deps.parts.options.nodeId));
   }
 
   /** Runs until `signal` aborts. Never rejects. */
@@ -60,7 +70,7 @@ export class MembershipDuty {
   }
 
   #runAddresses(signal: AbortSignal): Promise<void> {
-    const { version } = this.#deps.context.addressBook;
+    const { version } = this.#deps.parts.addressBook;
     let seen = version.value;
     return runLoop(this.#deps.loop, "addresses", signal, async () => {
       seen = await version.until((next) => next !== seen, { signal });
@@ -69,7 +79,7 @@ export class MembershipDuty {
   }
 
   #runPeers(signal: AbortSignal): Promise<void> {
-    const { stateMachine } = this.#deps.context;
+    const { stateMachine } = this.#deps.parts;
     let seen = -1;
     return runLoop(this.#deps.loop, "peers", signal, async () => {
       const { changed } = await stateMachine.version.until((next) => next.changed.nodes !== seen, { signal });
@@ -83,7 +93,7 @@ export class MembershipDuty {
    * entries would introduce it. So whom others named stays, until the state knows or has removed them.
    */
   #setPeers(): void {
-    const { stateMachine, transport } = this.#deps.context;
+    const { stateMachine, transport } = this.#deps.parts;
     const { nodes, removed } = stateMachine.state;
     for (const { endpointId } of [...nodes.values(), ...removed.values()]) this.#learned.delete(endpointId);
     const peers = this.#knownPeers();
@@ -92,7 +102,7 @@ export class MembershipDuty {
 
   /** All others that hold the state, with every address that is known of them. */
   #knownPeers(): ClusterPeer[] {
-    const { stateMachine, options, addressBook } = this.#deps.context;
+    const { stateMachine, options, addressBook } = this.#deps.parts;
     const known = sortedRecords(stateMachine.state, "nodes").flatMap((node) =>
       peersOf([node], options.nodeId).map((peer) => addressBook.complete(peer, node.starts ?? 0)),
     );
@@ -107,15 +117,15 @@ export class MembershipDuty {
   }
 
   async #runOwnRecord(signal: AbortSignal): Promise<void> {
-    const { context, router, loop, capacity, store } = this.#deps;
-    const { stateMachine, options, random } = context;
+    const { parts, router, loop, capacity, store } = this.#deps;
+    const { stateMachine, options, random } = parts;
     await this.#deps.caughtUp(signal).catch(() => {});
     let seen = -1;
     await runLoop(loop, "own-record", signal, async () => {
-      const { clock } = context;
+      const { clock } = parts;
       const moved = (version: StateVersion) => ownRecordIndex(version) !== seen;
       // Nobody says when the node has found a relay, or another one.
-      const look = context.transport.usesRelay ? { limit: { clock, delayMs: ownAddressesMs } } : {};
+      const look = parts.transport.usesRelay ? { limit: { clock, delayMs: ownAddressesMs } } : {};
       await stateMachine.version.until(moved, { signal, ...look }).catch(() => {});
       if (signal.aborted) return;
       const { state } = stateMachine;
@@ -160,7 +170,7 @@ export class MembershipDuty {
    * still one of them. A node that applied its own removal hears no leader any more, and cannot campaign either.
    */
   #runProbe(signal: AbortSignal): Promise<void> {
-    const { clock, raft, options } = this.#deps.context;
+    const { clock, raft, options } = this.#deps.parts;
     return runLoop(this.#deps.loop, "removal-probe", signal, async () => {
       const inDoubt = (status: RaftNodeStatus) => status.leaderId === 0 || !isConfigured(status);
       await raft.status.until(inDoubt, { signal });
@@ -173,7 +183,7 @@ export class MembershipDuty {
   }
 
   async #isRefusedBy(nodeId: number, signal: AbortSignal): Promise<boolean> {
-    const { peerCalls } = this.#deps.context;
+    const { peerCalls } = this.#deps.parts;
     try {
       const { members } = await peerCalls.ask(nodeId, "status.get", {}, { timeoutMs: probeTimeoutMs, signal });
       this.#learnPeers(members);
@@ -187,7 +197,7 @@ export class MembershipDuty {
 
   /** The leader may be a node that was admitted after the last entry that this node got. */
   #learnPeers(members: readonly MemberStatus[]): void {
-    const { options } = this.#deps.context;
+    const { options } = this.#deps.parts;
     const others = members.filter(({ id }) => id !== options.nodeId);
     this.#learn(others.map(({ id, endpointId, addresses }) => ({ nodeId: id, endpointId, addresses })));
     this.#setPeers();
@@ -202,15 +212,6 @@ export class MembershipDuty {
 function isConfigured({ id, confState }: RaftNodeStatus): boolean {
   const { voters, votersOutgoing, learners, learnersNext } = confState;
   return [voters, votersOutgoing, learners, learnersNext].some((ids) => ids.includes(id));
-}
-
-/** The member list for the transport: all nodes but this one. */
-export function peersOf(nodes: readonly NodeRecord[], selfId: number): ClusterPeer[] {
-  return nodes
-    .filter((node) => node.id !== selfId)
-    .map(({ id, endpointId, addresses, incarnation, starts = 0 }) => {
-      return { nodeId: id, endpointId, addresses, start: { admission: incarnation, starts } };
-    });
 }
 
 /** Where the state changed last in what the own record depends on. */

@@ -11,28 +11,31 @@ import type { DesiredVm } from "@blixard/vm-manager";
 import type { CallRouter } from "../calls/call-router.ts";
 import { nodeMeta } from "../calls/peer-calls.ts";
 import { randomRequestId } from "../ids.ts";
-import type { ServiceContext } from "../services/service-context.ts";
+import type { NodeParts } from "../node-parts.ts";
 import { sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
+
+/** What this duty uses of the node. */
+type VmDutyParts = Pick<NodeParts, "random" | "options" | "vmManager" | "stateMachine">;
 
 /** Observations in one command, so that it stays far below the largest command. */
 const batchMax = 256;
 const observeTimeoutMs = 10_000;
 
 export class VmDuty {
-  readonly #context: ServiceContext;
-  readonly #router: CallRouter;
+  readonly #parts: VmDutyParts;
+  readonly #router: Pick<CallRouter, "call">;
   readonly #loop: LoopDeps;
   readonly #caughtUp: (signal: AbortSignal) => Promise<void>;
 
   constructor(
-    context: ServiceContext,
-    router: CallRouter,
+    parts: VmDutyParts,
+    router: Pick<CallRouter, "call">,
     loop: LoopDeps,
     caughtUp: (signal: AbortSignal) => Promise<void>,
   ) {
-    this.#context = context;
+    this.#parts = parts;
     this.#router = router;
     this.#loop = loop;
     this.#caughtUp = caughtUp;
@@ -46,7 +49,7 @@ export class VmDuty {
   }
 
   #runDesired(signal: AbortSignal): Promise<void> {
-    const { stateMachine, vmManager, options } = this.#context;
+    const { stateMachine, vmManager, options } = this.#parts;
     let seen = -1;
     return runLoop(this.#loop, "vm-desired", signal, async () => {
       const { changed } = await stateMachine.version.until((next) => changeIndex(next.changed) !== seen, { signal });
@@ -56,7 +59,7 @@ export class VmDuty {
   }
 
   #runObserved(signal: AbortSignal): Promise<void> {
-    const { stateMachine, vmManager, options, random } = this.#context;
+    const { stateMachine, vmManager, options, random } = this.#parts;
     return runLoop(this.#loop, "vm-observe", signal, async () => {
       const seen = vmManager.observations.value;
       const version = stateMachine.version.value;
@@ -74,7 +77,7 @@ export class VmDuty {
   }
 
   async #nextChange(seen: ReadonlyMap<string, VmObservation>, seenIndex: number, signal: AbortSignal): Promise<void> {
-    const { stateMachine, vmManager } = this.#context;
+    const { stateMachine, vmManager } = this.#parts;
     await firstOf(signal, (until) => [
       vmManager.observations.until((value) => value !== seen, { signal: until }),
       stateMachine.version.until((next) => changeIndex(next.changed) !== seenIndex, { signal: until }),

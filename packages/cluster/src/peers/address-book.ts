@@ -5,9 +5,8 @@
  */
 import { firstAddresses, Watch } from "@blixard/common";
 import { limits, type NodeRecord, type ParsedRequestOf } from "@blixard/protocol";
-import type { ClusterNodeDeps } from "../cluster-node-types.ts";
 import type { ResolvedClusterNodeOptions } from "../options.ts";
-import type { ClusterEndpoint, ClusterPeer } from "../ports/cluster-transport.ts";
+import type { ClusterEndpoint, ClusterPeer, ClusterTransport } from "../ports/cluster-transport.ts";
 
 export type AddressClaim = ParsedRequestOf<"node.addresses">["claims"][number];
 
@@ -15,7 +14,10 @@ export type AddressClaim = ParsedRequestOf<"node.addresses">["claims"][number];
 export type OwnClaim = Omit<AddressClaim, "addresses"> & { readonly addresses: () => readonly string[] };
 
 export function createAddressBook(
-  deps: Pick<ClusterNodeDeps, "transport" | "store">,
+  deps: {
+    readonly transport: Pick<ClusterTransport, "endpointId">;
+    readonly store?: { readonly starts: number };
+  },
   options: Pick<ResolvedClusterNodeOptions, "nodeId" | "advertisedAddresses">,
   members: () => Iterable<NodeRecord>,
 ): AddressBook {

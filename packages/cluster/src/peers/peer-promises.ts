@@ -29,6 +29,15 @@ export function isRunningElsewhere(
   return session.instance !== instance && (session.lastContactMs ?? runningWithinMs) < runningWithinMs;
 }
 
+/** Where this node stands in Raft. */
+export interface RaftPosition {
+  readonly commitIndex: number;
+  readonly role: string;
+}
+
+/** The position of a node that does not run Raft yet. */
+export const notRunningRaft: RaftPosition = { commitIndex: 0, role: "" };
+
 interface Promised {
   readonly incarnation: number;
   /** The highest index that the node said to have on its disk. */
@@ -37,7 +46,7 @@ interface Promised {
   term: number;
 }
 
-export class PeerMemory {
+export class PeerPromises {
   readonly #state: () => ClusterState;
   readonly #transport: Pick<ClusterTransport, "sessions">;
   readonly #checks: Counter;
@@ -80,10 +89,8 @@ export class PeerMemory {
     if (message.type === "MsgAppResp") promised.ackedIndex = Math.max(promised.ackedIndex, message.index);
   }
 
-  judge(
-    request: VerifyRequest,
-    raft: { readonly commitIndex: number; readonly role: string } = { commitIndex: 0, role: "" },
-  ): VerifyAnswer {
+  /** Whether the store of a node that starts holds what the node has promised, as far as this node knows. */
+  verify(request: VerifyRequest, raft: RaftPosition): VerifyAnswer {
     const leader = raft.role === "StateLeader";
     const answer = (verdict: VerifyAnswer["verdict"], reason = ""): VerifyAnswer => {
       this.#checks.add(1, { verdict });

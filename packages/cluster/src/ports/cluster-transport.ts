@@ -10,7 +10,13 @@ export interface ClusterEndpoint {
 export interface ClusterPeer extends ClusterEndpoint {
   readonly nodeId: number;
   /** The newest start of the node that is recorded: a process that says an older one is not the node any more. */
-  readonly start?: { readonly admission: number; readonly starts: number };
+  readonly start?: NodeStart;
+}
+
+/** Orders the starts of a node: by how often the cluster has admitted it, and then by how often its store was opened. */
+export interface NodeStart {
+  readonly incarnation: number;
+  readonly starts: number;
 }
 
 /** One call that came in. `remote` was proved by the connection; `nodeId` is undefined for a stranger. */
@@ -52,7 +58,21 @@ export interface BulkRouteView {
   readonly reason: string | null;
 }
 
+/** What a node answers to others, and says of itself when they connect. */
+export interface ServedNode {
+  /** Answers a call of the RPC lane. @throws BlixardError */
+  call(call: IncomingCall, signal: AbortSignal): Promise<Uint8Array>;
+  /** Answers a stream call of the RPC lane. @throws BlixardError */
+  stream(call: IncomingStream, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+  /** True for a key that is no node's and got rights by a ticket, as far as this node knows. */
+  isClientKey(endpointId: string): boolean;
+  /** Undefined when nobody counts the starts of this node. */
+  start(): NodeStart | undefined;
+}
+
 export interface ClusterTransport {
+  /** Sets who answers from now on. Before the first time the transport answers UNAVAILABLE by itself. */
+  serve(node: ServedNode): void;
   /** Carries Raft messages between members. */
   readonly peers: PeerTransport;
   readonly endpointId: string;

@@ -1,65 +1,59 @@
 /** What a node says about itself at once, with or without a quorum. */
 import { BlixardError } from "@blixard/common";
-import { encodeEntries, limits, type MemberStatus, type NodeStatus } from "@blixard/protocol";
+import { encodeEntries, limits, type NodeStatus } from "@blixard/protocol";
 import { asLogIndex } from "@blixard/raft";
 import type { Handlers } from "../calls/call-types.ts";
-import { progressOf } from "../peers/reachability.ts";
+import type { NodeParts } from "../node-parts.ts";
+import { memberStatuses } from "../peers/member-statuses.ts";
 import { clusterLevel, levelHolders } from "../state-machine/level.ts";
-import { nodeKey, sortedRecords } from "../state-machine/state.ts";
-import type { ServiceContext } from "./service-context.ts";
-import { assertSpeaksFor } from "./vm.ts";
+import { nodeKey } from "../state-machine/state.ts";
 
-type StatusMethods =
-  | "identity.get"
-  | "status.get"
-  | "node.verify"
-  | "log.read"
-  | "snapshot.take"
-  | "debug.log"
-  | "debug.stateHash";
+/** What these methods use of the node. */
+type StatusParts = Pick<
+  NodeParts,
+  "options" | "identity" | "raft" | "transport" | "bulkRoutes" | "storageHealth" | "stateMachine"
+>;
 
-export function statusHandlers(context: ServiceContext): Pick<Handlers, StatusMethods> {
+type StatusMethods = "identity.get" | "status.get" | "log.read" | "snapshot.take" | "debug.log" | "debug.stateHash";
+
+export function statusHandlers(parts: StatusParts): Pick<Handlers, StatusMethods> {
   return {
     "identity.get": async () => ({
-      clusterId: context.identity().clusterId,
-      nodeId: context.options.nodeId,
-      endpointId: context.transport.endpointId,
-      addresses: [...context.options.advertisedAddresses()],
-      version: context.options.version,
+      clusterId: parts.identity().clusterId,
+      nodeId: parts.options.nodeId,
+      endpointId: parts.transport.endpointId,
+      addresses: [...parts.options.advertisedAddresses()],
+      version: parts.options.version,
     }),
-    "status.get": async () => statusOf(context),
-    "node.verify": async (request, call) => {
-      assertSpeaksFor(call, request.nodeId);
-      return context.peerMemory.judge(request, context.raft.status.value);
-    },
+    "status.get": async () => statusOf(parts),
     "log.read": async ({ from, to }) => ({
-      entries: encodeEntries(context.raft.readLog(asLogIndex(from), asLogIndex(to), limits.logReadBytesMax)),
+      entries: encodeEntries(parts.raft.readLog(asLogIndex(from), asLogIndex(to), limits.logReadBytesMax)),
     }),
-    "snapshot.take": async () => ({ index: await context.raft.takeSnapshot() }),
+    "snapshot.take": async () => ({ index: await parts.raft.takeSnapshot() }),
     "debug.log": async ({ from, to }) => ({
-      items: [...context.stateMachine.hashes(from, Math.min(to, from + limits.listMax - 1))],
+      items: [...parts.stateMachine.hashes(from, Math.min(to, from + limits.listMax - 1))],
     }),
     "debug.stateHash": async ({ index }) => {
-      const hash = context.stateMachine.hashAt(index);
+      const hash = parts.stateMachine.hashAt(index);
       if (hash !== undefined) return { index, hash };
-      const { appliedIndex } = context.stateMachine.version.value;
+      const { appliedIndex } = parts.stateMachine.version.value;
       throw new BlixardError("NOT_FOUND", `the state hash at ${index} is not known; applied is ${appliedIndex}`);
     },
   };
 }
 
-export function statusOf(context: ServiceContext): NodeStatus {
-  const { raft, stateMachine, options } = context;
+export function statusOf(parts: StatusParts): NodeStatus {
+  const { raft, stateMachine, options } = parts;
   const status = raft.status.value;
-  const { clusterId, incarnation } = context.identity();
+  const { clusterId, incarnation } = parts.identity();
   const record = stateMachine.state.nodes.get(nodeKey(options.nodeId));
   const vms = [...stateMachine.state.vms.values()];
   return {
     clusterId,
     nodeId: options.nodeId,
-    endpointId: context.transport.endpointId,
+    endpointId: parts.transport.endpointId,
     incarnation,
-    role: roleOf(context),
+    role: roleOf(parts),
     term: status.term,
     leaderId: status.leaderId === 0 ? null : status.leaderId,
     commitIndex: status.commitIndex,
@@ -68,8 +62,8 @@ export function statusOf(context: ServiceContext): NodeStatus {
     lastLogTerm: status.lastLogTerm,
     snapshotIndex: status.snapshotIndex,
     configIndex: status.confIndex,
-    members: memberStatuses(context),
-    storage: context.storageHealth(),
+    members: memberStatuses(parts),
+    storage: parts.storageHealth(),
     vms: { total: vms.length, running: vms.filter((vm) => vm.phase === "Running").length },
     drivers: record?.capacity.drivers ?? [],
     version: options.version,
@@ -79,8 +73,8 @@ export function statusOf(context: ServiceContext): NodeStatus {
   };
 }
 
-function roleOf(context: ServiceContext): NodeStatus["role"] {
-  const { role, confState, id } = context.raft.status.value;
+function roleOf(parts: StatusParts): NodeStatus["role"] {
+  const { role, confState, id } = parts.raft.status.value;
   switch (role) {
     case "StateLeader":
       return "leader";
@@ -93,32 +87,4 @@ function roleOf(context: ServiceContext): NodeStatus["role"] {
     default:
       return role satisfies never;
   }
-}
-
-export function memberStatuses(context: ServiceContext): MemberStatus[] {
-  const sessions = new Map(context.transport.sessions().map((session) => [session.nodeId, session]));
-  const ways = new Map(context.bulkRoutes?.().map(({ nodeId, route, reason }) => [nodeId, { route, reason }]));
-  const { voters } = context.raft.status.value.confState;
-  return sortedRecords(context.stateMachine.state, "nodes").map((node) => {
-    const self = node.id === context.options.nodeId;
-    const session = sessions.get(node.id);
-    return {
-      id: node.id,
-      name: node.name,
-      endpointId: node.endpointId,
-      // A voter to be votes only once it has caught up and the Raft configuration says so.
-      role: node.role === "voter" && !voters.some((id) => id === node.id) ? "learner" : node.role,
-      addresses: node.addresses,
-      matchIndex: progressOf(context, node.id)?.match ?? null,
-      transport: session?.transport ?? "none",
-      transportReason: session?.transportReason ?? null,
-      path: self ? "self" : (session?.path ?? "none"),
-      bulk: ways.get(node.id) ?? null,
-      rttMs: session?.rttMs ?? null,
-      lastContactMs: self ? 0 : (session?.lastContactMs ?? null),
-      session: session?.state ?? null,
-      queuedMessages: session?.queuedMessages ?? null,
-      lastError: session?.lastError ?? null,
-    };
-  });
 }

@@ -1,5 +1,6 @@
 /** Every method and stream of the service with its handler. */
 import type { EntrySteps, Handlers, StreamHandlers } from "../calls/call-types.ts";
+import type { NodeParts } from "../node-parts.ts";
 import { certificateHandlers } from "./cert.ts";
 import { statusHandlers } from "./cluster.ts";
 import { imageHandlers } from "./image.ts";
@@ -7,7 +8,7 @@ import { joinEntry, joinHandlers } from "./join.ts";
 import { kvHandlers } from "./kv.ts";
 import { kvStreams } from "./kv-watch.ts";
 import { memberHandlers } from "./member.ts";
-import type { ServiceContext } from "./service-context.ts";
+import { nodeHandlers } from "./node.ts";
 import { ticketHandlers } from "./ticket.ts";
 import { tokenHandlers } from "./token.ts";
 import { vmHandlers } from "./vm.ts";
@@ -20,20 +21,21 @@ export interface Services {
   readonly entrySteps: EntrySteps;
 }
 
-export function createServices(context: ServiceContext): Services {
+export function createServices(parts: NodeParts): Services {
   return {
     handlers: {
-      ...statusHandlers(context),
-      ...kvHandlers(context),
-      ...vmHandlers(context),
-      ...imageHandlers(context),
-      ...memberHandlers(context),
-      ...certificateHandlers(context),
-      ...ticketHandlers(context),
-      ...tokenHandlers(context),
-      ...joinHandlers(context),
+      ...statusHandlers(parts),
+      ...kvHandlers(parts),
+      ...vmHandlers(parts),
+      ...imageHandlers(parts),
+      ...nodeHandlers(parts),
+      ...memberHandlers(parts),
+      ...certificateHandlers(parts),
+      ...ticketHandlers(parts),
+      ...tokenHandlers(parts),
+      ...joinHandlers(parts),
     },
-    streamHandlers: { ...consoleStreams(context), ...kvStreams(context), ...vmStreams(context) },
-    entrySteps: joinEntry(context),
+    streamHandlers: { ...consoleStreams(parts), ...kvStreams(parts), ...vmStreams(parts) },
+    entrySteps: joinEntry(parts),
   };
 }

@@ -1,14 +1,33 @@
-/** Admits a node: the ticket is judged here and used up by `apply`, in the step that binds node id and key. */
+/** Admits a node: the ticket is checked here and used up by `apply`, in the step that binds node id and key. */
 import { BlixardError, hostOf, isLoopbackHost, notApplied, sleep } from "@blixard/common";
 import type { MemberRole, NodeRecord, ParsedRequestOf, TicketRole } from "@blixard/protocol";
 import type { CallScope, EntrySteps, Handlers } from "../calls/call-types.ts";
+import type { NodeParts } from "../node-parts.ts";
 import { isRunningElsewhere } from "../peers/peer-promises.ts";
 import { joinerRefusal } from "../state-machine/level.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
-import type { JoinRequest } from "./pending-joins.ts";
-import { propose } from "./propose.ts";
-import { refuseIfMatch, type ServiceContext, unremembered } from "./service-context.ts";
+import { type JoinRequest, PendingJoins } from "./pending-joins.ts";
+import { refuseIfMatch, unremembered } from "./propose.ts";
 import { ticketOf } from "./ticket.ts";
+
+/** What these methods use of the node. */
+type Parts = Pick<
+  NodeParts,
+  | "clock"
+  | "logger"
+  | "metrics"
+  | "sha256"
+  | "options"
+  | "identity"
+  | "raft"
+  | "transport"
+  | "stateMachine"
+  | "proposals"
+>;
+
+interface JoinParts extends Parts {
+  readonly pendingJoins: PendingJoins;
+}
 
 interface Admission {
   readonly nodeId: number;
@@ -19,72 +38,73 @@ interface Admission {
 const runningPollMs = 250;
 const runningWaitMs = 2_500;
 
-export function joinHandlers(context: ServiceContext): Pick<Handlers, "join.request" | "join.list" | "join.accept"> {
+export function joinHandlers(node: Parts): Pick<Handlers, "join.request" | "join.list" | "join.accept"> {
+  const parts: JoinParts = { ...node, pendingJoins: new PendingJoins(node.clock, node.metrics) };
   return {
-    "join.request": (request, call) => join(context, request, call),
-    "join.list": async () => ({ items: context.pendingJoins.list() }),
-    "join.accept": (request, call) => accept(context, request, call),
+    "join.request": (request, call) => join(parts, request, call),
+    "join.list": async () => ({ items: parts.pendingJoins.list() }),
+    "join.accept": (request, call) => accept(parts, request, call),
   };
 }
 
-/** The leader judges as well; but only the node that was asked knows which of its addresses can be reached. */
-export function joinEntry(context: ServiceContext): EntrySteps {
+/** The leader decides again, but only the node that was asked knows which of its addresses can be reached. */
+export function joinEntry(parts: Pick<NodeParts, "options" | "transport" | "stateMachine">): EntrySteps {
   return {
     "join.request": (request, endpointId) => {
-      if (request.ticket !== null || isKnownMember(context, request.nodeId, endpointId)) return request;
-      return needsApproval(context, request) ? { ...request, approval: true } : request;
+      if (request.ticket !== null || isKnownMember(parts, request.nodeId, endpointId)) return request;
+      return needsApproval(parts, request) ? { ...request, approval: true } : request;
     },
   };
 }
 
-async function join(context: ServiceContext, request: JoinRequest, call: CallScope) {
+async function join(parts: JoinParts, request: JoinRequest, call: CallScope) {
   if (call.meta.actor.id !== request.endpointId) {
     throw denied("endpointId: is not the key of the connection that asks");
   }
-  const known = isKnownMember(context, request.nodeId, request.endpointId);
-  const ticket = known || request.ticket === null ? undefined : ticketOf(context, request.ticket);
-  if (ticket === undefined && !known) assertNotRemoved(context, request.endpointId);
-  assertUnderstandsCluster(context, request);
-  if (ticket === undefined && !known && needsApproval(context, request)) {
-    assertIdIsFree(context, request.nodeId);
-    throw pendingOf(context, request);
+  const known = isKnownMember(parts, request.nodeId, request.endpointId);
+  const ticket = known || request.ticket === null ? undefined : ticketOf(parts, request.ticket);
+  if (ticket === undefined && !known) assertNotRemoved(parts, request.endpointId);
+  assertUnderstandsCluster(parts, request);
+  if (ticket === undefined && !known && needsApproval(parts, request)) {
+    assertIdIsFree(parts, request.nodeId);
+    throw pendingOf(parts, request);
   }
-  if (known) await assertRunsOnce(context, request, call.signal);
+  if (known) await assertRunsOnce(parts, request, call.signal);
   const role = memberRoleOf(ticket?.role ?? "voter");
-  const node = recordOf(request, request.nodeName ?? ticket?.nodeName ?? undefined, role, context.clock.unixMs());
+  const node = recordOf(request, request.nodeName ?? ticket?.nodeName ?? undefined, role, parts.clock.unixMs());
   const body = { type: "node.admit", node, ticketId: ticket?.id ?? null } as const;
   // Asking again is harmless: `apply` knows a machine that it has admitted.
-  const { value } = await propose<Admission>(context, body, unremembered(call));
-  await untilOutOfConfiguration(context, request.nodeId, call.signal);
+  const { value } = await parts.proposals.propose<Admission>(body, unremembered(call));
+  await untilOutOfConfiguration(parts, request.nodeId, call.signal);
   return {
-    clusterId: context.identity().clusterId,
+    clusterId: parts.identity().clusterId,
     role: value.role,
     incarnation: value.incarnation,
-    nodes: sortedRecords(context.stateMachine.state, "nodes"),
-    admission: lastApplied(context),
+    nodes: sortedRecords(parts.stateMachine.state, "nodes"),
+    admission: lastApplied(parts),
   };
 }
 
 /** A leader that may decide has applied an entry of its own term, so that the last one is of this term too. */
-function lastApplied({ raft, stateMachine }: ServiceContext) {
+function lastApplied({ raft, stateMachine }: Pick<NodeParts, "raft" | "stateMachine">) {
   const { ready, term, leaderId } = raft.status.value;
   if (ready) return { index: stateMachine.version.value.appliedIndex, term };
   throw new BlixardError("NOT_LEADER", "this node leads no more", { outcome: "unknown", details: { leaderId } });
 }
 
 /** Admits a machine that waits. It learns so when it asks again. */
-async function accept(context: ServiceContext, { endpointId, role }: ParsedRequestOf<"join.accept">, call: CallScope) {
+async function accept(parts: JoinParts, { endpointId, role }: ParsedRequestOf<"join.accept">, call: CallScope) {
   refuseIfMatch(call, "a request to join");
-  const request = context.pendingJoins.get(endpointId);
+  const request = parts.pendingJoins.get(endpointId);
   if (request === undefined) {
     throw new BlixardError("NOT_FOUND", "no machine with this key waits to join", {
       outcome: "not_applied",
       hint: "It must be running and asking. List those that do with: blixard cluster add",
     });
   }
-  const node = recordOf(request, request.nodeName, role, context.clock.unixMs());
-  const { index, term } = await propose(context, { type: "node.admit", node, ticketId: null }, call);
-  context.pendingJoins.delete(endpointId);
+  const node = recordOf(request, request.nodeName, role, parts.clock.unixMs());
+  const { index, term } = await parts.proposals.propose({ type: "node.admit", node, ticketId: null }, call);
+  parts.pendingJoins.delete(endpointId);
   return { index, term, nodeId: node.id };
 }
 
@@ -107,14 +127,14 @@ function recordOf(request: JoinRequest, name: string | undefined, role: MemberRo
 }
 
 /** `apply` says so as well; but a machine need not wait for an operator who cannot accept it. @throws NEEDS_UPGRADE */
-function assertUnderstandsCluster({ stateMachine }: ServiceContext, request: JoinRequest): void {
+function assertUnderstandsCluster({ stateMachine }: Pick<NodeParts, "stateMachine">, request: JoinRequest): void {
   const { nodeId: id, version, featureLevel } = request;
   const below = joinerRefusal(stateMachine.state, { id, version, featureLevel });
   if (below !== undefined) throw notApplied("NEEDS_UPGRADE", below.message, { hint: below.hint });
 }
 
-/** Whoever was let go comes back by an invitation only, wherever its join frame comes from. @throws REMOVED */
-function assertNotRemoved({ stateMachine }: ServiceContext, endpointId: string): void {
+/** A machine that was removed comes back by an invitation only, wherever its request comes from. @throws REMOVED */
+function assertNotRemoved({ stateMachine }: Pick<NodeParts, "stateMachine">, endpointId: string): void {
   for (const removed of stateMachine.state.removed.values()) {
     if (removed.endpointId !== endpointId) continue;
     throw new BlixardError("REMOVED", "this node was removed from the cluster", {
@@ -125,7 +145,7 @@ function assertNotRemoved({ stateMachine }: ServiceContext, endpointId: string):
 }
 
 /** What an operator could not accept need not wait for one. @throws DUPLICATE_NODE */
-function assertIdIsFree({ stateMachine }: ServiceContext, nodeId: number): void {
+function assertIdIsFree({ stateMachine }: Pick<NodeParts, "stateMachine">, nodeId: number): void {
   if (!stateMachine.state.nodes.has(nodeKey(nodeId))) return;
   throw new BlixardError("DUPLICATE_NODE", `node ${nodeId} is another machine already`, {
     outcome: "not_applied",
@@ -133,7 +153,10 @@ function assertIdIsFree({ stateMachine }: ServiceContext, nodeId: number): void 
   });
 }
 
-function pendingOf({ pendingJoins, logger }: ServiceContext, request: JoinRequest): BlixardError {
+function pendingOf(
+  { pendingJoins, logger }: Pick<JoinParts, "pendingJoins" | "logger">,
+  request: JoinRequest,
+): BlixardError {
   const { endpointId, nodeId } = request;
   if (pendingJoins.ask(request)) {
     logger.log("warn", "a machine asks to join without a ticket; accept it with: blixard cluster add", {
@@ -158,18 +181,14 @@ function memberRoleOf(role: TicketRole): MemberRole {
 }
 
 /** A machine that is in the cluster has proved its key; it needs no ticket to come back, and none that is left over. */
-function isKnownMember(
-  { stateMachine }: Pick<ServiceContext, "stateMachine">,
-  nodeId: number,
-  endpointId: string,
-): boolean {
+function isKnownMember({ stateMachine }: Pick<NodeParts, "stateMachine">, nodeId: number, endpointId: string): boolean {
   return stateMachine.state.nodes.get(nodeKey(nodeId))?.endpointId === endpointId;
 }
 
 /** A copy of the key on a second machine would push the first one out. @throws DUPLICATE_NODE */
-async function assertRunsOnce(context: ServiceContext, request: JoinRequest, signal: AbortSignal): Promise<void> {
+async function assertRunsOnce(parts: JoinParts, request: JoinRequest, signal: AbortSignal): Promise<void> {
   for (let waitedMs = 0; ; waitedMs += runningPollMs) {
-    if (!isRunningElsewhere(context.transport, request.nodeId, request.instance)) return;
+    if (!isRunningElsewhere(parts.transport, request.nodeId, request.instance)) return;
     // A process that was killed just now looks alive for a moment.
     if (waitedMs >= runningWaitMs) {
       throw new BlixardError("DUPLICATE_NODE", `node ${request.nodeId} runs already, with the same key`, {
@@ -177,14 +196,14 @@ async function assertRunsOnce(context: ServiceContext, request: JoinRequest, sig
         hint: "Stop the other process first. Two machines never share a data directory or a node.key.",
       });
     }
-    await sleep(context.clock, runningPollMs, signal);
+    await sleep(parts.clock, runningPollMs, signal);
   }
 }
 
 /** The old incarnation is a voter that others count on: nothing may answer in its name until it is none any more. */
-async function untilOutOfConfiguration(context: ServiceContext, nodeId: number, signal: AbortSignal): Promise<void> {
-  const { version } = context.stateMachine;
-  const waits = () => context.stateMachine.state.nodes.get(nodeKey(nodeId))?.rejoining === true;
+async function untilOutOfConfiguration(parts: JoinParts, nodeId: number, signal: AbortSignal): Promise<void> {
+  const { version } = parts.stateMachine;
+  const waits = () => parts.stateMachine.state.nodes.get(nodeKey(nodeId))?.rejoining === true;
   await version.until(() => !waits(), { signal });
 }
 
@@ -193,14 +212,14 @@ async function untilOutOfConfiguration(context: ServiceContext, nodeId: number, 
  * was asked. @throws PERMISSION_DENIED when nobody joins without a ticket
  */
 function needsApproval(
-  context: Pick<ServiceContext, "options" | "transport">,
+  parts: Pick<NodeParts, "options" | "transport">,
   request: Pick<JoinRequest, "addresses" | "approval">,
 ): boolean {
-  const { joinPolicy } = context.options;
+  const { joinPolicy } = parts.options;
   if (joinPolicy === "ticket") {
     throw denied("a ticket is needed", "Create one on a member with: blixard ticket create");
   }
-  const local = [...request.addresses, ...context.transport.addresses()].every((address) =>
+  const local = [...request.addresses, ...parts.transport.addresses()].every((address) =>
     isLoopbackHost(hostOf(address)),
   );
   return request.approval === true || joinPolicy === "approve" || !local || request.addresses.length === 0;

@@ -1,13 +1,16 @@
 /** The stream of the keys under a prefix, from the state of this node. */
 import { kvChanges, type StreamOutputOf } from "@blixard/protocol";
 import type { StreamHandlers } from "../calls/call-types.ts";
-import type { ServiceContext } from "./service-context.ts";
+import type { NodeParts } from "../node-parts.ts";
 import { whileLed } from "./while-led.ts";
+
+/** What these methods use of the node. */
+type KvWatchParts = Pick<NodeParts, "clock" | "raft" | "stateMachine">;
 
 type KvChange = StreamOutputOf<"kv.watch">;
 
-export function kvStreams(context: ServiceContext): Pick<StreamHandlers, "kv.watch"> {
-  return { "kv.watch": async ({ prefix }, call) => watchKeys(context, prefix, whileLed(context, call)) };
+export function kvStreams(parts: KvWatchParts): Pick<StreamHandlers, "kv.watch"> {
+  return { "kv.watch": async ({ prefix }, call) => watchKeys(parts, prefix, whileLed(parts, call)) };
 }
 
 /**
@@ -15,7 +18,7 @@ export function kvStreams(context: ServiceContext): Pick<StreamHandlers, "kv.wat
  * is slow costs no memory for what it missed.
  */
 export async function* watchKeys(
-  { stateMachine }: Pick<ServiceContext, "stateMachine">,
+  { stateMachine }: Pick<NodeParts, "stateMachine">,
   prefix: string,
   signal: AbortSignal,
 ): AsyncGenerator<KvChange> {

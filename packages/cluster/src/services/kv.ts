@@ -2,37 +2,39 @@
 import { BlixardError, fromUtf8 } from "@blixard/common";
 import { type KvEntry, limits, serviceCallBytesMax } from "@blixard/protocol";
 import type { Handlers } from "../calls/call-types.ts";
-import { propose } from "./propose.ts";
-import type { ServiceContext } from "./service-context.ts";
+import type { NodeParts } from "../node-parts.ts";
+
+/** What these methods use of the node. */
+type KvParts = Pick<NodeParts, "proposals"> & { readonly stateMachine: Pick<NodeParts["stateMachine"], "state"> };
 
 type KvMethods = "kv.get" | "kv.list" | "kv.put" | "kv.delete" | "kv.cas";
 
 /** A list must fit into one response, with room for keys and framing. */
 const listBytesMax = serviceCallBytesMax / 2;
 
-export function kvHandlers(context: ServiceContext): Pick<Handlers, KvMethods> {
+export function kvHandlers(parts: KvParts): Pick<Handlers, KvMethods> {
   return {
     "kv.get": async ({ key }) => {
-      const entry = context.stateMachine.state.kv.get(key);
+      const entry = parts.stateMachine.state.kv.get(key);
       if (entry === undefined)
         throw new BlixardError("KEY_NOT_FOUND", `there is no key ${key}`, { hint: "See: blixard kv list" });
       return entry;
     },
-    "kv.list": async ({ prefix, limit }) => list(context.stateMachine.state.kv, prefix, limit),
+    "kv.list": async ({ prefix, limit }) => list(parts.stateMachine.state.kv, prefix, limit),
     "kv.put": async ({ key, value }, call) => {
       assertValueFits(value);
-      const { index, term } = await propose(context, { type: "kv.put", key, value }, call);
+      const { index, term } = await parts.proposals.propose({ type: "kv.put", key, value }, call);
       return { index, term };
     },
     "kv.delete": async ({ key }, call) => {
-      const { index, term } = await propose(context, { type: "kv.delete", key }, call);
+      const { index, term } = await parts.proposals.propose({ type: "kv.delete", key }, call);
       return { index, term };
     },
     "kv.cas": async ({ key, from, to }, call) => {
       if (from !== null) assertValueFits(from);
       if (to !== null) assertValueFits(to);
       const body = { type: "kv.cas", key, from, to } as const;
-      const { index, term, value } = await propose<{ swapped: boolean }>(context, body, call);
+      const { index, term, value } = await parts.proposals.propose<{ swapped: boolean }>(body, call);
       return { index, term, swapped: value.swapped };
     },
   };

@@ -6,13 +6,12 @@ import { createClusterStateMachine } from "../cluster-state-machine.ts";
 import { sha256 } from "../testing/cluster-group.ts";
 import { commandOf, initBody, sampleNode } from "../testing/command-samples.ts";
 import { MemoryStateStore } from "../testing/memory-state-store.ts";
-import { propose } from "./propose.ts";
-import type { ServiceContext } from "./service-context.ts";
+import { type ProposeDeps, propose } from "./propose.ts";
 
 const { own } = featureLevels;
 let index = 0;
 let proposed: number;
-let context: Pick<ServiceContext, "clock" | "raft" | "stateMachine">;
+let context: ProposeDeps;
 
 /** A leader of one voter: what it proposes is applied at once. */
 beforeEach(async () => {
@@ -30,7 +29,7 @@ beforeEach(async () => {
     });
     return { ...at, result };
   };
-  context = { clock: systemClock, stateMachine, raft: { propose: apply } as unknown as ServiceContext["raft"] };
+  context = { clock: systemClock, stateMachine, raft: { propose: apply } as unknown as ProposeDeps["raft"] };
   await apply(encodeCommand(commandOf({ ...initBody, node: sampleNode(1, { featureLevel: own }) } as typeof initBody)));
   proposed = 0;
 });

@@ -1,5 +1,5 @@
-/** How a decision of a handler or of a duty gets into the log. */
-import { BlixardError, notApplied } from "@blixard/common";
+/** How a decision of a handler gets into the log, and what a call may ask of it. */
+import { BlixardError, type Clock, notApplied } from "@blixard/common";
 import {
   type Command,
   type CommandBody,
@@ -8,24 +8,26 @@ import {
   encodeCommand,
   entryLevel,
 } from "@blixard/protocol";
+import type { RaftNode } from "@blixard/raft";
 import type { CallScope } from "../calls/call-types.ts";
+import type { Proposed } from "../node-parts.ts";
+import type { AppliedCommand } from "../state-machine/apply-command.ts";
 import { clusterLevel, membersBelow } from "../state-machine/level.ts";
 import type { ClusterState } from "../state-machine/types.ts";
-import type { ServiceContext } from "./service-context.ts";
 
-export interface Proposed<Value> {
-  readonly index: number;
-  readonly term: number;
-  readonly value: Value;
+export interface ProposeDeps {
+  readonly clock: Clock;
+  readonly raft: Pick<RaftNode<AppliedCommand>, "propose">;
+  readonly stateMachine: { readonly state: ClusterState };
 }
 
 /**
  * Proposes a command on this leader and resolves when it was applied here.
  * `Value` is what `apply` answers to this command. @throws what `apply` refused with, NEEDS_UPGRADE when a member would
- * not understand the command, INVALID_ARGUMENT when no replica would, and the errors of `propose`
+ * not understand the command, INVALID_ARGUMENT when no replica would, and the errors of `RaftNode.propose`
  */
 export async function propose<Value = unknown>(
-  context: Pick<ServiceContext, "clock" | "raft" | "stateMachine">,
+  context: ProposeDeps,
   body: CommandBody,
   call: CallScope,
 ): Promise<Proposed<Value>> {
@@ -61,5 +63,19 @@ function assertMayPropose(state: ClusterState, body: CommandBody, needed: number
       below === undefined
         ? "The cluster is about to rise to it. Try again soon."
         : "Upgrade or remove the members that hold it back. See: blixard status",
+  });
+}
+
+/** A scope for commands that are safe to repeat and need no memory of their request id. */
+export function unremembered(call: CallScope): CallScope {
+  return { ...call, meta: { ...call.meta, requestId: "" } };
+}
+
+/** Nodes and images have no index that a caller could have seen. @throws UNSUPPORTED */
+export function refuseIfMatch(call: CallScope, what: string): void {
+  if (call.meta.ifMatchIndex === undefined) return;
+  throw new BlixardError("UNSUPPORTED", `${what} cannot be changed with an expected index`, {
+    outcome: "not_applied",
+    hint: "Leave out --if-match; it works for keys and VMs.",
   });
 }

@@ -2,24 +2,30 @@
 import { BlixardError, bytesEqual, fromHex, fromUtf8, toHex } from "@blixard/common";
 import { encodeTicket, type ParsedRequestOf, type TicketRecord } from "@blixard/protocol";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
+import type { NodeParts } from "../node-parts.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
-import { propose } from "./propose.ts";
-import { refuseIfMatch, type ServiceContext, unremembered } from "./service-context.ts";
+import { refuseIfMatch, unremembered } from "./propose.ts";
+
+/** What these methods use of the node. */
+type TicketParts = Pick<
+  NodeParts,
+  "clock" | "random" | "sha256" | "options" | "identity" | "stateMachine" | "proposals"
+>;
 
 type TicketMethods = "ticket.create" | "ticket.list" | "ticket.revoke";
 
 const ticketIdBytes = 6;
 const secretBytes = 32;
 
-export function ticketHandlers(context: ServiceContext): Pick<Handlers, TicketMethods> {
+export function ticketHandlers(parts: TicketParts): Pick<Handlers, TicketMethods> {
   return {
-    "ticket.create": (request, call) => createTicket(context, request, call),
+    "ticket.create": (request, call) => createTicket(parts, request, call),
     "ticket.list": async () => ({
-      items: sortedRecords(context.stateMachine.state, "tickets").map(({ secretHash: _, ...view }) => view),
+      items: sortedRecords(parts.stateMachine.state, "tickets").map(({ secretHash: _, ...view }) => view),
     }),
     "ticket.revoke": async ({ id }, call) => {
       refuseIfMatch(call, "a ticket");
-      const { index, term } = await propose(context, { type: "ticket.revoke", ticketId: id }, call);
+      const { index, term } = await parts.proposals.propose({ type: "ticket.revoke", ticketId: id }, call);
       return { index, term };
     },
   };
@@ -27,12 +33,12 @@ export function ticketHandlers(context: ServiceContext): Pick<Handlers, TicketMe
 
 /** The ticket whose id and secret, in hexadecimal, somebody shows. Whether it still is good `apply` decides. */
 export function ticketOf(
-  context: Pick<ServiceContext, "stateMachine" | "sha256">,
+  parts: Pick<NodeParts, "stateMachine" | "sha256">,
   shown: { readonly id: string; readonly secret: string },
 ): TicketRecord {
-  const ticket = context.stateMachine.state.tickets.get(shown.id);
+  const ticket = parts.stateMachine.state.tickets.get(shown.id);
   const secret = fromHex(shown.secret);
-  const hash = secret === undefined ? "" : toHex(context.sha256(secret));
+  const hash = secret === undefined ? "" : toHex(parts.sha256(secret));
   if (ticket !== undefined && bytesEqual(fromUtf8(ticket.secretHash), fromUtf8(hash))) return ticket;
   throw new BlixardError("TICKET_INVALID", "this ticket is not known here", {
     outcome: "not_applied",
@@ -40,13 +46,13 @@ export function ticketOf(
   });
 }
 
-async function createTicket(context: ServiceContext, request: ParsedRequestOf<"ticket.create">, call: CallScope) {
+async function createTicket(parts: TicketParts, request: ParsedRequestOf<"ticket.create">, call: CallScope) {
   refuseIfMatch(call, "a ticket");
-  const nowUnixMs = context.clock.unixMs();
-  const secret = context.random.bytes(secretBytes);
+  const nowUnixMs = parts.clock.unixMs();
+  const secret = parts.random.bytes(secretBytes);
   const ticket: TicketRecord = {
-    id: toHex(context.random.bytes(ticketIdBytes)),
-    secretHash: toHex(context.sha256(secret)),
+    id: toHex(parts.random.bytes(ticketIdBytes)),
+    secretHash: toHex(parts.sha256(secret)),
     role: request.role,
     nodeName: request.nodeName ?? null,
     createdUnixMs: nowUnixMs,
@@ -55,22 +61,22 @@ async function createTicket(context: ServiceContext, request: ParsedRequestOf<"t
     revoked: false,
   };
   // Not remembered: a repeated answer could not hold the secret. A retry makes a second ticket, and the first expires.
-  const { index, term } = await propose(context, { type: "ticket.create", ticket }, unremembered(call));
+  const { index, term } = await parts.proposals.propose({ type: "ticket.create", ticket }, unremembered(call));
   const text = encodeTicket({
-    clusterId: context.identity().clusterId,
+    clusterId: parts.identity().clusterId,
     ticketId: ticket.id,
     secret,
     role: ticket.role,
-    endpoints: endpointsToAsk(context),
+    endpoints: endpointsToAsk(parts),
     expiresUnixMs: ticket.expiresUnixMs,
   });
   return { index, term, id: ticket.id, ticket: text, expiresUnixMs: ticket.expiresUnixMs };
 }
 
 /** This leader first, because the others would forward to it; where it is now, which its record may not say yet. */
-export function endpointsToAsk(context: Pick<ServiceContext, "stateMachine" | "options">) {
-  const { state } = context.stateMachine;
-  const { nodeId, advertisedAddresses } = context.options;
+export function endpointsToAsk(parts: Pick<NodeParts, "stateMachine" | "options">) {
+  const { state } = parts.stateMachine;
+  const { nodeId, advertisedAddresses } = parts.options;
   const own = state.nodes.get(nodeKey(nodeId));
   const others = sortedRecords(state, "nodes").filter((node) => node.id !== own?.id);
   return [...(own === undefined ? [] : [{ ...own, addresses: [...advertisedAddresses()] }]), ...others]

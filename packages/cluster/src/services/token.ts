@@ -1,38 +1,43 @@
 /** Tokens: who may call without being a node, by a bearer token over HTTP or by a key over the RPC lane. */
 import { BlixardError, bytesEqual, fromUtf8, toHex } from "@blixard/common";
 import type { ParsedRequestOf, TokenRecord } from "@blixard/protocol";
-import type { CallScope, Handlers } from "../calls/call-types.ts";
-import type { AuthenticatedCaller } from "../cluster-node-types.ts";
+import type { AuthenticatedCaller, CallScope, Handlers } from "../calls/call-types.ts";
+import type { NodeParts } from "../node-parts.ts";
 import { sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
-import { propose } from "./propose.ts";
-import { refuseIfMatch, type ServiceContext, unremembered } from "./service-context.ts";
+import { refuseIfMatch, unremembered } from "./propose.ts";
 import { endpointsToAsk, ticketOf } from "./ticket.ts";
+
+/** What these methods use of the node. */
+type TokenParts = Pick<
+  NodeParts,
+  "clock" | "random" | "sha256" | "options" | "identity" | "stateMachine" | "proposals"
+>;
 
 type TokenMethods = "token.create" | "token.list" | "token.revoke" | "token.redeem";
 
 const tokenIdBytes = 6;
 const tokenBytes = 32;
 
-export function tokenHandlers(context: ServiceContext): Pick<Handlers, TokenMethods> {
+export function tokenHandlers(parts: TokenParts): Pick<Handlers, TokenMethods> {
   return {
-    "token.create": (request, call) => createToken(context, request, call),
+    "token.create": (request, call) => createToken(parts, request, call),
     "token.list": async () => ({
-      items: sortedRecords(context.stateMachine.state, "tokens").map(({ tokenHash: _, ...view }) => view),
+      items: sortedRecords(parts.stateMachine.state, "tokens").map(({ tokenHash: _, ...view }) => view),
     }),
     "token.revoke": async ({ id }, call) => {
       refuseIfMatch(call, "a token");
-      const { index, term } = await propose(context, { type: "token.revoke", tokenId: id }, call);
+      const { index, term } = await parts.proposals.propose({ type: "token.revoke", tokenId: id }, call);
       return { index, term };
     },
-    "token.redeem": (request, call) => redeem(context, request, call),
+    "token.redeem": (request, call) => redeem(parts, request, call),
   };
 }
 
 /** The holder of a bearer token; undefined when nobody holds it. */
 export function tokenHolder(
   { tokens }: ClusterState,
-  sha256: ServiceContext["sha256"],
+  sha256: NodeParts["sha256"],
   text: string,
 ): AuthenticatedCaller | undefined {
   const hash = fromUtf8(toHex(sha256(fromUtf8(text))));
@@ -45,25 +50,25 @@ export function tokenHolder(
   return found;
 }
 
-async function createToken(context: ServiceContext, { role, name }: ParsedRequestOf<"token.create">, call: CallScope) {
+async function createToken(parts: TokenParts, { role, name }: ParsedRequestOf<"token.create">, call: CallScope) {
   refuseIfMatch(call, "a token");
-  const text = toHex(context.random.bytes(tokenBytes));
+  const text = toHex(parts.random.bytes(tokenBytes));
   const token: TokenRecord = {
-    id: toHex(context.random.bytes(tokenIdBytes)),
-    tokenHash: toHex(context.sha256(fromUtf8(text))),
+    id: toHex(parts.random.bytes(tokenIdBytes)),
+    tokenHash: toHex(parts.sha256(fromUtf8(text))),
     ...(name === undefined ? {} : { name }),
     role,
-    createdUnixMs: context.clock.unixMs(),
+    createdUnixMs: parts.clock.unixMs(),
   };
   // Not remembered: a repeated answer could not hold the text.
   const body = { type: "token.create", token, ticketId: null } as const;
-  const { index, term } = await propose(context, body, unremembered(call));
+  const { index, term } = await parts.proposals.propose(body, unremembered(call));
   return { index, term, id: token.id, token: text };
 }
 
 /** Gives the rights of a ticket to the key that shows it; asking again with the same key is harmless. */
 async function redeem(
-  context: ServiceContext,
+  parts: TokenParts,
   { ticket: shown, endpointId, name }: ParsedRequestOf<"token.redeem">,
   call: CallScope,
 ) {
@@ -72,16 +77,16 @@ async function redeem(
       outcome: "not_applied",
     });
   }
-  const ticket = ticketOf(context, shown);
+  const ticket = ticketOf(parts, shown);
   const calledName = ticket.nodeName ?? name;
   const token: TokenRecord = {
-    id: toHex(context.random.bytes(tokenIdBytes)),
+    id: toHex(parts.random.bytes(tokenIdBytes)),
     endpointId,
     ...(calledName === undefined ? {} : { name: calledName }),
     role: ticket.role === "operator" ? "admin" : "viewer",
-    createdUnixMs: context.clock.unixMs(),
+    createdUnixMs: parts.clock.unixMs(),
   };
   const body = { type: "token.create", token, ticketId: ticket.id } as const;
-  const { value } = await propose<Pick<TokenRecord, "id" | "role">>(context, body, unremembered(call));
-  return { clusterId: context.identity().clusterId, id: value.id, role: value.role, nodes: endpointsToAsk(context) };
+  const { value } = await parts.proposals.propose<Pick<TokenRecord, "id" | "role">>(body, unremembered(call));
+  return { clusterId: parts.identity().clusterId, id: value.id, role: value.role, nodes: endpointsToAsk(parts) };
 }

@@ -2,59 +2,62 @@
 import { BlixardError, fromUtf8, linkSignal } from "@blixard/common";
 import type { StreamOutputOf } from "@blixard/protocol";
 import type { StreamHandlers } from "../calls/call-types.ts";
-import type { ServiceContext } from "./service-context.ts";
+import type { NodeParts } from "../node-parts.ts";
 import { vmOf } from "./vm.ts";
+
+/** What these methods use of the node. */
+type ConsoleParts = Pick<NodeParts, "options" | "vmManager" | "stateMachine">;
 
 type Piece = StreamOutputOf<"vm.logs">;
 
 const pieceBytesMax = 32 * 1024;
-/** How often a console that says nothing looks whether its VM is still here. */
-const lookMs = 2_000;
+/** Interval of checking that the VM is still on this node, while its console is silent. */
+const ownerCheckMs = 2_000;
 
-export function consoleStreams(context: ServiceContext): Pick<StreamHandlers, "vm.console" | "vm.logs"> {
+export function consoleStreams(parts: ConsoleParts): Pick<StreamHandlers, "vm.console" | "vm.logs"> {
   return {
     "vm.logs": async ({ name, offset }, { signal }) => {
-      const output = new ConsoleOutput(context, name, offset, signal);
+      const output = new ConsoleOutput(parts, name, offset, signal);
       return output.from(await output.read(0));
     },
     "vm.console": async ({ name, offset }, { signal }, input) => {
-      const output = new ConsoleOutput(context, name, offset, signal);
+      const output = new ConsoleOutput(parts, name, offset, signal);
       const first = await output.read(0);
-      const { vmId } = vmOf(context, name);
+      const { vmId } = vmOf(parts, name);
       return withInput(output, first, async () => {
-        for await (const data of input) await context.vmManager.writeConsole(vmId, data);
+        for await (const data of input) await parts.vmManager.writeConsole(vmId, data);
       });
     },
   };
 }
 
 class ConsoleOutput {
-  readonly #context: ServiceContext;
+  readonly #parts: ConsoleParts;
   readonly #name: string;
   readonly #vmId: string;
   readonly #signal: AbortSignal;
   #offset: number;
   #wake: ((reason?: unknown) => void) | undefined;
 
-  constructor(context: ServiceContext, name: string, offset: number, signal: AbortSignal) {
-    this.#context = context;
+  constructor(parts: ConsoleParts, name: string, offset: number, signal: AbortSignal) {
+    this.#parts = parts;
     this.#name = name;
-    this.#vmId = vmOf(context, name).vmId;
+    this.#vmId = vmOf(parts, name).vmId;
     this.#offset = offset;
     this.#signal = signal;
   }
 
   /** The next piece; an empty one after `waitMs`, or when it was woken. @throws UNAVAILABLE when the VM has moved */
   async read(waitMs: number): Promise<Piece> {
-    const vm = vmOf(this.#context, this.#name);
-    if (vm.vmId !== this.#vmId || vm.node !== this.#context.options.nodeId) {
+    const vm = vmOf(this.#parts, this.#name);
+    if (vm.vmId !== this.#vmId || vm.node !== this.#parts.options.nodeId) {
       throw new BlixardError("UNAVAILABLE", `the VM ${this.#name} is not on this node any more`);
     }
     const link = linkSignal(this.#signal);
     this.#wake = link.abort;
     try {
       const options = { offset: this.#offset, bytesMax: pieceBytesMax, waitMs, signal: link.signal };
-      const { offset, data } = await this.#context.vmManager.readConsole(this.#vmId, options);
+      const { offset, data } = await this.#parts.vmManager.readConsole(this.#vmId, options);
       this.#offset = offset + data.length;
       return { offset, data };
     } catch (error) {
@@ -71,7 +74,7 @@ class ConsoleOutput {
   }
 
   async *from(first: Piece): AsyncGenerator<Piece> {
-    for (let piece = first; ; piece = await this.read(lookMs)) if (piece.data.length > 0) yield piece;
+    for (let piece = first; ; piece = await this.read(ownerCheckMs)) if (piece.data.length > 0) yield piece;
   }
 }
 
@@ -81,7 +84,7 @@ async function* withInput(
   writeAll: () => Promise<void>,
 ): AsyncGenerator<StreamOutputOf<"vm.console">> {
   let written: { readonly error?: unknown } | undefined;
-  let told = false;
+  let endReported = false;
   void writeAll()
     .then(
       () => {
@@ -92,10 +95,10 @@ async function* withInput(
       },
     )
     .then(() => output.wake());
-  for (let piece = first; ; piece = await output.read(written !== undefined && !told ? 0 : lookMs)) {
+  for (let piece = first; ; piece = await output.read(written !== undefined && !endReported ? 0 : ownerCheckMs)) {
     if (written !== undefined && "error" in written) throw written.error;
-    const inputEnded: boolean = written !== undefined && !told;
-    told ||= inputEnded;
+    const inputEnded: boolean = written !== undefined && !endReported;
+    endReported ||= inputEnded;
     if (piece.data.length > 0 || inputEnded) yield { ...piece, inputEnded };
   }
 }

@@ -1,11 +1,11 @@
 /** The stream of the VMs, or of one of them, from the state of this node. */
 import { type VmChange, vmChanges } from "@blixard/protocol";
 import type { StreamHandlers } from "../calls/call-types.ts";
-import type { ServiceContext } from "./service-context.ts";
+import type { NodeParts } from "../node-parts.ts";
 import { whileLed } from "./while-led.ts";
 
-export function vmStreams(context: ServiceContext): Pick<StreamHandlers, "vm.watch"> {
-  return { "vm.watch": async ({ name }, call) => watchVms(context, name, whileLed(context, call)) };
+export function vmStreams(parts: Pick<NodeParts, "clock" | "raft" | "stateMachine">): Pick<StreamHandlers, "vm.watch"> {
+  return { "vm.watch": async ({ name }, call) => watchVms(parts, name, whileLed(parts, call)) };
 }
 
 /**
@@ -13,7 +13,7 @@ export function vmStreams(context: ServiceContext): Pick<StreamHandlers, "vm.wat
  * reader that is slow costs no memory for what it missed.
  */
 export async function* watchVms(
-  { stateMachine }: Pick<ServiceContext, "stateMachine">,
+  { stateMachine }: Pick<NodeParts, "stateMachine">,
   name: string | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<VmChange> {

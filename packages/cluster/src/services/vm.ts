@@ -2,7 +2,9 @@
 import { BlixardError } from "@blixard/common";
 import type { CommandBody, ImageRecord, ParsedRequestOf, ResponseOf, VmRecord, VmSpec } from "@blixard/protocol";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
+import { assertSpeaksFor } from "../calls/identify.ts";
 import { randomUuid } from "../ids.ts";
+import type { NodeParts } from "../node-parts.ts";
 import { isReachable } from "../peers/reachability.ts";
 import {
   type PlacementDecision,
@@ -12,8 +14,14 @@ import {
   usageByNode,
 } from "../scheduler/scheduler.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
-import { propose } from "./propose.ts";
-import type { ServiceContext } from "./service-context.ts";
+
+/** What these methods use of the node. */
+type Parts = Pick<NodeParts, "random" | "options" | "raft" | "transport" | "vmManager" | "stateMachine" | "proposals">;
+
+interface VmParts extends Parts {
+  /** Room on nodes that this leader has promised and that no record shows yet. */
+  readonly reservations: Set<Reservation>;
+}
 
 type VmMethods =
   | "vm.list"
@@ -25,23 +33,24 @@ type VmMethods =
   | "vm.consoleRead"
   | "vm.consoleWrite";
 
-export function vmHandlers(context: ServiceContext): Pick<Handlers, VmMethods> {
-  const state = () => context.stateMachine.state;
+export function vmHandlers(node: Parts): Pick<Handlers, VmMethods> {
+  const parts: VmParts = { ...node, reservations: new Set() };
+  const state = () => node.stateMachine.state;
   return {
     "vm.list": async () => ({ items: sortedRecords(state(), "vms") }),
-    "vm.get": async ({ name }) => vmOf(context, name),
-    "vm.explain": async ({ name }) => explanationOf(vmOf(context, name)),
-    "vm.create": (request, call) => createVm(context, request, call),
-    "vm.desire": (request, call) => desireVm(context, request, call),
+    "vm.get": async ({ name }) => vmOf(parts, name),
+    "vm.explain": async ({ name }) => explanationOf(vmOf(parts, name)),
+    "vm.create": (request, call) => createVm(parts, request, call),
+    "vm.desire": (request, call) => desireVm(parts, request, call),
     "vm.observe": async (request, call) => {
       assertSpeaksFor(call, request.nodeId);
-      const { index, term } = await propose(context, { type: "vm.observe", ...request }, call);
+      const { index, term } = await parts.proposals.propose({ type: "vm.observe", ...request }, call);
       return { index, term };
     },
     "vm.consoleRead": async ({ name, offset, bytesMax, waitMs }, call) =>
-      context.vmManager.readConsole(vmOf(context, name).vmId, { offset, bytesMax, waitMs, signal: call.signal }),
+      parts.vmManager.readConsole(vmOf(parts, name).vmId, { offset, bytesMax, waitMs, signal: call.signal }),
     "vm.consoleWrite": async ({ name, data }) => {
-      await context.vmManager.writeConsole(vmOf(context, name).vmId, data);
+      await parts.vmManager.writeConsole(vmOf(parts, name).vmId, data);
       return {};
     },
   };
@@ -53,31 +62,22 @@ function explanationOf(vm: VmRecord): ResponseOf<"vm.explain"> {
   return { name, node, phase, desired, reason, message, placement, conditions, onPartition, fencingEpoch };
 }
 
-export function vmOf(context: Pick<ServiceContext, "stateMachine">, name: string): VmRecord {
-  const vm = context.stateMachine.state.vms.get(name);
+export function vmOf(parts: Pick<NodeParts, "stateMachine">, name: string): VmRecord {
+  const vm = parts.stateMachine.state.vms.get(name);
   if (vm !== undefined) return vm;
   throw new BlixardError("VM_NOT_FOUND", `there is no VM ${name}`, { hint: "List the VMs with: blixard vm list" });
 }
 
-/** A node reports for itself only, whatever key it may hold beside. */
-export function assertSpeaksFor(call: CallScope, nodeId: number): void {
-  const { actor } = call.meta;
-  if (actor.kind === "node" && actor.id === String(nodeId)) return;
-  throw new BlixardError("PERMISSION_DENIED", `${actor.kind} ${actor.id} does not speak for node ${nodeId}`, {
-    outcome: "not_applied",
-  });
-}
-
-async function createVm(context: ServiceContext, request: ParsedRequestOf<"vm.create">, call: CallScope) {
+async function createVm(parts: VmParts, request: ParsedRequestOf<"vm.create">, call: CallScope) {
   const { name, spec, desired } = request;
-  const image = imageFor(context, spec);
+  const image = imageFor(parts, spec);
   // When the name is taken, this may be the retry of a creation that was applied: only `apply` knows, by its id.
-  const present = context.stateMachine.state.vms.get(name);
-  const place = present?.node ? { nodeId: present.node, reasons: "" } : placeVm(context, spec, image);
+  const present = parts.stateMachine.state.vms.get(name);
+  const place = present?.node ? { nodeId: present.node, reasons: "" } : placeVm(parts, spec, image);
   const reservation: Reservation = { nodeId: place.nodeId, spec };
-  context.reservations.add(reservation);
+  parts.reservations.add(reservation);
   try {
-    const vmId = randomUuid(context.random);
+    const vmId = randomUuid(parts.random);
     const body = {
       type: "vm.create",
       name,
@@ -87,61 +87,61 @@ async function createVm(context: ServiceContext, request: ParsedRequestOf<"vm.cr
       node: place.nodeId,
       placement: place.reasons,
     } as const;
-    const { index, term, value } = await propose<{ vm: VmRecord }>(context, body, call);
+    const { index, term, value } = await parts.proposals.propose<{ vm: VmRecord }>(body, call);
     return { index, term, vm: value.vm };
   } finally {
-    context.reservations.delete(reservation);
+    parts.reservations.delete(reservation);
   }
 }
 
-async function desireVm(context: ServiceContext, request: ParsedRequestOf<"vm.desire">, call: CallScope) {
+async function desireVm(parts: VmParts, request: ParsedRequestOf<"vm.desire">, call: CallScope) {
   const { name, desired, restart, force } = request;
   if (force && desired !== "deleted") {
     throw new BlixardError("INVALID_ARGUMENT", "force: goes with deletion only", { outcome: "not_applied" });
   }
-  const vm = context.stateMachine.state.vms.get(name);
+  const vm = parts.stateMachine.state.vms.get(name);
   const body: CommandBody = force
     ? { type: "vm.purge", name }
-    : { type: "vm.desire", name, desired, ...decideStart(context, vm, desired, restart) };
-  const { index, term, value } = await propose<{ vm: VmRecord }>(context, body, call);
+    : { type: "vm.desire", name, desired, ...decideStart(parts, vm, desired, restart) };
+  const { index, term, value } = await parts.proposals.propose<{ vm: VmRecord }>(body, call);
   return { index, term, vm: value.vm };
 }
 
 /** What a start needs: a new epoch unless the VM runs or resumes, a node if it has none, and room. */
 function decideStart(
-  context: ServiceContext,
+  parts: VmParts,
   vm: VmRecord | undefined,
   desired: string,
   restart: boolean,
 ): { readonly newEpoch: boolean; readonly node?: number; readonly placement?: string } {
   // A VM that is not there may be the retry of what was done: `apply` answers it.
   if (vm === undefined || desired !== "running") return { newEpoch: false };
-  const image = imageFor(context, vm.spec);
+  const image = imageFor(parts, vm.spec);
   if (vm.node === null) {
-    const place = placeVm(context, vm.spec, image);
+    const place = placeVm(parts, vm.spec, image);
     return { newEpoch: true, node: place.nodeId, placement: place.reasons };
   }
   const settled = vm.phase === "Stopped" || vm.phase === "Failed" || vm.phase === "Stopping";
   const runs = vm.desired === "paused" || (vm.desired === "running" && !settled);
-  if (vm.desired === "stopped" && settled) assertRoom(context, vm, image);
+  if (vm.desired === "stopped" && settled) assertRoom(parts, vm, image);
   return { newEpoch: restart || !runs };
 }
 
-function placeVm(context: ServiceContext, spec: VmSpec, image: ImageRecord) {
-  const { state } = context.stateMachine;
-  const nodes = [...state.nodes.values()].map((record) => ({ record, reachable: isReachable(context, record.id) }));
-  const usage = usageByNode(state.vms.values(), context.reservations, context.options.scheduler);
-  return placed(schedule({ spec, image, nodes, usage }, context.options.scheduler));
+function placeVm(parts: VmParts, spec: VmSpec, image: ImageRecord) {
+  const { state } = parts.stateMachine;
+  const nodes = [...state.nodes.values()].map((record) => ({ record, reachable: isReachable(parts, record.id) }));
+  const usage = usageByNode(state.vms.values(), parts.reservations, parts.options.scheduler);
+  return placed(schedule({ spec, image, nodes, usage }, parts.options.scheduler));
 }
 
 /** A stopped VM keeps its node but not its room. Cordons and silence are no matter: it is placed already. */
-function assertRoom(context: ServiceContext, vm: VmRecord, image: ImageRecord): void {
-  const { state } = context.stateMachine;
+function assertRoom(parts: VmParts, vm: VmRecord, image: ImageRecord): void {
+  const { state } = parts.stateMachine;
   const record = vm.node === null ? undefined : state.nodes.get(nodeKey(vm.node));
   if (record === undefined) return;
   const node: SchedulerNode = { record: { ...record, cordoned: false }, reachable: true };
-  const usage = usageByNode(state.vms.values(), context.reservations, context.options.scheduler);
-  placed(schedule({ spec: vm.spec, image, nodes: [node], usage }, context.options.scheduler));
+  const usage = usageByNode(state.vms.values(), parts.reservations, parts.options.scheduler);
+  placed(schedule({ spec: vm.spec, image, nodes: [node], usage }, parts.options.scheduler));
 }
 
 function placed(decision: PlacementDecision) {
@@ -149,8 +149,8 @@ function placed(decision: PlacementDecision) {
   throw new BlixardError(decision.code, decision.message, { hint: decision.hint, outcome: "not_applied" });
 }
 
-function imageFor(context: ServiceContext, spec: VmSpec): ImageRecord {
-  const image = context.stateMachine.state.images.get(spec.image);
+function imageFor(parts: VmParts, spec: VmSpec): ImageRecord {
+  const image = parts.stateMachine.state.images.get(spec.image);
   if (image === undefined) {
     throw new BlixardError("IMAGE_NOT_FOUND", `there is no image ${spec.image}`, {
       hint: "List the images with: blixard image list",

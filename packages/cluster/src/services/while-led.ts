@@ -4,23 +4,23 @@
  */
 import { BlixardError, firstOf, type LinkedSignal, linkSignal, sleep } from "@blixard/common";
 import type { CallScope } from "../calls/call-types.ts";
-import type { ServiceContext } from "./service-context.ts";
+import type { NodeParts } from "../node-parts.ts";
 
 /** Longer than an election takes. */
 const leaderlessMsMax = 5_000;
 
 /** The signal of the call, which also aborts with NO_LEADER; a caller that takes old data is left alone. */
-export function whileLed(context: Pick<ServiceContext, "clock" | "raft">, { meta, signal }: CallScope): AbortSignal {
+export function whileLed(parts: Pick<NodeParts, "clock" | "raft">, { meta, signal }: CallScope): AbortSignal {
   if (meta.stale) return signal;
   const link = linkSignal(signal);
-  endWithoutLeader(context, link).catch(() => {
+  endWithoutLeader(parts, link).catch(() => {
     // The stream is over.
   });
   return link.signal;
 }
 
 async function endWithoutLeader(
-  { clock, raft }: Pick<ServiceContext, "clock" | "raft">,
+  { clock, raft }: Pick<NodeParts, "clock" | "raft">,
   { signal, abort }: LinkedSignal,
 ): Promise<void> {
   for (;;) {

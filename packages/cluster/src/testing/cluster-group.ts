@@ -4,10 +4,10 @@ import { type Clock, discardMetrics, fromUtf8, seededRandom, silentLogger, toHex
 import { systemClock } from "@blixard/common/system";
 import { type CallMeta, decodeTicket, type MethodName, type RequestOf, type ResponseOf } from "@blixard/protocol";
 import { MemoryLogStore, MemorySnapshotStore } from "@blixard/raft/testing";
-import { createClusterNode } from "../cluster-node.ts";
 import type { ClusterNode, StartMode } from "../cluster-node-types.ts";
 import type { ClusterNodeOptions } from "../options.ts";
 import type { JoinSeed } from "../start/join-flow.ts";
+import { startClusterNode } from "../start/start-cluster-node.ts";
 import { endpointIdOf, MemoryClusterNetwork } from "./memory-cluster-network.ts";
 import { MemoryStateStore } from "./memory-state-store.ts";
 import { MemoryVmManager } from "./memory-vm-manager.ts";
@@ -30,6 +30,8 @@ export class Machine {
   node: ClusterNode | undefined;
   fatal: unknown;
   stop: () => Promise<void> = async () => {};
+  /** Gives up a start that is under way. */
+  abort: (reason: Error) => Promise<void> = async () => {};
 }
 
 export class ClusterGroup {
@@ -61,13 +63,10 @@ export class ClusterGroup {
   /** Starts a node on what its machine holds. */
   async start(id: number, how: StartMode): Promise<ClusterNode> {
     const machine = this.machine(id);
-    const { transport, leave } = this.network.join(
-      id,
-      endpointIdOf(id),
-      (call, signal) => node.handleRpc(call, signal),
-      (call, signal) => node.handleRpcStream(call, signal),
-    );
-    const node = createClusterNode(
+    const { transport, leave } = this.network.join(id, endpointIdOf(id));
+    const stopping = new AbortController();
+    machine.node = undefined;
+    const started = startClusterNode(
       {
         clock: this.clock,
         random: this.random,
@@ -96,14 +95,21 @@ export class ClusterGroup {
         ...machine.options,
         raft: { tickIntervalMs: 10, electionTimeoutMs: 200, heartbeatIntervalMs: 40, ...this.#options.raft },
       },
+      how,
+      { signal: stopping.signal },
     );
-    machine.node = node;
+    machine.abort = async (reason) => {
+      stopping.abort(reason);
+      await started.catch(() => {});
+    };
     machine.stop = async () => {
       leave();
-      await node.close();
+      stopping.abort();
+      const node = await started.catch(() => undefined);
+      await node?.close();
     };
-    await node.start(how);
-    return node;
+    machine.node = await started;
+    return machine.node;
   }
 
   async bootstrap(id = 1): Promise<ClusterNode> {

@@ -1,23 +1,13 @@
 /** The network of a test cluster: Raft messages and calls inside one process, with nodes that can be cut off. */
-import { BlixardError, type Random, toHex } from "@blixard/common";
+import { BlixardError, notApplied, type Random, toHex } from "@blixard/common";
 import { fromRpcError, toRpcError } from "@blixard/protocol";
 import { asNodeId, type PeerMessage } from "@blixard/raft";
 import { MemoryNetwork } from "@blixard/raft/testing";
-import type {
-  ClusterEndpoint,
-  ClusterPeer,
-  ClusterTransport,
-  IncomingCall,
-  IncomingStream,
-} from "../ports/cluster-transport.ts";
-
-export type CallHandler = (call: IncomingCall, signal: AbortSignal) => Promise<Uint8Array>;
-export type StreamCallHandler = (call: IncomingStream, signal: AbortSignal) => Promise<AsyncIterable<Uint8Array>>;
+import type { ClusterEndpoint, ClusterPeer, ClusterTransport, ServedNode } from "../ports/cluster-transport.ts";
 
 interface Endpoint {
   readonly nodeId: number;
-  readonly handler: CallHandler;
-  readonly streamHandler: StreamCallHandler | undefined;
+  served: ServedNode;
   peers: readonly ClusterPeer[];
 }
 
@@ -44,16 +34,14 @@ export class MemoryClusterNetwork {
     else this.#cut.delete(nodeId);
   }
 
-  /** Answers calls to `endpointId` until the returned function is called. */
-  join(
-    nodeId: number,
-    endpointId: string,
-    handler: CallHandler,
-    streamHandler?: StreamCallHandler,
-  ): { transport: ClusterTransport; leave: () => void } {
-    const endpoint: Endpoint = { nodeId, handler, streamHandler, peers: [] };
+  /** Carries calls to `endpointId` until the returned function is called. */
+  join(nodeId: number, endpointId: string): { transport: ClusterTransport; leave: () => void } {
+    const endpoint: Endpoint = { nodeId, served: nobody, peers: [] };
     this.#endpoints.set(endpointId, endpoint);
     const transport: ClusterTransport = {
+      serve: (node) => {
+        endpoint.served = node;
+      },
       peers: this.#raft.transport(asNodeId(nodeId)),
       endpointId,
       addresses: () => [`127.0.0.1:${7000 + nodeId}`],
@@ -89,7 +77,7 @@ export class MemoryClusterNetwork {
   ): Promise<Uint8Array> {
     const { endpointId, target, remote } = await this.#arrive(from, fromEndpointId, to, method);
     try {
-      const answer = await target.handler({ method, payload, remote }, signal ?? new AbortController().signal);
+      const answer = await target.served.call({ method, payload, remote }, signal ?? new AbortController().signal);
       this.beforeAnswer(from.nodeId, target.nodeId, method);
       if (!this.#reaches(from.nodeId, endpointId)) throw new BlixardError("UNREACHABLE", "the answer was lost");
       return answer;
@@ -108,10 +96,9 @@ export class MemoryClusterNetwork {
     options: Parameters<NonNullable<ClusterTransport["stream"]>>[3],
   ): Promise<AsyncIterable<Uint8Array>> {
     const { target, remote } = await this.#arrive(from, fromEndpointId, to, method);
-    if (target.streamHandler === undefined) throw new BlixardError("UNSUPPORTED", "no streams are served there");
     const { input = noItems(), signal = new AbortController().signal } = options;
     try {
-      return overWire(await target.streamHandler({ method, payload, remote, input }, signal));
+      return overWire(await target.served.stream({ method, payload, remote, input }, signal));
     } catch (error) {
       throw fromRpcError(toRpcError(error));
     }
@@ -130,6 +117,11 @@ export class MemoryClusterNetwork {
     return { endpointId, target, remote };
   }
 }
+
+const starting = () => Promise.reject(notApplied("UNAVAILABLE", "the node is starting"));
+
+/** Answers before a node has registered itself. */
+const nobody: ServedNode = { call: starting, stream: starting, isClientKey: () => false, start: () => undefined };
 
 async function* noItems(): AsyncIterable<Uint8Array> {}
 

@@ -3,7 +3,7 @@ import { createHash, hash, randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import type { BulkIrohSettings, OpenBulkObject } from "@blixard/bulk";
-import { type ClusterNode, createClusterNode, type JoinSeed, type StartMode } from "@blixard/cluster";
+import { type ClusterNode, type JoinSeed, type StartMode, startClusterNode } from "@blixard/cluster";
 import { BlixardError, directAddresses, hostOf, isLoopbackHost, type Logger, messageOf, toHex } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { createConsoleSockets, createHttpApp, type HttpDeps, type NodeService } from "@blixard/http-api";
@@ -32,6 +32,7 @@ import { type BoundPorts, bindPorts, type NodeHandlers, ownHosts } from "./ports
 import { createPromMetrics, type PromMetrics } from "./prom-metrics.ts";
 import type { ReadyLine } from "./ready-line.ts";
 import { removeRecovery } from "./recovery-file.ts";
+import { ServedNodeHolder } from "./served-node-holder.ts";
 import { findData, planStart, refuseLostStore, refuseSecondLife, type StartPlan } from "./start-mode.ts";
 import { chooseVmDrivers } from "./vm-drivers.ts";
 
@@ -117,8 +118,8 @@ class NodeAssembly {
     const options = loadOperator === undefined ? {} : { loadOperator };
     const tls = new NodeTls({ clock: systemClock, secretKey: key.seed, ...options });
     const ports = await this.#bind(key, tls);
-    const node = await this.#createNode(ports, storage, key, tls);
-    await node.start(await this.#startMode(plan, key, token), { signal });
+    const how = await this.#startMode(plan, key, token);
+    const node = await this.#startClusterNode(ports, storage, key, tls, how);
     this.#service = serviceOf(node, this.#dataDir.nodeId, token);
     await this.#settle(node, plan, key, ports);
     this.#watch(node);
@@ -173,11 +174,12 @@ class NodeAssembly {
     };
   }
 
-  async #createNode(
+  async #startClusterNode(
     ports: BoundPorts,
     storage: Awaited<ReturnType<typeof openLevelStorage>>,
     key: NodeKey,
     tls: NodeTls,
+    how: StartMode,
   ): Promise<ClusterNode> {
     const shared = {
       clock: systemClock,
@@ -189,27 +191,24 @@ class NodeAssembly {
     const { maxFrameBytes, electionTimeoutMs, heartbeatMs, snapshotEntries, joinPolicy, vmDriver, advertise } =
       this.#config;
     const { storeId, starts } = storage;
+    const served = new ServedNodeHolder();
     const transport = createTransport(
       { ...shared, adapter: ports.adapter, onOutdated: (error) => this.#fatal(error) },
       {
         nodeId,
         frameBytesMax: maxFrameBytes,
-        isClientKey: (endpointId) => this.#node?.isGuest(endpointId) === true,
-        start: () => (this.#node === undefined ? undefined : { admission: this.#node.incarnation, starts }),
+        isClientKey: (endpointId) => served.node.isClientKey(endpointId),
+        start: () => served.node.start(),
       },
     );
-    const running = () => {
-      if (this.#node !== undefined) return this.#node;
-      throw new BlixardError("UNAVAILABLE", "the node is starting", { outcome: "not_applied" });
-    };
     await transport.start(
       (call, signal) => {
         const { method, payload, remote } = call;
         const ofBulk = this.#bulk?.lane.rpcMethods.get(method);
         if (ofBulk !== undefined) return ofBulk(remote.endpointId, payload);
-        return running().handleRpc(call, signal);
+        return served.node.call(call, signal);
       },
-      (call, signal) => running().handleRpcStream(call, signal),
+      (call, signal) => served.node.stream(call, signal),
     );
     this.#closers.add("transport", () => transport.close());
     const { snapshots } = storage;
@@ -222,7 +221,7 @@ class NodeAssembly {
     const members = new MembersFile(this.#dataDir.path, this.#deps.logger);
     this.#closers.add("members file", () => members.close());
     const finders = this.#openFinders(transport.endpointId, ports);
-    const node = createClusterNode(
+    const node = await startClusterNode(
       {
         ...shared,
         sha256: (bytes) => hash("sha256", bytes, "buffer"),
@@ -231,7 +230,7 @@ class NodeAssembly {
         snapshotCarrier: bulk.snapshotCarrier,
         bulkRoutes: () => bulk.lane.routes(),
         stateStore: storage.state,
-        transport,
+        transport: served.serveOver(transport),
         startVmManager: async () => {
           const vmManager = await startVmManager(
             { ...shared, fetchBlob: bulk.fetchBlob },
@@ -258,6 +257,8 @@ class NodeAssembly {
         ...(advertise.length > 0 ? { advertisedAddresses: advertise } : {}),
         raft: { electionTimeoutMs, heartbeatIntervalMs: heartbeatMs, snapshotEntries },
       },
+      how,
+      { signal: this.#deps.signal },
     );
     this.#node = node;
     this.#closers.add("node", () => node.close());

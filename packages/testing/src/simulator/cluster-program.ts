@@ -1,11 +1,13 @@
-/** A cluster node as it runs on a simulated machine: the same `createClusterNode` as in the binary. */
+/** A cluster node as it runs on a simulated machine: the same `startClusterNode` as in the binary. */
 import { hash } from "node:crypto";
 import {
   type ClusterNode,
+  type ClusterNodeDeps,
   type ClusterNodeOptions,
-  createClusterNode,
   type JoinSeed,
   type JoinTarget,
+  type StartMode,
+  startClusterNode,
 } from "@blixard/cluster";
 import { BlixardError, discardMetrics, toHex } from "@blixard/common";
 import { observeLog, observeSnapshots, observeState } from "./observed-stores.ts";
@@ -54,50 +56,42 @@ export class ClusterProgram implements Program<ClusterNode> {
     const { process, disk, boot, ended } = start;
     const { storeId, starts, ...stores } = await disk.open(process);
     this.#starts = starts;
-    let node: ClusterNode | undefined;
     const transport = network.join(this.#endpointId, process, {
-      onCall: (call, signal) => {
-        if (node !== undefined) return node.handleRpc(call, signal);
-        return Promise.reject(new BlixardError("UNAVAILABLE", "the node is starting", { outcome: "not_applied" }));
-      },
-      start: () => (node === undefined ? undefined : { admission: node.incarnation, starts }),
       onOutdated: () => ended(new BlixardError("DUPLICATE_NODE", "a newer start of this node is known")),
     });
-    node = createClusterNode(
-      {
-        clock: process.clock,
-        random: randomOf(seed, `node-${this.#id}-${boot}`),
-        logger: logger(this.#id),
-        metrics: discardMetrics,
-        sha256,
-        log: observeLog(stores.log, process, checker),
-        snapshots: observeSnapshots(stores.snapshots, process, checker),
-        stateStore: observeState(stores.state, process, checker),
-        transport,
-        store: { storeId, starts },
-        onMembers: (seed) => void this.#keepSeed(seed, process),
-        startVmManager: async () => new SimVmManager(this.#vms, process),
-        onFatal: ended,
-      },
-      { ...nodeOptions, nodeId: this.#id, version: "0.0.0-simulated" },
-    );
-    await this.#run(node, process, ended);
+    const deps: ClusterNodeDeps = {
+      clock: process.clock,
+      random: randomOf(seed, `node-${this.#id}-${boot}`),
+      logger: logger(this.#id),
+      metrics: discardMetrics,
+      sha256,
+      log: observeLog(stores.log, process, checker),
+      snapshots: observeSnapshots(stores.snapshots, process, checker),
+      stateStore: observeState(stores.state, process, checker),
+      transport,
+      store: { storeId, starts },
+      onMembers: (seed) => void this.#keepSeed(seed, process),
+      startVmManager: async () => new SimVmManager(this.#vms, process),
+      onFatal: ended,
+    };
+    const how = this.#startMode(process);
+    const node = await startClusterNode(deps, { ...nodeOptions, nodeId: this.#id, version: "0.0.0-simulated" }, how);
+    if (how.mode === "bootstrap") this.#wasBootstrapped = true;
+    this.#watch(node, ended);
     return node;
   }
 
-  async #run(node: ClusterNode, process: SimProcess, ended: (error: unknown) => void): Promise<void> {
-    if (!process.alive) return;
-    if (this.#seed !== undefined) await node.start({ mode: "resume", seed: this.#seed });
-    else if (this.#wasBootstrapped) await node.start({ mode: "resume" });
-    else if (this.#first.mode === "bootstrap") {
-      await node.start(this.#first);
-      this.#wasBootstrapped = true;
-    } else {
-      const onAdmitted = (seed: JoinSeed) => this.#keepSeed(seed, process);
-      await node.start({ mode: "join", target: this.#first.target, timeoutMs: joinTimeoutMs, onAdmitted });
-    }
+  #startMode(process: SimProcess): StartMode {
+    if (this.#seed !== undefined) return { mode: "resume", seed: this.#seed };
+    if (this.#wasBootstrapped) return { mode: "resume" };
+    if (this.#first.mode === "bootstrap") return this.#first;
+    const onAdmitted = (seed: JoinSeed) => this.#keepSeed(seed, process);
+    return { mode: "join", target: this.#first.target, timeoutMs: joinTimeoutMs, onAdmitted };
+  }
+
+  #watch(node: ClusterNode, ended: (error: unknown) => void): void {
     node.lifecycle
-      .until(({ phase }) => phase !== "serving" && phase !== "starting")
+      .until(({ phase }) => phase !== "serving")
       .then(
         ({ error }) => ended(error),
         () => {},

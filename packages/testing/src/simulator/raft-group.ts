@@ -213,8 +213,7 @@ class GroupProgram<State, Result> implements Program<GroupNode<State, Result>> {
     const { network, checker, logger, seed } = this.#world;
     const { create, raft: options } = this.#options;
     const stores = await disk.open(process);
-    const onCall = () => Promise.reject(new BlixardError("UNSUPPORTED", "members of this group take no calls"));
-    const transport = network.join(this.endpointId, process, { onCall });
+    const transport = network.join(this.endpointId, process);
     this.peersChanged = () => transport.setPeers(this.#peers().filter(({ nodeId }) => nodeId !== this.id));
     this.peersChanged();
     const { stateMachine, state } = create();

@@ -3,8 +3,8 @@
  * carried as the real transport carries them, on ordered streams that break when the other side is silent for long.
  */
 
-import type { ClusterEndpoint, ClusterPeer, ClusterTransport, IncomingCall } from "@blixard/cluster";
-import { abortReason, BlixardError, linkSignal, type Random } from "@blixard/common";
+import type { ClusterEndpoint, ClusterPeer, ClusterTransport, ServedNode } from "@blixard/cluster";
+import { abortReason, BlixardError, linkSignal, notApplied, type Random } from "@blixard/common";
 import { fromRpcError, toRpcError } from "@blixard/protocol";
 import type { PeerMessage, PeerTransportHandlers } from "@blixard/raft";
 import { asNodeId, type NodeId } from "@blixard/raft/core";
@@ -34,15 +34,10 @@ export const calmNetwork: NetworkConditions = {
   delayMsMax: 2,
 };
 
-type CallHandler = (call: IncomingCall, signal: AbortSignal) => Promise<Uint8Array>;
-
-/** How often a node was admitted, and its store opened: what processes tell each other when they meet. */
-type NodeStart = NonNullable<ClusterPeer["start"]>;
+/** What answers calls. */
+type Served = Pick<ServedNode, "call" | "start">;
 
 export interface EndpointOptions {
-  readonly onCall: CallHandler;
-  /** Undefined while the process does not know it yet. */
-  readonly start?: () => NodeStart | undefined;
   /** A newer start of this node is known to another one. */
   readonly onOutdated?: () => void;
 }
@@ -55,6 +50,7 @@ interface Endpoint extends EndpointOptions {
   readonly instance: number;
   /** The process before it, with the same key. */
   readonly before: { readonly instance: number; readonly endedAtMs: number } | undefined;
+  served: Served;
   handlers: PeerTransportHandlers | undefined;
   peers: readonly ClusterPeer[];
 }
@@ -129,16 +125,19 @@ export class SimNetwork {
   }
 
   /** The transport of one process; it ends with the process. */
-  join(endpointId: string, process: SimProcess, options: EndpointOptions): ClusterTransport {
+  join(endpointId: string, process: SimProcess, options: EndpointOptions = {}): ClusterTransport {
     const { nodeId } = process;
     const last = this.#endpoints.get(endpointId);
     const before = last === undefined ? undefined : { instance: last.instance, endedAtMs: last.process.endedAtMs ?? 0 };
     const instance = ++this.#instances;
     const own = { nodeId, endpointId, process, instance, before };
-    const endpoint: Endpoint = { ...options, ...own, handlers: undefined, peers: [] };
+    const endpoint: Endpoint = { ...options, ...own, served: nobody, handlers: undefined, peers: [] };
     this.#endpoints.set(endpointId, endpoint);
     return {
       instance,
+      serve: (node) => {
+        endpoint.served = node;
+      },
       peers: {
         bind: (handlers) => {
           endpoint.handlers = handlers;
@@ -314,7 +313,7 @@ export class SimNetwork {
     const nodeId = target.peers.find((peer) => peer.endpointId === from.endpointId)?.nodeId;
     const remote = { endpointId: from.endpointId, nodeId };
     target.process.enter(() => {
-      target.onCall({ method: call.method, payload: call.payload, remote }, call.signal).then(
+      target.served.call({ method: call.method, payload: call.payload, remote }, call.signal).then(
         (bytes) => back(undefined, bytes),
         // As on a wire: the error arrives as data, not as the object that was thrown.
         (error: unknown) => back(fromRpcError(toRpcError(error)), undefined),
@@ -334,15 +333,20 @@ function namesItsSender({ type }: PeerMessage): boolean {
   return type === "raft" || type === "snapshotChunk";
 }
 
+const nobody: Served = {
+  call: () => Promise.reject(notApplied("UNAVAILABLE", "the node is starting")),
+  start: () => undefined,
+};
+
 const deliveryTag = 1 << 17;
 const callTag = 1 << 18;
 
 /** What `knower` has in its member list about the start of `other`. */
 function knowsNewer(knower: Endpoint, other: Endpoint): boolean {
   const known = knower.peers.find(({ endpointId }) => endpointId === other.endpointId)?.start;
-  const start = known === undefined ? undefined : other.start?.();
+  const start = known === undefined ? undefined : other.served.start();
   if (known === undefined || start === undefined) return false;
-  return known.admission === start.admission ? known.starts > start.starts : known.admission > start.admission;
+  return known.incarnation === start.incarnation ? known.starts > start.starts : known.incarnation > start.incarnation;
 }
 
 function linkOf(from: number, to: number): number {

@@ -33,8 +33,8 @@ export function encodeHello(hello: Hello): Uint8Array {
   const { nodeId, toNodeId, incarnation, sequence, start, known, capabilities = 0 } = hello;
   const fields = [helloVersion, nodeId, toNodeId, incarnation, sequence];
   // Older releases read the first five and leave the rest; 0 stands for what is not known.
-  fields.push(start?.admission ?? 0, start?.starts ?? 0);
-  fields.push(known?.admission ?? 0, known?.starts ?? 0, known?.instance ?? 0);
+  fields.push(start?.incarnation ?? 0, start?.starts ?? 0);
+  fields.push(known?.incarnation ?? 0, known?.starts ?? 0, known?.instance ?? 0);
   if (capabilities !== 0) fields.push(capabilities);
   return encodeValue(fields);
 }
@@ -52,14 +52,14 @@ export function decodeHello(bytes: Uint8Array): Hello {
   if (nodeId === undefined || toNodeId === undefined || incarnation === undefined || sequence === undefined) {
     throw new BlixardError("FRAME_CORRUPT", "a hello is not in its form");
   }
-  const [admission = 0, starts = 0, knownAdmission = 0, knownStarts = 0, instance = 0, capabilities = 0] = more;
+  const [admitted = 0, starts = 0, knownAdmitted = 0, knownStarts = 0, instance = 0, capabilities = 0] = more;
   return {
     nodeId,
     toNodeId,
     incarnation,
     sequence,
-    ...(admission === 0 ? {} : { start: { admission, starts } }),
-    ...(knownAdmission === 0 ? {} : { known: { admission: knownAdmission, starts: knownStarts, instance } }),
+    ...(admitted === 0 ? {} : { start: { incarnation: admitted, starts } }),
+    ...(knownAdmitted === 0 ? {} : { known: { incarnation: knownAdmitted, starts: knownStarts, instance } }),
     ...(capabilities === 0 ? {} : { capabilities }),
   };
 }

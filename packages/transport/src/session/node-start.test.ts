@@ -8,10 +8,10 @@ import { asId, type FixtureNode, heartbeat, startNode, stateOf, until } from "..
 import { decodeHello, encodeHello } from "./hello.ts";
 import { isOutdated, type NodeStart, newestStart, type SeenStart } from "./node-start.ts";
 
-const seen = (admission: number, starts: number, instance = 0): SeenStart => ({ admission, starts, instance });
+const seen = (incarnation: number, starts: number, instance = 0): SeenStart => ({ incarnation, starts, instance });
 
 describe("isOutdated", () => {
-  it("orders by admission, then by start, and tells two processes of one start apart", () => {
+  it("orders by incarnation, then by start, and tells two processes of one start apart", () => {
     expect(isOutdated(seen(1, 3, 7), seen(1, 4))).toBe(true);
     expect(isOutdated(seen(1, 9, 7), seen(2, 1))).toBe(true);
     expect(isOutdated(seen(1, 3, 7), seen(1, 3, 8))).toBe(true);
@@ -31,7 +31,7 @@ describe("isOutdated", () => {
 describe("a hello", () => {
   it("is written so that older releases read it, and theirs is read", () => {
     const hello = { nodeId: 2, toNodeId: 1, incarnation: 5, sequence: 3 };
-    const full = { ...hello, start: { admission: 1, starts: 4 }, known: seen(2, 300, 9) };
+    const full = { ...hello, start: { incarnation: 1, starts: 4 }, known: seen(2, 300, 9) };
     expect(toHex(encodeHello(full))).toBe("9a01020105030104" + "02cd012c09");
     expect(decodeHello(encodeHello(full))).toEqual(full);
     expect(decodeHello(encodeHello(hello))).toEqual(hello);
@@ -48,7 +48,7 @@ describe("a process that is not the newest start of its node", () => {
     nodes.push(node);
     return node;
   };
-  const is = (starts: number, admission = 1): NodeStart => ({ admission, starts });
+  const is = (starts: number, incarnation = 1): NodeStart => ({ incarnation, starts });
   const introduced = async (one: FixtureNode, two: FixtureNode) => {
     one.transport.setPeers([two.peer()]);
     two.transport.setPeers([one.peer()]);
@@ -76,7 +76,7 @@ describe("a process that is not the newest start of its node", () => {
 
   it.each([
     ["the record of the node", is(3), { start: is(4) }],
-    ["the record of its next admission", is(9), { start: is(1, 2) }],
+    ["the record of its next incarnation", is(9), { start: is(1, 2) }],
   ])("is found out by %s, also when the connection stood before", async (_, start3, recorded) => {
     const member = await start(1, is(1));
     const older = await start(2, start3);

@@ -1,11 +1,11 @@
 /**
  * Which start of a node speaks. A data directory counts its starts, so a copy of it that starts beside the original
- * shows a higher number than the original has; a directory that was begun anew belongs to a later admission. Of two
+ * shows a higher number than the original has; a directory that was begun anew belongs to a later incarnation. Of two
  * processes with one key the newest start is the node, and the other one must not go on.
  */
 export interface NodeStart {
   /** How often the cluster has admitted the node. At least 1. */
-  readonly admission: number;
+  readonly incarnation: number;
   /** How often the present data directory was started. At least 1. */
   readonly starts: number;
 }
@@ -17,7 +17,7 @@ export interface SeenStart extends NodeStart {
 
 /** True when `seen` proves that another process was started after the one of `start`, or as the very same start. */
 export function isOutdated(start: SeenStart, seen: SeenStart): boolean {
-  const order = seen.admission - start.admission || seen.starts - start.starts;
+  const order = seen.incarnation - start.incarnation || seen.starts - start.starts;
   if (order !== 0) return order > 0;
   return seen.instance !== 0 && start.instance !== 0 && seen.instance !== start.instance;
 }
@@ -25,6 +25,6 @@ export function isOutdated(start: SeenStart, seen: SeenStart): boolean {
 /** The newest of the two; of one start the one whose process is known. */
 export function newestStart(known: SeenStart | undefined, start: SeenStart): SeenStart {
   if (known === undefined) return start;
-  const order = start.admission - known.admission || start.starts - known.starts;
+  const order = start.incarnation - known.incarnation || start.starts - known.starts;
   return order > 0 || (order === 0 && known.instance === 0) ? start : known;
 }

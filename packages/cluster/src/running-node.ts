@@ -1,0 +1,154 @@
+/** A node that serves: the replicated state over Raft, the service that answers calls, and the duties, put together. */
+import { firstOf, linkSignal, type Watch, withTimeLimit } from "@blixard/common";
+import type {
+  CallMeta,
+  MethodName,
+  NodeStatus,
+  RequestOf,
+  ResponseOf,
+  StreamName,
+  StreamOutputOf,
+  StreamRequestOf,
+} from "@blixard/protocol";
+import { asNodeId } from "@blixard/raft";
+import type { CallRouter } from "./calls/call-router.ts";
+import type { AuthenticatedCaller, StreamScope } from "./calls/call-types.ts";
+import type { CloseOptions, CloseStack } from "./close-stack.ts";
+import type { ClusterNode, Readiness } from "./cluster-node-types.ts";
+import { type NodeLifecycle, stopped } from "./node-lifecycle.ts";
+import type { NodeParts } from "./node-parts.ts";
+import { bestSuccessor } from "./peers/successor.ts";
+import { statusOf } from "./services/cluster.ts";
+import { tokenHolder } from "./services/token.ts";
+import type { ClusterState } from "./state-machine/types.ts";
+
+const handOverMsDefault = 2_000;
+
+export interface RunningNodeDeps {
+  readonly parts: NodeParts;
+  readonly router: CallRouter;
+  readonly lifecycle: NodeLifecycle;
+  readonly caughtUp: Watch<boolean>;
+  /** All that the start has opened. */
+  readonly opened: CloseStack;
+}
+
+export class RunningNode implements ClusterNode {
+  readonly #parts: NodeParts;
+  readonly #router: CallRouter;
+  readonly #lifecycle: NodeLifecycle;
+  readonly #caughtUp: Watch<boolean>;
+  readonly #opened: CloseStack;
+  readonly #closing = new AbortController();
+  #closed: Promise<void> | undefined;
+
+  constructor({ parts, router, lifecycle, caughtUp, opened }: RunningNodeDeps) {
+    this.#parts = parts;
+    this.#router = router;
+    this.#lifecycle = lifecycle;
+    this.#caughtUp = caughtUp;
+    this.#opened = opened;
+  }
+
+  get state(): ClusterState {
+    return this.#parts.stateMachine.state;
+  }
+
+  get incarnation(): number {
+    return this.#parts.identity().incarnation;
+  }
+
+  get lifecycle(): ClusterNode["lifecycle"] {
+    return this.#lifecycle.watch;
+  }
+
+  async call<Name extends MethodName>(
+    name: Name,
+    request: RequestOf<Name>,
+    meta: CallMeta,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<ResponseOf<Name>> {
+    this.#lifecycle.assertServing();
+    return this.#router.call(name, request, meta, options);
+  }
+
+  async stream<Name extends StreamName>(
+    name: Name,
+    request: StreamRequestOf<Name>,
+    meta: CallMeta,
+    scope: StreamScope<Name>,
+  ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
+    this.#lifecycle.assertServing();
+    return this.#router.stream(name, request, meta, scope);
+  }
+
+  async authenticate(token: string): Promise<AuthenticatedCaller | undefined> {
+    return tokenHolder(this.state, this.#parts.sha256, token);
+  }
+
+  status(): NodeStatus {
+    return statusOf(this.#parts);
+  }
+
+  ready(): Readiness {
+    const { phase, error } = this.#lifecycle.watch.value;
+    if (phase !== "serving") return { ready: false, reason: error?.message ?? `the node is ${phase}` };
+    if (this.#parts.raft.status.value.leaderId === 0) return { ready: false, reason: "no leader is known" };
+    if (!this.#caughtUp.value) return { ready: false, reason: "the node is catching up with the leader" };
+    return { ready: true, reason: "" };
+  }
+
+  async untilReady(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    const link = linkSignal(options.signal);
+    const followed = async (signal: AbortSignal) => {
+      await this.#caughtUp.until((caughtUp) => caughtUp, { signal });
+      await this.#parts.raft.status.until((status) => status.leaderId !== 0, { signal });
+    };
+    try {
+      await firstOf(link.signal, (signal) => [
+        followed(signal),
+        this.lifecycle.until((now) => now.phase !== "serving", { signal }),
+      ]);
+    } finally {
+      link.release();
+    }
+    const now = this.lifecycle.value;
+    if (now.phase !== "serving") throw now.error ?? stopped();
+  }
+
+  isLeader(): boolean {
+    return this.#parts.raft.status.value.ready;
+  }
+
+  async shutdown(options: CloseOptions & { readonly handOverMs?: number } = {}): Promise<void> {
+    const successor = this.isLeader() ? bestSuccessor(this.#parts) : undefined;
+    if (successor !== undefined) await this.#handOver(successor, options.handOverMs ?? handOverMsDefault);
+    await this.close(options);
+  }
+
+  close(options: CloseOptions = {}): Promise<void> {
+    this.#closed ??= this.#close(options);
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #handOver(successor: number, limitMs: number): Promise<void> {
+    const { clock, logger, raft } = this.#parts;
+    try {
+      await withTimeLimit(clock, limitMs, this.#closing.signal, (signal) =>
+        raft.transferLeader(asNodeId(successor), { signal }),
+      );
+    } catch (error) {
+      logger.log("warn", "leadership could not be handed over", { error: String(error) });
+    }
+  }
+
+  async #close(options: CloseOptions): Promise<void> {
+    this.#closing.abort(stopped());
+    this.#lifecycle.becomeClosed();
+    await this.#opened.close(options);
+  }
+}

@@ -1,0 +1,110 @@
+/** Nodes: what they are, what they say of themselves, and what the others know of them. */
+import { BlixardError } from "@blixard/common";
+import type { NodeRecord, NodeView } from "@blixard/protocol";
+import type { Handler, Handlers } from "../calls/call-types.ts";
+import { assertSpeaksFor } from "../calls/identify.ts";
+import type { NodeParts } from "../node-parts.ts";
+import type { PeerPromises, RaftPosition } from "../peers/peer-promises.ts";
+import { isReachable, progressOf, votes } from "../peers/reachability.ts";
+import { usageByNode } from "../scheduler/scheduler.ts";
+import { nodeKey, sortedRecords } from "../state-machine/state.ts";
+import { pathsOfAll } from "./peer-paths.ts";
+import { refuseIfMatch } from "./propose.ts";
+
+/** What these methods use of the node. */
+type Parts = Pick<
+  NodeParts,
+  | "options"
+  | "raft"
+  | "transport"
+  | "bulkRoutes"
+  | "stateMachine"
+  | "proposals"
+  | "peerCalls"
+  | "peerPromises"
+  | "addressBook"
+>;
+
+type NodeMethods = "node.list" | "node.get" | "node.update" | "node.cordon" | "node.addresses" | "node.verify";
+
+export function nodeHandlers(parts: Parts): Pick<Handlers, NodeMethods> {
+  return {
+    "node.list": async (_request, call) => {
+      const paths = await pathsOfAll(parts, call);
+      const view = (node: NodeRecord) => {
+        const known = paths.get(node.id);
+        return { ...viewOf(parts, node), ...(known === undefined ? {} : { paths: known }) };
+      };
+      return { items: sortedRecords(parts.stateMachine.state, "nodes").map(view) };
+    },
+    "node.get": async ({ id }, call) => {
+      const view = viewOf(parts, nodeOf(parts, id));
+      const known = (await pathsOfAll(parts, call)).get(id);
+      return { ...view, ...(known === undefined ? {} : { paths: known }) };
+    },
+    "node.update": async ({ nodeId, addresses, capacity, version, featureLevel, storeId, starts }, call) => {
+      assertSpeaksFor(call, nodeId);
+      const body = {
+        type: "node.update",
+        nodeId,
+        ...(addresses === undefined ? {} : { addresses }),
+        ...(capacity === undefined ? {} : { capacity }),
+        ...(version === undefined ? {} : { version }),
+        ...(featureLevel === undefined ? {} : { featureLevel }),
+        ...(storeId === undefined ? {} : { storeId }),
+        ...(starts === undefined ? {} : { starts }),
+      } as const;
+      const { index, term } = await parts.proposals.propose(body, call);
+      return { index, term };
+    },
+    "node.cordon": async ({ id, cordoned }, call) => {
+      refuseIfMatch(call, "a node");
+      const { index, term } = await parts.proposals.propose({ type: "node.update", nodeId: id, cordoned }, call);
+      return { index, term };
+    },
+    "node.addresses": async ({ claims }) => {
+      parts.addressBook.merge(claims);
+      return { claims: parts.addressBook.claims() };
+    },
+    "node.verify": verifyHandler(parts.peerPromises, () => parts.raft.status.value),
+  };
+}
+
+/** Answers a member that starts, before this node runs Raft too: `raft` says then that it does not lead. */
+export function verifyHandler(
+  promises: Pick<PeerPromises, "verify">,
+  raft: () => RaftPosition,
+): Handler<"node.verify"> {
+  return async (request, call) => {
+    assertSpeaksFor(call, request.nodeId);
+    return promises.verify(request, raft());
+  };
+}
+
+export function nodeOf(parts: Pick<NodeParts, "stateMachine">, id: number): NodeRecord {
+  const node = parts.stateMachine.state.nodes.get(nodeKey(id));
+  if (node !== undefined) return node;
+  throw new BlixardError("NODE_NOT_FOUND", `there is no node ${id}`, {
+    hint: "List the nodes with: blixard nodes list",
+    outcome: "not_applied",
+  });
+}
+
+/** Entries that a follower may be behind and still count as ready. */
+const readyLagEntries = 1_000;
+
+function viewOf(parts: Parts, node: NodeRecord): NodeView {
+  const vms = [...parts.stateMachine.state.vms.values()].filter((vm) => vm.node === node.id);
+  const usage = usageByNode(vms, [], parts.options.scheduler).get(node.id);
+  return { ...node, state: stateOf(parts, node), vms: vms.length, usedMemoryMiB: usage?.memoryMiB ?? 0 };
+}
+
+function stateOf(parts: Parts, node: NodeRecord): NodeView["state"] {
+  if (!isReachable(parts, node.id)) return "unreachable";
+  if (node.id === parts.options.nodeId) return "ready";
+  const progress = progressOf(parts, node.id);
+  const { commitIndex } = parts.raft.status.value;
+  const ready =
+    progress !== undefined && progress.learner !== votes(node) && progress.match + readyLagEntries >= commitIndex;
+  return ready ? "ready" : "catching-up";
+}

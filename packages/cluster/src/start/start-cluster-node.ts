@@ -1,0 +1,296 @@
+/**
+ * The start of a node, in named steps. Each needs what the ones before it have opened; one that fails, or an abort
+ * between two of them, closes all of that in the reverse order:
+ *
+ *     read the state      -> the node answers `whileStarting` methods from here on
+ *     read the log
+ *     check the store     -> the others say whether it holds what this node has promised
+ *     start the VMs       -> the VM manager looks for what runs on this host
+ *     be admitted         -> joins only
+ *     open Raft
+ *     serve               -> the node answers everything
+ *     write the first entry -> bootstraps only
+ *     start the duties
+ */
+import { abortReason, linkSignal, withTimeLimit } from "@blixard/common";
+import { commands, createCommandCodec, type NodeCapacity, type NodeRecord, understoodLevel } from "@blixard/protocol";
+import {
+  asLogIndex,
+  asNodeId,
+  asTerm,
+  type LogStore,
+  openRaftNode,
+  type RaftNode,
+  trailingEntriesDefault,
+} from "@blixard/raft";
+import { CallRouter } from "../calls/call-router.ts";
+import { nodeMeta, PeerCalls } from "../calls/peer-calls.ts";
+import { CloseStack } from "../close-stack.ts";
+import type { ClusterNode, ClusterNodeDeps, StartMode } from "../cluster-node-types.ts";
+import { createClusterStateMachine } from "../cluster-state-machine.ts";
+import { declareClusterMetrics } from "../metrics.ts";
+import { NodeLifecycle } from "../node-lifecycle.ts";
+import type { NodeIdentity, NodeParts } from "../node-parts.ts";
+import { type ClusterNodeOptions, resolveClusterNodeOptions } from "../options.ts";
+import { createAddressBook } from "../peers/address-book.ts";
+import { peersOf } from "../peers/peer-list.ts";
+import { notRunningRaft, PeerPromises } from "../peers/peer-promises.ts";
+import { noCertificates } from "../ports/node-certificates.ts";
+import { RunningNode } from "../running-node.ts";
+import { type ServedNodeDeps, servingNode, startingNode, stoppedNode } from "../served-node.ts";
+import { createServices } from "../services/handlers.ts";
+import { verifyHandler } from "../services/node.ts";
+import { propose } from "../services/propose.ts";
+import type { AppliedCommand } from "../state-machine/apply-command.ts";
+import { clusterLevel } from "../state-machine/level.ts";
+import { clusterKey, nodeKey } from "../state-machine/state.ts";
+import { type JoinSeed, requestJoin } from "./join-flow.ts";
+import { type LoadedLog, loadLog } from "./loaded-log.ts";
+import { peerLogSource } from "./peer-log-source.ts";
+import { firstCommand, joinerOf } from "./self-description.ts";
+import { checkWithPeers, knownNodes } from "./start-check.ts";
+import { startDuties } from "./start-duties.ts";
+
+const joinTimeoutMsDefault = 30_000;
+const initTimeoutMs = 30_000;
+
+type How<Mode extends StartMode["mode"]> = Extract<StartMode, { readonly mode: Mode }>;
+
+/** What is known of the membership of this node beside its state: from the join answer, or the seed that was kept of it. */
+type Admitted = Pick<JoinSeed, "clusterId" | "incarnation" | "admission"> & Partial<Pick<JoinSeed, "nodes">>;
+
+/** What a node has before it reads its disk. */
+type Base = ReturnType<typeof createBase>;
+
+/**
+ * Starts a node. A bootstrap resolves when the cluster exists, a join when the cluster has admitted this node, a resume
+ * when the disk was read and those of the others that answer found nothing wrong; wait for `ready` after that. When it
+ * rejects, the VM manager and the stores are closed.
+ * @throws STORAGE_CORRUPT when the store is older than what this node promised, DUPLICATE_NODE, REMOVED, the errors of
+ * `requestJoin`, of the stores and of the VM manager, and the reason of `signal`
+ */
+export async function startClusterNode(
+  deps: ClusterNodeDeps,
+  options: ClusterNodeOptions,
+  how: StartMode,
+  { signal: outer }: { readonly signal?: AbortSignal } = {},
+): Promise<ClusterNode> {
+  const starting = linkSignal(outer);
+  const opened = new CloseStack(deps.logger);
+  const base = createBase(deps, options, (error) => starting.abort(error));
+  try {
+    return await start(base, opened, how, starting.signal);
+  } catch (error) {
+    // The first error says more than those of closing, which are in the log.
+    await opened.close({}).catch(() => {});
+    throw base.lifecycle.watch.value.error ?? error;
+  } finally {
+    starting.release();
+  }
+}
+
+async function start(base: Base, opened: CloseStack, how: StartMode, signal: AbortSignal): Promise<ClusterNode> {
+  const { deps, stateMachine, options } = base;
+  const seed = how.mode === "resume" ? how.seed : undefined;
+  const atStep = (): void => {
+    if (signal.aborted) throw abortReason(signal);
+  };
+  const releaseStores = opened.add("stores", () => closeStores(base));
+  await stateMachine.load();
+  let identity = identityOf(base, seed);
+  opened.add("service", async () => deps.transport.serve(stoppedNode));
+  serveStarting(base, identity);
+  atStep();
+  const nodes = knownNodes(stateMachine.state, seed);
+  const log = await readLog(base, nodes, signal);
+  atStep();
+  // Before anything is done with VMs or in the name of this node.
+  await checkStore(base, log, nodes, identity(), signal);
+  atStep();
+  const vmManager = await deps.startVmManager();
+  opened.add("VM manager", (closing) => vmManager.close(closing));
+  atStep();
+  const admitted = await beAdmitted(base, how, vmManager.capacity, signal);
+  atStep();
+  identity = identityOf(base, admitted);
+  // Before the member list: the transport tells the others the incarnation when it connects.
+  serveStarting(base, identity);
+  if (admitted?.nodes !== undefined) deps.transport.setPeers(peersOf(admitted.nodes, options.nodeId));
+  const raft = await openRaft(base, log.store, how, admitted);
+  // Raft closes the stores that it runs on.
+  releaseStores();
+  opened.add("Raft", () => raft.close());
+  atStep();
+  const parts = composeParts(base, { vmManager, raft, identity });
+  const router = serve(base, parts);
+  opened.add("open streams", async () => router.close());
+  if (how.mode === "bootstrap") await writeFirstEntries(base, parts, how, signal);
+  atStep();
+  base.lifecycle.assertServing();
+  const duties = startDuties({ deps, parts, router, seedNodes: admitted?.nodes ?? [], onRemoved: base.onRemoved });
+  opened.add("duties", () => duties.stop());
+  return new RunningNode({ parts, router, lifecycle: base.lifecycle, caughtUp: duties.caughtUp, opened });
+}
+
+function createBase(deps: ClusterNodeDeps, given: ClusterNodeOptions, abortStart: (error: unknown) => void) {
+  const options = resolveClusterNodeOptions(given, () => deps.transport.addresses());
+  const metrics = declareClusterMetrics(deps.metrics);
+  const { hashWindow, requestWindow, featureLevel } = options;
+  const codec = createCommandCodec(commands, understoodLevel(featureLevel));
+  const stateMachine = createClusterStateMachine(deps.stateStore, deps.sha256, { hashWindow, requestWindow, codec });
+  const lifecycle = new NodeLifecycle(deps.logger);
+  return {
+    deps,
+    options,
+    metrics,
+    stateMachine,
+    lifecycle,
+    peerPromises: new PeerPromises(() => stateMachine.state, deps.transport, metrics.startChecks),
+    peerCalls: new PeerCalls({ ...deps, nodeId: options.nodeId }),
+    onRemoved: lifecycle.becomeRemoved.bind(lifecycle),
+    onFatal: (error: unknown) => {
+      lifecycle.becomeFailed(error);
+      abortStart(error);
+      deps.onFatal(error);
+    },
+  };
+}
+
+async function closeStores({ stateMachine, deps }: Base): Promise<void> {
+  await Promise.allSettled([stateMachine.close(), deps.log.close(), deps.snapshots.close()]);
+}
+
+function identityOf({ stateMachine, options }: Base, admitted: Admitted | undefined): () => NodeIdentity {
+  return () => {
+    const { cluster, nodes } = stateMachine.state;
+    const recorded = nodes.get(nodeKey(options.nodeId))?.incarnation ?? 1;
+    return {
+      clusterId: cluster.get(clusterKey)?.clusterId ?? admitted?.clusterId ?? "",
+      // While the log is replayed, the record here may still be that of an earlier incarnation.
+      incarnation: Math.max(recorded, admitted?.incarnation ?? 1),
+    };
+  };
+}
+
+function serveStarting(base: Base, identity: () => NodeIdentity): void {
+  const handlers = { "node.verify": verifyHandler(base.peerPromises, () => notRunningRaft) };
+  base.deps.transport.serve(startingNode(servedDeps(base, identity), handlers));
+}
+
+function servedDeps({ deps, stateMachine }: Base, identity: () => NodeIdentity): ServedNodeDeps {
+  return { stateMachine, identity, store: deps.store };
+}
+
+function readLog(base: Base, nodes: readonly NodeRecord[], signal: AbortSignal): Promise<LoadedLog> {
+  const { deps, options, peerCalls } = base;
+  return loadLog(deps, {
+    repairFrom: peerLogSource({ ...deps, peerCalls }, { nodeId: options.nodeId, nodes, signal }),
+    trailingEntries: options.raft.trailingEntries ?? trailingEntriesDefault,
+  });
+}
+
+async function checkStore(
+  { deps, options, peerCalls }: Base,
+  log: LoadedLog,
+  nodes: readonly NodeRecord[],
+  { incarnation }: NodeIdentity,
+  signal: AbortSignal,
+): Promise<void> {
+  const { store, transport } = deps;
+  if (store === undefined || nodes.length === 0) return;
+  const instance = transport.instance === undefined ? {} : { instance: transport.instance };
+  const request = { nodeId: options.nodeId, incarnation, ...store, ...instance, ...log.end };
+  await checkWithPeers({ ...deps, peerCalls }, nodes, request, signal);
+}
+
+/** What the cluster says, or has said, when it admitted this node; undefined when only the state knows. */
+async function beAdmitted(
+  { deps, options, stateMachine }: Base,
+  how: StartMode,
+  capacity: NodeCapacity,
+  signal: AbortSignal,
+): Promise<Admitted | undefined> {
+  switch (how.mode) {
+    case "bootstrap":
+      return { clusterId: how.clusterId, incarnation: 1 };
+    case "resume":
+      return how.seed;
+    case "join": {
+      if (stateMachine.state.cluster.has(clusterKey)) return undefined;
+      const seed = await requestJoin(deps, how.target, joinerOf(deps, options, how, capacity), {
+        timeoutMs: how.timeoutMs ?? joinTimeoutMsDefault,
+        ...(how.onPending === undefined ? {} : { onPending: how.onPending }),
+        signal,
+      });
+      await how.onAdmitted(seed);
+      return seed;
+    }
+    default:
+      return how satisfies never;
+  }
+}
+
+function openRaft(
+  { deps, options, stateMachine, peerPromises, onFatal }: Base,
+  log: LogStore,
+  how: StartMode,
+  admitted: Admitted | undefined,
+): Promise<RaftNode<AppliedCommand>> {
+  const id = asNodeId(options.nodeId);
+  const { index, term } = admitted?.admission ?? {};
+  return openRaftNode<AppliedCommand>(
+    { ...deps, log, stateMachine, transport: peerPromises.listen(deps.transport.peers), onFatal },
+    {
+      // Calls are forwarded to the leader as a whole, because it decides what is proposed: never the proposals themselves.
+      ...{ forwardProposals: false, ...options.raft, id },
+      ...(how.mode === "bootstrap" ? { bootstrap: { voters: [id] } } : {}),
+      ...(index === undefined || term === undefined
+        ? {}
+        : { admission: { index: asLogIndex(index), term: asTerm(term) } }),
+    },
+  );
+}
+
+function composeParts(base: Base, opened: Pick<NodeParts, "vmManager" | "raft" | "identity">): NodeParts {
+  const { deps, options, stateMachine, metrics, peerCalls, peerPromises } = base;
+  const { clock, random, logger, sha256, transport } = deps;
+  const healthy = () => ({ healthy: true, lastError: null, corruptions: 0, repairs: 0 });
+  return {
+    ...opened,
+    ...{ clock, random, logger, metrics, sha256, options, transport, stateMachine, peerCalls, peerPromises },
+    certificates: deps.certificates ?? noCertificates,
+    bulkRoutes: deps.bulkRoutes ?? (() => []),
+    storageHealth: deps.storageHealth ?? healthy,
+    proposals: {
+      propose: (body, call) => propose({ clock, raft: opened.raft, stateMachine: base.stateMachine }, body, call),
+    },
+    addressBook: createAddressBook(deps, options, () => stateMachine.state.nodes.values()),
+  };
+}
+
+function serve(base: Base, parts: NodeParts): CallRouter {
+  const { deps, lifecycle, onRemoved } = base;
+  const router = new CallRouter({ parts, ...createServices(parts), onRemoved });
+  deps.transport.serve(servingNode({ ...servedDeps(base, parts.identity), router, lifecycle }));
+  return router;
+}
+
+/** The first entries of a new cluster. After a crash between them, the next bootstrap goes on. */
+async function writeFirstEntries(
+  { deps, options, stateMachine }: Base,
+  { clock, raft, proposals, vmManager }: NodeParts,
+  how: How<"bootstrap">,
+  signal: AbortSignal,
+): Promise<void> {
+  if (stateMachine.state.cluster.has(clusterKey)) return;
+  const body = firstCommand(deps, options, how, vmManager);
+  // A new cluster has the level of its first node, which writes its record at that level.
+  const level = understoodLevel(options.featureLevel);
+  await withTimeLimit(clock, initTimeoutMs, signal, async (limited) => {
+    await raft.status.until((status) => status.ready, { signal: limited });
+    if (stateMachine.state.cluster.has(clusterKey)) return;
+    const call = { meta: nodeMeta(options.nodeId, "", initTimeoutMs), signal: limited };
+    if (level > clusterLevel(stateMachine.state)) await proposals.propose({ type: "cluster.setLevel", level }, call);
+    await proposals.propose(body, call);
+  });
+}

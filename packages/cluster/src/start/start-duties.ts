@@ -1,0 +1,89 @@
+/** The duties of a node, which run until it stops. */
+import { type BlixardError, pauseFor, Watch, withTimeLimit } from "@blixard/common";
+import type { NodeRecord } from "@blixard/protocol";
+import type { CallRouter } from "../calls/call-router.ts";
+import type { ClusterNodeDeps } from "../cluster-node-types.ts";
+import type { LoopDeps } from "../duties/background-loop.ts";
+import { countState } from "../duties/count-state.ts";
+import { LeaderDuties } from "../duties/leader-duties.ts";
+import { MembershipDuty } from "../duties/membership-duty.ts";
+import { VmDuty } from "../duties/vm-duty.ts";
+import { stopped } from "../node-lifecycle.ts";
+import type { NodeParts } from "../node-parts.ts";
+
+const readTryMs = 5_000;
+
+export interface DutiesDeps {
+  readonly deps: Pick<ClusterNodeDeps, "finders" | "store" | "onMembers">;
+  readonly parts: NodeParts;
+  readonly router: CallRouter;
+  /** What the join answer said about the others; empty for a node that knows them from its state. */
+  readonly seedNodes: readonly NodeRecord[];
+  readonly onRemoved: (error: BlixardError) => void;
+}
+
+export interface Duties {
+  /** Becomes true when the state here is at least as new as this start. */
+  readonly caughtUp: Watch<boolean>;
+  stop(): Promise<void>;
+}
+
+export function startDuties(duties: DutiesDeps): Duties {
+  const { deps, parts, router } = duties;
+  const { clock, logger, metrics, options, stateMachine } = parts;
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const caughtUp = new Watch(false);
+  const untilCaughtUp = async (waiting: AbortSignal): Promise<void> => {
+    await caughtUp.until((value) => value, { signal: waiting });
+  };
+  const loop: LoopDeps = { clock, logger, metrics, retryDelayMs: options.retryDelayMs };
+  const membership = new MembershipDuty({
+    ...duties,
+    loop,
+    capacity: parts.vmManager.capacity,
+    finders: deps.finders ?? [],
+    store: deps.store,
+    onMembers: (nodes) => keepMembers(duties, nodes),
+    caughtUp: untilCaughtUp,
+  });
+  const running = Promise.all([
+    catchUp(parts, caughtUp, signal),
+    new LeaderDuties(parts).run(signal),
+    new VmDuty(parts, router, loop, untilCaughtUp).run(signal),
+    membership.run(signal),
+    countState(loop, stateMachine, metrics, signal),
+  ]);
+  return {
+    caughtUp,
+    stop: async () => {
+      stopping.abort(stopped());
+      await running;
+    },
+  };
+}
+
+/** Reads once through the leader: from then on the state here is at least as new as this start. */
+async function catchUp(
+  { clock, raft, options }: Pick<NodeParts, "clock" | "raft" | "options">,
+  caughtUp: Watch<boolean>,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted && !caughtUp.value) {
+    try {
+      await withTimeLimit(clock, readTryMs, signal, (limited) => raft.readIndex({ signal: limited }));
+      caughtUp.set(true);
+    } catch {
+      // No leader yet, or no quorum: what is not known to be true is not acted on.
+      await pauseFor(clock, options.retryDelayMs, signal);
+    }
+  }
+}
+
+function keepMembers({ deps, parts }: DutiesDeps, nodes: readonly NodeRecord[]): void {
+  const { nodeId } = parts.options;
+  const own = nodes.find((node) => node.id === nodeId);
+  if (own === undefined) return;
+  const { role, incarnation } = own;
+  deps.onMembers?.({ clusterId: parts.identity().clusterId, nodeId, role, incarnation, nodes });
+}
