@@ -41,7 +41,7 @@ export interface ClientTarget {
 /** One node to talk to over the RPC lane. */
 export interface RpcTarget extends RpcEndpoint {
   readonly rpc: RpcCaller;
-  /** Without it there are no streams over this way: `vms.openConsole`, `vms.followLogs`. */
+  /** Without it there are no streams over this way, and so no watching, following and waiting. */
   readonly stream?: RpcStreamCaller;
 }
 

@@ -208,6 +208,29 @@ describe("GET with the flag of a stream", () => {
   });
 });
 
+describe("GET /v1/openapi.json", () => {
+  it("describes the streams", async () => {
+    const { rest } = await get("/v1/openapi.json");
+    const { paths } = JSON.parse(await rest());
+    for (const [path, flag, others] of [
+      ["/v1/kv", "watch", []],
+      ["/v1/vms", "watch", ["name"]],
+      ["/v1/vms/{name}/logs", "follow", []],
+    ] as const) {
+      const { parameters, responses } = paths[path].get;
+      const names = parameters.map(({ name }: { name?: string }) => name);
+      expect(names).toEqual(expect.arrayContaining([flag, ...others]));
+      expect(new Set(names.filter(Boolean)).size).toBe(names.filter(Boolean).length);
+      expect(Object.keys(responses["200"].content)).toEqual(
+        expect.arrayContaining(["application/json", "application/x-ndjson", "text/event-stream"]),
+      );
+    }
+    const logs = paths["/v1/vms/{name}/logs"].get.responses["200"].content["application/x-ndjson"].schema;
+    expect(logs.anyOf[0].properties.data).toMatchObject({ type: "string", contentEncoding: "base64" });
+    expect(logs.anyOf[1]).toEqual({ $ref: "#/components/schemas/Error" });
+  });
+});
+
 describe("BlixardClient.kv.watch over HTTP", () => {
   it("tells more keys than one list holds, and what becomes of them", async () => {
     await using client = connectClient({ addresses: [`http://${listener.address}`], token: "admin-token" });

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { silentLogger } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
+
 import {
   type ConsoleSockets,
   createConsoleSockets,
@@ -12,9 +13,12 @@ import {
   type Listener,
   listenPlain,
 } from "@blixard/http-api";
-import { TestService } from "@blixard/http-api/testing";
+
+import { TestService, vmRecord } from "@blixard/http-api/testing";
+import type { VmPhase } from "@blixard/protocol";
 import { createPromMetrics } from "@blixard/server";
-import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
+
 import { run } from "./program.ts";
 
 let service: TestService;
@@ -91,6 +95,90 @@ const interrupted = (args: readonly string[]) =>
     "",
     new AbortController(),
   );
+
+/** What a command shows that watches: each step is taken when its text has been shown, and after the last one comes Ctrl-C. */
+async function watching(args: readonly string[], steps: readonly (readonly [shown: string, then: () => unknown])[]) {
+  const streams = { stdout: new PassThrough(), stderr: new PassThrough(), stdin: new PassThrough() };
+  const interrupt = new AbortController();
+  const left = [...steps];
+  let shown = "";
+  streams.stdout.on("data", (data) => {
+    shown += String(data);
+    for (let step = left[0]; step !== undefined && shown.includes(step[0]); step = left[0]) {
+      left.shift();
+      step[1]();
+      if (left.length === 0) interrupt.abort();
+    }
+  });
+  const env = { XDG_DATA_HOME: home, XDG_CONFIG_HOME: home };
+  const where = { BLIXARD_ADDRESS: `http://${listener.address}`, BLIXARD_TOKEN: "admin-token" };
+  const context = { ...streams, env: { ...env, ...where }, signal: interrupt.signal, exitCode: 0 };
+  const code = await run(args, context);
+  return { code, shown, stderr: (streams.stderr.read() as Buffer | null)?.toString() ?? "" };
+}
+
+describe("--watch", () => {
+  const vmNamed = (name: string, phase: VmPhase, updatedIndex: number) =>
+    [name, { ...vmRecord, name, phase, updatedIndex }] as const;
+  afterEach(() => service.vms.set(new Map()));
+
+  it("shows the VMs again when one has changed", async () => {
+    const outcome = await watching(
+      ["vm", "list", "-w", "-o", "name"],
+      [
+        ["web\n", () => service.vms.set(new Map([vmNamed("db", "Running", 9)]))],
+        ["db\nweb\n", () => {}],
+      ],
+    );
+    expect(outcome).toMatchObject({ code: 130, shown: expect.stringMatching(/^web\ndb\nweb\n/), stderr: "" });
+  });
+
+  it("shows one VM until it is gone", async () => {
+    const outcome = await watching(
+      ["vm", "get", "db", "-w"],
+      [
+        ["Running", () => service.vms.set(new Map([vmNamed("db", "Stopping", 9)]))],
+        ["Stopping", () => service.vms.set(new Map([["db", undefined]]))],
+        ["never shown", () => {}],
+      ],
+    );
+    expect(outcome).toMatchObject({ code: 3, stderr: expect.stringContaining("VM_NOT_FOUND") });
+  });
+
+  it("shows keys, at most as many as were asked for", async () => {
+    for (const key of ["w/1", "w/2"]) service.put(key, "v");
+    const outcome = await watching(
+      ["kv", "list", "w/", "-w", "--limit", "2", "-o", "name"],
+      [
+        ["w/2\n", () => service.put("w/0", "v")],
+        ["w/0\nw/1\n", () => {}],
+      ],
+    );
+    expect(outcome).toEqual({ code: 130, shown: "w/1\nw/2\nw/0\nw/1\n", stderr: "there are more keys; see --limit\n" });
+  });
+
+  it("shows the value of one key, and none of those that begin with it", async () => {
+    service.put("w/1", "first");
+    const outcome = await watching(
+      ["kv", "get", "w/1", "-w"],
+      [
+        [
+          "first",
+          () => {
+            service.put("w/10", "of another key");
+            service.put("w/1", "second");
+          },
+        ],
+        ["second", () => {}],
+      ],
+    );
+    expect(outcome).toEqual({ code: 130, shown: "first\nsecond\n", stderr: "" });
+    expect(await watching(["kv", "get", "w/none", "-w"], [["never shown", () => {}]])).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining("KEY_NOT_FOUND"),
+    });
+  });
+});
 
 describe("usage errors", () => {
   it.each([

@@ -1,2 +1,2 @@
 /** A small node service of its own, for tests of what speaks HTTP. */
-export { TestService } from "./test-service.ts";
+export { TestService, vmRecord } from "./test-service.ts";
