@@ -24,7 +24,12 @@ const clock: Clock = {
     const timer = { delayMs, run };
     timers.add(timer);
     armed.set(timers.size);
-    return { cancel: () => void timers.delete(timer) };
+    return {
+      cancel: () => {
+        timers.delete(timer);
+        armed.set(timers.size);
+      },
+    };
   },
 };
 
