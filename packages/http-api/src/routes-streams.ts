@@ -64,8 +64,6 @@ async function answerStream(
   });
   return request.body(body, 200, {
     "content-type": events ? streamMediaTypes.events : streamMediaTypes.lines,
-    // The connection ends with the stream, so that a node that stops waits for no caller that might send more.
-    connection: "close",
     // Proxies pass on each piece as it comes.
     "x-accel-buffering": "no",
   });
