@@ -84,14 +84,14 @@ describe("a command of the next release", () => {
 });
 
 describe("encodeCommand", () => {
-  it("keeps its bytes of format 1", () => {
+  it("keeps its bytes of level 1", () => {
     expect(Buffer.from(encodeCommand(put)).toString("hex")).toBe(
       "0184a9726571756573744964a27231a86174556e69784d73cb4278bcfe56800000a56163746f7282a46b696e64a5746f6b656ea26964a174" +
         "a4626f647983a474797065a66b762e707574a36b6579a16ba576616c7565a176",
     );
   });
 
-  it("keeps its bytes of format 2, which only the commands carry that format 1 does not know", () => {
+  it("keeps its bytes of level 2, which only the commands carry that level 1 does not know", () => {
     const token = { id: "t", endpointId: "ab".repeat(32), name: "ops", role: "admin", createdUnixMs: 1 } as const;
     const create: Command = { ...put, body: { type: "token.create", token, ticketId: "k" } };
     expect(Buffer.from(encodeCommand(create)).toString("hex")).toBe(
@@ -102,6 +102,13 @@ describe("encodeCommand", () => {
     );
     expect(decodeCommand(encodeCommand(create))).toEqual(create);
     expect(encodeCommand({ ...put, body: { type: "token.revoke", tokenId: "t" } })[0]).toBe(2);
+  });
+
+  it("keeps its bytes of level 3", () => {
+    expect(Buffer.from(encodeCommand({ ...put, body: { type: "cluster.setLevel", level: 3 } })).toString("hex")).toBe(
+      "0384a9726571756573744964a27231a86174556e69784d73cb4278bcfe56800000a56163746f7282a46b696e64a5746f6b656ea26964a1" +
+        "74a4626f647982a474797065b0636c75737465722e7365744c6576656ca56c6576656c03",
+    );
   });
 
   it.each<[string, object]>([
