@@ -89,6 +89,7 @@ describe("a cluster of two releases", () => {
 
 describe("a node below the level of the cluster", () => {
   it("is not let in, neither with a ticket nor to wait for an operator", async () => {
+    group = new ClusterGroup({ joinPolicy: "approve" });
     await form(ownRelease);
     await until(() => levelAt(1) === own);
     group.machine(2).options = oldRelease;

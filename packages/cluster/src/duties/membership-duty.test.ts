@@ -1,8 +1,15 @@
 import { discardMetrics, seededRandom, silentLogger, Watch } from "@blixard/common";
-import { encodeCommand, encodeServiceResponse, type NodeRecord } from "@blixard/protocol";
+import {
+  encodeCommand,
+  encodeServiceResponse,
+  featureLevels,
+  type NodeCapacity,
+  type NodeRecord,
+} from "@blixard/protocol";
 import { asLogIndex, asNodeId, asTerm, emptyConfState, type RaftNodeStatus } from "@blixard/raft";
 import { settle, VirtualClock } from "@blixard/raft/testing";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import type { CallRouter } from "../calls/call-router.ts";
 import { PeerCalls } from "../calls/peer-calls.ts";
 import { type ClusterStateMachine, createClusterStateMachine } from "../cluster-state-machine.ts";
 import { declareClusterMetrics } from "../metrics.ts";
@@ -12,6 +19,7 @@ import type { ClusterPeer, ClusterTransport } from "../ports/cluster-transport.t
 import { ClusterGroup, sha256 } from "../testing/cluster-group.ts";
 import { commandOf, initBody, sampleNode } from "../testing/command-samples.ts";
 import { MemoryStateStore } from "../testing/memory-state-store.ts";
+import { MemoryVmManager } from "../testing/memory-vm-manager.ts";
 import { MembershipDuty, type MembershipDutyDeps, type MembershipParts } from "./membership-duty.ts";
 
 const selfId = 3;
@@ -47,7 +55,11 @@ class Duty {
     await settle();
   }
 
-  async start(seedNodes: readonly NodeRecord[], call: ClusterTransport["call"]): Promise<void> {
+  async start(
+    seedNodes: readonly NodeRecord[],
+    call: ClusterTransport["call"],
+    more: Partial<MembershipDutyDeps> = {},
+  ): Promise<void> {
     await this.stateMachine.load();
     const { clock, stateMachine } = this;
     const transport = {
@@ -73,6 +85,7 @@ class Duty {
       loop: { clock, logger: silentLogger, metrics, retryDelayMs: 10 },
       ...{ seedNodes, finders: [], store: undefined, onMembers: () => {}, onRemoved: () => {} },
       caughtUp: () => new Promise<void>(() => {}),
+      ...more,
     };
     void new MembershipDuty(deps).run(stopping.signal);
     await settle();
@@ -96,6 +109,24 @@ describe("MembershipDuty", () => {
     expect(duty.ids()).toEqual([1, 2]);
     await duty.apply({ type: "node.remove", nodeId: 2 });
     expect(duty.ids()).toEqual([1]);
+  });
+
+  it("publishes what its drivers can do when the level of the cluster has risen, though no record has changed", async () => {
+    const published: unknown[] = [];
+    const call = async (_: string, { capacity }: { readonly capacity: NodeCapacity }) => {
+      published.push(capacity.capabilities);
+    };
+    const { capacity } = new MemoryVmManager();
+    const duty = new Duty();
+    const router = { call } as unknown as CallRouter;
+    await duty.start([], unreachable, { router, capacity, caughtUp: async () => {} });
+    const { own } = featureLevels;
+    await duty.apply({ ...initBody, node: sampleNode(1, { featureLevel: own }) } as typeof initBody);
+    await duty.apply({ type: "node.admit", node: sampleNode(selfId, { featureLevel: own }), ticketId: null });
+    expect(published).toEqual([undefined]);
+    await duty.apply({ type: "cluster.setLevel", level: own });
+    expect(published).toEqual([undefined, capacity.capabilities]);
+    expect(capacity.capabilities).toHaveLength(1);
   });
 
   it("learns of a leader that joined since from another member, while it hears none", async () => {
