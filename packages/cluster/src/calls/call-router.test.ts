@@ -54,7 +54,7 @@ async function redeem(transport: ClusterTransport, id: number, ticketText: strin
   return await ask(transport, "token.redeem", "token.redeem", request);
 }
 
-describe("ServiceRouter.handleRpc", () => {
+describe("CallRouter.handleRpc", () => {
   it("tells a stranger who it is, and nothing else", async () => {
     const stranger = outsider(9);
     expect(await ask(stranger, "identity.get", "identity.get", {})).toMatchObject({ nodeId: 1 });

@@ -49,7 +49,7 @@ async function* typed(texts: readonly string[]): AsyncIterable<Uint8Array> {
   for (const text of texts) yield fromUtf8(text);
 }
 
-describe("StreamRouter", () => {
+describe("CallRouter.stream", () => {
   it("carries a console from any node to the one that runs the VM, and says when all input was given to it", async () => {
     await group.form(3);
     const { vm } = await group.call(1, "vm.create", { name: "web", spec });

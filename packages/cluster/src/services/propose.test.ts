@@ -11,7 +11,7 @@ import { type ProposeDeps, propose } from "./propose.ts";
 const { own } = featureLevels;
 let index = 0;
 let proposed: number;
-let context: ProposeDeps;
+let deps: ProposeDeps;
 
 /** A leader of one voter: what it proposes is applied at once. */
 beforeEach(async () => {
@@ -27,9 +27,10 @@ beforeEach(async () => {
       ...at,
       confState: emptyConfState(),
     });
+    if (result === undefined) throw new Error("an entry was applied without a result");
     return { ...at, result };
   };
-  context = { clock: systemClock, stateMachine, raft: { propose: apply } as unknown as ProposeDeps["raft"] };
+  deps = { clock: systemClock, stateMachine, raft: { propose: apply } };
   await apply(encodeCommand(commandOf({ ...initBody, node: sampleNode(1, { featureLevel: own }) } as typeof initBody)));
   proposed = 0;
 });
@@ -42,7 +43,7 @@ const meta = {
   stale: false,
   hops: 0,
 } as const;
-const decide = (body: object) => propose(context, body as CommandBody, { meta, signal: new AbortController().signal });
+const decide = (body: object) => propose(deps, body as CommandBody, { meta, signal: new AbortController().signal });
 
 describe("propose", () => {
   it("proposes nothing above the level of the cluster, and names the member and the release that hold it", async () => {

@@ -1,4 +1,4 @@
-/** How a decision of a handler gets into the log, and what a call may ask of it. */
+/** How a decision of a handler or of a duty gets into the log. */
 import { BlixardError, type Clock, notApplied } from "@blixard/common";
 import {
   type Command,
@@ -10,6 +10,7 @@ import {
 } from "@blixard/protocol";
 import type { RaftNode } from "@blixard/raft";
 import type { CallScope } from "../calls/call-types.ts";
+import type { ClusterStateMachine } from "../cluster-state-machine.ts";
 import type { Proposed } from "../node-parts.ts";
 import type { AppliedCommand } from "../state-machine/apply-command.ts";
 import { clusterLevel, membersBelow } from "../state-machine/level.ts";
@@ -18,7 +19,7 @@ import type { ClusterState } from "../state-machine/types.ts";
 export interface ProposeDeps {
   readonly clock: Clock;
   readonly raft: Pick<RaftNode<AppliedCommand>, "propose">;
-  readonly stateMachine: { readonly state: ClusterState };
+  readonly stateMachine: Pick<ClusterStateMachine, "state">;
 }
 
 /**
@@ -27,21 +28,21 @@ export interface ProposeDeps {
  * not understand the command, INVALID_ARGUMENT when no replica would, and the errors of `RaftNode.propose`
  */
 export async function propose<Value = unknown>(
-  context: ProposeDeps,
+  deps: ProposeDeps,
   body: CommandBody,
   call: CallScope,
 ): Promise<Proposed<Value>> {
   const { meta, signal } = call;
   const command: Command = {
     requestId: meta.requestId,
-    atUnixMs: context.clock.unixMs(),
+    atUnixMs: deps.clock.unixMs(),
     actor: meta.actor,
     ...(meta.ifMatchIndex === undefined ? {} : { ifMatchIndex: meta.ifMatchIndex }),
     body,
   };
   const bytes = encodeCommand(command);
-  assertMayPropose(context.stateMachine.state, body, entryLevel(bytes));
-  const { result: applied } = await context.raft.propose(bytes, { signal });
+  assertMayPropose(deps.stateMachine.state, body, entryLevel(bytes));
+  const { result: applied } = await deps.raft.propose(bytes, { signal });
   const { result, index, term } = applied;
   if (result.ok) return { index, term, value: result.value as Value };
   throw new BlixardError(result.code, result.message, {

@@ -6,11 +6,15 @@ import { BlixardError, firstOf, type LinkedSignal, linkSignal, sleep } from "@bl
 import type { CallScope } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
 
+interface RaftParts extends Pick<NodeParts, "clock"> {
+  readonly raft: Pick<NodeParts["raft"], "status">;
+}
+
 /** Longer than an election takes. */
 const leaderlessMsMax = 5_000;
 
 /** The signal of the call, which also aborts with NO_LEADER; a caller that takes old data is left alone. */
-export function whileLed(parts: Pick<NodeParts, "clock" | "raft">, { meta, signal }: CallScope): AbortSignal {
+export function whileLed(parts: RaftParts, { meta, signal }: CallScope): AbortSignal {
   if (meta.stale) return signal;
   const link = linkSignal(signal);
   endWithoutLeader(parts, link).catch(() => {
@@ -19,10 +23,7 @@ export function whileLed(parts: Pick<NodeParts, "clock" | "raft">, { meta, signa
   return link.signal;
 }
 
-async function endWithoutLeader(
-  { clock, raft }: Pick<NodeParts, "clock" | "raft">,
-  { signal, abort }: LinkedSignal,
-): Promise<void> {
+async function endWithoutLeader({ clock, raft }: RaftParts, { signal, abort }: LinkedSignal): Promise<void> {
   for (;;) {
     await raft.status.until(({ leaderId }) => leaderId === 0, { signal });
     await firstOf(signal, (waiting) => [

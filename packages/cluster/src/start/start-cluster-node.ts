@@ -9,7 +9,7 @@
  *     be admitted         -> joins only
  *     open Raft
  *     serve               -> the node answers everything
- *     write the first entry -> bootstraps only
+ *     write the first entries -> bootstraps only
  *     start the duties
  */
 import { abortReason, linkSignal, withTimeLimit } from "@blixard/common";
@@ -261,9 +261,7 @@ function composeParts(base: Base, opened: Pick<NodeParts, "vmManager" | "raft" |
     certificates: deps.certificates ?? noCertificates,
     bulkRoutes: deps.bulkRoutes ?? (() => []),
     storageHealth: deps.storageHealth ?? healthy,
-    proposals: {
-      propose: (body, call) => propose({ clock, raft: opened.raft, stateMachine: base.stateMachine }, body, call),
-    },
+    proposals: { propose: (body, call) => propose({ clock, stateMachine, raft: opened.raft }, body, call) },
     addressBook: createAddressBook(deps, options, () => stateMachine.state.nodes.values()),
   };
 }
@@ -282,14 +280,15 @@ async function writeFirstEntries(
   how: How<"bootstrap">,
   signal: AbortSignal,
 ): Promise<void> {
-  if (stateMachine.state.cluster.has(clusterKey)) return;
+  const hasState = () => stateMachine.state.cluster.has(clusterKey);
+  if (hasState()) return;
   const body = firstCommand(deps, options, how, vmManager);
-  // A new cluster has the level of its first node, which writes its record at that level.
-  const level = understoodLevel(options.featureLevel);
   await withTimeLimit(clock, initTimeoutMs, signal, async (limited) => {
     await raft.status.until((status) => status.ready, { signal: limited });
-    if (stateMachine.state.cluster.has(clusterKey)) return;
+    if (hasState()) return;
     const call = { meta: nodeMeta(options.nodeId, "", initTimeoutMs), signal: limited };
+    // A new cluster has the level of its first node, which writes its record at that level.
+    const level = understoodLevel(options.featureLevel);
     if (level > clusterLevel(stateMachine.state)) await proposals.propose({ type: "cluster.setLevel", level }, call);
     await proposals.propose(body, call);
   });
