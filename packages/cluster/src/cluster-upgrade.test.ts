@@ -110,6 +110,7 @@ describe("a node below the level of the cluster", () => {
     await group.machine(2).stop();
     group.machine(2).options = ownRelease;
     await expect(group.restart(2)).rejects.toMatchObject({ code: "NEEDS_UPGRADE" });
+    expect(group.machine(2).node).toBeUndefined();
     await upgrade(2, nextRelease);
     expect(levelAt(2)).toBe(own + 1);
   });
