@@ -51,6 +51,9 @@ for (const file of files.filter((name) => /\.(ts|mjs|md|json|yml)$/.test(name) &
     if (!text.trimStart().startsWith("/**")) breach(file, "starts with a sentence that says what the package is for");
     if (/export \* from/.test(text)) breach(file, "lists names instead of a star");
   }
+  if (/^packages\/(?!common\/src\/on-abort)/.test(file) && !file.endsWith(".test.ts")) {
+    if (text.includes('addEventListener("abort"')) breach(file, "signals are listened to by onAbort, or Node.js warns");
+  }
   if (/^packages\//.test(file) && !file.endsWith(".test.ts") && /process\.exit\(/.test(text)) {
     breach(file, "packages throw; only applications end the process");
   }

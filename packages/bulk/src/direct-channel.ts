@@ -7,6 +7,8 @@ import {
   type Clock,
   directAddresses,
   messageOf,
+  offAbort,
+  onAbort,
   requireHostPort,
   type Timer,
 } from "@blixard/common";
@@ -77,13 +79,13 @@ function handshake(
       rejectUnauthorized: false,
     });
     const fail = (error: Error) => {
-      signal.removeEventListener("abort", abort);
+      offAbort(signal, abort);
       socket.destroy();
       reject(error);
     };
     const abort = () => fail(abortReason(signal));
     if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort, { once: true });
+    onAbort(signal, abort);
     socket.on("error", (error) => fail(toDialError(error, address)));
     socket.once("close", () => fail(new BlixardError("UNREACHABLE", `${address}: the connection was closed`)));
     socket.once("secureConnect", () => {
@@ -95,7 +97,7 @@ function handshake(
         fail(new BlixardError("UNSUPPORTED_VERSION", `${address} does not speak the bulk lane`));
         return;
       }
-      signal.removeEventListener("abort", abort);
+      offAbort(signal, abort);
       resolve(socket);
     });
   });
@@ -179,7 +181,7 @@ class DirectChannel implements BulkChannel {
         stream.close();
       };
       const abort = () => fail(abortReason(signal));
-      signal.addEventListener("abort", abort, { once: true });
+      onAbort(signal, abort);
       stream.setTimeout(stallMs, () => fail(new BlixardError("DEADLINE_EXCEEDED", `no byte within ${stallMs} ms`)));
       stream.once("response", (headers) => {
         const length = Number(headers["content-length"]);
@@ -197,7 +199,7 @@ class DirectChannel implements BulkChannel {
         failure ??= new BlixardError("UNREACHABLE", `the source was lost: ${messageOf(error)}`, { cause: error });
       });
       stream.once("close", () => {
-        signal.removeEventListener("abort", abort);
+        offAbort(signal, abort);
         if (failure !== undefined) reject(failure);
         else if (body === undefined || received !== body.length) reject(lost());
         else resolve(body);

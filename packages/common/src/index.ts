@@ -47,6 +47,7 @@ export type {
 } from "./metrics.ts";
 export { bindMetrics, discardMetrics } from "./metrics.ts";
 export { nearest } from "./nearest.ts";
+export { offAbort, onAbort } from "./on-abort.ts";
 export { PieceQueue } from "./piece-queue.ts";
 export type { Random } from "./random.ts";
 export { seededRandom } from "./random.ts";

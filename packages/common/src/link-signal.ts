@@ -1,4 +1,5 @@
 import { BlixardError } from "./errors.ts";
+import { offAbort, onAbort } from "./on-abort.ts";
 
 /** A signal that follows `outer` until it is released: unlike AbortSignal.any, it leaves no trace on a long-lived one. */
 export interface LinkedSignal {
@@ -14,10 +15,10 @@ export function linkSignal(outer: AbortSignal | undefined): LinkedSignal {
   const controller = new AbortController();
   const follow = () => controller.abort(outer?.reason);
   if (outer?.aborted) follow();
-  else outer?.addEventListener("abort", follow, { once: true });
+  else onAbort(outer, follow);
   return {
     signal: controller.signal,
     abort: (reason = released) => controller.abort(reason),
-    release: () => outer?.removeEventListener("abort", follow),
+    release: () => offAbort(outer, follow),
   };
 }

@@ -1,3 +1,4 @@
+import { offAbort, onAbort } from "./on-abort.ts";
 import { abortReason } from "./waiting.ts";
 
 /** Lets `permits` pieces of work run at a time; the others wait in the order they came. */
@@ -26,14 +27,14 @@ export class Semaphore {
     }
     return new Promise((resolve, reject) => {
       const enter = () => {
-        signal?.removeEventListener("abort", abort);
+        offAbort(signal, abort);
         resolve();
       };
       const abort = () => {
         this.#waiting.splice(this.#waiting.indexOf(enter), 1);
         reject(abortReason(signal));
       };
-      signal?.addEventListener("abort", abort, { once: true });
+      onAbort(signal, abort);
       this.#waiting.push(enter);
     });
   }

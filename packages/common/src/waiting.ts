@@ -14,6 +14,7 @@
 import type { Clock } from "./clock.ts";
 import { BlixardError } from "./errors.ts";
 import { linkSignal } from "./link-signal.ts";
+import { offAbort, onAbort } from "./on-abort.ts";
 
 /** What to throw for an aborted signal: its own reason when that is an error, else `CANCELLED`. */
 export function abortReason(signal: AbortSignal | undefined): Error {
@@ -32,14 +33,14 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
       return;
     }
     const timer = clock.setTimer(delayMs, () => {
-      signal?.removeEventListener("abort", abort);
+      offAbort(signal, abort);
       resolve();
     });
     const abort = () => {
       timer.cancel();
       reject(abortReason(signal));
     };
-    signal?.addEventListener("abort", abort, { once: true });
+    onAbort(signal, abort);
   });
 }
 
@@ -66,14 +67,14 @@ export async function withDeadline<T>(
     stop(new BlixardError("DEADLINE_EXCEEDED", `${what} took longer than ${timeoutMs} ms`, { outcome: "unknown" })),
   );
   const abort = () => stop(abortReason(signal));
-  signal?.addEventListener("abort", abort, { once: true });
+  onAbort(signal, abort);
   try {
     const running = work(controller.signal);
     running.catch(() => {});
     return await Promise.race([running, ended]);
   } finally {
     timer.cancel();
-    signal?.removeEventListener("abort", abort);
+    offAbort(signal, abort);
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Clock } from "./clock.ts";
+import { offAbort, onAbort } from "./on-abort.ts";
 import { abortReason } from "./waiting.ts";
 
 export interface UntilOptions {
@@ -42,7 +43,7 @@ export class Watch<T> {
       if (signal?.aborted) return reject(abortReason(signal));
       const end = () => {
         this.#waiters.delete(look);
-        signal?.removeEventListener("abort", abort);
+        offAbort(signal, abort);
         timer?.cancel();
       };
       const abort = () => {
@@ -59,7 +60,7 @@ export class Watch<T> {
         end();
       };
       this.#waiters.add(look);
-      signal?.addEventListener("abort", abort, { once: true });
+      onAbort(signal, abort);
       const timer = limit?.clock.setTimer(limit.delayMs, () => {
         end();
         resolve(this.#value);

@@ -1,6 +1,6 @@
 /** Learns which node answers at an address, from the certificate on the TCP side of its bind port. */
 import { connect, type TLSSocket } from "node:tls";
-import { abortReason, BlixardError, messageOf, parseHostPort, toHex } from "@blixard/common";
+import { abortReason, BlixardError, messageOf, offAbort, onAbort, parseHostPort, toHex } from "@blixard/common";
 import { nodeKeyTls } from "@blixard/protocol";
 import { ed25519PublicBytes } from "./ed25519.ts";
 import { peerCertificateOf } from "./peer-certificate.ts";
@@ -34,7 +34,7 @@ export function fetchPeerIdentity(address: string, options: FetchPeerIdentityOpt
     });
     const end = (settle: () => void) => {
       clearTimeout(timer);
-      options.signal?.removeEventListener("abort", abort);
+      offAbort(options.signal, abort);
       socket.destroy();
       settle();
     };
@@ -44,7 +44,7 @@ export function fetchPeerIdentity(address: string, options: FetchPeerIdentityOpt
       () => fail(new BlixardError("DEADLINE_EXCEEDED", `${address} did not answer within ${options.timeoutMs} ms`)),
       options.timeoutMs,
     );
-    options.signal?.addEventListener("abort", abort, { once: true });
+    onAbort(options.signal, abort);
     socket.on("error", (error) => fail(unreachable(address, messageOf(error), error)));
     socket.on("close", () => fail(unreachable(address, "the connection was closed")));
     socket.on("secureConnect", () => {

@@ -1,4 +1,5 @@
 /** What a node tells about itself, typed, to any number of listeners. */
+import { offAbort, onAbort } from "@blixard/common";
 import type { RaftEvent } from "./core/events.ts";
 import type { LogIndex, NodeId, Term } from "./core/types.ts";
 import type { MemberProgress } from "./membership/member-progress.ts";
@@ -90,9 +91,9 @@ export class NodeEvents {
       this.#listeners.delete(listener);
       listener.wake();
     };
-    signal?.addEventListener("abort", abort, { once: true });
+    onAbort(signal, abort);
     if (signal?.aborted) abort();
-    return this.#read(listener, () => signal?.removeEventListener("abort", abort));
+    return this.#read(listener, () => offAbort(signal, abort));
   }
 
   async *#read(listener: Listener, done: () => void): AsyncIterableIterator<RaftNodeEvent> {

@@ -6,7 +6,16 @@ import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SHARE_ENV, Worker } from "node:worker_threads";
-import { abortReason, BlixardError, type Clock, type ErrorCode, type Logger, messageOf } from "@blixard/common";
+import {
+  abortReason,
+  BlixardError,
+  type Clock,
+  type ErrorCode,
+  type Logger,
+  messageOf,
+  offAbort,
+  onAbort,
+} from "@blixard/common";
 import { endpointIdOfSeed } from "@blixard/identity";
 
 import type { EndpointAddress } from "@blixard/transport";
@@ -157,10 +166,10 @@ export class WorkerEndpoint {
       const abort = () => settle(() => reject(abortReason(signal)));
       const settle = (then: () => void) => {
         this.#calls.delete(call);
-        signal.removeEventListener("abort", abort);
+        offAbort(signal, abort);
         then();
       };
-      signal.addEventListener("abort", abort, { once: true });
+      onAbort(signal, abort);
       this.#calls.set(call, {
         resolve: (answer) => settle(() => resolve(answer)),
         reject: (error) => settle(() => reject(error)),

@@ -16,6 +16,7 @@ import {
   type LinkedSignal,
   linkSignal,
   notApplied,
+  onAbort,
   toBlixardError,
   withDeadline,
   withTimeLimit,
@@ -239,7 +240,7 @@ export class CallRouter {
   #openLife(outer: AbortSignal): LinkedSignal {
     const life = linkSignal(outer);
     this.#open.add(life);
-    life.signal.addEventListener("abort", () => this.#open.delete(life), { once: true });
+    onAbort(life.signal, () => this.#open.delete(life));
     return life;
   }
 

@@ -1,5 +1,5 @@
 /** A node service in memory for the tests of the HTTP API: real key-value semantics, one VM record, two tokens. */
-import { BlixardError, type LinkedSignal, linkSignal, Watch } from "@blixard/common";
+import { BlixardError, type LinkedSignal, linkSignal, onAbort, Watch } from "@blixard/common";
 import {
   authorize,
   type CallMeta,
@@ -162,7 +162,7 @@ export class TestService implements NodeService {
       for await (const data of input ?? []) this.print(Buffer.from(data as Uint8Array).toString());
     };
     void write();
-    signal.addEventListener("abort", () => this.print(""), { once: true });
+    onAbort(signal, () => this.print(""));
     return this.#pieces(offset, signal);
   }
 

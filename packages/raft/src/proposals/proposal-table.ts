@@ -8,7 +8,7 @@
  * the entry applied at its index, or at any lower one, has a later term: terms never fall along a log. Every other end
  * of the wait leaves the outcome unknown.
  */
-import { abortReason, BlixardError, type ErrorCode, errorCodeOf } from "@blixard/common";
+import { abortReason, BlixardError, type ErrorCode, errorCodeOf, offAbort, onAbort } from "@blixard/common";
 import type { ConfChange, ConfState, Entry, LogIndex, Term } from "../core/types.ts";
 import type { Applied } from "../raft-node-types.ts";
 import { outcomeUnknown, overloaded, overwritten } from "./proposal-errors.ts";
@@ -138,8 +138,8 @@ export class ProposalTable<Result> {
           };
     if (signal !== undefined) {
       const abort = () => this.fail(proposal, abortReason(signal));
-      signal.addEventListener("abort", abort, { once: true });
-      proposal.forget = () => signal.removeEventListener("abort", abort);
+      onAbort(signal, abort);
+      proposal.forget = () => offAbort(signal, abort);
     }
     this.#count++;
     this.#bytes += bytes;

@@ -2,7 +2,7 @@
  * Linearizable reads (thesis section 6.4). Reads that arrive while one round trip to the leader is under way share the
  * next one. Requests and answers can be lost, so a round is repeated, under a new id, until it is answered.
  */
-import { abortReason, BlixardError, type Random, toHex } from "@blixard/common";
+import { abortReason, BlixardError, offAbort, onAbort, type Random, toHex } from "@blixard/common";
 import type { LogIndex, ReadState } from "../core/types.ts";
 
 interface Waiter {
@@ -79,8 +79,8 @@ export class ReadBatcher {
       const waiter: Waiter = { resolve, reject, expiresAtMs, settled: false, forget: () => {} };
       if (signal !== undefined) {
         const abort = () => this.#reject(waiter, abortReason(signal));
-        signal.addEventListener("abort", abort, { once: true });
-        waiter.forget = () => signal.removeEventListener("abort", abort);
+        onAbort(signal, abort);
+        waiter.forget = () => offAbort(signal, abort);
       }
       this.#count++;
       if (index === undefined) this.#waiting.push(waiter);

@@ -7,7 +7,7 @@
  */
 import { Resolver } from "node:dns/promises";
 import type { ClusterEndpoint, PeerFinder } from "@blixard/cluster";
-import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, messageOf, offAbort, onAbort, systemErrorCodeOf } from "@blixard/common";
 import { fetchPeerIdentity } from "@blixard/identity";
 import { endpointIn } from "./lan-finder.ts";
 
@@ -54,7 +54,7 @@ async function lookUp(entry: string, { dnsServers }: AddressFinderOptions, signa
   const resolver = new Resolver({ timeout: dnsTimeoutMs, tries: dnsTries });
   if (dnsServers !== undefined && dnsServers.length > 0) resolver.setServers(dnsServers);
   const cancel = () => resolver.cancel();
-  signal.addEventListener("abort", cancel, { once: true });
+  onAbort(signal, cancel);
   const name = `_blixard._udp.${entry.slice(dnsPrefix.length)}`;
   try {
     const [srv, txt] = await Promise.all([orNone(resolver.resolveSrv(name)), orNone(resolver.resolveTxt(name))]);
@@ -68,7 +68,7 @@ async function lookUp(entry: string, { dnsServers }: AddressFinderOptions, signa
       hint: "Check the name, and --dns-servers if it is given.",
     });
   } finally {
-    signal.removeEventListener("abort", cancel);
+    offAbort(signal, cancel);
   }
 }
 

@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { isIPv4 } from "node:net";
 import { parseNodeAddress } from "@blixard/client";
 import type { ClusterEndpoint, PeerFinder } from "@blixard/cluster";
-import { isLoopbackHost, type Logger, messageOf } from "@blixard/common";
+import { isLoopbackHost, type Logger, messageOf, offAbort, onAbort } from "@blixard/common";
 import { addressSchema, endpointIdSchema, limits } from "@blixard/protocol";
 import makeMdns, { type MulticastDNS, type QueryPacket, type ResponsePacket } from "multicast-dns";
 
@@ -71,12 +71,12 @@ class MulticastFinder implements LanFinder {
     await new Promise<void>((resolve) => {
       const finish = () => {
         clearTimeout(timer);
-        options.signal.removeEventListener("abort", finish);
+        offAbort(options.signal, finish);
         this.#listener = undefined;
         resolve();
       };
       const timer = setTimeout(finish, listenMs);
-      options.signal.addEventListener("abort", finish, { once: true });
+      onAbort(options.signal, finish);
       this.#listener = (packet) => {
         for (const endpoint of endpointsIn(packet, name)) {
           if (found.size < endpointsFoundMax) found.set(endpoint.endpointId, endpoint);

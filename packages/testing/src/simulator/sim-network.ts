@@ -268,7 +268,7 @@ export class SimNetwork {
     return new Promise((resolve, reject) => {
       const end = (finish: () => void) => {
         timer.cancel();
-        signal?.removeEventListener("abort", abort);
+        offAbort(signal, abort);
         finish();
         remote.abort();
       };
@@ -280,7 +280,7 @@ export class SimNetwork {
       );
       const abort = () => fail(abortReason(signal));
       if (signal?.aborted) return abort();
-      signal?.addEventListener("abort", abort, { once: true });
+      onAbort(signal, abort);
       const answer = (work: () => void) => from.process.enter(() => end(work));
       this.#time.after(this.#streamDelayMs(), callTag + from.nodeId, () => {
         this.#serve(from, endpointId, { method, payload, signal: remote.signal }, (error, bytes) => {

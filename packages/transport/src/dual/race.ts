@@ -1,5 +1,5 @@
 /** Two dials of which the first has a head start: the second begins when that is over, or when the first has failed. */
-import { abortReason, type Clock } from "@blixard/common";
+import { abortReason, type Clock, offAbort, onAbort } from "@blixard/common";
 
 export interface RaceOptions<T> {
   readonly clock: Clock;
@@ -31,7 +31,7 @@ export function raceWithHeadStart<T>(options: RaceOptions<T>): Promise<RaceOutco
     const settle = (run: () => void) => {
       settled = true;
       timer.cancel();
-      signal.removeEventListener("abort", abort);
+      offAbort(signal, abort);
       run();
       losers.abort(new Error("another dial was faster"));
     };
@@ -57,7 +57,7 @@ export function raceWithHeadStart<T>(options: RaceOptions<T>): Promise<RaceOutco
     };
     const timer = clock.setTimer(headStartMs, startNext);
     if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort, { once: true });
+    onAbort(signal, abort);
     startNext();
   });
 }

@@ -1,7 +1,16 @@
 /** Dials one address: TCP, TLS 1.3 with the certificates of both keys, HTTP/2, and the control call of a lane. */
 import { isIP, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
-import { abortReason, BlixardError, type Clock, hostOf, isBlixardError, messageOf } from "@blixard/common";
+import {
+  abortReason,
+  BlixardError,
+  type Clock,
+  hostOf,
+  isBlixardError,
+  messageOf,
+  offAbort,
+  onAbort,
+} from "@blixard/common";
 import { type NodeTls, refusalOf } from "@blixard/identity";
 import {
   CallCredentials,
@@ -100,13 +109,13 @@ function checkServer({ tls, endpointId }: GrpcDial, socket: TLSSocket, headers: 
 function answered(control: ClientDuplexStream<Control, Control>, signal: AbortSignal): Promise<Metadata> {
   return new Promise((resolve, reject) => {
     const settle = (run: () => void) => {
-      signal.removeEventListener("abort", abort);
+      offAbort(signal, abort);
       control.removeListener("error", fail);
       run();
     };
     const abort = () => settle(() => reject(abortReason(signal)));
     const fail = (error: Error) => settle(() => reject(error));
-    signal.addEventListener("abort", abort, { once: true });
+    onAbort(signal, abort);
     control.on("error", fail);
     control.once("metadata", (headers: Metadata) => settle(() => resolve(headers)));
   });

@@ -10,6 +10,8 @@ import {
   formatHostPort,
   isLoopbackHost,
   isRelayUrl,
+  offAbort,
+  onAbort,
   parseHostPort,
 } from "@blixard/common";
 import { endpointIdOfSeed } from "@blixard/identity";
@@ -270,15 +272,15 @@ async function resolved(address: string): Promise<string | undefined> {
 function firstOf<T>(work: Promise<T>, signal: AbortSignal, discard: (late: T) => void): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(toDialError(signal.reason, ""));
-    signal.addEventListener("abort", abort, { once: true });
+    onAbort(signal, abort);
     work.then(
       (value) => {
-        signal.removeEventListener("abort", abort);
+        offAbort(signal, abort);
         if (signal.aborted) discard(value);
         else resolve(value);
       },
       (error: unknown) => {
-        signal.removeEventListener("abort", abort);
+        offAbort(signal, abort);
         reject(error);
       },
     );

@@ -3,7 +3,7 @@
  * nothing, not even the end of a connection; a dial to an address without a listener pends until the caller gives up; a crash
  * says no goodbye; a loss delays what is behind it on the same stream (QUIC sends it again). Time and chance come from ports.
  */
-import { BlixardError } from "@blixard/common";
+import { BlixardError, offAbort, onAbort } from "@blixard/common";
 import type { EndpointAddress, Lane } from "../transport-types.ts";
 import type { Direction, MemoryNetworkDeps } from "./direction.ts";
 import { createConnectionPair, type MemoryConnection } from "./memory-connection.ts";
@@ -105,7 +105,7 @@ class MemoryFabric implements MemorySwitch {
       const inbound = this.direction(to.endpointId, from.endpointId);
       const directions = [outbound, inbound];
       const done = () => {
-        signal.removeEventListener("abort", abort);
+        offAbort(signal, abort);
         this.#changed.delete(attempt);
         for (const direction of directions) direction.waiting.delete(attempt);
       };
@@ -133,7 +133,7 @@ class MemoryFabric implements MemorySwitch {
         resolve(here);
       };
       if (signal.aborted) return abort();
-      signal.addEventListener("abort", abort, { once: true });
+      onAbort(signal, abort);
       this.#changed.add(attempt);
       for (const direction of directions) direction.waiting.add(attempt);
       attempt();

@@ -3,7 +3,7 @@
  * that a chunk of an image does not hold up a status call. While calls are open, and while stream calls are served, the
  * connection is pinged; ten heartbeats without a frame end it, and with it the calls, whose outcome is then unknown.
  */
-import { BlixardError, type Clock, type Timer } from "@blixard/common";
+import { BlixardError, type Clock, offAbort, onAbort, type Timer } from "@blixard/common";
 import { decodeRpcFrame, encodeRpcFrame, fromRpcError, type RpcFrame, toRpcError } from "@blixard/protocol";
 import { type FrameOptions, frameBytesMaxOf } from "../frames/frame.ts";
 import { FrameLink, type LinkEnd } from "../frames/frame-link.ts";
@@ -116,7 +116,7 @@ export class RpcConnection {
     const id = this.#nextCallId++;
     return new Promise((resolve, reject) => {
       const settled = () => {
-        signal.removeEventListener("abort", abort);
+        offAbort(signal, abort);
         this.#calls.delete(id);
         this.#armIdle();
       };
@@ -141,7 +141,7 @@ export class RpcConnection {
         return;
       }
       this.#calls.set(id, open);
-      signal.addEventListener("abort", abort, { once: true });
+      onAbort(signal, abort);
       this.#armHeartbeat();
       this.#armIdle();
     });

@@ -7,6 +7,8 @@ import {
   type Clock,
   type ErrorCode,
   errorCodeOf,
+  offAbort,
+  onAbort,
   type Random,
   toBlixardError,
   withDeadline,
@@ -223,7 +225,7 @@ export class RpcLane {
       throw new BlixardError("OVERLOADED", "this node serves too many streams", { outcome: "not_applied" });
     }
     this.#servedStreams++;
-    signal.addEventListener("abort", () => this.#servedStreams--, { once: true });
+    onAbort(signal, () => this.#servedStreams--);
     // Looked up once: when a member is removed, its connections are dropped, and the streams on them end.
     const remote = { endpointId, nodeId: this.#deps.nodeIdOf(endpointId) };
     return this.#deps.streamHandler({ ...call, remote }, signal);
@@ -240,7 +242,7 @@ function dialWithin(deps: RpcLaneDeps, to: EndpointAddress, closing: AbortSignal
       if (settled) return;
       settled = true;
       giveUp.cancel();
-      closing.removeEventListener("abort", stop);
+      offAbort(closing, stop);
       dial.stop("settled");
       run();
     };
@@ -276,7 +278,7 @@ function dialWithin(deps: RpcLaneDeps, to: EndpointAddress, closing: AbortSignal
     const giveUp = clock.setTimer(transportLimits.rpcDialGiveUpMs, () =>
       fail(lastError ?? new BlixardError("UNREACHABLE", "no answer")),
     );
-    closing.addEventListener("abort", stop, { once: true });
+    onAbort(closing, stop);
     dial.start(0);
   });
 }

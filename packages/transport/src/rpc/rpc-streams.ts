@@ -7,7 +7,7 @@
  * The deadline of a call is for its opening: accepted, it lives until one side ends it, or the connection breaks, which the
  * heartbeats of the connection notice.
  */
-import { BlixardError, type Clock, isBlixardError, toBlixardError } from "@blixard/common";
+import { BlixardError, type Clock, isBlixardError, offAbort, onAbort, toBlixardError } from "@blixard/common";
 import { type RpcFrame, type RpcSide, toRpcError } from "@blixard/protocol";
 import { transportLimits } from "../transport-limits.ts";
 import { RpcStreamEnd, type RpcStreamPort } from "./rpc-stream-end.ts";
@@ -85,10 +85,10 @@ export class RpcStreams {
       const windowBytes = transportLimits.rpcStreamWindowBytes;
       let followed: AbortSignal | undefined;
       const follow = (signal: AbortSignal | undefined) => {
-        followed?.removeEventListener("abort", onAbort);
+        offAbort(followed, abort);
         followed = signal;
-        signal?.addEventListener("abort", onAbort, { once: true });
-        if (signal?.aborted) onAbort();
+        onAbort(signal, abort);
+        if (signal?.aborted) abort();
       };
       const close = (error: BlixardError | undefined, discard: boolean): boolean => {
         if (!this.#opened.delete(id)) return false;
@@ -104,7 +104,7 @@ export class RpcStreams {
       const cancel = (reason: BlixardError) => {
         if (close(reason, true)) this.#post({ type: "cancel", id });
       };
-      const onAbort = () => cancel(toBlixardError(followed?.reason, "CANCELLED", request.method));
+      const abort = () => cancel(toBlixardError(followed?.reason, "CANCELLED", request.method));
       const abandoned = () => cancel(new BlixardError("CANCELLED", "nobody reads the stream any more"));
       const end = new RpcStreamEnd(this.#port(id, "caller", abandoned), { windowBytes, creditBytes: 0 });
       const accepted = () => {

@@ -3,7 +3,7 @@
  * does: nothing arrives and nothing is refused. What is closed meanwhile is closed for the other side only when the cut
  * heals. Works over real transports, so that a test can partition a cluster that it did not build for partitions.
  */
-import { BlixardError, Watch } from "@blixard/common";
+import { BlixardError, offAbort, onAbort, Watch } from "@blixard/common";
 import type { ByteStream, Connection, EndpointAddress, Lane, TransportAdapter } from "../transport-types.ts";
 
 export interface FaultyAdapter extends TransportAdapter {
@@ -136,8 +136,8 @@ class FaultyConnection implements Connection {
     return new Promise((resolve, reject) => {
       const abort = () => reject(signal.reason);
       if (signal.aborted) return abort();
-      signal.addEventListener("abort", abort, { once: true });
-      work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+      onAbort(signal, abort);
+      work.then(resolve, reject).finally(() => offAbort(signal, abort));
     });
   }
 }

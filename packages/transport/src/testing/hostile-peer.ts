@@ -1,5 +1,5 @@
 /** Sends hostile frames over real connections, many harmless ones before each fatal one, which ends the connection. */
-import { concatBytes } from "@blixard/common";
+import { concatBytes, offAbort, onAbort } from "@blixard/common";
 import type { NodeLane } from "../transport-lanes.ts";
 import type { ByteStream, Connection, EndpointAddress, TransportAdapter } from "../transport-types.ts";
 import type { HostileFrame, HostileFrames } from "./hostile-frames.ts";
@@ -68,8 +68,8 @@ async function sendOn(
 function endOf(connection: Connection, signal: AbortSignal): Promise<string> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(new Error("the connection was not ended"));
-    signal.addEventListener("abort", abort, { once: true });
-    void connection.closed.then(resolve).finally(() => signal.removeEventListener("abort", abort));
+    onAbort(signal, abort);
+    void connection.closed.then(resolve).finally(() => offAbort(signal, abort));
   });
 }
 

@@ -10,7 +10,7 @@
  * The loop owns the connection: whatever breaks, it looks whether the process lives, and connects again.
  */
 import { connect, type Socket } from "node:net";
-import { BlixardError, type Clock, messageOf, sleep, Watch, withDeadline } from "@blixard/common";
+import { BlixardError, type Clock, messageOf, offAbort, onAbort, sleep, Watch, withDeadline } from "@blixard/common";
 import type { ExitReason, InstanceHandle, InstancePaths, InstanceState, VmInstance } from "../driver.ts";
 import { foldState, readJournalReason, stateOfRunState } from "./event-journal.ts";
 import { isAlive, signalProcess } from "./process-identity.ts";
@@ -212,7 +212,7 @@ export class QmpInstance implements VmInstance {
     return new Promise((resolve) => {
       const socket = connect(this.#paths.serialSocket);
       const abort = () => socket.destroy();
-      signal.addEventListener("abort", abort, { once: true });
+      onAbort(signal, abort);
       socket.on("connect", () => {
         this.#serial.set(socket);
         this.serialActivity.update((value) => value + 1);
@@ -220,7 +220,7 @@ export class QmpInstance implements VmInstance {
       socket.on("data", () => this.serialActivity.update((value) => value + 1));
       socket.on("error", () => socket.destroy());
       socket.on("close", () => {
-        signal.removeEventListener("abort", abort);
+        offAbort(signal, abort);
         if (this.#serial.value === socket) this.#serial.set(undefined);
         resolve();
       });
