@@ -4,7 +4,7 @@
  */
 
 import type { ClusterEndpoint, ClusterPeer, ClusterTransport, ServedNode } from "@blixard/cluster";
-import { abortReason, BlixardError, linkSignal, notApplied, type Random } from "@blixard/common";
+import { abortReason, BlixardError, linkSignal, notApplied, offAbort, onAbort, type Random } from "@blixard/common";
 import { fromRpcError, toRpcError } from "@blixard/protocol";
 import type { PeerMessage, PeerTransportHandlers } from "@blixard/raft";
 import { asNodeId, type NodeId } from "@blixard/raft/core";
