@@ -113,6 +113,7 @@ async function check() {
     ["dead code", bin("knip"), ["--no-progress"]],
     ["repository rules", process.execPath, ["tools/tidy.mjs"]],
     ["picture of the house", process.execPath, ["tools/house.mjs", "--check"]],
+    ["packages as others install them", process.execPath, ["tools/package/main.mjs"]],
   ];
   let failed = 0;
   for (const [what, command, args] of steps) {
