@@ -1,7 +1,5 @@
 /** What the HTTP server is made of. */
 import type { Clock, Logger, Metrics, Random } from "@blixard/common";
-import type { HttpBindings } from "@hono/node-server";
-import type { Context } from "hono";
 import type { BlobStore, NodeService } from "./node-service.ts";
 
 export interface HttpDeps {
@@ -28,9 +26,6 @@ export interface HttpOptions {
   /** Hosts that the server is bound to and known by; loopback names are always allowed. */
   readonly allowedHosts: readonly string[];
 }
-
-export type HttpEnv = { Bindings: HttpBindings; Variables: { requestId: string } };
-export type HttpContext = Context<HttpEnv>;
 
 /** Named limits of the server. */
 export const httpLimits = {

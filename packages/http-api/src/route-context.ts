@@ -3,7 +3,8 @@
 import { notApplied } from "@blixard/common";
 import { authorize, type HttpVerb, type NodeRoute, nodeRoutes } from "@blixard/protocol";
 import type { Hono } from "hono";
-import type { HttpContext, HttpDeps, HttpEnv, HttpOptions } from "./http-types.ts";
+import type { HttpContext, HttpEnv } from "./http-context.ts";
+import type { HttpDeps, HttpOptions } from "./http-types.ts";
 import type { Caller, NodeService } from "./node-service.ts";
 import type { RouteList } from "./route-list.ts";
 

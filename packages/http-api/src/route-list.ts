@@ -2,7 +2,7 @@
 
 import { BlixardError, nearest } from "@blixard/common";
 import type { HttpVerb } from "@blixard/protocol";
-import type { HttpContext } from "./http-types.ts";
+import type { HttpContext } from "./http-context.ts";
 
 export class RouteList {
   readonly #verbs = new Map<string, Set<string>>();

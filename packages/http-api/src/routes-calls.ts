@@ -11,7 +11,8 @@ import {
 } from "@blixard/protocol";
 import { callMetaOf } from "./call-meta.ts";
 import { type FieldTypes, fieldTypesOf, queryFields, typedField } from "./field-types.ts";
-import { type HttpContext, httpLimits } from "./http-types.ts";
+import type { HttpContext } from "./http-context.ts";
+import { httpLimits } from "./http-types.ts";
 import { readBytes, readJsonObject } from "./request-body.ts";
 import { addRoute, anonymous, metaSource, type RouteContext } from "./route-context.ts";
 

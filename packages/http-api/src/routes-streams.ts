@@ -13,9 +13,10 @@ import {
 } from "@blixard/protocol";
 import { callMetaOf } from "./call-meta.ts";
 import { type FieldTypes, fieldTypesOf, queryFields, typedField } from "./field-types.ts";
+import type { HttpContext } from "./http-context.ts";
 import { errorAnswer } from "./http-errors.ts";
 import { httpMetrics } from "./http-metrics.ts";
-import { type HttpContext, httpLimits } from "./http-types.ts";
+import { httpLimits } from "./http-types.ts";
 import { honoPath, metaSource, type RouteContext } from "./route-context.ts";
 import { streamBody } from "./stream-body.ts";
 
