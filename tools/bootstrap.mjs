@@ -111,6 +111,7 @@ async function check() {
     ["lint and format", bin("biome"), ["check", "--error-on-warnings", "."]],
     ["import rules", bin("depcruise"), ["--config", ".dependency-cruiser.mjs", "packages", "apps", "tools"]],
     ["dead code", bin("knip"), ["--no-progress"]],
+    ["exports that nobody uses", process.execPath, ["tools/unused-exports.mjs"]],
     ["repository rules", process.execPath, ["tools/tidy.mjs"]],
     ["picture of the house", process.execPath, ["tools/house.mjs", "--check"]],
     ["packages as others install them", process.execPath, ["tools/package/main.mjs"]],

@@ -3,7 +3,7 @@
  * with idempotency keys, and waits for what was asked for.
  */
 
-export { memoryPins, type PinStore } from "@blixard/identity";
+export type { PinStore } from "@blixard/identity";
 export type { NodeAddress } from "./address.ts";
 export { parseNodeAddress } from "./address.ts";
 export type { ClientOptions, ClientTarget, RpcTarget } from "./blixard-client.ts";

@@ -28,7 +28,7 @@ export type { NodeCertificates } from "./ports/node-certificates.ts";
 export type { PeerFinder } from "./ports/peer-finder.ts";
 export type { StateChange, StateRecord, StateStore } from "./ports/state-store.ts";
 export type { SchedulerOptions } from "./scheduler/scheduler.ts";
-export { schedule, schedulerDefaults, usageByNode } from "./scheduler/scheduler.ts";
+export { schedule } from "./scheduler/scheduler.ts";
 export type { JoinDeps, JoinSeed, JoinTarget } from "./start/join-flow.ts";
 export { requestJoin } from "./start/join-flow.ts";
 export { startClusterNode } from "./start/start-cluster-node.ts";

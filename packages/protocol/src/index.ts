@@ -40,7 +40,6 @@ export type { DriverCapabilities, DriverKind } from "./api/driver.ts";
 export { driverKindSchema, driverRefusal } from "./api/driver.ts";
 export { featureLevels, understoodLevel } from "./api/feature-level.ts";
 export type { ImageBlob, ImageFormat, ImageRecord } from "./api/image.ts";
-export { imageBlobSchema, imageRecordSchema } from "./api/image.ts";
 export type { KvChange, KvEntry } from "./api/kv.ts";
 export { kvChanges } from "./api/kv.ts";
 export type { MemberStatus, PendingJoin } from "./api/member.ts";
@@ -49,7 +48,6 @@ export { memberRoleSchema, nodeCapacitySchema, nodeRecordSchema } from "./api/no
 export type { Health, NodeRoute, StoredBlob } from "./api/node-routes.ts";
 export { headers, nodeRoutes, pathFields } from "./api/node-routes.ts";
 export type { TicketRecord, TicketRole, TicketView } from "./api/ticket.ts";
-export { ticketRoleSchema } from "./api/ticket.ts";
 export type { TokenRecord, TokenView } from "./api/token.ts";
 export {
   addressSchema,
@@ -70,7 +68,7 @@ export type {
   VmSpecInput,
   VmVerbName,
 } from "./api/vm.ts";
-export { vmChanges, vmObservationSchema, vmSpecSchema, vmVerbs } from "./api/vm.ts";
+export { vmChanges, vmSpecSchema, vmVerbs } from "./api/vm.ts";
 export { limits } from "./limits.ts";
 export { nodeKeyTls } from "./tls-names.ts";
 export type { CommandCodec } from "./wire/command-codec.ts";
@@ -112,4 +110,4 @@ export {
   streamMediaTypes,
 } from "./wire/stream-lines.ts";
 export type { WireOptions } from "./wire/wire-codec.ts";
-export { decodeValue, encodeValue, wireDepthMax } from "./wire/wire-codec.ts";
+export { decodeValue, encodeValue } from "./wire/wire-codec.ts";

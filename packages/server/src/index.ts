@@ -11,5 +11,4 @@ export type { ReadyLine } from "./node/ready-line.ts";
 export type { RunningNode, StartNodeDeps } from "./node/start-node.ts";
 export { startNode } from "./node/start-node.ts";
 export type { NodeConfig, Setting, SettingName } from "./node-settings.ts";
-export { flagOf, nodeSettings, settingNames, variableOf } from "./node-settings.ts";
-export { blixardVersion } from "./version.ts";
+export { flagOf, nodeSettings, variableOf } from "./node-settings.ts";

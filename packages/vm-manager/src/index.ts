@@ -15,9 +15,8 @@ export type {
   VmInstance,
   WorkingDriver,
 } from "./driver.ts";
-export { nanoGuestBanner, nanoGuestElf } from "./guest/nano-guest.ts";
+export { nanoGuestElf } from "./guest/nano-guest.ts";
 export { builtinImages } from "./images/builtin-images.ts";
-export { inspectImage } from "./images/inspect-image.ts";
 export type { VmManagerTunables } from "./options.ts";
 export { defaultTunables } from "./options.ts";
 export { startVmManager } from "./vm-manager.ts";

@@ -6,8 +6,6 @@ export { enterJoint, leaveJoint, simpleChange } from "./conf-change.ts";
 export { entrySizeBytes } from "./entry-size.ts";
 export { RaftError } from "./errors.ts";
 export type { ConfChangeRefusal, RaftEvent, RaftEventLevel } from "./events.ts";
-export { describeRaftEvent } from "./events.ts";
-export { isLocalMessage, isLocalTarget, isResponseMessage, newMessage } from "./messages.ts";
 export type { VoteResult } from "./quorum.ts";
 export { committedIndex, voteResult } from "./quorum.ts";
 export type { RaftConfig, RaftCore, RaftErrorCode, RaftStorage } from "./raft-core.ts";

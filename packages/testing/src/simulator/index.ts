@@ -3,7 +3,7 @@
  * of one's own, on a virtual clock, network and disk. A run is a function of its seed, so what fails once fails again.
  */
 export { runScenario } from "./command-line.ts";
-export { describeFault, type FaultAction, type FaultEvent } from "./fault-schedule.ts";
+export type { FaultAction, FaultEvent } from "./fault-schedule.ts";
 export { type GroupClient, type GroupScenario, simulateGroup } from "./group-simulation.ts";
 export type { Replica } from "./raft-group.ts";
 export { shrinkFaults } from "./shrink.ts";

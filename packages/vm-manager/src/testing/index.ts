@@ -1,9 +1,7 @@
 /** Test parts of the VM manager: the suite that every driver passes, a harness, and a writer of initial RAM disks. */
 export type { CpioEntry } from "./cpio.ts";
-export { writeCpio } from "./cpio.ts";
 export type { DriverConformanceCase } from "./driver-conformance.ts";
 export { driverConformanceCases } from "./driver-conformance.ts";
 export type { RequiredComponent } from "./required-component.ts";
 export { describeWith, findProgram } from "./required-component.ts";
 export type { VmHarnessOptions, VmWish } from "./vm-harness.ts";
-export { VmHarness } from "./vm-harness.ts";
