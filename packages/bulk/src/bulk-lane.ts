@@ -1,6 +1,6 @@
 /** The bulk lane of one node: what it gives to the members, and what it fetches from them. */
 import type { TLSSocket } from "node:tls";
-import { BlixardError, type Clock, type Logger, type Metrics } from "@blixard/common";
+import { BlixardError, type Clock, type Logger, type Metrics, notApplied } from "@blixard/common";
 import { bulkLimits } from "./bulk-limits.ts";
 import { type BulkMetrics, createBulkMetrics } from "./bulk-metrics.ts";
 import { BulkRequestHandler } from "./bulk-request-handler.ts";
@@ -131,7 +131,7 @@ class NodeBulkLane implements BulkLane {
 
   async #answerEndpoint(endpointId: string, payload: Uint8Array): Promise<Uint8Array> {
     if (this.#iroh !== undefined) return await this.#iroh.answer(endpointId, payload);
-    throw new BlixardError("UNSUPPORTED", "this node does not use Iroh", { outcome: "not_applied" });
+    throw notApplied("UNSUPPORTED", "this node does not use Iroh");
   }
 
   async close(): Promise<void> {

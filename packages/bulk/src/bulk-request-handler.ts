@@ -2,7 +2,7 @@
  * Answers the requests of other nodes, over whichever route they came: checks who asks, bounds the number of chunks in
  * memory, and makes each manifest once.
  */
-import { BlixardError } from "@blixard/common";
+import { BlixardError, notApplied } from "@blixard/common";
 import { bulkLimits } from "./bulk-limits.ts";
 import type { BulkMetrics } from "./bulk-metrics.ts";
 import { type BulkRequest, parsePath } from "./bulk-path.ts";
@@ -138,5 +138,5 @@ function notHere({ kind, id }: BulkName): BlixardError {
 }
 
 function busy(why: string): BlixardError {
-  return new BlixardError("OVERLOADED", why, { outcome: "not_applied" });
+  return notApplied("OVERLOADED", why);
 }

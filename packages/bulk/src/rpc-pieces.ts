@@ -3,7 +3,7 @@
  * costs the event loop a few milliseconds over Iroh, and the receiver pauses for as long as each piece took, so that the
  * consensus and the heartbeats of both nodes are not held up. See docs/decisions/bulk-lane.md.
  */
-import { BlixardError, type Clock, fromUtf8, sleep, toUtf8 } from "@blixard/common";
+import { BlixardError, type Clock, fromUtf8, notApplied, sleep, toUtf8 } from "@blixard/common";
 import { bulkLimits } from "./bulk-limits.ts";
 import { type BulkRequestHandler, isPiece, type Piece } from "./bulk-request-handler.ts";
 import type { BulkChannel, BulkRequestOptions } from "./bulk-types.ts";
@@ -41,7 +41,7 @@ function readRequest(payload: Uint8Array): { readonly path: string; readonly pie
   const [path = "", offset = "", length = ""] = text.split(" ");
   const piece = { offset: Number(offset), length: Number(length) };
   if (isPiece(piece)) return { path, piece };
-  throw new BlixardError("INVALID_ARGUMENT", "not a request of the bulk lane", { outcome: "not_applied" });
+  throw notApplied("INVALID_ARGUMENT", "not a request of the bulk lane");
 }
 
 export class PieceChannel implements BulkChannel {

@@ -13,6 +13,7 @@ import {
   isBlixardError,
   isLoopbackHost,
   messageOf,
+  notApplied,
   systemErrorCodeOf,
 } from "@blixard/common";
 import type { PinStore } from "@blixard/identity";
@@ -238,7 +239,7 @@ function connectPlain(host: string, port: number): Promise<Duplex> {
     socket.setTimeout(connectTimeoutMs, () => socket.destroy(new Error(`no answer within ${connectTimeoutMs} ms`)));
     socket.once("error", (error) => {
       const message = `cannot connect to ${formatHostPort(host, port)}: ${messageOf(error) || systemErrorCodeOf(error)}`;
-      reject(new BlixardError("UNREACHABLE", message, { cause: error, outcome: "not_applied" }));
+      reject(notApplied("UNREACHABLE", message, { cause: error }));
     });
     socket.once("connect", () => {
       socket.setTimeout(0);

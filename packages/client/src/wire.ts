@@ -1,5 +1,5 @@
 /** Turns calls into HTTP requests and answers into results, by the routes of the contract. */
-import { assert, BlixardError, knownErrorCode } from "@blixard/common";
+import { assert, BlixardError, knownErrorCode, notApplied } from "@blixard/common";
 import {
   type HttpMethodName,
   type HttpRoute,
@@ -78,9 +78,7 @@ function addFields(query: URLSearchParams, fields: ReadonlyMap<string, unknown>)
 /** @throws INVALID_ARGUMENT for a text that URLs take for a step in the path, encoded or not (URL standard, 4.4) */
 function encodeSegment(text: string): string {
   if (text !== "." && text !== "..") return encodeURIComponent(text);
-  throw new BlixardError("INVALID_ARGUMENT", `"${text}" cannot be a name: it is a step in a path`, {
-    outcome: "not_applied",
-  });
+  throw notApplied("INVALID_ARGUMENT", `"${text}" cannot be a name: it is a step in a path`);
 }
 
 /**

@@ -1,6 +1,6 @@
 /** What goes with a call, from the headers and the query of a request. */
 
-import { BlixardError, type Random, toHex } from "@blixard/common";
+import { BlixardError, notApplied, type Random, toHex } from "@blixard/common";
 import { type CallMeta, headers, limits } from "@blixard/protocol";
 import { httpLimits } from "./http-types.ts";
 import type { Caller } from "./node-service.ts";
@@ -17,7 +17,7 @@ export function requestIdOf(source: MetaSource, random: Random): string {
   if (key === undefined) return toHex(random.bytes(16));
   if (key.length > limits.requestIdLengthMax || !/^[\x21-\x7e]+$/.test(key)) {
     const message = `Idempotency-Key must be 1 to ${limits.requestIdLengthMax} printable ASCII characters`;
-    throw new BlixardError("INVALID_ARGUMENT", message, { outcome: "not_applied" });
+    throw notApplied("INVALID_ARGUMENT", message);
   }
   return key;
 }
@@ -56,8 +56,7 @@ function staleOf(text: string | undefined): boolean {
 function ifMatchIndexOf(text: string): number {
   const digits = /^"?(\d{1,15})"?$/.exec(text)?.[1];
   if (digits === undefined) {
-    throw new BlixardError("INVALID_ARGUMENT", "If-Match must be the index of the last change", {
-      outcome: "not_applied",
+    throw notApplied("INVALID_ARGUMENT", "If-Match must be the index of the last change", {
       hint: "Take it from `index` or `updatedIndex` of the object.",
     });
   }

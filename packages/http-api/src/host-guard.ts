@@ -3,7 +3,7 @@
  * a name of its own to this port nor call it across origins.
  */
 
-import { BlixardError, isLoopbackHost, parseHostPort } from "@blixard/common";
+import { BlixardError, isLoopbackHost, notApplied, parseHostPort } from "@blixard/common";
 
 /** @throws PERMISSION_DENIED */
 export function checkHostAndOrigin(
@@ -32,9 +32,8 @@ export function checkPath(url: string | undefined): void {
   try {
     decodeURIComponent((url ?? "").replace(/\?.*$/s, ""));
   } catch (error) {
-    throw new BlixardError("INVALID_ARGUMENT", "the path is not percent-encoded UTF-8", {
+    throw notApplied("INVALID_ARGUMENT", "the path is not percent-encoded UTF-8", {
       cause: error,
-      outcome: "not_applied",
       hint: "Encode each part of the path as encodeURIComponent does.",
     });
   }

@@ -1,6 +1,6 @@
 /** Reads request bodies within limits. */
 import type { IncomingMessage } from "node:http";
-import { BlixardError, messageOf } from "@blixard/common";
+import { type BlixardError, messageOf, notApplied } from "@blixard/common";
 import { httpLimits } from "./http-types.ts";
 
 /** The whole body. @throws VALUE_TOO_LARGE */
@@ -26,17 +26,16 @@ export async function readJsonObject(incoming: IncomingMessage): Promise<Record<
   try {
     value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
-    throw new BlixardError("MALFORMED_JSON", `the body is not JSON: ${messageOf(error)}`, {
-      outcome: "not_applied",
+    throw notApplied("MALFORMED_JSON", `the body is not JSON: ${messageOf(error)}`, {
       hint: 'Send one JSON object, for example {"value":"v"}.',
     });
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new BlixardError("INVALID_ARGUMENT", "the body must be a JSON object", { outcome: "not_applied" });
+    throw notApplied("INVALID_ARGUMENT", "the body must be a JSON object");
   }
   return value as Record<string, unknown>;
 }
 
 function tooLarge(bytesMax: number): BlixardError {
-  return new BlixardError("VALUE_TOO_LARGE", `the body is larger than ${bytesMax} bytes`, { outcome: "not_applied" });
+  return notApplied("VALUE_TOO_LARGE", `the body is larger than ${bytesMax} bytes`);
 }

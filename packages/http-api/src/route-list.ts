@@ -1,6 +1,6 @@
 /** The routes that exist, for answers about those that do not, and for labels of metrics. */
 
-import { BlixardError, nearest } from "@blixard/common";
+import { nearest, notApplied } from "@blixard/common";
 import type { HttpVerb } from "@blixard/protocol";
 import type { HttpContext } from "./http-context.ts";
 
@@ -30,14 +30,12 @@ export class RouteList {
     if (verbs !== undefined) {
       const allowed = [...verbs].join(", ");
       request.header("allow", allowed);
-      throw new BlixardError("METHOD_NOT_ALLOWED", `${path} does not take ${method}`, {
-        outcome: "not_applied",
+      throw notApplied("METHOD_NOT_ALLOWED", `${path} does not take ${method}`, {
         hint: `It takes ${allowed}.`,
       });
     }
     const near = nearest(path, this.#verbs.keys());
-    throw new BlixardError("NOT_FOUND", `there is no route ${path}`, {
-      outcome: "not_applied",
+    throw notApplied("NOT_FOUND", `there is no route ${path}`, {
       hint: near === undefined ? "The routes stand in /v1/openapi.json." : `Did you mean ${near}?`,
     });
   }

@@ -2,7 +2,7 @@
  * The streams of the node service, made from the contract: a GET with the flag of the stream is answered with a body that
  * does not end. What fails before the node has accepted it is an answer like any other; what fails later is its last item.
  */
-import { BlixardError } from "@blixard/common";
+import { BlixardError, notApplied } from "@blixard/common";
 import {
   pathFields,
   type StreamMethod,
@@ -83,7 +83,7 @@ class OpenStreams {
   /** A signal that aborts when the answer to `request` has ended, or its caller has gone. @throws OVERLOADED */
   add(request: HttpContext): AbortSignal {
     if (this.#count >= httpLimits.streamsMax) {
-      throw new BlixardError("OVERLOADED", `${this.#count} streams are open already`, { outcome: "not_applied" });
+      throw notApplied("OVERLOADED", `${this.#count} streams are open already`);
     }
     const left = new AbortController();
     const { outgoing } = request.env;

@@ -3,7 +3,7 @@
  * node's endpoint id and takes the place of a certificate authority: it is learned at the first use, or given.
  */
 import { type TLSSocket, connect as tlsConnect } from "node:tls";
-import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, messageOf, notApplied, systemErrorCodeOf } from "@blixard/common";
 import { nodeKeyTls } from "@blixard/protocol";
 import { endpointIdOf } from "./fetch-peer-identity.ts";
 
@@ -46,14 +46,12 @@ export function connectPinned(host: string, port: number, options: PinnedTlsOpti
 
 function mismatch(host: string, port: number, found: string | undefined, pin: string | undefined): BlixardError {
   if (found === undefined) {
-    return new BlixardError("UNKNOWN_PEER", `${host}:${port} does not prove a node key (Ed25519 certificate)`, {
+    return notApplied("UNKNOWN_PEER", `${host}:${port} does not prove a node key (Ed25519 certificate)`, {
       hint: "Is this the bind port of a Blixard node? Use http://HOST:PORT for a plain HTTP port.",
-      outcome: "not_applied",
     });
   }
-  return new BlixardError("UNKNOWN_PEER", `${host}:${port} is node key ${found}, but ${pin} was pinned for it`, {
+  return notApplied("UNKNOWN_PEER", `${host}:${port} is node key ${found}, but ${pin} was pinned for it`, {
     hint: "Another node answers at this address. If that is intended, forget the pinned key first.",
-    outcome: "not_applied",
     details: { endpointId: found },
   });
 }
@@ -61,14 +59,12 @@ function mismatch(host: string, port: number, found: string | undefined, pin: st
 function connectError(error: unknown, host: string, port: number): BlixardError {
   const code = systemErrorCodeOf(error) ?? "";
   if (code === "EPROTO" || code.startsWith("ERR_SSL_")) {
-    return new BlixardError("UNSUPPORTED_VERSION", `${host}:${port} does not speak TLS`, {
+    return notApplied("UNSUPPORTED_VERSION", `${host}:${port} does not speak TLS`, {
       cause: error,
-      outcome: "not_applied",
       hint: "If this is the plain HTTP port of a node, write http://HOST:PORT.",
     });
   }
-  return new BlixardError("UNREACHABLE", `cannot connect to ${host}:${port}: ${messageOf(error) || code}`, {
+  return notApplied("UNREACHABLE", `cannot connect to ${host}:${port}: ${messageOf(error) || code}`, {
     cause: error,
-    outcome: "not_applied",
   });
 }

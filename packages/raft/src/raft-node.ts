@@ -8,7 +8,7 @@
  * The loop owns the core and all its parts. Calls and messages from outside only enqueue. A turn takes the whole inbox
  * before it asks for a Ready, so that everything that waits shares one write (group commit).
  */
-import { BlixardError, BoundedQueue, errorCodeOf, messageOf, type Timer, Watch } from "@blixard/common";
+import { BlixardError, BoundedQueue, errorCodeOf, messageOf, notApplied, type Timer, Watch } from "@blixard/common";
 import { coalesce } from "./coalesce.ts";
 import type { RaftEvent } from "./core/events.ts";
 import {
@@ -251,10 +251,9 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
   }
 
   #stoppedError(): BlixardError {
-    if (this.#failure === undefined)
-      return new BlixardError("STOPPED", "the node is not running", { outcome: "not_applied" });
+    if (this.#failure === undefined) return notApplied("STOPPED", "the node is not running");
     const { code, message, cause } = this.#failure;
-    return new BlixardError(code, message, { cause, outcome: "not_applied" });
+    return notApplied(code, message, { cause });
   }
 
   // The loop.

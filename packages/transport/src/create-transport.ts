@@ -2,7 +2,7 @@
  * The transport of one node: the member list, a session for each member, the RPC lane, and the door where every
  * incoming connection is checked against the member list before anything else is done with it.
  */
-import { BlixardError } from "@blixard/common";
+import { BlixardError, notApplied } from "@blixard/common";
 import { frameBytesMin } from "@blixard/protocol";
 import type { NodeId, PeerMessage, PeerTransportHandlers } from "@blixard/raft";
 import { RpcLane } from "./rpc/rpc-lane.ts";
@@ -225,7 +225,7 @@ class NodeTransport {
     if (this.#state === "closed") throw new BlixardError("STOPPED", "the transport is closed");
     const peer = typeof to === "number" ? this.#sessions.get(to)?.peer : to;
     if (peer !== undefined) return peer;
-    throw new BlixardError("UNREACHABLE", `node ${String(to)} is not in the member list`, { outcome: "not_applied" });
+    throw notApplied("UNREACHABLE", `node ${String(to)} is not in the member list`);
   }
 
   #onConnection(connection: Connection): void {

@@ -12,6 +12,7 @@ import {
   fromUtf8,
   hostOf,
   type Logger,
+  notApplied,
   type Timer,
   toUtf8,
 } from "@blixard/common";
@@ -181,7 +182,7 @@ function readEndpoint(payload: Uint8Array): EndpointAddress {
     /^[0-9a-f]{64}$/.test(endpointId) &&
     Array.isArray(addresses) &&
     addresses.every(isText);
-  if (!sound) throw new BlixardError("INVALID_ARGUMENT", "not an endpoint of a worker", { outcome: "not_applied" });
+  if (!sound) throw notApplied("INVALID_ARGUMENT", "not an endpoint of a worker");
   return { endpointId, addresses: firstAddresses(addresses, bulkLimits.addressesMax) };
 }
 

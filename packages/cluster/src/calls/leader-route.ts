@@ -16,6 +16,7 @@ import {
   firstOf,
   isBlixardError,
   linkSignal,
+  notApplied,
   sleep,
   withTimeLimit,
 } from "@blixard/common";
@@ -146,16 +147,14 @@ function withOutcome(error: unknown, route: LeaderRoute, mayHaveHappened: boolea
 }
 
 function notLeader(leaderId: number): BlixardError {
-  return new BlixardError("NOT_LEADER", "this node does not lead", {
-    outcome: "not_applied",
+  return notApplied("NOT_LEADER", "this node does not lead", {
     ...(leaderId === 0 ? {} : { details: { leaderId } }),
   });
 }
 
 export function noLeader(cause?: unknown): BlixardError {
-  return new BlixardError("NO_LEADER", "the cluster has no leader now", {
+  return notApplied("NO_LEADER", "the cluster has no leader now", {
     cause,
-    outcome: "not_applied",
     hint: "It needs a majority of its voters: see blixard cluster status on a node.",
   });
 }

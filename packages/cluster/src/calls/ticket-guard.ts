@@ -2,7 +2,7 @@
  * Slows down who guesses: wrong tickets empty a bucket for the key that showed them, and one for all keys together, both
  * of which fill up again with time. While one is empty nobody it counts is asked to the leader. Right tickets are free.
  */
-import { BlixardError, type Clock, errorCodeOf } from "@blixard/common";
+import { type BlixardError, type Clock, errorCodeOf, notApplied } from "@blixard/common";
 
 export const ticketGuardLimits = {
   /** Wrong tickets of one key at once, and the time after which one more is allowed. */
@@ -68,8 +68,7 @@ export class TicketGuard {
 }
 
 function limited(who: string): BlixardError {
-  return new BlixardError("OVERLOADED", `${who} showed too many tickets that are not good`, {
-    outcome: "not_applied",
+  return notApplied("OVERLOADED", `${who} showed too many tickets that are not good`, {
     hint: "Wait a little, and check the ticket: blixard ticket list",
   });
 }

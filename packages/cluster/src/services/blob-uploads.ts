@@ -2,7 +2,7 @@
  * Blobs that come in over the RPC lane, in pieces and in order, into the image store of this node. A piece is answered
  * when the store has taken it, so that memory stays bounded; an upload that stands still is given up.
  */
-import { BlixardError, type Clock, type ErrorCode, type Timer } from "@blixard/common";
+import { type BlixardError, type Clock, type ErrorCode, notApplied, type Timer } from "@blixard/common";
 import type { ParsedRequestOf, ResponseOf } from "@blixard/protocol";
 
 export const blobUploadLimits = { uploadsMax: 8, idleMsMax: 30_000 } as const;
@@ -83,5 +83,5 @@ export class BlobUploads {
 }
 
 function refused(code: ErrorCode, message: string): BlixardError {
-  return new BlixardError(code, message, { outcome: "not_applied", hint: "Start the upload again." });
+  return notApplied(code, message, { hint: "Start the upload again." });
 }

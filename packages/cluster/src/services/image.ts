@@ -1,5 +1,5 @@
 /** The image methods. */
-import { BlixardError } from "@blixard/common";
+import { BlixardError, notApplied } from "@blixard/common";
 import type { ImageRecord } from "@blixard/protocol";
 import type { Handlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
@@ -27,7 +27,7 @@ export function imageHandlers(parts: ImageParts): Pick<Handlers, ImageMethods> {
       for (const source of request.sources) {
         if (parts.stateMachine.state.nodes.has(nodeKey(source))) continue;
         const message = `sources: there is no node ${source}`;
-        throw new BlixardError("NODE_NOT_FOUND", message, { outcome: "not_applied" });
+        throw notApplied("NODE_NOT_FOUND", message);
       }
       const image: ImageRecord = { ...request, builtin: false, createdUnixMs: parts.clock.unixMs() };
       const { index, term, value } = await parts.proposals.propose<{ image: ImageRecord }>(

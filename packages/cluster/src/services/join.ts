@@ -97,8 +97,7 @@ async function accept(parts: JoinParts, { endpointId, role }: ParsedRequestOf<"j
   refuseIfMatch(call, "a request to join");
   const request = parts.pendingJoins.get(endpointId);
   if (request === undefined) {
-    throw new BlixardError("NOT_FOUND", "no machine with this key waits to join", {
-      outcome: "not_applied",
+    throw notApplied("NOT_FOUND", "no machine with this key waits to join", {
       hint: "It must be running and asking. List those that do with: blixard cluster add",
     });
   }
@@ -137,8 +136,7 @@ function assertUnderstandsCluster({ stateMachine }: Pick<NodeParts, "stateMachin
 function assertNotRemoved({ stateMachine }: Pick<NodeParts, "stateMachine">, endpointId: string): void {
   for (const removed of stateMachine.state.removed.values()) {
     if (removed.endpointId !== endpointId) continue;
-    throw new BlixardError("REMOVED", "this node was removed from the cluster", {
-      outcome: "not_applied",
+    throw notApplied("REMOVED", "this node was removed from the cluster", {
       hint: "Join again with a new ticket and an empty data directory.",
     });
   }
@@ -147,8 +145,7 @@ function assertNotRemoved({ stateMachine }: Pick<NodeParts, "stateMachine">, end
 /** What an operator could not accept need not wait for one. @throws DUPLICATE_NODE */
 function assertIdIsFree({ stateMachine }: Pick<NodeParts, "stateMachine">, nodeId: number): void {
   if (!stateMachine.state.nodes.has(nodeKey(nodeId))) return;
-  throw new BlixardError("DUPLICATE_NODE", `node ${nodeId} is another machine already`, {
-    outcome: "not_applied",
+  throw notApplied("DUPLICATE_NODE", `node ${nodeId} is another machine already`, {
     hint: "Choose another id with --id.",
   });
 }
@@ -165,8 +162,7 @@ function pendingOf(
       addresses: request.addresses,
     });
   }
-  return new BlixardError("JOIN_PENDING", `node ${nodeId} waits until an operator accepts it`, {
-    outcome: "not_applied",
+  return notApplied("JOIN_PENDING", `node ${nodeId} waits until an operator accepts it`, {
     hint: `On a member: blixard cluster add ${endpointId}`,
   });
 }
@@ -174,8 +170,7 @@ function pendingOf(
 /** @throws TICKET_INVALID */
 function memberRoleOf(role: TicketRole): MemberRole {
   if (role !== "operator" && role !== "viewer") return role;
-  throw new BlixardError("TICKET_INVALID", `this ticket gives a person the rights of ${role}, and makes no node`, {
-    outcome: "not_applied",
+  throw notApplied("TICKET_INVALID", `this ticket gives a person the rights of ${role}, and makes no node`, {
     hint: "Use it with `blixard context add NAME TICKET`; ask for another one for a node: blixard ticket create",
   });
 }
@@ -191,8 +186,7 @@ async function assertRunsOnce(parts: JoinParts, request: JoinRequest, signal: Ab
     if (!isRunningElsewhere(parts.transport, request.nodeId, request.instance)) return;
     // A process that was killed just now looks alive for a moment.
     if (waitedMs >= runningWaitMs) {
-      throw new BlixardError("DUPLICATE_NODE", `node ${request.nodeId} runs already, with the same key`, {
-        outcome: "not_applied",
+      throw notApplied("DUPLICATE_NODE", `node ${request.nodeId} runs already, with the same key`, {
         hint: "Stop the other process first. Two machines never share a data directory or a node.key.",
       });
     }
@@ -226,8 +220,7 @@ function needsApproval(
 }
 
 function denied(message: string, hint?: string): BlixardError {
-  return new BlixardError("PERMISSION_DENIED", message, {
-    outcome: "not_applied",
+  return notApplied("PERMISSION_DENIED", message, {
     ...(hint === undefined ? {} : { hint }),
   });
 }

@@ -1,5 +1,5 @@
 /** The key-value methods. */
-import { BlixardError, fromUtf8 } from "@blixard/common";
+import { BlixardError, fromUtf8, notApplied } from "@blixard/common";
 import { type KvEntry, limits, serviceCallBytesMax } from "@blixard/protocol";
 import type { Handlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
@@ -60,8 +60,7 @@ function assertValueFits(value: string): void {
   // A text never has fewer bytes than characters, so most need no encoding to be judged.
   const tooLarge = value.length > limits.valueBytesMax || fromUtf8(value).length > limits.valueBytesMax;
   if (!tooLarge) return;
-  throw new BlixardError("VALUE_TOO_LARGE", `the value is larger than ${limits.valueBytesMax} bytes`, {
-    outcome: "not_applied",
+  throw notApplied("VALUE_TOO_LARGE", `the value is larger than ${limits.valueBytesMax} bytes`, {
     hint: "Keep large data outside of the store, and a reference to it inside.",
   });
 }

@@ -1,5 +1,5 @@
 /** Members: their roles, how they leave, and which of them leads. */
-import { BlixardError } from "@blixard/common";
+import { type BlixardError, notApplied } from "@blixard/common";
 import { asNodeId } from "@blixard/raft";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
@@ -66,8 +66,7 @@ async function removeMember(parts: MemberParts, id: number, force: boolean, call
 function assertRunsNoVms(parts: MemberParts, id: number, force: boolean, hint: string): void {
   const vms = sortedRecords(parts.stateMachine.state, "vms").filter((vm) => vm.node === id);
   if (vms.length === 0 || force) return;
-  throw new BlixardError("CONFLICT", `node ${id} has ${vms.length} VMs, for example ${vms[0]?.name}`, {
-    outcome: "not_applied",
+  throw notApplied("CONFLICT", `node ${id} has ${vms.length} VMs, for example ${vms[0]?.name}`, {
     hint: `${hint}.`,
   });
 }
@@ -77,8 +76,7 @@ async function handOver(parts: MemberParts, call: CallScope): Promise<never> {
   const successor = bestSuccessor(parts);
   if (successor === undefined) throw conflict("no other voter can take over from this leader");
   await parts.raft.transferLeader(asNodeId(successor), { signal: call.signal });
-  throw new BlixardError("NOT_LEADER", `node ${successor} leads now`, {
-    outcome: "not_applied",
+  throw notApplied("NOT_LEADER", `node ${successor} leads now`, {
     details: { leaderId: successor },
   });
 }
@@ -99,9 +97,9 @@ function assertQuorumStays(parts: MemberParts, id: number, force: boolean): void
     remaining.length === 0
       ? "Add another voter first."
       : "Bring the others back first, or use --force if you are sure.";
-  throw new BlixardError("QUORUM_AT_RISK", message, { hint, outcome: "not_applied" });
+  throw notApplied("QUORUM_AT_RISK", message, { hint });
 }
 
 function conflict(message: string): BlixardError {
-  return new BlixardError("CONFLICT", message, { outcome: "not_applied" });
+  return notApplied("CONFLICT", message);
 }

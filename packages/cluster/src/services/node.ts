@@ -1,5 +1,5 @@
 /** Nodes: what they are, what they say of themselves, and what the others know of them. */
-import { BlixardError } from "@blixard/common";
+import { notApplied } from "@blixard/common";
 import type { NodeRecord, NodeView } from "@blixard/protocol";
 import type { Handler, Handlers } from "../calls/call-types.ts";
 import { assertSpeaksFor } from "../calls/identify.ts";
@@ -84,9 +84,8 @@ export function verifyHandler(
 export function nodeOf(parts: Pick<NodeParts, "stateMachine">, id: number): NodeRecord {
   const node = parts.stateMachine.state.nodes.get(nodeKey(id));
   if (node !== undefined) return node;
-  throw new BlixardError("NODE_NOT_FOUND", `there is no node ${id}`, {
+  throw notApplied("NODE_NOT_FOUND", `there is no node ${id}`, {
     hint: "List the nodes with: blixard nodes list",
-    outcome: "not_applied",
   });
 }
 

@@ -3,7 +3,7 @@
  * who has no right here writes nothing to the log. A machine that waits asks again every second, so a new leader learns
  * of it at once, and one that gave up is forgotten.
  */
-import { BlixardError, type Clock } from "@blixard/common";
+import { type Clock, notApplied } from "@blixard/common";
 import type { ParsedRequestOf, PendingJoin } from "@blixard/protocol";
 import type { ClusterMetrics } from "../metrics.ts";
 
@@ -37,8 +37,7 @@ export class PendingJoins {
     const lastAskedMs = this.#clock.monotonicMs();
     const before = this.#waiting.get(request.endpointId);
     if (before === undefined && this.#waiting.size >= pendingJoinLimits.machinesMax) {
-      throw new BlixardError("OVERLOADED", `${this.#waiting.size} machines wait for an operator already`, {
-        outcome: "not_applied",
+      throw notApplied("OVERLOADED", `${this.#waiting.size} machines wait for an operator already`, {
         hint: "Join with a ticket: blixard ticket create",
       });
     }

@@ -1,5 +1,5 @@
 /** How a decision of a handler or of a duty gets into the log. */
-import { BlixardError, type Clock, notApplied } from "@blixard/common";
+import { type Clock, notApplied } from "@blixard/common";
 import {
   type Command,
   type CommandBody,
@@ -45,8 +45,7 @@ export async function propose<Value = unknown>(
   const { result: applied } = await deps.raft.propose(bytes, { signal });
   const { result, index, term } = applied;
   if (result.ok) return { index, term, value: result.value as Value };
-  throw new BlixardError(result.code, result.message, {
-    outcome: "not_applied",
+  throw notApplied(result.code, result.message, {
     ...(result.hint === undefined ? {} : { hint: result.hint }),
   });
 }
@@ -75,8 +74,7 @@ export function unremembered(call: CallScope): CallScope {
 /** Nodes and images have no index that a caller could have seen. @throws UNSUPPORTED */
 export function refuseIfMatch(call: CallScope, what: string): void {
   if (call.meta.ifMatchIndex === undefined) return;
-  throw new BlixardError("UNSUPPORTED", `${what} cannot be changed with an expected index`, {
-    outcome: "not_applied",
+  throw notApplied("UNSUPPORTED", `${what} cannot be changed with an expected index`, {
     hint: "Leave out --if-match; it works for keys and VMs.",
   });
 }

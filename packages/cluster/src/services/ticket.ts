@@ -1,5 +1,5 @@
 /** The join tickets. Their secrets leave this room once, inside the ticket; the state holds only hashes. */
-import { BlixardError, bytesEqual, fromHex, fromUtf8, toHex } from "@blixard/common";
+import { bytesEqual, fromHex, fromUtf8, notApplied, toHex } from "@blixard/common";
 import { encodeTicket, type ParsedRequestOf, type TicketRecord } from "@blixard/protocol";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
@@ -40,8 +40,7 @@ export function ticketOf(
   const secret = fromHex(shown.secret);
   const hash = secret === undefined ? "" : toHex(parts.sha256(secret));
   if (ticket !== undefined && bytesEqual(fromUtf8(ticket.secretHash), fromUtf8(hash))) return ticket;
-  throw new BlixardError("TICKET_INVALID", "this ticket is not known here", {
-    outcome: "not_applied",
+  throw notApplied("TICKET_INVALID", "this ticket is not known here", {
     hint: "Ask for another one: blixard ticket create",
   });
 }

@@ -1,5 +1,5 @@
 /** Tokens: who may call without being a node, by a bearer token over HTTP or by a key over the RPC lane. */
-import { BlixardError, bytesEqual, fromUtf8, toHex } from "@blixard/common";
+import { bytesEqual, fromUtf8, notApplied, toHex } from "@blixard/common";
 import type { ParsedRequestOf, TokenRecord } from "@blixard/protocol";
 import type { AuthenticatedCaller, CallScope, Handlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
@@ -73,9 +73,7 @@ async function redeem(
   call: CallScope,
 ) {
   if (call.meta.actor.id !== endpointId) {
-    throw new BlixardError("PERMISSION_DENIED", "endpointId: is not the key of the connection that asks", {
-      outcome: "not_applied",
-    });
+    throw notApplied("PERMISSION_DENIED", "endpointId: is not the key of the connection that asks");
   }
   const ticket = ticketOf(parts, shown);
   const calledName = ticket.nodeName ?? name;

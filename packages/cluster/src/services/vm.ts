@@ -1,5 +1,5 @@
 /** The VM methods. The leader places, numbers and dates here; `apply` only checks and stores. */
-import { BlixardError } from "@blixard/common";
+import { BlixardError, notApplied } from "@blixard/common";
 import type { CommandBody, ImageRecord, ParsedRequestOf, ResponseOf, VmRecord, VmSpec } from "@blixard/protocol";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
 import { assertSpeaksFor } from "../calls/identify.ts";
@@ -97,7 +97,7 @@ async function createVm(parts: VmParts, request: ParsedRequestOf<"vm.create">, c
 async function desireVm(parts: VmParts, request: ParsedRequestOf<"vm.desire">, call: CallScope) {
   const { name, desired, restart, force } = request;
   if (force && desired !== "deleted") {
-    throw new BlixardError("INVALID_ARGUMENT", "force: goes with deletion only", { outcome: "not_applied" });
+    throw notApplied("INVALID_ARGUMENT", "force: goes with deletion only");
   }
   const vm = parts.stateMachine.state.vms.get(name);
   const body: CommandBody = force
@@ -146,18 +146,17 @@ function assertRoom(parts: VmParts, vm: VmRecord, image: ImageRecord): void {
 
 function placed(decision: PlacementDecision) {
   if (decision.ok) return decision;
-  throw new BlixardError(decision.code, decision.message, { hint: decision.hint, outcome: "not_applied" });
+  throw notApplied(decision.code, decision.message, { hint: decision.hint });
 }
 
 function imageFor(parts: VmParts, spec: VmSpec): ImageRecord {
   const image = parts.stateMachine.state.images.get(spec.image);
   if (image === undefined) {
-    throw new BlixardError("IMAGE_NOT_FOUND", `there is no image ${spec.image}`, {
+    throw notApplied("IMAGE_NOT_FOUND", `there is no image ${spec.image}`, {
       hint: "List the images with: blixard image list",
-      outcome: "not_applied",
     });
   }
   if (spec.memoryMiB >= image.minMemoryMiB) return image;
   const message = `spec.memoryMiB: the image ${image.name} needs ${image.minMemoryMiB} MiB at least`;
-  throw new BlixardError("INVALID_ARGUMENT", message, { outcome: "not_applied" });
+  throw notApplied("INVALID_ARGUMENT", message);
 }

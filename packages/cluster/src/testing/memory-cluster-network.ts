@@ -109,7 +109,7 @@ export class MemoryClusterNetwork {
       typeof to === "number" ? from.peers.find((peer) => peer.nodeId === to)?.endpointId : to.endpointId;
     const target = endpointId === undefined ? undefined : this.#endpoints.get(endpointId);
     if (endpointId === undefined || target === undefined || !this.#reaches(from.nodeId, endpointId)) {
-      throw new BlixardError("UNREACHABLE", `node ${String(to)} cannot be reached`, { outcome: "not_applied" });
+      throw notApplied("UNREACHABLE", `node ${String(to)} cannot be reached`);
     }
     await this.beforeCall(from.nodeId, target.nodeId, method);
     const nodeId = target.peers.find((peer) => peer.endpointId === fromEndpointId)?.nodeId;

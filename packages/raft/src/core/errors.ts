@@ -1,7 +1,7 @@
 /**
  * The errors of the core. Each is thrown before anything changed, so the caller may retry or give up at will.
  */
-import { BlixardError } from "@blixard/common";
+import { BlixardError, notApplied } from "@blixard/common";
 import type { RaftErrorCode } from "./raft-core.ts";
 
 /** An error whose `code` is one of the closed set {@link RaftErrorCode}. */
@@ -25,5 +25,4 @@ export const peerNotFound = (): RaftError =>
  * A configuration change that cannot be carried out. Every node that applies the entry reaches the same verdict
  * and none of them changes its configuration. Its `code` is CONF_CHANGE_INVALID.
  */
-export const invalidConfChange = (reason: string): BlixardError =>
-  new BlixardError("CONF_CHANGE_INVALID", reason, { outcome: "not_applied" });
+export const invalidConfChange = (reason: string): BlixardError => notApplied("CONF_CHANGE_INVALID", reason);

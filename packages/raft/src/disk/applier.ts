@@ -2,7 +2,7 @@
  * Everything that touches the state machine, in one order: applying committed entries, taking snapshots of the state
  * and installing those of a leader.
  */
-import { BlixardError, type Clock, errorCodeOf, type Logger, toBlixardError } from "@blixard/common";
+import { BlixardError, type Clock, errorCodeOf, type Logger, notApplied, toBlixardError } from "@blixard/common";
 import type { ConfChange, ConfState, Entry, HardState, LogIndex, Message, Snapshot } from "../core/types.ts";
 import type { RaftMetrics } from "../metrics.ts";
 import type { RaftNodeEvent } from "../node-events.ts";
@@ -105,9 +105,8 @@ export class Applier<Result> {
         changes.set(entry.index, { confState, refusal: undefined });
       } catch (error) {
         if (errorCodeOf(error) !== "CONF_CHANGE_INVALID") throw error;
-        const refusal = new BlixardError("CONFLICT", "the configuration change is not possible", {
+        const refusal = notApplied("CONFLICT", "the configuration change is not possible", {
           cause: error,
-          outcome: "not_applied",
         });
         changes.set(entry.index, { confState, refusal });
       }

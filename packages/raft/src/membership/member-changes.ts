@@ -5,7 +5,7 @@
  *
  * A learner has no vote, so the group commits without it however long it takes to catch up.
  */
-import { abortReason, BlixardError, type Clock, sleep } from "@blixard/common";
+import { abortReason, BlixardError, type Clock, notApplied, sleep } from "@blixard/common";
 import type { ConfChange, ConfChangeOp, ConfState, LogIndex, NodeId, ProgressStatus, Status } from "../core/types.ts";
 import { notLeader } from "../proposals/proposal-errors.ts";
 import type { AddOptions, ConfChangeOptions, RaftNodeStatus } from "../raft-node-types.ts";
@@ -43,7 +43,7 @@ export class MemberChanges {
       options.onProgress?.(progress);
     };
     if (voters.includes(id) && as === "learner") {
-      throw new BlixardError("CONFLICT", `node ${id} is a voter; remove it first`, { outcome: "not_applied" });
+      throw notApplied("CONFLICT", `node ${id} is a voter; remove it first`);
     }
     if (!voters.includes(id)) {
       if (!learners.includes(id)) {
@@ -90,7 +90,7 @@ export class MemberChanges {
       this.#assertLeader();
       const peer = this.#deps.coreStatus().progress.find((one) => one.id === id);
       if (peer === undefined) {
-        throw new BlixardError("CONFLICT", `node ${id} was removed while it caught up`, { outcome: "not_applied" });
+        throw notApplied("CONFLICT", `node ${id} was removed while it caught up`);
       }
       const nowMs = clock.monotonicMs();
       if (peer.match >= round.targetIndex && peer.match > 0) {

@@ -1,12 +1,11 @@
 /** The errors that a proposal can end with. */
-import { BlixardError } from "@blixard/common";
+import { BlixardError, notApplied } from "@blixard/common";
 import { type LogIndex, type NodeId, noNode, type SoftState } from "../core/types.ts";
 import type { ProposalRefusalCode, ProposalVerdict } from "../ports.ts";
 
 export function notLeader(leaderId: NodeId): BlixardError {
   const where = leaderId === 0 ? "no leader is known" : `node ${leaderId} leads`;
-  return new BlixardError("NOT_LEADER", `this node does not lead; ${where}`, {
-    outcome: "not_applied",
+  return notApplied("NOT_LEADER", `this node does not lead; ${where}`, {
     details: { leaderId },
   });
 }
@@ -24,8 +23,7 @@ export function dropped(reason: string | undefined, { role, lead }: SoftState): 
 export function changeRefused(reason: string): BlixardError {
   const message = `the configuration change is refused: ${reason.replaceAll("_", " ")}`;
   const hint = "One change at a time: try again when the one that is under way is applied.";
-  return new BlixardError("CONFLICT", message, {
-    outcome: "not_applied",
+  return notApplied("CONFLICT", message, {
     ...(reason === "change_pending" ? { hint } : {}),
   });
 }
@@ -39,14 +37,11 @@ export function outcomeUnknown(reason: string, leaderId: NodeId | undefined): Bl
 }
 
 export function overwritten(index: LogIndex): BlixardError {
-  return new BlixardError("PROPOSAL_DROPPED", `another leader put its own entry at ${index}`, {
-    outcome: "not_applied",
-  });
+  return notApplied("PROPOSAL_DROPPED", `another leader put its own entry at ${index}`);
 }
 
 export function overloaded(reason: string): BlixardError {
-  return new BlixardError("OVERLOADED", reason, {
-    outcome: "not_applied",
+  return notApplied("OVERLOADED", reason, {
     hint: "Send fewer requests at a time, or wait and try again.",
   });
 }
@@ -55,8 +50,7 @@ const quorumHint = "Start the voters that are down first, or force the change.";
 
 export function quorumAtRisk(active: readonly NodeId[], needed: number): BlixardError {
   const message = `after this change ${needed} voters must answer, but only ${active.length} do: ${active.join(", ")}`;
-  return new BlixardError("QUORUM_AT_RISK", message, {
-    outcome: "not_applied",
+  return notApplied("QUORUM_AT_RISK", message, {
     hint: quorumHint,
   });
 }
@@ -79,5 +73,5 @@ export function refusalOf(error: BlixardError, leaderId: NodeId): ProposalVerdic
 export function refusalError(verdict: Extract<ProposalVerdict, { type: "refused" }>): BlixardError {
   const { code, reason, leaderId } = verdict;
   const hint = code === "QUORUM_AT_RISK" ? { hint: quorumHint } : {};
-  return new BlixardError(code, reason, { outcome: "not_applied", details: { leaderId }, ...hint });
+  return notApplied(code, reason, { details: { leaderId }, ...hint });
 }

@@ -2,7 +2,7 @@
  * Gives each proposal, of a caller here or of another node, to the core or to the leader. {@link ProposalTable} keeps
  * where it stands in the log and settles its outcome.
  */
-import { assert, BlixardError, errorCodeOf, type Random } from "@blixard/common";
+import { assert, type BlixardError, errorCodeOf, notApplied, type Random } from "@blixard/common";
 import type { RaftEvent } from "../core/events.ts";
 import type { RaftCore } from "../core/raft-core.ts";
 import {
@@ -204,8 +204,7 @@ function payloadsFrom<Result>(waiting: readonly Proposal<Result>[], from: number
   return data;
 }
 
-const notTaken = (what: string) =>
-  new BlixardError("PROPOSAL_DROPPED", `the leader does not take ${what}`, { outcome: "not_applied" });
+const notTaken = (what: string) => notApplied("PROPOSAL_DROPPED", `the leader does not take ${what}`);
 
 type Payload =
   | { readonly kind: "normal"; readonly data: Uint8Array }

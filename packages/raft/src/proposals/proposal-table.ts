@@ -8,7 +8,7 @@
  * the entry applied at its index, or at any lower one, has a later term: terms never fall along a log. Every other end
  * of the wait leaves the outcome unknown.
  */
-import { abortReason, BlixardError, type ErrorCode, errorCodeOf, offAbort, onAbort } from "@blixard/common";
+import { abortReason, BlixardError, type ErrorCode, errorCodeOf, notApplied, offAbort, onAbort } from "@blixard/common";
 import type { ConfChange, ConfState, Entry, LogIndex, Term } from "../core/types.ts";
 import type { Applied } from "../raft-node-types.ts";
 import { outcomeUnknown, overloaded, overwritten } from "./proposal-errors.ts";
@@ -263,7 +263,7 @@ export class ProposalTable<Result> {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const proposal of waiting) {
-      this.fail(proposal, new BlixardError(code, message, { cause, outcome: "not_applied" }));
+      this.fail(proposal, notApplied(code, message, { cause }));
     }
     this.failInFlight(new BlixardError(code, message, { cause, outcome: "unknown" }));
   }

@@ -1,5 +1,5 @@
 /** Simulated machines that run the members of one Raft group with a user's state machine. */
-import { BlixardError, discardMetrics, errorCodeOf, type Random, sleep, toHex } from "@blixard/common";
+import { BlixardError, discardMetrics, errorCodeOf, notApplied, type Random, sleep, toHex } from "@blixard/common";
 import { asNodeId, openRaftNode, type RaftNode, type RaftNodeOptions, type StateMachine } from "@blixard/raft";
 import type { FaultTarget } from "./fault-target.ts";
 import { observeLog, observeSnapshots, observeStateMachine } from "./observed-stores.ts";
@@ -163,7 +163,7 @@ export class RaftGroup<State, Result> implements FaultTarget {
     for (;;) {
       try {
         const leader = this.leader();
-        if (leader === undefined) throw new BlixardError("NO_LEADER", "nobody leads", { outcome: "not_applied" });
+        if (leader === undefined) throw notApplied("NO_LEADER", "nobody leads");
         await this.call(leader, attemptMs, ({ raft }) => work(raft));
         return;
       } catch (error) {

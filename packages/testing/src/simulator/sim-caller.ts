@@ -1,5 +1,5 @@
 /** A call from outside of the machines, as a program on one of them or near it makes it. */
-import { BlixardError, errorCodeOf, isBlixardError } from "@blixard/common";
+import { BlixardError, errorCodeOf, isBlixardError, notApplied } from "@blixard/common";
 import type { SimMachine } from "./sim-machine.ts";
 import type { SimProcess } from "./sim-process.ts";
 import type { VirtualTime } from "./virtual-time.ts";
@@ -29,7 +29,7 @@ export function callMachine<Node, T>(
       const { node, process } = machine;
       if (node === undefined || process === undefined || !process.alive) {
         giveUp.cancel();
-        reject(new BlixardError("UNREACHABLE", `node ${machine.id} is down`, { outcome: "not_applied" }));
+        reject(notApplied("UNREACHABLE", `node ${machine.id} is down`));
         return;
       }
       process.enter(() => {

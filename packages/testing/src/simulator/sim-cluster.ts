@@ -1,7 +1,7 @@
 /** Simulated machines that form one cluster, and what an operator can do with them. */
 
 import type { ClusterNode } from "@blixard/cluster";
-import { BlixardError, fromUtf8, type Random, sleep, toHex } from "@blixard/common";
+import { BlixardError, fromUtf8, notApplied, type Random, sleep, toHex } from "@blixard/common";
 import type { Actor, MethodName, RequestOf, ResponseOf } from "@blixard/protocol";
 import { decodeTicket } from "@blixard/protocol";
 import { ClusterProgram, type ClusterWorld, type FirstStart, sha256 } from "./cluster-program.ts";
@@ -155,7 +155,7 @@ export class SimCluster implements FaultTarget {
     for (;;) {
       try {
         const machines = this.up();
-        if (machines.length === 0) throw new BlixardError("UNREACHABLE", "no node is up", { outcome: "not_applied" });
+        if (machines.length === 0) throw notApplied("UNREACHABLE", "no node is up");
         return await this.call(pick(this.#random, machines), name, request, { requestId, timeoutMs: 5_000 });
       } catch (error) {
         if (!mayPass(error) || this.world.time.nowMs >= endMs) throw error;

@@ -261,7 +261,7 @@ export class SimNetwork {
       typeof to === "number" ? from.peers.find(({ nodeId }) => nodeId === to)?.endpointId : to.endpointId;
     if (endpointId === undefined) {
       const message = `node ${String(to)} is not in the member list`;
-      return Promise.reject(new BlixardError("UNREACHABLE", message, { outcome: "not_applied" }));
+      return Promise.reject(notApplied("UNREACHABLE", message));
     }
     const { signal, timeoutMs } = options;
     const remote = linkSignal(undefined);
@@ -298,7 +298,7 @@ export class SimNetwork {
   ): void {
     const target = this.#endpoints.get(endpointId);
     if (target === undefined || !target.process.alive || this.#isBlocked(from, target)) {
-      const error = new BlixardError("UNREACHABLE", "nobody answers", { outcome: "not_applied" });
+      const error = notApplied("UNREACHABLE", "nobody answers");
       this.#time.after(silenceMs, callTag + from.nodeId, () => done(error, undefined));
       return;
     }

@@ -3,7 +3,7 @@
  * that a chunk of an image does not hold up a status call. While calls are open, and while stream calls are served, the
  * connection is pinged; ten heartbeats without a frame end it, and with it the calls, whose outcome is then unknown.
  */
-import { BlixardError, type Clock, offAbort, onAbort, type Timer } from "@blixard/common";
+import { BlixardError, type Clock, notApplied, offAbort, onAbort, type Timer } from "@blixard/common";
 import { decodeRpcFrame, encodeRpcFrame, fromRpcError, type RpcFrame, toRpcError } from "@blixard/protocol";
 import { type FrameOptions, frameBytesMaxOf } from "../frames/frame.ts";
 import { FrameLink, type LinkEnd } from "../frames/frame-link.ts";
@@ -250,18 +250,12 @@ export class RpcConnection {
 
   /** Queues a frame, by its size or with others of its call; returns why it cannot be sent. */
   #post(frame: RpcFrame, wanted?: StreamClass): BlixardError | undefined {
-    if (this.ended) return new BlixardError("UNREACHABLE", "the connection is closed", { outcome: "not_applied" });
+    if (this.ended) return notApplied("UNREACHABLE", "the connection is closed");
     const bytes = encodeRpcFrame(frame);
     const streamClass = wanted ?? (bytes.length <= transportLimits.rpcPayloadUrgentBytesMax ? "urgent" : "normal");
     const bytesMax = frameBytesMaxOf(streamClass, this.#options);
     if (bytes.length > bytesMax) {
-      return new BlixardError(
-        "VALUE_TOO_LARGE",
-        `a call carries ${bytes.length} bytes; at most ${bytesMax} are allowed`,
-        {
-          outcome: "not_applied",
-        },
-      );
+      return notApplied("VALUE_TOO_LARGE", `a call carries ${bytes.length} bytes; at most ${bytesMax} are allowed`);
     }
     const queued = this.#outbound.get(streamClass)?.length ?? 0;
     const { rpcQueueFramesMax, rpcQueueBytesMax } = transportLimits;
@@ -336,5 +330,5 @@ export class RpcConnection {
 }
 
 function overloaded(message: string): BlixardError {
-  return new BlixardError("OVERLOADED", message, { outcome: "not_applied", hint: "Try again in a moment." });
+  return notApplied("OVERLOADED", message, { hint: "Try again in a moment." });
 }

@@ -7,6 +7,7 @@ import {
   type Clock,
   type ErrorCode,
   errorCodeOf,
+  notApplied,
   offAbort,
   onAbort,
   type Random,
@@ -204,7 +205,7 @@ export class RpcLane {
     signal: AbortSignal,
   ): Promise<Uint8Array> {
     if (this.#servedCalls >= transportLimits.rpcServedMax) {
-      throw new BlixardError("OVERLOADED", "this node serves too many calls", { outcome: "not_applied" });
+      throw notApplied("OVERLOADED", "this node serves too many calls");
     }
     this.#servedCalls++;
     try {
@@ -222,7 +223,7 @@ export class RpcLane {
     signal: AbortSignal,
   ): Promise<AsyncIterable<Uint8Array>> {
     if (this.#servedStreams >= transportLimits.rpcStreamsServedMax) {
-      throw new BlixardError("OVERLOADED", "this node serves too many streams", { outcome: "not_applied" });
+      throw notApplied("OVERLOADED", "this node serves too many streams");
     }
     this.#servedStreams++;
     onAbort(signal, () => this.#servedStreams--);
@@ -249,12 +250,11 @@ function dialWithin(deps: RpcLaneDeps, to: EndpointAddress, closing: AbortSignal
     const fail = (error: unknown) =>
       settle(() =>
         reject(
-          new BlixardError(
+          notApplied(
             codeOfDialError(error),
             `node ${to.endpointId.slice(0, 10)} cannot be reached: ${briefly(error)}`,
             {
               cause: error,
-              outcome: "not_applied",
               details: { endpointId: to.endpointId, addresses: to.addresses },
             },
           ),

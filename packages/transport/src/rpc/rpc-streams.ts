@@ -7,7 +7,15 @@
  * The deadline of a call is for its opening: accepted, it lives until one side ends it, or the connection breaks, which the
  * heartbeats of the connection notice.
  */
-import { BlixardError, type Clock, isBlixardError, offAbort, onAbort, toBlixardError } from "@blixard/common";
+import {
+  BlixardError,
+  type Clock,
+  isBlixardError,
+  notApplied,
+  offAbort,
+  onAbort,
+  toBlixardError,
+} from "@blixard/common";
 import { type RpcFrame, type RpcSide, toRpcError } from "@blixard/protocol";
 import { transportLimits } from "../transport-limits.ts";
 import { RpcStreamEnd, type RpcStreamPort } from "./rpc-stream-end.ts";
@@ -236,5 +244,5 @@ function once(run: () => void): () => void {
 }
 
 function overloaded(message: string): BlixardError {
-  return new BlixardError("OVERLOADED", message, { outcome: "not_applied", hint: "Try again in a moment." });
+  return notApplied("OVERLOADED", message, { hint: "Try again in a moment." });
 }

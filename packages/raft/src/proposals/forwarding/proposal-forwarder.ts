@@ -6,7 +6,7 @@
  *                        |-> no answer: sent again, under the same name, so that it counts once
  *                        |-> the term is over, or nobody answers: OUTCOME_UNKNOWN, since a copy may be in a log
  */
-import { BlixardError, type Random } from "@blixard/common";
+import { type BlixardError, notApplied, type Random } from "@blixard/common";
 import type { Entry, LogIndex, NodeId, Term } from "../../core/types.ts";
 import type { PeerMessage, PeerTransport } from "../../ports.ts";
 import { notLeader, outcomeUnknown, overloaded, refusalError } from "../proposal-errors.ts";
@@ -103,7 +103,7 @@ export class ProposalForwarder<Result> {
   /** Forgets everything. A proposal that never left ends as not applied; the owner ends the other waits. */
   clear({ code, message, cause }: BlixardError): void {
     for (const { proposal, left } of this.#pending.values()) {
-      const error = new BlixardError(code, message, { cause, outcome: "not_applied" });
+      const error = notApplied(code, message, { cause });
       if (!left) this.#deps.proposals.fail(proposal, error);
     }
     this.#pending.clear();
