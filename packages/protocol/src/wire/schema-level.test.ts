@@ -13,6 +13,7 @@ const schema = z.object({
     z.object({ type: z.literal("file"), path: z.string() }),
     z.object({ type: z.literal("volume"), id: z.string() }).meta({ since: 8 }),
   ]),
+  labels: z.record(z.string(), z.union([z.string(), z.int().meta({ since: 10 })])).exactOptional(),
   at: z.union([z.string(), z.object({ port: z.int(), relay: z.string().meta({ since: 9 }).exactOptional() })]),
 });
 const plain = {
@@ -35,6 +36,8 @@ describe("levelOfValue", () => {
     ["a field deep inside", { disks: [{ size: 1 }, { size: 2, cache: true }] }, 7],
     ["an option of a union", { source: { type: "volume", id: "v" } }, 8],
     ["a field in an option without discriminator", { at: { port: 1, relay: "r" } }, 9],
+    ["no value of a record", { labels: { a: "x" } }, 1],
+    ["a value of a record", { labels: { a: "x", b: 1 } }, 10],
     ["several of them", { note: "n", kind: "cloud" }, 6],
   ])("finds %s", (_, fields, expected) => {
     expect(level({ ...plain, ...fields })).toBe(expected);
@@ -67,7 +70,7 @@ describe("levelOfValue", () => {
 
 describe("levelOfSchema", () => {
   it("is the highest level that the schema names", () => {
-    expect(levelOfSchema(schema)).toBe(9);
+    expect(levelOfSchema(schema)).toBe(10);
     expect(levelOfSchema(z.object({ a: later.nullable() }))).toBe(4);
   });
 

@@ -60,6 +60,10 @@ class LevelWalk {
         if (!Array.isArray(value)) return;
         for (const [at, item] of value.entries()) this.visit(def.element, item, `${path}.${at}`);
         return;
+      case "record":
+        if (!isRecord(value)) return;
+        for (const [key, item] of Object.entries(value)) this.visit(def.valueType, item, `${path}.${key}`);
+        return;
       case "union": {
         const option = facts.optionOf(value);
         if (option !== undefined) this.visit(option, value, path);
@@ -133,6 +137,8 @@ function partsOf(def: z.core.$ZodTypes["_zod"]["def"]): readonly z.core.$ZodType
       return Object.values(def.shape);
     case "array":
       return [def.element];
+    case "record":
+      return [def.valueType];
     case "union":
       return def.options;
     case "optional":
