@@ -2,7 +2,7 @@ import { featureLevels } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import { initBody, sampleNode } from "../testing/command-samples.ts";
 import { Replica } from "../testing/replica.ts";
-import { clusterLevel, levelHolders, nextLevel } from "./level.ts";
+import { clusterLevel, joinerRefusal, levelHolders, nextLevel } from "./level.ts";
 
 const { base, own } = featureLevels;
 
@@ -42,6 +42,18 @@ describe("cluster.setLevel", () => {
       message: expect.stringContaining("node 2"),
     });
     expect(clusterLevel(replica.state)).toBe(base);
+  });
+});
+
+describe("joinerRefusal", () => {
+  it("is alike on replicas that hold the nodes in another order", () => {
+    const nodes = [5, 2].map((id) => [String(id), sampleNode(id, { featureLevel: own, version: `1.${id}` })] as const);
+    const level = new Map([["level", { level: own, index: 1 }]]);
+    const refusals = [nodes, nodes.toReversed()].map((order) =>
+      joinerRefusal({ level, nodes: new Map(order) }, { id: 9, version: "0.1", featureLevel: 1 }),
+    );
+    expect(refusals[0]?.hint).toContain("node 2 (1.2)");
+    expect(refusals[1]).toEqual(refusals[0]);
   });
 });
 

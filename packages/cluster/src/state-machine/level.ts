@@ -56,7 +56,8 @@ export function joinerRefusal(
 
 /** What a person does about a node that does not understand `level`. */
 export function upgradeHint({ nodes }: Pick<ClusterState, "nodes">, level: number): string {
-  const other = [...nodes.values()].find((node) => node.featureLevel >= level);
+  // The hint becomes part of a result in the state, so it names the same node whatever the order of the map.
+  const [other] = [...nodes.values()].filter((node) => node.featureLevel >= level).sort((a, b) => a.id - b.id);
   const release = other === undefined ? "a later release" : `the release of node ${other.id} (${other.version})`;
   return `Install ${release} on that machine, and start the node again with the data that it has.`;
 }
