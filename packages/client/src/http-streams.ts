@@ -176,7 +176,7 @@ async function* withInput(
         if ("error" in arrived) throw arrived.error;
         if (arrived.result.done === true) return;
         const piece = arrived.result.value;
-        state.set(written === undefined ? {} : { written });
+        state.update(({ written: now }) => (now === undefined ? {} : { written: now }));
         readNext();
         offset = piece.offset + piece.data.length;
         yield { ...piece, inputEnded: false };

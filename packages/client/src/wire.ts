@@ -118,8 +118,9 @@ export function decodeError(answer: HttpAnswer): BlixardError {
 /** The error in an error body of the API; undefined for anything else. */
 export function decodeErrorBody(body: unknown, requestId: string | undefined): BlixardError | undefined {
   const error = (body as { readonly error?: Record<string, unknown> | null } | null | undefined)?.error;
-  const code = knownErrorCode(error?.["code"]);
-  if (typeof error !== "object" || error === null || code === undefined) return undefined;
+  if (typeof error !== "object" || error === null || typeof error["code"] !== "string") return undefined;
+  // A later release has codes that this one does not know: what else it says still holds.
+  const code = knownErrorCode(error["code"]) ?? (error["retryable"] === true ? "UNAVAILABLE" : "INTERNAL");
   const hint = error["hint"];
   const details = error["details"];
   return new BlixardError(code, String(error["message"] ?? ""), {
@@ -128,6 +129,7 @@ export function decodeErrorBody(body: unknown, requestId: string | undefined): B
     details: {
       ...(typeof details === "object" && details !== null ? details : {}),
       ...(requestId === undefined ? {} : { requestId }),
+      ...(code === error["code"] ? {} : { code: error["code"] }),
     },
   });
 }

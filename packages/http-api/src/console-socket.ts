@@ -6,7 +6,7 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { BlixardError, isBlixardError, messageOf, PieceQueue, toHex } from "@blixard/common";
-import type { CallMeta, StreamOutputOf } from "@blixard/protocol";
+import { authorize, type CallMeta, type StreamOutputOf, streams } from "@blixard/protocol";
 import { WebSocket, WebSocketServer } from "ws";
 import { checkHostAndOrigin } from "./host-guard.ts";
 import { errorAnswer } from "./http-errors.ts";
@@ -41,6 +41,7 @@ export function createConsoleSockets(deps: HttpDeps, options: HttpOptions): Cons
     const url = new URL(incoming.url ?? "/", "http://localhost");
     const name = /^\/v1\/vms\/([^/]+)\/console$/.exec(url.pathname)?.[1];
     const caller = await authenticate(deps, authorizationOf(incoming));
+    authorize("vm.console", streams["vm.console"].access, caller.access);
     if (name === undefined) throw new BlixardError("NOT_FOUND", `there is no websocket at ${url.pathname}`);
     if (server.clients.size >= httpLimits.consoleSessionsMax) {
       throw new BlixardError("OVERLOADED", `${server.clients.size} consoles are open already`);

@@ -140,6 +140,7 @@ describe("bad requests", () => {
     [400, "INVALID_ARGUMENT", "PUT", "/v1/kv/k", { value: "v" }, { "if-match": "*" }],
     [401, "UNAUTHENTICATED", "PUT", "/v1/kv/k", { value: "v" }, { authorization: "Bearer nobody" }],
     [403, "PERMISSION_DENIED", "PUT", "/v1/kv/k", { value: "v" }, { authorization: "Bearer viewer-token" }],
+    [403, "PERMISSION_DENIED", "PUT", "/v1/kv/k", "{not json", { authorization: "Bearer viewer-token" }],
     [403, "PERMISSION_DENIED", "GET", "/v1/kv/k", undefined, { host: "evil.example" }],
     [403, "PERMISSION_DENIED", "GET", "/v1/kv/k", undefined, { origin: "http://evil.example" }],
     [403, "PERMISSION_DENIED", "GET", "/v1/kv/k", undefined, { origin: "null" }],

@@ -1,4 +1,5 @@
 import { request as httpRequest, type IncomingMessage } from "node:http";
+import { connect } from "node:net";
 import { connectClient } from "@blixard/client";
 import { BlixardError, type Clock, silentLogger, Watch } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
@@ -13,6 +14,7 @@ import { TextMetrics } from "./testing/text-metrics.ts";
 let service: TestService;
 let listener: Listener;
 let metrics: TextMetrics;
+let openStreams: Watch<number>;
 /** Timers of the server that wait; they run when a test says so. */
 let timers: Set<{ readonly delayMs: number; readonly run: () => void }>;
 let armed: Watch<number>;
@@ -35,7 +37,10 @@ const clock: Clock = {
 
 beforeEach(async () => {
   service = new TestService();
-  metrics = new TextMetrics();
+  openStreams = new Watch(0);
+  metrics = new TextMetrics((name, value) => {
+    if (name === "blixard_http_streams") openStreams.set(value);
+  });
   timers = new Set();
   armed = new Watch(0);
   responses = [];
@@ -113,6 +118,15 @@ describe("GET with the flag of a stream", () => {
     await client.kv.delete("a/1");
     expect(await lines(1)).toEqual(['{"type":"delete","key":"a/1"}']);
     expect(metrics.text()).toContain("blixard_http_streams 1");
+  });
+
+  it("gives up the place of an answer that waited behind another when its connection ended", async () => {
+    const socket = connect(listener.port, "127.0.0.1");
+    const request = "GET /v1/kv?watch=true HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer admin-token\r\n\r\n";
+    socket.write(request.repeat(3));
+    await openStreams.until((count) => count === 3);
+    socket.destroy();
+    await openStreams.until((count) => count === 0);
   });
 
   it("answers events to who asks for them, and bytes as base64", async () => {

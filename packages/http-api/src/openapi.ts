@@ -103,7 +103,7 @@ function callOperation(name: string, method: Method, route: HttpRoute): object {
   const parameters: object[] = [];
   const rest: Record<string, unknown> = {};
   for (const [field, schema] of Object.entries(request.properties ?? {})) {
-    if (Object.hasOwn(route.fixed ?? {}, field)) continue;
+    if (route.fixed !== undefined && !inPath.has(field)) continue;
     if (inPath.has(field)) parameters.push({ name: field, in: "path", required: true, schema });
     else if (inQuery) parameters.push({ name: field, in: "query", required: isRequired(request, field), schema });
     else rest[field] = schema;

@@ -1,6 +1,7 @@
 /** The routes that are calls of the node service, made from the contract. */
 import { BlixardError } from "@blixard/common";
 import {
+  authorize,
   type HttpMethodName,
   type HttpRoute,
   headers,
@@ -23,8 +24,9 @@ export function addCallRoutes(context: RouteContext): void {
     for (const route of method.http ?? []) {
       if (route.debug && !context.options.debugApi) continue;
       addRoute(context, route.verb, route.path, async (request) => {
-        // The service decides who may call what; a body is read only from somebody it knows.
         const caller = method.access === "anyone" ? anonymous : await context.authenticate(request);
+        // By the rule of the service, which applies it too: a body is read only from a caller that has the right.
+        authorize(name, method.access, caller.access);
         const fields = await requestFields(request, route, types);
         const meta = callMetaOf(metaSource(request), request.get("requestId"), caller);
         return answerCall(request, route, await context.service().call(name, fields as RequestOf<typeof name>, meta));
@@ -33,7 +35,7 @@ export function addCallRoutes(context: RouteContext): void {
   }
 }
 
-/** The fields that the route stands for and those of its path, then of the query or the body; a later one does not win. */
+/** The fields of the path, then those of the query or the body. A route that stands for fields takes those and its path. */
 async function requestFields(
   request: HttpContext,
   route: HttpRoute,
@@ -41,6 +43,7 @@ async function requestFields(
 ): Promise<Record<string, unknown>> {
   const fromPath: Record<string, unknown> = { ...route.fixed };
   for (const field of pathFields(route)) fromPath[field] = typedField(types, field, request.req.param(field) ?? "");
+  if (route.fixed !== undefined) return fromPath;
   if (route.verb === "GET" || route.verb === "DELETE") {
     return { ...queryFields(types, request.req.query()), ...fromPath };
   }

@@ -4,10 +4,12 @@
  */
 import { BlixardError, notApplied } from "@blixard/common";
 import {
+  authorize,
   pathFields,
   type StreamMethod,
   type StreamName,
   type StreamRequestOf,
+  streamHeartbeatMs,
   streamMediaTypes,
   streams,
 } from "@blixard/protocol";
@@ -56,7 +58,9 @@ async function answerStream(
   const requestId = request.get("requestId");
   const meta = callMetaOf(metaSource(request), requestId, caller);
   const { logger, clock } = context.deps;
+  authorize(name, streams[name].access, caller.access);
   const signal = open.add(request);
+  signal.throwIfAborted();
   const items = await context.service().stream(name, fields as StreamRequestOf<typeof name>, meta, { signal });
   const events = (request.req.header("accept") ?? "").includes(streamMediaTypes.events);
   const body = streamBody(items, events ? "events" : "lines", {
@@ -69,6 +73,8 @@ async function answerStream(
     "x-accel-buffering": "no",
   });
 }
+
+const stalledMsMax = 3 * streamHeartbeatMs;
 
 /** How many streams are open, and when each ends. */
 class OpenStreams {
@@ -86,14 +92,21 @@ class OpenStreams {
       throw notApplied("OVERLOADED", `${this.#count} streams are open already`);
     }
     const left = new AbortController();
-    const { outgoing } = request.env;
+    const { incoming, outgoing } = request.env;
+    const { socket } = incoming;
     this.#change(1);
     const end = () => {
+      if (left.signal.aborted) return;
+      socket.off("close", end);
       this.#change(-1);
       left.abort(new BlixardError("CANCELLED", "the caller has gone"));
     };
-    if (outgoing.destroyed) end();
-    else outgoing.once("close", end);
+    // An answer that waits behind others on its connection is not told when that connection ends.
+    socket.once("close", end);
+    outgoing.once("close", end);
+    if (outgoing.destroyed || socket.destroyed) end();
+    // Each heartbeat is a write: a caller that takes none for so long holds its place no longer.
+    else outgoing.setTimeout(stalledMsMax, () => outgoing.destroy());
     return left.signal;
   }
 

@@ -239,6 +239,7 @@ export class CallRouter {
 
   #openLife(outer: AbortSignal): LinkedSignal {
     const life = linkSignal(outer);
+    if (life.signal.aborted) return life;
     this.#open.add(life);
     onAbort(life.signal, () => this.#open.delete(life));
     return life;

@@ -4,6 +4,12 @@ import { discardMetrics, type Labels, type Metrics } from "@blixard/common";
 export class TextMetrics implements Metrics {
   readonly #values = new Map<string, number>();
   readonly histogram = discardMetrics.histogram;
+  readonly #onGauge: (name: string, value: number) => void;
+
+  /** `onGauge` is told of each value that a gauge is set to. */
+  constructor(onGauge: (name: string, value: number) => void = () => {}) {
+    this.#onGauge = onGauge;
+  }
 
   counter({ name }: { readonly name: string }) {
     return {
@@ -16,7 +22,10 @@ export class TextMetrics implements Metrics {
 
   gauge({ name }: { readonly name: string }) {
     return {
-      set: (value: number, labels: Labels = {}) => void this.#values.set(lineOf(name, labels), value),
+      set: (value: number, labels: Labels = {}) => {
+        this.#values.set(lineOf(name, labels), value);
+        this.#onGauge(name, value);
+      },
       remove: (labels: Labels) => void this.#values.delete(lineOf(name, labels)),
     };
   }
