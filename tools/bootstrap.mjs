@@ -20,6 +20,8 @@ function fail(text, code) {
   process.exit(code);
 }
 
+process.on("SIGINT", () => {});
+
 /** Runs a command to its end; signals reach it through the terminal's process group, so they are only survived here. */
 function run(command, args, options = {}) {
   return new Promise((resolve, reject) => {
@@ -32,7 +34,6 @@ function run(command, args, options = {}) {
     child.stdout?.on("data", (data) => output.push(data));
     child.stderr?.on("data", (data) => output.push(data));
     const forward = (signal) => child.kill(signal);
-    process.on("SIGINT", () => {});
     process.on("SIGTERM", forward);
     child.on("error", reject);
     child.on("close", (code, signal) => {
