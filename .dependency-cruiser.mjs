@@ -1,4 +1,17 @@
 // Who may import whom: the arrows of ARCHITECTURE.md, checked by `npm run check`.
+const belowServer = [
+  "common",
+  "raft",
+  "protocol",
+  "identity",
+  "storage",
+  "transport",
+  "bulk",
+  "vm-manager",
+  "cluster",
+  "client",
+  "http-api",
+];
 const arrows = {
   common: [],
   raft: ["common"],
@@ -11,33 +24,8 @@ const arrows = {
   client: ["common", "protocol", "identity"],
   cluster: ["common", "raft", "protocol", "vm-manager"],
   "http-api": ["common", "protocol", "identity", "client"],
-  server: [
-    "common",
-    "raft",
-    "protocol",
-    "identity",
-    "storage",
-    "transport",
-    "bulk",
-    "vm-manager",
-    "cluster",
-    "client",
-    "http-api",
-  ],
-  testing: [
-    "common",
-    "raft",
-    "protocol",
-    "identity",
-    "storage",
-    "transport",
-    "bulk",
-    "vm-manager",
-    "cluster",
-    "client",
-    "http-api",
-    "server",
-  ],
+  server: belowServer,
+  testing: [...belowServer, "server"],
 };
 
 const room = (name) => `^packages/${name}/`;

@@ -6,7 +6,7 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { BlixardError, isBlixardError, messageOf, PieceQueue, toHex } from "@blixard/common";
-import { authorize, type CallMeta, type StreamOutputOf, streams } from "@blixard/protocol";
+import { authorize, type CallMeta, nodeRoutes, type StreamOutputOf, streams } from "@blixard/protocol";
 import { WebSocket, WebSocketServer } from "ws";
 import { checkHostAndOrigin } from "./host-guard.ts";
 import { errorAnswer } from "./http-errors.ts";
@@ -24,6 +24,7 @@ export interface ConsoleSockets {
 }
 
 const subprotocol = "blixard.console";
+const consolePath = new RegExp(`^${nodeRoutes.console.path.replace("{name}", "([^/]+)")}$`);
 const inputPendingMax = 256;
 const inputPieceBytesMax = 16 * 1024;
 const backlogBytesDefault = 4 * 1024;
@@ -39,7 +40,7 @@ export function createConsoleSockets(deps: HttpDeps, options: HttpOptions): Cons
   const accept = async (incoming: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
     checkHostAndOrigin(allowedHosts, incoming.headers.host, incoming.headers.origin);
     const url = new URL(incoming.url ?? "/", "http://localhost");
-    const name = /^\/v1\/vms\/([^/]+)\/console$/.exec(url.pathname)?.[1];
+    const name = consolePath.exec(url.pathname)?.[1];
     const caller = await authenticate(deps, authorizationOf(incoming));
     authorize("vm.console", streams["vm.console"].access, caller.access);
     if (name === undefined) throw new BlixardError("NOT_FOUND", `there is no websocket at ${url.pathname}`);

@@ -3,9 +3,14 @@
  * that the first ticket can be made there. Others learn who the node is and whether it lives; they call it over the RPC
  * lane, with a key that a ticket let in.
  */
+import { methods, nodeRoutes } from "@blixard/protocol";
 import type { ListenerHandlers } from "./listeners.ts";
 
-const openPaths: ReadonlySet<string> = new Set(["/healthz", "/readyz", "/v1/identity"]);
+const openPaths: ReadonlySet<string> = new Set([
+  nodeRoutes.health.path,
+  nodeRoutes.readiness.path,
+  ...methods["identity.get"].http.map(({ path }) => path),
+]);
 const refusal = JSON.stringify({
   error: {
     code: "PERMISSION_DENIED",
