@@ -103,7 +103,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "unknown-as-not-applied",
     bug: "a write whose fate is unknown is reported as not applied",
-    file: "cluster/services/leader-route.js",
+    file: "cluster/calls/leader-route.js",
     from: 'const outcome = unknown ? "unknown" : "not_applied";',
     to: 'const outcome = "not_applied";',
   },
@@ -124,7 +124,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "trust-old-store",
     bug: "a node takes part with a store that is older than what it has promised",
-    file: "cluster/cluster-node.js",
+    file: "cluster/start/start-cluster-node.js",
     from: "await checkWithPeers(",
     to: "if (Date.now() < 0) await checkWithPeers(",
   },

@@ -1,9 +1,7 @@
 /** Copies the built packages into a directory and plants a mutant in the copy. The product has no seam for this. */
-import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { access, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Mutant } from "./mutants.ts";
-
-const packages = ["common", "raft", "protocol", "storage", "transport", "vm-manager", "client", "cluster", "testing"];
 
 export interface PlantOptions {
   /** The repository. */
@@ -16,7 +14,7 @@ export interface PlantOptions {
 export async function plantMutant(mutant: Mutant, { root, directory }: PlantOptions): Promise<string> {
   const scope = join(directory, "node_modules", "@blixard");
   await rm(directory, { recursive: true, force: true });
-  for (const name of packages) {
+  for (const name of await readdir(join(root, "packages"))) {
     await mkdir(join(scope, name), { recursive: true });
     await cp(join(root, "packages", name, "package.json"), join(scope, name, "package.json"));
     await cp(join(root, "packages", name, "dist"), join(scope, name, "dist"), {
@@ -28,8 +26,14 @@ export async function plantMutant(mutant: Mutant, { root, directory }: PlantOpti
   return join(scope, "testing", "dist", "simulator", "main.js");
 }
 
-/** The built file with the mutant in it. @throws when the text to replace is not there exactly once */
+/**
+ * The built file with the mutant in it. An output whose source is gone is what an earlier build left behind: nothing
+ * runs it.
+ *
+ * @throws when the text to replace is not there exactly once, or the file has no source
+ */
 export async function mutatedText(mutant: Mutant, packagesDirectory: string): Promise<string> {
+  await access(sourceOf(mutant, packagesDirectory));
   const parts = (await readFile(fileOf(mutant, packagesDirectory), "utf8")).split(mutant.from);
   if (parts.length === 2) return parts.join(mutant.to);
   throw new Error(`${mutant.name}: the text to replace stands ${parts.length - 1} times in ${mutant.file}`);
@@ -38,4 +42,9 @@ export async function mutatedText(mutant: Mutant, packagesDirectory: string): Pr
 function fileOf({ file }: Mutant, packagesDirectory: string): string {
   const [name = "", ...rest] = file.split("/");
   return join(packagesDirectory, name, "dist", ...rest);
+}
+
+function sourceOf({ file }: Mutant, packagesDirectory: string): string {
+  const [name = "", ...rest] = file.replace(/\.js$/, ".ts").split("/");
+  return join(packagesDirectory, name, "src", ...rest);
 }
