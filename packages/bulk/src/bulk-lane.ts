@@ -9,11 +9,13 @@ import type {
   BulkFetch,
   BulkFetched,
   BulkIrohSettings,
+  BulkKind,
   BulkName,
   BulkPeers,
   BulkProviders,
   BulkRouteStatus,
   BulkRpcHandler,
+  OpenBulkObject,
 } from "./bulk-types.ts";
 import { ChunkBuffers } from "./chunk-buffers.ts";
 import { BulkHttp2Server } from "./http2-server.ts";
@@ -29,7 +31,8 @@ export interface BulkLaneDeps {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly peers: BulkPeers;
-  readonly providers: BulkProviders;
+  /** What is given from the start; `provide` adds to it. */
+  readonly providers?: Readonly<BulkProviders>;
   /** The Ed25519 seed of this node. */
   readonly secretKey: Uint8Array;
   /** Calls a method of the RPC lane, for peers that cannot be reached directly. */
@@ -39,6 +42,8 @@ export interface BulkLaneDeps {
 }
 
 export interface BulkLane {
+  /** Gives objects of a kind from now on. Before that they are NOT_FOUND. */
+  provide(kind: BulkKind, open: OpenBulkObject): void;
   /** Takes a TLS connection of the bind port that chose `bulkAlpn`. */
   accept(socket: TLSSocket): void;
   /**
@@ -65,6 +70,7 @@ export function createBulkLane(deps: BulkLaneDeps): BulkLane {
 
 class NodeBulkLane implements BulkLane {
   readonly #deps: BulkLaneDeps;
+  readonly #providers: BulkProviders;
   readonly #metrics: BulkMetrics;
   readonly #requests: BulkRequestHandler;
   readonly #server: BulkHttp2Server;
@@ -75,17 +81,22 @@ class NodeBulkLane implements BulkLane {
   readonly #running = new Set<Promise<unknown>>();
   readonly #closing = new AbortController();
   readonly rpcMethods: ReadonlyMap<string, BulkRpcHandler> = new Map([
-    [pieceMethod, (endpointId, payload) => answerPiece(this.#requests, endpointId, payload)],
-    [endpointMethod, (endpointId, payload) => this.#answerEndpoint(endpointId, payload)],
+    [pieceMethod, ({ remote, payload }) => answerPiece(this.#requests, remote.endpointId, payload)],
+    [endpointMethod, ({ remote, payload }) => this.#answerEndpoint(remote.endpointId, payload)],
   ]);
 
   constructor(deps: BulkLaneDeps) {
     this.#deps = deps;
     this.#metrics = createBulkMetrics(deps.metrics);
-    this.#requests = new BulkRequestHandler({ ...deps, metrics: this.#metrics });
+    this.#providers = { ...deps.providers };
+    this.#requests = new BulkRequestHandler({ ...deps, providers: this.#providers, metrics: this.#metrics });
     this.#server = new BulkHttp2Server(this.#requests);
     this.#iroh = deps.iroh && new IrohRoute({ ...deps, requests: this.#requests, settings: deps.iroh });
     this.#routes = new BulkRoutes({ ...deps, metrics: this.#metrics, iroh: this.#iroh });
+  }
+
+  provide(kind: BulkKind, open: OpenBulkObject): void {
+    this.#providers[kind] = open;
   }
 
   accept(socket: TLSSocket): void {

@@ -11,7 +11,7 @@ import { type Manifest, makeManifest } from "./manifest.ts";
 
 export interface BulkRequestHandlerDeps {
   readonly peers: Pick<BulkPeers, "peer">;
-  readonly providers: BulkProviders;
+  readonly providers: Readonly<BulkProviders>;
   readonly metrics: BulkMetrics;
 }
 
@@ -97,7 +97,7 @@ export class BulkRequestHandler {
   }
 
   async #open(name: BulkName): Promise<BulkObject> {
-    const object = await this.#deps.providers[name.kind](name.id);
+    const object = await this.#deps.providers[name.kind]?.(name.id);
     if (object === undefined) throw notHere(name);
     return object;
   }

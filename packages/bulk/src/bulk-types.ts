@@ -19,10 +19,13 @@ export interface BulkObject {
 
 /** What a node holds of one kind. */
 export type OpenBulkObject = (id: string) => Promise<BulkObject | undefined>;
-export type BulkProviders = Readonly<Record<BulkKind, OpenBulkObject>>;
+export type BulkProviders = Partial<Record<BulkKind, OpenBulkObject>>;
 
-/** Answers one call of the RPC lane. `endpointId` is the key that the connection of the caller proved. */
-export type BulkRpcHandler = (endpointId: string, payload: Uint8Array) => Promise<Uint8Array>;
+/** Answers one call of the RPC lane. `remote.endpointId` is the key that the connection of the caller proved. */
+export type BulkRpcHandler = (call: {
+  readonly payload: Uint8Array;
+  readonly remote: { readonly endpointId: string };
+}) => Promise<Uint8Array>;
 
 /** The members, as the transport knows them. */
 export interface BulkPeers {

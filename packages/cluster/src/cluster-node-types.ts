@@ -93,6 +93,11 @@ export interface Readiness {
   readonly reason: string;
 }
 
+export interface CloseOptions {
+  /** VMs keep running otherwise. */
+  readonly stopVms?: boolean;
+}
+
 /** One node of a cluster, which has started. */
 export interface ClusterNode extends AsyncDisposable {
   /** Serves a call of a person, a program or another node. @throws BlixardError */
@@ -127,7 +132,7 @@ export interface ClusterNode extends AsyncDisposable {
   /** The replicated state as applied here, for diagnostics and pages. Not a linearizable read. */
   readonly state: ClusterState;
   /** Hands over leadership if it leads and somebody can take it, then closes. */
-  shutdown(options?: { readonly handOverMs?: number; readonly stopVms?: boolean }): Promise<void>;
-  /** Stops at once and closes the VM manager and the stores. VMs keep running, unless `stopVms`. */
-  close(options?: { readonly stopVms?: boolean }): Promise<void>;
+  shutdown(options?: CloseOptions & { readonly handOverMs?: number }): Promise<void>;
+  /** Stops at once and closes the VM manager and the stores. */
+  close(options?: CloseOptions): Promise<void>;
 }

@@ -1,5 +1,5 @@
 /** A node that serves: the replicated state over Raft, the service that answers calls, and the duties, put together. */
-import { firstOf, linkSignal, type Watch, withTimeLimit } from "@blixard/common";
+import { type CloseStack, firstOf, linkSignal, type Watch, withTimeLimit } from "@blixard/common";
 import type {
   CallMeta,
   MethodName,
@@ -13,8 +13,7 @@ import type {
 import { asNodeId } from "@blixard/raft";
 import type { CallRouter } from "./calls/call-router.ts";
 import type { AuthenticatedCaller, StreamScope } from "./calls/call-types.ts";
-import type { CloseOptions, CloseStack } from "./close-stack.ts";
-import type { ClusterNode, Readiness } from "./cluster-node-types.ts";
+import type { CloseOptions, ClusterNode, Readiness } from "./cluster-node-types.ts";
 import { type NodeLifecycle, stopped } from "./node-lifecycle.ts";
 import type { NodeParts } from "./node-parts.ts";
 import { bestSuccessor } from "./peers/successor.ts";
@@ -30,7 +29,7 @@ export interface RunningNodeDeps {
   readonly lifecycle: NodeLifecycle;
   readonly caughtUp: Watch<boolean>;
   /** All that the start has opened. */
-  readonly opened: CloseStack;
+  readonly opened: CloseStack<CloseOptions>;
 }
 
 export class RunningNode implements ClusterNode {
@@ -38,7 +37,7 @@ export class RunningNode implements ClusterNode {
   readonly #router: CallRouter;
   readonly #lifecycle: NodeLifecycle;
   readonly #caughtUp: Watch<boolean>;
-  readonly #opened: CloseStack;
+  readonly #opened: CloseStack<CloseOptions>;
   readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
 

@@ -8,6 +8,7 @@ export { BoundedQueue } from "./bounded-queue.ts";
 export type { Brand } from "./brand.ts";
 export { bytesEqual, concatBytes, fromHex, fromUtf8, toHex, toUtf8 } from "./bytes.ts";
 export type { Clock, Timer } from "./clock.ts";
+export { CloseStack } from "./close-stack.ts";
 export type { ErrorCode, ErrorCodeFacts } from "./error-codes.ts";
 export { errorCodes, knownErrorCode } from "./error-codes.ts";
 export type { BlixardErrorOptions, ErrorOutcome } from "./errors.ts";

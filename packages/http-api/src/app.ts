@@ -11,8 +11,8 @@ import { checkHostAndOrigin, checkPath } from "./host-guard.ts";
 import type { HttpEnv } from "./http-context.ts";
 import { errorAnswer } from "./http-errors.ts";
 import { httpMetrics } from "./http-metrics.ts";
-import type { HttpDeps, HttpOptions } from "./http-types.ts";
-import { authenticate, metaSource, type RouteContext, requireService } from "./route-context.ts";
+import type { HttpOptions, HttpParts } from "./http-types.ts";
+import { authenticate, metaSource, type RouteContext } from "./route-context.ts";
 import { RouteList } from "./route-list.ts";
 import { addBlobRoute } from "./routes-blobs.ts";
 import { addCallRoutes } from "./routes-calls.ts";
@@ -21,7 +21,7 @@ import { addStreamRoutes } from "./routes-streams.ts";
 
 export type RequestHandler = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
 
-export function createHttpApp(deps: HttpDeps, options: HttpOptions): RequestHandler {
+export function createHttpApp(deps: HttpParts, options: HttpOptions): RequestHandler {
   const app = new Hono<HttpEnv>();
   const routes = new RouteList();
   const context: RouteContext = {
@@ -29,7 +29,6 @@ export function createHttpApp(deps: HttpDeps, options: HttpOptions): RequestHand
     deps,
     options,
     routes,
-    service: () => requireService(deps.service()),
     authenticate: (request) => authenticate(deps, request.req.header("authorization")),
   };
   addMeasures(app, deps, routes);
@@ -57,7 +56,7 @@ export function createHttpApp(deps: HttpDeps, options: HttpOptions): RequestHand
 }
 
 /** Gives each request its id, and counts it under its route. */
-function addMeasures(app: Hono<HttpEnv>, deps: HttpDeps, routes: RouteList): void {
+function addMeasures(app: Hono<HttpEnv>, deps: HttpParts, routes: RouteList): void {
   const { requests, duration } = httpMetrics(deps.metrics);
   app.use(async (request, next) => {
     const startMs = deps.clock.monotonicMs();
@@ -80,7 +79,7 @@ function addMeasures(app: Hono<HttpEnv>, deps: HttpDeps, routes: RouteList): voi
 /** Runs before anything parses the request, because the URL parser already trusts the Host header. */
 function guarded(
   listener: (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void>,
-  deps: HttpDeps,
+  deps: HttpParts,
   options: HttpOptions,
 ): RequestHandler {
   const allowedHosts = new Set([...options.allowedHosts, deps.endpointId].map((host) => host.toLowerCase()));

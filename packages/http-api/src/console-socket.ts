@@ -11,9 +11,9 @@ import { WebSocket, WebSocketServer } from "ws";
 import { checkHostAndOrigin } from "./host-guard.ts";
 import { errorAnswer } from "./http-errors.ts";
 import { httpMetrics } from "./http-metrics.ts";
-import { type HttpDeps, type HttpOptions, httpLimits } from "./http-types.ts";
+import { type HttpOptions, type HttpParts, httpLimits } from "./http-types.ts";
 import type { Caller } from "./node-service.ts";
-import { authenticate, requireService } from "./route-context.ts";
+import { authenticate } from "./route-context.ts";
 
 export type UpgradeHandler = (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
@@ -29,7 +29,7 @@ const inputPendingMax = 256;
 const inputPieceBytesMax = 16 * 1024;
 const backlogBytesDefault = 4 * 1024;
 
-export function createConsoleSockets(deps: HttpDeps, options: HttpOptions): ConsoleSockets {
+export function createConsoleSockets(deps: HttpParts, options: HttpOptions): ConsoleSockets {
   const allowedHosts = new Set([...options.allowedHosts, deps.endpointId].map((host) => host.toLowerCase()));
   const gauge = httpMetrics(deps.metrics).consoles;
   const server = new WebSocketServer({
@@ -75,7 +75,7 @@ interface Session {
   close(): void;
 }
 
-async function openSession(deps: HttpDeps, name: string, offset: number, caller: Caller): Promise<Session> {
+async function openSession(deps: HttpParts, name: string, offset: number, caller: Caller): Promise<Session> {
   const left = new AbortController();
   const input = new PieceQueue(inputPieceBytesMax);
   const meta: CallMeta = {
@@ -87,7 +87,7 @@ async function openSession(deps: HttpDeps, name: string, offset: number, caller:
     hops: 0,
   };
   const scope = { signal: left.signal, input: input.pieces() };
-  const output = await requireService(deps.service()).stream("vm.console", { name, offset }, meta, scope);
+  const output = await deps.service().stream("vm.console", { name, offset }, meta, scope);
   const close = () => {
     input.end();
     left.abort(new BlixardError("CANCELLED", "the console was left"));
@@ -140,7 +140,7 @@ function offsetOf(url: URL): number {
   throw new BlixardError("INVALID_ARGUMENT", `"${text}" is no byte offset`);
 }
 
-function refuse(deps: HttpDeps, socket: Duplex, error: unknown): void {
+function refuse(deps: HttpParts, socket: Duplex, error: unknown): void {
   const { status, body } = errorAnswer(error, "", false, deps.logger);
   const text = JSON.stringify(body);
   const head = `HTTP/1.1 ${status} Refused\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}`;

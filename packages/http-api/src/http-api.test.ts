@@ -4,8 +4,7 @@ import { silentLogger } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { WebSocket } from "ws";
-import { createHttpApp } from "./app.ts";
-import { type ConsoleSockets, createConsoleSockets } from "./console-socket.ts";
+import { createHttpApi, type HttpApi } from "./create-http-api.ts";
 import type { HttpDeps } from "./http-types.ts";
 import { type Listener, listenPlain } from "./listeners.ts";
 import { TestService } from "./testing/test-service.ts";
@@ -13,41 +12,39 @@ import { TextMetrics } from "./testing/text-metrics.ts";
 
 const options = { version: "0.0.0-test", debugApi: false, allowedHosts: ["node.example"] };
 let service: TestService;
-let started: boolean;
 let blobs: Uint8Array[];
 let listener: Listener;
-let sockets: ConsoleSockets;
+let deps: HttpDeps;
+let api: HttpApi;
 
 beforeEach(async () => {
   service = new TestService();
-  started = true;
   blobs = [];
   const metrics = new TextMetrics();
-  const deps: HttpDeps = {
+  deps = {
     clock: systemClock,
     random: systemRandom,
     logger: silentLogger,
     metrics,
     nodeId: 1,
     endpointId: "e".repeat(64),
-    service: () => (started ? service : undefined),
-    blobs: () => ({
-      async put(chunks) {
-        for await (const chunk of chunks) blobs.push(chunk);
-        return { digest: "d".repeat(64), sizeBytes: Buffer.concat(blobs).length };
-      },
-    }),
     clusterId: () => "cluster",
     storageHealthy: () => true,
     metricsText: async () => metrics.text(),
   };
-  sockets = createConsoleSockets(deps, options);
-  const onRequest = createHttpApp(deps, options);
-  listener = await listenPlain("127.0.0.1:0", { onRequest, onUpgrade: sockets.onUpgrade }, "--http");
+  api = createHttpApi(deps, options);
+  api.serve(service);
+  listener = await listenPlain("127.0.0.1:0", api, "--http");
+  api.storeBlobs({
+    async put(chunks) {
+      for await (const chunk of chunks) blobs.push(chunk);
+      return { digest: "d".repeat(64), sizeBytes: Buffer.concat(blobs).length };
+    },
+  });
 });
 
 afterEach(async () => {
-  sockets.close();
+  api.close();
   await listener.close(0);
 });
 
@@ -185,9 +182,15 @@ describe("routes without a token", () => {
       status: 503,
       body: { error: { message: "no leader is known" } },
     });
-    started = false;
+    await listener.close(0);
+    listener = await listenPlain("127.0.0.1:0", createHttpApi(deps, options), "--http");
+    expect(await ask("GET", "/readyz")).toMatchObject({
+      status: 503,
+      body: { error: { message: "the node is starting" } },
+    });
     expect((await ask("GET", "/healthz")).status).toBe(200);
     expect(await ask("GET", "/v1/kv/k")).toMatchObject({ status: 503, body: failure("UNAVAILABLE") });
+    expect(await ask("POST", "/v1/blobs", "image")).toMatchObject({ status: 503, body: failure("UNAVAILABLE") });
   });
 
   it("accept allowed hosts, the endpoint id and loopback origins", async () => {

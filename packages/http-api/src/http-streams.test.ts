@@ -5,7 +5,7 @@ import { BlixardError, type Clock, silentLogger, Watch } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { headers, streamHeartbeatMs } from "@blixard/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { createHttpApp } from "./app.ts";
+import { createHttpApi } from "./create-http-api.ts";
 import { type HttpDeps, httpLimits } from "./http-types.ts";
 import { type Listener, listenPlain } from "./listeners.ts";
 import { TestService, vmRecord } from "./testing/test-service.ts";
@@ -51,14 +51,13 @@ beforeEach(async () => {
     metrics,
     nodeId: 1,
     endpointId: "e".repeat(64),
-    service: () => service,
-    blobs: () => undefined,
     clusterId: () => "cluster",
     storageHealthy: () => true,
     metricsText: async () => metrics.text(),
   };
-  const onRequest = createHttpApp(deps, { version: "0.0.0-test", debugApi: false, allowedHosts: [] });
-  listener = await listenPlain("127.0.0.1:0", { onRequest, onUpgrade: (_, socket) => socket.destroy() }, "--http");
+  const api = createHttpApi(deps, { version: "0.0.0-test", debugApi: false, allowedHosts: [] });
+  api.serve(service);
+  listener = await listenPlain("127.0.0.1:0", api, "--http");
 });
 
 afterEach(async () => {

@@ -9,13 +9,18 @@ export interface HttpDeps {
   readonly metrics: Metrics;
   readonly nodeId: number;
   readonly endpointId: string;
-  /** Undefined while the node starts: the ports are bound first, so that a busy one is found before anything changes. */
-  readonly service: () => NodeService | undefined;
-  readonly blobs: () => BlobStore | undefined;
   readonly clusterId: () => string;
   readonly storageHealthy: () => boolean;
   /** The metrics as Prometheus text. */
   readonly metricsText: () => Promise<string>;
+}
+
+/** What the routes build on. */
+export interface HttpParts extends HttpDeps {
+  /** Who answers now. */
+  service(): NodeService;
+  /** Where uploads go now. */
+  blobs(): BlobStore;
 }
 
 export interface HttpOptions {

@@ -3,9 +3,9 @@
  * checks, on a TLS and a plain listener.
  */
 export type { RequestHandler } from "./app.ts";
-export { createHttpApp } from "./app.ts";
-export type { ConsoleSockets } from "./console-socket.ts";
-export { createConsoleSockets } from "./console-socket.ts";
+export type { UpgradeHandler } from "./console-socket.ts";
+export type { HttpApi } from "./create-http-api.ts";
+export { createHttpApi } from "./create-http-api.ts";
 export type { HttpDeps, HttpOptions } from "./http-types.ts";
 export type { Listener, ListenerHandlers } from "./listeners.ts";
 export { listenPlain, listenTls } from "./listeners.ts";

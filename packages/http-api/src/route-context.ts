@@ -4,17 +4,15 @@ import { notApplied } from "@blixard/common";
 import { authorize, type HttpVerb, type NodeRoute, nodeRoutes } from "@blixard/protocol";
 import type { Hono } from "hono";
 import type { HttpContext, HttpEnv } from "./http-context.ts";
-import type { HttpDeps, HttpOptions } from "./http-types.ts";
-import type { Caller, NodeService } from "./node-service.ts";
+import type { HttpOptions, HttpParts } from "./http-types.ts";
+import type { Caller } from "./node-service.ts";
 import type { RouteList } from "./route-list.ts";
 
 export interface RouteContext {
   readonly app: Hono<HttpEnv>;
-  readonly deps: HttpDeps;
+  readonly deps: HttpParts;
   readonly options: HttpOptions;
   readonly routes: RouteList;
-  /** The node service. @throws UNAVAILABLE while the node starts */
-  service(): NodeService;
   /** Who calls. @throws UNAUTHENTICATED */
   authenticate(context: HttpContext): Promise<Caller>;
 }
@@ -52,20 +50,15 @@ export function honoPath(template: string): string {
 }
 
 /** The holder of the token in an Authorization header. @throws UNAUTHENTICATED, UNAVAILABLE */
-export async function authenticate(deps: HttpDeps, authorization: string | undefined): Promise<Caller> {
+export async function authenticate(deps: HttpParts, authorization: string | undefined): Promise<Caller> {
   const token = /^Bearer +(\S{1,512})$/i.exec(authorization ?? "")?.[1];
-  const caller = token === undefined ? undefined : await requireService(deps.service()).authenticate(token);
+  const caller = token === undefined ? undefined : await deps.service().authenticate(token);
   if (caller === undefined) {
     throw notApplied("UNAUTHENTICATED", token === undefined ? "a token is needed" : "the token is not known", {
       hint: "Send `Authorization: Bearer <token>`; the token stands in admin.token of the data directory of a node.",
     });
   }
   return caller;
-}
-
-export function requireService(service: NodeService | undefined): NodeService {
-  if (service !== undefined) return service;
-  throw notApplied("UNAVAILABLE", "the node is starting", { hint: "Try again soon." });
 }
 
 /** The parts of a request that its meta is read from. */

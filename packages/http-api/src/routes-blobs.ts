@@ -6,9 +6,7 @@ import { addNodeRoute, type RouteContext } from "./route-context.ts";
 
 export function addBlobRoute(context: RouteContext): void {
   addNodeRoute(context, "uploadBlob", async (request) => {
-    const blobs = context.deps.blobs();
-    if (blobs === undefined) throw new BlixardError("UNAVAILABLE", "the image store is starting");
-    const { digest, sizeBytes } = await blobs.put(chunksOf(request.env.incoming));
+    const { digest, sizeBytes } = await context.deps.blobs().put(chunksOf(request.env.incoming));
     return request.json({ digest, sizeBytes, nodeId: context.deps.nodeId }, 201);
   });
 }

@@ -29,7 +29,11 @@ export function addCallRoutes(context: RouteContext): void {
         authorize(name, method.access, caller.access);
         const fields = await requestFields(request, route, types);
         const meta = callMetaOf(metaSource(request), request.get("requestId"), caller);
-        return answerCall(request, route, await context.service().call(name, fields as RequestOf<typeof name>, meta));
+        return answerCall(
+          request,
+          route,
+          await context.deps.service().call(name, fields as RequestOf<typeof name>, meta),
+        );
       });
     }
   }

@@ -6,7 +6,7 @@ import { statusPage } from "./status-page.ts";
 
 export function addNodeRoutes(context: RouteContext): void {
   const { deps, options } = context;
-  const readiness = () => deps.service()?.ready() ?? { ready: false, reason: "the node is starting" };
+  const readiness = () => deps.service().ready();
   addNodeRoute(context, "health", async (request) => {
     if (!deps.storageHealthy()) {
       const error = { code: "STORAGE_FAILED", message: "storage failed", hint: "See the log.", outcome: "not_applied" };

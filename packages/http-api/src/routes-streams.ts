@@ -61,7 +61,7 @@ async function answerStream(
   authorize(name, streams[name].access, caller.access);
   const signal = open.add(request);
   signal.throwIfAborted();
-  const items = await context.service().stream(name, fields as StreamRequestOf<typeof name>, meta, { signal });
+  const items = await context.deps.service().stream(name, fields as StreamRequestOf<typeof name>, meta, { signal });
   const events = (request.req.header("accept") ?? "").includes(streamMediaTypes.events);
   const body = streamBody(items, events ? "events" : "lines", {
     clock,

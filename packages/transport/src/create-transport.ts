@@ -15,6 +15,7 @@ import type {
   Peer,
   RpcHandler,
   RpcStreamHandler,
+  ServedNode,
   StreamCallOptions,
   Transport,
   TransportDeps,
@@ -28,7 +29,9 @@ export function createTransport(deps: TransportDeps, options: TransportOptions):
     peers: { send: (to, message) => node.send(to, message), bind: (handlers) => node.bind(handlers) },
     endpointId: deps.adapter.endpointId,
     instance: node.instance,
-    start: (handler, streamHandler) => node.start(handler, streamHandler),
+    serve: (served) => node.serve(served),
+    addMethods: (methods) => node.addMethods(methods),
+    start: () => node.start(),
     addresses: () => deps.adapter.addresses(),
     usesRelay: deps.adapter.usesRelay ?? false,
     setPeers: (peers) => node.setPeers(peers),
@@ -50,8 +53,8 @@ class NodeTransport {
   readonly #onBroken: ((endpointId: string) => void)[] = [];
   readonly #sessions = new Map<number, PeerSession>();
   readonly #nodeIds = new Map<string, number>();
-  #rpcHandler: RpcHandler | undefined;
-  #streamHandler: RpcStreamHandler | undefined;
+  readonly #methods = new Map<string, RpcHandler>();
+  #served: ServedNode = startingNode;
   #handlers: PeerTransportHandlers | undefined;
   #state: "new" | "started" | "closed" = "new";
   #outdated = false;
@@ -70,7 +73,7 @@ class NodeTransport {
       nodeId: options.nodeId,
       incarnation: incarnationBytes.reduce((value, byte) => value * 256 + byte, 0),
       frameBytesMax,
-      start: options.start ?? (() => undefined),
+      start: () => this.#served.start?.(),
       heartbeatMs: options.heartbeatMs ?? transportLimits.heartbeatMs,
       compress: options.compress ?? ["iroh", "dual"].includes(deps.adapter.kind),
     };
@@ -81,8 +84,8 @@ class NodeTransport {
         metrics: this.#metrics,
         adapter: deps.adapter,
         nodeIdOf: (endpointId) => this.#nodeIds.get(endpointId),
-        isClientKey: options.isClientKey ?? (() => false),
-        handler: (call, signal) => this.#handle(call, signal),
+        isClientKey: (endpointId) => this.#served.isClientKey?.(endpointId) ?? false,
+        handler: (call, signal) => (this.#methods.get(call.method) ?? this.#served.call)(call, signal),
         streamHandler: (call, signal) => this.#handleStream(call, signal),
       },
       this.#options,
@@ -98,9 +101,18 @@ class NodeTransport {
     this.#handlers = handlers;
   }
 
-  async start(handler: RpcHandler, streamHandler?: RpcStreamHandler): Promise<void> {
-    this.#rpcHandler = handler;
-    this.#streamHandler = streamHandler;
+  serve(node: ServedNode): void {
+    this.#served = node;
+  }
+
+  addMethods(methods: ReadonlyMap<string, RpcHandler>): void {
+    for (const [name, handler] of methods) {
+      if (this.#methods.has(name)) throw new BlixardError("INVALID_ARGUMENT", `the method ${name} is answered already`);
+      this.#methods.set(name, handler);
+    }
+  }
+
+  async start(): Promise<void> {
     await this.#deps.adapter.listen((connection) => this.#onConnection(connection));
     this.#state = "started";
     for (const session of this.#sessions.values()) session.start();
@@ -250,13 +262,13 @@ class NodeTransport {
     connection.close("unknown peer");
   }
 
-  async #handle(...[call, signal]: Parameters<RpcHandler>): Promise<Uint8Array> {
-    if (this.#rpcHandler === undefined) throw new BlixardError("UNAVAILABLE", "the node is starting");
-    return this.#rpcHandler(call, signal);
-  }
-
   async #handleStream(...[call, signal]: Parameters<RpcStreamHandler>): Promise<AsyncIterable<Uint8Array>> {
-    if (this.#streamHandler === undefined) throw new BlixardError("UNSUPPORTED", "this node serves no streams");
-    return this.#streamHandler(call, signal);
+    if (this.#served.stream === undefined) throw new BlixardError("UNSUPPORTED", "this node serves no streams");
+    return this.#served.stream(call, signal);
   }
 }
+
+const starting = () => Promise.reject(notApplied("UNAVAILABLE", "the node is starting", { hint: "Try again soon." }));
+
+/** Answers before anybody serves. */
+const startingNode: ServedNode = { call: starting, stream: starting };

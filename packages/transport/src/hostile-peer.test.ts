@@ -47,7 +47,7 @@ describe.each(["memory", "iroh", "grpc"] as const)("a hostile peer over %s", (te
 
   beforeEach(async () => {
     [node, friend, hostile] = [
-      await startNode(1, { adapter: adapterOf(61), transport: { isClientKey: (key) => clientKeys.has(key) } }),
+      await startNode(1, { adapter: adapterOf(61), says: { isClientKey: (key) => clientKeys.has(key) } }),
       await startNode(2, { adapter: adapterOf(62) }),
       adapterOf(63),
     ];
@@ -216,7 +216,7 @@ describe("strangers together", () => {
     const client = network.createAdapter({ endpointId: keyOf(80) });
     const node = await startNode(1, {
       adapter: network.createAdapter({ endpointId: keyOf(81) }),
-      transport: { isClientKey: (key) => key === client.endpointId },
+      says: { isClientKey: (key) => key === client.endpointId },
     });
     const { rpcConnectionsPerEndpointMax, rpcStrangerConnectionsMax } = transportLimits;
     const dial = (from: TransportAdapter) => from.connect(node.peer(), "blixard/rpc/1", { signal: never() });

@@ -18,6 +18,7 @@ export type {
   RemoteIdentity,
   RpcHandler,
   RpcStreamHandler,
+  ServedNode,
   SessionState,
   StreamCallOptions,
   Transport,

@@ -44,7 +44,10 @@ for (const technology of technologies) {
       transport.peers.bind(handlersOf(asId(nodeId)));
       return { nodeId, transport };
     });
-    for (const { transport } of nodes) await transport.start(async ({ payload }) => payload);
+    for (const { transport } of nodes) {
+      transport.serve({ call: async ({ payload }) => payload });
+      await transport.start();
+    }
     const peers = nodes.map(({ nodeId, transport }) => ({
       nodeId,
       endpointId: transport.endpointId,

@@ -182,7 +182,8 @@ describe("a session", () => {
     let received = 0;
     for (const transport of transports) {
       transport.peers.bind({ onMessage: () => received++, onUnreachable: () => {} });
-      await transport.start(async ({ payload }) => payload);
+      transport.serve({ call: async ({ payload }) => payload });
+      await transport.start();
     }
     const peers = transports.map(({ endpointId, addresses }, at) => ({
       nodeId: at + 1,

@@ -156,22 +156,33 @@ export interface TransportOptions {
   readonly heartbeatMs?: number;
   /** Whether frames of 256 bytes and more are deflated when that saves a tenth. Default: where Iroh may carry them. */
   readonly compress?: boolean;
+}
+
+/** What a node answers to others, and says of itself when they connect. */
+export interface ServedNode {
+  readonly call: RpcHandler;
+  /** Default: the node serves no streams, and answers UNSUPPORTED. */
+  readonly stream?: RpcStreamHandler;
   /**
    * Says whether a key that is no member's is a client's: one that a ticket for an operator or a viewer gave rights to.
    * Every other key is a stranger's, from which only small frames and few connections are taken. Called for each frame.
    * Default: no key is a client's.
    */
-  readonly isClientKey?: (endpointId: string) => boolean;
+  isClientKey?(endpointId: string): boolean;
   /** Which start of the node this is; called at each greeting. Default: not known, so that no peer refuses it as outdated. */
-  readonly start?: () => NodeStart | undefined;
+  start?(): NodeStart | undefined;
 }
 
 /** The transport of one node. */
 export interface Transport {
   /** Carries Raft messages between members. */
   readonly peers: PeerTransport;
-  /** Binds the adapter and serves. */
-  start(handler: RpcHandler, streamHandler?: RpcStreamHandler): Promise<void>;
+  /** Sets who answers from now on. Before the first time the transport answers UNAVAILABLE by itself. */
+  serve(node: ServedNode): void;
+  /** Gives calls of these methods to a part of the program, ahead of who serves. @throws INVALID_ARGUMENT for a name that is taken */
+  addMethods(methods: ReadonlyMap<string, RpcHandler>): void;
+  /** Binds the adapter, takes connections and dials the members. */
+  start(): Promise<void>;
   addresses(): readonly string[];
   /** What {@link TransportAdapter.usesRelay} says. */
   readonly usesRelay: boolean;

@@ -5,14 +5,7 @@ import { PassThrough } from "node:stream";
 import { silentLogger } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 
-import {
-  type ConsoleSockets,
-  createConsoleSockets,
-  createHttpApp,
-  type HttpDeps,
-  type Listener,
-  listenPlain,
-} from "@blixard/http-api";
+import { createHttpApi, type HttpApi, type HttpDeps, type Listener, listenPlain } from "@blixard/http-api";
 
 import { TestService, vmRecord } from "@blixard/http-api/testing";
 import type { VmPhase } from "@blixard/protocol";
@@ -23,7 +16,7 @@ import { run } from "./program.ts";
 
 let service: TestService;
 let listener: Listener;
-let sockets: ConsoleSockets;
+let api: HttpApi;
 let home: string;
 
 beforeAll(async () => {
@@ -37,20 +30,18 @@ beforeAll(async () => {
     metrics,
     nodeId: 1,
     endpointId: "e".repeat(64),
-    service: () => service,
-    blobs: () => undefined,
     clusterId: () => "cluster",
     storageHealthy: () => true,
     metricsText: () => metrics.text(),
   };
   const options = { version: "0.0.0-test", debugApi: false, allowedHosts: [] };
-  sockets = createConsoleSockets(deps, options);
-  const handlers = { onRequest: createHttpApp(deps, options), onUpgrade: sockets.onUpgrade };
-  listener = await listenPlain("127.0.0.1:0", handlers, "--http");
+  api = createHttpApi(deps, options);
+  api.serve(service);
+  listener = await listenPlain("127.0.0.1:0", api, "--http");
 });
 
 afterAll(async () => {
-  sockets.close();
+  api.close();
   await listener.close(0);
   await rm(home, { recursive: true });
 });

@@ -27,7 +27,7 @@ export interface BulkNode {
 export function callOf(node: Pick<BulkNode, "lane">, method: string, endpointId: string, payload: Uint8Array) {
   const handler = node.lane.rpcMethods.get(method);
   if (handler === undefined) throw new BlixardError("UNSUPPORTED", `no part answers ${method}`);
-  return handler(endpointId, payload);
+  return handler({ payload, remote: { endpointId } });
 }
 
 type Call = Parameters<typeof createBulkLane>[0]["call"];

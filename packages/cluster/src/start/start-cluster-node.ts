@@ -12,7 +12,7 @@
  *     write the first entries -> bootstraps only
  *     start the duties
  */
-import { abortReason, linkSignal, withTimeLimit } from "@blixard/common";
+import { abortReason, CloseStack, linkSignal, withTimeLimit } from "@blixard/common";
 import { commands, createCommandCodec, type NodeCapacity, type NodeRecord, understoodLevel } from "@blixard/protocol";
 import {
   asLogIndex,
@@ -25,8 +25,7 @@ import {
 } from "@blixard/raft";
 import { CallRouter } from "../calls/call-router.ts";
 import { nodeMeta, PeerCalls } from "../calls/peer-calls.ts";
-import { CloseStack } from "../close-stack.ts";
-import type { ClusterNode, ClusterNodeDeps, StartMode } from "../cluster-node-types.ts";
+import type { CloseOptions, ClusterNode, ClusterNodeDeps, StartMode } from "../cluster-node-types.ts";
 import { createClusterStateMachine } from "../cluster-state-machine.ts";
 import { declareClusterMetrics } from "../metrics.ts";
 import { NodeLifecycle } from "../node-lifecycle.ts";
@@ -76,7 +75,7 @@ export async function startClusterNode(
   { signal: outer }: { readonly signal?: AbortSignal } = {},
 ): Promise<ClusterNode> {
   const starting = linkSignal(outer);
-  const opened = new CloseStack(deps.logger);
+  const opened = new CloseStack<CloseOptions>(deps.logger);
   const base = createBase(deps, options, (error) => starting.abort(error));
   try {
     return await start(base, opened, how, starting.signal);
@@ -89,7 +88,12 @@ export async function startClusterNode(
   }
 }
 
-async function start(base: Base, opened: CloseStack, how: StartMode, signal: AbortSignal): Promise<ClusterNode> {
+async function start(
+  base: Base,
+  opened: CloseStack<CloseOptions>,
+  how: StartMode,
+  signal: AbortSignal,
+): Promise<ClusterNode> {
   const { deps, stateMachine, options } = base;
   const seed = how.mode === "resume" ? how.seed : undefined;
   const atStep = (): void => {

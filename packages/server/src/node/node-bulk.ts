@@ -1,6 +1,6 @@
 /** The bulk lane of a node, with what the node gives over it and what it takes. */
 import { join } from "node:path";
-import { type BulkIrohSettings, type BulkLane, createBulkLane, type OpenBulkObject } from "@blixard/bulk";
+import { type BulkIrohSettings, type BulkLane, createBulkLane } from "@blixard/bulk";
 import type { Clock, Logger, Metrics } from "@blixard/common";
 import type { SnapshotCarrier, SnapshotStore } from "@blixard/raft";
 import type { Transport } from "@blixard/transport";
@@ -18,7 +18,6 @@ export interface NodeBulkDeps {
   readonly iroh: BulkIrohSettings | undefined;
   readonly dataDir: string;
   readonly snapshots: SnapshotStore;
-  readonly images: OpenBulkObject;
 }
 
 export interface NodeBulk {
@@ -28,12 +27,12 @@ export interface NodeBulk {
 }
 
 export function createNodeBulk(deps: NodeBulkDeps): NodeBulk {
-  const { transport, dataDir, snapshots, images } = deps;
+  const { transport, dataDir, snapshots } = deps;
   const lane = createBulkLane({
     ...deps,
     peers: transport,
     call: (...given) => transport.call(...given),
-    providers: { image: images, snapshot: snapshotObjects(snapshots) },
+    providers: { snapshot: snapshotObjects(snapshots) },
   });
   const snapshotCarrier = createSnapshotCarrier({
     lane,

@@ -28,11 +28,8 @@ export interface BoundPorts {
   readonly bind: string;
   /** `http://host:port`, or `off`. */
   readonly http: string;
-}
-
-export interface NodeHandlers extends ListenerHandlers {
-  /** Takes the connections of the bulk lane. */
-  readonly onBulk: (socket: TLSSocket) => void;
+  /** Sets who takes the connections of the bulk lane. */
+  onBulk(take: (socket: TLSSocket) => void): void;
 }
 
 const portMax = 65_535;
@@ -43,19 +40,17 @@ export async function bindPorts(
   config: NodeConfig,
   seed: Uint8Array,
   tls: NodeTls,
-  handlers: NodeHandlers,
+  handlers: ListenerHandlers,
   createAdapter: CreateAdapter = createNodeAdapter,
 ): Promise<BoundPorts> {
   const { host, port } = await resolveBind(config.bind, "--bind");
   const { transport, relay, relayUrls, discovery } = config;
-  // Whoever connects before the adapter serves is turned away, and comes again.
-  let takeHttp2: Parameters<AdapterOptions["onHttp2"]>[0] = (socket) => socket.destroy();
-  const onHttp2: AdapterOptions["onHttp2"] = (take) => {
-    takeHttp2 = take;
-  };
+  // Whoever connects before there is somebody to take it is turned away, and comes again.
+  const [http2, bulk] = [new Taker(), new Taker()];
+  const onHttp2: AdapterOptions["onHttp2"] = (take) => http2.set(take);
   const protocols = {
-    ...(transport === "iroh" ? {} : { h2: (socket: TLSSocket) => takeHttp2(socket) }),
-    [bulkAlpn]: handlers.onBulk,
+    ...(transport === "iroh" ? {} : { h2: http2.take }),
+    [bulkAlpn]: bulk.take,
   };
   const { tcp, udp } = await bindSharedPort(
     port,
@@ -69,17 +64,32 @@ export async function bindPorts(
       return createAdapter({ transport, ...endpoint, tls, onHttp2 });
     },
   );
-  if (config.http === "off") {
-    return { adapter: udp, tls: tcp.listener, plain: undefined, bind: tcp.listener.address, http: "off" };
-  }
+  const bound = {
+    ...{ adapter: udp, tls: tcp.listener, bind: tcp.listener.address },
+    onBulk: (take: (socket: TLSSocket) => void) => bulk.set(take),
+  };
+  if (config.http === "off") return { ...bound, plain: undefined, http: "off" };
   try {
     const http = config.http ?? httpDefault(host, port, tcp.port);
     const plainHost = await resolveBind(http, "--http");
     const plain = await listenPlain(formatHostPort(plainHost.host, plainHost.port), handlers, "--http");
-    return { adapter: udp, tls: tcp.listener, plain, bind: tcp.listener.address, http: `http://${plain.address}` };
+    return { ...bound, plain, http: `http://${plain.address}` };
   } catch (error) {
     await Promise.allSettled([tcp.close(), udp.close()]);
     throw error;
+  }
+}
+
+/** Who takes the connections of one protocol. */
+class Taker {
+  #take = (socket: TLSSocket): void => {
+    socket.destroy();
+  };
+
+  readonly take = (socket: TLSSocket): void => this.#take(socket);
+
+  set(take: (socket: TLSSocket) => void): void {
+    this.#take = take;
   }
 }
 

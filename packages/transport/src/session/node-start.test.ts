@@ -44,7 +44,7 @@ describe("a process that is not the newest start of its node", () => {
   const nodes: FixtureNode[] = [];
   const start = async (nodeId: number, now: NodeStart) => {
     const adapter = network.createAdapter({ endpointId: nodeId.toString(16).padStart(64, "0") });
-    const node = await startNode(nodeId, { adapter, transport: { start: () => now } });
+    const node = await startNode(nodeId, { adapter, says: { start: () => now } });
     nodes.push(node);
     return node;
   };

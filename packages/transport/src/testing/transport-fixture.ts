@@ -7,6 +7,7 @@ import type {
   Peer,
   RpcHandler,
   RpcStreamHandler,
+  ServedNode,
   SessionState,
   Transport,
   TransportAdapter,
@@ -29,6 +30,8 @@ export interface FixtureOptions {
   readonly adapter: TransportAdapter;
   readonly handler?: RpcHandler;
   readonly streamHandler?: RpcStreamHandler;
+  /** What the node says beside its answers. */
+  readonly says?: Pick<ServedNode, "isClientKey" | "start">;
   readonly random?: Random;
   readonly metrics?: Metrics;
   readonly transport?: Partial<TransportOptions>;
@@ -62,7 +65,9 @@ export async function startNode(nodeId: number, options: FixtureOptions): Promis
     onMessage: (from, message) => received.update((all) => [...all, { from, message }]),
     onUnreachable: (id) => unreachable.update((all) => [...all, id]),
   });
-  await transport.start(options.handler ?? echo, options.streamHandler ?? echoStream);
+  const { handler = echo, streamHandler = echoStream, says } = options;
+  transport.serve({ call: handler, stream: streamHandler, ...says });
+  await transport.start();
   const peer = () => ({ nodeId, endpointId: adapter.endpointId, addresses: transport.addresses() });
   return { nodeId, transport, adapter, received, unreachable, outdated, peer };
 }

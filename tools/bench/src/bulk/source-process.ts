@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { type BulkObject, bulkAlpn, createBulkLane } from "@blixard/bulk";
-import { BlixardError, discardMetrics, silentLogger } from "@blixard/common";
+import { discardMetrics, silentLogger } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { createNodeCertificate, createTlsListener } from "@blixard/identity";
 import { createTransport } from "@blixard/transport";
@@ -63,11 +63,8 @@ export async function serveSource(): Promise<void> {
   const adapter = createIrohAdapter({ secretKey, ...onLoopback });
   const shared = { clock: systemClock, random: systemRandom, logger: silentLogger, metrics: discardMetrics };
   const transport = createTransport({ ...shared, adapter }, { nodeId: 2 });
-  await transport.start(async ({ method, payload, remote }) => {
-    const handler = lane.rpcMethods.get(method);
-    if (handler === undefined) throw new BlixardError("UNSUPPORTED", `no part answers ${method}`);
-    return await handler(remote.endpointId, payload);
-  });
+  transport.addMethods(lane.rpcMethods);
+  await transport.start();
   const tls = { host: "127.0.0.1", port: 0, key, cert, alpnProtocols: [bulkAlpn], requestCert: true };
   const listener = await createTlsListener(tls, (socket) => lane.accept(socket));
   const bare = createIrohAdapter({ secretKey: benchKey("bare"), ...onLoopback });

@@ -35,7 +35,8 @@ export async function openLane(
     onMessage: (_, message) => onMessage(message),
     onUnreachable: () => onLost(new Error(lostText)),
   });
-  await transport.start(async ({ payload }) => payload);
+  transport.serve({ call: async ({ payload }) => payload });
+  await transport.start();
   return {
     address: { endpointId: transport.endpointId, addresses: transport.addresses() },
     connect: async (to) => {

@@ -104,7 +104,8 @@ async function startNode(nodeId: number, secretKey: Uint8Array, random: Random, 
   const transport = createTransport(deps, { nodeId });
   const node: Node = { nodeId, secretKey, adapter, transport, breaks: 0 };
   transport.peers.bind({ onMessage: () => {}, onUnreachable: () => node.breaks++ });
-  await transport.start(async ({ payload }) => payload);
+  transport.serve({ call: async ({ payload }) => payload });
+  await transport.start();
   return node;
 }
 

@@ -1,0 +1,35 @@
+/** The HTTP API of a node: what its listeners call, and who answers behind it. */
+import { createHttpApp, type RequestHandler } from "./app.ts";
+import { createConsoleSockets, type UpgradeHandler } from "./console-socket.ts";
+import type { HttpDeps, HttpOptions } from "./http-types.ts";
+import type { BlobStore, NodeService } from "./node-service.ts";
+import { startingBlobs, startingService } from "./starting-node.ts";
+
+export interface HttpApi {
+  readonly onRequest: RequestHandler;
+  readonly onUpgrade: UpgradeHandler;
+  /** Sets who answers from now on. Before the first time the API answers UNAVAILABLE by itself, and that it lives. */
+  serve(service: NodeService): void;
+  /** Sets where uploads go from now on. Before the first time they are UNAVAILABLE. */
+  storeBlobs(store: BlobStore): void;
+  /** Ends all console sessions. */
+  close(): void;
+}
+
+export function createHttpApi(deps: HttpDeps, options: HttpOptions): HttpApi {
+  let service = startingService;
+  let blobs = startingBlobs;
+  const parts = { ...deps, service: () => service, blobs: () => blobs };
+  const consoles = createConsoleSockets(parts, options);
+  return {
+    onRequest: createHttpApp(parts, options),
+    onUpgrade: consoles.onUpgrade,
+    serve: (next) => {
+      service = next;
+    },
+    storeBlobs: (next) => {
+      blobs = next;
+    },
+    close: () => consoles.close(),
+  };
+}

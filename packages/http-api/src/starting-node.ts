@@ -1,0 +1,15 @@
+/** Answers for a node that has not started yet: its ports are bound first, so that a busy one is found before anything changes. */
+import { notApplied } from "@blixard/common";
+import type { BlobStore, NodeService } from "./node-service.ts";
+
+const reason = "the node is starting";
+const starting = () => Promise.reject(notApplied("UNAVAILABLE", reason, { hint: "Try again soon." }));
+
+export const startingService: NodeService = {
+  call: starting,
+  stream: starting,
+  authenticate: starting,
+  ready: () => ({ ready: false, reason }),
+};
+
+export const startingBlobs: BlobStore = { put: starting };

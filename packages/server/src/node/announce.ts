@@ -1,0 +1,42 @@
+/** What a node that starts says to the person at its terminal, and to the log. */
+import { hostOf, isLoopbackHost, type Logger } from "@blixard/common";
+import type { BoundPorts } from "./ports.ts";
+import type { StartPlan } from "./start-mode.ts";
+
+type Say = (text: string) => void;
+type JoinPlan = Extract<StartPlan, { readonly type: "join" }>;
+
+export function sayJoining(say: Say, { byAddress }: JoinPlan, bind: string): void {
+  if (byAddress === undefined) return;
+  const local = [byAddress, bind].every((text) => isLoopbackHost(hostOf(text)));
+  const how = local ? "both are loopback addresses" : "somebody has to accept it there";
+  say(`joining ${byAddress} without a ticket: ${how}`);
+}
+
+export function sayPending(say: Say, { byAddress, target }: JoinPlan, endpointId: string): void {
+  const [asked] = target.endpoints;
+  say("This node waits until an operator of the cluster accepts it. Its key is");
+  say(`  ${endpointId}`);
+  say(`and ${byAddress ?? "the node that was asked"} showed the key ${asked?.endpointId ?? "of no node"}.`);
+  say(`On a member:  blixard cluster add ${endpointId}`);
+}
+
+export function sayServing(
+  deps: { readonly logger: Logger; readonly say: Say },
+  plan: StartPlan,
+  { bind, http, plain }: BoundPorts,
+  { nodeId, clusterId }: { readonly nodeId: number; readonly clusterId: string },
+): void {
+  const { logger, say } = deps;
+  logger.log("info", "serving", { nodeId, clusterId, bind, http });
+  if (plain !== undefined && !isLoopbackHost(hostOf(plain.address))) {
+    logger.log("warn", "other machines reach the plain HTTP API, and tokens cross the network as they are", {
+      http,
+      hint: `Leave --http on loopback: ${bind} serves the same over TLS.`,
+    });
+  }
+  if (plan.type !== "bootstrap") return;
+  say(`This is a new cluster, ${clusterId}. Another node joins it`);
+  say(`  on this machine:  blixard node --id 2 --bind 127.0.0.1:7002 --join ${bind}`);
+  say("  on another one:   blixard ticket create, and there: blixard node --id 2 --bind HOST:PORT --join-file FILE");
+}
