@@ -1,5 +1,6 @@
 /** When a request is sent again, how long to wait before, and when to give up. */
 import { type Clock, changedError, errorCodeOf, errorCodes, isBlixardError, type Random, sleep } from "@blixard/common";
+import { isDecided } from "@blixard/protocol";
 
 export interface RetryPolicy {
   /** Time for the whole call, all attempts included. Default 15 s. */
@@ -23,7 +24,7 @@ export interface RetryDeps {
 
 /**
  * Runs `attempt` until it succeeds, fails for good, or the time is over. The error at the end is the last one, with
- * outcome `unknown` when any attempt may have been applied.
+ * outcome `unknown` when any attempt may have been applied, unless the state machine itself answered to the request id.
  */
 export async function withRetries<T>(
   deps: RetryDeps,
@@ -66,6 +67,6 @@ function backoffMs(random: Random, number: number): number {
 }
 
 function withOutcome(error: unknown, mayBeApplied: boolean): unknown {
-  if (!mayBeApplied || !isBlixardError(error) || error.outcome === "unknown") return error;
+  if (!mayBeApplied || !isBlixardError(error) || isDecided(error) || error.outcome === "unknown") return error;
   return changedError(error, { outcome: "unknown" });
 }

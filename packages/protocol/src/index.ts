@@ -26,6 +26,7 @@ export type {
   Streams,
 } from "./api/contract.ts";
 export { commandSubject, commands, methods, streams } from "./api/contract.ts";
+export { decidedAt, isDecided } from "./api/decided-error.ts";
 export type {
   ClientCall,
   CommandTable,

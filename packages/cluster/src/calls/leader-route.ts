@@ -20,7 +20,7 @@ import {
   sleep,
   withTimeLimit,
 } from "@blixard/common";
-import { type CallMeta, forwardHopsMax } from "@blixard/protocol";
+import { type CallMeta, forwardHopsMax, isDecided } from "@blixard/protocol";
 import type { NodeParts } from "../node-parts.ts";
 
 /** What these steps use of the node. */
@@ -136,14 +136,12 @@ async function pause(parts: LeaderRouteParts, delayMs: number, signal: AbortSign
   ]).catch(() => {});
 }
 
-/** An answer "not applied" to the last attempt says nothing about an earlier one whose answer was lost. */
+/** A refusal that is not the state machine's says nothing about an earlier attempt whose answer was lost. */
 function withOutcome(error: unknown, route: LeaderRoute, mayHaveHappened: boolean): unknown {
-  if (!isBlixardError(error)) return error;
-  const passed = passing.has(error.code);
-  const unknown = route.writes && passed && (mayHaveHappened || error.outcome === "unknown");
+  if (!isBlixardError(error) || (route.writes && isDecided(error))) return error;
+  const unknown = route.writes && (mayHaveHappened || error.outcome !== "not_applied");
   const outcome = unknown ? "unknown" : "not_applied";
-  if (error.outcome === outcome || (!passed && error.outcome !== undefined)) return error;
-  return changedError(error, { outcome });
+  return error.outcome === outcome ? error : changedError(error, { outcome });
 }
 
 function notLeader(leaderId: number): BlixardError {

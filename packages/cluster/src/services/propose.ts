@@ -5,6 +5,7 @@ import {
   type CommandBody,
   type CommandTable,
   commands,
+  decidedAt,
   encodeCommand,
   entryLevel,
 } from "@blixard/protocol";
@@ -47,6 +48,8 @@ export async function propose<Value = unknown>(
   if (result.ok) return { index, term, value: result.value as Value };
   throw notApplied(result.code, result.message, {
     ...(result.hint === undefined ? {} : { hint: result.hint }),
+    // Without a request id each attempt is a command of its own.
+    ...(meta.requestId === "" ? {} : { details: decidedAt(index) }),
   });
 }
 

@@ -1,5 +1,5 @@
 /** The VM methods. The leader places, numbers and dates here; `apply` only checks and stores. */
-import { BlixardError, notApplied } from "@blixard/common";
+import { notApplied } from "@blixard/common";
 import type { CommandBody, ImageRecord, ParsedRequestOf, ResponseOf, VmRecord, VmSpec } from "@blixard/protocol";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
 import { assertSpeaksFor } from "../calls/identify.ts";
@@ -65,7 +65,7 @@ function explanationOf(vm: VmRecord): ResponseOf<"vm.explain"> {
 export function vmOf(parts: Pick<NodeParts, "stateMachine">, name: string): VmRecord {
   const vm = parts.stateMachine.state.vms.get(name);
   if (vm !== undefined) return vm;
-  throw new BlixardError("VM_NOT_FOUND", `there is no VM ${name}`, { hint: "List the VMs with: blixard vm list" });
+  throw notApplied("VM_NOT_FOUND", `there is no VM ${name}`, { hint: "List the VMs with: blixard vm list" });
 }
 
 async function createVm(parts: VmParts, request: ParsedRequestOf<"vm.create">, call: CallScope) {
