@@ -107,6 +107,10 @@ export class ClusterProgram implements Program<ClusterNode> {
     });
   }
 
+  close(node: ClusterNode): Promise<void> {
+    return node.close();
+  }
+
   powerLost(): void {
     this.#vms.stopAll();
   }

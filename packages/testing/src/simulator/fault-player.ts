@@ -19,6 +19,7 @@ const huntedGoneMs: readonly (readonly [number, number])[] = [
 ];
 const leftAloneMs = 1_500;
 const operatorTimeoutMs = 8_000;
+const switchOffMs = 1_000;
 
 export class FaultPlayer {
   readonly #cluster: FaultTarget;
@@ -44,6 +45,11 @@ export class FaultPlayer {
       isQuiet: () => this.#ended || this.#storeFaults.needsQuiet,
       cut: (id, directions, durationMs) => this.#cut(id, directions, durationMs),
       crash: (machine, fault) => this.#crash(machine, fault),
+      exchange: (machine) => {
+        if (!this.#canLoseOne()) return false;
+        this.#track(this.#remove(machine.id).finally(() => this.#cluster.join()));
+        return true;
+      },
       track: (work) => this.#track(work),
     });
   }
@@ -119,6 +125,7 @@ export class FaultPlayer {
       case "crashInstalling":
       case "echo":
       case "demoteAndTransfer":
+      case "removeUnheard":
         this.#special.play(action);
         break;
       default:
@@ -263,6 +270,8 @@ export class FaultPlayer {
 
   async #remove(id: number): Promise<void> {
     await this.#cluster.remove(id, operatorTimeoutMs, false);
+    // Nobody switches it off at once: until then it may answer its callers.
+    await new Promise<void>((resolve) => this.#cluster.world.time.after(switchOffMs, 0, resolve));
     this.#cluster.machine(id)?.retire();
   }
 

@@ -53,6 +53,8 @@ const passingCodes = new Set([
   "STOPPED",
   "OVERLOADED",
   "UNKNOWN_PEER",
+  // The node that was asked is no member any more; the others are.
+  "REMOVED",
   "CANCELLED",
   "STORAGE_FAILED",
 ]);

@@ -40,11 +40,16 @@ export interface ProgramStart {
 export interface Program<Node> {
   /** A node on what the disk holds. Resolves when it serves. */
   start(start: ProgramStart): Promise<Node>;
+  /** Closes a node that was removed, as the binary does before its process ends. */
+  close?(node: Node): Promise<void>;
   /** The machine lost its power. */
   powerLost(): void;
   /** The operator moved the store away, and the next start asks the others to let it in again. False: it cannot. */
   storeGone?(): boolean;
 }
+
+/** For so long a node that was told that it is removed still answers, before its process ends. */
+const lastAnswersMs = 3;
 
 export type MachinePhase = "off" | "starting" | "up" | "lost" | "removed";
 
@@ -106,14 +111,24 @@ export class SimMachine<Node = unknown> {
 
   /** The node ended by itself: as the binary does, with an exit code that says whether a new start can help. */
   #ended(process: SimProcess, error: unknown): void {
-    if (!process.alive) return;
-    process.kill();
-    this.disk.crash("kill");
+    if (!process.alive || this.#phase === "removed") return;
     const code = errorCodeOf(error);
     this.#world.logger(this.id).log("info", "sim: the node ended", { code, error: String(error) });
-    if (code === "REMOVED") this.#phase = "removed";
-    else if (code === "STORAGE_CORRUPT") this.#lose(error);
+    if (code === "REMOVED") {
+      this.#phase = "removed";
+      // What callers of it are told last still reaches them.
+      process.after(lastAnswersMs, () => void this.#close(process));
+      return;
+    }
+    process.kill();
+    this.disk.crash("kill");
+    if (code === "STORAGE_CORRUPT") this.#lose(error);
     else this.#restartSoon();
+  }
+
+  async #close(process: SimProcess): Promise<void> {
+    if (this.#node !== undefined) await this.#program.close?.(this.#node).catch(() => {});
+    process.kill();
   }
 
   #lose(error: unknown): void {

@@ -89,6 +89,9 @@ export class SimNetwork {
   }
 
   /** Stops one direction; faults that overlap each have to end before it delivers again. */
+  /** Called when a call is answered, before the answer is on its way. */
+  onAnswer: ((asker: number, method: string) => void) | undefined;
+
   block(from: number, to: number): void {
     const link = linkOf(from, to);
     this.#blocks.set(link, (this.#blocks.get(link) ?? 0) + 1);
@@ -304,6 +307,7 @@ export class SimNetwork {
     }
     const back = (error: unknown, bytes: Uint8Array | undefined) => {
       if (!target.process.alive) return;
+      this.onAnswer?.(from.nodeId, call.method);
       this.#time.after(this.#streamDelayMs(), callTag + from.nodeId, () => {
         if (!this.#isBlocked(from, target)) return done(error, bytes);
         const lost = new BlixardError("UNREACHABLE", "the session broke", { outcome: "unknown" });

@@ -150,7 +150,7 @@ export class SimVmManager implements VmManager {
     find: () => Promise.resolve(undefined),
   };
 
-  close(): Promise<void> {
-    return Promise.resolve();
+  async close({ stopVms = false }: { readonly stopVms?: boolean } = {}): Promise<void> {
+    if (stopVms) this.#host.stopAll();
   }
 }

@@ -1,6 +1,7 @@
 /** Makes the faults of special-faults.ts happen. */
 
 import type { Random } from "@blixard/common";
+import { forwardRpcMethod } from "@blixard/protocol";
 import type { CrashFault, FaultTarget } from "./fault-target.ts";
 import type { SimMachine } from "./sim-machine.ts";
 import type { SpecialAction } from "./special-faults.ts";
@@ -14,6 +15,8 @@ export interface SpecialFaultHelp {
   readonly isQuiet: () => boolean;
   readonly cut: (id: number, directions: readonly ("in" | "out")[], durationMs: number) => void;
   readonly crash: (machine: SimMachine, fault: CrashFault) => void;
+  /** Takes the machine out of the cluster for good and puts another in; false when the cluster is not whole enough. */
+  readonly exchange: (machine: SimMachine) => boolean;
   /** Waits for what an operator does, and bears its failure. */
   readonly track: (work: Promise<void>) => void;
 }
@@ -52,6 +55,9 @@ export class SpecialFaultPlayer {
         break;
       case "demoteAndTransfer":
         this.#demoteAndTransfer(action.share);
+        break;
+      case "removeUnheard":
+        this.#removeUnheard(action);
         break;
       default:
         action satisfies never;
@@ -95,7 +101,20 @@ export class SpecialFaultPlayer {
     if (work !== undefined) this.#help.track(work);
   }
 
+  #removeUnheard({ share, cutMs }: Extract<SpecialAction, { readonly type: "removeUnheard" }>): void {
+    const { network } = this.#cluster.world;
+    const leader = this.#cluster.leader();
+    const others = this.#cluster.inUse().filter(({ id }) => id !== leader?.id);
+    const target = others[Math.floor(share * others.length)];
+    network.onAnswer = (asker, method) => {
+      if (asker !== target?.id || method !== forwardRpcMethod) return;
+      network.onAnswer = undefined;
+      if (!this.#help.isQuiet() && this.#help.exchange(target)) this.#help.cut(target.id, ["in"], cutMs);
+    };
+  }
+
   heal(): void {
     this.#install = undefined;
+    this.#cluster.world.network.onAnswer = undefined;
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Faults that are aimed at one rule each. Chance alone brings them about too seldom: a machine that hears everything late
- * and then is heard no more, a crash in the middle of installing a snapshot, messages in another member's name, and two
- * operators who contradict each other.
+ * and then is heard no more, a crash in the middle of installing a snapshot, messages in another member's name, two
+ * operators who contradict each other, and a member that is removed while answers to it are lost.
  */
 import type { Random } from "@blixard/common";
 import { between, chance, integer, pick } from "./seeds.ts";
@@ -32,7 +32,12 @@ export type SpecialAction =
   /** A share of the messages that name their sender arrives again, from another member than that. */
   | { readonly type: "echo"; readonly share: number; readonly durationMs: number }
   /** A member loses its vote, and is handed the leadership at the same time. */
-  | { readonly type: "demoteAndTransfer"; readonly share: number };
+  | { readonly type: "demoteAndTransfer"; readonly share: number }
+  /**
+   * The answer to the next call that a member forwards is lost, and it hears nothing for `cutMs`, in which it is removed:
+   * what it has forwarded is in the log, and when it asks again it is refused.
+   */
+  | { readonly type: "removeUnheard"; readonly share: number; readonly cutMs: number };
 
 export interface SpecialEvent {
   readonly atMs: number;
@@ -58,6 +63,12 @@ const makers: readonly ((random: Random) => SpecialAction)[] = [
   }),
   (random) => ({ type: "echo", share: between(random, 0.05, 0.5), durationMs: integer(random, 2_000, 10_000) }),
   (random) => ({ type: "demoteAndTransfer", share: random.next() }),
+  (random) => ({
+    type: "removeUnheard",
+    share: random.next(),
+    // A follower that hears nothing for longer knows no leader any more whom it could ask again.
+    cutMs: integer(random, 300, 1_500),
+  }),
 ];
 
 /** Those of `durationMs` of a run. */

@@ -108,6 +108,13 @@ export const mutants: readonly Mutant[] = [
     to: 'const outcome = "not_applied";',
   },
   {
+    name: "refusal-hides-attempt",
+    bug: "a refusal for good is not_applied, whatever became of an attempt before it",
+    file: "cluster/calls/leader-route.js",
+    from: 'route.writes && (mayHaveHappened || error.outcome !== "not_applied")',
+    to: 'route.writes && (error.outcome !== "not_applied" || (mayHaveHappened && passing.has(error.code)))',
+  },
+  {
     name: "minority-commits",
     bug: "half of the voters count as a majority",
     file: "raft/core/quorum.js",
