@@ -147,7 +147,9 @@ export class RunningNode implements ClusterNode {
 
   async #close(options: CloseOptions): Promise<void> {
     this.#closing.abort(stopped());
+    const { error } = this.#lifecycle.watch.value;
     this.#lifecycle.becomeClosed();
-    await this.#opened.close(options);
+    // The cluster does not know the VMs of a removed node any more: nobody could ever stop what it leaves running.
+    await this.#opened.close(error?.code === "REMOVED" ? { ...options, stopVms: true } : options);
   }
 }

@@ -18,6 +18,7 @@ import {
   notApplied,
   onAbort,
   toBlixardError,
+  Watch,
   withDeadline,
   withTimeLimit,
 } from "@blixard/common";
@@ -57,8 +58,6 @@ export interface RouterDeps {
   readonly handlers: Handlers;
   readonly streamHandlers: StreamHandlers;
   readonly entrySteps: EntrySteps;
-  /** Another member says that this node was removed. */
-  readonly onRemoved: (error: BlixardError) => void;
 }
 
 type AnyStream = AsyncIterable<unknown>;
@@ -69,6 +68,8 @@ export class CallRouter {
   readonly #deps: RouterDeps;
   readonly #guard: TicketGuard;
   readonly #open = new Set<LinkedSignal>();
+  /** How often a member has answered that this node was removed. Whether it was, the members have to be asked. */
+  readonly removalClaims = new Watch(0);
 
   constructor(deps: RouterDeps) {
     this.#deps = deps;
@@ -210,7 +211,7 @@ export class CallRouter {
     try {
       return await this.#deps.parts.peerCalls.forward(to, name, request as never, call, timeoutMs);
     } catch (error) {
-      if (errorCodeOf(error) === "REMOVED") this.#deps.onRemoved(error as BlixardError);
+      if (errorCodeOf(error) === "REMOVED") this.removalClaims.update((claims) => claims + 1);
       throw error;
     }
   }

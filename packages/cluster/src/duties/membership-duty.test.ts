@@ -1,4 +1,4 @@
-import { discardMetrics, seededRandom, silentLogger, Watch } from "@blixard/common";
+import { discardMetrics, notApplied, seededRandom, silentLogger, Watch } from "@blixard/common";
 import {
   encodeCommand,
   encodeServiceResponse,
@@ -45,6 +45,8 @@ afterEach(() => stopping.abort());
 class Duty {
   readonly clock = new VirtualClock();
   readonly stateMachine: ClusterStateMachine = createClusterStateMachine(new MemoryStateStore(), sha256);
+  readonly status = new Watch(withoutLeader);
+  readonly removalClaims = new Watch(0);
   peers: readonly ClusterPeer[] = [];
   #index = 0;
 
@@ -74,12 +76,15 @@ class Duty {
     const parts: MembershipParts = {
       peerCalls: new PeerCalls({ clock, random, transport, nodeId: selfId }),
       ...{ clock, stateMachine, transport, random, logger: silentLogger },
-      raft: { status: new Watch(withoutLeader) },
+      raft: { status: this.status },
       options: resolveClusterNodeOptions({ nodeId: selfId, version: "0.0.0-test", removalProbeMs: 100 }, () => []),
       addressBook: new AddressBook(own, () => stateMachine.state.nodes.values()),
     };
     const metrics = declareClusterMetrics(discardMetrics);
-    const router = { call: () => Promise.reject(new Error("this node makes no calls of its own")) };
+    const router = {
+      call: () => Promise.reject(new Error("this node makes no calls of its own")),
+      removalClaims: this.removalClaims,
+    };
     const deps: MembershipDutyDeps = {
       ...{ parts, router, capacity: { vcpus: 1, memoryMiB: 1, drivers: [] } },
       loop: { clock, logger: silentLogger, metrics, retryDelayMs: 10 },
@@ -118,7 +123,7 @@ describe("MembershipDuty", () => {
     };
     const { capacity } = new MemoryVmManager();
     const duty = new Duty();
-    const router = { call } as unknown as CallRouter;
+    const router = { call, removalClaims: duty.removalClaims } as unknown as CallRouter;
     await duty.start([], unreachable, { router, capacity, caughtUp: async () => {} });
     const { own } = featureLevels;
     await duty.apply({ ...initBody, node: sampleNode(1, { featureLevel: own }) } as typeof initBody);
@@ -149,5 +154,42 @@ describe("MembershipDuty", () => {
     await duty.clock.advance(1_000);
     expect(asked[0]).toBe(1);
     expect(duty.ids()).toEqual([1, 4]);
+  });
+
+  describe("told that this node was removed", () => {
+    const [voter, worker] = ["voter", "worker"] as const;
+    const roles = new Map([
+      [1, voter],
+      [2, voter],
+      [4, voter],
+      [5, worker],
+      [6, worker],
+    ] as const);
+    const members = [...roles].map(([id, role]) => sampleNode(id, { role }));
+
+    /** The errors that end the node, when these members say so while a leader is heard, and one has said it before. */
+    async function endedBy(...refusing: readonly number[]): Promise<readonly unknown[]> {
+      const ended: unknown[] = [];
+      const duty = new Duty();
+      const confState = { ...emptyConfState(), voters: [1, 2, selfId, 4].map(asNodeId) };
+      duty.status.set({ ...withoutLeader, leaderId: asNodeId(1), confState });
+      const call = (to: unknown) =>
+        refusing.includes(Number(to)) ? Promise.reject(notApplied("REMOVED", "removed")) : unreachable();
+      await duty.start(members, call, { onRemoved: ({ code }) => ended.push(code) });
+      await duty.apply(initBody);
+      duty.removalClaims.set(1);
+      await settle();
+      await duty.clock.advance(1_000);
+      return ended;
+    }
+
+    it("goes on when workers say so, however many, or one voter", async () => {
+      expect(await endedBy(5, 6)).toEqual([]);
+      expect(await endedBy(5, 6, 2)).toEqual([]);
+    });
+
+    it("ends when a majority of the other voters say so", async () => {
+      expect(await endedBy(2, 4)).toEqual(["REMOVED"]);
+    });
   });
 });

@@ -2,7 +2,7 @@
  * Keeps this node's own record true, and the transport's member list equal to the node records; and finds out when the
  * node was removed, which nobody can tell a node that no longer gets the log.
  */
-import { BlixardError, errorCodeOf, messageOf, pauseFor } from "@blixard/common";
+import { BlixardError, errorCodeOf, firstOf, messageOf, pauseFor } from "@blixard/common";
 import type { MemberStatus, NodeCapacity, NodeRecord } from "@blixard/protocol";
 import type { RaftNodeStatus } from "@blixard/raft";
 import type { CallRouter } from "../calls/call-router.ts";
@@ -11,6 +11,7 @@ import type { StateVersion } from "../cluster-state-machine.ts";
 import { randomRequestId } from "../ids.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { peersOf } from "../peers/peer-list.ts";
+import { votes } from "../peers/reachability.ts";
 import type { ClusterPeer, ClusterTransport } from "../ports/cluster-transport.ts";
 import type { PeerFinder } from "../ports/peer-finder.ts";
 import { clusterLevel } from "../state-machine/level.ts";
@@ -35,7 +36,7 @@ const probeTimeoutMs = 2_000;
 
 export interface MembershipDutyDeps {
   readonly parts: MembershipParts;
-  readonly router: Pick<CallRouter, "call">;
+  readonly router: Pick<CallRouter, "call" | "removalClaims">;
   readonly loop: LoopDeps;
   readonly finders: readonly PeerFinder[];
   readonly capacity: NodeCapacity;
@@ -166,32 +167,71 @@ export class MembershipDuty {
   }
 
   /**
-   * While no leader is heard, or the configuration does not name this node, asks the others in turn whether this node is
-   * still one of them. A node that applied its own removal hears no leader any more, and cannot campaign either.
+   * While no leader is heard, or the configuration does not name this node, or somebody says that it was removed, asks the
+   * others whether this node is still one of them. A node that applied its own removal hears no leader any more, and cannot
+   * campaign either.
    */
   #runProbe(signal: AbortSignal): Promise<void> {
     const { clock, raft, options } = this.#deps.parts;
+    const { removalClaims } = this.#deps.router;
+    let heard = 0;
     return runLoop(this.#deps.loop, "removal-probe", signal, async () => {
       const inDoubt = (status: RaftNodeStatus) => status.leaderId === 0 || !isConfigured(status);
-      await raft.status.until(inDoubt, { signal });
-      await pauseFor(clock, options.removalProbeMs, signal);
-      if (signal.aborted || !inDoubt(raft.status.value)) return;
-      for (const { nodeId } of this.#knownPeers()) {
-        if (signal.aborted || (await this.#isRefusedBy(nodeId, signal))) return;
-      }
+      await firstOf(signal, (until) => [
+        raft.status.until(inDoubt, { signal: until }),
+        removalClaims.until((claims) => claims !== heard, { signal: until }),
+      ]);
+      const isClaimed = removalClaims.value !== heard;
+      heard = removalClaims.value;
+      if (!isClaimed) await pauseFor(clock, options.removalProbeMs, signal);
+      if (signal.aborted || !(isClaimed || inDoubt(raft.status.value))) return;
+      await this.#askWhetherRemoved(signal);
+      if (isClaimed) await pauseFor(clock, options.removalProbeMs, signal);
     });
   }
 
-  async #isRefusedBy(nodeId: number, signal: AbortSignal): Promise<boolean> {
+  /** One member alone, whatever it says, ends nobody: only a majority of the other voters does. */
+  async #askWhetherRemoved(signal: AbortSignal): Promise<void> {
+    const voters = this.#otherVoters();
+    const needed = Math.floor(voters.size / 2) + 1;
+    const refusedBy: number[] = [];
+    let reason: string | undefined;
+    for (const { nodeId } of this.#knownPeers()) {
+      if (signal.aborted) return;
+      const refusal = await this.#refusalOf(nodeId, signal);
+      if (refusal === undefined) continue;
+      if (voters.has(nodeId)) refusedBy.push(nodeId);
+      else
+        this.#deps.parts.logger.log("warn", "a member that does not vote says that this node was removed", { nodeId });
+      if (refusedBy.length >= needed) return this.#removed(refusal);
+      reason = refusal;
+    }
+    if (reason === undefined) return;
+    this.#deps.parts.logger.log("warn", "some members say that this node was removed, and no majority of the voters", {
+      refusedBy,
+      needed,
+      reason,
+    });
+  }
+
+  /** As the newest configuration that this node has applied says, or before the first the answer to its request to join. */
+  #otherVoters(): ReadonlySet<number> {
+    const { raft, options } = this.#deps.parts;
+    const { voters, votersOutgoing } = raft.status.value.confState;
+    const configured: number[] = [...voters, ...votersOutgoing];
+    const ids = configured.length > 0 ? configured : this.#deps.seedNodes.filter(votes).map(({ id }) => id);
+    return new Set(ids.filter((id) => id !== options.nodeId));
+  }
+
+  /** The words in which the member says that this node was removed; undefined when it does not. */
+  async #refusalOf(nodeId: number, signal: AbortSignal): Promise<string | undefined> {
     const { peerCalls } = this.#deps.parts;
     try {
       const { members } = await peerCalls.ask(nodeId, "status.get", {}, { timeoutMs: probeTimeoutMs, signal });
       this.#learnPeers(members);
-      return false;
+      return undefined;
     } catch (error) {
-      if (errorCodeOf(error) !== "REMOVED") return false;
-      this.#removed(messageOf(error));
-      return true;
+      return errorCodeOf(error) === "REMOVED" ? messageOf(error) : undefined;
     }
   }
 

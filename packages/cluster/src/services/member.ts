@@ -1,11 +1,14 @@
 /** Members: their roles, how they leave, and which of them leads. */
 import { type BlixardError, notApplied } from "@blixard/common";
+import { commands, withoutLaterFields } from "@blixard/protocol";
 import { asNodeId } from "@blixard/raft";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { memberStatuses } from "../peers/member-statuses.ts";
 import { isReachable, votes } from "../peers/reachability.ts";
 import { bestSuccessor } from "../peers/successor.ts";
+import { clusterLevel } from "../state-machine/level.ts";
+import { vmsOn } from "../state-machine/node.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { nodeOf } from "./node.ts";
 import { refuseIfMatch } from "./propose.ts";
@@ -54,8 +57,12 @@ async function removeMember(parts: MemberParts, id: number, force: boolean, call
   // A node that is not there may have been removed by this very request, whose answer was lost: `apply` knows.
   if (node !== undefined && votes(node)) assertQuorumStays(parts, id, force);
   assertRunsNoVms(parts, id, force, "Delete them first, or use --force: they are then placed nowhere");
+  // A VM may get its place there before the entry is applied: then the state machine refuses.
+  const leave = { nodeId: id, leaving: true, ...(force ? {} : { withoutVms: true as const }) } as const;
+  const level = clusterLevel(parts.stateMachine.state);
+  const fields = withoutLaterFields(commands["node.update"].body, leave, level);
   if (id === parts.options.nodeId) await handOver(parts, call);
-  const { index, term } = await parts.proposals.propose({ type: "node.update", nodeId: id, leaving: true }, call);
+  const { index, term } = await parts.proposals.propose({ type: "node.update", ...fields }, call);
   await parts.stateMachine.version.until(() => !parts.stateMachine.state.nodes.has(nodeKey(id)), {
     signal: call.signal,
   });
@@ -64,7 +71,7 @@ async function removeMember(parts: MemberParts, id: number, force: boolean, call
 
 /** @throws CONFLICT */
 function assertRunsNoVms(parts: MemberParts, id: number, force: boolean, hint: string): void {
-  const vms = sortedRecords(parts.stateMachine.state, "vms").filter((vm) => vm.node === id);
+  const vms = vmsOn(parts.stateMachine.state, id);
   if (vms.length === 0 || force) return;
   throw notApplied("CONFLICT", `node ${id} has ${vms.length} VMs, for example ${vms[0]?.name}`, {
     hint: `${hint}.`,

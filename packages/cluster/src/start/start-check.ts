@@ -6,6 +6,7 @@ import { BlixardError, type Clock, errorCodeOf, type Logger, linkSignal, message
 import type { NodeRecord } from "@blixard/protocol";
 import type { PeerCalls } from "../calls/peer-calls.ts";
 import type { VerifyAnswer, VerifyRequest } from "../peers/peer-promises.ts";
+import { votes } from "../peers/reachability.ts";
 import { nodeKey } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import type { JoinSeed } from "./join-flow.ts";
@@ -28,14 +29,18 @@ const retryMs = 100;
 /** A process that was killed just now looks alive for a moment. */
 const runningPatienceMs = 6_000;
 
-/** @throws STORAGE_CORRUPT when this store went backwards, DUPLICATE_NODE when the node runs already, REMOVED */
+/**
+ * Only those are asked that vote: what others say ends nobody. That this node was removed is no reason to stop here; a
+ * node that serves asks a majority, and then stops its VMs.
+ * @throws STORAGE_CORRUPT when this store went backwards, DUPLICATE_NODE when the node runs already
+ */
 export async function checkWithPeers(
   deps: StartCheckDeps,
   nodes: readonly NodeRecord[],
   request: VerifyRequest,
   outer: AbortSignal | undefined,
 ): Promise<void> {
-  const others = nodes.filter((node) => node.id !== request.nodeId);
+  const others = nodes.filter((node) => node.id !== request.nodeId && votes(node));
   if (others.length === 0) return;
   const link = linkSignal(outer);
   let leaderAnswered: () => void = () => {};
@@ -95,7 +100,7 @@ async function askUntilAnswered(
 }
 
 function isFinal(error: unknown): boolean {
-  return ["STORAGE_CORRUPT", "DUPLICATE_NODE", "REMOVED"].includes(errorCodeOf(error) ?? "");
+  return ["STORAGE_CORRUPT", "DUPLICATE_NODE"].includes(errorCodeOf(error) ?? "");
 }
 
 function refusalOf(node: NodeRecord, { nodeId }: VerifyRequest, { verdict, reason }: VerifyAnswer): BlixardError {

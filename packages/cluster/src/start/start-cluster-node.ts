@@ -271,8 +271,8 @@ function composeParts(base: Base, opened: Pick<NodeParts, "vmManager" | "raft" |
 }
 
 function serve(base: Base, parts: NodeParts): CallRouter {
-  const { deps, lifecycle, onRemoved } = base;
-  const router = new CallRouter({ parts, ...createServices(parts), onRemoved });
+  const { deps, lifecycle } = base;
+  const router = new CallRouter({ parts, ...createServices(parts) });
   deps.transport.serve(servingNode({ ...servedDeps(base, parts.identity), router, lifecycle }));
   return router;
 }

@@ -30,6 +30,21 @@ const desire = (name: string, desired: "running" | "stopped" | "deleted", newEpo
   newEpoch,
 });
 
+describe("applyCommand: a node that is to leave", () => {
+  it("stays while a VM is placed on it, also when that came after the leader had looked, unless it is forced", () => {
+    const replica = Replica.initialised();
+    replica.apply({ type: "node.admit", node: sampleNode(2), ticketId: null });
+    replica.apply({ type: "image.put", image: demoImage });
+    expect(replica.apply(createVm("web", 1, 2))).toMatchObject({ ok: true });
+    const leave = { type: "node.update", nodeId: 2, leaving: true } as const;
+    expect(replica.apply({ ...leave, withoutVms: true })).toMatchObject({ ok: false, code: "CONFLICT" });
+    expect(replica.state.nodes.get(nodeKey(2))?.leaving).toBeUndefined();
+    expect(replica.apply(leave)).toMatchObject({ ok: true });
+    expect(replica.state.nodes.get(nodeKey(2))).toMatchObject({ leaving: true });
+    expect(replica.state.nodes.get(nodeKey(2))).not.toHaveProperty("withoutVms");
+  });
+});
+
 describe("applyCommand: request ids", () => {
   it("applies a repeated request once and gives the first answer, with its position", () => {
     const replica = Replica.initialised();

@@ -71,9 +71,14 @@ function readmit(present: NodeRecord, node: NodeRecord): Outcome {
 function applyUpdate(state: ClusterState, body: CommandBodyOf<"node.update">): Outcome {
   const node = state.nodes.get(nodeKey(body.nodeId));
   if (node === undefined) return nodeNotFound(body.nodeId);
-  const { type: _, nodeId, addresses, storeId, starts, rejoined, ...fields } = body;
+  const { type: _, nodeId, addresses, storeId, starts, rejoined, withoutVms, ...fields } = body;
   if (storeId !== undefined && node.storeId !== undefined && storeId !== node.storeId) {
     return refuse("STALE_EPOCH", `node ${nodeId} lives in another store now`);
+  }
+  const vms = withoutVms ? vmsOn(state, nodeId) : [];
+  if (vms.length > 0) {
+    const message = `node ${nodeId} has ${vms.length} VMs, for example ${vms[0]?.name}`;
+    return refuse("CONFLICT", message, "Delete them first, or use --force: they are then placed nowhere.");
   }
   const { rejoining, ...kept } = node;
   const changed: NodeRecord = {
@@ -93,8 +98,7 @@ export const nodeReachable = "NodeReachable";
 function applyLiveness(state: ClusterState, body: CommandBodyOf<"node.liveness">, entry: CommandEntry): Outcome {
   if (!state.nodes.has(nodeKey(body.nodeId))) return nodeNotFound(body.nodeId);
   const changes: Change[] = [];
-  for (const vm of sortedRecords(state, "vms")) {
-    if (vm.node !== body.nodeId) continue;
+  for (const vm of vmsOn(state, body.nodeId)) {
     const marked = vm.conditions.some((condition) => condition.type === nodeReachable);
     if (marked === !body.reachable) continue;
     changes.push({ table: "vms", key: vm.name, value: markVm(vm, body.nodeId, body.reachable, entry.index) });
@@ -144,8 +148,7 @@ function applyRemove(state: ClusterState, body: CommandBodyOf<"node.remove">, en
       changes.push({ table: "removed", key: oldest[0], value: undefined });
     }
   }
-  for (const vm of sortedRecords(state, "vms")) {
-    if (vm.node !== node.id) continue;
+  for (const vm of vmsOn(state, node.id)) {
     changes.push({ table: "vms", key: vm.name, value: orphan(vm, node.id, entry.index) });
   }
   return done(null, changes);
@@ -163,6 +166,11 @@ function orphan(vm: VmRecord, nodeId: number, index: number): VmRecord {
     conditions: vm.conditions.filter((condition) => condition.type !== nodeReachable),
     updatedIndex: index,
   };
+}
+
+/** The VMs that are placed on a node, by name. */
+export function vmsOn(state: ClusterState, nodeId: number): VmRecord[] {
+  return sortedRecords(state, "vms").filter((vm) => vm.node === nodeId);
 }
 
 export function nodeNotFound(nodeId: number): Outcome {

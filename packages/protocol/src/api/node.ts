@@ -101,6 +101,8 @@ export const nodeCommands = {
       rejoined: z.literal(true).exactOptional(),
       /** The node is to be taken out of the Raft configuration, and then removed. Never taken back. */
       leaving: z.literal(true).exactOptional(),
+      /** With `leaving`: refused while VMs are placed on the node. */
+      withoutVms: z.literal(true).meta({ since: 3 }).exactOptional(),
     }),
   }),
   /** What the leader saw of a node for a while; marks the VMs of an unreachable one, and never moves them. */
