@@ -2,7 +2,6 @@
 import type { TLSSocket } from "node:tls";
 import { BlixardError, type Clock, type Logger, type Metrics, notApplied } from "@blixard/common";
 import { bulkLimits } from "./bulk-limits.ts";
-import { type BulkMetrics, createBulkMetrics } from "./bulk-metrics.ts";
 import { BulkRequestHandler } from "./bulk-request-handler.ts";
 import { BulkRoutes } from "./bulk-routes.ts";
 import type {
@@ -21,6 +20,7 @@ import { ChunkBuffers } from "./chunk-buffers.ts";
 import { BulkHttp2Server } from "./http2-server.ts";
 import { endpointMethod, IrohRoute } from "./iroh/iroh-route.ts";
 import type { Manifest } from "./manifest.ts";
+import { type BulkMetrics, createBulkMetrics } from "./metrics.ts";
 import { answerPiece, type CallForPiece, pieceMethod } from "./rpc-pieces.ts";
 import { Semaphore } from "./semaphore.ts";
 import { Sources } from "./sources.ts";

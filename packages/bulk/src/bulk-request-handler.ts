@@ -4,10 +4,10 @@
  */
 import { BlixardError, notApplied } from "@blixard/common";
 import { bulkLimits } from "./bulk-limits.ts";
-import type { BulkMetrics } from "./bulk-metrics.ts";
 import { type BulkRequest, parsePath } from "./bulk-path.ts";
 import type { BulkName, BulkObject, BulkPeers, BulkProviders, BulkRoute } from "./bulk-types.ts";
 import { type Manifest, makeManifest } from "./manifest.ts";
+import type { BulkMetrics } from "./metrics.ts";
 
 export interface BulkRequestHandlerDeps {
   readonly peers: Pick<BulkPeers, "peer">;

@@ -2,9 +2,9 @@ import { BlixardError, discardMetrics, silentLogger } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import type { Peer } from "@blixard/transport";
 import { afterEach, describe, expect, it } from "@jest/globals";
-import { createBulkMetrics } from "./bulk-metrics.ts";
 import { BulkRoutes } from "./bulk-routes.ts";
 import type { BulkChannel } from "./bulk-types.ts";
+import { createBulkMetrics } from "./metrics.ts";
 import { acquaint, type BulkNode, startBulkNode } from "./testing/bulk-fixture.ts";
 
 /** A channel over Iroh to any peer, which only its owner closes. */

@@ -7,10 +7,10 @@ import { BlixardError, type Clock, type Logger, messageOf } from "@blixard/commo
 import { createNodeCertificate } from "@blixard/identity";
 import type { Peer } from "@blixard/transport";
 import { bulkLimits } from "./bulk-limits.ts";
-import type { BulkMetrics } from "./bulk-metrics.ts";
 import type { BulkChannel, BulkPeers, BulkRoute, BulkRouteStatus } from "./bulk-types.ts";
 import { dialDirect } from "./direct-channel.ts";
 import type { IrohRoute } from "./iroh/iroh-route.ts";
+import type { BulkMetrics } from "./metrics.ts";
 import { type CallForPiece, PieceChannel } from "./rpc-pieces.ts";
 
 export interface BulkRoutesDeps {

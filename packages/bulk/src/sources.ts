@@ -1,9 +1,9 @@
 /** The sources of one transfer: which of them are still asked, and why others are not any more. */
 import { BlixardError, type Clock, errorCodeOf, type Logger, messageOf, sleep } from "@blixard/common";
 import { bulkLimits } from "./bulk-limits.ts";
-import type { BulkMetrics } from "./bulk-metrics.ts";
 import type { BulkRoutes } from "./bulk-routes.ts";
 import type { BulkRequestOptions, BulkRoute } from "./bulk-types.ts";
+import type { BulkMetrics } from "./metrics.ts";
 
 export type DropReason = "lost" | "missing" | "busy" | "bad_chunk" | "bad_manifest";
 

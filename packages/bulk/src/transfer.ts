@@ -5,11 +5,11 @@
 import { type Clock, sleep } from "@blixard/common";
 import { agreeOnManifest } from "./agreed-manifest.ts";
 import { bulkLimits } from "./bulk-limits.ts";
-import type { BulkMetrics } from "./bulk-metrics.ts";
 import { chunkPath } from "./bulk-path.ts";
 import type { BulkFetch, BulkFetched } from "./bulk-types.ts";
 import type { ChunkBuffers } from "./chunk-buffers.ts";
 import { isChunk, type Manifest, placeOf } from "./manifest.ts";
+import type { BulkMetrics } from "./metrics.ts";
 import { PartialFile } from "./partial-file.ts";
 import type { Sources } from "./sources.ts";
 

@@ -10,8 +10,8 @@ import { authorize, type CallMeta, nodeRoutes, type StreamOutputOf, streams } fr
 import { WebSocket, WebSocketServer } from "ws";
 import { checkHostAndOrigin } from "./host-guard.ts";
 import { errorAnswer } from "./http-errors.ts";
-import { httpMetrics } from "./http-metrics.ts";
 import { type HttpOptions, type HttpParts, httpLimits } from "./http-types.ts";
+import { httpMetrics } from "./metrics.ts";
 import type { Caller } from "./node-service.ts";
 import { authenticate } from "./route-context.ts";
 

@@ -17,8 +17,8 @@ import { callMetaOf } from "./call-meta.ts";
 import { type FieldTypes, fieldTypesOf, queryFields, typedField } from "./field-types.ts";
 import type { HttpContext } from "./http-context.ts";
 import { errorAnswer } from "./http-errors.ts";
-import { httpMetrics } from "./http-metrics.ts";
 import { httpLimits } from "./http-types.ts";
+import { httpMetrics } from "./metrics.ts";
 import { honoPath, metaSource, type RouteContext } from "./route-context.ts";
 import { streamBody } from "./stream-body.ts";
 

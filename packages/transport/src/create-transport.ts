@@ -5,10 +5,10 @@
 import { BlixardError, notApplied } from "@blixard/common";
 import { frameBytesMin } from "@blixard/protocol";
 import type { NodeId, PeerMessage, PeerTransportHandlers } from "@blixard/raft";
+import { TransportMetrics } from "./metrics.ts";
 import { RpcLane } from "./rpc/rpc-lane.ts";
 import { PeerSession, type PeerSessionOptions } from "./session/peer-session.ts";
 import { transportLimits } from "./transport-limits.ts";
-import { TransportMetrics } from "./transport-metrics.ts";
 import type {
   Connection,
   EndpointAddress,

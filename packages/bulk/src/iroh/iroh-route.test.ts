@@ -7,9 +7,9 @@ import { createIrohAdapter } from "@blixard/transport/iroh";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import type { BulkLaneDeps } from "../bulk-lane.ts";
 import { bulkLimits } from "../bulk-limits.ts";
-import { createBulkMetrics } from "../bulk-metrics.ts";
 import { BulkRequestHandler } from "../bulk-request-handler.ts";
 import type { BulkFetch } from "../bulk-types.ts";
+import { createBulkMetrics } from "../metrics.ts";
 import {
   acquaint,
   type BulkNode,

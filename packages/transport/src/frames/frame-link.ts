@@ -5,8 +5,8 @@
  * peer that does not read) end when the connection is closed, which is the only way out of them.
  */
 import { errorCodeOf, messageOf } from "@blixard/common";
+import type { TransportMetrics } from "../metrics.ts";
 import { transportLimits } from "../transport-limits.ts";
-import type { TransportMetrics } from "../transport-metrics.ts";
 import type { ByteStream, Connection } from "../transport-types.ts";
 import { encodeFrame, type Frame, type FrameOptions, FrameReader } from "./frame.ts";
 import { FrameCompressor } from "./frame-compression.ts";

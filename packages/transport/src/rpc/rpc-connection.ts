@@ -8,8 +8,8 @@ import { decodeRpcFrame, encodeRpcFrame, fromRpcError, type RpcFrame, toRpcError
 import { type FrameOptions, frameBytesMaxOf } from "../frames/frame.ts";
 import { FrameLink, type LinkEnd } from "../frames/frame-link.ts";
 import type { StreamClass } from "../frames/stream-class.ts";
+import type { TransportMetrics } from "../metrics.ts";
 import { transportLimits } from "../transport-limits.ts";
-import type { TransportMetrics } from "../transport-metrics.ts";
 import type { Connection } from "../transport-types.ts";
 import { RpcStreams, type RpcStreamsDeps, type StreamOptions, type StreamRequest } from "./rpc-streams.ts";
 

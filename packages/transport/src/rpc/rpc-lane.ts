@@ -15,9 +15,9 @@ import {
   withDeadline,
 } from "@blixard/common";
 import type { FrameOptions } from "../frames/frame.ts";
+import type { TransportMetrics } from "../metrics.ts";
 import { briefly, OverlappedDial } from "../overlapped-dial.ts";
 import { transportLimits } from "../transport-limits.ts";
-import type { TransportMetrics } from "../transport-metrics.ts";
 import type {
   Connection,
   EndpointAddress,

@@ -12,7 +12,7 @@ import type { PeerMessage } from "@blixard/raft";
 import type { Frame, FrameOptions } from "../frames/frame.ts";
 import { FrameLink, type LinkEnd } from "../frames/frame-link.ts";
 import type { StreamClass } from "../frames/stream-class.ts";
-import type { TransportMetrics } from "../transport-metrics.ts";
+import type { TransportMetrics } from "../metrics.ts";
 import type { Connection } from "../transport-types.ts";
 import { decodeHello, encodeHello, type Hello, helloCapability } from "./hello.ts";
 
