@@ -20,7 +20,7 @@ import { ChunkBuffers } from "./chunk-buffers.ts";
 import { BulkHttp2Server } from "./http2-server.ts";
 import { endpointMethod, IrohRoute } from "./iroh/iroh-route.ts";
 import type { Manifest } from "./manifest.ts";
-import { type BulkMetrics, createBulkMetrics } from "./metrics.ts";
+import { type BulkMetrics, bindBulkMetrics } from "./metrics.ts";
 import { answerPiece, type CallForPiece, pieceMethod } from "./rpc-pieces.ts";
 import { Semaphore } from "./semaphore.ts";
 import { Sources } from "./sources.ts";
@@ -87,7 +87,7 @@ class NodeBulkLane implements BulkLane {
 
   constructor(deps: BulkLaneDeps) {
     this.#deps = deps;
-    this.#metrics = createBulkMetrics(deps.metrics);
+    this.#metrics = bindBulkMetrics(deps.metrics);
     this.#providers = { ...deps.providers };
     this.#requests = new BulkRequestHandler({ ...deps, providers: this.#providers, metrics: this.#metrics });
     this.#server = new BulkHttp2Server(this.#requests);

@@ -7,7 +7,7 @@ import { bulkLimits } from "./bulk-limits.ts";
 import { type BulkRequest, parsePath } from "./bulk-path.ts";
 import type { BulkName, BulkObject, BulkPeers, BulkProviders, BulkRoute } from "./bulk-types.ts";
 import { type Manifest, makeManifest } from "./manifest.ts";
-import type { BulkMetrics } from "./metrics.ts";
+import type { BulkMetrics, BulkRefusal } from "./metrics.ts";
 
 export interface BulkRequestHandlerDeps {
   readonly peers: Pick<BulkPeers, "peer">;
@@ -54,7 +54,7 @@ export class BulkRequestHandler {
     return false;
   }
 
-  refused(reason: string): void {
+  refused(reason: BulkRefusal): void {
     this.#deps.metrics.refusals.add(1, { reason });
   }
 

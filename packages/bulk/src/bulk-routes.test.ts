@@ -4,7 +4,7 @@ import type { Peer } from "@blixard/transport";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { BulkRoutes } from "./bulk-routes.ts";
 import type { BulkChannel } from "./bulk-types.ts";
-import { createBulkMetrics } from "./metrics.ts";
+import { bindBulkMetrics } from "./metrics.ts";
 import { acquaint, type BulkNode, startBulkNode } from "./testing/bulk-fixture.ts";
 
 /** A channel over Iroh to any peer, which only its owner closes. */
@@ -40,7 +40,7 @@ describe("BulkRoutes", () => {
     routes = new BulkRoutes({
       clock: systemClock,
       logger: silentLogger,
-      metrics: createBulkMetrics(discardMetrics),
+      metrics: bindBulkMetrics(discardMetrics),
       peers: {
         peer: (key) => members.find(({ nodeId, endpointId }) => nodeId === key || endpointId === key),
         onBroken: (listener) => {

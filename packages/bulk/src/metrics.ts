@@ -1,48 +1,51 @@
 /** The metrics of the bulk lane. */
-import type { Counter, Metrics } from "@blixard/common";
+import { type BoundMetrics, bindMetrics, type MetricDeclarations, type Metrics } from "@blixard/common";
+import { bulkKinds } from "./bulk-types.ts";
+
+const refusals = ["unknown_peer", "bad_request", "too_many_connections"] as const;
+/** Why a connection or a request of another node was refused. */
+export type BulkRefusal = (typeof refusals)[number];
 
 const declarations = {
   bytes: {
+    type: "counter",
     name: "blixard_bulk_bytes_total",
     help: "Bytes of chunks, by direction (sent or received) and route (direct, iroh or rpc).",
-    labelNames: ["direction", "route"],
+    labels: { direction: ["sent", "received"], route: ["direct", "iroh", "rpc"] },
   },
   transfers: {
+    type: "counter",
     name: "blixard_bulk_transfers_total",
     help: "Transfers to this node, by kind and result (done, failed or cancelled).",
-    labelNames: ["kind", "result"],
+    labels: { kind: bulkKinds, result: ["done", "failed", "cancelled"] },
   },
   reused: {
+    type: "counter",
     name: "blixard_bulk_reused_bytes_total",
     help: "Bytes that a transfer found on the disk, verified, and did not fetch again.",
   },
   sourcesDropped: {
+    type: "counter",
     name: "blixard_bulk_sources_dropped_total",
     help: "Sources that a transfer gave up, by reason: lost, missing, busy, bad_chunk or bad_manifest.",
-    labelNames: ["reason"],
+    labels: { reason: ["lost", "missing", "busy", "bad_chunk", "bad_manifest"] },
   },
   refusals: {
+    type: "counter",
     name: "blixard_bulk_refusals_total",
     help: "Connections and requests of others that were refused, by reason.",
-    labelNames: ["reason"],
+    labels: { reason: refusals },
   },
   dials: {
+    type: "counter",
     name: "blixard_bulk_dials_total",
     help: "Attempts to open a channel to a peer, by route and result (connected or failed).",
-    labelNames: ["route", "result"],
+    labels: { route: ["direct", "iroh"], result: ["connected", "failed"] },
   },
-} as const;
+} as const satisfies MetricDeclarations;
 
-export type BulkMetrics = { readonly [Name in keyof typeof declarations]: Counter };
+export type BulkMetrics = BoundMetrics<typeof declarations>;
 
-export function createBulkMetrics(metrics: Metrics): BulkMetrics {
-  const { bytes, transfers, reused, sourcesDropped, refusals, dials } = declarations;
-  return {
-    bytes: metrics.counter(bytes),
-    transfers: metrics.counter(transfers),
-    reused: metrics.counter(reused),
-    sourcesDropped: metrics.counter(sourcesDropped),
-    refusals: metrics.counter(refusals),
-    dials: metrics.counter(dials),
-  };
+export function bindBulkMetrics(metrics: Metrics): BulkMetrics {
+  return bindMetrics(metrics, declarations);
 }

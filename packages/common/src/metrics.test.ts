@@ -1,8 +1,15 @@
 import { describe, expect, it } from "@jest/globals";
-import { bindMetrics, type MetricDeclaration, type MetricDeclarations, type Metrics } from "./metrics.ts";
+import {
+  bindMetrics,
+  discardMetrics,
+  type Labels,
+  type MetricDeclaration,
+  type MetricDeclarations,
+  type Metrics,
+} from "./metrics.ts";
 
 const declarations = {
-  calls: { type: "counter", name: "calls_total", help: "Calls.", labelNames: ["code"] },
+  calls: { type: "counter", name: "calls_total", help: "Calls.", labels: { code: "any" } },
   open: { type: "gauge", name: "open", help: "Open calls." },
   duration: { type: "histogram", name: "duration_seconds", help: "Duration.", buckets: [1] },
 } as const satisfies MetricDeclarations;
@@ -38,6 +45,31 @@ describe("bindMetrics", () => {
       ["add", 2, { code: "OK" }],
       ["set", 3],
       ["observe", 4],
+    ]);
+  });
+  it("counts 0 from the start for every combination of closed lists, and for nothing that takes any text", () => {
+    const seen: [string, number | undefined, Labels | undefined][] = [];
+    const port: Metrics = {
+      ...discardMetrics,
+      counter: ({ name }) => ({ add: (value, labels) => seen.push([name, value, labels]) }),
+    };
+    bindMetrics(port, {
+      plain: { type: "counter", name: "plain_total", help: "No label." },
+      closed: {
+        type: "counter",
+        name: "closed_total",
+        help: "Two closed lists.",
+        labels: { kind: ["image", "snapshot"], result: ["done", "failed"] },
+      },
+      half: { type: "counter", name: "half_total", help: "One list.", labels: { kind: ["image"], code: "any" } },
+      gauge: { type: "gauge", name: "gauge", help: "No counter.", labels: { kind: ["image"] } },
+    });
+    expect(seen).toEqual([
+      ["plain_total", 0, {}],
+      ["closed_total", 0, { kind: "image", result: "done" }],
+      ["closed_total", 0, { kind: "image", result: "failed" }],
+      ["closed_total", 0, { kind: "snapshot", result: "done" }],
+      ["closed_total", 0, { kind: "snapshot", result: "failed" }],
     ]);
   });
 });

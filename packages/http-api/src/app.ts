@@ -11,7 +11,7 @@ import { checkHostAndOrigin, checkPath } from "./host-guard.ts";
 import type { HttpEnv } from "./http-context.ts";
 import { errorAnswer } from "./http-errors.ts";
 import type { HttpOptions, HttpParts } from "./http-types.ts";
-import { httpMetrics } from "./metrics.ts";
+import { bindHttpMetrics } from "./metrics.ts";
 import { authenticate, metaSource, type RouteContext } from "./route-context.ts";
 import { RouteList } from "./route-list.ts";
 import { addBlobRoute } from "./routes-blobs.ts";
@@ -57,7 +57,7 @@ export function createHttpApp(deps: HttpParts, options: HttpOptions): RequestHan
 
 /** Gives each request its id, and counts it under its route. */
 function addMeasures(app: Hono<HttpEnv>, deps: HttpParts, routes: RouteList): void {
-  const { requests, duration } = httpMetrics(deps.metrics);
+  const { requests, duration } = bindHttpMetrics(deps.metrics);
   app.use(async (request, next) => {
     const startMs = deps.clock.monotonicMs();
     const requestId = requestIdOf(metaSource(request), deps.random);

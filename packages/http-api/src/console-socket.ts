@@ -11,7 +11,7 @@ import { WebSocket, WebSocketServer } from "ws";
 import { checkHostAndOrigin } from "./host-guard.ts";
 import { errorAnswer } from "./http-errors.ts";
 import { type HttpOptions, type HttpParts, httpLimits } from "./http-types.ts";
-import { httpMetrics } from "./metrics.ts";
+import { bindHttpMetrics } from "./metrics.ts";
 import type { Caller } from "./node-service.ts";
 import { authenticate } from "./route-context.ts";
 
@@ -31,7 +31,7 @@ const backlogBytesDefault = 4 * 1024;
 
 export function createConsoleSockets(deps: HttpParts, options: HttpOptions): ConsoleSockets {
   const allowedHosts = new Set([...options.allowedHosts, deps.endpointId].map((host) => host.toLowerCase()));
-  const gauge = httpMetrics(deps.metrics).consoles;
+  const gauge = bindHttpMetrics(deps.metrics).consoles;
   const server = new WebSocketServer({
     noServer: true,
     maxPayload: httpLimits.consolePendingBytesMax,

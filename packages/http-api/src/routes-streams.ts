@@ -18,7 +18,7 @@ import { type FieldTypes, fieldTypesOf, queryFields, typedField } from "./field-
 import type { HttpContext } from "./http-context.ts";
 import { errorAnswer } from "./http-errors.ts";
 import { httpLimits } from "./http-types.ts";
-import { httpMetrics } from "./metrics.ts";
+import { bindHttpMetrics } from "./metrics.ts";
 import { honoPath, metaSource, type RouteContext } from "./route-context.ts";
 import { streamBody } from "./stream-body.ts";
 
@@ -78,11 +78,11 @@ const stalledMsMax = 3 * streamHeartbeatMs;
 
 /** How many streams are open, and when each ends. */
 class OpenStreams {
-  readonly #gauge: ReturnType<typeof httpMetrics>["streams"];
+  readonly #gauge: ReturnType<typeof bindHttpMetrics>["streams"];
   #count = 0;
 
   constructor({ deps }: RouteContext) {
-    this.#gauge = httpMetrics(deps.metrics).streams;
+    this.#gauge = bindHttpMetrics(deps.metrics).streams;
     this.#gauge.set(0);
   }
 

@@ -32,7 +32,7 @@ import { createEngine, type Engine } from "./engine.ts";
 import { handOver, leave } from "./leadership.ts";
 import { LoopTurns } from "./loop-turns.ts";
 import { MemberChanges } from "./membership/member-changes.ts";
-import { declareRaftMetrics, type RaftMetrics, setStatusMetrics, setTickMetrics } from "./metrics.ts";
+import { bindRaftMetrics, type DropReason, type RaftMetrics, setStatusMetrics, setTickMetrics } from "./metrics.ts";
 import { NodeEvents, type RaftNodeEvent } from "./node-events.ts";
 import { isCurrent, type StatusSource, statusOf } from "./node-status.ts";
 import { type RaftNodeOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
@@ -92,7 +92,7 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
   constructor(deps: RaftNodeDeps<Result>, options: ResolvedOptions, { cache, applied }: Recovered) {
     this.#deps = deps;
     this.#options = options;
-    this.#metrics = declareRaftMetrics(deps.metrics);
+    this.#metrics = bindRaftMetrics(deps.metrics);
     this.#proposals = new ProposalTable(
       { countMax: options.proposalsInFlightMax, bytesMax: options.proposalBytesInFlightMax },
       {
@@ -317,7 +317,7 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
   #receiveRaft(from: NodeId, message: Message): void {
     const { reads, applier, cache } = this.#engine;
     const { type } = message;
-    const drop = (reason: string) => this.#metrics.droppedMessages.add(1, { reason });
+    const drop = (reason: DropReason) => this.#metrics.droppedMessages.add(1, { reason });
     // A snapshot arrives as chunks with its state, and a proposal under a name, never as a bare message.
     if (type === "MsgSnap" || type === "MsgProp") drop("refused");
     else if (message.from !== from) drop("wrong_sender");

@@ -9,7 +9,7 @@ import type { BulkLaneDeps } from "../bulk-lane.ts";
 import { bulkLimits } from "../bulk-limits.ts";
 import { BulkRequestHandler } from "../bulk-request-handler.ts";
 import type { BulkFetch } from "../bulk-types.ts";
-import { createBulkMetrics } from "../metrics.ts";
+import { bindBulkMetrics } from "../metrics.ts";
 import {
   acquaint,
   type BulkNode,
@@ -140,7 +140,7 @@ describe("IrohRoute", () => {
   function source() {
     const refused: string[] = [];
     const counter = { add: () => {} };
-    const metrics = createBulkMetrics({
+    const metrics = bindBulkMetrics({
       counter: () => counter,
       gauge: () => ({ set: () => {}, remove: () => {} }),
       histogram: () => ({ observe: () => {} }),

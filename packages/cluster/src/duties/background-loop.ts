@@ -2,12 +2,12 @@
 
 import type { Clock } from "@blixard/common";
 import { errorCodeOf, type Logger, messageOf, pauseFor } from "@blixard/common";
-import type { ClusterMetrics } from "../metrics.ts";
+import type { ClusterMetrics, DutyName } from "../metrics.ts";
 
 export interface LoopDeps {
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly metrics: ClusterMetrics;
+  readonly metrics: Pick<ClusterMetrics, "dutyFailures">;
   readonly retryDelayMs: number;
 }
 
@@ -19,7 +19,7 @@ const backoffFactorMax = 16;
  */
 export async function runLoop(
   deps: LoopDeps,
-  duty: string,
+  duty: DutyName,
   signal: AbortSignal,
   round: () => Promise<void>,
 ): Promise<void> {

@@ -12,7 +12,7 @@ import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import type { CallRouter } from "../calls/call-router.ts";
 import { PeerCalls } from "../calls/peer-calls.ts";
 import { type ClusterStateMachine, createClusterStateMachine } from "../cluster-state-machine.ts";
-import { declareClusterMetrics } from "../metrics.ts";
+import { bindClusterMetrics } from "../metrics.ts";
 import { resolveClusterNodeOptions } from "../options.ts";
 import { AddressBook } from "../peers/address-book.ts";
 import type { ClusterPeer, ClusterTransport } from "../ports/cluster-transport.ts";
@@ -80,7 +80,7 @@ class Duty {
       options: resolveClusterNodeOptions({ nodeId: selfId, version: "0.0.0-test", removalProbeMs: 100 }, () => []),
       addressBook: new AddressBook(own, () => stateMachine.state.nodes.values()),
     };
-    const metrics = declareClusterMetrics(discardMetrics);
+    const metrics = bindClusterMetrics(discardMetrics);
     const router = {
       call: () => Promise.reject(new Error("this node makes no calls of its own")),
       removalClaims: this.removalClaims,

@@ -5,9 +5,9 @@
  * Three sources, from the most lasting to the most exact: the node record (incarnation, store, number of starts), the
  * sessions (which process runs now), and in memory the highest acknowledgement and the term of the newest vote.
  */
-import type { Counter } from "@blixard/common";
 import type { ParsedRequestOf, ResponseOf } from "@blixard/protocol";
 import type { Message, PeerMessage, PeerTransport } from "@blixard/raft";
+import type { ClusterMetrics } from "../metrics.ts";
 import type { ClusterTransport } from "../ports/cluster-transport.ts";
 import { nodeKey } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
@@ -49,11 +49,15 @@ interface Promised {
 export class PeerPromises {
   readonly #state: () => ClusterState;
   readonly #transport: Pick<ClusterTransport, "sessions">;
-  readonly #checks: Counter;
+  readonly #checks: ClusterMetrics["startChecks"];
   readonly #promised = new Map<number, Promised>();
 
   /** `checks` counts the verdicts. */
-  constructor(state: () => ClusterState, transport: Pick<ClusterTransport, "sessions">, checks: Counter) {
+  constructor(
+    state: () => ClusterState,
+    transport: Pick<ClusterTransport, "sessions">,
+    checks: ClusterMetrics["startChecks"],
+  ) {
     this.#state = state;
     this.#transport = transport;
     this.#checks = checks;

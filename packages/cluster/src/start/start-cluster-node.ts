@@ -27,7 +27,7 @@ import { CallRouter } from "../calls/call-router.ts";
 import { nodeMeta, PeerCalls } from "../calls/peer-calls.ts";
 import type { CloseOptions, ClusterNode, ClusterNodeDeps, StartMode } from "../cluster-node-types.ts";
 import { createClusterStateMachine } from "../cluster-state-machine.ts";
-import { declareClusterMetrics } from "../metrics.ts";
+import { bindClusterMetrics } from "../metrics.ts";
 import { NodeLifecycle } from "../node-lifecycle.ts";
 import type { NodeIdentity, NodeParts } from "../node-parts.ts";
 import { type ClusterNodeOptions, resolveClusterNodeOptions } from "../options.ts";
@@ -138,7 +138,7 @@ async function start(
 
 function createBase(deps: ClusterNodeDeps, given: ClusterNodeOptions, abortStart: (error: unknown) => void) {
   const options = resolveClusterNodeOptions(given, () => deps.transport.addresses());
-  const metrics = declareClusterMetrics(deps.metrics);
+  const metrics = bindClusterMetrics(deps.metrics);
   const { hashWindow, requestWindow, featureLevel } = options;
   const codec = createCommandCodec(commands, understoodLevel(featureLevel));
   const stateMachine = createClusterStateMachine(deps.stateStore, deps.sha256, { hashWindow, requestWindow, codec });

@@ -1,6 +1,6 @@
 /** Counts the damage that was found in a store, and what of it was repaired, since the store was opened. */
 import type { Metrics } from "@blixard/common";
-import { declareStorageMetrics, type StorageMetrics } from "../metrics.ts";
+import { bindStorageMetrics, type StorageMetrics } from "../metrics.ts";
 
 export interface StorageHealth {
   /** Damaged places that were found. */
@@ -15,7 +15,7 @@ export class DamageLedger {
   #repairs = 0;
 
   constructor(metrics: Metrics) {
-    this.#metrics = declareStorageMetrics(metrics);
+    this.#metrics = bindStorageMetrics(metrics);
   }
 
   get health(): StorageHealth {

@@ -5,7 +5,7 @@
  * peer that does not read) end when the connection is closed, which is the only way out of them.
  */
 import { errorCodeOf, messageOf } from "@blixard/common";
-import type { TransportMetrics } from "../metrics.ts";
+import type { Refusal, TransportMetrics } from "../metrics.ts";
 import { transportLimits } from "../transport-limits.ts";
 import type { ByteStream, Connection } from "../transport-types.ts";
 import { encodeFrame, type Frame, type FrameOptions, FrameReader } from "./frame.ts";
@@ -16,7 +16,7 @@ import { type StreamClass, streamClasses } from "./stream-class.ts";
 export interface LinkEnd {
   readonly reason: string;
   /** Set when the other side broke the protocol: the name under which it is counted. */
-  readonly refusal: string | undefined;
+  readonly refusal: Refusal | undefined;
 }
 
 export interface FrameLinkHandlers {
@@ -161,7 +161,7 @@ export class FrameLink {
     }
   }
 
-  #end(reason: string, refusal?: string): void {
+  #end(reason: string, refusal?: Refusal): void {
     if (this.#ended) return;
     this.close(reason);
     this.#handlers.onEnd({ reason, refusal });
@@ -181,7 +181,7 @@ function receivedOptions(options: FrameOptions, isStranger: FrameLinkHandlers["i
 }
 
 /** The name under which what a peer did is counted; undefined when it broke no rule. */
-export function refusalOf(error: unknown): string | undefined {
+export function refusalOf(error: unknown): Refusal | undefined {
   switch (errorCodeOf(error)) {
     case "FRAME_CORRUPT":
       return "bad_frame";

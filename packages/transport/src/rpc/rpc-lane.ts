@@ -15,7 +15,7 @@ import {
   withDeadline,
 } from "@blixard/common";
 import type { FrameOptions } from "../frames/frame.ts";
-import type { TransportMetrics } from "../metrics.ts";
+import type { Refusal, TransportMetrics } from "../metrics.ts";
 import { briefly, OverlappedDial } from "../overlapped-dial.ts";
 import { transportLimits } from "../transport-limits.ts";
 import type {
@@ -186,7 +186,7 @@ export class RpcLane {
     if (known?.size === 0) this.#connections.delete(endpointId);
   }
 
-  #refusalOf(endpointId: string): string | undefined {
+  #refusalOf(endpointId: string): Refusal | undefined {
     if (this.#closing.signal.aborted) return "closing";
     const { rpcConnectionsPerEndpointMax, rpcStrangerConnectionsMax } = transportLimits;
     const known = this.#connections.get(endpointId)?.size ?? 0;

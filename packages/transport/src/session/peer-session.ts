@@ -24,7 +24,7 @@ import type { NodeId, PeerMessage, PeerTransportHandlers } from "@blixard/raft";
 import { type FrameOptions, frameBytesMaxOf } from "../frames/frame.ts";
 import type { LinkEnd } from "../frames/frame-link.ts";
 import type { StreamClass } from "../frames/stream-class.ts";
-import type { TransportMetrics } from "../metrics.ts";
+import type { DropReason, TransportMetrics } from "../metrics.ts";
 import { briefly, OverlappedDial } from "../overlapped-dial.ts";
 import { transportLimits } from "../transport-limits.ts";
 import type { Connection, Peer, PeerSessionStatus, SessionState, TransportAdapter } from "../transport-types.ts";
@@ -459,12 +459,12 @@ export class PeerSession {
     this.#lastContactMs = this.#deps.clock.monotonicMs();
   }
 
-  #drop(reason: string): false {
+  #drop(reason: DropReason): false {
     this.#countDropped(reason, 1);
     return false;
   }
 
-  #countDropped(reason: string, count: number): void {
+  #countDropped(reason: DropReason, count: number): void {
     this.#droppedMessages += count;
     this.#deps.metrics.dropped(reason, count);
   }
