@@ -54,6 +54,11 @@ for (const file of files.filter((name) => /\.(ts|mjs|md|json|yml)$/.test(name) &
   if (/^packages\/(?!common\/src\/on-abort)/.test(file) && !file.endsWith(".test.ts")) {
     if (text.includes('addEventListener("abort"')) breach(file, "signals are listened to by onAbort, or Node.js warns");
   }
+  // Each package names its metrics in one file, with their labels.
+  const declares = /\bmetrics\.(counter|gauge|histogram)\(|\bbindMetrics\(|\bname: "blixard_/;
+  if (/^packages\//.test(file) && !/\.test\.ts$|\/metrics\.ts$/.test(file) && declares.test(text)) {
+    breach(file, "declares a metric elsewhere than in the metrics.ts of its package");
+  }
   if (/^packages\//.test(file) && !file.endsWith(".test.ts") && /process\.exit\(/.test(text)) {
     breach(file, "packages throw; only applications end the process");
   }
