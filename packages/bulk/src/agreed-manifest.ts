@@ -3,7 +3,7 @@
  * all sources are asked, and the manifest that most of them give is tried first: the caller checks the whole object in the
  * end, and tries again without the sources that gave a wrong one.
  */
-import { BlixardError, type Clock, errorCodeOf, type Timer } from "@blixard/common";
+import { BlixardError, type Clock, errorCodeOf, linkSignal, type Timer } from "@blixard/common";
 import { bulkLimits } from "./bulk-limits.ts";
 import { manifestPath } from "./bulk-path.ts";
 import type { BulkFetch } from "./bulk-types.ts";
@@ -20,23 +20,24 @@ export interface AgreedManifest {
 export async function agreeOnManifest(clock: Clock, sources: Sources, wanted: BulkFetch): Promise<AgreedManifest> {
   const byContentId = new Map<string, { readonly manifest: Manifest; readonly sources: number[] }>();
   const errors: unknown[] = [];
-  const enough = new AbortController();
   let timer: Timer | undefined;
-  const signal = AbortSignal.any([wanted.signal, enough.signal]);
+  /** Aborts when enough sources have answered. */
+  const asking = linkSignal(wanted.signal);
   const asked = sources.alive().map(async (nodeId) => {
     try {
-      const manifest = await ask(sources, nodeId, wanted, signal);
+      const manifest = await ask(sources, nodeId, wanted, asking.signal);
       const same = byContentId.get(manifest.contentId);
       if (same === undefined) byContentId.set(manifest.contentId, { manifest, sources: [nodeId] });
       else same.sources.push(nodeId);
-      if (wanted.contentId !== undefined) enough.abort();
-      else timer ??= clock.setTimer(bulkLimits.agreementMs, () => enough.abort());
+      if (wanted.contentId !== undefined) asking.abort();
+      else timer ??= clock.setTimer(bulkLimits.agreementMs, () => asking.abort());
     } catch (error) {
-      if (!signal.aborted) errors.push(error);
+      if (!asking.signal.aborted) errors.push(error);
     }
   });
   await Promise.all(asked);
   timer?.cancel();
+  asking.release();
   wanted.signal.throwIfAborted();
   const [most] = [...byContentId.values()].sort((a, b) => b.sources.length - a.sources.length);
   if (most !== undefined) return most;

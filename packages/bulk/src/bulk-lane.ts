@@ -1,6 +1,6 @@
 /** The bulk lane of one node: what it gives to the members, and what it fetches from them. */
 import type { TLSSocket } from "node:tls";
-import { BlixardError, type Clock, type Logger, type Metrics, notApplied } from "@blixard/common";
+import { BlixardError, type Clock, type Logger, linkSignal, type Metrics, notApplied } from "@blixard/common";
 import { bulkLimits } from "./bulk-limits.ts";
 import { BulkRequestHandler } from "./bulk-request-handler.ts";
 import { BulkRoutes } from "./bulk-routes.ts";
@@ -105,7 +105,8 @@ class NodeBulkLane implements BulkLane {
   }
 
   async fetch(wanted: BulkFetch): Promise<BulkFetched> {
-    const signal = AbortSignal.any([wanted.signal, this.#closing.signal]);
+    const link = linkSignal(wanted.signal, this.#closing.signal);
+    const { signal } = link;
     const transfer = this.#transfers.run(async () => {
       signal.throwIfAborted();
       const { clock, logger } = this.#deps;
@@ -123,6 +124,7 @@ class NodeBulkLane implements BulkLane {
       this.#metrics.transfers.add(1, { kind, result: signal.aborted ? "cancelled" : "failed" });
       throw error;
     } finally {
+      link.release();
       this.#running.delete(transfer);
     }
   }

@@ -6,6 +6,7 @@ import {
   BlixardError,
   type Clock,
   directAddresses,
+  linkSignal,
   messageOf,
   offAbort,
   onAbort,
@@ -35,18 +36,16 @@ export interface DirectDial {
  * @throws UNREACHABLE, UNKNOWN_PEER, UNSUPPORTED_VERSION
  */
 export async function dialDirect({ clock, to, secureContext, signal }: DirectDial): Promise<BulkChannel> {
-  const settled = new AbortController();
-  const timeout = new AbortController();
+  const dialing = linkSignal(signal);
   const timer = clock.setTimer(bulkLimits.dialTimeoutMs, () =>
-    timeout.abort(new BlixardError("UNREACHABLE", `no answer within ${bulkLimits.dialTimeoutMs} ms`)),
+    dialing.abort(new BlixardError("UNREACHABLE", `no answer within ${bulkLimits.dialTimeoutMs} ms`)),
   );
-  const any = AbortSignal.any([signal, settled.signal, timeout.signal]);
   try {
     const dials = directAddresses(to.addresses)
       .slice(0, bulkLimits.addressesMax)
       .map(async (address) => {
-        const socket = await handshake(address, to.endpointId, secureContext, any);
-        settled.abort(new BlixardError("CANCELLED", "another dial was faster"));
+        const socket = await handshake(address, to.endpointId, secureContext, dialing.signal);
+        dialing.abort(new BlixardError("CANCELLED", "another dial was faster"));
         return socket;
       });
     return new DirectChannel(clock, await Promise.any(dials));
@@ -56,6 +55,7 @@ export async function dialDirect({ clock, to, secureContext, signal }: DirectDia
     throw errors[0] ?? new BlixardError("UNREACHABLE", "no address of the node is known");
   } finally {
     timer.cancel();
+    dialing.release();
   }
 }
 

@@ -2,7 +2,7 @@
  * One transfer into a file: what is missing is asked for from all sources at once, each chunk is checked before it is
  * written, and a chunk that did not come, or was wrong, is asked for from another source.
  */
-import { type Clock, sleep } from "@blixard/common";
+import { type Clock, type LinkedSignal, linkSignal, sleep } from "@blixard/common";
 import { agreeOnManifest } from "./agreed-manifest.ts";
 import { bulkLimits } from "./bulk-limits.ts";
 import { chunkPath } from "./bulk-path.ts";
@@ -26,9 +26,8 @@ export class Transfer {
   readonly #wanted: BulkFetch;
   readonly #manifest: Manifest;
   readonly #file: PartialFile;
-  /** Stops the streams of a transfer whose disk failed. */
-  readonly #stop = new AbortController();
-  readonly #signal: AbortSignal;
+  /** Stops the streams also when the disk fails. */
+  readonly #streaming: LinkedSignal;
   readonly #missing: number[];
   readonly #condition = new Condition();
   #left: number;
@@ -41,7 +40,7 @@ export class Transfer {
     this.#file = file;
     this.#missing = missing.reverse();
     this.#left = missing.length;
-    this.#signal = AbortSignal.any([wanted.signal, this.#stop.signal]);
+    this.#streaming = linkSignal(wanted.signal);
     const missingBytes = missing.reduce((sum, index) => sum + placeOf(manifest, index).length, 0);
     this.#verifiedBytes = manifest.sizeBytes - missingBytes;
     deps.metrics.reused.add(this.#verifiedBytes);
@@ -52,8 +51,7 @@ export class Transfer {
     const { manifest, sources: agreeing } = await agreeOnManifest(deps.clock, deps.sources, wanted);
     const file = await PartialFile.open(wanted.path, manifest);
     try {
-      const transfer = new Transfer(deps, wanted, manifest, file, await file.missing(wanted.signal));
-      await transfer.#fill();
+      await new Transfer(deps, wanted, manifest, file, await file.missing(wanted.signal)).#fill();
       await file.sync();
       return { contentId: manifest.contentId, sizeBytes: manifest.sizeBytes, sources: agreeing };
     } finally {
@@ -62,19 +60,27 @@ export class Transfer {
   }
 
   async #fill(): Promise<void> {
+    try {
+      await this.#fillInRounds();
+    } finally {
+      this.#streaming.release();
+    }
+  }
+
+  async #fillInRounds(): Promise<void> {
     const { sources, clock } = this.#deps;
     this.#wanted.onProgress?.(this.#verifiedBytes);
     for (let roundsWithoutProgress = 0; this.#left > 0; ) {
       const before = this.#left;
       await this.#round();
-      this.#signal.throwIfAborted();
+      this.#streaming.signal.throwIfAborted();
       if (this.#left === 0) return;
       roundsWithoutProgress = this.#left < before ? 0 : roundsWithoutProgress + 1;
       sources.reviveLost();
       if (roundsWithoutProgress >= bulkLimits.roundsMax || sources.alive().length === 0) {
         sources.refuse(`${this.#wanted.name.kind} ${this.#wanted.name.id}`);
       }
-      await sleep(clock, bulkLimits.roundPauseMs, this.#signal);
+      await sleep(clock, bulkLimits.roundPauseMs, this.#streaming.signal);
     }
   }
 
@@ -91,7 +97,7 @@ export class Transfer {
   async #stream(nodeId: number): Promise<void> {
     const { sources } = this.#deps;
     try {
-      while (this.#left > 0 && !this.#signal.aborted && sources.alive().includes(nodeId)) {
+      while (this.#left > 0 && !this.#streaming.signal.aborted && sources.alive().includes(nodeId)) {
         const index = this.#missing.pop();
         if (index === undefined) {
           await this.#condition.wait();
@@ -102,7 +108,7 @@ export class Transfer {
         this.#condition.notifyAll();
       }
     } catch (error) {
-      this.#stop.abort(error);
+      this.#streaming.abort(error);
       throw error;
     } finally {
       this.#condition.notifyAll();
@@ -114,7 +120,7 @@ export class Transfer {
     const { sources, memory, metrics } = this.#deps;
     const place = placeOf(this.#manifest, index);
     return await memory.lend(this.#manifest.chunkBytes, async (into) => {
-      const options = { bytesMax: place.length, into, stallMs: bulkLimits.stallMs, signal: this.#signal };
+      const options = { bytesMax: place.length, into, stallMs: bulkLimits.stallMs, signal: this.#streaming.signal };
       const path = chunkPath(this.#wanted.name, this.#manifest.contentId, place);
       const bytes = await sources.request(nodeId, path, options).catch(() => undefined);
       if (bytes === undefined) return false;

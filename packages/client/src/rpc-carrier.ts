@@ -8,6 +8,7 @@ import {
   changedError,
   errorCodeOf,
   isBlixardError,
+  linkSignal,
   type Random,
   sleep,
   toBlixardError,
@@ -126,12 +127,12 @@ export async function answeringFirst<Node extends RpcEndpoint>(
   signal?: AbortSignal,
 ): Promise<readonly Node[]> {
   if (nodes.length < 2) return nodes;
-  const answered = new AbortController();
-  const ends = signal === undefined ? answered.signal : AbortSignal.any([answered.signal, signal]);
+  const asking = linkSignal(signal);
   const ask = async (node: Node, turn: number) => {
-    if (turn > 0) await sleep(deps.clock, turn * nextTurnMs, ends);
+    if (turn > 0) await sleep(deps.clock, turn * nextTurnMs, asking.signal);
     const idempotencyKey = toHex(deps.random.bytes(16));
-    await callOverRpc(deps.rpc, node, "identity.get", {}, { idempotencyKey, timeoutMs: firstAnswerMs, signal: ends });
+    const call = { idempotencyKey, timeoutMs: firstAnswerMs, signal: asking.signal };
+    await callOverRpc(deps.rpc, node, "identity.get", {}, call);
     return node;
   };
   try {
@@ -141,7 +142,8 @@ export async function answeringFirst<Node extends RpcEndpoint>(
     const { errors } = error as AggregateError;
     throw errors.find((each) => errorCodeOf(each) === "UNREACHABLE") ?? errors[0];
   } finally {
-    answered.abort();
+    asking.abort();
+    asking.release();
   }
 }
 

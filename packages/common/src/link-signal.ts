@@ -1,7 +1,7 @@
 import { BlixardError } from "./errors.ts";
 import { offAbort, onAbort } from "./on-abort.ts";
 
-/** A signal that follows `outer` until it is released: unlike AbortSignal.any, it leaves no trace on a long-lived one. */
+/** A signal that follows others until it is released: unlike AbortSignal.any, it leaves no trace on a long-lived one. */
 export interface LinkedSignal {
   readonly signal: AbortSignal;
   abort(reason?: unknown): void;
@@ -11,14 +11,17 @@ export interface LinkedSignal {
 /** Most signals abort only to end what nobody waits for any more: one reason for all of them costs nothing to make. */
 const released = new BlixardError("CANCELLED", "nobody waits for this any more");
 
-export function linkSignal(outer: AbortSignal | undefined): LinkedSignal {
+/** Follows the outer signals that are given, with the reason of the first of them that has aborted. */
+export function linkSignal(...outers: readonly (AbortSignal | undefined)[]): LinkedSignal {
   const controller = new AbortController();
-  const follow = () => controller.abort(outer?.reason);
-  if (outer?.aborted) follow();
-  else onAbort(outer, follow);
+  const follow = () => controller.abort(outers.find((outer) => outer?.aborted)?.reason);
+  if (outers.some((outer) => outer?.aborted)) follow();
+  else for (const outer of outers) onAbort(outer, follow);
   return {
     signal: controller.signal,
     abort: (reason = released) => controller.abort(reason),
-    release: () => offAbort(outer, follow),
+    release: () => {
+      for (const outer of outers) offAbort(outer, follow);
+    },
   };
 }

@@ -58,4 +58,20 @@ describe("onAbort", () => {
     expect(ends.every(({ status }) => status === "rejected")).toBe(true);
     expect(links.every((link) => link.signal.aborted)).toBe(true);
   });
+
+  it("lets one signal follow several until it is released", () => {
+    const [first, second] = [new AbortController(), new AbortController()];
+    const outers = [first.signal, undefined, second.signal] as const;
+    const [link, released] = [linkSignal(...outers), linkSignal(...outers)];
+    released.release();
+    second.abort("the second");
+    expect(link.signal.reason).toBe("the second");
+    expect(released.signal.aborted).toBe(false);
+    first.abort("the first");
+    expect(link.signal.reason).toBe("the second");
+    expect(linkSignal(new AbortController().signal, second.signal).signal.reason).toBe("the second");
+    const [waiting, still] = [new AbortController(), new AbortController()];
+    linkSignal(waiting.signal, still.signal).release();
+    expect([listeners(waiting.signal), listeners(still.signal)]).toEqual([0, 0]);
+  });
 });

@@ -8,8 +8,10 @@
  * - `withTimeLimit`: bounds work that ends by itself when its signal aborts, and knows then what may have happened.
  * - `withDeadline`: bounds work that may not listen to its signal: the wait ends, the work may go on.
  * - `firstOf`: the first of several waits; the others are ended before it returns.
- * - `linkSignal`: a signal that follows another for a while. Code that lives long uses it instead of `AbortSignal.any`,
- *   which leaves a trace on the outer signal, and a `Clock` instead of `AbortSignal.timeout`, which no test can move.
+ * - `linkSignal`: a signal that follows one or more others for a while, and is released in a `finally`.
+ *
+ * `AbortSignal.any` leaves a trace on the signals that it follows, and no test can move the time of `AbortSignal.timeout`;
+ * `tools/tidy.mjs` refuses both outside of tests.
  */
 import type { Clock } from "./clock.ts";
 import { BlixardError } from "./errors.ts";

@@ -8,7 +8,16 @@
  * The loop owns the core and all its parts. Calls and messages from outside only enqueue. A turn takes the whole inbox
  * before it asks for a Ready, so that everything that waits shares one write (group commit).
  */
-import { BlixardError, BoundedQueue, errorCodeOf, messageOf, notApplied, type Timer, Watch } from "@blixard/common";
+import {
+  BlixardError,
+  BoundedQueue,
+  errorCodeOf,
+  linkSignal,
+  messageOf,
+  notApplied,
+  type Timer,
+  Watch,
+} from "@blixard/common";
 import { coalesce } from "./coalesce.ts";
 import type { RaftEvent } from "./core/events.ts";
 import {
@@ -169,9 +178,12 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
 
   async add(id: NodeId, options: AddOptions = {}): Promise<ConfState> {
     this.#assertRunning();
-    const { signal } = this.#stopping;
-    const either = options.signal === undefined ? signal : AbortSignal.any([options.signal, signal]);
-    return this.#members.add(id, { ...options, signal: either });
+    const link = linkSignal(options.signal, this.#stopping.signal);
+    try {
+      return await this.#members.add(id, { ...options, signal: link.signal });
+    } finally {
+      link.release();
+    }
   }
 
   async remove(id: NodeId, options: ConfChangeOptions = {}): Promise<ConfState> {

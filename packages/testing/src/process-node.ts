@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { BlixardError, type Clock, Watch, withDeadline } from "@blixard/common";
+import { BlixardError, type Clock, Watch, withDeadline, withTimeLimit } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import type { ReadyLine } from "@blixard/server";
 import { collectGarbage } from "./collect-garbage.ts";
@@ -135,9 +135,9 @@ export class ProcessNode {
   /** Lets V8 collect all that nobody refers to; what is in memory afterwards is in use. The node stands still meanwhile. */
   async collectGarbage(): Promise<void> {
     if (this.#inspectorUrl.value === undefined) this.signal("SIGUSR1");
-    const url = await this.#inspectorUrl.until((known) => known !== undefined, {
-      signal: AbortSignal.timeout(inspectorWaitMs),
-    });
+    const url = await withTimeLimit(systemClock, inspectorWaitMs, undefined, (signal) =>
+      this.#inspectorUrl.until((known) => known !== undefined, { signal }),
+    );
     if (url !== undefined) await collectGarbage(url);
   }
 

@@ -18,6 +18,7 @@ import {
   type Clock,
   errorCodeOf,
   type Logger,
+  linkSignal,
   messageOf,
   type Semaphore,
   sleep,
@@ -80,7 +81,7 @@ export class VmMachine {
   readonly #closing = new AbortController();
   /** True while nothing runs and nothing is to be done. */
   readonly #quiet = new Watch(false);
-  #interrupt = new AbortController();
+  #interrupt = linkSignal(undefined);
   #desired: DesiredVm | undefined;
   #desiredKnown = false;
   #stopAll = false;
@@ -255,8 +256,9 @@ export class VmMachine {
   async #startInstance(): Promise<void> {
     const desired = this.#desired;
     if (desired === undefined) return;
-    this.#interrupt = new AbortController();
-    const signal = AbortSignal.any([this.#closing.signal, this.#interrupt.signal]);
+    const interrupt = linkSignal(this.#closing.signal);
+    this.#interrupt = interrupt;
+    const { signal } = interrupt;
     const { clock, store, images, drivers, starts, metrics } = this.#deps;
     const startedMs = clock.monotonicMs();
     let refusal: RecordedExitReason = "driver-unsupported";
@@ -274,6 +276,8 @@ export class VmMachine {
       const retryable = errorCodeOf(error) === "UNAVAILABLE" || errorCodeOf(error) === "STORAGE_CORRUPT";
       const reason = refusal === "image-refused" && retryable ? "start-failed" : refusal;
       await this.#startFailed(desired, signal.aborted ? undefined : reason, messageOf(error));
+    } finally {
+      interrupt.release();
     }
   }
 
@@ -400,12 +404,8 @@ export class VmMachine {
 
   #attach(instance: VmInstance, sinceMs: number): void {
     this.#slot = new InstanceSlot(instance, sinceMs);
-    this.#slot.follow({
-      clock: this.#deps.clock,
-      logger: this.#logger,
-      console: this.console,
-      wake: () => this.#poke(),
-    });
+    const { clock } = this.#deps;
+    this.#slot.follow({ clock, logger: this.#logger, console: this.console, wake: () => this.#poke() });
   }
 
   async #detach(): Promise<void> {

@@ -2,8 +2,8 @@
 import { createSocket } from "node:dgram";
 import { BlockList, createServer, isIP } from "node:net";
 import { networkInterfaces } from "node:os";
-import { directAddresses, errorCodeOf, formatHostPort, messageOf, parseHostPort } from "@blixard/common";
-import { systemRandom } from "@blixard/common/system";
+import { directAddresses, errorCodeOf, formatHostPort, messageOf, parseHostPort, withTimeLimit } from "@blixard/common";
+import { systemClock, systemRandom } from "@blixard/common/system";
 import type { NodeConfig } from "@blixard/server/settings";
 import { createIrohAdapter } from "@blixard/transport/iroh";
 import { type Finding, notOk, ok } from "./finding.ts";
@@ -105,7 +105,7 @@ export async function checkIroh(host: string, config: NodeConfig): Promise<Findi
 async function askRelay(adapter: ReturnType<typeof createIrohAdapter>): Promise<Finding[]> {
   let seen: Awaited<ReturnType<typeof adapter.online>>;
   try {
-    seen = await adapter.online(AbortSignal.timeout(relayMs));
+    seen = await withTimeLimit(systemClock, relayMs, undefined, (signal) => adapter.online(signal));
   } catch {
     const detail = `no relay answered within ${relayMs / 1000} s`;
     const next =

@@ -6,7 +6,8 @@
  * of the binding are under way.
  */
 import { parentPort, workerData } from "node:worker_threads";
-import { assert, errorCodeOf, messageOf } from "@blixard/common";
+import { assert, errorCodeOf, messageOf, withTimeLimit } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
 import type { ByteStream, Connection } from "@blixard/transport";
 import { createIrohAdapter, type IrohAdapter } from "@blixard/transport/iroh";
 import { bulkLimits } from "../bulk-limits.ts";
@@ -77,8 +78,9 @@ class IrohWorker {
   }
 
   async #dial({ call, to }: Extract<ToWorker, { readonly type: "dial" }>): Promise<void> {
-    const signal = AbortSignal.timeout(bulkLimits.dialTimeoutMs);
-    const connection = await this.#adapter.connect(to, "blixard/bulk/1", { signal });
+    const connection = await withTimeLimit(systemClock, bulkLimits.dialTimeoutMs, undefined, (signal) =>
+      this.#adapter.connect(to, "blixard/bulk/1", { signal }),
+    );
     this.#post({ type: "dialled", call, connection: this.#keep(connection) });
   }
 
@@ -122,7 +124,10 @@ class IrohWorker {
 
   async #waitForRelay(): Promise<void> {
     // Far from every relay, the direct addresses are what there is.
-    await this.#adapter.online(AbortSignal.timeout(bulkLimits.relayWaitMs)).catch(() => {});
+    const online = withTimeLimit(systemClock, bulkLimits.relayWaitMs, undefined, (signal) =>
+      this.#adapter.online(signal),
+    );
+    await online.catch(() => {});
   }
 
   async #close(): Promise<void> {

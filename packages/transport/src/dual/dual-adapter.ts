@@ -2,7 +2,7 @@
  * Two technologies behind one face, for a cluster that moves from one to the other or has peers that one cannot reach:
  * listens on both, dials the one that is chosen for the peer first, and the other one when that does not answer.
  */
-import { BlixardError, type Clock, errorCodeOf, messageOf } from "@blixard/common";
+import { BlixardError, type Clock, errorCodeOf, messageOf, withTimeLimit } from "@blixard/common";
 import type { Connection, EndpointAddress, Lane, PathChoices, TransportAdapter } from "../transport-types.ts";
 import { dualLimits } from "./dual-limits.ts";
 import { PeerChoice, type Side } from "./peer-choice.ts";
@@ -97,16 +97,8 @@ class DualAdapter implements TransportAdapter {
    */
   async #dialAnew(to: EndpointAddress, lane: Lane, signal: AbortSignal): Promise<Connection | undefined> {
     const { clock, preferred } = this.#options;
-    const giveUp = new AbortController();
-    const reason = new BlixardError("UNREACHABLE", "the preferred transport did not answer");
-    const timer = clock.setTimer(dualLimits.confirmMs, () => giveUp.abort(reason));
-    try {
-      return await preferred.connect(to, lane, { signal: AbortSignal.any([signal, giveUp.signal]) });
-    } catch {
-      return undefined;
-    } finally {
-      timer.cancel();
-    }
+    const dial = (limited: AbortSignal) => preferred.connect(to, lane, { signal: limited });
+    return await withTimeLimit(clock, dualLimits.confirmMs, signal, dial).catch(() => undefined);
   }
 
   async close(): Promise<void> {

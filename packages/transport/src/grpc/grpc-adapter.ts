@@ -3,7 +3,7 @@
  * so that the member list is the only trust store, or beside certificates of an operator's CA.
  */
 import type { TLSSocket } from "node:tls";
-import { BlixardError, type Clock, directAddresses, errorCodeOf } from "@blixard/common";
+import { BlixardError, type Clock, directAddresses, errorCodeOf, linkSignal } from "@blixard/common";
 import { createTlsListener, NodeTls, type TlsListener } from "@blixard/identity";
 import { parseBind, reachableAddresses } from "../bind-address.ts";
 import { transportLimits } from "../transport-limits.ts";
@@ -97,7 +97,7 @@ class GrpcEndpointAdapter implements GrpcAdapter {
     }
     this.#pendingDials++;
     try {
-      return await this.#firstOf(to, lane, AbortSignal.any([options.signal, this.#closing.signal]));
+      return await this.#firstOf(to, lane, options.signal);
     } finally {
       this.#pendingDials--;
     }
@@ -118,17 +118,16 @@ class GrpcEndpointAdapter implements GrpcAdapter {
   /** Dials all addresses at once: the first that answers with the right key is taken. */
   async #firstOf(to: EndpointAddress, lane: Lane, signal: AbortSignal): Promise<Connection> {
     const { dialGrpc } = await loadGrpc();
-    const settled = new AbortController();
-    const any = AbortSignal.any([signal, settled.signal]);
+    const dialing = linkSignal(signal, this.#closing.signal);
     const { clock } = this.#options;
     const { endpointId } = to;
     const dials = directAddresses(to.addresses)
       .slice(0, transportLimits.grpcAddressesMax)
       .map(async (address) => {
-        const connection = await dialGrpc({ clock, address, endpointId, lane, tls: this.#tls, signal: any });
-        if (any.aborted) connection.close("another dial was faster");
-        any.throwIfAborted();
-        settled.abort(new BlixardError("CANCELLED", "another dial was faster"));
+        const connection = await dialGrpc({ clock, address, endpointId, lane, tls: this.#tls, signal: dialing.signal });
+        if (dialing.signal.aborted) connection.close("another dial was faster");
+        dialing.signal.throwIfAborted();
+        dialing.abort(new BlixardError("CANCELLED", "another dial was faster"));
         return connection;
       });
     try {
@@ -138,6 +137,8 @@ class GrpcEndpointAdapter implements GrpcAdapter {
       return connection;
     } catch (error) {
       throw mostTelling((error as AggregateError).errors);
+    } finally {
+      dialing.release();
     }
   }
 

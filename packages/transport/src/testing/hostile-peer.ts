@@ -1,5 +1,6 @@
 /** Sends hostile frames over real connections, many harmless ones before each fatal one, which ends the connection. */
-import { concatBytes, offAbort, onAbort } from "@blixard/common";
+import { concatBytes, offAbort, onAbort, withTimeLimit } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
 import type { NodeLane } from "../transport-lanes.ts";
 import type { ByteStream, Connection, EndpointAddress, TransportAdapter } from "../transport-types.ts";
 import type { HostileFrame, HostileFrames } from "./hostile-frames.ts";
@@ -22,6 +23,9 @@ export interface HostileReport {
   readonly refusals: Readonly<Record<string, number>>;
 }
 
+/** How long the target may take to end a connection. */
+const patienceMs = 30_000;
+
 /** Resolves when the target has ended every connection. Rejects when it keeps one for 30 s. */
 export async function sendHostileFrames(run: HostileRun): Promise<HostileReport> {
   const waiting: Record<NodeLane, HostileFrame[]> = { "blixard/raft/1": [], "blixard/rpc/1": [] };
@@ -37,7 +41,9 @@ export async function sendHostileFrames(run: HostileRun): Promise<HostileReport>
     // What stands before a partial frame might not be read any more when the sender hangs up.
     const batch = frame.fate === "partial" ? [frame] : [...queue.splice(0), frame];
     connections++;
-    await sendOn(run, frame.lane, batch, connections);
+    await withTimeLimit(systemClock, patienceMs, undefined, (signal) =>
+      sendOn(run, { lane: frame.lane, batch, sequence: connections, signal }),
+    );
     sent += batch.length;
     for (const each of batch) addAll(refusals, each.refusals);
     if (frame.refusal !== undefined) addAll(refusals, { [frame.refusal]: 1 });
@@ -45,13 +51,14 @@ export async function sendHostileFrames(run: HostileRun): Promise<HostileReport>
   return { sent, connections, refusals };
 }
 
-async function sendOn(
-  run: HostileRun,
-  lane: NodeLane,
-  batch: readonly HostileFrame[],
-  sequence: number,
-): Promise<void> {
-  const signal = AbortSignal.timeout(30_000);
+interface Sending {
+  readonly lane: NodeLane;
+  readonly batch: readonly HostileFrame[];
+  readonly sequence: number;
+  readonly signal: AbortSignal;
+}
+
+async function sendOn(run: HostileRun, { lane, batch, sequence, signal }: Sending): Promise<void> {
   // In memory nothing waits for the network: whoever shares the process gets a turn here.
   await new Promise((resolve) => setImmediate(resolve));
   const connection = await run.adapters[lane].connect(run.target, lane, { signal });

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
-import { BlixardError, discardMetrics, fromUtf8, silentLogger } from "@blixard/common";
+import { BlixardError, discardMetrics, fromUtf8, silentLogger, withTimeLimit } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import type { ImageRecord, NodeCapacity, VmDesired, VmObservation, VmSpec } from "@blixard/protocol";
 import { builtinImages } from "../images/builtin-images.ts";
@@ -121,7 +121,9 @@ export class VmHarness implements AsyncDisposable {
       return observation !== undefined && holds(observation);
     };
     try {
-      await this.manager.observations.until(found, { signal: AbortSignal.timeout(patienceMs) });
+      await withTimeLimit(systemClock, patienceMs, undefined, (signal) =>
+        this.manager.observations.until(found, { signal }),
+      );
     } catch (error) {
       const seen = JSON.stringify(this.observation());
       throw new BlixardError("DEADLINE_EXCEEDED", `not seen: ${what}; the VM is ${seen}`, { cause: error });
