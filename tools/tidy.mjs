@@ -59,6 +59,10 @@ for (const file of files.filter((name) => /\.(ts|mjs|md|json|yml)$/.test(name) &
   if (/^packages\//.test(file) && !/\.test\.ts$|\/metrics\.ts$/.test(file) && declares.test(text)) {
     breach(file, "declares a metric elsewhere than in the metrics.ts of its package");
   }
+  const isShipped = /^(packages|apps)\//.test(file) && !file.endsWith(".test.ts");
+  if (isShipped && /\bAbortSignal\.(any|timeout)\(/.test(text)) {
+    breach(file, "AbortSignal.any and AbortSignal.timeout are replaced by the tools of common/src/waiting.ts");
+  }
   if (/^packages\//.test(file) && !file.endsWith(".test.ts") && /process\.exit\(/.test(text)) {
     breach(file, "packages throw; only applications end the process");
   }
