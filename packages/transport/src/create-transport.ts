@@ -68,10 +68,10 @@ class NodeTransport {
         hint: `Allow at least ${frameBytesMin} bytes.`,
       });
     }
-    const incarnationBytes = deps.random.bytes(6);
+    const instanceBytes = deps.random.bytes(6);
     this.#options = {
       nodeId: options.nodeId,
-      incarnation: incarnationBytes.reduce((value, byte) => value * 256 + byte, 0),
+      instance: instanceBytes.reduce((value, byte) => value * 256 + byte, 0),
       frameBytesMax,
       start: () => this.#served.start?.(),
       heartbeatMs: options.heartbeatMs ?? transportLimits.heartbeatMs,
@@ -94,7 +94,7 @@ class NodeTransport {
   }
 
   get instance(): number {
-    return this.#options.incarnation;
+    return this.#options.instance;
   }
 
   bind(handlers: PeerTransportHandlers): void {

@@ -43,7 +43,7 @@ describe.each(["memory", "iroh", "grpc"] as const)("a hostile peer over %s", (te
     for (const part of parts) await stream.write(part);
   };
   const hello = (nodeId: number, toNodeId = 1) =>
-    frameOf(encodeHello({ nodeId, toNodeId, incarnation: 5, sequence: 1 }), true);
+    frameOf(encodeHello({ nodeId, toNodeId, instance: 5, sequence: 1 }), true);
 
   beforeEach(async () => {
     [node, friend, hostile] = [

@@ -44,11 +44,11 @@ describe("createTransport with a killed peer over iroh", () => {
   });
 
   /** Starts a life of the peer; resolves with its address. */
-  const startPeer = async (incarnation: number) => {
+  const startPeer = async (instance: number) => {
     const options = { frameBytesMax: 1000, compress: false };
     const frame = (payload: Uint8Array, hello: boolean) =>
       toHex(encodeFrame({ streamClass: "urgent", hello, payload }, options));
-    const greeting = encodeHello({ nodeId: 2, toNodeId: 1, incarnation, sequence: 0 });
+    const greeting = encodeHello({ nodeId: 2, toNodeId: 1, instance, sequence: 0 });
     const lane = toHex(new TextEncoder().encode("blixard/raft/1"));
     const parameters = [toHex(peerSeed), lane, frame(greeting, true), frame(new Uint8Array(), false)];
     const child = spawn(process.execPath, ["--input-type=module", "-e", peerProgram, ...parameters], {

@@ -126,7 +126,7 @@ describe.each(["iroh", "grpc", "memory"] as const)("a peer over %s", (technology
     const options = { frameBytesMax: transportLimits.frameBytesMax, compress: false };
     const frame = (payload: Uint8Array, hello: boolean) =>
       encodeFrame({ streamClass: "urgent", hello, payload }, options);
-    await stream.write(frame(encodeHello({ nodeId: 3, toNodeId: 1, incarnation: 1, sequence: 1 }), true));
+    await stream.write(frame(encodeHello({ nodeId: 3, toNodeId: 1, instance: 1, sequence: 1 }), true));
     await until(() => stateOf(node, 3) === "ready");
     const sessionOf = (peer: number) => node.transport.sessions().find(({ nodeId }) => nodeId === peer);
     const entry = new Uint8Array(256 * 1024).fill(7);

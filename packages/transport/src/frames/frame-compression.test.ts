@@ -75,7 +75,7 @@ describe("the dictionary", () => {
   });
 
   it("is announced behind the fields of a hello that older releases read", () => {
-    const hello = { nodeId: 1, toNodeId: 2, incarnation: 5, sequence: 1, capabilities: ownCapabilities };
+    const hello = { nodeId: 1, toNodeId: 2, instance: 5, sequence: 1, capabilities: ownCapabilities };
     expect(toHex(encodeHello(hello))).toBe("9b0101020501000000000001");
     expect(decodeHello(encodeHello(hello))).toEqual(hello);
   });
@@ -110,7 +110,7 @@ describe("a session", () => {
     const other = network.createAdapter({ endpointId: idOf(2) });
     const found: { flags: number; frame: Frame }[] = [];
     await other.listen(async (connection) => {
-      const hello = { nodeId: 2, toNodeId: 1, incarnation: 9, sequence: 1 };
+      const hello = { nodeId: 2, toNodeId: 1, instance: 9, sequence: 1 };
       const payload = encodeHello(capabilities === undefined ? hello : { ...hello, capabilities });
       const greeting = encodeFrame({ streamClass: "urgent", hello: true, payload }, options);
       await (await connection.openStream()).write(greeting);

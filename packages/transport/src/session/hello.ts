@@ -7,7 +7,7 @@ export interface Hello {
   readonly nodeId: number;
   readonly toNodeId: number;
   /** Random for each start of a node: tells a peer that came back from one that dials once more. */
-  readonly incarnation: number;
+  readonly instance: number;
   /** Counts the connections that the dialler greeted on, so that the newest wins. Echoed by the side that accepts. */
   readonly sequence: number;
   /** Absent from a node that does not count its starts. */
@@ -30,8 +30,8 @@ const helloVersion = 1;
 const helloBytesMax = 256;
 
 export function encodeHello(hello: Hello): Uint8Array {
-  const { nodeId, toNodeId, incarnation, sequence, start, known, capabilities = 0 } = hello;
-  const fields = [helloVersion, nodeId, toNodeId, incarnation, sequence];
+  const { nodeId, toNodeId, instance, sequence, start, known, capabilities = 0 } = hello;
+  const fields = [helloVersion, nodeId, toNodeId, instance, sequence];
   // Older releases read the first five and leave the rest; 0 stands for what is not known.
   fields.push(start?.incarnation ?? 0, start?.starts ?? 0);
   fields.push(known?.incarnation ?? 0, known?.starts ?? 0, known?.instance ?? 0);
@@ -45,21 +45,23 @@ export function decodeHello(bytes: Uint8Array): Hello {
   if (!Array.isArray(value) || !value.every((item) => Number.isSafeInteger(item) && item >= 0)) {
     throw new BlixardError("FRAME_CORRUPT", "a hello is not in its form");
   }
-  const [version, nodeId, toNodeId, incarnation, sequence, ...more] = value as (number | undefined)[];
+  const [version, nodeId, toNodeId, instance, sequence, ...more] = value as (number | undefined)[];
   if (version !== helloVersion) {
     throw new BlixardError("UNSUPPORTED_VERSION", `hello version ${version} is not known`);
   }
-  if (nodeId === undefined || toNodeId === undefined || incarnation === undefined || sequence === undefined) {
+  if (nodeId === undefined || toNodeId === undefined || instance === undefined || sequence === undefined) {
     throw new BlixardError("FRAME_CORRUPT", "a hello is not in its form");
   }
-  const [admitted = 0, starts = 0, knownAdmitted = 0, knownStarts = 0, instance = 0, capabilities = 0] = more;
+  const [admitted = 0, starts = 0, knownAdmitted = 0, knownStarts = 0, knownInstance = 0, capabilities = 0] = more;
   return {
     nodeId,
     toNodeId,
-    incarnation,
+    instance,
     sequence,
     ...(admitted === 0 ? {} : { start: { incarnation: admitted, starts } }),
-    ...(knownAdmitted === 0 ? {} : { known: { incarnation: knownAdmitted, starts: knownStarts, instance } }),
+    ...(knownAdmitted === 0
+      ? {}
+      : { known: { incarnation: knownAdmitted, starts: knownStarts, instance: knownInstance } }),
     ...(capabilities === 0 ? {} : { capabilities }),
   };
 }

@@ -30,7 +30,7 @@ describe("isOutdated", () => {
 
 describe("a hello", () => {
   it("is written so that older releases read it, and theirs is read", () => {
-    const hello = { nodeId: 2, toNodeId: 1, incarnation: 5, sequence: 3 };
+    const hello = { nodeId: 2, toNodeId: 1, instance: 5, sequence: 3 };
     const full = { ...hello, start: { incarnation: 1, starts: 4 }, known: seen(2, 300, 9) };
     expect(toHex(encodeHello(full))).toBe("9a01020105030104" + "02cd012c09");
     expect(decodeHello(encodeHello(full))).toEqual(full);

@@ -13,8 +13,8 @@
  *
  *     Any --removed or closed--> Closed
  *
- * When both sides dial at once, the connection dialled by the lower node id survives. A new life of the peer (another
- * incarnation) replaces the old one, and so does a newer connection of the same dialler; but a start of the node that is
+ * When both sides dial at once, the connection dialled by the lower node id survives. A new process of the peer (another
+ * instance) replaces the old one, and so does a newer connection of the same dialler; but a start of the node that is
  * older than one that was heard of is refused, and told so in the answer to its hello.
  */
 import type { Clock, Logger, Random, Timer } from "@blixard/common";
@@ -49,7 +49,7 @@ export interface PeerSessionDeps {
 
 export interface PeerSessionOptions extends FrameOptions {
   readonly nodeId: number;
-  readonly incarnation: number;
+  readonly instance: number;
   readonly start: () => NodeStart | undefined;
   readonly heartbeatMs: number;
 }
@@ -171,7 +171,7 @@ export class PeerSession {
       lastContactMs: this.#lastContactMs === null ? null : this.#deps.clock.monotonicMs() - this.#lastContactMs,
       queuedMessages: this.#queue.length,
       droppedMessages: this.#droppedMessages,
-      instance: this.#active?.hello?.incarnation ?? null,
+      instance: this.#active?.hello?.instance ?? null,
       lastError: this.#lastError,
     };
   }
@@ -255,12 +255,12 @@ export class PeerSession {
   }
 
   #helloOf(sequence: number): Hello {
-    const { nodeId, incarnation } = this.#options;
+    const { nodeId, instance } = this.#options;
     const start = this.#options.start();
     return {
       nodeId,
       toNodeId: this.#peer.nodeId,
-      incarnation,
+      instance,
       sequence,
       capabilities: ownCapabilities,
       ...(start === undefined ? {} : { start }),
@@ -283,7 +283,7 @@ export class PeerSession {
     }
     if (!link.dialledHere) link.sendHello(this.#helloOf(hello.sequence));
     settle?.(undefined);
-    this.#noteStart(hello.start, hello.incarnation);
+    this.#noteStart(hello.start, hello.instance);
     this.#adopt(link);
   }
 
@@ -291,7 +291,7 @@ export class PeerSession {
   #hearOfItself({ nodeId, known }: Hello): void {
     const start = this.#options.start();
     if (nodeId !== this.#peer.nodeId || known === undefined || start === undefined) return;
-    if (isOutdated({ ...start, instance: this.#options.incarnation }, known)) this.#deps.onOutdated();
+    if (isOutdated({ ...start, instance: this.#options.instance }, known)) this.#deps.onOutdated();
   }
 
   #noteStart(start: NodeStart | undefined, instance: number): void {
@@ -301,7 +301,7 @@ export class PeerSession {
   /** True for a process with the peer's key when a newer start of the peer was heard of. */
   #isOutdated({ hello }: PeerLink): boolean {
     if (hello?.start === undefined || this.#newest === undefined) return false;
-    return isOutdated({ ...hello.start, instance: hello.incarnation }, this.#newest);
+    return isOutdated({ ...hello.start, instance: hello.instance }, this.#newest);
   }
 
   /** A process that was dialled has heard it in the hello already; one that dialled hears it in the answer. */
@@ -325,8 +325,7 @@ export class PeerSession {
       return "a newer start of the node is known";
     }
     const active = this.#active?.hello;
-    if (this.#active === undefined || active === undefined || active.incarnation !== hello.incarnation)
-      return undefined;
+    if (this.#active === undefined || active === undefined || active.instance !== hello.instance) return undefined;
     if (this.#active.dialledHere === link.dialledHere) {
       return hello.sequence > active.sequence ? undefined : "a newer connection is in use";
     }

@@ -66,7 +66,7 @@ export class HostileFrames {
   /** The greeting that opens a Raft connection. */
   hello(sequence: number): Uint8Array {
     const { from, to } = this.#options;
-    return framed(encodeHello({ nodeId: from, toNodeId: to, incarnation: 77, sequence }), { hello: true });
+    return framed(encodeHello({ nodeId: from, toNodeId: to, instance: 77, sequence }), { hello: true });
   }
 
   #bytesOf(lane: NodeLane): Uint8Array {
