@@ -22,11 +22,11 @@ import {
 } from "@blixard/protocol";
 import { parseNodeAddress } from "./address.ts";
 import type { CallFunction, CallOptions, StreamFunction, StreamOptions } from "./call-types.ts";
-import type { Carrier, CarrierCall } from "./carrier.ts";
+import type { Channel, ChannelCall } from "./channel.ts";
 import { type ClientGroups, makeGroups } from "./groups.ts";
-import { HttpCarrier } from "./http-carrier.ts";
+import { HttpChannel } from "./http-channel.ts";
 import { defaultRetryPolicy, withRetries } from "./retry.ts";
-import { type RpcCaller, RpcCarrier, type RpcEndpoint, type RpcStreamCaller } from "./rpc-carrier.ts";
+import { type RpcCaller, RpcChannel, type RpcEndpoint, type RpcStreamCaller } from "./rpc-channel.ts";
 
 /** One node to talk to over its HTTP API. */
 export interface ClientTarget {
@@ -76,7 +76,7 @@ export class BlixardClient implements AsyncDisposable {
   readonly nodes: ClientGroups["nodes"];
   readonly members: ClientGroups["members"];
   readonly cluster: ClientGroups["cluster"];
-  readonly #carriers: readonly Carrier[];
+  readonly #channels: readonly Channel[];
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #timeoutMs: number;
@@ -93,7 +93,7 @@ export class BlixardClient implements AsyncDisposable {
     this.#clock = options.clock ?? systemClock;
     const random = options.random ?? systemRandom;
     this.#random = random;
-    this.#carriers = options.addresses.map((given) => makeCarrier(given, options, pins, random));
+    this.#channels = options.addresses.map((given) => makeChannel(given, options, pins, random));
     this.#timeoutMs = options.timeoutMs ?? defaultRetryPolicy.timeoutMs;
     this.#unreachableMs = options.unreachableMs ?? defaultRetryPolicy.unreachableMs;
     const call: CallFunction = (name, request, callOptions) => this.call(name, request, callOptions);
@@ -115,7 +115,7 @@ export class BlixardClient implements AsyncDisposable {
 
   /** The address that answered last. */
   get address(): string {
-    return this.#carrier().address;
+    return this.#channel().address;
   }
 
   /** Whether it was asked nothing so far that may change anything. */
@@ -138,8 +138,8 @@ export class BlixardClient implements AsyncDisposable {
     };
     // A call that waits on purpose is not one that hangs.
     const waitMs = "waitMs" in request && typeof request.waitMs === "number" ? request.waitMs : 0;
-    return await this.#retrying(options, waitMs, (carrier, limits) =>
-      carrier.call(name, request, { ...asked, ...limits }),
+    return await this.#retrying(options, waitMs, (channel, limits) =>
+      channel.call(name, request, { ...asked, ...limits }),
     );
   }
 
@@ -155,12 +155,12 @@ export class BlixardClient implements AsyncDisposable {
     this.#note(streams[name].access);
     const { input, stale, ...limits } = options;
     const opened = { ...(input === undefined ? {} : { input }), ...(stale === undefined ? {} : { stale }) };
-    return await this.#retrying(limits, 0, (carrier, own) => carrier.stream(name, request, { ...opened, ...own }));
+    return await this.#retrying(limits, 0, (channel, own) => channel.stream(name, request, { ...opened, ...own }));
   }
 
   /** Resolves when a node answers that it is alive; says whether it serves. Needs no token over HTTP. */
   async healthCheck(options: CallOptions = {}): Promise<Health> {
-    return await this.#retrying(options, 0, (carrier, limits) => carrier.health(limits));
+    return await this.#retrying(options, 0, (channel, limits) => channel.health(limits));
   }
 
   status(options: CallOptions = {}): Promise<NodeStatus> {
@@ -173,7 +173,7 @@ export class BlixardClient implements AsyncDisposable {
   }
 
   close(): void {
-    for (const carrier of this.#carriers) carrier.close();
+    for (const channel of this.#channels) channel.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -185,38 +185,38 @@ export class BlixardClient implements AsyncDisposable {
     const { signal } = options;
     const timeoutMs = options.timeoutMs ?? blobTimeoutMs;
     this.#note(methods["blob.write"].access);
-    return this.#carrier().uploadBlob(chunks, { timeoutMs, ...(signal === undefined ? {} : { signal }) });
+    return this.#channel().uploadBlob(chunks, { timeoutMs, ...(signal === undefined ? {} : { signal }) });
   }
 
   #note(access: MethodAccess): void {
     if (access === "admin") this.#hasOnlyRead = false;
   }
 
-  #carrier(): Carrier {
-    const carrier = this.#carriers[this.#current % this.#carriers.length];
-    if (carrier === undefined) throw new BlixardError("INVALID_ARGUMENT", "the client has no address");
-    return carrier;
+  #channel(): Channel {
+    const channel = this.#channels[this.#current % this.#channels.length];
+    if (channel === undefined) throw new BlixardError("INVALID_ARGUMENT", "the client has no address");
+    return channel;
   }
 
   #retrying<T>(
     options: CallOptions,
     waitMs: number,
-    work: (carrier: Carrier, limits: Pick<CarrierCall, "timeoutMs" | "signal">) => Promise<T>,
+    work: (channel: Channel, limits: Pick<ChannelCall, "timeoutMs" | "signal">) => Promise<T>,
   ): Promise<T> {
     const { signal } = options;
     const timeoutMs = options.timeoutMs ?? this.#timeoutMs;
-    const policy = { timeoutMs, unreachableMs: this.#unreachableMs, addresses: this.#carriers.length };
+    const policy = { timeoutMs, unreachableMs: this.#unreachableMs, addresses: this.#channels.length };
     const deps = { clock: this.#clock, random: this.#random };
     return withRetries(deps, policy, signal, async (remainingMs) => {
       const at = this.#current;
       // With several addresses, one that hangs must leave time for the others.
-      const limitMs = this.#carriers.length === 1 ? remainingMs : Math.min(remainingMs, waitMs + attemptMsMax);
+      const limitMs = this.#channels.length === 1 ? remainingMs : Math.min(remainingMs, waitMs + attemptMsMax);
       try {
         const limits = { timeoutMs: Math.ceil(limitMs), ...(signal === undefined ? {} : { signal }) };
-        return await work(this.#carrier(), limits);
+        return await work(this.#channel(), limits);
       } catch (error) {
         // Only the call that failed here moves on, so that parallel failures skip one address, not several.
-        if (this.#current === at) this.#current = (at + 1) % this.#carriers.length;
+        if (this.#current === at) this.#current = (at + 1) % this.#channels.length;
         throw error;
       }
     });
@@ -226,16 +226,16 @@ export class BlixardClient implements AsyncDisposable {
 const blobTimeoutMs = 600_000;
 const attemptMsMax = 5_000;
 
-function makeCarrier(
+function makeChannel(
   given: string | ClientTarget | RpcTarget,
   options: ClientOptions,
   pins: PinStore,
   random: Random,
-): Carrier {
-  if (typeof given !== "string" && "rpc" in given) return new RpcCarrier(given, random);
+): Channel {
+  if (typeof given !== "string" && "rpc" in given) return new RpcChannel(given, random);
   const target = typeof given === "string" ? { address: given } : given;
   const pin = target.pin ?? options.pin;
-  return new HttpCarrier({
+  return new HttpChannel({
     address: parseNodeAddress(target.address),
     token: target.token ?? options.token,
     pins: pin === undefined ? pins : { get: () => pin, set: () => {} },

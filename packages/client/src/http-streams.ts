@@ -14,7 +14,7 @@ import {
   streamLineBytesMax,
   streams,
 } from "@blixard/protocol";
-import { type CarrierStream, nodeTimeoutMs } from "./carrier.ts";
+import { type ChannelStream, nodeTimeoutMs } from "./channel.ts";
 import type { HttpStreamAnswer, NodeEndpoint } from "./node-endpoint.ts";
 import { decodeError, decodeErrorBody, encodeOpening } from "./wire.ts";
 
@@ -27,7 +27,7 @@ export async function openHttpStream<Name extends StreamName>(
   endpoint: NodeEndpoint,
   name: Name,
   request: StreamRequestOf<Name>,
-  call: Omit<CarrierStream<Name>, "input">,
+  call: Omit<ChannelStream<Name>, "input">,
 ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
   const { http }: StreamMethod = streams[name];
   if (http === undefined) throw new BlixardError("UNSUPPORTED", `${name} does not travel over HTTP`);
@@ -104,7 +104,7 @@ type ConsolePiece = StreamOutputOf<"vm.console">;
 export interface ConsoleDeps {
   readonly open: (
     request: StreamRequestOf<"vm.logs">,
-    call: CarrierStream<"vm.logs">,
+    call: ChannelStream<"vm.logs">,
   ) => Promise<AsyncIterable<StreamOutputOf<"vm.logs">>>;
   /** Gives a piece of input to the VM. */
   readonly write: (data: Uint8Array, signal: AbortSignal) => Promise<unknown>;
@@ -114,7 +114,7 @@ export interface ConsoleDeps {
 export async function openHttpConsole(
   { open, write }: ConsoleDeps,
   request: StreamRequestOf<"vm.console">,
-  call: CarrierStream<"vm.console">,
+  call: ChannelStream<"vm.console">,
 ): Promise<AsyncIterable<ConsolePiece>> {
   const { input = noInput(), ...limits } = call;
   // The output ends with this reader, also while it waits for more.

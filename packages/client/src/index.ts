@@ -13,5 +13,5 @@ export type { WaitOptions } from "./groups.ts";
 export type { LocalNode, RuntimeFile } from "./local-nodes.ts";
 export { defaultDataRoot, findLocalNode, listLocalNodes, localTarget, readLocalNode } from "./local-nodes.ts";
 export { RetryClient } from "./retry-client.ts";
-export type { RpcCaller, RpcEndpoint, RpcStreamCaller } from "./rpc-carrier.ts";
-export { answeringFirst, redeemTicket } from "./rpc-carrier.ts";
+export type { RpcCaller, RpcEndpoint, RpcStreamCaller } from "./rpc-channel.ts";
+export { answeringFirst, redeemTicket } from "./rpc-channel.ts";

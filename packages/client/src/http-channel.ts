@@ -11,12 +11,12 @@ import {
   type StreamOutputOf,
   type StreamRequestOf,
 } from "@blixard/protocol";
-import { type Carrier, type CarrierCall, type CarrierStream, nodeTimeoutMs } from "./carrier.ts";
+import { type Channel, type ChannelCall, type ChannelStream, nodeTimeoutMs } from "./channel.ts";
 import { type ConsoleDeps, openHttpConsole, openHttpStream } from "./http-streams.ts";
 import { NodeEndpoint, type NodeEndpointOptions } from "./node-endpoint.ts";
 import { decodeAnswer, decodeError, encodeCall } from "./wire.ts";
 
-export class HttpCarrier implements Carrier {
+export class HttpChannel implements Channel {
   readonly #endpoint: NodeEndpoint;
 
   constructor(options: NodeEndpointOptions) {
@@ -30,7 +30,7 @@ export class HttpCarrier implements Carrier {
   async call<Name extends HttpMethodName>(
     name: Name,
     request: RequestOf<Name>,
-    call: CarrierCall,
+    call: ChannelCall,
   ): Promise<ResponseOf<Name>> {
     const encoded = encodeCall(name, request, call.stale ?? false);
     const callHeaders: Record<string, string> = { ...timing(call), ...encoded.headers };
@@ -42,14 +42,14 @@ export class HttpCarrier implements Carrier {
   async stream<Name extends StreamName>(
     name: Name,
     request: StreamRequestOf<Name>,
-    call: CarrierStream<Name>,
+    call: ChannelStream<Name>,
   ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
     if (name === "vm.console") {
       const asked = request as StreamRequestOf<"vm.console">;
       const console = await openHttpConsole(
         this.#console(asked.name, call),
         asked,
-        call as CarrierStream<"vm.console">,
+        call as ChannelStream<"vm.console">,
       );
       return console as AsyncIterable<StreamOutputOf<Name>>;
     }
@@ -64,7 +64,7 @@ export class HttpCarrier implements Carrier {
     };
   }
 
-  async health(call: CarrierCall): Promise<Health> {
+  async health(call: ChannelCall): Promise<Health> {
     const { verb, path } = nodeRoutes.health;
     const request = { verb, path, headers: timing(call), ...limitsOf(call) };
     const answer = await this.#endpoint.exchange(request);
@@ -72,7 +72,7 @@ export class HttpCarrier implements Carrier {
     return JSON.parse(answer.body.toString("utf8")) as Health;
   }
 
-  async uploadBlob(chunks: AsyncIterable<Uint8Array>, call: CarrierCall): Promise<StoredBlob> {
+  async uploadBlob(chunks: AsyncIterable<Uint8Array>, call: ChannelCall): Promise<StoredBlob> {
     const { verb, path, takes } = nodeRoutes.uploadBlob;
     const answer = await this.#endpoint.exchange({
       verb,
@@ -90,10 +90,10 @@ export class HttpCarrier implements Carrier {
   }
 }
 
-function timing(call: CarrierCall): Record<string, string> {
+function timing(call: ChannelCall): Record<string, string> {
   return { [headers.timeoutMs]: String(nodeTimeoutMs(call)) };
 }
 
-function limitsOf({ timeoutMs, signal }: CarrierCall) {
+function limitsOf({ timeoutMs, signal }: ChannelCall) {
   return { timeoutMs, ...(signal === undefined ? {} : { signal }) };
 }

@@ -1,4 +1,4 @@
-/** What brings calls to one node and the answers back. There are two: HTTP(S), and the RPC lane between nodes. */
+/** A channel brings calls to one node and the answers back. There are two: HTTP(S), and the RPC lane between nodes. */
 import type {
   Health,
   HttpMethodName,
@@ -11,7 +11,7 @@ import type {
   StreamRequestOf,
 } from "@blixard/protocol";
 
-export interface CarrierCall {
+export interface ChannelCall {
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
   readonly stale?: boolean;
@@ -20,7 +20,7 @@ export interface CarrierCall {
   readonly idempotencyKey?: string;
 }
 
-export interface CarrierStream<Name extends StreamName> {
+export interface ChannelStream<Name extends StreamName> {
   /** For the opening. */
   readonly timeoutMs: number;
   /** Ends the stream when it aborts. */
@@ -31,23 +31,23 @@ export interface CarrierStream<Name extends StreamName> {
 }
 
 /** What the node is told: a little less than the caller waits, so that its reason arrives instead of silence. */
-export function nodeTimeoutMs({ timeoutMs }: Pick<CarrierCall, "timeoutMs">): number {
+export function nodeTimeoutMs({ timeoutMs }: Pick<ChannelCall, "timeoutMs">): number {
   return Math.max(1, Math.floor(timeoutMs - Math.min(answerMarginMs, timeoutMs / 10)));
 }
 
 const answerMarginMs = 500;
 
-export interface Carrier {
+export interface Channel {
   /** Where it leads, for messages. */
   readonly address: string;
-  call<Name extends HttpMethodName>(name: Name, request: RequestOf<Name>, call: CarrierCall): Promise<ResponseOf<Name>>;
+  call<Name extends HttpMethodName>(name: Name, request: RequestOf<Name>, call: ChannelCall): Promise<ResponseOf<Name>>;
   /** Resolves when the node has accepted the stream. */
   stream<Name extends StreamName>(
     name: Name,
     request: StreamRequestOf<Name>,
-    call: CarrierStream<Name>,
+    call: ChannelStream<Name>,
   ): Promise<AsyncIterable<StreamOutputOf<Name>>>;
-  health(call: CarrierCall): Promise<Health>;
-  uploadBlob(chunks: AsyncIterable<Uint8Array>, call: CarrierCall): Promise<StoredBlob>;
+  health(call: ChannelCall): Promise<Health>;
+  uploadBlob(chunks: AsyncIterable<Uint8Array>, call: ChannelCall): Promise<StoredBlob>;
   close(): void;
 }

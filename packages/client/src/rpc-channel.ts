@@ -32,7 +32,7 @@ import {
   type StreamOutputOf,
   type StreamRequestOf,
 } from "@blixard/protocol";
-import { type Carrier, type CarrierCall, type CarrierStream, nodeTimeoutMs } from "./carrier.ts";
+import { type Channel, type ChannelCall, type ChannelStream, nodeTimeoutMs } from "./channel.ts";
 
 export interface RpcEndpoint {
   /** The key that the node must prove, 64 hexadecimal digits. */
@@ -47,7 +47,7 @@ export type RpcCaller = PeerCaller<RpcEndpoint>;
 /** The `stream` of such a transport. */
 export type RpcStreamCaller = PeerStreamer<RpcEndpoint>;
 
-export class RpcCarrier implements Carrier {
+export class RpcChannel implements Channel {
   readonly #to: RpcEndpoint;
   readonly #rpc: RpcCaller;
   readonly #stream: RpcStreamCaller | undefined;
@@ -64,7 +64,7 @@ export class RpcCarrier implements Carrier {
     return `${this.#to.endpointId.slice(0, 10)} (${this.#to.addresses.join(", ") || "found by its key"})`;
   }
 
-  call<Name extends MethodName>(name: Name, request: RequestOf<Name>, call: CarrierCall): Promise<ResponseOf<Name>> {
+  call<Name extends MethodName>(name: Name, request: RequestOf<Name>, call: ChannelCall): Promise<ResponseOf<Name>> {
     return callOverRpc(this.#rpc, this.#to, name, request, {
       ...call,
       idempotencyKey: call.idempotencyKey ?? toHex(this.#random.bytes(16)),
@@ -74,7 +74,7 @@ export class RpcCarrier implements Carrier {
   async stream<Name extends StreamName>(
     name: Name,
     request: StreamRequestOf<Name>,
-    call: CarrierStream<Name>,
+    call: ChannelStream<Name>,
   ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
     const meta = metaOf({ ...call, idempotencyKey: toHex(this.#random.bytes(16)) });
     try {
@@ -85,14 +85,14 @@ export class RpcCarrier implements Carrier {
     }
   }
 
-  async health(call: CarrierCall): Promise<Health> {
+  async health(call: ChannelCall): Promise<Health> {
     const { nodeId, clusterId } = await this.call("identity.get", {}, call);
     const { leaderId } = await this.call("status.get", {}, call);
     const reason = leaderId === null ? "no leader is known" : "";
     return { healthy: true, nodeId, clusterId, ready: leaderId !== null, reason };
   }
 
-  async uploadBlob(chunks: AsyncIterable<Uint8Array>, call: CarrierCall): Promise<StoredBlob> {
+  async uploadBlob(chunks: AsyncIterable<Uint8Array>, call: ChannelCall): Promise<StoredBlob> {
     const uploadId = toHex(this.#random.bytes(16));
     let offset = 0;
     const send = async (data: Uint8Array, last: boolean) => {
@@ -186,7 +186,7 @@ async function callOverRpc<Name extends MethodName>(
   to: RpcEndpoint,
   name: Name,
   request: RequestOf<Name>,
-  call: CarrierCall & { readonly idempotencyKey: string },
+  call: ChannelCall & { readonly idempotencyKey: string },
 ): Promise<ResponseOf<Name>> {
   const { timeoutMs, signal } = call;
   const meta = metaOf(call);
@@ -197,7 +197,7 @@ async function callOverRpc<Name extends MethodName>(
   }
 }
 
-function metaOf(call: CarrierCall & { readonly idempotencyKey: string }): CallMeta {
+function metaOf(call: ChannelCall & { readonly idempotencyKey: string }): CallMeta {
   const { ifMatchIndex } = call;
   return {
     requestId: call.idempotencyKey,

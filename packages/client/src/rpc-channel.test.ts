@@ -3,7 +3,7 @@ import { systemClock, systemRandom } from "@blixard/common/system";
 import { decodeServiceCall, encodeServiceResponse, type ServiceCall } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import { connectClient } from "./blixard-client.ts";
-import { answeringFirst, type RpcCaller, redeemTicket } from "./rpc-carrier.ts";
+import { answeringFirst, type RpcCaller, redeemTicket } from "./rpc-channel.ts";
 
 const node = (digit: string) => ({ endpointId: digit.repeat(64), addresses: ["127.0.0.1:1"] });
 
