@@ -24,9 +24,9 @@ export type FetchBlob = (
 
 export interface BlobFetched {
   /** The sources that said that these are the bytes. */
-  readonly vouchers: readonly number[];
-  /** Tells that the digest of the whole is another one: they are not believed again. */
-  readonly disown: () => void;
+  readonly sources: readonly number[];
+  /** Reports these sources because the whole has another digest. */
+  readonly reportBadSources: () => void;
 }
 
 export interface OpenBlob {

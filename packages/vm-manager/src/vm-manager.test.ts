@@ -195,7 +195,7 @@ describe("VmManager and images", () => {
       fetchBlob: async (blob, path) => {
         expect(blob).toEqual({ digest, sizeBytes: longer.length, sources: [2] });
         await writeFile(path, longer);
-        return { vouchers: [2], disown: () => {} };
+        return { sources: [2], reportBadSources: () => {} };
       },
     });
     const image = foreignImage({ blobs: [{ role: "kernel", digest, sizeBytes: longer.length }] });

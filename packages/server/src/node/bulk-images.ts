@@ -8,7 +8,6 @@ export function createBlobFetch(lane: Pick<BulkLane, "fetch" | "reportBadSources
   return async ({ digest, sources }, path, signal) => {
     const name = { kind: "image", id: digest } as const;
     const fetched = await lane.fetch({ name, sources, sizeBytesMax: limits.imageBlobBytesMax, path, signal });
-    const { sources: vouchers } = fetched;
-    return { vouchers, disown: () => lane.reportBadSources(vouchers) };
+    return { sources: fetched.sources, reportBadSources: () => lane.reportBadSources(fetched.sources) };
   };
 }

@@ -26,17 +26,17 @@ async function* pieces(...parts: readonly Uint8Array[]): AsyncIterable<Uint8Arra
 const nobody: FetchBlob = () => Promise.reject(new BlixardError("UNAVAILABLE", "nobody has it"));
 
 /** Fetches from the first source that is left: node 1 and node 2 lie, the others do not. */
-function serving(): { readonly fetchBlob: FetchBlob; readonly sources: number[]; readonly disowned: number[] } {
+function serving(): { readonly fetchBlob: FetchBlob; readonly sources: number[]; readonly reported: number[] } {
   const sources: number[] = [];
-  const disowned: number[] = [];
+  const reported: number[] = [];
   return {
     sources,
-    disowned,
+    reported,
     fetchBlob: async (blob, path) => {
       const [source = 0] = blob.sources;
       sources.push(source);
       await writeFile(path, source > 2 ? content : Buffer.alloc(content.length, source));
-      return { vouchers: [source], disown: () => disowned.push(source) };
+      return { sources: [source], reportBadSources: () => reported.push(source) };
     },
   };
 }
@@ -94,12 +94,12 @@ describe("ImageStore.ensure", () => {
     });
   });
 
-  it("disowns sources whose bytes have another digest, and asks the others", async () => {
-    const { sources, disowned, fetchBlob } = serving();
+  it("reports sources whose bytes have another digest, and asks the others", async () => {
+    const { sources, reported, fetchBlob } = serving();
     const { store } = await openStore(fetchBlob);
     await store.ensure(blob, [1, 2, 3], forever);
     expect(sources).toEqual([1, 2, 3]);
-    expect(disowned).toEqual([1, 2]);
+    expect(reported).toEqual([1, 2]);
     expect(await store.has(digest)).toBe(true);
   });
 

@@ -110,10 +110,10 @@ export class ImageStore {
           throw new BlixardError("UNAVAILABLE", message, { cause: error });
         });
       if ((await digestOf(partial)) === digest) break;
-      fetched.disown();
+      fetched.reportBadSources();
       await rm(partial, { force: true });
-      left = left.filter((source) => !fetched.vouchers.includes(source));
-      if (left.length === 0 || fetched.vouchers.length === 0) {
+      left = left.filter((source) => !fetched.sources.includes(source));
+      if (left.length === 0 || fetched.sources.length === 0) {
         throw new BlixardError("STORAGE_CORRUPT", `the bytes that came for blob ${digest} have another digest`);
       }
     }
