@@ -7,7 +7,7 @@ import { loadOrCreateNodeKey, type NodeKey } from "@blixard/identity";
 import { type LevelStorage, openLevelStorage } from "@blixard/storage/level";
 import type { NodeConfig } from "../node-settings.ts";
 import { checkEndpointId, type DataDir, loadOrCreateToken, openDataDir, writeNodeFile } from "./data-dir.ts";
-import { findData, planStart, refuseLostStore, refuseSecondLife, type StartPlan } from "./start-mode.ts";
+import { findData, planStart, refuseDuplicateNode, refuseLostStore, type StartPlan } from "./start-mode.ts";
 
 export interface NodeData {
   readonly dataDir: DataDir;
@@ -66,7 +66,7 @@ export async function openNodeData(config: NodeConfig, deps: NodeDataDeps, opene
   opened.add("storage", () => storage.close());
   const key = await loadOrCreateNodeKey(join(path, "node.key"));
   checkEndpointId(dataDir, key.endpointId);
-  await refuseSecondLife(dataDir, found, key.endpointId, signal);
+  await refuseDuplicateNode(dataDir, found, key.endpointId, signal);
   const token = await loadOrCreateToken(dataDir, systemRandom);
   const plan = await planStart(config, dataDir, found, { stdin, clock: systemClock, signal });
   return { dataDir, storage, key, token, plan, cluster: new OwnCluster(dataDir, key.endpointId) };

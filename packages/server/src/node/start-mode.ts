@@ -81,7 +81,7 @@ function isOnlyVoter(members: JoinSeed | undefined): boolean {
  * Nobody answers with the key of this node before it has bound a port, unless it runs already: from the directory that this
  * one is a copy of. The only node of a cluster has nobody else to ask. @throws DUPLICATE_NODE
  */
-export async function refuseSecondLife(
+export async function refuseDuplicateNode(
   { path, nodeId }: DataDir,
   { members }: FoundData,
   endpointId: string,
