@@ -95,10 +95,10 @@ async function* followTable<Change, Row>(
   options: FollowOptions,
 ): AsyncGenerator<Change> {
   const { isCurrent, keyOf, rowOf, indexOf } = watched;
-  /** The index of each row that was told. */
+  /** The index of each row that was yielded. */
   const seen = new Map<string, number>();
-  let told = false;
-  /** What is there, until all of it is known, when something was told before. */
+  let currentGiven = false;
+  /** What is there, until all of it is known, when something was yielded before. */
   let present: Map<string, Row> | undefined;
   const open = () => {
     present = seen.size > 0 ? new Map() : undefined;
@@ -109,8 +109,8 @@ async function* followTable<Change, Row>(
     if (isCurrent(change)) {
       if (present !== undefined) yield* watched.changes(seen, present);
       present = undefined;
-      if (!told) yield change;
-      told = true;
+      if (!currentGiven) yield change;
+      currentGiven = true;
     } else if (present !== undefined) {
       if (row === undefined) present.delete(keyOf(change));
       else present.set(keyOf(change), row);

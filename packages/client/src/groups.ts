@@ -28,8 +28,8 @@ export interface WaitOptions {
 export type ClientGroups = ReturnType<typeof makeGroups>;
 
 const waitDefaultMs = 60_000;
-/** A look may take longer than what is left, so that the error can say how the VM is. */
-const lookMsMin = 2_000;
+/** A call may take longer than what is left, so that the error can say how the VM is. */
+const callTimeoutMsMin = 2_000;
 /** An accepted stream gives its first item within this time, or something is wrong with the node. */
 const acceptedMs = 1_000;
 
@@ -134,16 +134,16 @@ async function waitForVm(
 ): Promise<VmRecord> {
   const timeoutMs = options.timeoutMs ?? waitDefaultMs;
   const endMs = clock.monotonicMs() + timeoutMs;
-  // The first look gets time to be answered: its result says more than that the time is over.
-  const lookMs = () => Math.max(lookMsMin, endMs - clock.monotonicMs());
+  // The first call gets time to be answered: its result says more than that the time is over.
+  const callTimeoutMs = () => Math.max(callTimeoutMsMin, endMs - clock.monotonicMs());
   const life = linkSignal(options.signal);
   let last: VmRecord | undefined;
   const timers = [
     clock.setTimer(timeoutMs, () => last !== undefined && life.abort()),
-    clock.setTimer(lookMs() + acceptedMs, () => life.abort()),
+    clock.setTimer(callTimeoutMs() + acceptedMs, () => life.abort()),
   ];
   try {
-    const changes = followVms(stream, clock, { name }, { signal: life.signal }, lookMs);
+    const changes = followVms(stream, clock, { name }, { signal: life.signal }, callTimeoutMs);
     for await (const change of changes) {
       if (change.type === "put") {
         if (summaryOf(change.vm) !== summaryOf(last)) options.onProgress?.(change.vm);
@@ -152,7 +152,7 @@ async function waitForVm(
         if (clock.monotonicMs() >= endMs) break;
       } else if (change.type === "delete" || last === undefined) {
         // The node says in its words that there is none; if there is one again, the stream tells.
-        await get(name, { timeoutMs: lookMs(), signal: life.signal });
+        await get(name, { timeoutMs: callTimeoutMs(), signal: life.signal });
       }
     }
   } catch (error) {

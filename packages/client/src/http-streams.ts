@@ -157,7 +157,7 @@ async function* withInput(
     );
   };
   let offset = start;
-  let told = false;
+  let inputEndReported = false;
   try {
     writeAll().then(
       () => take({ written: {} }),
@@ -166,11 +166,11 @@ async function* withInput(
     readNext();
     for (;;) {
       const { arrived, written } = await state.until(
-        (now) => now.arrived !== undefined || (now.written !== undefined && !told),
+        (now) => now.arrived !== undefined || (now.written !== undefined && !inputEndReported),
       );
       if (written !== undefined && "error" in written) throw written.error;
-      if (written !== undefined && !told) {
-        told = true;
+      if (written !== undefined && !inputEndReported) {
+        inputEndReported = true;
         yield { offset, data: new Uint8Array(0), inputEnded: true };
       } else if (arrived !== undefined) {
         if ("error" in arrived) throw arrived.error;

@@ -166,11 +166,11 @@ export class QmpInstance implements VmInstance {
   }
 
   async #end(): Promise<void> {
-    const told = await readJournalReason(this.#paths.journalOut).catch(() => undefined);
+    const recorded = await readJournalReason(this.#paths.journalOut).catch(() => undefined);
     const state = this.state.value;
-    const reason: ExitReason = told ?? (state.type === "halted" ? state.reason : "process-lost");
+    const reason: ExitReason = recorded ?? (state.type === "halted" ? state.reason : "process-lost");
     const message =
-      told === undefined ? `process ${this.handle.pid} ended without a word` : `process ${this.handle.pid} ended`;
+      recorded === undefined ? `process ${this.handle.pid} ended without a word` : `process ${this.handle.pid} ended`;
     this.state.set({ type: "ended", reason, message });
   }
 
