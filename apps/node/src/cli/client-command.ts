@@ -66,23 +66,23 @@ export async function withClient(
   const format = parseOutputFormat(options.output ?? "table");
   const timeoutMs = options.timeout === undefined ? undefined : parseDurationMs(options.timeout);
   const contextName = await chosenContext(context, options);
-  const way = contextName === undefined ? undefined : await openContext(context, contextName);
+  const opened = contextName === undefined ? undefined : await openContext(context, contextName);
   const client = connectClient({
-    addresses: way?.targets ?? (await resolveTargets(context, options)),
+    addresses: opened?.targets ?? (await resolveTargets(context, options)),
     pins: filePins(context.env),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   });
   try {
     await Promise.race([work({ context, client, format, timeoutMs }), interruption(context)]);
-    await way?.remember(client);
+    await opened?.remember(client);
   } catch (error) {
     if (!context.signal.aborted) throw error;
     if (!client.hasOnlyRead) throw interrupted();
-    // Who leaves what is only shown need not be told.
+    // A reader who leaves a list that is only shown needs no message.
     context.exitCode = errorCodes[interrupted().code].exitCode;
   } finally {
     client.close();
-    await way?.close();
+    await opened?.close();
   }
 }
 

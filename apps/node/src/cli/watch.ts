@@ -58,8 +58,8 @@ async function show<T>(
   }
 }
 
-/** What a stream says of the things that it watches. */
-export interface Told<T> {
+/** A thing that a stream says has changed. */
+export interface ChangedItem<T> {
   readonly key: string;
   /** Absent: it is gone. */
   readonly item?: T;
@@ -69,16 +69,16 @@ export interface Follow<Change, T> {
   /** Reads once, without `--watch`. */
   readonly read: () => Promise<readonly T[]>;
   readonly changes: () => AsyncIterable<Change>;
-  /** What a change says; undefined for the one that says that all that is there was told. */
-  readonly told: (change: Change) => Told<T> | undefined;
+  /** The thing that a change is about; undefined for the one that says that everything present has been listed. */
+  readonly itemOf: (change: Change) => ChangedItem<T> | undefined;
   readonly print: (items: readonly T[]) => Promise<void>;
 }
 
-/** Shows a list; with `--watch` again whenever the stream told a change. */
+/** Shows a list; with `--watch` again whenever the stream brings a change. */
 export async function showFollowed<Change, T>(
   { context }: Pick<ClientSession, "context">,
   options: WatchOptions,
-  { read, changes, told, print }: Follow<Change, T>,
+  { read, changes, itemOf, print }: Follow<Change, T>,
 ): Promise<void> {
   if (options.watch !== true) return print(await read());
   const items = new Map<string, T>();
@@ -86,10 +86,10 @@ export async function showFollowed<Change, T>(
   let complete = false;
   const following = (async () => {
     for await (const change of changes()) {
-      const news = told(change);
-      if (news === undefined) complete = true;
-      else if (news.item === undefined) items.delete(news.key);
-      else items.set(news.key, news.item);
+      const changed = itemOf(change);
+      if (changed === undefined) complete = true;
+      else if (changed.item === undefined) items.delete(changed.key);
+      else items.set(changed.key, changed.item);
       if (complete) version.update((count) => count + 1);
     }
   })();
@@ -121,7 +121,7 @@ export async function showFollowedItem<Change, T>(
     read: async () => [await read()],
     print: async ([item]) => {
       if (item !== undefined) return print(item);
-      // There is one again when this does not fail, and then the stream tells it.
+      // There is one again when this does not fail, and then the stream brings it.
       await read();
     },
   });

@@ -7,7 +7,7 @@ import type { CliContext } from "../cli-context.ts";
 import { type ClientSession, withClient, withClientOptions } from "../client-command.ts";
 import { print, printList } from "../output.ts";
 import { parseInteger } from "../quantities.ts";
-import { showFollowed, showFollowedItem, type Told, type WatchOptions, withWatchOption } from "../watch.ts";
+import { type ChangedItem, showFollowed, showFollowedItem, type WatchOptions, withWatchOption } from "../watch.ts";
 import { kvView } from "./views.ts";
 
 type Options = WatchOptions & {
@@ -31,7 +31,7 @@ export function registerKv(command: Command, context: CliContext): void {
         return showFollowedItem(session, options, {
           read: () => client.call("kv.get", { key }, { stale }),
           changes: () => ofKey(key, client.kv.watch(key, { signal: context.signal, stale })),
-          told: toldKey,
+          itemOf: changedKey,
           print: (entry) => print(context, format, entry, () => `${entry.value}\n`, [entry.key]),
         });
       }),
@@ -97,7 +97,7 @@ async function listKeys(session: ClientSession, options: Options, prefix: string
       return list.items;
     },
     changes: () => client.kv.watch(prefix, { signal: context.signal, stale }),
-    told: toldKey,
+    itemOf: changedKey,
     print: async (entries) => {
       await printList(context, format, kvView, entries.slice(0, limit));
       if (truncated || entries.length > limit) context.stderr.write("there are more keys; see --limit\n");
@@ -108,7 +108,7 @@ async function listKeys(session: ClientSession, options: Options, prefix: string
 /** As many as a list has without a limit. */
 const listedDefault = 1_000;
 
-function toldKey(change: KvChange): Told<KvEntry> | undefined {
+function changedKey(change: KvChange): ChangedItem<KvEntry> | undefined {
   if (change.type === "put") return { key: change.entry.key, item: change.entry };
   return change.type === "delete" ? { key: change.key } : undefined;
 }
@@ -116,8 +116,8 @@ function toldKey(change: KvChange): Told<KvEntry> | undefined {
 /** Of the keys under a prefix the one that is the prefix. */
 async function* ofKey(key: string, changes: AsyncIterable<KvChange>): AsyncGenerator<KvChange> {
   for await (const change of changes) {
-    const told = toldKey(change);
-    if (told === undefined || told.key === key) yield change;
+    const changed = changedKey(change);
+    if (changed === undefined || changed.key === key) yield change;
   }
 }
 

@@ -7,7 +7,7 @@ import { type ClientOptions, type ClientSession, withClient, withClientOptions }
 import { confirm } from "../confirm.ts";
 import { print, printItem, printList } from "../output.ts";
 import { parseInteger, parseMemoryMiB } from "../quantities.ts";
-import { showFollowed, showFollowedItem, type Told, type WatchOptions, withWatchOption } from "../watch.ts";
+import { type ChangedItem, showFollowed, showFollowedItem, type WatchOptions, withWatchOption } from "../watch.ts";
 import { vmView } from "./views.ts";
 import { registerConsole } from "./vm-console.ts";
 
@@ -92,7 +92,7 @@ function registerReads(command: Command, context: CliContext): void {
         showFollowed(session, options, {
           read: () => session.client.vms.list(),
           changes: () => session.client.vms.watch({}, { signal: context.signal }),
-          told: toldVm,
+          itemOf: changedVm,
           print: (vms) => printList(context, session.format, vmView, vms),
         }),
       ),
@@ -103,7 +103,7 @@ function registerReads(command: Command, context: CliContext): void {
         showFollowedItem(session, options, {
           read: () => session.client.vms.get(name),
           changes: () => session.client.vms.watch({ name }, { signal: context.signal }),
-          told: toldVm,
+          itemOf: changedVm,
           print: (vm) => printItem(context, session.format, vmView, vm),
         }),
       ),
@@ -117,7 +117,7 @@ function registerReads(command: Command, context: CliContext): void {
   );
 }
 
-function toldVm(change: VmChange): Told<VmRecord> | undefined {
+function changedVm(change: VmChange): ChangedItem<VmRecord> | undefined {
   if (change.type === "put") return { key: change.vm.name, item: change.vm };
   return change.type === "delete" ? { key: change.name } : undefined;
 }
