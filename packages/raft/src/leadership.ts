@@ -35,7 +35,7 @@ export interface LeavingDeps {
   /** The node that should lead next; undefined when this node does not lead or no other node can. */
   readonly successor: () => NodeId | undefined;
   readonly transfer: (to: NodeId, signal: AbortSignal) => Promise<void>;
-  /** Whether proposals wait for their outcome. */
+  /** Whether there are proposals without an outcome. */
   readonly isBusy: () => boolean;
 }
 

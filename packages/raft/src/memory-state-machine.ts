@@ -11,8 +11,8 @@ export interface MemoryStateMachineOptions<Result> {
   /** Carries out one command, alike on every node: no clock, no randomness. Never throws for a bad command. */
   readonly apply: (data: Uint8Array) => Result;
   /**
-   * The whole state as it is now: as bytes, or in chunks that later commands do not change. Equal states give equal
-   * bytes on every node. Chunks of a large state let the event loop have its turn in between.
+   * Returns the whole state as it is now, as bytes or in chunks that later commands do not change. Equal states must
+   * give equal bytes on every node. A large state should come in chunks, so that the event loop can run between them.
    */
   readonly save: () => Uint8Array | AsyncIterable<Uint8Array>;
   /** Replaces the whole state by what `save` gave on some node. */

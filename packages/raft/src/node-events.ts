@@ -83,7 +83,7 @@ export class NodeEvents {
     }
   }
 
-  /** Everything from the call on, until `signal` aborts, the reader stops or the node is closed. */
+  /** Yields every event after the call, until `signal` aborts, the reader stops or the node closes. */
   listen(signal: AbortSignal | undefined): AsyncIterableIterator<RaftNodeEvent> {
     const listener: Listener = { events: [], lost: 0, wake: () => {} };
     if (!this.#ended) this.#listeners.add(listener);

@@ -83,7 +83,7 @@ export interface RaftNodeOptions {
   /** Milliseconds of one write of log or state after which a leader hands its leadership over. Default: 2,000. */
   readonly diskStepDownMs?: number;
   /**
-   * Milliseconds of one write of log or state after which the node stops with STORAGE_FAILED; a snapshot may be without
+   * Milliseconds of one write of log or state after which the node stops with STORAGE_FAILED. A snapshot may make no
    * progress for 15 times as long. Default: 20,000.
    */
   readonly diskFatalMs?: number;

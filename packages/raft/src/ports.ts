@@ -27,8 +27,8 @@ export interface LogCandidate {
 }
 
 /**
- * Gives the entries `first` to `last` as other nodes hold them, one candidate after the other. A candidate is not
- * trusted: the store checks whether it is what was lost.
+ * Yields the entries `first` to `last` as other nodes hold them, one candidate after the other. The store does not
+ * trust a candidate: it checks whether these are the entries that it lost.
  */
 export type LogRepairSource = (first: LogIndex, last: LogIndex) => AsyncIterable<LogCandidate>;
 
@@ -38,8 +38,8 @@ export interface LogLoadOptions {
   /** The newest durable snapshot: damage at or below it costs nothing. */
   readonly snapshot?: { readonly index: LogIndex; readonly term: Term } | undefined;
   /**
-   * Entries before `snapshot` that are wanted; a store need not read and give those that are older, and then begins
-   * higher up. Default: all.
+   * How many entries before `snapshot` the caller wants. A store may leave out the older ones; what it returns then
+   * begins at a higher index. Default: all.
    */
   readonly trailingEntries?: number;
 }
@@ -57,7 +57,7 @@ export interface LogStore {
   load(options?: LogLoadOptions): Promise<LogContents>;
   /** One atomic write; durable (fsync) when it resolves. The arrays belong to the store from the call on. */
   append(write: LogWrite): Promise<void>;
-  /** Forgets all entries up to and including `index`, which stays as the base. Need not be durable at once. */
+  /** Forgets all entries up to and including `index`, which becomes the base. It need not be durable at once. */
   compact(base: { readonly index: LogIndex; readonly term: Term }): Promise<void>;
   /** Replaces the whole log by an empty one that starts after `base`, with this hard state; atomic and durable. */
   reset(base: { readonly index: LogIndex; readonly term: Term }, hardState: HardState): Promise<void>;
@@ -97,7 +97,7 @@ export interface SnapshotStore {
 export interface SnapshotCarrier {
   /** Names a snapshot of this node, so that others can fetch it: up to 256 bytes. May reject. */
   offer(meta: SnapshotMeta): Promise<Uint8Array>;
-  /** The bytes of what node `from` offered as `reference`, in order and verified. Throws when they cannot be had. */
+  /** Yields the bytes that node `from` offered as `reference`, in order and verified. Throws when it cannot get them. */
   fetch(
     from: NodeId,
     meta: SnapshotMeta,
@@ -132,11 +132,11 @@ export type PeerMessage =
       readonly receivedBytes: number;
       readonly refused: boolean;
     }
-  /** A proposal of a node that does not lead, for the leader of `term`. Repeated copies have the same name. */
+  /** A proposal that a node which does not lead sends to the leader of `term`. All its copies have the same name. */
   | {
       readonly type: "proposal";
       readonly term: Term;
-      /** One run of the proposing node, at random; with `sequence`, which counts from 1, it names the proposal. */
+      /** Random number of one run of the proposing node. With `sequence`, which counts from 1, it names the proposal. */
       readonly session: number;
       readonly sequence: number;
       /** Carry a configuration change out although it may cost the quorum. */
@@ -178,7 +178,7 @@ export interface PeerTransportHandlers {
   readonly onUnreachable: (id: NodeId) => void;
 }
 
-/** Carries peer messages; may lose, repeat and reorder them, may not alter them. */
+/** Carries messages between peers. It may lose, repeat and reorder them, but must not alter them. */
 export interface PeerTransport {
   /** Queues without waiting; never throws. False when the message was dropped. */
   send(to: NodeId, message: PeerMessage): boolean;
@@ -198,14 +198,14 @@ export interface AppliedState {
  * applied index and configuration change in one transaction, so that a crash replays whole batches or nothing.
  */
 export interface StateMachine<Result> {
-  /** Called once, first: what the state on disk stands at; index 0 for an empty one. */
+  /** Returns the position of the state on disk, index 0 for an empty one. Called once, before everything else. */
   load(): Promise<AppliedState>;
   /**
    * Applies `entries` in order. `after` is the position and configuration that result. Returns a result for each
    * entry; undefined for configuration changes and for the empty entries of new leaders.
    */
   apply(entries: readonly Entry[], after: AppliedState): Promise<readonly (Result | undefined)[]>;
-  /** The state as it is at this moment, in order of its keys; later applies do not change what is read. */
+  /** Reads the state as it is at this moment, in the order of its keys. Later applies do not change what is read. */
   snapshot(): Promise<{ readonly at: AppliedState; readonly chunks: AsyncIterable<Uint8Array> }>;
   /** Replaces the whole state, atomically and durably, when the last chunk was read. */
   restore(at: AppliedState, chunks: AsyncIterable<Uint8Array>): Promise<void>;

@@ -60,18 +60,19 @@ export interface RaftNodeStatus {
 }
 
 export interface SignalOptions {
-  /** Ends the wait only: what the call began may still happen. */
+  /** Aborting ends only the wait: what the call began may still happen. */
   readonly signal?: AbortSignal;
 }
 
 /**
  * How fresh a read is.
  *
- * - `linearizable`: covers every write that was acknowledged, anywhere, before the read began. One round trip to a
- *   quorum, shared by the reads that wait together.
- * - `lease`: as linearizable while clocks of different nodes run within a tenth of each other. A leader whose lease
- *   holds answers at once; everybody else, and a group without the option `leaseReads`, as linearizable.
- * - `stale`: what this node has applied, at once. Never goes back on one node; may be old on a node that is cut off.
+ * - `linearizable`: the read covers every write that any node acknowledged before the read began. It costs one round trip
+ *   to a quorum, which the reads that wait together share.
+ * - `lease`: the same, as long as the clocks of different nodes run within a tenth of each other. A leader whose lease
+ *   holds answers at once. Every other node, and a group without the option `leaseReads`, does a linearizable read.
+ * - `stale`: the read covers what this node has applied, and is answered at once. It never goes back on one node, and may
+ *   be old on a node that is cut off.
  */
 export type ReadConsistency = "linearizable" | "lease" | "stale";
 
@@ -96,8 +97,9 @@ export interface AddOptions extends ConfChangeOptions {
 
 export interface CloseOptions {
   /**
-   * A leader hands its leadership over first, waits for the outcome of what was proposed, and so spares the others an
-   * election timeout. At most two election timeouts; then it closes all the same. Default: false.
+   * Whether a leader hands its leadership over and waits for the outcome of open proposals before it closes, which
+   * spares the others an election timeout. It waits for two election timeouts at most, and then closes anyway. Default:
+   * false.
    */
   readonly transfer?: boolean;
 }
@@ -111,19 +113,22 @@ export interface CloseOptions {
  */
 export interface RaftNode<Result> {
   /**
-   * Appends `data`, which the caller does not change any more, and resolves when this node applied it. On a follower
-   * it is forwarded to the leader, unless the option `forwardProposals` is off.
+   * Appends `data` and resolves when this node has applied it. A follower forwards it to the leader, unless the option
+   * `forwardProposals` is off. The caller must not change `data` after the call.
    */
   propose(data: Uint8Array, options?: SignalOptions): Promise<Applied<Result>>;
-  /** One configuration change, forwarded as a proposal is. Resolves with the configuration when it is applied here. */
+  /** Proposes one configuration change, as `propose` does. Resolves with the configuration when it is applied here. */
   proposeConfChange(change: ConfChange, options?: ConfChangeOptions): Promise<ConfState>;
   /**
-   * Adds a member in one call: as a learner, until it caught up, then as a voter. On the leader only; a new leader
-   * takes up what an earlier one began. Resolves at once for what is a member already.
+   * Adds a member in one call: as a learner, and as a voter when it has caught up. Only the leader can do this; a call
+   * on a new leader goes on where an earlier leader stopped. Resolves at once when the node is such a member already.
    * @throws QUORUM_AT_RISK, CONFLICT, NOT_LEADER, or DEADLINE_EXCEEDED, which says how far it came
    */
   add(id: NodeId, options?: AddOptions): Promise<ConfState>;
-  /** Removes a voter or learner, on any node. Resolves at once when it is no member. @throws QUORUM_AT_RISK, CONFLICT */
+  /**
+   * Removes a voter or a learner; works on any node. Resolves at once when it is no member.
+   * @throws QUORUM_AT_RISK, CONFLICT
+   */
   remove(id: NodeId, options?: ConfChangeOptions): Promise<ConfState>;
   /** Resolves when the local state is fresh enough to read, with its applied index; works on any member. */
   read(options?: ReadOptions): Promise<LogIndex>;
@@ -131,8 +136,9 @@ export interface RaftNode<Result> {
   readIndex(options?: SignalOptions): Promise<LogIndex>;
   transferLeader(to: NodeId, options?: SignalOptions): Promise<void>;
   /**
-   * Retained entries from `first` to `last`, as far as they are durable here and fit into `bytesMax`, but at least one;
-   * none when `first` was compacted or is not there yet. They may not be committed: for the repair of another log only.
+   * Returns the entries from `first` to `last` that are durable here and fit into `bytesMax`, but at least one. Returns
+   * none when `first` was compacted or does not exist yet. The entries may be uncommitted, so they serve only to repair
+   * another log.
    */
   readLog(first: LogIndex, last: LogIndex, bytesMax: number): readonly Entry[];
   /** Takes a snapshot now and compacts the log behind it. Resolves with its index. */
@@ -141,9 +147,9 @@ export interface RaftNode<Result> {
   readonly status: { readonly value: RaftNodeStatus; until: StatusUntil };
   /** The core's own view, with the progress of each peer on a leader. */
   coreStatus(): Status;
-  /** What happens from now on, until `signal` aborts or the node is closed. A slow reader is told what it missed. */
+  /** Yields the events from now on, until `signal` aborts or the node closes. A slow reader learns what it missed. */
   events(options?: SignalOptions): AsyncIterable<RaftNodeEvent>;
-  /** Stops the loop and rejects what waits; closes the ports that were given in `deps`. */
+  /** Stops the loop, rejects all open calls and closes the ports that were given in `deps`. */
   close(options?: CloseOptions): Promise<void>;
 }
 

@@ -60,9 +60,9 @@ import type {
 } from "./raft-node-types.ts";
 
 /**
- * Opens the ports, finishes what a crash interrupted and starts the loop: the node takes part from the moment that it
- * is returned. Its `close` closes the ports; when the opening rejects, they are still the caller's to close.
- * @throws INVALID_ARGUMENT for options that contradict each other, STORAGE_CORRUPT where the stores do
+ * Opens the ports, finishes what a crash interrupted and starts the loop. The node that this resolves with takes part
+ * in the group, and its `close` closes the ports. When this rejects, the caller has to close them.
+ * @throws INVALID_ARGUMENT when options contradict each other, STORAGE_CORRUPT when the stores do
  */
 export async function openRaftNode<Result>(
   deps: RaftNodeDeps<Result>,

@@ -77,7 +77,7 @@ export function answerVoteRequest(raft: Raft, message: Message): void {
 function campaignRefusal(raft: Raft): "leader" | "not_promotable" | "conf_change_unapplied" | undefined {
   if (raft.role === "StateLeader") return "leader";
   if (!raft.promotable) return "not_promotable";
-  // Configurations take effect when applied: until then this node may ask the wrong quorum.
+  // A configuration takes effect when it is applied. Until then this node might ask the wrong quorum.
   if (raft.log.someUnapplied((entry) => entry.kind === "confChange")) return "conf_change_unapplied";
   return undefined;
 }
@@ -90,7 +90,7 @@ function runElection(raft: Raft, kind: Campaign): void {
   const { lastIndex, lastTerm } = raft.log;
   for (const id of raft.tracker.voterIds()) {
     if (id === raft.id) {
-      // The own vote counts when it is durable, like anyone's.
+      // The vote of this node counts when it is durable, as that of any other node does.
       raft.send(isPreVote ? "MsgPreVoteResp" : "MsgVoteResp", id, undefined, term);
       continue;
     }

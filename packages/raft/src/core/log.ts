@@ -66,7 +66,7 @@ export class RaftLog {
     return term;
   }
 
-  /** The term at `index`; known from the entry before the first one up to the last one. */
+  /** The term at `index`. It is known from the entry before the first one up to the last one. */
   termOf(index: LogIndex): Term | undefined {
     const unstableTerm = this.unstable.termOf(index);
     if (unstableTerm !== undefined) return unstableTerm;
@@ -95,8 +95,9 @@ export class RaftLog {
   }
 
   /**
-   * The highest index at or below `index` whose term is not above `term`: the other log, of which only that one
-   * entry is known, cannot agree with ours any later. An unknown term counts as a match.
+   * The highest index at or below `index` whose term is not above `term`: of the other log only this one entry is
+   * known, and the two logs cannot agree on anything behind the index that this returns. An unknown term counts as a
+   * match.
    */
   findConflictByTerm(index: LogIndex, term: Term): LogIndex {
     for (let guess = index; guess > 0; guess = before(guess)) {
@@ -171,7 +172,7 @@ export class RaftLog {
     return snapshot === undefined || snapshot.index === 0 ? undefined : snapshot;
   }
 
-  /** Starts anew behind a snapshot, which is committed by nature. */
+  /** Starts anew behind a snapshot. All entries that a snapshot stands for are committed. */
   restore(snapshot: Snapshot): void {
     this.#lastRead = undefined;
     this.committed = snapshot.index;
@@ -180,7 +181,7 @@ export class RaftLog {
 
   /** Whether committed entries wait. With `allowUnstable`, even those that are not durable here. */
   hasNextCommitted(allowUnstable: boolean): boolean {
-    // A snapshot is applied alone, so that the order of the two never is a question.
+    // A snapshot is applied alone, so that there is no order of snapshot and entries to get wrong.
     if (this.#applyingPaused || this.unstable.snapshot !== undefined) return false;
     return this.applying < this.#appliableIndex(allowUnstable);
   }

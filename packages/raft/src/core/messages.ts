@@ -161,7 +161,7 @@ export const isStorageResponse = (type: MessageType): boolean =>
 export const promisesDurability = (type: MessageType): boolean =>
   type === "MsgAppResp" || type === "MsgVoteResp" || type === "MsgPreVoteResp";
 
-/** The only messages that a node sends to itself, and never as a rejection; any others of its own are forged. */
+/** A node sends only these messages to itself, and none of them as a rejection. Others that bear its id are forged. */
 const isSelfAddressed = promisesDurability;
 
 /** Types that belong to a sender and its term. The others are requests that any term may carry, and 0 is theirs. */
@@ -191,7 +191,7 @@ export function malformation(message: Message, self: NodeId): string | undefined
   if (termedTypes.has(type)) {
     if (from === noNode) return "the sender is missing";
     if (from === self && (message.reject || !isSelfAddressed(type))) return "the sender is this node";
-    // A snapshot holds committed state, which is good in any term, and so does whoever answers it before its first term.
+    // A snapshot holds committed state, which is valid in any term. A node may answer one before its own first term.
     if (term === 0 && type !== "MsgSnap" && type !== "MsgAppResp") return "the term is missing";
   }
   if (type === "MsgApp") return malformedEntries(message.entries, message.index, term);

@@ -116,8 +116,8 @@ export class Progress {
   }
 
   /**
-   * Takes a rejection of the append that followed `rejected`, with a guess where the logs still agree. False when
-   * it is stale: a later answer has told more.
+   * Takes the rejection of an append whose entries follow `rejected`, with a guess where the logs still agree. Returns
+   * false when the rejection is stale, because a later answer has said more.
    */
   reject(rejected: LogIndex, hint: LogIndex): boolean {
     if (this.state === "StateReplicate") {

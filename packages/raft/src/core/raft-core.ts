@@ -37,9 +37,9 @@ export interface RaftConfig {
   /** Last index that the state machine has applied; 0 at the first start. */
   readonly applied?: LogIndex;
   /**
-   * An entry that was committed when this node was let in, for a member that lost its state: until it has applied so
-   * far, it neither campaigns nor votes, because on its way it meets configurations in which it was a voter, even the
-   * only one. Default: none.
+   * For a member that lost its state and was admitted again: an entry that was committed at that time.
+   * The node neither campaigns nor votes before it has applied that entry, because the log leads it through older
+   * configurations in which it was a voter, even the only one. Default: none.
    */
   readonly admission?: { readonly index: LogIndex; readonly term: Term };
   readonly asyncStorageWrites?: boolean;
@@ -61,9 +61,9 @@ export interface RaftConfig {
   readonly stepDownOnRemoval?: boolean;
   /** Uniform in [0, 1): the core's only source of randomness. */
   readonly random: () => number;
-  /** Called at each protocol event, while the core works: it must not call back into the core. */
+  /** Called at each protocol event. The core is at work then, so this must not call back into it. */
   readonly onEvent?: (event: RaftEvent) => void;
-  /** The same events, a line each, for people. */
+  /** Gets one line for people about each of these events. */
   readonly log?: (level: "DEBUG" | "INFO" | "WARN" | "ERROR" | "FATAL", text: string) => void;
 }
 
@@ -82,11 +82,11 @@ export interface RaftCore {
   step(message: Message): void;
   campaign(): void;
   /**
-   * Appends on a leader and returns where, which holds unless a later leader replaces the entry; elsewhere forwards.
-   * @throws PROPOSAL_DROPPED
+   * A leader appends the entry and returns its index, which stays valid unless a later leader replaces the entry. Every
+   * other node forwards the proposal. @throws PROPOSAL_DROPPED
    */
   propose(data: Uint8Array): LogIndex | undefined;
-  /** All of them in a row, or none; returns where the first is. One append carries them. @throws PROPOSAL_DROPPED */
+  /** Appends all of them in a row, in one append, or none. Returns the index of the first. @throws PROPOSAL_DROPPED */
   proposeAll(data: readonly Uint8Array[]): LogIndex | undefined;
   proposeConfChange(change: ConfChange): LogIndex | undefined;
   /** Called for every committed configuration change, in order. */

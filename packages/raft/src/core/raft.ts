@@ -60,7 +60,7 @@ export class Raft {
 
   /** To be sent at once. */
   #messages: Message[] = [];
-  /** To be sent, some of them to this node, when everything up to here is durable. */
+  /** These are sent when everything up to here is durable; some of them go to this node itself. */
   #messagesAfterAppend: Message[] = [];
   #uncommittedBytes = 0;
   readonly #uncommittedBytesMax: number;
@@ -89,7 +89,7 @@ export class Raft {
     this.reset(this.term);
   }
 
-  /** The configuration without this node, or with it as a learner, gives no right to campaign. */
+  /** Whether this node may campaign: the configuration must name it as a voter. */
   get promotable(): boolean {
     const own = this.tracker.get(this.id);
     return own !== undefined && !own.learner && this.log.unstable.snapshot === undefined && !this.abstains;
@@ -100,7 +100,7 @@ export class Raft {
     return this.log.applied < (this.config.admission?.index ?? noIndex);
   }
 
-  /** The entry of the admission is committed, whether or not a leader has said so since: others may need this vote. */
+  /** Commits the entry of the admission once the log has it, also before a leader says so: others may need this vote. */
   commitAdmission(): void {
     const { admission } = this.config;
     if (admission === undefined || admission.index <= this.log.committed) return;

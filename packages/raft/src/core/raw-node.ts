@@ -51,7 +51,7 @@ class RawNode implements RaftCore {
   readonly #async: boolean;
   #softState: SoftState;
   #hardState: HardState;
-  /** Messages to this node itself that the last Ready made due, in order. */
+  /** Messages to this node itself that `advance` steps, in order, once the work of the last Ready is done. */
   #onAdvance: Message[] = [];
 
   constructor(config: RaftConfig) {
@@ -185,7 +185,7 @@ class RawNode implements RaftCore {
     this.#raft.randomizedElectionTimeout = ticks;
   }
 
-  /** A leader takes its own proposals as they are; everybody else needs a message, to forward or to refuse. */
+  /** A leader takes its own proposals without a message. Every other role needs one, to forward it or to refuse it. */
   #propose(proposals: readonly Proposal[]): LogIndex | undefined {
     const raft = this.#raft;
     const leads = raft.role === "StateLeader";
@@ -231,7 +231,7 @@ const hardStateOf = ({ term, vote, log }: Raft): HardState => ({ term, vote, com
 
 const isEmpty = ({ term, vote, log }: Raft): boolean => term === 0 && vote === noNode && log.committed === 0;
 
-/** A proposal on its way to the leader, who gives it a place. */
+/** The entry of a proposal on its way to the leader, which gives it an index. */
 const unplaced = (proposal: Proposal): Entry => ({ term: noTerm, index: noIndex, ...proposal });
 
 function addStorageMessages(raft: Raft, ready: Ready, now: Message[], afterAppend: Message[]): void {

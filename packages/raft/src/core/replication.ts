@@ -92,7 +92,7 @@ export function handleAppend(raft: Raft, message: Message): void {
 /** A follower's answer to MsgHeartbeat. */
 export function handleHeartbeat(raft: Raft, message: Message): void {
   if (message.commit > raft.log.lastIndex) {
-    // The leader counts on entries that this log has lost. To commit others in their place would be worse.
+    // The leader counts on entries that this log has lost. It would be worse to commit others in their place.
     ignore(raft, message, "it commits entries that this log does not have");
     return;
   }

@@ -68,7 +68,7 @@ function forwardRead(raft: Raft, message: Message): void {
   else forward(raft, message);
 }
 
-/** Forwards in the name of the first sender, and in no term: the leader takes it like a request of its own. */
+/** Forwards under the id of the first sender and without a term: the leader treats it like a request of its own. */
 function forward(raft: Raft, { type, from, entries }: Message): void {
   raft.enqueue(newMessage(type, from === noNode ? raft.id : from, raft.lead, noTerm, { entries }));
 }

@@ -121,8 +121,9 @@ function confChangeRefusal(raft: Raft, change: ConfChange): ConfChangeRefusal | 
 }
 
 /**
- * The peer's log does not match at the probed index. Its hint is its own last place where they may agree; ours with
- * that term or a lower one is the next to try. So a probe skips a whole term, in either log.
+ * Handles a peer whose log does not match at the probed index. The peer's hint is the last place of its own log where
+ * the two may agree. The leader tries its own last entry of that term, or of a lower one, next: so one probe skips a
+ * whole term, in either log.
  */
 function handleRejection(raft: Raft, peer: Progress, message: Message): void {
   const hint =
@@ -156,7 +157,7 @@ function resumeReplication(raft: Raft, peer: Progress, index: LogIndex): void {
       peer.becomeReplicate();
       break;
     case "StateSnapshot":
-      // Whichever snapshot the peer applied: what counts is that our log continues it.
+      // It does not matter which snapshot the peer applied, as long as our log continues it.
       if (peer.match + 1 >= raft.log.firstIndex) {
         peer.becomeProbe();
         peer.becomeReplicate();

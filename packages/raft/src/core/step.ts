@@ -92,7 +92,7 @@ function enterHigherTerm(raft: Raft, message: Message): boolean {
     raft.emit({ type: "voteIgnored", candidate: senderOf(message), term });
     return false;
   }
-  // A pre-vote asks about a term that nobody has entered yet, and a granted one answers in it.
+  // A pre-vote asks about a term that no node has entered yet, and its grant carries that term.
   if (type === "MsgPreVote" || (type === "MsgPreVoteResp" && !message.reject)) return true;
   const fromLeader = type === "MsgApp" || type === "MsgHeartbeat" || type === "MsgSnap";
   becomeFollower(raft, term, fromLeader ? senderOf(message) : noNode);

@@ -43,7 +43,7 @@ export class ProgressTracker {
     return this.#config.votersOutgoing.length > 0;
   }
 
-  /** True when this is the configuration of one voter, who needs nobody's consent. */
+  /** True when there is one voter, which needs no other node's consent. */
   get isSingleton(): boolean {
     return this.#config.voters.length === 1 && !this.isJoint;
   }

@@ -1,6 +1,6 @@
 /**
- * Gives each proposal, of a caller here or of another node, to the core or to the leader. {@link ProposalTable} keeps
- * where it stands in the log and settles its outcome.
+ * Hands each proposal to the core, or to the leader, whether a caller of this node or another node made it.
+ * {@link ProposalTable} remembers its place in the log and settles its outcome.
  */
 import { assert, type BlixardError, errorCodeOf, notApplied, type Random } from "@blixard/common";
 import type { RaftEvent } from "../core/events.ts";
@@ -56,7 +56,7 @@ export class ProposalRouter<Result> {
   readonly #deduplicator = new ProposalDeduplicator();
   /** Why the core refused the proposal that is being handed to it. */
   #refusal: string | undefined;
-  /** When the leadership ended, here or on another node, under which open proposals were made. */
+  /** Remembers when the leadership ended, here or on another node, under which open proposals were made. */
   #leaderLostAtMs: number | undefined;
 
   constructor(deps: ProposalRouterDeps<Result>, options: ProposalRouterOptions) {

@@ -13,8 +13,8 @@ import type { Applied, RaftNode, SignalOptions } from "../raft-node-types.ts";
 export interface ProposeRetryOptions extends SignalOptions {
   readonly clock: Clock;
   /**
-   * Whether the state machine recognises a command that it has applied before, by a request id in its data, and gives
-   * the first result again. Only then is a command sent again whose outcome is unknown.
+   * Whether the state machine recognises a command that it has applied before, by a request id in the command, and
+   * returns the first result again. A command whose outcome is unknown is sent again only if this is true.
    */
   readonly idempotent: boolean;
   /** Attempts in all. Default: 10. */

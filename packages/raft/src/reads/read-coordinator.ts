@@ -23,7 +23,7 @@ export class ReadCoordinator {
   readonly #options: ResolvedOptions;
   readonly #indexer: ReadBatcher;
   readonly #lease: LeaderLease;
-  /** This node does not vote before this time: it may have promised a lease before it restarted. */
+  /** This node does not vote before this time, because it may have promised a lease before it restarted. */
   readonly #votesFromMs: number;
   /** The term in which this node led when the present round began. */
   #roundTerm: Term | undefined;

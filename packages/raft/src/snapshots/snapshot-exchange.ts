@@ -26,7 +26,7 @@ export class SnapshotExchange {
     this.#deps = deps;
   }
 
-  /** A new member needs a snapshot whose configuration names it: it refuses one that was taken before it was added. */
+  /** Sends a snapshot that names the member: a new member refuses one that was taken before it was added. */
   send(to: NodeId, message: Message): void {
     const { sender, cache, applier, post } = this.#deps;
     if (message.snapshot !== undefined && isMember(message.snapshot.confState, to)) {
