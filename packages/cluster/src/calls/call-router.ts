@@ -145,7 +145,7 @@ export class CallRouter {
     }
   }
 
-  /** Keys that show tickets are counted, and slowed down when they guess. */
+  /** Counts the calls of keys that show tickets, and slows down the keys that guess. */
   async #guarded<T>(endpointId: string, work: () => Promise<T>): Promise<T> {
     let code = "OK";
     try {
@@ -221,7 +221,7 @@ export class CallRouter {
     const method: StreamMethod = streams[streamNameOf(name)];
     authorize(name, method.access, meta.access);
     const request = validate(method.request, asked);
-    // Some callers are known to this node only, and to no state: the holder of its own token.
+    // The state does not know every caller: the holder of the node's own token is known to this node only.
     const endsWithRights = meta.hops === 0 && isKnown(parts.stateMachine.state, meta.actor);
     const life = this.#openLife(scope.signal);
     try {

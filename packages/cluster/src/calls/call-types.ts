@@ -24,7 +24,7 @@ export interface CallScope {
   readonly signal: AbortSignal;
 }
 
-/** Runs where `place` of the method says: the router has seen to that, to the schema and to the access. */
+/** The router runs it where `place` of the method says, after it has checked the schema and the access. */
 export type Handler<Name extends MethodName> = (
   request: ParsedRequestOf<Name>,
   call: CallScope,
@@ -32,7 +32,7 @@ export type Handler<Name extends MethodName> = (
 
 export type Handlers = { readonly [Name in MethodName]: Handler<Name> };
 
-/** Resolves when the call is accepted. What comes out ends when the signal of the call aborts. */
+/** Resolves when the call is accepted. The items that it gives end when the signal of the call aborts. */
 export type StreamHandler<Name extends StreamName> = (
   request: ParsedStreamRequestOf<Name>,
   call: CallScope,
@@ -42,15 +42,15 @@ export type StreamHandler<Name extends StreamName> = (
 export type StreamHandlers = { readonly [Name in StreamName]: StreamHandler<Name> };
 
 /**
- * What the node that is asked first adds to a request, because only it knows: it runs before the call goes on to where it
- * belongs. `endpointId` is the key of the connection.
+ * Adds to a request what only the node that was asked first knows. It runs there, before the call is passed on.
+ * `endpointId` is the key of the connection.
  */
 export type EntrySteps = {
   readonly [Name in MethodName]?: (request: ParsedRequestOf<Name>, endpointId: string) => ParsedRequestOf<Name>;
 };
 
 export interface StreamScope<Name extends StreamName> {
-  /** Aborts when the caller has gone, at the latest; until then the call holds resources. */
+  /** Has to abort when the caller has gone, or earlier. The call holds resources until then. */
   readonly signal: AbortSignal;
   readonly input?: AsyncIterable<StreamInputOf<Name>>;
 }

@@ -1,4 +1,4 @@
-/** Who is at the other end of a connection: its key decides, not what the call says about itself. */
+/** Finds out who calls. The key of the connection decides, not what the call says about itself. */
 import { type BlixardError, notApplied } from "@blixard/common";
 import {
   type Actor,
@@ -21,7 +21,7 @@ export interface Caller {
   readonly access: CallerAccess;
 }
 
-/** A call that came in, with the meta that counts. */
+/** A call that came in, with the meta that the handler may trust. */
 export interface IdentifiedCall {
   readonly name: string;
   readonly request: unknown;
@@ -50,7 +50,7 @@ export function identify(
   const known = caller.kind === "member" || caller.kind === "person";
   if (!known && access !== "anyone" && access !== "ticket") throw refused(caller);
   const { endpointId } = incoming.remote;
-  // A machine shows a ticket by its key, also when it asks once more after it was let in.
+  // A machine that shows a ticket calls under its key, also when it asks again after it was admitted.
   const own = access === "ticket" ? { actor: byKey(endpointId), access: "anyone" as const } : caller;
   return {
     name: incoming.method,
@@ -80,13 +80,13 @@ function member(nodeId: number): Caller {
   return { kind: "member", actor: { kind: "node", id: String(nodeId) }, access: "node" };
 }
 
-/** A member passes on calls of people and programs; what nodes say, each says itself. */
+/** A member may pass on calls of people and programs, and none of another node. @throws PERMISSION_DENIED */
 function assertOwnCall(caller: Caller, meta: CallMeta): void {
   if (meta.access !== "node" || meta.actor.id === caller.actor.id) return;
   throw notApplied("PERMISSION_DENIED", `node ${caller.actor.id} does not speak for node ${meta.actor.id}`);
 }
 
-/** A node reports for itself only, whatever key it may hold beside. */
+/** A node reports for itself only, whatever rights its key has. @throws PERMISSION_DENIED */
 export function assertSpeaksFor({ meta }: Pick<CallScope, "meta">, nodeId: number): void {
   const { actor } = meta;
   if (actor.kind === "node" && actor.id === String(nodeId)) return;

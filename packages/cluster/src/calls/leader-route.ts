@@ -65,7 +65,7 @@ export async function routeToLeader(parts: LeaderRouteParts, route: LeaderRoute)
       return await attemptOnce(parts, route, leftMs);
     } catch (error) {
       last = error;
-      // The node that was asked first retries; the others say what they know at once.
+      // Only the node that was asked first retries. The others answer at once with what they know.
       if (meta.hops > 0 || !passing.has(errorCodeOf(error) ?? "")) throw withOutcome(error, route, mayHaveHappened);
       mayHaveHappened ||= isBlixardError(error) && error.outcome !== "not_applied";
       if (signal.aborted) break;
@@ -89,7 +89,7 @@ async function attemptOnce(parts: LeaderRouteParts, route: LeaderRoute, leftMs: 
     return route.runHere();
   }
   if (status.leaderId !== 0 && status.leaderId !== options.nodeId) {
-    // A node's own call is good only from itself, so it is told where the leader is.
+    // Only the node itself can make its own call, so the answer says where the leader is instead of passing the call on.
     const hopsMax = route.meta.access === "node" ? 1 : forwardHopsMax;
     if (route.meta.hops >= hopsMax) throw notLeader(status.leaderId);
     return forwardWhileItLeads(parts, route, status.leaderId, Math.min(leftMs, options.forwardAttemptMs));
@@ -102,7 +102,7 @@ async function attemptOnce(parts: LeaderRouteParts, route: LeaderRoute, leftMs: 
   throw noLeader();
 }
 
-/** A leader that died is silent for longer than the others need for a new one: do not wait for the old one then. */
+/** Forwards, and stops waiting when another node leads: the others elect a new leader before a dead one is given up. */
 async function forwardWhileItLeads(
   parts: LeaderRouteParts,
   route: LeaderRoute,

@@ -1,4 +1,4 @@
-/** The way of a call to the node that owns the VM that it names. */
+/** Finds the node that owns the VM that a call names. */
 import { BlixardError, errorCodeOf } from "@blixard/common";
 import { forwardHopsMax } from "@blixard/protocol";
 import type { NodeParts } from "../node-parts.ts";
@@ -8,10 +8,10 @@ import { noLeader } from "./leader-route.ts";
 /** What these steps use of the node. */
 type OwnerRouteParts = Pick<NodeParts, "options" | "raft" | "stateMachine">;
 
-/** The node to forward to; undefined when the call runs here, also when there is no such VM. @throws UNAVAILABLE */
+/** Returns the node to forward to, or undefined when the call runs here or the VM does not exist. @throws UNAVAILABLE */
 export async function ownerToAsk(parts: OwnerRouteParts, vmName: string, call: CallScope): Promise<number | undefined> {
   const { stateMachine, options } = parts;
-  // What stands here may be old: look again after a read index before saying that there is no such VM.
+  // The state of this node may be old: it is read again after a read index before the answer is "no such VM".
   if (!stateMachine.state.vms.has(vmName)) await waitForReadIndex(parts, call.signal);
   const vm = stateMachine.state.vms.get(vmName);
   if (vm === undefined || vm.node === options.nodeId) return undefined;

@@ -1,4 +1,4 @@
-/** The calls that this node makes to others: in its own name, or passed on in the name of their first caller. */
+/** The calls that this node makes to others, in its own name or in the name of the caller whose call it passes on. */
 import { type BlixardError, type Clock, type Random, toBlixardError } from "@blixard/common";
 import {
   type CallMeta,
@@ -36,7 +36,7 @@ export class PeerCalls {
     this.#deps = deps;
   }
 
-  /** Asks one node, as this node. @throws as `callPeer` */
+  /** Calls one node in the name of this node. @throws as `callPeer` */
   ask<Name extends MethodName>(
     to: number | ClusterEndpoint,
     name: Name,
@@ -49,8 +49,8 @@ export class PeerCalls {
   }
 
   /**
-   * Asks every member that is connected, in the name of the caller, what it has by itself. By node id, without this node.
-   * A member that is not connected, refuses, or does not answer in time, is left out.
+   * Asks every connected member, in the name of the caller, for what only that member knows. Returns the answers by
+   * node id, without this node, and without members that are not connected, refuse, or do not answer in time.
    */
   async askMembers<Name extends MethodName>(
     name: Name,

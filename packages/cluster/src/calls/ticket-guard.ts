@@ -1,11 +1,12 @@
 /**
- * Slows down who guesses: wrong tickets empty a bucket for the key that showed them, and one for all keys together, both
- * of which fill up again with time. While one is empty nobody it counts is asked to the leader. Right tickets are free.
+ * Slows down callers that guess tickets. Each wrong ticket is counted for the key that showed it, and for all keys
+ * together; the counts go down with time. While a count is at its limit, its keys are refused and no call of theirs
+ * reaches the leader. Valid tickets are not counted.
  */
 import { type BlixardError, type Clock, errorCodeOf, notApplied } from "@blixard/common";
 
 export const ticketGuardLimits = {
-  /** Wrong tickets of one key at once, and the time after which one more is allowed. */
+  /** How many wrong tickets one key may show at once, and the time after which it may show one more. */
   perKeyMax: 5,
   perKeyRefillMs: 10_000,
   /** The same for all keys together. */
@@ -17,7 +18,7 @@ export const ticketGuardLimits = {
 const wrong: ReadonlySet<string> = new Set(["TICKET_INVALID", "TICKET_USED", "TICKET_EXPIRED", "PERMISSION_DENIED"]);
 
 interface Bucket {
-  /** Failures that still count. */
+  /** How many failures still count. */
   level: number;
   atMs: number;
 }
@@ -31,7 +32,7 @@ export class TicketGuard {
     this.#clock = clock;
   }
 
-  /** Runs `work` for a key, and remembers a refusal. @throws OVERLOADED when there were too many, and what `work` does */
+  /** Runs `work` for a key, and counts a refusal. @throws OVERLOADED after too many of them, and whatever `work` throws */
   async run<T>(endpointId: string, work: () => Promise<T>): Promise<T> {
     const { perKeyMax, perKeyRefillMs, togetherMax, togetherRefillMs } = ticketGuardLimits;
     const own = this.#perKey.get(endpointId);
@@ -50,7 +51,7 @@ export class TicketGuard {
     const own = this.#perKey.get(endpointId) ?? { level: 0, atMs: 0 };
     this.#add(own, perKeyRefillMs);
     this.#add(this.#together, togetherRefillMs);
-    // The key that failed last stands last, so that the first one is the oldest.
+    // The key that failed last moves to the end, so that the first key is the one whose failure is the oldest.
     this.#perKey.delete(endpointId);
     this.#perKey.set(endpointId, own);
     const [oldest] = this.#perKey.keys();

@@ -1,6 +1,6 @@
 /**
- * While members are not connected: exchanges address books with those that are, and asks the finders for the rest. So
- * one member that is found leads to all others, also when every address changed while all nodes were down.
+ * Looks for members that are not connected: it exchanges address books with those that are, and asks the finders for
+ * the rest. So one member that is found leads to all others, also when every address changed while all nodes were down.
  */
 import { errorCodeOf, messageOf, pauseFor, withTimeLimit } from "@blixard/common";
 import type { NodeParts } from "../node-parts.ts";
@@ -15,7 +15,7 @@ type DiscoveryParts = Pick<NodeParts, "clock" | "logger" | "options" | "peerCall
 
 const exchangeTimeoutMs = 2_000;
 const findTimeoutMs = 5_000;
-/** A member that stays away is looked for less and less often, but never given up. */
+/** The duty looks for an absent member less and less often, up to this factor, and never gives it up. */
 const slowDownMax = 16;
 
 export interface DiscoveryDutyDeps {

@@ -101,7 +101,7 @@ export class LeaderDuties {
       case "configure": {
         logger.log("info", "changing the Raft configuration", { op: step.op, nodeId: step.nodeId });
         const changes = [{ op: step.op, id: asNodeId(step.nodeId) }];
-        // Whether the quorum can bear it was decided when the record of the member was changed.
+        // The change of the member's record already decided that the quorum survives this.
         const change = { version: 1, transition: "auto", changes } as const;
         await this.#limited(signal, (limited) => raft.proposeConfChange(change, { signal: limited, force: true }));
         return true;
@@ -124,7 +124,7 @@ export class LeaderDuties {
     }
   }
 
-  /** VMs of a silent node are shown as Unknown and stay where they are: without a lease nobody knows if they run. */
+  /** Marks the VMs of a silent node as Unknown. They stay where they are, because nobody knows whether they still run. */
   async #markSilentNodes(signal: AbortSignal): Promise<boolean> {
     let changed = false;
     const { nodes } = this.#parts.stateMachine.state;
@@ -138,7 +138,7 @@ export class LeaderDuties {
     return changed;
   }
 
-  /** Undefined while a node is silent, but not for long. */
+  /** Returns undefined while a node has been silent for only a short time. */
   #isReachableForNow(node: NodeRecord): boolean | undefined {
     if (isReachable(this.#parts, node.id)) {
       this.#silentSinceMs.delete(node.id);

@@ -1,6 +1,6 @@
 /**
- * Keeps this node's own record true, and the transport's member list equal to the node records; and finds out when the
- * node was removed, which nobody can tell a node that no longer gets the log.
+ * Keeps the record of this node true, and the member list of the transport equal to the node records. It also finds out
+ * that this node was removed: a removed node gets no log any more from which it could learn that.
  */
 import { BlixardError, errorCodeOf, firstOf, messageOf, pauseFor } from "@blixard/common";
 import type { MemberStatus, NodeCapacity, NodeRecord } from "@blixard/protocol";
@@ -29,7 +29,7 @@ export type MembershipParts = Pick<
   readonly transport: Pick<ClusterTransport, "setPeers" | "sessions" | "usesRelay">;
 };
 
-/** How often a node with a relay looks whether its own addresses are still what its record says. */
+/** How often a node with a relay compares its own addresses with its record. */
 const ownAddressesMs = 2_000;
 const updateTimeoutMs = 10_000;
 const probeTimeoutMs = 2_000;
@@ -40,10 +40,10 @@ export interface MembershipDutyDeps {
   readonly loop: LoopDeps;
   readonly finders: readonly PeerFinder[];
   readonly capacity: NodeCapacity;
-  /** What the join answer said about the others; empty for a node that knows them from its state. */
+  /** The other members, from the answer to the join request. Empty for a node that knows them from its state. */
   readonly seedNodes: readonly NodeRecord[];
   readonly store: { readonly storeId: string; readonly starts: number } | undefined;
-  /** Told of the members as of a state that is not behind. */
+  /** Called with the members, once the state has caught up with the leader. */
   readonly onMembers: (nodes: readonly NodeRecord[]) => void;
   readonly onRemoved: (error: BlixardError) => void;
   readonly caughtUp: (signal: AbortSignal) => Promise<void>;
@@ -51,7 +51,7 @@ export interface MembershipDutyDeps {
 
 export class MembershipDuty {
   readonly #deps: MembershipDutyDeps;
-  /** Members that others named and that the state here does not know yet, by key. */
+  /** Members that other nodes named and that the state of this node does not know yet, by their key. */
   readonly #learned = new Map<string, ClusterPeer>();
 
   constructor(deps: MembershipDutyDeps) {
@@ -90,8 +90,9 @@ export class MembershipDuty {
   }
 
   /**
-   * A state that is behind does not know everybody. Its members alone could shut out the leader, a stranger then, whose
-   * entries would introduce it. So whom others named stays, until the state knows or has removed them.
+   * Gives the transport its member list. A state that is behind may not know the leader yet, and the transport would
+   * then refuse the very node whose entries bring its record. So members that other nodes named stay in the list until
+   * the state knows them or has removed them.
    */
   #setPeers(): void {
     const { stateMachine, transport } = this.#deps.parts;
@@ -101,7 +102,7 @@ export class MembershipDuty {
     if (peers.length > 0 || nodes.size > 0) transport.setPeers(peers);
   }
 
-  /** All others that hold the state, with every address that is known of them. */
+  /** The other members of the state, with every address that this node knows of them. */
   #knownPeers(): ClusterPeer[] {
     const { stateMachine, options, addressBook } = this.#deps.parts;
     const known = sortedRecords(stateMachine.state, "nodes").flatMap((node) =>
@@ -125,7 +126,7 @@ export class MembershipDuty {
     await runLoop(loop, "own-record", signal, async () => {
       const { clock } = parts;
       const moved = (version: StateVersion) => ownRecordIndex(version) !== seen;
-      // Nobody says when the node has found a relay, or another one.
+      // There is no event for a relay that was found or changed, so the addresses are looked at again after a while.
       const look = parts.transport.usesRelay ? { limit: { clock, delayMs: ownAddressesMs } } : {};
       await stateMachine.version.until(moved, { signal, ...look }).catch(() => {});
       if (signal.aborted) return;
@@ -154,7 +155,7 @@ export class MembershipDuty {
     });
   }
 
-  /** Another process started with the key of this node, after it: two of them must not go on. */
+  /** True when another process with the key of this node started later. Then this one must end. */
   #isReplaced(own: NodeRecord, store: { readonly storeId: string; readonly starts: number }): boolean {
     const otherStore = own.storeId !== undefined && own.storeId !== store.storeId;
     if (!otherStore && (own.starts ?? 0) <= store.starts) return false;
@@ -167,9 +168,9 @@ export class MembershipDuty {
   }
 
   /**
-   * While no leader is heard, or the configuration does not name this node, or somebody says that it was removed, asks the
-   * others whether this node is still one of them. A node that applied its own removal hears no leader any more, and cannot
-   * campaign either.
+   * Asks the others whether this node is still a member, for as long as it hears no leader, its configuration does not
+   * name it, or somebody says that it was removed. A node that has applied its own removal hears no leader and cannot
+   * campaign.
    */
   #runProbe(signal: AbortSignal): Promise<void> {
     const { clock, raft, options } = this.#deps.parts;
@@ -235,7 +236,7 @@ export class MembershipDuty {
     }
   }
 
-  /** The leader may be a node that was admitted after the last entry that this node got. */
+  /** Remembers members that others name: the leader may have been admitted after the last entry that this node has. */
   #learnPeers(members: readonly MemberStatus[]): void {
     const { options } = this.#deps.parts;
     const others = members.filter(({ id }) => id !== options.nodeId);
@@ -254,12 +255,12 @@ function isConfigured({ id, confState }: RaftNodeStatus): boolean {
   return [voters, votersOutgoing, learners, learnersNext].some((ids) => ids.includes(id));
 }
 
-/** Where the state changed last in what the own record depends on. */
+/** The index of the last change of the state on which the record of this node depends. */
 function ownRecordIndex({ changed }: StateVersion): number {
   return Math.max(changed.nodes, changed.level);
 }
 
-/** The fields of the own record that are no longer true; undefined when all are. */
+/** The fields of this node's record that are no longer true; undefined when all of them are true. */
 function staleFields(
   own: NodeRecord,
   now: Pick<NodeRecord, "addresses" | "capacity" | "version" | "featureLevel">,

@@ -21,9 +21,9 @@ export interface MembershipView {
   /** Entries that a learner may lag behind and still be promoted. */
   readonly promotionLagEntries: number;
   /**
-   * Up to where the log of each learner has to reach in any case: the commit index when this leader first saw it answer.
-   * What a node needs before it may vote (its admission) is below that; a voter that may not vote yet would count in
-   * every quorum, and help in none.
+   * The index up to which the log of each learner must reach before it is promoted: the commit index when this leader
+   * first saw it answer. The node's admission is below that index. A voter that has not applied its admission must not
+   * vote yet: it would count in every quorum, and help in none.
    */
   readonly catchUpTo: ReadonlyMap<number, number>;
 }
@@ -31,14 +31,14 @@ export interface MembershipView {
 export type MembershipStep =
   | { readonly type: "configure"; readonly op: "addVoter" | "addLearner" | "remove"; readonly nodeId: number }
   | { readonly type: "removeRecord"; readonly nodeId: number }
-  /** What the node was before it lost its store is out of the configuration. */
+  /** The member that lost its store is out of the configuration, so the node can come back as a learner. */
   | { readonly type: "readmit"; readonly nodeId: number }
-  /** This leader is to leave or to stop voting: another one has to see to that. */
+  /** This leader has to leave or to stop voting, and only another leader can take it out. */
   | { readonly type: "handOver" };
 
 export function planMembership(view: MembershipView): MembershipStep | undefined {
   const { confState } = view;
-  // A change is under way; and before the first records are applied nobody is known at all.
+  // There is nothing to plan while a change is under way, or before the records of the members are applied.
   if (confState.votersOutgoing.length > 0) return undefined;
   if (!view.nodes.some((node) => node.id === view.selfId)) return undefined;
   const voters = new Set<number>(confState.voters);
@@ -72,7 +72,7 @@ export function planMembership(view: MembershipView): MembershipStep | undefined
   return undefined;
 }
 
-/** The part of a node in the Raft group. */
+/** The role that the Raft configuration has to give to a node. */
 function wantedRole(node: NodeRecord): "voter" | "learner" {
   switch (node.role) {
     case "voter":

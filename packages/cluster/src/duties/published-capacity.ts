@@ -1,7 +1,7 @@
-/** What a node tells the cluster of its capacity: as much as every member keeps. */
+/** The part of its capacity that a node publishes: the fields that every member of the cluster understands. */
 import { type NodeCapacity, nodeCapacitySchema, withoutLaterFields } from "@blixard/protocol";
 
-/** `level`: of the cluster, or the base level for a request to nodes of which nothing is known yet. */
+/** `level` is that of the cluster, or the base level in a request to nodes whose level is not known yet. */
 export function publishedCapacity(capacity: NodeCapacity, level: number): NodeCapacity {
   return withoutLaterFields(nodeCapacitySchema, capacity, level);
 }

@@ -101,7 +101,7 @@ export function desiredVms(state: ClusterState, nodeId: number): DesiredVm[] {
   return desired;
 }
 
-/** What the manager saw and the state does not show yet, for VMs that this node may speak for. */
+/** The observations of the manager that the state does not show yet, of the VMs that this node owns. */
 export function unreported(
   state: ClusterState,
   observations: ReadonlyMap<string, VmObservation>,

@@ -51,7 +51,7 @@ export class BlobUploads {
         return { digest: null, sizeBytes: upload.sizeBytes };
       }
       this.#uploads.delete(key);
-      // The store says better than the stream what went wrong.
+      // The error of the store says what went wrong; that of the stream only follows from it.
       upload.writer.close().catch(() => {});
       return await upload.stored;
     } catch (error) {

@@ -47,7 +47,7 @@ export function joinHandlers(node: Parts): Pick<Handlers, "join.request" | "join
   };
 }
 
-/** The leader decides again, but only the node that was asked knows which of its addresses can be reached. */
+/** Notes in a request that an operator has to accept it. Only the node that was asked first knows who can reach it. */
 export function joinEntry(parts: Pick<NodeParts, "options" | "transport" | "stateMachine">): EntrySteps {
   return {
     "join.request": (request, endpointId) => {
@@ -73,7 +73,7 @@ async function join(parts: JoinParts, request: JoinRequest, call: CallScope) {
   const role = memberRoleOf(ticket?.role ?? "voter");
   const node = recordOf(request, request.nodeName ?? ticket?.nodeName ?? undefined, role, parts.clock.unixMs());
   const body = { type: "node.admit", node, ticketId: ticket?.id ?? null } as const;
-  // Asking again is harmless: `apply` knows a machine that it has admitted.
+  // A machine may ask again: `apply` recognises one that it has admitted.
   const { value } = await parts.proposals.propose<Admission>(body, unremembered(call));
   await untilOutOfConfiguration(parts, request.nodeId, call.signal);
   return {
@@ -85,14 +85,14 @@ async function join(parts: JoinParts, request: JoinRequest, call: CallScope) {
   };
 }
 
-/** A leader that may decide has applied an entry of its own term, so that the last one is of this term too. */
+/** The last applied entry. It has this term, because a ready leader has applied one of its own term. @throws NOT_LEADER */
 function lastApplied({ raft, stateMachine }: Pick<NodeParts, "raft" | "stateMachine">) {
   const { ready, term, leaderId } = raft.status.value;
   if (ready) return { index: stateMachine.version.value.appliedIndex, term };
   throw new BlixardError("NOT_LEADER", "this node leads no more", { outcome: "unknown", details: { leaderId } });
 }
 
-/** Admits a machine that waits. It learns so when it asks again. */
+/** Admits a machine that waits. The machine gets the answer when it asks again. */
 async function accept(parts: JoinParts, { endpointId, role }: ParsedRequestOf<"join.accept">, call: CallScope) {
   refuseIfMatch(call, "a request to join");
   const request = parts.pendingJoins.get(endpointId);
@@ -125,14 +125,14 @@ function recordOf(request: JoinRequest, name: string | undefined, role: MemberRo
   };
 }
 
-/** `apply` says so as well; but a machine need not wait for an operator who cannot accept it. @throws NEEDS_UPGRADE */
+/** `apply` checks this too. Here it spares a machine a wait for an operator in vain. @throws NEEDS_UPGRADE */
 function assertUnderstandsCluster({ stateMachine }: Pick<NodeParts, "stateMachine">, request: JoinRequest): void {
   const { nodeId: id, version, featureLevel } = request;
   const below = joinerRefusal(stateMachine.state, { id, version, featureLevel });
   if (below !== undefined) throw notApplied("NEEDS_UPGRADE", below.message, { hint: below.hint });
 }
 
-/** A machine that was removed comes back by an invitation only, wherever its request comes from. @throws REMOVED */
+/** A machine that was removed needs a ticket to come back, wherever its request comes from. @throws REMOVED */
 function assertNotRemoved({ stateMachine }: Pick<NodeParts, "stateMachine">, endpointId: string): void {
   for (const removed of stateMachine.state.removed.values()) {
     if (removed.endpointId !== endpointId) continue;
@@ -142,7 +142,7 @@ function assertNotRemoved({ stateMachine }: Pick<NodeParts, "stateMachine">, end
   }
 }
 
-/** What an operator could not accept need not wait for one. @throws DUPLICATE_NODE */
+/** Refuses a request that an operator could not accept, before it waits for one. @throws DUPLICATE_NODE */
 function assertIdIsFree({ stateMachine }: Pick<NodeParts, "stateMachine">, nodeId: number): void {
   if (!stateMachine.state.nodes.has(nodeKey(nodeId))) return;
   throw notApplied("DUPLICATE_NODE", `node ${nodeId} is another machine already`, {
@@ -175,16 +175,16 @@ function memberRoleOf(role: TicketRole): MemberRole {
   });
 }
 
-/** A machine that is in the cluster has proved its key; it needs no ticket to come back, and none that is left over. */
+/** True for a machine that is a member already. Its key proves that, so it needs no ticket to come back. */
 function isKnownMember({ stateMachine }: Pick<NodeParts, "stateMachine">, nodeId: number, endpointId: string): boolean {
   return stateMachine.state.nodes.get(nodeKey(nodeId))?.endpointId === endpointId;
 }
 
-/** A copy of the key on a second machine would push the first one out. @throws DUPLICATE_NODE */
+/** Refuses a second machine with a copy of the key, which would push out the first one. @throws DUPLICATE_NODE */
 async function assertRunsOnce(parts: JoinParts, request: JoinRequest, signal: AbortSignal): Promise<void> {
   for (let waitedMs = 0; ; waitedMs += runningPollMs) {
     if (!isRunningElsewhere(parts.transport, request.nodeId, request.instance)) return;
-    // A process that was killed just now looks alive for a moment.
+    // A process that was killed a moment ago still looks alive.
     if (waitedMs >= runningWaitMs) {
       throw notApplied("DUPLICATE_NODE", `node ${request.nodeId} runs already, with the same key`, {
         hint: "Stop the other process first. Two machines never share a data directory or a node.key.",
@@ -194,7 +194,7 @@ async function assertRunsOnce(parts: JoinParts, request: JoinRequest, signal: Ab
   }
 }
 
-/** The old incarnation is a voter that others count on: nothing may answer in its name until it is none any more. */
+/** Waits until the old incarnation is no voter any more: nothing may answer in its name while others count its vote. */
 async function untilOutOfConfiguration(parts: JoinParts, nodeId: number, signal: AbortSignal): Promise<void> {
   const { version } = parts.stateMachine;
   const waits = () => parts.stateMachine.state.nodes.get(nodeKey(nodeId))?.rejoining === true;

@@ -14,8 +14,8 @@ export function kvStreams(parts: KvWatchParts): Pick<StreamHandlers, "kv.watch">
 }
 
 /**
- * Looks at the keys that changed since it looked last, or at all when those are too many to be known, so that a reader that
- * is slow costs no memory for what it missed.
+ * Yields the changes of the keys under a prefix. It reads the keys that changed since it last looked, or all of them
+ * when too many changed to be remembered, so a slow reader costs no memory for what it missed.
  */
 export async function* watchKeys(
   { stateMachine }: Pick<NodeParts, "stateMachine">,

@@ -50,7 +50,7 @@ export function memberHandlers(parts: MemberParts): Pick<Handlers, MemberMethods
   };
 }
 
-/** Notes the wish in the log and waits until the leader's duties have fulfilled it. */
+/** Writes into the log that the member shall leave, and waits until the duties of the leader have removed it. */
 async function removeMember(parts: MemberParts, id: number, force: boolean, call: CallScope) {
   refuseIfMatch(call, "a member");
   const node = parts.stateMachine.state.nodes.get(nodeKey(id));
@@ -78,7 +78,7 @@ function assertRunsNoVms(parts: MemberParts, id: number, force: boolean, hint: s
   });
 }
 
-/** A leader does not take itself out: another one does. The caller asks that one after NOT_LEADER. */
+/** Hands leadership over, because a leader cannot remove itself. The caller asks the new leader after NOT_LEADER. */
 async function handOver(parts: MemberParts, call: CallScope): Promise<never> {
   const successor = bestSuccessor(parts);
   if (successor === undefined) throw conflict("no other voter can take over from this leader");

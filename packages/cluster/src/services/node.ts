@@ -70,7 +70,7 @@ export function nodeHandlers(parts: Parts): Pick<Handlers, NodeMethods> {
   };
 }
 
-/** Answers a member that starts, before this node runs Raft too: `raft` says then that it does not lead. */
+/** Answers a member that starts. Works before this node runs Raft: `raft` then says that this node does not lead. */
 export function verifyHandler(
   promises: Pick<PeerPromises, "verify">,
   raft: () => RaftPosition,

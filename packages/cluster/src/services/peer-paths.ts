@@ -9,7 +9,7 @@ type PathParts = Pick<NodeParts, "options" | "raft" | "transport" | "bulkRoutes"
 
 type Paths = NonNullable<NodeView["paths"]>;
 
-/** By node id. A node that cannot be asked, or does not answer in time, is left out. */
+/** Returns the paths by node id, without nodes that cannot be asked or do not answer in time. */
 export async function pathsOfAll(parts: PathParts, call: CallScope): Promise<ReadonlyMap<number, Paths>> {
   const paths = new Map([[parts.options.nodeId, pathsIn(memberStatuses(parts))]]);
   for (const [nodeId, { members }] of await parts.peerCalls.askMembers("status.get", {}, call)) {

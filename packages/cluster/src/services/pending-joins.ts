@@ -1,7 +1,7 @@
 /**
- * Machines that asked to join without a ticket and wait for an operator. They stand in the memory of the leader only:
- * who has no right here writes nothing to the log. A machine that waits asks again every second, so a new leader learns
- * of it at once, and one that gave up is forgotten.
+ * Machines that asked to join without a ticket and wait for an operator. Only the memory of the leader holds them,
+ * because a stranger must not be able to write to the log. A machine that waits asks again every second, so a new
+ * leader learns of it at once, and the leader forgets one that gave up.
  */
 import { type Clock, notApplied } from "@blixard/common";
 import type { ParsedRequestOf, PendingJoin } from "@blixard/protocol";
@@ -31,7 +31,7 @@ export class PendingJoins {
     this.#metrics = metrics;
   }
 
-  /** Notes that a machine asks; true when it had not asked before. @throws OVERLOADED when too many wait already */
+  /** Notes that a machine asks. Returns true at its first request. @throws OVERLOADED when too many wait already */
   ask(request: JoinRequest): boolean {
     this.#forgetSilent();
     const lastAskedMs = this.#clock.monotonicMs();
@@ -47,7 +47,7 @@ export class PendingJoins {
     return before === undefined;
   }
 
-  /** What a machine asked with; undefined when it does not wait, or not any more. */
+  /** The request of a machine; undefined when the machine does not wait. */
   get(endpointId: string): JoinRequest | undefined {
     this.#forgetSilent();
     return this.#waiting.get(endpointId)?.request;

@@ -69,12 +69,12 @@ function assertMayPropose(state: ClusterState, body: CommandBody, needed: number
   });
 }
 
-/** A scope for commands that are safe to repeat and need no memory of their request id. */
+/** The scope of a command that is safe to repeat, so that the state need not remember its request id. */
 export function unremembered(call: CallScope): CallScope {
   return { ...call, meta: { ...call.meta, requestId: "" } };
 }
 
-/** Nodes and images have no index that a caller could have seen. @throws UNSUPPORTED */
+/** Refuses `If-Match` for records that show no index to the caller, such as nodes and images. @throws UNSUPPORTED */
 export function refuseIfMatch(call: CallScope, what: string): void {
   if (call.meta.ifMatchIndex === undefined) return;
   throw notApplied("UNSUPPORTED", `${what} cannot be changed with an expected index`, {

@@ -31,7 +31,7 @@ export function ticketHandlers(parts: TicketParts): Pick<Handlers, TicketMethods
   };
 }
 
-/** The ticket whose id and secret, in hexadecimal, somebody shows. Whether it still is good `apply` decides. */
+/** Finds the ticket that a caller shows by id and secret, in hexadecimal. `apply` decides whether it is still good. */
 export function ticketOf(
   parts: Pick<NodeParts, "stateMachine" | "sha256">,
   shown: { readonly id: string; readonly secret: string },
@@ -72,7 +72,7 @@ async function createTicket(parts: TicketParts, request: ParsedRequestOf<"ticket
   return { index, term, id: ticket.id, ticket: text, expiresUnixMs: ticket.expiresUnixMs };
 }
 
-/** This leader first, because the others would forward to it; where it is now, which its record may not say yet. */
+/** The endpoints for a ticket: first this leader, at its present addresses, which its record may not hold yet. */
 export function endpointsToAsk(parts: Pick<NodeParts, "stateMachine" | "options">) {
   const { state } = parts.stateMachine;
   const { nodeId, advertisedAddresses } = parts.options;

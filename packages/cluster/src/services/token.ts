@@ -42,7 +42,7 @@ export function tokenHolder(
 ): AuthenticatedCaller | undefined {
   const hash = fromUtf8(toHex(sha256(fromUtf8(text))));
   let found: AuthenticatedCaller | undefined;
-  // Looks at all of them, so that the time tells nothing about which one was near.
+  // The loop looks at every token, so that its duration does not tell which one nearly matched.
   for (const { id, role, tokenHash } of tokens.values()) {
     if (!bytesEqual(hash, fromUtf8(tokenHash ?? ""))) continue;
     found = { actor: { kind: "token", id }, access: role };
@@ -66,7 +66,7 @@ async function createToken(parts: TokenParts, { role, name }: ParsedRequestOf<"t
   return { index, term, id: token.id, token: text };
 }
 
-/** Gives the rights of a ticket to the key that shows it; asking again with the same key is harmless. */
+/** Gives the rights of a ticket to the key that shows it. The same key may ask again. */
 async function redeem(
   parts: TokenParts,
   { ticket: shown, endpointId, name }: ParsedRequestOf<"token.redeem">,

@@ -47,7 +47,7 @@ class ConsoleOutput {
     this.#signal = signal;
   }
 
-  /** The next piece; an empty one after `waitMs`, or when it was woken. @throws UNAVAILABLE when the VM has moved */
+  /** Returns the next piece, or an empty one after `waitMs` or a `wake`. @throws UNAVAILABLE when the VM has moved */
   async read(waitMs: number): Promise<Piece> {
     const vm = vmOf(this.#parts, this.#name);
     if (vm.vmId !== this.#vmId || vm.node !== this.#parts.options.nodeId) {

@@ -19,7 +19,7 @@ import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 type Parts = Pick<NodeParts, "random" | "options" | "raft" | "transport" | "vmManager" | "stateMachine" | "proposals">;
 
 interface VmParts extends Parts {
-  /** Room on nodes that this leader has promised and that no record shows yet. */
+  /** The room that this leader has promised on nodes and that no record shows yet. */
   readonly reservations: Set<Reservation>;
 }
 
@@ -71,7 +71,7 @@ export function vmOf(parts: Pick<NodeParts, "stateMachine">, name: string): VmRe
 async function createVm(parts: VmParts, request: ParsedRequestOf<"vm.create">, call: CallScope) {
   const { name, spec, desired } = request;
   const image = imageFor(parts, spec);
-  // When the name is taken, this may be the retry of a creation that was applied: only `apply` knows, by its id.
+  // If the name is taken, this may be the retry of a creation that was applied. Only `apply` knows, by the request id.
   const present = parts.stateMachine.state.vms.get(name);
   const place = present?.node ? { nodeId: present.node, reasons: "" } : placeVm(parts, spec, image);
   const reservation: Reservation = { nodeId: place.nodeId, spec };
@@ -107,14 +107,14 @@ async function desireVm(parts: VmParts, request: ParsedRequestOf<"vm.desire">, c
   return { index, term, vm: value.vm };
 }
 
-/** What a start needs: a new epoch unless the VM runs or resumes, a node if it has none, and room. */
+/** Decides what a start needs: a new epoch unless the VM runs or resumes, a node if it has none, and room. */
 function decideStart(
   parts: VmParts,
   vm: VmRecord | undefined,
   desired: string,
   restart: boolean,
 ): { readonly newEpoch: boolean; readonly node?: number; readonly placement?: string } {
-  // A VM that is not there may be the retry of what was done: `apply` answers it.
+  // A call for a VM that does not exist may be a retry. `apply` answers it.
   if (vm === undefined || desired !== "running") return { newEpoch: false };
   const image = imageFor(parts, vm.spec);
   if (vm.node === null) {
@@ -134,7 +134,7 @@ function placeVm(parts: VmParts, spec: VmSpec, image: ImageRecord) {
   return placed(schedule({ spec, image, nodes, usage }, parts.options.scheduler));
 }
 
-/** A stopped VM keeps its node but not its room. Cordons and silence are no matter: it is placed already. */
+/** Checks that the node of a stopped VM has room for it: the VM keeps its node, not its room. Cordons do not count. */
 function assertRoom(parts: VmParts, vm: VmRecord, image: ImageRecord): void {
   const { state } = parts.stateMachine;
   const record = vm.node === null ? undefined : state.nodes.get(nodeKey(vm.node));

@@ -13,7 +13,7 @@ interface RaftParts extends Pick<NodeParts, "clock"> {
 /** Longer than an election takes. */
 const leaderlessMsMax = 5_000;
 
-/** The signal of the call, which also aborts with NO_LEADER; a caller that takes old data is left alone. */
+/** Returns a signal that follows that of the call and aborts with NO_LEADER, unless the caller accepts old data. */
 export function whileLed(parts: RaftParts, { meta, signal }: CallScope): AbortSignal {
   if (meta.stale) return signal;
   const link = linkSignal(signal);
