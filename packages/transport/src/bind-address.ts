@@ -26,7 +26,7 @@ export function socketsFor({ host, port }: HostPort): readonly string[] {
   return [formatHostPort(host, port), formatHostPort(other, port)];
 }
 
-/** The addresses to tell others: the bound one, or for a wildcard those of all interfaces that are not loopback. */
+/** The addresses to publish: the bound one, or for a wildcard those of all interfaces that are not loopback. */
 export function reachableAddresses(host: string, port: number): readonly string[] {
   if (host !== "0.0.0.0" && host !== "::") return [formatHostPort(host, port)];
   const addresses: string[] = [];

@@ -1,7 +1,7 @@
 /** One port number for TCP and for UDP, also when the system shall choose it. */
 import { errorCodeOf } from "@blixard/common";
 
-/** Ports that TCP offered and UDP did not have, before giving up. */
+/** How many port numbers are tried that TCP has free and UDP has not. */
 const attemptsMax = 16;
 
 export interface SharedPort<Tcp, Udp> {
@@ -11,8 +11,8 @@ export interface SharedPort<Tcp, Udp> {
 }
 
 /**
- * Binds TCP first, because it tells which port it got, then UDP on the same number. With port 0 a number that UDP does
- * not have is given back and another is tried; a port that was asked for is tried once.
+ * Binds TCP first, because TCP says which port it got, and then UDP on the same number. With port 0, a number that is
+ * taken for UDP is given back and another one is tried. A port that the caller names is tried once.
  * @throws PORT_IN_USE and whatever else the two throw
  */
 export async function bindSharedPort<Tcp extends { readonly port: number; close(): Promise<void> }, Udp>(

@@ -226,7 +226,7 @@ class NodeTransport {
     );
   }
 
-  /** Moves the connections to an endpoint to the technology that is chosen for it now: opens new ones before the old ones end. */
+  /** Moves the connections with an endpoint to the technology that is chosen now. New ones open before old ones end. */
   #renew(endpointId: string): void {
     const nodeId = this.#nodeIds.get(endpointId);
     if (nodeId !== undefined) void this.#sessions.get(nodeId)?.renew();

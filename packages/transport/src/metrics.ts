@@ -1,6 +1,6 @@
 /**
- * The metrics of the transport, and the count of refusals by reason that `Transport.refusals` shows. What belongs to one
- * peer carries its node id as `peer`, and goes when the peer is removed.
+ * The metrics of the transport, and the count of refusals by reason that `Transport.refusals` shows. What belongs to
+ * one peer carries its node id as `peer`, and goes when the peer is removed.
  */
 import { type BoundMetrics, bindMetrics, type MetricDeclarations, type Metrics } from "@blixard/common";
 import type { RpcSide } from "@blixard/protocol";

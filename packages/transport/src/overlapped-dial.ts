@@ -1,7 +1,7 @@
 /**
- * Dials that overlap. A dial to a dead peer cannot be cancelled, pends for half a minute and connects late; a new one
- * beside it every 250 to 500 ms is through 43 to 148 ms after the peer is up (measured over Iroh). Each attempt gives
- * up waiting after about a second; the adapter closes what connects after that.
+ * Dials that overlap. A dial to a dead peer cannot be cancelled, pends for half a minute and connects late. With a new
+ * dial beside it every 250 to 500 ms, one connects 43 to 148 ms after the peer is up (measured over Iroh). Each attempt
+ * stops waiting after about a second, and the adapter closes a connection that comes later.
  */
 import { BlixardError, type Clock, messageOf, type Random, type Timer } from "@blixard/common";
 import { transportLimits } from "./transport-limits.ts";

@@ -11,9 +11,9 @@ import {
 export const transportLimits = {
   /** Default of the option `frameBytesMax`, which is at least `frameBytesMin` of the protocol. */
   frameBytesMax: 4 * 1024 * 1024,
-  /** Votes, heartbeats and small calls: nothing large may stand before them. */
+  /** Largest frame of votes, heartbeats and small calls, which must not wait behind anything large. */
   urgentFrameBytesMax: 64 * 1024,
-  /** What one frame gathers from a queue; a single larger message still goes, alone. */
+  /** How much one frame gathers from a queue. A single message that is larger is sent alone. */
   gatherBytesMax: 256 * 1024,
   gatherMessagesMax: 1_024,
   queueMessagesMax: 4_096,
@@ -31,7 +31,7 @@ export const transportLimits = {
   dialsBeforeSlower: 40,
   dialSlowerFactorMax: 4,
   dialWaitMs: 1_000,
-  /** Each failed dial lets the next wait longer: relayed paths need more round trips. */
+  /** Each failed dial makes the next one wait longer for its answer, because relayed paths need more round trips. */
   dialWaitStepMs: 250,
   dialWaitMsMax: 5_000,
   dialsInFlightMax: 16,
@@ -59,7 +59,7 @@ export const transportLimits = {
   rpcStreamItemBytesMax: 128 * 1024,
   rpcConnectionsPerEndpointMax: 4,
   rpcStrangerConnectionsMax: 64,
-  /** What a key without rights may send, all of it before it has any: a request to join has a few kilobytes. */
+  /** What a key without rights may send: a request to join has a few kilobytes. */
   rpcStrangerFrameBytesMax: 64 * 1024,
   rpcStrangerStreamsMax: 4,
   rpcQueueFramesMax: 1_024,

@@ -6,16 +6,16 @@ import type { BlixardError, Clock, Logger, Metrics, Random } from "@blixard/comm
 import type { PeerTransport } from "@blixard/raft";
 import type { NodeStart } from "./session/node-start.ts";
 
-/** A named protocol on an endpoint; two lanes of one pair are two connections. */
+/** A named protocol on an endpoint. Each lane between two endpoints has a connection of its own. */
 export type Lane = "blixard/raft/1" | "blixard/rpc/1" | "blixard/bulk/1";
 
-/** Where an endpoint can be found: its identity, and hints. */
+/** The identity of an endpoint, and hints where to find it. */
 export interface EndpointAddress {
   /** Ed25519 public key, 64 hexadecimal digits. */
   readonly endpointId: string;
   /**
-   * Hints, the likeliest first: `host:port`, and URLs of relays that it may listen at, which only Iroh uses. May be empty
-   * when a discovery service can find the id.
+   * Hints, the likeliest first: `host:port`, and the URLs of relays at which it may listen, which only Iroh uses. The
+   * list may be empty when a discovery service can find the endpoint by its id.
    */
   readonly addresses: readonly string[];
 }
@@ -54,9 +54,9 @@ export interface Connection {
 export interface TransportAdapter {
   readonly kind: "iroh" | "memory" | "grpc" | "dual";
   readonly endpointId: string;
-  /** Only of an adapter with several technologies. */
+  /** Present only on an adapter with several technologies. */
   readonly choices?: PathChoices;
-  /** Listens at a relay, whose URL comes to the addresses when it was found. Default: not. */
+  /** Whether it listens at a relay, whose URL joins the addresses once it is found. Default: false. */
   readonly usesRelay?: boolean;
   /** Bound addresses, known after `listen`; with the URL of its relay as soon as there is one. */
   addresses(): readonly string[];
@@ -70,7 +70,7 @@ export interface TransportAdapter {
 /** Which of several technologies is used for each endpoint. */
 export interface PathChoices {
   choiceFor(endpointId: string): { readonly transport: string; readonly reason: string };
-  /** `listener` is called when an endpoint can be reached over the preferred technology again: connect to it anew. */
+  /** Calls `listener` when the preferred technology reaches an endpoint again, so that the caller connects anew. */
   onReturn(listener: (endpointId: string) => void): void;
 }
 
@@ -84,7 +84,7 @@ export interface Peer extends EndpointAddress {
 /** Who is at the other end of a call. */
 export interface RemoteIdentity {
   readonly endpointId: string;
-  /** The node that the member list binds to the key; undefined for a stranger, who may only ask to join. */
+  /** The node to which the member list binds the key; undefined for a key that is no member's. */
   readonly nodeId: number | undefined;
 }
 
@@ -95,9 +95,9 @@ export type RpcHandler = (
 ) => Promise<Uint8Array>;
 
 /**
- * Answers one stream call: resolves with what goes out, which accepts the call, or rejects as `RpcHandler` does. What
- * the caller sends comes as `input`, until it ends it. `signal` aborts when the call is over, however it ended; the
- * items that go out, 128 KiB each at most, are asked for as the caller reads.
+ * Answers one stream call. It accepts the call when it resolves with the outgoing items, and refuses it when it rejects
+ * as `RpcHandler` does. `input` yields what the caller sends. `signal` aborts when the call is over, however it ended.
+ * Outgoing items have 128 KiB at most and are pulled as the caller reads.
  */
 export type RpcStreamHandler = (
   call: {
@@ -110,11 +110,11 @@ export type RpcStreamHandler = (
 ) => Promise<AsyncIterable<Uint8Array>>;
 
 export interface StreamCallOptions {
-  /** For the opening; a call that was accepted lives until it is ended. */
+  /** Limits the opening. A call that was accepted lives until one side ends it. */
   readonly timeoutMs: number;
   /** Ends the call when it aborts, at any time. */
   readonly signal?: AbortSignal;
-  /** What goes out, in items of 128 KiB at most; its end is the half close. What it throws cancels the call. */
+  /** The outgoing items, of 128 KiB at most. Their end closes this direction; an error of theirs cancels the call. */
   readonly input?: AsyncIterable<Uint8Array>;
 }
 
@@ -125,7 +125,7 @@ export interface PeerSessionStatus {
   readonly state: SessionState;
   /** The technology of the connection in use. */
   readonly transport: string;
-  /** Why it is that one; null when there is no choice. */
+  /** Why this one is in use; null when there is no choice. */
   readonly transportReason: string | null;
   readonly path: "direct" | "relay" | "none";
   readonly rttMs: number | null;
@@ -164,9 +164,9 @@ export interface ServedNode {
   /** Default: the node serves no streams, and answers UNSUPPORTED. */
   readonly stream?: RpcStreamHandler;
   /**
-   * Says whether a key that is no member's is a client's: one that a ticket for an operator or a viewer gave rights to.
-   * Every other key is a stranger's, from which only small frames and few connections are taken. Called for each frame.
-   * Default: no key is a client's.
+   * Whether a key that is no member's is a client key, to which a ticket for an operator or a viewer gave rights. From
+   * every other key, a stranger's, only small frames and few connections are taken. Called for each frame. Default: no
+   * key is a client key.
    */
   isClientKey?(endpointId: string): boolean;
   /** Which start of the node this is; called at each greeting. Default: not known, so that no peer refuses it as outdated. */
@@ -191,7 +191,7 @@ export interface Transport {
   readonly instance: number;
   /** Replaces the member list: sessions to removed peers end, new peers are dialled, changed addresses are used. */
   setPeers(peers: readonly Peer[]): void;
-  /** Finds a member by its node id or by its key. Undefined for this node itself, and where no member has it now. */
+  /** Finds a member by its node id or its key. Returns undefined for this node itself, and when no member has it now. */
   peer(key: number | string): Peer | undefined;
   /** Calls the listener, with the key of the member, whenever a session breaks. */
   onBroken(listener: (endpointId: string) => void): void;
@@ -203,8 +203,8 @@ export interface Transport {
     options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
   ): Promise<Uint8Array>;
   /**
-   * Opens a stream call; resolves with what comes in when the other side has accepted it. A reader that stops cancels
-   * the call. One that is slow holds up its own call only.
+   * Opens a stream call. Resolves with the incoming items when the other side has accepted the call. A reader that
+   * stops cancels the call, and a slow reader holds up only its own call.
    * @throws as `call`; the reader gets the handler's error, or UNREACHABLE, after the items that came before it
    */
   stream(

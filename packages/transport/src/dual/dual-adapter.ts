@@ -14,11 +14,11 @@ export interface DualAdapterOptions {
   /** Both have the same identity, and the same addresses. */
   readonly preferred: TransportAdapter;
   readonly fallback: TransportAdapter;
-  /** Time that a dial over what is chosen has for itself before the other one is tried as well. Default 400 ms. */
+  /** How long a dial over the chosen technology runs alone before the other one is tried too. Default: 400 ms. */
   readonly headStartMs?: number;
-  /** Time for which all probes must be answered before a return to the preferred one. Default 10 s. */
+  /** How long all probes must be answered before a return to the preferred technology. Default: 10 s. */
   readonly healthyMs?: number;
-  /** Between probes of the preferred one, while the fallback is in use. Default 2 s. */
+  /** The time between probes of the preferred technology while the fallback is in use. Default: 2 s. */
   readonly probeIntervalMs?: number;
 }
 
@@ -92,8 +92,8 @@ class DualAdapter implements TransportAdapter {
   }
 
   /**
-   * What Iroh sent before the peer had started is lost, and it sends again only after a second; so an answer over the
-   * fallback acknowledges the failure of the preferred one only if that does not answer now, either.
+   * Dials the preferred technology once more after the fallback answered. What Iroh sent before the peer had started is
+   * lost, and Iroh sends it again only after a second. So the preferred one has failed only if it does not answer now.
    */
   async #dialAnew(to: EndpointAddress, lane: Lane, signal: AbortSignal): Promise<Connection | undefined> {
     const { clock, preferred } = this.#options;

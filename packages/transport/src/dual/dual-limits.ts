@@ -2,17 +2,17 @@
 export const dualLimits = {
   /** Default of the option `headStartMs`. */
   headStartMs: 400,
-  /** Time for the chosen one to answer anew once the other one has answered: the peer may just have started. */
+  /** How long the preferred one has to answer once the fallback has answered: the peer may just have started. */
   confirmMs: 300,
   /** Default of the option `healthyMs`. */
   healthyMs: 10_000,
   healthyMsMax: 5 * 60_000,
-  /** A fallback this soon after a return makes the next return take longer. */
+  /** A fallback within this time after a return makes the next return take longer. */
   flapMs: 60_000,
   /** Default of the option `probeIntervalMs`: between probes that are answered. After one that is not, it doubles. */
   probeIntervalMs: 2_000,
   probeIntervalMsMax: 8_000,
   probeWaitMs: 2_000,
-  /** Peers that are remembered; the one that was remembered first is forgotten. */
+  /** How many peers are remembered. Beyond that the oldest one is forgotten. */
   choicesMax: 4_096,
 } as const;

@@ -1,4 +1,4 @@
-/** Asks again and again whether something answers, while it is wanted; less often while it does not. */
+/** Asks again and again whether something answers, and less often while it does not. */
 import { BlixardError, type Clock, type Timer } from "@blixard/common";
 import { dualLimits } from "./dual-limits.ts";
 
@@ -20,7 +20,7 @@ export class Probe {
     this.#intervalMs = options.intervalMs;
   }
 
-  /** Starts, or when it runs already asks soon. */
+  /** Starts to ask. When it asks already, it asks again soon. */
   start(): void {
     this.#intervalMs = this.#options.intervalMs;
     if (this.#running !== undefined) return;

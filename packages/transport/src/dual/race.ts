@@ -7,7 +7,7 @@ export interface RaceOptions<T> {
   readonly signal: AbortSignal;
   /** Two, in the order of preference. */
   readonly dials: readonly ((signal: AbortSignal) => Promise<T>)[];
-  /** Gets what came too late. */
+  /** Called with the result of a dial that came too late. */
   readonly discard: (late: T) => void;
 }
 
@@ -15,7 +15,7 @@ export interface RaceOutcome<T> {
   /** Undefined when all failed. */
   readonly result: T | undefined;
   readonly winner: number;
-  /** By dial; undefined for one that had not failed by then. */
+  /** The error of each dial; undefined for a dial that had not failed by then. */
   readonly errors: readonly unknown[];
 }
 

@@ -1,7 +1,7 @@
 /**
- * Deflates what frames carry, where it pays: over Iroh a byte costs about 200 ns of CPU on its way, and deflating it
- * about 5 ns. One compressor stands for one connection. What does not shrink by a tenth goes as it is, and the frames
- * after it are not even tried, twice as many each time: random data does not pay again and again.
+ * Deflates the payload of frames where that pays: to send a byte over Iroh costs about 200 ns of CPU, to deflate it
+ * about 5 ns. Each connection has one compressor. A payload that does not shrink by a tenth is sent as it is, and some
+ * frames after it are not tried, twice as many each time, so that random data does not cost again and again.
  */
 import { deflateRawSync, inflateRawSync } from "node:zlib";
 import { BlixardError } from "@blixard/common";
@@ -14,7 +14,7 @@ export const compressFromBytes = 256;
 export const compressToBytes = 1024 * 1024;
 /** A result that saves less than a tenth is dropped. */
 const compressedShareMax = 0.9;
-/** Frames that are not tried after those that did not shrink: 1, 2, 4, ... up to this. */
+/** How many frames at most are sent untried after one that did not shrink: 1, 2, 4, ... up to this. */
 const skipFramesMax = 128;
 
 /** A window above the dictionary and a small state: setting up the deflater is most of what a short frame costs. */
@@ -37,7 +37,7 @@ export class FrameCompressor {
     this.#onResult = onResult;
   }
 
-  /** Undefined when the payload shall go as it is. */
+  /** Returns undefined when the payload is to be sent as it is. */
   compress(streamClass: StreamClass, payload: Uint8Array): Compressed | undefined {
     if (payload.length < compressFromBytes || payload.length > compressToBytes) return undefined;
     const skip = this.#skips.get(streamClass);

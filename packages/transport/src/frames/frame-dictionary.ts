@@ -1,7 +1,7 @@
 /**
- * What the deflater of a frame knows before its first byte: the keys and words of the commands that clusters replicate,
- * as MessagePack writes them, the most frequent ones last. It is part of the wire format and frozen, whatever later
- * releases write: a better one gets a number of its own (`helloCapability`).
+ * The preset dictionary of the deflater: the keys and words of the commands that clusters replicate, as MessagePack
+ * writes them, the most frequent ones last. It is part of the wire format and never changes. A better one gets a number
+ * of its own in `helloCapability`.
  */
 /** A MessagePack text of up to 31 bytes: its length, then its bytes. */
 const word = (text: string): string => String.fromCharCode(0xa0 | text.length) + text;

@@ -1,8 +1,8 @@
 /**
  * Frames over one connection. Each side writes on streams that it opened, one for each class, and reads on those that
- * the other side opened. A stream has one write in flight; what waits meanwhile is the source's to gather, so an idle
- * link sends at once and a busy one batches by itself, without a timer. Reads and writes that hang (a dead peer, a
- * peer that does not read) end when the connection is closed, which is the only way out of them.
+ * the other side opened. A stream has one write in flight, and the source gathers what comes meanwhile. So an idle link
+ * sends at once, and a busy one batches without a timer. Only closing the connection ends reads and writes that hang
+ * because the peer is dead or does not read.
  */
 import { errorCodeOf, messageOf } from "@blixard/common";
 import type { Refusal, TransportMetrics } from "../metrics.ts";
@@ -15,14 +15,14 @@ import { type StreamClass, streamClasses } from "./stream-class.ts";
 /** Why a link ended by itself. */
 export interface LinkEnd {
   readonly reason: string;
-  /** Set when the other side broke the protocol: the name under which it is counted. */
+  /** The reason under which it is counted that the other side broke the protocol, if it did. */
   readonly refusal: Refusal | undefined;
 }
 
 export interface FrameLinkHandlers {
   /**
-   * Whether the other side is held to what strangers may send. Asked at each frame and stream that begins, because a
-   * stranger may become a member. Default: never.
+   * Whether the limits for strangers apply to the other side. Called for each frame and each new stream, because a
+   * stranger may become a member. Default: they never apply.
    */
   readonly isStranger?: () => boolean;
   /** The next payload to write on the stream of the class; undefined when there is none now. */
@@ -78,7 +78,7 @@ export class FrameLink {
     this.wake("urgent");
   }
 
-  /** Says that `next` has something for the class. Everything given until the end of this turn shares a frame. */
+  /** Says that `next` has payloads for the class. Those that are added until the end of this turn share a frame. */
   wake(streamClass: StreamClass): void {
     if (this.#ended || this.#writing.has(streamClass)) return;
     this.#writing.add(streamClass);
@@ -180,7 +180,7 @@ function receivedOptions(options: FrameOptions, isStranger: FrameLinkHandlers["i
   };
 }
 
-/** The name under which what a peer did is counted; undefined when it broke no rule. */
+/** The reason under which a fault of the peer is counted; undefined when the peer broke no rule. */
 export function refusalOf(error: unknown): Refusal | undefined {
   switch (errorCodeOf(error)) {
     case "FRAME_CORRUPT":

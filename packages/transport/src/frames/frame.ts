@@ -17,7 +17,7 @@ export interface Frame {
 
 export interface FrameOptions {
   readonly frameBytesMax: number;
-  /** Whether frames are compressed on their way out, which is worth its CPU only where bytes are dear. */
+  /** Whether outgoing frames are compressed. That is worth its CPU only where bytes are expensive. */
   readonly compress: boolean;
 }
 
@@ -71,7 +71,7 @@ export class FrameReader {
   }
 
   /**
-   * The frames that are complete now; those before a bad one come before it throws.
+   * Yields the frames that are complete now, and throws at the first bad one.
    * @throws FRAME_CORRUPT, FRAME_TOO_LARGE, UNSUPPORTED_VERSION
    */
   *push(bytes: Uint8Array): Generator<Frame, void, undefined> {

@@ -1,3 +1,3 @@
-/** Each class has a stream of its own, so that a heartbeat never stands behind an append, nor that behind bulk. */
+/** Each class has a stream of its own, so that no heartbeat waits for an append, and no append for bulk data. */
 export type StreamClass = "urgent" | "normal" | "bulk";
 export const streamClasses = ["urgent", "normal", "bulk"] as const satisfies readonly StreamClass[];

@@ -16,13 +16,13 @@ export interface GrpcAdapterOptions {
   readonly clock: Clock;
   /** The Ed25519 seed of the node, 32 bytes. */
   readonly secretKey: Uint8Array;
-  /** The certificates of this node and its demands, where others use them too. Default: made of the key. */
+  /** What this node shows and demands in TLS, when others use that too. Default: made from the key. */
   readonly tls?: NodeTls;
   /** `IP:PORT`; port 0 lets the system choose. */
   readonly bind: string;
   /**
-   * `own` binds a TLS listener that speaks nothing but gRPC. With `external` somebody else listens at `bind`, asks for
-   * certificates there, and hands over with `accept` what chose `h2`. Default: `own`.
+   * With `own` the adapter binds a TLS listener that speaks only gRPC. With `external` the caller listens at `bind`,
+   * asks for certificates, and hands each connection that chose `h2` to `accept`. Default: `own`.
    */
   readonly listener?: "own" | "external";
 }
@@ -157,7 +157,7 @@ class GrpcEndpointAdapter implements GrpcAdapter {
   }
 }
 
-/** Of several addresses of one endpoint, one that answered wrongly says more than one that did not answer. */
+/** Picks the error of an address that answered wrongly: it says more than one that did not answer. */
 function mostTelling(errors: readonly unknown[]): unknown {
   return errors.find((error) => errorCodeOf(error) !== "UNREACHABLE") ?? errors[0];
 }

@@ -21,7 +21,7 @@ export interface GrpcConnectionDeps {
   readonly release: () => void;
 }
 
-/** Time for the goodbye to leave before the socket is cut. */
+/** How long the goodbye may take before the socket is destroyed. */
 const goodbyeMs = 250;
 /** The round trip is measured when somebody asks for it, at most this often. */
 const pingIntervalMs = 1_000;
@@ -126,7 +126,7 @@ export class GrpcConnection implements Connection {
     else if (message.openStream) this.#onRequest(message.openStream.number);
   }
 
-  /** A peer that sends pings without reading the answers fills our memory with them. */
+  /** Ends the connection of a peer that sends pings and does not read the answers, which would fill our memory. */
   #onPing(number: number): void {
     if (this.#deps.control.writableNeedDrain) this.#cut("the peer does not read the answers to its pings");
     else this.#say({ pong: { number } });

@@ -27,7 +27,7 @@ import { GrpcConnection } from "./grpc-connection.ts";
 import { chunkBytesMax } from "./grpc-stream.ts";
 import { type Chunk, type Control, metadataKeys, nodePackage, nodeService, nodeServiceName } from "./node-proto.ts";
 
-/** A connection that the listener accepted: of a node, or of a client that only asks for health or reflection. */
+/** A connection that the listener accepted, from a node or from a client that asks only for health or reflection. */
 interface AcceptedSocket {
   readonly socket: TLSSocket;
   /** The lane was agreed on; calls for streams wait here until the client has said that it will use it. */

@@ -1,6 +1,7 @@
 /**
- * Decides which incoming connections may shake hands. A handshake costs 0.7 ms of CPU (measured), and only its end shows whose
- * key it is; so the handshakes at a time and for each second are bounded, and the rest is refused before it costs anything.
+ * Decides which incoming connections may shake hands. A handshake costs 0.7 ms of CPU (measured), and the key is known
+ * only at its end. So both the handshakes at a time and those in a second are bounded, and the gate refuses the others
+ * before they cost anything.
  */
 import { transportLimits } from "../transport-limits.ts";
 

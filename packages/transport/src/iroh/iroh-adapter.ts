@@ -1,6 +1,6 @@
 /**
- * The Iroh adapter: QUIC with Ed25519 identities over @number0/iroh. Everything measured about the binding that has
- * consequences for callers is dealt with in this folder; the sessions above know nothing of it.
+ * The Iroh adapter: QUIC with Ed25519 identities over @number0/iroh. This folder deals with all quirks of the binding
+ * that were measured; the sessions above know nothing of them.
  */
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
@@ -31,7 +31,7 @@ export interface IrohAdapterOptions {
   readonly secretKey: Uint8Array;
   /** `IP:PORT`; port 0 lets the system choose. */
   readonly bind: string;
-  /** Whether the public relays may carry what has no direct path. Always off on a loopback address. */
+  /** Whether public relays may carry traffic that has no direct path. Always off on a loopback address. */
   readonly relay: boolean;
   /** Relays of your own, used instead of the public ones. Default: none. */
   readonly relayUrls?: readonly string[];

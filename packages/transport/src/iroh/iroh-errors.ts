@@ -1,4 +1,4 @@
-/** The binding has one code for everything (`GenericFailure`); its text says which error it is. */
+/** The binding has one code for all errors (`GenericFailure`), so the text of the error has to tell them apart. */
 import { BlixardError, isBlixardError, messageOf } from "@blixard/common";
 import { causeLine, firstLine } from "./iroh-module.ts";
 

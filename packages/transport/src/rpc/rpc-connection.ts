@@ -16,7 +16,7 @@ import { RpcStreams, type RpcStreamsDeps, type StreamOptions, type StreamRequest
 export interface RpcConnectionDeps {
   readonly clock: Clock;
   readonly metrics: TransportMetrics;
-  /** Answers a call; rejects with what the caller shall see. */
+  /** Answers a call. Rejects with the error that the caller gets. */
   readonly serve: (
     call: { readonly method: string; readonly payload: Uint8Array },
     signal: AbortSignal,
@@ -107,7 +107,7 @@ export class RpcConnection {
     return this.#link.ended;
   }
 
-  /** Sends one call. The caller brings the deadline as `signal`; when it aborts, the other side gets a cancel. */
+  /** Sends one call. `signal` carries the deadline of the caller; when it aborts, the other side gets a cancel. */
   call(method: string, payload: Uint8Array, timeoutMs: number, signal: AbortSignal): Promise<Uint8Array> {
     if (this.#calls.size >= transportLimits.rpcCallsPerConnectionMax) {
       return Promise.reject(overloaded("too many calls are open to this node"));
@@ -147,7 +147,7 @@ export class RpcConnection {
     });
   }
 
-  /** Opens a stream call; resolves with what comes in when the other side has accepted it. */
+  /** Opens a stream call. Resolves with the incoming items when the other side has accepted the call. */
   stream(request: StreamRequest, options: StreamOptions): Promise<AsyncIterable<Uint8Array>> {
     this.#asked = true;
     return this.#streams.open(request, options);
@@ -248,7 +248,7 @@ export class RpcConnection {
     this.close("the caller does not read its answers");
   }
 
-  /** Queues a frame, by its size or with others of its call; returns why it cannot be sent. */
+  /** Queues a frame on the stream for its size or for its call. Returns the error when it cannot be sent. */
   #post(frame: RpcFrame, wanted?: StreamClass): BlixardError | undefined {
     if (this.ended) return notApplied("UNREACHABLE", "the connection is closed");
     const bytes = encodeRpcFrame(frame);
@@ -266,7 +266,7 @@ export class RpcConnection {
     return undefined;
   }
 
-  /** Items of streams come here without a check: each call has one at a time, and the number of calls is bounded. */
+  /** Queues an item of a stream without a check: each call has one at a time, and the number of calls is bounded. */
   #enqueue(streamClass: StreamClass, frame: QueuedFrame): void {
     this.#outbound.get(streamClass)?.push(frame);
     this.#outboundBytes += frame.bytes.length;

@@ -1,6 +1,6 @@
 /**
- * The RPC lane of one node: connections to members and strangers, found or made, and the calls that come in. One
- * connection serves both directions; of two that were dialled at once both are used until one falls idle.
+ * The RPC lane of one node: the connections with members and strangers, and the calls that come in. One connection
+ * serves both directions. When both sides dialled at once, both connections are used until one of them is idle.
  */
 import {
   BlixardError,
@@ -35,7 +35,7 @@ export interface RpcLaneDeps {
   readonly adapter: TransportAdapter;
   /** The member that the key belongs to now; undefined for a stranger. */
   readonly nodeIdOf: (endpointId: string) => number | undefined;
-  /** Whether the key has rights without being a member: a person's. */
+  /** Whether the key has rights without being a member's, as that of a person has. */
   readonly isClientKey: (endpointId: string) => boolean;
   readonly handler: RpcHandler;
   readonly streamHandler: RpcStreamHandler;
@@ -54,7 +54,7 @@ export class RpcLane {
   readonly #deps: RpcLaneDeps;
   readonly #options: RpcLaneOptions;
   readonly #connections = new Map<string, Set<RpcConnection>>();
-  /** Connections that serve their calls to the end, and get no new ones from here. */
+  /** Connections that finish their open calls, and on which this node makes no new ones. */
   readonly #retired = new WeakSet<RpcConnection>();
   /** One dial at a time to an endpoint, shared by the calls that wait for it. */
   readonly #dials = new Map<string, Promise<RpcConnection>>();
@@ -83,7 +83,7 @@ export class RpcLane {
     );
   }
 
-  /** The deadline is for the opening: resolves with what comes in when the other side has accepted the call. */
+  /** Resolves with the incoming items once the other side has accepted the call. The deadline covers only the opening. */
   stream(
     to: EndpointAddress,
     method: string,
@@ -118,12 +118,12 @@ export class RpcLane {
     });
   }
 
-  /** Closes the connections to an endpoint: it was removed, or is known to be dead. */
+  /** Closes the connections with an endpoint that was removed or is known to be dead. */
   drop(endpointId: string, reason: string): void {
     for (const connection of [...(this.#connections.get(endpointId) ?? [])]) connection.close(reason);
   }
 
-  /** The next call to the endpoint makes a new connection; what runs on the present ones goes on. */
+  /** Makes the next call to the endpoint dial a new connection. The open calls on the present ones go on. */
   retire(endpointId: string): void {
     for (const connection of this.#connections.get(endpointId) ?? []) this.#retired.add(connection);
   }

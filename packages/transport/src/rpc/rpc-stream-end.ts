@@ -1,8 +1,8 @@
 /**
- * One end of a stream call: the items that come in wait here for their reader, those that go out wait for credit. Each
- * side gives the other a window in bytes and gives it again as its reader takes items, so a reader that is slow holds up
- * its own call and nothing else, and what waits for it is bounded. At most one item of an end is in the queue of the
- * connection at a time: calls take turns.
+ * One end of a stream call. Incoming items wait here for their reader, outgoing ones wait for credit. Each side grants
+ * the other a window in bytes and renews it as its reader takes items. So a slow reader holds up only its own call, and
+ * the items that wait for it are bounded. Each end has at most one item in the queue of the connection, so that calls
+ * take turns.
  */
 import { BlixardError } from "@blixard/common";
 import { rpcStreamCreditBytesMax, rpcStreamItemOverheadBytes } from "@blixard/protocol";
@@ -12,7 +12,7 @@ export interface RpcStreamPort {
   /** Queues an item; `taken` is called when it is on its way. */
   item(payload: Uint8Array, taken: () => void): void;
   credit(bytes: number): void;
-  /** The reader of this side wants no more. */
+  /** Called when the reader of this side stops. */
   abandoned(): void;
 }
 
@@ -46,7 +46,7 @@ export class RpcStreamEnd {
     this.#creditBytes = credits.creditBytes;
   }
 
-  /** Gives the first credit; an end that has nothing more to expect gives none. */
+  /** Grants the first credit, unless this end expects no items. */
   accept(): void {
     const bytes = this.#remoteEnded || this.#over !== undefined ? 0 : transportLimits.rpcStreamWindowBytes;
     this.#windowBytes += bytes;
@@ -70,14 +70,14 @@ export class RpcStreamEnd {
     this.#end(undefined);
   }
 
-  /** Ends both ways: the reader gets `error` after what came before it, or at once when that is of no use any more. */
+  /** Ends both directions. The reader gets `error` after the earlier items, or at once when those are of no use. */
   fail(error: BlixardError, options: { readonly discard: boolean }): void {
     if (options.discard) this.#waiting = [];
     this.#end(error);
     this.stop();
   }
 
-  /** Nothing more is sent from here. */
+  /** Stops sending. */
   stop(): void {
     this.#stopped = true;
     this.#onCredit?.();

@@ -25,18 +25,18 @@ export type RpcStreamFrame = Extract<RpcFrame, { type: "open" | "item" | "end" |
 export interface RpcStreamsDeps {
   readonly clock: Clock;
   readonly nextId: () => number;
-  /** Queues a frame on the stream of large frames; returns why it cannot be sent. */
+  /** Queues a frame on the stream of large frames. Returns the error when it cannot be sent. */
   readonly post: (frame: RpcFrame) => BlixardError | undefined;
   /** Queues the frame of an item whatever else waits; `taken` is called when it is on its way. */
   readonly postItem: (frame: RpcFrame, taken: () => void) => void;
-  /** Answers a call: resolves when it is accepted; rejects with what the caller shall see. */
+  /** Answers a call. Resolves when the call is accepted, and rejects with the error that the caller gets. */
   readonly serve: (
     call: { readonly method: string; readonly payload: Uint8Array; readonly input: AsyncIterable<Uint8Array> },
     signal: AbortSignal,
   ) => Promise<AsyncIterable<Uint8Array>>;
   /** A call of this side was opened (1) or closed (-1). */
   readonly onChange: (side: RpcSide, change: 1 | -1) => void;
-  /** The queue to the other side is full of what it was to read. */
+  /** Called when the queue is full because the other side does not read. */
   readonly onNotReading: () => void;
 }
 
@@ -83,7 +83,7 @@ export class RpcStreams {
     return this.#served.has(id);
   }
 
-  /** Resolves with what comes in when the other side has accepted the call. */
+  /** Resolves with the incoming items when the other side has accepted the call. */
   open(request: StreamRequest, options: StreamOptions): Promise<AsyncIterable<Uint8Array>> {
     if (this.#opened.size >= transportLimits.rpcStreamsPerConnectionMax) {
       return Promise.reject(overloaded("too many streams are open to this node"));
@@ -133,7 +133,7 @@ export class RpcStreams {
   /** @throws CREDIT_OVERRUN, FRAME_CORRUPT, which end the connection */
   onFrame(frame: RpcStreamFrame): void {
     const { id } = frame;
-    // Frames of a call that is over are on their way until the other side has heard of that.
+    // The other side may still send frames of a call until it learns that the call is over.
     switch (frame.type) {
       case "open":
         void this.#serve(frame);

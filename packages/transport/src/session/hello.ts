@@ -6,19 +6,19 @@ import type { NodeStart, SeenStart } from "./node-start.ts";
 export interface Hello {
   readonly nodeId: number;
   readonly toNodeId: number;
-  /** Random for each start of a node: tells a peer that came back from one that dials once more. */
+  /** Random for each process. It tells a peer that was started again from one that dials once more. */
   readonly instance: number;
   /** Counts the connections that the dialler greeted on, so that the newest wins. Echoed by the side that accepts. */
   readonly sequence: number;
   /** Absent from a node that does not count its starts. */
   readonly start?: NodeStart;
-  /** The newest start of the receiver that the sender has heard of: a receiver that is an older one ends itself. */
+  /** The newest start of the receiver that the sender knows. A receiver that is an older start ends itself. */
   readonly known?: SeenStart;
-  /** The bits of {@link helloCapability} that the sender has; absent from releases that knew none. */
+  /** The bits of {@link helloCapability} that the sender has. Older releases send none. */
   readonly capabilities?: number;
 }
 
-/** What a side can read beyond version 1 of everything. Bits are never used again; unknown ones are ignored. */
+/** What a side can read beyond version 1 of all formats. A bit never gets a second meaning; unknown bits are ignored. */
 export const helloCapability = {
   /** Frames deflated with the dictionary of `frame-dictionary.ts`. */
   frameDictionary: 1,

@@ -22,7 +22,7 @@ export function isOutdated(start: SeenStart, seen: SeenStart): boolean {
   return seen.instance !== 0 && start.instance !== 0 && seen.instance !== start.instance;
 }
 
-/** The newest of the two; of one start the one whose process is known. */
+/** The newer of the two. Of one and the same start it is the one whose process is known. */
 export function newestStart(known: SeenStart | undefined, start: SeenStart): SeenStart {
   if (known === undefined) return start;
   const order = start.incarnation - known.incarnation || start.starts - known.starts;

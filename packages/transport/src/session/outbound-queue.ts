@@ -1,6 +1,6 @@
 /**
- * What waits for one peer, in the order of importance: votes and heartbeats, then responses, then appends, then pieces
- * of snapshots. Bounded by messages and by bytes; what does not fit is dropped, because Raft sends it again.
+ * The messages that wait for one peer, by importance: votes and heartbeats, then responses, then appends, then pieces
+ * of snapshots. The queue is bounded in messages and in bytes. It drops what does not fit, because Raft sends it again.
  */
 import { BoundedQueue } from "@blixard/common";
 import type { Entry, Message, PeerMessage } from "@blixard/raft";
@@ -38,7 +38,7 @@ export class OutboundQueue {
     return length;
   }
 
-  /** The class whose stream will carry the message; undefined when it did not fit. */
+  /** Returns the class whose stream will carry the message, or undefined when the message did not fit. */
   push(message: PeerMessage): StreamClass | undefined {
     const level = levelOf(message);
     const bytes = estimatedBytes(message);

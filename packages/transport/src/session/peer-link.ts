@@ -4,7 +4,7 @@
  *   dialler:   open --hello--> wait for the answer --hello heard--> greeted
  *   acceptor:  open --hello heard--> the session decides --answer--> greeted
  *
- * A message counts as heard only from a link that was greeted both ways, so both sides agree which connection is used.
+ * The session uses a link for messages only when both sides have greeted, so both agree which connection is in use.
  */
 import { BlixardError } from "@blixard/common";
 import { decodePeerMessages } from "@blixard/protocol";

@@ -13,9 +13,9 @@
  *
  *     Any --removed or closed--> Closed
  *
- * When both sides dial at once, the connection dialled by the lower node id survives. A new process of the peer (another
- * instance) replaces the old one, and so does a newer connection of the same dialler; but a start of the node that is
- * older than one that was heard of is refused, and told so in the answer to its hello.
+ * When both sides dial at once, the connection dialled by the lower node id survives. A new process of the peer
+ * (another instance) replaces the old one, and so does a newer connection of the same dialler; but a start of the node
+ * that is older than one that was heard of is refused, and told so in the answer to its hello.
  */
 import type { Clock, Logger, Random, Timer } from "@blixard/common";
 import { BlixardError, withDeadline } from "@blixard/common";
@@ -41,9 +41,9 @@ export interface PeerSessionDeps {
   readonly adapter: TransportAdapter;
   /** The receiver of messages; its methods only enqueue. */
   readonly handlers: PeerTransportHandlers;
-  /** The session lost its connection: other connections to the endpoint are of no use either. */
+  /** Called when the session lost its connection. Other connections with the endpoint are then of no use either. */
   readonly onBroken: (endpointId: string) => void;
-  /** The peer has heard of a newer start of this node. */
+  /** Called when the peer knows of a newer start of this node. */
   readonly onOutdated: () => void;
 }
 
@@ -104,7 +104,7 @@ export class PeerSession {
     this.#dial.start(first ? 0 : (this.#options.heartbeatMs / 2) * (1 + this.#deps.random.next()));
   }
 
-  /** Takes over changed addresses: at once when there is no connection, else at the next dial. */
+  /** Uses changed addresses at once when there is no connection, else at the next dial. */
   setPeer(peer: Peer): void {
     const changed = peer.addresses.join() !== this.#peer.addresses.join();
     this.#peer = peer;
@@ -137,8 +137,8 @@ export class PeerSession {
   }
 
   /**
-   * Replaces a connection that works by one over the transport that is chosen now. Only the side whose connection wins
-   * over the present one does so; the other side finds the same out by itself.
+   * Replaces a working connection by one over the transport that is chosen now. Only the side whose connection wins
+   * over the present one does so. The other side comes to the same choice by itself.
    */
   async renew(): Promise<void> {
     const active = this.#active;
@@ -287,7 +287,7 @@ export class PeerSession {
     this.#adopt(link);
   }
 
-  /** What the peer knows of this node decides whether this process is the node that it takes itself for. */
+  /** Reports this process as outdated when the peer knows of a newer start of this node. */
   #hearOfItself({ nodeId, known }: Hello): void {
     const start = this.#options.start();
     if (nodeId !== this.#peer.nodeId || known === undefined || start === undefined) return;
@@ -298,13 +298,13 @@ export class PeerSession {
     if (start !== undefined) this.#newest = newestStart(this.#newest, { ...start, instance });
   }
 
-  /** True for a process with the peer's key when a newer start of the peer was heard of. */
+  /** True for a process with the key of the peer that is not the newest known start of the peer. */
   #isOutdated({ hello }: PeerLink): boolean {
     if (hello?.start === undefined || this.#newest === undefined) return false;
     return isOutdated({ ...hello.start, instance: hello.instance }, this.#newest);
   }
 
-  /** A process that was dialled has heard it in the hello already; one that dialled hears it in the answer. */
+  /** Refuses a process. One that was dialled read the reason in our hello; one that dialled reads it in the answer. */
   #tell(link: PeerLink, refusal: string): void {
     if (link.dialledHere) {
       link.close(refusal);
@@ -352,7 +352,7 @@ export class PeerSession {
     for (const streamClass of ["urgent", "normal", "bulk"] as const) link.wake(streamClass);
   }
 
-  /** The other side has not yet heard which connection won; a moment later it has, and nothing is cut off. */
+  /** Closes a link a moment later. By then the other side knows which connection won, and nothing is cut off. */
   #closeLater(link: PeerLink, reason: string): void {
     this.#deps.clock.setTimer(this.#options.heartbeatMs, () => link.close(reason));
   }
@@ -362,7 +362,7 @@ export class PeerSession {
     this.#heartbeat = this.#deps.clock.setTimer(this.#options.heartbeatMs, () => this.#tickHeartbeat());
   }
 
-  /** Counts ticks, not time: a process that was held up for seconds reads what came in before it counts a heartbeat as missed. */
+  /** Counts ticks, not time: a process that stood still reads what came in before it counts a heartbeat as missed. */
   #tickHeartbeat(): void {
     const link = this.#active;
     if (link === undefined) return;
