@@ -4,7 +4,7 @@
  * states what a driver must do.
  */
 import type { Watch } from "@blixard/common";
-import type { DriverCapabilities, DriverKind } from "@blixard/protocol";
+import type { DriverCapabilities, DriverKind, VmSpec } from "@blixard/protocol";
 
 export type ProbeResult = WorkingDriver | { readonly works: false; readonly reason: string; readonly hint: string };
 
@@ -45,8 +45,8 @@ export interface InstanceSpec {
   /** Counts the starts of this VM on this node; file names of one start carry it. */
   readonly generation: number;
   readonly driver: DriverKind;
-  readonly vcpus: number;
-  readonly memoryMiB: number;
+  /** The specification of the VM, whole: a driver takes from it what it can give. */
+  readonly vm: VmSpec;
   readonly boot: BootSource;
   readonly paths: InstancePaths;
   /** The machine type of an earlier start, so that the guest's hardware does not change under it. */

@@ -1,3 +1,4 @@
+import { type VmSpec, vmSpecSchema } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import type { InstanceState } from "./driver.ts";
 import type { ExitRecord } from "./instance-record.ts";
@@ -9,11 +10,14 @@ import {
   restartDelayMs,
   seeVm,
 } from "./reconcile-plan.ts";
+import type { DesiredVm } from "./vm-manager-types.ts";
 
-const desired = (change: Partial<PlanDesired> = {}): PlanDesired => ({
+const withPolicy = (restartPolicy: VmSpec["restartPolicy"]) =>
+  vmSpecSchema.parse({ memoryMiB: 16, image: "nano", restartPolicy });
+const desired = (change: Partial<DesiredVm> = {}): PlanDesired => ({
   desired: "running",
   fencingEpoch: 3,
-  restartPolicy: "on-failure",
+  spec: withPolicy("on-failure"),
   ...change,
 });
 const instance = (state: InstanceState, change: Partial<PlanInstance> = {}): PlanInstance => ({
@@ -128,7 +132,7 @@ describe("planVm", () => {
     ["image-refused", "always", "wait"],
     ["driver-unsupported", "always", "wait"],
   ] as const)("after %s under the policy %s: %s", (reason, restartPolicy, action) => {
-    expect(typeOf({ desired: desired({ restartPolicy }), exit: exit(reason) })).toBe(action);
+    expect(typeOf({ desired: desired({ spec: withPolicy(restartPolicy) }), exit: exit(reason) })).toBe(action);
   });
 
   it("waits for the back-off, and stops trying at the limit", () => {
@@ -140,7 +144,7 @@ describe("planVm", () => {
 
   it("starts a new epoch at once, whatever ended before", () => {
     const earlier = { exit: exit("process-lost", 2), fencingEpochSeen: 2, failures: 9, notBeforeMs: 9_000 };
-    expect(typeOf({ ...earlier, desired: desired({ restartPolicy: "never" }) })).toBe("start");
+    expect(typeOf({ ...earlier, desired: desired({ spec: withPolicy("never") }) })).toBe("start");
   });
 });
 
@@ -160,7 +164,7 @@ describe("seeVm", () => {
   it("tells Stopped from Failed by the reason of the end", () => {
     expect(phaseOf({})).toMatchObject({ phase: "Pending" });
     expect(phaseOf({ exit: exit("guest-shutdown") })).toMatchObject({ phase: "Stopped", reason: "guest-shutdown" });
-    const never = desired({ restartPolicy: "never" });
+    const never = desired({ spec: withPolicy("never") });
     expect(phaseOf({ desired: never, exit: exit("host-reboot") })).toMatchObject({ phase: "Stopped" });
     expect(phaseOf({ desired: never, exit: exit("guest-panic") })).toEqual({
       phase: "Failed",

@@ -2,15 +2,18 @@
  * What to do next for one VM, as a pure function of what is wanted, what is recorded and what was seen. It holds no
  * clock and does no I/O; the machine that owns the VM carries the action out and asks again.
  */
-import type { VmDesired, VmObservation, VmSpec } from "@blixard/protocol";
+import type { VmObservation } from "@blixard/protocol";
 import type { ExitReason, InstanceState } from "./driver.ts";
 import type { ExitRecord, RecordedExitReason } from "./instance-record.ts";
+import type { DesiredVm } from "./vm-manager-types.ts";
 
-export interface PlanDesired {
-  readonly desired: VmDesired;
-  readonly fencingEpoch: number;
-  readonly restartPolicy: VmSpec["restartPolicy"];
-}
+/** What the cluster wants, with the whole specification; or that the VM stops because its manager does. */
+export type PlanDesired =
+  | Pick<DesiredVm, "desired" | "fencingEpoch" | "spec">
+  | { readonly desired: "stopped"; readonly fencingEpoch: number; readonly spec?: never };
+
+/** What may run. */
+type PlanWanted = PlanDesired & Pick<DesiredVm, "spec">;
 
 export interface PlanInstance {
   readonly state: InstanceState;
@@ -117,7 +120,7 @@ function planRunning(input: PlanInput, desired: PlanDesired, instance: PlanInsta
 }
 
 /** Why a VM that shall run is left alone after its end; undefined when it may start. */
-function holdOf(input: PlanInput, desired: PlanDesired): "policy" | "limit" | "final" | undefined {
+function holdOf(input: PlanInput, desired: PlanWanted): "policy" | "limit" | "final" | undefined {
   const { exit } = input;
   if (exit === null || exit.fencingEpoch < desired.fencingEpoch) return undefined;
   switch (exit.reason) {
@@ -129,10 +132,10 @@ function holdOf(input: PlanInput, desired: PlanDesired): "policy" | "limit" | "f
     case "driver-unsupported":
       return "final";
     case "guest-shutdown":
-      if (desired.restartPolicy !== "always") return "policy";
+      if (desired.spec.restartPolicy !== "always") return "policy";
       break;
     default:
-      if (desired.restartPolicy === "never") return "policy";
+      if (desired.spec.restartPolicy === "never") return "policy";
   }
   return input.failures > input.limits.restartsMax ? "limit" : undefined;
 }

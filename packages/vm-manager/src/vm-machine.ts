@@ -301,8 +301,7 @@ export class VmMachine {
         fencingEpoch: record.fencingEpoch,
         generation: record.generation,
         driver: chosen.kind,
-        vcpus: desired.spec.vcpus,
-        memoryMiB: desired.spec.memoryMiB,
+        vm: desired.spec,
         boot,
         paths: store.pathsOf(this.vmId, record.generation, record.runDirectory),
         machine: before.driver === chosen.kind && before.machine !== null ? before.machine : undefined,
@@ -431,12 +430,9 @@ export class VmMachine {
 
   /** What is wanted now, after {@link close} with `stopVms` too. */
   #wanted(): PlanDesired | undefined {
+    if (!this.#stopAll) return this.#desired;
     const fencingEpoch = Math.max(this.#desired?.fencingEpoch ?? 0, this.#record?.fencingEpoch ?? 0);
-    if (this.#stopAll) return { desired: "stopped", fencingEpoch, restartPolicy: "never" };
-    const desired = this.#desired;
-    if (desired === undefined) return undefined;
-    const { restartPolicy } = desired.spec;
-    return { desired: desired.desired, fencingEpoch: desired.fencingEpoch, restartPolicy };
+    return { desired: "stopped", fencingEpoch };
   }
 
   #input(): PlanInput {

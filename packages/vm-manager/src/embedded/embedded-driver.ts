@@ -96,24 +96,11 @@ export class EmbeddedDriver implements VmDriver {
 }
 
 /** @throws UNSUPPORTED for an image that needs firmware or a boot loader */
-function hostConfig({ vmId, name, fencingEpoch, memoryMiB, boot, paths }: InstanceSpec): VmHostConfig {
+function hostConfig({ boot, ...spec }: InstanceSpec): VmHostConfig {
   if (boot.type !== "multiboot") {
     throw new BlixardError("UNSUPPORTED", `the embedded driver cannot boot an image of the format ${boot.type}`);
   }
-  return {
-    format: 1,
-    vmId,
-    name,
-    fencingEpoch,
-    memoryMiB,
-    kernelPath: boot.kernelPath,
-    commandLine: boot.commandLine,
-    pidFile: paths.pidFile,
-    controlSocket: paths.controlSocket,
-    serialSocket: paths.serialSocket,
-    consoleLog: paths.consoleLog,
-    journal: paths.journalOut,
-  };
+  return { format: 1, ...spec, boot };
 }
 
 /**

@@ -1,15 +1,7 @@
-/** What the embedded driver tells its host process, as a JSON file named by `-config`. */
-export interface VmHostConfig {
+import type { BootSource, InstanceSpec } from "../driver.ts";
+
+/** What the embedded driver tells its host process, which is of the same release, as a JSON file named by `-config`. */
+export interface VmHostConfig extends Omit<InstanceSpec, "boot"> {
   readonly format: 1;
-  readonly vmId: string;
-  readonly name: string;
-  readonly fencingEpoch: number;
-  readonly memoryMiB: number;
-  readonly kernelPath: string;
-  readonly commandLine: string;
-  readonly pidFile: string;
-  readonly controlSocket: string;
-  readonly serialSocket: string;
-  readonly consoleLog: string;
-  readonly journal: string;
+  readonly boot: Extract<BootSource, { readonly type: "multiboot" }>;
 }

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { sleep } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
+import { vmSpecSchema } from "@blixard/protocol";
 import { afterAll, describe, expect, it } from "@jest/globals";
 import { nanoGuestElf } from "../guest/nano-guest.ts";
 import { QmpClient } from "../process/qmp-client.ts";
@@ -25,14 +26,21 @@ async function startHost(): Promise<{ readonly host: ChildProcess; readonly conf
     vmId: "11111111-2222-4333-8444-555555555555",
     name: "web",
     fencingEpoch: 1,
-    memoryMiB: 16,
-    kernelPath: path("nano.elf"),
-    commandLine: "",
-    pidFile: path("pid"),
-    controlSocket: path("c"),
-    serialSocket: path("s"),
-    consoleLog: path("console.log"),
-    journal: path("journal"),
+    generation: 1,
+    driver: "embedded",
+    vm: vmSpecSchema.parse({ memoryMiB: 16, image: "nano" }),
+    boot: { type: "multiboot", kernelPath: path("nano.elf"), commandLine: "" },
+    paths: {
+      directory,
+      pidFile: path("pid"),
+      controlSocket: path("c"),
+      serialSocket: path("s"),
+      consoleLog: path("console.log"),
+      stderrLog: path("stderr.log"),
+      journalIn: path("journal.in"),
+      journalOut: path("journal.out"),
+    },
+    machine: undefined,
   };
   await writeFile(path("config.json"), JSON.stringify(config));
   return { host: spawn(process.execPath, [program, "-config", path("config.json")], { stdio: "inherit" }), config };
@@ -58,7 +66,7 @@ describe("vm-host", () => {
   it("lets nobody in before its machine is made: resumed too early it would execute zeros", async () => {
     const { host, config } = await startHost();
     try {
-      const client = await connectEarly(config.controlSocket);
+      const client = await connectEarly(config.paths.controlSocket);
       expect(await client.execute("query-status")).toMatchObject({ status: "running" });
       client.close();
     } finally {
@@ -72,15 +80,17 @@ describe("vm-host", () => {
       ["SIGTERM", "host-signal"],
     ] as const) {
       const { host, config } = await startHost();
-      const client = await connectEarly(config.controlSocket);
+      const client = await connectEarly(config.paths.controlSocket);
       const exited = once(host, "exit");
       if (end === "quit") await client.execute("quit").catch(() => {});
       else host.kill("SIGTERM");
       expect(await exited).toEqual([0, null]);
-      expect(await readFile(config.journal, "utf8")).toContain(`"reason":"${reason}"`);
-      expect(existsSync(config.controlSocket) || existsSync(config.serialSocket) || existsSync(config.pidFile)).toBe(
-        false,
-      );
+      expect(await readFile(config.paths.journalOut, "utf8")).toContain(`"reason":"${reason}"`);
+      expect(
+        existsSync(config.paths.controlSocket) ||
+          existsSync(config.paths.serialSocket) ||
+          existsSync(config.paths.pidFile),
+      ).toBe(false);
       client.close();
     }
   });
@@ -88,7 +98,7 @@ describe("vm-host", () => {
   it("refuses commands outside the part of QMP that it speaks", async () => {
     const { host, config } = await startHost();
     try {
-      const client = await connectEarly(config.controlSocket);
+      const client = await connectEarly(config.paths.controlSocket);
       await expect(client.execute("human-monitor-command")).rejects.toMatchObject({ code: "VM_DRIVER_FAILED" });
       client.close();
     } finally {

@@ -38,7 +38,7 @@ class VmHost {
     this.#control = new ControlServer((command) => this.#execute(command));
     this.#emulator = makeEmulator(config);
     this.#ready = new Promise((resolve) => this.#listen("emulator-loaded", () => resolve()));
-    this.#serial = new SerialServer(config.consoleLog, (data) => this.#emulator.serial_send_bytes(0, data));
+    this.#serial = new SerialServer(config.paths.consoleLog, (data) => this.#emulator.serial_send_bytes(0, data));
     this.#emulator.add_listener("serial0-output-byte", (byte: number) => this.#serial.write(byte));
     this.#listen("serial0-data-terminal-ready-output", (up) => {
       this.#dataTerminalReady = up === true;
@@ -53,10 +53,11 @@ class VmHost {
   async run(): Promise<void> {
     await this.#ready;
     await this.#resume();
-    for (const path of [this.#config.controlSocket, this.#config.serialSocket]) rmSync(path, { force: true });
-    await this.#serial.listen(this.#config.serialSocket);
-    await this.#control.listen(this.#config.controlSocket);
-    writeFileSync(this.#config.pidFile, `${process.pid}\n`, { mode: 0o600 });
+    for (const path of [this.#config.paths.controlSocket, this.#config.paths.serialSocket])
+      rmSync(path, { force: true });
+    await this.#serial.listen(this.#config.paths.serialSocket);
+    await this.#control.listen(this.#config.paths.controlSocket);
+    writeFileSync(this.#config.paths.pidFile, `${process.pid}\n`, { mode: 0o600 });
   }
 
   /** Ends the process. The reason stands in the journal first. */
@@ -66,9 +67,9 @@ class VmHost {
     this.#emit("SHUTDOWN", { guest: false, reason });
     this.#serial.close();
     this.#control.close();
-    rmSync(this.#config.pidFile, { force: true });
-    rmSync(this.#config.controlSocket, { force: true });
-    rmSync(this.#config.serialSocket, { force: true });
+    rmSync(this.#config.paths.pidFile, { force: true });
+    rmSync(this.#config.paths.controlSocket, { force: true });
+    rmSync(this.#config.paths.serialSocket, { force: true });
     void this.#emulator.stop().then(() => this.#emulator.destroy());
   }
 
@@ -129,7 +130,7 @@ class VmHost {
     const unixMs = Date.now();
     const timestamp = { seconds: Math.floor(unixMs / 1000), microseconds: (unixMs % 1000) * 1000 };
     const line = `${JSON.stringify({ timestamp, event, data })}\n`;
-    appendFileSync(this.#config.journal, line);
+    appendFileSync(this.#config.paths.journalOut, line);
     this.#control.send(line);
   }
 
@@ -141,19 +142,19 @@ class VmHost {
 }
 
 function makeEmulator(config: VmHostConfig): V86 {
-  const kernel = readFileSync(config.kernelPath);
+  const kernel = readFileSync(config.boot.kernelPath);
   const buffer = new ArrayBuffer(kernel.byteLength);
   new Uint8Array(buffer).set(kernel);
   return new V86({
     wasm_path: join(dirname(createRequire(import.meta.url).resolve("v86")), "v86.wasm"),
-    memory_size: config.memoryMiB * bytesPerMiB,
+    memory_size: config.vm.memoryMiB * bytesPerMiB,
     vga_memory_size: vgaMemoryBytes,
     autostart: false,
     disable_keyboard: true,
     disable_mouse: true,
     disable_speaker: true,
     multiboot: { buffer },
-    cmdline: config.commandLine,
+    cmdline: config.boot.commandLine,
   });
 }
 

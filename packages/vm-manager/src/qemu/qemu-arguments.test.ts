@@ -1,3 +1,4 @@
+import { vmSpecSchema } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import type { InstanceSpec } from "../driver.ts";
 import { qemuArguments } from "./qemu-arguments.ts";
@@ -9,8 +10,7 @@ const spec: InstanceSpec = {
   fencingEpoch: 3,
   generation: 5,
   driver: "qemu-tcg",
-  vcpus: 2,
-  memoryMiB: 64,
+  vm: vmSpecSchema.parse({ vcpus: 2, memoryMiB: 64, image: "nano" }),
   machine: undefined,
   boot: { type: "multiboot", kernelPath: `${directory}/kernel`, commandLine: "" },
   paths: {

@@ -26,7 +26,7 @@ export function qemuArguments(spec: InstanceSpec, machine: string): string[] {
     ...["-M", machine],
     ...["-accel", spec.driver === "qemu-kvm" ? "kvm" : `tcg,tb-size=${tcgBufferMiB}`],
     ...(spec.driver === "qemu-kvm" ? ["-cpu", "host"] : []),
-    ...["-m", `${spec.memoryMiB}M`, "-smp", `${spec.vcpus}`],
+    ...["-m", `${spec.vm.memoryMiB}M`, "-smp", `${spec.vm.vcpus}`],
     ...["-nodefaults", "-no-user-config", "-display", "none"],
     ...["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
     // The guest's end leaves QEMU as a tombstone, so that the manager reads the reason before it clears it away.

@@ -5,7 +5,14 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { BlixardError, discardMetrics, fromUtf8, silentLogger, withTimeLimit } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
-import type { ImageRecord, NodeCapacity, VmDesired, VmObservation, VmSpec } from "@blixard/protocol";
+import {
+  type ImageRecord,
+  type NodeCapacity,
+  type VmDesired,
+  type VmObservation,
+  type VmSpec,
+  vmSpecSchema,
+} from "@blixard/protocol";
 import { builtinImages } from "../images/builtin-images.ts";
 import type { VmManagerTunables } from "../options.ts";
 import { processStartTime } from "../process/process-identity.ts";
@@ -92,14 +99,7 @@ export class VmHarness implements AsyncDisposable {
     return {
       vmId: this.vmId,
       name: this.name,
-      spec: {
-        vcpus: 1,
-        memoryMiB: 16,
-        image: image.name,
-        onPartition: "stop",
-        restartPolicy: "on-failure",
-        ...wish.spec,
-      },
+      spec: vmSpecSchema.parse({ memoryMiB: 16, image: image.name, ...wish.spec }),
       desired: wish.desired ?? "running",
       fencingEpoch: wish.fencingEpoch ?? 1,
       image,
