@@ -1,12 +1,13 @@
 /** Commands and records for tests, with what a test does not care about filled in. */
-import type {
-  Command,
-  CommandBody,
-  NodeRecord,
-  TicketRecord,
-  TokenRecord,
-  VmObservation,
-  VmSpec,
+import {
+  type Command,
+  type CommandBody,
+  type NodeRecord,
+  type TicketRecord,
+  type TokenRecord,
+  type VmObservation,
+  type VmSpec,
+  vmSpecSchema,
 } from "@blixard/protocol";
 import { endpointIdOf } from "./memory-cluster-network.ts";
 import { demoImage } from "./memory-vm-manager.ts";
@@ -26,14 +27,8 @@ export const sampleNode = (id: number, fields: Partial<NodeRecord> = {}): NodeRe
   ...fields,
 });
 
-export const sampleSpec = (fields: Partial<VmSpec> = {}): VmSpec => ({
-  vcpus: 1,
-  memoryMiB: 64,
-  image: "demo",
-  onPartition: "stop",
-  restartPolicy: "on-failure",
-  ...fields,
-});
+export const sampleSpec = (fields: Partial<VmSpec> = {}): VmSpec =>
+  vmSpecSchema.parse({ memoryMiB: 64, image: "demo", ...fields });
 
 export const sampleTicket = (id: string, fields: Partial<TicketRecord> = {}): TicketRecord => ({
   id,

@@ -11,6 +11,7 @@ import {
   streams,
   type VmRecord,
   vmChanges,
+  vmSpecSchema,
 } from "@blixard/protocol";
 import type { Caller, NodeService, Readiness } from "../node-service.ts";
 
@@ -234,7 +235,7 @@ const identity = {
 export const vmRecord: VmRecord = {
   name: "web",
   vmId: "00000000-0000-4000-8000-000000000001",
-  spec: { vcpus: 1, memoryMiB: 64, image: "demo", onPartition: "stop", restartPolicy: "on-failure" },
+  spec: vmSpecSchema.parse({ memoryMiB: 64, image: "demo" }),
   desired: "running",
   phase: "Running",
   node: 2,

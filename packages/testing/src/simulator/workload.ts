@@ -1,5 +1,6 @@
 /** Clients that read, write and compare-and-swap a few keys, and one that starts and stops VMs. */
 import { errorCodeOf, type Random, sleep } from "@blixard/common";
+import { vmSpecSchema } from "@blixard/protocol";
 import type { History, KvCall, KvOperation, KvOutcome } from "./history.ts";
 import type { RaftChecker } from "./raft-checker.ts";
 import { chance, integer, pick } from "./seeds.ts";
@@ -190,13 +191,7 @@ export class Workload {
     const { cluster, random } = this.#deps;
     const dice = random.next();
     if (dice < 0.4) {
-      const spec = {
-        vcpus: 1,
-        memoryMiB: 64,
-        image: "demo",
-        onPartition: "stop",
-        restartPolicy: "on-failure",
-      } as const;
+      const spec = vmSpecSchema.parse({ memoryMiB: 64, image: "demo" });
       await cluster.callAny("vm.create", { name, spec, desired: "running" }, callTimeoutMs);
       return;
     }

@@ -1,6 +1,6 @@
 /** What travels in the benchmark: Raft messages as they are, and 400-byte commands that make VMs. */
 import { assert, concatBytes, seededRandom, toHex } from "@blixard/common";
-import { decodePeerMessages, encodeCommand, encodePeerMessages } from "@blixard/protocol";
+import { decodePeerMessages, encodeCommand, encodePeerMessages, vmSpecSchema } from "@blixard/protocol";
 import { asNodeId, type Message, type PeerMessage } from "@blixard/raft";
 import { asLogIndex, asTerm } from "@blixard/raft/core";
 
@@ -54,7 +54,7 @@ const vmRecords: readonly Uint8Array[] = (() => {
           type: "vm.create",
           name: `web-${at}`,
           vmId: ids.vmId,
-          spec: { ...size, image: "builtin/nano", onPartition: "stop", restartPolicy: "on-failure" },
+          spec: vmSpecSchema.parse({ ...size, image: "builtin/nano" }),
           desired: "running",
           node,
           placement,
