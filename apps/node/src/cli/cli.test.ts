@@ -246,11 +246,11 @@ describe("commands against a node", () => {
   });
 
   it("create a VM, wait for it, and print it", async () => {
-    const created = await onNode(["vm", "create", "web", "--image", "demo", "--memory", "1G"]);
+    const created = await onNode(["vm", "create", "web", "--image", "demo", "--memory", "1G", "--vcpus", "2"]);
     expect(created).toMatchObject({ code: 0, stdout: expect.stringContaining("Running") });
     expect(created.stderr).toContain("placed on node 2");
     expect(service.calls.find(({ name }) => name === "vm.create")?.request).toMatchObject({
-      spec: { memoryMiB: 1024, vcpus: 1, image: "demo" },
+      spec: { memoryMiB: 1024, vcpus: 2, image: "demo" },
     });
   });
 

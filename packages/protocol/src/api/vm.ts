@@ -7,14 +7,21 @@ import { imageNameSchema } from "./image.ts";
 import { rowChanges } from "./row-changes.ts";
 import { bytesSchema, emptySchema, nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
 
+/** The options of `vm create` and the OpenAPI document come from here: each field says in a few words what it is. */
 export const vmSpecSchema = z
   .object({
-    vcpus: z.int().min(1).max(limits.vmVcpusMax).default(1),
-    memoryMiB: z.int().min(limits.vmMemoryMiBMin).max(limits.vmMemoryMiBMax),
-    image: imageNameSchema,
+    vcpus: z.int().min(1).max(limits.vmVcpusMax).describe("virtual CPUs").default(1),
+    memoryMiB: z.int().min(limits.vmMemoryMiBMin).max(limits.vmMemoryMiBMax).describe("memory"),
+    image: imageNameSchema.describe("what it boots"),
     /** What a node does with the VM when it has lost the quorum for longer than its lease. */
-    onPartition: z.enum(["stop", "keep"]).default("stop"),
-    restartPolicy: z.enum(["never", "on-failure", "always"]).default("on-failure"),
+    onPartition: z
+      .enum(["stop", "keep"])
+      .describe("what becomes of it when its node loses the cluster")
+      .default("stop"),
+    restartPolicy: z
+      .enum(["never", "on-failure", "always"])
+      .describe("whether it starts again when it ends by itself")
+      .default("on-failure"),
   })
   .strict();
 export type VmSpec = z.infer<typeof vmSpecSchema>;

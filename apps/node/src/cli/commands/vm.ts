@@ -6,24 +6,18 @@ import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, type ClientSession, withClient, withClientOptions } from "../client-command.ts";
 import { confirm } from "../confirm.ts";
 import { print, printItem, printList } from "../output.ts";
-import { parseInteger, parseMemoryMiB } from "../quantities.ts";
+import { parseInteger } from "../quantities.ts";
 import { type ChangedItem, showFollowed, showFollowedItem, type WatchOptions, withWatchOption } from "../watch.ts";
 import { vmView } from "./views.ts";
 import { registerConsole } from "./vm-console.ts";
+import { addSpecOptions, specOf } from "./vm-spec-options.ts";
 
 type MutationOptions = ClientOptions & {
   readonly detach?: boolean;
   readonly ifMatch?: string;
   readonly yes?: boolean;
 };
-type CreateOptions = MutationOptions & {
-  readonly image: string;
-  readonly vcpus: string;
-  readonly memory: string;
-  readonly stopped?: boolean;
-  readonly onPartition?: string;
-  readonly restartPolicy?: string;
-};
+type CreateOptions = MutationOptions & { readonly stopped?: boolean };
 
 const waitMsDefault = 120_000;
 
@@ -60,24 +54,12 @@ function withMutationOptions(command: Command): Command {
 }
 
 function registerCreate(command: Command, context: CliContext): void {
-  withMutationOptions(command.command("create <name>").description("create a VM and start it"))
-    .requiredOption("--image <image>", "what it boots; see: blixard image list")
-    .option("--vcpus <n>", "virtual CPUs", "1")
-    .option("--memory <size>", "for example 256M or 1G", "256M")
+  addSpecOptions(withMutationOptions(command.command("create <name>").description("create a VM and start it")))
     .option("--stopped", "do not start it")
-    .option("--on-partition <what>", "stop or keep, when its node loses the cluster (default stop)")
-    .option("--restart-policy <policy>", "never, on-failure or always (default on-failure)")
     .action((name: string, options: CreateOptions) =>
       withClient(context, options, async (session) => {
-        const spec = {
-          image: options.image,
-          vcpus: parseInteger(options.vcpus, "--vcpus", 1),
-          memoryMiB: parseMemoryMiB(options.memory),
-          ...(options.onPartition === undefined ? {} : { onPartition: options.onPartition as "stop" | "keep" }),
-          ...(options.restartPolicy === undefined ? {} : { restartPolicy: options.restartPolicy as "always" }),
-        };
         const desired = options.stopped === true ? "stopped" : "running";
-        const { vm } = await session.client.vms.create(name, spec, { desired });
+        const { vm } = await session.client.vms.create(name, specOf(options), { desired });
         say(context, `${name}: placed on node ${vm.node}${vm.placement === "" ? "" : ` (${vm.placement})`}`);
         await finish(session, vm, [desired === "running" ? "Running" : "Stopped"], options);
       }),

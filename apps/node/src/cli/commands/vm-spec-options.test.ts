@@ -1,0 +1,54 @@
+import { describe, expect, it } from "@jest/globals";
+import { Command } from "commander";
+import { z } from "zod";
+import { addSpecOptions, optionsOf, specOf } from "./vm-spec-options.ts";
+
+const parsed = (...args: string[]) => addSpecOptions(new Command()).parse(args, { from: "user" }).opts();
+
+describe("the options of a VM's specification", () => {
+  it("give each field its kind, and leave what is not given to the schema", () => {
+    expect(specOf(parsed("--image", "demo"))).toEqual({ image: "demo", memoryMiB: 256 });
+    expect(
+      specOf(
+        parsed(
+          "--image",
+          "demo",
+          "--memory",
+          "1G",
+          "--vcpus",
+          "2",
+          "--on-partition",
+          "keep",
+          "--restart-policy",
+          "always",
+        ),
+      ),
+    ).toEqual({ image: "demo", memoryMiB: 1024, vcpus: 2, onPartition: "keep", restartPolicy: "always" });
+    expect(() => specOf(parsed("--image", "demo", "--vcpus", "0"))).toThrow(
+      "--vcpus must be a whole number of at least 1",
+    );
+  });
+
+  it("are made of a field that comes later by its name, its kind and its description", () => {
+    const schema = z.object({
+      cpuModel: z.string().meta({ since: 4, description: "model of the CPUs" }).exactOptional(),
+      graceMs: z.int().min(0).describe("time to power off").exactOptional(),
+      nested: z.boolean().describe("may run VMs itself").exactOptional(),
+      bus: z.enum(["isa", "pci"]).describe("where it stands").default("pci"),
+    });
+    expect(optionsOf(schema).map(({ option }) => `${option.flags} ${option.description}`)).toEqual([
+      "--cpu-model <cpu-model> model of the CPUs",
+      "--grace <time> time to power off",
+      "--nested may run VMs itself",
+      "--bus <isa|pci> where it stands (default pci)",
+    ]);
+    expect(optionsOf(schema).map(({ option }) => option.mandatory)).toEqual([false, false, false, false]);
+    expect(optionsOf(schema)[1]?.read("2s")).toBe(2_000);
+  });
+
+  it("do not pass over a field that no option can carry", () => {
+    expect(() => optionsOf(z.object({ disks: z.array(z.string()) }))).toThrow(
+      expect.objectContaining({ code: "INVARIANT", message: expect.stringContaining("disks") }),
+    );
+  });
+});
