@@ -41,6 +41,15 @@ const newThings: readonly (readonly [string, object])[] = [
   ["a new value of an old field", { ...desire, desired: "hibernated" }],
 ];
 
+describe("a table of commands", () => {
+  it("is refused at once when the default of a field would raise the level of every entry", () => {
+    const body = z.object({ key: z.string(), ttlSeconds: z.int().meta({ since: laterLevel }).default(0) });
+    expect(() => createCommandCodec({ "kv.put": command({ since: 1, body }) }, laterLevel)).toThrow(
+      expect.objectContaining({ code: "INVARIANT", message: expect.stringContaining("use .exactOptional()") }),
+    );
+  });
+});
+
 describe("the commands of this release", () => {
   it("need no level above that of the release, and consist of what has a level", () => {
     for (const { since, body } of Object.values(commands)) {

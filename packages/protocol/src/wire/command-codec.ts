@@ -9,7 +9,7 @@ import { type Command, commandEnvelope, commands } from "../api/contract.ts";
 import type { CommandTable } from "../api/definitions.ts";
 import { featureLevels } from "../api/feature-level.ts";
 import { limits } from "../limits.ts";
-import { levelOfValue } from "./schema-level.ts";
+import { levelOfSchema, levelOfValue } from "./schema-level.ts";
 import { decodeValue, encodeValue } from "./wire-codec.ts";
 
 export interface CommandCodec {
@@ -30,9 +30,14 @@ export interface CommandCodec {
 /** The level that an entry states; 0 for bytes that state none. */
 export const entryLevel = (bytes: Uint8Array): number => bytes[0] ?? 0;
 
-/** The codec of a release that knows `table` and reads entries up to `level`. */
+/**
+ * The codec of a release that knows `table` and reads entries up to `level`.
+ * @throws INVARIANT for a table with a schema that could hide a level, or with a default that needs one
+ */
 export function createCommandCodec(table: CommandTable, level: number): CommandCodec {
   const schema = commandEnvelope.extend({ body: bodySchema(table) });
+  // Every part is looked at once, so that a wrong contract stops its program at the start and not at a later request.
+  levelOfSchema(schema);
   const raisedLevel = ({ body }: Command) => table[body.type]?.raisesLevelTo?.(body as never) ?? 1;
   const levelOf = (command: Command) => {
     const used = levelOfValue(schema, command, { level: featureLevels.max, unknownFields: "refuse" });

@@ -6,7 +6,7 @@ const later = z.string().meta({ since: 4 });
 const schema = z.object({
   name: z.string(),
   note: later.exactOptional(),
-  depth: z.int().meta({ since: 5 }).default(1),
+  depth: z.int().meta({ since: 5 }).exactOptional(),
   kind: z.enum(["plain", "cloud"]).meta({ sinceValue: { cloud: 6 } }),
   disks: z.array(z.object({ size: z.int(), cache: z.boolean().nullable().meta({ since: 7 }) }).partial()),
   source: z.discriminatedUnion("type", [
@@ -31,7 +31,7 @@ describe("levelOfValue", () => {
   it.each<[string, object, number]>([
     ["nothing that came later", {}, 1],
     ["an optional field", { note: "n" }, 4],
-    ["a field with a default", { depth: 2 }, 5],
+    ["another optional field", { depth: 2 }, 5],
     ["a value of an enum", { kind: "cloud" }, 6],
     ["a field deep inside", { disks: [{ size: 1 }, { size: 2, cache: true }] }, 7],
     ["an option of a union", { source: { type: "volume", id: "v" } }, 8],
@@ -76,5 +76,33 @@ describe("levelOfSchema", () => {
 
   it("refuses a kind of schema that could hide a level", () => {
     expect(() => levelOfSchema(z.object({ a: z.map(z.string(), later) }))).toThrow("map");
+  });
+
+  it.each<[string, z.ZodType]>([
+    ["a field that came later", later.default("x")],
+    ["a field that says so outside of its default", z.string().default("x").meta({ since: 4 })],
+    [
+      "a value that came later",
+      z
+        .enum(["plain", "cloud"])
+        .meta({ sinceValue: { cloud: 4 } })
+        .default("cloud"),
+    ],
+    ["an object with a field that came later", z.object({ note: later.exactOptional() }).default({ note: "x" })],
+  ])("refuses a default that puts %s into every value", (_, field) => {
+    const refused = expect.objectContaining({
+      code: "INVARIANT",
+      message: expect.stringMatching(/level 4, .* use \.exactOptional\(\)/),
+    });
+    // Twice: nothing that was refused is taken for known.
+    for (let round = 0; round < 2; round++) expect(() => levelOfSchema(z.object({ a: field }))).toThrow(refused);
+  });
+
+  it("lets a default be that needs no level", () => {
+    const size = z.object({ note: later.exactOptional(), depth: z.int().default(1) });
+    const kind = z.enum(["plain", "cloud"]).meta({ sinceValue: { cloud: 6 } });
+    expect(
+      levelOfSchema(z.object({ size: size.meta({ since: 5 }).exactOptional(), kind: kind.default("plain") })),
+    ).toBe(6);
   });
 });

@@ -1,6 +1,7 @@
 /**
  * The feature level that a value needs, by the schema that describes it. A schema says what came later: a field or a
- * whole option by `.meta({ since: 4 })`, values of an enum by `.meta({ sinceValue: { cloud: 4 } })`.
+ * whole option by `.meta({ since: 4 })`, values of an enum by `.meta({ sinceValue: { cloud: 4 } })`. None of that may be
+ * the default of a field: validation fills defaults in, so every value would need the level.
  */
 import { BlixardError } from "@blixard/common";
 import { z } from "zod";
@@ -32,7 +33,10 @@ export function withoutLaterFields<Value>(schema: z.ZodType, value: Value, level
   return copy;
 }
 
-/** The highest level that anything in `schema` names. */
+/**
+ * The highest level that anything in `schema` names.
+ * @throws INVARIANT for a kind of schema that could hide a level, and for a default that needs one
+ */
 export function levelOfSchema(schema: z.core.$ZodType): number {
   const { since, sinceValue, parts } = factsOf(schema);
   return Math.max(since, ...sinceValue.values(), ...parts.map(levelOfSchema));
@@ -118,6 +122,7 @@ function factsOf(schema: z.core.$ZodType): SchemaFacts {
   const since = meta?.since ?? 1;
   const sinceValue = new Map(Object.entries(meta?.sinceValue ?? {}));
   const parts = partsOf(def);
+  if (def.type === "default") refuseLaterDefault(def, since);
   const facts: SchemaFacts = {
     since,
     sinceValue,
@@ -128,6 +133,16 @@ function factsOf(schema: z.core.$ZodType): SchemaFacts {
   };
   known.set(schema, facts);
   return facts;
+}
+
+/** @throws INVARIANT when the value that validation fills in needs a level */
+function refuseLaterDefault({ innerType, defaultValue }: z.core.$ZodDefaultDef, since: number): void {
+  const walk = new LevelWalk({ level: Number.POSITIVE_INFINITY, unknownFields: "refuse" });
+  walk.visit(innerType, defaultValue, "");
+  const level = Math.max(since, walk.level);
+  if (level === 1) return;
+  const what = `a field with the default ${JSON.stringify(defaultValue)} needs level ${level}`;
+  throw new BlixardError("INVARIANT", `${what}, and the default would put it into every value: use .exactOptional()`);
 }
 
 /** The schemas that one is made of. A kind that is not listed could hide a level, and is refused. */
