@@ -196,7 +196,8 @@ describe("the snapshots of this release", () => {
     expect(toHex((await snapshotOf(machine)).bytes.subarray(0, 5))).toBe("424c585301");
     await apply(machine, entriesOf([toOwn], 3));
     const { at, bytes } = await snapshotOf(machine);
-    expect(toHex(bytes.subarray(0, 6))).toBe("424c58530203");
+    expect(toHex(bytes.subarray(0, 5))).toBe("424c585302");
+    expect(bytes[5]).toBe(featureLevels.own);
     const other = await machineOn();
     await other.restore(at, stream([bytes]));
     expect(other.state.level.get("level")).toEqual({ level: featureLevels.own, index: 3 });
