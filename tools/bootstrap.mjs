@@ -114,6 +114,7 @@ async function check() {
     ["dead code", bin("knip"), ["--no-progress"]],
     ["exports that nobody uses", process.execPath, ["tools/unused-exports.mjs"]],
     ["repository rules", process.execPath, ["tools/tidy.mjs"]],
+    ["limits that depend on each other", process.execPath, ["tools/limits.mjs"]],
     ["picture of the house", process.execPath, ["tools/house.mjs", "--check"]],
     ["packages as others install them", process.execPath, ["tools/package/main.mjs"]],
   ];

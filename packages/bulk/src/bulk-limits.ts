@@ -1,6 +1,6 @@
 /** Named limits of the bulk lane. The unit stands last in each name. */
-import { assert } from "@blixard/common";
-import { frameBytesMin } from "@blixard/protocol";
+import { assertAtMost, assertBelow } from "@blixard/common";
+import { frameBytesMin, limits } from "@blixard/protocol";
 
 export const bulkLimits = {
   /** Bytes of one chunk: what is hashed, asked for, resumed and held in memory as one piece. */
@@ -67,15 +67,33 @@ type BulkLimits = Readonly<Record<keyof typeof bulkLimits, number>>;
 
 /** Fails where limits that depend on each other contradict each other. */
 export function assertBulkLimits(of: BulkLimits): void {
-  assert(of.chunkBytes <= of.chunkBytesMax, "a chunk of this release is one that is taken");
-  assert(of.pieceBytes + of.headerBytesMax <= frameBytesMin, "a piece of a chunk fits into the smallest frame");
-  assert(of.chunksPerSourceMax <= of.streamsPerSessionMax, "one session carries the chunks that are asked for at once");
-  assert(of.chunksPerSourceMax <= of.chunksServedMax, "a source serves what one transfer asks it for at once");
-  assert(of.chunksPerSourceMax <= of.chunksReceivedMax, "a receiver has memory for what it asks one source for");
-  assert(of.sessionsPerPeerMax <= of.sessionsMax, "one peer has no more sessions than all");
-  assert(of.dialTimeoutMs < of.announcedMs, "a worker may connect for as long as a dial takes");
-  assert(of.relayWaitMs < of.workerStartMs, "a worker has looked for its relay before it counts as not started");
-  assert(of.pingIntervalMs * of.pingsMissedMax < of.stallMs, "a dead connection is noticed before its bytes stall");
+  const { chunkBytes, chunkBytesMax, pieceBytes, headerBytesMax, workerPieceBytes } = of;
+  assertAtMost({ chunkBytes }, { chunkBytesMax }, "a chunk of this release is one that is taken");
+  assertAtMost({ pieceBytes, workerPieceBytes }, { chunkBytes }, "a chunk is made of pieces");
+  assertAtMost(
+    { "pieceBytes + headerBytesMax": pieceBytes + headerBytesMax },
+    { frameBytesMin },
+    "a piece of a chunk fits into the smallest frame",
+  );
+  assertAtMost(
+    { "imageBlobBytesMax / chunkBytes * 32": Math.ceil(limits.imageBlobBytesMax / chunkBytes) * 32 },
+    { manifestBytesMax: of.manifestBytesMax },
+    "a manifest has the hash of each chunk of the largest image",
+  );
+  const { chunksPerSourceMax, streamsPerSessionMax, chunksServedMax, chunksReceivedMax } = of;
+  assertAtMost({ chunksPerSourceMax }, { streamsPerSessionMax }, "one session carries the chunks asked for at once");
+  assertAtMost({ chunksPerSourceMax }, { chunksServedMax }, "a source serves what one transfer asks it for at once");
+  assertAtMost({ chunksPerSourceMax }, { chunksReceivedMax }, "a receiver has memory for what it asks one source for");
+  const { sessionsPerPeerMax, sessionsMax, dialTimeoutMs, announcedMs, relayWaitMs, workerStartMs } = of;
+  assertAtMost({ sessionsPerPeerMax }, { sessionsMax }, "one peer has no more sessions than all");
+  assertBelow({ dialTimeoutMs }, { announcedMs }, "a worker may connect for as long as a dial takes");
+  assertBelow({ relayWaitMs }, { workerStartMs }, "a worker has looked for its relay before it counts as not started");
+  assertBelow(
+    { "pingIntervalMs * pingsMissedMax": of.pingIntervalMs * of.pingsMissedMax },
+    { stallMs: of.stallMs },
+    "a dead connection is noticed before its bytes stall",
+  );
+  assertAtMost({ workerEndOnExitMs: of.workerEndOnExitMs }, { workerEndMs: of.workerEndMs }, "an exit is in a hurry");
 }
 
 assertBulkLimits(bulkLimits);

@@ -1,7 +1,7 @@
 /** Tunables of a cluster node, with their defaults. */
-import { firstAddresses, isRelayUrl } from "@blixard/common";
-import { featureLevels, limits } from "@blixard/protocol";
-import type { RaftNodeOptions } from "@blixard/raft";
+import { assertAtMost, assertBelow, firstAddresses, isRelayUrl } from "@blixard/common";
+import { featureLevels, frameBytesMin, limits } from "@blixard/protocol";
+import { type RaftNodeOptions, raftDefaults } from "@blixard/raft";
 import { type SchedulerOptions, schedulerDefaults } from "./scheduler/scheduler.ts";
 
 /** How a node joins that has an address but no ticket. */
@@ -52,6 +52,47 @@ export interface ResolvedClusterNodeOptions extends Required<Omit<ClusterNodeOpt
   readonly advertisedAddresses: () => readonly string[];
 }
 
+export const clusterDefaults = {
+  leaderIntervalMs: 250,
+  reachableWithinMs: 3_000,
+  unknownAfterMs: 5_000,
+  forwardAttemptMs: 3_000,
+  forwardAttemptsMax: 100,
+  promotionLagEntries: 64,
+  removalProbeMs: 3_000,
+  discoveryMs: 1_000,
+  retryDelayMs: 200,
+  hashWindow: 10_000,
+  requestWindow: limits.requestWindowMax,
+} as const;
+
+type Numbers<Defaults> = { readonly [Name in keyof Defaults]: number };
+type RaftNumbers = Pick<typeof raftDefaults, "appendMessageBytesMax" | "snapshotChunkBytes" | "electionTimeoutMs"> &
+  Pick<typeof raftDefaults, "heartbeatIntervalMs" | "trailingEntries">;
+
+/** Fails where defaults contradict each other, those of Raft, or the limits of the contract. */
+export function assertClusterDefaults(of: Numbers<typeof clusterDefaults>, raft: Numbers<RaftNumbers>): void {
+  const { appendMessageBytesMax, snapshotChunkBytes, electionTimeoutMs, heartbeatIntervalMs, trailingEntries } = raft;
+  assertAtMost(
+    {
+      "2 * appendMessageBytesMax": 2 * appendMessageBytesMax,
+      "2 * snapshotChunkBytes": 2 * snapshotChunkBytes,
+      "2 * commandBytesMax": 2 * limits.commandBytesMax,
+    },
+    { frameBytesMin },
+    "a message of Raft fits into the smallest frame, with what stands beside each entry",
+  );
+  const { leaderIntervalMs, reachableWithinMs, unknownAfterMs, forwardAttemptMs, removalProbeMs } = of;
+  assertBelow({ leaderIntervalMs, heartbeatIntervalMs }, { reachableWithinMs }, "a node that answers is reachable");
+  assertBelow({ reachableWithinMs }, { unknownAfterMs }, "a node is unreachable before its VMs are unknown");
+  assertBelow({ electionTimeoutMs }, { forwardAttemptMs, removalProbeMs }, "an election is no reason to give up");
+  const { promotionLagEntries, requestWindow } = of;
+  assertBelow({ promotionLagEntries }, { trailingEntries }, "a learner that is promoted needs no snapshot");
+  assertAtMost({ requestWindow }, { requestWindowMax: limits.requestWindowMax }, "the state remembers no more ids");
+}
+
+assertClusterDefaults(clusterDefaults, raftDefaults);
+
 export function resolveClusterNodeOptions(
   options: ClusterNodeOptions,
   transportAddresses: () => readonly string[],
@@ -67,17 +108,7 @@ export function resolveClusterNodeOptions(
     joinPolicy: "loopback",
     raft: {},
     scheduler: schedulerDefaults,
-    leaderIntervalMs: 250,
-    reachableWithinMs: 3_000,
-    unknownAfterMs: 5_000,
-    forwardAttemptMs: 3_000,
-    forwardAttemptsMax: 100,
-    promotionLagEntries: 64,
-    removalProbeMs: 3_000,
-    discoveryMs: 1_000,
-    retryDelayMs: 200,
-    hashWindow: 10_000,
-    requestWindow: limits.requestWindowMax,
+    ...clusterDefaults,
     ...rest,
   };
 }

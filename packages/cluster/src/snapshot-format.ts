@@ -4,8 +4,8 @@
  * releases read no other. A record is `u32 length, u8 table length, table, u16 key length, key, value`, big-endian. Streams are read and
  * written in pieces, so that memory stays bounded however large the state is.
  */
-import { BlixardError, concatBytes, fromUtf8, toUtf8 } from "@blixard/common";
-import { featureLevels } from "@blixard/protocol";
+import { assertBelow, BlixardError, concatBytes, fromUtf8, toUtf8 } from "@blixard/common";
+import { featureLevels, limits } from "@blixard/protocol";
 import type { StateRecord } from "./ports/state-store.ts";
 
 /** "BLXS"; the format version follows. */
@@ -15,6 +15,7 @@ const chunkBytes = 64 * 1024;
 const endMark = 0xffff_ffff;
 /** Largest record that is read: a value of 64 KiB and much room, against a length that is garbage. */
 const recordBytesMax = 16 * 1024 * 1024;
+assertBelow({ commandBytesMax: limits.commandBytesMax }, { recordBytesMax }, "a record holds what a command brings");
 const batchRecordsMax = 256;
 
 /** `level` is that of the cluster as of this state. */

@@ -3,7 +3,8 @@
  * types, coded errors, bytes, seeded random numbers, and the ports for time, randomness, logs and metrics.
  * Nothing here reads a clock, a file or a socket; the adapters for a real process are in `@blixard/common/system`.
  */
-export { assert, assertSafeInteger, InvariantError } from "./assert.ts";
+export type { NamedLimit } from "./assert.ts";
+export { assert, assertAtMost, assertBelow, assertSafeInteger, InvariantError } from "./assert.ts";
 export { BoundedQueue } from "./bounded-queue.ts";
 export type { Brand } from "./brand.ts";
 export { bytesEqual, concatBytes, fromHex, fromUtf8, toHex, toUtf8 } from "./bytes.ts";

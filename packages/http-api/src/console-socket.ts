@@ -5,7 +5,7 @@
  */
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
-import { BlixardError, isBlixardError, messageOf, PieceQueue, toHex } from "@blixard/common";
+import { assertAtMost, BlixardError, isBlixardError, messageOf, PieceQueue, toHex } from "@blixard/common";
 import { authorize, type CallMeta, nodeRoutes, type StreamOutputOf, streams } from "@blixard/protocol";
 import { WebSocket, WebSocketServer } from "ws";
 import { checkHostAndOrigin } from "./host-guard.ts";
@@ -28,6 +28,8 @@ const consolePath = new RegExp(`^${nodeRoutes.console.path.replace("{name}", "([
 const inputPendingMax = 256;
 const inputPieceBytesMax = 16 * 1024;
 const backlogBytesDefault = 4 * 1024;
+const { consolePendingBytesMax } = httpLimits;
+assertAtMost({ inputPieceBytesMax, backlogBytesDefault }, { consolePendingBytesMax }, "what is pending holds a piece");
 
 export function createConsoleSockets(deps: HttpParts, options: HttpOptions): ConsoleSockets {
   const allowedHosts = new Set([...options.allowedHosts, deps.endpointId].map((host) => host.toLowerCase()));

@@ -1,5 +1,6 @@
 /** What the HTTP server is made of. */
-import type { Clock, Logger, Metrics, Random } from "@blixard/common";
+import { assertAtMost, assertBelow, type Clock, type Logger, type Metrics, type Random } from "@blixard/common";
+import { limits, serviceCallBytesMax } from "@blixard/protocol";
 import type { BlobStore, NodeService } from "./node-service.ts";
 
 export interface HttpDeps {
@@ -50,3 +51,29 @@ export const httpLimits = {
   streamsMax: 512,
   consolePendingBytesMax: 256 * 1024,
 } as const;
+
+type HttpLimits = Readonly<Record<keyof typeof httpLimits, number>>;
+
+/** Fails where limits contradict each other, or those of the contract. */
+export function assertHttpLimits(of: HttpLimits): void {
+  const { jsonBodyBytesMax, headerBytesMax, callTimeoutMsDefault, callTimeoutMsMax, requestTimeoutMs } = of;
+  const { keyBytesMax, valueBytesMax, consoleReadWaitMsMax } = limits;
+  assertBelow(
+    { "6 * (keyBytesMax + 2 * valueBytesMax)": 6 * (keyBytesMax + 2 * valueBytesMax) },
+    { jsonBodyBytesMax },
+    "a body holds two values of which JSON escapes every character",
+  );
+  assertBelow({ jsonBodyBytesMax }, { serviceCallBytesMax }, "a body is passed on in one call");
+  assertBelow({ "3 * keyBytesMax": 3 * keyBytesMax }, { headerBytesMax }, "a path holds a key of escaped bytes");
+  assertAtMost({ callTimeoutMsDefault }, { callTimeoutMsMax }, "a call without a time limit has an allowed one");
+  assertBelow({ consoleReadWaitMsMax }, { callTimeoutMsMax }, "a read of a console may wait inside a call");
+  assertBelow({ callTimeoutMsMax, headersTimeoutMs: of.headersTimeoutMs }, { requestTimeoutMs }, "a request holds it");
+  const { consoleSessionsMax, streamsMax, connectionsMax } = of;
+  assertBelow(
+    { "consoleSessionsMax + streamsMax": consoleSessionsMax + streamsMax },
+    { connectionsMax },
+    "streams leave connections for calls",
+  );
+}
+
+assertHttpLimits(httpLimits);

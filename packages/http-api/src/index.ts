@@ -7,6 +7,7 @@ export type { UpgradeHandler } from "./console-socket.ts";
 export type { HttpApi } from "./create-http-api.ts";
 export { createHttpApi } from "./create-http-api.ts";
 export type { HttpDeps, HttpOptions } from "./http-types.ts";
+export { httpLimits } from "./http-types.ts";
 export type { Listener, ListenerHandlers } from "./listeners.ts";
 export { listenPlain, listenTls } from "./listeners.ts";
 export type { BlobStore, Caller, NodeService, Readiness } from "./node-service.ts";

@@ -1,3 +1,5 @@
+import { assertAtMost, assertBelow } from "@blixard/common";
+
 /** Named limits that nodes, clients and stored data agree on. The unit stands last in each name. */
 export const limits = {
   nodeIdMax: 65_535,
@@ -26,3 +28,24 @@ export const limits = {
   logReadBytesMax: 1024 * 1024,
   blobPieceBytesMax: 256 * 1024,
 } as const;
+
+type Limits = Readonly<Record<keyof typeof limits, number>>;
+
+/** Fails where limits that depend on each other contradict each other. */
+export function assertLimits(of: Limits): void {
+  const { keyBytesMax, valueBytesMax, commandBytesMax } = of;
+  assertBelow(
+    { "keyBytesMax + 2 * valueBytesMax": keyBytesMax + 2 * valueBytesMax },
+    { commandBytesMax },
+    "a command holds a key, the value that is expected and the new one",
+  );
+  const { vmMemoryMiBMin, vmMemoryMiBMax, ticketTtlSecondsDefault, ticketTtlSecondsMax, nodesMax, nodeIdMax } = of;
+  assertAtMost({ vmMemoryMiBMin }, { vmMemoryMiBMax }, "some memory has to be allowed");
+  assertAtMost({ ticketTtlSecondsDefault }, { ticketTtlSecondsMax }, "a ticket with the default must be one");
+  assertAtMost({ nodesMax }, { nodeIdMax }, "each node has an id of its own");
+  const { vmsMax, imagesMax, listMax, blobPieceBytesMax, imageBlobBytesMax } = of;
+  assertAtMost({ vmsMax, imagesMax }, { listMax }, "a list holds all that there may be");
+  assertAtMost({ blobPieceBytesMax }, { imageBlobBytesMax }, "a blob is made of pieces");
+}
+
+assertLimits(limits);

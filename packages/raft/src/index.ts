@@ -32,7 +32,7 @@ export type { MemoryStateMachineOptions } from "./memory-state-machine.ts";
 export { memoryStateMachine } from "./memory-state-machine.ts";
 export type { RaftNodeEvent } from "./node-events.ts";
 export type { RaftNodeOptions } from "./options.ts";
-export { trailingEntriesDefault } from "./options.ts";
+export { raftDefaults } from "./options.ts";
 export type {
   AppliedState,
   LogCandidate,

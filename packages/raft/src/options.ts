@@ -1,5 +1,5 @@
 /** Tunables of RaftNode, with their defaults. All of them have a unit in their name or are plain counts. */
-import { assert, BlixardError } from "@blixard/common";
+import { assert, assertAtMost, assertBelow, BlixardError } from "@blixard/common";
 import type { LogIndex, NodeId, Term } from "./core/types.ts";
 
 export interface RaftNodeOptions {
@@ -93,43 +93,84 @@ type Optional = "bootstrap" | "admission";
 export type ResolvedOptions = Required<Omit<RaftNodeOptions, Optional>> & Pick<RaftNodeOptions, Optional>;
 
 const mayBeZero = new Set(["snapshotEntries", "trailingEntries"]);
-export const trailingEntriesDefault = 1_000;
 const kibibyte = 1024;
 const mebibyte = 1024 * kibibyte;
 
+/** What an option is that nobody gives; the others depend on those that are given. */
+export const raftDefaults = {
+  tickIntervalMs: 50,
+  electionTimeoutMs: 1_000,
+  heartbeatIntervalMs: 100,
+  preVote: true,
+  checkQuorum: true,
+  forwardProposals: true,
+  forwardTriesMax: 10,
+  leaseReads: false,
+  snapshotEntries: 10_000,
+  logBytesMax: 32 * mebibyte,
+  trailingEntries: 1_000,
+  snapshotChunkBytes: 256 * kibibyte,
+  snapshotBytesMax: 16 * kibibyte * mebibyte,
+  snapshotRetryMs: 1_000,
+  snapshotRetriesMax: 10,
+  snapshotKeepMs: 10 * 60_000,
+  proposalsInFlightMax: 8_192,
+  proposalBytesInFlightMax: 32 * mebibyte,
+  readsInFlightMax: 16_384,
+  readTimeoutMs: 10_000,
+  inboxMessagesMax: 8_192,
+  appendMessageBytesMax: mebibyte,
+  appendMessagesInFlightMax: 256,
+  appendBytesInFlightMax: 32 * mebibyte,
+  applyBytesMax: 4 * mebibyte,
+  diskWarnMs: 1_000,
+  diskStepDownMs: 2_000,
+  diskFatalMs: 20_000,
+} as const satisfies RaftOptions;
+
+type RaftOptions = Omit<RaftNodeOptions, "id" | Optional>;
+type RaftLimits = {
+  readonly [Name in keyof typeof raftDefaults]: (typeof raftDefaults)[Name] extends number ? number : boolean;
+};
+
+/** Fails where defaults that depend on each other contradict each other. */
+export function assertRaftDefaults(of: RaftLimits): void {
+  const { tickIntervalMs, heartbeatIntervalMs, electionTimeoutMs, readTimeoutMs } = of;
+  assertAtMost({ tickIntervalMs }, { heartbeatIntervalMs }, "a heartbeat is a whole number of ticks");
+  assertBelow(
+    { "2 * heartbeatIntervalMs": 2 * heartbeatIntervalMs },
+    { electionTimeoutMs },
+    "a lost heartbeat must not start an election",
+  );
+  assertBelow({ electionTimeoutMs }, { readTimeoutMs }, "a read outlives an election");
+  const { appendMessageBytesMax, appendBytesInFlightMax, proposalBytesInFlightMax, logBytesMax, applyBytesMax } = of;
+  assertAtMost(
+    { appendMessageBytesMax },
+    { appendBytesInFlightMax, proposalBytesInFlightMax, logBytesMax, applyBytesMax },
+    "each of them holds what one message appends",
+  );
+  const { snapshotChunkBytes, snapshotBytesMax, trailingEntries, snapshotEntries, snapshotKeepMs } = of;
+  assertAtMost({ snapshotChunkBytes }, { snapshotBytesMax }, "a snapshot is made of chunks");
+  assertAtMost({ trailingEntries }, { snapshotEntries }, "a snapshot lets entries go");
+  assertBelow(
+    { "snapshotRetryMs * snapshotRetriesMax": of.snapshotRetryMs * of.snapshotRetriesMax },
+    { snapshotKeepMs },
+    "a receiver keeps what it has for as long as its sender tries",
+  );
+  const { diskWarnMs, diskStepDownMs, diskFatalMs } = of;
+  assertBelow({ diskWarnMs }, { diskStepDownMs }, "a slow disk is told of before the leader steps down");
+  assertBelow({ diskStepDownMs }, { diskFatalMs }, "a leader steps down before it stops");
+}
+
+assertRaftDefaults(raftDefaults);
+
 /** @throws INVALID_ARGUMENT */
 export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
-  const electionTimeoutMs = options.electionTimeoutMs ?? 1_000;
+  const { electionTimeoutMs = raftDefaults.electionTimeoutMs } = options;
   const resolved: ResolvedOptions = {
-    tickIntervalMs: 50,
-    heartbeatIntervalMs: 100,
-    preVote: true,
-    checkQuorum: true,
-    forwardProposals: true,
+    ...raftDefaults,
     forwardRetryMs: electionTimeoutMs / 2,
-    forwardTriesMax: 10,
-    leaseReads: false,
-    snapshotEntries: 10_000,
-    logBytesMax: 32 * mebibyte,
-    trailingEntries: trailingEntriesDefault,
-    snapshotChunkBytes: 256 * kibibyte,
-    snapshotBytesMax: 16 * kibibyte * mebibyte,
-    snapshotRetryMs: 1_000,
-    snapshotRetriesMax: 10,
-    snapshotKeepMs: 10 * 60_000,
-    proposalsInFlightMax: 8_192,
-    proposalBytesInFlightMax: 32 * mebibyte,
-    readsInFlightMax: 16_384,
     readRetryMs: electionTimeoutMs / 2,
-    readTimeoutMs: 10_000,
-    inboxMessagesMax: 8_192,
-    appendMessageBytesMax: mebibyte,
-    appendMessagesInFlightMax: 256,
-    appendBytesInFlightMax: 32 * mebibyte,
-    applyBytesMax: 4 * mebibyte,
-    diskWarnMs: 1_000,
-    diskStepDownMs: 2_000,
-    diskFatalMs: 20_000,
     ...options,
     electionTimeoutMs,
   };

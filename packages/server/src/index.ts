@@ -3,6 +3,8 @@
  * wraps it into a process; a program of yours can run it inside its own.
  */
 
+import "./assert-limits.ts";
+
 export type { AdapterOptions, CreateAdapter } from "./node/node-adapter.ts";
 export { createNodeAdapter } from "./node/node-adapter.ts";
 export type { PromMetrics } from "./node/prom-metrics.ts";

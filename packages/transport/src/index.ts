@@ -7,6 +7,7 @@ export type { SharedPort } from "./bind-shared-port.ts";
 export { bindSharedPort } from "./bind-shared-port.ts";
 export { createTransport } from "./create-transport.ts";
 export type { NodeStart } from "./session/node-start.ts";
+export { transportLimits } from "./transport-limits.ts";
 export type {
   ByteStream,
   Connection,

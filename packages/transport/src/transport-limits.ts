@@ -1,5 +1,5 @@
 /** Named limits of the transport. The unit stands last in each name. */
-import { assert } from "@blixard/common";
+import { assertAtMost, assertBelow } from "@blixard/common";
 import {
   frameBytesMin,
   limits,
@@ -82,29 +82,54 @@ type TransportLimits = Readonly<Record<keyof typeof transportLimits, number>>;
 
 /** Fails where limits that depend on each other contradict each other. */
 export function assertTransportLimits(of: TransportLimits): void {
-  assert(frameBytesMin <= of.frameBytesMax, "the default frame holds the largest call");
-  assert(limits.commandBytesMax < frameBytesMin, "the smallest frame holds the largest command, with its envelope");
-  assert(of.gatherBytesMax <= frameBytesMin, "what is gathered fits into the smallest frame");
-  assert(of.urgentFrameBytesMax <= frameBytesMin, "urgent frames are no larger than others");
-  assert(of.rpcPayloadUrgentBytesMax <= of.urgentFrameBytesMax, "an urgent call fits into an urgent frame");
-  assert(frameBytesMin <= of.rpcQueueBytesMax, "a queue of calls holds the largest call");
-  assert(frameBytesMin <= of.queueBytesMax, "a queue of messages holds the largest message");
+  assertFrameLimits(of);
+  assertStreamLimits(of);
+  const { rpcStrangerFrameBytesMax, rpcStrangerStreamsMax, incomingStreamsMax } = of;
+  assertAtMost({ rpcStrangerFrameBytesMax }, { frameBytesMin }, "strangers may send no more than others");
+  assertAtMost({ rpcStrangerStreamsMax }, { incomingStreamsMax }, "strangers may open no more streams than others");
+  const { rpcServedPerConnectionMax, rpcServedMax, rpcStreamsServedPerConnectionMax, rpcStreamsServedMax } = of;
+  assertAtMost({ rpcServedPerConnectionMax }, { rpcServedMax }, "one connection is served no more calls than all");
+  assertAtMost({ rpcStreamsServedPerConnectionMax }, { rpcStreamsServedMax }, "one connection has no more than all");
 
-  const itemBytesMax = of.rpcStreamItemBytesMax + rpcStreamItemOverheadBytes;
-  const windowBytesMin = of.rpcStreamWindowBytes - of.rpcStreamCreditStepBytes;
-  assert(of.rpcStreamItemBytesMax + rpcFrameOverheadBytes <= frameBytesMin, "an item fits into the smallest frame");
-  assert(itemBytesMax <= windowBytesMin, "a window less one step of credit has room for an item");
-  assert(of.rpcStreamWindowBytes <= rpcStreamCreditBytesMax, "a window is no more credit than one side may hold");
+  const { suspectAfterMissed, deadAfterMissed, dialIntervalMsMin, dialIntervalMsMax, dialWaitMs, dialWaitMsMax } = of;
+  assertBelow({ suspectAfterMissed }, { deadAfterMissed }, "a session is suspect before it is dead");
+  assertAtMost({ dialIntervalMsMin }, { dialIntervalMsMax }, "an interval lies between the two");
+  assertAtMost({ dialWaitMs }, { dialWaitMsMax }, "the first dial waits no longer than a later one");
+  const { handshakesMax, handshakesBurstMax } = of;
+  assertAtMost({ handshakesMax }, { handshakesBurstMax }, "a burst has room for the handshakes at once");
+}
 
-  assert(of.rpcStrangerFrameBytesMax <= frameBytesMin, "strangers may send no more than others");
-  assert(of.rpcStrangerStreamsMax <= of.incomingStreamsMax, "strangers may open no more streams than others");
-  assert(of.rpcServedPerConnectionMax <= of.rpcServedMax, "one connection is served no more calls than all");
-  assert(of.rpcStreamsServedPerConnectionMax <= of.rpcStreamsServedMax, "one connection has no more streams than all");
+function assertFrameLimits(of: TransportLimits): void {
+  const { frameBytesMax, gatherBytesMax, urgentFrameBytesMax, rpcPayloadUrgentBytesMax } = of;
+  const { commandBytesMax } = limits;
+  assertAtMost({ frameBytesMin }, { frameBytesMax }, "the default frame holds the largest call");
+  assertBelow({ commandBytesMax }, { frameBytesMin }, "the smallest frame holds the largest command");
+  assertAtMost({ gatherBytesMax }, { frameBytesMin }, "what is gathered fits into the smallest frame");
+  assertAtMost({ urgentFrameBytesMax }, { frameBytesMin }, "urgent frames are no larger than others");
+  assertBelow({ rpcPayloadUrgentBytesMax }, { urgentFrameBytesMax }, "an urgent call fits into an urgent frame");
+  const { rpcQueueBytesMax, queueBytesMax } = of;
+  assertAtMost({ frameBytesMin }, { rpcQueueBytesMax, queueBytesMax }, "a queue holds the largest frame");
+}
 
-  assert(of.suspectAfterMissed < of.deadAfterMissed, "a session is suspect before it is dead");
-  assert(of.dialIntervalMsMin <= of.dialIntervalMsMax, "the shortest dial interval is no longer than the longest");
-  assert(of.dialWaitMs <= of.dialWaitMsMax, "the first dial waits no longer than a later one");
-  assert(of.handshakesMax <= of.handshakesBurstMax, "a burst has room for the handshakes at once");
+function assertStreamLimits(of: TransportLimits): void {
+  const { rpcStreamItemBytesMax, rpcStreamWindowBytes, rpcStreamCreditStepBytes } = of;
+  const { keyBytesMax, valueBytesMax, consoleReadBytesMax } = limits;
+  assertBelow(
+    { "keyBytesMax + valueBytesMax": keyBytesMax + valueBytesMax, consoleReadBytesMax },
+    { rpcStreamItemBytesMax },
+    "an item holds a key with its value, and a piece of a console",
+  );
+  assertAtMost(
+    { "rpcStreamItemBytesMax + rpcFrameOverheadBytes": rpcStreamItemBytesMax + rpcFrameOverheadBytes },
+    { frameBytesMin },
+    "an item fits into the smallest frame",
+  );
+  assertAtMost(
+    { "rpcStreamItemBytesMax + rpcStreamItemOverheadBytes": rpcStreamItemBytesMax + rpcStreamItemOverheadBytes },
+    { "rpcStreamWindowBytes - rpcStreamCreditStepBytes": rpcStreamWindowBytes - rpcStreamCreditStepBytes },
+    "a window less one step of credit has room for an item",
+  );
+  assertAtMost({ rpcStreamWindowBytes }, { rpcStreamCreditBytesMax }, "one side may hold a whole window of credit");
 }
 
 assertTransportLimits(transportLimits);

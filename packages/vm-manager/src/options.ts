@@ -1,3 +1,6 @@
+import { assertAtMost, assertBelow } from "@blixard/common";
+import { limits } from "@blixard/protocol";
+
 /** Tunables of the VM manager. All times are milliseconds on the monotonic clock of `deps.clock`. */
 export interface VmManagerTunables {
   /** Time for a process to answer its control socket after it was spawned. Default 60 000. */
@@ -31,3 +34,16 @@ export const defaultTunables: VmManagerTunables = {
   stableRunMs: 60_000,
   consoleBytesMax: 1024 * 1024,
 };
+
+/** Fails where defaults that depend on each other contradict each other. */
+export function assertTunables(of: VmManagerTunables): void {
+  const { quitDeadlineMs, powerdownDeadlineMs, startDeadlineMs, bootDeadlineMs } = of;
+  assertAtMost({ quitDeadlineMs }, { powerdownDeadlineMs }, "a guest gets longer to power off than a process to end");
+  assertAtMost({ startDeadlineMs }, { bootDeadlineMs }, "a guest boots when its process has started");
+  const { restartBackoffMs, restartBackoffMsMax, stableRunMs, consoleBytesMax } = of;
+  assertBelow({ restartBackoffMs }, { restartBackoffMsMax }, "the delay doubles");
+  assertAtMost({ restartBackoffMsMax }, { stableRunMs }, "a run that forgets restarts is longer than any delay");
+  assertAtMost({ consoleReadBytesMax: limits.consoleReadBytesMax }, { consoleBytesMax }, "a log holds one read of it");
+}
+
+assertTunables(defaultTunables);

@@ -5,8 +5,8 @@
  * Nothing goes down before the state was caught up with a leader since the start of the process. The state on disk may
  * be old: a VM that it wants here may have been given away or deleted meanwhile. Until then the manager only adopts.
  */
-import { firstOf } from "@blixard/common";
-import type { VmObservation, VmRecord } from "@blixard/protocol";
+import { assertBelow, firstOf } from "@blixard/common";
+import { limits, type VmObservation, type VmRecord } from "@blixard/protocol";
 import type { DesiredVm } from "@blixard/vm-manager";
 import type { CallRouter } from "../calls/call-router.ts";
 import { nodeMeta } from "../calls/peer-calls.ts";
@@ -119,6 +119,13 @@ export function unreported(
 
 const reasonLengthMax = 128;
 const messageLengthMax = 1_024;
+/** Three bytes a character, and room for the other fields. */
+const observationBytesMax = 3 * (reasonLengthMax + messageLengthMax) + 256;
+assertBelow(
+  { "batchMax * observationBytesMax": batchMax * observationBytesMax },
+  { commandBytesMax: limits.commandBytesMax },
+  "one command holds a batch of observations",
+);
 
 /** A long message of a driver must not keep its observation from being reported. */
 function clipped(seen: VmObservation): VmObservation {

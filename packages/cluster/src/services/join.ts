@@ -2,6 +2,7 @@
 import { BlixardError, hostOf, isLoopbackHost, notApplied, sleep } from "@blixard/common";
 import type { MemberRole, NodeRecord, ParsedRequestOf, TicketRole } from "@blixard/protocol";
 import type { CallScope, EntrySteps, Handlers } from "../calls/call-types.ts";
+import { joinLimits } from "../join-limits.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { isRunningElsewhere } from "../peers/peer-promises.ts";
 import { joinerRefusal } from "../state-machine/level.ts";
@@ -35,8 +36,7 @@ interface Admission {
   readonly incarnation: number;
 }
 
-const runningPollMs = 250;
-const runningWaitMs = 2_500;
+const { runningPollMs, runningWaitMs } = joinLimits;
 
 export function joinHandlers(node: Parts): Pick<Handlers, "join.request" | "join.list" | "join.accept"> {
   const parts: JoinParts = { ...node, pendingJoins: new PendingJoins(node.clock, node.metrics) };

@@ -5,14 +5,14 @@
  */
 import { type Clock, notApplied } from "@blixard/common";
 import type { ParsedRequestOf, PendingJoin } from "@blixard/protocol";
+import { joinLimits } from "../join-limits.ts";
 import type { ClusterMetrics } from "../metrics.ts";
 
 export type JoinRequest = ParsedRequestOf<"join.request">;
 
 export const pendingJoinLimits = {
   machinesMax: 64,
-  /** A machine that has not asked for so long has given up. */
-  silenceMsMax: 30_000,
+  silenceMsMax: joinLimits.pendingSilenceMsMax,
 } as const;
 
 interface Waiting {

@@ -1,6 +1,6 @@
 /** The streams of a VM's serial console, on the node that runs it. */
-import { BlixardError, fromUtf8, linkSignal } from "@blixard/common";
-import type { StreamOutputOf } from "@blixard/protocol";
+import { assertAtMost, BlixardError, fromUtf8, linkSignal } from "@blixard/common";
+import { limits, type StreamOutputOf } from "@blixard/protocol";
 import type { StreamHandlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { vmOf } from "./vm.ts";
@@ -11,6 +11,7 @@ type ConsoleParts = Pick<NodeParts, "options" | "vmManager" | "stateMachine">;
 type Piece = StreamOutputOf<"vm.logs">;
 
 const pieceBytesMax = 32 * 1024;
+assertAtMost({ pieceBytesMax }, { consoleReadBytesMax: limits.consoleReadBytesMax }, "a piece is one read");
 /** Interval of checking that the VM is still on this node, while its console is silent. */
 const ownerCheckMs = 2_000;
 

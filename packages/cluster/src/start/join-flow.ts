@@ -2,6 +2,7 @@
 import { BlixardError, type Clock, errorCodeOf, errorCodes, type Random, sleep, toBlixardError } from "@blixard/common";
 import { callPeer, type MemberRole, type NodeRecord, type RequestOf } from "@blixard/protocol";
 import { randomRequestId } from "../ids.ts";
+import { joinLimits } from "../join-limits.ts";
 import type { ClusterEndpoint, ClusterTransport } from "../ports/cluster-transport.ts";
 
 /** Whom to ask, and with what. */
@@ -31,12 +32,9 @@ export interface JoinDeps {
   readonly random: Random;
 }
 
-const attemptTimeoutMs = 5_000;
+const { attemptTimeoutMs, pendingPollMs, pendingTimeoutMs } = joinLimits;
 const backoffMsMin = 100;
 const backoffMsMax = 2_000;
-/** A machine that waits for an operator asks so often, which is often enough not to be forgotten, and for so long. */
-const pendingPollMs = 1_000;
-const pendingTimeoutMs = 3_600_000;
 
 export interface RequestJoinOptions {
   readonly timeoutMs: number;

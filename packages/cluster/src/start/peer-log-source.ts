@@ -2,7 +2,7 @@
  * Entries of the log from other members, for a node whose disk has lost some. It asks before it takes part, so that the
  * others have to be given time: a cluster that starts as a whole is not there at once.
  */
-import { BlixardError, type Clock, type Logger, linkSignal, messageOf, pauseFor } from "@blixard/common";
+import { assertBelow, BlixardError, type Clock, type Logger, linkSignal, messageOf, pauseFor } from "@blixard/common";
 import { decodeEntries, type NodeRecord } from "@blixard/protocol";
 import type { Entry, LogCandidate, LogIndex } from "@blixard/raft";
 import type { PeerCalls } from "../calls/peer-calls.ts";
@@ -24,6 +24,7 @@ export interface PeerLogSourceOptions {
 const patienceMs = 20_000;
 const attemptTimeoutMs = 5_000;
 const retryMs = 200;
+assertBelow({ attemptTimeoutMs }, { patienceMs }, "another member can be asked after one that is silent");
 /** Bytes of the entries of one hole, held in memory; far above what a retained log holds. */
 const holeBytesMax = 1024 * 1024 * 1024;
 

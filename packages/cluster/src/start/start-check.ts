@@ -2,7 +2,16 @@
  * What a node asks the others before it takes part: whether its store still holds what it promised them. Those that
  * do not answer in time are not waited for, because a cluster that starts as a whole has nobody who could answer more.
  */
-import { BlixardError, type Clock, errorCodeOf, type Logger, linkSignal, messageOf, pauseFor } from "@blixard/common";
+import {
+  assertAtMost,
+  BlixardError,
+  type Clock,
+  errorCodeOf,
+  type Logger,
+  linkSignal,
+  messageOf,
+  pauseFor,
+} from "@blixard/common";
 import type { NodeRecord } from "@blixard/protocol";
 import type { PeerCalls } from "../calls/peer-calls.ts";
 import type { VerifyAnswer, VerifyRequest } from "../peers/peer-promises.ts";
@@ -26,6 +35,7 @@ export function knownNodes(state: ClusterState, seed: Pick<JoinSeed, "nodes"> | 
 const answerTimeoutMs = 2_000;
 const attemptTimeoutMs = 1_000;
 const retryMs = 100;
+assertAtMost({ attemptTimeoutMs }, { answerTimeoutMs }, "an attempt is a part of the wait");
 /** A process that was killed just now looks alive for a moment. */
 const runningPatienceMs = 6_000;
 

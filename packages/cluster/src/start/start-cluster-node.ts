@@ -14,15 +14,7 @@
  */
 import { abortReason, CloseStack, linkSignal, withTimeLimit } from "@blixard/common";
 import { commands, createCommandCodec, type NodeCapacity, type NodeRecord, understoodLevel } from "@blixard/protocol";
-import {
-  asLogIndex,
-  asNodeId,
-  asTerm,
-  type LogStore,
-  openRaftNode,
-  type RaftNode,
-  trailingEntriesDefault,
-} from "@blixard/raft";
+import { asLogIndex, asNodeId, asTerm, type LogStore, openRaftNode, type RaftNode, raftDefaults } from "@blixard/raft";
 import { CallRouter } from "../calls/call-router.ts";
 import { nodeMeta, PeerCalls } from "../calls/peer-calls.ts";
 import type { CloseOptions, ClusterNode, ClusterNodeDeps, StartMode } from "../cluster-node-types.ts";
@@ -189,7 +181,7 @@ function readLog(base: Base, nodes: readonly NodeRecord[], signal: AbortSignal):
   const { deps, options, peerCalls } = base;
   return loadLog(deps, {
     repairFrom: peerLogSource({ ...deps, peerCalls }, { nodeId: options.nodeId, nodes, signal }),
-    trailingEntries: options.raft.trailingEntries ?? trailingEntriesDefault,
+    trailingEntries: options.raft.trailingEntries ?? raftDefaults.trailingEntries,
   });
 }
 

@@ -10,7 +10,15 @@
  * An item may be sent only under credit that the other side gave: bytes of payloads, and `rpcStreamItemOverheadBytes` for each
  * item. The caller gives its first credit in `open`, the callee with its first `credit`.
  */
-import { BlixardError, type ErrorOutcome, isBlixardError, knownErrorCode, messageOf } from "@blixard/common";
+import {
+  assertAtMost,
+  assertBelow,
+  BlixardError,
+  type ErrorOutcome,
+  isBlixardError,
+  knownErrorCode,
+  messageOf,
+} from "@blixard/common";
 import { decodeValue, encodeValue } from "./wire-codec.ts";
 import { BinaryReader, BinaryWriter, corrupt } from "./wire-codec-binary.ts";
 
@@ -65,6 +73,13 @@ const methodBytesMax = 128;
 export const rpcFrameOverheadBytes = 256;
 const errorBytesMax = 32 * 1024;
 const messageLengthMax = 4 * 1024;
+const messageBytesMax = 3 * messageLengthMax;
+assertAtMost({ "2 * messageBytesMax": 2 * messageBytesMax }, { errorBytesMax }, "an error has a message and a hint");
+assertBelow(
+  { methodBytesMax },
+  { rpcFrameOverheadBytes },
+  "the name of a method is a part of what stands beside a payload",
+);
 const tag = { request: 1, response: 2, error: 3, cancel: 4, ping: 5, pong: 6, open: 7 } as const;
 /** One more when the callee sends it. */
 const sidedTag = { item: 8, end: 10, credit: 12 } as const;

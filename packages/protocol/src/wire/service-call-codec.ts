@@ -3,9 +3,10 @@
  * the identity of the first caller in it. Anyone sends the name of a method with the same payload, whose actor and
  * access then count for nothing: they follow from the key of the connection.
  */
-import { BlixardError, messageOf } from "@blixard/common";
+import { assertBelow, BlixardError, messageOf } from "@blixard/common";
 import { z } from "zod";
 import { type CallMeta, callMetaSchema } from "../api/access.ts";
+import { limits } from "../limits.ts";
 import { rpcFrameOverheadBytes } from "./rpc-codec.ts";
 import { decodeValue, encodeValue } from "./wire-codec.ts";
 
@@ -82,3 +83,17 @@ function readItem<Schema extends z.ZodType>(
     throw unreadable(error);
   }
 }
+
+/** An index and 64 hexadecimal digits, with their names. */
+const hashRowBytes = 96;
+
+/** Fails where a call or its answer could be larger than a call may be. */
+export function assertCallLimits(of: Readonly<Record<keyof typeof limits, number>>): void {
+  const { commandBytesMax, logReadBytesMax, blobPieceBytesMax, consoleReadBytesMax, listMax } = of;
+  const pieces = { commandBytesMax, logReadBytesMax, blobPieceBytesMax, consoleReadBytesMax };
+  assertBelow(pieces, { serviceCallBytesMax }, "one call carries it, with its envelope");
+  const hashes = { "listMax * hashRowBytes": listMax * hashRowBytes };
+  assertBelow(hashes, { serviceCallBytesMax }, "one answer lists the hashes of the state");
+}
+
+assertCallLimits(limits);

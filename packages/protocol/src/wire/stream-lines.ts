@@ -4,9 +4,11 @@
  * comment, comes at least every `streamHeartbeatMs` and says that the other side lives. No item has a field `error`: an
  * object with one is the error body of the API, comes last, and says why the stream ended.
  */
+import { assertBelow } from "@blixard/common";
 import { z } from "zod";
 import { type StreamName, type StreamOutputOf, streams } from "../api/contract.ts";
 import { bytesSchema } from "../api/values.ts";
+import { limits } from "../limits.ts";
 import { unreadable } from "./peer-call.ts";
 
 export const streamMediaTypes = { lines: "application/x-ndjson", events: "text/event-stream" } as const;
@@ -16,6 +18,14 @@ export const streamHeartbeatMs = 5_000;
 
 /** Largest line of an item: a key and a value of which JSON escapes every character, and the largest record of a VM. */
 export const streamLineBytesMax = 1024 * 1024;
+
+/** JSON writes a control character as six. */
+const escapedBytesMax = 6 * (limits.keyBytesMax + limits.valueBytesMax);
+assertBelow(
+  { "6 * (keyBytesMax + valueBytesMax)": escapedBytesMax, "2 * consoleReadBytesMax": 2 * limits.consoleReadBytesMax },
+  { streamLineBytesMax },
+  "a line holds a key with its value, and a piece of a console in base64",
+);
 
 /** The form of an item as JSON, with bytes as `bytes` says. */
 function jsonForm(schema: z.ZodType, bytes: z.ZodType): z.ZodType {
