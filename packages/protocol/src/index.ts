@@ -78,7 +78,6 @@ export type { JoinTicket } from "./wire/join-ticket.ts";
 export { decodeTicket, encodeTicket, ticketPrefix } from "./wire/join-ticket.ts";
 export type { PeerCaller, PeerCallLimits, PeerCallOptions, PeerStreamer } from "./wire/peer-call.ts";
 export { callPeer, openPeerStream, readAnswer } from "./wire/peer-call.ts";
-export { decodeEntries, decodePeerMessages, encodeEntries, encodePeerMessages } from "./wire/peer-message-codec.ts";
 export type { RpcError, RpcFrame, RpcSide } from "./wire/rpc-codec.ts";
 export {
   decodeRpcFrame,

@@ -2,7 +2,8 @@
 
 import { seededRandom } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
-import { decodeRpcFrame, encodePeerMessages, encodeRpcFrame, type RpcFrame } from "@blixard/protocol";
+import { decodeRpcFrame, encodeRpcFrame, type RpcFrame } from "@blixard/protocol";
+import { encodePeerMessages } from "@blixard/protocol/peer-messages";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { encodeFrame, FrameReader, frameHeaderBytes } from "./frames/frame.ts";
 import { createGrpcAdapter } from "./grpc/index.ts";

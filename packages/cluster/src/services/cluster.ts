@@ -1,6 +1,7 @@
 /** What a node says about itself at once, with or without a quorum. */
 import { BlixardError } from "@blixard/common";
-import { encodeEntries, limits, type NodeStatus } from "@blixard/protocol";
+import { limits, type NodeStatus } from "@blixard/protocol";
+import { encodeEntries } from "@blixard/protocol/peer-messages";
 import { asLogIndex } from "@blixard/raft";
 import type { Handlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";

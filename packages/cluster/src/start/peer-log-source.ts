@@ -3,7 +3,8 @@
  * others have to be given time: a cluster that starts as a whole is not there at once.
  */
 import { assertBelow, BlixardError, type Clock, type Logger, linkSignal, messageOf, pauseFor } from "@blixard/common";
-import { decodeEntries, type NodeRecord } from "@blixard/protocol";
+import type { NodeRecord } from "@blixard/protocol";
+import { decodeEntries } from "@blixard/protocol/peer-messages";
 import type { Entry, LogCandidate, LogIndex } from "@blixard/raft";
 import type { PeerCalls } from "../calls/peer-calls.ts";
 

@@ -1,7 +1,8 @@
 import { crc32 } from "node:zlib";
 import { fromHex, fromUtf8, seededRandom, toHex } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
-import { type Command, decodePeerMessages, encodeCommand, encodePeerMessages } from "@blixard/protocol";
+import { type Command, encodeCommand } from "@blixard/protocol";
+import { decodePeerMessages, encodePeerMessages } from "@blixard/protocol/peer-messages";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { createMemoryNetwork } from "../memory/index.ts";
 import { decodeHello, encodeHello, helloCapability, ownCapabilities } from "../session/hello.ts";

@@ -7,7 +7,7 @@
  * The session uses a link for messages only when both sides have greeted, so both agree which connection is in use.
  */
 import { BlixardError } from "@blixard/common";
-import { decodePeerMessages } from "@blixard/protocol";
+import { decodePeerMessages } from "@blixard/protocol/peer-messages";
 import type { PeerMessage } from "@blixard/raft";
 import type { Frame, FrameOptions } from "../frames/frame.ts";
 import { FrameLink, type LinkEnd } from "../frames/frame-link.ts";

@@ -19,7 +19,7 @@
  */
 import type { Clock, Logger, Random, Timer } from "@blixard/common";
 import { BlixardError, withDeadline } from "@blixard/common";
-import { encodePeerMessages } from "@blixard/protocol";
+import { encodePeerMessages } from "@blixard/protocol/peer-messages";
 import type { NodeId, PeerMessage, PeerTransportHandlers } from "@blixard/raft";
 import { type FrameOptions, frameBytesMaxOf } from "../frames/frame.ts";
 import type { LinkEnd } from "../frames/frame-link.ts";

@@ -5,14 +5,8 @@
  */
 import { crc32, deflateRawSync } from "node:zlib";
 import { errorCodeOf, type Random } from "@blixard/common";
-import {
-  decodePeerMessages,
-  decodeRpcFrame,
-  encodePeerMessages,
-  encodeRpcFrame,
-  type RpcFrame,
-  rpcStreamCreditBytesMax,
-} from "@blixard/protocol";
+import { decodeRpcFrame, encodeRpcFrame, type RpcFrame, rpcStreamCreditBytesMax } from "@blixard/protocol";
+import { decodePeerMessages, encodePeerMessages } from "@blixard/protocol/peer-messages";
 import type { PeerMessage } from "@blixard/raft";
 import { encodeFrame, FrameReader, frameHeaderBytes } from "../frames/frame.ts";
 import { refusalOf } from "../frames/frame-link.ts";

@@ -1,6 +1,7 @@
 /** What travels in the benchmark: Raft messages as they are, and 400-byte commands that make VMs. */
 import { assert, concatBytes, seededRandom, toHex } from "@blixard/common";
-import { decodePeerMessages, encodeCommand, encodePeerMessages, vmSpecSchema } from "@blixard/protocol";
+import { encodeCommand, vmSpecSchema } from "@blixard/protocol";
+import { decodePeerMessages, encodePeerMessages } from "@blixard/protocol/peer-messages";
 import { asNodeId, type Message, type PeerMessage } from "@blixard/raft";
 import { asLogIndex, asTerm } from "@blixard/raft/core";
 

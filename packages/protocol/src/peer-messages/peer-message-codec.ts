@@ -18,7 +18,7 @@ import type {
   Snapshot,
   Term,
 } from "@blixard/raft";
-import { BinaryReader, BinaryWriter, corrupt } from "./wire-codec-binary.ts";
+import { BinaryReader, BinaryWriter, corrupt } from "../wire/wire-codec-binary.ts";
 
 const formatVersion = 1;
 const tag = { raft: 0, snapshotChunk: 1, snapshotAck: 2, proposal: 3, proposalAnswer: 4 } as const;
