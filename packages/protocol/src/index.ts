@@ -111,3 +111,4 @@ export {
 } from "./wire/stream-lines.ts";
 export type { WireOptions } from "./wire/wire-codec.ts";
 export { decodeValue, encodeValue } from "./wire/wire-codec.ts";
+export { unsupported } from "./wire/wire-codec-binary.ts";

@@ -2,7 +2,7 @@
 
 import { seededRandom } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
-import { decodeRpcFrame, encodeRpcFrame, type RpcFrame } from "@blixard/protocol";
+import { decodeRpcFrame, encodeRpcFrame, encodeValue, type RpcFrame } from "@blixard/protocol";
 import { encodePeerMessages } from "@blixard/protocol/peer-messages";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { encodeFrame, FrameReader, frameHeaderBytes } from "./frames/frame.ts";
@@ -98,6 +98,32 @@ describe.each(["memory", "iroh", "grpc"] as const)("a hostile peer over %s", (te
     await node.received.until((all) => all.length === 1);
     expect(node.received.value).toMatchObject([{ from: 3, message: { message: { from: 3 } } }]);
     expect(node.transport.refusals()).toEqual({ forged_from: 1 });
+    await expectUnharmed();
+  });
+
+  it("of a later release keeps its connections, and what nobody here can read is counted and left out", async () => {
+    const raft = await dial("blixard/raft/1");
+    const laterBatch = frameOf(Uint8Array.of(2, 1, 9));
+    const laterMessage = frameOf(Uint8Array.of(1, 1, 5));
+    await write(raft, hello(3), laterBatch, laterMessage, frameOf(encodePeerMessages([heartbeat(3, 1)])));
+    await node.received.until((all) => all.some(({ from }) => from === 3));
+    const rpc = await dial("blixard/rpc/1");
+    const laterFrame = frameOf(Uint8Array.of(14, 7, 1, 2));
+    await write(rpc, laterFrame, frameOf(encodeRpcFrame({ type: "ping", id: 1 })));
+    expect(await (await rpc.acceptStream())?.read(1_024)).toBeDefined();
+    expect(node.transport.refusals()).toEqual({ unsupported_version: 3 });
+    const { lastError, state } = node.transport.sessions().find(({ nodeId }) => nodeId === 3) ?? {};
+    expect([state, lastError]).toEqual(["ready", expect.stringContaining("message tag 5 needs a later release")]);
+    await expectUnharmed();
+  });
+
+  it("loses its connection for the greeting of a later release, whatever its form, and hears which it needs", async () => {
+    for (const greeting of [[2, 3, 1], [9, { node: "three" }], [3]]) {
+      const connection = await dial("blixard/raft/1");
+      await write(connection, frameOf(encodeValue(greeting), true));
+      expect(await connection.closed).toContain("needs a later release");
+    }
+    expect(node.transport.refusals()).toEqual({ unsupported_version: 3 });
     await expectUnharmed();
   });
 

@@ -1,7 +1,8 @@
 /**
  * Peer messages by position, many to a batch: `version, count, message ...`. Iroh costs CPU for each byte, so zeros
  * take one byte and an entry that follows its predecessor (same term, next index) costs two bytes beyond its data.
- * The reader checks every field; bytes that the writer would not have written are refused as a whole.
+ * The reader checks every field; bytes that the writer would not have written are refused as a whole. What only a later
+ * release can have written is refused with a code of its own, because it is no damage.
  */
 import { assert } from "@blixard/common";
 import type {
@@ -18,7 +19,7 @@ import type {
   Snapshot,
   Term,
 } from "@blixard/raft";
-import { BinaryReader, BinaryWriter, corrupt } from "../wire/wire-codec-binary.ts";
+import { BinaryReader, BinaryWriter, corrupt, unsupported } from "../wire/wire-codec-binary.ts";
 
 const formatVersion = 1;
 const tag = { raft: 0, snapshotChunk: 1, snapshotAck: 2, proposal: 3, proposalAnswer: 4 } as const;
@@ -78,11 +79,10 @@ export function encodePeerMessages(messages: readonly PeerMessage[]): Uint8Array
   return writer.finish();
 }
 
-/** @throws FRAME_CORRUPT */
+/** @throws FRAME_CORRUPT, UNSUPPORTED_VERSION */
 export function decodePeerMessages(bytes: Uint8Array): PeerMessage[] {
   const reader = new BinaryReader(bytes);
-  const version = reader.byte("batch version");
-  if (version !== formatVersion) throw corrupt(`batch version ${version} is not known`);
+  checkVersion(reader, "batch version");
   const count = reader.count("batch");
   const messages: PeerMessage[] = [];
   for (let item = 0; item < count; item++) messages.push(readPeerMessage(reader));
@@ -98,14 +98,19 @@ export function encodeEntries(entries: readonly Entry[]): Uint8Array {
   return writer.finish();
 }
 
-/** @throws FRAME_CORRUPT */
+/** @throws FRAME_CORRUPT, UNSUPPORTED_VERSION */
 export function decodeEntries(bytes: Uint8Array): Entry[] {
   const reader = new BinaryReader(bytes);
-  const version = reader.byte("entries version");
-  if (version !== formatVersion) throw corrupt(`entries version ${version} is not known`);
+  checkVersion(reader, "entries version");
   const entries = readEntries(reader);
   reader.end("entries");
   return entries;
+}
+
+function checkVersion(reader: BinaryReader, what: string): void {
+  const version = reader.byte(what);
+  if (version === 0) throw corrupt(`${what} 0`);
+  if (version > formatVersion) throw unsupported(`${what} ${version}`);
 }
 
 function writePeerMessage(writer: BinaryWriter, message: PeerMessage): void {
@@ -144,7 +149,8 @@ function writePeerMessage(writer: BinaryWriter, message: PeerMessage): void {
 }
 
 function readPeerMessage(reader: BinaryReader): PeerMessage {
-  switch (reader.byte("message tag")) {
+  const kind = reader.byte("message tag");
+  switch (kind) {
     case tag.raft:
       return { type: "raft", message: readMessage(reader) };
     case tag.snapshotChunk: {
@@ -169,7 +175,7 @@ function readPeerMessage(reader: BinaryReader): PeerMessage {
       return { type: "proposalAnswer", session, sequence, verdict: readVerdict(reader) };
     }
     default:
-      throw corrupt("a message tag is not known");
+      throw unsupported(`message tag ${kind}`);
   }
 }
 
@@ -202,7 +208,7 @@ function readVerdict(reader: BinaryReader): ProposalVerdict {
     return { type: "placed", index, term: reader.integer("term") as Term };
   }
   const code = refusalCodes[reader.byte("refusal code")];
-  if (code === undefined) throw corrupt("a refusal code is not known");
+  if (code === undefined) throw unsupported("a refusal code");
   const leaderId = reader.integer("leader") as NodeId;
   return { type: "refused", code, leaderId, reason: reader.text("reason", 4 * reasonLengthMax) };
 }
@@ -232,9 +238,9 @@ function writeMessage(writer: BinaryWriter, message: Message): void {
 
 function readMessage(reader: BinaryReader): Message {
   const type = messageTypes[reader.byte("message type")];
-  if (type === undefined) throw corrupt("a message type is not known");
+  if (type === undefined) throw unsupported("a type of message");
   const flags = reader.byte("message flags");
-  if (flags > 7) throw corrupt("message flags are not known");
+  if (flags > 7) throw unsupported("a flag of a message");
   const fields = {
     type,
     from: reader.integer("from") as NodeId,
@@ -281,7 +287,7 @@ function readEntries(reader: BinaryReader): Entry[] {
   let index = 0;
   for (let item = 0; item < count; item++) {
     const flags = reader.byte("entry flags");
-    if (flags > 7) throw corrupt("entry flags are not known");
+    if (flags > 7) throw unsupported("a flag of an entry");
     if ((flags & entryFlag.sameTerm) === 0) term = reader.integer("entry term") as Term;
     index = (flags & entryFlag.nextIndex) === 0 ? reader.integer("entry index") : index + 1;
     const position = { term, index: index as LogIndex };
@@ -308,14 +314,15 @@ function writeConfChange(writer: BinaryWriter, change: ConfChange): void {
 
 function readConfChange(reader: BinaryReader): ConfChange {
   const version = reader.byte("change version");
-  if (version !== 1 && version !== 2) throw corrupt("a configuration change has an unknown version");
+  if (version > 2) throw unsupported(`version ${version} of a configuration change`);
+  if (version !== 1 && version !== 2) throw corrupt("a configuration change has no version");
   const transition = transitions[reader.byte("transition")];
-  if (transition === undefined) throw corrupt("a transition is not known");
+  if (transition === undefined) throw unsupported("a transition");
   const count = reader.count("changes");
   const changes: { op: (typeof changeOps)[number]; id: NodeId }[] = [];
   for (let item = 0; item < count; item++) {
     const op = changeOps[reader.byte("change")];
-    if (op === undefined) throw corrupt("a change is not known");
+    if (op === undefined) throw unsupported("a change of the configuration");
     changes.push({ op, id: reader.integer("changed node") as NodeId });
   }
   const context = readBoolean(reader, "change context") ? { context: reader.bytes("change context") } : {};

@@ -1,6 +1,7 @@
 import { BlixardError, fromHex, toHex } from "@blixard/common";
 import { describe, expect, it } from "@jest/globals";
 import { decodeRpcFrame, encodeRpcFrame, fromRpcError, type RpcFrame, toRpcError } from "./rpc-codec.ts";
+import { encodeValue } from "./wire-codec.ts";
 
 const payload = Uint8Array.of(9, 8);
 const golden: readonly (readonly [string, RpcFrame])[] = [
@@ -41,11 +42,28 @@ describe("decodeRpcFrame", () => {
   });
 
   const broken = ["", "01", "0700", "040700", "0107ff", "0307c0", "030795c0c0c0c0c0", "0107810066"];
-  const brokenStreams = ["0e00", "08", "0a0700", "0c07", "0c070000", "0c0781808008", "07000000", "070000008180800866"];
+  const brokenStreams = ["0000", "08", "0a0700", "0c07", "0c070000", "0c0781808008", "07000000", "070000008180800866"];
   it.each([...broken, ...brokenStreams])("refuses %s", (hex) => {
     expect(() => decodeRpcFrame(fromHex(hex) ?? new Uint8Array())).toThrow(
       expect.objectContaining({ code: "FRAME_CORRUPT" }),
     );
+  });
+});
+
+describe("what a later release sends", () => {
+  it.each(["0e00", "0f07aa", "ff01"])("is told from damage when it is a frame of a new type: %s", (hex) => {
+    expect(() => decodeRpcFrame(fromHex(hex) ?? new Uint8Array())).toThrow(
+      expect.objectContaining({ code: "UNSUPPORTED_VERSION", message: expect.stringContaining("a later release") }),
+    );
+  });
+
+  it("leaves open what an error has done whose outcome is new, and what else it says", () => {
+    const error = encodeValue(["NEW_CODE", "m", null, "half_applied", null, "more"]);
+    expect(decodeRpcFrame(Uint8Array.of(3, 1, ...error))).toEqual({
+      type: "error",
+      id: 1,
+      error: { code: "NEW_CODE", message: "m", outcome: "unknown" },
+    });
   });
 });
 

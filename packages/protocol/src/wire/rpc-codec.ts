@@ -20,7 +20,7 @@ import {
   messageOf,
 } from "@blixard/common";
 import { decodeValue, encodeValue } from "./wire-codec.ts";
-import { BinaryReader, BinaryWriter, corrupt } from "./wire-codec-binary.ts";
+import { BinaryReader, BinaryWriter, corrupt, unsupported } from "./wire-codec-binary.ts";
 
 /** An error as it crosses the wire. */
 export interface RpcError {
@@ -123,7 +123,7 @@ export function encodeRpcFrame(frame: RpcFrame): Uint8Array {
   return writer.finish();
 }
 
-/** @throws FRAME_CORRUPT */
+/** @throws FRAME_CORRUPT, and UNSUPPORTED_VERSION for a frame of a later release */
 export function decodeRpcFrame(bytes: Uint8Array): RpcFrame {
   const reader = new BinaryReader(bytes);
   const type = reader.byte("frame type");
@@ -168,7 +168,8 @@ function decodeSidedFrame(type: number, id: number, reader: BinaryReader): RpcFr
       return { type: "credit", id, by, bytes };
     }
     default:
-      throw corrupt(`frame type ${type} is not known`);
+      if (type === 0) throw corrupt("frame type 0");
+      throw unsupported(`frame type ${type}`);
   }
 }
 
@@ -212,17 +213,18 @@ function encodeError(error: RpcError): Uint8Array {
 
 function decodeError(bytes: Uint8Array): RpcError {
   const value = decodeValue(bytes, { bytesMax: errorBytesMax });
-  if (!Array.isArray(value) || value.length !== 5) throw corrupt("an error is not in its form");
+  if (!Array.isArray(value) || value.length < 5) throw corrupt("an error is not in its form");
   const [code, message, hint, outcome, details]: unknown[] = value;
   if (typeof code !== "string" || typeof message !== "string") throw corrupt("an error has no code");
   if (hint !== null && typeof hint !== "string") throw corrupt("a hint is not a text");
-  if (outcome !== null && outcome !== "not_applied" && outcome !== "unknown") throw corrupt("an outcome is not known");
+  if (outcome !== null && typeof outcome !== "string") throw corrupt("an outcome is not a text");
   if (details !== null && !isRecord(details)) throw corrupt("details are not an object");
   return {
     code,
     message,
     ...(hint === null ? {} : { hint }),
-    ...(outcome === null ? {} : { outcome }),
+    // What a later release says beside these two leaves open what happened.
+    ...(outcome === null ? {} : { outcome: outcome === "not_applied" ? outcome : "unknown" }),
     ...(details === null ? {} : { details }),
   };
 }

@@ -14,6 +14,13 @@ export function corrupt(what: string): BlixardError {
   return new BlixardError("FRAME_CORRUPT", what);
 }
 
+/** The error for what a later release writes: its bytes may be in order, and this release cannot tell. */
+export function unsupported(what: string): BlixardError {
+  return new BlixardError("UNSUPPORTED_VERSION", `${what} needs a later release than the one of this node`, {
+    hint: "Install the release of the peer on this node too; a cluster is upgraded node by node.",
+  });
+}
+
 /** Appends values to a growing buffer. */
 export class BinaryWriter {
   #bytes = new Uint8Array(initialBytes);

@@ -4,7 +4,7 @@
  * sends at once, and a busy one batches without a timer. Only closing the connection ends reads and writes that hang
  * because the peer is dead or does not read.
  */
-import { errorCodeOf, messageOf } from "@blixard/common";
+import { type BlixardError, errorCodeOf, messageOf } from "@blixard/common";
 import type { Refusal, TransportMetrics } from "../metrics.ts";
 import { transportLimits } from "../transport-limits.ts";
 import type { ByteStream, Connection } from "../transport-types.ts";
@@ -27,8 +27,10 @@ export interface FrameLinkHandlers {
   readonly isStranger?: () => boolean;
   /** The next payload to write on the stream of the class; undefined when there is none now. */
   readonly next: (streamClass: StreamClass) => Uint8Array | undefined;
-  /** May throw FRAME_CORRUPT or CREDIT_OVERRUN, which ends the link. */
+  /** May throw FRAME_CORRUPT or CREDIT_OVERRUN, which ends the link, and UNSUPPORTED_VERSION, which only a hello does. */
   readonly onFrame: (frame: Frame) => void;
+  /** Told of what a later release has sent and `onFrame` could not read: it is counted and left out. */
+  readonly onUnsupported?: (error: BlixardError) => void;
   /** Called once, when the link ended without `close`. */
   readonly onEnd: (end: LinkEnd) => void;
 }
@@ -153,11 +155,22 @@ export class FrameLink {
         for (const frame of reader.push(bytes)) {
           streamClass = frame.streamClass;
           this.#metrics.frameReceived(this.connection.lane, frame.payload.length);
-          if (!this.#ended) this.#handlers.onFrame(frame);
+          if (!this.#ended) this.#deliver(frame);
         }
       }
     } catch (error) {
       this.#end(messageOf(error), refusalOf(error));
+    }
+  }
+
+  /** The streams of a connection are whole whatever their frames hold; only a greeting says whether the sides go together. */
+  #deliver(frame: Frame): void {
+    try {
+      this.#handlers.onFrame(frame);
+    } catch (error) {
+      if (frame.hello || errorCodeOf(error) !== "UNSUPPORTED_VERSION") throw error;
+      this.#metrics.refused("unsupported_version");
+      this.#handlers.onUnsupported?.(error as BlixardError);
     }
   }
 

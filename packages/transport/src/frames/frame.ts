@@ -3,6 +3,7 @@
  * checked before memory is taken; the checksum covers header and payload as sent.
  */
 import { BlixardError } from "@blixard/common";
+import { unsupported } from "@blixard/protocol";
 import { transportLimits } from "../transport-limits.ts";
 import { frameChecksum } from "./frame-checksum.ts";
 import { type FrameCompressor, inflate } from "./frame-compression.ts";
@@ -110,10 +111,10 @@ export class FrameReader {
   #checkedLength(): number {
     const [first, second, version, flags = 0] = this.#header;
     if (first !== magic0 || second !== magic1) throw corrupt("the stream does not carry frames");
-    if (version !== frameVersion)
-      throw new BlixardError("UNSUPPORTED_VERSION", `frame version ${version} is not known`);
+    if (version !== frameVersion) throw unsupported(`frame version ${version}`);
     const known = (flags & flag.compressed) === 0 ? flag.known & ~flag.dictionary : flag.known;
-    if ((flags & ~known) !== 0) throw corrupt("frame flags are not known");
+    if ((flags & ~flag.known) !== 0) throw unsupported("a flag of a frame");
+    if ((flags & ~known) !== 0) throw corrupt("the dictionary of a frame that is not compressed");
     const length = this.#view.getUint32(4);
     const bytesMax = frameBytesMaxOf(this.#streamClass(), this.#options);
     if (length > bytesMax) throw tooLarge(length, bytesMax);
@@ -136,7 +137,7 @@ export class FrameReader {
 
   #streamClass(): StreamClass {
     const streamClass = streamClasses[((this.#header[3] ?? 0) & flag.classMask) >> flag.classShift];
-    if (streamClass === undefined) throw corrupt("the class of a frame is not known");
+    if (streamClass === undefined) throw unsupported("a class of frames");
     return streamClass;
   }
 }

@@ -1,6 +1,6 @@
 /** The first frame in each direction of a Raft connection: it names the sender, the receiver, and the start of the sender. */
 import { BlixardError } from "@blixard/common";
-import { decodeValue, encodeValue } from "@blixard/protocol";
+import { decodeValue, encodeValue, unsupported } from "@blixard/protocol";
 import type { NodeStart, SeenStart } from "./node-start.ts";
 
 export interface Hello {
@@ -42,14 +42,20 @@ export function encodeHello(hello: Hello): Uint8Array {
 /** @throws FRAME_CORRUPT, UNSUPPORTED_VERSION */
 export function decodeHello(bytes: Uint8Array): Hello {
   const value = decodeValue(bytes, { bytesMax: helloBytesMax });
+  // A later version may have another form behind its number.
+  const version: unknown = Array.isArray(value) ? value[0] : undefined;
+  if (typeof version === "number" && version > helloVersion) throw unsupported(`hello version ${version}`);
   if (!Array.isArray(value) || !value.every((item) => Number.isSafeInteger(item) && item >= 0)) {
     throw new BlixardError("FRAME_CORRUPT", "a hello is not in its form");
   }
-  const [version, nodeId, toNodeId, instance, sequence, ...more] = value as (number | undefined)[];
-  if (version !== helloVersion) {
-    throw new BlixardError("UNSUPPORTED_VERSION", `hello version ${version} is not known`);
-  }
-  if (nodeId === undefined || toNodeId === undefined || instance === undefined || sequence === undefined) {
+  const [, nodeId, toNodeId, instance, sequence, ...more] = value as (number | undefined)[];
+  if (
+    version !== helloVersion ||
+    nodeId === undefined ||
+    toNodeId === undefined ||
+    instance === undefined ||
+    sequence === undefined
+  ) {
     throw new BlixardError("FRAME_CORRUPT", "a hello is not in its form");
   }
   const [admitted = 0, starts = 0, knownAdmitted = 0, knownStarts = 0, knownInstance = 0, capabilities = 0] = more;

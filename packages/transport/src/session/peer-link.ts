@@ -20,6 +20,8 @@ export interface PeerLinkHandlers {
   readonly next: (link: PeerLink, streamClass: StreamClass) => Uint8Array | undefined;
   readonly onHello: (link: PeerLink, hello: Hello) => void;
   readonly onMessages: (link: PeerLink, messages: readonly PeerMessage[]) => void;
+  /** Messages of a later release were left out. */
+  readonly onUnsupported: (link: PeerLink, reason: string) => void;
   readonly onEnd: (link: PeerLink, end: LinkEnd) => void;
 }
 
@@ -45,6 +47,7 @@ export class PeerLink {
       {
         next: (streamClass) => handlers.next(this, streamClass),
         onFrame: (frame) => this.#onFrame(frame),
+        onUnsupported: ({ message }) => handlers.onUnsupported(this, message),
         onEnd: (end) => handlers.onEnd(this, end),
       },
       metrics,

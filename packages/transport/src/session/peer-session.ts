@@ -84,6 +84,7 @@ export class PeerSession {
       next: (link, streamClass) => this.#next(link, streamClass),
       onHello: (link, hello) => this.#onHello(link, hello),
       onMessages: (link, messages) => this.#onMessages(link, messages),
+      onUnsupported: (link, reason) => this.#onUnsupported(link, reason),
       onEnd: (link, end) => this.#onLinkEnd(link, end),
     };
     this.#dial = new OverlappedDial(deps, {
@@ -425,6 +426,13 @@ export class PeerSession {
         this.#deps.handlers.onMessage(from, message);
       }
     }
+  }
+
+  /** Told once for each reason: the peer may send the same again at each heartbeat. */
+  #onUnsupported(link: PeerLink, reason: string): void {
+    if (link !== this.#active || this.#lastError === reason) return;
+    this.#lastError = reason;
+    this.#deps.logger.log("warn", "messages of a later release were left out", { peer: this.#peer.nodeId, reason });
   }
 
   #onLinkEnd(link: PeerLink, end: LinkEnd): void {

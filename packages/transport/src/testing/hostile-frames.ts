@@ -189,17 +189,27 @@ export class HostileFrames {
       let frames = 0;
       for (const { hello, payload } of reader.push(bytes)) {
         frames++;
-        if (lane === "blixard/rpc/1") {
-          // Of two frames, the first may be answered before the second one comes, or not.
-          if (!this.#isHarmlessCall(payload) || frames > 1) return undefined;
-        } else if (hello) return fate("fatal", "bad_frame");
-        else if (!this.#isHarmlessBatch(payload, refusals)) return undefined;
+        // Of two frames, the first may be answered before the second one comes, or not.
+        if (lane === "blixard/rpc/1" && frames > 1) return undefined;
+        if (lane === "blixard/raft/1" && hello) return fate("fatal", "bad_frame");
+        if (!this.#isHarmless(lane, hello, payload, refusals)) return undefined;
       }
       if (framesLength(bytes) === bytes.length) return fate(frames > 0 ? "harmless" : "partial");
       // Whole frames before a partial one: whether they are still read when the sender hangs up, nobody can say.
       return frames > 0 ? undefined : fate("partial");
     } catch (error) {
       return fate("fatal", refusalOf(error) ?? `unexpected ${errorCodeOf(error)}`);
+    }
+  }
+
+  /** What looks like a message of a later release is counted and left out. */
+  #isHarmless(lane: NodeLane, hello: boolean, payload: Uint8Array, refusals: Record<string, number>): boolean {
+    try {
+      return lane === "blixard/rpc/1" ? this.#isHarmlessCall(payload) : this.#isHarmlessBatch(payload, refusals);
+    } catch (error) {
+      if (hello || errorCodeOf(error) !== "UNSUPPORTED_VERSION") throw error;
+      refusals["unsupported_version"] = (refusals["unsupported_version"] ?? 0) + 1;
+      return true;
     }
   }
 
