@@ -139,7 +139,7 @@ describe("ClusterNode: bad input", () => {
     ["an unknown field", "kv.get", { key: "k", no: 1 }, {}, "INVALID_ARGUMENT", "no"],
     ["an unknown image", "vm.create", { name: "a", spec: { ...spec, image: "no" } }, {}, "IMAGE_NOT_FOUND", "no"],
     ["an unknown key", "kv.get", { key: "no" }, {}, "KEY_NOT_FOUND", "no"],
-    ["an unknown method", "kv.drop", {}, {}, "INVALID_ARGUMENT", "kv.drop"],
+    ["an unknown method", "kv.drop", {}, {}, "NEEDS_UPGRADE", "kv.drop"],
     ["a stranger", "kv.get", { key: "k" }, { access: "anyone" }, "UNAUTHENTICATED", ""],
     ["a viewer who writes", "kv.put", { key: "k", value: "v" }, { access: "viewer" }, "PERMISSION_DENIED", ""],
     ["an administrator as a node", "vm.observe", { nodeId: 1, observations: [] }, {}, "PERMISSION_DENIED", ""],

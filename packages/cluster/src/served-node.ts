@@ -1,10 +1,9 @@
 /** What a node answers to others through its transport: while it starts, while it serves, and after that. */
-import { type BlixardError, notApplied } from "@blixard/common";
-import { authorize, encodeServiceResponse, type MethodName, methods } from "@blixard/protocol";
+import { type BlixardError, type Clock, notApplied } from "@blixard/common";
+import { type MethodName, methods } from "@blixard/protocol";
 import type { CallRouter } from "./calls/call-router.ts";
+import { type CallSteps, type GateParts, takeRpcCall } from "./calls/call-steps.ts";
 import type { CallScope, Handler } from "./calls/call-types.ts";
-import { identify } from "./calls/identify.ts";
-import { validate } from "./calls/validate.ts";
 import { type NodeLifecycle, stopped } from "./node-lifecycle.ts";
 import type { NodeIdentity, NodeParts } from "./node-parts.ts";
 import type { ServedNode } from "./ports/cluster-transport.ts";
@@ -25,19 +24,27 @@ export interface ServedNodeDeps {
 
 /**
  * A node that starts answers from what it has on disk, and only what the contract marks: nodes that start together would
- * otherwise wait in vain for each other.
+ * otherwise wait in vain for each other. Its calls take the same steps as those of a node that serves.
  */
-export function startingNode(deps: ServedNodeDeps, handlers: StartingHandlers): ServedNode {
+export function startingNode(
+  deps: ServedNodeDeps & Pick<GateParts, "options"> & { readonly clock: Clock },
+  handlers: StartingHandlers,
+): ServedNode {
   const { stateMachine } = deps;
+  const steps: CallSteps = {
+    parts: deps,
+    around: (_, run) => run(),
+    enter: (_, request) => request,
+    place: (name, request, call) => {
+      if (!isStartingMethod(name)) throw starting();
+      return (handlers[name] as (request: unknown, call: CallScope) => Promise<unknown>)(request, call);
+    },
+  };
   return {
     ...introduction(deps),
     call: async (incoming, signal) => {
-      const name = incoming.method;
-      if (!isStartingMethod(name) || !stateMachine.state.cluster.has(clusterKey)) throw starting();
-      const { request, meta } = identify(stateMachine, incoming, () => methods[name].access);
-      authorize(name, methods[name].access, meta.access);
-      const handler = handlers[name] as (request: unknown, call: CallScope) => Promise<unknown>;
-      return encodeServiceResponse(await handler(validate(methods[name].request, request), { meta, signal }));
+      if (!isStartingMethod(incoming.method) || !stateMachine.state.cluster.has(clusterKey)) throw starting();
+      return takeRpcCall(steps, incoming, signal);
     },
     stream: () => Promise.reject(starting()),
   };

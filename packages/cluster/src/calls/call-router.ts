@@ -1,32 +1,20 @@
 /**
- * The one door to the service of a node. Every call and every stream, from HTTP, from a peer or from the node itself,
- * takes the same steps:
- *
- *     identify  -> who calls: the key of the connection, or the token that HTTP has looked up
- *     authorize -> what the contract says of the method, against what the caller may
- *     validate  -> the request against its schema
- *     enter     -> what only the node that was asked first can add
- *     limit     -> the time of the caller, and for streams the life of the right to them
- *     place     -> here, on the leader, or on the owner of the VM
- *     handle    -> the handler of the method
+ * The one door to the service of a node that serves. Every call and every stream, from HTTP, from a peer or from the node
+ * itself, takes the steps of `call-steps.ts`; here is where they lead: to this node, to the leader, or to the owner of a VM.
  */
 import {
   BlixardError,
   errorCodeOf,
   type LinkedSignal,
   linkSignal,
-  notApplied,
   onAbort,
   toBlixardError,
   Watch,
   withDeadline,
-  withTimeLimit,
 } from "@blixard/common";
 import {
-  authorize,
   type CallMeta,
   decodeStreamItems,
-  encodeServiceResponse,
   encodeStreamItems,
   type Method,
   type MethodName,
@@ -43,12 +31,12 @@ import type { NodeParts } from "../node-parts.ts";
 import type { IncomingCall, IncomingStream } from "../ports/cluster-transport.ts";
 import { nodeKey } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
+import { type CallSteps, passGate, streamNameOf, takeCall, takeRpcCall } from "./call-steps.ts";
 import type { CallScope, EntrySteps, Handlers, StreamHandlers, StreamScope } from "./call-types.ts";
 import { identify } from "./identify.ts";
 import { routeToLeader } from "./leader-route.ts";
 import { ownerToAsk, waitForReadIndex } from "./owner-route.ts";
 import { TicketGuard } from "./ticket-guard.ts";
-import { validate } from "./validate.ts";
 
 /** What these steps use of the node. */
 type RouterParts = Pick<NodeParts, "clock" | "metrics" | "options" | "raft" | "stateMachine" | "peerCalls">;
@@ -67,6 +55,7 @@ type AnyStreamHandler = (request: unknown, call: CallScope, input: AnyStream) =>
 export class CallRouter {
   readonly #deps: RouterDeps;
   readonly #guard: TicketGuard;
+  readonly #steps: CallSteps;
   readonly #open = new Set<LinkedSignal>();
   /** How often a member has answered that this node was removed. Whether it was, the members have to be asked. */
   readonly removalClaims = new Watch(0);
@@ -74,6 +63,18 @@ export class CallRouter {
   constructor(deps: RouterDeps) {
     this.#deps = deps;
     this.#guard = new TicketGuard(deps.parts.clock);
+    this.#steps = {
+      parts: deps.parts,
+      around: ({ name, ticketShownBy }, steps) => {
+        const run = () => this.#measured(name, steps);
+        return ticketShownBy === undefined ? run() : this.#guarded(ticketShownBy, run);
+      },
+      enter: (name, request, endpointId) => {
+        const step = deps.entrySteps[name] as ((request: unknown, endpointId: string) => unknown) | undefined;
+        return step === undefined ? request : step(request, endpointId);
+      },
+      place: (name, request, call) => this.#place(name, request, call),
+    };
   }
 
   /** Authorises, validates, routes and answers. @throws BlixardError */
@@ -83,8 +84,7 @@ export class CallRouter {
     meta: CallMeta,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<ResponseOf<Name>> {
-    const answer = this.#measured(name, () => this.#call(name, request, { meta, signal: options.signal }));
-    return (await answer) as ResponseOf<Name>;
+    return (await takeCall(this.#steps, { name, request, meta, signal: options.signal })) as ResponseOf<Name>;
   }
 
   /**
@@ -102,16 +102,8 @@ export class CallRouter {
   }
 
   /** Answers a call of the transport's RPC lane. @throws BlixardError */
-  async handleRpc(incoming: IncomingCall, signal: AbortSignal): Promise<Uint8Array> {
-    const { stateMachine } = this.#deps.parts;
-    const { name, request, meta, ticketShownBy } = identify(
-      stateMachine,
-      incoming,
-      (asked) => methods[methodNameOf(asked)].access,
-    );
-    const method = methodNameOf(name);
-    const run = () => this.#measured(method, () => this.#call(method, request, { meta, signal, ticketShownBy }));
-    return encodeServiceResponse(await (ticketShownBy === undefined ? run() : this.#guarded(ticketShownBy, run)));
+  handleRpc(incoming: IncomingCall, signal: AbortSignal): Promise<Uint8Array> {
+    return takeRpcCall(this.#steps, incoming, signal);
   }
 
   /** Answers a stream call of the transport's RPC lane. @throws BlixardError */
@@ -158,51 +150,26 @@ export class CallRouter {
     }
   }
 
-  async #call(
-    name: MethodName,
-    asked: unknown,
-    scope: Omit<CallScope, "signal"> & {
-      readonly signal: AbortSignal | undefined;
-      readonly ticketShownBy?: string | undefined;
-    },
-  ): Promise<unknown> {
-    const { meta, signal, ticketShownBy } = scope;
-    const method: Method = methods[methodNameOf(name)];
-    authorize(name, method.access, meta.access);
-    const valid = validate(method.request, asked);
-    const request = ticketShownBy === undefined ? valid : this.#enter(name, valid, ticketShownBy);
-    const run = (limited: AbortSignal) => this.#place(name, method, request, { meta, signal: limited });
-    const { clock } = this.#deps.parts;
-    const { timeoutMs } = meta;
-    // Calls of the leader and reads end by themselves when their signal aborts, and know then what may have happened.
-    if (method.place === "leader" || method.place === "read") return withTimeLimit(clock, timeoutMs, signal, run);
-    return withDeadline({ clock, timeoutMs, what: name, ...(signal === undefined ? {} : { signal }) }, run);
-  }
-
-  #enter(name: MethodName, request: unknown, endpointId: string): unknown {
-    const step = this.#deps.entrySteps[name] as ((request: unknown, endpointId: string) => unknown) | undefined;
-    return step === undefined ? request : step(request, endpointId);
-  }
-
-  async #place(name: MethodName, method: Method, request: unknown, call: CallScope): Promise<unknown> {
+  async #place(name: MethodName, request: unknown, call: CallScope): Promise<unknown> {
     const { parts, handlers } = this.#deps;
+    const { place, writes }: Method = methods[name];
     const runHere = () => (handlers[name] as AnyHandler)(request, call);
     const forward = (to: number, timeoutMs: number, signal: AbortSignal) =>
       this.#forward(to, name, request, { ...call, signal }, timeoutMs);
-    switch (method.place) {
+    switch (place) {
       case "local":
         return runHere();
       case "read":
         if (!call.meta.stale) await waitForReadIndex(parts, call.signal);
         return runHere();
       case "leader":
-        return routeToLeader(parts, { ...call, writes: method.writes, runHere, forward });
+        return routeToLeader(parts, { ...call, writes, runHere, forward });
       case "owner": {
         const owner = await ownerToAsk(parts, vmNameIn(request), call);
         return owner === undefined ? runHere() : forward(owner, call.meta.timeoutMs, call.signal);
       }
       default:
-        return method.place satisfies never;
+        return place satisfies never;
     }
   }
 
@@ -219,8 +186,7 @@ export class CallRouter {
   async #stream(name: StreamName, asked: unknown, meta: CallMeta, scope: StreamScope<never>): Promise<AnyStream> {
     const { parts } = this.#deps;
     const method: StreamMethod = streams[streamNameOf(name)];
-    authorize(name, method.access, meta.access);
-    const request = validate(method.request, asked);
+    const request = passGate(parts, name, method, { meta, request: asked });
     // The state does not know every caller: the holder of the node's own token is known to this node only.
     const endsWithRights = meta.hops === 0 && isKnown(parts.stateMachine.state, meta.actor);
     const life = this.#openLife(scope.signal);
@@ -295,22 +261,6 @@ function isKnown(state: ClusterState, actor: CallMeta["actor"]): boolean {
 /** Methods that run at the owner of a VM name it in the field `name`. */
 function vmNameIn(request: unknown): string {
   return (request as { readonly name: string }).name;
-}
-
-function methodNameOf(name: string): MethodName {
-  if (Object.hasOwn(methods, name)) return name as MethodName;
-  throw unknownName("method", name);
-}
-
-function streamNameOf(name: string): StreamName {
-  if (Object.hasOwn(streams, name)) return name as StreamName;
-  throw unknownName("stream method", name);
-}
-
-function unknownName(what: string, name: string): BlixardError {
-  return notApplied("INVALID_ARGUMENT", `there is no ${what} ${name.slice(0, 64)}`, {
-    hint: "Use nodes and tools of one release.",
-  });
 }
 
 async function* nothing(): AnyStream {}

@@ -3,16 +3,22 @@ import { type BlixardError, type Clock, type Random, toBlixardError } from "@bli
 import {
   type CallMeta,
   callPeer,
+  type Method,
   type MethodName,
+  methods,
   openPeerStream,
   type RequestOf,
   type ResponseOf,
+  type StreamMethod,
   type StreamName,
   type StreamOutputOf,
   type StreamRequestOf,
+  streams,
 } from "@blixard/protocol";
 import { randomRequestId } from "../ids.ts";
 import type { ClusterEndpoint, ClusterTransport } from "../ports/cluster-transport.ts";
+import { clusterLevel, needsLevel } from "../state-machine/level.ts";
+import type { ClusterState } from "../state-machine/types.ts";
 import type { CallScope, StreamScope } from "./call-types.ts";
 
 export interface PeerCallsDeps {
@@ -20,6 +26,7 @@ export interface PeerCallsDeps {
   readonly random: Random;
   readonly transport: Pick<ClusterTransport, "call" | "stream" | "sessions">;
   readonly nodeId: number;
+  readonly state: () => ClusterState;
 }
 
 export interface AskOptions {
@@ -36,13 +43,14 @@ export class PeerCalls {
     this.#deps = deps;
   }
 
-  /** Calls one node in the name of this node. @throws as `callPeer` */
-  ask<Name extends MethodName>(
+  /** Calls one node in the name of this node. @throws as `callPeer`, and NEEDS_UPGRADE for what a member may not know */
+  async ask<Name extends MethodName>(
     to: number | ClusterEndpoint,
     name: Name,
     request: RequestOf<Name>,
     { timeoutMs, signal }: AskOptions,
   ): Promise<ResponseOf<Name>> {
+    this.#assertKnown(methods[name]);
     const { random, nodeId } = this.#deps;
     const meta = nodeMeta(nodeId, randomRequestId(random), timeoutMs);
     return callPeer(this.#port(), to, name, request, { meta, signal });
@@ -50,13 +58,15 @@ export class PeerCalls {
 
   /**
    * Asks every connected member, in the name of the caller, for what only that member knows. Returns the answers by
-   * node id, without this node, and without members that are not connected, refuse, or do not answer in time.
+   * node id, without this node, and without members that are not connected, refuse, or do not answer in time. Empty for a
+   * method that one of them may not know.
    */
   async askMembers<Name extends MethodName>(
     name: Name,
     request: RequestOf<Name>,
     call: CallScope,
   ): Promise<ReadonlyMap<number, ResponseOf<Name>>> {
+    if (this.#refusalOf(methods[name]) !== undefined) return new Map();
     const connected = this.#deps.transport.sessions().filter(({ path }) => path !== "none");
     const answers = await Promise.allSettled(
       connected.map(async ({ nodeId }) => {
@@ -67,7 +77,7 @@ export class PeerCalls {
     return new Map(answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : [])));
   }
 
-  /** Passes a call on, in the name of its caller. @throws as `callPeer` */
+  /** Passes a call on, in the name of its caller. @throws as `ask` */
   async forward<Name extends MethodName>(
     to: number,
     name: Name,
@@ -75,6 +85,7 @@ export class PeerCalls {
     call: CallScope,
     timeoutMs: number,
   ): Promise<ResponseOf<Name>> {
+    this.#assertKnown(methods[name]);
     try {
       return await callPeer(this.#port(), to, name, request, passedOn(call, timeoutMs));
     } catch (error) {
@@ -82,7 +93,7 @@ export class PeerCalls {
     }
   }
 
-  /** Passes a stream on, in the name of its caller. @throws as `openPeerStream` */
+  /** Passes a stream on, in the name of its caller. @throws as `openPeerStream`, and NEEDS_UPGRADE */
   async forwardStream<Name extends StreamName>(
     to: number,
     name: Name,
@@ -90,6 +101,7 @@ export class PeerCalls {
     call: CallScope,
     input: StreamScope<Name>["input"],
   ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
+    this.#assertKnown(streams[name]);
     const { transport } = this.#deps;
     const port = { stream: transport.stream?.bind(transport) };
     try {
@@ -97,6 +109,17 @@ export class PeerCalls {
     } catch (error) {
       throw atNode(error, to);
     }
+  }
+
+  /** A method above the level of the cluster is not sent: a member that does not know it could answer anything. */
+  #refusalOf({ since = 0 }: Method | StreamMethod): BlixardError | undefined {
+    const state = this.#deps.state();
+    return since > clusterLevel(state) ? needsLevel(state, since) : undefined;
+  }
+
+  #assertKnown(method: Method | StreamMethod): void {
+    const refusal = this.#refusalOf(method);
+    if (refusal !== undefined) throw refusal;
   }
 
   #port() {

@@ -74,7 +74,7 @@ class Duty {
     const own = { nodeId: selfId, endpointId: sampleNode(selfId).endpointId, addresses: () => [], starts: 1 };
     const random = seededRandom(1);
     const parts: MembershipParts = {
-      peerCalls: new PeerCalls({ clock, random, transport, nodeId: selfId }),
+      peerCalls: new PeerCalls({ clock, random, transport, nodeId: selfId, state: () => stateMachine.state }),
       ...{ clock, stateMachine, transport, random, logger: silentLogger },
       raft: { status: this.status },
       options: resolveClusterNodeOptions({ nodeId: selfId, version: "0.0.0-test", removalProbeMs: 100 }, () => []),

@@ -14,7 +14,7 @@ import type { CallScope } from "../calls/call-types.ts";
 import type { ClusterStateMachine } from "../cluster-state-machine.ts";
 import type { Proposed } from "../node-parts.ts";
 import type { AppliedCommand } from "../state-machine/apply-command.ts";
-import { clusterLevel, membersBelow } from "../state-machine/level.ts";
+import { clusterLevel, membersBelow, needsLevel } from "../state-machine/level.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 
 export interface ProposeDeps {
@@ -55,18 +55,10 @@ export async function propose<Value = unknown>(
 
 /** An entry above the level of the cluster would stop the members that do not understand it. @throws NEEDS_UPGRADE */
 function assertMayPropose(state: ClusterState, body: CommandBody, needed: number): void {
-  const level = clusterLevel(state);
-  if (needed <= level) return;
-  const [below] = membersBelow(state, needed);
+  if (needed <= clusterLevel(state)) return;
   const { raisesLevelTo } = (commands as CommandTable)[body.type] ?? {};
-  if (below === undefined && raisesLevelTo !== undefined) return;
-  const why = below === undefined ? "" : `: node ${below.id} runs release ${below.version}`;
-  throw notApplied("NEEDS_UPGRADE", `this needs feature level ${needed}, and the cluster is at ${level}${why}`, {
-    hint:
-      below === undefined
-        ? "The cluster is about to rise to it. Try again soon."
-        : "Upgrade or remove the members that hold it back. See: blixard status",
-  });
+  if (raisesLevelTo !== undefined && membersBelow(state, needed).length === 0) return;
+  throw needsLevel(state, needed);
 }
 
 /** The scope of a command that is safe to repeat, so that the state need not remember its request id. */

@@ -142,7 +142,7 @@ function createBase(deps: ClusterNodeDeps, given: ClusterNodeOptions, abortStart
     stateMachine,
     lifecycle,
     peerPromises: new PeerPromises(() => stateMachine.state, deps.transport, metrics.startChecks),
-    peerCalls: new PeerCalls({ ...deps, nodeId: options.nodeId }),
+    peerCalls: new PeerCalls({ ...deps, nodeId: options.nodeId, state: () => stateMachine.state }),
     onRemoved: lifecycle.becomeRemoved.bind(lifecycle),
     onFatal: (error: unknown) => {
       lifecycle.becomeFailed(error);
@@ -170,7 +170,8 @@ function identityOf({ stateMachine, options }: Base, admitted: Admitted | undefi
 
 function serveStarting(base: Base, identity: () => NodeIdentity): void {
   const handlers = { "node.verify": verifyHandler(base.peerPromises, () => notRunningRaft) };
-  base.deps.transport.serve(startingNode(servedDeps(base, identity), handlers));
+  const { options, deps } = base;
+  deps.transport.serve(startingNode({ ...servedDeps(base, identity), options, clock: deps.clock }, handlers));
 }
 
 function servedDeps({ deps, stateMachine }: Base, identity: () => NodeIdentity): ServedNodeDeps {

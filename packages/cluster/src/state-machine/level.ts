@@ -6,6 +6,7 @@
  * A member that reports less holds it, dead or alive, until it is upgraded or removed; a machine that understands less is
  * not let in.
  */
+import { type BlixardError, notApplied } from "@blixard/common";
 import { featureLevels, type NodeRecord, understoodLevel } from "@blixard/protocol";
 import { sortedRecords } from "./state.ts";
 import type { ClusterState } from "./types.ts";
@@ -52,6 +53,19 @@ export function joinerRefusal(
     message: `node ${joiner.id} runs release ${joiner.version}, which understands feature level ${understood}; this cluster is at ${level}`,
     hint: upgradeHint(state, level),
   };
+}
+
+/** The error for what needs a higher level than that of the cluster; it names a member that holds the level back. */
+export function needsLevel(state: ClusterState, needed: number): BlixardError {
+  const [below] = membersBelow(state, needed);
+  const why = below === undefined ? "" : `: node ${below.id} runs release ${below.version}`;
+  const message = `this needs feature level ${needed}, and the cluster is at ${clusterLevel(state)}${why}`;
+  return notApplied("NEEDS_UPGRADE", message, {
+    hint:
+      below === undefined
+        ? "The cluster is about to rise to it. Try again soon."
+        : "Upgrade or remove the members that hold it back. See: blixard status",
+  });
 }
 
 /** What a person does about a node that does not understand `level`. */

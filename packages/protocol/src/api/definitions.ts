@@ -59,6 +59,8 @@ export interface ClientCall {
 export interface Method {
   /** What it does, as one line of the reference. */
   readonly summary: string;
+  /** The feature level that understands it, as of a command. Absent: every release does that can be a member. */
+  readonly since?: number;
   readonly place: MethodPlace;
   /** The least right that a caller needs. */
   readonly access: MethodAccess;
@@ -78,6 +80,8 @@ export interface Method {
 /** A method whose answer is a stream of items; items may go in as well while it lasts. */
 export interface StreamMethod {
   readonly summary: string;
+  /** As of a method. */
+  readonly since?: number;
   readonly place: "read" | "owner";
   readonly access: MethodAccess;
   readonly http?: HttpStreamRoute;
