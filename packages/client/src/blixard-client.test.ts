@@ -88,6 +88,33 @@ describe("BlixardClient over plain HTTP", () => {
   });
 });
 
+describe("an error whose code is of a later release", () => {
+  const answer = (fields: object) => ({
+    error: { code: "NEW_CODE", message: "the words of it", hint: "what to do", details: { at: 1 }, ...fields },
+  });
+
+  it("keeps its words, its outcome and its code as text", async () => {
+    const server = keep(await startPlainServer((_, response) => json(response, 409, answer({ outcome: "unknown" }))));
+    const client = keep(connectClient({ addresses: [`http://${server.address}`] }));
+    await expect(client.kv.put("k", "v")).rejects.toMatchObject({
+      code: "INTERNAL",
+      message: "the words of it",
+      hint: "what to do",
+      outcome: "unknown",
+      details: { at: 1, code: "NEW_CODE" },
+    });
+  });
+
+  it("is one to try again after when the node says so", async () => {
+    let asked = 0;
+    const listener: RequestListener = (_, response) =>
+      ++asked === 1 ? json(response, 503, answer({ retryable: true })) : json(response, 200, { index: 7, term: 2 });
+    const server = keep(await startPlainServer(listener));
+    const client = keep(connectClient({ addresses: [`http://${server.address}`] }));
+    expect(await client.kv.put("k", "v")).toEqual({ index: 7, term: 2 });
+  });
+});
+
 describe("BlixardClient.call", () => {
   it("repeats a write with the same idempotency key", async () => {
     const { seen, listener } = recorder(2, { index: 7, term: 2 });

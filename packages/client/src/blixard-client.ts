@@ -145,7 +145,7 @@ export class BlixardClient implements AsyncDisposable {
 
   /**
    * Opens a stream of the node service. The opening is retried like a call; a stream that broke is not: open it anew.
-   * A reader that stops ends it.
+   * A reader that stops ends it; over HTTP, so does one that asks for nothing for five minutes.
    */
   async stream<Name extends StreamName>(
     name: Name,

@@ -6,7 +6,7 @@ import type { VmPhase } from "@blixard/protocol";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import { connectClient } from "./blixard-client.ts";
-import { linesOf } from "./http-streams.ts";
+import { linesOf, openHttpConsole, openHttpStream } from "./http-streams.ts";
 import { NodeEndpoint } from "./node-endpoint.ts";
 import { startPlainServer } from "./test-server.ts";
 
@@ -146,7 +146,8 @@ describe("streams over HTTP", () => {
 
   it("outlive the time for their opening, and end with their signal and their reader", async () => {
     const gone = new Watch(0);
-    const { client } = await node((response) => {
+    const { client } = await node((response, { url }) => {
+      if (url?.startsWith("/v1/vms")) return;
       items(response, current);
       response.once("close", () => gone.update((count) => count + 1));
     });
@@ -154,11 +155,84 @@ describe("streams over HTTP", () => {
     const first = (await client.stream("kv.watch", {}, { timeoutMs: 50, signal: over.signal }))[Symbol.asyncIterator]();
     expect(await first.next()).toMatchObject({ value: current });
     const next = first.next();
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    // An opening with the same time that begins later and is not answered: when that is over, so is the first one's.
+    await expect(client.stream("vm.watch", {}, { timeoutMs: 50 })).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
     over.abort();
     await expect(next).rejects.toMatchObject({ code: "CANCELLED" });
     for await (const _ of await client.stream("kv.watch", {})) break;
     await gone.until((count) => count === 2);
+  });
+});
+
+describe("a stream over HTTP that nobody reads", () => {
+  async function opened(unreadMsMax: number, answer: (response: ServerResponse) => void) {
+    const gone = new Watch(false);
+    const { server } = await node((response) => {
+      response.once("close", () => gone.set(true));
+      answer(response);
+    });
+    const address = { host: "127.0.0.1", port: server.port, scheme: "http", text: "the node" } as const;
+    const endpoint = new NodeEndpoint({ address, token: undefined, pins: memoryPins() });
+    cleanups.push(() => endpoint.close());
+    const stream = await openHttpStream(endpoint, "kv.watch", {}, { timeoutMs: 60_000 }, unreadMsMax);
+    return { gone, endpoint, items: stream[Symbol.asyncIterator]() };
+  }
+
+  it("gives up its connection after a time, and says so to who reads it later", async () => {
+    const { gone, items: unread } = await opened(50, (response) => items(response, current));
+    await gone.until((closed) => closed);
+    await expect(unread.next()).rejects.toMatchObject({
+      code: "UNREACHABLE",
+      message: expect.stringContaining("nobody read it for 50 ms"),
+    });
+  });
+
+  it("gives it up as well where its reader went after some items, and not while a reader waits for one", async () => {
+    const waited = await opened(50, (response) => items(response, current));
+    const left = await opened(50, (response) => items(response, current));
+    await waited.items.next();
+    const next = waited.items.next();
+    await left.items.next();
+    await left.gone.until((closed) => closed);
+    expect(waited.gone.value).toBe(false);
+    waited.endpoint.close();
+    await expect(next).rejects.toMatchObject({ code: "UNREACHABLE" });
+  });
+
+  it("ends when it is left before it was read, and with its client", async () => {
+    const left = await opened(600_000, (response) => items(response, current));
+    await left.items.return?.();
+    await left.gone.until((closed) => closed);
+    const closed = await opened(600_000, (response) => items(response, current));
+    closed.endpoint.close();
+    await closed.gone.until((isClosed) => isClosed);
+  });
+
+  it("takes no more from the node than fits into the buffers", async () => {
+    const blocked = new Watch(0);
+    let sentBytes = 0;
+    const line = `${JSON.stringify(put("k", 1)).padEnd(64 * 1024)}\n`;
+    await opened(600_000, (response) => {
+      items(response);
+      const send = () => {
+        while (sentBytes < 256 * 1024 * 1024) {
+          sentBytes += line.length;
+          if (!response.write(line)) {
+            blocked.update((count) => count + 1);
+            return;
+          }
+        }
+      };
+      response.on("drain", send);
+      send();
+    });
+    // Each pass fills what the sockets have emptied; the last one is not emptied any more.
+    for (let before = -1; before !== sentBytes; ) {
+      before = sentBytes;
+      await blocked.until((count) => count > 0);
+      for (let turn = 0; turn < 1_000; turn++) await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(sentBytes).toBeLessThan(64 * 1024 * 1024);
   });
 });
 
@@ -257,6 +331,32 @@ describe("BlixardClient.vms.openConsole over HTTP", () => {
     expect(posted).toEqual(["a", "b"]);
     expect(told.toSorted()).toEqual(["0 up", "2 ab", "input ended"]);
     expect(told.indexOf("input ended")).toBeLessThan(told.indexOf("2 ab"));
+  });
+
+  it("says once that all input was given, however closely output comes with the end of it", async () => {
+    // The output is taken some turns of the queue of tasks after it has come; the input may end within any of them.
+    for (let turns = 0; turns < 24; turns++) {
+      const ends = new AbortController();
+      async function* output() {
+        yield { offset: 0, data: fromUtf8("up") };
+        await new Promise((resolve) => ends.signal.addEventListener("abort", resolve));
+      }
+      const endAfterTurns = async (): Promise<IteratorResult<Uint8Array>> => {
+        for (let turn = 0; turn < turns; turn++) await undefined;
+        return { done: true, value: undefined };
+      };
+      const input = { [Symbol.asyncIterator]: () => ({ next: endAfterTurns }) };
+      const deps = { open: async () => output(), write: async () => {} };
+      const call = { timeoutMs: 1_000, input };
+      const told: string[] = [];
+      const all = await openHttpConsole(deps, { name: "web", offset: 0 }, call);
+      for await (const { inputEnded } of all) {
+        told.push(inputEnded ? "input ended" : "output");
+        if (told.length === 2) break;
+        if (told.length === 1) setImmediate(() => ends.abort());
+      }
+      expect([turns, told.toSorted()]).toEqual([turns, ["input ended", "output"]]);
+    }
   });
 
   it("ends when the VM takes no input", async () => {

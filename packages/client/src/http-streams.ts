@@ -21,6 +21,11 @@ import { decodeError, decodeErrorBody, encodeOpening } from "./wire.ts";
 /** A node that says nothing for so long is gone. */
 const silenceMsMax = 3 * streamHeartbeatMs;
 const errorBytesMax = 1024 * 1024;
+/**
+ * A stream of which nobody takes an item for so long is given up: a reader that went without a word would hold the
+ * connection for ever. What comes meanwhile waits in the buffers of the sockets, and then at the node.
+ */
+const unreadMsMaxDefault = 300_000;
 
 /** @throws UNSUPPORTED for a stream that HTTP does not carry, and what the node answers */
 export async function openHttpStream<Name extends StreamName>(
@@ -28,6 +33,7 @@ export async function openHttpStream<Name extends StreamName>(
   name: Name,
   request: StreamRequestOf<Name>,
   call: Omit<ChannelStream<Name>, "input">,
+  unreadMsMax = unreadMsMaxDefault,
 ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
   const { http }: StreamMethod = streams[name];
   if (http === undefined) throw new BlixardError("UNSUPPORTED", `${name} does not travel over HTTP`);
@@ -38,7 +44,34 @@ export async function openHttpStream<Name extends StreamName>(
   const answer = await endpoint.open({ ...exchange, ...(signal === undefined ? {} : { signal }) }, silenceMsMax);
   if (answer.status !== 200) throw decodeError({ ...answer, body: await wholeBody(answer) });
   const requestId = answer.headers[headers.requestId];
-  return itemsOf(name, answer, typeof requestId === "string" ? requestId : undefined);
+  const items = itemsOf(name, answer, typeof requestId === "string" ? requestId : undefined);
+  return whileRead(items, answer, unreadMsMax);
+}
+
+/** The items, until they end, their reader stops, or nobody has asked for one within `unreadMsMax`. */
+function whileRead<Item>(
+  items: AsyncGenerator<Item>,
+  answer: Pick<HttpStreamAnswer, "close">,
+  unreadMsMax: number,
+): AsyncIterable<Item> {
+  const giveUp = () =>
+    answer.close(new BlixardError("UNREACHABLE", `the stream was given up: nobody read it for ${unreadMsMax} ms`));
+  const arm = () => setTimeout(giveUp, unreadMsMax).unref();
+  let timer = arm();
+  const iterator: AsyncIterator<Item> = {
+    async next() {
+      clearTimeout(timer);
+      const result = await items.next();
+      if (result.done !== true) timer = arm();
+      return result;
+    },
+    return() {
+      clearTimeout(timer);
+      answer.close(new BlixardError("CANCELLED", "the reader has stopped"));
+      return items.return(undefined);
+    },
+  };
+  return { [Symbol.asyncIterator]: () => iterator };
 }
 
 async function wholeBody({ body }: HttpStreamAnswer): Promise<Buffer> {

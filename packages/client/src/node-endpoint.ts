@@ -42,6 +42,8 @@ export interface HttpStreamAnswer {
   readonly headers: HttpAnswer["headers"];
   /** Throws UNREACHABLE where the connection breaks. A reader that stops closes the connection. */
   readonly body: AsyncIterable<Uint8Array>;
+  /** Closes the connection, also when nobody has begun to read. Who reads later gets `error`. */
+  close(error: BlixardError): void;
 }
 
 export interface NodeEndpointOptions {
@@ -113,7 +115,10 @@ export class NodeEndpoint {
     return this.#request(exchange, async (response, answered) => {
       answered();
       const { statusCode: status = 0, headers } = response;
-      return { status, headers, body: this.#body(response, exchange.signal, silenceMsMax) };
+      const body = this.#body(response, exchange.signal, silenceMsMax);
+      // Without a reader, nobody else would listen to what happens to the response.
+      response.on("error", () => {});
+      return { status, headers, body, close: (error) => void response.destroy(error) };
     });
   }
 
