@@ -7,7 +7,7 @@ import { headers, streamHeartbeatMs } from "@blixard/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { createHttpApi } from "./create-http-api.ts";
 import { type HttpDeps, httpLimits } from "./http-types.ts";
-import { type Listener, listenPlain } from "./listeners.ts";
+import { type Listener, type ListenerHandlers, listenPlain } from "./listeners.ts";
 import { TestService, vmRecord } from "./testing/test-service.ts";
 import { TextMetrics } from "./testing/text-metrics.ts";
 
@@ -19,6 +19,8 @@ let openStreams: Watch<number>;
 let timers: Set<{ readonly delayMs: number; readonly run: () => void }>;
 let armed: Watch<number>;
 let responses: IncomingMessage[];
+/** Of the listener that is made next. */
+let stalledMs = 60_000;
 
 const clock: Clock = {
   ...systemClock,
@@ -35,7 +37,12 @@ const clock: Clock = {
   },
 };
 
-beforeEach(async () => {
+/** Called when a connection on which something was asked has ended. */
+let onGone: () => void = () => {};
+
+beforeEach(() => listen());
+
+async function listen(): Promise<void> {
   service = new TestService();
   openStreams = new Watch(0);
   metrics = new TextMetrics((name, value) => {
@@ -55,12 +62,22 @@ beforeEach(async () => {
     storageHealthy: () => true,
     metricsText: async () => metrics.text(),
   };
-  const api = createHttpApi(deps, { version: "0.0.0-test", debugApi: false, allowedHosts: [] });
+  const options = { version: "0.0.0-test", debugApi: false, allowedHosts: [], streamStalledMsMax: stalledMs };
+  const api = createHttpApi(deps, options);
   api.serve(service);
-  listener = await listenPlain("127.0.0.1:0", api, "--http");
-});
+  const handlers: ListenerHandlers = {
+    ...api,
+    onRequest: (incoming, outgoing) => {
+      incoming.socket.once("close", () => onGone());
+      return api.onRequest(incoming, outgoing);
+    },
+  };
+  listener = await listenPlain("127.0.0.1:0", handlers, "--http");
+}
 
 afterEach(async () => {
+  stalledMs = 60_000;
+  onGone = () => {};
   for (const response of responses) response.destroy();
   await listener.close(0);
 });
@@ -125,6 +142,47 @@ describe("GET with the flag of a stream", () => {
     socket.write(request.repeat(3));
     await openStreams.until((count) => count === 3);
     socket.destroy();
+    await openStreams.until((count) => count === 0);
+  });
+
+  it("gives up the place of a caller that takes nothing any more", async () => {
+    await listener.close(0);
+    stalledMs = 100;
+    await listen();
+    const value = "v".repeat(64 * 1024);
+    service.stream = async () =>
+      (async function* () {
+        for (let index = 0; ; index++) yield put("k", value, index);
+      })() as never;
+    const { lines } = await get("/v1/kv?watch=true");
+    await lines(1);
+    expect(openStreams.value).toBe(1);
+    await openStreams.until((count) => count === 0);
+  });
+
+  it("takes no place, and opens nothing, for a caller that has gone while it was looked up", async () => {
+    const looksUp = new Watch(false);
+    const gone = new Watch(false);
+    const { authenticate } = service;
+    service.authenticate = async (token) => {
+      looksUp.set(true);
+      await gone.until((isGone) => isGone);
+      return authenticate.call(service, token);
+    };
+    const opened = new Watch(0);
+    service.stream = () => {
+      opened.update((count) => count + 1);
+      return Promise.reject(new BlixardError("INTERNAL", "nobody listens"));
+    };
+    onGone = () => gone.set(true);
+    const socket = connect(listener.port, "127.0.0.1");
+    socket.write("GET /v1/kv?watch=true HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer admin-token\r\n\r\n");
+    await looksUp.until((looks) => looks);
+    socket.destroy();
+    await gone.until((isGone) => isGone);
+    // The next stream is opened after the one whose caller has gone.
+    expect((await get("/v1/kv?watch=true")).response.statusCode).toBe(500);
+    expect(opened.value).toBe(1);
     await openStreams.until((count) => count === 0);
   });
 

@@ -31,6 +31,8 @@ export interface HttpOptions {
   readonly version: string;
   /** Hosts that the server is bound to and known by; loopback names are always allowed. */
   readonly allowedHosts: readonly string[];
+  /** A stream ends whose caller takes nothing for so long. Default: three heartbeats of a stream, 15,000 ms. */
+  readonly streamStalledMsMax?: number;
 }
 
 /** Named limits of the server. */

@@ -74,14 +74,16 @@ async function answerStream(
   });
 }
 
-const stalledMsMax = 3 * streamHeartbeatMs;
+const stalledMsMaxDefault = 3 * streamHeartbeatMs;
 
 /** How many streams are open, and when each ends. */
 class OpenStreams {
   readonly #gauge: ReturnType<typeof bindHttpMetrics>["streams"];
+  readonly #stalledMsMax: number;
   #count = 0;
 
-  constructor({ deps }: RouteContext) {
+  constructor({ deps, options }: RouteContext) {
+    this.#stalledMsMax = options.streamStalledMsMax ?? stalledMsMaxDefault;
     this.#gauge = bindHttpMetrics(deps.metrics).streams;
     this.#gauge.set(0);
   }
@@ -106,7 +108,7 @@ class OpenStreams {
     outgoing.once("close", end);
     if (outgoing.destroyed || socket.destroyed) end();
     // Each heartbeat is a write: a caller that takes none for so long holds its place no longer.
-    else outgoing.setTimeout(stalledMsMax, () => outgoing.destroy());
+    else outgoing.setTimeout(this.#stalledMsMax, () => outgoing.destroy());
     return left.signal;
   }
 
