@@ -35,6 +35,7 @@ export function startingNode(
     parts: deps,
     around: (_, run) => run(),
     enter: (_, request) => request,
+    leave: async () => {},
     place: (name, request, call) => {
       if (!isStartingMethod(name)) throw starting();
       return (handlers[name] as (request: unknown, call: CallScope) => Promise<unknown>)(request, call);

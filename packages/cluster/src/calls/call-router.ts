@@ -32,7 +32,7 @@ import type { IncomingCall, IncomingStream } from "../ports/cluster-transport.ts
 import { nodeKey } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import { type CallSteps, passGate, streamNameOf, takeCall, takeRpcCall } from "./call-steps.ts";
-import type { CallScope, EntrySteps, Handlers, StreamHandlers, StreamScope } from "./call-types.ts";
+import type { CallScope, EntrySteps, ExitSteps, Handlers, StreamHandlers, StreamScope } from "./call-types.ts";
 import { identify } from "./identify.ts";
 import { routeToLeader } from "./leader-route.ts";
 import { ownerToAsk, waitForReadIndex } from "./owner-route.ts";
@@ -46,6 +46,7 @@ export interface RouterDeps {
   readonly handlers: Handlers;
   readonly streamHandlers: StreamHandlers;
   readonly entrySteps: EntrySteps;
+  readonly exitSteps: ExitSteps;
 }
 
 type AnyStream = AsyncIterable<unknown>;
@@ -74,6 +75,10 @@ export class CallRouter {
         return step === undefined ? request : step(request, endpointId);
       },
       place: (name, request, call) => this.#place(name, request, call),
+      leave: async (name, answer, signal) => {
+        const step = deps.exitSteps[name] as ((answer: unknown, signal: AbortSignal) => Promise<void>) | undefined;
+        await step?.(answer, signal);
+      },
     };
   }
 

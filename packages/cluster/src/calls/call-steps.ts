@@ -8,6 +8,7 @@
  *     enter     -> what only the node that was asked first can add
  *     limit     -> the time of the caller
  *     place     -> where the method belongs, which is always here while the node starts; its handler runs there
+ *     leave     -> what the node that was asked first has to know before its caller has the answer
  */
 import { type Clock, notApplied, withDeadline, withTimeLimit } from "@blixard/common";
 import {
@@ -52,6 +53,7 @@ export interface CallSteps {
   readonly around: (call: AskedCall, steps: () => Promise<unknown>) => Promise<unknown>;
   readonly enter: (name: MethodName, request: unknown, endpointId: string) => unknown;
   readonly place: (name: MethodName, request: unknown, call: CallScope) => Promise<unknown>;
+  readonly leave: (name: MethodName, answer: unknown, signal: AbortSignal) => Promise<void>;
 }
 
 /** Answers a call of the transport's RPC lane. @throws BlixardError */
@@ -72,7 +74,11 @@ export function takeCall(steps: CallSteps, call: AskedCall): Promise<unknown> {
     const method: Method = methods[methodNameOf(name)];
     const valid = passGate(steps.parts, name, method, call);
     const request = ticketShownBy === undefined ? valid : steps.enter(name, valid, ticketShownBy);
-    const place = (limited: AbortSignal) => steps.place(name, request, { meta, signal: limited });
+    const place = async (limited: AbortSignal) => {
+      const answer = await steps.place(name, request, { meta, signal: limited });
+      if (ticketShownBy !== undefined) await steps.leave(name, answer, limited);
+      return answer;
+    };
     const { clock } = steps.parts;
     const { timeoutMs } = meta;
     // Calls of the leader and reads end by themselves when their signal aborts, and know then what may have happened.

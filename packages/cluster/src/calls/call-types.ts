@@ -49,6 +49,14 @@ export type EntrySteps = {
   readonly [Name in MethodName]?: (request: ParsedRequestOf<Name>, endpointId: string) => ParsedRequestOf<Name>;
 };
 
+/**
+ * What the node that is asked first waits for before it gives the answer, so that it knows what the caller may count on from
+ * then on.
+ */
+export type ExitSteps = {
+  readonly [Name in MethodName]?: (answer: ResponseOf<Name>, signal: AbortSignal) => Promise<void>;
+};
+
 export interface StreamScope<Name extends StreamName> {
   /** Has to abort when the caller has gone, or earlier. The call holds resources until then. */
   readonly signal: AbortSignal;

@@ -1,5 +1,5 @@
 /** Every method and stream of the service with its handler. */
-import type { EntrySteps, Handlers, StreamHandlers } from "../calls/call-types.ts";
+import type { EntrySteps, ExitSteps, Handlers, StreamHandlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { certificateHandlers } from "./cert.ts";
 import { statusHandlers } from "./cluster.ts";
@@ -10,7 +10,7 @@ import { kvStreams } from "./kv-watch.ts";
 import { memberHandlers } from "./member.ts";
 import { nodeHandlers } from "./node.ts";
 import { ticketHandlers } from "./ticket.ts";
-import { tokenHandlers } from "./token.ts";
+import { tokenExit, tokenHandlers } from "./token.ts";
 import { vmHandlers } from "./vm.ts";
 import { consoleStreams } from "./vm-console.ts";
 import { vmStreams } from "./vm-watch.ts";
@@ -19,6 +19,7 @@ export interface Services {
   readonly handlers: Handlers;
   readonly streamHandlers: StreamHandlers;
   readonly entrySteps: EntrySteps;
+  readonly exitSteps: ExitSteps;
 }
 
 export function createServices(parts: NodeParts): Services {
@@ -37,5 +38,6 @@ export function createServices(parts: NodeParts): Services {
     },
     streamHandlers: { ...consoleStreams(parts), ...kvStreams(parts), ...vmStreams(parts) },
     entrySteps: joinEntry(parts),
+    exitSteps: tokenExit(parts),
   };
 }

@@ -1,7 +1,7 @@
 /** Tokens: who may call without being a node, by a bearer token over HTTP or by a key over the RPC lane. */
 import { bytesEqual, fromUtf8, notApplied, toHex } from "@blixard/common";
 import type { ParsedRequestOf, TokenRecord } from "@blixard/protocol";
-import type { AuthenticatedCaller, CallScope, Handlers } from "../calls/call-types.ts";
+import type { AuthenticatedCaller, CallScope, ExitSteps, Handlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
@@ -31,6 +31,22 @@ export function tokenHandlers(parts: TokenParts): Pick<Handlers, TokenMethods> {
       return { index, term };
     },
     "token.redeem": (request, call) => redeem(parts, request, call),
+  };
+}
+
+/** A node that lags behind the leader says so late, and not never. */
+const appliedWaitMs = 2_000;
+
+/**
+ * The leader has applied the token, and the node that passed the ticket on a moment later: without this, it would take the
+ * key for a stranger's in the next call.
+ */
+export function tokenExit({ clock, stateMachine }: Pick<NodeParts, "clock" | "stateMachine">): ExitSteps {
+  return {
+    "token.redeem": async ({ id }, signal) => {
+      const limit = { clock, delayMs: appliedWaitMs };
+      await stateMachine.version.until(() => stateMachine.state.tokens.has(id), { signal, limit });
+    },
   };
 }
 
