@@ -81,13 +81,16 @@ export class TestCluster implements AsyncDisposable {
     return node;
   }
 
-  /** The node that a majority of the running nodes takes for the leader, and that takes itself for it. */
+  /**
+   * The node that takes itself for the leader, and that a majority of the running nodes follows in the same term: those that
+   * were cut off from it do not count, although they may not know yet that they have lost it.
+   */
   async waitForLeader(timeoutMs = waitTimeoutMsDefault): Promise<TestNode> {
     const leader = await this.waitFor(
       "a leader",
       (statuses) => {
         const found = statuses.find(
-          ({ role, nodeId }) => role === "leader" && followers(statuses, nodeId) * 2 > statuses.length,
+          (status) => status.role === "leader" && this.#followers(statuses, status) * 2 > statuses.length,
         );
         return found?.nodeId;
       },
@@ -196,15 +199,19 @@ export class TestCluster implements AsyncDisposable {
     return [...this.#nodes.keys()].filter((id) => !group.includes(id));
   }
 
+  #followers(statuses: readonly NodeStatus[], leader: NodeStatus): number {
+    const { endpointId } = this.node(leader.nodeId);
+    return statuses.filter(
+      ({ nodeId, leaderId, term }) =>
+        leaderId === leader.nodeId && term === leader.term && !this.node(nodeId).isBlockedFrom(endpointId),
+    ).length;
+  }
+
   async #statuses(): Promise<NodeStatus[]> {
     const asked = this.nodes.filter((node) => node.isRunning()).map((node) => node.status());
     const answers = await Promise.allSettled(asked);
     return answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []));
   }
-}
-
-function followers(statuses: readonly NodeStatus[], leaderId: number): number {
-  return statuses.filter((status) => status.leaderId === leaderId).length;
 }
 
 function votes(status: NodeStatus, id: number): boolean {

@@ -83,6 +83,7 @@ export class TestNode implements AsyncDisposable {
   #running: RunningNode | undefined;
   #ready: ReadyLine | undefined;
   #adapter: FaultyAdapter | undefined;
+  #blocked: ReadonlySet<string> = new Set();
   #fatal: unknown;
   #end: (error: unknown) => void = () => {};
   /** Resolves with the reason when the node stops for good by itself: it was removed, or its disk failed. */
@@ -163,7 +164,13 @@ export class TestNode implements AsyncDisposable {
 
   /** Cuts this node off from exactly these endpoints, in both directions, and heals the rest. */
   setBlocked(endpointIds: Iterable<string>): void {
-    this.#adapter?.setBlocked(endpointIds);
+    this.#blocked = new Set(endpointIds);
+    this.#adapter?.setBlocked(this.#blocked);
+  }
+
+  /** Whether this node was cut off from `endpointId`. */
+  isBlockedFrom(endpointId: string): boolean {
+    return this.#blocked.has(endpointId);
   }
 
   /** Stops the node in order; its data stays. */
@@ -201,6 +208,7 @@ export class TestNode implements AsyncDisposable {
 
   async #start(): Promise<void> {
     this.#fatal = undefined;
+    this.#blocked = new Set();
     const first = this.#ready === undefined;
     const { transport = "iroh" } = this.#options;
     const config: NodeConfig = {
