@@ -1,5 +1,5 @@
 /** How a decision of a handler or of a duty gets into the log. */
-import { type Clock, notApplied } from "@blixard/common";
+import { abortReason, type Clock, notApplied, offAbort, onAbort, SerialQueue } from "@blixard/common";
 import {
   type Command,
   type CommandBody,
@@ -12,7 +12,7 @@ import {
 import type { RaftNode } from "@blixard/raft";
 import type { CallScope } from "../calls/call-types.ts";
 import type { ClusterStateMachine } from "../cluster-state-machine.ts";
-import type { Proposed } from "../node-parts.ts";
+import type { Proposals, Proposed } from "../node-parts.ts";
 import type { AppliedCommand } from "../state-machine/apply-command.ts";
 import { clusterLevel, membersBelow, needsLevel } from "../state-machine/level.ts";
 import type { ClusterState } from "../state-machine/types.ts";
@@ -27,12 +27,48 @@ export interface ProposeDeps {
  * Proposes a command on this leader and resolves when it was applied here.
  * `Value` is what `apply` answers to this command. @throws what `apply` refused with, NEEDS_UPGRADE when a member would
  * not understand the command, INVALID_ARGUMENT when no replica would, and the errors of `RaftNode.propose`
+ *
+ * An entry that raises the level of the cluster stops a member that does not understand it, also when `apply` refuses it.
+ * So it must not stand behind one that brings such a member and is not applied yet: what changes the levels of members
+ * and what raises that of the cluster are proposed one at a time, each when the outcome of the one before is known, and
+ * are looked at only then. A leader begins with an entry of its own term applied, and takes no proposals of others, so
+ * nothing that it did not propose itself stands in between.
  */
-export async function propose<Value = unknown>(
-  deps: ProposeDeps,
-  body: CommandBody,
-  call: CallScope,
-): Promise<Proposed<Value>> {
+export function createProposals(deps: ProposeDeps): Proposals {
+  const levelChanges = new SerialQueue();
+  return {
+    propose: <Value>(body: CommandBody, call: CallScope) =>
+      changesLevels(body)
+        ? inTurn(levelChanges, call.signal, () => propose<Value>(deps, body, { ...call, signal: untilKnown }))
+        : propose<Value>(deps, body, call),
+  };
+}
+
+/** The turn of an entry lasts until its outcome is known, whoever waits for it: Raft tells it when this node stops leading. */
+const untilKnown = new AbortController().signal;
+
+/** Commands after which the members understand something else, or have to. */
+function changesLevels(body: CommandBody): boolean {
+  if (body.type === "node.update") return body.featureLevel !== undefined;
+  return body.type === "node.admit" || (commands as CommandTable)[body.type]?.raisesLevelTo !== undefined;
+}
+
+/** Runs `work` in its turn, unless `signal` has aborted before. Rejects when it aborts; work that has begun goes on. */
+function inTurn<T>(turns: SerialQueue, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(abortReason(signal));
+    onAbort(signal, abort);
+    turns
+      .run(async () => {
+        if (signal.aborted) throw abortReason(signal);
+        return await work();
+      })
+      .then(resolve, reject)
+      .finally(() => offAbort(signal, abort));
+  });
+}
+
+async function propose<Value>(deps: ProposeDeps, body: CommandBody, call: CallScope): Promise<Proposed<Value>> {
   const { meta, signal } = call;
   const command: Command = {
     requestId: meta.requestId,

@@ -31,7 +31,7 @@ import { RunningNode } from "../running-node.ts";
 import { type ServedNodeDeps, servingNode, startingNode, stoppedNode } from "../served-node.ts";
 import { createServices } from "../services/handlers.ts";
 import { verifyHandler } from "../services/node.ts";
-import { propose } from "../services/propose.ts";
+import { createProposals } from "../services/propose.ts";
 import type { AppliedCommand } from "../state-machine/apply-command.ts";
 import { clusterLevel } from "../state-machine/level.ts";
 import { clusterKey, nodeKey } from "../state-machine/state.ts";
@@ -258,7 +258,7 @@ function composeParts(base: Base, opened: Pick<NodeParts, "vmManager" | "raft" |
     certificates: deps.certificates ?? noCertificates,
     bulkRoutes: deps.bulkRoutes ?? (() => []),
     storageHealth: deps.storageHealth ?? healthy,
-    proposals: { propose: (body, call) => propose({ clock, stateMachine, raft: opened.raft }, body, call) },
+    proposals: createProposals({ clock, stateMachine, raft: opened.raft }),
     addressBook: createAddressBook(deps, options, () => stateMachine.state.nodes.values()),
   };
 }
