@@ -74,3 +74,42 @@ export function toBlixardError(error: unknown, code: ErrorCode, operation: strin
   if (isBlixardError(error)) return error;
   return new BlixardError(code, `${operation}: ${messageOf(error)}`, { cause: error });
 }
+
+/** What the operating system says when this user, or this place, is the wrong one: nothing is broken. */
+const setUpErrnos: readonly string[] = [
+  "EACCES",
+  "EPERM",
+  "EROFS",
+  "EEXIST",
+  "ENOTDIR",
+  "EISDIR",
+  "ELOOP",
+  "ENAMETOOLONG",
+];
+
+/** The errno (`EACCES`) of an error of the operating system; undefined for every other error, whatever its `code`. */
+export function errnoOf(error: unknown): string | undefined {
+  const code = systemErrorCodeOf(error);
+  return code !== undefined && typeof (error as { errno?: unknown }).errno === "number" ? code : undefined;
+}
+
+/**
+ * What an error at a file of a data directory means; a BlixardError passes through unchanged. It is never damage: of
+ * that only contents tell. DATA_DIR_INVALID when another user or place would do, else STORAGE_FAILED; `details.errno`.
+ */
+export function fileErrorOf(error: unknown, operation: string): BlixardError {
+  if (isBlixardError(error)) return error;
+  const errno = errnoOf(error);
+  const options = { cause: error, ...(errno === undefined ? {} : { details: { errno } }) };
+  const message = `${operation}: ${messageOf(error)}`;
+  if (errno === undefined || !setUpErrnos.includes(errno)) {
+    return new BlixardError("STORAGE_FAILED", message, {
+      ...options,
+      hint: "Check the free space and the health of the disk, then start the node again.",
+    });
+  }
+  return new BlixardError("DATA_DIR_INVALID", message, {
+    ...options,
+    hint: "Choose another --data-dir, or see to it that this user can read and write everything in it.",
+  });
+}

@@ -16,7 +16,9 @@ export type { BlixardErrorOptions, ErrorOutcome } from "./errors.ts";
 export {
   BlixardError,
   changedError,
+  errnoOf,
   errorCodeOf,
+  fileErrorOf,
   isBlixardError,
   messageOf,
   notApplied,

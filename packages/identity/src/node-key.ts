@@ -1,7 +1,7 @@
 /** The key file of a node: an Ed25519 seed as 64 hexadecimal digits. It is the node's identity on every transport. */
 import { randomBytes } from "node:crypto";
 import { link, open, readFile, stat, unlink } from "node:fs/promises";
-import { BlixardError, fromHex, systemErrorCodeOf, toHex } from "@blixard/common";
+import { BlixardError, fileErrorOf, fromHex, systemErrorCodeOf, toHex } from "@blixard/common";
 import { endpointIdOfSeed, seedBytes } from "./ed25519.ts";
 
 export interface NodeKey {
@@ -23,12 +23,12 @@ export async function loadOrCreateNodeKey(path: string): Promise<NodeKey> {
   try {
     return await load(path);
   } catch (error) {
-    if (systemErrorCodeOf(error) !== "ENOENT") throw error;
+    if (systemErrorCodeOf(error) !== "ENOENT") throw fileErrorOf(error, `the key file ${path}`);
   }
   try {
     await create(path);
   } catch (error) {
-    throw new BlixardError("STORAGE_FAILED", `the key file ${path} cannot be written`, { cause: error });
+    throw fileErrorOf(error, `the key file ${path} cannot be written`);
   }
   return load(path);
 }

@@ -1,7 +1,7 @@
 /** Verifies a whole data directory: identity, key and store. */
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, errnoOf, fileErrorOf, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { loadOrCreateNodeKey } from "@blixard/identity";
 import { decodeValue, type NodeRecord, nodeRecordSchema } from "@blixard/protocol";
 import { type NodeFile, readNodeFile } from "@blixard/server/data-dir";
@@ -21,7 +21,7 @@ export interface DataDirReport {
   readonly vmsByNode: ReadonlyMap<number, readonly string[]>;
 }
 
-/** @throws DATA_DIR_IN_USE, DATA_DIR_INVALID when there is nothing to check */
+/** @throws DATA_DIR_IN_USE, DATA_DIR_INVALID when there is nothing to check or it may not be read, STORAGE_FAILED */
 export async function checkDataDir(path: string): Promise<DataDirReport> {
   const dataDir = resolve(path);
   if (!(await isDirectory(dataDir))) throw noDataDir(dataDir);
@@ -32,6 +32,10 @@ export async function checkDataDir(path: string): Promise<DataDirReport> {
       findings.push({ part, ok: true, detail });
       return value;
     } catch (error) {
+      // Nothing can be said about what cannot be read: least of all that it is damaged.
+      if (errnoOf(error) !== undefined || errnoOf((error as { cause?: unknown }).cause) !== undefined) {
+        throw fileErrorOf(error, part);
+      }
       findings.push({ part, ok: false, detail: messageOf(error) });
       return undefined;
     }
@@ -94,7 +98,7 @@ async function isDirectory(path: string): Promise<boolean> {
     return (await stat(path)).isDirectory();
   } catch (error) {
     if (["ENOENT", "ENOTDIR"].includes(systemErrorCodeOf(error) ?? "")) return false;
-    throw error;
+    throw fileErrorOf(error, path);
   }
 }
 
@@ -104,6 +108,6 @@ async function exists(path: string): Promise<boolean> {
     return true;
   } catch (error) {
     if (systemErrorCodeOf(error) === "ENOENT") return false;
-    throw error;
+    throw fileErrorOf(error, path);
   }
 }

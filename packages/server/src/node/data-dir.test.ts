@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { seededRandom } from "@blixard/common";
@@ -49,6 +49,17 @@ describe("openDataDir", () => {
     await expect(open(undefined, join(root, "new"))).rejects.toThrow(/--id is missing/);
     await writeFile(join(root, "node.json"), "{");
     await expect(open(1, root)).rejects.toMatchObject({ code: "DATA_DIR_INVALID" });
+  });
+
+  it("tells a disk that fails from a file that is not for this user", async () => {
+    const path = join(root, "node.json");
+    await mkdir(path);
+    await expect(open(1, root)).rejects.toMatchObject({ code: "DATA_DIR_INVALID", details: { errno: "EISDIR" } });
+    await rm(path, { recursive: true });
+    // Linux answers a read at the beginning of this file with EIO.
+    if (process.platform !== "linux") return;
+    await symlink("/proc/self/mem", path);
+    await expect(open(1, root)).rejects.toMatchObject({ code: "STORAGE_FAILED", details: { errno: "EIO" } });
   });
 });
 

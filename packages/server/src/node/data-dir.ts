@@ -14,7 +14,7 @@
 import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { defaultDataRoot, type RuntimeFile } from "@blixard/client";
-import { BlixardError, messageOf, type Random, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, errnoOf, fileErrorOf, messageOf, type Random, systemErrorCodeOf } from "@blixard/common";
 import { writeFileDurable } from "@blixard/common/system";
 import { endpointIdSchema, nodeIdSchema } from "@blixard/protocol";
 import { z } from "zod";
@@ -41,7 +41,7 @@ const tokenBytes = 32;
 
 /**
  * Finds, or makes, the directory, and checks that it belongs to the node with this id; takes no lock.
- * @throws INVALID_ARGUMENT, DATA_DIR_FOREIGN, DATA_DIR_INVALID
+ * @throws INVALID_ARGUMENT, DATA_DIR_FOREIGN, DATA_DIR_INVALID, STORAGE_FAILED
  */
 export async function openDataDir(
   options: { readonly id: number | undefined; readonly dataDir: string | undefined },
@@ -131,6 +131,7 @@ function idIsMissing(): BlixardError {
 }
 
 function invalid(path: string, cause: unknown): BlixardError {
+  if (errnoOf(cause) !== undefined) return fileErrorOf(cause, path);
   return new BlixardError("DATA_DIR_INVALID", `${path}: ${messageOf(cause)}`, {
     cause,
     hint: "Choose another --data-dir, or see to it that this user can use it.",

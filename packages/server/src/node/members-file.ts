@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { JoinSeed } from "@blixard/cluster";
-import { type Logger, messageOf, SerialQueue } from "@blixard/common";
+import { errnoOf, fileErrorOf, type Logger, messageOf, SerialQueue } from "@blixard/common";
 import { writeFileDurable } from "@blixard/common/system";
 import { logPositionSchema, memberRoleSchema, nodeIdSchema, nodeRecordSchema } from "@blixard/protocol";
 import { z } from "zod";
@@ -22,7 +22,9 @@ const pathIn = (dataDir: string) => join(dataDir, "join.json");
 export async function readMembers(dataDir: string): Promise<JoinSeed | undefined> {
   try {
     return seedSchema.parse(JSON.parse(await readFile(pathIn(dataDir), "utf8")));
-  } catch {
+  } catch (error) {
+    // A file that this user cannot read is not one that nobody wrote.
+    if (errnoOf(error) !== undefined && errnoOf(error) !== "ENOENT") throw fileErrorOf(error, pathIn(dataDir));
     return undefined;
   }
 }

@@ -4,7 +4,7 @@
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import { BlixardError, errorCodeOf, fileErrorOf, messageOf } from "@blixard/common";
 import type { AppliedState, LogContents, SnapshotMeta } from "@blixard/raft";
 import { corrupt } from "../records/record.ts";
 import type { StateRecord } from "../state-store.ts";
@@ -39,14 +39,20 @@ export interface CheckLevelStorageOptions {
 
 const snapshotReadBytes = 1024 * 1024;
 
-/** @throws DATA_DIR_IN_USE, NOT_FOUND when there is no store, STORAGE_FAILED when the check itself cannot work */
+/**
+ * @throws DATA_DIR_IN_USE, NOT_FOUND when there is no store, DATA_DIR_INVALID and STORAGE_FAILED when it cannot be read
+ */
 export async function checkLevelStorage(options: CheckLevelStorageOptions): Promise<StorageReport> {
   const dataDir = resolve(options.dataDir);
   if (!(await hasStore(dataDir))) throw new BlixardError("NOT_FOUND", `there is no store in ${dataDir}`);
   await assertStoreNotInUse(dataDir);
   const check = new Check(options);
-  await check.files(dataDir);
-  if (check.findings.every(({ ok }) => ok)) await check.recordsInCopy(dataDir);
+  try {
+    await check.files(dataDir);
+    if (check.findings.every(({ ok }) => ok)) await check.recordsInCopy(dataDir);
+  } catch (error) {
+    throw fileErrorOf(error, `check ${dataDir}`);
+  }
   // What a node changed meanwhile looks like damage.
   await assertStoreNotInUse(dataDir);
   const { findings, log, applied, snapshot } = check;
@@ -91,11 +97,7 @@ class Check {
   }
 
   async recordsInCopy(dataDir: string): Promise<void> {
-    const copy = await mkdtemp(join(dataDir, "check-")).catch((error: unknown) => {
-      throw new BlixardError("STORAGE_FAILED", `${dataDir} cannot be written to: ${messageOf(error)}`, {
-        cause: error,
-      });
-    });
+    const copy = await mkdtemp(join(dataDir, "check-"));
     let storage: LevelStorage | undefined;
     try {
       await copyStore(dataDir, copy);

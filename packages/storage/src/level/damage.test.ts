@@ -134,6 +134,16 @@ describe("openLevelStorage on a damaged directory", () => {
     }
   });
 
+  it.each(["snapshots", "log", "state"])("finds a table of %s that a power cut left empty", async (part) => {
+    const storage = await openLevelStorage({ dataDir: good });
+    const place = { index: asLogIndex(3), term: asTerm(1), confState: applied(3).confState };
+    await storage.snapshots.save(place, oneChunk());
+    await storage.close();
+    const [file] = await filesOf(good, part, /\.ldb$/);
+    await truncate(join(good, file ?? ""), 0);
+    expect(await verdict(good)).toBe("STORAGE_CORRUPT");
+  });
+
   it("accepts a last write that was cut off, and loses nothing before it", async () => {
     const [file] = await filesOf(good, "log", /\.log$/);
     const path = join(good, file ?? "");
@@ -223,3 +233,7 @@ describe("openLevelStorage", () => {
     await again.close();
   });
 });
+
+async function* oneChunk(): AsyncIterable<Uint8Array> {
+  yield new Uint8Array(1_000);
+}

@@ -2,9 +2,9 @@
  * One LevelDB, fail-stop: after the first error of a write every later one is refused. LevelDB itself acknowledges
  * writes again once a full disk has room, and loses them at the next open.
  */
-import { BlixardError, messageOf, systemErrorCodeOf, toBlixardError } from "@blixard/common";
+import { BlixardError, messageOf } from "@blixard/common";
 import { Level } from "level";
-import { corrupt } from "../records/record.ts";
+import { openError, readError } from "./level-errors.ts";
 
 export type LevelOp =
   | { readonly type: "put"; readonly key: Buffer; readonly value: Uint8Array }
@@ -84,7 +84,7 @@ export class LevelHandle {
     this.#location = location;
   }
 
-  /** @throws DATA_DIR_IN_USE, STORAGE_CORRUPT or STORAGE_FAILED */
+  /** @throws DATA_DIR_IN_USE, DATA_DIR_INVALID, STORAGE_CORRUPT or STORAGE_FAILED */
   static async open(options: LevelHandleOptions): Promise<LevelHandle> {
     const db = new Level<Buffer, Buffer>(options.location, {
       keyEncoding: "buffer",
@@ -96,7 +96,7 @@ export class LevelHandle {
     try {
       await db.open({ createIfMissing: options.createIfMissing, passive: false });
     } catch (error) {
-      throw openError(error, options.location);
+      throw await openError(error, options.location);
     }
     return new LevelHandle(db, options.location);
   }
@@ -250,26 +250,4 @@ export class LevelHandle {
     while (this.#draining !== undefined) await this.#draining;
     await this.#db.close();
   }
-}
-
-function openError(error: unknown, location: string): BlixardError {
-  const cause = (error as { cause?: unknown }).cause ?? error;
-  const code = systemErrorCodeOf(cause);
-  const text = messageOf(cause);
-  if (code === "LEVEL_LOCKED") {
-    return new BlixardError("DATA_DIR_IN_USE", `${location} is in use by another process`, {
-      cause,
-      hint: "Stop the other node, or choose another data directory.",
-    });
-  }
-  const damaged = code === "LEVEL_CORRUPTION" || /does not exist|No such file|Corruption|CURRENT/i.test(text);
-  if (damaged) return corrupt(`${location} cannot be opened: ${text}`, cause);
-  return new BlixardError("STORAGE_FAILED", `open ${location}: ${text}`, { cause });
-}
-
-function readError(error: unknown, location: string): BlixardError {
-  if (systemErrorCodeOf(error) === "LEVEL_CORRUPTION" || /corrupt|bad (block|entry)/i.test(messageOf(error))) {
-    return corrupt(`${location} cannot be read: ${messageOf(error)}`, error);
-  }
-  return toBlixardError(error, "STORAGE_FAILED", `read ${location}`);
 }

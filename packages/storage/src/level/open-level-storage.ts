@@ -15,6 +15,7 @@ import {
   BlixardError,
   discardMetrics,
   errorCodeOf,
+  fileErrorOf,
   type Logger,
   type Metrics,
   messageOf,
@@ -34,7 +35,7 @@ import { LevelStateStore } from "./level-state-store.ts";
 import { readMarker, syncDirectory, writeMarker } from "./marker.ts";
 import { finishReplacement, replaceLog } from "./replace-log.ts";
 import { salvageLog } from "./salvage-log.ts";
-import { storeParts } from "./store-files.ts";
+import { assertStoreNotInUse, storeParts } from "./store-files.ts";
 import { VoteFile } from "./vote-file.ts";
 
 export interface LevelStorageOptions {
@@ -111,8 +112,7 @@ export async function openLevelStorage(options: LevelStorageOptions): Promise<Le
     };
   } catch (error) {
     for (const handle of opened.values()) await handle.close().catch(() => {});
-    if (errorCodeOf(error)?.match(/^(STORAGE|DATA_DIR)_/)) throw error;
-    throw new BlixardError("STORAGE_FAILED", `open ${dataDir}: ${messageOf(error)}`, { cause: error });
+    throw fileErrorOf(error, `open ${dataDir}`);
   }
 }
 
@@ -121,7 +121,7 @@ async function makeDirectory(dataDir: string): Promise<void> {
     const made = await mkdir(dataDir, { recursive: true, mode: 0o700 });
     if (made !== undefined) await syncDirectory(dirname(made));
   } catch (error) {
-    throw new BlixardError("DATA_DIR_INVALID", `${dataDir} cannot be made: ${messageOf(error)}`, { cause: error });
+    throw fileErrorOf(error, `make ${dataDir}`);
   }
 }
 
@@ -145,6 +145,7 @@ interface OpenDeps {
 
 async function openExisting(dataDir: string, part: Part, deps: OpenDeps): Promise<LevelHandle> {
   const location = join(dataDir, part);
+  if (part === "snapshots") await checkSnapshotFiles(dataDir, location);
   // The snapshots are opened first and are the lock, so the files of the others stand still while they are checked.
   if (part === "log") await checkOrSalvageLog(dataDir, location, deps);
   if (part === "state") await checkLevelFiles(location, { logs: "unsynced" });
@@ -153,6 +154,16 @@ async function openExisting(dataDir: string, part: Part, deps: OpenDeps): Promis
     createIfMissing: false,
     ...(part === "snapshots" ? { writeBufferBytes: snapshotsWriteBufferBytes } : {}),
   });
+}
+
+/** Their lock is not held yet: what a running node changes meanwhile may look like damage. */
+async function checkSnapshotFiles(dataDir: string, location: string): Promise<void> {
+  try {
+    await checkLevelFiles(location, { logs: "unsynced", tables: "sized" });
+  } catch (error) {
+    if (errorCodeOf(error) === "STORAGE_CORRUPT") await assertStoreNotInUse(dataDir);
+    throw error;
+  }
 }
 
 async function checkOrSalvageLog(dataDir: string, location: string, { logger, damage }: OpenDeps): Promise<void> {

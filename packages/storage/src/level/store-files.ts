@@ -1,7 +1,7 @@
 /** The files of a store as a whole: whether there is one, whether a process has it open, copies and backups of it. */
 import { copyFile, link, mkdir, open, readdir, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, fileErrorOf, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { Level } from "level";
 import { syncDirectory } from "./marker.ts";
 
@@ -91,6 +91,6 @@ async function exists(path: string): Promise<boolean> {
     return true;
   } catch (error) {
     if (systemErrorCodeOf(error) === "ENOENT") return false;
-    throw error;
+    throw fileErrorOf(error, path);
   }
 }
