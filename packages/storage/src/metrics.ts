@@ -5,12 +5,12 @@ const declarations = {
   corruptions: {
     type: "counter",
     name: "blixard_storage_corruptions_total",
-    help: "Damaged places that were found in the log.",
+    help: "Damaged places that were found in the log, the state and the snapshots.",
   },
   repairs: {
     type: "counter",
     name: "blixard_storage_repairs_total",
-    help: "Damaged places of the log that hold again what they held.",
+    help: "Damaged places that hold again what they held, or were made anew.",
   },
   refusedAnswers: {
     type: "counter",

@@ -140,8 +140,10 @@ class Check {
     return `at ${meta.index}, ${meta.sizeBytes} bytes`;
   }
 
-  async #state({ state }: LevelStorage): Promise<string> {
-    const { applied, records } = await state.load();
+  async #state(storage: LevelStorage): Promise<string> {
+    const { corruptions } = storage.health;
+    const { applied, records } = await storage.state.load();
+    if (storage.health.corruptions > corruptions) throw corrupt("it has lost what was flushed; a start makes it anew");
     let count = 0;
     for await (const batch of records) {
       count += batch.length;

@@ -6,9 +6,14 @@ import type { LevelHandle } from "./level-handle.ts";
 
 /** Counts this start. Resolves with its number, from 1, when that is durable. @throws STORAGE_CORRUPT, STORAGE_FAILED */
 export async function countStart(log: LevelHandle): Promise<number> {
-  const value = await log.get(startsKey);
-  const before = value === undefined ? 0 : unpack<number>(openRecord(startsKey, value), "the number of starts");
+  const before = await startsOf(log);
   const payload = sealRecord(startsKey, pack(before + 1));
   await log.write([{ type: "put", key: startsKey, value: payload }], { sync: true });
   return before + 1;
+}
+
+/** How often the store was opened before. @throws STORAGE_CORRUPT */
+export async function startsOf(log: LevelHandle): Promise<number> {
+  const value = await log.get(startsKey);
+  return value === undefined ? 0 : unpack<number>(openRecord(startsKey, value), "the number of starts");
 }

@@ -36,6 +36,14 @@ export class DamageLedger {
     if (this.isRepaired) this.found(places);
   }
 
+  /** Something that is made of other data was damaged, and is made anew. */
+  remade(): void {
+    this.#corruptions++;
+    this.#repairs++;
+    this.#metrics.corruptions.add(1);
+    this.#metrics.repairs.add(1);
+  }
+
   repairedAll(): void {
     const repaired = this.#corruptions - this.#repairs;
     if (repaired > 0) this.#metrics.repairs.add(repaired);

@@ -144,10 +144,13 @@ describe("openLevelStorage on a damaged directory", () => {
     expect(await verdict(good)).toBe("STORAGE_CORRUPT");
   });
 
-  it("accepts a last write that was cut off, and loses nothing before it", async () => {
+  it("refuses a log whose last write was cut off after it was sealed, and only then", async () => {
     const [file] = await filesOf(good, "log", /\.log$/);
     const path = join(good, file ?? "");
     await truncate(path, (await readFile(path)).length - 7);
+    expect(await verdict(good)).toBe("STORAGE_CORRUPT");
+    // As when the power goes in the middle of the write.
+    await rm(join(good, "seal"));
     expect(await verdict(good)).toBe(`log of ${entriesMax - 3}, state consistent`);
   });
 

@@ -5,7 +5,7 @@
  */
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { messageOf, systemErrorCodeOf } from "@blixard/common";
+import { type BlixardError, changedError, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { corrupt } from "../records/record.ts";
 import { type LevelLog, readLevelLog } from "./leveldb-log.ts";
 import { type KeySpan, type SalvagedTable, salvageTable, tableDamage, userKeyOf } from "./leveldb-table.ts";
@@ -28,7 +28,7 @@ interface LiveTable {
 
 interface LiveFiles {
   readonly tables: ReadonlyMap<number, LiveTable>;
-  /** Logs with this number or a higher one are replayed. */
+  /** Logs with this number or a higher one are replayed. The first of them exists, whenever the power went. */
   readonly logNumber: number;
 }
 
@@ -39,7 +39,12 @@ export interface CheckedFiles {
   readonly bytes: number;
 }
 
-/** @throws STORAGE_CORRUPT */
+/**
+ * A manifest that lost its last records reads like one whose last write a power cut interrupted. But LevelDB deletes
+ * files only when a durable record says that they are not needed: so where a record is lost, a file that the others name
+ * is missing.
+ * @throws STORAGE_CORRUPT, for which {@link isIncomplete} tells lost files and records from damaged tables
+ */
 export async function checkLevelFiles(location: string, options: FileCheckOptions): Promise<CheckedFiles> {
   const live = await readManifest(location);
   let bytes = 0;
@@ -53,8 +58,10 @@ export async function checkLevelFiles(location: string, options: FileCheckOption
     bytes += sizeBytes;
   }
   const checked = { tables: live.tables.size, bytes };
+  const logs = await liveLogs(location, live);
+  if (!hasFirstLog(logs, live)) throw incomplete(`${logPath(location, live.logNumber)} is missing`);
   if (options.logs === "unsynced") return checked;
-  for (const path of await liveLogs(location, live)) {
+  for (const path of logs) {
     const [damage] = readLevelLog(await readFile(path)).damage;
     if (damage !== undefined) throw corrupt(`${path} is damaged at byte ${damage.at}`);
   }
@@ -86,7 +93,13 @@ export async function readDamagedFiles(location: string): Promise<ReadableFiles>
     if (table.lost.length === 0 && reason !== undefined) damage.push(`${path}: ${reason}`);
   }
   const logs: LevelLog[] = [];
-  for (const path of await liveLogs(location, live)) {
+  const paths = await liveLogs(location, live);
+  if (!hasFirstLog(paths, live)) {
+    // Tables that nothing names any more may hold what came before the logs that are left.
+    damage.push(`${logPath(location, live.logNumber)}: missing`);
+    logs.push({ writes: [], damage: [{ at: 0, writesBefore: 0 }] });
+  }
+  for (const path of paths) {
     const log = readLevelLog(await readFile(path));
     for (const { at } of log.damage) damage.push(`${path}: at byte ${at}`);
     logs.push(log);
@@ -104,20 +117,33 @@ async function liveLogs(location: string, { logNumber }: LiveFiles): Promise<str
   return numbered.sort((a, b) => a.number - b.number).map(({ name }) => join(location, name));
 }
 
+function hasFirstLog(paths: readonly string[], { logNumber }: LiveFiles): boolean {
+  return paths.some((path) => Number(/(\d+)\.log$/.exec(path)?.[1]) === logNumber);
+}
+
+/** True when what is missing was there once, and what is there was not damaged: as after a lost write, or a cut copy. */
+export function isIncomplete(error: unknown): boolean {
+  return (error as { details?: { incomplete?: unknown } }).details?.incomplete === true;
+}
+
+function incomplete(message: string, cause?: unknown): BlixardError {
+  return changedError(corrupt(message, cause), { details: { incomplete: true } });
+}
+
 async function readManifest(location: string): Promise<LiveFiles> {
-  const name = (await readNeeded(join(location, "CURRENT"))).toString("latin1").trimEnd();
-  if (!/^MANIFEST-\d+$/.test(name)) throw corrupt(`${join(location, "CURRENT")} is damaged`);
-  const path = join(location, name);
+  const name = (await readNeeded(join(location, "CURRENT"))).toString("latin1");
+  if (!/^MANIFEST-\d+\n$/.test(name)) throw incomplete(`${join(location, "CURRENT")} is damaged`);
+  const path = join(location, name.trimEnd());
   const { writes, damage } = readLevelLog(await readNeeded(path));
-  if (damage[0] !== undefined) throw corrupt(`${path} is damaged at byte ${damage[0].at}`);
-  if (writes.length === 0) throw corrupt(`${path} holds no record`);
+  if (damage[0] !== undefined) throw incomplete(`${path} is damaged at byte ${damage[0].at}`);
   const tables = new Map<number, LiveTable>();
-  let logNumber = 0;
+  let logNumber: number | undefined;
   try {
     for (const write of writes) logNumber = applyEdit(new VarintReader(write), tables) ?? logNumber;
   } catch (error) {
     throw corrupt(`${path} cannot be parsed: ${messageOf(error)}`, error);
   }
+  if (logNumber === undefined) throw incomplete(`${path} has lost its records`);
   return { tables, logNumber };
 }
 
@@ -146,9 +172,9 @@ function applyEdit(reader: VarintReader, tables: Map<number, LiveTable>): number
   return logNumber;
 }
 
-function tablePath(location: string, number: number): string {
-  return join(location, `${`${number}`.padStart(6, "0")}.ldb`);
-}
+const fileName = (number: number): string => `${number}`.padStart(6, "0");
+const tablePath = (location: string, number: number): string => join(location, `${fileName(number)}.ldb`);
+const logPath = (location: string, number: number): string => join(location, `${fileName(number)}.log`);
 
 function damageOf(bytes: Buffer, sizeBytes: number): string | undefined {
   return sizeDamage(bytes.length, sizeBytes) ?? tableDamage(bytes);
@@ -165,7 +191,7 @@ async function needed<T>(path: string, read: Promise<T>): Promise<T> {
   try {
     return await read;
   } catch (error) {
-    if (systemErrorCodeOf(error) === "ENOENT") throw corrupt(`${path} is missing`, error);
+    if (systemErrorCodeOf(error) === "ENOENT") throw incomplete(`${path} is missing`, error);
     throw error;
   }
 }

@@ -8,7 +8,7 @@ export type { StorageHealth } from "./damage-ledger.ts";
 export type { LevelBatch, LevelDatabase, LevelIterator, LevelView } from "./level-handle.ts";
 export type { LevelStorage, LevelStorageOptions } from "./open-level-storage.ts";
 export { openLevelStorage } from "./open-level-storage.ts";
+export type { SlotDisk as VoteDisk } from "./slot-file.ts";
 export { assertStoreNotInUse, copyStore, hasStore, moveStore } from "./store-files.ts";
 export type { OpenLevelDatabases } from "./stores-over.ts";
 export { openStoresOver } from "./stores-over.ts";
-export type { VoteDisk } from "./vote-file.ts";

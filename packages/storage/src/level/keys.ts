@@ -54,8 +54,8 @@ export function chunksExcept(id: number): readonly KeyRange[] {
   ];
 }
 
-/** Parts of one generation of the state: "a" applied, "f" flushed, "j" + sequence: a write, "r": a record. */
-export type GenerationPart = "a" | "f" | "j" | "r";
+/** Parts of one generation of the state: "a" applied, "f" flushed, "s" seal, "j" + sequence: a write, "r": a record. */
+export type GenerationPart = "a" | "f" | "j" | "r" | "s";
 
 export function generationKey(generation: number, part: GenerationPart, rest: Uint8Array = Buffer.alloc(0)): Buffer {
   const key = Buffer.allocUnsafe(6 + rest.length);
@@ -67,7 +67,7 @@ export function generationKey(generation: number, part: GenerationPart, rest: Ui
 }
 
 export function generationPart(generation: number, part: GenerationPart): KeyRange {
-  const next = { a: "b", f: "g", j: "k", r: "s" } as const;
+  const next = { a: "b", f: "g", j: "k", r: "s", s: "t" } as const;
   const lt = generationKey(generation, part);
   lt.write(next[part], 5, "latin1");
   return { gte: generationKey(generation, part), lt };

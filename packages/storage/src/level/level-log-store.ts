@@ -24,12 +24,16 @@ import {
 import type { LevelHandle, LevelOp } from "./level-handle.ts";
 import { type Assembly, assembleLog, baseIn, type LogBase, type StoredBlock, termIn } from "./log-assembly.ts";
 import { coverBySnapshot, fillHoles, type RepairedLog } from "./log-repair.ts";
+import type { WriteSeal } from "./log-seal.ts";
 import type { Vote, VoteFile } from "./vote-file.ts";
 
 export interface LevelLogStoreDeps {
   readonly handle: LevelHandle;
   /** The second copy of term and vote, on other blocks of the disk. */
   readonly voteFile: VoteFile;
+  readonly seal: WriteSeal;
+  /** Number of the last write with a head. */
+  readonly writes: number;
   readonly logger: Logger;
   readonly damage: DamageLedger;
 }
@@ -48,6 +52,7 @@ const deletesPerBatchMax = 1_000;
 export class LevelLogStore implements LogStore {
   readonly #handle: LevelHandle;
   readonly #voteFile: VoteFile;
+  readonly #seal: WriteSeal;
   readonly #logger: Logger;
   readonly #damage: DamageLedger;
   #blocks = new HeldBlocks(noBase);
@@ -56,10 +61,13 @@ export class LevelLogStore implements LogStore {
   #hardState: HardState = noHardState;
   #vote: { readonly term: Term; readonly vote: HardState["vote"] } = noHardState;
   #failure: unknown;
+  #writes: number;
 
-  constructor({ handle, voteFile, logger, damage }: LevelLogStoreDeps) {
+  constructor({ handle, voteFile, seal, writes, logger, damage }: LevelLogStoreDeps) {
     this.#handle = handle;
     this.#voteFile = voteFile;
+    this.#seal = seal;
+    this.#writes = writes;
     this.#logger = logger;
     this.#damage = damage;
   }
@@ -188,8 +196,15 @@ export class LevelLogStore implements LogStore {
     const { hardState } = write;
     if (hardState !== undefined) this.#hardState = hardState;
     else if (first === undefined) return;
+    await this.#writeWithHead(ops, hardState);
+  }
+
+  async #writeWithHead(ops: LevelOp[], hardState: HardState | undefined): Promise<void> {
+    this.#writes++;
+    const number = this.#writes;
     ops.push(this.#headOp());
     await this.#write(ops, hardState);
+    this.#seal.note(number);
   }
 
   /** The head for what is in memory now: it goes into the batch that makes this the log. */
@@ -197,7 +212,7 @@ export class LevelLogStore implements LogStore {
     return {
       type: "put",
       key: hardStateKey,
-      value: sealRecord(hardStateKey, packHead(this.#hardState, this.#blocks.end)),
+      value: sealRecord(hardStateKey, packHead(this.#hardState, this.#blocks.end, this.#writes)),
     };
   }
 
@@ -241,8 +256,8 @@ export class LevelLogStore implements LogStore {
     const ops = this.#blocks.firsts.map((first): LevelOp => ({ type: "del", key: blockKey(first) }));
     this.#blocks = new HeldBlocks({ index: base.index, term: base.term, chain: 0 });
     this.#hardState = hardState;
-    ops.push(baseOp(this.#blocks.base), this.#headOp());
-    await this.#write(ops, hardState);
+    ops.push(baseOp(this.#blocks.base));
+    await this.#writeWithHead(ops, hardState);
     await this.#deletePassedOver();
   }
 
@@ -271,6 +286,7 @@ export class LevelLogStore implements LogStore {
   async close(): Promise<void> {
     await this.#voteFile.close();
     await this.#handle.close();
+    await this.#seal.close();
   }
 }
 

@@ -4,6 +4,9 @@
  * be gone while later ones are there. Therefore each write leaves a numbered mark until the next flush. Where a mark
  * is missing, the state is not one that ever existed: it is dropped and rebuilt from the snapshot and the log.
  *
+ * The marks say nothing about what was flushed before them. That is proved by the seal: it is written before a flush,
+ * into the same files as what is flushed, and must not be behind the record that is written after it.
+ *
  * Replacing the whole state builds a new generation of keys beside the one in use; one synced record changes over.
  */
 import { assert, BlixardError, type Logger, SerialQueue } from "@blixard/common";
@@ -12,6 +15,7 @@ import { asLogIndex, asTerm } from "@blixard/raft/core";
 import { pack, plainApplied, unpack } from "../records/packed.ts";
 import { corrupt, openRecord, sealRecord } from "../records/record.ts";
 import type { LoadedState, StateChange, StateRecord, StateSnapshot, StateStore } from "../state-store.ts";
+import type { DamageLedger } from "./damage-ledger.ts";
 import {
   generationKey,
   generationPart,
@@ -28,6 +32,18 @@ interface AppliedRecord {
   readonly applied: AppliedState;
   /** Number of the write in its generation. */
   readonly sequence: number;
+}
+
+/** What is written when everything up to `sequence`, or a whole generation, is durable. */
+interface FlushRecord {
+  readonly sequence: number;
+  /** Missing in the records of older releases, which wrote no seal. */
+  readonly sealed?: true;
+}
+
+interface GenerationRecord {
+  readonly generation: number;
+  readonly sealed?: true;
 }
 
 const markPayload = Buffer.alloc(0);
@@ -49,22 +65,29 @@ export class LevelStateStore implements StateStore {
   #sequence = 0;
   #flushedSequence = 0;
   #applied: AppliedState = emptyApplied;
+  readonly #damage: DamageLedger;
 
-  constructor(handle: LevelHandle, logger: Logger) {
+  constructor(handle: LevelHandle, logger: Logger, damage: DamageLedger) {
     this.#handle = handle;
     this.#logger = logger;
+    this.#damage = damage;
   }
 
   async load(): Promise<LoadedState> {
-    const pointer = await this.#readRecord<{ generation: number }>(pointerKey, "the generation of the state");
+    const pointer = await this.#readRecord<GenerationRecord>(pointerKey, "the generation of the state");
     this.#generation = pointer?.generation ?? 0;
     for (const range of generationsExcept(this.#generation)) await this.#handle.deleteRange(range);
     const head = await this.#readRecord<AppliedRecord>(generationKey(this.#generation, "a"), "the applied position");
-    const flushed = await this.#readRecord<{ sequence: number }>(generationKey(this.#generation, "f"), "a flush mark");
+    const flushed = await this.#readRecord<FlushRecord>(generationKey(this.#generation, "f"), "a flush mark");
+    const seal = await this.#readRecord<FlushRecord>(generationKey(this.#generation, "s"), "the seal of the state");
     this.#sequence = head?.sequence ?? 0;
     this.#flushedSequence = flushed?.sequence ?? 0;
-    if (await this.#isComplete()) this.#applied = head?.applied ?? emptyApplied;
-    else await this.#discard();
+    const isSealed = flushed?.sealed === true || pointer?.sealed === true;
+    if (isSealed && (seal === undefined || seal.sequence < this.#flushedSequence)) {
+      this.#damage.remade();
+      await this.#discard("state has lost what was flushed");
+    } else if (await this.#isComplete()) this.#applied = head?.applied ?? emptyApplied;
+    else await this.#discard("state has a gap after a power cut");
     return { applied: this.#applied, records: this.#records(this.#handle.entries(this.#recordRange())) };
   }
 
@@ -88,8 +111,8 @@ export class LevelStateStore implements StateStore {
     return expected === Math.max(this.#sequence, this.#flushedSequence) + 1;
   }
 
-  async #discard(): Promise<void> {
-    this.#logger.log("warn", "state has a gap after a power cut; it is rebuilt from the snapshot and the log", {
+  async #discard(reason: string): Promise<void> {
+    this.#logger.log("warn", `${reason}; it is rebuilt from the snapshot and the log`, {
       sequence: this.#sequence,
       flushedSequence: this.#flushedSequence,
     });
@@ -100,9 +123,10 @@ export class LevelStateStore implements StateStore {
   async #changeOver(applied: AppliedState): Promise<void> {
     const old = this.#generation;
     const generation = old + 1;
+    await this.#handle.write([sealedPut(generationKey(generation, "s"), { sequence: 0 })], { sync: false });
     await this.#handle.flush([
       sealedPut(generationKey(generation, "a"), { applied: plainApplied(applied), sequence: 0 }),
-      sealedPut(pointerKey, { generation }),
+      sealedPut(pointerKey, { generation, sealed: true } satisfies GenerationRecord),
     ]);
     this.#generation = generation;
     this.#sequence = 0;
@@ -195,12 +219,15 @@ export class LevelStateStore implements StateStore {
 
   async #flush(): Promise<void> {
     if (this.#sequence === this.#flushedSequence) return;
-    const ops: LevelOp[] = [sealedPut(generationKey(this.#generation, "f"), { sequence: this.#sequence })];
-    for (let sequence = this.#flushedSequence + 1; sequence <= this.#sequence; sequence++) {
-      ops.push({ type: "del", key: journalKey(this.#generation, sequence) });
+    const sequence = this.#sequence;
+    await this.#handle.write([sealedPut(generationKey(this.#generation, "s"), { sequence })], { sync: false });
+    const flushed: FlushRecord = { sequence, sealed: true };
+    const ops: LevelOp[] = [sealedPut(generationKey(this.#generation, "f"), flushed)];
+    for (let number = this.#flushedSequence + 1; number <= sequence; number++) {
+      ops.push({ type: "del", key: journalKey(this.#generation, number) });
     }
     await this.#handle.flush(ops);
-    this.#flushedSequence = this.#sequence;
+    this.#flushedSequence = sequence;
   }
 
   async close(): Promise<void> {

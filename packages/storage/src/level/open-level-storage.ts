@@ -6,7 +6,9 @@
  *     <dataDir>/log/         every write synced; checked file by file before LevelDB touches it
  *     <dataDir>/state/       unsynced writes, flushed before the log is compacted
  *     <dataDir>/vote         second copy of term and vote
+ *     <dataDir>/seal         what the log is known to hold (see log-seal.ts)
  *     <dataDir>/log.damaged/ the files of a log that was damaged, after everything readable was taken over
+ *     <dataDir>/state.damaged/, snapshots.damaged/   those of a database that was not whole, and was made anew
  */
 import { randomBytes } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
@@ -22,17 +24,20 @@ import {
   silentLogger,
 } from "@blixard/common";
 import type { LogStore, SnapshotStore } from "@blixard/raft";
+import { unpackHead } from "../records/log-head.ts";
 import { corrupt, openRecord, sealRecord } from "../records/record.ts";
 import type { StateStore } from "../state-store.ts";
-import { countStart } from "./count-start.ts";
+import { countStart, startsOf } from "./count-start.ts";
 import { DamageLedger, type StorageHealth } from "./damage-ledger.ts";
-import { checkLevelFiles } from "./file-check.ts";
-import { allKeys, markerKey } from "./keys.ts";
+import { checkLevelFiles, isIncomplete } from "./file-check.ts";
+import { allKeys, hardStateKey, markerKey } from "./keys.ts";
 import { LevelHandle } from "./level-handle.ts";
 import { LevelLogStore } from "./level-log-store.ts";
 import { LevelSnapshotStore } from "./level-snapshot-store.ts";
 import { LevelStateStore } from "./level-state-store.ts";
-import { readMarker, syncDirectory, writeMarker } from "./marker.ts";
+import { LogSeal } from "./log-seal.ts";
+import { type Marker, readMarker, syncDirectory, writeMarker } from "./marker.ts";
+import { remakePart } from "./remake-part.ts";
 import { finishReplacement, replaceLog } from "./replace-log.ts";
 import { salvageLog } from "./salvage-log.ts";
 import { assertStoreNotInUse, storeParts } from "./store-files.ts";
@@ -84,21 +89,22 @@ export async function openLevelStorage(options: LevelStorageOptions): Promise<Le
       const handle =
         marker === undefined
           ? await openNew(join(dataDir, part), logger)
-          : await openExisting(dataDir, part, { logger, damage });
+          : await openExisting(dataDir, part, { logger, damage, marker });
       opened.set(part, handle);
     }
     const handles = { snapshots: need(opened, "snapshots"), log: need(opened, "log"), state: need(opened, "state") };
     const storeId = await agreeOnId(dataDir, marker === "damaged" ? undefined : marker?.storeId, opened, marker);
-    const starts = await countStart(handles.log);
+    const seal = await LogSeal.open(join(dataDir, "seal"), storeId.id, logger);
+    const { writes, starts } = await startSealed(handles.log, seal);
     const voteFile = await VoteFile.open(join(dataDir, "vote"));
     await syncDirectory(dataDir);
     const isNew = marker === undefined && storeId.isNew;
     if (marker === undefined || marker === "damaged") {
       await writeMarker(dataDir, { formatVersion: 1, storeId: storeId.id });
     }
-    const log = new LevelLogStore({ handle: handles.log, voteFile, logger, damage });
+    const log = new LevelLogStore({ handle: handles.log, voteFile, seal, writes, logger, damage });
     const snapshots = await LevelSnapshotStore.open(handles.snapshots);
-    const state = new LevelStateStore(handles.state, logger);
+    const state = new LevelStateStore(handles.state, logger, damage);
     const close = async () => {
       await log.close();
       await state.close();
@@ -141,14 +147,14 @@ async function openNew(location: string, logger: Logger): Promise<LevelHandle> {
 interface OpenDeps {
   readonly logger: Logger;
   readonly damage: DamageLedger;
+  readonly marker: Marker | "damaged";
 }
 
 async function openExisting(dataDir: string, part: Part, deps: OpenDeps): Promise<LevelHandle> {
   const location = join(dataDir, part);
-  if (part === "snapshots") await checkSnapshotFiles(dataDir, location);
   // The snapshots are opened first and are the lock, so the files of the others stand still while they are checked.
   if (part === "log") await checkOrSalvageLog(dataDir, location, deps);
-  if (part === "state") await checkLevelFiles(location, { logs: "unsynced" });
+  else await checkOrRemake(dataDir, part, deps);
   return LevelHandle.open({
     location,
     createIfMissing: false,
@@ -156,12 +162,41 @@ async function openExisting(dataDir: string, part: Part, deps: OpenDeps): Promis
   });
 }
 
-/** Their lock is not held yet: what a running node changes meanwhile may look like damage. */
-async function checkSnapshotFiles(dataDir: string, location: string): Promise<void> {
+/** What a lost write explains is made anew. A table that is there and damaged is a disk that a person has to look at. */
+async function checkOrRemake(dataDir: string, part: "snapshots" | "state", deps: OpenDeps): Promise<void> {
+  const { logger, damage, marker } = deps;
+  const location = join(dataDir, part);
   try {
-    await checkLevelFiles(location, { logs: "unsynced", tables: "sized" });
+    await checkLevelFiles(location, { logs: "unsynced", tables: part === "snapshots" ? "sized" : "read" });
   } catch (error) {
-    if (errorCodeOf(error) === "STORAGE_CORRUPT") await assertStoreNotInUse(dataDir);
+    if (errorCodeOf(error) !== "STORAGE_CORRUPT") throw error;
+    // The lock of the snapshots is not held yet: what a running node changes meanwhile may look like damage.
+    if (part === "snapshots") await assertStoreNotInUse(dataDir);
+    if (!isIncomplete(error) || marker === "damaged") throw error;
+    logger.log("error", `the database of the ${part} is not whole; it is made anew`, {
+      reason: messageOf(error),
+      keptIn: `${location}.damaged`,
+    });
+    await remakePart(dataDir, part, marker.storeId);
+    damage.remade();
+  }
+}
+
+/** Counts this start in a log that has everything that was sealed. @throws STORAGE_CORRUPT */
+async function startSealed(log: LevelHandle, seal: LogSeal): Promise<{ writes: number; starts: number }> {
+  const writes = await seal.check({ writes: await lastWrite(log), starts: await startsOf(log) });
+  const starts = await countStart(log);
+  await seal.noteStart(starts);
+  return { writes, starts };
+}
+
+/** Undefined also for a damaged head, whose place another copy takes (see level-log-store.ts). */
+async function lastWrite(log: LevelHandle): Promise<number | undefined> {
+  const value = await log.get(hardStateKey);
+  try {
+    return value === undefined ? 0 : unpackHead(openRecord(hardStateKey, value)).writes;
+  } catch (error) {
+    if (errorCodeOf(error) === "STORAGE_CORRUPT") return undefined;
     throw error;
   }
 }

@@ -6,7 +6,7 @@ import { Level } from "level";
 import { syncDirectory } from "./marker.ts";
 
 export const storeParts = ["snapshots", "log", "state"] as const;
-const storeFiles = ["STORAGE", "vote"] as const;
+const storeFiles = ["STORAGE", "vote", "seal"] as const;
 
 /** True when `dataDir` holds a store, or the rest of one. */
 export async function hasStore(dataDir: string): Promise<boolean> {

@@ -8,14 +8,16 @@ import { type LevelDatabase, LevelHandle } from "./level-handle.ts";
 import { LevelLogStore } from "./level-log-store.ts";
 import { LevelSnapshotStore } from "./level-snapshot-store.ts";
 import { LevelStateStore } from "./level-state-store.ts";
-import { type VoteDisk, VoteFile } from "./vote-file.ts";
+import { noSeal } from "./log-seal.ts";
+import type { SlotDisk } from "./slot-file.ts";
+import { VoteFile } from "./vote-file.ts";
 
 export interface OpenLevelDatabases {
   readonly log: LevelDatabase;
   readonly snapshots: LevelDatabase;
   readonly state: LevelDatabase;
   /** Holds the second copy of term and vote. */
-  readonly voteFile: VoteDisk;
+  readonly voteFile: SlotDisk;
   /** Names the node in errors. */
   readonly location: string;
   readonly logger?: Logger;
@@ -32,15 +34,18 @@ export async function openStoresOver(databases: OpenLevelDatabases): Promise<{
   const { location, logger = silentLogger } = databases;
   const handle = (part: "log" | "snapshots" | "state") => LevelHandle.over(databases[part], `${location}/${part}`);
   const log = handle("log");
+  const damage = new DamageLedger(discardMetrics);
   return {
     starts: await countStart(log),
     log: new LevelLogStore({
       handle: log,
       voteFile: VoteFile.over(databases.voteFile, `${location}/vote`),
+      seal: noSeal,
+      writes: 0,
       logger,
-      damage: new DamageLedger(discardMetrics),
+      damage,
     }),
     snapshots: await LevelSnapshotStore.open(handle("snapshots")),
-    state: new LevelStateStore(handle("state"), logger),
+    state: new LevelStateStore(handle("state"), logger, damage),
   };
 }

@@ -9,8 +9,8 @@ import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { Level } from "level";
 import type { LevelDatabase } from "./level-handle.ts";
 import { openLevelStorage } from "./open-level-storage.ts";
+import type { SlotDisk } from "./slot-file.ts";
 import { openStoresOver } from "./stores-over.ts";
-import type { VoteDisk } from "./vote-file.ts";
 
 const state = (term: number, vote: number): HardState => ({
   term: asTerm(term),
@@ -43,10 +43,13 @@ describe("term and vote of a data directory", () => {
       await storage.close();
     };
     await write(older);
-    await cp(join(dataDir, "log"), join(dataDir, "kept"), { recursive: true });
+    // The vote file is written beside the log, so that a power cut may leave the newer one of these two alone.
+    for (const name of ["log", "seal"]) await cp(join(dataDir, name), join(root, "kept", name), { recursive: true });
     await write(newer);
-    await rm(join(dataDir, "log"), { recursive: true });
-    await cp(join(dataDir, "kept"), join(dataDir, "log"), { recursive: true });
+    for (const name of ["log", "seal"]) {
+      await rm(join(dataDir, name), { recursive: true });
+      await cp(join(root, "kept", name), join(dataDir, name), { recursive: true });
+    }
     const storage = await openLevelStorage({ dataDir });
     const { hardState } = await storage.log.load();
     await storage.close();
@@ -65,7 +68,7 @@ describe("a log store whose second copy cannot be written", () => {
     new Level<Buffer, Buffer>(join(root, part), { keyEncoding: "buffer", valueEncoding: "buffer" });
 
   /** The log store over databases on the disk and over this vote file. */
-  async function withLog<T>(voteFile: VoteDisk, work: (log: LogStore) => Promise<T>): Promise<T> {
+  async function withLog<T>(voteFile: SlotDisk, work: (log: LogStore) => Promise<T>): Promise<T> {
     const databases = { log: open("log"), snapshots: open("snapshots"), state: open("state") };
     for (const database of Object.values(databases)) await database.open({ passive: false });
     const {
@@ -83,13 +86,13 @@ describe("a log store whose second copy cannot be written", () => {
     }
   }
 
-  const emptyDisk: VoteDisk = {
+  const emptyDisk: SlotDisk = {
     read: async () => ({ bytesRead: 0 }),
     write: async () => {},
     datasync: async () => {},
     close: async () => {},
   };
-  const brokenDisk: VoteDisk = { ...emptyDisk, datasync: () => Promise.reject(new Error("EIO: i/o error")) };
+  const brokenDisk: SlotDisk = { ...emptyDisk, datasync: () => Promise.reject(new Error("EIO: i/o error")) };
 
   it("takes nothing more, also what the other disk could still take", async () => {
     const outcomes = await withLog(brokenDisk, async (log) => {

@@ -32,7 +32,10 @@ const block =
 
 /** Releases before the end of the log was stored wrote three fields. */
 const oldHeadBytes = "83a47465726d07a4766f746502a6636f6d6d6974cd012c";
-const headBytes = "85a47465726d07a4766f746502a6636f6d6d6974cd012ca46c617374cd012da5636861696ece89abcdef";
+/** Later ones wrote no number of the write. */
+const unnumberedHeadBytes = "85a47465726d07a4766f746502a6636f6d6d6974cd012ca46c617374cd012da5636861696ece89abcdef";
+const headBytes =
+  "86a47465726d07a4766f746502a6636f6d6d6974cd012ca46c617374cd012da5636861696ece89abcdefa6777269746573cd012e";
 
 const appliedBytes =
   "83a5696e646578cb4200000000000000a47465726d05a9636f6e665374617465" +
@@ -67,12 +70,13 @@ describe("the format on disk", () => {
     expect(() => openRecord(fromUtf8("kez"), sealed)).toThrow(expect.objectContaining({ code: "STORAGE_CORRUPT" }));
   });
 
-  it("has the golden bytes of the hard state with the end of the log, and reads those without one", () => {
+  it("has the golden bytes of the hard state with the end of the log, and reads those without one or a number", () => {
     const hardState = { term: asTerm(7), vote: asNodeId(2), commit: asLogIndex(300) };
     const end = { last: asLogIndex(301), chain: 0x89abcdef };
-    expect(toHex(packHead(hardState, end))).toBe(headBytes);
-    expect(unpackHead(Buffer.from(headBytes, "hex"))).toEqual({ hardState, end });
-    expect(unpackHead(Buffer.from(oldHeadBytes, "hex"))).toEqual({ hardState, end: undefined });
+    expect(toHex(packHead(hardState, end, 302))).toBe(headBytes);
+    expect(unpackHead(Buffer.from(headBytes, "hex"))).toEqual({ hardState, end, writes: 302 });
+    expect(unpackHead(Buffer.from(unnumberedHeadBytes, "hex"))).toEqual({ hardState, end, writes: undefined });
+    expect(unpackHead(Buffer.from(oldHeadBytes, "hex"))).toEqual({ hardState, end: undefined, writes: undefined });
   });
 
   it("has the golden bytes of an applied position", () => {

@@ -16,15 +16,18 @@ export interface LogHead {
   readonly hardState: HardState;
   /** Undefined in a head that an older release wrote. */
   readonly end: LogEnd | undefined;
+  /** Number of the write that this head came with; grows with every one. Undefined in a head of an older release. */
+  readonly writes: number | undefined;
 }
 
-export function packHead({ term, vote, commit }: HardState, { last, chain }: LogEnd): Buffer {
-  return pack({ term, vote, commit, last, chain });
+export function packHead({ term, vote, commit }: HardState, { last, chain }: LogEnd, writes: number): Buffer {
+  return pack({ term, vote, commit, last, chain, writes });
 }
 
 /** @throws STORAGE_CORRUPT */
 export function unpackHead(payload: Uint8Array): LogHead {
-  const { term, vote, commit, last, chain } = unpack<HardState & Partial<LogEnd>>(payload, "the hard state");
+  const head = unpack<HardState & Partial<LogEnd> & { writes?: number }>(payload, "the hard state");
+  const { term, vote, commit, last, chain, writes } = head;
   const end = last === undefined || chain === undefined ? undefined : { last, chain };
-  return { hardState: { term, vote, commit }, end };
+  return { hardState: { term, vote, commit }, end, writes };
 }
