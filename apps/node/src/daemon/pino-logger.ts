@@ -1,7 +1,8 @@
 /** The Logger port on pino, to standard error. */
 import type { LogFields, Logger, LogLevel } from "@blixard/common";
-import { destination, type Logger as PinoLogger, pino } from "pino";
-import pretty from "pino-pretty";
+import { type Logger as PinoLogger, pino } from "pino";
+import { prettyFactory } from "pino-pretty";
+import { type LineTarget, LossyLines } from "./lossy-lines.ts";
 
 export interface LogOptions {
   readonly format: "pretty" | "json";
@@ -9,22 +10,22 @@ export interface LogOptions {
   readonly color: boolean;
 }
 
-const standardErrorFd = 2;
+/** Minutes of an ordinary log, and no weight in memory. */
+const waitingBytesMax = 256 * 1024;
 
-/** Lines are written at once, so that the last ones before a crash are there. */
-export function createPinoLogger(options: LogOptions): Logger {
+/** Lines are handed to the system at once, so that the last ones before a crash are there. */
+export function createPinoLogger(options: LogOptions, target: LineTarget = process.stderr): Logger {
   const settings = { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime };
-  const standardError = destination({ fd: standardErrorFd, sync: true });
-  // Whoever read the log may go away; the node stays.
-  standardError.on("error", () => {});
-  if (options.format === "json") return wrap(pino(settings, standardError));
-  const stream = pretty({
-    colorize: options.color,
-    destination: standardError,
-    singleLine: true,
-    translateTime: "SYS:HH:MM:ss.l",
+  const toLine =
+    options.format === "json"
+      ? (line: string) => line
+      : prettyFactory({ colorize: options.color, singleLine: true, translateTime: "SYS:HH:MM:ss.l" });
+  const lines = new LossyLines(target, {
+    waitingBytesMax,
+    onBack: (dropped) => logger.warn({ dropped }, "lines of the log were dropped, because nobody read it"),
   });
-  return wrap(pino(settings, stream));
+  const logger = pino(settings, { write: (line: string) => lines.write(toLine(line)) });
+  return wrap(logger);
 }
 
 function wrap(logger: PinoLogger): Logger {
