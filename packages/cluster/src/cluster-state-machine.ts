@@ -82,6 +82,8 @@ class StoredStateMachine implements ClusterStateMachine {
   #state: MutableState = emptyState();
   #hash: Uint8Array = initialHash;
   #loaded: Promise<AppliedState> | undefined;
+  /** Where the tables in memory stand. */
+  #applied: AppliedState | undefined;
 
   constructor(store: StateStore, sha256: Sha256, options: ClusterStateMachineOptions) {
     this.#store = store;
@@ -118,15 +120,37 @@ class StoredStateMachine implements ClusterStateMachine {
       this.#assertLevel("the state", clusterLevel(this.#state), this.#state);
       this.#recentKeys.reset(applied.index);
       this.version.set(versionAt(applied.index));
+      this.#applied = applied;
+      this.#store.onDamaged?.(() => {
+        // A store that cannot be written says so to the next `apply` too.
+        this.#queue.run(() => this.#storeAnew()).catch(() => {});
+      });
       return applied;
     });
     return this.#loaded;
+  }
+
+  /** What is stored was found damaged; what is in memory is whole. */
+  async #storeAnew(): Promise<void> {
+    if (this.#applied !== undefined) await this.#store.replaceAll(this.#applied, this.#records());
+  }
+
+  async *#records(): AsyncIterable<readonly StateRecord[]> {
+    for (const table of tableNames) {
+      const records: ReadonlyMap<string, unknown> = this.#state[table];
+      yield [...records].map(([key, value]) => ({ table, key: fromUtf8(key), value: encodeValue(value) }));
+    }
+    yield [{ table: chainTable, key: chainKey, value: this.#hash }];
+    yield this.#hashes
+      .storedAnew()
+      .flatMap(({ table, key, value }) => (value === undefined ? [] : [{ table, key, value }]));
   }
 
   apply(entries: readonly Entry[], after: AppliedState): Promise<readonly (AppliedCommand | undefined)[]> {
     return this.#queue.run(async () => {
       for (const entry of entries) this.#assertUnderstood(entry);
       const batch = this.#applyAll(entries);
+      this.#applied = after;
       await this.#store.write(batch.stored, after);
       const changed = { ...this.version.value.changed };
       for (const table of batch.tables) changed[table] = after.index;
@@ -156,6 +180,7 @@ class StoredStateMachine implements ClusterStateMachine {
       await this.#store.replaceAll(at, tapped(readSnapshot(chunks, this.#codec.level), take));
       this.#state = state;
       this.#hash = hash;
+      this.#applied = at;
       this.#hashes.clear();
       this.#recentKeys.reset(at.index);
       this.version.set(versionAt(at.index));

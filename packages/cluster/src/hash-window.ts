@@ -62,6 +62,13 @@ export class HashWindow {
     return changes;
   }
 
+  /** What to store of everything that is known, in the place of all that was stored. */
+  storedAnew(): StateChange[] {
+    const rows = this.#rows;
+    this.clear();
+    return this.add(rows);
+  }
+
   clear(): void {
     this.#rows = [];
     this.#stored = [];

@@ -115,6 +115,7 @@ function createSnapshotParts<Result>(
     {
       ...{ ...deps, nowMs, post, onEvent },
       onBytes: (bytes) => metrics.snapshotBytes.add(bytes, { direction: "sent" }),
+      onDamaged: () => applier.replaceSnapshot(),
       onEnd: (to, ok) => {
         metrics.snapshots.add(1, { kind: ok ? "sent" : "send_failed" });
         exchange.sent(to, ok);

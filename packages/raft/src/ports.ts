@@ -87,6 +87,11 @@ export interface SnapshotStore {
    * @throws STORAGE_CORRUPT when a checksum fails, NOT_FOUND when that snapshot was superseded
    */
   read(index: LogIndex, offset: number, bytesMax: number): Promise<Uint8Array>;
+  /**
+   * Sets the one listener that learns that the newest snapshot was found damaged, by a read or by a check of the store's
+   * own. From then on `latest` is undefined until another one is saved, which may stand at the same index.
+   */
+  onDamaged?(listener: () => void): void;
   close(): Promise<void>;
 }
 

@@ -17,6 +17,16 @@ const declarations = {
     name: "blixard_storage_repair_answers_refused_total",
     help: "Answers of peers that were not the entries which the log had lost.",
   },
+  scrubbedBytes: {
+    type: "counter",
+    name: "blixard_storage_scrubbed_bytes_total",
+    help: "Bytes of snapshots, log and state that the background check has read.",
+  },
+  scrubPasses: {
+    type: "counter",
+    name: "blixard_storage_scrub_passes_total",
+    help: "How often the background check has read everything.",
+  },
 } as const satisfies MetricDeclarations;
 
 export type StorageMetrics = BoundMetrics<typeof declarations>;

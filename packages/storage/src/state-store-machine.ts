@@ -2,7 +2,7 @@
  * A state machine over a {@link StateStore}: a program gives the function that carries out one command, and its tables
  * are kept in memory, written through to the store, put into snapshots and taken from them.
  */
-import { fromUtf8, toUtf8 } from "@blixard/common";
+import { fromUtf8, SerialQueue, toUtf8 } from "@blixard/common";
 import type { AppliedState, Entry, StateMachine } from "@blixard/raft";
 import { decodeRecords, encodeRecords } from "./records/record-stream.ts";
 import type { StateChange, StateRecord, StateSnapshot, StateStore } from "./state-store.ts";
@@ -40,6 +40,9 @@ class TableMachine<Result> implements StateStoreMachine<Result> {
   readonly #store: StateStore;
   readonly #apply: ApplyCommand<Result>;
   #tables = new TablesInMemory();
+  readonly #queue = new SerialQueue();
+  /** Where the tables in memory stand. */
+  #applied: AppliedState | undefined;
 
   constructor(store: StateStore, apply: ApplyCommand<Result>) {
     this.#store = store;
@@ -53,15 +56,28 @@ class TableMachine<Result> implements StateStoreMachine<Result> {
   async load(): Promise<AppliedState> {
     const { applied, records } = await this.#store.load();
     for await (const batch of records) for (const record of batch) this.#tables.take(record);
+    this.#applied = applied;
+    this.#store.onDamaged?.(() => {
+      // A store that cannot be written says so to the next `apply` too.
+      this.#queue.run(() => this.#storeAnew()).catch(() => {});
+    });
     return applied;
   }
 
-  async apply(entries: readonly Entry[], after: AppliedState): Promise<readonly (Result | undefined)[]> {
-    const results = entries.map((entry) =>
-      entry.kind === "normal" && entry.data.length > 0 ? this.#apply(entry.data, this.#tables) : undefined,
-    );
-    await this.#store.write(this.#tables.takeChanges(), after);
-    return results;
+  apply(entries: readonly Entry[], after: AppliedState): Promise<readonly (Result | undefined)[]> {
+    return this.#queue.run(async () => {
+      const results = entries.map((entry) =>
+        entry.kind === "normal" && entry.data.length > 0 ? this.#apply(entry.data, this.#tables) : undefined,
+      );
+      this.#applied = after;
+      await this.#store.write(this.#tables.takeChanges(), after);
+      return results;
+    });
+  }
+
+  /** What is stored was found damaged; what is in memory is whole. */
+  async #storeAnew(): Promise<void> {
+    if (this.#applied !== undefined) await this.#store.replaceAll(this.#applied, this.#tables.records());
   }
 
   async snapshot(): Promise<{ readonly at: AppliedState; readonly chunks: AsyncIterable<Uint8Array> }> {
@@ -69,10 +85,13 @@ class TableMachine<Result> implements StateStoreMachine<Result> {
     return { at: snapshot.applied, chunks: chunksOf(snapshot) };
   }
 
-  async restore(at: AppliedState, chunks: AsyncIterable<Uint8Array>): Promise<void> {
-    const tables = new TablesInMemory();
-    await this.#store.replaceAll(at, taken(decodeRecords(chunks), tables));
-    this.#tables = tables;
+  restore(at: AppliedState, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    return this.#queue.run(async () => {
+      const tables = new TablesInMemory();
+      await this.#store.replaceAll(at, taken(decodeRecords(chunks), tables));
+      this.#tables = tables;
+      this.#applied = at;
+    });
   }
 
   flush(): Promise<void> {
@@ -109,6 +128,13 @@ class TablesInMemory implements StateTables {
   /** A record that the store has already. */
   take({ table, key, value }: StateRecord): void {
     this.#put(table, toUtf8(key), value);
+  }
+
+  /** Everything, a batch for each table. */
+  async *records(): AsyncIterable<readonly StateRecord[]> {
+    for (const [table, keys] of this.#tables) {
+      yield [...keys].map(([key, value]) => ({ table, key: fromUtf8(key), value }));
+    }
   }
 
   takeChanges(): readonly StateChange[] {

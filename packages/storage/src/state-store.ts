@@ -49,5 +49,10 @@ export interface StateStore {
   snapshot(): Promise<StateSnapshot>;
   /** Makes every earlier write durable. */
   flush(): Promise<void>;
+  /**
+   * Sets the one listener that learns that what is stored was found damaged. Whoever holds the state in memory then
+   * stores it anew with `replaceAll`.
+   */
+  onDamaged?(listener: () => void): void;
   close(): Promise<void>;
 }

@@ -32,5 +32,10 @@ export interface StateStore {
     close(): Promise<void>;
   }>;
   flush(): Promise<void>;
+  /**
+   * Sets the one listener that learns that what is stored was found damaged. Whoever holds the state in memory then
+   * stores it anew with `replaceAll`.
+   */
+  onDamaged?(listener: () => void): void;
   close(): Promise<void>;
 }

@@ -45,6 +45,8 @@ export const nodeStatusSchema = z.object({
     lastError: z.string().nullable(),
     corruptions: z.int(),
     repairs: z.int(),
+    /** The background check of everything that is stored, since the start; absent in older releases. */
+    scrub: z.object({ passes: z.int(), checkedBytes: z.int(), lastPassUnixMs: z.int().nullable() }).optional(),
   }),
   vms: z.object({ total: z.int(), running: z.int() }),
   drivers: z.array(z.string()),

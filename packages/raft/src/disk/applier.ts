@@ -36,6 +36,8 @@ export interface ApplierDeps<Result> {
 const sendingPatience = 4;
 /** How many times `logBytesMax` the log may hold while a snapshot is being taken. */
 const fullFactor = 6;
+/** Snapshots in a row that may fail because the store of the state is damaged; it is made anew meanwhile. */
+const damagedInRowMax = 3;
 
 export class Applier<Result> {
   readonly #deps: ApplierDeps<Result>;
@@ -49,6 +51,7 @@ export class Applier<Result> {
   #confIndex: LogIndex;
   #snapshotting: Promise<LogIndex> | undefined;
   #installing = false;
+  #damagedInRow = 0;
 
   constructor(deps: ApplierDeps<Result>, options: ResolvedOptions, applied: AppliedState, confIndex: LogIndex) {
     this.#deps = deps;
@@ -59,6 +62,9 @@ export class Applier<Result> {
     const nowMs = () => deps.clock.monotonicMs();
     this.writes = new DiskWork(nowMs);
     this.snapshotWork = new DiskWork(nowMs);
+    deps.snapshots.onDamaged?.(() => deps.post(() => this.replaceSnapshot()));
+    // The one that the log was compacted behind may have been found damaged before this start.
+    deps.post(() => this.#snapshotWhenDue());
   }
 
   get applied(): AppliedState {
@@ -177,9 +183,26 @@ export class Applier<Result> {
     // Each new snapshot restarts a transfer, so a slow peer would otherwise never receive a whole one.
     const patience = this.#deps.isSending() ? sendingPatience : 1;
     const due =
+      this.#isBehindLog() ||
       (snapshotEntries > 0 && since >= snapshotEntries * patience) ||
       (since > 0 && cache.bytes > logBytesMax * patience);
     if (!due || this.#snapshotting !== undefined) return;
+    this.takeSnapshot().catch(() => {});
+  }
+
+  /** True when no snapshot stands for what the log does not hold any more, as after damage. */
+  #isBehindLog(): boolean {
+    const { cache } = this.#deps;
+    return cache.base.index > (cache.newestSnapshot?.index ?? 0);
+  }
+
+  /** Makes another snapshot in the place of the newest one, which is damaged. */
+  replaceSnapshot(): void {
+    const { cache, logger } = this.#deps;
+    const { newestSnapshot } = cache;
+    if (newestSnapshot === undefined) return;
+    logger.log("warn", "the newest snapshot is damaged; another one is made", { index: newestSnapshot.index });
+    cache.forgetSnapshot();
     this.takeSnapshot().catch(() => {});
   }
 
@@ -208,6 +231,7 @@ export class Applier<Result> {
       metrics.snapshots.add(1, { kind: "taken" });
       const durationMs = clock.monotonicMs() - startedAtMs;
       const { index, sizeBytes } = meta;
+      this.#damagedInRow = 0;
       metrics.snapshotDuration.observe(durationMs / 1_000);
       logger.log("info", "took a snapshot", { index, sizeBytes, durationMs });
       this.#deps.onEvent({ type: "snapshotTaken", index, sizeBytes, durationMs });
@@ -215,7 +239,10 @@ export class Applier<Result> {
     } catch (error) {
       // A snapshot of the leader arrived meanwhile, and it is newer.
       if (errorCodeOf(error) === "CONFLICT") return cache.newestSnapshot?.index ?? this.#applied.index;
-      if (errorCodeOf(error) !== "STOPPED") this.#deps.onError(error);
+      if (errorCodeOf(error) === "STORAGE_CORRUPT" && this.#damagedInRow < damagedInRowMax) {
+        this.#damagedInRow++;
+        logger.log("error", "no snapshot could be taken of a damaged state", { error });
+      } else if (errorCodeOf(error) !== "STOPPED") this.#deps.onError(error);
       throw error;
     }
   }

@@ -121,6 +121,11 @@ export class LogCache implements RaftStorage {
     if (this.#snapshot === undefined || this.#snapshot.index <= snapshot.index) this.#snapshot = snapshot;
   }
 
+  /** The newest snapshot is damaged. */
+  forgetSnapshot(): void {
+    this.#snapshot = undefined;
+  }
+
   /** The base after a snapshot at `index` when up to `count` entries and `bytes` bytes before it are kept. */
   baseKeeping(index: LogIndex, count: number, bytes: number): LogContents["base"] {
     let at = index - this.#base.index;

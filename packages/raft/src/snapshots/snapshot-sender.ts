@@ -30,6 +30,8 @@ export interface SnapshotSenderDeps {
   readonly post: (task: () => void) => void;
   readonly onEvent: (event: RaftNodeEvent) => void;
   readonly onBytes: (bytes: number) => void;
+  /** The snapshot that was to be sent cannot be read any more. */
+  readonly onDamaged: () => void;
   /** Tells the core how a transfer ended. */
   readonly onEnd: (to: NodeId, ok: boolean) => void;
 }
@@ -170,6 +172,7 @@ export class SnapshotSender {
     const level = ok ? "info" : "warn";
     this.#deps.logger.log(level, "a snapshot transfer ended", { to, index: snapshot.index, ok, reason });
     this.#deps.onEnd(to, ok);
-    if (errorCodeOf(error) === "STORAGE_CORRUPT") throw error;
+    // Nobody lost anything by it: the state that it was made of is here.
+    if (errorCodeOf(error) === "STORAGE_CORRUPT") this.#deps.onDamaged();
   }
 }

@@ -102,7 +102,7 @@ class Check {
     try {
       await copyStore(dataDir, copy);
       await this.#verify("databases", async () => {
-        storage = await openLevelStorage({ dataDir: copy });
+        storage = await openLevelStorage({ dataDir: copy, scrub: { bytesPerSecond: 0 } });
         return `belong together, started ${storage.starts - 1} times`;
       });
       if (storage !== undefined) await this.#records(storage);
@@ -128,8 +128,9 @@ class Check {
     await this.#verify("agreement", async () => this.#agreement());
   }
 
-  async #readSnapshot({ snapshots }: LevelStorage): Promise<string> {
+  async #readSnapshot({ snapshots, health }: LevelStorage): Promise<string> {
     const meta = await snapshots.latest();
+    if (meta === undefined && health.corruptions > 0) throw corrupt("the newest snapshot is damaged");
     if (meta === undefined) return "none";
     for (let offset = 0; offset < meta.sizeBytes; ) {
       const chunk = await snapshots.read(meta.index, offset, snapshotReadBytes);

@@ -10,7 +10,7 @@ import { chainBehind } from "../records/entry-block.ts";
 import type { LogEnd } from "../records/log-head.ts";
 import type { BlockSpan, LogBase } from "./log-assembly.ts";
 
-interface HeldBlock {
+export interface HeldBlock {
   /** The index in its key; the entries below the base are not held. */
   readonly first: LogIndex;
   readonly last: LogIndex;
@@ -49,6 +49,18 @@ export class HeldBlocks {
       return { last: this.#base.index, chain: this.#base.chain };
     }
     return { last: block.last, chain: block.chainAfter };
+  }
+
+  /** The block under this key, as it is in memory; undefined when it is not held. */
+  at(first: LogIndex): HeldBlock | undefined {
+    return this.#blocks.find((block) => block.first === first);
+  }
+
+  /** The block is stored under another key from now on. */
+  rename(first: LogIndex, to: LogIndex): void {
+    const at = this.#blocks.findIndex((block) => block.first === first);
+    const block = this.#blocks[at];
+    if (block !== undefined) this.#blocks[at] = { ...block, first: to };
   }
 
   /** The keys of all blocks. */

@@ -4,10 +4,11 @@ export type { ApplyCommand, StateReader, StateStoreMachine, StateTables } from "
 export { stateStoreMachine } from "../state-store-machine.ts";
 export type { CheckLevelStorageOptions, StorageFinding, StorageReport } from "./check-level-storage.ts";
 export { checkLevelStorage } from "./check-level-storage.ts";
-export type { StorageHealth } from "./damage-ledger.ts";
+export type { ScrubStatus, StorageHealth } from "./damage-ledger.ts";
 export type { LevelBatch, LevelDatabase, LevelIterator, LevelView } from "./level-handle.ts";
 export type { LevelStorage, LevelStorageOptions } from "./open-level-storage.ts";
 export { openLevelStorage } from "./open-level-storage.ts";
+export type { ScrubOptions } from "./scrubber.ts";
 export type { SlotDisk as VoteDisk } from "./slot-file.ts";
 export { assertStoreNotInUse, copyStore, hasStore, moveStore } from "./store-files.ts";
 export type { OpenLevelDatabases } from "./stores-over.ts";

@@ -182,6 +182,15 @@ export class LevelHandle {
     await this.write(mark, { sync: true });
   }
 
+  /** Rewrites the files that hold `range`, without what was deleted of it. */
+  async compact(range: KeyRange): Promise<void> {
+    try {
+      await this.#db.compactRange(range.gte, range.lt);
+    } catch (error) {
+      throw this.#fail(error, "compact");
+    }
+  }
+
   async get(key: Buffer): Promise<Buffer | undefined> {
     try {
       return await this.#db.get(key);
@@ -206,6 +215,12 @@ export class LevelHandle {
     } finally {
       await iterator.close();
     }
+  }
+
+  /** The first records in `range`, as many as one read gives. */
+  async firstOf(range: KeyRange): Promise<readonly (readonly [Buffer, Buffer])[]> {
+    for await (const batch of this.entries(range)) return batch;
+    return [];
   }
 
   /** A view of `range` that later writes do not change. */

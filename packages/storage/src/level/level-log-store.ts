@@ -10,8 +10,9 @@ import { type LogEnd, type LogHead, packHead, unpackHead } from "../records/log-
 import { pack, unpack } from "../records/packed.ts";
 import { corrupt, openRecord, sealInPlace, sealRecord } from "../records/record.ts";
 import type { DamageLedger } from "./damage-ledger.ts";
-import { HeldBlocks } from "./held-blocks.ts";
+import { type HeldBlock, HeldBlocks } from "./held-blocks.ts";
 import {
+  allKeys,
   baseKey,
   blockKey,
   blockKeyIndex,
@@ -62,6 +63,8 @@ export class LevelLogStore implements LogStore {
   #vote: { readonly term: Term; readonly vote: HardState["vote"] } = noHardState;
   #failure: unknown;
   #writes: number;
+  /** Everything up to here is on the disk as it is in memory. */
+  #durableLast = asLogIndex(0);
 
   constructor({ handle, voteFile, seal, writes, logger, damage }: LevelLogStoreDeps) {
     this.#handle = handle;
@@ -83,6 +86,7 @@ export class LevelLogStore implements LogStore {
     const whole = await this.#whole(read, options);
     const { base, entries } = whole;
     this.#blocks = HeldBlocks.of(base, whole);
+    this.#durableLast = this.#blocks.end.last;
     return { hardState, base: { index: base.index, term: base.term }, entries };
   }
 
@@ -165,8 +169,8 @@ export class LevelLogStore implements LogStore {
     const damaged = blocks.filter(({ contents }) => contents === undefined);
     if (holes.length === 0 && damaged.length === 0 && run !== undefined) {
       // Damaged files may have held nothing that still counts, or only what counts no more from here on.
-      if (!this.#damage.isRepaired && base !== this.#blocks.base) await this.#write([baseOp(base)], undefined);
-      this.#damage.repairedAll();
+      if (!this.#damage.isLogRepaired && base !== this.#blocks.base) await this.#write([baseOp(base)], undefined);
+      this.#damage.repairedLog();
       return { ...run, base, spans: [...spans] };
     }
     this.#damage.foundInLog(Math.max(holes.length, damaged.length));
@@ -181,7 +185,7 @@ export class LevelLogStore implements LogStore {
       ops.push({ type: "put", key, value: sealInPlace(key, record) });
     }
     await this.#write(ops, undefined);
-    this.#damage.repairedAll();
+    this.#damage.repairedLog();
     logger.log("warn", "the damaged log is whole again", {
       holes: holes.map(({ first, last }) => `${first} to ${last}`),
       by: repaired.by,
@@ -202,8 +206,10 @@ export class LevelLogStore implements LogStore {
   async #writeWithHead(ops: LevelOp[], hardState: HardState | undefined): Promise<void> {
     this.#writes++;
     const number = this.#writes;
+    const { last } = this.#blocks.end;
     ops.push(this.#headOp());
     await this.#write(ops, hardState);
+    this.#durableLast = last;
     this.#seal.note(number);
   }
 
@@ -217,11 +223,48 @@ export class LevelLogStore implements LogStore {
   }
 
   #appendEntries(first: LogIndex, entries: readonly Entry[], ops: LevelOp[]): void {
+    this.#durableLast = asLogIndex(Math.min(this.#durableLast, first - 1));
     for (const dropped of this.#blocks.cutAt(first)) ops.push({ type: "del", key: blockKey(dropped) });
     const { record, chainAfter } = encodeEntryBlock(entries, this.#blocks.end.chain);
     this.#blocks.push(first, entries, chainAfter);
     const key = blockKey(first);
     ops.push({ type: "put", key, value: sealInPlace(key, record) });
+  }
+
+  /**
+   * Reads every block and compares it with what is in memory; writes those anew that are damaged. Yields the bytes of
+   * each. @throws what the database throws when it cannot be read at all, STOPPED when it was closed
+   */
+  async *scrub(): AsyncIterable<number> {
+    for (const first of this.#blocks.firsts) {
+      const held = this.#blocks.at(first);
+      if (held === undefined || held.last > this.#durableLast) continue;
+      const value = await this.#handle.get(blockKey(first));
+      yield value?.length ?? 0;
+      // What was replaced or compacted meanwhile is not what was read.
+      if (this.#blocks.at(first) !== held || held.last > this.#durableLast) continue;
+      if (value === undefined || !this.#holds(value, held)) await this.#rewrite(held);
+    }
+  }
+
+  #holds(value: Buffer, { first, chainAfter, last }: HeldBlock): boolean {
+    const contents = this.#readBlock(blockKey(first), value, first);
+    return contents?.chains[last - first] === chainAfter;
+  }
+
+  /** Begins behind the base, where that is inside of the block: what is before is in memory no more, and means nothing. */
+  async #rewrite({ first, last, entries, chainBefore }: HeldBlock): Promise<void> {
+    this.#damage.found(1);
+    const { record } = encodeEntryBlock(entries, chainBefore);
+    const from = asLogIndex(last - entries.length + 1);
+    const ops: LevelOp[] = from === first ? [] : [{ type: "del", key: blockKey(first) }];
+    ops.push({ type: "put", key: blockKey(from), value: sealInPlace(blockKey(from), record) });
+    if (from !== first) this.#blocks.rename(first, from);
+    await this.#write(ops, undefined);
+    // The next start would find the damaged file.
+    await this.#handle.compact(allKeys);
+    this.#damage.repaired(1);
+    this.#logger.log("warn", "a damaged block of the log was written anew", { first: from, last });
   }
 
   async compact(base: { readonly index: LogIndex; readonly term: Term }): Promise<void> {

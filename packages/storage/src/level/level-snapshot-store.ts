@@ -2,11 +2,12 @@
  * Snapshots on LevelDB, in chunks of a fixed size so that any offset is found without an index. A snapshot is written
  * under an id of its own; one synced record then makes it the newest, and the chunks of the older one are deleted.
  */
-import { abortReason, BlixardError, SerialQueue } from "@blixard/common";
+import { abortReason, BlixardError, errorCodeOf, SerialQueue } from "@blixard/common";
 import type { SnapshotMeta, SnapshotStore } from "@blixard/raft";
 import type { LogIndex } from "@blixard/raft/core";
 import { pack, plainApplied, unpack } from "../records/packed.ts";
 import { corrupt, openRecord, sealRecord } from "../records/record.ts";
+import type { DamageLedger } from "./damage-ledger.ts";
 import { chunkKey, chunksExcept, chunksOf, pointerKey } from "./keys.ts";
 import type { LevelHandle } from "./level-handle.ts";
 
@@ -21,16 +22,21 @@ interface Pointer {
 export class LevelSnapshotStore implements SnapshotStore {
   readonly #handle: LevelHandle;
   readonly #turns = new SerialQueue();
+  readonly #damage: DamageLedger;
   #newest: Pointer | undefined;
   #lastId = 0;
+  /** True when the newest snapshot is damaged: it is kept, and used for nothing, until another one is saved. */
+  #isDamaged = false;
+  #onDamaged: () => void = () => {};
 
-  private constructor(handle: LevelHandle) {
+  private constructor(handle: LevelHandle, damage: DamageLedger) {
     this.#handle = handle;
+    this.#damage = damage;
   }
 
   /** Reads which snapshot is the newest and removes what an unfinished save left behind. */
-  static async open(handle: LevelHandle): Promise<LevelSnapshotStore> {
-    const store = new LevelSnapshotStore(handle);
+  static async open(handle: LevelHandle, damage: DamageLedger): Promise<LevelSnapshotStore> {
+    const store = new LevelSnapshotStore(handle, damage);
     const value = await handle.get(pointerKey);
     if (value !== undefined) {
       store.#newest = unpack<Pointer>(openRecord(pointerKey, value), "the newest snapshot");
@@ -42,7 +48,38 @@ export class LevelSnapshotStore implements SnapshotStore {
   }
 
   async latest(): Promise<SnapshotMeta | undefined> {
-    return this.#newest?.meta;
+    return this.#isDamaged ? undefined : this.#newest?.meta;
+  }
+
+  onDamaged(listener: () => void): void {
+    this.#onDamaged = listener;
+  }
+
+  /**
+   * Reads the newest snapshot from its first byte to its last, and yields the bytes of each chunk. A damaged one is
+   * noted, and ends it.
+   */
+  async *scrub(): AsyncIterable<number> {
+    const newest = this.#newest;
+    if (newest === undefined || this.#isDamaged) return;
+    const { index, sizeBytes } = newest.meta;
+    for (let offset = 0; offset < sizeBytes && this.#newest === newest; offset += newest.chunkBytes) {
+      try {
+        const chunk = await this.read(index, offset, newest.chunkBytes);
+        yield chunk.length;
+      } catch (error) {
+        const code = errorCodeOf(error);
+        if (code === "STORAGE_CORRUPT" || code === "NOT_FOUND") return;
+        throw error;
+      }
+    }
+  }
+
+  #noteDamage(pointer: Pointer): void {
+    if (this.#newest !== pointer || this.#isDamaged) return;
+    this.#isDamaged = true;
+    this.#damage.found(1);
+    this.#onDamaged();
   }
 
   async save(
@@ -71,6 +108,8 @@ export class LevelSnapshotStore implements SnapshotStore {
     await this.#handle.flush([{ type: "put", key: pointerKey, value: sealRecord(pointerKey, pack(pointer)) }]);
     const older = this.#newest;
     this.#newest = pointer;
+    if (this.#isDamaged) this.#damage.repaired(1);
+    this.#isDamaged = false;
     if (older !== undefined) await this.#handle.deleteRange(chunksOf(older.id));
   }
 
@@ -112,6 +151,16 @@ export class LevelSnapshotStore implements SnapshotStore {
   async read(index: LogIndex, offset: number, bytesMax: number): Promise<Uint8Array> {
     const newest = this.#newest;
     if (newest?.meta.index !== index) throw superseded(index);
+    try {
+      return await this.#read(newest, offset, bytesMax);
+    } catch (error) {
+      if (errorCodeOf(error) === "STORAGE_CORRUPT") this.#noteDamage(newest);
+      throw error;
+    }
+  }
+
+  async #read(newest: Pointer, offset: number, bytesMax: number): Promise<Uint8Array> {
+    const { index } = newest.meta;
     const wanted = Math.max(0, Math.min(bytesMax, newest.meta.sizeBytes - offset));
     const out = new Uint8Array(wanted);
     for (let filled = 0; filled < wanted; ) {

@@ -9,7 +9,7 @@
  *
  * Replacing the whole state builds a new generation of keys beside the one in use; one synced record changes over.
  */
-import { assert, BlixardError, type Logger, SerialQueue } from "@blixard/common";
+import { assert, BlixardError, errorCodeOf, type Logger, SerialQueue } from "@blixard/common";
 import type { AppliedState } from "@blixard/raft";
 import { asLogIndex, asTerm } from "@blixard/raft/core";
 import { pack, plainApplied, unpack } from "../records/packed.ts";
@@ -66,6 +66,9 @@ export class LevelStateStore implements StateStore {
   #flushedSequence = 0;
   #applied: AppliedState = emptyApplied;
   readonly #damage: DamageLedger;
+  #isLoaded = false;
+  #isDamaged = false;
+  #onDamaged: () => void = () => {};
 
   constructor(handle: LevelHandle, logger: Logger, damage: DamageLedger) {
     this.#handle = handle;
@@ -88,7 +91,42 @@ export class LevelStateStore implements StateStore {
       await this.#discard("state has lost what was flushed");
     } else if (await this.#isComplete()) this.#applied = head?.applied ?? emptyApplied;
     else await this.#discard("state has a gap after a power cut");
+    this.#isLoaded = true;
     return { applied: this.#applied, records: this.#records(this.#handle.entries(this.#recordRange())) };
+  }
+
+  onDamaged(listener: () => void): void {
+    this.#onDamaged = listener;
+  }
+
+  /** Reads every record, in pieces, and yields the bytes of each piece. Damage is noted, and ends it. */
+  async *scrub(): AsyncIterable<number> {
+    const generation = this.#generation;
+    const range = generationPart(generation, "r");
+    for (let from: Buffer | undefined = range.gte; from !== undefined; ) {
+      let piece: readonly (readonly [Buffer, Buffer])[] = [];
+      try {
+        piece = await this.#handle.firstOf({ gte: from, lt: range.lt });
+        // A state that was replaced meanwhile was written as a whole.
+        if (!this.#isLoaded || this.#generation !== generation) return;
+        for (const [key, value] of piece) openRecord(key, value);
+      } catch (error) {
+        if (errorCodeOf(error) !== "STORAGE_CORRUPT") throw error;
+        this.#noteDamage(generation);
+        return;
+      }
+      yield piece.reduce((bytes, [, value]) => bytes + value.length, 0);
+      const last: Buffer | undefined = piece.at(-1)?.[0];
+      from = last === undefined ? undefined : Buffer.concat([last, Buffer.from([0])]);
+    }
+  }
+
+  #noteDamage(generation: number): void {
+    if (this.#isDamaged || this.#generation !== generation) return;
+    this.#isDamaged = true;
+    this.#damage.found(1);
+    this.#logger.log("error", "the stored state is damaged; it is written anew from memory");
+    this.#onDamaged();
   }
 
   async #readRecord<T>(key: Buffer, what: string): Promise<T | undefined> {
@@ -133,6 +171,11 @@ export class LevelStateStore implements StateStore {
     this.#flushedSequence = 0;
     this.#applied = applied;
     for (const range of generationsExcept(generation)) await this.#handle.deleteRange(range);
+    if (!this.#isDamaged) return;
+    this.#isDamaged = false;
+    this.#damage.repaired(1);
+    // The damaged files go with what was deleted.
+    for (const range of generationsExcept(generation)) await this.#handle.compact(range);
   }
 
   #recordRange() {
@@ -205,9 +248,13 @@ export class LevelStateStore implements StateStore {
   async *#frozenRecords(
     entries: AsyncIterable<readonly (readonly [Buffer, Buffer])[]>,
     close: () => Promise<void>,
+    generation = this.#generation,
   ): AsyncIterable<readonly StateRecord[]> {
     try {
       yield* this.#records(entries);
+    } catch (error) {
+      if (errorCodeOf(error) === "STORAGE_CORRUPT") this.#noteDamage(generation);
+      throw error;
     } finally {
       await close();
     }

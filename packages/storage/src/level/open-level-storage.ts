@@ -40,6 +40,7 @@ import { type Marker, readMarker, syncDirectory, writeMarker } from "./marker.ts
 import { remakePart } from "./remake-part.ts";
 import { finishReplacement, replaceLog } from "./replace-log.ts";
 import { salvageLog } from "./salvage-log.ts";
+import { Scrubber, type ScrubOptions } from "./scrubber.ts";
 import { assertStoreNotInUse, storeParts } from "./store-files.ts";
 import { VoteFile } from "./vote-file.ts";
 
@@ -48,6 +49,8 @@ export interface LevelStorageOptions {
   readonly dataDir: string;
   readonly logger?: Logger;
   readonly metrics?: Metrics;
+  /** How what is stored is checked while it is open. */
+  readonly scrub?: ScrubOptions;
 }
 
 export interface LevelStorage {
@@ -103,9 +106,12 @@ export async function openLevelStorage(options: LevelStorageOptions): Promise<Le
       await writeMarker(dataDir, { formatVersion: 1, storeId: storeId.id });
     }
     const log = new LevelLogStore({ handle: handles.log, voteFile, seal, writes, logger, damage });
-    const snapshots = await LevelSnapshotStore.open(handles.snapshots);
+    const snapshots = await LevelSnapshotStore.open(handles.snapshots, damage);
+    await verifySnapshot(snapshots, logger);
     const state = new LevelStateStore(handles.state, logger, damage);
+    const scrubber = new Scrubber([snapshots, log, state], options.scrub ?? {}, { logger, damage });
     const close = async () => {
+      await scrubber.stop();
       await log.close();
       await state.close();
       await snapshots.close();
@@ -182,6 +188,15 @@ async function checkOrRemake(dataDir: string, part: "snapshots" | "state", deps:
   }
 }
 
+/** A damaged snapshot is used for nothing: the state that it was made of is stored too, and a new one is made of it. */
+async function verifySnapshot(snapshots: LevelSnapshotStore, logger: Logger): Promise<void> {
+  const before = await snapshots.latest();
+  for await (const _bytes of snapshots.scrub());
+  if (before !== undefined && (await snapshots.latest()) === undefined) {
+    logger.log("error", "the newest snapshot is damaged", { index: before.index, sizeBytes: before.sizeBytes });
+  }
+}
+
 /** Counts this start in a log that has everything that was sealed. @throws STORAGE_CORRUPT */
 async function startSealed(log: LevelHandle, seal: LogSeal): Promise<{ writes: number; starts: number }> {
   const writes = await seal.check({ writes: await lastWrite(log), starts: await startsOf(log) });
@@ -209,7 +224,7 @@ async function checkOrSalvageLog(dataDir: string, location: string, { logger, da
     if (errorCodeOf(error) !== "STORAGE_CORRUPT") throw error;
     logger.log("error", "the files of the log are damaged", { reason: messageOf(error) });
     const salvaged = await salvageLog(location);
-    damage.found(salvaged.damage.length);
+    damage.foundInLogFiles(salvaged.damage.length);
     await replaceLog(dataDir, salvaged);
     logger.log("warn", "what is readable of the log was taken over; the damaged files are in log.damaged", {
       damage: salvaged.damage,

@@ -45,7 +45,7 @@ export async function openStoresOver(databases: OpenLevelDatabases): Promise<{
       logger,
       damage,
     }),
-    snapshots: await LevelSnapshotStore.open(handle("snapshots")),
+    snapshots: await LevelSnapshotStore.open(handle("snapshots"), damage),
     state: new LevelStateStore(handle("state"), logger, damage),
   };
 }
