@@ -141,6 +141,11 @@ export interface RaftNode<Result> {
    * another log.
    */
   readLog(first: LogIndex, last: LogIndex, bytesMax: number): readonly Entry[];
+  /**
+   * The configuration changes in the durable log that are not applied here, oldest first. They may not be committed: with
+   * the configuration of the status they are all that the log says of who votes.
+   */
+  unappliedChanges(): readonly ConfChange[];
   /** Takes a snapshot now and compacts the log behind it. Resolves with its index. */
   takeSnapshot(): Promise<LogIndex>;
   /** The latest status; wait on it rather than poll. */

@@ -215,6 +215,11 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
     return this.#engine.cache.retained(first, last, bytesMax);
   }
 
+  unappliedChanges(): readonly ConfChange[] {
+    const { cache, applier } = this.#engine;
+    return cache.changesAfter(applier.applied.index);
+  }
+
   async takeSnapshot(): Promise<LogIndex> {
     this.#assertRunning();
     return this.#engine.applier.takeSnapshot();

@@ -8,6 +8,7 @@ import { RaftError } from "../core/errors.ts";
 import type { RaftStorage } from "../core/raft-core.ts";
 import {
   asLogIndex,
+  type ConfChange,
   type ConfState,
   type Entry,
   type HardState,
@@ -94,6 +95,16 @@ export class LogCache implements RaftStorage {
   retained(first: LogIndex, last: LogIndex, maxBytes: number): readonly Entry[] {
     const end = asLogIndex(Math.min(last, this.lastIndex()) + 1);
     return first < this.firstIndex() || first >= end ? [] : this.entries(first, end, maxBytes);
+  }
+
+  /** The configuration changes behind `index`, oldest first. */
+  changesAfter(index: LogIndex): readonly ConfChange[] {
+    const changes: ConfChange[] = [];
+    for (let at = Math.max(0, index - this.#base.index); at < this.#entries.length; at++) {
+      const entry = this.#entries[at] as Entry;
+      if (entry.kind === "confChange") changes.push(entry.change);
+    }
+    return changes;
   }
 
   snapshot(): Snapshot {
