@@ -122,6 +122,8 @@ export type SessionState = "idle" | "dialing" | "ready" | "suspect" | "backoff" 
 
 export interface PeerSessionStatus {
   readonly nodeId: number;
+  /** The key of the member, which its connection proves. */
+  readonly endpointId: string;
   readonly state: SessionState;
   /** The technology of the connection in use. */
   readonly transport: string;

@@ -34,6 +34,8 @@ export interface IncomingStream extends IncomingCall {
 
 export interface SessionView {
   readonly nodeId: number;
+  /** The key that the member list binds to the node, and that its connection proves. */
+  readonly endpointId?: string;
   readonly transport: string;
   /** Why it is that one, where there is a choice. */
   readonly transportReason?: string | null;

@@ -53,6 +53,7 @@ export class MemoryClusterNetwork {
       sessions: () =>
         endpoint.peers.map((peer) => ({
           nodeId: peer.nodeId,
+          endpointId: peer.endpointId,
           transport: "memory",
           path: "direct",
           rttMs: 0,

@@ -166,7 +166,7 @@ export class SimNetwork {
     const lastContactMs = greeted
       ? this.#silentMs(endpoint.nodeId, nodeId, target)
       : this.#time.nowMs - before.endedAtMs;
-    return { nodeId, transport: "simulated", path: "direct" as const, rttMs: 1, instance, lastContactMs };
+    return { nodeId, endpointId, transport: "simulated", path: "direct" as const, rttMs: 1, instance, lastContactMs };
   }
 
   /** Two processes do not talk when one of them knows of a newer start of the other, which is told. */

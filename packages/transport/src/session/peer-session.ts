@@ -165,6 +165,7 @@ export class PeerSession {
     const path = this.#active?.connection.path() ?? { kind: "none" as const, rttMs: null };
     return {
       nodeId: this.#peer.nodeId,
+      endpointId: this.#peer.endpointId,
       state: this.#state,
       ...this.#transport(),
       path: path.kind,
