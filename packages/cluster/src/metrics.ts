@@ -58,6 +58,12 @@ const declarations = {
     help: "Members that asked this node at their start, by the verdict: fits, or refused as behind, other or running.",
     labels: { verdict: ["fits", "behind", "other", "running"] },
   },
+  refusedMessages: {
+    type: "counter",
+    name: "blixard_raft_messages_refused_total",
+    help: "Raft messages that their sender may not send, by type and by the role of the sender as this node knows it.",
+    labels: { type: "any", role: "any" },
+  },
   members: { type: "gauge", name: "blixard_cluster_nodes", help: "Nodes in the replicated state." },
   vms: {
     type: "gauge",

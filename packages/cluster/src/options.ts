@@ -21,7 +21,7 @@ export interface ClusterNodeOptions {
    */
   readonly joinPolicy?: JoinPolicy;
   /** Passed to RaftNode. */
-  readonly raft?: Omit<RaftNodeOptions, "id" | "bootstrap">;
+  readonly raft?: Omit<RaftNodeOptions, "id" | "bootstrap" | "forwardProposals">;
   readonly scheduler?: SchedulerOptions;
   /** Milliseconds between two rounds of the leader's duties when nothing happens. Default 250. */
   readonly leaderIntervalMs?: number;

@@ -88,7 +88,7 @@ class Duty {
     const deps: MembershipDutyDeps = {
       ...{ parts, router, capacity: { vcpus: 1, memoryMiB: 1, drivers: [] } },
       loop: { clock, logger: silentLogger, metrics, retryDelayMs: 10 },
-      ...{ seedNodes, finders: [], store: undefined, onMembers: () => {}, onRemoved: () => {} },
+      ...{ seedNodes, finders: [], store: undefined, isVoter: () => true, onMembers: () => {}, onRemoved: () => {} },
       caughtUp: () => new Promise<void>(() => {}),
       ...more,
     };
@@ -134,7 +134,10 @@ describe("MembershipDuty", () => {
     expect(capacity.capabilities).toHaveLength(1);
   });
 
-  it("learns of a leader that joined since from another member, while it hears none", async () => {
+  it.each([
+    ["learns of a leader that joined since from a voter, while it hears none", true, [1, 4]],
+    ["learns of no member from one that does not vote", false, [1]],
+  ] as const)("%s", async (_, votes, known) => {
     const group = new ClusterGroup();
     await group.bootstrap();
     const status = group.node(1).status();
@@ -144,16 +147,17 @@ describe("MembershipDuty", () => {
     const answer = encodeServiceResponse({ ...status, members: [...status.members, joined] });
     const asked: unknown[] = [];
     const duty = new Duty();
-    await duty.start([], (to, method) => {
+    const call: ClusterTransport["call"] = (to, method) => {
       if (method !== "status.get") return unreachable();
       asked.push(to);
       return Promise.resolve(answer);
-    });
+    };
+    await duty.start([], call, { isVoter: (id) => id === 1 && votes });
     await duty.apply(initBody);
     expect(duty.ids()).toEqual([1]);
     await duty.clock.advance(1_000);
     expect(asked[0]).toBe(1);
-    expect(duty.ids()).toEqual([1, 4]);
+    expect(duty.ids()).toEqual(known);
   });
 
   describe("told that this node was removed", () => {

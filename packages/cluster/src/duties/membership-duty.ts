@@ -42,6 +42,8 @@ export interface MembershipDutyDeps {
   readonly capacity: NodeCapacity;
   /** The other members, from the answer to the join request. Empty for a node that knows them from its state. */
   readonly seedNodes: readonly NodeRecord[];
+  /** Whether a node votes as far as this one knows: nobody else is believed who the members are. */
+  readonly isVoter: (nodeId: number) => boolean;
   readonly store: { readonly storeId: string; readonly starts: number } | undefined;
   /** Called with the members, once the state has caught up with the leader. */
   readonly onMembers: (nodes: readonly NodeRecord[]) => void;
@@ -229,7 +231,7 @@ export class MembershipDuty {
     const { peerCalls } = this.#deps.parts;
     try {
       const { members } = await peerCalls.ask(nodeId, "status.get", {}, { timeoutMs: probeTimeoutMs, signal });
-      this.#learnPeers(members);
+      if (this.#deps.isVoter(nodeId)) this.#learnPeers(members);
       return undefined;
     } catch (error) {
       return errorCodeOf(error) === "REMOVED" ? messageOf(error) : undefined;

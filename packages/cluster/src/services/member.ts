@@ -16,7 +16,7 @@ import { refuseIfMatch } from "./propose.ts";
 /** What these methods use of the node. */
 type MemberParts = Pick<NodeParts, "options" | "raft" | "transport" | "bulkRoutes" | "stateMachine" | "proposals">;
 
-type MemberMethods = "member.list" | "member.remove" | "member.setRole" | "leader.transfer";
+type MemberMethods = "member.list" | "member.remove" | "member.setRole" | "member.vouch" | "leader.transfer";
 
 export function memberHandlers(parts: MemberParts): Pick<Handlers, MemberMethods> {
   return {
@@ -32,6 +32,12 @@ export function memberHandlers(parts: MemberParts): Pick<Handlers, MemberMethods
       }
       const { index, term } = await parts.proposals.propose({ type: "node.update", nodeId: id, role }, call);
       return { index, term };
+    },
+    "member.vouch": async ({ id, endpointId, appliedIndex }) => {
+      const { state, version } = parts.stateMachine;
+      const record = state.nodes.get(nodeKey(id));
+      const knowsMore = version.value.appliedIndex >= appliedIndex;
+      return { vouches: knowsMore && record?.endpointId === endpointId && votes(record) };
     },
     "leader.transfer": async ({ to }, call) => {
       const target = to ?? bestSuccessor(parts);

@@ -14,7 +14,17 @@
  */
 import { abortReason, CloseStack, linkSignal, withTimeLimit } from "@blixard/common";
 import { commands, createCommandCodec, type NodeCapacity, type NodeRecord, understoodLevel } from "@blixard/protocol";
-import { asLogIndex, asNodeId, asTerm, type LogStore, openRaftNode, type RaftNode, raftDefaults } from "@blixard/raft";
+import {
+  asLogIndex,
+  asNodeId,
+  asTerm,
+  emptyConfState,
+  type LogStore,
+  noNode,
+  openRaftNode,
+  type RaftNode,
+  raftDefaults,
+} from "@blixard/raft";
 import { CallRouter } from "../calls/call-router.ts";
 import { nodeMeta, PeerCalls } from "../calls/peer-calls.ts";
 import type { CloseOptions, ClusterNode, ClusterNodeDeps, StartMode } from "../cluster-node-types.ts";
@@ -26,6 +36,7 @@ import { type ClusterNodeOptions, resolveClusterNodeOptions } from "../options.t
 import { createAddressBook } from "../peers/address-book.ts";
 import { peersOf } from "../peers/peer-list.ts";
 import { notRunningRaft, PeerPromises } from "../peers/peer-promises.ts";
+import { RaftGate, type RaftGateView } from "../peers/raft-gate.ts";
 import { noCertificates } from "../ports/node-certificates.ts";
 import { RunningNode } from "../running-node.ts";
 import { type ServedNodeDeps, servingNode, startingNode, stoppedNode } from "../served-node.ts";
@@ -112,7 +123,8 @@ async function start(
   // Before the member list: the transport tells the others the incarnation when it connects.
   serveStarting(base, identity);
   if (admitted?.nodes !== undefined) deps.transport.setPeers(peersOf(admitted.nodes, options.nodeId));
-  const raft = await openRaft(base, log.store, how, admitted);
+  const { raft, gate } = await openRaft(base, log.store, how, admitted);
+  opened.add("Raft gate", async () => gate.close());
   // Raft closes the stores that it runs on.
   releaseStores();
   opened.add("Raft", () => raft.close());
@@ -123,7 +135,8 @@ async function start(
   if (how.mode === "bootstrap") await writeFirstEntries(base, parts, how, signal);
   atStep();
   base.lifecycle.assertServing();
-  const duties = startDuties({ deps, parts, router, seedNodes: admitted?.nodes ?? [], onRemoved: base.onRemoved });
+  const { onRemoved } = base;
+  const duties = startDuties({ deps, parts, router, gate, seedNodes: admitted?.nodes ?? [], onRemoved });
   opened.add("duties", () => duties.stop());
   return new RunningNode({ parts, router, lifecycle: base.lifecycle, caughtUp: duties.caughtUp, opened });
 }
@@ -227,26 +240,43 @@ async function beAdmitted(
   }
 }
 
-function openRaft(
-  { deps, options, stateMachine, peerPromises, onFatal }: Base,
+async function openRaft(
+  { deps, options, stateMachine, metrics, peerCalls, peerPromises, onFatal }: Base,
   log: LogStore,
   how: StartMode,
   admitted: Admitted | undefined,
-): Promise<RaftNode<AppliedCommand>> {
+): Promise<{ readonly raft: RaftNode<AppliedCommand>; readonly gate: RaftGate }> {
   const id = asNodeId(options.nodeId);
   const { index, term } = admitted?.admission ?? {};
-  return openRaftNode<AppliedCommand>(
-    { ...deps, log, stateMachine, transport: peerPromises.listen(deps.transport.peers), onFatal },
+  let raft: RaftNode<AppliedCommand> | undefined;
+  const gate = new RaftGate({
+    ...{ ...deps, stateMachine, peerCalls, nodeId: id, seed: admitted, refused: metrics.refusedMessages },
+    raft: () => (raft === undefined ? notOpenYet : viewOf(raft)),
+  });
+  raft = await openRaftNode<AppliedCommand>(
+    { ...deps, log, stateMachine, transport: peerPromises.listen(gate.guard(deps.transport.peers)), onFatal },
     {
       // Calls are forwarded to the leader as a whole, because it decides what is proposed: never the proposals themselves.
-      ...{ forwardProposals: false, ...options.raft, id },
+      ...{ ...options.raft, forwardProposals: false, id },
       ...(how.mode === "bootstrap" ? { bootstrap: { voters: [id] } } : {}),
       ...(index === undefined || term === undefined
         ? {}
         : { admission: { index: asLogIndex(index), term: asTerm(term) } }),
     },
   );
+  return { raft, gate };
 }
+
+const viewOf = (raft: RaftNode<AppliedCommand>): RaftGateView => ({
+  status: raft.status.value,
+  unappliedChanges: () => raft.unappliedChanges(),
+});
+
+/** Messages that arrive while Raft is opened. */
+const notOpenYet: RaftGateView = {
+  status: { term: asTerm(0), leaderId: noNode, appliedIndex: asLogIndex(0), confState: emptyConfState() },
+  unappliedChanges: () => [],
+};
 
 function composeParts(base: Base, opened: Pick<NodeParts, "vmManager" | "raft" | "identity">): NodeParts {
   const { deps, options, stateMachine, metrics, peerCalls, peerPromises } = base;

@@ -10,6 +10,7 @@ import { MembershipDuty } from "../duties/membership-duty.ts";
 import { VmDuty } from "../duties/vm-duty.ts";
 import { stopped } from "../node-lifecycle.ts";
 import type { NodeParts } from "../node-parts.ts";
+import type { RaftGate } from "../peers/raft-gate.ts";
 
 const readTryMs = 5_000;
 
@@ -17,6 +18,7 @@ export interface DutiesDeps {
   readonly deps: Pick<ClusterNodeDeps, "finders" | "store" | "onMembers">;
   readonly parts: NodeParts;
   readonly router: CallRouter;
+  readonly gate: Pick<RaftGate, "isVoter">;
   /** What the join answer said about the others; empty for a node that knows them from its state. */
   readonly seedNodes: readonly NodeRecord[];
   readonly onRemoved: (error: BlixardError) => void;
@@ -44,6 +46,7 @@ export function startDuties(duties: DutiesDeps): Duties {
     capacity: parts.vmManager.capacity,
     finders: deps.finders ?? [],
     store: deps.store,
+    isVoter: (nodeId) => duties.gate.isVoter(nodeId),
     onMembers: (nodes) => keepMembers(duties, nodes),
     caughtUp: untilCaughtUp,
   });

@@ -1,6 +1,6 @@
 /** Several cluster nodes in one process, over a network and stores in memory, on the clock of the machine. */
 import { createHash } from "node:crypto";
-import { type Clock, discardMetrics, fromUtf8, seededRandom, silentLogger, toHex } from "@blixard/common";
+import { type Clock, discardMetrics, fromUtf8, type Metrics, seededRandom, silentLogger, toHex } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { type CallMeta, decodeTicket, type MethodName, type RequestOf, type ResponseOf } from "@blixard/protocol";
 import { MemoryLogStore, MemorySnapshotStore } from "@blixard/raft/testing";
@@ -24,6 +24,7 @@ export class Machine {
   readonly vmManager = new MemoryVmManager();
   /** Options of this node beside those of the group: its release, for one. */
   options: Partial<ClusterNodeOptions> = {};
+  metrics: Metrics = discardMetrics;
   /** Absent: the others do not ask which store it is. */
   store: { readonly storeId: string; readonly starts: number } | undefined;
   seed: JoinSeed | undefined;
@@ -71,7 +72,7 @@ export class ClusterGroup {
         clock: this.clock,
         random: this.random,
         logger: silentLogger,
-        metrics: discardMetrics,
+        metrics: machine.metrics,
         sha256,
         log: machine.log,
         snapshots: machine.snapshots,

@@ -81,6 +81,18 @@ export const memberMethods = {
     request: z.object({ id: nodeIdSchema, role: memberRoleSchema, force: z.boolean().default(false) }).strict(),
     response: writtenSchema,
   }),
+  /**
+   * Asked by a node whose state may be behind, of the voters that it knows: is this a voter? Nobody vouches who has
+   * applied less than the one who asks, because the word would be the older one of the two.
+   */
+  "member.vouch": method({
+    summary: "whether a node with this key is a voter",
+    place: "local",
+    access: "node",
+    writes: false,
+    request: z.object({ id: nodeIdSchema, endpointId: endpointIdSchema, appliedIndex: z.int().min(0) }).strict(),
+    response: z.object({ vouches: z.boolean() }),
+  }),
   /** Asked by a node that is not a member yet. `endpointId` must be the one that the connection proved. */
   "join.request": method({
     summary: "admit this machine as a node",
