@@ -214,3 +214,46 @@ describe("RetryClient.connect", () => {
     await expect(RetryClient.connect(await deadAddress(), options)).rejects.toMatchObject({ code: "UNREACHABLE" });
   });
 });
+
+describe("lists", () => {
+  it("are asked for whole, and read page by page when they are too large for one answer", async () => {
+    const seen: string[] = [];
+    const server = keep(
+      await startPlainServer((request, response) => {
+        seen.push(request.url ?? "");
+        const query = new URL(request.url ?? "", "http://localhost").searchParams;
+        if (!query.has("limit")) {
+          json(response, 413, { error: { code: "VALUE_TOO_LARGE", message: "too large", outcome: "not_applied" } });
+        } else if (query.get("after") === null) json(response, 200, { items: [certificate(1)], next: "1/a" });
+        else json(response, 200, { items: [certificate(2)] });
+      }),
+    );
+    const client = keep(connectClient({ addresses: [`http://${server.address}`] }));
+    expect((await client.certificates.list()).map(({ nodeId }) => nodeId)).toEqual([1, 2]);
+    expect(seen).toEqual([
+      "/v1/certificates",
+      "/v1/certificates?limit=10000",
+      "/v1/certificates?limit=10000&after=1%2Fa",
+    ]);
+  });
+
+  it("fail at the end of what an older release has cut", async () => {
+    const { listener } = recorder(0, { items: [{ key: "k", value: "v", index: 1 }], truncated: true });
+    const server = keep(await startPlainServer(listener));
+    const client = keep(connectClient({ addresses: [`http://${server.address}`] }));
+    const pages = client.kv.pages();
+    expect((await pages.next()).value).toMatchObject({ truncated: true });
+    await expect(pages.next()).rejects.toMatchObject({ code: "UNSUPPORTED" });
+  });
+});
+
+const certificate = (nodeId: number) => ({
+  nodeId,
+  kind: "node-key",
+  subject: "",
+  issuer: "",
+  serial: "",
+  notBeforeUnixMs: 0,
+  notAfterUnixMs: 0,
+  fingerprint: "a".repeat(64),
+});

@@ -2,6 +2,7 @@
 import type { ClientCall, Method, Methods, RequestOf, ResponseOf } from "@blixard/protocol";
 import { methods } from "@blixard/protocol";
 import type { CallFunction, CallOptions } from "./call-types.ts";
+import { allItems, type PagedMethodName, pagesOf } from "./pages.ts";
 
 /** The methods that are a call of the client. */
 type ClientMethodName = {
@@ -54,11 +55,12 @@ export function contractGroups(call: CallFunction): ContractGroups {
 }
 
 /** Arguments that are not given are left out of the request, so that its defaults hold. */
-function clientFunction(call: CallFunction, name: ClientMethodName, { args, gives }: ClientCall) {
+function clientFunction(call: CallFunction, name: ClientMethodName, { args, gives, pages }: ClientCall) {
   return async (...given: unknown[]): Promise<unknown> => {
     const count = args === "request" ? 1 : args.length;
     const options = given[count] as CallOptions | undefined;
     const request = args === "request" ? (given[0] ?? {}) : named(args, given);
+    if (pages) return await allItems(pagesOf(call, name as PagedMethodName, request, options));
     const response: Readonly<Record<string, unknown>> = await call(name, request as RequestOf<typeof name>, options);
     return gives === undefined ? response : response[gives];
   };

@@ -14,6 +14,7 @@ import {
 import type { CallFunction, CallOptions, StreamFunction, StreamOptions } from "./call-types.ts";
 import { type ContractGroups, contractGroups } from "./contract-groups.ts";
 import { type FollowOptions, followKeys, followLogs, followVms } from "./follow.ts";
+import { pagesOf } from "./pages.ts";
 
 export type UploadBlob = (chunks: AsyncIterable<Uint8Array>, options: CallOptions) => Promise<StoredBlob>;
 
@@ -68,9 +69,22 @@ function kvGroup(made: ContractGroups["kv"], call: CallFunction, stream: StreamF
     },
     /** The keys that are there, `current` once, and what becomes of them. Goes on at another node when one is gone. */
     watch: (prefix = "", options: FollowOptions = {}) => followKeys(stream, clock, { prefix }, options),
-    list: (prefix = "", options?: CallOptions & { readonly limit?: number }) =>
-      call("kv.list", { prefix, ...(options?.limit === undefined ? {} : { limit: options.limit }) }, options),
+    /** One page of the keys under a prefix; `next` of it is `after` of the following one. */
+    list: (prefix = "", options?: KeyPageOptions) => call("kv.list", keyPage(prefix, options), options),
+    /** The keys under a prefix to their end, page by page, each as it was at the `index` of its page. */
+    pages: (prefix = "", options?: KeyPageOptions) => pagesOf(call, "kv.list", keyPage(prefix, options), options),
   };
+}
+
+export interface KeyPageOptions extends CallOptions {
+  /** At most so many keys in one page. */
+  readonly limit?: number;
+  /** Only keys that follow this one. */
+  readonly after?: string;
+}
+
+function keyPage(prefix: string, { limit, after }: KeyPageOptions = {}) {
+  return { prefix, ...(limit === undefined ? {} : { limit }), ...(after === undefined ? {} : { after }) };
 }
 
 function vmGroup(made: ContractGroups["vms"], call: CallFunction, stream: StreamFunction, clock: Clock) {

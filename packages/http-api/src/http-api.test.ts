@@ -90,7 +90,7 @@ describe("key-value routes", () => {
     const swap = await ask("POST", "/v1/kv/k/cas", { from: "v", to: null });
     expect(swap.body).toEqual({ swapped: true, index: 3, term: 2 });
     expect(await ask("GET", "/v1/kv/k")).toMatchObject({ status: 404, body: failure("KEY_NOT_FOUND") });
-    expect((await ask("GET", "/v1/kv?prefix=z")).body).toEqual({ items: [], truncated: false });
+    expect((await ask("GET", "/v1/kv?prefix=z")).body).toEqual({ items: [], index: 3, truncated: false });
   });
 
   it.each(["a/b", "ä ö%2F+", "100%", "cas", "..a"])("take the key %j, percent-encoded", async (key) => {

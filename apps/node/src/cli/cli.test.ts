@@ -145,7 +145,11 @@ describe("--watch", () => {
         ["w/0\nw/1\n", () => {}],
       ],
     );
-    expect(outcome).toEqual({ code: 130, shown: "w/1\nw/2\nw/0\nw/1\n", stderr: "there are more keys; see --limit\n" });
+    expect(outcome).toEqual({
+      code: 130,
+      shown: "w/1\nw/2\nw/0\nw/1\n",
+      stderr: "there are more keys than the --limit of 2\n",
+    });
   });
 
   it("shows the value of one key, and none of those that begin with it", async () => {

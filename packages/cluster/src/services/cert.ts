@@ -2,6 +2,8 @@
 import type { CertificateView } from "@blixard/protocol";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
+import { nodeKey } from "../state-machine/state.ts";
+import { pageOf } from "./page.ts";
 
 /** What these methods use of the node. */
 type CertificateParts = Pick<NodeParts, "certificates" | "options" | "peerCalls">;
@@ -14,9 +16,10 @@ export function certificateHandlers(parts: CertificateParts): Pick<Handlers, "ce
     return [...own(), ...[...others.values()].flatMap(({ items }) => items)].sort((a, b) => a.nodeId - b.nodeId);
   };
   return {
-    "cert.list": async ({ scope }, call) => ({
-      items: scope === "node" ? own() : await withOthers("cert.list", call),
-    }),
+    "cert.list": async ({ scope, ...asked }, call) =>
+      pageOf(scope === "node" ? own() : await withOthers("cert.list", call), asked, {
+        keyOf: ({ nodeId, fingerprint }) => `${nodeKey(nodeId)}/${fingerprint}`,
+      }),
     "cert.rotate": async ({ scope }, call) => {
       parts.certificates.rotate();
       return { items: scope === "node" ? own() : await withOthers("cert.rotate", call) };

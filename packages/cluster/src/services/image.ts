@@ -3,8 +3,9 @@ import { BlixardError, notApplied } from "@blixard/common";
 import type { ImageRecord } from "@blixard/protocol";
 import type { Handlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
-import { nodeKey, sortedRecords } from "../state-machine/state.ts";
+import { nodeKey } from "../state-machine/state.ts";
 import { BlobUploads } from "./blob-uploads.ts";
+import { pageOf } from "./page.ts";
 import { refuseIfMatch } from "./propose.ts";
 
 /** What these methods use of the node. */
@@ -15,7 +16,10 @@ type ImageMethods = "image.list" | "image.get" | "image.put" | "image.remove" | 
 export function imageHandlers(parts: ImageParts): Pick<Handlers, ImageMethods> {
   const uploads = new BlobUploads(parts.clock, (chunks) => parts.vmManager.images.put(chunks));
   return {
-    "image.list": async () => ({ items: sortedRecords(parts.stateMachine.state, "images") }),
+    "image.list": async (asked) => {
+      const { state, version } = parts.stateMachine;
+      return pageOf(state.images.values(), asked, { keyOf: ({ name }) => name, index: version.value.appliedIndex });
+    },
     "image.get": async ({ name }) => {
       const image = parts.stateMachine.state.images.get(name);
       if (image === undefined)

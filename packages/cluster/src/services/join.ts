@@ -7,6 +7,7 @@ import type { NodeParts } from "../node-parts.ts";
 import { isRunningElsewhere } from "../peers/peer-promises.ts";
 import { joinerRefusal } from "../state-machine/level.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
+import { pageOf } from "./page.ts";
 import { type JoinRequest, PendingJoins } from "./pending-joins.ts";
 import { refuseIfMatch, unremembered } from "./propose.ts";
 import { ticketOf } from "./ticket.ts";
@@ -42,7 +43,7 @@ export function joinHandlers(node: Parts): Pick<Handlers, "join.request" | "join
   const parts: JoinParts = { ...node, pendingJoins: new PendingJoins(node.clock, node.metrics) };
   return {
     "join.request": (request, call) => join(parts, request, call),
-    "join.list": async () => ({ items: parts.pendingJoins.list() }),
+    "join.list": async (asked) => pageOf(parts.pendingJoins.list(), asked, { keyOf: ({ endpointId }) => endpointId }),
     "join.accept": (request, call) => accept(parts, request, call),
   };
 }

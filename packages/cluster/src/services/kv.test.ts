@@ -1,6 +1,8 @@
-import type { CommandBody } from "@blixard/protocol";
+import { Watch } from "@blixard/common";
+import { type CommandBody, encodeServiceResponse, serviceCallBytesMax } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import type { CallScope } from "../calls/call-types.ts";
+import type { StateVersion } from "../cluster-state-machine.ts";
 import type { Proposals, Proposed } from "../node-parts.ts";
 import { applyChange, emptyState } from "../state-machine/state.ts";
 import { kvHandlers } from "./kv.ts";
@@ -23,6 +25,7 @@ function handlersOver(keys: Readonly<Record<string, string>>) {
   for (const [key, value] of Object.entries(keys)) {
     applyChange(state, { table: "kv", key, value: { key, value, index: 1 } });
   }
+  const version = new Watch({ appliedIndex: 9, changed: {} as StateVersion["changed"] });
   const proposed: CommandBody[] = [];
   const proposals: Proposals = {
     propose: async <Value>(body: CommandBody): Promise<Proposed<Value>> => {
@@ -30,7 +33,7 @@ function handlersOver(keys: Readonly<Record<string, string>>) {
       return { index: 7, term: 2, value: { swapped: true } as Value };
     },
   };
-  return { handlers: kvHandlers({ stateMachine: { state }, proposals }), proposed };
+  return { handlers: kvHandlers({ stateMachine: { state, version }, proposals }), proposed };
 }
 
 describe("kvHandlers", () => {
@@ -53,7 +56,27 @@ describe("kvHandlers", () => {
 
   it("lists the keys under a prefix in order, up to the limit", async () => {
     const { handlers } = handlersOver({ "a/2": "y", "a/1": "x", b: "z", "a/3": "w" });
-    const { items } = await handlers["kv.list"]({ prefix: "a/", limit: 2 }, call);
+    const { items, ...page } = await handlers["kv.list"]({ prefix: "a/", limit: 2 }, call);
     expect(items.map(({ key }) => key)).toEqual(["a/1", "a/2"]);
+    expect(page).toEqual({ index: 9, next: "a/2", truncated: true });
+    const last = await handlers["kv.list"]({ prefix: "a/", limit: 2, after: "a/2" }, call);
+    expect(last).toMatchObject({ items: [{ key: "a/3" }], index: 9, truncated: false });
+  });
+
+  it("ends a page by bytes, whatever the characters, so that it fits on the wire", async () => {
+    const value = "\u6f22".repeat(21_845);
+    const { handlers } = handlersOver(
+      Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`c${100 + at}`, value])),
+    );
+    let after: string | undefined;
+    let count = 0;
+    do {
+      const asked = { prefix: "", limit: 10_000, ...(after === undefined ? {} : { after }) };
+      const { items, next } = await handlers["kv.list"](asked, call);
+      expect(encodeServiceResponse({ items }).length).toBeLessThan(serviceCallBytesMax);
+      count += items.length;
+      after = next;
+    } while (after !== undefined);
+    expect(count).toBe(100);
   });
 });

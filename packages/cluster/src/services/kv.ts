@@ -1,16 +1,16 @@
 /** The key-value methods. */
 import { BlixardError, fromUtf8, notApplied } from "@blixard/common";
-import { type KvEntry, limits, serviceCallBytesMax } from "@blixard/protocol";
+import { limits } from "@blixard/protocol";
 import type { Handlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
+import { pageOf } from "./page.ts";
 
 /** What these methods use of the node. */
-type KvParts = Pick<NodeParts, "proposals"> & { readonly stateMachine: Pick<NodeParts["stateMachine"], "state"> };
+interface KvParts extends Pick<NodeParts, "proposals"> {
+  readonly stateMachine: Pick<NodeParts["stateMachine"], "state" | "version">;
+}
 
 type KvMethods = "kv.get" | "kv.list" | "kv.put" | "kv.delete" | "kv.cas";
-
-/** A list must fit into one response, with room for keys and framing. */
-const listBytesMax = serviceCallBytesMax / 2;
 
 export function kvHandlers(parts: KvParts): Pick<Handlers, KvMethods> {
   return {
@@ -20,7 +20,12 @@ export function kvHandlers(parts: KvParts): Pick<Handlers, KvMethods> {
         throw new BlixardError("KEY_NOT_FOUND", `there is no key ${key}`, { hint: "See: blixard kv list" });
       return entry;
     },
-    "kv.list": async ({ prefix, limit }) => list(parts.stateMachine.state.kv, prefix, limit),
+    "kv.list": async ({ prefix, ...asked }) => {
+      const { state, version } = parts.stateMachine;
+      const entries = [...state.kv.values()].filter(({ key }) => key.startsWith(prefix));
+      const page = pageOf(entries, asked, { keyOf: ({ key }) => key, index: version.value.appliedIndex });
+      return { ...page, truncated: page.next !== undefined };
+    },
     "kv.put": async ({ key, value }, call) => {
       assertValueFits(value);
       const { index, term } = await parts.proposals.propose({ type: "kv.put", key, value }, call);
@@ -38,22 +43,6 @@ export function kvHandlers(parts: KvParts): Pick<Handlers, KvMethods> {
       return { index, term, swapped: value.swapped };
     },
   };
-}
-
-function list(kv: ReadonlyMap<string, KvEntry>, prefix: string, limit: number) {
-  const keys: string[] = [];
-  for (const key of kv.keys()) if (key.startsWith(prefix)) keys.push(key);
-  keys.sort();
-  const items: KvEntry[] = [];
-  let bytes = 0;
-  for (const key of keys) {
-    const entry = kv.get(key);
-    if (entry === undefined) continue;
-    bytes += entry.key.length + entry.value.length;
-    if (items.length >= limit || bytes > listBytesMax) break;
-    items.push(entry);
-  }
-  return { items, truncated: items.length < keys.length };
 }
 
 function assertValueFits(value: string): void {

@@ -10,7 +10,8 @@ import { bestSuccessor } from "../peers/successor.ts";
 import { clusterLevel } from "../state-machine/level.ts";
 import { vmsOn } from "../state-machine/node.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
-import { nodeOf } from "./node.ts";
+import { byNodeId, nodeOf } from "./node.ts";
+import { pageOf } from "./page.ts";
 import { refuseIfMatch } from "./propose.ts";
 
 /** What these methods use of the node. */
@@ -20,7 +21,11 @@ type MemberMethods = "member.list" | "member.remove" | "member.setRole" | "membe
 
 export function memberHandlers(parts: MemberParts): Pick<Handlers, MemberMethods> {
   return {
-    "member.list": async () => ({ items: memberStatuses(parts) }),
+    "member.list": async (asked) =>
+      pageOf(memberStatuses(parts), asked, {
+        ...byNodeId,
+        index: parts.stateMachine.version.value.appliedIndex,
+      }),
     "member.remove": ({ id, force }, call) => removeMember(parts, id, force, call),
     "member.setRole": async ({ id, role, force }, call) => {
       refuseIfMatch(call, "a member");

@@ -8,6 +8,7 @@ import type { PeerPromises, RaftPosition } from "../peers/peer-promises.ts";
 import { isReachable, progressOf, votes } from "../peers/reachability.ts";
 import { usageByNode } from "../scheduler/scheduler.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
+import { pageOf } from "./page.ts";
 import { pathsOfAll } from "./peer-paths.ts";
 import { refuseIfMatch } from "./propose.ts";
 
@@ -29,13 +30,15 @@ type NodeMethods = "node.list" | "node.get" | "node.update" | "node.cordon" | "n
 
 export function nodeHandlers(parts: Parts): Pick<Handlers, NodeMethods> {
   return {
-    "node.list": async (_request, call) => {
+    "node.list": async (asked, call) => {
       const paths = await pathsOfAll(parts, call);
       const view = (node: NodeRecord) => {
         const known = paths.get(node.id);
         return { ...viewOf(parts, node), ...(known === undefined ? {} : { paths: known }) };
       };
-      return { items: sortedRecords(parts.stateMachine.state, "nodes").map(view) };
+      const { state, version } = parts.stateMachine;
+      const views = sortedRecords(state, "nodes").map(view);
+      return pageOf(views, asked, { ...byNodeId, index: version.value.appliedIndex });
     },
     "node.get": async ({ id }, call) => {
       const view = viewOf(parts, nodeOf(parts, id));
@@ -87,6 +90,14 @@ export function nodeOf(parts: Pick<NodeParts, "stateMachine">, id: number): Node
   throw notApplied("NODE_NOT_FOUND", `there is no node ${id}`, {
     hint: "List the nodes with: blixard nodes list",
   });
+}
+
+/** How lists of nodes and members are ordered. */
+export const byNodeId = { keyOf: ({ id }: { readonly id: number }) => String(id), orderOf: numberOrder };
+
+/** So that 10 follows 9; what is no number stays where it is as a text. */
+function numberOrder(key: string): string {
+  return /^\d+$/.test(key) ? nodeKey(Number(key)) : key;
 }
 
 /** Entries that a follower may be behind and still count as ready. */

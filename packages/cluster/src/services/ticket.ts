@@ -4,6 +4,7 @@ import { encodeTicket, type ParsedRequestOf, type TicketRecord } from "@blixard/
 import type { CallScope, Handlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
+import { pageOf } from "./page.ts";
 import { refuseIfMatch, unremembered } from "./propose.ts";
 
 /** What these methods use of the node. */
@@ -20,9 +21,11 @@ const secretBytes = 32;
 export function ticketHandlers(parts: TicketParts): Pick<Handlers, TicketMethods> {
   return {
     "ticket.create": (request, call) => createTicket(parts, request, call),
-    "ticket.list": async () => ({
-      items: sortedRecords(parts.stateMachine.state, "tickets").map(({ secretHash: _, ...view }) => view),
-    }),
+    "ticket.list": async (asked) => {
+      const { state, version } = parts.stateMachine;
+      const views = [...state.tickets.values()].map(({ secretHash: _, ...view }) => view);
+      return pageOf(views, asked, { keyOf: ({ id }) => id, index: version.value.appliedIndex });
+    },
     "ticket.revoke": async ({ id }, call) => {
       refuseIfMatch(call, "a ticket");
       const { index, term } = await parts.proposals.propose({ type: "ticket.revoke", ticketId: id }, call);

@@ -3,8 +3,8 @@ import { bytesEqual, fromUtf8, notApplied, toHex } from "@blixard/common";
 import type { ParsedRequestOf, TokenRecord } from "@blixard/protocol";
 import type { AuthenticatedCaller, CallScope, ExitSteps, Handlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
-import { sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
+import { pageOf } from "./page.ts";
 import { refuseIfMatch, unremembered } from "./propose.ts";
 import { endpointsToAsk, ticketOf } from "./ticket.ts";
 
@@ -22,9 +22,11 @@ const tokenBytes = 32;
 export function tokenHandlers(parts: TokenParts): Pick<Handlers, TokenMethods> {
   return {
     "token.create": (request, call) => createToken(parts, request, call),
-    "token.list": async () => ({
-      items: sortedRecords(parts.stateMachine.state, "tokens").map(({ tokenHash: _, ...view }) => view),
-    }),
+    "token.list": async (asked) => {
+      const { state, version } = parts.stateMachine;
+      const views = [...state.tokens.values()].map(({ tokenHash: _, ...view }) => view);
+      return pageOf(views, asked, { keyOf: ({ id }) => id, index: version.value.appliedIndex });
+    },
     "token.revoke": async ({ id }, call) => {
       refuseIfMatch(call, "a token");
       const { index, term } = await parts.proposals.propose({ type: "token.revoke", tokenId: id }, call);

@@ -13,7 +13,8 @@ import {
   schedule,
   usageByNode,
 } from "../scheduler/scheduler.ts";
-import { nodeKey, sortedRecords } from "../state-machine/state.ts";
+import { nodeKey } from "../state-machine/state.ts";
+import { pageOf } from "./page.ts";
 
 /** What these methods use of the node. */
 type Parts = Pick<NodeParts, "random" | "options" | "raft" | "transport" | "vmManager" | "stateMachine" | "proposals">;
@@ -37,7 +38,11 @@ export function vmHandlers(node: Parts): Pick<Handlers, VmMethods> {
   const parts: VmParts = { ...node, reservations: new Set() };
   const state = () => node.stateMachine.state;
   return {
-    "vm.list": async () => ({ items: sortedRecords(state(), "vms") }),
+    "vm.list": async (asked) =>
+      pageOf(state().vms.values(), asked, {
+        keyOf: ({ name }) => name,
+        index: node.stateMachine.version.value.appliedIndex,
+      }),
     "vm.get": async ({ name }) => vmOf(parts, name),
     "vm.explain": async ({ name }) => explanationOf(vmOf(parts, name)),
     "vm.create": (request, call) => createVm(parts, request, call),

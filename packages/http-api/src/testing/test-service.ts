@@ -45,9 +45,17 @@ export class TestService implements NodeService {
       if (entry === undefined) throw new BlixardError("KEY_NOT_FOUND", `there is no key "${key}"`);
       return { key, ...entry };
     },
-    "kv.list": ({ prefix }: { prefix: string }) => {
-      const items = [...this.#values].map(([key, entry]) => ({ key, ...entry }));
-      return { items: items.filter(({ key }) => key.startsWith(prefix)), truncated: false };
+    "kv.list": ({ prefix, after = "", limit }: { prefix: string; after?: string; limit: number }) => {
+      const entries = [...this.#values].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, entry]) => ({ key, ...entry }));
+      const following = entries.filter(({ key }) => key.startsWith(prefix) && key > after);
+      const items = following.slice(0, limit);
+      const last = following.length > limit ? items.at(-1)?.key : undefined;
+      return {
+        items,
+        index: this.#index,
+        truncated: last !== undefined,
+        ...(last === undefined ? {} : { next: last }),
+      };
     },
     "kv.put": ({ key, value }: { key: string; value: string }) => this.put(key, value),
     "kv.delete": ({ key }: { key: string }) => {

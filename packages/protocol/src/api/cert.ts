@@ -1,6 +1,7 @@
 /** The certificates that nodes show on the TLS side of their bind port. */
 import { z } from "zod";
 import { method } from "./definitions.ts";
+import { pageRequest, pageSchema } from "./list.ts";
 import { digestSchema, nodeIdSchema } from "./values.ts";
 
 export const certificateViewSchema = z.object({
@@ -27,9 +28,9 @@ export const certMethods = {
     access: "viewer",
     writes: false,
     http: [{ verb: "GET", path: "/v1/certificates" }],
-    client: { group: "certificates", name: "list", args: ["scope"], gives: "items" },
-    request,
-    response,
+    client: { group: "certificates", name: "list", args: ["scope"], gives: "items", pages: true },
+    request: request.extend(pageRequest),
+    response: pageSchema(certificateViewSchema),
   }),
   /** New ones for new connections; those that are open go on. */
   "cert.rotate": method({

@@ -54,6 +54,8 @@ export interface ClientCall {
   readonly args: readonly string[] | "request";
   /** Field of the response that the client gives instead of the whole. */
   readonly gives?: string;
+  /** The response is a page of a list: the client reads all of them, and gives what they all have in `gives`. */
+  readonly pages?: true;
 }
 
 export interface Method {

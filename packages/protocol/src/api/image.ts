@@ -2,7 +2,8 @@
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { command, method } from "./definitions.ts";
-import { bytesSchema, digestSchema, emptySchema, nodeIdSchema, writtenSchema } from "./values.ts";
+import { listSchema, pageSchema } from "./list.ts";
+import { bytesSchema, digestSchema, nodeIdSchema, writtenSchema } from "./values.ts";
 
 /** Image names may carry one namespace, for example `builtin/nano`. */
 export const imageNameSchema = z
@@ -63,9 +64,9 @@ export const imageMethods = {
     access: "viewer",
     writes: false,
     http: [{ verb: "GET", path: "/v1/images" }],
-    client: { group: "images", name: "list", args: [], gives: "items" },
-    request: emptySchema,
-    response: z.object({ items: z.array(imageRecordSchema) }),
+    client: { group: "images", name: "list", args: [], gives: "items", pages: true },
+    request: listSchema,
+    response: pageSchema(imageRecordSchema),
   }),
   "image.get": method({
     summary: "one image",

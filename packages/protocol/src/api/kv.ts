@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { command, method, stream } from "./definitions.ts";
+import { pageRequest, pageSchema } from "./list.ts";
 import { rowChanges } from "./row-changes.ts";
 import { writtenSchema } from "./values.ts";
 
@@ -58,9 +59,10 @@ export const kvMethods = {
     writes: false,
     http: [{ verb: "GET", path: "/v1/kv" }],
     request: z
-      .object({ prefix: z.string().default(""), limit: z.int().min(1).max(limits.listMax).default(1_000) })
+      .object({ ...pageRequest, prefix: z.string().default(""), limit: pageRequest.limit.unwrap().default(1_000) })
       .strict(),
-    response: z.object({ items: z.array(kvEntrySchema), truncated: z.boolean() }),
+    /** `truncated`: more keys follow. */
+    response: pageSchema(kvEntrySchema).extend({ truncated: z.boolean() }),
   }),
   "kv.put": method({
     summary: "write a value",

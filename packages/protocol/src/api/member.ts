@@ -1,10 +1,10 @@
 /** Members: who takes part in the cluster, and who wants to. */
 import { z } from "zod";
 import { method } from "./definitions.ts";
+import { listSchema, pageSchema } from "./list.ts";
 import { memberRoleSchema, nodeCapacitySchema, nodeRecordSchema, peerPathSchema } from "./node.ts";
 import {
   addressesSchema,
-  emptySchema,
   endpointIdSchema,
   logPositionSchema,
   nameSchema,
@@ -57,9 +57,9 @@ export const memberMethods = {
     access: "viewer",
     writes: false,
     http: [{ verb: "GET", path: "/v1/members" }],
-    client: { group: "members", name: "list", args: [], gives: "items" },
-    request: emptySchema,
-    response: z.object({ items: z.array(memberStatusSchema) }),
+    client: { group: "members", name: "list", args: [], gives: "items", pages: true },
+    request: listSchema,
+    response: pageSchema(memberStatusSchema),
   }),
   "member.remove": method({
     summary: "take a node out of the cluster for good",
@@ -134,9 +134,9 @@ export const memberMethods = {
     access: "viewer",
     writes: false,
     http: [{ verb: "GET", path: "/v1/joins" }],
-    client: { group: "members", name: "pending", args: [], gives: "items" },
-    request: emptySchema,
-    response: z.object({ items: z.array(pendingJoinSchema) }),
+    client: { group: "members", name: "pending", args: [], gives: "items", pages: true },
+    request: listSchema,
+    response: pageSchema(pendingJoinSchema),
   }),
   "join.accept": method({
     summary: "let a machine in that waits",

@@ -3,10 +3,10 @@ import { z } from "zod";
 import { limits } from "../limits.ts";
 import { command, method } from "./definitions.ts";
 import { driverCapabilitiesSchema, driverKindSchema } from "./driver.ts";
+import { listSchema, pageSchema } from "./list.ts";
 import {
   addressesSchema,
   bytesSchema,
-  emptySchema,
   endpointIdSchema,
   nameSchema,
   nodeIdSchema,
@@ -135,9 +135,9 @@ export const nodeMethods = {
     access: "viewer",
     writes: false,
     http: [{ verb: "GET", path: "/v1/nodes" }],
-    client: { group: "nodes", name: "list", args: [], gives: "items" },
-    request: emptySchema,
-    response: z.object({ items: z.array(nodeViewSchema) }),
+    client: { group: "nodes", name: "list", args: [], gives: "items", pages: true },
+    request: listSchema,
+    response: pageSchema(nodeViewSchema),
   }),
   "node.get": method({
     summary: "one node",

@@ -2,8 +2,9 @@
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { command, method } from "./definitions.ts";
+import { listSchema, pageSchema } from "./list.ts";
 import { memberRoleSchema } from "./node.ts";
-import { digestSchema, emptySchema, endpointIdSchema, nameSchema, secretIdSchema, writtenSchema } from "./values.ts";
+import { digestSchema, endpointIdSchema, nameSchema, secretIdSchema, writtenSchema } from "./values.ts";
 
 /** What a ticket is good for: the role of a node, or the rights of a person's key. */
 export const ticketRoleSchema = z.enum([...memberRoleSchema.options, "operator", "viewer"]);
@@ -59,9 +60,9 @@ export const ticketMethods = {
     access: "viewer",
     writes: false,
     http: [{ verb: "GET", path: "/v1/tickets" }],
-    client: { group: "tickets", name: "list", args: [], gives: "items" },
-    request: emptySchema,
-    response: z.object({ items: z.array(ticketViewSchema) }),
+    client: { group: "tickets", name: "list", args: [], gives: "items", pages: true },
+    request: listSchema,
+    response: pageSchema(ticketViewSchema),
   }),
   "ticket.revoke": method({
     summary: "make a ticket good for nothing",

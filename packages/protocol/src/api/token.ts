@@ -1,10 +1,10 @@
 /** Tokens: who may call without being a node, by a bearer token over HTTP or by a key of their own over the RPC lane. */
 import { z } from "zod";
 import { command, method } from "./definitions.ts";
+import { listSchema, pageSchema } from "./list.ts";
 import {
   addressSchema,
   digestSchema,
-  emptySchema,
   endpointIdSchema,
   nameSchema,
   secretIdSchema,
@@ -59,9 +59,9 @@ export const tokenMethods = {
     access: "viewer",
     writes: false,
     http: [{ verb: "GET", path: "/v1/tokens" }],
-    client: { group: "tokens", name: "list", args: [], gives: "items" },
-    request: emptySchema,
-    response: z.object({ items: z.array(tokenViewSchema) }),
+    client: { group: "tokens", name: "list", args: [], gives: "items", pages: true },
+    request: listSchema,
+    response: pageSchema(tokenViewSchema),
   }),
   "token.revoke": method({
     summary: "take the rights of a token away",

@@ -4,6 +4,7 @@ import { limits } from "../limits.ts";
 import { command, type HttpRoute, method, stream } from "./definitions.ts";
 import { driverKindSchema } from "./driver.ts";
 import { imageNameSchema } from "./image.ts";
+import { listSchema, pageSchema } from "./list.ts";
 import { rowChanges } from "./row-changes.ts";
 import { bytesSchema, emptySchema, nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
 
@@ -195,9 +196,9 @@ export const vmMethods = {
     access: "viewer",
     writes: false,
     http: [{ verb: "GET", path: "/v1/vms" }],
-    client: { group: "vms", name: "list", args: [], gives: "items" },
-    request: emptySchema,
-    response: z.object({ items: z.array(vmRecordSchema) }),
+    client: { group: "vms", name: "list", args: [], gives: "items", pages: true },
+    request: listSchema,
+    response: pageSchema(vmRecordSchema),
   }),
   "vm.get": method({
     summary: "one VM",

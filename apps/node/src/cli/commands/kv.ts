@@ -1,9 +1,9 @@
 /** `blixard kv get|put|delete|list|watch|cas` */
 import type { Readable } from "node:stream";
-import { BlixardError } from "@blixard/common";
+import { BlixardError, errorCodeOf } from "@blixard/common";
 import { type KvChange, type KvEntry, limits } from "@blixard/protocol";
 import type { Command } from "commander";
-import type { CliContext } from "../cli-context.ts";
+import { type CliContext, say } from "../cli-context.ts";
 import { type ClientSession, withClient, withClientOptions } from "../client-command.ts";
 import { print, printList } from "../output.ts";
 import { parseInteger } from "../quantities.ts";
@@ -14,6 +14,7 @@ type Options = WatchOptions & {
   readonly stale?: boolean;
   readonly ifMatch?: string;
   readonly limit?: string;
+  readonly after?: string;
   readonly from?: string;
   readonly absent?: boolean;
   readonly to?: string;
@@ -56,13 +57,11 @@ export function registerKv(command: Command, context: CliContext): void {
     );
   withWatchOption(add("list [prefix]", "list keys and values"))
     .alias("ls")
-    .option("--limit <n>", "at most so many keys")
+    .option("--limit <n>", "at most so many keys; without it all")
+    .option("--after <key>", "only those that follow this key")
     .option("--stale", "from the local state of the node that answers")
     .action((prefix: string | undefined, options: Options) =>
-      withClient(context, options, (session) => {
-        const limit = options.limit === undefined ? listedDefault : parseInteger(options.limit, "--limit", 1);
-        return listKeys(session, options, prefix ?? "", limit);
-      }),
+      withClient(context, options, (session) => listKeys(session, options, prefix ?? "")),
     );
   add("watch [prefix]", "print the keys that are there, and each change as it comes, until Ctrl-C").action(
     (prefix: string | undefined, options: Options) =>
@@ -86,27 +85,47 @@ export function registerKv(command: Command, context: CliContext): void {
     );
 }
 
-async function listKeys(session: ClientSession, options: Options, prefix: string, limit: number): Promise<void> {
+/** To the end of the list, or to the limit. Of a list that cannot be read on, what there was is shown, and it is an error. */
+async function listKeys(session: ClientSession, options: Options, prefix: string): Promise<void> {
   const { client, context, format } = session;
   const stale = options.stale ?? false;
-  let truncated = false;
+  const limit = options.limit === undefined ? undefined : parseInteger(options.limit, "--limit", 1);
+  let more = false;
+  let cut: unknown;
   await showFollowed(session, options, {
     read: async () => {
-      const list = await client.kv.list(prefix, { limit, stale });
-      truncated = list.truncated;
-      return list.items;
+      const entries: KvEntry[] = [];
+      try {
+        for await (const { items, next } of client.kv.pages(prefix, { ...pageOf(options, limit), stale })) {
+          entries.push(...items);
+          more = next !== undefined;
+          if (entries.length >= (limit ?? Number.POSITIVE_INFINITY)) break;
+        }
+      } catch (error) {
+        if (errorCodeOf(error) !== "UNSUPPORTED") throw error;
+        cut = error;
+      }
+      return entries;
     },
     changes: () => client.kv.watch(prefix, { signal: context.signal, stale }),
     itemOf: changedKey,
-    print: async (entries) => {
+    print: async (listed) => {
+      const { after } = options;
+      const entries = after === undefined ? listed : listed.filter(({ key }) => key > after);
       await printList(context, format, kvView, entries.slice(0, limit));
-      if (truncated || entries.length > limit) context.stderr.write("there are more keys; see --limit\n");
+      if (cut !== undefined) throw cut;
+      const rest = entries.length > (limit ?? entries.length) || more;
+      if (rest) say(context, `there are more keys than the --limit of ${limit}`);
     },
   });
 }
 
-/** As many as a list has without a limit. */
-const listedDefault = 1_000;
+function pageOf({ after }: Options, limit: number | undefined) {
+  return {
+    ...(limit === undefined ? {} : { limit: Math.min(limit, limits.listMax) }),
+    ...(after === undefined ? {} : { after }),
+  };
+}
 
 function changedKey(change: KvChange): ChangedItem<KvEntry> | undefined {
   if (change.type === "put") return { key: change.entry.key, item: change.entry };
