@@ -1,8 +1,17 @@
 /** Errors for the person or the program that ran the command: what, why, what next. */
-import { type ErrorCode, errorCodeOf, errorCodes, isBlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
+import {
+  type ErrorCode,
+  type ErrorOutcome,
+  errorCodeOf,
+  errorCodes,
+  isBlixardError,
+  messageOf,
+  systemErrorCodeOf,
+} from "@blixard/common";
 
 import picocolors from "picocolors";
 import type { CliContext } from "./cli-context.ts";
+import { changeOutcomeOf, outcomeText } from "./outcome.ts";
 
 /** Codes of commander that are no errors. */
 const shown: ReadonlySet<string> = new Set(["commander.helpDisplayed", "commander.version"]);
@@ -20,6 +29,7 @@ export function reportError(error: unknown, json: boolean, context: CliContext, 
   } else {
     const colors = picocolors.createColors(useColor(context));
     context.stderr.write(`${colors.red("error:")} ${view.message}  ${colors.dim(`[${view.code}]`)}\n`);
+    if (view.outcome !== undefined) context.stderr.write(`${colors.cyan("outcome:")} ${outcomeText(view.outcome)}\n`);
     if (view.hint !== null) context.stderr.write(`${colors.cyan("hint:")} ${view.hint}\n`);
     if (view.requestId !== null) context.stderr.write(`${colors.dim(`request: ${view.requestId}`)}\n`);
   }
@@ -32,12 +42,15 @@ export interface ErrorView {
   readonly hint: string | null;
   readonly retryable: boolean;
   readonly requestId: string | null;
+  /** Of a command that asked for a change. */
+  readonly outcome?: ErrorOutcome;
 }
 
 function viewOf(error: unknown, context: CliContext): ErrorView {
   const code = errorCodeOf(error);
   const known = code !== undefined;
   const requestId = isBlixardError(error) ? error.details?.["requestId"] : undefined;
+  const outcome = changeOutcomeOf(error);
   if (!known && context.env["BLIXARD_DEBUG"] !== undefined && error instanceof Error) {
     context.stderr.write(`${error.stack}\n`);
   }
@@ -47,6 +60,7 @@ function viewOf(error: unknown, context: CliContext): ErrorView {
     hint: hintOf(error, code) ?? (known ? null : "Set BLIXARD_DEBUG=1 for the stack."),
     retryable: known && errorCodes[code].retryable,
     requestId: typeof requestId === "string" ? requestId : null,
+    ...(outcome === undefined ? {} : { outcome }),
   };
 }
 

@@ -4,7 +4,6 @@ import {
   answeringFirst,
   type BlixardClient,
   type ClientTarget,
-  connectClient,
   defaultDataRoot,
   findLocalNode,
   type LocalNode,
@@ -13,13 +12,16 @@ import {
   parseNodeAddress,
   readLocalNode,
 } from "@blixard/client";
-import { BlixardError, errorCodes, isLoopbackHost, messageOf } from "@blixard/common";
+import { BlixardError, errorCodes, isBlixardError, isLoopbackHost, messageOf } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import type { MemberStatus } from "@blixard/protocol";
 import { type Command, Option } from "commander";
 import type { CliContext } from "./cli-context.ts";
+import { CommandClient } from "./command-client.ts";
 import { contextNamed, readContexts, type SavedContext, writeContexts } from "./contexts.ts";
 import { filePins } from "./file-pins.ts";
+import { OpenRequests } from "./open-requests.ts";
+import { interrupted, withOutcome } from "./outcome.ts";
 import { type OutputFormat, parseOutputFormat } from "./output.ts";
 import { parseDurationMs } from "./quantities.ts";
 
@@ -67,17 +69,24 @@ export async function withClient(
   const timeoutMs = options.timeout === undefined ? undefined : parseDurationMs(options.timeout);
   const contextName = await chosenContext(context, options);
   const opened = contextName === undefined ? undefined : await openContext(context, contextName);
-  const client = connectClient({
-    addresses: opened?.targets ?? (await resolveTargets(context, options)),
-    pins: filePins(context.env),
-    ...(timeoutMs === undefined ? {} : { timeoutMs }),
-  });
+  const client = new CommandClient(
+    {
+      addresses: opened?.targets ?? (await resolveTargets(context, options)),
+      pins: filePins(context.env),
+      random: systemRandom,
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    },
+    new OpenRequests(context.env, () => systemClock.unixMs()),
+  );
   try {
     await Promise.race([work({ context, client, format, timeoutMs }), interruption(context)]);
+    client.settle(true);
     await opened?.remember(client);
   } catch (error) {
-    if (!context.signal.aborted) throw error;
-    if (!client.hasOnlyRead) throw interrupted();
+    const aborted = context.signal.aborted;
+    const failure = withOutcome(aborted ? interrupted() : error, client.lastChange);
+    client.settle(!isBlixardError(failure) || failure.outcome !== "unknown");
+    if (!aborted || !client.hasOnlyRead) throw failure;
     // A reader who leaves a list that is only shown needs no message.
     context.exitCode = errorCodes[interrupted().code].exitCode;
   } finally {
@@ -142,10 +151,6 @@ function interruption(context: CliContext): Promise<never> {
     if (context.signal.aborted) stop();
     context.signal.addEventListener("abort", stop, { once: true });
   });
-}
-
-function interrupted(): BlixardError {
-  return new BlixardError("CANCELLED", "interrupted; what the cluster was asked to do goes on");
 }
 
 async function resolveTargets(context: CliContext, options: ClientOptions): Promise<ClientTarget[]> {

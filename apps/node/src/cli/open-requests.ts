@@ -1,0 +1,77 @@
+/**
+ * Request ids of changes whose end their command did not see, in `blixard/open-requests.json` of the user's configuration
+ * home: the same command, given again, finds by them what it did itself.
+ */
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { z } from "zod";
+import { configHome } from "./contexts.ts";
+
+const fileSchema = z.object({
+  formatVersion: z.literal(1),
+  requests: z.array(z.object({ change: z.string().max(64), requestId: z.string().max(128), atUnixMs: z.int().min(0) })),
+});
+type OpenRequest = z.infer<typeof fileSchema>["requests"][number];
+
+/** After so long the cluster may have forgotten the id. */
+const rememberedMsMax = 24 * 3_600_000;
+const rememberedMax = 100;
+
+export class OpenRequests {
+  readonly #path: string;
+  readonly #nowUnixMs: () => number;
+
+  constructor(env: Readonly<Record<string, string | undefined>>, nowUnixMs: () => number) {
+    this.#path = join(configHome(env), "open-requests.json");
+    this.#nowUnixMs = nowUnixMs;
+  }
+
+  /** The ids with which a change was asked for, the first one first. */
+  of(change: string): readonly string[] {
+    return this.#read().flatMap((open) => (open.change === change ? [open.requestId] : []));
+  }
+
+  add(change: string, requestId: string): void {
+    this.#write([...this.#read(), { change, requestId, atUnixMs: this.#nowUnixMs() }].slice(-rememberedMax));
+  }
+
+  remove(change: string): void {
+    const open = this.#read();
+    const others = open.filter((request) => request.change !== change);
+    if (others.length < open.length) this.#write(others);
+  }
+
+  /** What cannot be read, or is too old, is forgotten: it only spares a look. */
+  #read(): readonly OpenRequest[] {
+    try {
+      const { requests } = fileSchema.parse(JSON.parse(readFileSync(this.#path, "utf8")));
+      return requests.filter(({ atUnixMs }) => this.#nowUnixMs() - atUnixMs < rememberedMsMax);
+    } catch {
+      return [];
+    }
+  }
+
+  /** A disk that cannot be written makes no command fail. */
+  #write(requests: readonly OpenRequest[]): void {
+    try {
+      if (requests.length === 0) {
+        rmSync(this.#path, { force: true });
+        return;
+      }
+      mkdirSync(dirname(this.#path), { recursive: true, mode: 0o700 });
+      const draft = `${this.#path}.${process.pid}`;
+      writeFileSync(draft, `${JSON.stringify({ formatVersion: 1, requests })}\n`, { mode: 0o600 });
+      renameSync(draft, this.#path);
+    } catch {
+      // The same command then says that the thing is there already, and the person looks.
+    }
+  }
+}
+
+/** One text for one change, which does not show what was asked. */
+export function changeOf(name: string, request: object, ifMatchIndex: number | undefined): string {
+  return createHash("sha256")
+    .update(JSON.stringify([name, request, ifMatchIndex ?? null]))
+    .digest("hex");
+}
