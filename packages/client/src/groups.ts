@@ -8,6 +8,7 @@ import {
   type VmPhase,
   type VmRecord,
   type VmSpecInput,
+  type VmVerb,
   type VmVerbName,
   vmVerbs,
 } from "@blixard/protocol";
@@ -88,10 +89,12 @@ function keyPage(prefix: string, { limit, after }: KeyPageOptions = {}) {
 }
 
 function vmGroup(made: ContractGroups["vms"], call: CallFunction, stream: StreamFunction, clock: Clock) {
-  const desire = (desired: VmDesired, restart: boolean) => (name: string, options?: CallOptions) =>
-    call("vm.desire", { name, desired, restart }, options);
+  const desire =
+    ({ desired, restart, from }: Pick<VmVerb, "restart" | "from"> & { readonly desired: VmDesired }) =>
+    (name: string, options?: CallOptions) =>
+      call("vm.desire", { name, desired, restart, ...(from === undefined ? {} : { from }) }, options);
   const verbs = Object.fromEntries(
-    Object.entries(vmVerbs).map(([verb, { desired, restart }]) => [verb, desire(desired, restart)]),
+    Object.entries<VmVerb>(vmVerbs).map(([verb, wish]) => [verb, desire(wish)]),
   ) as Readonly<Record<VmVerbName, ReturnType<typeof desire>>>;
   const waiting = { stream, clock, get: made.get };
   return {
@@ -102,7 +105,7 @@ function vmGroup(made: ContractGroups["vms"], call: CallFunction, stream: Stream
       spec: VmSpecInput,
       options: CallOptions & { readonly desired?: "running" | "stopped" } = {},
     ) => call("vm.create", { name, spec, desired: options.desired ?? "running" }, options),
-    delete: desire("deleted", false),
+    delete: desire({ desired: "deleted", restart: false }),
     /**
      * The VMs that are there, or the one that is named, `current` once, and what becomes of them. Goes on at another node
      * when one is gone.

@@ -1,5 +1,5 @@
 /** The routes that are calls of the node service, made from the contract. */
-import { BlixardError } from "@blixard/common";
+import { BlixardError, notApplied } from "@blixard/common";
 import {
   authorize,
   type HttpMethodName,
@@ -39,7 +39,10 @@ export function addCallRoutes(context: RouteContext): void {
   }
 }
 
-/** The fields of the path, then those of the query or the body. A route that stands for fields takes those and its path. */
+/**
+ * The fields of the path, then those of the query or the body. A route that stands for fields takes those and its path.
+ * What a route does not look at is refused: its caller meant something by it.
+ */
 async function requestFields(
   request: HttpContext,
   route: HttpRoute,
@@ -47,15 +50,31 @@ async function requestFields(
 ): Promise<Record<string, unknown>> {
   const fromPath: Record<string, unknown> = { ...route.fixed };
   for (const field of pathFields(route)) fromPath[field] = typedField(types, field, request.req.param(field) ?? "");
-  if (route.fixed !== undefined) return fromPath;
+  const query = queryFields(types, request.req.query());
   if (route.verb === "GET" || route.verb === "DELETE") {
-    return { ...queryFields(types, request.req.query()), ...fromPath };
+    if (route.fixed !== undefined) refuseFields(query);
+    if (route.verb === "DELETE") refuseFields(await readJsonObject(request.env.incoming));
+    return { ...query, ...fromPath };
+  }
+  refuseFields(query);
+  if (route.fixed !== undefined) {
+    refuseFields(await readJsonObject(request.env.incoming));
+    return fromPath;
   }
   if (route.bytes === "request") {
     const data = await readBytes(request.env.incoming, httpLimits.consolePendingBytesMax);
     return { data: new Uint8Array(data), ...fromPath };
   }
   return { ...(await readJsonObject(request.env.incoming)), ...fromPath };
+}
+
+/** @throws INVALID_ARGUMENT */
+function refuseFields(fields: Readonly<Record<string, unknown>>): void {
+  const [field] = Object.keys(fields);
+  if (field === undefined) return;
+  throw notApplied("INVALID_ARGUMENT", `${field}: this route takes no such field here`, {
+    hint: "What each route takes stands in /v1/openapi.json.",
+  });
 }
 
 function answerCall(request: HttpContext, route: HttpRoute, result: object): Response {

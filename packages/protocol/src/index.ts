@@ -67,6 +67,7 @@ export type {
   VmRecord,
   VmSpec,
   VmSpecInput,
+  VmVerb,
   VmVerbName,
 } from "./api/vm.ts";
 export { vmChanges, vmSpecSchema, vmVerbs } from "./api/vm.ts";

@@ -17,6 +17,7 @@ export type {
 } from "./driver.ts";
 export { nanoGuestElf } from "./guest/nano-guest.ts";
 export { builtinImages } from "./images/builtin-images.ts";
+export { inspectImage } from "./images/inspect-image.ts";
 export type { VmManagerTunables } from "./options.ts";
 export { defaultTunables } from "./options.ts";
 export { startVmManager } from "./vm-manager.ts";

@@ -13,6 +13,7 @@ import {
   schedule,
   usageByNode,
 } from "../scheduler/scheduler.ts";
+import { isRemembered } from "../state-machine/apply-command.ts";
 import { nodeKey } from "../state-machine/state.ts";
 import { pageOf } from "./page.ts";
 
@@ -100,16 +101,37 @@ async function createVm(parts: VmParts, request: ParsedRequestOf<"vm.create">, c
 }
 
 async function desireVm(parts: VmParts, request: ParsedRequestOf<"vm.desire">, call: CallScope) {
-  const { name, desired, restart, force } = request;
+  const { name, desired, restart, from, force } = request;
   if (force && desired !== "deleted") {
     throw notApplied("INVALID_ARGUMENT", "force: goes with deletion only");
   }
-  const vm = parts.stateMachine.state.vms.get(name);
+  if (from !== undefined && (desired !== "running" || restart)) {
+    throw notApplied("INVALID_ARGUMENT", "from: goes with running only, and not with restart");
+  }
+  const { state } = parts.stateMachine;
+  const vm = state.vms.get(name);
+  // What stands now says nothing about a request that was applied before: `apply` answers that.
+  if (vm !== undefined && !isRemembered(state, call.meta)) assertStands(vm, desired, from);
   const body: CommandBody = force
     ? { type: "vm.purge", name }
     : { type: "vm.desire", name, desired, ...decideStart(parts, vm, desired, restart) };
   const { index, term, value } = await parts.proposals.propose<{ vm: VmRecord }>(body, call);
   return { index, term, vm: value.vm };
+}
+
+/** Only a VM that is to run can be paused, and only a paused one runs on. @throws CONFLICT */
+function assertStands(vm: VmRecord, desired: string, from: "paused" | undefined): void {
+  const verb = desired === "paused" ? "paused" : from === "paused" ? "resumed" : undefined;
+  if (verb === undefined || vm.desired === "paused" || (vm.desired === "running" && !hasSettled(vm))) return;
+  const now = hasSettled(vm) ? vm.phase : `to be ${vm.desired}`;
+  throw notApplied("CONFLICT", `the VM ${vm.name} is ${now}: it cannot be ${verb}`, {
+    hint: `Start it: blixard vm start ${vm.name}`,
+  });
+}
+
+/** Whether the VM does not run, and does not begin to. */
+function hasSettled({ phase }: VmRecord): boolean {
+  return phase === "Stopped" || phase === "Failed" || phase === "Stopping";
 }
 
 /** Decides what a start needs: a new epoch unless the VM runs or resumes, a node if it has none, and room. */
@@ -126,7 +148,7 @@ function decideStart(
     const place = placeVm(parts, vm.spec, image);
     return { newEpoch: true, node: place.nodeId, placement: place.reasons };
   }
-  const settled = vm.phase === "Stopped" || vm.phase === "Failed" || vm.phase === "Stopping";
+  const settled = hasSettled(vm);
   const runs = vm.desired === "paused" || (vm.desired === "running" && !settled);
   if (vm.desired === "stopped" && settled) assertRoom(parts, vm, image);
   return { newEpoch: restart || !runs };

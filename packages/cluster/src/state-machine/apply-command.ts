@@ -84,8 +84,14 @@ function evictions(state: ClusterState, at: Position, options: ApplyOptions): Ch
   return state.requests.has(key) ? [{ table: "requests", key, value: undefined }] : [];
 }
 
+/** Whether this request was applied already, so that it is answered and does nothing. */
+export function isRemembered(state: ClusterState, request: Pick<Command, "actor" | "requestId">): boolean {
+  const key = requestKey(request);
+  return key !== undefined && state.requestRows.has(key);
+}
+
 /** Request ids of one caller never meet those of another, who could learn an answer by guessing an id. */
-function requestKey(command: Command): string | undefined {
+function requestKey(command: Pick<Command, "actor" | "requestId">): string | undefined {
   if (command.requestId === "") return undefined;
   return `${command.actor.kind}/${command.actor.id}/${command.requestId}`;
 }

@@ -128,13 +128,21 @@ export const vmVerbs = {
   },
   restart: { desired: "running", restart: true, phase: "Running", summary: "stop and start a VM" },
   pause: { desired: "paused", restart: false, phase: "Paused", summary: "freeze a running VM" },
-  resume: { desired: "running", restart: false, phase: "Running", summary: "let a paused VM run on" },
+  resume: {
+    desired: "running",
+    restart: false,
+    from: "paused",
+    phase: "Running",
+    summary: "let a paused VM run on",
+  },
 } as const satisfies Readonly<Record<string, VmVerb>>;
 export type VmVerbName = keyof typeof vmVerbs;
 
 export interface VmVerb {
   readonly desired: VmDesired;
   readonly restart: boolean;
+  /** Only a VM that is this, or what is desired already. */
+  readonly from?: "paused";
   readonly phase: VmPhase;
   readonly summary: string;
 }
@@ -178,10 +186,10 @@ const byName = z.object({ name: nameSchema }).strict();
 const vmWritten = writtenSchema.extend({ vm: vmRecordSchema });
 
 const verbRoutes = Object.entries(vmVerbs).map(
-  ([verb, { desired, restart }]): HttpRoute => ({
+  ([verb, { desired, restart, ...rest }]: [string, VmVerb]): HttpRoute => ({
     verb: "POST",
     path: `/v1/vms/{name}/${verb}`,
-    fixed: { desired, restart },
+    fixed: { desired, restart, ...(rest.from === undefined ? {} : { from: rest.from }) },
     merged: "vm",
   }),
 );
@@ -246,6 +254,8 @@ export const vmMethods = {
         name: nameSchema,
         desired: vmDesiredSchema,
         restart: z.boolean().default(false),
+        /** With `running`: lets a paused VM run on, and starts none that is stopped. */
+        from: z.literal("paused").exactOptional(),
         /** With `deleted`: forgets the VM without waiting for its node. The operator answers for what still runs. */
         force: z.boolean().default(false),
       })

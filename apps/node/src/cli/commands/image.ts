@@ -23,7 +23,7 @@ type ImportOptions = ClientOptions & {
 
 export function registerImage(command: Command, context: CliContext): void {
   const add = (usage: string, summary: string) => withClientOptions(command.command(usage).description(summary));
-  add("import <name>", "store files as an image: a kernel with an optional initrd and disk, or a disk that boots")
+  add("import <name>", "store files as an image: a kernel with an optional initrd, or a disk that boots")
     .option("--kernel <file>", "Linux bzImage, or an ELF kernel for multiboot")
     .option("--initrd <file>", "initial RAM disk for the kernel")
     .option("--disk <file>", "raw or qcow2 disk")
@@ -66,6 +66,7 @@ async function importImage(context: CliContext, client: BlixardClient, name: str
   });
   for (const { path } of files) await assertReadable(path);
   const format = await formatOf(options);
+  await inspect(options.kernel ?? options.disk ?? "", format);
   const blobs: ImageBlob[] = [];
   const sources = new Set<number>();
   for (const { role, path } of files) {
@@ -99,7 +100,22 @@ async function assertReadable(path: string): Promise<void> {
   }
 }
 
+/** Refuses what the node would refuse when a VM starts. @throws INVALID_ARGUMENT */
+async function inspect(path: string, format: ImageRecord["format"]): Promise<void> {
+  const { inspectImage } = await import("@blixard/vm-manager");
+  try {
+    await inspectImage(path, format);
+  } catch (error) {
+    throw new BlixardError("INVALID_ARGUMENT", `${path}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
 async function formatOf(options: ImportOptions): Promise<ImageRecord["format"]> {
+  if (options.kernel !== undefined && options.disk !== undefined) {
+    throw new BlixardError("INVALID_ARGUMENT", "no driver gives a disk to a VM that boots a kernel", {
+      hint: "Give --kernel, with --initrd if it needs one, or a --disk that boots by itself.",
+    });
+  }
   if (options.kernel === undefined) {
     if (options.disk !== undefined && options.initrd === undefined) return "disk";
     throw new BlixardError("INVALID_ARGUMENT", "an image needs --kernel FILE, or --disk FILE alone");

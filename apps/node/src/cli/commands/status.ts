@@ -1,6 +1,6 @@
 /** `blixard status`: leader, quorum, members, VMs, and the next useful command. */
 import type { BlixardClient } from "@blixard/client";
-import type { NodeStatus, NodeView } from "@blixard/protocol";
+import type { MemberStatus, NodeStatus, NodeView } from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
@@ -18,16 +18,20 @@ export function addStatusAction(command: Command, context: CliContext): void {
   command.action((options: ClientOptions) =>
     withClient(context, options, async ({ client, format }) => {
       const status = await client.status();
-      const pairs = format === "table" && status.leaderId !== null ? await pairsText(client) : "";
-      await print(context, format, status, () => statusText(status) + pairs, [status.clusterId]);
-      if (format === "table" || format === "wide") say(context, nextStep(status));
+      const nodes = status.leaderId === null ? [] : await nodesOf(client);
+      const warnings = warningsOf(status, nodes);
+      const text = () => statusText(status, format === "wide") + pairsText(nodes);
+      await print(context, format, { ...status, warnings }, text, [status.clusterId]);
+      if (format !== "table" && format !== "wide") return;
+      for (const warning of warnings) say(context, `warning: ${warning}`);
+      say(context, nextStep(status, nodes));
     }),
   );
 }
 
-function statusText(status: NodeStatus): string {
+function statusText(status: NodeStatus, wide: boolean): string {
   const view = memberView(status.leaderId);
-  const columns = view.columns.filter((column) => column.wide !== true);
+  const columns = view.columns.filter((column) => wide || column.wide !== true);
   const members = formatTable(
     columns.map((column) => column.title),
     status.members.map((member) => columns.map((column) => String(column.value(member) ?? "-"))),
@@ -53,11 +57,42 @@ function levelText({ featureLevel, levelHeldBy = [] }: NodeStatus, level: number
   return `${level}, held by ${nodes}; this node understands ${featureLevel}`;
 }
 
-const pairsTimeoutMs = 2_000;
+const nodesTimeoutMs = 2_000;
+
+/** The nodes as the leader sees them; none when it does not answer soon. */
+function nodesOf(client: BlixardClient): Promise<readonly NodeView[]> {
+  return client.nodes.list({ timeoutMs: nodesTimeoutMs }).catch(() => []);
+}
+
+/** What somebody should look at, whether or not all goes on. */
+function warningsOf(status: NodeStatus, nodes: readonly NodeView[]): string[] {
+  const silent = nodes.length > 0 ? nodes.filter(isDead) : status.members.filter((member) => !isPresent(member));
+  const cordoned = nodes.filter((node) => node.cordoned).map(({ id }) => id);
+  const { present, voters, needed } = quorumOf(status);
+  return [
+    ...(status.leaderId === null ? ["no leader is known: nothing can be changed"] : []),
+    ...silent.map(silentText),
+    ...(cordoned.length === 0 ? [] : [`${nodeNames(cordoned)} cordoned: no new VM is placed there`]),
+    ...(present < voters && present <= needed && status.leaderId !== null
+      ? [`${present} of ${voters} voters are heard from here, and ${needed} are needed: no other may fail`]
+      : []),
+    ...(status.storage.healthy ? [] : [`the storage of node ${status.nodeId} has failed: ${status.storage.lastError}`]),
+  ];
+}
+
+function silentText(node: NodeView | MemberStatus): string {
+  const vms = "vms" in node && node.vms > 0 ? `; ${node.vms} VM${node.vms === 1 ? "" : "s"} on it` : "";
+  return `node ${node.id} (${node.name}) does not answer${vms}`;
+}
+
+function nodeNames(ids: readonly number[]): string {
+  return ids.length === 1 ? `node ${ids[0]} is` : `nodes ${ids.join(", ")} are`;
+}
+
+const isDead = ({ state }: NodeView) => state === "unreachable";
 
 /** Each pair as the first of the two sees it, as the leader hears. Empty with a single node. */
-async function pairsText(client: BlixardClient): Promise<string> {
-  const nodes = await client.nodes.list({ timeoutMs: pairsTimeoutMs }).catch(() => []);
+function pairsText(nodes: readonly NodeView[]): string {
   const pairs = nodes.flatMap(({ id, paths = [] }) =>
     paths.filter(({ to }) => to > id).map((pair) => ({ id, ...pair })),
   );
@@ -72,16 +107,29 @@ function pairRow({ id, to, path, transport, rttMs }: { readonly id: number } & N
 /** Session heartbeats come every 300 ms; a member that was silent for longer than this does not count as present. */
 const presentWithinMs = 3_000;
 
-function quorumText(status: NodeStatus): string {
-  const voters = status.members.filter((member) => member.role === "voter" || member.role === "witness");
-  const present = voters.filter(({ lastContactMs }) => lastContactMs !== null && lastContactMs <= presentWithinMs);
-  const quorum = Math.floor(voters.length / 2) + 1;
-  const spare = present.length - quorum;
-  const room = spare >= 0 ? `${spare} more may fail` : `${-spare} too few`;
-  return `${quorum} of ${voters.length} voters needed, ${present.length} heard from here; ${room}`;
+const isPresent = ({ lastContactMs }: MemberStatus) => lastContactMs !== null && lastContactMs <= presentWithinMs;
+
+function quorumOf({ members }: NodeStatus) {
+  const voters = members.filter(({ role }) => role === "voter" || role === "witness");
+  return {
+    voters: voters.length,
+    present: voters.filter(isPresent).length,
+    needed: Math.floor(voters.length / 2) + 1,
+  };
 }
 
-function nextStep(status: NodeStatus): string {
+function quorumText(status: NodeStatus): string {
+  const { voters, present, needed } = quorumOf(status);
+  const spare = present - needed;
+  const room = spare >= 0 ? `${spare} more may fail` : `${-spare} too few`;
+  return `${needed} of ${voters} voters needed, ${present} heard from here; ${room}`;
+}
+
+function nextStep(status: NodeStatus, nodes: readonly NodeView[]): string {
+  const dead = nodes.find(isDead);
+  if (dead !== undefined) {
+    return `next: start node ${dead.id} again; if it is lost for good: blixard cluster remove ${dead.id}`;
+  }
   if (status.leaderId === null) return "next: start the missing nodes; a leader needs a majority of the voters";
   if (status.members.length < 3)
     return "next: blixard ticket create, and join more nodes; three survive the loss of one";

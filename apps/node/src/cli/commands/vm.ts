@@ -59,7 +59,7 @@ function registerCreate(command: Command, context: CliContext): void {
     .action((name: string, options: CreateOptions) =>
       withClient(context, options, async (session) => {
         const desired = options.stopped === true ? "stopped" : "running";
-        const { vm } = await session.client.vms.create(name, specOf(options), { desired });
+        const { vm } = await session.client.vms.create(name, specOf(options), { desired, ...ifMatch(options) });
         say(context, `${name}: placed on node ${vm.node}${vm.placement === "" ? "" : ` (${vm.placement})`}`);
         await finish(session, vm, [desired === "running" ? "Running" : "Stopped"], options);
       }),
