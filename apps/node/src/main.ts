@@ -11,9 +11,11 @@ process.once("SIGINT", () => {
   interrupted.abort();
   process.exitCode = 130;
 });
+// The end of the terminal that it was started from asks for the same as SIGTERM: a clean end.
+process.on("SIGHUP", () => process.kill(process.pid, "SIGTERM"));
 const exitLingerMs = 200;
 const args = process.argv.slice(2);
-const staysAlone = ["node", "join"].includes(args[0] ?? "");
+const staysAlone = ["node", "join", "dev"].includes(args[0] ?? "");
 // A reader that went away, as in `blixard vm list | head -1`, is no error; and a daemon needs no reader.
 process.stdout.on("error", () => {
   if (!staysAlone) process.exit(0);

@@ -11,7 +11,14 @@ export { BlixardClient, connectClient } from "./blixard-client.ts";
 export type { CallOptions, StreamOptions } from "./call-types.ts";
 export type { WaitOptions } from "./groups.ts";
 export type { LocalNode, RuntimeFile } from "./local-nodes.ts";
-export { defaultDataRoot, findLocalNode, listLocalNodes, localTarget, readLocalNode } from "./local-nodes.ts";
+export {
+  defaultDataRoot,
+  findLocalNode,
+  listLocalNodes,
+  listOwnNodes,
+  localTarget,
+  readLocalNode,
+} from "./local-nodes.ts";
 export { RetryClient } from "./retry-client.ts";
 export type { RpcCaller, RpcEndpoint, RpcStreamCaller } from "./rpc-channel.ts";
 export { answeringFirst, redeemTicket } from "./rpc-channel.ts";

@@ -5,6 +5,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { BlixardError, errorCodeOf } from "@blixard/common";
 import { parseNodeAddress } from "./address.ts";
 import type { ClientTarget } from "./blixard-client.ts";
 
@@ -27,10 +28,35 @@ export interface LocalNode extends RuntimeFile {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Where data directories are made by default: `$XDG_DATA_HOME/blixard`. */
+/**
+ * Where data directories are made by default: `$XDG_DATA_HOME/blixard`.
+ * @throws INVALID_ARGUMENT for a user without a home directory
+ */
 export function defaultDataRoot(env: Environment = process.env): string {
   const home = env["XDG_DATA_HOME"];
-  return join(home === undefined || home === "" ? join(homedir(), ".local", "share") : home, "blixard");
+  return join(home === undefined || home === "" ? join(userHome(), ".local", "share") : home, "blixard");
+}
+
+/** A user id may stand in no list of users, as in many containers. */
+function userHome(): string {
+  try {
+    return homedir();
+  } catch (error) {
+    throw new BlixardError("INVALID_ARGUMENT", "this user has no home directory, where data could be kept", {
+      cause: error,
+      hint: "Give --data-dir DIR, or set HOME or XDG_DATA_HOME to a directory of this user.",
+    });
+  }
+}
+
+/** The running nodes of the default data root of this user, if there is one. */
+export async function listOwnNodes(env: Environment = process.env): Promise<LocalNode[]> {
+  try {
+    return await listLocalNodes(defaultDataRoot(env));
+  } catch (error) {
+    if (errorCodeOf(error) === "INVALID_ARGUMENT") return [];
+    throw error;
+  }
 }
 
 /** The running nodes whose data directories stand in `dataRoot`, by node id. Unreadable ones are left out. */

@@ -12,9 +12,8 @@ import {
   formatHostPort,
   isBlixardError,
   isLoopbackHost,
-  messageOf,
   notApplied,
-  systemErrorCodeOf,
+  reasonOf,
 } from "@blixard/common";
 import type { PinStore } from "@blixard/identity";
 import { connectPinned } from "@blixard/identity";
@@ -148,7 +147,7 @@ export class NodeEndpoint {
     if (signal?.aborted) {
       return new BlixardError("CANCELLED", "the request was cancelled", { outcome: "unknown", cause: error });
     }
-    const message = `${this.address.text} did not answer: ${messageOf(error) || systemErrorCodeOf(error)}`;
+    const message = `${this.address.text} did not answer: ${reasonOf(error)}`;
     return new BlixardError("UNREACHABLE", message, { cause: error, outcome });
   }
 
@@ -243,7 +242,7 @@ function connectPlain(host: string, port: number): Promise<Duplex> {
     const socket = connect({ host, port });
     socket.setTimeout(connectTimeoutMs, () => socket.destroy(new Error(`no answer within ${connectTimeoutMs} ms`)));
     socket.once("error", (error) => {
-      const message = `cannot connect to ${formatHostPort(host, port)}: ${messageOf(error) || systemErrorCodeOf(error)}`;
+      const message = `cannot connect to ${formatHostPort(host, port)}: ${reasonOf(error)}`;
       reject(notApplied("UNREACHABLE", message, { cause: error }));
     });
     socket.once("connect", () => {

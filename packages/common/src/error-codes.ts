@@ -31,6 +31,8 @@ export const errorCodes = {
   TOKEN_NOT_FOUND: facts(404, 3),
   METHOD_NOT_ALLOWED: facts(405, 64),
   UNSUPPORTED: facts(501, 1),
+  /** The person who was asked did not agree. */
+  NOT_CONFIRMED: facts(400, 1),
   // The caller may not.
   UNAUTHENTICATED: facts(401, 4),
   PERMISSION_DENIED: facts(403, 4),

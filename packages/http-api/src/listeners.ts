@@ -3,7 +3,7 @@ import { createServer as createHttpServer, type Server } from "node:http";
 import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { BlixardError, formatHostPort, messageOf, requireHostPort, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, formatHostPort, reasonOf, requireHostPort, systemErrorCodeOf } from "@blixard/common";
 import { followSockets, type NodeTls } from "@blixard/identity";
 import { nodeKeyTls } from "@blixard/protocol";
 import type { RequestHandler } from "./app.ts";
@@ -111,12 +111,12 @@ function listenError(error: unknown, bind: string, flag: string): BlixardError {
     });
   }
   if (code === "EACCES" || code === "EADDRNOTAVAIL" || code === "ENOTFOUND") {
-    return new BlixardError("INVALID_ARGUMENT", `${flag} ${bind} cannot be bound: ${messageOf(error)}`, {
+    return new BlixardError("INVALID_ARGUMENT", `${flag} ${bind} cannot be bound: ${reasonOf(error)}`, {
       cause: error,
       hint: "Use an address of this machine and a port that this user may bind.",
     });
   }
-  return new BlixardError("INTERNAL", `listen on ${bind}: ${messageOf(error)}`, { cause: error });
+  return new BlixardError("INTERNAL", `listen on ${bind}: ${reasonOf(error)}`, { cause: error });
 }
 
 function closeServer(server: Server, endAll: () => void, graceMs: number): Promise<void> {

@@ -1,6 +1,6 @@
 /** Learns which node answers at an address, from the certificate on the TCP side of its bind port. */
 import { connect, type TLSSocket } from "node:tls";
-import { abortReason, BlixardError, messageOf, offAbort, onAbort, parseHostPort, toHex } from "@blixard/common";
+import { abortReason, BlixardError, offAbort, onAbort, parseHostPort, reasonOf, toHex } from "@blixard/common";
 import { nodeKeyTls } from "@blixard/protocol";
 import { ed25519PublicBytes } from "./ed25519.ts";
 import { peerCertificateOf } from "./peer-certificate.ts";
@@ -45,7 +45,7 @@ export function fetchPeerIdentity(address: string, options: FetchPeerIdentityOpt
       options.timeoutMs,
     );
     onAbort(options.signal, abort);
-    socket.on("error", (error) => fail(unreachable(address, messageOf(error), error)));
+    socket.on("error", (error) => fail(unreachable(address, reasonOf(error), error)));
     socket.on("close", () => fail(unreachable(address, "the connection was closed")));
     socket.on("secureConnect", () => {
       const endpointId = endpointIdOf(socket);

@@ -4,7 +4,7 @@
  */
 import { X509Certificate } from "node:crypto";
 import { createSecureContext } from "node:tls";
-import { BlixardError, type Clock, messageOf } from "@blixard/common";
+import { BlixardError, type Clock, reasonOf } from "@blixard/common";
 
 /** PEM texts. */
 export interface OperatorTls {
@@ -26,7 +26,7 @@ export function checkOperatorTls(tls: OperatorTls, clock: Clock): void {
     createSecureContext({ cert: tls.cert, key: tls.key, ca: tls.ca });
   } catch (error) {
     throw unfit(
-      `the files of --tls-cert, --tls-key and --tls-ca do not fit: ${messageOf(error)}`,
+      `the files of --tls-cert, --tls-key and --tls-ca do not fit: ${reasonOf(error)}`,
       "Give PEM files: the node's certificate with its chain, its key, and the CA.",
     );
   }

@@ -3,7 +3,7 @@
  * node's endpoint id and takes the place of a certificate authority: it is learned at the first use, or given.
  */
 import { type TLSSocket, connect as tlsConnect } from "node:tls";
-import { BlixardError, messageOf, notApplied, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, notApplied, reasonOf, systemErrorCodeOf } from "@blixard/common";
 import { nodeKeyTls } from "@blixard/protocol";
 import { endpointIdOf } from "./fetch-peer-identity.ts";
 
@@ -64,7 +64,7 @@ function connectError(error: unknown, host: string, port: number): BlixardError 
       hint: "If this is the plain HTTP port of a node, write http://HOST:PORT.",
     });
   }
-  return notApplied("UNREACHABLE", `cannot connect to ${host}:${port}: ${messageOf(error) || code}`, {
+  return notApplied("UNREACHABLE", `cannot connect to ${host}:${port}: ${reasonOf(error)}`, {
     cause: error,
   });
 }

@@ -3,7 +3,7 @@
  * node mounts its HTTP server on it. Everybody can read the node's identity from the certificate alone.
  */
 import { createServer, type Server, type TLSSocket } from "node:tls";
-import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, reasonOf, systemErrorCodeOf } from "@blixard/common";
 import { followSockets } from "./open-sockets.ts";
 
 export interface TlsListenerOptions {
@@ -93,5 +93,5 @@ function toListenError(error: unknown, host: string, port: number): BlixardError
       cause: error,
     });
   }
-  return new BlixardError("INVALID_ARGUMENT", `${where} cannot be bound: ${messageOf(error)}`, { cause: error });
+  return new BlixardError("INVALID_ARGUMENT", `${where} cannot be bound: ${reasonOf(error)}`, { cause: error });
 }

@@ -22,7 +22,8 @@ const shown: ReadonlySet<string> = new Set(["commander.helpDisplayed", "commande
  */
 export function reportError(error: unknown, json: boolean, context: CliContext, command = "blixard"): number {
   const code = systemErrorCodeOf(error) ?? "INTERNAL";
-  if (shown.has(code)) return 0;
+  // A help that was asked for ends with 0, one that stands for a missing command does not.
+  if (shown.has(code) || (code === "commander.help" && (error as { exitCode?: unknown }).exitCode === 0)) return 0;
   const view = code.startsWith("commander.") ? usageError(error, code, command) : viewOf(error, context);
   if (json) {
     context.stderr.write(`${JSON.stringify({ error: view })}\n`);

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
@@ -321,5 +321,91 @@ describe("completion", () => {
     expect(code).toBe(0);
     expect(stdout).toMatch(/"vm"\) words="create .*console/);
     expect(stdout).toContain('"kv put") words="');
+  });
+});
+
+describe("help", () => {
+  it.each([
+    [["help"], 0, "Commands:"],
+    [["help", "vm"], 0, "create"],
+    [["help", "vm", "create"], 0, "--memory"],
+    [["vm", "help", "create"], 0, "--memory"],
+    [["vm", "--help"], 0, "create"],
+  ])("%j shows it", async (args, code, word) => {
+    expect(await blixard(args)).toMatchObject({ code, stderr: "", stdout: expect.stringContaining(word) });
+  });
+
+  it.each([[["help", "nope"]], [["nope", "--help"]], [["vm", "nope", "--help"]], [["help", "vm", "nope"]]])(
+    "%j is an unknown command",
+    async (args) => {
+      expect(await blixard(args)).toMatchObject({
+        code: 64,
+        stdout: "",
+        stderr: expect.stringContaining("UNKNOWN_COMMAND"),
+      });
+    },
+  );
+});
+
+describe("what is asked on a terminal", () => {
+  const answered = async (keys: string) => {
+    const streams = { stdout: new PassThrough(), stderr: new PassThrough(), stdin: new PassThrough() };
+    const stdin = Object.assign(streams.stdin, { isTTY: true, setRawMode: () => {} });
+    const stderr = Object.assign(streams.stderr, { isTTY: true });
+    stderr.once("readable", () => stdin.write(keys));
+    const env = {
+      ...{ XDG_DATA_HOME: home, XDG_CONFIG_HOME: home, NO_COLOR: "1" },
+      ...{ BLIXARD_ADDRESS: `http://${listener.address}`, BLIXARD_TOKEN: "admin-token" },
+    };
+    const context = { ...streams, stdin, stderr, env, signal: new AbortController().signal, exitCode: 0 };
+    const code = await run(["cluster", "remove", "3"], context);
+    return { code, stderr: String(stderr.read() ?? "") };
+  };
+
+  it.each([
+    ["y\n", 0, ""],
+    ["n\n", 1, "NOT_CONFIRMED"],
+    ["\n", 1, "NOT_CONFIRMED"],
+    ["\u0004", 1, "NOT_CONFIRMED"],
+    ["\u0003", 130, "CANCELLED"],
+  ])("%j ends with %d", async (keys, code, word) => {
+    const before = service.calls.filter(({ name }) => name === "member.remove").length;
+    const outcome = await answered(keys);
+    expect(outcome).toMatchObject({ code, stderr: expect.stringContaining(word) });
+    expect(service.calls.filter(({ name }) => name === "member.remove").length - before).toBe(code === 0 ? 1 : 0);
+  });
+});
+
+describe("arguments and variables", () => {
+  it("are checked in words before anything is asked", async () => {
+    const before = service.calls.length;
+    expect(await onNode(["kv", "get", ""])).toMatchObject({
+      code: 64,
+      stderr: expect.stringContaining("key: must not be empty"),
+    });
+    const create = await onNode(["vm", "create", "X", "--image", "demo", "--vcpus", "99"]);
+    expect(create).toMatchObject({ code: 64, stderr: expect.stringContaining("spec.vcpus: must be at most 64") });
+    expect(service.calls.length).toBe(before);
+  });
+
+  it("that are unknown or override something are said", async () => {
+    const unknown = await blixard(["version"], { BLIXARD_ADRESS: "x" });
+    expect(unknown.stderr).toBe("warning: there is no variable BLIXARD_ADRESS; did you mean BLIXARD_ADDRESS?\n");
+    const config = await mkdtemp(join(tmpdir(), "blixard-contexts-"));
+    await mkdir(join(config, "blixard"));
+    const saved = {
+      ...{ clusterId: "c", tokenId: "t", role: "admin", transport: "iroh", relay: false, discovery: false },
+      nodes: [{ endpointId: "e".repeat(64), addresses: [] }],
+    };
+    const file = { formatVersion: 1, current: "home", contexts: { home: saved } };
+    await writeFile(join(config, "blixard", "contexts.json"), JSON.stringify(file));
+    const where = { BLIXARD_ADDRESS: `http://${listener.address}`, BLIXARD_TOKEN: "admin-token" };
+    const args = ["kv", "list", "none", "-o", "name"];
+    const overridden = await blixard(args, { ...where, XDG_CONFIG_HOME: config });
+    expect(overridden).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/BLIXARD_ADDRESS is set.* home is not/),
+    });
+    await rm(config, { recursive: true });
   });
 });

@@ -4,19 +4,18 @@ import {
   answeringFirst,
   type BlixardClient,
   type ClientTarget,
-  defaultDataRoot,
   findLocalNode,
   type LocalNode,
-  listLocalNodes,
+  listOwnNodes,
   localTarget,
   parseNodeAddress,
   readLocalNode,
 } from "@blixard/client";
-import { BlixardError, errorCodes, isBlixardError, isLoopbackHost, messageOf } from "@blixard/common";
+import { BlixardError, errorCodes, isBlixardError, isLoopbackHost, reasonOf } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import type { MemberStatus } from "@blixard/protocol";
 import { type Command, Option } from "commander";
-import type { CliContext } from "./cli-context.ts";
+import { type CliContext, say } from "./cli-context.ts";
 import { CommandClient } from "./command-client.ts";
 import { contextNamed, readContexts, type SavedContext, writeContexts } from "./contexts.ts";
 import { filePins } from "./file-pins.ts";
@@ -102,8 +101,16 @@ async function chosenContext(context: CliContext, options: ClientOptions): Promi
     throw new BlixardError("INVALID_ARGUMENT", "--context excludes --address and --data-dir");
   }
   const { address, dataDir, token, tokenFile } = options;
-  if ([address, dataDir, token, tokenFile, nonEmpty(context.env["BLIXARD_ADDRESS"])].some((given) => given)) return;
-  return nonEmpty(context.env["BLIXARD_CONTEXT"]) ?? (await readContexts(context.env)).current ?? undefined;
+  if ([address, dataDir, token, tokenFile].some((given) => given)) return;
+  const { current } = await readContexts(context.env);
+  const [variable, used] = nonEmpty(context.env["BLIXARD_ADDRESS"])
+    ? ["BLIXARD_ADDRESS"]
+    : ["BLIXARD_CONTEXT", nonEmpty(context.env["BLIXARD_CONTEXT"])];
+  const overrides = variable === "BLIXARD_ADDRESS" || used !== undefined;
+  if (overrides && current !== null && current !== used && options.output !== "json") {
+    say(context, `note: ${variable} is set, so that the current context ${current} is not used`);
+  }
+  return overrides ? used : (current ?? undefined);
 }
 
 /** The nodes of a context, by the key of this user. */
@@ -159,14 +166,14 @@ async function resolveTargets(context: CliContext, options: ClientOptions): Prom
   const addresses = options.address ?? nonEmpty(context.env["BLIXARD_ADDRESS"]);
   const fromDataDir = options.dataDir === undefined ? undefined : await readLocalNode(options.dataDir);
   if (addresses !== undefined) {
-    const nodes = fromDataDir === undefined ? await listLocalNodes(defaultDataRoot(context.env)) : [fromDataDir];
+    const nodes = fromDataDir === undefined ? await listOwnNodes(context.env) : [fromDataDir];
     return addresses.split(",").map((address) => withToken(knownTarget(nodes, address.trim())));
   }
   if (options.dataDir !== undefined) {
     if (fromDataDir === undefined) throw notRunning(`no node runs on the data directory ${options.dataDir}`);
     return [withToken(localTarget(fromDataDir))];
   }
-  return oneCluster(await listLocalNodes(defaultDataRoot(context.env))).map((node) => withToken(localTarget(node)));
+  return oneCluster(await listOwnNodes(context.env)).map((node) => withToken(localTarget(node)));
 }
 
 function knownTarget(nodes: readonly LocalNode[], address: string): ClientTarget {
@@ -196,7 +203,7 @@ async function givenToken(context: CliContext, options: ClientOptions): Promise<
     try {
       return (await readFile(options.tokenFile, "utf8")).trim();
     } catch (error) {
-      throw new BlixardError("INVALID_ARGUMENT", `the token file cannot be read: ${messageOf(error)}`, {
+      throw new BlixardError("INVALID_ARGUMENT", `the token file cannot be read: ${reasonOf(error)}`, {
         cause: error,
       });
     }

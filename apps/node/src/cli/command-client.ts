@@ -4,7 +4,7 @@
  * looked up by the request id of that time: the cluster tells what it did, and does it once.
  */
 import { BlixardClient, type CallOptions, type ClientOptions } from "@blixard/client";
-import { errorCodeOf, errorCodes, isBlixardError, type Random, toHex } from "@blixard/common";
+import { errorCodeOf, errorCodes, isBlixardError, issuesText, notApplied, type Random, toHex } from "@blixard/common";
 import { type HttpMethodName, methods, type RequestOf, type ResponseOf } from "@blixard/protocol";
 import { changeOf, type OpenRequests } from "./open-requests.ts";
 
@@ -56,7 +56,10 @@ export class CommandClient extends BlixardClient {
     request: RequestOf<Name>,
     options: CallOptions = {},
   ): Promise<ResponseOf<Name>> {
-    const { access, writes } = methods[name];
+    const { access, writes, request: schema } = methods[name];
+    const checked = schema.safeParse(request);
+    // Also what the way there could not carry: a route with an empty name is another route.
+    if (!checked.success) throw notApplied("INVALID_ARGUMENT", issuesText(checked.error.issues));
     if (access !== "admin") return super.call(name, request, options);
     const requestId = options.idempotencyKey ?? toHex(this.#random.bytes(16));
     const asked: Asked = {

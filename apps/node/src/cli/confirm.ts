@@ -3,17 +3,31 @@ import { createInterface } from "node:readline/promises";
 import { BlixardError } from "@blixard/common";
 import type { CliContext } from "./cli-context.ts";
 
-/** Resolves when the person agrees; off a terminal only `--yes` agrees. @throws CANCELLED, INVALID_ARGUMENT */
+/**
+ * Resolves when the person agrees; off a terminal only `--yes` agrees.
+ * @throws NOT_CONFIRMED, CANCELLED at Ctrl-C, INVALID_ARGUMENT off a terminal
+ */
 export async function confirm(context: CliContext, question: string, yes: boolean | undefined): Promise<void> {
   if (yes === true) return;
   if (context.stdin.isTTY !== true) {
     throw new BlixardError("INVALID_ARGUMENT", `${question} Nobody can be asked here`, { hint: "Add --yes." });
   }
   const terminal = createInterface({ input: context.stdin, output: context.stderr });
+  const left = new AbortController();
+  let interrupted = false;
+  // A terminal in raw mode sends Ctrl-C as a key, and the end of input closes it.
+  terminal.once("SIGINT", () => {
+    interrupted = true;
+    left.abort();
+  });
+  terminal.once("close", () => left.abort());
   try {
-    const answer = await terminal.question(`${question} [y/N] `, { signal: context.signal });
-    if (/^y(es)?$/i.test(answer.trim())) return;
-    throw new BlixardError("CANCELLED", "nothing was changed");
+    const signal = AbortSignal.any([context.signal, left.signal]);
+    const answer = await terminal.question(`${question} [y/N] `, { signal }).catch(() => "");
+    if (interrupted || context.signal.aborted) {
+      throw new BlixardError("CANCELLED", "interrupted; nothing was changed", { outcome: "not_applied" });
+    }
+    if (!/^y(es)?$/i.test(answer.trim())) throw new BlixardError("NOT_CONFIRMED", "nothing was changed");
   } finally {
     terminal.close();
   }

@@ -5,7 +5,7 @@
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
-import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, reasonOf, systemErrorCodeOf } from "@blixard/common";
 import { addressSchema, endpointIdSchema, nameSchema } from "@blixard/protocol";
 import { z } from "zod";
 
@@ -31,27 +31,48 @@ const fileSchema = z.object({
 });
 export type ContextsFile = z.infer<typeof fileSchema>;
 
-/** The directory of this user for what commands remember. */
-export function configHome(env: Environment): string {
-  const home = env["XDG_CONFIG_HOME"];
-  return join(home === undefined || home === "" ? join(homedir(), ".config") : home, "blixard");
+/** The directory of this user for what commands remember; undefined for a user without a home: nothing is remembered. */
+export function configHome(env: Environment): string | undefined {
+  const given = env["XDG_CONFIG_HOME"];
+  const home = userHome();
+  if (given !== undefined && given !== "") return join(given, "blixard");
+  return home === undefined ? undefined : join(home, ".config", "blixard");
+}
+
+/** A user id may stand in no list of users, as in many containers. */
+function userHome(): string | undefined {
+  try {
+    return homedir();
+  } catch {
+    return undefined;
+  }
+}
+
+/** @throws INVALID_ARGUMENT for a user without a home */
+function requireHome(env: Environment): string {
+  const home = configHome(env);
+  if (home !== undefined) return home;
+  throw new BlixardError("INVALID_ARGUMENT", "this user has no home directory, where contexts could be kept", {
+    hint: "Set HOME or XDG_CONFIG_HOME to a directory of this user, or give --address and --token-file.",
+  });
 }
 
 /** Where the key of a context is, or will be. Its directory exists when this resolves. */
 export async function contextKeyPath(env: Environment, name: string): Promise<string> {
-  const path = join(configHome(env), "keys", `${name}.key`);
+  const path = join(requireHome(env), "keys", `${name}.key`);
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   return path;
 }
 
 /** @throws INVALID_ARGUMENT for a file that cannot be understood */
 export async function readContexts(env: Environment): Promise<ContextsFile> {
+  if (configHome(env) === undefined) return { formatVersion: 1, current: null, contexts: {} };
   const path = pathOf(env);
   try {
     return fileSchema.parse(JSON.parse(await readFile(path, "utf8")));
   } catch (error) {
     if (systemErrorCodeOf(error) === "ENOENT") return { formatVersion: 1, current: null, contexts: {} };
-    throw new BlixardError("INVALID_ARGUMENT", `${path} cannot be read: ${messageOf(error)}`, {
+    throw new BlixardError("INVALID_ARGUMENT", `${path} cannot be read: ${reasonOf(error)}`, {
       cause: error,
       hint: "Repair it, or remove it and add the contexts again with new tickets.",
     });
@@ -83,5 +104,5 @@ export async function removeContext(env: Environment, file: ContextsFile, name: 
 }
 
 function pathOf(env: Environment): string {
-  return join(configHome(env), "contexts.json");
+  return join(requireHome(env), "contexts.json");
 }

@@ -5,12 +5,20 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type PinStore, parseNodeAddress } from "@blixard/client";
-import { BlixardError, isLoopbackHost, messageOf, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, isLoopbackHost, reasonOf, systemErrorCodeOf } from "@blixard/common";
 import { configHome } from "./contexts.ts";
 
 export function filePins(env: Readonly<Record<string, string | undefined>>): PinStore {
-  const path = join(configHome(env), "known-nodes.json");
+  const home = configHome(env);
   const session = new Map<string, string>();
+  // Of a user without a home for as long as the command runs.
+  if (home === undefined) {
+    return {
+      get: (address) => session.get(address),
+      set: (address, endpointId) => void session.set(address, endpointId),
+    };
+  }
+  const path = join(home, "known-nodes.json");
   return {
     get: (address) => session.get(address) ?? readPins(path)[address],
     set: (address, endpointId) => {
@@ -43,7 +51,7 @@ function readPins(path: string): Readonly<Record<string, string>> {
 }
 
 function unreadable(path: string, cause: unknown): BlixardError {
-  return new BlixardError("INVALID_ARGUMENT", `${path} cannot be read: ${messageOf(cause)}`, {
+  return new BlixardError("INVALID_ARGUMENT", `${path} cannot be read: ${reasonOf(cause)}`, {
     cause,
     hint: "Repair it, or remove it to learn the keys of the nodes anew.",
   });

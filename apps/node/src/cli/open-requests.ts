@@ -19,11 +19,13 @@ const rememberedMsMax = 24 * 3_600_000;
 const rememberedMax = 100;
 
 export class OpenRequests {
-  readonly #path: string;
+  /** Undefined for a user without a home: nothing is remembered. */
+  readonly #path: string | undefined;
   readonly #nowUnixMs: () => number;
 
   constructor(env: Readonly<Record<string, string | undefined>>, nowUnixMs: () => number) {
-    this.#path = join(configHome(env), "open-requests.json");
+    const home = configHome(env);
+    this.#path = home === undefined ? undefined : join(home, "open-requests.json");
     this.#nowUnixMs = nowUnixMs;
   }
 
@@ -44,6 +46,7 @@ export class OpenRequests {
 
   /** What cannot be read, or is too old, is forgotten: it only spares a look. */
   #read(): readonly OpenRequest[] {
+    if (this.#path === undefined) return [];
     try {
       const { requests } = fileSchema.parse(JSON.parse(readFileSync(this.#path, "utf8")));
       return requests.filter(({ atUnixMs }) => this.#nowUnixMs() - atUnixMs < rememberedMsMax);
@@ -54,6 +57,7 @@ export class OpenRequests {
 
   /** A disk that cannot be written makes no command fail. */
   #write(requests: readonly OpenRequest[]): void {
+    if (this.#path === undefined) return;
     try {
       if (requests.length === 0) {
         rmSync(this.#path, { force: true });

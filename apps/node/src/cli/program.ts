@@ -7,6 +7,7 @@ import { blixardVersion } from "@blixard/server/version";
 import { Command } from "commander";
 import type { CliContext } from "./cli-context.ts";
 import { reportError } from "./cli-errors.ts";
+import { warnOfVariables } from "./variables.ts";
 
 /** Adds the options, arguments and subcommands of a group to its command. */
 export type Register = (command: Command, context: CliContext) => void;
@@ -124,15 +125,33 @@ export async function buildProgram(args: readonly string[], context: CliContext)
 }
 
 /** Runs one command line, without the name of the program. Resolves with the exit code; never rejects. */
-export async function run(args: readonly string[], context: CliContext): Promise<number> {
+export async function run(given: readonly string[], context: CliContext): Promise<number> {
   let program: Command | undefined;
+  // `help vm create` and `vm help create` are `vm create --help`.
+  const args = given[0] === "help" ? [...given.slice(1), "--help"] : given;
+  if (!wantsJson(args)) warnOfVariables(context);
   try {
     program = await buildProgram(args, context);
-    await program.parseAsync(args, { from: "user" });
+    await program.parseAsync(namesUnknown(program, args) ? args.filter((arg) => !isHelp(arg)) : args, { from: "user" });
     return context.exitCode;
   } catch (error) {
     return reportError(error, wantsJson(args), context, program === undefined ? "blixard" : commandIn(program, args));
   }
+}
+
+const isHelp = (arg: string) => arg === "--help" || arg === "-h";
+
+/** Whether a word stands where a command should, and is none: then there is no help to show for it. */
+function namesUnknown(program: Command, args: readonly string[]): boolean {
+  let command = program;
+  for (const arg of args) {
+    if (command.commands.length === 0) return false;
+    if (arg.startsWith("-")) continue;
+    const named = command.commands.find((sub) => sub.name() === arg || sub.aliases().includes(arg));
+    if (named === undefined) return arg !== "help";
+    command = named;
+  }
+  return false;
 }
 
 /** The command that the arguments name, as far as there is one: `blixard vm create`. */

@@ -1,6 +1,6 @@
 /** Reads the configuration of a node from its real sources. */
 import { readFile } from "node:fs/promises";
-import { BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, reasonOf, systemErrorCodeOf } from "@blixard/common";
 import type { SettingName } from "@blixard/server/settings";
 import { parse } from "yaml";
 import { type ResolvedConfig, resolveNodeConfig } from "./resolve-config.ts";
@@ -25,7 +25,7 @@ async function readYaml(path: string): Promise<unknown> {
   try {
     text = await readFile(path, "utf8");
   } catch (error) {
-    const what = systemErrorCodeOf(error) === "ENOENT" ? "does not exist" : `cannot be read: ${messageOf(error)}`;
+    const what = systemErrorCodeOf(error) === "ENOENT" ? "does not exist" : `cannot be read: ${reasonOf(error)}`;
     throw new BlixardError("INVALID_ARGUMENT", `the configuration file ${path} ${what}`, {
       cause: error,
       hint: "Check --config or BLIXARD_CONFIG.",
@@ -36,6 +36,6 @@ async function readYaml(path: string): Promise<unknown> {
   try {
     return parse(text, { maxAliasCount: 0 });
   } catch (error) {
-    throw new BlixardError("INVALID_ARGUMENT", `${path} is not YAML: ${messageOf(error)}`, { cause: error });
+    throw new BlixardError("INVALID_ARGUMENT", `${path} is not YAML: ${reasonOf(error)}`, { cause: error });
   }
 }

@@ -1,5 +1,5 @@
 /** Merges the sources of a node's configuration: flag, then environment, then file, then default. */
-import { BlixardError, nearest } from "@blixard/common";
+import { BlixardError, issueText, nearest } from "@blixard/common";
 import {
   flagOf,
   type NodeConfig,
@@ -108,7 +108,7 @@ function describe(origin: Origin, name: SettingName, value: unknown): string {
 }
 
 function problemOf(error: z.ZodError): string {
-  return error.issues.map((issue) => issue.message).join(", ");
+  return error.issues.map(issueText).join(", ");
 }
 
 /** Settings that are fine alone and not together. */

@@ -1,6 +1,6 @@
 /** What a running node knows of its cluster: its leader, disk and members, and how far the clocks are apart. */
 import { type BlixardClient, parseNodeAddress } from "@blixard/client";
-import { type Clock, directAddresses, messageOf } from "@blixard/common";
+import { type Clock, directAddresses, reasonOf } from "@blixard/common";
 import { connectPinned } from "@blixard/identity";
 import type { MemberStatus, NodeStatus } from "@blixard/protocol";
 import { type Finding, notOk, ok } from "./finding.ts";
@@ -16,7 +16,7 @@ export async function checkCluster(client: BlixardClient, clock: Clock): Promise
   try {
     status = await client.status({ timeoutMs: 5_000 });
   } catch (error) {
-    return [notOk("node", "fail", messageOf(error), "is it running? start it, or name another with --address")];
+    return [notOk("node", "fail", reasonOf(error), "is it running? start it, or name another with --address")];
   }
   const versions = new Map(
     (await client.nodes.list({ timeoutMs: 5_000 }).catch(() => [])).map((node) => [node.id, node.version]),

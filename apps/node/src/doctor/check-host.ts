@@ -2,7 +2,7 @@
 import { access, constants, mkdtemp, open, readFile, rm, stat, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { type Clock, messageOf } from "@blixard/common";
+import { type Clock, reasonOf } from "@blixard/common";
 import type { NodeConfig } from "@blixard/server/settings";
 import { blixardVersion } from "@blixard/server/version";
 import { QemuDriver } from "@blixard/vm-manager/qemu";
@@ -76,7 +76,7 @@ async function checkFsync(directory: string, where: string, electionTimeoutMs: n
     return notOk(
       check,
       "fail",
-      `nothing can be written in ${where}: ${messageOf(error)}`,
+      `nothing can be written in ${where}: ${reasonOf(error)}`,
       "give --data-dir a directory of this user",
     );
   }
@@ -99,7 +99,7 @@ async function checkFsync(directory: string, where: string, electionTimeoutMs: n
     if (worst > electionTimeoutMs) return notOk(check, "fail", `${detail}; longer than the election timeout`, next);
     return p50 > slowFsyncMs ? notOk(check, "warn", `${detail}; every write waits for this`, next) : ok(check, detail);
   } catch (error) {
-    return notOk(check, "fail", `${where}: ${messageOf(error)}`, "look at the disk and its log (dmesg)");
+    return notOk(check, "fail", `${where}: ${reasonOf(error)}`, "look at the disk and its log (dmesg)");
   } finally {
     await rm(probe, { recursive: true, force: true });
   }
@@ -116,7 +116,7 @@ export async function checkVirtualisation(wanted: NodeConfig["vmDriver"], clock:
       const detail = `${probe.reason}; small VMs run with the embedded driver`;
       const device = await access("/dev/kvm", constants.R_OK | constants.W_OK).then(
         () => "/dev/kvm can be opened",
-        (error) => messageOf(error),
+        (error) => reasonOf(error),
       );
       const untried = notOk("KVM", "unknown", `${device}; whether it works cannot be tried without QEMU`);
       return [notOk("QEMU", missing, detail, probe.hint), untried];

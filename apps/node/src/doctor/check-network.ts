@@ -2,7 +2,7 @@
 import { createSocket } from "node:dgram";
 import { BlockList, createServer, isIP } from "node:net";
 import { networkInterfaces } from "node:os";
-import { directAddresses, errorCodeOf, formatHostPort, messageOf, parseHostPort, withTimeLimit } from "@blixard/common";
+import { directAddresses, errorCodeOf, formatHostPort, parseHostPort, reasonOf, withTimeLimit } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import type { NodeConfig } from "@blixard/server/settings";
 import { createIrohAdapter } from "@blixard/transport/iroh";
@@ -29,7 +29,7 @@ export function checkUdp(host: string): Promise<Finding> {
       () => answer(notOk(check, "fail", `${host} does not receive its own datagram`, next)),
       answerMs,
     );
-    socket.on("error", (error) => answer(notOk(check, "fail", `${host}: ${messageOf(error)}`, next)));
+    socket.on("error", (error) => answer(notOk(check, "fail", `${host}: ${reasonOf(error)}`, next)));
     socket.on("message", () => answer(ok(check, `bound on ${host}, a datagram came back`)));
     socket.bind(0, host, () => {
       const { port } = socket.address();
@@ -88,7 +88,7 @@ export async function checkIroh(host: string, config: NodeConfig): Promise<Findi
       errorCodeOf(error) === "UNSUPPORTED"
         ? "npm install again for this platform, or use --transport grpc"
         : "choose another --bind, or use --transport grpc";
-    return [notOk("Iroh", config.transport === "grpc" ? "warn" : "fail", messageOf(error), next)];
+    return [notOk("Iroh", config.transport === "grpc" ? "warn" : "fail", reasonOf(error), next)];
   }
   try {
     const bound = ok("Iroh", `an endpoint was bound on ${host}`);

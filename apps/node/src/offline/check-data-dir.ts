@@ -1,7 +1,7 @@
 /** Verifies a whole data directory: identity, key and store. */
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { BlixardError, errnoOf, fileErrorOf, messageOf, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, errnoOf, fileErrorOf, reasonOf, systemErrorCodeOf } from "@blixard/common";
 import { loadOrCreateNodeKey } from "@blixard/identity";
 import { decodeValue, type NodeRecord, nodeRecordSchema } from "@blixard/protocol";
 import { type NodeFile, readNodeFile } from "@blixard/server/data-dir";
@@ -36,7 +36,7 @@ export async function checkDataDir(path: string): Promise<DataDirReport> {
       if (errnoOf(error) !== undefined || errnoOf((error as { cause?: unknown }).cause) !== undefined) {
         throw fileErrorOf(error, part);
       }
-      findings.push({ part, ok: false, detail: messageOf(error) });
+      findings.push({ part, ok: false, detail: reasonOf(error) });
       return undefined;
     }
   };

@@ -45,7 +45,7 @@ export function memberHandlers(parts: MemberParts): Pick<Handlers, MemberMethods
       return { vouches: knowsMore && record?.endpointId === endpointId && votes(record) };
     },
     "leader.transfer": async ({ to }, call) => {
-      const target = to ?? bestSuccessor(parts);
+      const target = to === undefined ? bestSuccessor(parts) : nodeOf(parts, to).id;
       if (target === undefined) throw conflict("no other voter can take over");
       if (target !== parts.options.nodeId) {
         if (!parts.raft.status.value.confState.voters.includes(asNodeId(target))) {

@@ -7,7 +7,7 @@
  */
 import { Resolver } from "node:dns/promises";
 import type { ClusterEndpoint, PeerFinder } from "@blixard/cluster";
-import { BlixardError, messageOf, offAbort, onAbort, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, offAbort, onAbort, reasonOf, systemErrorCodeOf } from "@blixard/common";
 import { fetchPeerIdentity } from "@blixard/identity";
 import { endpointIn } from "./lan-finder.ts";
 
@@ -63,7 +63,7 @@ async function lookUp(entry: string, { dnsServers }: AddressFinderOptions, signa
       addresses: srv.map((record) => `${record.name}:${record.port}`),
     };
   } catch (error) {
-    throw new BlixardError("UNREACHABLE", `looking up ${name}: ${messageOf(error)}`, {
+    throw new BlixardError("UNREACHABLE", `looking up ${name}: ${reasonOf(error)}`, {
       cause: error,
       hint: "Check the name, and --dns-servers if it is given.",
     });

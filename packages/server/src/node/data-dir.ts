@@ -14,7 +14,7 @@
 import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { defaultDataRoot, type RuntimeFile } from "@blixard/client";
-import { BlixardError, errnoOf, fileErrorOf, messageOf, type Random, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, errnoOf, fileErrorOf, type Random, reasonOf, systemErrorCodeOf } from "@blixard/common";
 import { writeFileDurable } from "@blixard/common/system";
 import { endpointIdSchema, nodeIdSchema } from "@blixard/protocol";
 import { z } from "zod";
@@ -132,7 +132,7 @@ function idIsMissing(): BlixardError {
 
 function invalid(path: string, cause: unknown): BlixardError {
   if (errnoOf(cause) !== undefined) return fileErrorOf(cause, path);
-  return new BlixardError("DATA_DIR_INVALID", `${path}: ${messageOf(cause)}`, {
+  return new BlixardError("DATA_DIR_INVALID", `${path}: ${reasonOf(cause)}`, {
     cause,
     hint: "Choose another --data-dir, or see to it that this user can use it.",
   });

@@ -1,6 +1,6 @@
 /** The files of an operator's CA that a configuration names. */
 import { readFileSync } from "node:fs";
-import { BlixardError, messageOf } from "@blixard/common";
+import { BlixardError, reasonOf } from "@blixard/common";
 import type { OperatorTls } from "@blixard/identity";
 import type { NodeConfig } from "../node-settings.ts";
 
@@ -24,7 +24,7 @@ function read(flag: string, path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    throw new BlixardError("INVALID_ARGUMENT", `${flag} ${path}: ${messageOf(error)}`, {
+    throw new BlixardError("INVALID_ARGUMENT", `${flag} ${path}: ${reasonOf(error)}`, {
       cause: error,
       hint: "Give the path of a PEM file that this user may read.",
     });

@@ -10,7 +10,7 @@ import {
   type HostPort,
   hostOf,
   isLoopbackHost,
-  messageOf,
+  reasonOf,
   requireHostPort,
 } from "@blixard/common";
 import { type Listener, type ListenerHandlers, listenPlain, listenTls, onlyForThisMachine } from "@blixard/http-api";
@@ -108,7 +108,7 @@ async function resolveBind(bind: string, flag: string): Promise<HostPort> {
   try {
     return { host: (await lookup(host)).address, port };
   } catch (error) {
-    throw new BlixardError("INVALID_ARGUMENT", `${flag} ${bind}: the host is not known: ${messageOf(error)}`, {
+    throw new BlixardError("INVALID_ARGUMENT", `${flag} ${bind}: the host is not known: ${reasonOf(error)}`, {
       cause: error,
       hint: "Use an IP address of this machine.",
     });

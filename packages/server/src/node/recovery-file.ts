@@ -1,7 +1,7 @@
 /** `recover.json`: `blixard recover` was here. The node asks to be admitted again, and then the file goes. */
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { BlixardError, errnoOf, fileErrorOf, messageOf, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, errnoOf, fileErrorOf, reasonOf, systemErrorCodeOf } from "@blixard/common";
 import { writeFileDurable } from "@blixard/common/system";
 import { z } from "zod";
 
@@ -21,7 +21,7 @@ export async function readRecovery(dataDir: string): Promise<RecoveryFile | unde
   } catch (error) {
     if (systemErrorCodeOf(error) === "ENOENT") return undefined;
     if (errnoOf(error) !== undefined) throw fileErrorOf(error, pathIn(dataDir));
-    throw new BlixardError("DATA_DIR_INVALID", `${pathIn(dataDir)}: ${messageOf(error)}`, {
+    throw new BlixardError("DATA_DIR_INVALID", `${pathIn(dataDir)}: ${reasonOf(error)}`, {
       cause: error,
       hint: "Run blixard recover again.",
     });

@@ -10,8 +10,8 @@ import {
   type Clock,
   directAddresses,
   errorCodeOf,
-  messageOf,
   parseHostPort,
+  reasonOf,
   sleep,
   toHex,
 } from "@blixard/common";
@@ -154,7 +154,7 @@ async function joinText(config: NodeConfig, stdin: Readable): Promise<string | u
   try {
     return (await readFile(config.joinFile, "utf8")).trim();
   } catch (error) {
-    throw new BlixardError("INVALID_ARGUMENT", `--join-file: ${messageOf(error)}`, { cause: error });
+    throw new BlixardError("INVALID_ARGUMENT", `--join-file: ${reasonOf(error)}`, { cause: error });
   }
 }
 

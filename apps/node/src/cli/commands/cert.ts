@@ -3,8 +3,8 @@ import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
 import { confirm } from "../confirm.ts";
+import { nodeIdOf } from "../node-name.ts";
 import { print, printList } from "../output.ts";
-import { parseInteger } from "../quantities.ts";
 import { certificateView } from "./views.ts";
 
 type ScopeOptions = ClientOptions & { readonly thisNode?: boolean };
@@ -29,11 +29,11 @@ export function registerCert(command: Command, context: CliContext): void {
         printList(context, format, certificateView, await client.certificates.rotate(scopeOf(options))),
       ),
     );
-  add("revoke <id>", "refuse the key of a node from now on, which removes it from the cluster")
+  add("revoke <node>", "refuse the key of a node from now on, which removes it from the cluster")
     .option("-y, --yes", "do not ask")
     .action((id: string, options: RevokeOptions) =>
       withClient(context, options, async ({ client, format }) => {
-        const nodeId = parseInteger(id, "the node id", 1);
+        const nodeId = await nodeIdOf(client, id);
         await confirm(context, `Remove node ${nodeId}? All others then refuse its key.`, options.yes);
         const written = await client.members.remove(nodeId);
         await print(context, format, written, () => `node ${nodeId} removed; its key is refused\n`, [id]);

@@ -5,8 +5,8 @@ import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
 import { confirm } from "../confirm.ts";
+import { nodeIdOf } from "../node-name.ts";
 import { print, printList } from "../output.ts";
-import { parseInteger } from "../quantities.ts";
 import { addClusterRecover } from "./offline.ts";
 import { addStatusAction } from "./status.ts";
 import { memberView, pendingJoinView } from "./views.ts";
@@ -40,12 +40,12 @@ export function registerCluster(command: Command, context: CliContext): void {
         await print(context, format, written, () => `node ${written.nodeId} may join\n`, [String(written.nodeId)]);
       }),
     );
-  add("remove <id>", "take a node out of the cluster for good")
+  add("remove <node>", "take a node out of the cluster for good")
     .option("--yes", "do not ask")
     .option("--force", "even if the node does not answer or the quorum gets smaller")
     .action((id: string, options: RemoveOptions) =>
       withClient(context, options, async ({ client, format }) => {
-        const nodeId = parseInteger(id, "the node id", 1);
+        const nodeId = await nodeIdOf(client, id);
         await confirm(context, `Remove node ${nodeId} for good?`, options.yes);
         const written = await client.members.remove(nodeId, options.force ?? false);
         await print(context, format, written, () => `node ${nodeId} removed at index ${written.index}\n`, [id]);
@@ -55,12 +55,12 @@ export function registerCluster(command: Command, context: CliContext): void {
     ["promote", "voter", "witness", "let a learner or a worker vote"],
     ["demote", "learner", "worker", "take the vote of a member; a worker goes on taking VMs, a learner does not"],
   ] as const) {
-    add(`${verb} <id>`, summary)
+    add(`${verb} <node>`, summary)
       .option("--role <role>", `${fallback} or ${other}`, fallback)
       .option("--force", "even if the quorum gets smaller")
       .action((id: string, options: RoleOptions) =>
         withClient(context, options, async ({ client, format }) => {
-          const nodeId = parseInteger(id, "the node id", 1);
+          const nodeId = await nodeIdOf(client, id);
           const role = options.role === other ? other : fallback;
           if (options.role !== role) {
             throw new BlixardError(
@@ -73,10 +73,10 @@ export function registerCluster(command: Command, context: CliContext): void {
         }),
       );
   }
-  add("transfer-leader [id]", "hand leadership to a voter, or to the one that is most caught up").action(
+  add("transfer-leader [node]", "hand leadership to a voter, or to the one that is most caught up").action(
     (id: string | undefined, options: ClientOptions) =>
       withClient(context, options, async ({ client, format }) => {
-        const to = id === undefined ? undefined : parseInteger(id, "the node id", 1);
+        const to = id === undefined ? undefined : await nodeIdOf(client, id);
         const result = await client.cluster.transferLeader(to);
         const text = () => `node ${result.leaderId} leads in term ${result.term}\n`;
         await print(context, format, result, text, [String(result.leaderId)]);

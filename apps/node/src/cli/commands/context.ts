@@ -1,7 +1,7 @@
 /** `blixard context add|use|list|remove`: clusters that are called with a key of this user, from any machine. */
 import { readFile } from "node:fs/promises";
 import { redeemTicket } from "@blixard/client";
-import { BlixardError, isBlixardError, messageOf } from "@blixard/common";
+import { BlixardError, isBlixardError, reasonOf } from "@blixard/common";
 import { systemRandom } from "@blixard/common/system";
 import { decodeTicket, type JoinTicket, nameSchema, ticketPrefix } from "@blixard/protocol";
 import type { Command } from "commander";
@@ -143,7 +143,7 @@ async function readTicket(
   try {
     return decodeTicket(await readFile(file, "utf8"));
   } catch (error) {
-    throw new BlixardError("INVALID_ARGUMENT", `--ticket-file: ${messageOf(error)}`, { cause: error });
+    throw new BlixardError("INVALID_ARGUMENT", `--ticket-file: ${reasonOf(error)}`, { cause: error });
   }
 }
 

@@ -6,7 +6,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BlixardClient } from "@blixard/client";
-import { BlixardError } from "@blixard/common";
+import { BlixardError, linkSignal } from "@blixard/common";
 import type { NodeStatus } from "@blixard/protocol";
 import { type Command, Option } from "commander";
 import { type DevCluster, type DevNode, devClient, startDevCluster } from "../../dev/dev-cluster.ts";
@@ -44,6 +44,9 @@ async function runDev(context: CliContext, options: Options): Promise<void> {
   const dataRoot = await mkdtemp(join(tmpdir(), "blixard-dev-"));
   const flags = ["--transport", options.transport, "--vm-driver", options.vmDriver, "--debug-api", "--stop-vms"];
   let stop: () => Promise<void> = async () => {};
+  const ending = linkSignal(context.signal);
+  // From the beginning: the nodes do not end with this process.
+  process.once("SIGTERM", () => ending.abort());
   try {
     say(context, `starting ${nodes} nodes over ${options.transport}, each its own process`);
     const cluster = await startDevCluster({
@@ -51,15 +54,18 @@ async function runDev(context: CliContext, options: Options): Promise<void> {
       nodes,
       flags,
       onProgress: (text) => say(context, text),
-      signal: context.signal,
+      signal: ending.signal,
     });
     stop = cluster.stop;
-    await Promise.race([present(context, cluster, options), cluster.failed]);
+    await Promise.race([present({ ...context, signal: ending.signal }, cluster, options), cluster.failed]);
     if (options.exitAfterReady !== true) {
       say(context, "Ctrl-C stops the cluster and removes its data");
-      await Promise.race([interrupted(context.signal), cluster.failed]);
+      await Promise.race([interrupted(ending.signal), cluster.failed]);
     }
+  } catch (error) {
+    if (!ending.signal.aborted || context.signal.aborted) throw error;
   } finally {
+    ending.release();
     say(context, "stopping");
     await stop();
     if (options.keep === true) say(context, `the data is left in ${dataRoot}`);
@@ -112,6 +118,5 @@ function interrupted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();
     signal.addEventListener("abort", () => resolve(), { once: true });
-    process.once("SIGTERM", () => resolve());
   });
 }

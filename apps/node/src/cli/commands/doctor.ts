@@ -1,6 +1,6 @@
 /** `blixard doctor`: what keeps this machine, or a running node, from working well. */
 import { join } from "node:path";
-import { type BlixardClient, defaultDataRoot, listLocalNodes, readLocalNode } from "@blixard/client";
+import { type BlixardClient, defaultDataRoot, listOwnNodes, readLocalNode } from "@blixard/client";
 import { type Command, Option } from "commander";
 import { loadNodeConfig } from "../../config/load-config.ts";
 import type { Finding } from "../../doctor/index.ts";
@@ -28,7 +28,7 @@ async function examineAndPrint(options: Options, context: CliContext): Promise<v
   const { systemClock } = await import("@blixard/common/system");
   const { examine } = await import("../../doctor/index.ts");
   const { config } = await loadNodeConfig(nodeFlags(options), options.config, context.env);
-  const nodes = await listLocalNodes(defaultDataRoot(context.env));
+  const nodes = await listOwnNodes(context.env);
   const chosen = config.dataDir ?? nodes.find(({ nodeId }) => config.id === undefined || nodeId === config.id)?.dataDir;
   const dataDir = chosen ?? join(defaultDataRoot(context.env), `node-${config.id ?? 1}`);
   const running = await readLocalNode(dataDir);

@@ -2,7 +2,7 @@
 import { createReadStream } from "node:fs";
 import { access, constants, open } from "node:fs/promises";
 import type { BlixardClient } from "@blixard/client";
-import { BlixardError, messageOf } from "@blixard/common";
+import { BlixardError, reasonOf } from "@blixard/common";
 import type { ImageBlob, ImageRecord } from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
@@ -96,7 +96,7 @@ async function assertReadable(path: string): Promise<void> {
   try {
     await access(path, constants.R_OK);
   } catch (error) {
-    throw new BlixardError("INVALID_ARGUMENT", `${path} cannot be read: ${messageOf(error)}`, { cause: error });
+    throw new BlixardError("INVALID_ARGUMENT", `${path} cannot be read: ${reasonOf(error)}`, { cause: error });
   }
 }
 
@@ -106,7 +106,7 @@ async function inspect(path: string, format: ImageRecord["format"]): Promise<voi
   try {
     await inspectImage(path, format);
   } catch (error) {
-    throw new BlixardError("INVALID_ARGUMENT", `${path}: ${messageOf(error)}`, { cause: error });
+    throw new BlixardError("INVALID_ARGUMENT", `${path}: ${reasonOf(error)}`, { cause: error });
   }
 }
 

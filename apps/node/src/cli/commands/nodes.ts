@@ -2,8 +2,8 @@
 import type { Command } from "commander";
 import type { CliContext } from "../cli-context.ts";
 import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
+import { nodeIdOf } from "../node-name.ts";
 import { print } from "../output.ts";
-import { parseInteger } from "../quantities.ts";
 import { showItem, showList, type WatchOptions, withWatchOption } from "../watch.ts";
 import { nodeView } from "./views.ts";
 
@@ -16,19 +16,19 @@ export function registerNodes(command: Command, context: CliContext): void {
         showList(session, options, nodeView, () => session.client.nodes.list()),
       ),
     );
-  withWatchOption(add("get <id>", "show one node")).action((id: string, options: WatchOptions) =>
-    withClient(context, options, (session) => {
-      const nodeId = parseInteger(id, "the node id", 1);
-      return showItem(session, options, nodeView, () => session.client.nodes.get(nodeId));
+  withWatchOption(add("get <node>", "show one node")).action((id: string, options: WatchOptions) =>
+    withClient(context, options, async (session) => {
+      const nodeId = await nodeIdOf(session.client, id);
+      return await showItem(session, options, nodeView, () => session.client.nodes.get(nodeId));
     }),
   );
   for (const [verb, summary, cordoned] of [
     ["cordon", "place no new VMs on a node", true],
     ["resume", "place VMs on a node again", false],
   ] as const) {
-    add(`${verb} <id>`, summary).action((id: string, options: ClientOptions) =>
+    add(`${verb} <node>`, summary).action((id: string, options: ClientOptions) =>
       withClient(context, options, async ({ client, format }) => {
-        const written = await client.nodes.cordon(parseInteger(id, "the node id", 1), cordoned);
+        const written = await client.nodes.cordon(await nodeIdOf(client, id), cordoned);
         await print(context, format, written, () => `node ${id} ${cordoned ? "cordoned" : "resumed"}\n`, [id]);
       }),
     );
