@@ -7,7 +7,7 @@ import { headers } from "@blixard/protocol";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import { requestIdOf } from "./call-meta.ts";
-import { checkHostAndOrigin, checkPath } from "./host-guard.ts";
+import { checkHostAndOrigin, checkOneHost, checkPath } from "./host-guard.ts";
 import type { HttpEnv } from "./http-context.ts";
 import { errorAnswer } from "./http-errors.ts";
 import type { HttpOptions, HttpParts } from "./http-types.ts";
@@ -85,6 +85,7 @@ function guarded(
   const allowedHosts = new Set([...options.allowedHosts, deps.endpointId].map((host) => host.toLowerCase()));
   return (incoming, outgoing) => {
     try {
+      checkOneHost(incoming.rawHeaders);
       checkHostAndOrigin(allowedHosts, incoming.headers.host, incoming.headers.origin);
       checkPath(incoming.url);
     } catch (error) {

@@ -5,10 +5,10 @@
  */
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
-import { assertAtMost, BlixardError, isBlixardError, messageOf, PieceQueue, toHex } from "@blixard/common";
+import { assertAtMost, BlixardError, isBlixardError, messageOf, notApplied, PieceQueue, toHex } from "@blixard/common";
 import { authorize, type CallMeta, nodeRoutes, type StreamOutputOf, streams } from "@blixard/protocol";
 import { WebSocket, WebSocketServer } from "ws";
-import { checkHostAndOrigin } from "./host-guard.ts";
+import { checkHostAndOrigin, checkOneHost, checkPath } from "./host-guard.ts";
 import { errorAnswer } from "./http-errors.ts";
 import { type HttpOptions, type HttpParts, httpLimits } from "./http-types.ts";
 import { bindHttpMetrics } from "./metrics.ts";
@@ -40,8 +40,10 @@ export function createConsoleSockets(deps: HttpParts, options: HttpOptions): Con
     handleProtocols: (offered) => (offered.has(subprotocol) ? subprotocol : false),
   });
   const accept = async (incoming: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
+    checkOneHost(incoming.rawHeaders);
     checkHostAndOrigin(allowedHosts, incoming.headers.host, incoming.headers.origin);
-    const url = new URL(incoming.url ?? "/", "http://localhost");
+    checkPath(incoming.url);
+    const url = urlOf(incoming);
     const name = consolePath.exec(url.pathname)?.[1];
     const caller = await authenticate(deps, authorizationOf(incoming));
     authorize("vm.console", streams["vm.console"].access, caller.access);
@@ -134,6 +136,12 @@ function authorizationOf(incoming: IncomingMessage): string | undefined {
   const { authorization, "sec-websocket-protocol": protocols } = incoming.headers;
   const token = /(?:^|[\s,])bearer\.([^\s,]+)/.exec(protocols ?? "")?.[1];
   return authorization ?? (token === undefined ? undefined : `Bearer ${token}`);
+}
+
+/** @throws INVALID_ARGUMENT */
+function urlOf({ url = "/" }: IncomingMessage): URL {
+  if (url.startsWith("/") && URL.canParse(url, "http://localhost")) return new URL(url, "http://localhost");
+  throw notApplied("INVALID_ARGUMENT", "the path of the request cannot be read");
 }
 
 function offsetOf(url: URL): number {

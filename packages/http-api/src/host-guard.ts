@@ -27,6 +27,13 @@ export function checkHostAndOrigin(
   }
 }
 
+/** Refuses what two readers may read as requests to two hosts (RFC 9112, 3.2). @throws INVALID_ARGUMENT */
+export function checkOneHost(rawHeaders: readonly string[]): void {
+  // Names and values take turns.
+  const hosts = rawHeaders.filter((text, at) => at % 2 === 0 && text.toLowerCase() === "host").length;
+  if (hosts > 1) throw notApplied("INVALID_ARGUMENT", "a request has one Host header");
+}
+
 /** Refuses a path whose percent-encoding is not UTF-8: read leniently, it would be another name for a proper one. */
 export function checkPath(url: string | undefined): void {
   try {

@@ -1,4 +1,5 @@
 import { request as httpRequest } from "node:http";
+import { connect } from "node:net";
 import { connectClient } from "@blixard/client";
 import { silentLogger } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
@@ -321,5 +322,84 @@ describe("metrics and description", () => {
     const { paths } = (await ask("GET", "/v1/openapi.json")).body as { paths: Record<string, object> };
     expect(paths["/v1/kv/{key}"]).toHaveProperty("put.requestBody");
     expect(Object.keys(paths)).not.toContain("/v1/debug/log");
+  });
+});
+
+describe("what cannot be read", () => {
+  /** The head of the answer to bytes as they are. */
+  const raw = (text: string) =>
+    new Promise<string>((resolve, reject) => {
+      const socket = connect({ host: "127.0.0.1", port: listener.port });
+      let answer = "";
+      socket.on("data", (data) => {
+        answer += String(data);
+        if (answer.includes("\r\n\r\n")) socket.destroy();
+      });
+      socket.once("error", reject);
+      socket.once("close", () => resolve(answer));
+      socket.write(text);
+    });
+  const upgrade = (path: string, host = "Host: localhost") =>
+    raw(`GET ${path} HTTP/1.1\r\n${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`);
+
+  it.each(["//", "http://[", "/v1/vms/%ff/console", "/%"])("is 400 for an anonymous upgrade of %s", async (path) => {
+    expect(await upgrade(path)).toMatch(/^HTTP\/1\.1 400 [\s\S]*INVALID_ARGUMENT/);
+  });
+
+  it("is 400 with two hosts, for requests and upgrades", async () => {
+    const hosts = "Host: localhost\r\nHOST: 127.0.0.1";
+    expect(await raw(`GET /healthz HTTP/1.1\r\n${hosts}\r\n\r\n`)).toMatch(/^HTTP\/1\.1 400 /);
+    expect(await upgrade("/v1/vms/web/console", hosts)).toMatch(/^HTTP\/1\.1 400 /);
+    expect(await raw("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")).toMatch(/^HTTP\/1\.1 200 /);
+  });
+});
+
+describe("the page", () => {
+  it("forgets a token that is refused, and asks no more", async () => {
+    const { body } = await ask("GET", "/");
+    const script = /<script>([\s\S]*)<\/script>/.exec(String(body))?.[1] ?? "";
+    let status = 401;
+    let asked = 0;
+    let tick = () => {};
+    const element = () => ({ addEventListener: () => {}, replaceChildren: () => {}, textContent: "", hidden: true });
+    const elements = new Map<string, ReturnType<typeof element>>();
+    const stored = new Map([["blixard-token", "wrong"]]);
+    const page = {
+      document: {
+        getElementById: (id: string) => elements.get(id) ?? elements.set(id, element()).get(id),
+        createElement: () => ({ append: () => {} }),
+      },
+      sessionStorage: {
+        getItem: (key: string) => stored.get(key) ?? null,
+        setItem: (key: string, value: string) => stored.set(key, value),
+        removeItem: (key: string) => stored.delete(key),
+      },
+      fetch: async () => {
+        asked++;
+        return { ok: false, status, json: async () => ({ error: { message: "the token is not known" } }) };
+      },
+      setInterval: (again: () => void) => {
+        tick = again;
+      },
+    };
+    const load = () => new Function(...Object.keys(page), script)(...Object.values(page));
+    const settle = () => new Promise((resolve) => setImmediate(resolve));
+    load();
+    await settle();
+    for (let ticks = 0; ticks < 3; ticks++) {
+      tick();
+      await settle();
+    }
+    expect({ asked, stored: stored.size, hidden: elements.get("form")?.hidden }).toEqual({
+      ...{ asked: 1, stored: 0, hidden: false },
+    });
+    // A node that is busy is asked again.
+    status = 503;
+    stored.set("blixard-token", "right");
+    load();
+    await settle();
+    tick();
+    await settle();
+    expect(asked).toBe(3);
   });
 });

@@ -19,6 +19,11 @@ byId("form").addEventListener("submit", (event) => {
 async function get(path) {
   const answer = await fetch(path, { headers: { authorization: "Bearer " + token } });
   const body = await answer.json();
+  // A token that is not good now is not tried again: the person gives another one.
+  if (answer.status === 401 || answer.status === 403) {
+    token = "";
+    sessionStorage.removeItem("blixard-token");
+  }
   if (!answer.ok) throw new Error(body.error.message);
   return body;
 }
@@ -38,9 +43,9 @@ async function refresh() {
       ", term " + status.term + ", applied index " + status.appliedIndex;
     fill("members", status.members.map((m) => [m.id, m.name, m.role, m.id === status.leaderId ? "leader" : "",
       m.path, m.rttMs === null ? null : m.rttMs.toFixed(1) + " ms", m.addresses.join(" ")]));
-    const vms = await get("/v1/vms?consistency=stale");
+    const vms = await get("/v1/vms?consistency=stale&limit=500");
     fill("vms", vms.items.map((vm) => [vm.name, vm.phase, vm.node, vm.spec.image, vm.spec.vcpus, vm.spec.memoryMiB + " MiB", vm.reason]));
-    byId("message").textContent = "";
+    byId("message").textContent = vms.next === undefined ? "" : "only the first " + vms.items.length + " VMs are shown";
   } catch (error) {
     byId("message").textContent = error.message;
     byId("form").hidden = false;

@@ -16,5 +16,16 @@ export interface CliContext {
 
 /** One line to standard error. */
 export function say(context: CliContext, text: string): void {
-  context.stderr.write(`${text}\n`);
+  context.stderr.write(`${printable(text)}\n`);
 }
+
+/**
+ * Text as it may go to a terminal: names, reasons and values come from others, and control characters in them would move
+ * the cursor, change colours or hide what stands beside them. Lines and tabs stay.
+ */
+export function printable(text: string): string {
+  return text.replaceAll(unprintable, "\ufffd");
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const unprintable = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;

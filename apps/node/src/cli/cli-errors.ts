@@ -10,7 +10,7 @@ import {
 } from "@blixard/common";
 
 import picocolors from "picocolors";
-import type { CliContext } from "./cli-context.ts";
+import { type CliContext, printable } from "./cli-context.ts";
 import { changeOutcomeOf, outcomeText } from "./outcome.ts";
 
 /** Codes of commander that are no errors. */
@@ -29,10 +29,10 @@ export function reportError(error: unknown, json: boolean, context: CliContext, 
     context.stderr.write(`${JSON.stringify({ error: view })}\n`);
   } else {
     const colors = picocolors.createColors(useColor(context));
-    context.stderr.write(`${colors.red("error:")} ${view.message}  ${colors.dim(`[${view.code}]`)}\n`);
+    context.stderr.write(`${colors.red("error:")} ${printable(view.message)}  ${colors.dim(`[${view.code}]`)}\n`);
     if (view.outcome !== undefined) context.stderr.write(`${colors.cyan("outcome:")} ${outcomeText(view.outcome)}\n`);
-    if (view.hint !== null) context.stderr.write(`${colors.cyan("hint:")} ${view.hint}\n`);
-    if (view.requestId !== null) context.stderr.write(`${colors.dim(`request: ${view.requestId}`)}\n`);
+    if (view.hint !== null) context.stderr.write(`${colors.cyan("hint:")} ${printable(view.hint)}\n`);
+    if (view.requestId !== null) context.stderr.write(`${colors.dim(`request: ${printable(view.requestId)}`)}\n`);
   }
   return errorCodes[view.code].exitCode;
 }

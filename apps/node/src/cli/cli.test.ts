@@ -376,6 +376,25 @@ describe("what is asked on a terminal", () => {
   });
 });
 
+describe("text from others", () => {
+  it("reaches no terminal with control characters in it, and a pipe as it is", async () => {
+    service.put("evil", "a\u001b[2J\u009b1mb\u202ec\td");
+    expect((await onNode(["kv", "get", "evil"])).stdout).toBe("a\u001b[2J\u009b1mb\u202ec\td\n");
+    const stdout = Object.assign(new PassThrough(), { isTTY: true });
+    const env = { BLIXARD_ADDRESS: `http://${listener.address}`, BLIXARD_TOKEN: "admin-token", XDG_CONFIG_HOME: home };
+    const others = { stdin: new PassThrough(), stderr: new PassThrough(), signal: new AbortController().signal };
+    expect(await run(["kv", "get", "evil"], { ...others, stdout, env, exitCode: 0 })).toBe(0);
+    expect(String(stdout.read())).toBe("a\ufffd[2J\ufffd1mb\ufffdc\td\n");
+    const refused = await onNode(["kv", "get", "no\u001b[31mkey"]);
+    expect(refused.stderr).toMatch(/no\ufffd\[31mkey/);
+  });
+
+  it("warns of a token that everybody on the machine can read", async () => {
+    const shown = await onNode(["kv", "list", "none", "-o", "name", "--token", "admin-token"]);
+    expect(shown).toMatchObject({ code: 0, stderr: expect.stringContaining("process list") });
+  });
+});
+
 describe("arguments and variables", () => {
   it("are checked in words before anything is asked", async () => {
     const before = service.calls.length;

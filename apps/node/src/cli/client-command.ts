@@ -198,7 +198,15 @@ function notRunning(message: string): BlixardError {
 }
 
 async function givenToken(context: CliContext, options: ClientOptions): Promise<string | undefined> {
-  if (options.token !== undefined) return options.token;
+  if (options.token !== undefined) {
+    if (options.output !== "json") {
+      say(
+        context,
+        "warning: the token can be seen in the process list; --token-file FILE or BLIXARD_TOKEN keeps it out",
+      );
+    }
+    return options.token;
+  }
   if (options.tokenFile !== undefined) {
     try {
       return (await readFile(options.tokenFile, "utf8")).trim();

@@ -1,6 +1,6 @@
 /** Data on standard output, in the format that `-o` asks for. */
 import { BlixardError } from "@blixard/common";
-import type { CliContext } from "./cli-context.ts";
+import { type CliContext, printable } from "./cli-context.ts";
 import { formatTable } from "./table.ts";
 
 export const outputFormats = ["table", "wide", "json", "yaml", "name"] as const;
@@ -34,7 +34,7 @@ export async function printItem<T>(context: CliContext, format: OutputFormat, vi
   await print(context, format, item, () => tableOf(view, [item], format === "wide"), [view.name(item)]);
 }
 
-/** Prints `data` as JSON or YAML, `text` as the table, and `names` line by line. */
+/** Prints `data` as JSON or YAML, `text` as the table, and `names` line by line; to a terminal without control characters. */
 export async function print(
   context: CliContext,
   format: OutputFormat,
@@ -42,21 +42,23 @@ export async function print(
   text: () => string,
   names: readonly string[],
 ): Promise<void> {
+  const terminal = context.stdout.isTTY === true;
+  const write = (shown: string) => void context.stdout.write(terminal ? printable(shown) : shown);
   switch (format) {
     case "json":
-      context.stdout.write(`${JSON.stringify(data, null, 2)}\n`);
+      write(`${JSON.stringify(data, null, 2)}\n`);
       return;
     case "yaml": {
       const { stringify } = await import("yaml");
-      context.stdout.write(stringify(data));
+      write(stringify(data));
       return;
     }
     case "name":
-      for (const name of names) context.stdout.write(`${name}\n`);
+      for (const name of names) write(`${name}\n`);
       return;
     case "table":
     case "wide":
-      context.stdout.write(text());
+      write(text());
       return;
     default:
       format satisfies never;

@@ -1,7 +1,7 @@
 /** `blixard vm logs|console`: serial output once or followed, and the interactive console. */
 import { PieceQueue } from "@blixard/common";
 import type { Command } from "commander";
-import { type CliContext, say } from "../cli-context.ts";
+import { type CliContext, printable, say } from "../cli-context.ts";
 import { type ClientOptions, type ClientSession, withClient, withClientOptions } from "../client-command.ts";
 import { parseInteger } from "../quantities.ts";
 
@@ -51,7 +51,8 @@ async function openConsole({ client, context }: ClientSession, name: string): Pr
   try {
     const scope = { input: typed.pieces(), signal: left.signal };
     const output = await client.vms.openConsole({ name, offset: -backlogBytes }, scope);
-    if (terminal) say(context, `connected to ${name}; Ctrl-] leaves\r`);
+    // The terminal is raw: a line ends with both.
+    if (terminal) context.stderr.write(`connected to ${printable(name)}; Ctrl-] leaves\r\n`);
     for await (const piece of output) {
       context.stdout.write(piece.data);
       if (!piece.inputEnded) continue;
