@@ -14,7 +14,6 @@ export type { LocalNode, RuntimeFile } from "./local-nodes.ts";
 export {
   defaultDataRoot,
   findLocalNode,
-  listLocalNodes,
   listOwnNodes,
   localTarget,
   readLocalNode,
