@@ -37,11 +37,12 @@ import type { AppendJob } from "./disk/append-pipeline.ts";
 import { bestSuccessor, DiskGuard } from "./disk/disk-watch.ts";
 import type { LogCache } from "./disk/log-cache.ts";
 import { type Recovered, recover } from "./disk/recovery.ts";
+import { dropReason } from "./drop-reason.ts";
 import { createEngine, type Engine } from "./engine.ts";
 import { handOver, leave } from "./leadership.ts";
 import { LoopTurns } from "./loop-turns.ts";
 import { MemberChanges } from "./membership/member-changes.ts";
-import { bindRaftMetrics, type DropReason, type RaftMetrics, setStatusMetrics, setTickMetrics } from "./metrics.ts";
+import { bindRaftMetrics, type RaftMetrics, setStatusMetrics, setTickMetrics } from "./metrics.ts";
 import { NodeEvents, type RaftNodeEvent } from "./node-events.ts";
 import { isCurrent, type StatusSource, statusOf } from "./node-status.ts";
 import { type RaftNodeOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
@@ -332,16 +333,9 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
   }
 
   #receiveRaft(from: NodeId, message: Message): void {
-    const { reads, applier, cache } = this.#engine;
-    const { type } = message;
-    const drop = (reason: DropReason) => this.#metrics.droppedMessages.add(1, { reason });
-    // A snapshot arrives as chunks with its state, and a proposal under a name, never as a bare message.
-    if (type === "MsgSnap" || type === "MsgProp") drop("refused");
-    else if (message.from !== from) drop("wrong_sender");
-    else if (reads.forbids(message)) drop("lease");
-    // An append that replaces entries is taken even then: it makes the log no longer.
-    else if (type === "MsgApp" && message.index >= cache.lastIndex() && applier.logIsFull) drop("log_full");
-    else this.#step(message);
+    const reason = dropReason(from, message, this.#engine);
+    if (reason === undefined) this.#step(message);
+    else this.#metrics.droppedMessages.add(1, { reason });
   }
 
   #step(message: Message): void {

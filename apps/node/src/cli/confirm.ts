@@ -1,6 +1,6 @@
 /** Asks before something is destroyed. */
 import { createInterface } from "node:readline/promises";
-import { BlixardError } from "@blixard/common";
+import { BlixardError, linkSignal } from "@blixard/common";
 import type { CliContext } from "./cli-context.ts";
 
 /**
@@ -21,14 +21,15 @@ export async function confirm(context: CliContext, question: string, yes: boolea
     left.abort();
   });
   terminal.once("close", () => left.abort());
+  const { signal, release } = linkSignal(context.signal, left.signal);
   try {
-    const signal = AbortSignal.any([context.signal, left.signal]);
     const answer = await terminal.question(`${question} [y/N] `, { signal }).catch(() => "");
     if (interrupted || context.signal.aborted) {
       throw new BlixardError("CANCELLED", "interrupted; nothing was changed", { outcome: "not_applied" });
     }
     if (!/^y(es)?$/i.test(answer.trim())) throw new BlixardError("NOT_CONFIRMED", "nothing was changed");
   } finally {
+    release();
     terminal.close();
   }
 }
