@@ -64,6 +64,12 @@ const declarations = {
     help: "Raft messages that their sender may not send, by type and by the role of the sender as this node knows it.",
     labels: { type: "any", role: "any" },
   },
+  memberClaims: {
+    type: "counter",
+    name: "blixard_member_claims_total",
+    help: "How often a member said that this node was started elsewhere or removed. Only a majority of the voters is believed.",
+    labels: { claim: ["newer_start", "removed"], by: ["voter", "other"] },
+  },
   members: { type: "gauge", name: "blixard_cluster_nodes", help: "Nodes in the replicated state." },
   vms: {
     type: "gauge",

@@ -6,6 +6,7 @@ import { type CallSteps, type GateParts, takeRpcCall } from "./calls/call-steps.
 import type { CallScope, Handler } from "./calls/call-types.ts";
 import { type NodeLifecycle, stopped } from "./node-lifecycle.ts";
 import type { NodeIdentity, NodeParts } from "./node-parts.ts";
+import type { NewerStartClaims } from "./peers/newer-start-claims.ts";
 import type { ServedNode } from "./ports/cluster-transport.ts";
 import { clusterKey, tokenOfKey } from "./state-machine/state.ts";
 
@@ -20,6 +21,7 @@ export interface ServedNodeDeps {
   readonly stateMachine: Pick<NodeParts["stateMachine"], "state">;
   readonly identity: () => NodeIdentity;
   readonly store: { readonly starts: number } | undefined;
+  readonly newerStartClaims: Pick<NewerStartClaims, "heard">;
 }
 
 /**
@@ -73,13 +75,15 @@ export const stoppedNode: ServedNode = {
   stream: () => Promise.reject(stopped()),
   isClientKey: () => false,
   start: () => undefined,
+  onNewerStartClaimed: () => {},
 };
 
-function introduction({ stateMachine, identity, store }: ServedNodeDeps): Pick<ServedNode, "isClientKey" | "start"> {
+function introduction({ stateMachine, identity, store, newerStartClaims }: ServedNodeDeps) {
   return {
-    isClientKey: (endpointId) => tokenOfKey(stateMachine.state, endpointId) !== undefined,
+    isClientKey: (endpointId: string) => tokenOfKey(stateMachine.state, endpointId) !== undefined,
     start: () => (store === undefined ? undefined : { incarnation: identity().incarnation, starts: store.starts }),
-  };
+    onNewerStartClaimed: (by: number) => newerStartClaims.heard(by),
+  } satisfies Partial<ServedNode>;
 }
 
 function isStartingMethod(name: string): name is StartingMethod {

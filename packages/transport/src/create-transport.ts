@@ -57,7 +57,6 @@ class NodeTransport {
   #served: ServedNode = startingNode;
   #handlers: PeerTransportHandlers | undefined;
   #state: "new" | "started" | "closed" = "new";
-  #outdated = false;
 
   constructor(deps: TransportDeps, options: TransportOptions) {
     this.#deps = deps;
@@ -206,24 +205,13 @@ class NodeTransport {
           this.#rpc.drop(endpointId, "the session broke");
           for (const listener of this.#onBroken) listener(endpointId);
         },
-        onOutdated: () => this.#endOutdated(),
+        onNewerStartClaimed: () => this.#served.onNewerStartClaimed?.(peer.nodeId),
       },
       this.#options,
     );
     this.#sessions.set(peer.nodeId, session);
     this.#nodeIds.set(peer.endpointId, peer.nodeId);
     if (this.#state === "started") session.start();
-  }
-
-  #endOutdated(): void {
-    if (this.#outdated || this.#state === "closed") return;
-    this.#outdated = true;
-    const { nodeId } = this.#options;
-    this.#deps.onOutdated?.(
-      new BlixardError("DUPLICATE_NODE", `node ${nodeId} was started elsewhere, with a copy of this key`, {
-        hint: "Only one of the two may run. See which one with: blixard cluster members",
-      }),
-    );
   }
 
   /** Moves the connections with an endpoint to the technology that is chosen now. New ones open before old ones end. */

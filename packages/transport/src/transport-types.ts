@@ -2,7 +2,7 @@
  * The ports and the outer types of the transport. An adapter moves bytes over authenticated connections; sessions,
  * lanes, batching, health and retry stand above it, once, in `createTransport`.
  */
-import type { BlixardError, Clock, Logger, Metrics, Random } from "@blixard/common";
+import type { Clock, Logger, Metrics, Random } from "@blixard/common";
 import type { PeerTransport } from "@blixard/raft";
 import type { NodeStart } from "./session/node-start.ts";
 
@@ -146,8 +146,6 @@ export interface TransportDeps {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly adapter: TransportAdapter;
-  /** Called once, with DUPLICATE_NODE, when a member has heard of a newer start of this node: it must not go on. */
-  readonly onOutdated?: (error: BlixardError) => void;
 }
 
 export interface TransportOptions {
@@ -173,6 +171,11 @@ export interface ServedNode {
   isClientKey?(endpointId: string): boolean;
   /** Which start of the node this is; called at each greeting. Default: not known, so that no peer refuses it as outdated. */
   start?(): NodeStart | undefined;
+  /**
+   * Called at each greeting in which a member says that it knows a newer start of this node. The transport believes
+   * nobody: whether the node must not go on is for the program to find out.
+   */
+  onNewerStartClaimed?(by: number): void;
 }
 
 /** The transport of one node. */

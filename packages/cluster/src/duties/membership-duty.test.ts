@@ -88,7 +88,15 @@ class Duty {
     const deps: MembershipDutyDeps = {
       ...{ parts, router, capacity: { vcpus: 1, memoryMiB: 1, drivers: [] } },
       loop: { clock, logger: silentLogger, metrics, retryDelayMs: 10 },
-      ...{ seedNodes, finders: [], store: undefined, isVoter: () => true, onMembers: () => {}, onRemoved: () => {} },
+      ...{
+        seedNodes,
+        metrics,
+        finders: [],
+        store: undefined,
+        isVoter: () => true,
+        onMembers: () => {},
+        onRemoved: () => {},
+      },
       caughtUp: () => new Promise<void>(() => {}),
       ...more,
     };

@@ -9,9 +9,10 @@ import type { CallRouter } from "../calls/call-router.ts";
 import { nodeMeta } from "../calls/peer-calls.ts";
 import type { StateVersion } from "../cluster-state-machine.ts";
 import { randomRequestId } from "../ids.ts";
+import type { ClusterMetrics } from "../metrics.ts";
 import type { NodeParts } from "../node-parts.ts";
+import { majorityOf, otherVoters } from "../peers/newer-start-claims.ts";
 import { peersOf } from "../peers/peer-list.ts";
-import { votes } from "../peers/reachability.ts";
 import type { ClusterPeer, ClusterTransport } from "../ports/cluster-transport.ts";
 import type { PeerFinder } from "../ports/peer-finder.ts";
 import { clusterLevel } from "../state-machine/level.ts";
@@ -45,6 +46,7 @@ export interface MembershipDutyDeps {
   /** Whether a node votes as far as this one knows: nobody else is believed who the members are. */
   readonly isVoter: (nodeId: number) => boolean;
   readonly store: { readonly storeId: string; readonly starts: number } | undefined;
+  readonly metrics: Pick<ClusterMetrics, "memberClaims">;
   /** Called with the members, once the state has caught up with the leader. */
   readonly onMembers: (nodes: readonly NodeRecord[]) => void;
   readonly onRemoved: (error: BlixardError) => void;
@@ -196,13 +198,14 @@ export class MembershipDuty {
   /** One member alone, whatever it says, ends nobody: only a majority of the other voters does. */
   async #askWhetherRemoved(signal: AbortSignal): Promise<void> {
     const voters = this.#otherVoters();
-    const needed = Math.floor(voters.size / 2) + 1;
+    const needed = majorityOf(voters.size);
     const refusedBy: number[] = [];
     let reason: string | undefined;
     for (const { nodeId } of this.#knownPeers()) {
       if (signal.aborted) return;
       const refusal = await this.#refusalOf(nodeId, signal);
       if (refusal === undefined) continue;
+      this.#deps.metrics.memberClaims.add(1, { claim: "removed", by: voters.has(nodeId) ? "voter" : "other" });
       if (voters.has(nodeId)) refusedBy.push(nodeId);
       else
         this.#deps.parts.logger.log("warn", "a member that does not vote says that this node was removed", { nodeId });
@@ -222,8 +225,8 @@ export class MembershipDuty {
     const { raft, options } = this.#deps.parts;
     const { voters, votersOutgoing } = raft.status.value.confState;
     const configured: number[] = [...voters, ...votersOutgoing];
-    const ids = configured.length > 0 ? configured : this.#deps.seedNodes.filter(votes).map(({ id }) => id);
-    return new Set(ids.filter((id) => id !== options.nodeId));
+    if (configured.length === 0) return otherVoters(this.#deps.seedNodes, options.nodeId);
+    return new Set(configured.filter((id) => id !== options.nodeId));
   }
 
   /** The words in which the member says that this node was removed; undefined when it does not. */

@@ -70,6 +70,8 @@ export interface ServedNode {
   isClientKey(endpointId: string): boolean;
   /** Undefined when nobody counts the starts of this node. */
   start(): NodeStart | undefined;
+  /** A member says that it knows a newer start of this node. */
+  onNewerStartClaimed(by: number): void;
 }
 
 export interface ClusterTransport {

@@ -34,6 +34,7 @@ import { NodeLifecycle } from "../node-lifecycle.ts";
 import type { NodeIdentity, NodeParts } from "../node-parts.ts";
 import { type ClusterNodeOptions, resolveClusterNodeOptions } from "../options.ts";
 import { createAddressBook } from "../peers/address-book.ts";
+import { NewerStartClaims, otherVoters } from "../peers/newer-start-claims.ts";
 import { peersOf } from "../peers/peer-list.ts";
 import { notRunningRaft, PeerPromises } from "../peers/peer-promises.ts";
 import { RaftGate, type RaftGateView } from "../peers/raft-gate.ts";
@@ -148,6 +149,11 @@ function createBase(deps: ClusterNodeDeps, given: ClusterNodeOptions, abortStart
   const codec = createCommandCodec(commands, understoodLevel(featureLevel));
   const stateMachine = createClusterStateMachine(deps.stateStore, deps.sha256, { hashWindow, requestWindow, codec });
   const lifecycle = new NodeLifecycle(deps.logger);
+  const onFatal = (error: unknown): void => {
+    lifecycle.becomeFailed(error);
+    abortStart(error);
+    deps.onFatal(error);
+  };
   return {
     deps,
     options,
@@ -156,12 +162,13 @@ function createBase(deps: ClusterNodeDeps, given: ClusterNodeOptions, abortStart
     lifecycle,
     peerPromises: new PeerPromises(() => stateMachine.state, deps.transport, metrics.startChecks),
     peerCalls: new PeerCalls({ ...deps, nodeId: options.nodeId, state: () => stateMachine.state }),
+    newerStartClaims: new NewerStartClaims({
+      ...{ clock: deps.clock, logger: deps.logger, metrics, nodeId: options.nodeId },
+      otherVoters: () => otherVoters([...stateMachine.state.nodes.values()], options.nodeId),
+      onReplaced: onFatal,
+    }),
     onRemoved: lifecycle.becomeRemoved.bind(lifecycle),
-    onFatal: (error: unknown) => {
-      lifecycle.becomeFailed(error);
-      abortStart(error);
-      deps.onFatal(error);
-    },
+    onFatal,
   };
 }
 
@@ -187,8 +194,8 @@ function serveStarting(base: Base, identity: () => NodeIdentity): void {
   deps.transport.serve(startingNode({ ...servedDeps(base, identity), options, clock: deps.clock }, handlers));
 }
 
-function servedDeps({ deps, stateMachine }: Base, identity: () => NodeIdentity): ServedNodeDeps {
-  return { stateMachine, identity, store: deps.store };
+function servedDeps({ deps, stateMachine, newerStartClaims }: Base, identity: () => NodeIdentity): ServedNodeDeps {
+  return { stateMachine, identity, store: deps.store, newerStartClaims };
 }
 
 function readLog(base: Base, nodes: readonly NodeRecord[], signal: AbortSignal): Promise<LoadedLog> {

@@ -43,6 +43,7 @@ export function startDuties(duties: DutiesDeps): Duties {
   const membership = new MembershipDuty({
     ...duties,
     loop,
+    metrics,
     capacity: parts.vmManager.capacity,
     finders: deps.finders ?? [],
     store: deps.store,

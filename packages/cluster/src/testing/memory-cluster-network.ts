@@ -122,7 +122,10 @@ export class MemoryClusterNetwork {
 const starting = () => Promise.reject(notApplied("UNAVAILABLE", "the node is starting"));
 
 /** Answers before a node has registered itself. */
-const nobody: ServedNode = { call: starting, stream: starting, isClientKey: () => false, start: () => undefined };
+const nobody: ServedNode = {
+  ...{ call: starting, stream: starting, isClientKey: () => false, start: () => undefined },
+  onNewerStartClaimed: () => {},
+};
 
 async function* noItems(): AsyncIterable<Uint8Array> {}
 

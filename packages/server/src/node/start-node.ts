@@ -163,9 +163,9 @@ async function bind({ config, deps, opened }: Base, { key }: NodeData, tls: Node
   return ports;
 }
 
-function createNodeTransport({ config, opened, onFatal, ...base }: Base, { dataDir }: NodeData, ports: BoundPorts) {
+function createNodeTransport({ config, opened, ...base }: Base, { dataDir }: NodeData, ports: BoundPorts) {
   const transport = createTransport(
-    { ...base, adapter: ports.adapter, onOutdated: onFatal },
+    { ...base, adapter: ports.adapter },
     { nodeId: dataDir.nodeId, frameBytesMax: config.maxFrameBytes },
   );
   opened.add("transport", () => transport.close());

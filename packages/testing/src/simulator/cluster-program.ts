@@ -9,7 +9,7 @@ import {
   type StartMode,
   startClusterNode,
 } from "@blixard/cluster";
-import { BlixardError, discardMetrics, toHex } from "@blixard/common";
+import { discardMetrics, toHex } from "@blixard/common";
 import { observeLog, observeSnapshots, observeState } from "./observed-stores.ts";
 import { randomOf } from "./seeds.ts";
 import type { Program, ProgramStart, SimWorld } from "./sim-machine.ts";
@@ -56,9 +56,7 @@ export class ClusterProgram implements Program<ClusterNode> {
     const { process, disk, boot, ended } = start;
     const { storeId, starts, ...stores } = await disk.open(process);
     this.#starts = starts;
-    const transport = network.join(this.#endpointId, process, {
-      onOutdated: () => ended(new BlixardError("DUPLICATE_NODE", "a newer start of this node is known")),
-    });
+    const transport = network.join(this.#endpointId, process);
     const deps: ClusterNodeDeps = {
       clock: process.clock,
       random: randomOf(seed, `node-${this.#id}-${boot}`),

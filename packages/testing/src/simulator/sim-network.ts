@@ -35,14 +35,9 @@ export const calmNetwork: NetworkConditions = {
 };
 
 /** What answers calls. */
-type Served = Pick<ServedNode, "call" | "start">;
+type Served = Pick<ServedNode, "call" | "start" | "onNewerStartClaimed">;
 
-export interface EndpointOptions {
-  /** A newer start of this node is known to another one. */
-  readonly onOutdated?: () => void;
-}
-
-interface Endpoint extends EndpointOptions {
+interface Endpoint {
   readonly nodeId: number;
   readonly endpointId: string;
   readonly process: SimProcess;
@@ -128,13 +123,13 @@ export class SimNetwork {
   }
 
   /** The transport of one process; it ends with the process. */
-  join(endpointId: string, process: SimProcess, options: EndpointOptions = {}): ClusterTransport {
+  join(endpointId: string, process: SimProcess): ClusterTransport {
     const { nodeId } = process;
     const last = this.#endpoints.get(endpointId);
     const before = last === undefined ? undefined : { instance: last.instance, endedAtMs: last.process.endedAtMs ?? 0 };
     const instance = ++this.#instances;
     const own = { nodeId, endpointId, process, instance, before };
-    const endpoint: Endpoint = { ...options, ...own, served: nobody, handlers: undefined, peers: [] };
+    const endpoint: Endpoint = { ...own, served: nobody, handlers: undefined, peers: [] };
     this.#endpoints.set(endpointId, endpoint);
     return {
       instance,
@@ -172,11 +167,11 @@ export class SimNetwork {
   /** Two processes do not talk when one of them knows of a newer start of the other, which is told. */
   #isRefused(from: Endpoint, target: Endpoint): boolean {
     if (knowsNewer(target, from)) {
-      from.process.enter(() => from.onOutdated?.());
+      from.process.enter(() => from.served.onNewerStartClaimed(target.nodeId));
       return true;
     }
     if (!knowsNewer(from, target)) return false;
-    target.process.enter(() => target.onOutdated?.());
+    target.process.enter(() => target.served.onNewerStartClaimed(from.nodeId));
     return true;
   }
 
@@ -340,6 +335,7 @@ function namesItsSender({ type }: PeerMessage): boolean {
 const nobody: Served = {
   call: () => Promise.reject(notApplied("UNAVAILABLE", "the node is starting")),
   start: () => undefined,
+  onNewerStartClaimed: () => {},
 };
 
 const deliveryTag = 1 << 17;

@@ -64,7 +64,7 @@ describe("a process that is not the newest start of its node", () => {
     await introduced(member, older);
     const copy = await start(2, is(4));
     await introduced(member, copy);
-    expect(await older.outdated.until((code) => code !== undefined)).toBe("DUPLICATE_NODE");
+    expect(await older.outdated.until((by) => by !== undefined)).toBe(1);
     const before = member.received.value.length;
     for (let round = 0; round < 20; round++) older.transport.peers.send(asId(1), heartbeat(2, 1));
     copy.transport.peers.send(asId(1), heartbeat(2, 1, { commit: 7 } as never));
@@ -82,7 +82,7 @@ describe("a process that is not the newest start of its node", () => {
     const older = await start(2, start3);
     await introduced(member, older);
     member.transport.setPeers([{ ...older.peer(), ...recorded }]);
-    expect(await older.outdated.until((code) => code !== undefined)).toBe("DUPLICATE_NODE");
+    expect(await older.outdated.until((by) => by !== undefined)).toBe(1);
     expect(member.outdated.value).toBeUndefined();
   });
 
@@ -92,7 +92,7 @@ describe("a process that is not the newest start of its node", () => {
     await introduced(member, first);
     const second = await start(2, is(3));
     second.transport.setPeers([member.peer()]);
-    expect(await second.outdated.until((code) => code !== undefined)).toBe("DUPLICATE_NODE");
+    expect(await second.outdated.until((by) => by !== undefined)).toBe(1);
     expect(first.outdated.value).toBeUndefined();
     await introduced(member, first);
   });
@@ -102,9 +102,9 @@ describe("a process that is not the newest start of its node", () => {
     const older = await start(2, is(3));
     member.transport.setPeers([{ ...older.peer(), start: is(5) }]);
     older.transport.setPeers([{ ...member.peer(), addresses: ["memory:none"] }]);
-    await older.outdated.until((code) => code !== undefined);
+    await older.outdated.until((by) => by !== undefined);
     const again = await start(2, is(4));
     again.transport.setPeers([member.peer()]);
-    await again.outdated.until((code) => code !== undefined);
+    await again.outdated.until((by) => by !== undefined);
   });
 });

@@ -44,7 +44,7 @@ export interface PeerSessionDeps {
   /** Called when the session lost its connection. Other connections with the endpoint are then of no use either. */
   readonly onBroken: (endpointId: string) => void;
   /** Called when the peer knows of a newer start of this node. */
-  readonly onOutdated: () => void;
+  readonly onNewerStartClaimed: () => void;
 }
 
 export interface PeerSessionOptions extends FrameOptions {
@@ -289,11 +289,11 @@ export class PeerSession {
     this.#adopt(link);
   }
 
-  /** Reports this process as outdated when the peer knows of a newer start of this node. */
+  /** Passes on that the peer says that it knows of a newer start of this node. */
   #hearOfItself({ nodeId, known }: Hello): void {
     const start = this.#options.start();
     if (nodeId !== this.#peer.nodeId || known === undefined || start === undefined) return;
-    if (isOutdated({ ...start, instance: this.#options.instance }, known)) this.#deps.onOutdated();
+    if (isOutdated({ ...start, instance: this.#options.instance }, known)) this.#deps.onNewerStartClaimed();
   }
 
   #noteStart(start: NodeStart | undefined, instance: number): void {

@@ -20,8 +20,8 @@ export interface FixtureNode {
   readonly adapter: TransportAdapter;
   readonly received: Watch<readonly { readonly from: number; readonly message: PeerMessage }[]>;
   readonly unreachable: Watch<readonly number[]>;
-  /** The code with which the transport said that a newer start of this node is known. */
-  readonly outdated: Watch<string | undefined>;
+  /** The member that said last that it knows a newer start of this node. */
+  readonly outdated: Watch<number | undefined>;
   /** The node as a peer of others, with its present addresses. */
   peer(): Peer;
 }
@@ -46,7 +46,7 @@ export const echoStream: RpcStreamHandler = async ({ input }) => input;
 export async function startNode(nodeId: number, options: FixtureOptions): Promise<FixtureNode> {
   const { adapter } = options;
   const random = options.random ?? seededRandom(nodeId * 1000 + Math.floor(systemClock.monotonicMs()));
-  const outdated = new Watch<string | undefined>(undefined);
+  const outdated = new Watch<number | undefined>(undefined);
   const transport = createTransport(
     {
       clock: systemClock,
@@ -54,7 +54,6 @@ export async function startNode(nodeId: number, options: FixtureOptions): Promis
       logger: silentLogger,
       metrics: options.metrics ?? discardMetrics,
       adapter,
-      onOutdated: ({ code }) => outdated.set(code),
     },
     // A session that breaks loses messages, so a machine that stands still for a moment must not break one.
     { nodeId, heartbeatMs: 500, ...options.transport },
@@ -66,7 +65,7 @@ export async function startNode(nodeId: number, options: FixtureOptions): Promis
     onUnreachable: (id) => unreachable.update((all) => [...all, id]),
   });
   const { handler = echo, streamHandler = echoStream, says } = options;
-  transport.serve({ call: handler, stream: streamHandler, ...says });
+  transport.serve({ call: handler, stream: streamHandler, onNewerStartClaimed: (by) => outdated.set(by), ...says });
   await transport.start();
   const peer = () => ({ nodeId, endpointId: adapter.endpointId, addresses: transport.addresses() });
   return { nodeId, transport, adapter, received, unreachable, outdated, peer };
