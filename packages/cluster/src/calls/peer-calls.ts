@@ -57,22 +57,37 @@ export class PeerCalls {
   }
 
   /**
-   * Asks every connected member, in the name of the caller, for what only that member knows. Returns the answers by
+   * Asks every connected member, in the name of this node, for what only that member knows. Returns the answers by
    * node id, without this node, and without members that are not connected, refuse, or do not answer in time. Empty for a
    * method that one of them may not know.
    */
-  async askMembers<Name extends MethodName>(
+  askMembers<Name extends MethodName>(
+    name: Name,
+    request: RequestOf<Name>,
+    { signal }: Pick<CallScope, "signal">,
+  ): Promise<ReadonlyMap<number, ResponseOf<Name>>> {
+    return this.#ofMembers(name, (nodeId) =>
+      this.ask(nodeId, name, request, { timeoutMs: askMembersTimeoutMs, signal }),
+    );
+  }
+
+  /** Passes a call on to every connected member, in the name of its caller. Returns the answers as `askMembers` does. */
+  forwardToMembers<Name extends MethodName>(
     name: Name,
     request: RequestOf<Name>,
     call: CallScope,
   ): Promise<ReadonlyMap<number, ResponseOf<Name>>> {
+    return this.#ofMembers(name, (nodeId) => this.forward(nodeId, name, request, call, askMembersTimeoutMs));
+  }
+
+  async #ofMembers<Name extends MethodName>(
+    name: Name,
+    askOne: (nodeId: number) => Promise<ResponseOf<Name>>,
+  ): Promise<ReadonlyMap<number, ResponseOf<Name>>> {
     if (this.#refusalOf(methods[name]) !== undefined) return new Map();
     const connected = this.#deps.transport.sessions().filter(({ path }) => path !== "none");
     const answers = await Promise.allSettled(
-      connected.map(async ({ nodeId }) => {
-        const answer = await callPeer(this.#port(), nodeId, name, request, passedOn(call, askMembersTimeoutMs));
-        return [nodeId, answer] as const;
-      }),
+      connected.map(async ({ nodeId }) => [nodeId, await askOne(nodeId)] as const),
     );
     return new Map(answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : [])));
   }
