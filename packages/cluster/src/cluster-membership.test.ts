@@ -187,6 +187,8 @@ describe("ClusterNode: removal", () => {
     const { error } = await group.node(gone).lifecycle.until(({ phase }) => phase === "removed");
     expect(error).toMatchObject({ code: "REMOVED" });
     await expect(group.call(gone, "kv.get", { key: "k" })).rejects.toMatchObject({ code: "REMOVED" });
+    await group.machine(gone).stop();
+    expect(group.machine(gone).vmManager.wasStopped).toBe(true);
     const [first = 0, second = 0] = others(gone);
     await group.call(first, "kv.put", { key: "k", value: "v" });
     expect(await group.call(second, "kv.get", { key: "k" })).toMatchObject({ value: "v" });

@@ -40,9 +40,8 @@ assertAtMost({ attemptTimeoutMs }, { answerTimeoutMs }, "an attempt is a part of
 const runningPatienceMs = 6_000;
 
 /**
- * Only those are asked that vote: what others say ends nobody. That this node was removed is no reason to stop here; a
- * node that serves asks a majority, and then stops its VMs.
- * @throws STORAGE_CORRUPT when this store went backwards, DUPLICATE_NODE when the node runs already
+ * Only those are asked that vote: what others say ends nobody.
+ * @throws STORAGE_CORRUPT when this store went backwards, DUPLICATE_NODE when the node runs already, REMOVED
  */
 export async function checkWithPeers(
   deps: StartCheckDeps,
@@ -110,7 +109,7 @@ async function askUntilAnswered(
 }
 
 function isFinal(error: unknown): boolean {
-  return ["STORAGE_CORRUPT", "DUPLICATE_NODE"].includes(errorCodeOf(error) ?? "");
+  return ["STORAGE_CORRUPT", "DUPLICATE_NODE", "REMOVED"].includes(errorCodeOf(error) ?? "");
 }
 
 function refusalOf(node: NodeRecord, { nodeId }: VerifyRequest, { verdict, reason }: VerifyAnswer): BlixardError {

@@ -12,7 +12,7 @@
  *     write the first entries -> bootstraps only
  *     start the duties
  */
-import { abortReason, CloseStack, linkSignal, withTimeLimit } from "@blixard/common";
+import { abortReason, CloseStack, errorCodeOf, linkSignal, messageOf, withTimeLimit } from "@blixard/common";
 import { commands, createCommandCodec, type NodeCapacity, type NodeRecord, understoodLevel } from "@blixard/protocol";
 import {
   asLogIndex,
@@ -113,7 +113,10 @@ async function start(
   const log = await readLog(base, nodes, signal);
   atStep();
   // Before anything is done with VMs or in the name of this node.
-  await checkStore(base, log, nodes, identity(), signal);
+  await checkStore(base, log, nodes, identity(), signal).catch(async (error: unknown) => {
+    if (errorCodeOf(error) === "REMOVED") await stopLeftVms(base);
+    throw error;
+  });
   atStep();
   const vmManager = await deps.startVmManager();
   opened.add("VM manager", (closing) => vmManager.close(closing));
@@ -218,6 +221,15 @@ async function checkStore(
   const instance = transport.instance === undefined ? {} : { instance: transport.instance };
   const request = { nodeId: options.nodeId, incarnation, ...store, ...instance, ...log.end };
   await checkWithPeers({ ...deps, peerCalls }, nodes, request, signal);
+}
+
+/** The cluster does not know the VMs of a removed node any more: nobody could ever stop what an earlier start left running. */
+async function stopLeftVms({ deps }: Base): Promise<void> {
+  try {
+    await (await deps.startVmManager()).close({ stopVms: true });
+  } catch (error) {
+    deps.logger.log("error", "the VMs that this node left running could not be stopped", { error: messageOf(error) });
+  }
 }
 
 /** What the cluster says, or has said, when it admitted this node; undefined when only the state knows. */

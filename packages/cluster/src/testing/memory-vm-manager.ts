@@ -36,6 +36,8 @@ export class MemoryVmManager implements VmManager {
   readonly #consoles = new Watch<ReadonlyMap<string, Uint8Array>>(new Map());
   /** What was asked for last; undefined before anything was. */
   desired: readonly DesiredVm[] | undefined;
+  /** Whether its last closing stopped the VMs. */
+  wasStopped = false;
 
   constructor(capacity: NodeCapacity = fakeCapacity) {
     this.capacity = capacity;
@@ -77,7 +79,10 @@ export class MemoryVmManager implements VmManager {
     find: async () => undefined,
   };
 
-  async close(): Promise<void> {}
+  async close({ stopVms = false }: { readonly stopVms?: boolean } = {}): Promise<void> {
+    if (stopVms) this.setDesired([]);
+    this.wasStopped = stopVms;
+  }
 }
 
 function observationOf(vm: DesiredVm): VmObservation {
