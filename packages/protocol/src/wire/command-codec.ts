@@ -10,7 +10,7 @@ import type { CommandTable } from "../api/definitions.ts";
 import { featureLevels } from "../api/feature-level.ts";
 import { limits } from "../limits.ts";
 import { levelOfSchema, levelOfValue } from "./schema-level.ts";
-import { decodeValue, encodeValue } from "./wire-codec.ts";
+import { decodeValue, encodeValue, readBack } from "./wire-codec.ts";
 
 export interface CommandCodec {
   /** The highest level that is read. */
@@ -55,7 +55,7 @@ export function createCommandCodec(table: CommandTable, level: number): CommandC
     levelOf,
     encode(command) {
       const record = encodeValue(command, { bytesMax: limits.commandBytesMax - 1 });
-      const read = decodeValue(record);
+      const read = readBack(record);
       parse(read);
       const bytes = new Uint8Array(record.length + 1);
       bytes[0] = levelOf(read as Command);

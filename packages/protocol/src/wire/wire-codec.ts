@@ -50,6 +50,11 @@ export function decodeValue(bytes: Uint8Array, options: WireOptions = {}): unkno
   return unpackr.unpack(bytes);
 }
 
+/** The value in bytes that `encodeValue` gave, which has checked them. */
+export function readBack(bytes: Uint8Array): unknown {
+  return unpackr.unpack(bytes);
+}
+
 function checkSize(bytes: Uint8Array, options: WireOptions): void {
   const bytesMax = options.bytesMax ?? limits.commandBytesMax;
   if (bytes.length > bytesMax) {

@@ -31,7 +31,7 @@ export const noSeal: WriteSeal = { note: () => {}, close: async () => {} };
 
 const format = { name: "seal", payloadBytes: 32 };
 /** A loss of what was written in so short a time may go unnoticed here; the others of the cluster notice it. */
-const writeDelayMs = 20;
+const writeDelayMs = 250;
 
 export class LogSeal implements WriteSeal {
   readonly #slots: SlotFile;
