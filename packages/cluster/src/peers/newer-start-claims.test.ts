@@ -31,5 +31,7 @@ describe("NewerStartClaims", () => {
     expect(ended).toEqual([]);
     heard.heard(1);
     expect(ended).toEqual(["DUPLICATE_NODE"]);
+    heard.heard(2);
+    expect(ended).toEqual(["DUPLICATE_NODE"]);
   });
 });

@@ -15,6 +15,7 @@ export interface NewerStartClaimsDeps {
   readonly nodeId: number;
   /** The other members that vote, as far as this node knows. */
   readonly otherVoters: () => ReadonlySet<number>;
+  /** Called once. */
   readonly onReplaced: (error: BlixardError) => void;
 }
 
@@ -24,6 +25,7 @@ const claimMsMax = 30_000;
 export class NewerStartClaims {
   readonly #deps: NewerStartClaimsDeps;
   readonly #claimedAtMs = new Map<number, number>();
+  #isReplaced = false;
 
   constructor(deps: NewerStartClaimsDeps) {
     this.#deps = deps;
@@ -40,7 +42,9 @@ export class NewerStartClaims {
     for (const [id, atMs] of this.#claimedAtMs) {
       if (!voters.has(id) || nowMs - atMs > claimMsMax) this.#claimedAtMs.delete(id);
     }
-    if (this.#claimedAtMs.size >= majorityOf(voters.size)) this.#deps.onReplaced(this.#replaced());
+    if (this.#isReplaced || this.#claimedAtMs.size < majorityOf(voters.size)) return;
+    this.#isReplaced = true;
+    this.#deps.onReplaced(this.#replaced());
   }
 
   #replaced(): BlixardError {
