@@ -41,6 +41,45 @@ const deadAddress = async (): Promise<string> => {
   return server.address;
 };
 
+describe("BlixardClient at a node that is no voter", () => {
+  const entry = { key: "k", value: "v", createdIndex: 1, updatedIndex: 1, updatedUnixMs: 1, index: 1 };
+
+  it("shows it no token, and goes on at the voters that it names, who prove their keys", async () => {
+    const voter = recorder(0, entry);
+    const serving = keep(await startTlsServer(voter.listener));
+    const voters = [
+      { endpointId: serving.endpointId, addresses: [await deadAddress(), serving.address, "https://relay.example"] },
+    ];
+    const worker = recorder(0, entry);
+    const server = keep(await startPlainServer(worker.listener, { role: "worker", voters }));
+    const client = keep(connectClient({ addresses: [server.address], token: "secret", timeoutMs: 20_000 }));
+    expect(await client.kv.get("k")).toMatchObject({ value: "v" });
+    expect(worker.seen).toEqual([]);
+    expect(voter.seen.map(({ authorization }) => authorization)).toEqual(["Bearer secret"]);
+  });
+
+  it("shows nothing to a node that cannot prove the key which was named", async () => {
+    const { seen, listener } = recorder(0, entry);
+    const impostor = keep(await startTlsServer(listener));
+    const voters = [{ endpointId: "0".repeat(64), addresses: [impostor.address] }];
+    const server = keep(await startPlainServer(listener, { role: "worker", voters }));
+    const client = keep(connectClient({ addresses: [server.address], token: "secret" }));
+    await expect(client.kv.get("k")).rejects.toMatchObject({ code: "UNKNOWN_PEER" });
+    expect(seen).toEqual([]);
+  });
+
+  it("says so where it names nobody, and shows a node its own token all the same", async () => {
+    const { seen, listener } = recorder(0, entry);
+    const server = keep(await startPlainServer(listener, { role: "witness" }));
+    const lost = keep(connectClient({ addresses: [server.address], token: "secret", timeoutMs: 300 }));
+    await expect(lost.kv.get("k")).rejects.toMatchObject({ code: "MISDIRECTED" });
+    expect(seen).toEqual([]);
+    const own = keep(connectClient({ addresses: [{ address: server.address, token: "own", isOwnToken: true }] }));
+    expect(await own.kv.get("k")).toMatchObject({ value: "v" });
+    expect(seen[0]?.authorization).toBe("Bearer own");
+  });
+});
+
 describe("BlixardClient over TLS", () => {
   const connect = (server: TestServer, pin?: string) =>
     keep(connectClient({ addresses: [server.address], token: "t", ...(pin === undefined ? {} : { pin }) }));
@@ -48,8 +87,12 @@ describe("BlixardClient over TLS", () => {
   it("accepts the pinned key and names the node by it", async () => {
     const { seen, listener } = recorder(0, health);
     const server = keep(await startTlsServer(listener));
-    expect(await connect(server, server.endpointId).healthCheck()).toEqual(health);
-    expect(seen[0]).toMatchObject({ host: server.endpointId, authorization: "Bearer t" });
+    const client = connect(server, server.endpointId);
+    expect(await client.healthCheck()).toEqual(health);
+    await client.kv.list().catch(() => {});
+    // Who lives says so to anyone.
+    expect(seen[0]).toMatchObject({ host: server.endpointId, authorization: undefined });
+    expect(seen[1]).toMatchObject({ host: server.endpointId, authorization: "Bearer t" });
   });
 
   it("sends nothing to another key than the pinned one", async () => {

@@ -2,7 +2,7 @@
  * The client of a cluster. It sends each call to one of its addresses, moves on to the next when that one fails or
  * cannot serve, and sends a write again with the same idempotency key, so that it applies once.
  */
-import { BlixardError, type Clock, type Random, toHex } from "@blixard/common";
+import { BlixardError, type Clock, isBlixardError, type Random, toHex } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { memoryPins, type PinStore } from "@blixard/identity";
 import {
@@ -12,6 +12,7 @@ import {
   type MethodAccess,
   methods,
   type NodeStatus,
+  nodePlacesSchema,
   type RequestOf,
   type ResponseOf,
   type StoredBlob,
@@ -22,7 +23,7 @@ import {
 } from "@blixard/protocol";
 import { parseNodeAddress } from "./address.ts";
 import type { CallFunction, CallOptions, StreamFunction, StreamOptions } from "./call-types.ts";
-import type { Channel, ChannelCall } from "./channel.ts";
+import type { Channel, ChannelCall, NodePlace } from "./channel.ts";
 import { type ClientGroups, makeGroups } from "./groups.ts";
 import { HttpChannel } from "./http-channel.ts";
 import { defaultRetryPolicy, withRetries } from "./retry.ts";
@@ -34,6 +35,8 @@ export interface ClientTarget {
   readonly address: string;
   /** Overrides the token of the client at this node. */
   readonly token?: string;
+  /** The token is the `local.token` of this node, which is good for its status there and nowhere else. */
+  readonly isOwnToken?: boolean;
   /** Endpoint id that the node must prove; without it the first one seen is kept. */
   readonly pin?: string;
 }
@@ -76,7 +79,7 @@ export class BlixardClient implements AsyncDisposable {
   readonly nodes: ClientGroups["nodes"];
   readonly members: ClientGroups["members"];
   readonly cluster: ClientGroups["cluster"];
-  readonly #channels: readonly Channel[];
+  readonly #channels: Channel[];
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #timeoutMs: number;
@@ -181,15 +184,34 @@ export class BlixardClient implements AsyncDisposable {
   }
 
   /** Blobs are not retried: the stream can be read only once. */
-  #uploadBlob(chunks: AsyncIterable<Uint8Array>, options: CallOptions): Promise<StoredBlob> {
+  async #uploadBlob(chunks: AsyncIterable<Uint8Array>, options: CallOptions): Promise<StoredBlob> {
     const { signal } = options;
     const timeoutMs = options.timeoutMs ?? blobTimeoutMs;
     this.#note(methods["blob.write"].access);
+    // Finds a node that serves this caller, before anything of the stream is read.
+    await this.status(signal === undefined ? {} : { signal });
     return this.#channel().uploadBlob(chunks, { timeoutMs, ...(signal === undefined ? {} : { signal }) });
   }
 
   #note(access: MethodAccess): void {
-    if (access === "admin") this.#hasOnlyRead = false;
+    if (access === "admin" || access === "operator") this.#hasOnlyRead = false;
+  }
+
+  /** Goes on at the voters that a node named which serves nobody. False when it has named none. */
+  #follow(error: unknown): boolean {
+    if (!isBlixardError(error) || error.code !== "MISDIRECTED") return false;
+    const named = placesIn(error.details?.["voters"]).slice(0, followedMax);
+    const known = (channel: Channel) => this.#channels.findIndex(({ address }) => address === channel.address);
+    let first: number | undefined;
+    for (const channel of this.#channel().toOthers(named)) {
+      let at = known(channel);
+      if (at < 0 && this.#channels.length < channelsMax) at = this.#channels.push(channel) - 1;
+      else channel.close();
+      if (at >= 0) first ??= at;
+    }
+    if (first !== undefined && first !== this.#current) this.#current = first;
+    else return false;
+    return true;
   }
 
   #channel(): Channel {
@@ -215,6 +237,7 @@ export class BlixardClient implements AsyncDisposable {
         const limits = { timeoutMs: Math.ceil(limitMs), ...(signal === undefined ? {} : { signal }) };
         return await work(this.#channel(), limits);
       } catch (error) {
+        if (this.#follow(error)) throw error;
         // Only the call that failed here moves on, so that parallel failures skip one address, not several.
         if (this.#current === at) this.#current = (at + 1) % this.#channels.length;
         throw error;
@@ -224,6 +247,16 @@ export class BlixardClient implements AsyncDisposable {
 }
 
 const blobTimeoutMs = 600_000;
+/** Voters that a node may name. */
+const followedMax = 16;
+const channelsMax = 256;
+
+/** What another node has named, which may be anything. */
+function placesIn(value: unknown): NodePlace[] {
+  const parsed = nodePlacesSchema.safeParse(value);
+  return parsed.success ? parsed.data : [];
+}
+
 const attemptMsMax = 5_000;
 
 function makeChannel(
@@ -238,6 +271,7 @@ function makeChannel(
   return new HttpChannel({
     address: parseNodeAddress(target.address),
     token: target.token ?? options.token,
+    ...(target.isOwnToken === undefined ? {} : { isOwnToken: target.isOwnToken }),
     pins: pin === undefined ? pins : { get: () => pin, set: () => {} },
   });
 }

@@ -37,6 +37,13 @@ export function nodeTimeoutMs({ timeoutMs }: Pick<ChannelCall, "timeoutMs">): nu
 
 const answerMarginMs = 500;
 
+/** A node as another one names it. */
+export interface NodePlace {
+  /** The key that it must prove. */
+  readonly endpointId: string;
+  readonly addresses: readonly string[];
+}
+
 export interface Channel {
   /** Where it leads, for messages. */
   readonly address: string;
@@ -48,6 +55,8 @@ export interface Channel {
     call: ChannelStream<Name>,
   ): Promise<AsyncIterable<StreamOutputOf<Name>>>;
   health(call: ChannelCall): Promise<Health>;
+  /** Channels to other nodes, with the same right. */
+  toOthers(nodes: readonly NodePlace[]): Channel[];
   uploadBlob(chunks: AsyncIterable<Uint8Array>, call: ChannelCall): Promise<StoredBlob>;
   close(): void;
 }

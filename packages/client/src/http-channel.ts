@@ -1,8 +1,11 @@
 /** Calls over the HTTP API of a node. */
+import { BlixardError, directAddresses } from "@blixard/common";
+import type { PinStore } from "@blixard/identity";
 import {
   type Health,
   type HttpMethodName,
   headers,
+  methods,
   nodeRoutes,
   type RequestOf,
   type ResponseOf,
@@ -11,16 +14,31 @@ import {
   type StreamOutputOf,
   type StreamRequestOf,
 } from "@blixard/protocol";
-import { type Channel, type ChannelCall, type ChannelStream, nodeTimeoutMs } from "./channel.ts";
+import { parseNodeAddress } from "./address.ts";
+import { type Channel, type ChannelCall, type ChannelStream, type NodePlace, nodeTimeoutMs } from "./channel.ts";
 import { type ConsoleDeps, openHttpConsole, openHttpStream } from "./http-streams.ts";
-import { NodeEndpoint, type NodeEndpointOptions } from "./node-endpoint.ts";
+import { type HttpAnswer, type HttpExchange, NodeEndpoint, type NodeEndpointOptions } from "./node-endpoint.ts";
 import { decodeAnswer, decodeError, encodeCall } from "./wire.ts";
 
+export type HttpChannelOptions = Omit<NodeEndpointOptions, "assertServes">;
+
 export class HttpChannel implements Channel {
+  readonly #options: HttpChannelOptions;
   readonly #endpoint: NodeEndpoint;
 
-  constructor(options: NodeEndpointOptions) {
-    this.#endpoint = new NodeEndpoint(options);
+  constructor(options: HttpChannelOptions) {
+    this.#options = options;
+    this.#endpoint = new NodeEndpoint({ ...options, assertServes });
+  }
+
+  /** Channels to other nodes with the same token, which go to nobody who does not prove the key. */
+  toOthers(nodes: readonly NodePlace[]): Channel[] {
+    const { token } = this.#options;
+    return nodes.flatMap(({ endpointId, addresses }) =>
+      directAddresses(addresses).map(
+        (address) => new HttpChannel({ address: parseNodeAddress(address), token, pins: pinned(endpointId) }),
+      ),
+    );
   }
 
   get address(): string {
@@ -36,7 +54,13 @@ export class HttpChannel implements Channel {
     const callHeaders: Record<string, string> = { ...timing(call), ...encoded.headers };
     if (call.idempotencyKey !== undefined) callHeaders[headers.idempotencyKey] = call.idempotencyKey;
     if (call.ifMatchIndex !== undefined) callHeaders[headers.ifMatch] = String(call.ifMatchIndex);
-    return decodeAnswer(name, await this.#endpoint.exchange({ ...encoded, ...limitsOf(call), headers: callHeaders }));
+    const exchange = {
+      ...encoded,
+      ...limitsOf(call),
+      headers: callHeaders,
+      anonymous: methods[name].access === "anyone",
+    };
+    return decodeAnswer(name, await this.#endpoint.exchange(exchange));
   }
 
   async stream<Name extends StreamName>(
@@ -66,7 +90,7 @@ export class HttpChannel implements Channel {
 
   async health(call: ChannelCall): Promise<Health> {
     const { verb, path } = nodeRoutes.health;
-    const request = { verb, path, headers: timing(call), ...limitsOf(call) };
+    const request = { verb, path, headers: timing(call), anonymous: true, ...limitsOf(call) };
     const answer = await this.#endpoint.exchange(request);
     if (answer.status !== 200) throw decodeError(answer);
     return JSON.parse(answer.body.toString("utf8")) as Health;
@@ -97,3 +121,20 @@ function timing(call: ChannelCall): Record<string, string> {
 function limitsOf({ timeoutMs, signal }: ChannelCall) {
   return { timeoutMs, ...(signal === undefined ? {} : { signal }) };
 }
+
+const placeTimeoutMs = 3_000;
+
+/** Voters alone are shown a token. A node of an earlier release does not say what it is. @throws MISDIRECTED */
+async function assertServes(exchange: (request: HttpExchange) => Promise<HttpAnswer>): Promise<void> {
+  const encoded = encodeCall("identity.get", {}, false);
+  const answer = await exchange({ ...encoded, anonymous: true, timeoutMs: placeTimeoutMs });
+  const { nodeId, role = "voter", voters = [] } = decodeAnswer("identity.get", answer);
+  if (role === "voter") return;
+  throw new BlixardError("MISDIRECTED", `node ${nodeId} is a ${role}, and is shown no token`, {
+    hint: "Give the address of a voter.",
+    details: { voters },
+    outcome: "not_applied",
+  });
+}
+
+const pinned = (endpointId: string): PinStore => ({ get: () => endpointId, set: () => {} });

@@ -16,6 +16,7 @@ export {
   findLocalNode,
   listOwnNodes,
   localTarget,
+  ownStatusTarget,
   readLocalNode,
 } from "./local-nodes.ts";
 export { RetryClient } from "./retry-client.ts";

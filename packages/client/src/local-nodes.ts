@@ -23,7 +23,10 @@ export interface RuntimeFile {
 
 export interface LocalNode extends RuntimeFile {
   readonly dataDir: string;
+  /** The administrator's token of a voter; undefined for everybody else. */
   readonly token: string | undefined;
+  /** What shows how this node is, and nothing else. */
+  readonly localToken: string | undefined;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -72,8 +75,10 @@ export async function readLocalNode(dataDir: string): Promise<LocalNode | undefi
     const runtime = JSON.parse(await readFile(join(dataDir, "runtime.json"), "utf8")) as RuntimeFile;
     // A killed daemon leaves the file behind.
     process.kill(runtime.pid, 0);
-    const token = await readFile(join(dataDir, "admin.token"), "utf8").catch(() => undefined);
-    return { ...runtime, dataDir, token: token?.trim() };
+    const [token, localToken] = await Promise.all(
+      ["admin.token", "local.token"].map((name) => readFile(join(dataDir, name), "utf8").catch(() => undefined)),
+    );
+    return { ...runtime, dataDir, token: token?.trim(), localToken: localToken?.trim() };
   } catch {
     return undefined;
   }
@@ -91,6 +96,12 @@ export function localTarget(node: LocalNode, address = node.bind): ClientTarget 
   return servesPlain(node, parseNodeAddress(address).port)
     ? { address: node.http, ...token }
     : { address, pin: node.endpointId, ...token };
+}
+
+/** How to ask a local node how it is, without any right in its cluster; undefined when its token cannot be read. */
+export function ownStatusTarget(node: LocalNode): ClientTarget | undefined {
+  const { bind, endpointId, localToken } = node;
+  return localToken === undefined ? undefined : { address: bind, pin: endpointId, token: localToken, isOwnToken: true };
 }
 
 function servesPlain({ http }: LocalNode, port: number): boolean {

@@ -25,6 +25,8 @@ export interface HttpExchange {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | AsyncIterable<Uint8Array>;
+  /** The node answers this to anyone: no token goes with it. */
+  readonly anonymous?: boolean;
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
 }
@@ -48,7 +50,11 @@ export interface HttpStreamAnswer {
 export interface NodeEndpointOptions {
   readonly address: NodeAddress;
   readonly token: string | undefined;
+  /** The token is good at this node alone, whatever it is in its cluster. */
+  readonly isOwnToken?: boolean;
   readonly pins: PinStore;
+  /** Asked before the token is shown: throws where the node is none that may see it. Default: every node may. */
+  readonly assertServes?: (exchange: (request: HttpExchange) => Promise<HttpAnswer>) => Promise<void>;
 }
 
 const connectTimeoutMs = 3_000;
@@ -65,12 +71,19 @@ export class NodeEndpoint {
   /** The connection that taught the identity, for the request that waits for it. */
   #spare: Duplex | undefined;
   #learning: Promise<void> | undefined;
+  readonly #assertServes: () => Promise<void>;
+  #serves: Promise<void> | undefined;
 
   constructor(options: NodeEndpointOptions) {
     this.address = options.address;
     this.#token = options.token;
     this.#pins = options.pins;
     this.#scheme = options.address.scheme;
+    const { assertServes } = options;
+    const isShown = options.token !== undefined && options.isOwnToken !== true;
+    this.#assertServes = async () => {
+      if (isShown) await assertServes?.((request) => this.exchange(request));
+    };
     this.#agent = new DialingAgent(() => this.#spareOrDial());
   }
 
@@ -136,9 +149,22 @@ export class NodeEndpoint {
     const sent = { whole: false };
     try {
       await this.#learnIdentity();
+      if (exchange.anonymous !== true) await this.#untilItServes();
       return await this.#send(exchange, sent, read);
     } catch (error) {
       throw this.#failure(error, exchange.signal, sent.whole ? "unknown" : "not_applied");
+    }
+  }
+
+  /** A token goes to nodes only that serve people. One that did is not asked again: it has seen the token. */
+  async #untilItServes(): Promise<void> {
+    this.#serves ??= this.#assertServes();
+    const serves = this.#serves;
+    try {
+      await serves;
+    } catch (error) {
+      if (this.#serves === serves) this.#serves = undefined;
+      throw error;
     }
   }
 
@@ -180,7 +206,7 @@ export class NodeEndpoint {
     const { verb, path, body } = exchange;
     return new Promise((resolve, reject) => {
       const authorization: Record<string, string> =
-        this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` };
+        this.#token === undefined || exchange.anonymous === true ? {} : { authorization: `Bearer ${this.#token}` };
       const length: Record<string, string> =
         body instanceof Uint8Array ? { "content-length": String(body.length) } : {};
       const request = httpRequest({

@@ -32,7 +32,7 @@ import {
   type StreamOutputOf,
   type StreamRequestOf,
 } from "@blixard/protocol";
-import { type Channel, type ChannelCall, type ChannelStream, nodeTimeoutMs } from "./channel.ts";
+import { type Channel, type ChannelCall, type ChannelStream, type NodePlace, nodeTimeoutMs } from "./channel.ts";
 
 export interface RpcEndpoint {
   /** The key that the node must prove, 64 hexadecimal digits. */
@@ -110,6 +110,11 @@ export class RpcChannel implements Channel {
     const { digest, sizeBytes, nodeId } = await send(new Uint8Array(0), true);
     if (digest === null) throw new BlixardError("INTERNAL", "the node did not say what it stored");
     return { digest, sizeBytes, nodeId };
+  }
+
+  toOthers(nodes: readonly NodePlace[]): Channel[] {
+    const stream = this.#stream === undefined ? {} : { stream: this.#stream };
+    return nodes.map((node) => new RpcChannel({ ...node, rpc: this.#rpc, ...stream }, this.#random));
   }
 
   /** The connections belong to the transport. */

@@ -4,6 +4,7 @@ import { createServer as createHttpServer, type RequestListener, type Server } f
 import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { toHex } from "@blixard/common";
+import type { Identity } from "@blixard/protocol";
 
 export interface TestServer {
   readonly address: string;
@@ -12,8 +13,21 @@ export interface TestServer {
   close(): Promise<void>;
 }
 
-export async function startPlainServer(listener: RequestListener): Promise<TestServer> {
-  return await listen(createHttpServer(listener), "");
+/** `place`: what the node says of itself; by default it is a voter. The listener sees no such question. */
+export async function startPlainServer(listener: RequestListener, place: Place = voter): Promise<TestServer> {
+  return await listen(createHttpServer(saying(place, listener)), "");
+}
+
+export type Place = Pick<Identity, "role" | "voters">;
+const voter: Place = { role: "voter" };
+
+function saying(place: Place, listener: RequestListener): RequestListener {
+  const identity = { clusterId: "c", nodeId: 1, endpointId: "0".repeat(64), addresses: [], version: "0", ...place };
+  return (request, response) => {
+    if (request.url !== "/v1/identity") return listener(request, response);
+    response.setHeader("content-type", "application/json");
+    response.end(JSON.stringify(identity));
+  };
 }
 
 export async function startTlsServer(listener: RequestListener, port = 0): Promise<TestServer> {
@@ -21,7 +35,7 @@ export async function startTlsServer(listener: RequestListener, port = 0): Promi
   const spki = publicKey.export({ format: "der", type: "spki" });
   const key = privateKey.export({ format: "pem", type: "pkcs8" });
   const cert = selfSigned(privateKey, spki);
-  const server = createHttpsServer({ key, cert, minVersion: "TLSv1.3" }, listener);
+  const server = createHttpsServer({ key, cert, minVersion: "TLSv1.3" }, saying(voter, listener));
   return await listen(server, toHex(spki.subarray(spki.length - 32)), port);
 }
 

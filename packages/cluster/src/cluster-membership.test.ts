@@ -3,7 +3,7 @@ import { decodeTicket, featureLevels } from "@blixard/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { requestJoin } from "./start/join-flow.ts";
 import { nodeKey } from "./state-machine/state.ts";
-import { ClusterGroup, until } from "./testing/cluster-group.ts";
+import { adminToken, ClusterGroup, until } from "./testing/cluster-group.ts";
 import { endpointIdOf } from "./testing/memory-cluster-network.ts";
 
 let group: ClusterGroup;
@@ -161,8 +161,10 @@ describe("ClusterNode: members", () => {
     await group.call(1, "member.setRole", { id: leader, role: "learner" });
     await until(() => roleOf(leader) === "learner");
     expect(group.leaderId()).not.toBe(leader);
-    await group.call(leader, "kv.put", { key: "k", value: "v" });
-    await group.call(1, "member.setRole", { id: leader, role: "voter" });
+    const voter = others(leader)[0] ?? 0;
+    await expect(group.call(leader, "kv.put", { key: "k", value: "v" })).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await expect(group.node(leader).authenticate(adminToken)).rejects.toMatchObject({ code: "MISDIRECTED" });
+    await group.call(voter, "member.setRole", { id: leader, role: "voter" });
     await until(() => roleOf(leader) === "follower");
   });
 

@@ -15,6 +15,7 @@ import type { VmManager } from "@blixard/vm-manager";
 import type { AuthenticatedCaller, StreamScope } from "./calls/call-types.ts";
 import type { BulkRouteView, ClusterTransport } from "./ports/cluster-transport.ts";
 import type { NodeCertificates } from "./ports/node-certificates.ts";
+import type { OwnTokenStore } from "./ports/own-token.ts";
 import type { PeerFinder } from "./ports/peer-finder.ts";
 import type { StateStore } from "./ports/state-store.ts";
 import type { JoinSeed, JoinTarget } from "./start/join-flow.ts";
@@ -42,6 +43,8 @@ export interface ClusterNodeDeps {
   readonly startVmManager: () => Promise<VmManager>;
   /** What this node shows on the TLS side of its bind port. Default: none. */
   readonly certificates?: NodeCertificates;
+  /** Where this node keeps its own administrator's token while it is a voter. Default: it has none. */
+  readonly ownToken?: OwnTokenStore;
   /** What the status says about the disk. Default: healthy. */
   readonly storageHealth?: () => NodeStatus["storage"];
   /**
@@ -117,7 +120,7 @@ export interface ClusterNode extends AsyncDisposable {
     meta: CallMeta,
     scope: StreamScope<Name>,
   ): Promise<AsyncIterable<StreamOutputOf<Name>>>;
-  /** The holder of a token; undefined when nobody holds it. */
+  /** The holder of a token; undefined when nobody holds it. @throws MISDIRECTED on a node that is no voter, UNAVAILABLE */
   authenticate(token: string): Promise<AuthenticatedCaller | undefined>;
   /** At once, with or without a quorum. */
   status(): NodeStatus;
@@ -125,6 +128,8 @@ export interface ClusterNode extends AsyncDisposable {
   ready(): Readiness;
   /** Resolves when `ready`, rejects when the node is removed, fails or closes, or when `signal` aborts. */
   untilReady(options?: { readonly signal?: AbortSignal }): Promise<void>;
+  /** Resolves when the administrator's token of this node is what the state says, for a voter: it has one. */
+  untilOwnToken(options?: { readonly signal?: AbortSignal }): Promise<void>;
   isLeader(): boolean;
   /** How often the cluster has admitted this node, as far as it knows. */
   readonly incarnation: number;

@@ -169,7 +169,8 @@ describe("voters that some do not know as such", () => {
     await until(() => group.nodes().every(({ state }) => state.nodes.size === 3));
     const ask = async (id: number, key: number, appliedIndex: number) => {
       const request = { id, endpointId: endpointIdOf(key), appliedIndex };
-      return (await group.call(1, "member.vouch", request, { access: "node" })).vouches;
+      return (await group.call(1, "member.vouch", request, { access: "node", actor: { kind: "node", id: "2" } }))
+        .vouches;
     };
     const { appliedIndex } = status(1);
     expect(await ask(2, 2, appliedIndex)).toBe(true);

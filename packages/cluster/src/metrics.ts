@@ -8,6 +8,7 @@ const duties = [
   "addresses",
   "peers",
   "own-record",
+  "own-token",
   "removal-probe",
   "vm-desired",
   "vm-observe",
@@ -69,6 +70,12 @@ const declarations = {
     name: "blixard_member_claims_total",
     help: "How often a member said that this node was started elsewhere or removed. Only a majority of the voters is believed.",
     labels: { claim: ["newer_start", "removed"], by: ["voter", "other"] },
+  },
+  refusedForwards: {
+    type: "counter",
+    name: "blixard_forwards_refused_total",
+    help: "Calls that a member passed on in a name that it may not use: that of another node, or of a person while it is no voter.",
+    labels: { of: ["node", "person"] },
   },
   members: { type: "gauge", name: "blixard_cluster_nodes", help: "Nodes in the replicated state." },
   vms: {

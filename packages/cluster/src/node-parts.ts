@@ -7,6 +7,7 @@ import type { CommandBody, NodeStatus } from "@blixard/protocol";
 import type { RaftNode } from "@blixard/raft";
 import type { VmManager } from "@blixard/vm-manager";
 import type { CallScope } from "./calls/call-types.ts";
+import type { LeaderContact } from "./calls/leader-contact.ts";
 import type { PeerCalls } from "./calls/peer-calls.ts";
 import type { ClusterStateMachine } from "./cluster-state-machine.ts";
 import type { ClusterMetrics } from "./metrics.ts";
@@ -35,6 +36,7 @@ export interface NodeParts {
   readonly raft: RaftNode<AppliedCommand>;
   /** How a decision of this node gets into the log. */
   readonly proposals: Proposals;
+  readonly leaderContact: LeaderContact;
   /** The calls of this node to others. */
   readonly peerCalls: PeerCalls;
   /** What this node heard the others promise. */

@@ -41,6 +41,8 @@ export interface ClusterNodeOptions {
   readonly discoveryMs?: number;
   /** Milliseconds between two tries of a background call that failed. Default 200, doubling up to 16 times that. */
   readonly retryDelayMs?: number;
+  /** Milliseconds without a leader after which a node refuses tokens and keys of people. Default 10,000. */
+  readonly rightsWithoutLeaderMs?: number;
   /** Entries whose state hashes are kept. Default 10,000. */
   readonly hashWindow?: number;
   /** Entries over which a request id is remembered; the same on each node. Default 10,000. */
@@ -62,6 +64,7 @@ export const clusterDefaults = {
   removalProbeMs: 3_000,
   discoveryMs: 1_000,
   retryDelayMs: 200,
+  rightsWithoutLeaderMs: 10_000,
   hashWindow: 10_000,
   requestWindow: limits.requestWindowMax,
 } as const;
@@ -83,9 +86,14 @@ export function assertClusterDefaults(of: Numbers<typeof clusterDefaults>, raft:
     "a message of Raft fits into the smallest frame, with what stands beside each entry",
   );
   const { leaderIntervalMs, reachableWithinMs, unknownAfterMs, forwardAttemptMs, removalProbeMs } = of;
+  const { rightsWithoutLeaderMs } = of;
   assertBelow({ leaderIntervalMs, heartbeatIntervalMs }, { reachableWithinMs }, "a node that answers is reachable");
   assertBelow({ reachableWithinMs }, { unknownAfterMs }, "a node is unreachable before its VMs are unknown");
-  assertBelow({ electionTimeoutMs }, { forwardAttemptMs, removalProbeMs }, "an election is no reason to give up");
+  assertBelow(
+    { electionTimeoutMs },
+    { forwardAttemptMs, removalProbeMs, rightsWithoutLeaderMs },
+    "an election is no reason to give up",
+  );
   const { promotionLagEntries, requestWindow } = of;
   assertBelow({ promotionLagEntries }, { trailingEntries }, "a learner that is promoted needs no snapshot");
   assertAtMost({ requestWindow }, { requestWindowMax: limits.requestWindowMax }, "the state remembers no more ids");

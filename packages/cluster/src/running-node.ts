@@ -1,5 +1,5 @@
 /** A node that serves: the replicated state over Raft, the service that answers calls, and the duties, put together. */
-import { type CloseStack, firstOf, linkSignal, type Watch, withTimeLimit } from "@blixard/common";
+import { type CloseStack, firstOf, fromUtf8, linkSignal, toHex, type Watch, withTimeLimit } from "@blixard/common";
 import type {
   CallMeta,
   MethodName,
@@ -13,12 +13,15 @@ import type {
 import { asNodeId } from "@blixard/raft";
 import type { CallRouter } from "./calls/call-router.ts";
 import type { AuthenticatedCaller, StreamScope } from "./calls/call-types.ts";
+import { misdirected } from "./calls/misdirected.ts";
 import type { CloseOptions, ClusterNode, Readiness } from "./cluster-node-types.ts";
 import { type NodeLifecycle, stopped } from "./node-lifecycle.ts";
 import type { NodeParts } from "./node-parts.ts";
 import { bestSuccessor } from "./peers/successor.ts";
 import { statusOf } from "./services/cluster.ts";
 import { tokenHolder } from "./services/token.ts";
+import type { Duties } from "./start/start-duties.ts";
+import { ownTokenId } from "./state-machine/token.ts";
 import type { ClusterState } from "./state-machine/types.ts";
 
 const handOverMsDefault = 2_000;
@@ -27,7 +30,7 @@ export interface RunningNodeDeps {
   readonly parts: NodeParts;
   readonly router: CallRouter;
   readonly lifecycle: NodeLifecycle;
-  readonly caughtUp: Watch<boolean>;
+  readonly duties: Pick<Duties, "caughtUp" | "ownToken">;
   /** All that the start has opened. */
   readonly opened: CloseStack<CloseOptions>;
 }
@@ -37,15 +40,17 @@ export class RunningNode implements ClusterNode {
   readonly #router: CallRouter;
   readonly #lifecycle: NodeLifecycle;
   readonly #caughtUp: Watch<boolean>;
+  readonly #ownToken: Duties["ownToken"];
   readonly #opened: CloseStack<CloseOptions>;
   readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
 
-  constructor({ parts, router, lifecycle, caughtUp, opened }: RunningNodeDeps) {
+  constructor({ parts, router, lifecycle, duties, opened }: RunningNodeDeps) {
     this.#parts = parts;
     this.#router = router;
     this.#lifecycle = lifecycle;
-    this.#caughtUp = caughtUp;
+    this.#caughtUp = duties.caughtUp;
+    this.#ownToken = duties.ownToken;
     this.#opened = opened;
   }
 
@@ -82,7 +87,15 @@ export class RunningNode implements ClusterNode {
   }
 
   async authenticate(token: string): Promise<AuthenticatedCaller | undefined> {
-    return tokenHolder(this.state, this.#parts.sha256, token);
+    const elsewhere = misdirected(this.state, this.#parts.options.nodeId);
+    if (elsewhere !== undefined) throw elsewhere;
+    return tokenHolder(this.state, this.#parts, token) ?? this.#holderOfOwn(token);
+  }
+
+  #holderOfOwn(token: string): AuthenticatedCaller | undefined {
+    const { sha256, options } = this.#parts;
+    if (!this.#ownToken?.isUnregistered(toHex(sha256(fromUtf8(token))))) return undefined;
+    return { actor: { kind: "token", id: ownTokenId(options.nodeId) }, access: "admin" };
   }
 
   status(): NodeStatus {
@@ -95,6 +108,10 @@ export class RunningNode implements ClusterNode {
     if (this.#parts.raft.status.value.leaderId === 0) return { ready: false, reason: "no leader is known" };
     if (!this.#caughtUp.value) return { ready: false, reason: "the node is catching up with the leader" };
     return { ready: true, reason: "" };
+  }
+
+  async untilOwnToken(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    await this.#ownToken?.settled.until((settled) => settled, options);
   }
 
   async untilReady(options: { readonly signal?: AbortSignal } = {}): Promise<void> {

@@ -45,6 +45,8 @@ export const errorCodes = {
   WRONG_CLUSTER: facts(403, 77),
   REMOVED: facts(403, 77),
   DUPLICATE_NODE: facts(409, 77),
+  /** Another node serves this caller; the details say which ones. */
+  MISDIRECTED: facts(421, 6, true),
   // The state says no.
   CONFLICT: facts(409, 5),
   ALREADY_EXISTS: facts(409, 5),

@@ -2,8 +2,8 @@
  * The contract between nodes, clients and disk. `api` says each noun once: its records, the commands of the log, and the
  * methods and streams of the node service. `wire` has their bytes. Every transport carries them.
  */
-export type { Actor, CallerAccess, CallMeta, MethodAccess } from "./api/access.ts";
-export { authorize, forwardHopsMax } from "./api/access.ts";
+export type { AccessRole, Actor, CallerAccess, CallMeta, MethodAccess } from "./api/access.ts";
+export { accessRoleSchema, authorize, forwardHopsMax, isAccessRole } from "./api/access.ts";
 export type { CertificateView } from "./api/cert.ts";
 export type { ClusterRecord, Identity, NodeStatus } from "./api/cluster.ts";
 export type {
@@ -57,6 +57,7 @@ export {
   logPositionSchema,
   nameSchema,
   nodeIdSchema,
+  nodePlacesSchema,
 } from "./api/values.ts";
 export type {
   VmChange,

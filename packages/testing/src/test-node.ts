@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { type BlixardClient, connectClient } from "@blixard/client";
+import { type BlixardClient, connectClient, ownStatusTarget, readLocalNode } from "@blixard/client";
 import { BlixardError, messageOf } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { endpointIdOfSeed } from "@blixard/identity";
@@ -151,14 +151,17 @@ export class TestNode implements AsyncDisposable {
     });
   }
 
-  /** The administrator's token of this node. */
+  /** The administrator's token of this node, which is a voter. */
   async token(): Promise<string> {
     return (await readFile(join(this.dataDir, "admin.token"), "utf8")).trim();
   }
 
   /** What the node says of itself, without a quorum. */
   async status(): Promise<NodeStatus> {
-    await using client = await this.client();
+    const node = await readLocalNode(this.dataDir);
+    const own = node === undefined ? undefined : ownStatusTarget(node);
+    if (own === undefined) throw new BlixardError("UNAVAILABLE", `node ${this.id} is not running`);
+    await using client = connectClient({ addresses: [own] });
     return await client.status({ timeoutMs: 5_000 });
   }
 

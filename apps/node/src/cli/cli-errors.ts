@@ -65,9 +65,12 @@ function viewOf(error: unknown, context: CliContext): ErrorView {
   };
 }
 
+/** A node answers with the id of the request. */
+const errorFromNode = (error: unknown) => isBlixardError(error) && error.details?.["requestId"] !== undefined;
+
 /** What a person can do. The hint of a node about tokens is for programs that speak HTTP. */
 function hintOf(error: unknown, code: ErrorCode | undefined): string | undefined {
-  if (code === "UNAUTHENTICATED") {
+  if (code === "UNAUTHENTICATED" && errorFromNode(error)) {
     return "Give the token of the cluster: --token-file DIR/admin.token of a node's data directory, or BLIXARD_TOKEN.";
   }
   const hint = isBlixardError(error) ? error.hint : undefined;

@@ -8,6 +8,7 @@ import {
   type LocalNode,
   listOwnNodes,
   localTarget,
+  ownStatusTarget,
   parseNodeAddress,
   readLocalNode,
 } from "@blixard/client";
@@ -58,11 +59,17 @@ export function withClientOptions(command: Command): Command {
     .addOption(new Option("-o, --output <format>", "table, wide, json, yaml or name").default("table"));
 }
 
+export interface ClientNeeds {
+  /** What a node says of itself is enough, where nobody here has a right in its cluster. */
+  readonly onlyStatus?: boolean;
+}
+
 /** Runs `work` with a client, and closes it. */
 export async function withClient(
   context: CliContext,
   options: ClientOptions,
   work: (session: ClientSession) => Promise<void>,
+  needs: ClientNeeds = {},
 ): Promise<void> {
   const format = parseOutputFormat(options.output ?? "table");
   const timeoutMs = options.timeout === undefined ? undefined : parseDurationMs(options.timeout);
@@ -70,7 +77,7 @@ export async function withClient(
   const opened = contextName === undefined ? undefined : await openContext(context, contextName);
   const client = new CommandClient(
     {
-      addresses: opened?.targets ?? (await resolveTargets(context, options)),
+      addresses: opened?.targets ?? (await resolveTargets(context, options, needs)),
       pins: filePins(context.env),
       random: systemRandom,
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
@@ -132,7 +139,7 @@ async function openContext({ env, signal }: CliContext, name: string) {
       const rank = ({ endpointId, path }: MemberStatus) =>
         endpointId === answering?.endpointId ? 0 : path === "none" ? 2 : 1;
       const current = members
-        .filter(({ addresses }) => addresses.length > 0)
+        .filter(({ addresses, role }) => addresses.length > 0 && role === "voter")
         .sort((a, b) => rank(a) - rank(b))
         .map(({ endpointId, addresses }) => ({ endpointId, addresses }));
       const same = current[0]?.endpointId === saved.nodes[0]?.endpointId && isSameSet(current, saved.nodes);
@@ -160,26 +167,49 @@ function interruption(context: CliContext): Promise<never> {
   });
 }
 
-async function resolveTargets(context: CliContext, options: ClientOptions): Promise<ClientTarget[]> {
+async function resolveTargets(
+  context: CliContext,
+  options: ClientOptions,
+  needs: ClientNeeds,
+): Promise<ClientTarget[]> {
   const token = await givenToken(context, options);
   const withToken = (target: ClientTarget): ClientTarget => (token === undefined ? target : { ...target, token });
   const addresses = options.address ?? nonEmpty(context.env["BLIXARD_ADDRESS"]);
   const fromDataDir = options.dataDir === undefined ? undefined : await readLocalNode(options.dataDir);
   if (addresses !== undefined) {
     const nodes = fromDataDir === undefined ? await listOwnNodes(context.env) : [fromDataDir];
-    return addresses.split(",").map((address) => withToken(knownTarget(nodes, address.trim())));
+    return addresses.split(",").map((address) => withToken(knownTarget(nodes, address.trim(), needs)));
   }
   if (options.dataDir !== undefined) {
     if (fromDataDir === undefined) throw notRunning(`no node runs on the data directory ${options.dataDir}`);
-    return [withToken(localTarget(fromDataDir))];
+    return token === undefined ? withRights([fromDataDir], needs) : [withToken(localTarget(fromDataDir))];
   }
-  return oneCluster(await listOwnNodes(context.env)).map((node) => withToken(localTarget(node)));
+  const nodes = oneCluster(await listOwnNodes(context.env));
+  return token === undefined ? withRights(nodes, needs) : nodes.map((node) => withToken(localTarget(node)));
 }
 
-function knownTarget(nodes: readonly LocalNode[], address: string): ClientTarget {
+/** Those of the nodes that hold an administrator's token, as voters do. @throws UNAUTHENTICATED */
+function withRights(nodes: readonly LocalNode[], { onlyStatus }: ClientNeeds): ClientTarget[] {
+  const voters = nodes.filter(({ token }) => token !== undefined);
+  if (voters.length > 0) return voters.map((node) => localTarget(node));
+  const own = onlyStatus ? nodes.flatMap((node) => ownStatusTarget(node) ?? []) : [];
+  if (own.length > 0) return own;
+  const ids = nodes.map(({ nodeId }) => nodeId).join(", ");
+  throw new BlixardError(
+    "UNAUTHENTICATED",
+    `node ${ids} on this machine has no administrator's token: it is no voter, or the token was revoked`,
+    {
+      hint: "On a voter: blixard ticket create --role admin (or operator, or viewer). Then here: blixard context add NAME -",
+    },
+  );
+}
+
+function knownTarget(nodes: readonly LocalNode[], address: string, { onlyStatus }: ClientNeeds): ClientTarget {
   const isLoopback = isLoopbackHost(parseNodeAddress(address).host);
   const node = isLoopback ? findLocalNode(nodes, address) : undefined;
-  return node === undefined ? { address } : localTarget(node, address);
+  if (node === undefined) return { address };
+  const own = onlyStatus && node.token === undefined ? ownStatusTarget(node) : undefined;
+  return own ?? localTarget(node, address);
 }
 
 function oneCluster(nodes: readonly LocalNode[]): readonly LocalNode[] {

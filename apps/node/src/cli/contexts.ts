@@ -6,7 +6,7 @@ import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { BlixardError, reasonOf, systemErrorCodeOf } from "@blixard/common";
-import { addressSchema, endpointIdSchema, nameSchema } from "@blixard/protocol";
+import { accessRoleSchema, addressSchema, endpointIdSchema, nameSchema } from "@blixard/protocol";
 import { z } from "zod";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -15,7 +15,7 @@ const contextSchema = z.object({
   clusterId: z.string().min(1),
   /** What `blixard token revoke` takes. */
   tokenId: z.string().min(1),
-  role: z.enum(["admin", "viewer"]),
+  role: accessRoleSchema,
   transport: z.enum(["iroh", "grpc"]),
   relay: z.boolean(),
   discovery: z.boolean(),

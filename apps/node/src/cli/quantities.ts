@@ -16,15 +16,20 @@ export function parseMemoryMiB(text: string): number {
 }
 
 const millisecondUnits: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-const durationMsMax = 30 * 86_400_000;
+const dayMs = 86_400_000;
+
+/** How long something is good for, in whole seconds: up to ten years. @throws INVALID_ARGUMENT */
+export function secondsOf(text: string): number {
+  return Math.ceil(parseDurationMs(text, 3_650) / 1_000);
+}
 
 /** `30` (seconds), `500ms`, `30s`, `10m`, `2h` or `1d` as milliseconds. @throws INVALID_ARGUMENT */
-export function parseDurationMs(text: string): number {
+export function parseDurationMs(text: string, daysMax = 30): number {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(text.trim());
   const durationMs = Math.round(Number(match?.[1]) * (millisecondUnits[match?.[2] ?? "s"] ?? 1));
-  if (match === null || durationMs < 1 || durationMs > durationMsMax) {
+  if (match === null || durationMs < 1 || durationMs > daysMax * dayMs) {
     throw new BlixardError("INVALID_ARGUMENT", `"${text}" is not a length of time`, {
-      hint: "Use seconds or a unit, up to 30 days: 30, 500ms, 30s, 10m, 2h.",
+      hint: `Use seconds or a unit, up to ${daysMax} days: 30, 500ms, 30s, 10m, 2h, 7d.`,
     });
   }
   return durationMs;

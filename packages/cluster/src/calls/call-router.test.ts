@@ -86,15 +86,21 @@ describe("CallRouter.handleRpc", () => {
     const text = await group.ticket({ role: "operator", nodeName: "ops" });
     const operator = outsider(7);
     const first = await redeem(operator, 7, text);
-    expect(first).toMatchObject({ clusterId: "test-cluster", role: "admin", nodes: [{ endpointId: endpointIdOf(1) }] });
+    expect(first).toMatchObject({
+      clusterId: "test-cluster",
+      role: "operator",
+      nodes: [{ endpointId: endpointIdOf(1) }],
+    });
     expect(await redeem(operator, 7, text)).toEqual(first);
     await expect(redeem(outsider(8), 8, text)).rejects.toMatchObject({ code: "TICKET_USED" });
     await expect(ask(outsider(8), "kv.list", "kv.list", {})).rejects.toMatchObject({ code: "UNKNOWN_PEER" });
     const { items } = await group.call(1, "token.list", {});
     const [own] = items.filter(({ endpointId }) => endpointId === endpointIdOf(7));
-    expect(own).toMatchObject({ name: "ops", role: "admin" });
+    expect(own).toMatchObject({ name: "ops", role: "operator" });
     expect([...group.node(1).state.nodes.values()].map(({ id }) => id)).toEqual([1]);
-    await ask(operator, "token.revoke", "token.revoke", { id: own?.id });
+    const revoke = ask(operator, "token.revoke", "token.revoke", { id: own?.id });
+    await expect(revoke).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    await group.call(1, "token.revoke", { id: own?.id ?? "" });
     await expect(ask(operator, "kv.list", "kv.list", {})).rejects.toMatchObject({ code: "UNKNOWN_PEER" });
     await expect(redeem(operator, 7, text)).rejects.toMatchObject({ code: "TICKET_USED" });
   });

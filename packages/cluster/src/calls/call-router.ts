@@ -13,6 +13,7 @@ import {
   withDeadline,
 } from "@blixard/common";
 import {
+  authorize,
   type CallMeta,
   decodeStreamItems,
   encodeStreamItems,
@@ -29,17 +30,19 @@ import {
 } from "@blixard/protocol";
 import type { NodeParts } from "../node-parts.ts";
 import type { IncomingCall, IncomingStream } from "../ports/cluster-transport.ts";
-import { nodeKey } from "../state-machine/state.ts";
-import type { ClusterState } from "../state-machine/types.ts";
 import { type CallSteps, passGate, streamNameOf, takeCall, takeRpcCall } from "./call-steps.ts";
 import type { CallScope, EntrySteps, ExitSteps, Handlers, StreamHandlers, StreamScope } from "./call-types.ts";
 import { identify } from "./identify.ts";
 import { routeToLeader } from "./leader-route.ts";
 import { ownerToAsk, waitForReadIndex } from "./owner-route.ts";
+import { untilRightsEnd, withRightsNow } from "./rights.ts";
 import { TicketGuard } from "./ticket-guard.ts";
 
 /** What these steps use of the node. */
-type RouterParts = Pick<NodeParts, "clock" | "metrics" | "options" | "raft" | "stateMachine" | "peerCalls">;
+type RouterParts = Pick<
+  NodeParts,
+  "clock" | "metrics" | "options" | "raft" | "stateMachine" | "peerCalls" | "leaderContact"
+>;
 
 export interface RouterDeps {
   readonly parts: RouterParts;
@@ -113,8 +116,8 @@ export class CallRouter {
 
   /** Answers a stream call of the transport's RPC lane. @throws BlixardError */
   async handleRpcStream(incoming: IncomingStream, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
-    const { stateMachine } = this.#deps.parts;
-    const { name, request, meta } = identify(stateMachine, incoming, (asked) => streams[streamNameOf(asked)].access);
+    const { parts } = this.#deps;
+    const { name, request, meta } = identify(parts, incoming, (asked) => streams[streamNameOf(asked)].access);
     const stream = streamNameOf(name);
     const input = decodeStreamItems(incoming.input, streams[stream].input, notInForm) as AsyncIterable<never>;
     return encodeStreamItems(
@@ -157,8 +160,13 @@ export class CallRouter {
 
   async #place(name: MethodName, request: unknown, call: CallScope): Promise<unknown> {
     const { parts, handlers } = this.#deps;
-    const { place, writes }: Method = methods[name];
-    const runHere = () => (handlers[name] as AnyHandler)(request, call);
+    const { place, writes, access }: Method = methods[name];
+    if (access !== "local") parts.leaderContact.assertFor(call.meta);
+    const runHere = async () => {
+      const meta = await withRightsNow(parts, call);
+      authorize(name, access, meta.access);
+      return await (handlers[name] as AnyHandler)(request, { ...call, meta });
+    };
     const forward = (to: number, timeoutMs: number, signal: AbortSignal) =>
       this.#forward(to, name, request, { ...call, signal }, timeoutMs);
     switch (place) {
@@ -192,15 +200,17 @@ export class CallRouter {
     const { parts } = this.#deps;
     const method: StreamMethod = streams[streamNameOf(name)];
     const request = passGate(parts, name, method, { meta, request: asked });
-    // The state does not know every caller: the holder of the node's own token is known to this node only.
-    const endsWithRights = meta.hops === 0 && isKnown(parts.stateMachine.state, meta.actor);
+    parts.leaderContact.assertFor(meta);
     const life = this.#openLife(scope.signal);
     try {
       const deadline = { clock: parts.clock, timeoutMs: meta.timeoutMs, what: name, signal: life.signal };
       const output = await withDeadline(deadline, (opening) =>
         this.#placeStream(name, request, { meta, signal: life.signal }, opening, scope.input ?? nothing()),
       );
-      if (endsWithRights) this.#endWithRights(meta, life);
+      if (meta.hops === 0) {
+        // Rejects when the call is over.
+        untilRightsEnd(parts, meta, life.signal).then(life.abort.bind(life), () => {});
+      }
       return output;
     } catch (error) {
       life.abort();
@@ -225,8 +235,12 @@ export class CallRouter {
     input: AnyStream,
   ): Promise<AnyStream> {
     const { parts, streamHandlers } = this.#deps;
-    const runHere = () => (streamHandlers[name] as AnyStreamHandler)(request, call, input);
-    const { place }: StreamMethod = streams[name];
+    const runHere = async () => {
+      const meta = await withRightsNow(parts, { ...call, signal: opening });
+      authorize(name, access, meta.access);
+      return await (streamHandlers[name] as AnyStreamHandler)(request, { ...call, meta }, input);
+    };
+    const { place, access }: StreamMethod = streams[name];
     switch (place) {
       case "read":
         if (!call.meta.stale) await waitForReadIndex(parts, opening);
@@ -241,26 +255,6 @@ export class CallRouter {
         return place satisfies never;
     }
   }
-
-  /** Ends the stream when the token is revoked or the member removed in whose name it was opened. */
-  #endWithRights({ actor }: CallMeta, life: LinkedSignal): void {
-    const { stateMachine } = this.#deps.parts;
-    stateMachine.version
-      .until(() => !isKnown(stateMachine.state, actor), { signal: life.signal })
-      .then(
-        () => {
-          const message = `the ${actor.kind} ${actor.id} has no rights here any more`;
-          life.abort(new BlixardError("UNAUTHENTICATED", message));
-        },
-        // The call is over.
-        () => {},
-      );
-  }
-}
-
-function isKnown(state: ClusterState, actor: CallMeta["actor"]): boolean {
-  if (actor.kind === "token") return state.tokens.has(actor.id);
-  return actor.kind === "system" || state.nodes.has(nodeKey(Number(actor.id)));
 }
 
 /** Methods that run at the owner of a VM name it in the field `name`. */

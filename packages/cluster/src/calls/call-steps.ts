@@ -27,13 +27,13 @@ import type { ClusterStateMachine } from "../cluster-state-machine.ts";
 import type { IncomingCall } from "../ports/cluster-transport.ts";
 import { clusterLevel, needsLevel, upgradeHint } from "../state-machine/level.ts";
 import type { CallScope } from "./call-types.ts";
-import { identify } from "./identify.ts";
+import { type IdentifyParts, identify } from "./identify.ts";
 import { validate } from "./validate.ts";
 
 /** What the first steps of calls and streams use of the node. */
 export interface GateParts {
   readonly stateMachine: Pick<ClusterStateMachine, "state">;
-  readonly options: { readonly featureLevel: number };
+  readonly options: { readonly featureLevel: number; readonly nodeId: number };
 }
 
 /** A call whose caller is known. */
@@ -48,7 +48,7 @@ export interface AskedCall {
 
 /** The steps in which nodes differ, and what the others use. */
 export interface CallSteps {
-  readonly parts: GateParts & { readonly clock: Clock };
+  readonly parts: GateParts & IdentifyParts & { readonly clock: Clock };
   /** Goes around the steps behind `identify`, to measure them and to slow down those that guess. */
   readonly around: (call: AskedCall, steps: () => Promise<unknown>) => Promise<unknown>;
   readonly enter: (name: MethodName, request: unknown, endpointId: string) => unknown;
@@ -63,7 +63,7 @@ export async function takeRpcCall(
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
   const accessOf = (asked: string) => methods[methodNameOf(asked)].access;
-  const { name, ...identified } = identify(steps.parts.stateMachine, incoming, accessOf);
+  const { name, ...identified } = identify(steps.parts, incoming, accessOf);
   return encodeServiceResponse(await takeCall(steps, { ...identified, name: methodNameOf(name), signal }));
 }
 

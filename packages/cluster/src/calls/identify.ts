@@ -1,5 +1,5 @@
 /** Finds out who calls. The key of the connection decides, not what the call says about itself. */
-import { type BlixardError, notApplied } from "@blixard/common";
+import { type BlixardError, type Clock, notApplied } from "@blixard/common";
 import {
   type Actor,
   type CallerAccess,
@@ -9,10 +9,13 @@ import {
   type MethodAccess,
 } from "@blixard/protocol";
 import type { ClusterStateMachine } from "../cluster-state-machine.ts";
+import type { ClusterMetrics } from "../metrics.ts";
 import type { IncomingCall } from "../ports/cluster-transport.ts";
-import { tokenOfKey } from "../state-machine/state.ts";
+import { nodeKey, tokenOfKey } from "../state-machine/state.ts";
+import { isGood } from "../state-machine/token.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import type { CallScope } from "./call-types.ts";
+import { misdirected } from "./misdirected.ts";
 
 export interface Caller {
   /** `member` may pass on calls of others; `person` is somebody with a key of their own. */
@@ -30,25 +33,39 @@ export interface IdentifiedCall {
   readonly ticketShownBy: string | undefined;
 }
 
+/** What the first step of a call uses of the node. */
+export interface IdentifyParts {
+  readonly stateMachine: Pick<ClusterStateMachine, "state">;
+  readonly clock: Pick<Clock, "unixMs">;
+  readonly options: { readonly nodeId: number };
+  readonly metrics?: Pick<ClusterMetrics, "refusedForwards">;
+}
+
 /**
  * @throws UNKNOWN_PEER or REMOVED for a key without rights, PERMISSION_DENIED for a member that speaks for another node,
- * INVALID_ARGUMENT for bytes that are no call, and what `accessOf` throws for a name that is not known
+ * UNAVAILABLE for one that speaks for people and is no voter, MISDIRECTED where this node is none, INVALID_ARGUMENT for
+ * bytes that are no call, and what `accessOf` throws for a name that is not known
  */
 export function identify(
-  stateMachine: Pick<ClusterStateMachine, "state">,
+  parts: IdentifyParts,
   incoming: IncomingCall,
   accessOf: (name: string) => MethodAccess,
 ): IdentifiedCall {
-  const caller = callerOf(stateMachine.state, incoming.remote);
+  const { state } = parts.stateMachine;
+  const caller = callerOf(state, incoming.remote, parts.clock.unixMs());
   const { name, request, meta } = decodeServiceCall(incoming.payload);
   if (incoming.method === forwardRpcMethod) {
     if (caller.kind !== "member") throw refused(caller);
-    assertOwnCall(caller, meta);
+    assertMayPassOn(parts, caller, meta);
     return { name, request, meta, ticketShownBy: undefined };
   }
   const access = accessOf(incoming.method);
   const known = caller.kind === "member" || caller.kind === "person";
   if (!known && access !== "anyone" && access !== "ticket") throw refused(caller);
+  if (access !== "anyone" && (caller.kind === "person" || access === "ticket")) {
+    const elsewhere = misdirected(state, parts.options.nodeId);
+    if (elsewhere !== undefined) throw elsewhere;
+  }
   const { endpointId } = incoming.remote;
   // A machine that shows a ticket calls under its key, also when it asks again after it was admitted.
   const own = access === "ticket" ? { actor: byKey(endpointId), access: "anyone" as const } : caller;
@@ -60,10 +77,11 @@ export function identify(
   };
 }
 
-function callerOf(state: ClusterState, { endpointId, nodeId }: IncomingCall["remote"]): Caller {
+function callerOf(state: ClusterState, { endpointId, nodeId }: IncomingCall["remote"], nowUnixMs: number): Caller {
   for (const node of state.nodes.values()) if (node.endpointId === endpointId) return member(node.id);
   const token = tokenOfKey(state, endpointId);
-  if (token !== undefined) return { kind: "person", actor: { kind: "token", id: token.id }, access: token.role };
+  if (token !== undefined && isGood(token, nowUnixMs))
+    return { kind: "person", actor: { kind: "token", id: token.id }, access: token.role };
   for (const removed of state.removed.values()) {
     if (removed.endpointId === endpointId) return { kind: "removed", actor: byKey(endpointId), access: "anyone" };
   }
@@ -80,10 +98,20 @@ function member(nodeId: number): Caller {
   return { kind: "member", actor: { kind: "node", id: String(nodeId) }, access: "node" };
 }
 
-/** A member may pass on calls of people and programs, and none of another node. @throws PERMISSION_DENIED */
-function assertOwnCall(caller: Caller, meta: CallMeta): void {
-  if (meta.access !== "node" || meta.actor.id === caller.actor.id) return;
-  throw notApplied("PERMISSION_DENIED", `node ${caller.actor.id} does not speak for node ${meta.actor.id}`);
+/**
+ * A member passes on its own calls. Those of people and programs come from voters only: whoever is none was shown no token,
+ * and made up what it says. @throws PERMISSION_DENIED, UNAVAILABLE
+ */
+function assertMayPassOn({ stateMachine, metrics }: IdentifyParts, { actor }: Caller, meta: CallMeta): void {
+  if (meta.access === "node" || (meta.actor.kind === "node" && meta.access !== "anyone")) {
+    if (meta.access === "node" && meta.actor.kind === "node" && meta.actor.id === actor.id) return;
+    metrics?.refusedForwards.add(1, { of: "node" });
+    throw notApplied("PERMISSION_DENIED", `node ${actor.id} does not speak for ${meta.actor.kind} ${meta.actor.id}`);
+  }
+  if (stateMachine.state.nodes.get(nodeKey(Number(actor.id)))?.role === "voter") return;
+  metrics?.refusedForwards.add(1, { of: "person" });
+  // One that was made a voter a moment ago may try again: this node learns of it soon.
+  throw notApplied("UNAVAILABLE", `node ${actor.id} is no voter as far as this node knows: it speaks for nobody else`);
 }
 
 /** A node reports for itself only, whatever rights its key has. @throws PERMISSION_DENIED */

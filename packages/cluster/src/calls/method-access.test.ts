@@ -17,19 +17,21 @@ import { endpointIdOf } from "../testing/memory-cluster-network.ts";
 
 const names = Object.keys(methods) as MethodName[];
 const nodeRoles = ["voter", "learner", "worker", "witness"] as const;
-const callers = ["stranger", "removed", "viewer", "operator", ...nodeRoles] as const;
+const people = ["viewer", "operator", "admin"] as const;
+const callers = ["stranger", "removed", ...people, ...nodeRoles] as const;
 type CallerKind = (typeof callers)[number];
 
 /** What each kind may call, by the access that the method asks for. */
 const allowed: Readonly<Record<CallerKind, readonly MethodAccess[]>> = {
   stranger: ["anyone", "ticket"],
   removed: ["anyone", "ticket"],
-  viewer: ["anyone", "ticket", "viewer"],
-  operator: ["anyone", "ticket", "viewer", "admin"],
-  voter: ["anyone", "ticket", "viewer", "node"],
-  learner: ["anyone", "ticket", "viewer", "node"],
-  worker: ["anyone", "ticket", "viewer", "node"],
-  witness: ["anyone", "ticket", "viewer", "node"],
+  viewer: ["anyone", "ticket", "local", "viewer"],
+  operator: ["anyone", "ticket", "local", "viewer", "operator"],
+  admin: ["anyone", "ticket", "local", "viewer", "operator", "admin"],
+  voter: ["anyone", "ticket", "local", "viewer", "node"],
+  learner: ["anyone", "ticket", "local", "viewer", "node"],
+  worker: ["anyone", "ticket", "local", "viewer", "node"],
+  witness: ["anyone", "ticket", "local", "viewer", "node"],
 };
 const refusals: Readonly<Partial<Record<CallerKind, string>>> = { stranger: "UNKNOWN_PEER", removed: "REMOVED" };
 /** No method has such a field: whoever may call is told so, and nothing is done. */
@@ -46,7 +48,7 @@ beforeAll(async () => {
   for (const [at, kind] of callers.entries()) {
     const transport = outsider(20 + at);
     transports.set(kind, transport);
-    if (kind === "viewer" || kind === "operator") await redeem(transport, 20 + at, kind);
+    if (kind === "viewer" || kind === "operator" || kind === "admin") await redeem(transport, 20 + at, kind);
     else if (kind !== "stranger") await join(transport, 20 + at, kind === "removed" ? "learner" : kind);
   }
   await group.call(1, "member.remove", { id: 20 + callers.indexOf("removed"), force: true });
@@ -83,12 +85,12 @@ async function answerTo(
   }
 }
 
-async function shown(role: "voter" | "learner" | "worker" | "witness" | "operator" | "viewer") {
+async function shown(role: (typeof nodeRoles)[number] | (typeof people)[number]) {
   const ticket = decodeTicket(await group.ticket({ role }));
   return { id: ticket.ticketId, secret: toHex(ticket.secret) };
 }
 
-async function redeem(transport: ClusterTransport, id: number, role: "operator" | "viewer"): Promise<void> {
+async function redeem(transport: ClusterTransport, id: number, role: (typeof people)[number]): Promise<void> {
   const request = { ticket: await shown(role), endpointId: endpointIdOf(id), name: `laptop-${id}` };
   expect(await answerTo(transport, "token.redeem", "token.redeem", request)).toBe("OK");
 }
@@ -118,15 +120,15 @@ describe("the access of every method", () => {
     expect(answers).toEqual(expected);
   });
 
-  it.each(["stranger", "removed", "viewer", "operator"] as const)("cannot be passed on by a %s", async (kind) => {
+  it.each(["stranger", "removed", ...people] as const)("cannot be passed on by a %s", async (kind) => {
     const answers = new Set<string>();
     for (const name of names) answers.add(await answerTo(transportOf(kind), forwardRpcMethod, name, bogus));
     expect([...answers]).toEqual([refusals[kind] ?? "UNKNOWN_PEER"]);
   });
 
   it("is held against the holder of a token", async () => {
-    for (const access of ["anyone", "viewer", "admin"] as const) {
-      const kind = access === "anyone" ? "stranger" : access === "admin" ? "operator" : "viewer";
+    for (const access of ["anyone", ...people] as const) {
+      const kind = access === "anyone" ? "stranger" : access;
       for (const name of names) {
         const may = allowed[kind].includes(methods[name].access);
         const refusal = access === "anyone" ? "UNAUTHENTICATED" : "PERMISSION_DENIED";
@@ -143,6 +145,7 @@ describe("what nodes say of themselves", () => {
   const requests: Readonly<Partial<Record<MethodName, object>>> = {
     "vm.observe": { observations: [] },
     "node.update": { capacity: own },
+    "token.own": { tokenHash: "a".repeat(64) },
     "node.verify": { incarnation: 1, storeId: "a".repeat(32), starts: 1, term: 0, lastIndex: 0 },
   };
   const speaks = names.filter((name) => methods[name].access === "node" && "nodeId" in methods[name].request.shape);

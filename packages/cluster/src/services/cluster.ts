@@ -1,9 +1,10 @@
 /** What a node says about itself at once, with or without a quorum. */
 import { BlixardError } from "@blixard/common";
-import { limits, type NodeStatus } from "@blixard/protocol";
+import { type Identity, limits, type NodeStatus } from "@blixard/protocol";
 import { encodeEntries } from "@blixard/protocol/peer-messages";
 import { asLogIndex } from "@blixard/raft";
 import type { Handlers } from "../calls/call-types.ts";
+import { votersToAsk } from "../calls/misdirected.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { memberStatuses } from "../peers/member-statuses.ts";
 import { clusterLevel, levelHolders } from "../state-machine/level.ts";
@@ -25,6 +26,7 @@ export function statusHandlers(parts: StatusParts): Pick<Handlers, StatusMethods
       endpointId: parts.transport.endpointId,
       addresses: [...parts.options.advertisedAddresses()],
       version: parts.options.version,
+      ...placeOf(parts),
     }),
     "status.get": async () => statusOf(parts),
     "log.read": async ({ from, to }) => ({
@@ -41,6 +43,14 @@ export function statusHandlers(parts: StatusParts): Pick<Handlers, StatusMethods
       throw new BlixardError("NOT_FOUND", `the state hash at ${index} is not known; applied is ${appliedIndex}`);
     },
   };
+}
+
+/** What this node is, and who serves people if it does not. */
+function placeOf({ stateMachine, options }: StatusParts): Pick<Identity, "role" | "voters"> {
+  const { state } = stateMachine;
+  const role = state.nodes.get(nodeKey(options.nodeId))?.role;
+  if (role === undefined) return {};
+  return role === "voter" ? { role } : { role, voters: votersToAsk(state) };
 }
 
 export function statusOf(parts: StatusParts): NodeStatus {

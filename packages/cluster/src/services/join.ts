@@ -1,6 +1,12 @@
 /** Admits a node: the ticket is checked here and used up by `apply`, in the step that binds node id and key. */
 import { BlixardError, hostOf, isLoopbackHost, notApplied, sleep } from "@blixard/common";
-import type { MemberRole, NodeRecord, ParsedRequestOf, TicketRole } from "@blixard/protocol";
+import {
+  isAccessRole,
+  type MemberRole,
+  type NodeRecord,
+  type ParsedRequestOf,
+  type TicketRole,
+} from "@blixard/protocol";
 import type { CallScope, EntrySteps, Handlers } from "../calls/call-types.ts";
 import { joinLimits } from "../join-limits.ts";
 import type { NodeParts } from "../node-parts.ts";
@@ -170,7 +176,7 @@ function pendingOf(
 
 /** @throws TICKET_INVALID */
 function memberRoleOf(role: TicketRole): MemberRole {
-  if (role !== "operator" && role !== "viewer") return role;
+  if (!isAccessRole(role)) return role;
   throw notApplied("TICKET_INVALID", `this ticket gives a person the rights of ${role}, and makes no node`, {
     hint: "Use it with `blixard context add NAME TICKET`; ask for another one for a node: blixard ticket create",
   });

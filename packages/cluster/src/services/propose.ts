@@ -1,5 +1,5 @@
 /** How a decision of a handler or of a duty gets into the log. */
-import { abortReason, type Clock, notApplied, offAbort, onAbort, SerialQueue } from "@blixard/common";
+import { abortReason, BlixardError, type Clock, notApplied, offAbort, onAbort, SerialQueue } from "@blixard/common";
 import {
   type Command,
   type CommandBody,
@@ -100,6 +100,23 @@ function assertMayPropose(state: ClusterState, body: CommandBody, needed: number
 /** The scope of a command that is safe to repeat, so that the state need not remember its request id. */
 export function unremembered(call: CallScope): CallScope {
   return { ...call, meta: { ...call.meta, requestId: "" } };
+}
+
+/**
+ * What is made with a secret is remembered without it: who asks again under the same request id makes nothing, and cannot be
+ * told the secret. @throws ALREADY_EXISTS with the id in its details
+ */
+export function assertMadeNow(madeId: string, ownId: string, what: "token" | "ticket"): void {
+  if (madeId === ownId) return;
+  throw new BlixardError(
+    "ALREADY_EXISTS",
+    `this request has made the ${what} ${madeId} already; its text is not kept`,
+    {
+      hint: `Where its text was lost, revoke it and make another one: blixard ${what} revoke ${madeId}`,
+      details: { id: madeId },
+      outcome: "unknown",
+    },
+  );
 }
 
 /** Refuses `If-Match` for records that show no index to the caller, such as nodes and images. @throws UNSUPPORTED */

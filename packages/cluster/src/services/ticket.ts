@@ -1,11 +1,17 @@
 /** The join tickets. Their secrets leave this room once, inside the ticket; the state holds only hashes. */
 import { bytesEqual, fromHex, fromUtf8, notApplied, toHex } from "@blixard/common";
-import { encodeTicket, type ParsedRequestOf, type TicketRecord } from "@blixard/protocol";
+import {
+  encodeTicket,
+  isAccessRole,
+  type ParsedRequestOf,
+  type TicketRecord,
+  type TicketRole,
+} from "@blixard/protocol";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { pageOf } from "./page.ts";
-import { refuseIfMatch, unremembered } from "./propose.ts";
+import { assertMadeNow, refuseIfMatch } from "./propose.ts";
 
 /** What these methods use of the node. */
 type TicketParts = Pick<
@@ -28,6 +34,7 @@ export function ticketHandlers(parts: TicketParts): Pick<Handlers, TicketMethods
     },
     "ticket.revoke": async ({ id }, call) => {
       refuseIfMatch(call, "a ticket");
+      assertMayInvite(call, parts.stateMachine.state.tickets.get(id)?.role ?? "viewer");
       const { index, term } = await parts.proposals.propose({ type: "ticket.revoke", ticketId: id }, call);
       return { index, term };
     },
@@ -50,6 +57,10 @@ export function ticketOf(
 
 async function createTicket(parts: TicketParts, request: ParsedRequestOf<"ticket.create">, call: CallScope) {
   refuseIfMatch(call, "a ticket");
+  assertMayInvite(call, request.role);
+  if (request.accessTtlSeconds !== undefined && !isAccessRole(request.role)) {
+    throw notApplied("INVALID_ARGUMENT", "accessTtlSeconds: is for the roles of people, and not for nodes");
+  }
   const nowUnixMs = parts.clock.unixMs();
   const secret = parts.random.bytes(secretBytes);
   const ticket: TicketRecord = {
@@ -61,9 +72,11 @@ async function createTicket(parts: TicketParts, request: ParsedRequestOf<"ticket
     expiresUnixMs: nowUnixMs + request.ttlSeconds * 1_000,
     usedBy: null,
     revoked: false,
+    ...(request.accessTtlSeconds === undefined ? {} : { accessTtlSeconds: request.accessTtlSeconds }),
   };
-  // Not remembered: a repeated answer could not hold the secret. A retry makes a second ticket, and the first expires.
-  const { index, term } = await parts.proposals.propose({ type: "ticket.create", ticket }, unremembered(call));
+  const body = { type: "ticket.create", ticket } as const;
+  const { index, term, value } = await parts.proposals.propose<Pick<TicketRecord, "id">>(body, call);
+  assertMadeNow(value.id, ticket.id, "ticket");
   const text = encodeTicket({
     clusterId: parts.identity().clusterId,
     ticketId: ticket.id,
@@ -73,6 +86,14 @@ async function createTicket(parts: TicketParts, request: ParsedRequestOf<"ticket
     expiresUnixMs: ticket.expiresUnixMs,
   });
   return { index, term, id: ticket.id, ticket: text, expiresUnixMs: ticket.expiresUnixMs };
+}
+
+/** An operator lets in who may read, and nobody else. @throws PERMISSION_DENIED */
+function assertMayInvite({ meta }: CallScope, role: TicketRole): void {
+  if (meta.access === "admin" || role === "viewer") return;
+  throw notApplied("PERMISSION_DENIED", `a ticket for the role ${role} needs the access "admin"`, {
+    hint: "An operator makes and revokes tickets for viewers only.",
+  });
 }
 
 /** The endpoints for a ticket: first this leader, at its present addresses, which its record may not hold yet. */

@@ -4,12 +4,13 @@ import type { VmManager } from "@blixard/vm-manager";
 import type { ClusterNodeDeps, StartMode } from "../cluster-node-types.ts";
 import { publishedCapacity } from "../duties/published-capacity.ts";
 import type { ResolvedClusterNodeOptions } from "../options.ts";
+import { ownTokensLevel } from "../state-machine/token.ts";
 
 type How<Mode extends StartMode["mode"]> = Extract<StartMode, { readonly mode: Mode }>;
 
 /** The first command of a new cluster, whose level is that of its first node already. */
 export function firstCommand(
-  deps: Pick<ClusterNodeDeps, "clock" | "transport" | "store">,
+  deps: Pick<ClusterNodeDeps, "clock" | "transport" | "store" | "ownToken">,
   options: ResolvedClusterNodeOptions,
   how: How<"bootstrap">,
   { capacity, builtinImages }: Pick<VmManager, "capacity" | "builtinImages">,
@@ -33,7 +34,14 @@ export function firstCommand(
       cordoned: false,
       ...deps.store,
     },
-    token: { id: "admin", tokenHash: how.tokenHash, role: "admin", createdUnixMs: nowUnixMs },
+    token: {
+      id: "admin",
+      tokenHash: how.tokenHash,
+      role: "admin",
+      createdUnixMs: nowUnixMs,
+      // Where the node keeps no token, somebody else holds this one.
+      ...(deps.ownToken === undefined || understoodLevel(featureLevel) < ownTokensLevel ? {} : { node: nodeId }),
+    },
     images: [...builtinImages],
   };
 }

@@ -26,6 +26,7 @@ import {
   raftDefaults,
 } from "@blixard/raft";
 import { CallRouter } from "../calls/call-router.ts";
+import { LeaderContact } from "../calls/leader-contact.ts";
 import { nodeMeta, PeerCalls } from "../calls/peer-calls.ts";
 import type { CloseOptions, ClusterNode, ClusterNodeDeps, StartMode } from "../cluster-node-types.ts";
 import { createClusterStateMachine } from "../cluster-state-machine.ts";
@@ -142,7 +143,7 @@ async function start(
   const { onRemoved } = base;
   const duties = startDuties({ deps, parts, router, gate, seedNodes: admitted?.nodes ?? [], onRemoved });
   opened.add("duties", () => duties.stop());
-  return new RunningNode({ parts, router, lifecycle: base.lifecycle, caughtUp: duties.caughtUp, opened });
+  return new RunningNode({ parts, router, lifecycle: base.lifecycle, duties, opened });
 }
 
 function createBase(deps: ClusterNodeDeps, given: ClusterNodeOptions, abortStart: (error: unknown) => void) {
@@ -300,10 +301,13 @@ const notOpenYet: RaftGateView = {
 function composeParts(base: Base, opened: Pick<NodeParts, "vmManager" | "raft" | "identity">): NodeParts {
   const { deps, options, stateMachine, metrics, peerCalls, peerPromises } = base;
   const { clock, random, logger, sha256, transport } = deps;
+  const { rightsWithoutLeaderMs } = options;
+  const leaderContact = new LeaderContact({ clock, status: opened.raft.status, rightsWithoutLeaderMs });
   const healthy = () => ({ healthy: true, lastError: null, corruptions: 0, repairs: 0 });
   return {
     ...opened,
     ...{ clock, random, logger, metrics, sha256, options, transport, stateMachine, peerCalls, peerPromises },
+    leaderContact,
     certificates: deps.certificates ?? noCertificates,
     bulkRoutes: deps.bulkRoutes ?? (() => []),
     storageHealth: deps.storageHealth ?? healthy,

@@ -7,6 +7,7 @@ import type { LoopDeps } from "../duties/background-loop.ts";
 import { countState } from "../duties/count-state.ts";
 import { LeaderDuties } from "../duties/leader-duties.ts";
 import { MembershipDuty } from "../duties/membership-duty.ts";
+import { OwnTokenDuty } from "../duties/own-token-duty.ts";
 import { VmDuty } from "../duties/vm-duty.ts";
 import { stopped } from "../node-lifecycle.ts";
 import type { NodeParts } from "../node-parts.ts";
@@ -15,7 +16,7 @@ import type { RaftGate } from "../peers/raft-gate.ts";
 const readTryMs = 5_000;
 
 export interface DutiesDeps {
-  readonly deps: Pick<ClusterNodeDeps, "finders" | "store" | "onMembers">;
+  readonly deps: Pick<ClusterNodeDeps, "finders" | "store" | "onMembers" | "ownToken">;
   readonly parts: NodeParts;
   readonly router: CallRouter;
   readonly gate: Pick<RaftGate, "isVoter">;
@@ -27,6 +28,8 @@ export interface DutiesDeps {
 export interface Duties {
   /** Becomes true when the state here is at least as new as this start. */
   readonly caughtUp: Watch<boolean>;
+  /** Absent where nobody keeps the token of this node. */
+  readonly ownToken: OwnTokenDuty | undefined;
   stop(): Promise<void>;
 }
 
@@ -51,7 +54,12 @@ export function startDuties(duties: DutiesDeps): Duties {
     onMembers: (nodes) => keepMembers(duties, nodes),
     caughtUp: untilCaughtUp,
   });
+  const { ownToken: store } = deps;
+  const ownToken =
+    store === undefined ? undefined : new OwnTokenDuty({ parts, router, loop, store, caughtUp: untilCaughtUp });
   const running = Promise.all([
+    parts.leaderContact.run(signal),
+    ownToken?.run(signal),
     catchUp(parts, caughtUp, signal),
     new LeaderDuties(parts).run(signal),
     new VmDuty(parts, router, loop, untilCaughtUp).run(signal),
@@ -60,6 +68,7 @@ export function startDuties(duties: DutiesDeps): Duties {
   ]);
   return {
     caughtUp,
+    ownToken,
     stop: async () => {
       stopping.abort(stopped());
       await running;

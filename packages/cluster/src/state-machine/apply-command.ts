@@ -9,8 +9,10 @@
  */
 import { type Command, type CommandResult, type CommandTable, commandSubject, limits } from "@blixard/protocol";
 import { appliers } from "./appliers.ts";
+import { clusterLevel } from "./level.ts";
 import { refusal, refuse } from "./outcomes.ts";
 import { requestRowKey } from "./state.ts";
+import { isGood, ownTokenNode, ownTokensLevel } from "./token.ts";
 import type { ApplierTable, Change, ClusterState, CommandEntry, Outcome, Position, RequestRecord } from "./types.ts";
 
 /** What an entry led to: now, or when its request id was applied the first time. */
@@ -44,7 +46,10 @@ export function applyCommand(
   options: ApplyOptions = {},
 ): Application {
   const evicted = evictions(state, at, options);
-  const key = requestKey(command);
+  const refused = callerRefusal(state, command);
+  // Not remembered: it is no answer to the request, and its caller may have rights again.
+  if (refused !== undefined) return { applied: { result: refused, ...at, repeated: false }, changes: evicted };
+  const key = requestKey(state, command);
   const first = key === undefined ? undefined : rememberedRequest(state, key, evicted);
   const subject = commandSubject(command.body, options.commands);
   if (first !== undefined) return repeat(first, { command, subject, at }, evicted);
@@ -86,14 +91,30 @@ function evictions(state: ClusterState, at: Position, options: ApplyOptions): Ch
 
 /** Whether this request was applied already, so that it is answered and does nothing. */
 export function isRemembered(state: ClusterState, request: Pick<Command, "actor" | "requestId">): boolean {
-  const key = requestKey(request);
+  const key = requestKey(state, request);
   return key !== undefined && state.requestRows.has(key);
 }
 
-/** Request ids of one caller never meet those of another, who could learn an answer by guessing an id. */
-function requestKey(command: Pick<Command, "actor" | "requestId">): string | undefined {
-  if (command.requestId === "") return undefined;
-  return `${command.actor.kind}/${command.actor.id}/${command.requestId}`;
+/**
+ * Request ids of one caller never meet those of another, who could learn an answer by guessing an id. The tokens of the
+ * nodes are one caller, because who asks again may ask another node.
+ */
+function requestKey(
+  state: ClusterState,
+  { actor, requestId }: Pick<Command, "actor" | "requestId">,
+): string | undefined {
+  if (requestId === "") return undefined;
+  const ofNode = actor.kind === "token" && state.tokens.get(actor.id)?.node !== undefined;
+  return ofNode ? `nodes/${requestId}` : `${actor.kind}/${actor.id}/${requestId}`;
+}
+
+/** From the entry that takes a token away on, nothing happens in its name. Before level 3 only the service looks at that. */
+function callerRefusal(state: ClusterState, { actor, atUnixMs }: Command): CommandResult | undefined {
+  if (actor.kind !== "token" || clusterLevel(state) < ownTokensLevel) return undefined;
+  const token = state.tokens.get(actor.id);
+  const unregistered = token === undefined && ownTokenNode(actor.id) !== undefined;
+  if (unregistered || (token !== undefined && isGood(token, atUnixMs))) return undefined;
+  return refusal("UNAUTHENTICATED", `the token ${actor.id} was revoked or has expired`);
 }
 
 function rememberedRequest(state: ClusterState, key: string, evicted: readonly Change[]): RequestRecord | undefined {

@@ -4,6 +4,7 @@ import { joinerRefusal } from "./level.ts";
 import { done, refuse } from "./outcomes.ts";
 import { nodeKey, sortedRecords } from "./state.ts";
 import { ticketRefusal } from "./ticket.ts";
+import { withoutOwnToken } from "./token.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
 
 export const nodeAppliers: AppliersOf<"node"> = {
@@ -89,7 +90,8 @@ function applyUpdate(state: ClusterState, body: CommandBodyOf<"node.update">): O
     ...(storeId === undefined ? {} : { storeId }),
     ...(starts === undefined ? {} : { starts: Math.max(starts, node.starts ?? 0) }),
   };
-  return done(null, [{ table: "nodes", key: nodeKey(nodeId), value: changed }]);
+  const votedOut = changed.role === "voter" ? [] : withoutOwnToken(state, nodeId);
+  return done(null, [{ table: "nodes", key: nodeKey(nodeId), value: changed }, ...votedOut]);
 }
 
 /** The type of the condition that marks VMs of a node which the leader cannot reach. */
@@ -141,6 +143,7 @@ function applyRemove(state: ClusterState, body: CommandBodyOf<"node.remove">, en
       key: nodeKey(node.id),
       value: { nodeId: node.id, endpointId: node.endpointId, incarnation: node.incarnation, index: entry.index },
     },
+    ...withoutOwnToken(state, node.id),
   ];
   if (state.removed.size >= limits.nodesMax) {
     const oldest = [...state.removed].sort(([, a], [, b]) => a.index - b.index)[0];

@@ -1,5 +1,5 @@
 /** Commands of join tickets. */
-import { type CommandBodyOf, limits, type TicketRecord, type TicketRole } from "@blixard/protocol";
+import { type CommandBodyOf, isAccessRole, limits, type TicketRecord, type TicketRole } from "@blixard/protocol";
 import { done, refuse } from "./outcomes.ts";
 import { sortedRecords } from "./state.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
@@ -32,8 +32,8 @@ export function ticketRefusal(
   if (ticket.usedBy !== null) return refuse("TICKET_USED", "this ticket has been used before", askForAnother);
   if (ticket.expiresUnixMs <= atUnixMs) return refuse("TICKET_EXPIRED", "this ticket has expired", askForAnother);
   if (ticket.role !== bearer.role) {
-    const person = ticket.role === "operator" || ticket.role === "viewer";
-    const article = ticket.role === "operator" ? "an" : "a";
+    const person = isAccessRole(ticket.role);
+    const article = /^[ao]/.test(ticket.role) ? "an" : "a";
     const use = person ? "blixard context add NAME TICKET" : "blixard node --id N --join-file FILE";
     return refuse("TICKET_INVALID", `this ticket is for ${article} ${ticket.role}`, `Use it with: ${use}`);
   }

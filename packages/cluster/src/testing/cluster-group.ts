@@ -6,6 +6,8 @@ import { type CallMeta, decodeTicket, type MethodName, type RequestOf, type Resp
 import { MemoryLogStore, MemorySnapshotStore } from "@blixard/raft/testing";
 import type { ClusterNode, StartMode } from "../cluster-node-types.ts";
 import type { ClusterNodeOptions } from "../options.ts";
+import type { ClusterTransport } from "../ports/cluster-transport.ts";
+import type { OwnTokenStore } from "../ports/own-token.ts";
 import type { JoinSeed } from "../start/join-flow.ts";
 import { startClusterNode } from "../start/start-cluster-node.ts";
 import { endpointIdOf, MemoryClusterNetwork } from "./memory-cluster-network.ts";
@@ -27,12 +29,35 @@ export class Machine {
   metrics: Metrics = discardMetrics;
   /** Absent: the others do not ask which store it is. */
   store: { readonly storeId: string; readonly starts: number } | undefined;
+  /** Absent: this node has no token of its own, and somebody else holds the first administrator's. */
+  ownToken: MemoryTokenStore | undefined;
   seed: JoinSeed | undefined;
+  /** Of the last start. */
+  transport: ClusterTransport | undefined;
   node: ClusterNode | undefined;
   fatal: unknown;
   stop: () => Promise<void> = async () => {};
   /** Gives up a start that is under way. */
   abort: (reason: Error) => Promise<void> = async () => {};
+}
+
+/** The file of a node's own token. */
+export class MemoryTokenStore implements OwnTokenStore {
+  text: string | undefined;
+
+  constructor(text?: string) {
+    this.text = text;
+  }
+
+  async read(): Promise<string | undefined> {
+    return this.text;
+  }
+  async write(text: string): Promise<void> {
+    this.text = text;
+  }
+  async remove(): Promise<void> {
+    this.text = undefined;
+  }
 }
 
 export class ClusterGroup {
@@ -66,6 +91,7 @@ export class ClusterGroup {
     const machine = this.machine(id);
     const { transport, leave } = this.network.join(id, endpointIdOf(id));
     const stopping = new AbortController();
+    machine.transport = transport;
     machine.node = undefined;
     const started = startClusterNode(
       {
@@ -80,6 +106,7 @@ export class ClusterGroup {
         transport,
         startVmManager: async () => machine.vmManager,
         ...(machine.store === undefined ? {} : { store: machine.store }),
+        ...(machine.ownToken === undefined ? {} : { ownToken: machine.ownToken }),
         onFatal: (error) => {
           machine.fatal = error;
         },

@@ -7,9 +7,21 @@ import { limits } from "../limits.ts";
 export const actorSchema = z.object({ kind: z.enum(["token", "node", "system"]), id: z.string().max(128) });
 export type Actor = Readonly<z.infer<typeof actorSchema>>;
 
-/** The right that a caller has: none, to read, to change, or that of a member node. */
-export const callerAccessSchema = z.enum(["anyone", "viewer", "admin", "node"]);
+/** The right that a caller has: none, to see how the node that it asks is (by its `local.token`), that of a person's role, each of which includes those before it, or that of a member node. */
+export const callerAccessSchema = z.enum(["anyone", "local", "viewer", "operator", "admin", "node"]);
 export type CallerAccess = z.infer<typeof callerAccessSchema>;
+
+/**
+ * What a person or a program may do, wherever a role is named. `viewer`: read. `operator`: VMs, images and keys, cordon and
+ * drain, and tickets for viewers. `admin`: everything, also members, tokens and certificates.
+ */
+export const accessRoleSchema = z.enum(["viewer", "operator", "admin"]).meta({ sinceValue: { operator: 3 } });
+export type AccessRole = z.infer<typeof accessRoleSchema>;
+
+/** Whether a role is one of people and programs, and none of a node. */
+export function isAccessRole(role: string): role is AccessRole {
+  return (accessRoleSchema.options as readonly string[]).includes(role);
+}
 
 /**
  * The least right that a method needs. `ticket`: whoever shows a ticket by the key of its connection; the key is the
@@ -50,7 +62,7 @@ export function authorize(name: string, needed: MethodAccess, given: CallerAcces
     hint:
       needed === "node"
         ? "Only the nodes of the cluster call this."
-        : "This key or token may only read. Get another: blixard ticket create --role operator, on a node.",
+        : `Ask an administrator for another key or token: blixard ticket create --role ${needed}, or token create.`,
   });
 }
 
@@ -59,8 +71,12 @@ function allows(needed: MethodAccess, given: CallerAccess): boolean {
     case "anyone":
     case "ticket":
       return true;
-    case "viewer":
+    case "local":
       return given !== "anyone";
+    case "viewer":
+      return given !== "anyone" && given !== "local";
+    case "operator":
+      return given === "operator" || given === "admin";
     case "admin":
       return given === "admin";
     case "node":

@@ -5,9 +5,9 @@ import { command, method } from "./definitions.ts";
 import { featureLevels } from "./feature-level.ts";
 import { imageRecordSchema } from "./image.ts";
 import { memberStatusSchema } from "./member.ts";
-import { nodeRecordSchema } from "./node.ts";
+import { memberRoleSchema, nodeRecordSchema } from "./node.ts";
 import { tokenRecordSchema } from "./token.ts";
-import { addressSchema, emptySchema, endpointIdSchema, nodeIdSchema } from "./values.ts";
+import { addressSchema, emptySchema, endpointIdSchema, nodeIdSchema, nodePlacesSchema } from "./values.ts";
 
 export const clusterRecordSchema = z.object({
   clusterId: z.string().min(1).max(64),
@@ -22,6 +22,10 @@ export const identitySchema = z.object({
   endpointId: endpointIdSchema,
   addresses: z.array(addressSchema),
   version: z.string(),
+  /** What it is in its cluster; absent in older releases, and while it does not know. */
+  role: memberRoleSchema.optional(),
+  /** Of a node that is no voter: who serves people and programs instead. */
+  voters: nodePlacesSchema.optional(),
 });
 export type Identity = z.infer<typeof identitySchema>;
 
@@ -91,7 +95,7 @@ export const clusterMethods = {
   "status.get": method({
     summary: "how the node that is asked sees the cluster, at once, with or without a quorum",
     place: "local",
-    access: "viewer",
+    access: "local",
     writes: false,
     http: [{ verb: "GET", path: "/v1/status" }],
     request: emptySchema,

@@ -81,7 +81,7 @@ export const imageMethods = {
   "image.put": method({
     summary: "name blobs that a node holds as an image",
     place: "leader",
-    access: "admin",
+    access: "operator",
     writes: true,
     http: [{ verb: "POST", path: "/v1/images", successStatus: 201, merged: "image" }],
     client: { group: "images", name: "put", args: "request" },
@@ -100,7 +100,7 @@ export const imageMethods = {
   "image.remove": method({
     summary: "forget an image",
     place: "leader",
-    access: "admin",
+    access: "operator",
     writes: true,
     http: [{ verb: "DELETE", path: "/v1/images/{name}" }],
     client: { group: "images", name: "remove", args: ["name"] },
@@ -111,7 +111,7 @@ export const imageMethods = {
   "blob.write": method({
     summary: "a piece of a blob for the image store of the node that is asked",
     place: "local",
-    access: "admin",
+    access: "operator",
     writes: false,
     request: z
       .object({

@@ -67,7 +67,7 @@ export const kvMethods = {
   "kv.put": method({
     summary: "write a value",
     place: "leader",
-    access: "admin",
+    access: "operator",
     writes: true,
     http: [{ verb: "PUT", path: "/v1/kv/{key}" }],
     client: { group: "kv", name: "put", args: ["key", "value"] },
@@ -77,7 +77,7 @@ export const kvMethods = {
   "kv.delete": method({
     summary: "remove a key",
     place: "leader",
-    access: "admin",
+    access: "operator",
     writes: true,
     http: [{ verb: "DELETE", path: "/v1/kv/{key}" }],
     client: { group: "kv", name: "delete", args: ["key"] },
@@ -88,7 +88,7 @@ export const kvMethods = {
   "kv.cas": method({
     summary: "swap a value if it is what is expected",
     place: "leader",
-    access: "admin",
+    access: "operator",
     writes: true,
     http: [{ verb: "POST", path: "/v1/kv/{key}/cas" }],
     client: { group: "kv", name: "cas", args: ["key", "from", "to"] },

@@ -52,7 +52,7 @@ export const nodeRoutes = {
     verb: "GET",
     path: "/metrics",
     summary: "metrics as Prometheus text",
-    access: "viewer",
+    access: "local",
     answers: { status: 200, mediaType: "text/plain" },
   },
   openApi: {
@@ -73,7 +73,7 @@ export const nodeRoutes = {
     verb: "POST",
     path: "/v1/blobs",
     summary: "store the body in the image store of this node",
-    access: "admin",
+    access: "operator",
     takes: "application/octet-stream",
     answers: json(storedBlobSchema, 201),
   },
@@ -81,7 +81,7 @@ export const nodeRoutes = {
     verb: "GET",
     path: "/v1/vms/{name}/console",
     summary: "the serial console of a VM, as a websocket",
-    access: "admin",
+    access: "operator",
     answers: { status: 101, mediaType: "application/octet-stream" },
   },
 } as const satisfies Readonly<Record<string, NodeRoute>>;

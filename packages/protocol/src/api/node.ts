@@ -170,7 +170,7 @@ export const nodeMethods = {
   "node.cordon": method({
     summary: "keep new VMs away from a node, or let them come again",
     place: "leader",
-    access: "admin",
+    access: "operator",
     writes: true,
     http: [{ verb: "PATCH", path: "/v1/nodes/{id}" }],
     client: { group: "nodes", name: "cordon", args: ["id", "cordoned"] },

@@ -1,13 +1,16 @@
 /** Tickets: invitations for nodes and people, good once. */
 import { z } from "zod";
 import { limits } from "../limits.ts";
+import { accessRoleSchema } from "./access.ts";
 import { command, method } from "./definitions.ts";
 import { listSchema, pageSchema } from "./list.ts";
 import { memberRoleSchema } from "./node.ts";
 import { digestSchema, endpointIdSchema, nameSchema, secretIdSchema, writtenSchema } from "./values.ts";
 
 /** What a ticket is good for: the role of a node, or the rights of a person's key. */
-export const ticketRoleSchema = z.enum([...memberRoleSchema.options, "operator", "viewer"]);
+export const ticketRoleSchema = z
+  .enum([...memberRoleSchema.options, ...accessRoleSchema.options])
+  .meta({ sinceValue: { admin: 3 } });
 export type TicketRole = z.infer<typeof ticketRoleSchema>;
 
 export const ticketRecordSchema = z.object({
@@ -21,6 +24,8 @@ export const ticketRecordSchema = z.object({
   /** Endpoint id of the node or the person that used it. */
   usedBy: endpointIdSchema.nullable(),
   revoked: z.boolean(),
+  /** How long the key of a person is good for that uses it. Absent: until somebody revokes it. */
+  accessTtlSeconds: z.int().min(1).max(limits.tokenTtlSecondsMax).meta({ since: 3 }).exactOptional(),
 });
 export type TicketRecord = z.infer<typeof ticketRecordSchema>;
 
@@ -41,7 +46,7 @@ export const ticketMethods = {
   "ticket.create": method({
     summary: "an invitation for a node or a person",
     place: "leader",
-    access: "admin",
+    access: "operator",
     writes: true,
     http: [{ verb: "POST", path: "/v1/tickets", successStatus: 201 }],
     client: { group: "tickets", name: "create", args: "request" },
@@ -50,6 +55,8 @@ export const ticketMethods = {
         role: ticketRoleSchema.default("voter"),
         nodeName: nameSchema.optional(),
         ttlSeconds: z.int().min(1).max(limits.ticketTtlSecondsMax).default(limits.ticketTtlSecondsDefault),
+        /** For the roles of people: how long the key is good for. Default: until it is revoked. */
+        accessTtlSeconds: z.int().min(1).max(limits.tokenTtlSecondsMax).optional(),
       })
       .strict(),
     response: writtenSchema.extend({ id: z.string(), ticket: z.string(), expiresUnixMs: z.int() }),
@@ -67,7 +74,7 @@ export const ticketMethods = {
   "ticket.revoke": method({
     summary: "make a ticket good for nothing",
     place: "leader",
-    access: "admin",
+    access: "operator",
     writes: true,
     http: [{ verb: "DELETE", path: "/v1/tickets/{id}" }],
     client: { group: "tickets", name: "revoke", args: ["id"] },

@@ -23,6 +23,8 @@ export const addressSchema = z.union(
   "use HOST:PORT or the URL of a relay",
 );
 export const addressesSchema = z.array(addressSchema).max(limits.addressesPerNodeMax);
+/** Nodes, by the keys that they must prove, and where they may be reached. */
+export const nodePlacesSchema = z.array(z.object({ endpointId: endpointIdSchema, addresses: z.array(addressSchema) }));
 /** The random id of a node's store: 32 hexadecimal digits. */
 export const storeIdSchema = z.string().regex(/^[0-9a-f]{32}$/);
 export const digestSchema = z.string().regex(/^[0-9a-f]{64}$/);

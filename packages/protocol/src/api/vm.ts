@@ -231,7 +231,7 @@ export const vmMethods = {
   "vm.create": method({
     summary: "create a VM, and start it unless `desired` says otherwise",
     place: "leader",
-    access: "admin",
+    access: "operator",
     writes: true,
     http: [{ verb: "POST", path: "/v1/vms", successStatus: 201, merged: "vm" }],
     request: z
@@ -242,7 +242,7 @@ export const vmMethods = {
   "vm.desire": method({
     summary: "say what is to become of a VM",
     place: "leader",
-    access: "admin",
+    access: "operator",
     writes: true,
     http: [
       { verb: "PATCH", path: "/v1/vms/{name}", merged: "vm" },
@@ -290,7 +290,7 @@ export const vmMethods = {
   "vm.consoleWrite": method({
     summary: "input for the serial console of a VM",
     place: "owner",
-    access: "admin",
+    access: "operator",
     writes: false,
     http: [{ verb: "POST", path: "/v1/vms/{name}/console", bytes: "request" }],
     request: z.object({ name: nameSchema, data: bytesSchema }).strict(),
@@ -306,7 +306,7 @@ export const vmStreams = {
   "vm.console": stream({
     summary: "the serial console of a VM, input and output",
     place: "owner",
-    access: "admin",
+    access: "operator",
     request: consoleRequest,
     input: bytesSchema,
     output: consolePiece.extend({

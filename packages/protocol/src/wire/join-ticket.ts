@@ -30,7 +30,15 @@ const addressBytesMax = 262;
 const textLengthMax = 16 * 1024;
 const checksumBytes = 4;
 /** Position is the wire number: append only. */
-const roles = ["voter", "learner", "worker", "witness", "operator", "viewer"] as const satisfies readonly TicketRole[];
+const roles = [
+  "voter",
+  "learner",
+  "worker",
+  "witness",
+  "operator",
+  "viewer",
+  "admin",
+] as const satisfies readonly TicketRole[];
 
 /** @throws INVALID_ARGUMENT when a field is outside of its limits */
 export function encodeTicket(ticket: JoinTicket): string {

@@ -2,3 +2,4 @@
 export { type NodeFile, openDataDir, readNodeFile, writeNodeFile } from "./data-dir.ts";
 export { readMembers, writeMembers } from "./members-file.ts";
 export { readRecovery, writeRecovery } from "./recovery-file.ts";
+export { adminTokenFile, newToken } from "./token-files.ts";

@@ -1,9 +1,8 @@
-import { chmod, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { seededRandom } from "@blixard/common";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { checkEndpointId, loadOrCreateToken, openDataDir, writeNodeFile } from "./data-dir.ts";
+import { checkEndpointId, openDataDir, writeNodeFile } from "./data-dir.ts";
 
 let root: string;
 beforeEach(async () => {
@@ -60,19 +59,5 @@ describe("openDataDir", () => {
     if (process.platform !== "linux") return;
     await symlink("/proc/self/mem", path);
     await expect(open(1, root)).rejects.toMatchObject({ code: "STORAGE_FAILED", details: { errno: "EIO" } });
-  });
-});
-
-describe("loadOrCreateToken", () => {
-  it("makes one token, readable by this user only, and keeps it", async () => {
-    const dataDir = await open(1);
-    const token = await loadOrCreateToken(dataDir, seededRandom(1));
-    expect(token).toMatch(/^[\w-]{43}$/);
-    const path = join(dataDir.path, "admin.token");
-    expect(await mode(path)).toBe(0o600);
-    await chmod(path, 0o644);
-    expect(await loadOrCreateToken(dataDir, seededRandom(2))).toBe(token);
-    expect(await mode(path)).toBe(0o600);
-    expect(await readFile(path, "utf8")).toBe(`${token}\n`);
   });
 });

@@ -3,7 +3,8 @@
  *
  *     node.json      whose directory it is; written when the node is in a cluster
  *     node.key       the node's Ed25519 seed: its identity
- *     admin.token    bearer token that this node accepts
+ *     admin.token    the administrator's token of a voter, as the list of tokens knows it
+ *     local.token    shows how this node is, and nothing else; made anew at each start
  *     join.json      the members as this node saw them last: where to ask when the store is lost
  *     recover.json   the node is on its way back after `blixard recover`
  *     backup-TIME/      stores that were moved or copied aside
@@ -14,7 +15,7 @@
 import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { defaultDataRoot, type RuntimeFile } from "@blixard/client";
-import { BlixardError, errnoOf, fileErrorOf, type Random, reasonOf, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, errnoOf, fileErrorOf, reasonOf, systemErrorCodeOf } from "@blixard/common";
 import { writeFileDurable } from "@blixard/common/system";
 import { endpointIdSchema, nodeIdSchema } from "@blixard/protocol";
 import { z } from "zod";
@@ -37,7 +38,6 @@ export interface DataDir {
 
 const privateMode = 0o700;
 const wideModeBits = 0o077;
-const tokenBytes = 32;
 
 /**
  * Finds, or makes, the directory, and checks that it belongs to the node with this id; takes no lock.
@@ -72,23 +72,6 @@ export function checkEndpointId(dataDir: DataDir, endpointId: string): void {
 
 export async function writeNodeFile(dataDir: DataDir, nodeFile: NodeFile): Promise<void> {
   await writeFileDurable(join(dataDir.path, "node.json"), `${JSON.stringify(nodeFile, null, 2)}\n`);
-}
-
-/** The token that this node accepts; made at the first start. */
-export async function loadOrCreateToken(dataDir: DataDir, random: Random): Promise<string> {
-  const path = join(dataDir.path, "admin.token");
-  try {
-    const token = (await readFile(path, "utf8")).trim();
-    if (token !== "") {
-      await narrow(path, 0o600);
-      return token;
-    }
-  } catch (error) {
-    if (systemErrorCodeOf(error) !== "ENOENT") throw invalid(path, error);
-  }
-  const token = Buffer.from(random.bytes(tokenBytes)).toString("base64url");
-  await writeFileDurable(path, `${token}\n`);
-  return token;
 }
 
 export async function writeRuntimeFile(dataDir: DataDir, runtime: RuntimeFile): Promise<void> {

@@ -1,20 +1,21 @@
 /** What a node has of its own before it serves: directory, store, key and token, and how it is to start. */
 import { join } from "node:path";
 import type { Readable } from "node:stream";
+import type { OwnTokenStore } from "@blixard/cluster";
 import type { CloseStack, Logger, Metrics } from "@blixard/common";
-import { systemClock, systemRandom } from "@blixard/common/system";
+import { systemClock } from "@blixard/common/system";
 import { loadOrCreateNodeKey, type NodeKey } from "@blixard/identity";
 import { type LevelStorage, openLevelStorage } from "@blixard/storage/level";
 import type { NodeConfig } from "../node-settings.ts";
-import { checkEndpointId, type DataDir, loadOrCreateToken, openDataDir, writeNodeFile } from "./data-dir.ts";
+import { checkEndpointId, type DataDir, openDataDir, writeNodeFile } from "./data-dir.ts";
 import { findData, planStart, refuseDuplicateNode, refuseLostStore, type StartPlan } from "./start-mode.ts";
+import { adminTokenFile } from "./token-files.ts";
 
 export interface NodeData {
   readonly dataDir: DataDir;
   readonly storage: LevelStorage;
   readonly key: NodeKey;
-  /** The bearer token that this node accepts, also when the cluster does not know it. */
-  readonly token: string;
+  readonly adminToken: OwnTokenStore;
   readonly plan: StartPlan;
   readonly cluster: OwnCluster;
 }
@@ -67,7 +68,7 @@ export async function openNodeData(config: NodeConfig, deps: NodeDataDeps, opene
   const key = await loadOrCreateNodeKey(join(path, "node.key"));
   checkEndpointId(dataDir, key.endpointId);
   await refuseDuplicateNode(dataDir, found, key.endpointId, signal);
-  const token = await loadOrCreateToken(dataDir, systemRandom);
   const plan = await planStart(config, dataDir, found, { stdin, clock: systemClock, signal });
-  return { dataDir, storage, key, token, plan, cluster: new OwnCluster(dataDir, key.endpointId) };
+  const adminToken = adminTokenFile(dataDir);
+  return { dataDir, storage, key, adminToken, plan, cluster: new OwnCluster(dataDir, key.endpointId) };
 }

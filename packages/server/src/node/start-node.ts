@@ -2,14 +2,14 @@
  * The start of a node, in named steps. Each needs what the ones before it have opened; one that fails closes all of that
  * in the reverse order:
  *
- *     open the node's data   -> store, key, token; how it is to start
+ *     open the node's data   -> store, key; how it is to start
  *     bind the ports         -> HTTP answers "the node is starting" from here on
  *     open the transport     -> so do calls of other nodes
  *     start the cluster node -> others are answered; the VMs run
  *     serve                  -> HTTP answers everything
  *     settle                 -> caught up, where that does not wait for others; the runtime file says where it serves
  */
-import { hash, randomUUID } from "node:crypto";
+import { hash, randomUUID, timingSafeEqual } from "node:crypto";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { type ClusterNode, type JoinSeed, type StartMode, startClusterNode } from "@blixard/cluster";
@@ -41,6 +41,7 @@ import { type BoundPorts, bindPorts, ownHosts } from "./ports.ts";
 import { createPromMetrics } from "./prom-metrics.ts";
 import type { ReadyLine } from "./ready-line.ts";
 import { removeRecovery } from "./recovery-file.ts";
+import { readOrMakeToken, removeLocalToken, writeLocalToken } from "./token-files.ts";
 import { chooseVmDrivers } from "./vm-drivers.ts";
 
 export interface StartNodeDeps {
@@ -98,7 +99,9 @@ async function start(base: Base, abandon: () => Promise<void>): Promise<RunningN
   const bulk = openBulk(base, data, ports, transport);
   await transport.start();
   const node = await startMember(base, { data, tls, ports, transport, bulk, http });
-  http.serve(serviceOf(node, data));
+  const localToken = await writeLocalToken(data.dataDir, systemRandom);
+  opened.add("local token", () => removeLocalToken(data.dataDir));
+  http.serve(serviceOf(node, localToken));
   await settle(base, data, node);
   const ready = await tellWhere(base, data, ports);
   stopWithTheCluster(base, node);
@@ -216,6 +219,7 @@ async function startMember(base: Base, parts: MemberParts): Promise<ClusterNode>
       bulkRoutes: () => bulk.lane.routes(),
       startVmManager: () => startVms(base, parts),
       finders: finders.all,
+      ownToken: data.adminToken,
       certificates: { list: () => tls.certificates(), rotate: () => tls.rotate() },
       onMembers: (seed) => members.keep(seed),
       storageHealth: () => ({ healthy: failure() === null, lastError: failure(), ...storage.health }),
@@ -264,11 +268,11 @@ function openNodeFinders({ config, logger, opened }: Base, { cluster, key }: Nod
 }
 
 async function startModeOf({ config, deps }: Base, data: NodeData): Promise<StartMode> {
-  const { plan, dataDir, key, token } = data;
+  const { plan, dataDir, key, adminToken } = data;
   const nodeName = config.name === undefined ? {} : { nodeName: config.name };
   switch (plan.type) {
     case "bootstrap": {
-      const tokenHash = toHex(hash("sha256", token, "buffer"));
+      const tokenHash = toHex(hash("sha256", await readOrMakeToken(adminToken, systemRandom), "buffer"));
       return { mode: "bootstrap", clusterId: randomUUID(), tokenHash, ...nodeName };
     }
     case "join":
@@ -303,7 +307,11 @@ async function settle({ clock, deps }: Base, { plan, cluster }: NodeData, node: 
   if (plan.type === "bootstrap") await cluster.enter(node.status().clusterId);
   if (plan.type === "resume") return;
   try {
-    await withTimeLimit(clock, readyTimeoutMs, deps.signal, (signal) => node.untilReady({ signal }));
+    await withTimeLimit(clock, readyTimeoutMs, deps.signal, async (signal) => {
+      await node.untilReady({ signal });
+      // Whoever reads the ready line may want to use it.
+      await node.untilOwnToken({ signal });
+    });
   } catch (error) {
     if (deps.signal.aborted || node.lifecycle.value.error !== undefined) throw error;
     deps.logger.log("warn", "serving, but not caught up with the leader yet", { reason: node.ready().reason });
@@ -338,18 +346,15 @@ function stopWithTheCluster({ onFatal }: Base, node: ClusterNode): void {
     });
 }
 
-/** The token in this data directory is good at this node, also when the cluster does not know it. */
-function serviceOf(node: ClusterNode, { dataDir, token }: NodeData): NodeService {
-  const ownHash = hash("sha256", token, "buffer");
-  const own = { actor: { kind: "token", id: `node-${dataDir.nodeId}` }, access: "admin" } as const;
+/** What HTTP asks: the node, and who shows the token that only tells how this node is. */
+function serviceOf(node: ClusterNode, localToken: string): NodeService {
+  const localHash = hash("sha256", localToken, "buffer");
+  const local = { actor: { kind: "system", id: "local" }, access: "local" } as const;
   return {
     call: (name, request, meta) => node.call(name, request, meta),
     stream: (name, request, meta, scope) => node.stream(name, request, meta, scope),
     ready: () => node.ready(),
-    authenticate: async (given) => {
-      const known = await node.authenticate(given);
-      if (known !== undefined) return known;
-      return hash("sha256", given, "buffer").equals(ownHash) ? own : undefined;
-    },
+    authenticate: async (given) =>
+      timingSafeEqual(hash("sha256", given, "buffer"), localHash) ? local : await node.authenticate(given),
   };
 }

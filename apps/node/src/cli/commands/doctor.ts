@@ -46,7 +46,7 @@ async function examineAndPrint(options: Options, context: CliContext): Promise<v
     ...(contextName === undefined ? {} : { context: contextName }),
     ...(running === undefined || contextName !== undefined ? {} : { dataDir }),
   };
-  return withClient(context, target, ({ client }) => work(client));
+  return withClient(context, target, ({ client }) => work(client), { onlyStatus: true });
 }
 
 async function report(findings: readonly Finding[], context: CliContext, format: ReturnType<typeof parseOutputFormat>) {

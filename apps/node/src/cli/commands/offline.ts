@@ -15,6 +15,10 @@ interface OfflineOptions {
   readonly yes?: boolean;
 }
 
+interface RecoverOptions extends OfflineOptions {
+  readonly adminToken?: boolean;
+}
+
 function withOfflineOptions(command: Command): Command {
   return command
     .requiredOption("--data-dir <dir>", "data directory of the node, which must not run")
@@ -52,7 +56,13 @@ function nextAfter({ dataDir, findings }: DataDirReport): string {
 }
 
 export function registerRecover(command: Command, context: CliContext): void {
-  withChangeOptions(command).action(async ({ dataDir, output, dryRun, yes }: OfflineOptions) => {
+  withChangeOptions(command).option(
+    "--admin-token",
+    "only give a voter a new administrator's token, when nobody is left who may do everything",
+  );
+  command.action(async (options: RecoverOptions) => {
+    if (options.adminToken) return recoverAdminToken(context, options);
+    const { dataDir, output, dryRun, yes } = options;
     const format = parseOutputFormat(output);
     const { systemClock } = await import("@blixard/common/system");
     const { planNodeRecovery, recoverNode } = await import("../../offline/index.ts");
@@ -68,6 +78,21 @@ export function registerRecover(command: Command, context: CliContext): void {
       dryRun === true ? "nothing was changed\n" : `done; start the node as before, for example: ${start}\n`;
     await print(context, format, data, text, []);
   });
+}
+
+async function recoverAdminToken(context: CliContext, { dataDir, output, dryRun, yes }: OfflineOptions): Promise<void> {
+  const format = parseOutputFormat(output);
+  const { planTokenRecovery, recoverToken } = await import("../../offline/index.ts");
+  const plan = await planTokenRecovery(dataDir);
+  say(context, `node ${plan.nodeId} of cluster ${plan.clusterId} gets a new administrator's token at its next start`);
+  if (dryRun !== true) {
+    await confirm(context, `Write a new token into ${plan.dataDir}/admin.token?`, yes);
+    await recoverToken(plan);
+  }
+  const start = `blixard node --id ${plan.nodeId} --data-dir ${plan.dataDir}`;
+  const data = { ...plan, done: dryRun !== true, nextCommand: start };
+  const text = () => (dryRun === true ? "nothing was changed\n" : `done; start the node as before: ${start}\n`);
+  await print(context, format, data, text, []);
 }
 
 function describeNode(plan: NodeRecoveryPlan): string {

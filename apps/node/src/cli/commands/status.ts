@@ -3,7 +3,7 @@ import type { BlixardClient } from "@blixard/client";
 import type { MemberStatus, NodeStatus, NodeView } from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
-import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
+import { type ClientOptions, type ClientSession, withClient, withClientOptions } from "../client-command.ts";
 import { print } from "../output.ts";
 import { formatTable } from "../table.ts";
 import { formatRtt, memberView } from "./views.ts";
@@ -15,18 +15,17 @@ export function registerStatus(command: Command, context: CliContext): void {
 }
 
 export function addStatusAction(command: Command, context: CliContext): void {
-  command.action((options: ClientOptions) =>
-    withClient(context, options, async ({ client, format }) => {
-      const status = await client.status();
-      const nodes = status.leaderId === null ? [] : await nodesOf(client);
-      const warnings = warningsOf(status, nodes);
-      const text = () => statusText(status, format === "wide") + pairsText(nodes);
-      await print(context, format, { ...status, warnings }, text, [status.clusterId]);
-      if (format !== "table" && format !== "wide") return;
-      for (const warning of warnings) say(context, `warning: ${warning}`);
-      say(context, nextStep(status, nodes));
-    }),
-  );
+  const show = async ({ client, format }: ClientSession) => {
+    const status = await client.status();
+    const nodes = status.leaderId === null ? [] : await nodesOf(client);
+    const warnings = warningsOf(status, nodes);
+    const text = () => statusText(status, format === "wide") + pairsText(nodes);
+    await print(context, format, { ...status, warnings }, text, [status.clusterId]);
+    if (format !== "table" && format !== "wide") return;
+    for (const warning of warnings) say(context, `warning: ${warning}`);
+    say(context, nextStep(status, nodes));
+  };
+  command.action((options: ClientOptions) => withClient(context, options, show, { onlyStatus: true }));
 }
 
 function statusText(status: NodeStatus, wide: boolean): string {

@@ -1,32 +1,45 @@
 /** `blixard ticket create|list|revoke` */
-import type { TicketRole } from "@blixard/protocol";
+import { isAccessRole, type TicketRole } from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
 import { print } from "../output.ts";
-import { parseDurationMs } from "../quantities.ts";
+import { secondsOf } from "../quantities.ts";
 import { showList, type WatchOptions, withWatchOption } from "../watch.ts";
 import { ticketView } from "./views.ts";
 
-type CreateOptions = ClientOptions & { readonly role?: string; readonly name?: string; readonly ttl?: string };
+type CreateOptions = ClientOptions & {
+  readonly role?: string;
+  readonly name?: string;
+  readonly ttl?: string;
+  readonly accessTtl?: string;
+};
 
 export function registerTicket(command: Command, context: CliContext): void {
   const add = (usage: string, summary: string) => withClientOptions(command.command(usage).description(summary));
   add("create", "make an invitation for one node or one person; whoever holds it can use it once")
-    .option("--role <role>", "voter, learner, worker, witness, operator or viewer (default voter)")
+    .option(
+      "--role <role>",
+      "voter, learner, worker or witness; for a person viewer, operator or admin (default voter)",
+    )
     .option("--name <name>", "name that the node or the person gets")
     .option("--ttl <time>", "how long it is good for (default 24h)")
+    .option(
+      "--access-ttl <time>",
+      "for a person: how long the key is good for that uses it (default: until it is revoked)",
+    )
     .action((options: CreateOptions) =>
       withClient(context, options, async ({ client, format }) => {
         const created = await client.tickets.create({
           ...(options.role === undefined ? {} : { role: options.role as TicketRole }),
           ...(options.name === undefined ? {} : { nodeName: options.name }),
-          ...(options.ttl === undefined ? {} : { ttlSeconds: Math.ceil(parseDurationMs(options.ttl) / 1000) }),
+          ...(options.ttl === undefined ? {} : { ttlSeconds: secondsOf(options.ttl) }),
+          ...(options.accessTtl === undefined ? {} : { accessTtlSeconds: secondsOf(options.accessTtl) }),
         });
         await print(context, format, created, () => `${created.ticket}\n`, [created.id]);
         const expires = new Date(created.expiresUnixMs).toISOString();
         say(context, `ticket ${created.id} can be used once, until ${expires}. On the other machine:`);
-        const person = options.role === "operator" || options.role === "viewer";
+        const person = options.role !== undefined && isAccessRole(options.role);
         const use = person ? "blixard context add NAME -" : "blixard node --id N --bind HOST:PORT --join-file -";
         say(context, `  ${use}     (and give it the ticket on standard input)`);
       }),

@@ -137,14 +137,25 @@ function ticketState(ticket: TicketView): string {
   return ticket.expiresUnixMs < Date.now() ? "expired" : "open";
 }
 
+function kindOfToken({ node, endpointId }: TokenView): string {
+  if (node !== undefined) return `node ${node}`;
+  return endpointId === undefined ? "bearer" : "key";
+}
+
+function endOfToken({ revoked, expiresUnixMs }: TokenView): string | null {
+  if (revoked) return "revoked";
+  return expiresUnixMs === undefined ? null : new Date(expiresUnixMs).toISOString();
+}
+
 export const tokenView: View<TokenView> = {
   name: (token) => token.id,
   columns: [
     { title: "ID", value: (token) => token.id },
-    { title: "KIND", value: (token) => (token.endpointId === undefined ? "bearer" : "key") },
+    { title: "KIND", value: kindOfToken },
     { title: "ROLE", value: (token) => token.role },
     { title: "NAME", value: (token) => token.name ?? null },
     { title: "AGE", value: (token) => since(token.createdUnixMs) },
+    { title: "ENDS", value: endOfToken },
     { title: "KEY", value: (token) => token.endpointId ?? null, wide: true },
   ],
 };
