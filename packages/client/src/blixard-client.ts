@@ -188,9 +188,14 @@ export class BlixardClient implements AsyncDisposable {
     const { signal } = options;
     const timeoutMs = options.timeoutMs ?? blobTimeoutMs;
     this.#note(methods["blob.write"].access);
-    // Finds a node that serves this caller, before anything of the stream is read.
-    await this.status(signal === undefined ? {} : { signal });
-    return this.#channel().uploadBlob(chunks, { timeoutMs, ...(signal === undefined ? {} : { signal }) });
+    const limits = { timeoutMs, ...(signal === undefined ? {} : { signal }) };
+    try {
+      return await this.#channel().uploadBlob(chunks, limits);
+    } catch (error) {
+      // A node that serves nobody says so before anything of the stream is read.
+      if (!this.#follow(error)) throw error;
+      return await this.#channel().uploadBlob(chunks, limits);
+    }
   }
 
   #note(access: MethodAccess): void {

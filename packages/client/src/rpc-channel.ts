@@ -102,6 +102,8 @@ export class RpcChannel implements Channel {
       offset += data.length;
       return answer;
     };
+    // Opens the upload: a node that serves nobody refuses before anything of the stream is read.
+    await send(new Uint8Array(0), false);
     for await (const chunk of chunks) {
       for (let at = 0; at < chunk.length; at += limits.blobPieceBytesMax) {
         await send(chunk.subarray(at, at + limits.blobPieceBytesMax), false);

@@ -35,13 +35,14 @@ import type { CallScope, EntrySteps, ExitSteps, Handlers, StreamHandlers, Stream
 import { identify } from "./identify.ts";
 import { routeToLeader } from "./leader-route.ts";
 import { ownerToAsk, waitForReadIndex } from "./owner-route.ts";
+import { hashOfRequest } from "./request-hash.ts";
 import { untilRightsEnd, withRightsNow } from "./rights.ts";
 import { TicketGuard } from "./ticket-guard.ts";
 
 /** What these steps use of the node. */
 type RouterParts = Pick<
   NodeParts,
-  "clock" | "metrics" | "options" | "raft" | "stateMachine" | "peerCalls" | "leaderContact"
+  "clock" | "metrics" | "options" | "raft" | "stateMachine" | "peerCalls" | "leaderContact" | "sha256"
 >;
 
 export interface RouterDeps {
@@ -165,7 +166,8 @@ export class CallRouter {
     const runHere = async () => {
       const meta = await withRightsNow(parts, call);
       authorize(name, access, meta.access);
-      return await (handlers[name] as AnyHandler)(request, { ...call, meta });
+      const hash = writes ? { requestHash: hashOfRequest(parts.sha256, name, request) } : {};
+      return await (handlers[name] as AnyHandler)(request, { ...call, meta, ...hash });
     };
     const forward = (to: number, timeoutMs: number, signal: AbortSignal) =>
       this.#forward(to, name, request, { ...call, signal }, timeoutMs);

@@ -22,6 +22,8 @@ export interface AuthenticatedCaller {
 export interface CallScope {
   readonly meta: CallMeta;
   readonly signal: AbortSignal;
+  /** What a write asks for, in 32 hexadecimal digits: a repetition asks for the same. Set where it is decided. */
+  readonly requestHash?: string;
 }
 
 /** The router runs it where `place` of the method says, after it has checked the schema and the access. */

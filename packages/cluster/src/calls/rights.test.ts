@@ -100,6 +100,18 @@ describe("the last administrator", () => {
   });
 });
 
+describe("a request id", () => {
+  it("stands for one request: with another value it is refused, and nothing changes", async () => {
+    await group.bootstrap();
+    const meta = { requestId: "one" };
+    const first = await group.call(1, "kv.put", { key: "k", value: "a" }, meta);
+    expect(await group.call(1, "kv.put", { key: "k", value: "a" }, meta)).toEqual(first);
+    const other = group.call(1, "kv.put", { key: "k", value: "b" }, meta);
+    await expect(other).rejects.toMatchObject({ code: "CONFLICT", message: expect.stringContaining("other content") });
+    expect(group.node(1).state.kv.get("k")?.value).toBe("a");
+  });
+});
+
 describe("a request that makes a secret", () => {
   it("makes it once, and names what it has made to who asks again", async () => {
     await group.bootstrap();

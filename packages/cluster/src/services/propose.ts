@@ -75,6 +75,7 @@ async function propose<Value>(deps: ProposeDeps, body: CommandBody, call: CallSc
     atUnixMs: deps.clock.unixMs(),
     actor: meta.actor,
     ...(meta.ifMatchIndex === undefined ? {} : { ifMatchIndex: meta.ifMatchIndex }),
+    ...hashOf(deps.stateMachine.state, call),
     body,
   };
   const bytes = encodeCommand(command);
@@ -88,6 +89,14 @@ async function propose<Value>(deps: ProposeDeps, body: CommandBody, call: CallSc
     ...(meta.requestId === "" ? {} : { details: decidedAt(index) }),
   });
 }
+
+/** Members of before level 3 know no such field. Without a request id nothing is remembered. */
+function hashOf(state: ClusterState, { meta, requestHash }: CallScope): Pick<Command, "requestHash"> {
+  const isKept = requestHash !== undefined && meta.requestId !== "" && clusterLevel(state) >= requestHashLevel;
+  return isKept ? { requestHash } : {};
+}
+
+const requestHashLevel = 3;
 
 /** An entry above the level of the cluster would stop the members that do not understand it. @throws NEEDS_UPGRADE */
 function assertMayPropose(state: ClusterState, body: CommandBody, needed: number): void {

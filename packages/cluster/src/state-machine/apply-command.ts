@@ -62,6 +62,7 @@ export function applyCommand(
       index: at.index,
       term: at.term,
       command: subject,
+      ...(command.requestHash === undefined ? {} : { requestHash: command.requestHash }),
       result: outcome.result,
     };
     changes.push({ table: "requests", key: requestRowKey(at.index), value });
@@ -129,8 +130,12 @@ function repeat(
   evicted: readonly Change[],
 ): Application {
   const { command, subject, at } = again;
-  if (first.command !== subject) {
-    const message = `the request id ${command.requestId} was used for another command: ${first.command}`;
+  const { requestHash: before } = first;
+  const { requestHash: now } = command;
+  const isOther = first.command !== subject || (before !== undefined && now !== undefined && before !== now);
+  if (isOther) {
+    const what = first.command === subject ? "the same command with other content" : "another command";
+    const message = `the request id ${command.requestId} was used for ${what}: ${first.command}`;
     const result = refusal("CONFLICT", message, "Use a new request id for each command.");
     return { applied: { result, index: at.index, term: at.term, repeated: false }, changes: evicted };
   }

@@ -21,6 +21,8 @@ export interface RequestRecord {
   readonly term: number;
   /** What was asked, so that another command under the same id is refused rather than answered wrongly. */
   readonly command: string;
+  /** Of the whole request. Absent for those of before level 3, and where there was no request. */
+  readonly requestHash?: string;
   readonly result: CommandResult;
 }
 

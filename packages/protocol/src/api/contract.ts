@@ -78,6 +78,12 @@ export const commandEnvelope = z.object({
   actor: actorSchema,
   /** When present, the command is refused unless the object it changes was last changed at this index. */
   ifMatchIndex: z.int().min(0).exactOptional(),
+  /** Of the whole request: the same id with another request is refused. Absent where there is no request. */
+  requestHash: z
+    .string()
+    .regex(/^[0-9a-f]{32}$/)
+    .meta({ since: 3 })
+    .exactOptional(),
 });
 export type Command = Readonly<z.output<typeof commandEnvelope>> & { readonly body: CommandBody };
 
