@@ -56,6 +56,7 @@ export { PieceQueue } from "./piece-queue.ts";
 export type { Random } from "./random.ts";
 export { seededRandom } from "./random.ts";
 export { issuesText, issueText, reasonOf } from "./reasons.ts";
+export { SeldomLog } from "./seldom-log.ts";
 export { Semaphore } from "./semaphore.ts";
 export { SerialQueue } from "./serial-queue.ts";
 export { abortReason, firstOf, pauseFor, sleep, withDeadline, withTimeLimit } from "./waiting.ts";

@@ -102,10 +102,11 @@ describe("fetchPeerIdentity", () => {
 
 describe("createTlsListener", () => {
   it("has room for who shakes hands beside as many silent connections as it takes", async () => {
-    const connectionsMax = 300;
-    const options = { host: "127.0.0.1", port: 0, ...certificate, connectionsMax };
+    const handshakesMax = 16;
+    let evicted = 0;
+    const options = { host: "127.0.0.1", port: 0, ...certificate, handshakesMax, onEvicted: () => evicted++ };
     const listener = await createTlsListener(options, (socket) => socket.end());
-    const silent = Array.from({ length: connectionsMax }, () => connectTcp(listener.port, "127.0.0.1"));
+    const silent = Array.from({ length: handshakesMax }, () => connectTcp(listener.port, "127.0.0.1"));
     try {
       await Promise.all(
         silent.map((socket) =>
@@ -118,6 +119,7 @@ describe("createTlsListener", () => {
       // Less than the handshakes of the silent ones may take.
       const found = fetchPeerIdentity(`127.0.0.1:${listener.port}`, { timeoutMs: 8_000 });
       expect(await found).toBe(certificate.endpointId);
+      expect(evicted).toBe(1);
     } finally {
       for (const socket of silent) socket.destroy();
       await listener.close();

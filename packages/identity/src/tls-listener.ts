@@ -19,8 +19,9 @@ export interface TlsListenerOptions {
   readonly alpnProtocols?: readonly string[];
   /** Asks clients for a certificate, and accepts any: the caller decides which keys it trusts. Default: false. */
   readonly requestCert?: boolean;
-  /** Connections at once; more are closed. Default 1,024. */
-  readonly connectionsMax?: number;
+  /** Connections at once that have not shaken hands: see `followSockets`. Those that have, the caller bounds. */
+  readonly handshakesMax?: number;
+  readonly onEvicted?: (share: string) => void;
 }
 
 export interface TlsListener {
@@ -32,7 +33,6 @@ export interface TlsListener {
   close(): Promise<void>;
 }
 
-const connectionsMaxDefault = 1_024;
 const handshakeTimeoutMs = 10_000;
 
 /**
@@ -62,9 +62,8 @@ export function createTlsListener(
       onSecureConnection(socket);
     },
   );
-  server.maxConnections = options.connectionsMax ?? connectionsMaxDefault;
   server.on("tlsClientError", () => {});
-  const endAll = followSockets(server);
+  const endAll = followSockets(server, options);
   return new Promise((resolve, reject) => {
     server.once("error", (error) => reject(toListenError(error, host, port)));
     server.listen({ host, port, exclusive: true }, () => resolve(listenerOf(server, endAll)));
