@@ -29,7 +29,7 @@ export function createHttpApp(deps: HttpParts, options: HttpOptions): RequestHan
     deps,
     options,
     routes,
-    authenticate: (request) => authenticate(deps, request.req.header("authorization")),
+    authenticate: (request) => authenticate(deps, request.env.incoming.socket, request.req.header("authorization")),
   };
   addMeasures(app, deps, routes);
   addNodeRoutes(context);

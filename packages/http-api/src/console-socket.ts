@@ -45,7 +45,7 @@ export function createConsoleSockets(deps: HttpParts, options: HttpOptions): Con
     checkPath(incoming.url);
     const url = urlOf(incoming);
     const name = consolePath.exec(url.pathname)?.[1];
-    const caller = await authenticate(deps, authorizationOf(incoming));
+    const caller = await authenticate(deps, incoming.socket, authorizationOf(incoming));
     authorize("vm.console", streams["vm.console"].access, caller.access);
     if (name === undefined) throw new BlixardError("NOT_FOUND", `there is no websocket at ${url.pathname}`);
     if (server.clients.size >= httpLimits.consoleSessionsMax) {

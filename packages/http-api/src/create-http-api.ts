@@ -1,6 +1,7 @@
 /** The HTTP API of a node: what its listeners call, and who answers behind it. */
 import { createHttpApp, type RequestHandler } from "./app.ts";
 import { createConsoleSockets, type UpgradeHandler } from "./console-socket.ts";
+import { HttpPlaces } from "./http-places.ts";
 import type { HttpDeps, HttpOptions } from "./http-types.ts";
 import type { BlobStore, NodeService } from "./node-service.ts";
 import { startingBlobs, startingService } from "./starting-node.ts";
@@ -8,6 +9,8 @@ import { startingBlobs, startingService } from "./starting-node.ts";
 export interface HttpApi {
   readonly onRequest: RequestHandler;
   readonly onUpgrade: UpgradeHandler;
+  /** The places for connections of its listeners. */
+  readonly places: HttpPlaces;
   /** Sets who answers from now on. Before the first time the API answers UNAVAILABLE by itself, and that it lives. */
   serve(service: NodeService): void;
   /** Sets where uploads go from now on. Before the first time they are UNAVAILABLE. */
@@ -19,11 +22,13 @@ export interface HttpApi {
 export function createHttpApi(deps: HttpDeps, options: HttpOptions): HttpApi {
   let service = startingService;
   let blobs = startingBlobs;
-  const parts = { ...deps, service: () => service, blobs: () => blobs };
+  const places = new HttpPlaces(deps, options.places);
+  const parts = { ...deps, service: () => service, blobs: () => blobs, places };
   const consoles = createConsoleSockets(parts, options);
   return {
     onRequest: createHttpApp(parts, options),
     onUpgrade: consoles.onUpgrade,
+    places,
     serve: (next) => {
       service = next;
     },

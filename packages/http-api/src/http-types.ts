@@ -1,6 +1,7 @@
 /** What the HTTP server is made of. */
 import { assertAtMost, assertBelow, type Clock, type Logger, type Metrics, type Random } from "@blixard/common";
 import { limits, serviceCallBytesMax } from "@blixard/protocol";
+import type { HttpPlaces, HttpPlacesOptions } from "./http-places.ts";
 import type { BlobStore, NodeService } from "./node-service.ts";
 
 export interface HttpDeps {
@@ -22,6 +23,7 @@ export interface HttpParts extends HttpDeps {
   service(): NodeService;
   /** Where uploads go now. */
   blobs(): BlobStore;
+  readonly places: HttpPlaces;
 }
 
 export interface HttpOptions {
@@ -33,6 +35,8 @@ export interface HttpOptions {
   readonly allowedHosts: readonly string[];
   /** A stream ends whose caller takes nothing for so long. Default: three heartbeats of a stream, 15,000 ms. */
   readonly streamStalledMsMax?: number;
+  /** How many connections there are places for. */
+  readonly places?: HttpPlacesOptions;
 }
 
 /** Named limits of the server. */
@@ -47,7 +51,9 @@ export const httpLimits = {
   /** Of TLS; Node.js alone would hold the place of a client that says nothing for two minutes. */
   handshakeTimeoutMs: 10_000,
   keepAliveTimeoutMs: 30_000,
-  connectionsMax: 2_000,
+  /** Connections of whom no valid token is known, and of those with one: see `HttpPlaces`. */
+  strangersMax: 1_000,
+  callersMax: 1_000,
   consoleSessionsMax: 256,
   /** Streams that are open at a time, of all callers. */
   streamsMax: 512,
@@ -70,10 +76,10 @@ export function assertHttpLimits(of: HttpLimits): void {
   assertAtMost({ callTimeoutMsDefault }, { callTimeoutMsMax }, "a call without a time limit has an allowed one");
   assertBelow({ consoleReadWaitMsMax }, { callTimeoutMsMax }, "a read of a console may wait inside a call");
   assertBelow({ callTimeoutMsMax, headersTimeoutMs: of.headersTimeoutMs }, { requestTimeoutMs }, "a request holds it");
-  const { consoleSessionsMax, streamsMax, connectionsMax } = of;
+  const { consoleSessionsMax, streamsMax, callersMax } = of;
   assertBelow(
     { "consoleSessionsMax + streamsMax": consoleSessionsMax + streamsMax },
-    { connectionsMax },
+    { callersMax },
     "streams leave connections for calls",
   );
 }

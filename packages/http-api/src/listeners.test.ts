@@ -1,12 +1,15 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
+import { discardMetrics, silentLogger } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { NodeTls } from "@blixard/identity";
 import { describe, expect, it } from "@jest/globals";
+import { HttpPlaces } from "./http-places.ts";
 import { listenTls } from "./listeners.ts";
 
-const handlers = { onRequest: () => {}, onUpgrade: () => {}, protocols: { h2: () => {} } };
+const places = new HttpPlaces({ clock: systemClock, logger: silentLogger, metrics: discardMetrics });
+const handlers = { onRequest: () => {}, onUpgrade: () => {}, places, protocols: { h2: () => {} } };
 
 describe("listenTls", () => {
   it("closes at once beside clients that never shake hands, ask for nothing, or speak another protocol", async () => {

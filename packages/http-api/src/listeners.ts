@@ -8,11 +8,14 @@ import { followSockets, type NodeTls } from "@blixard/identity";
 import { nodeKeyTls } from "@blixard/protocol";
 import type { RequestHandler } from "./app.ts";
 import type { UpgradeHandler } from "./console-socket.ts";
+import type { HttpPlaces } from "./http-places.ts";
 import { httpLimits } from "./http-types.ts";
 
 export interface ListenerHandlers {
   readonly onRequest: RequestHandler;
   readonly onUpgrade: UpgradeHandler;
+  /** The places for connections; several listeners may share them. */
+  readonly places: HttpPlaces;
 }
 
 export interface TlsListenerHandlers extends ListenerHandlers {
@@ -34,6 +37,7 @@ export interface Listener {
 /** @throws PORT_IN_USE, INVALID_ARGUMENT */
 export function listenPlain(bind: string, handlers: ListenerHandlers, flag: string): Promise<Listener> {
   const server = createHttpServer({ maxHeaderSize: httpLimits.headerBytesMax });
+  server.on("connection", (socket) => handlers.places.arrived(socket));
   return listen(server, () => server.closeAllConnections(), { bind, handlers, flag });
 }
 
@@ -59,20 +63,25 @@ export async function listenTls(
     rejectUnauthorized: false,
     handshakeTimeout: httpLimits.handshakeTimeoutMs,
   });
-  divert(server, handlers.protocols);
+  divert(server, handlers);
   tls.onChange(() => server.setSecureContext({ ...tls.shown(), minVersion: "TLSv1.3" }));
-  return await listen(server, followSockets(server), { bind, handlers, flag });
+  const endAll = followSockets(server, { onEvicted: (share) => handlers.places.lostHandshake(share) });
+  return await listen(server, endAll, { bind, handlers, flag });
 }
 
 /** One port for several protocols: what the handshake agreed on decides who gets the connection. */
-function divert(server: HttpsServer, protocols: TlsListenerHandlers["protocols"]): void {
+function divert(server: HttpsServer, { protocols, places }: TlsListenerHandlers): void {
   const serveHttp = server.listeners("secureConnection");
   server.removeAllListeners("secureConnection");
   server.on("secureConnection", (socket) => {
     const { alpnProtocol } = socket;
     const take = typeof alpnProtocol === "string" ? protocols[alpnProtocol] : undefined;
-    if (take !== undefined) take(socket);
-    else for (const serve of serveHttp) serve.call(server, socket);
+    if (take !== undefined) {
+      take(socket);
+      return;
+    }
+    places.arrived(socket);
+    for (const serve of serveHttp) serve.call(server, socket);
   });
 }
 
@@ -87,9 +96,16 @@ async function listen(server: Server, endAll: () => void, { bind, handlers, flag
   server.requestTimeout = httpLimits.requestTimeoutMs;
   server.headersTimeout = httpLimits.headersTimeoutMs;
   server.keepAliveTimeout = httpLimits.keepAliveTimeoutMs;
-  server.maxConnections = httpLimits.connectionsMax;
-  server.on("request", handlers.onRequest);
-  server.on("upgrade", handlers.onUpgrade);
+  const { places } = handlers;
+  server.on("request", (incoming, outgoing) => {
+    places.requested(incoming.socket);
+    outgoing.once("close", () => places.answered(incoming.socket));
+    handlers.onRequest(incoming, outgoing);
+  });
+  server.on("upgrade", (incoming, socket, head) => {
+    places.requested(incoming.socket);
+    handlers.onUpgrade(incoming, socket, head);
+  });
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error) => reject(listenError(error, bind, flag)));
     server.listen({ host, port }, resolve);

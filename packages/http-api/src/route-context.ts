@@ -1,5 +1,5 @@
 /** What the route files build on: the server, its parts, and who may call. */
-
+import type { Socket } from "node:net";
 import { notApplied } from "@blixard/common";
 import { authorize, type HttpVerb, type NodeRoute, nodeRoutes } from "@blixard/protocol";
 import type { Hono } from "hono";
@@ -49,8 +49,15 @@ export function honoPath(template: string): string {
   return template.replaceAll(/\{(\w+)\}/g, ":$1");
 }
 
-/** The holder of the token in an Authorization header. @throws UNAUTHENTICATED, UNAVAILABLE */
-export async function authenticate(deps: HttpParts, authorization: string | undefined): Promise<Caller> {
+/**
+ * The holder of the token in an Authorization header that came over `socket`, which is no stranger's from then on.
+ * @throws UNAUTHENTICATED, UNAVAILABLE
+ */
+export async function authenticate(
+  deps: HttpParts,
+  socket: Socket,
+  authorization: string | undefined,
+): Promise<Caller> {
   const token = /^Bearer +(\S{1,512})$/i.exec(authorization ?? "")?.[1];
   const caller = token === undefined ? undefined : await deps.service().authenticate(token);
   if (caller === undefined) {
@@ -58,6 +65,7 @@ export async function authenticate(deps: HttpParts, authorization: string | unde
       hint: "Send `Authorization: Bearer <token>`; the token stands in admin.token of the data directory of a node.",
     });
   }
+  deps.places.authenticated(socket);
   return caller;
 }
 

@@ -20,8 +20,9 @@ const refusal = JSON.stringify({
   },
 });
 
-export function onlyForThisMachine({ onRequest, onUpgrade }: ListenerHandlers): ListenerHandlers {
+export function onlyForThisMachine({ onRequest, onUpgrade, places }: ListenerHandlers): ListenerHandlers {
   return {
+    places,
     onRequest: (incoming, outgoing) => {
       if (mayUse(incoming.socket.remoteAddress, incoming.url)) {
         onRequest(incoming, outgoing);
