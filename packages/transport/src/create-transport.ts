@@ -2,7 +2,8 @@
  * The transport of one node: the member list, a session for each member, the RPC lane, and the door where every
  * incoming connection is checked against the member list before anything else is done with it.
  */
-import { BlixardError, notApplied } from "@blixard/common";
+import { BlixardError, directAddresses, hostOf, notApplied, SeldomLog } from "@blixard/common";
+import { Evictions, shareOfAddress } from "@blixard/identity";
 import { frameBytesMin } from "@blixard/protocol";
 import type { NodeId, PeerMessage, PeerTransportHandlers } from "@blixard/raft";
 import { TransportMetrics } from "./metrics.ts";
@@ -50,10 +51,14 @@ class NodeTransport {
   readonly #metrics: TransportMetrics;
   readonly #options: PeerSessionOptions;
   readonly #rpc: RpcLane;
+  readonly #evictions: Evictions;
+  readonly #unknownPeers: SeldomLog;
   readonly #onBroken: ((endpointId: string) => void)[] = [];
   readonly #sessions = new Map<number, PeerSession>();
   readonly #nodeIds = new Map<string, number>();
   readonly #methods = new Map<string, RpcHandler>();
+  /** Where members are said to be, as `shareOfAddress` writes it. */
+  #memberShares: ReadonlySet<string> = new Set();
   #served: ServedNode = startingNode;
   #handlers: PeerTransportHandlers | undefined;
   #state: "new" | "started" | "closed" = "new";
@@ -61,6 +66,8 @@ class NodeTransport {
   constructor(deps: TransportDeps, options: TransportOptions) {
     this.#deps = deps;
     this.#metrics = new TransportMetrics(deps.metrics);
+    this.#evictions = new Evictions(deps);
+    this.#unknownPeers = new SeldomLog(deps, "info", "refused a connection of an unknown peer");
     const { frameBytesMax = transportLimits.frameBytesMax } = options;
     if (frameBytesMax < frameBytesMin) {
       throw new BlixardError("INVALID_ARGUMENT", `frames of ${frameBytesMax} bytes are too small for a call`, {
@@ -83,11 +90,12 @@ class NodeTransport {
         metrics: this.#metrics,
         adapter: deps.adapter,
         nodeIdOf: (endpointId) => this.#nodeIds.get(endpointId),
-        isClientKey: (endpointId) => this.#served.isClientKey?.(endpointId) ?? false,
+        isKnown: (endpointId) => this.#isKnown(endpointId),
+        onStrangerEvicted: (share) => this.#evictions.count("rpc_stranger", share),
         handler: (call, signal) => (this.#methods.get(call.method) ?? this.#served.call)(call, signal),
         streamHandler: (call, signal) => this.#handleStream(call, signal),
       },
-      this.#options,
+      { ...this.#options, strangersMax: options.strangersMax ?? transportLimits.rpcStrangersMax },
     );
     deps.adapter.choices?.onReturn((endpointId) => this.#renew(endpointId));
   }
@@ -112,7 +120,11 @@ class NodeTransport {
   }
 
   async start(): Promise<void> {
-    await this.#deps.adapter.listen((connection) => this.#onConnection(connection));
+    await this.#deps.adapter.listen((connection) => this.#onConnection(connection), {
+      isKnown: (endpointId) => this.#isKnown(endpointId),
+      isMemberShare: (share) => this.#memberShares.has(share),
+      evicted: (door, share) => this.#evictions.count(door, share),
+    });
     this.#state = "started";
     for (const session of this.#sessions.values()) session.start();
   }
@@ -129,6 +141,8 @@ class NodeTransport {
     const wanted = new Map(
       peers.filter(({ nodeId }) => nodeId !== this.#options.nodeId).map((peer) => [peer.nodeId, peer]),
     );
+    const addresses = [...wanted.values()].flatMap((peer) => directAddresses(peer.addresses));
+    this.#memberShares = new Set(addresses.map((address) => shareOfAddress(hostOf(address))));
     for (const [nodeId, session] of this.#sessions) {
       // A node id with another key is another machine.
       if (wanted.get(nodeId)?.endpointId === session.peer.endpointId) continue;
@@ -214,6 +228,10 @@ class NodeTransport {
     if (this.#state === "started") session.start();
   }
 
+  #isKnown(endpointId: string): boolean {
+    return this.#nodeIds.has(endpointId) || (this.#served.isClientKey?.(endpointId) ?? false);
+  }
+
   /** Moves the connections with an endpoint to the technology that is chosen now. New ones open before old ones end. */
   #renew(endpointId: string): void {
     const nodeId = this.#nodeIds.get(endpointId);
@@ -244,9 +262,7 @@ class NodeTransport {
       return;
     }
     this.#metrics.refused("unknown_peer");
-    this.#deps.logger.log("info", "refused a connection of an unknown peer", {
-      endpointId: connection.remoteEndpointId,
-    });
+    this.#unknownPeers.happened({ endpointId: connection.remoteEndpointId });
     connection.close("unknown peer");
   }
 

@@ -1,6 +1,6 @@
 /** What a peer that breaks the rules can do: lose its own connection, and be counted. Over every technology. */
 
-import { seededRandom } from "@blixard/common";
+import { onAbort, seededRandom, Watch } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { decodeRpcFrame, encodeRpcFrame, encodeValue, type RpcFrame } from "@blixard/protocol";
 import { encodePeerMessages } from "@blixard/protocol/peer-messages";
@@ -10,6 +10,7 @@ import { createGrpcAdapter } from "./grpc/index.ts";
 import { createIrohAdapter } from "./iroh/index.ts";
 import { createMemoryNetwork } from "./memory/index.ts";
 import { encodeHello } from "./session/hello.ts";
+import { CountingMetrics } from "./testing/counting-metrics.ts";
 import { asId, type FixtureNode, heartbeat, startNode, stateOf, until } from "./testing/transport-fixture.ts";
 import { transportLimits } from "./transport-limits.ts";
 import type { Connection, Lane, TransportAdapter } from "./transport-types.ts";
@@ -38,10 +39,6 @@ describe.each(["memory", "iroh", "grpc"] as const)("a hostile peer over %s", (te
     friend.transport.peers.send(asId(1), heartbeat(2, 1));
     await node.received.until((all) => all.some(({ from }) => from === 2));
     await friend.transport.call(1, "echo", new Uint8Array(1), { timeoutMs: 10_000 });
-  };
-  const write = async (connection: Connection, ...parts: readonly Uint8Array[]) => {
-    const stream = await connection.openStream();
-    for (const part of parts) await stream.write(part);
   };
   const hello = (nodeId: number, toNodeId = 1) =>
     frameOf(encodeHello({ nodeId, toNodeId, instance: 5, sequence: 1 }), true);
@@ -238,29 +235,81 @@ describe.each(["memory", "iroh", "grpc"] as const)("a hostile peer over %s", (te
 });
 
 describe("strangers together", () => {
-  it("have so many places on the RPC lane and no more, and take none of those of members and clients", async () => {
-    const keyOf = (number: number) => number.toString(16).padStart(64, "0");
+  const keyOf = (number: number) => number.toString(16).padStart(64, "0");
+  const evicted = "blixard_connections_evicted_total rpc_stranger";
+
+  it("compete for places on the RPC lane only with each other, and the silent ones lose theirs to newcomers", async () => {
+    const metrics = new CountingMetrics();
     const client = network.createAdapter({ endpointId: keyOf(80) });
+    const held = new Watch(0);
     const node = await startNode(1, {
       adapter: network.createAdapter({ endpointId: keyOf(81) }),
       says: { isClientKey: (key) => key === client.endpointId },
+      handler: async ({ method, payload }, signal) => {
+        if (method !== "hold") return payload;
+        held.set(held.value + 1);
+        return await new Promise((_, reject) => onAbort(signal, () => reject(signal.reason)));
+      },
+      metrics,
+      transport: { strangersMax: 8 },
     });
-    const { rpcConnectionsPerEndpointMax, rpcStrangerConnectionsMax } = transportLimits;
     const dial = (from: TransportAdapter) => from.connect(node.peer(), "blixard/rpc/1", { signal: never() });
-    const strangers: TransportAdapter[] = [];
-    for (let n = 0; n < rpcStrangerConnectionsMax / rpcConnectionsPerEndpointMax; n++) {
-      const stranger = network.createAdapter({ endpointId: keyOf(100 + n) });
-      strangers.push(stranger);
-      for (let each = 0; each < rpcConnectionsPerEndpointMax; each++) await dial(stranger);
-    }
+    const ping = async (connection: Connection) => {
+      await write(connection, frameOf(encodeRpcFrame({ type: "ping", id: 1 })));
+      expect(await (await connection.acceptStream())?.read(1_024)).toBeDefined();
+    };
+    const known = await dial(client);
+    const [greedy, other] = [90, 91].map((number) => network.createAdapter({ endpointId: keyOf(number) }));
+    if (greedy === undefined || other === undefined) throw new Error("no adapters");
+    const theirs: Connection[] = [];
+    for (let each = 0; each < 4; each++) theirs.push(await dial(greedy));
+    const [busy, silent] = theirs;
+    const hold: RpcFrame = { type: "request", id: 1, method: "hold", timeoutMs: 60_000, payload: new Uint8Array() };
+    if (busy !== undefined) await write(busy, frameOf(encodeRpcFrame(hold)));
+    await held.until((count) => count === 1);
+    for (let each = 0; each < 3; each++) await dial(other);
+    // The eighth place, and one for which somebody has to go.
+    for (const number of [98, 99]) await ping(await dial(network.createAdapter({ endpointId: keyOf(number) })));
+    expect(await silent?.closed).toContain("others needed its place");
+    await ping(known);
+    expect(metrics.count(evicted)).toBe(1);
     expect(node.transport.refusals()).toEqual({});
-    const late = network.createAdapter({ endpointId: keyOf(99) });
-    await (await dial(late)).closed;
-    const connection = await dial(client);
-    const stream = await connection.openStream();
-    await stream.write(frameOf(encodeRpcFrame({ type: "ping", id: 1 })));
-    expect(await (await connection.acceptStream())?.read(1_024)).toBeDefined();
-    expect(node.transport.refusals()).toEqual({ too_many_strangers: 1 });
-    await Promise.all([...strangers, late, client, node.transport].map((each) => each.close()));
+    expect(node.transport.sessions()).toEqual([]);
+    await node.transport.close();
+  });
+
+  it.each(["iroh", "grpc"] as const)("share by address over %s, however many keys they have", async (technology) => {
+    const metrics = new CountingMetrics();
+    const adapters: TransportAdapter[] = [];
+    const adapterOf = (number: number) => {
+      const options = { secretKey: new Uint8Array(32).fill(number), bind: "127.0.0.1:0" };
+      const iroh = () => createIrohAdapter({ ...options, relay: false, discovery: false });
+      const adapter = technology === "iroh" ? iroh() : createGrpcAdapter({ ...options, clock: systemClock });
+      adapters.push(adapter);
+      return adapter;
+    };
+    const node = await startNode(1, { adapter: adapterOf(70), metrics, transport: { strangersMax: 3 } });
+    const friend = await startNode(2, { adapter: adapterOf(71) });
+    node.transport.setPeers([friend.peer()]);
+    friend.transport.setPeers([node.peer()]);
+    const dial = (from: TransportAdapter) => from.connect(node.peer(), "blixard/rpc/1", { signal: never() });
+    const held: Connection[] = [];
+    const [first, second, third] = [adapterOf(100), adapterOf(101), adapterOf(102)];
+    for (const from of [first, second, second, third]) held.push(await dial(from));
+    await held[0]?.closed;
+    expect(metrics.count(evicted)).toBe(1);
+    const joiner = await startNode(3, { adapter: adapterOf(72) });
+    for (const from of [joiner, friend]) {
+      const answer = await from.transport.call(node.peer(), "echo", Uint8Array.of(7), { timeoutMs: 30_000 });
+      expect([...answer]).toEqual([7]);
+    }
+    expect(metrics.count(evicted)).toBe(2);
+    await Promise.all([node, friend, joiner].map(({ transport }) => transport.close()));
+    await Promise.all(adapters.map((adapter) => adapter.close()));
   });
 });
+
+async function write(connection: Connection, ...parts: readonly Uint8Array[]): Promise<void> {
+  const stream = await connection.openStream();
+  for (const part of parts) await stream.write(part);
+}

@@ -30,7 +30,6 @@ const refusals = [
   "credit_overrun",
   "not_reading",
   "too_many_connections",
-  "too_many_strangers",
   "too_many_streams",
   "closing",
 ] as const;

@@ -37,10 +37,15 @@ export const transportLimits = {
   dialsInFlightMax: 16,
   /** Dials that an adapter could not cancel and that may still connect late, for each peer. */
   pendingDialsMax: 64,
-  /** Handshakes of incoming Iroh connections: at once, at most in a burst, and each second after that. */
-  handshakesMax: 128,
+  /** Handshakes of incoming Iroh connections: at most in a burst, and each second after that; of all, and of one address. */
   handshakesBurstMax: 1_000,
   handshakesPerSecondMax: 500,
+  handshakesPerShareBurstMax: 500,
+  handshakesPerSharePerSecondMax: 250,
+  /** Handshakes that have not ended; one that the other side gives up ends after half a minute (measured). */
+  handshakesUnfinishedMax: 4_096,
+  /** Addresses of which the gate knows how many handshakes they made. */
+  handshakeSharesMax: 4_096,
   helloWaitMs: 2_000,
   /** Connections of one peer that have not said hello. */
   handshakesPerPeerMax: 8,
@@ -58,7 +63,8 @@ export const transportLimits = {
   rpcStreamCreditStepBytes: 64 * 1024,
   rpcStreamItemBytesMax: 128 * 1024,
   rpcConnectionsPerEndpointMax: 4,
-  rpcStrangerConnectionsMax: 64,
+  /** Default of the option `strangersMax`. */
+  rpcStrangersMax: 64,
   /** What a key without rights may send: a request to join has a few kilobytes. */
   rpcStrangerFrameBytesMax: 64 * 1024,
   rpcStrangerStreamsMax: 4,
@@ -70,9 +76,10 @@ export const transportLimits = {
   rpcDialGiveUpMs: 3_000,
   rpcIdleCloseMs: 60_000,
   rpcStrangerIdleCloseMs: 10_000,
-  /** gRPC connections of no node: health checks, reflection, and dials that have not named their lane; and how long each lives. */
-  grpcAnonymousMax: 128,
-  grpcAnonymousMs: 60_000,
+  /** gRPC connections that named no lane, of strangers (health checks and reflection too) and of members; how long each lives. */
+  grpcStrangersMax: 128,
+  grpcMembersMax: 256,
+  grpcWithoutLaneMs: 60_000,
   grpcPendingDialsMax: 256,
   /** Addresses of one endpoint that are dialled at once. */
   grpcAddressesMax: 8,
@@ -95,8 +102,13 @@ export function assertTransportLimits(of: TransportLimits): void {
   assertBelow({ suspectAfterMissed }, { deadAfterMissed }, "a session is suspect before it is dead");
   assertAtMost({ dialIntervalMsMin }, { dialIntervalMsMax }, "an interval lies between the two");
   assertAtMost({ dialWaitMs }, { dialWaitMsMax }, "the first dial waits no longer than a later one");
-  const { handshakesMax, handshakesBurstMax } = of;
-  assertAtMost({ handshakesMax }, { handshakesBurstMax }, "a burst has room for the handshakes at once");
+  const { handshakesPerShareBurstMax, handshakesBurstMax, handshakesPerSharePerSecondMax, handshakesPerSecondMax } = of;
+  assertBelow({ handshakesPerShareBurstMax }, { handshakesBurstMax }, "one address leaves handshakes for others");
+  assertBelow(
+    { handshakesPerSharePerSecondMax },
+    { handshakesPerSecondMax },
+    "one address leaves handshakes for others",
+  );
 }
 
 function assertFrameLimits(of: TransportLimits): void {

@@ -36,6 +36,8 @@ export interface Connection {
   readonly transport?: string;
   /** Proved by the handshake. */
   readonly remoteEndpointId: string;
+  /** What it counts as among those that share places: see `shareOfAddress`. Absent where a technology has no addresses. */
+  readonly remoteShare?: string;
   /**
    * Opens a stream; the other side sees it once bytes were written. Waiting bytes of a higher `priority` (default 0)
    * leave first where the adapter can tell streams apart.
@@ -50,6 +52,16 @@ export interface Connection {
   path(): { readonly kind: "direct" | "relay" | "none"; readonly rttMs: number | null };
 }
 
+/** Whom an adapter asks before it gives places to those who connect. */
+export interface Doorkeeper {
+  /** Whether the key is a member's or a client's now. */
+  isKnown(endpointId: string): boolean;
+  /** Whether a member is said to be at an address: see `shareOfAddress`. */
+  isMemberShare(share: string): boolean;
+  /** Told of each connection that was ended because another needed its place. */
+  evicted(door: "handshake" | "grpc_stranger" | "grpc_member", share: string): void;
+}
+
 /** One technology, or several behind one face. Passes the suite of `@blixard/transport/testing`. */
 export interface TransportAdapter {
   readonly kind: "iroh" | "memory" | "grpc" | "dual";
@@ -60,8 +72,8 @@ export interface TransportAdapter {
   readonly usesRelay?: boolean;
   /** Bound addresses, known after `listen`; with the URL of its relay as soon as there is one. */
   addresses(): readonly string[];
-  /** Binds and hands over each incoming connection. @throws PORT_IN_USE */
-  listen(onConnection: (connection: Connection) => void): Promise<void>;
+  /** Binds and hands over each incoming connection. Without a doorkeeper all are strangers. @throws PORT_IN_USE */
+  listen(onConnection: (connection: Connection) => void, doorkeeper?: Doorkeeper): Promise<void>;
   /** @throws UNREACHABLE, UNKNOWN_PEER (wrong identity), UNSUPPORTED_VERSION (lane unknown there) */
   connect(to: EndpointAddress, lane: Lane, options: { readonly signal: AbortSignal }): Promise<Connection>;
   close(): Promise<void>;
@@ -154,6 +166,8 @@ export interface TransportOptions {
   readonly frameBytesMax?: number;
   /** Interval of the sessions' own heartbeats; a session is dead after three missed. Default 300 ms. */
   readonly heartbeatMs?: number;
+  /** Connections of strangers on the RPC lane at once. Default: 64. */
+  readonly strangersMax?: number;
   /** Whether frames of 256 bytes and more are deflated when that saves a tenth. Default: where Iroh may carry them. */
   readonly compress?: boolean;
 }

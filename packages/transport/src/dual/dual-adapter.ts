@@ -3,7 +3,14 @@
  * listens on both, dials the one that is chosen for the peer first, and the other one when that does not answer.
  */
 import { BlixardError, type Clock, errorCodeOf, messageOf, withTimeLimit } from "@blixard/common";
-import type { Connection, EndpointAddress, Lane, PathChoices, TransportAdapter } from "../transport-types.ts";
+import type {
+  Connection,
+  Doorkeeper,
+  EndpointAddress,
+  Lane,
+  PathChoices,
+  TransportAdapter,
+} from "../transport-types.ts";
 import { dualLimits } from "./dual-limits.ts";
 import { PeerChoice, type Side } from "./peer-choice.ts";
 import { Probe } from "./probe.ts";
@@ -62,8 +69,9 @@ class DualAdapter implements TransportAdapter {
     return this.#options.preferred.addresses();
   }
 
-  async listen(onConnection: (connection: Connection) => void): Promise<void> {
-    await Promise.all([this.#options.preferred.listen(onConnection), this.#options.fallback.listen(onConnection)]);
+  async listen(onConnection: (connection: Connection) => void, doorkeeper?: Doorkeeper): Promise<void> {
+    const { preferred, fallback } = this.#options;
+    await Promise.all([preferred.listen(onConnection, doorkeeper), fallback.listen(onConnection, doorkeeper)]);
   }
 
   async connect(to: EndpointAddress, lane: Lane, options: { readonly signal: AbortSignal }): Promise<Connection> {

@@ -1,6 +1,7 @@
+import { once } from "node:events";
 import { Socket } from "node:net";
-import { createSecureContext, TLSSocket } from "node:tls";
-import { Watch } from "@blixard/common";
+import { connect as connectTls, createSecureContext, TLSSocket } from "node:tls";
+import { hostOf, Watch } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { createNodeCertificate, createTlsListener, type NodeCertificate } from "@blixard/identity";
 import { Client, credentials, Metadata, type ServiceDefinition, type ServiceError, status } from "@grpc/grpc-js";
@@ -118,6 +119,56 @@ describe("createGrpcAdapter", () => {
     });
     expect(ended.belowFirst).toBe(0);
     expect(ended.tls).toBeGreaterThan(3);
+  });
+
+  it("gives members places of their own, and newcomers those of strangers who are silent", async () => {
+    const node = createGrpcAdapter({
+      ...optionsOf(1),
+      bind: "127.0.0.1:0",
+      places: { strangersMax: 3, membersMax: 2 },
+    });
+    const member = createGrpcAdapter({ ...optionsOf(2), bind: "127.0.0.1:0" });
+    adapters.push(node, member);
+    const evicted: string[] = [];
+    await node.listen(() => {}, {
+      isKnown: (endpointId) => endpointId === member.endpointId,
+      isMemberShare: () => false,
+      evicted: (door, share) => void evicted.push(`${door} ${share}`),
+    });
+    const host = hostOf(node.addresses()[0] ?? "");
+    const port = Number(node.addresses()[0]?.replace(/^.*:/, ""));
+    const sockets: TLSSocket[] = [];
+    const flood = async (certificate: object, count: number) => {
+      for (let at = 0; at < count; at++) {
+        const tls = { ...certificate, rejectUnauthorized: false, ALPNProtocols: ["h2"] };
+        const socket = connectTls({ host, port, ...tls });
+        sockets.push(socket);
+        await once(
+          socket.on("error", () => {}),
+          "secureConnect",
+        );
+        socket.resume();
+      }
+    };
+    await flood({}, 5);
+    const ended = (from: number, to: number) =>
+      Promise.all(sockets.slice(from, to).map((socket) => socket.closed || once(socket, "close")));
+    await ended(0, 2);
+    const stranger = `grpc_stranger ${host}`;
+    expect(evicted).toEqual([stranger, stranger]);
+    const to = { endpointId: node.endpointId, addresses: node.addresses() };
+    const dial = () => member.connect(to, "blixard/rpc/1", { signal: new AbortController().signal });
+    expect((await dial()).remoteEndpointId).toBe(node.endpointId);
+    const client = clientOf(node);
+    const health = loadSync(protoPath, { enums: String })["grpc.health.v1.Health"] as ServiceDefinition;
+    expect(await unary(client, health["Check"], { service: "" })).toEqual({ status: "SERVING" });
+    expect(evicted).toEqual([stranger, stranger, stranger]);
+    // Nor can a member keep others of its kind out: it competes with itself.
+    await flood(createNodeCertificate(optionsOf(2).secretKey, { clock: systemClock }), 3);
+    await ended(5, 6);
+    expect(evicted.slice(3)).toEqual([`grpc_member ${member.endpointId}`]);
+    expect((await dial()).remoteEndpointId).toBe(node.endpointId);
+    for (const socket of sockets) socket.destroy();
   });
 
   it("finds the address that works among several", async () => {

@@ -7,10 +7,10 @@ import { BlixardError, type Clock, directAddresses, errorCodeOf, linkSignal } fr
 import { createTlsListener, NodeTls, type TlsListener } from "@blixard/identity";
 import { parseBind, reachableAddresses } from "../bind-address.ts";
 import { transportLimits } from "../transport-limits.ts";
-import type { Connection, EndpointAddress, Lane, TransportAdapter } from "../transport-types.ts";
+import type { Connection, Doorkeeper, EndpointAddress, Lane, TransportAdapter } from "../transport-types.ts";
 import type { GrpcConnection } from "./grpc-connection.ts";
 import { loadGrpc } from "./grpc-module.ts";
-import type { GrpcServer } from "./grpc-server.ts";
+import type { GrpcPlaces, GrpcServer } from "./grpc-server.ts";
 
 export interface GrpcAdapterOptions {
   readonly clock: Clock;
@@ -25,6 +25,8 @@ export interface GrpcAdapterOptions {
    * asks for certificates, and hands each connection that chose `h2` to `accept`. Default: `own`.
    */
   readonly listener?: "own" | "external";
+  /** How many connections there are places for that have named no lane. */
+  readonly places?: GrpcPlaces;
 }
 
 export interface GrpcAdapter extends TransportAdapter {
@@ -49,6 +51,7 @@ class GrpcEndpointAdapter implements GrpcAdapter {
   #binding: Promise<TlsListener | undefined> | undefined;
   #addresses: readonly string[] = [];
   #pendingDials = 0;
+  #doorkeeper: Doorkeeper | undefined;
   /** Present while it listens. */
   #server: GrpcServer | undefined;
 
@@ -73,11 +76,13 @@ class GrpcEndpointAdapter implements GrpcAdapter {
     await this.#binding;
   }
 
-  async listen(onConnection: (connection: Connection) => void): Promise<void> {
+  async listen(onConnection: (connection: Connection) => void, doorkeeper?: Doorkeeper): Promise<void> {
+    this.#doorkeeper = doorkeeper;
     await this.bind();
     const { GrpcServer } = await loadGrpc();
     if (this.#closing.signal.aborted) throw closedError();
-    this.#server = new GrpcServer(this.#options.clock, this.#tls);
+    const { clock, places } = this.#options;
+    this.#server = new GrpcServer({ clock, tls: this.#tls, doorkeeper, places });
     this.#server.listen(onConnection);
   }
 
@@ -149,7 +154,8 @@ class GrpcEndpointAdapter implements GrpcAdapter {
       this.#addresses = reachableAddresses(host, port);
       return undefined;
     }
-    const tls = { host, port, ...this.#tls.shown(), alpnProtocols: ["h2"], requestCert: true };
+    const onEvicted = (share: string) => this.#doorkeeper?.evicted("handshake", share);
+    const tls = { host, port, ...this.#tls.shown(), alpnProtocols: ["h2"], requestCert: true, onEvicted };
     const listener = await createTlsListener(tls, (socket) => this.accept(socket));
     this.#tls.onChange(() => listener.setCertificate(this.#tls.shown()));
     this.#addresses = reachableAddresses(host, listener.port);

@@ -13,6 +13,8 @@ export interface GrpcConnectionDeps {
   readonly clock: Clock;
   readonly lane: Lane;
   readonly remoteEndpointId: string;
+  /** Absent at the dialler. */
+  readonly remoteShare?: string;
   readonly control: CallStream;
   readonly socket: TLSSocket;
   /** Makes the call of a stream, with the number that the server gave it; absent at the server. */
@@ -30,6 +32,7 @@ export class GrpcConnection implements Connection {
   readonly transport = "grpc";
   readonly lane: Lane;
   readonly remoteEndpointId: string;
+  readonly remoteShare?: string;
   readonly closed: Promise<string>;
   /** Resolves when the socket is gone, too. */
   readonly released: Promise<void>;
@@ -49,6 +52,7 @@ export class GrpcConnection implements Connection {
     this.#deps = deps;
     this.lane = deps.lane;
     this.remoteEndpointId = deps.remoteEndpointId;
+    if (deps.remoteShare !== undefined) this.remoteShare = deps.remoteShare;
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });

@@ -4,7 +4,7 @@
  */
 import type { TLSSocket } from "node:tls";
 import type { Clock, Timer } from "@blixard/common";
-import { type NodeTls, refusalOf } from "@blixard/identity";
+import { type NodeTls, refusalOf, SharedPlaces, shareOfAddress } from "@blixard/identity";
 import {
   experimental,
   Metadata,
@@ -22,7 +22,7 @@ import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation, protoPath } from "grpc-health-check";
 import { isLane } from "../transport-lanes.ts";
 import { transportLimits } from "../transport-limits.ts";
-import type { Connection, Lane } from "../transport-types.ts";
+import type { Connection, Doorkeeper, Lane } from "../transport-types.ts";
 import { GrpcConnection } from "./grpc-connection.ts";
 import { chunkBytesMax } from "./grpc-stream.ts";
 import { type Chunk, type Control, metadataKeys, nodePackage, nodeService, nodeServiceName } from "./node-proto.ts";
@@ -30,6 +30,7 @@ import { type Chunk, type Control, metadataKeys, nodePackage, nodeService, nodeS
 /** A connection that the listener accepted, from a node or from a client that asks only for health or reflection. */
 interface AcceptedSocket {
   readonly socket: TLSSocket;
+  readonly remoteShare: string;
   /** The lane was agreed on; calls for streams wait here until the client has said that it will use it. */
   waiting: (() => void)[] | undefined;
   /** Ends connections that are of no node. */
@@ -40,18 +41,40 @@ interface AcceptedSocket {
 
 type Call<Message> = ServerDuplexStream<Message, Message>;
 
+export interface GrpcPlaces {
+  /** Connections without a lane at once, of strangers. Default: 128. */
+  readonly strangersMax?: number;
+  /** The same of members and clients. Default: 256. */
+  readonly membersMax?: number;
+}
+
+export interface GrpcServerDeps {
+  readonly clock: Clock;
+  readonly tls: NodeTls;
+  readonly doorkeeper: Doorkeeper | undefined;
+  readonly places?: GrpcPlaces | undefined;
+}
+
 export class GrpcServer {
   readonly #clock: Clock;
   readonly #tls: NodeTls;
   readonly #server: Server;
   readonly #accepted = new Map<string, AcceptedSocket>();
   readonly #health = new HealthImplementation({ "": "NOT_SERVING", [nodeServiceName]: "NOT_SERVING" });
+  /** Places of connections that have no lane yet. */
+  readonly #strangers: SharedPlaces<AcceptedSocket>;
+  readonly #members: SharedPlaces<AcceptedSocket>;
+  readonly #doorkeeper: Doorkeeper | undefined;
   #onConnection: ((connection: Connection) => void) | undefined;
   #sockets = 0;
 
-  constructor(clock: Clock, tls: NodeTls) {
+  constructor({ clock, tls, doorkeeper, places = {} }: GrpcServerDeps) {
     this.#clock = clock;
     this.#tls = tls;
+    this.#doorkeeper = doorkeeper;
+    const { grpcStrangersMax, grpcMembersMax } = transportLimits;
+    this.#strangers = this.#places("grpc_stranger", places.strangersMax ?? grpcStrangersMax);
+    this.#members = this.#places("grpc_member", places.membersMax ?? grpcMembersMax);
     this.#server = new Server(serverOptions);
     this.#server.addService(nodeService, {
       Connect: (call: Call<Control>) => this.#connect(call),
@@ -68,10 +91,6 @@ export class GrpcServer {
 
   /** Serves a connection whose handshake chose `h2`. */
   accept(socket: TLSSocket): void {
-    if (this.#anonymous() >= transportLimits.grpcAnonymousMax) {
-      socket.destroy();
-      return;
-    }
     // A reset is no error here: the user of the connection sees its end. Without a listener it would end the process.
     socket.on("error", () => {});
     this.#sockets++;
@@ -80,12 +99,16 @@ export class GrpcServer {
       marksWith(key),
     ]);
     const injector = this.#server.createConnectionInjector(credentials);
-    const timer = this.#clock.setTimer(transportLimits.grpcAnonymousMs, () => socket.destroy());
+    const timer = this.#clock.setTimer(transportLimits.grpcWithoutLaneMs, () => socket.destroy());
+    const remoteShare = shareOfAddress(socket.remoteAddress);
     const release = () => {
       timer.cancel();
+      this.#leavePlace(accepted);
       if (this.#accepted.delete(key)) injector.destroy();
     };
-    this.#accepted.set(key, { socket, waiting: undefined, timer, release, connection: undefined });
+    const accepted: AcceptedSocket = { socket, remoteShare, waiting: undefined, timer, release, connection: undefined };
+    this.#accepted.set(key, accepted);
+    this.#takePlace(accepted);
     socket.once("close", release);
     // TLS is done; inside it the runtime speaks HTTP/2 as over any other stream.
     injector.injectConnection(socket);
@@ -105,10 +128,28 @@ export class GrpcServer {
     for (const service of ["", nodeServiceName]) this.#health.setStatus(service, health);
   }
 
-  #anonymous(): number {
-    let anonymous = 0;
-    for (const { connection } of this.#accepted.values()) if (connection === undefined) anonymous++;
-    return anonymous;
+  #places(door: "grpc_stranger" | "grpc_member", placesMax: number): SharedPlaces<AcceptedSocket> {
+    const evict = ({ socket, release }: AcceptedSocket, share: string) => {
+      socket.destroy();
+      release();
+      this.#doorkeeper?.evicted(door, share);
+    };
+    return new SharedPlaces({ placesMax, evict });
+  }
+
+  /** The handshake tells members apart from strangers, so they never compete for a place. */
+  #takePlace(accepted: AcceptedSocket): void {
+    const { socket, remoteShare } = accepted;
+    const key = this.#tls.identify(socket, "client", undefined);
+    if (key !== undefined && this.#doorkeeper?.isKnown(key) === true) this.#members.take(accepted, key);
+    // Its key is proved only later; the CA certified nobody else than nodes.
+    else if (this.#tls.demandsCa && socket.authorized) this.#members.take(accepted, remoteShare);
+    else this.#strangers.take(accepted, remoteShare);
+  }
+
+  #leavePlace(accepted: AcceptedSocket): void {
+    this.#strangers.leave(accepted);
+    this.#members.leave(accepted);
   }
 
   #connect(call: Call<Control>): void {
@@ -146,9 +187,10 @@ export class GrpcServer {
   }
 
   #start(call: Call<Control>, lane: Lane, accepted: AcceptedSocket, remoteEndpointId: string): void {
-    const { socket, release } = accepted;
-    const deps = { clock: this.#clock, lane, remoteEndpointId, control: call, socket, release };
+    const { socket, remoteShare, release } = accepted;
+    const deps = { clock: this.#clock, lane, remoteEndpointId, remoteShare, control: call, socket, release };
     accepted.connection = new GrpcConnection(deps);
+    this.#leavePlace(accepted);
     if (this.#onConnection === undefined) accepted.connection.close("the endpoint closed");
     else this.#onConnection(accepted.connection);
     for (const proceed of accepted.waiting?.splice(0) ?? []) proceed();

@@ -8,18 +8,19 @@ import {
   BlixardError,
   directAddresses,
   formatHostPort,
+  hostOf,
   isLoopbackHost,
   isRelayUrl,
   offAbort,
   onAbort,
   parseHostPort,
 } from "@blixard/common";
-import { endpointIdOfSeed } from "@blixard/identity";
+import { endpointIdOfSeed, shareOfAddress } from "@blixard/identity";
 import type { Endpoint, EndpointBuilder, Incoming, Connection as NativeConnection } from "@number0/iroh";
 import { parseBind, reachableAddresses, socketsFor } from "../bind-address.ts";
 import { lanes as nodeLanes } from "../transport-lanes.ts";
 import { transportLimits } from "../transport-limits.ts";
-import type { Connection, EndpointAddress, Lane, TransportAdapter } from "../transport-types.ts";
+import type { Connection, Doorkeeper, EndpointAddress, Lane, TransportAdapter } from "../transport-types.ts";
 import { HandshakeGate } from "./handshake-gate.ts";
 import { IrohConnection } from "./iroh-connection.ts";
 import { toBindError, toDialError } from "./iroh-errors.ts";
@@ -99,10 +100,10 @@ class IrohEndpointAdapter implements IrohAdapter {
     return { relayUrl, addresses: address.directAddresses() };
   }
 
-  async listen(onConnection: (connection: Connection) => void): Promise<void> {
+  async listen(onConnection: (connection: Connection) => void, doorkeeper?: Doorkeeper): Promise<void> {
     const { endpoint } = await this.#bound();
     // It ends with the endpoint; an error on the way there says nothing that `close` does not know.
-    void this.#acceptAll(endpoint, onConnection).catch(() => {});
+    void this.#acceptAll(endpoint, onConnection, doorkeeper).catch(() => {});
   }
 
   async connect(to: EndpointAddress, lane: Lane, options: { readonly signal: AbortSignal }): Promise<Connection> {
@@ -194,17 +195,37 @@ class IrohEndpointAdapter implements IrohAdapter {
     if (relay && relayUrls.length > 0) builder.relayMode(iroh.RelayMode.customFromUrls([...relayUrls]));
   }
 
-  async #acceptAll(endpoint: Endpoint, onConnection: (connection: Connection) => void): Promise<void> {
+  async #acceptAll(
+    endpoint: Endpoint,
+    onConnection: (connection: Connection) => void,
+    doorkeeper: Doorkeeper | undefined,
+  ): Promise<void> {
     for (let incoming = await endpoint.acceptNext(); incoming !== null; incoming = await endpoint.acceptNext()) {
-      if (this.#gate.enter(performance.now())) void this.#accept(incoming, onConnection);
-      else void incoming.refuse().catch(() => {});
+      // The other side may be gone by the time it is answered.
+      void this.#admit(incoming, onConnection, doorkeeper).catch(() => {});
     }
   }
 
-  async #accept(incoming: Incoming, onConnection: (connection: Connection) => void): Promise<void> {
+  async #admit(
+    incoming: Incoming,
+    onConnection: (connection: Connection) => void,
+    doorkeeper: Doorkeeper | undefined,
+  ): Promise<void> {
+    const [from, isProved] = await Promise.all([incoming.remoteAddr(), incoming.remoteAddrValidated()]);
+    // All that a relay passes on comes from its one address, which nobody else can bear.
+    const share = from.kind === "ip" ? shareOfAddress(hostOf(from.addr ?? "")) : `${from.kind} ${from.addr ?? ""}`;
+    const isMemberShare = doorkeeper?.isMemberShare(share) ?? false;
+    const arrival = { share, isMemberShare, isProved: isProved || from.kind !== "ip" };
+    const admission = this.#gate.enter(performance.now(), arrival);
+    if (admission === "enter") await this.#accept(incoming, share, onConnection);
+    else if (admission === "prove") await incoming.retry();
+    else await incoming.refuse();
+  }
+
+  async #accept(incoming: Incoming, share: string, onConnection: (connection: Connection) => void): Promise<void> {
     try {
       const accepting = await incoming.accept();
-      const connection = this.#own(await accepting.connect());
+      const connection = this.#own(await accepting.connect(), share);
       if (this.#closed) connection?.close("the endpoint closed");
       else if (connection !== undefined) onConnection(connection);
     } catch {
@@ -215,14 +236,14 @@ class IrohEndpointAdapter implements IrohAdapter {
   }
 
   /** Undefined, and closed, when the connection is for a protocol that is not a lane. */
-  #own(native: NativeConnection): IrohConnection | undefined {
+  #own(native: NativeConnection, share?: string): IrohConnection | undefined {
     const alpn = String.fromCharCode(...native.alpn());
     const lane = this.#lanes.find((known) => known === alpn);
     if (lane === undefined) {
       native.close(0n, []);
       return undefined;
     }
-    const connection = new IrohConnection(native, lane);
+    const connection = new IrohConnection(native, lane, share);
     this.#connections.add(connection);
     void connection.closed.then(() => this.#connections.delete(connection));
     return connection;

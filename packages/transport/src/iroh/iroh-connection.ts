@@ -15,12 +15,14 @@ export class IrohConnection implements Connection {
   readonly transport = "iroh";
   readonly lane: Lane;
   readonly remoteEndpointId: string;
+  readonly remoteShare?: string;
   readonly closed: Promise<string>;
   readonly #native: NativeConnection;
   #open = true;
 
-  constructor(native: NativeConnection, lane: Lane) {
+  constructor(native: NativeConnection, lane: Lane, remoteShare?: string) {
     this.#native = native;
+    if (remoteShare !== undefined) this.remoteShare = remoteShare;
     this.lane = lane;
     this.remoteEndpointId = native.remoteId().toString();
     weigh(native);

@@ -25,6 +25,8 @@ export interface RpcConnectionDeps {
   readonly serveStream: RpcStreamsDeps["serve"];
   /** Whether the key at the other end has rights here now. */
   readonly isKnown: () => boolean;
+  /** Told whenever calls begin or end whether any is open. */
+  readonly onCalls: (connection: RpcConnection, open: boolean) => void;
   readonly onEnd: (connection: RpcConnection) => void;
 }
 
@@ -307,9 +309,11 @@ export class RpcConnection {
   }
 
   #armIdle(): void {
+    const open = this.#calls.size > 0 || this.#served.size > 0 || this.#streams.size > 0;
+    this.#deps.onCalls(this, open);
     this.#idle?.cancel();
     this.#idle = undefined;
-    if (this.ended || this.#calls.size > 0 || this.#served.size > 0 || this.#streams.size > 0) return;
+    if (this.ended || open) return;
     this.#idle = this.#deps.clock.setTimer(this.#options.idleCloseMs, () => this.close("idle"));
   }
 

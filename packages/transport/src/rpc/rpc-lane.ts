@@ -14,6 +14,7 @@ import {
   toBlixardError,
   withDeadline,
 } from "@blixard/common";
+import { SharedPlaces } from "@blixard/identity";
 import type { FrameOptions } from "../frames/frame.ts";
 import type { Refusal, TransportMetrics } from "../metrics.ts";
 import { briefly, OverlappedDial } from "../overlapped-dial.ts";
@@ -35,14 +36,18 @@ export interface RpcLaneDeps {
   readonly adapter: TransportAdapter;
   /** The member that the key belongs to now; undefined for a stranger. */
   readonly nodeIdOf: (endpointId: string) => number | undefined;
-  /** Whether the key has rights without being a member's, as that of a person has. */
-  readonly isClientKey: (endpointId: string) => boolean;
+  /** Whether the key is a member's, or has rights as that of a person has. */
+  readonly isKnown: (endpointId: string) => boolean;
+  /** Told when a stranger's connection was ended because another needed its place. */
+  readonly onStrangerEvicted: (share: string) => void;
   readonly handler: RpcHandler;
   readonly streamHandler: RpcStreamHandler;
 }
 
 export interface RpcLaneOptions extends FrameOptions {
   readonly heartbeatMs: number;
+  /** Connections of strangers at once. */
+  readonly strangersMax: number;
 }
 
 export interface CallOptions {
@@ -59,18 +64,27 @@ export class RpcLane {
   /** One dial at a time to an endpoint, shared by the calls that wait for it. */
   readonly #dials = new Map<string, Promise<RpcConnection>>();
   readonly #closing = new AbortController();
+  readonly #strangers: SharedPlaces<RpcConnection>;
   #servedCalls = 0;
   #servedStreams = 0;
 
   constructor(deps: RpcLaneDeps, options: RpcLaneOptions) {
     this.#deps = deps;
     this.#options = options;
+    this.#strangers = new SharedPlaces({
+      placesMax: options.strangersMax,
+      evict: (connection, share) => {
+        connection.close("others needed its place");
+        deps.onStrangerEvicted(share);
+      },
+    });
   }
 
   accept(connection: Connection): void {
     const refusal = this.#refusalOf(connection.remoteEndpointId);
     if (refusal === undefined) {
-      this.#add(connection);
+      const accepted = this.#add(connection);
+      if (!this.#deps.isKnown(connection.remoteEndpointId)) this.#takePlace(accepted, connection);
       return;
     }
     this.#deps.metrics.refused(refusal);
@@ -160,9 +174,10 @@ export class RpcLane {
       {
         clock: this.#deps.clock,
         metrics: this.#deps.metrics,
-        isKnown: () => this.#isKnown(endpointId),
+        isKnown: () => this.#deps.isKnown(endpointId),
         serve: (call, signal) => this.#serve(endpointId, call, signal),
         serveStream: (call, signal) => this.#serveStream(endpointId, call, signal),
+        onCalls: (made, open) => this.#strangers.heard(made, open),
         onEnd: (ended) => this.#remove(endpointId, ended),
       },
       {
@@ -176,11 +191,18 @@ export class RpcLane {
     return rpc;
   }
 
-  #isKnown(endpointId: string): boolean {
-    return this.#deps.nodeIdOf(endpointId) !== undefined || this.#deps.isClientKey(endpointId);
+  #takePlace(rpc: RpcConnection, connection: Connection): void {
+    if (this.#strangers.isFull) {
+      // Who was a stranger may be a member by now.
+      for (const other of [...this.#strangers.holders()]) {
+        if (this.#deps.isKnown(other.remoteEndpointId)) this.#strangers.leave(other);
+      }
+    }
+    this.#strangers.take(rpc, connection.remoteShare ?? connection.remoteEndpointId);
   }
 
   #remove(endpointId: string, connection: RpcConnection): void {
+    this.#strangers.leave(connection);
     const known = this.#connections.get(endpointId);
     known?.delete(connection);
     if (known?.size === 0) this.#connections.delete(endpointId);
@@ -188,15 +210,8 @@ export class RpcLane {
 
   #refusalOf(endpointId: string): Refusal | undefined {
     if (this.#closing.signal.aborted) return "closing";
-    const { rpcConnectionsPerEndpointMax, rpcStrangerConnectionsMax } = transportLimits;
     const known = this.#connections.get(endpointId)?.size ?? 0;
-    if (known >= rpcConnectionsPerEndpointMax) return "too_many_connections";
-    if (this.#isKnown(endpointId)) return undefined;
-    let strangers = 0;
-    for (const [id, connections] of this.#connections) {
-      if (!this.#isKnown(id)) strangers += connections.size;
-    }
-    return strangers >= rpcStrangerConnectionsMax ? "too_many_strangers" : undefined;
+    return known >= transportLimits.rpcConnectionsPerEndpointMax ? "too_many_connections" : undefined;
   }
 
   async #serve(

@@ -20,13 +20,13 @@ export function createFaultyAdapter(inner: TransportAdapter): FaultyAdapter {
     ...(inner.choices === undefined ? {} : { choices: inner.choices }),
     addresses: () => inner.addresses(),
     setBlocked: (endpointIds) => blocked.set(new Set(endpointIds)),
-    listen: (onConnection) =>
+    listen: (onConnection, doorkeeper) =>
       inner.listen((connection) => {
         // The dialler of a cut network hears nothing; here that means it waits for a greeting that never comes.
         if (cut.holds(connection.remoteEndpointId))
           void cut.healed(connection.remoteEndpointId).then(() => connection.close("cut"));
         else onConnection(new FaultyConnection(connection, cut));
-      }),
+      }, doorkeeper),
     async connect(to: EndpointAddress, lane: Lane, options: { readonly signal: AbortSignal }) {
       await cut.healed(to.endpointId, options.signal);
       return new FaultyConnection(await inner.connect(to, lane, options), cut);

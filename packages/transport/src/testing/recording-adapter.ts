@@ -19,7 +19,7 @@ export function createRecordingAdapter(inner: TransportAdapter): RecordingAdapte
     ...(inner.choices === undefined ? {} : { choices: inner.choices }),
     open,
     addresses: () => inner.addresses(),
-    listen: (onConnection) => inner.listen((connection) => onConnection(record(connection))),
+    listen: (onConnection, doorkeeper) => inner.listen((connection) => onConnection(record(connection)), doorkeeper),
     connect: async (to, lane, options) => record(await inner.connect(to, lane, options)),
     close: () => inner.close(),
   };
