@@ -1,6 +1,7 @@
 /** The bulk lane of one node: what it gives to the members, and what it fetches from them. */
 import type { TLSSocket } from "node:tls";
 import { BlixardError, type Clock, type Logger, linkSignal, type Metrics, notApplied } from "@blixard/common";
+import { Evictions, NodeTls } from "@blixard/identity";
 import { bulkLimits } from "./bulk-limits.ts";
 import { BulkRequestHandler } from "./bulk-request-handler.ts";
 import { BulkRoutes } from "./bulk-routes.ts";
@@ -35,6 +36,8 @@ export interface BulkLaneDeps {
   readonly providers?: Readonly<BulkProviders>;
   /** The Ed25519 seed of this node. */
   readonly secretKey: Uint8Array;
+  /** What this node shows and demands in TLS, when others use that too. Default: made from the key. */
+  readonly tls?: NodeTls;
   /** Calls a method of the RPC lane, for peers that cannot be reached directly. */
   readonly call: CallForPiece;
   /** How a worker binds an endpoint of its own, for peers without a direct route. Default: the RPC lane carries everything. */
@@ -90,9 +93,10 @@ class NodeBulkLane implements BulkLane {
     this.#metrics = bindBulkMetrics(deps.metrics);
     this.#providers = { ...deps.providers };
     this.#requests = new BulkRequestHandler({ ...deps, providers: this.#providers, metrics: this.#metrics });
-    this.#server = new BulkHttp2Server(this.#requests);
+    const tls = deps.tls ?? new NodeTls(deps);
+    this.#server = new BulkHttp2Server(this.#requests, tls, new Evictions(deps));
     this.#iroh = deps.iroh && new IrohRoute({ ...deps, requests: this.#requests, settings: deps.iroh });
-    this.#routes = new BulkRoutes({ ...deps, metrics: this.#metrics, iroh: this.#iroh });
+    this.#routes = new BulkRoutes({ ...deps, tls, metrics: this.#metrics, iroh: this.#iroh });
   }
 
   provide(kind: BulkKind, open: OpenBulkObject): void {

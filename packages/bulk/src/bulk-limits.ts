@@ -27,6 +27,8 @@ export const bulkLimits = {
   sessionsPerPeerMax: 4,
   streamsPerSessionMax: 8,
   headerBytesMax: 4_096,
+  /** The proof of a node's key. */
+  keyProofBytesMax: 64,
   dialTimeoutMs: 3_000,
   addressesMax: 8,
   /** How long another route is used before the direct one is dialled again. */

@@ -1,5 +1,6 @@
 import { BlixardError, discardMetrics, silentLogger } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
+import { NodeTls } from "@blixard/identity";
 import type { Peer } from "@blixard/transport";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { BulkRoutes } from "./bulk-routes.ts";
@@ -47,7 +48,7 @@ describe("BulkRoutes", () => {
           breakSession = listener;
         },
       },
-      secretKey: own.secretKey,
+      tls: new NodeTls({ clock: systemClock, secretKey: own.secretKey }),
       call: () => Promise.reject(new BlixardError("UNREACHABLE", "there is no RPC lane here")),
       iroh: { dial: async () => channelOverIroh() },
     });

@@ -2,9 +2,8 @@
  * Chooses the route to each node: the direct one first, then one over Iroh between workers, and the RPC lane where neither
  * can be opened. A node without a direct route is dialled directly again after a while.
  */
-import { createSecureContext, type SecureContext } from "node:tls";
 import { BlixardError, type Clock, type Logger, messageOf } from "@blixard/common";
-import { createNodeCertificate } from "@blixard/identity";
+import type { NodeTls } from "@blixard/identity";
 import type { Peer } from "@blixard/transport";
 import { bulkLimits } from "./bulk-limits.ts";
 import type { BulkChannel, BulkPeers, BulkRoute, BulkRouteStatus } from "./bulk-types.ts";
@@ -18,8 +17,7 @@ export interface BulkRoutesDeps {
   readonly logger: Logger;
   readonly metrics: BulkMetrics;
   readonly peers: BulkPeers;
-  /** The Ed25519 seed of this node. */
-  readonly secretKey: Uint8Array;
+  readonly tls: NodeTls;
   /** The RPC lane, for peers that cannot be reached directly. */
   readonly call: CallForPiece;
   /** Absent where this node does not use Iroh. */
@@ -38,15 +36,11 @@ interface PeerRoute {
   dial: Promise<BulkChannel> | undefined;
 }
 
-/** How long a certificate of this node is used for dials. */
-const certificateMs = 24 * 3_600_000;
-
 export class BulkRoutes {
   readonly #deps: BulkRoutesDeps;
   /** By the key of the peer. */
   readonly #routes = new Map<string, PeerRoute>();
   readonly #closing = new AbortController();
-  #secure: { readonly context: SecureContext; readonly untilMs: number } | undefined;
 
   constructor(deps: BulkRoutesDeps) {
     this.#deps = deps;
@@ -123,11 +117,11 @@ export class BulkRoutes {
   }
 
   async #dialDirect(to: Peer, peerRoute: PeerRoute): Promise<BulkChannel | undefined> {
-    const { clock, metrics } = this.#deps;
+    const { clock, metrics, tls } = this.#deps;
     const { signal } = this.#closing;
     if (clock.monotonicMs() < peerRoute.directAtMs) return undefined;
     try {
-      const channel = await dialDirect({ clock, to, secureContext: this.#secureContext(), signal });
+      const channel = await dialDirect({ clock, to, tls, signal });
       metrics.dials.add(1, { route: "direct", result: "connected" });
       this.#chose(to, peerRoute, "direct", null);
       return channel;
@@ -171,16 +165,5 @@ export class BulkRoutes {
     }
     peerRoute.route = route;
     peerRoute.reason = reason;
-  }
-
-  #secureContext(): SecureContext {
-    const { clock, secretKey } = this.#deps;
-    const nowMs = clock.monotonicMs();
-    if (this.#secure === undefined || nowMs > this.#secure.untilMs) {
-      const { key, cert } = createNodeCertificate(secretKey, { clock });
-      const context = createSecureContext({ key, cert, minVersion: "TLSv1.3" });
-      this.#secure = { context, untilMs: nowMs + certificateMs };
-    }
-    return this.#secure.context;
   }
 }

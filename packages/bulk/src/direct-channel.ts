@@ -1,6 +1,6 @@
 /** The direct route, at the receiver: one HTTP/2 session over mutual TLS with the bind port of a peer. */
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
-import { connect as connectTls, type SecureContext, type TLSSocket } from "node:tls";
+import { connect as connectTls, type TLSSocket } from "node:tls";
 import {
   abortReason,
   BlixardError,
@@ -13,12 +13,13 @@ import {
   requireHostPort,
   type Timer,
 } from "@blixard/common";
-import { endpointIdOf } from "@blixard/identity";
+import { endpointIdOf, type NodeTls, refusalOf as refusalOfCertificate } from "@blixard/identity";
 import { nodeKeyTls } from "@blixard/protocol";
 import type { EndpointAddress } from "@blixard/transport";
 import { bulkLimits } from "./bulk-limits.ts";
 import { lost, refusalOf } from "./bulk-status.ts";
 import type { BulkChannel, BulkRequestOptions } from "./bulk-types.ts";
+import { proveAtSource } from "./direct-proof.ts";
 
 /** What the TLS handshake on the bind port agrees on for this lane; inside it HTTP/2 is spoken. */
 export const bulkAlpn = "blixard/bulk/1";
@@ -26,8 +27,7 @@ export const bulkAlpn = "blixard/bulk/1";
 export interface DirectDial {
   readonly clock: Clock;
   readonly to: EndpointAddress;
-  /** With the certificate of this node. */
-  readonly secureContext: SecureContext;
+  readonly tls: NodeTls;
   readonly signal: AbortSignal;
 }
 
@@ -35,7 +35,7 @@ export interface DirectDial {
  * Dials all addresses at once; the first that proves the right key is taken.
  * @throws UNREACHABLE, UNKNOWN_PEER, UNSUPPORTED_VERSION
  */
-export async function dialDirect({ clock, to, secureContext, signal }: DirectDial): Promise<BulkChannel> {
+export async function dialDirect({ clock, to, tls, signal }: DirectDial): Promise<BulkChannel> {
   const dialing = linkSignal(signal);
   const timer = clock.setTimer(bulkLimits.dialTimeoutMs, () =>
     dialing.abort(new BlixardError("UNREACHABLE", `no answer within ${bulkLimits.dialTimeoutMs} ms`)),
@@ -44,11 +44,13 @@ export async function dialDirect({ clock, to, secureContext, signal }: DirectDia
     const dials = directAddresses(to.addresses)
       .slice(0, bulkLimits.addressesMax)
       .map(async (address) => {
-        const socket = await handshake(address, to.endpointId, secureContext, dialing.signal);
+        const channel = await openChannel({ clock, address, tls, endpointId: to.endpointId }, dialing.signal);
+        if (dialing.signal.aborted) channel.close();
+        dialing.signal.throwIfAborted();
         dialing.abort(new BlixardError("CANCELLED", "another dial was faster"));
-        return socket;
+        return channel;
       });
-    return new DirectChannel(clock, await Promise.any(dials));
+    return await Promise.any(dials);
   } catch (error) {
     signal.throwIfAborted();
     const errors = (error as AggregateError).errors as unknown[];
@@ -59,24 +61,41 @@ export async function dialDirect({ clock, to, secureContext, signal }: DirectDia
   }
 }
 
-function handshake(
-  address: string,
-  endpointId: string,
-  secureContext: SecureContext,
-  signal: AbortSignal,
-): Promise<TLSSocket> {
+interface AddressDial {
+  readonly clock: Clock;
+  readonly address: string;
+  readonly tls: NodeTls;
+  readonly endpointId: string;
+}
+
+async function openChannel(dial: AddressDial, signal: AbortSignal): Promise<BulkChannel> {
+  const { clock, tls, endpointId } = dial;
+  const socket = await handshake(dial, signal);
+  const channel = new DirectChannel(clock, socket);
+  if (!tls.demandsCa) return channel;
+  try {
+    await proveAtSource(channel, { tls, socket, endpointId }, signal);
+    return channel;
+  } catch (error) {
+    channel.close();
+    throw error;
+  }
+}
+
+function handshake({ address, endpointId, tls }: AddressDial, signal: AbortSignal): Promise<TLSSocket> {
   const { host, port } = requireHostPort(address, "the address");
   return new Promise((resolve, reject) => {
-    // Its certificate is self-signed by design; what it proves is checked below.
     const socket = connectTls({
       host,
       port,
-      // Also where an operator's CA is in use, the node's own key is what counts here.
-      ...nodeKeyTls,
-      secureContext,
+      // Without a CA the certificate of the node's own key is asked for by name.
+      ...(tls.demandsCa ? {} : nodeKeyTls),
+      secureContext: tls.dialContext(),
       minVersion: "TLSv1.3",
       ALPNProtocols: [bulkAlpn],
+      // It may be self-signed by design; what it proves is checked below. Names in certificates of a CA do not matter.
       rejectUnauthorized: false,
+      checkServerIdentity: () => undefined,
     });
     const fail = (error: Error) => {
       offAbort(signal, abort);
@@ -89,7 +108,11 @@ function handshake(
     socket.on("error", (error) => fail(toDialError(error, address)));
     socket.once("close", () => fail(new BlixardError("UNREACHABLE", `${address}: the connection was closed`)));
     socket.once("secureConnect", () => {
-      if (endpointIdOf(socket) !== endpointId) {
+      if (tls.demandsCa && !socket.authorized) {
+        fail(refusalOfCertificate(tls, socket));
+        return;
+      }
+      if (!tls.demandsCa && endpointIdOf(socket) !== endpointId) {
         fail(new BlixardError("UNKNOWN_PEER", `another node than ${endpointId.slice(0, 10)} answers at ${address}`));
         return;
       }

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { BlixardError, type Logger, seededRandom } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
-import { createNodeCertificate, createTlsListener } from "@blixard/identity";
+import { createTlsListener, NodeTls, type OperatorTls } from "@blixard/identity";
 import type { Peer } from "@blixard/transport";
 import { CountingMetrics } from "@blixard/transport/testing";
 import { type BulkLane, type BulkObject, bulkAlpn, createBulkLane } from "../index.ts";
@@ -39,11 +39,19 @@ export interface BulkNodeOptions {
   readonly call?: Call;
   /** Whether a worker may serve as a route. Default: no. */
   readonly iroh?: boolean;
+  /** The files of an operator's CA. Default: the key is all there is. */
+  readonly loadOperator?: () => OperatorTls;
 }
 
 export async function startBulkNode(nodeId: number, options: BulkNodeOptions = {}): Promise<BulkNode> {
   const secretKey = new Uint8Array(createHash("sha256").update(`bulk node ${nodeId}`).digest());
-  const { key, cert, endpointId } = createNodeCertificate(secretKey, { clock: systemClock });
+  const { loadOperator } = options;
+  const nodeTls = new NodeTls({
+    clock: systemClock,
+    secretKey,
+    ...(loadOperator === undefined ? {} : { loadOperator }),
+  });
+  const { endpointId } = nodeTls;
   const metrics = new CountingMetrics();
   const logged: string[] = [];
   const logger: Logger = { log: (_, message) => void logged.push(message), child: () => logger };
@@ -60,10 +68,12 @@ export async function startBulkNode(nodeId: number, options: BulkNodeOptions = {
     },
     providers: { image: open("image"), snapshot: open("snapshot") },
     secretKey,
+    tls: nodeTls,
     call: options.call ?? noCall,
     iroh: options.iroh === true ? { bind: "127.0.0.1:0", relay: false, discovery: false } : undefined,
   });
-  const tls = { host: "127.0.0.1", port: 0, key, cert, alpnProtocols: ["http/1.1", bulkAlpn], requestCert: true };
+  const protocols = { alpnProtocols: ["http/1.1", bulkAlpn], requestCert: true };
+  const tls = { host: "127.0.0.1", port: 0, ...nodeTls.shown(), ...protocols };
   const listener = await createTlsListener(tls, (socket) => lane.accept(socket));
   let killed: Promise<void> | undefined;
   return {

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { type BulkIrohSettings, type BulkLane, createBulkLane } from "@blixard/bulk";
 import type { Clock, Logger, Metrics } from "@blixard/common";
+import type { NodeTls } from "@blixard/identity";
 import type { SnapshotCarrier, SnapshotStore } from "@blixard/raft";
 import type { Transport } from "@blixard/transport";
 import type { FetchBlob } from "@blixard/vm-manager";
@@ -14,6 +15,7 @@ export interface NodeBulkDeps {
   readonly metrics: Metrics;
   readonly transport: Pick<Transport, "peer" | "onBroken" | "sessions" | "call">;
   readonly secretKey: Uint8Array;
+  readonly tls: NodeTls;
   /** Where this node uses Iroh: how a worker for bulk data binds it. */
   readonly iroh: BulkIrohSettings | undefined;
   readonly dataDir: string;

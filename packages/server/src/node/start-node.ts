@@ -96,7 +96,7 @@ async function start(base: Base, abandon: () => Promise<void>): Promise<RunningN
   const http = createApi(base, data);
   const ports = await bind(base, data, tls, http);
   const transport = createNodeTransport(base, data, ports);
-  const bulk = openBulk(base, data, ports, transport);
+  const bulk = openBulk(base, data, { tls, ports, transport });
   await transport.start();
   const node = await startMember(base, { data, tls, ports, transport, bulk, http });
   const localToken = await writeLocalToken(data.dataDir, systemRandom);
@@ -178,15 +178,14 @@ function createNodeTransport({ config, opened, ...base }: Base, { dataDir }: Nod
 function openBulk(
   { config, opened, ...base }: Base,
   { dataDir, storage, key }: NodeData,
-  ports: BoundPorts,
-  transport: Transport,
+  { tls, ports, transport }: Pick<MemberParts, "tls" | "ports" | "transport">,
 ): NodeBulk {
   const { relay, relayUrls, discovery } = config;
   const { adapter, bind } = ports;
   // Bulk data may go over Iroh where the node does.
   const iroh = adapter.kind === "iroh" || adapter.kind === "dual" ? { bind, relay, relayUrls, discovery } : undefined;
   const { snapshots } = storage;
-  const bulk = createNodeBulk({ ...base, transport, secretKey: key.seed, iroh, dataDir: dataDir.path, snapshots });
+  const bulk = createNodeBulk({ ...base, transport, secretKey: key.seed, tls, iroh, dataDir: dataDir.path, snapshots });
   opened.add("bulk lane", () => bulk.lane.close());
   transport.addMethods(bulk.lane.rpcMethods);
   ports.onBulk((socket) => bulk.lane.accept(socket));
