@@ -42,6 +42,15 @@ describe.each(technologies)("createTransport over %s", (technology) => {
     await Promise.all(nodes.splice(0).map(({ transport }) => transport.close()));
   });
 
+  it("does not take members for unknown peers before it knows who the members are", async () => {
+    const [early, late] = [await start(1), await start(2)];
+    early.transport.setPeers([early.peer(), late.peer()]);
+    await until(() => (late.transport.refusals()["starting"] ?? 0) > 0);
+    late.transport.setPeers([early.peer(), late.peer()]);
+    await until(() => stateOf(early, 2) === "ready" && stateOf(late, 1) === "ready");
+    expect(Object.keys(late.transport.refusals())).toEqual(["starting"]);
+  });
+
   it("carries messages between all members, each with the id that the key is bound to", async () => {
     const members = [await start(1), await start(2), await start(3)];
     introduce(members);

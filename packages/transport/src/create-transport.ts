@@ -57,6 +57,8 @@ class NodeTransport {
   readonly #sessions = new Map<number, PeerSession>();
   readonly #nodeIds = new Map<string, number>();
   readonly #methods = new Map<string, RpcHandler>();
+  /** Whether the member list was ever set. */
+  #knowsMembers = false;
   /** Where members are said to be, as `shareOfAddress` writes it. */
   #memberShares: ReadonlySet<string> = new Set();
   #served: ServedNode = startingNode;
@@ -138,6 +140,7 @@ class NodeTransport {
 
   setPeers(peers: readonly Peer[]): void {
     if (this.#state === "closed") return;
+    this.#knowsMembers = true;
     const wanted = new Map(
       peers.filter(({ nodeId }) => nodeId !== this.#options.nodeId).map((peer) => [peer.nodeId, peer]),
     );
@@ -259,6 +262,12 @@ class NodeTransport {
     const session = nodeId === undefined ? undefined : this.#sessions.get(nodeId);
     if (session !== undefined) {
       session.accept(connection);
+      return;
+    }
+    if (!this.#knowsMembers) {
+      // Members dial a node that starts before it has read who they are. They come again.
+      this.#metrics.refused("starting");
+      connection.close("the node is starting");
       return;
     }
     this.#metrics.refused("unknown_peer");

@@ -21,6 +21,7 @@ export type DropReason = (typeof dropReasons)[number];
 
 const refusals = [
   "unknown_peer",
+  "starting",
   "wrong_node",
   "older_start",
   "forged_from",
