@@ -57,9 +57,9 @@ describe("while strangers hold as many connections as they can", () => {
   }
 
   /** Holds them for as long as the test runs, whatever the node does. */
-  async function holdAnonymous(count: number): Promise<void> {
+  async function holdAnonymous(address: string): Promise<void> {
     const open = (): Socket => {
-      const socket = anonymous("h2")();
+      const socket = anonymous(address, "h2")();
       socket.once("close", () => {
         if (!isOver)
           setTimeout(
@@ -74,17 +74,17 @@ describe("while strangers hold as many connections as they can", () => {
       });
       return socket;
     };
-    await flood(count, open, "secureConnect");
+    await flood(anonymousMax, open, "secureConnect");
   }
 
-  const anonymous = (protocol: string) => () =>
-    connectTls({ ...at(node.ready.bind), rejectUnauthorized: false, ALPNProtocols: [protocol] });
+  const anonymous = (address: string, protocol: string) => () =>
+    connectTls({ ...at(address), rejectUnauthorized: false, ALPNProtocols: [protocol] });
 
   it("the HTTP API serves, over its port and over the bind port", async () => {
     const plain = at(new URL(node.ready.http).host);
     await flood(silentMax, () => connectTcp(plain), "connect");
     await client.kv.put("flooded", "1");
-    await flood(silentMax, anonymous("http/1.1"), "secureConnect");
+    await flood(silentMax, anonymous(node.ready.bind, "http/1.1"), "secureConnect");
     const overTls = connectClient({ addresses: [node.ready.bind], token: await node.token() });
     expect((await overTls.kv.get("flooded"))?.value).toBe("1");
     overTls.close();
@@ -95,10 +95,12 @@ describe("while strangers hold as many connections as they can", () => {
   });
 
   it("a member gets in over gRPC, and whoever has a ticket", async () => {
-    await holdAnonymous(anonymousMax);
+    await holdAnonymous(node.ready.bind);
     member = await member.restart();
     // Two voters: it is written only when the member is back.
     await client.kv.put("flooded", "2");
+    // The ticket names both.
+    await holdAnonymous(member.ready.bind);
     const { ticket } = await client.tickets.create({ role: "worker" });
     const joiner = await ProcessNode.start({
       binary: builtBinary(),
