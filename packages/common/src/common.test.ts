@@ -73,6 +73,12 @@ describe("BlixardError", () => {
     const wrapped = toBlixardError(new Error("disk gone"), "STORAGE_FAILED", "append");
     expect(wrapped.message).toBe("append: disk gone");
     expect(toBlixardError(wrapped, "INTERNAL", "outer")).toBe(wrapped);
+    const exhausted = Object.assign(new Error("EMFILE: too many open files, open '/data/x'"), { code: "EMFILE" });
+    expect(toBlixardError(exhausted, "INTERNAL", "vm.create")).toMatchObject({
+      code: "OVERLOADED",
+      message: "vm.create: this process has too many files open",
+      outcome: "unknown",
+    });
     expect(errorCodeOf(new BlixardError("CONFLICT", "y"))).toBe("CONFLICT");
     expect(errorCodeOf("text")).toBeUndefined();
   });

@@ -69,9 +69,31 @@ export function messageOf(error: unknown): string {
   return String(error);
 }
 
+/** What the system has no more of, by errno. */
+export const exhaustions: Readonly<Record<string, string>> = {
+  EMFILE: "this process has too many files open",
+  ENFILE: "this machine has too many files open",
+};
+
+/**
+ * OVERLOADED when the system had no more of something, which is no fault of the program and passes; undefined for every
+ * other error. Nobody knows how far the operation came.
+ */
+export function exhaustionOf(error: unknown, operation: string): BlixardError | undefined {
+  const exhausted = exhaustions[systemErrorCodeOf(error) ?? ""];
+  if (exhausted === undefined) return undefined;
+  return new BlixardError("OVERLOADED", `${operation}: ${exhausted}`, {
+    hint: "Try again in a moment. If it goes on, allow the node more open files (ulimit -n).",
+    outcome: "unknown",
+    cause: error,
+  });
+}
+
 /** Wraps a thrown value once at a boundary; a BlixardError passes through unchanged. */
 export function toBlixardError(error: unknown, code: ErrorCode, operation: string): BlixardError {
   if (isBlixardError(error)) return error;
+  const exhaustion = code === "INTERNAL" ? exhaustionOf(error, operation) : undefined;
+  if (exhaustion !== undefined) return exhaustion;
   return new BlixardError(code, `${operation}: ${messageOf(error)}`, { cause: error });
 }
 

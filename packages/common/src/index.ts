@@ -18,6 +18,7 @@ export {
   changedError,
   errnoOf,
   errorCodeOf,
+  exhaustionOf,
   fileErrorOf,
   isBlixardError,
   messageOf,

@@ -1,5 +1,5 @@
 /** Why something failed, in words for people: errors of the system, of OpenSSL and of schemas have texts of their own. */
-import { messageOf, systemErrorCodeOf } from "./errors.ts";
+import { exhaustions, messageOf, systemErrorCodeOf } from "./errors.ts";
 
 const systemReasons: Readonly<Record<string, string>> = {
   ENOENT: "it does not exist",
@@ -12,8 +12,7 @@ const systemReasons: Readonly<Record<string, string>> = {
   EDQUOT: "the quota of this user is used up",
   EROFS: "the file system is read-only",
   EIO: "the disk failed",
-  EMFILE: "this process has too many files open",
-  ENFILE: "this machine has too many files open",
+  ...exhaustions,
   ELOOP: "its links lead in a circle",
   ENAMETOOLONG: "the name is too long",
   ECONNREFUSED: "nothing listens there",

@@ -194,6 +194,15 @@ describe("routes without a token", () => {
     expect(await ask("POST", "/v1/blobs", "image")).toMatchObject({ status: 503, body: failure("UNAVAILABLE") });
   });
 
+  it("say that the system has no more of something, which is no fault of the node", async () => {
+    api.storeBlobs({
+      put: () => Promise.reject(Object.assign(new Error("EMFILE: too many open files"), { code: "EMFILE" })),
+    });
+    const { status, body } = await ask("POST", "/v1/blobs", "image");
+    expect([status, body]).toEqual([429, failure("OVERLOADED")]);
+    expect(body).toMatchObject({ error: { outcome: "unknown", message: expect.not.stringContaining("EMFILE") } });
+  });
+
   it("accept allowed hosts, the endpoint id and loopback origins", async () => {
     for (const host of ["localhost:1", "[::1]:1", "node.example", "e".repeat(64)]) {
       const headers = { host, origin: "http://127.0.0.1:9999" };

@@ -1,5 +1,13 @@
 /** Errors as HTTP answers. */
-import { type BlixardError, type ErrorCode, errorCodes, isBlixardError, type Logger, messageOf } from "@blixard/common";
+import {
+  type BlixardError,
+  type ErrorCode,
+  errorCodes,
+  exhaustionOf,
+  isBlixardError,
+  type Logger,
+  messageOf,
+} from "@blixard/common";
 
 export interface ErrorBody {
   readonly error: {
@@ -30,7 +38,8 @@ const unknownOutcome: ReadonlySet<string> = new Set<ErrorCode>([
  * The answer for anything thrown. An error without a code of the set is a fault of this program: it is logged whole,
  * and the caller learns no more than its request id.
  */
-export function errorAnswer(error: unknown, requestId: string, writes: boolean, logger: Logger): ErrorAnswer {
+export function errorAnswer(thrown: unknown, requestId: string, writes: boolean, logger: Logger): ErrorAnswer {
+  const error = exhaustionOf(thrown, "the request") ?? thrown;
   if (!isBlixardError(error) || !Object.hasOwn(errorCodes, error.code)) {
     const stack = error instanceof Error ? error.stack : undefined;
     logger.log("error", "request failed unexpectedly", { requestId, error: messageOf(error), stack });

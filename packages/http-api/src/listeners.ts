@@ -3,7 +3,14 @@ import { createServer as createHttpServer, type Server } from "node:http";
 import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { BlixardError, formatHostPort, reasonOf, requireHostPort, systemErrorCodeOf } from "@blixard/common";
+import {
+  BlixardError,
+  exhaustionOf,
+  formatHostPort,
+  reasonOf,
+  requireHostPort,
+  systemErrorCodeOf,
+} from "@blixard/common";
 import { followSockets, type NodeTls } from "@blixard/identity";
 import { nodeKeyTls } from "@blixard/protocol";
 import type { RequestHandler } from "./app.ts";
@@ -132,7 +139,10 @@ function listenError(error: unknown, bind: string, flag: string): BlixardError {
       hint: "Use an address of this machine and a port that this user may bind.",
     });
   }
-  return new BlixardError("INTERNAL", `listen on ${bind}: ${reasonOf(error)}`, { cause: error });
+  return (
+    exhaustionOf(error, `listen on ${bind}`) ??
+    new BlixardError("INTERNAL", `listen on ${bind}: ${reasonOf(error)}`, { cause: error })
+  );
 }
 
 function closeServer(server: Server, endAll: () => void, graceMs: number): Promise<void> {
