@@ -2,7 +2,7 @@
 import { createHttpApp, type RequestHandler } from "./app.ts";
 import { createConsoleSockets, type UpgradeHandler } from "./console-socket.ts";
 import { HttpPlaces } from "./http-places.ts";
-import type { HttpDeps, HttpOptions } from "./http-types.ts";
+import { type HttpDeps, type HttpOptions, httpLimits } from "./http-types.ts";
 import type { BlobStore, NodeService } from "./node-service.ts";
 import { startingBlobs, startingService } from "./starting-node.ts";
 
@@ -22,7 +22,7 @@ export interface HttpApi {
 export function createHttpApi(deps: HttpDeps, options: HttpOptions): HttpApi {
   let service = startingService;
   let blobs = startingBlobs;
-  const places = new HttpPlaces(deps, options.places);
+  const places = new HttpPlaces(deps, options.places ?? httpLimits);
   const parts = { ...deps, service: () => service, blobs: () => blobs, places };
   const consoles = createConsoleSockets(parts, options);
   return {

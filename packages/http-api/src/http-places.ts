@@ -8,13 +8,12 @@
  */
 import type { Socket } from "node:net";
 import { Evictions, type EvictionsDeps, SharedPlaces, shareOfAddress } from "@blixard/identity";
-import { httpLimits } from "./http-types.ts";
 
 export interface HttpPlacesOptions {
-  /** Connections of strangers at once. Default: 1,000. */
-  readonly strangersMax?: number;
-  /** Connections of callers at once; further callers stay strangers. Default: 1,000. */
-  readonly callersMax?: number;
+  /** Connections of strangers at once. */
+  readonly strangersMax: number;
+  /** Connections of callers at once; further callers stay strangers. */
+  readonly callersMax: number;
 }
 
 export class HttpPlaces {
@@ -24,8 +23,7 @@ export class HttpPlaces {
   /** Requests in flight. */
   readonly #requests = new Map<Socket, number>();
 
-  constructor(deps: EvictionsDeps, options: HttpPlacesOptions = {}) {
-    const { strangersMax = httpLimits.strangersMax, callersMax = httpLimits.callersMax } = options;
+  constructor(deps: EvictionsDeps, { strangersMax, callersMax }: HttpPlacesOptions) {
     this.#evictions = new Evictions(deps);
     this.#strangers = this.#places("http_stranger", strangersMax, false);
     this.#callers = this.#places("http_caller", callersMax, true);

@@ -35,7 +35,7 @@ export interface HttpOptions {
   readonly allowedHosts: readonly string[];
   /** A stream ends whose caller takes nothing for so long. Default: three heartbeats of a stream, 15,000 ms. */
   readonly streamStalledMsMax?: number;
-  /** How many connections there are places for. */
+  /** How many connections there are places for. Default: 1,000 of strangers, and 1,000 of callers. */
   readonly places?: HttpPlacesOptions;
 }
 

@@ -6,9 +6,10 @@ import { systemClock, systemRandom } from "@blixard/common/system";
 import { NodeTls } from "@blixard/identity";
 import { describe, expect, it } from "@jest/globals";
 import { HttpPlaces } from "./http-places.ts";
+import { httpLimits } from "./http-types.ts";
 import { listenTls } from "./listeners.ts";
 
-const places = new HttpPlaces({ clock: systemClock, logger: silentLogger, metrics: discardMetrics });
+const places = new HttpPlaces({ clock: systemClock, logger: silentLogger, metrics: discardMetrics }, httpLimits);
 const handlers = { onRequest: () => {}, onUpgrade: () => {}, places, protocols: { h2: () => {} } };
 
 describe("listenTls", () => {
