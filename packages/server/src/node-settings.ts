@@ -4,6 +4,7 @@
  */
 import { parseHostPort } from "@blixard/common";
 import { frameBytesMin, hostPortSchema, limits, nameSchema, nodeIdSchema } from "@blixard/protocol";
+import { type ConfinementOptions, defaultConfinement, type UserRange } from "@blixard/vm-manager/confinement";
 import { z } from "zod";
 import { vmDriverNames } from "./node/vm-drivers.ts";
 
@@ -19,6 +20,20 @@ const wholeNumber = (min: number, max: number) => z.int().min(min).max(max);
 const path = z.string().min(1);
 const kibibyte = 1024;
 const mebibyte = 1024 * kibibyte;
+
+const userIdMax = 2 ** 31 - 2;
+const { users: defaultUsers } = defaultConfinement;
+
+/** `2000000000-2099999999`; undefined for what is no range of user ids. */
+function parseUserRange(text: string): UserRange | undefined {
+  const [, first, last] = /^(\d{1,10})-(\d{1,10})$/.exec(text)?.map(Number) ?? [];
+  if (first === undefined || last === undefined || first < 1 || first > last || last > userIdMax) return undefined;
+  return { first, last };
+}
+
+function formatUserRange(users: UserRange | "off"): string {
+  return users === "off" ? users : `${users.first}-${users.last}`;
+}
 
 export interface Setting {
   readonly schema: z.ZodType;
@@ -92,6 +107,30 @@ export const nodeSettings = {
     fallback: "auto",
     value: "DRIVER",
     help: `what runs VMs: ${["auto", ...vmDriverNames.slice(0, -1)].join(", ")} or ${vmDriverNames.at(-1)} (tests only)`,
+  },
+  vmUsers: {
+    schema: z.union(
+      [z.literal("off"), z.string().refine((text) => parseUserRange(text) !== undefined)],
+      "use FIRST-LAST, two user ids from 1 to 2147483646, or off",
+    ),
+    fallback: formatUserRange(defaultUsers),
+    value: "FIRST-LAST|off",
+    help: "user ids that VMs get, one each, when the node runs as root; off: VMs run as its own user",
+  },
+  vmControlGroup: {
+    schema: z.union(
+      [z.literal("off"), z.string().regex(/^(\/[\w.-]*[\w-][\w.-]*)+$/)],
+      "use a path such as /blixard, below the root of the control groups, or off",
+    ),
+    fallback: defaultConfinement.controlGroup,
+    value: "PATH|off",
+    help: "control group in which each VM gets one of its own; off: VMs stay in that of the node",
+  },
+  vmOverheadMib: {
+    schema: wholeNumber(64, 65_536),
+    fallback: defaultConfinement.memoryOverheadMiB,
+    value: "N",
+    help: "MiB of memory that the process of a VM may take beside the memory of its guest",
   },
   electionTimeoutMs: {
     schema: wholeNumber(50, 600_000),
@@ -203,4 +242,15 @@ export function variableOf(name: SettingName): string {
 
 function words(name: string): string[] {
   return name.split(/(?=[A-Z])/).map((word) => word.toLowerCase());
+}
+
+/** What the settings say of the processes of VMs, as the VM manager takes it. */
+export function confinementOf(
+  config: Pick<NodeConfig, "vmUsers" | "vmControlGroup" | "vmOverheadMib">,
+): Partial<ConfinementOptions> {
+  return {
+    users: parseUserRange(config.vmUsers) ?? "off",
+    controlGroup: config.vmControlGroup,
+    memoryOverheadMiB: config.vmOverheadMib,
+  };
 }

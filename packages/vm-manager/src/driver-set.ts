@@ -1,13 +1,14 @@
 /** The drivers of this node: which work, which one a VM gets, and which one finds an instance again. */
 import { BlixardError, type Logger } from "@blixard/common";
 import { type DriverCapabilities, type DriverKind, driverRefusal } from "@blixard/protocol";
-import type { VmDriver, WorkingDriver } from "./driver.ts";
+import type { Command, VmDriver, WorkingDriver } from "./driver.ts";
 import type { DesiredVm, VmManagerOptions } from "./vm-manager-types.ts";
 
 export interface ChosenDriver {
   readonly kind: DriverKind;
   readonly capabilities: DriverCapabilities;
   readonly start: WorkingDriver["start"];
+  readonly trial: Command | undefined;
 }
 
 export class DriverSet {
@@ -35,7 +36,8 @@ export class DriverSet {
       const result = await driver.probe();
       if (result.works) {
         for (const kind of result.kinds) {
-          working.push({ kind, capabilities, start: (spec, options) => result.start(spec, options) });
+          const start: WorkingDriver["start"] = (spec, options) => result.start(spec, options);
+          working.push({ kind, capabilities, start, trial: result.trial });
         }
         for (const note of result.notes) logger.log("info", "driver note", { driver: name, note });
       } else {

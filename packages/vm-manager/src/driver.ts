@@ -17,6 +17,11 @@ export interface WorkingDriver {
   /** What a person should know, such as why the better kind does not work. */
   readonly notes: readonly string[];
   /**
+   * A command that works wherever the process of an instance would. The manager runs it as one of the users that VMs
+   * get, and gives this driver's VMs none of them when it fails. Absent for a driver whose instances are no processes.
+   */
+  readonly trial?: Command;
+  /**
    * Starts an instance; resolves when it runs and answers. When it fails, nothing of the instance is left.
    * @throws VM_DRIVER_FAILED, DEADLINE_EXCEEDED after `deadlineMs`
    */
@@ -37,6 +42,24 @@ export type BootSource =
     }
   | { readonly type: "disk"; readonly diskPath: string; readonly diskFormat: "raw" | "qcow2" };
 
+/** A program and what it is given; a program without a slash is looked up on the path. */
+export interface Command {
+  readonly program: string;
+  readonly arguments: readonly string[];
+}
+
+/** The walls around the process of one instance, which `spawnInstance` puts up. */
+export interface Confinement {
+  /** User and group of the process; undefined: those of the manager. */
+  readonly uid: number | undefined;
+  /** Further groups of a process with a user of its own, such as that of /dev/kvm. */
+  readonly groups: readonly number[];
+  /** Path of setpriv; undefined: the process keeps the privileges of the manager. */
+  readonly setpriv: string | undefined;
+  /** Directories of the control groups that the process enters. */
+  readonly controlGroups: readonly string[];
+}
+
 /** All that a driver needs to start one instance. */
 export interface InstanceSpec {
   readonly vmId: string;
@@ -51,9 +74,14 @@ export interface InstanceSpec {
   readonly paths: InstancePaths;
   /** The machine type of an earlier start, so that the guest's hardware does not change under it. */
   readonly machine: string | undefined;
+  readonly confinement: Confinement;
 }
 
-/** Files of one instance, as absolute paths. The sockets stand in a short directory: a unix socket path has at most 107 bytes. */
+/**
+ * Files of one instance, as absolute paths. The sockets stand in a short directory: a unix socket path has at most 107 bytes.
+ * The process of an instance may have a user of its own, who reaches none of these paths. It is given the sockets as
+ * descriptors, and has `directory` as its working directory, where it finds the other files by their names.
+ */
 export interface InstancePaths {
   readonly directory: string;
   readonly consoleLog: string;

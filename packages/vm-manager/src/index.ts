@@ -3,8 +3,12 @@
  * over the drivers that the application gives, and reports what it observed.
  */
 
+export type { ConfinementOptions, UserRange } from "./confinement/confinement-options.ts";
+export type { ConfinementReport, MissingWall } from "./confinement/host-confinement.ts";
 export type {
   BootSource,
+  Command,
+  Confinement,
   ExitReason,
   InstanceHandle,
   InstancePaths,
@@ -26,6 +30,7 @@ export type {
   ConsolePiece,
   DesiredVm,
   FetchBlob,
+  HostVmManager,
   VmManager,
   VmManagerDeps,
   VmManagerOptions,

@@ -8,6 +8,7 @@ const start = {
   consoleStartOffset: 9,
   runDirectory: "other",
   hasDisk: false,
+  confinement: { uid: 7, controlGroups: [] },
 } as const;
 const end = { message: "why", stable: false, unixMs: 7 } as const;
 

@@ -19,6 +19,14 @@ export interface ExitRecord {
   readonly unixMs: number;
 }
 
+/** What an instance was given that has to be known after its manager went away. */
+export interface RecordedConfinement {
+  /** The user of the VM, which it keeps over all its starts; null: the manager's. */
+  readonly uid: number | null;
+  /** Directories of the control groups of its last start, which are removed when it ended. */
+  readonly controlGroups: readonly string[];
+}
+
 export interface InstanceRecord {
   readonly format: 1;
   readonly vmId: string;
@@ -41,6 +49,8 @@ export interface InstanceRecord {
   /** Ends without a stable run between them. */
   readonly failures: number;
   readonly hasDisk: boolean;
+  /** Absent in records of releases that confined nothing. */
+  readonly confinement?: RecordedConfinement;
 }
 
 /** The record of a VM that this node never started. */
@@ -77,6 +87,7 @@ export function recordOfStart(
     readonly consoleStartOffset: number;
     readonly runDirectory: string;
     readonly hasDisk: boolean;
+    readonly confinement: RecordedConfinement;
   },
 ): InstanceRecord {
   const sameEpoch = before.exit !== null && before.exit.fencingEpoch === start.fencingEpoch;

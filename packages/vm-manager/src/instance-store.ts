@@ -6,6 +6,7 @@ import { assert, type Logger, messageOf, systemErrorCodeOf } from "@blixard/comm
 import { removeDurable, writeFileDurable } from "@blixard/common/system";
 import type { InstancePaths } from "./driver.ts";
 import type { InstanceRecord } from "./instance-record.ts";
+import { imageNames } from "./process/instance-files.ts";
 
 const vmIdPattern = /^[0-9a-f-]{36}$/i;
 
@@ -50,7 +51,9 @@ export class InstanceStore {
 
   /** Removes the files of a generation that is over. The console stays. */
   async removeRunFiles(paths: InstancePaths): Promise<void> {
-    for (const path of [paths.controlSocket, paths.serialSocket, paths.journalIn, paths.journalOut, paths.pidFile]) {
+    const { controlSocket, serialSocket, journalIn, journalOut, pidFile, directory } = paths;
+    const images = imageNames.map((name) => join(directory, name));
+    for (const path of [controlSocket, serialSocket, journalIn, journalOut, pidFile, ...images]) {
       await rm(path, { force: true });
     }
   }

@@ -25,6 +25,7 @@ import {
   Watch,
 } from "@blixard/common";
 import type { VmObservation } from "@blixard/protocol";
+import type { VmWalls } from "./confinement/vm-walls.ts";
 import { ConsoleLog } from "./console-log.ts";
 import type { BootSource, VmInstance } from "./driver.ts";
 import type { ChosenDriver, DriverSet } from "./driver-set.ts";
@@ -63,6 +64,7 @@ export interface VmMachineDeps {
   readonly store: InstanceStore;
   readonly images: ImageStore;
   readonly drivers: DriverSet;
+  readonly walls: VmWalls;
   /** Bounds the instances of this node that start at a time. */
   readonly starts: Semaphore;
   readonly tunables: VmManagerTunables;
@@ -283,14 +285,16 @@ export class VmMachine {
 
   async #startProcess(desired: DesiredVm, chosen: ChosenDriver, boot: BootSource, signal: AbortSignal): Promise<void> {
     this.#setActivity("starting");
-    const { store, clock, tunables } = this.#deps;
+    const { store, clock, tunables, walls } = this.#deps;
     const before = this.#recordFor(desired);
+    const { confinement, recorded } = await walls.confine(this.vmId, chosen.kind, desired.spec);
     const record = recordOfStart(before, {
       fencingEpoch: desired.fencingEpoch,
       driver: chosen.kind,
       consoleStartOffset: await this.console.endOffset(),
       runDirectory: store.runDirectory,
       hasDisk: boot.type === "disk",
+      confinement: recorded,
     });
     // Durable before the spawn: whatever happens next, a later manager knows where to look for a process.
     await this.#save(record);
@@ -305,6 +309,7 @@ export class VmMachine {
         boot,
         paths: store.pathsOf(this.vmId, record.generation, record.runDirectory),
         machine: before.driver === chosen.kind && before.machine !== null ? before.machine : undefined,
+        confinement,
       },
       { deadlineMs: tunables.startDeadlineMs, signal },
     );
@@ -369,6 +374,7 @@ export class VmMachine {
     await this.#detach();
     if (record.status !== "none") {
       await store.removeRunFiles(store.pathsOf(this.vmId, record.generation, record.runDirectory));
+      await this.#deps.walls.release(record.confinement);
     }
     if (reason === undefined) return;
     const { failures } = ended;
@@ -383,6 +389,7 @@ export class VmMachine {
     const keep = this.#record?.hasDisk === true && this.#desired?.desired !== "deleted";
     if (!keep) {
       await this.#deps.store.remove(this.vmId);
+      this.#deps.walls.forget(this.vmId);
       this.console.reset();
       this.#record = undefined;
     }

@@ -1,6 +1,8 @@
 /** What the cluster sees of the VM manager of one node. */
 import type { Clock, Logger, Metrics, Random } from "@blixard/common";
 import type { ImageRecord, NodeCapacity, VmDesired, VmObservation, VmSpec } from "@blixard/protocol";
+import type { ConfinementOptions } from "./confinement/confinement-options.ts";
+import type { ConfinementReport } from "./confinement/host-confinement.ts";
 import type { VmDriver } from "./driver.ts";
 import type { VmManagerTunables } from "./options.ts";
 
@@ -55,6 +57,8 @@ export interface VmManagerOptions {
   readonly adopters?: readonly VmDriver[];
   /** True: without a driver that works, the manager still starts, and runs no VM. Default: that is an error. */
   readonly allowNoDriver?: boolean;
+  /** How VMs' processes are held apart, where it differs from `defaultConfinement`. */
+  readonly confinement?: Partial<ConfinementOptions>;
   /** Deadlines and limits that differ from `defaultTunables`. */
   readonly tunables?: Partial<VmManagerTunables>;
 }
@@ -105,4 +109,10 @@ export interface VmManager {
   readonly builtinImages: readonly ImageRecord[];
   /** Stops managing. VMs keep running and are adopted at the next start, unless `stopVms`. */
   close(options?: { readonly stopVms?: boolean }): Promise<void>;
+}
+
+/** A manager whose VMs are processes of this host. */
+export interface HostVmManager extends VmManager {
+  /** The walls between VMs and this node, and those that this host does not have. */
+  readonly confinement: ConfinementReport;
 }

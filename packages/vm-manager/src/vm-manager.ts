@@ -4,6 +4,8 @@ import { availableParallelism, totalmem } from "node:os";
 import { join, resolve } from "node:path";
 import { abortReason, BlixardError, type Clock, Semaphore, sleep, Watch } from "@blixard/common";
 import { limits, type NodeCapacity, nodeCapacitySchema, type VmObservation } from "@blixard/protocol";
+import type { ConfinementReport } from "./confinement/host-confinement.ts";
+import { VmWalls } from "./confinement/vm-walls.ts";
 import { type DataDirLock, lockDataDir } from "./data-dir-lock.ts";
 import { DriverSet } from "./driver-set.ts";
 import { builtinImages, nanoGuest } from "./images/builtin-images.ts";
@@ -13,7 +15,7 @@ import { bindVmMetrics } from "./metrics.ts";
 import { defaultTunables, type VmManagerTunables } from "./options.ts";
 import { makeRunDirectory } from "./run-directory.ts";
 import { VmMachine, type VmMachineDeps } from "./vm-machine.ts";
-import type { ConsolePiece, DesiredVm, VmManager, VmManagerDeps, VmManagerOptions } from "./vm-manager-types.ts";
+import type { ConsolePiece, DesiredVm, HostVmManager, VmManagerDeps, VmManagerOptions } from "./vm-manager-types.ts";
 
 const consolePollMs = 40;
 const bytesPerMiB = 1024 * 1024;
@@ -25,7 +27,7 @@ const hostMemoryShare = 0.1;
  * no VM before `setDesired`.
  * @throws DATA_DIR_IN_USE, VM_DRIVER_FAILED
  */
-export async function startVmManager(deps: VmManagerDeps, options: VmManagerOptions): Promise<VmManager> {
+export async function startVmManager(deps: VmManagerDeps, options: VmManagerOptions): Promise<HostVmManager> {
   // Each VM's process has a working directory of its own, so every path that it is given is absolute from here on.
   const dataDir = resolve(options.dataDir);
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
@@ -38,7 +40,9 @@ export async function startVmManager(deps: VmManagerDeps, options: VmManagerOpti
     const tunables = { ...defaultTunables, ...options.tunables };
     const records = await store.load();
     const vmIds = records.map(({ vmId }) => vmId);
-    const manager = new NodeVmManager({ ...deps, lock, images, drivers, store, tunables }, vmIds);
+    const { confinement = {} } = options;
+    const walls = await VmWalls.open(deps, { drivers: drivers.working, records, dataDir, confinement });
+    const manager = new NodeVmManager({ ...deps, lock, images, drivers, walls, store, tunables }, vmIds);
     await manager.untilLooked();
     return manager;
   } catch (error) {
@@ -51,15 +55,17 @@ interface NodeVmManagerParts extends Omit<VmManagerDeps, "fetchBlob"> {
   readonly lock: DataDirLock;
   readonly images: ImageStore;
   readonly drivers: DriverSet;
+  readonly walls: VmWalls;
   readonly store: InstanceStore;
   readonly tunables: VmManagerTunables;
 }
 
-class NodeVmManager implements VmManager {
+class NodeVmManager implements HostVmManager {
   readonly builtinImages = builtinImages;
   readonly observations = new Watch<ReadonlyMap<string, VmObservation>>(new Map());
   readonly images: ImageStore;
   readonly capacity: NodeCapacity;
+  readonly confinement: ConfinementReport;
   readonly #clock: Clock;
   readonly #lock: DataDirLock;
   readonly #machineDeps: VmMachineDeps;
@@ -71,6 +77,7 @@ class NodeVmManager implements VmManager {
     const { lock, images, ...shared } = parts;
     this.images = images;
     this.capacity = capacityOf(parts.drivers);
+    this.confinement = parts.walls.report;
     this.#clock = parts.clock;
     this.#lock = lock;
     this.#machineDeps = {

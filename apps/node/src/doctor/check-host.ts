@@ -3,8 +3,9 @@ import { access, constants, mkdtemp, open, readFile, rm, stat, statfs } from "no
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { type Clock, reasonOf } from "@blixard/common";
-import type { NodeConfig } from "@blixard/server/settings";
+import { confinementOf, type NodeConfig } from "@blixard/server/settings";
 import { blixardVersion } from "@blixard/server/version";
+import { HostConfinement } from "@blixard/vm-manager/confinement";
 import { QemuDriver } from "@blixard/vm-manager/qemu";
 import { type Finding, notOk, ok } from "./finding.ts";
 
@@ -131,6 +132,19 @@ export async function checkVirtualisation(wanted: NodeConfig["vmDriver"], clock:
   } finally {
     await rm(cacheDirectory, { recursive: true, force: true });
   }
+}
+
+/** The walls that a node of this user could put around the processes of its VMs. They are tried with a short process. */
+export async function checkVmProcesses(config: NodeConfig, clock: Clock): Promise<Finding[]> {
+  const check = "VM processes";
+  const { report } = await HostConfinement.probe(clock, confinementOf(config));
+  const walls = report.walls.length === 0 ? "nothing" : report.walls.join("; ");
+  return [
+    ok(check, `each has: ${walls}`),
+    ...report.missing.map(({ wall, reason, matters, hint }) =>
+      notOk(`${check}: ${wall}`, "warn", `${reason}; ${matters}`, hint),
+    ),
+  ];
 }
 
 /** Whether time only goes forward, and the wall clock goes at the same speed as the other one. */

@@ -4,7 +4,14 @@ import { type BlixardClient, type LocalNode, parseNodeAddress } from "@blixard/c
 import { type Clock, type HostPort, requireHostPort } from "@blixard/common";
 import type { NodeConfig } from "@blixard/server/settings";
 import { checkCluster } from "./check-cluster.ts";
-import { checkClock, checkDisk, checkOpenFiles, checkVersions, checkVirtualisation } from "./check-host.ts";
+import {
+  checkClock,
+  checkDisk,
+  checkOpenFiles,
+  checkVersions,
+  checkVirtualisation,
+  checkVmProcesses,
+} from "./check-host.ts";
 import { checkIroh, checkPort, checkUdp } from "./check-network.ts";
 import { type Finding, notOk, ok } from "./finding.ts";
 
@@ -35,6 +42,7 @@ export async function examine({ config, dataDir, clock, running, client }: Exami
     await checkClock(clock),
     ...(await checkDisk(resolve(dataDir), config.electionTimeoutMs, clock)),
     ...(await checkVirtualisation(config.vmDriver, clock)),
+    ...(await checkVmProcesses(config, clock)),
     await checkUdp(bind.host),
     await checkPort("bind", bind, own(running?.bind, bind.port)),
     ...(await checkHttp(config, bind.port, (port) => own(running?.http, port))),

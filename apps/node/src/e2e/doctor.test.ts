@@ -52,6 +52,27 @@ describe("blixard doctor", () => {
     expect(["QEMU", "KVM", "open files"].filter((check) => find(report, check) === undefined)).toEqual([]);
   });
 
+  it("says which walls around VMs are missing, and why that matters", async () => {
+    const directory = await home();
+    const off = ["--vm-users", "off", "--vm-control-group", "off"];
+    const run = await runBinary(["doctor", "--bind", "127.0.0.1:0", "--data-dir", directory, ...off, "-o", "json"], {
+      env: { XDG_DATA_HOME: directory, XDG_CONFIG_HOME: directory },
+    });
+    const report = reportOf(run);
+    expect(run.code).toBe(0);
+    expect(find(report, "VM processes")).toMatchObject({ result: "ok", detail: expect.stringContaining("descriptor") });
+    for (const [wall, matters] of [
+      ["user", /switched off; .*the node's key/],
+      ["control groups", /switched off; .*memory/],
+    ] as const) {
+      expect(find(report, `VM processes: ${wall}`)).toMatchObject({
+        result: "warn",
+        detail: expect.stringMatching(matters),
+        next: expect.any(String),
+      });
+    }
+  });
+
   it("names what fails and what to do next, in words and by exit code 1", async () => {
     const directory = await home();
     const bind = `127.0.0.1:${await listen()}`;

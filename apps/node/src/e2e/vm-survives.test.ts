@@ -1,3 +1,4 @@
+import { readdirSync, readlinkSync } from "node:fs";
 import { ProcessCluster } from "@blixard/testing";
 import { describeWith, findProgram } from "@blixard/vm-manager/testing";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
@@ -13,6 +14,12 @@ const qemu = {
 
 for (const [driver, component] of [["embedded", embedded] as const, ["qemu", qemu] as const]) {
   describeWith(describe, component)(`a VM on the ${driver} driver`, () => vmSurvives(driver));
+}
+
+/** Files that the process of a VM has open and that are not its own, such as the stores of its node. */
+function foreignFiles(pid: number, vmId: string): string[] {
+  const open = readdirSync(`/proc/${pid}/fd`).map((name) => readlinkSync(`/proc/${pid}/fd/${name}`));
+  return open.filter((path) => path.startsWith("/") && !path.startsWith("/dev/") && !path.includes(`/${vmId}/`));
 }
 
 function vmSurvives(driver: string): void {
@@ -35,7 +42,8 @@ function vmSurvives(driver: string): void {
     const running = await writer.vms.waitForPhase("web", ["Running"], { timeoutMs: 120_000 });
     writer.close();
     expect(instanceProcesses(vm.vmId)).toHaveLength(1);
-    const [pid] = instanceProcesses(vm.vmId);
+    const [pid = 0] = instanceProcesses(vm.vmId);
+    expect(foreignFiles(pid, vm.vmId)).toEqual([]);
     const owner = running.node ?? 0;
 
     // The leader is made to be the owner, so that one kill takes both.
@@ -54,6 +62,7 @@ function vmSurvives(driver: string): void {
     await other.vms.waitForPhase("web", ["Running"], { timeoutMs: 120_000 });
     expect(instanceProcesses(vm.vmId)).toEqual([pid]);
     expect((await other.vms.get("web")).fencingEpoch).toBe(running.fencingEpoch);
+    expect(foreignFiles(pid, vm.vmId)).toEqual([]);
 
     // The adopted instance still speaks: its serial output is read through another node.
     const output = await other.vms.readConsole({ name: "web", offset: 0 });

@@ -28,7 +28,7 @@ import { NodeTls } from "@blixard/identity";
 import { createTransport, type Transport } from "@blixard/transport";
 import { startVmManager, type VmManager } from "@blixard/vm-manager";
 import { openFinders } from "../discovery/open-finders.ts";
-import type { NodeConfig } from "../node-settings.ts";
+import { confinementOf, type NodeConfig } from "../node-settings.ts";
 import { blixardVersion } from "../version.ts";
 import { sayJoining, sayPending, sayServing } from "./announce.ts";
 import { removeRuntimeFile, writeRuntimeFile } from "./data-dir.ts";
@@ -246,7 +246,11 @@ async function startVms(
   const { vmDriver } = config;
   const vms = await startVmManager(
     { clock, random, logger, metrics, fetchBlob: bulk.fetchBlob },
-    { dataDir: join(data.dataDir.path, "vms"), ...(await chooseVmDrivers(vmDriver, { clock })) },
+    {
+      dataDir: join(data.dataDir.path, "vms"),
+      ...(await chooseVmDrivers(vmDriver, { clock })),
+      confinement: confinementOf(config),
+    },
   );
   bulk.lane.provide("image", (id) => vms.images.find(id));
   http.storeBlobs(vms.images);

@@ -4,9 +4,9 @@ import { messageOf } from "@blixard/common";
 import { parseQmpLine } from "../process/qmp-client.ts";
 import { OneClientServer } from "./one-client-server.ts";
 
-export type ControlCommand = "query-status" | "stop" | "cont" | "system_powerdown" | "quit";
+const commands = ["query-status", "query-uuid", "query-name", "stop", "cont", "system_powerdown", "quit"] as const;
 
-const commands: readonly string[] = ["query-status", "stop", "cont", "system_powerdown", "quit"];
+export type ControlCommand = (typeof commands)[number];
 const lineBytesMax = 64 * 1024;
 
 export class ControlServer {
@@ -18,8 +18,8 @@ export class ControlServer {
     this.#server = new OneClientServer((socket) => this.#serve(socket));
   }
 
-  async listen(path: string): Promise<void> {
-    await this.#server.listen(path);
+  async listen(descriptor: number): Promise<void> {
+    await this.#server.listen(descriptor);
   }
 
   /** Sends an event to the client, if there is one; who is not connected reads the journal. */
@@ -50,7 +50,7 @@ export class ControlServer {
     const { execute, id } = message;
     const reply = (body: object) => void socket.write(`${JSON.stringify({ ...body, id })}\n`);
     if (execute === "qmp_capabilities") return reply({ return: {} });
-    if (typeof execute !== "string" || !commands.includes(execute)) {
+    if (typeof execute !== "string" || !commands.some((name) => name === execute)) {
       return reply({ error: { class: "CommandNotFound", desc: `unknown command ${String(execute)}` } });
     }
     try {

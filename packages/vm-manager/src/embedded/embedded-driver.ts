@@ -3,16 +3,27 @@
  * than QEMU's translation: for evaluation and tests.
  */
 import { existsSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BlixardError, type Clock, isBlixardError, messageOf } from "@blixard/common";
 import type { DriverCapabilities, DriverKind } from "@blixard/protocol";
-import type { InstanceHandle, InstancePaths, InstanceSpec, ProbeResult, VmDriver, VmInstance } from "../driver.ts";
+import type {
+  BootSource,
+  Command,
+  InstanceHandle,
+  InstancePaths,
+  InstanceSpec,
+  ProbeResult,
+  VmDriver,
+  VmInstance,
+} from "../driver.ts";
 import { adoptProcess } from "../process/adopt-process.ts";
+import { journalArgument } from "../process/find-processes.ts";
+import { prepareInstanceFiles, writeOwned } from "../process/instance-files.ts";
 import { readBootId } from "../process/process-identity.ts";
-import { awaitStarted, spawnDetached } from "../process/spawn-instance.ts";
+import { awaitStarted, spawnInstance } from "../process/spawn-instance.ts";
 import type { VmHostConfig } from "./vm-host-config.ts";
 
 /** v86 keeps the guest's memory in one WebAssembly memory, which is 32 bits wide. */
@@ -49,6 +60,7 @@ export class EmbeddedDriver implements VmDriver {
         kinds: this.kinds,
         version: found.driverVersion,
         notes: [],
+        trial: readTrial([hostProgram, createRequire(import.meta.url).resolve("v86")]),
         start: (spec, options) => this.#start(found, spec, options),
       };
     } catch (error) {
@@ -67,16 +79,15 @@ export class EmbeddedDriver implements VmDriver {
     options: { readonly deadlineMs: number; readonly signal?: AbortSignal },
   ): Promise<VmInstance> {
     const { paths } = spec;
-    const configPath = join(paths.directory, `vm-host-${spec.generation}.json`);
-    await writeFile(configPath, JSON.stringify(hostConfig(spec)), { mode: 0o600 });
-    await writeFile(paths.journalOut, "", { mode: 0o600 });
+    const boot = await prepareInstanceFiles(spec, "");
+    const configName = `vm-host-${spec.generation}.json`;
+    await writeOwned(join(paths.directory, configName), JSON.stringify(hostConfig(spec, boot)), spec.confinement);
     // The same arguments as QEMU's, so that processes are counted from outside in one way.
     const label = ["-name", `guest=${spec.name},process=blixard-${spec.name}-${spec.fencingEpoch}`, "-uuid", spec.vmId];
-    const identity = await spawnDetached(
-      process.execPath,
-      [hostProgram, ...label, "-pidfile", paths.pidFile, "-config", configPath],
-      paths,
-      { PATH: process.env["PATH"] },
+    const journal = ["-chardev", journalArgument(basename(paths.journalIn, ".in"))];
+    const identity = await spawnInstance(
+      { program: process.execPath, arguments: [hostProgram, ...label, ...journal, "-config", configName] },
+      spec,
     );
     const handle: InstanceHandle = { driver: spec.driver, ...identity, machine, driverVersion, bootId };
     return await awaitStarted(this.#clock, handle, paths, options);
@@ -95,12 +106,26 @@ export class EmbeddedDriver implements VmDriver {
   }
 }
 
+/** Succeeds where Node.js runs and can read these files. */
+function readTrial(paths: readonly string[]): Command {
+  const program = "for (const path of process.argv.slice(1)) require('node:fs').accessSync(path, 4)";
+  return { program: process.execPath, arguments: ["-e", program, ...paths] };
+}
+
 /** @throws UNSUPPORTED for an image that needs firmware or a boot loader */
-function hostConfig({ boot, ...spec }: InstanceSpec): VmHostConfig {
+function hostConfig({ vmId, name, vm, paths }: InstanceSpec, boot: BootSource): VmHostConfig {
   if (boot.type !== "multiboot") {
     throw new BlixardError("UNSUPPORTED", `the embedded driver cannot boot an image of the format ${boot.type}`);
   }
-  return { format: 1, ...spec, boot };
+  return {
+    format: 1,
+    vmId,
+    name,
+    memoryMiB: vm.memoryMiB,
+    boot,
+    consoleLog: basename(paths.consoleLog),
+    journalOut: basename(paths.journalOut),
+  };
 }
 
 /**

@@ -24,10 +24,11 @@ export class OneClientServer {
     return this.#client;
   }
 
-  listen(path: string): Promise<void> {
+  /** `descriptor`: a socket that somebody else bound. */
+  listen(descriptor: number): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#server.once("error", reject);
-      this.#server.listen(path, resolve);
+      this.#server.listen({ fd: descriptor }, resolve);
     });
   }
 

@@ -18,8 +18,8 @@ export class SerialServer {
     this.#server = new OneClientServer((socket) => socket.on("data", (data: Buffer) => onInput(data)));
   }
 
-  async listen(path: string): Promise<void> {
-    await this.#server.listen(path);
+  async listen(descriptor: number): Promise<void> {
+    await this.#server.listen(descriptor);
   }
 
   /** Takes one byte of output. Bytes of one turn of the event loop are written together. */

@@ -1,5 +1,5 @@
 /**
- * The process of one embedded VM: v86 in a Node.js process of its own. It stands for QEMU's process: it has a pid file,
+ * The process of one embedded VM: v86 in a Node.js process of its own. It stands for QEMU's process: it has
  * a control socket that speaks the used part of QMP, a serial socket with a log, and a journal of events. It outlives
  * the VM manager; a crash of the guest's machine (a WebAssembly trap) ends the VM and nothing else.
  *
@@ -8,10 +8,11 @@
  *      v
  *   shutdown | guest-panicked | internal-error   (tombstone until quit or a signal)
  */
-import { appendFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { V86 } from "v86";
+import { controlDescriptor, serialDescriptor } from "../process/instance-socket.ts";
 import { ControlServer } from "./control-server.ts";
 import { SerialServer } from "./serial-server.ts";
 import type { VmHostConfig } from "./vm-host-config.ts";
@@ -38,7 +39,7 @@ class VmHost {
     this.#control = new ControlServer((command) => this.#execute(command));
     this.#emulator = makeEmulator(config);
     this.#ready = new Promise((resolve) => this.#listen("emulator-loaded", () => resolve()));
-    this.#serial = new SerialServer(config.paths.consoleLog, (data) => this.#emulator.serial_send_bytes(0, data));
+    this.#serial = new SerialServer(config.consoleLog, (data) => this.#emulator.serial_send_bytes(0, data));
     this.#emulator.add_listener("serial0-output-byte", (byte: number) => this.#serial.write(byte));
     this.#listen("serial0-data-terminal-ready-output", (up) => {
       this.#dataTerminalReady = up === true;
@@ -53,11 +54,8 @@ class VmHost {
   async run(): Promise<void> {
     await this.#ready;
     await this.#resume();
-    for (const path of [this.#config.paths.controlSocket, this.#config.paths.serialSocket])
-      rmSync(path, { force: true });
-    await this.#serial.listen(this.#config.paths.serialSocket);
-    await this.#control.listen(this.#config.paths.controlSocket);
-    writeFileSync(this.#config.paths.pidFile, `${process.pid}\n`, { mode: 0o600 });
+    await this.#serial.listen(serialDescriptor);
+    await this.#control.listen(controlDescriptor);
   }
 
   /** Ends the process. The reason stands in the journal first. */
@@ -67,9 +65,6 @@ class VmHost {
     this.#emit("SHUTDOWN", { guest: false, reason });
     this.#serial.close();
     this.#control.close();
-    rmSync(this.#config.paths.pidFile, { force: true });
-    rmSync(this.#config.paths.controlSocket, { force: true });
-    rmSync(this.#config.paths.serialSocket, { force: true });
     void this.#emulator.stop().then(() => this.#emulator.destroy());
   }
 
@@ -84,6 +79,10 @@ class VmHost {
     switch (command) {
       case "query-status":
         return Promise.resolve({ status: this.#state, running: this.#state === "running" });
+      case "query-uuid":
+        return Promise.resolve({ UUID: this.#config.vmId });
+      case "query-name":
+        return Promise.resolve({ name: this.#config.name });
       case "stop":
         return this.#pause();
       case "cont":
@@ -130,7 +129,7 @@ class VmHost {
     const unixMs = Date.now();
     const timestamp = { seconds: Math.floor(unixMs / 1000), microseconds: (unixMs % 1000) * 1000 };
     const line = `${JSON.stringify({ timestamp, event, data })}\n`;
-    appendFileSync(this.#config.paths.journalOut, line);
+    appendFileSync(this.#config.journalOut, line);
     this.#control.send(line);
   }
 
@@ -147,7 +146,7 @@ function makeEmulator(config: VmHostConfig): V86 {
   new Uint8Array(buffer).set(kernel);
   return new V86({
     wasm_path: join(dirname(createRequire(import.meta.url).resolve("v86")), "v86.wasm"),
-    memory_size: config.vm.memoryMiB * bytesPerMiB,
+    memory_size: config.memoryMiB * bytesPerMiB,
     vga_memory_size: vgaMemoryBytes,
     autostart: false,
     disable_keyboard: true,

@@ -1,12 +1,13 @@
 /** Finds the process of an instance again, after the manager that started it went away. */
+import { join } from "node:path";
 import type { Clock } from "@blixard/common";
 import type { DriverKind } from "@blixard/protocol";
 import type { InstanceHandle, InstancePaths, VmInstance } from "../driver.ts";
 import { EndedInstance } from "./ended-instance.ts";
 import { readJournalReason } from "./event-journal.ts";
-import { isAlive, readBootId } from "./process-identity.ts";
+import { findVmProcesses } from "./find-processes.ts";
+import { isAlive, type ProcessIdentity, readBootId } from "./process-identity.ts";
 import { QmpInstance } from "./qmp-instance.ts";
-import { findInstanceProcess } from "./spawn-instance.ts";
 
 export async function adoptProcess(
   clock: Clock,
@@ -28,4 +29,13 @@ export async function adoptProcess(
   const instance = new QmpInstance({ clock, handle: { ...defaults, ...handle, ...found }, paths });
   await instance.firstContact();
   return instance;
+}
+
+/** The process of an instance whose handle was never written: found by the files that it was started for. */
+async function findInstanceProcess({ journalIn }: InstancePaths): Promise<ProcessIdentity | undefined> {
+  const all = await findVmProcesses();
+  const found = all.find(
+    (each) => each.directory !== undefined && journalIn === join(each.directory, `events-${each.generation}.in`),
+  );
+  return found === undefined ? undefined : { pid: found.pid, startTime: found.startTime };
 }

@@ -4,7 +4,7 @@
  */
 
 import { readFileSync } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { systemErrorCodeOf } from "@blixard/common";
 
 export interface ProcessIdentity {
@@ -52,25 +52,4 @@ export function signalProcess(identity: ProcessIdentity, signal: "SIGTERM" | "SI
 /** Changes with every boot of the host. */
 export async function readBootId(): Promise<string> {
   return (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();
-}
-
-/** The processes that have `argument` as one of their arguments, or as a part of one that starts with it and a comma. */
-export async function findProcessesByArgument(argument: string): Promise<readonly ProcessIdentity[]> {
-  const found: ProcessIdentity[] = [];
-  for (const entry of await readdir("/proc")) {
-    if (!/^\d+$/.test(entry)) continue;
-    const identity = await matchProcess(Number(entry), argument);
-    if (identity !== undefined) found.push(identity);
-  }
-  return found;
-}
-
-async function matchProcess(pid: number, argument: string): Promise<ProcessIdentity | undefined> {
-  try {
-    const line = await readFile(`/proc/${pid}/cmdline`, "utf8");
-    return line.split("\0").includes(argument) ? identifyProcess(pid) : undefined;
-  } catch {
-    // It ended while we looked, or it belongs to somebody else: not ours in both cases.
-    return undefined;
-  }
 }

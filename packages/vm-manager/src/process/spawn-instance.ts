@@ -1,48 +1,64 @@
 /** Starts a program that outlives this process, and gives back its identity. */
-import { spawn } from "node:child_process";
-import { open, readFile } from "node:fs/promises";
+import { type StdioOptions, spawn } from "node:child_process";
+import { open, readFile, writeFile } from "node:fs/promises";
 import { isAbsolute } from "node:path";
 import { assert, BlixardError, type Clock, messageOf, withDeadline } from "@blixard/common";
-import type { InstanceHandle, InstancePaths, VmInstance } from "../driver.ts";
-import { findProcessesByArgument, identifyProcess, type ProcessIdentity, signalProcess } from "./process-identity.ts";
+import { launchCommand } from "../confinement/launcher.ts";
+import type { Command, InstanceHandle, InstancePaths, InstanceSpec, VmInstance } from "../driver.ts";
+import { bindInstanceSocket, controlDescriptor, serialDescriptor } from "./instance-socket.ts";
+import { identifyProcess, type ProcessIdentity, signalProcess } from "./process-identity.ts";
 import { QmpInstance } from "./qmp-instance.ts";
 
 const stderrBytesShown = 600;
 
 /**
- * Runs `program` detached: in a session of its own, with files instead of pipes, so that neither the end of this
- * process nor a signal to its group reaches it. It works in the directory of its instance, where a relative path would
- * name another file than here.
+ * Runs `command` detached: in a session of its own, with files instead of pipes, so that neither the end of this
+ * process nor a signal to its group reaches it. It works in the directory of its instance, and has the descriptors of
+ * its sockets and no others.
  */
-export async function spawnDetached(
-  program: string,
-  programArguments: readonly string[],
-  paths: Pick<InstancePaths, "directory" | "stderrLog">,
-  environment: NodeJS.ProcessEnv,
+export async function spawnInstance(
+  command: Command,
+  { paths, confinement }: Pick<InstanceSpec, "paths" | "confinement">,
 ): Promise<ProcessIdentity> {
   assert(isAbsolute(paths.directory), "the paths of an instance are absolute");
-  const errors = await open(paths.stderrLog, "w", 0o600);
+  await using control = await bindInstanceSocket(paths.controlSocket);
+  await using serial = await bindInstanceSocket(paths.serialSocket);
+  await using errors = await open(paths.stderrLog, "w", 0o600);
   try {
-    const child = spawn(program, programArguments, {
-      cwd: paths.directory,
-      detached: true,
-      stdio: ["ignore", errors.fd, errors.fd],
-      env: environment,
-    });
-    await new Promise<void>((resolve, reject) => {
-      child.once("spawn", resolve);
-      child.once("error", reject);
-    });
-    child.on("error", () => {});
-    child.unref();
-    const identity = child.pid === undefined ? undefined : identifyProcess(child.pid);
-    if (identity === undefined) throw new BlixardError("VM_DRIVER_FAILED", await stderrMessage(paths.stderrLog));
+    const launch = launchCommand(command, confinement, serialDescriptor);
+    const streams: (number | "ignore")[] = ["ignore", errors.fd, errors.fd];
+    streams[controlDescriptor] = control.descriptor;
+    streams[serialDescriptor] = serial.descriptor;
+    const identity = await spawnDetached(launch, paths, streams);
+    await writeFile(paths.pidFile, `${identity.pid}\n`, { mode: 0o600 });
     return identity;
   } catch (error) {
-    throw new BlixardError("VM_DRIVER_FAILED", `cannot start ${program}: ${messageOf(error)}`, { cause: error });
-  } finally {
-    await errors.close();
+    throw new BlixardError("VM_DRIVER_FAILED", `cannot start ${command.program}: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
+}
+
+async function spawnDetached(
+  { program, arguments: programArguments }: Command,
+  { directory, stderrLog }: Pick<InstancePaths, "directory" | "stderrLog">,
+  stdio: StdioOptions,
+): Promise<ProcessIdentity> {
+  const child = spawn(program, programArguments, {
+    cwd: directory,
+    detached: true,
+    stdio,
+    env: { PATH: process.env["PATH"] },
+  });
+  await new Promise<void>((resolve, reject) => {
+    child.once("spawn", resolve);
+    child.once("error", reject);
+  });
+  child.on("error", () => {});
+  child.unref();
+  const identity = child.pid === undefined ? undefined : identifyProcess(child.pid);
+  if (identity === undefined) throw new BlixardError("VM_DRIVER_FAILED", await stderrMessage(stderrLog));
+  return identity;
 }
 
 /** Waits until a fresh instance answers. When it does not, its process is killed before this rejects. */
@@ -74,12 +90,6 @@ export async function awaitStarted(
     await instance.detach();
     throw error;
   }
-}
-
-/** The process of an instance whose handle was never written: found by its pid file argument. */
-export async function findInstanceProcess(paths: InstancePaths): Promise<ProcessIdentity | undefined> {
-  const found = await findProcessesByArgument(paths.pidFile);
-  return found[0];
 }
 
 async function stderrMessage(path: string): Promise<string> {

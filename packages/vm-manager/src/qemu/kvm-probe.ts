@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { access, constants, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf, systemErrorCodeOf } from "@blixard/common";
+import { launchCommand } from "../confinement/launcher.ts";
 import { kvmProbeExitCode, kvmProbeRom } from "./kvm-probe-rom.ts";
 
 export type KvmProbe = { readonly works: true } | { readonly works: false; readonly reason: string };
@@ -47,7 +48,8 @@ export function runProbe(
       "-device",
       "isa-debug-exit,iobase=0xf4,iosize=4",
     ];
-    const child = spawn(program, [...probeArguments, ...fixed], { stdio: ["ignore", "ignore", "pipe"] });
+    const launch = launchCommand({ program, arguments: [...probeArguments, ...fixed] });
+    const child = spawn(launch.program, launch.arguments, { stdio: ["ignore", "ignore", "pipe"] });
     let errors = "";
     let timedOut = false;
     child.stderr.on("data", (chunk: Buffer) => {

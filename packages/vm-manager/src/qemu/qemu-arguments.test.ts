@@ -1,5 +1,6 @@
 import { vmSpecSchema } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
+import { unconfined } from "../confinement/launcher.ts";
 import type { InstanceSpec } from "../driver.ts";
 import { qemuArguments } from "./qemu-arguments.ts";
 
@@ -12,7 +13,8 @@ const spec: InstanceSpec = {
   driver: "qemu-tcg",
   vm: vmSpecSchema.parse({ vcpus: 2, memoryMiB: 64, image: "nano" }),
   machine: undefined,
-  boot: { type: "multiboot", kernelPath: `${directory}/kernel`, commandLine: "" },
+  confinement: unconfined,
+  boot: { type: "multiboot", kernelPath: "kernel", commandLine: "" },
   paths: {
     directory,
     consoleLog: `${directory}/console.log`,
@@ -36,13 +38,12 @@ describe("qemuArguments", () => {
     expect(after(list, "-M")).toBe("pc-q35-7.2");
   });
 
-  it("escapes commas of paths inside option lists", () => {
+  it("names files as they are seen from the directory of the instance, and sockets by their descriptors", () => {
     const list = build();
-    expect(list).toContain("socket,id=control,path=/run,,dir/a.c,server=on,wait=off");
-    expect(list).toContain(
-      "socket,id=serial0,path=/run,,dir/a.s,server=on,wait=off,logfile=/data,,dir/instances/x/console.log,logappend=on",
-    );
-    expect(list).toContain("pipe,id=journal,path=/data,,dir/instances/x/events-5");
+    expect(list).toContain("socket,id=control,fd=3,server=on,wait=off");
+    expect(list).toContain("socket,id=serial0,fd=4,server=on,wait=off,logfile=console.log,logappend=on");
+    expect(list).toContain("pipe,id=journal,path=events-5");
+    expect(list.join(" ")).not.toContain(directory);
   });
 
   it.each(["web,debug-threads=on", "web qemu", "-web", "Web", ""])("refuses the name %j", (name) => {

@@ -1,10 +1,14 @@
 /**
  * The command line of QEMU for one instance. It is an argument array, never a shell line, and no value reaches an
  * option list unescaped: a comma in `-name` would add options, and a file name such as `fat:/etc` would open a
- * directory of the host. So disks are JSON `-blockdev` with `driver=file` and an explicit format.
+ * directory of the host. So disks are JSON `-blockdev` with `driver=file` and an explicit format. Files are named as they
+ * are seen from the directory of the instance, and sockets by their descriptors: QEMU may have a user who reaches no path.
  */
+import { basename } from "node:path";
 import { assert, BlixardError } from "@blixard/common";
 import type { InstanceSpec } from "../driver.ts";
+import { journalArgument } from "../process/find-processes.ts";
+import { controlDescriptor, serialDescriptor } from "../process/instance-socket.ts";
 
 const nameAllowed = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
 const uuidAllowed = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
@@ -31,25 +35,19 @@ export function qemuArguments(spec: InstanceSpec, machine: string): string[] {
     ...["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
     // The guest's end leaves QEMU as a tombstone, so that the manager reads the reason before it clears it away.
     ...["-action", "reboot=shutdown,shutdown=pause,panic=pause", "-device", "pvpanic"],
-    ...["-pidfile", paths.pidFile],
-    ...["-chardev", `socket,id=control,path=${escapeOption(paths.controlSocket)},server=on,wait=off`],
+    ...["-chardev", `socket,id=control,fd=${controlDescriptor},server=on,wait=off`],
     ...["-mon", "chardev=control,mode=control"],
-    ...["-chardev", `pipe,id=journal,path=${escapeOption(paths.journalIn.slice(0, -".in".length))}`],
+    ...["-chardev", journalArgument(basename(paths.journalIn, ".in"))],
     ...["-mon", "chardev=journal,mode=control"],
     ...["-chardev", serialOption(spec), "-device", "isa-serial,chardev=serial0"],
     ...bootArguments(spec),
   ];
 }
 
-/** A value inside a comma-separated option list: QEMU reads two commas as one. */
-export function escapeOption(value: string): string {
-  return value.replaceAll(",", ",,");
-}
-
 /** QEMU writes the log by itself, so that no output is lost while no manager is connected. */
 function serialOption(spec: InstanceSpec): string {
-  const socket = `socket,id=serial0,path=${escapeOption(spec.paths.serialSocket)},server=on,wait=off`;
-  return `${socket},logfile=${escapeOption(spec.paths.consoleLog)},logappend=on`;
+  const socket = `socket,id=serial0,fd=${serialDescriptor},server=on,wait=off`;
+  return `${socket},logfile=${basename(spec.paths.consoleLog)},logappend=on`;
 }
 
 function bootArguments({ boot }: InstanceSpec): string[] {

@@ -1,14 +1,15 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { symlink } from "node:fs/promises";
 import { join, relative } from "node:path";
-import { concatBytes, fromUtf8 } from "@blixard/common";
+import { fromUtf8 } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import type { ImageRecord } from "@blixard/protocol";
 import { afterAll, describe, expect, it } from "@jest/globals";
-import { Assembler } from "../guest/assembler.ts";
+import { findProgram } from "../confinement/launcher.ts";
+import { bootSectorBanner, rawDiskImage } from "../testing/boot-sector.ts";
 import { writeCpio } from "../testing/cpio.ts";
 import { driverConformanceCases } from "../testing/driver-conformance.ts";
-import { describeWith, findProgram } from "../testing/required-component.ts";
+import { describeWith } from "../testing/required-component.ts";
 import { removeTemporaryDirectories, temporaryDirectory } from "../testing/temporary-directory.ts";
 import { VmHarness } from "../testing/vm-harness.ts";
 import { QemuDriver } from "./qemu-driver.ts";
@@ -41,35 +42,12 @@ describeWith(describe, qemu)("QemuDriver with a program of its own", () => {
   });
 });
 
-/** A boot sector that writes one line to COM1 and sleeps. */
-function bootSector(): Uint8Array {
-  const program = new Assembler(0x7c00);
-  program.bytes(0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0xbe).reference("absolute16", "text"); // cli; ds = 0; mov si, text
-  program.label("next").bytes(0xac, 0x84, 0xc0, 0x74).reference("relative8", "halt"); // lodsb; test al, al; jz
-  program.bytes(0xba, 0xf8, 0x03, 0xee, 0xeb).reference("relative8", "next"); // mov dx, 0x3f8; out dx, al
-  program.label("halt").bytes(0xf4, 0xeb).reference("relative8", "halt");
-  program.label("text").text("booted from disk\n");
-  program.fill(510 - program.length).bytes(0x55, 0xaa);
-  // The firmware reads by cylinder and refuses a disk that is smaller than one.
-  return concatBytes([program.assemble(), new Uint8Array(1024 * 1024)]);
-}
-
 describeWith(describe, qemu)("QemuDriver with a disk image", () => {
   it("boots a raw disk, whose copy stays with the VM until it is deleted", async () => {
     await using harness = await VmHarness.open({ drivers: [qemuDriver], tunables: { powerdownDeadlineMs: 1 } });
-    const blob = await harness.manager.images.put(oneChunk(bootSector()));
-    const image: ImageRecord = {
-      name: "disk",
-      format: "disk",
-      builtin: false,
-      blobs: [{ role: "disk", ...blob }],
-      commandLine: "",
-      minMemoryMiB: 16,
-      sources: [1],
-      createdUnixMs: 0,
-    };
+    const image = await rawDiskImage(harness.manager);
     harness.want({ image });
-    await harness.untilConsole("booted from disk\n");
+    await harness.untilConsole(bootSectorBanner);
     const disk = join(harness.dataDir, "instances", harness.vmId, "disk.raw");
     expect(existsSync(disk)).toBe(true);
     harness.manager.setDesired([]);

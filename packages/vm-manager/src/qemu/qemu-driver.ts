@@ -1,15 +1,16 @@
 /** Runs VMs with QEMU: under KVM when the host's KVM really works, else by translation (TCG). */
 import { execFile } from "node:child_process";
-import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { promisify } from "node:util";
 import { type Clock, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { type DriverCapabilities, type DriverKind, limits } from "@blixard/protocol";
+import { launchCommand, notFoundExitCode } from "../confinement/launcher.ts";
 import type { InstanceHandle, InstancePaths, InstanceSpec, ProbeResult, VmDriver, VmInstance } from "../driver.ts";
 import { adoptProcess } from "../process/adopt-process.ts";
 import { journalInput } from "../process/event-journal.ts";
+import { prepareInstanceFiles } from "../process/instance-files.ts";
 import { readBootId } from "../process/process-identity.ts";
-import { awaitStarted, spawnDetached } from "../process/spawn-instance.ts";
+import { awaitStarted, spawnInstance } from "../process/spawn-instance.ts";
 import { makeUserDirectory } from "../run-directory.ts";
 import { probeKvm } from "./kvm-probe.ts";
 import { qemuArguments } from "./qemu-arguments.ts";
@@ -64,7 +65,7 @@ export class QemuDriver implements VmDriver {
         bootId: await readBootId(),
       };
     } catch (error) {
-      const missing = systemErrorCodeOf(error) === "ENOENT";
+      const missing = systemErrorCodeOf(error) === "ENOENT" || exitCodeOf(error) === notFoundExitCode;
       const reason = missing
         ? `${this.#program} is not installed`
         : `${this.#program} does not work: ${messageOf(error)}`;
@@ -83,6 +84,7 @@ export class QemuDriver implements VmDriver {
       kinds,
       version: found.driverVersion,
       notes,
+      trial: { program: this.#program, arguments: ["--version"] },
       start: (spec, options) => this.#start(found, spec, options),
     };
   }
@@ -97,21 +99,25 @@ export class QemuDriver implements VmDriver {
     options: { readonly deadlineMs: number; readonly signal?: AbortSignal },
   ): Promise<VmInstance> {
     const machine = spec.machine ?? found.machine;
-    const programArguments = qemuArguments(spec, machine);
-    await writeFile(spec.paths.journalIn, journalInput, { mode: 0o600 });
-    await writeFile(spec.paths.journalOut, "", { mode: 0o600 });
-    const identity = await spawnDetached(this.#program, programArguments, spec.paths, { PATH: process.env["PATH"] });
+    const boot = await prepareInstanceFiles(spec, journalInput);
+    const command = { program: this.#program, arguments: qemuArguments({ ...spec, boot }, machine) };
+    const identity = await spawnInstance(command, spec);
     const handle: InstanceHandle = { driver: spec.driver, ...identity, ...found, machine };
     return await awaitStarted(this.#clock, handle, spec.paths, options);
   }
 
   async #output(programArguments: readonly string[]): Promise<string> {
-    const { stdout } = await execFileAsync(this.#program, [...programArguments], {
+    const launch = launchCommand({ program: this.#program, arguments: programArguments });
+    const { stdout } = await execFileAsync(launch.program, [...launch.arguments], {
       timeout: probeTimeoutMs,
       killSignal: "SIGKILL",
     });
     return stdout;
   }
+}
+
+function exitCodeOf(error: unknown): unknown {
+  return typeof error === "object" && error !== null && "code" in error ? error.code : undefined;
 }
 
 function parseVersion(text: string): string {

@@ -1,7 +1,9 @@
 /** Test parts of the VM manager: the suite that every driver passes, a harness, and a writer of initial RAM disks. */
+
+export { findProgram } from "../confinement/launcher.ts";
 export type { CpioEntry } from "./cpio.ts";
 export type { DriverConformanceCase } from "./driver-conformance.ts";
 export { driverConformanceCases } from "./driver-conformance.ts";
 export type { RequiredComponent } from "./required-component.ts";
-export { describeWith, findProgram } from "./required-component.ts";
+export { describeWith } from "./required-component.ts";
 export type { VmHarnessOptions, VmWish } from "./vm-harness.ts";

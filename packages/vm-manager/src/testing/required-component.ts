@@ -1,6 +1,4 @@
 /** Tests that need something which may not be installed: skipped aloud on a developer's machine, red in CI. */
-import { accessSync, constants } from "node:fs";
-import { delimiter, join } from "node:path";
 import { BlixardError } from "@blixard/common";
 
 export interface RequiredComponent {
@@ -28,18 +26,4 @@ export function describeWith(
   const message = `needs ${component.name}; install it with: ${component.install}`;
   if (process.env["CI"] === "true") throw new BlixardError("UNAVAILABLE", message);
   return (name, run) => describe.skip(`${name} (${message})`, run);
-}
-
-/** The path of a program on the search path. */
-export function findProgram(name: string): string | undefined {
-  for (const directory of (process.env["PATH"] ?? "").split(delimiter)) {
-    const path = join(directory, name);
-    try {
-      accessSync(path, constants.X_OK);
-      return path;
-    } catch {
-      // Not in this directory: look in the next.
-    }
-  }
-  return undefined;
 }

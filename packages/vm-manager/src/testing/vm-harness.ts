@@ -1,6 +1,6 @@
 /** A VM manager on a data directory of its own, with what a test needs to look at it from outside. */
 import { randomUUID } from "node:crypto";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { BlixardError, discardMetrics, fromUtf8, silentLogger, withTimeLimit } from "@blixard/common";
@@ -13,11 +13,12 @@ import {
   type VmSpec,
   vmSpecSchema,
 } from "@blixard/protocol";
+import type { ConfinementOptions } from "../confinement/confinement-options.ts";
 import { builtinImages } from "../images/builtin-images.ts";
 import type { VmManagerTunables } from "../options.ts";
-import { processStartTime } from "../process/process-identity.ts";
+import { findVmProcesses } from "../process/find-processes.ts";
 import { startVmManager } from "../vm-manager.ts";
-import type { DesiredVm, FetchBlob, VmManager, VmManagerOptions } from "../vm-manager-types.ts";
+import type { DesiredVm, FetchBlob, HostVmManager, VmManagerOptions } from "../vm-manager-types.ts";
 
 /** Only a bug takes this long, also on a machine that does other work; less than a test's own limit, to say more. */
 const patienceMs = 120_000;
@@ -30,6 +31,7 @@ export interface VmHarnessOptions extends DriverOptions {
   readonly fetchBlob?: FetchBlob;
   /** The manager is told its data directory relative to the working directory of this process. */
   readonly relativeDataDir?: boolean;
+  readonly confinement?: Partial<ConfinementOptions>;
 }
 
 export interface VmWish {
@@ -44,7 +46,7 @@ export class VmHarness implements AsyncDisposable {
   readonly name = "web";
   readonly dataDir: string;
   readonly #options: VmHarnessOptions;
-  #manager: VmManager | undefined;
+  #manager: HostVmManager | undefined;
 
   private constructor(dataDir: string, options: VmHarnessOptions) {
     this.dataDir = dataDir;
@@ -57,7 +59,7 @@ export class VmHarness implements AsyncDisposable {
     return harness;
   }
 
-  get manager(): VmManager {
+  get manager(): HostVmManager {
     if (this.#manager === undefined) throw new BlixardError("STOPPED", "the harness has no open manager");
     return this.#manager;
   }
@@ -67,7 +69,7 @@ export class VmHarness implements AsyncDisposable {
   }
 
   /** A manager of its own on the same directory, with other drivers where given; the caller closes it. */
-  async startManager(other?: DriverOptions): Promise<VmManager> {
+  async startManager(other?: DriverOptions): Promise<HostVmManager> {
     const deps = {
       clock: systemClock,
       random: systemRandom,
@@ -75,10 +77,10 @@ export class VmHarness implements AsyncDisposable {
       metrics: discardMetrics,
       fetchBlob: this.#options.fetchBlob ?? (() => Promise.reject(new BlixardError("UNAVAILABLE", "no sources"))),
     };
-    const { tunables = {}, relativeDataDir } = this.#options;
+    const { tunables = {}, relativeDataDir, confinement = {} } = this.#options;
     const { drivers, adopters = [], allowNoDriver = false } = other ?? this.#options;
     const dataDir = relativeDataDir === true ? relative(process.cwd(), this.dataDir) : this.dataDir;
-    return await startVmManager(deps, { dataDir, drivers, adopters, allowNoDriver, tunables });
+    return await startVmManager(deps, { dataDir, drivers, adopters, allowNoDriver, tunables, confinement });
   }
 
   /** Closes the manager and lets its VMs run on. */
@@ -170,13 +172,7 @@ export class VmHarness implements AsyncDisposable {
 
   /** The processes of this harness's VM, as anybody can count them: by their arguments. */
   async processes(): Promise<readonly number[]> {
-    const found: number[] = [];
-    for (const entry of await readdir("/proc")) {
-      if (!/^\d+$/.test(entry) || processStartTime(Number(entry)) === undefined) continue;
-      const line = await readFile(`/proc/${entry}/cmdline`, "utf8").catch(() => "");
-      if (line.split("\0").includes(this.vmId) && line.includes(this.dataDir)) found.push(Number(entry));
-    }
-    return found;
+    return (await findVmProcesses(this.vmId)).map(({ pid }) => pid);
   }
 
   /** The one process; throws when there are none or two. */

@@ -1,0 +1,63 @@
+/**
+ * Finds the processes of VMs on this machine by their arguments, which both drivers write alike: `-uuid ID`, and the
+ * journal's character device, whose path names the directory of the instance and the generation of the start. Releases up
+ * to 0.1 named a pid file instead.
+ */
+import { readdir, readFile, readlink } from "node:fs/promises";
+import { basename, dirname, resolve } from "node:path";
+import { identifyProcess, type ProcessIdentity } from "./process-identity.ts";
+
+export interface VmProcess extends ProcessIdentity {
+  readonly vmId: string;
+  readonly arguments: readonly string[];
+  /** The directory of its instance; undefined for a process that names none. */
+  readonly directory: string | undefined;
+  readonly generation: number;
+}
+
+const vmIdPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const journalPrefix = "pipe,id=journal,path=";
+const removedSuffix = " (deleted)";
+
+/** The argument that {@link findVmProcesses} reads; `name` is that of the journal, without its suffix. */
+export function journalArgument(name: string): string {
+  return `${journalPrefix}${name}`;
+}
+
+/** The processes that say that they are VMs; those of one VM with `vmId`. */
+export async function findVmProcesses(vmId?: string): Promise<readonly VmProcess[]> {
+  const found: VmProcess[] = [];
+  for (const entry of await readdir("/proc")) {
+    const pid = Number(entry);
+    if (!Number.isInteger(pid) || pid === process.pid) continue;
+    const seen = await readVmProcess(pid);
+    if (seen !== undefined && (vmId === undefined || seen.vmId === vmId)) found.push(seen);
+  }
+  return found;
+}
+
+async function readVmProcess(pid: number): Promise<VmProcess | undefined> {
+  const line = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+  const all = line.split("\0");
+  const vmId = argumentAfter(all, "-uuid")?.toLowerCase();
+  const identity = identifyProcess(pid);
+  if (vmId === undefined || !vmIdPattern.test(vmId) || identity === undefined) return undefined;
+  return { ...identity, vmId, arguments: all, ...(await placeOf(pid, all)) };
+}
+
+async function placeOf(pid: number, all: readonly string[]): Promise<Pick<VmProcess, "directory" | "generation">> {
+  const journal = all.find((argument) => argument.startsWith(journalPrefix))?.slice(journalPrefix.length);
+  const named = journal?.replaceAll(",,", ",") ?? argumentAfter(all, "-pidfile");
+  const nowhere = { directory: undefined, generation: 0 };
+  if (named === undefined) return nowhere;
+  // Somebody else's process does not show where it works, and names nothing of ours.
+  const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => "/");
+  const path = resolve(cwd.endsWith(removedSuffix) ? cwd.slice(0, -removedSuffix.length) : cwd, named);
+  const generation = /^(?:events|pid)-(\d+)$/.exec(basename(path))?.[1];
+  return generation === undefined ? nowhere : { directory: dirname(path), generation: Number(generation) };
+}
+
+export function argumentAfter(all: readonly string[], name: string): string | undefined {
+  const at = all.indexOf(name);
+  return at < 0 ? undefined : all[at + 1];
+}

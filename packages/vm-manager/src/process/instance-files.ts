@@ -1,0 +1,74 @@
+/**
+ * Lays out the directory of an instance for its process. The directory stays the manager's, and the process may not make,
+ * rename or remove a name in it: it writes into files that are there and belong to it. So the manager can open what the
+ * directory shows without being led elsewhere.
+ */
+import { chmod, chown, copyFile, link, open, rm } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { systemErrorCodeOf } from "@blixard/common";
+import type { BootSource, Confinement, InstanceSpec } from "../driver.ts";
+
+/** Names that parts of a shared image have in the directory of an instance. */
+const kernelName = "kernel";
+const initrdName = "initrd";
+export const imageNames = [kernelName, initrdName] as const;
+
+/** May be entered by whoever is in the directories above it, which are private. */
+const enterableMode = 0o711;
+const readableMode = 0o444;
+
+/** Makes the files and gives them to the user of the instance. Resolves with the boot source as its process sees it. */
+export async function prepareInstanceFiles(spec: InstanceSpec, journalInput: string): Promise<BootSource> {
+  const { paths, confinement } = spec;
+  if (confinement.uid !== undefined) await chmod(paths.directory, enterableMode);
+  await writeOwned(paths.journalIn, journalInput, confinement);
+  await writeOwned(paths.journalOut, "", confinement);
+  await writeOwned(paths.consoleLog, undefined, confinement);
+  return await bringBootSource(spec);
+}
+
+/** A file that the process of the instance may read and write. Without content it keeps what it has. */
+export async function writeOwned(path: string, content: string | undefined, { uid }: Confinement): Promise<void> {
+  const file = await open(path, content === undefined ? "a" : "w", 0o600);
+  try {
+    if (content !== undefined) await file.writeFile(content);
+    if (uid !== undefined) await file.chown(uid, uid);
+  } finally {
+    await file.close();
+  }
+}
+
+async function bringBootSource({ boot, paths, confinement }: InstanceSpec): Promise<BootSource> {
+  const bring = (path: string, name: string) => bringImage(path, join(paths.directory, name), confinement);
+  switch (boot.type) {
+    case "multiboot":
+      return { ...boot, kernelPath: await bring(boot.kernelPath, kernelName) };
+    case "linux": {
+      const { kernelPath, initrdPath } = boot;
+      return {
+        ...boot,
+        kernelPath: await bring(kernelPath, kernelName),
+        initrdPath: initrdPath === undefined ? undefined : await bring(initrdPath, initrdName),
+      };
+    }
+    case "disk":
+      if (confinement.uid !== undefined) await chown(boot.diskPath, confinement.uid, confinement.uid);
+      return { ...boot, diskPath: basename(boot.diskPath) };
+    default:
+      return boot satisfies never;
+  }
+}
+
+/** A second name for the shared image, which its owner, the manager, alone may write. */
+async function bringImage(from: string, to: string, { uid }: Confinement): Promise<string> {
+  await rm(to, { force: true });
+  try {
+    await link(from, to);
+  } catch (error) {
+    // The image store may stand on another file system, or on one without links.
+    if (systemErrorCodeOf(error) === "ENOENT") throw error;
+    await copyFile(from, to);
+  }
+  if (uid !== undefined) await chmod(to, readableMode);
+  return basename(to);
+}
