@@ -2,6 +2,7 @@
 import { type Clock, type Logger, messageOf, sleep } from "@blixard/common";
 import type { ConsoleLog } from "./console-log.ts";
 import type { VmInstance } from "./driver.ts";
+import type { PlanInstance } from "./reconcile-plan.ts";
 
 const rotateIntervalMs = 500;
 
@@ -35,6 +36,12 @@ export class InstanceSlot {
   /** A guest that was paused gets its whole time again. */
   beginBoot(nowMs: number): void {
     this.#bootSinceMs = nowMs;
+  }
+
+  /** As the plan looks at it. `hasConsole`: the guest writes on its console. */
+  seen(fencingEpoch: number, hasConsole: boolean): PlanInstance {
+    const { bootSinceMs, guestReady } = this;
+    return { state: this.instance.state.value, fencingEpoch, bootSinceMs, guestReady, hasConsole };
   }
 
   follow(follower: InstanceFollower): void {

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { assert, type Logger, messageOf, systemErrorCodeOf } from "@blixard/common";
+import { assert, BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { removeDurable, writeFileDurable } from "@blixard/common/system";
 import type { InstancePaths } from "./driver.ts";
 import type { InstanceRecord } from "./instance-record.ts";
@@ -13,27 +13,20 @@ const vmIdPattern = /^[0-9a-f-]{36}$/i;
 export class InstanceStore {
   readonly #directory: string;
   readonly #runDirectory: string;
-  readonly #logger: Logger;
 
-  constructor(directory: string, runDirectory: string, logger: Logger) {
+  constructor(directory: string, runDirectory: string) {
     this.#directory = directory;
     this.#runDirectory = runDirectory;
-    this.#logger = logger;
   }
 
   get runDirectory(): string {
     return this.#runDirectory;
   }
 
-  /** All records. A directory without a readable record never had a process: the record is durable before the spawn. */
-  async load(): Promise<readonly InstanceRecord[]> {
+  /** The VMs that have a directory here. */
+  async vmIds(): Promise<readonly string[]> {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
-    const records: InstanceRecord[] = [];
-    for (const entry of await readdir(this.#directory)) {
-      const record = await this.find(entry);
-      if (record !== undefined) records.push(record);
-    }
-    return records;
+    return (await readdir(this.#directory)).filter((entry) => vmIdPattern.test(entry));
   }
 
   async makeDirectory(vmId: string): Promise<void> {
@@ -78,18 +71,20 @@ export class InstanceStore {
     };
   }
 
-  /** The record of one VM; undefined when this node has none. */
+  /**
+   * The record of one VM; undefined when this node has none.
+   * @throws STORAGE_CORRUPT when there is one that cannot be read
+   */
   async find(vmId: string): Promise<InstanceRecord | undefined> {
-    const path = join(this.#directory, vmId, "instance.json");
+    const path = join(this.directoryOf(vmId), "instance.json");
+    let why = "it has an unknown format";
     try {
-      const record = JSON.parse(await readFile(path, "utf8")) as InstanceRecord;
-      if (record.format === 1 && record.vmId === vmId) return record;
-      this.#logger.log("error", "an instance record has an unknown format", { path });
+      const record = JSON.parse(await readFile(path, "utf8")) as Partial<InstanceRecord> | null;
+      if (record?.format === 1 && record.vmId === vmId) return record as InstanceRecord;
     } catch (error) {
-      if (systemErrorCodeOf(error) !== "ENOENT") {
-        this.#logger.log("error", "an instance record cannot be read", { path, error: messageOf(error) });
-      }
+      if (systemErrorCodeOf(error) === "ENOENT") return undefined;
+      why = messageOf(error);
     }
-    return undefined;
+    throw new BlixardError("STORAGE_CORRUPT", `the record ${path} of the VM cannot be read: ${why}`);
   }
 }

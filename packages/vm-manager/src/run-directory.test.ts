@@ -1,6 +1,5 @@
 import { mkdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { silentLogger } from "@blixard/common";
 import { afterAll, describe, expect, it } from "@jest/globals";
 import { InstanceStore } from "./instance-store.ts";
 import { makeRunDirectory } from "./run-directory.ts";
@@ -14,7 +13,7 @@ describe("makeRunDirectory", () => {
     await mkdir(dataDir);
     const runDirectory = await makeRunDirectory(dataDir);
     try {
-      const store = new InstanceStore(dataDir, runDirectory, silentLogger);
+      const store = new InstanceStore(dataDir, runDirectory);
       const paths = store.pathsOf("11111111-2222-4333-8444-555555555555", 2 ** 31, runDirectory);
       expect(Buffer.byteLength(paths.controlSocket)).toBeLessThanOrEqual(107);
       expect((await stat(runDirectory)).mode & 0o777).toBe(0o700);

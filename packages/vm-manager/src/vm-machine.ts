@@ -29,6 +29,7 @@ import type { VmWalls } from "./confinement/vm-walls.ts";
 import { ConsoleLog } from "./console-log.ts";
 import type { BootSource, VmInstance } from "./driver.ts";
 import type { ChosenDriver, DriverSet } from "./driver-set.ts";
+import { findInstance, type UncertainInstance } from "./find-instance.ts";
 import type { ImageStore } from "./images/image-store.ts";
 import { prepareBoot } from "./images/prepare-boot.ts";
 import {
@@ -41,6 +42,7 @@ import {
 import { InstanceSlot } from "./instance-slot.ts";
 import type { InstanceStore } from "./instance-store.ts";
 import type { VmMetrics } from "./metrics.ts";
+import { observe, sameObservation } from "./observation.ts";
 import type { VmManagerTunables } from "./options.ts";
 import {
   type Activity,
@@ -95,6 +97,8 @@ export class VmMachine {
   #activityMessage = "";
   #published: VmObservation | undefined;
   readonly #looked = new Watch(false);
+  /** Why it is not known what runs. */
+  #uncertain: UncertainInstance | undefined;
   /** True when it is known what runs. */
   #loaded = false;
   readonly #loop: Promise<void>;
@@ -116,24 +120,34 @@ export class VmMachine {
   async #begin(): Promise<void> {
     while (!this.#loaded && !this.#closing.signal.aborted) {
       await this.#retrying(async () => {
+        const seen = this.#wake.value;
         try {
-          await this.#load();
-          this.#loaded = true;
+          this.#loaded = await this.#load();
         } finally {
           this.#looked.set(true);
         }
+        if (!this.#loaded) await this.#wait(seen, this.#deps.clock.monotonicMs() + errorRetryMs);
       });
     }
     if (this.#loaded) await this.#run();
   }
 
-  async #load(): Promise<void> {
-    // A VM that left this node and comes back may have left its disk, and with it the record of what ran last.
-    this.#record = await this.#deps.store.find(this.vmId);
-    this.#removed = this.#record === undefined;
-    if (this.#record !== undefined) await this.#adopt(this.#record);
+  /** False when it is not certain what runs: then nothing is started, and it is looked again. */
+  async #load(): Promise<boolean> {
+    const found = await findInstance(this.#deps, this.vmId, this.#desired?.desired === "deleted");
+    const before = this.#uncertain?.message;
+    this.#uncertain = found.type === "uncertain" ? found : undefined;
+    if (found.type === "uncertain") {
+      const { reason, message } = found;
+      if (message !== before) this.#logger.log("error", "it is not certain what runs of a VM", { reason, message });
+      return false;
+    }
+    this.#record = found.record;
+    this.#removed = found.record === undefined && !found.leftovers;
+    if (found.record !== undefined) await this.#adopt(found.record);
     await this.#look();
     this.#publish();
+    return true;
   }
 
   /** Undefined: this node does not own the VM. */
@@ -443,21 +457,11 @@ export class VmMachine {
   }
 
   #input(): PlanInput {
-    const slot = this.#slot;
     const { tunables, clock } = this.#deps;
     return {
       desiredKnown: this.#desiredKnown || this.#stopAll,
       desired: this.#wanted(),
-      instance:
-        slot === undefined
-          ? undefined
-          : {
-              state: slot.instance.state.value,
-              fencingEpoch: this.#record?.fencingEpoch ?? 0,
-              bootSinceMs: slot.bootSinceMs,
-              guestReady: slot.guestReady,
-              hasConsole: this.#desired?.image.format !== "disk",
-            },
+      instance: this.#slot?.seen(this.#record?.fencingEpoch ?? 0, this.#desired?.image.format !== "disk"),
       fencingEpochSeen: this.#record?.fencingEpoch ?? 0,
       exit: this.#record?.exit ?? null,
       failures: this.#record?.failures ?? 0,
@@ -476,16 +480,14 @@ export class VmMachine {
 
   #publish(): void {
     const input = this.#input();
-    if (input.desired === undefined && input.instance === undefined && input.removed) return;
-    const wanted = input.desired?.fencingEpoch ?? 0;
-    const observation: VmObservation = {
-      vmId: this.vmId,
-      fencingEpoch: Math.max(wanted, input.instance?.fencingEpoch ?? 0),
-      ...seeVm(input, this.#activity, this.#activityMessage),
-      driver: input.instance === undefined ? null : (this.#record?.driver ?? null),
-      restarts: this.#record?.restarts ?? 0,
-      observedUnixMs: this.#deps.clock.unixMs(),
-    };
+    const uncertain = this.#uncertain;
+    if (input.desired === undefined && input.instance === undefined && input.removed && uncertain === undefined) return;
+    const observation = observe(this.vmId, {
+      input,
+      seen: uncertain ?? seeVm(input, this.#activity, this.#activityMessage),
+      record: this.#record,
+      unixMs: this.#deps.clock.unixMs(),
+    });
     if (this.#published !== undefined && sameObservation(this.#published, observation)) return;
     this.#published = observation;
     this.#deps.publish(observation);
@@ -493,7 +495,3 @@ export class VmMachine {
 }
 
 const neverAborted = new AbortController().signal;
-
-function sameObservation(a: VmObservation, b: VmObservation): boolean {
-  return JSON.stringify({ ...a, observedUnixMs: 0 }) === JSON.stringify({ ...b, observedUnixMs: 0 });
-}

@@ -10,9 +10,11 @@ import { type DataDirLock, lockDataDir } from "./data-dir-lock.ts";
 import { DriverSet } from "./driver-set.ts";
 import { builtinImages, nanoGuest } from "./images/builtin-images.ts";
 import { ImageStore } from "./images/image-store.ts";
+import type { InstanceRecord } from "./instance-record.ts";
 import { InstanceStore } from "./instance-store.ts";
 import { bindVmMetrics } from "./metrics.ts";
 import { defaultTunables, type VmManagerTunables } from "./options.ts";
+import { findVmProcesses } from "./process/find-processes.ts";
 import { makeRunDirectory } from "./run-directory.ts";
 import { VmMachine, type VmMachineDeps } from "./vm-machine.ts";
 import type { ConsolePiece, DesiredVm, HostVmManager, VmManagerDeps, VmManagerOptions } from "./vm-manager-types.ts";
@@ -36,10 +38,9 @@ export async function startVmManager(deps: VmManagerDeps, options: VmManagerOpti
     const images = await ImageStore.open(join(dataDir, "images"), deps);
     await images.put(oneChunk(nanoGuest));
     const drivers = await DriverSet.open(options, deps.logger);
-    const store = new InstanceStore(join(dataDir, "instances"), await makeRunDirectory(dataDir), deps.logger);
+    const store = new InstanceStore(join(dataDir, "instances"), await makeRunDirectory(dataDir));
     const tunables = { ...defaultTunables, ...options.tunables };
-    const records = await store.load();
-    const vmIds = records.map(({ vmId }) => vmId);
+    const { vmIds, records } = await knownVms(store);
     const { confinement = {} } = options;
     const walls = await VmWalls.open(deps, { drivers: drivers.working, records, dataDir, confinement });
     const manager = new NodeVmManager({ ...deps, lock, images, drivers, walls, store, tunables }, vmIds);
@@ -49,6 +50,19 @@ export async function startVmManager(deps: VmManagerDeps, options: VmManagerOpti
     await lock.release();
     throw error;
   }
+}
+
+/** The VMs of which there is anything here, and the records of them that can be read. */
+async function knownVms(store: InstanceStore) {
+  // A process whose directory is gone too belongs to this node, and to nobody else who could look after it.
+  const running = (await findVmProcesses()).filter(({ vmId, directory }) => directory === store.directoryOf(vmId));
+  const vmIds = [...new Set([...(await store.vmIds()), ...running.map(({ vmId }) => vmId)])];
+  const records: InstanceRecord[] = [];
+  for (const vmId of vmIds) {
+    const record = await store.find(vmId).catch(() => undefined);
+    if (record !== undefined) records.push(record);
+  }
+  return { vmIds, records };
 }
 
 interface NodeVmManagerParts extends Omit<VmManagerDeps, "fetchBlob"> {
@@ -72,7 +86,7 @@ class NodeVmManager implements HostVmManager {
   readonly #machines: Map<string, VmMachine>;
   #closing: Promise<void> | undefined;
 
-  /** `vmIds`: the VMs of which this node has a record. */
+  /** `vmIds`: the VMs of which this node has anything. */
   constructor(parts: NodeVmManagerParts, vmIds: readonly string[]) {
     const { lock, images, ...shared } = parts;
     this.images = images;

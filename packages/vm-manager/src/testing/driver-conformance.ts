@@ -2,7 +2,10 @@
  * What every driver that runs real processes must do, seen through the VM manager with the nano guest. The cases need
  * no test framework: run each `run` with a fresh harness, it rejects when the driver does not conform.
  */
-import { readdir, readFile } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { assert } from "@blixard/common";
 import type { DriverKind } from "@blixard/protocol";
 import { nanoGuestBanner } from "../guest/nano-guest.ts";
@@ -208,6 +211,62 @@ export const driverConformanceCases: readonly DriverConformanceCase[] = [
       harness.want({ desired: "deleted" });
       await harness.untilPhase("Deleted");
       assert((await harness.processes()).length === 0, "the frozen process is gone");
+    }),
+  },
+  ...(["removed", "damaged", "removed with all its files"] as const).map((how) => ({
+    name: `is adopted, and not started beside itself, when its record was ${how}`,
+    run: withHarness(async (harness) => {
+      harness.want({ fencingEpoch: 3 });
+      await harness.untilReady(3);
+      const pid = await harness.process();
+      await harness.close();
+      const record = `${harness.dataDir}/instances/${harness.vmId}/instance.json`;
+      if (how === "damaged") await writeFile(record, '{"format":1,"vmId":');
+      else await rm(how === "removed" ? record : dirname(record), { recursive: true });
+      await harness.reopen();
+      harness.want({ fencingEpoch: 3 });
+      await harness.until("Running in epoch 3", (seen) => seen.phase === "Running" && seen.fencingEpoch === 3);
+      assert((await harness.process()) === pid, "the process is the same");
+      harness.want({ fencingEpoch: 4 });
+      await harness.untilReady(4);
+      assert((await harness.process()) !== pid, "it was stopped before the next one started");
+    }),
+  })),
+  {
+    name: "is unknown, and not started, while somebody else's process has its id",
+    run: withHarness(async (harness) => {
+      const other = spawn(process.execPath, ["-e", "setInterval(() => {}, 1e6)", "--", "-uuid", harness.vmId], {
+        stdio: "ignore",
+      });
+      await once(other, "spawn");
+      try {
+        harness.want();
+        const seen = await harness.untilPhase("Unknown");
+        assert(seen.reason === "foreign-process", `the reason is foreign-process, not ${seen.reason}`);
+        assert(seen.message.includes(`${other.pid}`), `the message names the process: ${seen.message}`);
+        assert((await harness.process()) === other.pid, "nothing was started");
+      } finally {
+        other.kill("SIGKILL");
+      }
+      await harness.untilReady();
+    }),
+  },
+  {
+    name: "is unknown, and not started, when its record cannot be read, until it is deleted",
+    run: withHarness(async (harness) => {
+      harness.want();
+      await harness.untilReady();
+      harness.want({ desired: "stopped" });
+      await harness.untilPhase("Stopped");
+      await harness.close();
+      await writeFile(`${harness.dataDir}/instances/${harness.vmId}/instance.json`, "{}");
+      await harness.reopen();
+      harness.want({ fencingEpoch: 2 });
+      const seen = await harness.untilPhase("Unknown");
+      assert(seen.reason === "record-unreadable", `the reason is record-unreadable, not ${seen.reason}`);
+      assert((await harness.processes()).length === 0, "nothing was started");
+      harness.want({ desired: "deleted", fencingEpoch: 2 });
+      await harness.untilPhase("Deleted");
     }),
   },
   {

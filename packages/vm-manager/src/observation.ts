@@ -1,0 +1,33 @@
+/** What a manager tells of one VM. */
+import type { VmObservation } from "@blixard/protocol";
+import type { InstanceRecord } from "./instance-record.ts";
+import type { PlanInput, Seen } from "./reconcile-plan.ts";
+
+export function observe(
+  vmId: string,
+  of: {
+    readonly input: PlanInput;
+    readonly seen: Seen;
+    readonly record: InstanceRecord | undefined;
+    readonly unixMs: number;
+  },
+): VmObservation {
+  const { input, record, unixMs } = of;
+  const { phase, reason, message, guest } = of.seen;
+  return {
+    vmId,
+    fencingEpoch: Math.max(input.desired?.fencingEpoch ?? 0, input.instance?.fencingEpoch ?? 0),
+    phase,
+    reason,
+    message,
+    guest,
+    driver: input.instance === undefined ? null : (record?.driver ?? null),
+    restarts: record?.restarts ?? 0,
+    observedUnixMs: unixMs,
+  };
+}
+
+/** True when the second one tells nothing new. */
+export function sameObservation(a: VmObservation, b: VmObservation): boolean {
+  return JSON.stringify({ ...a, observedUnixMs: 0 }) === JSON.stringify({ ...b, observedUnixMs: 0 });
+}
