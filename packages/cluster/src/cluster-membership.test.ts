@@ -222,7 +222,17 @@ describe("ClusterNode: removal", () => {
     const [down = 0, up = 0] = others(leader);
     await group.call(leader, "vm.create", { name: "a", spec });
     const owner = group.node(leader).state.vms.get("a")?.node ?? 0;
-    await expect(group.call(leader, "member.remove", { id: owner })).rejects.toMatchObject({ code: "CONFLICT" });
+    for (const named of [{}, { force: true }, { force: true, acceptTwoCopies: ["b"] }]) {
+      await expect(group.call(leader, "member.remove", { id: owner, ...named })).rejects.toMatchObject({
+        code: "CONFLICT",
+        message: expect.stringContaining("a"),
+        details: { vms: ["a"] },
+        outcome: "not_applied",
+      });
+    }
+    await expect(group.call(leader, "member.remove", { id: owner, acceptTwoCopies: ["a"] })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+    });
     await group.call(leader, "vm.desire", { name: "a", desired: "deleted", force: true });
     await group.machine(down).stop();
     const stateOf = async (id: number) => (await group.call(leader, "node.get", { id })).state;

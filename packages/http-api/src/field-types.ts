@@ -17,6 +17,7 @@ export function fieldTypesOf(request: z.ZodType): FieldTypes {
 export function typedField(types: FieldTypes, field: string, text: string): unknown {
   const type = types.get(field);
   if (type === "integer" && /^-?\d{1,16}$/.test(text)) return Number(text);
+  if (type === "array") return text === "" ? [] : text.split(",");
   if (type === "boolean" && (text === "true" || text === "false")) return text === "true";
   return text;
 }

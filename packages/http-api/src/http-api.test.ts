@@ -239,6 +239,8 @@ describe("VM routes", () => {
   it("remove members with typed query fields", async () => {
     await ask("DELETE", "/v1/members/3?force=true");
     expect(service.calls.at(-1)).toMatchObject({ name: "member.remove", request: { id: 3, force: true } });
+    await ask("DELETE", "/v1/members/3?force=true&acceptTwoCopies=web,db");
+    expect(service.calls.at(-1)).toMatchObject({ request: { id: 3, force: true, acceptTwoCopies: ["web", "db"] } });
   });
 });
 

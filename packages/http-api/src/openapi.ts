@@ -105,7 +105,7 @@ function callOperation(name: string, method: Method, route: HttpRoute): object {
   for (const [field, schema] of Object.entries(request.properties ?? {})) {
     if (route.fixed !== undefined && !inPath.has(field)) continue;
     if (inPath.has(field)) parameters.push({ name: field, in: "path", required: true, schema });
-    else if (inQuery) parameters.push({ name: field, in: "query", required: isRequired(request, field), schema });
+    else if (inQuery) parameters.push(queryParameter(field, schema, isRequired(request, field)));
     else rest[field] = schema;
   }
   const required = Object.keys(rest).filter((field) => isRequired(request, field));
@@ -129,6 +129,12 @@ function callOperation(name: string, method: Method, route: HttpRoute): object {
       default: { $ref: "#/components/responses/Error" },
     },
   };
+}
+
+/** Items of an array stand in one parameter, with commas between them. */
+function queryParameter(name: string, schema: unknown, required: boolean): object {
+  const isArray = typeof schema === "object" && schema !== null && "type" in schema && schema.type === "array";
+  return { name, in: "query", required, ...(isArray ? { explode: false } : {}), schema };
 }
 
 /** The first route of a method has its name, the others that of their last part or their verb as well. */

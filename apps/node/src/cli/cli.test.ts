@@ -348,7 +348,7 @@ describe("help", () => {
 });
 
 describe("what is asked on a terminal", () => {
-  const answered = async (keys: string) => {
+  const answered = async (keys: string, args: readonly string[]) => {
     const streams = { stdout: new PassThrough(), stderr: new PassThrough(), stdin: new PassThrough() };
     const stdin = Object.assign(streams.stdin, { isTTY: true, setRawMode: () => {} });
     const stderr = Object.assign(streams.stderr, { isTTY: true });
@@ -358,7 +358,7 @@ describe("what is asked on a terminal", () => {
       ...{ BLIXARD_ADDRESS: `http://${listener.address}`, BLIXARD_TOKEN: "admin-token" },
     };
     const context = { ...streams, stdin, stderr, env, signal: new AbortController().signal, exitCode: 0 };
-    const code = await run(["cluster", "remove", "3"], context);
+    const code = await run(["cluster", "remove", ...args], context);
     return { code, stderr: String(stderr.read() ?? "") };
   };
 
@@ -370,9 +370,49 @@ describe("what is asked on a terminal", () => {
     ["\u0003", 130, "CANCELLED"],
   ])("%j ends with %d", async (keys, code, word) => {
     const before = service.calls.filter(({ name }) => name === "member.remove").length;
-    const outcome = await answered(keys);
+    const outcome = await answered(keys, ["3"]);
     expect(outcome).toMatchObject({ code, stderr: expect.stringContaining(word) });
     expect(service.calls.filter(({ name }) => name === "member.remove").length - before).toBe(code === 0 ? 1 : 0);
+  });
+
+  it("is the names of the VMs that may run twice, before a removal by force", async () => {
+    const outcome = await answered("web, db\n", ["2", "--force", "--yes"]);
+    expect(outcome).toMatchObject({ code: 0, stderr: expect.stringContaining("web (Running)") });
+    expect(service.calls.at(-1)).toMatchObject({ name: "member.remove", request: { acceptTwoCopies: ["web", "db"] } });
+  });
+});
+
+describe("onPartition, which waits for leases", () => {
+  it("says wherever it is shown or taken that it has no effect yet", async () => {
+    for (const args of [
+      ["create", "--help"],
+      ["explain", "web"],
+      ["get", "web", "-o", "wide"],
+    ]) {
+      expect((await onNode(["vm", ...args])).stdout).toMatch(/no effect yet/);
+    }
+  });
+});
+
+describe("a removal by force", () => {
+  const removals = () => service.calls.filter(({ name }) => name === "member.remove");
+  const force = ["cluster", "remove", "2", "--force", "--yes"];
+
+  it("lists the VMs that may run twice, and goes on only with their names", async () => {
+    const before = removals().length;
+    const refused = await onNode(force);
+    expect(refused).toMatchObject({
+      code: 64,
+      stderr: expect.stringMatching(/web \(Running\)[\s\S]*--accept-two-copies web/),
+    });
+    expect(removals().length).toBe(before);
+    expect((await onNode([...force, "--accept-two-copies", "web,db"])).code).toBe(0);
+    expect(removals().at(-1)?.request).toEqual({ id: 2, force: true, acceptTwoCopies: ["web", "db"] });
+  });
+
+  it("names none where none is placed", async () => {
+    expect((await onNode(["cluster", "remove", "3", "--force", "--yes"])).code).toBe(0);
+    expect(removals().at(-1)?.request).toEqual({ id: 3, force: true });
   });
 });
 

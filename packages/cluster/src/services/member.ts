@@ -1,6 +1,6 @@
 /** Members: their roles, how they leave, and which of them leads. */
 import { type BlixardError, notApplied } from "@blixard/common";
-import { commands, withoutLaterFields } from "@blixard/protocol";
+import { commands, type ParsedRequestOf, withoutLaterFields } from "@blixard/protocol";
 import { asNodeId } from "@blixard/raft";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
@@ -8,7 +8,7 @@ import { memberStatuses } from "../peers/member-statuses.ts";
 import { isReachable, votes } from "../peers/reachability.ts";
 import { bestSuccessor } from "../peers/successor.ts";
 import { clusterLevel } from "../state-machine/level.ts";
-import { vmsOn } from "../state-machine/node.ts";
+import { removalHint, unnamedVms, vmsOn, vmsRefusal } from "../state-machine/node.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { byNodeId, nodeOf } from "./node.ts";
 import { pageOf } from "./page.ts";
@@ -26,7 +26,7 @@ export function memberHandlers(parts: MemberParts): Pick<Handlers, MemberMethods
         ...byNodeId,
         index: parts.stateMachine.version.value.appliedIndex,
       }),
-    "member.remove": ({ id, force }, call) => removeMember(parts, id, force, call),
+    "member.remove": (request, call) => removeMember(parts, request, call),
     "member.setRole": async ({ id, role, force }, call) => {
       refuseIfMatch(call, "a member");
       const node = nodeOf(parts, id);
@@ -61,15 +61,25 @@ export function memberHandlers(parts: MemberParts): Pick<Handlers, MemberMethods
   };
 }
 
+const vmsInDetailsMax = 1_000;
+
 /** Writes into the log that the member shall leave, and waits until the duties of the leader have removed it. */
-async function removeMember(parts: MemberParts, id: number, force: boolean, call: CallScope) {
+async function removeMember(parts: MemberParts, request: ParsedRequestOf<"member.remove">, call: CallScope) {
+  const { id, force, acceptTwoCopies: named = [] } = request;
   refuseIfMatch(call, "a member");
+  if (named.length > 0 && !force) {
+    throw notApplied("INVALID_ARGUMENT", "acceptTwoCopies is for a removal by force");
+  }
   const node = parts.stateMachine.state.nodes.get(nodeKey(id));
   // A node that is not there may have been removed by this very request, whose answer was lost: `apply` knows.
   if (node !== undefined && votes(node)) assertQuorumStays(parts, id, force);
-  assertRunsNoVms(parts, id, force, "Delete them first, or use --force: they are then placed nowhere");
+  const vms = unnamedVms(parts.stateMachine.state, id, named);
+  if (vms.length > 0) {
+    const details = { vms: vms.slice(0, vmsInDetailsMax).map(({ name }) => name) };
+    throw notApplied("CONFLICT", vmsRefusal(id, vms), { hint: removalHint(vms), details });
+  }
   // A VM may get its place there before the entry is applied: then the state machine refuses.
-  const leave = { nodeId: id, leaving: true, ...(force ? {} : { withoutVms: true as const }) } as const;
+  const leave = { nodeId: id, leaving: true as const, acceptTwoCopies: [...named] };
   const level = clusterLevel(parts.stateMachine.state);
   const fields = withoutLaterFields(commands["node.update"].body, leave, level);
   if (id === parts.options.nodeId) await handOver(parts, call);

@@ -31,17 +31,25 @@ const desire = (name: string, desired: "running" | "stopped" | "deleted", newEpo
 });
 
 describe("applyCommand: a node that is to leave", () => {
-  it("stays while a VM is placed on it, also when that came after the leader had looked, unless it is forced", () => {
+  it("stays while a VM is placed on it, also when that came after the leader had looked, unless each is named", () => {
     const replica = Replica.initialised();
     replica.apply({ type: "node.admit", node: sampleNode(2), ticketId: null });
     replica.apply({ type: "image.put", image: demoImage });
     expect(replica.apply(createVm("web", 1, 2))).toMatchObject({ ok: true });
     const leave = { type: "node.update", nodeId: 2, leaving: true } as const;
-    expect(replica.apply({ ...leave, withoutVms: true })).toMatchObject({ ok: false, code: "CONFLICT" });
+    expect(replica.apply(createVm("db", 2, 2))).toMatchObject({ ok: true });
+    for (const acceptTwoCopies of [[], ["web"], ["web", "other"]]) {
+      expect(replica.apply({ ...leave, acceptTwoCopies })).toMatchObject({
+        ok: false,
+        code: "CONFLICT",
+        message: expect.stringContaining("db"),
+        hint: expect.stringMatching(/--accept-two-copies .*db/),
+      });
+    }
     expect(replica.state.nodes.get(nodeKey(2))?.leaving).toBeUndefined();
-    expect(replica.apply(leave)).toMatchObject({ ok: true });
+    expect(replica.apply({ ...leave, acceptTwoCopies: ["db", "gone", "web"] })).toMatchObject({ ok: true });
     expect(replica.state.nodes.get(nodeKey(2))).toMatchObject({ leaving: true });
-    expect(replica.state.nodes.get(nodeKey(2))).not.toHaveProperty("withoutVms");
+    expect(replica.state.nodes.get(nodeKey(2))).not.toHaveProperty("acceptTwoCopies");
   });
 });
 

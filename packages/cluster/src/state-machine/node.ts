@@ -72,14 +72,13 @@ function readmit(present: NodeRecord, node: NodeRecord): Outcome {
 function applyUpdate(state: ClusterState, body: CommandBodyOf<"node.update">): Outcome {
   const node = state.nodes.get(nodeKey(body.nodeId));
   if (node === undefined) return nodeNotFound(body.nodeId);
-  const { type: _, nodeId, addresses, storeId, starts, rejoined, withoutVms, ...fields } = body;
+  const { type: _, nodeId, addresses, storeId, starts, rejoined, acceptTwoCopies, ...fields } = body;
   if (storeId !== undefined && node.storeId !== undefined && storeId !== node.storeId) {
     return refuse("STALE_EPOCH", `node ${nodeId} lives in another store now`);
   }
-  const vms = withoutVms ? vmsOn(state, nodeId) : [];
+  const vms = acceptTwoCopies === undefined ? [] : unnamedVms(state, nodeId, acceptTwoCopies);
   if (vms.length > 0) {
-    const message = `node ${nodeId} has ${vms.length} VMs, for example ${vms[0]?.name}`;
-    return refuse("CONFLICT", message, "Delete them first, or use --force: they are then placed nowhere.");
+    return refuse("CONFLICT", vmsRefusal(nodeId, vms), removalHint(vms));
   }
   const { rejoining, ...kept } = node;
   const changed: NodeRecord = {
@@ -169,6 +168,28 @@ function orphan(vm: VmRecord, nodeId: number, index: number): VmRecord {
     conditions: vm.conditions.filter((condition) => condition.type !== nodeReachable),
     updatedIndex: index,
   };
+}
+
+const namesShownMax = 20;
+
+/** The VMs that are placed on a node and are not among `named`. */
+export function unnamedVms(state: ClusterState, nodeId: number, named: readonly string[]): readonly VmRecord[] {
+  return vmsOn(state, nodeId).filter(({ name }) => !named.includes(name));
+}
+
+/** Why a node with these VMs does not leave. */
+export function vmsRefusal(nodeId: number, vms: readonly VmRecord[]): string {
+  const names = vms.slice(0, namesShownMax).map(({ name }) => name);
+  const more = vms.length > names.length ? ` and ${vms.length - names.length} more` : "";
+  return `node ${nodeId} has ${vms.length} VMs, which may go on running there: ${names.join(", ")}${more}`;
+}
+
+export function removalHint(vms: readonly VmRecord[]): string {
+  const names = vms.length > namesShownMax ? "NAME,..." : vms.map(({ name }) => name).join(",");
+  return (
+    "Delete them first. When the node cannot be reached, --force removes it, and they are then placed nowhere: one that " +
+    `is started elsewhere may run twice, so name them: --force --accept-two-copies ${names}`
+  );
 }
 
 /** The VMs that are placed on a node, by name. */

@@ -2,7 +2,13 @@
 import { z } from "zod";
 import { method } from "./definitions.ts";
 import { listSchema, pageSchema } from "./list.ts";
-import { memberRoleSchema, nodeCapacitySchema, nodeRecordSchema, peerPathSchema } from "./node.ts";
+import {
+  acceptTwoCopiesSchema,
+  memberRoleSchema,
+  nodeCapacitySchema,
+  nodeRecordSchema,
+  peerPathSchema,
+} from "./node.ts";
 import {
   addressesSchema,
   endpointIdSchema,
@@ -67,8 +73,20 @@ export const memberMethods = {
     access: "admin",
     writes: true,
     http: [{ verb: "DELETE", path: "/v1/members/{id}" }],
-    client: { group: "members", name: "remove", args: ["id", "force"] },
-    request: z.object({ id: nodeIdSchema, force: z.boolean().default(false) }).strict(),
+    client: { group: "members", name: "remove", args: ["id", "force", "acceptTwoCopies"] },
+    request: z
+      .object({
+        id: nodeIdSchema,
+        force: z.boolean().default(false),
+        acceptTwoCopies: acceptTwoCopiesSchema
+          .meta({
+            since: 3,
+            description:
+              "with force: names of the VMs placed on the node, all of them; one may go on running there while it is started elsewhere",
+          })
+          .optional(),
+      })
+      .strict(),
     response: writtenSchema,
   }),
   "member.setRole": method({

@@ -33,6 +33,9 @@ export const nodeCapacitySchema = z.object({
 });
 export type NodeCapacity = z.infer<typeof nodeCapacitySchema>;
 
+/** Names of VMs. */
+export const acceptTwoCopiesSchema = z.array(nameSchema).max(limits.vmsMax);
+
 const versionSchema = z.string().max(64);
 const featureLevelSchema = z.int().min(1);
 
@@ -101,8 +104,11 @@ export const nodeCommands = {
       rejoined: z.literal(true).exactOptional(),
       /** The node is to be taken out of the Raft configuration, and then removed. Never taken back. */
       leaving: z.literal(true).exactOptional(),
-      /** With `leaving`: refused while VMs are placed on the node. */
-      withoutVms: z.literal(true).meta({ since: 3 }).exactOptional(),
+      /**
+       * With `leaving`: refused while other VMs than these are placed on the node. Each of these may run twice, when the
+       * node goes on and a person starts it elsewhere.
+       */
+      acceptTwoCopies: acceptTwoCopiesSchema.meta({ since: 3 }).exactOptional(),
     }),
   }),
   /** What the leader saw of a node for a while; marks the VMs of an unreachable one, and never moves them. */

@@ -14,10 +14,10 @@ export const vmSpecSchema = z
     vcpus: z.int().min(1).max(limits.vmVcpusMax).describe("virtual CPUs").default(1),
     memoryMiB: z.int().min(limits.vmMemoryMiBMin).max(limits.vmMemoryMiBMax).describe("memory"),
     image: imageNameSchema.describe("what it boots"),
-    /** What a node does with the VM when it has lost the quorum for longer than its lease. */
+    /** What a node does with the VM when it has lost the quorum for longer than its lease; leases do not exist yet. */
     onPartition: z
       .enum(["stop", "keep"])
-      .describe("what becomes of it when its node loses the cluster")
+      .describe("what becomes of it when its node loses the cluster; has no effect yet: it runs on")
       .default("stop"),
     restartPolicy: z
       .enum(["never", "on-failure", "always"])

@@ -123,7 +123,10 @@ export class SimCluster implements FaultTarget {
   }
 
   async remove(id: number, timeoutMs: number, force: boolean): Promise<void> {
-    await this.callAny("member.remove", { id, force }, timeoutMs);
+    // Who removes by force knows what ran there, and that it does not any more.
+    const placed = this.up().flatMap(({ node }) => [...(node?.state.vms.values() ?? [])]);
+    const names = [...new Set(placed.filter(({ node }) => node === id).map(({ name }) => name))];
+    await this.callAny("member.remove", { id, force, ...(force ? { acceptTwoCopies: names } : {}) }, timeoutMs);
   }
 
   requestId(): string {

@@ -1,10 +1,11 @@
 /** `blixard cluster status|members|add|remove|promote|demote|transfer-leader|snapshot save` */
+import type { BlixardClient } from "@blixard/client";
 import { BlixardError } from "@blixard/common";
 import type { MemberRole, PendingJoin } from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
-import { confirm } from "../confirm.ts";
+import { askTerminal, confirm } from "../confirm.ts";
 import { nodeIdOf } from "../node-name.ts";
 import { print, printList } from "../output.ts";
 import { addClusterRecover } from "./offline.ts";
@@ -13,7 +14,11 @@ import { memberView, pendingJoinView } from "./views.ts";
 
 type AddOptions = ClientOptions & { readonly role: string; readonly yes?: boolean };
 type RoleOptions = RemoveOptions & { readonly role: string };
-type RemoveOptions = ClientOptions & { readonly yes?: boolean; readonly force?: boolean };
+type RemoveOptions = ClientOptions & {
+  readonly yes?: boolean;
+  readonly force?: boolean;
+  readonly acceptTwoCopies?: string;
+};
 
 export function registerCluster(command: Command, context: CliContext): void {
   const add = (usage: string, summary: string) => withClientOptions(command.command(usage).description(summary));
@@ -42,12 +47,14 @@ export function registerCluster(command: Command, context: CliContext): void {
     );
   add("remove <node>", "take a node out of the cluster for good")
     .option("--yes", "do not ask")
-    .option("--force", "even if the node does not answer or the quorum gets smaller")
+    .option("--force", "even if the node does not answer, the quorum gets smaller or VMs are placed there")
+    .option("--accept-two-copies <name,...>", "with --force: the VMs that are placed there, which may run twice")
     .action((id: string, options: RemoveOptions) =>
       withClient(context, options, async ({ client, format }) => {
         const nodeId = await nodeIdOf(client, id);
         await confirm(context, `Remove node ${nodeId} for good?`, options.yes);
-        const written = await client.members.remove(nodeId, options.force ?? false);
+        const named = options.force === true ? await acceptTwoCopies(context, client, nodeId, options) : undefined;
+        const written = await client.members.remove(nodeId, options.force ?? false, named);
         await print(context, format, written, () => `node ${nodeId} removed at index ${written.index}\n`, [id]);
       }),
     );
@@ -92,6 +99,27 @@ export function registerCluster(command: Command, context: CliContext): void {
         say(context, `it stands in the data directory of the node at ${client.address}`);
       }),
   );
+}
+
+/**
+ * The names of the VMs that are placed on the node, as the person gives or types them; undefined when there are none. A node
+ * that cannot be reached may go on running them, and nobody but a person knows.
+ */
+async function acceptTwoCopies(
+  context: CliContext,
+  client: BlixardClient,
+  nodeId: number,
+  options: RemoveOptions,
+): Promise<string[] | undefined> {
+  const namesIn = (text: string) => text.split(/[\s,]+/).filter((name) => name !== "");
+  if (options.acceptTwoCopies !== undefined) return namesIn(options.acceptTwoCopies);
+  const placed = (await client.vms.list()).filter(({ node }) => node === nodeId);
+  if (placed.length === 0) return undefined;
+  say(context, `placed on node ${nodeId}, where they may go on running after it was removed:`);
+  for (const { name, phase } of placed) say(context, `  ${name} (${phase})`);
+  say(context, "One that is started elsewhere may then run twice, on two disks. Switch the machine off first.");
+  const all = placed.map(({ name }) => name).join(",");
+  return namesIn(await askTerminal(context, "Type their names to go on:", `Add --accept-two-copies ${all}`));
 }
 
 const keyDigitsMin = 16;

@@ -30,6 +30,11 @@ export const vmView: View<VmRecord> = {
     { title: "RESTARTS", value: (vm) => vm.restarts, wide: true },
     { title: "EPOCH", value: (vm) => vm.fencingEpoch, wide: true },
     { title: "DESIRED", value: (vm) => vm.desired, wide: true },
+    {
+      title: "ON-PARTITION",
+      value: ({ spec }) => (spec.onPartition === "stop" ? "stop (no effect yet)" : "keep"),
+      wide: true,
+    },
     { title: "REASON", value: (vm) => vm.reason },
     { title: "ID", value: (vm) => vm.vmId, wide: true },
   ],

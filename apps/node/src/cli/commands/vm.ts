@@ -163,7 +163,7 @@ function explanation(vm: VmRecord): string {
     `phase      ${vm.phase}${vm.reason === "" ? "" : ` (${vm.reason})`}${vm.message === "" ? "" : `: ${vm.message}`}`,
     `wanted     ${vm.desired}`,
     `placed     ${vm.node === null ? "on no node" : `on node ${vm.node}`}${vm.placement === "" ? "" : `: ${vm.placement}`}`,
-    `partition  ${vm.spec.onPartition === "stop" ? "stops when its node loses the cluster" : "runs on when its node loses the cluster"}`,
+    `partition  runs on when its node loses the cluster${vm.spec.onPartition === "stop" ? "; its onPartition, stop, has no effect yet" : ""}`,
     `restarts   ${vm.restarts}, policy ${vm.spec.restartPolicy}`,
     ...vm.conditions.map((condition) => `condition  ${condition.type}=${condition.status} ${condition.message}`),
   ];
