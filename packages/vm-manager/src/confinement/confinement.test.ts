@@ -1,7 +1,7 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { open, readdir, readFile, readlink, rmdir, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, readlink, rmdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { systemClock } from "@blixard/common/system";
@@ -12,7 +12,7 @@ import { rawDiskImage } from "../testing/boot-sector.ts";
 import { describeWith } from "../testing/required-component.ts";
 import { removeTemporaryDirectories, temporaryDirectory } from "../testing/temporary-directory.ts";
 import { VmHarness, type VmHarnessOptions } from "../testing/vm-harness.ts";
-import { parseMounts } from "./control-groups.ts";
+import { ControlGroups, parseMounts } from "./control-groups.ts";
 import { HostConfinement } from "./host-confinement.ts";
 import { findProgram, launchCommand, unconfined } from "./launcher.ts";
 import { VmUsers } from "./vm-users.ts";
@@ -111,6 +111,33 @@ describe("parseMounts", () => {
       { version: 1, mountPoint: "/sys/fs/cgroup/memory", options: ["rw", "memory"] },
       { version: 2, mountPoint: "/sys/fs/cgroup/unified", options: ["rw"] },
     ]);
+  });
+});
+
+describe("ControlGroups", () => {
+  it("passes the controllers of v2 on to the group of a VM, where v1 does not have them, and sets the limits", async () => {
+    const root = await temporaryDirectory();
+    const v1 = join(root, "memory");
+    const v2 = join(root, "unified");
+    await mkdir(join(v2, "vms"), { recursive: true });
+    await writeFile(
+      join(root, "mounts"),
+      [`40 30 0:37 / ${v2} rw - cgroup2 cgroup2 rw`, `34 30 0:31 / ${v1} rw - cgroup cgroup rw,memory`].join("\n"),
+    );
+    await writeFile(join(v2, "cgroup.controllers"), "cpu io memory pids\n");
+    await writeFile(join(v2, "cgroup.subtree_control"), "pids\n");
+    await writeFile(join(v2, "vms/cgroup.subtree_control"), "\n");
+    const groups = await ControlGroups.find("/vms", join(root, "mounts"));
+    expect(groups?.missing).toEqual([]);
+    const directories = await groups?.make("vm-1", { memoryBytes: 5_000_000, threads: 9, vcpus: 2 });
+    expect(directories).toEqual([join(v1, "vms/vm-1"), join(v2, "vms/vm-1")]);
+    const text = async (path: string) => await readFile(path, "utf8");
+    expect(await text(join(v1, "vms/vm-1/memory.limit_in_bytes"))).toBe("5000000");
+    expect(await text(join(v2, "cgroup.subtree_control"))).toBe("+cpu");
+    expect(await text(join(v2, "vms/cgroup.subtree_control"))).toBe("+pids +cpu");
+    expect(await text(join(v2, "vms/vm-1/pids.max"))).toBe("9");
+    expect(await text(join(v2, "vms/vm-1/cpu.weight"))).toBe("200");
+    expect(await readdir(join(v2, "vms/vm-1"))).not.toContain("memory.max");
   });
 });
 

@@ -37,9 +37,9 @@ export class ControlGroups {
     this.#parent = parent;
   }
 
-  /** Finds the hierarchies of this host; undefined when there are none. */
-  static async find(parent: string): Promise<ControlGroups | undefined> {
-    const hierarchies = await findHierarchies();
+  /** Finds the hierarchies of this host, which `mountInfo` lists; undefined when there are none. */
+  static async find(parent: string, mountInfo = "/proc/self/mountinfo"): Promise<ControlGroups | undefined> {
+    const hierarchies = await findHierarchies(await readFile(mountInfo, "utf8"));
     return hierarchies.length === 0 ? undefined : new ControlGroups(hierarchies, parent.replace(/^\/+/, ""));
   }
 
@@ -123,11 +123,11 @@ function limitOf(version: 1 | 2, controller: Controller, limits: ResourceLimits)
   }
 }
 
-async function findHierarchies(): Promise<readonly Hierarchy[]> {
+async function findHierarchies(mountInfo: string): Promise<readonly Hierarchy[]> {
   const found: Hierarchy[] = [];
   const taken = new Set<Controller>();
   // v1 first: a controller belongs to one hierarchy, and the file of v2 does not list it then.
-  for (const mounted of parseMounts(await readFile("/proc/self/mountinfo", "utf8"))) {
+  for (const mounted of parseMounts(mountInfo)) {
     const offered =
       mounted.version === 1 ? mounted.options : await controllersAt(join(mounted.mountPoint, "cgroup.controllers"));
     const usable = controllers.filter((name) => offered.includes(name) && !taken.has(name));

@@ -3,8 +3,9 @@
  * the same again; one that another VM has, or any process of this host, is passed over.
  */
 import { createHash } from "node:crypto";
-import { readdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { BlixardError } from "@blixard/common";
+import { mapProcesses } from "../process/process-identity.ts";
 import type { UserRange } from "./confinement-options.ts";
 
 export class VmUsers {
@@ -21,7 +22,7 @@ export class VmUsers {
   async assign(vmId: string): Promise<number> {
     const known = this.#uids.get(vmId);
     if (known !== undefined) return known;
-    const running = await uidsOfProcesses();
+    const running = new Set(await mapProcesses(uidOfProcess));
     const { first, last } = this.#range;
     const count = last - first + 1;
     const start = createHash("sha256").update(vmId).digest().readUIntBE(0, 6) % count;
@@ -45,16 +46,6 @@ export class VmUsers {
   forget(vmId: string): void {
     this.#uids.delete(vmId);
   }
-}
-
-async function uidsOfProcesses(): Promise<ReadonlySet<number>> {
-  const uids = new Set<number>();
-  for (const entry of await readdir("/proc")) {
-    if (!/^\d+$/.test(entry)) continue;
-    const uid = await uidOfProcess(Number(entry));
-    if (uid !== undefined) uids.add(uid);
-  }
-  return uids;
 }
 
 /** The real user id; undefined when the process is gone. */

@@ -3,9 +3,9 @@
  * journal's character device, whose path names the directory of the instance and the generation of the start. Releases up
  * to 0.1 named a pid file instead.
  */
-import { readdir, readFile, readlink } from "node:fs/promises";
+import { readFile, readlink } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
-import { identifyProcess, type ProcessIdentity } from "./process-identity.ts";
+import { identifyProcess, mapProcesses, type ProcessIdentity } from "./process-identity.ts";
 
 export interface VmProcess extends ProcessIdentity {
   readonly vmId: string;
@@ -26,17 +26,12 @@ export function journalArgument(name: string): string {
 
 /** The processes that say that they are VMs; those of one VM with `vmId`. */
 export async function findVmProcesses(vmId?: string): Promise<readonly VmProcess[]> {
-  const found: VmProcess[] = [];
-  for (const entry of await readdir("/proc")) {
-    const pid = Number(entry);
-    if (!Number.isInteger(pid) || pid === process.pid) continue;
-    const seen = await readVmProcess(pid);
-    if (seen !== undefined && (vmId === undefined || seen.vmId === vmId)) found.push(seen);
-  }
-  return found;
+  const all = await mapProcesses(readVmProcess);
+  return vmId === undefined ? all : all.filter((seen) => seen.vmId === vmId);
 }
 
 async function readVmProcess(pid: number): Promise<VmProcess | undefined> {
+  if (pid === process.pid) return undefined;
   const line = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
   const all = line.split("\0");
   const vmId = argumentAfter(all, "-uuid")?.toLowerCase();

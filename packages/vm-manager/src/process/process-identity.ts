@@ -4,7 +4,7 @@
  */
 
 import { readFileSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { systemErrorCodeOf } from "@blixard/common";
 
 export interface ProcessIdentity {
@@ -52,4 +52,17 @@ export function signalProcess(identity: ProcessIdentity, signal: "SIGTERM" | "SI
 /** Changes with every boot of the host. */
 export async function readBootId(): Promise<string> {
   return (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();
+}
+
+const readsAtOnceMax = 64;
+
+/** What `read` tells of each process of this machine, without those of which it tells nothing. */
+export async function mapProcesses<T>(read: (pid: number) => Promise<T | undefined>): Promise<readonly T[]> {
+  const pids = (await readdir("/proc")).filter((entry) => /^\d+$/.test(entry)).map(Number);
+  const found: T[] = [];
+  for (let at = 0; at < pids.length; at += readsAtOnceMax) {
+    const seen = await Promise.all(pids.slice(at, at + readsAtOnceMax).map(read));
+    found.push(...seen.filter((value) => value !== undefined));
+  }
+  return found;
 }
