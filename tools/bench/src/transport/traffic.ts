@@ -38,7 +38,9 @@ export function recordMessage(count: number): PeerMessage {
 /** Commands of exactly 400 bytes, with ids, names and places of their own. */
 const vmRecords: readonly Uint8Array[] = (() => {
   const random = seededRandom(20);
-  const uuid = () => toHex(random.bytes(16)).replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+  // Of version 4, as the schema asks for.
+  const uuid = () =>
+    toHex(random.bytes(16)).replace(/^(.{8})(.{4}).(.{3}).(.{3})/, (_, a, b, c, d) => `${a}-${b}-4${c}-8${d}-`);
   const below = (limit: number) => Math.floor(random.next() * limit);
   return Array.from({ length: recordsCount }, (_, at) => {
     const node = 1 + below(3);
