@@ -8,6 +8,8 @@ function manualClock(): Clock & { turn(ms: number): void; pending(): number } {
   let timers: { at: number; run: () => void }[] = [];
   return {
     monotonicMs: () => now,
+    elapsedMs: () => now,
+    runnableMs: () => now,
     unixMs: () => now,
     setTimer(delayMs, run) {
       const timer = { at: now + delayMs, run };

@@ -30,7 +30,8 @@ describe("Watch.until with a limit", () => {
       timers.push(run);
       return { cancel: () => cancelled++ };
     };
-    const clock = { monotonicMs: () => 0, unixMs: () => 0, setTimer };
+    const none = () => 0;
+    const clock = { monotonicMs: none, elapsedMs: none, runnableMs: none, unixMs: none, setTimer };
     const watch = new Watch(0);
     const waiting = watch.until((value) => value > 1, { limit: { clock, delayMs: 5 } });
     watch.set(1);

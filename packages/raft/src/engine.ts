@@ -60,7 +60,8 @@ export function createEngine<Result>(
 ): Engine<Result> {
   const { cache, applied, metrics } = state;
   const { clock, random } = deps;
-  const nowMs = () => clock.monotonicMs();
+  /** Silence of others is counted in the time in which this node could have heard them. */
+  const runnableMs = () => clock.runnableMs();
   // The parts made below join later: they need none of the events that the core emits while it is constructed.
   const listeners = [hooks.onCoreEvent];
   const core = createCore(
@@ -74,17 +75,19 @@ export function createEngine<Result>(
   );
   const snapshots = createSnapshotParts(deps, options, state, hooks, core);
   const { applier } = snapshots;
-  const activity = new PeerActivity(options.id, options.electionTimeoutMs, nowMs);
+  const activity = new PeerActivity(options.id, options.electionTimeoutMs, runnableMs);
   const reads = new ReadCoordinator(
     {
-      ...{ core, random, nowMs, hardState: hooks.hardState, applied: () => applier.applied },
+      ...{ core, random, hardState: hooks.hardState, applied: () => applier.applied },
+      nowMs: () => clock.monotonicMs(),
+      elapsedMs: () => clock.elapsedMs(),
       onRead: (by) => metrics.reads.add(1, { by }),
     },
     options,
   );
   const router = new ProposalRouter<Result>(
     {
-      ...{ id: options.id, core, proposals: state.proposals, transport: deps.transport, random, nowMs },
+      ...{ id: options.id, core, proposals: state.proposals, transport: deps.transport, random, nowMs: runnableMs },
       confState: () => applier.applied.confState,
       isActive: (id) => activity.isActive(id),
       logIsFull: () => applier.logIsFull,
@@ -109,7 +112,7 @@ function createSnapshotParts<Result>(
 ) {
   const { clock, log } = deps;
   const { post, onError, onEvent } = hooks;
-  const nowMs = () => clock.monotonicMs();
+  const nowMs = () => clock.runnableMs();
   const { snapshotChunkBytes: chunkBytes, snapshotRetryMs: retryMs, snapshotRetriesMax: retriesMax } = options;
   const sender = new SnapshotSender(
     {

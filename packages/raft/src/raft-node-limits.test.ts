@@ -85,6 +85,25 @@ describe("RaftNode whose disk hangs", () => {
     await group.close();
   });
 
+  it("blames no disk for a time in which the process stood still", async () => {
+    const group = await RaftGroup.start({ voters: 1 });
+    await group.propose("a");
+    const only = await group.waitForLeader();
+    const events = record(only);
+    const { opened, open } = gate();
+    only.machine.stuck = opened;
+    const proposed = only.node.propose(fromUtf8("b"));
+    await group.clock.advance(100);
+    // Longer than a disk may take: the answer was there all the while, and nobody could read it.
+    group.clock.standStill(22_000);
+    await group.clock.advance(100);
+    open();
+    expect((await group.during("the proposal", proposed)).result).toBe(2);
+    expect(only.fatal).toHaveLength(0);
+    expect(slowOnes(events)).toHaveLength(0);
+    await group.close();
+  });
+
   it("sends heartbeats all the while: they never wait for the disk", async () => {
     const held = new Map<NodeId, Promise<void>>();
     const wrapLog = (id: NodeId, log: LogStore): LogStore => ({

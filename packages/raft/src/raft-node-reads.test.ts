@@ -95,6 +95,21 @@ describe("RaftNode.read", () => {
     }
   });
 
+  it("answers by no lease after its machine slept, with the monotonic clock or without it", async () => {
+    for (const stop of ["sleep", "standStill"] as const) {
+      const { group, leader } = await startedGroup({ leaseReads: true });
+      await group.during("a read", leader.node.read(lease));
+      const rounds = countRounds(group);
+      await leader.node.read(lease);
+      expect(rounds()).toBe(0);
+      group.clock[stop](3_000);
+      // The others may have elected somebody meanwhile, so this one has to ask.
+      await group.during("a read", leader.node.read(lease));
+      expect(rounds()).toBeGreaterThan(0);
+      await group.close();
+    }
+  });
+
   it("gives no lease reads any more in a term in which leadership was offered to another node", async () => {
     const { group, leader } = await startedGroup({ leaseReads: true });
     await group.during("a read", leader.node.read(lease));

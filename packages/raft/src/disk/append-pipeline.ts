@@ -33,8 +33,8 @@ export class AppendPipeline {
   #written: HardState;
   #tail: Promise<void> = Promise.resolve();
   #installing: Promise<void> | undefined;
-  /** The times at which the unfinished jobs were submitted, oldest first. */
-  readonly #startedAtMs: number[] = [];
+  /** The times, on the clock of what this process could run, at which the unfinished jobs were submitted, oldest first. */
+  readonly #runnableAtMs: number[] = [];
 
   constructor(deps: AppendPipelineDeps, hardState: HardState) {
     this.#deps = deps;
@@ -46,14 +46,14 @@ export class AppendPipeline {
     if (job.hardState !== undefined) this.#hardState = job.hardState;
     const hardState = this.#hardState;
     const startedAtMs = this.#deps.clock.monotonicMs();
-    this.#startedAtMs.push(startedAtMs);
+    this.#runnableAtMs.push(this.#deps.clock.runnableMs());
     const previous = this.#tail;
     const work = this.#issue(job, hardState, previous);
     work.catch(() => {});
     this.#tail = previous.then(() => work);
     this.#tail.then(
       () => {
-        this.#startedAtMs.shift();
+        this.#runnableAtMs.shift();
         this.#deps.onDone(job, this.#deps.clock.monotonicMs() - startedAtMs);
       },
       (error: unknown) => this.#deps.onError(error),
@@ -99,10 +99,10 @@ export class AppendPipeline {
     return this.#deps.log.append({ entries: job.entries, hardState });
   }
 
-  /** Age of the oldest write that is not durable yet, or 0. Installing a snapshot may take long and does not count. */
+  /** For how long, of the time in which this process could run, the oldest write has not become durable; or 0. Installing a snapshot may take long and does not count. */
   oldestMs(): number {
-    const [oldest] = this.#startedAtMs;
-    return oldest === undefined || this.#installing !== undefined ? 0 : this.#deps.clock.monotonicMs() - oldest;
+    const [oldest] = this.#runnableAtMs;
+    return oldest === undefined || this.#installing !== undefined ? 0 : this.#deps.clock.runnableMs() - oldest;
   }
 
   /** Resolves when all jobs given so far have ended, well or not. */

@@ -59,7 +59,7 @@ export class Applier<Result> {
     this.#applied = applied;
     this.#confIndex = confIndex;
     this.#jobs = new JobQueue(deps.post, deps.onError);
-    const nowMs = () => deps.clock.monotonicMs();
+    const nowMs = () => deps.clock.runnableMs();
     this.writes = new DiskWork(nowMs);
     this.snapshotWork = new DiskWork(nowMs);
     deps.snapshots.onDamaged?.(() => deps.post(() => this.replaceSnapshot()));

@@ -14,7 +14,10 @@ export type DiskAction = "ok" | "warn" | "step_down" | "fatal";
 
 export type DiskWatchOptions = Pick<ResolvedOptions, "diskWarnMs" | "diskStepDownMs" | "diskFatalMs">;
 
-/** The disk work that is under way, each piece with the time of its last progress. */
+/**
+ * The disk work that is under way, each piece with the time of its last progress. A disk answers for the time only in
+ * which this process could have taken its answer.
+ */
 export class DiskWork {
   readonly #nowMs: () => number;
   readonly #underWay = new Set<{ sinceMs: number }>();

@@ -1,7 +1,8 @@
 /**
  * The time in which no other node can lead, so that this leader may answer reads by itself. A quorum that answered a
  * heartbeat sent at `sentAtMs` elects no other node until an election timeout after it got that heartbeat. The lease is
- * shorter by one tick and by the drift that is allowed between clocks.
+ * shorter by one tick and by the drift that is allowed between clocks. Its times are those of a clock that goes on while
+ * the machine sleeps: a leader that wakes up finds its lease expired, as the others do.
  */
 import type { Term } from "../core/types.ts";
 

@@ -17,7 +17,6 @@ interface Waiter {
 interface Round {
   readonly ids: Set<string>;
   readonly waiters: Waiter[];
-  readonly startedAtMs: number;
   sentAtMs: number;
 }
 
@@ -33,8 +32,8 @@ export interface ReadBatcherDeps {
   readonly request: (context: Uint8Array) => void;
   /** A round begins at this node; `onConfirmed` may end it. */
   readonly onStart: () => void;
-  /** The round that began at `startedAtMs` was answered. */
-  readonly onConfirmed: (startedAtMs: number) => void;
+  /** The round was answered. */
+  readonly onConfirmed: () => void;
 }
 
 export interface ReadBatcherOptions {
@@ -94,7 +93,7 @@ export class ReadBatcher {
     const waiters = this.#waiting.filter(({ settled }) => !settled);
     this.#waiting = [];
     if (waiters.length === 0) return;
-    this.#round = { ids: new Set(), waiters, startedAtMs: this.#deps.nowMs(), sentAtMs: 0 };
+    this.#round = { ids: new Set(), waiters, sentAtMs: 0 };
     this.#deps.onStart();
     this.#send(this.#round);
   }
@@ -116,7 +115,7 @@ export class ReadBatcher {
       const round = this.#round;
       if (round === undefined || !round.ids.has(toHex(context))) continue;
       this.#round = undefined;
-      this.#deps.onConfirmed(round.startedAtMs);
+      this.#deps.onConfirmed();
       this.#confirmed.push({ index, waiters: round.waiters });
     }
   }

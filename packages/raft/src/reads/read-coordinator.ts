@@ -12,7 +12,10 @@ import { ReadBatcher } from "./read-batcher.ts";
 export interface ReadCoordinatorDeps {
   readonly core: RaftCore;
   readonly random: Random;
+  /** How long a read waits, and when a question is repeated. */
   readonly nowMs: () => number;
+  /** How long a lease is good. */
+  readonly elapsedMs: () => number;
   readonly applied: () => AppliedState;
   readonly hardState: () => HardState;
   readonly onRead: (by: "quorum" | "lease" | "stale") => void;
@@ -25,8 +28,9 @@ export class ReadCoordinator {
   readonly #lease: LeaderLease;
   /** This node does not vote before this time, because it may have promised a lease before it restarted. */
   readonly #votesFromMs: number;
-  /** The term in which this node led when the present round began. */
+  /** The term in which this node led when the present round began, and when that was. */
   #roundTerm: Term | undefined;
+  #roundAtMs = 0;
 
   constructor(deps: ReadCoordinatorDeps, options: ResolvedOptions) {
     this.#deps = deps;
@@ -47,10 +51,11 @@ export class ReadCoordinator {
         },
         onStart: () => {
           this.#roundTerm = this.#ledTerm();
+          this.#roundAtMs = deps.elapsedMs();
         },
-        onConfirmed: (startedAtMs) => {
+        onConfirmed: () => {
           const term = this.#roundTerm;
-          if (term !== undefined && term === this.#ledTerm()) this.#lease.grant(term, startedAtMs);
+          if (term !== undefined && term === this.#ledTerm()) this.#lease.grant(term, this.#roundAtMs);
         },
       },
       { retryMs: readRetryMs, timeoutMs: readTimeoutMs, waitersMax: readsInFlightMax },
@@ -75,10 +80,10 @@ export class ReadCoordinator {
 
   /** True while no other node can lead and this node's commit index covers everything that it acknowledged. */
   #holdsLease(): boolean {
-    const { applied, hardState, nowMs } = this.#deps;
+    const { applied, hardState, elapsedMs } = this.#deps;
     const { term } = hardState();
     if (!this.#options.leaseReads || this.#ledTerm() !== term) return false;
-    return applied().term === term && this.#lease.holds(term, nowMs());
+    return applied().term === term && this.#lease.holds(term, elapsedMs());
   }
 
   #ledTerm(): Term | undefined {

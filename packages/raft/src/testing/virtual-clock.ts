@@ -10,14 +10,24 @@ interface PendingTimer {
 export class VirtualClock implements Clock {
   #nowMs = 0;
   #order = 0;
+  #stoodStillMs = 0;
+  #sleptMs = 0;
   readonly #timers = new Set<PendingTimer>();
 
   monotonicMs(): number {
     return this.#nowMs;
   }
 
+  elapsedMs(): number {
+    return this.#nowMs + this.#sleptMs;
+  }
+
+  runnableMs(): number {
+    return this.#nowMs - this.#stoodStillMs;
+  }
+
   unixMs(): number {
-    return 1_700_000_000_000 + this.#nowMs;
+    return 1_700_000_000_000 + this.#nowMs + this.#sleptMs;
   }
 
   setTimer(delayMs: number, run: () => void): Timer {
@@ -26,17 +36,28 @@ export class VirtualClock implements Clock {
     return { cancel: () => this.#timers.delete(timer) };
   }
 
+  /** The process is stopped for `ms`: what became due meanwhile runs at the next `advance`. */
+  standStill(ms: number): void {
+    this.#nowMs += ms;
+    this.#stoodStillMs += ms;
+  }
+
+  /** The machine sleeps for `ms`, and its monotonic clock with it. */
+  sleep(ms: number): void {
+    this.#sleptMs += ms;
+  }
+
   /** Moves on by `ms`, running what becomes due in order; what a timer set going ends before the next one runs. */
   async advance(ms: number): Promise<void> {
     const endMs = this.#nowMs + ms;
     await settle();
     for (let next = this.#next(endMs); next !== undefined; next = this.#next(endMs)) {
       this.#timers.delete(next);
-      this.#nowMs = next.atMs;
+      this.#nowMs = Math.max(this.#nowMs, next.atMs);
       next.run();
       await settle();
     }
-    this.#nowMs = endMs;
+    this.#nowMs = Math.max(this.#nowMs, endMs);
   }
 
   #next(untilMs: number): PendingTimer | undefined {

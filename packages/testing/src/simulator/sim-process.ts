@@ -1,6 +1,7 @@
 /**
  * One run of a program on a simulated machine. Everything that reaches its code goes through `enter`: a process that
- * was killed never runs again, and one that is paused (SIGSTOP, a suspended machine) gets everything later, in order.
+ * was killed never runs again, and one that is paused (SIGSTOP, a suspended machine) gets everything later, in order. While
+ * the machine sleeps, its monotonic clock and all its timers stand still too.
  */
 import type { Clock, Timer } from "@blixard/common";
 import type { VirtualTime } from "./virtual-time.ts";
@@ -13,7 +14,11 @@ export class SimProcess {
   readonly #bootedAtMs: number;
   readonly #wallOffsetMs: () => number;
   #alive = true;
-  #paused = false;
+  /** Since when it stands still. */
+  #pausedAtMs: number | undefined;
+  #asleep = false;
+  #stoodStillMs = 0;
+  #sleptMs = 0;
   #endedAtMs: number | undefined;
   #waiting: (() => void)[] = [];
   readonly clock: Clock;
@@ -25,7 +30,9 @@ export class SimProcess {
     this.#bootedAtMs = time.nowMs;
     this.#wallOffsetMs = wallOffsetMs;
     this.clock = {
-      monotonicMs: () => (this.#time.nowMs - this.#bootedAtMs) * clockRate,
+      monotonicMs: () => (this.#upMs - this.#sleptSinceBootMs) * clockRate,
+      elapsedMs: () => this.#upMs * clockRate,
+      runnableMs: () => (this.#upMs - this.#stoodStillMs - this.#pauseMs) * clockRate,
       unixMs: () => Math.floor(epochUnixMs + this.#time.nowMs + this.#wallOffsetMs()),
       setTimer: (delayMs, run) => this.after(delayMs / clockRate, run),
     };
@@ -41,24 +48,45 @@ export class SimProcess {
   }
 
   get paused(): boolean {
-    return this.#paused;
+    return this.#pausedAtMs !== undefined;
+  }
+
+  get #upMs(): number {
+    return this.#time.nowMs - this.#bootedAtMs;
+  }
+
+  /** For how long it has stood still by now. */
+  get #pauseMs(): number {
+    return this.#pausedAtMs === undefined ? 0 : this.#time.nowMs - this.#pausedAtMs;
+  }
+
+  get #sleptSinceBootMs(): number {
+    return this.#sleptMs + (this.#asleep ? this.#pauseMs : 0);
   }
 
   /** Runs `work` as part of this process: now, when it is resumed, or never. */
   enter(work: () => void): void {
     if (!this.#alive) return;
-    if (this.#paused) this.#waiting.push(work);
+    if (this.paused) this.#waiting.push(work);
     else work();
   }
 
   after(delayMs: number, run: () => void): Timer {
     if (!this.#alive) return { cancel: () => {} };
     let cancelled = false;
-    const timer = this.#time.after(delayMs, this.nodeId, () => {
-      this.enter(() => {
-        if (!cancelled) run();
+    let timer: Timer;
+    const arm = (waitMs: number) => {
+      const sleptMs = this.#sleptSinceBootMs;
+      timer = this.#time.after(waitMs, this.nodeId, () => {
+        this.enter(() => {
+          if (cancelled) return;
+          const stillMs = this.#sleptSinceBootMs - sleptMs;
+          if (stillMs > 0) arm(stillMs);
+          else run();
+        });
       });
-    });
+    };
+    arm(delayMs);
     return {
       cancel: () => {
         cancelled = true;
@@ -67,13 +95,19 @@ export class SimProcess {
     };
   }
 
-  pause(): void {
-    this.#paused = true;
+  /** Stops the process, as SIGSTOP does, or the machine with its clock. */
+  pause(what: "process" | "machine" = "process"): void {
+    if (this.paused) return;
+    this.#pausedAtMs = this.#time.nowMs;
+    this.#asleep = what === "machine";
   }
 
   resume(): void {
-    if (!this.#paused) return;
-    this.#paused = false;
+    if (!this.paused) return;
+    this.#stoodStillMs += this.#pauseMs;
+    this.#sleptMs = this.#sleptSinceBootMs;
+    this.#pausedAtMs = undefined;
+    this.#asleep = false;
     const waiting = this.#waiting;
     this.#waiting = [];
     // One event each, so that promises settle between them as they do otherwise.

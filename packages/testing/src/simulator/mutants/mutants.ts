@@ -161,8 +161,8 @@ export const mutants: readonly Mutant[] = [
     name: "lease-from-answer",
     bug: "a lease is measured from the answer of the quorum, not from the question",
     file: "raft/reads/read-coordinator.js",
-    from: "this.#lease.grant(term, startedAtMs);",
-    to: "this.#lease.grant(term, Math.max(startedAtMs, deps.nowMs()));",
+    from: "this.#lease.grant(term, this.#roundAtMs);",
+    to: "this.#lease.grant(term, deps.elapsedMs());",
     subject: "registers",
   },
   {

@@ -1,0 +1,56 @@
+import { describe, expect, it } from "@jest/globals";
+import { RunnableTime } from "./runnable-time.ts";
+
+/** A clock that is moved by hand, and runs what is due only when it is told to. */
+function clockByHand() {
+  let nowMs = 1_000;
+  let due: { readonly atMs: number; readonly run: () => void }[] = [];
+  return {
+    monotonicMs: () => nowMs,
+    setTimer: (delayMs: number, run: () => void) => {
+      due.push({ atMs: nowMs + delayMs, run });
+      return { cancel: () => {} };
+    },
+    standStill: (ms: number) => {
+      nowMs += ms;
+    },
+    run: (ms: number) => {
+      for (let leftMs = ms; leftMs > 0; leftMs -= 10) {
+        nowMs += 10;
+        const ready = due.filter(({ atMs }) => atMs <= nowMs);
+        due = due.filter(({ atMs }) => atMs > nowMs);
+        for (const { run } of ready) run();
+      }
+    },
+  };
+}
+
+describe("RunnableTime", () => {
+  it("counts all of the time of a process that runs", () => {
+    const clock = clockByHand();
+    const time = new RunnableTime(clock);
+    clock.run(20_000);
+    expect(time.nowMs()).toBe(20_000);
+  });
+
+  it("counts any time of standing still as one tick, whoever asks first afterwards", () => {
+    const clock = clockByHand();
+    const time = new RunnableTime(clock);
+    clock.run(1_000);
+    clock.standStill(22_000);
+    expect(time.nowMs()).toBe(1_100);
+    clock.run(1_000);
+    expect(time.nowMs()).toBeLessThanOrEqual(2_100);
+    expect(time.nowMs()).toBeGreaterThanOrEqual(2_000);
+  });
+
+  it("counts a starved loop by its ticks", () => {
+    const clock = clockByHand();
+    const time = new RunnableTime(clock);
+    for (let turn = 0; turn < 20; turn++) {
+      clock.standStill(990);
+      clock.run(10);
+    }
+    expect(time.nowMs()).toBe(2_000);
+  });
+});

@@ -1,0 +1,35 @@
+/**
+ * Time in which this process could run. A short timer ticks; each tick counts the time since the one before, but no more
+ * than a bounded amount. A process that was stopped, a machine that slept and a loop that got no processor all come back to
+ * timers that are late, and to answers that wait unread: however long that was, it counts as one tick.
+ */
+import type { Clock } from "./clock.ts";
+
+const tickMs = 50;
+/** A loop that is merely busy is late by a part of a tick. */
+const countedMsMax = 2 * tickMs;
+
+export class RunnableTime {
+  readonly #clock: Pick<Clock, "monotonicMs" | "setTimer">;
+  #countedMs = 0;
+  #lastMs: number;
+
+  /** The timer that it sets goes on for ever. */
+  constructor(clock: Pick<Clock, "monotonicMs" | "setTimer">) {
+    this.#clock = clock;
+    this.#lastMs = clock.monotonicMs();
+    this.#arm();
+  }
+
+  nowMs(): number {
+    return this.#countedMs + Math.min(this.#clock.monotonicMs() - this.#lastMs, countedMsMax);
+  }
+
+  #arm(): void {
+    this.#clock.setTimer(tickMs, () => {
+      this.#countedMs = this.nowMs();
+      this.#lastMs = this.#clock.monotonicMs();
+      this.#arm();
+    });
+  }
+}
