@@ -6,7 +6,7 @@
  *
  *     payload: writes (8) | starts (8) | id of the store (16)
  */
-import { type Logger, messageOf } from "@blixard/common";
+import { type Clock, type Logger, messageOf, type Timer } from "@blixard/common";
 import { readUint64, writeUint64 } from "../records/integers.ts";
 import { corrupt } from "../records/record.ts";
 import { openSlotDisk, type SlotDisk, SlotFile } from "./slot-file.ts";
@@ -33,24 +33,31 @@ const format = { name: "seal", payloadBytes: 32 };
 /** A loss of what was written in so short a time may go unnoticed here; the others of the cluster notice it. */
 const writeDelayMs = 250;
 
+export interface LogSealDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
 export class LogSeal implements WriteSeal {
   readonly #slots: SlotFile;
   readonly #storeId: string;
   readonly #logger: Logger;
+  readonly #clock: Clock;
   #writes = 0;
   #starts = 0;
-  #timer: NodeJS.Timeout | undefined;
+  #timer: Timer | undefined;
   #failed = false;
 
-  private constructor(file: SlotDisk, storeId: string, logger: Logger) {
+  private constructor(file: SlotDisk, storeId: string, { clock, logger }: LogSealDeps) {
     this.#slots = new SlotFile(file, format);
     this.#storeId = storeId;
     this.#logger = logger;
+    this.#clock = clock;
   }
 
   /** The file is made when it does not exist; its directory must be synced by the caller. */
-  static async open(path: string, storeId: string, logger: Logger): Promise<LogSeal> {
-    return new LogSeal(await openSlotDisk(path), storeId, logger);
+  static async open(path: string, storeId: string, deps: LogSealDeps): Promise<LogSeal> {
+    return new LogSeal(await openSlotDisk(path), storeId, deps);
   }
 
   /**
@@ -85,10 +92,10 @@ export class LogSeal implements WriteSeal {
   note(writes: number): void {
     this.#writes = Math.max(this.#writes, writes);
     if (this.#failed) return;
-    this.#timer ??= setTimeout(() => {
+    this.#timer ??= this.#clock.setTimer(writeDelayMs, () => {
       this.#timer = undefined;
       void this.#save({ sync: false });
-    }, writeDelayMs).unref();
+    });
   }
 
   async #save(how: { readonly sync: boolean }): Promise<void> {
@@ -107,7 +114,7 @@ export class LogSeal implements WriteSeal {
   }
 
   async close(): Promise<void> {
-    if (this.#timer !== undefined) clearTimeout(this.#timer);
+    this.#timer?.cancel();
     this.#timer = undefined;
     await this.#save({ sync: true });
     this.#failed = true;

@@ -15,6 +15,7 @@ import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import {
   BlixardError,
+  type Clock,
   discardMetrics,
   errorCodeOf,
   fileErrorOf,
@@ -23,6 +24,7 @@ import {
   messageOf,
   silentLogger,
 } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
 import type { LogStore, SnapshotStore } from "@blixard/raft";
 import { unpackHead } from "../records/log-head.ts";
 import { corrupt, openRecord, sealRecord } from "../records/record.ts";
@@ -47,6 +49,8 @@ import { VoteFile } from "./vote-file.ts";
 export interface LevelStorageOptions {
   /** Made when it does not exist. One process at a time may have it open. */
   readonly dataDir: string;
+  /** Paces what is done in the background. Default: the system's. */
+  readonly clock?: Clock;
   readonly logger?: Logger;
   readonly metrics?: Metrics;
   /** How what is stored is checked while it is open. */
@@ -82,7 +86,7 @@ const snapshotsWriteBufferBytes = 8 * 1024 * 1024;
 /** @throws DATA_DIR_IN_USE, DATA_DIR_INVALID, STORAGE_CORRUPT or STORAGE_FAILED */
 export async function openLevelStorage(options: LevelStorageOptions): Promise<LevelStorage> {
   const dataDir = resolve(options.dataDir);
-  const logger = options.logger ?? silentLogger;
+  const { clock = systemClock, logger = silentLogger } = options;
   const damage = new DamageLedger(options.metrics ?? discardMetrics);
   const opened = new Map<Part, LevelHandle>();
   try {
@@ -97,7 +101,7 @@ export async function openLevelStorage(options: LevelStorageOptions): Promise<Le
     }
     const handles = { snapshots: need(opened, "snapshots"), log: need(opened, "log"), state: need(opened, "state") };
     const storeId = await agreeOnId(dataDir, marker === "damaged" ? undefined : marker?.storeId, opened, marker);
-    const seal = await LogSeal.open(join(dataDir, "seal"), storeId.id, logger);
+    const seal = await LogSeal.open(join(dataDir, "seal"), storeId.id, { clock, logger });
     const { writes, starts } = await startSealed(handles.log, seal);
     const voteFile = await VoteFile.open(join(dataDir, "vote"));
     await syncDirectory(dataDir);
@@ -109,7 +113,7 @@ export async function openLevelStorage(options: LevelStorageOptions): Promise<Le
     const snapshots = await LevelSnapshotStore.open(handles.snapshots, damage);
     await verifySnapshot(snapshots, logger);
     const state = new LevelStateStore(handles.state, logger, damage);
-    const scrubber = new Scrubber([snapshots, log, state], options.scrub ?? {}, { logger, damage });
+    const scrubber = new Scrubber([snapshots, log, state], options.scrub ?? {}, { clock, logger, damage });
     const close = async () => {
       await scrubber.stop();
       await log.close();

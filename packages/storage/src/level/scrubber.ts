@@ -2,7 +2,7 @@
  * Reads everything that is stored, slowly and again and again, so that damage is found while it can be repaired from
  * memory, and not when it is needed. Each store says what to do about its own damage.
  */
-import { errorCodeOf, type Logger, messageOf } from "@blixard/common";
+import { type Clock, errorCodeOf, type Logger, messageOf, pauseFor } from "@blixard/common";
 import type { DamageLedger } from "./damage-ledger.ts";
 
 export interface ScrubOptions {
@@ -20,26 +20,33 @@ export interface Scrubbed {
 
 const defaults = { bytesPerSecond: 1024 * 1024, pauseMs: 60_000 };
 
+export interface ScrubberDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly damage: DamageLedger;
+}
+
 export class Scrubber {
   readonly #stores: readonly Scrubbed[];
-  readonly #logger: Logger;
-  readonly #damage: DamageLedger;
+  readonly #deps: ScrubberDeps;
   readonly #options: Required<ScrubOptions>;
-  #wake: () => void = () => {};
-  #timer: NodeJS.Timeout | undefined;
-  #stopped = false;
+  readonly #stopping = new AbortController();
   readonly #running: Promise<void>;
 
   /** Starts at once, with a pause. */
-  constructor(stores: readonly Scrubbed[], options: ScrubOptions, deps: { logger: Logger; damage: DamageLedger }) {
+  constructor(stores: readonly Scrubbed[], options: ScrubOptions, deps: ScrubberDeps) {
     this.#stores = stores;
     this.#options = { ...defaults, ...options };
-    this.#logger = deps.logger;
-    this.#damage = deps.damage;
+    this.#deps = deps;
     this.#running = this.#options.bytesPerSecond > 0 ? this.#run() : Promise.resolve();
   }
 
+  get #stopped(): boolean {
+    return this.#stopping.signal.aborted;
+  }
+
   async #run(): Promise<void> {
+    const { clock, logger, damage } = this.#deps;
     await this.#sleep(this.#options.pauseMs);
     while (!this.#stopped) {
       try {
@@ -47,11 +54,11 @@ export class Scrubber {
       } catch (error) {
         // A database that cannot be read fails its owner too, or was closed before this.
         const level = this.#stopped || errorCodeOf(error) === "STOPPED" ? "debug" : "warn";
-        this.#logger.log(level, "the background check of the store has ended", { reason: messageOf(error) });
+        logger.log(level, "the background check of the store has ended", { reason: messageOf(error) });
         return;
       }
       if (this.#stopped) return;
-      this.#damage.scrubPassed(Date.now());
+      damage.scrubPassed(clock.unixMs());
       await this.#sleep(this.#options.pauseMs);
     }
   }
@@ -59,25 +66,19 @@ export class Scrubber {
   async #pass(store: Scrubbed): Promise<void> {
     for await (const bytes of store.scrub()) {
       if (this.#stopped) return;
-      this.#damage.scrubbed(bytes);
+      this.#deps.damage.scrubbed(bytes);
       await this.#sleep((bytes * 1_000) / this.#options.bytesPerSecond);
       if (this.#stopped) return;
     }
   }
 
   #sleep(ms: number): Promise<void> {
-    if (this.#stopped) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#wake = resolve;
-      this.#timer = setTimeout(resolve, ms).unref();
-    });
+    return pauseFor(this.#deps.clock, ms, this.#stopping.signal);
   }
 
   /** Resolves when nothing is read any more. */
   async stop(): Promise<void> {
-    this.#stopped = true;
-    clearTimeout(this.#timer);
-    this.#wake();
+    this.#stopping.abort();
     await this.#running;
   }
 }
