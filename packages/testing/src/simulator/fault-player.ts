@@ -126,6 +126,7 @@ export class FaultPlayer {
       case "echo":
       case "demoteAndTransfer":
       case "removeUnheard":
+      case "standStill":
         this.#special.play(action);
         break;
       default:
@@ -213,6 +214,7 @@ export class FaultPlayer {
   ): void {
     const { time } = this.#cluster.world;
     const { disk } = machine;
+    disk.wasHurt = true;
     switch (action.type) {
       case "slowDisk":
         disk.slowness = action.factor;

@@ -36,6 +36,8 @@ export class SimDisk implements DiskConditions {
   full = false;
   /** True once a bit was flipped: only then may a node find its data damaged. */
   rotten = false;
+  /** True once anything was wrong with it: only then may a node blame it. */
+  wasHurt = false;
   /** True while it holds an older copy of itself: the node has promised things that are not on it. */
   outdated = false;
   /** Syncs that are to fail, from the next one on. */

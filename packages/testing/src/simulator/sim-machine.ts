@@ -120,6 +120,10 @@ export class SimMachine<Node = unknown> {
       process.after(lastAnswersMs, () => void this.#close(process));
       return;
     }
+    if (code === "STORAGE_FAILED" && !this.disk.wasHurt) {
+      const detail = `node ${this.id} ended because of a disk that was well: ${messageOf(error)}`;
+      this.#world.violations.report("a disk that works is not blamed", detail);
+    }
     process.kill();
     this.disk.crash("kill");
     if (code === "STORAGE_CORRUPT") this.#lose(error);

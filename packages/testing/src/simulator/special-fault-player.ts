@@ -59,9 +59,18 @@ export class SpecialFaultPlayer {
       case "removeUnheard":
         this.#removeUnheard(action);
         break;
+      case "standStill":
+        if (leader !== undefined) this.#standStill(leader, action);
+        break;
       default:
         action satisfies never;
     }
+  }
+
+  #standStill(machine: SimMachine, action: Extract<SpecialAction, { readonly type: "standStill" }>): void {
+    const { process } = machine;
+    process?.pause(action.what);
+    this.#cluster.world.time.after(action.durationMs, 0, () => process?.resume());
   }
 
   #lateAnswers(id: number, action: Extract<SpecialAction, { readonly type: "lateAnswers" }>): void {

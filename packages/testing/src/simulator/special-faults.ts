@@ -1,7 +1,8 @@
 /**
  * Faults that are aimed at one rule each. Chance alone brings them about too seldom: a machine that hears everything late
  * and then is heard no more, a crash in the middle of installing a snapshot, messages in another member's name, two
- * operators who contradict each other, and a member that is removed while answers to it are lost.
+ * operators who contradict each other, a member that is removed while answers to it are lost, and a machine that sleeps for
+ * longer than a node waits for its disk.
  */
 import type { Random } from "@blixard/common";
 import { between, chance, integer, pick } from "./seeds.ts";
@@ -37,7 +38,9 @@ export type SpecialAction =
    * The answer to the next call that a member forwards is lost, and it hears nothing for `cutMs`, in which it is removed:
    * what it has forwarded is in the log, and when it asks again it is refused.
    */
-  | { readonly type: "removeUnheard"; readonly share: number; readonly cutMs: number };
+  | { readonly type: "removeUnheard"; readonly share: number; readonly cutMs: number }
+  /** The leader, or its machine with its clock, stands still for a while and goes on where it was. */
+  | { readonly type: "standStill"; readonly what: "process" | "machine"; readonly durationMs: number };
 
 export interface SpecialEvent {
   readonly atMs: number;
@@ -70,6 +73,22 @@ const makers: readonly ((random: Random) => SpecialAction)[] = [
     cutMs: integer(random, 300, 1_500),
   }),
 ];
+
+/** Mean milliseconds between two times in which the leader stands still. */
+const standStillGapMs = 15_000;
+
+/** From a source of their own: what they are does not shift the others. */
+export function generateStandstills(random: Random, durationMs: number): SpecialEvent[] {
+  const events: SpecialEvent[] = [];
+  for (let atMs = 0; ; ) {
+    atMs += -Math.log(1 - random.next()) * standStillGapMs;
+    if (atMs >= durationMs) return events;
+    // Long enough for another leader; some longer than any limit of a disk.
+    const lastsMs = chance(random, 0.3) ? integer(random, 20_000, 40_000) : integer(random, 1_500, 6_000);
+    const what = pick(random, ["process", "machine"] as const);
+    events.push({ atMs: Math.round(atMs), action: { type: "standStill", what, durationMs: lastsMs } });
+  }
+}
 
 /** Those of `durationMs` of a run. */
 export function generateSpecialFaults(random: Random, durationMs: number): SpecialEvent[] {

@@ -166,6 +166,22 @@ export const mutants: readonly Mutant[] = [
     subject: "registers",
   },
   {
+    name: "lease-through-sleep",
+    bug: "a lease is measured with a clock that stands still while the machine sleeps",
+    file: "raft/engine.js",
+    from: "elapsedMs: () => clock.elapsedMs()",
+    to: "elapsedMs: () => clock.monotonicMs()",
+    subject: "registers",
+  },
+  {
+    name: "blame-for-a-pause",
+    bug: "a disk answers for a time in which the process stood still",
+    file: "raft/disk/append-pipeline.js",
+    from: "this.#deps.clock.runnableMs() - oldest",
+    to: "this.#deps.clock.monotonicMs() - oldest",
+    subject: "registers",
+  },
+  {
     name: "refuse-earlier-run",
     bug: "a leader that was restarted refuses what an earlier run of it may have appended",
     file: "raft/proposals/proposal-router.js",
