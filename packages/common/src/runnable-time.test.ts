@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@jest/globals";
-import { RunnableTime } from "./runnable-time.ts";
+import { RunnableTime, setRunnableTimer } from "./runnable-time.ts";
 
 /** A clock that is moved by hand, and runs what is due only when it is told to. */
 function clockByHand() {
@@ -8,8 +8,12 @@ function clockByHand() {
   return {
     monotonicMs: () => nowMs,
     setTimer: (delayMs: number, run: () => void) => {
-      due.push({ atMs: nowMs + delayMs, run });
-      return { cancel: () => {} };
+      const timer = { atMs: nowMs + delayMs, run };
+      due.push(timer);
+      const cancel = () => {
+        due = due.filter((other) => other !== timer);
+      };
+      return { cancel };
     },
     standStill: (ms: number) => {
       nowMs += ms;
@@ -52,5 +56,46 @@ describe("RunnableTime", () => {
       clock.run(10);
     }
     expect(time.nowMs()).toBe(2_000);
+  });
+});
+
+describe("setRunnableTimer", () => {
+  const started = () => {
+    const byHand = clockByHand();
+    const time = new RunnableTime(byHand);
+    const clock = {
+      ...byHand,
+      elapsedMs: byHand.monotonicMs,
+      unixMs: byHand.monotonicMs,
+      runnableMs: () => time.nowMs(),
+    };
+    let runs = 0;
+    const timer = setRunnableTimer(clock, 2_000, () => runs++);
+    return { clock, timer, runs: () => runs };
+  };
+
+  it("runs once after its time in a process that runs", () => {
+    const { clock, runs } = started();
+    clock.run(1_990);
+    expect(runs()).toBe(0);
+    clock.run(4_000);
+    expect(runs()).toBe(1);
+  });
+
+  it("waits on after a time of standing still, and is cancelled then too", () => {
+    const { clock, runs } = started();
+    clock.run(500);
+    clock.standStill(22_000);
+    clock.run(1_000);
+    expect(runs()).toBe(0);
+    clock.run(1_000);
+    expect(runs()).toBe(1);
+
+    const other = started();
+    other.clock.standStill(22_000);
+    other.clock.run(1_000);
+    other.timer.cancel();
+    other.clock.run(4_000);
+    expect(other.runs()).toBe(0);
   });
 });

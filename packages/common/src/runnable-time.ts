@@ -3,7 +3,7 @@
  * than a bounded amount. A process that was stopped, a machine that slept and a loop that got no processor all come back to
  * timers that are late, and to answers that wait unread: however long that was, it counts as one tick.
  */
-import type { Clock } from "./clock.ts";
+import type { Clock, Timer } from "./clock.ts";
 
 const tickMs = 50;
 /** A loop that is merely busy is late by a part of a tick. */
@@ -32,4 +32,22 @@ export class RunnableTime {
       this.#arm();
     });
   }
+}
+
+/**
+ * Calls `run` once, when this process could have run for `delayMs`: for a limit that lays silence to the charge of somebody
+ * else. A time in which the process stood still is added, so that what came in meanwhile is read first.
+ */
+export function setRunnableTimer(clock: Clock, delayMs: number, run: () => void): Timer {
+  const dueMs = clock.runnableMs() + delayMs;
+  let timer: Timer;
+  const arm = (waitMs: number) => {
+    timer = clock.setTimer(waitMs, () => {
+      const leftMs = dueMs - clock.runnableMs();
+      if (leftMs < 1) run();
+      else arm(leftMs);
+    });
+  };
+  arm(delayMs);
+  return { cancel: () => timer.cancel() };
 }

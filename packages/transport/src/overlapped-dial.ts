@@ -3,7 +3,7 @@
  * dial beside it every 250 to 500 ms, one connects 43 to 148 ms after the peer is up (measured over Iroh). Each attempt
  * stops waiting after about a second, and the adapter closes a connection that comes later.
  */
-import { BlixardError, type Clock, messageOf, type Random, type Timer } from "@blixard/common";
+import { BlixardError, type Clock, messageOf, type Random, setRunnableTimer, type Timer } from "@blixard/common";
 import { transportLimits } from "./transport-limits.ts";
 
 export interface OverlappedDialHandlers {
@@ -56,7 +56,7 @@ export class OverlappedDial {
     this.#attempts.add(controller);
     const { dialWaitMs, dialWaitStepMs, dialWaitMsMax } = transportLimits;
     const waitMs = Math.min(dialWaitMs + this.#failures * dialWaitStepMs, dialWaitMsMax);
-    const timer = this.#clock.setTimer(waitMs, () =>
+    const timer = setRunnableTimer(this.#clock, waitMs, () =>
       controller.abort(new BlixardError("UNREACHABLE", `no answer within ${waitMs} ms`)),
     );
     try {

@@ -2,7 +2,7 @@
  * One request on one stream of Iroh: the path, then the end; back come the status as u16, the length as u32, that many
  * bytes, and the end. A stream that is still is ended by closing its connection, which is the only way to do it.
  */
-import { BlixardError, fromUtf8, toUtf8 } from "@blixard/common";
+import { BlixardError, fromUtf8, setRunnableTimer, toUtf8 } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import type { ByteStream, Connection } from "@blixard/transport";
 import { bulkLimits } from "../bulk-limits.ts";
@@ -20,7 +20,7 @@ async function guarded<T>(
 ): Promise<T> {
   let stalled = false;
   const arm = () =>
-    systemClock.setTimer(stallMs, () => {
+    setRunnableTimer(systemClock, stallMs, () => {
       stalled = true;
       connection.close("no byte came or left for long");
     });

@@ -9,6 +9,7 @@ import { type FrameOptions, frameBytesMaxOf } from "../frames/frame.ts";
 import { FrameLink, type LinkEnd } from "../frames/frame-link.ts";
 import type { StreamClass } from "../frames/stream-class.ts";
 import type { TransportMetrics } from "../metrics.ts";
+import { Silence } from "../session/silence.ts";
 import { transportLimits } from "../transport-limits.ts";
 import type { Connection } from "../transport-types.ts";
 import { RpcStreams, type RpcStreamsDeps, type StreamOptions, type StreamRequest } from "./rpc-streams.ts";
@@ -67,7 +68,7 @@ export class RpcConnection {
   #nextCallId = 1;
   #asked = false;
   #heard = true;
-  #missedHeartbeats = 0;
+  #silence: Silence | undefined;
   #heartbeat: Timer | undefined;
   #idle: Timer | undefined;
 
@@ -291,17 +292,17 @@ export class RpcConnection {
   #armHeartbeat(): void {
     if (this.#heartbeat !== undefined || this.ended) return;
     this.#heard = true;
-    this.#missedHeartbeats = 0;
+    this.#silence = new Silence(this.#deps.clock, this.#options.heartbeatMs);
     this.#heartbeat = this.#deps.clock.setTimer(this.#options.heartbeatMs, () => this.#tickHeartbeat());
   }
 
   #tickHeartbeat(): void {
     this.#heartbeat = undefined;
     if (this.ended || (this.#calls.size === 0 && this.#streams.size === 0)) return;
-    this.#missedHeartbeats = this.#heard ? 0 : this.#missedHeartbeats + 1;
+    const missed = this.#silence?.tick(this.#heard) ?? 0;
     this.#heard = false;
-    if (this.#missedHeartbeats >= transportLimits.rpcDeadAfterMissed) {
-      this.close(`nothing was heard for ${this.#missedHeartbeats} heartbeats`);
+    if (missed >= transportLimits.rpcDeadAfterMissed) {
+      this.close(`nothing was heard for ${missed} heartbeats`);
       return;
     }
     this.#post({ type: "ping", id: 0 });

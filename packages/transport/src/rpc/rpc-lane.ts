@@ -11,6 +11,7 @@ import {
   offAbort,
   onAbort,
   type Random,
+  setRunnableTimer,
   toBlixardError,
   withDeadline,
 } from "@blixard/common";
@@ -290,7 +291,7 @@ function dialWithin(deps: RpcLaneDeps, to: EndpointAddress, closing: AbortSignal
       },
     });
     const stop = () => fail(closing.reason);
-    const giveUp = clock.setTimer(transportLimits.rpcDialGiveUpMs, () =>
+    const giveUp = setRunnableTimer(clock, transportLimits.rpcDialGiveUpMs, () =>
       fail(lastError ?? new BlixardError("UNREACHABLE", "no answer")),
     );
     onAbort(closing, stop);

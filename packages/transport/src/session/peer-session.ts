@@ -18,7 +18,7 @@
  * that is older than one that was heard of is refused, and told so in the answer to its hello.
  */
 import type { Clock, Logger, Random, Timer } from "@blixard/common";
-import { BlixardError, withDeadline } from "@blixard/common";
+import { BlixardError, setRunnableTimer, withDeadline } from "@blixard/common";
 import { encodePeerMessages } from "@blixard/protocol/peer-messages";
 import type { NodeId, PeerMessage, PeerTransportHandlers } from "@blixard/raft";
 import { type FrameOptions, frameBytesMaxOf } from "../frames/frame.ts";
@@ -32,6 +32,7 @@ import { type Hello, ownCapabilities } from "./hello.ts";
 import { isOutdated, type NodeStart, newestStart, type SeenStart } from "./node-start.ts";
 import { OutboundQueue } from "./outbound-queue.ts";
 import { PeerLink, type PeerLinkHandlers } from "./peer-link.ts";
+import { Silence } from "./silence.ts";
 
 export interface PeerSessionDeps {
   readonly clock: Clock;
@@ -67,7 +68,7 @@ export class PeerSession {
   #active: PeerLink | undefined;
   #newest: SeenStart | undefined;
   #heartbeat: Timer | undefined;
-  #missedHeartbeats = 0;
+  #silence: Silence | undefined;
   #beatDue = false;
   #dialSequence = 0;
   #overflowed = false;
@@ -235,7 +236,7 @@ export class PeerSession {
 
   /** Gives the other side its time for a hello; `settle` is called once, with the error that ended the wait if any. */
   #awaitHello(link: PeerLink, settle: (error: BlixardError | undefined) => void): void {
-    const timer = this.#deps.clock.setTimer(transportLimits.helloWaitMs, () => {
+    const timer = setRunnableTimer(this.#deps.clock, transportLimits.helloWaitMs, () => {
       this.#greetings.delete(link);
       link.close("no hello");
       settle(new BlixardError("UNREACHABLE", `no hello within ${transportLimits.helloWaitMs} ms`));
@@ -340,7 +341,7 @@ export class PeerSession {
     this.#active = link;
     this.#dial.stop("connected");
     // On a long path the other side has not even got the answer yet: until it is first heard it has more time.
-    this.#missedHeartbeats = -Math.ceil(transportLimits.helloWaitMs / this.#options.heartbeatMs);
+    this.#silence = new Silence(this.#deps.clock, this.#options.heartbeatMs, transportLimits.helloWaitMs);
     this.#beatDue = true;
     link.takeHeard();
     this.#lastError = null;
@@ -364,16 +365,15 @@ export class PeerSession {
     this.#heartbeat = this.#deps.clock.setTimer(this.#options.heartbeatMs, () => this.#tickHeartbeat());
   }
 
-  /** Counts ticks, not time: a process that stood still reads what came in before it counts a heartbeat as missed. */
   #tickHeartbeat(): void {
     const link = this.#active;
-    if (link === undefined) return;
-    this.#missedHeartbeats = link.takeHeard() ? 0 : this.#missedHeartbeats + 1;
-    if (this.#missedHeartbeats >= transportLimits.deadAfterMissed) {
-      this.#break(`nothing was heard for ${this.#missedHeartbeats} heartbeats`);
+    if (link === undefined || this.#silence === undefined) return;
+    const missed = this.#silence.tick(link.takeHeard());
+    if (missed >= transportLimits.deadAfterMissed) {
+      this.#break(`nothing was heard for ${missed} heartbeats`);
       return;
     }
-    this.#become(this.#missedHeartbeats >= transportLimits.suspectAfterMissed ? "suspect" : "ready");
+    this.#become(missed >= transportLimits.suspectAfterMissed ? "suspect" : "ready");
     this.#beatDue = true;
     link.wake("urgent");
     this.#deps.metrics.observePeer(this.status());
