@@ -8,16 +8,7 @@
  * The loop owns the core and all its parts. Calls and messages from outside only enqueue. A turn takes the whole inbox
  * before it asks for a Ready, so that everything that waits shares one write (group commit).
  */
-import {
-  BlixardError,
-  BoundedQueue,
-  errorCodeOf,
-  linkSignal,
-  messageOf,
-  notApplied,
-  type Timer,
-  Watch,
-} from "@blixard/common";
+import { BlixardError, BoundedQueue, errorCodeOf, linkSignal, messageOf, notApplied, Watch } from "@blixard/common";
 import { coalesce } from "./coalesce.ts";
 import type { RaftEvent } from "./core/events.ts";
 import {
@@ -34,12 +25,13 @@ import {
   type Status,
 } from "./core/types.ts";
 import type { AppendJob } from "./disk/append-pipeline.ts";
-import { bestSuccessor, DiskGuard } from "./disk/disk-watch.ts";
+import { bestSuccessor, DiskGuard, healthierSuccessor } from "./disk/disk-watch.ts";
 import type { LogCache } from "./disk/log-cache.ts";
 import { type Recovered, recover } from "./disk/recovery.ts";
 import { dropReason } from "./drop-reason.ts";
 import { createEngine, type Engine } from "./engine.ts";
 import { handOver, leave } from "./leadership.ts";
+import { LoopTicks } from "./loop-ticks.ts";
 import { LoopTurns } from "./loop-turns.ts";
 import { MemberChanges } from "./membership/member-changes.ts";
 import { bindRaftMetrics, type RaftMetrics, setStatusMetrics, setTickMetrics } from "./metrics.ts";
@@ -95,7 +87,7 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
   readonly #engine: Engine<Result>;
   #phase: "running" | "closed" | "failed" = "running";
   #failure: BlixardError | undefined;
-  #timer: Timer;
+  readonly #ticks: LoopTicks;
   #softState: SoftState = { lead: noNode, role: "StateFollower" };
   #hardState: HardState;
 
@@ -134,7 +126,7 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
     this.#proposals.skippedTo(applied.index, applied.term);
     this.#engine = this.#createEngine(cache, applied);
     this.status = new Watch(statusOf(this.#statusSource));
-    this.#timer = this.#startTimer();
+    this.#ticks = this.#startTicks();
     deps.transport.bind({
       onMessage: (from, message) => this.#enqueue({ from, message }),
       onUnreachable: (id) => this.#post(() => this.#engine.core.reportUnreachable(id)),
@@ -429,11 +421,11 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
     if (alone && this.#softState.role === "StateFollower") this.#engine.core.campaign();
   }
 
-  #startTimer(): Timer {
-    return this.#deps.clock.setTimer(this.#options.tickIntervalMs, () => {
-      if (this.#phase !== "running") return;
-      this.#timer = this.#startTimer();
-      this.#post(() => this.#tick());
+  #startTicks(): LoopTicks {
+    const leads = () => this.#softState.role === "StateLeader";
+    return new LoopTicks(this.#deps.clock, this.#options.tickIntervalMs, {
+      leads,
+      tick: () => this.#post(() => this.#tick()),
     });
   }
 
@@ -458,7 +450,10 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
   }
 
   #giveUpLeadership(): void {
-    const best = this.#successor();
+    if (this.#softState.role !== "StateLeader") return;
+    const { core, activity, pipeline } = this.#engine;
+    const logHangs = pipeline.oldestMs() >= this.#options.diskStepDownMs;
+    const best = healthierSuccessor(core.status(), (id) => activity.isActive(id), logHangs);
     if (best !== undefined) this.#engine.core.transferLeader(best);
   }
 
@@ -474,7 +469,7 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
   }
 
   #stopWaiting(error: BlixardError): void {
-    this.#timer.cancel();
+    this.#ticks.cancel();
     this.#stopping.abort(error);
     const { router, sender, reads } = this.#engine;
     router.clear(error);

@@ -27,7 +27,7 @@ const stepTimeoutMs = 5_000;
 
 export class LeaderDuties {
   readonly #parts: LeaderDutyParts;
-  /** Since when a node has not answered, on the monotonic clock. Forgotten with the leadership. */
+  /** Since when a node has not answered, in time in which this one could have heard it. Forgotten with the leadership. */
   readonly #silentSinceMs = new Map<number, number>();
   /** The commit index when a learner was first seen to answer. Forgotten with the leadership. */
   readonly #catchUpTo = new Map<number, number>();
@@ -144,7 +144,7 @@ export class LeaderDuties {
       this.#silentSinceMs.delete(node.id);
       return true;
     }
-    const nowMs = this.#parts.clock.monotonicMs();
+    const nowMs = this.#parts.clock.runnableMs();
     const sinceMs = this.#silentSinceMs.get(node.id) ?? nowMs;
     this.#silentSinceMs.set(node.id, sinceMs);
     return nowMs - sinceMs >= this.#parts.options.unknownAfterMs ? false : undefined;

@@ -129,10 +129,30 @@ class DiskWatch {
 }
 
 /**
- * The active voter whose log is the longest. The core's own `recentActive` cannot tell who is active: each quorum check
- * clears it.
+ * The active voter whose log is the longest, and reaches to `matchMin` at least. The core's own `recentActive` cannot tell
+ * who is active: each quorum check clears it.
  */
-export function bestSuccessor({ id, progress }: Status, isActive: (id: NodeId) => boolean): NodeId | undefined {
-  const candidates = progress.filter((peer) => peer.id !== id && !peer.learner && isActive(peer.id));
+export function bestSuccessor(
+  { id, progress }: Status,
+  isActive: (id: NodeId) => boolean,
+  matchMin = 0,
+): NodeId | undefined {
+  const candidates = progress.filter(
+    (peer) => peer.id !== id && !peer.learner && peer.match >= matchMin && isActive(peer.id),
+  );
   return candidates.sort((a, b) => b.match - a.match)[0]?.id;
+}
+
+/**
+ * Whom a leader with a slow disk may hand its leadership to: somebody who has shown a better one. While a write of its
+ * log hangs, that is a voter on whose disk more of the log is than on its own. Where all are equally slow, as on one
+ * machine that is short of everything, an election would only cost more of it.
+ */
+export function healthierSuccessor(
+  status: Status,
+  isActive: (id: NodeId) => boolean,
+  logHangs: boolean,
+): NodeId | undefined {
+  const ownMatch = status.progress.find((peer) => peer.id === status.id)?.match ?? 0;
+  return bestSuccessor(status, isActive, logHangs ? ownMatch + 1 : ownMatch);
 }
