@@ -1,4 +1,4 @@
-/** `npm run bench -- [cluster|raft|raft-snapshot|reconnects|transport|bulk|flood] [flags]`; without a name it measures the whole cluster. */
+/** `npm run bench -- [cluster|raft|raft-snapshot|reconnects|transport|bulk|flood|starved] [flags]`; without a name it measures the whole cluster. */
 import { runBulkBench } from "./bulk/bulk-bench.ts";
 import { serveSource } from "./bulk/source-process.ts";
 import { runClusterBench } from "./cluster/cluster-bench.ts";
@@ -6,6 +6,7 @@ import { runFlood } from "./flood/flood.ts";
 import { runMemorySnapshotStall } from "./raft/memory-snapshot-stall.ts";
 import { runRaftBench } from "./raft/raft-bench.ts";
 import { reportRestart } from "./raft/restart.ts";
+import { runStarvedBench } from "./starved/starved-bench.ts";
 import { runTransportPeer } from "./transport/peer-process.ts";
 import { runReconnects } from "./transport/reconnects.ts";
 import { runTransportBench } from "./transport/transport-bench.ts";
@@ -21,6 +22,7 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   "raft-restart": reportRestart,
   "raft-snapshot": runMemorySnapshotStall,
   reconnects: runReconnects,
+  starved: runStarvedBench,
   transport: runTransportBench,
   /** The other process of `transport`. */
   "transport-peer": runTransportPeer,
@@ -30,7 +32,9 @@ const [first = "cluster", ...rest] = process.argv.slice(2);
 const args = first.startsWith("-") ? [first, ...rest] : rest;
 const run = benchmarks[first.startsWith("-") ? "cluster" : first];
 if (run === undefined) {
-  refuse(`unknown benchmark '${first}': use cluster, raft, raft-snapshot, reconnects, transport, bulk or flood`);
+  refuse(
+    `unknown benchmark '${first}': use cluster, raft, raft-snapshot, reconnects, transport, bulk, flood or starved`,
+  );
 } else {
   try {
     await run(args);

@@ -1,0 +1,106 @@
+/**
+ * `npm run bench -- starved [--seconds 300] [--pairs 5] [--percent 20] [--clients 8] [--etcd PATH] [--only blixard|etcd] [--json]`:
+ * three nodes on a fifth of one core, in turn with three of etcd where that is installed. What counts is how many writes
+ * are acknowledged, for how long none is, and how often another node leads.
+ */
+import { performance } from "node:perf_hooks";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { startBlixard } from "./blixard-cluster.ts";
+import { limitCpu } from "./cpu-limit.ts";
+import { startEtcd } from "./etcd-cluster.ts";
+import type { StarvedCluster } from "./starved-cluster.ts";
+
+const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
+const valueText = "v".repeat(100);
+
+interface StarvedRun {
+  readonly side: string;
+  readonly how: string;
+  readonly writesPerSecond: number;
+  readonly longestGapMs: number;
+  readonly terms: number;
+  readonly failures: number;
+  readonly notes: readonly string[];
+}
+
+export async function runStarvedBench(args: readonly string[]): Promise<void> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      seconds: { type: "string", default: "300" },
+      pairs: { type: "string", default: "5" },
+      percent: { type: "string", default: "20" },
+      clients: { type: "string", default: "8" },
+      etcd: { type: "string", default: "etcd" },
+      only: { type: "string" },
+      json: { type: "boolean", default: false },
+    },
+  });
+  const sides = [
+    ["blixard", () => startBlixard(binary)],
+    ["etcd", () => startEtcd(values.etcd)],
+  ] as const;
+  if (!values.json) process.stdout.write("CLUSTER  WRITES/S  LONGEST GAP MS  TERMS  FAILED  HELD BY     NOTES\n");
+  for (let pair = 1; pair <= Number(values.pairs); pair++) {
+    for (const [side, start] of sides) {
+      if (values.only !== undefined && values.only !== side) continue;
+      const run = await measure(side, await start(), {
+        percent: Number(values.percent),
+        clients: Number(values.clients),
+        durationMs: Number(values.seconds) * 1_000,
+      });
+      process.stdout.write(values.json ? `${JSON.stringify(run)}\n` : `${lineOf(run)}\n`);
+    }
+  }
+}
+
+/** Each client sends one write after the other, client n to node n modulo the number of nodes. */
+async function measure(
+  side: string,
+  cluster: StarvedCluster,
+  options: { readonly percent: number; readonly clients: number; readonly durationMs: number },
+): Promise<StarvedRun> {
+  const { durationMs } = options;
+  const firstTerm = await cluster.term();
+  const limit = limitCpu(cluster.pids, options.percent);
+  const startedMs = performance.now();
+  const endMs = startedMs + durationMs;
+  let acknowledged = 0;
+  let failures = 0;
+  let lastMs = startedMs;
+  let longestGapMs = 0;
+  const loop = async (client: number) => {
+    for (let n = 0; performance.now() < endMs; n++) {
+      try {
+        await cluster.put(client % cluster.pids.length, `starved/${client}/${n % 100}`, valueText);
+        const nowMs = performance.now();
+        longestGapMs = Math.max(longestGapMs, nowMs - lastMs);
+        lastMs = nowMs;
+        if (nowMs < endMs) acknowledged++;
+      } catch {
+        failures++;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: options.clients }, (_, client) => loop(client)));
+  limit.lift();
+  const terms = (await cluster.term()) - firstTerm;
+  const notes = cluster.notes();
+  await cluster.close();
+  const writesPerSecond = (acknowledged * 1_000) / durationMs;
+  return { side, how: limit.how, writesPerSecond, longestGapMs, terms, failures, notes };
+}
+
+function lineOf({ side, how, writesPerSecond, longestGapMs, terms, failures, notes }: StarvedRun): string {
+  const cells = [
+    side.padEnd(7),
+    writesPerSecond.toFixed(1).padStart(8),
+    longestGapMs.toFixed(0).padStart(14),
+    String(terms).padStart(5),
+    String(failures).padStart(6),
+    how.padEnd(10),
+    notes.join(", "),
+  ];
+  return cells.join("  ");
+}
