@@ -31,13 +31,13 @@ import { type Recovered, recover } from "./disk/recovery.ts";
 import { dropReason } from "./drop-reason.ts";
 import { createEngine, type Engine } from "./engine.ts";
 import { handOver, leave } from "./leadership.ts";
-import { LoopTicks } from "./loop-ticks.ts";
+import { LoopTicks, stretchMaxOf } from "./loop-ticks.ts";
 import { LoopTurns } from "./loop-turns.ts";
 import { MemberChanges } from "./membership/member-changes.ts";
 import { bindRaftMetrics, type RaftMetrics, setStatusMetrics, setTickMetrics } from "./metrics.ts";
 import { NodeEvents, type RaftNodeEvent } from "./node-events.ts";
 import { isCurrent, type StatusSource, statusOf } from "./node-status.ts";
-import { type RaftNodeOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
+import { type RaftNodeOptions, type ResolvedOptions, resolveOptions, ticksOf } from "./options.ts";
 import type { AppliedState, PeerMessage } from "./ports.ts";
 import { type AppliedBatch, type ProposalPayload, ProposalTable } from "./proposals/proposal-table.ts";
 import type {
@@ -423,10 +423,8 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
 
   #startTicks(): LoopTicks {
     const leads = () => this.#softState.role === "StateLeader";
-    return new LoopTicks(this.#deps.clock, this.#options.tickIntervalMs, {
-      leads,
-      tick: () => this.#post(() => this.#tick()),
-    });
+    const intervals = { intervalMs: this.#options.tickIntervalMs, stretchMax: stretchMaxOf(ticksOf(this.#options)) };
+    return new LoopTicks(this.#deps.clock, intervals, { leads, tick: () => this.#post(() => this.#tick()) });
   }
 
   #tick(): void {
