@@ -5,9 +5,10 @@
  */
 import type { Clock, Timer } from "./clock.ts";
 
-const tickMs = 50;
+/** Each tick costs some of the processor. */
+const tickMs = 100;
 /** A loop that is merely busy is late by a part of a tick. */
-const countedMsMax = 2 * tickMs;
+const countedMsMax = 1.5 * tickMs;
 
 export class RunnableTime {
   readonly #clock: Pick<Clock, "monotonicMs" | "setTimer">;

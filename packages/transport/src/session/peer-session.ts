@@ -70,6 +70,8 @@ export class PeerSession {
   #heartbeat: Timer | undefined;
   #silence: Silence | undefined;
   #beatDue = false;
+  /** When something urgent left last, which is a sign of life too. */
+  #spokeAtMs = Number.NEGATIVE_INFINITY;
   #dialSequence = 0;
   #overflowed = false;
   #droppedMessages = 0;
@@ -339,6 +341,7 @@ export class PeerSession {
   #adopt(link: PeerLink): void {
     const replaced = this.#active;
     this.#active = link;
+    this.#spokeAtMs = Number.NEGATIVE_INFINITY;
     this.#dial.stop("connected");
     // On a long path the other side has not even got the answer yet: until it is first heard it has more time.
     this.#silence = new Silence(this.#deps.clock, this.#options.heartbeatMs, transportLimits.helloWaitMs);
@@ -374,8 +377,9 @@ export class PeerSession {
       return;
     }
     this.#become(missed >= transportLimits.suspectAfterMissed ? "suspect" : "ready");
-    this.#beatDue = true;
-    link.wake("urgent");
+    const { clock } = this.#deps;
+    this.#beatDue = clock.monotonicMs() - this.#spokeAtMs >= this.#options.heartbeatMs / 2;
+    if (this.#beatDue) link.wake("urgent");
     this.#deps.metrics.observePeer(this.status());
     this.#armHeartbeat();
   }
@@ -385,7 +389,7 @@ export class PeerSession {
     for (let messages = this.#queue.take(streamClass); messages.length > 0; messages = this.#queue.take(streamClass)) {
       const payload = this.#encode(messages, streamClass);
       if (payload === undefined) continue;
-      if (streamClass === "urgent") this.#beatDue = false;
+      if (streamClass === "urgent") this.#noteSpoken();
       this.#deps.metrics.messagesSent(messages.length);
       if (this.#queue.length < transportLimits.queueMessagesMax / 2) this.#overflowed = false;
       return payload;
@@ -393,6 +397,11 @@ export class PeerSession {
     if (streamClass !== "urgent" || !this.#beatDue) return undefined;
     this.#beatDue = false;
     return new Uint8Array();
+  }
+
+  #noteSpoken(): void {
+    this.#beatDue = false;
+    this.#spokeAtMs = this.#deps.clock.monotonicMs();
   }
 
   #encode(messages: readonly PeerMessage[], streamClass: StreamClass): Uint8Array | undefined {
