@@ -22,7 +22,7 @@ describe("NodeTls with an operator's CA", () => {
 describe("NodeTls with the keys of the nodes", () => {
   it("makes a new certificate when a third of its time has passed", () => {
     let nowMs = 0;
-    const clock: Clock = { ...systemClock, monotonicMs: () => nowMs };
+    const clock: Clock = { ...systemClock, elapsedMs: () => nowMs };
     const tls = new NodeTls({ clock, secretKey: systemRandom.bytes(32) });
     const [first] = tls.certificates();
     nowMs = 9 * dayMs;

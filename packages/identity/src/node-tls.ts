@@ -125,7 +125,7 @@ export class NodeTls {
   }
 
   #renewIfDue(): void {
-    if (this.#options.clock.monotonicMs() < this.#renewAtMs) return;
+    if (this.#options.clock.elapsedMs() < this.#renewAtMs) return;
     this.#node = this.#newCertificate();
     this.#changed();
   }
@@ -139,7 +139,7 @@ export class NodeTls {
     const { clock, secretKey } = this.#options;
     const certificate = createNodeCertificate(secretKey, { clock });
     const validMs = certificate.notAfterUnixMs - clock.unixMs();
-    this.#renewAtMs = clock.monotonicMs() + renewAfterShare * validMs;
+    this.#renewAtMs = clock.elapsedMs() + renewAfterShare * validMs;
     return certificate;
   }
 
