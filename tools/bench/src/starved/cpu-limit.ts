@@ -23,12 +23,17 @@ function limitByCgroup(pids: readonly number[], percent: number): CpuLimit | und
   const isFirst = existsSync(join(root, "cpu", "cpu.cfs_quota_us"));
   const parent = isFirst ? join(root, "cpu") : root;
   const group = join(parent, `blixard-starved-${process.pid}`);
+  // The great weight lets the quota alone decide, and not what else runs on the machine.
   const limits: readonly (readonly [string, string])[] = isFirst
     ? [
         ["cpu.cfs_period_us", periodUs],
         ["cpu.cfs_quota_us", quotaUs],
+        ["cpu.shares", "16384"],
       ]
-    : [["cpu.max", `${quotaUs} ${periodUs}`]];
+    : [
+        ["cpu.max", `${quotaUs} ${periodUs}`],
+        ["cpu.weight", "1600"],
+      ];
   const move = (to: string) => {
     for (const pid of pids) writeFileSync(join(to, "cgroup.procs"), String(pid));
   };
