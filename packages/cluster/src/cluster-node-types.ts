@@ -15,6 +15,7 @@ import type { VmManager } from "@blixard/vm-manager";
 import type { AuthenticatedCaller, StreamScope } from "./calls/call-types.ts";
 import type { BulkRouteView, ClusterTransport } from "./ports/cluster-transport.ts";
 import type { NodeCertificates } from "./ports/node-certificates.ts";
+import type { NodeSignatures } from "./ports/node-signatures.ts";
 import type { OwnTokenStore } from "./ports/own-token.ts";
 import type { PeerFinder } from "./ports/peer-finder.ts";
 import type { StateStore } from "./ports/state-store.ts";
@@ -30,6 +31,8 @@ export interface ClusterNodeDeps {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly sha256: Sha256;
+  /** The key of this node, which the transport proves as well. */
+  readonly signatures: NodeSignatures;
   readonly log: LogStore;
   readonly snapshots: SnapshotStore;
   readonly stateStore: StateStore;

@@ -25,6 +25,7 @@ export type {
   SessionView,
 } from "./ports/cluster-transport.ts";
 export type { NodeCertificates } from "./ports/node-certificates.ts";
+export type { NodeSignatures } from "./ports/node-signatures.ts";
 export type { OwnTokenStore } from "./ports/own-token.ts";
 export type { PeerFinder } from "./ports/peer-finder.ts";
 export type { StateChange, StateRecord, StateStore } from "./ports/state-store.ts";

@@ -77,6 +77,15 @@ const declarations = {
     help: "Calls that a member passed on in a name that it may not use: that of another node, or of a person while it is no voter.",
     labels: { of: ["node", "person"] },
   },
+  refusedAddressClaims: {
+    type: "counter",
+    name: "blixard_address_claims_refused_total",
+    help: "Addresses that were claimed for a node without its signature, or longer than allowed, by the role of who sent them.",
+    labels: {
+      reason: ["unsigned", "forged", "oversized"],
+      by: ["voter", "learner", "worker", "witness", "unknown"],
+    },
+  },
   members: { type: "gauge", name: "blixard_cluster_nodes", help: "Nodes in the replicated state." },
   vms: {
     type: "gauge",

@@ -3,18 +3,17 @@
  * the two ends of this very connection share (exported keying material, RFC 8446 section 7.5, RFC 9266). It is of no use
  * on any other connection, so it cannot be replayed or passed on.
  */
-import { createPublicKey, sign, verify } from "node:crypto";
+import { sign } from "node:crypto";
 import type { TLSSocket } from "node:tls";
-import { concatBytes, fromHex, fromUtf8 } from "@blixard/common";
+import { concatBytes, fromUtf8 } from "@blixard/common";
 import { privateKeyOfSeed } from "./ed25519.ts";
+import { isSignedBy } from "./signatures.ts";
 
 /** The side that signs: a proof of one side is not valid as a proof of the other. */
 export type ProofSide = "client" | "server";
 
 const exporterLabel = "EXPORTER-blixard-node-key";
 const exportedBytes = 32;
-/** Everything of an SPKI public key but the 32 bytes themselves (RFC 8410, section 4). */
-const spkiPrefix = fromHex("302a300506032b6570032100") ?? new Uint8Array();
 
 /** 64 bytes. */
 export function proveKey(socket: TLSSocket, seed: Uint8Array, side: ProofSide): Uint8Array {
@@ -23,13 +22,10 @@ export function proveKey(socket: TLSSocket, seed: Uint8Array, side: ProofSide): 
 
 /** True when `proof` was made by the holder of the key on the other end of this connection. */
 export function provesKey(socket: TLSSocket, endpointId: string, proof: Uint8Array, side: ProofSide): boolean {
-  const bytes = fromHex(endpointId);
-  if (bytes?.length !== 32) return false;
   try {
-    const key = createPublicKey({ key: Buffer.from(concatBytes([spkiPrefix, bytes])), format: "der", type: "spki" });
-    return verify(null, statement(socket, side), key, proof);
+    return isSignedBy(endpointId, statement(socket, side), proof);
   } catch {
-    // Bytes that are no point of the curve, or a connection that is gone.
+    // A connection that is gone.
     return false;
   }
 }

@@ -17,5 +17,7 @@ export { connectPinned } from "./pinned-tls.ts";
 export type { PinStore } from "./pins.ts";
 export { memoryPins } from "./pins.ts";
 export { SharedPlaces, type SharedPlacesOptions, shareOfAddress } from "./shared-places.ts";
+export type { Signatures } from "./signatures.ts";
+export { createSignatures } from "./signatures.ts";
 export type { TlsListener, TlsListenerOptions } from "./tls-listener.ts";
 export { createTlsListener } from "./tls-listener.ts";

@@ -74,6 +74,8 @@ export type {
 export { vmChanges, vmSpecSchema, vmVerbs } from "./api/vm.ts";
 export { limits } from "./limits.ts";
 export { nodeKeyTls } from "./tls-names.ts";
+export type { SignedAddresses } from "./wire/address-claim.ts";
+export { addressClaimBytes, claimedAddressesBytes, claimedAddressesBytesMax } from "./wire/address-claim.ts";
 export type { CommandCodec } from "./wire/command-codec.ts";
 export { commandCodec, createCommandCodec, decodeCommand, encodeCommand, entryLevel } from "./wire/command-codec.ts";
 export type { JoinTicket } from "./wire/join-ticket.ts";

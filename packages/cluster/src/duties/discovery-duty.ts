@@ -63,13 +63,13 @@ export class DiscoveryDuty {
 
   async #exchange(nodeId: number, signal: AbortSignal): Promise<void> {
     const { peerCalls, addressBook } = this.#deps.parts;
-    const request = { claims: addressBook.claims() };
+    const request = { claims: addressBook.claimsFor(nodeId) };
     try {
       const { claims } = await peerCalls.ask(nodeId, "node.addresses", request, {
         timeoutMs: exchangeTimeoutMs,
         signal,
       });
-      addressBook.merge(claims);
+      addressBook.merge(claims, nodeId);
     } catch (error) {
       this.#failed("asking a member for addresses", error, { nodeId }, signal);
     }

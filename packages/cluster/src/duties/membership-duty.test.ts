@@ -16,7 +16,7 @@ import { bindClusterMetrics } from "../metrics.ts";
 import { resolveClusterNodeOptions } from "../options.ts";
 import { AddressBook } from "../peers/address-book.ts";
 import type { ClusterPeer, ClusterTransport } from "../ports/cluster-transport.ts";
-import { ClusterGroup, sha256 } from "../testing/cluster-group.ts";
+import { ClusterGroup, madeUpSignatures, sha256 } from "../testing/cluster-group.ts";
 import { commandOf, initBody, sampleNode } from "../testing/command-samples.ts";
 import { MemoryStateStore } from "../testing/memory-state-store.ts";
 import { MemoryVmManager } from "../testing/memory-vm-manager.ts";
@@ -71,16 +71,24 @@ class Duty {
       call,
       sessions: () => [],
     };
-    const own = { nodeId: selfId, endpointId: sampleNode(selfId).endpointId, addresses: () => [], starts: 1 };
+    const metrics = bindClusterMetrics(discardMetrics);
+    const { endpointId } = sampleNode(selfId);
+    const own = {
+      ...{ nodeId: selfId, endpointId, addresses: () => [], starts: 1 },
+      identity: () => ({ clusterId: "test-cluster", incarnation: 1 }),
+    };
     const random = seededRandom(1);
     const parts: MembershipParts = {
       peerCalls: new PeerCalls({ clock, random, transport, nodeId: selfId, state: () => stateMachine.state }),
       ...{ clock, stateMachine, transport, random, logger: silentLogger },
       raft: { status: this.status },
       options: resolveClusterNodeOptions({ nodeId: selfId, version: "0.0.0-test", removalProbeMs: 100 }, () => []),
-      addressBook: new AddressBook(own, () => stateMachine.state.nodes.values()),
+      addressBook: new AddressBook({
+        ...{ clock, logger: silentLogger, metrics, own, signatures: madeUpSignatures(endpointId) },
+        clusterLevel: () => 3,
+        members: () => stateMachine.state.nodes.values(),
+      }),
     };
-    const metrics = bindClusterMetrics(discardMetrics);
     const router = {
       call: () => Promise.reject(new Error("this node makes no calls of its own")),
       removalClaims: this.removalClaims,

@@ -109,13 +109,9 @@ export class MembershipDuty {
   /** The other members of the state, with every address that this node knows of them. */
   #knownPeers(): ClusterPeer[] {
     const { stateMachine, options, addressBook } = this.#deps.parts;
-    const known = sortedRecords(stateMachine.state, "nodes").flatMap((node) =>
-      peersOf([node], options.nodeId).map((peer) => addressBook.complete(peer, node.starts ?? 0)),
-    );
-    return [
-      ...known,
-      ...[...this.#learned.values()].filter(({ nodeId }) => !known.some((peer) => peer.nodeId === nodeId)),
-    ];
+    const known = peersOf(sortedRecords(stateMachine.state, "nodes"), options.nodeId);
+    const learned = [...this.#learned.values()].filter(({ nodeId }) => !known.some((peer) => peer.nodeId === nodeId));
+    return [...known, ...learned].map((peer) => addressBook.complete(peer));
   }
 
   #learn(peers: readonly ClusterPeer[]): void {

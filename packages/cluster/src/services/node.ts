@@ -65,9 +65,11 @@ export function nodeHandlers(parts: Parts): Pick<Handlers, NodeMethods> {
       const { index, term } = await parts.proposals.propose({ type: "node.update", nodeId: id, cordoned }, call);
       return { index, term };
     },
-    "node.addresses": async ({ claims }) => {
-      parts.addressBook.merge(claims);
-      return { claims: parts.addressBook.claims() };
+    "node.addresses": async ({ claims }, call) => {
+      // Only members have access, each under its own key.
+      const from = Number(call.meta.actor.id);
+      parts.addressBook.merge(claims, from);
+      return { claims: parts.addressBook.claimsFor(from) };
     },
     "node.verify": verifyHandler(parts.peerPromises, () => parts.raft.status.value),
   };

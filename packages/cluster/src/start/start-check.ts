@@ -27,7 +27,7 @@ export interface StartCheckDeps {
 }
 
 /** The nodes that the state knows, and those that only the seed knows. */
-export function knownNodes(state: ClusterState, seed: Pick<JoinSeed, "nodes"> | undefined): NodeRecord[] {
+export function knownNodes(state: ClusterState, seed: Partial<Pick<JoinSeed, "nodes">> | undefined): NodeRecord[] {
   return [...state.nodes.values(), ...(seed?.nodes ?? []).filter(({ id }) => !state.nodes.has(nodeKey(id)))];
 }
 

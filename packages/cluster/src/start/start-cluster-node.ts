@@ -34,7 +34,7 @@ import { bindClusterMetrics } from "../metrics.ts";
 import { NodeLifecycle } from "../node-lifecycle.ts";
 import type { NodeIdentity, NodeParts } from "../node-parts.ts";
 import { type ClusterNodeOptions, resolveClusterNodeOptions } from "../options.ts";
-import { createAddressBook } from "../peers/address-book.ts";
+import { AddressBook } from "../peers/address-book.ts";
 import { NewerStartClaims, otherVoters } from "../peers/newer-start-claims.ts";
 import { peersOf } from "../peers/peer-list.ts";
 import { notRunningRaft, PeerPromises } from "../peers/peer-promises.ts";
@@ -134,7 +134,7 @@ async function start(
   releaseStores();
   opened.add("Raft", () => raft.close());
   atStep();
-  const parts = composeParts(base, { vmManager, raft, identity });
+  const parts = composeParts(base, { vmManager, raft, identity }, admitted);
   const router = serve(base, parts);
   opened.add("open streams", async () => router.close());
   if (how.mode === "bootstrap") await writeFirstEntries(base, parts, how, signal);
@@ -298,7 +298,11 @@ const notOpenYet: RaftGateView = {
   unappliedChanges: () => [],
 };
 
-function composeParts(base: Base, opened: Pick<NodeParts, "vmManager" | "raft" | "identity">): NodeParts {
+function composeParts(
+  base: Base,
+  opened: Pick<NodeParts, "vmManager" | "raft" | "identity">,
+  admitted: Admitted | undefined,
+): NodeParts {
   const { deps, options, stateMachine, metrics, peerCalls, peerPromises } = base;
   const { clock, random, logger, sha256, transport } = deps;
   const { rightsWithoutLeaderMs } = options;
@@ -312,7 +316,15 @@ function composeParts(base: Base, opened: Pick<NodeParts, "vmManager" | "raft" |
     bulkRoutes: deps.bulkRoutes ?? (() => []),
     storageHealth: deps.storageHealth ?? healthy,
     proposals: createProposals({ clock, stateMachine, raft: opened.raft }),
-    addressBook: createAddressBook(deps, options, () => stateMachine.state.nodes.values()),
+    addressBook: new AddressBook({
+      ...{ clock, logger, metrics, signatures: deps.signatures },
+      own: {
+        ...{ nodeId: options.nodeId, endpointId: transport.endpointId, starts: deps.store?.starts ?? 0 },
+        ...{ identity: opened.identity, addresses: options.advertisedAddresses },
+      },
+      clusterLevel: () => clusterLevel(stateMachine.state),
+      members: () => knownNodes(stateMachine.state, admitted),
+    }),
   };
 }
 

@@ -1,12 +1,23 @@
 /** Several cluster nodes in one process, over a network and stores in memory, on the clock of the machine. */
 import { createHash } from "node:crypto";
-import { type Clock, discardMetrics, fromUtf8, type Metrics, seededRandom, silentLogger, toHex } from "@blixard/common";
+import {
+  bytesEqual,
+  type Clock,
+  concatBytes,
+  discardMetrics,
+  fromUtf8,
+  type Metrics,
+  seededRandom,
+  silentLogger,
+  toHex,
+} from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { type CallMeta, decodeTicket, type MethodName, type RequestOf, type ResponseOf } from "@blixard/protocol";
 import { MemoryLogStore, MemorySnapshotStore } from "@blixard/raft/testing";
 import type { ClusterNode, StartMode } from "../cluster-node-types.ts";
 import type { ClusterNodeOptions } from "../options.ts";
 import type { ClusterTransport } from "../ports/cluster-transport.ts";
+import type { NodeSignatures } from "../ports/node-signatures.ts";
 import type { OwnTokenStore } from "../ports/own-token.ts";
 import type { JoinSeed } from "../start/join-flow.ts";
 import { startClusterNode } from "../start/start-cluster-node.ts";
@@ -15,6 +26,19 @@ import { MemoryStateStore } from "./memory-state-store.ts";
 import { MemoryVmManager } from "./memory-vm-manager.ts";
 
 export const sha256 = (bytes: Uint8Array): Uint8Array => new Uint8Array(createHash("sha256").update(bytes).digest());
+
+/** Signatures that only who knows the made-up key can make, as long as everybody uses their own. */
+export function madeUpSignatures(endpointId: string): NodeSignatures {
+  const signatureOf = (signer: string, message: Uint8Array) => {
+    const half = sha256(concatBytes([fromUtf8(signer), message]));
+    return concatBytes([half, half]);
+  };
+  return {
+    sign: (message) => signatureOf(endpointId, message),
+    verify: (signer, message, signature) => bytesEqual(signatureOf(signer, message), signature),
+  };
+}
+
 export const adminToken = "the token of the first administrator";
 export const clusterId = "test-cluster";
 
@@ -100,6 +124,7 @@ export class ClusterGroup {
         logger: silentLogger,
         metrics: machine.metrics,
         sha256,
+        signatures: madeUpSignatures(endpointIdOf(id)),
         log: machine.log,
         snapshots: machine.snapshots,
         stateStore: machine.stateStore,

@@ -120,6 +120,17 @@ export const nodeCommands = {
   "node.remove": command({ since: 1, subject: ({ nodeId }) => nodeId, body: z.object({ nodeId: nodeIdSchema }) }),
 };
 
+/** Shows that a claim was made by the node that it is about: see `addressClaimBytes`. */
+const claimProofSchema = z
+  .object({
+    incarnation: z.int().min(1),
+    /** Counts the claims of one start. */
+    sequence: z.int().min(1),
+    /** Of the key of the node: an Ed25519 signature as 128 hexadecimal digits. */
+    signature: z.string().regex(/^[0-9a-f]{128}$/),
+  })
+  .strict();
+
 /** What each node says of its own addresses, by way of others as well; one of a later start replaces an earlier one. */
 const addressClaimsSchema = z
   .array(
@@ -129,6 +140,8 @@ const addressClaimsSchema = z
         endpointId: endpointIdSchema,
         addresses: addressesSchema,
         starts: z.int().min(0),
+        /** Absent from members below its level, which refuse it. Without one a claim counts only from the node itself. */
+        proof: claimProofSchema.meta({ since: 3 }).exactOptional(),
       })
       .strict(),
   )
