@@ -57,10 +57,25 @@ export interface ClusterNodeDeps {
   readonly store?: { readonly storeId: string; readonly starts: number };
   /** Asked where members are that do not answer at the addresses known of them. Default: none. */
   readonly finders?: readonly PeerFinder[];
+  /**
+   * Told, before the start is over, that this node takes no part for now, and whenever the reason changes: a voter says
+   * that its store forgot something, and no majority of the others has said that it fits.
+   */
+  readonly onHeldBack?: (node: HeldBackNode) => void;
   /** Told of the members whenever they change; keep it as the `seed` of the next start. Must not throw. */
   readonly onMembers?: (seed: JoinSeed) => void;
   /** Called once when the node must stop: a write failed or an invariant broke. The owner ends the process. */
   readonly onFatal: (error: unknown) => void;
+}
+
+/** A node that is held back at its start. It serves nothing but its status. */
+export interface HeldBackNode {
+  /** `held back by voter 2: ...; asking voter 3`. */
+  readonly reason: string;
+  /** @throws UNAVAILABLE for all but `status.get`, and what the steps of a call throw */
+  call<Name extends MethodName>(name: Name, request: RequestOf<Name>, meta: CallMeta): Promise<ResponseOf<Name>>;
+  /** The holder of a token, as far as the state here knows. */
+  authenticate(token: string): Promise<AuthenticatedCaller | undefined>;
 }
 
 /** How a node starts. With state on disk, `bootstrap` and `join` go on as `resume`. */

@@ -7,6 +7,7 @@ export type { AuthenticatedCaller, StreamScope } from "./calls/call-types.ts";
 export type {
   ClusterNode,
   ClusterNodeDeps,
+  HeldBackNode,
   Lifecycle,
   Readiness,
   StartMode,

@@ -1,8 +1,8 @@
 /** What a node answers to others through its transport: while it starts, while it serves, and after that. */
 import { type BlixardError, type Clock, notApplied } from "@blixard/common";
-import { type MethodName, methods } from "@blixard/protocol";
+import { type CallMeta, type MethodName, methods, type RequestOf, type ResponseOf } from "@blixard/protocol";
 import type { CallRouter } from "./calls/call-router.ts";
-import { type CallSteps, type GateParts, takeRpcCall } from "./calls/call-steps.ts";
+import { type CallSteps, type GateParts, takeCall, takeRpcCall } from "./calls/call-steps.ts";
 import type { CallScope, Handler } from "./calls/call-types.ts";
 import { type NodeLifecycle, stopped } from "./node-lifecycle.ts";
 import type { NodeIdentity, NodeParts } from "./node-parts.ts";
@@ -17,6 +17,11 @@ type StartingMethod = {
 /** Handlers of the methods of which the contract says that a node answers them while it starts. */
 export type StartingHandlers = { readonly [Name in StartingMethod]: Handler<Name> };
 
+export interface StartingNode extends ServedNode {
+  /** Answers a person or a program whose rights were looked up. @throws BlixardError */
+  answer<Name extends MethodName>(name: Name, request: RequestOf<Name>, meta: CallMeta): Promise<ResponseOf<Name>>;
+}
+
 export interface ServedNodeDeps {
   readonly stateMachine: Pick<NodeParts["stateMachine"], "state">;
   readonly identity: () => NodeIdentity;
@@ -29,27 +34,43 @@ export interface ServedNodeDeps {
  * otherwise wait in vain for each other. Its calls take the same steps as those of a node that serves.
  */
 export function startingNode(
-  deps: ServedNodeDeps & Pick<GateParts, "options"> & { readonly clock: Clock },
+  deps: ServedNodeDeps &
+    Pick<GateParts, "options"> & {
+      readonly clock: Clock;
+      /** Why the start does not go on, and what it then says of itself; undefined while it does. */
+      readonly heldBack: { readonly reason: string; readonly status: Handler<"status.get"> } | undefined;
+    },
   handlers: StartingHandlers,
-): ServedNode {
-  const { stateMachine } = deps;
+): StartingNode {
+  const { stateMachine, heldBack } = deps;
+  const starting = (): BlixardError =>
+    heldBack === undefined
+      ? notApplied("UNAVAILABLE", "the node is starting", { hint: "Try again soon." })
+      : notApplied("UNAVAILABLE", `the node is ${heldBack.reason}`, { hint: "Ask another node. See: blixard status" });
+  const handlerOf = (name: string) => {
+    const handler = isStartingMethod(name) ? handlers[name] : name === "status.get" ? heldBack?.status : undefined;
+    if (handler === undefined) throw starting();
+    return handler as (request: unknown, call: CallScope) => Promise<unknown>;
+  };
   const steps: CallSteps = {
     parts: deps,
     around: (_, run) => run(),
     enter: (_, request) => request,
     leave: async () => {},
-    place: (name, request, call) => {
-      if (!isStartingMethod(name)) throw starting();
-      return (handlers[name] as (request: unknown, call: CallScope) => Promise<unknown>)(request, call);
-    },
+    place: (name, request, call) => handlerOf(name)(request, call),
   };
   return {
     ...introduction(deps),
     call: async (incoming, signal) => {
-      if (!isStartingMethod(incoming.method) || !stateMachine.state.cluster.has(clusterKey)) throw starting();
+      handlerOf(incoming.method);
+      if (!stateMachine.state.cluster.has(clusterKey)) throw starting();
       return takeRpcCall(steps, incoming, signal);
     },
     stream: () => Promise.reject(starting()),
+    answer: async (name, request, meta) => {
+      handlerOf(name);
+      return takeCall(steps, { name, request, meta, signal: undefined }) as Promise<ResponseOf<typeof name>>;
+    },
   };
 }
 
@@ -88,8 +109,4 @@ function introduction({ stateMachine, identity, store, newerStartClaims }: Serve
 
 function isStartingMethod(name: string): name is StartingMethod {
   return Object.hasOwn(methods, name) && "whileStarting" in methods[name as MethodName];
-}
-
-function starting(): BlixardError {
-  return notApplied("UNAVAILABLE", "the node is starting", { hint: "Try again soon." });
 }

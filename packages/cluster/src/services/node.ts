@@ -1,7 +1,7 @@
 /** Nodes: what they are, what they say of themselves, and what the others know of them. */
-import { notApplied } from "@blixard/common";
+import { notApplied, withTimeLimit } from "@blixard/common";
 import type { NodeRecord, NodeView } from "@blixard/protocol";
-import type { Handler, Handlers } from "../calls/call-types.ts";
+import type { CallScope, Handler, Handlers } from "../calls/call-types.ts";
 import { assertSpeaksFor } from "../calls/identify.ts";
 import type { NodeParts } from "../node-parts.ts";
 import type { PeerPromises, RaftPosition } from "../peers/peer-promises.ts";
@@ -15,6 +15,7 @@ import { refuseIfMatch } from "./propose.ts";
 /** What these methods use of the node. */
 type Parts = Pick<
   NodeParts,
+  | "clock"
   | "options"
   | "raft"
   | "transport"
@@ -71,19 +72,45 @@ export function nodeHandlers(parts: Parts): Pick<Handlers, NodeMethods> {
       parts.addressBook.merge(claims, from);
       return { claims: parts.addressBook.claimsFor(from) };
     },
-    "node.verify": verifyHandler(parts.peerPromises, () => parts.raft.status.value),
+    "node.verify": verifyHandler(
+      parts.peerPromises,
+      () => parts.raft.status.value,
+      (call) => isConfirmed(parts, call),
+    ),
   };
 }
 
-/** Answers a member that starts. Works before this node runs Raft: `raft` then says that this node does not lead. */
+/**
+ * Answers a member that starts. Works before this node runs Raft: `raft` then says that this node does not lead.
+ * `confirm` resolves with true when the state here is at least as new as the question.
+ */
 export function verifyHandler(
   promises: Pick<PeerPromises, "verify">,
   raft: () => RaftPosition,
+  confirm: (call: CallScope) => Promise<boolean>,
 ): Handler<"node.verify"> {
   return async (request, call) => {
     assertSpeaksFor(call, request.nodeId);
-    return promises.verify(request, raft());
+    if (!request.confirm) return promises.verify(request, raft());
+    // The verdict comes from the state that was confirmed.
+    const current = await confirm(call);
+    return { ...promises.verify(request, raft()), current };
   };
+}
+
+/** Whoever asks is not kept waiting for a leader that does not come. */
+const confirmTimeoutMs = 500;
+
+async function isConfirmed(
+  { clock, raft }: Pick<NodeParts, "clock" | "raft">,
+  { signal }: CallScope,
+): Promise<boolean> {
+  try {
+    await withTimeLimit(clock, confirmTimeoutMs, signal, (limited) => raft.read({ signal: limited }));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 export function nodeOf(parts: Pick<NodeParts, "stateMachine">, id: number): NodeRecord {

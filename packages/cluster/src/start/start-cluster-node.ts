@@ -41,10 +41,18 @@ import { notRunningRaft, PeerPromises } from "../peers/peer-promises.ts";
 import { RaftGate, type RaftGateView } from "../peers/raft-gate.ts";
 import { noCertificates } from "../ports/node-certificates.ts";
 import { RunningNode } from "../running-node.ts";
-import { type ServedNodeDeps, servingNode, startingNode, stoppedNode } from "../served-node.ts";
+import {
+  type ServedNodeDeps,
+  type StartingHandlers,
+  type StartingNode,
+  servingNode,
+  startingNode,
+  stoppedNode,
+} from "../served-node.ts";
 import { createServices } from "../services/handlers.ts";
 import { verifyHandler } from "../services/node.ts";
 import { createProposals } from "../services/propose.ts";
+import { tokenHolder } from "../services/token.ts";
 import type { AppliedCommand } from "../state-machine/apply-command.ts";
 import { clusterLevel } from "../state-machine/level.ts";
 import { clusterKey, nodeKey } from "../state-machine/state.ts";
@@ -54,6 +62,7 @@ import { peerLogSource } from "./peer-log-source.ts";
 import { firstCommand, joinerOf } from "./self-description.ts";
 import { checkWithPeers, knownNodes } from "./start-check.ts";
 import { startDuties } from "./start-duties.ts";
+import { type HeldBack, startingStatus } from "./starting-status.ts";
 
 const joinTimeoutMsDefault = 30_000;
 const initTimeoutMs = 30_000;
@@ -68,7 +77,8 @@ type Base = ReturnType<typeof createBase>;
 
 /**
  * Starts a node. A bootstrap resolves when the cluster exists, a join when the cluster has admitted this node, a resume
- * when the disk was read and those of the others that answer found nothing wrong; wait for `ready` after that. When it
+ * when the disk was read and those of the others that answer found nothing wrong: one that is held back waits for them,
+ * see `onHeldBack`. Wait for `ready` after that. When it
  * rejects, the VM manager and the stores are closed.
  * @throws STORAGE_CORRUPT when the store is older than what this node promised, DUPLICATE_NODE, REMOVED, the errors of
  * `requestJoin`, of the stores and of the VM manager, and the reason of `signal`
@@ -114,7 +124,7 @@ async function start(
   const log = await readLog(base, nodes, signal);
   atStep();
   // Before anything is done with VMs or in the name of this node.
-  await checkStore(base, log, nodes, identity(), signal).catch(async (error: unknown) => {
+  await checkStore(base, log, nodes, identity, signal).catch(async (error: unknown) => {
     if (errorCodeOf(error) === "REMOVED") await stopLeftVms(base);
     throw error;
   });
@@ -193,9 +203,37 @@ function identityOf({ stateMachine, options }: Base, admitted: Admitted | undefi
 }
 
 function serveStarting(base: Base, identity: () => NodeIdentity): void {
-  const handlers = { "node.verify": verifyHandler(base.peerPromises, () => notRunningRaft) };
+  const { deps } = base;
+  deps.transport.serve(startingOf(base, identity, undefined));
+}
+
+/** `heldBack` says why; undefined while the start goes on. */
+function startingOf(base: Base, identity: () => NodeIdentity, heldBack: HeldBack | undefined): StartingNode {
   const { options, deps } = base;
-  deps.transport.serve(startingNode({ ...servedDeps(base, identity), options, clock: deps.clock }, handlers));
+  const handlers: StartingHandlers = {
+    "node.verify": verifyHandler(
+      base.peerPromises,
+      () => notRunningRaft,
+      async () => false,
+    ),
+  };
+  const held = heldBack && {
+    reason: heldBack.reason,
+    status: async () => startingStatus({ ...base, transport: deps.transport, identity, heldBack }),
+  };
+  return startingNode({ ...servedDeps(base, identity), options, clock: deps.clock, heldBack: held }, handlers);
+}
+
+/** From now on this node says why it does not go on with its start. */
+function serveHeldBack(base: Base, identity: () => NodeIdentity, heldBack: HeldBack): void {
+  const { deps, stateMachine } = base;
+  const node = startingOf(base, identity, heldBack);
+  deps.transport.serve(node);
+  deps.onHeldBack?.({
+    reason: heldBack.reason,
+    call: node.answer,
+    authenticate: async (token) => tokenHolder(stateMachine.state, deps.sha256, token),
+  });
 }
 
 function servedDeps({ deps, stateMachine, newerStartClaims }: Base, identity: () => NodeIdentity): ServedNodeDeps {
@@ -211,17 +249,22 @@ function readLog(base: Base, nodes: readonly NodeRecord[], signal: AbortSignal):
 }
 
 async function checkStore(
-  { deps, options, peerCalls }: Base,
+  base: Base,
   log: LoadedLog,
   nodes: readonly NodeRecord[],
-  { incarnation }: NodeIdentity,
+  identity: () => NodeIdentity,
   signal: AbortSignal,
 ): Promise<void> {
+  const { deps, options, peerCalls } = base;
   const { store, transport } = deps;
   if (store === undefined || nodes.length === 0) return;
   const instance = transport.instance === undefined ? {} : { instance: transport.instance };
+  const { incarnation } = identity();
   const request = { nodeId: options.nodeId, incarnation, ...store, ...instance, ...log.end };
-  await checkWithPeers({ ...deps, peerCalls }, nodes, request, signal);
+  const onHeldBack = (reason: string) => serveHeldBack(base, identity, { reason, ...log.end });
+  await checkWithPeers({ ...deps, peerCalls, onHeldBack }, nodes, request, signal);
+  // Nobody is told any more that it is held back.
+  serveStarting(base, identity);
 }
 
 /** The cluster does not know the VMs of a removed node any more: nobody could ever stop what an earlier start left running. */

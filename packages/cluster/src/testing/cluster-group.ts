@@ -14,7 +14,7 @@ import {
 import { systemClock } from "@blixard/common/system";
 import { type CallMeta, decodeTicket, type MethodName, type RequestOf, type ResponseOf } from "@blixard/protocol";
 import { MemoryLogStore, MemorySnapshotStore } from "@blixard/raft/testing";
-import type { ClusterNode, StartMode } from "../cluster-node-types.ts";
+import type { ClusterNode, HeldBackNode, StartMode } from "../cluster-node-types.ts";
 import type { ClusterNodeOptions } from "../options.ts";
 import type { ClusterTransport } from "../ports/cluster-transport.ts";
 import type { NodeSignatures } from "../ports/node-signatures.ts";
@@ -44,9 +44,9 @@ export const clusterId = "test-cluster";
 
 /** What outlives a node's process. */
 export class Machine {
-  readonly log = new MemoryLogStore();
+  log = new MemoryLogStore();
   readonly snapshots = new MemorySnapshotStore();
-  readonly stateStore = new MemoryStateStore();
+  stateStore = new MemoryStateStore();
   readonly vmManager = new MemoryVmManager();
   /** Options of this node beside those of the group: its release, for one. */
   options: Partial<ClusterNodeOptions> = {};
@@ -60,6 +60,8 @@ export class Machine {
   transport: ClusterTransport | undefined;
   node: ClusterNode | undefined;
   fatal: unknown;
+  /** Answers while the start does not go on. */
+  heldBack: HeldBackNode | undefined;
   stop: () => Promise<void> = async () => {};
   /** Gives up a start that is under way. */
   abort: (reason: Error) => Promise<void> = async () => {};
@@ -117,6 +119,7 @@ export class ClusterGroup {
     const stopping = new AbortController();
     machine.transport = transport;
     machine.node = undefined;
+    machine.heldBack = undefined;
     const started = startClusterNode(
       {
         clock: this.clock,
@@ -132,6 +135,9 @@ export class ClusterGroup {
         startVmManager: async () => machine.vmManager,
         ...(machine.store === undefined ? {} : { store: machine.store }),
         ...(machine.ownToken === undefined ? {} : { ownToken: machine.ownToken }),
+        onHeldBack: (held) => {
+          machine.heldBack = held;
+        },
         onFatal: (error) => {
           machine.fatal = error;
         },

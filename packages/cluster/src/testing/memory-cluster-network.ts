@@ -20,6 +20,10 @@ export class MemoryClusterNetwork {
   /** Told of each answer before it is delivered; may throw to lose it. */
   beforeAnswer: (from: number, to: number, method: string) => void = () => {};
 
+  /** What the caller gets instead of the answer: for nodes that lie. */
+  answerOf: (from: number, to: number, method: string, answer: Uint8Array) => Uint8Array = (_, __, ___, answer) =>
+    answer;
+
   /** False loses a message of the Raft lane. */
   passes: (to: number, message: PeerMessage) => boolean = () => true;
 
@@ -81,7 +85,7 @@ export class MemoryClusterNetwork {
       const answer = await target.served.call({ method, payload, remote }, signal ?? new AbortController().signal);
       this.beforeAnswer(from.nodeId, target.nodeId, method);
       if (!this.#reaches(from.nodeId, endpointId)) throw new BlixardError("UNREACHABLE", "the answer was lost");
-      return answer;
+      return this.answerOf(from.nodeId, target.nodeId, method, answer);
     } catch (error) {
       // As on a wire: the error arrives as data, not as the object that was thrown.
       throw fromRpcError(toRpcError(error));

@@ -60,6 +60,8 @@ export const nodeStatusSchema = z.object({
   /** Up to which the cluster uses features, and the members that hold it there; absent in older releases. */
   clusterLevel: z.int().optional(),
   levelHeldBy: z.array(nodeIdSchema).optional(),
+  /** Why the node takes no part and serves nothing but this; absent where it does. */
+  heldBack: z.string().optional(),
 });
 export type NodeStatus = z.infer<typeof nodeStatusSchema>;
 

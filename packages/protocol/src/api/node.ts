@@ -212,6 +212,8 @@ export const nodeMethods = {
         instance: z.int().min(0).optional(),
         term: z.int().min(0),
         lastIndex: z.int().min(0),
+        /** Wait for a leader to confirm that the state of the asked node is not an old one. Members below its level refuse it. */
+        confirm: z.literal(true).meta({ since: 3 }).exactOptional(),
       })
       .strict(),
     response: z.object({
@@ -220,6 +222,8 @@ export const nodeMethods = {
       reason: z.string(),
       /** The leader knows all that was committed: nobody else needs to be asked. */
       leader: z.boolean(),
+      /** A leader has confirmed, after the question, that the answer comes from the newest state; absent without `confirm`. */
+      current: z.boolean().meta({ since: 3 }).optional(),
     }),
   }),
   /** Asked by a member that misses others: where did you hear of members last? It says what it knows itself. */

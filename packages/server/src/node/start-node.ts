@@ -12,13 +12,14 @@
 import { hash, randomUUID, timingSafeEqual } from "node:crypto";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { type ClusterNode, type JoinSeed, type StartMode, startClusterNode } from "@blixard/cluster";
+import { type ClusterNode, type HeldBackNode, type JoinSeed, type StartMode, startClusterNode } from "@blixard/cluster";
 import {
   BlixardError,
   CloseStack,
   directAddresses,
   type Logger,
   messageOf,
+  notApplied,
   toHex,
   withTimeLimit,
 } from "@blixard/common";
@@ -98,9 +99,9 @@ async function start(base: Base, abandon: () => Promise<void>): Promise<RunningN
   const transport = createNodeTransport(base, data, ports);
   const bulk = openBulk(base, data, { tls, ports, transport });
   await transport.start();
-  const node = await startMember(base, { data, tls, ports, transport, bulk, http });
   const localToken = await writeLocalToken(data.dataDir, systemRandom);
   opened.add("local token", () => removeLocalToken(data.dataDir));
+  const node = await startMember(base, { data, tls, ports, transport, bulk, http, localToken });
   http.serve(serviceOf(node, localToken));
   await settle(base, data, node);
   const ready = await tellWhere(base, data, ports);
@@ -199,6 +200,7 @@ interface MemberParts {
   readonly transport: Transport;
   readonly bulk: NodeBulk;
   readonly http: HttpApi;
+  readonly localToken: string;
 }
 
 async function startMember(base: Base, parts: MemberParts): Promise<ClusterNode> {
@@ -222,6 +224,7 @@ async function startMember(base: Base, parts: MemberParts): Promise<ClusterNode>
       ownToken: data.adminToken,
       certificates: { list: () => tls.certificates(), rotate: () => tls.rotate() },
       onMembers: (seed) => members.keep(seed),
+      onHeldBack: (held) => showHeldBack(base, parts, held),
       storageHealth: () => ({ healthy: failure() === null, lastError: failure(), ...storage.health }),
     },
     {
@@ -238,6 +241,14 @@ async function startMember(base: Base, parts: MemberParts): Promise<ClusterNode>
   );
   opened.add("node", () => node.close());
   return node;
+}
+
+/** People find a node that is held back as one that serves, and are told why it does not. */
+function showHeldBack(base: Base, { data, ports, http, localToken }: MemberParts, held: HeldBackNode): void {
+  http.serve(heldBackService(held, localToken));
+  tellWhere(base, data, ports).catch((error: unknown) => {
+    base.logger.log("warn", "the runtime file could not be written", { error: messageOf(error) });
+  });
 }
 
 async function startVms(
@@ -350,15 +361,30 @@ function stopWithTheCluster({ onFatal }: Base, node: ClusterNode): void {
     });
 }
 
-/** What HTTP asks: the node, and who shows the token that only tells how this node is. */
+/** What HTTP asks. */
 function serviceOf(node: ClusterNode, localToken: string): NodeService {
-  const localHash = hash("sha256", localToken, "buffer");
-  const local = { actor: { kind: "system", id: "local" }, access: "local" } as const;
   return {
     call: (name, request, meta) => node.call(name, request, meta),
     stream: (name, request, meta, scope) => node.stream(name, request, meta, scope),
     ready: () => node.ready(),
-    authenticate: async (given) =>
-      timingSafeEqual(hash("sha256", given, "buffer"), localHash) ? local : await node.authenticate(given),
+    authenticate: authenticatorOf(node, localToken),
   };
+}
+
+function heldBackService(held: HeldBackNode, localToken: string): NodeService {
+  const { reason } = held;
+  return {
+    call: (name, request, meta) => held.call(name, request, meta),
+    stream: () => Promise.reject(notApplied("UNAVAILABLE", `the node is ${reason}`, { hint: "See: blixard status" })),
+    ready: () => ({ ready: false, reason }),
+    authenticate: authenticatorOf(held, localToken),
+  };
+}
+
+/** The token in `local.token` shows how this node is, whatever the cluster knows. */
+function authenticatorOf(node: Pick<ClusterNode, "authenticate">, localToken: string): NodeService["authenticate"] {
+  const localHash = hash("sha256", localToken, "buffer");
+  const local = { actor: { kind: "system", id: "local" }, access: "local" } as const;
+  return async (given) =>
+    timingSafeEqual(hash("sha256", given, "buffer"), localHash) ? local : await node.authenticate(given);
 }

@@ -65,6 +65,8 @@ function nodesOf(client: BlixardClient): Promise<readonly NodeView[]> {
 
 /** What somebody should look at, whether or not all goes on. */
 function warningsOf(status: NodeStatus, nodes: readonly NodeView[]): string[] {
+  // It hears nobody because it takes no part.
+  if (status.heldBack !== undefined) return [`node ${status.nodeId} takes no part: it is ${status.heldBack}`];
   const silent = nodes.length > 0 ? nodes.filter(isDead) : status.members.filter((member) => !isPresent(member));
   const cordoned = nodes.filter((node) => node.cordoned).map(({ id }) => id);
   const { present, voters, needed } = quorumOf(status);
@@ -128,6 +130,9 @@ function nextStep(status: NodeStatus, nodes: readonly NodeView[]): string {
   const dead = nodes.find(isDead);
   if (dead !== undefined) {
     return `next: start node ${dead.id} again; if it is lost for good: blixard cluster remove ${dead.id}`;
+  }
+  if (status.heldBack !== undefined) {
+    return "next: start the voters that it asks; if its data was restored from a copy, stop it and run: blixard recover";
   }
   if (status.leaderId === null) return "next: start the missing nodes; a leader needs a majority of the voters";
   if (status.members.length < 3)
