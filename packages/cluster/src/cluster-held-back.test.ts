@@ -167,4 +167,30 @@ describe("voters that start together", () => {
     await until(() => group.leaderId() !== 0);
     expect([heldBack(2), heldBack(3)]).toEqual([undefined, undefined]);
   });
+
+  it("go on without the word of one that refuses all the others", async () => {
+    await form(3);
+    await group.call(1, "kv.put", { key: "k", value: "v" });
+    await until(() => [1, 2, 3].every((id) => group.node(id).state.kv.has("k")));
+    lies = (by, about) => (by === 1 && about !== 1 ? behind : undefined);
+    for (const id of [1, 2, 3]) await group.machine(id).stop();
+    const [, two, three] = [1, 2, 3].map((id) => startAgain(id, 2));
+    await Promise.all([two, three].map(async (started) => (await started)?.untilReady()));
+    expect([2, 3].some((id) => heldBack(id)?.startsWith("held back by voter 1"))).toBe(true);
+    expect(await read(2, "k")).toMatchObject({ value: "v" });
+  });
+
+  it("do not when two were restored from old copies, and the third has what they have acknowledged", async () => {
+    await form(3);
+    const copies = [await copyOf(2), await copyOf(3)] as const;
+    await group.call(1, "kv.put", { key: "late", value: "v" });
+    await until(() => [1, 2, 3].every((id) => group.node(id).state.kv.has("late")));
+    for (const id of [2, 3]) await group.machine(id).stop();
+    Object.assign(group.machine(2), copies[0]);
+    Object.assign(group.machine(3), copies[1]);
+    for (const id of [2, 3]) void startAgain(id, 2);
+    await until(() => heldBack(2) !== undefined && heldBack(3) !== undefined);
+    await Promise.all([untilAskedAgain(2), untilAskedAgain(3)]);
+    expect([group.machine(2).node, group.machine(3).node]).toEqual([undefined, undefined]);
+  });
 });

@@ -52,6 +52,9 @@ export class PeerPromises {
   readonly #checks: ClusterMetrics["startChecks"];
   readonly #promised = new Map<number, Promised>();
 
+  /** The voters that have refused the store of this node at its start: it says so to those that they refuse too. */
+  refusedBy: readonly number[] = [];
+
   /** `checks` counts the verdicts. */
   constructor(
     state: () => ClusterState,

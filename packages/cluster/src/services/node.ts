@@ -7,6 +7,7 @@ import type { NodeParts } from "../node-parts.ts";
 import type { PeerPromises, RaftPosition } from "../peers/peer-promises.ts";
 import { isReachable, progressOf, votes } from "../peers/reachability.ts";
 import { usageByNode } from "../scheduler/scheduler.ts";
+import type { LastEntry } from "../start/start-words.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { pageOf } from "./page.ts";
 import { pathsOfAll } from "./peer-paths.ts";
@@ -72,30 +73,46 @@ export function nodeHandlers(parts: Parts): Pick<Handlers, NodeMethods> {
       parts.addressBook.merge(claims, from);
       return { claims: parts.addressBook.claimsFor(from) };
     },
-    "node.verify": verifyHandler(
-      parts.peerPromises,
-      () => parts.raft.status.value,
-      (call) => isConfirmed(parts, call),
-    ),
+    "node.verify": verifyHandler(parts.peerPromises, () => parts.raft.status.value, {
+      confirm: (call) => isConfirmed(parts, call),
+      lastEntry: () => lastEntryOf(parts),
+    }),
   };
+}
+
+/** What the answer says of this node itself. */
+interface Answerer {
+  /** Resolves with true when the state here is at least as new as the question. */
+  readonly confirm: (call: CallScope) => Promise<boolean>;
+  /** Of the log; undefined before it was read. */
+  readonly lastEntry: () => LastEntry | undefined;
 }
 
 /**
  * Answers a member that starts. Works before this node runs Raft: `raft` then says that this node does not lead.
- * `confirm` resolves with true when the state here is at least as new as the question.
  */
 export function verifyHandler(
-  promises: Pick<PeerPromises, "verify">,
+  promises: Pick<PeerPromises, "verify" | "refusedBy">,
   raft: () => RaftPosition,
-  confirm: (call: CallScope) => Promise<boolean>,
+  { confirm, lastEntry }: Answerer,
 ): Handler<"node.verify"> {
   return async (request, call) => {
     assertSpeaksFor(call, request.nodeId);
     if (!request.confirm) return promises.verify(request, raft());
     // The verdict comes from the state that was confirmed.
     const current = await confirm(call);
-    return { ...promises.verify(request, raft()), current };
+    const entry = lastEntry();
+    return {
+      ...promises.verify(request, raft()),
+      ...{ current, refusedBy: [...promises.refusedBy] },
+      ...(entry === undefined ? {} : { lastEntry: entry }),
+    };
   };
+}
+
+function lastEntryOf({ raft }: Pick<NodeParts, "raft">): LastEntry {
+  const { lastLogIndex, lastLogTerm } = raft.status.value;
+  return { index: lastLogIndex, term: lastLogTerm };
 }
 
 /** Whoever asks is not kept waiting for a leader that does not come. */

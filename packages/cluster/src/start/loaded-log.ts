@@ -3,6 +3,8 @@ import type { LogContents, LogLoadOptions, LogStore, SnapshotStore } from "@blix
 
 export interface LoadedLog {
   readonly end: { readonly term: number; readonly lastIndex: number };
+  /** The entry at the end. */
+  readonly lastEntry: { readonly index: number; readonly term: number };
   /** Gives what was read at the first `load`, and is the log itself in everything else. */
   readonly store: LogStore;
 }
@@ -25,5 +27,7 @@ export async function loadLog(
     reset: (to, state) => log.reset(to, state),
     close: () => log.close(),
   };
-  return { end: { term: hardState.term, lastIndex: base.index + entries.length }, store };
+  const lastIndex = base.index + entries.length;
+  const lastEntry = { index: lastIndex, term: entries.at(-1)?.term ?? base.term };
+  return { end: { term: hardState.term, lastIndex }, lastEntry, store };
 }

@@ -21,7 +21,7 @@ import { votes } from "../peers/reachability.ts";
 import { nodeKey } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import type { JoinSeed } from "./join-flow.ts";
-import { type StartDecision, StartWords, type Word } from "./start-words.ts";
+import { type LastEntry, type StartDecision, StartWords, type Word } from "./start-words.ts";
 
 export interface StartCheckDeps {
   readonly clock: Clock;
@@ -29,6 +29,8 @@ export interface StartCheckDeps {
   readonly peerCalls: Pick<PeerCalls, "ask">;
   /** Told why the node is held back, whenever that changes. */
   readonly onHeldBack: (reason: string) => void;
+  /** Told which voters refuse the store of this node, whenever they have been asked. */
+  readonly onRefused: (by: readonly number[]) => void;
 }
 
 /** The nodes that the state knows, and those that only the seed knows. */
@@ -60,11 +62,15 @@ export async function checkWithPeers(
   deps: StartCheckDeps,
   nodes: readonly NodeRecord[],
   request: VerifyRequest,
+  lastEntry: LastEntry,
   signal: AbortSignal,
 ): Promise<void> {
   const others = nodes.filter((node) => node.id !== request.nodeId && votes(node));
   if (others.length === 0) return;
-  const words = new StartWords(others.map(({ id }) => id));
+  const words = new StartWords(
+    others.map(({ id }) => id),
+    lastEntry,
+  );
   await askAtStart(deps, others, request, words, signal);
   const decision = words.decide();
   if (decision.type === "end") throw decision.error;
@@ -108,10 +114,12 @@ async function askOn(
   words: StartWords,
   signal: AbortSignal,
 ): Promise<void> {
-  const { clock, logger, onHeldBack } = deps;
+  const { clock, logger, onHeldBack, onRefused } = deps;
   let said = "";
   let saidAtMs = clock.monotonicMs();
   for (let pauseMs = askAgainMsMin; ; pauseMs = Math.min(2 * pauseMs, askAgainMsMax)) {
+    // Whoever is refused as well has to know, also when this node goes on.
+    onRefused(words.refusedBy());
     const decision = words.decide();
     if (decision.type === "end") throw decision.error;
     if (decision.type === "goOn") break;
@@ -132,7 +140,7 @@ async function askOn(
     );
     if (signal.aborted) throw signal.reason;
   }
-  logger.log("warn", "a majority of the other voters say that this store fits: this node takes part again");
+  logger.log("warn", "enough of the other voters say that the store of this node fits: it takes part again");
 }
 
 const heldBackHint =
@@ -202,17 +210,17 @@ function isCurrent({ current, leader }: VerifyAnswer): boolean {
 
 function wordOf(node: NodeRecord, { nodeId }: VerifyRequest, answer: VerifyAnswer | BlixardError): Word {
   if (isBlixardError(answer)) return { type: "refuses", kind: "removed", error: answer };
-  const { verdict, reason } = answer;
+  const { verdict, reason, lastEntry, refusedBy } = answer;
   switch (verdict) {
     case "fits":
-      return { type: "fits", isCurrent: isCurrent(answer) };
+      return { type: "fits", isCurrent: isCurrent(answer), lastEntry, refusedBy };
     case "running": {
       const error = new BlixardError(
         "DUPLICATE_NODE",
         `node ${nodeId} runs already: node ${node.id} says that ${reason}`,
         { hint: "Stop the other process. Two of them never share a data directory, a copy of one, or a node.key." },
       );
-      return { type: "refuses", kind: verdict, error };
+      return { type: "refuses", kind: verdict, error, lastEntry };
     }
     case "behind":
     case "other": {
@@ -221,7 +229,7 @@ function wordOf(node: NodeRecord, { nodeId }: VerifyRequest, answer: VerifyAnswe
         `this store is older than what node ${nodeId} has promised: node ${node.id} says that ${reason}`,
         { hint: "It was restored from a copy, or replaced. Let the node come back as a learner: blixard recover" },
       );
-      return { type: "refuses", kind: verdict, error };
+      return { type: "refuses", kind: verdict, error, lastEntry };
     }
     default:
       return verdict satisfies never;

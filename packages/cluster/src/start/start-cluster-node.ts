@@ -73,7 +73,10 @@ type How<Mode extends StartMode["mode"]> = Extract<StartMode, { readonly mode: M
 type Admitted = Pick<JoinSeed, "clusterId" | "incarnation" | "admission"> & Partial<Pick<JoinSeed, "nodes">>;
 
 /** What a node has before it reads its disk. */
-type Base = ReturnType<typeof createBase>;
+type Base = ReturnType<typeof createBase> & {
+  /** Of the log, once it was read. */
+  lastEntry?: LoadedLog["lastEntry"];
+};
 
 /**
  * Starts a node. A bootstrap resolves when the cluster exists, a join when the cluster has admitted this node, a resume
@@ -91,7 +94,7 @@ export async function startClusterNode(
 ): Promise<ClusterNode> {
   const starting = linkSignal(outer);
   const opened = new CloseStack<CloseOptions>(deps.logger);
-  const base = createBase(deps, options, (error) => starting.abort(error));
+  const base: Base = createBase(deps, options, (error) => starting.abort(error));
   try {
     return await start(base, opened, how, starting.signal);
   } catch (error) {
@@ -122,6 +125,7 @@ async function start(
   atStep();
   const nodes = knownNodes(stateMachine.state, seed);
   const log = await readLog(base, nodes, signal);
+  base.lastEntry = log.lastEntry;
   atStep();
   // Before anything is done with VMs or in the name of this node.
   await checkStore(base, log, nodes, identity, signal).catch(async (error: unknown) => {
@@ -211,11 +215,10 @@ function serveStarting(base: Base, identity: () => NodeIdentity): void {
 function startingOf(base: Base, identity: () => NodeIdentity, heldBack: HeldBack | undefined): StartingNode {
   const { options, deps } = base;
   const handlers: StartingHandlers = {
-    "node.verify": verifyHandler(
-      base.peerPromises,
-      () => notRunningRaft,
-      async () => false,
-    ),
+    "node.verify": verifyHandler(base.peerPromises, () => notRunningRaft, {
+      confirm: async () => false,
+      lastEntry: () => base.lastEntry,
+    }),
   };
   const held = heldBack && {
     reason: heldBack.reason,
@@ -262,7 +265,10 @@ async function checkStore(
   const { incarnation } = identity();
   const request = { nodeId: options.nodeId, incarnation, ...store, ...instance, ...log.end };
   const onHeldBack = (reason: string) => serveHeldBack(base, identity, { reason, ...log.end });
-  await checkWithPeers({ ...deps, peerCalls, onHeldBack }, nodes, request, signal);
+  const onRefused = (by: readonly number[]) => {
+    base.peerPromises.refusedBy = by;
+  };
+  await checkWithPeers({ ...deps, peerCalls, onHeldBack, onRefused }, nodes, request, log.lastEntry, signal);
   // Nobody is told any more that it is held back.
   serveStarting(base, identity);
 }

@@ -9,8 +9,12 @@ const refuses = (kind: RefusalKind): Word => ({ type: "refuses", kind, error: er
 const [behind, running, removed] = [refuses("behind"), refuses("running"), refuses("removed")];
 
 /** The decisions after each of the words of nodes 1, 2, ... */
+const end = { index: 10, term: 3 };
 function decide(others: number, ...said: (readonly [number, Word])[]): string[] {
-  const words = new StartWords(Array.from({ length: others }, (_, at) => at + 1));
+  const words = new StartWords(
+    Array.from({ length: others }, (_, at) => at + 1),
+    end,
+  );
   return said.map(([id, word]) => {
     words.hear(id, word);
     return words.decide().type;
@@ -19,7 +23,7 @@ function decide(others: number, ...said: (readonly [number, Word])[]): string[] 
 
 describe("StartWords", () => {
   it("lets a node go on of which nobody says anything, or only that it fits", () => {
-    expect(new StartWords([1, 2]).decide().type).toBe("goOn");
+    expect(new StartWords([1, 2], end).decide().type).toBe("goOn");
     expect(decide(2, [1, fits], [2, fits])).toEqual(["goOn", "goOn"]);
   });
 
@@ -28,7 +32,7 @@ describe("StartWords", () => {
     expect(decide(2, [1, behind], [2, removed])).toEqual(["heldBack", "end"]);
     expect(decide(3, [1, behind], [2, running])).toEqual(["heldBack", "end"]);
     expect(decide(4, [1, behind], [2, behind], [3, behind])).toEqual(["heldBack", "heldBack", "end"]);
-    const words = new StartWords([1, 2]);
+    const words = new StartWords([1, 2], end);
     words.hear(2, removed);
     words.hear(1, behind);
     expect(words.decide()).toEqual({ type: "end", error: error("removed") });
@@ -54,8 +58,27 @@ describe("StartWords", () => {
     expect(decide(2, [1, running], [2, fits], [1, behind], [1, running], [1, fits])).toEqual(Array(5).fill("heldBack"));
   });
 
+  it("lets those go on together that one voter alone refuses, when they are a majority and miss nothing of its log", () => {
+    const refused = (kind: RefusalKind, index: number, term = 3): Word => ({
+      ...{ type: "refuses", kind, error: error(kind) },
+      lastEntry: { index, term },
+    });
+    const alike = (...refusedBy: number[]): Word => ({ ...fits, refusedBy, lastEntry: { index: 9, term: 3 } });
+    expect(decide(2, [1, refused("behind", 10)], [2, alike(1)])).toEqual(["heldBack", "goOn"]);
+    // It may be right: its log says more than theirs.
+    expect(decide(2, [1, refused("behind", 11)], [2, alike(1)])[1]).toBe("heldBack");
+    expect(decide(2, [1, refused("behind", 2, 4)], [2, alike(1)])[1]).toBe("heldBack");
+    expect(decide(2, [1, behind], [2, alike(1)])[1]).toBe("heldBack");
+    // The other of its two processes writes no more than this one for now.
+    expect(decide(2, [1, refused("running", 10)], [2, alike(1)])[1]).toBe("heldBack");
+    // Others are not refused, or by others as well.
+    expect(decide(2, [1, refused("behind", 10)], [2, alike()])[1]).toBe("heldBack");
+    expect(decide(4, [1, refused("behind", 10)], [2, alike(1)], [3, alike(1, 4)])[2]).toBe("heldBack");
+    expect(decide(4, [1, refused("behind", 10)], [2, alike(1)], [3, alike(1)])[2]).toBe("goOn");
+  });
+
   it("says who holds it back, and whose word is missing", () => {
-    const words = new StartWords([1, 2, 3, 4]);
+    const words = new StartWords([1, 2, 3, 4], end);
     words.hear(1, behind);
     words.hear(2, current);
     words.hear(3, fits);

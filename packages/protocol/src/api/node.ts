@@ -8,6 +8,7 @@ import {
   addressesSchema,
   bytesSchema,
   endpointIdSchema,
+  logPositionSchema,
   nameSchema,
   nodeIdSchema,
   secretIdSchema,
@@ -224,6 +225,10 @@ export const nodeMethods = {
       leader: z.boolean(),
       /** A leader has confirmed, after the question, that the answer comes from the newest state; absent without `confirm`. */
       current: z.boolean().meta({ since: 3 }).optional(),
+      /** With `confirm`: the last entry in the log of the node that answers. */
+      lastEntry: logPositionSchema.meta({ since: 3 }).optional(),
+      /** With `confirm`: the voters that have refused the store of the node that answers, at its own start. */
+      refusedBy: z.array(nodeIdSchema).max(limits.nodesMax).meta({ since: 3 }).optional(),
     }),
   }),
   /** Asked by a member that misses others: where did you hear of members last? It says what it knows itself. */
