@@ -29,7 +29,9 @@ describe("quantities", () => {
   });
 
   it("reads times", () => {
-    expect(["30", "500ms", "30s", "1.5m", "2h"].map(parseDurationMs)).toEqual([30_000, 500, 30_000, 90_000, 7_200_000]);
+    expect(["30", "500ms", "30s", "1.5m", "2h"].map((text) => parseDurationMs(text))).toEqual([
+      30_000, 500, 30_000, 90_000, 7_200_000,
+    ]);
     expect([5_000, 119_000, 180_000, 7_200_000, 200_000_000].map(formatAge)).toEqual(["5s", "119s", "3m", "2h", "2d"]);
   });
 

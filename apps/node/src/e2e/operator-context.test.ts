@@ -37,7 +37,7 @@ async function machine() {
   };
 }
 
-async function ticket(role: "operator" | "viewer"): Promise<string> {
+async function ticket(role: "admin" | "operator" | "viewer"): Promise<string> {
   const client = cluster.client();
   try {
     return (await client.tickets.create({ role })).ticket;
@@ -55,10 +55,10 @@ describe("a context made from a ticket, without HTTP", () => {
     for (const node of cluster.nodes) expect(node.ready.http).toBe("off");
   });
 
-  it("calls the cluster as an operator with a key of its own until that is revoked", async () => {
+  it("calls the cluster as an administrator with a key of its own until that is revoked", async () => {
     const { run, keyPath } = await machine();
     expect(await run(["kv", "get", "k"])).toMatchObject({ code: 6 });
-    const text = await ticket("operator");
+    const text = await ticket("admin");
     expect(await run(["context", "add", "prod", "-"], `${text}\n`)).toMatchObject({ code: 0, stdout: "prod\n" });
     expect((await stat(keyPath("prod"))).mode & 0o777).toBe(0o600);
 
@@ -103,7 +103,7 @@ describe("a context made from a ticket, without HTTP", () => {
 
   it("watches keys as they change, until the right to do so is taken away", async () => {
     const { run, env } = await machine();
-    expect(await run(["context", "add", "watch", "-"], await ticket("operator"))).toMatchObject({ code: 0 });
+    expect(await run(["context", "add", "watch", "-"], await ticket("admin"))).toMatchObject({ code: 0 });
     expect(await run(["kv", "put", "watched/a", "1"])).toMatchObject({ code: 0 });
     const watch = spawn(process.execPath, [builtBinary(), "kv", "watch", "watched/"], {
       env: { ...process.env, NODE_OPTIONS: "", NO_COLOR: "1", ...env },

@@ -235,7 +235,7 @@ function serveHeldBack(base: Base, identity: () => NodeIdentity, heldBack: HeldB
   deps.onHeldBack?.({
     reason: heldBack.reason,
     call: node.answer,
-    authenticate: async (token) => tokenHolder(stateMachine.state, deps.sha256, token),
+    authenticate: async (token) => tokenHolder(stateMachine.state, deps, token),
   });
 }
 
