@@ -9,6 +9,7 @@ import {
   type Health,
   type HttpMethodName,
   type Identity,
+  isAccessToChange,
   type MethodAccess,
   methods,
   type NodeStatus,
@@ -199,7 +200,7 @@ export class BlixardClient implements AsyncDisposable {
   }
 
   #note(access: MethodAccess): void {
-    if (access === "admin" || access === "operator") this.#hasOnlyRead = false;
+    if (isAccessToChange(access)) this.#hasOnlyRead = false;
   }
 
   /** Goes on at the voters that a node named which serves nobody. False when it has named none. */

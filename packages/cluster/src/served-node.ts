@@ -17,6 +17,12 @@ type StartingMethod = {
 /** Handlers of the methods of which the contract says that a node answers them while it starts. */
 export type StartingHandlers = { readonly [Name in StartingMethod]: Handler<Name> };
 
+/** What a node says of itself while its start does not go on. */
+export type HeldBackHandlers = { readonly [Name in "status.get" | "identity.get"]: Handler<Name> };
+
+const isHeldBackMethod = (name: string): name is keyof HeldBackHandlers =>
+  name === "status.get" || name === "identity.get";
+
 export interface StartingNode extends ServedNode {
   /** Answers a person or a program whose rights were looked up. @throws BlixardError */
   answer<Name extends MethodName>(name: Name, request: RequestOf<Name>, meta: CallMeta): Promise<ResponseOf<Name>>;
@@ -38,7 +44,7 @@ export function startingNode(
     Pick<GateParts, "options"> & {
       readonly clock: Clock;
       /** Why the start does not go on, and what it then says of itself; undefined while it does. */
-      readonly heldBack: { readonly reason: string; readonly status: Handler<"status.get"> } | undefined;
+      readonly heldBack: ({ readonly reason: string } & HeldBackHandlers) | undefined;
     },
   handlers: StartingHandlers,
 ): StartingNode {
@@ -48,7 +54,7 @@ export function startingNode(
       ? notApplied("UNAVAILABLE", "the node is starting", { hint: "Try again soon." })
       : notApplied("UNAVAILABLE", `the node is ${heldBack.reason}`, { hint: "Ask another node. See: blixard status" });
   const handlerOf = (name: string) => {
-    const handler = isStartingMethod(name) ? handlers[name] : name === "status.get" ? heldBack?.status : undefined;
+    const handler = isStartingMethod(name) ? handlers[name] : isHeldBackMethod(name) ? heldBack?.[name] : undefined;
     if (handler === undefined) throw starting();
     return handler as (request: unknown, call: CallScope) => Promise<unknown>;
   };

@@ -3,7 +3,7 @@
  * methods and streams of the node service. `wire` has their bytes. Every transport carries them.
  */
 export type { AccessRole, Actor, CallerAccess, CallMeta, MethodAccess } from "./api/access.ts";
-export { accessRoleSchema, authorize, forwardHopsMax, isAccessRole } from "./api/access.ts";
+export { accessRoleSchema, authorize, forwardHopsMax, isAccessRole, isAccessToChange } from "./api/access.ts";
 export type { CertificateView } from "./api/cert.ts";
 export type { ClusterRecord, Identity, NodeStatus } from "./api/cluster.ts";
 export type {

@@ -14,7 +14,7 @@ const transport = join(packages, "transport");
 /** Binds an adapter and prints the error that this ends with. */
 const program = (entry: string, make: string) => `
   import { ${make} } from "@blixard/transport/${entry}";
-  const clock = { monotonicMs: () => 0, unixMs: () => Date.now(), setTimer: () => ({ cancel() {} }) };
+  const clock = { monotonicMs: () => 0, elapsedMs: () => 0, unixMs: () => Date.now(), setTimer: () => ({ cancel() {} }) };
   const options = { clock, secretKey: new Uint8Array(32), bind: "127.0.0.1:0", relay: false, discovery: false };
   const adapter = ${make}(options);
   const { code, message, hint } = await adapter.bind().then(() => ({ message: "it works" }), (error) => error);

@@ -5,7 +5,7 @@
  */
 import { BlixardClient, type CallOptions, type ClientOptions } from "@blixard/client";
 import { errorCodeOf, errorCodes, isBlixardError, issuesText, notApplied, type Random, toHex } from "@blixard/common";
-import { type HttpMethodName, methods, type RequestOf, type ResponseOf } from "@blixard/protocol";
+import { type HttpMethodName, isAccessToChange, methods, type RequestOf, type ResponseOf } from "@blixard/protocol";
 import { changeOf, type OpenRequests } from "./open-requests.ts";
 
 /** Their answers hold a secret, so that the cluster does not remember them: a second one makes a second secret. */
@@ -60,7 +60,7 @@ export class CommandClient extends BlixardClient {
     const checked = schema.safeParse(request);
     // Also what the way there could not carry: a route with an empty name is another route.
     if (!checked.success) throw notApplied("INVALID_ARGUMENT", issuesText(checked.error.issues));
-    if (access !== "admin") return super.call(name, request, options);
+    if (!isAccessToChange(access)) return super.call(name, request, options);
     const requestId = options.idempotencyKey ?? toHex(this.#random.bytes(16));
     const asked: Asked = {
       name,

@@ -167,7 +167,7 @@ describe("blixard node", () => {
     const args = ["node", "--id", "4", "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--join", "127.0.0.1:9"];
     const child = spawn(process.execPath, [builtBinary(), ...args, "--data-dir", join(root, "4")], { stdio: "ignore" });
     const ended = once(child, "close");
-    while (!existsSync(join(root, "4", "admin.token"))) await sleep(systemClock, 20);
+    while (!existsSync(join(root, "4", "node.key"))) await sleep(systemClock, 20);
     child.kill("SIGTERM");
     expect(await ended).toEqual([0, null]);
   });

@@ -20,14 +20,7 @@ type StatusMethods = "identity.get" | "status.get" | "log.read" | "snapshot.take
 
 export function statusHandlers(parts: StatusParts): Pick<Handlers, StatusMethods> {
   return {
-    "identity.get": async () => ({
-      clusterId: parts.identity().clusterId,
-      nodeId: parts.options.nodeId,
-      endpointId: parts.transport.endpointId,
-      addresses: [...parts.options.advertisedAddresses()],
-      version: parts.options.version,
-      ...placeOf(parts),
-    }),
+    "identity.get": async () => whoAnswers(parts),
     "status.get": async () => statusOf(parts),
     "log.read": async ({ from, to }) => ({
       entries: encodeEntries(parts.raft.readLog(asLogIndex(from), asLogIndex(to), limits.logReadBytesMax)),
@@ -45,12 +38,28 @@ export function statusHandlers(parts: StatusParts): Pick<Handlers, StatusMethods
   };
 }
 
-/** What this node is, and who serves people if it does not. */
-function placeOf({ stateMachine, options }: StatusParts): Pick<Identity, "role" | "voters"> {
+/** Who answers at the address: what a node says to anyone, also while it is held back. */
+export function whoAnswers({
+  identity,
+  options,
+  transport,
+  stateMachine,
+}: Pick<NodeParts, "identity" | "options"> & {
+  readonly transport: Pick<NodeParts["transport"], "endpointId">;
+  readonly stateMachine: Pick<NodeParts["stateMachine"], "state">;
+}): Identity {
   const { state } = stateMachine;
   const role = state.nodes.get(nodeKey(options.nodeId))?.role;
-  if (role === undefined) return {};
-  return role === "voter" ? { role } : { role, voters: votersToAsk(state) };
+  return {
+    clusterId: identity().clusterId,
+    nodeId: options.nodeId,
+    endpointId: transport.endpointId,
+    addresses: [...options.advertisedAddresses()],
+    version: options.version,
+    ...(role === undefined ? {} : { role }),
+    // Who serves people, where this node does not.
+    ...(role === undefined || role === "voter" ? {} : { voters: votersToAsk(state) }),
+  };
 }
 
 export function statusOf(parts: StatusParts): NodeStatus {

@@ -49,6 +49,7 @@ import {
   startingNode,
   stoppedNode,
 } from "../served-node.ts";
+import { whoAnswers } from "../services/cluster.ts";
 import { createServices } from "../services/handlers.ts";
 import { verifyHandler } from "../services/node.ts";
 import { createProposals } from "../services/propose.ts";
@@ -222,7 +223,8 @@ function startingOf(base: Base, identity: () => NodeIdentity, heldBack: HeldBack
   };
   const held = heldBack && {
     reason: heldBack.reason,
-    status: async () => startingStatus({ ...base, transport: deps.transport, identity, heldBack }),
+    "status.get": async () => startingStatus({ ...base, transport: deps.transport, identity, heldBack }),
+    "identity.get": async () => whoAnswers({ ...base, transport: deps.transport, identity }),
   };
   return startingNode({ ...servedDeps(base, identity), options, clock: deps.clock, heldBack: held }, handlers);
 }

@@ -66,6 +66,11 @@ export function authorize(name: string, needed: MethodAccess, given: CallerAcces
   });
 }
 
+/** Whether a person who calls what needs this right may change something by it. */
+export function isAccessToChange(needed: MethodAccess): boolean {
+  return needed === "operator" || needed === "admin";
+}
+
 function allows(needed: MethodAccess, given: CallerAccess): boolean {
   switch (needed) {
     case "anyone":
