@@ -5,5 +5,4 @@ export type { ClusterRecoveryPlan } from "./recover-cluster.ts";
 export { planClusterRecovery, recoverCluster } from "./recover-cluster.ts";
 export type { NodeRecoveryPlan } from "./recover-node.ts";
 export { planNodeRecovery, recoverNode } from "./recover-node.ts";
-export type { TokenRecoveryPlan } from "./recover-token.ts";
 export { planTokenRecovery, recoverToken } from "./recover-token.ts";
