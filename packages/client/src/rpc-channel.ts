@@ -182,7 +182,8 @@ export async function redeemTicket(
     } catch (error) {
       last = error;
       const { code } = toBlixardError(error, "UNREACHABLE", "redeeming the ticket");
-      if (code !== "UNREACHABLE" && code !== "DEADLINE_EXCEEDED") throw error;
+      // A node that was a voter when the ticket was made may be none any more.
+      if (code !== "UNREACHABLE" && code !== "DEADLINE_EXCEEDED" && code !== "MISDIRECTED") throw error;
     }
   }
   throw last ?? new BlixardError("TICKET_INVALID", "the ticket names no node that could be asked");

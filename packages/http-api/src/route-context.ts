@@ -62,7 +62,7 @@ export async function authenticate(
   const caller = token === undefined ? undefined : await deps.service().authenticate(token);
   if (caller === undefined) {
     throw notApplied("UNAUTHENTICATED", token === undefined ? "a token is needed" : "the token is not known", {
-      hint: "Send `Authorization: Bearer <token>`; the token stands in admin.token of the data directory of a node.",
+      hint: "Send `Authorization: Bearer <token>`; the token stands in admin.token of the data directory of a voter.",
     });
   }
   deps.places.authenticated(socket);

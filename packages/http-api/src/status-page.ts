@@ -58,7 +58,7 @@ refresh();
 const html = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Blixard</title><style>${style}</style></head><body>
 <h1>Blixard</h1>
-<form id="form"><label>Token (admin.token in the data directory of a node): <input id="token" type="password"></label>
+<form id="form"><label>Token (admin.token in the data directory of a voter): <input id="token" type="password"></label>
 <button>Open</button></form>
 <p id="message" role="status"></p><p id="summary"></p>
 <h2>Nodes</h2><table><thead><tr><th>id<th>name<th>role<th><th>path<th>rtt<th>addresses</tr></thead><tbody id="members"></tbody></table>

@@ -71,7 +71,7 @@ const errorFromNode = (error: unknown) => isBlixardError(error) && error.details
 /** What a person can do. The hint of a node about tokens is for programs that speak HTTP. */
 function hintOf(error: unknown, code: ErrorCode | undefined): string | undefined {
   if (code === "UNAUTHENTICATED" && errorFromNode(error)) {
-    return "Give the token of the cluster: --token-file DIR/admin.token of a node's data directory, or BLIXARD_TOKEN.";
+    return "Give the token of the cluster: --token-file DIR/admin.token of a voter's data directory, or BLIXARD_TOKEN.";
   }
   const hint = isBlixardError(error) ? error.hint : undefined;
   if (hint !== undefined || code !== "UNREACHABLE") return hint;

@@ -68,7 +68,6 @@ describe.each(["worker", "learner", "witness"] as const)("the key of a %s", (rol
 
   it("serves nobody who shows a token, a key or a ticket, and says who does", async () => {
     await group.bootstrap();
-    const ticket = await group.ticket({ role: "viewer" });
     await group.join(4, await group.ticket({ role }));
     const refusal = await group
       .node(4)
@@ -83,7 +82,8 @@ describe.each(["worker", "learner", "witness"] as const)("the key of a %s", (rol
       const payload = encodeServiceCall({ name, request, meta: group.meta() });
       return person.call(place, name, payload, { timeoutMs: 5_000 }).then(() => "OK", errorCodeOf);
     };
-    const { ticketId, secret } = decodeTicket(ticket);
+    const { ticketId, secret, endpoints } = decodeTicket(await group.ticket({ role: "viewer" }));
+    expect(endpoints.map(({ endpointId }) => endpointId)).toEqual([endpointIdOf(1)]);
     const redeem = { ticket: { id: ticketId, secret: toHex(secret) }, endpointId: endpointIdOf(8) };
     expect(await ask(4, "token.redeem", redeem)).toBe("MISDIRECTED");
     expect(await ask(1, "token.redeem", redeem)).toBe("OK");
@@ -91,5 +91,17 @@ describe.each(["worker", "learner", "witness"] as const)("the key of a %s", (rol
     const answers = await Promise.all((["kv.list", "status.get", "vm.list"] as const).map((name) => ask(4, name, {})));
     expect(answers).toEqual(["MISDIRECTED", "MISDIRECTED", "MISDIRECTED"]);
     expect(await ask(4, "identity.get", {})).toBe("OK");
+  });
+});
+
+describe("a machine that asks a worker to join without a ticket", () => {
+  it("goes on at the voters that the worker names", async () => {
+    await group.bootstrap();
+    await group.join(4, await group.ticket({ role: "worker" }));
+    const target = { endpoints: [{ endpointId: endpointIdOf(4), addresses: ["127.0.0.1:7004"] }], ticket: null };
+    const onAdmitted = async () => {};
+    const node = await group.start(5, { mode: "join", target, timeoutMs: 10_000, onAdmitted });
+    await node.untilReady();
+    expect(group.node(1).state.nodes.size).toBe(3);
   });
 });

@@ -2,13 +2,13 @@
  * How long this node has heard no leader. After a while it cannot say any more who still has rights: whoever lost them did so
  * where this node does not hear of it. Then it refuses every token and key of people.
  */
-import { type BlixardError, type Clock, notApplied, sleep, Watch } from "@blixard/common";
+import { type BlixardError, type Clock, firstOf, notApplied, sleep, Watch } from "@blixard/common";
 import type { CallMeta } from "@blixard/protocol";
 import type { RaftNodeStatus } from "@blixard/raft";
 
 export interface LeaderContactDeps {
   readonly clock: Clock;
-  readonly status: Pick<Watch<RaftNodeStatus>, "until">;
+  readonly status: Pick<Watch<RaftNodeStatus>, "until" | "value">;
   /** Milliseconds without a leader after which rights are not known any more. */
   readonly rightsWithoutLeaderMs: number;
 }
@@ -27,12 +27,10 @@ export class LeaderContact {
     try {
       while (!signal.aborted) {
         await status.until(({ leaderId }) => leaderId === 0, { signal });
-        const heard = status.until(({ leaderId }) => leaderId !== 0, { signal });
-        const late = sleep(clock, rightsWithoutLeaderMs, signal).then(() => true);
-        const isLost = await Promise.race([heard.then(() => false), late]);
-        late.catch(() => {});
-        if (isLost) this.#lost.set(true);
-        await heard;
+        const heard = (waiting: AbortSignal) => status.until(({ leaderId }) => leaderId !== 0, { signal: waiting });
+        await firstOf(signal, (until) => [heard(until), sleep(clock, rightsWithoutLeaderMs, until)]);
+        this.#lost.set(status.value.leaderId === 0);
+        await heard(signal);
         this.#lost.set(false);
       }
     } catch {

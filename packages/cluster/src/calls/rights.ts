@@ -6,7 +6,7 @@ import { BlixardError, type Clock, firstOf, notApplied, sleep } from "@blixard/c
 import type { Actor, CallMeta, TokenRecord } from "@blixard/protocol";
 import type { NodeParts } from "../node-parts.ts";
 import { nodeKey } from "../state-machine/state.ts";
-import { isGood, ownTokenNode } from "../state-machine/token.ts";
+import { isCurrent } from "../state-machine/token.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import type { CallScope } from "./call-types.ts";
 import { waitForReadIndex } from "./owner-route.ts";
@@ -67,9 +67,8 @@ function isKnown(state: ClusterState, actor: Actor, nowUnixMs: number): boolean 
 }
 
 function refusalOf(state: ClusterState, { id }: Actor, nowUnixMs: number): BlixardError | undefined {
-  const record = state.tokens.get(id);
-  if (record === undefined ? isUnregistered(state, id) : isGood(record, nowUnixMs)) return undefined;
-  return notApplied("UNAUTHENTICATED", `the token ${id} ${goneBecause(record)}`, {
+  if (isCurrent(state, id, nowUnixMs)) return undefined;
+  return notApplied("UNAUTHENTICATED", `the token ${id} ${goneBecause(state.tokens.get(id))}`, {
     hint: "Ask an administrator for another: blixard token create, or ticket create.",
   });
 }
@@ -77,10 +76,4 @@ function refusalOf(state: ClusterState, { id }: Actor, nowUnixMs: number): Blixa
 function goneBecause(record: TokenRecord | undefined): string {
   if (record === undefined || record.revoked) return "was revoked";
   return record.tokenHash === undefined && record.endpointId === undefined ? "is being made anew" : "has expired";
-}
-
-/** A voter that has not said yet what its own token is, in a cluster whose members may not all understand that. */
-function isUnregistered(state: ClusterState, tokenId: string): boolean {
-  const nodeId = ownTokenNode(tokenId);
-  return nodeId !== undefined && state.nodes.get(nodeKey(nodeId))?.role === "voter";
 }

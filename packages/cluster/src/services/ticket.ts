@@ -8,8 +8,9 @@ import {
   type TicketRole,
 } from "@blixard/protocol";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
+import { votersToAsk } from "../calls/misdirected.ts";
 import type { NodeParts } from "../node-parts.ts";
-import { nodeKey, sortedRecords } from "../state-machine/state.ts";
+import { nodeKey } from "../state-machine/state.ts";
 import { pageOf } from "./page.ts";
 import { assertMadeNow, refuseIfMatch } from "./propose.ts";
 
@@ -96,13 +97,14 @@ function assertMayInvite({ meta }: CallScope, role: TicketRole): void {
   });
 }
 
-/** The endpoints for a ticket: first this leader, at its present addresses, which its record may not hold yet. */
+/** The voters, for a ticket: first this leader, at its present addresses, which its record may not hold yet. */
 export function endpointsToAsk(parts: Pick<NodeParts, "stateMachine" | "options">) {
   const { state } = parts.stateMachine;
   const { nodeId, advertisedAddresses } = parts.options;
   const own = state.nodes.get(nodeKey(nodeId));
-  const others = sortedRecords(state, "nodes").filter((node) => node.id !== own?.id);
-  return [...(own === undefined ? [] : [{ ...own, addresses: [...advertisedAddresses()] }]), ...others]
-    .filter((node) => node.addresses.length > 0)
-    .map(({ endpointId, addresses }) => ({ endpointId, addresses }));
+  const others = votersToAsk(state).filter(({ endpointId }) => endpointId !== own?.endpointId);
+  return [
+    ...(own === undefined ? [] : [{ endpointId: own.endpointId, addresses: [...advertisedAddresses()] }]),
+    ...others,
+  ].filter(({ addresses }) => addresses.length > 0);
 }

@@ -1,6 +1,15 @@
 /** Asks a cluster to admit this machine: what a node does before it is one. */
-import { BlixardError, type Clock, errorCodeOf, errorCodes, type Random, sleep, toBlixardError } from "@blixard/common";
-import { callPeer, type MemberRole, type NodeRecord, type RequestOf } from "@blixard/protocol";
+import {
+  BlixardError,
+  type Clock,
+  errorCodeOf,
+  errorCodes,
+  isBlixardError,
+  type Random,
+  sleep,
+  toBlixardError,
+} from "@blixard/common";
+import { callPeer, type MemberRole, type NodeRecord, nodePlacesSchema, type RequestOf } from "@blixard/protocol";
 import { randomRequestId } from "../ids.ts";
 import { joinLimits } from "../join-limits.ts";
 import type { ClusterEndpoint, ClusterTransport } from "../ports/cluster-transport.ts";
@@ -61,8 +70,9 @@ export async function requestJoin(
   const requestId = randomRequestId(random);
   let backoffMs = backoffMsMin;
   let last: unknown = new BlixardError("UNREACHABLE", "no node to ask is known");
-  while (target.endpoints.length > 0) {
-    for (const endpoint of target.endpoints) {
+  const endpoints = [...target.endpoints];
+  while (endpoints.length > 0) {
+    for (const endpoint of endpoints) {
       const timeoutMs = Math.min(attemptTimeoutMs, endMs - clock.monotonicMs());
       if (timeoutMs < 1) throw toBlixardError(last, "UNREACHABLE", "joining the cluster");
       try {
@@ -70,6 +80,8 @@ export async function requestJoin(
       } catch (error) {
         last = error;
         if (!mayPass(error)) throw error;
+        // Whoever has a ticket asks the nodes that it names, and shows it to nobody else.
+        if (target.ticket === null) addNamed(endpoints, error);
         if (errorCodeOf(error) !== "JOIN_PENDING") continue;
         backoffMs = pendingPollMs;
         if (pending) break;
@@ -83,6 +95,16 @@ export async function requestJoin(
     if (!pending) backoffMs = Math.min(2 * backoffMs, backoffMsMax);
   }
   throw last;
+}
+
+const endpointsMax = 32;
+
+/** A node that admits nobody names those that do. */
+function addNamed(endpoints: ClusterEndpoint[], error: unknown): void {
+  if (!isBlixardError(error) || error.code !== "MISDIRECTED") return;
+  const { data = [] } = nodePlacesSchema.safeParse(error.details?.["voters"]);
+  const isNew = ({ endpointId }: ClusterEndpoint) => !endpoints.some((known) => known.endpointId === endpointId);
+  endpoints.push(...data.filter(isNew).slice(0, endpointsMax - endpoints.length));
 }
 
 function mayPass(error: unknown): boolean {

@@ -12,7 +12,7 @@ import { appliers } from "./appliers.ts";
 import { clusterLevel } from "./level.ts";
 import { refusal, refuse } from "./outcomes.ts";
 import { requestRowKey } from "./state.ts";
-import { isGood, ownTokenNode, ownTokensLevel } from "./token.ts";
+import { isCurrent, ownTokensLevel } from "./token.ts";
 import type { ApplierTable, Change, ClusterState, CommandEntry, Outcome, Position, RequestRecord } from "./types.ts";
 
 /** What an entry led to: now, or when its request id was applied the first time. */
@@ -112,9 +112,7 @@ function requestKey(
 /** From the entry that takes a token away on, nothing happens in its name. Before level 3 only the service looks at that. */
 function callerRefusal(state: ClusterState, { actor, atUnixMs }: Command): CommandResult | undefined {
   if (actor.kind !== "token" || clusterLevel(state) < ownTokensLevel) return undefined;
-  const token = state.tokens.get(actor.id);
-  const unregistered = token === undefined && ownTokenNode(actor.id) !== undefined;
-  if (unregistered || (token !== undefined && isGood(token, atUnixMs))) return undefined;
+  if (isCurrent(state, actor.id, atUnixMs)) return undefined;
   return refusal("UNAUTHENTICATED", `the token ${actor.id} was revoked or has expired`);
 }
 

@@ -35,9 +35,17 @@ export function isGood({ expiresUnixMs, revoked, tokenHash, endpointId }: TokenR
 export const ownTokenId = (nodeId: number): string => `node-${nodeId}`;
 
 /** The node whose own token has this id by default. */
-export function ownTokenNode(tokenId: string): number | undefined {
+function ownTokenNode(tokenId: string): number | undefined {
   const digits = /^node-(\d{1,5})$/.exec(tokenId)?.[1];
   return digits === undefined ? undefined : Number(digits);
+}
+
+/** Whether anything happens in the name of this token. That of a voter may not be registered yet. */
+export function isCurrent(state: ClusterState, tokenId: string, atUnixMs: number): boolean {
+  const record = state.tokens.get(tokenId);
+  if (record !== undefined) return isGood(record, atUnixMs);
+  const nodeId = ownTokenNode(tokenId);
+  return nodeId !== undefined && state.nodes.get(nodeKey(nodeId))?.role === "voter";
 }
 
 /** The record of the token in the data directory of a node. */

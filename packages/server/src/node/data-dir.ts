@@ -4,7 +4,7 @@
  *     node.json      whose directory it is; written when the node is in a cluster
  *     node.key       the node's Ed25519 seed: its identity
  *     admin.token    the administrator's token of a voter, as the list of tokens knows it
- *     local.token    shows how this node is, and nothing else; made anew at each start
+ *     local.token    shows how this node is, and nothing else
  *     join.json      the members as this node saw them last: where to ask when the store is lost
  *     recover.json   the node is on its way back after `blixard recover`
  *     backup-TIME/      stores that were moved or copied aside

@@ -42,7 +42,7 @@ import { type BoundPorts, bindPorts, ownHosts } from "./ports.ts";
 import { createPromMetrics } from "./prom-metrics.ts";
 import type { ReadyLine } from "./ready-line.ts";
 import { removeRecovery } from "./recovery-file.ts";
-import { readOrMakeToken, removeLocalToken, writeLocalToken } from "./token-files.ts";
+import { localToken, readOrMakeToken } from "./token-files.ts";
 import { chooseVmDrivers } from "./vm-drivers.ts";
 
 export interface StartNodeDeps {
@@ -99,10 +99,9 @@ async function start(base: Base, abandon: () => Promise<void>): Promise<RunningN
   const transport = createNodeTransport(base, data, ports);
   const bulk = openBulk(base, data, { tls, ports, transport });
   await transport.start();
-  const localToken = await writeLocalToken(data.dataDir, systemRandom);
-  opened.add("local token", () => removeLocalToken(data.dataDir));
-  const node = await startMember(base, { data, tls, ports, transport, bulk, http, localToken });
-  http.serve(serviceOf(node, localToken));
+  const ownStatusToken = await localToken(data.dataDir, systemRandom);
+  const node = await startMember(base, { data, tls, ports, transport, bulk, http, localToken: ownStatusToken });
+  http.serve(serviceOf(node, ownStatusToken));
   await settle(base, data, node);
   const ready = await tellWhere(base, data, ports);
   stopWithTheCluster(base, node);

@@ -1,9 +1,9 @@
-import { mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { seededRandom } from "@blixard/common";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { adminTokenFile, readOrMakeToken, removeLocalToken, writeLocalToken } from "./token-files.ts";
+import { adminTokenFile, localToken, readOrMakeToken } from "./token-files.ts";
 
 let path: string;
 beforeEach(async () => {
@@ -28,15 +28,17 @@ describe("the administrator's token of a node", () => {
 });
 
 describe("the token that shows how a node is", () => {
-  it("is another one at each start, and never written through a link", async () => {
+  it("stays over restarts, and is never read or written through a link, nor where others may read it", async () => {
     const victim = join(path, "victim");
-    await writeFile(victim, "mine");
+    await writeFile(victim, "mine", { mode: 0o600 });
     await symlink(victim, join(path, "local.token"));
-    const first = await writeLocalToken({ path }, seededRandom(1));
-    expect(await writeLocalToken({ path }, seededRandom(2))).not.toBe(first);
+    const first = await localToken({ path }, seededRandom(1));
+    expect(first).not.toBe("mine");
     expect(await mode("local.token")).toBe(0o600);
     expect(await readFile(victim, "utf8")).toBe("mine");
-    await removeLocalToken({ path });
-    await expect(stat(join(path, "local.token"))).rejects.toMatchObject({ code: "ENOENT" });
+    expect(await localToken({ path }, seededRandom(2))).toBe(first);
+    await chmod(join(path, "local.token"), 0o644);
+    expect(await localToken({ path }, seededRandom(3))).not.toBe(first);
+    expect(await mode("local.token")).toBe(0o600);
   });
 });

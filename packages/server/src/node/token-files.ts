@@ -2,7 +2,7 @@
  * The two texts in a data directory that open something: `admin.token`, the token of a voter, which the cluster knows and may
  * revoke, and `local.token`, which shows to whoever may read the directory how this node is, and nothing else.
  */
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { lstat, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { OwnTokenStore } from "@blixard/cluster";
 import { fileErrorOf, type Random, systemErrorCodeOf } from "@blixard/common";
@@ -37,19 +37,22 @@ export async function readOrMakeToken(store: OwnTokenStore, random: Random): Pro
   return token;
 }
 
-/** Makes the token that shows how this node is. */
-export async function writeLocalToken(dataDir: Pick<DataDir, "path">, random: Random): Promise<string> {
-  const path = localTokenPath(dataDir);
+/**
+ * The token that shows how this node is. It stays over restarts, for whoever collects metrics; a link, or a file that others
+ * may read, is replaced.
+ */
+export async function localToken(dataDir: Pick<DataDir, "path">, random: Random): Promise<string> {
+  const path = join(dataDir.path, "local.token");
+  const found = await lstat(path).catch(() => undefined);
+  if (found?.isFile() && (found.mode & wideModeBits) === 0) {
+    const text = (await readFile(path, "utf8")).trim();
+    if (text !== "") return text;
+  }
   const token = newToken(random);
-  // What was there before may have wider rights, or be a link.
   await rm(path, { force: true });
   await writeFile(path, `${token}\n`, { mode: 0o600, flag: "wx" });
   return token;
 }
 
-export async function removeLocalToken(dataDir: Pick<DataDir, "path">): Promise<void> {
-  await rm(localTokenPath(dataDir), { force: true });
-}
-
-const localTokenPath = ({ path }: Pick<DataDir, "path">) => join(path, "local.token");
+const wideModeBits = 0o077;
 export const newToken = (random: Random) => Buffer.from(random.bytes(tokenBytes)).toString("base64url");
