@@ -1,10 +1,11 @@
-import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fromUtf8 } from "@blixard/common";
 import { asLogIndex, asNodeId, asTerm, type Entry } from "@blixard/raft/core";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { checkLevelStorage } from "./check-level-storage.ts";
+import { flipBit } from "./faults/flip-bit.ts";
 import { openLevelStorage } from "./open-level-storage.ts";
 import { moveStore } from "./store-files.ts";
 
@@ -78,9 +79,7 @@ describe("checkLevelStorage", () => {
   it("names each damaged part", async () => {
     const [file] = (await readdir(join(dataDir, "log"))).filter((name) => name.endsWith(".log"));
     const path = join(dataDir, "log", file ?? "");
-    const bytes = await readFile(path);
-    bytes[100] = (bytes[100] ?? 0) ^ 4;
-    await writeFile(path, bytes);
+    await flipBit(path, 100, 2);
     await truncate(join(dataDir, "state", "CURRENT"), 0);
     const report = await checkLevelStorage({ dataDir });
     expect(report.damaged).toBe(true);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { errorCodeOf, fromUtf8, seededRandom } from "@blixard/common";
 import { asLogIndex, asNodeId, asTerm, type Entry } from "@blixard/raft/core";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { flipBit } from "./faults/flip-bit.ts";
 import { openLevelStorage } from "./open-level-storage.ts";
 
 const entriesMax = 300;
@@ -65,13 +66,6 @@ async function filesOf(dataDir: string, part: string, name: RegExp): Promise<str
   return (await readdir(join(dataDir, part))).filter((file) => name.test(file)).map((file) => join(part, file));
 }
 
-async function flip(path: string, bit: number): Promise<void> {
-  const bytes = await readFile(path);
-  const at = Math.floor(bit / 8);
-  bytes[at] = (bytes[at] ?? 0) ^ (1 << (bit % 8));
-  await writeFile(path, bytes);
-}
-
 /** Flips bits all over a file, one in each copy of the directory, and collects the verdicts. */
 async function flipEverywhere(file: string, count: number, seed: number): Promise<Map<string, number>> {
   const random = seededRandom(seed);
@@ -82,7 +76,7 @@ async function flipEverywhere(file: string, count: number, seed: number): Promis
     await cp(good, copy, { recursive: true });
     // The end of the file is where damage looks most like an interrupted write.
     const bit = round % 2 === 0 ? Math.floor(random.next() * bits) : bits - 1 - Math.floor(random.next() * 400);
-    await flip(join(copy, file), bit);
+    await flipBit(join(copy, file), Math.floor(bit / 8), bit % 8);
     const outcome = await verdict(copy);
     verdicts.set(outcome, (verdicts.get(outcome) ?? 0) + 1);
     await rm(copy, { recursive: true });

@@ -1,11 +1,12 @@
 /** What a start reads of a log that goes far back behind a snapshot, on a real LevelDB. */
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fromUtf8 } from "@blixard/common";
 import type { LogLoadOptions } from "@blixard/raft";
 import { asLogIndex, asNodeId, asTerm, type Entry } from "@blixard/raft/core";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { flipBit } from "./faults/flip-bit.ts";
 import { blockKey, blockKeyIndex, blockKeys } from "./keys.ts";
 import { LevelHandle } from "./level-handle.ts";
 import { type LevelStorage, openLevelStorage } from "./open-level-storage.ts";
@@ -123,10 +124,7 @@ describe("LevelLogStore.load behind a snapshot", () => {
   it("passes over what damaged files have lost there, for good", async () => {
     const [file = ""] = (await readdir(join(dataDir, "log"))).filter((name) => name.endsWith(".log"));
     const path = join(dataDir, "log", file);
-    const bytes = await readFile(path);
-    const place = bytes.indexOf("entry 100 xxx");
-    bytes[place] = (bytes[place] ?? 0) ^ 1;
-    await writeFile(path, bytes);
+    await flipBit(path, (await readFile(path)).indexOf("entry 100 xxx"));
     await withStorage(async (storage) => {
       expect((await storage.log.load(wanted)).entries).toEqual(run(491, entriesMax));
       expect(storage.health).toMatchObject({ corruptions: 1, repairs: 1 });

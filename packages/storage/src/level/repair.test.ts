@@ -1,11 +1,12 @@
 /** Damage in the log on a real LevelDB, and what gets the entries back. */
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fromUtf8, seededRandom } from "@blixard/common";
 import type { LogCandidate, LogContents, LogLoadOptions } from "@blixard/raft";
 import { asLogIndex, asNodeId, asTerm, type Entry, type LogIndex } from "@blixard/raft/core";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { flipBit } from "./faults/flip-bit.ts";
 import { blockKey, hardStateKey } from "./keys.ts";
 import { LevelHandle } from "./level-handle.ts";
 import { openLevelStorage } from "./open-level-storage.ts";
@@ -49,18 +50,12 @@ async function logFile(name: RegExp): Promise<string> {
   return join(dataDir, "log", file ?? "none");
 }
 
-async function flip(path: string, at: number): Promise<void> {
-  const bytes = await readFile(path);
-  bytes[at] = (bytes[at] ?? 0) ^ 1;
-  await writeFile(path, bytes);
-}
-
 /** Flips a bit in the bytes of this entry, wherever they are in the file. */
 async function damageEntry(path: string, index: number): Promise<void> {
   const bytes = await readFile(path);
   const at = bytes.indexOf(`entry ${index} xxx`);
   expect(at).toBeGreaterThan(0);
-  await flip(path, at + 20);
+  await flipBit(path, at + 20);
 }
 
 /** Peers that answer one after the other, and what they were asked for. */
@@ -161,7 +156,7 @@ describe("LevelLogStore.load of a damaged log", () => {
     const table = await logFile(/\.ldb$/);
     const bytes = await readFile(table);
     const head = bytes.indexOf(hardStateKey, bytes.indexOf(`entry ${entriesMax} xxx`) + 200);
-    await flip(table, head);
+    await flipBit(table, head);
     await expect(load(peers(honest))).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
   });
 
@@ -175,7 +170,7 @@ describe("LevelLogStore.load of a damaged log", () => {
     await storage.log.compact({ index: asLogIndex(10), term: asTerm(1) });
     await storage.close();
     const path = await logFile(/\.log$/);
-    await flip(path, (await readFile(path)).lastIndexOf("anew"));
+    await flipBit(path, (await readFile(path)).lastIndexOf("anew"));
     const { asked, repairFrom } = peers(honest);
     await expect(load({ repairFrom })).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
     expect(asked).toEqual([]);
@@ -244,8 +239,8 @@ describe("LevelLogStore.load of a damaged log", () => {
       for (let round = 0; round < 8; round++) {
         const path = await logFile(part);
         const bits = (await readFile(path)).length;
-        await flip(path, Math.floor(random.next() * bits));
-        if (round % 3 === 0) await flip(path, Math.floor(random.next() * bits));
+        await flipBit(path, Math.floor(random.next() * bits));
+        if (round % 3 === 0) await flipBit(path, Math.floor(random.next() * bits));
         const outcome = await load(peers(honest)).then(
           ({ contents }) => expectWhole(contents) ?? "repaired",
           (error: { readonly code?: string }) => error.code ?? String(error),

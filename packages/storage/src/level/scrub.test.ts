@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { discardMetrics, errorCodeOf, fromUtf8, silentLogger, toUtf8 } from "@blixard/common";
@@ -6,6 +6,7 @@ import { systemClock, systemRandom } from "@blixard/common/system";
 import { asNodeId, openRaftNode } from "@blixard/raft";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { stateStoreMachine } from "../state-store-machine.ts";
+import { flipBit } from "./faults/flip-bit.ts";
 import { openLevelStorage } from "./open-level-storage.ts";
 import type { ScrubOptions } from "./scrubber.ts";
 
@@ -63,12 +64,9 @@ async function fill(): Promise<void> {
 async function damage(part: string, text: string): Promise<void> {
   for (const name of (await readdir(join(dataDir, part))).filter((file) => file.endsWith(".ldb")).reverse()) {
     const path = join(dataDir, part, name);
-    const bytes = await readFile(path);
-    const at = bytes.lastIndexOf(text);
+    const at = (await readFile(path)).lastIndexOf(text);
     if (at < 0) continue;
-    bytes[at] = (bytes[at] ?? 0) ^ 1;
-    await writeFile(path, bytes);
-    return;
+    return flipBit(path, at);
   }
   throw new Error(`no table of ${part} holds ${text}`);
 }

@@ -9,6 +9,7 @@ import { asLogIndex, asTerm, type Entry } from "@blixard/raft/core";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { Level } from "level";
 import { openLevelStorage } from "../open-level-storage.ts";
+import { flipBit } from "./flip-bit.ts";
 
 const count = 500;
 const expectedValue = (index: number) => `value ${index} ${"x".repeat(100)}`;
@@ -68,8 +69,7 @@ async function fileIn(directory: string, name: RegExp): Promise<string> {
 async function flipInMiddle(path: string): Promise<void> {
   const bytes = await readFile(path);
   const at = bytes.indexOf("xxxxxxxxxx", Math.floor(bytes.length / 2)) + 4;
-  bytes[at] = (bytes[at] ?? 0) ^ 1;
-  await writeFile(path, bytes);
+  await flipBit(path, at);
 }
 
 /** Opens plain LevelDB and compares all values. */
