@@ -1,4 +1,4 @@
-import { BlixardError } from "@blixard/common";
+import { BlixardError, toHex } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { decodeServiceCall, encodeServiceResponse, type ServiceCall } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
@@ -93,7 +93,8 @@ describe("answeringFirst", () => {
 describe("redeemTicket", () => {
   const endpointId = "e".repeat(64);
   const secret = new Uint8Array(32);
-  const ticket = { clusterId: "c", ticketId: "t", secret, role: "viewer", expiresUnixMs: 1 } as const;
+  const fields = { clusterId: "c", ticketId: "t", secret, role: "viewer", expiresUnixMs: 1 } as const;
+  const ticket = { ...fields, shownBy: "signature" } as const;
   const answer = { clusterId: "c", id: "1", role: "viewer", nodes: [] };
   const redeem = (rpc: RpcCaller) =>
     redeemTicket(
@@ -113,6 +114,25 @@ describe("redeemTicket", () => {
     expect(await redeem(rpc)).toEqual(answer);
     expect(redeemed(asked)).toEqual(["a", "b"]);
     await expect(redeem(lane(unreachable).rpc)).rejects.toMatchObject({ code: "UNREACHABLE" });
+  });
+
+  it("shows each node a signature of its own, and none of them the secret", async () => {
+    const shown: { to: string; request: unknown }[] = [];
+    const { rpc } = present(() => answer);
+    const listening: RpcCaller = (to, method, payload, limits) => {
+      const { name, request } = decodeServiceCall(payload);
+      if (name === "token.redeem") shown.push({ to: to.endpointId, request });
+      return name === "token.redeem" && shown.length === 1
+        ? Promise.reject(new BlixardError("UNREACHABLE", "gone"))
+        : rpc(to, method, payload, limits);
+    };
+    await redeem(listening);
+    const signatures = shown.map(({ to, request }) => {
+      expect(request).toMatchObject({ ticket: { id: "t", asked: to }, endpointId });
+      expect(JSON.stringify(request)).not.toContain(toHex(secret));
+      return (request as { ticket: { signature: string } }).ticket.signature;
+    });
+    expect(new Set(signatures).size).toBe(2);
   });
 
   it("stops at a refusal, and takes no answer of another cluster", async () => {

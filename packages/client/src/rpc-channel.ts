@@ -15,6 +15,7 @@ import {
   toHex,
 } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
+import { ticketCrypto } from "@blixard/identity";
 import {
   type CallMeta,
   callPeer,
@@ -31,6 +32,7 @@ import {
   type StreamName,
   type StreamOutputOf,
   type StreamRequestOf,
+  showTicket,
 } from "@blixard/protocol";
 import { type Channel, type ChannelCall, type ChannelStream, type NodePlace, nodeTimeoutMs } from "./channel.ts";
 
@@ -170,24 +172,32 @@ export async function redeemTicket(
 ): Promise<ResponseOf<"token.redeem">> {
   const { rpc, random, endpointId } = deps;
   const { name, ...limits } = options;
-  const shown = { id: ticket.ticketId, secret: toHex(ticket.secret) };
-  const request = { ticket: shown, endpointId, ...(name === undefined ? {} : { name }) };
+  const own = { endpointId, ...(name === undefined ? {} : { name }) };
   const idempotencyKey = toHex(random.bytes(16));
   let last: unknown;
   for (const to of await answeringFirst({ ...deps, clock: systemClock }, ticket.endpoints, options.signal)) {
     try {
+      const shown = showTicket(ticket, { holder: endpointId, asked: to.endpointId }, ticketCrypto);
+      const request = { ticket: shown, ...own };
       const answer = await callOverRpc(rpc, to, "token.redeem", request, { ...limits, idempotencyKey });
       if (answer.clusterId === ticket.clusterId) return answer;
       throw new BlixardError("WRONG_CLUSTER", `the node that answered is of cluster ${answer.clusterId}`);
     } catch (error) {
       last = error;
       const { code } = toBlixardError(error, "UNREACHABLE", "redeeming the ticket");
-      // A node that was a voter when the ticket was made may be none any more.
-      if (code !== "UNREACHABLE" && code !== "DEADLINE_EXCEEDED" && code !== "MISDIRECTED") throw error;
+      if (!othersMayAnswer.has(code)) throw error;
     }
   }
   throw last ?? new BlixardError("TICKET_INVALID", "the ticket names no node that could be asked");
 }
+
+/** UNAVAILABLE and MISDIRECTED: a node that the ticket names and that votes no more. */
+const othersMayAnswer: ReadonlySet<string> = new Set([
+  "UNREACHABLE",
+  "DEADLINE_EXCEEDED",
+  "UNAVAILABLE",
+  "MISDIRECTED",
+]);
 
 async function callOverRpc<Name extends MethodName>(
   rpc: RpcCaller,

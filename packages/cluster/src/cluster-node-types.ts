@@ -9,6 +9,7 @@ import type {
   StreamName,
   StreamOutputOf,
   StreamRequestOf,
+  TicketCrypto,
 } from "@blixard/protocol";
 import type { LogStore, SnapshotCarrier, SnapshotStore } from "@blixard/raft";
 import type { VmManager } from "@blixard/vm-manager";
@@ -33,6 +34,7 @@ export interface ClusterNodeDeps {
   readonly sha256: Sha256;
   /** The key of this node, which the transport proves as well. */
   readonly signatures: NodeSignatures;
+  readonly ticketCrypto: TicketCrypto;
   readonly log: LogStore;
   readonly snapshots: SnapshotStore;
   readonly stateStore: StateStore;

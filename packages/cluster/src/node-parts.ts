@@ -3,7 +3,7 @@
  * `Pick<NodeParts, "stateMachine" | "proposals">`, so that a test gives it these and no others.
  */
 import type { Clock, Logger, Random } from "@blixard/common";
-import type { CommandBody, NodeStatus } from "@blixard/protocol";
+import type { CommandBody, NodeStatus, TicketCrypto } from "@blixard/protocol";
 import type { RaftNode } from "@blixard/raft";
 import type { VmManager } from "@blixard/vm-manager";
 import type { CallScope } from "./calls/call-types.ts";
@@ -25,6 +25,7 @@ export interface NodeParts {
   readonly logger: Logger;
   readonly metrics: ClusterMetrics;
   readonly sha256: Sha256;
+  readonly ticketCrypto: TicketCrypto;
   readonly options: ResolvedClusterNodeOptions;
   readonly identity: () => NodeIdentity;
   readonly transport: ClusterTransport;

@@ -19,5 +19,6 @@ export { memoryPins } from "./pins.ts";
 export { SharedPlaces, type SharedPlacesOptions, shareOfAddress } from "./shared-places.ts";
 export type { Signatures } from "./signatures.ts";
 export { createSignatures } from "./signatures.ts";
+export { ticketCrypto } from "./ticket-crypto.ts";
 export type { TlsListener, TlsListenerOptions } from "./tls-listener.ts";
 export { createTlsListener } from "./tls-listener.ts";

@@ -49,7 +49,9 @@ export { memberRoleSchema, nodeCapacitySchema, nodeRecordSchema } from "./api/no
 export type { Health, NodeRoute, StoredBlob } from "./api/node-routes.ts";
 export { headers, nodeRoutes, pathFields } from "./api/node-routes.ts";
 export type { TicketRecord, TicketRole, TicketView } from "./api/ticket.ts";
+export { signedTicketsSince, ticketRoleSchema } from "./api/ticket.ts";
 export type { TokenRecord, TokenView } from "./api/token.ts";
+export type { ShownTicket } from "./api/values.ts";
 export {
   addressSchema,
   endpointIdSchema,
@@ -113,6 +115,8 @@ export {
   streamLineBytesMax,
   streamMediaTypes,
 } from "./wire/stream-lines.ts";
+export type { TicketCrypto } from "./wire/ticket-proof.ts";
+export { isShownBy, proofKeyOf, showTicket } from "./wire/ticket-proof.ts";
 export type { WireOptions } from "./wire/wire-codec.ts";
 export { decodeValue, encodeValue } from "./wire/wire-codec.ts";
 export { unsupported } from "./wire/wire-codec-binary.ts";

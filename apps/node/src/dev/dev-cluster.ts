@@ -110,7 +110,7 @@ export async function devClient(node: DevNode): Promise<BlixardClient> {
 
 async function createTicket(node: DevNode): Promise<string> {
   await using client = await devClient(node);
-  return (await client.tickets.create()).ticket;
+  return (await client.tickets.create({ role: "voter" })).ticket;
 }
 
 async function untilAllVote(node: DevNode, count: number, signal: AbortSignal): Promise<void> {

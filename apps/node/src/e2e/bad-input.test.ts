@@ -162,12 +162,12 @@ describe("bad input to a node", () => {
     const garbled = await join1("blx1-nonsense", 20);
     expect(garbled).toMatchObject({ code: 77, stderr: expect.stringContaining("TICKET_INVALID") });
 
-    const { ticket: expiring, expiresUnixMs } = await probe.tickets.create({ ttlSeconds: 1 });
+    const { ticket: expiring, expiresUnixMs } = await probe.tickets.create({ role: "voter", ttlSeconds: 1 });
     while (systemClock.unixMs() <= expiresUnixMs) await sleep(systemClock, 20);
     const expired = await join1(expiring, 21);
     expect(expired).toMatchObject({ code: 77, stderr: expect.stringContaining("TICKET_EXPIRED") });
 
-    const revoked = await probe.tickets.create();
+    const revoked = await probe.tickets.create({ role: "voter" });
     await probe.tickets.revoke(revoked.id);
     expect((await join1(revoked.ticket, 22)).stderr).toContain("TICKET_INVALID");
 

@@ -96,7 +96,7 @@ describe("a context made from a ticket, without HTTP", () => {
     expect(await run(["kv", "list", "-o", "json"])).toMatchObject({ code: 0 });
     expect(await run(["nodes", "list", "--context", "look"])).toMatchObject({ code: 0 });
     expectDenied(await run(["kv", "put", "k", "other", "-o", "json"]), "PERMISSION_DENIED");
-    expectDenied(await run(["ticket", "create", "-o", "json"]), "PERMISSION_DENIED");
+    expectDenied(await run(["ticket", "create", "--role", "voter", "-o", "json"]), "PERMISSION_DENIED");
     expectDenied(await run(["vm", "console", "web", "-o", "json"], "typed\n"), "PERMISSION_DENIED");
     expectDenied(await run(["vm", "create", "x", "--image", "demo", "-o", "json"]), "PERMISSION_DENIED");
   });

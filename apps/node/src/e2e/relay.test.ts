@@ -67,7 +67,7 @@ describe("machines without a way to each other but a relay", () => {
     // Until it has found the relay, a ticket would name addresses alone that nobody reaches.
     await statusUntil(first, (status) => memberOf(status, 1)?.addresses.includes(relay.url) === true);
     await on(first, "kv", "put", "key", "before");
-    const second = await startNode(2, (await on(first, "ticket", "create")).trim());
+    const second = await startNode(2, (await on(first, "ticket", "create", "--role", "voter")).trim());
     const status = await statusUntil(second, (now) => memberOf(now, 2)?.role === "voter");
     expect(memberOf(status, 1)).toMatchObject({ path: "relay" });
     expect(await on(second, "kv", "get", "key")).toBe("before\n");

@@ -1,8 +1,7 @@
-import { fromUtf8, toHex, toUtf8, Watch } from "@blixard/common";
+import { fromUtf8, toUtf8, Watch } from "@blixard/common";
 import {
   type CallMeta,
   decodeServiceResponse,
-  decodeTicket,
   encodeServiceCall,
   encodeServiceResponse,
   forwardRpcMethod,
@@ -31,8 +30,7 @@ const outsider = (id: number) => group.network.join(id, endpointIdOf(id)).transp
 /** A person's machine whose key got the rights of a ticket, and the id of its token. */
 async function guest(id: number, role: "operator" | "viewer") {
   const transport = outsider(id);
-  const { ticketId, secret } = decodeTicket(await group.ticket({ role }));
-  const request = { ticket: { id: ticketId, secret: toHex(secret) }, endpointId: endpointIdOf(id) };
+  const request = { ticket: group.shown(await group.ticket({ role }), id), endpointId: endpointIdOf(id) };
   const payload = encodeServiceCall({ name: "token.redeem", request, meta: group.meta() });
   const bytes = await transport.call(nodeOne, "token.redeem", payload, { timeoutMs: 5_000 });
   return { transport, tokenId: (decodeServiceResponse(bytes) as { id: string }).id };

@@ -1,8 +1,7 @@
 /** Every method of the service against every kind of caller: a method that is added is in these tables by itself. */
-import { errorCodeOf, toHex } from "@blixard/common";
+import { errorCodeOf } from "@blixard/common";
 import {
   type CallMeta,
-  decodeTicket,
   encodeServiceCall,
   featureLevels,
   forwardRpcMethod,
@@ -85,19 +84,18 @@ async function answerTo(
   }
 }
 
-async function shown(role: (typeof nodeRoles)[number] | (typeof people)[number]) {
-  const ticket = decodeTicket(await group.ticket({ role }));
-  return { id: ticket.ticketId, secret: toHex(ticket.secret) };
+async function shown(role: (typeof nodeRoles)[number] | (typeof people)[number], id: number) {
+  return group.shown(await group.ticket({ role }), id);
 }
 
 async function redeem(transport: ClusterTransport, id: number, role: (typeof people)[number]): Promise<void> {
-  const request = { ticket: await shown(role), endpointId: endpointIdOf(id), name: `laptop-${id}` };
+  const request = { ticket: await shown(role, id), endpointId: endpointIdOf(id), name: `laptop-${id}` };
   expect(await answerTo(transport, "token.redeem", "token.redeem", request)).toBe("OK");
 }
 
 async function join(transport: ClusterTransport, id: number, role: (typeof nodeRoles)[number]): Promise<void> {
   const request = {
-    ticket: await shown(role),
+    ticket: await shown(role, id),
     nodeId: id,
     endpointId: endpointIdOf(id),
     addresses: [`127.0.0.1:${7_000 + id}`],

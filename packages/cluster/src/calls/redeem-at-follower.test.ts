@@ -1,4 +1,3 @@
-import { toHex } from "@blixard/common";
 import { decodeServiceResponse, decodeTicket, encodeServiceCall } from "@blixard/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { ClusterGroup, until } from "../testing/cluster-group.ts";
@@ -23,13 +22,13 @@ describe("a ticket that is shown to a follower", () => {
       const payload = encodeServiceCall({ name, request, meta: group.meta() });
       return decodeServiceResponse(await transport.call(to, name, payload, { timeoutMs: 10_000 }));
     };
-    const ticket = decodeTicket(await group.ticket({ role: "viewer" }));
-    await until(() => group.node(follower).state.tickets.has(ticket.ticketId));
+    const ticket = await group.ticket({ role: "viewer" });
+    await until(() => group.node(follower).state.tickets.has(decodeTicket(ticket).ticketId));
     const { commitIndex } = group.node(follower).status();
     // The follower does not hear yet what was committed from here on.
     group.network.passes = (to, message) =>
       to !== follower || message.type !== "raft" || message.message.commit <= commitIndex;
-    const shown = { id: ticket.ticketId, secret: toHex(ticket.secret) };
+    const shown = group.shown(ticket, 9, follower);
     const redeemed = ask("token.redeem", { ticket: shown, endpointId: key });
     const used = redeemed.then(() => ask("kv.list", {}));
     used.catch(() => {});

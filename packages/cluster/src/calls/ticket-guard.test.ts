@@ -1,9 +1,9 @@
 import { BlixardError, type Clock, type ErrorCode } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { beforeEach, describe, expect, it } from "@jest/globals";
-import { TicketGuard, ticketGuardLimits } from "./ticket-guard.ts";
+import { AskBudget, TicketGuard, ticketGuardLimits } from "./ticket-guard.ts";
 
-const { perKeyMax, perKeyRefillMs, togetherMax } = ticketGuardLimits;
+const { perKeyMax, perKeyRefillMs, leaderAsksMax, leaderAsksRefillMs } = ticketGuardLimits;
 let nowMs = 0;
 const clock: Clock = { ...systemClock, monotonicMs: () => nowMs };
 let guard: TicketGuard;
@@ -36,17 +36,27 @@ describe("TicketGuard", () => {
     expect(await guess("a")).toBe("OVERLOADED");
   });
 
-  it("slows down guesses under ever new keys", async () => {
-    for (let count = 0; count < togetherMax; count++) expect(await guess(`key ${count}`)).toBe("TICKET_INVALID");
-    expect(await guess("one more")).toBe("OVERLOADED");
-    nowMs += ticketGuardLimits.togetherRefillMs;
-    expect(await guess("one more")).toBe("TICKET_INVALID");
+  it("refuses no key for what others have shown", async () => {
+    for (let count = 0; count < 20 * perKeyMax; count++) expect(await guess(`key ${count}`)).toBe("TICKET_INVALID");
+    expect(await guard.run("one more", async () => "in")).toBe("in");
   });
 
   it("counts only what is wrong with the ticket", async () => {
-    for (let count = 0; count < 2 * togetherMax; count++) {
+    for (let count = 0; count < 20 * perKeyMax; count++) {
       for (const code of ["JOIN_PENDING", "NO_LEADER", "UNREACHABLE"] as const)
         expect(await guess("a", code)).toBe(code);
     }
+  });
+});
+
+describe("AskBudget", () => {
+  it("lets so many questions through at once, and one more after a while", () => {
+    const budget = new AskBudget(clock);
+    for (let count = 0; count < leaderAsksMax; count++) budget.take();
+    const refused = expect.objectContaining({ code: "OVERLOADED" });
+    expect(() => budget.take()).toThrow(refused);
+    nowMs += leaderAsksRefillMs;
+    budget.take();
+    expect(() => budget.take()).toThrow(refused);
   });
 });

@@ -1,7 +1,13 @@
 /**
- * Slows down callers that guess tickets. Each wrong ticket is counted for the key that showed it, and for all keys
- * together; the counts go down with time. While a count is at its limit, its keys are refused and no call of theirs
- * reaches the leader. Valid tickets are not counted.
+ * Slows down callers that show tickets which are not good. Nobody guesses a ticket, which is a key of 256 bits; what wrong
+ * ones cost is work: a check of a signature for each, and a call to the leader for one that a follower does not know.
+ *
+ *     TicketGuard   each wrong ticket is counted for the key that showed it; while the count of a key is at its limit, its
+ *                   calls are refused without a check
+ *     AskBudget     how often all strangers together make a follower ask the leader about a ticket that it does not know
+ *
+ * Nothing that strangers use up refuses a right ticket of another key: every ticket that the state of the node holds is
+ * checked there, whatever the others do. One that is so new that a follower does not know it yet is a moment later.
  */
 import { type BlixardError, type Clock, errorCodeOf, notApplied } from "@blixard/common";
 
@@ -9,24 +15,39 @@ export const ticketGuardLimits = {
   /** How many wrong tickets one key may show at once, and the time after which it may show one more. */
   perKeyMax: 5,
   perKeyRefillMs: 10_000,
-  /** The same for all keys together. */
-  togetherMax: 50,
-  togetherRefillMs: 200,
+  /** Questions to the leader at once, for all strangers together, and the time after which it may be one more. */
+  leaderAsksMax: 50,
+  leaderAsksRefillMs: 200,
   keysMax: 1_024,
 } as const;
 
 const wrong: ReadonlySet<string> = new Set(["TICKET_INVALID", "TICKET_USED", "TICKET_EXPIRED", "PERMISSION_DENIED"]);
 
-interface Bucket {
-  /** How many failures still count. */
-  level: number;
-  atMs: number;
+class Bucket {
+  readonly #clock: Clock;
+  readonly #refillMs: number;
+  #level = 0;
+  #atMs = 0;
+
+  constructor(clock: Clock, refillMs: number) {
+    this.#clock = clock;
+    this.#refillMs = refillMs;
+  }
+
+  /** How much still counts of what was added. */
+  get level(): number {
+    return Math.max(0, this.#level - (this.#clock.monotonicMs() - this.#atMs) / this.#refillMs);
+  }
+
+  addOne(): void {
+    this.#level = this.level + 1;
+    this.#atMs = this.#clock.monotonicMs();
+  }
 }
 
 export class TicketGuard {
   readonly #clock: Clock;
   readonly #perKey = new Map<string, Bucket>();
-  readonly #together: Bucket = { level: 0, atMs: 0 };
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -34,10 +55,8 @@ export class TicketGuard {
 
   /** Runs `work` for a key, and counts a refusal. @throws OVERLOADED after too many of them, and whatever `work` throws */
   async run<T>(endpointId: string, work: () => Promise<T>): Promise<T> {
-    const { perKeyMax, perKeyRefillMs, togetherMax, togetherRefillMs } = ticketGuardLimits;
     const own = this.#perKey.get(endpointId);
-    if (own !== undefined && this.#levelOf(own, perKeyRefillMs) > perKeyMax - 1) throw limited("this key");
-    if (this.#levelOf(this.#together, togetherRefillMs) > togetherMax - 1) throw limited("strangers");
+    if (own !== undefined && own.level > ticketGuardLimits.perKeyMax - 1) throw limited();
     try {
       return await work();
     } catch (error) {
@@ -47,29 +66,36 @@ export class TicketGuard {
   }
 
   #count(endpointId: string): void {
-    const { perKeyRefillMs, togetherRefillMs, keysMax } = ticketGuardLimits;
-    const own = this.#perKey.get(endpointId) ?? { level: 0, atMs: 0 };
-    this.#add(own, perKeyRefillMs);
-    this.#add(this.#together, togetherRefillMs);
+    const own = this.#perKey.get(endpointId) ?? new Bucket(this.#clock, ticketGuardLimits.perKeyRefillMs);
+    own.addOne();
     // The key that failed last moves to the end, so that the first key is the one whose failure is the oldest.
     this.#perKey.delete(endpointId);
     this.#perKey.set(endpointId, own);
     const [oldest] = this.#perKey.keys();
-    if (this.#perKey.size > keysMax && oldest !== undefined) this.#perKey.delete(oldest);
-  }
-
-  #add(bucket: Bucket, refillMs: number): void {
-    bucket.level = this.#levelOf(bucket, refillMs) + 1;
-    bucket.atMs = this.#clock.monotonicMs();
-  }
-
-  #levelOf({ level, atMs }: Bucket, refillMs: number): number {
-    return Math.max(0, level - (this.#clock.monotonicMs() - atMs) / refillMs);
+    if (this.#perKey.size > ticketGuardLimits.keysMax && oldest !== undefined) this.#perKey.delete(oldest);
   }
 }
 
-function limited(who: string): BlixardError {
-  return notApplied("OVERLOADED", `${who} showed too many tickets that are not good`, {
+export class AskBudget {
+  readonly #asks: Bucket;
+
+  constructor(clock: Clock) {
+    this.#asks = new Bucket(clock, ticketGuardLimits.leaderAsksRefillMs);
+  }
+
+  /** @throws OVERLOADED */
+  take(): void {
+    if (this.#asks.level > ticketGuardLimits.leaderAsksMax - 1) {
+      throw notApplied("OVERLOADED", "this node does not know the ticket, and has asked the leader about too many", {
+        hint: "Try again soon, or ask another node.",
+      });
+    }
+    this.#asks.addOne();
+  }
+}
+
+function limited(): BlixardError {
+  return notApplied("OVERLOADED", "this key showed too many tickets that are not good", {
     hint: "Wait a little, and check the ticket: blixard ticket list",
   });
 }

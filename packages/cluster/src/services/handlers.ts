@@ -9,7 +9,7 @@ import { kvHandlers } from "./kv.ts";
 import { kvStreams } from "./kv-watch.ts";
 import { memberHandlers } from "./member.ts";
 import { nodeHandlers } from "./node.ts";
-import { ticketHandlers } from "./ticket.ts";
+import { redeemEntry, TicketDesk, ticketHandlers } from "./ticket.ts";
 import { tokenExit, tokenHandlers } from "./token.ts";
 import { vmHandlers } from "./vm.ts";
 import { consoleStreams } from "./vm-console.ts";
@@ -23,6 +23,7 @@ export interface Services {
 }
 
 export function createServices(parts: NodeParts): Services {
+  const desk = new TicketDesk(parts);
   return {
     handlers: {
       ...statusHandlers(parts),
@@ -37,7 +38,7 @@ export function createServices(parts: NodeParts): Services {
       ...joinHandlers(parts),
     },
     streamHandlers: { ...consoleStreams(parts), ...kvStreams(parts), ...vmStreams(parts) },
-    entrySteps: joinEntry(parts),
+    entrySteps: { ...joinEntry(parts, desk), ...redeemEntry(desk) },
     exitSteps: tokenExit(parts),
   };
 }

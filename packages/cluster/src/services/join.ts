@@ -16,7 +16,7 @@ import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { pageOf } from "./page.ts";
 import { type JoinRequest, PendingJoins } from "./pending-joins.ts";
 import { refuseIfMatch, unremembered } from "./propose.ts";
-import { ticketOf } from "./ticket.ts";
+import { assertGood, type TicketDesk, ticketOf } from "./ticket.ts";
 
 /** What these methods use of the node. */
 type Parts = Pick<
@@ -24,7 +24,7 @@ type Parts = Pick<
   | "clock"
   | "logger"
   | "metrics"
-  | "sha256"
+  | "ticketCrypto"
   | "options"
   | "identity"
   | "raft"
@@ -55,10 +55,17 @@ export function joinHandlers(node: Parts): Pick<Handlers, "join.request" | "join
 }
 
 /** Notes in a request that an operator has to accept it. Only the node that was asked first knows who can reach it. */
-export function joinEntry(parts: Pick<NodeParts, "options" | "transport" | "stateMachine">): EntrySteps {
+export function joinEntry(
+  parts: Pick<NodeParts, "options" | "transport" | "stateMachine">,
+  desk: TicketDesk,
+): EntrySteps {
   return {
     "join.request": (request, endpointId) => {
-      if (request.ticket !== null || isKnownMember(parts, request.nodeId, endpointId)) return request;
+      if (isKnownMember(parts, request.nodeId, endpointId)) return request;
+      if (request.ticket !== null) {
+        desk.look(request.ticket, request.endpointId);
+        return request;
+      }
       return needsApproval(parts, request) ? { ...request, approval: true } : request;
     },
   };
@@ -69,7 +76,7 @@ async function join(parts: JoinParts, request: JoinRequest, call: CallScope) {
     throw denied("endpointId: is not the key of the connection that asks");
   }
   const known = isKnownMember(parts, request.nodeId, request.endpointId);
-  const ticket = known || request.ticket === null ? undefined : ticketOf(parts, request.ticket);
+  const ticket = known || request.ticket === null ? undefined : ticketOf(parts, request.ticket, request.endpointId);
   if (ticket === undefined && !known) assertNotRemoved(parts, request.endpointId);
   assertUnderstandsCluster(parts, request);
   if (ticket === undefined && !known && needsApproval(parts, request)) {
@@ -79,6 +86,7 @@ async function join(parts: JoinParts, request: JoinRequest, call: CallScope) {
   if (known) await assertRunsOnce(parts, request, call.signal);
   const role = memberRoleOf(ticket?.role ?? "voter");
   const node = recordOf(request, request.nodeName ?? ticket?.nodeName ?? undefined, role, parts.clock.unixMs());
+  if (ticket !== undefined) assertGood(parts, ticket, node);
   const body = { type: "node.admit", node, ticketId: ticket?.id ?? null } as const;
   // A machine may ask again: `apply` recognises one that it has admitted.
   const { value } = await parts.proposals.propose<Admission>(body, unremembered(call));

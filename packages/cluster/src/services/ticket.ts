@@ -1,24 +1,38 @@
-/** The join tickets. Their secrets leave this room once, inside the ticket; the state holds only hashes. */
-import { bytesEqual, fromHex, fromUtf8, notApplied, toHex } from "@blixard/common";
+/**
+ * The join tickets. Their secrets leave this room once, inside the ticket; the state holds only public keys, with which a
+ * node can check what a holder shows, and cannot show it itself.
+ */
+import { type BlixardError, bytesEqual, fromHex, fromUtf8, notApplied, toHex } from "@blixard/common";
 import {
   encodeTicket,
   isAccessRole,
+  isShownBy,
   type ParsedRequestOf,
+  proofKeyOf,
+  type ShownTicket,
+  signedTicketsSince,
   type TicketRecord,
   type TicketRole,
 } from "@blixard/protocol";
-import type { CallScope, Handlers } from "../calls/call-types.ts";
+import type { CallScope, EntrySteps, Handlers } from "../calls/call-types.ts";
 import { votersToAsk } from "../calls/misdirected.ts";
+import { AskBudget } from "../calls/ticket-guard.ts";
 import type { NodeParts } from "../node-parts.ts";
+import { clusterLevel } from "../state-machine/level.ts";
 import { nodeKey } from "../state-machine/state.ts";
+import { type TicketBearer, ticketRefusal } from "../state-machine/ticket.ts";
+import type { ClusterState } from "../state-machine/types.ts";
 import { pageOf } from "./page.ts";
 import { assertMadeNow, refuseIfMatch } from "./propose.ts";
 
 /** What these methods use of the node. */
 type TicketParts = Pick<
   NodeParts,
-  "clock" | "random" | "sha256" | "options" | "identity" | "stateMachine" | "proposals"
+  "clock" | "random" | "ticketCrypto" | "options" | "identity" | "stateMachine" | "proposals"
 >;
+
+/** What checking a ticket needs. */
+export type TicketCheckParts = Pick<NodeParts, "stateMachine" | "ticketCrypto" | "identity">;
 
 type TicketMethods = "ticket.create" | "ticket.list" | "ticket.revoke";
 
@@ -30,7 +44,7 @@ export function ticketHandlers(parts: TicketParts): Pick<Handlers, TicketMethods
     "ticket.create": (request, call) => createTicket(parts, request, call),
     "ticket.list": async (asked) => {
       const { state, version } = parts.stateMachine;
-      const views = [...state.tickets.values()].map(({ secretHash: _, ...view }) => view);
+      const views = [...state.tickets.values()].map(({ secretHash: _, proofKey: __, ...view }) => view);
       return pageOf(views, asked, { keyOf: ({ id }) => id, index: version.value.appliedIndex });
     },
     "ticket.revoke": async ({ id }, call) => {
@@ -42,18 +56,91 @@ export function ticketHandlers(parts: TicketParts): Pick<Handlers, TicketMethods
   };
 }
 
-/** Finds the ticket that a caller shows by id and secret, in hexadecimal. `apply` decides whether it is still good. */
-export function ticketOf(
-  parts: Pick<NodeParts, "stateMachine" | "sha256">,
-  shown: { readonly id: string; readonly secret: string },
-): TicketRecord {
-  const ticket = parts.stateMachine.state.tickets.get(shown.id);
+/**
+ * What the node that is asked first looks at, so that others are not asked in vain: a ticket that its copy of the state knows
+ * is good or not, whatever else strangers do. Only for one that it does not know it has to ask the leader, within a budget.
+ * @throws TICKET_INVALID, UNAVAILABLE when this node is none that a ticket may be shown to, OVERLOADED
+ */
+export class TicketDesk {
+  readonly #parts: TicketCheckParts & Pick<NodeParts, "transport" | "raft">;
+  readonly #leaderAsks: AskBudget;
+
+  constructor(parts: TicketCheckParts & Pick<NodeParts, "clock" | "transport" | "raft">) {
+    this.#parts = parts;
+    this.#leaderAsks = new AskBudget(parts.clock);
+  }
+
+  look(shown: ShownTicket, holder: string): void {
+    const { stateMachine, transport, raft } = this.#parts;
+    if ("asked" in shown) {
+      if (shown.asked !== transport.endpointId) throw notKnown("this ticket was shown to another node");
+    }
+    if (stateMachine.state.tickets.has(shown.id)) ticketOf(this.#parts, shown, holder);
+    else if (raft.status.value.role !== "StateLeader") this.#leaderAsks.take();
+  }
+}
+
+export function redeemEntry(desk: TicketDesk): EntrySteps {
+  return {
+    "token.redeem": (request) => {
+      desk.look(request.ticket, request.endpointId);
+      return request;
+    },
+  };
+}
+
+/**
+ * Finds the ticket that the key `holder` shows. `apply` decides whether it is still good.
+ * @throws TICKET_INVALID, UNAVAILABLE when the node that it was shown to does not vote
+ */
+export function ticketOf(parts: TicketCheckParts, shown: ShownTicket, holder: string): TicketRecord {
+  const { state } = parts.stateMachine;
+  const ticket = state.tickets.get(shown.id);
+  if (ticket === undefined || !isShown(parts, ticket, shown, holder)) throw notKnown("this ticket is not known here");
+  if ("asked" in shown) assertVotes(state, shown.asked);
+  return ticket;
+}
+
+function isShown(
+  { ticketCrypto, identity }: TicketCheckParts,
+  { secretHash, proofKey }: TicketRecord,
+  shown: ShownTicket,
+  holder: string,
+): boolean {
+  if ("signature" in shown) {
+    const { clusterId } = identity();
+    return proofKey !== undefined && isShownBy(shown, { clusterId, proofKey, holder }, ticketCrypto);
+  }
   const secret = fromHex(shown.secret);
-  const hash = secret === undefined ? "" : toHex(parts.sha256(secret));
-  if (ticket !== undefined && bytesEqual(fromUtf8(ticket.secretHash), fromUtf8(hash))) return ticket;
-  throw notApplied("TICKET_INVALID", "this ticket is not known here", {
-    hint: "Ask for another one: blixard ticket create",
+  if (secret === undefined || secretHash === undefined) return false;
+  return bytesEqual(fromUtf8(secretHash), fromUtf8(toHex(ticketCrypto.sha256(secret))));
+}
+
+/**
+ * Only a voter is asked with a ticket: what it passes on counts here, and the holder believes its answer. A node that was one
+ * when the ticket was made may be none any more. @throws UNAVAILABLE
+ */
+function assertVotes({ nodes }: ClusterState, endpointId: string): void {
+  for (const node of nodes.values()) if (node.endpointId === endpointId && node.role === "voter") return;
+  throw notApplied("UNAVAILABLE", "the node that was asked does not vote", {
+    hint: "Ask another node that the ticket names, or make a new ticket: blixard ticket create",
   });
+}
+
+/**
+ * Refuses a ticket that is spent, before it costs an entry of the log. The key that used it may have lost the answer.
+ * @throws TICKET_INVALID, TICKET_USED, TICKET_EXPIRED
+ */
+export function assertGood({ clock }: Pick<NodeParts, "clock">, ticket: TicketRecord, bearer: TicketBearer): void {
+  if (ticket.usedBy === bearer.endpointId) return;
+  const refused = ticketRefusal(ticket, bearer, clock.unixMs())?.result;
+  if (refused === undefined || refused.ok) return;
+  const { code, message, hint } = refused;
+  throw notApplied(code, message, hint === undefined ? {} : { hint });
+}
+
+function notKnown(message: string): BlixardError {
+  return notApplied("TICKET_INVALID", message, { hint: "Ask for another one: blixard ticket create" });
 }
 
 async function createTicket(parts: TicketParts, request: ParsedRequestOf<"ticket.create">, call: CallScope) {
@@ -64,9 +151,12 @@ async function createTicket(parts: TicketParts, request: ParsedRequestOf<"ticket
   }
   const nowUnixMs = parts.clock.unixMs();
   const secret = parts.random.bytes(secretBytes);
+  const shownBy = clusterLevel(parts.stateMachine.state) < signedTicketsSince ? "secret" : "signature";
   const ticket: TicketRecord = {
     id: toHex(parts.random.bytes(ticketIdBytes)),
-    secretHash: toHex(parts.sha256(secret)),
+    ...(shownBy === "secret"
+      ? { secretHash: toHex(parts.ticketCrypto.sha256(secret)) }
+      : { proofKey: proofKeyOf(secret, parts.ticketCrypto) }),
     role: request.role,
     nodeName: request.nodeName ?? null,
     createdUnixMs: nowUnixMs,
@@ -82,6 +172,7 @@ async function createTicket(parts: TicketParts, request: ParsedRequestOf<"ticket
     clusterId: parts.identity().clusterId,
     ticketId: ticket.id,
     secret,
+    shownBy,
     role: ticket.role,
     endpoints: endpointsToAsk(parts),
     expiresUnixMs: ticket.expiresUnixMs,

@@ -11,16 +11,16 @@ import type { AuthenticatedCaller, CallScope, ExitSteps, Handlers } from "../cal
 import { assertSpeaksFor } from "../calls/identify.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { clusterLevel } from "../state-machine/level.ts";
-import { isGood, ownTokensLevel } from "../state-machine/token.ts";
+import { bearerOf, isGood, ownTokensLevel } from "../state-machine/token.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import { pageOf } from "./page.ts";
 import { assertMadeNow, refuseIfMatch, unremembered } from "./propose.ts";
-import { endpointsToAsk, ticketOf } from "./ticket.ts";
+import { assertGood, endpointsToAsk, ticketOf } from "./ticket.ts";
 
 /** What these methods use of the node. */
 type TokenParts = Pick<
   NodeParts,
-  "clock" | "random" | "sha256" | "options" | "identity" | "stateMachine" | "proposals"
+  "clock" | "random" | "sha256" | "ticketCrypto" | "options" | "identity" | "stateMachine" | "proposals"
 >;
 
 type TokenMethods =
@@ -144,7 +144,7 @@ async function redeem(
   if (call.meta.actor.id !== endpointId) {
     throw notApplied("PERMISSION_DENIED", "endpointId: is not the key of the connection that asks");
   }
-  const ticket = ticketOf(parts, shown);
+  const ticket = ticketOf(parts, shown, endpointId);
   const calledName = ticket.nodeName ?? name;
   const nowUnixMs = parts.clock.unixMs();
   const token: TokenRecord = {
@@ -156,6 +156,7 @@ async function redeem(
     ...endOf(nowUnixMs, ticket.accessTtlSeconds),
     ...(knowsOwnTokens(parts) ? { ticketId: ticket.id } : {}),
   };
+  assertGood(parts, ticket, bearerOf(token, ticket));
   const body = { type: "token.create", token, ticketId: ticket.id } as const;
   const { value } = await parts.proposals.propose<Pick<TokenRecord, "id" | "role">>(body, unremembered(call));
   return { clusterId: parts.identity().clusterId, id: value.id, role: value.role, nodes: endpointsToAsk(parts) };

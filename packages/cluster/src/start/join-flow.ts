@@ -9,7 +9,14 @@ import {
   sleep,
   toBlixardError,
 } from "@blixard/common";
-import { callPeer, type MemberRole, type NodeRecord, nodePlacesSchema, type RequestOf } from "@blixard/protocol";
+import {
+  callPeer,
+  type MemberRole,
+  type NodeRecord,
+  nodePlacesSchema,
+  type RequestOf,
+  type ShownTicket,
+} from "@blixard/protocol";
 import { randomRequestId } from "../ids.ts";
 import { joinLimits } from "../join-limits.ts";
 import type { ClusterEndpoint, ClusterTransport } from "../ports/cluster-transport.ts";
@@ -18,8 +25,8 @@ import type { ClusterEndpoint, ClusterTransport } from "../ports/cluster-transpo
 export interface JoinTarget {
   /** Nodes that can be asked, best first. */
   readonly endpoints: readonly ClusterEndpoint[];
-  /** The secret in hexadecimal; null when the join policy has to decide. */
-  readonly ticket: { readonly id: string; readonly secret: string } | null;
+  /** Shows the ticket to the node with a key; null when the join policy has to decide. */
+  readonly ticket: ((asked: string) => ShownTicket) | null;
   /** When known, an answer of another cluster is refused. */
   readonly clusterId?: string;
 }
@@ -66,7 +73,6 @@ export async function requestJoin(
   const { clock, random } = deps;
   let endMs = clock.monotonicMs() + options.timeoutMs;
   let pending = false;
-  const request = { ...joiner, ticket: target.ticket };
   const requestId = randomRequestId(random);
   let backoffMs = backoffMsMin;
   let last: unknown = new BlixardError("UNREACHABLE", "no node to ask is known");
@@ -76,7 +82,7 @@ export async function requestJoin(
       const timeoutMs = Math.min(attemptTimeoutMs, endMs - clock.monotonicMs());
       if (timeoutMs < 1) throw toBlixardError(last, "UNREACHABLE", "joining the cluster");
       try {
-        return await askOnce(deps, endpoint, target, request, { ...options, timeoutMs, requestId });
+        return await askOnce(deps, endpoint, target, joiner, { ...options, timeoutMs, requestId });
       } catch (error) {
         last = error;
         if (!mayPass(error)) throw error;
@@ -116,10 +122,11 @@ async function askOnce(
   deps: JoinDeps,
   endpoint: ClusterEndpoint,
   target: JoinTarget,
-  request: RequestOf<"join.request">,
+  joiner: Omit<RequestOf<"join.request">, "ticket">,
   options: RequestJoinOptions & { readonly requestId: string },
 ): Promise<JoinSeed> {
   const { timeoutMs, requestId, signal } = options;
+  const request = { ...joiner, ticket: target.ticket?.(endpoint.endpointId) ?? null };
   // Actor and access are what the other side makes of the key of this connection.
   const actor = { kind: "node", id: request.endpointId } as const;
   const meta = { requestId, actor, access: "anyone", timeoutMs, stale: false, hops: 0 } as const;

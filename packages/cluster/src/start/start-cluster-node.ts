@@ -355,14 +355,14 @@ function composeParts(
   admitted: Admitted | undefined,
 ): NodeParts {
   const { deps, options, stateMachine, metrics, peerCalls, peerPromises } = base;
-  const { clock, random, logger, sha256, transport } = deps;
+  const { clock, random, logger, sha256, ticketCrypto, transport } = deps;
   const { rightsWithoutLeaderMs } = options;
   const leaderContact = new LeaderContact({ clock, status: opened.raft.status, rightsWithoutLeaderMs });
   const healthy = () => ({ healthy: true, lastError: null, corruptions: 0, repairs: 0 });
   return {
     ...opened,
-    ...{ clock, random, logger, metrics, sha256, options, transport, stateMachine, peerCalls, peerPromises },
-    leaderContact,
+    ...{ clock, random, logger, metrics, sha256, ticketCrypto, options, transport },
+    ...{ stateMachine, peerCalls, peerPromises, leaderContact },
     certificates: deps.certificates ?? noCertificates,
     bulkRoutes: deps.bulkRoutes ?? (() => []),
     storageHealth: deps.storageHealth ?? healthy,

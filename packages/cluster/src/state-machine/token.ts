@@ -10,7 +10,7 @@ import {
 import { clusterLevel } from "./level.ts";
 import { done, refuse } from "./outcomes.ts";
 import { nodeKey, sortedRecords, tokenOfKey } from "./state.ts";
-import { ticketRefusal } from "./ticket.ts";
+import { type TicketBearer, ticketRefusal } from "./ticket.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
 
 export const tokenAppliers: AppliersOf<"token"> = {
@@ -60,6 +60,11 @@ export function withoutOwnToken(state: ClusterState, nodeId: number): Change[] {
   return own === undefined ? [] : [{ table: "tokens", key: own.id, value: undefined }];
 }
 
+/** Who shows the ticket that makes this token. Before level 3 a ticket for an operator gave all rights. */
+export function bearerOf({ endpointId = "", role, name = "" }: TokenRecord, ticket?: TicketRecord): TicketBearer {
+  return { endpointId, role: role === "admin" && ticket?.role === "operator" ? "operator" : role, name };
+}
+
 function applyCreate(state: ClusterState, body: CommandBodyOf<"token.create">, { command }: CommandEntry): Outcome {
   const { token, ticketId } = body;
   const { endpointId } = token;
@@ -86,11 +91,7 @@ function applyCreate(state: ClusterState, body: CommandBodyOf<"token.create">, {
     return refuse("CONFLICT", `there are ${limits.tokensMax} tokens`, "Revoke some: blixard token revoke ID");
   }
   if (ticketId !== null) {
-    const bearer = {
-      endpointId: endpointId ?? "",
-      role: ticketRole(ticket, token.role),
-      name: token.name ?? "",
-    } as const;
+    const bearer = bearerOf(token, ticket);
     const refused = ticketRefusal(ticket, bearer, command.atUnixMs);
     if (refused !== undefined) return refused;
     if (ticket !== undefined) {
@@ -99,11 +100,6 @@ function applyCreate(state: ClusterState, body: CommandBodyOf<"token.create">, {
   }
   changes.push({ table: "tokens", key: token.id, value: token });
   return done({ id: token.id, role: token.role }, changes);
-}
-
-/** Before level 3 a ticket for an operator gave all rights. Which it gives is decided where it is redeemed. */
-function ticketRole(ticket: TicketRecord | undefined, role: AccessRole): AccessRole {
-  return role === "admin" && ticket?.role === "operator" ? "operator" : role;
 }
 
 /** Those that are good for nothing any more make room. Below level 3 none expires. */

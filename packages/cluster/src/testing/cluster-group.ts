@@ -1,5 +1,4 @@
 /** Several cluster nodes in one process, over a network and stores in memory, on the clock of the machine. */
-import { createHash } from "node:crypto";
 import {
   bytesEqual,
   type Clock,
@@ -12,20 +11,29 @@ import {
   toHex,
 } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
-import { type CallMeta, decodeTicket, type MethodName, type RequestOf, type ResponseOf } from "@blixard/protocol";
+import {
+  type CallMeta,
+  decodeTicket,
+  type MethodName,
+  type RequestOf,
+  type ResponseOf,
+  type ShownTicket,
+  showTicket,
+} from "@blixard/protocol";
 import { MemoryLogStore, MemorySnapshotStore } from "@blixard/raft/testing";
 import type { ClusterNode, HeldBackNode, StartMode } from "../cluster-node-types.ts";
 import type { ClusterNodeOptions } from "../options.ts";
 import type { ClusterTransport } from "../ports/cluster-transport.ts";
 import type { NodeSignatures } from "../ports/node-signatures.ts";
 import type { OwnTokenStore } from "../ports/own-token.ts";
-import type { JoinSeed } from "../start/join-flow.ts";
+import type { JoinSeed, JoinTarget } from "../start/join-flow.ts";
 import { startClusterNode } from "../start/start-cluster-node.ts";
 import { endpointIdOf, MemoryClusterNetwork } from "./memory-cluster-network.ts";
 import { MemoryStateStore } from "./memory-state-store.ts";
 import { MemoryVmManager } from "./memory-vm-manager.ts";
+import { ticketCrypto } from "./ticket-crypto.ts";
 
-export const sha256 = (bytes: Uint8Array): Uint8Array => new Uint8Array(createHash("sha256").update(bytes).digest());
+export const { sha256 } = ticketCrypto;
 
 /** Signatures that only who knows the made-up key can make, as long as everybody uses their own. */
 export function madeUpSignatures(endpointId: string): NodeSignatures {
@@ -38,7 +46,6 @@ export function madeUpSignatures(endpointId: string): NodeSignatures {
     verify: (signer, message, signature) => bytesEqual(signatureOf(signer, message), signature),
   };
 }
-
 export const adminToken = "the token of the first administrator";
 export const clusterId = "test-cluster";
 
@@ -126,7 +133,7 @@ export class ClusterGroup {
         random: this.random,
         logger: silentLogger,
         metrics: machine.metrics,
-        sha256,
+        ...{ sha256, ticketCrypto },
         signatures: madeUpSignatures(endpointIdOf(id)),
         log: machine.log,
         snapshots: machine.snapshots,
@@ -177,21 +184,29 @@ export class ClusterGroup {
     return node;
   }
 
-  async ticket(request: RequestOf<"ticket.create"> = {}): Promise<string> {
-    return (await this.call(1, "ticket.create", request)).ticket;
+  async ticket(request: Partial<RequestOf<"ticket.create">> = {}): Promise<string> {
+    return (await this.call(1, "ticket.create", { role: "voter", ...request })).ticket;
+  }
+
+  /** The ticket as node or person `holder` shows it to node `asked`. */
+  shown(ticketText: string, holder: number, asked = 1): ShownTicket {
+    const keys = { holder: endpointIdOf(holder), asked: endpointIdOf(asked) };
+    return showTicket(decodeTicket(ticketText), keys, ticketCrypto);
+  }
+
+  /** Whom the ticket names, and how node `holder` shows it to them. */
+  target(ticketText: string, holder: number): JoinTarget {
+    const ticket = decodeTicket(ticketText);
+    const show = (asked: string) => showTicket(ticket, { holder: endpointIdOf(holder), asked }, ticketCrypto);
+    return { endpoints: ticket.endpoints, clusterId: ticket.clusterId, ticket: show };
   }
 
   /** Joins by ticket and resolves when the node has caught up. */
   async join(id: number, ticketText: string): Promise<ClusterNode> {
-    const ticket = decodeTicket(ticketText);
     const machine = this.machine(id);
     const node = await this.start(id, {
       mode: "join",
-      target: {
-        endpoints: ticket.endpoints,
-        ticket: { id: ticket.ticketId, secret: toHex(ticket.secret) },
-        clusterId: ticket.clusterId,
-      },
+      target: this.target(ticketText, id),
       timeoutMs: 5_000,
       onAdmitted: async (seed) => {
         machine.seed = seed;

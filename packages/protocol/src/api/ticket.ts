@@ -13,10 +13,16 @@ export const ticketRoleSchema = z
   .meta({ sinceValue: { admin: 3 } });
 export type TicketRole = z.infer<typeof ticketRoleSchema>;
 
+/** The level from which a ticket is shown by a signature. Its secret stays with its holder. */
+export const signedTicketsSince = 3;
+
+/** A record has `proofKey`, or `secretHash` when its ticket was made below `signedTicketsSince`. */
 export const ticketRecordSchema = z.object({
   id: secretIdSchema,
   /** SHA-256 of the secret, hexadecimal; the secret itself is only in the ticket. */
-  secretHash: digestSchema,
+  secretHash: digestSchema.exactOptional(),
+  /** The public half of the key that is made of the secret. Whoever has this copy of the state can check, and not show. */
+  proofKey: endpointIdSchema.meta({ since: signedTicketsSince }).exactOptional(),
   role: ticketRoleSchema,
   nodeName: nameSchema.nullable(),
   createdUnixMs: z.int().min(0),
@@ -29,7 +35,7 @@ export const ticketRecordSchema = z.object({
 });
 export type TicketRecord = z.infer<typeof ticketRecordSchema>;
 
-export const ticketViewSchema = ticketRecordSchema.omit({ secretHash: true });
+export const ticketViewSchema = ticketRecordSchema.omit({ secretHash: true, proofKey: true });
 export type TicketView = z.infer<typeof ticketViewSchema>;
 
 export const ticketCommands = {
@@ -52,7 +58,7 @@ export const ticketMethods = {
     client: { group: "tickets", name: "create", args: "request" },
     request: z
       .object({
-        role: ticketRoleSchema.default("voter"),
+        role: ticketRoleSchema,
         nodeName: nameSchema.optional(),
         ttlSeconds: z.int().min(1).max(limits.ticketTtlSecondsMax).default(limits.ticketTtlSecondsDefault),
         /** For the roles of people: how long the key is good for. Default: until it is revoked. */

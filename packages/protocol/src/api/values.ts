@@ -30,8 +30,15 @@ export const storeIdSchema = z.string().regex(/^[0-9a-f]{32}$/);
 export const digestSchema = z.string().regex(/^[0-9a-f]{64}$/);
 /** The id of a ticket or a token. */
 export const secretIdSchema = z.string().max(64);
-/** A ticket as its holder shows it; the secret in hexadecimal. */
-export const shownTicketSchema = z.object({ id: secretIdSchema, secret: z.string().max(128) });
+/**
+ * A ticket as its holder shows it to the node with the key `asked`: by a signature with the key that is made of the
+ * secret, or, for a ticket that was made below the level of these, by the secret in hexadecimal.
+ */
+export const shownTicketSchema = z.union([
+  z.object({ id: secretIdSchema, asked: endpointIdSchema, signature: z.string().regex(/^[0-9a-f]{128}$/) }),
+  z.object({ id: secretIdSchema, secret: z.string().max(128) }),
+]);
+export type ShownTicket = Readonly<z.infer<typeof shownTicketSchema>>;
 
 /** Where an entry stands in the log. */
 export const logPositionSchema = z.object({ index: z.int().min(0), term: z.int().min(0) });

@@ -120,6 +120,20 @@ describe("encodeCommand", () => {
     );
   });
 
+  it("keeps its bytes of a ticket that is shown by a signature", () => {
+    const ticket = { id: "k", proofKey: "ab".repeat(32), role: "voter", nodeName: null } as const;
+    const record = { ...ticket, createdUnixMs: 1, expiresUnixMs: 2, usedBy: null, revoked: false };
+    const create: Command = { ...put, body: { type: "ticket.create", ticket: record } };
+    expect(Buffer.from(encodeCommand(create)).toString("hex")).toBe(
+      "0384a9726571756573744964a27231a86174556e69784d73cb4278bcfe56800000a56163746f7282a46b696e64a5746f6b656ea26964" +
+        "a174a4626f647982a474797065ad7469636b65742e637265617465a67469636b657488a26964a16ba870726f6f664b6579d940616261" +
+        "626162616261626162616261626162616261626162616261626162616261626162616261626162616261626162616261626162616261" +
+        "62616261626162a4726f6c65a5766f746572a86e6f64654e616d65c0ad63726561746564556e69784d7301ad65787069726573556e69" +
+        "784d7302a6757365644279c0a77265766f6b6564c2",
+    );
+    expect(decodeCommand(encodeCommand(create))).toEqual(create);
+  });
+
   it.each<[string, object]>([
     ["a field that is not known", { type: "kv.put", key: "k", value: "v", ttlSeconds: 5 }],
     ["a value that is not allowed", { type: "node.remove", nodeId: -1 }],

@@ -5,6 +5,7 @@ const ticket: JoinTicket = {
   clusterId: "c-1",
   ticketId: "t-1",
   secret: Uint8Array.from({ length: 16 }, (_, at) => at),
+  shownBy: "secret",
   role: "voter",
   endpoints: [{ endpointId: "ab".repeat(32), addresses: ["127.0.0.1:7001", "[::1]:7001"] }],
   expiresUnixMs: 1_800_000_000_000,
@@ -17,6 +18,12 @@ describe("encodeTicket", () => {
     );
   });
 
+  it("says in the version that the secret is not to be shown", () => {
+    expect(encodeTicket({ ...ticket, shownBy: "signature" })).toMatchInlineSnapshot(
+      `"blx1-AgNjLTEDdC0xEAABAgMEBQYHCAkKCwwNDg8AgKDxwrE0Aaurq6urq6urq6urq6urq6urq6urq6urq6urq6urq6urAg4xMjcuMC4wLjE6NzAwMQpbOjoxXTo3MDAxBeQYUQ"`,
+    );
+  });
+
   it("refuses a secret below 128 bits", () => {
     expect(() => encodeTicket({ ...ticket, secret: new Uint8Array(15) })).toThrow("16 to 64 bytes");
   });
@@ -25,6 +32,8 @@ describe("encodeTicket", () => {
 describe("decodeTicket", () => {
   it("brings a ticket back, also with white space around it", () => {
     expect(decodeTicket(` ${encodeTicket(ticket)}\n`)).toEqual(ticket);
+    const signed = { ...ticket, shownBy: "signature" } as const;
+    expect(decodeTicket(encodeTicket(signed))).toEqual(signed);
   });
 
   it("refuses every text that lost or changed one character, with TICKET_INVALID and a hint", () => {

@@ -11,8 +11,10 @@ import { BinaryReader, BinaryWriter, corrupt } from "./wire-codec-binary.ts";
 export interface JoinTicket {
   readonly clusterId: string;
   readonly ticketId: string;
-  /** 16 to 64 random bytes; the cluster stores only their SHA-256. */
+  /** 16 to 64 random bytes, which the cluster does not keep. */
   readonly secret: Uint8Array;
+  /** How it is shown. `secret` is for clusters whose level is below that of signatures. */
+  readonly shownBy: "signature" | "secret";
   readonly role: TicketRole;
   /** Nodes that can be asked, best first. */
   readonly endpoints: readonly { readonly endpointId: string; readonly addresses: readonly string[] }[];
@@ -21,7 +23,8 @@ export interface JoinTicket {
 
 export const ticketPrefix = "blx1-";
 
-const formatVersion = 1;
+/** The version says how the ticket is shown: a release that knows only the first one would show the secret. */
+const formatVersions = { secret: 1, signature: 2 } as const;
 const secretBytesMin = 16;
 const secretBytesMax = 64;
 const endpointsMax = 16;
@@ -47,7 +50,7 @@ export function encodeTicket(ticket: JoinTicket): string {
   }
   const endpoints = ticket.endpoints.slice(0, endpointsMax);
   const writer = new BinaryWriter();
-  writer.byte(formatVersion);
+  writer.byte(formatVersions[ticket.shownBy]);
   writer.text(ticket.clusterId);
   writer.text(ticket.ticketId);
   writer.bytes(ticket.secret);
@@ -88,7 +91,11 @@ export function decodeTicket(text: string): JoinTicket {
 }
 
 function readTicket(reader: BinaryReader): JoinTicket {
-  if (reader.byte("version") !== formatVersion) throw corrupt("the version is not known");
+  const version = reader.byte("version");
+  if (version !== formatVersions.secret && version !== formatVersions.signature) {
+    throw corrupt("the version is not known");
+  }
+  const shownBy = version === formatVersions.secret ? "secret" : "signature";
   const clusterId = reader.text("cluster id", idBytesMax);
   const ticketId = reader.text("ticket id", idBytesMax);
   const secret = reader.bytes("secret");
@@ -107,7 +114,7 @@ function readTicket(reader: BinaryReader): JoinTicket {
     endpoints.push({ endpointId, addresses });
   }
   reader.end("ticket");
-  return { clusterId, ticketId, secret, role, endpoints, expiresUnixMs };
+  return { clusterId, ticketId, secret, shownBy, role, endpoints, expiresUnixMs };
 }
 
 function invalid(message: string, hint: string, cause?: unknown): BlixardError {

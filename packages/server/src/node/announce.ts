@@ -38,5 +38,7 @@ export function sayServing(
   if (plan.type !== "bootstrap") return;
   say(`This is a new cluster, ${clusterId}. Another node joins it`);
   say(`  on this machine:  blixard node --id 2 --bind 127.0.0.1:7002 --join ${bind}`);
-  say("  on another one:   blixard ticket create, and there: blixard node --id 2 --bind HOST:PORT --join-file FILE");
+  say(
+    "  on another one:   blixard ticket create --role voter, and there: blixard node --id 2 --bind HOST:PORT --join-file FILE",
+  );
 }

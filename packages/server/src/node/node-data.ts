@@ -68,7 +68,12 @@ export async function openNodeData(config: NodeConfig, deps: NodeDataDeps, opene
   const key = await loadOrCreateNodeKey(join(path, "node.key"));
   checkEndpointId(dataDir, key.endpointId);
   await refuseDuplicateNode(dataDir, found, key.endpointId, signal);
-  const plan = await planStart(config, dataDir, found, { stdin, clock: systemClock, signal });
+  const plan = await planStart(config, dataDir, found, {
+    stdin,
+    clock: systemClock,
+    signal,
+    endpointId: key.endpointId,
+  });
   const adminToken = adminTokenFile(dataDir);
   return { dataDir, storage, key, adminToken, plan, cluster: new OwnCluster(dataDir, key.endpointId) };
 }

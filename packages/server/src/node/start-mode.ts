@@ -13,10 +13,9 @@ import {
   parseHostPort,
   reasonOf,
   sleep,
-  toHex,
 } from "@blixard/common";
-import { fetchPeerIdentity } from "@blixard/identity";
-import { decodeTicket, ticketPrefix } from "@blixard/protocol";
+import { fetchPeerIdentity, ticketCrypto } from "@blixard/identity";
+import { decodeTicket, type JoinTicket, showTicket, ticketPrefix } from "@blixard/protocol";
 import { hasStore } from "@blixard/storage/level";
 import type { NodeConfig } from "../node-settings.ts";
 import type { DataDir } from "./data-dir.ts";
@@ -106,7 +105,13 @@ export async function planStart(
   config: NodeConfig,
   dataDir: DataDir,
   found: FoundData,
-  deps: { readonly stdin: Readable; readonly clock: Clock; readonly signal: AbortSignal },
+  deps: {
+    readonly stdin: Readable;
+    readonly clock: Clock;
+    readonly signal: AbortSignal;
+    /** The key of this node. */
+    readonly endpointId: string;
+  },
 ): Promise<StartPlan> {
   const joinWith = await joinText(config, deps.stdin);
   // The flags of a service file may name a ticket from long ago; the members are known better here.
@@ -119,9 +124,7 @@ export async function planStart(
   }
   if (joinWith === undefined) return { type: "bootstrap" };
   if (joinWith.startsWith(ticketPrefix)) {
-    const { clusterId, endpoints, ticketId, secret } = decodeTicket(joinWith);
-    const target = { endpoints, clusterId, ticket: { id: ticketId, secret: toHex(secret) } };
-    return { type: "join", target, byAddress: undefined };
+    return { type: "join", target: targetOf(decodeTicket(joinWith), deps.endpointId), byAddress: undefined };
   }
   if (parseHostPort(joinWith) === undefined) {
     throw new BlixardError("INVALID_ARGUMENT", "--join takes a ticket (blx1-...) or HOST:PORT", {
@@ -129,6 +132,12 @@ export async function planStart(
     });
   }
   return { type: "join", target: await targetByAddress(joinWith, deps), byAddress: joinWith };
+}
+
+function targetOf(ticket: JoinTicket, endpointId: string): JoinTarget {
+  const { clusterId, endpoints } = ticket;
+  const show = (asked: string) => showTicket(ticket, { holder: endpointId, asked }, ticketCrypto);
+  return { endpoints, clusterId, ticket: show };
 }
 
 /** After `blixard recover`: the others know the key, so no ticket is needed. */

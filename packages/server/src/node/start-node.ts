@@ -25,7 +25,7 @@ import {
 } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { createHttpApi, type HttpApi, type NodeService } from "@blixard/http-api";
-import { createSignatures, NodeTls } from "@blixard/identity";
+import { createSignatures, NodeTls, ticketCrypto } from "@blixard/identity";
 import { createTransport, type Transport } from "@blixard/transport";
 import { startVmManager, type VmManager } from "@blixard/vm-manager";
 import { openFinders } from "../discovery/open-finders.ts";
@@ -215,6 +215,7 @@ async function startMember(base: Base, parts: MemberParts): Promise<ClusterNode>
       ...{ clock, random, logger, metrics, transport, onFatal },
       sha256: (bytes) => hash("sha256", bytes, "buffer"),
       signatures: createSignatures(data.key.seed),
+      ticketCrypto,
       ...{ log: storage.log, snapshots: storage.snapshots, stateStore: storage.state, store: { storeId, starts } },
       snapshotCarrier: bulk.snapshotCarrier,
       bulkRoutes: () => bulk.lane.routes(),

@@ -11,6 +11,8 @@ import {
   startClusterNode,
 } from "@blixard/cluster";
 import { bytesEqual, concatBytes, discardMetrics, fromUtf8, toHex } from "@blixard/common";
+import { ticketCrypto } from "@blixard/identity";
+import { type JoinTicket, showTicket } from "@blixard/protocol";
 import { observeLog, observeSnapshots, observeState } from "./observed-stores.ts";
 import { randomOf } from "./seeds.ts";
 import type { Program, ProgramStart, SimWorld } from "./sim-machine.ts";
@@ -26,7 +28,8 @@ export interface ClusterWorld extends SimWorld {
 /** How the first start on a machine goes; later ones resume. */
 export type FirstStart =
   | { readonly mode: "bootstrap"; readonly clusterId: string; readonly tokenHash: string }
-  | { readonly mode: "join"; readonly target: JoinTarget };
+  | { readonly mode: "join"; readonly ticket: JoinTicket }
+  | { readonly mode: "rejoin"; readonly target: JoinTarget };
 
 const joinTimeoutMs = 20_000;
 const seedFileMs = 1;
@@ -75,7 +78,7 @@ export class ClusterProgram implements Program<ClusterNode> {
       random: randomOf(seed, `node-${this.#id}-${boot}`),
       logger: logger(this.#id),
       metrics: discardMetrics,
-      sha256,
+      ...{ sha256, ticketCrypto },
       signatures: simulatedSignatures(this.#endpointId),
       log: observeLog(stores.log, process, checker),
       snapshots: observeSnapshots(stores.snapshots, process, checker),
@@ -98,7 +101,14 @@ export class ClusterProgram implements Program<ClusterNode> {
     if (this.#wasBootstrapped) return { mode: "resume" };
     if (this.#first.mode === "bootstrap") return this.#first;
     const onAdmitted = (seed: JoinSeed) => this.#keepSeed(seed, process);
-    return { mode: "join", target: this.#first.target, timeoutMs: joinTimeoutMs, onAdmitted };
+    return { mode: "join", target: this.#target(this.#first), timeoutMs: joinTimeoutMs, onAdmitted };
+  }
+
+  #target(first: Exclude<FirstStart, { readonly mode: "bootstrap" }>): JoinTarget {
+    if (first.mode === "rejoin") return first.target;
+    const { ticket } = first;
+    const show = (asked: string) => showTicket(ticket, { holder: this.#endpointId, asked }, ticketCrypto);
+    return { endpoints: ticket.endpoints, clusterId: ticket.clusterId, ticket: show };
   }
 
   #watch(node: ClusterNode, ended: (error: unknown) => void): void {
@@ -133,7 +143,7 @@ export class ClusterProgram implements Program<ClusterNode> {
     if (others.length === 0) return false;
     this.#seed = undefined;
     this.#wasBootstrapped = false;
-    this.#first = { mode: "join", target: { endpoints: others, ticket: null } };
+    this.#first = { mode: "rejoin", target: { endpoints: others, ticket: null } };
     return true;
   }
 

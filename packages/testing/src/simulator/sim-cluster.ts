@@ -106,16 +106,8 @@ export class SimCluster implements FaultTarget {
 
   /** Adds a machine, with a ticket. @throws what the cluster answers to the request for a ticket */
   async join(): Promise<void> {
-    const { ticket: text } = await this.callAny("ticket.create", {}, 10_000);
-    const ticket = decodeTicket(text);
-    this.#add({
-      mode: "join",
-      target: {
-        endpoints: ticket.endpoints,
-        ticket: { id: ticket.ticketId, secret: toHex(ticket.secret) },
-        clusterId: ticket.clusterId,
-      },
-    });
+    const { ticket: text } = await this.callAny("ticket.create", { role: "voter" }, 10_000);
+    this.#add({ mode: "join", ticket: decodeTicket(text) });
   }
 
   async transferLeader(timeoutMs: number): Promise<void> {

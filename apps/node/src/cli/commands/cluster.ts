@@ -5,7 +5,7 @@ import type { MemberRole, PendingJoin } from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
-import { askTerminal, confirm } from "../confirm.ts";
+import { askPerson, confirm } from "../confirm.ts";
 import { nodeIdOf } from "../node-name.ts";
 import { print, printList } from "../output.ts";
 import { addClusterRecover } from "./offline.ts";
@@ -119,7 +119,12 @@ async function acceptTwoCopies(
   for (const { name, phase } of placed) say(context, `  ${name} (${phase})`);
   say(context, "One that is started elsewhere may then run twice, on two disks. Switch the machine off first.");
   const all = placed.map(({ name }) => name).join(",");
-  return namesIn(await askTerminal(context, "Type their names to go on:", `Add --accept-two-copies ${all}`));
+  return namesIn(
+    await askPerson(context, "Type their names to go on: ", {
+      elsewhere: "VMs may run twice, and nobody can be asked here",
+      hint: `Add --accept-two-copies ${all}`,
+    }),
+  );
 }
 
 const keyDigitsMin = 16;

@@ -136,7 +136,7 @@ function nextStep(status: NodeStatus, nodes: readonly NodeView[]): string {
   }
   if (status.leaderId === null) return "next: start the missing nodes; a leader needs a majority of the voters";
   if (status.members.length < 3)
-    return "next: blixard ticket create, and join more nodes; three survive the loss of one";
+    return "next: blixard ticket create --role voter, and join more nodes; three survive the loss of one";
   if (status.vms.total === 0) return "next: blixard vm create web --image demo --memory 64M";
   return "next: blixard vm list";
 }
