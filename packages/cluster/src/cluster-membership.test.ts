@@ -3,7 +3,7 @@ import { decodeTicket, encodeTicket, featureLevels, showTicket } from "@blixard/
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { requestJoin } from "./start/join-flow.ts";
 import { nodeKey } from "./state-machine/state.ts";
-import { adminToken, ClusterGroup, until } from "./testing/cluster-group.ts";
+import { adminToken, ClusterGroup, localProof, until } from "./testing/cluster-group.ts";
 import { endpointIdOf } from "./testing/memory-cluster-network.ts";
 import { ticketCrypto } from "./testing/ticket-crypto.ts";
 
@@ -65,7 +65,6 @@ describe("ClusterNode: joining", () => {
   it("refuses the id of another machine, also while that one is down", async () => {
     await group.form(3);
     const ticket = decodeTicket(await group.ticket());
-    const show = (asked: string) => showTicket(ticket, { holder: endpointIdOf(99), asked }, ticketCrypto);
     await group.machine(2).stop();
     const other = group.network.join(2, endpointIdOf(99));
     const joiner = {
@@ -77,24 +76,36 @@ describe("ClusterNode: joining", () => {
       featureLevel: featureLevels.own,
     };
     const deps = { transport: other.transport, clock: group.clock, random: group.random };
-    const ask = (fields: object) =>
-      requestJoin(deps, { endpoints: ticket.endpoints, ticket: show }, { ...joiner, ...fields }, { timeoutMs: 5_000 });
+    const ask = (fields: Partial<typeof joiner>) => {
+      const given = { ...joiner, ...fields };
+      const show = (asked: string) => showTicket(ticket, { holder: given.endpointId, asked }, ticketCrypto);
+      return requestJoin(deps, { endpoints: ticket.endpoints, ticket: show }, given, { timeoutMs: 5_000 });
+    };
     await expect(ask({})).rejects.toMatchObject({ code: "DUPLICATE_NODE" });
     // Nor the key of another machine: the connection proves which one it is.
     await expect(ask({ nodeId: 4, endpointId: endpointIdOf(1) })).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
   });
 
-  it("lets a loopback address join without a ticket, unless the policy wants one", async () => {
+  it("lets a machine join without a ticket that proves where it runs, unless the policy wants one", async () => {
     await group.bootstrap();
     const endpoints = [{ endpointId: endpointIdOf(1), addresses: ["127.0.0.1:7001"] }];
-    const byAddress = (id: number) =>
+    const byAddress = (id: number, proof: string | undefined, onPending = () => {}) =>
       group.start(id, {
         mode: "join",
-        target: { endpoints, ticket: null },
+        target: { endpoints, ticket: null, localProof: async () => proof },
         timeoutMs: 3_000,
+        onPending,
         onAdmitted: async () => {},
       });
-    await (await byAddress(2)).untilReady();
+    for (const proof of [undefined, "b".repeat(64)]) {
+      const waits = new Promise<void>((resolve) => {
+        byAddress(3, proof, resolve).catch(() => {});
+      });
+      await waits;
+      expect((await group.call(1, "join.list", {})).items).toMatchObject([{ nodeId: 3 }]);
+      await group.machine(3).stop();
+    }
+    await (await byAddress(2, localProof)).untilReady();
     await group.untilVoters(2);
     const strict = new ClusterGroup({ joinPolicy: "ticket" });
     await strict.bootstrap();

@@ -15,12 +15,13 @@ import type { LogStore, SnapshotCarrier, SnapshotStore } from "@blixard/raft";
 import type { VmManager } from "@blixard/vm-manager";
 import type { AuthenticatedCaller, StreamScope } from "./calls/call-types.ts";
 import type { BulkRouteView, ClusterTransport } from "./ports/cluster-transport.ts";
+import type { LocalJoins } from "./ports/local-joins.ts";
 import type { NodeCertificates } from "./ports/node-certificates.ts";
 import type { NodeSignatures } from "./ports/node-signatures.ts";
 import type { OwnTokenStore } from "./ports/own-token.ts";
 import type { PeerFinder } from "./ports/peer-finder.ts";
 import type { StateStore } from "./ports/state-store.ts";
-import type { JoinSeed, JoinTarget } from "./start/join-flow.ts";
+import type { JoinAttempt, JoinSeed, JoinTarget } from "./start/join-flow.ts";
 import type { Sha256 } from "./state-machine/hash-chain.ts";
 import type { ClusterState } from "./state-machine/types.ts";
 
@@ -50,6 +51,8 @@ export interface ClusterNodeDeps {
   readonly certificates?: NodeCertificates;
   /** Where this node keeps its own administrator's token while it is a voter. Default: it has none. */
   readonly ownToken?: OwnTokenStore;
+  /** Tells a machine of this host and user from others that join without a ticket. Default: none is told apart. */
+  readonly localJoins?: LocalJoins;
   /** What the status says about the disk. Default: healthy. */
   readonly storageHealth?: () => NodeStatus["storage"];
   /**
@@ -98,6 +101,8 @@ export type StartMode =
       readonly timeoutMs?: number;
       /** Called once when an operator of the cluster has to accept this machine. */
       readonly onPending?: () => void;
+      /** Called when a node is asked for the first time, and when the reason changes why it did not let this one in. */
+      readonly onAttempt?: (attempt: JoinAttempt) => void;
       /** Stores what the cluster said, before this node takes part. Give it back as `seed` when it starts again. */
       readonly onAdmitted: (seed: JoinSeed) => Promise<void>;
     }

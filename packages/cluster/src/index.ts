@@ -25,6 +25,7 @@ export type {
   ServedNode,
   SessionView,
 } from "./ports/cluster-transport.ts";
+export type { LocalJoins } from "./ports/local-joins.ts";
 export type { NodeCertificates } from "./ports/node-certificates.ts";
 export type { NodeSignatures } from "./ports/node-signatures.ts";
 export type { OwnTokenStore } from "./ports/own-token.ts";
@@ -32,8 +33,8 @@ export type { PeerFinder } from "./ports/peer-finder.ts";
 export type { StateChange, StateRecord, StateStore } from "./ports/state-store.ts";
 export type { SchedulerOptions } from "./scheduler/scheduler.ts";
 export { schedule } from "./scheduler/scheduler.ts";
-export type { JoinDeps, JoinSeed, JoinTarget } from "./start/join-flow.ts";
-export { requestJoin } from "./start/join-flow.ts";
+export type { JoinAttempt, JoinDeps, JoinSeed, JoinTarget } from "./start/join-flow.ts";
+export { describeEndpoint, requestJoin } from "./start/join-flow.ts";
 export { startClusterNode } from "./start/start-cluster-node.ts";
 export type { AppliedCommand } from "./state-machine/apply-command.ts";
 export { applyCommand } from "./state-machine/apply-command.ts";

@@ -15,6 +15,7 @@ import type { ResolvedClusterNodeOptions } from "./options.ts";
 import type { AddressBook } from "./peers/address-book.ts";
 import type { PeerPromises } from "./peers/peer-promises.ts";
 import type { BulkRouteView, ClusterTransport } from "./ports/cluster-transport.ts";
+import type { LocalJoins } from "./ports/local-joins.ts";
 import type { NodeCertificates } from "./ports/node-certificates.ts";
 import type { AppliedCommand } from "./state-machine/apply-command.ts";
 import type { Sha256 } from "./state-machine/hash-chain.ts";
@@ -31,6 +32,7 @@ export interface NodeParts {
   readonly transport: ClusterTransport;
   readonly vmManager: VmManager;
   readonly certificates: NodeCertificates;
+  readonly localJoins: LocalJoins;
   readonly bulkRoutes: () => readonly BulkRouteView[];
   readonly storageHealth: () => NodeStatus["storage"];
   readonly stateMachine: ClusterStateMachine;

@@ -16,7 +16,7 @@ export interface ClusterNodeOptions {
   /** `host:port` under which others reach this node. Default: what the transport is bound to. Its relay comes to these. */
   readonly advertisedAddresses?: readonly string[];
   /**
-   * `loopback` (default): at once between loopback addresses, and elsewhere when an operator has accepted the machine.
+   * `loopback` (default): at once on loopback with a proof for `LocalJoins`, else when an operator has accepted the machine.
    * `approve`: always when an operator has accepted it. `ticket`: never.
    */
   readonly joinPolicy?: JoinPolicy;

@@ -136,6 +136,7 @@ describe("bad requests", () => {
     [413, "VALUE_TOO_LARGE", "PUT", "/v1/kv/k", "x".repeat(1024 * 1024 + 1), {}],
     [400, "INVALID_ARGUMENT", "PUT", "/v1/kv/k", { value: "v" }, { "idempotency-key": "two words" }],
     [400, "INVALID_ARGUMENT", "PUT", "/v1/kv/k", { value: "v" }, { "if-match": "*" }],
+    [400, "INVALID_ARGUMENT", "POST", "/v1/tickets", {}, {}],
     [401, "UNAUTHENTICATED", "PUT", "/v1/kv/k", { value: "v" }, { authorization: "Bearer nobody" }],
     [403, "PERMISSION_DENIED", "PUT", "/v1/kv/k", { value: "v" }, { authorization: "Bearer viewer-token" }],
     [403, "PERMISSION_DENIED", "PUT", "/v1/kv/k", "{not json", { authorization: "Bearer viewer-token" }],

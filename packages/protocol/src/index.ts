@@ -44,6 +44,7 @@ export type { ImageBlob, ImageFormat, ImageRecord } from "./api/image.ts";
 export type { KvChange, KvEntry } from "./api/kv.ts";
 export { kvChanges } from "./api/kv.ts";
 export type { MemberStatus, PendingJoin } from "./api/member.ts";
+export { provedJoinsSince } from "./api/member.ts";
 export type { MemberRole, NodeCapacity, NodeRecord, NodeView } from "./api/node.ts";
 export { memberRoleSchema, nodeCapacitySchema, nodeRecordSchema } from "./api/node.ts";
 export type { Health, NodeRoute, StoredBlob } from "./api/node-routes.ts";

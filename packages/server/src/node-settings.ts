@@ -100,7 +100,7 @@ export const nodeSettings = {
     schema: z.enum(["ticket", "approve", "loopback"]),
     fallback: "loopback",
     value: "POLICY",
-    help: "without a ticket join: loopback addresses, and others when accepted (loopback); all when accepted (approve); none (ticket)",
+    help: "without a ticket join: this user on loopback, and others when accepted (loopback); all when accepted (approve); none (ticket)",
   },
   vmDriver: {
     schema: z.enum(["auto", ...vmDriverNames]),

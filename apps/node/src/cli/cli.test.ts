@@ -358,8 +358,8 @@ describe("what is asked on a terminal", () => {
       ...{ BLIXARD_ADDRESS: `http://${listener.address}`, BLIXARD_TOKEN: "admin-token" },
     };
     const context = { ...streams, stdin, stderr, env, signal: new AbortController().signal, exitCode: 0 };
-    const code = await run(["cluster", "remove", ...args], context);
-    return { code, stderr: String(stderr.read() ?? "") };
+    const code = await run(args, context);
+    return { code, stdout: String(streams.stdout.read() ?? ""), stderr: String(stderr.read() ?? "") };
   };
 
   it.each([
@@ -370,15 +370,28 @@ describe("what is asked on a terminal", () => {
     ["\u0003", 130, "CANCELLED"],
   ])("%j ends with %d", async (keys, code, word) => {
     const before = service.calls.filter(({ name }) => name === "member.remove").length;
-    const outcome = await answered(keys, ["3"]);
+    const outcome = await answered(keys, ["cluster", "remove", "3"]);
     expect(outcome).toMatchObject({ code, stderr: expect.stringContaining(word) });
     expect(service.calls.filter(({ name }) => name === "member.remove").length - before).toBe(code === 0 ? 1 : 0);
   });
 
   it("is the names of the VMs that may run twice, before a removal by force", async () => {
-    const outcome = await answered("web, db\n", ["2", "--force", "--yes"]);
+    const outcome = await answered("web, db\n", ["cluster", "remove", "2", "--force", "--yes"]);
     expect(outcome).toMatchObject({ code: 0, stderr: expect.stringContaining("web (Running)") });
     expect(service.calls.at(-1)).toMatchObject({ name: "member.remove", request: { acceptTwoCopies: ["web", "db"] } });
+  });
+
+  it("is the role of a ticket, which is made for the answer", async () => {
+    const made = () => service.calls.filter(({ name }) => name === "ticket.create").map(({ request }) => request);
+    const before = made().length;
+    expect(await answered("witness\n", ["ticket", "create"])).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^blx1-/),
+    });
+    expect(made().slice(before)).toEqual([{ role: "witness" }]);
+    expect(await answered("\n", ["ticket", "create"])).toMatchObject({ code: 64, stdout: "" });
+    expect(await answered("\u0003", ["ticket", "create"])).toMatchObject({ code: 130, stdout: "" });
+    expect(made()).toHaveLength(before + 1);
   });
 });
 
@@ -413,6 +426,25 @@ describe("a removal by force", () => {
   it("names none where none is placed", async () => {
     expect((await onNode(["cluster", "remove", "3", "--force", "--yes"])).code).toBe(0);
     expect(removals().at(-1)?.request).toEqual({ id: 3, force: true });
+  });
+});
+
+describe("ticket create", () => {
+  it("wants a role, and names the roles where nobody can be asked", async () => {
+    const before = service.calls.length;
+    const missing = await onNode(["ticket", "create"]);
+    expect(missing).toMatchObject({ code: 64, stdout: "", stderr: expect.stringContaining("--role") });
+    expect(missing.stderr).toContain("voter, learner, worker, witness, viewer, operator, admin");
+    expect(await onNode(["ticket", "create", "--role", "king"])).toMatchObject({ code: 64, stdout: "" });
+    expect(service.calls.length).toBe(before);
+  });
+
+  it("warns of a ticket that nobody on another machine can use", async () => {
+    const near = await onNode(["ticket", "create", "--role", "worker"]);
+    expect(near).toMatchObject({ code: 0, stdout: expect.stringMatching(/^blx1-/) });
+    expect(near.stderr).toContain("nobody on another machine can use it");
+    const far = await onNode(["ticket", "create", "--role", "worker", "--name", "far"]);
+    expect(far).toMatchObject({ code: 0, stderr: expect.not.stringContaining("warning") });
   });
 });
 

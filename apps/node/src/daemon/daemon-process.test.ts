@@ -128,7 +128,7 @@ describe("blixard node", () => {
     });
     try {
       expect(second.ready.clusterId).toBe(node.ready.clusterId);
-      expect(second.stderrTail(400)).toContain("without a ticket: both are loopback addresses");
+      expect(second.stderrTail(400)).toContain("without a ticket: this user can read the secret of the node there");
       const token = (await readFile(join(secondDir, "admin.token"), "utf8")).trim();
       await using client = connectClient({ addresses: [second.ready.bind], token });
       expect(await client.kv.get("greeting")).toMatchObject({ value: "hello" });

@@ -8,7 +8,7 @@ import {
 } from "@blixard/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import type { ClusterTransport } from "../ports/cluster-transport.ts";
-import { ClusterGroup } from "../testing/cluster-group.ts";
+import { ClusterGroup, localProof } from "../testing/cluster-group.ts";
 import { endpointIdOf } from "../testing/memory-cluster-network.ts";
 import { ticketGuardLimits } from "./ticket-guard.ts";
 
@@ -144,7 +144,10 @@ describe("CallRouter.handleRpc", () => {
     const asked = ask(outsider(5), "join.request", "join.request", { ...joiner, approval: true });
     await expect(asked).rejects.toMatchObject({ code: "JOIN_PENDING", hint: expect.stringContaining(endpointIdOf(5)) });
     expect((await group.call(1, "join.list", {})).items).toMatchObject([{ nodeId: 5 }]);
-    await ask(outsider(5), "join.request", "join.request", joiner);
+    // What only the node that is asked may say counts for nothing in a request.
+    const claimed = ask(outsider(5), "join.request", "join.request", { ...joiner, local: true });
+    await expect(claimed).rejects.toMatchObject({ code: "JOIN_PENDING" });
+    await ask(outsider(5), "join.request", "join.request", { ...joiner, localProof });
     expect(group.node(1).state.nodes.size).toBe(2);
   });
 

@@ -5,13 +5,14 @@ import {
   type MemberRole,
   type NodeRecord,
   type ParsedRequestOf,
+  provedJoinsSince,
   type TicketRole,
 } from "@blixard/protocol";
 import type { CallScope, EntrySteps, Handlers } from "../calls/call-types.ts";
 import { joinLimits } from "../join-limits.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { isRunningElsewhere } from "../peers/peer-promises.ts";
-import { joinerRefusal } from "../state-machine/level.ts";
+import { clusterLevel, joinerRefusal } from "../state-machine/level.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { pageOf } from "./page.ts";
 import { type JoinRequest, PendingJoins } from "./pending-joins.ts";
@@ -54,21 +55,48 @@ export function joinHandlers(node: Parts): Pick<Handlers, "join.request" | "join
   };
 }
 
-/** Notes in a request that an operator has to accept it. Only the node that was asked first knows who can reach it. */
+/**
+ * Notes in a request without a ticket whether the machine has proved that it is of this node's user on this host, or that an
+ * operator has to accept it. Only the node that was asked first can know, and what the request itself says of it is dropped.
+ */
 export function joinEntry(
-  parts: Pick<NodeParts, "options" | "transport" | "stateMachine">,
+  parts: Pick<NodeParts, "options" | "transport" | "stateMachine" | "localJoins">,
   desk: TicketDesk,
 ): EntrySteps {
   return {
-    "join.request": (request, endpointId) => {
+    "join.request": ({ local: _, localProof, ...request }, endpointId) => {
       if (isKnownMember(parts, request.nodeId, endpointId)) return request;
       if (request.ticket !== null) {
         desk.look(request.ticket, request.endpointId);
         return request;
       }
-      return needsApproval(parts, request) ? { ...request, approval: true } : request;
+      refuseWithoutTicket(parts);
+      return isLocal(parts, request, localProof) ? { ...request, local: true } : { ...request, approval: true };
     },
   };
+}
+
+/** @throws UNAVAILABLE when the machine has to read the secret once more */
+function isLocal(
+  parts: Pick<NodeParts, "options" | "transport" | "stateMachine" | "localJoins">,
+  request: Pick<JoinRequest, "endpointId" | "addresses">,
+  proof: string | undefined,
+): boolean {
+  const { options, stateMachine, localJoins } = parts;
+  if (options.joinPolicy !== "loopback" || !isOnLoopback(parts, request)) return false;
+  // A leader of an earlier release would refuse the field, and take every loopback address for a proof.
+  if (clusterLevel(stateMachine.state) < provedJoinsSince) return false;
+  const { endpointId } = request;
+  switch (localJoins.check({ endpointId, proof })) {
+    case "proved":
+      return true;
+    case "unproved":
+      return false;
+    default:
+      throw notApplied("UNAVAILABLE", "the secret for joining on this machine has just changed", {
+        hint: "Read it again: the machine that joins does so by itself.",
+      });
+  }
 }
 
 async function join(parts: JoinParts, request: JoinRequest, call: CallScope) {
@@ -217,21 +245,26 @@ async function untilOutOfConfiguration(parts: JoinParts, nodeId: number, signal:
 }
 
 /**
- * Whether an operator has to accept a machine that shows no ticket, by the join policy of this node or of the one that
- * was asked. @throws PERMISSION_DENIED when nobody joins without a ticket
+ * Whether an operator has to accept a machine that shows no ticket: by the join policy of this node, or unless the node that
+ * was asked says that it has proved where it runs. @throws PERMISSION_DENIED when nobody joins without a ticket
  */
-function needsApproval(
-  parts: Pick<NodeParts, "options" | "transport">,
-  request: Pick<JoinRequest, "addresses" | "approval">,
-): boolean {
-  const { joinPolicy } = parts.options;
-  if (joinPolicy === "ticket") {
+function needsApproval(parts: Pick<NodeParts, "options" | "transport">, request: JoinRequest): boolean {
+  refuseWithoutTicket(parts);
+  if (request.approval === true || request.local !== true) return true;
+  return parts.options.joinPolicy === "approve" || !isOnLoopback(parts, request);
+}
+
+/** @throws PERMISSION_DENIED */
+function refuseWithoutTicket({ options }: Pick<NodeParts, "options">): void {
+  if (options.joinPolicy === "ticket") {
     throw denied("a ticket is needed", "Create one on a member with: blixard ticket create");
   }
-  const local = [...request.addresses, ...parts.transport.addresses()].every((address) =>
-    isLoopbackHost(hostOf(address)),
-  );
-  return request.approval === true || joinPolicy === "approve" || !local || request.addresses.length === 0;
+}
+
+/** What does not serve on loopback only is for other machines, whoever asks. */
+function isOnLoopback({ transport }: Pick<NodeParts, "transport">, { addresses }: Pick<JoinRequest, "addresses">) {
+  const all = [...addresses, ...transport.addresses()];
+  return addresses.length > 0 && all.every((address) => isLoopbackHost(hostOf(address)));
 }
 
 function denied(message: string, hint?: string): BlixardError {

@@ -27,6 +27,8 @@ export interface JoinTarget {
   readonly endpoints: readonly ClusterEndpoint[];
   /** Shows the ticket to the node with a key; null when the join policy has to decide. */
   readonly ticket: ((asked: string) => ShownTicket) | null;
+  /** What proves to the node that is asked that this machine is of its host and user; asked for anew for each attempt. */
+  readonly localProof?: (asked: ClusterEndpoint) => Promise<string | undefined>;
   /** When known, an answer of another cluster is refused. */
   readonly clusterId?: string;
 }
@@ -57,12 +59,21 @@ export interface RequestJoinOptions {
   readonly signal?: AbortSignal;
   /** Called once when an operator has to accept this machine; from then on it waits for an hour. */
   readonly onPending?: () => void;
+  /** Called when a node is asked for the first time, and when the reason changes why it did not let this one in. */
+  readonly onAttempt?: (attempt: JoinAttempt) => void;
+}
+
+/** A node that is asked, and how that failed; undefined before the first answer. */
+export interface JoinAttempt {
+  readonly endpoint: ClusterEndpoint;
+  readonly error: BlixardError | undefined;
 }
 
 /**
  * Asks the endpoints in turn, round after round, until one admits this machine or `timeoutMs` is over.
  * @throws what the cluster refuses with (TICKET_INVALID, TICKET_USED, TICKET_EXPIRED, DUPLICATE_NODE,
- * PERMISSION_DENIED, WRONG_CLUSTER), JOIN_PENDING when no operator came, or the last error of the way there
+ * PERMISSION_DENIED, WRONG_CLUSTER), JOIN_PENDING when no operator came, or the last error of the way there, with what each
+ * node failed with
  */
 export async function requestJoin(
   deps: JoinDeps,
@@ -71,23 +82,24 @@ export async function requestJoin(
   options: RequestJoinOptions,
 ): Promise<JoinSeed> {
   const { clock, random } = deps;
+  const attempts = new Attempts(options.onAttempt);
   let endMs = clock.monotonicMs() + options.timeoutMs;
   let pending = false;
   const requestId = randomRequestId(random);
   let backoffMs = backoffMsMin;
-  let last: unknown = new BlixardError("UNREACHABLE", "no node to ask is known");
   const endpoints = [...target.endpoints];
   while (endpoints.length > 0) {
     for (const endpoint of endpoints) {
-      const timeoutMs = Math.min(attemptTimeoutMs, endMs - clock.monotonicMs());
-      if (timeoutMs < 1) throw toBlixardError(last, "UNREACHABLE", "joining the cluster");
+      const timeoutMs = Math.floor(Math.min(attemptTimeoutMs, endMs - clock.monotonicMs()));
+      if (timeoutMs < 1) throw attempts.failure();
+      attempts.begin(endpoint);
       try {
         return await askOnce(deps, endpoint, target, joiner, { ...options, timeoutMs, requestId });
       } catch (error) {
-        last = error;
         if (!mayPass(error)) throw error;
         // Whoever has a ticket asks the nodes that it names, and shows it to nobody else.
         if (target.ticket === null) addNamed(endpoints, error);
+        attempts.failed(endpoint, error, timeoutMs < attemptTimeoutMs);
         if (errorCodeOf(error) !== "JOIN_PENDING") continue;
         backoffMs = pendingPollMs;
         if (pending) break;
@@ -100,7 +112,52 @@ export async function requestJoin(
     await sleep(clock, Math.min(backoffMs, Math.max(0, endMs - clock.monotonicMs())), options.signal);
     if (!pending) backoffMs = Math.min(2 * backoffMs, backoffMsMax);
   }
-  throw last;
+  throw attempts.failure();
+}
+
+/** What came of each node that was asked. */
+class Attempts {
+  readonly #tell: (attempt: JoinAttempt) => void;
+  readonly #errors = new Map<ClusterEndpoint, BlixardError | undefined>();
+  #last: BlixardError | undefined;
+
+  constructor(tell: (attempt: JoinAttempt) => void = () => {}) {
+    this.#tell = tell;
+  }
+
+  begin(endpoint: ClusterEndpoint): void {
+    if (this.#errors.has(endpoint)) return;
+    this.#errors.set(endpoint, undefined);
+    this.#tell({ endpoint, error: undefined });
+  }
+
+  failed(endpoint: ClusterEndpoint, thrown: unknown, wasCutShort: boolean): void {
+    const error = toBlixardError(thrown, "UNREACHABLE", "joining the cluster");
+    const before = this.#errors.get(endpoint);
+    // An attempt that had less time than the others says nothing about the node.
+    if (wasCutShort && before !== undefined && error.code === "DEADLINE_EXCEEDED") return;
+    this.#last = error;
+    this.#errors.set(endpoint, error);
+    if (before?.message !== error.message) this.#tell({ endpoint, error });
+  }
+
+  /** The last error, with a line for each node. */
+  failure(): BlixardError {
+    const last = this.#last;
+    if (last === undefined) return new BlixardError("UNREACHABLE", "no node to ask is known");
+    if (last.code === "JOIN_PENDING") return last;
+    const lines = [...this.#errors].map(
+      ([endpoint, error]) => `${describeEndpoint(endpoint)}: ${error?.message ?? "not asked to the end"}`,
+    );
+    const { code, hint, outcome, details } = last;
+    const message = `no node let this machine in: ${lines.join("; ")}`;
+    return new BlixardError(code, message, { hint, outcome, details, cause: last });
+  }
+}
+
+/** The first digits of the key, and where it was looked for. */
+export function describeEndpoint({ endpointId, addresses }: ClusterEndpoint): string {
+  return `${endpointId.slice(0, 10)} at ${addresses.join(", ") || "an address that is found by its key"}`;
 }
 
 const endpointsMax = 32;
@@ -126,7 +183,12 @@ async function askOnce(
   options: RequestJoinOptions & { readonly requestId: string },
 ): Promise<JoinSeed> {
   const { timeoutMs, requestId, signal } = options;
-  const request = { ...joiner, ticket: target.ticket?.(endpoint.endpointId) ?? null };
+  const localProof = target.ticket === null ? await target.localProof?.(endpoint) : undefined;
+  const request = {
+    ...joiner,
+    ticket: target.ticket?.(endpoint.endpointId) ?? null,
+    ...(localProof === undefined ? {} : { localProof }),
+  };
   // Actor and access are what the other side makes of the key of this connection.
   const actor = { kind: "node", id: request.endpointId } as const;
   const meta = { requestId, actor, access: "anyone", timeoutMs, stale: false, hops: 0 } as const;

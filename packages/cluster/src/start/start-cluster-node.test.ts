@@ -2,7 +2,7 @@ import { BlixardError, errorCodeOf, notApplied } from "@blixard/common";
 import { decodeServiceResponse, encodeServiceCall, type MethodName, methods } from "@blixard/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import type { ClusterTransport } from "../ports/cluster-transport.ts";
-import { ClusterGroup, type Machine } from "../testing/cluster-group.ts";
+import { ClusterGroup, localProof, type Machine } from "../testing/cluster-group.ts";
 import { endpointIdOf } from "../testing/memory-cluster-network.ts";
 
 let group: ClusterGroup;
@@ -95,7 +95,7 @@ describe("startClusterNode", () => {
   it("closes the last that it has opened first", async () => {
     const machine = group.machine(1);
     const closes = closesOf(machine);
-    const target = { endpoints: [nodeOne], ticket: null };
+    const target = { endpoints: [nodeOne], ticket: null, localProof: async () => localProof };
     const onAdmitted = () => Promise.reject(new BlixardError("STORAGE_FAILED", "the power went"));
     await group.bootstrap(2);
     const [asked] = group.node(2).state.nodes.values();

@@ -39,6 +39,7 @@ import { NewerStartClaims, otherVoters } from "../peers/newer-start-claims.ts";
 import { peersOf } from "../peers/peer-list.ts";
 import { notRunningRaft, PeerPromises } from "../peers/peer-promises.ts";
 import { RaftGate, type RaftGateView } from "../peers/raft-gate.ts";
+import { noLocalJoins } from "../ports/local-joins.ts";
 import { noCertificates } from "../ports/node-certificates.ts";
 import { RunningNode } from "../running-node.ts";
 import {
@@ -301,6 +302,7 @@ async function beAdmitted(
       const seed = await requestJoin(deps, how.target, joinerOf(deps, options, how, capacity), {
         timeoutMs: how.timeoutMs ?? joinTimeoutMsDefault,
         ...(how.onPending === undefined ? {} : { onPending: how.onPending }),
+        ...(how.onAttempt === undefined ? {} : { onAttempt: how.onAttempt }),
         signal,
       });
       await how.onAdmitted(seed);
@@ -364,6 +366,7 @@ function composeParts(
     ...{ clock, random, logger, metrics, sha256, ticketCrypto, options, transport },
     ...{ stateMachine, peerCalls, peerPromises, leaderContact },
     certificates: deps.certificates ?? noCertificates,
+    localJoins: deps.localJoins ?? noLocalJoins,
     bulkRoutes: deps.bulkRoutes ?? (() => []),
     storageHealth: deps.storageHealth ?? healthy,
     proposals: createProposals({ clock, stateMachine, raft: opened.raft }),

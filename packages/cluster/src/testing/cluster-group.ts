@@ -48,6 +48,8 @@ export function madeUpSignatures(endpointId: string): NodeSignatures {
 }
 export const adminToken = "the token of the first administrator";
 export const clusterId = "test-cluster";
+/** What a machine shows that joins without a ticket, on the host of the nodes. */
+export const localProof = "a".repeat(64);
 
 /** What outlives a node's process. */
 export class Machine {
@@ -139,6 +141,7 @@ export class ClusterGroup {
         snapshots: machine.snapshots,
         stateStore: machine.stateStore,
         transport,
+        localJoins: { check: ({ proof }) => (proof === localProof ? "proved" : "unproved") },
         startVmManager: async () => machine.vmManager,
         ...(machine.store === undefined ? {} : { store: machine.store }),
         ...(machine.ownToken === undefined ? {} : { ownToken: machine.ownToken }),

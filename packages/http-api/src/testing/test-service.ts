@@ -3,12 +3,14 @@ import { BlixardError, type LinkedSignal, linkSignal, onAbort, Watch } from "@bl
 import {
   authorize,
   type CallMeta,
+  encodeTicket,
   kvChanges,
   type MethodName,
   methods,
   type StreamName,
   type StreamOutputOf,
   streams,
+  type TicketRole,
   type VmRecord,
   vmChanges,
   vmSpecSchema,
@@ -103,6 +105,20 @@ export class TestService implements NodeService {
       return {};
     },
     "member.remove": () => ({ index: 11, term: 2 }),
+    "ticket.create": ({ role, nodeName }: { role: TicketRole; nodeName?: string }) => {
+      const id = "0123456789ab";
+      // The name says where the node of this ticket listens.
+      const addresses = [nodeName === "far" ? "192.0.2.1:7001" : "127.0.0.1:7001"];
+      const endpoints = [{ endpointId: identity.endpointId, addresses }];
+      const fields = { clusterId: "cluster", ticketId: id, secret: new Uint8Array(32), expiresUnixMs: 1 };
+      return {
+        index: 12,
+        term: 2,
+        id,
+        ticket: encodeTicket({ ...fields, shownBy: "signature", role, endpoints }),
+        expiresUnixMs: 1,
+      };
+    },
     "debug.stateHash": ({ index }: { index: number }) => ({ index, hash: "ab" }),
     "image.list": () => {
       throw new TypeError("a fault with a secret in it");

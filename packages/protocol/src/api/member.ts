@@ -11,6 +11,7 @@ import {
 } from "./node.ts";
 import {
   addressesSchema,
+  digestSchema,
   endpointIdSchema,
   logPositionSchema,
   nameSchema,
@@ -55,6 +56,9 @@ export const pendingJoinSchema = z.object({
   firstAskedUnixMs: z.int(),
 });
 export type PendingJoin = z.infer<typeof pendingJoinSchema>;
+
+/** The level from which a machine that joins without a ticket proves that it is of the same host and user. */
+export const provedJoinsSince = 3;
 
 export const memberMethods = {
   "member.list": method({
@@ -133,6 +137,10 @@ export const memberMethods = {
         starts: z.int().min(1).optional(),
         /** Random for each life of the process. */
         instance: z.int().min(0).optional(),
+        /** The joiner's proof that it runs as the user of the node that it asks, on the same machine (`LocalJoins`). */
+        localProof: digestSchema.optional(),
+        /** Set by the node that was asked and by nobody else: the proof was good. */
+        local: z.literal(true).optional(),
         /** Set by the node that was asked, when its own policy wants an operator to accept the machine. */
         approval: z.literal(true).optional(),
       })

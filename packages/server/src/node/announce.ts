@@ -1,4 +1,5 @@
 /** What a node that starts says to the person at its terminal, and to the log. */
+import { describeEndpoint, type JoinAttempt } from "@blixard/cluster";
 import { hostOf, isLoopbackHost, type Logger } from "@blixard/common";
 import type { BoundPorts } from "./ports.ts";
 import type { StartPlan } from "./start-mode.ts";
@@ -6,11 +7,19 @@ import type { StartPlan } from "./start-mode.ts";
 type Say = (text: string) => void;
 type JoinPlan = Extract<StartPlan, { readonly type: "join" }>;
 
-export function sayJoining(say: Say, { byAddress }: JoinPlan, bind: string): void {
-  if (byAddress === undefined) return;
-  const local = [byAddress, bind].every((text) => isLoopbackHost(hostOf(text)));
-  const how = local ? "both are loopback addresses" : "somebody has to accept it there";
+export async function sayJoining(say: Say, { byAddress, target }: JoinPlan, bind: string): Promise<void> {
+  const [asked] = target.endpoints;
+  if (byAddress === undefined || asked === undefined) return;
+  const onLoopback = [byAddress, bind].every((text) => isLoopbackHost(hostOf(text)));
+  const proved = onLoopback && (await target.localProof?.(asked)) !== undefined;
+  const how = proved ? "this user can read the secret of the node there" : "somebody has to accept it there";
   say(`joining ${byAddress} without a ticket: ${how}`);
+}
+
+export function sayAttempt(say: Say, { endpoint, error }: JoinAttempt): void {
+  if (error === undefined) say(`asking node ${describeEndpoint(endpoint)}`);
+  // The person is told what to do about that one by itself.
+  else if (error.code !== "JOIN_PENDING") say(`  ${endpoint.endpointId.slice(0, 10)}: ${error.message}`);
 }
 
 export function sayPending(say: Say, { byAddress, target }: JoinPlan, endpointId: string): void {

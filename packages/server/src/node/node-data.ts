@@ -57,8 +57,8 @@ export class OwnCluster {
 
 /** @throws DATA_DIR_*, KEY_FILE_TOO_OPEN, STORAGE_*, DUPLICATE_NODE, and what `planStart` throws */
 export async function openNodeData(config: NodeConfig, deps: NodeDataDeps, opened: CloseStack): Promise<NodeData> {
-  const { logger, metrics, signal, stdin } = deps;
-  const dataDir = await openDataDir({ id: config.id, dataDir: config.dataDir }, deps.env);
+  const { logger, metrics, signal, stdin, env } = deps;
+  const dataDir = await openDataDir({ id: config.id, dataDir: config.dataDir }, env);
   const { path } = dataDir;
   const found = await findData(dataDir);
   refuseLostStore(config, dataDir, found);
@@ -68,12 +68,8 @@ export async function openNodeData(config: NodeConfig, deps: NodeDataDeps, opene
   const key = await loadOrCreateNodeKey(join(path, "node.key"));
   checkEndpointId(dataDir, key.endpointId);
   await refuseDuplicateNode(dataDir, found, key.endpointId, signal);
-  const plan = await planStart(config, dataDir, found, {
-    stdin,
-    clock: systemClock,
-    signal,
-    endpointId: key.endpointId,
-  });
+  const { endpointId } = key;
+  const plan = await planStart(config, dataDir, found, { env, stdin, clock: systemClock, signal, endpointId });
   const adminToken = adminTokenFile(dataDir);
   return { dataDir, storage, key, adminToken, plan, cluster: new OwnCluster(dataDir, key.endpointId) };
 }

@@ -19,6 +19,7 @@ import { decodeTicket, type JoinTicket, showTicket, ticketPrefix } from "@blixar
 import { hasStore } from "@blixard/storage/level";
 import type { NodeConfig } from "../node-settings.ts";
 import type { DataDir } from "./data-dir.ts";
+import { proveLocally } from "./local-joins.ts";
 import { readMembers } from "./members-file.ts";
 import { type RecoveryFile, readRecovery } from "./recovery-file.ts";
 
@@ -100,18 +101,21 @@ export async function refuseDuplicateNode(
   });
 }
 
+export interface PlanDeps {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly stdin: Readable;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  /** The key of this node. */
+  readonly endpointId: string;
+}
+
 /** @throws TICKET_INVALID, WRONG_CLUSTER, PERMISSION_DENIED, UNREACHABLE, INVALID_ARGUMENT */
 export async function planStart(
   config: NodeConfig,
   dataDir: DataDir,
   found: FoundData,
-  deps: {
-    readonly stdin: Readable;
-    readonly clock: Clock;
-    readonly signal: AbortSignal;
-    /** The key of this node. */
-    readonly endpointId: string;
-  },
+  deps: PlanDeps,
 ): Promise<StartPlan> {
   const joinWith = await joinText(config, deps.stdin);
   // The flags of a service file may name a ticket from long ago; the members are known better here.
@@ -209,10 +213,7 @@ async function clusterAt(address: string, signal: AbortSignal): Promise<string |
  * The key of the node at an address is learned from its certificate. Nobody can be between on loopback; elsewhere the
  * keys of both are shown to the people who decide.
  */
-async function targetByAddress(
-  address: string,
-  deps: { readonly clock: Clock; readonly signal: AbortSignal },
-): Promise<JoinTarget> {
+async function targetByAddress(address: string, deps: Omit<PlanDeps, "stdin">): Promise<JoinTarget> {
   const endMs = deps.clock.monotonicMs() + identityPatienceMs;
   for (;;) {
     try {
@@ -220,6 +221,7 @@ async function targetByAddress(
       return {
         endpoints: [{ endpointId: await fetchPeerIdentity(address, options), addresses: [address] }],
         ticket: null,
+        localProof: (asked) => proveLocally(deps.env, asked, deps.endpointId),
       };
     } catch (error) {
       // The other node may be starting just now, too.

@@ -17,6 +17,8 @@ import {
   BlixardError,
   CloseStack,
   directAddresses,
+  hostOf,
+  isLoopbackHost,
   type Logger,
   messageOf,
   notApplied,
@@ -31,8 +33,9 @@ import { startVmManager, type VmManager } from "@blixard/vm-manager";
 import { openFinders } from "../discovery/open-finders.ts";
 import { confinementOf, type NodeConfig } from "../node-settings.ts";
 import { blixardVersion } from "../version.ts";
-import { sayJoining, sayPending, sayServing } from "./announce.ts";
+import { sayAttempt, sayJoining, sayPending, sayServing } from "./announce.ts";
 import { removeRuntimeFile, writeRuntimeFile } from "./data-dir.ts";
+import { LocalJoinsFile } from "./local-joins.ts";
 import { MembersFile, readMembers, writeMembers } from "./members-file.ts";
 import type { CreateAdapter } from "./node-adapter.ts";
 import { createNodeBulk, type NodeBulk } from "./node-bulk.ts";
@@ -100,7 +103,12 @@ async function start(base: Base, abandon: () => Promise<void>): Promise<RunningN
   const bulk = openBulk(base, data, { tls, ports, transport });
   await transport.start();
   const ownStatusToken = await localToken(data.dataDir, systemRandom);
-  const node = await startMember(base, { data, tls, ports, transport, bulk, http, localToken: ownStatusToken });
+  const localJoins = createLocalJoins(base, data);
+  const node = await startMember(base, {
+    ...{ data, tls, ports, transport, bulk, http, localJoins },
+    localToken: ownStatusToken,
+  });
+  await openLocalJoins(base, localJoins, ports, node);
   http.serve(serviceOf(node, ownStatusToken));
   await settle(base, data, node);
   const ready = await tellWhere(base, data, ports);
@@ -192,6 +200,18 @@ function openBulk(
   return bulk;
 }
 
+function createLocalJoins({ random, logger, deps, opened }: Base, { key }: NodeData): LocalJoinsFile {
+  const localJoins = new LocalJoinsFile({ random, logger, env: deps.env, endpointId: key.endpointId });
+  opened.add("local joins", () => localJoins.close());
+  return localJoins;
+}
+
+/** A node that serves more than loopback has other machines in mind. */
+async function openLocalJoins({ config }: Base, localJoins: LocalJoinsFile, { bind }: BoundPorts, node: ClusterNode) {
+  if (config.joinPolicy !== "loopback" || !isLoopbackHost(hostOf(bind))) return await localJoins.close();
+  await localJoins.open(bind, node.status().clusterId);
+}
+
 interface MemberParts {
   readonly data: NodeData;
   readonly tls: NodeTls;
@@ -200,11 +220,12 @@ interface MemberParts {
   readonly bulk: NodeBulk;
   readonly http: HttpApi;
   readonly localToken: string;
+  readonly localJoins: LocalJoinsFile;
 }
 
 async function startMember(base: Base, parts: MemberParts): Promise<ClusterNode> {
   const { config, deps, opened, failure, clock, random, logger, metrics, onFatal } = base;
-  const { data, tls, ports, transport, bulk } = parts;
+  const { data, tls, ports, transport, bulk, localJoins } = parts;
   const { storage, dataDir } = data;
   const { storeId, starts } = storage;
   const members = new MembersFile(dataDir.path, logger);
@@ -215,7 +236,7 @@ async function startMember(base: Base, parts: MemberParts): Promise<ClusterNode>
       ...{ clock, random, logger, metrics, transport, onFatal },
       sha256: (bytes) => hash("sha256", bytes, "buffer"),
       signatures: createSignatures(data.key.seed),
-      ticketCrypto,
+      ...{ ticketCrypto, localJoins },
       ...{ log: storage.log, snapshots: storage.snapshots, stateStore: storage.state, store: { storeId, starts } },
       snapshotCarrier: bulk.snapshotCarrier,
       bulkRoutes: () => bulk.lane.routes(),
@@ -291,13 +312,14 @@ async function startModeOf({ config, deps }: Base, data: NodeData): Promise<Star
       return { mode: "bootstrap", clusterId: randomUUID(), tokenHash, ...nodeName };
     }
     case "join":
-      sayJoining(deps.say, plan, config.bind);
+      await sayJoining(deps.say, plan, config.bind);
       return {
         mode: "join",
         target: plan.target,
         ...nodeName,
         timeoutMs: joinTimeoutMs,
         onPending: () => sayPending(deps.say, plan, key.endpointId),
+        onAttempt: (attempt) => sayAttempt(deps.say, attempt),
         onAdmitted: (seed) => keepSeed(data, seed),
       };
     case "resume": {

@@ -82,6 +82,15 @@ async function roleOf(context: CliContext, given: string | undefined): Promise<T
 }
 
 function isOfThisMachineOnly(ticket: string): boolean {
-  const addresses = decodeTicket(ticket).endpoints.flatMap((endpoint) => endpoint.addresses);
-  return addresses.every((address) => !isRelayUrl(address) && isLoopbackHost(hostOf(address)));
+  const addresses = addressesIn(ticket);
+  return addresses.length > 0 && addresses.every((address) => !isRelayUrl(address) && isLoopbackHost(hostOf(address)));
+}
+
+/** None of a ticket of a later release. */
+function addressesIn(ticket: string): readonly string[] {
+  try {
+    return decodeTicket(ticket).endpoints.flatMap(({ addresses }) => addresses);
+  } catch {
+    return [];
+  }
 }
