@@ -191,12 +191,13 @@ export async function redeemTicket(
   throw last ?? new BlixardError("TICKET_INVALID", "the ticket names no node that could be asked");
 }
 
-/** UNAVAILABLE and MISDIRECTED: a node that the ticket names and that votes no more. */
+/** UNAVAILABLE and MISDIRECTED: a node that the ticket names and that votes no more. OVERLOADED: one that does not know it yet. */
 const othersMayAnswer: ReadonlySet<string> = new Set([
   "UNREACHABLE",
   "DEADLINE_EXCEEDED",
   "UNAVAILABLE",
   "MISDIRECTED",
+  "OVERLOADED",
 ]);
 
 async function callOverRpc<Name extends MethodName>(
