@@ -72,7 +72,7 @@ describe("a ticket", () => {
     await withWorker();
     const ticket = await group.ticket();
     const shownToWorker = group.shown(ticket, 7, 3);
-    expect(await show(shownToWorker, 7, 3)).toBe("UNAVAILABLE");
+    expect(await show(shownToWorker, 7, 3)).toBe("MISDIRECTED");
     // The worker has the key of its connection; what it passes on is in the name of the machine that asked it.
     const forwarded = async (shown: ShownTicket) => {
       const { transport } = group.network.join(3, endpointIdOf(3));
