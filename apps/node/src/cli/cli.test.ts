@@ -2,81 +2,27 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
-import { silentLogger } from "@blixard/common";
-import { systemClock, systemRandom } from "@blixard/common/system";
-
-import { createHttpApi, type HttpApi, type HttpDeps, type Listener, listenPlain } from "@blixard/http-api";
-
-import { TestService, vmRecord } from "@blixard/http-api/testing";
+import type { Listener } from "@blixard/http-api";
+import { type TestService, vmRecord } from "@blixard/http-api/testing";
 import type { VmPhase } from "@blixard/protocol";
-import { createPromMetrics } from "@blixard/server";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
-
 import { run } from "./program.ts";
+import { CliOnNode } from "./testing/cli-on-node.ts";
 
+let cli: CliOnNode;
 let service: TestService;
 let listener: Listener;
-let api: HttpApi;
 let home: string;
 
 beforeAll(async () => {
-  home = await mkdtemp(join(tmpdir(), "blixard-cli-"));
-  service = new TestService();
-  const metrics = createPromMetrics();
-  const deps: HttpDeps = {
-    clock: systemClock,
-    random: systemRandom,
-    logger: silentLogger,
-    metrics,
-    nodeId: 1,
-    endpointId: "e".repeat(64),
-    clusterId: () => "cluster",
-    storageHealthy: () => true,
-    metricsText: () => metrics.text(),
-  };
-  const options = { version: "0.0.0-test", debugApi: false, allowedHosts: [] };
-  api = createHttpApi(deps, options);
-  api.serve(service);
-  listener = await listenPlain("127.0.0.1:0", api, "--http");
+  cli = await CliOnNode.start();
+  ({ service, listener, home } = cli);
 });
 
-afterAll(async () => {
-  api.close();
-  await listener.close(0);
-  await rm(home, { recursive: true });
-});
+afterAll(() => cli.close());
 
-interface Outcome {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** Runs a command line as a script would: no terminal, an empty home. */
-async function blixard(
-  args: readonly string[],
-  env: Record<string, string> = {},
-  input = "",
-  interrupt?: AbortController,
-): Promise<Outcome> {
-  const streams = { stdout: new PassThrough(), stderr: new PassThrough(), stdin: new PassThrough() };
-  // Ctrl-C as soon as something was shown.
-  for (const shown of [streams.stdout, streams.stderr]) shown.once("readable", () => interrupt?.abort());
-  streams.stdin.end(input);
-  const context = {
-    ...streams,
-    env: { XDG_DATA_HOME: home, XDG_CONFIG_HOME: home, ...env },
-    signal: (interrupt ?? new AbortController()).signal,
-    exitCode: 0,
-  };
-  const code = await run(args, context);
-  const text = (stream: PassThrough) => (stream.read() as Buffer | null)?.toString() ?? "";
-  return { code, stdout: text(streams.stdout), stderr: text(streams.stderr) };
-}
-
-/** The same with the address and the token of the test server. */
-const onNode = (args: readonly string[], input = "") =>
-  blixard(args, { BLIXARD_ADDRESS: `http://${listener.address}`, BLIXARD_TOKEN: "admin-token" }, input);
+const blixard: CliOnNode["blixard"] = (...args) => cli.blixard(...args);
+const onNode: CliOnNode["onNode"] = (...args) => cli.onNode(...args);
 
 /** The same with Ctrl-C as soon as something was shown. */
 const interrupted = (args: readonly string[]) =>
@@ -347,54 +293,6 @@ describe("help", () => {
   );
 });
 
-describe("what is asked on a terminal", () => {
-  const answered = async (keys: string, args: readonly string[]) => {
-    const streams = { stdout: new PassThrough(), stderr: new PassThrough(), stdin: new PassThrough() };
-    const stdin = Object.assign(streams.stdin, { isTTY: true, setRawMode: () => {} });
-    const stderr = Object.assign(streams.stderr, { isTTY: true });
-    stderr.once("readable", () => stdin.write(keys));
-    const env = {
-      ...{ XDG_DATA_HOME: home, XDG_CONFIG_HOME: home, NO_COLOR: "1" },
-      ...{ BLIXARD_ADDRESS: `http://${listener.address}`, BLIXARD_TOKEN: "admin-token" },
-    };
-    const context = { ...streams, stdin, stderr, env, signal: new AbortController().signal, exitCode: 0 };
-    const code = await run(args, context);
-    return { code, stdout: String(streams.stdout.read() ?? ""), stderr: String(stderr.read() ?? "") };
-  };
-
-  it.each([
-    ["y\n", 0, ""],
-    ["n\n", 1, "NOT_CONFIRMED"],
-    ["\n", 1, "NOT_CONFIRMED"],
-    ["\u0004", 1, "NOT_CONFIRMED"],
-    ["\u0003", 130, "CANCELLED"],
-  ])("%j ends with %d", async (keys, code, word) => {
-    const before = service.calls.filter(({ name }) => name === "member.remove").length;
-    const outcome = await answered(keys, ["cluster", "remove", "3"]);
-    expect(outcome).toMatchObject({ code, stderr: expect.stringContaining(word) });
-    expect(service.calls.filter(({ name }) => name === "member.remove").length - before).toBe(code === 0 ? 1 : 0);
-  });
-
-  it("is the names of the VMs that may run twice, before a removal by force", async () => {
-    const outcome = await answered("web, db\n", ["cluster", "remove", "2", "--force", "--yes"]);
-    expect(outcome).toMatchObject({ code: 0, stderr: expect.stringContaining("web (Running)") });
-    expect(service.calls.at(-1)).toMatchObject({ name: "member.remove", request: { acceptTwoCopies: ["web", "db"] } });
-  });
-
-  it("is the role of a ticket, which is made for the answer", async () => {
-    const made = () => service.calls.filter(({ name }) => name === "ticket.create").map(({ request }) => request);
-    const before = made().length;
-    expect(await answered("witness\n", ["ticket", "create"])).toMatchObject({
-      code: 0,
-      stdout: expect.stringMatching(/^blx1-/),
-    });
-    expect(made().slice(before)).toEqual([{ role: "witness" }]);
-    expect(await answered("\n", ["ticket", "create"])).toMatchObject({ code: 64, stdout: "" });
-    expect(await answered("\u0003", ["ticket", "create"])).toMatchObject({ code: 130, stdout: "" });
-    expect(made()).toHaveLength(before + 1);
-  });
-});
-
 describe("onPartition, which waits for leases", () => {
   it("says wherever it is shown or taken that it has no effect yet", async () => {
     for (const args of [
@@ -404,47 +302,6 @@ describe("onPartition, which waits for leases", () => {
     ]) {
       expect((await onNode(["vm", ...args])).stdout).toMatch(/no effect yet/);
     }
-  });
-});
-
-describe("a removal by force", () => {
-  const removals = () => service.calls.filter(({ name }) => name === "member.remove");
-  const force = ["cluster", "remove", "2", "--force", "--yes"];
-
-  it("lists the VMs that may run twice, and goes on only with their names", async () => {
-    const before = removals().length;
-    const refused = await onNode(force);
-    expect(refused).toMatchObject({
-      code: 64,
-      stderr: expect.stringMatching(/web \(Running\)[\s\S]*--accept-two-copies web/),
-    });
-    expect(removals().length).toBe(before);
-    expect((await onNode([...force, "--accept-two-copies", "web,db"])).code).toBe(0);
-    expect(removals().at(-1)?.request).toEqual({ id: 2, force: true, acceptTwoCopies: ["web", "db"] });
-  });
-
-  it("names none where none is placed", async () => {
-    expect((await onNode(["cluster", "remove", "3", "--force", "--yes"])).code).toBe(0);
-    expect(removals().at(-1)?.request).toEqual({ id: 3, force: true });
-  });
-});
-
-describe("ticket create", () => {
-  it("wants a role, and names the roles where nobody can be asked", async () => {
-    const before = service.calls.length;
-    const missing = await onNode(["ticket", "create"]);
-    expect(missing).toMatchObject({ code: 64, stdout: "", stderr: expect.stringContaining("--role") });
-    expect(missing.stderr).toContain("voter, learner, worker, witness, viewer, operator, admin");
-    expect(await onNode(["ticket", "create", "--role", "king"])).toMatchObject({ code: 64, stdout: "" });
-    expect(service.calls.length).toBe(before);
-  });
-
-  it("warns of a ticket that nobody on another machine can use", async () => {
-    const near = await onNode(["ticket", "create", "--role", "worker"]);
-    expect(near).toMatchObject({ code: 0, stdout: expect.stringMatching(/^blx1-/) });
-    expect(near.stderr).toContain("nobody on another machine can use it");
-    const far = await onNode(["ticket", "create", "--role", "worker", "--name", "far"]);
-    expect(far).toMatchObject({ code: 0, stderr: expect.not.stringContaining("warning") });
   });
 });
 
