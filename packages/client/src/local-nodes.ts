@@ -2,10 +2,11 @@
  * The nodes that run on this machine under the data root of this user, with their credentials: what lets a command
  * find the cluster without a word about addresses and tokens.
  */
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { BlixardError, errorCodeOf } from "@blixard/common";
+import { assertOwnDirectory, fileFaultOf, readOwnFile } from "@blixard/common/system";
 import { parseNodeAddress } from "./address.ts";
 import type { ClientTarget } from "./blixard-client.ts";
 
@@ -65,21 +66,33 @@ export async function listOwnNodes(env: Environment = process.env): Promise<Loca
 /** The running nodes whose data directories stand in `dataRoot`, by node id. Unreadable ones are left out. */
 export async function listLocalNodes(dataRoot = defaultDataRoot()): Promise<LocalNode[]> {
   const names = await readdir(dataRoot).catch(() => []);
-  const found = await Promise.all(names.map((name) => readLocalNode(join(dataRoot, name))));
+  const found = await Promise.all(names.map((name) => readLocalNode(join(dataRoot, name)).catch(() => undefined)));
   return found.filter((node) => node !== undefined).sort((a, b) => a.nodeId - b.nodeId);
 }
 
-/** The node that runs on `dataDir`, or undefined when none does. */
+/**
+ * The node that runs on `dataDir`, or undefined when none does.
+ * @throws DATA_DIR_INVALID where somebody else may have written what it says
+ */
 export async function readLocalNode(dataDir: string): Promise<LocalNode | undefined> {
   try {
-    const runtime = JSON.parse(await readFile(join(dataDir, "runtime.json"), "utf8")) as RuntimeFile;
+    assertOwnDirectory(dataDir);
+    const runtime = JSON.parse(readOwnFile(join(dataDir, "runtime.json"))) as RuntimeFile;
     // A killed daemon leaves the file behind.
     process.kill(runtime.pid, 0);
-    const [token, localToken] = await Promise.all(
-      ["admin.token", "local.token"].map((name) => readFile(join(dataDir, name), "utf8").catch(() => undefined)),
-    );
-    return { ...runtime, dataDir, token: token?.trim(), localToken: localToken?.trim() };
-  } catch {
+    const token = readToken(join(dataDir, "admin.token"));
+    return { ...runtime, dataDir, token, localToken: readToken(join(dataDir, "local.token")) };
+  } catch (error) {
+    if (fileFaultOf(error) !== undefined) throw error;
+    return undefined;
+  }
+}
+
+function readToken(path: string): string | undefined {
+  try {
+    return readOwnFile(path).trim();
+  } catch (error) {
+    if (fileFaultOf(error) !== undefined) throw error;
     return undefined;
   }
 }

@@ -2,13 +2,14 @@
  * Files that are either there whole or not at all, also after a power cut: written beside, synced, renamed, and the
  * directory synced (fsync(2), rename(2)). Only this user reads them.
  */
-import { open, rename, rm } from "node:fs/promises";
+import { open, rename, rm, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
+import { systemErrorCodeOf } from "./errors.ts";
 
 /** Replaces the file. Two writers of one path at a time are the caller's fault: they share the draft beside it. */
 export async function writeFileDurable(path: string, data: string | Uint8Array): Promise<void> {
   const temporary = `${path}.tmp`;
-  const file = await open(temporary, "w", 0o600);
+  const file = await openDraft(temporary);
   try {
     await file.writeFile(data);
     await file.sync();
@@ -16,6 +17,17 @@ export async function writeFileDurable(path: string, data: string | Uint8Array):
     await file.close();
   }
   await renameDurable(temporary, path);
+}
+
+/** A draft of a writer that was killed goes; a link in its place is not followed. */
+async function openDraft(path: string) {
+  try {
+    return await open(path, "wx", 0o600);
+  } catch (error) {
+    if (systemErrorCodeOf(error) !== "EEXIST") throw error;
+    await unlink(path);
+    return await open(path, "wx", 0o600);
+  }
 }
 
 export async function renameDurable(from: string, to: string): Promise<void> {

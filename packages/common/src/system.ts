@@ -8,6 +8,17 @@ import type { Random } from "./random.ts";
 import { RunnableTime } from "./runnable-time.ts";
 
 export { removeDurable, renameDurable, writeFileDurable } from "./durable-file.ts";
+export { readNamedFile, readNamedFileNow } from "./named-file.ts";
+export type { FileFault, OwnFileOptions } from "./own-file.ts";
+export {
+  assertOwnDirectory,
+  fileFaultOf,
+  makePrivateDirectory,
+  narrowDirectory,
+  readOwnFile,
+  refuseEntry,
+  writeOwnFile,
+} from "./own-file.ts";
 
 const monotonicMs = () => performance.now();
 const unixMs = () => Date.now();

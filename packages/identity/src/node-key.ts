@@ -1,7 +1,8 @@
 /** The key file of a node: an Ed25519 seed as 64 hexadecimal digits. It is the node's identity on every transport. */
 import { randomBytes } from "node:crypto";
-import { link, open, readFile, stat, unlink } from "node:fs/promises";
+import { link, open, unlink } from "node:fs/promises";
 import { BlixardError, fileErrorOf, fromHex, systemErrorCodeOf, toHex } from "@blixard/common";
+import { readOwnFile } from "@blixard/common/system";
 import { endpointIdOfSeed, seedBytes } from "./ed25519.ts";
 
 export interface NodeKey {
@@ -11,17 +12,16 @@ export interface NodeKey {
   readonly endpointId: string;
 }
 
-/** Permission bits of group and others: a key that they can read is no secret. */
-const wideModeBits = 0o077;
 const keyFileMode = 0o600;
+const keyFileBytesMax = 4 * 1024;
 
 /**
  * Reads the key at `path`, or makes one there (mode 0600, durable before it is used) in a directory that exists.
- * @throws KEY_FILE_TOO_OPEN, STORAGE_CORRUPT when the file is not a key, STORAGE_FAILED
+ * @throws KEY_FILE_TOO_OPEN, DATA_DIR_INVALID for a file of somebody else, STORAGE_CORRUPT when the file is not a key, STORAGE_FAILED
  */
 export async function loadOrCreateNodeKey(path: string): Promise<NodeKey> {
   try {
-    return await load(path);
+    return load(path);
   } catch (error) {
     if (systemErrorCodeOf(error) !== "ENOENT") throw fileErrorOf(error, `the key file ${path}`);
   }
@@ -33,16 +33,9 @@ export async function loadOrCreateNodeKey(path: string): Promise<NodeKey> {
   return load(path);
 }
 
-async function load(path: string): Promise<NodeKey> {
-  const { mode } = await stat(path);
-  // Windows has no such bits and shows all of them set.
-  if ((mode & wideModeBits) !== 0 && process.platform !== "win32") {
-    const shown = (mode & 0o777).toString(8).padStart(4, "0");
-    throw new BlixardError("KEY_FILE_TOO_OPEN", `the key file ${path} can be used by others (mode ${shown})`, {
-      hint: `Run: chmod 600 ${path}`,
-    });
-  }
-  const seed = fromHex((await readFile(path, "utf8")).trim());
+function load(path: string): NodeKey {
+  const text = readOwnFile(path, { bytesMax: keyFileBytesMax, modeCode: "KEY_FILE_TOO_OPEN" });
+  const seed = fromHex(text.trim());
   if (seed === undefined || seed.length !== seedBytes) {
     throw new BlixardError("STORAGE_CORRUPT", `the key file ${path} does not hold a key`, {
       hint: "Restore it from a backup. A new key would be a new identity, which the cluster does not know.",

@@ -346,7 +346,7 @@ describe("arguments and variables", () => {
       nodes: [{ endpointId: "e".repeat(64), addresses: [] }],
     };
     const file = { formatVersion: 1, current: "home", contexts: { home: saved } };
-    await writeFile(join(config, "blixard", "contexts.json"), JSON.stringify(file));
+    await writeFile(join(config, "blixard", "contexts.json"), JSON.stringify(file), { mode: 0o600 });
     const where = { BLIXARD_ADDRESS: `http://${listener.address}`, BLIXARD_TOKEN: "admin-token" };
     const args = ["kv", "list", "none", "-o", "name"];
     const overridden = await blixard(args, { ...where, XDG_CONFIG_HOME: config });

@@ -1,5 +1,4 @@
 /** Commands that talk to a cluster: their common options, and the way from those to a client. */
-import { readFile } from "node:fs/promises";
 import {
   answeringFirst,
   type BlixardClient,
@@ -13,7 +12,7 @@ import {
   readLocalNode,
 } from "@blixard/client";
 import { BlixardError, errorCodes, isBlixardError, isLoopbackHost, reasonOf } from "@blixard/common";
-import { systemClock, systemRandom } from "@blixard/common/system";
+import { readNamedFile, systemClock, systemRandom } from "@blixard/common/system";
 import type { MemberStatus } from "@blixard/protocol";
 import { type Command, Option } from "commander";
 import { type CliContext, say } from "./cli-context.ts";
@@ -152,6 +151,7 @@ async function openContext({ env, signal }: CliContext, name: string) {
 }
 
 const rememberTimeoutMs = 1_000;
+const tokenFileBytesMax = 64 * 1024;
 
 function isSameSet(some: SavedContext["nodes"], others: SavedContext["nodes"]): boolean {
   const sorted = (nodes: SavedContext["nodes"]) => [...nodes].sort((a, b) => (a.endpointId < b.endpointId ? -1 : 1));
@@ -239,10 +239,11 @@ async function givenToken(context: CliContext, options: ClientOptions): Promise<
   }
   if (options.tokenFile !== undefined) {
     try {
-      return (await readFile(options.tokenFile, "utf8")).trim();
+      return (await readNamedFile(options.tokenFile, tokenFileBytesMax)).trim();
     } catch (error) {
-      throw new BlixardError("INVALID_ARGUMENT", `the token file cannot be read: ${reasonOf(error)}`, {
+      throw new BlixardError("INVALID_ARGUMENT", `--token-file ${options.tokenFile}: ${reasonOf(error)}`, {
         cause: error,
+        hint: "Give the path of a file with the token, for example admin.token of a node's data directory.",
       });
     }
   }

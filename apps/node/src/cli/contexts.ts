@@ -2,10 +2,11 @@
  * The clusters that this user may call from this machine, without a node here: `blixard/contexts.json` of the
  * configuration home, and a key for each context beside it. A ticket let the key in; the cluster can revoke it.
  */
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
-import { BlixardError, reasonOf, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, isBlixardError, reasonOf, systemErrorCodeOf } from "@blixard/common";
+import { makePrivateDirectory, readOwnFile, writeOwnFile } from "@blixard/common/system";
 import { accessRoleSchema, addressSchema, endpointIdSchema, nameSchema } from "@blixard/protocol";
 import { z } from "zod";
 
@@ -60,7 +61,7 @@ function requireHome(env: Environment): string {
 /** Where the key of a context is, or will be. Its directory exists when this resolves. */
 export async function contextKeyPath(env: Environment, name: string): Promise<string> {
   const path = join(requireHome(env), "keys", `${name}.key`);
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  makePrivateDirectory(dirname(path));
   return path;
 }
 
@@ -69,9 +70,10 @@ export async function readContexts(env: Environment): Promise<ContextsFile> {
   if (configHome(env) === undefined) return { formatVersion: 1, current: null, contexts: {} };
   const path = pathOf(env);
   try {
-    return fileSchema.parse(JSON.parse(await readFile(path, "utf8")));
+    return fileSchema.parse(JSON.parse(readOwnFile(path, { code: "INVALID_ARGUMENT" })));
   } catch (error) {
     if (systemErrorCodeOf(error) === "ENOENT") return { formatVersion: 1, current: null, contexts: {} };
+    if (isBlixardError(error)) throw error;
     throw new BlixardError("INVALID_ARGUMENT", `${path} cannot be read: ${reasonOf(error)}`, {
       cause: error,
       hint: "Repair it, or remove it and add the contexts again with new tickets.",
@@ -81,10 +83,16 @@ export async function readContexts(env: Environment): Promise<ContextsFile> {
 
 export async function writeContexts(env: Environment, file: ContextsFile): Promise<void> {
   const path = pathOf(env);
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const draft = `${path}.${process.pid}`;
-  await writeFile(draft, `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 });
-  await rename(draft, path);
+  try {
+    makePrivateDirectory(dirname(path));
+    writeOwnFile(path, `${JSON.stringify(file, null, 2)}\n`);
+  } catch (error) {
+    if (isBlixardError(error)) throw error;
+    throw new BlixardError("INVALID_ARGUMENT", `${path} cannot be written: ${reasonOf(error)}`, {
+      cause: error,
+      hint: "Set XDG_CONFIG_HOME to a directory that this user can write.",
+    });
+  }
 }
 
 /** @throws NOT_FOUND */

@@ -2,11 +2,15 @@
  * Keys of nodes that were talked to, in `blixard/known-nodes.json` of the user's configuration home. Loopback addresses
  * are not remembered: which node listens there changes often, and nobody stands between.
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type PinStore, parseNodeAddress } from "@blixard/client";
-import { BlixardError, isLoopbackHost, reasonOf, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, isBlixardError, isLoopbackHost, reasonOf, systemErrorCodeOf } from "@blixard/common";
+import { makePrivateDirectory, readOwnFile, writeOwnFile } from "@blixard/common/system";
+import { endpointIdSchema } from "@blixard/protocol";
+import { z } from "zod";
 import { configHome } from "./contexts.ts";
+
+const pinsSchema = z.record(z.string(), endpointIdSchema);
 
 export function filePins(env: Readonly<Record<string, string | undefined>>): PinStore {
   const home = configHome(env);
@@ -24,12 +28,13 @@ export function filePins(env: Readonly<Record<string, string | undefined>>): Pin
     set: (address, endpointId) => {
       session.set(address, endpointId);
       if (isLoopbackHost(parseNodeAddress(address).host)) return;
-      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-      const draft = `${path}.${process.pid}`;
-      writeFileSync(draft, `${JSON.stringify({ ...readPins(path), [address]: endpointId }, null, 2)}\n`, {
-        mode: 0o600,
-      });
-      renameSync(draft, path);
+      const text = `${JSON.stringify({ ...readPins(path), [address]: endpointId }, null, 2)}\n`;
+      try {
+        makePrivateDirectory(dirname(path));
+        writeOwnFile(path, text);
+      } catch (error) {
+        throw isBlixardError(error) ? error : failed(`${path} cannot be written`, error);
+      }
     },
   };
 }
@@ -38,20 +43,20 @@ export function filePins(env: Readonly<Record<string, string | undefined>>): Pin
 function readPins(path: string): Readonly<Record<string, string>> {
   let text: string;
   try {
-    text = readFileSync(path, "utf8");
+    text = readOwnFile(path, { code: "INVALID_ARGUMENT" });
   } catch (error) {
     if (systemErrorCodeOf(error) === "ENOENT") return {};
-    throw unreadable(path, error);
+    throw isBlixardError(error) ? error : failed(`${path} cannot be read`, error);
   }
   try {
-    return JSON.parse(text) as Record<string, string>;
+    return pinsSchema.parse(JSON.parse(text));
   } catch (error) {
-    throw unreadable(path, error);
+    throw failed(`${path} cannot be read`, error);
   }
 }
 
-function unreadable(path: string, cause: unknown): BlixardError {
-  return new BlixardError("INVALID_ARGUMENT", `${path} cannot be read: ${reasonOf(cause)}`, {
+function failed(what: string, cause: unknown): BlixardError {
+  return new BlixardError("INVALID_ARGUMENT", `${what}: ${reasonOf(cause)}`, {
     cause,
     hint: "Repair it, or remove it to learn the keys of the nodes anew.",
   });

@@ -3,8 +3,9 @@
  * home: the same command, given again, finds by them what it did itself.
  */
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { makePrivateDirectory, readOwnFile, writeOwnFile } from "@blixard/common/system";
 import { z } from "zod";
 import { configHome } from "./contexts.ts";
 
@@ -48,7 +49,7 @@ export class OpenRequests {
   #read(): readonly OpenRequest[] {
     if (this.#path === undefined) return [];
     try {
-      const { requests } = fileSchema.parse(JSON.parse(readFileSync(this.#path, "utf8")));
+      const { requests } = fileSchema.parse(JSON.parse(readOwnFile(this.#path)));
       return requests.filter(({ atUnixMs }) => this.#nowUnixMs() - atUnixMs < rememberedMsMax);
     } catch {
       return [];
@@ -63,10 +64,8 @@ export class OpenRequests {
         rmSync(this.#path, { force: true });
         return;
       }
-      mkdirSync(dirname(this.#path), { recursive: true, mode: 0o700 });
-      const draft = `${this.#path}.${process.pid}`;
-      writeFileSync(draft, `${JSON.stringify({ formatVersion: 1, requests })}\n`, { mode: 0o600 });
-      renameSync(draft, this.#path);
+      makePrivateDirectory(dirname(this.#path));
+      writeOwnFile(this.#path, `${JSON.stringify({ formatVersion: 1, requests })}\n`);
     } catch {
       // The same command then says that the thing is there already, and the person looks.
     }

@@ -1,6 +1,6 @@
 /** Reads the configuration of a node from its real sources. */
-import { readFile } from "node:fs/promises";
-import { BlixardError, reasonOf, systemErrorCodeOf } from "@blixard/common";
+import { BlixardError, errorCodeOf, reasonOf, systemErrorCodeOf } from "@blixard/common";
+import { readNamedFile } from "@blixard/common/system";
 import type { SettingName } from "@blixard/server/settings";
 import { parse } from "yaml";
 import { type ResolvedConfig, resolveNodeConfig } from "./resolve-config.ts";
@@ -23,16 +23,15 @@ export async function loadNodeConfig(
 async function readYaml(path: string): Promise<unknown> {
   let text: string;
   try {
-    text = await readFile(path, "utf8");
+    text = await readNamedFile(path, fileBytesMax);
   } catch (error) {
+    if (errorCodeOf(error) === "VALUE_TOO_LARGE") throw error;
     const what = systemErrorCodeOf(error) === "ENOENT" ? "does not exist" : `cannot be read: ${reasonOf(error)}`;
     throw new BlixardError("INVALID_ARGUMENT", `the configuration file ${path} ${what}`, {
       cause: error,
       hint: "Check --config or BLIXARD_CONFIG.",
     });
   }
-  if (text.length > fileBytesMax)
-    throw new BlixardError("VALUE_TOO_LARGE", `${path} is larger than ${fileBytesMax} bytes`);
   try {
     return parse(text, { maxAliasCount: 0 });
   } catch (error) {

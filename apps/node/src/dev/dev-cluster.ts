@@ -1,12 +1,11 @@
 /** Starts node processes of this same program and joins them to one cluster. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { type BlixardClient, connectClient } from "@blixard/client";
 import { BlixardError, sleep } from "@blixard/common";
-import { systemClock } from "@blixard/common/system";
+import { readOwnFile, systemClock } from "@blixard/common/system";
 import type { ReadyLine } from "@blixard/server";
 
 export interface DevNode {
@@ -104,7 +103,7 @@ async function startNode(
 
 /** A client of one node with its administrator's token. Yours to close. */
 export async function devClient(node: DevNode): Promise<BlixardClient> {
-  const token = (await readFile(join(node.dataDir, "admin.token"), "utf8")).trim();
+  const token = readOwnFile(join(node.dataDir, "admin.token")).trim();
   return connectClient({ addresses: [{ address: node.ready.bind, pin: node.ready.endpointId, token }] });
 }
 

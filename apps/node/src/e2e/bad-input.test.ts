@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rename, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -103,6 +103,29 @@ describe("bad input to a node", () => {
     const wide = await runBinary(["node", "--id", "5", ...args]);
     expect(wide.code).toBe(64);
     expect(wide.stderr).toContain("chmod");
+  });
+
+  it("refuses files that somebody else may have written, with 64 and what to type", async () => {
+    const dataDir = join(root, "planted");
+    const flags = ["--vm-driver", "fake"];
+    const args = ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir", dataDir];
+    await (await ProcessNode.start({ binary: builtBinary(), id: 1, dataDir, flags })).stop();
+    const start = () => runBinary(["node", "--id", "1", ...args]);
+    await rename(join(dataDir, "admin.token"), join(root, "token"));
+    await symlink(join(root, "token"), join(dataDir, "admin.token"));
+    expect(await start()).toMatchObject({ code: 64, stderr: expect.stringContaining("admin.token is a link") });
+    await rm(join(dataDir, "admin.token"));
+    await chmod(dataDir, 0o755);
+    for (const command of [["node"], ["check"], ["recover", "--yes"], ["status"]]) {
+      const wide = await runBinary([...command, "--data-dir", dataDir]);
+      expect(wide).toMatchObject({ code: 64, stderr: expect.stringContaining(`chmod 700 ${dataDir}`) });
+    }
+    await chmod(dataDir, 0o700);
+    const config = join(root, "config.yaml");
+    await writeFile(config, "");
+    await truncate(config, 2 ** 33);
+    const large = await runBinary(["config", "view", "--config", config]);
+    expect(large).toMatchObject({ code: 64, stderr: expect.stringContaining("larger than 1048576 bytes") });
   });
 
   it.each([

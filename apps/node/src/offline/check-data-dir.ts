@@ -2,9 +2,10 @@
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { BlixardError, errnoOf, fileErrorOf, reasonOf, systemErrorCodeOf } from "@blixard/common";
+import { fileFaultOf } from "@blixard/common/system";
 import { loadOrCreateNodeKey } from "@blixard/identity";
 import { decodeValue, type NodeRecord, nodeRecordSchema } from "@blixard/protocol";
-import { type NodeFile, readNodeFile } from "@blixard/server/data-dir";
+import { type NodeFile, readNodeFile, refuseForeignDataDir } from "@blixard/server/data-dir";
 import { checkLevelStorage, hasStore, type StorageFinding, type StorageReport } from "@blixard/storage/level";
 
 export interface DataDirReport {
@@ -25,6 +26,7 @@ export interface DataDirReport {
 export async function checkDataDir(path: string): Promise<DataDirReport> {
   const dataDir = resolve(path);
   if (!(await isDirectory(dataDir))) throw noDataDir(dataDir);
+  await refuseForeignDataDir(dataDir);
   const findings: StorageFinding[] = [];
   const verify = async <T>(part: string, work: () => Promise<readonly [T, string]>): Promise<T | undefined> => {
     try {
@@ -32,6 +34,8 @@ export async function checkDataDir(path: string): Promise<DataDirReport> {
       findings.push({ part, ok: true, detail });
       return value;
     } catch (error) {
+      // A file of somebody else says nothing about this node.
+      if (fileFaultOf(error) !== undefined) throw error;
       // Nothing can be said about what cannot be read: least of all that it is damaged.
       if (errnoOf(error) !== undefined || errnoOf((error as { cause?: unknown }).cause) !== undefined) {
         throw fileErrorOf(error, part);

@@ -12,11 +12,18 @@
  *     STORAGE, log/, state/, snapshots/, vote    the store, which also holds the lock
  *     vms/           images, instances and consoles of VMs
  */
-import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { lstat, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { defaultDataRoot, type RuntimeFile } from "@blixard/client";
-import { BlixardError, errnoOf, fileErrorOf, reasonOf, systemErrorCodeOf } from "@blixard/common";
-import { writeFileDurable } from "@blixard/common/system";
+import { BlixardError, errnoOf, fileErrorOf, isBlixardError, reasonOf, systemErrorCodeOf } from "@blixard/common";
+import {
+  assertOwnDirectory,
+  makePrivateDirectory,
+  narrowDirectory,
+  readOwnFile,
+  refuseEntry,
+  writeFileDurable,
+} from "@blixard/common/system";
 import { endpointIdSchema, nodeIdSchema } from "@blixard/protocol";
 import { z } from "zod";
 
@@ -36,8 +43,9 @@ export interface DataDir {
   readonly nodeFile: NodeFile | undefined;
 }
 
-const privateMode = 0o700;
-const wideModeBits = 0o077;
+/** What is opened by its name: by Level, by the VM manager, by offline tools. */
+const partsOpenedByName = ["STORAGE", "vote", "seal", "log", "state", "snapshots", "vms"] as const;
+const levelParts: readonly string[] = ["log", "state", "snapshots"];
 
 /**
  * Finds, or makes, the directory, and checks that it belongs to the node with this id; takes no lock.
@@ -49,6 +57,7 @@ export async function openDataDir(
 ): Promise<DataDir> {
   if (options.dataDir === undefined && options.id === undefined) throw idIsMissing();
   const path = resolve(options.dataDir ?? join(defaultDataRoot(env), `node-${options.id}`));
+  await refuseForeignDataDir(path, { emptyMayBeWide: true });
   const nodeFile = await readNodeFile(path);
   const nodeId = options.id ?? nodeFile?.nodeId;
   if (nodeId === undefined) throw idIsMissing();
@@ -57,7 +66,7 @@ export async function openDataDir(
       hint: `Start it with --id ${nodeFile.nodeId}, or give node ${nodeId} a --data-dir of its own.`,
     });
   }
-  await makePrivate(path);
+  makePrivate(path);
   return { path, nodeId, nodeFile };
 }
 
@@ -75,7 +84,7 @@ export async function writeNodeFile(dataDir: DataDir, nodeFile: NodeFile): Promi
 }
 
 export async function writeRuntimeFile(dataDir: DataDir, runtime: RuntimeFile): Promise<void> {
-  await writeFile(join(dataDir.path, "runtime.json"), `${JSON.stringify(runtime, null, 2)}\n`, { mode: 0o600 });
+  await writeFileDurable(join(dataDir.path, "runtime.json"), `${JSON.stringify(runtime, null, 2)}\n`);
 }
 
 export async function removeRuntimeFile(dataDir: DataDir): Promise<void> {
@@ -85,26 +94,47 @@ export async function removeRuntimeFile(dataDir: DataDir): Promise<void> {
 export async function readNodeFile(directory: string): Promise<NodeFile | undefined> {
   const path = join(directory, "node.json");
   try {
-    return nodeFileSchema.parse(JSON.parse(await readFile(path, "utf8")));
+    return nodeFileSchema.parse(JSON.parse(readOwnFile(path, { public: true })));
   } catch (error) {
     if (systemErrorCodeOf(error) === "ENOENT") return undefined;
     throw invalid(path, error);
   }
 }
 
-async function makePrivate(path: string): Promise<void> {
+/**
+ * Refuses a directory that somebody else owns or can use, and links and foreign entries in it; one that does not exist is
+ * nobody's. @throws DATA_DIR_INVALID, STORAGE_FAILED
+ */
+export async function refuseForeignDataDir(
+  path: string,
+  options: { readonly emptyMayBeWide?: boolean } = {},
+): Promise<void> {
   try {
-    await mkdir(path, { recursive: true, mode: privateMode });
-    await narrow(path, privateMode);
+    assertOwnDirectory(path, options);
+    await Promise.all(partsOpenedByName.map((name) => refuseForeignPart(join(path, name), levelParts.includes(name))));
   } catch (error) {
-    throw invalid(path, error);
+    if (systemErrorCodeOf(error) !== "ENOENT") throw invalid(path, error);
   }
 }
 
-/** Takes the rights of group and others away. Windows has none of these bits. */
-async function narrow(path: string, mode: number): Promise<void> {
-  if (process.platform === "win32") return;
-  if (((await stat(path)).mode & wideModeBits) !== 0) await chmod(path, mode);
+async function refuseForeignPart(path: string, isLevel: boolean): Promise<void> {
+  try {
+    const stats = await lstat(path);
+    refuseEntry(path, stats);
+    if (!isLevel || !stats.isDirectory()) return;
+    for (const name of await readdir(path)) refuseEntry(join(path, name), await lstat(join(path, name)));
+  } catch (error) {
+    if (systemErrorCodeOf(error) !== "ENOENT") throw error;
+  }
+}
+
+function makePrivate(path: string): void {
+  try {
+    makePrivateDirectory(path);
+    narrowDirectory(path);
+  } catch (error) {
+    throw invalid(path, error);
+  }
 }
 
 function idIsMissing(): BlixardError {
@@ -114,7 +144,7 @@ function idIsMissing(): BlixardError {
 }
 
 function invalid(path: string, cause: unknown): BlixardError {
-  if (errnoOf(cause) !== undefined) return fileErrorOf(cause, path);
+  if (isBlixardError(cause) || errnoOf(cause) !== undefined) return fileErrorOf(cause, path);
   return new BlixardError("DATA_DIR_INVALID", `${path}: ${reasonOf(cause)}`, {
     cause,
     hint: "Choose another --data-dir, or see to it that this user can use it.",

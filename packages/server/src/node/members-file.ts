@@ -1,9 +1,8 @@
 /** `join.json`: the members as this node saw them last. With it a node whose store is lost finds the others. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { JoinSeed } from "@blixard/cluster";
-import { errnoOf, fileErrorOf, type Logger, messageOf, SerialQueue } from "@blixard/common";
-import { writeFileDurable } from "@blixard/common/system";
+import { errnoOf, fileErrorOf, isBlixardError, type Logger, messageOf, SerialQueue } from "@blixard/common";
+import { readOwnFile, writeFileDurable } from "@blixard/common/system";
 import { logPositionSchema, memberRoleSchema, nodeIdSchema, nodeRecordSchema } from "@blixard/protocol";
 import { z } from "zod";
 
@@ -21,8 +20,9 @@ const pathIn = (dataDir: string) => join(dataDir, "join.json");
 /** Undefined when there is none, or when it cannot be understood. */
 export async function readMembers(dataDir: string): Promise<JoinSeed | undefined> {
   try {
-    return seedSchema.parse(JSON.parse(await readFile(pathIn(dataDir), "utf8")));
+    return seedSchema.parse(JSON.parse(readOwnFile(pathIn(dataDir), { public: true })));
   } catch (error) {
+    if (isBlixardError(error)) throw error;
     // A file that this user cannot read is not one that nobody wrote.
     if (errnoOf(error) !== undefined && errnoOf(error) !== "ENOENT") throw fileErrorOf(error, pathIn(dataDir));
     return undefined;

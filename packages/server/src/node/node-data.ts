@@ -66,10 +66,12 @@ export async function openNodeData(config: NodeConfig, deps: NodeDataDeps, opene
   const storage = await openLevelStorage({ dataDir: path, logger, metrics });
   opened.add("storage", () => storage.close());
   const key = await loadOrCreateNodeKey(join(path, "node.key"));
+  const adminToken = adminTokenFile(dataDir);
+  // What somebody else put there ends the start, not the duty that needs it later.
+  await adminToken.read();
   checkEndpointId(dataDir, key.endpointId);
   await refuseDuplicateNode(dataDir, found, key.endpointId, signal);
   const { endpointId } = key;
   const plan = await planStart(config, dataDir, found, { env, stdin, clock: systemClock, signal, endpointId });
-  const adminToken = adminTokenFile(dataDir);
   return { dataDir, storage, key, adminToken, plan, cluster: new OwnCluster(dataDir, key.endpointId) };
 }

@@ -1,8 +1,10 @@
 /** The files of an operator's CA that a configuration names. */
-import { readFileSync } from "node:fs";
 import { BlixardError, reasonOf } from "@blixard/common";
+import { readNamedFileNow } from "@blixard/common/system";
 import type { OperatorTls } from "@blixard/identity";
 import type { NodeConfig } from "../node-settings.ts";
+
+const pemBytesMax = 1024 * 1024;
 
 /** What reads them, now and at each rotation; undefined when the nodes' own keys are all there is. @throws INVALID_ARGUMENT */
 export function operatorFilesOf(config: NodeConfig): (() => OperatorTls) | undefined {
@@ -22,7 +24,7 @@ export function operatorFilesOf(config: NodeConfig): (() => OperatorTls) | undef
 
 function read(flag: string, path: string): string {
   try {
-    return readFileSync(path, "utf8");
+    return readNamedFileNow(path, pemBytesMax);
   } catch (error) {
     throw new BlixardError("INVALID_ARGUMENT", `${flag} ${path}: ${reasonOf(error)}`, {
       cause: error,

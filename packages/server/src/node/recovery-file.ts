@@ -1,8 +1,8 @@
 /** `recover.json`: `blixard recover` was here. The node asks to be admitted again, and then the file goes. */
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { BlixardError, errnoOf, fileErrorOf, reasonOf, systemErrorCodeOf } from "@blixard/common";
-import { writeFileDurable } from "@blixard/common/system";
+import { BlixardError, errnoOf, fileErrorOf, isBlixardError, reasonOf, systemErrorCodeOf } from "@blixard/common";
+import { readOwnFile, writeFileDurable } from "@blixard/common/system";
 import { z } from "zod";
 
 const recoverySchema = z.object({
@@ -17,10 +17,10 @@ const pathIn = (dataDir: string) => join(dataDir, "recover.json");
 
 export async function readRecovery(dataDir: string): Promise<RecoveryFile | undefined> {
   try {
-    return recoverySchema.parse(JSON.parse(await readFile(pathIn(dataDir), "utf8")));
+    return recoverySchema.parse(JSON.parse(readOwnFile(pathIn(dataDir), { public: true })));
   } catch (error) {
     if (systemErrorCodeOf(error) === "ENOENT") return undefined;
-    if (errnoOf(error) !== undefined) throw fileErrorOf(error, pathIn(dataDir));
+    if (isBlixardError(error) || errnoOf(error) !== undefined) throw fileErrorOf(error, pathIn(dataDir));
     throw new BlixardError("DATA_DIR_INVALID", `${pathIn(dataDir)}: ${reasonOf(error)}`, {
       cause: error,
       hint: "Run blixard recover again.",

@@ -1,6 +1,5 @@
 /** Decides how a node starts: with what it has, with a ticket, with an address, or as a new cluster. */
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { connectClient, readLocalNode } from "@blixard/client";
@@ -14,6 +13,7 @@ import {
   reasonOf,
   sleep,
 } from "@blixard/common";
+import { readNamedFile } from "@blixard/common/system";
 import { fetchPeerIdentity, ticketCrypto } from "@blixard/identity";
 import { decodeTicket, type JoinTicket, showTicket, ticketPrefix } from "@blixard/protocol";
 import { hasStore } from "@blixard/storage/level";
@@ -165,9 +165,12 @@ async function joinText(config: NodeConfig, stdin: Readable): Promise<string | u
   if (config.joinFile === undefined) return config.join?.trim();
   if (config.joinFile === "-") return await readTicket(stdin);
   try {
-    return (await readFile(config.joinFile, "utf8")).trim();
+    return (await readNamedFile(config.joinFile, ticketBytesMax)).trim();
   } catch (error) {
-    throw new BlixardError("INVALID_ARGUMENT", `--join-file: ${reasonOf(error)}`, { cause: error });
+    throw new BlixardError("INVALID_ARGUMENT", `--join-file ${config.joinFile}: ${reasonOf(error)}`, {
+      cause: error,
+      hint: "Give the path of a file with the ticket, or - for standard input.",
+    });
   }
 }
 

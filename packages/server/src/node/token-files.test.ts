@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { seededRandom } from "@blixard/common";
@@ -28,17 +28,40 @@ describe("the administrator's token of a node", () => {
 });
 
 describe("the token that shows how a node is", () => {
-  it("stays over restarts, and is never read or written through a link, nor where others may read it", async () => {
+  it("stays over restarts", async () => {
+    const first = await localToken({ path }, seededRandom(1));
+    expect(first).toMatch(/^[\w-]{43}$/);
+    expect(await mode("local.token")).toBe(0o600);
+    expect(await localToken({ path }, seededRandom(2))).toBe(first);
+  });
+});
+
+describe.each([
+  ["admin.token", () => readOrMakeToken(adminTokenFile({ path }), seededRandom(1))],
+  ["local.token", () => localToken({ path }, seededRandom(1))],
+])("a planted %s", (name, read) => {
+  it("is refused through a link, and what the link leads to stays", async () => {
     const victim = join(path, "victim");
     await writeFile(victim, "mine", { mode: 0o600 });
-    await symlink(victim, join(path, "local.token"));
-    const first = await localToken({ path }, seededRandom(1));
-    expect(first).not.toBe("mine");
-    expect(await mode("local.token")).toBe(0o600);
+    await symlink(victim, join(path, name));
+    await expect(read()).rejects.toMatchObject({ code: "DATA_DIR_INVALID", details: { fault: "link" } });
     expect(await readFile(victim, "utf8")).toBe("mine");
-    expect(await localToken({ path }, seededRandom(2))).toBe(first);
-    await chmod(join(path, "local.token"), 0o644);
-    expect(await localToken({ path }, seededRandom(3))).not.toBe(first);
-    expect(await mode("local.token")).toBe(0o600);
+  });
+
+  it("is refused where others may use it, and stays", async () => {
+    if (process.platform === "win32") return;
+    await writeFile(join(path, name), "planted", { mode: 0o600 });
+    expect(await read()).toBe("planted");
+    await chmod(join(path, name), 0o640);
+    const hint = expect.stringContaining(`chmod 600 ${join(path, name)}`);
+    await expect(read()).rejects.toMatchObject({ code: "DATA_DIR_INVALID", details: { fault: "mode" }, hint });
+    expect(await readFile(join(path, name), "utf8")).toBe("planted");
+  });
+
+  it("is refused when it belongs to another user", async () => {
+    if (process.geteuid?.() !== 0) return;
+    await writeFile(join(path, name), "planted", { mode: 0o600 });
+    await chown(join(path, name), 65_534, 65_534);
+    await expect(read()).rejects.toMatchObject({ code: "DATA_DIR_INVALID", details: { fault: "owner" } });
   });
 });

@@ -4,9 +4,10 @@
  * existed. So the marker is written last, after each database holds a synced record with the same id and every
  * directory was synced.
  */
-import { open, readFile, rename, writeFile } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { systemErrorCodeOf } from "@blixard/common";
+import { readOwnFile, writeFileDurable } from "@blixard/common/system";
 
 export interface Marker {
   readonly formatVersion: 1;
@@ -20,7 +21,7 @@ const markerFileName = "STORAGE";
 export async function readMarker(dataDir: string): Promise<Marker | "damaged" | undefined> {
   let text: string;
   try {
-    text = await readFile(join(dataDir, markerFileName), "utf8");
+    text = readOwnFile(join(dataDir, markerFileName), { public: true });
   } catch (error) {
     if (systemErrorCodeOf(error) === "ENOENT") return undefined;
     throw error;
@@ -39,10 +40,7 @@ export async function readMarker(dataDir: string): Promise<Marker | "damaged" | 
 /** Writes the marker durably. Call it when everything it vouches for is durable. */
 export async function writeMarker(dataDir: string, marker: Marker): Promise<void> {
   const path = join(dataDir, markerFileName);
-  const temporary = `${path}.tmp`;
-  await writeFile(temporary, `${JSON.stringify(marker)}\n`, { flush: true });
-  await rename(temporary, path);
-  await syncDirectory(dataDir);
+  await writeFileDurable(path, `${JSON.stringify(marker)}\n`);
   await syncDirectory(dirname(dataDir));
 }
 

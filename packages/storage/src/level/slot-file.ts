@@ -4,7 +4,7 @@
  *
  *     slot (64 bytes): sealed record of sequence (8) | payload
  */
-import { open } from "node:fs/promises";
+import { constants, open } from "node:fs/promises";
 import { SerialQueue, systemErrorCodeOf } from "@blixard/common";
 import { readUint64, writeUint64 } from "../records/integers.ts";
 import { openRecord, recordHeaderBytes, sealRecord } from "../records/record.ts";
@@ -93,7 +93,7 @@ export class SlotFile {
 /** Opens the file, or makes an empty one; its directory must be synced by the caller. */
 export async function openSlotDisk(path: string): Promise<SlotDisk> {
   try {
-    return await open(path, "r+");
+    return await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
   } catch (error) {
     if (systemErrorCodeOf(error) !== "ENOENT") throw error;
     return await open(path, "wx+");

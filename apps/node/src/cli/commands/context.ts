@@ -1,8 +1,7 @@
 /** `blixard context add|use|list|remove`: clusters that are called with a key of this user, from any machine. */
-import { readFile } from "node:fs/promises";
 import { redeemTicket } from "@blixard/client";
 import { BlixardError, isBlixardError, reasonOf } from "@blixard/common";
-import { systemRandom } from "@blixard/common/system";
+import { readNamedFile, systemRandom } from "@blixard/common/system";
 import { decodeTicket, type JoinTicket, nameSchema, ticketPrefix } from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
@@ -141,9 +140,12 @@ async function readTicket(
     return decodeTicket(given ?? "");
   }
   try {
-    return decodeTicket(await readFile(file, "utf8"));
+    return decodeTicket(await readNamedFile(file, ticketBytesMax));
   } catch (error) {
-    throw new BlixardError("INVALID_ARGUMENT", `--ticket-file: ${reasonOf(error)}`, { cause: error });
+    throw new BlixardError("INVALID_ARGUMENT", `--ticket-file ${file}: ${reasonOf(error)}`, {
+      cause: error,
+      hint: "Give the path of a file with the ticket, or - for standard input.",
+    });
   }
 }
 

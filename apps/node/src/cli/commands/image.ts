@@ -1,6 +1,6 @@
 /** `blixard image import|list|get|remove` */
 import { createReadStream } from "node:fs";
-import { access, constants, open } from "node:fs/promises";
+import { access, constants, open, stat } from "node:fs/promises";
 import type { BlixardClient } from "@blixard/client";
 import { BlixardError, reasonOf } from "@blixard/common";
 import type { ImageBlob, ImageRecord } from "@blixard/protocol";
@@ -95,8 +95,14 @@ async function importImage(context: CliContext, client: BlixardClient, name: str
 async function assertReadable(path: string): Promise<void> {
   try {
     await access(path, constants.R_OK);
+    const stats = await stat(path);
+    if (stats.isFile() || stats.isBlockDevice()) return;
+    throw new Error(stats.isDirectory() ? "it is a directory" : "it is no file");
   } catch (error) {
-    throw new BlixardError("INVALID_ARGUMENT", `${path} cannot be read: ${reasonOf(error)}`, { cause: error });
+    throw new BlixardError("INVALID_ARGUMENT", `${path} cannot be read: ${reasonOf(error)}`, {
+      cause: error,
+      hint: "Give the path of an image that this user may read. It is read twice, so a pipe will not do.",
+    });
   }
 }
 
