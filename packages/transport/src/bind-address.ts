@@ -2,6 +2,7 @@
 import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import { BlixardError, formatHostPort, type HostPort, parseHostPort } from "@blixard/common";
+import { gatewayRoutes, orderAddresses } from "./address-order.ts";
 
 /** The address to bind, whose host is an IP address. @throws INVALID_ARGUMENT for another host than `localhost` */
 export function parseBind(bind: string): HostPort {
@@ -26,16 +27,11 @@ export function socketsFor({ host, port }: HostPort): readonly string[] {
   return [formatHostPort(host, port), formatHostPort(other, port)];
 }
 
-/** The addresses to publish: the bound one, or for a wildcard those of all interfaces that are not loopback. */
+/** The addresses to publish, the most useful first: the bound one, or for a wildcard those of all interfaces that are not loopback. */
 export function reachableAddresses(host: string, port: number): readonly string[] {
   if (host !== "0.0.0.0" && host !== "::") return [formatHostPort(host, port)];
-  const addresses: string[] = [];
-  for (const entries of Object.values(networkInterfaces())) {
-    for (const { address, family, internal, scopeid } of entries ?? []) {
-      const linkLocal = family === "IPv6" && scopeid !== 0;
-      if (!internal && !linkLocal && (family === "IPv6") === (host === "::"))
-        addresses.push(formatHostPort(address, port));
-    }
-  }
+  const family = host === "::" ? "IPv6" : "IPv4";
+  const found = orderAddresses(networkInterfaces(), family, gatewayRoutes(family));
+  const addresses = found.map((address) => formatHostPort(address, port));
   return addresses.length > 0 ? addresses : [formatHostPort(host === "::" ? "::1" : "127.0.0.1", port)];
 }

@@ -1,6 +1,8 @@
 /** What a node that starts says to the person at its terminal, and to the log. */
 import { describeEndpoint, type JoinAttempt } from "@blixard/cluster";
-import { hostOf, isLoopbackHost, type Logger } from "@blixard/common";
+import { directAddresses, hostOf, isLoopbackHost, type Logger } from "@blixard/common";
+import { limits } from "@blixard/protocol";
+import type { NodeConfig } from "../node-settings.ts";
 import type { BoundPorts } from "./ports.ts";
 import type { StartPlan } from "./start-mode.ts";
 
@@ -50,4 +52,16 @@ export function sayServing(
   say(
     "  on another one:   blixard ticket create --role voter, and there: blixard node --id 2 --bind HOST:PORT --join-file FILE",
   );
+}
+
+/** Others keep a few addresses of a node, and nobody but a person knows which of many they can use. */
+export function warnOfManyAddresses(logger: Logger, config: NodeConfig, { adapter }: BoundPorts): void {
+  const addresses = directAddresses(adapter.addresses());
+  const countMax = limits.addressesPerNodeMax;
+  if (config.advertise.length > 0 || addresses.length <= countMax) return;
+  logger.log("warn", `this machine has ${addresses.length} addresses, and others are told of ${countMax}`, {
+    told: addresses.slice(0, countMax),
+    notTold: addresses.slice(countMax, 2 * countMax),
+    hint: "Name those that others can use: --advertise HOST:PORT,...; or bind one: --bind HOST:PORT",
+  });
 }

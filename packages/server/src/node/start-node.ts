@@ -33,7 +33,7 @@ import { startVmManager, type VmManager } from "@blixard/vm-manager";
 import { openFinders } from "../discovery/open-finders.ts";
 import { confinementOf, type NodeConfig } from "../node-settings.ts";
 import { blixardVersion } from "../version.ts";
-import { sayAttempt, sayJoining, sayPending, sayServing } from "./announce.ts";
+import { sayAttempt, sayJoining, sayPending, sayServing, warnOfManyAddresses } from "./announce.ts";
 import { removeRuntimeFile, writeRuntimeFile } from "./data-dir.ts";
 import { LocalJoinsFile } from "./local-joins.ts";
 import { MembersFile, readMembers, writeMembers } from "./members-file.ts";
@@ -114,6 +114,7 @@ async function start(base: Base, abandon: () => Promise<void>): Promise<RunningN
   const ready = await tellWhere(base, data, ports);
   stopWithTheCluster(base, node);
   sayServing(deps, data.plan, ports, ready);
+  warnOfManyAddresses(deps.logger, config, ports);
   return {
     ready,
     stop: async () => {
