@@ -1,9 +1,10 @@
 import { describe, expect, it } from "@jest/globals";
 import { BoundedQueue } from "./bounded-queue.ts";
 import { bytesEqual, concatBytes, fromHex, toHex } from "./bytes.ts";
-import { BlixardError, changedError, errorCodeOf, notApplied, systemErrorCodeOf, toBlixardError } from "./errors.ts";
+import { BlixardError, changedError, errorCodeOf, notApplied, systemErrorCodeOf } from "./errors.ts";
 import { seededRandom } from "./random.ts";
 import { SerialQueue } from "./serial-queue.ts";
+import { toBlixardError } from "./system-errors.ts";
 
 describe("BoundedQueue", () => {
   it("refuses beyond its limit and keeps the order over many turns", () => {

@@ -69,69 +69,8 @@ export function messageOf(error: unknown): string {
   return String(error);
 }
 
-/** What the system has no more of, by errno. */
-export const exhaustions: Readonly<Record<string, string>> = {
-  EMFILE: "this process has too many files open",
-  ENFILE: "this machine has too many files open",
-};
-
-/**
- * OVERLOADED when the system had no more of something, which is no fault of the program and passes; undefined for every
- * other error. Nobody knows how far the operation came.
- */
-export function exhaustionOf(error: unknown, operation: string): BlixardError | undefined {
-  const exhausted = exhaustions[systemErrorCodeOf(error) ?? ""];
-  if (exhausted === undefined) return undefined;
-  return new BlixardError("OVERLOADED", `${operation}: ${exhausted}`, {
-    hint: "Try again in a moment. If it goes on, allow the node more open files (ulimit -n).",
-    outcome: "unknown",
-    cause: error,
-  });
-}
-
-/** Wraps a thrown value once at a boundary; a BlixardError passes through unchanged. */
-export function toBlixardError(error: unknown, code: ErrorCode, operation: string): BlixardError {
-  if (isBlixardError(error)) return error;
-  const exhaustion = code === "INTERNAL" ? exhaustionOf(error, operation) : undefined;
-  if (exhaustion !== undefined) return exhaustion;
-  return new BlixardError(code, `${operation}: ${messageOf(error)}`, { cause: error });
-}
-
-/** What the operating system says when this user, or this place, is the wrong one: nothing is broken. */
-const setUpErrnos: readonly string[] = [
-  "EACCES",
-  "EPERM",
-  "EROFS",
-  "EEXIST",
-  "ENOTDIR",
-  "EISDIR",
-  "ELOOP",
-  "ENAMETOOLONG",
-];
-
 /** The errno (`EACCES`) of an error of the operating system; undefined for every other error, whatever its `code`. */
 export function errnoOf(error: unknown): string | undefined {
   const code = systemErrorCodeOf(error);
   return code !== undefined && typeof (error as { errno?: unknown }).errno === "number" ? code : undefined;
-}
-
-/**
- * What an error at a file of a data directory means; a BlixardError passes through unchanged. It is never damage: of
- * that only contents tell. DATA_DIR_INVALID when another user or place would do, else STORAGE_FAILED; `details.errno`.
- */
-export function fileErrorOf(error: unknown, operation: string): BlixardError {
-  if (isBlixardError(error)) return error;
-  const errno = errnoOf(error);
-  const options = { cause: error, ...(errno === undefined ? {} : { details: { errno } }) };
-  const message = `${operation}: ${messageOf(error)}`;
-  if (errno === undefined || !setUpErrnos.includes(errno)) {
-    return new BlixardError("STORAGE_FAILED", message, {
-      ...options,
-      hint: "Check the free space and the health of the disk, then start the node again.",
-    });
-  }
-  return new BlixardError("DATA_DIR_INVALID", message, {
-    ...options,
-    hint: "Choose another --data-dir, or see to it that this user can read and write everything in it.",
-  });
 }

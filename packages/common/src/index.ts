@@ -18,13 +18,10 @@ export {
   changedError,
   errnoOf,
   errorCodeOf,
-  exhaustionOf,
-  fileErrorOf,
   isBlixardError,
   messageOf,
   notApplied,
   systemErrorCodeOf,
-  toBlixardError,
 } from "./errors.ts";
 export type { HostPort } from "./host-port.ts";
 export {
@@ -61,5 +58,6 @@ export { setRunnableTimer } from "./runnable-time.ts";
 export { SeldomLog } from "./seldom-log.ts";
 export { Semaphore } from "./semaphore.ts";
 export { SerialQueue } from "./serial-queue.ts";
+export { exhaustionOf, fileErrorOf, toBlixardError } from "./system-errors.ts";
 export { abortReason, firstOf, pauseFor, sleep, withDeadline, withTimeLimit } from "./waiting.ts";
 export { Watch } from "./watch.ts";

@@ -1,5 +1,5 @@
 /** Why something failed, in words for people: errors of the system, of OpenSSL and of schemas have texts of their own. */
-import { exhaustions, messageOf, systemErrorCodeOf } from "./errors.ts";
+import { messageOf, systemErrorCodeOf } from "./errors.ts";
 
 const systemReasons: Readonly<Record<string, string>> = {
   ENOENT: "it does not exist",
@@ -12,7 +12,8 @@ const systemReasons: Readonly<Record<string, string>> = {
   EDQUOT: "the quota of this user is used up",
   EROFS: "the file system is read-only",
   EIO: "the disk failed",
-  ...exhaustions,
+  EMFILE: "this process has too many files open",
+  ENFILE: "this machine has too many files open",
   ELOOP: "its links lead in a circle",
   ENAMETOOLONG: "the name is too long",
   ECONNREFUSED: "nothing listens there",
@@ -25,6 +26,24 @@ const systemReasons: Readonly<Record<string, string>> = {
   EAI_AGAIN: "the name could not be looked up now",
   EADDRINUSE: "the address is in use",
   EADDRNOTAVAIL: "it is no address of this machine",
+  EBUSY: "something else is using it",
+  ENXIO: "it is no file",
+  ENOMEM: "this machine has no memory left",
+  EPROTONOSUPPORT: "this machine does not speak that protocol",
+  EAFNOSUPPORT: "this machine does not speak that protocol",
+};
+
+/** LevelDB says `IO error: PATH: TEXT`, with the text of strerror(3). */
+const levelReasons: Readonly<Record<string, keyof typeof systemReasons>> = {
+  "No such file or directory": "ENOENT",
+  "Permission denied": "EACCES",
+  "Operation not permitted": "EPERM",
+  "No space left on device": "ENOSPC",
+  "Disk quota exceeded": "EDQUOT",
+  "Read-only file system": "EROFS",
+  "Input/output error": "EIO",
+  "Too many open files": "EMFILE",
+  "Too many open files in system": "ENFILE",
 };
 
 /** Words in what OpenSSL says, and what they mean to whoever gave a file or an address. */
@@ -42,6 +61,9 @@ export function reasonOf(error: unknown): string {
   const { issues } = (error ?? {}) as { readonly issues?: unknown };
   if (Array.isArray(issues)) return issuesText(issues as readonly SchemaIssue[]);
   if (systemReasons[code] !== undefined) return systemReasons[code];
+  const [, path, said = ""] = /^IO error: (.*): ([^:]+)$/.exec(message) ?? [];
+  const levelCode = levelReasons[said];
+  if (levelCode !== undefined) return `${path}: ${systemReasons[levelCode]}`;
   if (!/^ERR_(SSL|OSSL)_|^EPROTO$/.test(code) && !/\berror:[0-9A-F]{8}:/.test(message)) return message || code;
   const known = tlsReasons.find(([said]) => said.test(message));
   if (known !== undefined) return known[1];

@@ -11,7 +11,7 @@ export type { NodeKey } from "./node-key.ts";
 export { loadOrCreateNodeKey } from "./node-key.ts";
 export { type CertificateView, NodeTls, type NodeTlsOptions, refusalOf } from "./node-tls.ts";
 export { type FollowSocketsOptions, followSockets } from "./open-sockets.ts";
-export type { OperatorTls } from "./operator-tls.ts";
+export { checkOperatorTls, type OperatorTls } from "./operator-tls.ts";
 export type { PinnedConnection, PinnedTlsOptions } from "./pinned-tls.ts";
 export { connectPinned } from "./pinned-tls.ts";
 export type { PinStore } from "./pins.ts";

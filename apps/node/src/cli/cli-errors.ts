@@ -1,11 +1,15 @@
 /** Errors for the person or the program that ran the command: what, why, what next. */
 import {
+  BlixardError,
   type ErrorCode,
   type ErrorOutcome,
+  errnoOf,
   errorCodeOf,
   errorCodes,
+  fileErrorOf,
   isBlixardError,
   messageOf,
+  reasonOf,
   systemErrorCodeOf,
 } from "@blixard/common";
 
@@ -24,7 +28,7 @@ export function reportError(error: unknown, json: boolean, context: CliContext, 
   const code = systemErrorCodeOf(error) ?? "INTERNAL";
   // A help that was asked for ends with 0, one that stands for a missing command does not.
   if (shown.has(code) || (code === "commander.help" && (error as { exitCode?: unknown }).exitCode === 0)) return 0;
-  const view = code.startsWith("commander.") ? usageError(error, code, command) : viewOf(error, context);
+  const view = code.startsWith("commander.") ? usageError(error, code, command) : viewOf(inWords(error), context);
   if (json) {
     context.stderr.write(`${JSON.stringify({ error: view })}\n`);
   } else {
@@ -45,6 +49,16 @@ export interface ErrorView {
   readonly requestId: string | null;
   /** Of a command that asked for a change. */
   readonly outcome?: ErrorOutcome;
+}
+
+/** An error of the system that nobody wrapped. */
+function inWords(error: unknown): unknown {
+  if (errnoOf(error) === undefined) return error;
+  const { syscall, path, address, port, hostname } = error as Readonly<Record<string, unknown>>;
+  const what = [syscall, path, hostname, address, port].filter((part) => part !== undefined).join(" ");
+  const isNetwork = [address, port, hostname].some((part) => part !== undefined);
+  if (isNetwork) return new BlixardError("UNREACHABLE", `${what}: ${reasonOf(error)}`, { cause: error });
+  return fileErrorOf(error, what);
 }
 
 function viewOf(error: unknown, context: CliContext): ErrorView {

@@ -2,14 +2,25 @@
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import type { OwnTokenStore } from "@blixard/cluster";
-import type { CloseStack, Logger, Metrics } from "@blixard/common";
-import { systemClock } from "@blixard/common/system";
+import { BlixardError, type CloseStack, type Logger, type Metrics, toHex } from "@blixard/common";
+import { systemClock, systemRandom } from "@blixard/common/system";
 import { loadOrCreateNodeKey, type NodeKey } from "@blixard/identity";
-import { type LevelStorage, openLevelStorage } from "@blixard/storage/level";
+import { type LevelStorage, moveStore, openLevelStorage } from "@blixard/storage/level";
 import type { NodeConfig } from "../node-settings.ts";
 import { checkEndpointId, type DataDir, openDataDir, writeNodeFile } from "./data-dir.ts";
-import { findData, planStart, refuseDuplicateNode, refuseLostStore, type StartPlan } from "./start-mode.ts";
+import {
+  type FoundData,
+  findData,
+  joinText,
+  planStart,
+  refuseDuplicateNode,
+  refuseLostStore,
+  type StartPlan,
+} from "./start-mode.ts";
 import { adminTokenFile } from "./token-files.ts";
+
+/** Those of a bootstrap: the configuration, the level, the cluster, and what a leader adds at once. */
+const firstEntriesMax = 16;
 
 export interface NodeData {
   readonly dataDir: DataDir;
@@ -60,10 +71,12 @@ export async function openNodeData(config: NodeConfig, deps: NodeDataDeps, opene
   const { logger, metrics, signal, stdin, env } = deps;
   const dataDir = await openDataDir({ id: config.id, dataDir: config.dataDir }, env);
   const { path } = dataDir;
+  // What is wrong with the arguments is found before anything is made.
+  const joinWith = await joinText(config, dataDir, stdin);
   const found = await findData(dataDir);
   refuseLostStore(config, dataDir, found);
   // The store is opened first because its lock is the lock of the whole directory.
-  const storage = await openLevelStorage({ dataDir: path, logger, metrics });
+  let storage = await openLevelStorage({ dataDir: path, logger, metrics });
   opened.add("storage", () => storage.close());
   const key = await loadOrCreateNodeKey(join(path, "node.key"));
   const adminToken = adminTokenFile(dataDir);
@@ -72,6 +85,36 @@ export async function openNodeData(config: NodeConfig, deps: NodeDataDeps, opene
   checkEndpointId(dataDir, key.endpointId);
   await refuseDuplicateNode(dataDir, found, key.endpointId, signal);
   const { endpointId } = key;
-  const plan = await planStart(config, dataDir, found, { env, stdin, clock: systemClock, signal, endpointId });
+  const plan = await planStart(joinWith, dataDir, found, { env, clock: systemClock, signal, endpointId });
+  if (plan.type === "join" && (await isUnfinishedCluster(dataDir, found, storage))) {
+    await storage.close();
+    const keptIn = join(path, `unfinished-${toHex(systemRandom.bytes(4))}`);
+    logger.log("warn", "an earlier start began a new cluster and did not end; the node joins another one", { keptIn });
+    await moveStore(path, keptIn);
+    storage = await openLevelStorage({ dataDir: path, logger, metrics });
+  }
   return { dataDir, storage, key, adminToken, plan, cluster: new OwnCluster(dataDir, key.endpointId) };
+}
+
+/**
+ * Whether the store has nothing but the first entries of a cluster whose first start did not end, so that nobody was served
+ * by it. @throws DATA_DIR_FOREIGN for a store that has more
+ */
+async function isUnfinishedCluster(
+  { path, nodeFile }: DataDir,
+  { members, recovery }: FoundData,
+  { log }: LevelStorage,
+): Promise<boolean> {
+  if (nodeFile !== undefined || members !== undefined || recovery !== undefined) return false;
+  const { base, entries } = await log.load();
+  if (base.index > 0 || entries.length > firstEntriesMax) {
+    throw new BlixardError(
+      "DATA_DIR_FOREIGN",
+      `${path} holds the data of a cluster already, and node.json is missing`,
+      {
+        hint: "Start it without --join to go on in that cluster, or join the other one with another --data-dir.",
+      },
+    );
+  }
+  return entries.length > 0;
 }

@@ -12,6 +12,7 @@ import {
   parseHostPort,
   reasonOf,
   sleep,
+  systemErrorCodeOf,
 } from "@blixard/common";
 import { readNamedFile } from "@blixard/common/system";
 import { fetchPeerIdentity, ticketCrypto } from "@blixard/identity";
@@ -103,7 +104,6 @@ export async function refuseDuplicateNode(
 
 export interface PlanDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly stdin: Readable;
   readonly clock: Clock;
   readonly signal: AbortSignal;
   /** The key of this node. */
@@ -112,12 +112,11 @@ export interface PlanDeps {
 
 /** @throws TICKET_INVALID, WRONG_CLUSTER, PERMISSION_DENIED, UNREACHABLE, INVALID_ARGUMENT */
 export async function planStart(
-  config: NodeConfig,
+  joinWith: string | undefined,
   dataDir: DataDir,
   found: FoundData,
   deps: PlanDeps,
 ): Promise<StartPlan> {
-  const joinWith = await joinText(config, deps.stdin);
   // The flags of a service file may name a ticket from long ago; the members are known better here.
   const knowsOthers = otherMembers(found).length > 0;
   if (found.recovery !== undefined && (knowsOthers || joinWith === undefined)) return rejoin(dataDir, found);
@@ -126,14 +125,11 @@ export async function planStart(
     if (joinWith !== undefined) await checkCluster(joinWith, dataDir.nodeFile.clusterId, deps.signal);
     return { type: "resume", ignoredJoin: joinWith !== undefined };
   }
+  // A first start that was admitted, and ended before it took part.
+  if (joinWith === undefined && knowsOthers) return rejoin(dataDir, found);
   if (joinWith === undefined) return { type: "bootstrap" };
   if (joinWith.startsWith(ticketPrefix)) {
     return { type: "join", target: targetOf(decodeTicket(joinWith), deps.endpointId), byAddress: undefined };
-  }
-  if (parseHostPort(joinWith) === undefined) {
-    throw new BlixardError("INVALID_ARGUMENT", "--join takes a ticket (blx1-...) or HOST:PORT", {
-      hint: "Create a ticket on a member with: blixard ticket create",
-    });
   }
   return { type: "join", target: await targetByAddress(joinWith, deps), byAddress: joinWith };
 }
@@ -161,12 +157,31 @@ function otherMembers({ members }: FoundData) {
   return members?.nodes.filter((node) => node.id !== members.nodeId) ?? [];
 }
 
-async function joinText(config: NodeConfig, stdin: Readable): Promise<string | undefined> {
+/** A ticket or an address, whose form is right; undefined without one. @throws INVALID_ARGUMENT, TICKET_INVALID */
+export async function joinText(
+  config: NodeConfig,
+  { nodeFile }: DataDir,
+  stdin: Readable,
+): Promise<string | undefined> {
+  const text = await givenJoinText(config, nodeFile !== undefined, stdin);
+  if (text === undefined) return undefined;
+  if (text.startsWith(ticketPrefix)) decodeTicket(text);
+  else if (parseHostPort(text) === undefined) {
+    throw new BlixardError("INVALID_ARGUMENT", "--join takes a ticket (blx1-...) or HOST:PORT", {
+      hint: "Create a ticket on a member with: blixard ticket create",
+    });
+  }
+  return text;
+}
+
+async function givenJoinText(config: NodeConfig, isMember: boolean, stdin: Readable): Promise<string | undefined> {
   if (config.joinFile === undefined) return config.join?.trim();
   if (config.joinFile === "-") return await readTicket(stdin);
   try {
     return (await readNamedFile(config.joinFile, ticketBytesMax)).trim();
   } catch (error) {
+    // The flags of a service file stay the same over restarts; a ticket that was used is better deleted.
+    if (isMember && systemErrorCodeOf(error) === "ENOENT") return undefined;
     throw new BlixardError("INVALID_ARGUMENT", `--join-file ${config.joinFile}: ${reasonOf(error)}`, {
       cause: error,
       hint: "Give the path of a file with the ticket, or - for standard input.",
@@ -216,7 +231,7 @@ async function clusterAt(address: string, signal: AbortSignal): Promise<string |
  * The key of the node at an address is learned from its certificate. Nobody can be between on loopback; elsewhere the
  * keys of both are shown to the people who decide.
  */
-async function targetByAddress(address: string, deps: Omit<PlanDeps, "stdin">): Promise<JoinTarget> {
+async function targetByAddress(address: string, deps: PlanDeps): Promise<JoinTarget> {
   const endMs = deps.clock.monotonicMs() + identityPatienceMs;
   for (;;) {
     try {

@@ -27,7 +27,7 @@ import {
 } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { createHttpApi, type HttpApi, type NodeService } from "@blixard/http-api";
-import { createSignatures, NodeTls, ticketCrypto } from "@blixard/identity";
+import { checkOperatorTls, createSignatures, NodeTls, type OperatorTls, ticketCrypto } from "@blixard/identity";
 import { createTransport, type Transport } from "@blixard/transport";
 import { startVmManager, type VmManager } from "@blixard/vm-manager";
 import { openFinders } from "../discovery/open-finders.ts";
@@ -95,8 +95,11 @@ export async function startNode(config: NodeConfig, deps: StartNodeDeps): Promis
 
 async function start(base: Base, abandon: () => Promise<void>): Promise<RunningNode> {
   const { config, deps, opened } = base;
+  const loadOperator = operatorFilesOf(config);
+  // What is wrong with the arguments is found before anything is made.
+  if (loadOperator !== undefined) checkOperatorTls(loadOperator(), base.clock);
   const data = await openNodeData(config, { ...deps, metrics: base.metrics }, opened);
-  const tls = tlsOf(config, data);
+  const tls = tlsOf(data, loadOperator);
   const http = createApi(base, data);
   const ports = await bind(base, data, tls, http);
   const transport = createNodeTransport(base, data, ports);
@@ -108,6 +111,8 @@ async function start(base: Base, abandon: () => Promise<void>): Promise<RunningN
     ...{ data, tls, ports, transport, bulk, http, localJoins },
     localToken: ownStatusToken,
   });
+  // From here on somebody may be served: the next start has to know by which cluster.
+  if (data.cluster.id === "") await data.cluster.enter(node.status().clusterId);
   await openLocalJoins(base, localJoins, ports, node);
   http.serve(serviceOf(node, ownStatusToken));
   await settle(base, data, node);
@@ -140,8 +145,7 @@ function createBase(config: NodeConfig, deps: StartNodeDeps, opened: CloseStack)
   };
 }
 
-function tlsOf(config: NodeConfig, { key }: NodeData): NodeTls {
-  const loadOperator = operatorFilesOf(config);
+function tlsOf({ key }: NodeData, loadOperator: (() => OperatorTls) | undefined): NodeTls {
   return new NodeTls({
     clock: systemClock,
     secretKey: key.seed,
@@ -341,8 +345,7 @@ async function keepSeed({ dataDir, cluster }: NodeData, seed: JoinSeed): Promise
 }
 
 /** What is left to do between "started" and "serves". A restart does not wait for the others: they may wait for it. */
-async function settle({ clock, deps }: Base, { plan, cluster }: NodeData, node: ClusterNode): Promise<void> {
-  if (plan.type === "bootstrap") await cluster.enter(node.status().clusterId);
+async function settle({ clock, deps }: Base, { plan }: NodeData, node: ClusterNode): Promise<void> {
   if (plan.type === "resume") return;
   try {
     await withTimeLimit(clock, readyTimeoutMs, deps.signal, async (signal) => {

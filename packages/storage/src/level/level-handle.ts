@@ -2,7 +2,7 @@
  * One LevelDB, fail-stop: after the first error of a write every later one is refused. LevelDB itself acknowledges
  * writes again once a full disk has room, and loses them at the next open.
  */
-import { BlixardError, messageOf } from "@blixard/common";
+import { BlixardError, reasonOf } from "@blixard/common";
 import { Level } from "level";
 import { openError, readError } from "./level-errors.ts";
 
@@ -157,7 +157,7 @@ export class LevelHandle {
   }
 
   #fail(error: unknown, operation: string): BlixardError {
-    this.#failure ??= new BlixardError("STORAGE_FAILED", `${operation} in ${this.#location}: ${messageOf(error)}`, {
+    this.#failure ??= new BlixardError("STORAGE_FAILED", `${operation} in ${this.#location}: ${reasonOf(error)}`, {
       cause: error,
       outcome: "unknown",
       hint: "Check the free space and the health of the disk, then start the node again.",
