@@ -1,5 +1,6 @@
 /** Metrics of the service and of the duties of a node. */
 import { type BoundMetrics, bindMetrics, type MetricDeclarations, type Metrics } from "@blixard/common";
+import { type PeerMessageType, raftAccess, type SenderRole } from "./peers/raft-access.ts";
 
 const duties = [
   "leader",
@@ -15,6 +16,9 @@ const duties = [
 ] as const;
 /** The name of a duty, in its metric and in the log. */
 export type DutyName = (typeof duties)[number];
+
+const messageTypes = Object.keys(raftAccess) as readonly PeerMessageType[];
+const senderRoles = Object.keys(raftAccess.MsgApp) as readonly SenderRole[];
 
 const declarations = {
   calls: {
@@ -63,7 +67,7 @@ const declarations = {
     type: "counter",
     name: "blixard_raft_messages_refused_total",
     help: "Raft messages that their sender may not send, by type and by the role of the sender as this node knows it.",
-    labels: { type: "any", role: "any" },
+    labels: { type: messageTypes, role: senderRoles },
   },
   memberClaims: {
     type: "counter",

@@ -50,6 +50,42 @@ function namesIn({ place, text }: Expression): { metrics: string[]; labels: stri
   return { metrics, labels };
 }
 
+interface Selector {
+  readonly metric: string;
+  readonly matchers: readonly { readonly label: string; readonly operator: string; readonly value: string }[];
+}
+
+/** What an expression selects, with its conditions on labels. */
+function selectorsIn({ text }: Expression): Selector[] {
+  const selectors: { metric: string; matchers: Selector["matchers"][number][] }[] = [];
+  parser.parse(text).iterate({
+    enter: ({ name, from, to }) => {
+      if (name === "Identifier") selectors.push({ metric: text.slice(from, to), matchers: [] });
+      const [, label, operator, value] = /^(\w+)(=~|!~|!=|=)"(.*)"$/.exec(text.slice(from, to)) ?? [];
+      if (name !== "UnquotedLabelMatcher" || label === undefined) return;
+      selectors.at(-1)?.matchers.push({ label, operator: operator ?? "", value: value ?? "" });
+    },
+  });
+  return selectors;
+}
+
+/** Each series of a metric, as its labels. */
+function seriesOf(text: string, metric: string): Record<string, string>[] {
+  return text.split("\n").flatMap((line) => {
+    const [, name, labels = ""] = /^([a-z_]\w*)(?:\{(.*)\})? \S+$/.exec(line) ?? [];
+    if (name !== metric) return [];
+    return [Object.fromEntries([...labels.matchAll(/(\w+)="([^"]*)"/g)].map(([, label, value]) => [label, value]))];
+  });
+}
+
+function matches(labels: Record<string, string>, { matchers }: Selector): boolean {
+  return matchers.every(({ label, operator, value }) => {
+    const own = labels[label] ?? "";
+    const same = operator.endsWith("~") ? new RegExp(`^(?:${value})$`).test(own) : own === value;
+    return operator.startsWith("!") ? !same : same;
+  });
+}
+
 /** What nodes emit: label names by metric, from their samples. */
 function emittedBy(texts: readonly string[]): Map<string, Set<string>> {
   const emitted = new Map<string, Set<string>>();
@@ -67,11 +103,12 @@ describe("the dashboard and the alerts", () => {
   let cluster: TestCluster;
   let emitted: Map<string, Set<string>>;
   /** What each node emits right after its start. */
-  let atStart: Map<string, Set<string>>[];
+  let atStart: string[];
+  let atEnd: string[];
 
   beforeAll(async () => {
     cluster = await TestCluster.builder().withNodes(3).withTransport("iroh").build();
-    atStart = (await scrape()).map((text) => emittedBy([text]));
+    atStart = await scrape();
     await using client = await cluster.leaderClient();
     // A value that is worth compressing, a VM that starts and ends, and a peer that is gone.
     await client.kv.put("key", "value ".repeat(1_000));
@@ -79,6 +116,7 @@ describe("the dashboard and the alerts", () => {
     await client.vms.waitForPhase("web", ["Running"]);
     await client.vms.stop("web");
     await client.vms.waitForPhase("web", ["Stopped"]);
+    atEnd = await scrape();
     const leader = await cluster.waitForLeader();
     await cluster.nodes.find(({ id }) => id !== leader.id)?.stop();
     emitted = emittedBy(await scrape());
@@ -117,10 +155,19 @@ describe("the dashboard and the alerts", () => {
   });
 
   it("count from the start what an alert counts, so that its first event is an increase", async () => {
-    const alerts = await expressionsOfAlerts();
-    const counters = new Set(alerts.flatMap((alert) => namesIn(alert).metrics).filter((name) => /_total$/.test(name)));
-    expect(counters.size).toBeGreaterThan(3);
-    for (const node of atStart) expect([...counters].filter((name) => !node.has(name))).toEqual([]);
+    const selectors = (await expressionsOfAlerts()).flatMap(selectorsIn).filter(({ metric }) => /_total$/.test(metric));
+    expect(selectors.length).toBeGreaterThan(6);
+    expect(selectors.flatMap(({ matchers }) => matchers).length).toBeGreaterThan(2);
+    for (const [node, start] of atStart.entries()) {
+      for (const selector of selectors) {
+        const known = seriesOf(start, selector.metric);
+        expect([selector, known.filter((labels) => matches(labels, selector)).length]).not.toEqual([selector, 0]);
+        // No series begins later, with its first event.
+        const later = seriesOf(atEnd[node] ?? "", selector.metric);
+        expect(later.length).toBeGreaterThanOrEqual(known.length);
+        expect(known).toEqual(expect.arrayContaining(later));
+      }
+    }
   });
 
   it("leave no metric of the transport unknown to the operator's page", async () => {
