@@ -41,6 +41,15 @@ const deadAddress = async (): Promise<string> => {
   return server.address;
 };
 
+describe("BlixardClient.close", () => {
+  it("ends what waits for its next attempt", async () => {
+    const client = connectClient({ addresses: [await deadAddress()], timeoutMs: 60_000, unreachableMs: 60_000 });
+    const asked = client.status();
+    client.close();
+    await expect(asked).rejects.toMatchObject({ code: "CANCELLED", outcome: "not_applied" });
+  });
+});
+
 describe("BlixardClient at a node that is no voter", () => {
   const entry = { key: "k", value: "v", createdIndex: 1, updatedIndex: 1, updatedUnixMs: 1, index: 1 };
 

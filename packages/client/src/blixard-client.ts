@@ -2,7 +2,7 @@
  * The client of a cluster. It sends each call to one of its addresses, moves on to the next when that one fails or
  * cannot serve, and sends a write again with the same idempotency key, so that it applies once.
  */
-import { BlixardError, type Clock, isBlixardError, type Random, toHex } from "@blixard/common";
+import { BlixardError, type Clock, isBlixardError, notApplied, type Random, toHex } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { memoryPins, type PinStore } from "@blixard/identity";
 import {
@@ -88,6 +88,7 @@ export class BlixardClient implements AsyncDisposable {
   /** Position of the address that answered last. */
   #current = 0;
   #hasOnlyRead = true;
+  #isClosed = false;
 
   constructor(options: ClientOptions) {
     if (options.addresses.length === 0) {
@@ -176,7 +177,9 @@ export class BlixardClient implements AsyncDisposable {
     return this.call("identity.get", {}, options);
   }
 
+  /** Ends what is open. What waits for its next attempt fails with CANCELLED. */
   close(): void {
+    this.#isClosed = true;
     for (const channel of this.#channels) channel.close();
   }
 
@@ -236,6 +239,7 @@ export class BlixardClient implements AsyncDisposable {
     const policy = { timeoutMs, unreachableMs: this.#unreachableMs, addresses: this.#channels.length };
     const deps = { clock: this.#clock, random: this.#random };
     return withRetries(deps, policy, signal, async (remainingMs) => {
+      if (this.#isClosed) throw notApplied("CANCELLED", "the client was closed");
       const at = this.#current;
       // With several addresses, one that hangs must leave time for the others.
       const limitMs = this.#channels.length === 1 ? remainingMs : Math.min(remainingMs, waitMs + attemptMsMax);
