@@ -14,6 +14,7 @@ export type { LocalNode, RuntimeFile } from "./local-nodes.ts";
 export {
   defaultDataRoot,
   findLocalNode,
+  findOwnNodes,
   listOwnNodes,
   localTarget,
   ownStatusTarget,

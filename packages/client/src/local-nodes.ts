@@ -2,6 +2,7 @@
  * The nodes that run on this machine under the data root of this user, with their credentials: what lets a command
  * find the cluster without a word about addresses and tokens.
  */
+import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -53,21 +54,42 @@ function userHome(): string {
   }
 }
 
+/** What stands in a data root. */
+interface LocalNodes {
+  /** By node id. */
+  readonly nodes: LocalNode[];
+  /** Why one was left out that somebody else may have written. */
+  readonly refusal?: unknown;
+}
+
 /** The running nodes of the default data root of this user, if there is one. */
-export async function listOwnNodes(env: Environment = process.env): Promise<LocalNode[]> {
+export async function findOwnNodes(env: Environment = process.env): Promise<LocalNodes> {
   try {
-    return await listLocalNodes(defaultDataRoot(env));
+    return await findLocalNodes(defaultDataRoot(env));
   } catch (error) {
-    if (errorCodeOf(error) === "INVALID_ARGUMENT") return [];
+    if (errorCodeOf(error) === "INVALID_ARGUMENT") return { nodes: [] };
     throw error;
   }
 }
 
+export async function listOwnNodes(env: Environment = process.env): Promise<LocalNode[]> {
+  return (await findOwnNodes(env)).nodes;
+}
+
 /** The running nodes whose data directories stand in `dataRoot`, by node id. Unreadable ones are left out. */
 export async function listLocalNodes(dataRoot = defaultDataRoot()): Promise<LocalNode[]> {
+  return (await findLocalNodes(dataRoot)).nodes;
+}
+
+async function findLocalNodes(dataRoot: string): Promise<LocalNodes> {
   const names = await readdir(dataRoot).catch(() => []);
-  const found = await Promise.all(names.map((name) => readLocalNode(join(dataRoot, name)).catch(() => undefined)));
-  return found.filter((node) => node !== undefined).sort((a, b) => a.nodeId - b.nodeId);
+  const directories = names
+    .map((name) => join(dataRoot, name))
+    .filter((path) => existsSync(join(path, "runtime.json")));
+  const looks = await Promise.allSettled(directories.map(readLocalNode));
+  const nodes = looks.flatMap((look) => (look.status === "fulfilled" && look.value !== undefined ? [look.value] : []));
+  const refused = looks.find((look) => look.status === "rejected");
+  return { nodes: nodes.sort((a, b) => a.nodeId - b.nodeId), refusal: refused?.reason };
 }
 
 /**

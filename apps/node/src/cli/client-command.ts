@@ -4,6 +4,7 @@ import {
   type BlixardClient,
   type ClientTarget,
   findLocalNode,
+  findOwnNodes,
   type LocalNode,
   listOwnNodes,
   localTarget,
@@ -184,7 +185,9 @@ async function resolveTargets(
     if (fromDataDir === undefined) throw notRunning(`no node runs on the data directory ${options.dataDir}`);
     return token === undefined ? withRights([fromDataDir], needs) : [withToken(localTarget(fromDataDir))];
   }
-  const nodes = oneCluster(await listOwnNodes(context.env));
+  const own = await findOwnNodes(context.env);
+  if (own.nodes.length === 0 && own.refusal !== undefined) throw own.refusal;
+  const nodes = oneCluster(own.nodes);
   return token === undefined ? withRights(nodes, needs) : nodes.map((node) => withToken(localTarget(node)));
 }
 

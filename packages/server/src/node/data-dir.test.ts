@@ -1,7 +1,7 @@
-import { chmod, chown, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, mkdtemp, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readLocalNode } from "@blixard/client";
+import { findOwnNodes, readLocalNode } from "@blixard/client";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { checkEndpointId, openDataDir, writeNodeFile, writeRuntimeFile } from "./data-dir.ts";
 import { readMembers } from "./members-file.ts";
@@ -138,6 +138,11 @@ onUnix("a data directory that somebody else may have written", () => {
     await rm(join(path, "admin.token"));
     expect(await readLocalNode(path)).toMatchObject(runtime);
     await chmod(join(path, "runtime.json"), 0o644);
-    await expect(readLocalNode(path)).rejects.toMatchObject({ details: { fault: "mode" } });
+    const wide = { details: { fault: "mode" } };
+    await expect(readLocalNode(path)).rejects.toMatchObject(wide);
+    // Whoever looks for any node is told of it as well.
+    await mkdir(join(root, "blixard"));
+    await rename(path, join(root, "blixard", "node-1"));
+    expect(await findOwnNodes({ XDG_DATA_HOME: root })).toMatchObject({ nodes: [], refusal: wide });
   });
 });
