@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -314,6 +315,20 @@ describe("text from others", () => {
     const others = { stdin: new PassThrough(), stderr: new PassThrough(), signal: new AbortController().signal };
     expect(await run(["kv", "get", "evil"], { ...others, stdout, env, exitCode: 0 })).toBe(0);
     expect(String(stdout.read())).toBe("a\ufffd[2J\ufffd1mb\ufffdc\td\n");
+    for (const format of ["table", "json", "yaml"]) {
+      const stop = new AbortController();
+      const context = { ...others, signal: stop.signal, stdout, env, exitCode: 0 };
+      const watching = run(["kv", "watch", "evil", "-o", format], context);
+      let shown = "";
+      while (!shown.includes("1mb")) {
+        if (stdout.readableLength === 0) await once(stdout, "readable");
+        shown += stdout.read();
+      }
+      stop.abort();
+      await watching;
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+      expect([format, shown]).toEqual([format, expect.not.stringMatching(/[\u001b\u0080-\u009f\u202e]/)]);
+    }
     const refused = await onNode(["kv", "get", "no\u001b[31mkey"]);
     expect(refused.stderr).toMatch(/no\ufffd\[31mkey/);
   });

@@ -34,7 +34,12 @@ export async function printItem<T>(context: CliContext, format: OutputFormat, vi
   await print(context, format, item, () => tableOf(view, [item], format === "wide"), [view.name(item)]);
 }
 
-/** Prints `data` as JSON or YAML, `text` as the table, and `names` line by line; to a terminal without control characters. */
+/** Writes data; to a terminal without control characters. */
+export function write({ stdout }: Pick<CliContext, "stdout">, text: string): void {
+  stdout.write(stdout.isTTY === true ? printable(text) : text);
+}
+
+/** Prints `data` as JSON or YAML, `text` as the table, and `names` line by line. */
 export async function print(
   context: CliContext,
   format: OutputFormat,
@@ -42,23 +47,21 @@ export async function print(
   text: () => string,
   names: readonly string[],
 ): Promise<void> {
-  const terminal = context.stdout.isTTY === true;
-  const write = (shown: string) => void context.stdout.write(terminal ? printable(shown) : shown);
   switch (format) {
     case "json":
-      write(`${JSON.stringify(data, null, 2)}\n`);
+      write(context, `${JSON.stringify(data, null, 2)}\n`);
       return;
     case "yaml": {
       const { stringify } = await import("yaml");
-      write(stringify(data));
+      write(context, stringify(data));
       return;
     }
     case "name":
-      for (const name of names) write(`${name}\n`);
+      for (const name of names) write(context, `${name}\n`);
       return;
     case "table":
     case "wide":
-      write(text());
+      write(context, text());
       return;
     default:
       format satisfies never;

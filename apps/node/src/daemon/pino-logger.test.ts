@@ -29,6 +29,28 @@ class Reader extends Writable {
   }
 }
 
+describe("what others have said", () => {
+  it("reaches nobody's terminal with control characters in it, nor begins a line, and programs as it is", async () => {
+    const said = "a\u001b[2J\u009b1mb\u202ec\n[12:00:00.000] INFO: all is well";
+    for (const color of [true, false]) {
+      const reader = new Reader();
+      const logger = createPinoLogger({ format: "pretty", level: "info", color }, reader);
+      logger.log("warn", `he said ${said}`, { said, nested: { list: [said], [said]: 1 }, error: new Error(said) });
+      await new Promise((resolve) => reader.end(resolve));
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: the colours of the log itself
+      const shown = reader.lines.map((line) => line.replaceAll(/\u001b\[\d+m/g, ""));
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+      expect(shown.join("")).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u202e]|\\u00|\[2J\[1m/);
+      expect(shown.filter((line) => line.startsWith("[12:00:00"))).toEqual([]);
+      expect(shown[0]).toContain("he said a\ufffd[2J\ufffd1mb\ufffdc [12:00:00.000] INFO");
+    }
+    const reader = new Reader();
+    createPinoLogger({ format: "json", level: "info", color: false }, reader).log("info", "m", { said });
+    await new Promise((resolve) => reader.end(resolve));
+    expect(JSON.parse(reader.lines[0] ?? "")).toMatchObject({ said });
+  });
+});
+
 const lines = 10_000;
 const text = "x".repeat(100);
 

@@ -9,7 +9,7 @@ import { errorCodeOf, errorCodes, type Logger, messageOf } from "@blixard/common
 
 import type { NodeConfig } from "@blixard/server";
 import { type RunningNode, startNode } from "@blixard/server";
-import type { CliContext } from "../cli/cli-context.ts";
+import { type CliContext, say } from "../cli/cli-context.ts";
 import { reportError, useColor } from "../cli/cli-errors.ts";
 import { createPinoLogger } from "./pino-logger.ts";
 
@@ -46,7 +46,7 @@ export async function runDaemon(config: NodeConfig, context: CliContext): Promis
       logger,
       env: context.env,
       stdin: context.stdin,
-      say: (text) => void context.stderr.write(`${text}\n`),
+      say: (text) => say(context, text),
       signal: stop,
       onFatal: (error) => fail(error),
     });

@@ -5,7 +5,7 @@ import { type KvChange, type KvEntry, limits } from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientSession, withClient, withClientOptions } from "../client-command.ts";
-import { print, printList } from "../output.ts";
+import { print, printList, write } from "../output.ts";
 import { parseInteger } from "../quantities.ts";
 import { type ChangedItem, showFollowed, showFollowedItem, type WatchOptions, withWatchOption } from "../watch.ts";
 import { kvView } from "./views.ts";
@@ -145,9 +145,9 @@ async function watchKeys({ client, context, format }: ClientSession, prefix: str
   for await (const change of client.kv.watch(prefix, { signal: context.signal })) {
     if (change.type === "current") continue;
     const key = change.type === "put" ? change.entry.key : change.key;
-    if (format === "json") context.stdout.write(`${JSON.stringify(change)}\n`);
+    if (format === "json") write(context, `${JSON.stringify(change)}\n`);
     else {
-      if (format === "yaml") context.stdout.write("---\n");
+      if (format === "yaml") write(context, "---\n");
       const text = () => (change.type === "put" ? `put ${key} ${change.entry.value}\n` : `delete ${key}\n`);
       await print(context, format, change, text, [key]);
     }
