@@ -58,6 +58,6 @@ export { setRunnableTimer } from "./runnable-time.ts";
 export { SeldomLog } from "./seldom-log.ts";
 export { Semaphore } from "./semaphore.ts";
 export { SerialQueue } from "./serial-queue.ts";
-export { exhaustionOf, fileErrorOf, toBlixardError } from "./system-errors.ts";
+export { exhaustionOf, fileErrorOf, knownCauseOf, toBlixardError } from "./system-errors.ts";
 export { abortReason, firstOf, pauseFor, sleep, withDeadline, withTimeLimit } from "./waiting.ts";
 export { Watch } from "./watch.ts";

@@ -26,6 +26,7 @@ const systemReasons: Readonly<Record<string, string>> = {
   EAI_AGAIN: "the name could not be looked up now",
   EADDRINUSE: "the address is in use",
   EADDRNOTAVAIL: "it is no address of this machine",
+  EAGAIN: "nothing can be read from it now",
   EBUSY: "something else is using it",
   ENXIO: "it is no file",
   ENOMEM: "this machine has no memory left",

@@ -1,6 +1,6 @@
 /** Errors of the system and of libraries as errors for people and programs: wrapped once, at a boundary, in words. */
 import type { ErrorCode } from "./error-codes.ts";
-import { BlixardError, errnoOf, isBlixardError, systemErrorCodeOf } from "./errors.ts";
+import { BlixardError, changedError, errnoOf, isBlixardError, systemErrorCodeOf } from "./errors.ts";
 import { reasonOf } from "./reasons.ts";
 
 /** What the system has no more of at the moment: nothing is broken, and it passes. */
@@ -22,11 +22,37 @@ export function exhaustionOf(error: unknown, operation: string): BlixardError | 
   });
 }
 
+/** Errnos of the network; all others that are known are about files. */
+const networkErrnos: readonly string[] = [
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EPIPE",
+  "ETIMEDOUT",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+];
+
+/**
+ * What an error of the system means that nobody wrapped where it happened: OVERLOADED, UNREACHABLE, or what `fileErrorOf`
+ * says; undefined where no cause is known. Nobody knows how far the operation came.
+ */
+export function knownCauseOf(error: unknown, operation: string): BlixardError | undefined {
+  const exhaustion = exhaustionOf(error, operation);
+  if (exhaustion !== undefined || isBlixardError(error)) return exhaustion;
+  if (networkErrnos.includes(systemErrorCodeOf(error) ?? "")) {
+    return new BlixardError("UNREACHABLE", `${operation}: ${reasonOf(error)}`, { cause: error, outcome: "unknown" });
+  }
+  if (errnoOf(error) === undefined) return undefined;
+  return changedError(fileErrorOf(error, operation), { outcome: "unknown" });
+}
+
 /** Wraps a thrown value once at a boundary; a BlixardError passes through unchanged. */
 export function toBlixardError(error: unknown, code: ErrorCode, operation: string): BlixardError {
   if (isBlixardError(error)) return error;
-  const exhaustion = code === "INTERNAL" ? exhaustionOf(error, operation) : undefined;
-  if (exhaustion !== undefined) return exhaustion;
+  const known = code === "INTERNAL" ? knownCauseOf(error, operation) : undefined;
+  if (known !== undefined) return known;
   return new BlixardError(code, `${operation}: ${reasonOf(error)}`, { cause: error });
 }
 

@@ -204,6 +204,19 @@ describe("routes without a token", () => {
     expect(body).toMatchObject({ error: { outcome: "unknown", message: expect.not.stringContaining("EMFILE") } });
   });
 
+  it("say what the system said where nobody has put it into words, and log it whole", async () => {
+    const error = Object.assign(new Error("ENOSPC: no space left on device, open '/data/x'"), {
+      code: "ENOSPC",
+      errno: -28,
+    });
+    api.storeBlobs({ put: () => Promise.reject(error) });
+    const { body } = await ask("POST", "/v1/blobs", "image");
+    expect(body).toMatchObject({
+      error: { code: "STORAGE_FAILED", message: "the request: the disk is full", outcome: "unknown" },
+    });
+    expect(JSON.stringify(body)).not.toContain("/data/x");
+  });
+
   it("accept allowed hosts, the endpoint id and loopback origins", async () => {
     for (const host of ["localhost:1", "[::1]:1", "node.example", "e".repeat(64)]) {
       const headers = { host, origin: "http://127.0.0.1:9999" };

@@ -3,8 +3,8 @@ import {
   type BlixardError,
   type ErrorCode,
   errorCodes,
-  exhaustionOf,
   isBlixardError,
+  knownCauseOf,
   type Logger,
   messageOf,
 } from "@blixard/common";
@@ -35,14 +35,18 @@ const unknownOutcome: ReadonlySet<string> = new Set<ErrorCode>([
 ]);
 
 /**
- * The answer for anything thrown. An error without a code of the set is a fault of this program: it is logged whole,
- * and the caller learns no more than its request id.
+ * The answer for anything thrown. An error without a code of the set is a fault of this program, or of the system: it is
+ * logged whole, and the caller learns its cause where that is known, and else no more than its request id.
  */
 export function errorAnswer(thrown: unknown, requestId: string, writes: boolean, logger: Logger): ErrorAnswer {
-  const error = exhaustionOf(thrown, "the request") ?? thrown;
-  if (!isBlixardError(error) || !Object.hasOwn(errorCodes, error.code)) {
-    const stack = error instanceof Error ? error.stack : undefined;
-    logger.log("error", "request failed unexpectedly", { requestId, error: messageOf(error), stack });
+  const cause = knownCauseOf(thrown, "the request");
+  const error = cause ?? thrown;
+  const isKnown = isBlixardError(error) && Object.hasOwn(errorCodes, error.code);
+  if (!isKnown || (cause !== undefined && cause.code !== "OVERLOADED")) {
+    const stack = thrown instanceof Error ? thrown.stack : undefined;
+    logger.log("error", "request failed unexpectedly", { requestId, error: messageOf(thrown), stack });
+  }
+  if (!isKnown) {
     return answer("INTERNAL", "the node failed to answer; its log says why", requestId, writes);
   }
   return answer(error.code, error.message, requestId, writes, error);

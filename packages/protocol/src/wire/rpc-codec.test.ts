@@ -82,6 +82,19 @@ describe("toRpcError", () => {
     expect(toRpcError(new TypeError("boom"))).toEqual({ code: "INTERNAL", message: "boom" });
   });
 
+  it("says what an error of the system means, without its paths", () => {
+    const errorOf = (code: string, errno: number) => Object.assign(new Error(`${code}: /data/x`), { code, errno });
+    expect(toRpcError(errorOf("EMFILE", -24))).toMatchObject({ code: "OVERLOADED", outcome: "unknown" });
+    const full = toRpcError(errorOf("ENOSPC", -28));
+    expect(full).toMatchObject({ code: "STORAGE_FAILED", message: "the call: the disk is full", outcome: "unknown" });
+    const cut = toRpcError(errorOf("ECONNRESET", -104));
+    expect(cut).toMatchObject({
+      code: "UNREACHABLE",
+      message: "the call: the connection was broken",
+      outcome: "unknown",
+    });
+  });
+
   it("drops details that are too large or not plain, not the error", () => {
     const error = { code: "CONFLICT", message: "m", details: { big: "x".repeat(100_000) } };
     expect(decodeRpcFrame(encodeRpcFrame({ type: "error", id: 1, error }))).toEqual({

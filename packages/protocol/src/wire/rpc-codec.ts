@@ -16,6 +16,7 @@ import {
   BlixardError,
   type ErrorOutcome,
   isBlixardError,
+  knownCauseOf,
   knownErrorCode,
   messageOf,
 } from "@blixard/common";
@@ -179,8 +180,12 @@ function decodeCredit(reader: BinaryReader): number {
   return bytes;
 }
 
-/** What of a thrown value may cross the wire: all of a BlixardError, only the message of anything else. */
-export function toRpcError(error: unknown): RpcError {
+/**
+ * What of a thrown value may cross the wire: all of a BlixardError, the meaning of an error of the system, only the message
+ * of anything else.
+ */
+export function toRpcError(thrown: unknown): RpcError {
+  const error = knownCauseOf(thrown, "the call") ?? thrown;
   if (!isBlixardError(error)) return { code: "INTERNAL", message: messageOf(error) };
   return {
     code: error.code,
