@@ -2,7 +2,6 @@
 /** The `blixard` binary: one command line in, one exit code out. */
 import { setMaxListeners } from "node:events";
 import type { CliContext } from "./cli/cli-context.ts";
-import { run } from "./cli/program.ts";
 
 // Every duty and every peer of a node waits on one signal: more than ten are no leak, which Node.js would warn of.
 setMaxListeners(1_000);
@@ -14,6 +13,7 @@ process.once("SIGINT", () => {
 // The end of the terminal that it was started from asks for the same as SIGTERM: a clean end.
 process.on("SIGHUP", () => process.kill(process.pid, "SIGTERM"));
 const exitLingerMs = 200;
+const overloadedExitCode = 6;
 const args = process.argv.slice(2);
 const staysAlone = ["node", "join", "dev"].includes(args[0] ?? "");
 // A reader that went away, as in `blixard vm list | head -1`, is no error; and a daemon needs no reader.
@@ -31,6 +31,20 @@ const context: CliContext = {
   exitCode: 0,
 };
 
-process.exitCode = await run(args, context);
+process.exitCode = await runLoaded();
 // Native code may hold the process although everything is done.
 setTimeout(() => process.exit(), exitLingerMs).unref();
+
+/** The program is loaded late: with a low limit of open files its own parts cannot be read, and nothing else can say so. */
+async function runLoaded(): Promise<number> {
+  let program: typeof import("./cli/program.ts");
+  try {
+    program = await import("./cli/program.ts");
+  } catch (error) {
+    if ((error as { readonly code?: unknown }).code !== "EMFILE") throw error;
+    process.stderr.write("error: this process has too many files open to load the program  [OVERLOADED]\n");
+    process.stderr.write("hint: Allow it more: ulimit -n 4096, LimitNOFILE=4096 in systemd.\n");
+    return overloadedExitCode;
+  }
+  return await program.run(args, context);
+}

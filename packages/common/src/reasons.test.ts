@@ -17,6 +17,11 @@ describe("reasonOf", () => {
       failure("ERR_SSL_X", "error:0A000410:SSL routines::ssl/tls alert handshake failure"),
       "ssl/tls alert handshake failure",
     ],
+    [new SyntaxError("Expected property name or '}' in JSON at position 2"), "it is not JSON"],
+    [
+      failure("LEVEL_IO_ERROR", "IO error: /d/log/000005.ldb: Too many open files"),
+      "/d/log/000005.ldb: this process has too many files open",
+    ],
     [new Error("something else"), "something else"],
   ])("says %s in words: %s", (error, words) => {
     expect(reasonOf(error)).toBe(words);

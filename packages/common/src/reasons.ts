@@ -62,6 +62,8 @@ export function reasonOf(error: unknown): string {
   const { issues } = (error ?? {}) as { readonly issues?: unknown };
   if (Array.isArray(issues)) return issuesText(issues as readonly SchemaIssue[]);
   if (systemReasons[code] !== undefined) return systemReasons[code];
+  // The text is that of the engine.
+  if ((error as { readonly name?: unknown } | undefined)?.name === "SyntaxError") return "it is not JSON";
   const [, path, said = ""] = /^IO error: (.*): ([^:]+)$/.exec(message) ?? [];
   const levelCode = levelReasons[said];
   if (levelCode !== undefined) return `${path}: ${systemReasons[levelCode]}`;

@@ -35,6 +35,11 @@ async function readYaml(path: string): Promise<unknown> {
   try {
     return parse(text, { maxAliasCount: 0 });
   } catch (error) {
-    throw new BlixardError("INVALID_ARGUMENT", `${path} is not YAML: ${reasonOf(error)}`, { cause: error });
+    // What follows the first line is a picture of the place.
+    const [first = ""] = reasonOf(error).split("\n");
+    throw new BlixardError("INVALID_ARGUMENT", `${path} is not YAML: ${first.replace(/:$/, "")}`, {
+      cause: error,
+      hint: "Correct that line. The settings and their values: blixard node --help",
+    });
   }
 }
