@@ -21,6 +21,8 @@ export const limits = {
   ticketTtlSecondsMax: 30 * 24 * 3600,
   ticketTtlSecondsDefault: 24 * 3600,
   tokensMax: 1_000,
+  /** None is ever forgotten. */
+  bansMax: 10_000,
   tokenTtlSecondsMax: 10 * 365 * 24 * 3600,
   addressesPerNodeMax: 16,
   listMax: 10_000,

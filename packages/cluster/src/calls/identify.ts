@@ -11,6 +11,7 @@ import {
 import type { ClusterStateMachine } from "../cluster-state-machine.ts";
 import type { ClusterMetrics } from "../metrics.ts";
 import type { IncomingCall } from "../ports/cluster-transport.ts";
+import { bannedWords } from "../state-machine/outcomes.ts";
 import { nodeKey, tokenOfKey } from "../state-machine/state.ts";
 import { isGood } from "../state-machine/token.ts";
 import type { ClusterState } from "../state-machine/types.ts";
@@ -19,7 +20,7 @@ import { misdirected } from "./misdirected.ts";
 
 export interface Caller {
   /** `member` may pass on calls of others; `person` is somebody with a key of their own. */
-  readonly kind: "member" | "person" | "removed" | "stranger";
+  readonly kind: "member" | "person" | "removed" | "banned" | "stranger";
   readonly actor: Actor;
   readonly access: CallerAccess;
 }
@@ -61,7 +62,7 @@ export function identify(
   }
   const access = accessOf(incoming.method);
   const known = caller.kind === "member" || caller.kind === "person";
-  if (!known && access !== "anyone" && access !== "ticket") throw refused(caller);
+  if (!known && access !== "anyone" && (access !== "ticket" || caller.kind === "banned")) throw refused(caller);
   if (access !== "anyone" && (caller.kind === "person" || access === "ticket")) {
     const elsewhere = misdirected(state, parts.options.nodeId);
     if (elsewhere !== undefined) throw elsewhere;
@@ -78,6 +79,7 @@ export function identify(
 }
 
 function callerOf(state: ClusterState, { endpointId, nodeId }: IncomingCall["remote"], nowUnixMs: number): Caller {
+  if (state.banned.has(endpointId)) return { kind: "banned", actor: byKey(endpointId), access: "anyone" };
   for (const node of state.nodes.values()) if (node.endpointId === endpointId) return member(node.id);
   const token = tokenOfKey(state, endpointId);
   if (token !== undefined && isGood(token, nowUnixMs))
@@ -122,6 +124,7 @@ export function assertSpeaksFor({ meta }: Pick<CallScope, "meta">, nodeId: numbe
 }
 
 function refused(caller: Caller): BlixardError {
+  if (caller.kind === "banned") return notApplied("REMOVED", bannedWords.message, { hint: bannedWords.hint });
   if (caller.kind === "removed") {
     return notApplied("REMOVED", "this node was removed from the cluster", {
       hint: "Join again with a new ticket and an empty data directory.",

@@ -17,13 +17,14 @@ import { endpointIdOf } from "../testing/memory-cluster-network.ts";
 const names = Object.keys(methods) as MethodName[];
 const nodeRoles = ["voter", "learner", "worker", "witness"] as const;
 const people = ["viewer", "operator", "admin"] as const;
-const callers = ["stranger", "removed", ...people, ...nodeRoles] as const;
+const callers = ["stranger", "removed", "banned", ...people, ...nodeRoles] as const;
 type CallerKind = (typeof callers)[number];
 
 /** What each kind may call, by the access that the method asks for. */
 const allowed: Readonly<Record<CallerKind, readonly MethodAccess[]>> = {
   stranger: ["anyone", "ticket"],
   removed: ["anyone", "ticket"],
+  banned: ["anyone"],
   viewer: ["anyone", "ticket", "local", "viewer"],
   operator: ["anyone", "ticket", "local", "viewer", "operator"],
   admin: ["anyone", "ticket", "local", "viewer", "operator", "admin"],
@@ -32,7 +33,9 @@ const allowed: Readonly<Record<CallerKind, readonly MethodAccess[]>> = {
   worker: ["anyone", "ticket", "local", "viewer", "node"],
   witness: ["anyone", "ticket", "local", "viewer", "node"],
 };
-const refusals: Readonly<Partial<Record<CallerKind, string>>> = { stranger: "UNKNOWN_PEER", removed: "REMOVED" };
+const refusals: Readonly<Partial<Record<CallerKind, string>>> = {
+  ...{ stranger: "UNKNOWN_PEER", removed: "REMOVED", banned: "REMOVED" },
+};
 /** No method has such a field: whoever may call is told so, and nothing is done. */
 const bogus = { "no such field": 1 };
 /** A caller that claims everything: only its key counts. */
@@ -48,9 +51,11 @@ beforeAll(async () => {
     const transport = outsider(20 + at);
     transports.set(kind, transport);
     if (kind === "viewer" || kind === "operator" || kind === "admin") await redeem(transport, 20 + at, kind);
-    else if (kind !== "stranger") await join(transport, 20 + at, kind === "removed" ? "learner" : kind);
+    else if (kind !== "stranger")
+      await join(transport, 20 + at, kind === "removed" || kind === "banned" ? "learner" : kind);
   }
   await group.call(1, "member.remove", { id: 20 + callers.indexOf("removed"), force: true });
+  await group.call(1, "ban.add", { id: 20 + callers.indexOf("banned"), force: true });
 });
 afterAll(async () => {
   await group.close();
@@ -118,7 +123,7 @@ describe("the access of every method", () => {
     expect(answers).toEqual(expected);
   });
 
-  it.each(["stranger", "removed", ...people] as const)("cannot be passed on by a %s", async (kind) => {
+  it.each(["stranger", "removed", "banned", ...people] as const)("cannot be passed on by a %s", async (kind) => {
     const answers = new Set<string>();
     for (const name of names) answers.add(await answerTo(transportOf(kind), forwardRpcMethod, name, bogus));
     expect([...answers]).toEqual([refusals[kind] ?? "UNKNOWN_PEER"]);

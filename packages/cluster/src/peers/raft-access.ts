@@ -9,7 +9,7 @@ import type { MemberRole } from "@blixard/protocol";
 import type { MessageType, PeerMessage } from "@blixard/raft";
 
 /** A sender as the receiver's own state knows it. */
-export type SenderRole = MemberRole | "removed" | "unknown";
+export type SenderRole = MemberRole | "banned" | "removed" | "unknown";
 
 /** The type of a Raft message, or of another envelope. */
 export type PeerMessageType = MessageType | Exclude<PeerMessage["type"], "raft">;
@@ -21,21 +21,24 @@ const nobody: RaftAccess = {
   witness: false,
   learner: false,
   worker: false,
+  banned: false,
   removed: false,
   unknown: false,
 };
 const voters: RaftAccess = { ...nobody, voter: true, witness: true };
 const members: RaftAccess = { ...voters, learner: true, worker: true };
+/** What a banned node answers counts until the configuration is without it, which may need its acknowledgement. */
+const answers: RaftAccess = { ...members, banned: true };
 
 const byMessage: Readonly<Record<MessageType, RaftAccess>> = {
   MsgApp: voters,
-  MsgAppResp: members,
+  MsgAppResp: answers,
   MsgVote: voters,
   MsgVoteResp: voters,
   MsgPreVote: voters,
   MsgPreVoteResp: voters,
   MsgHeartbeat: voters,
-  MsgHeartbeatResp: members,
+  MsgHeartbeatResp: answers,
   MsgTimeoutNow: voters,
   MsgTransferLeader: voters,
   MsgReadIndex: members,
@@ -59,7 +62,7 @@ const byMessage: Readonly<Record<MessageType, RaftAccess>> = {
 
 const byEnvelope: Readonly<Record<Exclude<PeerMessage["type"], "raft">, RaftAccess>> = {
   snapshotChunk: voters,
-  snapshotAck: members,
+  snapshotAck: answers,
   // Calls are passed on to the leader as a whole, because it decides what is proposed: never the proposals themselves.
   proposal: nobody,
   proposalAnswer: nobody,

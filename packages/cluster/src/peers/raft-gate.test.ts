@@ -21,20 +21,20 @@ import { type PeerMessageType, raftAccess } from "./raft-access.ts";
 import { RaftGate, type RaftGateDeps } from "./raft-gate.ts";
 
 /** The senders of the table, as node 1 knows them. */
-const senders = { voter: 2, witness: 3, learner: 4, worker: 5, removed: 6, unknown: 7 } as const;
+const senders = { voter: 2, witness: 3, learner: 4, worker: 5, removed: 6, unknown: 7, banned: 11 } as const;
 type Role = keyof typeof senders;
 const roles = Object.keys(senders) as Role[];
 
 /** Written by hand: from whom each type is taken. It is not read from the table that it holds against. */
 const expected: Readonly<Record<string, readonly Role[]>> = {
   MsgApp: ["voter", "witness"],
-  MsgAppResp: ["voter", "witness", "learner", "worker"],
+  MsgAppResp: ["voter", "witness", "learner", "worker", "banned"],
   MsgVote: ["voter", "witness"],
   MsgVoteResp: ["voter", "witness"],
   MsgPreVote: ["voter", "witness"],
   MsgPreVoteResp: ["voter", "witness"],
   MsgHeartbeat: ["voter", "witness"],
-  MsgHeartbeatResp: ["voter", "witness", "learner", "worker"],
+  MsgHeartbeatResp: ["voter", "witness", "learner", "worker", "banned"],
   MsgTimeoutNow: ["voter", "witness"],
   MsgTransferLeader: ["voter", "witness"],
   MsgReadIndex: ["voter", "witness", "learner", "worker"],
@@ -52,7 +52,7 @@ const expected: Readonly<Record<string, readonly Role[]>> = {
   MsgStorageApply: [],
   MsgStorageApplyResp: [],
   snapshotChunk: ["voter", "witness"],
-  snapshotAck: ["voter", "witness", "learner", "worker"],
+  snapshotAck: ["voter", "witness", "learner", "worker", "banned"],
   proposal: [],
   proposalAnswer: [],
 };
@@ -116,6 +116,10 @@ function gateOf(given: {
     const { endpointId } = sampleNode(senders.removed);
     const removed = { nodeId: senders.removed, endpointId, incarnation: 1, index: 9 };
     put({ table: "removed", key: nodeKey(senders.removed), value: removed });
+    admit(senders.banned, "voter");
+    const banned = sampleNode(senders.banned).endpointId;
+    const ban = { endpointId: banned, nodeId: senders.banned, role: "voter", bannedUnixMs: 1, index: 9 } as const;
+    put({ table: "banned", key: banned, value: ban });
   }
   const clock = new VirtualClock();
   const asked: number[] = [];
@@ -193,6 +197,20 @@ describe("the gate in front of Raft", () => {
     expect(appends(gateOf({ unapplied: [change("addVoter", unknown)] }).gate, unknown)).toBe(true);
     expect(appends(gateOf({ unapplied: [change("addLearner", unknown)] }).gate, unknown)).toBe(false);
     expect(appends(gateOf({ unapplied: [change("addVoter", unknown)] }).gate, worker)).toBe(false);
+  });
+
+  it("takes a banned key for no voter, whatever names it and whoever vouches for it", async () => {
+    const { banned } = senders;
+    const { gate, asked } = gateOf({
+      conf: { voters: ids(1, 2, banned) },
+      unapplied: [change("addVoter", banned)],
+      words: { 2: [banned] },
+    });
+    expect(appends(gate, banned)).toBe(false);
+    await settle();
+    expect([appends(gate, banned), gate.isVoter(banned), asked]).toEqual([false, false, []]);
+    expect(gate.admits(banned, raft("MsgAppResp", banned))).toBe(true);
+    expect(gate.admits(banned, raft("MsgAppResp", banned, ownTerm + 1))).toBe(false);
   });
 
   it("does not take a worker for the machine that got its id after it", () => {

@@ -6,6 +6,7 @@
  *     a configuration in the log names it, applied or not --> voter
  *     the join answer named it, while the state is older ---> voter
  *     a majority of the voters known here vouch for it -----> voter
+ *     record is that of a banned key -----------------------> banned, whatever else names it
  *     all others -------------------------------------------> what the record says, removed, or unknown
  */
 import type { Clock, Counter, Logger } from "@blixard/common";
@@ -79,7 +80,7 @@ export class RaftGate {
     const type = typeOf(envelope);
     const role = this.#roleOf(from);
     if (raftAccess[type][role] && (isVoting(role) || !this.#raisesTerm(envelope))) return true;
-    if (!isVoting(role) && raftAccess[type].voter && (this.#isNamedVoter(from) || this.#isVouched(from, role))) {
+    if (isDoubtful(role) && raftAccess[type].voter && (this.#isNamedVoter(from) || this.#isVouched(from, role))) {
       return true;
     }
     this.#refuse(from, type, role);
@@ -88,7 +89,8 @@ export class RaftGate {
 
   /** Whether the state, the log or the join answer of this node says that the node votes. */
   isVoter(nodeId: number): boolean {
-    return isVoting(this.#roleOf(nodeId)) || this.#isNamedVoter(nodeId);
+    const role = this.#roleOf(nodeId);
+    return isVoting(role) || (isDoubtful(role) && this.#isNamedVoter(nodeId));
   }
 
   /** Gives up the questions that are under way. */
@@ -97,12 +99,13 @@ export class RaftGate {
   }
 
   #roleOf(nodeId: number): SenderRole {
-    const { nodes, removed } = this.#deps.stateMachine.state;
+    const { nodes, removed, banned } = this.#deps.stateMachine.state;
     const record = nodes.get(nodeKey(nodeId));
-    if (record !== undefined) return record.role;
+    if (record !== undefined) return banned.has(record.endpointId) ? "banned" : record.role;
     const before = removed.get(nodeKey(nodeId));
-    if (before === undefined) return "unknown";
     const key = this.#keyOf(nodeId);
+    if (key !== undefined && banned.has(key)) return "banned";
+    if (before === undefined) return "unknown";
     // The id may belong to another machine by now, which this node has not heard of yet.
     return key === undefined || key === before.endpointId ? "removed" : "unknown";
   }
@@ -184,6 +187,11 @@ function typeOf(envelope: PeerMessage): PeerMessageType {
 
 function isVoting(role: SenderRole): boolean {
   return votes({ role: role as MemberRole });
+}
+
+/** Whether others may know more of the sender than the state here. A ban is the last word. */
+function isDoubtful(role: SenderRole): boolean {
+  return !isVoting(role) && role !== "banned";
 }
 
 function idsOfVoters(nodes: readonly NodeRecord[]): number[] {

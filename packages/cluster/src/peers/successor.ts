@@ -7,10 +7,13 @@ import { isReachable } from "./reachability.ts";
 export function bestSuccessor(
   parts: Pick<NodeParts, "options" | "raft" | "transport" | "stateMachine">,
 ): number | undefined {
+  const { nodes, banned } = parts.stateMachine.state;
+  const isBanned = (id: number) => banned.has(nodes.get(nodeKey(id))?.endpointId ?? "");
   const candidates = parts.raft
     .coreStatus()
-    .progress.filter((peer) => peer.id !== parts.options.nodeId && !peer.learner && isReachable(parts, peer.id));
-  const { nodes } = parts.stateMachine.state;
+    .progress.filter(
+      ({ id, learner }) => id !== parts.options.nodeId && !learner && !isBanned(id) && isReachable(parts, id),
+    );
   const isWitness = (id: number) => Number(nodes.get(nodeKey(id))?.role === "witness");
   return candidates.sort((a, b) => isWitness(a.id) - isWitness(b.id) || b.match - a.match || a.id - b.id)[0]?.id;
 }

@@ -1,6 +1,7 @@
 /** Every method and stream of the service with its handler. */
 import type { EntrySteps, ExitSteps, Handlers, StreamHandlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
+import { banHandlers } from "./ban.ts";
 import { certificateHandlers } from "./cert.ts";
 import { statusHandlers } from "./cluster.ts";
 import { imageHandlers } from "./image.ts";
@@ -35,6 +36,7 @@ export function createServices(parts: NodeParts): Services {
       ...certificateHandlers(parts),
       ...ticketHandlers(parts),
       ...tokenHandlers(parts),
+      ...banHandlers(parts),
       ...joinHandlers(parts),
     },
     streamHandlers: { ...consoleStreams(parts), ...kvStreams(parts), ...vmStreams(parts) },

@@ -42,7 +42,8 @@ export function memberHandlers(parts: MemberParts): Pick<Handlers, MemberMethods
       const { state, version } = parts.stateMachine;
       const record = state.nodes.get(nodeKey(id));
       const knowsMore = version.value.appliedIndex >= appliedIndex;
-      return { vouches: knowsMore && record?.endpointId === endpointId && votes(record) };
+      const isKnown = record?.endpointId === endpointId && !state.banned.has(endpointId);
+      return { vouches: knowsMore && isKnown && votes(record) };
     },
     "leader.transfer": async ({ to }, call) => {
       const target = to === undefined ? bestSuccessor(parts) : nodeOf(parts, to).id;
@@ -100,7 +101,7 @@ function assertRunsNoVms(parts: MemberParts, id: number, force: boolean, hint: s
 }
 
 /** Hands leadership over, because a leader cannot remove itself. The caller asks the new leader after NOT_LEADER. */
-async function handOver(parts: MemberParts, call: CallScope): Promise<never> {
+export async function handOver(parts: MemberParts, call: CallScope): Promise<never> {
   const successor = bestSuccessor(parts);
   if (successor === undefined) throw conflict("no other voter can take over from this leader");
   await parts.raft.transferLeader(asNodeId(successor), { signal: call.signal });
@@ -110,7 +111,7 @@ async function handOver(parts: MemberParts, call: CallScope): Promise<never> {
 }
 
 /** @throws QUORUM_AT_RISK when the voters that remain would not have a majority that answers */
-function assertQuorumStays(parts: MemberParts, id: number, force: boolean): void {
+export function assertQuorumStays(parts: MemberParts, id: number, force: boolean): void {
   const remaining = sortedRecords(parts.stateMachine.state, "nodes").filter(
     (node) => votes(node) && !node.leaving && node.id !== id,
   );

@@ -1,5 +1,6 @@
 /** What each command of the log does, put together from its nouns. */
 import type { CommandType } from "@blixard/protocol";
+import { banAppliers } from "./ban.ts";
 import { clusterAppliers } from "./cluster.ts";
 import { imageAppliers } from "./image.ts";
 import { kvAppliers } from "./kv.ts";
@@ -17,6 +18,7 @@ export const appliers: Appliers = {
   ...nodeAppliers,
   ...ticketAppliers,
   ...tokenAppliers,
+  ...banAppliers,
   ...imageAppliers,
   ...vmAppliers,
   ...kvAppliers,

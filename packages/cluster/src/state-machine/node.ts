@@ -1,7 +1,7 @@
 /** Commands of members: admission, changes, liveness marks and removal. */
 import { type CommandBodyOf, limits, type NodeRecord, type VmRecord } from "@blixard/protocol";
 import { joinerRefusal } from "./level.ts";
-import { done, refuse } from "./outcomes.ts";
+import { done, refuse, refuseBanned } from "./outcomes.ts";
 import { nodeKey, sortedRecords } from "./state.ts";
 import { ticketRefusal } from "./ticket.ts";
 import { withoutOwnToken } from "./token.ts";
@@ -18,6 +18,7 @@ function applyAdmit(state: ClusterState, body: CommandBodyOf<"node.admit">, { co
   const { node, ticketId } = body;
   const below = joinerRefusal(state, node);
   if (below !== undefined) return refuse("NEEDS_UPGRADE", below.message, below.hint);
+  if (state.banned.has(node.endpointId)) return refuseBanned();
   const present = state.nodes.get(nodeKey(node.id));
   if (present !== undefined && present.endpointId !== node.endpointId) {
     return refuse("DUPLICATE_NODE", `node ${node.id} is another machine already`, "Choose another id with --id.");

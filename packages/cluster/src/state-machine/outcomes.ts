@@ -14,3 +14,13 @@ export function refuse(code: ErrorCode, message: string, hint?: string): Outcome
 export function refusal(code: ErrorCode, message: string, hint?: string): CommandResult {
   return hint === undefined ? { ok: false, code, message } : { ok: false, code, message, hint };
 }
+
+/** Why a key is refused for good. */
+export const bannedWords = {
+  message: "this key is banned from the cluster: somebody else may hold it",
+  hint: "It never comes back. The machine joins with a new ticket and an empty data directory, which gives it a new key.",
+} as const;
+
+export function refuseBanned(): Outcome {
+  return refuse("REMOVED", bannedWords.message, bannedWords.hint);
+}

@@ -11,6 +11,7 @@ export type MutableState = MutableTables & {
 
 export function emptyState(): MutableState {
   return {
+    banned: new Map(),
     cluster: new Map(),
     nodes: new Map(),
     vms: new Map(),

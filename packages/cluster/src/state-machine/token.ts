@@ -8,7 +8,7 @@ import {
   type TokenRecord,
 } from "@blixard/protocol";
 import { clusterLevel } from "./level.ts";
-import { done, refuse } from "./outcomes.ts";
+import { done, refuse, refuseBanned } from "./outcomes.ts";
 import { nodeKey, sortedRecords, tokenOfKey } from "./state.ts";
 import { type TicketBearer, ticketRefusal } from "./ticket.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
@@ -70,6 +70,7 @@ function applyCreate(state: ClusterState, body: CommandBodyOf<"token.create">, {
   const { endpointId } = token;
   const ticket = ticketId === null ? undefined : state.tickets.get(ticketId);
   if (endpointId !== undefined) {
+    if (state.banned.has(endpointId)) return refuseBanned();
     const known = tokenOfKey(state, endpointId);
     const present = known !== undefined && isGood(known, command.atUnixMs) ? known : undefined;
     // A machine that lost the answer asks again, with the ticket that it has used.

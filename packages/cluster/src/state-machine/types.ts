@@ -1,5 +1,6 @@
 /** The tables of the replicated state, the changes to them, and what one command leads to. */
 import type {
+  BanRecord,
   ClusterRecord,
   Command,
   CommandBodyOf,
@@ -42,6 +43,8 @@ export interface LevelRecord {
 }
 
 export interface Tables {
+  /** By key. Empty below the level 3, as `level`. */
+  readonly banned: BanRecord;
   readonly cluster: ClusterRecord;
   readonly nodes: NodeRecord;
   readonly vms: VmRecord;
@@ -59,6 +62,7 @@ export type TableName = keyof Tables;
 
 /** In the order in which they are hashed, stored and sent. */
 export const tableNames = [
+  "banned",
   "cluster",
   "images",
   "kv",

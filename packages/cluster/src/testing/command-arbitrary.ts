@@ -31,6 +31,10 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
     ticketId,
   })),
   name.map((tokenId) => ({ type: "token.revoke" as const, tokenId })),
+  fc.record({ nodeId, key: nodeId }).map(({ nodeId, key }) => ({
+    type: "ban.add" as const,
+    ...{ nodeId, endpointId: sampleNode(key).endpointId, acceptTwoCopies: [] },
+  })),
   name.map((image) => ({ type: "image.put" as const, image: { ...demoImage, name: image, builtin: false } })),
   name.map((image) => ({ type: "image.remove" as const, name: image })),
   fc.record({ name, number, node: nodeId, image: fc.constantFrom("demo", "a") }).map(({ number, image, ...rest }) => ({

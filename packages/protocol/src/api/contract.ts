@@ -6,6 +6,7 @@ import type { ErrorCode } from "@blixard/common";
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { actorSchema } from "./access.ts";
+import { banCommands, banMethods } from "./ban.ts";
 import { certMethods } from "./cert.ts";
 import { clusterCommands, clusterMethods } from "./cluster.ts";
 import { debugMethods } from "./debug.ts";
@@ -27,6 +28,7 @@ export const methods = {
   ...memberMethods,
   ...ticketMethods,
   ...tokenMethods,
+  ...banMethods,
   ...certMethods,
   ...debugMethods,
 };
@@ -59,6 +61,7 @@ export const commands = {
   ...nodeCommands,
   ...ticketCommands,
   ...tokenCommands,
+  ...banCommands,
   ...imageCommands,
   ...vmCommands,
   ...kvCommands,
