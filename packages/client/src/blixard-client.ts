@@ -79,6 +79,7 @@ export class BlixardClient implements AsyncDisposable {
   readonly certificates: ClientGroups["certificates"];
   readonly nodes: ClientGroups["nodes"];
   readonly members: ClientGroups["members"];
+  readonly bans: ClientGroups["bans"];
   readonly cluster: ClientGroups["cluster"];
   readonly #channels: Channel[];
   readonly #clock: Clock;
@@ -115,6 +116,7 @@ export class BlixardClient implements AsyncDisposable {
     this.certificates = groups.certificates;
     this.nodes = groups.nodes;
     this.members = groups.members;
+    this.bans = groups.bans;
     this.cluster = groups.cluster;
   }
 

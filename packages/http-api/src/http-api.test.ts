@@ -250,6 +250,14 @@ describe("VM routes", () => {
     expect(plain).toMatchObject({ body: "ing\n", headers: { "blixard-offset": "4", "blixard-end-offset": "8" } });
   });
 
+  it("take a compromised node out, and list what it held", async () => {
+    const answer = await ask("POST", "/v1/bans", { id: 3, acceptTwoCopies: ["web"] });
+    expect(answer).toMatchObject({ status: 201, body: { vms: ["web"], revoked: { tokens: ["node-3"] } } });
+    expect(service.calls.at(-1)).toMatchObject({ name: "ban.add", request: { id: 3, acceptTwoCopies: ["web"] } });
+    expect((await ask("POST", "/v1/bans", { id: 3, acceptTwoCopies: ["no name"] })).status).toBe(400);
+    expect((await ask("POST", "/v1/bans", {})).status).toBe(400);
+  });
+
   it("remove members with typed query fields", async () => {
     await ask("DELETE", "/v1/members/3?force=true");
     expect(service.calls.at(-1)).toMatchObject({ name: "member.remove", request: { id: 3, force: true } });

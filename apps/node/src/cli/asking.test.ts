@@ -84,3 +84,23 @@ describe("ticket create", () => {
     expect(far).toMatchObject({ code: 0, stderr: expect.not.stringContaining("warning") });
   });
 });
+
+describe("a removal of a compromised node", () => {
+  const bans = () => cli.service.calls.filter(({ name }) => name === "ban.add");
+  const compromised = ["cluster", "remove", "--compromised", "2", "--yes"];
+
+  it("wants the names of its VMs, then shows what it held, what is done and what to do", async () => {
+    const before = bans().length;
+    expect((await cli.onNode(compromised)).stderr).toMatch(/web \(Running\)[\s\S]*--accept-two-copies web/);
+    expect(bans().length).toBe(before);
+    const shown = await cli.onNode([...compromised, "--accept-two-copies", "web"]);
+    expect(shown).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/banned for good[\s\S]*token node-2, ticket t1/),
+    });
+    expect(shown.stdout).toMatch(/node-key +done[\s\S]*bearer-tokens +to do +rotate +texts: ops, ci/);
+    expect(bans().at(-1)?.request).toEqual({ id: 2, acceptTwoCopies: ["web"] });
+    const json = await cli.onNode([...compromised, "--accept-two-copies", "web", "-o", "json"]);
+    expect(JSON.parse(json.stdout)).toMatchObject({ nodeId: 2, revoked: { tickets: ["t1"] }, vms: ["web"] });
+  });
+});

@@ -77,7 +77,7 @@ function bannedAs({ stateMachine }: BanParts, id: number): BanRecord | undefined
 
 /** What a compromised node is asked about itself goes through the hands of whoever has it. @throws CONFLICT */
 function assertAskedElsewhere({ stateMachine, options }: BanParts, id: number, { meta }: CallScope): void {
-  const hint = "Ask another voter, with a token of your own: --url, --context, or on the machine of that voter.";
+  const hint = "Ask another voter, with a token of your own: --address or --context, or on the machine of that voter.";
   if (id === options.nodeId && meta.hops === 0) {
     throw notApplied("CONFLICT", `node ${id} was asked to take itself out as compromised`, { hint });
   }

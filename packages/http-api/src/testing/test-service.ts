@@ -119,6 +119,14 @@ export class TestService implements NodeService {
         expiresUnixMs: 1,
       };
     },
+    "ban.add": ({ id, acceptTwoCopies: vms }: { id: number; acceptTwoCopies: string[] }) => ({
+      ...{ index: 12, term: 2, nodeId: id, endpointId: "ab".repeat(32), role: "voter", vms },
+      revoked: { tokens: [`node-${id}`], tickets: ["t1"] },
+      secrets: [
+        { kind: "node-key", held: "the key", ids: [], settled: true, next: "banned" },
+        { kind: "bearer-tokens", held: "texts", ids: ["ops", "ci"], settled: false, next: "rotate" },
+      ],
+    }),
     "debug.stateHash": ({ index }: { index: number }) => ({ index, hash: "ab" }),
     "image.list": () => {
       throw new TypeError("a fault with a secret in it");

@@ -1,22 +1,23 @@
-/** `blixard cluster status|members|add|remove|promote|demote|transfer-leader|snapshot save` */
-import type { BlixardClient } from "@blixard/client";
+/** `blixard cluster status|members|add|remove|banned|promote|demote|transfer-leader|snapshot save` */
 import { BlixardError } from "@blixard/common";
 import type { MemberRole, PendingJoin } from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
-import { askPerson, confirm } from "../confirm.ts";
+import { confirm } from "../confirm.ts";
 import { nodeIdOf } from "../node-name.ts";
 import { print, printList } from "../output.ts";
+import { acceptTwoCopies, banNode } from "./ban-node.ts";
 import { addClusterRecover } from "./offline.ts";
 import { addStatusAction } from "./status.ts";
-import { memberView, pendingJoinView } from "./views.ts";
+import { banView, memberView, pendingJoinView } from "./views.ts";
 
 type AddOptions = ClientOptions & { readonly role: string; readonly yes?: boolean };
 type RoleOptions = RemoveOptions & { readonly role: string };
 type RemoveOptions = ClientOptions & {
   readonly yes?: boolean;
   readonly force?: boolean;
+  readonly compromised?: boolean;
   readonly acceptTwoCopies?: string;
 };
 
@@ -48,16 +49,26 @@ export function registerCluster(command: Command, context: CliContext): void {
   add("remove <node>", "take a node out of the cluster for good")
     .option("--yes", "do not ask")
     .option("--force", "even if the node does not answer, the quorum gets smaller or VMs are placed there")
-    .option("--accept-two-copies <name,...>", "with --force: the VMs that are placed there, which may run twice")
+    .option("--compromised", "somebody else may hold its key: ban that for good, and list what it held")
+    .option(
+      "--accept-two-copies <name,...>",
+      "with --force or --compromised: the VMs that are placed there, which may run twice",
+    )
     .action((id: string, options: RemoveOptions) =>
       withClient(context, options, async ({ client, format }) => {
         const nodeId = await nodeIdOf(client, id);
+        if (options.compromised === true) return await banNode({ context, client, format }, nodeId, options);
         await confirm(context, `Remove node ${nodeId} for good?`, options.yes);
         const named = options.force === true ? await acceptTwoCopies(context, client, nodeId, options) : undefined;
         const written = await client.members.remove(nodeId, options.force ?? false, named);
         await print(context, format, written, () => `node ${nodeId} removed at index ${written.index}\n`, [id]);
       }),
     );
+  add("banned", "list the keys that are refused for good").action((options: ClientOptions) =>
+    withClient(context, options, async ({ client, format }) =>
+      printList(context, format, banView, await client.bans.list()),
+    ),
+  );
   for (const [verb, fallback, other, summary] of [
     ["promote", "voter", "witness", "let a learner or a worker vote"],
     ["demote", "learner", "worker", "take the vote of a member; a worker goes on taking VMs, a learner does not"],
@@ -98,32 +109,6 @@ export function registerCluster(command: Command, context: CliContext): void {
         await print(context, format, result, () => `snapshot taken at index ${result.index}\n`, [String(result.index)]);
         say(context, `it stands in the data directory of the node at ${client.address}`);
       }),
-  );
-}
-
-/**
- * The names of the VMs that are placed on the node, as the person gives or types them; undefined when there are none. A node
- * that cannot be reached may go on running them, and nobody but a person knows.
- */
-async function acceptTwoCopies(
-  context: CliContext,
-  client: BlixardClient,
-  nodeId: number,
-  options: RemoveOptions,
-): Promise<string[] | undefined> {
-  const namesIn = (text: string) => text.split(/[\s,]+/).filter((name) => name !== "");
-  if (options.acceptTwoCopies !== undefined) return namesIn(options.acceptTwoCopies);
-  const placed = (await client.vms.list()).filter(({ node }) => node === nodeId);
-  if (placed.length === 0) return undefined;
-  say(context, `placed on node ${nodeId}, where they may go on running after it was removed:`);
-  for (const { name, phase } of placed) say(context, `  ${name} (${phase})`);
-  say(context, "One that is started elsewhere may then run twice, on two disks. Switch the machine off first.");
-  const all = placed.map(({ name }) => name).join(",");
-  return namesIn(
-    await askPerson(context, "Type their names to go on: ", {
-      elsewhere: "VMs may run twice, and nobody can be asked here",
-      hint: `Add --accept-two-copies ${all}`,
-    }),
   );
 }
 

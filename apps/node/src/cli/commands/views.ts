@@ -1,5 +1,6 @@
 /** How each kind of thing is tabulated. */
 import type {
+  BanRecord,
   CertificateView,
   ImageRecord,
   KvEntry,
@@ -98,6 +99,17 @@ export function memberView(leaderId: number | null): View<MemberStatus> {
     ],
   };
 }
+
+export const banView: View<BanRecord> = {
+  name: (ban) => ban.endpointId,
+  columns: [
+    { title: "KEY", value: (ban) => ban.endpointId },
+    { title: "NODE", value: (ban) => ban.nodeId },
+    { title: "ROLE", value: (ban) => ban.role },
+    { title: "SINCE", value: (ban) => since(ban.bannedUnixMs) },
+    { title: "INDEX", value: (ban) => ban.index, wide: true },
+  ],
+};
 
 export const certificateView: View<CertificateView> = {
   name: (certificate) => certificate.fingerprint,
