@@ -1,5 +1,6 @@
 /** Metrics of the service and of the duties of a node. */
 import { type BoundMetrics, bindMetrics, type MetricDeclarations, type Metrics } from "@blixard/common";
+import { budgetKinds } from "./peers/member-budgets.ts";
 import { type PeerMessageType, raftAccess, type SenderRole } from "./peers/raft-access.ts";
 
 const duties = [
@@ -89,6 +90,12 @@ const declarations = {
       reason: ["unsigned", "forged", "oversized"],
       by: ["voter", "learner", "worker", "witness", "unknown"],
     },
+  },
+  exceededBudgets: {
+    type: "counter",
+    name: "blixard_member_budget_exceeded_total",
+    help: "What a member asked of this node and was refused, because it had taken what a member may take, by kind.",
+    labels: { of: budgetKinds },
   },
   members: { type: "gauge", name: "blixard_cluster_nodes", help: "Nodes in the replicated state." },
   vms: {

@@ -13,6 +13,7 @@ import type { ClusterStateMachine } from "./cluster-state-machine.ts";
 import type { ClusterMetrics } from "./metrics.ts";
 import type { ResolvedClusterNodeOptions } from "./options.ts";
 import type { AddressBook } from "./peers/address-book.ts";
+import type { MemberBudgets } from "./peers/member-budgets.ts";
 import type { PeerPromises } from "./peers/peer-promises.ts";
 import type { BulkRouteView, ClusterTransport } from "./ports/cluster-transport.ts";
 import type { LocalJoins } from "./ports/local-joins.ts";
@@ -45,6 +46,8 @@ export interface NodeParts {
   /** What this node heard the others promise. */
   readonly peerPromises: PeerPromises;
   readonly addressBook: AddressBook;
+  /** What members may take from this node. */
+  readonly budgets: MemberBudgets;
 }
 
 /** The cluster of this node, and how often that has admitted it, before its own record has been applied too. */

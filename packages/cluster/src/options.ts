@@ -2,6 +2,7 @@
 import { assertAtMost, assertBelow, firstAddresses, isRelayUrl } from "@blixard/common";
 import { featureLevels, frameBytesMin, limits } from "@blixard/protocol";
 import { type RaftNodeOptions, raftDefaults } from "@blixard/raft";
+import { type MemberBudgetOptions, memberBudgetDefaults } from "./peers/member-budgets.ts";
 import { type SchedulerOptions, schedulerDefaults } from "./scheduler/scheduler.ts";
 
 /** How a node joins that has an address but no ticket. */
@@ -23,6 +24,8 @@ export interface ClusterNodeOptions {
   /** Passed to RaftNode. */
   readonly raft?: Omit<RaftNodeOptions, "id" | "bootstrap" | "forwardProposals">;
   readonly scheduler?: SchedulerOptions;
+  /** What a member may take from this node. */
+  readonly memberBudgets?: MemberBudgetOptions;
   /** Milliseconds between two rounds of the leader's duties when nothing happens. Default 250. */
   readonly leaderIntervalMs?: number;
   /** Milliseconds without a sign of life after which a node takes no new VMs. Default 3,000. */
@@ -116,6 +119,7 @@ export function resolveClusterNodeOptions(
     joinPolicy: "loopback",
     raft: {},
     scheduler: schedulerDefaults,
+    memberBudgets: memberBudgetDefaults,
     ...clusterDefaults,
     ...rest,
   };

@@ -42,7 +42,7 @@ import { TicketGuard } from "./ticket-guard.ts";
 /** What these steps use of the node. */
 type RouterParts = Pick<
   NodeParts,
-  "clock" | "metrics" | "options" | "raft" | "stateMachine" | "peerCalls" | "leaderContact" | "sha256"
+  "clock" | "metrics" | "options" | "raft" | "stateMachine" | "peerCalls" | "leaderContact" | "sha256" | "budgets"
 >;
 
 export interface RouterDeps {
@@ -112,11 +112,17 @@ export class CallRouter {
 
   /** Answers a call of the transport's RPC lane. @throws BlixardError */
   handleRpc(incoming: IncomingCall, signal: AbortSignal): Promise<Uint8Array> {
-    return takeRpcCall(this.#steps, incoming, signal);
+    const { budgets } = this.#deps.parts;
+    return budgets.call(incoming.remote.nodeId, () => takeRpcCall(this.#steps, incoming, signal));
   }
 
   /** Answers a stream call of the transport's RPC lane. @throws BlixardError */
-  async handleRpcStream(incoming: IncomingStream, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+  handleRpcStream(incoming: IncomingStream, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    const { budgets } = this.#deps.parts;
+    return budgets.stream(incoming.remote.nodeId, signal, () => this.#takeRpcStream(incoming, signal));
+  }
+
+  async #takeRpcStream(incoming: IncomingStream, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
     const { parts } = this.#deps;
     const { name, request, meta } = identify(parts, incoming, (asked) => streams[streamNameOf(asked)].access);
     const stream = streamNameOf(name);

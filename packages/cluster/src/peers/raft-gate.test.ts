@@ -10,6 +10,7 @@ import {
   emptyConfState,
   type Message,
   type MessageType,
+  type NodeId,
   type PeerMessage,
 } from "@blixard/raft";
 import { settle, VirtualClock } from "@blixard/raft/testing";
@@ -105,6 +106,7 @@ function gateOf(given: {
   readonly empty?: boolean;
   readonly seed?: RaftGateDeps["seed"];
   readonly appliedIndex?: number;
+  readonly budgets?: RaftGateDeps["budgets"];
 }) {
   const state = emptyState();
   const put = (change: Change) => applyChange(state, change);
@@ -149,6 +151,7 @@ function gateOf(given: {
   const confState = { ...emptyConfState(), voters: ids(1, 2, 3), learners: ids(4, 5), ...given.conf };
   const gate = new RaftGate({
     ...{ clock, logger: silentLogger, stateMachine, nodeId: 1, seed: given.seed },
+    budgets: given.budgets ?? { admitsRead: () => true, admitsSnapshotBytes: () => true },
     refused: { add: (_, labels) => void counted.push(labels) },
     transport: { sessions: () => sessions },
     peerCalls: { ask } as unknown as RaftGateDeps["peerCalls"],
@@ -231,6 +234,33 @@ describe("the gate in front of Raft", () => {
     expect(appends(joiner({ seed: later, appliedIndex: 99 }).gate, 7)).toBe(true);
     expect(appends(joiner({ seed: later, appliedIndex: 100 }).gate, 7)).toBe(false);
     expect(appends(joiner({ seed: { nodes, incarnation: 2 } }).gate, 7)).toBe(true);
+  });
+});
+
+describe("the budgets of members", () => {
+  it("keep back questions for an index to read at and chunks of a state, and nothing else", () => {
+    const { worker, learner } = senders;
+    const { gate, counted } = gateOf({
+      budgets: { admitsRead: (id) => id !== worker, admitsSnapshotBytes: (id) => id !== worker },
+    });
+    const [sent, got]: [string[], string[]] = [[], []];
+    let receive: (from: NodeId, message: PeerMessage) => void = () => {};
+    const peers = gate.guard({
+      send: (to, { type }) => sent.push(`${to} ${type}`) > 0,
+      bind: ({ onMessage }) => {
+        receive = onMessage;
+      },
+    });
+    peers.bind({ onMessage: (from, { type }) => void got.push(`${from} ${type}`), onUnreachable: () => {} });
+    for (const id of ids(worker, learner)) {
+      receive(id, envelope("MsgReadIndex", id));
+      receive(id, envelope("snapshotAck", id));
+      peers.send(id, envelope("snapshotChunk", 1));
+      peers.send(id, raft("MsgApp", 1));
+    }
+    expect(got).toEqual([`${worker} snapshotAck`, `${learner} raft`, `${learner} snapshotAck`]);
+    expect(sent).toEqual([`${worker} raft`, `${learner} snapshotChunk`, `${learner} raft`]);
+    expect(counted).toEqual([]);
   });
 });
 

@@ -17,6 +17,7 @@ import type { ClusterStateMachine } from "../cluster-state-machine.ts";
 import type { ClusterTransport } from "../ports/cluster-transport.ts";
 import type { JoinSeed } from "../start/join-flow.ts";
 import { nodeKey } from "../state-machine/state.ts";
+import type { MemberBudgets } from "./member-budgets.ts";
 import { type PeerMessageType, raftAccess, type SenderRole } from "./raft-access.ts";
 import { votes } from "./reachability.ts";
 import { VoterVouchers } from "./voter-vouchers.ts";
@@ -32,6 +33,7 @@ export interface RaftGateDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly refused: Counter;
+  readonly budgets: Pick<MemberBudgets, "admitsRead" | "admitsSnapshotBytes">;
   readonly stateMachine: Pick<ClusterStateMachine, "state" | "version">;
   readonly transport: Pick<ClusterTransport, "sessions">;
   readonly peerCalls: Pick<PeerCalls, "ask">;
@@ -61,14 +63,17 @@ export class RaftGate {
     });
   }
 
-  /** The same transport, without the messages that are refused. */
+  /** The same transport, without the messages that are refused, and without what is more than a member may take. */
   guard(peers: PeerTransport): PeerTransport {
+    const { budgets } = this.#deps;
     return {
-      send: (to, message) => peers.send(to, message),
+      send: (to, message) =>
+        (message.type !== "snapshotChunk" || budgets.admitsSnapshotBytes(to, message.data.length, message.sizeBytes)) &&
+        peers.send(to, message),
       bind: ({ onMessage, onUnreachable }) =>
         peers.bind({
           onMessage: (from, message) => {
-            if (this.admits(from, message)) onMessage(from, message);
+            if (this.admits(from, message) && this.#affords(from, message)) onMessage(from, message);
           },
           onUnreachable,
         }),
@@ -96,6 +101,11 @@ export class RaftGate {
   /** Gives up the questions that are under way. */
   close(): void {
     this.#vouchers.close();
+  }
+
+  /** A read that is not answered is asked for again by itself. */
+  #affords(from: number, envelope: PeerMessage): boolean {
+    return typeOf(envelope) !== "MsgReadIndex" || this.#deps.budgets.admitsRead(from);
   }
 
   #roleOf(nodeId: number): SenderRole {

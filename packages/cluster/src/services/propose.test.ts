@@ -42,7 +42,8 @@ beforeEach(async () => {
       onAbort(signal, () => reject(abortReason(signal)));
       apply(data).then(resolve, reject);
     });
-  proposals = createProposals({ clock: systemClock, stateMachine, raft: { propose: give } });
+  const budgets = { spendLogBytes: () => {} };
+  proposals = createProposals({ clock: systemClock, stateMachine, budgets, raft: { propose: give } });
   await apply(encodeCommand(commandOf({ ...initBody, node: sampleNode(1, { featureLevel: own }) } as typeof initBody)));
   proposed.set(0);
 });

@@ -13,6 +13,7 @@ import type { RaftNode } from "@blixard/raft";
 import type { CallScope } from "../calls/call-types.ts";
 import type { ClusterStateMachine } from "../cluster-state-machine.ts";
 import type { Proposals, Proposed } from "../node-parts.ts";
+import type { MemberBudgets } from "../peers/member-budgets.ts";
 import type { AppliedCommand } from "../state-machine/apply-command.ts";
 import { clusterLevel, membersBelow, needsLevel } from "../state-machine/level.ts";
 import type { ClusterState } from "../state-machine/types.ts";
@@ -21,11 +22,12 @@ export interface ProposeDeps {
   readonly clock: Clock;
   readonly raft: Pick<RaftNode<AppliedCommand>, "propose">;
   readonly stateMachine: Pick<ClusterStateMachine, "state">;
+  readonly budgets: Pick<MemberBudgets, "spendLogBytes">;
 }
 
 /**
  * Proposes a command on this leader and resolves when it was applied here.
- * `Value` is what `apply` answers to this command. @throws what `apply` refused with, NEEDS_UPGRADE when a member would
+ * `Value` is what `apply` answers to this command. @throws what `apply` refused with, OVERLOADED for a member that proposes too much, NEEDS_UPGRADE when a member would
  * not understand the command, INVALID_ARGUMENT when no replica would, and the errors of `RaftNode.propose`
  *
  * An entry that raises the level of the cluster stops a member that does not understand it, also when `apply` refuses it.
@@ -80,6 +82,9 @@ async function propose<Value>(deps: ProposeDeps, body: CommandBody, call: CallSc
   };
   const bytes = encodeCommand(command);
   assertMayPropose(deps.stateMachine.state, body, entryLevel(bytes));
+  if (meta.access === "node" && meta.actor.kind === "node") {
+    deps.budgets.spendLogBytes(Number(meta.actor.id), bytes.length);
+  }
   const { result: applied } = await deps.raft.propose(bytes, { signal });
   const { result, index, term } = applied;
   if (result.ok) return { index, term, value: result.value as Value };

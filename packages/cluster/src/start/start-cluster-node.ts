@@ -35,6 +35,7 @@ import { NodeLifecycle } from "../node-lifecycle.ts";
 import type { NodeIdentity, NodeParts } from "../node-parts.ts";
 import { type ClusterNodeOptions, resolveClusterNodeOptions } from "../options.ts";
 import { AddressBook } from "../peers/address-book.ts";
+import { MemberBudgets } from "../peers/member-budgets.ts";
 import { NewerStartClaims, otherVoters } from "../peers/newer-start-claims.ts";
 import { peersOf } from "../peers/peer-list.ts";
 import { notRunningRaft, PeerPromises } from "../peers/peer-promises.ts";
@@ -180,6 +181,10 @@ function createBase(deps: ClusterNodeDeps, given: ClusterNodeOptions, abortStart
     metrics,
     stateMachine,
     lifecycle,
+    budgets: new MemberBudgets(
+      { ...deps, exceeded: metrics.exceededBudgets, nodeId: options.nodeId, state: () => stateMachine.state },
+      options.memberBudgets,
+    ),
     peerPromises: new PeerPromises(() => stateMachine.state, deps.transport, metrics.startChecks),
     peerCalls: new PeerCalls({ ...deps, nodeId: options.nodeId, state: () => stateMachine.state }),
     newerStartClaims: new NewerStartClaims({
@@ -314,7 +319,7 @@ async function beAdmitted(
 }
 
 async function openRaft(
-  { deps, options, stateMachine, metrics, peerCalls, peerPromises, onFatal }: Base,
+  { deps, options, stateMachine, metrics, peerCalls, peerPromises, budgets, onFatal }: Base,
   log: LogStore,
   how: StartMode,
   admitted: Admitted | undefined,
@@ -323,7 +328,7 @@ async function openRaft(
   const { index, term } = admitted?.admission ?? {};
   let raft: RaftNode<AppliedCommand> | undefined;
   const gate = new RaftGate({
-    ...{ ...deps, stateMachine, peerCalls, nodeId: id, seed: admitted, refused: metrics.refusedMessages },
+    ...{ ...deps, stateMachine, peerCalls, budgets, nodeId: id, seed: admitted, refused: metrics.refusedMessages },
     raft: () => (raft === undefined ? notOpenYet : viewOf(raft)),
   });
   raft = await openRaftNode<AppliedCommand>(
@@ -356,7 +361,7 @@ function composeParts(
   opened: Pick<NodeParts, "vmManager" | "raft" | "identity">,
   admitted: Admitted | undefined,
 ): NodeParts {
-  const { deps, options, stateMachine, metrics, peerCalls, peerPromises } = base;
+  const { deps, options, stateMachine, metrics, peerCalls, peerPromises, budgets } = base;
   const { clock, random, logger, sha256, ticketCrypto, transport } = deps;
   const { rightsWithoutLeaderMs } = options;
   const leaderContact = new LeaderContact({ clock, status: opened.raft.status, rightsWithoutLeaderMs });
@@ -364,12 +369,12 @@ function composeParts(
   return {
     ...opened,
     ...{ clock, random, logger, metrics, sha256, ticketCrypto, options, transport },
-    ...{ stateMachine, peerCalls, peerPromises, leaderContact },
+    ...{ stateMachine, peerCalls, peerPromises, budgets, leaderContact },
     certificates: deps.certificates ?? noCertificates,
     localJoins: deps.localJoins ?? noLocalJoins,
     bulkRoutes: deps.bulkRoutes ?? (() => []),
     storageHealth: deps.storageHealth ?? healthy,
-    proposals: createProposals({ clock, stateMachine, raft: opened.raft }),
+    proposals: createProposals({ clock, stateMachine, budgets, raft: opened.raft }),
     addressBook: new AddressBook({
       ...{ clock, logger, metrics, signatures: deps.signatures },
       own: {
