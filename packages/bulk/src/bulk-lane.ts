@@ -24,6 +24,7 @@ import type { Manifest } from "./manifest.ts";
 import { type BulkMetrics, bindBulkMetrics } from "./metrics.ts";
 import { answerPiece, type CallForPiece, pieceMethod } from "./rpc-pieces.ts";
 import { Semaphore } from "./semaphore.ts";
+import { SnapshotBudget } from "./snapshot-budget.ts";
 import { Sources } from "./sources.ts";
 import { Transfer } from "./transfer.ts";
 
@@ -92,7 +93,9 @@ class NodeBulkLane implements BulkLane {
     this.#deps = deps;
     this.#metrics = bindBulkMetrics(deps.metrics);
     this.#providers = { ...deps.providers };
-    this.#requests = new BulkRequestHandler({ ...deps, providers: this.#providers, metrics: this.#metrics });
+    const snapshotBudget = new SnapshotBudget(deps.clock);
+    const [providers, metrics] = [this.#providers, this.#metrics];
+    this.#requests = new BulkRequestHandler({ ...deps, providers, metrics, snapshotBudget });
     const tls = deps.tls ?? new NodeTls(deps);
     this.#server = new BulkHttp2Server(this.#requests, tls, new Evictions(deps));
     this.#iroh = deps.iroh && new IrohRoute({ ...deps, requests: this.#requests, settings: deps.iroh });

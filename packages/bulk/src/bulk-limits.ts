@@ -23,6 +23,11 @@ export const bulkLimits = {
   chunksReceivedMax: 8,
   /** Chunks in the memory of a source, over all its readers; further requests are refused with OVERLOADED, and tried again later. */
   chunksServedMax: 16,
+  /** What one peer may read of snapshots in an hour: so many bytes, or so many times the whole where that is more. */
+  snapshotBytesPerHour: 1024 ** 3,
+  snapshotsPerHour: 4,
+  /** Peers whose reading is remembered. */
+  budgetsMax: 1_024,
   sessionsMax: 64,
   sessionsPerPeerMax: 4,
   streamsPerSessionMax: 8,
@@ -86,6 +91,7 @@ export function assertBulkLimits(of: BulkLimits): void {
   assertAtMost({ chunksPerSourceMax }, { streamsPerSessionMax }, "one session carries the chunks asked for at once");
   assertAtMost({ chunksPerSourceMax }, { chunksServedMax }, "a source serves what one transfer asks it for at once");
   assertAtMost({ chunksPerSourceMax }, { chunksReceivedMax }, "a receiver has memory for what it asks one source for");
+  assertAtMost({ nodesMax: limits.nodesMax }, { budgetsMax: of.budgetsMax }, "no member's reading is forgotten");
   const { sessionsPerPeerMax, sessionsMax, dialTimeoutMs, announcedMs, relayWaitMs, workerStartMs } = of;
   assertAtMost({ sessionsPerPeerMax }, { sessionsMax }, "one peer has no more sessions than all");
   assertBelow({ dialTimeoutMs }, { announcedMs }, "a worker may connect for as long as a dial takes");

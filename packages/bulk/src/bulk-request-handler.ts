@@ -8,11 +8,13 @@ import { type BulkRequest, parsePath } from "./bulk-path.ts";
 import type { BulkName, BulkObject, BulkPeers, BulkProviders, BulkRoute } from "./bulk-types.ts";
 import { type Manifest, makeManifest } from "./manifest.ts";
 import type { BulkMetrics, BulkRefusal } from "./metrics.ts";
+import type { SnapshotBudget } from "./snapshot-budget.ts";
 
 export interface BulkRequestHandlerDeps {
   readonly peers: Pick<BulkPeers, "peer">;
   readonly providers: Readonly<BulkProviders>;
   readonly metrics: BulkMetrics;
+  readonly snapshotBudget: Pick<SnapshotBudget, "takes">;
 }
 
 /** A part of an answer. */
@@ -87,8 +89,16 @@ export class BulkRequestHandler {
     if (offset + length > object.sizeBytes) throw this.#badRequest("the object ends before these bytes");
     const wanted = Math.min(piece.length, length - piece.offset);
     if (wanted <= 0) throw this.#badRequest("the chunk ends before these bytes");
+    this.#assertInBudget(name, incoming.endpointId ?? "", wanted, object.sizeBytes);
     await deliver(await object.read(offset + piece.offset, wanted), length);
     this.#deps.metrics.bytes.add(wanted, { direction: "sent", route: incoming.route });
+  }
+
+  /** @throws OVERLOADED for who has read too much of snapshots lately */
+  #assertInBudget({ kind }: BulkName, endpointId: string, bytes: number, wholeBytes: number): void {
+    if (kind !== "snapshot" || this.#deps.snapshotBudget.takes(endpointId, bytes, wholeBytes)) return;
+    this.refused("over_budget");
+    throw busy("this peer has read enough of snapshots for now");
   }
 
   /** The manifest of what this node holds. @throws NOT_FOUND, OVERLOADED */

@@ -2,7 +2,7 @@
 import { type BoundMetrics, bindMetrics, type MetricDeclarations, type Metrics } from "@blixard/common";
 import { bulkKinds } from "./bulk-types.ts";
 
-const refusals = ["unknown_peer", "bad_request", "too_many_connections"] as const;
+const refusals = ["unknown_peer", "bad_request", "too_many_connections", "over_budget"] as const;
 /** Why a connection or a request of another node was refused. */
 export type BulkRefusal = (typeof refusals)[number];
 

@@ -153,6 +153,7 @@ describe("IrohRoute", () => {
     const requests = new BulkRequestHandler({
       peers,
       providers: { image: none, snapshot: none },
+      snapshotBudget: { takes: () => true },
       metrics: {
         ...metrics,
         refusals: {
