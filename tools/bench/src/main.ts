@@ -1,4 +1,6 @@
-/** `npm run bench -- [cluster|raft|raft-snapshot|reconnects|transport|bulk|flood|starved] [flags]`; without a name it measures the whole cluster. */
+/** `npm run bench -- [cluster|raft|raft-snapshot|reconnects|transport|bulk|flood|bad-member|starved] [flags]`; without a name it measures the whole cluster. */
+import { runBadMemberBench } from "./bad-member/bad-member-bench.ts";
+import { runBadMember } from "./bad-member/bad-member-process.ts";
 import { runBulkBench } from "./bulk/bulk-bench.ts";
 import { serveSource } from "./bulk/source-process.ts";
 import { runClusterBench } from "./cluster/cluster-bench.ts";
@@ -12,6 +14,9 @@ import { runReconnects } from "./transport/reconnects.ts";
 import { runTransportBench } from "./transport/transport-bench.ts";
 
 const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  "bad-member": runBadMemberBench,
+  /** The other process of `bad-member`. */
+  "bad-member-process": runBadMember,
   bulk: runBulkBench,
   /** The other process of `bulk`. */
   "bulk-source": serveSource,
@@ -33,7 +38,7 @@ const args = first.startsWith("-") ? [first, ...rest] : rest;
 const run = benchmarks[first.startsWith("-") ? "cluster" : first];
 if (run === undefined) {
   refuse(
-    `unknown benchmark '${first}': use cluster, raft, raft-snapshot, reconnects, transport, bulk, flood or starved`,
+    `unknown benchmark '${first}': use cluster, raft, raft-snapshot, reconnects, transport, bulk, flood, bad-member or starved`,
   );
 } else {
   try {
