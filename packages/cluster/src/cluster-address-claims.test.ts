@@ -3,7 +3,8 @@ import { discardMetrics, type Labels, type Metrics, toHex } from "@blixard/commo
 import { addressClaimBytes, callPeer, featureLevels, type ResponseOf } from "@blixard/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { nodeMeta } from "./calls/peer-calls.ts";
-import { ClusterGroup, clusterId, madeUpSignatures, until } from "./testing/cluster-group.ts";
+import { ClusterGroup, clusterId, until } from "./testing/cluster-group.ts";
+import { madeUpSignatures } from "./testing/made-up-signatures.ts";
 import { endpointIdOf } from "./testing/memory-cluster-network.ts";
 
 type Claims = ResponseOf<"node.addresses">["claims"];

@@ -3,7 +3,7 @@ import { addressClaimBytes, type NodeRecord } from "@blixard/protocol";
 import { VirtualClock } from "@blixard/raft/testing";
 import { describe, expect, it } from "@jest/globals";
 import { bindClusterMetrics } from "../metrics.ts";
-import { madeUpSignatures } from "../testing/cluster-group.ts";
+import { madeUpSignatures } from "../testing/made-up-signatures.ts";
 import { AddressBook } from "./address-book.ts";
 import type { AddressClaim } from "./address-claims.ts";
 

@@ -1,15 +1,5 @@
 /** Several cluster nodes in one process, over a network and stores in memory, on the clock of the machine. */
-import {
-  bytesEqual,
-  type Clock,
-  concatBytes,
-  discardMetrics,
-  fromUtf8,
-  type Metrics,
-  seededRandom,
-  silentLogger,
-  toHex,
-} from "@blixard/common";
+import { type Clock, discardMetrics, fromUtf8, type Metrics, seededRandom, silentLogger, toHex } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import {
   type CallMeta,
@@ -24,10 +14,10 @@ import { MemoryLogStore, MemorySnapshotStore } from "@blixard/raft/testing";
 import type { ClusterNode, HeldBackNode, StartMode } from "../cluster-node-types.ts";
 import type { ClusterNodeOptions } from "../options.ts";
 import type { ClusterTransport } from "../ports/cluster-transport.ts";
-import type { NodeSignatures } from "../ports/node-signatures.ts";
 import type { OwnTokenStore } from "../ports/own-token.ts";
 import type { JoinSeed, JoinTarget } from "../start/join-flow.ts";
 import { startClusterNode } from "../start/start-cluster-node.ts";
+import { madeUpSignatures } from "./made-up-signatures.ts";
 import { endpointIdOf, MemoryClusterNetwork } from "./memory-cluster-network.ts";
 import { MemoryStateStore } from "./memory-state-store.ts";
 import { MemoryVmManager } from "./memory-vm-manager.ts";
@@ -35,17 +25,6 @@ import { ticketCrypto } from "./ticket-crypto.ts";
 
 export const { sha256 } = ticketCrypto;
 
-/** Signatures that only who knows the made-up key can make, as long as everybody uses their own. */
-export function madeUpSignatures(endpointId: string): NodeSignatures {
-  const signatureOf = (signer: string, message: Uint8Array) => {
-    const half = sha256(concatBytes([fromUtf8(signer), message]));
-    return concatBytes([half, half]);
-  };
-  return {
-    sign: (message) => signatureOf(endpointId, message),
-    verify: (signer, message, signature) => bytesEqual(signatureOf(signer, message), signature),
-  };
-}
 export const adminToken = "the token of the first administrator";
 export const clusterId = "test-cluster";
 /** What a machine shows that joins without a ticket, on the host of the nodes. */

@@ -6,11 +6,11 @@ import {
   type ClusterNodeOptions,
   type JoinSeed,
   type JoinTarget,
-  type NodeSignatures,
   type StartMode,
   startClusterNode,
 } from "@blixard/cluster";
-import { bytesEqual, concatBytes, discardMetrics, fromUtf8, toHex } from "@blixard/common";
+import { madeUpSignatures } from "@blixard/cluster/testing";
+import { discardMetrics, toHex } from "@blixard/common";
 import { ticketCrypto } from "@blixard/identity";
 import { type JoinTicket, showTicket } from "@blixard/protocol";
 import { observeLog, observeSnapshots, observeState } from "./observed-stores.ts";
@@ -35,18 +35,6 @@ const joinTimeoutMs = 20_000;
 const seedFileMs = 1;
 
 export const sha256 = (bytes: Uint8Array): Uint8Array => hash("sha256", bytes, "buffer");
-
-/** Nobody in the simulator uses those of another node. */
-function simulatedSignatures(endpointId: string): NodeSignatures {
-  const signatureOf = (signer: string, message: Uint8Array) => {
-    const half = sha256(concatBytes([fromUtf8(signer), message]));
-    return concatBytes([half, half]);
-  };
-  return {
-    sign: (message) => signatureOf(endpointId, message),
-    verify: (signer, message, signature) => bytesEqual(signatureOf(signer, message), signature),
-  };
-}
 
 export class ClusterProgram implements Program<ClusterNode> {
   readonly #id: number;
@@ -79,7 +67,7 @@ export class ClusterProgram implements Program<ClusterNode> {
       logger: logger(this.#id),
       metrics: discardMetrics,
       ...{ sha256, ticketCrypto },
-      signatures: simulatedSignatures(this.#endpointId),
+      signatures: madeUpSignatures(this.#endpointId),
       log: observeLog(stores.log, process, checker),
       snapshots: observeSnapshots(stores.snapshots, process, checker),
       stateStore: observeState(stores.state, process, checker),

@@ -1,0 +1,2 @@
+/** Doubles for the ports of a cluster node, for tests and simulations of other packages. */
+export { madeUpSignatures } from "./made-up-signatures.ts";
