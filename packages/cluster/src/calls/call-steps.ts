@@ -98,8 +98,18 @@ export function passGate(
   { meta, request }: Pick<AskedCall, "meta" | "request">,
 ): unknown {
   authorize(name, method.access, meta.access);
+  assertNotForNodes(name, method, meta);
   assertUnderstood(parts, name, method);
   return validate(method.request, request);
+}
+
+/**
+ * What is read at the owner of a VM is not replicated, so that no other member holds it: its key opens no console. People
+ * and programs are served through voters, each in its own name. @throws PERMISSION_DENIED
+ */
+function assertNotForNodes(name: string, { place }: Method | StreamMethod, { access }: CallMeta): void {
+  if (place !== "owner" || access !== "node") return;
+  throw notApplied("PERMISSION_DENIED", `${name} is for people and programs: no node reads the console of a VM`);
 }
 
 /** A call that may go on to another member needs the level of the cluster, one that is answered here that of this node. */

@@ -87,6 +87,18 @@ describe("CallRouter.stream", () => {
     await expect(open(viewer.transport, "vm.get", "vm.get")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   });
 
+  it.each(["worker", "learner", "witness", "voter"] as const)("opens no console with the key of a %s", async (role) => {
+    await group.bootstrap();
+    await group.call(1, "vm.create", { name: "web", spec });
+    await group.join(4, await group.ticket({ role }));
+    const { transport } = group.machine(4);
+    if (transport === undefined) throw new Error("node 4 has not started");
+    const own = { access: "node", actor: { kind: "node", id: "4" } } as const;
+    for (const method of ["vm.logs", forwardRpcMethod]) {
+      await expect(open(transport, method, "vm.logs", own)).rejects.toMatchObject({ code: "PERMISSION_DENIED" });
+    }
+  });
+
   it("ends a stream when its key is revoked", async () => {
     await group.bootstrap();
     await group.call(1, "vm.create", { name: "web", spec });
