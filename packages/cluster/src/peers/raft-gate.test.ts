@@ -18,6 +18,7 @@ import { describe, expect, it } from "@jest/globals";
 import { applyChange, emptyState, nodeKey } from "../state-machine/state.ts";
 import type { Change } from "../state-machine/types.ts";
 import { sampleNode } from "../testing/command-samples.ts";
+import { raftWall } from "../testing/raft-wall.ts";
 import { type PeerMessageType, raftAccess } from "./raft-access.ts";
 import { RaftGate, type RaftGateDeps } from "./raft-gate.ts";
 
@@ -26,37 +27,6 @@ const senders = { voter: 2, witness: 3, learner: 4, worker: 5, removed: 6, unkno
 type Role = keyof typeof senders;
 const roles = Object.keys(senders) as Role[];
 
-/** Written by hand: from whom each type is taken. It is not read from the table that it holds against. */
-const expected: Readonly<Record<string, readonly Role[]>> = {
-  MsgApp: ["voter", "witness"],
-  MsgAppResp: ["voter", "witness", "learner", "worker", "banned"],
-  MsgVote: ["voter", "witness"],
-  MsgVoteResp: ["voter", "witness"],
-  MsgPreVote: ["voter", "witness"],
-  MsgPreVoteResp: ["voter", "witness"],
-  MsgHeartbeat: ["voter", "witness"],
-  MsgHeartbeatResp: ["voter", "witness", "learner", "worker", "banned"],
-  MsgTimeoutNow: ["voter", "witness"],
-  MsgTransferLeader: ["voter", "witness"],
-  MsgReadIndex: ["voter", "witness", "learner", "worker"],
-  MsgReadIndexResp: ["voter", "witness"],
-  MsgSnap: [],
-  MsgProp: [],
-  MsgHup: [],
-  MsgBeat: [],
-  MsgUnreachable: [],
-  MsgSnapStatus: [],
-  MsgCheckQuorum: [],
-  MsgForgetLeader: [],
-  MsgStorageAppend: [],
-  MsgStorageAppendResp: [],
-  MsgStorageApply: [],
-  MsgStorageApplyResp: [],
-  snapshotChunk: ["voter", "witness"],
-  snapshotAck: ["voter", "witness", "learner", "worker", "banned"],
-  proposal: [],
-  proposalAnswer: [],
-};
 const types = Object.keys(raftAccess) as PeerMessageType[];
 
 const ownTerm = 5;
@@ -173,14 +143,14 @@ const appends = (gate: RaftGate, from: number) => gate.admits(from, raft("MsgApp
 
 describe("the gate in front of Raft", () => {
   it("has an expected cell for every type", () => {
-    expect([...types].sort()).toEqual(Object.keys(expected).sort());
+    expect([...types].sort()).toEqual(Object.keys(raftWall).sort());
   });
 
   it.each(types)("takes %s from those who may send it, and counts it from the others", (type) => {
     const { gate, counted } = gateOf({});
     const taken = roles.filter((role) => gate.admits(senders[role], envelope(type, senders[role])));
-    expect(taken).toEqual(expected[type]);
-    const refused = roles.filter((role) => !expected[type]?.includes(role));
+    expect(taken).toEqual(raftWall[type]);
+    const refused = roles.filter((role) => !raftWall[type]?.includes(role));
     expect(counted).toEqual(refused.map((role) => ({ type, role })));
   });
 
