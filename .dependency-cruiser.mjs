@@ -44,7 +44,7 @@ export default {
       name: "binary-without-testing",
       comment: "the binary does not depend on the test harness",
       severity: "error",
-      from: { path: "^apps/node/src", pathNot: "\\.test\\.ts$" },
+      from: { path: "^apps/node/src", pathNot: "\\.test\\.ts$|/e2e/" },
       to: { path: "^packages/testing/" },
     },
     {

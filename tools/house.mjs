@@ -10,7 +10,7 @@ process.chdir(root);
 const page = "ARCHITECTURE.md";
 const [begin, end] = ["<!-- house: drawn by `npm run fix` -->", "<!-- end of house -->"];
 
-const isTest = (file) => /\.test\.ts$|\/src\/(.*\/)?testing\//.test(file);
+const isTest = (file) => /\.test\.ts$|\/src\/(.*\/)?(testing|e2e)\//.test(file);
 const roomOf = (file) => /^(packages|apps|tools)\/[^/]+(?=\/src\/)/.exec(file)?.[0];
 
 const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "*.ts"], {
