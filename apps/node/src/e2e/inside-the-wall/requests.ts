@@ -1,0 +1,151 @@
+/** What is asked by each method: right in its form, and harmful or telling if it were done. */
+import { toHex } from "@blixard/common";
+import { systemRandom } from "@blixard/common/system";
+import type { MethodName, RequestOf, StreamName, StreamRequestOf } from "@blixard/protocol";
+
+/** What requests are about. */
+export interface Objects {
+  /** To be made, and to be deleted. */
+  readonly newVm: string;
+  readonly vm: string;
+  readonly key: string;
+  readonly image: string;
+  readonly token: string;
+  readonly narrowed: string;
+  readonly ticket: string;
+  /** A member, and what it is to become. */
+  readonly member: number;
+  readonly role: "worker" | "learner";
+  readonly cordoned: boolean;
+  readonly removed: number;
+  readonly leader: number;
+  /** The key of a machine that waits to join. */
+  readonly waiting: string;
+}
+
+export interface Ask {
+  /** The node whose key it is, or a number that is no member's. */
+  readonly self: number;
+  /** In whose name a ticket is shown. */
+  readonly endpointId: string;
+  readonly objects: Objects;
+  readonly lastIndex: number;
+}
+
+type Requests = { readonly [Name in MethodName]: (ask: Ask) => RequestOf<Name> } & {
+  readonly [Name in StreamName]: (ask: Ask) => StreamRequestOf<Name>;
+};
+
+const hex = (bytes: number) => toHex(systemRandom.bytes(bytes));
+const spec = { vcpus: 1, memoryMiB: 32, image: "demo" };
+
+/** A machine that asks to join: with a ticket that nobody made, or without one. */
+export function joinRequest(nodeId: number, endpointId: string, ticket: boolean): RequestOf<"join.request"> {
+  return {
+    ...{ nodeId, endpointId, addresses: ["127.0.0.1:9"], version: "0.1.0", featureLevel: 3 },
+    capacity: { vcpus: 1, memoryMiB: 64, drivers: [] },
+    ticket: ticket ? { id: hex(6), secret: hex(32) } : null,
+  };
+}
+
+export const requests: Requests = {
+  "identity.get": () => ({}),
+  "status.get": () => ({}),
+  "leader.transfer": ({ objects }) => ({ to: objects.leader }),
+  "snapshot.take": () => ({}),
+  "kv.get": () => ({ key: "treasure" }),
+  "kv.list": () => ({}),
+  "kv.put": ({ objects }) => ({ key: objects.key, value: "forged" }),
+  "kv.delete": ({ objects }) => ({ key: objects.key }),
+  "kv.cas": ({ objects }) => ({ key: `${objects.key}-cas`, from: null, to: "forged" }),
+  "kv.watch": () => ({}),
+  "vm.list": () => ({}),
+  "vm.get": () => ({ name: "prey" }),
+  "vm.explain": () => ({ name: "prey" }),
+  "vm.watch": () => ({}),
+  "vm.create": ({ objects }) => ({ name: objects.newVm, spec, desired: "stopped" }),
+  "vm.desire": ({ objects }) => ({ name: objects.vm, desired: "deleted", force: true }),
+  "vm.observe": ({ self }) => ({ nodeId: self, observations: [] }),
+  "vm.logs": () => ({ name: "prey", offset: 0 }),
+  "vm.console": () => ({ name: "prey", offset: 0 }),
+  "vm.consoleRead": () => ({ name: "prey", offset: 0 }),
+  "vm.consoleWrite": () => ({ name: "prey", data: Uint8Array.of(10) }),
+  "image.list": () => ({}),
+  "image.get": () => ({ name: "demo" }),
+  "image.put": ({ objects }) => ({
+    ...{ name: objects.image, format: "disk", sources: [1] },
+    blobs: [{ role: "disk", digest: "ab".repeat(32), sizeBytes: 1 }],
+  }),
+  "image.remove": ({ objects }) => ({ name: objects.image }),
+  "blob.write": () => ({ uploadId: hex(16), offset: 0, data: Uint8Array.of(1), last: true }),
+  "node.list": () => ({}),
+  "node.get": () => ({ id: 1 }),
+  "node.update": ({ self }) => ({ nodeId: self, version: `lie-${hex(4)}` }),
+  "node.cordon": ({ objects }) => ({ id: objects.member, cordoned: objects.cordoned }),
+  "node.verify": ({ self, lastIndex }) => verify(self, lastIndex),
+  "node.addresses": () => ({ claims: [] }),
+  "log.read": ({ lastIndex }) => ({ from: lastIndex, to: lastIndex + 1 }),
+  "member.list": () => ({}),
+  "member.remove": ({ objects }) => ({ id: objects.removed, force: true }),
+  "member.setRole": ({ objects }) => ({ id: objects.member, role: objects.role, force: true }),
+  "member.vouch": ({ self, endpointId }) => ({ id: Math.max(1, self), endpointId, appliedIndex: 0 }),
+  "join.request": ({ self, endpointId }) => joinRequest(60_000 + self, endpointId, true),
+  "join.list": () => ({}),
+  "join.accept": ({ objects }) => ({ endpointId: objects.waiting, role: "worker" }),
+  "ticket.create": () => ({ role: "voter" }),
+  "ticket.list": () => ({}),
+  "ticket.revoke": ({ objects }) => ({ id: objects.ticket }),
+  "token.create": () => ({ role: "admin" }),
+  "token.list": () => ({}),
+  "token.revoke": ({ objects }) => ({ id: objects.token }),
+  "token.rotate": ({ objects }) => ({ id: objects.narrowed }),
+  "token.narrow": ({ objects }) => ({ id: objects.narrowed, role: "viewer" }),
+  "token.own": ({ self }) => ({ nodeId: self, tokenHash: hex(32) }),
+  "token.redeem": ({ endpointId }) => ({ ticket: { id: hex(6), secret: hex(32) }, endpointId }),
+  "cert.list": () => ({ scope: "node" }),
+  "cert.rotate": () => ({ scope: "node" }),
+  "debug.log": ({ lastIndex }) => ({ from: lastIndex, to: lastIndex }),
+  "debug.stateHash": ({ lastIndex }) => ({ index: lastIndex }),
+};
+
+function verify(nodeId: number, lastIndex: number): RequestOf<"node.verify"> {
+  return { nodeId, incarnation: 1, storeId: hex(16), starts: 1, term: 1, lastIndex };
+}
+
+/** What a member says of another one, `about`: the requests of the rows of claims. */
+export const claimRequests = {
+  "node.update of another": ["node.update", (about: number) => ({ nodeId: about, addresses: ["127.0.0.1:9"] })],
+  "node.verify of another": ["node.verify", (about: number) => verify(about, 1)],
+  "token.own of another": ["token.own", (about: number) => ({ nodeId: about, tokenHash: hex(32) })],
+  "vm.observe in the name of another": ["vm.observe", (about: number) => ({ nodeId: about, observations: [] })],
+} as const satisfies Readonly<Record<string, readonly [MethodName, (about: number) => object]>>;
+
+/**
+ * What changes in the picture of the cluster when a call is done, beside the log. Written by hand, and nothing for those that
+ * only answer; what is not named must not change.
+ */
+export const changes: Partial<Record<MethodName | StreamName, readonly string[]>> = {
+  "leader.transfer": ["leader"],
+  "kv.put": ["kv"],
+  "kv.delete": ["kv"],
+  "kv.cas": ["kv"],
+  "vm.create": ["vms"],
+  "vm.desire": ["vms"],
+  "vm.observe": [],
+  "image.put": ["images"],
+  "image.remove": ["images"],
+  "node.update": ["nodes"],
+  "node.cordon": ["nodes"],
+  "member.remove": ["members", "nodes"],
+  "member.setRole": ["members", "nodes"],
+  "join.accept": ["members", "nodes"],
+  "ticket.create": ["tickets"],
+  "ticket.revoke": ["tickets"],
+  "token.create": ["tokens"],
+  "token.revoke": ["tokens"],
+  // Only its text, which no list shows.
+  "token.rotate": [],
+  "token.narrow": ["tokens"],
+  "token.own": [],
+  "cert.rotate": ["certificates"],
+};
