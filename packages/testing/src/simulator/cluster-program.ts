@@ -10,19 +10,22 @@ import {
   startClusterNode,
 } from "@blixard/cluster";
 import { madeUpSignatures } from "@blixard/cluster/testing";
-import { discardMetrics, toHex } from "@blixard/common";
+import { discardMetrics, type Metrics, toHex } from "@blixard/common";
 import { ticketCrypto } from "@blixard/identity";
-import { type JoinTicket, showTicket } from "@blixard/protocol";
+import { type JoinTicket, type MemberRole, showTicket } from "@blixard/protocol";
 import { observeLog, observeSnapshots, observeState } from "./observed-stores.ts";
 import { randomOf } from "./seeds.ts";
+import type { SimDisk } from "./sim-disk.ts";
 import type { Program, ProgramStart, SimWorld } from "./sim-machine.ts";
 import type { SimProcess } from "./sim-process.ts";
-import { SimVmManager, VmHost, type VmRegistry } from "./sim-vm-manager.ts";
+import { SimVmManager, VmHost, VmRegistry } from "./sim-vm-manager.ts";
 
 /** What all machines of a simulated cluster share. */
 export interface ClusterWorld extends SimWorld {
   readonly registry: VmRegistry;
   readonly nodeOptions: Omit<ClusterNodeOptions, "nodeId" | "version">;
+  /** Default: they are thrown away. */
+  readonly metricsOf?: (nodeId: number) => Metrics;
 }
 
 /** How the first start on a machine goes; later ones resume. */
@@ -30,6 +33,8 @@ export type FirstStart =
   | { readonly mode: "bootstrap"; readonly clusterId: string; readonly tokenHash: string }
   | { readonly mode: "join"; readonly ticket: JoinTicket }
   | { readonly mode: "rejoin"; readonly target: JoinTarget };
+
+type Stores = Pick<Awaited<ReturnType<SimDisk["open"]>>, "log" | "snapshots" | "state">;
 
 const joinTimeoutMs = 20_000;
 const seedFileMs = 1;
@@ -46,17 +51,26 @@ export class ClusterProgram implements Program<ClusterNode> {
   #seed: JoinSeed | undefined;
   #wasBootstrapped = false;
   #starts = 0;
+  /** The role of a member that was taken over. */
+  readonly #takenRole: MemberRole | undefined;
 
-  constructor(id: number, world: ClusterWorld, first: FirstStart) {
+  constructor(id: number, world: ClusterWorld, first: FirstStart, takenRole?: MemberRole) {
     this.#id = id;
     this.#world = world;
     this.#first = first;
+    this.#takenRole = takenRole;
     this.#endpointId = toHex(randomOf(world.seed, `endpoint-${id}`).bytes(32));
-    this.#vms = new VmHost(id, world.registry);
+    // A VM whose node lies about it may run twice.
+    this.#vms = new VmHost(id, takenRole === undefined ? world.registry : new VmRegistry(() => {}));
+    if (takenRole !== undefined && takenRole !== "witness") world.checker.distrust(id);
+  }
+
+  get endpointId(): string {
+    return this.#endpointId;
   }
 
   async start(start: ProgramStart): Promise<ClusterNode> {
-    const { network, checker, logger, nodeOptions, seed } = this.#world;
+    const { network, logger, nodeOptions, seed, metricsOf } = this.#world;
     const { process, disk, boot, ended } = start;
     const { storeId, starts, ...stores } = await disk.open(process);
     this.#starts = starts;
@@ -65,12 +79,10 @@ export class ClusterProgram implements Program<ClusterNode> {
       clock: process.clock,
       random: randomOf(seed, `node-${this.#id}-${boot}`),
       logger: logger(this.#id),
-      metrics: discardMetrics,
+      metrics: metricsOf?.(this.#id) ?? discardMetrics,
       ...{ sha256, ticketCrypto },
       signatures: madeUpSignatures(this.#endpointId),
-      log: observeLog(stores.log, process, checker),
-      snapshots: observeSnapshots(stores.snapshots, process, checker),
-      stateStore: observeState(stores.state, process, checker),
+      ...this.#observed(stores, process),
       transport,
       store: { storeId, starts },
       onMembers: (seed) => void this.#keepSeed(seed, process),
@@ -82,6 +94,16 @@ export class ClusterProgram implements Program<ClusterNode> {
     if (how.mode === "bootstrap") this.#wasBootstrapped = true;
     this.#watch(node, ended);
     return node;
+  }
+
+  #observed({ log, snapshots, state }: Stores, process: SimProcess) {
+    const { checker } = this.#world;
+    if (checker.isDistrusted(this.#id)) return { log, snapshots, stateStore: state };
+    return {
+      log: observeLog(log, process, checker),
+      snapshots: observeSnapshots(snapshots, process, checker),
+      stateStore: observeState(state, process, checker),
+    };
   }
 
   #startMode(process: SimProcess): StartMode {

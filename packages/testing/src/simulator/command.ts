@@ -1,5 +1,6 @@
 /** The command line of the simulator. */
 import type { Logger } from "@blixard/common";
+import { describeForged, type ForgedCounts, ForgedTally, notShown } from "./byzantine/forged-counts.ts";
 import { describeFault } from "./fault-schedule.ts";
 import { shrinkFaults } from "./shrink.ts";
 import type { SimulationOptions, SimulationResult } from "./storm-run.ts";
@@ -25,6 +26,7 @@ export const usageOf = ({ command, subjects }: CommandTarget) => `Usage: ${comma
   --think MS        mean milliseconds between two calls of a client (default by the seed)
   --keep LIST       only these planned faults happen, by number: 0,3,7; or none
   --no-shrink       does not look for a shorter schedule when a seed fails
+  --byzantine       clusters in which members without a vote, and a witness, were taken over
   --verbose         prints what the nodes log
   --quiet           prints failures and totals only${subjects === undefined ? "" : subjectUsage(subjects)}`;
 
@@ -40,6 +42,7 @@ export interface CommandOptions {
   readonly think?: string | undefined;
   readonly keep?: string | undefined;
   readonly subject?: string | undefined;
+  readonly byzantine: boolean;
   readonly "until-failure": boolean;
   readonly "no-shrink": boolean;
   readonly verbose: boolean;
@@ -64,6 +67,7 @@ export async function runCommand(
     return 64;
   }
   const totals = { seeds: 0, ticks: 0, cpuMs: 0, failed: 0 };
+  const forged = new ForgedTally();
   for (let seed = range.from; seed <= range.to && !signal.aborted; seed++) {
     const before = process.cpuUsage();
     const result = await target.simulate({ ...shared, seed });
@@ -72,6 +76,7 @@ export async function runCommand(
     totals.seeds++;
     totals.ticks += result.clusterTicks;
     totals.cpuMs += cpuMs;
+    forged.addAll(result.forged);
     if (!options.quiet || result.violation !== undefined) write(describeResult(result, cpuMs));
     if (result.violation === undefined) continue;
     totals.failed++;
@@ -82,7 +87,16 @@ export async function runCommand(
   write(
     `${totals.seeds} seeds, ${totals.failed} failed, ${totals.ticks} cluster-ticks, ${rate} cluster-ticks per CPU second`,
   );
-  return totals.failed === 0 ? 0 : 1;
+  const missing = options.byzantine ? reportForged(forged.counts, totals.seeds, write) : 0;
+  return totals.failed === 0 && missing === 0 ? 0 : 1;
+}
+
+/** What became of all that was made up. Returns how much of it was not shown. */
+function reportForged(counts: ForgedCounts, seeds: number, write: (line: string) => void): number {
+  for (const line of describeForged(counts)) write(line);
+  const missing = notShown(counts, seeds);
+  for (const line of missing) write(`  not shown: ${line}`);
+  return missing.length;
 }
 
 /** Undefined when nothing has that name. */
@@ -121,6 +135,7 @@ function simulationOptionsOf(
     ...(restTicks === undefined ? {} : { restTicks }),
     ...(thinkMs === undefined ? {} : { thinkMs }),
     ...(keepFaults === undefined ? {} : { keepFaults: keepFaults.map(Number) }),
+    byzantine: options.byzantine,
     ...(options.verbose ? { logger: (nodeId: number, nowMs: () => number) => printer(nodeId, nowMs, write) } : {}),
   };
 }
@@ -156,7 +171,7 @@ async function reportFailure(
   const given = (["subject", "nodes", "ticks", "rest", "think"] as const).map((name) =>
     options[name] === undefined ? "" : ` --${name} ${options[name]}`,
   );
-  const again = `${command} --seed ${seed}${given.join("")}`;
+  const again = `${command} --seed ${seed}${options.byzantine ? " --byzantine" : ""}${given.join("")}`;
   write(`  violated: ${property}: ${detail}`);
   write(`  seen at ${(atMs / 1_000).toFixed(3)} virtual seconds, step ${step}`);
   write(`  replay:   ${again}`);

@@ -129,6 +129,9 @@ export class FaultPlayer {
       case "standStill":
         this.#special.play(action);
         break;
+      case "takeOver":
+        this.#cluster.takeOver?.(action);
+        break;
       default:
         action satisfies never;
     }
@@ -136,9 +139,9 @@ export class FaultPlayer {
 
   #with(target: Target, work: (machine: SimMachine) => void): void {
     const machines = this.#cluster.inUse();
-    const machine = target.leader
-      ? (this.#cluster.leader() ?? machines[0])
-      : machines[Math.floor(target.share * machines.length)];
+    // A member that was taken over may lead, when it votes. What happens to machines happens to others.
+    const leader = machines.find((candidate) => candidate === this.#cluster.leader());
+    const machine = target.leader ? (leader ?? machines[0]) : machines[Math.floor(target.share * machines.length)];
     if (machine !== undefined) work(machine);
   }
 
@@ -292,6 +295,7 @@ export class FaultPlayer {
     this.#ended = true;
     this.#leaderHunt = { withinMs: 0, untilMs: 0 };
     this.#special.heal();
+    this.#cluster.calm?.();
     const { network } = this.#cluster.world;
     network.conditions = calmNetwork;
     network.heal();

@@ -1,5 +1,6 @@
 /** What goes wrong in a run, and when: a list that depends on the seed only, so that parts of it can be left out. */
 import type { Random } from "@blixard/common";
+import { generateTakeOvers, type TakeOver } from "./byzantine/take-over.ts";
 import { between, chance, integer, randomOf, weighted } from "./seeds.ts";
 import type { CrashMode } from "./sim-database.ts";
 import type { DiskPart } from "./sim-disk.ts";
@@ -38,7 +39,8 @@ export type FaultAction =
   | { readonly type: "addNode" }
   | { readonly type: "removeNode"; readonly target: Target }
   | { readonly type: "transferLeader" }
-  | SpecialAction;
+  | SpecialAction
+  | TakeOver;
 
 export interface FaultEvent {
   /** Milliseconds since the start of its storm. */
@@ -53,6 +55,12 @@ export interface Storm {
   readonly faults: readonly FaultEvent[];
 }
 
+export interface StormLength {
+  readonly totalMs: number;
+  readonly stormMs: number;
+  readonly restMs: number;
+}
+
 /** Mean milliseconds between two faults. */
 const meanGapMs = 4_000;
 
@@ -60,7 +68,8 @@ const meanGapMs = 4_000;
 const huntShare = 0.25;
 
 /** `totalMs` of storms of at most `stormMs` each, every one followed by a rest of `restMs`; without rests it is one. */
-export function generateStorms(seed: number, totalMs: number, stormMs: number, restMs: number): Storm[] {
+export function generateStorms(seed: number, length: StormLength, { takeOvers = false } = {}): Storm[] {
+  const { totalMs, stormMs, restMs } = length;
   const storms: Storm[] = [];
   for (let leftMs = totalMs; leftMs > 0; ) {
     const durationMs = restMs === 0 ? leftMs : Math.min(leftMs, stormMs);
@@ -72,6 +81,7 @@ export function generateStorms(seed: number, totalMs: number, stormMs: number, r
     // From a source of their own: what they are does not shift the others.
     faults.push(...generateSpecialFaults(randomOf(seed, `special-${source}`), durationMs));
     faults.push(...generateStandstills(randomOf(seed, `standstill-${source}`), durationMs));
+    if (takeOvers) faults.push(...generateTakeOvers(randomOf(seed, `byzantine-${source}`), durationMs));
     storms.push({ durationMs, restMs: rest, faults });
   }
   return storms;

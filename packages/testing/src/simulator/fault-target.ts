@@ -1,4 +1,5 @@
 /** What faults are played on: whole clusters, and bare Raft groups. */
+import type { TakeOver } from "./byzantine/take-over.ts";
 import type { FaultAction } from "./fault-schedule.ts";
 import type { SimMachine, SimWorld } from "./sim-machine.ts";
 
@@ -23,6 +24,10 @@ export interface FaultTarget {
    * members keep their votes.
    */
   demoteAndTransfer?(id: number, timeoutMs: number): Promise<void>;
+  /** Lets a member that was taken over lie for a while. Absent where nobody is. */
+  takeOver?(action: TakeOver): void;
+  /** Ends that, and what else somebody does to the cluster. */
+  calm?(): void;
 }
 
 export type CrashFault = Pick<Extract<FaultAction, { readonly type: "crash" }>, "mode" | "downMs">;

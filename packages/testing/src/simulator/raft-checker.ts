@@ -6,6 +6,7 @@
 import { bytesEqual } from "@blixard/common";
 import type { AppliedState, ConfState, Entry, LogContents, LogWrite, PeerMessage } from "@blixard/raft";
 import { ExchangeChecker } from "./exchange-checker.ts";
+import { TermChecker } from "./term-checker.ts";
 import type { Violations } from "./violation.ts";
 
 /** One node's log as it was last told to its store. */
@@ -32,6 +33,9 @@ const durableTermMessages = new Set(["MsgApp", "MsgAppResp", "MsgVoteResp", "Msg
 export class RaftChecker {
   readonly #violations: Violations;
   readonly #exchange: ExchangeChecker;
+  readonly #terms: TermChecker;
+  /** Nodes whose word and whose stores count for nothing. */
+  readonly #distrusted = new Set<number>();
   readonly #logs = new Map<number, LogMirror>();
   /** By index and term: two logs that hold the same position hold the same entry, after the same one. */
   readonly #positions = new Map<number, Map<number, { readonly entry: Entry; readonly termBefore: number }>>();
@@ -51,6 +55,7 @@ export class RaftChecker {
   constructor(violations: Violations) {
     this.#violations = violations;
     this.#exchange = new ExchangeChecker(violations);
+    this.#terms = new TermChecker(violations);
   }
 
   /** The largest index that any node has applied. */
@@ -70,6 +75,15 @@ export class RaftChecker {
   /** The store of a node was replaced by an older one: it may look, and it may not take part. */
   outdated(nodeId: number): void {
     this.#outdated.add(nodeId);
+  }
+
+  /** The node has no vote, and somebody has taken it over: what it says and stores breaks no rule for the others. */
+  distrust(nodeId: number): void {
+    this.#distrusted.add(nodeId);
+  }
+
+  isDistrusted(nodeId: number): boolean {
+    return this.#distrusted.has(nodeId);
   }
 
   /** The node begins without a store, as one that never was a member. */
@@ -105,6 +119,7 @@ export class RaftChecker {
     if (hardState !== undefined && hardState.term < (this.#durableTerms.get(nodeId) ?? 0)) {
       this.#violations.report("the term never goes back", `node ${nodeId} stores the older term ${hardState.term}`);
     }
+    if (hardState !== undefined) this.#terms.stored(nodeId, hardState);
     const first = entries[0];
     if (first === undefined) return;
     const log = this.#logOf(nodeId);
@@ -160,6 +175,7 @@ export class RaftChecker {
   }
 
   sent(from: number, to: number, envelope: PeerMessage): void {
+    if (this.#distrusted.has(from)) return;
     this.#exchange.sent(from, to, envelope);
     if (envelope.type !== "raft" && envelope.type !== "snapshotChunk") return;
     const { message } = envelope;

@@ -2,8 +2,10 @@
 
 import type { ClusterNode } from "@blixard/cluster";
 import { BlixardError, fromUtf8, notApplied, type Random, sleep, toHex } from "@blixard/common";
-import type { Actor, MethodName, RequestOf, ResponseOf } from "@blixard/protocol";
+import type { Actor, MemberRole, MethodName, RequestOf, ResponseOf } from "@blixard/protocol";
 import { decodeTicket } from "@blixard/protocol";
+import type { Member } from "./byzantine/liar.ts";
+import type { TakeOver } from "./byzantine/take-over.ts";
 import { ClusterProgram, type ClusterWorld, type FirstStart, sha256 } from "./cluster-program.ts";
 import type { FaultTarget } from "./fault-target.ts";
 import { pick } from "./seeds.ts";
@@ -17,18 +19,33 @@ const pollMs = 100;
 
 type ClusterMachine = SimMachine<ClusterNode>;
 
+/** What somebody does with members of a cluster that were taken over. */
+export interface TakenOver {
+  /** Admitted in this order, before the second voter is. */
+  readonly roles: readonly MemberRole[];
+  /** Told of each of them once, before its node starts. */
+  readonly taken: (member: Member) => void;
+  readonly play: (action: TakeOver) => void;
+  readonly silence: () => void;
+}
+
 export class SimCluster implements FaultTarget {
   readonly world: ClusterWorld;
   readonly #machines = new Map<number, ClusterMachine>();
   readonly #programs = new Map<number, ClusterProgram>();
+  /** Members that were taken over stand for themselves: nobody calls them, repairs them or counts on them. */
+  readonly #taken = new Map<number, ClusterMachine>();
+  readonly #takenOver: TakenOver | undefined;
+  readonly #removing = new Set<number>();
   /** Where programs outside of the cluster run; never crashes. */
   readonly outside: SimProcess;
   readonly #random: Random;
   #nextId = 1;
   #requests = 0;
 
-  constructor(world: ClusterWorld, random: Random) {
+  constructor(world: ClusterWorld, random: Random, takenOver?: TakenOver) {
     this.world = world;
+    this.#takenOver = takenOver;
     this.#random = random;
     this.outside = new SimProcess(0, world.time, () => 0);
   }
@@ -41,6 +58,27 @@ export class SimCluster implements FaultTarget {
     return this.#machines.get(id);
   }
 
+  endpointIdOf(id: number): string | undefined {
+    return this.#programs.get(id)?.endpointId;
+  }
+
+  isTaken(id: number): boolean {
+    return this.#taken.has(id);
+  }
+
+  /** Whether the operator has asked the node to leave. */
+  isRemoved(id: number): boolean {
+    return this.#removing.has(id);
+  }
+
+  takeOver(action: TakeOver): void {
+    this.#takenOver?.play(action);
+  }
+
+  calm(): void {
+    this.#takenOver?.silence();
+  }
+
   up(): ClusterMachine[] {
     return this.machines().filter(({ node }) => node !== undefined);
   }
@@ -51,7 +89,8 @@ export class SimCluster implements FaultTarget {
   }
 
   leader(): ClusterMachine | undefined {
-    return this.up().find(({ node, process }) => node?.isLeader() === true && process?.paused === false);
+    const all = [...this.#machines.values(), ...this.#taken.values()];
+    return all.find(({ node, process }) => node?.isLeader() === true && process?.paused === false);
   }
 
   sleep(delayMs: number): Promise<void> {
@@ -68,12 +107,17 @@ export class SimCluster implements FaultTarget {
     return true;
   }
 
-  #add(first: FirstStart): ClusterMachine {
+  #add(first: FirstStart, takenRole?: MemberRole): ClusterMachine {
     const id = this.#nextId++;
-    const program = new ClusterProgram(id, this.world, first);
+    const program = new ClusterProgram(id, this.world, first, takenRole);
     const machine = new SimMachine(id, this.world, program);
     this.#programs.set(id, program);
-    this.#machines.set(id, machine);
+    if (takenRole === undefined) {
+      this.#machines.set(id, machine);
+    } else {
+      this.#taken.set(id, machine);
+      this.#takenOver?.taken({ role: takenRole, endpointId: program.endpointId, machine });
+    }
     void machine.boot();
     return machine;
   }
@@ -83,6 +127,8 @@ export class SimCluster implements FaultTarget {
     const tokenHash = toHex(sha256(fromUtf8(adminToken)));
     const first = this.#add({ mode: "bootstrap", clusterId: "simulated", tokenHash });
     await this.until(() => first.phase === "up", 10_000);
+    for (const role of this.#takenOver?.roles ?? []) this.#add(await this.#invitation(role), role);
+    await this.until(() => [...this.#taken.values()].every(({ phase }) => phase === "up"), 20_000);
     for (let size = 2; size <= count; size++) await this.join();
     const formed = await this.until(() => this.isWhole(), 60_000);
     if (!formed) throw new BlixardError("UNAVAILABLE", `no cluster of ${count} voters within a minute`);
@@ -90,7 +136,8 @@ export class SimCluster implements FaultTarget {
 
   /** True when every machine in use is up and votes as the leader has it, and when these are all that the leader knows. */
   isWhole(): boolean {
-    const members = this.leader()?.node?.status().members ?? [];
+    const all = this.leader()?.node?.status().members ?? [];
+    const members = all.filter(({ id }) => !this.isTaken(id));
     const voters = new Set(members.filter(({ role }) => role === "voter").map(({ id }) => id));
     const machines = this.inUse();
     return members.length === machines.length && machines.every(({ id, node }) => node !== undefined && voters.has(id));
@@ -106,8 +153,12 @@ export class SimCluster implements FaultTarget {
 
   /** Adds a machine, with a ticket. @throws what the cluster answers to the request for a ticket */
   async join(): Promise<void> {
-    const { ticket: text } = await this.callAny("ticket.create", { role: "voter" }, 10_000);
-    this.#add({ mode: "join", ticket: decodeTicket(text) });
+    this.#add(await this.#invitation("voter"));
+  }
+
+  async #invitation(role: MemberRole): Promise<FirstStart> {
+    const { ticket } = await this.callAny("ticket.create", { role }, 10_000);
+    return { mode: "join", ticket: decodeTicket(ticket) };
   }
 
   async transferLeader(timeoutMs: number): Promise<void> {
@@ -115,6 +166,7 @@ export class SimCluster implements FaultTarget {
   }
 
   async remove(id: number, timeoutMs: number, force: boolean): Promise<void> {
+    this.#removing.add(id);
     // Who removes by force knows what ran there, and that it does not any more.
     const placed = this.up().flatMap(({ node }) => [...(node?.state.vms.values() ?? [])]);
     const names = [...new Set(placed.filter(({ node }) => node === id).map(({ name }) => name))];

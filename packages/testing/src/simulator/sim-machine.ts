@@ -24,6 +24,8 @@ export interface SimWorld {
   readonly checker: RaftChecker;
   readonly violations: Violations;
   readonly logger: (nodeId: number) => Logger;
+  /** A program ended by itself. `served`: it had come so far. */
+  readonly onEnded?: (nodeId: number, error: unknown, served: boolean) => void;
 }
 
 /** One start of a program. */
@@ -113,6 +115,7 @@ export class SimMachine<Node = unknown> {
   #ended(process: SimProcess, error: unknown): void {
     if (!process.alive || this.#phase === "removed") return;
     const code = errorCodeOf(error);
+    this.#world.onEnded?.(this.id, error, this.#phase === "up");
     this.#world.logger(this.id).log("info", "sim: the node ended", { code, error: String(error) });
     if (code === "REMOVED") {
       this.#phase = "removed";
@@ -120,7 +123,8 @@ export class SimMachine<Node = unknown> {
       process.after(lastAnswersMs, () => void this.#close(process));
       return;
     }
-    if (code === "STORAGE_FAILED" && !this.disk.wasHurt) {
+    const isTrusted = !this.#world.checker.isDistrusted(this.id);
+    if (code === "STORAGE_FAILED" && !this.disk.wasHurt && isTrusted) {
       const detail = `node ${this.id} ended because of a disk that was well: ${messageOf(error)}`;
       this.#world.violations.report("a disk that works is not blamed", detail);
     }
@@ -137,7 +141,7 @@ export class SimMachine<Node = unknown> {
 
   #lose(error: unknown): void {
     this.#phase = "lost";
-    if (this.disk.rotten || this.disk.outdated) return;
+    if (this.disk.rotten || this.disk.outdated || this.#world.checker.isDistrusted(this.id)) return;
     const detail = `node ${this.id} calls its data damaged: ${messageOf(error)}`;
     this.#world.violations.report("a crash damages no data", detail);
   }

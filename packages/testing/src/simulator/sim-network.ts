@@ -35,7 +35,39 @@ export const calmNetwork: NetworkConditions = {
 };
 
 /** What answers calls. */
-type Served = Pick<ServedNode, "call" | "start" | "onNewerStartClaimed">;
+type Served = Pick<ServedNode, "call" | "stream" | "start" | "onNewerStartClaimed">;
+
+/** Somebody at a node who sees what passes it, and may answer in its place. */
+export interface Tap {
+  /** A message that the node sends, or gets. */
+  readonly sees: (message: PeerMessage) => void;
+  /** What the node says to a call; undefined when it may answer itself. */
+  readonly answer: (method: string) => Promise<Uint8Array> | undefined;
+}
+
+/** What somebody with the key of a node does to another one, whatever the node itself does. */
+export interface Forgery {
+  readonly delayMs: number;
+  /** Runs in the receiver when the connection lets it through. */
+  readonly arrives: (receiver: ForgeryReceiver) => void;
+}
+
+export interface ForgeryReceiver {
+  readonly nodeId: number;
+  readonly take: (message: PeerMessage) => void;
+  /** The sender says that it knows a newer start of the receiver. */
+  readonly hearNewerStart: () => void;
+}
+
+/** A call, or a stream that is opened and left again, of somebody with the key of a node. */
+export interface ForgedCall {
+  readonly method: string;
+  readonly payload: Uint8Array;
+  readonly opensStream: boolean;
+  readonly timeoutMs: number;
+  /** Runs in the receiver, around its answer. */
+  readonly around: (nodeId: number, answer: () => Promise<Uint8Array>) => Promise<Uint8Array>;
+}
 
 interface Endpoint {
   readonly nodeId: number;
@@ -48,6 +80,13 @@ interface Endpoint {
   served: Served;
   handlers: PeerTransportHandlers | undefined;
   peers: readonly ClusterPeer[];
+}
+
+/** A call as it arrives. */
+interface ServedCall extends Partial<Pick<ForgedCall, "opensStream" | "around">> {
+  readonly method: string;
+  readonly payload: Uint8Array;
+  readonly signal: AbortSignal;
 }
 
 /** Sees each message as it leaves. */
@@ -76,6 +115,8 @@ export class SimNetwork {
   echoShare = 0;
   /** Milliseconds that everything on its way to a node takes longer. */
   readonly #lateMs = new Map<number, number>();
+  /** By node. */
+  readonly taps = new Map<number, Tap>();
 
   constructor(time: VirtualTime, random: Random, observe: MessageObserver) {
     this.#time = time;
@@ -143,7 +184,7 @@ export class SimNetwork {
         send: (to, message) => this.#send(endpoint, to, message),
       },
       endpointId,
-      addresses: () => [`10.0.0.${nodeId}:7000`],
+      addresses: () => [simAddressOf(nodeId)],
       setPeers: (peers) => {
         endpoint.peers = peers;
       },
@@ -192,6 +233,7 @@ export class SimNetwork {
     const peer = from.peers.find(({ nodeId }) => nodeId === to);
     if (peer === undefined) return false;
     this.#observe(from.nodeId, to, message);
+    this.taps.get(from.nodeId)?.sees(message);
     const target = this.#endpoints.get(peer.endpointId);
     if (target === undefined || this.#silentMs(from.nodeId, to, target) >= silenceMs) return false;
     const { conditions } = this;
@@ -218,16 +260,46 @@ export class SimNetwork {
   }
 
   #deliver(from: Endpoint, target: Endpoint, message: PeerMessage, delayMs: number): void {
+    this.#arrive(from, target, delayMs, () => {
+      this.taps.get(target.nodeId)?.sees(message);
+      target.handlers?.onMessage(asNodeId(from.nodeId), message);
+    });
+  }
+
+  #arrive(from: Endpoint, target: Endpoint, delayMs: number, take: () => void): void {
     this.#time.after(delayMs, deliveryTag + target.nodeId, () => {
       if (this.#blockedAtMs.size > 0 && this.#blockedAtMs.has(linkOf(from.nodeId, target.nodeId))) return;
       if (this.#isRefused(from, target)) return;
       target.process.enter(() => {
         // The receiver knows its peers by their keys; a stranger's message is dropped.
-        if (target.peers.some(({ endpointId }) => endpointId === from.endpointId)) {
-          target.handlers?.onMessage(asNodeId(from.nodeId), message);
-        }
+        if (target.peers.some(({ endpointId }) => endpointId === from.endpointId)) take();
       });
     });
+  }
+
+  /** Does nothing where no connection is. */
+  forge(endpointId: string, to: number, { delayMs, arrives }: Forgery): void {
+    const from = this.#endpoints.get(endpointId);
+    const target = this.#endpoints.get(from?.peers.find(({ nodeId }) => nodeId === to)?.endpointId ?? "");
+    if (from?.process.alive !== true || target === undefined) return;
+    if (this.#silentMs(from.nodeId, to, target) >= silenceMs) return;
+    this.#arrive(from, target, delayMs, () => {
+      const take = (message: PeerMessage) => target.handlers?.onMessage(asNodeId(from.nodeId), message);
+      const hearNewerStart = () => target.served.onNewerStartClaimed(from.nodeId);
+      arrives({ nodeId: target.nodeId, take, hearNewerStart });
+    });
+  }
+
+  /** Rejects as a call of the node itself does. */
+  forgeCall(endpointId: string, to: number, call: ForgedCall): Promise<Uint8Array> {
+    const from = this.#endpoints.get(endpointId);
+    if (from === undefined) return Promise.reject(notApplied("UNREACHABLE", "nobody has this key"));
+    return this.#call(from, to, call.method, call.payload, call);
+  }
+
+  /** The member list of the process that runs with this key, as it gave it to its transport. */
+  peersOf(endpointId: string): readonly ClusterPeer[] {
+    return this.#endpoints.get(endpointId)?.peers ?? [];
   }
 
   #delayMs(from: number, to: number): number {
@@ -253,7 +325,7 @@ export class SimNetwork {
     to: number | ClusterEndpoint,
     method: string,
     payload: Uint8Array,
-    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal } & Partial<ForgedCall>,
   ): Promise<Uint8Array> {
     const endpointId =
       typeof to === "number" ? from.peers.find(({ nodeId }) => nodeId === to)?.endpointId : to.endpointId;
@@ -281,7 +353,7 @@ export class SimNetwork {
       onAbort(signal, abort);
       const answer = (work: () => void) => from.process.enter(() => end(work));
       this.#time.after(this.#streamDelayMs(), callTag + from.nodeId, () => {
-        this.#serve(from, endpointId, { method, payload, signal: remote.signal }, (error, bytes) => {
+        this.#serve(from, endpointId, { ...options, method, payload, signal: remote.signal }, (error, bytes) => {
           answer(() => (bytes === undefined ? reject(error) : resolve(bytes)));
         });
       });
@@ -291,7 +363,7 @@ export class SimNetwork {
   #serve(
     from: Endpoint,
     endpointId: string,
-    call: { readonly method: string; readonly payload: Uint8Array; readonly signal: AbortSignal },
+    call: ServedCall,
     done: (error: unknown, bytes: Uint8Array | undefined) => void,
   ): void {
     const target = this.#endpoints.get(endpointId);
@@ -309,15 +381,25 @@ export class SimNetwork {
         this.#time.after(silenceMs, callTag + from.nodeId, () => done(lost, undefined));
       });
     };
-    const nodeId = target.peers.find((peer) => peer.endpointId === from.endpointId)?.nodeId;
-    const remote = { endpointId: from.endpointId, nodeId };
     target.process.enter(() => {
-      target.served.call({ method: call.method, payload: call.payload, remote }, call.signal).then(
+      const answer = () => this.#answerOf(from, target, call);
+      (call.around === undefined ? answer() : call.around(target.nodeId, answer)).then(
         (bytes) => back(undefined, bytes),
         // As on a wire: the error arrives as data, not as the object that was thrown.
         (error: unknown) => back(fromRpcError(toRpcError(error)), undefined),
       );
     });
+  }
+
+  async #answerOf(from: Endpoint, target: Endpoint, { method, payload, opensStream, signal }: ServedCall) {
+    const nodeId = target.peers.find((peer) => peer.endpointId === from.endpointId)?.nodeId;
+    const incoming = { method, payload, remote: { endpointId: from.endpointId, nodeId } };
+    if (opensStream !== true) {
+      return this.taps.get(target.nodeId)?.answer(method) ?? target.served.call(incoming, signal);
+    }
+    // Whoever opened it leaves it at once.
+    await target.served.stream({ ...incoming, input: (async function* () {})() }, signal);
+    return new Uint8Array(0);
   }
 
   #isBlocked(from: Endpoint, to: Endpoint): boolean {
@@ -334,9 +416,13 @@ function namesItsSender({ type }: PeerMessage): boolean {
 
 const nobody: Served = {
   call: () => Promise.reject(notApplied("UNAVAILABLE", "the node is starting")),
+  stream: () => Promise.reject(notApplied("UNAVAILABLE", "the node is starting")),
   start: () => undefined,
   onNewerStartClaimed: () => {},
 };
+
+/** Where a simulated node can be reached. */
+export const simAddressOf = (nodeId: number): string => `10.0.0.${nodeId}:7000`;
 
 const deliveryTag = 1 << 17;
 const callTag = 1 << 18;

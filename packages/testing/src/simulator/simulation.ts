@@ -2,6 +2,7 @@
 import type { ClusterNodeOptions } from "@blixard/cluster";
 import type { Random } from "@blixard/common";
 import type { RaftNodeOptions } from "@blixard/raft";
+import { ByzantineCluster } from "./byzantine/byzantine-cluster.ts";
 import { History } from "./history.ts";
 import { checkRegister } from "./linearizability.ts";
 import { probeRequestWindow } from "./request-window-probe.ts";
@@ -23,18 +24,21 @@ class ClusterSubject implements Subject {
   readonly #world: SimWorld;
   readonly #history = new History();
   readonly #workload: Workload;
+  readonly #byzantine: ByzantineCluster | undefined;
   #undecided = 0;
 
-  constructor(world: SimWorld, { seed, thinkMs }: SimulationOptions) {
+  constructor(world: SimWorld, { seed, thinkMs, byzantine = false }: SimulationOptions) {
     const { violations, checker } = world;
     this.#world = world;
     const registry = new VmRegistry((vmId, on) =>
       violations.report("a VM runs at most once", `${vmId} runs on nodes ${on.join(" and ")}`),
     );
-    const nodeOptions = nodeOptionsOf(seed);
-    this.machines = new SimCluster({ ...world, registry, nodeOptions }, randomOf(seed, "cluster"));
+    const clusterWorld = { ...world, registry, nodeOptions: nodeOptionsOf(seed) };
+    this.#byzantine = byzantine ? new ByzantineCluster(clusterWorld) : undefined;
+    this.machines = this.#byzantine?.cluster ?? new SimCluster(clusterWorld, randomOf(seed, "cluster"));
     const deps = { history: this.#history, checker, violations, random: randomOf(seed, "workload") };
-    this.#workload = new Workload({ ...deps, cluster: this.machines }, workloadOptionsOf(seed, thinkMs));
+    const workload = { ...workloadOptionsOf(seed, thinkMs), asksMembers: byzantine };
+    this.#workload = new Workload({ ...deps, cluster: this.machines }, workload);
   }
 
   form(count: number): Promise<void> {
@@ -55,6 +59,7 @@ class ClusterSubject implements Subject {
     if (leader === undefined) return "there is no leader";
     const { commitIndex, term, members } = leader.status();
     for (const { id } of members) {
+      if (this.machines.isTaken(id)) continue;
       const machine = this.machines.machine(id);
       if (machine?.node === undefined) return `node ${id} is ${machine?.phase}`;
       const { ready, reason } = machine.node.ready();
@@ -70,6 +75,7 @@ class ClusterSubject implements Subject {
 
   checkStates(): void {
     const { violations } = this.#world;
+    this.#byzantine?.check();
     const leader = this.machines.leader()?.node;
     if (leader === undefined) return;
     const { appliedIndex, members } = leader.status();
@@ -86,8 +92,9 @@ class ClusterSubject implements Subject {
     }
   }
 
-  probe(): Promise<void> {
-    return probeRequestWindow(this.machines, requestWindow);
+  async probe(): Promise<void> {
+    await this.#byzantine?.probe();
+    await probeRequestWindow(this.machines, requestWindow);
   }
 
   checkHistory(): void {
@@ -102,7 +109,13 @@ class ClusterSubject implements Subject {
 
   counts() {
     const { count } = this.#history;
-    return { operations: count, acknowledgedWrites: this.#workload.acknowledged, undecided: this.#undecided };
+    const forged = this.#byzantine === undefined ? {} : { forged: this.#byzantine.counts() };
+    return {
+      operations: count,
+      acknowledgedWrites: this.#workload.acknowledged,
+      undecided: this.#undecided,
+      ...forged,
+    };
   }
 }
 

@@ -6,6 +6,7 @@
  */
 import { type Logger, messageOf, silentLogger } from "@blixard/common";
 import type { PeerMessage } from "@blixard/raft";
+import type { ForgedCounts } from "./byzantine/forged-counts.ts";
 import { FaultPlayer } from "./fault-player.ts";
 import { type FaultEvent, generateStorms, type Storm } from "./fault-schedule.ts";
 import type { FaultTarget } from "./fault-target.ts";
@@ -32,6 +33,8 @@ export interface SimulationOptions {
   readonly keepFaults?: readonly number[];
   /** Mean milliseconds between two calls of one client. Default: 500, 2,000 or 5,000, by the seed. */
   readonly thinkMs?: number;
+  /** Some members were taken over: a worker, a learner and, in half of the runs, a witness. Clusters only. */
+  readonly byzantine?: boolean;
   /** Gets what the nodes log. */
   readonly logger?: (nodeId: number, nowMs: () => number) => Logger;
 }
@@ -51,6 +54,8 @@ export interface SimulationResult {
   readonly leaders: number;
   /** Keys whose history was too tangled to decide about. */
   readonly undecided: number;
+  /** What became of what members that were taken over made up, by its kind. Empty without such members. */
+  readonly forged: ForgedCounts;
 }
 
 /** What a run looks at beside Raft itself. */
@@ -69,7 +74,8 @@ export interface Subject {
   probe?(): Promise<void>;
   /** After the last one. */
   checkHistory(): void;
-  counts(): Pick<SimulationResult, "operations" | "acknowledgedWrites" | "undecided">;
+  counts(): Pick<SimulationResult, "operations" | "acknowledgedWrites" | "undecided"> &
+    Partial<Pick<SimulationResult, "forged">>;
 }
 
 const tickMs = 50;
@@ -92,7 +98,8 @@ export class StormRun {
   constructor(options: SimulationOptions) {
     const { seed, ticks = stormTicks, restTicks = restTicksDefault, keepFaults, logger } = options;
     this.#options = options;
-    this.#storms = generateStorms(seed, ticks * tickMs, stormTicks * tickMs, restTicks * tickMs);
+    const length = { totalMs: ticks * tickMs, stormMs: stormTicks * tickMs, restMs: restTicks * tickMs };
+    this.#storms = generateStorms(seed, length, { takeOvers: options.byzantine === true });
     this.#keep = keepFaults === undefined ? undefined : new Set(keepFaults);
     const time = this.#time;
     this.#violations.setNow(() => ({ atMs: time.nowMs, step: time.eventCount }));
@@ -127,6 +134,7 @@ export class StormRun {
       clusterTicks: Math.floor(this.#time.nowMs / tickMs),
       events: this.#time.eventCount,
       faults: this.#storms.flatMap(({ faults }) => faults),
+      forged: new Map(),
       ...subject.counts(),
       appliedEntries: this.#checker.appliedMax,
       leaders: this.#checker.leaderCount,

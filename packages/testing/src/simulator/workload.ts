@@ -13,6 +13,8 @@ export interface WorkloadOptions {
   readonly keys: number;
   /** Mean milliseconds between two calls of one client. */
   readonly thinkMs: number;
+  /** One more asks for what the members say of themselves, so that each is asked something. */
+  readonly asksMembers: boolean;
 }
 
 export interface WorkloadDeps {
@@ -28,6 +30,7 @@ const callTimeoutMs = 4_000;
 const giveUpMs = 12_000;
 const retryMsMax = 400;
 const impatientShare = 0.3;
+const askMs = 1_000;
 
 export class Workload {
   readonly #deps: WorkloadDeps;
@@ -56,7 +59,8 @@ export class Workload {
   start(): void {
     this.#stopping = new AbortController();
     const clients = Array.from({ length: this.#options.clients }, () => this.#client());
-    this.#running = Promise.all([...clients, this.#vmClient()]);
+    const others = [this.#vmClient(), ...(this.#options.asksMembers ? [this.#askingClient()] : [])];
+    this.#running = Promise.all([...clients, ...others]);
   }
 
   /** Resolves when every client has ended its last call. */
@@ -184,6 +188,16 @@ export class Workload {
       if (!(await this.#think(4 * this.#options.thinkMs))) return;
       const name = `vm${integer(random, 0, 2)}`;
       await this.#changeVm(name).catch(() => {});
+    }
+  }
+
+  /** What it is told does not matter. */
+  async #askingClient(): Promise<void> {
+    const { cluster, random } = this.#deps;
+    while (await this.#think(askMs)) {
+      const name = `vm${integer(random, 0, 2)}`;
+      await cluster.callAny("vm.consoleRead", { name, offset: 0 }, callTimeoutMs).catch(() => {});
+      await cluster.callAny("node.list", {}, callTimeoutMs).catch(() => {});
     }
   }
 
