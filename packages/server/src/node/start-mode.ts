@@ -118,7 +118,7 @@ export async function planStart(
   deps: PlanDeps,
 ): Promise<StartPlan> {
   // The flags of a service file may name a ticket from long ago; the members are known better here.
-  const knowsOthers = otherMembers(found).length > 0;
+  const knowsOthers = otherVoters(found).length > 0;
   if (found.recovery !== undefined && (knowsOthers || joinWith === undefined)) return rejoin(dataDir, found);
   if (dataDir.nodeFile !== undefined && found.recovery === undefined) {
     // The flags of a service file stay the same over restarts, so a join that was done is no error.
@@ -142,9 +142,9 @@ function targetOf(ticket: JoinTicket, endpointId: string): JoinTarget {
 
 /** After `blixard recover`: the others know the key, so no ticket is needed. */
 function rejoin({ path, nodeFile }: DataDir, found: FoundData): StartPlan {
-  const others = otherMembers(found);
+  const others = otherVoters(found);
   if (others.length === 0) {
-    throw new BlixardError("INVALID_ARGUMENT", `${path} does not know the other members any more`, {
+    throw new BlixardError("INVALID_ARGUMENT", `${path} does not know the other voters any more`, {
       hint: "Name one of them: --join HOST:PORT, or --join-file with a new ticket.",
     });
   }
@@ -153,8 +153,9 @@ function rejoin({ path, nodeFile }: DataDir, found: FoundData): StartPlan {
   return { type: "join", target: { endpoints, ticket: null, ...clusterId }, byAddress: undefined };
 }
 
-function otherMembers({ members }: FoundData) {
-  return members?.nodes.filter((node) => node.id !== members.nodeId) ?? [];
+/** Whoever lets this node in says who the members are, which it believes: no worker is asked for that. */
+function otherVoters({ members }: FoundData) {
+  return members?.nodes.filter(({ id, role }) => id !== members.nodeId && role === "voter") ?? [];
 }
 
 /** A ticket or an address, whose form is right; undefined without one. @throws INVALID_ARGUMENT, TICKET_INVALID */
