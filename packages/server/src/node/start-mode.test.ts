@@ -8,7 +8,13 @@ import type { DataDir } from "./data-dir.ts";
 import { type FoundData, planStart } from "./start-mode.ts";
 
 const record = (id: number, role: MemberRole): NodeRecord => ({
-  ...{ id, role, name: `n${id}`, endpointId: toHex(seededRandom(id).bytes(32)), addresses: [`127.0.0.1:${7_000 + id}`] },
+  ...{
+    id,
+    role,
+    name: `n${id}`,
+    endpointId: toHex(seededRandom(id).bytes(32)),
+    addresses: [`127.0.0.1:${7_000 + id}`],
+  },
   ...{ incarnation: 1, capacity: { vcpus: 1, memoryMiB: 64, drivers: [] }, version: "0.0.0", featureLevel: 1 },
   ...{ joinedUnixMs: 1, cordoned: false },
 });

@@ -51,14 +51,12 @@ export class ClusterProgram implements Program<ClusterNode> {
   #seed: JoinSeed | undefined;
   #wasBootstrapped = false;
   #starts = 0;
-  /** The role of a member that was taken over. */
-  readonly #takenRole: MemberRole | undefined;
 
+  /** `takenRole`: the role of a member that was taken over. */
   constructor(id: number, world: ClusterWorld, first: FirstStart, takenRole?: MemberRole) {
     this.#id = id;
     this.#world = world;
     this.#first = first;
-    this.#takenRole = takenRole;
     this.#endpointId = toHex(randomOf(world.seed, `endpoint-${id}`).bytes(32));
     // A VM whose node lies about it may run twice.
     this.#vms = new VmHost(id, takenRole === undefined ? world.registry : new VmRegistry(() => {}));
@@ -147,9 +145,9 @@ export class ClusterProgram implements Program<ClusterNode> {
     this.#vms.stopAll();
   }
 
-  /** The key is still there, so no ticket is needed. */
+  /** The key is still there, so no ticket is needed. The voters are asked, as by the binary. */
   storeGone(): boolean {
-    const others = this.#seed?.nodes.filter(({ id }) => id !== this.#id) ?? [];
+    const others = this.#seed?.nodes.filter(({ id, role }) => id !== this.#id && role === "voter") ?? [];
     if (others.length === 0) return false;
     this.#seed = undefined;
     this.#wasBootstrapped = false;

@@ -44,7 +44,7 @@ export const forgedRequests: Requests = {
   "kv.list": () => ({}),
   "kv.put": (source) => ({ key: key(source), value: forgedName }),
   "kv.delete": (source) => ({ key: key(source) }),
-  "kv.cas": (source) => ({ key: key(source), from: valueOf(source), to: forgedName }),
+  "kv.cas": (source) => ({ key: key(source), from: presentValue(source), to: forgedName }),
   "vm.list": () => ({}),
   "vm.get": (source) => ({ name: vm(source) }),
   "vm.explain": (source) => ({ name: vm(source) }),
@@ -128,7 +128,7 @@ function key({ random }: RequestSource): string {
   return `k${integer(random, 0, 3)}`;
 }
 
-function valueOf({ random, state }: RequestSource): string | null {
+function presentValue({ random, state }: RequestSource): string | null {
   const values = [...state.kv.values()];
   return values.length === 0 ? null : pick(random, values).value;
 }

@@ -230,10 +230,21 @@ export class Liar {
         encodeServiceResponse({ verdict: "behind", reason: "a lie", leader: false, current: true }),
       );
     }
+    if (method === "join.request" && !votes({ role }) && chance(random, 0.5)) return this.#falseAdmission();
     if (method === "status.get" && !votes({ role }) && chance(random, 0.5)) return this.#falseStatus();
     if (chance(random, 0.3)) return undefined;
     this.#deps.tally.add("claim removed", { decoded: 1 });
     return Promise.reject(notApplied("REMOVED", "this node was removed from the cluster"));
+  }
+
+  /** To a machine without a state: the members are who the liar says, and it is the only one that votes. */
+  #falseAdmission(): Promise<Uint8Array> | undefined {
+    const { node, id } = this.member.machine;
+    const own = [...(node?.state.nodes.values() ?? [])].find((record) => record.id === id);
+    const clusterId = [...(node?.state.cluster.values() ?? [])][0]?.clusterId;
+    if (own === undefined || clusterId === undefined) return undefined;
+    const nodes = [{ ...own, role: "voter" }];
+    return Promise.resolve(encodeServiceResponse({ clusterId, role: "voter", incarnation: 1_000, nodes }));
   }
 
   /** Names a member that does not exist. */

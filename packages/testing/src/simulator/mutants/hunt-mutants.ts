@@ -16,6 +16,8 @@ export interface HuntOptions {
 }
 
 const root = fileURLToPath(new URL("../../../../..", import.meta.url));
+/** In each of these runs the liars have the calm time after the storm as well. */
+const byzantineTicks = "400";
 const outputBytesMax = 16 * 1024 * 1024;
 
 /** Resolves with the number of mutants that no seed caught. */
@@ -40,7 +42,7 @@ async function hunt(mutant: Mutant, seeds: string, write: (line: string) => void
     write(`${mutant.name.padEnd(22)} CANNOT BE PLANTED: ${messageOf(error)}`);
     return false;
   }
-  const output = await run(entry, seeds, mutant.subject ?? "cluster");
+  const output = await run(entry, seeds, mutant);
   await rm(directory, { recursive: true, force: true });
   const seconds = ((performance.now() - startedMs) / 1_000).toFixed(1);
   const seed = /^seed (\S+) FAIL/m.exec(output)?.[1];
@@ -50,8 +52,9 @@ async function hunt(mutant: Mutant, seeds: string, write: (line: string) => void
   return seed !== undefined;
 }
 
-function run(entry: string, seeds: string, subject: string): Promise<string> {
+function run(entry: string, seeds: string, { subject = "cluster", byzantine }: Mutant): Promise<string> {
   const args = [entry, "--subject", subject, "--seeds", seeds, "--until-failure", "--no-shrink", "--quiet"];
+  if (byzantine) args.push("--byzantine", "--ticks", byzantineTicks);
   return new Promise((resolve) => {
     execFile(process.execPath, args, { maxBuffer: outputBytesMax }, (error, stdout, stderr) => {
       // A process that dies of a mutant has caught it too.

@@ -3,6 +3,8 @@
  * there exactly once is checked, so that a mutant cannot quietly stop being one.
  */
 
+import { wallMutants } from "./wall-mutants.ts";
+
 export interface Mutant {
   readonly name: string;
   /** What is wrong, for people. */
@@ -13,9 +15,12 @@ export interface Mutant {
   readonly to: string;
   /** What is simulated to catch it. Default: a cluster. */
   readonly subject?: "cluster" | "registers";
+  /** In a cluster in which members were taken over. */
+  readonly byzantine?: true;
 }
 
 export const mutants: readonly Mutant[] = [
+  ...wallMutants,
   {
     name: "skip-fsync",
     bug: "the log is written without fsync",
