@@ -41,8 +41,9 @@ class ClusterSubject implements Subject {
     this.#workload = new Workload({ ...deps, cluster: this.machines }, workload);
   }
 
-  form(count: number): Promise<void> {
-    return this.machines.form(count);
+  async form(count: number): Promise<void> {
+    await this.machines.form(count);
+    this.#byzantine?.watch();
   }
 
   startClients(): void {
@@ -93,8 +94,8 @@ class ClusterSubject implements Subject {
   }
 
   async probe(): Promise<void> {
-    await this.#byzantine?.probe();
-    await probeRequestWindow(this.machines, requestWindow);
+    if (this.#byzantine !== undefined) return this.#byzantine.probe();
+    return probeRequestWindow(this.machines, requestWindow);
   }
 
   checkHistory(): void {

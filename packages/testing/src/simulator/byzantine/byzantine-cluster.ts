@@ -9,13 +9,18 @@ import { Refusals } from "./refusals.ts";
 import { WallsChecker } from "./walls-checker.ts";
 
 const calmMs = 3_000;
+const watchMs = 250;
+/** What clients and operators have given up may still happen for so long. */
+const lateCallsMs = 8_000;
 
 export class ByzantineCluster {
   readonly cluster: SimCluster;
   readonly #members: ByzantineMembers;
   readonly #walls: WallsChecker;
+  readonly #world: ClusterWorld;
 
   constructor(world: ClusterWorld) {
+    this.#world = world;
     const { seed, time, network, violations } = world;
     const refusals = new Refusals();
     const honest = () => this.cluster.machines();
@@ -42,8 +47,17 @@ export class ByzantineCluster {
     this.#walls.check();
   }
 
+  /** Looks now and then: what a liar changes, an honest node may put right again. */
+  watch(): void {
+    this.#world.time.after(watchMs, 0, () => {
+      this.#walls.check();
+      this.watch();
+    });
+  }
+
   /** In a calm cluster they all lie, and nothing comes of it: no term, no leader, no record of others. */
   async probe(): Promise<void> {
+    await this.cluster.sleep(lateCallsMs);
     const before = this.#walls.still();
     this.#members.lieInCalm(calmMs);
     await this.cluster.sleep(calmMs + 2_000);

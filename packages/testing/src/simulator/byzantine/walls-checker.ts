@@ -99,7 +99,8 @@ export class WallsChecker {
 
   /** Everything that stays as it is while nobody but liars says anything, as text. */
   still(): string {
-    const machines = this.#deps.honest().filter(({ node }) => node !== undefined);
+    const { honest, isRemoved } = this.#deps;
+    const machines = honest().filter(({ id, node }) => node !== undefined && !isRemoved(id));
     const [first] = machines;
     const state = first?.node?.state;
     const terms = machines.map(({ id, node }) => [id, node?.status().term, node?.status().leaderId]);
