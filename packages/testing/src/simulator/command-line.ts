@@ -23,7 +23,7 @@ export async function runProgram(target: ProgramTarget, args: readonly string[])
     args: [...args],
     options: {
       ...{ seed: text, seeds: text, nodes: text, ticks: text, rest: text, think: text, keep: text },
-      ...{ only: text, subject: text, byzantine: flag },
+      ...{ only: text, subject: text, byzantine: flag, rounds: flag },
       ...{ "until-failure": flag, "no-shrink": flag, verbose: flag, quiet: flag, mutants: flag, help: flag },
     },
   });

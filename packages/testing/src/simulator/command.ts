@@ -27,6 +27,7 @@ export const usageOf = ({ command, subjects }: CommandTarget) => `Usage: ${comma
   --keep LIST       only these planned faults happen, by number: 0,3,7; or none
   --no-shrink       does not look for a shorter schedule when a seed fails
   --byzantine       clusters in which members without a vote, and a witness, were taken over
+  --rounds          the faults are membership changes, in the middle of each of which the leader ends
   --verbose         prints what the nodes log
   --quiet           prints failures and totals only${subjects === undefined ? "" : subjectUsage(subjects)}`;
 
@@ -43,6 +44,7 @@ export interface CommandOptions {
   readonly keep?: string | undefined;
   readonly subject?: string | undefined;
   readonly byzantine: boolean;
+  readonly rounds: boolean;
   readonly "until-failure": boolean;
   readonly "no-shrink": boolean;
   readonly verbose: boolean;
@@ -66,7 +68,7 @@ export async function runCommand(
     write(usageOf(given));
     return 64;
   }
-  const totals = { seeds: 0, ticks: 0, cpuMs: 0, failed: 0 };
+  const totals = { seeds: 0, ticks: 0, cpuMs: 0, failed: 0, rounds: 0, done: 0, killed: 0 };
   const forged = new ForgedTally();
   for (let seed = range.from; seed <= range.to && !signal.aborted; seed++) {
     const before = process.cpuUsage();
@@ -77,6 +79,7 @@ export async function runCommand(
     totals.ticks += result.clusterTicks;
     totals.cpuMs += cpuMs;
     forged.addAll(result.forged);
+    for (const name of ["rounds", "done", "killed"] as const) totals[name] += result.rounds[name];
     if (!options.quiet || result.violation !== undefined) write(describeResult(result, cpuMs));
     if (result.violation === undefined) continue;
     totals.failed++;
@@ -87,6 +90,10 @@ export async function runCommand(
   write(
     `${totals.seeds} seeds, ${totals.failed} failed, ${totals.ticks} cluster-ticks, ${rate} cluster-ticks per CPU second`,
   );
+  if (options.rounds) {
+    const { rounds, done, killed } = totals;
+    write(`${rounds} membership changes, ${done} of them done, ${killed} leaders killed before the answer`);
+  }
   const missing = options.byzantine ? reportForged(forged.counts, totals.seeds, write) : 0;
   return totals.failed === 0 && missing === 0 ? 0 : 1;
 }
@@ -136,6 +143,7 @@ function simulationOptionsOf(
     ...(thinkMs === undefined ? {} : { thinkMs }),
     ...(keepFaults === undefined ? {} : { keepFaults: keepFaults.map(Number) }),
     byzantine: options.byzantine,
+    rounds: options.rounds,
     ...(options.verbose ? { logger: (nodeId: number, nowMs: () => number) => printer(nodeId, nowMs, write) } : {}),
   };
 }
@@ -171,7 +179,8 @@ async function reportFailure(
   const given = (["subject", "nodes", "ticks", "rest", "think"] as const).map((name) =>
     options[name] === undefined ? "" : ` --${name} ${options[name]}`,
   );
-  const again = `${command} --seed ${seed}${options.byzantine ? " --byzantine" : ""}${given.join("")}`;
+  const flags = (["byzantine", "rounds"] as const).map((name) => (options[name] ? ` --${name}` : ""));
+  const again = `${command} --seed ${seed}${flags.join("")}${given.join("")}`;
   write(`  violated: ${property}: ${detail}`);
   write(`  seen at ${(atMs / 1_000).toFixed(3)} virtual seconds, step ${step}`);
   write(`  replay:   ${again}`);

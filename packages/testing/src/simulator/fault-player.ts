@@ -3,6 +3,7 @@
 import type { Random } from "@blixard/common";
 import type { FaultAction, FaultEvent, Target } from "./fault-schedule.ts";
 import type { CrashFault, FaultTarget } from "./fault-target.ts";
+import { type RoundCounts, RoundPlayer } from "./membership-rounds.ts";
 import { chance, integer, randomOf } from "./seeds.ts";
 import type { SimMachine } from "./sim-machine.ts";
 import { calmNetwork } from "./sim-network.ts";
@@ -29,6 +30,7 @@ export class FaultPlayer {
   readonly #random: Random;
   readonly #storeFaults: StoreFaults;
   readonly #special: SpecialFaultPlayer;
+  readonly #rounds: RoundPlayer;
   #leaderHunt = { withinMs: 0, untilMs: 0 };
   #hunted = 0;
   #ended = false;
@@ -52,6 +54,15 @@ export class FaultPlayer {
       },
       track: (work) => this.#track(work),
     });
+    this.#rounds = new RoundPlayer(cluster, {
+      crash: (machine, fault) => this.#crash(machine, fault),
+      remove: (id) => this.#remove(id),
+      track: (work) => this.#track(work),
+    });
+  }
+
+  get rounds(): RoundCounts {
+    return this.#rounds.counts;
   }
 
   /** Begins a storm with these faults; `heal` ends it. */
@@ -128,6 +139,9 @@ export class FaultPlayer {
       case "removeUnheard":
       case "standStill":
         this.#special.play(action);
+        break;
+      case "changeMembers":
+        this.#rounds.play(action);
         break;
       case "takeOver":
         this.#cluster.takeOver?.(action);
@@ -308,6 +322,7 @@ export class FaultPlayer {
       void machine.boot();
     }
     await Promise.all(this.#pending);
+    await this.#rounds.heal();
   }
 
   hasLost(): boolean {

@@ -1,6 +1,7 @@
 /** What goes wrong in a run, and when: a list that depends on the seed only, so that parts of it can be left out. */
 import type { Random } from "@blixard/common";
 import { generateTakeOvers, type TakeOver } from "./byzantine/take-over.ts";
+import { generateRounds, type MembershipRound } from "./membership-rounds.ts";
 import { between, chance, integer, randomOf, weighted } from "./seeds.ts";
 import type { CrashMode } from "./sim-database.ts";
 import type { DiskPart } from "./sim-disk.ts";
@@ -40,7 +41,8 @@ export type FaultAction =
   | { readonly type: "removeNode"; readonly target: Target }
   | { readonly type: "transferLeader" }
   | SpecialAction
-  | TakeOver;
+  | TakeOver
+  | MembershipRound;
 
 export interface FaultEvent {
   /** Milliseconds since the start of its storm. */
@@ -68,7 +70,7 @@ const meanGapMs = 4_000;
 const huntShare = 0.25;
 
 /** `totalMs` of storms of at most `stormMs` each, every one followed by a rest of `restMs`; without rests it is one. */
-export function generateStorms(seed: number, length: StormLength, { takeOvers = false } = {}): Storm[] {
+export function generateStorms(seed: number, length: StormLength, { takeOvers = false, rounds = false } = {}): Storm[] {
   const { totalMs, stormMs, restMs } = length;
   const storms: Storm[] = [];
   for (let leftMs = totalMs; leftMs > 0; ) {
@@ -77,6 +79,12 @@ export function generateStorms(seed: number, length: StormLength, { takeOvers = 
     const rest = Math.min(leftMs, restMs);
     leftMs -= rest;
     const source = storms.length === 0 ? "faults" : `faults-${storms.length}`;
+    if (rounds) {
+      const random = randomOf(seed, `rounds-${source}`);
+      const network: FaultEvent = { atMs: 0, action: networkOf(random) };
+      storms.push({ durationMs, restMs: rest, faults: [network, ...generateRounds(random, durationMs)] });
+      continue;
+    }
     const faults: FaultEvent[] = generateFaults(randomOf(seed, source), durationMs);
     // From a source of their own: what they are does not shift the others.
     faults.push(...generateSpecialFaults(randomOf(seed, `special-${source}`), durationMs));

@@ -1,4 +1,5 @@
 /** What faults are played on: whole clusters, and bare Raft groups. */
+import type { MemberRole } from "@blixard/protocol";
 import type { TakeOver } from "./byzantine/take-over.ts";
 import type { FaultAction } from "./fault-schedule.ts";
 import type { SimMachine, SimWorld } from "./sim-machine.ts";
@@ -24,6 +25,10 @@ export interface FaultTarget {
    * members keep their votes.
    */
   demoteAndTransfer?(id: number, timeoutMs: number): Promise<void>;
+  /** Changes what a member does. Absent where all vote. */
+  setRole?(id: number, role: MemberRole, timeoutMs: number): Promise<void>;
+  /** What it does, as the leader has it; undefined when the leader does not know it, or there is none. */
+  roleOf?(id: number): MemberRole | "removed" | undefined;
   /** Lets a member that was taken over lie for a while. Absent where nobody is. */
   takeOver?(action: TakeOver): void;
   /** Ends that, and what else somebody does to the cluster. */

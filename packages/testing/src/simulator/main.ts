@@ -8,7 +8,9 @@ import type { SimulationOptions } from "./storm-run.ts";
 
 /** Each third seed is a bare Raft group: it is faster, and sees what a cluster makes no use of. Nobody is taken over there. */
 const simulateEither = (options: SimulationOptions) =>
-  options.seed % 3 === 0 && options.byzantine !== true ? simulateRegisters(options) : simulate(options);
+  options.seed % 3 === 0 && options.byzantine !== true && options.rounds !== true
+    ? simulateRegisters(options)
+    : simulate(options);
 
 const target: ProgramTarget = {
   command: "npm run simulate --",

@@ -1,7 +1,16 @@
 /** Simulated machines that form one cluster, and what an operator can do with them. */
 
 import type { ClusterNode } from "@blixard/cluster";
-import { BlixardError, fromUtf8, notApplied, type Random, sleep, toHex } from "@blixard/common";
+import {
+  BlixardError,
+  changedError,
+  fromUtf8,
+  isBlixardError,
+  notApplied,
+  type Random,
+  sleep,
+  toHex,
+} from "@blixard/common";
 import type { Actor, MemberRole, MethodName, RequestOf, ResponseOf } from "@blixard/protocol";
 import { decodeTicket } from "@blixard/protocol";
 import type { Member } from "./byzantine/liar.ts";
@@ -9,7 +18,7 @@ import type { TakeOver } from "./byzantine/take-over.ts";
 import { ClusterProgram, type ClusterWorld, type FirstStart, sha256 } from "./cluster-program.ts";
 import type { FaultTarget } from "./fault-target.ts";
 import { pick } from "./seeds.ts";
-import { callMachine, mayPass } from "./sim-caller.ts";
+import { callMachine, mayPass, outcomeOf } from "./sim-caller.ts";
 import { SimMachine } from "./sim-machine.ts";
 import { SimProcess } from "./sim-process.ts";
 
@@ -173,6 +182,17 @@ export class SimCluster implements FaultTarget {
     await this.callAny("member.remove", { id, force, ...(force ? { acceptTwoCopies: names } : {}) }, timeoutMs);
   }
 
+  async setRole(id: number, role: MemberRole, timeoutMs: number): Promise<void> {
+    await this.callAny("member.setRole", { id, role, force: false }, timeoutMs);
+  }
+
+  roleOf(id: number): MemberRole | "removed" | undefined {
+    const state = this.leader()?.node?.state;
+    const isThis = (record: { readonly endpointId: string }) => record.endpointId === this.endpointIdOf(id);
+    const record = [...(state?.nodes.values() ?? [])].find(isThis);
+    return record?.role ?? ([...(state?.removed.values() ?? [])].some(isThis) ? "removed" : undefined);
+  }
+
   requestId(): string {
     this.#requests++;
     return `request-${this.#requests}`;
@@ -191,7 +211,10 @@ export class SimCluster implements FaultTarget {
     return callMachine(from, machine, timeoutMs, (node) => node.call(name, request, meta));
   }
 
-  /** A call that is repeated at other nodes until one answers it or `timeoutMs` is over. */
+  /**
+   * A call that is repeated at other nodes until one answers it or `timeoutMs` is over. The outcome of its error is that of
+   * all attempts.
+   */
   async callAny<Name extends MethodName>(
     name: Name,
     request: RequestOf<Name>,
@@ -199,13 +222,17 @@ export class SimCluster implements FaultTarget {
   ): Promise<ResponseOf<Name>> {
     const endMs = this.world.time.nowMs + timeoutMs;
     const requestId = this.requestId();
+    let mayHaveHappened = false;
     for (;;) {
       try {
         const machines = this.up();
         if (machines.length === 0) throw notApplied("UNREACHABLE", "no node is up");
         return await this.call(pick(this.#random, machines), name, request, { requestId, timeoutMs: 5_000 });
       } catch (error) {
-        if (!mayPass(error) || this.world.time.nowMs >= endMs) throw error;
+        mayHaveHappened ||= outcomeOf(error) === "unknown";
+        if (!mayPass(error) || this.world.time.nowMs >= endMs) {
+          throw mayHaveHappened && isBlixardError(error) ? changedError(error, { outcome: "unknown" }) : error;
+        }
         await this.sleep(pollMs);
       }
     }

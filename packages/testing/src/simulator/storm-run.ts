@@ -10,6 +10,7 @@ import type { ForgedCounts } from "./byzantine/forged-counts.ts";
 import { FaultPlayer } from "./fault-player.ts";
 import { type FaultEvent, generateStorms, type Storm } from "./fault-schedule.ts";
 import type { FaultTarget } from "./fault-target.ts";
+import type { RoundCounts } from "./membership-rounds.ts";
 import { RaftChecker } from "./raft-checker.ts";
 import { randomOf } from "./seeds.ts";
 import type { SimWorld } from "./sim-machine.ts";
@@ -35,6 +36,8 @@ export interface SimulationOptions {
   readonly thinkMs?: number;
   /** Some members were taken over: a worker, a learner and, in half of the runs, a witness. Clusters only. */
   readonly byzantine?: boolean;
+  /** The faults are membership changes, in the middle of which the leader ends. Clusters only. */
+  readonly rounds?: boolean;
   /** Gets what the nodes log. */
   readonly logger?: (nodeId: number, nowMs: () => number) => Logger;
 }
@@ -56,6 +59,8 @@ export interface SimulationResult {
   readonly undecided: number;
   /** What became of what members that were taken over made up, by its kind. Empty without such members. */
   readonly forged: ForgedCounts;
+  /** Of membership changes. */
+  readonly rounds: RoundCounts;
 }
 
 /** What a run looks at beside Raft itself. */
@@ -94,12 +99,16 @@ export class StormRun {
   readonly #time = new VirtualTime(this.#trace);
   readonly #violations = new Violations();
   readonly #checker = new RaftChecker(this.#violations);
+  #player: FaultPlayer | undefined;
 
   constructor(options: SimulationOptions) {
     const { seed, ticks = stormTicks, restTicks = restTicksDefault, keepFaults, logger } = options;
     this.#options = options;
     const length = { totalMs: ticks * tickMs, stormMs: stormTicks * tickMs, restMs: restTicks * tickMs };
-    this.#storms = generateStorms(seed, length, { takeOvers: options.byzantine === true });
+    this.#storms = generateStorms(seed, length, {
+      takeOvers: options.byzantine === true,
+      rounds: options.rounds === true,
+    });
     this.#keep = keepFaults === undefined ? undefined : new Set(keepFaults);
     const time = this.#time;
     this.#violations.setNow(() => ({ atMs: time.nowMs, step: time.eventCount }));
@@ -135,6 +144,7 @@ export class StormRun {
       events: this.#time.eventCount,
       faults: this.#storms.flatMap(({ faults }) => faults),
       forged: new Map(),
+      rounds: this.#player?.rounds ?? { rounds: 0, done: 0, killed: 0 },
       ...subject.counts(),
       appliedEntries: this.#checker.appliedMax,
       leaders: this.#checker.leaderCount,
@@ -144,6 +154,7 @@ export class StormRun {
   async #script(subject: Subject): Promise<void> {
     const { seed, nodes = 3 } = this.#options;
     const player = new FaultPlayer(subject.machines, seed, nodes);
+    this.#player = player;
     await subject.form(nodes);
     let first = 0;
     for (const storm of this.#storms) {
