@@ -151,6 +151,10 @@ switch (command) {
     await build();
     process.exit(await run(process.execPath, [join(root, "packages/testing/dist/simulator/main.js"), ...args]));
     break;
+  case "rounds":
+    await build();
+    process.exit(await run(process.execPath, [join(root, "packages/testing/dist/rounds/main.js"), ...args]));
+    break;
   case "check":
     await build();
     await check();
@@ -160,7 +164,7 @@ switch (command) {
     process.exit(await run(bin("biome"), ["check", "--write", "."]));
     break;
   default:
-    fail(`unknown script '${command ?? ""}': use start, test, node, bench, simulate, check or fix`, 64);
+    fail(`unknown script '${command ?? ""}': use start, test, node, bench, simulate, rounds, check or fix`, 64);
 }
 
 /** True when nothing was built yet, or when a source changed since the last build that ended well. */

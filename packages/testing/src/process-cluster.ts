@@ -61,6 +61,13 @@ export class ProcessCluster implements AsyncDisposable {
     return this.#token;
   }
 
+  /** From now on clients show a token of no node: that of a node goes with its vote. */
+  async useOwnToken(): Promise<void> {
+    const client = this.client();
+    this.#token = (await client.tokens.create({ role: "admin" })).token;
+    client.close();
+  }
+
   node(id: number): ProcessNode {
     const node = this.#nodes.get(id);
     if (node === undefined) throw new BlixardError("NODE_NOT_FOUND", `this cluster has no node ${id}`);

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { ForgedTally, notShown } from "./byzantine/forged-counts.ts";
 import { simulateRegisters } from "./register-scenario.ts";
 import { simulate } from "./simulation.ts";
 import type { SimulationResult } from "./storm-run.ts";
@@ -55,6 +56,42 @@ describe("simulate", () => {
     const { leaders, violation } = await simulate({ seed: 1, ticks, keepFaults: [] });
     expect(violation).toBeUndefined();
     expect(leaders).toBe(1);
+  });
+});
+
+describe("simulate with members that were taken over", () => {
+  it("finds that they change nothing of others, hears them say everything, and repeats a run event by event", async () => {
+    const failures: string[] = [];
+    const said = new ForgedTally();
+    const traces = new Map<number, string>();
+    for (let seed = 1; seed <= 4; seed++) {
+      const result = await simulate({ seed, ticks, byzantine: true });
+      if (result.violation !== undefined) failures.push(`${replay(result, "cluster")} --byzantine`);
+      said.addAll(result.forged);
+      traces.set(seed, result.traceHash);
+    }
+    expect(failures).toEqual([]);
+    const of = (kind: string) => said.counts.get(kind) ?? { decoded: 0, stopped: 0, alone: 0 };
+    expect(of("MsgApp").alone).toBeGreaterThan(10);
+    expect(of("forward kv.put").alone).toBeGreaterThan(3);
+    expect(of("snapshotAck")).toMatchObject({ stopped: 0 });
+    expect((await simulate({ seed: 2, ticks, byzantine: true })).traceHash).toBe(traces.get(2));
+  });
+
+  it("fails a whole run in which something was not shown", () => {
+    expect(notShown(new Map(), 10)).toEqual([]);
+    const missing = notShown(new Map([["MsgApp", { decoded: 5, stopped: 5, alone: 0 }]]), 2_000);
+    expect(missing).toContain("MsgApp was never stopped by the rule about roles alone");
+    expect(missing).toContain("forward token.create never arrived");
+  });
+});
+
+describe("simulate with rounds of membership changes", () => {
+  it("loses a leader in the middle of each, and nothing that was acknowledged", async () => {
+    const result = await simulate({ seed: 2, ticks: 1_000, rounds: true });
+    expect(replay(result, "cluster")).toBe("");
+    expect(result.rounds.rounds).toBeGreaterThan(3);
+    expect(result.rounds.killed).toBeGreaterThan(1);
   });
 });
 
