@@ -161,11 +161,13 @@ export class RoundPlayer {
       case "shrink": {
         if (target === undefined || voters.length < (change === "shrink" ? 4 : 3)) return undefined;
         const { id } = target;
+        let isTold = false;
         const ask = async () => {
           await this.#help.remove(id);
+          isTold = true;
           if (change === "replace") await this.#grow();
         };
-        return { ask, isDone: () => roleOf(id) === "removed" };
+        return { ask, isDone: () => !isTold && roleOf(id) === "removed" };
       }
       default:
         return change satisfies never;

@@ -219,8 +219,8 @@ export class Liar {
   /** What it says when others ask it something. */
   #falseAnswer(method: string): Promise<Uint8Array> | undefined {
     const { role, machine } = this.member;
-    // One that leads decides: that is inside Raft.
-    if (votes({ role }) && machine.node?.isLeader() !== false) return undefined;
+    // One that leads decides, from its first moment on: that is inside Raft.
+    if (votes({ role }) && machine.node?.status().leaderId === machine.id) return undefined;
     const random = this.#random;
     const isRaftWord = method === "node.verify" || method === "member.vouch";
     if (votes({ role }) && isRaftWord) return undefined;
