@@ -3,7 +3,7 @@
 import type { Random } from "@blixard/common";
 import type { FaultAction, FaultEvent, Target } from "./fault-schedule.ts";
 import type { CrashFault, FaultTarget } from "./fault-target.ts";
-import { type RoundCounts, RoundPlayer } from "./membership-rounds.ts";
+import { type RoundCounts, RoundPlayer } from "./round-player.ts";
 import { chance, integer, randomOf } from "./seeds.ts";
 import type { SimMachine } from "./sim-machine.ts";
 import { calmNetwork } from "./sim-network.ts";

@@ -2,22 +2,8 @@
  * Bugs that a cluster must not have. Each replaces one piece of text in a built file of a package; that the text is
  * there exactly once is checked, so that a mutant cannot quietly stop being one.
  */
-
+import type { Mutant } from "./mutant.ts";
 import { wallMutants } from "./wall-mutants.ts";
-
-export interface Mutant {
-  readonly name: string;
-  /** What is wrong, for people. */
-  readonly bug: string;
-  /** Package and path below its `dist`. */
-  readonly file: string;
-  readonly from: string;
-  readonly to: string;
-  /** What is simulated to catch it. Default: a cluster. */
-  readonly subject?: "cluster" | "registers";
-  /** In a cluster in which members were taken over. */
-  readonly byzantine?: true;
-}
 
 export const mutants: readonly Mutant[] = [
   ...wallMutants,

@@ -1,7 +1,7 @@
 /** Copies the built packages into a directory and plants a mutant in the copy. The product has no seam for this. */
 import { access, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Mutant } from "./mutants.ts";
+import type { Mutant } from "./mutant.ts";
 
 export interface PlantOptions {
   /** The repository. */

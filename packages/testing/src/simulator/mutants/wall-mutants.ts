@@ -1,5 +1,5 @@
 /** Walls that are gone: what a member may do that was taken over. Only clusters with such members see it. */
-import type { Mutant } from "./mutants.ts";
+import type { Mutant } from "./mutant.ts";
 
 export const wallMutants: readonly Mutant[] = [
   {
