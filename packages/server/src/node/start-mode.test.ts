@@ -1,9 +1,7 @@
-import { Readable } from "node:stream";
 import { seededRandom, toHex } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import type { MemberRole, NodeRecord } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
-import type { NodeConfig } from "../node-settings.ts";
 import type { DataDir } from "./data-dir.ts";
 import { type FoundData, planStart } from "./start-mode.ts";
 
@@ -19,14 +17,14 @@ const record = (id: number, role: MemberRole): NodeRecord => ({
   ...{ joinedUnixMs: 1, cordoned: false },
 });
 
-function planOf(nodes: readonly NodeRecord[], config: Partial<NodeConfig> = {}) {
+function planOf(nodes: readonly NodeRecord[]) {
   const found = {
     ...{ hasStore: false, hasKey: true, recovery: {} },
     members: { nodeId: 1, clusterId: "c", role: "voter", incarnation: 1, nodes },
   } as unknown as FoundData;
   const dataDir = { path: "data", nodeId: 1, nodeFile: { nodeId: 1, clusterId: "c" } } as unknown as DataDir;
-  const deps = { stdin: Readable.from([]), clock: systemClock, signal: new AbortController().signal };
-  return planStart(config as NodeConfig, dataDir, found, deps);
+  const signal = new AbortController().signal;
+  return planStart(undefined, dataDir, found, { env: {}, clock: systemClock, signal, endpointId: "ab".repeat(32) });
 }
 
 describe("planStart after recover", () => {

@@ -93,6 +93,8 @@ export const forgedRequests: Requests = {
   }),
   "join.list": () => ({}),
   "join.accept": ({ endpointId }) => ({ endpointId, role: "voter" }),
+  "ban.add": (source) => ({ id: other(source), force: true, acceptTwoCopies: [] }),
+  "ban.list": () => ({}),
   "ticket.create": () => ({ role: "voter", nodeName: forgedName }),
   "ticket.list": () => ({}),
   "ticket.revoke": (source) => ({ id: ticketOf(source).id }),

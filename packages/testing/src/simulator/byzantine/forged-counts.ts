@@ -52,11 +52,11 @@ const twice = new Set([
 const openMessages = new Set(["snapshotAck"]);
 /** A member reads what it holds anyway, and shows a ticket like anybody else. */
 const openCalls = new Set([
-  ...["identity.get", "status.get", "kv.get", "kv.list", "vm.list", "vm.get", "vm.explain", "vm.consoleRead"],
+  ...["identity.get", "status.get", "kv.get", "kv.list", "vm.list", "vm.get", "vm.explain"],
   ...["image.list", "image.get", "node.list", "node.get", "node.addresses", "log.read", "member.list", "member.vouch"],
-  ...["join.request", "join.list", "ticket.list", "token.list", "token.redeem", "cert.list"],
+  ...["join.request", "join.list", "ban.list", "ticket.list", "token.list", "token.redeem", "cert.list"],
 ]);
-const openStreams = new Set(["vm.logs", "vm.watch", "kv.watch"]);
+const openStreams = new Set(["vm.watch", "kv.watch"]);
 
 const doors: ReadonlyMap<string, Door> = new Map([
   ...[...forgedMessages.keys()].map((name) => {

@@ -108,7 +108,9 @@ export class WallsChecker {
     const vms = [...state.vms.values()]
       .filter(({ node }) => node === null || !this.#isTaken(node))
       .map(({ name, vmId, node, desired, fencingEpoch }) => [name, vmId, node, desired, fencingEpoch]);
-    const records = [state.tokens, state.tickets, state.images, state.kv].map((table) => [...table].sort(byKey));
+    const records = [state.tokens, state.tickets, state.banned, state.images, state.kv].map((table) =>
+      [...table].sort(byKey),
+    );
     return JSON.stringify([terms, records, vms.sort()]);
   }
 
@@ -126,7 +128,8 @@ function byKey([a]: readonly [string, unknown], [b]: readonly [string, unknown])
   return a < b ? -1 : Number(a > b);
 }
 
-function wrongSecret({ tokens, tickets }: ClusterState): string | undefined {
+function wrongSecret({ tokens, tickets, banned }: ClusterState): string | undefined {
+  for (const { nodeId } of banned.values()) return `somebody banned the key of node ${nodeId}`;
   for (const { id, role, revoked } of tokens.values()) {
     if (id !== adminTokenId) return `somebody made the token ${id}`;
     if (role !== "admin" || revoked === true) return `the token ${id} lost its rights`;
