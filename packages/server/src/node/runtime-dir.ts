@@ -6,17 +6,16 @@
  *
  * Another user may have made either of them, so it is used only when it belongs to this user and nobody else can use it.
  */
-import { constants, type Stats } from "node:fs";
-import { lstat, mkdir, open, rename, rm } from "node:fs/promises";
+import type { Stats } from "node:fs";
+import { lstat, mkdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { isAbsolute, join } from "node:path";
-import { BlixardError, reasonOf, toHex } from "@blixard/common";
-import { systemRandom } from "@blixard/common/system";
+import { BlixardError, reasonOf } from "@blixard/common";
+import { readOwnFile, writeOwnFile } from "@blixard/common/system";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
 const directoryMode = 0o700;
-const fileMode = 0o600;
 const writableByOthers = 0o022;
 const usableByOthers = 0o077;
 const fileBytesMax = 4_096;
@@ -41,7 +40,9 @@ export async function writeRuntimeSecret(env: Environment, name: string, text: s
         reasons.push(`${directory} belongs to another user, or others can use it`);
         continue;
       }
-      return await replaceFile(join(directory, name), text);
+      const path = join(directory, name);
+      writeOwnFile(path, text);
+      return path;
     } catch (error) {
       reasons.push(`${directory}: ${reasonOf(error)}`);
     }
@@ -53,40 +54,19 @@ export async function writeRuntimeSecret(env: Environment, name: string, text: s
 export async function readRuntimeSecret(env: Environment, name: string): Promise<string | undefined> {
   for (const directory of await candidates(env)) {
     if (!(await isOwnDirectory(directory, usableByOthers))) continue;
-    const text = await readPrivate(join(directory, name));
+    const text = readPrivate(join(directory, name));
     if (text !== undefined) return text;
   }
   return undefined;
 }
 
-async function readPrivate(path: string): Promise<string | undefined> {
-  const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants as Partial<typeof constants>;
-  const file = await open(path, (O_RDONLY ?? 0) | O_NOFOLLOW | O_NONBLOCK).catch(() => undefined);
-  if (file === undefined) return undefined;
+/** What this user has not written alone, or what is none, is as good as absent. */
+function readPrivate(path: string): string | undefined {
   try {
-    const stats = await file.stat();
-    if (!stats.isFile() || stats.size > fileBytesMax || !isPrivate(stats, usableByOthers)) return undefined;
-    return await file.readFile("utf8");
-  } finally {
-    await file.close();
+    return readOwnFile(path, { bytesMax: fileBytesMax });
+  } catch {
+    return undefined;
   }
-}
-
-async function replaceFile(path: string, text: string): Promise<string> {
-  const draft = `${path}.${toHex(systemRandom.bytes(6))}.tmp`;
-  const file = await open(draft, "wx", fileMode);
-  try {
-    await file.writeFile(text);
-  } finally {
-    await file.close();
-  }
-  try {
-    await rename(draft, path);
-  } catch (error) {
-    await rm(draft, { force: true });
-    throw error;
-  }
-  return path;
 }
 
 async function isOwnDirectory(path: string, forbiddenBits: number): Promise<boolean> {
