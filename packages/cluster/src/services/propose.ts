@@ -27,8 +27,9 @@ export interface ProposeDeps {
 
 /**
  * Proposes a command on this leader and resolves when it was applied here.
- * `Value` is what `apply` answers to this command. @throws what `apply` refused with, OVERLOADED for a member that proposes too much, NEEDS_UPGRADE when a member would
- * not understand the command, INVALID_ARGUMENT when no replica would, and the errors of `RaftNode.propose`
+ * `Value` is what `apply` answers to this command. @throws what `apply` refused with, OVERLOADED for a member that proposes
+ * too much, NEEDS_UPGRADE when a member would not understand the command, INVALID_ARGUMENT when no replica would, and the
+ * errors of `RaftNode.propose`
  *
  * An entry that raises the level of the cluster stops a member that does not understand it, also when `apply` refuses it.
  * So it must not stand behind one that brings such a member and is not applied yet: what changes the levels of members

@@ -72,8 +72,8 @@ export class TicketDesk {
 
   look(shown: ShownTicket, holder: string): void {
     const { stateMachine, transport, raft } = this.#parts;
-    if ("asked" in shown) {
-      if (shown.asked !== transport.endpointId) throw notKnown("this ticket was shown to another node");
+    if ("asked" in shown && shown.asked !== transport.endpointId) {
+      throw notKnown("this ticket was shown to another node");
     }
     if (stateMachine.state.tickets.has(shown.id)) ticketOf(this.#parts, shown, holder);
     else if (raft.status.value.role !== "StateLeader") this.#leaderAsks.take();
