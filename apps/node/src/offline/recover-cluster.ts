@@ -15,8 +15,8 @@ import {
   type Entry,
   type LogContents,
 } from "@blixard/raft";
+import { backupName } from "@blixard/server/data-dir";
 import { assertStoreNotInUse, copyStore, openLevelStorage } from "@blixard/storage/level";
-import { backupName } from "./backup-name.ts";
 import { checkDataDir, type DataDirReport } from "./check-data-dir.ts";
 
 export interface ClusterRecoveryPlan {
