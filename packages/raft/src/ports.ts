@@ -52,7 +52,7 @@ export interface LogStore {
   /**
    * Called once, first. Verifies checksums and contiguity. A store that finds damage and knows exactly what is missing
    * may take it from `repairFrom`, and writes it durably before it resolves.
-   * @throws STORAGE_CORRUPT for damage that is not repaired
+   * @throws STORAGE_CORRUPT for damage that is not repaired, with `part: "log"` in its details
    */
   load(options?: LogLoadOptions): Promise<LogContents>;
   /** One atomic write; durable (fsync) when it resolves. The arrays belong to the store from the call on. */

@@ -85,12 +85,16 @@ function check(contents: LogContents, applied: AppliedState): LogContents {
   if (applied.index < base.index) {
     throw contradiction(`the log starts after ${base.index}, but the state stands at ${applied.index}`);
   }
-  if (applied.index > last) throw contradiction(`the state stands at ${applied.index}, but the log ends at ${last}`);
+  if (applied.index > last) {
+    // What is applied was in the log, durably, before.
+    throw contradiction(`the state stands at ${applied.index}, but the log ends at ${last}`, { part: "log" });
+  }
   if (applied.index > 0 && termIn(contents, applied.index) !== applied.term) {
     throw contradiction(`the state and the log disagree about the entry at ${applied.index}`);
   }
   if (hardState.commit > last) {
-    throw contradiction(`entries up to ${hardState.commit} were committed, but the log ends at ${last}`);
+    const message = `entries up to ${hardState.commit} were committed, but the log ends at ${last}`;
+    throw contradiction(message, { part: "log" });
   }
   return contents;
 }
@@ -116,8 +120,9 @@ function bootstrapContents(voters: readonly NodeId[]): LogContents {
   return { base: { index: asLogIndex(0), term: asTerm(0) }, entries, hardState: { term, vote: noNode, commit } };
 }
 
-function contradiction(message: string): BlixardError {
+function contradiction(message: string, details?: { readonly part: "log" }): BlixardError {
   return new BlixardError("STORAGE_CORRUPT", message, {
+    details,
     hint: "See what is wrong with: blixard check. Then, when others of its cluster have the data: blixard recover.",
   });
 }

@@ -6,6 +6,7 @@ export type { CheckLevelStorageOptions, StorageFinding, StorageReport } from "./
 export { checkLevelStorage } from "./check-level-storage.ts";
 export type { ScrubStatus, StorageHealth } from "./damage-ledger.ts";
 export type { LevelBatch, LevelDatabase, LevelIterator, LevelView } from "./level-handle.ts";
+export { isLogDamage } from "./log-damage.ts";
 export type { LevelStorage, LevelStorageOptions } from "./open-level-storage.ts";
 export { openLevelStorage } from "./open-level-storage.ts";
 export type { ScrubOptions } from "./scrubber.ts";

@@ -24,6 +24,7 @@ import {
 } from "./keys.ts";
 import type { LevelHandle, LevelOp } from "./level-handle.ts";
 import { type Assembly, assembleLog, baseIn, type LogBase, type StoredBlock, termIn } from "./log-assembly.ts";
+import { inLog } from "./log-damage.ts";
 import { coverBySnapshot, fillHoles, type RepairedLog } from "./log-repair.ts";
 import type { WriteSeal } from "./log-seal.ts";
 import type { Vote, VoteFile } from "./vote-file.ts";
@@ -75,7 +76,11 @@ export class LevelLogStore implements LogStore {
     this.#damage = damage;
   }
 
-  async load(options: LogLoadOptions = {}): Promise<LogContents> {
+  load(options: LogLoadOptions = {}): Promise<LogContents> {
+    return inLog(() => this.#load(options));
+  }
+
+  async #load(options: LogLoadOptions): Promise<LogContents> {
     const { head, headDamage } = await this.#readHead();
     const copy = await this.#voteFile.load();
     if (headDamage !== undefined && copy === undefined) throw headDamage;

@@ -37,6 +37,7 @@ import { LevelHandle } from "./level-handle.ts";
 import { LevelLogStore } from "./level-log-store.ts";
 import { LevelSnapshotStore } from "./level-snapshot-store.ts";
 import { LevelStateStore } from "./level-state-store.ts";
+import { inLog } from "./log-damage.ts";
 import { LogSeal } from "./log-seal.ts";
 import { type Marker, readMarker, syncDirectory, writeMarker } from "./marker.ts";
 import { remakePart } from "./remake-part.ts";
@@ -83,7 +84,7 @@ export interface LevelStorage {
 type Part = (typeof storeParts)[number];
 const snapshotsWriteBufferBytes = 8 * 1024 * 1024;
 
-/** @throws DATA_DIR_IN_USE, DATA_DIR_INVALID, STORAGE_CORRUPT or STORAGE_FAILED */
+/** @throws DATA_DIR_IN_USE, DATA_DIR_INVALID, STORAGE_CORRUPT (see `isLogDamage`) or STORAGE_FAILED */
 export async function openLevelStorage(options: LevelStorageOptions): Promise<LevelStorage> {
   const dataDir = resolve(options.dataDir);
   const { clock = systemClock, logger = silentLogger } = options;
@@ -96,13 +97,13 @@ export async function openLevelStorage(options: LevelStorageOptions): Promise<Le
       const handle =
         marker === undefined
           ? await openNew(join(dataDir, part), logger)
-          : await openExisting(dataDir, part, { logger, damage, marker });
+          : await openMarked(dataDir, part, { logger, damage, marker });
       opened.set(part, handle);
     }
     const handles = { snapshots: need(opened, "snapshots"), log: need(opened, "log"), state: need(opened, "state") };
     const storeId = await agreeOnId(dataDir, marker === "damaged" ? undefined : marker?.storeId, opened, marker);
     const seal = await LogSeal.open(join(dataDir, "seal"), storeId.id, { clock, logger });
-    const { writes, starts } = await startSealed(handles.log, seal);
+    const { writes, starts } = await inLog(() => startSealed(handles.log, seal));
     const voteFile = await VoteFile.open(join(dataDir, "vote"));
     await syncDirectory(dataDir);
     const isNew = marker === undefined && storeId.isNew;
@@ -158,6 +159,11 @@ interface OpenDeps {
   readonly logger: Logger;
   readonly damage: DamageLedger;
   readonly marker: Marker | "damaged";
+}
+
+function openMarked(dataDir: string, part: Part, deps: OpenDeps): Promise<LevelHandle> {
+  const open = () => openExisting(dataDir, part, deps);
+  return part === "log" ? inLog(open) : open();
 }
 
 async function openExisting(dataDir: string, part: Part, deps: OpenDeps): Promise<LevelHandle> {
@@ -244,7 +250,7 @@ async function agreeOnId(
   marker: unknown,
 ): Promise<{ readonly id: string; readonly isNew: boolean }> {
   const ids = new Set<string | undefined>(expected === undefined ? [] : [expected]);
-  for (const handle of opened.values()) ids.add(await readId(handle));
+  for (const [part, handle] of opened) ids.add(await (part === "log" ? inLog(() => readId(handle)) : readId(handle)));
   const [first] = ids;
   if (ids.size === 1 && first !== undefined) return { id: first, isNew: false };
   if (marker !== undefined) throw corrupt(`the databases of ${dataDir} do not belong together`);
