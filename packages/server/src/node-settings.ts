@@ -189,6 +189,12 @@ export const nodeSettings = {
     value: "HOST:PORT,...",
     help: "addresses that others use to reach this node (default: those it is bound to); names may be used",
   },
+  comeback: {
+    schema: z.boolean(),
+    fallback: true,
+    negated: true,
+    help: "end with 76 when the log is damaged, instead of coming back as a learner without it",
+  },
   stopVms: { schema: z.boolean(), fallback: false, help: "stop the VMs of this node when the node stops" },
   logFormat: {
     schema: z.enum(["pretty", "json"]).optional(),

@@ -51,6 +51,8 @@ export const nodeStatusSchema = z.object({
     repairs: z.int(),
     /** The background check of everything that is stored, since the start; absent in older releases. */
     scrub: z.object({ passes: z.int(), checkedBytes: z.int(), lastPassUnixMs: z.int().nullable() }).optional(),
+    /** When the node came back by itself without its damaged log, as long as that is kept; absent in older releases. */
+    comeback: z.object({ startedUnixMs: z.int(), reason: z.string(), keptIn: z.string() }).optional(),
   }),
   vms: z.object({ total: z.int(), running: z.int() }),
   drivers: z.array(z.string()),

@@ -6,7 +6,8 @@
  *     admin.token    the administrator's token of a voter, as the list of tokens knows it
  *     local.token    shows how this node is, and nothing else
  *     join.json      the members as this node saw them last: where to ask when the store is lost
- *     recover.json   the node is on its way back after `blixard recover`
+ *     recover.json   the node is on its way back after `blixard recover`, or by itself
+ *     comeback.json  when it came back by itself last, and why
  *     backup-TIME/      stores that were moved or copied aside
  *     runtime.json   where it serves, while it runs
  *     STORAGE, log/, state/, snapshots/, vote    the store, which also holds the lock

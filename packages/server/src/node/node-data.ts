@@ -1,12 +1,15 @@
 /** What a node has of its own before it serves: directory, store, key and token, and how it is to start. */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import type { OwnTokenStore } from "@blixard/cluster";
 import { BlixardError, type CloseStack, type Logger, type Metrics, toHex } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { loadOrCreateNodeKey, type NodeKey } from "@blixard/identity";
+import type { NodeStatus } from "@blixard/protocol";
 import { type LevelStorage, moveStore, openLevelStorage } from "@blixard/storage/level";
 import type { NodeConfig } from "../node-settings.ts";
+import { readComeback } from "./comeback-file.ts";
 import { checkEndpointId, type DataDir, openDataDir, writeNodeFile } from "./data-dir.ts";
 import {
   type FoundData,
@@ -29,6 +32,8 @@ export interface NodeData {
   readonly adminToken: OwnTokenStore;
   readonly plan: StartPlan;
   readonly cluster: OwnCluster;
+  /** When this node came back by itself last, as long as what it had then is kept. */
+  readonly comeback: NodeStatus["storage"]["comeback"];
 }
 
 export interface NodeDataDeps {
@@ -93,7 +98,15 @@ export async function openNodeData(config: NodeConfig, deps: NodeDataDeps, opene
     await moveStore(path, keptIn);
     storage = await openLevelStorage({ dataDir: path, logger, metrics });
   }
-  return { dataDir, storage, key, adminToken, plan, cluster: new OwnCluster(dataDir, key.endpointId) };
+  const comeback = await keptOfComeback(path);
+  return { dataDir, storage, key, adminToken, plan, cluster: new OwnCluster(dataDir, key.endpointId), comeback };
+}
+
+async function keptOfComeback(path: string): Promise<NodeData["comeback"]> {
+  const last = await readComeback(path);
+  if (last === undefined || !existsSync(last.backup)) return undefined;
+  const { startedUnixMs, reason, backup } = last;
+  return { startedUnixMs, reason, keptIn: backup };
 }
 
 /**

@@ -84,7 +84,7 @@ function isOnlyVoter(members: JoinSeed | undefined): boolean {
  */
 export async function refuseDuplicateNode(
   { path, nodeId }: DataDir,
-  { members }: FoundData,
+  { members }: Pick<FoundData, "members">,
   endpointId: string,
   signal: AbortSignal,
 ): Promise<void> {

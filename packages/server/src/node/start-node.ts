@@ -34,6 +34,7 @@ import { openFinders } from "../discovery/open-finders.ts";
 import { confinementOf, type NodeConfig } from "../node-settings.ts";
 import { blixardVersion } from "../version.ts";
 import { sayAttempt, sayJoining, sayPending, sayServing, warnOfManyAddresses } from "./announce.ts";
+import { Comeback } from "./comeback.ts";
 import { removeRuntimeFile, writeRuntimeFile } from "./data-dir.ts";
 import { LocalJoinsFile } from "./local-joins.ts";
 import { MembersFile, readMembers, writeMembers } from "./members-file.ts";
@@ -82,11 +83,39 @@ type Base = ReturnType<typeof createBase>;
 
 /** Starts a node. Resolves when it serves. @throws DATA_DIR_*, KEY_FILE_TOO_OPEN, PORT_IN_USE, TICKET_*, ... */
 export async function startNode(config: NodeConfig, deps: StartNodeDeps): Promise<RunningNode> {
+  const comeback = new Comeback(config, deps);
+  try {
+    return await startOnce(config, deps);
+  } catch (error) {
+    await comeback.after(error);
+  }
+  // The members are known better here than in the flags, and a ticket on standard input was read.
+  const again = { ...config, join: undefined, joinFile: undefined };
+  for (;;) {
+    try {
+      return await startOnce(again, deps);
+    } catch (error) {
+      await comeback.after(error);
+    }
+  }
+}
+
+async function startOnce(config: NodeConfig, deps: StartNodeDeps): Promise<RunningNode> {
   const opened = new CloseStack(deps.logger);
   // What cannot be closed stands in the log.
   const abandon = () => opened.close().catch(() => {});
+  // A start that fails says why by itself, and another one may follow.
+  let end: ((error: unknown) => void) | undefined;
+  let early: { readonly error: unknown } | undefined;
+  const onFatal = (error: unknown) => {
+    if (end !== undefined) end(error);
+    else early ??= { error };
+  };
   try {
-    return await start(createBase(config, deps, opened), abandon);
+    const node = await start(createBase(config, { ...deps, onFatal }, opened), abandon);
+    end = deps.onFatal;
+    if (early !== undefined) end(early.error);
+    return node;
   } catch (error) {
     await abandon();
     throw error;
@@ -236,6 +265,7 @@ async function startMember(base: Base, parts: MemberParts): Promise<ClusterNode>
   const members = new MembersFile(dataDir.path, logger);
   opened.add("members file", () => members.close());
   const finders = openNodeFinders(base, data, ports);
+  const lastComeback = data.comeback === undefined ? {} : { comeback: data.comeback };
   const node = await startClusterNode(
     {
       ...{ clock, random, logger, metrics, transport, onFatal },
@@ -251,7 +281,7 @@ async function startMember(base: Base, parts: MemberParts): Promise<ClusterNode>
       certificates: { list: () => tls.certificates(), rotate: () => tls.rotate() },
       onMembers: (seed) => members.keep(seed),
       onHeldBack: (held) => showHeldBack(base, parts, held),
-      storageHealth: () => ({ healthy: failure() === null, lastError: failure(), ...storage.health }),
+      storageHealth: () => ({ healthy: failure() === null, lastError: failure(), ...storage.health, ...lastComeback }),
     },
     {
       ...{ nodeId: dataDir.nodeId, version: blixardVersion, joinPolicy: config.joinPolicy },

@@ -35,7 +35,12 @@ function statusText(status: NodeStatus, wide: boolean): string {
     columns.map((column) => column.title),
     status.members.map((member) => columns.map((column) => String(column.value(member) ?? "-"))),
   );
-  const storage = status.storage.healthy ? "healthy" : `FAILED: ${status.storage.lastError ?? "unknown"}`;
+  const { comeback } = status.storage;
+  const kept =
+    comeback === undefined
+      ? ""
+      : `; came back ${new Date(comeback.startedUnixMs).toISOString()} without its damaged log, kept in ${comeback.keptIn}`;
+  const storage = status.storage.healthy ? `healthy${kept}` : `FAILED: ${status.storage.lastError ?? "unknown"}`;
   const lines = [
     `cluster   ${status.clusterId}`,
     `leader    ${status.leaderId === null ? "none is known" : `node ${status.leaderId}, term ${status.term}`}`,
