@@ -7,12 +7,13 @@ export interface BinaryRun {
   readonly stderr: string;
 }
 
-/** Runs the built binary to its end; it is killed after `timeoutMs`. */
+/** Runs the built binary to its end; it is killed after `timeoutMs`, and when its standard error contains `until`. */
 export function runBinary(
   args: readonly string[],
   options: {
     readonly env?: Readonly<Record<string, string>>;
     readonly timeoutMs?: number;
+    readonly until?: string;
     readonly input?: string;
     /** The network namespace that it runs in, as `ip netns` names it. */
     readonly networkNamespace?: string;
@@ -31,7 +32,10 @@ export function runBinary(
     const stdout: Buffer[] = [];
     const stderr: Buffer[] = [];
     child.stdout.on("data", (data: Buffer) => stdout.push(data));
-    child.stderr.on("data", (data: Buffer) => stderr.push(data));
+    child.stderr.on("data", (data: Buffer) => {
+      stderr.push(data);
+      if (options.until !== undefined && Buffer.concat(stderr).includes(options.until)) child.kill("SIGKILL");
+    });
     child.stdin.end(options.input ?? "");
     const timer = setTimeout(() => child.kill("SIGKILL"), options.timeoutMs ?? 180_000);
     child.once("error", reject);
