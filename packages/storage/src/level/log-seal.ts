@@ -113,6 +113,14 @@ export class LogSeal implements WriteSeal {
     }
   }
 
+  /** Closes the file as it is: a log that does not have what was sealed is not sealed anew. */
+  async abandon(): Promise<void> {
+    this.#failed = true;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    await this.#slots.close();
+  }
+
   async close(): Promise<void> {
     this.#timer?.cancel();
     this.#timer = undefined;

@@ -90,6 +90,7 @@ export async function openLevelStorage(options: LevelStorageOptions): Promise<Le
   const { clock = systemClock, logger = silentLogger } = options;
   const damage = new DamageLedger(options.metrics ?? discardMetrics);
   const opened = new Map<Part, LevelHandle>();
+  const files: (() => Promise<void>)[] = [];
   try {
     await makeDirectory(dataDir);
     const marker = await readMarker(dataDir);
@@ -103,8 +104,10 @@ export async function openLevelStorage(options: LevelStorageOptions): Promise<Le
     const handles = { snapshots: need(opened, "snapshots"), log: need(opened, "log"), state: need(opened, "state") };
     const storeId = await agreeOnId(dataDir, marker === "damaged" ? undefined : marker?.storeId, opened, marker);
     const seal = await LogSeal.open(join(dataDir, "seal"), storeId.id, { clock, logger });
+    files.push(() => seal.abandon());
     const { writes, starts } = await inLog(() => startSealed(handles.log, seal));
     const voteFile = await VoteFile.open(join(dataDir, "vote"));
+    files.push(() => voteFile.close());
     await syncDirectory(dataDir);
     const isNew = marker === undefined && storeId.isNew;
     if (marker === undefined || marker === "damaged") {
@@ -128,7 +131,10 @@ export async function openLevelStorage(options: LevelStorageOptions): Promise<Le
       },
     };
   } catch (error) {
-    for (const handle of opened.values()) await handle.close().catch(() => {});
+    // The process may go on, and open the directory once more.
+    for (const close of [...files, ...[...opened.values()].map((handle) => () => handle.close())]) {
+      await close().catch(() => {});
+    }
     throw fileErrorOf(error, `open ${dataDir}`);
   }
 }
