@@ -246,7 +246,7 @@ describe("blixard check", () => {
       nextCommand: `blixard recover --data-dir ${damaged}`,
       findings: expect.arrayContaining([expect.objectContaining({ part: "log files", ok: false })]),
     });
-    const refused = await runNode(id, damaged);
+    const refused = await runNode(id, damaged, "--no-comeback");
     expect([refused.code, refused.stderr]).toEqual([76, expect.stringContaining("MANIFEST")]);
     await cluster.restart(id);
   });
