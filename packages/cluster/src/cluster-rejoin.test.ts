@@ -34,4 +34,46 @@ describe("ClusterNode: coming back without a store", () => {
     expect([1, 2, 3].map((id) => machine(id).fatal)).toEqual([undefined, undefined, undefined]);
     expect(founder.incarnation).toBe(2);
   });
+
+  it("is not let in while another voter that lost its store has not caught up, and nothing of what is left changes", async () => {
+    group = new ClusterGroup();
+    await group.form(3);
+    await group.call(1, "kv.put", { key: "k", value: "acknowledged" });
+    await until(() => group?.leaderId() !== 0);
+    const keeper = group.leaderId();
+    const [first = 0, second = 0] = [1, 2, 3].filter((id) => id !== keeper);
+
+    // The first one is out of the configuration, and gets nothing of the log.
+    await group.machine(first).stop();
+    group.network.passes = (to) => to !== first;
+    await group.rejoin(first);
+    const { voters } = await group.call(keeper, "status.get", {}).then(({ members }) => ({
+      voters: members.filter(({ role }) => role === "voter").length,
+    }));
+    expect(voters).toBe(2);
+    await group.machine(second).stop();
+    await expect(group.rejoin(second)).rejects.toMatchObject({ name: "BlixardError" });
+
+    const { state } = group.node(keeper);
+    const recordOf = (id: number) => [...state.nodes.values()].find((node) => node.id === id);
+    expect(recordOf(first)?.incarnation).toBe(2);
+    expect([recordOf(second)?.incarnation, recordOf(second)?.rejoining]).toEqual([1, undefined]);
+    expect(state.kv.get("k")?.value).toBe("acknowledged");
+  });
+
+  it("lets nobody in whose store is as empty as that of a majority", async () => {
+    group = new ClusterGroup();
+    await group.form(3);
+    await group.call(1, "kv.put", { key: "k", value: "acknowledged" });
+    await until(() => group?.leaderId() !== 0);
+    const keeper = group.leaderId();
+    const lost = [1, 2, 3].filter((id) => id !== keeper);
+    for (const id of lost) await group.machine(id).stop();
+    const outcomes = await Promise.allSettled(lost.map((id) => group?.rejoin(id)));
+    expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+    const { state } = group.node(keeper);
+    for (const { incarnation, rejoining } of state.nodes.values())
+      expect([incarnation, rejoining]).toEqual([1, undefined]);
+    expect(state.kv.get("k")?.value).toBe("acknowledged");
+  });
 });
