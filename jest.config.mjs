@@ -3,7 +3,7 @@
 
 // Whoever works with a cluster in the same terminal, as the README shows, has its address and token in the environment.
 for (const name of Object.keys(process.env)) {
-  if (name.startsWith("BLIXARD_") && name !== "BLIXARD_SEED") delete process.env[name];
+  if (name.startsWith("BLIXARD_") && !["BLIXARD_SEED", "BLIXARD_TEAR_ALL"].includes(name)) delete process.env[name];
 }
 
 export default {
