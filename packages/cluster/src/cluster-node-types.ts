@@ -15,6 +15,7 @@ import type { LogStore, SnapshotCarrier, SnapshotStore } from "@blixard/raft";
 import type { VmManager } from "@blixard/vm-manager";
 import type { AuthenticatedCaller, StreamScope } from "./calls/call-types.ts";
 import type { BulkRouteView, ClusterTransport } from "./ports/cluster-transport.ts";
+import type { KeyRotation } from "./ports/key-rotation.ts";
 import type { LocalJoins } from "./ports/local-joins.ts";
 import type { NodeCertificates } from "./ports/node-certificates.ts";
 import type { NodeSignatures } from "./ports/node-signatures.ts";
@@ -51,6 +52,8 @@ export interface ClusterNodeDeps {
   readonly certificates?: NodeCertificates;
   /** Where this node keeps its own administrator's token while it is a voter. Default: it has none. */
   readonly ownToken?: OwnTokenStore;
+  /** Gives this node another key. Default: it keeps the one that it has. */
+  readonly keyRotation?: KeyRotation;
   /** Tells a machine of this host and user from others that join without a ticket. Default: none is told apart. */
   readonly localJoins?: LocalJoins;
   /** What the status says about the disk. Default: healthy. */

@@ -25,6 +25,7 @@ export type {
   ServedNode,
   SessionView,
 } from "./ports/cluster-transport.ts";
+export type { KeyRotation } from "./ports/key-rotation.ts";
 export type { LocalJoins } from "./ports/local-joins.ts";
 export type { NodeCertificates } from "./ports/node-certificates.ts";
 export type { NodeSignatures } from "./ports/node-signatures.ts";

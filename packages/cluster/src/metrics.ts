@@ -10,6 +10,7 @@ const duties = [
   "addresses",
   "peers",
   "own-record",
+  "own-key",
   "own-token",
   "removal-probe",
   "vm-desired",

@@ -16,8 +16,10 @@ import type { AddressBook } from "./peers/address-book.ts";
 import type { MemberBudgets } from "./peers/member-budgets.ts";
 import type { PeerPromises } from "./peers/peer-promises.ts";
 import type { BulkRouteView, ClusterTransport } from "./ports/cluster-transport.ts";
+import type { KeyRotation } from "./ports/key-rotation.ts";
 import type { LocalJoins } from "./ports/local-joins.ts";
 import type { NodeCertificates } from "./ports/node-certificates.ts";
+import type { NodeSignatures } from "./ports/node-signatures.ts";
 import type { AppliedCommand } from "./state-machine/apply-command.ts";
 import type { Sha256 } from "./state-machine/hash-chain.ts";
 
@@ -34,6 +36,9 @@ export interface NodeParts {
   readonly vmManager: VmManager;
   readonly certificates: NodeCertificates;
   readonly localJoins: LocalJoins;
+  readonly signatures: NodeSignatures;
+  /** Absent where the node keeps the key that it has. */
+  readonly keyRotation: KeyRotation | undefined;
   readonly bulkRoutes: () => readonly BulkRouteView[];
   readonly storageHealth: () => NodeStatus["storage"];
   readonly stateMachine: ClusterStateMachine;

@@ -8,6 +8,7 @@ import { frameBytesMin } from "@blixard/protocol";
 import type { NodeId, PeerMessage, PeerTransportHandlers } from "@blixard/raft";
 import { TransportMetrics } from "./metrics.ts";
 import { RpcLane } from "./rpc/rpc-lane.ts";
+import { keysOf } from "./session/peer-keys.ts";
 import { PeerSession, type PeerSessionOptions } from "./session/peer-session.ts";
 import { transportLimits } from "./transport-limits.ts";
 import type {
@@ -147,18 +148,26 @@ class NodeTransport {
     const addresses = [...wanted.values()].flatMap((peer) => directAddresses(peer.addresses));
     this.#memberShares = new Set(addresses.map((address) => shareOfAddress(hostOf(address))));
     for (const [nodeId, session] of this.#sessions) {
-      // A node id with another key is another machine.
-      if (wanted.get(nodeId)?.endpointId === session.peer.endpointId) continue;
+      // A node id with another key is another machine, unless the node was about to change to that key.
+      const peer = wanted.get(nodeId);
+      if (peer !== undefined && keysOf(session.peer).includes(peer.endpointId)) continue;
       this.#sessions.delete(nodeId);
-      this.#nodeIds.delete(session.peer.endpointId);
       session.close("removed from the member list");
-      this.#rpc.drop(session.peer.endpointId, "removed from the member list");
     }
+    this.#bindKeys(wanted.values());
     for (const peer of wanted.values()) {
       const session = this.#sessions.get(peer.nodeId);
       if (session !== undefined) session.setPeer(peer);
       else this.#addSession(peer);
     }
+  }
+
+  /** Connections under keys that are no member's any more end. */
+  #bindKeys(peers: Iterable<Peer>): void {
+    const before = [...this.#nodeIds.keys()];
+    this.#nodeIds.clear();
+    for (const peer of peers) for (const key of keysOf(peer)) this.#nodeIds.set(key, peer.nodeId);
+    for (const key of before) if (!this.#nodeIds.has(key)) this.#rpc.drop(key, "removed from the member list");
   }
 
   peer(key: number | string): Peer | undefined {
@@ -227,7 +236,6 @@ class NodeTransport {
       this.#options,
     );
     this.#sessions.set(peer.nodeId, session);
-    this.#nodeIds.set(peer.endpointId, peer.nodeId);
     if (this.#state === "started") session.start();
   }
 
@@ -244,7 +252,7 @@ class NodeTransport {
 
   #addressOf(to: number | EndpointAddress): EndpointAddress {
     if (this.#state === "closed") throw new BlixardError("STOPPED", "the transport is closed");
-    const peer = typeof to === "number" ? this.#sessions.get(to)?.peer : to;
+    const peer = typeof to === "number" ? this.#sessions.get(to)?.endpoint : to;
     if (peer !== undefined) return peer;
     throw notApplied("UNREACHABLE", `node ${String(to)} is not in the member list`);
   }

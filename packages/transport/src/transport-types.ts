@@ -89,6 +89,8 @@ export interface PathChoices {
 /** A peer that the member list names. */
 export interface Peer extends EndpointAddress {
   readonly nodeId: number;
+  /** Further keys of the node, while it changes from one to another: whoever proves one of them is the node. */
+  readonly otherEndpointIds?: readonly string[];
   /** The newest start of the node that the cluster has recorded; older ones are refused. */
   readonly start?: NodeStart;
 }

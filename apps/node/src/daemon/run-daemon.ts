@@ -2,7 +2,8 @@
  * The life of a daemon process: start, the ready line, signals, the end, and the exit code.
  *
  *     starting --ready--> serving --SIGTERM, SIGINT--> stopping --> exit 0
- *         |                  |---- fatal error ----------------> exit 70, 74, 76, 77 or 78
+ *       ^ |                  |---- fatal error ----------------> exit 70, 74, 76, 77 or 78
+ *       '-|---- another key -'
  *         '-- error --> exit 1, 64, 74, 75, 76, 77 or 78
  */
 import { errorCodeOf, errorCodes, type Logger, messageOf } from "@blixard/common";
@@ -19,6 +20,8 @@ const stopTimeoutMs = 9_000;
 const fatalTimeoutMs = 1_000;
 const exitLingerMs = 200;
 const invariantExitCode = 70;
+/** Temporary: a service manager starts the node again, as it was to start by itself. */
+const restartExitCode = 75;
 
 /** The daemon has fewer exit codes than a command, because a service manager acts on them. */
 const daemonExitCodes: Readonly<Record<number, number>> = {
@@ -40,30 +43,40 @@ export async function runDaemon(config: NodeConfig, context: CliContext): Promis
     fail = reject;
   });
   fatal.catch(() => {});
-  let daemon: RunningNode;
-  try {
-    daemon = await startNode(config, {
-      logger,
-      env: context.env,
-      stdin: context.stdin,
-      say: (text) => say(context, text),
-      signal: stop,
-      onFatal: (error) => fail(error),
+  let again: Partial<NodeConfig> | undefined = {};
+  while (again !== undefined) {
+    // A node that gets another key starts again with it, and what runs on it goes on.
+    const life: Partial<NodeConfig> = again;
+    let renew: (again: Partial<NodeConfig>) => void = () => {};
+    const renewed = new Promise<Partial<NodeConfig>>((resolve) => {
+      renew = resolve;
     });
-  } catch (error) {
-    if (!stop.aborted) return lingerAndExit(reportEnd(error, context));
-    logger.log("info", "stopped before the node served", { reason: messageOf(error) });
-    return lingerAndExit(0);
+    let daemon: RunningNode;
+    try {
+      daemon = await startNode(
+        { ...config, ...life },
+        {
+          ...{ logger, env: context.env, stdin: context.stdin, say: (text) => say(context, text), signal: stop },
+          ...{ onFatal: (error) => fail(error), onNewKey: (ports) => renew(ports) },
+        },
+      );
+    } catch (error) {
+      if (!stop.aborted) return lingerAndExit(reportEnd(error, context));
+      logger.log("info", "stopped before the node served", { reason: messageOf(error) });
+      return lingerAndExit(0);
+    }
+    context.stdout.write(`${JSON.stringify(daemon.ready)}\n`);
+    try {
+      again = await Promise.race([aborted(stop).then(() => undefined), fatal, renewed]);
+    } catch (error) {
+      return await endFatally(daemon, error, logger, context);
+    }
+    logger.log("info", "stopping", { stopVms: config.stopVms && again === undefined });
+    const clean = await withinMs(stopTimeoutMs, daemon.stop({ again: again !== undefined }));
+    if (clean) continue;
+    logger.log("warn", "not everything closed in time", { stopTimeoutMs });
+    if (again !== undefined) return lingerAndExit(restartExitCode);
   }
-  context.stdout.write(`${JSON.stringify(daemon.ready)}\n`);
-  try {
-    await Promise.race([aborted(stop), fatal]);
-  } catch (error) {
-    return await endFatally(daemon, error, logger, context);
-  }
-  logger.log("info", "stopping", { stopVms: config.stopVms });
-  const clean = await withinMs(stopTimeoutMs, daemon.stop());
-  if (!clean) logger.log("warn", "not everything closed in time", { stopTimeoutMs });
   return lingerAndExit(0);
 }
 

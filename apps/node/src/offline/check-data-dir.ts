@@ -5,7 +5,7 @@ import { BlixardError, errnoOf, fileErrorOf, reasonOf, systemErrorCodeOf } from 
 import { fileFaultOf } from "@blixard/common/system";
 import { loadOrCreateNodeKey } from "@blixard/identity";
 import { decodeValue, type NodeRecord, nodeRecordSchema } from "@blixard/protocol";
-import { type NodeFile, readNodeFile, refuseForeignDataDir } from "@blixard/server/data-dir";
+import { isKeyOf, type NodeFile, readNodeFile, refuseForeignDataDir } from "@blixard/server/data-dir";
 import { checkLevelStorage, hasStore, type StorageFinding, type StorageReport } from "@blixard/storage/level";
 
 export interface DataDirReport {
@@ -58,7 +58,7 @@ export async function checkDataDir(path: string): Promise<DataDirReport> {
   await verify("node.key", async () => {
     if (!keyed) throw new BlixardError("STORAGE_CORRUPT", "missing: it is the identity of the node");
     const { endpointId } = await loadOrCreateNodeKey(join(dataDir, "node.key"));
-    if (nodeFile !== undefined && nodeFile.endpointId !== endpointId) {
+    if (nodeFile !== undefined && !isKeyOf(nodeFile, endpointId)) {
       throw new BlixardError("DATA_DIR_FOREIGN", "not the key that the node joined with");
     }
     return [endpointId, `endpoint ${endpointId.slice(0, 10)}...`] as const;

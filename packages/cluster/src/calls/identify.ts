@@ -1,4 +1,5 @@
 /** Finds out who calls. The key of the connection decides, not what the call says about itself. */
+
 import { type BlixardError, type Clock, notApplied } from "@blixard/common";
 import {
   type Actor,
@@ -11,6 +12,7 @@ import {
 import type { ClusterStateMachine } from "../cluster-state-machine.ts";
 import type { ClusterMetrics } from "../metrics.ts";
 import type { IncomingCall } from "../ports/cluster-transport.ts";
+import { keysOf } from "../state-machine/node-key.ts";
 import { bannedWords } from "../state-machine/outcomes.ts";
 import { nodeKey, tokenOfKey } from "../state-machine/state.ts";
 import { isGood } from "../state-machine/token.ts";
@@ -80,7 +82,7 @@ export function identify(
 
 function callerOf(state: ClusterState, { endpointId, nodeId }: IncomingCall["remote"], nowUnixMs: number): Caller {
   if (state.banned.has(endpointId)) return { kind: "banned", actor: byKey(endpointId), access: "anyone" };
-  for (const node of state.nodes.values()) if (node.endpointId === endpointId) return member(node.id);
+  for (const node of state.nodes.values()) if (keysOf(node).includes(endpointId)) return member(node.id);
   const token = tokenOfKey(state, endpointId);
   if (token !== undefined && isGood(token, nowUnixMs))
     return { kind: "person", actor: { kind: "token", id: token.id }, access: token.role };

@@ -12,7 +12,7 @@ import { randomRequestId } from "../ids.ts";
 import type { ClusterMetrics } from "../metrics.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { majorityOf, otherVoters } from "../peers/newer-start-claims.ts";
-import { peersOf } from "../peers/peer-list.ts";
+import { peersOf, withNewestKey } from "../peers/peer-list.ts";
 import type { ClusterPeer, ClusterTransport } from "../ports/cluster-transport.ts";
 import type { PeerFinder } from "../ports/peer-finder.ts";
 import { clusterLevel } from "../state-machine/level.ts";
@@ -109,7 +109,9 @@ export class MembershipDuty {
   /** The other members of the state, with every address that this node knows of them. */
   #knownPeers(): ClusterPeer[] {
     const { stateMachine, options, addressBook } = this.#deps.parts;
-    const known = peersOf(sortedRecords(stateMachine.state, "nodes"), options.nodeId);
+    const { seedNodes } = this.#deps;
+    const records = sortedRecords(stateMachine.state, "nodes").map((node) => withNewestKey(node, seedNodes));
+    const known = peersOf(records, options.nodeId);
     const learned = [...this.#learned.values()].filter(({ nodeId }) => !known.some((peer) => peer.nodeId === nodeId));
     return [...known, ...learned].map((peer) => addressBook.complete(peer));
   }

@@ -9,6 +9,8 @@ export interface ClusterEndpoint {
 
 export interface ClusterPeer extends ClusterEndpoint {
   readonly nodeId: number;
+  /** Further keys of the node, while it changes from one to another. */
+  readonly otherEndpointIds?: readonly string[];
   /** The newest start of the node that is recorded: a process that says an older one is not the node any more. */
   readonly start?: NodeStart;
 }

@@ -10,6 +10,7 @@ import { kvHandlers } from "./kv.ts";
 import { kvStreams } from "./kv-watch.ts";
 import { memberHandlers } from "./member.ts";
 import { nodeHandlers } from "./node.ts";
+import { nodeKeyHandlers } from "./node-key.ts";
 import { redeemEntry, TicketDesk, ticketHandlers } from "./ticket.ts";
 import { tokenExit, tokenHandlers } from "./token.ts";
 import { vmHandlers } from "./vm.ts";
@@ -32,6 +33,7 @@ export function createServices(parts: NodeParts): Services {
       ...vmHandlers(parts),
       ...imageHandlers(parts),
       ...nodeHandlers(parts),
+      ...nodeKeyHandlers(parts),
       ...memberHandlers(parts),
       ...certificateHandlers(parts),
       ...ticketHandlers(parts),

@@ -1,4 +1,5 @@
 /** Admits a node: the ticket is checked here and used up by `apply`, in the step that binds node id and key. */
+
 import { BlixardError, hostOf, isLoopbackHost, notApplied, sleep } from "@blixard/common";
 import {
   isAccessRole,
@@ -13,6 +14,7 @@ import { joinLimits } from "../join-limits.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { isRunningElsewhere } from "../peers/peer-promises.ts";
 import { clusterLevel, joinerRefusal } from "../state-machine/level.ts";
+import { keysOf } from "../state-machine/node-key.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { pageOf } from "./page.ts";
 import { type JoinRequest, PendingJoins } from "./pending-joins.ts";
@@ -220,7 +222,8 @@ function memberRoleOf(role: TicketRole): MemberRole {
 
 /** True for a machine that is a member already. Its key proves that, so it needs no ticket to come back. */
 function isKnownMember({ stateMachine }: Pick<NodeParts, "stateMachine">, nodeId: number, endpointId: string): boolean {
-  return stateMachine.state.nodes.get(nodeKey(nodeId))?.endpointId === endpointId;
+  const node = stateMachine.state.nodes.get(nodeKey(nodeId));
+  return node !== undefined && keysOf(node).includes(endpointId);
 }
 
 /** Refuses a second machine with a copy of the key, which would push out the first one. @throws DUPLICATE_NODE */

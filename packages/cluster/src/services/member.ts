@@ -1,4 +1,5 @@
 /** Members: their roles, how they leave, and which of them leads. */
+
 import { type BlixardError, notApplied } from "@blixard/common";
 import { commands, type ParsedRequestOf, withoutLaterFields } from "@blixard/protocol";
 import { asNodeId } from "@blixard/raft";
@@ -9,6 +10,7 @@ import { isReachable, votes } from "../peers/reachability.ts";
 import { bestSuccessor } from "../peers/successor.ts";
 import { clusterLevel } from "../state-machine/level.ts";
 import { removalHint, unnamedVms, vmsOn, vmsRefusal } from "../state-machine/node.ts";
+import { keysOf } from "../state-machine/node-key.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { byNodeId, nodeOf } from "./node.ts";
 import { pageOf } from "./page.ts";
@@ -42,7 +44,7 @@ export function memberHandlers(parts: MemberParts): Pick<Handlers, MemberMethods
       const { state, version } = parts.stateMachine;
       const record = state.nodes.get(nodeKey(id));
       const knowsMore = version.value.appliedIndex >= appliedIndex;
-      const isKnown = record?.endpointId === endpointId && !state.banned.has(endpointId);
+      const isKnown = record !== undefined && keysOf(record).includes(endpointId) && !state.banned.has(endpointId);
       return { vouches: knowsMore && isKnown && votes(record) };
     },
     "leader.transfer": async ({ to }, call) => {

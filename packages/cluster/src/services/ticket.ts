@@ -2,6 +2,7 @@
  * The join tickets. Their secrets leave this room once, inside the ticket; the state holds only public keys, with which a
  * node can check what a holder shows, and cannot show it itself.
  */
+
 import { type BlixardError, bytesEqual, fromHex, fromUtf8, notApplied, toHex } from "@blixard/common";
 import {
   encodeTicket,
@@ -19,6 +20,7 @@ import { votersToAsk } from "../calls/misdirected.ts";
 import { AskBudget } from "../calls/ticket-guard.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { clusterLevel } from "../state-machine/level.ts";
+import { keysOf } from "../state-machine/node-key.ts";
 import { nodeKey } from "../state-machine/state.ts";
 import { type TicketBearer, ticketRefusal } from "../state-machine/ticket.ts";
 import type { ClusterState } from "../state-machine/types.ts";
@@ -121,7 +123,7 @@ function isShown(
  * when the ticket was made may be none any more. @throws UNAVAILABLE
  */
 function assertVotes({ nodes }: ClusterState, endpointId: string): void {
-  for (const node of nodes.values()) if (node.endpointId === endpointId && node.role === "voter") return;
+  for (const node of nodes.values()) if (keysOf(node).includes(endpointId) && node.role === "voter") return;
   throw notApplied("UNAVAILABLE", "the node that was asked does not vote", {
     hint: "Ask another node that the ticket names, or make a new ticket: blixard ticket create",
   });

@@ -16,6 +16,7 @@ import {
 } from "@blixard/common";
 import { type NodeRecord, understoodLevel } from "@blixard/protocol";
 import type { PeerCalls } from "../calls/peer-calls.ts";
+import { withNewestKey } from "../peers/peer-list.ts";
 import type { VerifyAnswer, VerifyRequest } from "../peers/peer-promises.ts";
 import { votes } from "../peers/reachability.ts";
 import { nodeKey } from "../state-machine/state.ts";
@@ -35,7 +36,9 @@ export interface StartCheckDeps {
 
 /** The nodes that the state knows, and those that only the seed knows. */
 export function knownNodes(state: ClusterState, seed: Partial<Pick<JoinSeed, "nodes">> | undefined): NodeRecord[] {
-  return [...state.nodes.values(), ...(seed?.nodes ?? []).filter(({ id }) => !state.nodes.has(nodeKey(id)))];
+  const seedNodes = seed?.nodes ?? [];
+  const known = [...state.nodes.values()].map((node) => withNewestKey(node, seedNodes));
+  return [...known, ...seedNodes.filter(({ id }) => !state.nodes.has(nodeKey(id)))];
 }
 
 /** Time in which the others may answer. */

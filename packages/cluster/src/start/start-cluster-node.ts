@@ -372,6 +372,7 @@ function composeParts(
     ...{ stateMachine, peerCalls, peerPromises, budgets, leaderContact },
     certificates: deps.certificates ?? noCertificates,
     localJoins: deps.localJoins ?? noLocalJoins,
+    ...{ signatures: deps.signatures, keyRotation: deps.keyRotation },
     bulkRoutes: deps.bulkRoutes ?? (() => []),
     storageHealth: deps.storageHealth ?? healthy,
     proposals: createProposals({ clock, stateMachine, budgets, raft: opened.raft }),

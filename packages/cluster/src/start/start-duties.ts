@@ -7,6 +7,7 @@ import type { LoopDeps } from "../duties/background-loop.ts";
 import { countState } from "../duties/count-state.ts";
 import { LeaderDuties } from "../duties/leader-duties.ts";
 import { MembershipDuty } from "../duties/membership-duty.ts";
+import { OwnKeyDuty } from "../duties/own-key-duty.ts";
 import { OwnTokenDuty } from "../duties/own-token-duty.ts";
 import { VmDuty } from "../duties/vm-duty.ts";
 import { stopped } from "../node-lifecycle.ts";
@@ -16,7 +17,7 @@ import type { RaftGate } from "../peers/raft-gate.ts";
 const readTryMs = 5_000;
 
 export interface DutiesDeps {
-  readonly deps: Pick<ClusterNodeDeps, "finders" | "store" | "onMembers" | "ownToken">;
+  readonly deps: Pick<ClusterNodeDeps, "finders" | "store" | "onMembers" | "ownToken" | "keyRotation">;
   readonly parts: NodeParts;
   readonly router: CallRouter;
   readonly gate: Pick<RaftGate, "isVoter">;
@@ -54,12 +55,13 @@ export function startDuties(duties: DutiesDeps): Duties {
     onMembers: (nodes) => keepMembers(duties, nodes),
     caughtUp: untilCaughtUp,
   });
-  const { ownToken: store } = deps;
+  const { ownToken: store, keyRotation: rotation } = deps;
   const ownToken =
     store === undefined ? undefined : new OwnTokenDuty({ parts, router, loop, store, caughtUp: untilCaughtUp });
   const running = Promise.all([
     parts.leaderContact.run(signal),
     ownToken?.run(signal),
+    rotation === undefined ? undefined : new OwnKeyDuty({ parts, router, loop, rotation }).run(signal),
     catchUp(parts, caughtUp, signal),
     new LeaderDuties(parts).run(signal),
     new VmDuty(parts, router, loop, untilCaughtUp).run(signal),

@@ -1,7 +1,7 @@
 /** Commands of bans: keys that are refused for good. */
 import { type BanRecord, type CommandBodyOf, limits, type VmRecord } from "@blixard/protocol";
-import { nodeNotFound, unnamedVms, vmsOn, vmsRefusal } from "./node.ts";
-import { done, refuse } from "./outcomes.ts";
+import { unnamedVms, vmsOn, vmsRefusal } from "./node.ts";
+import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { nodeKey, sortedRecords } from "./state.ts";
 import { ownTokenOf } from "./token.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
@@ -44,6 +44,8 @@ function applyAdd(
   const tokens = tokensOf(state, nodeId, endpointId);
   const changes: Change[] = [
     { table: "banned", key: endpointId, value: ban },
+    // Whoever took the present key of a node that changes it has the next one too.
+    ...(node?.nextKey === undefined ? [] : [bannedToo(ban, node.nextKey.endpointId)]),
     ...(node === undefined
       ? []
       : [{ table: "nodes", key: nodeKey(nodeId), value: { ...node, leaving: true } } as const]),
@@ -53,6 +55,10 @@ function applyAdd(
   const vms = node === undefined ? [] : vmsOn(state, nodeId).map(({ name }) => name);
   const outcome: BanOutcome = { role, vms, tokens, tickets: tickets.map(({ id }) => id) };
   return done(outcome, changes);
+}
+
+function bannedToo(ban: BanRecord, endpointId: string): Change {
+  return { table: "banned", key: endpointId, value: { ...ban, endpointId } };
 }
 
 /** Whoever holds the state can show those: it holds what they are checked against. */

@@ -1,7 +1,8 @@
 /** Commands of members: admission, changes, liveness marks and removal. */
 import { type CommandBodyOf, limits, type NodeRecord, type VmRecord } from "@blixard/protocol";
 import { joinerRefusal } from "./level.ts";
-import { done, refuse, refuseBanned } from "./outcomes.ts";
+import { applyOfferKey, applyUseKey, keysOf } from "./node-key.ts";
+import { done, nodeNotFound, refuse, refuseBanned } from "./outcomes.ts";
 import { nodeKey, sortedRecords } from "./state.ts";
 import { ticketRefusal } from "./ticket.ts";
 import { withoutOwnToken } from "./token.ts";
@@ -11,6 +12,8 @@ export const nodeAppliers: AppliersOf<"node"> = {
   "node.admit": applyAdmit,
   "node.update": applyUpdate,
   "node.liveness": applyLiveness,
+  "node.offerKey": applyOfferKey,
+  "node.useKey": applyUseKey,
   "node.remove": applyRemove,
 };
 
@@ -20,12 +23,12 @@ function applyAdmit(state: ClusterState, body: CommandBodyOf<"node.admit">, { co
   if (below !== undefined) return refuse("NEEDS_UPGRADE", below.message, below.hint);
   if (state.banned.has(node.endpointId)) return refuseBanned();
   const present = state.nodes.get(nodeKey(node.id));
-  if (present !== undefined && present.endpointId !== node.endpointId) {
+  if (present !== undefined && !keysOf(present).includes(node.endpointId)) {
     return refuse("DUPLICATE_NODE", `node ${node.id} is another machine already`, "Choose another id with --id.");
   }
   for (const other of state.nodes.values()) {
     if (other.id === node.id) continue;
-    if (other.endpointId === node.endpointId) {
+    if (keysOf(other).includes(node.endpointId)) {
       return refuse("DUPLICATE_NODE", `this machine is node ${other.id} already`, `Start it with --id ${other.id}.`);
     }
     if (other.name === node.name) {
@@ -64,9 +67,13 @@ function applyAdmit(state: ClusterState, body: CommandBodyOf<"node.admit">, { co
  * of the Raft group until the leader has taken the voter out that it was.
  */
 function readmit(present: NodeRecord, node: NodeRecord): Outcome {
-  const { name, role, joinedUnixMs, cordoned } = present;
+  const { name, role, joinedUnixMs, cordoned, endpointId, keyNumber, nextKey } = present;
   const incarnation = present.incarnation + 1;
-  const value: NodeRecord = { ...node, name, role, joinedUnixMs, cordoned, incarnation, rejoining: true };
+  const value: NodeRecord = {
+    ...{ ...node, name, role, joinedUnixMs, cordoned, endpointId, incarnation, rejoining: true },
+    ...(keyNumber === undefined ? {} : { keyNumber }),
+    ...(nextKey === undefined ? {} : { nextKey }),
+  };
   return done({ nodeId: node.id, role, incarnation }, [{ table: "nodes", key: nodeKey(node.id), value }]);
 }
 
@@ -196,10 +203,6 @@ export function removalHint(vms: readonly VmRecord[]): string {
 /** The VMs that are placed on a node, by name. */
 export function vmsOn(state: ClusterState, nodeId: number): VmRecord[] {
   return sortedRecords(state, "vms").filter((vm) => vm.node === nodeId);
-}
-
-export function nodeNotFound(nodeId: number): Outcome {
-  return refuse("NODE_NOT_FOUND", `there is no node ${nodeId}`, "List the nodes with: blixard nodes list");
 }
 
 /** Maps keep the order of insertion, which differs after a restore; changes must not. */

@@ -24,3 +24,7 @@ export const bannedWords = {
 export function refuseBanned(): Outcome {
   return refuse("REMOVED", bannedWords.message, bannedWords.hint);
 }
+
+export function nodeNotFound(nodeId: number): Outcome {
+  return refuse("NODE_NOT_FOUND", `there is no node ${nodeId}`, "List the nodes with: blixard nodes list");
+}

@@ -1,4 +1,5 @@
 /** Commands of tokens: bearer tokens, those of the nodes among them, and the keys of people that a ticket brought in. */
+
 import {
   type AccessRole,
   accessRoleSchema,
@@ -8,6 +9,7 @@ import {
   type TokenRecord,
 } from "@blixard/protocol";
 import { clusterLevel } from "./level.ts";
+import { keysOf } from "./node-key.ts";
 import { done, refuse, refuseBanned } from "./outcomes.ts";
 import { nodeKey, sortedRecords, tokenOfKey } from "./state.ts";
 import { type TicketBearer, ticketRefusal } from "./ticket.ts";
@@ -83,7 +85,7 @@ function applyCreate(state: ClusterState, body: CommandBodyOf<"token.create">, {
       );
     }
     for (const node of state.nodes.values()) {
-      if (node.endpointId === endpointId) return refuse("CONFLICT", `this is the key of node ${node.id}`);
+      if (keysOf(node).includes(endpointId)) return refuse("CONFLICT", `this is the key of node ${node.id}`);
     }
   }
   if (state.tokens.has(token.id)) return refuse("ALREADY_EXISTS", `there is a token ${token.id} already`);

@@ -3,8 +3,7 @@
  * under the fencing epoch, so that a node which lost a VM can no longer speak for it.
  */
 import { type CommandBodyOf, limits, type VmObservation, type VmRecord } from "@blixard/protocol";
-import { nodeNotFound } from "./node.ts";
-import { done, refuse } from "./outcomes.ts";
+import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
 import { nodeKey } from "./state.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";

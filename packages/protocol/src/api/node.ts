@@ -40,6 +40,13 @@ export const acceptTwoCopiesSchema = z.array(nameSchema).max(limits.vmsMax);
 const versionSchema = z.string().max(64);
 const featureLevelSchema = z.int().min(1);
 
+/** The key to which a node is changing. Both are its keys until it runs with the next one. */
+export const nextKeySchema = z.object({
+  endpointId: endpointIdSchema,
+  /** Of the entry that made it known. A member that has applied it takes the next key as well. */
+  index: z.int().min(0),
+});
+
 export const nodeRecordSchema = z.object({
   id: nodeIdSchema,
   name: nameSchema,
@@ -61,6 +68,9 @@ export const nodeRecordSchema = z.object({
   cordoned: z.boolean(),
   /** Set once when the node is to leave; its record goes when it is out of the Raft configuration. */
   leaving: z.literal(true).exactOptional(),
+  /** How often its key was rotated in place. */
+  keyNumber: z.int().min(1).meta({ since: 3 }).exactOptional(),
+  nextKey: nextKeySchema.meta({ since: 3 }).exactOptional(),
 });
 export type NodeRecord = z.infer<typeof nodeRecordSchema>;
 
@@ -78,6 +88,21 @@ export const nodeViewSchema = nodeRecordSchema.extend({
     .optional(),
 });
 export type NodeView = z.infer<typeof nodeViewSchema>;
+
+/** One rotation of the key of a node. */
+export const keyChangeSchema = z.object({
+  nodeId: nodeIdSchema,
+  incarnation: z.int().min(1),
+  /** Which rotation of the node it is, from 1. */
+  number: z.int().min(1),
+  /** The present key. */
+  endpointId: endpointIdSchema,
+  nextEndpointId: endpointIdSchema,
+});
+export type KeyChange = Readonly<z.infer<typeof keyChangeSchema>>;
+
+/** An Ed25519 signature as 128 hexadecimal digits. */
+const signatureSchema = z.string().regex(/^[0-9a-f]{128}$/);
 
 export const nodeCommands = {
   /** Binds node id and key; uses up the ticket, if one is named, in the same step. */
@@ -118,6 +143,10 @@ export const nodeCommands = {
     subject: ({ nodeId }) => nodeId,
     body: z.object({ nodeId: nodeIdSchema, reachable: z.boolean() }),
   }),
+  /** The first half of a rotation: the next key is taken beside the present one. */
+  "node.offerKey": command({ since: 3, subject: ({ nodeId }) => nodeId, body: keyChangeSchema }),
+  /** The second half, once the node runs with the next key: the one of before is banned. */
+  "node.useKey": command({ since: 3, subject: ({ nodeId }) => nodeId, body: keyChangeSchema }),
   "node.remove": command({ since: 1, subject: ({ nodeId }) => nodeId, body: z.object({ nodeId: nodeIdSchema }) }),
 };
 
@@ -127,8 +156,8 @@ const claimProofSchema = z
     incarnation: z.int().min(1),
     /** Counts the claims of one start. */
     sequence: z.int().min(1),
-    /** Of the key of the node: an Ed25519 signature as 128 hexadecimal digits. */
-    signature: z.string().regex(/^[0-9a-f]{128}$/),
+    /** Of the key of the node. */
+    signature: signatureSchema,
   })
   .strict();
 
@@ -195,6 +224,49 @@ export const nodeMethods = {
     http: [{ verb: "PATCH", path: "/v1/nodes/{id}" }],
     client: { group: "nodes", name: "cordon", args: ["id", "cordoned"] },
     request: z.object({ id: nodeIdSchema, cordoned: z.boolean() }).strict(),
+    response: writtenSchema,
+  }),
+  "node.rotateKey": method({
+    summary: "give a node another key in place; it starts again with it, and the key of before is banned",
+    since: 3,
+    place: "leader",
+    access: "admin",
+    writes: true,
+    http: [{ verb: "POST", path: "/v1/nodes/{id}/rotate-key" }],
+    client: { group: "nodes", name: "rotateKey", args: ["id"] },
+    request: z.object({ id: nodeIdSchema }).strict(),
+    /** The key that the node changes to. It has done so when its record names that key. */
+    response: writtenSchema.extend({ nodeId: nodeIdSchema, endpointId: endpointIdSchema }),
+  }),
+  /** Asked by the leader in the name of who rotates the key: makes the next key, durable, and signs with both. */
+  "node.nextKey": method({
+    summary: "the key to which a node may change, with what its present key says of it",
+    since: 3,
+    place: "local",
+    access: "admin",
+    writes: false,
+    request: z
+      .object({
+        nodeId: nodeIdSchema,
+        incarnation: z.int().min(1),
+        number: z.int().min(1),
+        endpointId: endpointIdSchema,
+      })
+      .strict(),
+    response: z.object({
+      nextEndpointId: endpointIdSchema,
+      signature: signatureSchema,
+      nextSignature: signatureSchema,
+    }),
+  }),
+  /** Told by a node that has started with its next key, which signs. */
+  "node.useKey": method({
+    summary: "a node runs with its next key",
+    since: 3,
+    place: "leader",
+    access: "node",
+    writes: true,
+    request: z.object({ change: keyChangeSchema.strict(), signature: signatureSchema }).strict(),
     response: writtenSchema,
   }),
   /** Asked by a member that starts, of each other one: does my store fit with what you know of me? */

@@ -3,6 +3,7 @@
  *
  *     node.json      whose directory it is; written when the node is in a cluster
  *     node.key       the node's Ed25519 seed: its identity
+ *     node.key.next  the one that takes its place, while the key is rotated
  *     admin.token    the administrator's token of a voter, as the list of tokens knows it
  *     local.token    shows how this node is, and nothing else
  *     join.json      the members as this node saw them last: where to ask when the store is lost
@@ -33,6 +34,8 @@ const nodeFileSchema = z.object({
   nodeId: nodeIdSchema,
   clusterId: z.string().min(1),
   endpointId: endpointIdSchema,
+  /** The key to which the node is changing. */
+  nextEndpointId: endpointIdSchema.optional(),
   createdUnixMs: z.int(),
 });
 export type NodeFile = z.infer<typeof nodeFileSchema>;
@@ -73,11 +76,16 @@ export async function openDataDir(
 
 /** Refuses a directory whose key was exchanged: that would be another node with this one's memory. */
 export function checkEndpointId(dataDir: DataDir, endpointId: string): void {
-  if (dataDir.nodeFile === undefined || dataDir.nodeFile.endpointId === endpointId) return;
+  if (dataDir.nodeFile === undefined || isKeyOf(dataDir.nodeFile, endpointId)) return;
   throw new BlixardError("DATA_DIR_FOREIGN", `the key in ${dataDir.path} is not the one that the node joined with`, {
     hint: "Restore node.key from a backup. A new key needs an empty data directory and a new ticket.",
     details: { expected: dataDir.nodeFile.endpointId, found: endpointId },
   });
+}
+
+/** Whether a directory with this file may have the key. While a node changes its key there are two. */
+export function isKeyOf({ endpointId, nextEndpointId }: NodeFile, found: string): boolean {
+  return found === endpointId || found === nextEndpointId;
 }
 
 export async function writeNodeFile(dataDir: DataDir, nodeFile: NodeFile): Promise<void> {

@@ -11,6 +11,7 @@ import { type LevelStorage, moveStore, openLevelStorage } from "@blixard/storage
 import type { NodeConfig } from "../node-settings.ts";
 import { readComeback } from "./comeback-file.ts";
 import { checkEndpointId, type DataDir, openDataDir, writeNodeFile } from "./data-dir.ts";
+import { settleNodeFile } from "./node-key-file.ts";
 import {
   type FoundData,
   findData,
@@ -88,6 +89,7 @@ export async function openNodeData(config: NodeConfig, deps: NodeDataDeps, opene
   // What somebody else put there ends the start, not the duty that needs it later.
   await adminToken.read();
   checkEndpointId(dataDir, key.endpointId);
+  await settleNodeFile(dataDir, key.endpointId);
   await refuseDuplicateNode(dataDir, found, key.endpointId, signal);
   const { endpointId } = key;
   const plan = await planStart(joinWith, dataDir, found, { env, clock: systemClock, signal, endpointId });

@@ -41,6 +41,7 @@ import { MembersFile, readMembers, writeMembers } from "./members-file.ts";
 import type { CreateAdapter } from "./node-adapter.ts";
 import { createNodeBulk, type NodeBulk } from "./node-bulk.ts";
 import { type NodeData, openNodeData } from "./node-data.ts";
+import { nodeKeyRotation } from "./node-key-file.ts";
 import { operatorFilesOf } from "./operator-files.ts";
 import { type BoundPorts, bindPorts, ownHosts } from "./ports.ts";
 import { createPromMetrics } from "./prom-metrics.ts";
@@ -60,14 +61,19 @@ export interface StartNodeDeps {
   readonly signal: AbortSignal;
   /** Called when the node must stop: the process ends with the exit code of the error. */
   readonly onFatal: (error: unknown) => void;
+  /**
+   * Called once when the key file holds another key: stop the node and start it again, with the ports of `again`. Default: the
+   * node keeps its key.
+   */
+  readonly onNewKey?: (again: Pick<NodeConfig, "bind" | "http">) => void;
   /** What carries the traffic between nodes. Default: what `config.transport` names. */
   readonly createAdapter?: CreateAdapter;
 }
 
 export interface RunningNode {
   readonly ready: ReadyLine;
-  /** Hands leadership over, finishes what runs, and closes everything in order. */
-  stop(): Promise<void>;
+  /** Hands leadership over, finishes what runs, and closes everything in order. VMs stay where the node starts again at once. */
+  stop(options?: { readonly again?: boolean }): Promise<void>;
   /** Closes what can be closed after a fatal error. */
   abandon(): Promise<void>;
 }
@@ -151,9 +157,9 @@ async function start(base: Base, abandon: () => Promise<void>): Promise<RunningN
   warnOfManyAddresses(deps.logger, config, ports);
   return {
     ready,
-    stop: async () => {
+    stop: async ({ again = false } = {}) => {
       // Leadership first, while this node still answers: the others then have a leader before it is gone.
-      opened.add("leadership", () => node.shutdown({ handOverMs, stopVms: config.stopVms }));
+      opened.add("leadership", () => node.shutdown({ handOverMs, stopVms: config.stopVms && !again }));
       await abandon();
     },
     abandon,
@@ -279,6 +285,7 @@ async function startMember(base: Base, parts: MemberParts): Promise<ClusterNode>
       finders: finders.all,
       ownToken: data.adminToken,
       certificates: { list: () => tls.certificates(), rotate: () => tls.rotate() },
+      ...keyRotationOf(base, parts),
       onMembers: (seed) => members.keep(seed),
       onHeldBack: (held) => showHeldBack(base, parts, held),
       storageHealth: () => ({ healthy: failure() === null, lastError: failure(), ...storage.health, ...lastComeback }),
@@ -297,6 +304,14 @@ async function startMember(base: Base, parts: MemberParts): Promise<ClusterNode>
   );
   opened.add("node", () => node.close());
   return node;
+}
+
+/** The node serves at the same ports again, also where it may choose them. */
+function keyRotationOf({ deps, config }: Base, { data, ports }: MemberParts) {
+  const { onNewKey } = deps;
+  if (onNewKey === undefined) return {};
+  const http = ports.http === "off" ? config.http : new URL(ports.http).host;
+  return { keyRotation: nodeKeyRotation(data.dataDir, () => onNewKey({ bind: ports.bind, http })) };
 }
 
 /** People find a node that is held back as one that serves, and are told why it does not. */

@@ -27,11 +27,20 @@ import type { StreamClass } from "../frames/stream-class.ts";
 import type { DropReason, TransportMetrics } from "../metrics.ts";
 import { briefly, OverlappedDial } from "../overlapped-dial.ts";
 import { transportLimits } from "../transport-limits.ts";
-import type { Connection, Peer, PeerSessionStatus, SessionState, TransportAdapter } from "../transport-types.ts";
+import type {
+  Connection,
+  EndpointAddress,
+  Peer,
+  PeerSessionStatus,
+  SessionState,
+  TransportAdapter,
+} from "../transport-types.ts";
 import { type Hello, ownCapabilities } from "./hello.ts";
 import { isOutdated, type NodeStart, newestStart, type SeenStart } from "./node-start.ts";
 import { OutboundQueue } from "./outbound-queue.ts";
+import { keyInTurn, keysOf, provesKeyOf } from "./peer-keys.ts";
 import { PeerLink, type PeerLinkHandlers } from "./peer-link.ts";
+import { transportOf } from "./session-transport.ts";
 import { Silence } from "./silence.ts";
 
 export interface PeerSessionDeps {
@@ -73,6 +82,7 @@ export class PeerSession {
   /** When something urgent left last, which is a sign of life too. */
   #spokeAtMs = Number.NEGATIVE_INFINITY;
   #dialSequence = 0;
+  #dialled = 0;
   #overflowed = false;
   #droppedMessages = 0;
   #lastContactMs: number | null = null;
@@ -101,6 +111,14 @@ export class PeerSession {
     return this.#peer;
   }
 
+  /** Where the node is called: under the key with which it is connected, else under the next in turn. */
+  get endpoint(): EndpointAddress {
+    return {
+      ...this.#peer,
+      endpointId: this.#active?.connection.remoteEndpointId ?? keyInTurn(this.#peer, this.#dialled),
+    };
+  }
+
   start(): void {
     // The connection dialled by the lower id survives, so the higher one gives it a moment before it dials as well.
     const first = this.#options.nodeId < this.#peer.nodeId;
@@ -114,6 +132,7 @@ export class PeerSession {
     this.#peer = peer;
     this.#noteStart(peer.start, 0);
     if (this.#active !== undefined && this.#isOutdated(this.#active)) this.#break("the node was started elsewhere");
+    if (this.#active !== undefined && !provesKeyOf(this.#peer, this.#active)) this.#break("the node has another key");
     if (changed && this.#active === undefined && this.#state !== "closed") this.#dial.start(0);
   }
 
@@ -170,7 +189,7 @@ export class PeerSession {
       nodeId: this.#peer.nodeId,
       endpointId: this.#peer.endpointId,
       state: this.#state,
-      ...this.#transport(),
+      ...transportOf(this.#deps.adapter, this.#peer.endpointId, this.#active),
       path: path.kind,
       rttMs: path.rttMs,
       lastContactMs: this.#lastContactMs === null ? null : this.#deps.clock.monotonicMs() - this.#lastContactMs,
@@ -179,16 +198,6 @@ export class PeerSession {
       instance: this.#active?.hello?.instance ?? null,
       lastError: this.#lastError,
     };
-  }
-
-  #transport(): Pick<PeerSessionStatus, "transport" | "transportReason"> {
-    const { adapter } = this.#deps;
-    const choice = adapter.choices?.choiceFor(this.#peer.endpointId);
-    if (choice === undefined) return { transport: adapter.kind, transportReason: null };
-    const transport = this.#active?.connection.transport ?? choice.transport;
-    if (transport === choice.transport) return { transport, transportReason: choice.reason };
-    const transportReason = this.#active?.dialledHere ? `moving to ${choice.transport}` : "chosen by the peer";
-    return { transport, transportReason };
   }
 
   close(reason: string): void {
@@ -208,7 +217,9 @@ export class PeerSession {
 
   async #attempt(signal: AbortSignal): Promise<void> {
     if (this.#active === undefined) this.#become("dialing");
-    const connection = await this.#deps.adapter.connect(this.#peer, "blixard/raft/1", { signal });
+    this.#dialled++;
+    const to = { ...this.#peer, endpointId: keyInTurn(this.#peer, this.#dialled) };
+    const connection = await this.#deps.adapter.connect(to, "blixard/raft/1", { signal });
     if (signal.aborted) {
       connection.close("connected too late");
       throw signal.reason;
@@ -325,6 +336,10 @@ export class PeerSession {
       return `the peer says that it is node ${hello.nodeId} and means node ${hello.toNodeId}`;
     }
     if (this.#state === "closed") return "the session is closed";
+    if (!provesKeyOf(this.#peer, link)) {
+      this.#deps.metrics.refused("unknown_peer");
+      return "the node has another key";
+    }
     if (this.#isOutdated(link)) {
       this.#deps.metrics.refused("older_start");
       return "a newer start of the node is known";
@@ -418,8 +433,9 @@ export class PeerSession {
 
   #onMessages(link: PeerLink, messages: readonly PeerMessage[]): void {
     if (this.#state === "closed") return;
-    if (this.#isOutdated(link)) {
-      this.#deps.metrics.refused("older_start");
+    const isOutdated = this.#isOutdated(link);
+    if (isOutdated || !provesKeyOf(this.#peer, link)) {
+      this.#deps.metrics.refused(isOutdated ? "older_start" : "unknown_peer");
       return;
     }
     this.#touch();
@@ -462,7 +478,7 @@ export class PeerSession {
     this.#active?.close(reason);
     this.#active = undefined;
     this.#countDropped("session_broke", this.#queue.clear());
-    onBroken(this.#peer.endpointId);
+    for (const key of keysOf(this.#peer)) onBroken(key);
     this.#become("backoff");
     this.#dial.start(random.next() * transportLimits.dialIntervalMsMin * 0.2);
     this.#reportUnreachable();

@@ -1,4 +1,4 @@
-/** `blixard cluster status|members|add|remove|banned|promote|demote|transfer-leader|snapshot save` */
+/** `blixard cluster status|members|add|remove|banned|rotate-key|promote|demote|transfer-leader|snapshot save` */
 import { BlixardError } from "@blixard/common";
 import type { MemberRole, PendingJoin } from "@blixard/protocol";
 import type { Command } from "commander";
@@ -9,6 +9,7 @@ import { nodeIdOf } from "../node-name.ts";
 import { print, printList } from "../output.ts";
 import { acceptTwoCopies, banNode } from "./ban-node.ts";
 import { addClusterRecover } from "./offline.ts";
+import { addRotateKey } from "./rotate-key.ts";
 import { addStatusAction } from "./status.ts";
 import { banView, memberView, pendingJoinView } from "./views.ts";
 
@@ -69,6 +70,7 @@ export function registerCluster(command: Command, context: CliContext): void {
       printList(context, format, banView, await client.bans.list()),
     ),
   );
+  addRotateKey(command, context);
   for (const [verb, fallback, other, summary] of [
     ["promote", "voter", "witness", "let a learner or a worker vote"],
     ["demote", "learner", "worker", "take the vote of a member; a worker goes on taking VMs, a learner does not"],

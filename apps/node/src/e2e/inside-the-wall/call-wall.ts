@@ -71,6 +71,9 @@ node.update       ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 node.cordon       ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 node.verify       ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 node.addresses    ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
+node.rotateKey    ddddrk  ddddrk  cuuurk  cuuurk  auuurk  ddddrk  ddddrk  mmm
+node.nextKey      ddddrk  ddddrk  cuuurk  cuuurk  auuurk  ddddrk  ddddrk  mmm
+node.useKey       ddddrk  ddddrk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 log.read          ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 join.request      tttttt  ddddrk  duuurk  duuurk  tuuurk  ddddrk  ddddrk  mmm
 join.list         ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm

@@ -84,6 +84,13 @@ export const requests: Requests = {
   "node.cordon": ({ objects }) => ({ id: objects.member, cordoned: objects.cordoned }),
   "node.verify": ({ self, lastIndex }) => verify(self, lastIndex),
   "node.addresses": () => ({ claims: [] }),
+  // While members are silent no key is rotated.
+  "node.rotateKey": () => ({ id: 1 }),
+  "node.nextKey": ({ endpointId }) => ({ nodeId: 1, incarnation: 1, number: 1, endpointId }),
+  "node.useKey": ({ self, endpointId }) => ({
+    change: { nodeId: self, incarnation: 1, number: 1, endpointId, nextEndpointId: hex(32) },
+    signature: hex(64),
+  }),
   "log.read": ({ lastIndex }) => ({ from: lastIndex, to: lastIndex + 1 }),
   "member.list": () => ({}),
   "member.remove": ({ objects }) => ({ id: objects.removed, force: true }),

@@ -80,6 +80,17 @@ export const forgedRequests: Requests = {
     ...{ term: 1_000_000, lastIndex: 1_000_000 },
   }),
   "node.addresses": (source) => ({ claims: claimsOf(source) }),
+  "node.rotateKey": (source) => ({ id: other(source) }),
+  "node.nextKey": (source) => ({
+    ...{ nodeId: other(source), incarnation: 1, number: 1 },
+    endpointId: keyOfNode(source, other(source)),
+  }),
+  "node.useKey": (source) => {
+    const nodeId = someone(source);
+    const [endpointId, nextEndpointId] = [keyOfNode(source, nodeId), toHex(source.random.bytes(32))];
+    const change = { nodeId, incarnation: 1, number: 1, endpointId, nextEndpointId };
+    return { change, signature: toHex(source.random.bytes(64)) };
+  },
   "log.read": ({ appliedIndex }) => ({ from: Math.max(1, appliedIndex - 5), to: appliedIndex + 1 }),
   "member.list": () => ({}),
   "member.remove": (source) => ({ id: other(source), force: chance(source.random, 0.5) }),
@@ -128,6 +139,10 @@ function someone(source: RequestSource): number {
 
 function key({ random }: RequestSource): string {
   return `k${integer(random, 0, 3)}`;
+}
+
+function keyOfNode({ state, endpointId }: RequestSource, nodeId: number): string {
+  return [...state.nodes.values()].find(({ id }) => id === nodeId)?.endpointId ?? endpointId;
 }
 
 function presentValue({ random, state }: RequestSource): string | null {
