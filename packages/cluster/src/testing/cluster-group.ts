@@ -14,6 +14,7 @@ import { MemoryLogStore, MemorySnapshotStore } from "@blixard/raft/testing";
 import type { ClusterNode, HeldBackNode, StartMode } from "../cluster-node-types.ts";
 import type { ClusterNodeOptions } from "../options.ts";
 import type { ClusterTransport } from "../ports/cluster-transport.ts";
+import type { KeyRotation, NextKey } from "../ports/key-rotation.ts";
 import type { OwnTokenStore } from "../ports/own-token.ts";
 import type { JoinSeed, JoinTarget } from "../start/join-flow.ts";
 import { startClusterNode } from "../start/start-cluster-node.ts";
@@ -43,6 +44,8 @@ export class Machine {
   store: { readonly storeId: string; readonly starts: number } | undefined;
   /** Absent: this node has no token of its own, and somebody else holds the first administrator's. */
   ownToken: MemoryTokenStore | undefined;
+  /** The key file of this node. Absent: the node keeps its first key. */
+  keys: MemoryKeyFile | undefined;
   seed: JoinSeed | undefined;
   /** Of the last start. */
   transport: ClusterTransport | undefined;
@@ -71,6 +74,29 @@ export class MemoryTokenStore implements OwnTokenStore {
   }
   async remove(): Promise<void> {
     this.text = undefined;
+  }
+}
+
+/** The key file of a node, with made-up keys. Who changes it starts the node again. */
+export class MemoryKeyFile implements KeyRotation {
+  key: string;
+  nextKey: string | undefined;
+  /** Called before the file changes; may throw, as a crash. */
+  beforeUse: () => void = () => {};
+
+  constructor(key: string) {
+    this.key = key;
+  }
+
+  async next(): Promise<NextKey> {
+    this.nextKey ??= toHex(sha256(fromUtf8(this.key)));
+    return { endpointId: this.nextKey, sign: madeUpSignatures(this.nextKey).sign };
+  }
+  async use(endpointId: string): Promise<void> {
+    this.beforeUse();
+    if (endpointId !== this.nextKey) throw new Error("this is not the next key");
+    this.key = endpointId;
+    this.nextKey = undefined;
   }
 }
 
@@ -103,7 +129,8 @@ export class ClusterGroup {
   /** Starts a node on what its machine holds. */
   async start(id: number, how: StartMode): Promise<ClusterNode> {
     const machine = this.machine(id);
-    const { transport, leave } = this.network.join(id, endpointIdOf(id));
+    const key = machine.keys?.key ?? endpointIdOf(id);
+    const { transport, leave } = this.network.join(id, key);
     const stopping = new AbortController();
     machine.transport = transport;
     machine.node = undefined;
@@ -115,7 +142,7 @@ export class ClusterGroup {
         logger: silentLogger,
         metrics: machine.metrics,
         ...{ sha256, ticketCrypto },
-        signatures: madeUpSignatures(endpointIdOf(id)),
+        signatures: madeUpSignatures(key),
         log: machine.log,
         snapshots: machine.snapshots,
         stateStore: machine.stateStore,
@@ -123,6 +150,7 @@ export class ClusterGroup {
         localJoins: { check: ({ proof }) => (proof === localProof ? "proved" : "unproved") },
         startVmManager: async () => machine.vmManager,
         ...(machine.store === undefined ? {} : { store: machine.store }),
+        ...(machine.keys === undefined ? {} : { keyRotation: machine.keys }),
         ...(machine.ownToken === undefined ? {} : { ownToken: machine.ownToken }),
         onHeldBack: (held) => {
           machine.heldBack = held;

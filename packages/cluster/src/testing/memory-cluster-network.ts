@@ -61,10 +61,15 @@ export class MemoryClusterNetwork {
           transport: "memory",
           path: "direct",
           rttMs: 0,
-          lastContactMs: this.#reaches(nodeId, peer.endpointId) ? 0 : Number.MAX_SAFE_INTEGER,
+          lastContactMs: this.#reaches(nodeId, this.#keyInUse(peer)) ? 0 : Number.MAX_SAFE_INTEGER,
         })),
     };
     return { transport, leave: () => this.#endpoints.delete(endpointId) };
+  }
+
+  /** Of a node that changes its key: the one with which it runs. */
+  #keyInUse({ endpointId, otherEndpointIds = [] }: ClusterPeer): string {
+    return [endpointId, ...otherEndpointIds].find((key) => this.#endpoints.has(key)) ?? endpointId;
   }
 
   #reaches(from: number, endpointId: string): boolean {
@@ -110,14 +115,17 @@ export class MemoryClusterNetwork {
   }
 
   async #arrive(from: Endpoint, fromEndpointId: string, to: number | ClusterEndpoint, method: string) {
-    const endpointId =
-      typeof to === "number" ? from.peers.find((peer) => peer.nodeId === to)?.endpointId : to.endpointId;
+    const peer = typeof to === "number" ? from.peers.find(({ nodeId }) => nodeId === to) : undefined;
+    const named = typeof to === "number" ? undefined : to.endpointId;
+    const endpointId = peer === undefined ? named : this.#keyInUse(peer);
     const target = endpointId === undefined ? undefined : this.#endpoints.get(endpointId);
     if (endpointId === undefined || target === undefined || !this.#reaches(from.nodeId, endpointId)) {
       throw notApplied("UNREACHABLE", `node ${String(to)} cannot be reached`);
     }
     await this.beforeCall(from.nodeId, target.nodeId, method);
-    const nodeId = target.peers.find((peer) => peer.endpointId === fromEndpointId)?.nodeId;
+    const hasKey = ({ endpointId: key, otherEndpointIds = [] }: ClusterPeer) =>
+      [key, ...otherEndpointIds].includes(fromEndpointId);
+    const nodeId = target.peers.find(hasKey)?.nodeId;
     const remote = { endpointId: fromEndpointId, nodeId };
     return { endpointId, target, remote };
   }
