@@ -258,6 +258,13 @@ describe("VM routes", () => {
     expect((await ask("POST", "/v1/bans", {})).status).toBe(400);
   });
 
+  it("rotate the key of a node", async () => {
+    const answer = await ask("POST", "/v1/nodes/3/rotate-key");
+    expect(answer).toMatchObject({ status: 200, body: { nodeId: 3, endpointId: "cd".repeat(32) } });
+    expect(service.calls.at(-1)).toMatchObject({ name: "node.rotateKey", request: { id: 3 } });
+    expect((await ask("POST", "/v1/nodes/none/rotate-key")).status).toBe(400);
+  });
+
   it("remove members with typed query fields", async () => {
     await ask("DELETE", "/v1/members/3?force=true");
     expect(service.calls.at(-1)).toMatchObject({ name: "member.remove", request: { id: 3, force: true } });

@@ -69,6 +69,43 @@ describe.each(technologies)("createTransport over %s", (technology) => {
     }
   });
 
+  it("takes both keys of a node that changes from one to the other, and then the next one only", async () => {
+    const one = await start(1);
+    const before = await start(2);
+    const after = { endpointId: (await newAdapter(technology, 22)).endpointId };
+    const both = () => [one.peer(), { ...before.peer(), otherEndpointIds: [after.endpointId] }];
+    one.transport.setPeers(both());
+    before.transport.setPeers(both());
+    await until(() => stateOf(one, 2) === "ready" && stateOf(before, 1) === "ready");
+    await before.transport.close();
+    const next = await start(2, { adapter: await newAdapter(technology, 22) });
+    next.transport.setPeers([one.peer()]);
+    await until(() => stateOf(one, 2) === "ready" && stateOf(next, 1) === "ready");
+    expect(one.transport.peer(after.endpointId)?.nodeId).toBe(2);
+    expect(await one.transport.call(2, "echo", Uint8Array.of(7), { timeoutMs: 60_000 })).toEqual(Uint8Array.of(7));
+    // The connection of the next key stays when that is the only one.
+    const { instance } = next.transport;
+    one.transport.setPeers([{ ...next.peer(), addresses: next.transport.addresses() }]);
+    expect(one.transport.sessions()).toMatchObject([{ state: "ready", instance, endpointId: after.endpointId }]);
+    expect(one.transport.peer(before.adapter.endpointId)).toBeUndefined();
+    await next.transport.close();
+    const thief = await start(2, { adapter: await newAdapter(technology, 2) });
+    thief.transport.setPeers([one.peer()]);
+    await until(() => (one.transport.refusals()["unknown_peer"] ?? 0) > 0);
+    expect(stateOf(one, 2)).not.toBe("ready");
+  });
+
+  it("ends the connection of a key that is the node's no more", async () => {
+    const [one, two] = await pair();
+    const next = "ab".repeat(32);
+    one.transport.setPeers([{ ...two.peer(), otherEndpointIds: [next] }]);
+    expect(stateOf(one, 2)).toBe("ready");
+    one.transport.setPeers([{ ...two.peer(), endpointId: next }]);
+    await until(() => (one.transport.refusals()["unknown_peer"] ?? 0) > 0);
+    expect(stateOf(one, 2)).not.toBe("ready");
+    expect(one.transport.peer(two.adapter.endpointId)).toBeUndefined();
+  });
+
   it("keeps the order of appends, whatever the size", async () => {
     const [one, two] = await pair();
     const sizes = Array.from({ length: 60 }, (_, at) => (at % 7 === 0 ? 100_000 : 50));

@@ -22,10 +22,10 @@ const env = () => ({ XDG_DATA_HOME: join(root, "home"), XDG_CONFIG_HOME: join(ro
 const dirOf = (id: number | string) => join(root, String(id));
 const keyIn = async (id: number | string) =>
   endpointIdOfSeed(fromHex((await readFile(join(dirOf(id), "node.key"), "utf8")).trim()) ?? new Uint8Array());
-const type = (at: number, ...args: string[]): Promise<BinaryRun> =>
+const type = (at: number | string, ...args: string[]): Promise<BinaryRun> =>
   runBinary([...args, "--data-dir", dirOf(at)], { env: env(), timeoutMs: 120_000 });
 
-async function done(at: number, ...args: string[]): Promise<string> {
+async function done(at: number | string, ...args: string[]): Promise<string> {
   const run = await type(at, ...args);
   expect([args, run]).toMatchObject([args, { code: 0 }]);
   return run.stdout;
@@ -82,19 +82,20 @@ const node = (id: number): ProcessNode => {
   return found;
 };
 
-async function rotate(id: number, at: number): Promise<void> {
-  const before = await keyIn(id);
-  former.set(id, await readFile(join(dirOf(id), "node.key"), "utf8"));
+/** Rotates the key of the node `id` in the directory `dir`, asked through the one in `at`. */
+async function rotate(dir: number | string, at: number | string, id = Number(dir), process = id): Promise<void> {
+  const before = await keyIn(dir);
+  former.set(process, await readFile(join(dirOf(dir), "node.key"), "utf8"));
   const out = await done(at, "cluster", "rotate-key", String(id), "-o", "json");
-  const after = await keyIn(id);
+  const after = await keyIn(dir);
   expect(after).not.toBe(before);
   expect(JSON.parse(out)).toMatchObject({ nodeId: id, endpointId: after });
   expect(await done(at, "cluster", "banned")).toContain(before);
   // What names the node in its directory follows.
   for (const name of ["node.json", "runtime.json"]) {
-    expect(JSON.parse(await readFile(join(dirOf(id), name), "utf8"))).toMatchObject({ endpointId: after });
+    expect(JSON.parse(await readFile(join(dirOf(dir), name), "utf8"))).toMatchObject({ endpointId: after });
   }
-  expect(node(id).isRunning).toBe(true);
+  expect(node(process).isRunning).toBe(true);
 }
 
 describe("blixard cluster rotate-key", () => {
@@ -121,6 +122,20 @@ describe("blixard cluster rotate-key", () => {
     for (const id of [1, 2, 3, 4]) nodes.set(id, await node(id).restart());
     await done(1, "kv", "put", "after", "all");
     expect(await done(2, "kv", "get", "after")).toContain("all");
+  });
+
+  it("serves a machine that joins the only voter after that, which replays the log of before", async () => {
+    const only = { binary: builtBinary(), id: 1, dataDir: dirOf("only"), flags };
+    nodes.set(11, await ProcessNode.start(only));
+    await rotate("only", "only", 1, 11);
+    const made = JSON.parse(await done("only", "ticket", "create", "--role", "worker", "-o", "json")) as {
+      ticket: string;
+    };
+    const place = { binary: builtBinary(), id: 2, dataDir: dirOf("joiner"), flags, join: made.ticket };
+    nodes.set(12, await ProcessNode.start(place));
+    await done("only", "kv", "put", "after", "all");
+    const members = JSON.parse(await done("only", "nodes", "list", "-o", "json")) as { items: { state: string }[] };
+    expect(members).toMatchObject({ items: [{ state: "ready" }, { state: "ready" }] });
   });
 
   it("refuses the key of before for good", async () => {

@@ -35,6 +35,17 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
     type: "ban.add" as const,
     ...{ nodeId, endpointId: sampleNode(key).endpointId, acceptTwoCopies: [] },
   })),
+  fc
+    .record({
+      type: fc.constantFrom("node.offerKey" as const, "node.useKey" as const),
+      nodeId,
+      key: nodeId,
+      next: nodeId,
+    })
+    .map(({ type, nodeId, key, next }) => ({
+      ...{ type, nodeId, incarnation: 1, number: 1, endpointId: sampleNode(key).endpointId },
+      nextEndpointId: sampleNode(next + 4).endpointId,
+    })),
   name.map((image) => ({ type: "image.put" as const, image: { ...demoImage, name: image, builtin: false } })),
   name.map((image) => ({ type: "image.remove" as const, name: image })),
   fc.record({ name, number, node: nodeId, image: fc.constantFrom("demo", "a") }).map(({ number, image, ...rest }) => ({

@@ -127,6 +127,7 @@ export class TestService implements NodeService {
         { kind: "bearer-tokens", held: "texts", ids: ["ops", "ci"], settled: false, next: "rotate" },
       ],
     }),
+    "node.rotateKey": ({ id }: { id: number }) => ({ index: 13, term: 2, nodeId: id, endpointId: "cd".repeat(32) }),
     "debug.stateHash": ({ index }: { index: number }) => ({ index, hash: "ab" }),
     "image.list": () => {
       throw new TypeError("a fault with a secret in it");
