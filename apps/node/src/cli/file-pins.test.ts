@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { loadOrCreateNodeKey } from "@blixard/identity";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { contextKeyPath, readContexts, writeContexts } from "./contexts.ts";
-import { filePins } from "./file-pins.ts";
+import { filePins, replacePinned } from "./file-pins.ts";
 
 let home: string;
 beforeEach(async () => {
@@ -24,6 +24,16 @@ describe("filePins", () => {
     expect(pins().get("elsewhere.example:7001")).toBeUndefined();
     expect(JSON.parse(await readFile(path(), "utf8"))).toEqual({ "node.example:7001": a, "192.0.2.1:7001": b });
     expect((await stat(path())).mode & 0o777).toBe(0o600);
+  });
+
+  it("puts the next key of a node where its key was", () => {
+    const env = { XDG_CONFIG_HOME: home };
+    replacePinned(env, a, b);
+    pins().set("node.example:7001", a);
+    pins().set("192.0.2.1:7001", "c".repeat(64));
+    replacePinned(env, a, b);
+    expect(pins().get("node.example:7001")).toBe(b);
+    expect(pins().get("192.0.2.1:7001")).toBe("c".repeat(64));
   });
 
   it("remembers loopback addresses for one command only", () => {

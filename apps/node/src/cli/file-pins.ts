@@ -28,15 +28,28 @@ export function filePins(env: Readonly<Record<string, string | undefined>>): Pin
     set: (address, endpointId) => {
       session.set(address, endpointId);
       if (isLoopbackHost(parseNodeAddress(address).host)) return;
-      const text = `${JSON.stringify({ ...readPins(path), [address]: endpointId }, null, 2)}\n`;
-      try {
-        makePrivateDirectory(dirname(path));
-        writeOwnFile(path, text);
-      } catch (error) {
-        throw isBlixardError(error) ? error : failed(`${path} cannot be written`, error);
-      }
+      writePins(path, { ...readPins(path), [address]: endpointId });
     },
   };
+}
+
+/** A node has another key, as somebody said whose own key was pinned: it takes the place of the one of before. */
+export function replacePinned(env: Readonly<Record<string, string | undefined>>, before: string, after: string): void {
+  const home = configHome(env);
+  if (home === undefined) return;
+  const path = join(home, "known-nodes.json");
+  const pins = Object.entries(readPins(path));
+  if (!pins.some(([, endpointId]) => endpointId === before)) return;
+  writePins(path, Object.fromEntries(pins.map(([address, pin]) => [address, pin === before ? after : pin])));
+}
+
+function writePins(path: string, pins: Readonly<Record<string, string>>): void {
+  try {
+    makePrivateDirectory(dirname(path));
+    writeOwnFile(path, `${JSON.stringify(pins, null, 2)}\n`);
+  } catch (error) {
+    throw isBlixardError(error) ? error : failed(`${path} cannot be written`, error);
+  }
 }
 
 /** A file that cannot be understood is refused: taking it for empty would accept any key. */

@@ -1,9 +1,10 @@
 /** `blixard cluster rotate-key`: asks for another key of a node, and waits until the node runs with it. */
-import { BlixardError, errorCodeOf, errorCodes, messageOf, sleep } from "@blixard/common";
+import { BlixardError, errorCodeOf, errorCodes, isBlixardError, messageOf, sleep } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
+import { replacePinned } from "../file-pins.ts";
 import { nodeIdOf } from "../node-name.ts";
 import { print } from "../output.ts";
 import { parseDurationMs } from "../quantities.ts";
@@ -20,9 +21,10 @@ export function addRotateKey(command: Command, context: CliContext): void {
 async function rotateKey(context: CliContext, node: string, options: ClientOptions): Promise<void> {
   const waitMs = options.timeout === undefined ? waitMsDefault : parseDurationMs(options.timeout);
   const endMs = systemClock.monotonicMs() + waitMs;
-  let [nodeId, wanted] = [0, ""];
+  let [nodeId, before, wanted] = [0, "", ""];
   await withClient(context, options, async ({ client }) => {
     nodeId = await nodeIdOf(client, node);
+    before = (await client.nodes.get(nodeId)).endpointId;
     const { endpointId } = await client.nodes.rotateKey(nodeId);
     wanted = endpointId;
   });
@@ -30,7 +32,9 @@ async function rotateKey(context: CliContext, node: string, options: ClientOptio
   // The node that is asked may be the one that starts again, with another key: each look finds it anew.
   for (let last = "it has its key of before"; ; ) {
     const look = await lookAt(context, options, nodeId, wanted).catch((error: unknown) => {
-      if (context.signal.aborted || !mayPass(error)) throw error;
+      if (context.signal.aborted || !(mayPass(error) || showsKey(error, wanted))) throw error;
+      // The cluster named the next key before anybody showed it.
+      if (showsKey(error, wanted)) replacePinned(context.env, before, wanted);
       return messageOf(error);
     });
     if (look === undefined) return;
@@ -63,6 +67,11 @@ const lookTimeout = "5s";
 function mayPass(error: unknown): boolean {
   const code = errorCodeOf(error);
   return code !== undefined && code !== "CANCELLED" && errorCodes[code].retryable;
+}
+
+/** Whether the node at the address that was asked has the key already, and another one is pinned. */
+function showsKey(error: unknown, wanted: string): boolean {
+  return isBlixardError(error) && error.code === "UNKNOWN_PEER" && error.details?.["endpointId"] === wanted;
 }
 
 function notYet(nodeId: number, reason: string): BlixardError {
