@@ -149,6 +149,28 @@ describe("the key of a node", () => {
     });
   });
 
+  it("does not wait for what a worker says that it cannot reach", async () => {
+    await form();
+    const { key: before } = keysOf(2);
+    group.network.beforeCall = (from, to) => {
+      if (from === 2 && to === 4) crashed();
+    };
+    await group.call(1, "node.rotateKey", { id: 2 });
+    await until(() => keysOf(2).key !== before);
+    // A voter has to say so itself.
+    const { key: other } = keysOf(3);
+    group.network.beforeCall = (from, to) => {
+      if (from === 3 && to === 1) crashed();
+    };
+    await group.restart(2);
+    await untilRotated(2, before, 1);
+    await group.call(1, "node.rotateKey", { id: 3 });
+    await until(() => recordOf(3, 4)?.nextKey !== undefined);
+    expect(keysOf(3).key).toBe(other);
+    group.network.beforeCall = () => {};
+    await until(() => keysOf(3).key !== other);
+  });
+
   it("lets a node in that joins later and replays the log in which the key was another one", async () => {
     await group.bootstrap();
     await group.machine(1).stop();

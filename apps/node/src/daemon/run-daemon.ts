@@ -20,8 +20,10 @@ const stopTimeoutMs = 9_000;
 const fatalTimeoutMs = 1_000;
 const exitLingerMs = 200;
 const invariantExitCode = 70;
-/** Temporary: a service manager starts the node again, as it was to start by itself. */
-const restartExitCode = 75;
+/** A node that gets another key starts again by itself; an endpoint takes up to half a minute to close. */
+const startAgainTimeoutMs = 45_000;
+/** Temporary: a service manager starts the node again where it could not do so by itself. */
+const startAgainExitCode = 75;
 
 /** The daemon has fewer exit codes than a command, because a service manager acts on them. */
 const daemonExitCodes: Readonly<Record<number, number>> = {
@@ -43,41 +45,48 @@ export async function runDaemon(config: NodeConfig, context: CliContext): Promis
     fail = reject;
   });
   fatal.catch(() => {});
-  let again: Partial<NodeConfig> | undefined = {};
-  while (again !== undefined) {
-    // A node that gets another key starts again with it, and what runs on it goes on.
-    const life: Partial<NodeConfig> = again;
-    let renew: (again: Partial<NodeConfig>) => void = () => {};
-    const renewed = new Promise<Partial<NodeConfig>>((resolve) => {
-      renew = resolve;
+  const start = (given: NodeConfig, onNewKey: (ports: NewKeyPorts) => void) =>
+    startNode(given, {
+      ...{ logger, env: context.env, stdin: context.stdin, say: (text) => say(context, text), signal: stop, onNewKey },
+      onFatal: (error) => fail(error),
     });
+  for (let given = config; ; ) {
+    const renewed = settable<NewKeyPorts>();
     let daemon: RunningNode;
     try {
-      daemon = await startNode(
-        { ...config, ...life },
-        {
-          ...{ logger, env: context.env, stdin: context.stdin, say: (text) => say(context, text), signal: stop },
-          ...{ onFatal: (error) => fail(error), onNewKey: (ports) => renew(ports) },
-        },
-      );
+      daemon = await start(given, renewed.set);
     } catch (error) {
       if (!stop.aborted) return lingerAndExit(reportEnd(error, context));
       logger.log("info", "stopped before the node served", { reason: messageOf(error) });
       return lingerAndExit(0);
     }
     context.stdout.write(`${JSON.stringify(daemon.ready)}\n`);
+    let ports: NewKeyPorts | undefined;
     try {
-      again = await Promise.race([aborted(stop).then(() => undefined), fatal, renewed]);
+      ports = await Promise.race([aborted(stop), fatal, renewed.promise]);
     } catch (error) {
       return await endFatally(daemon, error, logger, context);
     }
-    logger.log("info", "stopping", { stopVms: config.stopVms && again === undefined });
-    const clean = await withinMs(stopTimeoutMs, daemon.stop({ again: again !== undefined }));
-    if (clean) continue;
-    logger.log("warn", "not everything closed in time", { stopTimeoutMs });
-    if (again !== undefined) return lingerAndExit(restartExitCode);
+    const again = ports !== undefined;
+    logger.log("info", again ? "starting again with another key" : "stopping", { stopVms: config.stopVms && !again });
+    const timeoutMs = again ? startAgainTimeoutMs : stopTimeoutMs;
+    const clean = await withinMs(timeoutMs, daemon.stop({ again }));
+    if (!clean) logger.log("warn", "not everything closed in time", { timeoutMs });
+    if (!again || !clean) return lingerAndExit(again ? startAgainExitCode : 0);
+    // A ticket, which may have come on standard input, was used by the first start.
+    given = { ...config, ...ports, join: undefined, joinFile: undefined };
   }
-  return lingerAndExit(0);
+}
+
+type NewKeyPorts = Pick<NodeConfig, "bind" | "http">;
+
+/** A promise, and what fulfils it. */
+function settable<T>(): { readonly promise: Promise<T>; readonly set: (value: T) => void } {
+  let set: (value: T) => void = () => {};
+  const promise = new Promise<T>((resolve) => {
+    set = resolve;
+  });
+  return { promise, set };
 }
 
 async function endFatally(daemon: RunningNode, error: unknown, logger: Logger, context: CliContext): Promise<number> {
@@ -127,10 +136,10 @@ function stopSignal(context: CliContext, logger: Logger): AbortSignal {
   return controller.signal;
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
+function aborted(signal: AbortSignal): Promise<undefined> {
   return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
+    if (signal.aborted) resolve(undefined);
+    else signal.addEventListener("abort", () => resolve(undefined), { once: true });
   });
 }
 

@@ -134,8 +134,8 @@ describe("blixard cluster rotate-key", () => {
     const place = { binary: builtBinary(), id: 2, dataDir: dirOf("joiner"), flags, join: made.ticket };
     nodes.set(12, await ProcessNode.start(place));
     await done("only", "kv", "put", "after", "all");
-    const members = JSON.parse(await done("only", "nodes", "list", "-o", "json")) as { items: { state: string }[] };
-    expect(members).toMatchObject({ items: [{ state: "ready" }, { state: "ready" }] });
+    const members = JSON.parse(await done("only", "nodes", "list", "-o", "json")) as { state: string }[];
+    expect(members).toMatchObject([{ state: "ready" }, { state: "ready" }]);
   });
 
   it("refuses the key of before for good", async () => {

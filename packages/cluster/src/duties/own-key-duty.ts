@@ -12,6 +12,7 @@ import type { CallRouter } from "../calls/call-router.ts";
 import { nodeMeta } from "../calls/peer-calls.ts";
 import { randomRequestId } from "../ids.ts";
 import type { NodeParts } from "../node-parts.ts";
+import { progressOf, votes } from "../peers/reachability.ts";
 import type { KeyRotation } from "../ports/key-rotation.ts";
 import { changeOf } from "../services/node-key.ts";
 import { nodeKey } from "../state-machine/state.ts";
@@ -20,7 +21,16 @@ import { type LoopDeps, runLoop } from "./background-loop.ts";
 export interface OwnKeyDeps {
   readonly parts: Pick<
     NodeParts,
-    "clock" | "logger" | "random" | "options" | "identity" | "peerCalls" | "signatures" | "stateMachine" | "transport"
+    | "clock"
+    | "logger"
+    | "raft"
+    | "random"
+    | "options"
+    | "identity"
+    | "peerCalls"
+    | "signatures"
+    | "stateMachine"
+    | "transport"
   >;
   readonly router: Pick<CallRouter, "call">;
   readonly loop: LoopDeps;
@@ -84,12 +94,19 @@ export class OwnKeyDuty {
     await router.call("node.useKey", { change, signature }, meta, { signal });
   }
 
-  /** The other members that have not said that they have applied the entry. */
+  /**
+   * The other members that do not know what the entry says. Voters have to say so themselves; of the others, some of which this
+   * node may never reach, it is enough that the leader knows that they have the entry.
+   */
   async #notKnownTo(index: number, signal: AbortSignal): Promise<number[]> {
-    const { stateMachine, options, peerCalls } = this.#deps.parts;
+    const { stateMachine, options, peerCalls, raft } = this.#deps.parts;
     const answers = await peerCalls.askMembers("status.get", {}, { signal });
+    const ofLeader = answers.get(raft.status.value.leaderId)?.members ?? [];
+    const hasEntry = (id: number) =>
+      (progressOf({ raft }, id)?.match ?? ofLeader.find((member) => member.id === id)?.matchIndex ?? 0) >= index;
     return [...stateMachine.state.nodes.values()]
-      .map(({ id }) => id)
-      .filter((id) => id !== options.nodeId && (answers.get(id)?.appliedIndex ?? 0) < index);
+      .filter((node) => node.id !== options.nodeId)
+      .filter((node) => (answers.get(node.id)?.appliedIndex ?? 0) < index && (votes(node) || !hasEntry(node.id)))
+      .map(({ id }) => id);
   }
 }
