@@ -79,8 +79,12 @@ describe.each(technologies)("createTransport over %s", (technology) => {
     await until(() => stateOf(one, 2) === "ready" && stateOf(before, 1) === "ready");
     await before.transport.close();
     const next = await start(2, { adapter: await newAdapter(technology, 22) });
+    one.transport.setPeers([
+      { ...next.peer(), endpointId: before.adapter.endpointId, otherEndpointIds: [after.endpointId] },
+    ]);
     next.transport.setPeers([one.peer()]);
-    await until(() => stateOf(one, 2) === "ready" && stateOf(next, 1) === "ready");
+    const inUse = () => one.transport.sessions()[0];
+    await until(() => inUse()?.instance === next.transport.instance && stateOf(next, 1) === "ready");
     expect(one.transport.peer(after.endpointId)?.nodeId).toBe(2);
     expect(await one.transport.call(2, "echo", Uint8Array.of(7), { timeoutMs: 60_000 })).toEqual(Uint8Array.of(7));
     // The connection of the next key stays when that is the only one.

@@ -9,7 +9,8 @@ import type { NodeId, PeerMessage, PeerTransportHandlers } from "@blixard/raft";
 import { TransportMetrics } from "./metrics.ts";
 import { RpcLane } from "./rpc/rpc-lane.ts";
 import { keysOf } from "./session/peer-keys.ts";
-import { PeerSession, type PeerSessionOptions } from "./session/peer-session.ts";
+import { PeerSession } from "./session/peer-session.ts";
+import type { PeerSessionOptions } from "./session/peer-session-deps.ts";
 import { transportLimits } from "./transport-limits.ts";
 import type {
   Connection,

@@ -17,52 +17,25 @@
  * (another instance) replaces the old one, and so does a newer connection of the same dialler; but a start of the node
  * that is older than one that was heard of is refused, and told so in the answer to its hello.
  */
-import type { Clock, Logger, Random, Timer } from "@blixard/common";
+import type { Timer } from "@blixard/common";
 import { BlixardError, setRunnableTimer, withDeadline } from "@blixard/common";
 import { encodePeerMessages } from "@blixard/protocol/peer-messages";
-import type { NodeId, PeerMessage, PeerTransportHandlers } from "@blixard/raft";
-import { type FrameOptions, frameBytesMaxOf } from "../frames/frame.ts";
+import type { NodeId, PeerMessage } from "@blixard/raft";
+import { frameBytesMaxOf } from "../frames/frame.ts";
 import type { LinkEnd } from "../frames/frame-link.ts";
 import type { StreamClass } from "../frames/stream-class.ts";
-import type { DropReason, TransportMetrics } from "../metrics.ts";
+import type { DropReason } from "../metrics.ts";
 import { briefly, OverlappedDial } from "../overlapped-dial.ts";
 import { transportLimits } from "../transport-limits.ts";
-import type {
-  Connection,
-  EndpointAddress,
-  Peer,
-  PeerSessionStatus,
-  SessionState,
-  TransportAdapter,
-} from "../transport-types.ts";
+import type { Connection, EndpointAddress, Peer, PeerSessionStatus, SessionState } from "../transport-types.ts";
 import { type Hello, ownCapabilities } from "./hello.ts";
 import { isOutdated, type NodeStart, newestStart, type SeenStart } from "./node-start.ts";
 import { OutboundQueue } from "./outbound-queue.ts";
 import { keyInTurn, keysOf, provesKeyOf } from "./peer-keys.ts";
 import { PeerLink, type PeerLinkHandlers } from "./peer-link.ts";
+import type { PeerSessionDeps, PeerSessionOptions } from "./peer-session-deps.ts";
 import { transportOf } from "./session-transport.ts";
 import { Silence } from "./silence.ts";
-
-export interface PeerSessionDeps {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly logger: Logger;
-  readonly metrics: TransportMetrics;
-  readonly adapter: TransportAdapter;
-  /** The receiver of messages; its methods only enqueue. */
-  readonly handlers: PeerTransportHandlers;
-  /** Called when the session lost its connection. Other connections with the endpoint are then of no use either. */
-  readonly onBroken: (endpointId: string) => void;
-  /** Called when the peer knows of a newer start of this node. */
-  readonly onNewerStartClaimed: () => void;
-}
-
-export interface PeerSessionOptions extends FrameOptions {
-  readonly nodeId: number;
-  readonly instance: number;
-  readonly start: () => NodeStart | undefined;
-  readonly heartbeatMs: number;
-}
 
 export class PeerSession {
   readonly #deps: PeerSessionDeps;
