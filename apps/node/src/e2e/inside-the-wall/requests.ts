@@ -145,6 +145,9 @@ export const changes: Partial<Record<MethodName | StreamName, readonly string[]>
   "image.remove": ["images"],
   "node.update": ["nodes"],
   "node.cordon": ["nodes"],
+  // Refused: members are silent, and nobody has signed.
+  "node.rotateKey": [],
+  "node.useKey": [],
   "member.remove": ["members", "nodes"],
   "member.setRole": ["members", "nodes"],
   "join.accept": ["members", "nodes"],
