@@ -6,6 +6,7 @@ import { BlixardError, directAddresses, hostOf, notApplied, SeldomLog } from "@b
 import { Evictions, shareOfAddress } from "@blixard/identity";
 import { frameBytesMin } from "@blixard/protocol";
 import type { NodeId, PeerMessage, PeerTransportHandlers } from "@blixard/raft";
+import { ReadPace } from "./frames/read-pace.ts";
 import { TransportMetrics } from "./metrics.ts";
 import { RpcLane } from "./rpc/rpc-lane.ts";
 import { keysOf } from "./session/peer-keys.ts";
@@ -42,6 +43,7 @@ export function createTransport(deps: TransportDeps, options: TransportOptions):
     onBroken: (listener) => node.onBroken(listener),
     call: (to, method, payload, callOptions) => node.call(to, method, payload, callOptions),
     stream: (to, method, payload, streamOptions) => node.stream(to, method, payload, streamOptions),
+    slow: (nodeId) => node.slow(nodeId),
     sessions: () => node.sessions(),
     refusals: () => node.refusals(),
     close: () => node.close(),
@@ -57,6 +59,7 @@ class NodeTransport {
   readonly #unknownPeers: SeldomLog;
   readonly #onBroken: ((endpointId: string) => void)[] = [];
   readonly #sessions = new Map<number, PeerSession>();
+  readonly #paces = new Map<number, ReadPace>();
   readonly #nodeIds = new Map<string, number>();
   readonly #methods = new Map<string, RpcHandler>();
   /** Whether the member list was ever set. */
@@ -95,6 +98,7 @@ class NodeTransport {
         adapter: deps.adapter,
         nodeIdOf: (endpointId) => this.#nodeIds.get(endpointId),
         isKnown: (endpointId) => this.#isKnown(endpointId),
+        paceOf: (endpointId) => this.#paces.get(this.#nodeIds.get(endpointId) ?? Number.NaN),
         onStrangerEvicted: (share) => this.#evictions.count("rpc_stranger", share),
         handler: (call, signal) => (this.#methods.get(call.method) ?? this.#served.call)(call, signal),
         streamHandler: (call, signal) => this.#handleStream(call, signal),
@@ -153,6 +157,7 @@ class NodeTransport {
       const peer = wanted.get(nodeId);
       if (peer !== undefined && keysOf(session.peer).includes(peer.endpointId)) continue;
       this.#sessions.delete(nodeId);
+      this.#paces.delete(nodeId);
       session.close("removed from the member list");
     }
     this.#bindKeys(wanted.values());
@@ -198,6 +203,10 @@ class NodeTransport {
     return this.#rpc.stream(this.#addressOf(to), method, payload, options);
   }
 
+  slow(nodeId: number): void {
+    this.#paces.get(nodeId)?.slow();
+  }
+
   sessions() {
     return [...this.#sessions.values()].map((session) => session.status());
   }
@@ -216,6 +225,8 @@ class NodeTransport {
 
   #addSession(peer: Peer): void {
     const { clock, random, logger, adapter } = this.#deps;
+    const pace = new ReadPace(clock);
+    this.#paces.set(peer.nodeId, pace);
     const session = new PeerSession(
       peer,
       {
@@ -223,6 +234,7 @@ class NodeTransport {
         random,
         logger,
         adapter,
+        pace,
         metrics: this.#metrics,
         handlers: {
           onMessage: (from, message) => this.#handlers?.onMessage(from, message),

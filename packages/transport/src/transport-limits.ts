@@ -47,6 +47,11 @@ export const transportLimits = {
   /** Addresses of which the gate knows how many handshakes they made. */
   handshakeSharesMax: 4_096,
   helloWaitMs: 2_000,
+  /** How long a read waits for each refusal of a member that asks for too much, at most; how small it is, and for how long. */
+  slowReadStepMs: 10,
+  slowReadMsMax: 250,
+  slowReadBytesMax: 1_024,
+  slowReadLastsMs: 1_000,
   /** Connections of one peer that have not said hello. */
   handshakesPerPeerMax: 8,
   rpcPayloadUrgentBytesMax: 16 * 1024,
@@ -97,6 +102,10 @@ export function assertTransportLimits(of: TransportLimits): void {
   const { rpcServedPerConnectionMax, rpcServedMax, rpcStreamsServedPerConnectionMax, rpcStreamsServedMax } = of;
   assertAtMost({ rpcServedPerConnectionMax }, { rpcServedMax }, "one connection is served no more calls than all");
   assertAtMost({ rpcStreamsServedPerConnectionMax }, { rpcStreamsServedMax }, "one connection has no more than all");
+
+  const { slowReadStepMs, slowReadMsMax, heartbeatMs } = of;
+  assertAtMost({ slowReadStepMs }, { slowReadMsMax }, "one refusal delays no more than many");
+  assertBelow({ slowReadMsMax }, { heartbeatMs }, "a member that is read slowly is heard in each heartbeat");
 
   const { suspectAfterMissed, deadAfterMissed, dialIntervalMsMin, dialIntervalMsMax, dialWaitMs, dialWaitMsMax } = of;
   assertBelow({ suspectAfterMissed }, { deadAfterMissed }, "a session is suspect before it is dead");

@@ -234,6 +234,8 @@ export interface Transport {
     payload: Uint8Array,
     options: StreamCallOptions,
   ): Promise<AsyncIterable<Uint8Array>>;
+  /** Reads what a member sends more slowly for a moment: for one that asks for more than it may have. */
+  slow(nodeId: number): void;
   sessions(): readonly PeerSessionStatus[];
   /** Messages and connections refused since the start, by reason: `unknown_peer`, `forged_from`, `bad_frame`, ... */
   refusals(): Readonly<Record<string, number>>;

@@ -17,10 +17,12 @@ const nothing = new Uint8Array();
 let clock: VirtualClock;
 let budgets: MemberBudgets;
 let counted: Partial<Record<BudgetKind, number>>;
+let slowed: number[];
 
 beforeEach(() => {
   clock = new VirtualClock();
   counted = {};
+  slowed = [];
   const state = emptyState();
   for (const [id, role] of [
     [self, "voter"],
@@ -37,7 +39,9 @@ beforeEach(() => {
       counted[of] = (counted[of] ?? 0) + count;
     },
   };
-  budgets = new MemberBudgets({ clock, logger: silentLogger, exceeded, nodeId: self, state: () => state }, options);
+  const transport = { slow: (id: number) => void slowed.push(id) };
+  const deps = { clock, logger: silentLogger, exceeded, nodeId: self, state: () => state, transport };
+  budgets = new MemberBudgets(deps, options);
 });
 
 /** How often of so many times it passes. */
@@ -102,6 +106,19 @@ describe("the calls of a member", () => {
     const broken = () => budgets.call(worker, () => Promise.reject(new Error("broken")));
     for (let count = 0; count < 6; count++) await expect(broken()).rejects.toThrow("broken");
     expect(await calls(worker, 1)).toBe(1);
+  });
+});
+
+describe("a member that asks for more", () => {
+  it("is read more slowly for each refusal, unless it passes on what people ask for", async () => {
+    expect(await calls(worker, 22)).toBe(20);
+    expect(passes(4, () => budgets.admitsRead(other))).toBe(3);
+    expect(slowed).toEqual([worker, worker, other]);
+    passes(20, proposes(voter, 200));
+    expect(passes(9, () => budgets.admitsSnapshotBytes(other, 1_000, 1_000))).toBe(3);
+    expect(slowed).toHaveLength(3);
+    expect(passes(11, proposes(worker, 1))).toBe(10);
+    expect(slowed).toHaveLength(4);
   });
 });
 

@@ -1,6 +1,7 @@
 /**
  * What a member may take from this node. A member's key may be in foreign hands, so that what it asks for is bounded, each
- * kind for each member: who asks for more is told OVERLOADED, and neither ends anything nor takes it from others.
+ * kind for each member: who asks for more is told OVERLOADED and read more slowly, and neither ends anything nor takes it
+ * from others.
  *
  *     log_bytes       bytes of commands that it has proposed in its own name, on the leader; voters too
  *     calls           calls of its own, and what their answers weigh: how many in a time, and how many at once
@@ -21,6 +22,7 @@ import {
   onAbort,
 } from "@blixard/common";
 import { limits } from "@blixard/protocol";
+import type { ClusterTransport } from "../ports/cluster-transport.ts";
 import { nodeKey } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 
@@ -81,6 +83,7 @@ export interface MemberBudgetsDeps {
   readonly exceeded: Counter;
   readonly nodeId: number;
   readonly state: () => Pick<ClusterState, "nodes">;
+  readonly transport: Pick<ClusterTransport, "slow">;
 }
 
 /** How much of a budget is used. It goes down with time. */
@@ -221,10 +224,12 @@ export class MemberBudgets {
     });
   }
 
-  /** Counts it, and is false. */
+  /** Counts it, reads more slowly what it sends, and is false. */
   #exceeds(nodeId: number, kind: BudgetKind): false {
-    const { clock, logger, exceeded } = this.#deps;
+    const { clock, logger, exceeded, transport } = this.#deps;
     exceeded.add(1, { of: kind });
+    // Bytes of a snapshot are what this node sends, and a voter passes on what people ask for.
+    if (kind !== "snapshot_bytes" && this.#isBounded(nodeId)) transport.slow?.(nodeId);
     this.#notLogged++;
     const nowMs = clock.monotonicMs();
     if (nowMs - this.#loggedAtMs < logIntervalMs) return false;

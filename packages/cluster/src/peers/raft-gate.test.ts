@@ -97,6 +97,7 @@ function gateOf(given: {
   const asked: number[] = [];
   const requests: RequestOf<"member.vouch">[] = [];
   const counted: unknown[] = [];
+  const slowed: number[] = [];
   let nodesIndex = 1;
   const ask = async (to: unknown, _: string, request: unknown) => {
     asked.push(to as number);
@@ -123,7 +124,7 @@ function gateOf(given: {
     ...{ clock, logger: silentLogger, stateMachine, nodeId: 1, seed: given.seed },
     budgets: given.budgets ?? { admitsRead: () => true, admitsSnapshotBytes: () => true },
     refused: { add: (_, labels) => void counted.push(labels) },
-    transport: { sessions: () => sessions },
+    transport: { sessions: () => sessions, slow: (id) => void slowed.push(id) },
     peerCalls: { ask } as unknown as RaftGateDeps["peerCalls"],
     raft: () => ({
       status: {
@@ -136,7 +137,7 @@ function gateOf(given: {
   const nodesChange = () => {
     nodesIndex++;
   };
-  return { gate, clock, asked, requests, counted, admit, nodesChange };
+  return { gate, clock, asked, requests, counted, slowed, admit, nodesChange };
 }
 
 const appends = (gate: RaftGate, from: number) => gate.admits(from, raft("MsgApp", from, ownTerm + 1));
@@ -147,11 +148,14 @@ describe("the gate in front of Raft", () => {
   });
 
   it.each(types)("takes %s from those who may send it, and counts it from the others", (type) => {
-    const { gate, counted } = gateOf({});
+    const { gate, counted, slowed } = gateOf({});
     const taken = roles.filter((role) => gate.admits(senders[role], envelope(type, senders[role])));
     expect(taken).toEqual(raftWall[type]);
     const refused = roles.filter((role) => !raftWall[type]?.includes(role));
     expect(counted).toEqual(refused.map((role) => ({ type, role })));
+    // Who may be a voter that this node has not heard of yet is not read more slowly.
+    const followers = refused.filter((role) => !["voter", "witness", "unknown"].includes(role));
+    expect(slowed).toEqual(followers.map((role) => senders[role]));
   });
 
   it("lets nobody who does not vote bring a higher term", () => {

@@ -35,7 +35,7 @@ export interface RaftGateDeps {
   readonly refused: Counter;
   readonly budgets: Pick<MemberBudgets, "admitsRead" | "admitsSnapshotBytes">;
   readonly stateMachine: Pick<ClusterStateMachine, "state" | "version">;
-  readonly transport: Pick<ClusterTransport, "sessions">;
+  readonly transport: Pick<ClusterTransport, "sessions" | "slow">;
   readonly peerCalls: Pick<PeerCalls, "ask">;
   readonly raft: () => RaftGateView;
   readonly nodeId: number;
@@ -172,8 +172,9 @@ export class RaftGate {
   }
 
   #refuse(from: number, type: PeerMessageType, role: SenderRole): void {
-    const { clock, logger, refused, raft } = this.#deps;
+    const { clock, logger, refused, raft, transport } = this.#deps;
     refused.add(1, { type, role });
+    if (!isVoting(role) && role !== "unknown") transport.slow?.(from);
     this.#notLogged++;
     const nowMs = clock.monotonicMs();
     if (nowMs - this.#loggedAtMs < logIntervalMs) return;

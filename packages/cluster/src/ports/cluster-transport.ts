@@ -107,5 +107,7 @@ export interface ClusterTransport {
       readonly input?: AsyncIterable<Uint8Array>;
     },
   ): Promise<AsyncIterable<Uint8Array>>;
+  /** A member asks for more than it may have: what it sends is read more slowly for a moment. Absent where that cannot be. */
+  slow?(nodeId: number): void;
   sessions(): readonly SessionView[];
 }

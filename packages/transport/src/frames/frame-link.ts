@@ -10,6 +10,7 @@ import { transportLimits } from "../transport-limits.ts";
 import type { ByteStream, Connection } from "../transport-types.ts";
 import { encodeFrame, type Frame, type FrameOptions, FrameReader } from "./frame.ts";
 import { FrameCompressor } from "./frame-compression.ts";
+import type { ReadPace } from "./read-pace.ts";
 import { type StreamClass, streamClasses } from "./stream-class.ts";
 
 /** Why a link ended by itself. */
@@ -25,6 +26,8 @@ export interface FrameLinkHandlers {
    * stranger may become a member. Default: they never apply.
    */
   readonly isStranger?: () => boolean;
+  /** How fast the other side is read now. Called before each read. Default: as fast as it sends. */
+  readonly pace?: () => ReadPace | undefined;
   /** The next payload to write on the stream of the class; undefined when there is none now. */
   readonly next: (streamClass: StreamClass) => Uint8Array | undefined;
   /** May throw FRAME_CORRUPT or CREDIT_OVERRUN, which ends the link, and UNSUPPORTED_VERSION, which only a hello does. */
@@ -149,7 +152,10 @@ export class FrameLink {
     let streamClass: StreamClass = "urgent";
     try {
       for (;;) {
-        const bytes = await stream.read(readBytesMax[streamClass]);
+        const pace = this.#handlers.pace?.();
+        const isSlow = pace?.isSlow === true;
+        if (isSlow) await pace.rest();
+        const bytes = await stream.read(isSlow ? transportLimits.slowReadBytesMax : readBytesMax[streamClass]);
         if (bytes === undefined || this.#ended) return;
         this.#metrics.bytesReceived(this.connection.lane, bytes.length);
         for (const frame of reader.push(bytes)) {

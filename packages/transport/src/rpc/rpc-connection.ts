@@ -7,6 +7,7 @@ import { BlixardError, type Clock, notApplied, offAbort, onAbort, type Timer } f
 import { decodeRpcFrame, encodeRpcFrame, fromRpcError, type RpcFrame, toRpcError } from "@blixard/protocol";
 import { type FrameOptions, frameBytesMaxOf } from "../frames/frame.ts";
 import { FrameLink, type LinkEnd } from "../frames/frame-link.ts";
+import type { ReadPace } from "../frames/read-pace.ts";
 import type { StreamClass } from "../frames/stream-class.ts";
 import type { TransportMetrics } from "../metrics.ts";
 import { Silence } from "../session/silence.ts";
@@ -26,6 +27,7 @@ export interface RpcConnectionDeps {
   readonly serveStream: RpcStreamsDeps["serve"];
   /** Whether the key at the other end has rights here now. */
   readonly isKnown: () => boolean;
+  readonly pace: () => ReadPace | undefined;
   /** Told whenever calls begin or end whether any is open. */
   readonly onCalls: (connection: RpcConnection, open: boolean) => void;
   readonly onEnd: (connection: RpcConnection) => void;
@@ -81,6 +83,7 @@ export class RpcConnection {
       {
         // A stranger that this side has called may send a long answer.
         isStranger: () => !this.#asked && !deps.isKnown(),
+        pace: deps.pace,
         next: (streamClass) => this.#next(streamClass),
         onFrame: (frame) => this.#onFrame(decodeRpcFrame(frame.payload)),
         onEnd: (end) => this.#onEnd(end),

@@ -17,6 +17,7 @@ import {
 } from "@blixard/common";
 import { SharedPlaces } from "@blixard/identity";
 import type { FrameOptions } from "../frames/frame.ts";
+import type { ReadPace } from "../frames/read-pace.ts";
 import type { Refusal, TransportMetrics } from "../metrics.ts";
 import { briefly, OverlappedDial } from "../overlapped-dial.ts";
 import { transportLimits } from "../transport-limits.ts";
@@ -39,6 +40,8 @@ export interface RpcLaneDeps {
   readonly nodeIdOf: (endpointId: string) => number | undefined;
   /** Whether the key is a member's, or has rights as that of a person has. */
   readonly isKnown: (endpointId: string) => boolean;
+  /** How fast a member is read now; undefined for a stranger. */
+  readonly paceOf: (endpointId: string) => ReadPace | undefined;
   /** Told when a stranger's connection was ended because another needed its place. */
   readonly onStrangerEvicted: (share: string) => void;
   readonly handler: RpcHandler;
@@ -176,6 +179,7 @@ export class RpcLane {
         clock: this.#deps.clock,
         metrics: this.#deps.metrics,
         isKnown: () => this.#deps.isKnown(endpointId),
+        pace: () => this.#deps.paceOf(endpointId),
         serve: (call, signal) => this.#serve(endpointId, call, signal),
         serveStream: (call, signal) => this.#serveStream(endpointId, call, signal),
         onCalls: (made, open) => this.#strangers.heard(made, open),

@@ -11,12 +11,14 @@ import { decodePeerMessages } from "@blixard/protocol/peer-messages";
 import type { PeerMessage } from "@blixard/raft";
 import type { Frame, FrameOptions } from "../frames/frame.ts";
 import { FrameLink, type LinkEnd } from "../frames/frame-link.ts";
+import type { ReadPace } from "../frames/read-pace.ts";
 import type { StreamClass } from "../frames/stream-class.ts";
 import type { TransportMetrics } from "../metrics.ts";
 import type { Connection } from "../transport-types.ts";
 import { decodeHello, encodeHello, type Hello, helloCapability } from "./hello.ts";
 
 export interface PeerLinkHandlers {
+  readonly pace: ReadPace;
   readonly next: (link: PeerLink, streamClass: StreamClass) => Uint8Array | undefined;
   readonly onHello: (link: PeerLink, hello: Hello) => void;
   readonly onMessages: (link: PeerLink, messages: readonly PeerMessage[]) => void;
@@ -45,6 +47,7 @@ export class PeerLink {
       connection,
       options,
       {
+        pace: () => handlers.pace,
         next: (streamClass) => handlers.next(this, streamClass),
         onFrame: (frame) => this.#onFrame(frame),
         onUnsupported: ({ message }) => handlers.onUnsupported(this, message),

@@ -2,6 +2,7 @@
 import type { Clock, Logger, Random } from "@blixard/common";
 import type { PeerTransportHandlers } from "@blixard/raft";
 import type { FrameOptions } from "../frames/frame.ts";
+import type { ReadPace } from "../frames/read-pace.ts";
 import type { TransportMetrics } from "../metrics.ts";
 import type { TransportAdapter } from "../transport-types.ts";
 import type { NodeStart } from "./node-start.ts";
@@ -12,6 +13,8 @@ export interface PeerSessionDeps {
   readonly logger: Logger;
   readonly metrics: TransportMetrics;
   readonly adapter: TransportAdapter;
+  /** How fast the member is read. */
+  readonly pace: ReadPace;
   /** The receiver of messages; its methods only enqueue. */
   readonly handlers: PeerTransportHandlers;
   /** Called when the session lost its connection. Other connections with the endpoint are then of no use either. */

@@ -67,6 +67,7 @@ export class PeerSession {
     this.#deps = deps;
     this.#options = options;
     this.#linkHandlers = {
+      pace: deps.pace,
       next: (link, streamClass) => this.#next(link, streamClass),
       onHello: (link, hello) => this.#onHello(link, hello),
       onMessages: (link, messages) => this.#onMessages(link, messages),
