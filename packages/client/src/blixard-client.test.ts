@@ -1,4 +1,6 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import type { Clock } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
 import { memoryPins } from "@blixard/identity";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { connectClient } from "./blixard-client.ts";
@@ -176,6 +178,48 @@ describe("BlixardClient.call", () => {
     expect(seen.map((request) => request.url)).toEqual(Array(3).fill("PUT /v1/kv/a%2Fb%20c"));
     expect(new Set(seen.map((request) => request.key)).size).toBe(1);
     expect(String(seen[0]?.key)).toMatch(/^[0-9a-f]{32}$/);
+  });
+
+  it("says with a write what was logged before it, over all its attempts", async () => {
+    const seen: unknown[] = [];
+    const listener: RequestListener = ({ headers }, response) => {
+      seen.push(headers["idempotency-since"]);
+      const lost = { error: { code: "OUTCOME_UNKNOWN", message: "lost", outcome: "unknown" } };
+      if (seen.length < 3) json(response, 503, lost);
+      else json(response, 200, { index: 900, term: 2 });
+    };
+    const server = keep(await startPlainServer(listener, { role: "voter", index: 500 }));
+    const client = keep(connectClient({ addresses: [`http://${server.address}`] }));
+    await client.kv.put("k", "v");
+    expect(seen).toEqual(["500", "500", "500"]);
+    // The answer to one write says enough for the next.
+    await client.kv.put("k", "v");
+    await client.kv.put("k", "v", { idempotencyKey: "own" });
+    await client.kv.put("k", "v", { idempotencyKey: "own", sinceIndex: 3 });
+    expect(seen.slice(3)).toEqual(["900", undefined, "3"]);
+  });
+
+  it("asks anew what was logged when it has not heard of it for a while, and takes no for an answer", async () => {
+    let asked = 0;
+    const place = {
+      role: "voter",
+      get index() {
+        asked++;
+        return 500 * asked;
+      },
+    } as const;
+    const server = keep(await startPlainServer((_, response) => json(response, 200, { index: 1, term: 1 }), place));
+    let nowMs = 0;
+    const clock: Clock = Object.assign(Object.create(systemClock), { monotonicMs: () => nowMs });
+    const client = keep(connectClient({ addresses: [`http://${server.address}`], clock }));
+    expect(await client.knownIndex()).toBe(500);
+    nowMs += 900;
+    expect(await client.knownIndex()).toBe(500);
+    nowMs += 200;
+    expect(await client.knownIndex()).toBe(1_000);
+    const earlier = keep(await startPlainServer((_, response) => json(response, 200, { index: 1, term: 1 })));
+    const other = keep(connectClient({ addresses: [`http://${earlier.address}`] }));
+    expect(await other.knownIndex()).toBeUndefined();
   });
 
   it("moves on to an address that answers, and stays there", async () => {

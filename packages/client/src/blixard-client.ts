@@ -2,7 +2,15 @@
  * The client of a cluster. It sends each call to one of its addresses, moves on to the next when that one fails or
  * cannot serve, and sends a write again with the same idempotency key, so that it applies once.
  */
-import { BlixardError, type Clock, isBlixardError, notApplied, type Random, toHex } from "@blixard/common";
+import {
+  BlixardError,
+  type Clock,
+  changedError,
+  isBlixardError,
+  notApplied,
+  type Random,
+  toHex,
+} from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { memoryPins, type PinStore } from "@blixard/identity";
 import {
@@ -89,6 +97,8 @@ export class BlixardClient implements AsyncDisposable {
   /** Position of the address that answered last. */
   #current = 0;
   #hasOnlyRead = true;
+  /** The last log index that an answer named, and when. */
+  #known: { readonly index: number | undefined; readonly atMs: number } | undefined;
   #isClosed = false;
 
   constructor(options: ClientOptions) {
@@ -137,7 +147,7 @@ export class BlixardClient implements AsyncDisposable {
     options: CallOptions = {},
   ): Promise<ResponseOf<Name>> {
     this.#note(methods[name].access);
-    const key = methods[name].writes ? { idempotencyKey: options.idempotencyKey ?? toHex(this.#random.bytes(16)) } : {};
+    const key = methods[name].writes ? await this.#keyOf(options) : {};
     const asked = {
       ...(options.stale === undefined ? {} : { stale: options.stale }),
       ...(options.ifMatchIndex === undefined ? {} : { ifMatchIndex: options.ifMatchIndex }),
@@ -145,9 +155,25 @@ export class BlixardClient implements AsyncDisposable {
     };
     // A call that waits on purpose is not one that hangs.
     const waitMs = "waitMs" in request && typeof request.waitMs === "number" ? request.waitMs : 0;
-    return await this.#retrying(options, waitMs, (channel, limits) =>
+    const answer = await this.#retrying(options, waitMs, (channel, limits) =>
       channel.call(name, request, { ...asked, ...limits }),
     );
+    this.#learn(answer);
+    return answer;
+  }
+
+  /** A log index that stands before whatever is asked for from now on; undefined when no node tells one. */
+  async knownIndex(options: CallOptions = {}): Promise<number | undefined> {
+    const ageMs = this.#clock.monotonicMs() - (this.#known?.atMs ?? Number.NEGATIVE_INFINITY);
+    if (ageMs > knownIndexMsMax) {
+      await this.identity(limitsOf(options)).catch((error: unknown) => {
+        // Nothing else was asked for yet.
+        throw isBlixardError(error) ? changedError(error, { outcome: "not_applied" }) : error;
+      });
+      // A node of an earlier release tells none, and is not asked at each write either.
+      this.#known = { index: this.#known?.index, atMs: this.#clock.monotonicMs() };
+    }
+    return this.#known?.index;
   }
 
   /**
@@ -202,6 +228,21 @@ export class BlixardClient implements AsyncDisposable {
       if (!this.#follow(error)) throw error;
       return await this.#channel().uploadBlob(chunks, limits);
     }
+  }
+
+  /** What keeps a write from being done twice: over all its attempts, however late the last one is. */
+  async #keyOf(options: CallOptions): Promise<Pick<ChannelCall, "idempotencyKey" | "sinceIndex">> {
+    const { idempotencyKey, sinceIndex = idempotencyKey === undefined ? await this.knownIndex(options) : undefined } =
+      options;
+    return {
+      idempotencyKey: idempotencyKey ?? toHex(this.#random.bytes(16)),
+      ...(sinceIndex === undefined ? {} : { sinceIndex }),
+    };
+  }
+
+  #learn(answer: object): void {
+    if (!("index" in answer) || typeof answer.index !== "number") return;
+    this.#known = { index: Math.max(answer.index, this.#known?.index ?? 0), atMs: this.#clock.monotonicMs() };
   }
 
   #note(access: MethodAccess): void {
@@ -259,6 +300,13 @@ export class BlixardClient implements AsyncDisposable {
 }
 
 const blobTimeoutMs = 600_000;
+/** A busy cluster forgets request ids within seconds. */
+const knownIndexMsMax = 1_000;
+
+function limitsOf({ timeoutMs, signal }: CallOptions): CallOptions {
+  return { ...(timeoutMs === undefined ? {} : { timeoutMs }), ...(signal === undefined ? {} : { signal }) };
+}
+
 /** Voters that a node may name. */
 const followedMax = 16;
 const channelsMax = 256;

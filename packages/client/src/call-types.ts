@@ -19,6 +19,12 @@ export interface CallOptions {
   readonly ifMatchIndex?: number;
   /** Writes only: the same key applies once. Default: a fresh one per call, kept over its retries. */
   readonly idempotencyKey?: string;
+  /**
+   * With a key of your own: an index of the log from before you used it first, which `knownIndex` tells. Where a use of it may
+   * be forgotten, the call fails with REQUEST_FORGOTTEN. Without it a key that is used again after 10,000 changes of the
+   * cluster is a new one.
+   */
+  readonly sinceIndex?: number;
 }
 
 export interface StreamOptions<Name extends StreamName> {

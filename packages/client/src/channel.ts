@@ -18,6 +18,8 @@ export interface ChannelCall {
   readonly ifMatchIndex?: number;
   /** The same over all retries of a write. */
   readonly idempotencyKey?: string;
+  /** An index of the log from before the key was used first. */
+  readonly sinceIndex?: number;
 }
 
 export interface ChannelStream<Name extends StreamName> {

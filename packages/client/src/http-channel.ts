@@ -53,6 +53,7 @@ export class HttpChannel implements Channel {
     const encoded = encodeCall(name, request, call.stale ?? false);
     const callHeaders: Record<string, string> = { ...timing(call), ...encoded.headers };
     if (call.idempotencyKey !== undefined) callHeaders[headers.idempotencyKey] = call.idempotencyKey;
+    if (call.sinceIndex !== undefined) callHeaders[headers.idempotencySince] = String(call.sinceIndex);
     if (call.ifMatchIndex !== undefined) callHeaders[headers.ifMatch] = String(call.ifMatchIndex);
     const exchange = {
       ...encoded,

@@ -25,13 +25,22 @@ const unreachable = () => {
 
 describe("BlixardClient over the RPC lane", () => {
   it("sends a write again to another node under the same request id, with what goes with it", async () => {
-    const { asked, rpc } = lane((to) => (to === "a" ? unreachable() : { index: 7, term: 1 }));
+    const put = (to: string) => (to === "a" ? unreachable() : { index: 7, term: 1 });
+    const { asked, rpc } = lane((to, { name }) => (name === "kv.put" ? put(to) : { ...identity, index: 4 }));
     const client = connectClient({ addresses: ["a", "b"].map((digit) => ({ ...node(digit), rpc })) });
     expect(await client.kv.put("k", "v", { ifMatchIndex: 3 })).toEqual({ index: 7, term: 1 });
-    expect(asked.map(({ to, method }) => `${to} ${method}`)).toEqual(["a kv.put", "b kv.put"]);
-    expect(asked[0]?.call.meta).toMatchObject({ ifMatchIndex: 3, stale: false, access: "anyone" });
-    expect(asked[0]?.call.meta.requestId).toMatch(/^[0-9a-f]{32}$/);
-    expect(asked[1]?.call.meta.requestId).toBe(asked[0]?.call.meta.requestId);
+    expect(asked.map(({ to, method }) => `${to} ${method}`)).toEqual(["a identity.get", "a kv.put", "b kv.put"]);
+    const [first, second] = asked.slice(1).map(({ call }) => call.meta);
+    expect(first).toMatchObject({ ifMatchIndex: 3, sinceIndex: 4, stale: false, access: "anyone" });
+    expect(first?.requestId).toMatch(/^[0-9a-f]{32}$/);
+    expect(second).toMatchObject({ requestId: first?.requestId, sinceIndex: 4 });
+  });
+
+  it("knows that a write was not sent when nobody told what is logged before it", async () => {
+    const { asked, rpc } = lane(unreachable);
+    const client = connectClient({ addresses: [{ ...node("a"), rpc }], timeoutMs: 500 });
+    await expect(client.kv.put("k", "v")).rejects.toMatchObject({ code: "UNREACHABLE", outcome: "not_applied" });
+    expect(new Set(asked.map(({ method }) => method))).toEqual(new Set(["identity.get"]));
   });
 
   it("lets a call that waits on purpose wait, though there are other nodes", async () => {
@@ -56,7 +65,7 @@ describe("BlixardClient over the RPC lane", () => {
   });
 
   it("says so when the answer is of another shape", async () => {
-    const { rpc } = lane(() => ({ index: "seven" }));
+    const { rpc } = lane((_, { name }) => (name === "kv.put" ? { index: "seven" } : identity));
     const client = connectClient({ addresses: [{ ...node("a"), rpc }] });
     await expect(client.kv.put("k", "v")).rejects.toMatchObject({ code: "ANSWER_UNREADABLE" });
   });

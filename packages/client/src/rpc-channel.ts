@@ -217,7 +217,7 @@ async function callOverRpc<Name extends MethodName>(
 }
 
 function metaOf(call: ChannelCall & { readonly idempotencyKey: string }): CallMeta {
-  const { ifMatchIndex } = call;
+  const { ifMatchIndex, sinceIndex } = call;
   return {
     requestId: call.idempotencyKey,
     // What the key of the connection stands for counts, and not what is said here.
@@ -227,6 +227,7 @@ function metaOf(call: ChannelCall & { readonly idempotencyKey: string }): CallMe
     stale: call.stale ?? false,
     hops: 0,
     ...(ifMatchIndex === undefined ? {} : { ifMatchIndex }),
+    ...(sinceIndex === undefined ? {} : { sinceIndex }),
   };
 }
 

@@ -18,13 +18,13 @@ export async function startPlainServer(listener: RequestListener, place: Place =
   return await listen(createHttpServer(saying(place, listener)), "");
 }
 
-export type Place = Pick<Identity, "role" | "voters">;
+export type Place = Pick<Identity, "role" | "voters" | "index">;
 const voter: Place = { role: "voter" };
 
 function saying(place: Place, listener: RequestListener): RequestListener {
-  const identity = { clusterId: "c", nodeId: 1, endpointId: "0".repeat(64), addresses: [], version: "0", ...place };
   return (request, response) => {
     if (request.url !== "/v1/identity") return listener(request, response);
+    const identity = { clusterId: "c", nodeId: 1, endpointId: "0".repeat(64), addresses: [], version: "0", ...place };
     response.setHeader("content-type", "application/json");
     response.end(JSON.stringify(identity));
   };

@@ -52,6 +52,8 @@ export const errorCodes = {
   ALREADY_EXISTS: facts(409, 5),
   PRECONDITION_FAILED: facts(412, 5),
   STALE_EPOCH: facts(409, 5),
+  /** An earlier attempt of the request may have been applied, so long ago that nobody remembers it. */
+  REQUEST_FORGOTTEN: facts(409, 5),
   QUORUM_AT_RISK: facts(409, 5),
   NO_CAPACITY: facts(409, 7),
   // The cluster cannot now.

@@ -25,8 +25,10 @@ export function requestIdOf(source: MetaSource, random: Random): string {
 /** @throws INVALID_ARGUMENT */
 export function callMetaOf(source: MetaSource, requestId: string, caller: Caller): CallMeta {
   const ifMatch = source.header(headers.ifMatch);
+  const since = source.header(headers.idempotencySince);
   return {
     requestId,
+    ...(since === undefined ? {} : { sinceIndex: sinceIndexOf(since) }),
     actor: caller.actor,
     access: caller.access,
     timeoutMs: timeoutMsOf(source.header(headers.timeoutMs)),
@@ -50,6 +52,13 @@ function staleOf(text: string | undefined): boolean {
   if (text === "stale") return true;
   throw new BlixardError("INVALID_ARGUMENT", `consistency "${text}" is unknown`, {
     hint: "Use ?consistency=stale, or leave it out for a linearizable read.",
+  });
+}
+
+function sinceIndexOf(text: string): number {
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw notApplied("INVALID_ARGUMENT", "Idempotency-Since must be an index of the log", {
+    hint: "Take `index` of GET /v1/identity before the key is used first.",
   });
 }
 

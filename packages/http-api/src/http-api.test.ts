@@ -100,11 +100,13 @@ describe("key-value routes", () => {
   });
 
   it("pass on what the headers and the query say", async () => {
-    const headers = { "idempotency-key": "once", "if-match": '"7"', "blixard-timeout-ms": "500" };
+    const once = { "idempotency-key": "once", "idempotency-since": "5" };
+    const headers = { ...once, "if-match": '"7"', "blixard-timeout-ms": "500" };
     const answer = await ask("PUT", "/v1/kv/k?consistency=stale", { value: "v" }, headers);
     expect(answer.headers["x-request-id"]).toBe("once");
     expect(service.calls.at(-1)?.meta).toEqual({
       requestId: "once",
+      sinceIndex: 5,
       actor: { kind: "token", id: "a" },
       access: "admin",
       timeoutMs: 500,
@@ -136,6 +138,7 @@ describe("bad requests", () => {
     [413, "VALUE_TOO_LARGE", "PUT", "/v1/kv/k", "x".repeat(1024 * 1024 + 1), {}],
     [400, "INVALID_ARGUMENT", "PUT", "/v1/kv/k", { value: "v" }, { "idempotency-key": "two words" }],
     [400, "INVALID_ARGUMENT", "PUT", "/v1/kv/k", { value: "v" }, { "if-match": "*" }],
+    [400, "INVALID_ARGUMENT", "PUT", "/v1/kv/k", { value: "v" }, { "idempotency-since": "-1" }],
     [400, "INVALID_ARGUMENT", "POST", "/v1/tickets", {}, {}],
     [401, "UNAUTHENTICATED", "PUT", "/v1/kv/k", { value: "v" }, { authorization: "Bearer nobody" }],
     [403, "PERMISSION_DENIED", "PUT", "/v1/kv/k", { value: "v" }, { authorization: "Bearer viewer-token" }],

@@ -77,6 +77,11 @@ const errorSchema = {
 const sharedParameters = {
   timeout: header(headers.timeoutMs, "milliseconds that the caller waits", { type: "integer", minimum: 1 }),
   idempotencyKey: header(headers.idempotencyKey, "the same key applies a write once", { type: "string" }),
+  idempotencySince: header(
+    headers.idempotencySince,
+    "`index` of GET /v1/identity from before the key was used first: where a use of it may be forgotten, the answer is 409",
+    { type: "integer", minimum: 0 },
+  ),
   ifMatch: header(headers.ifMatch, "refuse unless the object was last changed at this index", { type: "string" }),
   consistency: {
     name: "consistency",
@@ -91,7 +96,7 @@ function header(name: string, description: string, schema: object) {
 }
 
 function shared(method: Method): object[] {
-  const names = ["timeout", ...(method.writes ? ["idempotencyKey", "ifMatch"] : [])];
+  const names = ["timeout", ...(method.writes ? ["idempotencyKey", "idempotencySince", "ifMatch"] : [])];
   if (method.place === "read") names.push("consistency");
   return names.map((name) => ({ $ref: `#/components/parameters/${name}` }));
 }

@@ -24,6 +24,8 @@ interface Asked extends AskedChange {
   state: AskedChange["state"];
   readonly change: string;
   readonly requestId: string;
+  /** A log index from before it was asked for. */
+  readonly sinceIndex: number;
 }
 
 export class CommandClient extends BlixardClient {
@@ -44,10 +46,10 @@ export class CommandClient extends BlixardClient {
 
   /** Notes for the next time what the command did not see the end of. */
   settle(sawTheEnd: boolean): void {
-    for (const { change, requestId, remembered, state } of this.#asked) {
+    for (const { change, requestId, sinceIndex, remembered, state } of this.#asked) {
       if (!remembered) continue;
       if (sawTheEnd || state === "refused") this.#requests.remove(change);
-      else this.#requests.add(change, requestId);
+      else this.#requests.add(change, { requestId, sinceIndex });
     }
   }
 
@@ -62,6 +64,7 @@ export class CommandClient extends BlixardClient {
     if (!checked.success) throw notApplied("INVALID_ARGUMENT", issuesText(checked.error.issues));
     if (!isAccessToChange(access)) return super.call(name, request, options);
     const requestId = options.idempotencyKey ?? toHex(this.#random.bytes(16));
+    const sinceIndex = options.sinceIndex ?? (await this.knownIndex(options)) ?? 0;
     const asked: Asked = {
       name,
       request,
@@ -69,10 +72,11 @@ export class CommandClient extends BlixardClient {
       remembered: writes && !minting.has(name),
       change: changeOf(name, request, options.ifMatchIndex),
       requestId,
+      sinceIndex,
     };
     this.#asked.push(asked);
     try {
-      const answer = await super.call(name, request, { ...options, idempotencyKey: requestId });
+      const answer = await super.call(name, request, { ...options, idempotencyKey: requestId, sinceIndex });
       asked.state = "done";
       return isRefusal(answer) ? ((await this.#earlier(asked, options)) ?? answer) : answer;
     } catch (error) {
@@ -90,12 +94,14 @@ export class CommandClient extends BlixardClient {
     options: CallOptions,
   ): Promise<ResponseOf<Name> | undefined> {
     if (!remembered) return undefined;
-    for (const idempotencyKey of this.#requests.of(change)) {
+    for (const { requestId: idempotencyKey, sinceIndex } of this.#requests.of(change)) {
       try {
-        const answer = await super.call(name, request as RequestOf<Name>, { ...options, idempotencyKey });
+        const earlier = { ...options, idempotencyKey, sinceIndex };
+        const answer = await super.call(name, request as RequestOf<Name>, earlier);
         if (!isRefusal(answer) && (await this.#isThere(answer))) return answer as ResponseOf<Name>;
       } catch (error) {
-        if (!isRefused(error)) throw error;
+        // What is forgotten is not known, and says nothing about what was asked for now.
+        if (!isRefused(error) && errorCodeOf(error) !== "REQUEST_FORGOTTEN") throw error;
       }
     }
     return undefined;

@@ -11,8 +11,17 @@ import { configHome } from "./contexts.ts";
 
 const fileSchema = z.object({
   formatVersion: z.literal(1),
-  requests: z.array(z.object({ change: z.string().max(64), requestId: z.string().max(128), atUnixMs: z.int().min(0) })),
+  requests: z.array(
+    z.object({
+      change: z.string().max(64),
+      requestId: z.string().max(128),
+      /** A log index from before the request; 0 in what an earlier release wrote. */
+      sinceIndex: z.int().min(0).default(0),
+      atUnixMs: z.int().min(0),
+    }),
+  ),
 });
+export type AskedRequest = Pick<OpenRequest, "requestId" | "sinceIndex">;
 type OpenRequest = z.infer<typeof fileSchema>["requests"][number];
 
 /** After so long the cluster may have forgotten the id. */
@@ -31,12 +40,14 @@ export class OpenRequests {
   }
 
   /** The ids with which a change was asked for, the first one first. */
-  of(change: string): readonly string[] {
-    return this.#read().flatMap((open) => (open.change === change ? [open.requestId] : []));
+  of(change: string): readonly AskedRequest[] {
+    return this.#read().filter((open) => open.change === change);
   }
 
-  add(change: string, requestId: string): void {
-    this.#write([...this.#read(), { change, requestId, atUnixMs: this.#nowUnixMs() }].slice(-rememberedMax));
+  add(change: string, { requestId, sinceIndex }: AskedRequest): void {
+    this.#write(
+      [...this.#read(), { change, requestId, sinceIndex, atUnixMs: this.#nowUnixMs() }].slice(-rememberedMax),
+    );
   }
 
   remove(change: string): void {

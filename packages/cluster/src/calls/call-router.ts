@@ -169,14 +169,14 @@ export class CallRouter {
     const { parts, handlers } = this.#deps;
     const { place, writes, access }: Method = methods[name];
     if (access !== "local") parts.leaderContact.assertFor(call.meta);
-    const runHere = async () => {
-      const meta = await withRightsNow(parts, call);
+    const runHere = async (asked = call.meta) => {
+      const meta = await withRightsNow(parts, { ...call, meta: asked });
       authorize(name, access, meta.access);
       const hash = writes ? { requestHash: hashOfRequest(parts.sha256, name, request) } : {};
       return await (handlers[name] as AnyHandler)(request, { ...call, meta, ...hash });
     };
-    const forward = (to: number, timeoutMs: number, signal: AbortSignal) =>
-      this.#forward(to, name, request, { ...call, signal }, timeoutMs);
+    const forward = (to: number, meta: CallMeta, signal: AbortSignal) =>
+      this.#forward(to, name, request, { ...call, meta, signal }, meta.timeoutMs);
     switch (place) {
       case "local":
         return runHere();
@@ -187,7 +187,7 @@ export class CallRouter {
         return routeToLeader(parts, { ...call, writes, runHere, forward });
       case "owner": {
         const owner = await ownerToAsk(parts, vmNameIn(request), call);
-        return owner === undefined ? runHere() : forward(owner, call.meta.timeoutMs, call.signal);
+        return owner === undefined ? runHere() : forward(owner, call.meta, call.signal);
       }
       default:
         return place satisfies never;

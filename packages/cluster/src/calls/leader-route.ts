@@ -7,7 +7,8 @@
  *        | no                                                | error that may pass
  *     wait for one <------------ back off <------------------+
  *
- * A retry keeps the request id, so what the first attempt may have done is not done twice.
+ * A retry keeps the request id, and names an index from before the first attempt: so what that may have done is not done
+ * twice, also when the request id is forgotten meanwhile.
  */
 import {
   BlixardError,
@@ -31,8 +32,8 @@ export interface LeaderRoute {
   readonly meta: CallMeta;
   readonly signal: AbortSignal;
   /** Runs the handler on this node, which leads. */
-  readonly runHere: () => Promise<unknown>;
-  readonly forward: (leaderId: number, timeoutMs: number, signal: AbortSignal) => Promise<unknown>;
+  readonly runHere: (meta: CallMeta) => Promise<unknown>;
+  readonly forward: (leaderId: number, meta: CallMeta, signal: AbortSignal) => Promise<unknown>;
 }
 
 /** Errors after which the same call may succeed, at another leader or a little later. */
@@ -55,6 +56,7 @@ export async function routeToLeader(parts: LeaderRouteParts, route: LeaderRoute)
   const { clock, options } = parts;
   const { meta, signal } = route;
   const endMs = clock.monotonicMs() + meta.timeoutMs;
+  const firstIndex = parts.raft.status.value.commitIndex;
   let mayHaveHappened = false;
   let backoffMs = backoffMsMin;
   let last: unknown;
@@ -62,7 +64,8 @@ export async function routeToLeader(parts: LeaderRouteParts, route: LeaderRoute)
     const leftMs = endMs - clock.monotonicMs();
     if (leftMs <= 0 || signal.aborted) break;
     try {
-      return await attemptOnce(parts, route, leftMs);
+      const again = mayHaveHappened && route.writes ? { sinceIndex: meta.sinceIndex ?? firstIndex } : {};
+      return await attemptOnce(parts, { ...route, meta: { ...meta, ...again } }, leftMs);
     } catch (error) {
       last = error;
       // Only the node that was asked first retries. The others answer at once with what they know.
@@ -86,7 +89,7 @@ async function attemptOnce(parts: LeaderRouteParts, route: LeaderRoute, leftMs: 
       });
       if (settled.role !== "StateLeader") throw notLeader(settled.leaderId);
     }
-    return route.runHere();
+    return route.runHere(route.meta);
   }
   if (status.leaderId !== 0 && status.leaderId !== options.nodeId) {
     // Only the node itself can make its own call, so the answer says where the leader is instead of passing the call on.
@@ -110,7 +113,7 @@ async function forwardWhileItLeads(
   timeoutMs: number,
 ): Promise<unknown> {
   const link = linkSignal(route.signal);
-  const answer = route.forward(leaderId, timeoutMs, link.signal);
+  const answer = route.forward(leaderId, { ...route.meta, timeoutMs }, link.signal);
   const moved = parts.raft.status
     .until((next) => next.leaderId !== leaderId, { signal: link.signal })
     .then(() => {

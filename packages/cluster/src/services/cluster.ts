@@ -38,6 +38,9 @@ export function statusHandlers(parts: StatusParts): Pick<Handlers, StatusMethods
   };
 }
 
+/** Small against the window over which request ids are remembered. */
+const shownIndexStep = 500;
+
 /** Who answers at the address: what a node says to anyone, also while it is held back. */
 export function whoAnswers({
   identity,
@@ -46,9 +49,9 @@ export function whoAnswers({
   stateMachine,
 }: Pick<NodeParts, "identity" | "options"> & {
   readonly transport: Pick<NodeParts["transport"], "endpointId">;
-  readonly stateMachine: Pick<NodeParts["stateMachine"], "state">;
+  readonly stateMachine: Pick<NodeParts["stateMachine"], "state" | "version">;
 }): Identity {
-  const { state } = stateMachine;
+  const { state, version } = stateMachine;
   const role = state.nodes.get(nodeKey(options.nodeId))?.role;
   return {
     clusterId: identity().clusterId,
@@ -56,6 +59,7 @@ export function whoAnswers({
     endpointId: transport.endpointId,
     addresses: [...options.advertisedAddresses()],
     version: options.version,
+    index: version.value.appliedIndex - (version.value.appliedIndex % shownIndexStep),
     ...(role === undefined ? {} : { role }),
     // Who serves people, where this node does not.
     ...(role === undefined || role === "voter" ? {} : { voters: votersToAsk(state) }),

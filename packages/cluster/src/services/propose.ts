@@ -3,6 +3,7 @@ import { abortReason, BlixardError, type Clock, notApplied, offAbort, onAbort, S
 import {
   type Command,
   type CommandBody,
+  type CommandResult,
   type CommandTable,
   commands,
   decidedAt,
@@ -78,7 +79,7 @@ async function propose<Value>(deps: ProposeDeps, body: CommandBody, call: CallSc
     atUnixMs: deps.clock.unixMs(),
     actor: meta.actor,
     ...(meta.ifMatchIndex === undefined ? {} : { ifMatchIndex: meta.ifMatchIndex }),
-    ...hashOf(deps.stateMachine.state, call),
+    ...rememberedParts(deps.stateMachine.state, call),
     body,
   };
   const bytes = encodeCommand(command);
@@ -89,6 +90,7 @@ async function propose<Value>(deps: ProposeDeps, body: CommandBody, call: CallSc
   const { result: applied } = await deps.raft.propose(bytes, { signal });
   const { result, index, term } = applied;
   if (result.ok) return { index, term, value: result.value as Value };
+  if (result.code === "REQUEST_FORGOTTEN") throw forgottenError(result);
   throw notApplied(result.code, result.message, {
     ...(result.hint === undefined ? {} : { hint: result.hint }),
     // Without a request id each attempt is a command of its own.
@@ -96,13 +98,22 @@ async function propose<Value>(deps: ProposeDeps, body: CommandBody, call: CallSc
   });
 }
 
-/** Members of before level 3 know no such field. Without a request id nothing is remembered. */
-function hashOf(state: ClusterState, { meta, requestHash }: CallScope): Pick<Command, "requestHash"> {
-  const isKept = requestHash !== undefined && meta.requestId !== "" && clusterLevel(state) >= requestHashLevel;
-  return isKept ? { requestHash } : {};
+/** Members of before level 3 know no such fields. Without a request id nothing is remembered. */
+function rememberedParts(
+  state: ClusterState,
+  { meta, requestHash }: CallScope,
+): Pick<Command, "requestHash" | "sinceIndex"> {
+  if (meta.requestId === "" || clusterLevel(state) < rememberedPartsLevel) return {};
+  const { sinceIndex } = meta;
+  return { ...(requestHash === undefined ? {} : { requestHash }), ...(sinceIndex === undefined ? {} : { sinceIndex }) };
 }
 
-const requestHashLevel = 3;
+const rememberedPartsLevel = 3;
+
+/** The only answer of the state machine that does not say what became of the request. */
+function forgottenError({ code, message, hint }: CommandResult & { readonly ok: false }): BlixardError {
+  return new BlixardError(code, message, { ...(hint === undefined ? {} : { hint }), outcome: "unknown" });
+}
 
 /** An entry above the level of the cluster would stop the members that do not understand it. @throws NEEDS_UPGRADE */
 function assertMayPropose(state: ClusterState, body: CommandBody, needed: number): void {

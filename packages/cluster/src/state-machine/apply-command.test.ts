@@ -93,6 +93,33 @@ describe("applyCommand: request ids", () => {
     expect(replica.state.kv.get("k")?.value).toBe("2");
   });
 
+  it("does nothing for an id of which an earlier use may be forgotten", () => {
+    const requestWindow = 3;
+    const repeatAfter = (entries: number, sinceIndex: number | undefined) => {
+      const replica = Replica.initialised({ requestWindow });
+      const first = replica.applyFully(commandOf(put("k", "1"), { requestId: "r" })).applied;
+      for (let count = 1; count < entries; count++) replica.apply(put("x", String(count)));
+      const since = sinceIndex === undefined ? {} : { sinceIndex };
+      const again = replica.applyFully(commandOf(put("k", "2"), { requestId: "r", ...since }));
+      return {
+        first,
+        again: again.applied,
+        size: replica.state.requests.size,
+        value: replica.state.kv.get("k")?.value,
+      };
+    };
+    // The first use stands at index 2, so that its caller knew index 1 at most.
+    expect(repeatAfter(requestWindow - 1, 1)).toMatchObject({ again: { repeated: true }, value: "1" });
+    for (const sinceIndex of [0, 1]) {
+      const late = repeatAfter(requestWindow, sinceIndex);
+      expect(late).toMatchObject({ again: { result: { ok: false, code: "REQUEST_FORGOTTEN" } }, value: "1" });
+      // Nor is the refusal remembered, which would be the answer to a request that was applied.
+      expect(late.size).toBe(0);
+    }
+    expect(repeatAfter(requestWindow, 2)).toMatchObject({ again: { result: { ok: true } }, value: "2" });
+    expect(repeatAfter(requestWindow, undefined)).toMatchObject({ again: { result: { ok: true } }, value: "2" });
+  });
+
   it("remembers an id to the last entry of the window, and takes it for a new one in the next", () => {
     const requestWindow = 3;
     const repeatAfter = (entries: number) => {

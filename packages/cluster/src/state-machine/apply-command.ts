@@ -53,6 +53,10 @@ export function applyCommand(
   const first = key === undefined ? undefined : rememberedRequest(state, key, evicted);
   const subject = commandSubject(command.body, options.commands);
   if (first !== undefined) return repeat(first, { command, subject, at }, evicted);
+  if (key !== undefined && mayBeForgotten(command, at, options)) {
+    const result = refusal("REQUEST_FORGOTTEN", forgotten.message, forgotten.hint);
+    return { applied: { result, ...at, repeated: false }, changes: evicted };
+  }
   const outcome = dispatch(state, { ...at, command }, options.appliers ?? appliers);
   const applied = { result: outcome.result, index: at.index, term: at.term, repeated: false };
   const changes = [...outcome.changes, ...evicted];
@@ -89,6 +93,16 @@ function evictions(state: ClusterState, at: Position, options: ApplyOptions): Ch
   const key = requestRowKey(evictedIndex);
   return state.requests.has(key) ? [{ table: "requests", key, value: undefined }] : [];
 }
+
+/** Whether an attempt that its caller may have made before would have left the window by now. */
+function mayBeForgotten({ sinceIndex }: Command, at: Position, options: ApplyOptions): boolean {
+  return sinceIndex !== undefined && sinceIndex < at.index - (options.requestWindow ?? limits.requestWindowMax);
+}
+
+const forgotten = {
+  message: "an earlier attempt of this request may have been applied, so long ago that it is forgotten",
+  hint: "Look whether it was, and ask again with a new request id if not.",
+} as const;
 
 /** Whether this request was applied already, so that it is answered and does nothing. */
 export function isRemembered(state: ClusterState, request: Pick<Command, "actor" | "requestId">): boolean {

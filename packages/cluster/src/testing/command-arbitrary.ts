@@ -87,6 +87,11 @@ export const commandArbitrary: fc.Arbitrary<Command> = fc
     atUnixMs: fc.constantFrom(100, 2_000),
     actor: fc.constantFrom({ kind: "token", id: "admin" } as const, { kind: "node", id: "1" } as const),
     ifMatchIndex: fc.option(fc.integer({ min: 0, max: 12 }), { freq: 5 }),
+    sinceIndex: fc.option(fc.integer({ min: 0, max: 12 }), { freq: 5 }),
     body,
   })
-  .map(({ ifMatchIndex, ...command }) => (ifMatchIndex === null ? command : { ...command, ifMatchIndex }));
+  .map(({ ifMatchIndex, sinceIndex, ...command }) => ({
+    ...command,
+    ...(ifMatchIndex === null ? {} : { ifMatchIndex }),
+    ...(sinceIndex === null ? {} : { sinceIndex }),
+  }));

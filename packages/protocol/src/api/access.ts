@@ -33,6 +33,8 @@ export type MethodAccess = CallerAccess | "ticket";
 export const callMetaSchema = z.object({
   /** Set by the first caller; kept on forwarding and retry. */
   requestId: z.string().max(limits.requestIdLengthMax),
+  /** An index of the log from before the first attempt of this request; see `commandEnvelope`. */
+  sinceIndex: z.int().min(0).exactOptional(),
   actor: actorSchema,
   access: callerAccessSchema,
   /** Milliseconds that the caller still waits. */

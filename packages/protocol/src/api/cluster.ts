@@ -24,6 +24,11 @@ export const identitySchema = z.object({
   version: z.string(),
   /** What it is in its cluster; absent in older releases, and while it does not know. */
   role: memberRoleSchema.optional(),
+  /**
+   * Something that has been logged already, for the first attempt of a request to name. It stands still for a while, so that
+   * strangers do not learn how much is written. Absent in older releases.
+   */
+  index: z.int().optional(),
   /** Of a node that is no voter: who serves people and programs instead. */
   voters: nodePlacesSchema.optional(),
 });

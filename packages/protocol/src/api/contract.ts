@@ -87,6 +87,11 @@ export const commandEnvelope = z.object({
     .regex(/^[0-9a-f]{32}$/)
     .meta({ since: 3 })
     .exactOptional(),
+  /**
+   * No attempt of this request stands in the log at or before it. Where the window begins later, an attempt may have been
+   * forgotten, and the command is refused: it would be done twice.
+   */
+  sinceIndex: z.int().min(0).meta({ since: 3 }).exactOptional(),
 });
 export type Command = Readonly<z.output<typeof commandEnvelope>> & { readonly body: CommandBody };
 

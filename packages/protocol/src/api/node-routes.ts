@@ -89,6 +89,8 @@ export const nodeRoutes = {
 /** Names of headers that client and server agree on. */
 export const headers = {
   idempotencyKey: "idempotency-key",
+  /** An index from before the key was used first. */
+  idempotencySince: "idempotency-since",
   ifMatch: "if-match",
   /** Milliseconds that the caller still waits. */
   timeoutMs: "blixard-timeout-ms",

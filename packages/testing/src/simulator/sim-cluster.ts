@@ -11,7 +11,7 @@ import {
   sleep,
   toHex,
 } from "@blixard/common";
-import type { Actor, MemberRole, MethodName, RequestOf, ResponseOf } from "@blixard/protocol";
+import type { Actor, CallMeta, MemberRole, MethodName, RequestOf, ResponseOf } from "@blixard/protocol";
 import { decodeTicket } from "@blixard/protocol";
 import type { Member } from "./byzantine/liar.ts";
 import type { TakeOver } from "./byzantine/take-over.ts";
@@ -203,10 +203,10 @@ export class SimCluster implements FaultTarget {
     machine: ClusterMachine,
     name: Name,
     request: RequestOf<Name>,
-    options: { readonly requestId: string; readonly timeoutMs: number },
+    options: Pick<CallMeta, "requestId" | "timeoutMs" | "sinceIndex">,
   ): Promise<ResponseOf<Name>> {
-    const { requestId, timeoutMs } = options;
-    const meta = { requestId, actor, access: "admin", timeoutMs, stale: false, hops: 0 } as const;
+    const { timeoutMs } = options;
+    const meta = { ...options, actor, access: "admin", stale: false, hops: 0 } as const;
     const from = { time: this.world.time, outside: this.outside };
     return callMachine(from, machine, timeoutMs, (node) => node.call(name, request, meta));
   }

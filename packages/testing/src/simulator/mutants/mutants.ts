@@ -64,6 +64,13 @@ export const mutants: readonly Mutant[] = [
     to: "free && !raft.abstains;",
   },
   {
+    name: "do-forgotten-again",
+    bug: "a request whose first attempt may be forgotten is done again",
+    file: "cluster/state-machine/apply-command.js",
+    from: "if (key !== undefined && mayBeForgotten(command, at, options)) {",
+    to: "if (key !== undefined && mayBeForgotten(command, at, options) && at.index < 0) {",
+  },
+  {
     name: "vote-twice",
     bug: "a node votes for whoever asks, also twice in a term",
     file: "raft/core/election.js",
