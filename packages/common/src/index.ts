@@ -34,6 +34,7 @@ export {
   parseHostPort,
   requireHostPort,
 } from "./host-port.ts";
+export { type BucketRate, LeakyBucket } from "./leaky-bucket.ts";
 export { type LinkedSignal, linkSignal } from "./link-signal.ts";
 export type { LogFields, Logger, LogLevel } from "./logger.ts";
 export { silentLogger } from "./logger.ts";

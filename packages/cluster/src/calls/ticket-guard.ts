@@ -9,7 +9,7 @@
  * Nothing that strangers use up refuses a right ticket of another key: every ticket that the state of the node holds is
  * checked there, whatever the others do. One that is so new that a follower does not know it yet is a moment later.
  */
-import { type BlixardError, type Clock, errorCodeOf, notApplied } from "@blixard/common";
+import { type BlixardError, type BucketRate, type Clock, errorCodeOf, LeakyBucket, notApplied } from "@blixard/common";
 
 export const ticketGuardLimits = {
   /** How many wrong tickets one key may show at once, and the time after which it may show one more. */
@@ -23,31 +23,15 @@ export const ticketGuardLimits = {
 
 const wrong: ReadonlySet<string> = new Set(["TICKET_INVALID", "TICKET_USED", "TICKET_EXPIRED", "PERMISSION_DENIED"]);
 
-class Bucket {
-  readonly #clock: Clock;
-  readonly #refillMs: number;
-  #level = 0;
-  #atMs = 0;
-
-  constructor(clock: Clock, refillMs: number) {
-    this.#clock = clock;
-    this.#refillMs = refillMs;
-  }
-
-  /** How much still counts of what was added. */
-  get level(): number {
-    return Math.max(0, this.#level - (this.#clock.monotonicMs() - this.#atMs) / this.#refillMs);
-  }
-
-  addOne(): void {
-    this.#level = this.level + 1;
-    this.#atMs = this.#clock.monotonicMs();
-  }
-}
+const perKey: BucketRate = { max: ticketGuardLimits.perKeyMax, perSecond: 1_000 / ticketGuardLimits.perKeyRefillMs };
+const leaderAsks: BucketRate = {
+  max: ticketGuardLimits.leaderAsksMax,
+  perSecond: 1_000 / ticketGuardLimits.leaderAsksRefillMs,
+};
 
 export class TicketGuard {
   readonly #clock: Clock;
-  readonly #perKey = new Map<string, Bucket>();
+  readonly #perKey = new Map<string, LeakyBucket>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -56,7 +40,7 @@ export class TicketGuard {
   /** Runs `work` for a key, and counts a refusal. @throws OVERLOADED after too many of them, and whatever `work` throws */
   async run<T>(endpointId: string, work: () => Promise<T>): Promise<T> {
     const own = this.#perKey.get(endpointId);
-    if (own !== undefined && own.level > ticketGuardLimits.perKeyMax - 1) throw limited();
+    if (own !== undefined && own.room(this.#clock.monotonicMs(), perKey) < 1) throw limited();
     try {
       return await work();
     } catch (error) {
@@ -66,8 +50,8 @@ export class TicketGuard {
   }
 
   #count(endpointId: string): void {
-    const own = this.#perKey.get(endpointId) ?? new Bucket(this.#clock, ticketGuardLimits.perKeyRefillMs);
-    own.addOne();
+    const own = this.#perKey.get(endpointId) ?? new LeakyBucket();
+    own.add(this.#clock.monotonicMs(), perKey);
     // The key that failed last moves to the end, so that the first key is the one whose failure is the oldest.
     this.#perKey.delete(endpointId);
     this.#perKey.set(endpointId, own);
@@ -77,20 +61,19 @@ export class TicketGuard {
 }
 
 export class AskBudget {
-  readonly #asks: Bucket;
+  readonly #clock: Clock;
+  readonly #asks = new LeakyBucket();
 
   constructor(clock: Clock) {
-    this.#asks = new Bucket(clock, ticketGuardLimits.leaderAsksRefillMs);
+    this.#clock = clock;
   }
 
   /** @throws OVERLOADED */
   take(): void {
-    if (this.#asks.level > ticketGuardLimits.leaderAsksMax - 1) {
-      throw notApplied("OVERLOADED", "this node does not know the ticket, and has asked the leader about too many", {
-        hint: "Try again soon, or ask another node.",
-      });
-    }
-    this.#asks.addOne();
+    if (this.#asks.takes(this.#clock.monotonicMs(), leaderAsks)) return;
+    throw notApplied("OVERLOADED", "this node does not know the ticket, and has asked the leader about too many", {
+      hint: "Try again soon, or ask another node.",
+    });
   }
 }
 

@@ -15,8 +15,10 @@
 import {
   assertAtMost,
   type BlixardError,
+  type BucketRate,
   type Clock,
   type Counter,
+  LeakyBucket,
   type Logger,
   notApplied,
   onAbort,
@@ -86,19 +88,8 @@ export interface MemberBudgetsDeps {
   readonly transport: Pick<ClusterTransport, "slow">;
 }
 
-/** How much of a budget is used. It goes down with time. */
-interface Level {
-  used: number;
-  atMs: number;
-}
-
-interface Rate {
-  readonly perSecond: number;
-  readonly burst: number;
-}
-
 interface Account {
-  readonly levels: Map<BudgetKind, Level>;
+  readonly buckets: Map<BudgetKind, LeakyBucket>;
   calls: number;
   streams: number;
 }
@@ -122,39 +113,40 @@ export class MemberBudgets {
   /** Takes the bytes of a command that a member has proposed. @throws OVERLOADED */
   spendLogBytes(nodeId: number, bytes: number): void {
     if (nodeId === this.#deps.nodeId || this.#roleOf(nodeId) === undefined) return;
-    const { logBytesPerSecond: perSecond, logBytesBurst: burst, logEntryBytesMin } = this.#options;
+    const { logBytesPerSecond: perSecond, logBytesBurst: max, logEntryBytesMin } = this.#options;
     const weight = Math.max(bytes, logEntryBytesMin);
-    if (!this.#takes(nodeId, "log_bytes", weight, { perSecond, burst })) throw this.#refusal(nodeId, "log_bytes");
+    if (!this.#takes(nodeId, "log_bytes", weight, { perSecond, max })) throw this.#refusal(nodeId, "log_bytes");
   }
 
   /** Whether a member may ask now for an index to read at. */
   admitsRead(nodeId: number): boolean {
     if (!this.#isBounded(nodeId)) return true;
-    const { readsPerSecond: perSecond, readsBurst: burst } = this.#options;
-    return this.#takes(nodeId, "reads", 1, { perSecond, burst }) || this.#exceeds(nodeId, "reads");
+    const { readsPerSecond: perSecond, readsBurst: max } = this.#options;
+    return this.#takes(nodeId, "reads", 1, { perSecond, max }) || this.#exceeds(nodeId, "reads");
   }
 
   /** Whether a member may be sent so many bytes more of a state of `wholeBytes`. */
   admitsSnapshotBytes(nodeId: number, bytes: number, wholeBytes: number): boolean {
     if (!this.#isBounded(nodeId)) return true;
     const { snapshotBytesPerHour, snapshotsPerHour } = this.#options;
-    const burst = Math.max(snapshotBytesPerHour, snapshotsPerHour * wholeBytes);
-    const rate = { burst, perSecond: burst / hourSeconds };
+    const max = Math.max(snapshotBytesPerHour, snapshotsPerHour * wholeBytes);
+    const rate = { max, perSecond: max / hourSeconds };
     return this.#takes(nodeId, "snapshot_bytes", bytes, rate) || this.#exceeds(nodeId, "snapshot_bytes");
   }
 
   /** Runs a call of a member. What the answer weighs is known only then, and taken from the calls that follow. @throws OVERLOADED */
   async call(nodeId: number | undefined, work: () => Promise<Uint8Array>): Promise<Uint8Array> {
     if (nodeId === undefined || !this.#isBounded(nodeId)) return work();
-    const { callsPerSecond: perSecond, callsBurst: burst, callsInFlightMax, answerBytesPerCall } = this.#options;
+    const { callsPerSecond: perSecond, callsBurst: max, callsInFlightMax, answerBytesPerCall } = this.#options;
     const account = this.#accountOf(nodeId);
-    if (account.calls >= callsInFlightMax || !this.#takes(nodeId, "calls", 1, { perSecond, burst })) {
+    if (account.calls >= callsInFlightMax || !this.#takes(nodeId, "calls", 1, { perSecond, max })) {
       throw this.#refusal(nodeId, "calls");
     }
     account.calls++;
     try {
       const answer = await work();
-      this.#levelOf(account, "calls", perSecond).used += Math.floor(answer.length / answerBytesPerCall);
+      const further = Math.floor(answer.length / answerBytesPerCall);
+      this.#bucketOf(account, "calls").add(this.#deps.clock.monotonicMs(), { perSecond, max }, further);
       return answer;
     } finally {
       account.calls--;
@@ -192,19 +184,14 @@ export class MemberBudgets {
     return role !== undefined && role !== "voter" && nodeId !== this.#deps.nodeId;
   }
 
-  #takes(nodeId: number, kind: BudgetKind, amount: number, { perSecond, burst }: Rate): boolean {
-    const level = this.#levelOf(this.#accountOf(nodeId), kind, perSecond);
-    if (level.used + amount > burst) return false;
-    level.used += amount;
-    return true;
+  #takes(nodeId: number, kind: BudgetKind, amount: number, rate: BucketRate): boolean {
+    return this.#bucketOf(this.#accountOf(nodeId), kind).takes(this.#deps.clock.monotonicMs(), rate, amount);
   }
 
-  #levelOf(account: Account, kind: BudgetKind, perSecond: number): Level {
-    const nowMs = this.#deps.clock.monotonicMs();
-    const { used, atMs } = account.levels.get(kind) ?? { used: 0, atMs: nowMs };
-    const level = { used: Math.max(0, used - ((nowMs - atMs) / 1_000) * perSecond), atMs: nowMs };
-    account.levels.set(kind, level);
-    return level;
+  #bucketOf({ buckets }: Account, kind: BudgetKind): LeakyBucket {
+    const bucket = buckets.get(kind) ?? new LeakyBucket();
+    buckets.set(kind, bucket);
+    return bucket;
   }
 
   #accountOf(nodeId: number): Account {
@@ -212,7 +199,7 @@ export class MemberBudgets {
     if (known !== undefined) return known;
     const { nodes } = this.#deps.state();
     for (const id of this.#accounts.keys()) if (!nodes.has(nodeKey(id))) this.#accounts.delete(id);
-    const account: Account = { levels: new Map(), calls: 0, streams: 0 };
+    const account: Account = { buckets: new Map(), calls: 0, streams: 0 };
     this.#accounts.set(nodeId, account);
     return account;
   }

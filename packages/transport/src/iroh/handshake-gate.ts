@@ -6,6 +6,7 @@
  * What comes from the address of a member counts for that address alone, so strangers elsewhere cannot use up its share.
  * A datagram may bear any address. So when many come, each first has to show that it receives what is sent there.
  */
+import { type BucketRate, LeakyBucket } from "@blixard/common";
 import { transportLimits } from "../transport-limits.ts";
 
 export interface Arrival {
@@ -20,27 +21,31 @@ export interface Arrival {
 /** `prove`: it may come again once it has shown that it receives what is sent to its address. */
 export type Admission = "enter" | "prove" | "refuse";
 
-export class HandshakeGate {
-  readonly #all: Bucket;
-  /** Shares that are not full. */
-  readonly #shares = new Map<string, Bucket>();
-  #unfinished = 0;
+const rateOfAll: BucketRate = {
+  max: transportLimits.handshakesBurstMax,
+  perSecond: transportLimits.handshakesPerSecondMax,
+};
+const rateOfShare: BucketRate = {
+  max: transportLimits.handshakesPerShareBurstMax,
+  perSecond: transportLimits.handshakesPerSharePerSecondMax,
+};
 
-  constructor() {
-    const { handshakesBurstMax, handshakesPerSecondMax } = transportLimits;
-    this.#all = new Bucket(handshakesBurstMax, handshakesPerSecondMax);
-  }
+export class HandshakeGate {
+  readonly #all = new LeakyBucket();
+  /** Shares that were used lately. */
+  readonly #shares = new Map<string, LeakyBucket>();
+  #unfinished = 0;
 
   /** After `enter`, `leave` must follow at the end of the handshake. */
   enter(nowMs: number, { share, isProved, isMemberShare }: Arrival): Admission {
     const { handshakesUnfinishedMax, handshakesBurstMax } = transportLimits;
-    if (!isProved && this.#all.filled(nowMs) < handshakesBurstMax / 2) return "prove";
+    if (!isProved && this.#all.room(nowMs, rateOfAll) < handshakesBurstMax / 2) return "prove";
     if (!isMemberShare && this.#unfinished >= handshakesUnfinishedMax) return "refuse";
     const bucket = this.#bucketOf(nowMs, share);
-    if (bucket === undefined || bucket.filled(nowMs) < 1) return "refuse";
-    if (!isMemberShare && this.#all.filled(nowMs) < 1) return "refuse";
-    bucket.take();
-    this.#all.take();
+    if (bucket === undefined || bucket.room(nowMs, rateOfShare) < 1) return "refuse";
+    // Members' handshakes count for all where there is room, though they need nobody's.
+    if (!this.#all.takes(nowMs, rateOfAll) && !isMemberShare) return "refuse";
+    bucket.add(nowMs, rateOfShare);
     this.#unfinished++;
     return "enter";
   }
@@ -50,46 +55,17 @@ export class HandshakeGate {
   }
 
   /** Undefined when too many addresses are remembered. */
-  #bucketOf(nowMs: number, share: string): Bucket | undefined {
+  #bucketOf(nowMs: number, share: string): LeakyBucket | undefined {
     const known = this.#shares.get(share);
     if (known !== undefined) return known;
-    const { handshakeSharesMax, handshakesPerShareBurstMax, handshakesPerSharePerSecondMax } = transportLimits;
+    const { handshakeSharesMax } = transportLimits;
     if (this.#shares.size >= handshakeSharesMax) {
-      for (const [other, bucket] of this.#shares) if (bucket.isFull(nowMs)) this.#shares.delete(other);
+      for (const [other, bucket] of this.#shares)
+        if (bucket.room(nowMs, rateOfShare) === rateOfShare.max) this.#shares.delete(other);
       if (this.#shares.size >= handshakeSharesMax) return undefined;
     }
-    const bucket = new Bucket(handshakesPerShareBurstMax, handshakesPerSharePerSecondMax);
+    const bucket = new LeakyBucket();
     this.#shares.set(share, bucket);
     return bucket;
-  }
-}
-
-class Bucket {
-  readonly #max: number;
-  readonly #perSecond: number;
-  #tokens: number;
-  #filledMs = 0;
-
-  constructor(max: number, perSecond: number) {
-    this.#max = max;
-    this.#perSecond = perSecond;
-    this.#tokens = max;
-  }
-
-  /** How many may be taken now. */
-  filled(nowMs: number): number {
-    const gained = ((nowMs - this.#filledMs) * this.#perSecond) / 1_000;
-    this.#tokens = Math.min(this.#max, this.#tokens + gained);
-    this.#filledMs = nowMs;
-    return this.#tokens;
-  }
-
-  isFull(nowMs: number): boolean {
-    return this.filled(nowMs) >= this.#max;
-  }
-
-  /** May go below what there is: members' handshakes count for all, though they need nobody's share. */
-  take(): void {
-    this.#tokens = Math.max(0, this.#tokens - 1);
   }
 }
