@@ -1,6 +1,6 @@
 import { fromUtf8, toHex } from "@blixard/common";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { ownTokenOf } from "../state-machine/token.ts";
+import { ownTokenOf, ownTokensLevel } from "../state-machine/token.ts";
 import { adminToken, ClusterGroup, MemoryTokenStore, sha256, until } from "../testing/cluster-group.ts";
 
 let group: ClusterGroup;
@@ -23,6 +23,25 @@ async function joined(id: number, role: "voter" | "worker" = "voter"): Promise<v
   group.machine(id).ownToken = new MemoryTokenStore();
   await group.join(id, await group.ticket({ role }));
 }
+
+describe("the first administrator's token in a cluster of before level 3, which does not say whose it is", () => {
+  it("ends at its node when it is revoked, and does not come back when the level rises", async () => {
+    await group.close();
+    group = new ClusterGroup({ featureLevel: ownTokensLevel - 1 });
+    group.machine(1).ownToken = new MemoryTokenStore(adminToken);
+    await group.bootstrap();
+    await group.node(1).untilOwnToken();
+    expect(await callerAt(1, adminToken)).toBe("admin");
+    await group.call(1, "token.revoke", { id: "admin" });
+    expect(await callerAt(1, adminToken)).toBeUndefined();
+    await until(() => textAt(1) !== adminToken);
+    group.machine(1).options = { featureLevel: ownTokensLevel };
+    await group.restart(1);
+    await until(() => recordAt(1, 1) !== undefined);
+    expect(await callerAt(1, adminToken)).toBeUndefined();
+    expect(recordAt(1, 1)?.tokenHash).toBe(hashOf(textAt(1)));
+  });
+});
 
 describe("the token of a node", () => {
   it("is made by a voter, stands in the list of all, and is good everywhere", async () => {
@@ -52,6 +71,14 @@ describe("the token of a node", () => {
     await until(() => textAt(2) !== undefined && recordAt(1, 2)?.tokenHash === hashOf(textAt(2)));
     expect(textAt(2)).not.toBe(before);
     expect(await callerAt(1, textAt(2))).toBe("node-2");
+  });
+
+  it("gets another text when somebody rotates it", async () => {
+    const before = textAt(1);
+    await group.call(1, "token.rotate", { id: "admin" });
+    await until(() => textAt(1) !== before && recordAt(1, 1)?.tokenHash === hashOf(textAt(1)));
+    expect(await callerAt(1, before)).toBeUndefined();
+    expect(await callerAt(1, textAt(1))).toBe("admin");
   });
 
   it("comes and goes with the vote", async () => {

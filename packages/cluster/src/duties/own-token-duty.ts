@@ -13,6 +13,7 @@ import type { OwnTokenStore } from "../ports/own-token.ts";
 import { clusterLevel } from "../state-machine/level.ts";
 import { nodeKey } from "../state-machine/state.ts";
 import { ownTokenOf, ownTokensLevel } from "../state-machine/token.ts";
+import type { ClusterState } from "../state-machine/types.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
 
 export interface OwnTokenDeps {
@@ -30,6 +31,8 @@ export class OwnTokenDuty {
   readonly #deps: OwnTokenDeps;
   /** SHA-256 of the text that was read last, hexadecimal. */
   #hash: string | undefined;
+  /** Of a text that a record had without saying whose it is, as before level 3: when that is gone, somebody revoked it. */
+  #recordedHash: string | undefined;
   /** Whether the token is what the state says. */
   readonly settled = new Watch(false);
 
@@ -42,7 +45,8 @@ export class OwnTokenDuty {
     const { stateMachine, options } = this.#deps.parts;
     const { state } = stateMachine;
     const isVoter = state.nodes.get(nodeKey(options.nodeId))?.role === "voter";
-    return isVoter && hash === this.#hash && ownTokenOf(state, options.nodeId) === undefined;
+    const isKnown = hash === this.#recordedHash || ownTokenOf(state, options.nodeId) !== undefined;
+    return isVoter && hash === this.#hash && !isKnown;
   }
 
   /** Runs until `signal` aborts. Never rejects. */
@@ -71,7 +75,8 @@ export class OwnTokenDuty {
     if (node.role !== "voter") return this.#drop(text, `a ${node.role} has none`);
     const own = ownTokenOf(state, node.id);
     const isKnown = own?.tokenHash !== undefined && own.tokenHash === this.#hash;
-    if (own?.revoked && isKnown) return this.#drop(text, "it was revoked");
+    if ((own?.revoked && isKnown) || (own === undefined && this.#wasRevoked(state)))
+      return this.#drop(text, "it was revoked");
     if (isKnown || (own?.revoked && text === undefined) || node.leaving) return;
     // Without a text in the record, somebody has asked for a new one.
     const renewed = text === undefined || (own !== undefined && own.tokenHash === undefined && !own.revoked);
@@ -79,6 +84,13 @@ export class OwnTokenDuty {
     if (clusterLevel(state) < ownTokensLevel || this.#hash === undefined) return;
     const meta = nodeMeta(node.id, randomRequestId(random), registerTimeoutMs);
     await router.call("token.own", { nodeId: node.id, tokenHash: this.#hash }, meta, { signal });
+  }
+
+  #wasRevoked({ tokens }: ClusterState): boolean {
+    if (this.#hash === undefined) return false;
+    const isRecorded = [...tokens.values()].some(({ tokenHash }) => tokenHash === this.#hash);
+    if (isRecorded) this.#recordedHash = this.#hash;
+    return !isRecorded && this.#recordedHash === this.#hash;
   }
 
   async #write(text: string): Promise<void> {
