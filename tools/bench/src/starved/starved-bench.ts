@@ -6,10 +6,10 @@
 import { performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { startBlixard } from "./blixard-cluster.ts";
-import { limitCpu } from "./cpu-limit.ts";
-import { startEtcd } from "./etcd-cluster.ts";
-import type { StarvedCluster } from "./starved-cluster.ts";
+import { startBlixard } from "../sides/blixard-side.ts";
+import { limitCpu } from "../sides/cpu-limit.ts";
+import { startEtcd } from "../sides/etcd-side.ts";
+import type { Side } from "../sides/side.ts";
 
 const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
 const valueText = "v".repeat(100);
@@ -58,7 +58,7 @@ export async function runStarvedBench(args: readonly string[]): Promise<void> {
 /** Each client sends one write after the other, client n to node n modulo the number of nodes. */
 async function measure(
   side: string,
-  cluster: StarvedCluster,
+  cluster: Side,
   options: { readonly percent: number; readonly clients: number; readonly durationMs: number },
 ): Promise<StarvedRun> {
   const { durationMs } = options;

@@ -1,5 +1,5 @@
 /** What is measured while it has too little of the processor. */
-export interface StarvedCluster {
+export interface Side {
   readonly pids: readonly number[];
   /** Writes through the node at this place, from 0. Rejects when the write was not acknowledged. */
   put(node: number, key: string, value: string): Promise<void>;

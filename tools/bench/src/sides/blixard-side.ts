@@ -1,6 +1,6 @@
 /** Three processes of the binary. */
 import { ProcessCluster } from "@blixard/testing";
-import type { StarvedCluster } from "./starved-cluster.ts";
+import type { Side } from "./side.ts";
 
 const complaints = [
   ["links cut", /nothing was heard for/],
@@ -8,7 +8,7 @@ const complaints = [
   ["ended", /the node stops/],
 ] as const;
 
-export async function startBlixard(binary: string): Promise<StarvedCluster> {
+export async function startBlixard(binary: string): Promise<Side> {
   const flags = ["--vm-driver", "fake", "--log-level", "info", "--log-format", "json", "--no-relay", "--no-discovery"];
   const cluster = await ProcessCluster.start({ binary, flags });
   const clients = cluster.nodes.map(({ id }) => cluster.client(id));

@@ -6,13 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sleep } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
-import type { StarvedCluster } from "./starved-cluster.ts";
+import type { Side } from "./side.ts";
 
 const startTimeoutMs = 30_000;
 const callTimeoutMs = 60_000;
 
 /** Starts `binary` with its defaults: a heartbeat every 100 ms, an election after 1 s without one. */
-export async function startEtcd(binary: string): Promise<StarvedCluster> {
+export async function startEtcd(binary: string): Promise<Side> {
   const dataRoot = await mkdtemp(join(tmpdir(), "etcd-"));
   const ports = await freePorts(6);
   const members = [0, 1, 2].map((at) => ({
