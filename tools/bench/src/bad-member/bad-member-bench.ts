@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { ProcessCluster, ProcessNode } from "@blixard/testing";
 import { measureWrites, type WriteRun } from "../cluster/writes.ts";
-import { median } from "../medians.ts";
+import { median } from "../statistics/medians.ts";
 import type { FloodCount, FloodOrder } from "./bad-member-process.ts";
 
 const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));

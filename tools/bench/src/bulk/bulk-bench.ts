@@ -5,7 +5,7 @@
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { ProcessCluster } from "@blixard/testing";
-import { median } from "../medians.ts";
+import { median } from "../statistics/medians.ts";
 import { measureBesideWrites } from "./beside-writes.ts";
 import { measureRates } from "./rates.ts";
 

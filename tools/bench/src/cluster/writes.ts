@@ -1,7 +1,7 @@
 import { performance } from "node:perf_hooks";
 import { errorCodeOf } from "@blixard/common";
 import type { ProcessCluster } from "@blixard/testing";
-import { LatencySample } from "./latency.ts";
+import { LatencySample } from "../statistics/latency.ts";
 
 export interface WriteRun {
   readonly clients: number;

@@ -8,7 +8,7 @@ import { performance } from "node:perf_hooks";
 import { assert } from "@blixard/common";
 import { Level } from "level";
 import type { BenchRow } from "../bench-row.ts";
-import { median } from "../medians.ts";
+import { median } from "../statistics/medians.ts";
 import { benchPayloads } from "./bench-group.ts";
 import { LevelGroup, withDirectory } from "./level-group.ts";
 

@@ -2,7 +2,7 @@
 import { performance } from "node:perf_hooks";
 import { assert } from "@blixard/common";
 import type { BenchRow } from "../bench-row.ts";
-import { median } from "../medians.ts";
+import { median } from "../statistics/medians.ts";
 import { type BenchGroup, benchPayloads } from "./bench-group.ts";
 import { CoatyGroup } from "./coaty-group.ts";
 import { OurGroup } from "./core-group.ts";

@@ -14,7 +14,7 @@ import { asLogIndex, asTerm } from "@blixard/raft/core";
 import { MemoryNetwork } from "@blixard/raft/testing";
 import { openLevelStorage } from "@blixard/storage/level";
 import type { BenchRow } from "../bench-row.ts";
-import { median } from "../medians.ts";
+import { median } from "../statistics/medians.ts";
 import { benchPayloads } from "./bench-group.ts";
 import { CountingMachine, startMember, withDirectory } from "./level-group.ts";
 

@@ -12,7 +12,7 @@ import { asNodeId, type RaftNode } from "@blixard/raft";
 import { MemoryNetwork } from "@blixard/raft/testing";
 import { openLevelStorage } from "@blixard/storage/level";
 import type { BenchRow } from "../bench-row.ts";
-import { median } from "../medians.ts";
+import { median } from "../statistics/medians.ts";
 import { startMember, withDirectory } from "./level-group.ts";
 import { longestStall } from "./stall-watch.ts";
 

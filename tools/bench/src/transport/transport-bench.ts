@@ -5,7 +5,7 @@
 import { performance } from "node:perf_hooks";
 import { parseArgs } from "node:util";
 import { type BenchRow, tableOf, tableOfRows } from "../bench-row.ts";
-import { median } from "../medians.ts";
+import { median } from "../statistics/medians.ts";
 import { carrierNames } from "./carriers.ts";
 import { laneNames } from "./lane.ts";
 import { openPath, type Path } from "./path.ts";
