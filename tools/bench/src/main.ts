@@ -1,17 +1,21 @@
-/** `npm run bench -- [cluster|raft|raft-snapshot|reconnects|transport|bulk|flood|bad-member|starved] [flags]`; without a name it measures the whole cluster. */
+/** `npm run bench -- [cluster|raft|raft-snapshot|reconnects|transport|bulk|flood|bad-member|starved|versus|write-docs] [flags]`; without a name it measures the whole cluster. */
 import { runBadMemberBench } from "./bad-member/bad-member-bench.ts";
 import { runBadMember } from "./bad-member/bad-member-process.ts";
 import { runBulkBench } from "./bulk/bulk-bench.ts";
 import { serveSource } from "./bulk/source-process.ts";
 import { runClusterBench } from "./cluster/cluster-bench.ts";
 import { runFlood } from "./flood/flood.ts";
+import { runLoadProcess } from "./load/load-process.ts";
+import { runWriteDocs } from "./page/write-docs.ts";
+import { endWholeOnSignals } from "./proc/endings.ts";
 import { runMemorySnapshotStall } from "./raft/memory-snapshot-stall.ts";
 import { runRaftBench } from "./raft/raft-bench.ts";
 import { reportRestart } from "./raft/restart.ts";
-import { runStarvedBench } from "./starved/starved-bench.ts";
 import { runTransportPeer } from "./transport/peer-process.ts";
 import { runReconnects } from "./transport/reconnects.ts";
 import { runTransportBench } from "./transport/transport-bench.ts";
+import { runStarvedBench } from "./versus/starved-bench.ts";
+import { runVersusBench } from "./versus/versus-bench.ts";
 
 const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   "bad-member": runBadMemberBench,
@@ -22,6 +26,8 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   "bulk-source": serveSource,
   cluster: runClusterBench,
   flood: runFlood,
+  /** The other process of whatever loads over HTTP. */
+  "load-process": runLoadProcess,
   raft: runRaftBench,
   /** A part of `raft` that needs a process of its own. */
   "raft-restart": reportRestart,
@@ -31,14 +37,18 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   transport: runTransportBench,
   /** The other process of `transport`. */
   "transport-peer": runTransportPeer,
+  versus: runVersusBench,
+  /** Needs no measurement: the records lie beside the page. */
+  "write-docs": runWriteDocs,
 };
 
+endWholeOnSignals();
 const [first = "cluster", ...rest] = process.argv.slice(2);
 const args = first.startsWith("-") ? [first, ...rest] : rest;
 const run = benchmarks[first.startsWith("-") ? "cluster" : first];
 if (run === undefined) {
   refuse(
-    `unknown benchmark '${first}': use cluster, raft, raft-snapshot, reconnects, transport, bulk, flood, bad-member or starved`,
+    `unknown benchmark '${first}': use cluster, raft, raft-snapshot, reconnects, transport, bulk, flood, bad-member, starved, versus or write-docs`,
   );
 } else {
   try {

@@ -1,17 +1,22 @@
 /**
- * `npm run bench -- starved [--seconds 300] [--pairs 5] [--percent 20] [--clients 8] [--etcd PATH] [--only blixard|etcd] [--json]`:
+ * `npm run bench -- versus starved [--seconds 300] [--pairs 5] [--percent 20] [--clients 8] [--etcd PATH] [--only blixard|etcd] [--json]`:
  * three nodes on a fifth of one core, in turn with three of etcd where that is installed. What counts is how many writes
  * are acknowledged, for how long none is, and how often another node leads.
  */
 import { performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { intervalText } from "../pairs/pair-table.ts";
+import { cleanAtEnd } from "../proc/endings.ts";
 import { startBlixard } from "../sides/blixard-side.ts";
 import { limitCpu } from "../sides/cpu-limit.ts";
-import { startEtcd } from "../sides/etcd-side.ts";
+import { etcdMissing, etcdVersion, startEtcd } from "../sides/etcd-side.ts";
 import type { Side } from "../sides/side.ts";
+import { medianInterval, ratios } from "../statistics/bootstrap.ts";
 
 const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
+/** Until a cluster stands, and is gone again. */
+const settingSeconds = 20;
 const valueText = "v".repeat(100);
 
 interface StarvedRun {
@@ -37,22 +42,49 @@ export async function runStarvedBench(args: readonly string[]): Promise<void> {
       json: { type: "boolean", default: false },
     },
   });
+  if (values.only !== "blixard" && etcdVersion(values.etcd) === undefined) {
+    process.stderr.write(`bench: ${etcdMissing(values.etcd)}. Or measure ours alone: --only blixard\n`);
+    process.exitCode = 69;
+    return;
+  }
   const sides = [
-    ["blixard", () => startBlixard(binary)],
-    ["etcd", () => startEtcd(values.etcd)],
+    ["blixard", () => startBlixard({ binary, nodes: 3 })],
+    ["etcd", () => startEtcd({ binary: values.etcd, nodes: 3 })],
   ] as const;
+  const runSeconds = Number(values.seconds) + settingSeconds;
+  const minutes = Math.ceil((Number(values.pairs) * (values.only === undefined ? 2 : 1) * runSeconds) / 60);
+  process.stderr.write(`bench: about ${minutes} minutes\n`);
+  const runs: StarvedRun[] = [];
   if (!values.json) process.stdout.write("CLUSTER  WRITES/S  LONGEST GAP MS  TERMS  FAILED  HELD BY     NOTES\n");
   for (let pair = 1; pair <= Number(values.pairs); pair++) {
-    for (const [side, start] of sides) {
+    for (const [side, start] of pair % 2 === 1 ? sides : sides.toReversed()) {
       if (values.only !== undefined && values.only !== side) continue;
-      const run = await measure(side, await start(), {
-        percent: Number(values.percent),
-        clients: Number(values.clients),
-        durationMs: Number(values.seconds) * 1_000,
-      });
-      process.stdout.write(values.json ? `${JSON.stringify(run)}\n` : `${lineOf(run)}\n`);
+      const cluster = await start();
+      try {
+        const run = await measure(side, cluster, {
+          percent: Number(values.percent),
+          clients: Number(values.clients),
+          durationMs: Number(values.seconds) * 1_000,
+        });
+        runs.push(run);
+        process.stdout.write(values.json ? `${JSON.stringify(run)}\n` : `${lineOf(run)}\n`);
+      } finally {
+        await cluster.close();
+      }
     }
   }
+  if (!values.json && values.only === undefined) process.stdout.write(ratioLine(runs));
+}
+
+/** Ours to etcd's, of the runs that came in pairs. */
+function ratioLine(runs: readonly StarvedRun[]): string {
+  const [base, head] = ["etcd", "blixard"].map((name) => runs.filter(({ side }) => side === name));
+  const ratioOf = (value: (run: StarvedRun) => number) =>
+    intervalText(
+      medianInterval(ratios((base ?? []).map((run, at) => [value(run), value(head?.[at] ?? run)])), { seed: 1 }),
+    );
+  const [rate, gap] = [ratioOf(({ writesPerSecond }) => writesPerSecond), ratioOf((run) => run.longestGapMs)];
+  return `\nblixard to etcd, median of the pairs [95 %]: writes/s ${rate}, longest gap ${gap}\n`;
 }
 
 /** Each client sends one write after the other, client n to node n modulo the number of nodes. */
@@ -63,7 +95,8 @@ async function measure(
 ): Promise<StarvedRun> {
   const { durationMs } = options;
   const firstTerm = await cluster.term();
-  const limit = limitCpu(cluster.pids, options.percent);
+  const limit = limitCpu(cluster.pids(), options.percent);
+  const lift = cleanAtEnd(() => limit.lift());
   const startedMs = performance.now();
   const endMs = startedMs + durationMs;
   let acknowledged = 0;
@@ -73,7 +106,7 @@ async function measure(
   const loop = async (client: number) => {
     for (let n = 0; performance.now() < endMs; n++) {
       try {
-        await cluster.put(client % cluster.pids.length, `starved/${client}/${n % 100}`, valueText);
+        await cluster.put(client % cluster.pids().length, `starved/${client}/${n % 100}`, valueText);
         const nowMs = performance.now();
         longestGapMs = Math.max(longestGapMs, nowMs - lastMs);
         lastMs = nowMs;
@@ -84,10 +117,11 @@ async function measure(
     }
   };
   await Promise.all(Array.from({ length: options.clients }, (_, client) => loop(client)));
-  limit.lift();
+  // Nothing may have been acknowledged any more.
+  longestGapMs = Math.max(longestGapMs, endMs - lastMs);
+  lift();
   const terms = (await cluster.term()) - firstTerm;
   const notes = cluster.notes();
-  await cluster.close();
   const writesPerSecond = (acknowledged * 1_000) / durationMs;
   return { side, how: limit.how, writesPerSecond, longestGapMs, terms, failures, notes };
 }
