@@ -1,4 +1,4 @@
-/** `npm run bench -- [cluster|raft|raft-snapshot|reconnects|transport|bulk|flood|bad-member|starved|versus|write-docs] [flags]`; without a name it measures the whole cluster. */
+/** `npm run bench -- [cluster|raft|raft-snapshot|reconnects|transport|bulk|flood|bad-member|starved|versus|profile|write-docs] [flags]`; without a name it measures the whole cluster. */
 import { runBadMemberBench } from "./bad-member/bad-member-bench.ts";
 import { runBadMember } from "./bad-member/bad-member-process.ts";
 import { runBulkBench } from "./bulk/bulk-bench.ts";
@@ -8,6 +8,7 @@ import { runFlood } from "./flood/flood.ts";
 import { runLoadProcess } from "./load/load-process.ts";
 import { runWriteDocs } from "./page/write-docs.ts";
 import { endWholeOnSignals } from "./proc/endings.ts";
+import { runProfileBench } from "./profile/profile-bench.ts";
 import { runMemorySnapshotStall } from "./raft/memory-snapshot-stall.ts";
 import { runRaftBench } from "./raft/raft-bench.ts";
 import { reportRestart } from "./raft/restart.ts";
@@ -28,6 +29,7 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   flood: runFlood,
   /** The other process of whatever loads over HTTP. */
   "load-process": runLoadProcess,
+  profile: runProfileBench,
   raft: runRaftBench,
   /** A part of `raft` that needs a process of its own. */
   "raft-restart": reportRestart,
@@ -48,7 +50,7 @@ const args = first.startsWith("-") ? [first, ...rest] : rest;
 const run = benchmarks[first.startsWith("-") ? "cluster" : first];
 if (run === undefined) {
   refuse(
-    `unknown benchmark '${first}': use cluster, raft, raft-snapshot, reconnects, transport, bulk, flood, bad-member, starved, versus or write-docs`,
+    `unknown benchmark '${first}': use cluster, raft, raft-snapshot, reconnects, transport, bulk, flood, bad-member, starved, versus, profile or write-docs`,
   );
 } else {
   try {
