@@ -1,9 +1,10 @@
-/** `npm run bench -- [cluster|raft|raft-snapshot|reconnects|transport|bulk|flood|bad-member|starved|versus|profile|write-docs] [flags]`; without a name it measures the whole cluster. */
+/** `npm run bench -- [cluster|raft|raft-snapshot|reconnects|transport|bulk|flood|bad-member|starved|versus|compare|profile|write-docs] [flags]`; without a name it measures the whole cluster. */
 import { runBadMemberBench } from "./bad-member/bad-member-bench.ts";
 import { runBadMember } from "./bad-member/bad-member-process.ts";
 import { runBulkBench } from "./bulk/bulk-bench.ts";
 import { serveSource } from "./bulk/source-process.ts";
 import { runClusterBench } from "./cluster/cluster-bench.ts";
+import { runCompareBench } from "./compare/compare-bench.ts";
 import { runFlood } from "./flood/flood.ts";
 import { runLoadProcess } from "./load/load-process.ts";
 import { runWriteDocs } from "./page/write-docs.ts";
@@ -26,6 +27,7 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   /** The other process of `bulk`. */
   "bulk-source": serveSource,
   cluster: runClusterBench,
+  compare: runCompareBench,
   flood: runFlood,
   /** The other process of whatever loads over HTTP. */
   "load-process": runLoadProcess,
@@ -50,7 +52,7 @@ const args = first.startsWith("-") ? [first, ...rest] : rest;
 const run = benchmarks[first.startsWith("-") ? "cluster" : first];
 if (run === undefined) {
   refuse(
-    `unknown benchmark '${first}': use cluster, raft, raft-snapshot, reconnects, transport, bulk, flood, bad-member, starved, versus, profile or write-docs`,
+    `unknown benchmark '${first}': use cluster, raft, raft-snapshot, reconnects, transport, bulk, flood, bad-member, starved, versus, compare, profile or write-docs`,
   );
 } else {
   try {
