@@ -4,7 +4,7 @@ import type { RaftEvent } from "./core/events.ts";
 import type { RaftCore } from "./core/raft-core.ts";
 import { createRaftCore } from "./core/raw-node.ts";
 import { asLogIndex, type HardState, type LogIndex, type Message } from "./core/types.ts";
-import { type AppendJob, AppendPipeline } from "./disk/append-pipeline.ts";
+import { type AppendedJobs, AppendPipeline } from "./disk/append-pipeline.ts";
 import { Applier } from "./disk/applier.ts";
 import type { LogCache } from "./disk/log-cache.ts";
 import { PeerActivity } from "./membership/peer-activity.ts";
@@ -40,7 +40,7 @@ export interface EngineHooks<Result> {
   readonly onEvent: (event: RaftNodeEvent) => void;
   readonly onCoreEvent: (event: RaftEvent) => void;
   readonly onApplied: (batch: AppliedBatch<Result>, message: Message) => void;
-  readonly onAppended: (job: AppendJob, durationMs: number) => void;
+  readonly onAppended: (done: AppendedJobs) => void;
   readonly onSnapshotReceived: (message: Message) => void;
   readonly hardState: () => HardState;
 }
@@ -74,7 +74,7 @@ export function createEngine<Result>(
     },
   );
   const snapshots = createSnapshotParts(deps, options, state, hooks, core);
-  const { applier } = snapshots;
+  const { applier, pipeline } = snapshots;
   const activity = new PeerActivity(options.id, options.electionTimeoutMs, runnableMs);
   const reads = new ReadCoordinator(
     {
@@ -91,6 +91,7 @@ export function createEngine<Result>(
       confState: () => applier.applied.confState,
       isActive: (id) => activity.isActive(id),
       logIsFull: () => applier.logIsFull,
+      logIsBusy: () => pipeline.isBusy,
       onForwarded: (direction) => metrics.forwardedProposals.add(1, { direction }),
     },
     { ...options, forward: options.forwardProposals, startTerm: cache.initialState().hardState.term },
@@ -141,7 +142,7 @@ function createSnapshotParts<Result>(
     {
       ...{ clock, log, onError },
       install: (snapshot, hardState) => applier.install(snapshot, hardState),
-      onDone: (job, durationMs) => post(() => hooks.onAppended(job, durationMs)),
+      onDone: (done) => post(() => hooks.onAppended(done)),
     },
     cache.initialState().hardState,
   );

@@ -59,8 +59,13 @@ const declarations = {
   appendDuration: {
     type: "histogram",
     name: "blixard_raft_append_duration_seconds",
-    help: "Time from handing entries to the log until they are durable.",
+    help: "Time of one write of the log until it is durable. Several proposals share a write.",
     buckets: durationBuckets,
+  },
+  appendedEntries: {
+    type: "counter",
+    name: "blixard_raft_appended_entries_total",
+    help: "Entries that were written to the log; by the count of blixard_raft_append_duration_seconds, those of one write.",
   },
   applyDuration: {
     type: "histogram",

@@ -44,27 +44,6 @@ describe("RaftNode.propose", () => {
     await group.close();
   });
 
-  it("puts proposals that wait for the disk into one write", async () => {
-    let writes = 0;
-    const countWrites = (_: number, log: LogStore): LogStore => ({
-      load: () => log.load(),
-      append: (write) => {
-        writes++;
-        return log.append(write);
-      },
-      compact: (base) => log.compact(base),
-      reset: (base, hardState) => log.reset(base, hardState),
-      close: () => log.close(),
-    });
-    const group = await RaftGroup.start({ voters: 1, wrapLog: countWrites });
-    await group.propose("first");
-    const before = writes;
-    const { node } = group.member(1);
-    await Promise.all(Array.from({ length: 500 }, (_, at) => node.propose(fromUtf8(`${at}`))));
-    expect(writes - before).toBeLessThanOrEqual(2);
-    await group.close();
-  });
-
   it("refuses with OVERLOADED beyond the limit", async () => {
     const group = await RaftGroup.start({ voters: 1, options: { proposalsInFlightMax: 2 } });
     await group.propose("first");

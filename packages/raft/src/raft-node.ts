@@ -6,7 +6,8 @@
  *     ticks, completions +                             +-> Applier -> StateMachine
  *
  * The loop owns the core and all its parts. Calls and messages from outside only enqueue. A turn takes the whole inbox
- * before it asks for a Ready, so that everything that waits shares one write (group commit).
+ * before it asks for a Ready, and a leader takes no proposals while its log is being written, so that everything that
+ * waits shares the next write and the next messages (group commit).
  */
 import { BlixardError, BoundedQueue, errorCodeOf, linkSignal, messageOf, notApplied, Watch } from "@blixard/common";
 import { coalesce } from "./coalesce.ts";
@@ -24,7 +25,7 @@ import {
   type SoftState,
   type Status,
 } from "./core/types.ts";
-import type { AppendJob } from "./disk/append-pipeline.ts";
+import type { AppendedJobs } from "./disk/append-pipeline.ts";
 import { bestSuccessor, DiskGuard, healthierSuccessor } from "./disk/disk-watch.ts";
 import type { LogCache } from "./disk/log-cache.ts";
 import { type Recovered, recover } from "./disk/recovery.ts";
@@ -145,7 +146,7 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
         onEvent: (event) => this.#events.emit(event),
         onCoreEvent: (event) => this.#onCoreEvent(event),
         onApplied: (batch, message) => this.#onApplied(batch, message),
-        onAppended: (job, durationMs) => this.#onAppended(job, durationMs),
+        onAppended: (done) => this.#onAppended(done),
         onSnapshotReceived: (message) => this.#step(message),
         hardState: () => this.#hardState,
       },
@@ -288,7 +289,7 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
   }
 
   #turn(): void {
-    const { core, reads, router, applier } = this.#engine;
+    const { core, reads, router, applier, pipeline } = this.#engine;
     this.#turns.runTasks();
     for (let inbound = this.#inbox.shift(); inbound !== undefined; inbound = this.#inbox.shift()) {
       this.#receive(inbound);
@@ -296,6 +297,7 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
     router.routeWaiting();
     reads.start();
     while (this.#phase === "running" && core.hasReady()) this.#handle(core.ready());
+    pipeline.start();
     reads.applied(applier.applied.index);
     this.#publish();
   }
@@ -360,6 +362,7 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
       const responses = [...(message.responses ?? []), ...messages.filter(({ type }) => type === "MsgVote")];
       pipeline.submit({ entries: message.entries, hardState, snapshot, responses });
     }
+    pipeline.start();
     for (const message of coalesce(ready.messages, this.#options.appendMessageBytesMax)) {
       if (message.to === "apply") applier.apply(message);
       else if (message.to !== "append" && message.type !== "MsgVote") this.#send(message.to, message);
@@ -393,15 +396,20 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
     if (softState.lead !== noNode) reads.leaderChanged();
   }
 
-  #onAppended(job: AppendJob, durationMs: number): void {
+  #onAppended({ jobs, write }: AppendedJobs): void {
     const { applier, cache } = this.#engine;
-    this.#metrics.appendDuration.observe(durationMs / 1_000);
-    if (job.snapshot !== undefined) {
-      applier.installed(job.snapshot);
-      this.#proposals.skippedTo(job.snapshot.index, job.snapshot.term);
+    if (write !== undefined) {
+      this.#metrics.appendDuration.observe(write.durationMs / 1_000);
+      this.#metrics.appendedEntries.add(write.entries);
     }
-    cache.append(job.entries);
-    this.#deliver(job.responses);
+    for (const { snapshot, entries } of jobs) {
+      if (snapshot !== undefined) {
+        applier.installed(snapshot);
+        this.#proposals.skippedTo(snapshot.index, snapshot.term);
+      }
+      cache.append(entries);
+    }
+    this.#deliver(jobs.length === 1 ? (jobs[0]?.responses ?? []) : jobs.flatMap(({ responses }) => responses));
   }
 
   #onApplied(batch: AppliedBatch<Result>, message: Message): void {

@@ -1,8 +1,11 @@
 /**
- * The durable half of a Ready. Writes overlap and complete in order; the core's answers to them are released when
- * they, and all before them, are durable. A snapshot is a barrier: what follows it waits until it is installed.
+ * The durable half of a Ready. One write of the log is under way at a time; the jobs that wait for it share the next one
+ * (group commit), so that the price of an fsync is paid once for all of them. The owner's loop submits what it has and
+ * then starts the write. The core's answers to a job are released when it, and all before it, are durable. A snapshot is
+ * a barrier: what follows it waits until it is installed.
  */
 import type { Clock } from "@blixard/common";
+import { entriesSizeBytes } from "../core/entry-size.ts";
 import type { Entry, HardState, Message, Snapshot } from "../core/types.ts";
 import type { LogStore } from "../ports.ts";
 
@@ -16,25 +19,47 @@ export interface AppendJob {
   readonly keepsCommit?: boolean;
 }
 
+/** Jobs that became durable together. */
+export interface AppendedJobs {
+  /** In their order. */
+  readonly jobs: readonly AppendJob[];
+  /** What was written; undefined when nothing had to be. */
+  readonly write: { readonly entries: number; readonly durationMs: number } | undefined;
+}
+
 export interface AppendPipelineDeps {
   readonly clock: Clock;
   readonly log: LogStore;
   /** Resets the log and restores the state; called when all earlier jobs are durable. */
   readonly install: (snapshot: Snapshot, hardState: HardState) => Promise<void>;
   /** Called in the order of the jobs. It only enqueues. */
-  readonly onDone: (job: AppendJob, durationMs: number) => void;
+  readonly onDone: (done: AppendedJobs) => void;
   readonly onError: (error: unknown) => void;
 }
+
+interface WaitingJob {
+  readonly job: AppendJob;
+  /** As of this job. */
+  readonly hardState: HardState;
+  /** When it was submitted, on the clock of what this process could run. */
+  readonly runnableAtMs: number;
+}
+
+/** Bytes of entries after which no other job joins a write. */
+const writeBytesMax = 4 * 1024 * 1024;
 
 export class AppendPipeline {
   readonly #deps: AppendPipelineDeps;
   #hardState: HardState;
-  /** The hard state that the log store was given last, or that a job under way will give it. */
+  /** The hard state that the log store was given last. */
   #written: HardState;
-  #tail: Promise<void> = Promise.resolve();
-  #installing: Promise<void> | undefined;
-  /** The times, on the clock of what this process could run, at which the unfinished jobs were submitted, oldest first. */
-  readonly #runnableAtMs: number[] = [];
+  /** What no write has taken yet, oldest first. */
+  #waiting: WaitingJob[] = [];
+  /** What the write under way will make durable. */
+  #writing: readonly WaitingJob[] = [];
+  #write: Promise<void> | undefined;
+  #installing = false;
+  #failed = false;
 
   constructor(deps: AppendPipelineDeps, hardState: HardState) {
     this.#deps = deps;
@@ -42,23 +67,21 @@ export class AppendPipeline {
     this.#written = hardState;
   }
 
+  /** True while a write is under way: what is submitted now waits for the next one. */
+  get isBusy(): boolean {
+    return this.#write !== undefined;
+  }
+
   submit(job: AppendJob): void {
     if (job.hardState !== undefined) this.#hardState = job.hardState;
     const hardState = this.#hardState;
-    const startedAtMs = this.#deps.clock.monotonicMs();
-    this.#runnableAtMs.push(this.#deps.clock.runnableMs());
-    const previous = this.#tail;
-    const work = this.#issue(job, hardState, previous);
-    work.catch(() => {});
-    this.#tail = previous.then(() => work);
-    this.#tail.then(
-      () => {
-        this.#runnableAtMs.shift();
-        this.#deps.onDone(job, this.#deps.clock.monotonicMs() - startedAtMs);
-      },
-      (error: unknown) => this.#deps.onError(error),
-    );
-    this.#tail.catch(() => {});
+    this.#waiting.push({ job, hardState, runnableAtMs: this.#deps.clock.runnableMs() });
+  }
+
+  /** Starts to write what waits, unless a write is under way. */
+  start(): void {
+    if (this.#write !== undefined || this.#waiting.length === 0 || this.#failed) return;
+    this.#write = this.#run();
   }
 
   /**
@@ -69,44 +92,80 @@ export class AppendPipeline {
     this.submit({ entries: [], hardState, snapshot: undefined, responses: [], keepsCommit: true });
   }
 
-  #issue(job: AppendJob, hardState: HardState, previous: Promise<void>): Promise<void> {
-    const { snapshot } = job;
-    if (snapshot !== undefined) {
-      this.#written = hardState;
-      const installed = previous.then(async () => {
-        // The commit index may be ahead of the snapshot by entries that come with it and are not stored yet.
-        await this.#deps.install(snapshot, { ...hardState, commit: snapshot.index });
-        if (job.entries.length > 0) await this.#deps.log.append({ entries: job.entries, hardState });
-      });
-      this.#installing = installed;
-      const done = () => {
-        if (this.#installing === installed) this.#installing = undefined;
-      };
-      installed.then(done, done);
-      return installed;
+  async #run(): Promise<void> {
+    this.#writing = this.#takeGroup();
+    const jobs = this.#writing.map(({ job }) => job);
+    const startedAtMs = this.#deps.clock.monotonicMs();
+    try {
+      const entries = await this.#carryOut(this.#writing);
+      const durationMs = this.#deps.clock.monotonicMs() - startedAtMs;
+      this.#deps.onDone({ jobs, write: entries === undefined ? undefined : { entries, durationMs } });
+    } catch (error) {
+      this.#failed = true;
+      this.#deps.onError(error);
     }
-    if (this.#installing !== undefined) return this.#installing.then(() => this.#write(job, hardState));
-    return this.#write(job, hardState);
+    this.#writing = [];
+    this.#write = undefined;
   }
 
-  #write(job: AppendJob, hardState: HardState): Promise<void> {
-    const { term, vote, commit } = this.#written;
-    const isNews = hardState.term !== term || hardState.vote !== vote;
-    const mustSync = job.entries.length > 0 || isNews || (job.keepsCommit === true && hardState.commit > commit);
-    // A commit index alone is not worth an fsync: it goes along with the next write.
-    if (!mustSync) return Promise.resolve();
+  /**
+   * A snapshot alone; or what waits up to the next one, as much as one write takes. Every term and vote is written, also
+   * when a later one waits behind it; so the entries of a group follow each other.
+   */
+  #takeGroup(): readonly WaitingJob[] {
+    const [first] = this.#waiting;
+    let count = 0;
+    let bytes = 0;
+    for (const { job, hardState } of this.#waiting) {
+      const joins = job.snapshot === undefined && isSameVote(hardState, first?.hardState) && bytes < writeBytesMax;
+      if (count > 0 && !joins) break;
+      count++;
+      if (job.snapshot !== undefined) break;
+      bytes += entriesSizeBytes(job.entries);
+    }
+    return this.#waiting.splice(0, count);
+  }
+
+  /** Resolves, when the group is durable, with the number of entries that were written for it; undefined for no write. */
+  async #carryOut(group: readonly WaitingJob[]): Promise<number | undefined> {
+    const [first] = group;
+    const snapshot = first?.job.snapshot;
+    if (first === undefined || snapshot === undefined) return this.#append(group);
+    const { job, hardState } = first;
     this.#written = hardState;
-    return this.#deps.log.append({ entries: job.entries, hardState });
+    this.#installing = true;
+    // The commit index may be ahead of the snapshot by entries that come with it and are not stored yet.
+    await this.#deps.install(snapshot, { ...hardState, commit: snapshot.index });
+    if (job.entries.length > 0) await this.#deps.log.append({ entries: job.entries, hardState });
+    this.#installing = false;
+    return job.entries.length;
+  }
+
+  #append(group: readonly WaitingJob[]): Promise<number> | undefined {
+    const { term, vote, commit } = this.#written;
+    const hardState = group.at(-1)?.hardState ?? this.#written;
+    const entries = group.flatMap(({ job }) => job.entries);
+    const isNews = hardState.term !== term || hardState.vote !== vote;
+    const keepsCommit = group.some(({ job }) => job.keepsCommit === true);
+    const mustSync = entries.length > 0 || isNews || (keepsCommit && hardState.commit > commit);
+    // A commit index alone is not worth an fsync: it goes along with the next write.
+    if (!mustSync) return undefined;
+    this.#written = hardState;
+    return this.#deps.log.append({ entries, hardState }).then(() => entries.length);
   }
 
   /** For how long, of the time in which this process could run, the oldest write has not become durable; or 0. Installing a snapshot may take long and does not count. */
   oldestMs(): number {
-    const [oldest] = this.#runnableAtMs;
-    return oldest === undefined || this.#installing !== undefined ? 0 : this.#deps.clock.runnableMs() - oldest;
+    const oldest = (this.#writing[0] ?? this.#waiting[0])?.runnableAtMs;
+    return oldest === undefined || this.#installing ? 0 : this.#deps.clock.runnableMs() - oldest;
   }
 
   /** Resolves when all jobs given so far have ended, well or not. */
   async idle(): Promise<void> {
-    await this.#tail.catch(() => {});
+    for (this.start(); this.#write !== undefined; this.start()) await this.#write;
   }
+}
+
+function isSameVote(one: HardState, other: HardState | undefined): boolean {
+  return one.term === other?.term && one.vote === other.vote;
 }

@@ -35,6 +35,8 @@ export interface ProposalRouterDeps<Result> {
   readonly isActive: (id: NodeId) => boolean;
   /** Whether the log must not grow now. */
   readonly logIsFull: () => boolean;
+  /** Whether the log is being written, so that what is appended now waits for another write. */
+  readonly logIsBusy: () => boolean;
   readonly onForwarded: (direction: "sent" | "received") => void;
 }
 
@@ -76,10 +78,13 @@ export class ProposalRouter<Result> {
     this.#leaderLostAtMs = this.#deps.nowMs();
   }
 
+  /** Called on every turn. A leader lets proposals gather while its log is being written: the next write takes them all. */
   routeWaiting(): void {
-    const waiting = this.#deps.proposals.takeWaiting();
+    const { id, core, proposals, onForwarded, logIsBusy } = this.#deps;
+    if (!proposals.hasWaiting) return;
+    if (logIsBusy() && this.#leads) return;
+    const waiting = proposals.takeWaiting();
     if (waiting.length === 0) return;
-    const { id, core, onForwarded } = this.#deps;
     const { role, lead, term } = core.status();
     const forwards = this.#options.forward && role !== "StateLeader" && lead !== 0 && lead !== id;
     for (const proposal of waiting) {

@@ -147,6 +147,11 @@ export class ProposalTable<Result> {
     return proposal;
   }
 
+  /** Whether a proposal waits for the loop. */
+  get hasWaiting(): boolean {
+    return this.#waiting.length > 0;
+  }
+
   takeWaiting(): readonly Proposal<Result>[] {
     if (this.#waiting.length === 0) return this.#waiting;
     const waiting = this.#waiting.filter(({ settled }) => !settled);
