@@ -2,9 +2,13 @@ import { type Command, encodeCommand } from "@blixard/protocol";
 import { type AppliedState, asLogIndex, asTerm, type Entry, emptyConfState } from "@blixard/raft";
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
-import { type ClusterStateMachineOptions, createClusterStateMachine } from "./cluster-state-machine.ts";
+import {
+  type ClusterStateMachine,
+  type ClusterStateMachineOptions,
+  createClusterStateMachine,
+} from "./cluster-state-machine.ts";
 import { sortedRecords } from "./state-machine/state.ts";
-import { tableNames } from "./state-machine/types.ts";
+import { type ApplierTable, tableNames } from "./state-machine/types.ts";
 import { sha256 } from "./testing/cluster-group.ts";
 import { commandArbitrary } from "./testing/command-arbitrary.ts";
 import { commandOf, initBody } from "./testing/command-samples.ts";
@@ -33,9 +37,12 @@ async function machineOn(store = new MemoryStateStore(), options: ClusterStateMa
     machine,
     store,
     apply: (entries: readonly Entry[]) => machine.apply(entries, positionOf(entries.at(-1))),
-    tables: () => tableNames.map((table) => [table, sortedRecords(machine.state, table)]),
+    tables: () => sortedTables(machine),
   };
 }
+
+const sortedTables = ({ state }: ClusterStateMachine) =>
+  tableNames.map((table) => [table, sortedRecords(state, table)]);
 
 const log = fc.array(fc.option(commandArbitrary, { nil: undefined, freq: 10 }), { minLength: 1, maxLength: 40 });
 
@@ -90,6 +97,7 @@ describe("ClusterStateMachine", () => {
         const second = await machineOn();
         await second.machine.restore(at, stream(pieces));
         if (cut < entries.length) await second.apply(entries.slice(cut));
+        await second.machine.flush();
         const third = await machineOn(second.store);
         for (const replica of [first, second, third]) {
           expect(replica.tables()).toEqual(whole.tables());
@@ -115,7 +123,10 @@ describe("ClusterStateMachine", () => {
     const options = { hashWindow: 8 };
     const one = await machineOn(undefined, options);
     const entries = entriesOf(Array.from({ length: 40 }, () => undefined));
-    for (const entry of entries) await one.apply([entry]);
+    for (const entry of entries) {
+      await one.apply([entry]);
+      await one.machine.backlog.store();
+    }
     const two = await machineOn(one.store, options);
     for (const { machine } of [one, two]) {
       const known = machine.hashes(0, 100);
@@ -152,5 +163,84 @@ describe("ClusterStateMachine", () => {
       await expect(cut).rejects.toMatchObject({ code: "STORAGE_CORRUPT" });
       expect(empty.machine.state.kv.size).toBe(0);
     }
+  });
+
+  it("stores behind its answers whole states as of an entry, from which the log leads to the same hashes", async () => {
+    const batch = fc.record({ size: fc.integer({ min: 1, max: 5 }), stores: fc.boolean() });
+    await fc.assert(
+      fc.asyncProperty(log, fc.array(batch, { minLength: 1, maxLength: 20 }), async (commands, batches) => {
+        const entries = entriesOf(commands);
+        const { machine, store, apply } = await machineOn();
+        let [at, stored] = [0, 0];
+        for (const { size, stores } of batches) {
+          const taken = entries.slice(at, at + size);
+          if (taken.length === 0) break;
+          await apply(taken);
+          at += taken.length;
+          if (stores) {
+            await machine.backlog.store();
+            stored = at;
+          }
+          // A crash here: what is on the disk is the state as of the last write, and not one row more or less.
+          const found = await machineOn(store.copy());
+          const expected = await machineOn();
+          if (stored > 0) await expected.apply(entries.slice(0, stored));
+          expect((await found.machine.load()).index).toBe(stored);
+          expect(found.tables()).toEqual(expected.tables());
+          if (stored < at) await found.apply(entries.slice(stored, at));
+          expect(found.machine.hashAt(at)).toBe(machine.hashAt(at));
+          expect(found.tables()).toEqual(sortedTables(machine));
+        }
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it("counts what it has answered and not stored, until it is stored", async () => {
+    const { machine, store, apply } = await machineOn();
+    const put = (value: string) => commandOf({ type: "kv.put", key: "k", value });
+    await apply(entriesOf([put("x".repeat(5_000)), put("y".repeat(1_000))]));
+    const { bytes } = machine.backlog;
+    // The first value was overwritten before anybody stored it.
+    expect(bytes).toBeGreaterThan(1_000);
+    expect(bytes).toBeLessThan(5_000);
+    expect(store.writes).toBe(0);
+    const stored = machine.backlog.store();
+    expect(machine.backlog.bytes).toBe(bytes);
+    await stored;
+    expect([machine.backlog.bytes, store.writes]).toEqual([0, 1]);
+    await machine.backlog.store();
+    expect(store.writes).toBe(1);
+  });
+
+  it("takes what it has not stored into a snapshot, a flush and its end", async () => {
+    for (const end of ["snapshot", "flush", "close"] as const) {
+      const { machine, store, apply } = await machineOn();
+      await apply(entriesOf([commandOf({ type: "kv.put", key: "k", value: "v" })]));
+      await machine[end]();
+      const found = await machineOn(store.copy());
+      expect([end, found.machine.state.kv.size, found.machine.version.value.appliedIndex]).toEqual([end, 1, 2]);
+    }
+  });
+
+  it("stores nothing of a batch that failed half way", async () => {
+    const appliers = {
+      "cluster.init": () => ({ result: { ok: true, value: null }, changes: [] }),
+      "kv.put": (_: unknown, { key }: { readonly key: string }) => {
+        if (key === "bad") throw new Error("a mistake of the state machine");
+        return { result: { ok: true, value: null }, changes: [{ table: "kv", key, value: { key } }] };
+      },
+    } as unknown as ApplierTable;
+    const { machine, store, apply } = await machineOn(undefined, { appliers });
+    const [init, first, second, bad] = entriesOf(
+      ["first", "second", "bad"].map((key) => commandOf({ type: "kv.put", key, value: "v" })),
+    ) as [Entry, Entry, Entry, Entry];
+    await apply([init, first]);
+    await machine.backlog.store();
+    await expect(apply([second, bad])).rejects.toThrow("a mistake");
+    await machine.close();
+    const found = await machineOn(store.copy());
+    expect([[...found.machine.state.kv.keys()], found.machine.version.value.appliedIndex]).toEqual([["first"], 2]);
+    expect(found.machine.hashAt(2)).toBe(machine.hashAt(2));
   });
 });

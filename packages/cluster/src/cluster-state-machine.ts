@@ -1,12 +1,14 @@
 /**
- * The replicated state as Raft's state machine: it decodes entries, lets the pure `applyCommand` decide, keeps the
- * tables in memory, and writes each batch, with its position and hash, to the store in one transaction.
+ * The replicated state as Raft's state machine: it decodes entries, lets the pure `applyCommand` decide and keeps the
+ * tables in memory. It answers then: the entry is durable, and the state is made of the log. What the entries changed goes
+ * to the store later, that of many entries together: all rows up to one entry, with its position, hash and configuration,
+ * in one transaction. A crash takes the state back to such an entry, from which the log leads on.
  */
 import { BlixardError, errorCodeOf, fromUtf8, SerialQueue, toHex, toUtf8, Watch } from "@blixard/common";
 import { type CommandCodec, commandCodec, decodeValue, encodeValue, entryLevel, limits } from "@blixard/protocol";
-import type { AppliedState, Entry, StateMachine } from "@blixard/raft";
-import { type HashRow, HashWindow, hashTable } from "./hash-window.ts";
-import type { StateChange, StateRecord, StateStore } from "./ports/state-store.ts";
+import type { AppliedState, Entry, StateBacklog, StateMachine } from "@blixard/raft";
+import { HashWindow, hashTable } from "./hash-window.ts";
+import type { StateRecord, StateStore } from "./ports/state-store.ts";
 import { RecentKeys } from "./recent-keys.ts";
 import { readSnapshot, writeSnapshot } from "./snapshot-format.ts";
 import {
@@ -17,7 +19,7 @@ import {
   applyEmptyEntry,
   applyUnreadable,
 } from "./state-machine/apply-command.ts";
-import { extendHash, initialHash, type Sha256 } from "./state-machine/hash-chain.ts";
+import { type EncodedChange, extendHash, initialHash, type Sha256 } from "./state-machine/hash-chain.ts";
 import { clusterLevel, upgradeHint } from "./state-machine/level.ts";
 import { applyChange, emptyState, isTableName, type MutableState } from "./state-machine/state.ts";
 import {
@@ -27,6 +29,7 @@ import {
   type TableName,
   tableNames,
 } from "./state-machine/types.ts";
+import { UnstoredChanges } from "./unstored-changes.ts";
 
 /** The position of the state, and for each table the index at which it changed last. */
 export interface StateVersion {
@@ -37,7 +40,8 @@ export interface StateVersion {
 export interface ClusterStateMachine extends StateMachine<AppliedCommand> {
   /** The present state. Read it again after each await: a restore replaces it. */
   readonly state: ClusterState;
-  /** Moves after each batch that was applied and stored. */
+  readonly backlog: StateBacklog;
+  /** Moves after each batch that was applied. */
   readonly version: Watch<StateVersion>;
   /** Keys of the table `kv` that changed after `index`; undefined when that is too long ago. */
   kvKeysSince(index: number): ReadonlySet<string> | undefined;
@@ -84,6 +88,12 @@ class StoredStateMachine implements ClusterStateMachine {
   #loaded: Promise<AppliedState> | undefined;
   /** Where the tables in memory stand. */
   #applied: AppliedState | undefined;
+  /** Where the store stands when it has taken all that it was given. */
+  #givenIndex = 0;
+  /** What the tables in memory have and the store was not given. */
+  readonly #unstored = new UnstoredChanges();
+  #bytesUnderWay = 0;
+  readonly backlog: StateBacklog;
 
   constructor(store: StateStore, sha256: Sha256, options: ClusterStateMachineOptions) {
     this.#store = store;
@@ -92,6 +102,17 @@ class StoredStateMachine implements ClusterStateMachine {
     this.#codec = codec;
     this.#applyOptions = { requestWindow, commands: codec.commands, ...(appliers === undefined ? {} : { appliers }) };
     this.#hashes = new HashWindow(options.hashWindow ?? hashWindowDefault);
+    const bytes = () => this.#unstored.bytes + this.#bytesUnderWay;
+    this.backlog = {
+      get bytes() {
+        return bytes();
+      },
+      store: async () => {
+        // The queue is not held while the disk works: what is applied meanwhile goes into the next write.
+        const { written } = await this.#queue.run(async () => ({ written: this.#writeUnstored() }));
+        await written;
+      },
+    };
   }
 
   get state(): ClusterState {
@@ -121,8 +142,9 @@ class StoredStateMachine implements ClusterStateMachine {
       this.#recentKeys.reset(applied.index);
       this.version.set(versionAt(applied.index));
       this.#applied = applied;
+      this.#givenIndex = applied.index;
       this.#store.onDamaged?.(() => {
-        // A store that cannot be written says so to the next `apply` too.
+        // A store that cannot be written says so to the next write too.
         this.#queue.run(() => this.#storeAnew()).catch(() => {});
       });
       return applied;
@@ -130,9 +152,12 @@ class StoredStateMachine implements ClusterStateMachine {
     return this.#loaded;
   }
 
-  /** What is stored was found damaged; what is in memory is whole. */
+  /** What is stored was found damaged; what is in memory is whole. Nothing is applied meanwhile. */
   async #storeAnew(): Promise<void> {
-    if (this.#applied !== undefined) await this.#store.replaceAll(this.#applied, this.#records());
+    if (this.#applied === undefined) return;
+    await this.#store.replaceAll(this.#applied, this.#records());
+    this.#unstored.clear();
+    this.#givenIndex = this.#applied.index;
   }
 
   async *#records(): AsyncIterable<readonly StateRecord[]> {
@@ -149,19 +174,42 @@ class StoredStateMachine implements ClusterStateMachine {
   apply(entries: readonly Entry[], after: AppliedState): Promise<readonly (AppliedCommand | undefined)[]> {
     return this.#queue.run(async () => {
       for (const entry of entries) this.#assertUnderstood(entry);
-      const batch = this.#applyAll(entries);
+      // While a batch is half applied the tables stand nowhere, and nothing of them may be stored: also when it fails.
+      this.#applied = undefined;
+      const { results, changes, tables, kvKeys } = this.#applyAll(entries);
+      for (const change of changes) this.#unstored.add(change);
       this.#applied = after;
-      await this.#store.write(batch.stored, after);
       const changed = { ...this.version.value.changed };
-      for (const table of batch.tables) changed[table] = after.index;
-      this.#recentKeys.add(after.index, batch.kvKeys);
+      for (const table of tables) changed[table] = after.index;
+      this.#recentKeys.add(after.index, kvKeys);
       this.version.set({ appliedIndex: after.index, changed });
-      return batch.results;
+      return results;
     });
+  }
+
+  /**
+   * Gives the store everything up to the last applied entry. Called in the queue, where no entry is half applied.
+   * Undefined when the store has it already.
+   */
+  #writeUnstored(): Promise<void> | undefined {
+    const applied = this.#applied;
+    if (applied === undefined || applied.index === this.#givenIndex) return undefined;
+    const { bytes } = this.#unstored;
+    const changes = this.#unstored.take();
+    changes.push({ table: chainTable, key: chainKey, value: this.#hash }, ...this.#hashes.takeUnstored());
+    this.#givenIndex = applied.index;
+    this.#bytesUnderWay += bytes;
+    const written = this.#store.write(changes, applied).then(() => {
+      this.#bytesUnderWay -= bytes;
+    });
+    // Whoever waits for it is told. A store that cannot be written refuses all that follows, too.
+    written.catch(() => {});
+    return written;
   }
 
   snapshot(): Promise<{ readonly at: AppliedState; readonly chunks: AsyncIterable<Uint8Array> }> {
     return this.#queue.run(async () => {
+      await this.#writeUnstored();
       const snapshot = await this.#store.snapshot();
       const level = clusterLevel(this.#state);
       const chunks = writeSnapshot(snapshot.records, (record) => record.table !== hashTable, level);
@@ -181,18 +229,32 @@ class StoredStateMachine implements ClusterStateMachine {
       this.#state = state;
       this.#hash = hash;
       this.#applied = at;
+      this.#givenIndex = at.index;
+      this.#unstored.clear();
       this.#hashes.clear();
       this.#recentKeys.reset(at.index);
       this.version.set(versionAt(at.index));
     });
   }
 
-  flush(): Promise<void> {
-    return this.#queue.run(() => this.#store.flush());
+  async flush(): Promise<void> {
+    const { flushed } = await this.#queue.run(async () => {
+      await this.#writeUnstored();
+      const flushed = this.#store.flush();
+      flushed.catch(() => {});
+      return { flushed };
+    });
+    await flushed;
   }
 
   close(): Promise<void> {
-    return this.#queue.run(() => this.#store.close());
+    return this.#queue.run(async () => {
+      try {
+        await this.#writeUnstored();
+      } finally {
+        await this.#store.close();
+      }
+    });
   }
 
   #take(state: MutableState, record: StateRecord): void {
@@ -230,8 +292,7 @@ class StoredStateMachine implements ClusterStateMachine {
 
   #applyAll(entries: readonly Entry[]) {
     const results: (AppliedCommand | undefined)[] = [];
-    const stored: StateChange[] = [];
-    const rows: HashRow[] = [];
+    const changes: EncodedChange[] = [];
     const tables = new Set<TableName>();
     const kvKeys = new Set<string>();
     for (const entry of entries) {
@@ -246,13 +307,12 @@ class StoredStateMachine implements ClusterStateMachine {
         tables.add(change.table);
         if (change.table === "kv") kvKeys.add(change.key);
       }
-      for (const change of encoded) stored.push({ ...change, key: fromUtf8(change.key) });
+      changes.push(...encoded);
       this.#hash = extendHash(this.#sha256, this.#hash, entry, encoded);
-      rows.push({ index: entry.index, term: entry.term, hash: this.#hash });
+      this.#hashes.add({ index: entry.index, term: entry.term, hash: this.#hash });
       results.push(application.applied);
     }
-    stored.push({ table: chainTable, key: chainKey, value: this.#hash }, ...this.#hashes.add(rows));
-    return { results, stored, tables, kvKeys };
+    return { results, changes, tables, kvKeys };
   }
 
   #applyEntry(entry: Entry): Omit<Application, "applied"> & { readonly applied: AppliedCommand | undefined } {

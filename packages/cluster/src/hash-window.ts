@@ -1,6 +1,6 @@
 /**
  * The hashes of the latest applied entries, so that replicas can be compared at an index in the past. One stored row
- * holds those of one batch; rows leave when they are out of the window.
+ * holds those of one write; rows leave when they are out of the window.
  */
 import { fromUtf8, toUtf8 } from "@blixard/common";
 import type { StateChange } from "./ports/state-store.ts";
@@ -22,6 +22,8 @@ export class HashWindow {
   #rows: HashRow[] = [];
   /** Keys of the stored rows, each the last index in it, ascending. */
   #stored: number[] = [];
+  /** How many of the newest rows stand in no stored row. */
+  #unstored = 0;
 
   constructor(entriesMax: number) {
     this.#entriesMax = entriesMax;
@@ -37,14 +39,21 @@ export class HashWindow {
     this.#stored.push(Number(toUtf8(key)));
   }
 
-  /** Adds the rows of one batch; returns what to store with it. */
-  add(rows: readonly HashRow[]): StateChange[] {
-    const last = rows.at(-1);
-    if (last === undefined) return [];
-    this.#rows.push(...rows);
+  /** Adds the row of the entry behind the last one. */
+  add(row: HashRow): void {
+    this.#rows.push(row);
+    this.#unstored++;
     const excess = this.#rows.length - this.#entriesMax;
     // Cutting in large pieces keeps the cost of one entry constant.
     if (excess > this.#entriesMax / 4) this.#rows = this.#rows.slice(excess);
+  }
+
+  /** What to store of the rows that were added since the last call. */
+  takeUnstored(): StateChange[] {
+    const rows = this.#rows.slice(Math.max(0, this.#rows.length - this.#unstored));
+    this.#unstored = 0;
+    const last = rows.at(-1);
+    if (last === undefined) return [];
     const value = new Uint8Array(rows.length * rowBytes);
     const view = new DataView(value.buffer);
     for (const [at, row] of rows.entries()) {
@@ -64,14 +73,15 @@ export class HashWindow {
 
   /** What to store of everything that is known, in the place of all that was stored. */
   storedAnew(): StateChange[] {
-    const rows = this.#rows;
-    this.clear();
-    return this.add(rows);
+    this.#stored = [];
+    this.#unstored = this.#rows.length;
+    return this.takeUnstored();
   }
 
   clear(): void {
     this.#rows = [];
     this.#stored = [];
+    this.#unstored = 0;
   }
 
   at(index: number): HashRow | undefined {

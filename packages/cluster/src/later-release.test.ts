@@ -94,7 +94,9 @@ const entriesOf = (all: readonly Uint8Array[], from = 1): Entry[] =>
 async function apply(machine: Machine, entries: readonly Entry[]) {
   const last = entries.at(-1);
   const at = { index: last?.index ?? asLogIndex(0), term: asTerm(1), confState: emptyConfState() };
-  return machine.apply(entries, at);
+  const results = await machine.apply(entries, at);
+  await machine.backlog.store();
+  return results;
 }
 
 const shown = ({ state, version }: Machine) => [version.value.appliedIndex, sortedRecords(state, "kv")];

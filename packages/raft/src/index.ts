@@ -49,6 +49,7 @@ export type {
   SnapshotCarrier,
   SnapshotMeta,
   SnapshotStore,
+  StateBacklog,
   StateMachine,
 } from "./ports.ts";
 export type { ProposeRetryOptions } from "./proposals/propose-with-retry.ts";

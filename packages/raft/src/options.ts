@@ -78,6 +78,11 @@ export interface RaftNodeOptions {
   readonly appendBytesInFlightMax?: number;
   /** Bytes of committed entries that are handed to the state machine at once. Default: 4 MiB. */
   readonly applyBytesMax?: number;
+  /**
+   * Bytes of changes that are applied, answered and not stored yet. At this many nothing more is applied until the disk
+   * has taken them. Default: 8 MiB.
+   */
+  readonly stateBacklogBytesMax?: number;
   /** Milliseconds of one write of log or state, or of a snapshot without progress, until a warning. Default: 1,000. */
   readonly diskWarnMs?: number;
   /** Milliseconds of one write of log or state after which a leader hands its leadership over. Default: 2,000. */
@@ -123,6 +128,7 @@ export const raftDefaults = {
   appendMessagesInFlightMax: 256,
   appendBytesInFlightMax: 32 * mebibyte,
   applyBytesMax: 4 * mebibyte,
+  stateBacklogBytesMax: 8 * mebibyte,
   diskWarnMs: 1_000,
   diskStepDownMs: 2_000,
   diskFatalMs: 20_000,
@@ -149,6 +155,8 @@ export function assertRaftDefaults(of: RaftLimits): void {
     { appendBytesInFlightMax, proposalBytesInFlightMax, logBytesMax, applyBytesMax },
     "each of them holds what one message appends",
   );
+  const { stateBacklogBytesMax } = of;
+  assertAtMost({ applyBytesMax }, { stateBacklogBytesMax }, "what is applied together is stored together");
   const { snapshotChunkBytes, snapshotBytesMax, trailingEntries, snapshotEntries, snapshotKeepMs } = of;
   assertAtMost({ snapshotChunkBytes }, { snapshotBytesMax }, "a snapshot is made of chunks");
   assertAtMost({ trailingEntries }, { snapshotEntries }, "a snapshot lets entries go");

@@ -198,9 +198,24 @@ export interface AppliedState {
   readonly confState: ConfState;
 }
 
+/** What a state machine has applied and answered, and its disk has not been given yet. */
+export interface StateBacklog {
+  /** Bytes of the changes that are not stored, those of a write under way included. */
+  readonly bytes: number;
+  /**
+   * Writes everything that is applied by now as one atomic batch, cut between two entries: all that the entries up to
+   * there have changed, nothing of later ones, and with it their position and configuration. It need not be durable at
+   * once. One call at a time; a rejection stops the node.
+   */
+  store(): Promise<void>;
+}
+
 /**
- * The application. `apply` is a pure function of state and entries; it never throws for a bad command. State,
+ * The application. `apply` is a pure function of state and entries; it never throws for a bad command. On disk, state,
  * applied index and configuration change in one transaction, so that a crash replays whole batches or nothing.
+ *
+ * An entry is durable in the log before it is applied, and the state is made of the log. So a machine may answer when the
+ * state in memory has changed, and store it later: it then has a `backlog`, which the node bounds and writes.
  */
 export interface StateMachine<Result> {
   /** Returns the position of the state on disk, index 0 for an empty one. Called once, before everything else. */
@@ -210,11 +225,13 @@ export interface StateMachine<Result> {
    * entry; undefined for configuration changes and for the empty entries of new leaders.
    */
   apply(entries: readonly Entry[], after: AppliedState): Promise<readonly (Result | undefined)[]>;
+  /** Absent on a machine whose `apply` stores what it applies. */
+  readonly backlog?: StateBacklog;
   /** Reads the state as it is at this moment, in the order of its keys. Later applies do not change what is read. */
   snapshot(): Promise<{ readonly at: AppliedState; readonly chunks: AsyncIterable<Uint8Array> }>;
   /** Replaces the whole state, atomically and durably, when the last chunk was read. */
   restore(at: AppliedState, chunks: AsyncIterable<Uint8Array>): Promise<void>;
-  /** Makes every applied change durable: called before the log below it is compacted. */
+  /** Makes every applied change durable, that of the backlog too: called before the log below it is compacted. */
   flush(): Promise<void>;
   close(): Promise<void>;
 }

@@ -436,8 +436,8 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
   }
 
   #tick(): void {
-    const { core, exchange, reads, sender, receiver, router, activity } = this.#engine;
-    for (const part of [core, exchange, reads, sender, receiver, router, activity]) part.tick();
+    const { core, exchange, reads, sender, receiver, router, activity, applier } = this.#engine;
+    for (const part of [core, exchange, reads, sender, receiver, router, activity, applier]) part.tick();
     this.#checkDisk();
   }
 

@@ -414,4 +414,6 @@ async function writeFirstEntries(
     if (level > clusterLevel(stateMachine.state)) await proposals.propose({ type: "cluster.setLevel", level }, call);
     await proposals.propose(body, call);
   });
+  // The next start reads from the state which cluster this is, before it has a log to apply.
+  await stateMachine.flush();
 }

@@ -12,6 +12,14 @@ export class MemoryStateStore implements StateStore {
   #open = false;
   writes = 0;
 
+  /** What a machine would find that was switched off now. */
+  copy(): MemoryStateStore {
+    const copy = new MemoryStateStore();
+    copy.#records = new Map(this.#records);
+    copy.#applied = this.#applied;
+    return copy;
+  }
+
   async load() {
     this.#open = true;
     return { applied: this.#applied, records: this.#batches() };

@@ -14,6 +14,7 @@ import { DiskWork, withProgress } from "./disk-watch.ts";
 import { JobQueue } from "./job-queue.ts";
 import type { LogCache } from "./log-cache.ts";
 import { snapshotChunks } from "./recovery.ts";
+import { StateWriter } from "./state-writer.ts";
 
 export interface ApplierDeps<Result> {
   readonly clock: Clock;
@@ -45,6 +46,7 @@ export class Applier<Result> {
   readonly #jobs: JobQueue;
   /** Writes of the state that are under way: transactions and flushes. */
   readonly writes: DiskWork;
+  readonly #stateWriter: StateWriter;
   /** Snapshots that are being saved or restored. */
   readonly snapshotWork: DiskWork;
   #applied: AppliedState;
@@ -62,6 +64,10 @@ export class Applier<Result> {
     const nowMs = () => deps.clock.runnableMs();
     this.writes = new DiskWork(nowMs);
     this.snapshotWork = new DiskWork(nowMs);
+    this.#stateWriter = new StateWriter(
+      { backlog: deps.stateMachine.backlog, writes: this.writes, onError: deps.onError },
+      options.stateBacklogBytesMax,
+    );
     deps.snapshots.onDamaged?.(() => deps.post(() => this.replaceSnapshot()));
     // The one that the log was compacted behind may have been found damaged before this start.
     deps.post(() => this.#snapshotWhenDue());
@@ -80,15 +86,17 @@ export class Applier<Result> {
     return this.#installing;
   }
 
-  /** Applies the entries of a MsgStorageApply in one transaction of the state machine. */
+  /** Applies the entries of a MsgStorageApply, when there is room for what they change. */
   apply(message: Message): void {
     this.#jobs.add(async () => {
+      if (this.#stateWriter.isFull) await this.#stateWriter.waitForRoom();
       const startedAtMs = this.#deps.clock.monotonicMs();
       const { entries } = message;
       const { changes, after } = this.#changeConfiguration(entries);
       const results = await this.writes.run(() => this.#deps.stateMachine.apply(entries, after));
       return () => {
         this.#applied = after;
+        this.#stateWriter.applied();
         this.#deps.metrics.applyDuration.observe((this.#deps.clock.monotonicMs() - startedAtMs) / 1_000);
         this.#deps.onApplied({ entries, results, changes }, message);
         this.#snapshotWhenDue();
@@ -96,7 +104,11 @@ export class Applier<Result> {
     });
   }
 
-  /** Puts the configuration changes among `entries` into effect, in order, before the state is written. */
+  tick(): void {
+    this.#stateWriter.tick();
+  }
+
+  /** Puts the configuration changes among `entries` into effect, in order, before the state changes. */
   #changeConfiguration(entries: readonly Entry[]): {
     readonly changes: ReadonlyMap<LogIndex, AppliedChange>;
     readonly after: AppliedState;
@@ -276,5 +288,6 @@ export class Applier<Result> {
   /** Resolves when nothing uses the state machine any more. */
   async close(): Promise<void> {
     await this.#jobs.close();
+    await this.#stateWriter.idle();
   }
 }

@@ -13,7 +13,7 @@ import { madeUpSignatures } from "@blixard/cluster/testing";
 import { discardMetrics, type Metrics, toHex } from "@blixard/common";
 import { ticketCrypto } from "@blixard/identity";
 import { type JoinTicket, type MemberRole, showTicket } from "@blixard/protocol";
-import { observeLog, observeSnapshots, observeState } from "./observed-stores.ts";
+import { ObservedSha256, observeLogger, observeLogOfState, observeSnapshots, observeState } from "./observed-stores.ts";
 import { randomOf } from "./seeds.ts";
 import type { SimDisk } from "./sim-disk.ts";
 import type { Program, ProgramStart, SimWorld } from "./sim-machine.ts";
@@ -68,7 +68,7 @@ export class ClusterProgram implements Program<ClusterNode> {
   }
 
   async start(start: ProgramStart): Promise<ClusterNode> {
-    const { network, logger, nodeOptions, seed, metricsOf } = this.#world;
+    const { network, nodeOptions, seed, metricsOf } = this.#world;
     const { process, disk, boot, ended } = start;
     const { storeId, starts, ...stores } = await disk.open(process);
     this.#starts = starts;
@@ -76,9 +76,8 @@ export class ClusterProgram implements Program<ClusterNode> {
     const deps: ClusterNodeDeps = {
       clock: process.clock,
       random: randomOf(seed, `node-${this.#id}-${boot}`),
-      logger: logger(this.#id),
       metrics: metricsOf?.(this.#id) ?? discardMetrics,
-      ...{ sha256, ticketCrypto },
+      ticketCrypto,
       signatures: madeUpSignatures(this.#endpointId),
       ...this.#observed(stores, process),
       transport,
@@ -95,12 +94,18 @@ export class ClusterProgram implements Program<ClusterNode> {
   }
 
   #observed({ log, snapshots, state }: Stores, process: SimProcess) {
-    const { checker } = this.#world;
-    if (checker.isDistrusted(this.#id)) return { log, snapshots, stateStore: state };
+    const { checker, logger } = this.#world;
+    const nodeLogger = logger(this.#id);
+    if (checker.isDistrusted(this.#id)) return { log, snapshots, stateStore: state, sha256, logger: nodeLogger };
+    const hashing = new ObservedSha256(sha256, ({ index, term, hash }) => {
+      if (process.alive) checker.applied(this.#id, index, term, hash);
+    });
     return {
-      log: observeLog(log, process, checker),
+      log: observeLogOfState(log, process, checker),
       snapshots: observeSnapshots(snapshots, process, checker),
-      stateStore: observeState(state, process, checker),
+      stateStore: observeState(state, process, checker, hashing),
+      sha256: hashing.hash,
+      logger: observeLogger(nodeLogger, process, checker),
     };
   }
 

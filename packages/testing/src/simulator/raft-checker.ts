@@ -6,6 +6,7 @@
 import { bytesEqual } from "@blixard/common";
 import type { AppliedState, ConfState, Entry, LogContents, LogWrite, PeerMessage } from "@blixard/raft";
 import { ExchangeChecker } from "./exchange-checker.ts";
+import { StateChecker } from "./state-checker.ts";
 import { TermChecker } from "./term-checker.ts";
 import type { Violations } from "./violation.ts";
 
@@ -34,6 +35,8 @@ export class RaftChecker {
   readonly #violations: Violations;
   readonly #exchange: ExchangeChecker;
   readonly #terms: TermChecker;
+  /** Of nodes that keep their state on the disk. */
+  readonly states: StateChecker;
   /** Nodes whose word and whose stores count for nothing. */
   readonly #distrusted = new Set<number>();
   readonly #logs = new Map<number, LogMirror>();
@@ -56,6 +59,7 @@ export class RaftChecker {
     this.#violations = violations;
     this.#exchange = new ExchangeChecker(violations);
     this.#terms = new TermChecker(violations);
+    this.states = new StateChecker(violations);
   }
 
   /** The largest index that any node has applied. */
@@ -92,6 +96,7 @@ export class RaftChecker {
     this.#logs.delete(nodeId);
     this.#votes.delete(nodeId);
     this.#durableTerms.delete(nodeId);
+    this.states.forget(nodeId);
     this.#appliedBy.delete(nodeId);
     if (this.#newest.nodeId === nodeId) this.#newest = { nodeId: 0, term: this.#newest.term };
   }

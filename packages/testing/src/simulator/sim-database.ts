@@ -28,7 +28,7 @@ export interface DiskConditions {
   /** Milliseconds of one sync. */
   readonly syncMs: () => number;
   readonly isFull: () => boolean;
-  /** True when this sync shall fail; asked once for each. */
+  /** True when this write or sync shall fail; asked once for each. */
   readonly takeSyncError: () => boolean;
 }
 
@@ -168,14 +168,14 @@ export class SimDatabase implements LevelDatabase {
     const batch: WrittenBatch = { ops, file: this.#file, durable: false, doomed: this.#lostRoom };
     this.#files.append(batch);
     if (!sync) {
+      if (this.#disk.takeSyncError()) return Promise.reject(this.#broken("write"));
       take(this.#view, ops);
       return Promise.resolve();
     }
     return new Promise((resolve, reject) => {
       this.#process.after(this.#disk.syncMs(), () => {
         if (this.#disk.takeSyncError()) {
-          this.#readOnly = new Error("IO error: fdatasync: Input/output error");
-          reject(this.#readOnly);
+          reject(this.#broken("fdatasync"));
           return;
         }
         take(this.#view, ops);
@@ -183,6 +183,11 @@ export class SimDatabase implements LevelDatabase {
         resolve();
       });
     });
+  }
+
+  #broken(call: string): Error {
+    this.#readOnly = new Error(`IO error: ${call}: Input/output error`);
+    return this.#readOnly;
   }
 
   #rotate(bytes: number): void {

@@ -40,7 +40,7 @@ export class SimDisk implements DiskConditions {
   wasHurt = false;
   /** True while it holds an older copy of itself: the node has promised things that are not on it. */
   outdated = false;
-  /** Syncs that are to fail, from the next one on. */
+  /** Writes and syncs that are to fail, from the next one on. */
   syncErrors = 0;
   #storeId: string;
 

@@ -211,4 +211,55 @@ export const mutants: readonly Mutant[] = [
     to: "tracker.get(raft.leadTransferee) === undefined",
     subject: "registers",
   },
+  {
+    name: "state-before-log",
+    bug: "a committed entry is applied, and its state stored, before the node's own log has it",
+    file: "raft/core/log.js",
+    from: "return allowUnstable ? this.committed :",
+    to: "return allowUnstable || this.committed > 0 ? this.committed :",
+  },
+  {
+    name: "forget-unstored",
+    bug: "the log is compacted beyond what is durable of the state",
+    file: "raft/disk/applier.js",
+    from: "await this.writes.run(() => stateMachine.flush());",
+    to: "",
+  },
+  {
+    name: "store-without-a-row",
+    bug: "a write of the state leaves out one record that the entries up to its position changed",
+    file: "cluster/cluster-state-machine.js",
+    from: "const changes = this.#unstored.take();",
+    to: "const changes = this.#unstored.take().slice(1);",
+  },
+  {
+    name: "store-later-rows",
+    bug: "a write of the state holds the records of an entry that stands behind its position",
+    file: "cluster/cluster-state-machine.js",
+    from: "const written = this.#store.write(changes, applied)",
+    to: "const written = this.#store.write(changes, { ...applied, index: applied.index - 1 })",
+  },
+  {
+    name: "store-without-hash",
+    bug: "a write of the state leaves the hash of the chain where it was",
+    file: "cluster/cluster-state-machine.js",
+    from: "changes.push({ table: chainTable, key: chainKey, value: this.#hash }, ...this.#hashes.takeUnstored());",
+    to: "changes.push(...this.#hashes.takeUnstored());",
+  },
+  {
+    name: "store-without-members",
+    bug: "a write of the state does not hold the configuration as of its position",
+    file: "cluster/cluster-state-machine.js",
+    from: "const written = this.#store.write(changes, applied)",
+    to: `const { confState } = applied;
+        const one = { ...confState, voters: confState.voters.slice(-1) };
+        const written = this.#store.write(changes, { ...applied, confState: one })`,
+  },
+  {
+    name: "outlive-failed-store",
+    bug: "a node goes on when its state could not be written",
+    file: "raft/disk/state-writer.js",
+    from: "onError(error);",
+    to: "",
+  },
 ];
