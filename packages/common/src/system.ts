@@ -48,7 +48,24 @@ export const systemClock: Clock = {
   },
 };
 
+/** Random bytes that were fetched ahead: asking the system for the few bytes of one id costs more than for many. */
+const poolBytes = 4_096;
+const pooledBytesMax = 64;
+let pool: Buffer = Buffer.alloc(0);
+let poolAt = 0;
+
 export const systemRandom: Random = {
   next: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48,
-  bytes: (length) => new Uint8Array(randomBytes(length)),
+  bytes: (length) => {
+    if (length > pooledBytesMax) return new Uint8Array(randomBytes(length));
+    if (poolAt + length > pool.length) {
+      pool = randomBytes(poolBytes);
+      poolAt = 0;
+    }
+    const taken = new Uint8Array(pool.subarray(poolAt, poolAt + length));
+    // What was given out may be a secret, and is nowhere else from then on.
+    pool.fill(0, poolAt, poolAt + length);
+    poolAt += length;
+    return taken;
+  },
 };

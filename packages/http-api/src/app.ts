@@ -68,7 +68,7 @@ function addMeasures(app: Hono<HttpEnv>, deps: HttpParts, routes: RouteList): vo
     await next();
     const labels = {
       verb: request.req.method,
-      route: routes.templateOf(request.req.path),
+      route: request.get("route") ?? routes.templateOf(request.req.path),
       status: `${request.res.status}`,
     };
     requests.add(1, labels);

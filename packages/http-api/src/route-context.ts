@@ -41,7 +41,10 @@ export function addRoute(
   handle: (request: HttpContext) => Promise<Response>,
 ): void {
   context.routes.add(verb, template);
-  context.app.on(verb, honoPath(template), handle);
+  context.app.on(verb, honoPath(template), (request) => {
+    request.set("route", template);
+    return handle(request);
+  });
 }
 
 /** A path of the contract as the server's router writes it. */

@@ -23,11 +23,12 @@ export function addCallRoutes(context: RouteContext): void {
     const types = fieldTypesOf(method.request);
     for (const route of method.http ?? []) {
       if (route.debug && !context.options.debugApi) continue;
+      const inPath = pathFields(route);
       addRoute(context, route.verb, route.path, async (request) => {
         const caller = method.access === "anyone" ? anonymous : await context.authenticate(request);
         // By the rule of the service, which applies it too: a body is read only from a caller that has the right.
         authorize(name, method.access, caller.access);
-        const fields = await requestFields(request, route, types);
+        const fields = await requestFields(request, route, inPath, types);
         const meta = callMetaOf(metaSource(request), request.get("requestId"), caller);
         return answerCall(
           request,
@@ -46,10 +47,11 @@ export function addCallRoutes(context: RouteContext): void {
 async function requestFields(
   request: HttpContext,
   route: HttpRoute,
+  inPath: readonly string[],
   types: FieldTypes,
 ): Promise<Record<string, unknown>> {
   const fromPath: Record<string, unknown> = { ...route.fixed };
-  for (const field of pathFields(route)) fromPath[field] = typedField(types, field, request.req.param(field) ?? "");
+  for (const field of inPath) fromPath[field] = typedField(types, field, request.req.param(field) ?? "");
   const query = queryFields(types, request.req.query());
   if (route.verb === "GET" || route.verb === "DELETE") {
     if (route.fixed !== undefined) refuseFields(query);

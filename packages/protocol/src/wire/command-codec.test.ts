@@ -149,6 +149,22 @@ describe("encodeCommand", () => {
 });
 
 describe("decodeCommand", () => {
+  it("reads of bytes that it has just written what everybody else reads of them, once and again", () => {
+    for (const body of [put.body, { type: "kv.cas", key: "k", from: null, to: "v" } as const]) {
+      const bytes = encodeCommand({ ...put, body });
+      const others = decodeCommand(Uint8Array.from(bytes));
+      expect(decodeCommand(bytes)).toEqual(others);
+      expect(decodeCommand(bytes)).toEqual(others);
+    }
+  });
+
+  it("knows no command of a release with other commands, also where it has the very bytes", () => {
+    const bytes = later.encode(ofLater({ type: "kv.rename", from: "a", to: "b" }));
+    expect(() => createCommandCodec(commands, laterLevel).decode(bytes)).toThrow("not a command");
+    const low = later.encode(ofLater({ type: "kv.rename", from: "a", to: "b" }));
+    expect(() => decodeCommand(low)).toThrow("cannot be read");
+  });
+
   it("reads what was written, without fields that are undefined", () => {
     const desire: Command = { ...put, ifMatchIndex: 4, body: { type: "node.update", nodeId: 2, cordoned: true } };
     expect(decodeCommand(encodeCommand(desire))).toEqual(desire);

@@ -27,6 +27,12 @@ export interface CommandCodec {
   decode(bytes: Uint8Array): Command;
 }
 
+/**
+ * What the bytes of this process stand for that nobody has decoded yet. The node that proposes an entry applies the same
+ * bytes, and has read them back already. Nobody changes the bytes of an entry.
+ */
+const encoded = new WeakMap<Uint8Array, { readonly table: CommandTable; readonly command: Command }>();
+
 /** The level that an entry states; 0 for bytes that state none. */
 export const entryLevel = (bytes: Uint8Array): number => bytes[0] ?? 0;
 
@@ -56,10 +62,11 @@ export function createCommandCodec(table: CommandTable, level: number): CommandC
     encode(command) {
       const record = encodeValue(command, { bytesMax: limits.commandBytesMax - 1 });
       const read = readBack(record);
-      parse(read);
+      const parsed = parse(read);
       const bytes = new Uint8Array(record.length + 1);
       bytes[0] = levelOf(read as Command);
       bytes.set(record, 1);
+      encoded.set(bytes, { table, command: parsed });
       return bytes;
     },
     decode(bytes) {
@@ -71,6 +78,9 @@ export function createCommandCodec(table: CommandTable, level: number): CommandC
         );
       }
       if (needed === 0) throw noCommand("it states no level");
+      const known = encoded.get(bytes);
+      encoded.delete(bytes);
+      if (known?.table === table) return known.command;
       const record = readRecord(bytes);
       // Release 056bb98 and those before it pass over fields that they do not know.
       const unknownFields = needed <= featureLevels.base ? "drop" : "refuse";

@@ -1,6 +1,7 @@
 /** The core as its driver sees it: what it is made with, what it reads, and what it can be asked. */
 import type { RaftEvent } from "./events.ts";
 import type {
+  BasicStatus,
   ConfChange,
   ConfState,
   Entry,
@@ -101,6 +102,8 @@ export interface RaftCore {
   /** Says that the work of the last Ready is done. Not called when asyncStorageWrites is set. */
   advance(): void;
   status(): Status;
+  /** The part of `status` that costs nothing to make. */
+  basicStatus(): BasicStatus;
   /** Test seam: overrides the timeout drawn by the last reset. */
   setRandomizedElectionTimeout(ticks: number): void;
 }

@@ -28,6 +28,7 @@ import { ignore } from "./replication.ts";
 import { stepRaft, stepRole, tickRaft } from "./step.ts";
 import { handleSnapshotStatus, handleUnreachable, proposeAsLeader } from "./step-leader.ts";
 import {
+  type BasicStatus,
   type ConfChange,
   type ConfState,
   type Entry,
@@ -165,6 +166,11 @@ class RawNode implements RaftCore {
     if (messages.length === 0) return;
     this.#onAdvance = [];
     for (const message of messages) stepRaft(this.#raft, message);
+  }
+
+  basicStatus(): BasicStatus {
+    const { term, lead, role } = this.#raft;
+    return { term, lead, role };
   }
 
   status(): Status {

@@ -161,6 +161,8 @@ export interface ProgressStatus {
   readonly inflightFull: boolean;
 }
 
+export type BasicStatus = Pick<Status, "term" | "lead" | "role">;
+
 export interface Status {
   readonly id: NodeId;
   readonly term: Term;

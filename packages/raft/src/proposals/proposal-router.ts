@@ -85,7 +85,7 @@ export class ProposalRouter<Result> {
     if (logIsBusy() && this.#leads) return;
     const waiting = proposals.takeWaiting();
     if (waiting.length === 0) return;
-    const { role, lead, term } = core.status();
+    const { role, lead, term } = core.basicStatus();
     const forwards = this.#options.forward && role !== "StateLeader" && lead !== 0 && lead !== id;
     for (const proposal of waiting) {
       if (!forwards) break;
@@ -136,7 +136,7 @@ export class ProposalRouter<Result> {
   }
 
   get #leads(): boolean {
-    return this.#deps.core.status().role === "StateLeader";
+    return this.#deps.core.basicStatus().role === "StateLeader";
   }
 
   /** Another node asks this one to append its proposal. */
@@ -147,7 +147,7 @@ export class ProposalRouter<Result> {
       this.#answer(from, proposal, known);
       return;
     }
-    const { term, lead, role } = this.#deps.core.status();
+    const { term, lead, role } = this.#deps.core.basicStatus();
     // An earlier run of this node may have taken a copy in that term, which this run does not remember.
     if (proposal.term > term || proposal.term <= this.#options.startTerm) return;
     if (!this.#options.forward) this.#conclude(from, proposal, refusalOf(notTaken("forwarded proposals"), lead));
@@ -163,7 +163,7 @@ export class ProposalRouter<Result> {
     if (entry.kind === "normal" && entry.data.length === 0) return;
     this.#deps.onForwarded("received");
     const place = this.#appendOne(entry, force);
-    const { term, lead } = this.#deps.core.status();
+    const { term, lead } = this.#deps.core.basicStatus();
     const placed = typeof place === "number";
     this.#conclude(from, proposal, placed ? { type: "placed", index: place, term } : refusalOf(place, lead));
   }
@@ -184,7 +184,7 @@ export class ProposalRouter<Result> {
   tick(): void {
     const { core, proposals, nowMs } = this.#deps;
     if (proposals.count === 0) return;
-    const { term, lead, role } = core.status();
+    const { term, lead, role } = core.basicStatus();
     this.#forwarder.tick(term, lead);
     const lostMs = this.#leaderLostAtMs === undefined ? 0 : nowMs() - this.#leaderLostAtMs;
     if (role === "StateLeader" || lostMs <= 2 * this.#options.electionTimeoutMs) return;

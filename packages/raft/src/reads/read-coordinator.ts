@@ -87,7 +87,7 @@ export class ReadCoordinator {
   }
 
   #ledTerm(): Term | undefined {
-    const { role, term } = this.#deps.core.status();
+    const { role, term } = this.#deps.core.basicStatus();
     return role === "StateLeader" ? term : undefined;
   }
 
