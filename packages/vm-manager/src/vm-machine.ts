@@ -13,64 +13,19 @@
  * Deadlines: `startDeadlineMs` on Starting, `bootDeadlineMs` on booting, the stop ladder's on Stopping, the bounded
  * retries of the image store on Preparing.
  */
-import {
-  BlixardError,
-  type Clock,
-  errorCodeOf,
-  type Logger,
-  linkSignal,
-  messageOf,
-  type Semaphore,
-  sleep,
-  Watch,
-} from "@blixard/common";
+import { BlixardError, type Logger, linkSignal, messageOf, sleep, Watch } from "@blixard/common";
 import type { VmObservation } from "@blixard/protocol";
-import type { VmWalls } from "./confinement/vm-walls.ts";
-import { ConsoleLog } from "./console-log.ts";
-import type { BootSource, VmInstance } from "./driver.ts";
-import type { ChosenDriver, DriverSet } from "./driver-set.ts";
+import type { ConsoleLog } from "./console-log.ts";
 import { findInstance, type UncertainInstance } from "./find-instance.ts";
-import type { ImageStore } from "./images/image-store.ts";
-import { prepareBoot } from "./images/prepare-boot.ts";
-import {
-  type InstanceRecord,
-  newInstanceRecord,
-  type RecordedExitReason,
-  recordOfEnd,
-  recordOfStart,
-} from "./instance-record.ts";
-import { InstanceSlot } from "./instance-slot.ts";
-import type { InstanceStore } from "./instance-store.ts";
-import type { VmMetrics } from "./metrics.ts";
+import { InstanceKeeper, type InstanceKeeperDeps } from "./instance-keeper.ts";
 import { observe, sameObservation } from "./observation.ts";
-import type { VmManagerTunables } from "./options.ts";
-import {
-  type Activity,
-  exitMessages,
-  type PlanAction,
-  type PlanDesired,
-  type PlanInput,
-  planVm,
-  restartDelayMs,
-  seeVm,
-} from "./reconcile-plan.ts";
-import { stopInstance } from "./stop-ladder.ts";
+import { type Activity, type PlanAction, type PlanDesired, type PlanInput, planVm, seeVm } from "./reconcile-plan.ts";
 import type { DesiredVm } from "./vm-manager-types.ts";
 
 const bootPollMs = 100;
 const errorRetryMs = 1_000;
 
-export interface VmMachineDeps {
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly store: InstanceStore;
-  readonly images: ImageStore;
-  readonly drivers: DriverSet;
-  readonly walls: VmWalls;
-  /** Bounds the instances of this node that start at a time. */
-  readonly starts: Semaphore;
-  readonly tunables: VmManagerTunables;
-  readonly metrics: VmMetrics;
+export interface VmMachineDeps extends InstanceKeeperDeps {
   readonly publish: (observation: VmObservation) => void;
   /** Called when nothing of a VM that is not wanted is left. */
   readonly forget: (vmId: string) => void;
@@ -78,7 +33,6 @@ export interface VmMachineDeps {
 
 export class VmMachine {
   readonly vmId: string;
-  readonly console: ConsoleLog;
   readonly #deps: VmMachineDeps;
   readonly #logger: Logger;
   readonly #wake = new Watch(0);
@@ -89,10 +43,7 @@ export class VmMachine {
   #desired: DesiredVm | undefined;
   #desiredKnown = false;
   #stopAll = false;
-  #record: InstanceRecord | undefined;
-  #removed = true;
-  #slot: InstanceSlot | undefined;
-  #notBeforeMs = 0;
+  readonly #keeper: InstanceKeeper;
   #activity: Activity;
   #activityMessage = "";
   #published: VmObservation | undefined;
@@ -107,8 +58,15 @@ export class VmMachine {
     this.vmId = vmId;
     this.#deps = deps;
     this.#logger = deps.logger.child({ vmId });
-    this.console = new ConsoleLog(deps.store.directoryOf(vmId), deps.tunables.consoleBytesMax);
+    this.#keeper = new InstanceKeeper(deps, vmId, this.#logger, {
+      wake: () => this.#poke(),
+      setActivity: (activity, message) => this.#setActivity(activity, message),
+    });
     this.#loop = this.#begin();
+  }
+
+  get console(): ConsoleLog {
+    return this.#keeper.console;
   }
 
   /** Resolves when what may still run was looked for once, found or not. */
@@ -142,10 +100,8 @@ export class VmMachine {
       if (message !== before) this.#logger.log("error", "it is not certain what runs of a VM", { reason, message });
       return false;
     }
-    this.#record = found.record;
-    this.#removed = found.record === undefined && !found.leftovers;
-    if (found.record !== undefined) await this.#adopt(found.record);
-    await this.#look();
+    await this.#keeper.load(found);
+    await this.#keeper.look(this.#wanted());
     this.#publish();
     return true;
   }
@@ -161,7 +117,7 @@ export class VmMachine {
   }
 
   async writeConsole(data: Uint8Array): Promise<void> {
-    const slot = this.#slot;
+    const { slot } = this.#keeper;
     if (slot === undefined) throw new BlixardError("UNAVAILABLE", "the VM does not run on this node");
     await slot.instance.writeConsole(data);
   }
@@ -178,9 +134,7 @@ export class VmMachine {
     this.#closing.abort(new BlixardError("STOPPED", "the VM manager closes"));
     this.#poke();
     await this.#loop;
-    const slot = this.#slot;
-    this.#slot = undefined;
-    await slot?.detach();
+    await this.#keeper.detach();
   }
 
   #poke(): void {
@@ -193,7 +147,7 @@ export class VmMachine {
     while (!this.#closing.signal.aborted && !forgotten) {
       await this.#retrying(async () => {
         const seen = this.#wake.value;
-        await this.#look();
+        await this.#keeper.look(this.#wanted());
         const action = planVm(this.#input());
         if (action.type === "forget") {
           forgotten = true;
@@ -217,25 +171,10 @@ export class VmMachine {
     }
   }
 
-  /** Brings what is recorded up to what is wanted and what the console shows. */
-  async #look(): Promise<void> {
-    const record = this.#record;
-    const desired = this.#wanted();
-    if (record !== undefined && desired !== undefined && record.desired !== desired.desired) {
-      // Wanted to run after it was wanted stopped: earlier ends do not count any more.
-      const again = record.desired === "stopped" && desired.desired !== "deleted";
-      await this.#save({ ...record, desired: desired.desired, ...(again ? { exit: null, failures: 0 } : {}) });
-      if (again) this.#notBeforeMs = 0;
-    }
-    const slot = this.#slot;
-    if (slot === undefined || slot.guestReady || this.#record === undefined) return;
-    slot.guestReady = (await this.console.endOffset()) > this.#record.consoleStartOffset;
-  }
-
   async #wait(seen: number, untilMs: number | undefined): Promise<void> {
     this.#publish();
     if (this.#wake.value !== seen) return;
-    this.#quiet.set(this.#slot === undefined);
+    this.#quiet.set(this.#keeper.slot === undefined);
     const round = new AbortController();
     const waits: Promise<unknown>[] = [this.#wake.until((count) => count !== seen, { signal: round.signal })];
     if (untilMs !== undefined) {
@@ -250,225 +189,61 @@ export class VmMachine {
   }
 
   async #perform(action: Exclude<PlanAction, { type: "wait" | "forget" }>): Promise<void> {
+    const { signal } = this.#closing;
     switch (action.type) {
       case "start":
-        return await this.#startInstance();
-      case "stop":
-        return await this.#stopInstance(action.reason, action.message, action.graceful);
+        return await this.#start();
+      case "stop": {
+        // Without firmware (multiboot) nobody in the guest listens to the power button.
+        const asks = this.#desired !== undefined && this.#desired.image.format !== "multiboot";
+        return await this.#keeper.stop(action, { asks, signal });
+      }
       case "collect":
-        return await this.#collect();
+        return await this.#keeper.collect(signal);
       case "pause":
-        return await this.#slot?.instance.pause();
+        return await this.#keeper.pause();
       case "resume":
-        this.#slot?.beginBoot(this.#deps.clock.monotonicMs());
-        return await this.#slot?.instance.resume();
+        return await this.#keeper.resume();
       case "remove":
-        return await this.#remove();
+        return await this.#keeper.remove(this.#desired?.desired === "deleted");
       default:
         action satisfies never;
     }
   }
 
-  async #startInstance(): Promise<void> {
-    const desired = this.#desired;
-    if (desired === undefined) return;
+  /** Ends when something else is wanted of the VM. */
+  async #start(): Promise<void> {
+    if (this.#desired === undefined) return;
     const interrupt = linkSignal(this.#closing.signal);
     this.#interrupt = interrupt;
-    const { signal } = interrupt;
-    const { clock, store, images, drivers, starts, metrics } = this.#deps;
-    const startedMs = clock.monotonicMs();
-    let refusal: RecordedExitReason = "driver-unsupported";
     try {
-      this.#setActivity("preparing");
-      const chosen = drivers.choose(desired);
-      refusal = "image-refused";
-      await store.makeDirectory(this.vmId);
-      const boot = await prepareBoot(images, desired.image, store.directoryOf(this.vmId), signal);
-      refusal = "start-failed";
-      await starts.run(() => this.#startProcess(desired, chosen, boot, signal), signal);
-      metrics.starts.add(1, { driver: chosen.kind });
-      metrics.startDuration.observe((clock.monotonicMs() - startedMs) / 1_000);
-    } catch (error) {
-      const retryable = errorCodeOf(error) === "UNAVAILABLE" || errorCodeOf(error) === "STORAGE_CORRUPT";
-      const reason = refusal === "image-refused" && retryable ? "start-failed" : refusal;
-      await this.#startFailed(desired, signal.aborted ? undefined : reason, messageOf(error));
+      await this.#keeper.start(this.#desired, interrupt.signal);
     } finally {
       interrupt.release();
     }
   }
 
-  async #startProcess(desired: DesiredVm, chosen: ChosenDriver, boot: BootSource, signal: AbortSignal): Promise<void> {
-    this.#setActivity("starting");
-    const { store, clock, tunables, walls } = this.#deps;
-    const before = this.#recordFor(desired);
-    const { confinement, recorded } = await walls.confine(this.vmId, chosen.kind, desired.spec);
-    const record = recordOfStart(before, {
-      fencingEpoch: desired.fencingEpoch,
-      driver: chosen.kind,
-      consoleStartOffset: await this.console.endOffset(),
-      runDirectory: store.runDirectory,
-      hasDisk: boot.type === "disk",
-      confinement: recorded,
-    });
-    // Durable before the spawn: whatever happens next, a later manager knows where to look for a process.
-    await this.#save(record);
-    const instance = await chosen.start(
-      {
-        vmId: this.vmId,
-        name: desired.name,
-        fencingEpoch: record.fencingEpoch,
-        generation: record.generation,
-        driver: chosen.kind,
-        vm: desired.spec,
-        boot,
-        paths: store.pathsOf(this.vmId, record.generation, record.runDirectory),
-        machine: before.driver === chosen.kind && before.machine !== null ? before.machine : undefined,
-        confinement,
-      },
-      { deadlineMs: tunables.startDeadlineMs, signal },
-    );
-    this.#attach(instance, clock.monotonicMs());
-    await this.#save({ ...record, status: "started", handle: instance.handle, machine: instance.handle.machine });
-  }
-
-  /** Tears down what a failed start left. Without a reason it was interrupted, and the plan decides anew. */
-  async #startFailed(desired: DesiredVm, reason: RecordedExitReason | undefined, message: string): Promise<void> {
-    const { clock, store, tunables } = this.#deps;
-    const slot = this.#slot;
-    if (slot !== undefined) {
-      await stopInstance(clock, slot.instance, { ...tunables, powerdownDeadlineMs: 0, signal: neverAborted });
-      await this.#detach();
-    }
-    const record = this.#recordFor(desired);
-    if (record.status === "starting") {
-      await store.removeRunFiles(store.pathsOf(this.vmId, record.generation, record.runDirectory));
-    }
-    if (reason !== undefined) this.#logger.log("warn", "a VM did not start", { reason, error: message });
-    await this.#finish({ ...record, fencingEpoch: desired.fencingEpoch }, reason, message, false);
-  }
-
-  async #stopInstance(reason: RecordedExitReason, message: string, graceful: boolean): Promise<void> {
-    const { clock, tunables } = this.#deps;
-    const slot = this.#slot;
-    const record = this.#record;
-    if (slot === undefined || record === undefined) return;
-    this.#setActivity("stopping", message);
-    // Without firmware (multiboot) nobody in the guest listens to the power button.
-    const asks = graceful && this.#desired !== undefined && this.#desired.image.format !== "multiboot";
-    await stopInstance(clock, slot.instance, {
-      powerdownDeadlineMs: asks ? tunables.powerdownDeadlineMs : 0,
-      quitDeadlineMs: tunables.quitDeadlineMs,
-      signal: this.#closing.signal,
-    });
-    await this.#finish(record, reason, message, this.#wasStable(slot));
-  }
-
-  async #collect(): Promise<void> {
-    const { clock, tunables } = this.#deps;
-    const slot = this.#slot;
-    const record = this.#record;
-    if (slot === undefined || record === undefined) return;
-    const state = slot.instance.state.value;
-    if (state.type !== "halted" && state.type !== "ended") return;
-    this.#setActivity("stopping", exitMessages[state.reason]);
-    await stopInstance(clock, slot.instance, { ...tunables, powerdownDeadlineMs: 0, signal: this.#closing.signal });
-    await this.#finish(record, state.reason, exitMessages[state.reason], this.#wasStable(slot));
-  }
-
-  /** Writes down the end of an instance whose process is gone; then its files go. */
-  async #finish(
-    record: InstanceRecord,
-    reason: RecordedExitReason | undefined,
-    message: string,
-    stable: boolean,
-  ): Promise<void> {
-    const { clock, store, tunables } = this.#deps;
-    const ended = recordOfEnd(record, { reason, message, stable, unixMs: clock.unixMs() });
-    await this.#save(ended);
-    await this.#detach();
-    if (record.status !== "none") {
-      await store.removeRunFiles(store.pathsOf(this.vmId, record.generation, record.runDirectory));
-      await this.#deps.walls.release(record.confinement);
-    }
-    if (reason === undefined) return;
-    const { failures } = ended;
-    this.#notBeforeMs = clock.monotonicMs() + restartDelayMs(reason, failures, tunables);
-    this.#deps.metrics.exits.add(1, { reason });
-    this.#logger.log("info", "a VM ended", { reason, message, failures });
-  }
-
-  async #remove(): Promise<void> {
-    this.#setActivity("stopping", "removing its files");
-    // A disk that moved away or lost its owner by mistake is data: only a deletion removes it.
-    const keep = this.#record?.hasDisk === true && this.#desired?.desired !== "deleted";
-    if (!keep) {
-      await this.#deps.store.remove(this.vmId);
-      this.#deps.walls.forget(this.vmId);
-      this.console.reset();
-      this.#record = undefined;
-    }
-    this.#removed = true;
-  }
-
-  /** Finds again what runs, or ran, by the record of its start. */
-  async #adopt(record: InstanceRecord): Promise<void> {
-    const { store, drivers, clock } = this.#deps;
-    const { status, driver } = record;
-    if (status === "none" || driver === null) return;
-    const paths = store.pathsOf(this.vmId, record.generation, record.runDirectory);
-    const instance = await drivers.adopterOf(driver).adopt(driver, paths, record.handle ?? undefined);
-    this.#logger.log("info", "found an instance", { pid: instance.handle.pid, state: instance.state.value.type });
-    this.#attach(instance, clock.monotonicMs());
-    await this.#save({ ...record, status: "started", handle: instance.handle });
-  }
-
-  #attach(instance: VmInstance, sinceMs: number): void {
-    this.#slot = new InstanceSlot(instance, sinceMs);
-    const { clock } = this.#deps;
-    this.#slot.follow({ clock, logger: this.#logger, console: this.console, wake: () => this.#poke() });
-  }
-
-  async #detach(): Promise<void> {
-    const slot = this.#slot;
-    this.#slot = undefined;
-    await slot?.detach();
-  }
-
-  #wasStable(slot: InstanceSlot): boolean {
-    return this.#deps.clock.monotonicMs() - slot.sinceMs >= this.#deps.tunables.stableRunMs;
-  }
-
-  #recordFor(desired: DesiredVm): InstanceRecord {
-    if (this.#record !== undefined) return { ...this.#record, name: desired.name };
-    return newInstanceRecord(desired, this.#deps.store.runDirectory);
-  }
-
-  async #save(record: InstanceRecord): Promise<void> {
-    await this.#deps.store.save(record);
-    this.#record = record;
-    this.#removed = false;
-  }
-
   /** What is wanted now, after {@link close} with `stopVms` too. */
   #wanted(): PlanDesired | undefined {
     if (!this.#stopAll) return this.#desired;
-    const fencingEpoch = Math.max(this.#desired?.fencingEpoch ?? 0, this.#record?.fencingEpoch ?? 0);
+    const fencingEpoch = Math.max(this.#desired?.fencingEpoch ?? 0, this.#keeper.record?.fencingEpoch ?? 0);
     return { desired: "stopped", fencingEpoch };
   }
 
   #input(): PlanInput {
     const { tunables, clock } = this.#deps;
+    const { record, slot, notBeforeMs, removed } = this.#keeper;
     return {
       desiredKnown: this.#desiredKnown || this.#stopAll,
       desired: this.#wanted(),
-      instance: this.#slot?.seen(this.#record?.fencingEpoch ?? 0, this.#desired?.image.format !== "disk"),
-      fencingEpochSeen: this.#record?.fencingEpoch ?? 0,
-      exit: this.#record?.exit ?? null,
-      failures: this.#record?.failures ?? 0,
-      notBeforeMs: this.#notBeforeMs,
+      instance: slot?.seen(record?.fencingEpoch ?? 0, this.#desired?.image.format !== "disk"),
+      fencingEpochSeen: record?.fencingEpoch ?? 0,
+      exit: record?.exit ?? null,
+      failures: record?.failures ?? 0,
+      notBeforeMs,
       nowMs: clock.monotonicMs(),
       limits: { ...tunables, bootPollMs },
-      removed: this.#removed,
+      removed,
     };
   }
 
@@ -485,7 +260,7 @@ export class VmMachine {
     const observation = observe(this.vmId, {
       input,
       seen: uncertain ?? seeVm(input, this.#activity, this.#activityMessage),
-      record: this.#record,
+      record: this.#keeper.record,
       unixMs: this.#deps.clock.unixMs(),
     });
     if (this.#published !== undefined && sameObservation(this.#published, observation)) return;
@@ -493,5 +268,3 @@ export class VmMachine {
     this.#deps.publish(observation);
   }
 }
-
-const neverAborted = new AbortController().signal;

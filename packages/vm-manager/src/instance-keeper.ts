@@ -1,0 +1,295 @@
+/**
+ * The instance of one VM in the hands of its machine: what is recorded of it, what runs of it, and the actions that change
+ * both. The machine (`vm-machine.ts`) decides and calls one at a time.
+ */
+import { type Clock, errorCodeOf, type Logger, messageOf, type Semaphore } from "@blixard/common";
+import type { VmWalls } from "./confinement/vm-walls.ts";
+import { ConsoleLog } from "./console-log.ts";
+import type { BootSource, VmInstance } from "./driver.ts";
+import type { ChosenDriver, DriverSet } from "./driver-set.ts";
+import type { KnownInstance } from "./find-instance.ts";
+import type { ImageStore } from "./images/image-store.ts";
+import { prepareBoot } from "./images/prepare-boot.ts";
+import {
+  type InstanceRecord,
+  newInstanceRecord,
+  type RecordedExitReason,
+  recordOfEnd,
+  recordOfStart,
+} from "./instance-record.ts";
+import { InstanceSlot } from "./instance-slot.ts";
+import type { InstanceStore } from "./instance-store.ts";
+import type { VmMetrics } from "./metrics.ts";
+import type { VmManagerTunables } from "./options.ts";
+import { type Activity, exitMessages, type PlanAction, type PlanDesired, restartDelayMs } from "./reconcile-plan.ts";
+import { stopInstance } from "./stop-ladder.ts";
+import type { DesiredVm } from "./vm-manager-types.ts";
+
+export interface InstanceKeeperDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly store: InstanceStore;
+  readonly images: ImageStore;
+  readonly drivers: DriverSet;
+  readonly walls: VmWalls;
+  /** Bounds the instances of this node that start at a time. */
+  readonly starts: Semaphore;
+  readonly tunables: VmManagerTunables;
+  readonly metrics: VmMetrics;
+}
+
+/** How the keeper tells its machine. */
+export interface KeeperCalls {
+  /** The machine looks again. */
+  readonly wake: () => void;
+  /** What the keeper is busy with, for the observation. */
+  readonly setActivity: (activity: Activity, message?: string) => void;
+}
+
+export class InstanceKeeper {
+  readonly console: ConsoleLog;
+  readonly #deps: InstanceKeeperDeps;
+  readonly #vmId: string;
+  readonly #logger: Logger;
+  readonly #calls: KeeperCalls;
+  #record: InstanceRecord | undefined;
+  #removed = true;
+  #slot: InstanceSlot | undefined;
+  #notBeforeMs = 0;
+
+  /** `logger` names the VM. */
+  constructor(deps: InstanceKeeperDeps, vmId: string, logger: Logger, calls: KeeperCalls) {
+    this.#deps = deps;
+    this.#vmId = vmId;
+    this.#logger = logger;
+    this.#calls = calls;
+    this.console = new ConsoleLog(deps.store.directoryOf(vmId), deps.tunables.consoleBytesMax);
+  }
+
+  get record(): InstanceRecord | undefined {
+    return this.#record;
+  }
+
+  /** What runs; undefined when nothing does. */
+  get slot(): InstanceSlot | undefined {
+    return this.#slot;
+  }
+
+  /** True when nothing of the VM is left on the disk. */
+  get removed(): boolean {
+    return this.#removed;
+  }
+
+  /** Earliest time of the next start. */
+  get notBeforeMs(): number {
+    return this.#notBeforeMs;
+  }
+
+  /** Takes over what was found, and finds again what runs, or ran, by the record of its start. */
+  async load({ record, leftovers }: KnownInstance): Promise<void> {
+    this.#record = record;
+    this.#removed = record === undefined && !leftovers;
+    if (record !== undefined) await this.#adopt(record);
+  }
+
+  /** Brings what is recorded up to what is wanted and what the console shows. */
+  async look(desired: PlanDesired | undefined): Promise<void> {
+    const record = this.#record;
+    if (record !== undefined && desired !== undefined && record.desired !== desired.desired) {
+      // Wanted to run after it was wanted stopped: earlier ends do not count any more.
+      const again = record.desired === "stopped" && desired.desired !== "deleted";
+      await this.#save({ ...record, desired: desired.desired, ...(again ? { exit: null, failures: 0 } : {}) });
+      if (again) this.#notBeforeMs = 0;
+    }
+    const slot = this.#slot;
+    if (slot === undefined || slot.guestReady || this.#record === undefined) return;
+    slot.guestReady = (await this.console.endOffset()) > this.#record.consoleStartOffset;
+  }
+
+  /** Never rejects for a start that fails or that `signal` interrupts: nothing is left of it then. */
+  async start(desired: DesiredVm, signal: AbortSignal): Promise<void> {
+    const { clock, store, images, drivers, starts, metrics } = this.#deps;
+    const startedMs = clock.monotonicMs();
+    let refusal: RecordedExitReason = "driver-unsupported";
+    try {
+      this.#calls.setActivity("preparing");
+      const chosen = drivers.choose(desired);
+      refusal = "image-refused";
+      await store.makeDirectory(this.#vmId);
+      const boot = await prepareBoot(images, desired.image, store.directoryOf(this.#vmId), signal);
+      refusal = "start-failed";
+      await starts.run(() => this.#startProcess(desired, chosen, boot, signal), signal);
+      metrics.starts.add(1, { driver: chosen.kind });
+      metrics.startDuration.observe((clock.monotonicMs() - startedMs) / 1_000);
+    } catch (error) {
+      const retryable = errorCodeOf(error) === "UNAVAILABLE" || errorCodeOf(error) === "STORAGE_CORRUPT";
+      const reason = refusal === "image-refused" && retryable ? "start-failed" : refusal;
+      await this.#startFailed(desired, signal.aborted ? undefined : reason, messageOf(error));
+    }
+  }
+
+  /** `asks`: there is somebody in the guest who may listen to the power button. */
+  async stop(
+    { reason, message, graceful }: Extract<PlanAction, { type: "stop" }>,
+    options: { readonly asks: boolean; readonly signal: AbortSignal },
+  ): Promise<void> {
+    const { clock, tunables } = this.#deps;
+    const slot = this.#slot;
+    const record = this.#record;
+    if (slot === undefined || record === undefined) return;
+    this.#calls.setActivity("stopping", message);
+    await stopInstance(clock, slot.instance, {
+      powerdownDeadlineMs: graceful && options.asks ? tunables.powerdownDeadlineMs : 0,
+      quitDeadlineMs: tunables.quitDeadlineMs,
+      signal: options.signal,
+    });
+    await this.#finish(record, reason, message, this.#wasStable(slot));
+  }
+
+  /** Clears away what is over. */
+  async collect(signal: AbortSignal): Promise<void> {
+    const { clock, tunables } = this.#deps;
+    const slot = this.#slot;
+    const record = this.#record;
+    if (slot === undefined || record === undefined) return;
+    const state = slot.instance.state.value;
+    if (state.type !== "halted" && state.type !== "ended") return;
+    this.#calls.setActivity("stopping", exitMessages[state.reason]);
+    await stopInstance(clock, slot.instance, { ...tunables, powerdownDeadlineMs: 0, signal });
+    await this.#finish(record, state.reason, exitMessages[state.reason], this.#wasStable(slot));
+  }
+
+  async pause(): Promise<void> {
+    await this.#slot?.instance.pause();
+  }
+
+  async resume(): Promise<void> {
+    this.#slot?.beginBoot(this.#deps.clock.monotonicMs());
+    await this.#slot?.instance.resume();
+  }
+
+  /** `deletes`: a disk that moved away or lost its owner by mistake is data: only a deletion removes it. */
+  async remove(deletes: boolean): Promise<void> {
+    this.#calls.setActivity("stopping", "removing its files");
+    if (this.#record?.hasDisk !== true || deletes) {
+      await this.#deps.store.remove(this.#vmId);
+      this.#deps.walls.forget(this.#vmId);
+      this.console.reset();
+      this.#record = undefined;
+    }
+    this.#removed = true;
+  }
+
+  /** Lets go of what runs without ending it. */
+  async detach(): Promise<void> {
+    const slot = this.#slot;
+    this.#slot = undefined;
+    await slot?.detach();
+  }
+
+  async #startProcess(desired: DesiredVm, chosen: ChosenDriver, boot: BootSource, signal: AbortSignal): Promise<void> {
+    this.#calls.setActivity("starting");
+    const { store, clock, tunables, walls } = this.#deps;
+    const before = this.#recordFor(desired);
+    const { confinement, recorded } = await walls.confine(this.#vmId, chosen.kind, desired.spec);
+    const record = recordOfStart(before, {
+      fencingEpoch: desired.fencingEpoch,
+      driver: chosen.kind,
+      consoleStartOffset: await this.console.endOffset(),
+      runDirectory: store.runDirectory,
+      hasDisk: boot.type === "disk",
+      confinement: recorded,
+    });
+    // Durable before the spawn: whatever happens next, a later manager knows where to look for a process.
+    await this.#save(record);
+    const instance = await chosen.start(
+      {
+        vmId: this.#vmId,
+        name: desired.name,
+        fencingEpoch: record.fencingEpoch,
+        generation: record.generation,
+        driver: chosen.kind,
+        vm: desired.spec,
+        boot,
+        paths: store.pathsOf(this.#vmId, record.generation, record.runDirectory),
+        machine: before.driver === chosen.kind && before.machine !== null ? before.machine : undefined,
+        confinement,
+      },
+      { deadlineMs: tunables.startDeadlineMs, signal },
+    );
+    this.#attach(instance, clock.monotonicMs());
+    await this.#save({ ...record, status: "started", handle: instance.handle, machine: instance.handle.machine });
+  }
+
+  /** Tears down what a failed start left. Without a reason it was interrupted, and the plan decides anew. */
+  async #startFailed(desired: DesiredVm, reason: RecordedExitReason | undefined, message: string): Promise<void> {
+    const { clock, store, tunables } = this.#deps;
+    const slot = this.#slot;
+    if (slot !== undefined) {
+      await stopInstance(clock, slot.instance, { ...tunables, powerdownDeadlineMs: 0, signal: neverAborted });
+      await this.detach();
+    }
+    const record = this.#recordFor(desired);
+    if (record.status === "starting") {
+      await store.removeRunFiles(store.pathsOf(this.#vmId, record.generation, record.runDirectory));
+    }
+    if (reason !== undefined) this.#logger.log("warn", "a VM did not start", { reason, error: message });
+    await this.#finish({ ...record, fencingEpoch: desired.fencingEpoch }, reason, message, false);
+  }
+
+  /** Writes down the end of an instance whose process is gone; then its files go. */
+  async #finish(
+    record: InstanceRecord,
+    reason: RecordedExitReason | undefined,
+    message: string,
+    stable: boolean,
+  ): Promise<void> {
+    const { clock, store, tunables } = this.#deps;
+    const ended = recordOfEnd(record, { reason, message, stable, unixMs: clock.unixMs() });
+    await this.#save(ended);
+    await this.detach();
+    if (record.status !== "none") {
+      await store.removeRunFiles(store.pathsOf(this.#vmId, record.generation, record.runDirectory));
+      await this.#deps.walls.release(record.confinement);
+    }
+    if (reason === undefined) return;
+    const { failures } = ended;
+    this.#notBeforeMs = clock.monotonicMs() + restartDelayMs(reason, failures, tunables);
+    this.#deps.metrics.exits.add(1, { reason });
+    this.#logger.log("info", "a VM ended", { reason, message, failures });
+  }
+
+  async #adopt(record: InstanceRecord): Promise<void> {
+    const { store, drivers, clock } = this.#deps;
+    const { status, driver } = record;
+    if (status === "none" || driver === null) return;
+    const paths = store.pathsOf(this.#vmId, record.generation, record.runDirectory);
+    const instance = await drivers.adopterOf(driver).adopt(driver, paths, record.handle ?? undefined);
+    this.#logger.log("info", "found an instance", { pid: instance.handle.pid, state: instance.state.value.type });
+    this.#attach(instance, clock.monotonicMs());
+    await this.#save({ ...record, status: "started", handle: instance.handle });
+  }
+
+  #attach(instance: VmInstance, sinceMs: number): void {
+    this.#slot = new InstanceSlot(instance, sinceMs);
+    const { wake } = this.#calls;
+    this.#slot.follow({ clock: this.#deps.clock, logger: this.#logger, console: this.console, wake });
+  }
+
+  #wasStable(slot: InstanceSlot): boolean {
+    return this.#deps.clock.monotonicMs() - slot.sinceMs >= this.#deps.tunables.stableRunMs;
+  }
+
+  #recordFor(desired: DesiredVm): InstanceRecord {
+    if (this.#record !== undefined) return { ...this.#record, name: desired.name };
+    return newInstanceRecord(desired, this.#deps.store.runDirectory);
+  }
+
+  async #save(record: InstanceRecord): Promise<void> {
+    await this.#deps.store.save(record);
+    this.#record = record;
+    this.#removed = false;
+  }
+}
+
+const neverAborted = new AbortController().signal;
