@@ -44,7 +44,8 @@ async function refresh() {
     fill("members", status.members.map((m) => [m.id, m.name, m.role, m.id === status.leaderId ? "leader" : "",
       m.path, m.rttMs === null ? null : m.rttMs.toFixed(1) + " ms", m.addresses.join(" ")]));
     const vms = await get("/v1/vms?consistency=stale&limit=500");
-    fill("vms", vms.items.map((vm) => [vm.name, vm.phase, vm.node, vm.spec.image, vm.spec.vcpus, vm.spec.memoryMiB + " MiB", vm.reason]));
+    fill("vms", vms.items.map((vm) => [vm.name, vm.phase, vm.node, vm.spec.image, vm.spec.vcpus, vm.spec.memoryMiB + " MiB", vm.guest,
+      [vm.reason, ...vm.conditions.map((c) => c.reason)].join(", ")]));
     byId("message").textContent = vms.next === undefined ? "" : "only the first " + vms.items.length + " VMs are shown";
   } catch (error) {
     byId("message").textContent = error.message;
@@ -62,7 +63,7 @@ const html = `<!doctype html>
 <button>Open</button></form>
 <p id="message" role="status"></p><p id="summary"></p>
 <h2>Nodes</h2><table><thead><tr><th>id<th>name<th>role<th><th>path<th>rtt<th>addresses</tr></thead><tbody id="members"></tbody></table>
-<h2>VMs</h2><table><thead><tr><th>name<th>phase<th>node<th>image<th>vCPUs<th>memory<th>reason</tr></thead><tbody id="vms"></tbody></table>
+<h2>VMs</h2><table><thead><tr><th>name<th>phase<th>node<th>image<th>vCPUs<th>memory<th>guest<th>reason</tr></thead><tbody id="vms"></tbody></table>
 <script>${script}</script></body></html>
 `;
 

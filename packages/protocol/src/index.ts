@@ -65,7 +65,6 @@ export {
 } from "./api/values.ts";
 export type {
   VmChange,
-  VmCondition,
   VmDesired,
   VmObservation,
   VmPhase,
@@ -75,7 +74,9 @@ export type {
   VmVerb,
   VmVerbName,
 } from "./api/vm.ts";
-export { vmChanges, vmSpecSchema, vmVerbs } from "./api/vm.ts";
+export { vmChanges, vmObservationSchema, vmSpecSchema, vmVerbs } from "./api/vm.ts";
+export type { ObservedCondition, VmCondition } from "./api/vm-conditions.ts";
+export { observedConditionTypes, withObservedConditions } from "./api/vm-conditions.ts";
 export { limits } from "./limits.ts";
 export { nodeKeyTls } from "./tls-names.ts";
 export type { SignedAddresses } from "./wire/address-claim.ts";

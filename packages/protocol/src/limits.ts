@@ -15,6 +15,9 @@ export const limits = {
   vmVcpusMax: 64,
   vmMemoryMiBMin: 8,
   vmMemoryMiBMax: 1024 * 1024,
+  vmBootDeadlineMsMin: 1_000,
+  vmBootDeadlineMsMax: 24 * 3600 * 1_000,
+  vmConditionMessageLengthMax: 256,
   imagesMax: 1_000,
   imageBlobBytesMax: 16 * 1024 ** 3,
   ticketsMax: 1_000,
@@ -42,7 +45,9 @@ export function assertLimits(of: Limits): void {
     { commandBytesMax },
     "a command holds a key, the value that is expected and the new one",
   );
-  const { vmMemoryMiBMin, vmMemoryMiBMax, ticketTtlSecondsDefault, ticketTtlSecondsMax, nodesMax, nodeIdMax } = of;
+  const { vmMemoryMiBMin, vmMemoryMiBMax, vmBootDeadlineMsMin, vmBootDeadlineMsMax } = of;
+  assertBelow({ vmBootDeadlineMsMin }, { vmBootDeadlineMsMax }, "some time to boot has to be allowed");
+  const { ticketTtlSecondsDefault, ticketTtlSecondsMax, nodesMax, nodeIdMax } = of;
   assertAtMost({ vmMemoryMiBMin }, { vmMemoryMiBMax }, "some memory has to be allowed");
   assertAtMost({ ticketTtlSecondsDefault }, { ticketTtlSecondsMax }, "a ticket with the default must be one");
   assertAtMost({ nodesMax }, { nodeIdMax }, "each node has an id of its own");

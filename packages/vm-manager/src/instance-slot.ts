@@ -38,10 +38,10 @@ export class InstanceSlot {
     this.#bootSinceMs = nowMs;
   }
 
-  /** As the plan looks at it. `hasConsole`: the guest writes on its console. */
-  seen(fencingEpoch: number, hasConsole: boolean): PlanInstance {
+  /** As the plan looks at it. */
+  seen(fencingEpoch: number): PlanInstance {
     const { bootSinceMs, guestReady } = this;
-    return { state: this.instance.state.value, fencingEpoch, bootSinceMs, guestReady, hasConsole };
+    return { state: this.instance.state.value, fencingEpoch, bootSinceMs, guestReady };
   }
 
   follow(follower: InstanceFollower): void {

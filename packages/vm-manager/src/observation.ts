@@ -1,5 +1,6 @@
 /** What a manager tells of one VM. */
 import type { VmObservation } from "@blixard/protocol";
+import { conditionsOf } from "./conditions.ts";
 import type { InstanceRecord } from "./instance-record.ts";
 import type { PlanInput, Seen } from "./reconcile-plan.ts";
 
@@ -14,6 +15,7 @@ export function observe(
 ): VmObservation {
   const { input, record, unixMs } = of;
   const { phase, reason, message, guest } = of.seen;
+  const conditions = conditionsOf(input);
   return {
     vmId,
     fencingEpoch: Math.max(input.desired?.fencingEpoch ?? 0, input.instance?.fencingEpoch ?? 0),
@@ -24,6 +26,7 @@ export function observe(
     driver: input.instance === undefined ? null : (record?.driver ?? null),
     restarts: record?.restarts ?? 0,
     observedUnixMs: unixMs,
+    ...(conditions.length === 0 ? {} : { conditions }),
   };
 }
 

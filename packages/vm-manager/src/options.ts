@@ -5,8 +5,8 @@ import { limits } from "@blixard/protocol";
 export interface VmManagerTunables {
   /** Time for a process to answer its control socket after it was spawned. Default 60 000. */
   readonly startDeadlineMs: number;
-  /** Time for the first byte on the console of a guest that has one. Default 120 000; 0 never gives up. */
-  readonly bootDeadlineMs: number;
+  /** A guest whose serial console is silent for so long after its start has a condition that says so. Default 120 000. */
+  readonly silentAfterMs: number;
   /** Time that a guest has to power off when asked. Default 15 000; 0 does not ask. */
   readonly powerdownDeadlineMs: number;
   /** Time for a process to end after `quit`, and again after SIGTERM. Default 5 000. */
@@ -25,7 +25,7 @@ export interface VmManagerTunables {
 
 export const defaultTunables: VmManagerTunables = {
   startDeadlineMs: 60_000,
-  bootDeadlineMs: 120_000,
+  silentAfterMs: 120_000,
   powerdownDeadlineMs: 15_000,
   quitDeadlineMs: 5_000,
   restartBackoffMs: 500,
@@ -37,9 +37,8 @@ export const defaultTunables: VmManagerTunables = {
 
 /** Fails where defaults that depend on each other contradict each other. */
 export function assertTunables(of: VmManagerTunables): void {
-  const { quitDeadlineMs, powerdownDeadlineMs, startDeadlineMs, bootDeadlineMs } = of;
+  const { quitDeadlineMs, powerdownDeadlineMs } = of;
   assertAtMost({ quitDeadlineMs }, { powerdownDeadlineMs }, "a guest gets longer to power off than a process to end");
-  assertAtMost({ startDeadlineMs }, { bootDeadlineMs }, "a guest boots when its process has started");
   const { restartBackoffMs, restartBackoffMsMax, stableRunMs, consoleBytesMax } = of;
   assertBelow({ restartBackoffMs }, { restartBackoffMsMax }, "the delay doubles");
   assertAtMost({ restartBackoffMsMax }, { stableRunMs }, "a run that forgets restarts is longer than any delay");

@@ -1,5 +1,6 @@
 import { type VmSpec, vmSpecSchema } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
+import { conditionsOf } from "./conditions.ts";
 import type { InstanceState } from "./driver.ts";
 import type { ExitRecord } from "./instance-record.ts";
 import {
@@ -25,7 +26,6 @@ const instance = (state: InstanceState, change: Partial<PlanInstance> = {}): Pla
   fencingEpoch: 3,
   bootSinceMs: 1_000,
   guestReady: true,
-  hasConsole: true,
   ...change,
 });
 const exit = (reason: ExitRecord["reason"], fencingEpoch = 3): ExitRecord => ({
@@ -43,7 +43,7 @@ const input = (change: Partial<PlanInput> = {}): PlanInput => ({
   failures: 0,
   notBeforeMs: 0,
   nowMs: 2_000,
-  limits: { bootDeadlineMs: 10_000, restartsMax: 2, bootPollMs: 100 },
+  limits: { silentAfterMs: 5_000, restartsMax: 2, bootPollMs: 100, silentPollMs: 400 },
   removed: false,
   ...change,
 });
@@ -108,12 +108,22 @@ describe("planVm", () => {
     expect(typeOf({ instance: instance({ type: "halted", reason: "guest-panic" }) })).toBe("collect");
   });
 
-  it("gives up on a guest that says nothing within the boot deadline", () => {
+  it("lets a guest be that writes nothing, and looks at it more seldom after a time", () => {
     const silent = instance(running, { guestReady: false });
     expect(planVm(input({ instance: silent }))).toEqual({ type: "wait", untilMs: 2_100 });
-    expect(planVm(input({ instance: silent, nowMs: 11_000 }))).toMatchObject({ type: "stop", reason: "boot-deadline" });
-    expect(typeOf({ instance: { ...silent, hasConsole: false }, nowMs: 11_000 })).toBe("wait");
-    expect(typeOf({ instance: instance(running), nowMs: 11_000 })).toBe("wait");
+    expect(planVm(input({ instance: silent, nowMs: 6_000 }))).toEqual({ type: "wait", untilMs: 6_400 });
+    expect(conditionsOf(input({ instance: silent }))).toEqual([]);
+    expect(conditionsOf(input({ instance: silent, nowMs: 6_000 }))).toMatchObject([{ reason: "ConsoleSilent" }]);
+    expect(conditionsOf(input({ instance: { ...silent, state: paused }, nowMs: 6_000 }))).toEqual([]);
+    expect(conditionsOf(input({ instance: instance(running), nowMs: 6_000 }))).toEqual([]);
+  });
+
+  it("gives up on a guest that writes nothing within the deadline of its specification", () => {
+    const spec = { ...withPolicy("on-failure"), bootDeadlineMs: 10_000 };
+    const silent = { desired: desired({ spec }), instance: instance(running, { guestReady: false }) };
+    expect(planVm(input({ ...silent, nowMs: 10_900 }))).toEqual({ type: "wait", untilMs: 11_000 });
+    expect(planVm(input({ ...silent, nowMs: 11_000 }))).toMatchObject({ type: "stop", reason: "boot-deadline" });
+    expect(typeOf({ ...silent, instance: instance(running), nowMs: 11_000 })).toBe("wait");
   });
 
   it.each([

@@ -20,9 +20,8 @@ export interface PlanInstance {
   readonly fencingEpoch: number;
   /** When the guest began to boot, was adopted or went on after a pause, in monotonic milliseconds. */
   readonly bootSinceMs: number;
+  /** The guest wrote on its serial console. */
   readonly guestReady: boolean;
-  /** False for a guest that has no console to write on. */
-  readonly hasConsole: boolean;
 }
 
 export interface PlanInput {
@@ -40,9 +39,11 @@ export interface PlanInput {
   readonly notBeforeMs: number;
   readonly nowMs: number;
   readonly limits: {
-    readonly bootDeadlineMs: number;
+    readonly silentAfterMs: number;
     readonly restartsMax: number;
+    /** How often to look at the console of a guest that is expected to write, and of one that is silent. */
     readonly bootPollMs: number;
+    readonly silentPollMs: number;
   };
   /** True when the VM's files are gone. */
   readonly removed: boolean;
@@ -105,18 +106,26 @@ function planWithoutInstance(input: PlanInput, desired: PlanDesired): PlanAction
   return !fresh && input.nowMs < input.notBeforeMs ? wait(input.notBeforeMs) : { type: "start" };
 }
 
-function planRunning(input: PlanInput, desired: PlanDesired, instance: PlanInstance): PlanAction {
+function planRunning(input: PlanInput, desired: PlanWanted, instance: PlanInstance): PlanAction {
   const { state } = instance;
   // Unknown is not gone: a second instance must never start beside it.
   if (state.type === "unknown") return wait();
   if (desired.desired === "paused") return state.type === "running" ? { type: "pause" } : wait();
   if (state.type === "paused") return { type: "resume" };
-  const { bootDeadlineMs, bootPollMs } = input.limits;
-  if (instance.guestReady || !instance.hasConsole) return wait();
-  const deadlineMs = bootDeadlineMs === 0 ? Number.POSITIVE_INFINITY : instance.bootSinceMs + bootDeadlineMs;
-  if (input.nowMs < deadlineMs) return wait(Math.min(deadlineMs, input.nowMs + bootPollMs));
+  if (instance.guestReady) return wait();
+  const { nowMs, limits } = input;
+  // A guest may have no serial console: silence alone ends none.
+  const { bootDeadlineMs = Number.POSITIVE_INFINITY } = desired.spec;
+  const deadlineMs = instance.bootSinceMs + bootDeadlineMs;
+  const pollMs = isSilent(instance, input) ? limits.silentPollMs : limits.bootPollMs;
+  if (nowMs < deadlineMs) return wait(Math.min(deadlineMs, nowMs + pollMs));
   const message = `the guest wrote nothing on its console within ${bootDeadlineMs} ms`;
   return { type: "stop", reason: "boot-deadline", message, graceful: false };
+}
+
+/** The guest had enough time to write on its serial console, and did not. */
+export function isSilent({ state, guestReady, bootSinceMs }: PlanInstance, { nowMs, limits }: PlanInput): boolean {
+  return state.type === "running" && !guestReady && nowMs - bootSinceMs >= limits.silentAfterMs;
 }
 
 /** Why a VM that shall run is left alone after its end; undefined when it may start. */

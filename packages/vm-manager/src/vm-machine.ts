@@ -10,8 +10,8 @@
  *                                        |                 ^
  *                                     Deleted              +--- Unknown (no answer; never a second start)
  *
- * Deadlines: `startDeadlineMs` on Starting, `bootDeadlineMs` on booting, the stop ladder's on Stopping, the bounded
- * retries of the image store on Preparing.
+ * Deadlines: `startDeadlineMs` on Starting, the specification's `bootDeadlineMs` on booting where it has one, the stop
+ * ladder's on Stopping, the bounded retries of the image store on Preparing.
  */
 import { BlixardError, type Logger, linkSignal, messageOf, sleep, Watch } from "@blixard/common";
 import type { VmObservation } from "@blixard/protocol";
@@ -23,6 +23,7 @@ import { type Activity, type PlanAction, type PlanDesired, type PlanInput, planV
 import type { DesiredVm } from "./vm-manager-types.ts";
 
 const bootPollMs = 100;
+const silentPollMs = 1_000;
 const errorRetryMs = 1_000;
 
 export interface VmMachineDeps extends InstanceKeeperDeps {
@@ -236,13 +237,13 @@ export class VmMachine {
     return {
       desiredKnown: this.#desiredKnown || this.#stopAll,
       desired: this.#wanted(),
-      instance: slot?.seen(record?.fencingEpoch ?? 0, this.#desired?.image.format !== "disk"),
+      instance: slot?.seen(record?.fencingEpoch ?? 0),
       fencingEpochSeen: record?.fencingEpoch ?? 0,
       exit: record?.exit ?? null,
       failures: record?.failures ?? 0,
       notBeforeMs,
       nowMs: clock.monotonicMs(),
-      limits: { ...tunables, bootPollMs },
+      limits: { ...tunables, bootPollMs, silentPollMs },
       removed,
     };
   }

@@ -1,4 +1,4 @@
-import type { VmObservation } from "@blixard/protocol";
+import { featureLevels, type VmObservation } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import { sampleNode, sampleObservation, sampleSpec, sampleVmId } from "../testing/command-samples.ts";
 import { Replica } from "../testing/replica.ts";
@@ -41,6 +41,36 @@ describe("unreported", () => {
     replica.apply({ type: "vm.observe", nodeId: 1, observations: [...seenAs().values()] });
     replica.apply({ type: "node.liveness", nodeId: 1, reachable: false });
     expect(unreported(replica.state, seenAs(), 1)).toHaveLength(1);
+  });
+
+  const silent = { type: "ConsoleOutput", status: false, reason: "ConsoleSilent", message: "" } as const;
+
+  it("reports conditions, and their end, beside those that the leader knows of", () => {
+    const replica = replicaWithVm();
+    replica.state.level.set("level", { level: featureLevels.own, index: 1 });
+    replica.apply({ type: "node.liveness", nodeId: 1, reachable: false });
+    const report = (fields: Partial<VmObservation>) => {
+      const news = unreported(replica.state, seenAs(fields), 1);
+      if (news.length > 0) replica.apply({ type: "vm.observe", nodeId: 1, observations: news });
+      return news.length;
+    };
+    expect(report({ conditions: [silent] })).toBe(1);
+    const unreachable = expect.objectContaining({ type: "NodeReachable" });
+    expect(replica.state.vms.get("web")?.conditions).toEqual([unreachable, silent]);
+    expect(report({ conditions: [silent] })).toBe(0);
+    expect(report({})).toBe(1);
+    expect(replica.state.vms.get("web")?.conditions).toEqual([unreachable]);
+    expect(report({})).toBe(0);
+  });
+
+  it("tells nothing that a member of an earlier release does not know", () => {
+    const replica = replicaWithVm();
+    const seen = seenAs({ conditions: [silent] });
+    expect(unreported(replica.state, seen, 1)).toEqual([sampleObservation(sampleVmId(1))]);
+    replica.apply({ type: "vm.observe", nodeId: 1, observations: unreported(replica.state, seen, 1) });
+    expect(unreported(replica.state, seen, 1)).toEqual([]);
+    replica.state.level.set("level", { level: featureLevels.own, index: 1 });
+    expect(unreported(replica.state, seen, 1)).toHaveLength(1);
   });
 
   it("keeps to itself what it may not speak for", () => {

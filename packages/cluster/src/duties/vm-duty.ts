@@ -6,21 +6,23 @@
  * be old: a VM that it wants here may have been given away or deleted meanwhile. Until then the manager only adopts.
  */
 import { assertBelow, firstOf } from "@blixard/common";
-import { limits, type VmObservation, type VmRecord } from "@blixard/protocol";
+import { limits, type VmObservation } from "@blixard/protocol";
 import type { DesiredVm } from "@blixard/vm-manager";
 import type { CallRouter } from "../calls/call-router.ts";
 import { nodeMeta } from "../calls/peer-calls.ts";
 import { randomRequestId } from "../ids.ts";
 import type { NodeParts } from "../node-parts.ts";
+import { clusterLevel } from "../state-machine/level.ts";
 import { sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
+import { isNews, observationBytesMax, reportable } from "./observation-news.ts";
 
 /** What this duty uses of the node. */
 type VmDutyParts = Pick<NodeParts, "random" | "options" | "vmManager" | "stateMachine">;
 
 /** Observations in one command, so that it stays far below the largest command. */
-const batchMax = 256;
+const batchMax = 128;
 const observeTimeoutMs = 10_000;
 
 export class VmDuty {
@@ -108,41 +110,19 @@ export function unreported(
   nodeId: number,
 ): VmObservation[] {
   const news: VmObservation[] = [];
-  for (const seen of observations.values()) {
+  const level = clusterLevel(state);
+  for (const observation of observations.values()) {
+    const seen = reportable(observation, level);
     const name = state.vmNames.get(seen.vmId);
     const vm = name === undefined ? undefined : state.vms.get(name);
     if (vm === undefined || vm.node !== nodeId || vm.fencingEpoch !== seen.fencingEpoch) continue;
-    if (differs(vm, seen)) news.push(clipped(seen));
+    if (isNews(vm, seen)) news.push(seen);
   }
   return news;
 }
 
-const reasonLengthMax = 128;
-const messageLengthMax = 1_024;
-/** Three bytes a character, and room for the other fields. */
-const observationBytesMax = 3 * (reasonLengthMax + messageLengthMax) + 256;
 assertBelow(
   { "batchMax * observationBytesMax": batchMax * observationBytesMax },
   { commandBytesMax: limits.commandBytesMax },
   "one command holds a batch of observations",
 );
-
-/** A long message of a driver must not keep its observation from being reported. */
-function clipped(seen: VmObservation): VmObservation {
-  return {
-    ...seen,
-    reason: seen.reason.slice(0, reasonLengthMax),
-    message: seen.message.slice(0, messageLengthMax),
-  };
-}
-
-function differs(vm: VmRecord, seen: VmObservation): boolean {
-  return (
-    vm.phase !== seen.phase ||
-    vm.reason !== seen.reason.slice(0, reasonLengthMax) ||
-    vm.message !== seen.message.slice(0, messageLengthMax) ||
-    vm.driver !== seen.driver ||
-    vm.guest !== seen.guest ||
-    vm.restarts !== seen.restarts
-  );
-}

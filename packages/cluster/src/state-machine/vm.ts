@@ -2,7 +2,13 @@
  * Commands of VMs. What is wanted comes from people through the leader; what is comes from the node that owns the VM,
  * under the fencing epoch, so that a node which lost a VM can no longer speak for it.
  */
-import { type CommandBodyOf, limits, type VmObservation, type VmRecord } from "@blixard/protocol";
+import {
+  type CommandBodyOf,
+  limits,
+  type VmObservation,
+  type VmRecord,
+  withObservedConditions,
+} from "@blixard/protocol";
 import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
 import { nodeKey } from "./state.ts";
@@ -119,6 +125,7 @@ function applyObserve(state: ClusterState, body: CommandBodyOf<"vm.observe">, en
 function observed(vm: VmRecord, seen: VmObservation, atUnixMs: number, index: number): VmRecord {
   return {
     ...vm,
+    conditions: withObservedConditions(vm.conditions, seen.conditions ?? []),
     phase: seen.phase,
     reason: seen.reason,
     message: seen.message,

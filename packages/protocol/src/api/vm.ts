@@ -7,6 +7,7 @@ import { imageNameSchema } from "./image.ts";
 import { listSchema, pageSchema } from "./list.ts";
 import { rowChanges } from "./row-changes.ts";
 import { bytesSchema, emptySchema, nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
+import { observedConditionsSchema, vmConditionSchema } from "./vm-conditions.ts";
 
 /** The options of `vm create` and the OpenAPI document come from here: each field says in a few words what it is. */
 export const vmSpecSchema = z
@@ -23,6 +24,16 @@ export const vmSpecSchema = z
       .enum(["never", "on-failure", "always"])
       .describe("whether it starts again when it ends by itself")
       .default("on-failure"),
+    /** Counted from the start of the process, or from the end of a pause. */
+    bootDeadlineMs: z
+      .int()
+      .min(limits.vmBootDeadlineMsMin)
+      .max(limits.vmBootDeadlineMsMax)
+      .meta({
+        since: 3,
+        description: "ends it as failed when its serial console is silent for so long after a start; without: never",
+      })
+      .exactOptional(),
   })
   .strict();
 export type VmSpec = z.infer<typeof vmSpecSchema>;
@@ -46,14 +57,6 @@ export const vmPhaseSchema = z.enum([
 ]);
 export type VmPhase = z.infer<typeof vmPhaseSchema>;
 
-export const vmConditionSchema = z.object({
-  type: z.string().max(64),
-  status: z.boolean(),
-  reason: z.string().max(128),
-  message: z.string().max(1_024),
-});
-export type VmCondition = z.infer<typeof vmConditionSchema>;
-
 const guestSchema = z.enum(["none", "booting", "ready", "panicked", "io-error"]);
 const fencingEpochSchema = z.int().min(0);
 const placementSchema = z.string().max(1_024);
@@ -70,6 +73,8 @@ export const vmObservationSchema = z.object({
   guest: guestSchema,
   restarts: z.int().min(0),
   observedUnixMs: z.int().min(0),
+  /** Absent when there are none. */
+  conditions: observedConditionsSchema.exactOptional(),
 });
 export type VmObservation = z.infer<typeof vmObservationSchema>;
 

@@ -28,17 +28,24 @@ const interruptHandlers: Readonly<Record<number, string>> = { 32: "onTimer", 36:
 
 /** The ELF file of the guest. Pure: each call gives the same bytes, so every node has the same digest. */
 export function nanoGuestElf(): Uint8Array {
+  return multibootElf((program) => {
+    emitStart(program);
+    emitMainLoop(program);
+    emitLine(program);
+    emitPowerStates(program);
+    emitRoutines(program);
+    emitInterruptHandlers(program);
+    emitData(program);
+  });
+}
+
+/** A multiboot kernel of what `emit` appends, which begins with its first instruction. */
+export function multibootElf(emit: (program: Assembler) => void): Uint8Array {
   // The file is loaded as a whole, headers too, so that an offset in the file is an offset in memory.
   const program = new Assembler(loadAddress);
   program.fill(elfHeaderBytes);
   emitMultibootHeader(program);
-  emitStart(program);
-  emitMainLoop(program);
-  emitLine(program);
-  emitPowerStates(program);
-  emitRoutines(program);
-  emitInterruptHandlers(program);
-  emitData(program);
+  emit(program);
   const file = program.assemble();
   writeElfHeader(file, elfHeaderBytes + 12);
   return file;

@@ -9,6 +9,7 @@ import { dirname } from "node:path";
 import { assert } from "@blixard/common";
 import type { DriverKind } from "@blixard/protocol";
 import { nanoGuestBanner } from "../guest/nano-guest.ts";
+import { silentImage } from "./silent-guest.ts";
 import { VmHarness, type VmHarnessOptions } from "./vm-harness.ts";
 
 export interface DriverConformanceCase {
@@ -41,6 +42,29 @@ export const driverConformanceCases: readonly DriverConformanceCase[] = [
         assert((await harness.process()) === pid, "the process is the same");
       },
       { relativeDataDir: true, tunables: { restartsMax: 0 } },
+    ),
+  },
+  {
+    name: "lets a guest live that writes nothing on its console, and ends it only when its specification says so",
+    run: withHarness(
+      async (harness) => {
+        const image = await silentImage(harness.manager);
+        harness.want({ image });
+        const silent = await harness.until("a silent console", ({ conditions = [] }) => conditions.length > 0);
+        const [{ type, status, reason } = {}] = silent.conditions ?? [];
+        assert(type === "ConsoleOutput" && status === false && reason === "ConsoleSilent", `not ${reason}`);
+        assert(silent.phase === "Running" && silent.restarts === 0, `it runs, not ${JSON.stringify(silent)}`);
+        const pid = await harness.process();
+        await harness.reopen();
+        harness.want({ image });
+        await harness.until("a silent console again", ({ conditions = [] }) => conditions.length > 0);
+        assert((await harness.process()) === pid, "the process is the same");
+        harness.want({ image, fencingEpoch: 2, spec: { bootDeadlineMs: 1_000, restartPolicy: "never" } });
+        const failed = await harness.untilPhase("Failed");
+        assert(failed.reason === "boot-deadline", `the reason is boot-deadline, not ${failed.reason}`);
+        assert(failed.conditions === undefined, "what does not run has no such condition");
+      },
+      { tunables: { silentAfterMs: 300 } },
     ),
   },
   {

@@ -37,6 +37,7 @@ export const vmView: View<VmRecord> = {
       wide: true,
     },
     { title: "REASON", value: (vm) => vm.reason },
+    { title: "CONDITIONS", value: (vm) => vm.conditions.map(({ reason }) => reason).join(","), wide: true },
     { title: "ID", value: (vm) => vm.vmId, wide: true },
   ],
 };

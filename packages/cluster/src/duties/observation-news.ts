@@ -1,0 +1,56 @@
+/** What a node has to tell of a VM: what the record does not show yet, in words that every member understands. */
+import {
+  featureLevels,
+  limits,
+  type ObservedCondition,
+  observedConditionTypes,
+  type VmCondition,
+  type VmObservation,
+  type VmRecord,
+  vmObservationSchema,
+  withObservedConditions,
+  withoutLaterFields,
+} from "@blixard/protocol";
+
+const reasonLengthMax = 128;
+const messageLengthMax = 1_024;
+/** Three bytes a character, and room for the other fields. */
+const conditionBytesMax = 3 * limits.vmConditionMessageLengthMax + 512;
+export const observationBytesMax =
+  3 * (reasonLengthMax + messageLengthMax) + 256 + observedConditionTypes.length * conditionBytesMax;
+
+/**
+ * `seen` as members at `level` take it. A long message of a driver is cut: it must not keep its observation from being
+ * reported.
+ */
+export function reportable(seen: VmObservation, level: number): VmObservation {
+  const cut: VmObservation = {
+    ...seen,
+    reason: seen.reason.slice(0, reasonLengthMax),
+    message: seen.message.slice(0, messageLengthMax),
+  };
+  return level >= featureLevels.own ? cut : withoutLaterFields(vmObservationSchema, cut, level);
+}
+
+/** Whether the record would change by this observation, which is {@link reportable}. */
+export function isNews(vm: VmRecord, seen: VmObservation): boolean {
+  return (
+    vm.phase !== seen.phase ||
+    vm.reason !== seen.reason ||
+    vm.message !== seen.message ||
+    vm.driver !== seen.driver ||
+    vm.guest !== seen.guest ||
+    vm.restarts !== seen.restarts ||
+    changesConditions(vm.conditions, seen.conditions ?? [])
+  );
+}
+
+function changesConditions(present: readonly VmCondition[], seen: readonly ObservedCondition[]): boolean {
+  if (present.length === 0 && seen.length === 0) return false;
+  const next = withObservedConditions(present, seen);
+  return next.length !== present.length || next.some((condition, at) => !isSame(condition, present[at]));
+}
+
+function isSame(a: VmCondition, b: VmCondition | undefined): boolean {
+  return a.type === b?.type && a.status === b.status && a.reason === b.reason && a.message === b.message;
+}
