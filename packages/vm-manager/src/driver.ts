@@ -123,8 +123,10 @@ export type InstanceState =
   | { readonly type: "paused" }
   /** The guest is over, but the process stays as a tombstone that can be read. */
   | { readonly type: "halted"; readonly reason: ExitReason }
-  /** The process is there and does not answer: nobody may start a second one. */
+  /** The process is there and has not said yet how it is: nobody may start a second one. */
   | { readonly type: "unknown"; readonly message: string }
+  /** The process is there and does not answer any more; `last` is what it said before. Nobody may start a second one. */
+  | { readonly type: "not-responding"; readonly last: "running" | "paused"; readonly message: string }
   | { readonly type: "ended"; readonly reason: ExitReason; readonly message: string };
 
 /** One running VM. Every method is idempotent; a method on an ended instance does nothing. */

@@ -51,6 +51,7 @@ const typeOf = (change: Partial<PlanInput>) => planVm(input(change)).type;
 const running: InstanceState = { type: "running" };
 const paused: InstanceState = { type: "paused" };
 const unknown: InstanceState = { type: "unknown", message: "silent" };
+const mute: InstanceState = { type: "not-responding", last: "running", message: "mute" };
 const ended: InstanceState = { type: "ended", reason: "process-lost", message: "" };
 
 describe("planVm", () => {
@@ -73,6 +74,9 @@ describe("planVm", () => {
 
   it("never starts a second instance beside one that does not answer", () => {
     expect(typeOf({ instance: instance(unknown) })).toBe("wait");
+    expect(typeOf({ instance: instance(mute) })).toBe("wait");
+    expect(typeOf({ desired: desired({ desired: "paused" }), instance: instance(mute) })).toBe("wait");
+    expect(typeOf({ desired: desired({ desired: "stopped" }), instance: instance(mute) })).toBe("stop");
     expect(typeOf({ desired: desired({ desired: "paused" }), instance: instance(unknown) })).toBe("wait");
     // Silence of the process says nothing about the guest: the boot deadline does not count.
     expect(typeOf({ instance: instance(unknown, { guestReady: false }), nowMs: 99_000 })).toBe("wait");
@@ -169,6 +173,12 @@ describe("seeVm", () => {
     expect(phaseOf({ instance: silent })).toEqual({ phase: "Running", reason: "running", guest: "booting" });
     expect(phaseOf({ instance: instance(running) })).toMatchObject({ phase: "Running", guest: "ready" });
     expect(phaseOf({ instance: instance(unknown) })).toMatchObject({ phase: "Unknown", guest: "none" });
+    expect(phaseOf({ instance: instance(mute) })).toEqual({
+      phase: "Running",
+      reason: "not-responding",
+      guest: "not-responding",
+    });
+    expect(phaseOf({ instance: instance({ ...mute, last: "paused" }) })).toMatchObject({ phase: "Paused" });
   });
 
   it("tells Stopped from Failed by the reason of the end", () => {

@@ -108,8 +108,8 @@ function planWithoutInstance(input: PlanInput, desired: PlanDesired): PlanAction
 
 function planRunning(input: PlanInput, desired: PlanWanted, instance: PlanInstance): PlanAction {
   const { state } = instance;
-  // Unknown is not gone: a second instance must never start beside it.
-  if (state.type === "unknown") return wait();
+  // What does not answer is not gone: a second instance must never start beside it.
+  if (state.type === "unknown" || state.type === "not-responding") return wait();
   if (desired.desired === "paused") return state.type === "running" ? { type: "pause" } : wait();
   if (state.type === "paused") return { type: "resume" };
   if (instance.guestReady) return wait();
@@ -175,6 +175,13 @@ function seeInstance({ state, guestReady }: PlanInstance): Seen {
       return { phase: "Running", reason: "running", message: "", guest };
     case "paused":
       return { phase: "Paused", reason: "paused", message: "", guest };
+    case "not-responding":
+      return {
+        phase: state.last === "paused" ? "Paused" : "Running",
+        reason: "not-responding",
+        message: state.message,
+        guest: "not-responding",
+      };
     case "unknown":
       return { phase: "Unknown", reason: "no-answer", message: state.message, guest: "none" };
     case "halted":

@@ -29,7 +29,9 @@ export function reportable(seen: VmObservation, level: number): VmObservation {
     reason: seen.reason.slice(0, reasonLengthMax),
     message: seen.message.slice(0, messageLengthMax),
   };
-  return level >= featureLevels.own ? cut : withoutLaterFields(vmObservationSchema, cut, level);
+  if (level >= featureLevels.own) return cut;
+  const guest = cut.guest === "not-responding" ? "none" : cut.guest;
+  return withoutLaterFields(vmObservationSchema, { ...cut, guest }, level);
 }
 
 /** Whether the record would change by this observation, which is {@link reportable}. */

@@ -67,6 +67,8 @@ describe("unreported", () => {
     const replica = replicaWithVm();
     const seen = seenAs({ conditions: [silent] });
     expect(unreported(replica.state, seen, 1)).toEqual([sampleObservation(sampleVmId(1))]);
+    const mute = unreported(replica.state, seenAs({ guest: "not-responding" }), 1);
+    expect(mute).toEqual([sampleObservation(sampleVmId(1), { guest: "none" })]);
     replica.apply({ type: "vm.observe", nodeId: 1, observations: unreported(replica.state, seen, 1) });
     expect(unreported(replica.state, seen, 1)).toEqual([]);
     replica.state.level.set("level", { level: featureLevels.own, index: 1 });

@@ -57,7 +57,9 @@ export const vmPhaseSchema = z.enum([
 ]);
 export type VmPhase = z.infer<typeof vmPhaseSchema>;
 
-const guestSchema = z.enum(["none", "booting", "ready", "panicked", "io-error"]);
+const guestSchema = z
+  .enum(["none", "booting", "ready", "panicked", "io-error", "not-responding"])
+  .meta({ sinceValue: { "not-responding": 3 } });
 const fencingEpochSchema = z.int().min(0);
 const placementSchema = z.string().max(1_024);
 

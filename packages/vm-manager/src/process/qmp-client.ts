@@ -68,23 +68,24 @@ export class QmpClient {
   }
 
   /**
-   * Runs one command.
+   * Runs one command. `timeoutMs` is how long it may take, by default 5 s.
    * @throws VM_DRIVER_FAILED when it is refused or the connection ends, DEADLINE_EXCEEDED
    */
-  async execute(command: string, commandArguments?: Readonly<Record<string, unknown>>): Promise<unknown> {
+  async execute(
+    command: string,
+    commandArguments?: Readonly<Record<string, unknown>>,
+    { timeoutMs = commandTimeoutMs } = {},
+  ): Promise<unknown> {
     if (this.#phase.value === "closed") throw connectionLost(command);
     if (this.#pending.size >= pendingMax) throw new BlixardError("OVERLOADED", "too many commands wait for an answer");
     const id = this.#nextId++;
     try {
-      return await withDeadline(
-        { clock: this.#clock, timeoutMs: commandTimeoutMs, what: `the command ${command}` },
-        () => {
-          const answered = new Promise<unknown>((resolve, reject) => this.#pending.set(id, { resolve, reject }));
-          const body = commandArguments === undefined ? {} : { arguments: commandArguments };
-          this.#socket.write(`${JSON.stringify({ execute: command, ...body, id })}\n`);
-          return answered;
-        },
-      );
+      return await withDeadline({ clock: this.#clock, timeoutMs, what: `the command ${command}` }, () => {
+        const answered = new Promise<unknown>((resolve, reject) => this.#pending.set(id, { resolve, reject }));
+        const body = commandArguments === undefined ? {} : { arguments: commandArguments };
+        this.#socket.write(`${JSON.stringify({ execute: command, ...body, id })}\n`);
+        return answered;
+      });
     } finally {
       this.#pending.delete(id);
     }

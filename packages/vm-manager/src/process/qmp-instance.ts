@@ -1,13 +1,16 @@
 /**
  * One VM in a process of its own that speaks QMP: QEMU, or the host process of the embedded driver.
  *
- *   unknown --connected, query-status--> running <-> paused
- *      ^                                    |  SHUTDOWN, GUEST_PANICKED, BLOCK_IO_ERROR
- *      | connection lost, process alive     v
- *      +------------------------------- halted (tombstone)
+ *   unknown --connected, query-status--> running <-> paused <-- an answer --+
+ *      |                                    |     |                          |
+ *      |                                    |     +-- polls without answer --> not-responding
+ *      +-- polls without answer ------------|--------------------------------^
+ *                                           v  SHUTDOWN, GUEST_PANICKED, BLOCK_IO_ERROR
+ *                                         halted (tombstone)
  *   any --process gone, reason from the journal--> ended
  *
- * The loop owns the connection: whatever breaks, it looks whether the process lives, and connects again.
+ * The loop owns the connection: whatever breaks, it looks whether the process lives, and connects again. It polls, since a
+ * process that stands still breaks nothing.
  */
 import { connect, type Socket } from "node:net";
 import { BlixardError, type Clock, messageOf, offAbort, onAbort, sleep, Watch, withDeadline } from "@blixard/common";
@@ -18,8 +21,12 @@ import { QmpClient, type QmpEvent } from "./qmp-client.ts";
 
 /** How often to look whether the process lives; a closed connection makes it look at once. */
 const exitPollMs = 500;
-/** After the connection broke, time for the process to end before its state counts as unknown. */
+/** After the connection broke, time for the process to end before it is connected again. */
 const exitGraceMs = 2_000;
+const pollIntervalMs = 1_000;
+const pollTimeoutMs = 2_000;
+/** Polls without an answer, one after the other, after which the process does not respond. */
+const pollsMissedMax = 3;
 const connectRetryMs = 10;
 /** Slow, because a process that just started answers within a fraction of a second. */
 const connectRetryGrowth = 1.25;
@@ -44,6 +51,8 @@ export class QmpInstance implements VmInstance {
   /** Counts attempts to reach the process, so that an adopter can wait for the first. */
   readonly #attempts = new Watch(0);
   #client: QmpClient | undefined;
+  #pollsMissed = 0;
+  #missedMs = Number.NEGATIVE_INFINITY;
   readonly #serial = new Watch<Socket | undefined>(undefined);
 
   constructor(options: QmpInstanceOptions) {
@@ -111,7 +120,7 @@ export class QmpInstance implements VmInstance {
         retryMs = connectRetryMs;
       } catch (error) {
         if (this.#detached.signal.aborted) break;
-        this.state.set({ type: "unknown", message: messageOf(error) });
+        this.#miss(error);
         retryMs = Math.min(retryMs * connectRetryGrowth, connectRetryMsMax);
         this.#attempts.update((attempts) => attempts + 1);
       }
@@ -148,6 +157,7 @@ export class QmpInstance implements VmInstance {
   }
 
   async #untilClosedOrDead(closed: Watch<boolean>): Promise<void> {
+    let pollMs = this.#clock.monotonicMs() + pollIntervalMs;
     while (!closed.value && !this.#detached.signal.aborted && isAlive(this.handle)) {
       const round = new AbortController();
       await Promise.race([
@@ -155,7 +165,27 @@ export class QmpInstance implements VmInstance {
         sleep(this.#clock, exitPollMs, round.signal).catch(() => {}),
       ]);
       round.abort();
+      if (closed.value || this.#clock.monotonicMs() < pollMs) continue;
+      await this.#refresh(pollTimeoutMs).catch((error: unknown) => {
+        if (!closed.value) this.#miss(error);
+      });
+      pollMs = this.#clock.monotonicMs() + pollIntervalMs;
     }
+  }
+
+  /** Attempts that follow one another faster than polls do count as one. */
+  #miss(error: unknown): void {
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - this.#missedMs < pollIntervalMs) return;
+    this.#missedMs = nowMs;
+    this.#pollsMissed++;
+    const { type } = this.state.value;
+    if (this.#pollsMissed < pollsMissedMax) {
+      if (type === "unknown") this.state.set({ type, message: messageOf(error) });
+      return;
+    }
+    const message = `process ${this.handle.pid} did not answer ${pollsMissedMax} times: ${messageOf(error)}`;
+    this.#setState({ type: "not-responding", last: type === "paused" ? "paused" : "running", message });
   }
 
   async #graceForExit(): Promise<void> {
@@ -174,8 +204,9 @@ export class QmpInstance implements VmInstance {
     this.state.set({ type: "ended", reason, message });
   }
 
-  async #refresh(): Promise<void> {
-    const status = await this.#execute("query-status");
+  async #refresh(timeoutMs?: number): Promise<void> {
+    const status = await this.#execute("query-status", timeoutMs);
+    this.#pollsMissed = 0;
     const runState = typeof status === "object" && status !== null && "status" in status ? status.status : undefined;
     const next = stateOfRunState(runState);
     if (next.type !== "halted") return this.#setState(next);
@@ -184,10 +215,10 @@ export class QmpInstance implements VmInstance {
     this.#setState({ type: "halted", reason });
   }
 
-  async #execute(command: string): Promise<unknown> {
+  async #execute(command: string, timeoutMs?: number): Promise<unknown> {
     const client = this.#client;
     if (client === undefined) throw new BlixardError("UNAVAILABLE", "the VM's process does not answer");
-    return await client.execute(command);
+    return await client.execute(command, undefined, timeoutMs === undefined ? {} : { timeoutMs });
   }
 
   #onEvent(event: QmpEvent): void {

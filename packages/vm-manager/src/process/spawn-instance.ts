@@ -77,7 +77,7 @@ export async function awaitStarted(
         what: "starting the VM's process",
         ...(options.signal === undefined ? {} : { signal: options.signal }),
       },
-      (signal) => instance.state.until((value) => value.type !== "unknown", { signal }),
+      (signal) => instance.state.until(({ type }) => type !== "unknown" && type !== "not-responding", { signal }),
     );
     if (state.type !== "ended") return instance;
     throw new BlixardError(

@@ -222,7 +222,22 @@ export const driverConformanceCases: readonly DriverConformanceCase[] = [
     }),
   },
   {
-    name: "is unknown while its process is frozen, is not started twice, and can still be deleted",
+    name: "does not respond while its process is frozen, has nothing started beside it, and goes on after",
+    run: withHarness(async (harness) => {
+      harness.want();
+      await harness.untilReady();
+      const pid = await harness.process();
+      process.kill(pid, "SIGSTOP");
+      const frozen = await harness.untilNotResponding();
+      assert(frozen.phase === "Running" && frozen.reason === "not-responding", `not ${JSON.stringify(frozen)}`);
+      assert((await harness.process()) === pid, "no second process");
+      process.kill(pid, "SIGCONT");
+      const again = await harness.untilReady();
+      assert(again.restarts === 0 && (await harness.process()) === pid, "the process is the same");
+    }),
+  },
+  {
+    name: "is found frozen by the next manager, is not started twice, and can still be deleted",
     run: withHarness(async (harness) => {
       harness.want();
       await harness.untilReady();
@@ -230,7 +245,8 @@ export const driverConformanceCases: readonly DriverConformanceCase[] = [
       process.kill(pid, "SIGSTOP");
       await harness.reopen();
       harness.want();
-      await harness.untilPhase("Unknown");
+      const frozen = await harness.untilNotResponding();
+      assert(frozen.phase === "Running", `it is Running, not ${frozen.phase}`);
       assert((await harness.process()) === pid, "no second process");
       harness.want({ desired: "deleted" });
       await harness.untilPhase("Deleted");

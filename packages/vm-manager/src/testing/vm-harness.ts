@@ -142,6 +142,10 @@ export class VmHarness implements AsyncDisposable {
     );
   }
 
+  async untilNotResponding(): Promise<VmObservation> {
+    return await this.until("not responding", (seen) => seen.guest === "not-responding");
+  }
+
   async untilPhase(phase: VmObservation["phase"]): Promise<VmObservation> {
     return await this.until(phase, (seen) => seen.phase === phase);
   }
