@@ -77,6 +77,8 @@ export type {
 export { vmChanges, vmObservationSchema, vmSpecSchema, vmVerbs } from "./api/vm.ts";
 export type { ObservedCondition, VmCondition } from "./api/vm-conditions.ts";
 export { observedConditionTypes, withObservedConditions } from "./api/vm-conditions.ts";
+export type { RecordedVmEnd, VmEnd } from "./api/vm-ends.ts";
+export { withObservedEnds } from "./api/vm-ends.ts";
 export { limits } from "./limits.ts";
 export { nodeKeyTls } from "./tls-names.ts";
 export type { SignedAddresses } from "./wire/address-claim.ts";

@@ -18,6 +18,9 @@ export const limits = {
   vmBootDeadlineMsMin: 1_000,
   vmBootDeadlineMsMax: 24 * 3600 * 1_000,
   vmConditionMessageLengthMax: 256,
+  /** Ends of a VM that its record keeps. */
+  vmEndsMax: 5,
+  vmEndMessageLengthMax: 128,
   imagesMax: 1_000,
   imageBlobBytesMax: 16 * 1024 ** 3,
   ticketsMax: 1_000,

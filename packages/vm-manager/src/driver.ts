@@ -118,6 +118,9 @@ export type ExitReason =
   | "host-reboot"
   | "driver-closed";
 
+/** Ends that the host, or somebody on it, brought about. */
+export const endsOfHost: ReadonlySet<ExitReason> = new Set(["host-signal", "host-quit", "host-reboot"]);
+
 export type InstanceState =
   | { readonly type: "running" }
   | { readonly type: "paused" }
@@ -127,7 +130,13 @@ export type InstanceState =
   | { readonly type: "unknown"; readonly message: string }
   /** The process is there and does not answer any more; `last` is what it said before. Nobody may start a second one. */
   | { readonly type: "not-responding"; readonly last: "running" | "paused"; readonly message: string }
-  | { readonly type: "ended"; readonly reason: ExitReason; readonly message: string };
+  | {
+      readonly type: "ended";
+      readonly reason: ExitReason;
+      readonly message: string;
+      /** What people should know beside the reason. */
+      readonly note?: string;
+    };
 
 /** One running VM. Every method is idempotent; a method on an ended instance does nothing. */
 export interface VmInstance {

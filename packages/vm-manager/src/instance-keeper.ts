@@ -5,12 +5,13 @@
 import { type Clock, errorCodeOf, type Logger, messageOf, type Semaphore } from "@blixard/common";
 import type { VmWalls } from "./confinement/vm-walls.ts";
 import { ConsoleLog } from "./console-log.ts";
-import type { BootSource, VmInstance } from "./driver.ts";
+import { type BootSource, endsOfHost, type VmInstance } from "./driver.ts";
 import type { ChosenDriver, DriverSet } from "./driver-set.ts";
 import type { KnownInstance } from "./find-instance.ts";
 import type { ImageStore } from "./images/image-store.ts";
 import { prepareBoot } from "./images/prepare-boot.ts";
 import {
+  type InstanceEnd,
   type InstanceRecord,
   newInstanceRecord,
   type RecordedExitReason,
@@ -138,12 +139,12 @@ export class InstanceKeeper {
     const record = this.#record;
     if (slot === undefined || record === undefined) return;
     this.#calls.setActivity("stopping", message);
-    await stopInstance(clock, slot.instance, {
+    const stoppedBy = await stopInstance(clock, slot.instance, {
       powerdownDeadlineMs: graceful && options.asks ? tunables.powerdownDeadlineMs : 0,
       quitDeadlineMs: tunables.quitDeadlineMs,
       signal: options.signal,
     });
-    await this.#finish(record, reason, message, this.#wasStable(slot));
+    await this.#finish(record, { reason, message, stoppedBy, stable: this.#wasStable(slot) });
   }
 
   /** Clears away what is over. */
@@ -156,7 +157,11 @@ export class InstanceKeeper {
     if (state.type !== "halted" && state.type !== "ended") return;
     this.#calls.setActivity("stopping", exitMessages[state.reason]);
     await stopInstance(clock, slot.instance, { ...tunables, powerdownDeadlineMs: 0, signal });
-    await this.#finish(record, state.reason, exitMessages[state.reason], this.#wasStable(slot));
+    const { reason } = state;
+    const stoppedBy = endsOfHost.has(reason) ? "host" : "itself";
+    const note = state.type === "ended" && state.note !== undefined ? `; ${state.note}` : "";
+    const message = `${exitMessages[reason]}${note}`;
+    await this.#finish(record, { reason, message, stoppedBy, stable: this.#wasStable(slot) });
   }
 
   async pause(): Promise<void> {
@@ -234,18 +239,15 @@ export class InstanceKeeper {
       await store.removeRunFiles(store.pathsOf(this.#vmId, record.generation, record.runDirectory));
     }
     if (reason !== undefined) this.#logger.log("warn", "a VM did not start", { reason, error: message });
-    await this.#finish({ ...record, fencingEpoch: desired.fencingEpoch }, reason, message, false);
+    const end = { reason, message, stoppedBy: "not-started", stable: false } as const;
+    await this.#finish({ ...record, fencingEpoch: desired.fencingEpoch }, end);
   }
 
   /** Writes down the end of an instance whose process is gone; then its files go. */
-  async #finish(
-    record: InstanceRecord,
-    reason: RecordedExitReason | undefined,
-    message: string,
-    stable: boolean,
-  ): Promise<void> {
+  async #finish(record: InstanceRecord, end: Omit<InstanceEnd, "unixMs">): Promise<void> {
+    const { reason, message } = end;
     const { clock, store, tunables } = this.#deps;
-    const ended = recordOfEnd(record, { reason, message, stable, unixMs: clock.unixMs() });
+    const ended = recordOfEnd(record, { ...end, unixMs: clock.unixMs() });
     await this.#save(ended);
     await this.detach();
     if (record.status !== "none") {
@@ -256,7 +258,7 @@ export class InstanceKeeper {
     const { failures } = ended;
     this.#notBeforeMs = clock.monotonicMs() + restartDelayMs(reason, failures, tunables);
     this.#deps.metrics.exits.add(1, { reason });
-    this.#logger.log("info", "a VM ended", { reason, message, failures });
+    this.#logger.log("info", "a VM ended", { reason, message, stoppedBy: end.stoppedBy, failures });
   }
 
   async #adopt(record: InstanceRecord): Promise<void> {

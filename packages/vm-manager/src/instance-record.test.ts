@@ -10,7 +10,7 @@ const start = {
   hasDisk: false,
   confinement: { uid: 7, controlGroups: [] },
 } as const;
-const end = { message: "why", stable: false, unixMs: 7 } as const;
+const end = { message: "why", stoppedBy: "itself", stable: false, unixMs: 7 } as const;
 
 describe("recordOfStart", () => {
   it("counts generations for ever, and restarts and failures within one epoch", () => {
@@ -41,6 +41,17 @@ describe("recordOfEnd", () => {
       failures,
       exit: { reason, message: "why", fencingEpoch: 3, unixMs: 7 },
     });
+  });
+
+  it("keeps the last five ends, over later starts and epochs too", () => {
+    let record = started;
+    for (let unixMs = 1; unixMs <= 6; unixMs++) {
+      const over = recordOfEnd(record, { ...end, unixMs, reason: "guest-panic", message: "x".repeat(500) });
+      record = recordOfStart(over, { ...start, fencingEpoch: unixMs });
+    }
+    expect(record.ends?.map(({ unixMs }) => unixMs)).toEqual([2, 3, 4, 5, 6]);
+    const last = { unixMs: 6, reason: "guest-panic", message: "x".repeat(128), stoppedBy: "itself", fencingEpoch: 5 };
+    expect(record.ends?.at(-1)).toEqual(last);
   });
 
   it("keeps the last end and the failures when a start was interrupted", () => {

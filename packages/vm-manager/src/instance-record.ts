@@ -1,5 +1,5 @@
 /** The record of one VM on this node, and how it changes with each start and each end: pure, and written by the store. */
-import type { DriverKind, VmDesired } from "@blixard/protocol";
+import { type DriverKind, limits, type VmDesired, type VmEnd } from "@blixard/protocol";
 import type { ExitReason, InstanceHandle } from "./driver.ts";
 
 /** Ends that the manager itself decides, beside those that an instance reports. */
@@ -45,6 +45,8 @@ export interface InstanceRecord {
   /** Directory of the sockets of this generation. */
   readonly runDirectory: string;
   readonly exit: ExitRecord | null;
+  /** The last ends, the newest last. Absent in records of releases that kept none. */
+  readonly ends?: readonly VmEnd[];
   readonly restarts: number;
   /** Ends without a stable run between them. */
   readonly failures: number;
@@ -103,21 +105,29 @@ export function recordOfStart(
   };
 }
 
+export interface InstanceEnd {
+  readonly reason: RecordedExitReason | undefined;
+  readonly message: string;
+  readonly stoppedBy: VmEnd["stoppedBy"];
+  /** The run was long enough to forget earlier failures. */
+  readonly stable: boolean;
+  readonly unixMs: number;
+}
+
 /** The record of an instance whose process is gone. Without a reason its start was interrupted: that is no end. */
-export function recordOfEnd(
-  record: InstanceRecord,
-  end: {
-    readonly reason: RecordedExitReason | undefined;
-    readonly message: string;
-    /** The run was long enough to forget earlier failures. */
-    readonly stable: boolean;
-    readonly unixMs: number;
-  },
-): InstanceRecord {
-  const { reason, message, stable, unixMs } = end;
+export function recordOfEnd(record: InstanceRecord, end: InstanceEnd): InstanceRecord {
+  const { reason, message, stable, stoppedBy, unixMs } = end;
   const over = { ...record, status: "none", handle: null } as const;
   if (reason === undefined) return over;
   const requested = reason === "stop-requested" || reason === "fenced";
   const failures = requested ? 0 : (stable ? 0 : record.failures) + 1;
-  return { ...over, failures, exit: { reason, message, fencingEpoch: record.fencingEpoch, unixMs } };
+  const { fencingEpoch, ends = [] } = record;
+  const short = message.slice(0, limits.vmEndMessageLengthMax);
+  const last: VmEnd = { unixMs, reason, message: short, stoppedBy, fencingEpoch };
+  return {
+    ...over,
+    failures,
+    exit: { reason, message, fencingEpoch, unixMs },
+    ends: [...ends, last].slice(-limits.vmEndsMax),
+  };
 }

@@ -27,6 +27,7 @@ export function observe(
     restarts: record?.restarts ?? 0,
     observedUnixMs: unixMs,
     ...(conditions.length === 0 ? {} : { conditions }),
+    ...(record?.ends === undefined ? {} : { ends: [...record.ends] }),
   };
 }
 

@@ -5,6 +5,9 @@
 import { BlixardError, type Clock, withDeadline } from "@blixard/common";
 import type { InstanceState, VmInstance } from "./driver.ts";
 
+/** The step that ended the instance; `itself` when it was over before. */
+export type StoppedBy = "itself" | "acpi" | "quit" | "sigterm" | "sigkill";
+
 export async function stopInstance(
   clock: Clock,
   instance: VmInstance,
@@ -14,7 +17,7 @@ export async function stopInstance(
     readonly quitDeadlineMs: number;
     readonly signal: AbortSignal;
   },
-): Promise<void> {
+): Promise<StoppedBy> {
   const { powerdownDeadlineMs, quitDeadlineMs, signal } = options;
   const reached = async (timeoutMs: number, holds: (state: InstanceState) => boolean): Promise<boolean> => {
     try {
@@ -28,15 +31,18 @@ export async function stopInstance(
     }
   };
   const ended = (state: InstanceState) => state.type === "ended";
+  const over = (state: InstanceState) => ended(state) || state.type === "halted";
+  // What is over stays as a tombstone, which the next steps clear away.
+  let by: StoppedBy | undefined = over(instance.state.value) ? "itself" : undefined;
   if (powerdownDeadlineMs > 0 && instance.state.value.type === "running") {
     await instance.requestPowerdown().catch(() => {});
-    await reached(powerdownDeadlineMs, (state) => ended(state) || state.type === "halted");
+    if (await reached(powerdownDeadlineMs, over)) by = "acpi";
   }
   await instance.quit();
-  if (await reached(quitDeadlineMs, ended)) return;
+  if (await reached(quitDeadlineMs, ended)) return by ?? "quit";
   instance.kill("SIGTERM");
-  if (await reached(quitDeadlineMs, ended)) return;
+  if (await reached(quitDeadlineMs, ended)) return by ?? "sigterm";
   instance.kill("SIGKILL");
-  if (await reached(quitDeadlineMs, ended)) return;
+  if (await reached(quitDeadlineMs, ended)) return by ?? "sigkill";
   throw new BlixardError("VM_DRIVER_FAILED", `process ${instance.handle.pid} does not end, not even by SIGKILL`);
 }

@@ -282,7 +282,35 @@ describe("VmManager and instances that it finds", () => {
     const found = await harness.until("an end", (seen) => seen.reason === "host-reboot");
     expect(found.driver).toBeNull();
     harness.want({ spec: { restartPolicy } });
-    await harness.untilPhase(phase);
+    const after = await harness.untilPhase(phase);
+    // A start that follows does not hide why it was needed.
+    expect(after.ends).toMatchObject([{ reason: "host-reboot", stoppedBy: "host", fencingEpoch: 1 }]);
+  });
+
+  it.each([
+    ["poweroff", "guest-shutdown", "Stopped"],
+    ["panic", "guest-panic", "Failed"],
+  ] as const)("a boot of the host does not hide a %s before it", async (command, reason, phase) => {
+    await using harness = await VmHarness.open({ drivers: [embedded], tunables: { ...quick, restartsMax: 0 } });
+    harness.want();
+    await harness.untilReady();
+    await harness.untilConsole("tick 1\n");
+    const pid = await harness.process();
+    await harness.type(command);
+    await harness.close();
+    // The guest ends while no manager runs, and its journal says how.
+    const journal = join(harness.dataDir, "instances", harness.vmId, "events-1.out");
+    while (!(await readFile(journal, "utf8")).includes(reason)) await new Promise((resolve) => setTimeout(resolve, 20));
+    process.kill(pid, "SIGKILL");
+    await tamper(harness, (record) => ({
+      ...record,
+      handle: record.handle === null ? null : { ...record.handle, bootId: "an-earlier-boot" },
+    }));
+    await harness.reopen();
+    harness.want();
+    const seen = await harness.untilPhase(phase);
+    const message = expect.stringContaining("the host was started anew after that");
+    expect(seen.ends).toMatchObject([{ reason, stoppedBy: "itself", message }]);
   });
 
   it("stops every VM when it is closed with stopVms, and starts them again at the next start", async () => {

@@ -294,6 +294,19 @@ describe("help", () => {
   );
 });
 
+describe("the last ends of a VM", () => {
+  it("stand in what get and explain tell of it, and the last one in the wide table", async () => {
+    const line = "1970-01-01T00:00:01.000Z host-reboot, by the host, on node 2: the host was started anew";
+    expect((await onNode(["vm", "explain", "web"])).stdout).toContain(`ended      ${line}`);
+    const shown = (await onNode(["vm", "get", "web"])).stdout;
+    expect(shown).toMatch(/^ENDED +REASON +HOW +NODE/m);
+    expect(shown).toMatch(/^1970-01-01T00:00:01.000Z +host-reboot +by the host +2 +3 +the host was started anew$/m);
+    expect((await onNode(["vm", "list", "-o", "wide"])).stdout).toMatch(/host-reboot .* ago/);
+    const { ends } = JSON.parse((await onNode(["vm", "get", "web", "-o", "json"])).stdout);
+    expect(ends).toMatchObject([{ reason: "host-reboot", stoppedBy: "host", node: 2 }]);
+  });
+});
+
 describe("onPartition, which waits for leases", () => {
   it("says wherever it is shown or taken that it has no effect yet", async () => {
     for (const args of [

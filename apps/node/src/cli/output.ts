@@ -30,8 +30,16 @@ export async function printList<T>(
   await print(context, format, items, () => tableOf(view, items, format === "wide"), items.map(view.name));
 }
 
-export async function printItem<T>(context: CliContext, format: OutputFormat, view: View<T>, item: T): Promise<void> {
-  await print(context, format, item, () => tableOf(view, [item], format === "wide"), [view.name(item)]);
+/** `below` is what stands under the table. */
+export async function printItem<T>(
+  context: CliContext,
+  format: OutputFormat,
+  view: View<T>,
+  item: T,
+  below: (item: T) => string = () => "",
+): Promise<void> {
+  const text = () => `${tableOf(view, [item], format === "wide")}${below(item)}`;
+  await print(context, format, item, text, [view.name(item)]);
 }
 
 /** Writes data; to a terminal without control characters. */

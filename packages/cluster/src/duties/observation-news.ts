@@ -4,11 +4,14 @@ import {
   limits,
   type ObservedCondition,
   observedConditionTypes,
+  type RecordedVmEnd,
   type VmCondition,
+  type VmEnd,
   type VmObservation,
   type VmRecord,
   vmObservationSchema,
   withObservedConditions,
+  withObservedEnds,
   withoutLaterFields,
 } from "@blixard/protocol";
 
@@ -16,8 +19,12 @@ const reasonLengthMax = 128;
 const messageLengthMax = 1_024;
 /** Three bytes a character, and room for the other fields. */
 const conditionBytesMax = 3 * limits.vmConditionMessageLengthMax + 512;
+const endBytesMax = 3 * limits.vmEndMessageLengthMax + 256;
 export const observationBytesMax =
-  3 * (reasonLengthMax + messageLengthMax) + 256 + observedConditionTypes.length * conditionBytesMax;
+  3 * (reasonLengthMax + messageLengthMax) +
+  256 +
+  observedConditionTypes.length * conditionBytesMax +
+  limits.vmEndsMax * endBytesMax;
 
 /**
  * `seen` as members at `level` take it. A long message of a driver is cut: it must not keep its observation from being
@@ -34,8 +41,8 @@ export function reportable(seen: VmObservation, level: number): VmObservation {
   return withoutLaterFields(vmObservationSchema, { ...cut, guest }, level);
 }
 
-/** Whether the record would change by this observation, which is {@link reportable}. */
-export function isNews(vm: VmRecord, seen: VmObservation): boolean {
+/** Whether the record would change by this observation of `nodeId`, which is {@link reportable}. */
+export function isNews(vm: VmRecord, seen: VmObservation, nodeId: number): boolean {
   return (
     vm.phase !== seen.phase ||
     vm.reason !== seen.reason ||
@@ -43,7 +50,8 @@ export function isNews(vm: VmRecord, seen: VmObservation): boolean {
     vm.driver !== seen.driver ||
     vm.guest !== seen.guest ||
     vm.restarts !== seen.restarts ||
-    changesConditions(vm.conditions, seen.conditions ?? [])
+    changesConditions(vm.conditions, seen.conditions ?? []) ||
+    changesEnds(vm.ends ?? [], seen.ends ?? [], nodeId)
   );
 }
 
@@ -51,6 +59,13 @@ function changesConditions(present: readonly VmCondition[], seen: readonly Obser
   if (present.length === 0 && seen.length === 0) return false;
   const next = withObservedConditions(present, seen);
   return next.length !== present.length || next.some((condition, at) => !isSame(condition, present[at]));
+}
+
+function changesEnds(present: readonly RecordedVmEnd[], seen: readonly VmEnd[], nodeId: number): boolean {
+  if (seen.length === 0) return false;
+  const next = withObservedEnds(present, seen, nodeId);
+  const names = (ends: readonly RecordedVmEnd[]) => ends.map((end) => `${end.node} ${end.unixMs} ${end.reason}`).join();
+  return names(next) !== names(present);
 }
 
 function isSame(a: VmCondition, b: VmCondition | undefined): boolean {

@@ -1,6 +1,6 @@
 import { featureLevels, type VmObservation } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
-import { sampleNode, sampleObservation, sampleSpec, sampleVmId } from "../testing/command-samples.ts";
+import { sampleEnd, sampleNode, sampleObservation, sampleSpec, sampleVmId } from "../testing/command-samples.ts";
 import { Replica } from "../testing/replica.ts";
 import { desiredVms, unreported } from "./vm-duty.ts";
 
@@ -63,9 +63,27 @@ describe("unreported", () => {
     expect(report({})).toBe(0);
   });
 
+  it("reports ends once, keeps those of other nodes, and the last five of all", () => {
+    const replica = replicaWithVm();
+    replica.state.level.set("level", { level: featureLevels.own, index: 1 });
+    const ends = [1, 2, 4, 5, 6].map((unixMs) => sampleEnd({ unixMs }));
+    const web = replica.state.vms.get("web");
+    if (web === undefined) throw new Error("there is a VM");
+    replica.state.vms.set("web", { ...web, ends: [{ ...sampleEnd({ unixMs: 3 }), node: 2 }] });
+    const news = unreported(replica.state, seenAs({ ends }), 1);
+    expect(news).toHaveLength(1);
+    replica.apply({ type: "vm.observe", nodeId: 1, observations: news });
+    const kept = replica.state.vms.get("web")?.ends?.map(({ unixMs, node }) => [unixMs, node]);
+    expect(kept).toEqual([2, 3, 4, 5, 6].map((unixMs) => [unixMs, unixMs === 3 ? 2 : 1]));
+    expect(unreported(replica.state, seenAs({ ends }), 1)).toEqual([]);
+    expect(unreported(replica.state, seenAs({ ends: [...ends.slice(1), sampleEnd({ unixMs: 7 })] }), 1)).toHaveLength(
+      1,
+    );
+  });
+
   it("tells nothing that a member of an earlier release does not know", () => {
     const replica = replicaWithVm();
-    const seen = seenAs({ conditions: [silent] });
+    const seen = seenAs({ conditions: [silent], ends: [sampleEnd()] });
     expect(unreported(replica.state, seen, 1)).toEqual([sampleObservation(sampleVmId(1))]);
     const mute = unreported(replica.state, seenAs({ guest: "not-responding" }), 1);
     expect(mute).toEqual([sampleObservation(sampleVmId(1), { guest: "none" })]);

@@ -22,7 +22,7 @@ import { isNews, observationBytesMax, reportable } from "./observation-news.ts";
 type VmDutyParts = Pick<NodeParts, "random" | "options" | "vmManager" | "stateMachine">;
 
 /** Observations in one command, so that it stays far below the largest command. */
-const batchMax = 128;
+const batchMax = 96;
 const observeTimeoutMs = 10_000;
 
 export class VmDuty {
@@ -116,7 +116,7 @@ export function unreported(
     const name = state.vmNames.get(seen.vmId);
     const vm = name === undefined ? undefined : state.vms.get(name);
     if (vm === undefined || vm.node !== nodeId || vm.fencingEpoch !== seen.fencingEpoch) continue;
-    if (isNews(vm, seen)) news.push(seen);
+    if (isNews(vm, seen, nodeId)) news.push(seen);
   }
   return news;
 }

@@ -63,9 +63,10 @@ export function vmHandlers(node: Parts): Pick<Handlers, VmMethods> {
 }
 
 function explanationOf(vm: VmRecord): ResponseOf<"vm.explain"> {
-  const { name, node, phase, desired, reason, message, placement, conditions, fencingEpoch } = vm;
+  const { name, node, phase, desired, reason, message, placement, conditions, fencingEpoch, ends } = vm;
   const { onPartition } = vm.spec;
-  return { name, node, phase, desired, reason, message, placement, conditions, onPartition, fencingEpoch };
+  const told = { name, node, phase, desired, reason, message, placement, conditions, onPartition, fencingEpoch };
+  return ends === undefined ? told : { ...told, ends };
 }
 
 export function vmOf(parts: Pick<NodeParts, "stateMachine">, name: string): VmRecord {

@@ -8,6 +8,7 @@ import {
   type VmObservation,
   type VmRecord,
   withObservedConditions,
+  withObservedEnds,
 } from "@blixard/protocol";
 import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
@@ -113,7 +114,7 @@ function applyObserve(state: ClusterState, body: CommandBodyOf<"vm.observe">, en
     }
     // The node has let go of it for good, and that was wanted: the record may go.
     if (seen.phase === "Deleted" && vm.desired === "deleted") latest.set(name, undefined);
-    else latest.set(name, observed(vm, seen, entry.command.atUnixMs, entry.index));
+    else latest.set(name, observed(vm, seen, body.nodeId, entry));
   }
   const changes: Change[] = [];
   for (const [name, vm] of [...latest].sort(([a], [b]) => (a < b ? -1 : 1))) {
@@ -122,7 +123,7 @@ function applyObserve(state: ClusterState, body: CommandBodyOf<"vm.observe">, en
   return done({ accepted: body.observations.length - stale, stale }, changes);
 }
 
-function observed(vm: VmRecord, seen: VmObservation, atUnixMs: number, index: number): VmRecord {
+function observed(vm: VmRecord, seen: VmObservation, nodeId: number, { command, index }: CommandEntry): VmRecord {
   return {
     ...vm,
     conditions: withObservedConditions(vm.conditions, seen.conditions ?? []),
@@ -132,8 +133,9 @@ function observed(vm: VmRecord, seen: VmObservation, atUnixMs: number, index: nu
     driver: seen.driver,
     guest: seen.guest,
     restarts: seen.restarts,
-    updatedUnixMs: atUnixMs,
+    updatedUnixMs: command.atUnixMs,
     updatedIndex: index,
+    ...(seen.ends === undefined ? {} : { ends: withObservedEnds(vm.ends ?? [], seen.ends, nodeId) }),
   };
 }
 

@@ -1,7 +1,15 @@
 /** Random commands that meet each other: few names, few nodes, few request ids. */
 import type { Command, CommandBody } from "@blixard/protocol";
 import fc from "fast-check";
-import { sampleNode, sampleObservation, sampleSpec, sampleTicket, sampleToken, sampleVmId } from "./command-samples.ts";
+import {
+  sampleEnd,
+  sampleNode,
+  sampleObservation,
+  sampleSpec,
+  sampleTicket,
+  sampleToken,
+  sampleVmId,
+} from "./command-samples.ts";
 import { demoImage } from "./memory-vm-manager.ts";
 
 const nodeId = fc.integer({ min: 1, max: 4 });
@@ -76,7 +84,11 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
       type: "vm.observe" as const,
       nodeId,
       observations: seen.map((vm) =>
-        sampleObservation(sampleVmId(vm.number), { fencingEpoch: vm.epoch, phase: vm.gone ? "Deleted" : "Running" }),
+        sampleObservation(sampleVmId(vm.number), {
+          fencingEpoch: vm.epoch,
+          phase: vm.gone ? "Deleted" : "Running",
+          ends: [sampleEnd({ unixMs: vm.epoch })],
+        }),
       ),
     })),
 );

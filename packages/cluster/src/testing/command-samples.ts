@@ -5,6 +5,7 @@ import {
   type NodeRecord,
   type TicketRecord,
   type TokenRecord,
+  type VmEnd,
   type VmObservation,
   type VmSpec,
   vmSpecSchema,
@@ -61,6 +62,15 @@ export const sampleObservation = (vmId: string, fields: Partial<VmObservation> =
   guest: "ready",
   restarts: 0,
   observedUnixMs: 5,
+  ...fields,
+});
+
+export const sampleEnd = (fields: Partial<VmEnd> = {}): VmEnd => ({
+  unixMs: 5,
+  reason: "guest-panic",
+  message: "",
+  stoppedBy: "itself",
+  fencingEpoch: 1,
   ...fields,
 });
 

@@ -84,9 +84,9 @@ export class TestService implements NodeService {
       return vm;
     },
     "vm.explain": ({ name }: { name: string }) => {
-      const { spec, node, phase, desired, reason, message, placement, conditions, fencingEpoch } = vmRecord;
+      const { spec, node, phase, desired, reason, message, placement, conditions, fencingEpoch, ends } = vmRecord;
       const { onPartition } = spec;
-      return { name, node, phase, desired, reason, message, placement, conditions, onPartition, fencingEpoch };
+      return { name, node, phase, desired, reason, message, placement, conditions, onPartition, fencingEpoch, ends };
     },
     "vm.desire": ({ name, desired }: { name: string; desired: VmRecord["desired"] }) => ({
       index: 10,
@@ -284,4 +284,14 @@ export const vmRecord: VmRecord = {
   updatedUnixMs: 2,
   createdIndex: 3,
   updatedIndex: 4,
+  ends: [
+    {
+      unixMs: 1_000,
+      reason: "host-reboot",
+      message: "the host was started anew",
+      stoppedBy: "host",
+      fencingEpoch: 3,
+      node: 2,
+    },
+  ],
 };

@@ -8,6 +8,7 @@ import { listSchema, pageSchema } from "./list.ts";
 import { rowChanges } from "./row-changes.ts";
 import { bytesSchema, emptySchema, nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
 import { observedConditionsSchema, vmConditionSchema } from "./vm-conditions.ts";
+import { observedEndsSchema, recordedEndsSchema } from "./vm-ends.ts";
 
 /** The options of `vm create` and the OpenAPI document come from here: each field says in a few words what it is. */
 export const vmSpecSchema = z
@@ -77,6 +78,7 @@ export const vmObservationSchema = z.object({
   observedUnixMs: z.int().min(0),
   /** Absent when there are none. */
   conditions: observedConditionsSchema.exactOptional(),
+  ends: observedEndsSchema.exactOptional(),
 });
 export type VmObservation = z.infer<typeof vmObservationSchema>;
 
@@ -102,6 +104,8 @@ export const vmRecordSchema = z.object({
   updatedUnixMs: z.int().min(0),
   createdIndex: z.int().min(0),
   updatedIndex: z.int().min(0),
+  /** Absent in the record of a VM that never ended. */
+  ends: recordedEndsSchema.exactOptional(),
 });
 export type VmRecord = z.infer<typeof vmRecordSchema>;
 
@@ -116,6 +120,7 @@ export const vmExplanationSchema = z.object({
     message: true,
     placement: true,
     conditions: true,
+    ends: true,
   }).shape,
   onPartition: vmSpecSchema.shape.onPartition.unwrap(),
   fencingEpoch: fencingEpochSchema,

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import type { Clock } from "@blixard/common";
 import type { DriverKind } from "@blixard/protocol";
-import type { InstanceHandle, InstancePaths, VmInstance } from "../driver.ts";
+import { endsOfHost, type InstanceHandle, type InstancePaths, type VmInstance } from "../driver.ts";
 import { EndedInstance } from "./ended-instance.ts";
 import { readJournalReason } from "./event-journal.ts";
 import { findVmProcesses } from "./find-processes.ts";
@@ -18,7 +18,7 @@ export async function adoptProcess(
   // Of a start that was never written down, the machine and the version of the driver are not known.
   const defaults = { driver: kind, machine: "", driverVersion: "", bootId: await readBootId() };
   if (handle !== undefined && handle.bootId !== defaults.bootId) {
-    return new EndedInstance(handle, "host-reboot", "the host was started anew");
+    return await endedBeforeReboot(paths, handle);
   }
   const found = handle !== undefined && isAlive(handle) ? handle : await findInstanceProcess(paths);
   if (found === undefined) {
@@ -29,6 +29,14 @@ export async function adoptProcess(
   const instance = new QmpInstance({ clock, handle: { ...defaults, ...handle, ...found }, paths });
   await instance.firstContact();
   return instance;
+}
+
+/** A boot of the host hides no end that came before it: a guest that had powered off or panicked is told as such. */
+async function endedBeforeReboot(paths: InstancePaths, handle: InstanceHandle): Promise<VmInstance> {
+  const message = "the host was started anew";
+  const reason = await readJournalReason(paths.journalOut).catch(() => undefined);
+  if (reason === undefined || endsOfHost.has(reason)) return new EndedInstance(handle, "host-reboot", message);
+  return new EndedInstance(handle, reason, message, "the host was started anew after that");
 }
 
 /** The process of an instance whose handle was never written: found by the files that it was started for. */

@@ -7,9 +7,12 @@ export class EndedInstance implements VmInstance {
   readonly state: Watch<InstanceState>;
   readonly serialActivity = new Watch(0);
 
-  constructor(handle: InstanceHandle, reason: ExitReason, message: string) {
+  constructor(handle: InstanceHandle, reason: ExitReason, message: string, note?: string) {
     this.handle = handle;
-    this.state = new Watch<InstanceState>({ type: "ended", reason, message });
+    this.state = new Watch<InstanceState>({
+      ...{ type: "ended", reason, message },
+      ...(note === undefined ? {} : { note }),
+    });
   }
 
   async pause(): Promise<void> {}

@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { assert } from "@blixard/common";
-import type { DriverKind } from "@blixard/protocol";
+import type { DriverKind, VmObservation } from "@blixard/protocol";
 import { nanoGuestBanner } from "../guest/nano-guest.ts";
 import { silentImage } from "./silent-guest.ts";
 import { VmHarness, type VmHarnessOptions } from "./vm-harness.ts";
@@ -111,6 +111,7 @@ export const driverConformanceCases: readonly DriverConformanceCase[] = [
       harness.want({ desired: "stopped" });
       const stopped = await harness.untilPhase("Stopped");
       assert(stopped.reason === "stop-requested", `the reason is stop-requested, not ${stopped.reason}`);
+      assertEnds(stopped, "stop-requested quit");
       assert((await harness.processes()).length === 0, "no process is left");
       const end = (await harness.manager.readConsole(harness.vmId, { offset: -1, bytesMax: 1, waitMs: 0 })).endOffset;
       harness.want();
@@ -129,7 +130,9 @@ export const driverConformanceCases: readonly DriverConformanceCase[] = [
       assert((await harness.processes()).length === 0, "no process is left");
       await harness.reopen();
       harness.want();
-      assert((await harness.untilPhase("Stopped")).reason === "guest-shutdown", "the reason survives the manager");
+      const found = await harness.untilPhase("Stopped");
+      assert(found.reason === "guest-shutdown", "the reason survives the manager");
+      assertEnds(found, "guest-shutdown itself");
     }),
   },
   {
@@ -184,7 +187,11 @@ export const driverConformanceCases: readonly DriverConformanceCase[] = [
       await harness.untilReady();
       const first = await harness.process();
       process.kill(first, "SIGKILL");
-      await harness.until("ready after a restart", (seen) => seen.restarts === 1 && seen.guest === "ready");
+      const again = await harness.until(
+        "ready after a restart",
+        (seen) => seen.restarts === 1 && seen.guest === "ready",
+      );
+      assertEnds(again, "process-lost itself");
       assert((await harness.process()) !== first, "the second start is another process");
     }),
   },
@@ -237,7 +244,7 @@ export const driverConformanceCases: readonly DriverConformanceCase[] = [
     }),
   },
   {
-    name: "is found frozen by the next manager, is not started twice, and can still be deleted",
+    name: "is found frozen by the next manager, is not started twice, and can still be stopped and deleted",
     run: withHarness(async (harness) => {
       harness.want();
       await harness.untilReady();
@@ -248,9 +255,11 @@ export const driverConformanceCases: readonly DriverConformanceCase[] = [
       const frozen = await harness.untilNotResponding();
       assert(frozen.phase === "Running", `it is Running, not ${frozen.phase}`);
       assert((await harness.process()) === pid, "no second process");
+      harness.want({ desired: "stopped" });
+      assertEnds(await harness.untilPhase("Stopped"), "stop-requested sigkill");
+      assert((await harness.processes()).length === 0, "the frozen process is gone");
       harness.want({ desired: "deleted" });
       await harness.untilPhase("Deleted");
-      assert((await harness.processes()).length === 0, "the frozen process is gone");
     }),
   },
   ...(["removed", "damaged", "removed with all its files"] as const).map((how) => ({
@@ -324,6 +333,11 @@ export const driverConformanceCases: readonly DriverConformanceCase[] = [
     }),
   },
 ];
+
+function assertEnds({ ends = [] }: VmObservation, ...expected: readonly string[]): void {
+  const seen = ends.map(({ reason, stoppedBy }) => `${reason} ${stoppedBy}`);
+  assert(seen.join() === expected.join(), `the ends are ${expected.join()}, not ${seen.join()}`);
+}
 
 function withHarness(
   run: (harness: VmHarness, kind: DriverKind) => Promise<void>,

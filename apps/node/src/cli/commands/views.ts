@@ -36,11 +36,22 @@ export const vmView: View<VmRecord> = {
       value: ({ spec }) => (spec.onPartition === "stop" ? "stop (no effect yet)" : "keep"),
       wide: true,
     },
+    {
+      title: "BOOT-DEADLINE",
+      value: ({ spec }) => (spec.bootDeadlineMs === undefined ? null : `${spec.bootDeadlineMs / 1_000} s`),
+      wide: true,
+    },
     { title: "REASON", value: (vm) => vm.reason },
+    { title: "LAST END", value: (vm) => lastEnd(vm), wide: true },
     { title: "CONDITIONS", value: (vm) => vm.conditions.map(({ reason }) => reason).join(","), wide: true },
     { title: "ID", value: (vm) => vm.vmId, wide: true },
   ],
 };
+
+function lastEnd({ ends }: VmRecord): string | null {
+  const last = ends?.at(-1);
+  return last === undefined ? null : `${last.reason} ${since(last.unixMs)} ago`;
+}
 
 export const nodeView: View<NodeView> = {
   name: (node) => String(node.id),

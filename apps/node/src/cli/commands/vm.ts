@@ -10,6 +10,7 @@ import { parseInteger } from "../quantities.ts";
 import { type ChangedItem, showFollowed, showFollowedItem, type WatchOptions, withWatchOption } from "../watch.ts";
 import { vmView } from "./views.ts";
 import { registerConsole } from "./vm-console.ts";
+import { endLines, endsTable } from "./vm-ends.ts";
 import { addSpecOptions, specOf } from "./vm-spec-options.ts";
 
 type MutationOptions = ClientOptions & {
@@ -86,7 +87,7 @@ function registerReads(command: Command, context: CliContext): void {
           read: () => session.client.vms.get(name),
           changes: () => session.client.vms.watch({ name }, { signal: context.signal }),
           itemOf: changedVm,
-          print: (vm) => printItem(context, session.format, vmView, vm),
+          print: (vm) => printItem(context, session.format, vmView, vm, endsTable),
         }),
       ),
   );
@@ -166,6 +167,7 @@ function explanation(vm: VmRecord): string {
     `partition  runs on when its node loses the cluster${vm.spec.onPartition === "stop" ? "; its onPartition, stop, has no effect yet" : ""}`,
     `restarts   ${vm.restarts}, policy ${vm.spec.restartPolicy}`,
     ...vm.conditions.map((condition) => `condition  ${condition.type}=${condition.status} ${condition.message}`),
+    ...endLines(vm),
   ];
   return `${lines.join("\n")}\n`;
 }
