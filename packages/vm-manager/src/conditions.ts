@@ -1,11 +1,20 @@
 /** What a node tells of a running VM beside its phase; pure as the plan, and from the same input. */
-import type { ObservedCondition } from "@blixard/protocol";
+import { type ObservedCondition, limits as protocolLimits } from "@blixard/protocol";
 import { isSilent, type PlanInput } from "./reconcile-plan.ts";
 
 export function conditionsOf(input: PlanInput): ObservedCondition[] {
   const { instance, limits } = input;
   if (instance === undefined) return [];
-  return isSilent(instance, input) ? [silent(limits.silentAfterMs)] : [];
+  return [
+    ...(isSilent(instance, input) ? [silent(limits.silentAfterMs)] : []),
+    ...(instance.panic === undefined ? [] : [panicked(instance.panic)]),
+  ];
+}
+
+/** `line` is the word of the guest. */
+function panicked(line: string): ObservedCondition {
+  const message = `on its console: ${line}`.slice(0, protocolLimits.vmConditionMessageLengthMax);
+  return { type: "GuestPanic", status: true, reason: "PanicOnConsole", message };
 }
 
 function silent(silentAfterMs: number): ObservedCondition {

@@ -5,6 +5,7 @@
 import { type Clock, errorCodeOf, type Logger, messageOf, type Semaphore } from "@blixard/common";
 import type { VmWalls } from "./confinement/vm-walls.ts";
 import { ConsoleLog } from "./console-log.ts";
+import { ConsoleScan } from "./console-scan.ts";
 import { type BootSource, endsOfHost, type VmInstance } from "./driver.ts";
 import type { ChosenDriver, DriverSet } from "./driver-set.ts";
 import type { KnownInstance } from "./find-instance.ts";
@@ -105,6 +106,8 @@ export class InstanceKeeper {
     const slot = this.#slot;
     if (slot === undefined || slot.guestReady || this.#record === undefined) return;
     slot.guestReady = (await this.console.endOffset()) > this.#record.consoleStartOffset;
+    // What was written while no manager looked has no later byte that would tell of it.
+    if (slot.guestReady) await slot.scanConsole();
   }
 
   /** Never rejects for a start that fails or that `signal` interrupts: nothing is left of it then. */
@@ -194,7 +197,7 @@ export class InstanceKeeper {
 
   async #startProcess(desired: DesiredVm, chosen: ChosenDriver, boot: BootSource, signal: AbortSignal): Promise<void> {
     this.#calls.setActivity("starting");
-    const { store, clock, tunables, walls } = this.#deps;
+    const { store, tunables, walls } = this.#deps;
     const before = this.#recordFor(desired);
     const { confinement, recorded } = await walls.confine(this.#vmId, chosen.kind, desired.spec);
     const record = recordOfStart(before, {
@@ -222,7 +225,7 @@ export class InstanceKeeper {
       },
       { deadlineMs: tunables.startDeadlineMs, signal },
     );
-    this.#attach(instance, clock.monotonicMs());
+    this.#attach(instance, record);
     await this.#save({ ...record, status: "started", handle: instance.handle, machine: instance.handle.machine });
   }
 
@@ -262,20 +265,21 @@ export class InstanceKeeper {
   }
 
   async #adopt(record: InstanceRecord): Promise<void> {
-    const { store, drivers, clock } = this.#deps;
+    const { store, drivers } = this.#deps;
     const { status, driver } = record;
     if (status === "none" || driver === null) return;
     const paths = store.pathsOf(this.#vmId, record.generation, record.runDirectory);
     const instance = await drivers.adopterOf(driver).adopt(driver, paths, record.handle ?? undefined);
     this.#logger.log("info", "found an instance", { pid: instance.handle.pid, state: instance.state.value.type });
-    this.#attach(instance, clock.monotonicMs());
+    this.#attach(instance, record);
     await this.#save({ ...record, status: "started", handle: instance.handle });
   }
 
-  #attach(instance: VmInstance, sinceMs: number): void {
-    this.#slot = new InstanceSlot(instance, sinceMs);
-    const { wake } = this.#calls;
-    this.#slot.follow({ clock: this.#deps.clock, logger: this.#logger, console: this.console, wake });
+  #attach(instance: VmInstance, { consoleStartOffset }: InstanceRecord): void {
+    const { clock } = this.#deps;
+    const scan = new ConsoleScan(this.console, consoleStartOffset);
+    this.#slot = new InstanceSlot(instance, clock.monotonicMs(), scan);
+    this.#slot.follow({ clock, logger: this.#logger, console: this.console, wake: this.#calls.wake });
   }
 
   #wasStable(slot: InstanceSlot): boolean {

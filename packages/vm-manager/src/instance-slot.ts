@@ -1,10 +1,11 @@
 /** A running instance in the hands of its machine: what is known about this start of it, and who is woken by it. */
 import { type Clock, type Logger, messageOf, sleep } from "@blixard/common";
 import type { ConsoleLog } from "./console-log.ts";
+import type { ConsoleScan } from "./console-scan.ts";
 import type { VmInstance } from "./driver.ts";
 import type { PlanInstance } from "./reconcile-plan.ts";
 
-const rotateIntervalMs = 500;
+const tendIntervalMs = 500;
 
 export interface InstanceFollower {
   readonly clock: Clock;
@@ -19,12 +20,14 @@ export class InstanceSlot {
   /** When this start began, or was adopted. */
   readonly sinceMs: number;
   guestReady = false;
+  readonly #scan: ConsoleScan;
   #bootSinceMs: number;
   readonly #following = new AbortController();
 
-  constructor(instance: VmInstance, sinceMs: number) {
+  constructor(instance: VmInstance, sinceMs: number, scan: ConsoleScan) {
     this.instance = instance;
     this.sinceMs = sinceMs;
+    this.#scan = scan;
     this.#bootSinceMs = sinceMs;
   }
 
@@ -41,7 +44,12 @@ export class InstanceSlot {
   /** As the plan looks at it. */
   seen(fencingEpoch: number): PlanInstance {
     const { bootSinceMs, guestReady } = this;
-    return { state: this.instance.state.value, fencingEpoch, bootSinceMs, guestReady };
+    return { state: this.instance.state.value, fencingEpoch, bootSinceMs, guestReady, panic: this.#scan.panic };
+  }
+
+  /** Looks at what the guest has written since it was looked at last. */
+  async scanConsole(): Promise<void> {
+    await this.#scan.advance();
   }
 
   follow(follower: InstanceFollower): void {
@@ -62,18 +70,22 @@ export class InstanceSlot {
   async #followSerial(follower: InstanceFollower): Promise<void> {
     for await (const _ of this.instance.serialActivity.values({ signal: this.#following.signal })) {
       if (!this.guestReady) follower.wake();
-      else await this.#rotate(follower);
+      else await this.#tend(follower);
     }
   }
 
-  /** Cuts a full console log; at most once per interval, however much the guest writes. */
-  async #rotate({ clock, logger, console }: InstanceFollower): Promise<void> {
+  /** Cuts a full console log and looks at it; at most once per interval, however much the guest writes. */
+  async #tend({ clock, logger, console, wake }: InstanceFollower): Promise<void> {
     const { signal } = this.#following;
     try {
       await console.rotate();
-      await sleep(clock, rotateIntervalMs, signal);
+      await sleep(clock, tendIntervalMs, signal);
+      // After the pause: the process tells of output before it has written it into the log.
+      const before = this.#scan.panic;
+      await this.scanConsole();
+      if (this.#scan.panic !== before) wake();
     } catch (error) {
-      if (!signal.aborted) logger.log("warn", "a console log cannot be cut", { error: messageOf(error) });
+      if (!signal.aborted) logger.log("warn", "a console log cannot be read or cut", { error: messageOf(error) });
     }
   }
 }

@@ -26,6 +26,7 @@ const instance = (state: InstanceState, change: Partial<PlanInstance> = {}): Pla
   fencingEpoch: 3,
   bootSinceMs: 1_000,
   guestReady: true,
+  panic: undefined,
   ...change,
 });
 const exit = (reason: ExitRecord["reason"], fencingEpoch = 3): ExitRecord => ({
@@ -169,6 +170,9 @@ describe("seeVm", () => {
   };
 
   it("keeps process and guest apart", () => {
+    const panicked = { instance: instance(running, { panic: "Kernel panic - not syncing" }) };
+    expect(phaseOf(panicked)).toEqual({ phase: "Running", reason: "running", guest: "panicked" });
+    expect(typeOf(panicked)).toBe("wait");
     const silent = instance(running, { guestReady: false });
     expect(phaseOf({ instance: silent })).toEqual({ phase: "Running", reason: "running", guest: "booting" });
     expect(phaseOf({ instance: instance(running) })).toMatchObject({ phase: "Running", guest: "ready" });

@@ -22,6 +22,8 @@ export interface PlanInstance {
   readonly bootSinceMs: number;
   /** The guest wrote on its serial console. */
   readonly guestReady: boolean;
+  /** What the kernel of the guest says of its panic on the console. */
+  readonly panic: string | undefined;
 }
 
 export interface PlanInput {
@@ -168,8 +170,9 @@ export function seeVm(input: PlanInput, activity: Activity, activityMessage: str
   return seeWithoutInstance(input);
 }
 
-function seeInstance({ state, guestReady }: PlanInstance): Seen {
-  const guest = guestReady ? "ready" : "booting";
+function seeInstance({ state, guestReady, panic }: PlanInstance): Seen {
+  const alive = guestReady ? "ready" : "booting";
+  const guest = panic === undefined ? alive : "panicked";
   switch (state.type) {
     case "running":
       return { phase: "Running", reason: "running", message: "", guest };

@@ -11,7 +11,7 @@ export const vmConditionSchema = z.object({
 export type VmCondition = z.infer<typeof vmConditionSchema>;
 
 /** Conditions that the node of a VM observes. Each is there only while something is to be told. */
-export const observedConditionTypes = ["ConsoleOutput"] as const;
+export const observedConditionTypes = ["ConsoleOutput", "GuestPanic"] as const;
 
 const observedConditionSchema = vmConditionSchema.extend({
   type: z.enum(observedConditionTypes),

@@ -120,4 +120,24 @@ describeWith(describe, linux)("QemuDriver with a Linux guest", () => {
     await harness.type("poweroff");
     expect((await harness.untilPhase("Stopped")).reason).toBe("guest-shutdown");
   });
+
+  it("marks a guest whose kernel says on the console that it panicked, and no other", async () => {
+    await using harness = await VmHarness.open({ drivers: [qemuDriver], tunables: { powerdownDeadlineMs: 1_000 } });
+    // Without the module pvpanic nothing but the console tells of it; `panic=0` leaves the guest as it is.
+    const image = { ...(await importLinux(harness)), commandLine: "console=ttyS0 panic=0" };
+    harness.want({ image, spec: { memoryMiB: 128 } });
+    await harness.untilConsole("blixard linux on x86_64 login:");
+    await harness.type("say Kernel panic - not syncing");
+    await harness.untilConsole("linux says say Kernel panic");
+    const pid = await harness.process();
+    expect(harness.observation()).toMatchObject({ phase: "Running", guest: "ready" });
+    await harness.type("crash");
+    const panicked = await harness.until("panicked", ({ guest }) => guest === "panicked");
+    const message = expect.stringContaining("Kernel panic - not syncing: sysrq triggered crash");
+    expect(panicked).toMatchObject({ phase: "Running", conditions: [{ type: "GuestPanic", status: true, message }] });
+    await harness.reopen();
+    const found = await harness.until("panicked", ({ guest }) => guest === "panicked");
+    expect(found.conditions).toMatchObject([{ message }]);
+    expect(await harness.process()).toBe(pid);
+  });
 });
