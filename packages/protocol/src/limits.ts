@@ -17,6 +17,8 @@ export const limits = {
   vmMemoryMiBMax: 1024 * 1024,
   vmBootDeadlineMsMin: 1_000,
   vmBootDeadlineMsMax: 24 * 3600 * 1_000,
+  vmAutostartOrderMax: 1_000_000,
+  vmAutostartDelayMsMax: 3600 * 1_000,
   vmConditionMessageLengthMax: 256,
   /** Ends of a VM that its record keeps. */
   vmEndsMax: 5,

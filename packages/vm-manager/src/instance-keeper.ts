@@ -23,6 +23,7 @@ import { InstanceSlot } from "./instance-slot.ts";
 import type { InstanceStore } from "./instance-store.ts";
 import type { VmMetrics } from "./metrics.ts";
 import type { VmManagerTunables } from "./options.ts";
+import { processAgeMs } from "./process/process-identity.ts";
 import { type Activity, exitMessages, type PlanAction, type PlanDesired, restartDelayMs } from "./reconcile-plan.ts";
 import { stopInstance } from "./stop-ladder.ts";
 import type { DesiredVm } from "./vm-manager-types.ts";
@@ -271,19 +272,21 @@ export class InstanceKeeper {
     const paths = store.pathsOf(this.#vmId, record.generation, record.runDirectory);
     const instance = await drivers.adopterOf(driver).adopt(driver, paths, record.handle ?? undefined);
     this.#logger.log("info", "found an instance", { pid: instance.handle.pid, state: instance.state.value.type });
-    this.#attach(instance, record);
+    // A stable run is one also when its manager was started anew meanwhile.
+    this.#attach(instance, record, await processAgeMs(instance.handle).catch(() => 0));
     await this.#save({ ...record, status: "started", handle: instance.handle });
   }
 
-  #attach(instance: VmInstance, { consoleStartOffset }: InstanceRecord): void {
+  #attach(instance: VmInstance, { consoleStartOffset }: InstanceRecord, ageMs = 0): void {
     const { clock } = this.#deps;
     const scan = new ConsoleScan(this.console, consoleStartOffset);
-    this.#slot = new InstanceSlot(instance, clock.monotonicMs(), scan);
+    const bootSinceMs = clock.monotonicMs();
+    this.#slot = new InstanceSlot(instance, { startedMs: bootSinceMs - ageMs, bootSinceMs }, scan);
     this.#slot.follow({ clock, logger: this.#logger, console: this.console, wake: this.#calls.wake });
   }
 
   #wasStable(slot: InstanceSlot): boolean {
-    return this.#deps.clock.monotonicMs() - slot.sinceMs >= this.#deps.tunables.stableRunMs;
+    return this.#deps.clock.monotonicMs() - slot.startedMs >= this.#deps.tunables.stableRunMs;
   }
 
   #recordFor(desired: DesiredVm): InstanceRecord {

@@ -34,6 +34,7 @@ describe("recordOfEnd", () => {
     ["guest-panic", true, 1],
     ["stop-requested", false, 0],
     ["fenced", false, 0],
+    ["host-reboot", false, 2],
   ] as const)("after %s with a stable run %s has %s failures", (reason, stable, failures) => {
     expect(recordOfEnd(started, { ...end, reason, stable })).toMatchObject({
       status: "none",

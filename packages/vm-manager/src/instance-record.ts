@@ -120,7 +120,9 @@ export function recordOfEnd(record: InstanceRecord, end: InstanceEnd): InstanceR
   const over = { ...record, status: "none", handle: null } as const;
   if (reason === undefined) return over;
   const requested = reason === "stop-requested" || reason === "fenced";
-  const failures = requested ? 0 : (stable ? 0 : record.failures) + 1;
+  // A boot of the host is no failure of the VM.
+  const more = reason === "host-reboot" ? 0 : 1;
+  const failures = requested ? 0 : (stable ? 0 : record.failures) + more;
   const { fencingEpoch, ends = [] } = record;
   const short = message.slice(0, limits.vmEndMessageLengthMax);
   const last: VmEnd = { unixMs, reason, message: short, stoppedBy, fencingEpoch };

@@ -17,18 +17,22 @@ export interface InstanceFollower {
 
 export class InstanceSlot {
   readonly instance: VmInstance;
-  /** When this start began, or was adopted. */
-  readonly sinceMs: number;
+  /** When this start began, in monotonic milliseconds; before this manager, for an adopted one. */
+  readonly startedMs: number;
   guestReady = false;
   readonly #scan: ConsoleScan;
   #bootSinceMs: number;
   readonly #following = new AbortController();
 
-  constructor(instance: VmInstance, sinceMs: number, scan: ConsoleScan) {
+  constructor(
+    instance: VmInstance,
+    { startedMs, bootSinceMs }: { readonly startedMs: number; readonly bootSinceMs: number },
+    scan: ConsoleScan,
+  ) {
     this.instance = instance;
-    this.sinceMs = sinceMs;
+    this.startedMs = startedMs;
     this.#scan = scan;
-    this.#bootSinceMs = sinceMs;
+    this.#bootSinceMs = bootSinceMs;
   }
 
   /** When the guest began to boot, for the deadline of its first byte. */

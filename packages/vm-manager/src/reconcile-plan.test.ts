@@ -217,5 +217,6 @@ describe("restartDelayMs", () => {
     expect(restartDelayMs("guest-reset", 1, backoff)).toBe(0);
     expect(restartDelayMs("guest-reset", 2, backoff)).toBe(1_000);
     expect(restartDelayMs("stop-requested", 0, backoff)).toBe(0);
+    expect(restartDelayMs("host-reboot", 3, backoff)).toBe(0);
   });
 });

@@ -152,7 +152,7 @@ function holdOf(input: PlanInput, desired: PlanWanted): "policy" | "limit" | "fi
 }
 
 /** What the machine is busy with, beside the instance's own state. */
-export type Activity = "preparing" | "starting" | "stopping" | undefined;
+export type Activity = "queued" | "preparing" | "starting" | "stopping" | undefined;
 
 export type Seen = Pick<VmObservation, "phase" | "reason" | "message" | "guest">;
 
@@ -160,6 +160,7 @@ export type Seen = Pick<VmObservation, "phase" | "reason" | "message" | "guest">
 export function seeVm(input: PlanInput, activity: Activity, activityMessage: string): Seen {
   const { instance, desired } = input;
   const none = { message: activityMessage, guest: "none" } as const;
+  if (activity === "queued") return { ...none, phase: "Pending", reason: "autostart" };
   if (activity === "preparing") return { ...none, phase: "Preparing", reason: "image" };
   if (activity === "starting") return { ...none, phase: "Starting", reason: "process" };
   if (activity === "stopping") return { ...none, phase: "Stopping", reason: "stopping" };
@@ -248,7 +249,7 @@ export function restartDelayMs(
   failures: number,
   backoff: { readonly restartBackoffMs: number; readonly restartBackoffMsMax: number },
 ): number {
-  if (reason === "stop-requested" || reason === "fenced") return 0;
+  if (reason === "stop-requested" || reason === "fenced" || reason === "host-reboot") return 0;
   if (reason === "guest-reset" && failures <= 1) return 0;
   return Math.min(backoff.restartBackoffMs * 2 ** Math.max(0, failures - 1), backoff.restartBackoffMsMax);
 }

@@ -20,6 +20,7 @@ import { findInstance, type UncertainInstance } from "./find-instance.ts";
 import { InstanceKeeper, type InstanceKeeperDeps } from "./instance-keeper.ts";
 import { observe, sameObservation } from "./observation.ts";
 import { type Activity, type PlanAction, type PlanDesired, type PlanInput, planVm, seeVm } from "./reconcile-plan.ts";
+import type { StartTurns } from "./start-turns.ts";
 import type { DesiredVm } from "./vm-manager-types.ts";
 
 const bootPollMs = 100;
@@ -27,6 +28,8 @@ const silentPollMs = 1_000;
 const errorRetryMs = 1_000;
 
 export interface VmMachineDeps extends InstanceKeeperDeps {
+  /** The order of the starts when the manager comes up. */
+  readonly turns: StartTurns;
   readonly publish: (observation: VmObservation) => void;
   /** Called when nothing of a VM that is not wanted is left. */
   readonly forget: (vmId: string) => void;
@@ -85,7 +88,9 @@ export class VmMachine {
         } finally {
           this.#looked.set(true);
         }
-        if (!this.#loaded) await this.#wait(seen, this.#deps.clock.monotonicMs() + errorRetryMs);
+        if (this.#loaded) return;
+        this.#deps.turns.done(this.vmId, { started: false });
+        await this.#wait(seen, this.#deps.clock.monotonicMs() + errorRetryMs);
       });
     }
     if (this.#loaded) await this.#run();
@@ -115,6 +120,12 @@ export class VmMachine {
     const same = before?.desired === desired?.desired && before?.fencingEpoch === desired?.fencingEpoch;
     if (!same) this.#interrupt.abort(new BlixardError("CANCELLED", "something else is wanted of the VM now"));
     this.#poke();
+  }
+
+  /** Whether the next thing that it does may be a start. */
+  get mayStart(): boolean {
+    if (!this.#looked.value) return true;
+    return this.#loaded && isBeforeStart(planVm(this.#input()), this.#keeper.slot !== undefined);
   }
 
   async writeConsole(data: Uint8Array): Promise<void> {
@@ -150,6 +161,8 @@ export class VmMachine {
         const seen = this.#wake.value;
         await this.#keeper.look(this.#wanted());
         const action = planVm(this.#input());
+        const { turns } = this.#deps;
+        if (!isBeforeStart(action, this.#keeper.slot !== undefined)) turns.done(this.vmId, { started: false });
         if (action.type === "forget") {
           forgotten = true;
           this.#deps.forget(this.vmId);
@@ -217,10 +230,15 @@ export class VmMachine {
     if (this.#desired === undefined) return;
     const interrupt = linkSignal(this.#closing.signal);
     this.#interrupt = interrupt;
+    const { signal } = interrupt;
+    const { turns } = this.#deps;
     try {
-      await this.#keeper.start(this.#desired, interrupt.signal);
+      if (turns.mustWait(this.vmId)) this.#setActivity("queued", "VMs with a lower autostart order start first");
+      await turns.turn(this.vmId, signal).catch(() => {});
+      if (!signal.aborted) await this.#keeper.start(this.#desired, signal);
     } finally {
       interrupt.release();
+      turns.done(this.vmId, { started: this.#keeper.slot !== undefined });
     }
   }
 
@@ -268,4 +286,10 @@ export class VmMachine {
     this.#published = observation;
     this.#deps.publish(observation);
   }
+}
+
+/** A start comes next: at once, or after what is left was cleared away or the back-off is over. */
+function isBeforeStart(action: PlanAction, hasInstance: boolean): boolean {
+  if (action.type === "wait") return !hasInstance && action.untilMs !== undefined;
+  return action.type === "start" || action.type === "collect";
 }

@@ -1,8 +1,9 @@
+import { randomUUID } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { BlixardError } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
-import type { ImageRecord } from "@blixard/protocol";
+import type { ImageRecord, VmObservation } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import type { VmDriver } from "./driver.ts";
 import { EmbeddedDriver } from "./embedded/embedded-driver.ts";
@@ -10,6 +11,7 @@ import { FakeDriver } from "./fake/fake-driver.ts";
 import { nanoGuestElf } from "./guest/nano-guest.ts";
 import { builtinImages } from "./images/builtin-images.ts";
 import type { InstanceRecord } from "./instance-record.ts";
+import { findVmProcesses } from "./process/find-processes.ts";
 import { VmHarness } from "./testing/vm-harness.ts";
 
 const fake = new FakeDriver();
@@ -17,11 +19,21 @@ const embedded = new EmbeddedDriver({ clock: systemClock });
 const quick = { restartBackoffMs: 1, restartBackoffMsMax: 2, quitDeadlineMs: 1_000 };
 
 /** Changes the record that a manager left on disk. */
-async function tamper(harness: VmHarness, change: (record: InstanceRecord) => InstanceRecord): Promise<void> {
-  const path = join(harness.dataDir, "instances", harness.vmId, "instance.json");
+async function tamper(
+  harness: VmHarness,
+  change: (record: InstanceRecord) => InstanceRecord,
+  vmId = harness.vmId,
+): Promise<void> {
+  const path = join(harness.dataDir, "instances", vmId, "instance.json");
   const record = JSON.parse(await readFile(path, "utf8")) as InstanceRecord;
   await writeFile(path, JSON.stringify(change(record)));
 }
+
+/** As if the host had been started anew since. */
+const bootedBefore = (record: InstanceRecord): InstanceRecord => ({
+  ...record,
+  handle: record.handle === null ? null : { ...record.handle, bootId: "an-earlier-boot" },
+});
 
 const foreignImage = (image: Partial<ImageRecord>): ImageRecord => ({
   name: "other",
@@ -274,10 +286,7 @@ describe("VmManager and instances that it finds", () => {
     await harness.close();
     process.kill(await harness.process(), "SIGKILL");
     // Another boot: the pid means nothing any more, even if a process has it.
-    await tamper(harness, (record) => ({
-      ...record,
-      handle: record.handle === null ? null : { ...record.handle, bootId: "an-earlier-boot" },
-    }));
+    await tamper(harness, bootedBefore);
     await harness.reopen();
     const found = await harness.until("an end", (seen) => seen.reason === "host-reboot");
     expect(found.driver).toBeNull();
@@ -302,16 +311,83 @@ describe("VmManager and instances that it finds", () => {
     const journal = join(harness.dataDir, "instances", harness.vmId, "events-1.out");
     while (!(await readFile(journal, "utf8")).includes(reason)) await new Promise((resolve) => setTimeout(resolve, 20));
     process.kill(pid, "SIGKILL");
-    await tamper(harness, (record) => ({
-      ...record,
-      handle: record.handle === null ? null : { ...record.handle, bootId: "an-earlier-boot" },
-    }));
+    await tamper(harness, bootedBefore);
     await harness.reopen();
     harness.want();
     const seen = await harness.untilPhase(phase);
     const message = expect.stringContaining("the host was started anew after that");
     expect(seen.ends).toMatchObject([{ reason, stoppedBy: "itself", message }]);
   });
+
+  it("counts a run as stable that began under an earlier manager", async () => {
+    const tunables = {
+      ...quick,
+      restartBackoffMs: 500,
+      restartBackoffMsMax: 1_000,
+      restartsMax: 1,
+      stableRunMs: 3_000,
+    };
+    await using harness = await VmHarness.open({ drivers: [embedded], tunables });
+    harness.want();
+    await harness.untilReady();
+    process.kill(await harness.process(), "SIGKILL");
+    await harness.untilPhase("Pending");
+    const { endOffset } = await harness.manager.readConsole(harness.vmId, { offset: -1, bytesMax: 1, waitMs: 0 });
+    await harness.until("ready after a failure", (seen) => seen.restarts === 1 && seen.guest === "ready");
+    await harness.untilConsole("tick 4\n", endOffset);
+    await harness.reopen();
+    harness.want();
+    await harness.untilReady();
+    process.kill(await harness.process(), "SIGKILL");
+    const again = await harness.until("an end", ({ ends = [], phase }) => ends.length === 2 && phase !== "Stopping");
+    expect(again.reason).not.toBe("restart-limit");
+    await harness.until("ready after another", (seen) => seen.restarts === 2 && seen.guest === "ready");
+  });
+
+  it("starts the VMs in their order when it comes up, one order after the other, each once", async () => {
+    const orders = [30, undefined, 10, 20, 10];
+    await using harness = await VmHarness.open({ drivers: [embedded], tunables: quick });
+    const wishes = orders.map((order) => ({
+      ...harness.wish({ spec: order === undefined ? {} : { autostart: { order } } }),
+      vmId: randomUUID(),
+    }));
+    const seenOf = ({ vmId }: { vmId: string }) => harness.manager.observations.value.get(vmId);
+    const untilAll = (holds: (seen: VmObservation) => boolean) =>
+      harness.manager.observations.until(() =>
+        wishes.every((wish) => {
+          const seen = seenOf(wish);
+          return seen !== undefined && holds(seen);
+        }),
+      );
+    harness.manager.setDesired(wishes);
+    try {
+      await untilAll(({ guest }) => guest === "ready");
+      await harness.close();
+      for (const wish of wishes) {
+        for (const { pid } of await findVmProcesses(wish.vmId)) process.kill(pid, "SIGKILL");
+        await tamper(harness, bootedBefore, wish.vmId);
+      }
+      await harness.reopen();
+      const started: (number | undefined)[] = [];
+      const watch = harness.manager.observations.until(() => {
+        for (const [at, wish] of wishes.entries()) {
+          const isNew = seenOf(wish)?.phase === "Starting" && !started.includes(at);
+          if (isNew) started.push(at);
+        }
+        return started.length === wishes.length;
+      });
+      harness.manager.setDesired(wishes);
+      await Promise.all([watch, untilAll(({ guest }) => guest === "ready")]);
+      expect(started.map((at) => orders[at ?? 0])).toEqual([10, 10, 20, 30, undefined]);
+      for (const wish of wishes) {
+        expect(seenOf(wish)).toMatchObject({ restarts: 1, ends: [{ reason: "host-reboot" }] });
+        expect(await findVmProcesses(wish.vmId)).toHaveLength(1);
+      }
+    } finally {
+      harness.manager.setDesired([]);
+      await harness.manager.observations.until((all) => all.size === 0);
+    }
+  }, 60_000);
 
   it("stops every VM when it is closed with stopVms, and starts them again at the next start", async () => {
     await using harness = await VmHarness.open({ drivers: [embedded], tunables: quick });

@@ -16,6 +16,7 @@ import { bindVmMetrics } from "./metrics.ts";
 import { defaultTunables, type VmManagerTunables } from "./options.ts";
 import { findVmProcesses } from "./process/find-processes.ts";
 import { makeRunDirectory } from "./run-directory.ts";
+import { type StartPlace, StartTurns } from "./start-turns.ts";
 import { VmMachine, type VmMachineDeps } from "./vm-machine.ts";
 import type { ConsolePiece, DesiredVm, HostVmManager, VmManagerDeps, VmManagerOptions } from "./vm-manager-types.ts";
 
@@ -84,6 +85,7 @@ class NodeVmManager implements HostVmManager {
   readonly #lock: DataDirLock;
   readonly #machineDeps: VmMachineDeps;
   readonly #machines: Map<string, VmMachine>;
+  #turnsGiven = false;
   #closing: Promise<void> | undefined;
 
   /** `vmIds`: the VMs of which this node has anything. */
@@ -98,6 +100,7 @@ class NodeVmManager implements HostVmManager {
       ...shared,
       images,
       starts: new Semaphore(availableParallelism()),
+      turns: new StartTurns(parts.clock),
       metrics: bindVmMetrics(parts.metrics),
       publish: (observation) => this.observations.update((seen) => new Map(seen).set(observation.vmId, observation)),
       forget: (vmId) => this.#forget(vmId),
@@ -119,6 +122,19 @@ class NodeVmManager implements HostVmManager {
       this.#machines.set(vm.vmId, machine);
       machine.setDesired(vm);
     }
+    if (!this.#turnsGiven) this.#giveTurns(vms);
+    this.#turnsGiven = true;
+  }
+
+  /** The machines have not acted yet on what they were told in this turn of the event loop. */
+  #giveTurns(vms: readonly DesiredVm[]): void {
+    if (vms.every(({ spec }) => spec.autostart === undefined)) return;
+    const places = new Map<string, StartPlace>();
+    for (const { vmId, spec } of vms) {
+      const { order = Number.POSITIVE_INFINITY, delayMs = 0 } = spec.autostart ?? {};
+      if (this.#machines.get(vmId)?.mayStart === true) places.set(vmId, { order, delayMs });
+    }
+    this.#machineDeps.turns.begin(places);
   }
 
   async readConsole(

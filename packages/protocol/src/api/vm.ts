@@ -7,6 +7,7 @@ import { imageNameSchema } from "./image.ts";
 import { listSchema, pageSchema } from "./list.ts";
 import { rowChanges } from "./row-changes.ts";
 import { bytesSchema, emptySchema, nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
+import { vmAutostartSchema } from "./vm-autostart.ts";
 import { observedConditionsSchema, vmConditionSchema } from "./vm-conditions.ts";
 import { observedEndsSchema, recordedEndsSchema } from "./vm-ends.ts";
 
@@ -35,6 +36,7 @@ export const vmSpecSchema = z
         description: "ends it as failed when its serial console is silent for so long after a start; without: never",
       })
       .exactOptional(),
+    autostart: vmAutostartSchema.exactOptional(),
   })
   .strict();
 export type VmSpec = z.infer<typeof vmSpecSchema>;

@@ -37,6 +37,16 @@ export function isAlive(identity: ProcessIdentity): boolean {
   return processStartTime(identity.pid) === identity.startTime;
 }
 
+/** Field 22 counts in these since the boot of the host, on every architecture that Node.js runs on (USER_HZ). */
+const ticksPerSecond = 100;
+
+/** How long the process has lived, with the time in which the host slept. */
+export async function processAgeMs({ startTime }: Pick<ProcessIdentity, "startTime">): Promise<number> {
+  const upSeconds = Number((await readFile("/proc/uptime", "utf8")).split(" ")[0]);
+  const ageMs = (upSeconds - Number(startTime) / ticksPerSecond) * 1_000;
+  return Number.isFinite(ageMs) ? Math.max(0, ageMs) : 0;
+}
+
 /** False when the process is not there any more. */
 export function signalProcess(identity: ProcessIdentity, signal: "SIGTERM" | "SIGKILL"): boolean {
   if (identity.pid <= 1 || !isAlive(identity)) return false;

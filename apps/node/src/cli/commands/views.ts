@@ -41,12 +41,20 @@ export const vmView: View<VmRecord> = {
       value: ({ spec }) => (spec.bootDeadlineMs === undefined ? null : `${spec.bootDeadlineMs / 1_000} s`),
       wide: true,
     },
+    { title: "AUTOSTART", value: ({ spec }) => autostartText(spec), wide: true },
     { title: "REASON", value: (vm) => vm.reason },
     { title: "LAST END", value: (vm) => lastEnd(vm), wide: true },
     { title: "CONDITIONS", value: (vm) => vm.conditions.map(({ reason }) => reason).join(","), wide: true },
     { title: "ID", value: (vm) => vm.vmId, wide: true },
   ],
 };
+
+/** `10`, or `10, then 5 s`. */
+function autostartText({ autostart }: VmRecord["spec"]): string | null {
+  if (autostart === undefined) return null;
+  const { order, delayMs = 0 } = autostart;
+  return delayMs === 0 ? String(order) : `${order}, then ${delayMs / 1_000} s`;
+}
 
 function lastEnd({ ends }: VmRecord): string | null {
   const last = ends?.at(-1);

@@ -24,6 +24,9 @@ describe("the options of a VM's specification", () => {
         ),
       ),
     ).toEqual({ image: "demo", memoryMiB: 1024, vcpus: 2, onPartition: "keep", restartPolicy: "always" });
+    expect(
+      specOf(parsed("--image", "demo", "--boot-deadline", "90s", "--autostart-order", "3", "--autostart-delay", "2s")),
+    ).toMatchObject({ bootDeadlineMs: 90_000, autostart: { order: 3, delayMs: 2_000 } });
     expect(() => specOf(parsed("--image", "demo", "--vcpus", "0"))).toThrow(
       "--vcpus must be a whole number of at least 1",
     );
@@ -34,15 +37,18 @@ describe("the options of a VM's specification", () => {
       cpuModel: z.string().meta({ since: 4, description: "model of the CPUs" }).exactOptional(),
       graceMs: z.int().min(0).describe("time to power off").exactOptional(),
       nested: z.boolean().describe("may run VMs itself").exactOptional(),
+      window: z.object({ startMs: z.int().describe("when"), wide: z.boolean() }).exactOptional(),
       bus: z.enum(["isa", "pci"]).describe("where it stands").default("pci"),
     });
     expect(optionsOf(schema).map(({ option }) => `${option.flags} ${option.description}`)).toEqual([
       "--cpu-model <cpu-model> model of the CPUs",
       "--grace <time> time to power off",
       "--nested may run VMs itself",
+      "--window-start <time> when",
+      "--window-wide ",
       "--bus <isa|pci> where it stands (default pci)",
     ]);
-    expect(optionsOf(schema).map(({ option }) => option.mandatory)).toEqual([false, false, false, false]);
+    expect(optionsOf(schema).map(({ option }) => option.mandatory)).toEqual(Array(6).fill(false));
     expect(optionsOf(schema)[1]?.read("2s")).toBe(2_000);
   });
 

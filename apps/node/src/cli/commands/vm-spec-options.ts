@@ -12,7 +12,8 @@ const additions: Readonly<Partial<Record<keyof VmSpec, { readonly fallback?: str
 };
 
 interface SpecOption {
-  readonly field: string;
+  /** The path of the field: two names for one of an object in the specification. */
+  readonly field: readonly string[];
   readonly option: Option;
   /** @throws INVALID_ARGUMENT for text that is no value of this kind; whether the value fits is up to the node */
   readonly read: (given: string | boolean) => unknown;
@@ -25,6 +26,7 @@ interface FieldSchema {
   readonly default?: unknown;
   readonly description?: string;
   readonly minimum?: number;
+  readonly properties?: Readonly<Record<string, FieldSchema>>;
 }
 
 const specOptions: readonly SpecOption[] = optionsOf(vmSpecSchema);
@@ -37,25 +39,38 @@ export function addSpecOptions(command: Command): Command {
 /** The specification that the command line gave; what it did not give is left to the defaults of the schema. */
 export function specOf(options: object): VmSpecInput {
   const given = options as Readonly<Record<string, string | boolean | undefined>>;
-  const fields = specOptions.flatMap(({ field, option, read }) => {
+  const spec: Record<string, unknown> = {};
+  for (const { field, option, read } of specOptions) {
     const value = given[option.attributeName()];
-    return value === undefined ? [] : [[field, read(value)]];
-  });
-  return Object.fromEntries(fields) as VmSpecInput;
+    if (value === undefined) continue;
+    const [name = "", part] = field;
+    spec[name] = part === undefined ? read(value) : { ...(spec[name] as object | undefined), [part]: read(value) };
+  }
+  return spec as VmSpecInput;
 }
 
-/** `memoryMiB` is `--memory <size>`: a unit at the end of the name is what people write with the value. */
+/**
+ * `memoryMiB` is `--memory <size>`: a unit at the end of the name is what people write with the value. The fields of an
+ * object have an option each: `autostart.delayMs` is `--autostart-delay <time>`.
+ */
 export function optionsOf(schema: z.ZodObject): SpecOption[] {
   const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: "input" });
-  return Object.entries(properties as Record<string, FieldSchema>).map(([field, described]) => {
-    const { fallback, hint } = additions[field as keyof VmSpec] ?? {};
-    const flag = flagOf(field);
-    const { value, read } = kindOf(field, flag, described);
-    const help = [described.description, hint].filter((part) => part !== undefined).join("; ");
-    const shown = described.default === undefined ? help : `${help} (default ${described.default})`;
-    const option = new Option(value === "" ? flag : `${flag} <${value}>`, shown).default(fallback);
-    return { field, option: option.makeOptionMandatory(required.includes(field)), read };
+  return Object.entries(properties as Record<string, FieldSchema>).flatMap(([name, described]) => {
+    const { type, properties: parts = {} } = described;
+    if (type !== "object") return [optionOf([name], described, required.includes(name))];
+    return Object.entries(parts).map(([part, field]) => optionOf([name, part], field, false));
   });
+}
+
+function optionOf(field: readonly string[], described: FieldSchema, mandatory: boolean): SpecOption {
+  const name = field.join("-");
+  const { fallback, hint } = additions[name as keyof VmSpec] ?? {};
+  const flag = flagOf(name);
+  const { value, read } = kindOf(name, flag, described);
+  const help = [described.description, hint].filter((part) => part !== undefined).join("; ");
+  const shown = described.default === undefined ? help : `${help} (default ${described.default})`;
+  const option = new Option(value === "" ? flag : `${flag} <${value}>`, shown).default(fallback);
+  return { field, option: option.makeOptionMandatory(mandatory), read };
 }
 
 /** @throws INVARIANT for a kind of field that no single option can carry */
