@@ -164,8 +164,11 @@ export interface ClusterNode extends AsyncDisposable {
   readonly lifecycle: Pick<Watch<Lifecycle>, "value" | "until" | "values">;
   /** The replicated state as applied here, for diagnostics and pages. Not a linearizable read. */
   readonly state: ClusterState;
-  /** Hands over leadership if it leads and somebody can take it, then closes. */
-  shutdown(options?: CloseOptions & { readonly handOverMs?: number }): Promise<void>;
+  /**
+   * Hands over leadership if it leads and somebody can take it, then closes. `restartGraceMs`: before that, the VMs get a lease
+   * that lasts so long, so that they run on while the node is started again. Default 0: they have the usual one.
+   */
+  shutdown(options?: CloseOptions & { readonly handOverMs?: number; readonly restartGraceMs?: number }): Promise<void>;
   /** Stops at once and closes the VM manager and the stores. */
   close(options?: CloseOptions): Promise<void>;
 }

@@ -13,6 +13,8 @@ const duties = [
   "own-key",
   "own-token",
   "removal-probe",
+  "own-lease",
+  "move",
   "vm-desired",
   "vm-observe",
 ] as const;

@@ -10,6 +10,7 @@ import type { CallScope } from "./calls/call-types.ts";
 import type { LeaderContact } from "./calls/leader-contact.ts";
 import type { PeerCalls } from "./calls/peer-calls.ts";
 import type { ClusterStateMachine } from "./cluster-state-machine.ts";
+import type { LeaseBook } from "./leases/lease-book.ts";
 import type { ClusterMetrics } from "./metrics.ts";
 import type { ResolvedClusterNodeOptions } from "./options.ts";
 import type { AddressBook } from "./peers/address-book.ts";
@@ -46,6 +47,8 @@ export interface NodeParts {
   /** How a decision of this node gets into the log. */
   readonly proposals: Proposals;
   readonly leaderContact: LeaderContact;
+  /** What this node knows of the leases of all nodes while it leads. */
+  readonly leases: LeaseBook;
   /** The calls of this node to others. */
   readonly peerCalls: PeerCalls;
   /** What this node heard the others promise. */

@@ -46,6 +46,17 @@ export interface ClusterNodeOptions {
   readonly retryDelayMs?: number;
   /** Milliseconds without a leader after which a node refuses tokens and keys of people. Default 10,000. */
   readonly rightsWithoutLeaderMs?: number;
+  /**
+   * Milliseconds for which a node may run VMs that move, since it asked the leader last. Default 10,000. This and the next two
+   * are the same on each node: a leader waits as long as the one before has promised.
+   */
+  readonly leaseMs?: number;
+  /** Milliseconds after the end of a lease within which such VMs have ended. Default 5,000. */
+  readonly leaseGraceMs?: number;
+  /** Milliseconds by which two clocks may differ in the time of a lease and its grace. Default 1,500: a tenth. */
+  readonly leaseDriftMs?: number;
+  /** Milliseconds between two renewals of a lease. Default 2,000. */
+  readonly leaseRenewMs?: number;
   /** Entries whose state hashes are kept. Default 10,000. */
   readonly hashWindow?: number;
   /** Entries over which a request id is remembered; the same on each node. Default 10,000. */
@@ -68,6 +79,10 @@ export const clusterDefaults = {
   discoveryMs: 1_000,
   retryDelayMs: 200,
   rightsWithoutLeaderMs: 10_000,
+  leaseMs: 10_000,
+  leaseGraceMs: 5_000,
+  leaseDriftMs: 1_500,
+  leaseRenewMs: 2_000,
   hashWindow: 10_000,
   requestWindow: limits.requestWindowMax,
 } as const;
@@ -96,6 +111,14 @@ export function assertClusterDefaults(of: Numbers<typeof clusterDefaults>, raft:
     { electionTimeoutMs },
     { forwardAttemptMs, removalProbeMs, rightsWithoutLeaderMs },
     "an election is no reason to give up",
+  );
+  const { leaseMs, leaseGraceMs, leaseDriftMs, leaseRenewMs } = of;
+  assertBelow({ "3 * leaseRenewMs": 3 * leaseRenewMs }, { leaseMs }, "one renewal that fails costs no lease");
+  assertBelow({ "2 * electionTimeoutMs": 2 * electionTimeoutMs }, { leaseMs }, "an election costs no lease");
+  assertAtMost(
+    { "(leaseMs + leaseGraceMs) / 10": (leaseMs + leaseGraceMs) / 10 },
+    { leaseDriftMs },
+    "clocks may differ by a tenth",
   );
   const { promotionLagEntries, requestWindow } = of;
   assertBelow({ promotionLagEntries }, { trailingEntries }, "a learner that is promoted needs no snapshot");

@@ -30,7 +30,7 @@ export interface RunningNodeDeps {
   readonly parts: NodeParts;
   readonly router: CallRouter;
   readonly lifecycle: NodeLifecycle;
-  readonly duties: Pick<Duties, "caughtUp" | "ownToken">;
+  readonly duties: Pick<Duties, "caughtUp" | "ownToken" | "ownLease">;
   /** All that the start has opened. */
   readonly opened: CloseStack<CloseOptions>;
 }
@@ -41,6 +41,7 @@ export class RunningNode implements ClusterNode {
   readonly #lifecycle: NodeLifecycle;
   readonly #caughtUp: Watch<boolean>;
   readonly #ownToken: Duties["ownToken"];
+  readonly #ownLease: Duties["ownLease"];
   readonly #opened: CloseStack<CloseOptions>;
   readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
@@ -51,6 +52,7 @@ export class RunningNode implements ClusterNode {
     this.#lifecycle = lifecycle;
     this.#caughtUp = duties.caughtUp;
     this.#ownToken = duties.ownToken;
+    this.#ownLease = duties.ownLease;
     this.#opened = opened;
   }
 
@@ -136,7 +138,9 @@ export class RunningNode implements ClusterNode {
     return this.#parts.raft.status.value.ready;
   }
 
-  async shutdown(options: CloseOptions & { readonly handOverMs?: number } = {}): Promise<void> {
+  async shutdown(options: Parameters<ClusterNode["shutdown"]>[0] = {}): Promise<void> {
+    const { restartGraceMs = 0, stopVms = false } = options;
+    if (!stopVms) await this.#ownLease.takeLong(restartGraceMs, this.#closing.signal);
     const successor = this.isLeader() ? bestSuccessor(this.#parts) : undefined;
     if (successor !== undefined) await this.#handOver(successor, options.handOverMs ?? handOverMsDefault);
     await this.close(options);

@@ -44,6 +44,8 @@ export { featureLevels, understoodLevel } from "./api/feature-level.ts";
 export type { ImageBlob, ImageFormat, ImageRecord } from "./api/image.ts";
 export type { KvChange, KvEntry } from "./api/kv.ts";
 export { kvChanges } from "./api/kv.ts";
+export type { LossPolicy, LossWishes } from "./api/loss-policy.ts";
+export { formerLossPolicy, lossPolicyOf } from "./api/loss-policy.ts";
 export type { MemberStatus, PendingJoin } from "./api/member.ts";
 export { provedJoinsSince } from "./api/member.ts";
 export type { KeyChange, MemberRole, NodeCapacity, NodeRecord, NodeView } from "./api/node.ts";

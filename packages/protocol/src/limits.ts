@@ -33,6 +33,7 @@ export const limits = {
   bansMax: 10_000,
   tokenTtlSecondsMax: 10 * 365 * 24 * 3600,
   addressesPerNodeMax: 16,
+  longLeaseMsMax: 24 * 3_600_000,
   listMax: 10_000,
   consoleReadBytesMax: 64 * 1024,
   consoleReadWaitMsMax: 30_000,

@@ -31,6 +31,15 @@ function parseUserRange(text: string): UserRange | undefined {
   return { first, last };
 }
 
+/** `90s`, `5m`, `1h` or `0`; undefined for what is no such time. */
+export function parseRestartGraceMs(text: string): number | undefined {
+  const [, count, unit = ""] = /^(\d{1,6})([smh]?)$/.exec(text) ?? [];
+  const unitMs = { s: 1_000, m: 60_000, h: 3_600_000 }[unit];
+  const timeMs = Number(count) * (unitMs ?? 0);
+  const isTime = count !== undefined && (unitMs !== undefined || Number(count) === 0);
+  return isTime && timeMs <= limits.longLeaseMsMax ? timeMs : undefined;
+}
+
 function formatUserRange(users: UserRange | "off"): string {
   return users === "off" ? users : `${users.first}-${users.last}`;
 }
@@ -196,6 +205,17 @@ export const nodeSettings = {
     help: "end with 76 when the log is damaged, instead of coming back as a learner without it",
   },
   stopVms: { schema: z.boolean(), fallback: false, help: "stop the VMs of this node when the node stops" },
+  restartGrace: {
+    schema: z
+      .string()
+      .refine(
+        (text) => parseRestartGraceMs(text) !== undefined,
+        "use a time such as 90s or 5m, of a day at most, or 0",
+      ),
+    fallback: "5m",
+    value: "TIME",
+    help: "for so long the VMs of a node that is stopped wait for it before they are started elsewhere; 0: as when it is lost",
+  },
   logFormat: {
     schema: z.enum(["pretty", "json"]).optional(),
     fallback: undefined,

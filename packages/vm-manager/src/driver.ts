@@ -58,7 +58,15 @@ export interface Confinement {
   readonly setpriv: string | undefined;
   /** Directories of the control groups that the process enters. */
   readonly controlGroups: readonly string[];
+  /** The kernel ends the process together with this one, its parent: by setpriv at that path. Default: it outlives it. */
+  readonly diesWith?: { readonly pid: number; readonly setpriv: string };
 }
+
+/** Starts the process of an instance. */
+export type SpawnInstance = (
+  command: Command,
+  place: Pick<InstanceSpec, "vmId" | "paths" | "confinement">,
+) => Promise<{ readonly pid: number; readonly startTime: string }>;
 
 /** All that a driver needs to start one instance. */
 export interface InstanceSpec {
@@ -75,6 +83,8 @@ export interface InstanceSpec {
   /** The machine type of an earlier start, so that the guest's hardware does not change under it. */
   readonly machine: string | undefined;
   readonly confinement: Confinement;
+  /** Of a VM that ends with the lease of its node: the watchdog starts its process. Default: this process does. */
+  readonly spawn?: SpawnInstance;
 }
 
 /**

@@ -31,6 +31,7 @@ export type {
   DesiredVm,
   FetchBlob,
   HostVmManager,
+  VmLeases,
   VmManager,
   VmManagerDeps,
   VmManagerOptions,

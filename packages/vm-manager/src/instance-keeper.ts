@@ -27,6 +27,7 @@ import { processAgeMs } from "./process/process-identity.ts";
 import { type Activity, exitMessages, type PlanAction, type PlanDesired, restartDelayMs } from "./reconcile-plan.ts";
 import { stopInstance } from "./stop-ladder.ts";
 import type { DesiredVm } from "./vm-manager-types.ts";
+import type { LeaseGuard } from "./watchdog/lease-guard.ts";
 
 export interface InstanceKeeperDeps {
   readonly clock: Clock;
@@ -35,6 +36,7 @@ export interface InstanceKeeperDeps {
   readonly images: ImageStore;
   readonly drivers: DriverSet;
   readonly walls: VmWalls;
+  readonly leases: Pick<LeaseGuard, "spawn" | "hasEnded" | "isHeld">;
   /** Bounds the instances of this node that start at a time. */
   readonly starts: Semaphore;
   readonly tunables: VmManagerTunables;
@@ -143,6 +145,8 @@ export class InstanceKeeper {
     const record = this.#record;
     if (slot === undefined || record === undefined) return;
     this.#calls.setActivity("stopping", message);
+    // Nobody has the time to ask: it may be started elsewhere soon.
+    if (reason === "lease-lost") slot.instance.kill("SIGKILL");
     const stoppedBy = await stopInstance(clock, slot.instance, {
       powerdownDeadlineMs: graceful && options.asks ? tunables.powerdownDeadlineMs : 0,
       quitDeadlineMs: tunables.quitDeadlineMs,
@@ -161,8 +165,9 @@ export class InstanceKeeper {
     if (state.type !== "halted" && state.type !== "ended") return;
     this.#calls.setActivity("stopping", exitMessages[state.reason]);
     await stopInstance(clock, slot.instance, { ...tunables, powerdownDeadlineMs: 0, signal });
-    const { reason } = state;
-    const stoppedBy = endsOfHost.has(reason) ? "host" : "itself";
+    const byWatchdog = state.reason === "process-lost" && (await this.#deps.leases.hasEnded(slot.instance.handle));
+    const reason = byWatchdog ? "lease-lost" : state.reason;
+    const stoppedBy = byWatchdog ? "sigkill" : endsOfHost.has(state.reason) ? "host" : "itself";
     const note = state.type === "ended" && state.note !== undefined ? `; ${state.note}` : "";
     const message = `${exitMessages[reason]}${note}`;
     await this.#finish(record, { reason, message, stoppedBy, stable: this.#wasStable(slot) });
@@ -223,6 +228,7 @@ export class InstanceKeeper {
         paths: store.pathsOf(this.#vmId, record.generation, record.runDirectory),
         machine: before.driver === chosen.kind && before.machine !== null ? before.machine : undefined,
         confinement,
+        ...(desired.needsLease ? { spawn: this.#deps.leases.spawn } : {}),
       },
       { deadlineMs: tunables.startDeadlineMs, signal },
     );

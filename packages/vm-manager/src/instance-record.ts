@@ -7,6 +7,7 @@ export type RecordedExitReason =
   | ExitReason
   | "stop-requested"
   | "fenced"
+  | "lease-lost"
   | "boot-deadline"
   | "start-failed"
   | "image-refused"
@@ -119,7 +120,7 @@ export function recordOfEnd(record: InstanceRecord, end: InstanceEnd): InstanceR
   const { reason, message, stable, stoppedBy, unixMs } = end;
   const over = { ...record, status: "none", handle: null } as const;
   if (reason === undefined) return over;
-  const requested = reason === "stop-requested" || reason === "fenced";
+  const requested = reason === "stop-requested" || reason === "fenced" || reason === "lease-lost";
   // A boot of the host is no failure of the VM.
   const more = reason === "host-reboot" ? 0 : 1;
   const failures = requested ? 0 : (stable ? 0 : record.failures) + more;

@@ -26,6 +26,7 @@ const declarations = {
         "driver-closed",
         "stop-requested",
         "fenced",
+        "lease-lost",
         "boot-deadline",
         "start-failed",
         "image-refused",

@@ -45,6 +45,7 @@ const input = (change: Partial<PlanInput> = {}): PlanInput => ({
   notBeforeMs: 0,
   nowMs: 2_000,
   limits: { silentAfterMs: 5_000, restartsMax: 2, bootPollMs: 100, silentPollMs: 400 },
+  mayRun: true,
   removed: false,
   ...change,
 });

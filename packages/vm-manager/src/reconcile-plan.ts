@@ -47,6 +47,8 @@ export interface PlanInput {
     readonly bootPollMs: number;
     readonly silentPollMs: number;
   };
+  /** False for a VM that needs the lease of this node while there is none. */
+  readonly mayRun: boolean;
   /** True when the VM's files are gone. */
   readonly removed: boolean;
 }
@@ -57,7 +59,7 @@ export type PlanAction =
   | { readonly type: "start" }
   | {
       readonly type: "stop";
-      readonly reason: Extract<RecordedExitReason, "stop-requested" | "fenced" | "boot-deadline">;
+      readonly reason: Extract<RecordedExitReason, "stop-requested" | "fenced" | "lease-lost" | "boot-deadline">;
       readonly message: string;
       readonly graceful: boolean;
     }
@@ -85,6 +87,8 @@ export function planVm(input: PlanInput): PlanAction {
     const message = `epoch ${desired.fencingEpoch} replaces epoch ${instance.fencingEpoch}`;
     return { type: "stop", reason: "fenced", message, graceful: true };
   }
+  // Nobody has the time to ask the guest: it may be started elsewhere soon.
+  if (!input.mayRun) return { type: "stop", reason: "lease-lost", message: leaseLost, graceful: false };
   if (desired.desired === "stopped") {
     return { type: "stop", reason: "stop-requested", message: "stopped on request", graceful: true };
   }
@@ -102,7 +106,7 @@ function planGone(input: PlanInput, desired: PlanDesired | undefined): PlanActio
 }
 
 function planWithoutInstance(input: PlanInput, desired: PlanDesired): PlanAction {
-  if (desired.desired === "stopped" || holdOf(input, desired) !== undefined) return wait();
+  if (desired.desired === "stopped" || holdOf(input, desired) !== undefined || !input.mayRun) return wait();
   // The back-off belongs to one epoch: a new one was asked for by somebody and waits for nothing.
   const fresh = input.exit === null || input.exit.fencingEpoch < desired.fencingEpoch;
   return !fresh && input.nowMs < input.notBeforeMs ? wait(input.notBeforeMs) : { type: "start" };
@@ -137,6 +141,7 @@ function holdOf(input: PlanInput, desired: PlanWanted): "policy" | "limit" | "fi
   switch (exit.reason) {
     case "stop-requested":
     case "fenced":
+    case "lease-lost":
     case "guest-reset":
       break;
     case "image-refused":
@@ -202,8 +207,14 @@ function seeInstance({ state, guestReady, panic }: PlanInstance): Seen {
   }
 }
 
+/** Why a VM that moves has ended, or does not start, on a node without a lease. */
+const leaseLost = "this node has no lease, so the VM may be started elsewhere";
+
 function seeWithoutInstance(input: PlanInput): Seen {
   const { exit, desired } = input;
+  if (!input.mayRun && desired !== undefined && desired.desired !== "stopped" && holdOf(input, desired) === undefined) {
+    return { phase: "Pending", reason: "no-lease", message: leaseLost, guest: "none" };
+  }
   if (exit === null || (desired !== undefined && exit.fencingEpoch < desired.fencingEpoch)) {
     const stopped = desired?.desired === "stopped";
     return {
@@ -225,7 +236,7 @@ function seeWithoutInstance(input: PlanInput): Seen {
 }
 
 /** What each way to end means, for people. */
-export const exitMessages: Readonly<Record<ExitReason, string>> = {
+export const exitMessages: Readonly<Record<ExitReason | "lease-lost", string>> = {
   "guest-shutdown": "the guest powered off",
   "guest-reset": "the guest asked for a reset",
   "guest-panic": "the guest panicked",
@@ -236,6 +247,7 @@ export const exitMessages: Readonly<Record<ExitReason, string>> = {
   "process-lost": "the VM's process is gone and left no reason",
   "host-reboot": "the host was started anew",
   "driver-closed": "the driver ended with its manager",
+  "lease-lost": leaseLost,
 };
 
 function guestOf(reason: RecordedExitReason): VmObservation["guest"] {
@@ -249,7 +261,8 @@ export function restartDelayMs(
   failures: number,
   backoff: { readonly restartBackoffMs: number; readonly restartBackoffMsMax: number },
 ): number {
-  if (reason === "stop-requested" || reason === "fenced" || reason === "host-reboot") return 0;
+  if (reason === "stop-requested" || reason === "fenced" || reason === "lease-lost" || reason === "host-reboot")
+    return 0;
   if (reason === "guest-reset" && failures <= 1) return 0;
   return Math.min(backoff.restartBackoffMs * 2 ** Math.max(0, failures - 1), backoff.restartBackoffMsMax);
 }

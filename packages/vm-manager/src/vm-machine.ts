@@ -21,6 +21,7 @@ import { InstanceKeeper, type InstanceKeeperDeps } from "./instance-keeper.ts";
 import { observe, sameObservation } from "./observation.ts";
 import { type Activity, type PlanAction, type PlanDesired, type PlanInput, planVm, seeVm } from "./reconcile-plan.ts";
 import type { StartTurns } from "./start-turns.ts";
+import { untilWoken } from "./until-woken.ts";
 import type { DesiredVm } from "./vm-manager-types.ts";
 
 const bootPollMs = 100;
@@ -149,6 +150,11 @@ export class VmMachine {
     await this.#keeper.detach();
   }
 
+  /** The lease of the node has begun, or is over. */
+  leaseChanged(): void {
+    if (this.#desired?.needsLease) this.#poke();
+  }
+
   #poke(): void {
     this.#quiet.set(false);
     this.#wake.update((count) => count + 1);
@@ -189,17 +195,7 @@ export class VmMachine {
     this.#publish();
     if (this.#wake.value !== seen) return;
     this.#quiet.set(this.#keeper.slot === undefined);
-    const round = new AbortController();
-    const waits: Promise<unknown>[] = [this.#wake.until((count) => count !== seen, { signal: round.signal })];
-    if (untilMs !== undefined) {
-      waits.push(sleep(this.#deps.clock, Math.max(0, untilMs - this.#deps.clock.monotonicMs()), round.signal));
-    }
-    try {
-      await Promise.race(waits);
-    } finally {
-      for (const pending of waits) pending.catch(() => {});
-      round.abort();
-    }
+    await untilWoken(this.#deps.clock, this.#wake, seen, untilMs);
   }
 
   async #perform(action: Exclude<PlanAction, { type: "wait" | "forget" }>): Promise<void> {
@@ -262,6 +258,7 @@ export class VmMachine {
       notBeforeMs,
       nowMs: clock.monotonicMs(),
       limits: { ...tunables, bootPollMs, silentPollMs },
+      mayRun: this.#desired?.needsLease !== true || this.#deps.leases.isHeld(),
       removed,
     };
   }

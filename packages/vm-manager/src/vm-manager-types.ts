@@ -15,6 +15,8 @@ export interface DesiredVm {
   /** An instance of an older epoch must be stopped before one of this epoch starts. */
   readonly fencingEpoch: number;
   readonly image: ImageRecord;
+  /** It runs only while this node has a lease. Default: it runs on without one. */
+  readonly needsLease?: boolean;
 }
 
 /** Fetches a whole blob from the nodes that hold it into the file at `path`, and goes on with what is there. */
@@ -72,9 +74,22 @@ export interface ConsolePiece {
   readonly endOffset: number;
 }
 
+/** Until when this node may run VMs that are started elsewhere when it is lost. */
+export interface VmLeases {
+  /** Milliseconds since this machine was started, also those in which it slept. */
+  nowMs(): number;
+  /** Why nothing here would stop such VMs while this process stands still; undefined when its watchdog works. */
+  unguarded(): Promise<string | undefined>;
+  /** They may run until then, by `nowMs`. Resolves when the watchdog knows; an earlier time than before changes nothing. */
+  extend(untilMs: number): Promise<void>;
+  /** They may run until then at most: ends a lease earlier. Rejects where it is not sure that they do. */
+  limit(untilMs: number): Promise<void>;
+}
+
 export interface VmManager {
   /** What this node can do. */
   readonly capacity: NodeCapacity;
+  readonly leases: VmLeases;
   /** Replaces the set of VMs that this node owns; level-triggered, so the same set may be given again. */
   setDesired(vms: readonly DesiredVm[]): void;
   /** The latest observation of each VM, by vmId; a new map whenever one changed. Deleted VMs end as `Deleted`. */

@@ -19,6 +19,7 @@ import { makeRunDirectory } from "./run-directory.ts";
 import { type StartPlace, StartTurns } from "./start-turns.ts";
 import { VmMachine, type VmMachineDeps } from "./vm-machine.ts";
 import type { ConsolePiece, DesiredVm, HostVmManager, VmManagerDeps, VmManagerOptions } from "./vm-manager-types.ts";
+import { LeaseGuard } from "./watchdog/lease-guard.ts";
 
 const consolePollMs = 40;
 const bytesPerMiB = 1024 * 1024;
@@ -41,10 +42,12 @@ export async function startVmManager(deps: VmManagerDeps, options: VmManagerOpti
     const drivers = await DriverSet.open(options, deps.logger);
     const store = new InstanceStore(join(dataDir, "instances"), await makeRunDirectory(dataDir));
     const tunables = { ...defaultTunables, ...options.tunables };
+    const { clock, logger } = deps;
+    const leases = await LeaseGuard.open({ clock, logger, dataDir, runDirectory: store.runDirectory });
     const { vmIds, records } = await knownVms(store);
     const { confinement = {} } = options;
     const walls = await VmWalls.open(deps, { drivers: drivers.working, records, dataDir, confinement });
-    const manager = new NodeVmManager({ ...deps, lock, images, drivers, walls, store, tunables }, vmIds);
+    const manager = new NodeVmManager({ ...deps, lock, images, drivers, walls, leases, store, tunables }, vmIds);
     await manager.untilLooked();
     return manager;
   } catch (error) {
@@ -71,6 +74,7 @@ interface NodeVmManagerParts extends Omit<VmManagerDeps, "fetchBlob"> {
   readonly images: ImageStore;
   readonly drivers: DriverSet;
   readonly walls: VmWalls;
+  readonly leases: LeaseGuard;
   readonly store: InstanceStore;
   readonly tunables: VmManagerTunables;
 }
@@ -81,11 +85,13 @@ class NodeVmManager implements HostVmManager {
   readonly images: ImageStore;
   readonly capacity: NodeCapacity;
   readonly confinement: ConfinementReport;
+  readonly leases: LeaseGuard;
   readonly #clock: Clock;
   readonly #lock: DataDirLock;
   readonly #machineDeps: VmMachineDeps;
   readonly #machines: Map<string, VmMachine>;
   #turnsGiven = false;
+  readonly #closed = new AbortController();
   #closing: Promise<void> | undefined;
 
   /** `vmIds`: the VMs of which this node has anything. */
@@ -94,6 +100,7 @@ class NodeVmManager implements HostVmManager {
     this.images = images;
     this.capacity = capacityOf(parts.drivers);
     this.confinement = parts.walls.report;
+    this.leases = parts.leases;
     this.#clock = parts.clock;
     this.#lock = lock;
     this.#machineDeps = {
@@ -105,7 +112,14 @@ class NodeVmManager implements HostVmManager {
       publish: (observation) => this.observations.update((seen) => new Map(seen).set(observation.vmId, observation)),
       forget: (vmId) => this.#forget(vmId),
     };
+    void this.#followLease();
     this.#machines = new Map(vmIds.map((vmId) => [vmId, new VmMachine(this.#machineDeps, vmId)]));
+  }
+
+  async #followLease(): Promise<void> {
+    for await (const _ of this.leases.held.values({ signal: this.#closed.signal })) {
+      for (const machine of this.#machines.values()) machine.leaseChanged();
+    }
   }
 
   /** Resolves when every VM was looked for once. */
@@ -172,6 +186,8 @@ class NodeVmManager implements HostVmManager {
   async #close(stopVms: boolean): Promise<void> {
     await Promise.all([...this.#machines.values()].map((machine) => machine.close({ stopVms })));
     this.#machines.clear();
+    this.#closed.abort();
+    this.leases.close();
     await this.#lock.release();
   }
 

@@ -307,15 +307,23 @@ describe("the last ends of a VM", () => {
   });
 });
 
-describe("onPartition, which waits for leases", () => {
-  it("says wherever it is shown or taken that it has no effect yet", async () => {
+describe("what becomes of a VM without its node", () => {
+  it("is said wherever it is shown or taken", async () => {
     for (const args of [
-      ["create", "--help"],
       ["explain", "web"],
       ["get", "web", "-o", "wide"],
     ]) {
-      expect((await onNode(["vm", ...args])).stdout).toMatch(/no effect yet/);
+      expect((await onNode(["vm", ...args])).stdout).toMatch(/waits/);
     }
+    const { stdout } = await onNode(["vm", "create", "--help"]);
+    expect(stdout).toMatch(/--on-node-loss <move\|wait>/);
+    expect(stdout).toMatch(/--on-partition <stop\|keep>/);
+  });
+
+  it("is refused where a VM that runs on would be started elsewhere", async () => {
+    const wishes = ["--on-node-loss", "move", "--on-partition", "keep"];
+    const refused = await onNode(["vm", "create", "two", "--image", "demo", ...wishes]);
+    expect(refused).toMatchObject({ code: 64, stderr: expect.stringContaining("move needs onPartition: stop") });
   });
 });
 

@@ -150,6 +150,7 @@ describe("what nodes say of themselves", () => {
   const requests: Readonly<Partial<Record<MethodName, object>>> = {
     "vm.observe": { observations: [] },
     "node.update": { capacity: own },
+    "node.renewLease": {},
     "token.own": { tokenHash: "a".repeat(64) },
     "node.verify": { incarnation: 1, storeId: "a".repeat(32), starts: 1, term: 0, lastIndex: 0 },
   };

@@ -15,6 +15,7 @@ import type { NodeParts } from "../node-parts.ts";
 import { clusterLevel } from "../state-machine/level.ts";
 import { sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
+import { policyOf } from "../state-machine/vm-move.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
 import { isNews, observationBytesMax, reportable } from "./observation-news.ts";
 
@@ -98,7 +99,8 @@ export function desiredVms(state: ClusterState, nodeId: number): DesiredVm[] {
     const image = state.images.get(vm.spec.image);
     if (vm.node !== nodeId || image === undefined) continue;
     const { vmId, name, spec, fencingEpoch } = vm;
-    desired.push({ vmId, name, spec, desired: vm.desired, fencingEpoch, image });
+    const needsLease = policyOf(vm).onPartition === "stop";
+    desired.push({ vmId, name, spec, desired: vm.desired, fencingEpoch, image, needsLease });
   }
   return desired;
 }

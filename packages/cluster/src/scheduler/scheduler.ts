@@ -25,6 +25,8 @@ export interface SchedulerNode {
   readonly record: NodeRecord;
   /** What the leader heard from it lately. */
   readonly reachable: boolean;
+  /** Why it cannot take this VM, for a reason that its record does not show. */
+  readonly refusal?: string;
 }
 
 /** What VMs take from the node that owns them. */
@@ -125,6 +127,7 @@ function refusalOf(node: SchedulerNode, request: PlacementRequest, options: Sche
   if (!runsVms(record)) return `a ${record.role} runs no VMs`;
   if (record.leaving) return "it is leaving the cluster";
   if (record.cordoned) return "it is cordoned";
+  if (node.refusal !== undefined) return node.refusal;
   if (!node.reachable) return "it does not answer";
   return (
     driversRefusal(record.capacity, request) ??

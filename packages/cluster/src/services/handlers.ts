@@ -1,5 +1,6 @@
 /** Every method and stream of the service with its handler. */
 import type { EntrySteps, ExitSteps, Handlers, StreamHandlers } from "../calls/call-types.ts";
+import { leaseHandlers } from "../leases/renew-lease.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { banHandlers } from "./ban.ts";
 import { certificateHandlers } from "./cert.ts";
@@ -33,6 +34,7 @@ export function createServices(parts: NodeParts): Services {
       ...vmHandlers(parts),
       ...imageHandlers(parts),
       ...nodeHandlers(parts),
+      ...leaseHandlers(parts),
       ...nodeKeyHandlers(parts),
       ...memberHandlers(parts),
       ...certificateHandlers(parts),

@@ -1,11 +1,18 @@
 /** The VM methods. The leader places, numbers and dates here; `apply` only checks and stores. */
 import { notApplied } from "@blixard/common";
-import type { CommandBody, ImageRecord, ParsedRequestOf, ResponseOf, VmRecord, VmSpec } from "@blixard/protocol";
+import {
+  type CommandBody,
+  type ImageRecord,
+  lossPolicyOf,
+  type ParsedRequestOf,
+  type ResponseOf,
+  type VmRecord,
+  type VmSpec,
+} from "@blixard/protocol";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
 import { assertSpeaksFor } from "../calls/identify.ts";
 import { randomUuid } from "../ids.ts";
 import type { NodeParts } from "../node-parts.ts";
-import { isReachable } from "../peers/reachability.ts";
 import {
   type PlacementDecision,
   type Reservation,
@@ -14,11 +21,17 @@ import {
   usageByNode,
 } from "../scheduler/scheduler.ts";
 import { isRemembered } from "../state-machine/apply-command.ts";
+import { clusterLevel } from "../state-machine/level.ts";
 import { nodeKey } from "../state-machine/state.ts";
+import { hasOwnData, leasesLevel, policyOf } from "../state-machine/vm-move.ts";
 import { pageOf } from "./page.ts";
+import { placeVm } from "./place-vm.ts";
 
 /** What these methods use of the node. */
-type Parts = Pick<NodeParts, "random" | "options" | "raft" | "transport" | "vmManager" | "stateMachine" | "proposals">;
+type Parts = Pick<
+  NodeParts,
+  "random" | "options" | "raft" | "transport" | "vmManager" | "stateMachine" | "proposals" | "leases"
+>;
 
 interface VmParts extends Parts {
   /** The room that this leader has promised on nodes and that no record shows yet. */
@@ -64,8 +77,9 @@ export function vmHandlers(node: Parts): Pick<Handlers, VmMethods> {
 
 function explanationOf(vm: VmRecord): ResponseOf<"vm.explain"> {
   const { name, node, phase, desired, reason, message, placement, conditions, fencingEpoch, ends } = vm;
-  const { onPartition } = vm.spec;
-  const told = { name, node, phase, desired, reason, message, placement, conditions, onPartition, fencingEpoch };
+  const { onNodeLoss, onPartition, effect } = policyOf(vm);
+  const loss = { onNodeLoss, onPartition, lossEffect: effect };
+  const told = { name, node, phase, desired, reason, message, placement, conditions, ...loss, fencingEpoch };
   return ends === undefined ? told : { ...told, ends };
 }
 
@@ -76,11 +90,18 @@ export function vmOf(parts: Pick<NodeParts, "stateMachine">, name: string): VmRe
 }
 
 async function createVm(parts: VmParts, request: ParsedRequestOf<"vm.create">, call: CallScope) {
-  const { name, spec, desired } = request;
+  const { name, desired } = request;
+  const hasLeases = clusterLevel(parts.stateMachine.state) >= leasesLevel;
+  // Members from before have no word for what was left out.
+  const spec: VmSpec = hasLeases ? request.spec : { onPartition: "stop", ...request.spec };
   const image = imageFor(parts, spec);
+  const moves = hasLeases && lossPolicyOf(spec, { ownData: hasOwnData(image) }).onNodeLoss === "move";
   // If the name is taken, this may be the retry of a creation that was applied. Only `apply` knows, by the request id.
   const present = parts.stateMachine.state.vms.get(name);
-  const place = present?.node ? { nodeId: present.node, reasons: "" } : placeVm(parts, spec, image);
+  const { reservations } = parts;
+  const place = present?.node
+    ? { nodeId: present.node, reasons: "" }
+    : placed(placeVm(parts, spec, image, { moves, reservations }));
   const reservation: Reservation = { nodeId: place.nodeId, spec };
   parts.reservations.add(reservation);
   try {
@@ -146,20 +167,14 @@ function decideStart(
   if (vm === undefined || desired !== "running") return { newEpoch: false };
   const image = imageFor(parts, vm.spec);
   if (vm.node === null) {
-    const place = placeVm(parts, vm.spec, image);
+    const moves = policyOf(vm).onNodeLoss === "move";
+    const place = placed(placeVm(parts, vm.spec, image, { moves, reservations: parts.reservations }));
     return { newEpoch: true, node: place.nodeId, placement: place.reasons };
   }
   const settled = hasSettled(vm);
   const runs = vm.desired === "paused" || (vm.desired === "running" && !settled);
   if (vm.desired === "stopped" && settled) assertRoom(parts, vm, image);
   return { newEpoch: restart || !runs };
-}
-
-function placeVm(parts: VmParts, spec: VmSpec, image: ImageRecord) {
-  const { state } = parts.stateMachine;
-  const nodes = [...state.nodes.values()].map((record) => ({ record, reachable: isReachable(parts, record.id) }));
-  const usage = usageByNode(state.vms.values(), parts.reservations, parts.options.scheduler);
-  return placed(schedule({ spec, image, nodes, usage }, parts.options.scheduler));
 }
 
 /** Checks that the node of a stopped VM has room for it: the VM keeps its node, not its room. Cordons do not count. */

@@ -30,6 +30,7 @@ import { LeaderContact } from "../calls/leader-contact.ts";
 import { nodeMeta, PeerCalls } from "../calls/peer-calls.ts";
 import type { CloseOptions, ClusterNode, ClusterNodeDeps, StartMode } from "../cluster-node-types.ts";
 import { createClusterStateMachine } from "../cluster-state-machine.ts";
+import { LeaseBook } from "../leases/lease-book.ts";
 import { bindClusterMetrics } from "../metrics.ts";
 import { NodeLifecycle } from "../node-lifecycle.ts";
 import type { NodeIdentity, NodeParts } from "../node-parts.ts";
@@ -370,6 +371,7 @@ function composeParts(
     ...opened,
     ...{ clock, random, logger, metrics, sha256, ticketCrypto, options, transport },
     ...{ stateMachine, peerCalls, peerPromises, budgets, leaderContact },
+    leases: new LeaseBook(options),
     certificates: deps.certificates ?? noCertificates,
     localJoins: deps.localJoins ?? noLocalJoins,
     ...{ signatures: deps.signatures, keyRotation: deps.keyRotation },

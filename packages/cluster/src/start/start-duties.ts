@@ -10,6 +10,8 @@ import { MembershipDuty } from "../duties/membership-duty.ts";
 import { OwnKeyDuty } from "../duties/own-key-duty.ts";
 import { OwnTokenDuty } from "../duties/own-token-duty.ts";
 import { VmDuty } from "../duties/vm-duty.ts";
+import { MoveDuty } from "../leases/move-duty.ts";
+import { OwnLeaseDuty } from "../leases/own-lease-duty.ts";
 import { stopped } from "../node-lifecycle.ts";
 import type { NodeParts } from "../node-parts.ts";
 import type { RaftGate } from "../peers/raft-gate.ts";
@@ -31,6 +33,7 @@ export interface Duties {
   readonly caughtUp: Watch<boolean>;
   /** Absent where nobody keeps the token of this node. */
   readonly ownToken: OwnTokenDuty | undefined;
+  readonly ownLease: Pick<OwnLeaseDuty, "takeLong">;
   stop(): Promise<void>;
 }
 
@@ -58,12 +61,15 @@ export function startDuties(duties: DutiesDeps): Duties {
   const { ownToken: store, keyRotation: rotation } = deps;
   const ownToken =
     store === undefined ? undefined : new OwnTokenDuty({ parts, router, loop, store, caughtUp: untilCaughtUp });
+  const ownLease = new OwnLeaseDuty({ parts, router, loop, starts: deps.store?.starts ?? 0 });
   const running = Promise.all([
     parts.leaderContact.run(signal),
     ownToken?.run(signal),
     rotation === undefined ? undefined : new OwnKeyDuty({ parts, router, loop, rotation }).run(signal),
     catchUp(parts, caughtUp, signal),
     new LeaderDuties(parts).run(signal),
+    new MoveDuty(parts).run(signal),
+    ownLease.run(signal),
     new VmDuty(parts, router, loop, untilCaughtUp).run(signal),
     membership.run(signal),
     countState(loop, stateMachine, metrics, signal),
@@ -71,6 +77,7 @@ export function startDuties(duties: DutiesDeps): Duties {
   return {
     caughtUp,
     ownToken,
+    ownLease,
     stop: async () => {
       stopping.abort(stopped());
       await running;

@@ -67,12 +67,14 @@ function applyAdmit(state: ClusterState, body: CommandBodyOf<"node.admit">, { co
  * of the Raft group until the leader has taken the voter out that it was.
  */
 function readmit(present: NodeRecord, node: NodeRecord): Outcome {
-  const { name, role, joinedUnixMs, cordoned, endpointId, keyNumber, nextKey } = present;
+  const { name, role, joinedUnixMs, cordoned, endpointId, keyNumber, nextKey, longLease } = present;
   const incarnation = present.incarnation + 1;
   const value: NodeRecord = {
     ...{ ...node, name, role, joinedUnixMs, cordoned, endpointId, incarnation, rejoining: true },
     ...(keyNumber === undefined ? {} : { keyNumber }),
     ...(nextKey === undefined ? {} : { nextKey }),
+    // Its VMs may run, whatever became of its store.
+    ...(longLease === undefined ? {} : { longLease }),
   };
   return done({ nodeId: node.id, role, incarnation }, [{ table: "nodes", key: nodeKey(node.id), value }]);
 }
@@ -83,6 +85,9 @@ function applyUpdate(state: ClusterState, body: CommandBodyOf<"node.update">): O
   const { type: _, nodeId, addresses, storeId, starts, rejoined, acceptTwoCopies, ...fields } = body;
   if (storeId !== undefined && node.storeId !== undefined && storeId !== node.storeId) {
     return refuse("STALE_EPOCH", `node ${nodeId} lives in another store now`);
+  }
+  if (fields.longLease !== undefined && isLate(fields.longLease, node.longLease)) {
+    return refuse("STALE_EPOCH", `a later start of node ${nodeId} has said how long its lease is`);
   }
   const vms = acceptTwoCopies === undefined ? [] : unnamedVms(state, nodeId, acceptTwoCopies);
   if (vms.length > 0) {
@@ -99,6 +104,14 @@ function applyUpdate(state: ClusterState, body: CommandBodyOf<"node.update">): O
   };
   const votedOut = changed.role === "voter" ? [] : withoutOwnToken(state, nodeId);
   return done(null, [{ table: "nodes", key: nodeKey(nodeId), value: changed }, ...votedOut]);
+}
+
+/** A word of an earlier start, or one of the same start that takes back what it was granted, came late. */
+function isLate(
+  said: NonNullable<NodeRecord["longLease"]>,
+  present: NodeRecord["longLease"] = { ms: 0, starts: -1 },
+): boolean {
+  return said.ms === 0 ? said.starts <= present.starts : said.starts < present.starts;
 }
 
 /** The type of the condition that marks VMs of a node which the leader cannot reach. */
@@ -131,8 +144,10 @@ function markVm(vm: VmRecord, nodeId: number, reachable: boolean, index: number)
         status: false,
         reason: "NodeUnreachable",
         message:
-          `node ${nodeId} does not answer; the VM may still run there, so it is not started elsewhere. ` +
-          "Bring the node back, or remove it by force when it is known to be gone.",
+          vm.lossPolicy?.onNodeLoss === "move"
+            ? `node ${nodeId} does not answer; the VM is started elsewhere when the lease of the node is over.`
+            : `node ${nodeId} does not answer; the VM may still run there, so it is not started elsewhere. ` +
+              "Bring the node back, or remove it by force when it is known to be gone.",
       },
     ],
     updatedIndex: index,

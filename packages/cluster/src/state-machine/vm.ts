@@ -14,10 +14,12 @@ import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
 import { nodeKey } from "./state.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
+import { applyMove, newPolicy } from "./vm-move.ts";
 
 export const vmAppliers: AppliersOf<"vm"> = {
   "vm.create": applyCreate,
   "vm.desire": applyDesire,
+  "vm.move": applyMove,
   "vm.purge": applyPurge,
   "vm.observe": applyObserve,
 };
@@ -55,6 +57,7 @@ function applyCreate(state: ClusterState, body: CommandBodyOf<"vm.create">, entr
     driver: null,
     guest: "none",
     restarts: 0,
+    ...newPolicy(state, body.spec),
     placement: body.placement,
     createdUnixMs: entry.command.atUnixMs,
     updatedUnixMs: entry.command.atUnixMs,

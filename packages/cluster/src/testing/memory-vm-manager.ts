@@ -36,8 +36,23 @@ export class MemoryVmManager implements VmManager {
   readonly #consoles = new Watch<ReadonlyMap<string, Uint8Array>>(new Map());
   /** What was asked for last; undefined before anything was. */
   desired: readonly DesiredVm[] | undefined;
+  /** Until when VMs that need the lease of the node may run. */
+  leaseUntilMs = 0;
+  /** Why there is no watchdog; undefined: there is one. */
+  whyUnguarded: string | undefined;
   /** Whether its last closing stopped the VMs. */
   wasStopped = false;
+
+  readonly leases = {
+    nowMs: () => systemClock.elapsedMs(),
+    unguarded: async () => this.whyUnguarded,
+    extend: async (untilMs: number) => {
+      this.leaseUntilMs = Math.max(untilMs, this.leaseUntilMs);
+    },
+    limit: async (untilMs: number) => {
+      this.leaseUntilMs = Math.min(untilMs, this.leaseUntilMs);
+    },
+  };
 
   constructor(capacity: NodeCapacity = fakeCapacity) {
     this.capacity = capacity;

@@ -5,6 +5,7 @@ import {
   type CallMeta,
   encodeTicket,
   kvChanges,
+  lossPolicyOf,
   type MethodName,
   methods,
   type StreamName,
@@ -85,8 +86,9 @@ export class TestService implements NodeService {
     },
     "vm.explain": ({ name }: { name: string }) => {
       const { spec, node, phase, desired, reason, message, placement, conditions, fencingEpoch, ends } = vmRecord;
-      const { onPartition } = spec;
-      return { name, node, phase, desired, reason, message, placement, conditions, onPartition, fencingEpoch, ends };
+      const { onNodeLoss, onPartition, effect } = lossPolicyOf(spec, { ownData: false });
+      const loss = { onNodeLoss, onPartition, lossEffect: effect };
+      return { name, node, phase, desired, reason, message, placement, conditions, ...loss, fencingEpoch, ends };
     },
     "vm.desire": ({ name, desired }: { name: string; desired: VmRecord["desired"] }) => ({
       index: 10,

@@ -47,6 +47,9 @@ export const nextKeySchema = z.object({
   index: z.int().min(0),
 });
 
+/** A lease in place of the usual one, and the start of the node that has taken it, or says that it holds nothing of it. */
+const longLeaseSchema = z.object({ ms: z.int().min(0).max(limits.longLeaseMsMax), starts: z.int().min(0) });
+
 export const nodeRecordSchema = z.object({
   id: nodeIdSchema,
   name: nameSchema,
@@ -71,6 +74,8 @@ export const nodeRecordSchema = z.object({
   /** How often its key was rotated in place. */
   keyNumber: z.int().min(1).meta({ since: 3 }).exactOptional(),
   nextKey: nextKeySchema.meta({ since: 3 }).exactOptional(),
+  /** The node was stopped to be started again: its lease lasts so long instead. 0 ms: it does not any more. */
+  longLease: longLeaseSchema.meta({ since: 3 }).exactOptional(),
 });
 export type NodeRecord = z.infer<typeof nodeRecordSchema>;
 
@@ -135,6 +140,8 @@ export const nodeCommands = {
        * node goes on and a person starts it elsewhere.
        */
       acceptTwoCopies: acceptTwoCopiesSchema.meta({ since: 3 }).exactOptional(),
+      /** Its lease lasts so long from now on, counted by whoever leads. Ended by a later start only. */
+      longLease: longLeaseSchema.meta({ since: 3 }).exactOptional(),
     }),
   }),
   /** What the leader saw of a node for a while; marks the VMs of an unreachable one, and never moves them. */
@@ -268,6 +275,35 @@ export const nodeMethods = {
     writes: true,
     request: z.object({ change: keyChangeSchema.strict(), signature: signatureSchema }).strict(),
     response: writtenSchema,
+  }),
+  /**
+   * Asked by a node again and again: may VMs run on it that are started elsewhere when it is lost? The leader answers after it
+   * has proved, since it was asked, that it still leads. The node counts `leaseMs` from the moment that it asked.
+   */
+  "node.renewLease": method({
+    summary: "a node may run the VMs that move for a while longer",
+    since: 3,
+    place: "leader",
+    access: "node",
+    writes: false,
+    request: z
+      .object({
+        nodeId: nodeIdSchema,
+        /** Why nothing here would stop the VMs of a node that stands still; absent where its watchdog works. */
+        unguarded: z.string().max(256).exactOptional(),
+        /**
+         * The node is about to be started again, and asks for so long a lease, which stands in its record then. 0 ms: it
+         * holds nothing any more of one that an earlier start of it had.
+         */
+        longLease: longLeaseSchema.exactOptional(),
+      })
+      .strict(),
+    response: z.object({
+      /** 0: no lease. */
+      leaseMs: z.int().min(0),
+      /** The lease begins when the node has applied this entry, and has stopped what is not its own any more. */
+      index: z.int().min(0),
+    }),
   }),
   /** Asked by a member that starts, of each other one: does my store fit with what you know of me? */
   "node.verify": method({

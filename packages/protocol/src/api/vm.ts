@@ -5,6 +5,14 @@ import { command, type HttpRoute, method, stream } from "./definitions.ts";
 import { driverKindSchema } from "./driver.ts";
 import { imageNameSchema } from "./image.ts";
 import { listSchema, pageSchema } from "./list.ts";
+import {
+  contradictingWishes,
+  lossEffectSchema,
+  lossPolicySchema,
+  onNodeLossSchema,
+  onPartitionSchema,
+  wishesFit,
+} from "./loss-policy.ts";
 import { rowChanges } from "./row-changes.ts";
 import { bytesSchema, emptySchema, nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
 import { vmAutostartSchema } from "./vm-autostart.ts";
@@ -17,11 +25,15 @@ export const vmSpecSchema = z
     vcpus: z.int().min(1).max(limits.vmVcpusMax).describe("virtual CPUs").default(1),
     memoryMiB: z.int().min(limits.vmMemoryMiBMin).max(limits.vmMemoryMiBMax).describe("memory"),
     image: imageNameSchema.describe("what it boots"),
-    /** What a node does with the VM when it has lost the quorum for longer than its lease; leases do not exist yet. */
-    onPartition: z
-      .enum(["stop", "keep"])
-      .describe("what becomes of it when its node loses the cluster; has no effect yet: it runs on")
-      .default("stop"),
+    onNodeLoss: onNodeLossSchema
+      .meta({
+        since: 3,
+        description: "whether it is started elsewhere when its node is lost (default move; wait with data of its own)",
+      })
+      .exactOptional(),
+    onPartition: onPartitionSchema
+      .describe("what becomes of it when its node loses the cluster (default stop for one that moves, else keep)")
+      .exactOptional(),
     restartPolicy: z
       .enum(["never", "on-failure", "always"])
       .describe("whether it starts again when it ends by itself")
@@ -38,7 +50,8 @@ export const vmSpecSchema = z
       .exactOptional(),
     autostart: vmAutostartSchema.exactOptional(),
   })
-  .strict();
+  .strict()
+  .refine(wishesFit, { path: ["onNodeLoss"], message: contradictingWishes });
 export type VmSpec = z.infer<typeof vmSpecSchema>;
 export type VmSpecInput = z.input<typeof vmSpecSchema>;
 
@@ -100,6 +113,8 @@ export const vmRecordSchema = z.object({
   driver: driverKindSchema.nullable(),
   guest: guestSchema,
   restarts: z.int().min(0),
+  /** What becomes of it without its node. Absent for a VM from before there were leases: `formerLossPolicy`. */
+  lossPolicy: lossPolicySchema.meta({ since: 3 }).exactOptional(),
   /** Why the scheduler chose this node, for people. */
   placement: placementSchema,
   createdUnixMs: z.int().min(0),
@@ -124,7 +139,9 @@ export const vmExplanationSchema = z.object({
     conditions: true,
     ends: true,
   }).shape,
-  onPartition: vmSpecSchema.shape.onPartition.unwrap(),
+  onNodeLoss: onNodeLossSchema,
+  onPartition: onPartitionSchema,
+  lossEffect: lossEffectSchema,
   fencingEpoch: fencingEpochSchema,
 });
 
@@ -185,6 +202,23 @@ export const vmCommands = {
       /** Where to place a VM that has no node; both or neither. */
       node: nodeIdSchema.exactOptional(),
       placement: placementSchema.exactOptional(),
+    }),
+  }),
+  /**
+   * Decided by the leader when the lease of the node is over: the VM runs on another one from now on, in a new epoch. Without
+   * `to` there is none that could take it, and `reason` says why; it stays with the node that it has.
+   */
+  "vm.move": command({
+    since: 3,
+    subject: ({ name }) => name,
+    body: z.object({
+      name: nameSchema,
+      vmId: z.uuid(),
+      from: nodeIdSchema,
+      /** What the leader saw: with another one by now, the decision is void. */
+      fencingEpoch: fencingEpochSchema,
+      to: nodeIdSchema.exactOptional(),
+      reason: placementSchema,
     }),
   }),
   /** Forgets a VM at once, whatever its owner says: the forced delete. */

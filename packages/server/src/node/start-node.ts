@@ -31,7 +31,7 @@ import { checkOperatorTls, createSignatures, NodeTls, type OperatorTls, ticketCr
 import { createTransport, type Transport } from "@blixard/transport";
 import { startVmManager, type VmManager } from "@blixard/vm-manager";
 import { openFinders } from "../discovery/open-finders.ts";
-import { confinementOf, type NodeConfig } from "../node-settings.ts";
+import { confinementOf, type NodeConfig, parseRestartGraceMs } from "../node-settings.ts";
 import { blixardVersion } from "../version.ts";
 import { sayAttempt, sayJoining, sayPending, sayServing, warnOfManyAddresses } from "./announce.ts";
 import { Comeback } from "./comeback.ts";
@@ -159,11 +159,17 @@ async function start(base: Base, abandon: () => Promise<void>): Promise<RunningN
     ready,
     stop: async ({ again = false } = {}) => {
       // Leadership first, while this node still answers: the others then have a leader before it is gone.
-      opened.add("leadership", () => node.shutdown({ handOverMs, stopVms: config.stopVms && !again }));
+      opened.add("leadership", () => stopMember(node, config, again));
       await abandon();
     },
     abandon,
   };
+}
+
+/** The VMs run on while the node is away: the cluster waits for it. */
+function stopMember(node: ClusterNode, config: NodeConfig, again: boolean): Promise<void> {
+  const restartGraceMs = parseRestartGraceMs(config.restartGrace) ?? 0;
+  return node.shutdown({ handOverMs, restartGraceMs, stopVms: config.stopVms && !again });
 }
 
 function createBase(config: NodeConfig, deps: StartNodeDeps, opened: CloseStack) {

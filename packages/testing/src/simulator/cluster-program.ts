@@ -14,7 +14,7 @@ import { discardMetrics, type Metrics, toHex } from "@blixard/common";
 import { ticketCrypto } from "@blixard/identity";
 import { type JoinTicket, type MemberRole, showTicket } from "@blixard/protocol";
 import { ObservedSha256, observeLogger, observeLogOfState, observeSnapshots, observeState } from "./observed-stores.ts";
-import { randomOf } from "./seeds.ts";
+import { between, randomOf } from "./seeds.ts";
 import type { SimDisk } from "./sim-disk.ts";
 import type { Program, ProgramStart, SimWorld } from "./sim-machine.ts";
 import type { SimProcess } from "./sim-process.ts";
@@ -37,6 +37,8 @@ export type FirstStart =
 type Stores = Pick<Awaited<ReturnType<SimDisk["open"]>>, "log" | "snapshots" | "state">;
 
 const joinTimeoutMs = 20_000;
+/** Of machines: less apart than the tenth that leases allow for. */
+const clockRates = { min: 0.955, max: 1.045 };
 const seedFileMs = 1;
 
 export const sha256 = (bytes: Uint8Array): Uint8Array => hash("sha256", bytes, "buffer");
@@ -59,7 +61,9 @@ export class ClusterProgram implements Program<ClusterNode> {
     this.#first = first;
     this.#endpointId = toHex(randomOf(world.seed, `endpoint-${id}`).bytes(32));
     // A VM whose node lies about it may run twice.
-    this.#vms = new VmHost(id, takenRole === undefined ? world.registry : new VmRegistry(() => {}));
+    const registry = takenRole === undefined ? world.registry : new VmRegistry(() => {});
+    const clockRate = between(randomOf(world.seed, `host-clock-${id}`), clockRates.min, clockRates.max);
+    this.#vms = new VmHost(id, registry, world.time, clockRate);
     if (takenRole !== undefined && takenRole !== "witness") world.checker.distrust(id);
   }
 

@@ -138,6 +138,7 @@ export class FaultPlayer {
       case "demoteAndTransfer":
       case "removeUnheard":
       case "standStill":
+      case "lateGrants":
         this.#special.play(action);
         break;
       case "changeMembers":

@@ -6,7 +6,12 @@ import { between, chance, integer, randomOf, weighted } from "./seeds.ts";
 import type { CrashMode } from "./sim-database.ts";
 import type { DiskPart } from "./sim-disk.ts";
 import { calmNetwork, type NetworkConditions } from "./sim-network.ts";
-import { generateSpecialFaults, generateStandstills, type SpecialAction } from "./special-faults.ts";
+import {
+  generateLateGrants,
+  generateSpecialFaults,
+  generateStandstills,
+  type SpecialAction,
+} from "./special-faults.ts";
 
 /** Which machine is meant: the leader, or a share of the way through the list of machines in use. */
 export type Target = { readonly leader: true } | { readonly leader: false; readonly share: number };
@@ -89,6 +94,7 @@ export function generateStorms(seed: number, length: StormLength, { takeOvers = 
     // From a source of their own: what they are does not shift the others.
     faults.push(...generateSpecialFaults(randomOf(seed, `special-${source}`), durationMs));
     faults.push(...generateStandstills(randomOf(seed, `standstill-${source}`), durationMs));
+    faults.push(...generateLateGrants(randomOf(seed, `late-grants-${source}`), durationMs));
     if (takeOvers) faults.push(...generateTakeOvers(randomOf(seed, `byzantine-${source}`), durationMs));
     storms.push({ durationMs, restMs: rest, faults });
   }

@@ -5,7 +5,7 @@
 
 import type { ClusterEndpoint, ClusterPeer, ClusterTransport, ServedNode } from "@blixard/cluster";
 import { abortReason, BlixardError, linkSignal, notApplied, offAbort, onAbort, type Random } from "@blixard/common";
-import { fromRpcError, toRpcError } from "@blixard/protocol";
+import { forwardRpcMethod, fromRpcError, toRpcError } from "@blixard/protocol";
 import type { PeerMessage, PeerTransportHandlers } from "@blixard/raft";
 import { asNodeId, type NodeId } from "@blixard/raft/core";
 import { between, chance } from "./seeds.ts";
@@ -124,10 +124,13 @@ export class SimNetwork {
     this.#observe = observe;
   }
 
-  /** Stops one direction; faults that overlap each have to end before it delivers again. */
   /** Called when a call is answered, before the answer is on its way. */
   onAnswer: ((asker: number, method: string) => void) | undefined;
 
+  /** By how many milliseconds the answers of the leader to the calls of a node are late. */
+  readonly lateAnswersTo = new Map<number, number>();
+
+  /** Stops one direction; faults that overlap each have to end before it delivers again. */
   block(from: number, to: number): void {
     const link = linkOf(from, to);
     this.#blocks.set(link, (this.#blocks.get(link) ?? 0) + 1);
@@ -375,7 +378,8 @@ export class SimNetwork {
     const back = (error: unknown, bytes: Uint8Array | undefined) => {
       if (!target.process.alive) return;
       this.onAnswer?.(from.nodeId, call.method);
-      this.#time.after(this.#streamDelayMs(), callTag + from.nodeId, () => {
+      const lateMs = call.method === forwardRpcMethod ? (this.lateAnswersTo.get(from.nodeId) ?? 0) : 0;
+      this.#time.after(this.#streamDelayMs() + lateMs, callTag + from.nodeId, () => {
         if (!this.#isBlocked(from, target)) return done(error, bytes);
         const lost = new BlixardError("UNREACHABLE", "the session broke", { outcome: "unknown" });
         this.#time.after(silenceMs, callTag + from.nodeId, () => done(lost, undefined));

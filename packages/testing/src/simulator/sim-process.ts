@@ -51,6 +51,11 @@ export class SimProcess {
     return this.#pausedAtMs !== undefined;
   }
 
+  /** True while its machine sleeps. */
+  get asleep(): boolean {
+    return this.#asleep;
+  }
+
   get #upMs(): number {
     return this.#time.nowMs - this.#bootedAtMs;
   }

@@ -1,8 +1,9 @@
 /** A VM manager whose VMs are entries of a list. Like real ones they outlive the process that started them. */
 import { BlixardError, Watch } from "@blixard/common";
 import type { ImageRecord, NodeCapacity, VmObservation, VmPhase } from "@blixard/protocol";
-import type { DesiredVm, VmManager } from "@blixard/vm-manager";
+import type { DesiredVm, VmLeases, VmManager } from "@blixard/vm-manager";
 import type { SimProcess } from "./sim-process.ts";
+import type { VirtualTime } from "./virtual-time.ts";
 
 export const simImage: ImageRecord = {
   name: "demo",
@@ -18,49 +19,129 @@ export const simImage: ImageRecord = {
 interface Instance {
   readonly vmId: string;
   readonly fencingEpoch: number;
+  readonly needsLease: boolean;
 }
 
-/** Every VM that runs anywhere: what an observer with eyes in all machines sees. */
+/**
+ * Every VM that runs anywhere: what an observer with eyes in all machines sees. One on a machine that sleeps does not run, and
+ * does so again from the moment at which the machine wakes up and its watchdog has looked.
+ */
 export class VmRegistry {
   readonly #onTwice: (vmId: string, nodeIds: readonly number[]) => void;
-  readonly #running = new Map<string, number[]>();
+  readonly #hosts = new Map<string, Set<VmHost>>();
+  /** Where each VM was started last; how often that was another machine than the time before. */
+  readonly #last = new Map<string, number>();
+  moves = 0;
 
   constructor(onTwice: (vmId: string, nodeIds: readonly number[]) => void) {
     this.#onTwice = onTwice;
   }
 
-  started(vmId: string, nodeId: number): void {
-    const on = [...(this.#running.get(vmId) ?? []), nodeId];
-    this.#running.set(vmId, on);
-    if (on.length > 1) this.#onTwice(vmId, on);
+  started(vmId: string, host: VmHost): void {
+    const last = this.#last.get(vmId);
+    if (last !== undefined && last !== host.nodeId) this.moves++;
+    this.#last.set(vmId, host.nodeId);
+    this.#hosts.set(vmId, (this.#hosts.get(vmId) ?? new Set()).add(host));
+    this.look(vmId);
   }
 
-  stopped(vmId: string, nodeId: number): void {
-    const on = [...(this.#running.get(vmId) ?? [])];
-    const at = on.indexOf(nodeId);
-    if (at >= 0) on.splice(at, 1);
-    this.#running.set(vmId, on);
+  stopped(vmId: string, host: VmHost): void {
+    this.#hosts.get(vmId)?.delete(host);
+  }
+
+  look(vmId: string): void {
+    const on = [...(this.#hosts.get(vmId) ?? [])].filter(({ isAsleep }) => !isAsleep);
+    if (on.length > 1)
+      this.#onTwice(
+        vmId,
+        on.map(({ nodeId }) => nodeId),
+      );
   }
 }
 
-/** The VMs of one machine: what outlives a process. */
+/** How often the watchdog of a machine looks. */
+const watchdogMs = 100;
+
+/** The VMs of one machine, and its watchdog: what outlives a process of the node. */
 export class VmHost {
   readonly nodeId: number;
   readonly #registry: VmRegistry;
+  readonly #time: VirtualTime;
+  readonly #clockRate: number;
   readonly instances = new Map<string, Instance>();
+  #process: SimProcess | undefined;
+  #leaseUntilMs = 0;
+  #looking = false;
+  #wasAsleep = false;
 
-  constructor(nodeId: number, registry: VmRegistry) {
+  constructor(nodeId: number, registry: VmRegistry, time: VirtualTime, clockRate: number) {
     this.nodeId = nodeId;
+    this.#clockRate = clockRate;
     this.#registry = registry;
+    this.#time = time;
+  }
+
+  /** The process of the node that runs now, or ran last: it shows whether the machine sleeps. */
+  set process(process: SimProcess) {
+    this.#process = process;
+  }
+
+  /** The machine sleeps, or its watchdog has not looked since it woke up. */
+  get isAsleep(): boolean {
+    return this.#wasAsleep || this.#sleeps;
+  }
+
+  get #sleeps(): boolean {
+    return this.#process?.asleep === true && this.#process.alive;
+  }
+
+  /** The clock that goes on while the machine sleeps. It is a little fast or slow. */
+  nowMs(): number {
+    return this.#time.nowMs * this.#clockRate;
+  }
+
+  get hasLease(): boolean {
+    return this.nowMs() < this.#leaseUntilMs;
+  }
+
+  extend(untilMs: number): void {
+    this.#leaseUntilMs = Math.max(untilMs, this.#leaseUntilMs);
+  }
+
+  limit(untilMs: number): void {
+    this.#leaseUntilMs = Math.min(untilMs, this.#leaseUntilMs);
   }
 
   start(instance: Instance): void {
+    if (instance.needsLease && !this.hasLease) return;
     this.instances.set(instance.vmId, instance);
-    this.#registry.started(instance.vmId, this.nodeId);
+    this.#registry.started(instance.vmId, this);
+    this.#watch();
+  }
+
+  /** The watchdog: it stands still only with its machine, and looks first when that wakes up. */
+  #watch(): void {
+    if (this.#looking) return;
+    this.#looking = true;
+    this.#time.after(watchdogMs, this.nodeId, () => {
+      this.#looking = false;
+      this.#look();
+      if (this.instances.size > 0) this.#watch();
+    });
+  }
+
+  #look(): void {
+    const wakesUp = this.#wasAsleep;
+    this.#wasAsleep = this.#sleeps;
+    if (this.#wasAsleep) return;
+    for (const { vmId, needsLease } of [...this.instances.values()]) {
+      if (needsLease && !this.hasLease) this.stop(vmId);
+      else if (wakesUp) this.#registry.look(vmId);
+    }
   }
 
   stop(vmId: string): void {
-    if (this.instances.delete(vmId)) this.#registry.stopped(vmId, this.nodeId);
+    if (this.instances.delete(vmId)) this.#registry.stopped(vmId, this);
   }
 
   /** The machine lost its power. */
@@ -80,9 +161,27 @@ export class SimVmManager implements VmManager {
   readonly #process: SimProcess;
   #desired: readonly DesiredVm[] = [];
 
+  readonly leases: VmLeases;
+
   constructor(host: VmHost, process: SimProcess) {
     this.#host = host;
     this.#process = process;
+    host.process = process;
+    this.leases = {
+      nowMs: () => host.nowMs(),
+      unguarded: async () => undefined,
+      extend: async (untilMs) => {
+        host.extend(untilMs);
+        if (host.hasLease) this.#startWanted();
+      },
+      limit: async (untilMs) => host.limit(untilMs),
+    };
+  }
+
+  /** What waited for the lease, or was ended for want of it. */
+  #startWanted(): void {
+    const waits = ({ vmId, desired }: DesiredVm) => desired === "running" && !this.#host.instances.has(vmId);
+    if (this.#desired.some(waits)) this.setDesired(this.#desired);
   }
 
   setDesired(vms: readonly DesiredVm[]): void {
@@ -102,10 +201,10 @@ export class SimVmManager implements VmManager {
   }
 
   /** The wish may have changed while the machine got ready. */
-  #start({ vmId, fencingEpoch }: DesiredVm): void {
+  #start({ vmId, fencingEpoch, needsLease = false }: DesiredVm): void {
     const now = this.#desired.find((vm) => vm.vmId === vmId);
     if (now?.desired !== "running" || now.fencingEpoch !== fencingEpoch || this.#host.instances.has(vmId)) return;
-    this.#host.start({ vmId, fencingEpoch });
+    this.#host.start({ vmId, fencingEpoch, needsLease });
     this.#observe();
   }
 

@@ -123,12 +123,16 @@ class ClusterSubject implements Subject {
 /** More than clients can fill while one of them still repeats a call. */
 const requestWindow = 300;
 
+/** Short, so that VMs move in the time that a fault lasts. The grace is little more than a watchdog needs. */
+const leaseTimes = { leaseMs: 3_000, leaseRenewMs: 600, leaseGraceMs: 150, leaseDriftMs: 320 };
+
 /** Small limits, so that short runs see snapshots, chunks and compaction. */
 function nodeOptionsOf(seed: number): Omit<ClusterNodeOptions, "nodeId" | "version"> {
   const random = randomOf(seed, "options");
   return {
     hashWindow: pick(random, [20, 100]),
     requestWindow,
+    ...leaseTimes,
     raft: raftOptionsOf(random),
   };
 }

@@ -62,9 +62,25 @@ export class SpecialFaultPlayer {
       case "standStill":
         if (leader !== undefined) this.#standStill(leader, action);
         break;
+      case "lateGrants":
+        this.#lateGrants(action);
+        break;
       default:
         action satisfies never;
     }
+  }
+
+  #lateGrants({ share, lateMs, forMs, cutMs }: Extract<SpecialAction, { readonly type: "lateGrants" }>): void {
+    const { network, time } = this.#cluster.world;
+    const leader = this.#cluster.leader();
+    const others = this.#cluster.inUse().filter(({ id }) => id !== leader?.id);
+    const target = others[Math.floor(share * others.length)];
+    if (target === undefined) return;
+    network.lateAnswersTo.set(target.id, lateMs);
+    time.after(forMs, 0, () => {
+      if (!this.#help.isQuiet()) this.#help.cut(target.id, ["in", "out"], cutMs);
+    });
+    time.after(forMs + cutMs, 0, () => network.lateAnswersTo.delete(target.id));
   }
 
   #standStill(machine: SimMachine, action: Extract<SpecialAction, { readonly type: "standStill" }>): void {
@@ -125,5 +141,6 @@ export class SpecialFaultPlayer {
   heal(): void {
     this.#install = undefined;
     this.#cluster.world.network.onAnswer = undefined;
+    this.#cluster.world.network.lateAnswersTo.clear();
   }
 }

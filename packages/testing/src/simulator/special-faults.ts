@@ -39,6 +39,14 @@ export type SpecialAction =
    * what it has forwarded is in the log, and when it asks again it is refused.
    */
   | { readonly type: "removeUnheard"; readonly share: number; readonly cutMs: number }
+  /** A member hears the answers to its calls `lateMs` late for a while, and then is cut off: what it was granted is old. */
+  | {
+      readonly type: "lateGrants";
+      readonly share: number;
+      readonly lateMs: number;
+      readonly forMs: number;
+      readonly cutMs: number;
+    }
   /** The leader, or its machine with its clock, stands still for a while and goes on where it was. */
   | { readonly type: "standStill"; readonly what: "process" | "machine"; readonly durationMs: number };
 
@@ -87,6 +95,21 @@ export function generateStandstills(random: Random, durationMs: number): Special
     const lastsMs = chance(random, 0.3) ? integer(random, 20_000, 40_000) : integer(random, 1_500, 6_000);
     const what = pick(random, ["process", "machine"] as const);
     events.push({ atMs: Math.round(atMs), action: { type: "standStill", what, durationMs: lastsMs } });
+  }
+}
+
+/** Mean milliseconds between two times in which the answers to a member are late. */
+const lateGrantsGapMs = 15_000;
+
+/** From a source of their own as well. */
+export function generateLateGrants(random: Random, durationMs: number): SpecialEvent[] {
+  const events: SpecialEvent[] = [];
+  for (let atMs = 0; ; ) {
+    atMs += -Math.log(1 - random.next()) * lateGrantsGapMs;
+    if (atMs >= durationMs) return events;
+    const lateMs = integer(random, 1_000, 1_450);
+    const [forMs, cutMs] = [integer(random, 3_000, 6_000), integer(random, 5_000, 9_000)];
+    events.push({ atMs: Math.round(atMs), action: { type: "lateGrants", share: random.next(), lateMs, forMs, cutMs } });
   }
 }
 

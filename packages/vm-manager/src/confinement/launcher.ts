@@ -72,8 +72,23 @@ export function launchCommand(
   };
 }
 
-function withPrivileges(command: Command, { setpriv, uid, groups }: Confinement): Command {
-  if (setpriv === undefined) return command;
+/**
+ * The kernel forgets what was asked for when the user changes, so it is asked for last. Whoever lost its parent before that
+ * would live on: it looks, and ends.
+ */
+const endScript = '[ "$PPID" = "$1" ] || exit 125; shift; exec "$@"';
+
+function dyingWith(command: Command, { diesWith }: Confinement): readonly string[] {
+  const bash = diesWith === undefined ? undefined : findProgram("bash");
+  const own = [command.program, ...command.arguments];
+  if (diesWith === undefined || bash === undefined) return own;
+  return [bash, ...quiet, "-c", endScript, "blixard-launch", `${diesWith.pid}`, ...own];
+}
+
+function withPrivileges(command: Command, confinement: Confinement): Command {
+  const { setpriv, uid, groups, diesWith } = confinement;
+  const program = setpriv ?? diesWith?.setpriv;
+  if (program === undefined) return command;
   const user =
     uid === undefined
       ? []
@@ -82,10 +97,9 @@ function withPrivileges(command: Command, { setpriv, uid, groups }: Confinement)
           ...(groups.length === 0 ? ["--clear-groups"] : ["--groups", groups.join(",")]),
           ...["--bounding-set=-all", "--inh-caps=-all"],
         ];
-  return {
-    program: setpriv,
-    arguments: [...user, "--no-new-privs", "--", command.program, ...command.arguments],
-  };
+  const death = diesWith === undefined ? [] : ["--pdeathsig", "KILL"];
+  const locked = setpriv === undefined ? [] : ["--no-new-privs"];
+  return { program, arguments: [...user, ...death, ...locked, "--", ...dyingWith(command, confinement)] };
 }
 
 /** The absolute path of a program on the search path. */

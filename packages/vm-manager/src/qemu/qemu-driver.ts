@@ -101,7 +101,7 @@ export class QemuDriver implements VmDriver {
     const machine = spec.machine ?? found.machine;
     const boot = await prepareInstanceFiles(spec, journalInput);
     const command = { program: this.#program, arguments: qemuArguments({ ...spec, boot }, machine) };
-    const identity = await spawnInstance(command, spec);
+    const identity = await (spec.spawn ?? spawnInstance)(command, spec);
     const handle: InstanceHandle = { driver: spec.driver, ...identity, ...found, machine };
     return await awaitStarted(this.#clock, handle, spec.paths, options);
   }

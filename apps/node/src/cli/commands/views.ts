@@ -1,15 +1,16 @@
 /** How each kind of thing is tabulated. */
-import type {
-  BanRecord,
-  CertificateView,
-  ImageRecord,
-  KvEntry,
-  MemberStatus,
-  NodeView,
-  PendingJoin,
-  TicketView,
-  TokenView,
-  VmRecord,
+import {
+  type BanRecord,
+  type CertificateView,
+  formerLossPolicy,
+  type ImageRecord,
+  type KvEntry,
+  type MemberStatus,
+  type NodeView,
+  type PendingJoin,
+  type TicketView,
+  type TokenView,
+  type VmRecord,
 } from "@blixard/protocol";
 import type { View } from "../output.ts";
 import { formatAge, formatMemory } from "../quantities.ts";
@@ -32,8 +33,13 @@ export const vmView: View<VmRecord> = {
     { title: "EPOCH", value: (vm) => vm.fencingEpoch, wide: true },
     { title: "DESIRED", value: (vm) => vm.desired, wide: true },
     {
+      title: "ON-NODE-LOSS",
+      value: ({ lossPolicy = formerLossPolicy }) => lossPolicy.effect,
+      wide: true,
+    },
+    {
       title: "ON-PARTITION",
-      value: ({ spec }) => (spec.onPartition === "stop" ? "stop (no effect yet)" : "keep"),
+      value: ({ lossPolicy = formerLossPolicy }) => lossPolicy.onPartition,
       wide: true,
     },
     {

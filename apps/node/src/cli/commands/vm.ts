@@ -1,6 +1,6 @@
 /** `blixard vm create|list|get|start|stop|restart|pause|resume|delete|explain|logs|console` */
 import { errorCodeOf } from "@blixard/common";
-import type { VmChange, VmPhase, VmRecord } from "@blixard/protocol";
+import type { LossPolicy, VmChange, VmPhase, VmRecord } from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, type ClientSession, withClient, withClientOptions } from "../client-command.ts";
@@ -159,12 +159,19 @@ function ifMatch(options: MutationOptions): { readonly ifMatchIndex?: number } {
   return options.ifMatch === undefined ? {} : { ifMatchIndex: parseInteger(options.ifMatch, "--if-match") };
 }
 
+/** Whether it was asked for or follows from what the VM has is seen in its specification. */
+function lossText({ effect, onPartition }: LossPolicy): string {
+  const without =
+    onPartition === "stop" ? "it ends when its node has no lease" : "it runs on when its node has no lease";
+  return effect === "waits" ? `waits for its node; ${without}` : `${effect} to another node; ${without}`;
+}
+
 function explanation(vm: VmRecord): string {
   const lines = [
     `phase      ${vm.phase}${vm.reason === "" ? "" : ` (${vm.reason})`}${vm.message === "" ? "" : `: ${vm.message}`}`,
     `wanted     ${vm.desired}`,
     `placed     ${vm.node === null ? "on no node" : `on node ${vm.node}`}${vm.placement === "" ? "" : `: ${vm.placement}`}`,
-    `partition  runs on when its node loses the cluster${vm.spec.onPartition === "stop" ? "; its onPartition, stop, has no effect yet" : ""}`,
+    `node loss  ${vm.lossPolicy === undefined ? "waits" : lossText(vm.lossPolicy)}`,
     `restarts   ${vm.restarts}, policy ${vm.spec.restartPolicy}`,
     ...vm.conditions.map((condition) => `condition  ${condition.type}=${condition.status} ${condition.message}`),
     ...endLines(vm),

@@ -70,6 +70,7 @@ node.get          ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 node.update       ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 node.cordon       ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 node.verify       ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
+node.renewLease   ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 node.addresses    ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 node.rotateKey    ddddrk  ddddrk  cuuurk  cuuurk  auuurk  ddddrk  ddddrk  mmm
 node.nextKey      ddddrk  ddddrk  cuuurk  cuuurk  auuurk  ddddrk  ddddrk  mmm
@@ -108,6 +109,7 @@ const claimRows = `
                                   own     passed
 node.update of another            ddddrk  ddddrk
 node.verify of another            ddddrk  ddddrk
+node.renewLease of another        ddddrk  ddddrk
 token.own of another              ddddrk  ddddrk
 vm.observe in the name of another ddddrk  ddddrk
 `;

@@ -83,6 +83,7 @@ export const requests: Requests = {
   "node.update": ({ self }) => ({ nodeId: self, version: `lie-${hex(4)}` }),
   "node.cordon": ({ objects }) => ({ id: objects.member, cordoned: objects.cordoned }),
   "node.verify": ({ self, lastIndex }) => verify(self, lastIndex),
+  "node.renewLease": ({ self }) => ({ nodeId: self }),
   "node.addresses": () => ({ claims: [] }),
   // While members are silent no key is rotated.
   "node.rotateKey": () => ({ id: 1 }),
@@ -125,6 +126,7 @@ function verify(nodeId: number, lastIndex: number): RequestOf<"node.verify"> {
 export const claimRequests = {
   "node.update of another": ["node.update", (about: number) => ({ nodeId: about, addresses: ["127.0.0.1:9"] })],
   "node.verify of another": ["node.verify", (about: number) => verify(about, 1)],
+  "node.renewLease of another": ["node.renewLease", (about: number) => ({ nodeId: about })],
   "token.own of another": ["token.own", (about: number) => ({ nodeId: about, tokenHash: hex(32) })],
   "vm.observe in the name of another": ["vm.observe", (about: number) => ({ nodeId: about, observations: [] })],
 } as const satisfies Readonly<Record<string, readonly [MethodName, (about: number) => object]>>;

@@ -79,6 +79,7 @@ export const forgedRequests: Requests = {
     ...{ nodeId: other(source), incarnation: 1, storeId: toHex(source.random.bytes(16)), starts: 1_000_000 },
     ...{ term: 1_000_000, lastIndex: 1_000_000 },
   }),
+  "node.renewLease": (source) => ({ nodeId: chance(source.random, 0.8) ? other(source) : source.self }),
   "node.addresses": (source) => ({ claims: claimsOf(source) }),
   "node.rotateKey": (source) => ({ id: other(source) }),
   "node.nextKey": (source) => ({

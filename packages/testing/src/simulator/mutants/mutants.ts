@@ -148,6 +148,27 @@ export const mutants: readonly Mutant[] = [
     to: "if (row === undefined)",
   },
   {
+    name: "move-before-lease-ends",
+    bug: "a leader gives the VMs of a silent node away before its lease is over",
+    file: "cluster/leases/lease-book.js",
+    from: ".sinceMs + leaseMs + leaseGraceMs + leaseDriftMs - nowMs",
+    to: ".sinceMs + leaseGraceMs + leaseDriftMs - nowMs",
+  },
+  {
+    name: "node-lease-from-answer",
+    bug: "a node counts its lease from the answer of the leader, not from its question",
+    file: "cluster/leases/own-lease-duty.js",
+    from: "await leases.extend(askedMs + leaseMs);",
+    to: "await leases.extend(leases.nowMs() + leaseMs);",
+  },
+  {
+    name: "new-leader-knows-leases",
+    bug: "a new leader takes nodes for lost that it has not heard since it leads",
+    file: "cluster/leases/lease-book.js",
+    from: "held = { sinceMs: nowMs,",
+    to: "held = { sinceMs: Number.NEGATIVE_INFINITY,",
+  },
+  {
     name: "read-before-own-term",
     bug: "a single voter answers reads before it has applied an entry of its own term",
     file: "raft/reads/read-coordinator.js",

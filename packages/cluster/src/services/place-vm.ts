@@ -1,0 +1,43 @@
+/** Asks the scheduler for a node, with what this leader knows of all of them. */
+import type { ImageRecord, VmSpec } from "@blixard/protocol";
+import type { NodeParts } from "../node-parts.ts";
+import { isReachable } from "../peers/reachability.ts";
+import {
+  type PlacementDecision,
+  type Reservation,
+  type SchedulerNode,
+  schedule,
+  usageByNode,
+} from "../scheduler/scheduler.ts";
+
+export interface PlaceOptions {
+  /** The VM needs the lease of its node, which a node without a working watchdog does not get. */
+  readonly moves: boolean;
+  /** A node whose lease is over. */
+  readonly without?: number;
+  /** Room that was promised and that no record shows yet. */
+  readonly reservations?: Iterable<Reservation>;
+}
+
+type PlaceParts = Pick<NodeParts, "options" | "raft" | "transport" | "stateMachine" | "leases">;
+
+export function placeVm(
+  parts: PlaceParts,
+  spec: VmSpec,
+  image: ImageRecord,
+  { moves, without, reservations = [] }: PlaceOptions,
+): PlacementDecision {
+  const { state } = parts.stateMachine;
+  const refusalOf = (id: number): string | undefined => {
+    if (id === without) return "its lease is over";
+    const unguarded = moves ? parts.leases.unguarded(id) : undefined;
+    return unguarded === undefined ? undefined : `nothing there stops a VM that moves: ${unguarded}`;
+  };
+  const nodes = [...state.nodes.values()].map((record): SchedulerNode => {
+    const refusal = refusalOf(record.id);
+    const node = { record, reachable: isReachable(parts, record.id) };
+    return refusal === undefined ? node : { ...node, refusal };
+  });
+  const usage = usageByNode(state.vms.values(), reservations, parts.options.scheduler);
+  return schedule({ spec, image, nodes, usage }, parts.options.scheduler);
+}
