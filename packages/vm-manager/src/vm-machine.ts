@@ -27,6 +27,8 @@ import type { DesiredVm } from "./vm-manager-types.ts";
 const bootPollMs = 100;
 const silentPollMs = 1_000;
 const errorRetryMs = 1_000;
+/** Longer than a node takes to find its leader. */
+const leaseHopeMs = 20_000;
 
 export interface VmMachineDeps extends InstanceKeeperDeps {
   /** The order of the starts when the manager comes up. */
@@ -46,6 +48,8 @@ export class VmMachine {
   readonly #quiet = new Watch(false);
   #interrupt = linkSignal(undefined);
   #desired: DesiredVm | undefined;
+  /** Until then it counts on a lease of the node. */
+  readonly #hopesUntilMs: number;
   #desiredKnown = false;
   #stopAll = false;
   readonly #keeper: InstanceKeeper;
@@ -61,6 +65,7 @@ export class VmMachine {
 
   constructor(deps: VmMachineDeps, vmId: string) {
     this.vmId = vmId;
+    this.#hopesUntilMs = deps.clock.monotonicMs() + leaseHopeMs;
     this.#deps = deps;
     this.#logger = deps.logger.child({ vmId });
     this.#keeper = new InstanceKeeper(deps, vmId, this.#logger, {
@@ -126,7 +131,7 @@ export class VmMachine {
   /** Whether the next thing that it does may be a start. */
   get mayStart(): boolean {
     if (!this.#looked.value) return true;
-    return this.#loaded && isBeforeStart(planVm(this.#input()), this.#keeper.slot !== undefined);
+    return this.#loaded && this.#startsNext;
   }
 
   async writeConsole(data: Uint8Array): Promise<void> {
@@ -168,14 +173,23 @@ export class VmMachine {
         await this.#keeper.look(this.#wanted());
         const action = planVm(this.#input());
         const { turns } = this.#deps;
-        if (!isBeforeStart(action, this.#keeper.slot !== undefined)) turns.done(this.vmId, { started: false });
+        const startsNext = this.#startsNext;
+        if (!startsNext) turns.done(this.vmId, { started: false });
         if (action.type === "forget") {
           forgotten = true;
           this.#deps.forget(this.vmId);
-        } else if (action.type === "wait") await this.#wait(seen, action.untilMs);
-        else await this.#perform(action);
+        } else if (action.type === "wait") {
+          await this.#wait(seen, action.untilMs ?? (startsNext ? this.#hopesUntilMs : undefined));
+        } else await this.#perform(action);
       });
     }
+  }
+
+  /** A VM that lacks nothing but the lease of its node keeps its turn for a while: the node comes up at this moment. */
+  get #startsNext(): boolean {
+    const input = this.#input();
+    const mayRun = input.mayRun || input.nowMs < this.#hopesUntilMs;
+    return isBeforeStart(planVm({ ...input, mayRun }), this.#keeper.slot !== undefined);
   }
 
   /** Runs one step; a failure is told and waited out, so that a full disk or a slow process never ends the loop. */

@@ -389,6 +389,34 @@ describe("VmManager and instances that it finds", () => {
     }
   }, 60_000);
 
+  it("keeps the order for VMs that wait for the lease of their node", async () => {
+    const orders = [20, 40, 10, 30];
+    await using harness = await VmHarness.open({ drivers: [embedded], tunables: quick });
+    const wishes = orders.map((order) => ({
+      ...harness.wish({ spec: { autostart: { order } } }),
+      ...{ vmId: randomUUID(), needsLease: true },
+    }));
+    const { manager } = harness;
+    const phases = () => wishes.map(({ vmId }) => manager.observations.value.get(vmId)?.phase);
+    const started: (number | undefined)[] = [];
+    manager.setDesired(wishes);
+    try {
+      await manager.observations.until((all) => wishes.every(({ vmId }) => all.get(vmId)?.reason === "no-lease"));
+      const watch = manager.observations.until(() => {
+        for (const [at, phase] of phases().entries()) {
+          if (phase === "Starting" && !started.includes(orders[at])) started.push(orders[at]);
+        }
+        return started.length === orders.length;
+      });
+      await manager.leases.extend(manager.leases.nowMs() + 600_000);
+      await watch;
+      expect(started).toEqual([10, 20, 30, 40]);
+    } finally {
+      manager.setDesired([]);
+      await manager.observations.until((all) => all.size === 0);
+    }
+  }, 60_000);
+
   it("stops every VM when it is closed with stopVms, and starts them again at the next start", async () => {
     await using harness = await VmHarness.open({ drivers: [embedded], tunables: quick });
     harness.want();

@@ -38,7 +38,7 @@ function vmSurvives(driver: string): void {
 
   it("outlives the SIGKILL of the leader that runs it, is adopted after its restart, and never runs twice", async () => {
     const writer = cluster.client(2);
-    const { vm } = await writer.vms.create("web", { vcpus: 1, memoryMiB: 64, image: "demo" });
+    const { vm } = await writer.vms.create("web", { vcpus: 1, memoryMiB: 64, image: "demo", onNodeLoss: "wait" });
     const running = await writer.vms.waitForPhase("web", ["Running"], { timeoutMs: 120_000 });
     writer.close();
     expect(instanceProcesses(vm.vmId)).toHaveLength(1);

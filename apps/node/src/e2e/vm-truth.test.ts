@@ -89,7 +89,9 @@ describe("a cluster whose machines all lost their power", () => {
   it("starts each VM of the nodes that are back once, in order, and those of the last one when it is back", async () => {
     const client = cluster.client();
     for (const name of names) {
-      await client.vms.create(name, { memoryMiB: 32, image: "demo", autostart: { order: orderOf(name), delayMs: 50 } });
+      // Those of the missing node wait for it.
+      const autostart = { order: orderOf(name), delayMs: 50 };
+      await client.vms.create(name, { memoryMiB: 32, image: "demo", onNodeLoss: "wait", autostart });
     }
     for (const name of names) await client.vms.waitForPhase(name, ["Running"], { timeoutMs: 120_000 });
     const vms = await client.vms.list();
