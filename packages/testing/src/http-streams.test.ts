@@ -36,8 +36,8 @@ describe("streams over HTTP", () => {
     const after = await requests();
     const made = Object.entries(after).map(([route, count]) => [route, count - (before[route] ?? 0)] as const);
     expect(Object.fromEntries(made.filter(([, count]) => count > 0))).toEqual({
-      // Before it shows its token, the client asks once whether the node serves people.
-      "GET /v1/identity": 1,
+      // Before its first write the client asks what is logged, and before it shows its token whether the node serves people.
+      "GET /v1/identity": 2,
       "POST /v1/vms": 1,
       "GET /v1/vms": 1,
     });
