@@ -33,8 +33,10 @@ async function page(node: TestNode, path: string): Promise<string> {
   return answer.text();
 }
 
-async function formed(): Promise<{ readonly cluster: TestCluster; readonly follower: TestNode }> {
-  cluster = await TestCluster.builder().withNodes(3).withTransport("memory").build();
+async function formed(
+  config: { readonly comeback?: boolean } = {},
+): Promise<{ readonly cluster: TestCluster; readonly follower: TestNode }> {
+  cluster = await TestCluster.builder().withNodes(3).withTransport("memory").withConfig(config).build();
   const leader = await cluster.waitForLeader();
   const follower = cluster.nodes.find(({ id }) => id !== leader.id);
   if (follower === undefined) throw new Error("three nodes have two followers");
@@ -72,8 +74,8 @@ describe("a node with a damaged log", () => {
     expect((await follower.status()).storage).toMatchObject({ corruptions: 0, repairs: 0 });
   });
 
-  it("is refused with STORAGE_CORRUPT when nothing says what its log held at the end", async () => {
-    const { follower } = await formed();
+  it("is refused with STORAGE_CORRUPT when nothing says what its log held at the end, and it may not come back", async () => {
+    const { follower } = await formed({ comeback: false });
     await follower.stop();
     const directory = join(follower.dataDir, "log");
     const [name = ""] = (await readdir(directory)).filter((file) => file.endsWith(".log"));
