@@ -1,4 +1,7 @@
-/** `recover.json`: `blixard recover` was here, or the node set its damaged store aside by itself. The node asks to be admitted again, and then the file goes. */
+/**
+ * `recover.json`: `blixard recover` was here, or the node set its damaged store aside by itself. The node asks to be admitted
+ * again, and then the file goes.
+ */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { BlixardError, errnoOf, fileErrorOf, isBlixardError, reasonOf, systemErrorCodeOf } from "@blixard/common";
