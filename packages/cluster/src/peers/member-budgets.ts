@@ -32,19 +32,19 @@ export const budgetKinds = ["log_bytes", "calls", "reads", "streams", "snapshot_
 export type BudgetKind = (typeof budgetKinds)[number];
 
 export interface MemberBudgetOptions {
-  /** Default 256 KiB, and 4 MiB at once. */
+  /** Default 64 KiB, and 4 MiB at once. */
   readonly logBytesPerSecond: number;
   readonly logBytesBurst: number;
   /** What an entry weighs at least, because each costs a write to the disk. Default 4 KiB. */
   readonly logEntryBytesMin: number;
-  /** Calls in a second, and at once after a pause. Default 64 and 512. */
+  /** Calls in a second, and at once after a pause. Default 16 and 512. */
   readonly callsPerSecond: number;
   readonly callsBurst: number;
   /** An answer weighs one more call for each so many bytes. Default 256 KiB. */
   readonly answerBytesPerCall: number;
   /** Calls that are under way at once. Default 32. */
   readonly callsInFlightMax: number;
-  /** Default 64 in a second, and 256 at once. */
+  /** Default 16 in a second, and 256 at once. */
   readonly readsPerSecond: number;
   readonly readsBurst: number;
   /** Default 4. */
@@ -55,14 +55,14 @@ export interface MemberBudgetOptions {
 }
 
 export const memberBudgetDefaults: MemberBudgetOptions = {
-  logBytesPerSecond: 256 * 1024,
+  logBytesPerSecond: 64 * 1024,
   logBytesBurst: 4 * 1024 * 1024,
   logEntryBytesMin: 4 * 1024,
-  callsPerSecond: 64,
+  callsPerSecond: 16,
   callsBurst: 512,
   answerBytesPerCall: 256 * 1024,
   callsInFlightMax: 32,
-  readsPerSecond: 64,
+  readsPerSecond: 16,
   readsBurst: 256,
   streamsMax: 4,
   snapshotBytesPerHour: 1024 ** 3,

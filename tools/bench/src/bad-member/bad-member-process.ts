@@ -14,6 +14,8 @@ export interface FloodOrder {
   /** The leader. */
   readonly target: Peer;
   readonly rate: number;
+  /** More than any other process said that had the key, so that the leader talks with this one. */
+  readonly starts: number;
 }
 
 export interface FloodCount {
@@ -60,14 +62,13 @@ export async function runBadMember(): Promise<void> {
   process.exit();
 }
 
-async function openWith({ keyFile, nodeId, target }: FloodOrder): Promise<Transport> {
+async function openWith({ keyFile, nodeId, target, starts }: FloodOrder): Promise<Transport> {
   const { seed } = await loadOrCreateNodeKey(keyFile);
   const adapter = createIrohAdapter({ secretKey: seed, bind: "127.0.0.1:0", relay: false, discovery: false });
   const deps = { clock: systemClock, random: systemRandom, logger: silentLogger, metrics: discardMetrics, adapter };
   const transport = createTransport(deps, { nodeId });
   transport.peers.bind({ onMessage: () => {}, onUnreachable: () => {} });
-  // A start that no other one tops, so that the leader talks with this process.
-  const start = () => ({ incarnation: 1, starts: Number.MAX_SAFE_INTEGER });
+  const start = () => ({ incarnation: 1, starts });
   transport.serve({ call: () => Promise.reject(new Error("it answers nobody")), start });
   await transport.start();
   transport.setPeers([target]);
