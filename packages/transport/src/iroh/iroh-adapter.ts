@@ -243,7 +243,7 @@ class IrohEndpointAdapter implements IrohAdapter {
       native.close(0n, []);
       return undefined;
     }
-    const connection = new IrohConnection(native, lane, share);
+    const connection = new IrohConnection(native, { lane, remoteShare: share, mayBeRelayed: this.usesRelay });
     this.#connections.add(connection);
     void connection.closed.then(() => this.#connections.delete(connection));
     return connection;

@@ -5,11 +5,18 @@ import type { ByteStream, Connection, Lane } from "../transport-types.ts";
 import { toStreamError } from "./iroh-errors.ts";
 import { firstLine, fromNative, toNative } from "./iroh-module.ts";
 import { weigh } from "./native-weight.ts";
-import { pathInUse } from "./path-in-use.ts";
+import { type PathKind, pathInUse, pathKind } from "./path-in-use.ts";
 
 /** A write crosses the border in pieces, so that the conversion never blocks the event loop for long. */
 const writePieceBytes = 32 * 1024;
 const closeCode = 0n;
+
+export interface IrohConnectionOptions {
+  readonly lane: Lane;
+  readonly remoteShare: string | undefined;
+  /** Whether this endpoint has relays. */
+  readonly mayBeRelayed: boolean;
+}
 
 export class IrohConnection implements Connection {
   readonly transport = "iroh";
@@ -18,12 +25,16 @@ export class IrohConnection implements Connection {
   readonly remoteShare?: string;
   readonly closed: Promise<string>;
   readonly #native: NativeConnection;
+  readonly #mayBeRelayed: boolean;
+  #pathKind: PathKind;
   #open = true;
 
-  constructor(native: NativeConnection, lane: Lane, remoteShare?: string) {
+  constructor(native: NativeConnection, { lane, remoteShare, mayBeRelayed }: IrohConnectionOptions) {
     this.#native = native;
     if (remoteShare !== undefined) this.remoteShare = remoteShare;
     this.lane = lane;
+    this.#mayBeRelayed = mayBeRelayed;
+    this.#pathKind = pathKind(pathInUse(native.paths()), "none", mayBeRelayed);
     this.remoteEndpointId = native.remoteId().toString();
     weigh(native);
     // The handshake has granted 100 streams of each kind, with 1.25 MB each, and the binding sets nothing before it. These
@@ -72,8 +83,8 @@ export class IrohConnection implements Connection {
   path() {
     if (!this.#open) return { kind: "none" as const, rttMs: null };
     const used = pathInUse(this.#native.paths());
-    if (used === undefined) return { kind: "none" as const, rttMs: null };
-    return { kind: used.isRelay ? ("relay" as const) : ("direct" as const), rttMs: used.rttMs };
+    this.#pathKind = pathKind(used, this.#pathKind, this.#mayBeRelayed);
+    return { kind: this.#pathKind, rttMs: used === undefined ? this.#native.rtt() : used.rttMs };
   }
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@jest/globals";
-import { pathInUse } from "./path-in-use.ts";
+import { pathInUse, pathKind } from "./path-in-use.ts";
 
 const pathOf = (id: string, isSelected: boolean, udpTxBytes: number) => {
   const counts = { udpTxDatagrams: 1, udpRxDatagrams: 1, cwnd: 0, congestionEvents: 0, lostPackets: 0, lostBytes: 0 };
@@ -19,5 +19,22 @@ describe("pathInUse", () => {
 
   it("is nothing while no path is open", () => {
     expect(pathInUse([])).toBeUndefined();
+  });
+});
+
+describe("pathKind", () => {
+  it("is that of the path in use, whatever was there before", () => {
+    expect(pathKind({ isRelay: true }, "direct", true)).toBe("relay");
+    expect(pathKind({ isRelay: false }, "relay", true)).toBe("direct");
+  });
+
+  it("stays what it was when an open connection lists no path", () => {
+    expect(pathKind(undefined, "relay", true)).toBe("relay");
+    expect(pathKind(undefined, "direct", true)).toBe("direct");
+  });
+
+  it("is direct where there is no relay, and unknown where there is one", () => {
+    expect(pathKind(undefined, "none", false)).toBe("direct");
+    expect(pathKind(undefined, "none", true)).toBe("none");
   });
 });
