@@ -4,6 +4,7 @@
  */
 export { RetryClient } from "@blixard/client";
 export { type IrohRelay, startIrohRelay } from "./iroh-relay.ts";
+export { type Lan, type LanMachine, startLan } from "./lan.ts";
 export type { ProcessClusterOptions } from "./process-cluster.ts";
 export { ProcessCluster } from "./process-cluster.ts";
 export type { ProcessExit, ProcessNodeOptions } from "./process-node.ts";
@@ -12,3 +13,4 @@ export type { TestClusterBuilder, TestClusterOptions } from "./test-cluster.ts";
 export { TestCluster } from "./test-cluster.ts";
 export type { TestNodeBuilder, TestNodeOptions, TestTransport } from "./test-node.ts";
 export { TestNode } from "./test-node.ts";
+export { guardProcesses, instanceProcesses, watchdogProcesses } from "./vm-processes.ts";

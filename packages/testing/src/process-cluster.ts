@@ -2,9 +2,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type BlixardClient, connectClient } from "@blixard/client";
-import { BlixardError, sleep, withDeadline } from "@blixard/common";
+import { BlixardError, messageOf, sleep, withDeadline } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import type { NodeStatus } from "@blixard/protocol";
+import type { LanMachine } from "./lan.ts";
 import { ProcessNode, type ProcessNodeOptions, type RestartOptions } from "./process-node.ts";
 
 export interface ProcessClusterOptions {
@@ -12,6 +13,8 @@ export interface ProcessClusterOptions {
   readonly binary: string;
   /** Default: 3. */
   readonly nodes?: number;
+  /** Where the nodes run, the one with id 1 in the first. Default: all of them on loopback. */
+  readonly machines?: readonly Pick<LanMachine, "namespace" | "host">[];
   /** Default: a temporary directory that `close` removes. */
   readonly dataRoot?: string;
   /** Further flags for every node. */
@@ -26,7 +29,7 @@ const pollIntervalMs = 50;
 /** A client keeps to its node while that is killed and started again, however slow the machine is. */
 const patience = { timeoutMs: 120_000, unreachableMs: 120_000 };
 
-/** A cluster on loopback in which every node is a process of the real binary. */
+/** A cluster in which every node is a process of the real binary: on loopback, or each in a network namespace. */
 export class ProcessCluster implements AsyncDisposable {
   readonly dataRoot: string;
   readonly #options: ProcessClusterOptions;
@@ -95,18 +98,24 @@ export class ProcessCluster implements AsyncDisposable {
 
   /** Asks the running nodes for their status until `holds` for one of them. */
   async waitFor(what: string, holds: (status: NodeStatus) => boolean, timeoutMs = 120_000): Promise<NodeStatus> {
+    const heard = new Map<number, string>();
     try {
       return await withDeadline({ clock: systemClock, timeoutMs, what: `waiting for ${what}` }, async (signal) => {
         while (true) {
-          for (const node of this.nodes.filter(({ isRunning }) => isRunning)) {
-            const status = await this.status(node.id, signal).catch(() => undefined);
-            if (status !== undefined && holds(status)) return status;
+          for (const node of this.nodes) {
+            const status = node.isRunning ? await this.status(node.id, signal).catch(messageOf) : "it has ended";
+            heard.set(node.id, typeof status === "string" ? status : inShort(status));
+            if (typeof status !== "string" && holds(status)) return status;
           }
           await sleep(systemClock, pollIntervalMs, signal);
         }
       });
     } catch (error) {
-      throw new BlixardError("DEADLINE_EXCEEDED", `${what} did not come`, { cause: error, hint: this.diagnostics() });
+      const last = [...heard].map(([id, text]) => `\n  node ${id}: ${text}`).join("");
+      throw new BlixardError("DEADLINE_EXCEEDED", `${what} did not come; heard last:${last}`, {
+        cause: error,
+        hint: this.diagnostics(),
+      });
     }
   }
 
@@ -132,16 +141,15 @@ export class ProcessCluster implements AsyncDisposable {
     return node;
   }
 
-  /** Adds one more node, which joins by address. */
+  /** Adds one more node. */
   async addNode(id: number): Promise<ProcessNode> {
     const seed = this.nodes.find((node) => node.isRunning && node.id !== id);
+    const { binary, flags = [], machines } = this.#options;
     const options: ProcessNodeOptions = {
-      binary: this.#options.binary,
-      id,
-      dataDir: join(this.dataRoot, `node-${id}`),
-      flags: this.#options.flags ?? [],
+      ...{ binary, id, dataDir: join(this.dataRoot, `node-${id}`), flags },
+      ...(machines === undefined ? {} : placedOn(machines[id - 1], flags)),
     };
-    const node = await ProcessNode.start(seed === undefined ? options : { ...options, join: seed.ready.bind });
+    const node = await ProcessNode.start(seed === undefined ? options : { ...options, join: await this.#wayIn(seed) });
     this.#nodes.set(id, node);
     this.#options.onProgress?.(`node ${id} serves at ${node.ready.bind} (process ${node.ready.pid})`);
     return node;
@@ -168,6 +176,17 @@ export class ProcessCluster implements AsyncDisposable {
     await this.close();
   }
 
+  /** Beside a node on loopback its address is enough; from another machine it takes a ticket. */
+  async #wayIn(seed: ProcessNode): Promise<string> {
+    if (this.#options.machines === undefined) return seed.ready.bind;
+    const client = this.client(seed.id);
+    try {
+      return (await client.tickets.create({ role: "voter" })).ticket;
+    } finally {
+      client.close();
+    }
+  }
+
   async #form(count: number): Promise<void> {
     const first = await this.addNode(1);
     this.#token = await first.token();
@@ -180,4 +199,21 @@ export class ProcessCluster implements AsyncDisposable {
       this.#options.formTimeoutMs ?? 120_000,
     );
   }
+}
+
+/** Its leader, and where it sees each member, on a line. */
+function inShort({ leaderId, members }: NodeStatus): string {
+  const seen = members.map(({ id, role, path, addresses }) => `${id} ${role} ${path} ${addresses.join()}`);
+  return `leader ${leaderId ?? "none"}, members ${seen.join("; ")}`;
+}
+
+/** A node serves on the address of its machine, where this process can reach it. */
+function placedOn(
+  machine: Pick<LanMachine, "namespace" | "host"> | undefined,
+  flags: readonly string[],
+): Pick<ProcessNodeOptions, "networkNamespace" | "bind" | "flags"> {
+  if (machine === undefined) throw new BlixardError("INVALID_ARGUMENT", "there is no machine for so many nodes");
+  const { namespace, host } = machine;
+  const http = flags.includes("--http") ? [] : ["--http", `${host}:0`];
+  return { networkNamespace: namespace, bind: `${host}:0`, flags: [...flags, ...http] };
 }

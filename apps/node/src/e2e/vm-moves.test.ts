@@ -1,64 +1,21 @@
-import { readdirSync, readFileSync } from "node:fs";
 import type { BlixardClient } from "@blixard/client";
 import { sleep } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import type { VmRecord } from "@blixard/protocol";
-import { ProcessCluster } from "@blixard/testing";
+import { instanceProcesses, ProcessCluster, watchdogProcesses } from "@blixard/testing";
 import { describeWith, findProgram } from "@blixard/vm-manager/testing";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { builtBinary } from "./binary.ts";
-import { instanceProcesses } from "./instance-count.ts";
+import { ProcessCounter } from "./process-counter.ts";
 
 const qemu = {
   name: "QEMU",
   present: findProgram("qemu-system-x86_64") !== undefined,
   install: "apt-get install qemu-system-x86",
 };
-const sampleMs = 100;
 const patienceMs = 120_000;
 /** Than the lease of a node that is lost, with all that the leader waits beside it. */
 const longerThanLeaseMs = 20_000;
-
-/** Counts the processes of VMs again and again, as anybody can who looks at this machine from outside. */
-class ProcessCounter {
-  readonly #stopping = new AbortController();
-  readonly #counting: Promise<void>;
-  /** The most processes of one VM that were there at once. */
-  most = 0;
-  samples = 0;
-
-  constructor(vmIds: readonly string[]) {
-    this.#counting = this.#count(vmIds);
-  }
-
-  async #count(vmIds: readonly string[]): Promise<void> {
-    while (!this.#stopping.signal.aborted) {
-      for (const vmId of vmIds) this.most = Math.max(this.most, instanceProcesses(vmId).length);
-      this.samples++;
-      await sleep(systemClock, sampleMs, this.#stopping.signal).catch(() => {});
-    }
-  }
-
-  async stop(): Promise<void> {
-    this.#stopping.abort();
-    await this.#counting;
-  }
-}
-
-/** The processes that hold the VMs of one node. */
-function watchdogsOf(dataDir: string): number[] {
-  return readdirSync("/proc")
-    .filter((entry) => /^\d+$/.test(entry))
-    .filter((pid) => {
-      try {
-        const given = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-        return given.includes("--blixard-watchdog") && given.some((part) => part.startsWith(`${dataDir}/`));
-      } catch {
-        return false;
-      }
-    })
-    .map(Number);
-}
 
 describeWith(describe, qemu)("a VM that moves", () => {
   let cluster: ProcessCluster;
@@ -132,7 +89,7 @@ describeWith(describe, qemu)("a VM that moves", () => {
   });
 
   it("ends at once with its watchdog and its node, and runs elsewhere", async () => {
-    const watchdogs = watchdogsOf(cluster.node(owner()).dataDir);
+    const watchdogs = watchdogProcesses(cluster.node(owner()).dataDir);
     expect(watchdogs).toHaveLength(1);
     const killed = cluster.kill(owner());
     for (const pid of watchdogs) process.kill(pid, "SIGKILL");
@@ -140,8 +97,26 @@ describeWith(describe, qemu)("a VM that moves", () => {
     await movesAway();
   });
 
+  it("runs on when the leader is lost, which is another node", async () => {
+    const leaderId = await cluster.waitForLeader();
+    // VMs spread over the nodes, so that the second one is elsewhere.
+    const name = owner() === leaderId ? "beside" : "web";
+    if (name === "beside") await client.vms.create(name, { vcpus: 1, memoryMiB: 32, image: "demo" });
+    const before = await client.vms.waitForPhase(name, ["Running"], { timeoutMs: patienceMs });
+    expect(before.node).not.toBe(leaderId);
+    const processes = instanceProcesses(before.vmId);
+    await cluster.kill(leaderId);
+    const successor = await cluster.waitForLeader();
+    await sleep(systemClock, longerThanLeaseMs);
+    const asked = cluster.client(successor);
+    const after = await asked.vms.get(name);
+    asked.close();
+    expect(after).toMatchObject({ phase: "Running", node: before.node, fencingEpoch: before.fencingEpoch });
+    expect(instanceProcesses(before.vmId)).toEqual(processes);
+  });
+
   it("ends while its node and its watchdog stand still, because somebody guards the watchdog", async () => {
-    const [watchdog = 0] = watchdogsOf(cluster.node(owner()).dataDir);
+    const [watchdog = 0] = watchdogProcesses(cluster.node(owner()).dataDir);
     cluster.node(owner()).signal("SIGSTOP");
     process.kill(watchdog, "SIGSTOP");
     await movesAway();

@@ -1,9 +1,8 @@
 import { readdirSync, readlinkSync } from "node:fs";
-import { ProcessCluster } from "@blixard/testing";
+import { instanceProcesses, ProcessCluster } from "@blixard/testing";
 import { describeWith, findProgram } from "@blixard/vm-manager/testing";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { builtBinary } from "./binary.ts";
-import { instanceProcesses } from "./instance-count.ts";
 
 const embedded = { name: "the embedded driver", present: true, install: "npm install" };
 const qemu = {

@@ -1,10 +1,9 @@
 /** What other nodes tell of a VM: while its process stands still, after its end, after all machines lost their power. */
 import { readFileSync } from "node:fs";
 import type { VmRecord } from "@blixard/protocol";
-import { ProcessCluster, type ProcessNode } from "@blixard/testing";
+import { instanceProcesses, ProcessCluster, type ProcessNode } from "@blixard/testing";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { builtBinary } from "./binary.ts";
-import { instanceProcesses } from "./instance-count.ts";
 import { runBinary } from "./run-binary.ts";
 
 const names = ["e", "b", "d", "a", "c", "f"] as const;

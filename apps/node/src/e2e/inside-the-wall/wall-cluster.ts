@@ -5,10 +5,9 @@ import { join } from "node:path";
 import { type BlixardClient, connectClient } from "@blixard/client";
 import { fromHex, sleep } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
-import { ProcessNode } from "@blixard/testing";
+import { instanceProcesses, ProcessNode } from "@blixard/testing";
 import type { Peer } from "@blixard/transport";
 import { builtBinary } from "../binary.ts";
-import { instanceProcesses } from "../instance-count.ts";
 import type { WallRole } from "./call-wall.ts";
 
 /** The nodes that run until the end, and those whose keys are stolen. Three of five votes are with the first. */
