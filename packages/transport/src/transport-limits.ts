@@ -16,6 +16,8 @@ export const transportLimits = {
   /** How much one frame gathers from a queue. A single message that is larger is sent alone. */
   gatherBytesMax: 256 * 1024,
   gatherMessagesMax: 1_024,
+  /** A write takes frames that wait until it has so many bytes: a larger frame goes alone. */
+  gatherWriteBytesMax: 32 * 1024,
   queueMessagesMax: 4_096,
   queueBytesMax: 16 * 1024 * 1024,
   /** Default of the option `heartbeatMs`. */
@@ -121,11 +123,12 @@ export function assertTransportLimits(of: TransportLimits): void {
 }
 
 function assertFrameLimits(of: TransportLimits): void {
-  const { frameBytesMax, gatherBytesMax, urgentFrameBytesMax, rpcPayloadUrgentBytesMax } = of;
+  const { frameBytesMax, gatherBytesMax, gatherWriteBytesMax, urgentFrameBytesMax, rpcPayloadUrgentBytesMax } = of;
   const { commandBytesMax } = limits;
   assertAtMost({ frameBytesMin }, { frameBytesMax }, "the default frame holds the largest call");
   assertBelow({ commandBytesMax }, { frameBytesMin }, "the smallest frame holds the largest command");
   assertAtMost({ gatherBytesMax }, { frameBytesMin }, "what is gathered fits into the smallest frame");
+  assertAtMost({ gatherWriteBytesMax }, { gatherBytesMax }, "a large frame waits for no others");
   assertAtMost({ urgentFrameBytesMax }, { frameBytesMin }, "urgent frames are no larger than others");
   assertBelow({ rpcPayloadUrgentBytesMax }, { urgentFrameBytesMax }, "an urgent call fits into an urgent frame");
   const { rpcQueueBytesMax, queueBytesMax } = of;

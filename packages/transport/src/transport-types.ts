@@ -43,6 +43,11 @@ export interface Connection {
    * leave first where the adapter can tell streams apart.
    */
   openStream(options?: { readonly priority?: number }): Promise<ByteStream>;
+  /**
+   * Calls `run` when this turn of the event loop has seen all that waited for it, so that what it sends goes out in one
+   * write. Absent where a write costs no more than the wait.
+   */
+  afterTurn?(run: () => void): void;
   /** The next stream that the other side opened; undefined when the connection is closed. */
   acceptStream(): Promise<ByteStream | undefined>;
   /** Ends everything on the connection at once: the only way out of a pending read or write. */

@@ -1,10 +1,10 @@
 /**
  * Frames over one connection. Each side writes on streams that it opened, one for each class, and reads on those that
- * the other side opened. A stream has one write in flight, and the source gathers what comes meanwhile. So an idle link
- * sends at once, and a busy one batches without a timer. Only closing the connection ends reads and writes that hang
- * because the peer is dead or does not read.
+ * the other side opened. A stream has one write in flight, and all frames that wait meanwhile go into the next one: a
+ * write costs far more than a short frame does. So an idle link sends at the end of the turn, and a busy one batches
+ * without a timer. Only closing the connection ends reads and writes that hang because the peer is dead or does not read.
  */
-import { type BlixardError, errorCodeOf, messageOf } from "@blixard/common";
+import { type BlixardError, concatBytes, errorCodeOf, messageOf } from "@blixard/common";
 import type { Refusal, TransportMetrics } from "../metrics.ts";
 import { transportLimits } from "../transport-limits.ts";
 import type { ByteStream, Connection } from "../transport-types.ts";
@@ -83,11 +83,14 @@ export class FrameLink {
     this.wake("urgent");
   }
 
-  /** Says that `next` has payloads for the class. Those that are added until the end of this turn share a frame. */
+  /** Says that `next` has payloads for the class. Those that are added until the end of this turn share a write. */
   wake(streamClass: StreamClass): void {
     if (this.#ended || this.#writing.has(streamClass)) return;
     this.#writing.add(streamClass);
-    queueMicrotask(() => void this.#writeAll(streamClass));
+    const { connection } = this;
+    const write = () => void this.#writeAll(streamClass);
+    if (connection.afterTurn === undefined) queueMicrotask(write);
+    else connection.afterTurn(write);
   }
 
   /** Ends the link and its connection; `onEnd` is not called. */
@@ -99,10 +102,8 @@ export class FrameLink {
 
   async #writeAll(streamClass: StreamClass): Promise<void> {
     try {
-      for (let frame = this.#nextFrame(streamClass); frame !== undefined; frame = this.#nextFrame(streamClass)) {
+      for (let bytes = this.#nextBytes(streamClass); bytes !== undefined; bytes = this.#nextBytes(streamClass)) {
         const stream = this.#streams.get(streamClass) ?? (await this.#open(streamClass));
-        const bytes = encodeFrame(frame, this.#options, this.#compressor);
-        this.#metrics.frameSent(this.connection.lane, frame.payload.length, bytes.length);
         await stream.write(bytes);
       }
     } catch (error) {
@@ -110,6 +111,21 @@ export class FrameLink {
     } finally {
       this.#writing.delete(streamClass);
     }
+  }
+
+  /** The frames that wait, behind each other, as many as one write takes. */
+  #nextBytes(streamClass: StreamClass): Uint8Array | undefined {
+    const frames: Uint8Array[] = [];
+    let length = 0;
+    while (length < transportLimits.gatherWriteBytesMax) {
+      const frame = this.#nextFrame(streamClass);
+      if (frame === undefined) break;
+      const bytes = encodeFrame(frame, this.#options, this.#compressor);
+      this.#metrics.frameSent(this.connection.lane, frame.payload.length, bytes.length);
+      frames.push(bytes);
+      length += bytes.length;
+    }
+    return frames.length > 1 ? concatBytes(frames) : frames[0];
   }
 
   #nextFrame(streamClass: StreamClass): Frame | undefined {

@@ -65,6 +65,11 @@ export class IrohConnection implements Connection {
     }
   }
 
+  /** A write crosses the border to native code, which costs what many frames do: requests of a turn go out together. */
+  afterTurn(run: () => void): void {
+    setImmediate(run);
+  }
+
   async acceptStream(): Promise<ByteStream | undefined> {
     try {
       return new IrohStream(await this.#native.acceptBi());
