@@ -34,6 +34,7 @@ export {
   parseHostPort,
   requireHostPort,
 } from "./host-port.ts";
+export { LazySignal } from "./lazy-signal.ts";
 export { type BucketRate, LeakyBucket } from "./leaky-bucket.ts";
 export { type LinkedSignal, linkSignal } from "./link-signal.ts";
 export type { LogFields, Logger, LogLevel } from "./logger.ts";

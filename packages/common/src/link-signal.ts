@@ -1,4 +1,5 @@
 import { BlixardError } from "./errors.ts";
+import { LazySignal } from "./lazy-signal.ts";
 import { offAbort, onAbort } from "./on-abort.ts";
 
 /** A signal that follows others until it is released: unlike AbortSignal.any, it leaves no trace on a long-lived one. */
@@ -13,13 +14,13 @@ const released = new BlixardError("CANCELLED", "nobody waits for this any more")
 
 /** Follows the outer signals that are given, with the reason of the first of them that has aborted. */
 export function linkSignal(...outers: readonly (AbortSignal | undefined)[]): LinkedSignal {
-  const controller = new AbortController();
-  const follow = () => controller.abort(outers.find((outer) => outer?.aborted)?.reason);
+  const signal = new LazySignal();
+  const follow = () => signal.abort(outers.find((outer) => outer?.aborted)?.reason);
   if (outers.some((outer) => outer?.aborted)) follow();
   else for (const outer of outers) onAbort(outer, follow);
   return {
-    signal: controller.signal,
-    abort: (reason = released) => controller.abort(reason),
+    signal,
+    abort: (reason = released) => signal.abort(reason),
     release: () => {
       for (const outer of outers) offAbort(outer, follow);
     },

@@ -3,11 +3,17 @@
  * Node.js takes more than ten for a leak and says so on standard error. All listeners of this module on one signal are one
  * for Node.js; it goes with the last of them, because signals with listeners are not collected.
  */
+import { LazySignal } from "./lazy-signal.ts";
+
 const listenersOf = new WeakMap<AbortSignal, Set<() => void>>();
 
 /** Calls `listener` once when `signal` aborts, which must not have happened yet. */
 export function onAbort(signal: AbortSignal | undefined, listener: () => void): void {
   if (signal === undefined) return;
+  if (signal instanceof LazySignal) {
+    signal.listen(listener);
+    return;
+  }
   const present = listenersOf.get(signal);
   if (present !== undefined) {
     present.add(listener);
@@ -20,6 +26,10 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
 /** Takes back an `onAbort`. */
 export function offAbort(signal: AbortSignal | undefined, listener: () => void): void {
   if (signal === undefined) return;
+  if (signal instanceof LazySignal) {
+    signal.unlisten(listener);
+    return;
+  }
   const present = listenersOf.get(signal);
   if (!present?.delete(listener) || present.size > 0) return;
   listenersOf.delete(signal);

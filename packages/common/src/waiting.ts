@@ -15,6 +15,7 @@
  */
 import type { Clock } from "./clock.ts";
 import { BlixardError } from "./errors.ts";
+import { LazySignal } from "./lazy-signal.ts";
 import { linkSignal } from "./link-signal.ts";
 import { offAbort, onAbort } from "./on-abort.ts";
 
@@ -56,14 +57,14 @@ export async function withDeadline<T>(
 ): Promise<T> {
   const { clock, timeoutMs, what, signal } = options;
   if (signal?.aborted) throw abortReason(signal);
-  const controller = new AbortController();
+  const inner = new LazySignal();
   let fail: (error: Error) => void = () => {};
   const ended = new Promise<never>((_, reject) => {
     fail = reject;
   });
   const stop = (error: Error) => {
     fail(error);
-    controller.abort(error);
+    inner.abort(error);
   };
   const timer = clock.setTimer(timeoutMs, () =>
     stop(new BlixardError("DEADLINE_EXCEEDED", `${what} took longer than ${timeoutMs} ms`, { outcome: "unknown" })),
@@ -71,7 +72,7 @@ export async function withDeadline<T>(
   const abort = () => stop(abortReason(signal));
   onAbort(signal, abort);
   try {
-    const running = work(controller.signal);
+    const running = work(inner);
     running.catch(() => {});
     return await Promise.race([running, ended]);
   } finally {

@@ -68,6 +68,20 @@ export class Watch<T> {
     });
   }
 
+  /**
+   * As `until`, for whoever nearly always hears something else first, and stops waiting then: calls `run` with the first
+   * later value for which `holds`. Returns what stops it. The present value is for the caller to look at.
+   */
+  whenNext(holds: (value: T) => boolean, run: (value: T) => void): () => void {
+    const look = (value: T) => {
+      if (!holds(value)) return;
+      this.#waiters.delete(look);
+      run(value);
+    };
+    this.#waiters.add(look);
+    return () => this.#waiters.delete(look);
+  }
+
   /** The present value, then each later one that the reader is in time for, until `signal` aborts. */
   async *values(options: { readonly signal?: AbortSignal } = {}): AsyncIterable<T> {
     while (!options.signal?.aborted) {

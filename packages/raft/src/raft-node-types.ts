@@ -149,7 +149,7 @@ export interface RaftNode<Result> {
   /** Takes a snapshot now and compacts the log behind it. Resolves with its index. */
   takeSnapshot(): Promise<LogIndex>;
   /** The latest status; wait on it rather than poll. */
-  readonly status: { readonly value: RaftNodeStatus; until: StatusUntil };
+  readonly status: StatusView;
   /** The core's own view, with the progress of each peer on a leader. */
   coreStatus(): Status;
   /** Yields the events from now on, until `signal` aborts or the node closes. A slow reader learns what it missed. */
@@ -158,4 +158,9 @@ export interface RaftNode<Result> {
   close(options?: CloseOptions): Promise<void>;
 }
 
-type StatusUntil = (holds: (status: RaftNodeStatus) => boolean, options?: SignalOptions) => Promise<RaftNodeStatus>;
+interface StatusView {
+  readonly value: RaftNodeStatus;
+  until(holds: (status: RaftNodeStatus) => boolean, options?: SignalOptions): Promise<RaftNodeStatus>;
+  /** Calls `run` with the first later status for which `holds`. Returns what stops it. */
+  whenNext(holds: (status: RaftNodeStatus) => boolean, run: (status: RaftNodeStatus) => void): () => void;
+}

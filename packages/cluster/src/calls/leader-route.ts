@@ -11,6 +11,7 @@
  * twice, also when the request id is forgotten meanwhile.
  */
 import {
+  abortReason,
   BlixardError,
   changedError,
   errorCodeOf,
@@ -18,6 +19,7 @@ import {
   isBlixardError,
   linkSignal,
   notApplied,
+  onAbort,
   sleep,
   withTimeLimit,
 } from "@blixard/common";
@@ -112,19 +114,22 @@ async function forwardWhileItLeads(
   leaderId: number,
   timeoutMs: number,
 ): Promise<unknown> {
+  const { status } = parts.raft;
   const link = linkSignal(route.signal);
-  const answer = route.forward(leaderId, { ...route.meta, timeoutMs }, link.signal);
-  const moved = parts.raft.status
-    .until((next) => next.leaderId !== leaderId, { signal: link.signal })
-    .then(() => {
-      throw new BlixardError("OUTCOME_UNKNOWN", `node ${leaderId} no longer leads`, { outcome: "unknown" });
-    });
+  let stopLooking = () => {};
   try {
-    return await Promise.race([answer, moved]);
+    return await new Promise((resolve, reject) => {
+      const lost = () => {
+        reject(new BlixardError("OUTCOME_UNKNOWN", `node ${leaderId} no longer leads`, { outcome: "unknown" }));
+        link.abort();
+      };
+      stopLooking = status.whenNext((next) => next.leaderId !== leaderId, lost);
+      // What carries the call may not listen to its signal.
+      onAbort(link.signal, () => reject(abortReason(link.signal)));
+      route.forward(leaderId, { ...route.meta, timeoutMs }, link.signal).then(resolve, reject);
+    });
   } finally {
-    link.abort();
-    await moved.catch(() => {});
-    answer.catch(() => {});
+    stopLooking();
     link.release();
   }
 }

@@ -85,8 +85,11 @@ const tag = { request: 1, response: 2, error: 3, cancel: 4, ping: 5, pong: 6, op
 /** One more when the callee sends it. */
 const sidedTag = { item: 8, end: 10, credit: 12 } as const;
 
+/** One after the other: no frame is written inside of another. */
+const writer = new BinaryWriter();
+
 export function encodeRpcFrame(frame: RpcFrame): Uint8Array {
-  const writer = new BinaryWriter();
+  writer.clear();
   writer.byte("by" in frame ? sidedTag[frame.type] + (frame.by === "caller" ? 0 : 1) : tag[frame.type]);
   writer.integer(frame.id);
   switch (frame.type) {

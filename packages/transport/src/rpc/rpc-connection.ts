@@ -3,7 +3,16 @@
  * that a chunk of an image does not hold up a status call. While calls are open, and while stream calls are served, the
  * connection is pinged; ten heartbeats without a frame end it, and with it the calls, whose outcome is then unknown.
  */
-import { BlixardError, type Clock, notApplied, offAbort, onAbort, type Timer } from "@blixard/common";
+import {
+  abortReason,
+  BlixardError,
+  type Clock,
+  LazySignal,
+  notApplied,
+  offAbort,
+  onAbort,
+  type Timer,
+} from "@blixard/common";
 import { decodeRpcFrame, encodeRpcFrame, fromRpcError, type RpcFrame, toRpcError } from "@blixard/protocol";
 import { type FrameOptions, frameBytesMaxOf } from "../frames/frame.ts";
 import { FrameLink, type LinkEnd } from "../frames/frame-link.ts";
@@ -45,7 +54,7 @@ interface OpenCall {
 }
 
 interface ServedCall {
-  readonly controller: AbortController;
+  readonly signal: LazySignal;
   readonly timer: Timer;
 }
 
@@ -113,25 +122,34 @@ export class RpcConnection {
     return this.#link.ended;
   }
 
-  /** Sends one call. `signal` carries the deadline of the caller; when it aborts, the other side gets a cancel. */
-  call(method: string, payload: Uint8Array, timeoutMs: number, signal: AbortSignal): Promise<Uint8Array> {
+  /**
+   * Sends one call. When `timeoutMs` are over, or `signal` aborts, it rejects and the other side gets a cancel.
+   * @throws DEADLINE_EXCEEDED, OVERLOADED, UNREACHABLE, and the error of the other side
+   */
+  call(method: string, payload: Uint8Array, timeoutMs: number, signal?: AbortSignal): Promise<Uint8Array> {
     if (this.#calls.size >= transportLimits.rpcCallsPerConnectionMax) {
       return Promise.reject(overloaded("too many calls are open to this node"));
     }
+    if (signal?.aborted) return Promise.reject(abortReason(signal));
     this.#asked = true;
     const id = this.#nextCallId++;
+    const refusal = this.#post({ type: "request", id, method, timeoutMs: Math.ceil(timeoutMs), payload });
+    if (refusal !== undefined) return Promise.reject(refusal);
     return new Promise((resolve, reject) => {
       const settled = () => {
+        timer.cancel();
         offAbort(signal, abort);
         this.#calls.delete(id);
         this.#armIdle();
       };
-      const abort = () => {
+      const giveUp = (error: Error) => {
         settled();
         this.#post({ type: "cancel", id });
-        reject(signal.reason);
+        reject(error);
       };
-      const open: OpenCall = {
+      const abort = () => giveUp(abortReason(signal));
+      const timer = this.#deps.clock.setTimer(timeoutMs, () => giveUp(tooLate(method, timeoutMs)));
+      this.#calls.set(id, {
         resolve: (answer) => {
           settled();
           resolve(answer);
@@ -140,13 +158,7 @@ export class RpcConnection {
           settled();
           reject(error);
         },
-      };
-      const refusal = this.#post({ type: "request", id, method, timeoutMs: Math.ceil(timeoutMs), payload });
-      if (refusal !== undefined) {
-        reject(refusal);
-        return;
-      }
-      this.#calls.set(id, open);
+      });
       onAbort(signal, abort);
       this.#armHeartbeat();
       this.#armIdle();
@@ -211,7 +223,7 @@ export class RpcConnection {
   }
 
   #onCancel(id: number, reason: BlixardError): void {
-    this.#served.get(id)?.controller.abort(reason);
+    this.#served.get(id)?.signal.abort(reason);
     this.#streams.onCancel(id, reason);
   }
 
@@ -221,15 +233,13 @@ export class RpcConnection {
       this.#answer({ type: "error", id, error: toRpcError(overloaded("too many calls are served for this node")) });
       return;
     }
-    const controller = new AbortController();
+    const signal = new LazySignal();
     const timeoutMs = Math.min(request.timeoutMs, transportLimits.rpcTimeoutMsMax);
-    const timer = this.#deps.clock.setTimer(timeoutMs, () =>
-      controller.abort(new BlixardError("DEADLINE_EXCEEDED", `${method} took longer than ${timeoutMs} ms`)),
-    );
-    this.#served.set(id, { controller, timer });
+    const timer = this.#deps.clock.setTimer(timeoutMs, () => signal.abort(tooLate(method, timeoutMs)));
+    this.#served.set(id, { signal, timer });
     this.#armIdle();
     try {
-      const answer = await this.#deps.serve({ method, payload }, controller.signal);
+      const answer = await this.#deps.serve({ method, payload }, signal);
       this.#answer({ type: "response", id, payload: answer });
     } catch (error) {
       this.#answer({ type: "error", id, error: toRpcError(error) });
@@ -315,6 +325,7 @@ export class RpcConnection {
   #armIdle(): void {
     const open = this.#calls.size > 0 || this.#served.size > 0 || this.#streams.size > 0;
     this.#deps.onCalls(this, open);
+    if (open && this.#idle === undefined) return;
     this.#idle?.cancel();
     this.#idle = undefined;
     if (this.ended || open) return;
@@ -328,13 +339,17 @@ export class RpcConnection {
     const error = new BlixardError("UNREACHABLE", `the connection broke: ${end.reason}`, { outcome: "unknown" });
     for (const call of [...this.#calls.values()]) call.reject(error);
     const cancelled = new BlixardError("CANCELLED", "the caller's connection broke");
-    for (const { controller, timer } of this.#served.values()) {
+    for (const { signal, timer } of this.#served.values()) {
       timer.cancel();
-      controller.abort(cancelled);
+      signal.abort(cancelled);
     }
     this.#streams.close(error, cancelled);
     this.#deps.onEnd(this);
   }
+}
+
+function tooLate(method: string, timeoutMs: number): BlixardError {
+  return new BlixardError("DEADLINE_EXCEEDED", `${method} took longer than ${timeoutMs} ms`, { outcome: "unknown" });
 }
 
 function overloaded(message: string): BlixardError {

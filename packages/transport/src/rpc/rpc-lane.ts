@@ -96,6 +96,8 @@ export class RpcLane {
   }
 
   call(to: EndpointAddress, method: string, payload: Uint8Array, options: CallOptions): Promise<Uint8Array> {
+    const connection = this.#find(to.endpointId);
+    if (connection !== undefined) return connection.call(method, payload, timeoutMsOf(options), options.signal);
     return this.#withConnection(to, method, options, (connection, leftMs, signal) =>
       connection.call(method, payload, leftMs, signal),
     );
@@ -120,7 +122,7 @@ export class RpcLane {
     options: CallOptions,
     work: (connection: RpcConnection, leftMs: number, signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const timeoutMs = Math.min(options.timeoutMs, transportLimits.rpcTimeoutMsMax);
+    const timeoutMs = timeoutMsOf(options);
     const { clock } = this.#deps;
     const startMs = clock.monotonicMs();
     const deadline = {
@@ -251,6 +253,10 @@ export class RpcLane {
     const remote = { endpointId, nodeId: this.#deps.nodeIdOf(endpointId) };
     return this.#deps.streamHandler({ ...call, remote }, signal);
   }
+}
+
+function timeoutMsOf({ timeoutMs }: CallOptions): number {
+  return Math.min(timeoutMs, transportLimits.rpcTimeoutMsMax);
 }
 
 /** The first connection of overlapping dials; gives up after `rpcDialGiveUpMs`, so that a caller can ask another. */
