@@ -8,7 +8,7 @@ import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import { requestIdOf } from "./call-meta.ts";
 import { checkHostAndOrigin, checkOneHost, checkPath } from "./host-guard.ts";
-import type { HttpEnv } from "./http-context.ts";
+import type { HttpContext, HttpEnv } from "./http-context.ts";
 import { errorAnswer } from "./http-errors.ts";
 import type { HttpOptions, HttpParts } from "./http-types.ts";
 import { bindHttpMetrics } from "./metrics.ts";
@@ -30,24 +30,21 @@ export function createHttpApp(deps: HttpParts, options: HttpOptions): RequestHan
     options,
     routes,
     authenticate: (request) => authenticate(deps, request.env.incoming.socket, request.req.header("authorization")),
+    answer: answerer(deps, routes),
   };
-  addMeasures(app, deps, routes);
   addNodeRoutes(context);
   addBlobRoute(context);
   // Before the calls: a stream shares its path with one, and its flag tells them apart.
   addStreamRoutes(context);
   addCallRoutes(context);
-  app.notFound(async (request) => {
-    // A caller without a token is told nothing about routes.
-    await context.authenticate(request);
-    return routes.refuse(request);
-  });
-  app.onError((error, request) => {
-    const writes = !["GET", "HEAD"].includes(request.req.method);
-    const { status, body } = errorAnswer(error, request.get("requestId") ?? "", writes, deps.logger);
-    if (status === 401) request.header("www-authenticate", "Bearer");
-    return request.json(body, status as 500);
-  });
+  app.notFound((request) =>
+    context.answer(request, undefined, async () => {
+      // A caller without a token is told nothing about routes.
+      await context.authenticate(request);
+      return routes.refuse(request);
+    }),
+  );
+  app.onError((error, request) => answerError(deps, request, error));
   return guarded(
     getRequestListener((request, env) => app.fetch(request, env)),
     deps,
@@ -55,25 +52,47 @@ export function createHttpApp(deps: HttpParts, options: HttpOptions): RequestHan
   );
 }
 
-/** Gives each request its id, and counts it under its route. */
-function addMeasures(app: Hono<HttpEnv>, deps: HttpParts, routes: RouteList): void {
+/**
+ * Gives each request its id, answers with the error that its handler throws, and counts it under its route. It stands around
+ * each handler and not in front of all of them, because the framework calls a handler that is alone for its path directly;
+ * and it writes headers where Node.js keeps them, because those of an answer are dear to make and to read.
+ */
+function answerer(deps: HttpParts, routes: RouteList): RouteContext["answer"] {
   const { requests, duration } = bindHttpMetrics(deps.metrics);
-  app.use(async (request, next) => {
+  return async (request, route, handle) => {
     const startMs = deps.clock.monotonicMs();
+    const response = await answered(deps, request, handle);
+    const verb = request.req.method;
+    const labels = { verb, route: route ?? routes.templateOf(request.req.path) };
+    requests.add(1, { ...labels, status: `${response.status}` });
+    duration.observe((deps.clock.monotonicMs() - startMs) / 1000, labels);
+    return response;
+  };
+}
+
+async function answered(
+  deps: HttpParts,
+  request: HttpContext,
+  handle: (request: HttpContext) => Promise<Response>,
+): Promise<Response> {
+  const { outgoing } = request.env;
+  outgoing.setHeader("cache-control", "no-store");
+  outgoing.setHeader("x-content-type-options", "nosniff");
+  try {
     const requestId = requestIdOf(metaSource(request), deps.random);
     request.set("requestId", requestId);
-    request.header(headers.requestId, requestId);
-    request.header("cache-control", "no-store");
-    request.header("x-content-type-options", "nosniff");
-    await next();
-    const labels = {
-      verb: request.req.method,
-      route: request.get("route") ?? routes.templateOf(request.req.path),
-      status: `${request.res.status}`,
-    };
-    requests.add(1, labels);
-    duration.observe((deps.clock.monotonicMs() - startMs) / 1000, { verb: labels.verb, route: labels.route });
-  });
+    outgoing.setHeader(headers.requestId, requestId);
+    return await handle(request);
+  } catch (error) {
+    return answerError(deps, request, error);
+  }
+}
+
+function answerError({ logger }: HttpParts, request: HttpContext, error: unknown): Response {
+  const writes = !["GET", "HEAD"].includes(request.req.method);
+  const { status, body } = errorAnswer(error, request.get("requestId") ?? "", writes, logger);
+  if (status === 401) request.header("www-authenticate", "Bearer");
+  return request.json(body, status as 500);
 }
 
 /** Runs before anything parses the request, because the URL parser already trusts the Host header. */

@@ -2,5 +2,5 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 
-export type HttpEnv = { Bindings: HttpBindings; Variables: { requestId: string; route?: string } };
+export type HttpEnv = { Bindings: HttpBindings; Variables: { requestId: string } };
 export type HttpContext = Context<HttpEnv>;

@@ -15,6 +15,12 @@ export interface RouteContext {
   readonly routes: RouteList;
   /** Who calls. @throws UNAUTHENTICATED */
   authenticate(context: HttpContext): Promise<Caller>;
+  /** Answers with what `handle` gives, or with the error that it throws. `route` is the template, where there is one. */
+  answer(
+    request: HttpContext,
+    route: string | undefined,
+    handle: (request: HttpContext) => Promise<Response>,
+  ): Promise<Response>;
 }
 
 /** Somebody without a token, who may call what anyone may. */
@@ -41,10 +47,7 @@ export function addRoute(
   handle: (request: HttpContext) => Promise<Response>,
 ): void {
   context.routes.add(verb, template);
-  context.app.on(verb, honoPath(template), (request) => {
-    request.set("route", template);
-    return handle(request);
-  });
+  context.app.on(verb, honoPath(template), (request) => context.answer(request, template, handle));
 }
 
 /** A path of the contract as the server's router writes it. */

@@ -32,7 +32,9 @@ export function addStreamRoutes(context: RouteContext): void {
       const { method } = request.req;
       // The framework asks here for HEAD as well, whose answer has no body.
       if (method !== "GET" || request.req.query(http.flag) !== "true") return next();
-      return answerStream(context, open, request, name, requestFields(request, http, types));
+      return context.answer(request, http.path, () =>
+        answerStream(context, open, request, name, requestFields(request, http, types)),
+      );
     });
   }
 }
