@@ -19,7 +19,7 @@ import { type NodeLifecycle, stopped } from "./node-lifecycle.ts";
 import type { NodeParts } from "./node-parts.ts";
 import { bestSuccessor } from "./peers/successor.ts";
 import { statusOf } from "./services/cluster.ts";
-import { tokenHolder } from "./services/token.ts";
+import { ShownTokens } from "./services/shown-tokens.ts";
 import type { Duties } from "./start/start-duties.ts";
 import { ownTokenId } from "./state-machine/token.ts";
 import type { ClusterState } from "./state-machine/types.ts";
@@ -43,6 +43,7 @@ export class RunningNode implements ClusterNode {
   readonly #ownToken: Duties["ownToken"];
   readonly #ownLease: Duties["ownLease"];
   readonly #opened: CloseStack<CloseOptions>;
+  readonly #shownTokens: ShownTokens;
   readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
 
@@ -54,6 +55,7 @@ export class RunningNode implements ClusterNode {
     this.#ownToken = duties.ownToken;
     this.#ownLease = duties.ownLease;
     this.#opened = opened;
+    this.#shownTokens = new ShownTokens(parts);
   }
 
   get state(): ClusterState {
@@ -91,7 +93,7 @@ export class RunningNode implements ClusterNode {
   async authenticate(token: string): Promise<AuthenticatedCaller | undefined> {
     const elsewhere = misdirected(this.state, this.#parts.options.nodeId);
     if (elsewhere !== undefined) throw elsewhere;
-    return tokenHolder(this.state, this.#parts, token) ?? this.#holderOfOwn(token);
+    return this.#shownTokens.holderOf(this.state, token) ?? this.#holderOfOwn(token);
   }
 
   #holderOfOwn(token: string): AuthenticatedCaller | undefined {

@@ -460,8 +460,12 @@ function heldBackService(held: HeldBackNode, localToken: string): NodeService {
 
 /** The token in `local.token` shows how this node is, whatever the cluster knows. */
 function authenticatorOf(node: Pick<ClusterNode, "authenticate">, localToken: string): NodeService["authenticate"] {
-  const localHash = hash("sha256", localToken, "buffer");
+  const localBytes = Buffer.from(localToken);
   const local = { actor: { kind: "system", id: "local" }, access: "local" } as const;
-  return async (given) =>
-    timingSafeEqual(hash("sha256", given, "buffer"), localHash) ? local : await node.authenticate(given);
+  return async (given) => {
+    const bytes = Buffer.from(given);
+    // Only the length can be told from the time, which is that of every token of a node.
+    const isLocal = bytes.length === localBytes.length && timingSafeEqual(bytes, localBytes);
+    return isLocal ? local : await node.authenticate(given);
+  };
 }
