@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { describe, expect, it } from "@jest/globals";
 import { fromUtf8, toHex } from "@blixard/common";
 import type { TokenRecord } from "@blixard/protocol";
+import { describe, expect, it } from "@jest/globals";
 import { emptyState } from "../state-machine/state.ts";
 import { ShownTokens } from "./shown-tokens.ts";
 

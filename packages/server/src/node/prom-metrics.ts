@@ -1,53 +1,36 @@
-/** The Metrics port on prom-client. */
-import { assert, type Metrics } from "@blixard/common";
-import { Counter, collectDefaultMetrics, Gauge, Histogram, type Metric, Registry } from "prom-client";
+/** The Metrics port, with the text that Prometheus reads. What Node.js tells of its process comes from prom-client. */
+import { assert, type MetricDeclaration, type Metrics } from "@blixard/common";
+import { collectDefaultMetrics, Registry } from "prom-client";
+import { counterFamily, gaugeFamily, histogramFamily, type MetricFamily } from "./metric-series.ts";
 
 export interface PromMetrics extends Metrics {
   /** All metrics in the Prometheus text format. */
   text(): Promise<string>;
 }
 
-/** A registry of its own, so that two nodes in one process do not share counts. */
+/** Metrics of their own, so that two nodes in one process do not share counts. */
 export function createPromMetrics(): PromMetrics {
   const registry = new Registry();
-  const made = new Map<string, Metric>();
+  const made = new Map<string, MetricFamily>();
   collectDefaultMetrics({ register: registry, prefix: "blixard_" });
 
   // The same declaration may come again, for example from each of several sessions; it is the same metric then.
-  const once = <M extends Metric>(name: string, make: () => M): M => {
-    assert(name.startsWith("blixard_"), `the metric ${name} starts with blixard_`);
-    const metric = (made.get(name) as M | undefined) ?? make();
-    made.set(name, metric);
-    return metric;
+  const once = <Kind extends keyof Metrics>(make: (declaration: MetricDeclaration) => MetricFamily): Metrics[Kind] => {
+    return ((declaration: MetricDeclaration) => {
+      const { name } = declaration;
+      assert(name.startsWith("blixard_"), `the metric ${name} starts with blixard_`);
+      const family = made.get(name) ?? make(declaration);
+      made.set(name, family);
+      return family.metric;
+    }) as Metrics[Kind];
   };
   return {
-    counter(declaration) {
-      const metric = once(declaration.name, () => new Counter(configuration(declaration, registry)));
-      return { add: (value = 1, labels = {}) => metric.inc(labels, value) };
+    counter: once<"counter">(counterFamily),
+    gauge: once<"gauge">(gaugeFamily),
+    histogram: once<"histogram">(histogramFamily),
+    text: async () => {
+      const families = [...made.values()].map((family) => family.text());
+      return `${await registry.metrics()}\n${families.join("\n\n")}\n`;
     },
-    gauge(declaration) {
-      const metric = once(declaration.name, () => new Gauge(configuration(declaration, registry)));
-      return {
-        set: (value, labels = {}) => metric.set(labels, value),
-        remove: (labels) => metric.remove(labels),
-      };
-    },
-    histogram(declaration) {
-      const buckets = declaration.buckets === undefined ? {} : { buckets: [...declaration.buckets] };
-      const metric = once(
-        declaration.name,
-        () => new Histogram({ ...configuration(declaration, registry), ...buckets }),
-      );
-      return { observe: (value, labels = {}) => metric.observe(labels, value) };
-    },
-    text: () => registry.metrics(),
   };
-}
-
-function configuration(
-  declaration: { readonly name: string; readonly help: string; readonly labelNames?: readonly string[] },
-  registry: Registry,
-) {
-  const { name, help, labelNames = [] } = declaration;
-  return { name, help, labelNames: [...labelNames], registers: [registry] };
 }
