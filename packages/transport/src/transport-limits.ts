@@ -57,8 +57,11 @@ export const transportLimits = {
   /** Connections of one peer that have not said hello. */
   handshakesPerPeerMax: 8,
   rpcPayloadUrgentBytesMax: 16 * 1024,
-  rpcCallsPerConnectionMax: 256,
+  rpcCallsPerConnectionMax: 1_024,
+  /** Calls that are served at once for the other side of a connection; those that wait behind them, and bytes of both. */
   rpcServedPerConnectionMax: 64,
+  rpcWaitingPerConnectionMax: 960,
+  rpcServedBytesMax: 16 * 1024 * 1024,
   rpcServedMax: 512,
   /** Stream calls that are open to a node over one connection, and served for it; those served in all. */
   rpcStreamsPerConnectionMax: 64,
@@ -75,7 +78,7 @@ export const transportLimits = {
   /** What a key without rights may send: a request to join has a few kilobytes. */
   rpcStrangerFrameBytesMax: 64 * 1024,
   rpcStrangerStreamsMax: 4,
-  rpcQueueFramesMax: 1_024,
+  rpcQueueFramesMax: 2_048,
   rpcQueueBytesMax: 32 * 1024 * 1024,
   rpcTimeoutMsMax: 10 * 60 * 1_000,
   /** Heartbeats without any frame before a connection with open calls is dead. */
@@ -103,6 +106,7 @@ export function assertTransportLimits(of: TransportLimits): void {
   assertAtMost({ rpcStrangerStreamsMax }, { incomingStreamsMax }, "strangers may open no more streams than others");
   const { rpcServedPerConnectionMax, rpcServedMax, rpcStreamsServedPerConnectionMax, rpcStreamsServedMax } = of;
   assertAtMost({ rpcServedPerConnectionMax }, { rpcServedMax }, "one connection is served no more calls than all");
+  assertAtMost({ frameBytesMin }, { rpcServedBytesMax: of.rpcServedBytesMax }, "the largest call may wait");
   assertAtMost({ rpcStreamsServedPerConnectionMax }, { rpcStreamsServedMax }, "one connection has no more than all");
 
   const { slowReadStepMs, slowReadMsMax, heartbeatMs } = of;

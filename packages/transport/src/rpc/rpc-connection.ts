@@ -11,6 +11,7 @@ import {
   notApplied,
   offAbort,
   onAbort,
+  Semaphore,
   type Timer,
 } from "@blixard/common";
 import { decodeRpcFrame, encodeRpcFrame, fromRpcError, type RpcFrame, toRpcError } from "@blixard/protocol";
@@ -69,7 +70,10 @@ export class RpcConnection {
   readonly #options: RpcConnectionOptions;
   readonly #link: FrameLink;
   readonly #calls = new Map<number, OpenCall>();
+  /** Calls that are served, or wait for it. */
   readonly #served = new Map<number, ServedCall>();
+  #servedBytes = 0;
+  readonly #turns = new Semaphore(transportLimits.rpcServedPerConnectionMax);
   readonly #streams: RpcStreams;
   readonly #outbound = new Map<StreamClass, QueuedFrame[]>([
     ["urgent", []],
@@ -227,9 +231,10 @@ export class RpcConnection {
     this.#streams.onCancel(id, reason);
   }
 
+  /** More than are served at once wait for their turn, in the order in which they came, and no longer than their callers. */
   async #serve(request: Extract<RpcFrame, { type: "request" }>): Promise<void> {
     const { id, method, payload } = request;
-    if (this.#served.size >= transportLimits.rpcServedPerConnectionMax) {
+    if (!this.#takes(payload.length)) {
       this.#answer({ type: "error", id, error: toRpcError(overloaded("too many calls are served for this node")) });
       return;
     }
@@ -237,17 +242,27 @@ export class RpcConnection {
     const timeoutMs = Math.min(request.timeoutMs, transportLimits.rpcTimeoutMsMax);
     const timer = this.#deps.clock.setTimer(timeoutMs, () => signal.abort(tooLate(method, timeoutMs)));
     this.#served.set(id, { signal, timer });
+    this.#servedBytes += payload.length;
     this.#armIdle();
     try {
-      const answer = await this.#deps.serve({ method, payload }, signal);
+      const answer = await this.#turns.run(() => this.#deps.serve({ method, payload }, signal), signal);
       this.#answer({ type: "response", id, payload: answer });
     } catch (error) {
       this.#answer({ type: "error", id, error: toRpcError(error) });
     } finally {
       timer.cancel();
       this.#served.delete(id);
+      this.#servedBytes -= payload.length;
       this.#armIdle();
     }
+  }
+
+  /** Strangers wait for nothing. */
+  #takes(bytes: number): boolean {
+    const { rpcServedPerConnectionMax, rpcWaitingPerConnectionMax, rpcServedBytesMax } = transportLimits;
+    if (this.#served.size < rpcServedPerConnectionMax) return true;
+    const isRoom = this.#served.size < rpcServedPerConnectionMax + rpcWaitingPerConnectionMax;
+    return isRoom && this.#servedBytes + bytes <= rpcServedBytesMax && this.#deps.isKnown();
   }
 
   #answer(frame: RpcFrame): void {
