@@ -1,5 +1,6 @@
 /** The parts of a running node, wired to each other and to the ports. */
 
+import { CommitNews } from "./commit-news.ts";
 import type { RaftEvent } from "./core/events.ts";
 import type { RaftCore } from "./core/raft-core.ts";
 import { createRaftCore } from "./core/raw-node.ts";
@@ -31,6 +32,7 @@ export interface Engine<Result> {
   readonly reads: ReadCoordinator;
   readonly router: ProposalRouter<Result>;
   readonly activity: PeerActivity;
+  readonly commitNews: CommitNews;
 }
 
 /** What the parts call on the loop that owns them. They call all but `post` and `onError` on the loop itself. */
@@ -100,7 +102,11 @@ export function createEngine<Result>(
     (event) => reads.noteEvent(event),
     (event) => router.noteEvent(event),
   );
-  return { core, cache, ...snapshots, reads, router, activity };
+  // A leader appends again as soon as the write of its log has ended, when proposals wait for it.
+  const commitNews = new CommitNews(
+    () => state.proposals.hasWaiting && pipeline.isBusy && core.basicStatus().role === "StateLeader",
+  );
+  return { core, cache, ...snapshots, reads, router, activity, commitNews };
 }
 
 /** What touches the disk: the log, the state machine and the snapshots. */

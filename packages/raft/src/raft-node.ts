@@ -268,7 +268,6 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
   }
 
   // The loop.
-
   #enqueue(inbound: Inbound): void {
     if (this.#phase !== "running") return;
     if (!this.#inbox.push(inbound)) this.#metrics.droppedMessages.add(1, { reason: "inbox_full" });
@@ -289,7 +288,7 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
   }
 
   #turn(): void {
-    const { core, reads, router, applier, pipeline } = this.#engine;
+    const { core, reads, router, applier, pipeline, commitNews } = this.#engine;
     this.#turns.runTasks();
     for (let inbound = this.#inbox.shift(); inbound !== undefined; inbound = this.#inbox.shift()) {
       this.#receive(inbound);
@@ -298,6 +297,7 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
     reads.start();
     while (this.#phase === "running" && core.hasReady()) this.#handle(core.ready());
     pipeline.start();
+    for (const message of commitNews.due()) this.#send(message);
     reads.applied(applier.applied.index);
     this.#publish();
   }
@@ -349,7 +349,7 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
   }
 
   #handle(ready: Ready): void {
-    const { reads, pipeline, applier } = this.#engine;
+    const { reads, pipeline, applier, commitNews } = this.#engine;
     if (ready.softState !== undefined) this.#onSoftState(ready.softState);
     if (ready.hardState !== undefined) this.#hardState = ready.hardState;
     reads.confirm(ready.readStates);
@@ -365,12 +365,14 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
     pipeline.start();
     for (const message of coalesce(ready.messages, this.#options.appendMessageBytesMax)) {
       if (message.to === "apply") applier.apply(message);
-      else if (message.to !== "append" && message.type !== "MsgVote") this.#send(message.to, message);
+      else if (message.type !== "MsgVote" && !commitNews.holds(message)) this.#send(message);
     }
   }
 
-  #send(to: NodeId, message: Message): void {
+  #send(message: Message): void {
     const { core, exchange } = this.#engine;
+    const { to } = message;
+    if (typeof to !== "number") return;
     if (message.type === "MsgSnap") exchange.send(to, message);
     else if (!this.#deps.transport.send(to, { type: "raft", message }) && message.type === "MsgApp") {
       this.#post(() => core.reportUnreachable(to));
@@ -380,7 +382,7 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
   #deliver(responses: readonly Message[]): void {
     for (const response of coalesce(responses, this.#options.appendMessageBytesMax)) {
       if (response.to === this.#options.id) this.#step(response);
-      else if (typeof response.to === "number") this.#send(response.to, response);
+      else this.#send(response);
     }
   }
 
@@ -424,8 +426,7 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
 
   /** A node that is the only voter campaigns at once: no other node could lead. */
   #campaignWhenAlone({ voters, votersOutgoing }: ConfState): void {
-    const { id } = this.#options;
-    const alone = voters.length === 1 && voters[0] === id && votersOutgoing.length === 0;
+    const alone = voters.length === 1 && voters[0] === this.#options.id && votersOutgoing.length === 0;
     if (alone && this.#softState.role === "StateFollower") this.#engine.core.campaign();
   }
 
