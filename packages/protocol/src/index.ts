@@ -95,9 +95,13 @@ export { callPeer, openPeerStream, readAnswer } from "./wire/peer-call.ts";
 export type { RpcError, RpcFrame, RpcSide } from "./wire/rpc-codec.ts";
 export {
   decodeRpcFrame,
+  encodeRpcBatch,
   encodeRpcFrame,
   fromRpcError,
+  rpcBatchFramesMax,
+  rpcCapability,
   rpcFrameOverheadBytes,
+  rpcFramesIn,
   rpcStreamCreditBytesMax,
   rpcStreamItemOverheadBytes,
   toRpcError,

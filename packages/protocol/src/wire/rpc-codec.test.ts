@@ -1,6 +1,14 @@
 import { BlixardError, fromHex, toHex } from "@blixard/common";
 import { describe, expect, it } from "@jest/globals";
-import { decodeRpcFrame, encodeRpcFrame, fromRpcError, type RpcFrame, toRpcError } from "./rpc-codec.ts";
+import {
+  decodeRpcFrame,
+  encodeRpcBatch,
+  encodeRpcFrame,
+  fromRpcError,
+  type RpcFrame,
+  rpcFramesIn,
+  toRpcError,
+} from "./rpc-codec.ts";
 import { encodeValue } from "./wire-codec.ts";
 
 const payload = Uint8Array.of(9, 8);
@@ -47,6 +55,26 @@ describe("decodeRpcFrame", () => {
     expect(() => decodeRpcFrame(fromHex(hex) ?? new Uint8Array())).toThrow(
       expect.objectContaining({ code: "FRAME_CORRUPT" }),
     );
+  });
+});
+
+describe("rpcFramesIn", () => {
+  it("brings back the frames of a batch, and a frame that is alone", () => {
+    const frames = golden.map(([, frame]) => encodeRpcFrame(frame));
+    expect(rpcFramesIn(encodeRpcBatch(frames)).map(decodeRpcFrame)).toEqual(golden.map(([, frame]) => frame));
+    for (const frame of frames) expect(rpcFramesIn(frame)).toEqual([frame]);
+    expect(toHex(encodeRpcBatch(frames.slice(3, 5)))).toBe("0e0202040702 0500".replaceAll(" ", ""));
+  });
+
+  it.each(["0e", "0e01", "0e0105", "0e020204070205", "0e01020407ff", "0e01020e00", "0eff7f"])("refuses %s", (hex) => {
+    expect(() => rpcFramesIn(fromHex(hex) ?? new Uint8Array())).toThrow(
+      expect.objectContaining({ code: "FRAME_CORRUPT" }),
+    );
+  });
+
+  it("refuses more frames than a batch has", () => {
+    const frames = Array.from({ length: 1_025 }, () => Uint8Array.of(5, 0));
+    expect(() => rpcFramesIn(encodeRpcBatch(frames))).toThrow(expect.objectContaining({ code: "FRAME_CORRUPT" }));
   });
 });
 

@@ -7,6 +7,9 @@
  *                   item* end? credit* -> <- item* credit* (end | error)
  *                   cancel ->
  *
+ * Small frames may travel together, to a side that has said that it takes them so (`rpcCapability`): `batch, count`, then
+ * each frame with its length before it.
+ *
  * An item may be sent only under credit that the other side gave: bytes of payloads, and `rpcStreamItemOverheadBytes` for each
  * item. The caller gives its first credit in `open`, the callee with its first `credit`.
  */
@@ -84,6 +87,18 @@ assertBelow(
 const tag = { request: 1, response: 2, error: 3, cancel: 4, ping: 5, pong: 6, open: 7 } as const;
 /** One more when the callee sends it. */
 const sidedTag = { item: 8, end: 10, credit: 12 } as const;
+const batchTag = 14;
+export const rpcBatchFramesMax = 1_024;
+
+/**
+ * What a side of a connection can read beyond the frames of the first release. Each says it once, as the id of a `pong` that
+ * nobody asked for, which all releases pass over. A bit never gets a second meaning; unknown bits are ignored.
+ */
+export const rpcCapability = {
+  /** Payloads deflated with the dictionary of the transport. */
+  frameDictionary: 1,
+  batches: 2,
+} as const;
 
 /** One after the other: no frame is written inside of another. */
 const writer = new BinaryWriter();
@@ -125,6 +140,32 @@ export function encodeRpcFrame(frame: RpcFrame): Uint8Array {
       frame satisfies never;
   }
   return writer.finish();
+}
+
+/** Several frames as one payload. */
+export function encodeRpcBatch(frames: readonly Uint8Array[]): Uint8Array {
+  writer.clear();
+  writer.byte(batchTag);
+  writer.integer(frames.length);
+  for (const frame of frames) writer.bytes(frame);
+  return writer.finish();
+}
+
+/** The frames in a payload, which may be one: views of its bytes. @throws FRAME_CORRUPT */
+export function rpcFramesIn(payload: Uint8Array): readonly Uint8Array[] {
+  if (payload[0] !== batchTag) return [payload];
+  const reader = new BinaryReader(payload);
+  reader.byte("frame type");
+  const count = reader.count("batch");
+  if (count > rpcBatchFramesMax) throw corrupt(`a batch of ${count} frames`);
+  const frames: Uint8Array[] = [];
+  for (let item = 0; item < count; item++) {
+    const frame = reader.view("frame of a batch");
+    if (frame[0] === batchTag) throw corrupt("a batch inside of a batch");
+    frames.push(frame);
+  }
+  reader.end("batch");
+  return frames;
 }
 
 /** @throws FRAME_CORRUPT, and UNSUPPORTED_VERSION for a frame of a later release */

@@ -132,6 +132,14 @@ export class BinaryReader {
     return this.raw(this.integer(what), what);
   }
 
+  /** As `bytes`, without a copy: for what is read at once. */
+  view(what: string): Uint8Array {
+    const length = this.integer(what);
+    if (length > this.remainingBytes) throw corrupt(`${what}: the bytes end early`);
+    this.#at += length;
+    return this.#bytes.subarray(this.#at - length, this.#at);
+  }
+
   text(what: string, lengthBytesMax: number): string {
     const length = this.integer(what);
     if (length > lengthBytesMax) throw corrupt(`${what}: ${length} bytes, at most ${lengthBytesMax} are allowed`);

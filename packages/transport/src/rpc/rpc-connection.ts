@@ -7,6 +7,7 @@ import {
   abortReason,
   BlixardError,
   type Clock,
+  errorCodeOf,
   LazySignal,
   notApplied,
   offAbort,
@@ -14,7 +15,17 @@ import {
   Semaphore,
   type Timer,
 } from "@blixard/common";
-import { decodeRpcFrame, encodeRpcFrame, fromRpcError, type RpcFrame, toRpcError } from "@blixard/protocol";
+import {
+  decodeRpcFrame,
+  encodeRpcBatch,
+  encodeRpcFrame,
+  fromRpcError,
+  type RpcFrame,
+  rpcBatchFramesMax,
+  rpcCapability,
+  rpcFramesIn,
+  toRpcError,
+} from "@blixard/protocol";
 import { type FrameOptions, frameBytesMaxOf } from "../frames/frame.ts";
 import { FrameLink, type LinkEnd } from "../frames/frame-link.ts";
 import type { ReadPace } from "../frames/read-pace.ts";
@@ -82,6 +93,9 @@ export class RpcConnection {
   #outboundBytes = 0;
   #nextCallId = 1;
   #asked = false;
+  /** Whether this side has said what it can read. */
+  #hasGreeted = false;
+  #otherTakesBatches = false;
   #heard = true;
   #silence: Silence | undefined;
   #heartbeat: Timer | undefined;
@@ -98,7 +112,7 @@ export class RpcConnection {
         isStranger: () => !this.#asked && !deps.isKnown(),
         pace: deps.pace,
         next: (streamClass) => this.#next(streamClass),
-        onFrame: (frame) => this.#onFrame(decodeRpcFrame(frame.payload)),
+        onFrame: (frame) => this.#onPayload(frame.payload),
         onEnd: (end) => this.#onEnd(end),
       },
       deps.metrics,
@@ -181,6 +195,20 @@ export class RpcConnection {
     this.#onEnd({ reason, refusal: undefined });
   }
 
+  /** What a later release has sent is left out, and the rest is not. */
+  #onPayload(payload: Uint8Array): void {
+    let unsupported: unknown;
+    for (const bytes of rpcFramesIn(payload)) {
+      try {
+        this.#onFrame(decodeRpcFrame(bytes));
+      } catch (error) {
+        if (errorCodeOf(error) !== "UNSUPPORTED_VERSION") throw error;
+        unsupported = error;
+      }
+    }
+    if (unsupported !== undefined) throw unsupported;
+  }
+
   #onFrame(frame: RpcFrame): void {
     this.#heard = true;
     switch (frame.type) {
@@ -210,6 +238,8 @@ export class RpcConnection {
         this.#post({ type: "pong", id: frame.id });
         return;
       case "pong":
+        if ((frame.id & rpcCapability.batches) !== 0) this.#otherTakesBatches = true;
+        if ((frame.id & rpcCapability.frameDictionary) !== 0) this.#link.useDictionary();
         return;
       default:
         frame satisfies never;
@@ -282,6 +312,11 @@ export class RpcConnection {
   /** Queues a frame on the stream for its size or for its call. Returns the error when it cannot be sent. */
   #post(frame: RpcFrame, wanted?: StreamClass): BlixardError | undefined {
     if (this.ended) return notApplied("UNREACHABLE", "the connection is closed");
+    if (!this.#hasGreeted) {
+      this.#hasGreeted = true;
+      const id = rpcCapability.frameDictionary | rpcCapability.batches;
+      this.#enqueue("urgent", { bytes: encodeRpcFrame({ type: "pong", id }) });
+    }
     const bytes = encodeRpcFrame(frame);
     const streamClass = wanted ?? (bytes.length <= transportLimits.rpcPayloadUrgentBytesMax ? "urgent" : "normal");
     const bytesMax = frameBytesMaxOf(streamClass, this.#options);
@@ -304,8 +339,23 @@ export class RpcConnection {
     this.#link.wake(streamClass);
   }
 
+  /** The next frame, and those behind it that fit into the same payload. */
   #next(streamClass: StreamClass): Uint8Array | undefined {
-    const frame = this.#outbound.get(streamClass)?.shift();
+    const queue = this.#outbound.get(streamClass) ?? [];
+    const first = this.#take(queue);
+    if (first === undefined || !this.#otherTakesBatches) return first;
+    const frames = [first];
+    let bytes = first.length;
+    for (let next = queue[0]; next !== undefined && frames.length < rpcBatchFramesMax; next = queue[0]) {
+      bytes += next.bytes.length;
+      if (bytes > transportLimits.rpcPayloadUrgentBytesMax) break;
+      frames.push(this.#take(queue) ?? next.bytes);
+    }
+    return frames.length === 1 ? first : encodeRpcBatch(frames);
+  }
+
+  #take(queue: QueuedFrame[]): Uint8Array | undefined {
+    const frame = queue.shift();
     if (frame === undefined) return undefined;
     this.#outboundBytes -= frame.bytes.length;
     frame.taken?.();
