@@ -72,10 +72,14 @@ export class ClusterProgram implements Program<ClusterNode> {
   }
 
   async start(start: ProgramStart): Promise<ClusterNode> {
-    const { network, nodeOptions, seed, metricsOf } = this.#world;
+    const { network, nodeOptions, seed, metricsOf, checker } = this.#world;
     const { process, disk, boot, ended } = start;
     const { storeId, starts, ...stores } = await disk.open(process);
     this.#starts = starts;
+    checker.states.started(this.#id, checker.appliedMax);
+    const touchesVms = () => {
+      if (!checker.isDistrusted(this.#id)) checker.states.touchesVms(this.#id);
+    };
     const transport = network.join(this.#endpointId, process);
     const deps: ClusterNodeDeps = {
       clock: process.clock,
@@ -87,7 +91,7 @@ export class ClusterProgram implements Program<ClusterNode> {
       transport,
       store: { storeId, starts },
       onMembers: (seed) => void this.#keepSeed(seed, process),
-      startVmManager: async () => new SimVmManager(this.#vms, process),
+      startVmManager: async () => new SimVmManager(this.#vms, process, touchesVms),
       onFatal: ended,
     };
     const how = this.#startMode(process);
@@ -102,7 +106,9 @@ export class ClusterProgram implements Program<ClusterNode> {
     const nodeLogger = logger(this.#id);
     if (checker.isDistrusted(this.#id)) return { log, snapshots, stateStore: state, sha256, logger: nodeLogger };
     const hashing = new ObservedSha256(sha256, ({ index, term, hash }) => {
-      if (process.alive) checker.applied(this.#id, index, term, hash);
+      if (!process.alive) return;
+      checker.applied(this.#id, index, term, hash);
+      checker.states.applied(this.#id, index);
     });
     return {
       log: observeLogOfState(log, process, checker),

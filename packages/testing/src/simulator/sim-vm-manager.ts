@@ -163,8 +163,12 @@ export class SimVmManager implements VmManager {
 
   readonly leases: VmLeases;
 
-  constructor(host: VmHost, process: SimProcess) {
+  readonly #onDesired: () => void;
+
+  /** `onDesired` is told whenever the node says which VMs it wants. */
+  constructor(host: VmHost, process: SimProcess, onDesired: () => void = () => {}) {
     this.#host = host;
+    this.#onDesired = onDesired;
     this.#process = process;
     host.process = process;
     this.leases = {
@@ -181,10 +185,15 @@ export class SimVmManager implements VmManager {
   /** What waited for the lease, or was ended for want of it. */
   #startWanted(): void {
     const waits = ({ vmId, desired }: DesiredVm) => desired === "running" && !this.#host.instances.has(vmId);
-    if (this.#desired.some(waits)) this.setDesired(this.#desired);
+    if (this.#desired.some(waits)) this.#pursue(this.#desired);
   }
 
   setDesired(vms: readonly DesiredVm[]): void {
+    this.#onDesired();
+    this.#pursue(vms);
+  }
+
+  #pursue(vms: readonly DesiredVm[]): void {
     this.#desired = vms;
     for (const vm of vms) {
       const running = this.#host.instances.get(vm.vmId);

@@ -1,6 +1,7 @@
 /**
  * Rules about the state that a node writes behind its answers: it is whole as of an entry, which stands in the node's own
- * log, durably; the log keeps what it does not have; and a node that cannot write it ends.
+ * log, durably; the log keeps what it does not have; a node that cannot write it ends; and one that starts with an older
+ * state catches up before it touches a VM.
  */
 import { toHex } from "@blixard/common";
 import type { LogContents, LogWrite } from "@blixard/raft";
@@ -29,6 +30,10 @@ interface NodeDisk {
   stateIndex: number;
   /** Up to where it is durable. */
   flushedIndex: number;
+  /** Where the state in the memory of the present process stands. */
+  memoryIndex: number;
+  /** What any node had applied when that process began. */
+  neededIndex: number;
 }
 
 export class StateChecker {
@@ -43,8 +48,25 @@ export class StateChecker {
     this.#disks.delete(nodeId);
   }
 
+  /** A process begins; `appliedMax` was applied somewhere, and was committed then. */
+  started(nodeId: number, appliedMax: number): void {
+    Object.assign(this.#diskOf(nodeId), { memoryIndex: 0, neededIndex: appliedMax });
+  }
+
   stateLoaded(nodeId: number, index: number): void {
-    Object.assign(this.#diskOf(nodeId), { stateIndex: index, flushedIndex: index });
+    Object.assign(this.#diskOf(nodeId), { stateIndex: index, flushedIndex: index, memoryIndex: index });
+  }
+
+  applied(nodeId: number, index: number): void {
+    this.#diskOf(nodeId).memoryIndex = index;
+  }
+
+  /** The node tells its VM manager which VMs it wants. */
+  touchesVms(nodeId: number): void {
+    const { memoryIndex, neededIndex } = this.#diskOf(nodeId);
+    if (memoryIndex >= neededIndex) return;
+    const detail = `node ${nodeId} touches VMs as of entry ${memoryIndex}; ${neededIndex} was applied before it started`;
+    this.#violations.report("no VM is touched before its node has caught up", detail);
   }
 
   logLoaded(nodeId: number, { base, entries }: LogContents): void {
@@ -66,7 +88,7 @@ export class StateChecker {
   }
 
   replaced(nodeId: number, index: number): void {
-    Object.assign(this.#diskOf(nodeId), { stateIndex: index, flushedIndex: index });
+    Object.assign(this.#diskOf(nodeId), { stateIndex: index, flushedIndex: index, memoryIndex: index });
   }
 
   writing(nodeId: number, { index, rows, chain }: StateWrite): void {
@@ -117,7 +139,7 @@ export class StateChecker {
   #diskOf(nodeId: number): NodeDisk {
     let disk = this.#disks.get(nodeId);
     if (disk === undefined) {
-      disk = { logIndex: 0, stateIndex: 0, flushedIndex: 0 };
+      disk = { logIndex: 0, stateIndex: 0, flushedIndex: 0, memoryIndex: 0, neededIndex: 0 };
       this.#disks.set(nodeId, disk);
     }
     return disk;

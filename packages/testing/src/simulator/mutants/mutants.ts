@@ -283,4 +283,11 @@ export const mutants: readonly Mutant[] = [
     from: "onError(error);",
     to: "",
   },
+  {
+    name: "touch-vms-early",
+    bug: "a node that starts with an older state tells its VMs what that state wants",
+    file: "cluster/duties/vm-duty.js",
+    from: "await this.#caughtUp(signal)",
+    to: "await Promise.resolve()",
+  },
 ];
