@@ -19,7 +19,7 @@ export interface RaftNodeOptions {
   readonly tickIntervalMs?: number;
   /** Milliseconds without a leader before an election; up to as much again is added at random. Default: 1,000. */
   readonly electionTimeoutMs?: number;
-  /** Milliseconds between two heartbeats of a leader. Default: 100. */
+  /** Milliseconds between two heartbeats of a leader, most of what a node at rest does. Default: 200. */
   readonly heartbeatIntervalMs?: number;
   /** Ask whether an election can be won before disturbing the leader (thesis section 9.6). Default: true. */
   readonly preVote?: boolean;
@@ -105,7 +105,7 @@ const mebibyte = 1024 * kibibyte;
 export const raftDefaults = {
   tickIntervalMs: 50,
   electionTimeoutMs: 1_000,
-  heartbeatIntervalMs: 100,
+  heartbeatIntervalMs: 200,
   preVote: true,
   checkQuorum: true,
   forwardProposals: true,

@@ -149,7 +149,7 @@ export const nodeSettings = {
   },
   heartbeatMs: {
     schema: wholeNumber(10, 60_000),
-    fallback: 100,
+    fallback: 200,
     value: "N",
     help: "milliseconds between heartbeats of a leader",
   },

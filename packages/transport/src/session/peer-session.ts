@@ -37,6 +37,9 @@ import type { PeerSessionDeps, PeerSessionOptions } from "./peer-session-deps.ts
 import { transportOf } from "./session-transport.ts";
 import { Silence } from "./silence.ts";
 
+/** Of a heartbeat without a word, after which a session beats. */
+const beatAfter = 0.75;
+
 export class PeerSession {
   readonly #deps: PeerSessionDeps;
   readonly #options: PeerSessionOptions;
@@ -367,7 +370,8 @@ export class PeerSession {
     }
     this.#become(missed >= transportLimits.suspectAfterMissed ? "suspect" : "ready");
     const { clock } = this.#deps;
-    this.#beatDue = clock.monotonicMs() - this.#spokeAtMs >= this.#options.heartbeatMs / 2;
+    // A leader speaks more often than that by itself.
+    this.#beatDue = clock.monotonicMs() - this.#spokeAtMs >= this.#options.heartbeatMs * beatAfter;
     if (this.#beatDue) link.wake("urgent");
     this.#deps.metrics.observePeer(this.status());
     this.#armHeartbeat();
