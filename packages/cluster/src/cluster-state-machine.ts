@@ -5,7 +5,15 @@
  * in one transaction. A crash takes the state back to such an entry, from which the log leads on.
  */
 import { BlixardError, errorCodeOf, fromUtf8, SerialQueue, toHex, toUtf8, Watch } from "@blixard/common";
-import { type CommandCodec, commandCodec, decodeValue, encodeValue, entryLevel, limits } from "@blixard/protocol";
+import {
+  type CommandCodec,
+  commandCodec,
+  decodeValue,
+  encodeKnownValue,
+  encodeValue,
+  entryLevel,
+  limits,
+} from "@blixard/protocol";
 import type { AppliedState, Entry, StateBacklog, StateMachine } from "@blixard/raft";
 import { HashWindow, hashTable } from "./hash-window.ts";
 import type { StateRecord, StateStore } from "./ports/state-store.ts";
@@ -300,7 +308,7 @@ class StoredStateMachine implements ClusterStateMachine {
       const encoded = application.changes.map((change) => ({
         table: change.table,
         key: change.key,
-        value: change.value === undefined ? undefined : encodeValue(change.value),
+        value: change.value === undefined ? undefined : encodeKnownValue(change.value),
       }));
       for (const change of application.changes) {
         applyChange(this.#state, change);

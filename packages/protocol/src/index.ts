@@ -130,5 +130,5 @@ export {
 export type { TicketCrypto } from "./wire/ticket-proof.ts";
 export { isShownBy, proofKeyOf, showTicket } from "./wire/ticket-proof.ts";
 export type { WireOptions } from "./wire/wire-codec.ts";
-export { decodeValue, encodeValue } from "./wire/wire-codec.ts";
+export { decodeValue, encodeKnownValue, encodeValue } from "./wire/wire-codec.ts";
 export { unsupported } from "./wire/wire-codec-binary.ts";

@@ -41,6 +41,16 @@ export function encodeValue(value: unknown, options: WireOptions = {}): Uint8Arr
 }
 
 /**
+ * As `encodeValue`, for what is made of values that were decoded or encoded before: nothing in it has to be looked at again.
+ * Its bytes are the same. @throws VALUE_TOO_LARGE
+ */
+export function encodeKnownValue(value: unknown): Uint8Array {
+  const bytes = new Uint8Array(packr.pack(value));
+  checkSize(bytes, {});
+  return bytes;
+}
+
+/**
  * The value that `bytes` stand for. Byte strings come back as Uint8Array (Buffer in Node.js).
  * @throws FRAME_CORRUPT, VALUE_TOO_LARGE
  */

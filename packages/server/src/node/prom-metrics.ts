@@ -12,7 +12,9 @@ export interface PromMetrics extends Metrics {
 export function createPromMetrics(): PromMetrics {
   const registry = new Registry();
   const made = new Map<string, MetricFamily>();
-  collectDefaultMetrics({ register: registry, prefix: "blixard_" });
+  // The delay of the event loop is measured by waking up so often: with the default, that is most of what a node does at rest.
+  const eventLoopMonitoringPrecision = 50;
+  collectDefaultMetrics({ register: registry, prefix: "blixard_", eventLoopMonitoringPrecision });
 
   // The same declaration may come again, for example from each of several sessions; it is the same metric then.
   const once = <Kind extends keyof Metrics>(make: (declaration: MetricDeclaration) => MetricFamily): Metrics[Kind] => {
