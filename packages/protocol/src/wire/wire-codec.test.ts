@@ -1,6 +1,6 @@
 import { fromHex, toHex } from "@blixard/common";
 import { describe, expect, it } from "@jest/globals";
-import { decodeValue, encodeValue, wireDepthMax } from "./wire-codec.ts";
+import { decodeValue, encodeKnownValue, encodeValue, wireDepthMax } from "./wire-codec.ts";
 
 const bytes = (hex: string) => fromHex(hex) ?? new Uint8Array();
 const code = (expected: string) => expect.objectContaining({ code: expected });
@@ -47,7 +47,24 @@ describe("encodeValue", () => {
   });
 });
 
+describe("encodeKnownValue", () => {
+  it("writes the bytes of encodeValue, within its limit", () => {
+    const value = { a: [1, { a: "ä", b: undefined }], data: bytes("00ff"), big: Number.MAX_SAFE_INTEGER };
+    expect(encodeKnownValue(value)).toEqual(encodeValue(value));
+    expect(thrown(() => encodeKnownValue("x".repeat(2 ** 20)))).toEqual(code("VALUE_TOO_LARGE"));
+  });
+});
+
 describe("decodeValue", () => {
+  it("takes maps of any size, and the same key in each of several", () => {
+    const large = Object.fromEntries(Array.from({ length: 40 }, (_, at) => [`key ${at}`, { a: at, b: { a: 1 } }]));
+    expect(decodeValue(encodeValue({ large, a: large, b: [{ a: 1 }, { a: 2 }] }))).toEqual({
+      large,
+      a: large,
+      b: [{ a: 1 }, { a: 2 }],
+    });
+  });
+
   it.each([
     ["nothing", ""],
     ["an extension type", "d40001"],
@@ -60,6 +77,18 @@ describe("decodeValue", () => {
     ["a map that claims more items than bytes", "dfffffffff"],
     ["a key that is a number", "810101"],
     ["a key that stands twice", "82a161" + "01a16102"],
+    ["a key that stands twice with its length in another form", "82a161" + "01d9016102"],
+    ["a key that stands twice in an inner map", "82a16101a16282a16301a16302"],
+    [
+      "a key that stands twice in a large map",
+      `de0012${"61626364656667686970"
+        .match(/../g)
+        ?.map((key) => `a1${key}00`)
+        .join("")}${"7172737475767771"
+        .match(/../g)
+        ?.map((key) => `a1${key}00`)
+        .join("")}`,
+    ],
     ["a text that is a lone continuation", "a180"],
     ["a text in an overlong form", "a2c0af"],
     ["a text with half a character", "a3eda080"],

@@ -3,7 +3,7 @@
  * peer are checked by one pass over them before the decoder sees them, because the decoder would follow extension
  * types, deep nesting and `__proto__` keys wherever they lead.
  */
-import { BlixardError, toUtf8 } from "@blixard/common";
+import { BlixardError, fromUtf8, toUtf8 } from "@blixard/common";
 import { Packr, Unpackr } from "msgpackr";
 import { limits } from "../limits.ts";
 import { corrupt } from "./wire-codec-binary.ts";
@@ -19,7 +19,9 @@ export interface WireOptions {
 export const wireDepthMax = 32;
 
 /** The only key that would change the prototype of what is decoded. */
-const reservedKey = "__proto__";
+const reservedKey: Uint8Array = fromUtf8("__proto__");
+/** Keys of a map that are compared one by one. */
+const fewKeysMax = 16;
 
 // The packer's own types do not name `skipValues`, which its documentation does.
 const packOptions = { useRecords: false, skipValues: [undefined] };
@@ -72,6 +74,10 @@ function checkSize(bytes: Uint8Array, options: WireOptions): void {
   }
 }
 
+function keyTwice(): BlixardError {
+  return corrupt("a key stands twice");
+}
+
 function isUtf8(bytes: Uint8Array): boolean {
   try {
     toUtf8(bytes);
@@ -90,14 +96,14 @@ function checkStructure(bytes: Uint8Array, strictText: boolean): void {
 /** Walks over one MessagePack value (github.com/msgpack/msgpack/blob/master/spec.md) and refuses what is not plain. */
 class Scanner {
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
   readonly #strictText: boolean;
+  /** Start and length of each key of the small maps that the value is inside of. */
+  readonly #keys: number[] = [];
   at = 0;
 
   constructor(bytes: Uint8Array, strictText: boolean) {
     this.#bytes = bytes;
     this.#strictText = strictText;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   value(depth: number): void {
@@ -125,26 +131,57 @@ class Scanner {
 
   #map(count: number, depth: number): void {
     this.#available(2 * count);
-    const keys = new Set<string>();
+    if (count > fewKeysMax) {
+      this.#largeMap(count, depth);
+      return;
+    }
+    const keys = this.#keys;
+    const first = keys.length;
     for (let item = 0; item < count; item++) {
-      keys.add(this.#key());
+      const length = this.#key();
+      const start = this.at - length;
+      for (let other = first; other < keys.length; other += 2) {
+        if (keys[other + 1] === length && this.#areSame(keys[other] ?? 0, start, length)) throw keyTwice();
+      }
+      keys.push(start, length);
       this.value(depth + 1);
     }
-    if (keys.size < count) throw corrupt("a key stands twice");
+    keys.length = first;
   }
 
-  /** The bytes of a key, each as one character. */
-  #key(): string {
+  /** Where comparing each key with all before it would cost too much. */
+  #largeMap(count: number, depth: number): void {
+    const keys = new Set<string>();
+    for (let item = 0; item < count; item++) {
+      const length = this.#key();
+      let key = "";
+      for (let at = this.at - length; at < this.at; at++) key += String.fromCharCode(this.#bytes[at] ?? 0);
+      keys.add(key);
+      this.value(depth + 1);
+    }
+    if (keys.size < count) throw keyTwice();
+  }
+
+  #areSame(one: number, other: number, length: number): boolean {
+    for (let at = 0; at < length; at++) if (this.#bytes[one + at] !== this.#bytes[other + at]) return false;
+    return true;
+  }
+
+  /** Passes over a key. Returns how many bytes it has. */
+  #key(): number {
     const head = this.#unsigned(1);
     let length = 0;
     if (head >= 0xa0 && head <= 0xbf) length = head & 0x1f;
     else if (head >= 0xd9 && head <= 0xdb) length = this.#unsigned(2 ** (head - 0xd9));
     else throw corrupt("a key is not a text");
     this.#text(length);
-    let key = "";
-    for (let at = this.at - length; at < this.at; at++) key += String.fromCharCode(this.#bytes[at] ?? 0);
-    if (key === reservedKey) throw corrupt("a key is reserved");
-    return key;
+    if (length === reservedKey.length && this.#isReserved(this.at - length)) throw corrupt("a key is reserved");
+    return length;
+  }
+
+  #isReserved(start: number): boolean {
+    for (let at = 0; at < reservedKey.length; at++) if (this.#bytes[start + at] !== reservedKey[at]) return false;
+    return true;
   }
 
   #text(length: number): void {
@@ -160,16 +197,21 @@ class Scanner {
 
   #finite(length: 4 | 8): void {
     this.#available(length);
-    const value = length === 4 ? this.#view.getFloat32(this.at) : this.#view.getFloat64(this.at);
+    const view = this.#next(length);
+    const value = length === 4 ? view.getFloat32(0) : view.getFloat64(0);
     if (!Number.isFinite(value)) throw corrupt("a number is not finite");
     this.at += length;
   }
 
   #safeInteger64(): void {
     this.#available(8);
-    const value = Number(this.#view.getBigInt64(this.at));
+    const value = Number(this.#next(8).getBigInt64(0));
     if (!Number.isSafeInteger(value)) throw corrupt("an integer is beyond 2^53 - 1");
     this.at += 8;
+  }
+
+  #next(length: number): DataView {
+    return new DataView(this.#bytes.buffer, this.#bytes.byteOffset + this.at, length);
   }
 
   #unsigned(length: number): number {
