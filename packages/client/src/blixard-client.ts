@@ -88,6 +88,7 @@ export class BlixardClient implements AsyncDisposable {
   readonly nodes: ClientGroups["nodes"];
   readonly members: ClientGroups["members"];
   readonly bans: ClientGroups["bans"];
+  readonly operations: ClientGroups["operations"];
   readonly cluster: ClientGroups["cluster"];
   readonly #channels: Channel[];
   readonly #clock: Clock;
@@ -127,6 +128,7 @@ export class BlixardClient implements AsyncDisposable {
     this.nodes = groups.nodes;
     this.members = groups.members;
     this.bans = groups.bans;
+    this.operations = groups.operations;
     this.cluster = groups.cluster;
   }
 

@@ -15,6 +15,7 @@ import {
 import type { CallFunction, CallOptions, StreamFunction, StreamOptions } from "./call-types.ts";
 import { type ContractGroups, contractGroups } from "./contract-groups.ts";
 import { type FollowOptions, followKeys, followLogs, followVms } from "./follow.ts";
+import { type OperationWaitOptions, waitForOperation } from "./operation-wait.ts";
 import { pagesOf } from "./pages.ts";
 
 export type UploadBlob = (chunks: AsyncIterable<Uint8Array>, options: CallOptions) => Promise<StoredBlob>;
@@ -48,6 +49,12 @@ export function makeGroups({ call, stream, uploadBlob }: GroupDeps, clock: Clock
     ...groups,
     kv: kvGroup(groups.kv, call, stream, clock),
     vms: vmGroup(groups.vms, call, stream, clock),
+    operations: {
+      ...groups.operations,
+      /** Resolves when the operation has ended, however. @throws DEADLINE_EXCEEDED, OPERATION_NOT_FOUND */
+      waitFor: (id: string, options: OperationWaitOptions = {}) =>
+        waitForOperation(groups.operations.get, clock, id, options),
+    },
     images: {
       ...groups.images,
       /** Stores bytes at the node that answers; `image.put` then names them by digest and node. */
@@ -88,11 +95,19 @@ function keyPage(prefix: string, { limit, after }: KeyPageOptions = {}) {
   return { prefix, ...(limit === undefined ? {} : { limit }), ...(after === undefined ? {} : { after }) };
 }
 
+export interface Forced {
+  /** Of a stop or a deletion: also while the node of the VM does not answer. */
+  readonly force?: boolean;
+}
+
 function vmGroup(made: ContractGroups["vms"], call: CallFunction, stream: StreamFunction, clock: Clock) {
   const desire =
     ({ desired, restart, from }: Pick<VmVerb, "restart" | "from"> & { readonly desired: VmDesired }) =>
-    (name: string, options?: CallOptions) =>
-      call("vm.desire", { name, desired, restart, ...(from === undefined ? {} : { from }) }, options);
+    (name: string, options: CallOptions & Forced = {}) => {
+      const { force, ...callOptions } = options;
+      const fields = { ...(from === undefined ? {} : { from }), ...(force === undefined ? {} : { force }) };
+      return call("vm.desire", { name, desired, restart, ...fields }, callOptions);
+    };
   const verbs = Object.fromEntries(
     Object.entries<VmVerb>(vmVerbs).map(([verb, wish]) => [verb, desire(wish)]),
   ) as Readonly<Record<VmVerbName, ReturnType<typeof desire>>>;

@@ -13,3 +13,9 @@ export function randomUuid(random: Random): string {
 export function randomRequestId(random: Random): string {
   return toHex(random.bytes(16));
 }
+
+const operationIdBytes = 6;
+
+export function randomOperationId(random: Random): string {
+  return toHex(random.bytes(operationIdBytes));
+}

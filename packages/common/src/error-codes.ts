@@ -29,6 +29,7 @@ export const errorCodes = {
   NODE_NOT_FOUND: facts(404, 3),
   TICKET_NOT_FOUND: facts(404, 3),
   TOKEN_NOT_FOUND: facts(404, 3),
+  OPERATION_NOT_FOUND: facts(404, 3),
   METHOD_NOT_ALLOWED: facts(405, 64),
   UNSUPPORTED: facts(501, 1),
   /** The person who was asked did not agree. */
@@ -56,6 +57,8 @@ export const errorCodes = {
   REQUEST_FORGOTTEN: facts(409, 5),
   QUORUM_AT_RISK: facts(409, 5),
   NO_CAPACITY: facts(409, 7),
+  /** The node of the VM does not answer, so that nobody knows whether the VM still runs there. */
+  NODE_LOST: facts(409, 6),
   // The cluster cannot now.
   NOT_LEADER: facts(503, 6, true),
   NO_LEADER: facts(503, 6, true),

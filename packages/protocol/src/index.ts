@@ -52,6 +52,9 @@ export type { KeyChange, MemberRole, NodeCapacity, NodeRecord, NodeView } from "
 export { memberRoleSchema, nodeCapacitySchema, nodeRecordSchema } from "./api/node.ts";
 export type { Health, NodeRoute, StoredBlob } from "./api/node-routes.ts";
 export { headers, nodeRoutes, pathFields } from "./api/node-routes.ts";
+export type { PlannedVm, VmHeld } from "./api/node-work.ts";
+export type { DrainMode, DrainWish, OperationKind, OperationRecord, WaitingVm } from "./api/operation.ts";
+export { operationKindSchema } from "./api/operation.ts";
 export type { TicketRecord, TicketRole, TicketView } from "./api/ticket.ts";
 export { signedTicketsSince, ticketRoleSchema } from "./api/ticket.ts";
 export type { TokenRecord, TokenView } from "./api/token.ts";
@@ -78,7 +81,7 @@ export type {
 } from "./api/vm.ts";
 export { vmChanges, vmObservationSchema, vmSpecSchema, vmVerbs } from "./api/vm.ts";
 export type { ObservedCondition, VmCondition } from "./api/vm-conditions.ts";
-export { observedConditionTypes, withObservedConditions } from "./api/vm-conditions.ts";
+export { isOnLostNode, nodeReachable, observedConditionTypes, withObservedConditions } from "./api/vm-conditions.ts";
 export type { RecordedVmEnd, VmEnd } from "./api/vm-ends.ts";
 export { withObservedEnds } from "./api/vm-ends.ts";
 export { limits } from "./limits.ts";

@@ -23,6 +23,14 @@ export const limits = {
   /** Ends of a VM that its record keeps. */
   vmEndsMax: 5,
   vmEndMessageLengthMax: 128,
+  /** Operations that run at once, and ended ones that are kept. */
+  operationsRunningMax: 1_000,
+  operationsEndedMax: 100,
+  /** Names of VMs in the record of one. */
+  operationVmsMax: 1_000,
+  operationWaitingMax: 100,
+  operationDeadlineMsMax: 7 * 24 * 3_600_000,
+  drainParallelMax: 100,
   imagesMax: 1_000,
   imageBlobBytesMax: 16 * 1024 ** 3,
   ticketsMax: 1_000,

@@ -21,7 +21,7 @@ import { CommandClient } from "./command-client.ts";
 import { contextNamed, readContexts, type SavedContext, writeContexts } from "./contexts.ts";
 import { filePins } from "./file-pins.ts";
 import { OpenRequests } from "./open-requests.ts";
-import { interrupted, withOutcome } from "./outcome.ts";
+import { detachedFrom, interrupted, withOutcome } from "./outcome.ts";
 import { type OutputFormat, parseOutputFormat } from "./output.ts";
 import { parseDurationMs } from "./quantities.ts";
 
@@ -42,6 +42,8 @@ export interface ClientSession {
   readonly format: OutputFormat;
   /** From `--timeout`; undefined leaves the choice to the command. */
   readonly timeoutMs: number | undefined;
+  /** From now on the command only waits for an operation, which goes on without it: Ctrl-C ends no more than the waiting. */
+  readonly follow: (operationId: string) => void;
 }
 
 /** Adds the options that every command with a client has. */
@@ -84,12 +86,17 @@ export async function withClient(
     },
     new OpenRequests(context.env, () => systemClock.unixMs()),
   );
+  let followed: string | undefined;
+  const follow = (operationId: string) => {
+    followed = operationId;
+  };
   try {
-    await Promise.race([work({ context, client, format, timeoutMs }), interruption(context)]);
+    await Promise.race([work({ context, client, format, timeoutMs, follow }), interruption(context)]);
     client.settle(true);
     await opened?.remember(client);
   } catch (error) {
     const aborted = context.signal.aborted;
+    if (aborted && followed !== undefined) throw detachedFrom(followed);
     const failure = withOutcome(aborted ? interrupted() : error, client.lastChange);
     client.settle(!isBlixardError(failure) || failure.outcome !== "unknown");
     if (!aborted || !client.hasOnlyRead) throw failure;

@@ -39,6 +39,13 @@ export function interrupted(): BlixardError {
   return new BlixardError("CANCELLED", "interrupted; what the cluster was asked to do goes on");
 }
 
+/** How a command ends that was interrupted while it waited for an operation. */
+export function detachedFrom(operationId: string): BlixardError {
+  return new BlixardError("CANCELLED", `detached: the operation ${operationId} goes on`, {
+    hint: `Wait again: blixard operations wait ${operationId}. End it: blixard operations cancel ${operationId}.`,
+  });
+}
+
 function again({ name, remembered }: AskedChange): string {
   if (remembered) return "The same command again goes on with what this one did.";
   return name.endsWith(".create")
@@ -57,6 +64,8 @@ function lookAt({ name, request }: AskedChange): string {
       return `blixard vm get ${named}`;
     case "image":
       return `blixard image get ${named}`;
+    case "operation":
+      return `blixard operations get ${id}`;
     case "node":
       return `blixard nodes get ${id}`;
     case "ticket":

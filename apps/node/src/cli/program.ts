@@ -61,6 +61,11 @@ const groups: readonly Group[] = [
     load: async () => (await import("./commands/context.ts")).registerContext,
   },
   { name: "nodes", summary: "machines", load: async () => (await import("./commands/nodes.ts")).registerNodes },
+  {
+    name: "operations",
+    summary: "what takes long and goes on by itself",
+    load: async () => (await import("./commands/operations.ts")).registerOperations,
+  },
   { name: "vm", summary: "virtual machines", load: async () => (await import("./commands/vm.ts")).registerVm },
   { name: "image", summary: "what VMs boot", load: async () => (await import("./commands/image.ts")).registerImage },
   {

@@ -33,8 +33,9 @@ export function showItem<T>(
   options: WatchOptions,
   view: View<T>,
   read: () => Promise<T>,
+  below?: (item: T) => string,
 ): Promise<void> {
-  const print = (item: T) => printItem(session.context, session.format, view, item);
+  const print = (item: T) => printItem(session.context, session.format, view, item, below);
   return show(session, options, read, print, (item) => view.steady?.(item) ?? item);
 }
 

@@ -7,13 +7,18 @@ export interface BinaryRun {
   readonly stderr: string;
 }
 
-/** Runs the built binary to its end; it is killed after `timeoutMs`, and when its standard error contains `until`. */
+/**
+ * Runs the built binary to its end; it is killed after `timeoutMs`, and when its standard error contains `until`, with
+ * `untilSignal`.
+ */
 export function runBinary(
   args: readonly string[],
   options: {
     readonly env?: Readonly<Record<string, string>>;
     readonly timeoutMs?: number;
     readonly until?: string;
+    /** Default: SIGKILL. */
+    readonly untilSignal?: "SIGKILL" | "SIGINT";
     readonly input?: string;
     /** The network namespace that it runs in, as `ip netns` names it. */
     readonly networkNamespace?: string;
@@ -34,7 +39,8 @@ export function runBinary(
     child.stdout.on("data", (data: Buffer) => stdout.push(data));
     child.stderr.on("data", (data: Buffer) => {
       stderr.push(data);
-      if (options.until !== undefined && Buffer.concat(stderr).includes(options.until)) child.kill("SIGKILL");
+      if (options.until === undefined || !Buffer.concat(stderr).includes(options.until)) return;
+      child.kill(options.untilSignal ?? "SIGKILL");
     });
     child.stdin.end(options.input ?? "");
     const timer = setTimeout(() => child.kill("SIGKILL"), options.timeoutMs ?? 180_000);

@@ -42,7 +42,16 @@ import { TicketGuard } from "./ticket-guard.ts";
 /** What these steps use of the node. */
 type RouterParts = Pick<
   NodeParts,
-  "clock" | "metrics" | "options" | "raft" | "stateMachine" | "peerCalls" | "leaderContact" | "sha256" | "budgets"
+  | "clock"
+  | "metrics"
+  | "options"
+  | "raft"
+  | "transport"
+  | "stateMachine"
+  | "peerCalls"
+  | "leaderContact"
+  | "sha256"
+  | "budgets"
 >;
 
 export interface RouterDeps {

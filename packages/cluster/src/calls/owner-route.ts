@@ -2,13 +2,17 @@
 import { BlixardError, errorCodeOf } from "@blixard/common";
 import { forwardHopsMax } from "@blixard/protocol";
 import type { NodeParts } from "../node-parts.ts";
+import { lostNodeOf, nodeLostError } from "../services/lost-node.ts";
 import type { CallScope } from "./call-types.ts";
 import { noLeader } from "./leader-route.ts";
 
 /** What these steps use of the node. */
-type OwnerRouteParts = Pick<NodeParts, "options" | "raft" | "stateMachine">;
+type OwnerRouteParts = Pick<NodeParts, "options" | "raft" | "transport" | "stateMachine">;
 
-/** Returns the node to forward to, or undefined when the call runs here or the VM does not exist. @throws UNAVAILABLE */
+/**
+ * Returns the node to forward to, or undefined when the call runs here or the VM does not exist.
+ * @throws UNAVAILABLE, and NODE_LOST at once for a node that neither the leader nor this one hears
+ */
 export async function ownerToAsk(parts: OwnerRouteParts, vmName: string, call: CallScope): Promise<number | undefined> {
   const { stateMachine, options } = parts;
   // The state of this node may be old: it is read again after a read index before the answer is "no such VM".
@@ -21,10 +25,12 @@ export async function ownerToAsk(parts: OwnerRouteParts, vmName: string, call: C
     });
   }
   if (call.meta.hops >= forwardHopsMax) throw new BlixardError("UNAVAILABLE", `the VM ${vmName} is moving`);
+  const lost = lostNodeOf(parts, vm);
+  if (lost !== undefined) throw nodeLostError(vm, lost);
   return vm.node;
 }
 
-export async function waitForReadIndex({ raft }: OwnerRouteParts, signal: AbortSignal): Promise<void> {
+export async function waitForReadIndex({ raft }: Pick<OwnerRouteParts, "raft">, signal: AbortSignal): Promise<void> {
   try {
     // RaftNode asks again by itself until the caller's time is over.
     await raft.readIndex({ signal });

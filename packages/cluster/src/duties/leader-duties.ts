@@ -4,14 +4,13 @@
  * that it cannot reach. It looks at levels, not at events, so a new leader goes on where the last one stopped.
  */
 import { errorCodeOf, messageOf, withTimeLimit } from "@blixard/common";
-import type { CommandBody, NodeRecord } from "@blixard/protocol";
+import { type CommandBody, type NodeRecord, nodeReachable } from "@blixard/protocol";
 import { asNodeId, type ProgressStatus } from "@blixard/raft";
 import { nodeMeta } from "../calls/peer-calls.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { isReachable } from "../peers/reachability.ts";
 import { bestSuccessor } from "../peers/successor.ts";
 import { nextLevel } from "../state-machine/level.ts";
-import { nodeReachable } from "../state-machine/node.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { type MembershipStep, planMembership } from "./membership-plan.ts";
 import { dutyIndex, waitForDuty } from "./wait-for-duty.ts";

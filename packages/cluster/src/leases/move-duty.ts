@@ -1,6 +1,6 @@
 /**
  * The leader starts VMs elsewhere whose node has no lease any more. Where they run is one entry of the log each, with a new
- * fencing epoch. It looks at levels, so a new leader goes on where the last one stopped, after the whole time of a lease.
+ * fencing epoch. Those that were to stop there have stopped by then, and are said to. It looks at levels, so a new leader goes on where the last one stopped, after the whole time of a lease.
  */
 import { errorCodeOf, isBlixardError, messageOf, withTimeLimit } from "@blixard/common";
 import type { CommandBody, NodeRecord, VmRecord } from "@blixard/protocol";
@@ -9,8 +9,9 @@ import { dutyIndex, waitForDuty } from "../duties/wait-for-duty.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { placeVm } from "../services/place-vm.ts";
 import { clusterLevel } from "../state-machine/level.ts";
+import { isEvacuated } from "../state-machine/operation.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
-import { leasesLevel, movesFrom, noNodeFits } from "../state-machine/vm-move.ts";
+import { evacuatesFrom, leasesLevel, movesFrom, noNodeFits, settlesOn } from "../state-machine/vm-move.ts";
 
 /** What this duty uses of the node. */
 type MoveParts = Pick<
@@ -64,17 +65,37 @@ export class MoveDuty {
   async #moveFrom({ id }: NodeRecord, signal: AbortSignal): Promise<void> {
     const { stateMachine, raft, clock, leases } = this.#parts;
     const { term } = raft.coreStatus();
-    const vms = sortedRecords(stateMachine.state, "vms").filter((vm) => movesFrom(vm, id));
+    const leaves = (vm: VmRecord) => settlesOn(vm, id) || movesFrom(vm, id) || this.#evacuates(vm, id);
+    const vms = sortedRecords(stateMachine.state, "vms").filter(leaves);
     if (vms.length > 0) leases.beginMove(term, id, clock.monotonicMs());
     for (const { name } of vms) {
       const vm = stateMachine.state.vms.get(name);
       // Looked at anew before each: while the last one was waited for, another term may have begun.
       const node = stateMachine.state.nodes.get(nodeKey(id));
       if (raft.coreStatus().term !== term || node === undefined || !this.#isOver(node)) return;
-      if (vm !== undefined && movesFrom(vm, id)) await this.#move(vm, id, signal);
+      if (vm === undefined) continue;
+      if (settlesOn(vm, id)) await this.#settle(vm, id, signal);
+      else if (leaves(vm)) await this.#move(vm, id, signal);
     }
     // All that was proposed is known to be applied, or refused. Otherwise the node gets nothing before the next round.
     leases.moved(term, id, clock.monotonicMs());
+  }
+
+  /** A VM that waits for its node, and that somebody wants elsewhere. */
+  #evacuates(vm: VmRecord, nodeId: number): boolean {
+    const { state } = this.#parts.stateMachine;
+    return isEvacuated(state, nodeId) && evacuatesFrom(state, vm, nodeId);
+  }
+
+  /** @throws when it is not known whether the VM has ended by an entry of the log */
+  async #settle({ name, vmId, fencingEpoch, desired }: VmRecord, from: number, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#decide({ type: "vm.settle", name, vmId, from, fencingEpoch }, signal);
+      this.#parts.logger.log("info", "the lease of a node is over, and so is a VM there", { vm: name, from, desired });
+    } catch (error) {
+      // Somebody wants something else of it by now.
+      if (!isBlixardError(error) || error.outcome !== "not_applied") throw error;
+    }
   }
 
   /** @throws when it is not known whether the VM is given away */
@@ -88,7 +109,10 @@ export class MoveDuty {
     const reason = place.ok ? place.reasons : place.message;
     if (!place.ok && vm.reason === noNodeFits && vm.message === reason) return;
     const { name, vmId, fencingEpoch } = vm;
-    const to = place.ok ? { to: place.nodeId } : {};
+    const to = {
+      ...(place.ok ? { to: place.nodeId } : {}),
+      ...(movesFrom(vm, from) ? {} : ({ evacuated: true } as const)),
+    };
     try {
       await this.#decide({ type: "vm.move", name, vmId, from, fencingEpoch, reason, ...to }, signal);
       logger.log("info", "the lease of a node is over", { vm: name, from, ...to, reason });

@@ -12,6 +12,8 @@ import { kvStreams } from "./kv-watch.ts";
 import { memberHandlers } from "./member.ts";
 import { nodeHandlers } from "./node.ts";
 import { nodeKeyHandlers } from "./node-key.ts";
+import { nodeWorkHandlers } from "./node-work.ts";
+import { operationHandlers } from "./operation.ts";
 import { redeemEntry, TicketDesk, ticketHandlers } from "./ticket.ts";
 import { tokenExit, tokenHandlers } from "./token.ts";
 import { vmHandlers } from "./vm.ts";
@@ -36,6 +38,8 @@ export function createServices(parts: NodeParts): Services {
       ...nodeHandlers(parts),
       ...leaseHandlers(parts),
       ...nodeKeyHandlers(parts),
+      ...nodeWorkHandlers(parts),
+      ...operationHandlers(parts),
       ...memberHandlers(parts),
       ...certificateHandlers(parts),
       ...ticketHandlers(parts),

@@ -13,10 +13,16 @@ import {
 export interface PlaceOptions {
   /** The VM needs the lease of its node, which a node without a working watchdog does not get. */
   readonly moves: boolean;
-  /** A node whose lease is over. */
+  /** Not this node, whose lease is over. */
   readonly without?: number;
+  /** Not this node, which the VM is to leave. */
+  readonly leaves?: number;
   /** Room that was promised and that no record shows yet. */
   readonly reservations?: Iterable<Reservation>;
+  /** No other node will do. */
+  readonly only?: number;
+  /** The VM has `only` already, stopped: neither a cordon nor silence takes that away. */
+  readonly stays?: boolean;
 }
 
 type PlaceParts = Pick<NodeParts, "options" | "raft" | "transport" | "stateMachine" | "leases">;
@@ -25,17 +31,21 @@ export function placeVm(
   parts: PlaceParts,
   spec: VmSpec,
   image: ImageRecord,
-  { moves, without, reservations = [] }: PlaceOptions,
+  { moves, without, leaves, reservations = [], only, stays = false }: PlaceOptions,
 ): PlacementDecision {
   const { state } = parts.stateMachine;
   const refusalOf = (id: number): string | undefined => {
     if (id === without) return "its lease is over";
+    if (id === leaves) return "the VM is to leave it";
     const unguarded = moves ? parts.leases.unguarded(id) : undefined;
     return unguarded === undefined ? undefined : `nothing there stops a VM that moves: ${unguarded}`;
   };
-  const nodes = [...state.nodes.values()].map((record): SchedulerNode => {
+  const candidates = [...state.nodes.values()].filter(({ id }) => only === undefined || id === only);
+  const nodes = candidates.map((record): SchedulerNode => {
     const refusal = refusalOf(record.id);
-    const node = { record, reachable: isReachable(parts, record.id) };
+    const node = stays
+      ? { record: { ...record, cordoned: false }, reachable: true }
+      : { record, reachable: isReachable(parts, record.id) };
     return refusal === undefined ? node : { ...node, refusal };
   });
   const usage = usageByNode(state.vms.values(), reservations, parts.options.scheduler);

@@ -11,26 +11,20 @@ import {
 } from "@blixard/protocol";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
 import { assertSpeaksFor } from "../calls/identify.ts";
-import { randomUuid } from "../ids.ts";
+import { randomOperationId, randomUuid } from "../ids.ts";
 import type { NodeParts } from "../node-parts.ts";
-import {
-  type PlacementDecision,
-  type Reservation,
-  type SchedulerNode,
-  schedule,
-  usageByNode,
-} from "../scheduler/scheduler.ts";
+import type { PlacementDecision, Reservation } from "../scheduler/scheduler.ts";
 import { isRemembered } from "../state-machine/apply-command.ts";
 import { clusterLevel } from "../state-machine/level.ts";
-import { nodeKey } from "../state-machine/state.ts";
 import { hasOwnData, leasesLevel, policyOf } from "../state-machine/vm-move.ts";
+import { assertNodeAnswers, forcedEffect } from "./lost-node.ts";
 import { pageOf } from "./page.ts";
 import { placeVm } from "./place-vm.ts";
 
 /** What these methods use of the node. */
 type Parts = Pick<
   NodeParts,
-  "random" | "options" | "raft" | "transport" | "vmManager" | "stateMachine" | "proposals" | "leases"
+  "clock" | "random" | "options" | "raft" | "transport" | "vmManager" | "stateMachine" | "proposals" | "leases"
 >;
 
 interface VmParts extends Parts {
@@ -124,8 +118,8 @@ async function createVm(parts: VmParts, request: ParsedRequestOf<"vm.create">, c
 
 async function desireVm(parts: VmParts, request: ParsedRequestOf<"vm.desire">, call: CallScope) {
   const { name, desired, restart, from, force } = request;
-  if (force && desired !== "deleted") {
-    throw notApplied("INVALID_ARGUMENT", "force: goes with deletion only");
+  if (force && desired !== "deleted" && desired !== "stopped") {
+    throw notApplied("INVALID_ARGUMENT", "force: goes with stopped and deleted only");
   }
   if (from !== undefined && (desired !== "running" || restart)) {
     throw notApplied("INVALID_ARGUMENT", "from: goes with running only, and not with restart");
@@ -133,12 +127,21 @@ async function desireVm(parts: VmParts, request: ParsedRequestOf<"vm.desire">, c
   const { state } = parts.stateMachine;
   const vm = state.vms.get(name);
   // What stands now says nothing about a request that was applied before: `apply` answers that.
-  if (vm !== undefined && !isRemembered(state, call.meta)) assertStands(vm, desired, from);
-  const body: CommandBody = force
-    ? { type: "vm.purge", name }
-    : { type: "vm.desire", name, desired, ...decideStart(parts, vm, desired, restart) };
-  const { index, term, value } = await parts.proposals.propose<{ vm: VmRecord }>(body, call);
-  return { index, term, vm: value.vm };
+  if (vm !== undefined && !isRemembered(state, call.meta)) {
+    assertStands(vm, desired, from);
+    if (!force) assertNodeAnswers(parts, vm, desired);
+  }
+  const effect = force && vm !== undefined ? forcedEffect(parts, vm, desired) : undefined;
+  // What takes effect later is an operation, on members that know of them.
+  const hasOperations = clusterLevel(state) >= leasesLevel;
+  const operation = effect !== undefined && hasOperations ? { operation: randomOperationId(parts.random) } : {};
+  const body: CommandBody =
+    force && desired === "deleted"
+      ? { type: "vm.purge", name, ...operation }
+      : { type: "vm.desire", name, desired, ...decideStart(parts, vm, desired, restart), ...operation };
+  const { index, term, value } = await parts.proposals.propose<{ vm: VmRecord; operation?: string }>(body, call);
+  const made = value.operation === undefined ? {} : { operation: value.operation };
+  return { index, term, vm: value.vm, ...(effect === undefined ? {} : { effect }), ...made };
 }
 
 /** Only a VM that is to run can be paused, and only a paused one runs on. @throws CONFLICT */
@@ -177,14 +180,12 @@ function decideStart(
   return { newEpoch: restart || !runs };
 }
 
-/** Checks that the node of a stopped VM has room for it: the VM keeps its node, not its room. Cordons do not count. */
+/** Checks that the node of a stopped VM can run it: the VM keeps its node, not its room. Cordons do not count. */
 function assertRoom(parts: VmParts, vm: VmRecord, image: ImageRecord): void {
-  const { state } = parts.stateMachine;
-  const record = vm.node === null ? undefined : state.nodes.get(nodeKey(vm.node));
-  if (record === undefined) return;
-  const node: SchedulerNode = { record: { ...record, cordoned: false }, reachable: true };
-  const usage = usageByNode(state.vms.values(), parts.reservations, parts.options.scheduler);
-  placed(schedule({ spec: vm.spec, image, nodes: [node], usage }, parts.options.scheduler));
+  if (vm.node === null) return;
+  const moves = policyOf(vm).onNodeLoss === "move";
+  const { reservations } = parts;
+  placed(placeVm(parts, vm.spec, image, { moves, reservations, only: vm.node, stays: true }));
 }
 
 function placed(decision: PlacementDecision) {

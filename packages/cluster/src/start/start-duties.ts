@@ -14,6 +14,7 @@ import { MoveDuty } from "../leases/move-duty.ts";
 import { OwnLeaseDuty } from "../leases/own-lease-duty.ts";
 import { stopped } from "../node-lifecycle.ts";
 import type { NodeParts } from "../node-parts.ts";
+import { OperationsDuty } from "../operations/operations-duty.ts";
 import type { RaftGate } from "../peers/raft-gate.ts";
 
 const readTryMs = 5_000;
@@ -69,6 +70,7 @@ export function startDuties(duties: DutiesDeps): Duties {
     catchUp(parts, caughtUp, signal),
     new LeaderDuties(parts).run(signal),
     new MoveDuty(parts).run(signal),
+    new OperationsDuty(parts).run(signal),
     ownLease.run(signal),
     new VmDuty(parts, router, loop, untilCaughtUp).run(signal),
     membership.run(signal),

@@ -5,6 +5,7 @@ import { clusterAppliers } from "./cluster.ts";
 import { imageAppliers } from "./image.ts";
 import { kvAppliers } from "./kv.ts";
 import { nodeAppliers } from "./node.ts";
+import { operationAppliers } from "./operation.ts";
 import { ticketAppliers } from "./ticket.ts";
 import { tokenAppliers } from "./token.ts";
 import type { Applier } from "./types.ts";
@@ -16,6 +17,7 @@ export type Appliers = { readonly [Type in CommandType]: Applier<Type> };
 export const appliers: Appliers = {
   ...clusterAppliers,
   ...nodeAppliers,
+  ...operationAppliers,
   ...ticketAppliers,
   ...tokenAppliers,
   ...banAppliers,

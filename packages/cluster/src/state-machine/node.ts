@@ -1,5 +1,5 @@
 /** Commands of members: admission, changes, liveness marks and removal. */
-import { type CommandBodyOf, limits, type NodeRecord, type VmRecord } from "@blixard/protocol";
+import { type CommandBodyOf, limits, type NodeRecord, nodeReachable, type VmRecord } from "@blixard/protocol";
 import { joinerRefusal } from "./level.ts";
 import { applyOfferKey, applyUseKey, keysOf } from "./node-key.ts";
 import { done, nodeNotFound, refuse, refuseBanned } from "./outcomes.ts";
@@ -113,9 +113,6 @@ function isLate(
 ): boolean {
   return said.ms === 0 ? said.starts <= present.starts : said.starts < present.starts;
 }
-
-/** The type of the condition that marks VMs of a node which the leader cannot reach. */
-export const nodeReachable = "NodeReachable";
 
 function applyLiveness(state: ClusterState, body: CommandBodyOf<"node.liveness">, entry: CommandEntry): Outcome {
   if (!state.nodes.has(nodeKey(body.nodeId))) return nodeNotFound(body.nodeId);

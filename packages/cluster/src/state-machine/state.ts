@@ -18,6 +18,7 @@ export function emptyState(): MutableState {
     images: new Map(),
     kv: new Map(),
     level: new Map(),
+    operations: new Map(),
     tickets: new Map(),
     tokens: new Map(),
     requests: new Map(),

@@ -9,6 +9,7 @@ import type {
   ImageRecord,
   KvEntry,
   NodeRecord,
+  OperationRecord,
   TicketRecord,
   TokenRecord,
   VmRecord,
@@ -52,6 +53,8 @@ export interface Tables {
   readonly kv: KvEntry;
   /** Empty below the level 3, whose releases know no such table. */
   readonly level: LevelRecord;
+  /** By id. Empty below the level 3, as `level`. */
+  readonly operations: OperationRecord;
   readonly tickets: TicketRecord;
   readonly tokens: TokenRecord;
   readonly requests: RequestRecord;
@@ -68,6 +71,7 @@ export const tableNames = [
   "kv",
   "level",
   "nodes",
+  "operations",
   "removed",
   "requests",
   "tickets",

@@ -108,6 +108,56 @@ describe("vm.move", () => {
   });
 });
 
+describe("vm.settle", () => {
+  beforeEach(() => {
+    replica.apply({ type: "node.update", nodeId: 1, featureLevel: 3 });
+    replica.apply({ type: "cluster.setLevel", level: 3 });
+  });
+
+  const settle = (fields: Partial<CommandBodyOf<"vm.settle">> = {}) =>
+    replica.apply({ type: "vm.settle", name: "web", vmId: sampleVmId(1), from: 2, fencingEpoch: 1, ...fields });
+  const desire = (desired: "running" | "stopped" | "deleted") =>
+    replica.apply({ type: "vm.desire", name: "web", desired, newEpoch: false });
+
+  it("says of a VM that was to stop that it has, in an epoch of which its node knows nothing, and frees it", () => {
+    create("web");
+    replica.apply({ type: "node.liveness", nodeId: 2, reachable: false });
+    desire("stopped");
+    expect(web()).toMatchObject({ phase: "Unknown", conditions: [{ type: "NodeReachable" }] });
+    expect(settle()).toMatchObject({ ok: true });
+    expect(web()).toMatchObject({ node: null, fencingEpoch: 2, phase: "Stopped", reason: "node-lost", conditions: [] });
+    expect(settle()).toMatchObject({ ok: false, code: "STALE_EPOCH" });
+  });
+
+  it("leaves it on its node when it waits for that", () => {
+    create("web", { onNodeLoss: "wait", onPartition: "stop" });
+    desire("stopped");
+    expect(settle()).toMatchObject({ ok: true });
+    expect(web()).toMatchObject({ node: 2, fencingEpoch: 2, phase: "Stopped" });
+  });
+
+  it("forgets a VM that was to be deleted", () => {
+    create("web");
+    desire("deleted");
+    expect(settle()).toMatchObject({ ok: true });
+    expect(web()).toBeUndefined();
+  });
+
+  it("is void for what runs on without a lease, for what is to run, and for another node, epoch or VM", () => {
+    create("web", { onPartition: "keep" });
+    desire("stopped");
+    expect(settle()).toMatchObject({ ok: false, code: "STALE_EPOCH" });
+    replica.apply({ type: "vm.purge", name: "web" });
+    create("web");
+    expect(settle()).toMatchObject({ ok: false, code: "STALE_EPOCH" });
+    desire("stopped");
+    expect(settle({ from: 3 })).toMatchObject({ ok: false, code: "STALE_EPOCH" });
+    expect(settle({ fencingEpoch: 2 })).toMatchObject({ ok: false, code: "STALE_EPOCH" });
+    expect(settle({ vmId: sampleVmId(2) })).toMatchObject({ ok: false, code: "VM_NOT_FOUND" });
+    expect(web()).toMatchObject({ node: 2, phase: "Pending" });
+  });
+});
+
 describe("a long lease", () => {
   beforeEach(() => {
     replica.apply({ type: "node.update", nodeId: 1, featureLevel: 3 });

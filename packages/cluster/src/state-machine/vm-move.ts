@@ -8,11 +8,11 @@ import {
   type ImageRecord,
   type LossPolicy,
   lossPolicyOf,
+  nodeReachable,
   type VmRecord,
   type VmSpec,
 } from "@blixard/protocol";
 import { clusterLevel } from "./level.ts";
-import { nodeReachable } from "./node.ts";
 import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { nodeKey } from "./state.ts";
 import type { ClusterState, CommandEntry, Outcome } from "./types.ts";
@@ -41,14 +41,36 @@ export function movesFrom(vm: VmRecord, nodeId: number): boolean {
   return vm.node === nodeId && policyOf(vm).onNodeLoss === "move" && wantsToRun(vm);
 }
 
-function wantsToRun({ desired }: VmRecord): boolean {
+/**
+ * Whether a VM that waits for its node may be started elsewhere all the same, when somebody asks for it: it has ended there
+ * without a lease, and has left no data.
+ */
+export function evacuatesFrom({ images }: Pick<ClusterState, "images">, vm: VmRecord, nodeId: number): boolean {
+  const image = images.get(vm.spec.image);
+  if (vm.node !== nodeId || image === undefined) return false;
+  return wantsToRun(vm) && policyOf(vm).onPartition === "stop" && !hasOwnData(image);
+}
+
+/** Whether a VM is not to run, and has ended for sure once its node has no lease. */
+export function settlesOn(vm: VmRecord, nodeId: number): boolean {
+  if (vm.node !== nodeId || policyOf(vm).onPartition !== "stop" || wantsToRun(vm)) return false;
+  return vm.desired === "deleted" || !hasEnded(vm);
+}
+
+/** Whether the VM has ended, and does not begin to run by itself. */
+export function hasEnded({ phase }: Pick<VmRecord, "phase">): boolean {
+  return phase === "Stopped" || phase === "Failed";
+}
+
+export function wantsToRun({ desired }: VmRecord): boolean {
   return desired === "running" || desired === "paused";
 }
 
 export function applyMove(state: ClusterState, body: CommandBodyOf<"vm.move">, entry: CommandEntry): Outcome {
   const vm = state.vms.get(body.name);
   if (vm === undefined || vm.vmId !== body.vmId) return refuse("VM_NOT_FOUND", `there is no such VM ${body.name}`);
-  if (!movesFrom(vm, body.from) || vm.fencingEpoch !== body.fencingEpoch) {
+  const leaves = movesFrom(vm, body.from) || (body.evacuated === true && evacuatesFrom(state, vm, body.from));
+  if (!leaves || vm.fencingEpoch !== body.fencingEpoch) {
     return refuse("STALE_EPOCH", `the VM ${body.name} is not on node ${body.from} in epoch ${body.fencingEpoch}`);
   }
   const dated = { ...vm, updatedUnixMs: entry.command.atUnixMs, updatedIndex: entry.index };
@@ -59,7 +81,7 @@ export function applyMove(state: ClusterState, body: CommandBodyOf<"vm.move">, e
   if (node === undefined) return nodeNotFound(body.to);
   if (node.leaving) return refuse("CONFLICT", `node ${body.to} is leaving the cluster`);
   return stored({
-    ...dated,
+    ...withoutHomeOn(dated, body.to),
     node: body.to,
     fencingEpoch: vm.fencingEpoch + 1,
     phase: "Pending",
@@ -72,8 +94,46 @@ export function applyMove(state: ClusterState, body: CommandBodyOf<"vm.move">, e
   });
 }
 
+/** What was to stop has stopped. One that nothing keeps there starts on any node next time. */
+export function applySettle(state: ClusterState, body: CommandBodyOf<"vm.settle">, entry: CommandEntry): Outcome {
+  const vm = state.vms.get(body.name);
+  if (vm === undefined || vm.vmId !== body.vmId) return refuse("VM_NOT_FOUND", `there is no such VM ${body.name}`);
+  if (!settlesOn(vm, body.from) || vm.fencingEpoch !== body.fencingEpoch) {
+    return refuse(
+      "STALE_EPOCH",
+      `the VM ${body.name} is not to end on node ${body.from} in epoch ${body.fencingEpoch}`,
+    );
+  }
+  if (vm.desired === "deleted") {
+    const gone: VmRecord = { ...vm, phase: "Deleted" };
+    return done({ vm: gone }, [{ table: "vms", key: vm.name, value: undefined }]);
+  }
+  // What an operation holds goes where that decides.
+  const leaves = policyOf(vm).onNodeLoss === "move" && vm.held === undefined;
+  return stored({
+    ...vm,
+    node: leaves ? null : vm.node,
+    fencingEpoch: vm.fencingEpoch + 1,
+    phase: "Stopped",
+    reason: "node-lost",
+    message: `it was to stop, and the lease of node ${body.from} is over`,
+    guest: "none",
+    driver: null,
+    conditions: leaves ? vm.conditions.filter(({ type }) => type !== nodeReachable) : vm.conditions,
+    updatedUnixMs: entry.command.atUnixMs,
+    updatedIndex: entry.index,
+  });
+}
+
 /** The reason of a VM that is to leave its node and fits nowhere else. */
 export const noNodeFits = "no-node-fits";
+
+/** A VM that is at home needs not be brought back. */
+export function withoutHomeOn(vm: VmRecord, node: number | null): VmRecord {
+  if (vm.home === undefined || vm.home.node !== node) return vm;
+  const { home: _, ...left } = vm;
+  return left;
+}
 
 function stored(vm: VmRecord): Outcome {
   return done({ vm }, [{ table: "vms", key: vm.name, value: vm }]);

@@ -10,16 +10,21 @@ import {
   withObservedConditions,
   withObservedEnds,
 } from "@blixard/protocol";
+import { forcedOperation } from "./operation.ts";
 import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
 import { nodeKey } from "./state.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
-import { applyMove, newPolicy } from "./vm-move.ts";
+import { applyHold, applyRelease, takenOver } from "./vm-hold.ts";
+import { applyMove, applySettle, newPolicy } from "./vm-move.ts";
 
 export const vmAppliers: AppliersOf<"vm"> = {
   "vm.create": applyCreate,
   "vm.desire": applyDesire,
   "vm.move": applyMove,
+  "vm.settle": applySettle,
+  "vm.hold": applyHold,
+  "vm.release": applyRelease,
   "vm.purge": applyPurge,
   "vm.observe": applyObserve,
 };
@@ -85,8 +90,8 @@ function applyDesire(state: ClusterState, body: CommandBodyOf<"vm.desire">, entr
     return refuse("CONFLICT", `the VM ${body.name} is placed on no node`, "Try again.");
   }
   const newEpoch = body.newEpoch || placed;
-  return changed({
-    ...vm,
+  const next: VmRecord = {
+    ...takenOver(vm, body.desired, node),
     desired: body.desired,
     node,
     placement: placed ? (body.placement ?? "") : vm.placement,
@@ -94,13 +99,24 @@ function applyDesire(state: ClusterState, body: CommandBodyOf<"vm.desire">, entr
     ...(newEpoch ? { phase: "Pending", reason: "start-requested", message: "", guest: "none" } : {}),
     updatedUnixMs: entry.command.atUnixMs,
     updatedIndex: entry.index,
-  });
+  };
+  const forced = forcedOperation(state, vm, { id: body.operation, kind: "vm-stop" }, entry);
+  return withOperation(changed(next), forced);
 }
 
 function applyPurge(state: ClusterState, body: CommandBodyOf<"vm.purge">, entry: CommandEntry): Outcome {
   const vm = state.vms.get(body.name);
   if (vm === undefined) return vmNotFound(body.name);
-  return preconditionFailed(entry.command, `VM ${body.name}`, vm.updatedIndex) ?? deleted(vm);
+  const failed = preconditionFailed(entry.command, `VM ${body.name}`, vm.updatedIndex);
+  if (failed !== undefined) return failed;
+  return withOperation(deleted(vm), forcedOperation(state, vm, { id: body.operation, kind: "vm-delete" }, entry));
+}
+
+/** The outcome with the operation that it is, whose id is told. */
+function withOperation({ result, changes }: Outcome, operation: Change | undefined): Outcome {
+  if (operation === undefined || !result.ok) return { result, changes };
+  const value = { ...(result.value as object), operation: operation.key };
+  return { result: { ok: true, value }, changes: [...changes, operation] };
 }
 
 /** Takes what the owner saw. Observations of another epoch or node are void, which the count in the result shows. */

@@ -18,6 +18,8 @@ const number = fc.integer({ min: 1, max: 4 });
 const value = fc.constantFrom("", "1", "2", "å");
 const maybeValue = fc.option(value);
 const epoch = fc.integer({ min: 1, max: 4 });
+const operationId = fc.constantFrom("a".repeat(12), "b".repeat(12));
+const operationKinds = ["node-drain", "node-resume", "node-evacuate"] as const;
 
 const body: fc.Arbitrary<CommandBody> = fc.oneof(
   fc.record({ type: fc.constant("kv.put" as const), key: name, value }),
@@ -77,7 +79,39 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
     newEpoch: true,
     placement: "again",
   })),
-  name.map((vm) => ({ type: "vm.purge" as const, name: vm })),
+  fc.record({ name, id: operationId }).map(({ name, id }) => ({ type: "vm.purge" as const, name, operation: id })),
+  fc.record({ name, id: operationId }).map(({ name, id }) => ({
+    type: "vm.desire" as const,
+    ...{ name, desired: "stopped" as const, newEpoch: false, operation: id },
+  })),
+  fc.record({ id: operationId, nodeId, kind: fc.constantFrom(...operationKinds) }).map((operation) => ({
+    type: "operation.start" as const,
+    operation: { ...operation, vms: [] },
+  })),
+  operationId.map((id) => ({ type: "operation.progress" as const, id, percent: 5, message: "", waiting: [] })),
+  fc
+    .record({ id: operationId, state: fc.constantFrom("done" as const, "cancelled" as const) })
+    .map((fields) => ({ type: "operation.end" as const, ...fields, message: "" })),
+  fc
+    .record({
+      name,
+      number,
+      fencingEpoch: epoch,
+      id: operationId,
+      next: fc.constantFrom("move" as const, "stay" as const),
+    })
+    .map(({ number, id, ...fields }) => ({
+      type: "vm.hold" as const,
+      ...fields,
+      vmId: sampleVmId(number),
+      operation: id,
+    })),
+  fc
+    .record({ name, number, from: nodeId, fencingEpoch: epoch, to: nodeId })
+    .map(({ number, ...fields }) => ({ type: "vm.release" as const, ...fields, vmId: sampleVmId(number), reason: "" })),
+  fc
+    .record({ name, number, from: nodeId, fencingEpoch: epoch })
+    .map(({ number, ...fields }) => ({ type: "vm.settle" as const, ...fields, vmId: sampleVmId(number) })),
   fc
     .record({ nodeId, seen: fc.array(fc.record({ number, epoch, gone: fc.boolean() }), { maxLength: 3 }) })
     .map(({ nodeId, seen }) => ({

@@ -15,6 +15,8 @@ import { imageCommands, imageMethods } from "./image.ts";
 import { kvCommands, kvMethods, kvStreams } from "./kv.ts";
 import { memberMethods } from "./member.ts";
 import { nodeCommands, nodeMethods } from "./node.ts";
+import { nodeWorkMethods, vmHoldCommands } from "./node-work.ts";
+import { operationCommands, operationMethods } from "./operation.ts";
 import { ticketCommands, ticketMethods } from "./ticket.ts";
 import { tokenCommands, tokenMethods } from "./token.ts";
 import { vmCommands, vmMethods, vmStreams } from "./vm.ts";
@@ -25,6 +27,8 @@ export const methods = {
   ...vmMethods,
   ...imageMethods,
   ...nodeMethods,
+  ...nodeWorkMethods,
+  ...operationMethods,
   ...memberMethods,
   ...ticketMethods,
   ...tokenMethods,
@@ -59,11 +63,13 @@ export type StreamOutputOf<Name extends StreamName> = z.output<Streams[Name]["ou
 export const commands = {
   ...clusterCommands,
   ...nodeCommands,
+  ...operationCommands,
   ...ticketCommands,
   ...tokenCommands,
   ...banCommands,
   ...imageCommands,
   ...vmCommands,
+  ...vmHoldCommands,
   ...kvCommands,
 };
 export type Commands = typeof commands;

@@ -11,7 +11,8 @@
  *        tickets whose secret stays with their holder; proofs of machines that join without one; keys that are banned;
  *        keys of nodes that are rotated in place; conditions of VMs that their node sees, boot deadlines;
  *        guests whose process does not answer; the last ends of a VM; the order in which VMs start;
- *        leases of nodes, and VMs that move when one is lost
+ *        leases of nodes, and VMs that move when one is lost; wishes about VMs of a lost node that are forced;
+ *        operations, and nodes that are drained
  */
 export const featureLevels = {
   /** Every release reads this, also those that report 1. It is the level of a cluster that has none in its state. */

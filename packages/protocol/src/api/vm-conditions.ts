@@ -10,6 +10,14 @@ export const vmConditionSchema = z.object({
 });
 export type VmCondition = z.infer<typeof vmConditionSchema>;
 
+/** The type of the condition that marks VMs of a node which the leader cannot reach. */
+export const nodeReachable = "NodeReachable";
+
+/** Whether the leader has not heard of the node of the VM for a while. */
+export function isOnLostNode({ conditions }: { readonly conditions: readonly VmCondition[] }): boolean {
+  return conditions.some(({ type, status }) => type === nodeReachable && !status);
+}
+
 /** Conditions that the node of a VM observes. Each is there only while something is to be told. */
 export const observedConditionTypes = ["ConsoleOutput", "GuestPanic"] as const;
 

@@ -13,6 +13,8 @@ import {
   onPartitionSchema,
   wishesFit,
 } from "./loss-policy.ts";
+import { vmHeldSchema, vmHomeSchema } from "./node-work.ts";
+import { operationIdSchema } from "./operation.ts";
 import { rowChanges } from "./row-changes.ts";
 import { bytesSchema, emptySchema, nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
 import { vmAutostartSchema } from "./vm-autostart.ts";
@@ -123,6 +125,10 @@ export const vmRecordSchema = z.object({
   updatedIndex: z.int().min(0),
   /** Absent in the record of a VM that never ended. */
   ends: recordedEndsSchema.exactOptional(),
+  /** An operation has stopped it for a while. */
+  held: vmHeldSchema.meta({ since: 3 }).exactOptional(),
+  /** A drain has taken it from there. */
+  home: vmHomeSchema.meta({ since: 3 }).exactOptional(),
 });
 export type VmRecord = z.infer<typeof vmRecordSchema>;
 
@@ -202,6 +208,8 @@ export const vmCommands = {
       /** Where to place a VM that has no node; both or neither. */
       node: nodeIdSchema.exactOptional(),
       placement: placementSchema.exactOptional(),
+      /** The wish is forced: the operation that it becomes. */
+      operation: operationIdSchema.meta({ since: 3 }).exactOptional(),
     }),
   }),
   /**
@@ -219,10 +227,29 @@ export const vmCommands = {
       fencingEpoch: fencingEpochSchema,
       to: nodeIdSchema.exactOptional(),
       reason: placementSchema,
+      /** Somebody has the node evacuated: a VM that waits for it moves too, when it has no data there. */
+      evacuated: z.literal(true).exactOptional(),
     }),
   }),
+  /**
+   * Decided by the leader when the lease of the node is over, of a VM that ends without one: what was to stop has stopped, and
+   * what was to be deleted is gone.
+   */
+  "vm.settle": command({
+    since: 3,
+    subject: ({ name }) => name,
+    body: z.object({ name: nameSchema, vmId: z.uuid(), from: nodeIdSchema, fencingEpoch: fencingEpochSchema }),
+  }),
   /** Forgets a VM at once, whatever its owner says: the forced delete. */
-  "vm.purge": command({ since: 1, subject: ({ name }) => name, body: z.object({ name: nameSchema }) }),
+  "vm.purge": command({
+    since: 1,
+    subject: ({ name }) => name,
+    body: z.object({
+      name: nameSchema,
+      /** The operation that ends when nothing of the VM runs any more. */
+      operation: operationIdSchema.meta({ since: 3 }).exactOptional(),
+    }),
+  }),
   "vm.observe": command({
     since: 1,
     subject: ({ nodeId }) => nodeId,
@@ -304,11 +331,20 @@ export const vmMethods = {
         restart: z.boolean().default(false),
         /** With `running`: lets a paused VM run on, and starts none that is stopped. */
         from: z.literal("paused").exactOptional(),
-        /** With `deleted`: forgets the VM without waiting for its node. The operator answers for what still runs. */
-        force: z.boolean().default(false),
+        force: z
+          .boolean()
+          .describe(
+            "deleted: forget the VM without waiting for its node; stopped: also when its node does not answer, as soon as that is known to be done",
+          )
+          .default(false),
       })
       .strict(),
-    response: vmWritten,
+    response: vmWritten.extend({
+      /** When a forced wish about a VM of a lost node takes effect, in a sentence. */
+      effect: z.string().exactOptional(),
+      /** The operation that this is. */
+      operation: operationIdSchema.exactOptional(),
+    }),
   }),
   "vm.observe": method({
     summary: "what the owner of VMs saw of them",

@@ -1,10 +1,11 @@
-/** `blixard nodes list|get|cordon|resume` */
+/** `blixard nodes list|get|cordon|uncordon|drain|resume|evacuate` */
 import type { Command } from "commander";
 import type { CliContext } from "../cli-context.ts";
 import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
 import { nodeIdOf } from "../node-name.ts";
 import { print } from "../output.ts";
 import { showItem, showList, type WatchOptions, withWatchOption } from "../watch.ts";
+import { registerNodeWork } from "./node-work.ts";
 import { nodeView } from "./views.ts";
 
 export function registerNodes(command: Command, context: CliContext): void {
@@ -24,13 +25,14 @@ export function registerNodes(command: Command, context: CliContext): void {
   );
   for (const [verb, summary, cordoned] of [
     ["cordon", "place no new VMs on a node", true],
-    ["resume", "place VMs on a node again", false],
+    ["uncordon", "place VMs on a node again, and bring nothing back", false],
   ] as const) {
     add(`${verb} <node>`, summary).action((id: string, options: ClientOptions) =>
       withClient(context, options, async ({ client, format }) => {
         const written = await client.nodes.cordon(await nodeIdOf(client, id), cordoned);
-        await print(context, format, written, () => `node ${id} ${cordoned ? "cordoned" : "resumed"}\n`, [id]);
+        await print(context, format, written, () => `node ${id} ${cordoned ? "cordoned" : "uncordoned"}\n`, [id]);
       }),
     );
   }
+  registerNodeWork(command, context);
 }

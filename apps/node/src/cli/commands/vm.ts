@@ -1,6 +1,6 @@
 /** `blixard vm create|list|get|start|stop|restart|pause|resume|delete|explain|logs|console` */
-import { errorCodeOf } from "@blixard/common";
-import type { LossPolicy, VmChange, VmPhase, VmRecord } from "@blixard/protocol";
+import { BlixardError, errorCodeOf } from "@blixard/common";
+import { isOnLostNode, type LossPolicy, type VmChange, type VmPhase, type VmRecord } from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, type ClientSession, withClient, withClientOptions } from "../client-command.ts";
@@ -18,6 +18,7 @@ type MutationOptions = ClientOptions & {
   readonly ifMatch?: string;
   readonly yes?: boolean;
 };
+type ForcedOptions = MutationOptions & { readonly force?: boolean };
 type CreateOptions = MutationOptions & { readonly stopped?: boolean };
 
 const waitMsDefault = 120_000;
@@ -33,14 +34,17 @@ export function registerVm(command: Command, context: CliContext): void {
     ["resume", "let a paused VM run on", ["Running"]],
   ];
   for (const [verb, summary, phases] of verbs) {
-    withMutationOptions(command.command(`${verb} <name>`).description(summary)).action(
-      (name: string, options: MutationOptions) =>
-        withClient(context, options, async (session) => {
-          const { client } = session;
-          const call = client.vms[verb as "start" | "stop" | "restart" | "pause" | "resume"];
-          const { vm } = await call(name, ifMatch(options));
-          await finish(session, vm, phases, options);
-        }),
+    const added = withMutationOptions(command.command(`${verb} <name>`).description(summary));
+    if (verb === "stop")
+      added.option("--force", "also while its node does not answer: as soon as that is known to be done");
+    added.action((name: string, options: ForcedOptions) =>
+      withClient(context, options, async (session) => {
+        const { client } = session;
+        const call = client.vms[verb as "start" | "stop" | "restart" | "pause" | "resume"];
+        const { vm, effect, operation } = await call(name, { ...ifMatch(options), ...forced(options) });
+        sayEffect(context, name, effect, operation);
+        await finish(session, vm, phases, effect === undefined ? options : { ...options, detach: true });
+      }),
     );
   }
   registerDelete(command, context);
@@ -109,11 +113,13 @@ function registerDelete(command: Command, context: CliContext): void {
   withMutationOptions(command.command("delete <name>").description("stop a VM and forget it"))
     .alias("rm")
     .option("--yes", "do not ask")
-    .action((name: string, options: MutationOptions) =>
+    .option("--force", "forget it without waiting for its node, which ends what runs of it when it is back")
+    .action((name: string, options: ForcedOptions) =>
       withClient(context, options, async ({ client, format, timeoutMs }) => {
         await confirm(context, `Delete the VM ${name}?`, options.yes);
-        const { vm } = await client.vms.delete(name, ifMatch(options));
-        if (options.detach !== true) {
+        const { vm, effect, operation } = await client.vms.delete(name, { ...ifMatch(options), ...forced(options) });
+        sayEffect(context, name, effect, operation);
+        if (options.detach !== true && options.force !== true) {
           // The record goes when the owner has let go of the VM.
           const { signal } = context;
           const wait = { timeoutMs: timeoutMs ?? waitMsDefault, signal, onProgress: progress(context, "Deleted") };
@@ -148,11 +154,33 @@ async function finish(
   await printItem(context, format, vmView, reached);
 }
 
+/** Says how the VM is. @throws NODE_LOST when its node is lost meanwhile, unless the VM is started elsewhere */
 function progress(context: CliContext, target: string): (vm: VmRecord) => void {
+  let answered = false;
   return (vm) => {
     const why = [vm.reason, vm.message].filter((part) => part !== "").join(": ");
     if (vm.phase !== target) say(context, `${vm.name}: ${vm.phase}${why === "" ? "" : ` (${why})`}`);
+    const moves = vm.desired === "running" && vm.lossPolicy?.onNodeLoss === "move";
+    if (!isOnLostNode(vm)) answered = true;
+    else if (answered && !moves) throw nodeLost(vm);
   };
+}
+
+function nodeLost({ name, node, phase }: VmRecord): BlixardError {
+  return new BlixardError("NODE_LOST", `node ${node} does not answer any more, and the VM ${name} is ${phase}`, {
+    hint: `What was asked for is done when node ${node} is back. See: blixard vm explain ${name}.`,
+    outcome: "unknown",
+  });
+}
+
+function sayEffect(context: CliContext, name: string, effect: string | undefined, operation: string | undefined): void {
+  if (effect === undefined) return;
+  const wait = operation === undefined ? "" : `. Wait for it: blixard operations wait ${operation}`;
+  say(context, `${name}: ${effect}${wait}`);
+}
+
+function forced({ force }: ForcedOptions): { readonly force?: boolean } {
+  return force === undefined ? {} : { force };
 }
 
 function ifMatch(options: MutationOptions): { readonly ifMatchIndex?: number } {
@@ -173,6 +201,12 @@ function explanation(vm: VmRecord): string {
     `placed     ${vm.node === null ? "on no node" : `on node ${vm.node}`}${vm.placement === "" ? "" : `: ${vm.placement}`}`,
     `node loss  ${vm.lossPolicy === undefined ? "waits" : lossText(vm.lossPolicy)}`,
     `restarts   ${vm.restarts}, policy ${vm.spec.restartPolicy}`,
+    ...(vm.held === undefined
+      ? []
+      : [`held       by the operation ${vm.held.operation}, and ${vm.held.desired} again after it`]),
+    ...(vm.home === undefined
+      ? []
+      : [`home       node ${vm.home.node}, from where a drain has taken it: blixard nodes resume ${vm.home.node}`]),
     ...vm.conditions.map((condition) => `condition  ${condition.type}=${condition.status} ${condition.message}`),
     ...endLines(vm),
   ];

@@ -30,6 +30,7 @@ export const letters = {
   c: "CONFLICT",
   m: "MISDIRECTED",
   i: "INVALID_ARGUMENT",
+  n: "OPERATION_NOT_FOUND",
 } as const;
 export type Cell = (typeof letters)[keyof typeof letters];
 
@@ -69,6 +70,12 @@ node.list         ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 node.get          ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 node.update       ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 node.cordon       ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+node.drain        ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+node.resume       ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+node.evacuate     ddddrk  ddddrk  cuuurk  cuuurk  auuurk  ddddrk  ddddrk  mmm
+operation.list    ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+operation.get     nnnnrk  nnnnrk  nuuurk  nuuurk  auuurk  ddddrk  ddddrk  mmm
+operation.cancel  ddddrk  ddddrk  nuuurk  nuuurk  auuurk  ddddrk  ddddrk  mmm
 node.verify       ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 node.renewLease   ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 node.addresses    ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
@@ -138,7 +145,7 @@ function linesOf(table: string): [string, string[]][] {
   const [, ...lines] = table.split("\n").filter((line) => line.trim() !== "");
   return lines.map((line) => {
     const words = line.trim().split(/ +/);
-    const first = words.findIndex((word) => /^[+adurktcmi]{6}$/.test(word) && !word.includes("."));
+    const first = words.findIndex((word) => /^[+adurktcmin]{6}$/.test(word) && !word.includes("."));
     return [words.slice(0, first).join(" "), words.slice(first)];
   });
 }

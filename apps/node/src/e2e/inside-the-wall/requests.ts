@@ -82,6 +82,14 @@ export const requests: Requests = {
   "node.get": () => ({ id: 1 }),
   "node.update": ({ self }) => ({ nodeId: self, version: `lie-${hex(4)}` }),
   "node.cordon": ({ objects }) => ({ id: objects.member, cordoned: objects.cordoned }),
+  // What it would do is told; done, it would go on while the picture of the cluster is taken.
+  "node.drain": ({ objects }) => ({ id: objects.member, dryRun: true }),
+  "node.resume": ({ objects }) => ({ id: objects.member, dryRun: true }),
+  // A node that answers.
+  "node.evacuate": () => ({ id: 1 }),
+  "operation.list": () => ({}),
+  "operation.get": () => ({ id: hex(6) }),
+  "operation.cancel": () => ({ id: hex(6) }),
   "node.verify": ({ self, lastIndex }) => verify(self, lastIndex),
   "node.renewLease": ({ self }) => ({ nodeId: self }),
   "node.addresses": () => ({ claims: [] }),
@@ -147,6 +155,10 @@ export const changes: Partial<Record<MethodName | StreamName, readonly string[]>
   "image.remove": ["images"],
   "node.update": ["nodes"],
   "node.cordon": ["nodes"],
+  "node.drain": [],
+  "node.resume": [],
+  "node.evacuate": [],
+  "operation.cancel": [],
   // Refused: members are silent, and nobody has signed.
   "node.rotateKey": [],
   "node.useKey": [],

@@ -5,7 +5,14 @@ import { describe, expect, it } from "@jest/globals";
 import { forgedRequests, forgedStreams, type RequestSource } from "./forged-calls.ts";
 
 const empty = new Map();
-const state = { nodes: empty, tokens: empty, tickets: empty, vms: empty, kv: empty } as unknown as ClusterState;
+const state = {
+  nodes: empty,
+  tokens: empty,
+  tickets: empty,
+  vms: empty,
+  kv: empty,
+  operations: empty,
+} as unknown as ClusterState;
 const sourceOf = (seed: number): RequestSource => ({
   ...{ random: seededRandom(seed), self: 4, endpointId: "a".repeat(64), others: [1, 2] },
   ...{ state, appliedIndex: 9, claims: [] },

@@ -75,6 +75,12 @@ export const forgedRequests: Requests = {
       ? { nodeId: source.self, addresses: [wrongAddress(source)] }
       : { nodeId: other(source), addresses: [wrongAddress(source)], starts: 1_000_000 },
   "node.cordon": (source) => ({ id: other(source), cordoned: true }),
+  "node.drain": (source) => ({ id: other(source), mode: "stop" }),
+  "node.resume": (source) => ({ id: someone(source) }),
+  "node.evacuate": (source) => ({ id: other(source) }),
+  "operation.list": () => ({}),
+  "operation.get": (source) => ({ id: operationOf(source) }),
+  "operation.cancel": (source) => ({ id: operationOf(source) }),
   "node.verify": (source) => ({
     ...{ nodeId: other(source), incarnation: 1, storeId: toHex(source.random.bytes(16)), starts: 1_000_000 },
     ...{ term: 1_000_000, lastIndex: 1_000_000 },
@@ -154,6 +160,10 @@ function presentValue({ random, state }: RequestSource): string | null {
 function vm({ random, state }: RequestSource): string {
   const names = [...state.vms.keys()];
   return names.length === 0 ? "vm0" : pick(random, names);
+}
+
+function operationOf({ random, state }: RequestSource): string {
+  return pick(random, [...state.operations.keys(), "0".repeat(12)]);
 }
 
 function tokenOf({ random, state }: RequestSource): string {

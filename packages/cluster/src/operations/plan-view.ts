@@ -1,0 +1,39 @@
+/** What this leader sees when it plans an operation. */
+import type { NodeParts } from "../node-parts.ts";
+import { isReachable, progressOf } from "../peers/reachability.ts";
+import { placeVm } from "../services/place-vm.ts";
+import { nodeKey } from "../state-machine/state.ts";
+import { policyOf } from "../state-machine/vm-move.ts";
+import type { PlanView } from "./plan-types.ts";
+
+export type ViewParts = Pick<NodeParts, "clock" | "options" | "raft" | "transport" | "stateMachine" | "leases">;
+
+export function planView(parts: ViewParts): PlanView {
+  const { clock, options, raft, stateMachine, leases } = parts;
+  const { state } = stateMachine;
+  return {
+    state,
+    nowUnixMs: clock.unixMs(),
+    isReachable: (nodeId) => isReachable(parts, nodeId),
+    isLeaseOver: (nodeId) => {
+      const { longLease } = state.nodes.get(nodeKey(nodeId)) ?? {};
+      return leases.isOver(raft.coreStatus().term, nodeId, clock.monotonicMs(), longLease?.ms);
+    },
+    hasLog: (nodeId, index) => nodeId === options.nodeId || (progressOf(parts, nodeId)?.match ?? 0) >= index,
+    place: (vm, { reservations, only }) => {
+      const image = state.images.get(vm.spec.image);
+      if (image === undefined) {
+        const message = `there is no image ${vm.spec.image}`;
+        return { ok: false, code: "NO_CAPACITY", message, hint: "See: blixard image list" };
+      }
+      const moves = policyOf(vm).onNodeLoss === "move";
+      const leaves = only === undefined && vm.node !== null ? { leaves: vm.node } : {};
+      return placeVm(parts, vm.spec, image, {
+        moves,
+        reservations,
+        ...leaves,
+        ...(only === undefined ? {} : { only }),
+      });
+    },
+  };
+}

@@ -1,0 +1,151 @@
+/**
+ * Commands of operations. The leader has decided what they are about and how far they are; here it is held against what is
+ * there, and what ends is kept within its limit.
+ */
+import {
+  type CommandBodyOf,
+  limits,
+  type NodeRecord,
+  type OperationKind,
+  type OperationRecord,
+  type VmRecord,
+} from "@blixard/protocol";
+import { done, nodeNotFound, refuse } from "./outcomes.ts";
+import { nodeKey, sortedRecords } from "./state.ts";
+import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
+import { startedWhereItIs } from "./vm-hold.ts";
+import { policyOf } from "./vm-move.ts";
+
+export const operationAppliers: AppliersOf<"operation"> = {
+  "operation.start": applyStart,
+  "operation.progress": applyProgress,
+  "operation.end": applyEnd,
+};
+
+/** The operation that works on a node as a whole; there is one at a time. */
+export function operationOnNode(state: ClusterState, nodeId: number): OperationRecord | undefined {
+  return sortedRecords(state, "operations").find(
+    (operation) => operation.nodeId === nodeId && operation.state === "running" && operation.kind.startsWith("node-"),
+  );
+}
+
+/** Whether VMs that wait for this node are to be started elsewhere, where that is possible. */
+export function isEvacuated(state: ClusterState, nodeId: number): boolean {
+  return operationOnNode(state, nodeId)?.kind === "node-evacuate";
+}
+
+function applyStart(
+  state: ClusterState,
+  { operation }: CommandBodyOf<"operation.start">,
+  entry: CommandEntry,
+): Outcome {
+  const { id, kind, nodeId } = operation;
+  const node = state.nodes.get(nodeKey(nodeId));
+  if (node === undefined) return nodeNotFound(nodeId);
+  if (state.operations.has(id)) return refuse("CONFLICT", `there is an operation ${id} already`);
+  if (node.leaving) return refuse("CONFLICT", `node ${nodeId} is leaving the cluster`);
+  const present = operationOnNode(state, nodeId);
+  if (present !== undefined && (kind !== "node-resume" || present.kind === "node-resume")) {
+    const hint = `Wait for it: blixard operations wait ${present.id}. Or end it: blixard operations cancel ${present.id}.`;
+    return refuse("CONFLICT", `node ${nodeId} has an operation that runs: ${present.kind} ${present.id}`, hint);
+  }
+  const running = [...state.operations.values()].filter((each) => each.state === "running").length;
+  if (running >= limits.operationsRunningMax) {
+    return refuse("CONFLICT", `${running} operations run already`, "See: blixard operations list");
+  }
+  const record: OperationRecord = { ...operation, subject: `node ${nodeId}`, ...begun(entry) };
+  const ended = present === undefined ? [] : endOf(state, endedBy(present, `node ${nodeId} is resumed`, entry), entry);
+  return done({ operation: record }, [
+    ...ended,
+    ...cordonOf(node, kind),
+    { table: "operations", key: id, value: record },
+  ]);
+}
+
+function begun({ command, index }: CommandEntry) {
+  const { actor, atUnixMs } = command;
+  const state = "running" as const;
+  const told = { actor, state, percent: 0, message: "", waiting: [] };
+  return { ...told, startedUnixMs: atUnixMs, updatedUnixMs: atUnixMs, startedIndex: index, updatedIndex: index };
+}
+
+function cordonOf(node: NodeRecord, kind: OperationKind): readonly Change[] {
+  const cordoned = kind === "node-drain" ? true : kind === "node-resume" ? false : node.cordoned;
+  if (cordoned === node.cordoned) return [];
+  return [{ table: "nodes", key: nodeKey(node.id), value: { ...node, cordoned } }];
+}
+
+/**
+ * A forced wish about a VM as an operation; none where that would be one too many, because the wish itself stands all the
+ * same.
+ */
+export function forcedOperation(
+  state: ClusterState,
+  vm: VmRecord,
+  { id, kind }: { readonly id: string | undefined; readonly kind: "vm-stop" | "vm-delete" },
+  entry: CommandEntry,
+): Change | undefined {
+  if (id === undefined || vm.node === null || state.operations.has(id)) return undefined;
+  if (state.operations.size >= limits.operationsRunningMax + limits.operationsEndedMax) return undefined;
+  const about = { nodeId: vm.node, vmId: vm.vmId, vms: [vm.name], subject: `VM ${vm.name}` };
+  const keeps = kind === "vm-delete" && policyOf(vm).onPartition === "keep" ? ({ keepsRunning: true } as const) : {};
+  const record: OperationRecord = { id, kind, ...about, ...keeps, ...begun(entry) };
+  return { table: "operations", key: id, value: record };
+}
+
+function applyProgress(
+  state: ClusterState,
+  { id, percent, message, waiting }: CommandBodyOf<"operation.progress">,
+  { command, index }: CommandEntry,
+): Outcome {
+  const operation = state.operations.get(id);
+  if (operation === undefined) return operationNotFound(id);
+  if (operation.state !== "running") return hasEndedAlready(operation);
+  const dated = { updatedUnixMs: command.atUnixMs, updatedIndex: index };
+  const value: OperationRecord = { ...operation, percent, message, waiting, ...dated };
+  return done(null, [{ table: "operations", key: id, value }]);
+}
+
+function applyEnd(state: ClusterState, body: CommandBodyOf<"operation.end">, entry: CommandEntry): Outcome {
+  const operation = state.operations.get(body.id);
+  if (operation === undefined) return operationNotFound(body.id);
+  if (operation.state !== "running") return hasEndedAlready(operation);
+  const { type: _, id: __, ...said } = body;
+  const value: OperationRecord = {
+    ...operation,
+    ...said,
+    percent: said.state === "done" ? 100 : operation.percent,
+    updatedUnixMs: entry.command.atUnixMs,
+    updatedIndex: entry.index,
+  };
+  return done({ operation: value }, endOf(state, value, entry));
+}
+
+function endedBy(operation: OperationRecord, message: string, { command, index }: CommandEntry): OperationRecord {
+  return { ...operation, state: "cancelled", message, updatedUnixMs: command.atUnixMs, updatedIndex: index };
+}
+
+/** What ends leaves no VM stopped half-way, and takes the place of the one that ended first. */
+function endOf(state: ClusterState, ended: OperationRecord, entry: CommandEntry): readonly Change[] {
+  const freed = sortedRecords(state, "vms")
+    .filter(({ held }) => held?.operation === ended.id && held.next === "move")
+    .map((vm) => ({ table: "vms", key: vm.name, value: startedWhereItIs(vm, entry) }) as const);
+  const others = [...state.operations.values()].filter(({ id, state: now }) => now !== "running" && id !== ended.id);
+  const tooMany = others.length + 1 - limits.operationsEndedMax;
+  const oldest = others
+    .sort((a, b) => a.updatedIndex - b.updatedIndex || (a.id < b.id ? -1 : 1))
+    .slice(0, Math.max(0, tooMany));
+  return [
+    ...freed,
+    ...oldest.map(({ id }) => ({ table: "operations", key: id, value: undefined }) as const),
+    { table: "operations", key: ended.id, value: ended },
+  ];
+}
+
+function operationNotFound(id: string): Outcome {
+  return refuse("OPERATION_NOT_FOUND", `there is no operation ${id}`, "See: blixard operations list");
+}
+
+function hasEndedAlready({ id, state }: OperationRecord): Outcome {
+  return refuse("CONFLICT", `the operation ${id} has ended: ${state}`, `See: blixard operations get ${id}`);
+}

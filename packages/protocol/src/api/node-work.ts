@@ -1,0 +1,133 @@
+/** What is done about the VMs of a node as a whole. Each is an operation, and with `dryRun` only what it would do. */
+import { z } from "zod";
+import { limits } from "../limits.ts";
+import { command, method } from "./definitions.ts";
+import { drainModeSchema, drainWishSchema, operationIdSchema, operationRecordSchema } from "./operation.ts";
+import { nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
+
+/** A VM that an operation has stopped, and starts again as it was. */
+export const vmHeldSchema = z.object({
+  operation: operationIdSchema,
+  /** What was wanted of the VM before. */
+  desired: z.enum(["running", "paused"]),
+  /** `move`: it is started on another node. `stay`: it stays stopped until its node is resumed. */
+  next: z.enum(["move", "stay"]),
+});
+export type VmHeld = Readonly<z.infer<typeof vmHeldSchema>>;
+
+/** From where a drain has taken a VM. */
+export const vmHomeSchema = z.object({ node: nodeIdSchema, operation: operationIdSchema });
+
+const epochSchema = z.int().min(0);
+
+export const vmHoldCommands = {
+  /**
+   * Stops a VM for an operation. The new epoch makes what its node said before void: that it has stopped is known only from a
+   * node that knows that it is held.
+   */
+  "vm.hold": command({
+    since: 3,
+    subject: ({ name }) => name,
+    body: z.object({
+      name: nameSchema,
+      vmId: z.uuid(),
+      fencingEpoch: epochSchema,
+      operation: operationIdSchema,
+      next: vmHeldSchema.shape.next,
+    }),
+  }),
+  /** Starts a VM that is held and has stopped, on another node or where it is. */
+  "vm.release": command({
+    since: 3,
+    subject: ({ name }) => name,
+    body: z.object({
+      name: nameSchema,
+      vmId: z.uuid(),
+      from: nodeIdSchema,
+      fencingEpoch: epochSchema,
+      to: nodeIdSchema,
+      reason: z.string().max(1_024),
+    }),
+  }),
+};
+
+/** What an operation does about one VM. */
+const plannedVmSchema = z.object({
+  vm: nameSchema,
+  action: z.enum(["move", "stop", "start", "stay"]),
+  why: z.string(),
+  /** Where a VM would go now. */
+  to: nodeIdSchema.exactOptional(),
+});
+export type PlannedVm = z.infer<typeof plannedVmSchema>;
+
+const dryRun = { dryRun: z.boolean().describe("only say what it would do").default(false) };
+const answer = writtenSchema.extend({
+  plan: z.array(plannedVmSchema),
+  /** Absent in a dry run. */
+  operation: operationRecordSchema.exactOptional(),
+});
+
+export const nodeWorkMethods = {
+  "node.drain": method({
+    summary: "cordon a node, and move its VMs away or stop them",
+    since: 3,
+    place: "leader",
+    access: "operator",
+    writes: true,
+    http: [{ verb: "POST", path: "/v1/nodes/{id}/drain" }],
+    client: { group: "nodes", name: "drain", args: "request" },
+    request: z
+      .object({
+        id: nodeIdSchema,
+        mode: drainModeSchema
+          .describe("for every VM: restart on another node, or stop; default: restart what moves, and stop the rest")
+          .exactOptional(),
+        vmModes: drainWishSchema.shape.vmModes.describe("for single VMs, before mode").default([]),
+        parallel: drainWishSchema.shape.parallel.describe("VMs that are under way at once").default(2),
+        deadlineMs: z
+          .int()
+          .min(1_000)
+          .max(limits.operationDeadlineMsMax)
+          .describe("it fails when it is not done by then; what has not moved runs on")
+          .default(600_000),
+        ...dryRun,
+      })
+      .strict(),
+    response: answer,
+  }),
+  "node.resume": method({
+    summary: "let VMs come to a node again, and bring back those that a drain took from there",
+    since: 3,
+    place: "leader",
+    access: "operator",
+    writes: true,
+    http: [{ verb: "POST", path: "/v1/nodes/{id}/resume" }],
+    client: { group: "nodes", name: "resume", args: "request" },
+    request: z
+      .object({
+        id: nodeIdSchema,
+        parallel: drainWishSchema.shape.parallel.describe("VMs that are under way at once").default(2),
+        deadlineMs: z
+          .int()
+          .min(1_000)
+          .max(limits.operationDeadlineMsMax)
+          .describe("it fails when it is not done by then; what has not come back stays where it is")
+          .default(600_000),
+        ...dryRun,
+      })
+      .strict(),
+    response: answer,
+  }),
+  "node.evacuate": method({
+    summary: "move what may be moved of the VMs of a lost node, once its lease is over",
+    since: 3,
+    place: "leader",
+    access: "operator",
+    writes: true,
+    http: [{ verb: "POST", path: "/v1/nodes/{id}/evacuate" }],
+    client: { group: "nodes", name: "evacuate", args: "request" },
+    request: z.object({ id: nodeIdSchema, ...dryRun }).strict(),
+    response: answer,
+  }),
+};
