@@ -17,7 +17,13 @@ import type { ProcessIdentity } from "../process/process-identity.ts";
 import type { VmLeases } from "../vm-manager-types.ts";
 import { bootTimeMs } from "./boot-time.ts";
 import type { WatchdogNote } from "./watchdog-messages.ts";
-import { endWatchdogs, startWatchdog, WatchdogConnection, type WatchdogPlace } from "./watchdog-process.ts";
+import {
+  endWatchdogs,
+  openWatchdog,
+  startWatchdog,
+  type WatchdogConnection,
+  type WatchdogPlace,
+} from "./watchdog-process.ts";
 
 const answerTimeoutMs = 1_000;
 const spawnTimeoutMs = 30_000;
@@ -53,7 +59,7 @@ export class LeaseGuard implements VmLeases {
   /** Finds the watchdog of an earlier manager again, with the lease that it knows. One that does not answer is ended. */
   static async open(deps: LeaseGuardDeps): Promise<LeaseGuard> {
     const guard = new LeaseGuard(deps);
-    const connection = await WatchdogConnection.open(guard.#place).catch(() => undefined);
+    const connection = await openWatchdog(guard.#place).catch(() => undefined);
     try {
       if (connection === undefined) throw new Error("nobody listens");
       const { untilMs } = await connection.ask({ type: "hello" }, answerTimeoutMs);
@@ -138,7 +144,7 @@ export class LeaseGuard implements VmLeases {
     if (connection === undefined || connection.isOpen) return connection;
     return await this.#changes.run(async () => {
       if (this.#connection !== connection) return this.#connection;
-      this.#connection = await WatchdogConnection.open(this.#place).catch(() => undefined);
+      this.#connection = await openWatchdog(this.#place).catch(() => undefined);
       if (this.#connection === undefined) await endWatchdogs(this.#place);
       return this.#connection;
     });
@@ -147,7 +153,7 @@ export class LeaseGuard implements VmLeases {
   #working(): Promise<WatchdogConnection> {
     return this.#changes.run(async () => {
       if (this.#connection?.isOpen) return this.#connection;
-      let connection = await WatchdogConnection.open(this.#place).catch(() => undefined);
+      let connection = await openWatchdog(this.#place).catch(() => undefined);
       if (connection === undefined) {
         // One whose socket is gone would hold VMs of which nobody else knows.
         await endWatchdogs(this.#place);

@@ -8,18 +8,17 @@ import { appendFileSync, rmSync, statSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { messageOf } from "@blixard/common";
 import { findProgram } from "../confinement/launcher.ts";
+import { answerQuestions } from "../process/helper-process.ts";
 import { isAlive, type ProcessIdentity, signalProcess } from "../process/process-identity.ts";
 import { spawnInstance } from "../process/spawn-instance.ts";
 import { startBeatGuard } from "./beat-guard.ts";
 import { bootTimeMs } from "./boot-time.ts";
-import { takeLines } from "./socket-lines.ts";
 import { Watchdog } from "./watchdog.ts";
 import {
   type SpawnRequest,
   type WatchdogAnswers,
   type WatchdogNote,
   type WatchdogQuestion,
-  type WatchdogReply,
   watchdogArgument,
 } from "./watchdog-messages.ts";
 
@@ -93,20 +92,7 @@ class WatchdogProcess {
   #serve(socket: Socket): void {
     this.#connections.add(socket);
     socket.on("close", () => this.#connections.delete(socket));
-    takeLines(socket, (line) => void this.#answer(socket, line));
-  }
-
-  async #answer(socket: Socket, line: string): Promise<void> {
-    let id = 0;
-    let reply: WatchdogReply;
-    try {
-      const question = JSON.parse(line) as WatchdogQuestion & { readonly id: number };
-      id = question.id;
-      reply = { id, ok: true, value: await this.#do(question) };
-    } catch (error) {
-      reply = { id, ok: false, message: messageOf(error) };
-    }
-    socket.write(`${JSON.stringify(reply)}\n`);
+    answerQuestions<WatchdogQuestion>(socket, (question) => this.#do(question));
   }
 
   async #do(question: WatchdogQuestion): Promise<WatchdogAnswers[WatchdogQuestion["type"]]> {

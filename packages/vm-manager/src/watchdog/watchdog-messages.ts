@@ -1,4 +1,4 @@
-/** What a node and its watchdog say to each other: one JSON object a line, each question with a number that its answer bears. */
+/** What a node and its watchdog say to each other. */
 import type { Command, InstanceSpec } from "../driver.ts";
 import type { ProcessIdentity } from "../process/process-identity.ts";
 
@@ -20,10 +20,6 @@ export interface WatchdogAnswers {
   readonly lease: { readonly untilMs: number };
   readonly spawn: ProcessIdentity;
 }
-
-export type WatchdogReply =
-  | { readonly id: number; readonly ok: true; readonly value: WatchdogAnswers[keyof WatchdogAnswers] }
-  | { readonly id: number; readonly ok: false; readonly message: string };
 
 /** The argument by which the watchdog of a data directory is found among all processes: the path of its socket follows. */
 export const watchdogArgument = "--blixard-watchdog";
