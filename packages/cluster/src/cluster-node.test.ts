@@ -1,4 +1,5 @@
 import { BlixardError, Watch } from "@blixard/common";
+import type { VmSpecInput } from "@blixard/protocol";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { adminToken, ClusterGroup, clusterId, until } from "./testing/cluster-group.ts";
 
@@ -97,6 +98,32 @@ describe("ClusterNode of one node", () => {
       group.call(1, "vm.create", { name: "two", spec: half }),
     ]);
     expect(both.map(({ status }) => status)).toEqual(["fulfilled", "rejected"]);
+  });
+
+  it("refuses a port of a node that leads elsewhere, and a network that is nowhere", async () => {
+    await group.bootstrap();
+    const create = (name: string, more: Partial<VmSpecInput>) =>
+      group.call(1, "vm.create", { name, spec: { ...spec, ...more } });
+    const { vm } = await create("web", { forwards: [{ port: 8080, to: 80 }] });
+    expect(vm.spec.forwards).toEqual([{ port: 8080, to: 80 }]);
+    await expect(create("other", { forwards: [{ port: 8080, to: 81, listen: "all" }] })).rejects.toMatchObject({
+      code: "NO_CAPACITY",
+      message: "0 of 1 nodes fit: node 1: its port 0.0.0.0:8080 leads to the VM web",
+    });
+    const both = await Promise.allSettled(
+      ["one", "two"].map((name) => create(name, { forwards: [{ port: 8081, to: 80 }] })),
+    );
+    expect(both.map(({ status }) => status)).toEqual(["fulfilled", "rejected"]);
+    await expect(create("lan", { networks: [{ network: "lan" }] })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: "spec.networks: there is no network lan; there is: user",
+    });
+    const { items } = await group.call(1, "node.list", {});
+    const port = Number(items[0]?.addresses[0]?.split(":").at(-1));
+    await expect(create("own", { forwards: [{ port, to: 80 }] })).rejects.toMatchObject({
+      code: "NO_CAPACITY",
+      message: `0 of 1 nodes fit: node 1: its port ${port} is its own`,
+    });
   });
 
   it("respects the expected index of a VM", async () => {

@@ -84,6 +84,17 @@ export type { ObservedCondition, VmCondition } from "./api/vm-conditions.ts";
 export { isOnLostNode, nodeReachable, observedConditionTypes, withObservedConditions } from "./api/vm-conditions.ts";
 export type { RecordedVmEnd, VmEnd } from "./api/vm-ends.ts";
 export { withObservedEnds } from "./api/vm-ends.ts";
+export type { NetworkWishes, VmForward, VmNetwork } from "./api/vm-networks.ts";
+export {
+  forwardsCollide,
+  listenAddressOf,
+  networksAskedFor,
+  networksOf,
+  userAddressDefault,
+  userGatewayPart,
+  userNetwork,
+  userResolverPart,
+} from "./api/vm-networks.ts";
 export { limits } from "./limits.ts";
 export { nodeKeyTls } from "./tls-names.ts";
 export type { SignedAddresses } from "./wire/address-claim.ts";

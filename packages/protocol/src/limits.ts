@@ -20,6 +20,10 @@ export const limits = {
   vmAutostartOrderMax: 1_000_000,
   vmAutostartDelayMsMax: 3600 * 1_000,
   vmConditionMessageLengthMax: 256,
+  vmNetworksMax: 8,
+  driverNetworksMax: 64,
+  vmForwardsMax: 32,
+  vmForwardSourcesMax: 16,
   /** Ends of a VM that its record keeps. */
   vmEndsMax: 5,
   vmEndMessageLengthMax: 128,

@@ -22,17 +22,19 @@ export class DriverSet {
   }
 
   /**
-   * Probes the drivers that start VMs.
+   * Probes the drivers that start VMs, on a host that has these `networks`.
    * @throws VM_DRIVER_FAILED when none works and the options do not allow that
    */
   static async open(
     { drivers, adopters = [], allowNoDriver = false }: Pick<VmManagerOptions, "drivers" | "adopters" | "allowNoDriver">,
     logger: Logger,
+    networks: readonly string[] = [],
   ): Promise<DriverSet> {
     const working: ChosenDriver[] = [];
     const failures: { readonly reason: string; readonly hint: string }[] = [];
     for (const driver of drivers) {
-      const { name, capabilities } = driver;
+      const { name } = driver;
+      const capabilities = capabilitiesHere(driver.capabilities, networks);
       const result = await driver.probe();
       if (result.works) {
         for (const kind of result.kinds) {
@@ -82,4 +84,12 @@ export class DriverSet {
     if (driver === undefined) throw new BlixardError("UNSUPPORTED", `this node was given no driver for ${kind}`);
     return driver;
   }
+}
+
+function capabilitiesHere(
+  { networks = [], ...rest }: DriverCapabilities,
+  present: readonly string[],
+): DriverCapabilities {
+  const both = networks.filter((network) => present.includes(network));
+  return both.length === 0 ? rest : { ...rest, networks: both };
 }

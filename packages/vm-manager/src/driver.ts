@@ -5,6 +5,7 @@
  */
 import type { Watch } from "@blixard/common";
 import type { DriverCapabilities, DriverKind, VmSpec } from "@blixard/protocol";
+import type { Nic } from "./network/nic.ts";
 
 export type ProbeResult = WorkingDriver | { readonly works: false; readonly reason: string; readonly hint: string };
 
@@ -65,7 +66,7 @@ export interface Confinement {
 /** Starts the process of an instance. */
 export type SpawnInstance = (
   command: Command,
-  place: Pick<InstanceSpec, "vmId" | "paths" | "confinement">,
+  place: Pick<InstanceSpec, "vmId" | "paths" | "confinement" | "nics">,
 ) => Promise<{ readonly pid: number; readonly startTime: string }>;
 
 /** All that a driver needs to start one instance. */
@@ -80,6 +81,8 @@ export interface InstanceSpec {
   readonly vm: VmSpec;
   readonly boot: BootSource;
   readonly paths: InstancePaths;
+  /** One for each network that it has. Default: none. */
+  readonly nics?: readonly Nic[];
   /** The machine type of an earlier start, so that the guest's hardware does not change under it. */
   readonly machine: string | undefined;
   readonly confinement: Confinement;
@@ -102,6 +105,8 @@ export interface InstancePaths {
   readonly journalOut: string;
   readonly controlSocket: string;
   readonly serialSocket: string;
+  /** One for each network card that it may have. */
+  readonly networkSockets: readonly string[];
 }
 
 /** What is kept on disk to find an instance again. A pid alone is reused; with its start time it is unique per boot. */

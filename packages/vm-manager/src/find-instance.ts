@@ -14,6 +14,7 @@ import type { InstanceStore } from "./instance-store.ts";
 import { argumentAfter, findVmProcesses, type VmProcess } from "./process/find-processes.ts";
 import { readBootId } from "./process/process-identity.ts";
 import { QmpClient } from "./process/qmp-client.ts";
+import { nicsInArguments } from "./qemu/qemu-arguments.ts";
 import type { Seen } from "./reconcile-plan.ts";
 
 /** Why nothing may be started. */
@@ -95,6 +96,7 @@ async function lostRecord({ clock, store, walls }: FindInstanceDeps, found: VmPr
     machine: machine === "" ? null : machine,
     hasDisk: ["raw", "qcow2"].some((format) => existsSync(join(directory, `disk.${format}`))),
     confinement: walls.recordedOf(vmId, uid),
+    nics: nicsInArguments(found.arguments),
   };
 }
 

@@ -3,6 +3,7 @@
  * both. The machine (`vm-machine.ts`) decides and calls one at a time.
  */
 import { type Clock, errorCodeOf, type Logger, messageOf, type Semaphore } from "@blixard/common";
+import type { VmSpec } from "@blixard/protocol";
 import type { VmWalls } from "./confinement/vm-walls.ts";
 import { ConsoleLog } from "./console-log.ts";
 import { ConsoleScan } from "./console-scan.ts";
@@ -22,6 +23,9 @@ import {
 import { InstanceSlot } from "./instance-slot.ts";
 import type { InstanceStore } from "./instance-store.ts";
 import type { VmMetrics } from "./metrics.ts";
+import { nicsOf } from "./network/nic.ts";
+import { type NetworkProblem, networkProblemOf, portsOf } from "./network/ports-of.ts";
+import type { VmNetworks } from "./network/vm-networks.ts";
 import type { VmManagerTunables } from "./options.ts";
 import { processAgeMs } from "./process/process-identity.ts";
 import { type Activity, exitMessages, type PlanAction, type PlanDesired, restartDelayMs } from "./reconcile-plan.ts";
@@ -37,6 +41,7 @@ export interface InstanceKeeperDeps {
   readonly drivers: DriverSet;
   readonly walls: VmWalls;
   readonly leases: Pick<LeaseGuard, "spawn" | "hasEnded" | "isHeld">;
+  readonly networks: VmNetworks;
   /** Bounds the instances of this node that start at a time. */
   readonly starts: Semaphore;
   readonly tunables: VmManagerTunables;
@@ -85,6 +90,16 @@ export class InstanceKeeper {
     return this.#removed;
   }
 
+  /** What is wrong with the network of what runs. */
+  networkProblem(spec: VmSpec | undefined): NetworkProblem | undefined {
+    if (this.#slot === undefined || this.#record === undefined || spec === undefined) return undefined;
+    const { missing, problems } = this.#deps.networks;
+    return networkProblemOf(this.#record, spec, {
+      missing: missing?.reason,
+      problem: problems.value.get(this.#vmId),
+    });
+  }
+
   /** Earliest time of the next start. */
   get notBeforeMs(): number {
     return this.#notBeforeMs;
@@ -106,6 +121,7 @@ export class InstanceKeeper {
       await this.#save({ ...record, desired: desired.desired, ...(again ? { exit: null, failures: 0 } : {}) });
       if (again) this.#notBeforeMs = 0;
     }
+    this.#connectNics(desired?.spec);
     const slot = this.#slot;
     if (slot === undefined || slot.guestReady || this.#record === undefined) return;
     slot.guestReady = (await this.console.endOffset()) > this.#record.consoleStartOffset;
@@ -213,6 +229,7 @@ export class InstanceKeeper {
       runDirectory: store.runDirectory,
       hasDisk: boot.type === "disk",
       confinement: recorded,
+      nics: nicsOf(this.#vmId, desired.spec, chosen.capabilities.networks ?? []),
     });
     // Durable before the spawn: whatever happens next, a later manager knows where to look for a process.
     await this.#save(record);
@@ -228,12 +245,29 @@ export class InstanceKeeper {
         paths: store.pathsOf(this.#vmId, record.generation, record.runDirectory),
         machine: before.driver === chosen.kind && before.machine !== null ? before.machine : undefined,
         confinement,
+        nics: record.nics ?? [],
         ...(desired.needsLease ? { spawn: this.#deps.leases.spawn } : {}),
       },
       { deadlineMs: tunables.startDeadlineMs, signal },
     );
     this.#attach(instance, record);
     await this.#save({ ...record, status: "started", handle: instance.handle, machine: instance.handle.machine });
+    this.#connectNics(desired.spec);
+  }
+
+  /** Without a specification nothing is known of what is wanted, and the switch goes on with what it knows. */
+  #connectNics(spec: VmSpec | undefined): void {
+    const { networks, store, walls } = this.#deps;
+    const record = this.#record;
+    const slot = this.#slot;
+    if (spec === undefined || record === undefined || slot === undefined) return;
+    const { networkSockets } = store.pathsOf(this.#vmId, record.generation, record.runDirectory);
+    const ports = portsOf(record, spec, {
+      vm: slot.instance.handle,
+      networkSockets,
+      confinement: walls.beside(record.confinement ?? { uid: null, controlGroups: [] }),
+    });
+    networks.want(this.#vmId, ports);
   }
 
   /** Tears down what a failed start left. Without a reason it was interrupted, and the plan decides anew. */
@@ -260,6 +294,7 @@ export class InstanceKeeper {
     const ended = recordOfEnd(record, { ...end, unixMs: clock.unixMs() });
     await this.#save(ended);
     await this.detach();
+    this.#deps.networks.want(this.#vmId, []);
     if (record.status !== "none") {
       await store.removeRunFiles(store.pathsOf(this.#vmId, record.generation, record.runDirectory));
       await this.#deps.walls.release(record.confinement);

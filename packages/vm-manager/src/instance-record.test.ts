@@ -9,6 +9,7 @@ const start = {
   runDirectory: "other",
   hasDisk: false,
   confinement: { uid: 7, controlGroups: [] },
+  nics: [],
 } as const;
 const end = { message: "why", stoppedBy: "itself", stable: false, unixMs: 7 } as const;
 

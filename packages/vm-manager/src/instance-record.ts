@@ -1,6 +1,7 @@
 /** The record of one VM on this node, and how it changes with each start and each end: pure, and written by the store. */
 import { type DriverKind, limits, type VmDesired, type VmEnd } from "@blixard/protocol";
 import type { ExitReason, InstanceHandle } from "./driver.ts";
+import type { Nic } from "./network/nic.ts";
 
 /** Ends that the manager itself decides, beside those that an instance reports. */
 export type RecordedExitReason =
@@ -54,6 +55,8 @@ export interface InstanceRecord {
   readonly hasDisk: boolean;
   /** Absent in records of releases that confined nothing. */
   readonly confinement?: RecordedConfinement;
+  /** The network cards of its last start. Absent in records of releases that gave none. */
+  readonly nics?: readonly Nic[];
 }
 
 /** The record of a VM that this node never started. */
@@ -91,6 +94,7 @@ export function recordOfStart(
     readonly runDirectory: string;
     readonly hasDisk: boolean;
     readonly confinement: RecordedConfinement;
+    readonly nics: readonly Nic[];
   },
 ): InstanceRecord {
   const sameEpoch = before.exit !== null && before.exit.fencingEpoch === start.fencingEpoch;

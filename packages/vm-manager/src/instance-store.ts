@@ -2,11 +2,16 @@
 import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { assert, BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
+import { assert, assertAtMost, BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { removeDurable, writeFileDurable } from "@blixard/common/system";
+import { limits } from "@blixard/protocol";
 import type { InstancePaths } from "./driver.ts";
 import type { InstanceRecord } from "./instance-record.ts";
 import { imageNames } from "./process/instance-files.ts";
+
+/** The names of sockets are short and end in a letter: one for each network card. */
+const nicLetters = [..."defghijk"];
+assertAtMost({ vmNetworksMax: limits.vmNetworksMax }, { nicLetters: nicLetters.length }, "each card has a socket");
 
 const vmIdPattern = /^[0-9a-f-]{36}$/i;
 
@@ -44,9 +49,10 @@ export class InstanceStore {
 
   /** Removes the files of a generation that is over. The console stays. */
   async removeRunFiles(paths: InstancePaths): Promise<void> {
-    const { controlSocket, serialSocket, journalIn, journalOut, pidFile, directory } = paths;
+    const { controlSocket, serialSocket, networkSockets, journalIn, journalOut, pidFile, directory } = paths;
     const images = imageNames.map((name) => join(directory, name));
-    for (const path of [controlSocket, serialSocket, journalIn, journalOut, pidFile, ...images]) {
+    const sockets = [controlSocket, serialSocket, ...networkSockets];
+    for (const path of [...sockets, journalIn, journalOut, pidFile, ...images]) {
       await rm(path, { force: true });
     }
   }
@@ -68,6 +74,7 @@ export class InstanceStore {
       journalOut: join(directory, `events-${generation}.out`),
       controlSocket: join(runDirectory, `${short}-${generation}.c`),
       serialSocket: join(runDirectory, `${short}-${generation}.s`),
+      networkSockets: nicLetters.map((letter) => join(runDirectory, `${short}-${generation}.${letter}`)),
     };
   }
 

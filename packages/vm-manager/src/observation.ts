@@ -2,6 +2,7 @@
 import type { VmObservation } from "@blixard/protocol";
 import { conditionsOf } from "./conditions.ts";
 import type { InstanceRecord } from "./instance-record.ts";
+import type { NetworkProblem } from "./network/ports-of.ts";
 import type { PlanInput, Seen } from "./reconcile-plan.ts";
 
 export function observe(
@@ -11,11 +12,12 @@ export function observe(
     readonly seen: Seen;
     readonly record: InstanceRecord | undefined;
     readonly unixMs: number;
+    readonly network: NetworkProblem | undefined;
   },
 ): VmObservation {
   const { input, record, unixMs } = of;
   const { phase, reason, message, guest } = of.seen;
-  const conditions = conditionsOf(input);
+  const conditions = conditionsOf(input, of.network);
   return {
     vmId,
     fencingEpoch: Math.max(input.desired?.fencingEpoch ?? 0, input.instance?.fencingEpoch ?? 0),

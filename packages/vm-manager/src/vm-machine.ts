@@ -160,6 +160,11 @@ export class VmMachine {
     if (this.#desired?.needsLease) this.#poke();
   }
 
+  /** Something else is, or is not any more, wrong with its network. */
+  networkChanged(): void {
+    this.#poke();
+  }
+
   #poke(): void {
     this.#quiet.set(false);
     this.#wake.update((count) => count + 1);
@@ -292,6 +297,7 @@ export class VmMachine {
       seen: uncertain ?? seeVm(input, this.#activity, this.#activityMessage),
       record: this.#keeper.record,
       unixMs: this.#deps.clock.unixMs(),
+      network: this.#keeper.networkProblem(this.#desired?.spec),
     });
     if (this.#published !== undefined && sameObservation(this.#published, observation)) return;
     this.#published = observation;

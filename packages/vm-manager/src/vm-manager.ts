@@ -13,6 +13,7 @@ import { ImageStore } from "./images/image-store.ts";
 import type { InstanceRecord } from "./instance-record.ts";
 import { InstanceStore } from "./instance-store.ts";
 import { bindVmMetrics } from "./metrics.ts";
+import { VmNetworks } from "./network/vm-networks.ts";
 import { defaultTunables, type VmManagerTunables } from "./options.ts";
 import { findVmProcesses } from "./process/find-processes.ts";
 import { makeRunDirectory } from "./run-directory.ts";
@@ -39,15 +40,22 @@ export async function startVmManager(deps: VmManagerDeps, options: VmManagerOpti
   try {
     const images = await ImageStore.open(join(dataDir, "images"), deps);
     await images.put(oneChunk(nanoGuest));
-    const drivers = await DriverSet.open(options, deps.logger);
     const store = new InstanceStore(join(dataDir, "instances"), await makeRunDirectory(dataDir));
     const tunables = { ...defaultTunables, ...options.tunables };
     const { clock, logger } = deps;
+    const networks = await VmNetworks.open(
+      { clock, logger, runDirectory: store.runDirectory },
+      { tries: options.drivers.some(({ capabilities }) => (capabilities.networks ?? []).length > 0) },
+    );
+    const drivers = await DriverSet.open(options, deps.logger, networks.available);
     const leases = await LeaseGuard.open({ clock, logger, dataDir, runDirectory: store.runDirectory });
     const { vmIds, records } = await knownVms(store);
     const { confinement = {} } = options;
     const walls = await VmWalls.open(deps, { drivers: drivers.working, records, dataDir, confinement });
-    const manager = new NodeVmManager({ ...deps, lock, images, drivers, walls, leases, store, tunables }, vmIds);
+    const manager = new NodeVmManager(
+      { ...deps, lock, images, drivers, walls, leases, networks, store, tunables },
+      vmIds,
+    );
     await manager.untilLooked();
     return manager;
   } catch (error) {
@@ -75,6 +83,7 @@ interface NodeVmManagerParts extends Omit<VmManagerDeps, "fetchBlob"> {
   readonly drivers: DriverSet;
   readonly walls: VmWalls;
   readonly leases: LeaseGuard;
+  readonly networks: VmNetworks;
   readonly store: InstanceStore;
   readonly tunables: VmManagerTunables;
 }
@@ -86,6 +95,7 @@ class NodeVmManager implements HostVmManager {
   readonly capacity: NodeCapacity;
   readonly confinement: ConfinementReport;
   readonly leases: LeaseGuard;
+  readonly #networks: VmNetworks;
   readonly #clock: Clock;
   readonly #lock: DataDirLock;
   readonly #machineDeps: VmMachineDeps;
@@ -112,13 +122,25 @@ class NodeVmManager implements HostVmManager {
       publish: (observation) => this.observations.update((seen) => new Map(seen).set(observation.vmId, observation)),
       forget: (vmId) => this.#forget(vmId),
     };
+    this.#networks = parts.networks;
     void this.#followLease();
+    void this.#followNetworks();
     this.#machines = new Map(vmIds.map((vmId) => [vmId, new VmMachine(this.#machineDeps, vmId)]));
   }
 
   async #followLease(): Promise<void> {
     for await (const _ of this.leases.held.values({ signal: this.#closed.signal })) {
       for (const machine of this.#machines.values()) machine.leaseChanged();
+    }
+  }
+
+  async #followNetworks(): Promise<void> {
+    let before = this.#networks.problems.value;
+    for await (const problems of this.#networks.problems.values({ signal: this.#closed.signal })) {
+      for (const [vmId, machine] of this.#machines) {
+        if (problems.get(vmId) !== before.get(vmId)) machine.networkChanged();
+      }
+      before = problems;
     }
   }
 
@@ -188,6 +210,7 @@ class NodeVmManager implements HostVmManager {
     this.#machines.clear();
     this.#closed.abort();
     this.leases.close();
+    await this.#networks.close();
     await this.#lock.release();
   }
 

@@ -6,6 +6,7 @@ import { type Clock, reasonOf } from "@blixard/common";
 import { confinementOf, type NodeConfig } from "@blixard/server/settings";
 import { blixardVersion } from "@blixard/server/version";
 import { HostConfinement } from "@blixard/vm-manager/confinement";
+import { whyNoNetworks } from "@blixard/vm-manager/network";
 import { QemuDriver } from "@blixard/vm-manager/qemu";
 import { type Finding, notOk, ok } from "./finding.ts";
 
@@ -145,6 +146,14 @@ export async function checkVmProcesses(config: NodeConfig, clock: Clock): Promis
       notOk(`${check}: ${wall}`, "warn", `${reason}; ${matters}`, hint),
     ),
   ];
+}
+
+/** What the network `user` of VMs needs. It is tried with a process that stands for a guest. */
+export async function checkVmNetworks(clock: Clock): Promise<Finding> {
+  const check = "VM networks";
+  const missing = await whyNoNetworks(clock);
+  if (missing === undefined) return ok(check, "user, through passt");
+  return notOk(check, "warn", `${missing.reason}; VMs run without a network card`, missing.hint);
 }
 
 /** Whether time only goes forward, and the wall clock goes at the same speed as the other one. */

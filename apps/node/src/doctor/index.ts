@@ -10,6 +10,7 @@ import {
   checkOpenFiles,
   checkVersions,
   checkVirtualisation,
+  checkVmNetworks,
   checkVmProcesses,
 } from "./check-host.ts";
 import { checkIroh, checkPort, checkUdp } from "./check-network.ts";
@@ -43,6 +44,7 @@ export async function examine({ config, dataDir, clock, running, client }: Exami
     ...(await checkDisk(resolve(dataDir), config.electionTimeoutMs, clock)),
     ...(await checkVirtualisation(config.vmDriver, clock)),
     ...(await checkVmProcesses(config, clock)),
+    await checkVmNetworks(clock),
     await checkUdp(bind.host),
     await checkPort("bind", bind, own(running?.bind, bind.port)),
     ...(await checkHttp(config, bind.port, (port) => own(running?.http, port))),

@@ -49,7 +49,9 @@ describe("blixard doctor", () => {
     // What cannot be known is not claimed.
     expect(find(report, "NAT")).toMatchObject({ result: "unknown" });
     expect(find(report, "cluster")).toMatchObject({ result: "unknown", next: expect.any(String) });
-    expect(["QEMU", "KVM", "open files"].filter((check) => find(report, check) === undefined)).toEqual([]);
+    expect(["QEMU", "KVM", "open files", "VM networks"].filter((check) => find(report, check) === undefined)).toEqual(
+      [],
+    );
   });
 
   it("says which walls around VMs are missing, and why that matters", async () => {

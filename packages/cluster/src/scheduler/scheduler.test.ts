@@ -89,6 +89,17 @@ describe("schedule", () => {
     expect(schedule(on(large, small))).toMatchObject({ ok: true });
   });
 
+  it("gives a VM a network that it asks for, by name or with its forwards, and places one that names none anywhere", () => {
+    const driver: Driver = { kind: "qemu-tcg", imageFormats: ["multiboot"], vcpusMax: 8, memoryMiBMax: 9_000 };
+    const place = (spec: Partial<VmSpec>, ...capabilities: Driver[]) =>
+      schedule(request([node(1, { capacity: { ...room, drivers: ["qemu-tcg"], capabilities } })], spec));
+    const refused = { ok: false, message: expect.stringContaining("driver qemu-tcg has no network user there") };
+    expect(place({ networks: [{ network: "user" }] }, driver)).toMatchObject(refused);
+    expect(place({ forwards: [{ port: 8080, to: 80 }] }, driver)).toMatchObject(refused);
+    for (const spec of [{}, { networks: [] }]) expect(place(spec, driver)).toMatchObject({ ok: true });
+    expect(place({ networks: [{ network: "user" }] }, { ...driver, networks: ["user"] })).toMatchObject({ ok: true });
+  });
+
   it("takes a node of a release that publishes only the kinds of its drivers", () => {
     const capacity = { ...room, drivers: ["embedded" as const] };
     expect(schedule(request([node(1, { capacity })], { vcpus: 2 }))).toMatchObject({ ok: true });

@@ -1,5 +1,5 @@
 /** Asks the scheduler for a node, with what this leader knows of all of them. */
-import type { ImageRecord, VmSpec } from "@blixard/protocol";
+import type { ImageRecord, NodeRecord, VmSpec } from "@blixard/protocol";
 import type { NodeParts } from "../node-parts.ts";
 import { isReachable } from "../peers/reachability.ts";
 import {
@@ -9,6 +9,7 @@ import {
   schedule,
   usageByNode,
 } from "../scheduler/scheduler.ts";
+import { forwardRefusal } from "../state-machine/vm-forwards.ts";
 
 export interface PlaceOptions {
   /** The VM needs the lease of its node, which a node without a working watchdog does not get. */
@@ -21,7 +22,7 @@ export interface PlaceOptions {
   readonly reservations?: Iterable<Reservation>;
   /** No other node will do. */
   readonly only?: number;
-  /** The VM has `only` already, stopped: neither a cordon nor silence takes that away. */
+  /** The VM has `only` already, stopped: neither a cordon nor silence takes that away, and its ports there are its own. */
   readonly stays?: boolean;
 }
 
@@ -34,20 +35,29 @@ export function placeVm(
   { moves, without, leaves, reservations = [], only, stays = false }: PlaceOptions,
 ): PlacementDecision {
   const { state } = parts.stateMachine;
-  const refusalOf = (id: number): string | undefined => {
+  const promised = [...reservations];
+  const portRefusal = ({ id, addresses }: Pick<NodeRecord, "id" | "addresses">): string | undefined => {
+    const own = spec.forwards?.find(({ port }) => addresses.some((address) => address.endsWith(`:${port}`)));
+    if (own !== undefined) return `its port ${own.port} is its own`;
+    const soon = promised.map(({ spec, nodeId }) => ({ spec, node: nodeId }));
+    return forwardRefusal(id, spec, state.vms.values()) ?? forwardRefusal(id, spec, soon);
+  };
+  const refusalOf = ({ id, addresses }: NodeRecord): string | undefined => {
     if (id === without) return "its lease is over";
     if (id === leaves) return "the VM is to leave it";
+    const taken = stays ? undefined : portRefusal({ id, addresses });
+    if (taken !== undefined) return taken;
     const unguarded = moves ? parts.leases.unguarded(id) : undefined;
     return unguarded === undefined ? undefined : `nothing there stops a VM that moves: ${unguarded}`;
   };
   const candidates = [...state.nodes.values()].filter(({ id }) => only === undefined || id === only);
   const nodes = candidates.map((record): SchedulerNode => {
-    const refusal = refusalOf(record.id);
+    const refusal = refusalOf(record);
     const node = stays
       ? { record: { ...record, cordoned: false }, reachable: true }
       : { record, reachable: isReachable(parts, record.id) };
     return refusal === undefined ? node : { ...node, refusal };
   });
-  const usage = usageByNode(state.vms.values(), reservations, parts.options.scheduler);
+  const usage = usageByNode(state.vms.values(), promised, parts.options.scheduler);
   return schedule({ spec, image, nodes, usage }, parts.options.scheduler);
 }

@@ -4,8 +4,10 @@ import {
   type CommandBody,
   type ImageRecord,
   lossPolicyOf,
+  networksAskedFor,
   type ParsedRequestOf,
   type ResponseOf,
+  userNetwork,
   type VmRecord,
   type VmSpec,
 } from "@blixard/protocol";
@@ -89,6 +91,7 @@ async function createVm(parts: VmParts, request: ParsedRequestOf<"vm.create">, c
   // Members from before have no word for what was left out.
   const spec: VmSpec = hasLeases ? request.spec : { onPartition: "stop", ...request.spec };
   const image = imageFor(parts, spec);
+  assertNetworks(spec);
   const moves = hasLeases && lossPolicyOf(spec, { ownData: hasOwnData(image) }).onNodeLoss === "move";
   // If the name is taken, this may be the retry of a creation that was applied. Only `apply` knows, by the request id.
   const present = parts.stateMachine.state.vms.get(name);
@@ -191,6 +194,13 @@ function assertRoom(parts: VmParts, vm: VmRecord, image: ImageRecord): void {
 function placed(decision: PlacementDecision) {
   if (decision.ok) return decision;
   throw notApplied(decision.code, decision.message, { hint: decision.hint });
+}
+
+/** @throws INVALID_ARGUMENT for a network that is nowhere */
+function assertNetworks(spec: VmSpec): void {
+  const unknown = networksAskedFor(spec).find((network) => network !== userNetwork);
+  if (unknown === undefined) return;
+  throw notApplied("INVALID_ARGUMENT", `spec.networks: there is no network ${unknown}; there is: ${userNetwork}`);
 }
 
 function imageFor(parts: VmParts, spec: VmSpec): ImageRecord {

@@ -1,4 +1,4 @@
-import type { CommandBody } from "@blixard/protocol";
+import type { CommandBody, CommandBodyOf } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import {
   commandOf,
@@ -50,6 +50,31 @@ describe("applyCommand: a node that is to leave", () => {
     expect(replica.apply({ ...leave, acceptTwoCopies: ["db", "gone", "web"] })).toMatchObject({ ok: true });
     expect(replica.state.nodes.get(nodeKey(2))).toMatchObject({ leaving: true });
     expect(replica.state.nodes.get(nodeKey(2))).not.toHaveProperty("acceptTwoCopies");
+  });
+});
+
+describe("applyCommand: forwarded ports", () => {
+  it("refuses a VM whose port leads to another VM of its node by now", () => {
+    const replica = Replica.initialised();
+    replica.apply({ type: "node.admit", node: sampleNode(2), ticketId: null });
+    replica.apply({ type: "image.put", image: demoImage });
+    const create = (name: string, number: number, node: number, listen: string) =>
+      replica.apply({
+        ...(createVm(name, number, node) as CommandBodyOf<"vm.create">),
+        spec: { ...sampleSpec(), forwards: [{ port: 8080, to: 80, listen }] },
+      });
+    expect(create("web", 1, 1, "192.0.2.1")).toMatchObject({ ok: true });
+    for (const listen of ["192.0.2.1", "all"]) {
+      expect(create("db", 2, 1, listen)).toMatchObject({
+        ok: false,
+        code: "CONFLICT",
+        message: expect.stringContaining("leads to the VM web"),
+      });
+    }
+    expect(create("db", 2, 1, "192.0.2.2")).toMatchObject({ ok: true });
+    expect(create("cache", 3, 2, "all")).toMatchObject({ ok: true });
+    replica.apply({ type: "vm.purge", name: "web" });
+    expect(create("again", 4, 1, "loopback")).toMatchObject({ ok: true });
   });
 });
 

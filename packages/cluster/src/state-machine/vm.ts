@@ -15,6 +15,7 @@ import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
 import { nodeKey } from "./state.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
+import { forwardRefusal } from "./vm-forwards.ts";
 import { applyHold, applyRelease, takenOver } from "./vm-hold.ts";
 import { applyMove, applySettle, newPolicy } from "./vm-move.ts";
 
@@ -46,6 +47,8 @@ function applyCreate(state: ClusterState, body: CommandBodyOf<"vm.create">, entr
   const node = state.nodes.get(nodeKey(body.node));
   if (node === undefined) return nodeNotFound(body.node);
   if (node.leaving) return refuse("CONFLICT", `node ${body.node} is leaving the cluster`, "Try again.");
+  const taken = forwardRefusal(body.node, body.spec, state.vms.values());
+  if (taken !== undefined) return refuse("CONFLICT", `node ${body.node} cannot take the VM: ${taken}`, "Try again.");
   const failed = preconditionFailed(entry.command, `VM ${body.name}`, 0);
   if (failed !== undefined) return failed;
   const vm: VmRecord = {

@@ -25,6 +25,7 @@ const fakeCapacity: NodeCapacity = {
       imageFormats: ["multiboot", "linux", "disk"],
       vcpusMax: limits.vmVcpusMax,
       memoryMiBMax: limits.vmMemoryMiBMax,
+      networks: ["user"],
     },
   ],
 };

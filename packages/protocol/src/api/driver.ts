@@ -3,7 +3,10 @@
  * decides whether a VM fits. No limit of a driver stands anywhere else.
  */
 import { z } from "zod";
+import { limits } from "../limits.ts";
 import { type ImageFormat, imageFormatSchema } from "./image.ts";
+import { nameSchema } from "./values.ts";
+import { type NetworkWishes, networksAskedFor } from "./vm-networks.ts";
 
 /** The kinds of drivers. One driver may run several: QEMU runs with KVM and by translation. */
 export const driverKindSchema = z.enum(["qemu-kvm", "qemu-tcg", "embedded", "fake"]);
@@ -15,19 +18,21 @@ export const driverCapabilitiesSchema = z.object({
   vcpusMax: z.int().min(1),
   /** The most memory of one VM. */
   memoryMiBMax: z.int().min(1),
+  /** The networks that a VM of this node can have with it. Absent: none. */
+  networks: z.array(nameSchema).max(limits.driverNetworksMax).meta({ since: 3 }).exactOptional(),
 });
 export type DriverCapabilities = z.infer<typeof driverCapabilitiesSchema>;
 
 /** What a VM asks of a driver: parts of its spec and of its image. */
 export interface DriverDemand {
-  readonly spec: { readonly vcpus: number; readonly memoryMiB: number };
+  readonly spec: { readonly vcpus: number; readonly memoryMiB: number } & NetworkWishes;
   readonly image: { readonly format: ImageFormat };
 }
 
 /** Why a driver cannot run a VM, for people; undefined when it can. */
 export function driverRefusal(
   kind: DriverKind,
-  { imageFormats, vcpusMax, memoryMiBMax }: DriverCapabilities,
+  { imageFormats, vcpusMax, memoryMiBMax, networks = [] }: DriverCapabilities,
   { spec, image }: DriverDemand,
 ): string | undefined {
   if (!imageFormats.includes(image.format)) return `driver ${kind} cannot boot ${image.format} images`;
@@ -35,5 +40,6 @@ export function driverRefusal(
     return `driver ${kind} has ${vcpusMax} ${vcpusMax === 1 ? "vcpu" : "vcpus"}, ${spec.vcpus} are needed`;
   }
   if (spec.memoryMiB > memoryMiBMax) return `driver ${kind} has ${memoryMiBMax} MiB at most`;
-  return undefined;
+  const missing = networksAskedFor(spec).find((network) => !networks.includes(network));
+  return missing === undefined ? undefined : `driver ${kind} has no network ${missing} there`;
 }

@@ -20,6 +20,7 @@ import { bytesSchema, emptySchema, nameSchema, nodeIdSchema, writtenSchema } fro
 import { vmAutostartSchema } from "./vm-autostart.ts";
 import { observedConditionsSchema, vmConditionSchema } from "./vm-conditions.ts";
 import { observedEndsSchema, recordedEndsSchema } from "./vm-ends.ts";
+import { forwardsFit, forwardsWithoutNetwork, vmForwardsSchema, vmNetworksSchema } from "./vm-networks.ts";
 
 /** The options of `vm create` and the OpenAPI document come from here: each field says in a few words what it is. */
 export const vmSpecSchema = z
@@ -51,9 +52,12 @@ export const vmSpecSchema = z
       })
       .exactOptional(),
     autostart: vmAutostartSchema.exactOptional(),
+    networks: vmNetworksSchema.exactOptional(),
+    forwards: vmForwardsSchema.exactOptional(),
   })
   .strict()
-  .refine(wishesFit, { path: ["onNodeLoss"], message: contradictingWishes });
+  .refine(wishesFit, { path: ["onNodeLoss"], message: contradictingWishes })
+  .refine(forwardsFit, { path: ["forwards"], message: forwardsWithoutNetwork });
 export type VmSpec = z.infer<typeof vmSpecSchema>;
 export type VmSpecInput = z.input<typeof vmSpecSchema>;
 

@@ -102,6 +102,11 @@ export class HostConfinement {
     return this.#groups?.directoriesOf(name) ?? [];
   }
 
+  /** Walls that are up already. */
+  recall(uid: number | undefined, controlGroups: readonly string[]): Confinement {
+    return { uid, groups: [], setpriv: this.#setpriv, controlGroups };
+  }
+
   /** The walls of one VM. `uid` is undefined where VMs have the manager's user. */
   async confine(vm: {
     readonly uid: number | undefined;

@@ -108,6 +108,11 @@ export class VmWalls {
     return { uid: own ? null : uid, controlGroups: this.#host?.groupDirectories(this.#groupOf(vmId)) ?? [] };
   }
 
+  /** The walls of a VM that runs, for another process of it, which needs no device. */
+  beside({ uid, controlGroups }: RecordedConfinement): Confinement {
+    return this.#host?.recall(uid ?? undefined, controlGroups) ?? unconfined;
+  }
+
   /** Removes the groups of an instance whose process is gone. */
   async release(recorded: RecordedConfinement | undefined): Promise<void> {
     const directories = recorded?.controlGroups ?? [];

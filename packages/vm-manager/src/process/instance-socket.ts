@@ -9,6 +9,8 @@ import { assert } from "@blixard/common";
 /** Descriptors of the listening sockets in the process of an instance: the first after the standard streams. */
 export const controlDescriptor = 3;
 export const serialDescriptor = 4;
+/** Of the first network card; those of the others follow. */
+export const firstNicDescriptor = 5;
 
 export interface InstanceSocket extends AsyncDisposable {
   /** Listens; valid until this is disposed. */
@@ -31,6 +33,23 @@ export async function bindInstanceSocket(path: string): Promise<InstanceSocket> 
     descriptor: descriptorOf(server),
     [Symbol.asyncDispose]: () => new Promise((resolve) => server.close(() => resolve())),
   };
+}
+
+/** The same for several. */
+export async function bindInstanceSockets(
+  paths: readonly string[],
+): Promise<AsyncDisposable & { readonly descriptors: readonly number[] }> {
+  const sockets: InstanceSocket[] = [];
+  const dispose = async () => {
+    for (const socket of sockets) await socket[Symbol.asyncDispose]();
+  };
+  try {
+    for (const path of paths) sockets.push(await bindInstanceSocket(path));
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+  return { descriptors: sockets.map(({ descriptor }) => descriptor), [Symbol.asyncDispose]: dispose };
 }
 
 /** Node has no public name for it, and gives listening sockets only to its own children. */

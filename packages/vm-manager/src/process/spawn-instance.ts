@@ -5,7 +5,13 @@ import { isAbsolute } from "node:path";
 import { assert, BlixardError, type Clock, messageOf, withDeadline } from "@blixard/common";
 import { launchCommand } from "../confinement/launcher.ts";
 import type { Command, InstanceHandle, InstancePaths, InstanceSpec, VmInstance } from "../driver.ts";
-import { bindInstanceSocket, controlDescriptor, serialDescriptor } from "./instance-socket.ts";
+import {
+  bindInstanceSocket,
+  bindInstanceSockets,
+  controlDescriptor,
+  firstNicDescriptor,
+  serialDescriptor,
+} from "./instance-socket.ts";
 import { identifyProcess, type ProcessIdentity, signalProcess } from "./process-identity.ts";
 import { QmpInstance } from "./qmp-instance.ts";
 
@@ -18,17 +24,19 @@ const stderrBytesShown = 600;
  */
 export async function spawnInstance(
   command: Command,
-  { paths, confinement }: Pick<InstanceSpec, "paths" | "confinement">,
+  { paths, confinement, nics = [] }: Pick<InstanceSpec, "paths" | "confinement" | "nics">,
 ): Promise<ProcessIdentity> {
   assert(isAbsolute(paths.directory), "the paths of an instance are absolute");
   await using control = await bindInstanceSocket(paths.controlSocket);
   await using serial = await bindInstanceSocket(paths.serialSocket);
+  await using network = await bindInstanceSockets(paths.networkSockets.slice(0, nics.length));
   await using errors = await open(paths.stderrLog, "w", 0o600);
   try {
-    const launch = launchCommand(command, confinement, serialDescriptor);
+    const launch = launchCommand(command, confinement, serialDescriptor + nics.length);
     const streams: (number | "ignore")[] = ["ignore", errors.fd, errors.fd];
     streams[controlDescriptor] = control.descriptor;
     streams[serialDescriptor] = serial.descriptor;
+    for (const [index, descriptor] of network.descriptors.entries()) streams[firstNicDescriptor + index] = descriptor;
     const identity = await spawnDetached(launch, paths, streams);
     await writeFile(paths.pidFile, `${identity.pid}\n`, { mode: 0o600 });
     return identity;

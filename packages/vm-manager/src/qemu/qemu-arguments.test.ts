@@ -2,7 +2,7 @@ import { vmSpecSchema } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import { unconfined } from "../confinement/launcher.ts";
 import type { InstanceSpec } from "../driver.ts";
-import { qemuArguments } from "./qemu-arguments.ts";
+import { nicsInArguments, qemuArguments } from "./qemu-arguments.ts";
 
 const directory = "/data,dir/instances/x";
 const spec: InstanceSpec = {
@@ -24,6 +24,7 @@ const spec: InstanceSpec = {
     journalOut: `${directory}/events-5.out`,
     controlSocket: "/run,dir/a.c",
     serialSocket: "/run,dir/a.s",
+    networkSockets: [],
   },
 };
 const build = (change: Partial<InstanceSpec> = {}) => qemuArguments({ ...spec, ...change }, "pc-q35-7.2");
@@ -76,6 +77,29 @@ describe("qemuArguments", () => {
     const list = build({ boot });
     expect(after(list, "-append")).toBe("console=ttyS0 -monitor stdio");
     expect(after(list, "-initrd")).toBe("/i");
+  });
+
+  it("gives a network card a descriptor and an address, behind the disk, and tells of it again", () => {
+    const boot = { type: "disk", diskPath: "disk.raw", diskFormat: "raw" } as const;
+    const nics = [
+      { network: "user", mac: "02:00:00:00:00:01" },
+      { network: "lan", mac: "06:00:00:00:00:02" },
+    ];
+    const list = build({ boot, nics });
+    expect(list.slice(-8)).toEqual([
+      ...["-netdev", "stream,id=net0-user,server=on,addr.type=fd,addr.str=5"],
+      ...["-device", "virtio-net-pci,netdev=net0-user,mac=02:00:00:00:00:01,romfile="],
+      ...["-netdev", "stream,id=net1-lan,server=on,addr.type=fd,addr.str=6"],
+      ...["-device", "virtio-net-pci,netdev=net1-lan,mac=06:00:00:00:00:02,romfile="],
+    ]);
+    expect(nicsInArguments(list)).toEqual(nics);
+    expect(nicsInArguments(build())).toEqual([]);
+    for (const nic of [
+      { network: "user,x=y", mac: "02:00:00:00:00:01" },
+      { network: "user", mac: "02:0,romfile=/etc" },
+    ]) {
+      expect(() => build({ nics: [nic] })).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    }
   });
 
   it("uses KVM only for the driver that was probed for it", () => {

@@ -7,11 +7,13 @@
 import { basename } from "node:path";
 import { assert, BlixardError } from "@blixard/common";
 import type { InstanceSpec } from "../driver.ts";
+import type { Nic } from "../network/nic.ts";
 import { journalArgument } from "../process/find-processes.ts";
-import { controlDescriptor, serialDescriptor } from "../process/instance-socket.ts";
+import { controlDescriptor, firstNicDescriptor, serialDescriptor } from "../process/instance-socket.ts";
 
 const nameAllowed = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
 const uuidAllowed = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const macAllowed = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
 const machineAllowed = /^[a-z0-9.-]+$/;
 /** Cache of translated code. QEMU's default takes a quarter of the guest's memory, much more than small guests use. */
 const tcgBufferMiB = 32;
@@ -41,7 +43,33 @@ export function qemuArguments(spec: InstanceSpec, machine: string): string[] {
     ...["-mon", "chardev=journal,mode=control"],
     ...["-chardev", serialOption(spec), "-device", "isa-serial,chardev=serial0"],
     ...bootArguments(spec),
+    ...(spec.nics ?? []).flatMap(nicArguments),
   ];
+}
+
+/** Behind the disks, whose places on the bus stay what they were. The card has no boot ROM, which is another package. */
+function nicArguments({ network, mac }: Nic, index: number): string[] {
+  if (!nameAllowed.test(network) || !macAllowed.test(mac)) {
+    throw new BlixardError(
+      "INVALID_ARGUMENT",
+      "the network or MAC address of a network card has characters that are not allowed",
+    );
+  }
+  const id = `net${index}-${network}`;
+  return [
+    ...["-netdev", `stream,id=${id},server=on,addr.type=fd,addr.str=${firstNicDescriptor + index}`],
+    ...["-device", `virtio-net-pci,netdev=${id},mac=${mac},romfile=`],
+  ];
+}
+
+const nicPattern = /^virtio-net-pci,netdev=net\d+-([a-z0-9-]+),mac=([0-9a-f:]{17}),romfile=$/;
+
+/** The network cards of a process that was started with these arguments. */
+export function nicsInArguments(all: readonly string[]): readonly Nic[] {
+  return all.flatMap((argument) => {
+    const [, network, mac] = nicPattern.exec(argument) ?? [];
+    return network === undefined || mac === undefined ? [] : [{ network, mac }];
+  });
 }
 
 /** QEMU writes the log by itself, so that no output is lost while no manager is connected. */

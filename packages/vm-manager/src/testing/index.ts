@@ -4,6 +4,12 @@ export { findProgram } from "../confinement/launcher.ts";
 export type { CpioEntry } from "./cpio.ts";
 export type { DriverConformanceCase } from "./driver-conformance.ts";
 export { driverConformanceCases } from "./driver-conformance.ts";
+export {
+  networkGuestCommandLine,
+  networkGuestComponent,
+  networkGuestFiles,
+  networkGuestReady,
+} from "./network-guest.ts";
 export type { RequiredComponent } from "./required-component.ts";
 export { describeWith } from "./required-component.ts";
 export type { VmHarnessOptions, VmWish } from "./vm-harness.ts";

@@ -111,13 +111,13 @@ class WatchdogProcess {
     }
   }
 
-  async #spawn({ vmId, command, paths, confinement }: SpawnRequest): Promise<ProcessIdentity> {
+  async #spawn({ vmId, command, paths, confinement, nics = [] }: SpawnRequest): Promise<ProcessIdentity> {
     if (this.#watchdog.isOver) throw new Error("this node has no lease");
     const setpriv = findProgram("setpriv");
     if (setpriv === undefined) throw new Error("setpriv is not installed");
     this.#spawning++;
     try {
-      const place = { paths, confinement: { ...confinement, diesWith: { pid: process.pid, setpriv } } };
+      const place = { paths, nics, confinement: { ...confinement, diesWith: { pid: process.pid, setpriv } } };
       const identity = await spawnInstance(command, place);
       this.#watchdog.hold({ vmId, ...identity });
       return identity;

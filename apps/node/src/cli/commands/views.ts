@@ -7,6 +7,7 @@ import {
   type KvEntry,
   type MemberStatus,
   type NodeView,
+  networksOf,
   type PendingJoin,
   type TicketView,
   type TokenView,
@@ -14,6 +15,7 @@ import {
 } from "@blixard/protocol";
 import type { View } from "../output.ts";
 import { formatAge, formatMemory } from "../quantities.ts";
+import { forwardText } from "./vm-network-options.ts";
 
 const since = (unixMs: number) => formatAge(Date.now() - unixMs);
 
@@ -48,12 +50,22 @@ export const vmView: View<VmRecord> = {
       wide: true,
     },
     { title: "AUTOSTART", value: ({ spec }) => autostartText(spec), wide: true },
+    { title: "NETWORKS", value: ({ spec }) => networkText(spec), wide: true },
+    { title: "FORWARDS", value: ({ spec }) => spec.forwards?.map(forwardText).join(" ") ?? null, wide: true },
     { title: "REASON", value: (vm) => vm.reason },
     { title: "LAST END", value: (vm) => lastEnd(vm), wide: true },
     { title: "CONDITIONS", value: (vm) => vm.conditions.map(({ reason }) => reason).join(","), wide: true },
     { title: "ID", value: (vm) => vm.vmId, wide: true },
   ],
 };
+
+/** `user`, or `user 10.0.2.20`. */
+function networkText(spec: VmRecord["spec"]): string {
+  const names = networksOf(spec).map(({ network, address }) =>
+    address === undefined ? network : `${network} ${address}`,
+  );
+  return names.join(", ") || "none";
+}
 
 /** `10`, or `10, then 5 s`. */
 function autostartText({ autostart }: VmRecord["spec"]): string | null {

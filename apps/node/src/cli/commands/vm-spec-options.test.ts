@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import { Command } from "commander";
 import { z } from "zod";
+import { forwardText } from "./vm-network-options.ts";
 import { addSpecOptions, optionsOf, specOf } from "./vm-spec-options.ts";
 
 const parsed = (...args: string[]) => addSpecOptions(new Command()).parse(args, { from: "user" }).opts();
@@ -30,6 +31,32 @@ describe("the options of a VM's specification", () => {
     expect(() => specOf(parsed("--image", "demo", "--vcpus", "0"))).toThrow(
       "--vcpus must be a whole number of at least 1",
     );
+  });
+
+  it("take networks and forwarded ports, as many as there are", () => {
+    const specWith = (...args: string[]) => specOf(parsed("--image", "demo", ...args));
+    expect(specWith("--network", "user,address=10.0.2.20,mac=02:00:00:00:00:01").networks).toEqual([
+      { network: "user", address: "10.0.2.20", mac: "02:00:00:00:00:01" },
+    ]);
+    expect(specWith("--network", "none").networks).toEqual([]);
+    expect(specWith()).not.toHaveProperty("networks");
+    const forwards = ["8080:80", "all:8443:443,from=10.0.0.0/8+192.0.2.1/32", "192.0.2.7:22022:22"];
+    const spec = specWith(...forwards.flatMap((forward) => ["--forward", forward]));
+    expect(spec.forwards).toEqual([
+      { port: 8080, to: 80 },
+      { port: 8443, to: 443, listen: "all", sources: ["10.0.0.0/8", "192.0.2.1/32"] },
+      { port: 22022, to: 22, listen: "192.0.2.7" },
+    ]);
+    expect(spec.forwards?.map(forwardText)).toEqual(forwards);
+  });
+
+  it.each([
+    ["--network", "user,adress=10.0.2.20", "adress is unknown"],
+    ["--forward", "8080", "[ADDRESS:]PORT"],
+    ["--forward", "8080:http", "whole number"],
+    ["--forward", "8080:80,to=10.0.0.0/8", "from alone"],
+  ])("refuse %s %s", (option, value, message) => {
+    expect(() => specOf(parsed("--image", "demo", option, value))).toThrow(message);
   });
 
   it("are made of a field that comes later by its name, its kind and its description", () => {

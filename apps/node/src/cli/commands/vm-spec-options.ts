@@ -4,6 +4,7 @@ import { type VmSpec, type VmSpecInput, vmSpecSchema } from "@blixard/protocol";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { parseDurationMs, parseInteger, parseMemoryMiB } from "../quantities.ts";
+import { parseForwards, parseNetworks } from "./vm-network-options.ts";
 
 /** What only the command line adds to a field: its default for people, and a word in the help. */
 const additions: Readonly<Partial<Record<keyof VmSpec, { readonly fallback?: string; readonly hint?: string }>>> = {
@@ -11,13 +12,31 @@ const additions: Readonly<Partial<Record<keyof VmSpec, { readonly fallback?: str
   image: { hint: "see: blixard image list" },
 };
 
+/** The fields that are lists: the option for one of its items, which may be given several times. */
+const lists: Readonly<Partial<Record<string, ListOption>>> = {
+  networks: {
+    flag: "--network <network>",
+    hint: "NAME[,address=ADDRESS][,mac=MAC]; `none` alone",
+    read: parseNetworks,
+  },
+  forwards: { flag: "--forward <ports>", hint: "[all|ADDRESS:]PORT:TO[,from=RANGE+RANGE]", read: parseForwards },
+};
+
+interface ListOption {
+  readonly flag: string;
+  readonly hint: string;
+  readonly read: (given: readonly string[]) => unknown;
+}
+
 interface SpecOption {
   /** The path of the field: two names for one of an object in the specification. */
   readonly field: readonly string[];
   readonly option: Option;
   /** @throws INVALID_ARGUMENT for text that is no value of this kind; whether the value fits is up to the node */
-  readonly read: (given: string | boolean) => unknown;
+  readonly read: (given: Given) => unknown;
 }
+
+type Given = string | boolean | readonly string[];
 
 /** A field as JSON Schema describes it. */
 interface FieldSchema {
@@ -38,7 +57,7 @@ export function addSpecOptions(command: Command): Command {
 
 /** The specification that the command line gave; what it did not give is left to the defaults of the schema. */
 export function specOf(options: object): VmSpecInput {
-  const given = options as Readonly<Record<string, string | boolean | undefined>>;
+  const given = options as Readonly<Record<string, Given | undefined>>;
   const spec: Record<string, unknown> = {};
   for (const { field, option, read } of specOptions) {
     const value = given[option.attributeName()];
@@ -57,9 +76,17 @@ export function optionsOf(schema: z.ZodObject): SpecOption[] {
   const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: "input" });
   return Object.entries(properties as Record<string, FieldSchema>).flatMap(([name, described]) => {
     const { type, properties: parts = {} } = described;
+    const list = type === "array" ? lists[name] : undefined;
+    if (list !== undefined) return [listOptionOf(name, described, list)];
     if (type !== "object") return [optionOf([name], described, required.includes(name))];
     return Object.entries(parts).map(([part, field]) => optionOf([name, part], field, false));
   });
+}
+
+function listOptionOf(name: string, { description = "" }: FieldSchema, { flag, hint, read }: ListOption): SpecOption {
+  const option = new Option(flag, `${description}: ${hint}; several times`);
+  option.argParser((text: string, before: readonly string[] = []) => [...before, text]);
+  return { field: [name], option, read: (given) => read(typeof given === "object" ? given : [String(given)]) };
 }
 
 function optionOf(field: readonly string[], described: FieldSchema, mandatory: boolean): SpecOption {

@@ -1,0 +1,46 @@
+/** The ports of the switch that a running VM needs, by the cards that its process has and what its specification says of them. */
+import { networksOf, userNetwork, type VmSpec } from "@blixard/protocol";
+import type { Confinement } from "../driver.ts";
+import type { InstanceRecord } from "../instance-record.ts";
+import type { ProcessIdentity } from "../process/process-identity.ts";
+import type { PortConfig } from "./switch-messages.ts";
+import { portForwardOf, userAddressesOf } from "./user-network.ts";
+
+export function portsOf(
+  { nics = [] }: Pick<InstanceRecord, "nics">,
+  spec: VmSpec,
+  of: {
+    readonly vm: ProcessIdentity;
+    readonly networkSockets: readonly string[];
+    readonly confinement: Confinement;
+  },
+): readonly PortConfig[] {
+  const { confinement } = of;
+  const vm = { pid: of.vm.pid, startTime: of.vm.startTime };
+  return nics.flatMap(({ network, mac }, index): PortConfig[] => {
+    const wished = networksOf(spec).find((each) => each.network === network);
+    const socketPath = of.networkSockets[index];
+    if (network !== userNetwork || wished === undefined || socketPath === undefined) return [];
+    const addresses = userAddressesOf(wished.address);
+    const forwards = (spec.forwards ?? []).map(portForwardOf);
+    return [{ vm, socketPath, mac, addresses, forwards, confinement }];
+  });
+}
+
+/** What a person should know of the network of a running VM. */
+export interface NetworkProblem {
+  readonly reason: "NoNetwork" | "NetworkDown";
+  readonly message: string;
+}
+
+export function networkProblemOf(
+  { nics, driver }: Pick<InstanceRecord, "nics" | "driver">,
+  spec: VmSpec,
+  of: { readonly missing: string | undefined; readonly problem: string | undefined },
+): NetworkProblem | undefined {
+  if (of.problem !== undefined) return { reason: "NetworkDown", message: of.problem };
+  if (driver === "fake" || networksOf(spec).length <= (nics?.length ?? 0)) return undefined;
+  const why =
+    nics === undefined ? "it was started by an earlier release" : (of.missing ?? `the driver ${driver} gives none`);
+  return { reason: "NoNetwork", message: `it has no network card: ${why}` };
+}

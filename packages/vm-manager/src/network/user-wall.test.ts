@@ -1,0 +1,166 @@
+import type { VmForward } from "@blixard/protocol";
+import { describe, expect, it } from "@jest/globals";
+import fc from "fast-check";
+import { type FrameWishes, guestAddress, guestMac, ipv4Frame } from "../testing/frames.ts";
+import { formatAddress, isIn, parseAddress, parseRange } from "./ipv4.ts";
+import { portForwardOf, userAddressesOf } from "./user-network.ts";
+import { askForGateway, flowsMax, UserWall } from "./user-wall.ts";
+
+const addresses = userAddressesOf();
+const gateway = "10.0.2.2";
+const resolver = "10.0.2.3";
+const hostAddress = "192.0.2.2";
+const outside = "203.0.113.9";
+
+function wallWith(...forwards: readonly VmForward[]): UserWall {
+  const isHostAddress = (address: number) => address === parseAddress(hostAddress);
+  return new UserWall({ mac: guestMac, addresses, forwards: forwards.map(portForwardOf), isHostAddress });
+}
+const out = (wishes: FrameWishes = {}, wall = wallWith()) => wall.letsOut(ipv4Frame(wishes));
+
+describe("UserWall.letsOut", () => {
+  it("lets a guest speak with machines outside", () => {
+    expect(out()).toBe(true);
+    expect(out({ syn: false, ack: true })).toBe(true);
+    expect(out({ protocol: "udp", port: 123 })).toBe(true);
+    expect(out({ protocol: "icmp" })).toBe(true);
+  });
+
+  it.each([
+    ["an address of the node", hostAddress],
+    ["loopback", "127.0.0.1"],
+    ["loopback by another address", "127.9.9.9"],
+    ["this machine by no address", "0.0.0.0"],
+    ["the gateway", gateway],
+    ["a neighbour that is none", "10.0.2.77"],
+    ["link-local: the metadata of a cloud", "169.254.169.254"],
+    ["a group", "224.0.0.251"],
+    ["everybody", "255.255.255.255"],
+  ])("drops what is for %s", (_, to) => {
+    for (const protocol of ["tcp", "udp", "icmp"] as const) expect(out({ to, protocol })).toBe(false);
+    for (const flags of [{ syn: false, ack: true }, { syn: true, ack: true }, { syn: false }]) {
+      expect(out({ to, ...flags })).toBe(false);
+    }
+    expect(out({ to, fragment: 0x2000 })).toBe(false);
+    expect(out({ to, fragment: 1 })).toBe(false);
+  });
+
+  it("lets nothing past that is for a walled-off address, whatever else a frame says", () => {
+    const walled = ["0.0.0.0/8", "10.0.2.0/24", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", `${hostAddress}/32`];
+    const frame = fc.uint8Array({ minLength: 0, maxLength: 80 });
+    const range = fc.constantFrom(...walled.map(parseRange));
+    fc.assert(
+      fc.property(frame, range, fc.nat(), fc.boolean(), (bytes, { base, mask }, offset, honest) => {
+        const random = Buffer.from(bytes);
+        const destination = (base | (offset & ~mask)) >>> 0;
+        if (random.length >= 34) {
+          if (honest) ipv4Frame().copy(random, 0, 0, 30);
+          random.writeUInt32BE(destination, 30);
+        }
+        const asksForName = random.length >= 38 && random[23] === 17 && destination === parseAddress(resolver);
+        const isArp = random.length >= 14 && random.readUInt16BE(12) === 0x0806;
+        fc.pre(!asksForName && !isArp);
+        return !wallWith().letsOut(random);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it("lets a guest ask for names at its resolver, and for nothing else there", () => {
+    expect(out({ to: resolver, protocol: "udp", port: 53 })).toBe(true);
+    expect(out({ to: resolver, protocol: "udp", port: 5353 })).toBe(false);
+    expect(out({ to: resolver, protocol: "tcp", port: 53 })).toBe(false);
+    expect(out({ to: gateway, protocol: "udp", port: 53 })).toBe(false);
+  });
+
+  it("drops what comes from another address or card, in ARP too", () => {
+    expect(out({ from: "10.0.2.16" })).toBe(false);
+    expect(out({ from: hostAddress })).toBe(false);
+    expect(out({ mac: "02:00:00:00:00:0b" })).toBe(false);
+    const arp = (mac: string, address: string) => askForGateway(mac, { ...addresses, guest: parseAddress(address) });
+    expect(wallWith().letsOut(arp(guestMac, guestAddress))).toBe(true);
+    expect(wallWith().letsOut(arp(guestMac, gateway))).toBe(false);
+    expect(wallWith().letsOut(arp("02:00:00:00:00:0b", guestAddress))).toBe(false);
+  });
+
+  it("drops IPv6, tags of virtual networks and what is cut", () => {
+    const ipv6 = ipv4Frame();
+    ipv6.writeUInt16BE(0x86dd, 12);
+    const tagged = Buffer.concat([
+      ipv4Frame().subarray(0, 12),
+      Buffer.from("81000001", "hex"),
+      ipv4Frame().subarray(12),
+    ]);
+    for (const frame of [ipv6, tagged, ipv4Frame().subarray(0, 40), ipv4Frame().subarray(0, 20), Buffer.alloc(0)]) {
+      expect(wallWith().letsOut(frame)).toBe(false);
+    }
+  });
+});
+
+describe("UserWall with forwarded ports", () => {
+  const answer = (to: string, flags: FrameWishes) => ipv4Frame({ to, sourcePort: 80, port: 50_000, ...flags });
+  const from = (source: string, flags: FrameWishes = {}) =>
+    ipv4Frame({ from: source, to: guestAddress, sourcePort: 50_000, port: 80, ...flags });
+
+  it.each([
+    ["the node itself", gateway],
+    ["an address of the node", hostAddress],
+  ])("lets the guest answer a connection from %s, and begin none", (_, source) => {
+    const wall = wallWith({ port: 8080, to: 80, listen: "all" });
+    expect(wall.letsOut(answer(source, { syn: true, ack: true }))).toBe(false);
+    expect(wall.letsIn(from(source))).toBe(true);
+    expect(wall.letsOut(answer(source, { syn: true }))).toBe(false);
+    expect(wall.letsOut(answer(source, { syn: true, ack: true }))).toBe(true);
+    expect(wall.letsIn(from(source, { syn: false, ack: true }))).toBe(true);
+    expect(wall.letsOut(answer(source, { syn: false, ack: true }))).toBe(true);
+    // The connection is open: a second beginning would be one of the guest.
+    expect(wall.letsOut(answer(source, { syn: true, ack: true }))).toBe(false);
+    expect(wall.letsOut(answer(source, { syn: false, ack: true, port: 50_001 }))).toBe(false);
+    expect(wall.letsOut(answer(source, { syn: false, ack: true, sourcePort: 81 }))).toBe(false);
+  });
+
+  it("lets only the sources in that a port admits", () => {
+    const wall = wallWith({ port: 8080, to: 80, listen: "all", sources: ["203.0.113.0/28"] });
+    expect(wall.letsIn(from(outside))).toBe(true);
+    expect(wall.letsIn(from("203.0.113.77"))).toBe(false);
+    expect(wall.letsIn(from(gateway))).toBe(false);
+    expect(wall.letsIn(from(outside, { port: 81 }))).toBe(false);
+  });
+
+  it("lets the node alone in through a port on loopback", () => {
+    const wall = wallWith({ port: 8080, to: 80 });
+    expect(wall.letsIn(from(gateway))).toBe(true);
+    expect(wall.letsIn(from(outside))).toBe(false);
+  });
+
+  it("lets answers in to what the guest began", () => {
+    expect(wallWith().letsIn(from(outside, { syn: true, ack: true }))).toBe(true);
+    expect(wallWith().letsIn(from(resolver, { protocol: "udp", sourcePort: 53 }))).toBe(true);
+    expect(wallWith().letsIn(from(outside))).toBe(false);
+  });
+
+  it("remembers a bounded number of connections", () => {
+    const wall = wallWith({ port: 8080, to: 80, listen: "all" });
+    for (let port = 1; port <= flowsMax + 1; port++) wall.letsIn(from(gateway, { sourcePort: port }));
+    const answers = (port: number) => wall.letsOut(answer(gateway, { port, syn: true, ack: true }));
+    expect([answers(1), answers(2), answers(flowsMax + 1)]).toEqual([false, true, true]);
+  });
+});
+
+describe("addresses", () => {
+  it("are in their range and in no other", () => {
+    fc.assert(
+      fc.property(fc.nat(0xffff_ffff), fc.integer({ min: 0, max: 32 }), (address, length) => {
+        const text = formatAddress(address);
+        const bits = (value: number) => value.toString(2).padStart(32, "0").slice(0, length);
+        const other = (address ^ 0x5a5a_5a5a) >>> 0;
+        const range = parseRange(`${text}/${length}`);
+        return (
+          parseAddress(text) === address &&
+          isIn(address, range) &&
+          isIn(other, range) === (bits(other) === bits(address))
+        );
+      }),
+    );
+  });
+});

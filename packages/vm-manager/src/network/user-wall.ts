@@ -1,0 +1,138 @@
+/**
+ * The wall between a guest in its network `user` and the node. passt connects with sockets of this machine, so whatever is reached
+ * from the machine would be reached from the guest: also what listens on the addresses of the machine itself. Here frames of the
+ * guest are dropped by their destination, before passt sees them. What is not understood is dropped, IPv6 with it.
+ *
+ * A connection that came in through a forwarded port may be answered, also to an address of this machine:
+ *
+ *     no flow --SYN to a forwarded port--> offered --more from outside--> open
+ *     offered: the guest may answer with SYN and ACK;  open: with everything but a SYN
+ */
+import { type AddressRange, isIn, parseRange } from "./ipv4.ts";
+import { etherHeaderBytes, type Ipv4Packet, macAt, protocols, readPacket } from "./packet.ts";
+import type { PortForward, UserAddresses } from "./user-addresses.ts";
+
+export interface UserWallOptions {
+  readonly mac: string;
+  readonly addresses: UserAddresses;
+  readonly forwards: readonly PortForward[];
+  /** Whether an address is one of this machine, by which it reaches itself. */
+  readonly isHostAddress: (address: number) => boolean;
+}
+
+/** Flows from addresses of this machine that are remembered; the oldest is forgotten first. */
+export const flowsMax = 4_096;
+
+/** "This" network, loopback, link-local, multicast, reserved and broadcast (RFC 6890). */
+const neverReached = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"].map(parseRange);
+const namesPort = 53;
+const loopbackSource = parseRange("127.0.0.1").base;
+
+export class UserWall {
+  readonly #mac: string;
+  readonly #addresses: UserAddresses;
+  readonly #isHostAddress: UserWallOptions["isHostAddress"];
+  /** Who may connect, by the port of the guest; undefined: everybody. */
+  readonly #sources = new Map<number, readonly AddressRange[] | undefined>();
+  readonly #flows = new Map<string, "offered" | "open">();
+
+  constructor({ mac, addresses, forwards, isHostAddress }: UserWallOptions) {
+    this.#mac = mac;
+    this.#addresses = addresses;
+    this.#isHostAddress = isHostAddress;
+    for (const forward of forwards) {
+      // A port on loopback is open to this machine alone, by the address that it listens on.
+      const sources = forward.sources ?? (forward.listen.startsWith("127.") ? ["127.0.0.0/8"] : undefined);
+      const before = this.#sources.has(forward.to) ? this.#sources.get(forward.to) : [];
+      const all = sources === undefined || before === undefined ? undefined : [...before, ...sources.map(parseRange)];
+      this.#sources.set(forward.to, all);
+    }
+  }
+
+  /** Whether a frame of the guest may go out. */
+  letsOut(frame: Buffer): boolean {
+    const packet = readPacket(frame);
+    if (packet === undefined || macAt(frame, 6) !== this.#mac) return false;
+    if (packet.type === "arp") return packet.senderMac === this.#mac && this.#isOwn(packet.sender);
+    if (packet.source !== this.#addresses.guest) return false;
+    if (!this.#isWalledOff(packet.destination)) return true;
+    return this.#asksForName(packet) || this.#answersFlow(packet);
+  }
+
+  /** Whether a frame for the guest may come in. */
+  letsIn(frame: Buffer): boolean {
+    const packet = readPacket(frame);
+    if (packet === undefined) return false;
+    if (packet.type === "arp" || packet.protocol !== protocols.tcp || packet.flags === undefined) return true;
+    const { ports, source, flags } = packet;
+    if (ports === undefined) return true;
+    const begins = flags.syn && !flags.ack;
+    if (begins && !this.#mayConnect(source, ports.destination)) return false;
+    if (!this.#isWalledOff(source)) return true;
+    const key = flowKey(source, ports.source, ports.destination);
+    if (begins) this.#remember(key, "offered");
+    else if (this.#flows.has(key)) this.#remember(key, "open");
+    return true;
+  }
+
+  /** An address of the guest in ARP: its own, or none, while it asks whether somebody else has it (RFC 5227). */
+  #isOwn(address: number): boolean {
+    return address === this.#addresses.guest || address === 0;
+  }
+
+  #isWalledOff(address: number): boolean {
+    return (
+      isIn(address, this.#addresses.range) ||
+      neverReached.some((range) => isIn(address, range)) ||
+      this.#isHostAddress(address)
+    );
+  }
+
+  #asksForName({ destination, protocol, ports }: Ipv4Packet): boolean {
+    return destination === this.#addresses.resolver && protocol === protocols.udp && ports?.destination === namesPort;
+  }
+
+  #answersFlow({ destination, ports, flags }: Ipv4Packet): boolean {
+    if (ports === undefined || flags === undefined) return false;
+    const flow = this.#flows.get(flowKey(destination, ports.destination, ports.source));
+    if (flow === undefined) return false;
+    return flags.syn ? flags.ack && flow === "offered" : true;
+  }
+
+  #mayConnect(source: number, port: number): boolean {
+    if (!this.#sources.has(port)) return false;
+    const ranges = this.#sources.get(port);
+    // passt shows the gateway in place of the loopback address of this machine.
+    const from = source === this.#addresses.gateway ? loopbackSource : source;
+    return ranges === undefined || ranges.some((range) => isIn(from, range));
+  }
+
+  #remember(key: string, flow: "offered" | "open"): void {
+    if (this.#flows.get(key) === flow) return;
+    this.#flows.set(key, flow);
+    if (this.#flows.size <= flowsMax) return;
+    for (const oldest of this.#flows.keys()) {
+      this.#flows.delete(oldest);
+      break;
+    }
+  }
+}
+
+/** Of the address outside, its port and that of the guest. */
+function flowKey(address: number, port: number, guestPort: number): string {
+  return `${address}:${port}:${guestPort}`;
+}
+
+/** A frame in which the guest asks for its gateway: passt learns from it where the guest is. */
+export function askForGateway(mac: string, { guest, gateway }: UserAddresses): Buffer {
+  const frame = Buffer.alloc(etherHeaderBytes + 28);
+  const own = Buffer.from(mac.replaceAll(":", ""), "hex");
+  frame.fill(0xff, 0, 6);
+  own.copy(frame, 6);
+  frame.writeUInt16BE(0x0806, 12);
+  frame.write("0001080006040001", etherHeaderBytes, "hex");
+  own.copy(frame, etherHeaderBytes + 8);
+  frame.writeUInt32BE(guest, etherHeaderBytes + 14);
+  frame.writeUInt32BE(gateway, etherHeaderBytes + 24);
+  return frame;
+}

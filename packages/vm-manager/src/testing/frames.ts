@@ -1,0 +1,39 @@
+/** Ethernet frames as a test wants them. */
+import { parseAddress } from "../network/ipv4.ts";
+
+export interface FrameWishes {
+  readonly from?: string;
+  readonly to?: string;
+  readonly mac?: string;
+  readonly protocol?: "tcp" | "udp" | "icmp";
+  readonly sourcePort?: number;
+  readonly port?: number;
+  readonly syn?: boolean;
+  readonly ack?: boolean;
+  /** Flags and offset of a fragment, as they stand in the header. */
+  readonly fragment?: number;
+}
+
+export const guestMac = "02:00:00:00:00:0a";
+export const guestAddress = "10.0.2.15";
+
+/** From the guest, a first segment of TCP to port 80 of a machine outside, where nothing else is wished. */
+export function ipv4Frame(wishes: FrameWishes = {}): Buffer {
+  const { from = guestAddress, to = "203.0.113.9", mac = guestMac, protocol = "tcp" } = wishes;
+  const { sourcePort = 40_000, port = 80, syn = true, ack = false, fragment = 0 } = wishes;
+  const frame = Buffer.alloc(54);
+  frame.write("020000000002", 0, "hex");
+  frame.write(mac.replaceAll(":", ""), 6, "hex");
+  frame.writeUInt16BE(0x0800, 12);
+  frame.writeUInt8(0x45, 14);
+  frame.writeUInt16BE(40, 16);
+  frame.writeUInt16BE(fragment, 20);
+  frame.writeUInt8({ tcp: 6, udp: 17, icmp: 1 }[protocol], 23);
+  frame.writeUInt32BE(parseAddress(from), 26);
+  frame.writeUInt32BE(parseAddress(to), 30);
+  frame.writeUInt16BE(sourcePort, 34);
+  frame.writeUInt16BE(port, 36);
+  frame.writeUInt8(0x50, 46);
+  frame.writeUInt8((syn ? 0x02 : 0) | (ack ? 0x10 : 0), 47);
+  return frame;
+}

@@ -1,0 +1,71 @@
+/** A machine outside of this one, as a guest sees it: a network namespace at the other end of a virtual cable. Needs root. */
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+
+/** Answers every request over HTTP with one page, and says so first. */
+const server = `
+const { createServer } = require("node:http");
+createServer((request, response) => response.end("a page from outside\\n")).listen(80, "0.0.0.0", () => console.log("serves"));
+`;
+
+export class OutsideMachine implements AsyncDisposable {
+  /** Of the machine, and of this one on the cable. */
+  readonly address: string;
+  readonly hostAddress: string;
+  readonly #namespace: string;
+  #server: ChildProcess | undefined;
+
+  private constructor(namespace: string, subnet: number) {
+    this.#namespace = namespace;
+    this.hostAddress = `10.213.${subnet}.1`;
+    this.address = `10.213.${subnet}.2`;
+  }
+
+  static async open(): Promise<OutsideMachine> {
+    const machine = new OutsideMachine(`blx-out-${process.pid}`, process.pid % 250);
+    try {
+      await machine.#lay();
+      await machine.#serve();
+      return machine;
+    } catch (error) {
+      await machine[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Runs a program there; resolves with what it wrote. */
+  async run(program: string, ...programArguments: string[]): Promise<string> {
+    return (await run("ip", ["netns", "exec", this.#namespace, program, ...programArguments])).stdout;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server?.kill("SIGKILL");
+    await run("ip", ["netns", "delete", this.#namespace]).catch(() => {});
+    await run("ip", ["link", "delete", this.#link]).catch(() => {});
+  }
+
+  get #link(): string {
+    return `blxo${process.pid % 1_000_000}`;
+  }
+
+  async #lay(): Promise<void> {
+    const ip = (...all: string[]) => run("ip", all);
+    const namespace = this.#namespace;
+    await ip("netns", "add", namespace);
+    await ip("link", "add", this.#link, "type", "veth", "peer", "name", "eth0", "netns", namespace);
+    await ip("address", "add", `${this.hostAddress}/24`, "dev", this.#link);
+    await ip("link", "set", this.#link, "up");
+    await ip("-n", namespace, "address", "add", `${this.address}/24`, "dev", "eth0");
+    await ip("-n", namespace, "link", "set", "eth0", "up");
+  }
+
+  async #serve(): Promise<void> {
+    const command = ["netns", "exec", this.#namespace, process.execPath, "-e", server];
+    this.#server = spawn("ip", command, { stdio: ["ignore", "pipe", "inherit"] });
+    const { stdout } = this.#server;
+    if (stdout !== null) await once(stdout, "data");
+  }
+}
