@@ -101,7 +101,7 @@ describeWith(describe, withOutside)("a guest in its network user, with a machine
     expect(await inGuest(harness, "ip -4 -o addr show dev eth0; cat /etc/resolv.conf")).toMatch(
       /inet 10\.0\.2\.15\/24[\s\S]*nameserver 10\.0\.2\.3/,
     );
-    expect(await inGuest(harness, `wget -q -T 20 -O - http://${outside.address}/`)).toContain("a page from outside");
+    expect(await inGuest(harness, `get ${outside.address} 80 20`)).toContain("a page from outside");
     const own = Object.values(networkInterfaces()).flatMap((all = []) => all.filter(({ family }) => family === "IPv4"));
     const targets = new Set([
       ...own.map(({ address }) => address),
@@ -113,8 +113,7 @@ describeWith(describe, withOutside)("a guest in its network user, with a machine
     await inGuest(harness, "ip route flush table local");
     await inGuest(harness, "ip route add local 10.0.2.15 dev eth0 table local");
     for (const target of targets) {
-      const url = `http://${target}:${service.port}/`;
-      const said = await inGuest(harness, `wget -q -T 2 -O - ${url} && echo reached || echo walled`);
+      const said = await inGuest(harness, `get ${target} ${service.port} 2 && echo reached || echo walled`);
       expect([target, said.trim().split("\n").at(-1)]).toEqual([target, "walled"]);
     }
     expect(service.callers).toEqual([]);
@@ -134,8 +133,7 @@ describeWith(describe, withOutside)("a guest in its network user, with a machine
       ],
     });
     await inGuest(harness, "httpd -p 8080 -h /www");
-    const fetchThere = (port: number) =>
-      outside.run("busybox", "wget", "-q", "-T", "3", "-O", "-", `http://${hostAddress}:${port}/`);
+    const fetchThere = (port: number) => outside.fetch(`http://${hostAddress}:${port}/`);
     expect(await fetchThere(open)).toContain("a page of the guest");
     await expect(fetchThere(closed)).rejects.toThrow();
     await expect(fetchThere(open + 1)).rejects.toThrow();

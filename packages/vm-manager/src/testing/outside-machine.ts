@@ -11,6 +11,10 @@ const { createServer } = require("node:http");
 createServer((request, response) => response.end("a page from outside\\n")).listen(80, "0.0.0.0", () => console.log("serves"));
 `;
 
+const client = `
+fetch(process.argv[1], { signal: AbortSignal.timeout(4000) }).then((answer) => answer.text()).then(console.log);
+`;
+
 export class OutsideMachine implements AsyncDisposable {
   /** Of the machine, and of this one on the cable. */
   readonly address: string;
@@ -36,9 +40,10 @@ export class OutsideMachine implements AsyncDisposable {
     }
   }
 
-  /** Runs a program there; resolves with what it wrote. */
-  async run(program: string, ...programArguments: string[]): Promise<string> {
-    return (await run("ip", ["netns", "exec", this.#namespace, program, ...programArguments])).stdout;
+  /** Fetches a page from there. Rejects when it does not come within some seconds. */
+  async fetch(url: string): Promise<string> {
+    const command = [process.execPath, "-e", client, url];
+    return (await run("ip", ["netns", "exec", this.#namespace, ...command])).stdout;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
