@@ -82,6 +82,8 @@ export type {
 export { vmChanges, vmObservationSchema, vmSpecSchema, vmVerbs } from "./api/vm.ts";
 export type { ObservedCondition, VmCondition } from "./api/vm-conditions.ts";
 export { isOnLostNode, nodeReachable, observedConditionTypes, withObservedConditions } from "./api/vm-conditions.ts";
+export type { VmDisk } from "./api/vm-disks.ts";
+export { disksOf, disksRefusal, hasOwnData, imageHasDisk, rootDiskName } from "./api/vm-disks.ts";
 export type { RecordedVmEnd, VmEnd } from "./api/vm-ends.ts";
 export { withObservedEnds } from "./api/vm-ends.ts";
 export type { NetworkWishes, VmForward, VmNetwork } from "./api/vm-networks.ts";

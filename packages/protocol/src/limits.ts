@@ -35,6 +35,12 @@ export const limits = {
   operationWaitingMax: 100,
   operationDeadlineMsMax: 7 * 24 * 3_600_000,
   drainParallelMax: 100,
+  /** Disks that a specification names. */
+  vmDisksMax: 16,
+  /** The serial number of a virtio disk has so many bytes. */
+  vmDiskNameLengthMax: 20,
+  /** A file of ext4 has less than 16 TiB. */
+  vmDiskGiBMax: 8_192,
   imagesMax: 1_000,
   imageBlobBytesMax: 16 * 1024 ** 3,
   ticketsMax: 1_000,

@@ -117,6 +117,18 @@ export const nodeSettings = {
     value: "DRIVER",
     help: `what runs VMs: ${["auto", ...vmDriverNames.slice(0, -1)].join(", ")} or ${vmDriverNames.at(-1)} (tests only)`,
   },
+  vmDir: {
+    schema: path.optional(),
+    fallback: undefined,
+    value: "DIR",
+    help: "images, disks and consoles of VMs, for a file system of their own (default: vms in the data directory)",
+  },
+  reserveMib: {
+    schema: z.union([z.literal(0), wholeNumber(8, 65_536)]),
+    fallback: 64,
+    value: "N",
+    help: "MiB kept free for the node where disks of VMs are on its file system: below that they are paused; 0: none",
+  },
   vmUsers: {
     schema: z.union(
       [z.literal("off"), z.string().refine((text) => parseUserRange(text) !== undefined)],

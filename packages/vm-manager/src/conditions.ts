@@ -1,7 +1,7 @@
 /** What a node tells of a running VM beside its phase; pure as the plan, and from the same input. */
 import { type ObservedCondition, limits as protocolLimits } from "@blixard/protocol";
 import type { NetworkProblem } from "./network/ports-of.ts";
-import { isSilent, type PlanInput } from "./reconcile-plan.ts";
+import { isHeld, isSilent, type PlanInput } from "./reconcile-plan.ts";
 
 export function conditionsOf(input: PlanInput, network?: NetworkProblem): ObservedCondition[] {
   const { instance, limits } = input;
@@ -10,6 +10,8 @@ export function conditionsOf(input: PlanInput, network?: NetworkProblem): Observ
     ...(isSilent(instance, input) ? [silent(limits.silentAfterMs)] : []),
     ...(instance.panic === undefined ? [] : [panicked(instance.panic)]),
     ...(network === undefined ? [] : [withoutNetwork(network)]),
+    ...(instance.state.type === "io-error" ? [diskFailed(instance.state, input.hasRoom)] : []),
+    ...(isHeld(input) ? [held] : []),
   ];
 }
 
@@ -23,6 +25,22 @@ function panicked(line: string): ObservedCondition {
   const message = `on its console: ${line}`.slice(0, protocolLimits.vmConditionMessageLengthMax);
   return { type: "GuestPanic", status: true, reason: "PanicOnConsole", message };
 }
+
+/** `message` is the word of the machine. */
+function diskFailed({ noSpace, message }: { noSpace: boolean; message: string }, hasRoom: boolean): ObservedCondition {
+  const full = noSpace || !hasRoom;
+  const until = full ? "it goes on when there is room" : "it is tried again";
+  const whole = `${message}; the guest stands still, and ${until}`;
+  return {
+    ...{ type: "Disks", status: false, reason: full ? "NoSpace" : "DiskError" },
+    message: whole.slice(0, protocolLimits.vmConditionMessageLengthMax),
+  };
+}
+
+const held: ObservedCondition = {
+  ...{ type: "Disks", status: false, reason: "NodeNearlyFull" },
+  message: "the guest is paused, because the file system of its node is nearly full; it goes on when there is room",
+};
 
 function silent(silentAfterMs: number): ObservedCondition {
   const message = `the guest wrote nothing on its serial console in ${silentAfterMs / 1_000} s; it may have none`;

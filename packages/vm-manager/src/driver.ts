@@ -41,7 +41,18 @@ export type BootSource =
       readonly initrdPath: string | undefined;
       readonly commandLine: string;
     }
-  | { readonly type: "disk"; readonly diskPath: string; readonly diskFormat: "raw" | "qcow2" };
+  /** The first of its disks. */
+  | { readonly type: "disk" };
+
+/** A disk as a file, with the format that it was made in. */
+export interface AttachedDisk {
+  /** The guest sees it as the serial number. */
+  readonly name: string;
+  readonly path: string;
+  readonly format: "raw" | "qcow2";
+  /** What an overlay shows where nothing was written; nobody writes to it. */
+  readonly base?: { readonly path: string; readonly format: "raw" | "qcow2" };
+}
 
 /** A program and what it is given; a program without a slash is looked up on the path. */
 export interface Command {
@@ -80,6 +91,8 @@ export interface InstanceSpec {
   /** The specification of the VM, whole: a driver takes from it what it can give. */
   readonly vm: VmSpec;
   readonly boot: BootSource;
+  /** In the order in which the guest sees them. */
+  readonly disks: readonly AttachedDisk[];
   readonly paths: InstancePaths;
   /** One for each network that it has. Default: none. */
   readonly nics?: readonly Nic[];
@@ -125,7 +138,6 @@ export type ExitReason =
   | "guest-shutdown"
   | "guest-reset"
   | "guest-panic"
-  | "io-error"
   | "internal-error"
   | "host-signal"
   | "host-quit"
@@ -139,6 +151,8 @@ export const endsOfHost: ReadonlySet<ExitReason> = new Set(["host-signal", "host
 export type InstanceState =
   | { readonly type: "running" }
   | { readonly type: "paused" }
+  /** A disk failed. The guest stands still until it is told to go on, and then does again what failed. */
+  | { readonly type: "io-error"; readonly noSpace: boolean; readonly message: string }
   /** The guest is over, but the process stays as a tombstone that can be read. */
   | { readonly type: "halted"; readonly reason: ExitReason }
   /** The process is there and has not said yet how it is: nobody may start a second one. */

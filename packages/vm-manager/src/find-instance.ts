@@ -3,12 +3,12 @@
  * what the machine itself shows. A second start beside a running one would be the worst that can happen to a disk, so a
  * process with the id of the VM is adopted when it proves to be this node's own, and is left alone else.
  */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { readdirSync } from "node:fs";
 import { type Clock, type Logger, messageOf } from "@blixard/common";
 import type { DriverKind } from "@blixard/protocol";
 import { uidOfProcess } from "./confinement/vm-users.ts";
 import type { VmWalls } from "./confinement/vm-walls.ts";
+import { isDiskFile } from "./disks/vm-disks.ts";
 import { type InstanceRecord, newInstanceRecord } from "./instance-record.ts";
 import type { InstanceStore } from "./instance-store.ts";
 import { argumentAfter, findVmProcesses, type VmProcess } from "./process/find-processes.ts";
@@ -94,7 +94,7 @@ async function lostRecord({ clock, store, walls }: FindInstanceDeps, found: VmPr
     driver,
     handle: { driver, pid, startTime, bootId: await readBootId(), machine, driverVersion: "" },
     machine: machine === "" ? null : machine,
-    hasDisk: ["raw", "qcow2"].some((format) => existsSync(join(directory, `disk.${format}`))),
+    hasDisk: readdirSync(directory).some(isDiskFile),
     confinement: walls.recordedOf(vmId, uid),
     nics: nicsInArguments(found.arguments),
   };

@@ -3,11 +3,13 @@
  * both. The machine (`vm-machine.ts`) decides and calls one at a time.
  */
 import { type Clock, errorCodeOf, type Logger, messageOf, type Semaphore } from "@blixard/common";
-import type { VmSpec } from "@blixard/protocol";
+import { hasOwnData, type VmSpec } from "@blixard/protocol";
 import type { VmWalls } from "./confinement/vm-walls.ts";
 import { ConsoleLog } from "./console-log.ts";
 import { ConsoleScan } from "./console-scan.ts";
-import { type BootSource, endsOfHost, type VmInstance } from "./driver.ts";
+import { assertDisks, madeDisksOf, makeDisks } from "./disks/instance-disks.ts";
+import { removeDisks } from "./disks/vm-disks.ts";
+import { endsOfHost, type InstanceSpec, type VmInstance } from "./driver.ts";
 import type { ChosenDriver, DriverSet } from "./driver-set.ts";
 import type { KnownInstance } from "./find-instance.ts";
 import type { ImageStore } from "./images/image-store.ts";
@@ -123,6 +125,7 @@ export class InstanceKeeper {
     }
     this.#connectNics(desired?.spec);
     const slot = this.#slot;
+    slot?.lookAtDisks(this.#deps.clock.monotonicMs());
     if (slot === undefined || slot.guestReady || this.#record === undefined) return;
     slot.guestReady = (await this.console.endOffset()) > this.#record.consoleStartOffset;
     // What was written while no manager looked has no later byte that would tell of it.
@@ -137,16 +140,19 @@ export class InstanceKeeper {
     try {
       this.#calls.setActivity("preparing");
       const chosen = drivers.choose(desired);
-      refusal = "image-refused";
+      refusal = "disk-missing";
       await store.makeDirectory(this.#vmId);
-      const boot = await prepareBoot(images, desired.image, store.directoryOf(this.#vmId), signal);
+      const directory = store.directoryOf(this.#vmId);
+      await assertDisks(directory, desired, this.#record);
+      refusal = "image-refused";
+      const image = await prepareBoot(images, desired.image, signal);
+      const disks = await makeDisks(directory, desired, this.#record, image.disk);
       refusal = "start-failed";
-      await starts.run(() => this.#startProcess(desired, chosen, boot, signal), signal);
+      await starts.run(() => this.#startProcess(desired, chosen, { boot: image.boot, disks }, signal), signal);
       metrics.starts.add(1, { driver: chosen.kind });
       metrics.startDuration.observe((clock.monotonicMs() - startedMs) / 1_000);
     } catch (error) {
-      const retryable = errorCodeOf(error) === "UNAVAILABLE" || errorCodeOf(error) === "STORAGE_CORRUPT";
-      const reason = refusal === "image-refused" && retryable ? "start-failed" : refusal;
+      const reason = finalCodes[refusal]?.includes(errorCodeOf(error)) === false ? "start-failed" : refusal;
       await this.#startFailed(desired, signal.aborted ? undefined : reason, messageOf(error));
     }
   }
@@ -161,10 +167,12 @@ export class InstanceKeeper {
     const record = this.#record;
     if (slot === undefined || record === undefined) return;
     this.#calls.setActivity("stopping", message);
+    const failed = slot.instance.state.value.type === "io-error";
     // Nobody has the time to ask: it may be started elsewhere soon.
     if (reason === "lease-lost") slot.instance.kill("SIGKILL");
     const stoppedBy = await stopInstance(clock, slot.instance, {
-      powerdownDeadlineMs: graceful && options.asks ? tunables.powerdownDeadlineMs : 0,
+      // A guest whose disk failed stands still, and does not hear.
+      powerdownDeadlineMs: graceful && options.asks && !failed ? tunables.powerdownDeadlineMs : 0,
       quitDeadlineMs: tunables.quitDeadlineMs,
       signal: options.signal,
     });
@@ -201,11 +209,16 @@ export class InstanceKeeper {
   /** `deletes`: a disk that moved away or lost its owner by mistake is data: only a deletion removes it. */
   async remove(deletes: boolean): Promise<void> {
     this.#calls.setActivity("stopping", "removing its files");
-    if (this.#record?.hasDisk !== true || deletes) {
+    const record = this.#record;
+    if (record?.hasDisk !== true || deletes) {
       await this.#deps.store.remove(this.#vmId);
       this.#deps.walls.forget(this.#vmId);
       this.console.reset();
       this.#record = undefined;
+    } else if (record.disks?.some(({ ephemeral }) => ephemeral)) {
+      const gone = record.disks.filter(({ ephemeral }) => ephemeral).map(({ name }) => name);
+      await removeDisks(this.#deps.store.directoryOf(this.#vmId), gone);
+      await this.#save({ ...record, disks: record.disks.filter(({ ephemeral }) => !ephemeral) });
     }
     this.#removed = true;
   }
@@ -217,7 +230,12 @@ export class InstanceKeeper {
     await slot?.detach();
   }
 
-  async #startProcess(desired: DesiredVm, chosen: ChosenDriver, boot: BootSource, signal: AbortSignal): Promise<void> {
+  async #startProcess(
+    desired: DesiredVm,
+    chosen: ChosenDriver,
+    { boot, disks }: Pick<InstanceSpec, "boot" | "disks">,
+    signal: AbortSignal,
+  ): Promise<void> {
     this.#calls.setActivity("starting");
     const { store, tunables, walls } = this.#deps;
     const before = this.#recordFor(desired);
@@ -227,7 +245,8 @@ export class InstanceKeeper {
       driver: chosen.kind,
       consoleStartOffset: await this.console.endOffset(),
       runDirectory: store.runDirectory,
-      hasDisk: boot.type === "disk",
+      hasDisk: hasOwnData(desired.spec, desired.image),
+      disks: madeDisksOf(desired, before),
       confinement: recorded,
       nics: nicsOf(this.#vmId, desired.spec, chosen.capabilities.networks ?? []),
     });
@@ -242,6 +261,7 @@ export class InstanceKeeper {
         driver: chosen.kind,
         vm: desired.spec,
         boot,
+        disks,
         paths: store.pathsOf(this.#vmId, record.generation, record.runDirectory),
         machine: before.driver === chosen.kind && before.machine !== null ? before.machine : undefined,
         confinement,
@@ -341,5 +361,11 @@ export class InstanceKeeper {
     this.#removed = false;
   }
 }
+
+/** Codes with which a start is over for good; with another one it is tried again. A reason that is not here needs none. */
+const finalCodes: Partial<Record<RecordedExitReason, readonly (string | undefined)[]>> = {
+  "disk-missing": ["NOT_FOUND"],
+  "image-refused": ["INVALID_ARGUMENT", "VALUE_TOO_LARGE"],
+};
 
 const neverAborted = new AbortController().signal;

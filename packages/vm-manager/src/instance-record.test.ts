@@ -8,6 +8,7 @@ const start = {
   consoleStartOffset: 9,
   runDirectory: "other",
   hasDisk: false,
+  disks: [],
   confinement: { uid: 7, controlGroups: [] },
   nics: [],
 } as const;

@@ -1,5 +1,6 @@
 /** The record of one VM on this node, and how it changes with each start and each end: pure, and written by the store. */
 import { type DriverKind, limits, type VmDesired, type VmEnd } from "@blixard/protocol";
+import type { MadeDisk } from "./disks/vm-disks.ts";
 import type { ExitReason, InstanceHandle } from "./driver.ts";
 import type { Nic } from "./network/nic.ts";
 
@@ -12,6 +13,7 @@ export type RecordedExitReason =
   | "boot-deadline"
   | "start-failed"
   | "image-refused"
+  | "disk-missing"
   | "driver-unsupported";
 
 export interface ExitRecord {
@@ -52,7 +54,10 @@ export interface InstanceRecord {
   readonly restarts: number;
   /** Ends without a stable run between them. */
   readonly failures: number;
+  /** It keeps data on a disk here, which only its deletion removes. */
   readonly hasDisk: boolean;
+  /** The disks that were made here. Absent in records of releases that made no other than the root. */
+  readonly disks?: readonly MadeDisk[];
   /** Absent in records of releases that confined nothing. */
   readonly confinement?: RecordedConfinement;
   /** The network cards of its last start. Absent in records of releases that gave none. */
@@ -93,6 +98,7 @@ export function recordOfStart(
     readonly consoleStartOffset: number;
     readonly runDirectory: string;
     readonly hasDisk: boolean;
+    readonly disks: readonly MadeDisk[];
     readonly confinement: RecordedConfinement;
     readonly nics: readonly Nic[];
   },

@@ -2,10 +2,13 @@
 import { type Clock, type Logger, messageOf, sleep } from "@blixard/common";
 import type { ConsoleLog } from "./console-log.ts";
 import type { ConsoleScan } from "./console-scan.ts";
-import type { VmInstance } from "./driver.ts";
+import type { InstanceState, VmInstance } from "./driver.ts";
 import type { PlanInstance } from "./reconcile-plan.ts";
 
 const tendIntervalMs = 500;
+/** After a disk failed, the time until it is tried again; doubles until a guest ran for a while in between. */
+const diskRetryMsMin = 1_000;
+const diskRetryMsMax = 60_000;
 
 export interface InstanceFollower {
   readonly clock: Clock;
@@ -22,6 +25,10 @@ export class InstanceSlot {
   guestReady = false;
   readonly #scan: ConsoleScan;
   #bootSinceMs: number;
+  #diskRetryMs = 0;
+  #diskDelayMs = diskRetryMsMin;
+  /** The last failure of a disk that was looked at. */
+  #diskFailure: InstanceState | undefined;
   readonly #following = new AbortController();
 
   constructor(
@@ -48,7 +55,18 @@ export class InstanceSlot {
   /** As the plan looks at it. */
   seen(fencingEpoch: number): PlanInstance {
     const { bootSinceMs, guestReady } = this;
-    return { state: this.instance.state.value, fencingEpoch, bootSinceMs, guestReady, panic: this.#scan.panic };
+    const [panic, diskRetryMs] = [this.#scan.panic, this.#diskRetryMs];
+    return { state: this.instance.state.value, fencingEpoch, bootSinceMs, guestReady, panic, diskRetryMs };
+  }
+
+  /** Each failure of a disk is waited out, and longer when it comes soon after the one before. */
+  lookAtDisks(nowMs: number): void {
+    const { value } = this.instance.state;
+    if (value.type !== "io-error" || value === this.#diskFailure) return;
+    this.#diskFailure = value;
+    const ranForLong = nowMs - this.#diskRetryMs >= diskRetryMsMax;
+    this.#diskDelayMs = ranForLong ? diskRetryMsMin : Math.min(2 * this.#diskDelayMs, diskRetryMsMax);
+    this.#diskRetryMs = nowMs + this.#diskDelayMs;
   }
 
   /** Looks at what the guest has written since it was looked at last. */

@@ -30,6 +30,9 @@ export function observe(
     observedUnixMs: unixMs,
     ...(conditions.length === 0 ? {} : { conditions }),
     ...(record?.ends === undefined ? {} : { ends: [...record.ends] }),
+    ...(record?.disks === undefined || record.disks.length === 0
+      ? {}
+      : { disks: record.disks.map(({ name }) => name) }),
   };
 }
 

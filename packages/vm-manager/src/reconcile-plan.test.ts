@@ -27,6 +27,7 @@ const instance = (state: InstanceState, change: Partial<PlanInstance> = {}): Pla
   bootSinceMs: 1_000,
   guestReady: true,
   panic: undefined,
+  diskRetryMs: 0,
   ...change,
 });
 const exit = (reason: ExitRecord["reason"], fencingEpoch = 3): ExitRecord => ({
@@ -47,6 +48,8 @@ const input = (change: Partial<PlanInput> = {}): PlanInput => ({
   limits: { silentAfterMs: 5_000, restartsMax: 2, bootPollMs: 100, silentPollMs: 400 },
   mayRun: true,
   removed: false,
+  mustHold: false,
+  hasRoom: true,
   ...change,
 });
 const typeOf = (change: Partial<PlanInput>) => planVm(input(change)).type;
@@ -54,6 +57,7 @@ const running: InstanceState = { type: "running" };
 const paused: InstanceState = { type: "paused" };
 const unknown: InstanceState = { type: "unknown", message: "silent" };
 const mute: InstanceState = { type: "not-responding", last: "running", message: "mute" };
+const full: InstanceState = { type: "io-error", noSpace: true, message: "the disk data cannot be written: full" };
 const ended: InstanceState = { type: "ended", reason: "process-lost", message: "" };
 
 describe("planVm", () => {
@@ -146,6 +150,7 @@ describe("planVm", () => {
     ["stop-requested", "never", "start"],
     ["fenced", "never", "start"],
     ["image-refused", "always", "wait"],
+    ["disk-missing", "always", "wait"],
     ["driver-unsupported", "always", "wait"],
   ] as const)("after %s under the policy %s: %s", (reason, restartPolicy, action) => {
     expect(typeOf({ desired: desired({ spec: withPolicy(restartPolicy) }), exit: exit(reason) })).toBe(action);
@@ -219,5 +224,57 @@ describe("restartDelayMs", () => {
     expect(restartDelayMs("guest-reset", 2, backoff)).toBe(1_000);
     expect(restartDelayMs("stop-requested", 0, backoff)).toBe(0);
     expect(restartDelayMs("host-reboot", 3, backoff)).toBe(0);
+  });
+});
+
+describe("a VM whose disk is full", () => {
+  const stalled = instance(full, { diskRetryMs: 3_000 });
+
+  it("goes on when there is room, after a while, and not because time has passed", () => {
+    expect(planVm(input({ instance: stalled }))).toEqual({ type: "wait", untilMs: 3_000 });
+    expect(typeOf({ instance: stalled, nowMs: 3_000 })).toBe("resume");
+    expect(planVm(input({ instance: stalled, nowMs: 9_000, hasRoom: false }))).toEqual({
+      type: "wait",
+      untilMs: undefined,
+    });
+    expect(typeOf({ instance: stalled, nowMs: 9_000, desired: desired({ desired: "paused" }) })).toBe("wait");
+    expect(typeOf({ instance: stalled, desired: desired({ desired: "stopped" }) })).toBe("stop");
+  });
+
+  it("says which one, and that it stands still", () => {
+    const given = input({ instance: stalled });
+    const seen = {
+      phase: "Paused",
+      reason: "io-error",
+      guest: "io-error",
+      message: "the disk data cannot be written: full",
+    };
+    expect(seeVm(given, undefined, "")).toEqual(seen);
+    expect(conditionsOf(given)).toMatchObject([{ type: "Disks", status: false, reason: "NoSpace" }]);
+    const broken = instance({ ...full, noSpace: false } as InstanceState);
+    expect(conditionsOf(input({ instance: broken }))).toMatchObject([{ reason: "DiskError" }]);
+  });
+});
+
+describe("a VM with disks on a node whose file system is nearly full", () => {
+  const held = { mustHold: true } as const;
+
+  it("is paused, and goes on when there is room", () => {
+    expect(typeOf({ ...held, instance: instance(running) })).toBe("pause");
+    expect(typeOf({ ...held, instance: instance(paused) })).toBe("wait");
+    expect(typeOf({ ...held, instance: instance(full) })).toBe("wait");
+    expect(typeOf({ instance: instance(paused) })).toBe("resume");
+    expect(typeOf({ ...held })).toBe("wait");
+    expect(typeOf({ ...held, instance: instance(running), desired: desired({ desired: "stopped" }) })).toBe("stop");
+  });
+
+  it("says so, unless somebody paused it", () => {
+    const given = input({ ...held, instance: instance(paused) });
+    expect(seeVm(given, undefined, "")).toMatchObject({ phase: "Paused", reason: "no-room", guest: "ready" });
+    expect(conditionsOf(given)).toMatchObject([{ type: "Disks", reason: "NodeNearlyFull" }]);
+    const wanted = input({ ...held, instance: instance(paused), desired: desired({ desired: "paused" }) });
+    expect(seeVm(wanted, undefined, "")).toMatchObject({ phase: "Paused", reason: "paused" });
+    expect(conditionsOf(wanted)).toEqual([]);
+    expect(seeVm(input(held), undefined, "")).toMatchObject({ phase: "Pending", reason: "no-room" });
   });
 });

@@ -24,6 +24,8 @@ export interface PlanInstance {
   readonly guestReady: boolean;
   /** What the kernel of the guest says of its panic on the console. */
   readonly panic: string | undefined;
+  /** When a guest whose disk failed is told to go on, in monotonic milliseconds. */
+  readonly diskRetryMs: number;
 }
 
 export interface PlanInput {
@@ -49,6 +51,10 @@ export interface PlanInput {
   };
   /** False for a VM that needs the lease of this node while there is none. */
   readonly mayRun: boolean;
+  /** True for a VM with disks while it must not write: the file system of the node is nearly full. */
+  readonly mustHold: boolean;
+  /** There is room on the file system of the VMs. */
+  readonly hasRoom: boolean;
   /** True when the VM's files are gone. */
   readonly removed: boolean;
 }
@@ -106,7 +112,8 @@ function planGone(input: PlanInput, desired: PlanDesired | undefined): PlanActio
 }
 
 function planWithoutInstance(input: PlanInput, desired: PlanDesired): PlanAction {
-  if (desired.desired === "stopped" || holdOf(input, desired) !== undefined || !input.mayRun) return wait();
+  if (desired.desired === "stopped" || holdOf(input, desired) !== undefined) return wait();
+  if (!input.mayRun || input.mustHold) return wait();
   // The back-off belongs to one epoch: a new one was asked for by somebody and waits for nothing.
   const fresh = input.exit === null || input.exit.fencingEpoch < desired.fencingEpoch;
   return !fresh && input.nowMs < input.notBeforeMs ? wait(input.notBeforeMs) : { type: "start" };
@@ -117,6 +124,8 @@ function planRunning(input: PlanInput, desired: PlanWanted, instance: PlanInstan
   // What does not answer is not gone: a second instance must never start beside it.
   if (state.type === "unknown" || state.type === "not-responding") return wait();
   if (desired.desired === "paused") return state.type === "running" ? { type: "pause" } : wait();
+  if (input.mustHold) return state.type === "running" ? { type: "pause" } : wait();
+  if (state.type === "io-error") return planDiskRetry(input, instance);
   if (state.type === "paused") return { type: "resume" };
   if (instance.guestReady) return wait();
   const { nowMs, limits } = input;
@@ -127,6 +136,12 @@ function planRunning(input: PlanInput, desired: PlanWanted, instance: PlanInstan
   if (nowMs < deadlineMs) return wait(Math.min(deadlineMs, nowMs + pollMs));
   const message = `the guest wrote nothing on its console within ${bootDeadlineMs} ms`;
   return { type: "stop", reason: "boot-deadline", message, graceful: false };
+}
+
+/** What failed is done again, once there may be room for it. */
+function planDiskRetry({ hasRoom, nowMs }: PlanInput, { diskRetryMs }: PlanInstance): PlanAction {
+  if (!hasRoom) return wait();
+  return nowMs < diskRetryMs ? wait(diskRetryMs) : { type: "resume" };
 }
 
 /** The guest had enough time to write on its serial console, and did not. */
@@ -145,6 +160,7 @@ function holdOf(input: PlanInput, desired: PlanWanted): "policy" | "limit" | "fi
     case "guest-reset":
       break;
     case "image-refused":
+    case "disk-missing":
     case "driver-unsupported":
       return "final";
     case "guest-shutdown":
@@ -169,21 +185,34 @@ export function seeVm(input: PlanInput, activity: Activity, activityMessage: str
   if (activity === "preparing") return { ...none, phase: "Preparing", reason: "image" };
   if (activity === "starting") return { ...none, phase: "Starting", reason: "process" };
   if (activity === "stopping") return { ...none, phase: "Stopping", reason: "stopping" };
-  if (instance !== undefined) return seeInstance(instance);
+  if (instance !== undefined) return seeInstance(instance, isHeld(input));
   if (desired?.desired === "deleted") {
     return { ...none, phase: input.removed ? "Deleted" : "Stopping", reason: "deleted" };
   }
   return seeWithoutInstance(input);
 }
 
-function seeInstance({ state, guestReady, panic }: PlanInstance): Seen {
+/** Paused by the node, and not because somebody wants it so. */
+export function isHeld({ mustHold, desired, instance }: PlanInput): boolean {
+  return mustHold && desired?.desired === "running" && instance?.state.type === "paused";
+}
+
+const noRoom = "it waits for room on the file system of this node";
+
+function seeInstance({ state, guestReady, panic }: PlanInstance, held: boolean): Seen {
   const alive = guestReady ? "ready" : "booting";
   const guest = panic === undefined ? alive : "panicked";
   switch (state.type) {
     case "running":
       return { phase: "Running", reason: "running", message: "", guest };
     case "paused":
-      return { phase: "Paused", reason: "paused", message: "", guest };
+      return {
+        phase: "Paused",
+        ...(held ? { reason: "no-room", message: noRoom } : { reason: "paused", message: "" }),
+        guest,
+      };
+    case "io-error":
+      return { phase: "Paused", reason: "io-error", message: state.message, guest: "io-error" };
     case "not-responding":
       return {
         phase: state.last === "paused" ? "Paused" : "Running",
@@ -215,6 +244,9 @@ function seeWithoutInstance(input: PlanInput): Seen {
   if (!input.mayRun && desired !== undefined && desired.desired !== "stopped" && holdOf(input, desired) === undefined) {
     return { phase: "Pending", reason: "no-lease", message: leaseLost, guest: "none" };
   }
+  if (input.mustHold && desired?.desired === "running" && holdOf(input, desired) === undefined) {
+    return { phase: "Pending", reason: "no-room", message: noRoom, guest: "none" };
+  }
   if (exit === null || (desired !== undefined && exit.fencingEpoch < desired.fencingEpoch)) {
     const stopped = desired?.desired === "stopped";
     return {
@@ -240,7 +272,6 @@ export const exitMessages: Readonly<Record<ExitReason | "lease-lost", string>> =
   "guest-shutdown": "the guest powered off",
   "guest-reset": "the guest asked for a reset",
   "guest-panic": "the guest panicked",
-  "io-error": "a disk of the guest failed",
   "internal-error": "the emulated machine failed",
   "host-signal": "a signal ended the VM's process",
   "host-quit": "somebody told the VM's process to quit",
@@ -251,8 +282,7 @@ export const exitMessages: Readonly<Record<ExitReason | "lease-lost", string>> =
 };
 
 function guestOf(reason: RecordedExitReason): VmObservation["guest"] {
-  if (reason === "guest-panic") return "panicked";
-  return reason === "io-error" ? "io-error" : "none";
+  return reason === "guest-panic" ? "panicked" : "none";
 }
 
 /** Delay before start number `failures + 1`; a first reset of the guest is a reboot and waits for nothing. */

@@ -14,12 +14,13 @@
  * ladder's on Stopping, the bounded retries of the image store on Preparing.
  */
 import { BlixardError, type Logger, linkSignal, messageOf, sleep, Watch } from "@blixard/common";
-import type { VmObservation } from "@blixard/protocol";
+import { disksOf, type VmObservation } from "@blixard/protocol";
 import type { ConsoleLog } from "./console-log.ts";
 import { findInstance, type UncertainInstance } from "./find-instance.ts";
 import { InstanceKeeper, type InstanceKeeperDeps } from "./instance-keeper.ts";
 import { observe, sameObservation } from "./observation.ts";
 import { type Activity, type PlanAction, type PlanDesired, type PlanInput, planVm, seeVm } from "./reconcile-plan.ts";
+import type { Space } from "./space/space-guard.ts";
 import type { StartTurns } from "./start-turns.ts";
 import { untilWoken } from "./until-woken.ts";
 import type { DesiredVm } from "./vm-manager-types.ts";
@@ -33,6 +34,8 @@ const leaseHopeMs = 20_000;
 export interface VmMachineDeps extends InstanceKeeperDeps {
   /** The order of the starts when the manager comes up. */
   readonly turns: StartTurns;
+  /** Whether VMs with disks may write. */
+  readonly space: Watch<Space>;
   readonly publish: (observation: VmObservation) => void;
   /** Called when nothing of a VM that is not wanted is left. */
   readonly forget: (vmId: string) => void;
@@ -126,6 +129,21 @@ export class VmMachine {
     const same = before?.desired === desired?.desired && before?.fencingEpoch === desired?.fencingEpoch;
     if (!same) this.#interrupt.abort(new BlixardError("CANCELLED", "something else is wanted of the VM now"));
     this.#poke();
+  }
+
+  /** The room on the file systems has changed. */
+  spaceChanged(): void {
+    if (this.#hasDisks) this.#poke();
+  }
+
+  /** It may write to a disk at this moment. */
+  get mayWrite(): boolean {
+    return this.#hasDisks && this.#keeper.slot?.instance.state.value.type === "running";
+  }
+
+  get #hasDisks(): boolean {
+    const desired = this.#desired;
+    return desired !== undefined && disksOf(desired.spec, desired.image).length > 0;
   }
 
   /** Whether the next thing that it does may be a start. */
@@ -265,7 +283,7 @@ export class VmMachine {
   }
 
   #input(): PlanInput {
-    const { tunables, clock } = this.#deps;
+    const { tunables, clock, space } = this.#deps;
     const { record, slot, notBeforeMs, removed } = this.#keeper;
     return {
       desiredKnown: this.#desiredKnown || this.#stopAll,
@@ -279,6 +297,8 @@ export class VmMachine {
       limits: { ...tunables, bootPollMs, silentPollMs },
       mayRun: this.#desired?.needsLease !== true || this.#deps.leases.isHeld(),
       removed,
+      mustHold: space.value.mustHold && this.#hasDisks,
+      hasRoom: space.value.hasRoom,
     };
   }
 

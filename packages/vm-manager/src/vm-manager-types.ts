@@ -5,6 +5,7 @@ import type { ConfinementOptions } from "./confinement/confinement-options.ts";
 import type { ConfinementReport } from "./confinement/host-confinement.ts";
 import type { VmDriver } from "./driver.ts";
 import type { VmManagerTunables } from "./options.ts";
+import type { SpaceReserve } from "./space/space-guard.ts";
 
 /** One VM that this node owns, as the replicated state wants it. */
 export interface DesiredVm {
@@ -17,6 +18,8 @@ export interface DesiredVm {
   readonly image: ImageRecord;
   /** It runs only while this node has a lease. Default: it runs on without one. */
   readonly needsLease?: boolean;
+  /** Disks that this node has made before, as the state knows: they are missing when they are not here. Default: none. */
+  readonly madeDisks?: readonly string[];
 }
 
 /** Fetches a whole blob from the nodes that hold it into the file at `path`, and goes on with what is there. */
@@ -57,6 +60,11 @@ export interface VmManagerOptions {
   readonly drivers: readonly VmDriver[];
   /** Drivers that only find again what they started for an earlier manager of this directory. Default: none. */
   readonly adopters?: readonly VmDriver[];
+  /**
+   * A file that keeps room free for the node where VMs with disks write to the file system of it; made when the first of
+   * them is wanted, and given up when others have taken all else. Default: none.
+   */
+  readonly reserve?: SpaceReserve;
   /** True: without a driver that works, the manager still starts, and runs no VM. Default: that is an error. */
   readonly allowNoDriver?: boolean;
   /** How VMs' processes are held apart, where it differs from `defaultConfinement`. */

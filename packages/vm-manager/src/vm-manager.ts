@@ -3,7 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { availableParallelism, totalmem } from "node:os";
 import { join, resolve } from "node:path";
 import { abortReason, BlixardError, type Clock, Semaphore, sleep, Watch } from "@blixard/common";
-import { limits, type NodeCapacity, nodeCapacitySchema, type VmObservation } from "@blixard/protocol";
+import { disksOf, limits, type NodeCapacity, nodeCapacitySchema, type VmObservation } from "@blixard/protocol";
 import type { ConfinementReport } from "./confinement/host-confinement.ts";
 import { VmWalls } from "./confinement/vm-walls.ts";
 import { type DataDirLock, lockDataDir } from "./data-dir-lock.ts";
@@ -17,6 +17,7 @@ import { VmNetworks } from "./network/vm-networks.ts";
 import { defaultTunables, type VmManagerTunables } from "./options.ts";
 import { findVmProcesses } from "./process/find-processes.ts";
 import { makeRunDirectory } from "./run-directory.ts";
+import { SpaceGuard } from "./space/space-guard.ts";
 import { type StartPlace, StartTurns } from "./start-turns.ts";
 import { VmMachine, type VmMachineDeps } from "./vm-machine.ts";
 import type { ConsolePiece, DesiredVm, HostVmManager, VmManagerDeps, VmManagerOptions } from "./vm-manager-types.ts";
@@ -52,10 +53,9 @@ export async function startVmManager(deps: VmManagerDeps, options: VmManagerOpti
     const { vmIds, records } = await knownVms(store);
     const { confinement = {} } = options;
     const walls = await VmWalls.open(deps, { drivers: drivers.working, records, dataDir, confinement });
-    const manager = new NodeVmManager(
-      { ...deps, lock, images, drivers, walls, leases, networks, store, tunables },
-      vmIds,
-    );
+    const guard = await SpaceGuard.open({ clock, logger, directory: dataDir, reserve: options.reserve });
+    const parts = { ...deps, lock, images, drivers, walls, leases, networks, guard, store, tunables };
+    const manager = new NodeVmManager(parts, vmIds);
     await manager.untilLooked();
     return manager;
   } catch (error) {
@@ -84,6 +84,7 @@ interface NodeVmManagerParts extends Omit<VmManagerDeps, "fetchBlob"> {
   readonly walls: VmWalls;
   readonly leases: LeaseGuard;
   readonly networks: VmNetworks;
+  readonly guard: SpaceGuard;
   readonly store: InstanceStore;
   readonly tunables: VmManagerTunables;
 }
@@ -96,6 +97,7 @@ class NodeVmManager implements HostVmManager {
   readonly confinement: ConfinementReport;
   readonly leases: LeaseGuard;
   readonly #networks: VmNetworks;
+  readonly #guard: SpaceGuard;
   readonly #clock: Clock;
   readonly #lock: DataDirLock;
   readonly #machineDeps: VmMachineDeps;
@@ -106,7 +108,8 @@ class NodeVmManager implements HostVmManager {
 
   /** `vmIds`: the VMs of which this node has anything. */
   constructor(parts: NodeVmManagerParts, vmIds: readonly string[]) {
-    const { lock, images, ...shared } = parts;
+    const { lock, images, guard, ...shared } = parts;
+    this.#guard = guard;
     this.images = images;
     this.capacity = capacityOf(parts.drivers);
     this.confinement = parts.walls.report;
@@ -116,6 +119,7 @@ class NodeVmManager implements HostVmManager {
     this.#machineDeps = {
       ...shared,
       images,
+      space: guard.space,
       starts: new Semaphore(availableParallelism()),
       turns: new StartTurns(parts.clock),
       metrics: bindVmMetrics(parts.metrics),
@@ -125,6 +129,7 @@ class NodeVmManager implements HostVmManager {
     this.#networks = parts.networks;
     void this.#followLease();
     void this.#followNetworks();
+    void this.#followSpace();
     this.#machines = new Map(vmIds.map((vmId) => [vmId, new VmMachine(this.#machineDeps, vmId)]));
   }
 
@@ -144,6 +149,12 @@ class NodeVmManager implements HostVmManager {
     }
   }
 
+  async #followSpace(): Promise<void> {
+    for await (const _ of this.#guard.space.values({ signal: this.#closed.signal })) {
+      for (const machine of this.#machines.values()) machine.spaceChanged();
+    }
+  }
+
   /** Resolves when every VM was looked for once. */
   async untilLooked(): Promise<void> {
     await Promise.all([...this.#machines.values()].map((machine) => machine.untilLooked()));
@@ -151,6 +162,9 @@ class NodeVmManager implements HostVmManager {
 
   setDesired(vms: readonly DesiredVm[]): void {
     if (this.#closing !== undefined) return;
+    if (vms.some(({ spec, image }) => disksOf(spec, image).length > 0)) {
+      this.#guard.want(() => [...this.#machines.values()].every((machine) => !machine.mayWrite));
+    }
     const wanted = new Map(vms.map((vm) => [vm.vmId, vm]));
     for (const [vmId, machine] of this.#machines) if (!wanted.has(vmId)) machine.setDesired(undefined);
     for (const vm of wanted.values()) {
@@ -211,6 +225,7 @@ class NodeVmManager implements HostVmManager {
     this.#closed.abort();
     this.leases.close();
     await this.#networks.close();
+    await this.#guard.close();
     await this.#lock.release();
   }
 

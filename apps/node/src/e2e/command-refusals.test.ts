@@ -100,7 +100,9 @@ describe("commands and routes that must not do as if", () => {
       "/etc/passwd: the image is refused: it is no Linux bzImage",
     );
     expect(await refused("--kernel", process.execPath)).toContain("no multiboot header");
-    expect(await refused("--kernel", elf, "--disk", "/etc/passwd")).toContain("disk");
+    const vmdk = join(root, "disk.vmdk");
+    await writeFile(vmdk, "# Disk DescriptorFile\nversion=1\n");
+    expect(await refused("--kernel", elf, "--disk", vmdk)).toContain(`${vmdk}: the image is refused: its format`);
     expect((await blixard("image", "list", "-o", "name")).stdout).not.toContain("mine");
     expect((await blixard("image", "import", "mine", "--kernel", elf)).code).toBe(0);
   });

@@ -19,12 +19,15 @@ const reasonLengthMax = 128;
 const messageLengthMax = 1_024;
 /** Three bytes a character, and room for the other fields. */
 const conditionBytesMax = 3 * limits.vmConditionMessageLengthMax + 512;
+/** With what stands around it. */
+const diskNameBytesMax = limits.vmDiskNameLengthMax + 4;
 const endBytesMax = 3 * limits.vmEndMessageLengthMax + 256;
 export const observationBytesMax =
   3 * (reasonLengthMax + messageLengthMax) +
   256 +
   observedConditionTypes.length * conditionBytesMax +
-  limits.vmEndsMax * endBytesMax;
+  limits.vmEndsMax * endBytesMax +
+  (limits.vmDisksMax + 1) * diskNameBytesMax;
 
 /**
  * `seen` as members at `level` take it. A long message of a driver is cut: it must not keep its observation from being
@@ -51,7 +54,8 @@ export function isNews(vm: VmRecord, seen: VmObservation, nodeId: number): boole
     vm.guest !== seen.guest ||
     vm.restarts !== seen.restarts ||
     changesConditions(vm.conditions, seen.conditions ?? []) ||
-    changesEnds(vm.ends ?? [], seen.ends ?? [], nodeId)
+    changesEnds(vm.ends ?? [], seen.ends ?? [], nodeId) ||
+    changesDisks(vm, seen, nodeId)
   );
 }
 
@@ -66,6 +70,11 @@ function changesEnds(present: readonly RecordedVmEnd[], seen: readonly VmEnd[], 
   const next = withObservedEnds(present, seen, nodeId);
   const names = (ends: readonly RecordedVmEnd[]) => ends.map((end) => `${end.node} ${end.unixMs} ${end.reason}`).join();
   return names(next) !== names(present);
+}
+
+function changesDisks({ disks: present }: VmRecord, { disks: seen }: VmObservation, nodeId: number): boolean {
+  if (seen === undefined) return false;
+  return present?.node !== nodeId || present.names.join() !== seen.join();
 }
 
 function isSame(a: VmCondition, b: VmCondition | undefined): boolean {

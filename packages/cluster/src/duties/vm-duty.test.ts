@@ -27,6 +27,29 @@ describe("desiredVms", () => {
   });
 });
 
+describe("the disks of a VM", () => {
+  it("are told to the node that made them, once it has said so, and to no other", () => {
+    const replica = replicaWithVm();
+    replica.state.level.set("level", { level: featureLevels.own, index: 1 });
+    const made = (nodeId: number) => desiredVms(replica.state, nodeId).map(({ madeDisks }) => madeDisks);
+    expect(made(1)).toEqual([[]]);
+    const seen = seenAs({ disks: ["root", "data"] });
+    const news = unreported(replica.state, seen, 1);
+    expect(news).toHaveLength(1);
+    replica.apply({ type: "vm.observe", nodeId: 1, observations: news });
+    expect(unreported(replica.state, seen, 1)).toEqual([]);
+    expect(made(1)).toEqual([["root", "data"]]);
+    // A node whose directory is empty knows of none: that changes nothing.
+    const emptied = unreported(replica.state, seenAs({ phase: "Failed", reason: "disk-missing" }), 1);
+    replica.apply({ type: "vm.observe", nodeId: 1, observations: emptied });
+    expect(made(1)).toEqual([["root", "data"]]);
+    const web = replica.state.vms.get("web");
+    if (web === undefined) throw new Error("there is a VM");
+    replica.state.vms.set("web", { ...web, node: 2 });
+    expect(made(2)).toEqual([[]]);
+  });
+});
+
 describe("unreported", () => {
   it("reports what the state does not show yet, once", () => {
     const replica = replicaWithVm();

@@ -23,7 +23,7 @@ import { isNews, observationBytesMax, reportable } from "./observation-news.ts";
 type VmDutyParts = Pick<NodeParts, "random" | "options" | "vmManager" | "stateMachine">;
 
 /** Observations in one command, so that it stays far below the largest command. */
-const batchMax = 96;
+const batchMax = 80;
 const observeTimeoutMs = 10_000;
 
 export class VmDuty {
@@ -100,7 +100,8 @@ export function desiredVms(state: ClusterState, nodeId: number): DesiredVm[] {
     if (vm.node !== nodeId || image === undefined) continue;
     const { vmId, name, spec, fencingEpoch } = vm;
     const needsLease = policyOf(vm).onPartition === "stop";
-    desired.push({ vmId, name, spec, desired: vm.desired, fencingEpoch, image, needsLease });
+    const madeDisks = vm.disks?.node === nodeId ? vm.disks.names : [];
+    desired.push({ vmId, name, spec, desired: vm.desired, fencingEpoch, image, needsLease, madeDisks });
   }
   return desired;
 }

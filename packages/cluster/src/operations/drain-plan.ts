@@ -2,10 +2,17 @@
  * The next steps of a drain. A VM without data of its own is started on another node, where that is what becomes of it when its
  * node is lost; any other one is stopped where it is. Single VMs may be given another way.
  */
-import type { DrainMode, DrainWish, OperationRecord, PlannedVm, VmRecord } from "@blixard/protocol";
+import {
+  type DrainMode,
+  type DrainWish,
+  hasOwnData,
+  type OperationRecord,
+  type PlannedVm,
+  type VmRecord,
+} from "@blixard/protocol";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
-import { hasEnded, hasOwnData, policyOf, wantsToRun } from "../state-machine/vm-move.ts";
+import { hasEnded, policyOf, wantsToRun } from "../state-machine/vm-move.ts";
 import { cancelled, countOf, lateEnd, type OperationPlan, type PlanView, percentOf } from "./plan-types.ts";
 import { VmTransit } from "./vm-transit.ts";
 
@@ -68,7 +75,7 @@ export function modeOf(vm: VmRecord, { mode, vmModes }: Pick<DrainWish, "mode" |
 /** Whether the VM has on its node what it would not find on another one. */
 export function keepsData({ images }: Pick<ClusterState, "images">, vm: VmRecord): boolean {
   const image = images.get(vm.spec.image);
-  return image === undefined || hasOwnData(image);
+  return image === undefined || hasOwnData(vm.spec, image);
 }
 
 export function dataText({ node }: Pick<VmRecord, "node">): string {

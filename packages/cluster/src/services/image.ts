@@ -1,8 +1,9 @@
 /** The image methods. */
 import { BlixardError, notApplied } from "@blixard/common";
-import type { ImageRecord } from "@blixard/protocol";
+import { type ImageRecord, imageHasDisk } from "@blixard/protocol";
 import type { Handlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
+import { clusterLevel, needsLevel } from "../state-machine/level.ts";
 import { nodeKey } from "../state-machine/state.ts";
 import { BlobUploads } from "./blob-uploads.ts";
 import { pageOf } from "./page.ts";
@@ -10,6 +11,9 @@ import { refuseIfMatch } from "./propose.ts";
 
 /** What these methods use of the node. */
 type ImageParts = Pick<NodeParts, "clock" | "options" | "vmManager" | "stateMachine" | "proposals">;
+
+/** From this level of the cluster on its nodes give disks to VMs that boot a kernel. */
+const disksLevel = 3;
 
 type ImageMethods = "image.list" | "image.get" | "image.put" | "image.remove" | "blob.write";
 
@@ -28,8 +32,13 @@ export function imageHandlers(parts: ImageParts): Pick<Handlers, ImageMethods> {
     },
     "image.put": async (request, call) => {
       refuseIfMatch(call, "an image");
+      const { state } = parts.stateMachine;
+      // Members from before would boot the kernel, and leave the disk out.
+      if (request.format !== "disk" && imageHasDisk(request) && clusterLevel(state) < disksLevel) {
+        throw needsLevel(state, disksLevel);
+      }
       for (const source of request.sources) {
-        if (parts.stateMachine.state.nodes.has(nodeKey(source))) continue;
+        if (state.nodes.has(nodeKey(source))) continue;
         const message = `sources: there is no node ${source}`;
         throw notApplied("NODE_NOT_FOUND", message);
       }

@@ -2,6 +2,8 @@
 import { notApplied } from "@blixard/common";
 import {
   type CommandBody,
+  disksRefusal,
+  hasOwnData,
   type ImageRecord,
   lossPolicyOf,
   networksAskedFor,
@@ -18,7 +20,7 @@ import type { NodeParts } from "../node-parts.ts";
 import type { PlacementDecision, Reservation } from "../scheduler/scheduler.ts";
 import { isRemembered } from "../state-machine/apply-command.ts";
 import { clusterLevel } from "../state-machine/level.ts";
-import { hasOwnData, leasesLevel, policyOf } from "../state-machine/vm-move.ts";
+import { leasesLevel, policyOf } from "../state-machine/vm-move.ts";
 import { assertNodeAnswers, forcedEffect } from "./lost-node.ts";
 import { pageOf } from "./page.ts";
 import { placeVm } from "./place-vm.ts";
@@ -72,11 +74,11 @@ export function vmHandlers(node: Parts): Pick<Handlers, VmMethods> {
 }
 
 function explanationOf(vm: VmRecord): ResponseOf<"vm.explain"> {
-  const { name, node, phase, desired, reason, message, placement, conditions, fencingEpoch, ends } = vm;
+  const { name, node, phase, desired, reason, message, placement, conditions, fencingEpoch, ends, disks } = vm;
   const { onNodeLoss, onPartition, effect } = policyOf(vm);
   const loss = { onNodeLoss, onPartition, lossEffect: effect };
   const told = { name, node, phase, desired, reason, message, placement, conditions, ...loss, fencingEpoch };
-  return ends === undefined ? told : { ...told, ends };
+  return { ...told, ...(ends === undefined ? {} : { ends }), ...(disks === undefined ? {} : { disks }) };
 }
 
 export function vmOf(parts: Pick<NodeParts, "stateMachine">, name: string): VmRecord {
@@ -92,7 +94,7 @@ async function createVm(parts: VmParts, request: ParsedRequestOf<"vm.create">, c
   const spec: VmSpec = hasLeases ? request.spec : { onPartition: "stop", ...request.spec };
   const image = imageFor(parts, spec);
   assertNetworks(spec);
-  const moves = hasLeases && lossPolicyOf(spec, { ownData: hasOwnData(image) }).onNodeLoss === "move";
+  const moves = hasLeases && lossPolicyOf(spec, { ownData: hasOwnData(spec, image) }).onNodeLoss === "move";
   // If the name is taken, this may be the retry of a creation that was applied. Only `apply` knows, by the request id.
   const present = parts.stateMachine.state.vms.get(name);
   const { reservations } = parts;
@@ -210,7 +212,8 @@ function imageFor(parts: VmParts, spec: VmSpec): ImageRecord {
       hint: "List the images with: blixard image list",
     });
   }
-  if (spec.memoryMiB >= image.minMemoryMiB) return image;
-  const message = `spec.memoryMiB: the image ${image.name} needs ${image.minMemoryMiB} MiB at least`;
-  throw notApplied("INVALID_ARGUMENT", message);
+  const tooSmall = `spec.memoryMiB: the image ${image.name} needs ${image.minMemoryMiB} MiB at least`;
+  const refusal = spec.memoryMiB < image.minMemoryMiB ? tooSmall : disksRefusal(spec, image);
+  if (refusal !== undefined) throw notApplied("INVALID_ARGUMENT", refusal);
+  return image;
 }

@@ -56,6 +56,22 @@ describe("vm.move", () => {
     });
   });
 
+  it("is what a VM is for that keeps nothing, by default, and one that keeps something waits", () => {
+    const policy = (disks: VmSpec["disks"], fields: Partial<VmSpec> = {}) => {
+      create("web", { ...fields, ...(disks === undefined ? {} : { disks }) });
+      const { lossPolicy } = web() ?? {};
+      replica.apply({ type: "vm.purge", name: "web" });
+      return lossPolicy;
+    };
+    const waits = { onNodeLoss: "wait", onPartition: "keep", effect: "waits" };
+    expect(policy([{ name: "a", sizeGiB: 1 }])).toEqual(waits);
+    expect(policy([{ name: "a", sizeGiB: 1, ephemeral: true }])).toMatchObject({ onNodeLoss: "move", effect: "moves" });
+    expect(policy([{ name: "a", sizeGiB: 1 }], { onNodeLoss: "move" })).toMatchObject({
+      onPartition: "stop",
+      effect: "moves without data",
+    });
+  });
+
   it("is void for another node, epoch or VM than the leader saw, also when it is repeated", () => {
     create("web");
     expect(move({ from: 1 })).toMatchObject({ ok: false, code: "STALE_EPOCH" });

@@ -5,7 +5,7 @@
 import {
   type CommandBodyOf,
   formerLossPolicy,
-  type ImageRecord,
+  hasOwnData,
   type LossPolicy,
   lossPolicyOf,
   nodeReachable,
@@ -24,16 +24,11 @@ export function policyOf({ lossPolicy }: Pick<VmRecord, "lossPolicy">): LossPoli
   return lossPolicy ?? formerLossPolicy;
 }
 
-/** Whether a VM of this image keeps something on a disk of its node. The disk of an image is written to. */
-export function hasOwnData({ format }: Pick<ImageRecord, "format">): boolean {
-  return format === "disk";
-}
-
 /** What the record of a new VM says; nothing below the level of leases. */
 export function newPolicy(state: ClusterState, spec: VmSpec): Pick<VmRecord, "lossPolicy"> {
   const image = state.images.get(spec.image);
   if (image === undefined || clusterLevel(state) < leasesLevel) return {};
-  return { lossPolicy: lossPolicyOf(spec, { ownData: hasOwnData(image) }) };
+  return { lossPolicy: lossPolicyOf(spec, { ownData: hasOwnData(spec, image) }) };
 }
 
 /** Whether a VM is to be started elsewhere once its node has no lease. One that is not to run waits until somebody starts it. */
@@ -48,7 +43,7 @@ export function movesFrom(vm: VmRecord, nodeId: number): boolean {
 export function evacuatesFrom({ images }: Pick<ClusterState, "images">, vm: VmRecord, nodeId: number): boolean {
   const image = images.get(vm.spec.image);
   if (vm.node !== nodeId || image === undefined) return false;
-  return wantsToRun(vm) && policyOf(vm).onPartition === "stop" && !hasOwnData(image);
+  return wantsToRun(vm) && policyOf(vm).onPartition === "stop" && !hasOwnData(vm.spec, image);
 }
 
 /** Whether a VM is not to run, and has ended for sure once its node has no lease. */

@@ -158,6 +158,7 @@ function observed(vm: VmRecord, seen: VmObservation, nodeId: number, { command, 
     updatedUnixMs: command.atUnixMs,
     updatedIndex: index,
     ...(seen.ends === undefined ? {} : { ends: withObservedEnds(vm.ends ?? [], seen.ends, nodeId) }),
+    ...(seen.disks === undefined ? {} : { disks: { node: nodeId, names: seen.disks } }),
   };
 }
 

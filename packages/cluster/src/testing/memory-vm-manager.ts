@@ -26,6 +26,7 @@ const fakeCapacity: NodeCapacity = {
       vcpusMax: limits.vmVcpusMax,
       memoryMiBMax: limits.vmMemoryMiBMax,
       networks: ["user"],
+      disks: true,
     },
   ],
 };

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { limits } from "../limits.ts";
 import { type ImageFormat, imageFormatSchema } from "./image.ts";
 import { nameSchema } from "./values.ts";
+import { imageHasDisk, type VmDisk } from "./vm-disks.ts";
 import { type NetworkWishes, networksAskedFor } from "./vm-networks.ts";
 
 /** The kinds of drivers. One driver may run several: QEMU runs with KVM and by translation. */
@@ -20,22 +21,30 @@ export const driverCapabilitiesSchema = z.object({
   memoryMiBMax: z.int().min(1),
   /** The networks that a VM of this node can have with it. Absent: none. */
   networks: z.array(nameSchema).max(limits.driverNetworksMax).meta({ since: 3 }).exactOptional(),
+  /** Whether VMs have disks beside that of their image, and sizes of their own. Absent: no. */
+  disks: z.boolean().meta({ since: 3 }).exactOptional(),
 });
 export type DriverCapabilities = z.infer<typeof driverCapabilitiesSchema>;
 
 /** What a VM asks of a driver: parts of its spec and of its image. */
 export interface DriverDemand {
-  readonly spec: { readonly vcpus: number; readonly memoryMiB: number } & NetworkWishes;
-  readonly image: { readonly format: ImageFormat };
+  readonly spec: {
+    readonly vcpus: number;
+    readonly memoryMiB: number;
+    readonly disks?: readonly VmDisk[];
+  } & NetworkWishes;
+  readonly image: { readonly format: ImageFormat; readonly blobs?: readonly { readonly role: string }[] };
 }
 
 /** Why a driver cannot run a VM, for people; undefined when it can. */
 export function driverRefusal(
   kind: DriverKind,
-  { imageFormats, vcpusMax, memoryMiBMax, networks = [] }: DriverCapabilities,
+  { imageFormats, vcpusMax, memoryMiBMax, networks = [], disks = false }: DriverCapabilities,
   { spec, image }: DriverDemand,
 ): string | undefined {
   if (!imageFormats.includes(image.format)) return `driver ${kind} cannot boot ${image.format} images`;
+  const needsDisks = spec.disks !== undefined || (image.format !== "disk" && imageHasDisk(image));
+  if (needsDisks && !disks) return `driver ${kind} gives no disks to VMs`;
   if (spec.vcpus > vcpusMax) {
     return `driver ${kind} has ${vcpusMax} ${vcpusMax === 1 ? "vcpu" : "vcpus"}, ${spec.vcpus} are needed`;
   }

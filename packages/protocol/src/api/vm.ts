@@ -19,6 +19,7 @@ import { rowChanges } from "./row-changes.ts";
 import { bytesSchema, emptySchema, nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
 import { vmAutostartSchema } from "./vm-autostart.ts";
 import { observedConditionsSchema, vmConditionSchema } from "./vm-conditions.ts";
+import { diskNamesSchema, recordedDisksSchema, vmDisksSchema } from "./vm-disks.ts";
 import { observedEndsSchema, recordedEndsSchema } from "./vm-ends.ts";
 import { forwardsFit, forwardsWithoutNetwork, vmForwardsSchema, vmNetworksSchema } from "./vm-networks.ts";
 
@@ -54,6 +55,7 @@ export const vmSpecSchema = z
     autostart: vmAutostartSchema.exactOptional(),
     networks: vmNetworksSchema.exactOptional(),
     forwards: vmForwardsSchema.exactOptional(),
+    disks: vmDisksSchema.exactOptional(),
   })
   .strict()
   .refine(wishesFit, { path: ["onNodeLoss"], message: contradictingWishes })
@@ -100,6 +102,8 @@ export const vmObservationSchema = z.object({
   /** Absent when there are none. */
   conditions: observedConditionsSchema.exactOptional(),
   ends: observedEndsSchema.exactOptional(),
+  /** Those that the node has made. Absent while it has none. */
+  disks: diskNamesSchema.meta({ since: 3 }).exactOptional(),
 });
 export type VmObservation = z.infer<typeof vmObservationSchema>;
 
@@ -133,6 +137,8 @@ export const vmRecordSchema = z.object({
   held: vmHeldSchema.meta({ since: 3 }).exactOptional(),
   /** A drain has taken it from there. */
   home: vmHomeSchema.meta({ since: 3 }).exactOptional(),
+  /** Where its disks are. A node that is named here never makes one of them anew. */
+  disks: recordedDisksSchema.meta({ since: 3 }).exactOptional(),
 });
 export type VmRecord = z.infer<typeof vmRecordSchema>;
 
@@ -148,6 +154,7 @@ export const vmExplanationSchema = z.object({
     placement: true,
     conditions: true,
     ends: true,
+    disks: true,
   }).shape,
   onNodeLoss: onNodeLossSchema,
   onPartition: onPartitionSchema,

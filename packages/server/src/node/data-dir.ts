@@ -12,7 +12,8 @@
  *     backup-TIME/      stores that were moved or copied aside
  *     runtime.json   where it serves, while it runs
  *     STORAGE, log/, state/, snapshots/, vote    the store, which also holds the lock
- *     vms/           images, instances and consoles of VMs
+ *     vms/           images, instances, disks and consoles of VMs, unless they have a directory of their own (--vm-dir)
+ *     reserve        takes room that the node gets when VMs have taken all else
  */
 import { lstat, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";

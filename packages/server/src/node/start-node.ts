@@ -35,7 +35,7 @@ import { confinementOf, type NodeConfig, parseRestartGraceMs } from "../node-set
 import { blixardVersion } from "../version.ts";
 import { sayAttempt, sayJoining, sayPending, sayServing, warnOfManyAddresses } from "./announce.ts";
 import { Comeback } from "./comeback.ts";
-import { removeRuntimeFile, writeRuntimeFile } from "./data-dir.ts";
+import { refuseForeignDataDir, removeRuntimeFile, writeRuntimeFile } from "./data-dir.ts";
 import { LocalJoinsFile } from "./local-joins.ts";
 import { MembersFile, readMembers, writeMembers } from "./members-file.ts";
 import type { CreateAdapter } from "./node-adapter.ts";
@@ -328,15 +328,20 @@ function showHeldBack(base: Base, { data, ports, http, localToken }: MemberParts
   });
 }
 
+const bytesPerMib = 1024 * 1024;
+
 async function startVms(
   { config, clock, random, logger, metrics }: Base,
   { data, bulk, http }: MemberParts,
 ): Promise<VmManager> {
-  const { vmDriver } = config;
+  const { vmDriver, vmDir } = config;
+  const { path } = data.dataDir;
+  if (vmDir !== undefined) await refuseForeignDataDir(vmDir, { emptyMayBeWide: true });
   const vms = await startVmManager(
     { clock, random, logger, metrics, fetchBlob: bulk.fetchBlob },
     {
-      dataDir: join(data.dataDir.path, "vms"),
+      dataDir: vmDir ?? join(path, "vms"),
+      reserve: { path: join(path, "reserve"), bytes: config.reserveMib * bytesPerMib },
       ...(await chooseVmDrivers(vmDriver, { clock })),
       confinement: confinementOf(config),
     },

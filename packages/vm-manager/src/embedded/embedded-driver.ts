@@ -79,7 +79,7 @@ export class EmbeddedDriver implements VmDriver {
     options: { readonly deadlineMs: number; readonly signal?: AbortSignal },
   ): Promise<VmInstance> {
     const { paths } = spec;
-    const boot = await prepareInstanceFiles(spec, "");
+    const { boot } = await prepareInstanceFiles(spec, "");
     const configName = `vm-host-${spec.generation}.json`;
     await writeOwned(join(paths.directory, configName), JSON.stringify(hostConfig(spec, boot)), spec.confinement);
     // The same arguments as QEMU's, so that processes are counted from outside in one way.

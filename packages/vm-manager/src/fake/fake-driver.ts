@@ -29,6 +29,7 @@ export class FakeDriver implements VmDriver {
     imageFormats: ["multiboot", "linux", "disk"],
     vcpusMax: limits.vmVcpusMax,
     memoryMiBMax: limits.vmMemoryMiBMax,
+    disks: true,
   };
 
   async probe(): Promise<ProbeResult> {

@@ -1,24 +1,23 @@
 /** Turns an image record into files that a driver can boot. */
-import { access, constants, copyFile, rm } from "node:fs/promises";
-import { join } from "node:path";
-import { BlixardError, systemErrorCodeOf } from "@blixard/common";
-import { renameDurable } from "@blixard/common/system";
+import { BlixardError } from "@blixard/common";
 import type { ImageBlob, ImageRecord } from "@blixard/protocol";
+import type { ImageDisk } from "../disks/vm-disks.ts";
 import type { BootSource } from "../driver.ts";
 import { builtinImages } from "./builtin-images.ts";
 import type { ImageStore } from "./image-store.ts";
 import { inspectImage } from "./inspect-image.ts";
 
+export interface PreparedImage {
+  readonly boot: BootSource;
+  /** Undefined for an image without one. */
+  readonly disk: ImageDisk | undefined;
+}
+
 /**
- * Fetches what is missing and inspects it. A disk is copied once into the VM's directory and stays there.
+ * Fetches what is missing and inspects it.
  * @throws UNAVAILABLE, STORAGE_CORRUPT, INVALID_ARGUMENT
  */
-export async function prepareBoot(
-  images: ImageStore,
-  image: ImageRecord,
-  directory: string,
-  signal: AbortSignal,
-): Promise<BootSource> {
+export async function prepareBoot(images: ImageStore, image: ImageRecord, signal: AbortSignal): Promise<PreparedImage> {
   const record = ownBuiltin(image);
   const path = async (role: ImageBlob["role"]) => {
     const blob = record.blobs.find((candidate) => candidate.role === role);
@@ -26,14 +25,19 @@ export async function prepareBoot(
   };
   const main = await path(record.format === "disk" ? "disk" : "kernel");
   if (main === undefined) throw new BlixardError("INVALID_ARGUMENT", `the image ${record.name} has no main blob`);
-  const { diskFormat } = await inspectImage(main, record.format);
+  await inspectImage(main, record.format);
+  const diskPath = await path("disk");
+  const disk =
+    diskPath === undefined ? undefined : { path: diskPath, format: (await inspectImage(diskPath, "disk")).diskFormat };
   switch (record.format) {
     case "multiboot":
-      return { type: "multiboot", kernelPath: main, commandLine: record.commandLine };
-    case "linux":
-      return { type: "linux", kernelPath: main, initrdPath: await path("initrd"), commandLine: record.commandLine };
+      return { boot: { type: "multiboot", kernelPath: main, commandLine: record.commandLine }, disk };
+    case "linux": {
+      const initrdPath = await path("initrd");
+      return { boot: { type: "linux", kernelPath: main, initrdPath, commandLine: record.commandLine }, disk };
+    }
     case "disk":
-      return { type: "disk", diskPath: await copyDisk(main, join(directory, `disk.${diskFormat}`)), diskFormat };
+      return { boot: { type: "disk" }, disk };
     default:
       return record.format satisfies never;
   }
@@ -43,18 +47,4 @@ export async function prepareBoot(
 function ownBuiltin(image: ImageRecord): ImageRecord {
   if (!image.builtin) return image;
   return builtinImages.find(({ name }) => name === image.name) ?? image;
-}
-
-async function copyDisk(from: string, to: string): Promise<string> {
-  const temporary = `${to}.tmp`;
-  try {
-    await access(to);
-    return to;
-  } catch (error) {
-    if (systemErrorCodeOf(error) !== "ENOENT") throw error;
-  }
-  await rm(temporary, { force: true });
-  await copyFile(from, temporary, constants.COPYFILE_FICLONE);
-  await renameDurable(temporary, to);
-  return to;
 }

@@ -2,16 +2,24 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "@jest/globals";
 import { removeTemporaryDirectories, temporaryDirectory } from "../testing/temporary-directory.ts";
-import { foldState, readJournalReason, stateOfRunState } from "./event-journal.ts";
+import { foldState, readJournalReason, readJournalState, stateOfRunState } from "./event-journal.ts";
 
 afterAll(removeTemporaryDirectories);
 
 const header = '{"QMP": {"version": {}, "capabilities": ["oob"]}}\n{"return": {}}\n';
 
 async function reasonOf(...events: readonly string[]) {
+  return await readJournalReason(await journalOf(events));
+}
+
+async function stateAfter(...events: readonly string[]) {
+  return await readJournalState(await journalOf(events));
+}
+
+async function journalOf(events: readonly string[]): Promise<string> {
   const path = join(await temporaryDirectory(), "events.out");
   await writeFile(path, `${header}${events.join("\n")}`);
-  return await readJournalReason(path);
+  return path;
 }
 
 const quit = '{"event": "SHUTDOWN", "data": {"guest": false, "reason": "host-qmp-quit"}}';
@@ -32,9 +40,19 @@ describe("readJournalReason", () => {
 
   it("counts a disk error only when the guest was stopped for it", async () => {
     expect(await reasonOf('{"event": "BLOCK_IO_ERROR", "data": {"action": "report"}}')).toBeUndefined();
-    expect(await reasonOf('{"event": "BLOCK_IO_ERROR", "data": {"action": "stop"}}', '{"event": "STOP"}')).toBe(
-      "io-error",
-    );
+    const failed =
+      '{"event": "BLOCK_IO_ERROR", "data": {"action": "stop", "node-name": "disk-data", "nospace": true, "reason": "full"}}';
+    expect(await stateAfter(failed, '{"event": "STOP"}')).toEqual({
+      ...{ type: "io-error", noSpace: true },
+      message: "the disk data cannot be written: full",
+    });
+    expect(await stateAfter(failed, '{"event": "STOP"}', '{"event": "RESUME"}')).toEqual({ type: "running" });
+  });
+
+  it("takes a failure of a disk for no end, and tells of the end that follows", async () => {
+    const failed = '{"event": "BLOCK_IO_ERROR", "data": {"action": "stop"}}';
+    expect(await reasonOf(failed)).toBeUndefined();
+    expect(await reasonOf(failed, '{"event": "SHUTDOWN", "data": {"reason": "host-qmp-quit"}}')).toBe("host-quit");
   });
 });
 

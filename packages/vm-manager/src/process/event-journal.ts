@@ -11,6 +11,8 @@ import { parseQmpLine, type QmpEvent, qmpEventOf } from "./qmp-client.ts";
 export const journalInput = '{"execute":"qmp_capabilities"}\n';
 
 const journalBytesMax = 1024 * 1024;
+const nodeNameLengthMax = 31;
+const reasonLengthMax = 128;
 
 /** What an event says about the instance, or undefined when it says nothing about its state. */
 export function stateOfEvent({ event, data }: QmpEvent): InstanceState | undefined {
@@ -24,10 +26,21 @@ export function stateOfEvent({ event, data }: QmpEvent): InstanceState | undefin
     case "GUEST_PANICKED":
       return { type: "halted", reason: "guest-panic" };
     case "BLOCK_IO_ERROR":
-      return data["action"] === "stop" ? { type: "halted", reason: "io-error" } : undefined;
+      return data["action"] === "stop" ? diskFailed(data) : undefined;
     default:
       return undefined;
   }
+}
+
+/** What QEMU calls the disks of a VM begins so. */
+export const diskNodePrefix = "disk-";
+
+function diskFailed(data: Readonly<Record<string, unknown>>): InstanceState {
+  const name = String(data["node-name"] ?? "").slice(0, nodeNameLengthMax);
+  const disk = name.startsWith(diskNodePrefix) ? `the disk ${name.slice(diskNodePrefix.length)}` : "a disk";
+  const doing = data["operation"] === "read" ? "read" : "written";
+  const why = String(data["reason"] ?? "no reason is known").slice(0, reasonLengthMax);
+  return { type: "io-error", noSpace: data["nospace"] === true, message: `${disk} cannot be ${doing}: ${why}` };
 }
 
 /**
@@ -37,11 +50,18 @@ export function stateOfEvent({ event, data }: QmpEvent): InstanceState | undefin
 export function foldState(state: InstanceState, event: QmpEvent): InstanceState {
   const next = stateOfEvent(event);
   if (next === undefined || state.type === "ended" || state.type === "halted") return state;
-  return next;
+  // QEMU stops its CPUs after a failure of a disk too.
+  return state.type === "io-error" && next.type === "paused" ? state : next;
 }
 
 /** The reason that the journal tells for the end of an instance; undefined when it tells none. */
 export async function readJournalReason(path: string): Promise<ExitReason | undefined> {
+  const state = await readJournalState(path);
+  return state?.type === "halted" ? state.reason : undefined;
+}
+
+/** The last state that the journal tells of; undefined when there is none. */
+export async function readJournalState(path: string): Promise<InstanceState | undefined> {
   let text: string;
   try {
     text = (await readFile(path)).subarray(0, journalBytesMax).toString("utf8");
@@ -55,7 +75,7 @@ export async function readJournalReason(path: string): Promise<ExitReason | unde
     const event = message === undefined ? undefined : qmpEventOf(message);
     if (event !== undefined) state = foldState(state, event);
   }
-  return state.type === "halted" ? state.reason : undefined;
+  return state;
 }
 
 /** ShutdownCause of QEMU's QAPI schema (qapi/run-state.json). */
@@ -93,7 +113,7 @@ export function stateOfRunState(status: unknown): InstanceState {
     case "guest-panicked":
       return { type: "halted", reason: "guest-panic" };
     case "io-error":
-      return { type: "halted", reason: "io-error" };
+      return { type: "io-error", noSpace: false, message: "a disk failed" };
     case "internal-error":
       return { type: "halted", reason: "internal-error" };
     default:

@@ -6,7 +6,7 @@
 import { chmod, chown, copyFile, link, open, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { systemErrorCodeOf } from "@blixard/common";
-import type { BootSource, Confinement, InstanceSpec } from "../driver.ts";
+import type { AttachedDisk, BootSource, Confinement, InstanceSpec } from "../driver.ts";
 
 /** Names that parts of a shared image have in the directory of an instance. */
 const kernelName = "kernel";
@@ -17,14 +17,31 @@ export const imageNames = [kernelName, initrdName] as const;
 const enterableMode = 0o711;
 const readableMode = 0o444;
 
-/** Makes the files and gives them to the user of the instance. Resolves with the boot source as its process sees it. */
-export async function prepareInstanceFiles(spec: InstanceSpec, journalInput: string): Promise<BootSource> {
+/** Makes the files and gives them to the user of the instance. Resolves with those that its process opens, as it sees them. */
+export async function prepareInstanceFiles(
+  spec: InstanceSpec,
+  journalInput: string,
+): Promise<Pick<InstanceSpec, "boot" | "disks">> {
   const { paths, confinement } = spec;
   if (confinement.uid !== undefined) await chmod(paths.directory, enterableMode);
   await writeOwned(paths.journalIn, journalInput, confinement);
   await writeOwned(paths.journalOut, "", confinement);
   await writeOwned(paths.consoleLog, undefined, confinement);
-  return await bringBootSource(spec);
+  return { boot: await bringBootSource(spec), disks: await bringDisks(spec) };
+}
+
+async function bringDisks({ disks, confinement: { uid } }: InstanceSpec): Promise<readonly AttachedDisk[]> {
+  if (uid !== undefined) {
+    for (const { path, base } of disks) {
+      await chown(path, uid, uid);
+      if (base !== undefined) await chmod(base.path, readableMode);
+    }
+  }
+  return disks.map(({ base, ...disk }) => ({
+    ...disk,
+    path: basename(disk.path),
+    ...(base === undefined ? {} : { base: { ...base, path: basename(base.path) } }),
+  }));
 }
 
 /** A file that the process of the instance may read and write. Without content it keeps what it has. */
@@ -52,8 +69,7 @@ async function bringBootSource({ boot, paths, confinement }: InstanceSpec): Prom
       };
     }
     case "disk":
-      if (confinement.uid !== undefined) await chown(boot.diskPath, confinement.uid, confinement.uid);
-      return { ...boot, diskPath: basename(boot.diskPath) };
+      return boot;
     default:
       return boot satisfies never;
   }

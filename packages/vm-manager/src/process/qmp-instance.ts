@@ -1,11 +1,11 @@
 /**
  * One VM in a process of its own that speaks QMP: QEMU, or the host process of the embedded driver.
  *
- *   unknown --connected, query-status--> running <-> paused <-- an answer --+
- *      |                                    |     |                          |
+ *   unknown --connected, query-status--> running <-> paused, io-error <-- an answer --+
+ *      |                                    |     |                                    |
  *      |                                    |     +-- polls without answer --> not-responding
  *      +-- polls without answer ------------|--------------------------------^
- *                                           v  SHUTDOWN, GUEST_PANICKED, BLOCK_IO_ERROR
+ *                                           v  SHUTDOWN, GUEST_PANICKED
  *                                         halted (tombstone)
  *   any --process gone, reason from the journal--> ended
  *
@@ -15,7 +15,7 @@
 import { connect, type Socket } from "node:net";
 import { BlixardError, type Clock, messageOf, offAbort, onAbort, sleep, Watch, withDeadline } from "@blixard/common";
 import type { ExitReason, InstanceHandle, InstancePaths, InstanceState, VmInstance } from "../driver.ts";
-import { foldState, readJournalReason, stateOfRunState } from "./event-journal.ts";
+import { foldState, readJournalReason, readJournalState, stateOfRunState } from "./event-journal.ts";
 import { isAlive, signalProcess } from "./process-identity.ts";
 import { QmpClient, type QmpEvent } from "./qmp-client.ts";
 
@@ -74,7 +74,8 @@ export class QmpInstance implements VmInstance {
   }
 
   async resume(): Promise<void> {
-    if (this.state.value.type === "paused") await this.#execute("cont");
+    const { type } = this.state.value;
+    if (type === "paused" || type === "io-error") await this.#execute("cont");
     await this.#refresh();
   }
 
@@ -209,10 +210,18 @@ export class QmpInstance implements VmInstance {
     this.#pollsMissed = 0;
     const runState = typeof status === "object" && status !== null && "status" in status ? status.status : undefined;
     const next = stateOfRunState(runState);
+    if (next.type === "io-error") return await this.#findDiskFailure(next);
     if (next.type !== "halted") return this.#setState(next);
     // The run state "shutdown" does not say who asked for it; the journal does.
     const reason = (await readJournalReason(this.#paths.journalOut)) ?? next.reason;
     this.#setState({ type: "halted", reason });
+  }
+
+  /** The run state says no more than that a disk failed; an event said which one, to whoever was there. */
+  async #findDiskFailure(unnamed: InstanceState): Promise<void> {
+    if (this.state.value.type === "io-error") return;
+    const told = await readJournalState(this.#paths.journalOut).catch(() => undefined);
+    this.#setState(told?.type === "io-error" ? told : unnamed);
   }
 
   async #execute(command: string, timeoutMs?: number): Promise<unknown> {

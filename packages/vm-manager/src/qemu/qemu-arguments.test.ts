@@ -15,6 +15,7 @@ const spec: InstanceSpec = {
   machine: undefined,
   confinement: unconfined,
   boot: { type: "multiboot", kernelPath: "kernel", commandLine: "" },
+  disks: [],
   paths: {
     directory,
     consoleLog: `${directory}/console.log`,
@@ -59,12 +60,41 @@ describe("qemuArguments", () => {
   });
 
   it("gives a disk as JSON with an explicit format, so that its file name is only a file name", () => {
-    const list = build({ boot: { type: "disk", diskPath: "fat:/etc,readonly=off", diskFormat: "raw" } });
+    const disks = [{ name: "root", path: "fat:/etc,readonly=off", format: "raw" } as const];
+    const list = build({ boot: { type: "disk" }, disks });
     expect(JSON.parse(after(list, "-blockdev") ?? "")).toEqual({
       driver: "raw",
-      "node-name": "disk0",
-      file: { driver: "file", filename: "fat:/etc,readonly=off", locking: "on" },
+      "node-name": "disk-root",
+      discard: "unmap",
+      file: { driver: "file", filename: "fat:/etc,readonly=off", locking: "on", discard: "unmap" },
     });
+  });
+
+  it("takes the base of an overlay from the node and never from the header of the disk", () => {
+    const base = { path: "disk-root.base", format: "raw" } as const;
+    const disk = { name: "root", path: "disk-root.qcow2", format: "qcow2" } as const;
+    const backingOf = (list: readonly string[]) => JSON.parse(after(list, "-blockdev") ?? "").backing;
+    const file = { driver: "file", filename: "disk-root.base", locking: "on" };
+    expect(backingOf(build({ disks: [{ ...disk, base }] }))).toEqual({ driver: "raw", "read-only": true, file });
+    expect(backingOf(build({ disks: [disk] }))).toBeNull();
+  });
+
+  it("boots from the first disk where the image is one, and from none beside a kernel", () => {
+    const disks = ["root", "data"].map((name) => ({ name, path: `disk-${name}.raw`, format: "raw" as const }));
+    const devices = (list: readonly string[]) => list.filter((part) => part.startsWith("virtio-blk-pci"));
+    const stop = "werror=stop,rerror=stop";
+    const [root, data] = [
+      `virtio-blk-pci,drive=disk-root,serial=root,${stop}`,
+      `virtio-blk-pci,drive=disk-data,serial=data,${stop}`,
+    ];
+    expect(devices(build({ boot: { type: "disk" }, disks }))).toEqual([`${root},bootindex=0`, data]);
+    expect(devices(build({ disks }))).toEqual([root, data]);
+  });
+
+  it.each(["a,file=/etc/passwd", "a=b", "../a", "", "x".repeat(21), "a\n"])("refuses a disk of the name %j", (name) => {
+    expect(() => build({ disks: [{ name, path: "p", format: "raw" }] })).toThrow(
+      expect.objectContaining({ code: "INVALID_ARGUMENT" }),
+    );
   });
 
   it("keeps a command line one argument", () => {

@@ -6,14 +6,16 @@
  */
 import { basename } from "node:path";
 import { assert, BlixardError } from "@blixard/common";
-import type { InstanceSpec } from "../driver.ts";
+import type { AttachedDisk, BootSource, InstanceSpec } from "../driver.ts";
 import type { Nic } from "../network/nic.ts";
+import { diskNodePrefix } from "../process/event-journal.ts";
 import { journalArgument } from "../process/find-processes.ts";
 import { controlDescriptor, firstNicDescriptor, serialDescriptor } from "../process/instance-socket.ts";
 
 const nameAllowed = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
 const uuidAllowed = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const macAllowed = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
+const diskNameAllowed = /^[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?$/;
 const machineAllowed = /^[a-z0-9.-]+$/;
 /** Cache of translated code. QEMU's default takes a quarter of the guest's memory, much more than small guests use. */
 const tcgBufferMiB = 32;
@@ -43,6 +45,7 @@ export function qemuArguments(spec: InstanceSpec, machine: string): string[] {
     ...["-mon", "chardev=journal,mode=control"],
     ...["-chardev", serialOption(spec), "-device", "isa-serial,chardev=serial0"],
     ...bootArguments(spec),
+    ...spec.disks.flatMap((disk, at) => diskArguments(disk, at, spec.boot)),
     ...(spec.nics ?? []).flatMap(nicArguments),
   ];
 }
@@ -89,10 +92,7 @@ function bootArguments({ boot }: InstanceSpec): string[] {
         ...appendArguments(boot.commandLine),
       ];
     case "disk":
-      return [
-        ...["-blockdev", diskBlockdev(boot.diskPath, boot.diskFormat)],
-        ...["-device", "virtio-blk-pci,drive=disk0,bootindex=0"],
-      ];
+      return [];
     default:
       boot satisfies never;
       return [];
@@ -103,10 +103,35 @@ function appendArguments(commandLine: string): string[] {
   return commandLine === "" ? [] : ["-append", commandLine];
 }
 
-function diskBlockdev(path: string, format: "raw" | "qcow2"): string {
+/** A guest whose disk fails stands still, and goes on when the disk works again: no write is lost, none is told to fail. */
+const onError = "werror=stop,rerror=stop";
+
+function diskArguments(disk: AttachedDisk, at: number, boot: BootSource): string[] {
+  if (!diskNameAllowed.test(disk.name)) {
+    throw new BlixardError("INVALID_ARGUMENT", "the name of a disk has characters that are not allowed");
+  }
+  const boots = boot.type === "disk" && at === 0 ? ",bootindex=0" : "";
+  return [
+    ...["-blockdev", diskBlockdev(disk)],
+    ...["-device", `virtio-blk-pci,drive=${nodeName(disk)},serial=${disk.name},${onError}${boots}`],
+  ];
+}
+
+/** QEMU names the disk so when it fails. */
+function nodeName({ name }: Pick<AttachedDisk, "name">): string {
+  return `${diskNodePrefix}${name}`;
+}
+
+/** Without a base, none is taken from the header either: the process of the VM may have written that. */
+function diskBlockdev(disk: AttachedDisk): string {
+  const { path, format, base } = disk;
+  const file = (filename: string) => ({ driver: "file", filename, locking: "on" });
+  const backing = base === undefined ? null : { driver: base.format, "read-only": true, file: file(base.path) };
   return JSON.stringify({
     driver: format,
-    "node-name": "disk0",
-    file: { driver: "file", filename: path, locking: "on" },
+    "node-name": nodeName(disk),
+    discard: "unmap",
+    file: { ...file(path), discard: "unmap" },
+    ...(format === "qcow2" ? { backing } : {}),
   });
 }

@@ -44,6 +44,7 @@ export class QemuDriver implements VmDriver {
     vcpusMax: limits.vmVcpusMax,
     memoryMiBMax: limits.vmMemoryMiBMax,
     networks: [userNetwork],
+    disks: true,
   };
   readonly #clock: Clock;
   readonly #options: QemuDriverOptions;
@@ -100,8 +101,8 @@ export class QemuDriver implements VmDriver {
     options: { readonly deadlineMs: number; readonly signal?: AbortSignal },
   ): Promise<VmInstance> {
     const machine = spec.machine ?? found.machine;
-    const boot = await prepareInstanceFiles(spec, journalInput);
-    const command = { program: this.#program, arguments: qemuArguments({ ...spec, boot }, machine) };
+    const files = await prepareInstanceFiles(spec, journalInput);
+    const command = { program: this.#program, arguments: qemuArguments({ ...spec, ...files }, machine) };
     const identity = await (spec.spawn ?? spawnInstance)(command, spec);
     const handle: InstanceHandle = { driver: spec.driver, ...identity, ...found, machine };
     return await awaitStarted(this.#clock, handle, spec.paths, options);

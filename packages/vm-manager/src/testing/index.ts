@@ -5,6 +5,12 @@ export type { CpioEntry } from "./cpio.ts";
 export type { DriverConformanceCase } from "./driver-conformance.ts";
 export { driverConformanceCases } from "./driver-conformance.ts";
 export {
+  linuxGuestCommandLine,
+  linuxGuestFiles,
+  linuxGuestNeeds,
+  linuxGuestReady,
+} from "./linux-guest.ts";
+export {
   networkGuestCommandLine,
   networkGuestComponent,
   networkGuestFiles,
@@ -12,4 +18,5 @@ export {
 } from "./network-guest.ts";
 export type { RequiredComponent } from "./required-component.ts";
 export { describeWith } from "./required-component.ts";
+export { SmallFileSystem, smallFileSystemNeeds } from "./small-file-system.ts";
 export type { VmHarnessOptions, VmWish } from "./vm-harness.ts";

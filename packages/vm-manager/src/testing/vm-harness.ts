@@ -17,6 +17,7 @@ import type { ConfinementOptions } from "../confinement/confinement-options.ts";
 import { builtinImages } from "../images/builtin-images.ts";
 import type { VmManagerTunables } from "../options.ts";
 import { findVmProcesses } from "../process/find-processes.ts";
+import type { SpaceReserve } from "../space/space-guard.ts";
 import { startVmManager } from "../vm-manager.ts";
 import type { DesiredVm, FetchBlob, HostVmManager, VmManagerOptions } from "../vm-manager-types.ts";
 
@@ -32,6 +33,9 @@ export interface VmHarnessOptions extends DriverOptions {
   /** The manager is told its data directory relative to the working directory of this process. */
   readonly relativeDataDir?: boolean;
   readonly confinement?: Partial<ConfinementOptions>;
+  readonly reserve?: SpaceReserve;
+  /** Where its data directory is made. Default: among the temporary files. */
+  readonly parent?: string;
 }
 
 export interface VmWish {
@@ -39,6 +43,7 @@ export interface VmWish {
   readonly fencingEpoch?: number;
   readonly spec?: Partial<VmSpec>;
   readonly image?: ImageRecord;
+  readonly madeDisks?: readonly string[];
 }
 
 export class VmHarness implements AsyncDisposable {
@@ -54,7 +59,7 @@ export class VmHarness implements AsyncDisposable {
   }
 
   static async open(options: VmHarnessOptions): Promise<VmHarness> {
-    const harness = new VmHarness(await mkdtemp(join(tmpdir(), "blixard-vm-")), options);
+    const harness = new VmHarness(await mkdtemp(join(options.parent ?? tmpdir(), "blixard-vm-")), options);
     await harness.reopen();
     return harness;
   }
@@ -77,10 +82,11 @@ export class VmHarness implements AsyncDisposable {
       metrics: discardMetrics,
       fetchBlob: this.#options.fetchBlob ?? (() => Promise.reject(new BlixardError("UNAVAILABLE", "no sources"))),
     };
-    const { tunables = {}, relativeDataDir, confinement = {} } = this.#options;
+    const { tunables = {}, relativeDataDir, confinement = {}, reserve } = this.#options;
+    const space = reserve === undefined ? {} : { reserve };
     const { drivers, adopters = [], allowNoDriver = false } = other ?? this.#options;
     const dataDir = relativeDataDir === true ? relative(process.cwd(), this.dataDir) : this.dataDir;
-    return await startVmManager(deps, { dataDir, drivers, adopters, allowNoDriver, tunables, confinement });
+    return await startVmManager(deps, { dataDir, drivers, adopters, allowNoDriver, tunables, confinement, ...space });
   }
 
   /** Closes the manager and lets its VMs run on. */
@@ -105,6 +111,7 @@ export class VmHarness implements AsyncDisposable {
       desired: wish.desired ?? "running",
       fencingEpoch: wish.fencingEpoch ?? 1,
       image,
+      ...(wish.madeDisks === undefined ? {} : { madeDisks: wish.madeDisks }),
     };
   }
 

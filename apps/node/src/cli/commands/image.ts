@@ -23,10 +23,13 @@ type ImportOptions = ClientOptions & {
 
 export function registerImage(command: Command, context: CliContext): void {
   const add = (usage: string, summary: string) => withClientOptions(command.command(usage).description(summary));
-  add("import <name>", "store files as an image: a kernel with an optional initrd, or a disk that boots")
+  add(
+    "import <name>",
+    "store files as an image: a kernel with an optional initrd and an optional disk, or a disk that boots",
+  )
     .option("--kernel <file>", "Linux bzImage, or an ELF kernel for multiboot")
     .option("--initrd <file>", "initial RAM disk for the kernel")
-    .option("--disk <file>", "raw or qcow2 disk")
+    .option("--disk <file>", "raw or qcow2 disk; with a kernel it need not boot by itself")
     .option("--append <text>", "command line of the kernel; no commas")
     .option("--min-memory <size>", "least memory of a VM with this image")
     .action((name: string, options: ImportOptions) =>
@@ -66,7 +69,8 @@ async function importImage(context: CliContext, client: BlixardClient, name: str
   });
   for (const { path } of files) await assertReadable(path);
   const format = await formatOf(options);
-  await inspect(options.kernel ?? options.disk ?? "", format);
+  if (options.kernel !== undefined) await inspect(options.kernel, format);
+  if (options.disk !== undefined) await inspect(options.disk, "disk");
   const blobs: ImageBlob[] = [];
   const sources = new Set<number>();
   for (const { role, path } of files) {
@@ -117,14 +121,9 @@ async function inspect(path: string, format: ImageRecord["format"]): Promise<voi
 }
 
 async function formatOf(options: ImportOptions): Promise<ImageRecord["format"]> {
-  if (options.kernel !== undefined && options.disk !== undefined) {
-    throw new BlixardError("INVALID_ARGUMENT", "no driver gives a disk to a VM that boots a kernel", {
-      hint: "Give --kernel, with --initrd if it needs one, or a --disk that boots by itself.",
-    });
-  }
   if (options.kernel === undefined) {
     if (options.disk !== undefined && options.initrd === undefined) return "disk";
-    throw new BlixardError("INVALID_ARGUMENT", "an image needs --kernel FILE, or --disk FILE alone");
+    throw new BlixardError("INVALID_ARGUMENT", "an image needs --kernel FILE, or a --disk FILE that boots by itself");
   }
   await using file = await open(options.kernel);
   const { buffer } = await file.read(Buffer.alloc(4), 0, 4, 0);

@@ -15,6 +15,7 @@ import {
 } from "@blixard/protocol";
 import type { View } from "../output.ts";
 import { formatAge, formatMemory } from "../quantities.ts";
+import { disksText } from "./vm-disks.ts";
 import { forwardText } from "./vm-network-options.ts";
 
 const since = (unixMs: number) => formatAge(Date.now() - unixMs);
@@ -49,6 +50,7 @@ export const vmView: View<VmRecord> = {
       value: ({ spec }) => (spec.bootDeadlineMs === undefined ? null : `${spec.bootDeadlineMs / 1_000} s`),
       wide: true,
     },
+    { title: "DISKS", value: (vm) => disksText(vm), wide: true },
     { title: "AUTOSTART", value: ({ spec }) => autostartText(spec), wide: true },
     { title: "NETWORKS", value: ({ spec }) => networkText(spec), wide: true },
     { title: "FORWARDS", value: ({ spec }) => spec.forwards?.map(forwardText).join(" ") ?? null, wide: true },

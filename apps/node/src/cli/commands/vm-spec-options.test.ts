@@ -59,6 +59,20 @@ describe("the options of a VM's specification", () => {
     expect(() => specOf(parsed("--image", "demo", option, value))).toThrow(message);
   });
 
+  it("take each disk as one option", () => {
+    const disks = (...given: string[]) =>
+      specOf(parsed("--image", "demo", ...given.flatMap((text) => ["--disk", text]))).disks;
+    expect(disks("root,size=8G", "data,size=1T,ephemeral", "root,ephemeral")).toEqual([
+      { name: "root", sizeGiB: 8 },
+      { name: "data", sizeGiB: 1024, ephemeral: true },
+      { name: "root", ephemeral: true },
+    ]);
+    expect(disks()).toBeUndefined();
+    for (const bad of ["data,size=512M", "data,size", "data,format=raw", "data,ephemeral=yes", "data,size=x"]) {
+      expect(() => disks(bad)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    }
+  });
+
   it("are made of a field that comes later by its name, its kind and its description", () => {
     const schema = z.object({
       cpuModel: z.string().meta({ since: 4, description: "model of the CPUs" }).exactOptional(),
@@ -80,8 +94,8 @@ describe("the options of a VM's specification", () => {
   });
 
   it("do not pass over a field that no option can carry", () => {
-    expect(() => optionsOf(z.object({ disks: z.array(z.string()) }))).toThrow(
-      expect.objectContaining({ code: "INVARIANT", message: expect.stringContaining("disks") }),
+    expect(() => optionsOf(z.object({ nics: z.array(z.string()) }))).toThrow(
+      expect.objectContaining({ code: "INVARIANT", message: expect.stringContaining("nics") }),
     );
   });
 });

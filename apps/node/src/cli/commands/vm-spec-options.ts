@@ -4,6 +4,8 @@ import { type VmSpec, type VmSpecInput, vmSpecSchema } from "@blixard/protocol";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { parseDurationMs, parseInteger, parseMemoryMiB } from "../quantities.ts";
+import type { ListOption } from "./list-option.ts";
+import { diskOption } from "./vm-disks.ts";
 import { parseForwards, parseNetworks } from "./vm-network-options.ts";
 
 /** What only the command line adds to a field: its default for people, and a word in the help. */
@@ -14,6 +16,7 @@ const additions: Readonly<Partial<Record<keyof VmSpec, { readonly fallback?: str
 
 /** The fields that are lists: the option for one of its items, which may be given several times. */
 const lists: Readonly<Partial<Record<string, ListOption>>> = {
+  disks: diskOption,
   networks: {
     flag: "--network <network>",
     hint: "NAME[,address=ADDRESS][,mac=MAC]; `none` alone",
@@ -21,12 +24,6 @@ const lists: Readonly<Partial<Record<string, ListOption>>> = {
   },
   forwards: { flag: "--forward <ports>", hint: "[all|ADDRESS:]PORT:TO[,from=RANGE+RANGE]", read: parseForwards },
 };
-
-interface ListOption {
-  readonly flag: string;
-  readonly hint: string;
-  readonly read: (given: readonly string[]) => unknown;
-}
 
 interface SpecOption {
   /** The path of the field: two names for one of an object in the specification. */

@@ -1,6 +1,13 @@
 /** `blixard vm create|list|get|start|stop|restart|pause|resume|delete|explain|logs|console` */
 import { BlixardError, errorCodeOf } from "@blixard/common";
-import { isOnLostNode, type LossPolicy, type VmChange, type VmPhase, type VmRecord } from "@blixard/protocol";
+import {
+  formerLossPolicy,
+  isOnLostNode,
+  type LossPolicy,
+  type VmChange,
+  type VmPhase,
+  type VmRecord,
+} from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, type ClientSession, withClient, withClientOptions } from "../client-command.ts";
@@ -10,6 +17,7 @@ import { parseInteger } from "../quantities.ts";
 import { type ChangedItem, showFollowed, showFollowedItem, type WatchOptions, withWatchOption } from "../watch.ts";
 import { vmView } from "./views.ts";
 import { registerConsole } from "./vm-console.ts";
+import { diskLines, disksTable } from "./vm-disks.ts";
 import { endLines, endsTable } from "./vm-ends.ts";
 import { addSpecOptions, specOf } from "./vm-spec-options.ts";
 
@@ -91,7 +99,7 @@ function registerReads(command: Command, context: CliContext): void {
           read: () => session.client.vms.get(name),
           changes: () => session.client.vms.watch({ name }, { signal: context.signal }),
           itemOf: changedVm,
-          print: (vm) => printItem(context, session.format, vmView, vm, endsTable),
+          print: (vm) => printItem(context, session.format, vmView, vm, detailsOf),
         }),
       ),
   );
@@ -102,6 +110,12 @@ function registerReads(command: Command, context: CliContext): void {
         await print(context, format, vm, () => explanation(vm), [name]);
       }),
   );
+}
+
+/** What stands under the line of a VM. */
+function detailsOf(vm: VmRecord): string {
+  const { effect } = vm.lossPolicy ?? formerLossPolicy;
+  return `\nWithout its node it ${effect}.\n${disksTable(vm)}${endsTable(vm)}`;
 }
 
 function changedVm(change: VmChange): ChangedItem<VmRecord> | undefined {
@@ -208,6 +222,7 @@ function explanation(vm: VmRecord): string {
       ? []
       : [`home       node ${vm.home.node}, from where a drain has taken it: blixard nodes resume ${vm.home.node}`]),
     ...vm.conditions.map((condition) => `condition  ${condition.type}=${condition.status} ${condition.message}`),
+    ...diskLines(vm),
     ...endLines(vm),
   ];
   return `${lines.join("\n")}\n`;

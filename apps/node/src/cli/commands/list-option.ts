@@ -1,0 +1,7 @@
+/** A field of a specification that is a list: an option for one of its items, which may be given several times. */
+export interface ListOption {
+  readonly flag: string;
+  readonly hint: string;
+  /** @throws INVALID_ARGUMENT for text that is no item; whether the items fit is up to the node */
+  readonly read: (given: readonly string[]) => unknown;
+}

@@ -1,0 +1,74 @@
+/** The disks of a VM on the command line. */
+import { BlixardError } from "@blixard/common";
+import type { VmDisk, VmRecord } from "@blixard/protocol";
+import { parseMemoryMiB } from "../quantities.ts";
+import { formatTable } from "../table.ts";
+import type { ListOption } from "./list-option.ts";
+
+const mebibytesPerGib = 1024;
+const form = "NAME[,size=SIZE][,ephemeral]";
+
+export const diskOption: ListOption = {
+  flag: "--disk <disk>",
+  hint: `${form}; root is that of the image, in the size that is given; for example data,size=8G`,
+  read: (given) => given.map(parseDisk),
+};
+
+/** `data,size=8G,ephemeral`. @throws INVALID_ARGUMENT */
+function parseDisk(text: string): VmDisk {
+  const [name = "", ...words] = text.split(",");
+  let disk: VmDisk = { name };
+  for (const word of words) {
+    const [key, value] = word.split("=", 2);
+    if (key === "size" && value !== undefined) disk = { ...disk, sizeGiB: parseGiB(value) };
+    else if (word === "ephemeral") disk = { ...disk, ephemeral: true };
+    else throw new BlixardError("INVALID_ARGUMENT", `--disk: "${word}" is no part of ${form}`);
+  }
+  return disk;
+}
+
+function parseGiB(text: string): number {
+  const sizeGiB = parseMemoryMiB(text) / mebibytesPerGib;
+  if (Number.isInteger(sizeGiB)) return sizeGiB;
+  throw new BlixardError("INVALID_ARGUMENT", `--disk: size=${text} is not a whole number of GiB`, {
+    hint: "For example: --disk data,size=8G",
+  });
+}
+
+const sizeText = ({ sizeGiB }: VmDisk) => (sizeGiB === undefined ? "as the image" : `${sizeGiB} GiB`);
+
+/** `root 8 GiB, data 1 GiB (ephemeral)`; null for a VM that says nothing about disks. */
+export function disksText({ spec: { disks } }: VmRecord): string | null {
+  if (disks === undefined || disks.length === 0) return null;
+  return disks
+    .map((disk) => `${disk.name} ${sizeText(disk)}${disk.ephemeral === true ? " (ephemeral)" : ""}`)
+    .join(", ");
+}
+
+/** A table below that of the VM; nothing for a VM without disks. */
+export function disksTable(vm: VmRecord): string {
+  const all = disksShown(vm);
+  if (all.length === 0) return "";
+  const rows = all.map((disk) => [
+    ...[disk.name, sizeText(disk), disk.ephemeral === true ? "ephemeral" : "kept", placeOf(vm, disk)],
+  ]);
+  return `\n${formatTable(["DISK", "SIZE", "DATA", "MADE"], rows)}`;
+}
+
+/** One line for each disk. */
+export function diskLines(vm: VmRecord): string[] {
+  return disksShown(vm).map(
+    (disk) =>
+      `disk       ${disk.name}, ${sizeText(disk)}${disk.ephemeral === true ? ", ephemeral" : ""}: ${placeOf(vm, disk)}`,
+  );
+}
+
+/** Those of the specification, and those that were made without a word about them. */
+function disksShown({ spec: { disks = [] }, disks: made }: VmRecord): readonly VmDisk[] {
+  const named = new Set(disks.map(({ name }) => name));
+  return [...(made?.names ?? []).filter((name) => !named.has(name)).map((name) => ({ name })), ...disks];
+}
+
+function placeOf({ disks: made }: VmRecord, { name }: VmDisk): string {
+  return made?.names.includes(name) === true ? `on node ${made.node}` : "not yet";
+}

@@ -1,0 +1,205 @@
+/** Disks of VMs, from the command line: how large they are, what becomes of them, and of a node whose file system they fill. */
+import { existsSync, statSync } from "node:fs";
+import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { BlixardClient } from "@blixard/client";
+import type { VmRecord } from "@blixard/protocol";
+import { instanceProcesses, ProcessCluster, ProcessNode } from "@blixard/testing";
+import {
+  describeWith,
+  linuxGuestCommandLine,
+  linuxGuestFiles,
+  linuxGuestNeeds,
+  linuxGuestReady,
+  SmallFileSystem,
+  smallFileSystemNeeds,
+} from "@blixard/vm-manager/testing";
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { builtBinary } from "./binary.ts";
+import { runBinary } from "./run-binary.ts";
+
+const gibibyte = 1024 ** 3;
+const patienceMs = 180_000;
+
+describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
+  let cluster: ProcessCluster;
+  let client: BlixardClient;
+  let files: string;
+
+  beforeAll(async () => {
+    cluster = await ProcessCluster.start({ binary: builtBinary(), flags: ["--vm-driver", "qemu"] });
+    client = cluster.client();
+    files = await mkdtemp(join(tmpdir(), "blixard-image-"));
+  }, patienceMs);
+
+  afterAll(async () => {
+    const vms = await client.vms.list().catch((): VmRecord[] => []);
+    client.close();
+    await cluster.close();
+    for (const pid of vms.flatMap(({ vmId }) => instanceProcesses(vmId))) process.kill(pid, "SIGKILL");
+    await rm(files, { recursive: true, force: true });
+  });
+
+  const at = (id: number, ...args: string[]) => runBinary([...args, "--data-dir", `${cluster.dataRoot}/node-${id}`]);
+  const fileOf = ({ vmId }: VmRecord, node: number | null, name: string) =>
+    join(cluster.dataRoot, `node-${node}`, "vms", "instances", vmId, name);
+  const create = (name: string, ...more: string[]) =>
+    at(1, "vm", "create", name, "--image", "demo", "--memory", "32M", ...more);
+
+  it("have the sizes that were asked for, and what becomes of them is told before it happens", async () => {
+    expect(await create("kept", "--disk", "data,size=2G")).toMatchObject({ code: 0 });
+    expect(await create("scratch", "--disk", "tmp,size=1G,ephemeral")).toMatchObject({ code: 0 });
+    expect(await create("bold", "--disk", "data,size=1G", "--on-node-loss", "move")).toMatchObject({ code: 0 });
+    const { stdout } = await at(2, "vm", "list", "-o", "wide");
+    expect(stdout).toMatch(/^kept .* waits .* data 2 GiB /m);
+    expect(stdout).toMatch(/^scratch .* moves .* tmp 1 GiB \(ephemeral\) /m);
+    expect(stdout).toMatch(/^bold .* moves without data .* data 1 GiB /m);
+    const kept = await client.vms.waitFor("kept", "its disks", ({ disks }) => disks !== undefined, {
+      timeoutMs: patienceMs,
+    });
+    expect(kept).toMatchObject({
+      spec: { disks: [{ name: "data", sizeGiB: 2 }] },
+      disks: { node: kept.node, names: ["data"] },
+    });
+    expect(statSync(fileOf(kept, kept.node, "disk-data.raw")).size).toBe(2 * gibibyte);
+    const shown = (await at(2, "vm", "get", "kept")).stdout;
+    expect(shown).toContain("Without its node it waits.");
+    expect(shown).toMatch(new RegExp(`^data +2 GiB +kept +on node ${kept.node}$`, "m"));
+    expect((await at(2, "vm", "explain", "kept")).stdout).toContain(`disk       data, 2 GiB: on node ${kept.node}`);
+  });
+
+  it.each([
+    [["--disk", "data"], "sizeGiB"],
+    [["--disk", "data,size=0"], "sizeGiB"],
+    [["--disk", "data,size=9T"], "sizeGiB"],
+    [["--disk", "data,size=1.5G"], "whole number of GiB"],
+    [["--disk", "../data,size=1G"], "name"],
+    [["--disk", "a=b,size=1G"], "name"],
+    [["--disk", "data,size=1G", "--disk", "data,size=2G"], "same name"],
+    [["--disk", "root,size=1G"], "the image has no disk"],
+    [["--disk", "data,size=1G,file=/etc/passwd"], "file=/etc/passwd"],
+  ])("are refused with %j", async (options, why) => {
+    const refused = await create("bad", "--stopped", ...options);
+    expect(refused).toMatchObject({ code: 64, stderr: expect.stringContaining(why) });
+  });
+
+  it("are not made anew when they have vanished, and go with their VM", async () => {
+    const kept = await client.vms.get("kept");
+    const file = fileOf(kept, kept.node, "disk-data.raw");
+    expect(await at(1, "vm", "stop", "kept")).toMatchObject({ code: 0 });
+    await rename(file, `${file}.aside`);
+    const failed = await at(1, "vm", "start", "kept");
+    expect(failed).toMatchObject({ code: 1, stderr: expect.stringContaining("disk-missing") });
+    expect((await at(2, "vm", "list")).stdout).toMatch(/^kept +Failed .* disk-missing/m);
+    expect(existsSync(file)).toBe(false);
+    await rename(`${file}.aside`, file);
+    expect(await at(1, "vm", "start", "kept")).toMatchObject({ code: 0 });
+    expect(await at(1, "vm", "delete", "kept", "--yes")).toMatchObject({ code: 0 });
+    expect(existsSync(file)).toBe(false);
+  });
+
+  it("that are ephemeral are fresh where the VM is started when its node is lost", async () => {
+    const before = await client.vms.get("scratch");
+    const lost = before.node ?? 0;
+    await writeFile(fileOf(before, lost, "disk-tmp.raw"), "of the node that is lost", { flag: "r+" });
+    await cluster.kill(lost);
+    const asked = cluster.client([1, 2, 3].find((id) => id !== lost));
+    const away = (seen: VmRecord) => seen.phase === "Running" && seen.node !== lost && seen.disks?.node === seen.node;
+    const moved = await asked.vms.waitFor("scratch", "elsewhere", away, { timeoutMs: patienceMs });
+    asked.close();
+    expect(statSync(fileOf(moved, moved.node, "disk-tmp.raw"))).toMatchObject({ size: gibibyte, blocks: 0 });
+    await cluster.restart(lost);
+    const gone = fileOf(before, lost, "disk-tmp.raw");
+    for (let tries = 0; existsSync(gone); tries++) {
+      if (tries > patienceMs / 100) throw new Error(`${gone} is still there`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    expect(instanceProcesses(before.vmId)).toHaveLength(1);
+  });
+
+  it("of an image stand beside its kernel, in the size that is asked for", async () => {
+    const { kernel, initrd } = linuxGuestFiles();
+    const [kernelFile, initrdFile, diskFile] = ["kernel", "initrd", "disk"].map((name) => join(files, name));
+    await writeFile(kernelFile ?? "", kernel);
+    await writeFile(initrdFile ?? "", initrd);
+    await writeFile(diskFile ?? "", "on the disk of the image".padEnd(1024 * 1024));
+    const given = ["--kernel", kernelFile ?? "", "--initrd", initrdFile ?? "", "--disk", diskFile ?? ""];
+    expect(await at(1, "image", "import", "linux", ...given, "--append", linuxGuestCommandLine)).toMatchObject({
+      code: 0,
+    });
+    const root = ["--memory", "128M", "--disk", "root,size=3G"];
+    expect(await at(1, "vm", "create", "linux", "--image", "linux", ...root)).toMatchObject({ code: 0 });
+    const typed = "cat /sys/block/vda/serial /sys/block/vda/size; head -c 24 /dev/vda; echo\n";
+    await untilLogged("linux", linuxGuestReady);
+    expect(
+      await runBinary(["vm", "console", "linux", "--data-dir", `${cluster.dataRoot}/node-1`], { input: typed }),
+    ).toMatchObject({ code: 0 });
+    await untilLogged("linux", `root${3 * 2 * 1024 * 1024}`);
+    await untilLogged("linux", "on the disk of the image");
+    expect(await client.vms.get("linux")).toMatchObject({ lossPolicy: { effect: "waits" } });
+  });
+
+  async function untilLogged(name: string, text: string): Promise<void> {
+    for (let tries = 0; ; tries++) {
+      const { stdout } = await at(1, "vm", "logs", name);
+      if (stdout.includes(text)) return;
+      if (tries > 60) throw new Error(`${name} did not write ${text}, but: ${stdout}`);
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+    }
+  }
+});
+
+const present = linuxGuestNeeds.present && smallFileSystemNeeds.present;
+const fullNeeds = { ...(linuxGuestNeeds.present ? smallFileSystemNeeds : linuxGuestNeeds), present };
+
+describeWith(describe, fullNeeds)("a node whose file system is filled by a guest", () => {
+  it("pauses the guest and goes on committing, and lets it go on when there is room", async () => {
+    await using small = SmallFileSystem.mount(320);
+    const dataDir = join(small.path, "node");
+    const flags = ["--vm-driver", "qemu", "--transport", "grpc"];
+    const node = await ProcessNode.start({ binary: builtBinary(), id: 1, dataDir, flags });
+    const run = (...args: string[]) => runBinary([...args, "--data-dir", dataDir]);
+    const files = await mkdtemp(join(tmpdir(), "blixard-image-"));
+    try {
+      const { kernel, initrd } = linuxGuestFiles();
+      await writeFile(join(files, "kernel"), kernel);
+      await writeFile(join(files, "initrd"), initrd);
+      const image = ["--kernel", join(files, "kernel"), "--initrd", join(files, "initrd")];
+      expect(await run("image", "import", "linux", ...image, "--append", linuxGuestCommandLine)).toMatchObject({
+        code: 0,
+      });
+      const spec = ["--image", "linux", "--memory", "128M", "--disk", "data,size=1G"];
+      expect(await run("vm", "create", "writer", ...spec)).toMatchObject({ code: 0 });
+      expect(statSync(join(dataDir, "reserve")).size).toBe(64 * 1024 * 1024);
+      const seen = async (holds: (text: string) => boolean, ...args: string[]) => {
+        for (let tries = 0; ; tries++) {
+          const { stdout } = await run(...args);
+          if (holds(stdout)) return stdout;
+          if (tries > 120) throw new Error(`not seen with ${args.join(" ")}: ${stdout}`);
+          await new Promise((resolve) => setTimeout(resolve, 500));
+        }
+      };
+      await seen((text) => text.includes(linuxGuestReady), "vm", "logs", "writer");
+      const command = "yes blixard | dd of=/dev/vda bs=1M count=500 iflag=fullblock conv=fsync; echo all is written\n";
+      const typed = runBinary(["vm", "console", "writer", "--data-dir", dataDir], { input: command });
+      const paused = await seen((text) => /^writer +Paused .* no-room/m.test(text), "vm", "list");
+      expect(paused).toContain("no-room");
+      await typed;
+      expect(existsSync(join(dataDir, "reserve"))).toBe(false);
+      expect((await run("vm", "explain", "writer")).stdout).toContain("Disks=false the guest is paused");
+      for (let number = 0; number < 5; number++) {
+        expect(await run("kv", "put", "while-full", `${number}`)).toMatchObject({ code: 0 });
+      }
+      small.resize(1_000);
+      await seen((text) => text.includes("all is written"), "vm", "logs", "writer");
+      expect(await seen((text) => /^writer +Running /m.test(text), "vm", "list")).toContain("writer");
+      expect(existsSync(join(dataDir, "reserve"))).toBe(true);
+      expect(node.isRunning).toBe(true);
+      expect(await run("vm", "delete", "writer", "--yes")).toMatchObject({ code: 0 });
+    } finally {
+      await node.stop("SIGTERM");
+      await rm(files, { recursive: true, force: true });
+    }
+  });
+});

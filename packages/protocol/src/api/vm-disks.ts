@@ -1,0 +1,75 @@
+/**
+ * The disks of a VM on its node. `root` is the disk of its image, which it has also without a word about it; the others
+ * are empty when they are made. What an ephemeral disk holds may be lost whenever the VM starts on another node.
+ */
+import { z } from "zod";
+import { limits } from "../limits.ts";
+import { nodeIdSchema } from "./values.ts";
+
+/** The disk that belongs to the image. */
+export const rootDiskName = "root";
+
+/** The guest sees the name as the serial number of the disk. */
+export const diskNameSchema = z
+  .string()
+  .max(limits.vmDiskNameLengthMax)
+  .regex(/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, "use lower-case letters, digits and dashes");
+
+const sizeSchema = z.int().min(1).max(limits.vmDiskGiBMax);
+
+const vmDiskSchema = z
+  .object({
+    name: diskNameSchema,
+    /** Of `root`: default that of the disk of the image, and never less. */
+    sizeGiB: sizeSchema.exactOptional(),
+    ephemeral: z.boolean().exactOptional(),
+  })
+  .strict()
+  .refine(({ name, sizeGiB }) => name === rootDiskName || sizeGiB !== undefined, {
+    path: ["sizeGiB"],
+    message: "a disk that is not the root of an image needs a size",
+  });
+export type VmDisk = Readonly<z.infer<typeof vmDiskSchema>>;
+
+export const vmDisksSchema = z
+  .array(vmDiskSchema)
+  .max(limits.vmDisksMax)
+  .refine((disks) => new Set(disks.map(({ name }) => name)).size === disks.length, "two disks have the same name")
+  .meta({ since: 3, description: "its disks; root is that of the image" });
+
+/** The disks that a node has made of a VM. */
+export const diskNamesSchema = z.array(diskNameSchema).max(limits.vmDisksMax + 1);
+export const recordedDisksSchema = z.object({
+  node: nodeIdSchema,
+  names: diskNamesSchema,
+});
+
+/** What is read of an image here. */
+interface ImageParts {
+  readonly format: string;
+  readonly blobs?: readonly { readonly role: string }[];
+}
+
+/** Whether an image brings a disk, which is written to. */
+export function imageHasDisk({ format, blobs = [] }: ImageParts): boolean {
+  return format === "disk" || blobs.some(({ role }) => role === "disk");
+}
+
+/** All disks of a VM, in the order in which its guest sees them. */
+export function disksOf({ disks = [] }: { readonly disks?: readonly VmDisk[] }, image: ImageParts): readonly VmDisk[] {
+  const others = disks.filter(({ name }) => name !== rootDiskName);
+  if (!imageHasDisk(image)) return others;
+  return [disks.find(({ name }) => name === rootDiskName) ?? { name: rootDiskName }, ...others];
+}
+
+/** Whether nobody can start the VM elsewhere with what it had: it keeps something on a disk of its node. */
+export function hasOwnData(spec: { readonly disks?: readonly VmDisk[] }, image: ImageParts): boolean {
+  return disksOf(spec, image).some(({ ephemeral = false }) => !ephemeral);
+}
+
+/** Why a VM of this image cannot have these disks; undefined when it can. */
+export function disksRefusal(spec: { readonly disks?: readonly VmDisk[] }, image: ImageParts): string | undefined {
+  const at = (spec.disks ?? []).findIndex(({ name }) => name === rootDiskName);
+  if (at < 0 || imageHasDisk(image)) return undefined;
+  return `spec.disks.${at}.name: the image has no disk that could be the disk ${rootDiskName}`;
+}
