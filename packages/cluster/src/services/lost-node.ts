@@ -90,7 +90,7 @@ function hintFor({ name }: VmRecord, nodeId: number, desired: VmDesired, leftMs:
     case "deleted":
       return `Forget it at once: blixard vm delete ${name} --force; what runs of it ends ${when}. Or bring node ${nodeId} back.`;
     default:
-      return `Bring node ${nodeId} back. When its machine is known to be off: blixard cluster remove ${nodeId} --force.`;
+      return `Bring node ${nodeId} back, or see what may start elsewhere: blixard nodes evacuate ${nodeId} --dry-run.`;
   }
 }
 
