@@ -22,19 +22,17 @@ export class DriverSet {
   }
 
   /**
-   * Probes the drivers that start VMs, on a host that has these `networks`.
+   * Probes the drivers that start VMs.
    * @throws VM_DRIVER_FAILED when none works and the options do not allow that
    */
   static async open(
     { drivers, adopters = [], allowNoDriver = false }: Pick<VmManagerOptions, "drivers" | "adopters" | "allowNoDriver">,
     logger: Logger,
-    networks: readonly string[] = [],
   ): Promise<DriverSet> {
     const working: ChosenDriver[] = [];
     const failures: { readonly reason: string; readonly hint: string }[] = [];
     for (const driver of drivers) {
-      const { name } = driver;
-      const capabilities = capabilitiesHere(driver.capabilities, networks);
+      const { name, capabilities } = driver;
       const result = await driver.probe();
       if (result.works) {
         for (const kind of result.kinds) {
@@ -53,6 +51,15 @@ export class DriverSet {
       throw new BlixardError("VM_DRIVER_FAILED", reasons || "no VM driver was given", hint === "" ? {} : { hint });
     }
     return new DriverSet([...drivers, ...adopters], working);
+  }
+
+  /** The same drivers on a host that has these networks and no others. */
+  withNetworks(present: readonly string[]): DriverSet {
+    const working = this.working.map((chosen) => ({
+      ...chosen,
+      capabilities: capabilitiesHere(chosen.capabilities, present),
+    }));
+    return new DriverSet(this.#all, working);
   }
 
   /**

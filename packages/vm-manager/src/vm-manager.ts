@@ -41,14 +41,15 @@ export async function startVmManager(deps: VmManagerDeps, options: VmManagerOpti
   try {
     const images = await ImageStore.open(join(dataDir, "images"), deps);
     await images.put(oneChunk(nanoGuest));
+    const found = await DriverSet.open(options, deps.logger);
     const store = new InstanceStore(join(dataDir, "instances"), await makeRunDirectory(dataDir));
     const tunables = { ...defaultTunables, ...options.tunables };
     const { clock, logger } = deps;
     const networks = await VmNetworks.open(
       { clock, logger, runDirectory: store.runDirectory },
-      { tries: options.drivers.some(({ capabilities }) => (capabilities.networks ?? []).length > 0) },
+      { tries: found.working.some(({ capabilities }) => capabilities.networks !== undefined) },
     );
-    const drivers = await DriverSet.open(options, deps.logger, networks.available);
+    const drivers = found.withNetworks(networks.available);
     const leases = await LeaseGuard.open({ clock, logger, dataDir, runDirectory: store.runDirectory });
     const { vmIds, records } = await knownVms(store);
     const { confinement = {} } = options;

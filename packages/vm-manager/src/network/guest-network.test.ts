@@ -187,18 +187,24 @@ describeWith(describe, networkGuestComponent)("a guest in its network user", () 
     expect((await switchOf(harness))?.pid).not.toBe(before.pid);
   });
 
-  it("ends its passt and its switch when nobody is left to tell them to", async () => {
+  it("ends its passt and its switch with a lease that nobody renews, while its node is away", async () => {
     const port = await freePort();
-    await using harness = await openGuest({ forwards: [{ port, to: 80 }] });
-    await harness.untilConsole(networkGuestReady);
+    await using harness = await openGuest();
+    const { leases } = harness.manager;
+    const image = await importNetworkGuest(harness.manager);
+    const wish = harness.wish({ image, fencingEpoch: 2, spec: { memoryMiB: 128, forwards: [{ port, to: 80 }] } });
+    await leases.extend(leases.nowMs() + 300_000);
+    harness.manager.setDesired([{ ...wish, needsLease: true }]);
+    await harness.untilReady(2);
     await until("the page", async () => (await page(port).catch(() => "")).includes("a page of the guest"));
     const carrier = await switchOf(harness);
     const [passt] = await passtOf(harness);
     if (carrier === undefined || passt === undefined) throw new Error("the switch or passt does not run");
+    await leases.limit(leases.nowMs() + 1_000);
     await harness.close();
-    process.kill(await harness.process(), "SIGKILL");
     await until("the end of passt", async () => !isAlive(passt));
     await until("the end of the switch", async () => !isAlive(carrier));
+    expect(await harness.processes()).toEqual([]);
   });
 
   it("says so while its port is taken by somebody else, and takes it when it is free", async () => {
