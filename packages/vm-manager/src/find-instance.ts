@@ -3,7 +3,7 @@
  * what the machine itself shows. A second start beside a running one would be the worst that can happen to a disk, so a
  * process with the id of the VM is adopted when it proves to be this node's own, and is left alone else.
  */
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { type Clock, type Logger, messageOf } from "@blixard/common";
 import type { DriverKind } from "@blixard/protocol";
 import { uidOfProcess } from "./confinement/vm-users.ts";
@@ -94,7 +94,7 @@ async function lostRecord({ clock, store, walls }: FindInstanceDeps, found: VmPr
     driver,
     handle: { driver, pid, startTime, bootId: await readBootId(), machine, driverVersion: "" },
     machine: machine === "" ? null : machine,
-    hasDisk: readdirSync(directory).some(isDiskFile),
+    hasDisk: existsSync(directory) && readdirSync(directory).some(isDiskFile),
     confinement: walls.recordedOf(vmId, uid),
     nics: nicsInArguments(found.arguments),
   };

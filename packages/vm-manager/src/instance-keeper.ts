@@ -335,7 +335,9 @@ export class InstanceKeeper {
     this.#logger.log("info", "found an instance", { pid: instance.handle.pid, state: instance.state.value.type });
     // A stable run is one also when its manager was started anew meanwhile.
     this.#attach(instance, record, await processAgeMs(instance.handle).catch(() => 0));
-    await this.#save({ ...record, status: "started", handle: instance.handle });
+    // Nothing is written that is written already: there may be no room.
+    const found: InstanceRecord = { ...record, status: "started", handle: instance.handle };
+    if (JSON.stringify(found) !== JSON.stringify(record)) await this.#save(found);
   }
 
   #attach(instance: VmInstance, { consoleStartOffset }: InstanceRecord, ageMs = 0): void {

@@ -7,15 +7,14 @@ import { nanoGuestElf } from "../guest/nano-guest.ts";
 const nanoMemoryMiBMin = 8;
 
 export const nanoGuest: Uint8Array = nanoGuestElf();
+export const nanoGuestDigest: string = createHash("sha256").update(nanoGuest).digest("hex");
 
 /** `builtin/nano`, and `demo`, the same guest under the name that a first example uses. */
 export const builtinImages: readonly ImageRecord[] = ["builtin/nano", "demo"].map((name) => ({
   name,
   format: "multiboot",
   builtin: true,
-  blobs: [
-    { role: "kernel", digest: createHash("sha256").update(nanoGuest).digest("hex"), sizeBytes: nanoGuest.length },
-  ],
+  blobs: [{ role: "kernel", digest: nanoGuestDigest, sizeBytes: nanoGuest.length }],
   commandLine: "",
   minMemoryMiB: nanoMemoryMiBMin,
   sources: [],
