@@ -18,6 +18,8 @@ const duties = [
   "operations",
   "vm-desired",
   "vm-observe",
+  "volume-desired",
+  "volume-observe",
 ] as const;
 /** The name of a duty, in its metric and in the log. */
 export type DutyName = (typeof duties)[number];

@@ -83,7 +83,7 @@ export { vmChanges, vmObservationSchema, vmSpecSchema, vmVerbs } from "./api/vm.
 export type { ObservedCondition, VmCondition } from "./api/vm-conditions.ts";
 export { isOnLostNode, nodeReachable, observedConditionTypes, withObservedConditions } from "./api/vm-conditions.ts";
 export type { VmDisk } from "./api/vm-disks.ts";
-export { disksOf, disksRefusal, hasOwnData, imageHasDisk, rootDiskName } from "./api/vm-disks.ts";
+export { disksOf, disksRefusal, hasOwnData, imageHasDisk, rootDiskName, volumesOf } from "./api/vm-disks.ts";
 export type { RecordedVmEnd, VmEnd } from "./api/vm-ends.ts";
 export { withObservedEnds } from "./api/vm-ends.ts";
 export type { NetworkWishes, VmForward, VmNetwork } from "./api/vm-networks.ts";
@@ -97,6 +97,7 @@ export {
   userNetwork,
   userResolverPart,
 } from "./api/vm-networks.ts";
+export type { VolumeObservation, VolumeRecord } from "./api/volume.ts";
 export { limits } from "./limits.ts";
 export { nodeKeyTls } from "./tls-names.ts";
 export type { SignedAddresses } from "./wire/address-claim.ts";

@@ -41,6 +41,7 @@ export const limits = {
   vmDiskNameLengthMax: 20,
   /** A file of ext4 has less than 16 TiB. */
   vmDiskGiBMax: 8_192,
+  volumesMax: 10_000,
   imagesMax: 1_000,
   imageBlobBytesMax: 16 * 1024 ** 3,
   ticketsMax: 1_000,
@@ -75,8 +76,8 @@ export function assertLimits(of: Limits): void {
   assertAtMost({ vmMemoryMiBMin }, { vmMemoryMiBMax }, "some memory has to be allowed");
   assertAtMost({ ticketTtlSecondsDefault }, { ticketTtlSecondsMax }, "a ticket with the default must be one");
   assertAtMost({ nodesMax }, { nodeIdMax }, "each node has an id of its own");
-  const { vmsMax, imagesMax, listMax, blobPieceBytesMax, imageBlobBytesMax } = of;
-  assertAtMost({ vmsMax, imagesMax }, { listMax }, "a list holds all that there may be");
+  const { vmsMax, volumesMax, imagesMax, listMax, blobPieceBytesMax, imageBlobBytesMax } = of;
+  assertAtMost({ vmsMax, volumesMax, imagesMax }, { listMax }, "a list holds all that there may be");
   assertAtMost({ blobPieceBytesMax }, { imageBlobBytesMax }, "a blob is made of pieces");
 }
 

@@ -36,3 +36,4 @@ export type {
   VmManagerDeps,
   VmManagerOptions,
 } from "./vm-manager-types.ts";
+export type { DesiredVolume } from "./volumes/volume-keeper.ts";

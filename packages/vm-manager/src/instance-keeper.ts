@@ -3,11 +3,11 @@
  * both. The machine (`vm-machine.ts`) decides and calls one at a time.
  */
 import { type Clock, errorCodeOf, type Logger, messageOf, type Semaphore } from "@blixard/common";
-import { hasOwnData, type VmSpec } from "@blixard/protocol";
+import type { VmSpec } from "@blixard/protocol";
 import type { VmWalls } from "./confinement/vm-walls.ts";
 import { ConsoleLog } from "./console-log.ts";
 import { ConsoleScan } from "./console-scan.ts";
-import { assertDisks, madeDisksOf, makeDisks } from "./disks/instance-disks.ts";
+import { assertDisks, findVolumes, madeDisksOf, makeDisks } from "./disks/instance-disks.ts";
 import { removeDisks } from "./disks/vm-disks.ts";
 import { endsOfHost, type InstanceSpec, type VmInstance } from "./driver.ts";
 import type { ChosenDriver, DriverSet } from "./driver-set.ts";
@@ -33,6 +33,7 @@ import { processAgeMs } from "./process/process-identity.ts";
 import { type Activity, exitMessages, type PlanAction, type PlanDesired, restartDelayMs } from "./reconcile-plan.ts";
 import { stopInstance } from "./stop-ladder.ts";
 import type { DesiredVm } from "./vm-manager-types.ts";
+import type { VolumeKeeper } from "./volumes/volume-keeper.ts";
 import type { LeaseGuard } from "./watchdog/lease-guard.ts";
 
 export interface InstanceKeeperDeps {
@@ -40,6 +41,7 @@ export interface InstanceKeeperDeps {
   readonly logger: Logger;
   readonly store: InstanceStore;
   readonly images: ImageStore;
+  readonly volumes: Pick<VolumeKeeper, "find">;
   readonly drivers: DriverSet;
   readonly walls: VmWalls;
   readonly leases: Pick<LeaseGuard, "spawn" | "hasEnded" | "isHeld">;
@@ -144,9 +146,10 @@ export class InstanceKeeper {
       await store.makeDirectory(this.#vmId);
       const directory = store.directoryOf(this.#vmId);
       await assertDisks(directory, desired, this.#record);
+      const volumes = await findVolumes(this.#deps.volumes, desired);
       refusal = "image-refused";
       const image = await prepareBoot(images, desired.image, signal);
-      const disks = await makeDisks(directory, desired, this.#record, image.disk);
+      const disks = await makeDisks(directory, desired, this.#record, { imageDisk: image.disk, volumes });
       refusal = "start-failed";
       await starts.run(() => this.#startProcess(desired, chosen, { boot: image.boot, disks }, signal), signal);
       metrics.starts.add(1, { driver: chosen.kind });
@@ -245,7 +248,7 @@ export class InstanceKeeper {
       driver: chosen.kind,
       consoleStartOffset: await this.console.endOffset(),
       runDirectory: store.runDirectory,
-      hasDisk: hasOwnData(desired.spec, desired.image),
+      hasDisk: madeDisksOf(desired, before).some(({ ephemeral }) => !ephemeral),
       disks: madeDisksOf(desired, before),
       confinement: recorded,
       nics: nicsOf(this.#vmId, desired.spec, chosen.capabilities.networks ?? []),

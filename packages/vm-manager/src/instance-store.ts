@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { assert, assertAtMost, BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { removeDurable, writeFileDurable } from "@blixard/common/system";
 import { limits } from "@blixard/protocol";
+import { isVolumeLink } from "./disks/vm-disks.ts";
 import type { InstancePaths } from "./driver.ts";
 import type { InstanceRecord } from "./instance-record.ts";
 import { imageNames } from "./process/instance-files.ts";
@@ -50,7 +51,8 @@ export class InstanceStore {
   /** Removes the files of a generation that is over. The console stays. */
   async removeRunFiles(paths: InstancePaths): Promise<void> {
     const { controlSocket, serialSocket, networkSockets, journalIn, journalOut, pidFile, directory } = paths;
-    const images = imageNames.map((name) => join(directory, name));
+    const volumes = (await readdir(directory).catch(() => [])).filter(isVolumeLink);
+    const images = [...imageNames, ...volumes].map((name) => join(directory, name));
     const sockets = [controlSocket, serialSocket, ...networkSockets];
     for (const path of [...sockets, journalIn, journalOut, pidFile, ...images]) {
       await rm(path, { force: true });

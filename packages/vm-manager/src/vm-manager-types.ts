@@ -1,11 +1,12 @@
 /** What the cluster sees of the VM manager of one node. */
 import type { Clock, Logger, Metrics, Random } from "@blixard/common";
-import type { ImageRecord, NodeCapacity, VmDesired, VmObservation, VmSpec } from "@blixard/protocol";
+import type { ImageRecord, NodeCapacity, VmDesired, VmObservation, VmSpec, VolumeObservation } from "@blixard/protocol";
 import type { ConfinementOptions } from "./confinement/confinement-options.ts";
 import type { ConfinementReport } from "./confinement/host-confinement.ts";
 import type { VmDriver } from "./driver.ts";
 import type { VmManagerTunables } from "./options.ts";
 import type { SpaceReserve } from "./space/space-guard.ts";
+import type { DesiredVolume } from "./volumes/volume-keeper.ts";
 
 /** One VM that this node owns, as the replicated state wants it. */
 export interface DesiredVm {
@@ -20,6 +21,8 @@ export interface DesiredVm {
   readonly needsLease?: boolean;
   /** Disks that this node has made before, as the state knows: they are missing when they are not here. Default: none. */
   readonly madeDisks?: readonly string[];
+  /** The ids of the volumes that its specification names; undefined for one that there is not. */
+  readonly volumeIds?: ReadonlyMap<string, string | undefined>;
 }
 
 /** Fetches a whole blob from the nodes that hold it into the file at `path`, and goes on with what is there. */
@@ -108,6 +111,16 @@ export interface VmManager {
       holds: (value: ReadonlyMap<string, VmObservation>) => boolean,
       options?: { readonly signal?: AbortSignal },
     ): Promise<ReadonlyMap<string, VmObservation>>;
+  };
+  /** Replaces the set of volumes that are on this node; level-triggered. One that is not in it any more stays as it is. */
+  setVolumes(volumes: readonly DesiredVolume[]): void;
+  /** The latest observation of each volume, by its id. */
+  readonly volumeObservations: {
+    readonly value: ReadonlyMap<string, VolumeObservation>;
+    until(
+      holds: (value: ReadonlyMap<string, VolumeObservation>) => boolean,
+      options?: { readonly signal?: AbortSignal },
+    ): Promise<ReadonlyMap<string, VolumeObservation>>;
   };
   /** Reads serial output; waits up to `waitMs` for a first byte. Negative offsets count from the end. */
   readConsole(

@@ -21,6 +21,7 @@ import { SpaceGuard } from "./space/space-guard.ts";
 import { type StartPlace, StartTurns } from "./start-turns.ts";
 import { VmMachine, type VmMachineDeps } from "./vm-machine.ts";
 import type { ConsolePiece, DesiredVm, HostVmManager, VmManagerDeps, VmManagerOptions } from "./vm-manager-types.ts";
+import { type DesiredVolume, VolumeKeeper } from "./volumes/volume-keeper.ts";
 import { LeaseGuard } from "./watchdog/lease-guard.ts";
 
 const consolePollMs = 40;
@@ -56,7 +57,8 @@ export async function startVmManager(deps: VmManagerDeps, options: VmManagerOpti
     const { confinement = {} } = options;
     const walls = await VmWalls.open(deps, { drivers: drivers.working, records, dataDir, confinement });
     const guard = await SpaceGuard.open({ clock, logger, directory: dataDir, reserve: options.reserve });
-    const parts = { ...deps, lock, images, drivers, walls, leases, networks, guard, store, tunables };
+    const volumes = new VolumeKeeper({ clock, logger }, join(dataDir, "volumes"));
+    const parts = { ...deps, lock, images, volumes, drivers, walls, leases, networks, guard, store, tunables };
     const manager = new NodeVmManager(parts, vmIds);
     await manager.untilLooked();
     return manager;
@@ -82,6 +84,7 @@ async function knownVms(store: InstanceStore) {
 interface NodeVmManagerParts extends Omit<VmManagerDeps, "fetchBlob"> {
   readonly lock: DataDirLock;
   readonly images: ImageStore;
+  readonly volumes: VolumeKeeper;
   readonly drivers: DriverSet;
   readonly walls: VmWalls;
   readonly leases: LeaseGuard;
@@ -100,6 +103,7 @@ class NodeVmManager implements HostVmManager {
   readonly leases: LeaseGuard;
   readonly #networks: VmNetworks;
   readonly #guard: SpaceGuard;
+  readonly #volumes: VolumeKeeper;
   readonly #clock: Clock;
   readonly #lock: DataDirLock;
   readonly #machineDeps: VmMachineDeps;
@@ -112,6 +116,7 @@ class NodeVmManager implements HostVmManager {
   constructor(parts: NodeVmManagerParts, vmIds: readonly string[]) {
     const { lock, images, guard, ...shared } = parts;
     this.#guard = guard;
+    this.#volumes = parts.volumes;
     this.images = images;
     this.capacity = capacityOf(parts.drivers);
     this.confinement = parts.walls.report;
@@ -160,6 +165,14 @@ class NodeVmManager implements HostVmManager {
   /** Resolves when every VM was looked for once. */
   async untilLooked(): Promise<void> {
     await Promise.all([...this.#machines.values()].map((machine) => machine.untilLooked()));
+  }
+
+  get volumeObservations(): VolumeKeeper["observations"] {
+    return this.#volumes.observations;
+  }
+
+  setVolumes(volumes: readonly DesiredVolume[]): void {
+    this.#volumes.setDesired(volumes);
   }
 
   setDesired(vms: readonly DesiredVm[]): void {
@@ -228,6 +241,7 @@ class NodeVmManager implements HostVmManager {
     this.leases.close();
     await this.#networks.close();
     await this.#guard.close();
+    await this.#volumes.close();
     await this.#lock.release();
   }
 

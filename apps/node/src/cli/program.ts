@@ -69,6 +69,11 @@ const groups: readonly Group[] = [
   { name: "vm", summary: "virtual machines", load: async () => (await import("./commands/vm.ts")).registerVm },
   { name: "image", summary: "what VMs boot", load: async () => (await import("./commands/image.ts")).registerImage },
   {
+    name: "volume",
+    summary: "disks that live on their own",
+    load: async () => (await import("./commands/volume.ts")).registerVolume,
+  },
+  {
     name: "kv",
     summary: "replicated key-value store",
     load: async () => (await import("./commands/kv.ts")).registerKv,

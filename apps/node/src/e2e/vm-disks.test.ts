@@ -118,6 +118,34 @@ describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
     expect(instanceProcesses(before.vmId)).toHaveLength(1);
   });
 
+  it("that are volumes live on their own, and one VM has each at a time", async () => {
+    const volume = (...args: string[]) => at(1, "volume", ...args);
+    expect(await volume("create", "db", "--size", "1G", "--node", "2")).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^db +ready +1 GiB +2 +- /m),
+    });
+    const { volumeId } = await client.volumes.get("db");
+    const file = join(cluster.dataRoot, "node-2", "vms", "volumes", `${volumeId}.raw`);
+    await writeFile(file, "there before the VM", { flag: "r+" });
+    expect(await create("store", "--disk", "data,volume=db")).toMatchObject({ code: 0 });
+    expect(await client.vms.get("store")).toMatchObject({ node: 2, lossPolicy: { effect: "waits" } });
+    expect((await volume("list")).stdout).toMatch(/^db +ready +1 GiB +2 +store /m);
+    expect(await create("thief", "--disk", "data,volume=db")).toMatchObject({ code: 5 });
+    expect(await create("thief", "--disk", "data,volume=none")).toMatchObject({ code: 3 });
+    const moving = await create("thief", "--disk", "data,volume=db", "--on-node-loss", "move");
+    expect(moving).toMatchObject({ code: 64, stderr: expect.stringContaining("spec.onNodeLoss") });
+    expect(await volume("delete", "db", "--yes")).toMatchObject({ code: 5, stderr: expect.stringContaining("store") });
+    expect(await at(1, "vm", "delete", "store", "--yes")).toMatchObject({ code: 0 });
+    expect(statSync(file).size).toBe(gibibyte);
+    expect(await volume("resize", "db", "--size", "512M")).toMatchObject({ code: 64 });
+    expect(await volume("resize", "db", "--size", "2G")).toMatchObject({ code: 0 });
+    expect(statSync(file).size).toBe(2 * gibibyte);
+    expect(await volume("resize", "db", "--size", "1G")).toMatchObject({ code: 5 });
+    expect(await volume("delete", "db", "--yes")).toMatchObject({ code: 0 });
+    expect(existsSync(file)).toBe(false);
+    expect(await volume("get", "db")).toMatchObject({ code: 3 });
+  });
+
   it("of an image stand beside its kernel, in the size that is asked for", async () => {
     const { kernel, initrd } = linuxGuestFiles();
     const [kernelFile, initrdFile, diskFile] = ["kernel", "initrd", "disk"].map((name) => join(files, name));

@@ -149,6 +149,7 @@ describe("what nodes say of themselves", () => {
   /** A good request of each method in which a node speaks for itself. */
   const requests: Readonly<Partial<Record<MethodName, object>>> = {
     "vm.observe": { observations: [] },
+    "volume.observe": { observations: [] },
     "node.update": { capacity: own },
     "node.renewLease": {},
     "token.own": { tokenHash: "a".repeat(64) },

@@ -6,7 +6,7 @@
  * be old: a VM that it wants here may have been given away or deleted meanwhile. Until then the manager only adopts.
  */
 import { assertBelow, firstOf } from "@blixard/common";
-import { limits, type VmObservation } from "@blixard/protocol";
+import { limits, type VmObservation, volumesOf } from "@blixard/protocol";
 import type { DesiredVm } from "@blixard/vm-manager";
 import type { CallRouter } from "../calls/call-router.ts";
 import { nodeMeta } from "../calls/peer-calls.ts";
@@ -101,7 +101,9 @@ export function desiredVms(state: ClusterState, nodeId: number): DesiredVm[] {
     const { vmId, name, spec, fencingEpoch } = vm;
     const needsLease = policyOf(vm).onPartition === "stop";
     const madeDisks = vm.disks?.node === nodeId ? vm.disks.names : [];
-    desired.push({ vmId, name, spec, desired: vm.desired, fencingEpoch, image, needsLease, madeDisks });
+    const volumeIds = new Map(volumesOf(spec).map((volume) => [volume, state.volumes.get(volume)?.volumeId]));
+    const wanted = { desired: vm.desired, fencingEpoch, image, needsLease, madeDisks, volumeIds };
+    desired.push({ vmId, name, spec, ...wanted });
   }
   return desired;
 }

@@ -19,6 +19,7 @@ import { tokenExit, tokenHandlers } from "./token.ts";
 import { vmHandlers } from "./vm.ts";
 import { consoleStreams } from "./vm-console.ts";
 import { vmStreams } from "./vm-watch.ts";
+import { volumeHandlers } from "./volume.ts";
 
 export interface Services {
   readonly handlers: Handlers;
@@ -34,6 +35,7 @@ export function createServices(parts: NodeParts): Services {
       ...statusHandlers(parts),
       ...kvHandlers(parts),
       ...vmHandlers(parts),
+      ...volumeHandlers(parts),
       ...imageHandlers(parts),
       ...nodeHandlers(parts),
       ...leaseHandlers(parts),

@@ -1,5 +1,5 @@
 /** Asks the scheduler for a node, with what this leader knows of all of them. */
-import type { ImageRecord, NodeRecord, VmSpec } from "@blixard/protocol";
+import { type ImageRecord, type NodeRecord, type VmSpec, volumesOf } from "@blixard/protocol";
 import type { NodeParts } from "../node-parts.ts";
 import { isReachable } from "../peers/reachability.ts";
 import {
@@ -36,6 +36,7 @@ export function placeVm(
 ): PlacementDecision {
   const { state } = parts.stateMachine;
   const promised = [...reservations];
+  const volumes = volumesOf(spec).map((name) => state.volumes.get(name));
   const portRefusal = ({ id, addresses }: Pick<NodeRecord, "id" | "addresses">): string | undefined => {
     const own = spec.forwards?.find(({ port }) => addresses.some((address) => address.endsWith(`:${port}`)));
     if (own !== undefined) return `its port ${own.port} is its own`;
@@ -45,6 +46,8 @@ export function placeVm(
   const refusalOf = ({ id, addresses }: NodeRecord): string | undefined => {
     if (id === without) return "its lease is over";
     if (id === leaves) return "the VM is to leave it";
+    const elsewhere = volumes.find((volume) => volume?.node !== id);
+    if (elsewhere !== undefined) return `the volume ${elsewhere.name} is on node ${elsewhere.node}`;
     const taken = stays ? undefined : portRefusal({ id, addresses });
     if (taken !== undefined) return taken;
     const unguarded = moves ? parts.leases.unguarded(id) : undefined;

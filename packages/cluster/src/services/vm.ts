@@ -12,6 +12,7 @@ import {
   userNetwork,
   type VmRecord,
   type VmSpec,
+  volumesOf,
 } from "@blixard/protocol";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
 import { assertSpeaksFor } from "../calls/identify.ts";
@@ -24,6 +25,7 @@ import { leasesLevel, policyOf } from "../state-machine/vm-move.ts";
 import { assertNodeAnswers, forcedEffect } from "./lost-node.ts";
 import { pageOf } from "./page.ts";
 import { placeVm } from "./place-vm.ts";
+import { volumeOf } from "./volume.ts";
 
 /** What these methods use of the node. */
 type Parts = Pick<
@@ -94,6 +96,10 @@ async function createVm(parts: VmParts, request: ParsedRequestOf<"vm.create">, c
   const spec: VmSpec = hasLeases ? request.spec : { onPartition: "stop", ...request.spec };
   const image = imageFor(parts, spec);
   assertNetworks(spec);
+  for (const volume of volumesOf(spec)) volumeOf(parts, volume);
+  if (spec.onNodeLoss === "move" && volumesOf(spec).length > 0) {
+    throw notApplied("INVALID_ARGUMENT", "spec.onNodeLoss: a VM with a volume that is on one node cannot move");
+  }
   const moves = hasLeases && lossPolicyOf(spec, { ownData: hasOwnData(spec, image) }).onNodeLoss === "move";
   // If the name is taken, this may be the retry of a creation that was applied. Only `apply` knows, by the request id.
   const present = parts.stateMachine.state.vms.get(name);

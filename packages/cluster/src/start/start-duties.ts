@@ -10,6 +10,7 @@ import { MembershipDuty } from "../duties/membership-duty.ts";
 import { OwnKeyDuty } from "../duties/own-key-duty.ts";
 import { OwnTokenDuty } from "../duties/own-token-duty.ts";
 import { VmDuty } from "../duties/vm-duty.ts";
+import { runVolumeDuty } from "../duties/volume-duty.ts";
 import { MoveDuty } from "../leases/move-duty.ts";
 import { OwnLeaseDuty } from "../leases/own-lease-duty.ts";
 import { stopped } from "../node-lifecycle.ts";
@@ -73,6 +74,7 @@ export function startDuties(duties: DutiesDeps): Duties {
     new OperationsDuty(parts).run(signal),
     ownLease.run(signal),
     new VmDuty(parts, router, loop, untilCaughtUp).run(signal),
+    runVolumeDuty(parts, router, loop, untilCaughtUp, signal),
     membership.run(signal),
     countState(loop, stateMachine, metrics, signal),
   ]);

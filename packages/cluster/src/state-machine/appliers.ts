@@ -10,6 +10,7 @@ import { ticketAppliers } from "./ticket.ts";
 import { tokenAppliers } from "./token.ts";
 import type { Applier } from "./types.ts";
 import { vmAppliers } from "./vm.ts";
+import { volumeAppliers } from "./volume.ts";
 
 /** A command of the contract that no noun applies does not compile here. */
 export type Appliers = { readonly [Type in CommandType]: Applier<Type> };
@@ -23,5 +24,6 @@ export const appliers: Appliers = {
   ...banAppliers,
   ...imageAppliers,
   ...vmAppliers,
+  ...volumeAppliers,
   ...kvAppliers,
 };

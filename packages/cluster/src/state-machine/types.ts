@@ -13,6 +13,7 @@ import type {
   TicketRecord,
   TokenRecord,
   VmRecord,
+  VolumeRecord,
 } from "@blixard/protocol";
 
 /** The answer that a request id got, for a caller who asks again. */
@@ -59,6 +60,8 @@ export interface Tables {
   readonly tokens: TokenRecord;
   readonly requests: RequestRecord;
   readonly removed: RemovedRecord;
+  /** By name. Empty below the level 3, as `level`. */
+  readonly volumes: VolumeRecord;
 }
 
 export type TableName = keyof Tables;
@@ -77,6 +80,7 @@ export const tableNames = [
   "tickets",
   "tokens",
   "vms",
+  "volumes",
 ] as const satisfies readonly TableName[];
 
 /** A record to store, or to delete where `value` is undefined. */

@@ -16,6 +16,7 @@ import { clusterLevel } from "./level.ts";
 import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { nodeKey } from "./state.ts";
 import type { ClusterState, CommandEntry, Outcome } from "./types.ts";
+import { released } from "./volume.ts";
 
 /** From this level of the cluster on its nodes have leases, and new VMs a policy. */
 export const leasesLevel = 3;
@@ -101,7 +102,7 @@ export function applySettle(state: ClusterState, body: CommandBodyOf<"vm.settle"
   }
   if (vm.desired === "deleted") {
     const gone: VmRecord = { ...vm, phase: "Deleted" };
-    return done({ vm: gone }, [{ table: "vms", key: vm.name, value: undefined }]);
+    return done({ vm: gone }, [{ table: "vms", key: vm.name, value: undefined }, ...released(state, vm, entry)]);
   }
   // What an operation holds goes where that decides.
   const leaves = policyOf(vm).onNodeLoss === "move" && vm.held === undefined;

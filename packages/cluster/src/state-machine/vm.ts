@@ -18,6 +18,7 @@ import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./
 import { forwardRefusal } from "./vm-forwards.ts";
 import { applyHold, applyRelease, takenOver } from "./vm-hold.ts";
 import { applyMove, applySettle, newPolicy } from "./vm-move.ts";
+import { attached, attachRefusal, released } from "./volume.ts";
 
 export const vmAppliers: AppliersOf<"vm"> = {
   "vm.create": applyCreate,
@@ -49,7 +50,7 @@ function applyCreate(state: ClusterState, body: CommandBodyOf<"vm.create">, entr
   if (node.leaving) return refuse("CONFLICT", `node ${body.node} is leaving the cluster`, "Try again.");
   const taken = forwardRefusal(body.node, body.spec, state.vms.values());
   if (taken !== undefined) return refuse("CONFLICT", `node ${body.node} cannot take the VM: ${taken}`, "Try again.");
-  const failed = preconditionFailed(entry.command, `VM ${body.name}`, 0);
+  const failed = preconditionFailed(entry.command, `VM ${body.name}`, 0) ?? attachRefusal(state, body.spec, body.node);
   if (failed !== undefined) return failed;
   const vm: VmRecord = {
     name: body.name,
@@ -72,7 +73,7 @@ function applyCreate(state: ClusterState, body: CommandBodyOf<"vm.create">, entr
     createdIndex: entry.index,
     updatedIndex: entry.index,
   };
-  return changed(vm);
+  return changed(vm, attached(state, vm, entry));
 }
 
 function applyDesire(state: ClusterState, body: CommandBodyOf<"vm.desire">, entry: CommandEntry): Outcome {
@@ -83,7 +84,7 @@ function applyDesire(state: ClusterState, body: CommandBodyOf<"vm.desire">, entr
   if (vm.desired === "deleted" && body.desired !== "deleted") {
     return refuse("CONFLICT", `the VM ${body.name} is being deleted`);
   }
-  if (vm.node === null && body.desired === "deleted") return deleted(vm);
+  if (vm.node === null && body.desired === "deleted") return deleted(state, vm, entry);
   if (body.node !== undefined && vm.node === null && !state.nodes.has(nodeKey(body.node)))
     return nodeNotFound(body.node);
   // A placement counts only for a VM that has no node: otherwise two decisions in flight could start it twice.
@@ -112,7 +113,10 @@ function applyPurge(state: ClusterState, body: CommandBodyOf<"vm.purge">, entry:
   if (vm === undefined) return vmNotFound(body.name);
   const failed = preconditionFailed(entry.command, `VM ${body.name}`, vm.updatedIndex);
   if (failed !== undefined) return failed;
-  return withOperation(deleted(vm), forcedOperation(state, vm, { id: body.operation, kind: "vm-delete" }, entry));
+  return withOperation(
+    deleted(state, vm, entry),
+    forcedOperation(state, vm, { id: body.operation, kind: "vm-delete" }, entry),
+  );
 }
 
 /** The outcome with the operation that it is, whose id is told. */
@@ -141,6 +145,8 @@ function applyObserve(state: ClusterState, body: CommandBodyOf<"vm.observe">, en
   const changes: Change[] = [];
   for (const [name, vm] of [...latest].sort(([a], [b]) => (a < b ? -1 : 1))) {
     changes.push({ table: "vms", key: name, value: vm });
+    const before = vm === undefined ? state.vms.get(name) : undefined;
+    if (before !== undefined) changes.push(...released(state, before, entry));
   }
   return done({ accepted: body.observations.length - stale, stale }, changes);
 }
@@ -162,13 +168,13 @@ function observed(vm: VmRecord, seen: VmObservation, nodeId: number, { command, 
   };
 }
 
-function changed(vm: VmRecord): Outcome {
-  return done({ vm }, [{ table: "vms", key: vm.name, value: vm }]);
+function changed(vm: VmRecord, more: readonly Change[] = []): Outcome {
+  return done({ vm }, [{ table: "vms", key: vm.name, value: vm }, ...more]);
 }
 
-function deleted(vm: VmRecord): Outcome {
+function deleted(state: ClusterState, vm: VmRecord, entry: CommandEntry): Outcome {
   const gone: VmRecord = { ...vm, desired: "deleted", phase: "Deleted" };
-  return done({ vm: gone }, [{ table: "vms", key: vm.name, value: undefined }]);
+  return done({ vm: gone }, [{ table: "vms", key: vm.name, value: undefined }, ...released(state, vm, entry)]);
 }
 
 function vmNotFound(name: string): Outcome {

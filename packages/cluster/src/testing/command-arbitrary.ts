@@ -58,14 +58,29 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
     })),
   name.map((image) => ({ type: "image.put" as const, image: { ...demoImage, name: image, builtin: false } })),
   name.map((image) => ({ type: "image.remove" as const, name: image })),
-  fc.record({ name, number, node: nodeId, image: fc.constantFrom("demo", "a") }).map(({ number, image, ...rest }) => ({
-    type: "vm.create" as const,
-    ...rest,
-    vmId: sampleVmId(number),
-    spec: sampleSpec({ image }),
-    desired: "running" as const,
-    placement: "",
+  fc
+    .record({ name, number, node: nodeId, image: fc.constantFrom("demo", "a"), volume: fc.option(name) })
+    .map(({ number, image, volume, ...rest }) => ({
+      type: "vm.create" as const,
+      ...rest,
+      vmId: sampleVmId(number),
+      spec: sampleSpec({ image, ...(volume === null ? {} : { disks: [{ name: "data", volume }] }) }),
+      desired: "running" as const,
+      placement: "",
+    })),
+  fc.record({ name, number, node: nodeId }).map(({ number, ...rest }) => ({
+    type: "volume.create" as const,
+    ...{ ...rest, volumeId: sampleVmId(10 + number), sizeGiB: 1, kind: "local" as const },
   })),
+  fc.record({ type: fc.constant("volume.resize" as const), name, sizeGiB: number }),
+  fc.record({ type: fc.constant("volume.delete" as const), name }),
+  fc
+    .record({ nodeId, number, state: fc.constantFrom("ready" as const, "missing" as const, "deleted" as const) })
+    .map(({ nodeId, number, state }) => ({
+      type: "volume.observe" as const,
+      nodeId,
+      observations: [{ volumeId: sampleVmId(10 + number), state, sizeGiB: state === "ready" ? 2 : 0 }],
+    })),
   fc.record({
     type: fc.constant("vm.desire" as const),
     name,

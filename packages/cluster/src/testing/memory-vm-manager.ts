@@ -1,8 +1,15 @@
 /** A VM manager whose VMs start and stop at once, in memory: a double for tests of what stands above it. */
 import { BlixardError, Watch } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
-import { type ImageRecord, limits, type NodeCapacity, type VmObservation, type VmPhase } from "@blixard/protocol";
-import type { ConsolePiece, DesiredVm, VmManager } from "@blixard/vm-manager";
+import {
+  type ImageRecord,
+  limits,
+  type NodeCapacity,
+  type VmObservation,
+  type VmPhase,
+  type VolumeObservation,
+} from "@blixard/protocol";
+import type { ConsolePiece, DesiredVm, DesiredVolume, VmManager } from "@blixard/vm-manager";
 
 export const demoImage: ImageRecord = {
   name: "demo",
@@ -58,6 +65,19 @@ export class MemoryVmManager implements VmManager {
 
   constructor(capacity: NodeCapacity = fakeCapacity) {
     this.capacity = capacity;
+  }
+
+  readonly volumeObservations = new Watch<ReadonlyMap<string, VolumeObservation>>(new Map());
+
+  setVolumes(volumes: readonly DesiredVolume[]): void {
+    this.volumeObservations.set(
+      new Map(
+        volumes.map(({ volumeId, sizeGiB, isDeleted }) => [
+          volumeId,
+          { volumeId, state: isDeleted ? "deleted" : "ready", sizeGiB },
+        ]),
+      ),
+    );
   }
 
   setDesired(vms: readonly DesiredVm[]): void {

@@ -20,11 +20,13 @@ import { operationCommands, operationMethods } from "./operation.ts";
 import { ticketCommands, ticketMethods } from "./ticket.ts";
 import { tokenCommands, tokenMethods } from "./token.ts";
 import { vmCommands, vmMethods, vmStreams } from "./vm.ts";
+import { volumeCommands, volumeMethods } from "./volume.ts";
 
 export const methods = {
   ...clusterMethods,
   ...kvMethods,
   ...vmMethods,
+  ...volumeMethods,
   ...imageMethods,
   ...nodeMethods,
   ...nodeWorkMethods,
@@ -70,6 +72,7 @@ export const commands = {
   ...imageCommands,
   ...vmCommands,
   ...vmHoldCommands,
+  ...volumeCommands,
   ...kvCommands,
 };
 export type Commands = typeof commands;

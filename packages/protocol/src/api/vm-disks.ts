@@ -4,7 +4,17 @@
  */
 import { z } from "zod";
 import { limits } from "../limits.ts";
-import { nodeIdSchema } from "./values.ts";
+import { nameSchema, nodeIdSchema } from "./values.ts";
+
+interface DiskParts {
+  readonly name: string;
+  readonly sizeGiB?: number;
+  readonly ephemeral?: boolean;
+}
+
+function isOnlyVolume({ name, sizeGiB, ephemeral }: DiskParts): boolean {
+  return name !== rootDiskName && sizeGiB === undefined && ephemeral === undefined;
+}
 
 /** The disk that belongs to the image. */
 export const rootDiskName = "root";
@@ -23,11 +33,17 @@ const vmDiskSchema = z
     /** Of `root`: default that of the disk of the image, and never less. */
     sizeGiB: sizeSchema.exactOptional(),
     ephemeral: z.boolean().exactOptional(),
+    /** The volume that it is. It has the size and the life of that. */
+    volume: nameSchema.exactOptional(),
   })
   .strict()
-  .refine(({ name, sizeGiB }) => name === rootDiskName || sizeGiB !== undefined, {
+  .refine(({ name, sizeGiB, volume }) => name === rootDiskName || sizeGiB !== undefined || volume !== undefined, {
     path: ["sizeGiB"],
-    message: "a disk that is not the root of an image needs a size",
+    message: "a disk that is not the root of an image needs a size, or a volume",
+  })
+  .refine((disk) => disk.volume === undefined || isOnlyVolume(disk), {
+    path: ["volume"],
+    message: "a volume has its size and its life of its own, and is not the root of an image",
   });
 export type VmDisk = Readonly<z.infer<typeof vmDiskSchema>>;
 
@@ -35,6 +51,10 @@ export const vmDisksSchema = z
   .array(vmDiskSchema)
   .max(limits.vmDisksMax)
   .refine((disks) => new Set(disks.map(({ name }) => name)).size === disks.length, "two disks have the same name")
+  .refine(
+    (disks) => new Set(volumesOf({ disks })).size === volumesOf({ disks }).length,
+    "two disks are the same volume",
+  )
   .meta({ since: 3, description: "its disks; root is that of the image" });
 
 /** The disks that a node has made of a VM. */
@@ -60,6 +80,11 @@ export function disksOf({ disks = [] }: { readonly disks?: readonly VmDisk[] }, 
   const others = disks.filter(({ name }) => name !== rootDiskName);
   if (!imageHasDisk(image)) return others;
   return [disks.find(({ name }) => name === rootDiskName) ?? { name: rootDiskName }, ...others];
+}
+
+/** The names of the volumes that a specification asks for. */
+export function volumesOf({ disks = [] }: { readonly disks?: readonly VmDisk[] }): string[] {
+  return disks.flatMap(({ volume }) => (volume === undefined ? [] : [volume]));
 }
 
 /** Whether nobody can start the VM elsewhere with what it had: it keeps something on a disk of its node. */

@@ -1,6 +1,6 @@
 /** A VM manager whose VMs are entries of a list. Like real ones they outlive the process that started them. */
 import { BlixardError, Watch } from "@blixard/common";
-import type { ImageRecord, NodeCapacity, VmObservation, VmPhase } from "@blixard/protocol";
+import type { ImageRecord, NodeCapacity, VmObservation, VmPhase, VolumeObservation } from "@blixard/protocol";
 import type { DesiredVm, VmLeases, VmManager } from "@blixard/vm-manager";
 import type { SimProcess } from "./sim-process.ts";
 import type { VirtualTime } from "./virtual-time.ts";
@@ -155,6 +155,8 @@ const startDelayMs = 150;
 
 export class SimVmManager implements VmManager {
   readonly observations = new Watch<ReadonlyMap<string, VmObservation>>(new Map());
+  /** Nobody makes volumes here. */
+  readonly volumeObservations = new Watch<ReadonlyMap<string, VolumeObservation>>(new Map());
   readonly builtinImages = [simImage];
   readonly capacity = capacity;
   readonly #host: VmHost;
@@ -187,6 +189,8 @@ export class SimVmManager implements VmManager {
     const waits = ({ vmId, desired }: DesiredVm) => desired === "running" && !this.#host.instances.has(vmId);
     if (this.#desired.some(waits)) this.#pursue(this.#desired);
   }
+
+  setVolumes(): void {}
 
   setDesired(vms: readonly DesiredVm[]): void {
     this.#onDesired();

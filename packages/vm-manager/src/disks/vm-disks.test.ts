@@ -26,7 +26,7 @@ beforeEach(async () => {
 });
 
 const prepare = (disks: readonly VmDisk[], of: ImageDisk | undefined = imageDisk) =>
-  prepareDisks(directory, { disks, hasOwnRoot: true, imageDisk: of });
+  prepareDisks(directory, { disks, hasOwnRoot: true, imageDisk: of, volumes: new Map() });
 
 describe("prepareDisks", () => {
   it("makes an empty disk that takes no room, once", async () => {
@@ -49,7 +49,12 @@ describe("prepareDisks", () => {
   });
 
   it("copies the disk of an image where the specification says nothing about it", async () => {
-    const [root] = await prepareDisks(directory, { disks: [{ name: "root" }], hasOwnRoot: false, imageDisk });
+    const [root] = await prepareDisks(directory, {
+      disks: [{ name: "root" }],
+      hasOwnRoot: false,
+      imageDisk,
+      volumes: new Map(),
+    });
     expect(root).toEqual({ name: "root", path: join(directory, "disk.raw"), format: "raw" });
     expect(await readFile(root?.path ?? "", "utf8")).toBe(await readFile(imageDisk.path, "utf8"));
     // Whatever the guest wrote into its first sector: it was made as a raw disk.
@@ -58,7 +63,9 @@ describe("prepareDisks", () => {
     qcow2.writeUInt32BE(3, 4);
     qcow2.writeBigUInt64BE(512n, 8);
     await writeFile(root?.path ?? "", qcow2);
-    expect(await prepareDisks(directory, { disks: [{ name: "root" }], hasOwnRoot: false, imageDisk })).toEqual([root]);
+    expect(
+      await prepareDisks(directory, { disks: [{ name: "root" }], hasOwnRoot: false, imageDisk, volumes: new Map() }),
+    ).toEqual([root]);
   });
 
   it("refuses a root that is smaller than that of its image, and one that is larger than any disk", async () => {

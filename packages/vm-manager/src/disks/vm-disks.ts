@@ -5,6 +5,7 @@
  *     disk.raw, disk.qcow2   the root of a VM that says nothing about it: a copy of the disk of its image
  *     disk-root.qcow2        the root of one that does: an overlay on `disk-root.base`, which is the disk of the image
  *     disk-NAME.raw          another disk, empty when it is made
+ *     volume-NAME.raw        a second name of a volume, while the VM runs
  */
 import { access, copyFile, constants as fsConstants, link, open, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -30,6 +31,8 @@ export interface VmDisksWish {
   /** The specification names the root. */
   readonly hasOwnRoot: boolean;
   readonly imageDisk: ImageDisk | undefined;
+  /** The files of its volumes, by their names. */
+  readonly volumes: ReadonlyMap<string, string>;
 }
 
 /** A disk that this node made. */
@@ -68,10 +71,25 @@ export async function missingDisks(directory: string, names: readonly string[]):
 export async function prepareDisks(directory: string, wish: VmDisksWish): Promise<AttachedDisk[]> {
   const attached: AttachedDisk[] = [];
   for (const disk of wish.disks) {
-    if (disk.name === rootDiskName) attached.push(await prepareRoot(directory, disk, wish));
+    const volume = disk.volume === undefined ? undefined : wish.volumes.get(disk.volume);
+    if (volume !== undefined) attached.push(await linkVolume(directory, disk, volume));
+    else if (disk.name === rootDiskName) attached.push(await prepareRoot(directory, disk, wish));
     else attached.push(await prepareEmpty(directory, disk));
   }
   return attached;
+}
+
+/** Whether a name in the directory of a VM is that of a volume, which goes when the VM has ended. */
+export function isVolumeLink(name: string): boolean {
+  return /^volume-[a-z0-9-]+\.raw$/.test(name);
+}
+
+/** Its process finds it in its working directory, as all its files. */
+async function linkVolume(directory: string, { name }: VmDisk, from: string): Promise<AttachedDisk> {
+  const path = join(directory, `volume-${name}.raw`);
+  await rm(path, { force: true });
+  await link(from, path);
+  return { name, path, format: "raw" };
 }
 
 export async function removeDisks(directory: string, names: readonly string[]): Promise<void> {

@@ -44,6 +44,7 @@ export interface VmWish {
   readonly spec?: Partial<VmSpec>;
   readonly image?: ImageRecord;
   readonly madeDisks?: readonly string[];
+  readonly volumeIds?: DesiredVm["volumeIds"];
 }
 
 export class VmHarness implements AsyncDisposable {
@@ -112,6 +113,7 @@ export class VmHarness implements AsyncDisposable {
       fencingEpoch: wish.fencingEpoch ?? 1,
       image,
       ...(wish.madeDisks === undefined ? {} : { madeDisks: wish.madeDisks }),
+      ...(wish.volumeIds === undefined ? {} : { volumeIds: wish.volumeIds }),
     };
   }
 

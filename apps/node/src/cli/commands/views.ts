@@ -12,6 +12,7 @@ import {
   type TicketView,
   type TokenView,
   type VmRecord,
+  type VolumeRecord,
 } from "@blixard/protocol";
 import type { View } from "../output.ts";
 import { formatAge, formatMemory } from "../quantities.ts";
@@ -58,6 +59,22 @@ export const vmView: View<VmRecord> = {
     { title: "LAST END", value: (vm) => lastEnd(vm), wide: true },
     { title: "CONDITIONS", value: (vm) => vm.conditions.map(({ reason }) => reason).join(","), wide: true },
     { title: "ID", value: (vm) => vm.vmId, wide: true },
+  ],
+};
+
+export const volumeView: View<VolumeRecord> = {
+  name: ({ name }) => name,
+  columns: [
+    { title: "NAME", value: ({ name }) => name },
+    { title: "STATE", value: ({ state }) => state },
+    { title: "SIZE", value: ({ sizeGiB }) => `${sizeGiB} GiB` },
+    { title: "NODE", value: ({ node }) => node },
+    { title: "VM", value: ({ attachedTo }) => attachedTo },
+    { title: "AGE", value: ({ createdUnixMs }) => since(createdUnixMs) },
+    { title: "KIND", value: ({ kind }) => kind, wide: true },
+    { title: "COPIES", value: ({ copies }) => copies, wide: true },
+    { title: "EPOCH", value: ({ epoch }) => epoch, wide: true },
+    { title: "ID", value: ({ volumeId }) => volumeId, wide: true },
   ],
 };
 

@@ -6,7 +6,7 @@ import { formatTable } from "../table.ts";
 import type { ListOption } from "./list-option.ts";
 
 const mebibytesPerGib = 1024;
-const form = "NAME[,size=SIZE][,ephemeral]";
+const form = "NAME[,size=SIZE][,ephemeral][,volume=VOLUME]";
 
 export const diskOption: ListOption = {
   flag: "--disk <disk>",
@@ -20,22 +20,27 @@ function parseDisk(text: string): VmDisk {
   let disk: VmDisk = { name };
   for (const word of words) {
     const [key, value] = word.split("=", 2);
-    if (key === "size" && value !== undefined) disk = { ...disk, sizeGiB: parseGiB(value) };
+    if (key === "size" && value !== undefined) disk = { ...disk, sizeGiB: parseGiB(value, "--disk: size") };
+    else if (key === "volume" && value !== undefined) disk = { ...disk, volume: value };
     else if (word === "ephemeral") disk = { ...disk, ephemeral: true };
     else throw new BlixardError("INVALID_ARGUMENT", `--disk: "${word}" is no part of ${form}`);
   }
   return disk;
 }
 
-function parseGiB(text: string): number {
+/** @throws INVALID_ARGUMENT that names `what` */
+export function parseGiB(text: string, what: string): number {
   const sizeGiB = parseMemoryMiB(text) / mebibytesPerGib;
   if (Number.isInteger(sizeGiB)) return sizeGiB;
-  throw new BlixardError("INVALID_ARGUMENT", `--disk: size=${text} is not a whole number of GiB`, {
-    hint: "For example: --disk data,size=8G",
+  throw new BlixardError("INVALID_ARGUMENT", `${what}: ${text} is not a whole number of GiB`, {
+    hint: "For example 8G or 1T.",
   });
 }
 
-const sizeText = ({ sizeGiB }: VmDisk) => (sizeGiB === undefined ? "as the image" : `${sizeGiB} GiB`);
+function sizeText({ sizeGiB, volume }: VmDisk): string {
+  if (volume !== undefined) return `volume ${volume}`;
+  return sizeGiB === undefined ? "as the image" : `${sizeGiB} GiB`;
+}
 
 /** `root 8 GiB, data 1 GiB (ephemeral)`; null for a VM that says nothing about disks. */
 export function disksText({ spec: { disks } }: VmRecord): string | null {
@@ -69,6 +74,7 @@ function disksShown({ spec: { disks = [] }, disks: made }: VmRecord): readonly V
   return [...(made?.names ?? []).filter((name) => !named.has(name)).map((name) => ({ name })), ...disks];
 }
 
-function placeOf({ disks: made }: VmRecord, { name }: VmDisk): string {
+function placeOf({ disks: made, node }: VmRecord, { name, volume }: VmDisk): string {
+  if (volume !== undefined) return `on node ${node}`;
   return made?.names.includes(name) === true ? `on node ${made.node}` : "not yet";
 }

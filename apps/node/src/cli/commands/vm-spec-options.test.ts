@@ -68,6 +68,7 @@ describe("the options of a VM's specification", () => {
       { name: "root", ephemeral: true },
     ]);
     expect(disks()).toBeUndefined();
+    expect(disks("data,volume=db")).toEqual([{ name: "data", volume: "db" }]);
     for (const bad of ["data,size=512M", "data,size", "data,format=raw", "data,ephemeral=yes", "data,size=x"]) {
       expect(() => disks(bad)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
     }

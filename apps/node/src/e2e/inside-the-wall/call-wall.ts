@@ -61,6 +61,12 @@ vm.logs           ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.console        ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.consoleRead    ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.consoleWrite   ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+volume.list       ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+volume.get        ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+volume.create     ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+volume.resize     ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+volume.delete     ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+volume.observe    ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 image.list        ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 image.get         ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 image.put         ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
@@ -119,6 +125,7 @@ node.verify of another            ddddrk  ddddrk
 node.renewLease of another        ddddrk  ddddrk
 token.own of another              ddddrk  ddddrk
 vm.observe in the name of another ddddrk  ddddrk
+volume.observe of another         ddddrk  ddddrk
 `;
 
 export interface WallRow {

@@ -8,6 +8,9 @@ export interface Objects {
   /** To be made, and to be deleted. */
   readonly newVm: string;
   readonly vm: string;
+  /** To be made, and to be deleted. */
+  readonly newVolume: string;
+  readonly volume: string;
   readonly key: string;
   readonly image: string;
   readonly token: string;
@@ -70,6 +73,12 @@ export const requests: Requests = {
   "vm.console": () => ({ name: "prey", offset: 0 }),
   "vm.consoleRead": () => ({ name: "prey", offset: 0 }),
   "vm.consoleWrite": () => ({ name: "prey", data: Uint8Array.of(10) }),
+  "volume.list": () => ({}),
+  "volume.get": () => ({ name: "treasury" }),
+  "volume.create": ({ objects }) => ({ name: objects.newVolume, sizeGiB: 1, node: 1 }),
+  "volume.resize": ({ objects }) => ({ name: objects.volume, sizeGiB: 2 }),
+  "volume.delete": ({ objects }) => ({ name: objects.volume }),
+  "volume.observe": ({ self }) => ({ nodeId: self, observations: [] }),
   "image.list": () => ({}),
   "image.get": () => ({ name: "demo" }),
   "image.put": ({ objects }) => ({
@@ -136,6 +145,7 @@ export const claimRequests = {
   "node.verify of another": ["node.verify", (about: number) => verify(about, 1)],
   "node.renewLease of another": ["node.renewLease", (about: number) => ({ nodeId: about })],
   "token.own of another": ["token.own", (about: number) => ({ nodeId: about, tokenHash: hex(32) })],
+  "volume.observe of another": ["volume.observe", (about: number) => ({ nodeId: about, observations: [] })],
   "vm.observe in the name of another": ["vm.observe", (about: number) => ({ nodeId: about, observations: [] })],
 } as const satisfies Readonly<Record<string, readonly [MethodName, (about: number) => object]>>;
 
@@ -151,6 +161,10 @@ export const changes: Partial<Record<MethodName | StreamName, readonly string[]>
   "vm.create": ["vms"],
   "vm.desire": ["vms"],
   "vm.observe": [],
+  "volume.create": ["volumes"],
+  "volume.resize": ["volumes"],
+  "volume.delete": ["volumes"],
+  "volume.observe": [],
   "image.put": ["images"],
   "image.remove": ["images"],
   "node.update": ["nodes"],

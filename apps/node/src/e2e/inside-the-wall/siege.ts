@@ -55,7 +55,16 @@ export class Siege {
   /** Makes what is to be destroyed, and lets machines ask to join. */
   async #prepare(): Promise<void> {
     await this.cluster.client().kv.put("treasure", "gold");
-    const stays = { newVm: "prey-new", vm: "prey", key: "treasure", image: "demo", role: "worker" } as const;
+    await this.cluster.client().volumes.create({ name: "treasury", sizeGiB: 1, node: living[0] });
+    const volumes = { newVolume: "treasury-new", volume: "treasury" };
+    const stays = {
+      newVm: "prey-new",
+      vm: "prey",
+      ...volumes,
+      key: "treasure",
+      image: "demo",
+      role: "worker",
+    } as const;
     const itself = { member: living[1], cordoned: true, removed: living[1], leader: living[1] };
     this.#prey = { ...(await this.#objects("prey", 60)), ...stays, ...itself };
     const member = stolen.learner;
@@ -88,6 +97,7 @@ export class Siege {
     const machine = await this.#stranger(newSeed());
     this.#machines.set(mark, { id, machine });
     return {
+      ...{ newVolume: `${mark}-volume`, volume: `${mark}-volume` },
       ...{ newVm: `${mark}-vm`, vm: `${mark}-vm`, key: `${mark}-key`, image: `${mark}-image` },
       token: (await client.tokens.create({ role: "operator" })).id,
       narrowed: (await client.tokens.create({ role: "operator" })).id,

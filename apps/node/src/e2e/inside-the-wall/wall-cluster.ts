@@ -139,13 +139,17 @@ export class WallCluster {
       ...[client.tokens.list(), client.tickets.list(), client.vms.list(), client.images.list(), client.bans.list()],
       ...[client.nodes.list(), client.kv.list().then(({ items }) => items)],
     ]);
+    // What their nodes say of them comes when it comes.
+    const volumes = (await client.volumes.list()).flatMap(({ name, sizeGiB, state }) =>
+      state === "deleting" ? [] : [{ name, sizeGiB }],
+    );
     const ofEach = <T>(of: (id: number) => Promise<T>) => Promise.all(living.map(of));
     return {
       leader: statuses.map(({ term, leaderId }) => ({ term, leaderId })),
       log: await ofEach(async (id) => this.client(id).cluster.stateHash(index)),
       members: statuses.map(({ members }) => members.map(({ id, role, endpointId }) => ({ id, role, endpointId }))),
       nodes: (nodes as readonly object[]).map((node) => ({ ...node, state: "", paths: [], vms: 0, usedMemoryMiB: 0 })),
-      ...{ tokens, tickets, vms, images, bans, kv },
+      ...{ tokens, tickets, vms, images, bans, kv, volumes },
       certificates: await ofEach(async (id) =>
         (await this.client(id).certificates.list("node")).map(({ fingerprint }) => fingerprint),
       ),

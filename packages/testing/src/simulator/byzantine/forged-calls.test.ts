@@ -10,6 +10,7 @@ const state = {
   tokens: empty,
   tickets: empty,
   vms: empty,
+  volumes: empty,
   kv: empty,
   operations: empty,
 } as unknown as ClusterState;

@@ -6,6 +6,7 @@
 import type { ClusterState } from "@blixard/cluster";
 import { type Random, toHex } from "@blixard/common";
 import {
+  limits,
   type MethodName,
   type RequestOf,
   type StreamName,
@@ -53,6 +54,12 @@ export const forgedRequests: Requests = {
   "vm.observe": (source) => ({ nodeId: someone(source), observations: observationsOf(source) }),
   "vm.consoleRead": (source) => ({ name: vm(source), offset: 0 }),
   "vm.consoleWrite": (source) => ({ name: vm(source), data: new Uint8Array(3) }),
+  "volume.list": () => ({}),
+  "volume.get": (source) => ({ name: volume(source) }),
+  "volume.create": ({ self }) => ({ name: forgedName, sizeGiB: 1, node: self }),
+  "volume.resize": (source) => ({ name: volume(source), sizeGiB: limits.vmDiskGiBMax }),
+  "volume.delete": (source) => ({ name: volume(source) }),
+  "volume.observe": (source) => ({ nodeId: other(source), observations: volumesSeen(source) }),
   "image.list": () => ({}),
   "image.get": () => ({ name: "demo" }),
   "image.put": ({ self }) => ({
@@ -175,6 +182,17 @@ function ticketOf({ random, state }: RequestSource): { readonly id: string; read
 }
 
 /** About VMs of others too, which only their owner may say anything of. */
+function volume({ random, state }: RequestSource): string {
+  const names = [...state.volumes.keys()];
+  return names.length === 0 ? "volume0" : pick(random, names);
+}
+
+function volumesSeen({ random, state }: RequestSource): RequestOf<"volume.observe">["observations"] {
+  return [...state.volumes.values()].map(({ volumeId }) => ({
+    ...{ volumeId, state: pick(random, ["missing", "deleted"] as const), sizeGiB: 0 },
+  }));
+}
+
 function observationsOf({ random, state }: RequestSource): RequestOf<"vm.observe">["observations"] {
   return [...state.vms.values()].map(({ vmId, fencingEpoch }) => ({
     ...{ vmId, fencingEpoch, phase: pick(random, ["Stopped", "Failed", "Deleted"] as const) },

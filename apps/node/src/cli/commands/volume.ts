@@ -1,0 +1,118 @@
+/** `blixard volume create|list|get|resize|delete` */
+import type { BlixardClient } from "@blixard/client";
+import { BlixardError, errorCodeOf, pauseFor } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
+import type { VolumeRecord } from "@blixard/protocol";
+import type { Command } from "commander";
+import { type CliContext, say } from "../cli-context.ts";
+import { type ClientOptions, type ClientSession, withClient, withClientOptions } from "../client-command.ts";
+import { confirm } from "../confirm.ts";
+import { print, printItem } from "../output.ts";
+import { parseInteger } from "../quantities.ts";
+import { showItem, showList, type WatchOptions, withWatchOption } from "../watch.ts";
+import { volumeView } from "./views.ts";
+import { parseGiB } from "./vm-disks.ts";
+
+type WriteOptions = ClientOptions & { readonly detach?: boolean; readonly ifMatch?: string };
+type CreateOptions = WriteOptions & { readonly size: string; readonly node?: string };
+
+const waitMsDefault = 60_000;
+const pollMs = 100;
+
+export function registerVolume(command: Command, context: CliContext): void {
+  const add = (usage: string, summary: string) => withClientOptions(command.command(usage).description(summary));
+  const write = (usage: string, summary: string) =>
+    add(usage, summary)
+      .option("--detach", "do not wait for the result")
+      .option("--if-match <index>", "only if the volume was last changed at this index");
+  write("create <name>", "make an empty volume on a node")
+    .requiredOption("--size <size>", "for example 8G")
+    .option("--node <id>", "where (default: the node with the fewest volumes)")
+    .action((name: string, options: CreateOptions) =>
+      withClient(context, options, async (session) => {
+        const node = options.node === undefined ? {} : { node: parseInteger(options.node, "--node", 1) };
+        const request = { name, sizeGiB: parseGiB(options.size, "--size"), ...node };
+        const { volume } = await session.client.volumes.create(request, ifMatch(options));
+        await finish(session, volume, options);
+      }),
+    );
+  withWatchOption(add("list", "list volumes"))
+    .alias("ls")
+    .action((options: WatchOptions) =>
+      withClient(context, options, (session) =>
+        showList(session, options, volumeView, () => session.client.volumes.list()),
+      ),
+    );
+  withWatchOption(add("get <name>", "show one volume")).action((name: string, options: WatchOptions) =>
+    withClient(context, options, (session) =>
+      showItem(session, options, volumeView, () => session.client.volumes.get(name)),
+    ),
+  );
+  write("resize <name>", "make a volume larger; a VM that runs sees it at its next start")
+    .requiredOption("--size <size>", "for example 16G")
+    .action((name: string, options: CreateOptions) =>
+      withClient(context, options, async (session) => {
+        const request = { name, sizeGiB: parseGiB(options.size, "--size") };
+        const { volume } = await session.client.volumes.resize(request, ifMatch(options));
+        await finish(session, volume, options);
+      }),
+    );
+  write("delete <name>", "delete a volume that no VM has, with all that is on it")
+    .alias("rm")
+    .option("--yes", "do not ask")
+    .action((name: string, options: WriteOptions & { readonly yes?: boolean }) =>
+      withClient(context, options, async (session) => {
+        const { client, format } = session;
+        await confirm(context, `Delete the volume ${name} with all that is on it?`, options.yes);
+        const { volume } = await client.volumes.delete(name, ifMatch(options));
+        if (options.detach !== true) await waitFor(session, volume, (seen) => seen === undefined);
+        const text = () => `${name} ${options.detach === true ? "is being deleted" : "deleted"}\n`;
+        await print(context, format, { name, volumeId: volume.volumeId, deleted: options.detach !== true }, text, [
+          name,
+        ]);
+      }),
+    );
+}
+
+function ifMatch({ ifMatch: index }: WriteOptions): { readonly ifMatchIndex?: number } {
+  return index === undefined ? {} : { ifMatchIndex: parseInteger(index, "--if-match") };
+}
+
+/** Waits until the node of the volume has made it, unless asked not to, and prints it. */
+async function finish(session: ClientSession, volume: VolumeRecord, options: WriteOptions): Promise<void> {
+  const { context, format } = session;
+  const isThere = (seen: VolumeRecord | undefined) => seen?.state !== "pending";
+  const reached = options.detach === true ? volume : await waitFor(session, volume, isThere);
+  if (reached?.state === "missing") say(context, `${volume.name}: its file is not on node ${volume.node} any more`);
+  await printItem(context, format, volumeView, reached ?? volume);
+}
+
+/** Undefined stands for a volume that is gone. @throws DEADLINE_EXCEEDED */
+async function waitFor(
+  { client, context, timeoutMs = waitMsDefault }: ClientSession,
+  { name, volumeId, node }: VolumeRecord,
+  holds: (seen: VolumeRecord | undefined) => boolean,
+): Promise<VolumeRecord | undefined> {
+  const untilMs = systemClock.monotonicMs() + timeoutMs;
+  for (;;) {
+    const seen = await find(client, name);
+    const same = seen?.volumeId === volumeId ? seen : undefined;
+    if (holds(same)) return same;
+    if (systemClock.monotonicMs() >= untilMs) {
+      throw new BlixardError("DEADLINE_EXCEEDED", `the volume ${name} is still ${same?.state ?? "gone"}`, {
+        hint: `Node ${node} has to do it. See: blixard volume get ${name}; blixard nodes list`,
+      });
+    }
+    await pauseFor(systemClock, pollMs, context.signal);
+    context.signal?.throwIfAborted();
+  }
+}
+
+async function find(client: BlixardClient, name: string): Promise<VolumeRecord | undefined> {
+  try {
+    return await client.volumes.get(name);
+  } catch (error) {
+    if (errorCodeOf(error) === "VOLUME_NOT_FOUND") return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,87 @@
+/** Connects the volumes of the replicated state with the VM manager of this node, as `VmDuty` does it for VMs. */
+import { firstOf } from "@blixard/common";
+import type { VolumeObservation } from "@blixard/protocol";
+import type { DesiredVolume } from "@blixard/vm-manager";
+import type { CallRouter } from "../calls/call-router.ts";
+import { nodeMeta } from "../calls/peer-calls.ts";
+import { randomRequestId } from "../ids.ts";
+import type { NodeParts } from "../node-parts.ts";
+import { sortedRecords } from "../state-machine/state.ts";
+import type { ClusterState } from "../state-machine/types.ts";
+import { isVolumeNews } from "../state-machine/volume.ts";
+import { type LoopDeps, runLoop } from "./background-loop.ts";
+
+/** What this duty uses of the node. */
+type VolumeDutyParts = Pick<NodeParts, "random" | "options" | "vmManager" | "stateMachine">;
+
+/** Observations in one command. */
+const batchMax = 500;
+const observeTimeoutMs = 10_000;
+
+/** Runs until `signal` aborts. Never rejects. Nothing goes down before the state has caught up with a leader. */
+export async function runVolumeDuty(
+  parts: VolumeDutyParts,
+  router: Pick<CallRouter, "call">,
+  loop: LoopDeps,
+  caughtUp: (signal: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  await caughtUp(signal).catch(() => {});
+  if (signal.aborted) return;
+  await Promise.all([runDesired(parts, loop, signal), runObserved(parts, router, loop, signal)]);
+}
+
+function runDesired({ stateMachine, vmManager, options }: VolumeDutyParts, loop: LoopDeps, signal: AbortSignal) {
+  let seen = -1;
+  return runLoop(loop, "volume-desired", signal, async () => {
+    const { changed } = await stateMachine.version.until((next) => next.changed.volumes !== seen, { signal });
+    seen = changed.volumes;
+    vmManager.setVolumes(desiredVolumes(stateMachine.state, options.nodeId));
+  });
+}
+
+function runObserved(
+  { stateMachine, vmManager, options, random }: VolumeDutyParts,
+  router: Pick<CallRouter, "call">,
+  loop: LoopDeps,
+  signal: AbortSignal,
+) {
+  return runLoop(loop, "volume-observe", signal, async () => {
+    const seen = vmManager.volumeObservations.value;
+    const { changed } = stateMachine.version.value;
+    const news = unreportedVolumes(stateMachine.state, seen, options.nodeId).slice(0, batchMax);
+    if (news.length === 0) {
+      await firstOf(signal, (until) => [
+        vmManager.volumeObservations.until((value) => value !== seen, { signal: until }),
+        stateMachine.version.until((next) => next.changed.volumes !== changed.volumes, { signal: until }),
+      ]);
+      return;
+    }
+    // One id for all attempts of this batch: the router's retry must not wait for a second place in the log.
+    const meta = nodeMeta(options.nodeId, `observe-${randomRequestId(random)}`, observeTimeoutMs);
+    const request = { nodeId: options.nodeId, observations: news };
+    const { index } = await router.call("volume.observe", request, meta, { signal });
+    await stateMachine.version.until((next) => next.appliedIndex >= index, { signal });
+  });
+}
+
+/** The volumes of `nodeId`, as the manager wants to know them. */
+export function desiredVolumes(state: ClusterState, nodeId: number): DesiredVolume[] {
+  return sortedRecords(state, "volumes")
+    .filter(({ node }) => node === nodeId)
+    .map(({ volumeId, sizeGiB, madeGiB, state: now }) => ({
+      ...{ volumeId, sizeGiB, wasMade: madeGiB > 0, isDeleted: now === "deleting" },
+    }));
+}
+
+/** The observations of the manager that the state does not show yet. */
+export function unreportedVolumes(
+  state: ClusterState,
+  observations: ReadonlyMap<string, VolumeObservation>,
+  nodeId: number,
+): VolumeObservation[] {
+  return sortedRecords(state, "volumes").flatMap((volume) => {
+    const seen = observations.get(volume.volumeId);
+    return seen !== undefined && volume.node === nodeId && isVolumeNews(volume, seen) ? [seen] : [];
+  });
+}

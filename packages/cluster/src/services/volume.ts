@@ -1,0 +1,98 @@
+/** The volume methods. The leader chooses the node of a volume; `apply` checks that no VM has it before it goes. */
+import { notApplied } from "@blixard/common";
+import { driverRefusal, type ParsedRequestOf, type VolumeRecord } from "@blixard/protocol";
+import type { CallScope, Handlers } from "../calls/call-types.ts";
+import { assertSpeaksFor } from "../calls/identify.ts";
+import { randomUuid } from "../ids.ts";
+import type { NodeParts } from "../node-parts.ts";
+import { isReachable } from "../peers/reachability.ts";
+import { sortedRecords } from "../state-machine/state.ts";
+import { pageOf } from "./page.ts";
+
+/** What these methods use of the node. */
+type VolumeParts = Pick<NodeParts, "random" | "options" | "raft" | "transport" | "stateMachine" | "proposals">;
+
+type VolumeMethods =
+  | "volume.list"
+  | "volume.get"
+  | "volume.create"
+  | "volume.resize"
+  | "volume.delete"
+  | "volume.observe";
+
+interface VolumeValue {
+  readonly volume: VolumeRecord;
+}
+
+export function volumeHandlers(parts: VolumeParts): Pick<Handlers, VolumeMethods> {
+  const written = async (body: Parameters<NodeParts["proposals"]["propose"]>[0], call: CallScope) => {
+    const { index, term, value } = await parts.proposals.propose<VolumeValue>(body, call);
+    return { index, term, volume: value.volume };
+  };
+  return {
+    "volume.list": async (asked) => {
+      const { state, version } = parts.stateMachine;
+      return pageOf(state.volumes.values(), asked, { keyOf: ({ name }) => name, index: version.value.appliedIndex });
+    },
+    "volume.get": async ({ name }) => volumeOf(parts, name),
+    "volume.create": async (request, call) => {
+      const { name, sizeGiB, kind } = request;
+      const node = parts.stateMachine.state.volumes.get(name)?.node ?? nodeFor(parts, request);
+      const volumeId = randomUuid(parts.random);
+      return await written({ type: "volume.create", name, volumeId, sizeGiB, kind, node }, call);
+    },
+    "volume.resize": ({ name, sizeGiB }, call) => written({ type: "volume.resize", name, sizeGiB }, call),
+    "volume.delete": ({ name }, call) => written({ type: "volume.delete", name }, call),
+    "volume.observe": async (request, call) => {
+      assertSpeaksFor(call, request.nodeId);
+      const { index, term } = await parts.proposals.propose({ type: "volume.observe", ...request }, call);
+      return { index, term };
+    },
+  };
+}
+
+export function volumeOf(parts: Pick<NodeParts, "stateMachine">, name: string): VolumeRecord {
+  const volume = parts.stateMachine.state.volumes.get(name);
+  if (volume !== undefined) return volume;
+  throw notApplied("VOLUME_NOT_FOUND", `there is no volume ${name}`, {
+    hint: "List the volumes with: blixard volume list",
+  });
+}
+
+/** The one that was asked for, or the one with the fewest volumes of those that can have one. @throws NO_CAPACITY */
+function nodeFor(parts: VolumeParts, { node: wanted }: ParsedRequestOf<"volume.create">): number {
+  const { state } = parts.stateMachine;
+  const counts = new Map<number, number>();
+  for (const { node } of state.volumes.values()) counts.set(node, (counts.get(node) ?? 0) + 1);
+  const refusals: string[] = [];
+  const fitting: number[] = [];
+  for (const record of sortedRecords(state, "nodes")) {
+    if (wanted !== undefined && record.id !== wanted) continue;
+    const refusal =
+      refusalOf(record, isReachable(parts, record.id)) ?? (wanted === undefined ? noDriver(record) : undefined);
+    if (refusal === undefined) fitting.push(record.id);
+    else refusals.push(`node ${record.id}: ${refusal}`);
+  }
+  const [best] = fitting.sort((a, b) => (counts.get(a) ?? 0) - (counts.get(b) ?? 0) || a - b);
+  if (best !== undefined) return best;
+  if (wanted !== undefined && refusals.length === 0) throw notApplied("NODE_NOT_FOUND", `there is no node ${wanted}`);
+  throw notApplied("NO_CAPACITY", `no node can have the volume: ${refusals.join("; ")}`, {
+    hint: "A volume needs a voter or worker, and a VM with it the driver QEMU there.",
+  });
+}
+
+type Candidate = ReturnType<typeof sortedRecords<"nodes">>[number];
+
+function refusalOf({ role, leaving, cordoned }: Candidate, reachable: boolean): string | undefined {
+  if (role !== "voter" && role !== "worker") return `a ${role} runs no VMs`;
+  if (leaving) return "it is leaving the cluster";
+  if (cordoned) return "it is cordoned";
+  return reachable ? undefined : "it does not answer";
+}
+
+/** Who names a node may give it a driver later. */
+function noDriver({ capacity }: Candidate): string | undefined {
+  const demand = { spec: { vcpus: 1, memoryMiB: 1, disks: [] }, image: { format: "disk" } } as const;
+  const refusals = (capacity.capabilities ?? []).map((driver) => driverRefusal(driver.kind, driver, demand));
+  return refusals.includes(undefined) ? undefined : (refusals[0] ?? "it has no VM driver");
+}

@@ -1,0 +1,165 @@
+/**
+ * Commands of volumes, and how VMs take and leave them. A volume has one VM at most, from the entry that makes the VM to the
+ * one that forgets it: whoever reads the state knows who may write.
+ */
+import {
+  type CommandBodyOf,
+  limits,
+  type VmRecord,
+  type VmSpec,
+  type VolumeObservation,
+  type VolumeRecord,
+  volumesOf,
+} from "@blixard/protocol";
+import { done, nodeNotFound, refuse } from "./outcomes.ts";
+import { preconditionFailed } from "./precondition.ts";
+import { nodeKey, sortedRecords } from "./state.ts";
+import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
+
+export const volumeAppliers: AppliersOf<"volume"> = {
+  "volume.create": applyCreate,
+  "volume.resize": applyResize,
+  "volume.delete": applyDelete,
+  "volume.observe": applyObserve,
+};
+
+function applyCreate(state: ClusterState, body: CommandBodyOf<"volume.create">, entry: CommandEntry): Outcome {
+  const { name, volumeId, sizeGiB, kind, node } = body;
+  if (state.volumes.has(name)) {
+    return refuse(
+      "ALREADY_EXISTS",
+      `there is a volume ${name} already`,
+      "Choose another name, or delete that one first.",
+    );
+  }
+  if (sortedRecords(state, "volumes").some((other) => other.volumeId === volumeId)) {
+    return refuse("CONFLICT", `the volume id ${volumeId} is in use`);
+  }
+  if (state.volumes.size >= limits.volumesMax)
+    return refuse("CONFLICT", `there are ${limits.volumesMax} volumes already`);
+  const record = state.nodes.get(nodeKey(node));
+  if (record === undefined) return nodeNotFound(node);
+  if (record.leaving) return refuse("CONFLICT", `node ${node} is leaving the cluster`, "Try again.");
+  const failed = preconditionFailed(entry.command, `volume ${name}`, 0);
+  if (failed !== undefined) return failed;
+  return stored({
+    ...{ name, volumeId, sizeGiB, kind, node, copies: 1, epoch: 0, madeGiB: 0, attachedTo: null },
+    state: "pending",
+    createdUnixMs: entry.command.atUnixMs,
+    createdIndex: entry.index,
+    updatedIndex: entry.index,
+  });
+}
+
+function applyResize(
+  state: ClusterState,
+  { name, sizeGiB }: CommandBodyOf<"volume.resize">,
+  entry: CommandEntry,
+): Outcome {
+  const volume = state.volumes.get(name);
+  if (volume === undefined) return volumeNotFound(name);
+  const failed = preconditionFailed(entry.command, `volume ${name}`, volume.updatedIndex);
+  if (failed !== undefined) return failed;
+  if (volume.state === "deleting") return refuse("CONFLICT", `the volume ${name} is being deleted`);
+  if (sizeGiB < volume.sizeGiB) {
+    const hint = "What is on it would be cut off. Make another one, and copy what you need.";
+    return refuse("CONFLICT", `the volume ${name} has ${volume.sizeGiB} GiB, and becomes no smaller`, hint);
+  }
+  if (sizeGiB === volume.sizeGiB) return done({ volume });
+  const changed = volume.state === "ready" ? ("pending" as const) : volume.state;
+  return stored({ ...volume, sizeGiB, state: changed, updatedIndex: entry.index });
+}
+
+function applyDelete(state: ClusterState, { name }: CommandBodyOf<"volume.delete">, entry: CommandEntry): Outcome {
+  const volume = state.volumes.get(name);
+  if (volume === undefined) return volumeNotFound(name);
+  const failed = preconditionFailed(entry.command, `volume ${name}`, volume.updatedIndex);
+  if (failed !== undefined) return failed;
+  if (volume.attachedTo !== null) {
+    const hint = `Delete the VM first: blixard vm delete ${volume.attachedTo}`;
+    return refuse("CONFLICT", `the VM ${volume.attachedTo} has the volume ${name}`, hint);
+  }
+  const gone: VolumeRecord = { ...volume, state: "deleting", updatedIndex: entry.index };
+  // Nobody is left who could say that it is gone.
+  if (!state.nodes.has(nodeKey(volume.node))) return done({ volume: gone }, [removal(name)]);
+  return volume.state === "deleting" ? done({ volume }) : stored(gone);
+}
+
+/** What is said by another node than that of the volume is void. */
+function applyObserve(state: ClusterState, body: CommandBodyOf<"volume.observe">, { index }: CommandEntry): Outcome {
+  const seen = new Map(body.observations.map((observation) => [observation.volumeId, observation]));
+  const changes: Change[] = [];
+  for (const volume of sortedRecords(state, "volumes")) {
+    const observation = seen.get(volume.volumeId);
+    if (observation === undefined || volume.node !== body.nodeId) continue;
+    if (observation.state === "deleted") {
+      if (volume.state === "deleting") changes.push(removal(volume.name));
+    } else if (isVolumeNews(volume, observation)) {
+      changes.push(change({ ...volume, ...observedParts(volume, observation), updatedIndex: index }));
+    }
+  }
+  return done({ accepted: changes.length }, changes);
+}
+
+function observedParts(volume: VolumeRecord, seen: VolumeObservation): Pick<VolumeRecord, "state" | "madeGiB"> {
+  const madeGiB = Math.max(volume.madeGiB, seen.sizeGiB);
+  if (volume.state === "deleting") return { state: "deleting", madeGiB };
+  if (seen.state === "missing") return { state: "missing", madeGiB };
+  return { state: seen.sizeGiB < volume.sizeGiB ? "pending" : "ready", madeGiB };
+}
+
+/** Whether the record would change by this observation of its node. */
+export function isVolumeNews(volume: VolumeRecord, seen: VolumeObservation): boolean {
+  if (seen.state === "deleted") return volume.state === "deleting";
+  const next = observedParts(volume, seen);
+  return next.state !== volume.state || next.madeGiB !== volume.madeGiB;
+}
+
+/** Why a VM on `node` cannot have its volumes; undefined when it can. */
+export function attachRefusal(state: ClusterState, spec: VmSpec, node: number): Outcome | undefined {
+  for (const name of volumesOf(spec)) {
+    const volume = state.volumes.get(name);
+    if (volume === undefined) return volumeNotFound(name);
+    if (volume.attachedTo !== null) {
+      return refuse("CONFLICT", `the VM ${volume.attachedTo} has the volume ${name}`, "A volume has one VM at a time.");
+    }
+    if (volume.state === "deleting") return refuse("CONFLICT", `the volume ${name} is being deleted`);
+    if (volume.madeGiB === 0) return refuse("CONFLICT", `the volume ${name} is not made yet`, "Try again.");
+    if (volume.node !== node) return refuse("CONFLICT", `the volume ${name} is on node ${volume.node}`, "Try again.");
+  }
+  return undefined;
+}
+
+/** The changes that give a new VM its volumes. */
+export function attached(state: ClusterState, vm: VmRecord, { index }: CommandEntry): Change[] {
+  return volumesOf(vm.spec).flatMap((name) => {
+    const volume = state.volumes.get(name);
+    if (volume === undefined) return [];
+    return [change({ ...volume, attachedTo: vm.name, epoch: volume.epoch + 1, updatedIndex: index })];
+  });
+}
+
+/** The changes that take them from a VM that is forgotten. */
+export function released(state: ClusterState, vm: VmRecord, { index }: CommandEntry): Change[] {
+  return volumesOf(vm.spec).flatMap((name) => {
+    const volume = state.volumes.get(name);
+    if (volume === undefined || volume.attachedTo !== vm.name) return [];
+    return [change({ ...volume, attachedTo: null, updatedIndex: index })];
+  });
+}
+
+export function volumeNotFound(name: string): Outcome {
+  return refuse("VOLUME_NOT_FOUND", `there is no volume ${name}`, "List the volumes with: blixard volume list");
+}
+
+function change(volume: VolumeRecord): Change {
+  return { table: "volumes", key: volume.name, value: volume };
+}
+
+function removal(name: string): Change {
+  return { table: "volumes", key: name, value: undefined };
+}
+
+function stored(volume: VolumeRecord): Outcome {
+  return done({ volume }, [change(volume)]);
+}

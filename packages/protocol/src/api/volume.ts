@@ -1,0 +1,148 @@
+/**
+ * Volumes: disks that live on their own, before a VM has them and after it is gone. The record leaves room for volumes with
+ * several copies; a local one has one, on the node where it was made, and so has the VM that it is attached to.
+ */
+import { z } from "zod";
+import { limits } from "../limits.ts";
+import { command, method } from "./definitions.ts";
+import { listSchema, pageSchema } from "./list.ts";
+import { nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
+
+const sizeSchema = z.int().min(1).max(limits.vmDiskGiBMax);
+const volumeKindSchema = z.enum(["local"]);
+
+/**
+ * `pending`: its node has not made it yet, or not in this size; `missing`: it was made once and is not there any more;
+ * `deleting`: its node has to let it go.
+ */
+const volumeStateSchema = z.enum(["pending", "ready", "missing", "deleting"]);
+
+export const volumeRecordSchema = z.object({
+  name: nameSchema,
+  /** Another one than that of a volume of the same name before it. */
+  volumeId: z.uuid(),
+  sizeGiB: sizeSchema,
+  kind: volumeKindSchema,
+  node: nodeIdSchema,
+  copies: z.int().min(1),
+  /** Grows with each attachment: what another one had of the volume is void. */
+  epoch: z.int().min(0),
+  state: volumeStateSchema,
+  /** As large as its node has made it; 0 before it was made. */
+  madeGiB: z.int().min(0),
+  /** The VM that has it, running or not. */
+  attachedTo: nameSchema.nullable(),
+  createdUnixMs: z.int().min(0),
+  createdIndex: z.int().min(0),
+  updatedIndex: z.int().min(0),
+});
+export type VolumeRecord = Readonly<z.infer<typeof volumeRecordSchema>>;
+
+/** What its node saw of it last. */
+export const volumeObservationSchema = z.object({
+  volumeId: z.uuid(),
+  state: z.enum(["ready", "missing", "deleted"]),
+  sizeGiB: z.int().min(0),
+});
+export type VolumeObservation = Readonly<z.infer<typeof volumeObservationSchema>>;
+
+const observed = { nodeId: nodeIdSchema, observations: z.array(volumeObservationSchema).max(limits.volumesMax) };
+
+export const volumeCommands = {
+  "volume.create": command({
+    since: 3,
+    subject: ({ name }) => name,
+    body: z.object({
+      name: nameSchema,
+      volumeId: z.uuid(),
+      sizeGiB: sizeSchema,
+      kind: volumeKindSchema,
+      node: nodeIdSchema,
+    }),
+  }),
+  "volume.resize": command({
+    since: 3,
+    subject: ({ name }) => name,
+    body: z.object({ name: nameSchema, sizeGiB: sizeSchema }),
+  }),
+  "volume.delete": command({ since: 3, subject: ({ name }) => name, body: z.object({ name: nameSchema }) }),
+  "volume.observe": command({ since: 3, subject: ({ nodeId }) => nodeId, body: z.object(observed) }),
+};
+
+const byName = z.object({ name: nameSchema }).strict();
+const volumeWritten = writtenSchema.extend({ volume: volumeRecordSchema });
+
+export const volumeMethods = {
+  "volume.list": method({
+    summary: "all volumes",
+    since: 3,
+    place: "read",
+    access: "viewer",
+    writes: false,
+    http: [{ verb: "GET", path: "/v1/volumes" }],
+    client: { group: "volumes", name: "list", args: [], gives: "items", pages: true },
+    request: listSchema,
+    response: pageSchema(volumeRecordSchema),
+  }),
+  "volume.get": method({
+    summary: "one volume",
+    since: 3,
+    place: "read",
+    access: "viewer",
+    writes: false,
+    http: [{ verb: "GET", path: "/v1/volumes/{name}" }],
+    client: { group: "volumes", name: "get", args: ["name"] },
+    request: byName,
+    response: volumeRecordSchema,
+  }),
+  "volume.create": method({
+    summary: "make an empty volume on a node",
+    since: 3,
+    place: "leader",
+    access: "operator",
+    writes: true,
+    http: [{ verb: "POST", path: "/v1/volumes", successStatus: 201, merged: "volume" }],
+    client: { group: "volumes", name: "create", args: "request" },
+    request: z
+      .object({
+        name: nameSchema,
+        sizeGiB: sizeSchema,
+        kind: volumeKindSchema.default("local"),
+        /** Default: one that the leader chooses. */
+        node: nodeIdSchema.exactOptional(),
+      })
+      .strict(),
+    response: volumeWritten,
+  }),
+  "volume.resize": method({
+    summary: "make a volume larger; a VM that runs sees it at its next start",
+    since: 3,
+    place: "leader",
+    access: "operator",
+    writes: true,
+    http: [{ verb: "PATCH", path: "/v1/volumes/{name}", merged: "volume" }],
+    client: { group: "volumes", name: "resize", args: "request" },
+    request: z.object({ name: nameSchema, sizeGiB: sizeSchema }).strict(),
+    response: volumeWritten,
+  }),
+  "volume.delete": method({
+    summary: "delete a volume that no VM has, with all that is on it",
+    since: 3,
+    place: "leader",
+    access: "operator",
+    writes: true,
+    http: [{ verb: "DELETE", path: "/v1/volumes/{name}", merged: "volume" }],
+    client: { group: "volumes", name: "delete", args: ["name"] },
+    request: byName,
+    response: volumeWritten,
+  }),
+  "volume.observe": method({
+    summary: "what the node of volumes saw of them",
+    since: 3,
+    place: "leader",
+    access: "node",
+    writes: true,
+    request: z.object(observed).strict(),
+    response: writtenSchema,
+  }),
+};
