@@ -267,7 +267,6 @@ class RaftNodeLoop<Result> implements RaftNode<Result> {
     return notApplied(code, message, { cause });
   }
 
-  // The loop.
   #enqueue(inbound: Inbound): void {
     if (this.#phase !== "running") return;
     if (!this.#inbox.push(inbound)) this.#metrics.droppedMessages.add(1, { reason: "inbox_full" });

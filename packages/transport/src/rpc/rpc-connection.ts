@@ -312,11 +312,6 @@ export class RpcConnection {
   /** Queues a frame on the stream for its size or for its call. Returns the error when it cannot be sent. */
   #post(frame: RpcFrame, wanted?: StreamClass): BlixardError | undefined {
     if (this.ended) return notApplied("UNREACHABLE", "the connection is closed");
-    if (!this.#hasGreeted) {
-      this.#hasGreeted = true;
-      const id = rpcCapability.frameDictionary | rpcCapability.batches;
-      this.#enqueue("urgent", { bytes: encodeRpcFrame({ type: "pong", id }) });
-    }
     const bytes = encodeRpcFrame(frame);
     const streamClass = wanted ?? (bytes.length <= transportLimits.rpcPayloadUrgentBytesMax ? "urgent" : "normal");
     const bytesMax = frameBytesMaxOf(streamClass, this.#options);
@@ -328,8 +323,16 @@ export class RpcConnection {
     if (queued >= rpcQueueFramesMax || this.#outboundBytes + bytes.length > rpcQueueBytesMax) {
       return overloaded("the queue to this node is full");
     }
+    if (!this.#hasGreeted) this.#greet(streamClass);
     this.#enqueue(streamClass, { bytes });
     return undefined;
+  }
+
+  /** Says what this side can read, on the stream of what it sends first. */
+  #greet(streamClass: StreamClass): void {
+    this.#hasGreeted = true;
+    const id = rpcCapability.frameDictionary | rpcCapability.batches;
+    this.#enqueue(streamClass, { bytes: encodeRpcFrame({ type: "pong", id }) });
   }
 
   /** Queues an item of a stream without a check: each call has one at a time, and the number of calls is bounded. */
