@@ -80,12 +80,8 @@ class SwitchProcess {
   }
 }
 
-function statusOf(vmId: string, { problem, passtPid }: SwitchPort): PortStatus {
-  return {
-    vmId,
-    ...(problem === undefined ? {} : { problem }),
-    ...(passtPid === undefined ? {} : { passtPid }),
-  };
+function statusOf(vmId: string, { problem }: SwitchPort): PortStatus {
+  return problem === undefined ? { vmId } : { vmId, problem };
 }
 
 const at = process.argv.indexOf(switchKind.argument);

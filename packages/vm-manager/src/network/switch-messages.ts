@@ -21,8 +21,6 @@ export interface PortStatus {
   readonly vmId: string;
   /** Why no frame passes; undefined when they do. */
   readonly problem?: string;
-  /** Processes of passt, for who counts them. */
-  readonly passtPid?: number;
 }
 
 export type SwitchQuestion =

@@ -18,6 +18,8 @@ import type { PortConfig } from "./switch-messages.ts";
 import { askForGateway, UserWall } from "./user-wall.ts";
 
 const reconnectMs = 100;
+/** A card that is not connected for so short a time is no problem that anybody is told of. */
+const connectGraceMs = 2_000;
 const passtRetryMs = 500;
 const passtRetryMsMax = 15_000;
 /** A run of that length was a good one. */
@@ -39,7 +41,8 @@ export class SwitchPort {
   #passtStartedMs = 0;
   #passtFailures = 0;
   #passtNotBeforeMs = 0;
-  #guestProblem: string | undefined = "its network card is not connected yet";
+  /** Since when the card is not connected, and why; undefined while it is. */
+  #unconnected: { readonly sinceMs: number; readonly why: string } | undefined;
   #passtProblem: string | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -49,6 +52,7 @@ export class SwitchPort {
     const { mac, addresses, forwards } = config;
     const { isHostAddress } = deps;
     this.#wall = new UserWall({ mac, addresses, forwards, isHostAddress });
+    this.#unconnected = { sinceMs: deps.nowMs(), why: "its network card is not connected" };
     this.#connect();
   }
 
@@ -57,11 +61,8 @@ export class SwitchPort {
   }
 
   get problem(): string | undefined {
-    return this.#guestProblem ?? this.#passtProblem;
-  }
-
-  get passtPid(): number | undefined {
-    return this.#passt?.child.pid;
+    const { sinceMs = Number.POSITIVE_INFINITY, why } = this.#unconnected ?? {};
+    return this.#deps.nowMs() - sinceMs > connectGraceMs ? why : this.#passtProblem;
   }
 
   /** Called now and then: ends with the VM, and starts passt again where its ports are forwarded. */
@@ -82,23 +83,27 @@ export class SwitchPort {
     this.#guest = socket;
     const reader = new FrameReader();
     socket.on("connect", () => {
-      this.#guestProblem = undefined;
+      this.#unconnected = undefined;
       this.#passt?.frames.resume();
       this.look();
     });
     socket.on("data", (data: Buffer) => this.#fromGuest(socket, reader, data));
     socket.on("drain", () => this.#passt?.frames.resume());
     socket.on("error", (error) => {
-      this.#guestProblem = `its network card cannot be reached: ${messageOf(error)}`;
+      this.#setUnconnected(`its network card cannot be reached: ${messageOf(error)}`);
     });
     socket.on("close", () => this.#disconnected(socket));
   }
 
   #disconnected(socket: Socket): void {
     if (this.#guest === socket) this.#guest = undefined;
-    this.#guestProblem ??= "its network card is not connected";
+    this.#setUnconnected(this.#unconnected?.why ?? "its network card is not connected");
     if (this.#closed || !isAlive(this.config.vm)) this.close();
     else this.#timer = setTimeout(() => this.#connect(), reconnectMs);
+  }
+
+  #setUnconnected(why: string): void {
+    this.#unconnected = { sinceMs: this.#unconnected?.sinceMs ?? this.#deps.nowMs(), why };
   }
 
   #fromGuest(socket: Socket, reader: FrameReader, data: Buffer): void {

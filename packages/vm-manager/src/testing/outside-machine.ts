@@ -11,9 +11,8 @@ const { createServer } = require("node:http");
 createServer((request, response) => response.end("a page from outside\\n")).listen(80, "0.0.0.0", () => console.log("serves"));
 `;
 
-const client = `
-fetch(process.argv[1], { signal: AbortSignal.timeout(4000) }).then((answer) => answer.text()).then(console.log);
-`;
+const client = "fetch(process.argv[1]).then((answer) => answer.text()).then(console.log)";
+const fetchTimeoutMs = 5_000;
 
 export class OutsideMachine implements AsyncDisposable {
   /** Of the machine, and of this one on the cable. */
@@ -43,7 +42,8 @@ export class OutsideMachine implements AsyncDisposable {
   /** Fetches a page from there. Rejects when it does not come within some seconds. */
   async fetch(url: string): Promise<string> {
     const command = [process.execPath, "-e", client, url];
-    return (await run("ip", ["netns", "exec", this.#namespace, ...command])).stdout;
+    const limit = { timeout: fetchTimeoutMs, killSignal: "SIGKILL" } as const;
+    return (await run("ip", ["netns", "exec", this.#namespace, ...command], limit)).stdout;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
