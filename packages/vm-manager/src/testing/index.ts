@@ -10,12 +10,6 @@ export {
   linuxGuestNeeds,
   linuxGuestReady,
 } from "./linux-guest.ts";
-export {
-  networkGuestCommandLine,
-  networkGuestComponent,
-  networkGuestFiles,
-  networkGuestReady,
-} from "./network-guest.ts";
 export type { RequiredComponent } from "./required-component.ts";
 export { describeWith } from "./required-component.ts";
 export { SmallFileSystem, smallFileSystemNeeds } from "./small-file-system.ts";

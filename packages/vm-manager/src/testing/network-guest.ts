@@ -73,7 +73,7 @@ echo "nameserver $dns" > /etc/resolv.conf
 `;
 
 /** The parts of the image. The kernel says nothing on the console, where it would come between the answers. */
-export function networkGuestFiles(): { readonly kernel: Uint8Array; readonly initrd: Uint8Array } {
+function networkGuestFiles(): { readonly kernel: Uint8Array; readonly initrd: Uint8Array } {
   const directory = (path: string): CpioEntry => ({ path, mode: 0o040755 });
   const program = (path: string, data: Uint8Array): CpioEntry => ({ path, mode: 0o100755, data });
   const initrd = writeCpio([
@@ -87,8 +87,6 @@ export function networkGuestFiles(): { readonly kernel: Uint8Array; readonly ini
   return { kernel: readFileSync(kernelPath ?? ""), initrd };
 }
 
-export const networkGuestCommandLine = "console=ttyS0 panic=-1 quiet";
-
 export async function importNetworkGuest(manager: VmManager): Promise<ImageRecord> {
   const { kernel, initrd } = networkGuestFiles();
   const kernelBlob = await manager.images.put(oneChunk(kernel));
@@ -101,7 +99,7 @@ export async function importNetworkGuest(manager: VmManager): Promise<ImageRecor
       { role: "kernel", ...kernelBlob },
       { role: "initrd", ...initrdBlob },
     ],
-    commandLine: networkGuestCommandLine,
+    commandLine: "console=ttyS0 panic=-1 quiet",
     minMemoryMiB: 96,
     sources: [1],
     createdUnixMs: 0,
