@@ -2,6 +2,7 @@
  * The instance of one VM in the hands of its machine: what is recorded of it, what runs of it, and the actions that change
  * both. The machine (`vm-machine.ts`) decides and calls one at a time.
  */
+import { isDeepStrictEqual } from "node:util";
 import { type Clock, errorCodeOf, type Logger, messageOf, type Semaphore } from "@blixard/common";
 import type { VmSpec } from "@blixard/protocol";
 import type { VmWalls } from "./confinement/vm-walls.ts";
@@ -144,6 +145,7 @@ export class InstanceKeeper {
       const chosen = drivers.choose(desired);
       refusal = "disk-missing";
       await store.makeDirectory(this.#vmId);
+      await store.keepSpare(this.#vmId);
       const directory = store.directoryOf(this.#vmId);
       await assertDisks(directory, desired, this.#record);
       const volumes = await findVolumes(this.#deps.volumes, desired);
@@ -340,7 +342,7 @@ export class InstanceKeeper {
     this.#attach(instance, record, await processAgeMs(instance.handle).catch(() => 0));
     // Nothing is written that is written already: there may be no room.
     const found: InstanceRecord = { ...record, status: "started", handle: instance.handle };
-    if (JSON.stringify(found) !== JSON.stringify(record)) await this.#save(found);
+    if (!isDeepStrictEqual(found, record)) await this.#save(found);
   }
 
   #attach(instance: VmInstance, { consoleStartOffset }: InstanceRecord, ageMs = 0): void {

@@ -1,6 +1,7 @@
 /** What this node knows about each of its VMs across restarts: one directory per VM with one JSON record. */
-import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { createHash, randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { assert, assertAtMost, BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { removeDurable, writeFileDurable } from "@blixard/common/system";
@@ -14,6 +15,8 @@ import { imageNames } from "./process/instance-files.ts";
 const nicLetters = [..."defghijk"];
 assertAtMost({ vmNetworksMax: limits.vmNetworksMax }, { nicLetters: nicLetters.length }, "each card has a socket");
 
+/** A record, twice: the next one takes the place of the one before when it is whole. */
+const spareBytes = 32 * 1024;
 const vmIdPattern = /^[0-9a-f-]{36}$/i;
 
 export class InstanceStore {
@@ -39,9 +42,25 @@ export class InstanceStore {
     await mkdir(this.directoryOf(vmId), { recursive: true, mode: 0o700 });
   }
 
+  /** Takes the room that the end of the VM needs to be written down, before its guest can fill the file system. */
+  async keepSpare(vmId: string): Promise<void> {
+    const path = this.#spareOf(vmId);
+    if (!existsSync(path)) await writeFile(path, randomBytes(spareBytes), { mode: 0o600 });
+  }
+
   async save(record: InstanceRecord): Promise<void> {
     await this.makeDirectory(record.vmId);
-    await writeFileDurable(join(this.directoryOf(record.vmId), "instance.json"), JSON.stringify(record));
+    const path = join(this.directoryOf(record.vmId), "instance.json");
+    const write = () => writeFileDurable(path, JSON.stringify(record));
+    await write().catch(async (error: unknown) => {
+      if (systemErrorCodeOf(error) !== "ENOSPC" || !existsSync(this.#spareOf(record.vmId))) throw error;
+      await rm(this.#spareOf(record.vmId));
+      await write();
+    });
+  }
+
+  #spareOf(vmId: string): string {
+    return join(this.directoryOf(vmId), "spare");
   }
 
   async remove(vmId: string): Promise<void> {

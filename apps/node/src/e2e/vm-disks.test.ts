@@ -185,7 +185,7 @@ describeWith(describe, fullNeeds)("a node whose file system is filled by a guest
   it("pauses the guest and goes on committing, and lets it go on when there is room", async () => {
     await using small = SmallFileSystem.mount(320);
     const dataDir = join(small.path, "node");
-    const flags = ["--vm-driver", "qemu", "--transport", "grpc"];
+    const flags = ["--vm-driver", "qemu", "--transport", "grpc", "--stop-vms"];
     const node = await ProcessNode.start({ binary: builtBinary(), id: 1, dataDir, flags });
     const run = (...args: string[]) => runBinary([...args, "--data-dir", dataDir]);
     const files = await mkdtemp(join(tmpdir(), "blixard-image-"));
@@ -209,7 +209,7 @@ describeWith(describe, fullNeeds)("a node whose file system is filled by a guest
         }
       };
       await seen((text) => text.includes(linuxGuestReady), "vm", "logs", "writer");
-      const command = "yes blixard | dd of=/dev/vda bs=1M count=500 iflag=fullblock conv=fsync; echo all is written\n";
+      const command = "dd if=/dev/zero of=/dev/vda bs=1M count=300 conv=fsync; echo all is written\n";
       const typed = runBinary(["vm", "console", "writer", "--data-dir", dataDir], { input: command });
       const paused = await seen((text) => /^writer +Paused .* no-room/m.test(text), "vm", "list");
       expect(paused).toContain("no-room");
@@ -229,5 +229,5 @@ describeWith(describe, fullNeeds)("a node whose file system is filled by a guest
       await node.stop("SIGTERM");
       await rm(files, { recursive: true, force: true });
     }
-  });
+  }, 900_000);
 });

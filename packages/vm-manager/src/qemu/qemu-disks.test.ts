@@ -82,7 +82,9 @@ describeWith(describe, fullNeeds)("QemuDriver on a file system that is full", ()
     await harness.untilConsole(linuxGuestReady);
     const pid = await harness.process();
     // Twice what there is room for.
-    await harness.type("yes blixard | dd of=/dev/vda bs=1M count=160 iflag=fullblock conv=fsync; echo written");
+    await harness.type(
+      "tr '\\\\0' b < /dev/zero | dd of=/dev/vda bs=1M count=160 iflag=fullblock conv=fsync; echo written",
+    );
     const stalled = await harness.until("io-error", ({ guest }) => guest === "io-error");
     expect(stalled).toMatchObject({
       ...{ phase: "Paused", reason: "io-error" },
@@ -101,7 +103,7 @@ describeWith(describe, fullNeeds)("QemuDriver on a file system that is full", ()
     const at = await harness.untilConsole("written");
     expect(at).toBeGreaterThan(0);
     await harness.type(
-      "dd if=/dev/vda bs=1M count=160 iflag=fullblock | md5sum; yes blixard | dd bs=1M count=160 iflag=fullblock | md5sum",
+      "dd if=/dev/vda bs=1M count=160 iflag=fullblock | md5sum; tr '\\\\0' b < /dev/zero | dd bs=1M count=160 iflag=fullblock | md5sum",
     );
     const sums = await harness.untilConsole(linuxGuestDone, at);
     expect(sums).toBeGreaterThan(at);
