@@ -145,8 +145,8 @@ export const claimRequests = {
   "node.verify of another": ["node.verify", (about: number) => verify(about, 1)],
   "node.renewLease of another": ["node.renewLease", (about: number) => ({ nodeId: about })],
   "token.own of another": ["token.own", (about: number) => ({ nodeId: about, tokenHash: hex(32) })],
-  "volume.observe of another": ["volume.observe", (about: number) => ({ nodeId: about, observations: [] })],
   "vm.observe in the name of another": ["vm.observe", (about: number) => ({ nodeId: about, observations: [] })],
+  "volume.observe of another": ["volume.observe", (about: number) => ({ nodeId: about, observations: [] })],
 } as const satisfies Readonly<Record<string, readonly [MethodName, (about: number) => object]>>;
 
 /**
