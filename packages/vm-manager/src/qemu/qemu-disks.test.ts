@@ -105,7 +105,7 @@ describeWith(describe, fullNeeds)("QemuDriver on a file system that is full", ()
     await harness.type(
       "dd if=/dev/vda bs=1M count=160 iflag=fullblock | md5sum; tr '\\\\0' b < /dev/zero | dd bs=1M count=160 iflag=fullblock | md5sum",
     );
-    const sums = await harness.untilConsole(linuxGuestDone, at);
+    const sums = await harness.untilConsole(linuxGuestDone, await harness.untilConsole(linuxGuestDone, at));
     expect(sums).toBeGreaterThan(at);
     const { data } = await harness.manager.readConsole(harness.vmId, { offset: at, bytesMax: 65_536, waitMs: 0 });
     const [first, second] =
