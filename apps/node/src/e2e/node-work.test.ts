@@ -94,7 +94,7 @@ describeWith(describe, qemu)("the VMs of a node as a whole, from the command lin
   });
 
   it("says at once what can be done about VMs of a lost node, and does it when it is forced", async () => {
-    const lost = ids.find((id) => id === 2) ?? 0;
+    const lost = 2;
     const [keeps] = await runOn(lost, {
       keeps: { onNodeLoss: "wait" },
       ends: { onNodeLoss: "wait", onPartition: "stop" },

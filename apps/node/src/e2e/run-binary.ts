@@ -37,9 +37,11 @@ export function runBinary(
     const stdout: Buffer[] = [];
     const stderr: Buffer[] = [];
     child.stdout.on("data", (data: Buffer) => stdout.push(data));
+    let signalled = false;
     child.stderr.on("data", (data: Buffer) => {
       stderr.push(data);
-      if (options.until === undefined || !Buffer.concat(stderr).includes(options.until)) return;
+      if (signalled || options.until === undefined || !Buffer.concat(stderr).includes(options.until)) return;
+      signalled = true;
       child.kill(options.untilSignal ?? "SIGKILL");
     });
     child.stdin.end(options.input ?? "");

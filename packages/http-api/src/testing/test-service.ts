@@ -8,6 +8,7 @@ import {
   lossPolicyOf,
   type MethodName,
   methods,
+  type OperationRecord,
   type StreamName,
   type StreamOutputOf,
   streams,
@@ -34,6 +35,8 @@ export class TestService implements NodeService {
   readonly open = new Watch(0);
   /** What `vm.watch` tells; any other name is that of a VM which runs. */
   readonly vms = new Watch<ReadonlyMap<string, VmRecord | undefined>>(new Map());
+  /** The one operation that there is. */
+  operation: OperationRecord | undefined;
   readonly #values = new Map<string, { value: string; index: number }>();
   readonly #changes = new Watch(0);
   readonly #lives = new Set<LinkedSignal>();
@@ -130,11 +133,24 @@ export class TestService implements NodeService {
       ],
     }),
     "node.rotateKey": ({ id }: { id: number }) => ({ index: 13, term: 2, nodeId: id, endpointId: "cd".repeat(32) }),
+    "node.drain": ({ dryRun }: { dryRun: boolean }) => this.#work(dryRun),
+    "node.resume": ({ dryRun }: { dryRun: boolean }) => this.#work(dryRun),
+    "operation.list": () => ({ items: this.operation === undefined ? [] : [this.operation] }),
+    "operation.get": ({ id }: { id: string }) => {
+      if (id === this.operation?.id) return this.operation;
+      throw new BlixardError("OPERATION_NOT_FOUND", `there is no operation ${id}`);
+    },
+    "operation.cancel": () => ({ index: 14, term: 2, operation: { ...this.operation, state: "cancelled" } }),
     "debug.stateHash": ({ index }: { index: number }) => ({ index, hash: "ab" }),
     "image.list": () => {
       throw new TypeError("a fault with a secret in it");
     },
   };
+
+  #work(dryRun: boolean) {
+    const plan = [{ vm: "web", action: "move", why: "it fits", to: 3 }];
+    return { index: 14, term: 2, plan, ...(dryRun ? {} : { operation: this.operation }) };
+  }
 
   put(key: string, value: string): { readonly index: number; readonly term: number } {
     this.#values.set(key, { value, index: ++this.#index });

@@ -71,6 +71,11 @@ export class CliOnNode {
     return outcomeOf(args, { ...streams, env: { ...this.#ownEnv(), ...env }, signal });
   }
 
+  /** Against the test server, with Ctrl-C as soon as something was shown. */
+  waiting(args: readonly string[], interrupt: AbortController): Promise<Outcome> {
+    return this.blixard(args, this.#where(), "", interrupt);
+  }
+
   /** The same with the address and the token of the test server. */
   onNode(args: readonly string[], input = ""): Promise<Outcome> {
     return this.blixard(args, this.#where(), input);
