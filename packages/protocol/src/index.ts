@@ -54,7 +54,6 @@ export type { Health, NodeRoute, StoredBlob } from "./api/node-routes.ts";
 export { headers, nodeRoutes, pathFields } from "./api/node-routes.ts";
 export type { PlannedVm, VmHeld } from "./api/node-work.ts";
 export type { DrainMode, DrainWish, OperationKind, OperationRecord, WaitingVm } from "./api/operation.ts";
-export { operationKindSchema } from "./api/operation.ts";
 export type { TicketRecord, TicketRole, TicketView } from "./api/ticket.ts";
 export { signedTicketsSince, ticketRoleSchema } from "./api/ticket.ts";
 export type { TokenRecord, TokenView } from "./api/token.ts";

@@ -119,6 +119,8 @@ describe("a VM with a volume", () => {
   });
 
   it("leaves it also when it was to be deleted and the lease of its node is over", () => {
+    replica.apply({ type: "node.update", nodeId: 1, featureLevel: 3 });
+    replica.apply({ type: "cluster.setLevel", level: 3 });
     createVm("a", 1, { ...spec("db"), onPartition: "stop" });
     replica.apply({ type: "vm.desire", name: "a", desired: "deleted", newEpoch: false });
     const fencingEpoch = replica.state.vms.get("a")?.fencingEpoch ?? 0;
