@@ -13,4 +13,4 @@ export type { TestClusterBuilder, TestClusterOptions } from "./test-cluster.ts";
 export { TestCluster } from "./test-cluster.ts";
 export type { TestNodeBuilder, TestNodeOptions, TestTransport } from "./test-node.ts";
 export { TestNode } from "./test-node.ts";
-export { guardProcesses, instanceProcesses, watchdogProcesses } from "./vm-processes.ts";
+export { instanceProcesses, watchdogProcesses } from "./vm-processes.ts";

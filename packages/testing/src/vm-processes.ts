@@ -16,11 +16,6 @@ export function watchdogProcesses(dataDir: string): number[] {
   );
 }
 
-/** Ids of the shells that watch the watchdog with this id. */
-export function guardProcesses(watchdog: number): number[] {
-  return processesWhere((args) => args.includes("blixard-guard")).filter((pid) => parentOf(pid) === watchdog);
-}
-
 function processesWhere(holds: (args: readonly string[]) => boolean): number[] {
   const found: number[] = [];
   for (const name of readdirSync("/proc")) {
@@ -32,13 +27,4 @@ function processesWhere(holds: (args: readonly string[]) => boolean): number[] {
     }
   }
   return found;
-}
-
-function parentOf(pid: number): number | undefined {
-  try {
-    const [, parent] = /^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
-    return Number(parent);
-  } catch {
-    return undefined;
-  }
 }

@@ -37,5 +37,5 @@ export interface SwitchAnswers {
 export const switchKind: HelperKind = {
   name: "the switch",
   argument: "--blixard-switch",
-  program: "network/switch-main",
+  program: new URL("./switch-main.js", import.meta.url),
 };

@@ -7,7 +7,7 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BlixardError, type Clock, messageOf, sleep, withDeadline } from "@blixard/common";
 import { launchCommand } from "../confinement/launcher.ts";
@@ -20,8 +20,8 @@ export interface HelperKind {
   readonly name: string;
   /** The argument by which it is found among all processes: the path of its socket follows. */
   readonly argument: string;
-  /** Its program below the source of this package, without a suffix. */
-  readonly program: string;
+  /** Its program, as it is when the module that names it runs from the build. */
+  readonly program: URL;
 }
 
 export interface HelperPlace {
@@ -186,10 +186,9 @@ async function readHelper(pid: number, argument: string, socketPath: string): Pr
 
 /** It runs as plain JavaScript: when this module runs from its source, the build stands beside it. */
 function programPath(kind: HelperKind): string {
-  const here = dirname(fileURLToPath(import.meta.url));
-  for (const path of [join(here, "..", kind.program), join(here, "../../dist", kind.program)]) {
-    if (existsSync(`${path}.js`)) return `${path}.js`;
-  }
+  const program = fileURLToPath(kind.program);
+  const parts = join(dirname(fileURLToPath(import.meta.url)), "..");
+  for (const path of [program, join(parts, "../dist", relative(parts, program))]) if (existsSync(path)) return path;
   throw failed(kind, "its program is not built: run `npx tsc -b packages/vm-manager`");
 }
 

@@ -14,7 +14,11 @@ export interface WatchdogPlace extends HelperPlace {
   readonly notesPath: string;
 }
 
-const kind: HelperKind = { name: "the watchdog", argument: watchdogArgument, program: "watchdog/watchdog-main" };
+const kind: HelperKind = {
+  name: "the watchdog",
+  argument: watchdogArgument,
+  program: new URL("./watchdog-main.js", import.meta.url),
+};
 
 export type WatchdogConnection = HelperConnection<WatchdogQuestion, WatchdogAnswers>;
 

@@ -4,7 +4,7 @@ import { type VmSpec, type VmSpecInput, vmSpecSchema } from "@blixard/protocol";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { parseDurationMs, parseInteger, parseMemoryMiB } from "../quantities.ts";
-import type { ListOption } from "./list-option.ts";
+import { type ListOption, repeatedOption } from "./list-option.ts";
 import { diskOption } from "./vm-disks.ts";
 import { parseForwards, parseNetworks } from "./vm-network-options.ts";
 
@@ -80,10 +80,9 @@ export function optionsOf(schema: z.ZodObject): SpecOption[] {
   });
 }
 
-function listOptionOf(name: string, { description = "" }: FieldSchema, { flag, hint, read }: ListOption): SpecOption {
-  const option = new Option(flag, `${description}: ${hint}; several times`);
-  option.argParser((text: string, before: readonly string[] = []) => [...before, text]);
-  return { field: [name], option, read: (given) => read(typeof given === "object" ? given : [String(given)]) };
+function listOptionOf(name: string, { description = "" }: FieldSchema, list: ListOption): SpecOption {
+  const read = (given: Given) => list.read(typeof given === "object" ? given : [String(given)]);
+  return { field: [name], option: repeatedOption(list, description), read };
 }
 
 function optionOf(field: readonly string[], described: FieldSchema, mandatory: boolean): SpecOption {
