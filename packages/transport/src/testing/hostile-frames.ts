@@ -5,7 +5,14 @@
  */
 import { crc32, deflateRawSync } from "node:zlib";
 import { errorCodeOf, type Random } from "@blixard/common";
-import { decodeRpcFrame, encodeRpcFrame, type RpcFrame, rpcStreamCreditBytesMax } from "@blixard/protocol";
+import {
+  decodeRpcFrame,
+  encodeRpcBatch,
+  encodeRpcFrame,
+  type RpcFrame,
+  rpcFramesIn,
+  rpcStreamCreditBytesMax,
+} from "@blixard/protocol";
 import { decodePeerMessages, encodePeerMessages } from "@blixard/protocol/peer-messages";
 import type { PeerMessage } from "@blixard/raft";
 import { encodeFrame, FrameReader, frameHeaderBytes } from "../frames/frame.ts";
@@ -41,6 +48,7 @@ const nobody = 4_000_000;
 export class HostileFrames {
   readonly #random: Random;
   readonly #options: HostileFrameOptions;
+  readonly #largeIds = new Set<number>();
   #callId = 1;
 
   constructor(random: Random, options: HostileFrameOptions) {
@@ -88,6 +96,11 @@ export class HostileFrames {
   }
 
   #rpcPayload(): Uint8Array {
+    const frame = this.#rpcFrame();
+    return this.#below(8) === 0 ? encodeRpcBatch([frame]) : frame;
+  }
+
+  #rpcFrame(): Uint8Array {
     const id = this.#below(20) === 0 ? Number.MAX_SAFE_INTEGER - this.#callId : this.#callId;
     this.#callId++;
     const chosen = this.#below(12);
@@ -215,9 +228,16 @@ export class HostileFrames {
 
   /** False for a frame whose fate depends on what else is under way: an id may not come twice, nor a call's item late. */
   #isHarmlessCall(payload: Uint8Array): boolean {
-    const frame = decodeRpcFrame(payload);
+    const [first, ...more] = rpcFramesIn(payload);
+    // Of several frames in one payload, the first may be answered before the others are read, or not.
+    if (more.length > 0) return false;
+    if (first === undefined) return true;
+    const frame = decodeRpcFrame(first);
     const ofOwnCall = frame.type === "request" || frame.type === "open" || ("by" in frame && frame.by === "caller");
-    return !ofOwnCall || frame.id === this.#callId - 1 || frame.id > Number.MAX_SAFE_INTEGER / 2;
+    if (!ofOwnCall || frame.id === this.#callId - 1) return true;
+    if (frame.id < Number.MAX_SAFE_INTEGER / 2 || this.#largeIds.has(frame.id)) return false;
+    this.#largeIds.add(frame.id);
+    return true;
   }
 
   #isHarmlessBatch(payload: Uint8Array, refusals: Record<string, number>): boolean {

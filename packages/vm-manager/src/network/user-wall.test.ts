@@ -69,6 +69,7 @@ describe("UserWall.letsOut", () => {
   it("lets a guest ask for names at its resolver, and for nothing else there", () => {
     expect(out({ to: resolver, protocol: "udp", port: 53 })).toBe(true);
     expect(out({ to: resolver, protocol: "udp", port: 5353 })).toBe(false);
+    expect(out({ to: resolver, protocol: "udp", port: 53, fragment: 0x2000 })).toBe(false);
     expect(out({ to: resolver, protocol: "tcp", port: 53 })).toBe(false);
     expect(out({ to: gateway, protocol: "udp", port: 53 })).toBe(false);
   });
