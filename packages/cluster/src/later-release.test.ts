@@ -161,16 +161,16 @@ describe("a snapshot of the next release", () => {
   });
 
   it("needs an upgrade for a table that is not known, whatever level it states", async () => {
-    const volume: StateRecord = { table: "volumes", key: fromUtf8("v"), value: encodeValue({ size: 1 }) };
+    const backup: StateRecord = { table: "backups", key: fromUtf8("b"), value: encodeValue({ size: 1 }) };
     const at = { index: asLogIndex(1), term: asTerm(1), confState: emptyConfState() };
-    const chunks = () => writeSnapshot(stream([[volume]]), () => true, featureLevels.own);
+    const chunks = () => writeSnapshot(stream([[backup]]), () => true, featureLevels.own);
     const machine = await machineOn();
     await expect(machine.restore(at, chunks())).rejects.toMatchObject({
       code: "NEEDS_UPGRADE",
-      message: expect.stringContaining("volumes"),
+      message: expect.stringContaining("backups"),
     });
     const store = new MemoryStateStore();
-    await store.replaceAll(at, stream([[volume]]));
+    await store.replaceAll(at, stream([[backup]]));
     await expect(machineOn(store)).rejects.toMatchObject({ code: "NEEDS_UPGRADE" });
   });
 });

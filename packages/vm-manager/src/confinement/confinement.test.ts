@@ -2,7 +2,7 @@ import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdir, open, readdir, readFile, readlink, rmdir, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { systemClock } from "@blixard/common/system";
 import { afterAll, describe, expect, it } from "@jest/globals";
@@ -260,6 +260,7 @@ describeWith(describeRoot as typeof describe, qemu)("QemuDriver behind walls (as
       ...sockets.map((name) => join(one.dataDir, "run", name)),
     ];
     for (const path of foreign) expect([path, await asGuest(`test -e ${path}`)]).toEqual([path, "refused"]);
-    expect(sockets.map((name) => basename(name)).length).toBe(4);
+    // Control and console of both; a machine with passt has more, for their networks.
+    expect(sockets.length).toBeGreaterThanOrEqual(4);
   });
 });
