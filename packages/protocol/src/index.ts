@@ -73,12 +73,10 @@ export type {
   VmObservation,
   VmPhase,
   VmRecord,
-  VmSpec,
-  VmSpecInput,
   VmVerb,
   VmVerbName,
 } from "./api/vm.ts";
-export { vmChanges, vmObservationSchema, vmSpecSchema, vmVerbs } from "./api/vm.ts";
+export { vmChanges, vmObservationSchema, vmVerbs } from "./api/vm.ts";
 export type { ObservedCondition, VmCondition } from "./api/vm-conditions.ts";
 export { isOnLostNode, nodeReachable, observedConditionTypes, withObservedConditions } from "./api/vm-conditions.ts";
 export type { VmDisk } from "./api/vm-disks.ts";
@@ -96,6 +94,8 @@ export {
   userNetwork,
   userResolverPart,
 } from "./api/vm-networks.ts";
+export type { VmSpec, VmSpecInput } from "./api/vm-spec.ts";
+export { vmSpecSchema } from "./api/vm-spec.ts";
 export type { VolumeObservation, VolumeRecord } from "./api/volume.ts";
 export { limits } from "./limits.ts";
 export { nodeKeyTls } from "./tls-names.ts";

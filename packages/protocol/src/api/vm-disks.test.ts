@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@jest/globals";
 import { limits } from "../limits.ts";
 import { driverRefusal } from "./driver.ts";
-import { vmSpecSchema } from "./vm.ts";
 import { disksOf, disksRefusal, hasOwnData } from "./vm-disks.ts";
+import { vmSpecSchema } from "./vm-spec.ts";
 
 const parse = (disks: unknown) => vmSpecSchema.safeParse({ memoryMiB: 64, image: "demo", disks });
 const pathsOf = (disks: unknown) => parse(disks).error?.issues.map(({ path }) => path.join("."));

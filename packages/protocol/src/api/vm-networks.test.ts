@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
-import { type VmSpecInput, vmSpecSchema } from "./vm.ts";
 import { networksAskedFor, networksOf } from "./vm-networks.ts";
+import { type VmSpecInput, vmSpecSchema } from "./vm-spec.ts";
 
 const parse = (more: Partial<VmSpecInput>) => vmSpecSchema.safeParse({ image: "demo", memoryMiB: 64, ...more });
 const problemOf = (more: Partial<VmSpecInput>) => {

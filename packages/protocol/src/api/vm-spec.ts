@@ -1,0 +1,48 @@
+/** What a person asks of a VM: the fields of its specification, in one place. */
+import { z } from "zod";
+import { limits } from "../limits.ts";
+import { imageNameSchema } from "./image.ts";
+import { contradictingWishes, onNodeLossSchema, onPartitionSchema, wishesFit } from "./loss-policy.ts";
+import { vmAutostartSchema } from "./vm-autostart.ts";
+import { vmDisksSchema } from "./vm-disks.ts";
+import { forwardsFit, forwardsWithoutNetwork, vmForwardsSchema, vmNetworksSchema } from "./vm-networks.ts";
+
+/** The options of `vm create` and the OpenAPI document come from here: each field says in a few words what it is. */
+export const vmSpecSchema = z
+  .object({
+    vcpus: z.int().min(1).max(limits.vmVcpusMax).describe("virtual CPUs").default(1),
+    memoryMiB: z.int().min(limits.vmMemoryMiBMin).max(limits.vmMemoryMiBMax).describe("memory"),
+    image: imageNameSchema.describe("what it boots"),
+    onNodeLoss: onNodeLossSchema
+      .meta({
+        since: 3,
+        description: "whether it is started elsewhere when its node is lost (default move; wait with data of its own)",
+      })
+      .exactOptional(),
+    onPartition: onPartitionSchema
+      .describe("what becomes of it when its node loses the cluster (default stop for one that moves, else keep)")
+      .exactOptional(),
+    restartPolicy: z
+      .enum(["never", "on-failure", "always"])
+      .describe("whether it starts again when it ends by itself")
+      .default("on-failure"),
+    /** Counted from the start of the process, or from the end of a pause. */
+    bootDeadlineMs: z
+      .int()
+      .min(limits.vmBootDeadlineMsMin)
+      .max(limits.vmBootDeadlineMsMax)
+      .meta({
+        since: 3,
+        description: "ends it as failed when its serial console is silent for so long after a start; without: never",
+      })
+      .exactOptional(),
+    autostart: vmAutostartSchema.exactOptional(),
+    networks: vmNetworksSchema.exactOptional(),
+    forwards: vmForwardsSchema.exactOptional(),
+    disks: vmDisksSchema.exactOptional(),
+  })
+  .strict()
+  .refine(wishesFit, { path: ["onNodeLoss"], message: contradictingWishes })
+  .refine(forwardsFit, { path: ["forwards"], message: forwardsWithoutNetwork });
+export type VmSpec = z.infer<typeof vmSpecSchema>;
+export type VmSpecInput = z.input<typeof vmSpecSchema>;
