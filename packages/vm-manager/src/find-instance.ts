@@ -11,10 +11,10 @@ import type { VmWalls } from "./confinement/vm-walls.ts";
 import { isDiskFile } from "./disks/vm-disks.ts";
 import { type InstanceRecord, newInstanceRecord } from "./instance-record.ts";
 import type { InstanceStore } from "./instance-store.ts";
+import { nicsInArguments } from "./network/nic.ts";
 import { argumentAfter, findVmProcesses, type VmProcess } from "./process/find-processes.ts";
 import { readBootId } from "./process/process-identity.ts";
 import { QmpClient } from "./process/qmp-client.ts";
-import { nicsInArguments } from "./qemu/qemu-arguments.ts";
 import type { Seen } from "./reconcile-plan.ts";
 
 /** Why nothing may be started. */

@@ -8,7 +8,7 @@ import type { ConfinementReport } from "./confinement/host-confinement.ts";
 import { VmWalls } from "./confinement/vm-walls.ts";
 import { type DataDirLock, lockDataDir } from "./data-dir-lock.ts";
 import { DriverSet } from "./driver-set.ts";
-import { builtinImages, nanoGuest, nanoGuestDigest } from "./images/builtin-images.ts";
+import { builtinBlobs, builtinImages } from "./images/builtin-images.ts";
 import { ImageStore } from "./images/image-store.ts";
 import type { InstanceRecord } from "./instance-record.ts";
 import { InstanceStore } from "./instance-store.ts";
@@ -42,7 +42,7 @@ export async function startVmManager(deps: VmManagerDeps, options: VmManagerOpti
   try {
     const images = await ImageStore.open(join(dataDir, "images"), deps);
     // A manager starts on a file system that is full, too: it has VMs to look after.
-    if (!(await images.has(nanoGuestDigest))) await images.put(oneChunk(nanoGuest));
+    for (const [digest, blob] of builtinBlobs) if (!(await images.has(digest))) await images.put(oneChunk(blob));
     const found = await DriverSet.open(options, deps.logger);
     const store = new InstanceStore(join(dataDir, "instances"), await makeRunDirectory(dataDir));
     const tunables = { ...defaultTunables, ...options.tunables };

@@ -21,6 +21,8 @@ export const driverCapabilitiesSchema = z.object({
   memoryMiBMax: z.int().min(1),
   /** The networks that a VM of this node can have with it. Absent: none. */
   networks: z.array(nameSchema).max(limits.driverNetworksMax).meta({ since: 3 }).exactOptional(),
+  /** The most network cards of one VM. Absent: as many as its specification may have. */
+  networkCardsMax: z.int().min(1).meta({ since: 3 }).exactOptional(),
   /** Whether VMs have disks beside that of their image, and sizes of their own. Absent: no. */
   disks: z.boolean().meta({ since: 3 }).exactOptional(),
 });
@@ -39,7 +41,7 @@ export interface DriverDemand {
 /** Why a driver cannot run a VM, for people; undefined when it can. */
 export function driverRefusal(
   kind: DriverKind,
-  { imageFormats, vcpusMax, memoryMiBMax, networks = [], disks = false }: DriverCapabilities,
+  { imageFormats, vcpusMax, memoryMiBMax, networks = [], networkCardsMax, disks = false }: DriverCapabilities,
   { spec, image }: DriverDemand,
 ): string | undefined {
   if (!imageFormats.includes(image.format)) return `driver ${kind} cannot boot ${image.format} images`;
@@ -49,6 +51,10 @@ export function driverRefusal(
     return `driver ${kind} has ${vcpusMax} ${vcpusMax === 1 ? "vcpu" : "vcpus"}, ${spec.vcpus} are needed`;
   }
   if (spec.memoryMiB > memoryMiBMax) return `driver ${kind} has ${memoryMiBMax} MiB at most`;
+  const cards = networksAskedFor(spec).length;
+  if (networkCardsMax !== undefined && cards > networkCardsMax) {
+    return `driver ${kind} gives ${networkCardsMax} network ${networkCardsMax === 1 ? "card" : "cards"}, ${cards} are needed`;
+  }
   const missing = networksAskedFor(spec).find((network) => !networks.includes(network));
   return missing === undefined ? undefined : `driver ${kind} has no network ${missing} there`;
 }

@@ -8,7 +8,7 @@ import { createRequire } from "node:module";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BlixardError, type Clock, isBlixardError, messageOf } from "@blixard/common";
-import type { DriverCapabilities, DriverKind } from "@blixard/protocol";
+import { type DriverCapabilities, type DriverKind, userNetwork } from "@blixard/protocol";
 import type {
   BootSource,
   Command,
@@ -19,6 +19,7 @@ import type {
   VmDriver,
   VmInstance,
 } from "../driver.ts";
+import { nicDeviceArguments } from "../network/nic.ts";
 import { adoptProcess } from "../process/adopt-process.ts";
 import { journalArgument } from "../process/find-processes.ts";
 import { prepareInstanceFiles, writeOwned } from "../process/instance-files.ts";
@@ -42,7 +43,13 @@ type FoundV86 = Pick<InstanceHandle, "driverVersion" | "bootId"> & { readonly ho
 export class EmbeddedDriver implements VmDriver {
   readonly name = "embedded";
   readonly kinds = ["embedded"] as const;
-  readonly capabilities: DriverCapabilities = { imageFormats: ["multiboot"], vcpusMax: 1, memoryMiBMax };
+  readonly capabilities: DriverCapabilities = {
+    imageFormats: ["multiboot"],
+    vcpusMax: 1,
+    memoryMiBMax,
+    networks: [userNetwork],
+    networkCardsMax: 1,
+  };
   readonly #clock: Clock;
   readonly #options: EmbeddedDriverOptions;
 
@@ -85,8 +92,9 @@ export class EmbeddedDriver implements VmDriver {
     // The same arguments as QEMU's, so that processes are counted from outside in one way.
     const label = ["-name", `guest=${spec.name},process=blixard-${spec.name}-${spec.fencingEpoch}`, "-uuid", spec.vmId];
     const journal = ["-chardev", journalArgument(basename(paths.journalIn, ".in"))];
+    const cards = (spec.nics ?? []).flatMap(nicDeviceArguments);
     const identity = await (spec.spawn ?? spawnInstance)(
-      { program: process.execPath, arguments: [hostProgram, ...label, ...journal, "-config", configName] },
+      { program: process.execPath, arguments: [hostProgram, ...label, ...journal, ...cards, "-config", configName] },
       spec,
     );
     const handle: InstanceHandle = { driver: spec.driver, ...identity, machine, driverVersion, bootId };
@@ -113,7 +121,7 @@ function readTrial(paths: readonly string[]): Command {
 }
 
 /** @throws UNSUPPORTED for an image that needs firmware or a boot loader */
-function hostConfig({ vmId, name, vm, paths }: InstanceSpec, boot: BootSource): VmHostConfig {
+function hostConfig({ vmId, name, vm, paths, nics: [nic] = [] }: InstanceSpec, boot: BootSource): VmHostConfig {
   if (boot.type !== "multiboot") {
     throw new BlixardError("UNSUPPORTED", `the embedded driver cannot boot an image of the format ${boot.type}`);
   }
@@ -125,6 +133,7 @@ function hostConfig({ vmId, name, vm, paths }: InstanceSpec, boot: BootSource): 
     boot,
     consoleLog: basename(paths.consoleLog),
     journalOut: basename(paths.journalOut),
+    ...(nic === undefined ? {} : { nic }),
   };
 }
 

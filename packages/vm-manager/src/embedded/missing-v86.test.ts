@@ -15,7 +15,7 @@ const installed = fileURLToPath(new URL("../../../../node_modules", import.meta.
 async function programDirectory(): Promise<string> {
   const directory = await temporaryDirectory();
   for (const name of ["common", "raft", "protocol", "vm-manager"]) {
-    for (const part of ["package.json", "dist"]) {
+    for (const part of ["package.json", "dist", "guest"]) {
       const to = join(directory, "node_modules/@blixard", name, part);
       await cp(join(packages, name, part), to, { recursive: true });
     }

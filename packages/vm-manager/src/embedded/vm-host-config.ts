@@ -1,4 +1,5 @@
 import type { BootSource } from "../driver.ts";
+import type { Nic } from "../network/nic.ts";
 
 /**
  * What the embedded driver tells its host process, which is of the same release, as a JSON file named by `-config`. Files
@@ -12,4 +13,6 @@ export interface VmHostConfig {
   readonly boot: Extract<BootSource, { readonly type: "multiboot" }>;
   readonly consoleLog: string;
   readonly journalOut: string;
+  /** The machine has at most one network card. */
+  readonly nic?: Nic;
 }

@@ -1,6 +1,6 @@
 /**
  * The process of one embedded VM: v86 in a Node.js process of its own. It stands for QEMU's process: it has
- * a control socket that speaks the used part of QMP, a serial socket with a log, and a journal of events. It outlives
+ * a control socket that speaks the used part of QMP, a serial socket with a log, one for its network card, and a journal of events. It outlives
  * the VM manager; a crash of the guest's machine (a WebAssembly trap) ends the VM and nothing else.
  *
  *   running <--stop, cont--> paused
@@ -12,8 +12,9 @@ import { appendFileSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { V86 } from "v86";
-import { controlDescriptor, serialDescriptor } from "../process/instance-socket.ts";
+import { controlDescriptor, firstNicDescriptor, serialDescriptor } from "../process/instance-socket.ts";
 import { ControlServer } from "./control-server.ts";
+import { NetworkCard } from "./network-card.ts";
 import { SerialServer } from "./serial-server.ts";
 import type { VmHostConfig } from "./vm-host-config.ts";
 
@@ -26,6 +27,7 @@ class VmHost {
   readonly #config: VmHostConfig;
   readonly #control: ControlServer;
   readonly #serial: SerialServer;
+  readonly #card: NetworkCard | undefined;
   readonly #emulator: V86;
   readonly #ready: Promise<void>;
   #state: RunState = "prelaunch";
@@ -41,6 +43,7 @@ class VmHost {
     this.#ready = new Promise((resolve) => this.#listen("emulator-loaded", () => resolve()));
     this.#serial = new SerialServer(config.consoleLog, (data) => this.#emulator.serial_send_bytes(0, data));
     this.#emulator.add_listener("serial0-output-byte", (byte: number) => this.#serial.write(byte));
+    this.#card = config.nic === undefined ? undefined : new NetworkCard(this.#emulator, config.nic.mac);
     this.#listen("serial0-data-terminal-ready-output", (up) => {
       this.#dataTerminalReady = up === true;
     });
@@ -53,8 +56,10 @@ class VmHost {
   /** Boots, then serves. A machine that runs before it is made executes zeros, so nobody is let in earlier. */
   async run(): Promise<void> {
     await this.#ready;
+    this.#card?.plugIn();
     await this.#resume();
     await this.#serial.listen(serialDescriptor);
+    await this.#card?.listen(firstNicDescriptor);
     await this.#control.listen(controlDescriptor);
   }
 
@@ -64,6 +69,7 @@ class VmHost {
     this.#ending = true;
     this.#emit("SHUTDOWN", { guest: false, reason });
     this.#serial.close();
+    this.#card?.close();
     this.#control.close();
     void this.#emulator.stop().then(() => this.#emulator.destroy());
   }
@@ -154,6 +160,7 @@ function makeEmulator(config: VmHostConfig): V86 {
     disable_speaker: true,
     multiboot: { buffer },
     cmdline: config.boot.commandLine,
+    ...(config.nic === undefined ? {} : { net_device: { type: "virtio" } }),
   });
 }
 

@@ -9,6 +9,7 @@ import { afterAll, describe, expect, it } from "@jest/globals";
 import { uidOfProcess } from "../confinement/vm-users.ts";
 import { identifyProcess, isAlive, mapProcesses, type ProcessIdentity } from "../process/process-identity.ts";
 import { QemuDriver } from "../qemu/qemu-driver.ts";
+import { freePort } from "../testing/free-port.ts";
 import { importNetworkGuest, networkGuestComponent, networkGuestReady } from "../testing/network-guest.ts";
 import { OutsideMachine } from "../testing/outside-machine.ts";
 import { describeWith } from "../testing/required-component.ts";
@@ -35,15 +36,6 @@ async function hostService(): Promise<{ readonly port: number; readonly callers:
   servers.push(server);
   await once(server, "listening");
   return { port: (server.address() as { port: number }).port, callers };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 async function openGuest(spec: Partial<VmSpec> = {}): Promise<VmHarness> {

@@ -2,7 +2,8 @@ import { vmSpecSchema } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import { unconfined } from "../confinement/launcher.ts";
 import type { InstanceSpec } from "../driver.ts";
-import { nicsInArguments, qemuArguments } from "./qemu-arguments.ts";
+import { nicsInArguments } from "../network/nic.ts";
+import { qemuArguments } from "./qemu-arguments.ts";
 
 const directory = "/data,dir/instances/x";
 const spec: InstanceSpec = {

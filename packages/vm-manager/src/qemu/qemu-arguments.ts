@@ -7,14 +7,13 @@
 import { basename } from "node:path";
 import { assert, BlixardError } from "@blixard/common";
 import type { AttachedDisk, BootSource, InstanceSpec } from "../driver.ts";
-import type { Nic } from "../network/nic.ts";
+import { type Nic, nicDeviceArguments, nicIdOf } from "../network/nic.ts";
 import { diskNodePrefix } from "../process/event-journal.ts";
 import { journalArgument } from "../process/find-processes.ts";
 import { controlDescriptor, firstNicDescriptor, serialDescriptor } from "../process/instance-socket.ts";
 
 const nameAllowed = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
 const uuidAllowed = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-const macAllowed = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
 const diskNameAllowed = /^[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?$/;
 const machineAllowed = /^[a-z0-9.-]+$/;
 /** Cache of translated code. QEMU's default takes a quarter of the guest's memory, much more than small guests use. */
@@ -50,29 +49,11 @@ export function qemuArguments(spec: InstanceSpec, machine: string): string[] {
   ];
 }
 
-/** Behind the disks, whose places on the bus stay what they were. The card has no boot ROM, which is another package. */
-function nicArguments({ network, mac }: Nic, index: number): string[] {
-  if (!nameAllowed.test(network) || !macAllowed.test(mac)) {
-    throw new BlixardError(
-      "INVALID_ARGUMENT",
-      "the network or MAC address of a network card has characters that are not allowed",
-    );
-  }
-  const id = `net${index}-${network}`;
-  return [
-    ...["-netdev", `stream,id=${id},server=on,addr.type=fd,addr.str=${firstNicDescriptor + index}`],
-    ...["-device", `virtio-net-pci,netdev=${id},mac=${mac},romfile=`],
-  ];
-}
-
-const nicPattern = /^virtio-net-pci,netdev=net\d+-([a-z0-9-]+),mac=([0-9a-f:]{17}),romfile=$/;
-
-/** The network cards of a process that was started with these arguments. */
-export function nicsInArguments(all: readonly string[]): readonly Nic[] {
-  return all.flatMap((argument) => {
-    const [, network, mac] = nicPattern.exec(argument) ?? [];
-    return network === undefined || mac === undefined ? [] : [{ network, mac }];
-  });
+/** Behind the disks, whose places on the bus stay what they were. The boot ROM of a card would be another package. */
+function nicArguments(nic: Nic, index: number): string[] {
+  const device = nicDeviceArguments(nic, index);
+  const descriptor = firstNicDescriptor + index;
+  return [...["-netdev", `stream,id=${nicIdOf(nic, index)},server=on,addr.type=fd,addr.str=${descriptor}`], ...device];
 }
 
 /** QEMU writes the log by itself, so that no output is lost while no manager is connected. */

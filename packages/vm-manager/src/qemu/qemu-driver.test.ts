@@ -9,6 +9,7 @@ import { findProgram } from "../confinement/launcher.ts";
 import { bootSectorBanner, rawDiskImage } from "../testing/boot-sector.ts";
 import { writeCpio } from "../testing/cpio.ts";
 import { driverConformanceCases } from "../testing/driver-conformance.ts";
+import { networkConformanceCases, networkConformanceNeeds } from "../testing/network-conformance.ts";
 import { describeWith } from "../testing/required-component.ts";
 import { removeTemporaryDirectories, temporaryDirectory } from "../testing/temporary-directory.ts";
 import { VmHarness } from "../testing/vm-harness.ts";
@@ -29,6 +30,15 @@ describeWith(describe, qemu)("QemuDriver", () => {
     it(name, () => run({ drivers: [qemuDriver] }, "qemu-tcg"), 240_000);
   }
 });
+
+describeWith(describe, { ...networkConformanceNeeds, ...(qemu.present ? {} : qemu) })(
+  "QemuDriver with a network",
+  () => {
+    for (const { name, run } of networkConformanceCases) {
+      it(name, () => run({ drivers: [qemuDriver] }, "qemu-tcg"), 240_000);
+    }
+  },
+);
 
 describeWith(describe, qemu)("QemuDriver with a program of its own", () => {
   it("takes a path that is relative to the working directory", async () => {

@@ -267,7 +267,7 @@ export const driverConformanceCases: readonly DriverConformanceCase[] = [
       await harness.untilReady(3);
       const pid = await harness.process();
       await harness.close();
-      const record = `${harness.dataDir}/instances/${harness.vmId}/instance.json`;
+      const record = harness.recordPath;
       if (how === "damaged") await writeFile(record, '{"format":1,"vmId":');
       else await rm(how === "removed" ? record : dirname(record), { recursive: true });
       await harness.reopen();
@@ -306,7 +306,7 @@ export const driverConformanceCases: readonly DriverConformanceCase[] = [
       harness.want({ desired: "stopped" });
       await harness.untilPhase("Stopped");
       await harness.close();
-      await writeFile(`${harness.dataDir}/instances/${harness.vmId}/instance.json`, "{}");
+      await writeFile(harness.recordPath, "{}");
       await harness.reopen();
       harness.want({ fencingEpoch: 2 });
       const seen = await harness.untilPhase("Unknown");
@@ -340,7 +340,7 @@ function assertEnds({ ends = [] }: VmObservation, ...expected: readonly string[]
   assert(seen.join() === expected.join(), `the ends are ${expected.join()}, not ${seen.join()}`);
 }
 
-function withHarness(
+export function withHarness(
   run: (harness: VmHarness, kind: DriverKind) => Promise<void>,
   more: Partial<VmHarnessOptions> = {},
 ): (options: VmHarnessOptions, kind: DriverKind) => Promise<void> {

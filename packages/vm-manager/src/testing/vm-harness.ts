@@ -70,6 +70,11 @@ export class VmHarness implements AsyncDisposable {
     return this.#manager;
   }
 
+  /** What the manager knows of the process of its VM. */
+  get recordPath(): string {
+    return join(this.dataDir, "instances", this.vmId, "instance.json");
+  }
+
   get capacity(): NodeCapacity {
     return this.manager.capacity;
   }

@@ -85,6 +85,9 @@ async function present(context: CliContext, cluster: DevCluster, options: Option
   if (vm?.vm.driver === "embedded" && options.vmDriver === "auto") {
     say(context, "\nThis VM runs on the embedded driver, because QEMU is not there: apt-get install qemu-system-x86");
   }
+  if (vm !== undefined && vm.page === undefined && options.vmDriver !== "fake") {
+    say(context, "\nThis VM has no network, because passt is not there or does not work: apt-get install passt");
+  }
   suggest(context, client, first, vm !== undefined);
 }
 
@@ -109,9 +112,9 @@ function summary(nodes: readonly DevNode[], status: NodeStatus, run: DevVm | und
   });
   const table = formatTable(["NODE", "ROLE", "VM", "BIND", "DASHBOARD AND API", "PID"], rows);
   if (run === undefined) return table;
-  const { vm, firstLine } = run;
-  const cells = [vm.name, vm.phase, `${vm.node}`, `${vm.driver}`, `${vm.spec.memoryMiB} MiB`, firstLine];
-  return `${table}\n${formatTable(["VM", "PHASE", "NODE", "DRIVER", "MEMORY", "CONSOLE"], [cells])}`;
+  const { vm, firstLine, page = "-" } = run;
+  const cells = [vm.name, vm.phase, `${vm.node}`, `${vm.driver}`, `${vm.spec.memoryMiB} MiB`, firstLine, page];
+  return `${table}\n${formatTable(["VM", "PHASE", "NODE", "DRIVER", "MEMORY", "CONSOLE", "PAGE"], [cells])}`;
 }
 
 function interrupted(signal: AbortSignal): Promise<void> {
