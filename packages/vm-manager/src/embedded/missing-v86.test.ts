@@ -14,11 +14,12 @@ const installed = fileURLToPath(new URL("../../../../node_modules", import.meta.
 /** A directory of a program that installed this package, and not its optional peer. */
 async function programDirectory(): Promise<string> {
   const directory = await temporaryDirectory();
-  for (const name of ["common", "raft", "protocol", "vm-manager"]) {
-    for (const part of ["package.json", "dist", "guest"]) {
-      const to = join(directory, "node_modules/@blixard", name, part);
-      await cp(join(packages, name, part), to, { recursive: true });
-    }
+  const parts = ["common", "raft", "protocol", "vm-manager"].flatMap((name) => [
+    `${name}/package.json`,
+    `${name}/dist`,
+  ]);
+  for (const part of [...parts, "vm-manager/guest"]) {
+    await cp(join(packages, part), join(directory, "node_modules/@blixard", part), { recursive: true });
   }
   for (const name of ["zod", "msgpackr"]) {
     const to = join(directory, "node_modules", name);

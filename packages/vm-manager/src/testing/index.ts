@@ -10,6 +10,7 @@ export {
   linuxGuestNeeds,
   linuxGuestReady,
 } from "./linux-guest.ts";
+export { networkConformanceCases, networkConformanceNeeds } from "./network-conformance.ts";
 export type { RequiredComponent } from "./required-component.ts";
 export { describeWith } from "./required-component.ts";
 export { SmallFileSystem, smallFileSystemNeeds } from "./small-file-system.ts";

@@ -1,6 +1,7 @@
 /** What every driver that gives network cards must do, seen through the VM manager with the demo guest. */
 import { rm } from "node:fs/promises";
-import { assert, BlixardError } from "@blixard/common";
+import { assert, sleep, withTimeLimit } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
 import { userNetwork } from "@blixard/protocol";
 import { findProgram } from "../confinement/launcher.ts";
 import { builtinImages } from "../images/builtin-images.ts";
@@ -80,17 +81,15 @@ async function expectReach(harness: VmHarness, line: string, answer: string): Pr
 
 /** The page of the guest, which has to come up first. */
 async function pageAt(port: number): Promise<string> {
-  const untilMs = Date.now() + pageWaitMs;
-  for (;;) {
-    try {
-      const response = await fetch(`http://127.0.0.1:${port}/`, { signal: AbortSignal.timeout(5_000) });
-      return await response.text();
-    } catch (error) {
-      if (Date.now() > untilMs)
-        throw new BlixardError("DEADLINE_EXCEEDED", "the guest shows no page", { cause: error });
-      await new Promise((resolve) => setTimeout(resolve, 100));
+  return await withTimeLimit(systemClock, pageWaitMs, undefined, async (signal) => {
+    for (;;) {
+      try {
+        return await (await fetch(`http://127.0.0.1:${port}/`, { signal })).text();
+      } catch {
+        await sleep(systemClock, 100, signal);
+      }
     }
-  }
+  });
 }
 
 function visitsOf(page: string): number {
