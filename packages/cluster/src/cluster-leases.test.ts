@@ -36,7 +36,7 @@ describe("the lease of a node", () => {
     group.machine(2).vmManager.whyUnguarded = "setpriv is not installed";
     await until(() => leaseOf(2) < nowAt(2));
     await only(2);
-    await expect(group.call(1, "vm.create", { name: "web", spec })).rejects.toMatchObject({
+    await expect(group.call(1, "vm.create", { name: "web", spec, failIfPending: true })).rejects.toMatchObject({
       code: "NO_CAPACITY",
       message: expect.stringContaining("node 2: nothing there stops a VM that moves: setpriv is not installed"),
     });

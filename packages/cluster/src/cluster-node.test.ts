@@ -86,7 +86,8 @@ describe("ClusterNode of one node", () => {
 
   it("refuses what can never fit, and creations at once that do not fit together", async () => {
     await group.bootstrap();
-    const big = group.call(1, "vm.create", { name: "big", spec: { ...spec, memoryMiB: 100_000 } });
+    const at = (name: string) => ({ name, failIfPending: true });
+    const big = group.call(1, "vm.create", { ...at("big"), spec: { ...spec, memoryMiB: 100_000 } });
     await expect(big).rejects.toMatchObject({
       code: "NO_CAPACITY",
       message: expect.stringContaining("0 of 1 nodes fit: node 1: memory needs"),
@@ -94,8 +95,8 @@ describe("ClusterNode of one node", () => {
     });
     const half = { ...spec, memoryMiB: 600 };
     const both = await Promise.allSettled([
-      group.call(1, "vm.create", { name: "one", spec: half }),
-      group.call(1, "vm.create", { name: "two", spec: half }),
+      group.call(1, "vm.create", { ...at("one"), spec: half }),
+      group.call(1, "vm.create", { ...at("two"), spec: half }),
     ]);
     expect(both.map(({ status }) => status)).toEqual(["fulfilled", "rejected"]);
   });
@@ -103,7 +104,7 @@ describe("ClusterNode of one node", () => {
   it("refuses a port of a node that leads elsewhere, and a network that is nowhere", async () => {
     await group.bootstrap();
     const create = (name: string, more: Partial<VmSpecInput>) =>
-      group.call(1, "vm.create", { name, spec: { ...spec, ...more } });
+      group.call(1, "vm.create", { name, failIfPending: true, spec: { ...spec, ...more } });
     const { vm } = await create("web", { forwards: [{ port: 8080, to: 80 }] });
     expect(vm.spec.forwards).toEqual([{ port: 8080, to: 80 }]);
     await expect(create("other", { forwards: [{ port: 8080, to: 81, listen: "all" }] })).rejects.toMatchObject({

@@ -16,7 +16,7 @@ describe("a VM with a volume", () => {
   it("is placed where its volume is, and nowhere else", async () => {
     await group.call(1, "volume.create", { name: "db", sizeGiB: 1, node: 3 });
     await group.call(1, "node.cordon", { id: 3, cordoned: true });
-    await expect(group.call(1, "vm.create", { name: "web", spec })).rejects.toMatchObject({
+    await expect(group.call(1, "vm.create", { name: "web", spec, failIfPending: true })).rejects.toMatchObject({
       code: "NO_CAPACITY",
       message: expect.stringContaining("the volume db is on node 3"),
     });

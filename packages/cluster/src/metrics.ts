@@ -15,6 +15,7 @@ const duties = [
   "removal-probe",
   "own-lease",
   "move",
+  "queue",
   "operations",
   "vm-desired",
   "vm-observe",

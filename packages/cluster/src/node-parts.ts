@@ -21,6 +21,7 @@ import type { KeyRotation } from "./ports/key-rotation.ts";
 import type { LocalJoins } from "./ports/local-joins.ts";
 import type { NodeCertificates } from "./ports/node-certificates.ts";
 import type { NodeSignatures } from "./ports/node-signatures.ts";
+import type { Reservation } from "./scheduler/usage.ts";
 import type { AppliedCommand } from "./state-machine/apply-command.ts";
 import type { Sha256 } from "./state-machine/hash-chain.ts";
 
@@ -49,6 +50,8 @@ export interface NodeParts {
   readonly leaderContact: LeaderContact;
   /** What this node knows of the leases of all nodes while it leads. */
   readonly leases: LeaseBook;
+  /** The room that this leader has promised on nodes and that no record shows yet. */
+  readonly reservations: Set<Reservation>;
   /** The calls of this node to others. */
   readonly peerCalls: PeerCalls;
   /** What this node heard the others promise. */

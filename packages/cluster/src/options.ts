@@ -3,7 +3,7 @@ import { assertAtMost, assertBelow, firstAddresses, isRelayUrl } from "@blixard/
 import { featureLevels, frameBytesMin, limits } from "@blixard/protocol";
 import { type RaftNodeOptions, raftDefaults } from "@blixard/raft";
 import { type MemberBudgetOptions, memberBudgetDefaults } from "./peers/member-budgets.ts";
-import { type SchedulerOptions, schedulerDefaults } from "./scheduler/scheduler.ts";
+import { type SchedulerOptions, schedulerDefaults } from "./scheduler/scheduler-types.ts";
 
 /** How a node joins that has an address but no ticket. */
 export type JoinPolicy = "ticket" | "approve" | "loopback";

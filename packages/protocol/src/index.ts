@@ -44,6 +44,8 @@ export { featureLevels, understoodLevel } from "./api/feature-level.ts";
 export type { ImageBlob, ImageFormat, ImageRecord } from "./api/image.ts";
 export type { KvChange, KvEntry } from "./api/kv.ts";
 export { kvChanges } from "./api/kv.ts";
+export type { Labels } from "./api/labels.ts";
+export { hasLabels, labelsText, nodeTopology, selects } from "./api/labels.ts";
 export type { LossPolicy, LossWishes } from "./api/loss-policy.ts";
 export { formerLossPolicy, lossPolicyOf } from "./api/loss-policy.ts";
 export type { MemberStatus, PendingJoin } from "./api/member.ts";
@@ -54,6 +56,8 @@ export type { Health, NodeRoute, StoredBlob } from "./api/node-routes.ts";
 export { headers, nodeRoutes, pathFields } from "./api/node-routes.ts";
 export type { PlannedVm, VmHeld } from "./api/node-work.ts";
 export type { DrainMode, DrainWish, OperationKind, OperationRecord, WaitingVm } from "./api/operation.ts";
+export type { Criterion, NodeVerdict, PlacementReport, Scheduling } from "./api/scheduling.ts";
+export { schedulingDefaults } from "./api/scheduling.ts";
 export type { TicketRecord, TicketRole, TicketView } from "./api/ticket.ts";
 export { signedTicketsSince, ticketRoleSchema } from "./api/ticket.ts";
 export type { TokenRecord, TokenView } from "./api/token.ts";
@@ -80,7 +84,15 @@ export { vmChanges, vmObservationSchema, vmVerbs } from "./api/vm.ts";
 export type { ObservedCondition, VmCondition } from "./api/vm-conditions.ts";
 export { isOnLostNode, nodeReachable, observedConditionTypes, withObservedConditions } from "./api/vm-conditions.ts";
 export type { VmDisk } from "./api/vm-disks.ts";
-export { disksOf, disksRefusal, hasOwnData, imageHasDisk, rootDiskName, volumesOf } from "./api/vm-disks.ts";
+export {
+  diskMiBOf,
+  disksOf,
+  disksRefusal,
+  hasOwnData,
+  imageHasDisk,
+  rootDiskName,
+  volumesOf,
+} from "./api/vm-disks.ts";
 export type { RecordedVmEnd, VmEnd } from "./api/vm-ends.ts";
 export { withObservedEnds } from "./api/vm-ends.ts";
 export type { NetworkWishes, VmForward, VmNetwork } from "./api/vm-networks.ts";
@@ -94,6 +106,9 @@ export {
   userNetwork,
   userResolverPart,
 } from "./api/vm-networks.ts";
+export type { VmAffinity, VmPlacement } from "./api/vm-placement.ts";
+export { domainOf, priorityOf } from "./api/vm-placement.ts";
+export { isQueued, waitsForRoom } from "./api/vm-queue.ts";
 export type { VmSpec, VmSpecInput } from "./api/vm-spec.ts";
 export { vmSpecSchema } from "./api/vm-spec.ts";
 export type { VolumeObservation, VolumeRecord } from "./api/volume.ts";

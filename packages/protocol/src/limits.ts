@@ -24,6 +24,18 @@ export const limits = {
   driverNetworksMax: 64,
   vmForwardsMax: 32,
   vmForwardSourcesMax: 16,
+  /** Labels of one node or VM. */
+  labelsMax: 32,
+  selectorLengthMax: 512,
+  selectorValuesMax: 16,
+  vmConstraintsMax: 16,
+  vmAffinityMax: 16,
+  vmPriorityMax: 100,
+  vmPriorityDefault: 50,
+  /** Of the text that says why a VM is where it is, or why it is nowhere. */
+  placementLengthMax: 1_024,
+  overcommitMax: 1_000,
+  projectQuotasMax: 200,
   /** Ends of a VM that its record keeps. */
   vmEndsMax: 5,
   vmEndMessageLengthMax: 128,

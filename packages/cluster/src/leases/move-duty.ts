@@ -105,7 +105,7 @@ export class MoveDuty {
     const place =
       image === undefined
         ? { ok: false as const, message: `there is no image ${vm.spec.image}` }
-        : placeVm(this.#parts, vm.spec, image, { moves: true, without: from });
+        : placeVm(this.#parts, vm, image, { moves: true, without: from });
     const reason = place.ok ? place.reasons : place.message;
     if (!place.ok && vm.reason === noNodeFits && vm.message === reason) return;
     const { name, vmId, fencingEpoch } = vm;

@@ -10,6 +10,7 @@ import {
   type PlannedVm,
   type VmRecord,
 } from "@blixard/protocol";
+import { type Reservation, reservationOf } from "../scheduler/usage.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import { hasEnded, policyOf, wantsToRun } from "../state-machine/vm-move.ts";
@@ -84,7 +85,7 @@ export function dataText({ node }: Pick<VmRecord, "node">): string {
 
 /** What a drain would do now with each VM of the node. */
 export function foreseeDrain(view: PlanView, nodeId: number, wish: Pick<DrainWish, "mode" | "vmModes">): PlannedVm[] {
-  const reservations: { nodeId: number; spec: VmRecord["spec"] }[] = [];
+  const reservations: Reservation[] = [];
   return sortedRecords(view.state, "vms")
     .filter(({ node }) => node === nodeId)
     .map((vm): PlannedVm => {
@@ -93,7 +94,7 @@ export function foreseeDrain(view: PlanView, nodeId: number, wish: Pick<DrainWis
       if (keepsData(view.state, vm)) return { vm: vm.name, action: "stay", why: dataText(vm) };
       const place = view.place(vm, { reservations });
       if (!place.ok) return { vm: vm.name, action: "stay", why: place.message };
-      reservations.push({ nodeId: place.nodeId, spec: vm.spec });
+      reservations.push(reservationOf(vm, place.nodeId));
       return { vm: vm.name, action: "move", why: place.reasons, to: place.nodeId };
     });
 }

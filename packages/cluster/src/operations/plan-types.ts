@@ -1,6 +1,7 @@
 /** What the leader sees when it plans the next steps of an operation, and what it plans. Planning is pure. */
 import type { CommandBody, OperationRecord, VmRecord, WaitingVm } from "@blixard/protocol";
-import type { PlacementDecision, Reservation } from "../scheduler/scheduler.ts";
+import type { PlacementDecision } from "../scheduler/scheduler-types.ts";
+import type { Reservation } from "../scheduler/usage.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 
 export interface PlanView {

@@ -24,11 +24,11 @@ export function planView(parts: ViewParts): PlanView {
       const image = state.images.get(vm.spec.image);
       if (image === undefined) {
         const message = `there is no image ${vm.spec.image}`;
-        return { ok: false, code: "NO_CAPACITY", message, hint: "See: blixard image list" };
+        return { ok: false, code: "NO_CAPACITY", message, hint: "See: blixard image list", nodes: [] };
       }
       const moves = policyOf(vm).onNodeLoss === "move";
       const leaves = only === undefined && vm.node !== null ? { leaves: vm.node } : {};
-      return placeVm(parts, vm.spec, image, {
+      return placeVm(parts, vm, image, {
         moves,
         reservations,
         ...leaves,

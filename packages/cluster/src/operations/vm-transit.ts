@@ -1,6 +1,6 @@
 /** The way of VMs from node to node under an operation: each is stopped first, and started when it is known to have stopped. */
 import type { CommandBody, OperationRecord, VmRecord, WaitingVm } from "@blixard/protocol";
-import type { Reservation } from "../scheduler/scheduler.ts";
+import { type Reservation, reservationOf } from "../scheduler/usage.ts";
 import { hasEnded } from "../state-machine/vm-move.ts";
 import type { PlanView } from "./plan-types.ts";
 
@@ -89,7 +89,7 @@ export class VmTransit {
     const { to } = this.#options;
     const reservations = this.#reservations;
     const place = this.#view.place(vm, { reservations, ...(to === undefined ? {} : { only: to }) });
-    if (place.ok) reservations.push({ nodeId: place.nodeId, spec: vm.spec });
+    if (place.ok) reservations.push(reservationOf(vm, place.nodeId));
     else this.wait(vm, place.message);
     return place.ok ? place : undefined;
   }

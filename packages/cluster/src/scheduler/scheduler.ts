@@ -1,128 +1,117 @@
 /**
- * Chooses a node for a VM: a pure function of what the leader knows. Nodes that cannot take the VM are filtered out,
- * each with its reason; of the rest, the one with the fewest VMs is taken, so that VMs spread over the machines.
+ * Chooses a node for a VM: a pure function of what the leader knows. Nodes that cannot take the VM are filtered out, each with
+ * its reason. The others get points, and the one with the most is taken; of several, the one with the lowest id.
+ *
+ *     criterion  points     for
+ *     vms        0 to 100   spread: few VMs of those that there are on the nodes that fit; binpack: many
+ *     load       0 to 100   spread: what stays free of what is scarcest there, in percent; binpack: what is taken
+ *     image      20         a node that has the image
+ *     affinity   150 each   a soft rule that is kept
+ *     spread     0 to 300   few VMs with the labels of this one in the place of the node
  */
-import {
-  driverRefusal,
-  type ImageRecord,
-  type NodeCapacity,
-  type NodeRecord,
-  type VmRecord,
-  type VmSpec,
-} from "@blixard/protocol";
+import { type Criterion, driverRefusal, type NodeCapacity, type NodeRecord, type NodeVerdict } from "@blixard/protocol";
+import { Affinity } from "./affinity.ts";
+import { loadPercent, roomRefusal } from "./room.ts";
+import type { PlacementDecision, PlacementRequest, SchedulerNode, SchedulerOptions } from "./scheduler-types.ts";
+import { noUsage } from "./usage.ts";
 
-export interface SchedulerOptions {
-  /** Memory that a VM takes beside its guest's, in MiB. Measured 60 to 95 for QEMU. */
-  readonly overheadMemoryMiB: number;
-  /** Virtual CPUs that one processor of a node may carry. */
-  readonly vcpuOvercommit: number;
-}
+const imagePoints = 20;
+const wishPoints = 150;
+const spreadPoints = 300;
+const evenPoints = 100;
 
-export const schedulerDefaults: SchedulerOptions = { overheadMemoryMiB: 64, vcpuOvercommit: 8 };
+type Fitting = Extract<NodeVerdict, { readonly fits: true }>;
 
-/** A node as the scheduler sees it. */
-export interface SchedulerNode {
-  readonly record: NodeRecord;
-  /** What the leader heard from it lately. */
-  readonly reachable: boolean;
-  /** Why it cannot take this VM, for a reason that its record does not show. */
-  readonly refusal?: string;
-}
-
-/** What VMs take from the node that owns them. */
-export interface Usage {
-  readonly vms: number;
-  readonly vcpus: number;
-  readonly memoryMiB: number;
-}
-
-/** Room that was promised to a VM whose record is not applied yet. */
-export interface Reservation {
-  readonly nodeId: number;
-  readonly spec: VmSpec;
-}
-
-export interface PlacementRequest {
-  readonly spec: VmSpec;
-  readonly image: ImageRecord;
-  readonly nodes: readonly SchedulerNode[];
-  readonly usage: ReadonlyMap<number, Usage>;
-}
-
-export type PlacementDecision =
-  | { readonly ok: true; readonly nodeId: number; readonly reasons: string }
-  | { readonly ok: false; readonly code: "NO_CAPACITY"; readonly message: string; readonly hint: string };
-
-const noUsage: Usage = { vms: 0, vcpus: 0, memoryMiB: 0 };
-
-/** What the VMs of each node take. One that is stopped, and meant to be, takes nothing. */
-export function usageByNode(
-  vms: Iterable<VmRecord>,
-  reservations: Iterable<Reservation> = [],
-  options: SchedulerOptions = schedulerDefaults,
-): Map<number, Usage> {
-  const usage = new Map<number, Usage>();
-  const add = (nodeId: number, spec: VmSpec) => {
-    const before = usage.get(nodeId) ?? noUsage;
-    usage.set(nodeId, {
-      vms: before.vms + 1,
-      vcpus: before.vcpus + spec.vcpus,
-      memoryMiB: before.memoryMiB + spec.memoryMiB + options.overheadMemoryMiB,
-    });
-  };
-  for (const vm of vms) {
-    const idle = vm.desired === "stopped" && (vm.phase === "Stopped" || vm.phase === "Failed");
-    if (vm.node !== null && !idle) add(vm.node, vm.spec);
-  }
-  for (const reservation of reservations) add(reservation.nodeId, reservation.spec);
-  return usage;
-}
-
-export function schedule(request: PlacementRequest, options: SchedulerOptions = schedulerDefaults): PlacementDecision {
+export function schedule(request: PlacementRequest, options: SchedulerOptions): PlacementDecision {
   const nodes = [...request.nodes].sort((a, b) => a.record.id - b.record.id);
-  const fitting: SchedulerNode[] = [];
-  const refusals: string[] = [];
+  const affinity = new Affinity(request);
+  const fitting: NodeRecord[] = [];
+  const refused: Extract<NodeVerdict, { readonly fits: false }>[] = [];
   for (const node of nodes) {
-    const reason = refusalOf(node, request, options);
-    if (reason === undefined) fitting.push(node);
-    else refusals.push(`node ${node.record.id}: ${reason}`);
+    const reason = refusalOf(node, request, affinity, options);
+    if (reason === undefined) fitting.push(node.record);
+    else refused.push({ nodeId: node.record.id, fits: false, reason });
   }
-  const best = fitting.sort((a, b) => compare(a, b, request.usage))[0];
-  if (best === undefined) return noCapacity(nodes.length, refusals);
-  const used = request.usage.get(best.record.id) ?? noUsage;
-  const free = best.record.capacity.memoryMiB - used.memoryMiB;
-  const reasons = [
-    `node ${best.record.id} has the fewest VMs (${used.vms}) of the ${fitting.length} of ${nodes.length} that fit`,
-    `${free} MiB were free`,
-    ...refusals,
-  ].join("; ");
-  return { ok: true, nodeId: best.record.id, reasons: reasons.slice(0, reasonsLengthMax) };
+  const ranked = scored(fitting, request, affinity, options).sort((a, b) => b.score - a.score || a.nodeId - b.nodeId);
+  const verdicts: readonly NodeVerdict[] = [...ranked, ...refused];
+  const refusals = refused.map(({ nodeId, reason }) => `node ${nodeId}: ${reason}`);
+  const [best] = ranked;
+  if (best === undefined) return noCapacity(nodes.length, refusals, verdicts);
+  const reasons = [...ranked.map(pointsText), ...refusals].join("; ").slice(0, reasonsLengthMax);
+  return { ok: true, nodeId: best.nodeId, reasons, nodes: verdicts };
 }
 
 const reasonsLengthMax = 1_024;
 
-function noCapacity(count: number, refusals: readonly string[]): PlacementDecision {
+/** `node 2: 187 points (vms 100, load 87)`. */
+function pointsText({ nodeId, score, points }: Fitting): string {
+  const parts = points.map(({ criterion, points: given }) => `${criterion} ${given}`).join(", ");
+  return `node ${nodeId}: ${score} points (${parts})`;
+}
+
+function noCapacity(count: number, refusals: readonly string[], nodes: readonly NodeVerdict[]): PlacementDecision {
   const why = refusals.length === 0 ? "there is no node" : refusals.join("; ");
   return {
     ok: false,
     code: "NO_CAPACITY",
     message: `0 of ${count} nodes fit: ${why}`.slice(0, reasonsLengthMax),
     hint: "Ask for less, free some room, or add a node.",
+    nodes,
   };
 }
 
-/** Fewest VMs first, then most free memory, then the lowest id. */
-function compare(a: SchedulerNode, b: SchedulerNode, usage: ReadonlyMap<number, Usage>): number {
-  const usedA = usage.get(a.record.id) ?? noUsage;
-  const usedB = usage.get(b.record.id) ?? noUsage;
-  if (usedA.vms !== usedB.vms) return usedA.vms - usedB.vms;
-  const freeA = a.record.capacity.memoryMiB - usedA.memoryMiB;
-  const freeB = b.record.capacity.memoryMiB - usedB.memoryMiB;
-  return freeA === freeB ? a.record.id - b.record.id : freeB - freeA;
+function scored(
+  nodes: readonly NodeRecord[],
+  request: PlacementRequest,
+  affinity: Affinity,
+  options: SchedulerOptions,
+): Fitting[] {
+  const { spec, image, usage } = request;
+  const isSpread = options.strategy === "spread";
+  const vmsOn = ({ id }: NodeRecord) => (usage.get(id) ?? noUsage).vms;
+  const vmsMax = Math.max(0, ...nodes.map(vmsOn));
+  const { spread } = spec.placement ?? {};
+  const crowdMax = spread === undefined ? 0 : Math.max(0, ...nodes.map((node) => affinity.crowd(node, spread) ?? 0));
+  return nodes.map((node): Fitting => {
+    const load = loadPercent(node.capacity, usage.get(node.id) ?? noUsage, request, options);
+    const vms = vmsOn(node);
+    const points = [
+      pointsFor("vms", isSpread ? share(vmsMax - vms, vmsMax, evenPoints) : fullShare(vms, vmsMax)),
+      pointsFor("load", isSpread ? evenPoints - load : load),
+      ...(image.builtin || image.sources.includes(node.id) ? [pointsFor("image", imagePoints)] : []),
+      ...(spec.placement?.affinity?.some(({ soft }) => soft === true)
+        ? [pointsFor("affinity", wishPoints * affinity.wishes(node))]
+        : []),
+      ...(spread === undefined ? [] : [pointsFor("spread", crowdPoints(affinity.crowd(node, spread), crowdMax))]),
+    ];
+    return { nodeId: node.id, fits: true, score: points.reduce((sum, each) => sum + each.points, 0), points };
+  });
+}
+
+function pointsFor(criterion: Criterion, points: number) {
+  return { criterion, points };
+}
+
+/** Where all are alike, all have the whole. */
+function share(part: number, whole: number, points: number): number {
+  return whole === 0 ? points : Math.floor((points * part) / whole);
+}
+
+function fullShare(part: number, whole: number): number {
+  return whole === 0 ? 0 : Math.floor((evenPoints * part) / whole);
+}
+
+function crowdPoints(crowd: number | undefined, crowdMax: number): number {
+  return crowd === undefined ? 0 : share(crowdMax - crowd, crowdMax, spreadPoints);
 }
 
 /** Why `node` cannot take the VM; undefined when it can. */
-function refusalOf(node: SchedulerNode, request: PlacementRequest, options: SchedulerOptions): string | undefined {
+function refusalOf(
+  node: SchedulerNode,
+  request: PlacementRequest,
+  affinity: Affinity,
+  options: SchedulerOptions,
+): string | undefined {
   const { record } = node;
   if (!runsVms(record)) return `a ${record.role} runs no VMs`;
   if (record.leaving) return "it is leaving the cluster";
@@ -131,12 +120,13 @@ function refusalOf(node: SchedulerNode, request: PlacementRequest, options: Sche
   if (!node.reachable) return "it does not answer";
   return (
     driversRefusal(record.capacity, request) ??
-    roomRefusal(record.capacity, request.usage.get(record.id) ?? noUsage, request.spec, options)
+    affinity.refusal(record) ??
+    roomRefusal(record.capacity, request.usage.get(record.id) ?? noUsage, request, options)
   );
 }
 
 /** Whether VMs may be placed on a node of this role. A learner only follows, and a witness only votes. */
-function runsVms(node: Pick<NodeRecord, "role">): boolean {
+export function runsVms(node: Pick<NodeRecord, "role">): boolean {
   return node.role === "voter" || node.role === "worker";
 }
 
@@ -147,18 +137,4 @@ function driversRefusal({ drivers, capabilities }: NodeCapacity, request: Placem
   const reasons = capabilities.map((driver) => driverRefusal(driver.kind, driver, request));
   // One driver that can is enough; otherwise the best one says why not.
   return reasons.includes(undefined) ? undefined : reasons[0];
-}
-
-function roomRefusal(capacity: NodeCapacity, used: Usage, spec: VmSpec, options: SchedulerOptions): string | undefined {
-  const needMiB = spec.memoryMiB + options.overheadMemoryMiB;
-  const freeMiB = capacity.memoryMiB - used.memoryMiB;
-  if (needMiB > freeMiB) {
-    const overhead = `${spec.memoryMiB} + ${options.overheadMemoryMiB} overhead`;
-    return `memory needs ${needMiB} MiB (${overhead}), ${Math.max(0, freeMiB)} free`;
-  }
-  if (spec.vcpus > capacity.vcpus * options.vcpuOvercommit - used.vcpus) {
-    const allowed = capacity.vcpus * options.vcpuOvercommit;
-    return `vcpus needs ${spec.vcpus}, ${Math.max(0, allowed - used.vcpus)} of ${allowed} free`;
-  }
-  return undefined;
 }

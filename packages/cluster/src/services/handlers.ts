@@ -14,6 +14,7 @@ import { nodeHandlers } from "./node.ts";
 import { nodeKeyHandlers } from "./node-key.ts";
 import { nodeWorkHandlers } from "./node-work.ts";
 import { operationHandlers } from "./operation.ts";
+import { schedulingHandlers } from "./scheduling.ts";
 import { redeemEntry, TicketDesk, ticketHandlers } from "./ticket.ts";
 import { tokenExit, tokenHandlers } from "./token.ts";
 import { vmHandlers } from "./vm.ts";
@@ -42,6 +43,7 @@ export function createServices(parts: NodeParts): Services {
       ...nodeKeyHandlers(parts),
       ...nodeWorkHandlers(parts),
       ...operationHandlers(parts),
+      ...schedulingHandlers(parts),
       ...memberHandlers(parts),
       ...certificateHandlers(parts),
       ...ticketHandlers(parts),

@@ -1,12 +1,12 @@
 /** Nodes: what they are, what they say of themselves, and what the others know of them. */
 import { notApplied, withTimeLimit } from "@blixard/common";
-import type { NodeRecord, NodeView } from "@blixard/protocol";
+import type { Labels, NodeRecord, NodeView } from "@blixard/protocol";
 import type { CallScope, Handler, Handlers } from "../calls/call-types.ts";
 import { assertSpeaksFor } from "../calls/identify.ts";
 import type { NodeParts } from "../node-parts.ts";
 import type { PeerPromises, RaftPosition } from "../peers/peer-promises.ts";
 import { isReachable, progressOf, votes } from "../peers/reachability.ts";
-import { usageByNode } from "../scheduler/scheduler.ts";
+import { noUsage, type Usage, usageByNode } from "../scheduler/usage.ts";
 import type { LastEntry } from "../start/start-words.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { pageOf } from "./page.ts";
@@ -28,22 +28,30 @@ type Parts = Pick<
   | "addressBook"
 >;
 
-type NodeMethods = "node.list" | "node.get" | "node.update" | "node.cordon" | "node.addresses" | "node.verify";
+type NodeMethods =
+  | "node.list"
+  | "node.get"
+  | "node.update"
+  | "node.cordon"
+  | "node.label"
+  | "node.addresses"
+  | "node.verify";
 
 export function nodeHandlers(parts: Parts): Pick<Handlers, NodeMethods> {
   return {
     "node.list": async (asked, call) => {
       const paths = await pathsOfAll(parts, call);
+      const usage = usageNow(parts);
       const view = (node: NodeRecord) => {
         const known = paths.get(node.id);
-        return { ...viewOf(parts, node), ...(known === undefined ? {} : { paths: known }) };
+        return { ...viewOf(parts, node, usage), ...(known === undefined ? {} : { paths: known }) };
       };
       const { state, version } = parts.stateMachine;
       const views = sortedRecords(state, "nodes").map(view);
       return pageOf(views, asked, { ...byNodeId, index: version.value.appliedIndex });
     },
     "node.get": async ({ id }, call) => {
-      const view = viewOf(parts, nodeOf(parts, id));
+      const view = viewOf(parts, nodeOf(parts, id), usageNow(parts));
       const known = (await pathsOfAll(parts, call)).get(id);
       return { ...view, ...(known === undefined ? {} : { paths: known }) };
     },
@@ -66,6 +74,13 @@ export function nodeHandlers(parts: Parts): Pick<Handlers, NodeMethods> {
       refuseIfMatch(call, "a node");
       const { index, term } = await parts.proposals.propose({ type: "node.update", nodeId: id, cordoned }, call);
       return { index, term };
+    },
+    "node.label": async ({ id, set, unset }, call) => {
+      refuseIfMatch(call, "a node");
+      nodeOf(parts, id);
+      const body = { type: "node.label", nodeId: id, set, unset } as const;
+      const { index, term, value } = await parts.proposals.propose<{ labels: Labels }>(body, call);
+      return { index, term, labels: value.labels };
     },
     "node.addresses": async ({ claims }, call) => {
       // Only members have access, each under its own key.
@@ -149,10 +164,14 @@ function numberOrder(key: string): string {
 /** Entries that a follower may be behind and still count as ready. */
 const readyLagEntries = 1_000;
 
-function viewOf(parts: Parts, node: NodeRecord): NodeView {
-  const vms = [...parts.stateMachine.state.vms.values()].filter((vm) => vm.node === node.id);
-  const usage = usageByNode(vms, [], parts.options.scheduler).get(node.id);
-  return { ...node, state: stateOf(parts, node), vms: vms.length, usedMemoryMiB: usage?.memoryMiB ?? 0 };
+function usageNow({ stateMachine, options }: Parts): ReadonlyMap<number, Usage> {
+  return usageByNode(stateMachine.state, [], options.scheduler);
+}
+
+function viewOf(parts: Parts, node: NodeRecord, usage: ReadonlyMap<number, Usage>): NodeView {
+  const vms = [...parts.stateMachine.state.vms.values()].filter((vm) => vm.node === node.id).length;
+  const { memoryMiB: usedMemoryMiB, vcpus: usedVcpus, diskMiB: promisedDiskMiB } = usage.get(node.id) ?? noUsage;
+  return { ...node, state: stateOf(parts, node), vms, usedMemoryMiB, usedVcpus, promisedDiskMiB };
 }
 
 function stateOf(parts: Parts, node: NodeRecord): NodeView["state"] {

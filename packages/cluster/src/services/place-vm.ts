@@ -1,14 +1,12 @@
 /** Asks the scheduler for a node, with what this leader knows of all of them. */
-import { type ImageRecord, type NodeRecord, type VmSpec, volumesOf } from "@blixard/protocol";
+import { type ImageRecord, type NodeRecord, type VmRecord, volumesOf } from "@blixard/protocol";
 import type { NodeParts } from "../node-parts.ts";
 import { isReachable } from "../peers/reachability.ts";
-import {
-  type PlacementDecision,
-  type Reservation,
-  type SchedulerNode,
-  schedule,
-  usageByNode,
-} from "../scheduler/scheduler.ts";
+import { schedule } from "../scheduler/scheduler.ts";
+import type { PlacedVm, PlacementDecision, SchedulerNode, SchedulerOptions } from "../scheduler/scheduler-types.ts";
+import { type Reservation, usageByNode } from "../scheduler/usage.ts";
+import { clusterKey, nodeKey } from "../state-machine/state.ts";
+import type { ClusterState } from "../state-machine/types.ts";
 import { forwardRefusal } from "../state-machine/vm-forwards.ts";
 
 export interface PlaceOptions {
@@ -26,15 +24,22 @@ export interface PlaceOptions {
   readonly stays?: boolean;
 }
 
+/** What is read of the VM: `name` is that of its record, if it has one. */
+export type PlacedSubject = Pick<VmRecord, "spec" | "labels"> & { readonly name?: string };
+
 type PlaceParts = Pick<NodeParts, "options" | "raft" | "transport" | "stateMachine" | "leases">;
 
 export function placeVm(
   parts: PlaceParts,
-  spec: VmSpec,
+  vm: PlacedSubject,
   image: ImageRecord,
   { moves, without, leaves, reservations = [], only, stays = false }: PlaceOptions,
 ): PlacementDecision {
   const { state } = parts.stateMachine;
+  const { labels = {} } = vm;
+  const { placement, ...unplaced } = vm.spec;
+  // What it was placed by does not take its place away.
+  const spec = stays || placement === undefined ? unplaced : vm.spec;
   const promised = [...reservations];
   const volumes = volumesOf(spec).map((name) => state.volumes.get(name));
   const portRefusal = ({ id, addresses }: Pick<NodeRecord, "id" | "addresses">): string | undefined => {
@@ -61,6 +66,27 @@ export function placeVm(
       : { record, reachable: isReachable(parts, record.id) };
     return refusal === undefined ? node : { ...node, refusal };
   });
-  const usage = usageByNode(state.vms.values(), promised, parts.options.scheduler);
-  return schedule({ spec, image, nodes, usage }, parts.options.scheduler);
+  const options = schedulerOptions(parts);
+  const usage = usageByNode(state, promised, options);
+  const vms = stays ? [] : placedVms(state, promised, vm.name);
+  return schedule({ spec, labels, image, nodes, usage, vms }, options);
+}
+
+/** The settings of the cluster, where it has some, before those of this node. */
+export function schedulerOptions({
+  options,
+  stateMachine,
+}: Pick<NodeParts, "options" | "stateMachine">): SchedulerOptions {
+  return { ...options.scheduler, ...stateMachine.state.cluster.get(clusterKey)?.scheduling };
+}
+
+function placedVms(state: ClusterState, promised: readonly Reservation[], name: string | undefined): PlacedVm[] {
+  const on = (id: number | null) => (id === null ? undefined : state.nodes.get(nodeKey(id)));
+  const present = [...state.vms.values()].filter((vm) => vm.name !== name).map((vm) => ({ vm, node: on(vm.node) }));
+  const soon = promised.map((vm) => ({ vm, node: on(vm.nodeId) }));
+  return [...present, ...soon].flatMap(({ vm: { labels = {}, spec }, node }): PlacedVm[] => {
+    if (node === undefined) return [];
+    const { placement } = spec;
+    return [{ node, labels, ...(placement === undefined ? {} : { placement }) }];
+  });
 }

@@ -2,6 +2,7 @@
 import { notApplied } from "@blixard/common";
 import {
   type CommandBody,
+  type CommandBodyOf,
   disksRefusal,
   hasOwnData,
   type ImageRecord,
@@ -18,25 +19,31 @@ import type { CallScope, Handlers } from "../calls/call-types.ts";
 import { assertSpeaksFor } from "../calls/identify.ts";
 import { randomOperationId, randomUuid } from "../ids.ts";
 import type { NodeParts } from "../node-parts.ts";
-import type { PlacementDecision, Reservation } from "../scheduler/scheduler.ts";
+import type { PlacementDecision } from "../scheduler/scheduler-types.ts";
+import { reservationOf } from "../scheduler/usage.ts";
 import { isRemembered } from "../state-machine/apply-command.ts";
 import { clusterLevel } from "../state-machine/level.ts";
 import { leasesLevel, policyOf } from "../state-machine/vm-move.ts";
+import { queueLevel } from "../state-machine/vm-queue.ts";
 import { assertNodeAnswers, forcedEffect } from "./lost-node.ts";
 import { pageOf } from "./page.ts";
 import { placeVm } from "./place-vm.ts";
 import { volumeOf } from "./volume.ts";
 
 /** What these methods use of the node. */
-type Parts = Pick<
+type VmParts = Pick<
   NodeParts,
-  "clock" | "random" | "options" | "raft" | "transport" | "vmManager" | "stateMachine" | "proposals" | "leases"
+  | "clock"
+  | "random"
+  | "options"
+  | "raft"
+  | "transport"
+  | "vmManager"
+  | "stateMachine"
+  | "proposals"
+  | "leases"
+  | "reservations"
 >;
-
-interface VmParts extends Parts {
-  /** The room that this leader has promised on nodes and that no record shows yet. */
-  readonly reservations: Set<Reservation>;
-}
 
 type VmMethods =
   | "vm.list"
@@ -48,14 +55,13 @@ type VmMethods =
   | "vm.consoleRead"
   | "vm.consoleWrite";
 
-export function vmHandlers(node: Parts): Pick<Handlers, VmMethods> {
-  const parts: VmParts = { ...node, reservations: new Set() };
-  const state = () => node.stateMachine.state;
+export function vmHandlers(parts: VmParts): Pick<Handlers, VmMethods> {
+  const state = () => parts.stateMachine.state;
   return {
     "vm.list": async (asked) =>
       pageOf(state().vms.values(), asked, {
         keyOf: ({ name }) => name,
-        index: node.stateMachine.version.value.appliedIndex,
+        index: parts.stateMachine.version.value.appliedIndex,
       }),
     "vm.get": async ({ name }) => vmOf(parts, name),
     "vm.explain": async ({ name }) => explanationOf(vmOf(parts, name)),
@@ -101,29 +107,29 @@ async function createVm(parts: VmParts, request: ParsedRequestOf<"vm.create">, c
     throw notApplied("INVALID_ARGUMENT", "spec.onNodeLoss: a VM with a volume that is on one node cannot move");
   }
   const moves = hasLeases && lossPolicyOf(spec, { ownData: hasOwnData(spec, image) }).onNodeLoss === "move";
+  const { labels } = request;
+  const labelled = labels === undefined ? {} : { labels };
   // If the name is taken, this may be the retry of a creation that was applied. Only `apply` knows, by the request id.
   const present = parts.stateMachine.state.vms.get(name);
   const { reservations } = parts;
-  const place = present?.node
-    ? { nodeId: present.node, reasons: "" }
-    : placed(placeVm(parts, spec, image, { moves, reservations }));
-  const reservation: Reservation = { nodeId: place.nodeId, spec };
-  parts.reservations.add(reservation);
+  const decision = present?.node
+    ? { ok: true as const, nodeId: present.node, reasons: "" }
+    : placeVm(parts, { spec, ...labelled }, image, { moves, reservations });
+  const mayWait = clusterLevel(parts.stateMachine.state) >= queueLevel && request.failIfPending !== true;
+  const place = decision.ok || !mayWait ? placed(decision) : undefined;
+  const where =
+    place === undefined
+      ? { placement: "", pending: whyNot(decision) }
+      : { node: place.nodeId, placement: place.reasons };
+  const reservation = place === undefined ? undefined : reservationOf({ spec, ...labelled }, place.nodeId);
+  if (reservation !== undefined) parts.reservations.add(reservation);
   try {
     const vmId = randomUuid(parts.random);
-    const body = {
-      type: "vm.create",
-      name,
-      vmId,
-      spec,
-      desired,
-      node: place.nodeId,
-      placement: place.reasons,
-    } as const;
+    const body = { type: "vm.create", name, vmId, spec, desired, ...where, ...labelled } as const;
     const { index, term, value } = await parts.proposals.propose<{ vm: VmRecord }>(body, call);
     return { index, term, vm: value.vm };
   } finally {
-    parts.reservations.delete(reservation);
+    if (reservation !== undefined) parts.reservations.delete(reservation);
   }
 }
 
@@ -176,13 +182,16 @@ function decideStart(
   vm: VmRecord | undefined,
   desired: string,
   restart: boolean,
-): { readonly newEpoch: boolean; readonly node?: number; readonly placement?: string } {
+): Pick<CommandBodyOf<"vm.desire">, "newEpoch" | "node" | "placement" | "pending"> {
   // A call for a VM that does not exist may be a retry. `apply` answers it.
   if (vm === undefined || desired !== "running") return { newEpoch: false };
   const image = imageFor(parts, vm.spec);
   if (vm.node === null) {
     const moves = policyOf(vm).onNodeLoss === "move";
-    const place = placed(placeVm(parts, vm.spec, image, { moves, reservations: parts.reservations }));
+    const decision = placeVm(parts, vm, image, { moves, reservations: parts.reservations });
+    const mayWait = clusterLevel(parts.stateMachine.state) >= queueLevel && vm.phase !== "Unknown";
+    if (!decision.ok && mayWait) return { newEpoch: false, pending: decision.message };
+    const place = placed(decision);
     return { newEpoch: true, node: place.nodeId, placement: place.reasons };
   }
   const settled = hasSettled(vm);
@@ -196,12 +205,20 @@ function assertRoom(parts: VmParts, vm: VmRecord, image: ImageRecord): void {
   if (vm.node === null) return;
   const moves = policyOf(vm).onNodeLoss === "move";
   const { reservations } = parts;
-  placed(placeVm(parts, vm.spec, image, { moves, reservations, only: vm.node, stays: true }));
+  placed(placeVm(parts, vm, image, { moves, reservations, only: vm.node, stays: true }));
 }
 
-function placed(decision: PlacementDecision) {
+type Decision =
+  | Pick<PlacementDecision & { ok: true }, "ok" | "nodeId" | "reasons">
+  | (PlacementDecision & { ok: false });
+
+function placed(decision: Decision) {
   if (decision.ok) return decision;
   throw notApplied(decision.code, decision.message, { hint: decision.hint });
+}
+
+function whyNot(decision: Decision): string {
+  return decision.ok ? "" : decision.message;
 }
 
 /** @throws INVALID_ARGUMENT for a network that is nowhere */
@@ -211,7 +228,8 @@ function assertNetworks(spec: VmSpec): void {
   throw notApplied("INVALID_ARGUMENT", `spec.networks: there is no network ${unknown}; there is: ${userNetwork}`);
 }
 
-function imageFor(parts: VmParts, spec: VmSpec): ImageRecord {
+/** @throws IMAGE_NOT_FOUND, INVALID_ARGUMENT where the image does not fit the specification */
+export function imageFor(parts: Pick<NodeParts, "stateMachine">, spec: VmSpec): ImageRecord {
   const image = parts.stateMachine.state.images.get(spec.image);
   if (image === undefined) {
     throw notApplied("IMAGE_NOT_FOUND", `there is no image ${spec.image}`, {

@@ -6,11 +6,17 @@ import { assertSpeaksFor } from "../calls/identify.ts";
 import { randomUuid } from "../ids.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { isReachable } from "../peers/reachability.ts";
-import { sortedRecords } from "../state-machine/state.ts";
+import { diskRefusal } from "../scheduler/room.ts";
+import { noUsage, usageByNode } from "../scheduler/usage.ts";
+import { isRemembered } from "../state-machine/apply-command.ts";
+import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import { pageOf } from "./page.ts";
+import { schedulerOptions } from "./place-vm.ts";
 
 /** What these methods use of the node. */
 type VolumeParts = Pick<NodeParts, "random" | "options" | "raft" | "transport" | "stateMachine" | "proposals">;
+
+const mebibytesPerGib = 1024;
 
 type VolumeMethods =
   | "volume.list"
@@ -41,7 +47,15 @@ export function volumeHandlers(parts: VolumeParts): Pick<Handlers, VolumeMethods
       const volumeId = randomUuid(parts.random);
       return await written({ type: "volume.create", name, volumeId, sizeGiB, kind, node }, call);
     },
-    "volume.resize": ({ name, sizeGiB }, call) => written({ type: "volume.resize", name, sizeGiB }, call),
+    "volume.resize": async ({ name, sizeGiB }, call) => {
+      const volume = parts.stateMachine.state.volumes.get(name);
+      const moreMiB = Math.max(0, sizeGiB - (volume?.sizeGiB ?? sizeGiB)) * mebibytesPerGib;
+      const refusal = volume === undefined ? undefined : noRoom(parts, volume.node, moreMiB);
+      if (refusal !== undefined && !isRemembered(parts.stateMachine.state, call.meta)) {
+        throw notApplied("NO_CAPACITY", `node ${volume?.node}: ${refusal}`, { hint: roomHint });
+      }
+      return await written({ type: "volume.resize", name, sizeGiB }, call);
+    },
     "volume.delete": ({ name }, call) => written({ type: "volume.delete", name }, call),
     "volume.observe": async (request, call) => {
       assertSpeaksFor(call, request.nodeId);
@@ -60,7 +74,7 @@ export function volumeOf(parts: Pick<NodeParts, "stateMachine">, name: string): 
 }
 
 /** The one that was asked for, or the one with the fewest volumes of those that can have one. @throws NO_CAPACITY */
-function nodeFor(parts: VolumeParts, { node: wanted }: ParsedRequestOf<"volume.create">): number {
+function nodeFor(parts: VolumeParts, { node: wanted, sizeGiB }: ParsedRequestOf<"volume.create">): number {
   const { state } = parts.stateMachine;
   const counts = new Map<number, number>();
   for (const { node } of state.volumes.values()) counts.set(node, (counts.get(node) ?? 0) + 1);
@@ -69,7 +83,9 @@ function nodeFor(parts: VolumeParts, { node: wanted }: ParsedRequestOf<"volume.c
   for (const record of sortedRecords(state, "nodes")) {
     if (wanted !== undefined && record.id !== wanted) continue;
     const refusal =
-      refusalOf(record, isReachable(parts, record.id)) ?? (wanted === undefined ? noDriver(record) : undefined);
+      refusalOf(record, isReachable(parts, record.id)) ??
+      (wanted === undefined ? noDriver(record) : undefined) ??
+      noRoom(parts, record.id, sizeGiB * mebibytesPerGib);
     if (refusal === undefined) fitting.push(record.id);
     else refusals.push(`node ${record.id}: ${refusal}`);
   }
@@ -77,8 +93,18 @@ function nodeFor(parts: VolumeParts, { node: wanted }: ParsedRequestOf<"volume.c
   if (best !== undefined) return best;
   if (wanted !== undefined && refusals.length === 0) throw notApplied("NODE_NOT_FOUND", `there is no node ${wanted}`);
   throw notApplied("NO_CAPACITY", `no node can have the volume: ${refusals.join("; ")}`, {
-    hint: "A volume needs a voter or worker, and a VM with it the driver QEMU there.",
+    hint: `A volume needs a voter or worker, and a VM with it the driver QEMU there. ${roomHint}`,
   });
+}
+
+const roomHint = "Free some room there, or promise more than there is: blixard cluster scheduling --disk-overcommit N.";
+
+function noRoom(parts: VolumeParts, nodeId: number, needMiB: number): string | undefined {
+  const { state } = parts.stateMachine;
+  const node = state.nodes.get(nodeKey(nodeId));
+  const options = schedulerOptions(parts);
+  const used = usageByNode(state, [], options).get(nodeId) ?? noUsage;
+  return node === undefined ? undefined : diskRefusal(node.capacity, used, needMiB, options);
 }
 
 type Candidate = ReturnType<typeof sortedRecords<"nodes">>[number];

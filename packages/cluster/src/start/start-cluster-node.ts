@@ -372,6 +372,7 @@ function composeParts(
     ...{ clock, random, logger, metrics, sha256, ticketCrypto, options, transport },
     ...{ stateMachine, peerCalls, peerPromises, budgets, leaderContact },
     leases: new LeaseBook(options),
+    reservations: new Set(),
     certificates: deps.certificates ?? noCertificates,
     localJoins: deps.localJoins ?? noLocalJoins,
     ...{ signatures: deps.signatures, keyRotation: deps.keyRotation },

@@ -9,6 +9,7 @@ import { LeaderDuties } from "../duties/leader-duties.ts";
 import { MembershipDuty } from "../duties/membership-duty.ts";
 import { OwnKeyDuty } from "../duties/own-key-duty.ts";
 import { OwnTokenDuty } from "../duties/own-token-duty.ts";
+import { QueueDuty } from "../duties/queue-duty.ts";
 import { VmDuty } from "../duties/vm-duty.ts";
 import { runVolumeDuty } from "../duties/volume-duty.ts";
 import { MoveDuty } from "../leases/move-duty.ts";
@@ -71,6 +72,7 @@ export function startDuties(duties: DutiesDeps): Duties {
     catchUp(parts, caughtUp, signal),
     new LeaderDuties(parts).run(signal),
     new MoveDuty(parts).run(signal),
+    new QueueDuty(parts).run(signal),
     new OperationsDuty(parts).run(signal),
     ownLease.run(signal),
     new VmDuty(parts, router, loop, untilCaughtUp).run(signal),

@@ -6,6 +6,7 @@ import { imageAppliers } from "./image.ts";
 import { kvAppliers } from "./kv.ts";
 import { nodeAppliers } from "./node.ts";
 import { operationAppliers } from "./operation.ts";
+import { schedulingAppliers } from "./scheduling.ts";
 import { ticketAppliers } from "./ticket.ts";
 import { tokenAppliers } from "./token.ts";
 import type { Applier } from "./types.ts";
@@ -19,6 +20,7 @@ export const appliers: Appliers = {
   ...clusterAppliers,
   ...nodeAppliers,
   ...operationAppliers,
+  ...schedulingAppliers,
   ...ticketAppliers,
   ...tokenAppliers,
   ...banAppliers,

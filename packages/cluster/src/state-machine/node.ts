@@ -1,5 +1,12 @@
 /** Commands of members: admission, changes, liveness marks and removal. */
-import { type CommandBodyOf, limits, type NodeRecord, nodeReachable, type VmRecord } from "@blixard/protocol";
+import {
+  type CommandBodyOf,
+  type Labels,
+  limits,
+  type NodeRecord,
+  nodeReachable,
+  type VmRecord,
+} from "@blixard/protocol";
 import { joinerRefusal } from "./level.ts";
 import { applyOfferKey, applyUseKey, keysOf } from "./node-key.ts";
 import { done, nodeNotFound, refuse, refuseBanned } from "./outcomes.ts";
@@ -12,6 +19,7 @@ export const nodeAppliers: AppliersOf<"node"> = {
   "node.admit": applyAdmit,
   "node.update": applyUpdate,
   "node.liveness": applyLiveness,
+  "node.label": applyLabel,
   "node.offerKey": applyOfferKey,
   "node.useKey": applyUseKey,
   "node.remove": applyRemove,
@@ -67,7 +75,7 @@ function applyAdmit(state: ClusterState, body: CommandBodyOf<"node.admit">, { co
  * of the Raft group until the leader has taken the voter out that it was.
  */
 function readmit(present: NodeRecord, node: NodeRecord): Outcome {
-  const { name, role, joinedUnixMs, cordoned, endpointId, keyNumber, nextKey, longLease } = present;
+  const { name, role, joinedUnixMs, cordoned, endpointId, keyNumber, nextKey, longLease, labels } = present;
   const incarnation = present.incarnation + 1;
   const value: NodeRecord = {
     ...{ ...node, name, role, joinedUnixMs, cordoned, endpointId, incarnation, rejoining: true },
@@ -75,6 +83,7 @@ function readmit(present: NodeRecord, node: NodeRecord): Outcome {
     ...(nextKey === undefined ? {} : { nextKey }),
     // Its VMs may run, whatever became of its store.
     ...(longLease === undefined ? {} : { longLease }),
+    ...(labels === undefined ? {} : { labels }),
   };
   return done({ nodeId: node.id, role, incarnation }, [{ table: "nodes", key: nodeKey(node.id), value }]);
 }
@@ -112,6 +121,23 @@ function isLate(
   present: NodeRecord["longLease"] = { ms: 0, starts: -1 },
 ): boolean {
   return said.ms === 0 ? said.starts <= present.starts : said.starts < present.starts;
+}
+
+function applyLabel(state: ClusterState, { nodeId, set, unset }: CommandBodyOf<"node.label">): Outcome {
+  const node = state.nodes.get(nodeKey(nodeId));
+  if (node === undefined) return nodeNotFound(nodeId);
+  const kept = Object.entries(node.labels ?? {}).filter(([key]) => !unset.includes(key));
+  const entries = [...kept.filter(([key]) => !Object.hasOwn(set, key)), ...Object.entries(set)];
+  if (entries.length > limits.labelsMax) {
+    return refuse(
+      "CONFLICT",
+      `node ${nodeId} would have ${entries.length} labels, and ${limits.labelsMax} are allowed`,
+    );
+  }
+  const labels: Labels = Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+  const { labels: _, ...others } = node;
+  const value: NodeRecord = entries.length === 0 ? others : { ...others, labels };
+  return done({ labels }, [{ table: "nodes", key: nodeKey(nodeId), value }]);
 }
 
 function applyLiveness(state: ClusterState, body: CommandBodyOf<"node.liveness">, entry: CommandEntry): Outcome {

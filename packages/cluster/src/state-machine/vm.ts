@@ -4,7 +4,7 @@
  */
 import {
   type CommandBodyOf,
-  limits,
+  isQueued,
   type VmObservation,
   type VmRecord,
   withObservedConditions,
@@ -15,13 +15,15 @@ import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
 import { nodeKey } from "./state.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
-import { forwardRefusal } from "./vm-forwards.ts";
+import { applyCreate } from "./vm-create.ts";
 import { applyHold, applyRelease, takenOver } from "./vm-hold.ts";
-import { applyMove, applySettle, newPolicy } from "./vm-move.ts";
-import { attached, attachRefusal, released } from "./volume.ts";
+import { applyMove, applySettle } from "./vm-move.ts";
+import { applyPlace, queued } from "./vm-queue.ts";
+import { released } from "./volume.ts";
 
 export const vmAppliers: AppliersOf<"vm"> = {
   "vm.create": applyCreate,
+  "vm.place": applyPlace,
   "vm.desire": applyDesire,
   "vm.move": applyMove,
   "vm.settle": applySettle,
@@ -30,51 +32,6 @@ export const vmAppliers: AppliersOf<"vm"> = {
   "vm.purge": applyPurge,
   "vm.observe": applyObserve,
 };
-
-function applyCreate(state: ClusterState, body: CommandBodyOf<"vm.create">, entry: CommandEntry): Outcome {
-  const present = state.vms.get(body.name);
-  if (present !== undefined) {
-    return refuse(
-      "ALREADY_EXISTS",
-      `there is a VM ${body.name} already`,
-      "Choose another name, or delete that one first.",
-    );
-  }
-  if (state.vmNames.has(body.vmId)) return refuse("CONFLICT", `the VM id ${body.vmId} is in use`);
-  if (state.vms.size >= limits.vmsMax) return refuse("CONFLICT", `there are ${limits.vmsMax} VMs already`);
-  if (!state.images.has(body.spec.image)) {
-    return refuse("IMAGE_NOT_FOUND", `there is no image ${body.spec.image}`, "See: blixard image list");
-  }
-  const node = state.nodes.get(nodeKey(body.node));
-  if (node === undefined) return nodeNotFound(body.node);
-  if (node.leaving) return refuse("CONFLICT", `node ${body.node} is leaving the cluster`, "Try again.");
-  const taken = forwardRefusal(body.node, body.spec, state.vms.values());
-  if (taken !== undefined) return refuse("CONFLICT", `node ${body.node} cannot take the VM: ${taken}`, "Try again.");
-  const failed = preconditionFailed(entry.command, `VM ${body.name}`, 0) ?? attachRefusal(state, body.spec, body.node);
-  if (failed !== undefined) return failed;
-  const vm: VmRecord = {
-    name: body.name,
-    vmId: body.vmId,
-    spec: body.spec,
-    desired: body.desired,
-    phase: body.desired === "running" ? "Pending" : "Stopped",
-    node: body.node,
-    fencingEpoch: 1,
-    conditions: [],
-    reason: "created",
-    message: "",
-    driver: null,
-    guest: "none",
-    restarts: 0,
-    ...newPolicy(state, body.spec),
-    placement: body.placement,
-    createdUnixMs: entry.command.atUnixMs,
-    updatedUnixMs: entry.command.atUnixMs,
-    createdIndex: entry.index,
-    updatedIndex: entry.index,
-  };
-  return changed(vm, attached(state, vm, entry));
-}
 
 function applyDesire(state: ClusterState, body: CommandBodyOf<"vm.desire">, entry: CommandEntry): Outcome {
   const vm = state.vms.get(body.name);
@@ -90,6 +47,10 @@ function applyDesire(state: ClusterState, body: CommandBodyOf<"vm.desire">, entr
   // A placement counts only for a VM that has no node: otherwise two decisions in flight could start it twice.
   const placed = vm.node === null && body.node !== undefined;
   const node = placed ? body.node : vm.node;
+  // One that may still run somewhere is started by nobody but the person who says so now.
+  if (node === null && body.desired === "running" && body.pending !== undefined && vm.phase !== "Unknown") {
+    return changed(queued(vm, body.pending, entry));
+  }
   if (node === null && body.desired !== "stopped") {
     return refuse("CONFLICT", `the VM ${body.name} is placed on no node`, "Try again.");
   }
@@ -101,6 +62,7 @@ function applyDesire(state: ClusterState, body: CommandBodyOf<"vm.desire">, entr
     placement: placed ? (body.placement ?? "") : vm.placement,
     fencingEpoch: vm.fencingEpoch + (newEpoch ? 1 : 0),
     ...(newEpoch ? { phase: "Pending", reason: "start-requested", message: "", guest: "none" } : {}),
+    ...(isQueued(vm) && node === null ? { phase: "Stopped", reason: "never-started", message: "" } : {}),
     updatedUnixMs: entry.command.atUnixMs,
     updatedIndex: entry.index,
   };

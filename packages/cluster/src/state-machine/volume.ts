@@ -115,8 +115,8 @@ export function isVolumeNews(volume: VolumeRecord, seen: VolumeObservation): boo
   return next.state !== volume.state || next.madeGiB !== volume.madeGiB;
 }
 
-/** Why a VM on `node` cannot have its volumes; undefined when it can. */
-export function attachRefusal(state: ClusterState, spec: VmSpec, node: number): Outcome | undefined {
+/** Why a VM on `node`, or on none yet, cannot have its volumes; undefined when it can. */
+export function attachRefusal(state: ClusterState, spec: VmSpec, node: number | null): Outcome | undefined {
   for (const name of volumesOf(spec)) {
     const volume = state.volumes.get(name);
     if (volume === undefined) return volumeNotFound(name);
@@ -125,7 +125,8 @@ export function attachRefusal(state: ClusterState, spec: VmSpec, node: number): 
     }
     if (volume.state === "deleting") return refuse("CONFLICT", `the volume ${name} is being deleted`);
     if (volume.madeGiB === 0) return refuse("CONFLICT", `the volume ${name} is not made yet`, "Try again.");
-    if (volume.node !== node) return refuse("CONFLICT", `the volume ${name} is on node ${volume.node}`, "Try again.");
+    if (node !== null && volume.node !== node)
+      return refuse("CONFLICT", `the volume ${name} is on node ${volume.node}`, "Try again.");
   }
   return undefined;
 }

@@ -68,6 +68,22 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
       desired: "running" as const,
       placement: "",
     })),
+  fc.record({ name, number, volume: fc.option(name) }).map(({ name, number, volume }) => ({
+    type: "vm.create" as const,
+    ...{ name, vmId: sampleVmId(number), desired: "running" as const, placement: "", pending: "no room" },
+    spec: sampleSpec(volume === null ? {} : { disks: [{ name: "data", volume }] }),
+    labels: { app: name },
+  })),
+  fc.record({ name, number, fencingEpoch: epoch, node: fc.option(nodeId) }).map(({ number, node, ...fields }) => ({
+    type: "vm.place" as const,
+    ...{ ...fields, vmId: sampleVmId(number), reason: "" },
+    ...(node === null ? {} : { node }),
+  })),
+  fc.record({ nodeId, zone: name }).map(({ nodeId, zone }) => ({
+    type: "node.label" as const,
+    ...{ nodeId, set: zone === "c" ? {} : { zone }, unset: zone === "c" ? ["zone"] : [] },
+  })),
+  fc.constantFrom(1, 2).map((vcpuOvercommit) => ({ type: "scheduling.set" as const, vcpuOvercommit })),
   fc.record({ name, number, node: nodeId }).map(({ number, ...rest }) => ({
     type: "volume.create" as const,
     ...{ ...rest, volumeId: sampleVmId(10 + number), sizeGiB: 1, kind: "local" as const },
@@ -87,6 +103,10 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
     desired: fc.constantFrom("running" as const, "stopped" as const, "paused" as const, "deleted" as const),
     newEpoch: fc.boolean(),
   }),
+  name.map((name) => ({
+    type: "vm.desire" as const,
+    ...{ name, desired: "running" as const, newEpoch: false, pending: "no room" },
+  })),
   fc.record({ name, node: nodeId }).map((fields) => ({
     type: "vm.desire" as const,
     ...fields,

@@ -6,6 +6,7 @@ import { featureLevels } from "./feature-level.ts";
 import { imageRecordSchema } from "./image.ts";
 import { memberStatusSchema } from "./member.ts";
 import { memberRoleSchema, nodeRecordSchema } from "./node.ts";
+import { schedulingSchema } from "./scheduling.ts";
 import { tokenRecordSchema } from "./token.ts";
 import { addressSchema, emptySchema, endpointIdSchema, nodeIdSchema, nodePlacesSchema } from "./values.ts";
 
@@ -13,6 +14,8 @@ export const clusterRecordSchema = z.object({
   clusterId: z.string().min(1).max(64),
   createdUnixMs: z.int().min(0),
   formatVersion: z.literal(1),
+  /** How VMs are placed, where that is not the default. */
+  scheduling: schedulingSchema.meta({ since: 3 }).exactOptional(),
 });
 export type ClusterRecord = Readonly<z.infer<typeof clusterRecordSchema>>;
 

@@ -17,9 +17,11 @@ import { memberMethods } from "./member.ts";
 import { nodeCommands, nodeMethods } from "./node.ts";
 import { nodeWorkMethods, vmHoldCommands } from "./node-work.ts";
 import { operationCommands, operationMethods } from "./operation.ts";
+import { schedulingCommands, schedulingMethods } from "./scheduling.ts";
 import { ticketCommands, ticketMethods } from "./ticket.ts";
 import { tokenCommands, tokenMethods } from "./token.ts";
 import { vmCommands, vmMethods, vmStreams } from "./vm.ts";
+import { vmQueueCommands } from "./vm-queue.ts";
 import { volumeCommands, volumeMethods } from "./volume.ts";
 
 export const methods = {
@@ -31,6 +33,7 @@ export const methods = {
   ...nodeMethods,
   ...nodeWorkMethods,
   ...operationMethods,
+  ...schedulingMethods,
   ...memberMethods,
   ...ticketMethods,
   ...tokenMethods,
@@ -66,12 +69,14 @@ export const commands = {
   ...clusterCommands,
   ...nodeCommands,
   ...operationCommands,
+  ...schedulingCommands,
   ...ticketCommands,
   ...tokenCommands,
   ...banCommands,
   ...imageCommands,
   ...vmCommands,
   ...vmHoldCommands,
+  ...vmQueueCommands,
   ...volumeCommands,
   ...kvCommands,
 };

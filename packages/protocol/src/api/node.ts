@@ -3,6 +3,7 @@ import { z } from "zod";
 import { limits } from "../limits.ts";
 import { command, method } from "./definitions.ts";
 import { driverCapabilitiesSchema, driverKindSchema } from "./driver.ts";
+import { labelKeySchema, labelsSchema, nodeLabelsSchema } from "./labels.ts";
 import { listSchema, pageSchema } from "./list.ts";
 import {
   addressesSchema,
@@ -29,6 +30,11 @@ export const nodeCapacitySchema = z.object({
   capabilities: z
     .array(driverCapabilitiesSchema.extend({ kind: driverKindSchema }))
     .max(driverKindSchema.options.length)
+    .meta({ since: 3 })
+    .exactOptional(),
+  /** The file system of the disks of VMs: its size, and what was free when that was looked at last. */
+  disk: z
+    .object({ totalMiB: z.int().min(0), freeMiB: z.int().min(0) })
     .meta({ since: 3 })
     .exactOptional(),
 });
@@ -76,6 +82,7 @@ export const nodeRecordSchema = z.object({
   nextKey: nextKeySchema.meta({ since: 3 }).exactOptional(),
   /** The node was stopped to be started again: its lease lasts so long instead. 0 ms: it does not any more. */
   longLease: longLeaseSchema.meta({ since: 3 }).exactOptional(),
+  labels: nodeLabelsSchema.meta({ since: 3 }).exactOptional(),
 });
 export type NodeRecord = z.infer<typeof nodeRecordSchema>;
 
@@ -87,6 +94,9 @@ export const nodeViewSchema = nodeRecordSchema.extend({
   state: z.enum(["ready", "catching-up", "unreachable"]),
   vms: z.int(),
   usedMemoryMiB: z.int(),
+  usedVcpus: z.int().exactOptional(),
+  /** What its disks and volumes may take when they are full. */
+  promisedDiskMiB: z.int().exactOptional(),
   /** Its connections with the others as it sees them; absent when it could not be asked. */
   paths: z
     .array(z.object({ to: nodeIdSchema, transport: z.string(), path: peerPathSchema, rttMs: z.number().nullable() }))
@@ -108,6 +118,8 @@ export type KeyChange = Readonly<z.infer<typeof keyChangeSchema>>;
 
 /** An Ed25519 signature as 128 hexadecimal digits. */
 const signatureSchema = z.string().regex(/^[0-9a-f]{128}$/);
+
+const unsetSchema = z.array(labelKeySchema).max(limits.labelsMax);
 
 export const nodeCommands = {
   /** Binds node id and key; uses up the ticket, if one is named, in the same step. */
@@ -154,6 +166,12 @@ export const nodeCommands = {
   "node.offerKey": command({ since: 3, subject: ({ nodeId }) => nodeId, body: keyChangeSchema }),
   /** The second half, once the node runs with the next key: the one of before is banned. */
   "node.useKey": command({ since: 3, subject: ({ nodeId }) => nodeId, body: keyChangeSchema }),
+  /** Labels that the node gets, and those that it loses. */
+  "node.label": command({
+    since: 3,
+    subject: ({ nodeId }) => nodeId,
+    body: z.object({ nodeId: nodeIdSchema, set: nodeLabelsSchema, unset: unsetSchema }),
+  }),
   "node.remove": command({ since: 1, subject: ({ nodeId }) => nodeId, body: z.object({ nodeId: nodeIdSchema }) }),
 };
 
@@ -232,6 +250,17 @@ export const nodeMethods = {
     client: { group: "nodes", name: "cordon", args: ["id", "cordoned"] },
     request: z.object({ id: nodeIdSchema, cordoned: z.boolean() }).strict(),
     response: writtenSchema,
+  }),
+  "node.label": method({
+    summary: "give labels to a node, or take them away; what is placed there stays",
+    since: 3,
+    place: "leader",
+    access: "operator",
+    writes: true,
+    http: [{ verb: "PATCH", path: "/v1/nodes/{id}/labels" }],
+    client: { group: "nodes", name: "label", args: "request" },
+    request: z.object({ id: nodeIdSchema, set: nodeLabelsSchema.default({}), unset: unsetSchema.default([]) }).strict(),
+    response: writtenSchema.extend({ labels: labelsSchema }),
   }),
   "node.rotateKey": method({
     summary: "give a node another key in place; it starts again with it, and the key of before is banned",

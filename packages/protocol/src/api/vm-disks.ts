@@ -67,7 +67,20 @@ export const recordedDisksSchema = z.object({
 /** What is read of an image here. */
 interface ImageParts {
   readonly format: string;
-  readonly blobs?: readonly { readonly role: string }[];
+  readonly blobs?: readonly { readonly role: string; readonly sizeBytes?: number }[];
+}
+
+const mebibytesPerGib = 1024;
+const bytesPerMiB = 1024 * 1024;
+
+/** What the disks of a VM may take on its node when they are full; volumes count for themselves. */
+export function diskMiBOf(spec: { readonly disks?: readonly VmDisk[] }, image: ImageParts): number {
+  // A root disk without a size is a copy of that of the image.
+  const copied = image.blobs?.find(({ role }) => role === "disk")?.sizeBytes ?? 0;
+  return disksOf(spec, image).reduce((sum, { sizeGiB, volume }) => {
+    if (volume !== undefined) return sum;
+    return sum + (sizeGiB === undefined ? Math.ceil(copied / bytesPerMiB) : sizeGiB * mebibytesPerGib);
+  }, 0);
 }
 
 /** Whether an image brings a disk, which is written to. */

@@ -6,6 +6,7 @@ import { contradictingWishes, onNodeLossSchema, onPartitionSchema, wishesFit } f
 import { vmAutostartSchema } from "./vm-autostart.ts";
 import { vmDisksSchema } from "./vm-disks.ts";
 import { forwardsFit, forwardsWithoutNetwork, vmForwardsSchema, vmNetworksSchema } from "./vm-networks.ts";
+import { vmPlacementSchema } from "./vm-placement.ts";
 
 /** The options of `vm create` and the OpenAPI document come from here: each field says in a few words what it is. */
 export const vmSpecSchema = z
@@ -40,6 +41,7 @@ export const vmSpecSchema = z
     networks: vmNetworksSchema.exactOptional(),
     forwards: vmForwardsSchema.exactOptional(),
     disks: vmDisksSchema.exactOptional(),
+    placement: vmPlacementSchema.exactOptional(),
   })
   .strict()
   .refine(wishesFit, { path: ["onNodeLoss"], message: contradictingWishes })

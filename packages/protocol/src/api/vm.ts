@@ -3,6 +3,7 @@ import { z } from "zod";
 import { limits } from "../limits.ts";
 import { command, type HttpRoute, method, stream } from "./definitions.ts";
 import { driverKindSchema } from "./driver.ts";
+import { labelsSchema } from "./labels.ts";
 import { listSchema, pageSchema } from "./list.ts";
 import { lossEffectSchema, lossPolicySchema, onNodeLossSchema, onPartitionSchema } from "./loss-policy.ts";
 import { vmHeldSchema, vmHomeSchema } from "./node-work.ts";
@@ -36,7 +37,7 @@ const guestSchema = z
   .enum(["none", "booting", "ready", "panicked", "io-error", "not-responding"])
   .meta({ sinceValue: { "not-responding": 3 } });
 const fencingEpochSchema = z.int().min(0);
-const placementSchema = z.string().max(1_024);
+const placementSchema = z.string().max(limits.placementLengthMax);
 
 /** What the node that owns a VM saw last. */
 export const vmObservationSchema = z.object({
@@ -90,6 +91,7 @@ export const vmRecordSchema = z.object({
   home: vmHomeSchema.meta({ since: 3 }).exactOptional(),
   /** Where its disks are. A node that is named here never makes one of them anew. */
   disks: recordedDisksSchema.meta({ since: 3 }).exactOptional(),
+  labels: labelsSchema.meta({ since: 3 }).exactOptional(),
 });
 export type VmRecord = z.infer<typeof vmRecordSchema>;
 
@@ -155,8 +157,12 @@ export const vmCommands = {
       vmId: z.uuid(),
       spec: vmSpecSchema,
       desired: z.enum(["running", "stopped"]),
-      node: nodeIdSchema,
+      /** Either this, or `pending`. */
+      node: nodeIdSchema.exactOptional(),
       placement: placementSchema,
+      labels: labelsSchema.meta({ since: 3 }).exactOptional(),
+      /** No node can take it now, and this is why: it waits for room. */
+      pending: placementSchema.meta({ since: 3 }).exactOptional(),
     }),
   }),
   "vm.desire": command({
@@ -170,6 +176,8 @@ export const vmCommands = {
       /** Where to place a VM that has no node; both or neither. */
       node: nodeIdSchema.exactOptional(),
       placement: placementSchema.exactOptional(),
+      /** With `running`, of a VM that has no node: no node can take it now, and this is why. It waits for room. */
+      pending: placementSchema.meta({ since: 3 }).exactOptional(),
       /** The wish is forced: the operation that it becomes. */
       operation: operationIdSchema.meta({ since: 3 }).exactOptional(),
     }),
@@ -272,7 +280,14 @@ export const vmMethods = {
     writes: true,
     http: [{ verb: "POST", path: "/v1/vms", successStatus: 201, merged: "vm" }],
     request: z
-      .object({ name: nameSchema, spec: vmSpecSchema, desired: z.enum(["running", "stopped"]).default("running") })
+      .object({
+        name: nameSchema,
+        spec: vmSpecSchema,
+        desired: z.enum(["running", "stopped"]).default("running"),
+        labels: labelsSchema.exactOptional(),
+        /** Refused when no node can take it now. Otherwise such a VM waits for room. */
+        failIfPending: z.boolean().exactOptional(),
+      })
       .strict(),
     response: vmWritten,
   }),

@@ -82,6 +82,10 @@ export const forgedRequests: Requests = {
       ? { nodeId: source.self, addresses: [wrongAddress(source)] }
       : { nodeId: other(source), addresses: [wrongAddress(source)], starts: 1_000_000 },
   "node.cordon": (source) => ({ id: other(source), cordoned: true }),
+  "node.label": (source) => ({ id: other(source), set: { [forgedName]: "" } }),
+  "scheduling.get": () => ({}),
+  "scheduling.set": () => ({ strategy: "binpack", vcpuOvercommit: 0.1 }),
+  "vm.candidates": (source) => ({ name: vm(source) }),
   "node.drain": (source) => ({ id: other(source), mode: "stop" }),
   "node.resume": (source) => ({ id: someone(source) }),
   "node.evacuate": (source) => ({ id: other(source) }),

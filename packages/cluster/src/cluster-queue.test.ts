@@ -1,0 +1,141 @@
+import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { ClusterGroup, until } from "./testing/cluster-group.ts";
+
+/** Takes nearly all of a node, which has 1,024 MiB. */
+const large = { memoryMiB: 800, image: "demo" };
+const small = { memoryMiB: 64, image: "demo" };
+
+let group: ClusterGroup;
+beforeEach(async () => {
+  group = new ClusterGroup();
+});
+afterEach(async () => {
+  await group.close();
+});
+
+const vmAt = (id: number, name: string) => group.node(id).state.vms.get(name);
+const create = (name: string, spec: object, more: object = {}) =>
+  group.call(1, "vm.create", { name, spec: { ...large, ...spec }, ...more });
+
+describe("a VM that fits nowhere", () => {
+  it("waits with the reasons, and is placed when there is room: by priority, then by age", async () => {
+    await group.bootstrap();
+    await create("first", {});
+    const { vm } = await create("old", {});
+    expect(vm).toMatchObject({
+      phase: "Pending",
+      node: null,
+      fencingEpoch: 1,
+      reason: "no-node-fits",
+      message: expect.stringContaining("0 of 1 nodes fit: node 1: memory needs 864 MiB"),
+      placement: "",
+    });
+    await create("urgent", { placement: { priority: 80 } });
+    await create("young", {});
+    // What fits is not held up by what does not.
+    expect(await create("tiny", small)).toMatchObject({ vm: { node: 1 } });
+    for (const [gone, next] of [
+      ["first", "urgent"],
+      ["urgent", "old"],
+      ["old", "young"],
+    ] as const) {
+      expect(vmAt(1, next)?.node).toBeNull();
+      await group.call(1, "vm.desire", { name: gone, desired: "deleted" });
+      await until(() => vmAt(1, next)?.phase === "Running");
+      expect(vmAt(1, next)).toMatchObject({ node: 1, fencingEpoch: 2, placement: expect.stringContaining("points") });
+    }
+  });
+
+  it("is refused when that was asked for, and below the level of such VMs", async () => {
+    await group.bootstrap();
+    await create("first", {});
+    await expect(create("second", {}, { failIfPending: true })).rejects.toMatchObject({ code: "NO_CAPACITY" });
+    expect(vmAt(1, "second")).toBeUndefined();
+  });
+
+  it("is stopped and deleted at once, and waits again when it is started", async () => {
+    await group.bootstrap();
+    await create("first", {});
+    await create("second", {});
+    const desire = (name: string, desired: "running" | "stopped" | "paused" | "deleted") =>
+      group.call(1, "vm.desire", { name, desired });
+    expect(await desire("second", "stopped")).toMatchObject({ vm: { phase: "Stopped", node: null } });
+    expect(await desire("second", "running")).toMatchObject({
+      vm: { phase: "Pending", node: null, reason: "no-node-fits" },
+    });
+    await expect(desire("second", "paused")).rejects.toMatchObject({ code: "CONFLICT" });
+    await desire("second", "deleted");
+    expect(vmAt(1, "second")).toBeUndefined();
+    expect(await create("off", {}, { desired: "stopped" })).toMatchObject({ vm: { phase: "Stopped", node: null } });
+    await desire("first", "deleted");
+    await until(() => vmAt(1, "first") === undefined);
+    expect(await desire("off", "running")).toMatchObject({ vm: { node: 1 } });
+  });
+
+  it("is placed by a new leader, on a node whose labels fit by then", async () => {
+    await group.form(3);
+    const { vm } = await create("web", { ...small, placement: { constraints: ["zone=b"] } }, { labels: { app: "web" } });
+    expect(vm).toMatchObject({
+      node: null,
+      labels: { app: "web" },
+      message: expect.stringContaining("node 1: its labels are not zone=b"),
+    });
+    await group.machine(1).stop();
+    await until(() => group.leader() !== undefined);
+    await group.call(2, "node.label", { id: 3, set: { zone: "b", rack: "7" } });
+    await until(() => vmAt(2, "web")?.phase === "Running");
+    expect(vmAt(2, "web")?.node).toBe(3);
+    expect(await group.call(2, "node.label", { id: 3, unset: ["zone"] })).toMatchObject({ labels: { rack: "7" } });
+    expect(vmAt(2, "web")?.node).toBe(3);
+  });
+
+  it("keeps the volume that it asks for from others meanwhile", async () => {
+    await group.form(3);
+    await group.call(1, "volume.create", { name: "db", sizeGiB: 1, node: 3 });
+    const disks = [{ name: "data", volume: "db" }];
+    await until(() => group.node(1).state.volumes.get("db")?.state === "ready");
+    await group.call(1, "node.cordon", { id: 3, cordoned: true });
+    expect(await create("one", { ...small, disks })).toMatchObject({ vm: { node: null } });
+    await expect(create("two", { ...small, disks })).rejects.toMatchObject({ code: "CONFLICT" });
+    await group.call(1, "node.cordon", { id: 3, cordoned: false });
+    await until(() => vmAt(1, "one")?.node === 3);
+  });
+});
+
+describe("the settings of the scheduler", () => {
+  it("are those of the cluster, take effect at once, and let VMs in that wait", async () => {
+    await group.form(3);
+    await group.call(2, "scheduling.set", { vcpuOvercommit: 1 });
+    expect(await group.call(3, "scheduling.get", {})).toEqual({
+      strategy: "spread",
+      vcpuOvercommit: 1,
+      diskOvercommit: 1,
+    });
+    const spec = { ...small, vcpus: 5 };
+    expect(await create("web", spec)).toMatchObject({
+      vm: { node: null, message: expect.stringContaining("node 1: vcpus needs 5, 4 of 4 free") },
+    });
+    await group.call(1, "scheduling.set", { vcpuOvercommit: 1.25, strategy: "binpack" });
+    await until(() => vmAt(1, "web")?.phase === "Running");
+    expect((await group.call(1, "scheduling.get", {})).strategy).toBe("binpack");
+  });
+});
+
+describe("vm.candidates", () => {
+  it("says of each node what it thinks of a VM, and changes nothing", async () => {
+    await group.form(3);
+    await group.call(1, "node.cordon", { id: 2, cordoned: true });
+    const report = await group.call(2, "vm.candidates", { spec: small, labels: { app: "web" } });
+    expect(report).toMatchObject({
+      nodeId: 1,
+      nodes: [
+        { nodeId: 1, fits: true, score: 208 },
+        { nodeId: 3, fits: true, score: 208 },
+        { nodeId: 2, fits: false, reason: "it is cordoned" },
+      ],
+    });
+    expect(group.node(1).state.vms.size).toBe(0);
+    await create("web", small);
+    expect(await group.call(1, "vm.candidates", { name: "web" })).toMatchObject({ nodeId: 3 });
+  });
+});

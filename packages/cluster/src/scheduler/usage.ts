@@ -1,0 +1,77 @@
+/** What VMs and volumes take from the nodes that they are on. */
+import {
+  diskMiBOf,
+  type ImageRecord,
+  type Labels,
+  type VmRecord,
+  type VmSpec,
+  type VolumeRecord,
+} from "@blixard/protocol";
+import type { SchedulerOptions } from "./scheduler-types.ts";
+
+/** What is taken from a node. */
+export interface Usage {
+  readonly vms: number;
+  readonly vcpus: number;
+  readonly memoryMiB: number;
+  /** What the disks and volumes there may take when they are full. */
+  readonly diskMiB: number;
+}
+
+/** Room that was promised to a VM whose record is not applied yet. */
+export interface Reservation {
+  readonly nodeId: number;
+  readonly spec: VmSpec;
+  readonly labels?: Labels;
+}
+
+export function reservationOf({ spec, labels }: Pick<VmRecord, "spec" | "labels">, nodeId: number): Reservation {
+  return { nodeId, spec, ...(labels === undefined ? {} : { labels }) };
+}
+
+/** The part of the replicated state from which it follows. */
+export interface UsageState {
+  readonly vms: ReadonlyMap<string, VmRecord>;
+  readonly images: ReadonlyMap<string, ImageRecord>;
+  readonly volumes: ReadonlyMap<string, VolumeRecord>;
+}
+
+export const noUsage: Usage = { vms: 0, vcpus: 0, memoryMiB: 0, diskMiB: 0 };
+
+const mebibytesPerGib = 1024;
+
+/** What is taken of each node. A VM that is stopped, and meant to be, takes nothing but its disks. */
+export function usageByNode(
+  state: UsageState,
+  reservations: Iterable<Reservation>,
+  options: Pick<SchedulerOptions, "overheadMemoryMiB">,
+): Map<number, Usage> {
+  const usage = new Map<number, Usage>();
+  const add = (nodeId: number, more: Partial<Usage>) => {
+    const before = usage.get(nodeId) ?? noUsage;
+    const { vms = 0, vcpus = 0, memoryMiB = 0, diskMiB = 0 } = more;
+    usage.set(nodeId, {
+      vms: before.vms + vms,
+      vcpus: before.vcpus + vcpus,
+      memoryMiB: before.memoryMiB + memoryMiB,
+      diskMiB: before.diskMiB + diskMiB,
+    });
+  };
+  const addVm = (nodeId: number, spec: VmSpec, runs: boolean) => {
+    const image = state.images.get(spec.image);
+    const diskMiB = image === undefined ? 0 : diskMiBOf(spec, image);
+    if (runs) {
+      const memoryMiB = spec.memoryMiB + options.overheadMemoryMiB;
+      add(nodeId, { vms: 1, vcpus: spec.vcpus, memoryMiB, diskMiB });
+    } else if (diskMiB > 0) add(nodeId, { diskMiB });
+  };
+  for (const vm of state.vms.values()) if (vm.node !== null) addVm(vm.node, vm.spec, !isIdle(vm));
+  for (const reservation of reservations) addVm(reservation.nodeId, reservation.spec, true);
+  for (const { node, sizeGiB } of state.volumes.values()) add(node, { diskMiB: sizeGiB * mebibytesPerGib });
+  return usage;
+}
+
+/** Whether a VM takes no processor and no memory, and will not by itself. */
+export function isIdle({ desired, phase }: Pick<VmRecord, "desired" | "phase">): boolean {
+  return desired === "stopped" && (phase === "Stopped" || phase === "Failed");
+}
