@@ -89,6 +89,7 @@ export class BlixardClient implements AsyncDisposable {
   readonly members: ClientGroups["members"];
   readonly bans: ClientGroups["bans"];
   readonly operations: ClientGroups["operations"];
+  readonly scheduling: ClientGroups["scheduling"];
   readonly volumes: ClientGroups["volumes"];
   readonly cluster: ClientGroups["cluster"];
   readonly #channels: Channel[];
@@ -130,6 +131,7 @@ export class BlixardClient implements AsyncDisposable {
     this.members = groups.members;
     this.bans = groups.bans;
     this.operations = groups.operations;
+    this.scheduling = groups.scheduling;
     this.volumes = groups.volumes;
     this.cluster = groups.cluster;
   }

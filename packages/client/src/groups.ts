@@ -2,6 +2,7 @@
 import { BlixardError, type Clock, errorCodeOf, linkSignal } from "@blixard/common";
 import {
   type KvEntry,
+  type Labels,
   type StoredBlob,
   type StreamRequestOf,
   type VmDesired,
@@ -49,6 +50,7 @@ export function makeGroups({ call, stream, uploadBlob }: GroupDeps, clock: Clock
     ...groups,
     kv: kvGroup(groups.kv, call, stream, clock),
     vms: vmGroup(groups.vms, call, stream, clock),
+    scheduling: groups.scheduling,
     operations: {
       ...groups.operations,
       /** Resolves when the operation has ended, however. @throws DEADLINE_EXCEEDED, OPERATION_NOT_FOUND */
@@ -100,6 +102,14 @@ export interface Forced {
   readonly force?: boolean;
 }
 
+export interface VmCreation {
+  /** Default `running`. */
+  readonly desired?: "running" | "stopped";
+  readonly labels?: Labels;
+  /** A VM that no node can take now is refused. Default: it waits for room, as `Pending` on no node. */
+  readonly failIfPending?: boolean;
+}
+
 function vmGroup(made: ContractGroups["vms"], call: CallFunction, stream: StreamFunction, clock: Clock) {
   const desire =
     ({ desired, restart, from }: Pick<VmVerb, "restart" | "from"> & { readonly desired: VmDesired }) =>
@@ -115,11 +125,14 @@ function vmGroup(made: ContractGroups["vms"], call: CallFunction, stream: Stream
   return {
     ...made,
     ...verbs,
-    create: (
-      name: string,
-      spec: VmSpecInput,
-      options: CallOptions & { readonly desired?: "running" | "stopped" } = {},
-    ) => call("vm.create", { name, spec, desired: options.desired ?? "running" }, options),
+    create: (name: string, spec: VmSpecInput, options: CallOptions & VmCreation = {}) => {
+      const { desired = "running", labels, failIfPending, ...callOptions } = options;
+      const more = {
+        ...(labels === undefined ? {} : { labels }),
+        ...(failIfPending === true ? { failIfPending } : {}),
+      };
+      return call("vm.create", { name, spec, desired, ...more }, callOptions);
+    },
     delete: desire({ desired: "deleted", restart: false }),
     /**
      * The VMs that are there, or the one that is named, `current` once, and what becomes of them. Goes on at another node

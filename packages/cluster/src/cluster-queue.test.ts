@@ -74,7 +74,11 @@ describe("a VM that fits nowhere", () => {
 
   it("is placed by a new leader, on a node whose labels fit by then", async () => {
     await group.form(3);
-    const { vm } = await create("web", { ...small, placement: { constraints: ["zone=b"] } }, { labels: { app: "web" } });
+    const { vm } = await create(
+      "web",
+      { ...small, placement: { constraints: ["zone=b"] } },
+      { labels: { app: "web" } },
+    );
     expect(vm).toMatchObject({
       node: null,
       labels: { app: "web" },

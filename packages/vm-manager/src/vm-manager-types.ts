@@ -1,5 +1,5 @@
 /** What the cluster sees of the VM manager of one node. */
-import type { Clock, Logger, Metrics, Random } from "@blixard/common";
+import type { Clock, Logger, Metrics, Random, Watch } from "@blixard/common";
 import type { ImageRecord, NodeCapacity, VmDesired, VmObservation, VmSpec, VolumeObservation } from "@blixard/protocol";
 import type { ConfinementOptions } from "./confinement/confinement-options.ts";
 import type { ConfinementReport } from "./confinement/host-confinement.ts";
@@ -98,8 +98,10 @@ export interface VmLeases {
 }
 
 export interface VmManager {
-  /** What this node can do. */
+  /** What this node can do, with what `diskRoom` says now. */
   readonly capacity: NodeCapacity;
+  /** The file system of the disks; a new value when it has changed so much that others have to know. */
+  readonly diskRoom: Pick<Watch<NodeCapacity["disk"]>, "value" | "until">;
   readonly leases: VmLeases;
   /** Replaces the set of VMs that this node owns; level-triggered, so the same set may be given again. */
   setDesired(vms: readonly DesiredVm[]): void;

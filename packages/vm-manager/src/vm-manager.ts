@@ -17,6 +17,7 @@ import { VmNetworks } from "./network/vm-networks.ts";
 import { defaultTunables, type VmManagerTunables } from "./options.ts";
 import { findVmProcesses } from "./process/find-processes.ts";
 import { makeRunDirectory } from "./run-directory.ts";
+import { DiskRoom } from "./space/disk-room.ts";
 import { SpaceGuard } from "./space/space-guard.ts";
 import { type StartPlace, StartTurns } from "./start-turns.ts";
 import { VmMachine, type VmMachineDeps } from "./vm-machine.ts";
@@ -57,8 +58,22 @@ export async function startVmManager(deps: VmManagerDeps, options: VmManagerOpti
     const { confinement = {} } = options;
     const walls = await VmWalls.open(deps, { drivers: drivers.working, records, dataDir, confinement });
     const guard = await SpaceGuard.open({ clock, logger, directory: dataDir, reserve: options.reserve });
+    const diskRoom = await DiskRoom.open({ clock, logger, directory: dataDir });
     const volumes = new VolumeKeeper({ clock, logger }, join(dataDir, "volumes"));
-    const parts = { ...deps, lock, images, volumes, drivers, walls, leases, networks, guard, store, tunables };
+    const parts = {
+      ...deps,
+      lock,
+      images,
+      volumes,
+      drivers,
+      walls,
+      leases,
+      networks,
+      guard,
+      diskRoom,
+      store,
+      tunables,
+    };
     const manager = new NodeVmManager(parts, vmIds);
     await manager.untilLooked();
     return manager;
@@ -90,6 +105,7 @@ interface NodeVmManagerParts extends Omit<VmManagerDeps, "fetchBlob"> {
   readonly leases: LeaseGuard;
   readonly networks: VmNetworks;
   readonly guard: SpaceGuard;
+  readonly diskRoom: DiskRoom;
   readonly store: InstanceStore;
   readonly tunables: VmManagerTunables;
 }
@@ -98,7 +114,8 @@ class NodeVmManager implements HostVmManager {
   readonly builtinImages = builtinImages;
   readonly observations = new Watch<ReadonlyMap<string, VmObservation>>(new Map());
   readonly images: ImageStore;
-  readonly capacity: NodeCapacity;
+  readonly #capacity: NodeCapacity;
+  readonly #diskRoom: DiskRoom;
   readonly confinement: ConfinementReport;
   readonly leases: LeaseGuard;
   readonly #networks: VmNetworks;
@@ -114,11 +131,12 @@ class NodeVmManager implements HostVmManager {
 
   /** `vmIds`: the VMs of which this node has anything. */
   constructor(parts: NodeVmManagerParts, vmIds: readonly string[]) {
-    const { lock, images, guard, ...shared } = parts;
+    const { lock, images, guard, diskRoom, ...shared } = parts;
     this.#guard = guard;
     this.#volumes = parts.volumes;
     this.images = images;
-    this.capacity = capacityOf(parts.drivers);
+    this.#capacity = capacityOf(parts.drivers);
+    this.#diskRoom = diskRoom;
     this.confinement = parts.walls.report;
     this.leases = parts.leases;
     this.#clock = parts.clock;
@@ -165,6 +183,14 @@ class NodeVmManager implements HostVmManager {
   /** Resolves when every VM was looked for once. */
   async untilLooked(): Promise<void> {
     await Promise.all([...this.#machines.values()].map((machine) => machine.untilLooked()));
+  }
+
+  get capacity(): NodeCapacity {
+    return { ...this.#capacity, disk: this.#diskRoom.facts.value };
+  }
+
+  get diskRoom(): HostVmManager["diskRoom"] {
+    return this.#diskRoom.facts;
   }
 
   get volumeObservations(): VolumeKeeper["observations"] {
@@ -241,6 +267,7 @@ class NodeVmManager implements HostVmManager {
     this.leases.close();
     await this.#networks.close();
     await this.#guard.close();
+    await this.#diskRoom.close();
     await this.#volumes.close();
     await this.#lock.release();
   }

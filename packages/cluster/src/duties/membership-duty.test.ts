@@ -95,7 +95,7 @@ class Duty {
       removalClaims: this.removalClaims,
     };
     const deps: MembershipDutyDeps = {
-      ...{ parts, router, capacity: { vcpus: 1, memoryMiB: 1, drivers: [] } },
+      ...{ parts, router, vmManager: new MemoryVmManager({ vcpus: 1, memoryMiB: 1, drivers: [] }) },
       loop: { clock, logger: silentLogger, metrics, retryDelayMs: 10 },
       ...{
         seedNodes,
@@ -138,10 +138,11 @@ describe("MembershipDuty", () => {
     const call = async (_: string, { capacity }: { readonly capacity: NodeCapacity }) => {
       published.push(capacity.capabilities);
     };
-    const { capacity } = new MemoryVmManager();
+    const vmManager = new MemoryVmManager();
+    const { capacity } = vmManager;
     const duty = new Duty();
     const router = { call, removalClaims: duty.removalClaims } as unknown as CallRouter;
-    await duty.start([], unreachable, { router, capacity, caughtUp: async () => {} });
+    await duty.start([], unreachable, { router, vmManager, caughtUp: async () => {} });
     const { own } = featureLevels;
     await duty.apply({ ...initBody, node: sampleNode(1, { featureLevel: own }) } as typeof initBody);
     await duty.apply({ type: "node.admit", node: sampleNode(selfId, { featureLevel: own }), ticketId: null });
@@ -149,6 +150,33 @@ describe("MembershipDuty", () => {
     await duty.apply({ type: "cluster.setLevel", level: own });
     expect(published).toEqual([undefined, capacity.capabilities]);
     expect(capacity.capabilities).toHaveLength(1);
+  });
+
+  it("publishes how much room there is for disks whenever that has changed", async () => {
+    const published: unknown[] = [];
+    const vmManager = new MemoryVmManager();
+    const duty = new Duty();
+    const call = async (
+      _: string,
+      { nodeId, capacity }: { readonly nodeId: number; readonly capacity: NodeCapacity },
+    ) => {
+      published.push(capacity.disk);
+      await duty.apply({ type: "node.update", nodeId, capacity });
+    };
+    const router = { call, removalClaims: duty.removalClaims } as unknown as CallRouter;
+    await duty.start([], unreachable, { router, vmManager, caughtUp: async () => {} });
+    const { own } = featureLevels;
+    await duty.apply({ ...initBody, node: sampleNode(1, { featureLevel: own }) } as typeof initBody);
+    await duty.apply({ type: "cluster.setLevel", level: own });
+    await duty.apply({ type: "node.admit", node: sampleNode(selfId, { featureLevel: own }), ticketId: null });
+    for (const freeMiB of [100, 10]) {
+      vmManager.diskRoom.set({ totalMiB: 200, freeMiB });
+      await settle();
+    }
+    expect(published.slice(-2)).toEqual([
+      { totalMiB: 200, freeMiB: 100 },
+      { totalMiB: 200, freeMiB: 10 },
+    ]);
   });
 
   it.each([

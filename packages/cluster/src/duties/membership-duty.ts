@@ -3,8 +3,9 @@
  * that this node was removed: a removed node gets no log any more from which it could learn that.
  */
 import { BlixardError, errorCodeOf, firstOf, messageOf, pauseFor } from "@blixard/common";
-import type { MemberStatus, NodeCapacity, NodeRecord } from "@blixard/protocol";
+import type { MemberStatus, NodeRecord } from "@blixard/protocol";
 import type { RaftNodeStatus } from "@blixard/raft";
+import type { VmManager } from "@blixard/vm-manager";
 import type { CallRouter } from "../calls/call-router.ts";
 import { nodeMeta } from "../calls/peer-calls.ts";
 import type { StateVersion } from "../cluster-state-machine.ts";
@@ -40,7 +41,7 @@ export interface MembershipDutyDeps {
   readonly router: Pick<CallRouter, "call" | "removalClaims">;
   readonly loop: LoopDeps;
   readonly finders: readonly PeerFinder[];
-  readonly capacity: NodeCapacity;
+  readonly vmManager: Pick<VmManager, "capacity" | "diskRoom">;
   /** The other members, from the answer to the join request. Empty for a node that knows them from its state. */
   readonly seedNodes: readonly NodeRecord[];
   /** Whether a node votes as far as this one knows: nobody else is believed who the members are. */
@@ -121,17 +122,22 @@ export class MembershipDuty {
   }
 
   async #runOwnRecord(signal: AbortSignal): Promise<void> {
-    const { parts, router, loop, capacity, store } = this.#deps;
+    const { parts, router, loop, vmManager, store } = this.#deps;
     const { stateMachine, options, random } = parts;
     await this.#deps.caughtUp(signal).catch(() => {});
     let seen = -1;
+    let seenRoom = vmManager.diskRoom.value;
     await runLoop(loop, "own-record", signal, async () => {
       const { clock } = parts;
       const moved = (version: StateVersion) => ownRecordIndex(version) !== seen;
       // There is no event for a relay that was found or changed, so the addresses are looked at again after a while.
       const look = parts.transport.usesRelay ? { limit: { clock, delayMs: ownAddressesMs } } : {};
-      await stateMachine.version.until(moved, { signal, ...look }).catch(() => {});
+      await firstOf(signal, (until) => [
+        stateMachine.version.until(moved, { signal: until, ...look }),
+        vmManager.diskRoom.until((room) => room !== seenRoom, { signal: until }),
+      ]).catch(() => {});
       if (signal.aborted) return;
+      const room = vmManager.diskRoom.value;
       const { state } = stateMachine;
       const changedIndex = ownRecordIndex(stateMachine.version.value);
       const own = state.nodes.get(nodeKey(options.nodeId));
@@ -145,7 +151,7 @@ export class MembershipDuty {
         return;
       }
       if (changedIndex !== seen) this.#deps.onMembers(sortedRecords(state, "nodes"));
-      const published = publishedCapacity(capacity, clusterLevel(state));
+      const published = publishedCapacity(vmManager.capacity, clusterLevel(state));
       const { version, featureLevel } = options;
       const addresses = [...options.advertisedAddresses()];
       const news = staleFields(own, { addresses, capacity: published, version, featureLevel }, store);
@@ -154,6 +160,7 @@ export class MembershipDuty {
         await router.call("node.update", { nodeId: options.nodeId, ...news }, meta, { signal });
       }
       seen = changedIndex;
+      seenRoom = room;
     });
   }
 

@@ -54,7 +54,7 @@ export function startDuties(duties: DutiesDeps): Duties {
     ...duties,
     loop,
     metrics,
-    capacity: parts.vmManager.capacity,
+    vmManager: parts.vmManager,
     finders: deps.finders ?? [],
     store: deps.store,
     isVoter: (nodeId) => duties.gate.isVoter(nodeId),

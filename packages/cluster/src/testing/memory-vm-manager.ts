@@ -41,7 +41,8 @@ const fakeCapacity: NodeCapacity = {
 export class MemoryVmManager implements VmManager {
   readonly observations = new Watch<ReadonlyMap<string, VmObservation>>(new Map());
   readonly builtinImages = [demoImage];
-  readonly capacity: NodeCapacity;
+  readonly #capacity: NodeCapacity;
+  readonly diskRoom: Watch<NodeCapacity["disk"]>;
   readonly #consoles = new Watch<ReadonlyMap<string, Uint8Array>>(new Map());
   /** What was asked for last; undefined before anything was. */
   desired: readonly DesiredVm[] | undefined;
@@ -64,7 +65,13 @@ export class MemoryVmManager implements VmManager {
   };
 
   constructor(capacity: NodeCapacity = fakeCapacity) {
-    this.capacity = capacity;
+    this.#capacity = capacity;
+    this.diskRoom = new Watch(capacity.disk);
+  }
+
+  get capacity(): NodeCapacity {
+    const disk = this.diskRoom.value;
+    return { ...this.#capacity, ...(disk === undefined ? {} : { disk }) };
   }
 
   readonly volumeObservations = new Watch<ReadonlyMap<string, VolumeObservation>>(new Map());

@@ -159,6 +159,7 @@ export class SimVmManager implements VmManager {
   readonly volumeObservations = new Watch<ReadonlyMap<string, VolumeObservation>>(new Map());
   readonly builtinImages = [simImage];
   readonly capacity = capacity;
+  readonly diskRoom = new Watch<NodeCapacity["disk"]>(undefined);
   readonly #host: VmHost;
   readonly #process: SimProcess;
   #desired: readonly DesiredVm[] = [];

@@ -1,4 +1,4 @@
-/** `blixard cluster status|members|add|remove|banned|rotate-key|promote|demote|transfer-leader|snapshot save` */
+/** `blixard cluster status|members|add|remove|banned|rotate-key|promote|demote|scheduling|transfer-leader|snapshot save` */
 import { BlixardError } from "@blixard/common";
 import type { MemberRole, PendingJoin } from "@blixard/protocol";
 import type { Command } from "commander";
@@ -10,6 +10,7 @@ import { print, printList } from "../output.ts";
 import { acceptTwoCopies, banNode } from "./ban-node.ts";
 import { addClusterRecover } from "./offline.ts";
 import { addRotateKey } from "./rotate-key.ts";
+import { addScheduling } from "./scheduling.ts";
 import { addStatusAction } from "./status.ts";
 import { banView, memberView, pendingJoinView } from "./views.ts";
 
@@ -25,6 +26,7 @@ type RemoveOptions = ClientOptions & {
 export function registerCluster(command: Command, context: CliContext): void {
   const add = (usage: string, summary: string) => withClientOptions(command.command(usage).description(summary));
   addStatusAction(add("status", "the cluster at a glance"), context);
+  addScheduling(command, context);
   add("members", "list the members as the answering node sees them").action((options: ClientOptions) =>
     withClient(context, options, async ({ client, format }) => {
       const { members, leaderId } = await client.status();

@@ -9,7 +9,7 @@ export interface ListOption {
 }
 
 /** Collects what is given, one item after the other. */
-export function repeatedOption({ flag, hint }: ListOption, description: string): Option {
+export function repeatedOption({ flag, hint }: Pick<ListOption, "flag" | "hint">, description: string): Option {
   const option = new Option(flag, `${description}: ${hint}; several times`);
   return option.argParser((text: string, before: readonly string[] = []) => [...before, text]);
 }

@@ -1,4 +1,5 @@
-/** `blixard nodes list|get|cordon|uncordon|drain|resume|evacuate` */
+/** `blixard nodes list|get|cordon|uncordon|label|drain|resume|evacuate` */
+import { labelsText } from "@blixard/protocol";
 import type { Command } from "commander";
 import type { CliContext } from "../cli-context.ts";
 import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
@@ -7,6 +8,7 @@ import { print } from "../output.ts";
 import { showItem, showList, type WatchOptions, withWatchOption } from "../watch.ts";
 import { registerNodeWork } from "./node-work.ts";
 import { nodeView } from "./views.ts";
+import { parseLabels } from "./vm-placement-options.ts";
 
 export function registerNodes(command: Command, context: CliContext): void {
   const add = (usage: string, summary: string) => withClientOptions(command.command(usage).description(summary));
@@ -34,5 +36,18 @@ export function registerNodes(command: Command, context: CliContext): void {
       }),
     );
   }
+  add("label <node> <labels...>", "give labels to a node (KEY=VALUE), or take them away (KEY-)").action(
+    (id: string, labels: readonly string[], options: ClientOptions) =>
+      withClient(context, options, async ({ client, format }) => {
+        const unset = labels.filter((label) => label.endsWith("-") && !label.includes("="));
+        const set = parseLabels(
+          labels.filter((label) => !unset.includes(label)),
+          "label",
+        );
+        const request = { id: await nodeIdOf(client, id), set, unset: unset.map((label) => label.slice(0, -1)) };
+        const written = await client.nodes.label(request);
+        await print(context, format, written, () => `node ${id}: ${labelsText(written.labels) || "no labels"}\n`, [id]);
+      }),
+  );
   registerNodeWork(command, context);
 }

@@ -18,6 +18,7 @@ import type { View } from "../output.ts";
 import { formatAge, formatMemory } from "../quantities.ts";
 import { disksText } from "./vm-disks.ts";
 import { forwardText } from "./vm-network-options.ts";
+import { labelsShown } from "./vm-placement-options.ts";
 
 const since = (unixMs: number) => formatAge(Date.now() - unixMs);
 
@@ -53,6 +54,8 @@ export const vmView: View<VmRecord> = {
     },
     { title: "DISKS", value: (vm) => disksText(vm), wide: true },
     { title: "AUTOSTART", value: ({ spec }) => autostartText(spec), wide: true },
+    { title: "LABELS", value: labelsShown, wide: true },
+    { title: "PRIORITY", value: ({ spec }) => spec.placement?.priority ?? null, wide: true },
     { title: "NETWORKS", value: ({ spec }) => networkText(spec), wide: true },
     { title: "FORWARDS", value: ({ spec }) => spec.forwards?.map(forwardText).join(" ") ?? null, wide: true },
     { title: "REASON", value: (vm) => vm.reason },
@@ -112,6 +115,8 @@ export const nodeView: View<NodeView> = {
       value: (node) => `${formatMemory(node.usedMemoryMiB)} of ${formatMemory(node.capacity.memoryMiB)}`,
     },
     { title: "VCPUS", value: (node) => node.capacity.vcpus },
+    { title: "DISKS PROMISED", value: promisedText },
+    { title: "LABELS", value: labelsShown },
     { title: "DRIVERS", value: (node) => node.capacity.drivers.join(",") },
     { title: "PATHS", value: (node) => node.paths?.map(pathText).join(", ") ?? null },
     { title: "ADDRESSES", value: (node) => node.addresses.join(",") },
@@ -120,6 +125,11 @@ export const nodeView: View<NodeView> = {
     { title: "ENDPOINT", value: (node) => node.endpointId, wide: true },
   ],
 };
+
+/** `8.0 GiB of 100.0 GiB`; null for a node that does not say how much there is. */
+function promisedText({ promisedDiskMiB = 0, capacity: { disk } }: NodeView): string | null {
+  return disk === undefined ? null : `${formatMemory(promisedDiskMiB)} of ${formatMemory(disk.totalMiB)}`;
+}
 
 /** `2 direct 0.4 ms`, `3 none`. */
 function pathText({ to, path, rttMs }: NonNullable<NodeView["paths"]>[number]): string {

@@ -7,6 +7,7 @@ import { parseDurationMs, parseInteger, parseMemoryMiB } from "../quantities.ts"
 import { type ListOption, repeatedOption } from "./list-option.ts";
 import { diskOption } from "./vm-disks.ts";
 import { parseForwards, parseNetworks } from "./vm-network-options.ts";
+import { affinityOption, constraintOption } from "./vm-placement-options.ts";
 
 /** What only the command line adds to a field: its default for people, and a word in the help. */
 const additions: Readonly<Partial<Record<keyof VmSpec, { readonly fallback?: string; readonly hint?: string }>>> = {
@@ -22,6 +23,8 @@ const lists: Readonly<Partial<Record<string, ListOption>>> = {
     hint: "NAME[,address=ADDRESS][,mac=MAC]; `none` alone",
     read: parseNetworks,
   },
+  "placement-constraints": constraintOption,
+  "placement-affinity": affinityOption,
   forwards: { flag: "--forward <ports>", hint: "[all|ADDRESS:]PORT:TO[,from=RANGE+RANGE]", read: parseForwards },
 };
 
@@ -73,20 +76,20 @@ export function optionsOf(schema: z.ZodObject): SpecOption[] {
   const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: "input" });
   return Object.entries(properties as Record<string, FieldSchema>).flatMap(([name, described]) => {
     const { type, properties: parts = {} } = described;
-    const list = type === "array" ? lists[name] : undefined;
-    if (list !== undefined) return [listOptionOf(name, described, list)];
     if (type !== "object") return [optionOf([name], described, required.includes(name))];
     return Object.entries(parts).map(([part, field]) => optionOf([name, part], field, false));
   });
 }
 
-function listOptionOf(name: string, { description = "" }: FieldSchema, list: ListOption): SpecOption {
+function listOptionOf(field: readonly string[], { description = "" }: FieldSchema, list: ListOption): SpecOption {
   const read = (given: Given) => list.read(typeof given === "object" ? given : [String(given)]);
-  return { field: [name], option: repeatedOption(list, description), read };
+  return { field, option: repeatedOption(list, description), read };
 }
 
 function optionOf(field: readonly string[], described: FieldSchema, mandatory: boolean): SpecOption {
   const name = field.join("-");
+  const list = described.type === "array" ? lists[name] : undefined;
+  if (list !== undefined) return listOptionOf(field, described, list);
   const { fallback, hint } = additions[name as keyof VmSpec] ?? {};
   const flag = flagOf(name);
   const { value, read } = kindOf(name, flag, described);

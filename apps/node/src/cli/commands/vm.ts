@@ -3,7 +3,11 @@ import { BlixardError, errorCodeOf } from "@blixard/common";
 import {
   formerLossPolicy,
   isOnLostNode,
+  isQueued,
+  type Labels,
   type LossPolicy,
+  labelsText,
+  type NodeVerdict,
   type VmChange,
   type VmPhase,
   type VmRecord,
@@ -15,10 +19,12 @@ import { confirm } from "../confirm.ts";
 import { print, printItem, printList } from "../output.ts";
 import { parseInteger } from "../quantities.ts";
 import { type ChangedItem, showFollowed, showFollowedItem, type WatchOptions, withWatchOption } from "../watch.ts";
+import { repeatedOption } from "./list-option.ts";
 import { vmView } from "./views.ts";
 import { registerConsole } from "./vm-console.ts";
 import { diskLines, disksTable } from "./vm-disks.ts";
 import { endLines, endsTable } from "./vm-ends.ts";
+import { isSelected, parseLabels, placementLines, verdictTable } from "./vm-placement-options.ts";
 import { addSpecOptions, specOf } from "./vm-spec-options.ts";
 
 type MutationOptions = ClientOptions & {
@@ -27,7 +33,13 @@ type MutationOptions = ClientOptions & {
   readonly yes?: boolean;
 };
 type ForcedOptions = MutationOptions & { readonly force?: boolean };
-type CreateOptions = MutationOptions & { readonly stopped?: boolean };
+type CreateOptions = MutationOptions & {
+  readonly stopped?: boolean;
+  readonly label?: readonly string[];
+  readonly failIfPending?: boolean;
+  readonly dryRun?: boolean;
+};
+type ListOptions = WatchOptions & { readonly selector?: readonly string[] };
 
 const waitMsDefault = 120_000;
 
@@ -68,26 +80,65 @@ function withMutationOptions(command: Command): Command {
 
 function registerCreate(command: Command, context: CliContext): void {
   addSpecOptions(withMutationOptions(command.command("create <name>").description("create a VM and start it")))
+    .addOption(repeatedOption({ flag: "--label <label>", hint: "KEY=VALUE" }, "a label of the VM"))
     .option("--stopped", "do not start it")
+    .option("--fail-if-pending", "refuse a VM that no node can take now; otherwise it waits for room")
+    .option("--dry-run", "only say where it would go")
     .action((name: string, options: CreateOptions) =>
-      withClient(context, options, async (session) => {
-        const desired = options.stopped === true ? "stopped" : "running";
-        const { vm } = await session.client.vms.create(name, specOf(options), { desired, ...ifMatch(options) });
-        say(context, `${name}: placed on node ${vm.node}${vm.placement === "" ? "" : ` (${vm.placement})`}`);
-        await finish(session, vm, [desired === "running" ? "Running" : "Stopped"], options);
-      }),
+      withClient(context, options, (session) =>
+        options.dryRun === true ? showCandidates(session, options) : create(session, name, options),
+      ),
     );
+}
+
+async function create(session: ClientSession, name: string, options: CreateOptions): Promise<void> {
+  const { client, context } = session;
+  const desired = options.stopped === true ? "stopped" : "running";
+  const { failIfPending = false } = options;
+  const creation = { desired, failIfPending, ...labelsGiven(options), ...ifMatch(options) } as const;
+  const { vm } = await client.vms.create(name, specOf(options), creation);
+  if (vm.node === null) {
+    say(context, `${name}: ${vm.message}`);
+    if (isQueued(vm)) say(context, `${name}: waits for room, and starts when there is some, whoever waits for it`);
+  } else say(context, `${name}: placed on node ${vm.node}${vm.placement === "" ? "" : ` (${vm.placement})`}`);
+  await finish(session, vm, [desired === "running" ? "Running" : "Stopped"], options);
+}
+
+/** @throws NO_CAPACITY when no node can take the VM, and that was asked about */
+async function showCandidates(session: ClientSession, options: CreateOptions): Promise<void> {
+  const { client, context, format } = session;
+  const report = await client.vms.candidates({ spec: specOf(options), ...labelsGiven(options) });
+  const { nodeId, message, nodes } = report;
+  const where = nodeId === null ? "It would wait for room.\n" : `It would be placed on node ${nodeId}.\n`;
+  const text = () => `${where}\n${verdictTable(nodes)}`;
+  await print(context, format, report, text, nodeId === null ? [] : [String(nodeId)]);
+  if (nodeId === null && options.failIfPending === true) throw new BlixardError("NO_CAPACITY", message);
+}
+
+function labelsGiven({ label }: CreateOptions): { readonly labels?: Labels } {
+  return label === undefined ? {} : { labels: parseLabels(label, "--label") };
 }
 
 function registerReads(command: Command, context: CliContext): void {
   withWatchOption(withClientOptions(command.command("list").description("list VMs")))
     .alias("ls")
-    .action((options: WatchOptions) =>
+    .addOption(
+      repeatedOption(
+        { flag: "-l, --selector <selector>", hint: 'KEY=VALUE, KEY, !KEY or "KEY in (A,B)"' },
+        "only VMs with such labels",
+      ),
+    )
+    .action((options: ListOptions) =>
       withClient(context, options, (session) =>
         showFollowed(session, options, {
-          read: () => session.client.vms.list(),
+          read: async () => (await session.client.vms.list()).filter((vm) => isSelected(vm, options.selector)),
           changes: () => session.client.vms.watch({}, { signal: context.signal }),
-          itemOf: changedVm,
+          itemOf: (change) => {
+            const changed = changedVm(change);
+            // One that is not chosen is not there.
+            if (changed?.item === undefined || isSelected(changed.item, options.selector)) return changed;
+            return { key: changed.key };
+          },
           print: (vms) => printList(context, session.format, vmView, vms),
         }),
       ),
@@ -107,15 +158,26 @@ function registerReads(command: Command, context: CliContext): void {
     (name: string, options: ClientOptions) =>
       withClient(context, options, async ({ client, format }) => {
         const vm = await client.vms.get(name);
-        await print(context, format, vm, () => explanation(vm), [name]);
+        // No leader, or one of a release without them: the rest can be said all the same.
+        const report = await client.vms.candidates({ name }).catch(() => undefined);
+        const nodes = report?.nodes ?? [];
+        const text = () => `${explanation(vm)}${candidatesText(vm, nodes)}`;
+        await print(context, format, report === undefined ? vm : { ...vm, candidates: nodes }, text, [name]);
       }),
   );
+}
+
+/** Where it would be placed now. */
+function candidatesText({ node }: VmRecord, nodes: readonly NodeVerdict[]): string {
+  if (nodes.length === 0) return "";
+  return `\n${node === null ? "The nodes" : "If it were placed now"}:\n${verdictTable(nodes)}`;
 }
 
 /** What stands under the line of a VM. */
 function detailsOf(vm: VmRecord): string {
   const { effect } = vm.lossPolicy ?? formerLossPolicy;
-  return `\nWithout its node it ${effect}.\n${disksTable(vm)}${endsTable(vm)}`;
+  const labels = vm.labels === undefined ? "" : `Its labels are ${labelsText(vm.labels)}.\n`;
+  return `\nWithout its node it ${effect}.\n${labels}${disksTable(vm)}${endsTable(vm)}`;
 }
 
 function changedVm(change: VmChange): ChangedItem<VmRecord> | undefined {
@@ -221,6 +283,7 @@ function explanation(vm: VmRecord): string {
     ...(vm.home === undefined
       ? []
       : [`home       node ${vm.home.node}, from where a drain has taken it: blixard nodes resume ${vm.home.node}`]),
+    ...placementLines(vm),
     ...vm.conditions.map((condition) => `condition  ${condition.type}=${condition.status} ${condition.message}`),
     ...diskLines(vm),
     ...endLines(vm),
