@@ -90,6 +90,8 @@ export class BlixardClient implements AsyncDisposable {
   readonly bans: ClientGroups["bans"];
   readonly operations: ClientGroups["operations"];
   readonly scheduling: ClientGroups["scheduling"];
+  readonly quotas: ClientGroups["quotas"];
+  readonly capacity: ClientGroups["capacity"];
   readonly volumes: ClientGroups["volumes"];
   readonly cluster: ClientGroups["cluster"];
   readonly #channels: Channel[];
@@ -132,6 +134,8 @@ export class BlixardClient implements AsyncDisposable {
     this.bans = groups.bans;
     this.operations = groups.operations;
     this.scheduling = groups.scheduling;
+    this.quotas = groups.quotas;
+    this.capacity = groups.capacity;
     this.volumes = groups.volumes;
     this.cluster = groups.cluster;
   }

@@ -51,6 +51,8 @@ export function makeGroups({ call, stream, uploadBlob }: GroupDeps, clock: Clock
     kv: kvGroup(groups.kv, call, stream, clock),
     vms: vmGroup(groups.vms, call, stream, clock),
     scheduling: groups.scheduling,
+    capacity: groups.capacity,
+    quotas: groups.quotas,
     operations: {
       ...groups.operations,
       /** Resolves when the operation has ended, however. @throws DEADLINE_EXCEEDED, OPERATION_NOT_FOUND */

@@ -143,3 +143,84 @@ describe("vm.candidates", () => {
     expect(await group.call(1, "vm.candidates", { name: "web" })).toMatchObject({ nodeId: 3 });
   });
 });
+
+describe("a VM of a higher priority", () => {
+  it("has one stopped that may be preempted, and no other, and takes its room", async () => {
+    await group.bootstrap();
+    const cheap = { placement: { priority: 10, preemptible: true } };
+    await create("cheap", { ...cheap, memoryMiB: 300 });
+    await create("firm", { memoryMiB: 300, placement: { priority: 10 } });
+    const { vm } = await create("urgent", { memoryMiB: 400, placement: { priority: 90 } });
+    expect(vm.node).toBeNull();
+    await until(() => vmAt(1, "urgent")?.phase === "Running");
+    expect(vmAt(1, "cheap")).toMatchObject({ desired: "stopped", node: 1, preempted: { by: "urgent" } });
+    expect(vmAt(1, "firm")?.desired).toBe("running");
+    await group.call(1, "vm.desire", { name: "urgent", desired: "deleted" });
+    await until(() => vmAt(1, "urgent") === undefined);
+    const started = await group.call(1, "vm.desire", { name: "cheap", desired: "running" });
+    expect(started.vm.preempted).toBeUndefined();
+  });
+
+  it("waits like others where only VMs are that have not said so, or are worth as much", async () => {
+    await group.bootstrap();
+    await create("firm", {});
+    await create("same", { placement: { priority: 90, preemptible: true } });
+    await create("urgent", { placement: { priority: 90 } });
+    expect(await group.call(1, "vm.candidates", { name: "urgent" })).not.toHaveProperty("preempts");
+    expect(vmAt(1, "firm")?.desired).toBe("running");
+  });
+});
+
+describe("capacity.get", () => {
+  it("says what is taken, what waits, and what would become of the VMs of a node without it", async () => {
+    await group.form(3);
+    for (const id of [2, 3]) await group.call(1, "node.cordon", { id, cordoned: true });
+    await create("web", { memoryMiB: 300 });
+    await create("worth", { memoryMiB: 300, placement: { priority: 60 } });
+    await create("bound", { memoryMiB: 64, onNodeLoss: "wait" });
+    await create("later", { memoryMiB: 700 });
+    await group.call(1, "node.cordon", { id: 2, cordoned: false });
+    await until(() => vmAt(1, "later")?.node === 2);
+    await create("huge", { memoryMiB: 2_000 });
+    const { nodes, waiting, lost } = await group.call(2, "capacity.get", { ifLost: 1 });
+    expect(nodes).toMatchObject([
+      { nodeId: 1, vms: 3, vcpus: { used: 3, allowed: 64 }, memoryMiB: { used: 856, allowed: 1_024 } },
+      { nodeId: 2, vms: 1 },
+      { nodeId: 3, vms: 0, closed: "it is cordoned" },
+    ]);
+    expect(waiting).toEqual(["huge"]);
+    expect(lost).toMatchObject([
+      { vm: "worth", becomes: "pending", why: expect.stringContaining("node 1: its lease is over; node 2: memory") },
+      { vm: "bound", becomes: "waits" },
+      { vm: "web", becomes: "pending" },
+    ]);
+    await group.call(1, "node.cordon", { id: 3, cordoned: false });
+    const again = await group.call(2, "capacity.get", { ifLost: 1 });
+    expect(again.lost).toMatchObject([{ vm: "worth", becomes: "moves", to: 3 }, {}, { vm: "web", to: 3 }]);
+  });
+});
+
+describe("a quota", () => {
+  it("limits what the VMs of a project take, and no others", async () => {
+    await group.bootstrap();
+    const labels = { project: "lab" };
+    await group.call(1, "quota.set", { project: "lab", quota: { vms: 2, memoryMiB: 200 } });
+    await create("one", { memoryMiB: 100 }, { labels });
+    await expect(create("large", { memoryMiB: 101 }, { labels })).rejects.toMatchObject({
+      code: "QUOTA_EXCEEDED",
+      message: "the project lab has 100 of 200 MiB of memory, and this is 101 more",
+    });
+    await create("two", { memoryMiB: 64 }, { labels, desired: "stopped" });
+    await expect(create("three", { memoryMiB: 8 }, { labels })).rejects.toMatchObject({ code: "QUOTA_EXCEEDED" });
+    await create("other", { memoryMiB: 64 });
+    expect((await group.call(1, "quota.list", {})).items).toEqual([
+      {
+        project: "lab",
+        quota: { vms: 2, memoryMiB: 200 },
+        used: { vms: 2, vcpus: 2, memoryMiB: 164, diskMiB: 0 },
+      },
+    ]);
+    await group.call(1, "quota.remove", { project: "lab" });
+    await create("three", { memoryMiB: 8 }, { labels });
+  });
+});

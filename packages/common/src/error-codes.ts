@@ -58,6 +58,8 @@ export const errorCodes = {
   REQUEST_FORGOTTEN: facts(409, 5),
   QUORUM_AT_RISK: facts(409, 5),
   NO_CAPACITY: facts(409, 7),
+  /** The VMs of a project would take more than it may have. */
+  QUOTA_EXCEEDED: facts(409, 7),
   /** The node of the VM does not answer, so that nobody knows whether the VM still runs there. */
   NODE_LOST: facts(409, 6),
   // The cluster cannot now.

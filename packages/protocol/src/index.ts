@@ -5,6 +5,7 @@
 export type { AccessRole, Actor, CallerAccess, CallMeta, MethodAccess } from "./api/access.ts";
 export { accessRoleSchema, authorize, forwardHopsMax, isAccessRole, isAccessToChange } from "./api/access.ts";
 export type { BanRecord, HeldSecret } from "./api/ban.ts";
+export type { LostVm, NodeRoom } from "./api/capacity.ts";
 export type { CertificateView } from "./api/cert.ts";
 export type { ClusterRecord, Identity, NodeStatus } from "./api/cluster.ts";
 export type {
@@ -56,6 +57,8 @@ export type { Health, NodeRoute, StoredBlob } from "./api/node-routes.ts";
 export { headers, nodeRoutes, pathFields } from "./api/node-routes.ts";
 export type { PlannedVm, VmHeld } from "./api/node-work.ts";
 export type { DrainMode, DrainWish, OperationKind, OperationRecord, WaitingVm } from "./api/operation.ts";
+export type { Quota, QuotaView } from "./api/quota.ts";
+export { projectLabel } from "./api/quota.ts";
 export type { Criterion, NodeVerdict, PlacementReport, Scheduling } from "./api/scheduling.ts";
 export { schedulingDefaults } from "./api/scheduling.ts";
 export type { TicketRecord, TicketRole, TicketView } from "./api/ticket.ts";

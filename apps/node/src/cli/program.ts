@@ -62,6 +62,16 @@ const groups: readonly Group[] = [
   },
   { name: "nodes", summary: "machines", load: async () => (await import("./commands/nodes.ts")).registerNodes },
   {
+    name: "capacity",
+    summary: "what the nodes can take, and what is taken",
+    load: async () => (await import("./commands/capacity.ts")).registerCapacity,
+  },
+  {
+    name: "quota",
+    summary: "what the VMs of projects may take",
+    load: async () => (await import("./commands/capacity.ts")).registerQuota,
+  },
+  {
     name: "operations",
     summary: "what takes long and goes on by itself",
     load: async () => (await import("./commands/operations.ts")).registerOperations,

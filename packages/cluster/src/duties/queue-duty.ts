@@ -10,9 +10,9 @@ import type { StateVersion } from "../cluster-state-machine.ts";
 import type { NodeParts } from "../node-parts.ts";
 import type { PlacementDecision } from "../scheduler/scheduler-types.ts";
 import { reservationOf } from "../scheduler/usage.ts";
-import { placeVm } from "../services/place-vm.ts";
+import { placeVm, preemptionFor } from "../services/place-vm.ts";
 import { sortedRecords } from "../state-machine/state.ts";
-import { policyOf } from "../state-machine/vm-move.ts";
+import { hasEnded, policyOf } from "../state-machine/vm-move.ts";
 
 /** What this duty uses of the node. */
 type QueueParts = Pick<
@@ -71,6 +71,7 @@ export class QueueDuty {
     // VMs that ask for the same fit alike, until one of them is placed.
     const refused = new Map<string, PlacementDecision>();
     let waiting = 0;
+    let makesRoom = false;
     for (const { name } of queueOf(stateMachine.state)) {
       if (raft.coreStatus().role !== "StateLeader") return waiting;
       const vm = stateMachine.state.vms.get(name);
@@ -85,6 +86,8 @@ export class QueueDuty {
       if (decision.ok) continue;
       refused.set(key, decision);
       await this.#sayWhy(vm, decision.message, signal);
+      // One after the other, so that the room is that of whom it was made for.
+      if (!makesRoom) makesRoom = await this.#makeRoom(vm, signal);
     }
     return waiting;
   }
@@ -117,6 +120,29 @@ export class QueueDuty {
     const isNew = this.#parts.clock.unixMs() - vm.updatedUnixMs < reasonMs;
     if (vm.message === reason || isNew) return;
     await this.#decide({ ...commandFor(vm), reason }, signal);
+  }
+
+  /** Stops VMs that may be preempted, for one of a higher priority. True when some are on their way. */
+  async #makeRoom(vm: VmRecord, signal: AbortSignal): Promise<boolean> {
+    const { stateMachine, logger } = this.#parts;
+    const { state } = stateMachine;
+    const isStopping = (other: VmRecord) => other.preempted?.by === vm.name && !hasEnded(other);
+    if ([...state.vms.values()].some(isStopping)) return true;
+    const image = state.images.get(vm.spec.image);
+    const plan = image === undefined ? undefined : preemptionFor(this.#parts, vm, image);
+    if (plan === undefined) return false;
+    logger.log("info", "VMs of a lower priority make room for one that waits", {
+      vm: vm.name,
+      node: plan.nodeId,
+      stopped: plan.victims.map(({ name }) => name).join(", "),
+    });
+    for (const victim of plan.victims) {
+      const other = stateMachine.state.vms.get(victim.name);
+      if (other === undefined) continue;
+      const { name, vmId, fencingEpoch } = other;
+      await this.#decide({ type: "vm.preempt", name, vmId, fencingEpoch, by: vm.name }, signal);
+    }
+    return true;
   }
 
   /** False when the VM is another one by now. @throws when it is not known what has become of it */

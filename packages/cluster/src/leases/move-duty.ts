@@ -7,7 +7,7 @@ import type { CommandBody, NodeRecord, VmRecord } from "@blixard/protocol";
 import { nodeMeta } from "../calls/peer-calls.ts";
 import { dutyIndex, waitForDuty } from "../duties/wait-for-duty.ts";
 import type { NodeParts } from "../node-parts.ts";
-import { placeVm } from "../services/place-vm.ts";
+import { byPriority, placeVm } from "../services/place-vm.ts";
 import { clusterLevel } from "../state-machine/level.ts";
 import { isEvacuated } from "../state-machine/operation.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
@@ -66,7 +66,7 @@ export class MoveDuty {
     const { stateMachine, raft, clock, leases } = this.#parts;
     const { term } = raft.coreStatus();
     const leaves = (vm: VmRecord) => settlesOn(vm, id) || movesFrom(vm, id) || this.#evacuates(vm, id);
-    const vms = sortedRecords(stateMachine.state, "vms").filter(leaves);
+    const vms = byPriority(sortedRecords(stateMachine.state, "vms").filter(leaves));
     if (vms.length > 0) leases.beginMove(term, id, clock.monotonicMs());
     for (const { name } of vms) {
       const vm = stateMachine.state.vms.get(name);

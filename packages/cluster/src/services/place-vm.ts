@@ -1,13 +1,22 @@
 /** Asks the scheduler for a node, with what this leader knows of all of them. */
-import { type ImageRecord, type NodeRecord, type VmRecord, volumesOf } from "@blixard/protocol";
+import { type ImageRecord, type NodeRecord, priorityOf, type VmRecord, volumesOf } from "@blixard/protocol";
 import type { NodeParts } from "../node-parts.ts";
 import { isReachable } from "../peers/reachability.ts";
+import { type Preemption, planPreemption, type Victim } from "../scheduler/preempt.ts";
 import { schedule } from "../scheduler/scheduler.ts";
-import type { PlacedVm, PlacementDecision, SchedulerNode, SchedulerOptions } from "../scheduler/scheduler-types.ts";
+import type {
+  PlacedVm,
+  PlacementDecision,
+  PlacementRequest,
+  SchedulerNode,
+  SchedulerOptions,
+} from "../scheduler/scheduler-types.ts";
 import { type Reservation, usageByNode } from "../scheduler/usage.ts";
 import { clusterKey, nodeKey } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import { forwardRefusal } from "../state-machine/vm-forwards.ts";
+import { policyOf } from "../state-machine/vm-move.ts";
+import { isPreemptible } from "../state-machine/vm-queue.ts";
 
 export interface PlaceOptions {
   /** The VM needs the lease of its node, which a node without a working watchdog does not get. */
@@ -33,8 +42,18 @@ export function placeVm(
   parts: PlaceParts,
   vm: PlacedSubject,
   image: ImageRecord,
-  { moves, without, leaves, reservations = [], only, stays = false }: PlaceOptions,
+  options: PlaceOptions,
 ): PlacementDecision {
+  return schedule(placementRequest(parts, vm, image, options), schedulerOptions(parts));
+}
+
+/** What the scheduler is asked. */
+export function placementRequest(
+  parts: PlaceParts,
+  vm: PlacedSubject,
+  image: ImageRecord,
+  { moves, without, leaves, reservations = [], only, stays = false }: PlaceOptions,
+): PlacementRequest {
   const { state } = parts.stateMachine;
   const { labels = {} } = vm;
   const { placement, ...unplaced } = vm.spec;
@@ -66,10 +85,9 @@ export function placeVm(
       : { record, reachable: isReachable(parts, record.id) };
     return refusal === undefined ? node : { ...node, refusal };
   });
-  const options = schedulerOptions(parts);
-  const usage = usageByNode(state, promised, options);
+  const usage = usageByNode(state, promised, schedulerOptions(parts));
   const vms = stays ? [] : placedVms(state, promised, vm.name);
-  return schedule({ spec, labels, image, nodes, usage, vms }, options);
+  return { spec, labels, image, nodes, usage, vms };
 }
 
 /** The settings of the cluster, where it has some, before those of this node. */
@@ -89,4 +107,22 @@ function placedVms(state: ClusterState, promised: readonly Reservation[], name: 
     const { placement } = spec;
     return [{ node, labels, ...(placement === undefined ? {} : { placement }) }];
   });
+}
+
+/** The VMs that would be stopped to make room for one that waits for it; undefined when that would not help. */
+export function preemptionFor(parts: PlaceParts, vm: VmRecord, image: ImageRecord): Preemption | undefined {
+  const priority = priorityOf(vm.spec);
+  const victims = [...parts.stateMachine.state.vms.values()].flatMap((other): Victim[] => {
+    const { name, node, spec } = other;
+    if (node === null || !isPreemptible(other) || priorityOf(spec) >= priority) return [];
+    return [{ name, node, spec, priority: priorityOf(spec) }];
+  });
+  if (victims.length === 0) return undefined;
+  const moves = policyOf(vm).onNodeLoss === "move";
+  return planPreemption(placementRequest(parts, vm, image, { moves }), victims, schedulerOptions(parts));
+}
+
+/** Those of the highest priority first, and of these as they were. */
+export function byPriority(vms: readonly VmRecord[]): VmRecord[] {
+  return [...vms].sort((a, b) => priorityOf(b.spec) - priorityOf(a.spec));
 }

@@ -1,18 +1,31 @@
 /** The settings of the scheduler, and what it would do. */
 import { notApplied } from "@blixard/common";
-import { hasOwnData, lossPolicyOf, type ParsedRequestOf, type PlacementReport } from "@blixard/protocol";
+import { hasOwnData, isQueued, lossPolicyOf, type ParsedRequestOf, type PlacementReport } from "@blixard/protocol";
 import type { Handlers } from "../calls/call-types.ts";
+import { queueOf } from "../duties/queue-duty.ts";
 import type { NodeParts } from "../node-parts.ts";
 import type { PlacementDecision } from "../scheduler/scheduler-types.ts";
+import { usedBy } from "../state-machine/quota.ts";
+import { clusterKey } from "../state-machine/state.ts";
 import { policyOf } from "../state-machine/vm-move.ts";
-import { type PlacedSubject, placeVm, schedulerOptions } from "./place-vm.ts";
+import { roomOfNodes, withoutNode } from "./capacity.ts";
+import { nodeOf } from "./node.ts";
+import { pageOf } from "./page.ts";
+import { type PlacedSubject, placeVm, preemptionFor, schedulerOptions } from "./place-vm.ts";
 import { refuseIfMatch } from "./propose.ts";
 import { imageFor, vmOf } from "./vm.ts";
 
 /** What these methods use of the node. */
 type SchedulingParts = Pick<NodeParts, "options" | "raft" | "transport" | "stateMachine" | "proposals" | "leases">;
 
-type SchedulingMethods = "scheduling.get" | "scheduling.set" | "vm.candidates";
+type SchedulingMethods =
+  | "scheduling.get"
+  | "scheduling.set"
+  | "vm.candidates"
+  | "capacity.get"
+  | "quota.list"
+  | "quota.set"
+  | "quota.remove";
 
 export function schedulingHandlers(parts: SchedulingParts): Pick<Handlers, SchedulingMethods> {
   const settings = () => {
@@ -26,7 +39,34 @@ export function schedulingHandlers(parts: SchedulingParts): Pick<Handlers, Sched
       const { index, term } = await parts.proposals.propose({ type: "scheduling.set", ...given }, call);
       return { index, term, ...settings() };
     },
-    "vm.candidates": async (request) => reportOf(candidates(parts, request)),
+    "vm.candidates": async (request) => {
+      const report = reportOf(candidates(parts, request));
+      const vm = request.name === undefined ? undefined : vmOf(parts, request.name);
+      if (vm === undefined || !isQueued(vm)) return report;
+      const plan = preemptionFor(parts, vm, imageFor(parts, vm.spec));
+      return { ...report, ...(plan === undefined ? {} : { preempts: plan.victims.map(({ name }) => name) }) };
+    },
+    "capacity.get": async ({ ifLost }) => {
+      const lost = ifLost === undefined ? {} : { lost: withoutNode(parts, nodeOf(parts, ifLost).id) };
+      const { state } = parts.stateMachine;
+      return { nodes: roomOfNodes(parts), waiting: queueOf(state).map(({ name }) => name), ...lost };
+    },
+    "quota.list": async (asked) => {
+      const { state, version } = parts.stateMachine;
+      const quotas = Object.entries(state.cluster.get(clusterKey)?.quotas ?? {});
+      const views = quotas.map(([project, quota]) => ({ project, quota, used: usedBy(state, project) }));
+      return pageOf(views, asked, { keyOf: ({ project }) => project, index: version.value.appliedIndex });
+    },
+    "quota.set": async ({ project, quota }, call) => {
+      refuseIfMatch(call, "a quota");
+      const { index, term } = await parts.proposals.propose({ type: "quota.set", project, quota }, call);
+      return { index, term };
+    },
+    "quota.remove": async ({ project }, call) => {
+      refuseIfMatch(call, "a quota");
+      const { index, term } = await parts.proposals.propose({ type: "quota.set", project }, call);
+      return { index, term };
+    },
   };
 }
 

@@ -6,6 +6,7 @@ import { imageAppliers } from "./image.ts";
 import { kvAppliers } from "./kv.ts";
 import { nodeAppliers } from "./node.ts";
 import { operationAppliers } from "./operation.ts";
+import { quotaAppliers } from "./quota.ts";
 import { schedulingAppliers } from "./scheduling.ts";
 import { ticketAppliers } from "./ticket.ts";
 import { tokenAppliers } from "./token.ts";
@@ -21,6 +22,7 @@ export const appliers: Appliers = {
   ...nodeAppliers,
   ...operationAppliers,
   ...schedulingAppliers,
+  ...quotaAppliers,
   ...ticketAppliers,
   ...tokenAppliers,
   ...banAppliers,

@@ -2,6 +2,7 @@
 import { type CommandBodyOf, limits, type VmRecord, type VmSpec, waitsForRoom } from "@blixard/protocol";
 import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
+import { quotaRefusal } from "./quota.ts";
 import { nodeKey } from "./state.ts";
 import type { ClusterState, CommandEntry, Outcome } from "./types.ts";
 import { forwardRefusal } from "./vm-forwards.ts";
@@ -11,7 +12,7 @@ import { attached, attachRefusal } from "./volume.ts";
 type NewVm = Pick<CommandBodyOf<"vm.create">, "name" | "vmId" | "spec" | "desired" | "labels">;
 
 export function applyCreate(state: ClusterState, body: CommandBodyOf<"vm.create">, entry: CommandEntry): Outcome {
-  const refused = nameRefusal(state, body);
+  const refused = newVmRefusal(state, body);
   if (refused !== undefined) return refused;
   const { node, placement, pending } = body;
   if (node === undefined) {
@@ -37,7 +38,7 @@ export function placeRefusal(state: ClusterState, id: number, spec: VmSpec): Out
   return refuse("CONFLICT", `node ${id} cannot take the VM: ${taken}`, "Try again.");
 }
 
-function nameRefusal(state: ClusterState, { name, vmId, spec }: NewVm): Outcome | undefined {
+function newVmRefusal(state: ClusterState, { name, vmId, spec, labels }: NewVm): Outcome | undefined {
   if (state.vms.has(name)) {
     return refuse("ALREADY_EXISTS", `there is a VM ${name} already`, "Choose another name, or delete that one first.");
   }
@@ -46,7 +47,7 @@ function nameRefusal(state: ClusterState, { name, vmId, spec }: NewVm): Outcome 
   if (!state.images.has(spec.image)) {
     return refuse("IMAGE_NOT_FOUND", `there is no image ${spec.image}`, "See: blixard image list");
   }
-  return undefined;
+  return quotaRefusal(state, spec, labels);
 }
 
 function newVm(

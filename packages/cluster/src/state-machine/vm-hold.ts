@@ -89,7 +89,7 @@ export function startedWhereItIs(vm: VmRecord, entry: CommandEntry): VmRecord {
 
 /** What a person says of a VM is in the place of what an operation meant to do with it. */
 export function takenOver(vm: VmRecord, desired: VmRecord["desired"], node: number | null): VmRecord {
-  const { held: _, ...freed } = vm;
+  const { held: _, preempted: ___, ...freed } = vm;
   if (desired === "running" || desired === "paused") return withoutHomeOn(freed, node);
   const { home: __, ...left } = freed;
   return left;

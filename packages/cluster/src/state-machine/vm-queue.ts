@@ -1,5 +1,5 @@
 /** VMs that wait for room: they run nowhere, and the leader places them when a node can take them. */
-import { type CommandBodyOf, isQueued, type VmRecord, volumesOf, waitsForRoom } from "@blixard/protocol";
+import { type CommandBodyOf, isQueued, priorityOf, type VmRecord, volumesOf, waitsForRoom } from "@blixard/protocol";
 import { done, refuse } from "./outcomes.ts";
 import type { ClusterState, CommandEntry, Outcome } from "./types.ts";
 import { placeRefusal } from "./vm-create.ts";
@@ -44,6 +44,31 @@ export function applyPlace(state: ClusterState, body: CommandBodyOf<"vm.place">,
     updatedUnixMs: entry.command.atUnixMs,
     updatedIndex: entry.index,
   });
+}
+
+/** The other one waits still, and this one runs still. It is stopped as by a person, and stays where it is. */
+export function applyPreempt(state: ClusterState, body: CommandBodyOf<"vm.preempt">, entry: CommandEntry): Outcome {
+  const { name, vmId, fencingEpoch, by } = body;
+  const vm = state.vms.get(name);
+  if (vm === undefined || vm.vmId !== vmId) return refuse("VM_NOT_FOUND", `there is no such VM ${name}`);
+  const other = state.vms.get(by);
+  const mayStop = isPreemptible(vm) && vm.fencingEpoch === fencingEpoch;
+  if (!mayStop || other === undefined || !isQueued(other) || priorityOf(other.spec) <= priorityOf(vm.spec)) {
+    return refuse("STALE_EPOCH", `the VM ${name} does not make room for the VM ${by} any more`);
+  }
+  return stored({
+    ...takenOver(vm, "stopped", vm.node),
+    desired: "stopped",
+    preempted: { by, unixMs: entry.command.atUnixMs },
+    updatedUnixMs: entry.command.atUnixMs,
+    updatedIndex: entry.index,
+  });
+}
+
+/** Whether a VM may be stopped to make room: it has said so, it runs or is to, and no operation works on it. */
+export function isPreemptible({ node, desired, held, spec }: VmRecord): boolean {
+  const runs = node !== null && (desired === "running" || desired === "paused");
+  return runs && held === undefined && spec.placement?.preemptible === true;
 }
 
 function stored(vm: VmRecord): Outcome {

@@ -18,12 +18,13 @@ import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./
 import { applyCreate } from "./vm-create.ts";
 import { applyHold, applyRelease, takenOver } from "./vm-hold.ts";
 import { applyMove, applySettle } from "./vm-move.ts";
-import { applyPlace, queued } from "./vm-queue.ts";
+import { applyPlace, applyPreempt, queued } from "./vm-queue.ts";
 import { released } from "./volume.ts";
 
 export const vmAppliers: AppliersOf<"vm"> = {
   "vm.create": applyCreate,
   "vm.place": applyPlace,
+  "vm.preempt": applyPreempt,
   "vm.desire": applyDesire,
   "vm.move": applyMove,
   "vm.settle": applySettle,

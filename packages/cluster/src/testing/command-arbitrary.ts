@@ -72,7 +72,7 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
     type: "vm.create" as const,
     ...{ name, vmId: sampleVmId(number), desired: "running" as const, placement: "", pending: "no room" },
     spec: sampleSpec(volume === null ? {} : { disks: [{ name: "data", volume }] }),
-    labels: { app: name },
+    labels: { project: name },
   })),
   fc.record({ name, number, fencingEpoch: epoch, node: fc.option(nodeId) }).map(({ number, node, ...fields }) => ({
     type: "vm.place" as const,
@@ -82,6 +82,14 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
   fc.record({ nodeId, zone: name }).map(({ nodeId, zone }) => ({
     type: "node.label" as const,
     ...{ nodeId, set: zone === "c" ? {} : { zone }, unset: zone === "c" ? ["zone"] : [] },
+  })),
+  fc
+    .record({ name, number, fencingEpoch: epoch, by: name })
+    .map(({ number, ...fields }) => ({ type: "vm.preempt" as const, ...fields, vmId: sampleVmId(number) })),
+  fc.record({ project: name, vms: fc.option(number) }).map(({ project, vms }) => ({
+    type: "quota.set" as const,
+    project,
+    ...(vms === null ? {} : { quota: { vms } }),
   })),
   fc.constantFrom(1, 2).map((vcpuOvercommit) => ({ type: "scheduling.set" as const, vcpuOvercommit })),
   fc.record({ name, number, node: nodeId }).map(({ number, ...rest }) => ({

@@ -6,6 +6,7 @@ import { featureLevels } from "./feature-level.ts";
 import { imageRecordSchema } from "./image.ts";
 import { memberStatusSchema } from "./member.ts";
 import { memberRoleSchema, nodeRecordSchema } from "./node.ts";
+import { quotasSchema } from "./quota.ts";
 import { schedulingSchema } from "./scheduling.ts";
 import { tokenRecordSchema } from "./token.ts";
 import { addressSchema, emptySchema, endpointIdSchema, nodeIdSchema, nodePlacesSchema } from "./values.ts";
@@ -16,6 +17,7 @@ export const clusterRecordSchema = z.object({
   formatVersion: z.literal(1),
   /** How VMs are placed, where that is not the default. */
   scheduling: schedulingSchema.meta({ since: 3 }).exactOptional(),
+  quotas: quotasSchema.meta({ since: 3 }).exactOptional(),
 });
 export type ClusterRecord = Readonly<z.infer<typeof clusterRecordSchema>>;
 

@@ -7,6 +7,7 @@ import { z } from "zod";
 import { limits } from "../limits.ts";
 import { actorSchema } from "./access.ts";
 import { banCommands, banMethods } from "./ban.ts";
+import { capacityMethods } from "./capacity.ts";
 import { certMethods } from "./cert.ts";
 import { clusterCommands, clusterMethods } from "./cluster.ts";
 import { debugMethods } from "./debug.ts";
@@ -17,6 +18,7 @@ import { memberMethods } from "./member.ts";
 import { nodeCommands, nodeMethods } from "./node.ts";
 import { nodeWorkMethods, vmHoldCommands } from "./node-work.ts";
 import { operationCommands, operationMethods } from "./operation.ts";
+import { quotaCommands, quotaMethods } from "./quota.ts";
 import { schedulingCommands, schedulingMethods } from "./scheduling.ts";
 import { ticketCommands, ticketMethods } from "./ticket.ts";
 import { tokenCommands, tokenMethods } from "./token.ts";
@@ -34,6 +36,8 @@ export const methods = {
   ...nodeWorkMethods,
   ...operationMethods,
   ...schedulingMethods,
+  ...capacityMethods,
+  ...quotaMethods,
   ...memberMethods,
   ...ticketMethods,
   ...tokenMethods,
@@ -70,6 +74,7 @@ export const commands = {
   ...nodeCommands,
   ...operationCommands,
   ...schedulingCommands,
+  ...quotaCommands,
   ...ticketCommands,
   ...tokenCommands,
   ...banCommands,

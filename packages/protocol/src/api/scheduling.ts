@@ -44,6 +44,8 @@ const placementReportSchema = z.object({
   message: z.string(),
   /** In the order of their points, and then those that do not fit, by id. */
   nodes: z.array(nodeVerdictSchema),
+  /** VMs of a lower priority that would be stopped to make room for it. Absent: none. */
+  preempts: z.array(nameSchema).exactOptional(),
 });
 export type PlacementReport = Readonly<z.infer<typeof placementReportSchema>>;
 

@@ -25,7 +25,16 @@ export function isQueued(vm: {
   return vm.node === null && vm.phase === "Pending" && vm.desired === "running";
 }
 
+/** The VM that a preemptible one has made room for. */
+export const preemptedSchema = z.object({ by: nameSchema, unixMs: z.int().min(0) });
+
 export const vmQueueCommands = {
+  /** Stops a VM that may be preempted, because another one of a higher priority waits for room. */
+  "vm.preempt": command({
+    since: 3,
+    subject: ({ name }) => name,
+    body: z.object({ name: nameSchema, vmId: z.uuid(), fencingEpoch: z.int().min(0), by: nameSchema }),
+  }),
   /** Decided by the leader about a VM that waits for room: where it goes, or why it still waits. */
   "vm.place": command({
     since: 3,

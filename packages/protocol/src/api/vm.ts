@@ -13,6 +13,7 @@ import { bytesSchema, emptySchema, nameSchema, nodeIdSchema, writtenSchema } fro
 import { observedConditionsSchema, vmConditionSchema } from "./vm-conditions.ts";
 import { diskNamesSchema, recordedDisksSchema } from "./vm-disks.ts";
 import { observedEndsSchema, recordedEndsSchema } from "./vm-ends.ts";
+import { preemptedSchema } from "./vm-queue.ts";
 import { vmSpecSchema } from "./vm-spec.ts";
 
 export const vmDesiredSchema = z.enum(["running", "stopped", "paused", "deleted"]);
@@ -92,6 +93,8 @@ export const vmRecordSchema = z.object({
   /** Where its disks are. A node that is named here never makes one of them anew. */
   disks: recordedDisksSchema.meta({ since: 3 }).exactOptional(),
   labels: labelsSchema.meta({ since: 3 }).exactOptional(),
+  /** It was stopped to make room, until somebody starts it. */
+  preempted: preemptedSchema.meta({ since: 3 }).exactOptional(),
 });
 export type VmRecord = z.infer<typeof vmRecordSchema>;
 

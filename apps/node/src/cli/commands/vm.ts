@@ -161,7 +161,7 @@ function registerReads(command: Command, context: CliContext): void {
         // No leader, or one of a release without them: the rest can be said all the same.
         const report = await client.vms.candidates({ name }).catch(() => undefined);
         const nodes = report?.nodes ?? [];
-        const text = () => `${explanation(vm)}${candidatesText(vm, nodes)}`;
+        const text = () => `${explanation(vm)}${candidatesText(vm, nodes)}${preemptsText(report?.preempts)}`;
         await print(context, format, report === undefined ? vm : { ...vm, candidates: nodes }, text, [name]);
       }),
   );
@@ -171,6 +171,10 @@ function registerReads(command: Command, context: CliContext): void {
 function candidatesText({ node }: VmRecord, nodes: readonly NodeVerdict[]): string {
   if (nodes.length === 0) return "";
   return `\n${node === null ? "The nodes" : "If it were placed now"}:\n${verdictTable(nodes)}`;
+}
+
+function preemptsText(names: readonly string[] = []): string {
+  return names.length === 0 ? "" : `\nTo make room for it, these are stopped: ${names.join(", ")}\n`;
 }
 
 /** What stands under the line of a VM. */
@@ -283,6 +287,9 @@ function explanation(vm: VmRecord): string {
     ...(vm.home === undefined
       ? []
       : [`home       node ${vm.home.node}, from where a drain has taken it: blixard nodes resume ${vm.home.node}`]),
+    ...(vm.preempted === undefined
+      ? []
+      : [`preempted  it was stopped to make room for the VM ${vm.preempted.by}: blixard vm start ${vm.name}`]),
     ...placementLines(vm),
     ...vm.conditions.map((condition) => `condition  ${condition.type}=${condition.status} ${condition.message}`),
     ...diskLines(vm),

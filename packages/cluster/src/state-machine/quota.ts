@@ -1,0 +1,73 @@
+/** What the VMs of a project may take together. */
+import {
+  type CommandBodyOf,
+  diskMiBOf,
+  type Labels,
+  limits,
+  projectLabel,
+  type Quota,
+  type VmSpec,
+} from "@blixard/protocol";
+import { done, refuse } from "./outcomes.ts";
+import { clusterKey } from "./state.ts";
+import type { AppliersOf, ClusterState, Outcome } from "./types.ts";
+
+type Amounts = Required<Quota>;
+
+export const quotaAppliers: AppliersOf<"quota"> = { "quota.set": applySet };
+
+function applySet(state: ClusterState, { project, quota }: CommandBodyOf<"quota.set">): Outcome {
+  const cluster = state.cluster.get(clusterKey);
+  if (cluster === undefined) return refuse("CONFLICT", "there is no cluster yet");
+  const others = Object.entries(cluster.quotas ?? {}).filter(([name]) => name !== project);
+  if (quota !== undefined && others.length >= limits.projectQuotasMax) {
+    return refuse("CONFLICT", `there are ${limits.projectQuotasMax} quotas already`);
+  }
+  const all = quota === undefined ? others : [...others, [project, quota] as const];
+  const quotas = Object.fromEntries([...all].sort(([a], [b]) => (a < b ? -1 : 1)));
+  return done(null, [{ table: "cluster", key: clusterKey, value: { ...cluster, quotas } }]);
+}
+
+/** What the VMs of a project take, running or not. */
+export function usedBy({ vms, images }: Pick<ClusterState, "vms" | "images">, project: string): Amounts {
+  const used = { vms: 0, vcpus: 0, memoryMiB: 0, diskMiB: 0 };
+  for (const { labels, spec } of vms.values()) {
+    if (projectOf(labels) !== project) continue;
+    const image = images.get(spec.image);
+    used.vms++;
+    used.vcpus += spec.vcpus;
+    used.memoryMiB += spec.memoryMiB;
+    used.diskMiB += image === undefined ? 0 : diskMiBOf(spec, image);
+  }
+  return used;
+}
+
+const words: Readonly<Record<keyof Quota, string>> = {
+  vms: "VMs",
+  vcpus: "virtual CPUs",
+  memoryMiB: "MiB of memory",
+  diskMiB: "MiB of disks",
+};
+
+/** Why a project cannot have one more VM like this; undefined when it can. */
+export function quotaRefusal(state: ClusterState, spec: VmSpec, labels: Labels | undefined): Outcome | undefined {
+  const project = projectOf(labels);
+  const quotas = state.cluster.get(clusterKey)?.quotas ?? {};
+  const quota = project !== undefined && Object.hasOwn(quotas, project) ? quotas[project] : undefined;
+  const image = state.images.get(spec.image);
+  if (project === undefined || quota === undefined || image === undefined) return undefined;
+  const { vcpus, memoryMiB } = spec;
+  const needed: Amounts = { vms: 1, vcpus, memoryMiB, diskMiB: diskMiBOf(spec, image) };
+  const used = usedBy(state, project);
+  for (const what of ["vms", "vcpus", "memoryMiB", "diskMiB"] as const) {
+    const allowed = quota[what];
+    if (allowed === undefined || needed[what] === 0 || used[what] + needed[what] <= allowed) continue;
+    const message = `the project ${project} has ${used[what]} of ${allowed} ${words[what]}, and this is ${needed[what]} more`;
+    return refuse("QUOTA_EXCEEDED", message, "See: blixard quota list");
+  }
+  return undefined;
+}
+
+function projectOf(labels: Labels = {}): string | undefined {
+  return Object.hasOwn(labels, projectLabel) ? labels[projectLabel] : undefined;
+}
