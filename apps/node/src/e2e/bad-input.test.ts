@@ -150,7 +150,7 @@ describe("bad input to a node", () => {
     ["a field that does not exist", { vcpus: 1, memoryMiB: 64, image: "demo", colour: "red" }, 400, "INVALID_ARGUMENT"],
   ])("refuses a VM with %s", async (_what, spec, status, code) => {
     await changesNothing(async () => {
-      const answer = await request("POST", "/v1/vms", JSON.stringify({ name: "web", spec }));
+      const answer = await request("POST", "/v1/vms", JSON.stringify({ name: "web", spec, failIfPending: true }));
       expect(answer.status).toBe(status);
       expect(await answer.json()).toMatchObject({ error: { code } });
     });
