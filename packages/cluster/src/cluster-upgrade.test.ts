@@ -64,6 +64,22 @@ describe("a cluster of two releases", () => {
     expect(group.nodes().map((node) => node.state.level.size)).toEqual([0, 0, 0]);
   });
 
+  it("refuses a VM that fits nowhere, and what says where one may be, which old members have no word for", async () => {
+    await form(oldRelease, ownRelease, ownRelease);
+    await group.call(3, "leader.transfer", { to: 3 });
+    await until(() => group.leaderId() === 3);
+    const spec = { memoryMiB: 64, image: "demo" };
+    const create = (name: string, more: object, fields: object = {}) =>
+      group.call(2, "vm.create", { name, spec: { ...spec, ...more }, ...fields });
+    await expect(create("large", { memoryMiB: 100_000 })).rejects.toMatchObject({ code: "NO_CAPACITY" });
+    await expect(create("near", { placement: { priority: 1 } })).rejects.toMatchObject({ code: "NEEDS_UPGRADE" });
+    await expect(create("labelled", {}, { labels: { app: "web" } })).rejects.toMatchObject({ code: "NEEDS_UPGRADE" });
+    const label = group.call(2, "node.label", { id: 1, set: { zone: "a" } });
+    await expect(label).rejects.toMatchObject({ code: "NEEDS_UPGRADE" });
+    expect(group.node(3).state.vms.size).toBe(0);
+    expect(await highestEntryLevel(1, 2, 3)).toBeLessThan(own);
+  });
+
   it("rises when its last old node is upgraded", async () => {
     await form(oldRelease, oldRelease, oldRelease);
     await upgrade(1);

@@ -11,7 +11,7 @@ import type { NodeParts } from "../node-parts.ts";
 import type { PlacementDecision } from "../scheduler/scheduler-types.ts";
 import { reservationOf } from "../scheduler/usage.ts";
 import { placeVm, preemptionFor } from "../services/place-vm.ts";
-import { sortedRecords } from "../state-machine/state.ts";
+import type { ClusterState } from "../state-machine/types.ts";
 import { hasEnded, policyOf } from "../state-machine/vm-move.ts";
 
 /** What this duty uses of the node. */
@@ -73,7 +73,8 @@ export class QueueDuty {
     let waiting = 0;
     let makesRoom = false;
     for (const { name } of queueOf(stateMachine.state)) {
-      if (raft.coreStatus().role !== "StateLeader") return waiting;
+      // Whoever leads again looks anew.
+      if (raft.coreStatus().role !== "StateLeader") return waiting + 1;
       const vm = stateMachine.state.vms.get(name);
       if (vm === undefined || !isQueued(vm)) continue;
       const key = JSON.stringify([vm.spec, vm.labels, vm.lossPolicy]);
@@ -167,8 +168,8 @@ function commandFor({ name, vmId, fencingEpoch }: VmRecord) {
 }
 
 /** The VMs that wait for room, in the order in which they are placed. */
-export function queueOf(state: Parameters<typeof sortedRecords>[0]): VmRecord[] {
-  return sortedRecords(state, "vms")
+export function queueOf({ vms }: Pick<ClusterState, "vms">): VmRecord[] {
+  return [...vms.values()]
     .filter(isQueued)
     .sort((a, b) => priorityOf(b.spec) - priorityOf(a.spec) || a.createdIndex - b.createdIndex);
 }

@@ -1,6 +1,6 @@
 /** Whether a VM finds room on a node. */
-import { diskMiBOf, type ImageRecord, type NodeCapacity, type VmSpec } from "@blixard/protocol";
-import type { SchedulerOptions } from "./scheduler-types.ts";
+import { diskMiBOf, type NodeCapacity, type NodeRecord } from "@blixard/protocol";
+import type { PlacementRequest, SchedulerOptions } from "./scheduler-types.ts";
 import type { Usage } from "./usage.ts";
 
 /** What may be taken of a node. */
@@ -21,9 +21,9 @@ export function allowedOf({ vcpus, memoryMiB, disk }: NodeCapacity, options: Sch
 
 /** Why there is no room; undefined when there is. */
 export function roomRefusal(
-  capacity: NodeCapacity,
+  { id, capacity }: Pick<NodeRecord, "id" | "capacity">,
   used: Usage,
-  { spec, image }: { readonly spec: VmSpec; readonly image: ImageRecord },
+  { spec, image, presentOn }: Pick<PlacementRequest, "spec" | "image" | "presentOn">,
   options: SchedulerOptions,
 ): string | undefined {
   const allowed = allowedOf(capacity, options);
@@ -36,7 +36,8 @@ export function roomRefusal(
   if (spec.vcpus > allowed.vcpus - used.vcpus) {
     return `vcpus needs ${spec.vcpus}, ${Math.max(0, allowed.vcpus - used.vcpus)} of ${allowed.vcpus} free`;
   }
-  return diskRefusal(capacity, used, diskMiBOf(spec, image), options);
+  // Disks that are there already are there.
+  return presentOn === id ? undefined : diskRefusal(capacity, used, diskMiBOf(spec, image), options);
 }
 
 /**
@@ -61,7 +62,7 @@ export function diskRefusal(
 export function loadPercent(
   capacity: NodeCapacity,
   used: Usage,
-  { spec, image }: { readonly spec: VmSpec; readonly image: ImageRecord },
+  { spec, image }: Pick<PlacementRequest, "spec" | "image">,
   options: SchedulerOptions,
 ): number {
   const allowed = allowedOf(capacity, options);

@@ -39,7 +39,10 @@ export interface PlacementRequest {
   readonly labels?: Labels;
   readonly image: ImageRecord;
   readonly nodes: readonly SchedulerNode[];
+  /** What the others take. */
   readonly usage: ReadonlyMap<number, Usage>;
+  /** The node that the VM is on already, with its disks. */
+  readonly presentOn?: number;
   /** The other VMs that are placed. */
   readonly vms: readonly PlacedVm[];
 }

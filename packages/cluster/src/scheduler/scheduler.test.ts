@@ -106,6 +106,8 @@ describe("schedule", () => {
       message: "0 of 1 nodes fit: node 1: disks need 1024 MiB, 100 are free there",
     });
     expect(schedule(request(nodes({ freeMiB: 0 })))).toMatchObject({ ok: true });
+    // A VM that is there already has its disks.
+    expect(schedule({ ...request(nodes({ freeMiB: 0 }), size(9)), presentOn: 1 })).toMatchObject({ ok: true });
   });
 
   it("says for each node its points and what they are for, the best one first", () => {
@@ -244,7 +246,7 @@ describe("usageByNode", () => {
   it("counts what runs or shall run, and of what is stopped the disks", () => {
     const disks = [{ name: "data", sizeGiB: 2 }];
     const vm = (fields: Partial<VmRecord>) =>
-      ({ node: 1, spec: sampleSpec({ disks }), desired: "running", ...fields }) as VmRecord;
+      ({ name: "web", node: 1, spec: sampleSpec({ disks }), desired: "running", ...fields }) as VmRecord;
     const vms = [
       vm({ phase: "Running" }),
       vm({ phase: "Stopping", desired: "stopped" }),
@@ -260,5 +262,6 @@ describe("usageByNode", () => {
       [1, { vms: 2, vcpus: 2, memoryMiB: 256, diskMiB: 6_144 }],
       [2, { vms: 0, vcpus: 0, memoryMiB: 0, diskMiB: 1_024 }],
     ]);
+    expect([...usageByNode(state, [], schedulerDefaults, "web").keys()]).toEqual([2]);
   });
 });

@@ -121,7 +121,7 @@ function refusalOf(
   return (
     driversRefusal(record.capacity, request) ??
     affinity.refusal(record) ??
-    roomRefusal(record.capacity, request.usage.get(record.id) ?? noUsage, request, options)
+    roomRefusal(record, request.usage.get(record.id) ?? noUsage, request, options)
   );
 }
 

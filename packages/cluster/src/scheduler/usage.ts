@@ -40,11 +40,12 @@ export const noUsage: Usage = { vms: 0, vcpus: 0, memoryMiB: 0, diskMiB: 0 };
 
 const mebibytesPerGib = 1024;
 
-/** What is taken of each node. A VM that is stopped, and meant to be, takes nothing but its disks. */
+/** What is taken of each node, but for the VM `without`. One that is stopped, and meant to be, takes nothing but its disks. */
 export function usageByNode(
   state: UsageState,
   reservations: Iterable<Reservation>,
   options: Pick<SchedulerOptions, "overheadMemoryMiB">,
+  without?: string,
 ): Map<number, Usage> {
   const usage = new Map<number, Usage>();
   const add = (nodeId: number, more: Partial<Usage>) => {
@@ -65,7 +66,9 @@ export function usageByNode(
       add(nodeId, { vms: 1, vcpus: spec.vcpus, memoryMiB, diskMiB });
     } else if (diskMiB > 0) add(nodeId, { diskMiB });
   };
-  for (const vm of state.vms.values()) if (vm.node !== null) addVm(vm.node, vm.spec, !isIdle(vm));
+  for (const vm of state.vms.values()) {
+    if (vm.node !== null && vm.name !== without) addVm(vm.node, vm.spec, !isIdle(vm));
+  }
   for (const reservation of reservations) addVm(reservation.nodeId, reservation.spec, true);
   for (const { node, sizeGiB } of state.volumes.values()) add(node, { diskMiB: sizeGiB * mebibytesPerGib });
   return usage;

@@ -33,8 +33,8 @@ export interface PlaceOptions {
   readonly stays?: boolean;
 }
 
-/** What is read of the VM: `name` is that of its record, if it has one. */
-export type PlacedSubject = Pick<VmRecord, "spec" | "labels"> & { readonly name?: string };
+/** What is read of the VM: `name` and `node` are those of its record, if it has one. */
+export type PlacedSubject = Pick<VmRecord, "spec" | "labels"> & Partial<Pick<VmRecord, "name" | "node">>;
 
 type PlaceParts = Pick<NodeParts, "options" | "raft" | "transport" | "stateMachine" | "leases">;
 
@@ -85,9 +85,10 @@ export function placementRequest(
       : { record, reachable: isReachable(parts, record.id) };
     return refusal === undefined ? node : { ...node, refusal };
   });
-  const usage = usageByNode(state, promised, schedulerOptions(parts));
-  const vms = stays ? [] : placedVms(state, promised, vm.name);
-  return { spec, labels, image, nodes, usage, vms };
+  const usage = usageByNode(state, promised, schedulerOptions(parts), vm.name);
+  const vms = stays ? [] : placedVms(state, promised, vm);
+  const present = vm.node === undefined || vm.node === null ? {} : { presentOn: vm.node };
+  return { spec, labels, image, nodes, usage, vms, ...present };
 }
 
 /** The settings of the cluster, where it has some, before those of this node. */
@@ -98,15 +99,20 @@ export function schedulerOptions({
   return { ...options.scheduler, ...stateMachine.state.cluster.get(clusterKey)?.scheduling };
 }
 
-function placedVms(state: ClusterState, promised: readonly Reservation[], name: string | undefined): PlacedVm[] {
-  const on = (id: number | null) => (id === null ? undefined : state.nodes.get(nodeKey(id)));
-  const present = [...state.vms.values()].filter((vm) => vm.name !== name).map((vm) => ({ vm, node: on(vm.node) }));
-  const soon = promised.map((vm) => ({ vm, node: on(vm.nodeId) }));
-  return [...present, ...soon].flatMap(({ vm: { labels = {}, spec }, node }): PlacedVm[] => {
-    if (node === undefined) return [];
-    const { placement } = spec;
-    return [{ node, labels, ...(placement === undefined ? {} : { placement }) }];
-  });
+/** The VMs whose places matter to this one: all, where it looks at others, or those that look at it. */
+function placedVms(state: ClusterState, promised: readonly Reservation[], { name, spec }: PlacedSubject): PlacedVm[] {
+  const placed: PlacedVm[] = [];
+  const { affinity = [], spread } = spec.placement ?? {};
+  const looksAtAll = affinity.length > 0 || spread !== undefined;
+  const add = (nodeId: number | null, { labels = {}, spec: other }: Pick<VmRecord, "labels" | "spec">) => {
+    const { placement } = other;
+    if (nodeId === null || !(looksAtAll || placement?.affinity !== undefined)) return;
+    const node = state.nodes.get(nodeKey(nodeId));
+    if (node !== undefined) placed.push({ node, labels, ...(placement === undefined ? {} : { placement }) });
+  };
+  for (const vm of state.vms.values()) if (vm.name !== name) add(vm.node, vm);
+  for (const vm of promised) add(vm.nodeId, vm);
+  return placed;
 }
 
 /** The VMs that would be stopped to make room for one that waits for it; undefined when that would not help. */
