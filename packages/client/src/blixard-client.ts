@@ -93,6 +93,7 @@ export class BlixardClient implements AsyncDisposable {
   readonly quotas: ClientGroups["quotas"];
   readonly capacity: ClientGroups["capacity"];
   readonly volumes: ClientGroups["volumes"];
+  readonly networks: ClientGroups["networks"];
   readonly cluster: ClientGroups["cluster"];
   readonly #channels: Channel[];
   readonly #clock: Clock;
@@ -137,6 +138,7 @@ export class BlixardClient implements AsyncDisposable {
     this.quotas = groups.quotas;
     this.capacity = groups.capacity;
     this.volumes = groups.volumes;
+    this.networks = groups.networks;
     this.cluster = groups.cluster;
   }
 

@@ -116,8 +116,8 @@ describe("ClusterNode of one node", () => {
     );
     expect(both.map(({ status }) => status)).toEqual(["fulfilled", "rejected"]);
     await expect(create("lan", { networks: [{ network: "lan" }] })).rejects.toMatchObject({
-      code: "INVALID_ARGUMENT",
-      message: "spec.networks: there is no network lan; there is: user",
+      code: "NETWORK_NOT_FOUND",
+      message: "there is no network lan",
     });
     const { items } = await group.call(1, "node.list", {});
     const port = Number(items[0]?.addresses[0]?.split(":").at(-1));

@@ -21,6 +21,7 @@ const duties = [
   "vm-observe",
   "volume-desired",
   "volume-observe",
+  "networks-desired",
 ] as const;
 /** The name of a duty, in its metric and in the log. */
 export type DutyName = (typeof duties)[number];

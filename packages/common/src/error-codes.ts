@@ -31,6 +31,7 @@ export const errorCodes = {
   TOKEN_NOT_FOUND: facts(404, 3),
   OPERATION_NOT_FOUND: facts(404, 3),
   VOLUME_NOT_FOUND: facts(404, 3),
+  NETWORK_NOT_FOUND: facts(404, 3),
   METHOD_NOT_ALLOWED: facts(405, 64),
   UNSUPPORTED: facts(501, 1),
   /** The person who was asked did not agree. */

@@ -34,6 +34,8 @@ export {
   parseHostPort,
   requireHostPort,
 } from "./host-port.ts";
+export type { Ipv4Range } from "./ipv4.ts";
+export { formatIpv4, ipv4RangeOf, isInRange, parseIpv4, parseIpv4Range } from "./ipv4.ts";
 export { LazySignal } from "./lazy-signal.ts";
 export { type BucketRate, LeakyBucket } from "./leaky-bucket.ts";
 export { type LinkedSignal, linkSignal } from "./link-signal.ts";

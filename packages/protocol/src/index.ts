@@ -51,6 +51,8 @@ export type { LossPolicy, LossWishes } from "./api/loss-policy.ts";
 export { formerLossPolicy, lossPolicyOf } from "./api/loss-policy.ts";
 export type { MemberStatus, PendingJoin } from "./api/member.ts";
 export { provedJoinsSince } from "./api/member.ts";
+export type { NetworkPlan, NetworkRecord } from "./api/network.ts";
+export { networkPlanOf } from "./api/network.ts";
 export type { KeyChange, MemberRole, NodeCapacity, NodeRecord, NodeView } from "./api/node.ts";
 export { memberRoleSchema, nodeCapacitySchema, nodeRecordSchema } from "./api/node.ts";
 export type { Health, NodeRoute, StoredBlob } from "./api/node-routes.ts";
@@ -84,6 +86,8 @@ export type {
   VmVerbName,
 } from "./api/vm.ts";
 export { vmChanges, vmObservationSchema, vmVerbs } from "./api/vm.ts";
+export type { VmCard } from "./api/vm-cards.ts";
+export { privateNetworksOf } from "./api/vm-cards.ts";
 export type { ObservedCondition, VmCondition } from "./api/vm-conditions.ts";
 export { isOnLostNode, nodeReachable, observedConditionTypes, withObservedConditions } from "./api/vm-conditions.ts";
 export type { VmDisk } from "./api/vm-disks.ts";
@@ -104,6 +108,7 @@ export {
   listenAddressOf,
   networksAskedFor,
   networksOf,
+  privateNetworks,
   userAddressDefault,
   userGatewayPart,
   userNetwork,

@@ -22,6 +22,8 @@ export const limits = {
   vmConditionMessageLengthMax: 256,
   vmNetworksMax: 8,
   driverNetworksMax: 64,
+  networksMax: 1_000,
+  networkExcludesMax: 32,
   vmForwardsMax: 32,
   vmForwardSourcesMax: 16,
   /** Labels of one node or VM. */
@@ -88,8 +90,8 @@ export function assertLimits(of: Limits): void {
   assertAtMost({ vmMemoryMiBMin }, { vmMemoryMiBMax }, "some memory has to be allowed");
   assertAtMost({ ticketTtlSecondsDefault }, { ticketTtlSecondsMax }, "a ticket with the default must be one");
   assertAtMost({ nodesMax }, { nodeIdMax }, "each node has an id of its own");
-  const { vmsMax, volumesMax, imagesMax, listMax, blobPieceBytesMax, imageBlobBytesMax } = of;
-  assertAtMost({ vmsMax, volumesMax, imagesMax }, { listMax }, "a list holds all that there may be");
+  const { vmsMax, volumesMax, networksMax, imagesMax, listMax, blobPieceBytesMax, imageBlobBytesMax } = of;
+  assertAtMost({ vmsMax, volumesMax, networksMax, imagesMax }, { listMax }, "a list holds all that there may be");
   assertAtMost({ blobPieceBytesMax }, { imageBlobBytesMax }, "a blob is made of pieces");
 }
 

@@ -5,6 +5,7 @@
 
 import "./assert-limits.ts";
 
+export { carrierProgram } from "./networks/network-lanes.ts";
 export type { AdapterOptions, CreateAdapter } from "./node/node-adapter.ts";
 export { createNodeAdapter } from "./node/node-adapter.ts";
 export type { PromMetrics } from "./node/prom-metrics.ts";

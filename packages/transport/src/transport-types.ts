@@ -7,7 +7,7 @@ import type { PeerTransport } from "@blixard/raft";
 import type { NodeStart } from "./session/node-start.ts";
 
 /** A named protocol on an endpoint. Each lane between two endpoints has a connection of its own. */
-export type Lane = "blixard/raft/1" | "blixard/rpc/1" | "blixard/bulk/1";
+export type Lane = "blixard/raft/1" | "blixard/rpc/1" | "blixard/bulk/1" | "blixard/frames/1";
 
 /** The identity of an endpoint, and hints where to find it. */
 export interface EndpointAddress {

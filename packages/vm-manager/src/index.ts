@@ -22,6 +22,16 @@ export type {
 export { nanoGuestElf } from "./guest/nano-guest.ts";
 export { builtinImages } from "./images/builtin-images.ts";
 export { inspectImage } from "./images/inspect-image.ts";
+export type { NetworksOfNode } from "./network/private/fabric.ts";
+export type {
+  CarrierEndpoint,
+  CarrierProgram,
+  FrameCarrier,
+  FrameLink,
+  OpenCarrier,
+} from "./network/private/frame-carrier.ts";
+export type { LanePeer } from "./network/private/lanes.ts";
+export type { NetworkLane } from "./network/vm-networks.ts";
 export type { VmManagerTunables } from "./options.ts";
 export { defaultTunables } from "./options.ts";
 export { startVmManager } from "./vm-manager.ts";

@@ -126,7 +126,7 @@ export class InstanceKeeper {
       await this.#save({ ...record, desired: desired.desired, ...(again ? { exit: null, failures: 0 } : {}) });
       if (again) this.#notBeforeMs = 0;
     }
-    this.#connectNics(desired?.spec);
+    this.#connectNics(desired?.spec === undefined ? undefined : desired);
     const slot = this.#slot;
     slot?.lookAtDisks(this.#deps.clock.monotonicMs());
     if (slot === undefined || slot.guestReady || this.#record === undefined) return;
@@ -253,7 +253,7 @@ export class InstanceKeeper {
       hasDisk: madeDisksOf(desired, before).some(({ ephemeral }) => !ephemeral),
       disks: madeDisksOf(desired, before),
       confinement: recorded,
-      nics: nicsOf(this.#vmId, desired.spec, chosen.capabilities.networks ?? []),
+      nics: nicsOf(desired, chosen.capabilities.networks ?? []),
     });
     // Durable before the spawn: whatever happens next, a later manager knows where to look for a process.
     await this.#save(record);
@@ -277,17 +277,17 @@ export class InstanceKeeper {
     );
     this.#attach(instance, record);
     await this.#save({ ...record, status: "started", handle: instance.handle, machine: instance.handle.machine });
-    this.#connectNics(desired.spec);
+    this.#connectNics(desired);
   }
 
   /** Without a specification nothing is known of what is wanted, and the switch goes on with what it knows. */
-  #connectNics(spec: VmSpec | undefined): void {
+  #connectNics(desired: Pick<DesiredVm, "spec" | "cards"> | undefined): void {
     const { networks, store, walls } = this.#deps;
     const record = this.#record;
     const slot = this.#slot;
-    if (spec === undefined || record === undefined || slot === undefined) return;
+    if (desired === undefined || record === undefined || slot === undefined) return;
     const { networkSockets } = store.pathsOf(this.#vmId, record.generation, record.runDirectory);
-    const ports = portsOf(record, spec, {
+    const ports = portsOf(record, desired, {
       vm: slot.instance.handle,
       networkSockets,
       confinement: walls.beside(record.confinement ?? { uid: null, controlGroups: [] }),

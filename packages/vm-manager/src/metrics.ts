@@ -1,5 +1,6 @@
 /** The metrics of the VM manager. */
 import { type BoundMetrics, bindMetrics, type MetricDeclarations, type Metrics } from "@blixard/common";
+import { dropReasons } from "./network/private/private-wall.ts";
 
 const declarations = {
   starts: {
@@ -33,6 +34,12 @@ const declarations = {
         "driver-unsupported",
       ],
     },
+  },
+  framesDropped: {
+    type: "counter",
+    name: "blixard_vm_network_frames_dropped_total",
+    help: "Frames in private networks that the switch of this node let go no further, by reason.",
+    labels: { reason: dropReasons },
   },
   startDuration: {
     type: "histogram",

@@ -9,7 +9,7 @@ import type { DesiredVm } from "./vm-manager-types.ts";
 
 /** What the cluster wants, with the whole specification; or that the VM stops because its manager does. */
 export type PlanDesired =
-  | Pick<DesiredVm, "desired" | "fencingEpoch" | "spec">
+  | Pick<DesiredVm, "desired" | "fencingEpoch" | "spec" | "cards">
   | { readonly desired: "stopped"; readonly fencingEpoch: number; readonly spec?: never };
 
 /** What may run. */

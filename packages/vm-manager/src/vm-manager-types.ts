@@ -1,9 +1,20 @@
 /** What the cluster sees of the VM manager of one node. */
 import type { Clock, Logger, Metrics, Random, Watch } from "@blixard/common";
-import type { ImageRecord, NodeCapacity, VmDesired, VmObservation, VmSpec, VolumeObservation } from "@blixard/protocol";
+import type {
+  ImageRecord,
+  NodeCapacity,
+  VmCard,
+  VmDesired,
+  VmObservation,
+  VmSpec,
+  VolumeObservation,
+} from "@blixard/protocol";
 import type { ConfinementOptions } from "./confinement/confinement-options.ts";
 import type { ConfinementReport } from "./confinement/host-confinement.ts";
 import type { VmDriver } from "./driver.ts";
+import type { NetworksOfNode } from "./network/private/fabric.ts";
+import type { CarrierProgram } from "./network/private/frame-carrier.ts";
+import type { NetworkLane } from "./network/vm-networks.ts";
 import type { VmManagerTunables } from "./options.ts";
 import type { SpaceReserve } from "./space/space-guard.ts";
 import type { DesiredVolume } from "./volumes/volume-keeper.ts";
@@ -23,6 +34,8 @@ export interface DesiredVm {
   readonly madeDisks?: readonly string[];
   /** The ids of the volumes that its specification names; undefined for one that there is not. */
   readonly volumeIds?: ReadonlyMap<string, string | undefined>;
+  /** What it has in private networks. Default: nothing. */
+  readonly cards?: readonly VmCard[];
 }
 
 /** Fetches a whole blob from the nodes that hold it into the file at `path`, and goes on with what is there. */
@@ -68,6 +81,8 @@ export interface VmManagerOptions {
    * them is wanted, and given up when others have taken all else. Default: none.
    */
   readonly reserve?: SpaceReserve;
+  /** What carries frames to the switches of other nodes. Default: nothing, and private networks end at this node. */
+  readonly carrier?: CarrierProgram;
   /** True: without a driver that works, the manager still starts, and runs no VM. Default: that is an error. */
   readonly allowNoDriver?: boolean;
   /** How VMs' processes are held apart, where it differs from `defaultConfinement`. */
@@ -124,6 +139,8 @@ export interface VmManager {
       options?: { readonly signal?: AbortSignal },
     ): Promise<ReadonlyMap<string, VolumeObservation>>;
   };
+  /** Replaces the private networks that VMs of this node are in, with all who are in them; level-triggered. */
+  setNetworks(networks: NetworksOfNode): void;
   /** Reads serial output; waits up to `waitMs` for a first byte. Negative offsets count from the end. */
   readConsole(
     vmId: string,
@@ -151,6 +168,8 @@ export interface VmManager {
 
 /** A manager whose VMs are processes of this host. */
 export interface HostVmManager extends VmManager {
+  /** How the networks of its VMs reach other nodes. */
+  readonly networkLane: NetworkLane;
   /** The walls between VMs and this node, and those that this host does not have. */
   readonly confinement: ConfinementReport;
 }

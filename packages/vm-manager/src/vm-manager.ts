@@ -12,8 +12,9 @@ import { builtinBlobs, builtinImages } from "./images/builtin-images.ts";
 import { ImageStore } from "./images/image-store.ts";
 import type { InstanceRecord } from "./instance-record.ts";
 import { InstanceStore } from "./instance-store.ts";
-import { bindVmMetrics } from "./metrics.ts";
-import { VmNetworks } from "./network/vm-networks.ts";
+import { bindVmMetrics, type VmMetrics } from "./metrics.ts";
+import type { NetworksOfNode } from "./network/private/fabric.ts";
+import { type NetworkLane, VmNetworks } from "./network/vm-networks.ts";
 import { defaultTunables, type VmManagerTunables } from "./options.ts";
 import { findVmProcesses } from "./process/find-processes.ts";
 import { makeRunDirectory } from "./run-directory.ts";
@@ -48,8 +49,9 @@ export async function startVmManager(deps: VmManagerDeps, options: VmManagerOpti
     const store = new InstanceStore(join(dataDir, "instances"), await makeRunDirectory(dataDir));
     const tunables = { ...defaultTunables, ...options.tunables };
     const { clock, logger } = deps;
+    const metrics = bindVmMetrics(deps.metrics);
     const networks = await VmNetworks.open(
-      { clock, logger, runDirectory: store.runDirectory },
+      { clock, logger, runDirectory: store.runDirectory, metrics, carrier: options.carrier },
       { tries: found.working.some(({ capabilities }) => capabilities.networks !== undefined) },
     );
     const drivers = found.withNetworks(networks.available);
@@ -62,6 +64,7 @@ export async function startVmManager(deps: VmManagerDeps, options: VmManagerOpti
     const volumes = new VolumeKeeper({ clock, logger }, join(dataDir, "volumes"));
     const parts = {
       ...deps,
+      metrics,
       lock,
       images,
       volumes,
@@ -96,7 +99,8 @@ async function knownVms(store: InstanceStore) {
   return { vmIds, records };
 }
 
-interface NodeVmManagerParts extends Omit<VmManagerDeps, "fetchBlob"> {
+interface NodeVmManagerParts extends Omit<VmManagerDeps, "fetchBlob" | "metrics"> {
+  readonly metrics: VmMetrics;
   readonly lock: DataDirLock;
   readonly images: ImageStore;
   readonly volumes: VolumeKeeper;
@@ -147,7 +151,6 @@ class NodeVmManager implements HostVmManager {
       space: guard.space,
       starts: new Semaphore(availableParallelism()),
       turns: new StartTurns(parts.clock),
-      metrics: bindVmMetrics(parts.metrics),
       publish: (observation) => this.observations.update((seen) => new Map(seen).set(observation.vmId, observation)),
       forget: (vmId) => this.#forget(vmId),
     };
@@ -199,6 +202,14 @@ class NodeVmManager implements HostVmManager {
 
   setVolumes(volumes: readonly DesiredVolume[]): void {
     this.#volumes.setDesired(volumes);
+  }
+
+  setNetworks(networks: NetworksOfNode): void {
+    this.#networks.setNetworks(networks);
+  }
+
+  get networkLane(): NetworkLane {
+    return this.#networks;
   }
 
   setDesired(vms: readonly DesiredVm[]): void {

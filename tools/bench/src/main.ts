@@ -1,4 +1,4 @@
-/** `npm run bench -- [cluster|raft|raft-snapshot|reconnects|transport|bulk|flood|bad-member|starved|versus|compare|profile|write-docs] [flags]`; without a name it measures the whole cluster. */
+/** `npm run bench -- [cluster|raft|raft-snapshot|reconnects|transport|bulk|flood|bad-member|starved|switch|versus|compare|profile|write-docs] [flags]`; without a name it measures the whole cluster. */
 import { runBadMemberBench } from "./bad-member/bad-member-bench.ts";
 import { runBadMember } from "./bad-member/bad-member-process.ts";
 import { runBulkBench } from "./bulk/bulk-bench.ts";
@@ -13,6 +13,7 @@ import { runProfileBench } from "./profile/profile-bench.ts";
 import { runMemorySnapshotStall } from "./raft/memory-snapshot-stall.ts";
 import { runRaftBench } from "./raft/raft-bench.ts";
 import { reportRestart } from "./raft/restart.ts";
+import { runSwitchBench, runSwitchFlood } from "./switch/switch-bench.ts";
 import { runTransportPeer } from "./transport/peer-process.ts";
 import { runReconnects } from "./transport/reconnects.ts";
 import { runTransportBench } from "./transport/transport-bench.ts";
@@ -38,6 +39,9 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   "raft-snapshot": runMemorySnapshotStall,
   reconnects: runReconnects,
   starved: runStarvedBench,
+  switch: runSwitchBench,
+  /** The other process of `switch`. */
+  "switch-flood": runSwitchFlood,
   transport: runTransportBench,
   /** The other process of `transport`. */
   "transport-peer": runTransportPeer,
@@ -52,7 +56,7 @@ const args = first.startsWith("-") ? [first, ...rest] : rest;
 const run = benchmarks[first.startsWith("-") ? "cluster" : first];
 if (run === undefined) {
   refuse(
-    `unknown benchmark '${first}': use cluster, raft, raft-snapshot, reconnects, transport, bulk, flood, bad-member, starved, versus, compare, profile or write-docs`,
+    `unknown benchmark '${first}': use cluster, raft, raft-snapshot, reconnects, transport, bulk, flood, bad-member, starved, switch, versus, compare, profile or write-docs`,
   );
 } else {
   try {

@@ -84,6 +84,11 @@ const groups: readonly Group[] = [
     load: async () => (await import("./commands/volume.ts")).registerVolume,
   },
   {
+    name: "network",
+    summary: "private networks of VMs",
+    load: async () => (await import("./commands/network.ts")).registerNetwork,
+  },
+  {
     name: "kv",
     summary: "replicated key-value store",
     load: async () => (await import("./commands/kv.ts")).registerKv,

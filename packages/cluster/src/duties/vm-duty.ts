@@ -103,7 +103,7 @@ export function desiredVms(state: ClusterState, nodeId: number): DesiredVm[] {
     const madeDisks = vm.disks?.node === nodeId ? vm.disks.names : [];
     const volumeIds = new Map(volumesOf(spec).map((volume) => [volume, state.volumes.get(volume)?.volumeId]));
     const wanted = { desired: vm.desired, fencingEpoch, image, needsLease, madeDisks, volumeIds };
-    desired.push({ vmId, name, spec, ...wanted });
+    desired.push({ vmId, name, spec, ...wanted, cards: vm.cards ?? [] });
   }
   return desired;
 }

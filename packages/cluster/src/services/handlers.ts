@@ -10,6 +10,7 @@ import { joinEntry, joinHandlers } from "./join.ts";
 import { kvHandlers } from "./kv.ts";
 import { kvStreams } from "./kv-watch.ts";
 import { memberHandlers } from "./member.ts";
+import { networkHandlers } from "./network.ts";
 import { nodeHandlers } from "./node.ts";
 import { nodeKeyHandlers } from "./node-key.ts";
 import { nodeWorkHandlers } from "./node-work.ts";
@@ -37,6 +38,7 @@ export function createServices(parts: NodeParts): Services {
       ...kvHandlers(parts),
       ...vmHandlers(parts),
       ...volumeHandlers(parts),
+      ...networkHandlers(parts),
       ...imageHandlers(parts),
       ...nodeHandlers(parts),
       ...leaseHandlers(parts),

@@ -7,10 +7,8 @@ import {
   hasOwnData,
   type ImageRecord,
   lossPolicyOf,
-  networksAskedFor,
   type ParsedRequestOf,
   type ResponseOf,
-  userNetwork,
   type VmRecord,
   type VmSpec,
   volumesOf,
@@ -25,13 +23,14 @@ import { isRemembered } from "../state-machine/apply-command.ts";
 import { clusterLevel } from "../state-machine/level.ts";
 import { leasesLevel, policyOf } from "../state-machine/vm-move.ts";
 import { queueLevel } from "../state-machine/vm-queue.ts";
+import { chooseCards, type PromisedCards } from "./choose-cards.ts";
 import { assertNodeAnswers, forcedEffect } from "./lost-node.ts";
 import { pageOf } from "./page.ts";
 import { placeVm } from "./place-vm.ts";
 import { volumeOf } from "./volume.ts";
 
 /** What these methods use of the node. */
-type VmParts = Pick<
+type Parts = Pick<
   NodeParts,
   | "clock"
   | "random"
@@ -45,6 +44,11 @@ type VmParts = Pick<
   | "reservations"
 >;
 
+interface VmParts extends Parts {
+  /** Addresses in private networks that this leader has given out and that no record shows yet. */
+  readonly promisedCards: PromisedCards;
+}
+
 type VmMethods =
   | "vm.list"
   | "vm.get"
@@ -55,8 +59,9 @@ type VmMethods =
   | "vm.consoleRead"
   | "vm.consoleWrite";
 
-export function vmHandlers(parts: VmParts): Pick<Handlers, VmMethods> {
-  const state = () => parts.stateMachine.state;
+export function vmHandlers(node: Parts): Pick<Handlers, VmMethods> {
+  const parts: VmParts = { ...node, promisedCards: new Set() };
+  const state = () => node.stateMachine.state;
   return {
     "vm.list": async (asked) =>
       pageOf(state().vms.values(), asked, {
@@ -101,7 +106,6 @@ async function createVm(parts: VmParts, request: ParsedRequestOf<"vm.create">, c
   // Members from before have no word for what was left out.
   const spec: VmSpec = hasLeases ? request.spec : { onPartition: "stop", ...request.spec };
   const image = imageFor(parts, spec);
-  assertNetworks(spec);
   for (const volume of volumesOf(spec)) volumeOf(parts, volume);
   if (spec.onNodeLoss === "move" && volumesOf(spec).length > 0) {
     throw notApplied("INVALID_ARGUMENT", "spec.onNodeLoss: a VM with a volume that is on one node cannot move");
@@ -111,25 +115,31 @@ async function createVm(parts: VmParts, request: ParsedRequestOf<"vm.create">, c
   const labelled = labels === undefined ? {} : { labels };
   // If the name is taken, this may be the retry of a creation that was applied. Only `apply` knows, by the request id.
   const present = parts.stateMachine.state.vms.get(name);
-  const { reservations } = parts;
+  const { reservations, promisedCards, random, stateMachine } = parts;
+  const { state } = stateMachine;
+  const cards = present === undefined ? chooseCards({ state, random, promised: promisedCards }, spec) : present.cards;
   const decision = present?.node
     ? { ok: true as const, nodeId: present.node, reasons: "" }
     : placeVm(parts, { spec, ...labelled }, image, { moves, reservations });
-  const mayWait = clusterLevel(parts.stateMachine.state) >= queueLevel && request.failIfPending !== true;
+  const mayWait = clusterLevel(state) >= queueLevel && request.failIfPending !== true;
   const place = decision.ok || !mayWait ? placed(decision) : undefined;
   const where =
     place === undefined
       ? { placement: "", pending: whyNot(decision) }
       : { node: place.nodeId, placement: place.reasons };
   const reservation = place === undefined ? undefined : reservationOf({ spec, ...labelled }, place.nodeId);
-  if (reservation !== undefined) parts.reservations.add(reservation);
+  if (reservation !== undefined) reservations.add(reservation);
+  const promise = { name, cards: cards ?? [] };
+  promisedCards.add(promise);
   try {
-    const vmId = randomUuid(parts.random);
-    const body = { type: "vm.create", name, vmId, spec, desired, ...where, ...labelled } as const;
+    const vmId = randomUuid(random);
+    const carded = cards === undefined || cards.length === 0 ? {} : { cards };
+    const body = { type: "vm.create", name, vmId, spec, desired, ...where, ...labelled, ...carded } as const;
     const { index, term, value } = await parts.proposals.propose<{ vm: VmRecord }>(body, call);
     return { index, term, vm: value.vm };
   } finally {
-    if (reservation !== undefined) parts.reservations.delete(reservation);
+    if (reservation !== undefined) reservations.delete(reservation);
+    promisedCards.delete(promise);
   }
 }
 
@@ -219,13 +229,6 @@ function placed(decision: Decision) {
 
 function whyNot(decision: Decision): string {
   return decision.ok ? "" : decision.message;
-}
-
-/** @throws INVALID_ARGUMENT for a network that is nowhere */
-function assertNetworks(spec: VmSpec): void {
-  const unknown = networksAskedFor(spec).find((network) => network !== userNetwork);
-  if (unknown === undefined) return;
-  throw notApplied("INVALID_ARGUMENT", `spec.networks: there is no network ${unknown}; there is: ${userNetwork}`);
 }
 
 /** @throws IMAGE_NOT_FOUND, INVALID_ARGUMENT where the image does not fit the specification */

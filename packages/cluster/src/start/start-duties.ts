@@ -7,6 +7,7 @@ import type { LoopDeps } from "../duties/background-loop.ts";
 import { countState } from "../duties/count-state.ts";
 import { LeaderDuties } from "../duties/leader-duties.ts";
 import { MembershipDuty } from "../duties/membership-duty.ts";
+import { runNetworkDuty } from "../duties/network-duty.ts";
 import { OwnKeyDuty } from "../duties/own-key-duty.ts";
 import { OwnTokenDuty } from "../duties/own-token-duty.ts";
 import { QueueDuty } from "../duties/queue-duty.ts";
@@ -77,6 +78,7 @@ export function startDuties(duties: DutiesDeps): Duties {
     ownLease.run(signal),
     new VmDuty(parts, router, loop, untilCaughtUp).run(signal),
     runVolumeDuty(parts, router, loop, untilCaughtUp, signal),
+    runNetworkDuty(parts, loop, untilCaughtUp, signal),
     membership.run(signal),
     countState(loop, stateMachine, metrics, signal),
   ]);

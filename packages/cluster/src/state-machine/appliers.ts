@@ -4,6 +4,7 @@ import { banAppliers } from "./ban.ts";
 import { clusterAppliers } from "./cluster.ts";
 import { imageAppliers } from "./image.ts";
 import { kvAppliers } from "./kv.ts";
+import { networkAppliers } from "./network.ts";
 import { nodeAppliers } from "./node.ts";
 import { operationAppliers } from "./operation.ts";
 import { quotaAppliers } from "./quota.ts";
@@ -29,5 +30,6 @@ export const appliers: Appliers = {
   ...imageAppliers,
   ...vmAppliers,
   ...volumeAppliers,
+  ...networkAppliers,
   ...kvAppliers,
 };

@@ -13,6 +13,7 @@ export function emptyState(): MutableState {
   return {
     banned: new Map(),
     cluster: new Map(),
+    networks: new Map(),
     nodes: new Map(),
     vms: new Map(),
     images: new Map(),

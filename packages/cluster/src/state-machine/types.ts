@@ -8,6 +8,7 @@ import type {
   CommandType,
   ImageRecord,
   KvEntry,
+  NetworkRecord,
   NodeRecord,
   OperationRecord,
   TicketRecord,
@@ -48,6 +49,8 @@ export interface Tables {
   /** By key. Empty below the level 3, as `level`. */
   readonly banned: BanRecord;
   readonly cluster: ClusterRecord;
+  /** By name. Empty below the level 3, as `level`. */
+  readonly networks: NetworkRecord;
   readonly nodes: NodeRecord;
   readonly vms: VmRecord;
   readonly images: ImageRecord;
@@ -73,6 +76,7 @@ export const tableNames = [
   "images",
   "kv",
   "level",
+  "networks",
   "nodes",
   "operations",
   "removed",

@@ -5,11 +5,12 @@ import { preconditionFailed } from "./precondition.ts";
 import { quotaRefusal } from "./quota.ts";
 import { nodeKey } from "./state.ts";
 import type { ClusterState, CommandEntry, Outcome } from "./types.ts";
+import { cardsRefusal } from "./vm-cards.ts";
 import { forwardRefusal } from "./vm-forwards.ts";
 import { newPolicy } from "./vm-move.ts";
 import { attached, attachRefusal } from "./volume.ts";
 
-type NewVm = Pick<CommandBodyOf<"vm.create">, "name" | "vmId" | "spec" | "desired" | "labels">;
+type NewVm = Pick<CommandBodyOf<"vm.create">, "name" | "vmId" | "spec" | "desired" | "labels" | "cards">;
 
 export function applyCreate(state: ClusterState, body: CommandBodyOf<"vm.create">, entry: CommandEntry): Outcome {
   const refused = newVmRefusal(state, body);
@@ -52,7 +53,7 @@ function newVmRefusal(state: ClusterState, { name, vmId, spec, labels }: NewVm):
 
 function newVm(
   state: ClusterState,
-  { name, vmId, spec, desired, labels }: NewVm,
+  { name, vmId, spec, desired, labels, cards }: NewVm,
   place: Pick<VmRecord, "node" | "placement" | "reason" | "message">,
   { command, index }: CommandEntry,
 ): VmRecord {
@@ -70,6 +71,7 @@ function newVm(
     guest: "none",
     restarts: 0,
     ...newPolicy(state, spec),
+    ...(cards === undefined ? {} : { cards }),
     placement,
     createdUnixMs: command.atUnixMs,
     updatedUnixMs: command.atUnixMs,
@@ -80,7 +82,10 @@ function newVm(
 }
 
 function created(state: ClusterState, vm: VmRecord, entry: CommandEntry): Outcome {
-  const failed = preconditionFailed(entry.command, `VM ${vm.name}`, 0) ?? attachRefusal(state, vm.spec, vm.node);
+  const failed =
+    preconditionFailed(entry.command, `VM ${vm.name}`, 0) ??
+    attachRefusal(state, vm.spec, vm.node) ??
+    cardsRefusal(state, vm.cards);
   if (failed !== undefined) return failed;
   return done({ vm }, [{ table: "vms", key: vm.name, value: vm }, ...attached(state, vm, entry)]);
 }

@@ -1,5 +1,5 @@
 /** Random commands that meet each other: few names, few nodes, few request ids. */
-import type { Command, CommandBody } from "@blixard/protocol";
+import type { Command, CommandBody, VmCard } from "@blixard/protocol";
 import fc from "fast-check";
 import {
   sampleEnd,
@@ -20,6 +20,11 @@ const maybeValue = fc.option(value);
 const epoch = fc.integer({ min: 1, max: 4 });
 const operationId = fc.constantFrom("a".repeat(12), "b".repeat(12));
 const operationKinds = ["node-drain", "node-resume", "node-evacuate"] as const;
+
+function sampleCard(network: string, number: number): VmCard {
+  const [address, mac] = [`10.1.0.${1 + (number % 3)}`, `02:00:00:00:00:0${number}`];
+  return { network, networkId: sampleVmId(21 + (number % 2)), address, mac };
+}
 
 const body: fc.Arbitrary<CommandBody> = fc.oneof(
   fc.record({ type: fc.constant("kv.put" as const), key: name, value }),
@@ -59,14 +64,18 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
   name.map((image) => ({ type: "image.put" as const, image: { ...demoImage, name: image, builtin: false } })),
   name.map((image) => ({ type: "image.remove" as const, name: image })),
   fc
-    .record({ name, number, node: nodeId, image: fc.constantFrom("demo", "a"), volume: fc.option(name) })
-    .map(({ number, image, volume, ...rest }) => ({
+    .record({
+      ...{ name, number, node: nodeId, image: fc.constantFrom("demo", "a"), volume: fc.option(name) },
+      network: fc.option(name),
+    })
+    .map(({ number, image, volume, network, ...rest }) => ({
       type: "vm.create" as const,
       ...rest,
       vmId: sampleVmId(number),
       spec: sampleSpec({ image, ...(volume === null ? {} : { disks: [{ name: "data", volume }] }) }),
       desired: "running" as const,
       placement: "",
+      ...(network === null ? {} : { cards: [sampleCard(network, number)] }),
     })),
   fc.record({ name, number, volume: fc.option(name) }).map(({ name, number, volume }) => ({
     type: "vm.create" as const,
@@ -92,6 +101,11 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
     ...(vms === null ? {} : { quota: { vms } }),
   })),
   fc.constantFrom(1, 2).map((vcpuOvercommit) => ({ type: "scheduling.set" as const, vcpuOvercommit })),
+  fc.record({ name, number }).map(({ name, number }) => ({
+    type: "network.create" as const,
+    ...{ name, networkId: sampleVmId(20 + number), range: "10.1.0.0/24", exclude: [] },
+  })),
+  fc.record({ type: fc.constant("network.delete" as const), name }),
   fc.record({ name, number, node: nodeId }).map(({ number, ...rest }) => ({
     type: "volume.create" as const,
     ...{ ...rest, volumeId: sampleVmId(10 + number), sizeGiB: 1, kind: "local" as const },

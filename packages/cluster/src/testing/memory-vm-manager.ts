@@ -32,7 +32,7 @@ const fakeCapacity: NodeCapacity = {
       imageFormats: ["multiboot", "linux", "disk"],
       vcpusMax: limits.vmVcpusMax,
       memoryMiBMax: limits.vmMemoryMiBMax,
-      networks: ["user"],
+      networks: ["user", "private"],
       disks: true,
     },
   ],
@@ -75,6 +75,8 @@ export class MemoryVmManager implements VmManager {
   }
 
   readonly volumeObservations = new Watch<ReadonlyMap<string, VolumeObservation>>(new Map());
+
+  setNetworks(): void {}
 
   setVolumes(volumes: readonly DesiredVolume[]): void {
     this.volumeObservations.set(

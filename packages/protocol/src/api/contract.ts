@@ -15,6 +15,7 @@ import type { CommandTable } from "./definitions.ts";
 import { imageCommands, imageMethods } from "./image.ts";
 import { kvCommands, kvMethods, kvStreams } from "./kv.ts";
 import { memberMethods } from "./member.ts";
+import { networkCommands, networkMethods } from "./network.ts";
 import { nodeCommands, nodeMethods } from "./node.ts";
 import { nodeWorkMethods, vmHoldCommands } from "./node-work.ts";
 import { operationCommands, operationMethods } from "./operation.ts";
@@ -31,6 +32,7 @@ export const methods = {
   ...kvMethods,
   ...vmMethods,
   ...volumeMethods,
+  ...networkMethods,
   ...imageMethods,
   ...nodeMethods,
   ...nodeWorkMethods,
@@ -83,6 +85,7 @@ export const commands = {
   ...vmHoldCommands,
   ...vmQueueCommands,
   ...volumeCommands,
+  ...networkCommands,
   ...kvCommands,
 };
 export type Commands = typeof commands;

@@ -7,7 +7,7 @@ import { limits } from "../limits.ts";
 import { type ImageFormat, imageFormatSchema } from "./image.ts";
 import { nameSchema } from "./values.ts";
 import { imageHasDisk, type VmDisk } from "./vm-disks.ts";
-import { type NetworkWishes, networksAskedFor } from "./vm-networks.ts";
+import { type NetworkWishes, networksAskedFor, privateNetworks, userNetwork } from "./vm-networks.ts";
 
 /** The kinds of drivers. One driver may run several: QEMU runs with KVM and by translation. */
 export const driverKindSchema = z.enum(["qemu-kvm", "qemu-tcg", "embedded", "fake"]);
@@ -19,7 +19,7 @@ export const driverCapabilitiesSchema = z.object({
   vcpusMax: z.int().min(1),
   /** The most memory of one VM. */
   memoryMiBMax: z.int().min(1),
-  /** The networks that a VM of this node can have with it. Absent: none. */
+  /** The networks that a VM of this node can have with it; `private` stands for all that have records. Absent: none. */
   networks: z.array(nameSchema).max(limits.driverNetworksMax).meta({ since: 3 }).exactOptional(),
   /** The most network cards of one VM. Absent: as many as its specification may have. */
   networkCardsMax: z.int().min(1).meta({ since: 3 }).exactOptional(),
@@ -55,6 +55,7 @@ export function driverRefusal(
   if (networkCardsMax !== undefined && cards > networkCardsMax) {
     return `driver ${kind} gives ${networkCardsMax} network ${networkCardsMax === 1 ? "card" : "cards"}, ${cards} are needed`;
   }
-  const missing = networksAskedFor(spec).find((network) => !networks.includes(network));
+  const kindOf = (network: string) => (network === userNetwork ? userNetwork : privateNetworks);
+  const missing = networksAskedFor(spec).find((network) => !networks.includes(kindOf(network)));
   return missing === undefined ? undefined : `driver ${kind} has no network ${missing} there`;
 }

@@ -9,6 +9,9 @@ import { nameSchema } from "./values.ts";
 /** Out through the node, and in through the ports that are forwarded. Every VM has one of its own, so all may look alike. */
 export const userNetwork = "user";
 
+/** What a driver that connects cards to the switch of its node says for all networks that have records. */
+export const privateNetworks = "private";
+
 /** The address of the guest in its network `user`, where none was given. */
 export const userAddressDefault = "10.0.2.15";
 
@@ -17,7 +20,7 @@ export const userGatewayPart = 2;
 export const userResolverPart = 3;
 
 const ipv4Pattern = /^(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(\.(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)){3}$/;
-const ipv4Schema = z.string().regex(ipv4Pattern, "is no IPv4 address");
+export const ipv4Schema = z.string().regex(ipv4Pattern, "is no IPv4 address");
 const macMessage =
   "is no MAC address that a person may give: six pairs of small hexadecimal digits, the second digit 2, 6, a or e";
 

@@ -10,6 +10,7 @@ import { vmHeldSchema, vmHomeSchema } from "./node-work.ts";
 import { operationIdSchema } from "./operation.ts";
 import { rowChanges } from "./row-changes.ts";
 import { bytesSchema, emptySchema, nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
+import { vmCardsSchema } from "./vm-cards.ts";
 import { observedConditionsSchema, vmConditionSchema } from "./vm-conditions.ts";
 import { diskNamesSchema, recordedDisksSchema } from "./vm-disks.ts";
 import { observedEndsSchema, recordedEndsSchema } from "./vm-ends.ts";
@@ -90,6 +91,8 @@ export const vmRecordSchema = z.object({
   held: vmHeldSchema.meta({ since: 3 }).exactOptional(),
   /** A drain has taken it from there. */
   home: vmHomeSchema.meta({ since: 3 }).exactOptional(),
+  /** In private networks. Absent: none. */
+  cards: vmCardsSchema.meta({ since: 3 }).exactOptional(),
   /** Where its disks are. A node that is named here never makes one of them anew. */
   disks: recordedDisksSchema.meta({ since: 3 }).exactOptional(),
   labels: labelsSchema.meta({ since: 3 }).exactOptional(),
@@ -166,6 +169,7 @@ export const vmCommands = {
       labels: labelsSchema.meta({ since: 3 }).exactOptional(),
       /** No node can take it now, and this is why: it waits for room. */
       pending: placementSchema.meta({ since: 3 }).exactOptional(),
+      cards: vmCardsSchema.meta({ since: 3 }).exactOptional(),
     }),
   }),
   "vm.desire": command({

@@ -17,6 +17,7 @@ import {
   BlixardError,
   CloseStack,
   directAddresses,
+  formatHostPort,
   hostOf,
   isLoopbackHost,
   type Logger,
@@ -31,6 +32,7 @@ import { checkOperatorTls, createSignatures, NodeTls, type OperatorTls, ticketCr
 import { createTransport, type Transport } from "@blixard/transport";
 import { startVmManager, type VmManager } from "@blixard/vm-manager";
 import { openFinders } from "../discovery/open-finders.ts";
+import { carrierProgram, NetworkLanes } from "../networks/network-lanes.ts";
 import { confinementOf, type NodeConfig, parseRestartGraceMs } from "../node-settings.ts";
 import { blixardVersion } from "../version.ts";
 import { sayAttempt, sayJoining, sayPending, sayServing, warnOfManyAddresses } from "./announce.ts";
@@ -139,11 +141,12 @@ async function start(base: Base, abandon: () => Promise<void>): Promise<RunningN
   const ports = await bind(base, data, tls, http);
   const transport = createNodeTransport(base, data, ports);
   const bulk = openBulk(base, data, { tls, ports, transport });
+  const networks = openNetworks(base, transport);
   await transport.start();
   const ownStatusToken = await localToken(data.dataDir, systemRandom);
   const localJoins = createLocalJoins(base, data);
   const node = await startMember(base, {
-    ...{ data, tls, ports, transport, bulk, http, localJoins },
+    ...{ data, tls, ports, transport, bulk, networks, http, localJoins },
     localToken: ownStatusToken,
   });
   // From here on somebody may be served: the next start has to know by which cluster.
@@ -246,6 +249,13 @@ function openBulk(
   return bulk;
 }
 
+function openNetworks({ clock, logger, opened }: Base, transport: Transport): NetworkLanes {
+  const networks = new NetworkLanes({ clock, logger, transport });
+  opened.add("networks", () => networks.close());
+  transport.addMethods(networks.rpcMethods);
+  return networks;
+}
+
 function createLocalJoins({ random, logger, deps, opened }: Base, { key }: NodeData): LocalJoinsFile {
   const localJoins = new LocalJoinsFile({ random, logger, env: deps.env, endpointId: key.endpointId });
   opened.add("local joins", () => localJoins.close());
@@ -264,6 +274,7 @@ interface MemberParts {
   readonly ports: BoundPorts;
   readonly transport: Transport;
   readonly bulk: NodeBulk;
+  readonly networks: NetworkLanes;
   readonly http: HttpApi;
   readonly localToken: string;
   readonly localJoins: LocalJoinsFile;
@@ -332,9 +343,10 @@ const bytesPerMib = 1024 * 1024;
 
 async function startVms(
   { config, clock, random, logger, metrics }: Base,
-  { data, bulk, http }: MemberParts,
+  { data, bulk, networks, http, ports }: MemberParts,
 ): Promise<VmManager> {
-  const { vmDriver, vmDir } = config;
+  const { vmDriver, vmDir, relay, relayUrls, discovery } = config;
+  const bind = formatHostPort(hostOf(ports.bind), 0);
   const { path } = data.dataDir;
   if (vmDir !== undefined) await refuseForeignDataDir(vmDir, { emptyMayBeWide: true });
   const vms = await startVmManager(
@@ -344,8 +356,10 @@ async function startVms(
       reserve: { path: join(path, "reserve"), bytes: config.reserveMib * bytesPerMib },
       ...(await chooseVmDrivers(vmDriver, { clock })),
       confinement: confinementOf(config),
+      carrier: carrierProgram({ bind, relay, relayUrls, discovery }),
     },
   );
+  networks.serve(vms.networkLane);
   bulk.lane.provide("image", (id) => vms.images.find(id));
   http.storeBlobs(vms.images);
   return vms;

@@ -193,6 +193,8 @@ export class SimVmManager implements VmManager {
 
   setVolumes(): void {}
 
+  setNetworks(): void {}
+
   setDesired(vms: readonly DesiredVm[]): void {
     this.#onDesired();
     this.#pursue(vms);

@@ -8,7 +8,7 @@ import { createRequire } from "node:module";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BlixardError, type Clock, isBlixardError, messageOf } from "@blixard/common";
-import { type DriverCapabilities, type DriverKind, userNetwork } from "@blixard/protocol";
+import { type DriverCapabilities, type DriverKind, privateNetworks, userNetwork } from "@blixard/protocol";
 import type {
   BootSource,
   Command,
@@ -47,7 +47,7 @@ export class EmbeddedDriver implements VmDriver {
     imageFormats: ["multiboot"],
     vcpusMax: 1,
     memoryMiBMax,
-    networks: [userNetwork],
+    networks: [userNetwork, privateNetworks],
     networkCardsMax: 1,
   };
   readonly #clock: Clock;

@@ -1,12 +1,13 @@
+import { formatIpv4, parseIpv4 } from "@blixard/common";
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import { guestMac, ipv4Frame } from "../testing/frames.ts";
 import { answerDhcp, isDhcpRequest } from "./dhcp.ts";
-import { formatAddress, parseAddress } from "./ipv4.ts";
 import { readPacket } from "./packet.ts";
+import { userLeaseOf } from "./user-addresses.ts";
 import { userAddressesOf } from "./user-network.ts";
 
-const addresses = userAddressesOf("10.0.7.20");
+const lease = userLeaseOf(userAddressesOf("10.0.7.20"));
 const cookie = "63825363";
 
 /** From a client without an address, to everybody. `options` in hexadecimal: the message type and what follows. */
@@ -14,26 +15,26 @@ function request(options: string, { mac = guestMac, client = "0.0.0.0" } = {}): 
   const head = ipv4Frame({ from: "0.0.0.0", to: "255.255.255.255", protocol: "udp", sourcePort: 68, port: 67 });
   const message = Buffer.alloc(240);
   message.write("01010600deadbeef00008000", 0, "hex");
-  message.writeUInt32BE(parseAddress(client), 12);
+  message.writeUInt32BE(parseIpv4(client), 12);
   message.write(mac.replaceAll(":", ""), 28, "hex");
   message.write(cookie, 236, "hex");
   return Buffer.concat([head.subarray(0, 42), message, Buffer.from(options, "hex")]);
 }
-const hexAddress = (address: string) => parseAddress(address).toString(16).padStart(8, "0");
+const hexAddress = (address: string) => parseIpv4(address).toString(16).padStart(8, "0");
 const asks = (address: string, server = "10.0.7.2") => `3204${hexAddress(address)}3604${hexAddress(server)}ff`;
 
 /** What the guest is told: the type of the message, its address and the options by their numbers. */
 function told(
   frame: Buffer,
 ): { type: number | undefined; address: string; options: Record<number, string> } | undefined {
-  const answer = answerDhcp(frame, guestMac, addresses);
+  const answer = answerDhcp(frame, guestMac, lease);
   if (answer === undefined) return undefined;
   expect(answer.toString("hex", 46, 50)).toBe("deadbeef");
   const options: Record<number, string> = {};
   for (let at = 42 + 240; answer[at] !== 255; at += 2 + (answer[at + 1] ?? 0)) {
     options[answer[at] ?? 0] = answer.toString("hex", at + 2, at + 2 + (answer[at + 1] ?? 0));
   }
-  return { type: Number(options[53]), address: formatAddress(answer.readUInt32BE(42 + 16)), options };
+  return { type: Number(options[53]), address: formatIpv4(answer.readUInt32BE(42 + 16)), options };
 }
 
 describe("answerDhcp", () => {
@@ -58,9 +59,9 @@ describe("answerDhcp", () => {
   });
 
   it("writes a whole IPv4 packet, whose header adds up", () => {
-    const answer = answerDhcp(request("350101ff"), guestMac, addresses) ?? Buffer.alloc(0);
+    const answer = answerDhcp(request("350101ff"), guestMac, lease) ?? Buffer.alloc(0);
     expect(readPacket(answer)).toMatchObject({
-      source: parseAddress("10.0.7.2"),
+      source: parseIpv4("10.0.7.2"),
       ports: { source: 67, destination: 68 },
     });
     let sum = 0;
@@ -75,7 +76,7 @@ describe("answerDhcp", () => {
         const made = request(Buffer.from(options).toString("hex"));
         for (const frame of [Buffer.from(bytes), made]) {
           isDhcpRequest(frame);
-          answerDhcp(frame, guestMac, addresses);
+          answerDhcp(frame, guestMac, lease);
         }
       }),
     );

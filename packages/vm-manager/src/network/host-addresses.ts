@@ -3,14 +3,14 @@
  * whole ranges that are routed to the machine. What they are is asked again after a second.
  */
 import { readFileSync } from "node:fs";
-import { type AddressRange, isIn, parseAddress, rangeOf } from "./ipv4.ts";
+import { type Ipv4Range, ipv4RangeOf, isInRange, parseIpv4 } from "@blixard/common";
 
 const refreshMs = 1_000;
 
 export class HostAddresses {
   readonly #path: string;
   readonly #nowMs: () => number;
-  #ranges: readonly AddressRange[] | undefined;
+  #ranges: readonly Ipv4Range[] | undefined;
   #readMs = Number.NEGATIVE_INFINITY;
 
   constructor(nowMs: () => number, path = "/proc/net/fib_trie") {
@@ -27,7 +27,7 @@ export class HostAddresses {
   /** True for every address while they are not known. */
   has(address: number): boolean {
     this.#refresh();
-    return this.#ranges?.some((range) => isIn(address, range)) ?? true;
+    return this.#ranges?.some((range) => isInRange(address, range)) ?? true;
   }
 
   #refresh(): void {
@@ -37,7 +37,7 @@ export class HostAddresses {
     this.#ranges = this.#read();
   }
 
-  #read(): readonly AddressRange[] | undefined {
+  #read(): readonly Ipv4Range[] | undefined {
     try {
       const ranges = parseLocalRanges(readFileSync(this.#path, "utf8"));
       // A kernel that routes nothing to itself, not even 127.0.0.1, does not say what it does.
@@ -49,14 +49,14 @@ export class HostAddresses {
 }
 
 /** Each leaf is an address on a line of its own (`|-- 10.0.0.1`), followed by one line for each route (`/32 host LOCAL`). */
-export function parseLocalRanges(text: string): readonly AddressRange[] {
-  const found = new Map<string, AddressRange>();
+export function parseLocalRanges(text: string): readonly Ipv4Range[] {
+  const found = new Map<string, Ipv4Range>();
   let leaf = "";
   for (const line of text.split("\n")) {
     const address = /\|-- (\d+\.\d+\.\d+\.\d+)/.exec(line)?.[1];
     if (address !== undefined) leaf = address;
     const length = /\/(\d+) \w+ (?:LOCAL|BROADCAST|ANYCAST)/.exec(line)?.[1];
-    if (length !== undefined) found.set(`${leaf}/${length}`, rangeOf(parseAddress(leaf), Number(length)));
+    if (length !== undefined) found.set(`${leaf}/${length}`, ipv4RangeOf(parseIpv4(leaf), Number(length)));
   }
   return [...found.values()];
 }

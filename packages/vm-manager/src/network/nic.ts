@@ -1,7 +1,7 @@
 /** The network cards of a VM: one for each network that it has on this node. */
 import { createHash } from "node:crypto";
 import { BlixardError } from "@blixard/common";
-import { networksOf, type VmSpec } from "@blixard/protocol";
+import { networksOf, privateNetworks, userNetwork, type VmCard, type VmSpec } from "@blixard/protocol";
 
 /** What the hardware of a VM shows of a network. It stays as it is for as long as the process runs. */
 export interface Nic {
@@ -9,11 +9,20 @@ export interface Nic {
   readonly mac: string;
 }
 
-/** `available`: the networks that this node and the driver have. A VM is given no card for another one. */
-export function nicsOf(vmId: string, spec: VmSpec, available: readonly string[]): readonly Nic[] {
-  return networksOf(spec).flatMap(({ network, mac }, index) =>
-    available.includes(network) ? [{ network, mac: mac ?? macOf(vmId, index) }] : [],
-  );
+/**
+ * `available`: the networks that this node and the driver have. A VM is given no card for another one. `cards`: what the leader
+ * gave it in private networks.
+ */
+export function nicsOf(
+  { vmId, spec, cards = [] }: { readonly vmId: string; readonly spec: VmSpec; readonly cards?: readonly VmCard[] },
+  available: readonly string[],
+): readonly Nic[] {
+  return networksOf(spec).flatMap(({ network, mac }, index) => {
+    if (network === userNetwork)
+      return available.includes(network) ? [{ network, mac: mac ?? macOf(vmId, index) }] : [];
+    const card = cards.find((each) => each.network === network);
+    return card !== undefined && available.includes(privateNetworks) ? [{ network, mac: card.mac }] : [];
+  });
 }
 
 /** The same for a card on every node and at every start; locally administered and unicast (IEEE 802). */

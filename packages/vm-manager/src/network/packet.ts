@@ -8,8 +8,11 @@ export const protocols = { tcp: 6, udp: 17 } as const;
 
 export interface ArpPacket {
   readonly type: "arp";
+  /** Somebody asks who has the address `target`. */
+  readonly asks: boolean;
   readonly senderMac: string;
   readonly sender: number;
+  readonly target: number;
 }
 
 export interface Ipv4Packet {
@@ -38,13 +41,28 @@ export function macAt(frame: Buffer, offset: number): string {
   return digits.replace(/..(?=.)/g, "$&:");
 }
 
+/** The same as a number of 48 bits, which is compared faster. */
+export function macNumberAt(frame: Buffer, offset: number): number {
+  return frame.readUIntBE(offset, 6);
+}
+
+export function macNumberOf(mac: string): number {
+  return Number.parseInt(mac.replaceAll(":", ""), 16);
+}
+
 /** Of Ethernet and IPv4 only. */
 function readArp(frame: Buffer): ArpPacket | undefined {
   const at = etherHeaderBytes;
   if (frame.length < at + arpBytes || frame.readUInt32BE(at) !== 0x0001_0800 || frame.readUInt16BE(at + 4) !== 0x0604) {
     return undefined;
   }
-  return { type: "arp", senderMac: macAt(frame, at + 8), sender: frame.readUInt32BE(at + 14) };
+  return {
+    type: "arp",
+    asks: frame.readUInt16BE(at + 6) === 1,
+    senderMac: macAt(frame, at + 8),
+    sender: frame.readUInt32BE(at + 14),
+    target: frame.readUInt32BE(at + 24),
+  };
 }
 
 function readIpv4(frame: Buffer): Ipv4Packet | undefined {

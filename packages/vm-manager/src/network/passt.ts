@@ -5,11 +5,11 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Duplex } from "node:stream";
-import { messageOf } from "@blixard/common";
+import { formatIpv4, messageOf } from "@blixard/common";
 import { launchCommand } from "../confinement/launcher.ts";
 import type { Confinement } from "../driver.ts";
-import { formatAddress } from "./ipv4.ts";
-import { gatewayMac, type PortForward, type UserAddresses, userPrefixLength } from "./user-addresses.ts";
+import { gatewayMac } from "./gateway-mac.ts";
+import { type PortForward, type UserAddresses, userPrefixLength } from "./user-addresses.ts";
 
 export const passtProgram = "passt";
 const frameDescriptor = 3;
@@ -32,8 +32,8 @@ function passtArguments({ guest, gateway, resolver }: UserAddresses, forwards: r
     ...["--foreground", "--quiet", "--stderr", "--fd", `${frameDescriptor}`],
     // Nothing is taken from the network that the machine happens to have when the VM starts.
     ...["--ipv4-only", "--interface", "lo", "--mac-addr", gatewayMac],
-    ...["--address", formatAddress(guest), "--netmask", `${userPrefixLength}`, "--gateway", formatAddress(gateway)],
-    ...["--no-map-gw", "--no-dhcp", "--dns-forward", formatAddress(resolver)],
+    ...["--address", formatIpv4(guest), "--netmask", `${userPrefixLength}`, "--gateway", formatIpv4(gateway)],
+    ...["--no-map-gw", "--no-dhcp", "--dns-forward", formatIpv4(resolver)],
     // Without that, UDP ports follow the TCP ports.
     ...["--udp-ports", "none"],
     ...(forwards.length === 0 ? ["--tcp-ports", "none"] : forwards.flatMap((each) => ["--tcp-ports", portOf(each)])),

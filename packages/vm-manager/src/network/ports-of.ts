@@ -3,12 +3,13 @@ import { networksOf, userNetwork, type VmSpec } from "@blixard/protocol";
 import type { Confinement } from "../driver.ts";
 import type { InstanceRecord } from "../instance-record.ts";
 import type { ProcessIdentity } from "../process/process-identity.ts";
+import type { DesiredVm } from "../vm-manager-types.ts";
 import type { PortConfig } from "./switch-messages.ts";
 import { portForwardOf, userAddressesOf } from "./user-network.ts";
 
 export function portsOf(
-  { nics = [] }: Pick<InstanceRecord, "nics">,
-  spec: VmSpec,
+  { nics = [], fencingEpoch }: Pick<InstanceRecord, "nics" | "fencingEpoch">,
+  { spec, cards = [] }: Pick<DesiredVm, "spec" | "cards">,
   of: {
     readonly vm: ProcessIdentity;
     readonly networkSockets: readonly string[];
@@ -18,12 +19,18 @@ export function portsOf(
   const { confinement } = of;
   const vm = { pid: of.vm.pid, startTime: of.vm.startTime };
   return nics.flatMap(({ network, mac }, index): PortConfig[] => {
-    const wished = networksOf(spec).find((each) => each.network === network);
     const socketPath = of.networkSockets[index];
-    if (network !== userNetwork || wished === undefined || socketPath === undefined) return [];
+    if (socketPath === undefined) return [];
+    const shared = { vm, socketPath, mac };
+    const card = cards.find((each) => each.network === network && each.mac === mac);
+    if (card !== undefined) {
+      return [{ type: "private", ...shared, networkId: card.networkId, epoch: fencingEpoch }];
+    }
+    const wished = networksOf(spec).find((each) => each.network === network);
+    if (network !== userNetwork || wished === undefined) return [];
     const addresses = userAddressesOf(wished.address);
     const forwards = (spec.forwards ?? []).map(portForwardOf);
-    return [{ vm, socketPath, mac, addresses, forwards, confinement }];
+    return [{ type: "user", ...shared, addresses, forwards, confinement }];
   });
 }
 

@@ -6,21 +6,38 @@
  */
 import { rmSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
+import { setPriority } from "node:os";
 import { isDeepStrictEqual } from "node:util";
 import { answerQuestions } from "../process/helper-process.ts";
 import { HostAddresses } from "./host-addresses.ts";
+import { Fabric } from "./private/fabric.ts";
+import type { CarrierEndpoint, CarrierProgram, FrameCarrier, OpenCarrier } from "./private/frame-carrier.ts";
+import { type LanePeer, Lanes } from "./private/lanes.ts";
+import { answerOwnNames } from "./private/names.ts";
+import type { NetworkTable } from "./private/network-table.ts";
+import { PrivatePort } from "./private/private-port.ts";
 import type { PortConfig, PortStatus, SwitchAnswers, SwitchQuestion } from "./switch-messages.ts";
 import { switchKind } from "./switch-messages.ts";
-import { SwitchPort } from "./switch-port.ts";
+import { UserPort } from "./user-port.ts";
 
 const lookMs = 200;
 /** Without a node and without a VM it ends after so long. */
 const idleMs = 2_000;
+/** Where processors are short, the node comes first: frames that wait cost less than a leader that is late. */
+const niceness = 5;
+
+type SwitchPort = UserPort | PrivatePort;
 
 class SwitchProcess {
   readonly #socketPath: string;
   readonly #hostAddresses = new HostAddresses(() => performance.now());
   readonly #ports = new Map<string, readonly SwitchPort[]>();
+  readonly #fabric = new Fabric((nodeId, records) =>
+    this.#lanes === undefined ? "no_lane" : this.#lanes.send(nodeId, records),
+  );
+  #lane: Promise<FrameCarrier> | undefined;
+  #lanes: Lanes | undefined;
+  #peers: readonly LanePeer[] = [];
   readonly #connections = new Set<Socket>();
   readonly #server = createServer((socket) => this.#serve(socket));
   #busyAtMs = performance.now();
@@ -42,6 +59,7 @@ class SwitchProcess {
       } else if (performance.now() - this.#busyAtMs > idleMs) {
         clearInterval(looking);
         this.#server.close();
+        this.#lane?.then((carrier) => carrier.close()).catch(() => {});
       }
     }, lookMs);
   }
@@ -52,10 +70,21 @@ class SwitchProcess {
     answerQuestions<SwitchQuestion>(socket, (question) => this.#answer(question));
   }
 
-  #answer(question: SwitchQuestion): SwitchAnswers[SwitchQuestion["type"]] {
+  #answer(question: SwitchQuestion): SwitchAnswers[SwitchQuestion["type"]] | Promise<CarrierEndpoint> {
     switch (question.type) {
-      case "status":
-        return { ports: [...this.#ports].flatMap(([vmId, ports]) => ports.map((port) => statusOf(vmId, port))) };
+      case "status": {
+        const ports = [...this.#ports].flatMap(([vmId, all]) => all.map((port) => statusOf(vmId, port)));
+        return { ports, drops: this.#fabric.drops };
+      }
+      case "networks":
+        this.#fabric.setNetworks(question.networks);
+        return {};
+      case "lane":
+        return this.#openLane(question.carrier).then((carrier) => carrier.endpoint());
+      case "peers":
+        this.#peers = question.peers;
+        this.#lanes?.setPeers(this.#peers);
+        return {};
       case "set":
         this.#set(question.vmId, question.ports);
         return {};
@@ -70,13 +99,59 @@ class SwitchProcess {
     const kept = (config: PortConfig) => present.find((port) => isDeepStrictEqual(port.config, config));
     const keep = new Set(wanted.map(kept));
     for (const port of present) if (!keep.has(port)) port.close();
-    const deps = {
-      isHostAddress: (address: number) => this.#hostAddresses.has(address),
-      nowMs: () => performance.now(),
-    };
-    const ports = wanted.map((config) => kept(config) ?? new SwitchPort(config, deps));
+    const ports = wanted.map((config) => kept(config) ?? this.#open(vmId, config));
     if (ports.length === 0) this.#ports.delete(vmId);
     else this.#ports.set(vmId, ports);
+  }
+
+  #open(vmId: string, config: PortConfig): SwitchPort {
+    const nowMs = () => performance.now();
+    if (config.type === "user") {
+      return new UserPort(config, {
+        nowMs,
+        isHostAddress: (address) => this.#hostAddresses.has(address),
+        answerNames: (message) => answerOwnNames(message, this.#networksOf(vmId)),
+      });
+    }
+    const port: PrivatePort = new PrivatePort(config, {
+      nowMs,
+      onFrames: (frames) => this.#fabric.fromGuest(port, frames),
+      onClosed: () => this.#fabric.remove(port),
+    });
+    this.#fabric.add(port);
+    return port;
+  }
+
+  /** The private networks of a VM. */
+  #networksOf(vmId: string): readonly NetworkTable[] {
+    const ports = this.#ports.get(vmId) ?? [];
+    return ports.flatMap(({ config }) => {
+      const table = config.type === "private" ? this.#fabric.tableOf(config.networkId) : undefined;
+      return table === undefined ? [] : [table];
+    });
+  }
+
+  /** One that could not be opened is tried again with the next question. */
+  #openLane(program: CarrierProgram): Promise<FrameCarrier> {
+    this.#lane ??= this.#startLane(program).catch((error: unknown) => {
+      this.#lane = undefined;
+      throw error;
+    });
+    return this.#lane;
+  }
+
+  async #startLane({ url, settings }: CarrierProgram): Promise<FrameCarrier> {
+    const { openCarrier } = (await import(url)) as { readonly openCarrier: OpenCarrier };
+    const carrier = await openCarrier(settings);
+    const lanes = new Lanes({
+      carrier,
+      nowMs: () => performance.now(),
+      onRecords: (nodeId, records) => this.#fabric.fromNode(nodeId, records),
+    });
+    await lanes.listen();
+    lanes.setPeers(this.#peers);
+    this.#lanes = lanes;
+    return carrier;
   }
 }
 
@@ -87,4 +162,5 @@ function statusOf(vmId: string, { problem }: SwitchPort): PortStatus {
 const at = process.argv.indexOf(switchKind.argument);
 const socketPath = process.argv[at + 1];
 if (at < 0 || socketPath === undefined) throw new Error(`usage: switch-main ${switchKind.argument} SOCKET`);
+setPriority(niceness);
 new SwitchProcess(socketPath).run();

@@ -2,20 +2,36 @@
 import type { Confinement } from "../driver.ts";
 import type { HelperKind } from "../process/helper-process.ts";
 import type { ProcessIdentity } from "../process/process-identity.ts";
+import type { NetworksOfNode } from "./private/fabric.ts";
+import type { CarrierEndpoint, CarrierProgram } from "./private/frame-carrier.ts";
+import type { LanePeer } from "./private/lanes.ts";
 import type { PortForward, UserAddresses } from "./user-addresses.ts";
 
 /** One network card of a running VM. */
-export interface PortConfig {
+interface AnyPortConfig {
   /** The process of the VM: with it, the port ends. */
   readonly vm: ProcessIdentity;
   /** Where the process of the VM listens for its other end. */
   readonly socketPath: string;
   readonly mac: string;
+}
+
+export interface UserPortConfig extends AnyPortConfig {
+  readonly type: "user";
   readonly addresses: UserAddresses;
   readonly forwards: readonly PortForward[];
   /** The walls of the VM, which passt stands behind too. */
   readonly confinement: Confinement;
 }
+
+export interface PrivatePortConfig extends AnyPortConfig {
+  readonly type: "private";
+  readonly networkId: string;
+  /** In which the process was started. */
+  readonly epoch: number;
+}
+
+export type PortConfig = UserPortConfig | PrivatePortConfig;
 
 export interface PortStatus {
   readonly vmId: string;
@@ -27,11 +43,24 @@ export type SwitchQuestion =
   /** How are the ports? */
   | { readonly type: "status" }
   /** A VM has these ports, and no others. */
-  | { readonly type: "set"; readonly vmId: string; readonly ports: readonly PortConfig[] };
+  | { readonly type: "set"; readonly vmId: string; readonly ports: readonly PortConfig[] }
+  /** The private networks of the VMs of this node, all of them. */
+  | { readonly type: "networks"; readonly networks: NetworksOfNode }
+  /** Where does the switch take frames of others? It begins to with the first such question. */
+  | { readonly type: "lane"; readonly carrier: CarrierProgram }
+  /** The switches of other nodes, all of them. */
+  | { readonly type: "peers"; readonly peers: readonly LanePeer[] };
 
 export interface SwitchAnswers {
-  readonly status: { readonly ports: readonly PortStatus[] };
+  readonly status: {
+    readonly ports: readonly PortStatus[];
+    /** Frames in private networks that went no further since it was started, by reason. */
+    readonly drops: Readonly<Record<string, number>>;
+  };
   readonly set: Readonly<Record<string, never>>;
+  readonly networks: Readonly<Record<string, never>>;
+  readonly lane: CarrierEndpoint;
+  readonly peers: Readonly<Record<string, never>>;
 }
 
 export const switchKind: HelperKind = {

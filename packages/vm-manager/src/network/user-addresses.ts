@@ -2,13 +2,19 @@
  * The addresses of a network `user`: a range of 256 in which the guest is alone with its gateway and a resolver of names, both of
  * which passt stands in for. The switch is given them whole: it loads nothing of the contract.
  */
-import type { AddressRange } from "./ipv4.ts";
+import type { Ipv4Range } from "@blixard/common";
+import type { DhcpLease } from "./dhcp.ts";
 
 export interface UserAddresses {
   readonly guest: number;
   readonly gateway: number;
   readonly resolver: number;
-  readonly range: AddressRange;
+  readonly range: Ipv4Range;
+}
+
+/** What the guest is told by DHCP. */
+export function userLeaseOf({ guest, gateway, resolver, range }: UserAddresses): DhcpLease {
+  return { guest, server: gateway, mask: range.mask, resolver, router: gateway };
 }
 
 /** A forwarded port. */
@@ -23,5 +29,3 @@ export interface PortForward {
 }
 
 export const userPrefixLength = 24;
-/** Of the gateway, and of everybody else whom the guest reaches. */
-export const gatewayMac = "02:00:00:00:00:02";

@@ -1,4 +1,6 @@
 /** A network `user` as a specification describes it. */
+
+import { ipv4RangeOf, parseIpv4 } from "@blixard/common";
 import {
   listenAddressOf,
   userAddressDefault,
@@ -6,12 +8,11 @@ import {
   userResolverPart,
   type VmForward,
 } from "@blixard/protocol";
-import { parseAddress, rangeOf } from "./ipv4.ts";
 import { type PortForward, type UserAddresses, userPrefixLength } from "./user-addresses.ts";
 
 export function userAddressesOf(address: string = userAddressDefault): UserAddresses {
-  const guest = parseAddress(address);
-  const range = rangeOf(guest, userPrefixLength);
+  const guest = parseIpv4(address);
+  const range = ipv4RangeOf(guest, userPrefixLength);
   return { guest, gateway: range.base + userGatewayPart, resolver: range.base + userResolverPart, range };
 }
 

@@ -1,8 +1,8 @@
+import { formatIpv4, isInRange, parseIpv4, parseIpv4Range } from "@blixard/common";
 import type { VmForward } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import { type FrameWishes, guestAddress, guestMac, ipv4Frame } from "../testing/frames.ts";
-import { formatAddress, isIn, parseAddress, parseRange } from "./ipv4.ts";
 import { portForwardOf, userAddressesOf } from "./user-network.ts";
 import { askForGateway, flowsMax, UserWall } from "./user-wall.ts";
 
@@ -13,7 +13,7 @@ const hostAddress = "192.0.2.2";
 const outside = "203.0.113.9";
 
 function wallWith(...forwards: readonly VmForward[]): UserWall {
-  const isHostAddress = (address: number) => address === parseAddress(hostAddress);
+  const isHostAddress = (address: number) => address === parseIpv4(hostAddress);
   return new UserWall({ mac: guestMac, addresses, forwards: forwards.map(portForwardOf), isHostAddress });
 }
 const out = (wishes: FrameWishes = {}, wall = wallWith()) => wall.letsOut(ipv4Frame(wishes));
@@ -48,7 +48,7 @@ describe("UserWall.letsOut", () => {
   it("lets nothing past that is for a walled-off address, whatever else a frame says", () => {
     const walled = ["0.0.0.0/8", "10.0.2.0/24", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", `${hostAddress}/32`];
     const frame = fc.uint8Array({ minLength: 0, maxLength: 80 });
-    const range = fc.constantFrom(...walled.map(parseRange));
+    const range = fc.constantFrom(...walled.map(parseIpv4Range));
     fc.assert(
       fc.property(frame, range, fc.nat(), fc.boolean(), (bytes, { base, mask }, offset, honest) => {
         const random = Buffer.from(bytes);
@@ -57,7 +57,7 @@ describe("UserWall.letsOut", () => {
           if (honest) ipv4Frame().copy(random, 0, 0, 30);
           random.writeUInt32BE(destination, 30);
         }
-        const asksForName = random.length >= 38 && random[23] === 17 && destination === parseAddress(resolver);
+        const asksForName = random.length >= 38 && random[23] === 17 && destination === parseIpv4(resolver);
         const isArp = random.length >= 14 && random.readUInt16BE(12) === 0x0806;
         fc.pre(!asksForName && !isArp);
         return !wallWith().letsOut(random);
@@ -78,7 +78,7 @@ describe("UserWall.letsOut", () => {
     expect(out({ from: "10.0.2.16" })).toBe(false);
     expect(out({ from: hostAddress })).toBe(false);
     expect(out({ mac: "02:00:00:00:00:0b" })).toBe(false);
-    const arp = (mac: string, address: string) => askForGateway(mac, { ...addresses, guest: parseAddress(address) });
+    const arp = (mac: string, address: string) => askForGateway(mac, { ...addresses, guest: parseIpv4(address) });
     expect(wallWith().letsOut(arp(guestMac, guestAddress))).toBe(true);
     expect(wallWith().letsOut(arp(guestMac, gateway))).toBe(false);
     expect(wallWith().letsOut(arp("02:00:00:00:00:0b", guestAddress))).toBe(false);
@@ -152,14 +152,14 @@ describe("addresses", () => {
   it("are in their range and in no other", () => {
     fc.assert(
       fc.property(fc.nat(0xffff_ffff), fc.integer({ min: 0, max: 32 }), (address, length) => {
-        const text = formatAddress(address);
+        const text = formatIpv4(address);
         const bits = (value: number) => value.toString(2).padStart(32, "0").slice(0, length);
         const other = (address ^ 0x5a5a_5a5a) >>> 0;
-        const range = parseRange(`${text}/${length}`);
+        const range = parseIpv4Range(`${text}/${length}`);
         return (
-          parseAddress(text) === address &&
-          isIn(address, range) &&
-          isIn(other, range) === (bits(other) === bits(address))
+          parseIpv4(text) === address &&
+          isInRange(address, range) &&
+          isInRange(other, range) === (bits(other) === bits(address))
         );
       }),
     );

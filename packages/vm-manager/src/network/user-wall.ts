@@ -8,7 +8,7 @@
  *     no flow --SYN to a forwarded port--> offered --more from outside--> open
  *     offered: the guest may answer with SYN and ACK;  open: with everything but a SYN
  */
-import { type AddressRange, isIn, parseRange } from "./ipv4.ts";
+import { type Ipv4Range, isInRange, parseIpv4Range } from "@blixard/common";
 import { etherHeaderBytes, type Ipv4Packet, macAt, protocols, readPacket } from "./packet.ts";
 import type { PortForward, UserAddresses } from "./user-addresses.ts";
 
@@ -24,16 +24,16 @@ export interface UserWallOptions {
 export const flowsMax = 4_096;
 
 /** "This" network, loopback, link-local, multicast, reserved and broadcast (RFC 6890). */
-const neverReached = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"].map(parseRange);
+const neverReached = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"].map(parseIpv4Range);
 const namesPort = 53;
-const loopbackSource = parseRange("127.0.0.1").base;
+const loopbackSource = parseIpv4Range("127.0.0.1").base;
 
 export class UserWall {
   readonly #mac: string;
   readonly #addresses: UserAddresses;
   readonly #isHostAddress: UserWallOptions["isHostAddress"];
   /** Who may connect, by the port of the guest; undefined: everybody. */
-  readonly #sources = new Map<number, readonly AddressRange[] | undefined>();
+  readonly #sources = new Map<number, readonly Ipv4Range[] | undefined>();
   readonly #flows = new Map<string, "offered" | "open">();
 
   constructor({ mac, addresses, forwards, isHostAddress }: UserWallOptions) {
@@ -44,7 +44,8 @@ export class UserWall {
       // A port on loopback is open to this machine alone, by the address that it listens on.
       const sources = forward.sources ?? (forward.listen.startsWith("127.") ? ["127.0.0.0/8"] : undefined);
       const before = this.#sources.has(forward.to) ? this.#sources.get(forward.to) : [];
-      const all = sources === undefined || before === undefined ? undefined : [...before, ...sources.map(parseRange)];
+      const all =
+        sources === undefined || before === undefined ? undefined : [...before, ...sources.map(parseIpv4Range)];
       this.#sources.set(forward.to, all);
     }
   }
@@ -82,8 +83,8 @@ export class UserWall {
 
   #isWalledOff(address: number): boolean {
     return (
-      isIn(address, this.#addresses.range) ||
-      neverReached.some((range) => isIn(address, range)) ||
+      isInRange(address, this.#addresses.range) ||
+      neverReached.some((range) => isInRange(address, range)) ||
       this.#isHostAddress(address)
     );
   }
@@ -104,7 +105,7 @@ export class UserWall {
     const ranges = this.#sources.get(port);
     // passt shows the gateway in place of the loopback address of this machine.
     const from = source === this.#addresses.gateway ? loopbackSource : source;
-    return ranges === undefined || ranges.some((range) => isIn(from, range));
+    return ranges === undefined || ranges.some((range) => isInRange(from, range));
   }
 
   #remember(key: string, flow: "offered" | "open"): void {

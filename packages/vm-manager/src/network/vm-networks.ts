@@ -4,14 +4,21 @@
  */
 import { dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { type Clock, type Logger, messageOf, Watch } from "@blixard/common";
-import { userNetwork } from "@blixard/protocol";
+import { BlixardError, type Clock, type Logger, messageOf, Watch } from "@blixard/common";
+import { privateNetworks, userNetwork } from "@blixard/protocol";
+import type { VmMetrics } from "../metrics.ts";
 import { endHelpers, HelperConnection, type HelperPlace, startHelper } from "../process/helper-process.ts";
 import { untilWoken } from "../until-woken.ts";
 import { HostAddresses } from "./host-addresses.ts";
 import { passtInstallHint } from "./passt.ts";
+import type { NetworksOfNode } from "./private/fabric.ts";
+import type { CarrierEndpoint, CarrierProgram } from "./private/frame-carrier.ts";
+import type { LanePeer } from "./private/lanes.ts";
+import { dropReasons } from "./private/private-wall.ts";
 import { type PortConfig, type SwitchAnswers, type SwitchQuestion, switchKind } from "./switch-messages.ts";
 import { tryPasst } from "./try-passt.ts";
+
+type SwitchConnection = HelperConnection<SwitchQuestion, SwitchAnswers>;
 
 const pollMs = 1_000;
 const answerTimeoutMs = 5_000;
@@ -22,6 +29,19 @@ export interface VmNetworksDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly runDirectory: string;
+  readonly metrics: Pick<VmMetrics, "framesDropped">;
+  /** What carries frames to other nodes; undefined: nothing. */
+  readonly carrier: CarrierProgram | undefined;
+}
+
+/** How the switch of this node comes together with those of others. */
+export interface NetworkLane {
+  /** The nodes that have VMs in networks of VMs of this node. */
+  readonly neighbours: Pick<Watch<readonly number[]>, "value" | "until">;
+  /** Where the switch takes frames of others. @throws UNAVAILABLE while it carries no private network, UNSUPPORTED */
+  endpoint(): Promise<CarrierEndpoint>;
+  /** Replaces the switches with which this one exchanges frames; each proves its key, and stands for its node. */
+  setPeers(peers: readonly LanePeer[]): void;
 }
 
 /** Why this host gives no networks, and what to do about it. */
@@ -41,37 +61,44 @@ export async function whyNoNetworks(clock: Clock): Promise<MissingNetworks | und
   return { reason, hint: installed ? "let this user make user namespaces, which passt stands in" : passtInstallHint };
 }
 
-export class VmNetworks {
+export class VmNetworks implements NetworkLane {
   /** The networks that VMs can have here. */
   readonly available: readonly string[];
   /** Why there are none. */
   readonly missing: MissingNetworks | undefined;
   /** What is wrong with the network of a VM, by its id. */
   readonly problems = new Watch<ReadonlyMap<string, string>>(new Map());
+  readonly neighbours = new Watch<readonly number[]>([]);
   readonly #deps: VmNetworksDeps;
   readonly #place: HelperPlace;
   readonly #wanted = new Map<string, readonly PortConfig[]>();
   /** What the switch was told, over the present connection. */
   readonly #told = new Map<string, readonly PortConfig[]>();
+  #networks: NetworksOfNode = { nodeId: 0, networks: [] };
+  #peers: readonly LanePeer[] = [];
+  /** What the switch knows of these, over the present connection. */
+  #toldNetworks: NetworksOfNode | undefined;
+  #toldPeers: readonly LanePeer[] = [];
+  #drops: Readonly<Record<string, number>> = {};
   readonly #wake = new Watch(0);
   readonly #closed = new AbortController();
   readonly #loop: Promise<void>;
-  #connection: HelperConnection<SwitchQuestion, SwitchAnswers> | undefined;
+  #connection: SwitchConnection | undefined;
 
-  private constructor(deps: VmNetworksDeps, missing: MissingNetworks | undefined) {
+  private constructor(deps: VmNetworksDeps, gives: boolean, missing: MissingNetworks | undefined) {
     this.#deps = deps;
     this.missing = missing;
-    this.available = missing === undefined ? [userNetwork] : [];
+    this.available = gives ? [...(missing === undefined ? [userNetwork] : []), privateNetworks] : [];
     this.#place = { clock: deps.clock, socketPath: join(deps.runDirectory, "switch") };
     this.#loop = this.#run();
   }
 
   /** `tries`: a driver of this node gives VMs network cards. */
   static async open(deps: VmNetworksDeps, { tries }: { readonly tries: boolean }): Promise<VmNetworks> {
-    if (!tries) return new VmNetworks(deps, { reason: "no driver of this node gives network cards", hint: "" });
+    if (!tries) return new VmNetworks(deps, false, { reason: "no driver of this node gives network cards", hint: "" });
     const missing = await whyNoNetworks(deps.clock);
-    if (missing !== undefined) deps.logger.log("warn", "VMs of this node have no network", { ...missing });
-    return new VmNetworks(deps, missing);
+    if (missing !== undefined) deps.logger.log("warn", "VMs of this node have no network user", { ...missing });
+    return new VmNetworks(deps, true, missing);
   }
 
   /** A running VM has these ports; none when it does not run any more. Level-triggered. */
@@ -79,6 +106,31 @@ export class VmNetworks {
     if (isDeepStrictEqual(this.#wanted.get(vmId) ?? [], ports)) return;
     if (ports.length === 0) this.#wanted.delete(vmId);
     else this.#wanted.set(vmId, ports);
+    this.#wake.update((count) => count + 1);
+  }
+
+  setNetworks(networks: NetworksOfNode): void {
+    if (isDeepStrictEqual(networks, this.#networks)) return;
+    this.#networks = networks;
+    const nodes = new Set(networks.networks.flatMap(({ hosts }) => hosts.map(({ node }) => node)));
+    nodes.delete(networks.nodeId);
+    const neighbours = [...nodes].sort((a, b) => a - b);
+    if (!isDeepStrictEqual(neighbours, this.neighbours.value)) this.neighbours.set(neighbours);
+    this.#wake.update((count) => count + 1);
+  }
+
+  async endpoint(): Promise<CarrierEndpoint> {
+    const { carrier } = this.#deps;
+    if (carrier === undefined) throw new BlixardError("UNSUPPORTED", "networks of this node do not reach others");
+    if (this.#networks.networks.length === 0 || this.#connection?.isOpen !== true) {
+      throw new BlixardError("UNAVAILABLE", "the switch of this node carries no private network");
+    }
+    return await this.#connection.ask({ type: "lane", carrier }, answerTimeoutMs);
+  }
+
+  setPeers(peers: readonly LanePeer[]): void {
+    if (isDeepStrictEqual(peers, this.#peers)) return;
+    this.#peers = peers;
     this.#wake.update((count) => count + 1);
   }
 
@@ -114,6 +166,7 @@ export class VmNetworks {
   async #tell(): Promise<void> {
     if (this.#wanted.size === 0 && this.#told.size === 0) return;
     const connection = await this.#connected();
+    await this.#tellNetworks(connection);
     for (const vmId of new Set([...this.#wanted.keys(), ...this.#told.keys()])) {
       const ports = this.#wanted.get(vmId) ?? [];
       if (isDeepStrictEqual(this.#told.get(vmId) ?? [], ports)) continue;
@@ -121,7 +174,8 @@ export class VmNetworks {
       if (ports.length === 0) this.#told.delete(vmId);
       else this.#told.set(vmId, ports);
     }
-    const { ports } = await connection.ask({ type: "status" }, answerTimeoutMs);
+    const { ports, drops } = await connection.ask({ type: "status" }, answerTimeoutMs);
+    this.#count(drops);
     const problems = ports.flatMap(({ vmId, problem }) => (problem === undefined ? [] : [[vmId, problem] as const]));
     this.#setProblems(new Map(problems));
     if (this.#told.size > 0) return;
@@ -130,9 +184,29 @@ export class VmNetworks {
     this.#connection = undefined;
   }
 
-  async #connected(): Promise<HelperConnection<SwitchQuestion, SwitchAnswers>> {
+  /** Before the ports: a port of which nothing is known lets nothing pass. */
+  async #tellNetworks(connection: SwitchConnection): Promise<void> {
+    const [networks, peers] = [this.#networks, this.#peers];
+    if (networks !== this.#toldNetworks) await connection.ask({ type: "networks", networks }, answerTimeoutMs);
+    this.#toldNetworks = networks;
+    if (peers !== this.#toldPeers) await connection.ask({ type: "peers", peers }, answerTimeoutMs);
+    this.#toldPeers = peers;
+  }
+
+  /** The switch counts from its own start. */
+  #count(drops: Readonly<Record<string, number>>): void {
+    for (const reason of dropReasons) {
+      const more = (drops[reason] ?? 0) - (this.#drops[reason] ?? 0);
+      if (more > 0) this.#deps.metrics.framesDropped.add(more, { reason });
+    }
+    this.#drops = drops;
+  }
+
+  async #connected(): Promise<SwitchConnection> {
     if (this.#connection?.isOpen) return this.#connection;
     this.#told.clear();
+    this.#toldNetworks = undefined;
+    this.#toldPeers = [];
     const directory = dirname(this.#place.socketPath);
     const found = await HelperConnection.open<SwitchQuestion, SwitchAnswers>(switchKind, this.#place).catch(
       () => undefined,

@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { resolve } from "node:path";
 import { promisify } from "node:util";
 import { type Clock, messageOf, systemErrorCodeOf } from "@blixard/common";
-import { type DriverCapabilities, type DriverKind, limits, userNetwork } from "@blixard/protocol";
+import { type DriverCapabilities, type DriverKind, limits, privateNetworks, userNetwork } from "@blixard/protocol";
 import { launchCommand, notFoundExitCode } from "../confinement/launcher.ts";
 import type { InstanceHandle, InstancePaths, InstanceSpec, ProbeResult, VmDriver, VmInstance } from "../driver.ts";
 import { adoptProcess } from "../process/adopt-process.ts";
@@ -43,7 +43,7 @@ export class QemuDriver implements VmDriver {
     imageFormats: ["multiboot", "linux", "disk"],
     vcpusMax: limits.vmVcpusMax,
     memoryMiBMax: limits.vmMemoryMiBMax,
-    networks: [userNetwork],
+    networks: [userNetwork, privateNetworks],
     disks: true,
   };
   readonly #clock: Clock;

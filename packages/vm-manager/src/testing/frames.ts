@@ -1,5 +1,5 @@
 /** Ethernet frames as a test wants them. */
-import { parseAddress } from "../network/ipv4.ts";
+import { parseIpv4 } from "@blixard/common";
 
 export interface FrameWishes {
   readonly from?: string;
@@ -29,11 +29,29 @@ export function ipv4Frame(wishes: FrameWishes = {}): Buffer {
   frame.writeUInt16BE(40, 16);
   frame.writeUInt16BE(fragment, 20);
   frame.writeUInt8({ tcp: 6, udp: 17, icmp: 1 }[protocol], 23);
-  frame.writeUInt32BE(parseAddress(from), 26);
-  frame.writeUInt32BE(parseAddress(to), 30);
+  frame.writeUInt32BE(parseIpv4(from), 26);
+  frame.writeUInt32BE(parseIpv4(to), 30);
   frame.writeUInt16BE(sourcePort, 34);
   frame.writeUInt16BE(port, 36);
   frame.writeUInt8(0x50, 46);
   frame.writeUInt8((syn ? 0x02 : 0) | (ack ? 0x10 : 0), 47);
+  return frame;
+}
+
+/** A question about a name, as a message of DNS. */
+export function question(name: string, type = 1): Buffer {
+  const labels = name.split(".").map((label) => Buffer.concat([Buffer.of(label.length), Buffer.from(label)]));
+  return Buffer.concat([Buffer.from("beef01000001000000000000", "hex"), ...labels, Buffer.from([0, 0, type, 0, 1])]);
+}
+
+/** Who has the address `target`? */
+export function arpFrame(from: string, target: string, { mac = guestMac, operation = 1 } = {}): Buffer {
+  const frame = Buffer.alloc(42);
+  const own = mac.replaceAll(":", "");
+  frame.write(`ffffffffffff${own}080600010800060400`, 0, "hex");
+  frame.writeUInt8(operation, 21);
+  frame.write(own, 22, "hex");
+  frame.writeUInt32BE(parseIpv4(from), 28);
+  frame.writeUInt32BE(parseIpv4(target), 38);
   return frame;
 }

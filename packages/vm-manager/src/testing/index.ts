@@ -11,7 +11,14 @@ export {
   linuxGuestReady,
 } from "./linux-guest.ts";
 export { networkConformanceCases, networkConformanceNeeds } from "./network-conformance.ts";
+export {
+  networkGuestCommandLine,
+  networkGuestComponent,
+  networkGuestFiles,
+  networkGuestReady,
+} from "./network-guest.ts";
 export type { RequiredComponent } from "./required-component.ts";
 export { describeWith } from "./required-component.ts";
 export { SmallFileSystem, smallFileSystemNeeds } from "./small-file-system.ts";
+export { TestCard, TestSwitch } from "./test-switch.ts";
 export type { VmHarnessOptions, VmWish } from "./vm-harness.ts";

@@ -1,6 +1,6 @@
 /**
- * A Linux guest with a network card: the kernel of this machine's distribution and busybox. It asks for an address by DHCP, and then
- * runs each line that comes over its serial console.
+ * A Linux guest with network cards: the kernel of this machine's distribution and busybox. It asks for their addresses by DHCP, and
+ * then runs each line that comes over its serial console.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -50,11 +50,15 @@ const init = `#!/bin/busybox sh
 export PATH=/bin
 for module in /modules/*; do insmod $module || echo "no $module"; done
 ip link set lo up
-ip link set eth0 up
 echo "a page of the guest" > /www/index.html
 httpd -p 80 -h /www
-udhcpc -q -n -t 20 -T 1 -i eth0 -s /lease > /dev/null 2>&1
-echo "${networkGuestReady} $(ip -4 -o addr show dev eth0 | tr -s ' ' | cut -d ' ' -f 4) by $(cat /etc/resolv.conf)"
+for device in $(ls /sys/class/net | grep eth); do
+  ip link set $device up
+  udhcpc -q -n -t 20 -T 1 -i $device -s /lease > /dev/null 2>&1
+done
+echo "${networkGuestReady} $(ip -4 -o addr | grep eth | tr -s ' ' | cut -d ' ' -f 4 | xargs) by $(cat /etc/resolv.conf | xargs)"
+# resolve NAME: its address, by the resolvers that DHCP told of.
+resolve() { nslookup $1 2> /dev/null | sed -n '3,$s/^Address.*: *//p'; }
 # get ADDRESS PORT SECONDS: a page over HTTP. The wget of a static busybox does not run without shared libraries. Its own side
 # of the connection stays open, since passt 2023-03-09 says again and again what comes after the guest has closed that.
 get() {
@@ -68,12 +72,13 @@ while read -r line; do eval "$line" < /dev/null; done
 const lease = `#!/bin/sh
 [ "$1" = bound ] || exit 0
 ip addr add $ip/$mask dev $interface
-ip route add default via $router
-echo "nameserver $dns" > /etc/resolv.conf
+[ -z "$router" ] || ip route add default via $router
+echo "nameserver $dns" >> /etc/resolv.conf
+[ -z "$domain" ] || echo "search $domain" >> /etc/resolv.conf
 `;
 
 /** The parts of the image. The kernel says nothing on the console, where it would come between the answers. */
-function networkGuestFiles(): { readonly kernel: Uint8Array; readonly initrd: Uint8Array } {
+export function networkGuestFiles(): { readonly kernel: Uint8Array; readonly initrd: Uint8Array } {
   const directory = (path: string): CpioEntry => ({ path, mode: 0o040755 });
   const program = (path: string, data: Uint8Array): CpioEntry => ({ path, mode: 0o100755, data });
   const initrd = writeCpio([
@@ -87,6 +92,8 @@ function networkGuestFiles(): { readonly kernel: Uint8Array; readonly initrd: Ui
   return { kernel: readFileSync(kernelPath ?? ""), initrd };
 }
 
+export const networkGuestCommandLine = "console=ttyS0 panic=-1 quiet";
+
 export async function importNetworkGuest(manager: VmManager): Promise<ImageRecord> {
   const { kernel, initrd } = networkGuestFiles();
   const kernelBlob = await manager.images.put(oneChunk(kernel));
@@ -99,7 +106,7 @@ export async function importNetworkGuest(manager: VmManager): Promise<ImageRecor
       { role: "kernel", ...kernelBlob },
       { role: "initrd", ...initrdBlob },
     ],
-    commandLine: "console=ttyS0 panic=-1 quiet",
+    commandLine: networkGuestCommandLine,
     minMemoryMiB: 96,
     sources: [1],
     createdUnixMs: 0,

@@ -6,6 +6,7 @@ import {
   type ImageRecord,
   type KvEntry,
   type MemberStatus,
+  type NetworkRecord,
   type NodeView,
   networksOf,
   type PendingJoin,
@@ -56,7 +57,7 @@ export const vmView: View<VmRecord> = {
     { title: "AUTOSTART", value: ({ spec }) => autostartText(spec), wide: true },
     { title: "LABELS", value: labelsShown, wide: true },
     { title: "PRIORITY", value: ({ spec }) => spec.placement?.priority ?? null, wide: true },
-    { title: "NETWORKS", value: ({ spec }) => networkText(spec), wide: true },
+    { title: "NETWORKS", value: (vm) => networkText(vm), wide: true },
     { title: "FORWARDS", value: ({ spec }) => spec.forwards?.map(forwardText).join(" ") ?? null, wide: true },
     { title: "REASON", value: (vm) => vm.reason },
     { title: "LAST END", value: (vm) => lastEnd(vm), wide: true },
@@ -81,11 +82,23 @@ export const volumeView: View<VolumeRecord> = {
   ],
 };
 
-/** `user`, or `user 10.0.2.20`. */
-function networkText(spec: VmRecord["spec"]): string {
-  const names = networksOf(spec).map(({ network, address }) =>
-    address === undefined ? network : `${network} ${address}`,
-  );
+export const networkView: View<NetworkRecord> = {
+  name: ({ name }) => name,
+  columns: [
+    { title: "NAME", value: ({ name }) => name },
+    { title: "RANGE", value: ({ range }) => range },
+    { title: "EXCLUDED", value: ({ exclude }) => exclude.join(" ") },
+    { title: "AGE", value: ({ createdUnixMs }) => since(createdUnixMs) },
+    { title: "ID", value: ({ networkId }) => networkId, wide: true },
+  ],
+};
+
+/** `user`, or `user 10.0.2.20, lan 10.1.0.2`. */
+function networkText({ spec, cards = [] }: VmRecord): string {
+  const names = networksOf(spec).map(({ network, address: wished }) => {
+    const address = cards.find((card) => card.network === network)?.address ?? wished;
+    return address === undefined ? network : `${network} ${address}`;
+  });
   return names.join(", ") || "none";
 }
 

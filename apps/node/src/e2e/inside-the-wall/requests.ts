@@ -11,6 +11,9 @@ export interface Objects {
   /** To be made, and to be deleted. */
   readonly newVolume: string;
   readonly volume: string;
+  /** To be made, and to be deleted. */
+  readonly newNetwork: string;
+  readonly network: string;
   readonly key: string;
   readonly image: string;
   readonly token: string;
@@ -79,6 +82,10 @@ export const requests: Requests = {
   "volume.resize": ({ objects }) => ({ name: objects.volume, sizeGiB: 2 }),
   "volume.delete": ({ objects }) => ({ name: objects.volume }),
   "volume.observe": ({ self }) => ({ nodeId: self, observations: [] }),
+  "network.list": () => ({}),
+  "network.get": () => ({ name: "alley" }),
+  "network.create": ({ objects }) => ({ name: objects.newNetwork, range: "10.99.0.0/24" }),
+  "network.delete": ({ objects }) => ({ name: objects.network }),
   "image.list": () => ({}),
   "image.get": () => ({ name: "demo" }),
   "image.put": ({ objects }) => ({
@@ -173,6 +180,8 @@ export const changes: Partial<Record<MethodName | StreamName, readonly string[]>
   "volume.resize": ["volumes"],
   "volume.delete": ["volumes"],
   "volume.observe": [],
+  "network.create": ["networks"],
+  "network.delete": ["networks"],
   "image.put": ["images"],
   "image.remove": ["images"],
   "node.update": ["nodes"],

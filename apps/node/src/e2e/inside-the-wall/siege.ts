@@ -56,7 +56,8 @@ export class Siege {
   async #prepare(): Promise<void> {
     await this.cluster.client().kv.put("treasure", "gold");
     await this.cluster.client().volumes.create({ name: "treasury", sizeGiB: 1, node: living[0] });
-    const volumes = { newVolume: "treasury-new", volume: "treasury" };
+    await this.cluster.client().networks.create({ name: "alley", range: "10.98.0.0/24" });
+    const volumes = { newVolume: "treasury-new", volume: "treasury", newNetwork: "alley-new", network: "alley" };
     const stays = {
       newVm: "prey-new",
       vm: "prey",
@@ -98,6 +99,7 @@ export class Siege {
     this.#machines.set(mark, { id, machine });
     return {
       ...{ newVolume: `${mark}-volume`, volume: `${mark}-volume` },
+      ...{ newNetwork: `${mark}-network`, network: `${mark}-network` },
       ...{ newVm: `${mark}-vm`, vm: `${mark}-vm`, key: `${mark}-key`, image: `${mark}-image` },
       token: (await client.tokens.create({ role: "operator" })).id,
       narrowed: (await client.tokens.create({ role: "operator" })).id,

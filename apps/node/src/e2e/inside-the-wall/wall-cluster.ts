@@ -135,8 +135,15 @@ export class WallCluster {
     const statuses = await until("the log to be applied everywhere", settled);
     const index = statuses[0]?.appliedIndex ?? 0;
     const client = this.client();
-    const [tokens, tickets, vms, images, bans, nodes, kv] = await Promise.all([
-      ...[client.tokens.list(), client.tickets.list(), client.vms.list(), client.images.list(), client.bans.list()],
+    const [tokens, tickets, vms, images, bans, networks, nodes, kv] = await Promise.all([
+      ...[
+        client.tokens.list(),
+        client.tickets.list(),
+        client.vms.list(),
+        client.images.list(),
+        client.bans.list(),
+        client.networks.list(),
+      ],
       ...[client.nodes.list(), client.kv.list().then(({ items }) => items)],
     ]);
     // What their nodes say of them comes when it comes.
@@ -149,7 +156,7 @@ export class WallCluster {
       log: await ofEach(async (id) => this.client(id).cluster.stateHash(index)),
       members: statuses.map(({ members }) => members.map(({ id, role, endpointId }) => ({ id, role, endpointId }))),
       nodes: (nodes as readonly object[]).map((node) => ({ ...node, state: "", paths: [], vms: 0, usedMemoryMiB: 0 })),
-      ...{ tokens, tickets, vms, images, bans, kv, volumes },
+      ...{ tokens, tickets, vms, images, bans, kv, volumes, networks },
       certificates: await ofEach(async (id) =>
         (await this.client(id).certificates.list("node")).map(({ fingerprint }) => fingerprint),
       ),

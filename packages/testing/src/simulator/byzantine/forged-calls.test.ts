@@ -11,6 +11,7 @@ const state = {
   tickets: empty,
   vms: empty,
   volumes: empty,
+  networks: empty,
   kv: empty,
   operations: empty,
 } as unknown as ClusterState;

@@ -60,6 +60,10 @@ export const forgedRequests: Requests = {
   "volume.resize": (source) => ({ name: volume(source), sizeGiB: limits.vmDiskGiBMax }),
   "volume.delete": (source) => ({ name: volume(source) }),
   "volume.observe": (source) => ({ nodeId: other(source), observations: volumesSeen(source) }),
+  "network.list": () => ({}),
+  "network.get": (source) => ({ name: network(source) }),
+  "network.create": () => ({ name: forgedName, range: "10.99.0.0/24" }),
+  "network.delete": (source) => ({ name: network(source) }),
   "image.list": () => ({}),
   "image.get": () => ({ name: "demo" }),
   "image.put": ({ self }) => ({
@@ -193,6 +197,11 @@ function ticketOf({ random, state }: RequestSource): { readonly id: string; read
 function volume({ random, state }: RequestSource): string {
   const names = [...state.volumes.keys()];
   return names.length === 0 ? "volume0" : pick(random, names);
+}
+
+function network({ random, state }: RequestSource): string {
+  const names = [...state.networks.keys()];
+  return names.length === 0 ? "network0" : pick(random, names);
 }
 
 function volumesSeen({ random, state }: RequestSource): RequestOf<"volume.observe">["observations"] {

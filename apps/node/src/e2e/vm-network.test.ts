@@ -1,0 +1,184 @@
+/**
+ * Networks of VMs from the command line, against three real nodes: two guests on two nodes reach each other by name and nobody else
+ * in their name, one serves a page through a port of its node, and neither reaches a node.
+ */
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { networkInterfaces, tmpdir } from "node:os";
+import { join } from "node:path";
+import type { BlixardClient } from "@blixard/client";
+import { instanceProcesses, ProcessCluster } from "@blixard/testing";
+import {
+  describeWith,
+  networkGuestCommandLine,
+  networkGuestComponent,
+  networkGuestFiles,
+  networkGuestReady,
+} from "@blixard/vm-manager/testing";
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { builtBinary } from "./binary.ts";
+import { runBinary } from "./run-binary.ts";
+
+const patienceMs = 180_000;
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+/** The serial console of a guest that runs each line. */
+class Guest {
+  readonly #client: () => BlixardClient;
+  readonly name: string;
+  #said = "";
+  #questions = 0;
+
+  constructor(client: () => BlixardClient, name: string) {
+    this.#client = client;
+    this.name = name;
+  }
+
+  async untilSaid(text: string, from = 0): Promise<string> {
+    for (;;) {
+      const at = this.#said.indexOf(text, from);
+      if (at >= 0) return this.#said.slice(from, at + text.length);
+      const { data } = await this.#client().vms.readConsole({
+        ...{ name: this.name, offset: this.#said.length, waitMs: 10_000 },
+      });
+      this.#said += Buffer.from(data).toString("latin1");
+    }
+  }
+
+  /** What the line wrote, but for white space around it. */
+  async run(line: string): Promise<string> {
+    const id = ++this.#questions;
+    const from = this.#said.length;
+    const text = `echo begin-$((${id}))-; ${line}; echo end-$((${id}))-\n`;
+    await this.#client().call("vm.consoleWrite", { name: this.name, data: Buffer.from(text) });
+    const answer = await this.untilSaid(`end-${id}-`, from);
+    return answer
+      .replaceAll("\r", "")
+      .replace(/^[\s\S]*begin-\d+-/, "")
+      .replace(/end-\d+-$/, "")
+      .trim();
+  }
+}
+
+describeWith(describe, networkGuestComponent)("networks of VMs", () => {
+  let cluster: ProcessCluster;
+  let client: BlixardClient;
+  let directory = "";
+  const vmIds: string[] = [];
+
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), "blixard-guest-"));
+    const flags = ["--transport", "iroh", "--vm-driver", "qemu"];
+    cluster = await ProcessCluster.start({ binary: builtBinary(), flags });
+    client = cluster.client();
+  }, patienceMs);
+
+  afterAll(async () => {
+    client?.close();
+    await cluster?.close();
+    for (const pid of vmIds.flatMap((vmId) => instanceProcesses(vmId))) process.kill(pid, "SIGKILL");
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  /** The command line on the machine of the first node. */
+  const run = async (...args: readonly string[]) => {
+    const timeoutMs = patienceMs;
+    const { code, stdout, stderr } = await runBinary([...args, "--data-dir", `${cluster.dataRoot}/node-1`], {
+      timeoutMs,
+    });
+    return { code, said: `${stdout}${stderr}` };
+  };
+
+  it("are made, shown and refused", async () => {
+    expect(await run("network", "create", "user", "--range", "10.1.0.0/24")).toMatchObject({ code: 64 });
+    expect(await run("network", "create", "lan", "--range", "8.8.8.0/24")).toMatchObject({ code: 64 });
+    const made = await run("network", "create", "lan", "--range", "10.1.0.0/24", "--exclude", "10.1.0.0/29");
+    expect(made).toMatchObject({ code: 0 });
+    expect((await run("network", "list")).said).toMatch(/^lan +10\.1\.0\.0\/24 +10\.1\.0\.0\/29 /m);
+    const nowhere = await run("vm", "create", "web", "--image", "demo", "--memory", "32M", "--network", "dmz");
+    expect(nowhere).toMatchObject({ code: 3, said: expect.stringContaining("there is no network dmz") });
+  }, 120_000);
+
+  it("join guests on two nodes, serve a page, and reach no node", async () => {
+    const { kernel, initrd } = networkGuestFiles();
+    await writeFile(join(directory, "kernel"), kernel);
+    await writeFile(join(directory, "initrd"), initrd);
+    const parts = ["--kernel", join(directory, "kernel"), "--initrd", join(directory, "initrd")];
+    expect(await run("image", "import", "guest", ...parts, "--append", networkGuestCommandLine)).toMatchObject({
+      code: 0,
+    });
+    const port = await freePort();
+    const create = (name: string, ...more: string[]) =>
+      run("vm", "create", name, "--image", "guest", "--memory", "128M", "--on-node-loss", "wait", ...more);
+    const cards = ["--network", "user,address=10.0.7.20", "--network", "lan"];
+    expect(await create("web", ...cards, "--forward", `${port}:80`)).toMatchObject({ code: 0 });
+    expect(await create("db", "--network", "lan,address=10.1.0.77")).toMatchObject({ code: 0 });
+    const shown = (await run("vm", "list", "-o", "wide")).said;
+    expect(shown).toMatch(new RegExp(` user 10\\.0\\.7\\.20, lan 10\\.1\\.0\\.8 +${port}:80 `));
+    expect(shown).toContain(" lan 10.1.0.77 ");
+    const records = await client.vms.list();
+    vmIds.push(...records.map(({ vmId }) => vmId));
+    expect(new Set(records.map(({ node }) => node)).size).toBe(2);
+
+    const [web, db] = ["web", "db"].map((name) => new Guest(() => client, name)) as [Guest, Guest];
+    await Promise.all([web.untilSaid(networkGuestReady), db.untilSaid(networkGuestReady)]);
+    // By names, and with the way that the wall of each switch leaves.
+    await db.run("echo 'a page of db' > /www/index.html");
+    expect(await web.run("resolve db")).toBe("10.1.0.77");
+    expect(await db.run("resolve web.lan.internal")).toBe("10.1.0.8");
+    expect(await db.run("resolve nobody.lan.internal")).toBe("");
+    expect(await web.run("get $(resolve db.lan.internal) 80 20")).toContain("a page of db");
+    expect(await db.run("get $(resolve web) 80 20")).toContain("a page of the guest");
+
+    // In the name of nobody else: another address, and another card.
+    const pings = (from: string) =>
+      db.run(`ping -c 3 -W 1 -I ${from} 10.1.0.8 > /dev/null && echo reached || echo walled`);
+    expect(await pings("10.1.0.77")).toBe("reached");
+    await db.run("ip addr add 10.1.0.9/24 dev eth0");
+    expect(await pings("10.1.0.9")).toBe("walled");
+    await db.run("ip addr del 10.1.0.9/24 dev eth0; mac=$(cat /sys/class/net/eth0/address)");
+    await db.run("ip link set eth0 down; ip link set eth0 address 02:00:00:00:00:99; ip link set eth0 up");
+    expect(await pings("10.1.0.77")).toBe("walled");
+    await db.run("ip link set eth0 down; ip link set eth0 address $mac; ip link set eth0 up");
+    expect(await pings("10.1.0.77")).toBe("reached");
+
+    const page = async () => await (await fetch(`http://127.0.0.1:${port}/`)).text();
+    expect(await page()).toContain("a page of the guest");
+    const own = Object.values(networkInterfaces()).flatMap((all = []) => all.filter(({ family }) => family === "IPv4"));
+    const addresses = ["10.0.7.2", "169.254.169.254", "10.1.0.1", ...own.map(({ address }) => address)];
+    const ports = cluster.nodes.flatMap(({ ready }) => [ready.bind, ready.http].map((at) => at.split(":").at(-1)));
+    await web.run("echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet; ip link set lo down");
+    await web.run("ip route flush table local; ip route add local 10.0.7.20 dev eth0 table local");
+    await web.run("ip route add local 10.1.0.8 dev eth1 table local");
+    const attempts = addresses.flatMap((address) => ports.map((each) => `${address}:${each}`));
+    // One that is reached shows that the others would be seen. The shell of this guest would wait for its jobs for ever.
+    const targets = ["10.1.0.77:80", ...attempts].join(" ");
+    const attempt = "(nc -w 3 $(echo $at | tr : ' ') < /dev/null > /dev/null 2>&1 && echo $at >> /reached) &";
+    await web.run(`for at in ${targets}; do ${attempt} done; sleep 6`);
+    expect(await web.run("cat /reached")).toBe("10.1.0.77:80");
+
+    // The guests and their switch go on while the node is started anew; so does the lane.
+    await cluster.restart(records.find(({ name }) => name === "web")?.node ?? 0);
+    expect(await page()).toContain("a page of the guest");
+    client.close();
+    client = cluster.client();
+    await client.vms.waitForPhase("web", ["Running"], { timeoutMs: patienceMs });
+    expect(await pings("10.1.0.77")).toBe("reached");
+
+    expect(await run("network", "delete", "lan", "--yes")).toMatchObject({
+      said: expect.stringContaining("is in the network lan"),
+    });
+    for (const name of ["web", "db"]) expect(await run("vm", "delete", name, "--yes")).toMatchObject({ code: 0 });
+    await expect(page()).rejects.toThrow();
+    expect(await run("network", "delete", "lan", "--yes")).toMatchObject({ code: 0 });
+  }, 600_000);
+});

@@ -1,0 +1,52 @@
+/** The network cards of VMs in private networks: no two in one network have the same address, or the same hardware address. */
+import { formatIpv4, isInRange, parseIpv4, parseIpv4Range } from "@blixard/common";
+import { type NetworkRecord, networkPlanOf, type VmCard, type VmRecord } from "@blixard/protocol";
+import { networkNotFound } from "./network.ts";
+import { refuse } from "./outcomes.ts";
+import type { ClusterState, Outcome } from "./types.ts";
+
+/** Why a VM cannot have these cards; undefined when it can. */
+export function cardsRefusal(state: ClusterState, cards: readonly VmCard[] = []): Outcome | undefined {
+  for (const card of cards) {
+    const network = state.networks.get(card.network);
+    if (network?.networkId !== card.networkId) return networkNotFound(card.network);
+    const refusal = addressRefusal(network, card.address) ?? takenRefusal(card, state.vms.values());
+    if (refusal !== undefined) return refuse("CONFLICT", refusal, "Try again, or name another address.");
+  }
+  return undefined;
+}
+
+/** Why no card of the network can have the address. */
+export function addressRefusal(network: NetworkRecord, address: string): string | undefined {
+  const { server, first, last } = networkPlanOf(network);
+  const value = parseIpv4(address);
+  if (value >= first && value <= last) return undefined;
+  const why = value === server ? "that of its switch" : "none that a VM can have";
+  return `the address ${address} is ${why} in the network ${network.name}, ${network.range}`;
+}
+
+/** Which VM has the address, or the hardware address, of a card in its network. */
+export function takenRefusal(
+  { network, networkId, address, mac }: Pick<VmCard, "network" | "networkId"> & Partial<VmCard>,
+  vms: Iterable<Pick<VmRecord, "name" | "cards">>,
+): string | undefined {
+  for (const { name, cards = [] } of vms) {
+    for (const card of cards) {
+      if (card.networkId !== networkId) continue;
+      if (card.address === address) return `the VM ${name} has the address ${address} in the network ${network}`;
+      if (card.mac === mac) return `the VM ${name} has the MAC address ${mac} in the network ${network}`;
+    }
+  }
+  return undefined;
+}
+
+/** The lowest address that no card has and that is not excluded; undefined when there is none. */
+export function freeAddress(network: NetworkRecord, taken: ReadonlySet<string>): string | undefined {
+  const { first, last } = networkPlanOf(network);
+  const excluded = network.exclude.map(parseIpv4Range);
+  for (let value = first; value <= last; value++) {
+    const address = formatIpv4(value);
+    if (!taken.has(address) && !excluded.some((range) => isInRange(value, range))) return address;
+  }
+  return undefined;
+}

@@ -1,0 +1,135 @@
+/**
+ * Private networks: a range of addresses and the VMs that have a card in it, on whatever nodes they are. The network `user` of
+ * each VM is built in, and has no record.
+ */
+import { type Ipv4Range, isInRange, parseIpv4, parseIpv4Range } from "@blixard/common";
+import { z } from "zod";
+import { limits } from "../limits.ts";
+import { command, method } from "./definitions.ts";
+import { listSchema, pageSchema } from "./list.ts";
+import { nameSchema, writtenSchema } from "./values.ts";
+import { privateNetworks, userNetwork } from "./vm-networks.ts";
+
+const builtIn: readonly string[] = [userNetwork, privateNetworks];
+const networkNameSchema = nameSchema.refine((name) => !builtIn.includes(name), {
+  message: "is built in, and no name of another network",
+});
+
+const rangeMessage = "is no private range of 8 to 65536 addresses, such as 10.1.0.0/24";
+const rangeSchema = z.cidrv4(rangeMessage).refine(isPrivateRange, { message: rangeMessage });
+const excludeSchema = z
+  .array(z.cidrv4("is no range of IPv4 addresses, such as 10.1.0.0/28"))
+  .max(limits.networkExcludesMax);
+
+export const networkRecordSchema = z.object({
+  name: nameSchema,
+  /** Another one than that of a network of the same name before it: what carries frames tells networks apart by it. */
+  networkId: z.uuid(),
+  range: rangeSchema,
+  /** Addresses that a VM gets only when somebody names them. */
+  exclude: excludeSchema,
+  createdUnixMs: z.int().min(0),
+  createdIndex: z.int().min(0),
+  updatedIndex: z.int().min(0),
+});
+export type NetworkRecord = Readonly<z.infer<typeof networkRecordSchema>>;
+
+export const networkCommands = {
+  "network.create": command({
+    since: 3,
+    subject: ({ name }) => name,
+    body: z.object({ name: nameSchema, networkId: z.uuid(), range: rangeSchema, exclude: excludeSchema }),
+  }),
+  "network.delete": command({ since: 3, subject: ({ name }) => name, body: z.object({ name: nameSchema }) }),
+};
+
+const byName = z.object({ name: nameSchema }).strict();
+const networkWritten = writtenSchema.extend({ network: networkRecordSchema });
+
+export const networkMethods = {
+  "network.list": method({
+    summary: "all private networks",
+    since: 3,
+    place: "read",
+    access: "viewer",
+    writes: false,
+    http: [{ verb: "GET", path: "/v1/networks" }],
+    client: { group: "networks", name: "list", args: [], gives: "items", pages: true },
+    request: listSchema,
+    response: pageSchema(networkRecordSchema),
+  }),
+  "network.get": method({
+    summary: "one private network",
+    since: 3,
+    place: "read",
+    access: "viewer",
+    writes: false,
+    http: [{ verb: "GET", path: "/v1/networks/{name}" }],
+    client: { group: "networks", name: "get", args: ["name"] },
+    request: byName,
+    response: networkRecordSchema,
+  }),
+  "network.create": method({
+    summary: "make a private network, which VMs on all nodes can be in",
+    since: 3,
+    place: "leader",
+    access: "operator",
+    writes: true,
+    http: [{ verb: "POST", path: "/v1/networks", successStatus: 201, merged: "network" }],
+    client: { group: "networks", name: "create", args: "request" },
+    request: z
+      .object({
+        name: networkNameSchema,
+        range: rangeSchema,
+        exclude: excludeSchema.default([]),
+      })
+      .strict()
+      .refine(({ range, exclude }) => exclude.every((each) => isWithin(each, range)), {
+        path: ["exclude"],
+        message: "is not in the range of the network",
+      }),
+    response: networkWritten,
+  }),
+  "network.delete": method({
+    summary: "delete a private network that no VM is in",
+    since: 3,
+    place: "leader",
+    access: "operator",
+    writes: true,
+    http: [{ verb: "DELETE", path: "/v1/networks/{name}", merged: "network" }],
+    client: { group: "networks", name: "delete", args: ["name"] },
+    request: byName,
+    response: networkWritten,
+  }),
+};
+
+const privateRanges = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"].map(parseIpv4Range);
+
+function isPrivateRange(text: string): boolean {
+  const [address = "", length = ""] = text.split("/");
+  const { base } = parseIpv4Range(text);
+  // The first address of the range stands for it, so that one range has one name.
+  const isExact = base === parseIpv4(address);
+  return isExact && Number(length) >= 16 && Number(length) <= 29 && privateRanges.some((each) => isInRange(base, each));
+}
+
+function isWithin(inner: string, outer: string): boolean {
+  const [one, other] = [parseIpv4Range(inner), parseIpv4Range(outer)];
+  return one.mask >= other.mask && isInRange(one.base, other);
+}
+
+/** The addresses of a private network by what they are for. */
+export interface NetworkPlan {
+  readonly range: Ipv4Range;
+  /** Of the switch, which gives addresses and answers names. */
+  readonly server: number;
+  /** Cards have those from the first to the last. */
+  readonly first: number;
+  readonly last: number;
+}
+
+export function networkPlanOf({ range: text }: Pick<NetworkRecord, "range">): NetworkPlan {
+  const range = parseIpv4Range(text);
+  const last = range.base + (~range.mask >>> 0) - 1;
+  return { range, server: range.base + 1, first: range.base + 2, last };
+}

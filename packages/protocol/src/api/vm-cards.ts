@@ -1,0 +1,20 @@
+/** The network cards that a VM has in private networks, as the leader gave them out when the VM was made. */
+import { z } from "zod";
+import { limits } from "../limits.ts";
+import { nameSchema } from "./values.ts";
+import { ipv4Schema, userNetwork, type VmNetwork } from "./vm-networks.ts";
+
+const vmCardSchema = z.object({
+  network: nameSchema,
+  networkId: z.uuid(),
+  address: ipv4Schema,
+  mac: z.string().regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/),
+});
+export type VmCard = Readonly<z.infer<typeof vmCardSchema>>;
+
+export const vmCardsSchema = z.array(vmCardSchema).max(limits.vmNetworksMax);
+
+/** The networks of a specification that have records. */
+export function privateNetworksOf({ networks = [] }: { readonly networks?: readonly VmNetwork[] | undefined }) {
+  return networks.filter(({ network }) => network !== userNetwork);
+}

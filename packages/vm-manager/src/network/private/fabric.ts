@@ -1,0 +1,126 @@
+/**
+ * The private networks of a node: which ports are in which, what the state says of them, and where a frame goes. A frame of a guest
+ * goes to a port of this switch or over the lane to the switch of another node; one of another node goes to a port here.
+ */
+import { lengthBytes, withLength } from "../frame-reader.ts";
+import { encodeRecords, type LaneRecord, laneFrameBytesMax } from "./lane-record.ts";
+import { type NetworkConfig, type NetworkHost, NetworkTable } from "./network-table.ts";
+import type { PrivatePort } from "./private-port.ts";
+import { type DropReason, dropReasons, verdictOnGuest, verdictOnNode } from "./private-wall.ts";
+
+/** The state of the networks that VMs of this node are in. */
+export interface NetworksOfNode {
+  readonly nodeId: number;
+  readonly networks: readonly NetworkConfig[];
+}
+
+export type FabricPort = Pick<PrivatePort, "config" | "macNumber" | "deliver">;
+
+/** Takes records for the switch of a node. Undefined, or why they are lost. */
+export type SendToNode = (nodeId: number, records: Buffer) => DropReason | undefined;
+
+export class Fabric {
+  readonly #send: SendToNode;
+  readonly #ports = new Map<string, Map<string, FabricPort>>();
+  readonly #drops = new Map<DropReason, number>(dropReasons.map((reason) => [reason, 0]));
+  #tables: ReadonlyMap<string, NetworkTable> = new Map();
+  #nodeId = 0;
+
+  constructor(send: SendToNode) {
+    this.#send = send;
+  }
+
+  /** Frames that went no further since the start, by reason. */
+  get drops(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#drops);
+  }
+
+  setNetworks({ nodeId, networks }: NetworksOfNode): void {
+    this.#nodeId = nodeId;
+    this.#tables = new Map(networks.map((config) => [config.networkId, new NetworkTable(config)]));
+  }
+
+  tableOf(networkId: string): NetworkTable | undefined {
+    return this.#tables.get(networkId);
+  }
+
+  add(port: FabricPort): void {
+    const { networkId, mac } = port.config;
+    const ports = this.#ports.get(networkId) ?? new Map<string, FabricPort>();
+    this.#ports.set(networkId, ports.set(mac, port));
+  }
+
+  remove(port: FabricPort): void {
+    const { networkId, mac } = port.config;
+    const ports = this.#ports.get(networkId);
+    if (ports?.get(mac) !== port) return;
+    ports.delete(mac);
+    if (ports.size === 0) this.#ports.delete(networkId);
+  }
+
+  /** Frames with their lengths in front. */
+  fromGuest(port: FabricPort, frames: readonly Buffer[]): void {
+    const table = this.#tables.get(port.config.networkId);
+    const own = table === undefined ? undefined : this.#placed(port, table);
+    if (table === undefined || own === undefined) {
+      this.#count("not_placed", frames.length);
+      return;
+    }
+    const here = new Map<NetworkHost, Buffer[]>();
+    const away = new Map<number, Buffer[]>();
+    for (const frame of frames) {
+      const content = frame.subarray(lengthBytes);
+      const verdict = verdictOnGuest(content, own, table);
+      if (verdict.type === "drop") this.#count(verdict.reason);
+      else if (verdict.type === "answer") this.#deliver(port, withLength(verdict.frame), 1);
+      else if (verdict.to.node === this.#nodeId) addTo(here, verdict.to, frame);
+      else if (content.length > laneFrameBytesMax) this.#count("not_understood");
+      else addTo(away, verdict.to.node, content);
+    }
+    for (const [to, some] of here) this.#deliverTo(to, table, some);
+    for (const [nodeId, some] of away) {
+      const lost = this.#send(nodeId, encodeRecords(table.config.networkId, own.epoch, some));
+      if (lost !== undefined) this.#count(lost, some.length);
+    }
+  }
+
+  /** What the switch of a node sent, which that node proved by its key. */
+  fromNode(node: number, records: readonly (LaneRecord | undefined)[]): void {
+    for (const record of records) {
+      const table = record === undefined ? undefined : this.#tables.get(record.networkId);
+      if (record === undefined || table === undefined) {
+        this.#count(record === undefined ? "not_understood" : "not_placed");
+        continue;
+      }
+      const verdict = verdictOnNode(record.frame, { node, epoch: record.epoch }, table);
+      if (verdict.type === "drop") this.#count(verdict.reason);
+      else if (verdict.type === "pass") this.#deliverTo(verdict.to, table, [withLength(record.frame)]);
+    }
+  }
+
+  #deliverTo(to: NetworkHost, table: NetworkTable, frames: readonly Buffer[]): void {
+    const port = this.#ports.get(table.config.networkId)?.get(to.mac);
+    if (port === undefined || this.#placed(port, table) !== to) this.#count("nobody_there", frames.length);
+    else this.#deliver(port, Buffer.concat(frames), frames.length);
+  }
+
+  #deliver(port: FabricPort, bytes: Buffer, count: number): void {
+    if (!port.deliver(bytes)) this.#count("full", count);
+  }
+
+  /** The card of the port, when the state places it here in the epoch of its process. */
+  #placed({ config, macNumber }: FabricPort, table: NetworkTable): NetworkHost | undefined {
+    const host = table.hostOf(macNumber);
+    return host?.node === this.#nodeId && host.epoch === config.epoch ? host : undefined;
+  }
+
+  #count(reason: DropReason, frames = 1): void {
+    this.#drops.set(reason, (this.#drops.get(reason) ?? 0) + frames);
+  }
+}
+
+function addTo<Key>(lists: Map<Key, Buffer[]>, key: Key, value: Buffer): void {
+  const list = lists.get(key);
+  if (list === undefined) lists.set(key, [value]);
+  else list.push(value);
+}

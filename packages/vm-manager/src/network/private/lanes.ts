@@ -1,0 +1,192 @@
+/**
+ * The lanes to the switches of other nodes, one for each direction. What waits for one is bounded by its bytes: a guest that floods
+ * loses frames, and neither memory nor another lane pays for it.
+ *
+ *   idle --first records--> dialing --connected--> writing --it breaks--> idle, for a while that grows with each failure
+ */
+import { FrameReader, lengthBytes } from "../frame-reader.ts";
+import type { CarrierEndpoint, FrameCarrier, FrameLink } from "./frame-carrier.ts";
+import { decodeRecord, type LaneRecord } from "./lane-record.ts";
+import type { DropReason } from "./private-wall.ts";
+
+/** What waits for one node at most. */
+export const laneBytesMax = 1024 * 1024;
+const batchBytes = 64 * 1024;
+const readBytes = 64 * 1024;
+const dialTimeoutMs = 5_000;
+/** A connection that takes nothing for so long is given up. */
+const writeTimeoutMs = 5_000;
+const retryMsMin = 200;
+const retryMsMax = 5_000;
+
+export interface LanePeer extends CarrierEndpoint {
+  readonly nodeId: number;
+}
+
+export interface LanesDeps {
+  readonly carrier: FrameCarrier;
+  /** Monotonic milliseconds. */
+  readonly nowMs: () => number;
+  readonly onRecords: (nodeId: number, records: readonly (LaneRecord | undefined)[]) => void;
+}
+
+export class Lanes {
+  readonly #deps: LanesDeps;
+  readonly #out = new Map<number, OutLane>();
+  readonly #in = new Map<number, FrameLink>();
+  #peers: ReadonlyMap<number, LanePeer> = new Map();
+
+  constructor(deps: LanesDeps) {
+    this.#deps = deps;
+  }
+
+  async listen(): Promise<void> {
+    await this.#deps.carrier.listen(
+      (endpointId) => this.#nodeOf(endpointId) !== undefined,
+      (link) => void this.#take(link),
+    );
+  }
+
+  /** The nodes to which there is a connection now. */
+  get connected(): readonly number[] {
+    return [...this.#out].flatMap(([nodeId, lane]) => (lane.isConnected ? [nodeId] : []));
+  }
+
+  /** Whom frames are taken from and sent to; connections with all others end. */
+  setPeers(peers: readonly LanePeer[]): void {
+    this.#peers = new Map(peers.map((peer) => [peer.nodeId, peer]));
+    for (const [nodeId, lane] of this.#out) {
+      const peer = this.#peers.get(nodeId);
+      if (peer?.endpointId === lane.peer.endpointId) {
+        lane.peer = peer;
+        continue;
+      }
+      lane.close();
+      this.#out.delete(nodeId);
+    }
+    for (const [nodeId, link] of this.#in) {
+      if (this.#peers.get(nodeId)?.endpointId === link.remoteEndpointId) continue;
+      link.close("no neighbour any more");
+      this.#in.delete(nodeId);
+    }
+  }
+
+  send(nodeId: number, records: Buffer): DropReason | undefined {
+    const peer = this.#peers.get(nodeId);
+    if (peer === undefined) return "no_lane";
+    const lane = this.#out.get(nodeId) ?? new OutLane(peer, this.#deps);
+    this.#out.set(nodeId, lane);
+    return lane.send(records);
+  }
+
+  #nodeOf(endpointId: string): number | undefined {
+    for (const peer of this.#peers.values()) if (peer.endpointId === endpointId) return peer.nodeId;
+    return undefined;
+  }
+
+  /** The newest connection of a node counts. */
+  async #take(link: FrameLink): Promise<void> {
+    const nodeId = this.#nodeOf(link.remoteEndpointId);
+    if (nodeId === undefined) return link.close("no neighbour");
+    this.#in.get(nodeId)?.close("there is a newer one");
+    this.#in.set(nodeId, link);
+    const reader = new FrameReader();
+    try {
+      for (;;) {
+        const bytes = await link.read(readBytes);
+        if (bytes === undefined || this.#in.get(nodeId) !== link) break;
+        const records = reader.push(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+        this.#deps.onRecords(
+          nodeId,
+          records.map((record) => decodeRecord(record.subarray(lengthBytes))),
+        );
+      }
+    } catch {
+      // It broke, or says what cannot be read: the other side comes again.
+    }
+    link.close("over");
+    if (this.#in.get(nodeId) === link) this.#in.delete(nodeId);
+  }
+}
+
+class OutLane {
+  peer: LanePeer;
+  readonly #deps: LanesDeps;
+  readonly #closed = new AbortController();
+  #waiting: Buffer[] = [];
+  #waitingBytes = 0;
+  #link: FrameLink | undefined;
+  #busy = false;
+  #failures = 0;
+  #notBeforeMs = 0;
+
+  constructor(peer: LanePeer, deps: LanesDeps) {
+    this.peer = peer;
+    this.#deps = deps;
+  }
+
+  get isConnected(): boolean {
+    return this.#link !== undefined;
+  }
+
+  send(records: Buffer): DropReason | undefined {
+    if (this.#link === undefined && this.#deps.nowMs() < this.#notBeforeMs) return "no_lane";
+    if (this.#waitingBytes + records.length > laneBytesMax) return "full";
+    this.#waiting.push(records);
+    this.#waitingBytes += records.length;
+    if (!this.#busy) void this.#run();
+    return undefined;
+  }
+
+  close(): void {
+    this.#closed.abort();
+    this.#link?.close("no neighbour any more");
+    this.#link = undefined;
+  }
+
+  async #run(): Promise<void> {
+    this.#busy = true;
+    try {
+      while (this.#waiting.length > 0 && !this.#closed.signal.aborted) {
+        this.#link ??= await this.#dial();
+        await writeInTime(this.#link, this.#nextBatch());
+        this.#failures = 0;
+      }
+    } catch {
+      this.#link?.close("it broke");
+      this.#link = undefined;
+      this.#notBeforeMs = this.#deps.nowMs() + Math.min(retryMsMin * 2 ** this.#failures++, retryMsMax);
+      this.#waiting = [];
+      this.#waitingBytes = 0;
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  #dial(): Promise<FrameLink> {
+    const signal = AbortSignal.any([this.#closed.signal, AbortSignal.timeout(dialTimeoutMs)]);
+    return this.#deps.carrier.connect(this.peer, signal);
+  }
+
+  /** Whole records, so that those that wait are of use to a new connection. */
+  #nextBatch(): Buffer {
+    let count = 0;
+    let bytes = 0;
+    while (count < this.#waiting.length && (count === 0 || bytes < batchBytes)) {
+      bytes += this.#waiting[count]?.length ?? 0;
+      count++;
+    }
+    const batch = Buffer.concat(this.#waiting.splice(0, count));
+    this.#waitingBytes -= batch.length;
+    return batch;
+  }
+}
+
+async function writeInTime(link: FrameLink, bytes: Buffer): Promise<void> {
+  const timer = setTimeout(() => link.close("nothing was taken for long"), writeTimeoutMs);
+  try {
+    await link.write(bytes);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,62 @@
+/** A private network as the replicated state describes it: who is in it, where, and by which addresses. The switch is told it whole. */
+import { type Ipv4Range, isInRange } from "@blixard/common";
+import { macNumberOf } from "../packet.ts";
+import type { NetworkNames } from "./names.ts";
+
+/** A network card of a VM, on whatever node. */
+export interface NetworkHost {
+  readonly name: string;
+  readonly mac: string;
+  readonly address: number;
+  /** Where the VM is placed, and since which epoch: what another node or another epoch sends in its name is void. */
+  readonly node: number;
+  readonly epoch: number;
+}
+
+export interface NetworkConfig {
+  readonly networkId: string;
+  readonly name: string;
+  readonly range: Ipv4Range;
+  /** Of the switch in this network: it gives addresses and answers names. */
+  readonly server: number;
+  readonly hosts: readonly NetworkHost[];
+}
+
+export class NetworkTable implements NetworkNames {
+  readonly config: NetworkConfig;
+  readonly #byMac: ReadonlyMap<number, NetworkHost>;
+  readonly #byAddress: ReadonlyMap<number, NetworkHost>;
+  readonly #byName: ReadonlyMap<string, NetworkHost>;
+
+  constructor(config: NetworkConfig) {
+    this.config = config;
+    this.#byMac = new Map(config.hosts.map((host) => [macNumberOf(host.mac), host]));
+    this.#byAddress = new Map(config.hosts.map((host) => [host.address, host]));
+    this.#byName = new Map(config.hosts.map((host) => [host.name, host]));
+  }
+
+  get network(): string {
+    return this.config.name;
+  }
+
+  /** `mac` as a number. */
+  hostOf(mac: number): NetworkHost | undefined {
+    return this.#byMac.get(mac);
+  }
+
+  hostAt(address: number): NetworkHost | undefined {
+    return this.#byAddress.get(address);
+  }
+
+  addressOf(name: string): number | undefined {
+    return this.#byName.get(name)?.address;
+  }
+
+  nameOf(address: number): string | undefined {
+    return this.#byAddress.get(address)?.name;
+  }
+
+  has(address: number): boolean {
+    return isInRange(address, this.config.range);
+  }
+}

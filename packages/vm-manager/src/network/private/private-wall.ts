@@ -1,0 +1,113 @@
+/**
+ * What becomes of a frame in a private network. Only IPv4 with the addresses that the state placed on the card passes, to one card
+ * of the network. The switch itself says who has which address (ARP), gives addresses (DHCP) and answers names (DNS): no frame of a
+ * guest about that reaches another one, so none can take over a neighbour's place.
+ */
+import { answerDhcp, isDhcpRequest } from "../dhcp.ts";
+import { gatewayMac } from "../gateway-mac.ts";
+import { answerQuestion, isNameQuestion } from "../name-question.ts";
+import { type ArpPacket, etherHeaderBytes, macNumberAt, readPacket } from "../packet.ts";
+import { hexOf } from "../udp-frame.ts";
+import { answerNames, topDomain } from "./names.ts";
+import type { NetworkHost, NetworkTable } from "./network-table.ts";
+
+/** Why a frame goes no further. */
+export const dropReasons = [
+  /** Neither ARP nor IPv4, or cut. */
+  "not_understood",
+  "source_mac",
+  "source_address",
+  /** To several at once. */
+  "group",
+  "nobody_there",
+  /** The state does not place the card on the node that sends for it, in the epoch in which it does. */
+  "not_placed",
+  /** The other side takes less than comes. */
+  "full",
+  /** The node of the other card is not connected. */
+  "no_lane",
+] as const;
+export type DropReason = (typeof dropReasons)[number];
+
+export type Verdict =
+  | { readonly type: "answer"; readonly frame: Buffer }
+  | { readonly type: "pass"; readonly to: NetworkHost }
+  | { readonly type: "drop"; readonly reason: DropReason };
+
+/** Of a guest with the card `own`. */
+export function verdictOnGuest(frame: Buffer, own: NetworkHost, table: NetworkTable): Verdict {
+  const packet = readPacket(frame);
+  if (packet === undefined) return drop("not_understood");
+  if (table.hostOf(macNumberAt(frame, 6)) !== own) return drop("source_mac");
+  if (packet.type === "arp") return verdictOnArp(packet, own, table);
+  if (isDhcpRequest(frame)) return answered(answerDhcp(frame, own.mac, leaseOf(own, table)));
+  if (packet.source !== own.address) return drop("source_address");
+  const { server } = table.config;
+  if (packet.destination !== server) return passed(frame, table);
+  if (!isNameQuestion(packet, server)) return drop("nobody_there");
+  return answered(answerQuestion(frame, packet, own.mac, (message) => answerNames(message, table)));
+}
+
+/** Of another node, in the name of a card that has to be there, in that epoch. */
+export function verdictOnNode(
+  frame: Buffer,
+  from: { readonly node: number; readonly epoch: number },
+  table: NetworkTable,
+): Verdict {
+  const packet = readPacket(frame);
+  if (packet?.type !== "ipv4") return drop("not_understood");
+  const source = table.hostOf(macNumberAt(frame, 6));
+  if (source === undefined) return drop("source_mac");
+  if (source.node !== from.node || source.epoch !== from.epoch) return drop("not_placed");
+  if (packet.source !== source.address) return drop("source_address");
+  return passed(frame, table);
+}
+
+function passed(frame: Buffer, table: NetworkTable): Verdict {
+  if (((frame[0] ?? 0) & 1) === 1) return drop("group");
+  const to = table.hostOf(macNumberAt(frame, 0));
+  return to === undefined ? drop("nobody_there") : { type: "pass", to };
+}
+
+function verdictOnArp({ senderMac, sender, target, asks }: ArpPacket, own: NetworkHost, table: NetworkTable): Verdict {
+  if (senderMac !== own.mac) return drop("source_mac");
+  // None, while it asks whether somebody else has its address (RFC 5227).
+  if (sender !== own.address && sender !== 0) return drop("source_address");
+  if (!asks || target === own.address) return drop("group");
+  const mac = target === table.config.server ? gatewayMac : table.hostAt(target)?.mac;
+  return mac === undefined
+    ? drop("nobody_there")
+    : answered(arpAnswer({ mac, address: target }, { ...own, address: sender }));
+}
+
+function leaseOf({ address: guest }: NetworkHost, { config }: NetworkTable) {
+  const { server, range, name } = config;
+  return { guest, server, mask: range.mask, resolver: server, domain: `${name}.${topDomain}` };
+}
+
+type ArpEnd = Pick<NetworkHost, "mac" | "address">;
+
+function arpAnswer(found: ArpEnd, asked: ArpEnd): Buffer {
+  const frame = Buffer.alloc(etherHeaderBytes + 28);
+  frame.write(hexOf(asked.mac), 0, "hex");
+  frame.write(hexOf(gatewayMac), 6, "hex");
+  frame.writeUInt16BE(0x0806, 12);
+  frame.write("0001080006040002", etherHeaderBytes, "hex");
+  const ends: readonly (readonly [ArpEnd, number])[] = [
+    [found, etherHeaderBytes + 8],
+    [asked, etherHeaderBytes + 18],
+  ];
+  for (const [{ mac, address }, at] of ends) {
+    frame.write(hexOf(mac), at, "hex");
+    frame.writeUInt32BE(address, at + 6);
+  }
+  return frame;
+}
+
+function answered(frame: Buffer | undefined): Verdict {
+  return frame === undefined ? drop("not_understood") : { type: "answer", frame };
+}
+
+function drop(reason: DropReason): Verdict {
+  return { type: "drop", reason };
+}

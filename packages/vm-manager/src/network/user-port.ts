@@ -1,0 +1,148 @@
+/**
+ * One network card of a VM in its network `user`: frames go between the process of the VM, the wall and passt.
+ *
+ *   passt: none --first frame that may go out, or forwards--> running --ends--> none, for a while that grows with each end
+ *   any --the process of the VM is gone, or close()--> closed; passt with it
+ *
+ * Who writes faster than the other side reads has to wait: neither side can fill the memory of this process.
+ */
+import type { Duplex } from "node:stream";
+import { answerDhcp, isDhcpRequest } from "./dhcp.ts";
+import { FrameReader, lengthBytes, withLength } from "./frame-reader.ts";
+import { framesOf, GuestLink, writeAll } from "./guest-link.ts";
+import { answerQuestion, isNameQuestion } from "./name-question.ts";
+import { readPacket } from "./packet.ts";
+import { type RunningPasst, startPasst } from "./passt.ts";
+import type { UserPortConfig } from "./switch-messages.ts";
+import { userLeaseOf } from "./user-addresses.ts";
+import { askForGateway, UserWall } from "./user-wall.ts";
+
+const passtRetryMs = 500;
+const passtRetryMsMax = 15_000;
+/** A run of that length was a good one. */
+const passtStableMs = 5_000;
+
+export interface UserPortDeps {
+  readonly isHostAddress: (address: number) => boolean;
+  /** Monotonic milliseconds. */
+  readonly nowMs: () => number;
+  /** Answers a question about names that the private networks of this VM know; undefined: somebody outside is asked. */
+  readonly answerNames: (message: Buffer) => Buffer | undefined;
+}
+
+export class UserPort {
+  readonly config: UserPortConfig;
+  readonly #deps: UserPortDeps;
+  readonly #wall: UserWall;
+  readonly #guest: GuestLink;
+  #closed = false;
+  #passt: RunningPasst | undefined;
+  #passtStartedMs = 0;
+  #passtFailures = 0;
+  #passtNotBeforeMs = 0;
+  #passtProblem: string | undefined;
+
+  constructor(config: UserPortConfig, deps: UserPortDeps) {
+    this.config = config;
+    this.#deps = deps;
+    const { mac, addresses, forwards } = config;
+    const { isHostAddress, nowMs } = deps;
+    this.#wall = new UserWall({ mac, addresses, forwards, isHostAddress });
+    this.#guest = new GuestLink(config.vm, config.socketPath, {
+      nowMs,
+      onFrames: (frames) => this.#fromGuest(frames),
+      onConnected: () => {
+        this.#passt?.frames.resume();
+        this.look();
+      },
+      onDrain: () => this.#passt?.frames.resume(),
+      onGone: () => this.close(),
+    });
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
+  get problem(): string | undefined {
+    return this.#guest.problem ?? this.#passtProblem;
+  }
+
+  /** Called now and then: ends with the VM, and starts passt again where its ports are forwarded. */
+  look(): void {
+    if (!this.#guest.isAlive) this.close();
+    else if (this.config.forwards.length > 0) this.#ensurePasst();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#guest.close();
+    this.#endPasst();
+  }
+
+  #fromGuest(frames: readonly Buffer[]): void {
+    const out: Buffer[] = [];
+    for (const frame of frames) {
+      const content = frame.subarray(lengthBytes);
+      if (isDhcpRequest(content)) {
+        const answer = answerDhcp(content, this.config.mac, userLeaseOf(this.config.addresses));
+        // A guest that asks and does not listen fills no memory here.
+        if (answer !== undefined && !this.#guest.isFull) this.#guest.write([withLength(answer)]);
+      } else if (this.#wall.letsOut(content)) {
+        const answer = this.#answerName(content);
+        if (answer === undefined) out.push(frame);
+        else if (!this.#guest.isFull) this.#guest.write([withLength(answer)]);
+      }
+    }
+    if (out.length === 0) return;
+    const passt = this.#ensurePasst();
+    if (passt !== undefined && !writeAll(passt, out)) this.#guest.pause();
+  }
+
+  #answerName(content: Buffer): Buffer | undefined {
+    const packet = readPacket(content);
+    const { addresses, mac } = this.config;
+    if (packet?.type !== "ipv4" || !isNameQuestion(packet, addresses.resolver)) return undefined;
+    return answerQuestion(content, packet, mac, this.#deps.answerNames);
+  }
+
+  /** Undefined while it has ended too often. */
+  #ensurePasst(): Duplex | undefined {
+    if (this.#passt !== undefined) return this.#passt.frames;
+    const nowMs = this.#deps.nowMs();
+    if (this.#closed || nowMs < this.#passtNotBeforeMs) return undefined;
+    const { addresses, forwards, confinement, mac } = this.config;
+    const passt = startPasst(addresses, forwards, confinement);
+    this.#passt = passt;
+    this.#passtStartedMs = nowMs;
+    const reader = new FrameReader();
+    passt.frames.on("data", (data: Buffer) => {
+      this.#passtProblem = undefined;
+      const frames = framesOf(passt.frames, reader, data);
+      const incoming = frames.filter((frame) => this.#wall.letsIn(frame.subarray(lengthBytes)));
+      if (!this.#guest.write(incoming)) passt.frames.pause();
+    });
+    passt.frames.on("drain", () => this.#guest.resume());
+    void passt.ended.then((said) => this.#passtEnded(passt, said));
+    passt.frames.write(withLength(askForGateway(mac, addresses)));
+    return passt.frames;
+  }
+
+  #passtEnded(passt: RunningPasst, said: string): void {
+    if (this.#passt !== passt) return;
+    this.#passt = undefined;
+    // What waited for it goes nowhere now.
+    this.#guest.resume();
+    const nowMs = this.#deps.nowMs();
+    this.#passtFailures = nowMs - this.#passtStartedMs >= passtStableMs ? 1 : this.#passtFailures + 1;
+    this.#passtNotBeforeMs = nowMs + Math.min(passtRetryMs * 2 ** (this.#passtFailures - 1), passtRetryMsMax);
+    this.#passtProblem = `passt has ended: ${said}`;
+  }
+
+  #endPasst(): void {
+    const passt = this.#passt;
+    this.#passt = undefined;
+    passt?.frames.destroy();
+    passt?.child.kill("SIGKILL");
+  }
+}
