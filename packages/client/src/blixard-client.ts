@@ -32,7 +32,7 @@ import {
 } from "@blixard/protocol";
 import { parseNodeAddress } from "./address.ts";
 import type { CallFunction, CallOptions, StreamFunction, StreamOptions } from "./call-types.ts";
-import type { Channel, ChannelCall, NodePlace } from "./channel.ts";
+import type { BlobPromise, Channel, ChannelCall, NodePlace } from "./channel.ts";
 import { type ClientGroups, makeGroups } from "./groups.ts";
 import { HttpChannel } from "./http-channel.ts";
 import { defaultRetryPolicy, withRetries } from "./retry.ts";
@@ -121,7 +121,7 @@ export class BlixardClient implements AsyncDisposable {
     const call: CallFunction = (name, request, callOptions) => this.call(name, request, callOptions);
     const stream: StreamFunction = (name, request, streamOptions) => this.stream(name, request, streamOptions);
     const groups = makeGroups(
-      { call, stream, uploadBlob: (chunks, callOptions) => this.#uploadBlob(chunks, callOptions) },
+      { call, stream, uploadBlob: (chunks, promise, callOptions) => this.#uploadBlob(chunks, promise, callOptions) },
       this.#clock,
     );
     this.kv = groups.kv;
@@ -228,17 +228,21 @@ export class BlixardClient implements AsyncDisposable {
   }
 
   /** Blobs are not retried: the stream can be read only once. */
-  async #uploadBlob(chunks: AsyncIterable<Uint8Array>, options: CallOptions): Promise<StoredBlob> {
+  async #uploadBlob(
+    chunks: AsyncIterable<Uint8Array>,
+    promise: BlobPromise,
+    options: CallOptions,
+  ): Promise<StoredBlob> {
     const { signal } = options;
     const timeoutMs = options.timeoutMs ?? blobTimeoutMs;
     this.#note(methods["blob.write"].access);
     const limits = { timeoutMs, ...(signal === undefined ? {} : { signal }) };
     try {
-      return await this.#channel().uploadBlob(chunks, limits);
+      return await this.#channel().uploadBlob(chunks, promise, limits);
     } catch (error) {
       // A node that serves nobody says so before anything of the stream is read.
       if (!this.#follow(error)) throw error;
-      return await this.#channel().uploadBlob(chunks, limits);
+      return await this.#channel().uploadBlob(chunks, promise, limits);
     }
   }
 

@@ -46,6 +46,17 @@ export interface NodePlace {
   readonly addresses: readonly string[];
 }
 
+/** What the sender of a blob says of it. A node of before level 3 refuses it: it is said only where that is higher. */
+export interface BlobPromise {
+  readonly digest?: string;
+  /** Of the whole. */
+  readonly sizeBytes?: number;
+  /** A raw disk, although nothing in it shows that it is one. */
+  readonly raw?: boolean;
+  /** Where what is sent begins: an upload that broke off goes on. Default 0. */
+  readonly offset?: number;
+}
+
 export interface Channel {
   /** Where it leads, for messages. */
   readonly address: string;
@@ -59,6 +70,6 @@ export interface Channel {
   health(call: ChannelCall): Promise<Health>;
   /** Channels to other nodes, with the same right. */
   toOthers(nodes: readonly NodePlace[]): Channel[];
-  uploadBlob(chunks: AsyncIterable<Uint8Array>, call: ChannelCall): Promise<StoredBlob>;
+  uploadBlob(chunks: AsyncIterable<Uint8Array>, promise: BlobPromise, call: ChannelCall): Promise<StoredBlob>;
   close(): void;
 }

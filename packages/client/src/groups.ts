@@ -14,12 +14,17 @@ import {
   vmVerbs,
 } from "@blixard/protocol";
 import type { CallFunction, CallOptions, StreamFunction, StreamOptions } from "./call-types.ts";
+import type { BlobPromise } from "./channel.ts";
 import { type ContractGroups, contractGroups } from "./contract-groups.ts";
 import { type FollowOptions, followKeys, followLogs, followVms } from "./follow.ts";
 import { type OperationWaitOptions, waitForOperation } from "./operation-wait.ts";
 import { pagesOf } from "./pages.ts";
 
-export type UploadBlob = (chunks: AsyncIterable<Uint8Array>, options: CallOptions) => Promise<StoredBlob>;
+export type UploadBlob = (
+  chunks: AsyncIterable<Uint8Array>,
+  promise: BlobPromise,
+  options: CallOptions,
+) => Promise<StoredBlob>;
 
 export interface WaitOptions {
   /** Default 60,000 ms. */
@@ -59,10 +64,36 @@ export function makeGroups({ call, stream, uploadBlob }: GroupDeps, clock: Clock
       waitFor: (id: string, options: OperationWaitOptions = {}) =>
         waitForOperation(groups.operations.get, clock, id, options),
     },
-    images: {
-      ...groups.images,
-      /** Stores bytes at the node that answers; `image.put` then names them by digest and node. */
-      uploadBlob: (chunks: AsyncIterable<Uint8Array>, options: CallOptions = {}) => uploadBlob(chunks, options),
+    images: imageGroup(groups.images, uploadBlob),
+  };
+}
+
+function imageGroup(made: ContractGroups["images"], uploadBlob: UploadBlob) {
+  return {
+    ...made,
+    /** Stores bytes at the node that answers; `image.put` then names them by digest and node. */
+    uploadBlob: (
+      chunks: AsyncIterable<Uint8Array>,
+      { digest, sizeBytes, raw, offset, ...options }: CallOptions & BlobPromise = {},
+    ) =>
+      uploadBlob(
+        chunks,
+        {
+          ...(digest === undefined ? {} : { digest }),
+          ...(sizeBytes === undefined ? {} : { sizeBytes }),
+          ...(raw === undefined ? {} : { raw }),
+          ...(offset === undefined ? {} : { offset }),
+        },
+        options,
+      ),
+    /** The bytes of a blob that some node holds, from its start to its end. They are not checked here. */
+    async *readWhole(digest: string, options: CallOptions = {}): AsyncGenerator<Uint8Array> {
+      for (let offset = 0; ; ) {
+        const { data, endOffset } = await made.readBlob({ digest, offset }, options);
+        if (data.length > 0) yield data;
+        offset += data.length;
+        if (data.length === 0 || offset >= endOffset) return;
+      }
     },
   };
 }

@@ -15,7 +15,14 @@ import {
   type StreamRequestOf,
 } from "@blixard/protocol";
 import { parseNodeAddress } from "./address.ts";
-import { type Channel, type ChannelCall, type ChannelStream, type NodePlace, nodeTimeoutMs } from "./channel.ts";
+import {
+  type BlobPromise,
+  type Channel,
+  type ChannelCall,
+  type ChannelStream,
+  type NodePlace,
+  nodeTimeoutMs,
+} from "./channel.ts";
 import { type ConsoleDeps, openHttpConsole, openHttpStream } from "./http-streams.ts";
 import { type HttpAnswer, type HttpExchange, NodeEndpoint, type NodeEndpointOptions } from "./node-endpoint.ts";
 import { decodeAnswer, decodeError, encodeCall } from "./wire.ts";
@@ -97,11 +104,14 @@ export class HttpChannel implements Channel {
     return JSON.parse(answer.body.toString("utf8")) as Health;
   }
 
-  async uploadBlob(chunks: AsyncIterable<Uint8Array>, call: ChannelCall): Promise<StoredBlob> {
+  async uploadBlob(chunks: AsyncIterable<Uint8Array>, promise: BlobPromise, call: ChannelCall): Promise<StoredBlob> {
     const { verb, path, takes } = nodeRoutes.uploadBlob;
+    const query = new URLSearchParams(
+      Object.entries(promise).map(([name, value]): [string, string] => [name, String(value)]),
+    ).toString();
     const answer = await this.#endpoint.exchange({
       verb,
-      path,
+      path: query === "" ? path : `${path}?${query}`,
       headers: { "content-type": takes },
       body: chunks,
       ...limitsOf(call),

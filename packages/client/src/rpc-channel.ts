@@ -34,7 +34,14 @@ import {
   type StreamRequestOf,
   showTicket,
 } from "@blixard/protocol";
-import { type Channel, type ChannelCall, type ChannelStream, type NodePlace, nodeTimeoutMs } from "./channel.ts";
+import {
+  type BlobPromise,
+  type Channel,
+  type ChannelCall,
+  type ChannelStream,
+  type NodePlace,
+  nodeTimeoutMs,
+} from "./channel.ts";
 
 export interface RpcEndpoint {
   /** The key that the node must prove, 64 hexadecimal digits. */
@@ -94,12 +101,16 @@ export class RpcChannel implements Channel {
     return { healthy: true, nodeId, clusterId, ready: leaderId !== null, reason };
   }
 
-  async uploadBlob(chunks: AsyncIterable<Uint8Array>, call: ChannelCall): Promise<StoredBlob> {
+  async uploadBlob(
+    chunks: AsyncIterable<Uint8Array>,
+    { offset: from = 0, ...promise }: BlobPromise,
+    call: ChannelCall,
+  ): Promise<StoredBlob> {
     const uploadId = toHex(this.#random.bytes(16));
-    let offset = 0;
+    let offset = from;
     const send = async (data: Uint8Array, last: boolean) => {
       const own = { ...call, idempotencyKey: toHex(this.#random.bytes(16)) };
-      const request = { uploadId, offset, data: new Uint8Array(data), last };
+      const request = { uploadId, offset, data: new Uint8Array(data), last, ...promise };
       const answer = await callOverRpc(this.#rpc, this.#to, "blob.write", request, own);
       offset += data.length;
       return answer;

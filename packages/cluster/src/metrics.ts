@@ -20,6 +20,8 @@ const duties = [
   "vm-desired",
   "vm-observe",
   "volume-desired",
+  "image-observe",
+  "image-copies",
   "volume-observe",
   "networks-desired",
 ] as const;

@@ -207,6 +207,25 @@ describe("routes without a token", () => {
     expect(body).toMatchObject({ error: { outcome: "unknown", message: expect.not.stringContaining("EMFILE") } });
   });
 
+  it("hear of a blob what its sender says of it, and refuse what they do not look at", async () => {
+    const promises: unknown[] = [];
+    api.storeBlobs({
+      put: async (_, promise) => {
+        promises.push(promise);
+        return { digest: "d".repeat(64), sizeBytes: 9 };
+      },
+    });
+    const digest = "ab".repeat(32);
+    expect(await ask("POST", `/v1/blobs?digest=${digest}&sizeBytes=9&offset=4&raw=true`, "image")).toMatchObject({
+      status: 201,
+    });
+    expect(promises).toEqual([{ digest, wholeBytes: 9, offset: 4, raw: true }]);
+    for (const query of ["digest=ab", "offset=-1", "offset=x", "sizeBytes=0", "raw=maybe", "path=/etc/passwd"]) {
+      expect(await ask("POST", `/v1/blobs?${query}`, "image")).toMatchObject({ status: 400 });
+    }
+    expect(promises).toHaveLength(1);
+  });
+
   it("say what the system said where nobody has put it into words, and log it whole", async () => {
     const error = Object.assign(new Error("ENOSPC: no space left on device, open '/data/x'"), {
       code: "ENOSPC",

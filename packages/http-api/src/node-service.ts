@@ -40,7 +40,18 @@ export interface NodeService {
   ready(): Readiness;
 }
 
+/** What the sender of a blob says of it beforehand; `offset`: where what comes begins. */
+export interface BlobPromise {
+  readonly digest?: string;
+  readonly offset?: number;
+  readonly wholeBytes?: number;
+  readonly raw?: boolean;
+}
+
 /** The image store of this node, for uploads. */
 export interface BlobStore {
-  put(chunks: AsyncIterable<Uint8Array>): Promise<{ readonly digest: string; readonly sizeBytes: number }>;
+  put(
+    chunks: AsyncIterable<Uint8Array>,
+    promise?: BlobPromise,
+  ): Promise<{ readonly digest: string; readonly sizeBytes: number }>;
 }

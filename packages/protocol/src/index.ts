@@ -5,6 +5,7 @@
 export type { AccessRole, Actor, CallerAccess, CallMeta, MethodAccess } from "./api/access.ts";
 export { accessRoleSchema, authorize, forwardHopsMax, isAccessRole, isAccessToChange } from "./api/access.ts";
 export type { BanRecord, HeldSecret } from "./api/ban.ts";
+export { blobPromiseSchema } from "./api/blob.ts";
 export type { LostVm, NodeRoom } from "./api/capacity.ts";
 export type { CertificateView } from "./api/cert.ts";
 export type { ClusterRecord, Identity, NodeStatus } from "./api/cluster.ts";

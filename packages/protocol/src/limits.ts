@@ -58,6 +58,9 @@ export const limits = {
   volumesMax: 10_000,
   imagesMax: 1_000,
   imageBlobBytesMax: 16 * 1024 ** 3,
+  blobUrlLengthMax: 2_048,
+  /** Blobs that one node lets go at once; the rest goes the next time. */
+  blobsCollectedMax: 1_000,
   ticketsMax: 1_000,
   ticketTtlSecondsMax: 30 * 24 * 3600,
   ticketTtlSecondsDefault: 24 * 3600,

@@ -21,7 +21,6 @@ export type {
 } from "./driver.ts";
 export { nanoGuestElf } from "./guest/nano-guest.ts";
 export { builtinImages } from "./images/builtin-images.ts";
-export { inspectImage } from "./images/inspect-image.ts";
 export type { NetworksOfNode } from "./network/private/fabric.ts";
 export type {
   CarrierEndpoint,

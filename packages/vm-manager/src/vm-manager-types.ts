@@ -1,6 +1,7 @@
 /** What the cluster sees of the VM manager of one node. */
 import type { Clock, Logger, Metrics, Random, Watch } from "@blixard/common";
 import type {
+  ImageBlob,
   ImageRecord,
   NodeCapacity,
   VmCard,
@@ -56,6 +57,67 @@ export interface OpenBlob {
   readonly sizeBytes: number;
   /** Exactly `length` bytes. @throws NOT_FOUND when the blob ends before */
   read(offset: number, length: number): Promise<Uint8Array>;
+}
+
+/** What the sender of a blob says of it beforehand. */
+export interface BlobPromise {
+  /** Its digest: what came of it is kept when it breaks off. */
+  readonly digest?: string;
+  /** Where what comes begins: at most as far as what was kept. Default 0. */
+  readonly offset?: number;
+  /** The length of the whole. */
+  readonly wholeBytes?: number;
+  /** A raw disk, although nothing in it shows that it is one. */
+  readonly raw?: boolean;
+}
+
+export interface BlobStore {
+  /** The digests of the blobs that are here and whole; a new set whenever one came or went. */
+  readonly held: {
+    readonly value: ReadonlySet<string>;
+    until(
+      holds: (value: ReadonlySet<string>) => boolean,
+      options?: { readonly signal?: AbortSignal },
+    ): Promise<ReadonlySet<string>>;
+  };
+  /**
+   * Stores a blob; resolves when it is durable. @throws INVALID_ARGUMENT for what is neither kernel, initial RAM disk nor
+   * disk, CONFLICT for an offset behind what is here, NO_CAPACITY, OVERLOADED
+   */
+  put(
+    chunks: AsyncIterable<Uint8Array>,
+    promise?: BlobPromise,
+  ): Promise<{ readonly digest: string; readonly sizeBytes: number }>;
+  /**
+   * Fetches a blob from a URL of the public Internet, and stores it as `put` does.
+   * @throws PERMISSION_DENIED for any other address, and what `put` throws
+   */
+  fetchUrl(
+    url: string,
+    options: {
+      readonly digest?: string;
+      readonly raw?: boolean;
+      readonly signal: AbortSignal;
+      readonly onProgress: (receivedBytes: number, wholeBytes: number | undefined) => void;
+    },
+  ): Promise<{ readonly digest: string; readonly sizeBytes: number }>;
+  has(digest: string): Promise<boolean>;
+  /** Undefined when this node does not hold the blob. */
+  find(digest: string): Promise<OpenBlob | undefined>;
+  /** How much of a blob is here. */
+  stat(digest: string): Promise<{ readonly isWhole: boolean; readonly storedBytes: number }>;
+  /**
+   * Looks into blobs that are here: whether they are what an image of this format needs. Gives them with the format of a
+   * disk, and keeps them from being collected for a while. @throws NOT_FOUND, INVALID_ARGUMENT
+   */
+  inspect(format: ImageRecord["format"], blobs: readonly ImageBlob[]): Promise<ImageBlob[]>;
+  /** Makes sure that a blob is here. @throws UNAVAILABLE, STORAGE_CORRUPT */
+  ensure(blob: ImageBlob, sources: readonly number[], signal: AbortSignal): Promise<string>;
+  /** Removes blobs that are older and not `named`, or only says which they are. */
+  collect(
+    named: () => ReadonlySet<string>,
+    options: { readonly minAgeMs: number; readonly dryRun: boolean; readonly countMax: number },
+  ): Promise<{ readonly digest: string; readonly sizeBytes: number }[]>;
 }
 
 export interface VmManagerDeps {
@@ -153,13 +215,7 @@ export interface VmManager {
   ): Promise<ConsolePiece>;
   writeConsole(vmId: string, data: Uint8Array): Promise<void>;
   /** The image store: content-addressed, verified by digest when a blob is complete. */
-  readonly images: {
-    /** Stores a blob; resolves when it is durable. */
-    put(chunks: AsyncIterable<Uint8Array>): Promise<{ readonly digest: string; readonly sizeBytes: number }>;
-    has(digest: string): Promise<boolean>;
-    /** Undefined when this node does not hold the blob. */
-    find(digest: string): Promise<OpenBlob | undefined>;
-  };
+  readonly images: BlobStore;
   /** Records of the images that every node makes itself: `builtin/nano`, and `demo`, which is the same guest. */
   readonly builtinImages: readonly ImageRecord[];
   /** Stops managing. VMs keep running and are adopted at the next start, unless `stopVms`. */

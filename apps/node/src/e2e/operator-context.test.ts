@@ -76,7 +76,7 @@ describe("a context made from a ticket, without HTTP", () => {
 
     const disk = join(homes.at(-1) ?? "", "disk");
     await writeFile(disk, new Uint8Array(600_000).fill(7));
-    const image = await run(["image", "import", "seven", "--disk", disk, "-o", "json"]);
+    const image = await run(["image", "import", "seven", "--disk", disk, "--format", "raw", "-o", "json"]);
     expect(image).toMatchObject({ code: 0 });
     expect(JSON.parse(image.stdout)).toMatchObject({ name: "seven", blobs: [{ role: "disk", sizeBytes: 600_000 }] });
 

@@ -86,7 +86,7 @@ describe("machines without a way to each other but a relay", () => {
     if (first === undefined || second === undefined) throw new Error("both nodes run");
     const disk = join(root, "disk");
     await writeFile(disk, new Uint8Array(300_000).fill(7));
-    await on(first, "image", "import", "seven", "--disk", disk);
+    await on(first, "image", "import", "seven", "--disk", disk, "--format", "raw");
     await on(first, "nodes", "cordon", "1");
     await on(first, "vm", "create", "there", "--image", "seven", "--memory", "64M");
     const bulk = memberOf(await statusUntil(second, () => true), 1)?.bulk;

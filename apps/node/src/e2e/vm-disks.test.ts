@@ -152,7 +152,16 @@ describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
     await writeFile(kernelFile ?? "", kernel);
     await writeFile(initrdFile ?? "", initrd);
     await writeFile(diskFile ?? "", "on the disk of the image".padEnd(1024 * 1024));
-    const given = ["--kernel", kernelFile ?? "", "--initrd", initrdFile ?? "", "--disk", diskFile ?? ""];
+    const given = [
+      "--kernel",
+      kernelFile ?? "",
+      "--initrd",
+      initrdFile ?? "",
+      "--disk",
+      diskFile ?? "",
+      "--format",
+      "raw",
+    ];
     expect(await at(1, "image", "import", "linux", ...given, "--append", linuxGuestCommandLine)).toMatchObject({
       code: 0,
     });

@@ -150,6 +150,7 @@ describe("what nodes say of themselves", () => {
   const requests: Readonly<Partial<Record<MethodName, object>>> = {
     "vm.observe": { observations: [] },
     "volume.observe": { observations: [] },
+    "image.observe": { held: [], lost: [] },
     "node.update": { capacity: own },
     "node.renewLease": {},
     "token.own": { tokenHash: "a".repeat(64) },

@@ -9,8 +9,11 @@ let timers: { run: () => void; cancelled: boolean }[];
 let failures: unknown[];
 let uploads: BlobUploads;
 
+let offsets: number[];
+
 /** Keeps what it gets, and says its digest. */
-async function store(chunks: AsyncIterable<Uint8Array>) {
+async function store(chunks: AsyncIterable<Uint8Array>, { offset }: { readonly offset: number }) {
+  offsets.push(offset);
   const pieces: Uint8Array[] = [];
   try {
     for await (const chunk of chunks) {
@@ -28,6 +31,7 @@ async function store(chunks: AsyncIterable<Uint8Array>) {
 beforeEach(() => {
   timers = [];
   failures = [];
+  offsets = [];
   const setTimer = (_: number, run: () => void): Timer => {
     const timer = { run, cancelled: false };
     timers.push(timer);
@@ -64,6 +68,13 @@ describe("BlobUploads", () => {
     expect(await write(1, [], { owner: "b", last: true })).toMatchObject({ digest: toHex(sha256(Uint8Array.of(7))) });
     expect(timers.every(({ cancelled }) => cancelled)).toBe(true);
     await expect(write(3, [4])).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+
+  it("goes on where the store ends, when the digest of the whole was said", async () => {
+    const piece = { uploadId: "1", offset: 5, data: Uint8Array.of(1), last: true };
+    await expect(uploads.write("a", piece)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    expect(await uploads.write("a", { ...piece, digest: "ab".repeat(32) })).toMatchObject({ sizeBytes: 1 });
+    expect(offsets).toEqual([5]);
   });
 
   it("says what the store says, and forgets the upload", async () => {

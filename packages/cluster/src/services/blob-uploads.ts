@@ -7,7 +7,10 @@ import type { ParsedRequestOf, ResponseOf } from "@blixard/protocol";
 
 export const blobUploadLimits = { uploadsMax: 8, idleMsMax: 30_000 } as const;
 
-type Store = (chunks: AsyncIterable<Uint8Array>) => Promise<{ readonly digest: string; readonly sizeBytes: number }>;
+type Store = (
+  chunks: AsyncIterable<Uint8Array>,
+  promise: Pick<Piece, "digest" | "offset" | "raw"> & { readonly wholeBytes?: number },
+) => Promise<{ readonly digest: string; readonly sizeBytes: number }>;
 type Piece = ParsedRequestOf<"blob.write">;
 
 interface Upload {
@@ -29,15 +32,13 @@ export class BlobUploads {
   }
 
   /**
-   * Takes the next piece of an upload of `owner`; the first one, at offset 0, opens it, and the last one, which may be
-   * empty, ends it. @throws CONFLICT for a piece that does not follow, OVERLOADED, what the store refuses with
+   * Takes the next piece of an upload of `owner`; the first one opens it, at offset 0 or, where it says the digest of the
+   * whole, where the store ends that has a part already; and the last one, which may be empty, ends it. @throws CONFLICT for a piece that does not follow, OVERLOADED, what the store refuses with
    */
-  async write(
-    owner: string,
-    { uploadId, offset, data, last }: Piece,
-  ): Promise<Omit<ResponseOf<"blob.write">, "nodeId">> {
+  async write(owner: string, piece: Piece): Promise<Omit<ResponseOf<"blob.write">, "nodeId">> {
+    const { uploadId, offset, data, last } = piece;
     const key = `${owner}/${uploadId}`;
-    const upload = this.#uploads.get(key) ?? this.#open(key, offset);
+    const upload = this.#uploads.get(key) ?? this.#open(key, piece);
     if (upload.busy || upload.sizeBytes !== offset) {
       throw refused("CONFLICT", `the next byte of this upload is ${upload.sizeBytes}, and not ${offset}`);
     }
@@ -62,15 +63,21 @@ export class BlobUploads {
     }
   }
 
-  #open(key: string, offset: number): Upload {
-    if (offset !== 0) throw refused("NOT_FOUND", "this upload is not known here, or not any more");
+  #open(key: string, { offset, digest, sizeBytes, raw }: Piece): Upload {
+    if (offset !== 0 && digest === undefined)
+      throw refused("NOT_FOUND", "this upload is not known here, or not any more");
     if (this.#uploads.size >= blobUploadLimits.uploadsMax) {
       throw refused("OVERLOADED", `${this.#uploads.size} uploads run on this node already`);
     }
     const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
-    const stored = this.#store(readable as unknown as AsyncIterable<Uint8Array>);
+    const stored = this.#store(readable as unknown as AsyncIterable<Uint8Array>, {
+      offset,
+      ...(digest === undefined ? {} : { digest }),
+      ...(sizeBytes === undefined ? {} : { wholeBytes: sizeBytes }),
+      ...(raw === undefined ? {} : { raw }),
+    });
     stored.catch(() => {});
-    const upload: Upload = { writer: writable.getWriter(), stored, sizeBytes: 0, busy: false, idle: undefined };
+    const upload: Upload = { writer: writable.getWriter(), stored, sizeBytes: offset, busy: false, idle: undefined };
     upload.writer.closed.catch(() => {});
     this.#uploads.set(key, upload);
     return upload;

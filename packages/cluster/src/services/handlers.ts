@@ -3,6 +3,7 @@ import type { EntrySteps, ExitSteps, Handlers, StreamHandlers } from "../calls/c
 import { leaseHandlers } from "../leases/renew-lease.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { banHandlers } from "./ban.ts";
+import { blobHandlers } from "./blob.ts";
 import { certificateHandlers } from "./cert.ts";
 import { statusHandlers } from "./cluster.ts";
 import { imageHandlers } from "./image.ts";
@@ -40,6 +41,7 @@ export function createServices(parts: NodeParts): Services {
       ...volumeHandlers(parts),
       ...networkHandlers(parts),
       ...imageHandlers(parts),
+      ...blobHandlers(parts),
       ...nodeHandlers(parts),
       ...leaseHandlers(parts),
       ...nodeKeyHandlers(parts),

@@ -5,6 +5,7 @@ import type { CallRouter } from "../calls/call-router.ts";
 import type { ClusterNodeDeps } from "../cluster-node-types.ts";
 import type { LoopDeps } from "../duties/background-loop.ts";
 import { countState } from "../duties/count-state.ts";
+import { runImageDuty } from "../duties/image-duty.ts";
 import { LeaderDuties } from "../duties/leader-duties.ts";
 import { MembershipDuty } from "../duties/membership-duty.ts";
 import { runNetworkDuty } from "../duties/network-duty.ts";
@@ -79,6 +80,7 @@ export function startDuties(duties: DutiesDeps): Duties {
     new VmDuty(parts, router, loop, untilCaughtUp).run(signal),
     runVolumeDuty(parts, router, loop, untilCaughtUp, signal),
     runNetworkDuty(parts, loop, untilCaughtUp, signal),
+    runImageDuty(parts, router, loop, untilCaughtUp, signal),
     membership.run(signal),
     countState(loop, stateMachine, metrics, signal),
   ]);

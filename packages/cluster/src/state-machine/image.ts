@@ -1,12 +1,14 @@
 /** Commands of images. */
 import { type CommandBodyOf, type ImageRecord, limits } from "@blixard/protocol";
-import { done, refuse } from "./outcomes.ts";
-import { sortedRecords } from "./state.ts";
-import type { AppliersOf, ClusterState, Outcome } from "./types.ts";
+import { done, nodeNotFound, refuse } from "./outcomes.ts";
+import { nodeKey, sortedRecords } from "./state.ts";
+import type { AppliersOf, Change, ClusterState, Outcome } from "./types.ts";
 
 export const imageAppliers: AppliersOf<"image"> = {
   "image.put": applyPut,
   "image.remove": applyRemove,
+  "image.pin": applyPin,
+  "image.observe": applyObserve,
 };
 
 /** Stores an image, or more sources for the same blobs. An image that a VM uses never changes its content. */
@@ -23,7 +25,7 @@ function applyPut(state: ClusterState, body: CommandBodyOf<"image.put">): Outcom
   if (present === undefined && state.images.size >= limits.imagesMax) {
     return refuse("CONFLICT", `there are ${limits.imagesMax} images already`, "Remove some: blixard image remove NAME");
   }
-  return done({ image }, [{ table: "images", key: image.name, value: image }]);
+  return stored(present?.pinned === true ? { ...image, pinned: true } : image);
 }
 
 function applyRemove(state: ClusterState, body: CommandBodyOf<"image.remove">): Outcome {
@@ -31,6 +33,9 @@ function applyRemove(state: ClusterState, body: CommandBodyOf<"image.remove">): 
   if (present === undefined)
     return refuse("IMAGE_NOT_FOUND", `there is no image ${body.name}`, "See: blixard image list");
   if (present.builtin) return refuse("CONFLICT", `${body.name} is a built-in image and stays`);
+  if (present.pinned === true) {
+    return refuse("CONFLICT", `the image ${body.name} is pinned`, `Let it go first: blixard image unpin ${body.name}`);
+  }
   const user = userOf(state, body.name);
   if (user !== undefined) {
     return refuse(
@@ -42,7 +47,39 @@ function applyRemove(state: ClusterState, body: CommandBodyOf<"image.remove">): 
   return done(null, [{ table: "images", key: body.name, value: undefined }]);
 }
 
-function userOf(state: ClusterState, image: string): string | undefined {
+function applyPin(state: ClusterState, { name, pinned }: CommandBodyOf<"image.pin">): Outcome {
+  const present = state.images.get(name);
+  if (present === undefined) return refuse("IMAGE_NOT_FOUND", `there is no image ${name}`, "See: blixard image list");
+  if (present.builtin) return refuse("CONFLICT", `${name} is a built-in image and stays`);
+  const { pinned: before = false, ...rest } = present;
+  if (before === pinned) return done({ image: present });
+  return stored(pinned ? { ...rest, pinned } : rest);
+}
+
+/** A node speaks of itself alone. What it says of an image that it does not know yet, or of a removed one, is void. */
+function applyObserve(state: ClusterState, { nodeId, held, lost }: CommandBodyOf<"image.observe">): Outcome {
+  if (!state.nodes.has(nodeKey(nodeId))) return nodeNotFound(nodeId);
+  const changes: Change[] = [];
+  for (const name of [...new Set([...held, ...lost])]) {
+    const image = state.images.get(name);
+    if (image === undefined || image.builtin || image.sources.includes(nodeId) === held.includes(name)) continue;
+    const others = holdersOf(state, image).filter((id) => id !== nodeId);
+    const sources = held.includes(name) ? [...others, nodeId].sort((a, b) => a - b) : others;
+    changes.push({ table: "images", key: name, value: { ...image, sources } });
+  }
+  return done({ accepted: changes.length }, changes);
+}
+
+/** The members that hold all of an image. */
+export function holdersOf(state: ClusterState, { sources }: Pick<ImageRecord, "sources">): number[] {
+  return sources.filter((id) => state.nodes.has(nodeKey(id)));
+}
+
+function stored(image: ImageRecord): Outcome {
+  return done({ image }, [{ table: "images", key: image.name, value: image }]);
+}
+
+export function userOf(state: ClusterState, image: string): string | undefined {
   return sortedRecords(state, "vms").find((vm) => vm.spec.image === image)?.name;
 }
 
@@ -54,5 +91,10 @@ function sameContent(a: ImageRecord, b: ImageRecord): boolean {
       image.minMemoryMiB,
       image.blobs.map((blob) => [blob.role, blob.digest, blob.sizeBytes]),
     ]);
-  return content(a) === content(b);
+  return content(a) === content(b) && a.blobs.every((blob, at) => sameFormat(blob.format, b.blobs[at]?.format));
+}
+
+/** Records of before level 3 say nothing of it. */
+function sameFormat(a: string | undefined, b: string | undefined): boolean {
+  return a === undefined || b === undefined || a === b;
 }

@@ -63,6 +63,12 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
     })),
   name.map((image) => ({ type: "image.put" as const, image: { ...demoImage, name: image, builtin: false } })),
   name.map((image) => ({ type: "image.remove" as const, name: image })),
+  fc.record({ type: fc.constant("image.pin" as const), name, pinned: fc.boolean() }),
+  fc.record({ nodeId, image: name, holds: fc.boolean() }).map(({ nodeId, image, holds }) => ({
+    ...{ type: "image.observe" as const, nodeId },
+    held: holds ? [image] : [],
+    lost: holds ? [] : [image],
+  })),
   fc
     .record({
       ...{ name, number, node: nodeId, image: fc.constantFrom("demo", "a"), volume: fc.option(name) },

@@ -117,12 +117,23 @@ export class MemoryVmManager implements VmManager {
     this.#consoles.update((all) => new Map(all).set(vmId, Uint8Array.from([...(all.get(vmId) ?? []), ...data])));
   }
 
-  readonly images = {
+  /** Stores nothing, and takes every blob that an image names for what it says. */
+  readonly images: VmManager["images"] = {
+    held: new Watch<ReadonlySet<string>>(new Set()),
     put: async () => {
+      throw new BlixardError("UNSUPPORTED", "this store holds nothing");
+    },
+    fetchUrl: async () => {
       throw new BlixardError("UNSUPPORTED", "this store holds nothing");
     },
     has: async () => false,
     find: async () => undefined,
+    stat: async () => ({ isWhole: false, storedBytes: 0 }),
+    inspect: async (_format, blobs) => [...blobs],
+    ensure: async ({ digest }) => {
+      throw new BlixardError("UNAVAILABLE", `nobody gives the blob ${digest}`);
+    },
+    collect: async () => [],
   };
 
   async close({ stopVms = false }: { readonly stopVms?: boolean } = {}): Promise<void> {

@@ -7,6 +7,7 @@ import { z } from "zod";
 import { limits } from "../limits.ts";
 import { actorSchema } from "./access.ts";
 import { banCommands, banMethods } from "./ban.ts";
+import { blobMethods } from "./blob.ts";
 import { capacityMethods } from "./capacity.ts";
 import { certMethods } from "./cert.ts";
 import { clusterCommands, clusterMethods } from "./cluster.ts";
@@ -34,6 +35,7 @@ export const methods = {
   ...volumeMethods,
   ...networkMethods,
   ...imageMethods,
+  ...blobMethods,
   ...nodeMethods,
   ...nodeWorkMethods,
   ...operationMethods,

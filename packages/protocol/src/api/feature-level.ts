@@ -13,7 +13,8 @@
  *        guests whose process does not answer; the last ends of a VM; the order in which VMs start;
  *        leases of nodes, and VMs that move when one is lost; wishes about VMs of a lost node that are forced;
  *        operations, and nodes that are drained; networks of VMs and forwarded ports; disks of VMs, and volumes;
- *        labels of nodes and VMs, where a VM may be placed, VMs that wait for room, settings of the scheduler; private networks
+ *        labels of nodes and VMs, where a VM may be placed, VMs that wait for room, settings of the scheduler; private networks;
+ *        formats of the disks of images, the nodes that hold an image, and images that are pinned
  */
 export const featureLevels = {
   /** Every release reads this, also those that report 1. It is the level of a cluster that has none in its state. */

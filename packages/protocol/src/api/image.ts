@@ -3,7 +3,7 @@ import { z } from "zod";
 import { limits } from "../limits.ts";
 import { command, method } from "./definitions.ts";
 import { listSchema, pageSchema } from "./list.ts";
-import { bytesSchema, digestSchema, nodeIdSchema, writtenSchema } from "./values.ts";
+import { digestSchema, nodeIdSchema, writtenSchema } from "./values.ts";
 
 /** Image names may carry one namespace, for example `builtin/nano`. */
 export const imageNameSchema = z
@@ -23,10 +23,12 @@ export const imageBlobSchema = z.object({
   role: z.enum(["kernel", "initrd", "disk"]),
   digest: digestSchema,
   sizeBytes: z.int().min(1).max(limits.imageBlobBytesMax),
+  /** Of a disk: what it is read as, whatever its first bytes look like. Images of before level 3 have none. */
+  format: z.enum(["raw", "qcow2"]).meta({ since: 3 }).exactOptional(),
 });
 export type ImageBlob = z.infer<typeof imageBlobSchema>;
 
-const blobsSchema = z.array(imageBlobSchema).min(1).max(3);
+export const blobsSchema = z.array(imageBlobSchema).min(1).max(3);
 
 export const imageRecordSchema = z.object({
   name: imageNameSchema,
@@ -40,11 +42,16 @@ export const imageRecordSchema = z.object({
     .max(1_024)
     .regex(/^[\x20-\x2b\x2d-\x7e]*$/, "use printable ASCII without commas"),
   minMemoryMiB: z.int().min(0),
-  /** Nodes that held all blobs when the record was written. */
+  /** Nodes that hold all blobs. Below level 3: that held them when the record was written. */
   sources: z.array(nodeIdSchema).max(limits.nodesMax),
   createdUnixMs: z.int().min(0),
+  /** It is neither removed nor collected. Absent: no. */
+  pinned: z.boolean().meta({ since: 3 }).exactOptional(),
 });
 export type ImageRecord = z.infer<typeof imageRecordSchema>;
+
+const namesSchema = z.array(imageNameSchema).max(limits.imagesMax);
+const observed = { nodeId: nodeIdSchema, held: namesSchema, lost: namesSchema };
 
 export const imageCommands = {
   "image.put": command({
@@ -53,6 +60,13 @@ export const imageCommands = {
     body: z.object({ image: imageRecordSchema }),
   }),
   "image.remove": command({ since: 1, subject: ({ name }) => name, body: z.object({ name: imageNameSchema }) }),
+  "image.pin": command({
+    since: 3,
+    subject: ({ name }) => name,
+    body: z.object({ name: imageNameSchema, pinned: z.boolean() }),
+  }),
+  /** What a node says of itself: which images it holds since it said so last, and which it does not hold any more. */
+  "image.observe": command({ since: 3, subject: ({ nodeId }) => nodeId, body: z.object(observed) }),
 };
 
 const byName = z.object({ name: imageNameSchema }).strict();
@@ -107,21 +121,55 @@ export const imageMethods = {
     request: byName,
     response: writtenSchema,
   }),
-  /** A piece of a blob for the image store of this node; pieces follow one another, and the last one answers the digest. */
-  "blob.write": method({
-    summary: "a piece of a blob for the image store of the node that is asked",
-    place: "local",
+  "image.pin": method({
+    summary: "keep an image, or keep it no longer, whatever is collected",
+    since: 3,
+    place: "leader",
     access: "operator",
-    writes: false,
+    writes: true,
+    http: [{ verb: "POST", path: "/v1/images/{name}/pin", merged: "image" }],
+    client: { group: "images", name: "pin", args: ["name", "pinned"] },
+    request: z.object({ name: imageNameSchema, pinned: z.boolean() }).strict(),
+    response: writtenSchema.extend({ image: imageRecordSchema }),
+  }),
+  "image.collect": method({
+    summary: "let blobs go that no image names, and images that no VM uses where that is asked for",
+    since: 3,
+    place: "leader",
+    access: "operator",
+    writes: true,
+    http: [{ verb: "POST", path: "/v1/blobs/collect" }],
+    client: { group: "images", name: "collect", args: "request" },
     request: z
       .object({
-        /** Chosen by the caller. */
-        uploadId: z.string().regex(/^[0-9a-f]{32}$/),
-        offset: z.int().min(0),
-        data: bytesSchema.refine((data) => data.length <= limits.blobPieceBytesMax, "the piece is too large"),
-        last: z.boolean(),
+        dryRun: z.boolean().default(false),
+        /** First forgets the images that no VM uses and that are not pinned. */
+        unused: z.boolean().default(false),
+        /** Only what is older: an upload that is not named yet is younger. */
+        minAgeMs: z.int().min(0).default(3_600_000),
       })
       .strict(),
-    response: z.object({ digest: digestSchema.nullable(), sizeBytes: z.int(), nodeId: nodeIdSchema }),
+    response: z.object({
+      index: z.int(),
+      term: z.int(),
+      images: namesSchema,
+      nodes: z.array(
+        z.object({
+          nodeId: nodeIdSchema,
+          blobs: z.array(z.object({ digest: digestSchema, sizeBytes: z.int().min(0) })),
+          /** Why it could not be asked; empty when it was. */
+          message: z.string(),
+        }),
+      ),
+    }),
+  }),
+  "image.observe": method({
+    summary: "which images a node holds",
+    since: 3,
+    place: "leader",
+    access: "node",
+    writes: true,
+    request: z.object(observed).strict(),
+    response: writtenSchema,
   }),
 };

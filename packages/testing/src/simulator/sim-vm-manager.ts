@@ -259,10 +259,16 @@ export class SimVmManager implements VmManager {
     return Promise.resolve();
   }
 
-  readonly images = {
+  readonly images: VmManager["images"] = {
     put: () => Promise.reject(new BlixardError("UNSUPPORTED", "this store holds nothing")),
+    fetchUrl: () => Promise.reject(new BlixardError("UNSUPPORTED", "this store holds nothing")),
     has: () => Promise.resolve(false),
     find: () => Promise.resolve(undefined),
+    held: new Watch<ReadonlySet<string>>(new Set()),
+    stat: () => Promise.resolve({ isWhole: false, storedBytes: 0 }),
+    inspect: (_format, blobs) => Promise.resolve([...blobs]),
+    ensure: () => Promise.reject(new BlixardError("UNAVAILABLE", "simulated nodes give no blobs")),
+    collect: () => Promise.resolve([]),
   };
 
   async close({ stopVms = false }: { readonly stopVms?: boolean } = {}): Promise<void> {

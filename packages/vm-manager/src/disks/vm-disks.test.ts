@@ -77,9 +77,11 @@ describe("prepareDisks", () => {
     const bomb = Buffer.alloc(4_096);
     bomb.writeUInt32BE(0x514649fb);
     bomb.writeUInt32BE(3, 4);
+    bomb.writeUInt32BE(16, 20);
     bomb.writeBigUInt64BE(2n ** 62n, 24);
+    bomb.writeUInt32BE(104, 100);
     await writeFile(imageDisk.path, bomb);
-    const refusal = { code: "INVALID_ARGUMENT", message: expect.stringContaining("too many") };
+    const refusal = { code: "INVALID_ARGUMENT", message: expect.stringContaining("its disk would have") };
     await expect(prepare([{ name: "root" }], { ...imageDisk, format: "qcow2" })).rejects.toMatchObject(refusal);
   });
 

@@ -110,8 +110,9 @@ async function prepareRoot(directory: string, disk: VmDisk, wish: VmDisksWish): 
     const path = join(directory, present?.file ?? `disk.${imageDisk.format}`);
     if (present === undefined) await make(path, (temporary) => copySparse(imageDisk.path, temporary));
     // The process of the VM writes to it: what it refers to is looked at before each start.
-    const { diskFormat } = await inspectImage(path, "disk", { asRaw: present?.format === "raw" });
-    return { name: rootDiskName, path, format: present?.format ?? diskFormat };
+    const diskFormat = present?.format ?? imageDisk.format;
+    await inspectImage(path, "disk", { isWritten: true, diskFormat });
+    return { name: rootDiskName, path, format: diskFormat };
   }
   const base = join(directory, baseFile);
   const path = join(directory, "disk-root.qcow2");
@@ -122,7 +123,7 @@ async function prepareRoot(directory: string, disk: VmDisk, wish: VmDisksWish): 
       writeOverlay(temporary, { virtualBytes, baseName: baseFile, baseFormat: imageDisk.format }),
     );
   }
-  await inspectImage(path, "disk", { mayHaveBase: true });
+  await inspectImage(path, "disk", { isWritten: true, mayHaveBase: true, diskFormat: "qcow2" });
   return { name: rootDiskName, path, format: "qcow2", base: { path: base, format: imageDisk.format } };
 }
 

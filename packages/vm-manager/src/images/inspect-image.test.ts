@@ -2,6 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "@jest/globals";
 import { nanoGuestElf } from "../guest/nano-guest.ts";
+import { qcow2File } from "../testing/hostile-images.ts";
 import { removeTemporaryDirectories, temporaryDirectory } from "../testing/temporary-directory.ts";
 import { inspectImage } from "./inspect-image.ts";
 
@@ -15,15 +16,6 @@ async function inspect(bytes: Uint8Array, format: "multiboot" | "linux" | "disk"
   return await inspectImage(path, format);
 }
 
-function qcow2(change: (view: DataView) => void): Uint8Array {
-  const bytes = new Uint8Array(4096);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, 0x5146_49fb);
-  view.setUint32(4, 3);
-  change(view);
-  return bytes;
-}
-
 describe("inspectImage", () => {
   it("takes a multiboot kernel and refuses anything else as one", async () => {
     await expect(inspect(nanoGuestElf(), "multiboot")).resolves.toEqual({ diskFormat: "raw" });
@@ -34,12 +26,7 @@ describe("inspectImage", () => {
 
   it("says the format of a disk explicitly", async () => {
     await expect(inspect(new Uint8Array(4096), "disk")).resolves.toEqual({ diskFormat: "raw" });
-    await expect(
-      inspect(
-        qcow2(() => {}),
-        "disk",
-      ),
-    ).resolves.toEqual({ diskFormat: "qcow2" });
+    await expect(inspect(qcow2File(), "disk")).resolves.toEqual({ diskFormat: "qcow2" });
   });
 
   it.each([
@@ -47,7 +34,7 @@ describe("inspectImage", () => {
     ["a data file", (view: DataView) => view.setBigUint64(72, 4n)],
     ["an unknown version", (view: DataView) => view.setUint32(4, 4)],
   ])("refuses a qcow2 with %s", async (_, change) => {
-    await expect(inspect(qcow2(change), "disk")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await expect(inspect(qcow2File(change), "disk")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   });
 
   it("refuses formats that name other files", async () => {

@@ -25,10 +25,13 @@ export async function prepareBoot(images: ImageStore, image: ImageRecord, signal
   };
   const main = await path(record.format === "disk" ? "disk" : "kernel");
   if (main === undefined) throw new BlixardError("INVALID_ARGUMENT", `the image ${record.name} has no main blob`);
-  await inspectImage(main, record.format);
+  if (record.format !== "disk") await inspectImage(main, record.format);
   const diskPath = await path("disk");
+  const recorded = record.blobs.find(({ role }) => role === "disk")?.format;
   const disk =
-    diskPath === undefined ? undefined : { path: diskPath, format: (await inspectImage(diskPath, "disk")).diskFormat };
+    diskPath === undefined
+      ? undefined
+      : { path: diskPath, format: (await inspectImage(diskPath, "disk", { diskFormat: recorded })).diskFormat };
   switch (record.format) {
     case "multiboot":
       return { boot: { type: "multiboot", kernelPath: main, commandLine: record.commandLine }, disk };

@@ -4,6 +4,7 @@ export { findProgram } from "../confinement/launcher.ts";
 export type { CpioEntry } from "./cpio.ts";
 export type { DriverConformanceCase } from "./driver-conformance.ts";
 export { driverConformanceCases } from "./driver-conformance.ts";
+export { ovaFile, partitionedDisk, qcow2File } from "./hostile-images.ts";
 export {
   linuxGuestCommandLine,
   linuxGuestFiles,

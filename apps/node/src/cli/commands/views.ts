@@ -265,7 +265,13 @@ export const imageView: View<ImageRecord> = {
     { title: "BUILTIN", value: (image) => (image.builtin ? "yes" : "no") },
     { title: "SIZE", value: (image) => formatBytes(image.blobs.reduce((sum, blob) => sum + blob.sizeBytes, 0)) },
     { title: "MIN MEMORY", value: (image) => formatMemory(image.minMemoryMiB) },
-    { title: "SOURCES", value: (image) => (image.builtin ? "every node" : image.sources.join(",")) },
+    { title: "NODES", value: (image) => (image.builtin ? "every node" : image.sources.join(",")) },
+    { title: "PINNED", value: (image) => (image.pinned === true ? "yes" : "no") },
+    {
+      title: "DISK",
+      value: (image) => image.blobs.find(({ role }) => role === "disk")?.format ?? "-",
+      wide: true,
+    },
     { title: "COMMAND LINE", value: (image) => image.commandLine, wide: true },
     {
       title: "DIGESTS",

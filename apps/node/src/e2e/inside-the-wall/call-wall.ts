@@ -75,7 +75,15 @@ image.list        ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 image.get         ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 image.put         ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 image.remove      ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+image.pin         ddddrk  ddddrk  cuuurk  cuuurk  auuurk  ddddrk  ddddrk  mmm
+image.collect     ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+image.observe     ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 blob.write        ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+blob.fetch        ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+blob.stat         ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+blob.read         ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+blob.inspect      ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
+blob.collect      ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 node.list         ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 node.get          ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 node.update       ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
@@ -138,6 +146,7 @@ node.renewLease of another        ddddrk  ddddrk
 token.own of another              ddddrk  ddddrk
 vm.observe in the name of another ddddrk  ddddrk
 volume.observe of another         ddddrk  ddddrk
+image.observe of another          ddddrk  ddddrk
 `;
 
 export interface WallRow {

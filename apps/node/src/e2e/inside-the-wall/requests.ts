@@ -2,6 +2,7 @@
 import { toHex } from "@blixard/common";
 import { systemRandom } from "@blixard/common/system";
 import type { MethodName, RequestOf, StreamName, StreamRequestOf } from "@blixard/protocol";
+import { builtinImages, nanoGuestElf } from "@blixard/vm-manager";
 
 /** What requests are about. */
 export interface Objects {
@@ -42,6 +43,8 @@ type Requests = { readonly [Name in MethodName]: (ask: Ask) => RequestOf<Name> }
   readonly [Name in StreamName]: (ask: Ask) => StreamRequestOf<Name>;
 };
 
+/** Every node holds these. */
+const nanoBlobs = [...(builtinImages[0]?.blobs ?? [])];
 const hex = (bytes: number) => toHex(systemRandom.bytes(bytes));
 const spec = { vcpus: 1, memoryMiB: 32, image: "demo" };
 
@@ -89,11 +92,21 @@ export const requests: Requests = {
   "image.list": () => ({}),
   "image.get": () => ({ name: "demo" }),
   "image.put": ({ objects }) => ({
-    ...{ name: objects.image, format: "disk", sources: [1] },
-    blobs: [{ role: "disk", digest: "ab".repeat(32), sizeBytes: 1 }],
+    ...{ name: objects.image, format: "multiboot", sources: [1] },
+    blobs: nanoBlobs,
   }),
   "image.remove": ({ objects }) => ({ name: objects.image }),
-  "blob.write": () => ({ uploadId: hex(16), offset: 0, data: Uint8Array.of(1), last: true }),
+  // A built-in one stays as it is.
+  "image.pin": () => ({ name: "demo", pinned: true }),
+  "image.collect": () => ({ dryRun: true, minAgeMs: 0 }),
+  "image.observe": ({ self }) => ({ nodeId: self, held: [], lost: [] }),
+  // Held already, so that nothing is fetched.
+  "blob.fetch": () => ({ url: "http://127.0.0.1:9/", digest: nanoBlobs[0]?.digest ?? "" }),
+  "blob.stat": () => ({ digest: nanoBlobs[0]?.digest ?? "" }),
+  "blob.read": () => ({ digest: nanoBlobs[0]?.digest ?? "", bytesMax: 1 }),
+  "blob.inspect": () => ({ format: "multiboot", blobs: nanoBlobs }),
+  "blob.collect": () => ({ index: 0, minAgeMs: 0, dryRun: true }),
+  "blob.write": () => ({ uploadId: hex(16), offset: 0, data: nanoGuestElf(), last: true }),
   "node.list": () => ({}),
   "node.get": () => ({ id: 1 }),
   "node.update": ({ self }) => ({ nodeId: self, version: `lie-${hex(4)}` }),
@@ -162,6 +175,7 @@ export const claimRequests = {
   "token.own of another": ["token.own", (about: number) => ({ nodeId: about, tokenHash: hex(32) })],
   "vm.observe in the name of another": ["vm.observe", (about: number) => ({ nodeId: about, observations: [] })],
   "volume.observe of another": ["volume.observe", (about: number) => ({ nodeId: about, observations: [] })],
+  "image.observe of another": ["image.observe", (about: number) => ({ nodeId: about, held: [], lost: [] })],
 } as const satisfies Readonly<Record<string, readonly [MethodName, (about: number) => object]>>;
 
 /**
@@ -184,6 +198,9 @@ export const changes: Partial<Record<MethodName | StreamName, readonly string[]>
   "network.delete": ["networks"],
   "image.put": ["images"],
   "image.remove": ["images"],
+  "image.pin": [],
+  "image.collect": [],
+  "image.observe": [],
   "node.update": ["nodes"],
   "node.cordon": ["nodes"],
   "node.label": ["nodes"],

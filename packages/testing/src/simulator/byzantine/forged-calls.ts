@@ -73,6 +73,17 @@ export const forgedRequests: Requests = {
     sources: [self],
   }),
   "image.remove": () => ({ name: "demo" }),
+  "image.pin": () => ({ name: "demo", pinned: true }),
+  "image.collect": () => ({ unused: true, minAgeMs: 0 }),
+  "image.observe": (source) => ({ nodeId: other(source), held: [forgedName], lost: [forgedName] }),
+  "blob.fetch": () => ({ url: "http://169.254.169.254/latest" }),
+  "blob.stat": () => ({ digest: "0".repeat(64) }),
+  "blob.read": () => ({ digest: "0".repeat(64) }),
+  "blob.inspect": () => ({
+    format: "multiboot",
+    blobs: [{ role: "kernel", digest: "0".repeat(64), sizeBytes: 1_024 }],
+  }),
+  "blob.collect": () => ({ index: 0, minAgeMs: 0, dryRun: false }),
   "blob.write": ({ random }) => ({
     uploadId: toHex(random.bytes(16)),
     offset: 0,

@@ -1,0 +1,6 @@
+/** What is imported as an image: the command line looks at it before anything is sent, and the node again. */
+export type { ByteSource } from "./byte-source.ts";
+export { FileSource, piecesOf } from "./byte-source.ts";
+export type { DiskSourceFormat, ImportableDisk } from "./importable-disk.ts";
+export { diskSourceFormats, openDisk } from "./importable-disk.ts";
+export { inspectInitrd, inspectLinux, inspectMultiboot } from "./inspect-kernel.ts";
