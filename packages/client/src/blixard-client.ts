@@ -167,9 +167,10 @@ export class BlixardClient implements AsyncDisposable {
     };
     // A call that waits on purpose is not one that hangs.
     const waitMs = "waitMs" in request && typeof request.waitMs === "number" ? request.waitMs : 0;
-    const answer = await this.#retrying(options, waitMs, (channel, limits) =>
-      channel.call(name, request, { ...asked, ...limits }),
-    );
+    const once = "once" in methods[name];
+    const work = (channel: Channel, limits: Pick<ChannelCall, "timeoutMs" | "signal">) =>
+      channel.call(name, request, { ...asked, ...limits });
+    const answer = await this.#retrying(options, once ? Number.POSITIVE_INFINITY : waitMs, work, once);
     this.#learn(answer);
     return answer;
   }
@@ -292,10 +293,11 @@ export class BlixardClient implements AsyncDisposable {
     options: CallOptions,
     waitMs: number,
     work: (channel: Channel, limits: Pick<ChannelCall, "timeoutMs" | "signal">) => Promise<T>,
+    once = false,
   ): Promise<T> {
     const { signal } = options;
     const timeoutMs = options.timeoutMs ?? this.#timeoutMs;
-    const policy = { timeoutMs, unreachableMs: this.#unreachableMs, addresses: this.#channels.length };
+    const policy = { timeoutMs, unreachableMs: this.#unreachableMs, addresses: this.#channels.length, once };
     const deps = { clock: this.#clock, random: this.#random };
     return withRetries(deps, policy, signal, async (remainingMs) => {
       if (this.#isClosed) throw notApplied("CANCELLED", "the client was closed");

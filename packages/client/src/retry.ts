@@ -9,6 +9,8 @@ export interface RetryPolicy {
   readonly unreachableMs: number;
   /** How many addresses take turns. Default 1. */
   readonly addresses?: number;
+  /** Only what is known not to have begun is sent again. Default: also what may have. */
+  readonly once?: boolean;
 }
 
 export const defaultRetryPolicy: RetryPolicy = { timeoutMs: 15_000, unreachableMs: 3_000 };
@@ -52,7 +54,8 @@ export async function withRetries<T>(
       const delayMs = backoffMs(deps.random, number);
       const everywhere = number + 1 >= (policy.addresses ?? 1) && nowMs - lastAnswerMs >= policy.unreachableMs;
       const outOfTime = everywhere || nowMs + delayMs - startMs >= policy.timeoutMs;
-      if (!errorCodes[code].retryable || outOfTime || number + 1 >= attemptsMax || signal?.aborted) {
+      const mayRepeat = policy.once !== true || (isBlixardError(error) && error.outcome === "not_applied");
+      if (!mayRepeat || !errorCodes[code].retryable || outOfTime || number + 1 >= attemptsMax || signal?.aborted) {
         throw withOutcome(code === "DEADLINE_EXCEEDED" ? (reason ?? error) : error, mayBeApplied);
       }
       await sleep(deps.clock, delayMs, signal);

@@ -21,6 +21,7 @@ import type { NodeCertificates } from "./ports/node-certificates.ts";
 import type { NodeSignatures } from "./ports/node-signatures.ts";
 import type { OwnTokenStore } from "./ports/own-token.ts";
 import type { PeerFinder } from "./ports/peer-finder.ts";
+import type { SecretSealing } from "./ports/secret-sealing.ts";
 import type { StateStore } from "./ports/state-store.ts";
 import type { JoinAttempt, JoinSeed, JoinTarget } from "./start/join-flow.ts";
 import type { Sha256 } from "./state-machine/hash-chain.ts";
@@ -36,6 +37,8 @@ export interface ClusterNodeDeps {
   readonly sha256: Sha256;
   /** The key of this node, which the transport proves as well. */
   readonly signatures: NodeSignatures;
+  /** Opens what was sealed to the key of this node. */
+  readonly sealing: SecretSealing;
   readonly ticketCrypto: TicketCrypto;
   readonly log: LogStore;
   readonly snapshots: SnapshotStore;

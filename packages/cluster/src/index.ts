@@ -31,6 +31,7 @@ export type { NodeCertificates } from "./ports/node-certificates.ts";
 export type { NodeSignatures } from "./ports/node-signatures.ts";
 export type { OwnTokenStore } from "./ports/own-token.ts";
 export type { PeerFinder } from "./ports/peer-finder.ts";
+export type { SecretSealing } from "./ports/secret-sealing.ts";
 export type { StateChange, StateRecord, StateStore } from "./ports/state-store.ts";
 export { schedule } from "./scheduler/scheduler.ts";
 export type { SchedulerOptions } from "./scheduler/scheduler-types.ts";

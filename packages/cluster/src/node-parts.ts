@@ -21,6 +21,7 @@ import type { KeyRotation } from "./ports/key-rotation.ts";
 import type { LocalJoins } from "./ports/local-joins.ts";
 import type { NodeCertificates } from "./ports/node-certificates.ts";
 import type { NodeSignatures } from "./ports/node-signatures.ts";
+import type { SecretSealing } from "./ports/secret-sealing.ts";
 import type { Reservation } from "./scheduler/usage.ts";
 import type { AppliedCommand } from "./state-machine/apply-command.ts";
 import type { Sha256 } from "./state-machine/hash-chain.ts";
@@ -39,6 +40,7 @@ export interface NodeParts {
   readonly certificates: NodeCertificates;
   readonly localJoins: LocalJoins;
   readonly signatures: NodeSignatures;
+  readonly sealing: SecretSealing;
   /** Absent where the node keeps the key that it has. */
   readonly keyRotation: KeyRotation | undefined;
   readonly bulkRoutes: () => readonly BulkRouteView[];

@@ -16,6 +16,7 @@ export type { PinnedConnection, PinnedTlsOptions } from "./pinned-tls.ts";
 export { connectPinned } from "./pinned-tls.ts";
 export type { PinStore } from "./pins.ts";
 export { memoryPins } from "./pins.ts";
+export { createSealing, type Sealing } from "./secret-sealing.ts";
 export { SharedPlaces, type SharedPlacesOptions, shareOfAddress } from "./shared-places.ts";
 export type { Signatures } from "./signatures.ts";
 export { createSignatures } from "./signatures.ts";

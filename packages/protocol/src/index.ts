@@ -87,8 +87,11 @@ export type {
   VmVerbName,
 } from "./api/vm.ts";
 export { vmChanges, vmObservationSchema, vmVerbs } from "./api/vm.ts";
+export type { GuestAddress, GuestAgentView } from "./api/vm-agent.ts";
 export type { VmCard } from "./api/vm-cards.ts";
 export { privateNetworksOf } from "./api/vm-cards.ts";
+export type { SealedSecret, VmCloudInit } from "./api/vm-cloud-init.ts";
+export { isSealedMark, sealedMark } from "./api/vm-cloud-init.ts";
 export type { ObservedCondition, VmCondition } from "./api/vm-conditions.ts";
 export { isOnLostNode, nodeReachable, observedConditionTypes, withObservedConditions } from "./api/vm-conditions.ts";
 export type { VmDisk } from "./api/vm-disks.ts";

@@ -56,6 +56,26 @@ export const limits = {
   /** A file of ext4 has less than 16 TiB. */
   vmDiskGiBMax: 8_192,
   volumesMax: 10_000,
+  /** Some clouds take no more. */
+  vmUserDataBytesMax: 16 * 1024,
+  vmSshKeysMax: 16,
+  vmSshKeyLengthMax: 2_048,
+  /** Base64 of the user data, with nonce and tag. */
+  sealedDataLengthMax: 24 * 1024,
+  /** Two for each of many voters, and for the node that runs the VM. */
+  sealedKeysMax: 128,
+  guestAddressesMax: 16,
+  guestInterfaceLengthMax: 32,
+  /** An IPv6 address that ends as an IPv4 address. */
+  guestAddressLengthMax: 45,
+  guestPathLengthMax: 1_024,
+  guestExecArgumentsMax: 64,
+  guestExecArgumentLengthMax: 8 * 1024,
+  guestExecInputBytesMax: 64 * 1024,
+  guestExecOutputBytesMax: 128 * 1024,
+  guestExecMsDefault: 30_000,
+  guestExecMsMax: 600_000,
+  guestFilePieceBytesMax: 64 * 1024,
   imagesMax: 1_000,
   imageBlobBytesMax: 16 * 1024 ** 3,
   blobUrlLengthMax: 2_048,

@@ -5,6 +5,7 @@
  */
 import type { Watch } from "@blixard/common";
 import type { DriverCapabilities, DriverKind, VmSpec } from "@blixard/protocol";
+import type { GuestAgent } from "./agent/guest-agent.ts";
 import type { Nic } from "./network/nic.ts";
 
 export type ProbeResult = WorkingDriver | { readonly works: false; readonly reason: string; readonly hint: string };
@@ -77,7 +78,7 @@ export interface Confinement {
 /** Starts the process of an instance. */
 export type SpawnInstance = (
   command: Command,
-  place: Pick<InstanceSpec, "vmId" | "paths" | "confinement" | "nics">,
+  place: Pick<InstanceSpec, "vmId" | "paths" | "confinement" | "nics" | "agent">,
 ) => Promise<{ readonly pid: number; readonly startTime: string }>;
 
 /** All that a driver needs to start one instance. */
@@ -94,6 +95,10 @@ export interface InstanceSpec {
   /** In the order in which the guest sees them. */
   readonly disks: readonly AttachedDisk[];
   readonly paths: InstancePaths;
+  /** What cloud-init is told: an ISO 9660 image. Default: none. */
+  readonly seedPath?: string;
+  /** It has a channel for an agent in its guest. Default: none. */
+  readonly agent?: boolean;
   /** One for each network that it has. Default: none. */
   readonly nics?: readonly Nic[];
   /** The machine type of an earlier start, so that the guest's hardware does not change under it. */
@@ -118,6 +123,8 @@ export interface InstancePaths {
   readonly journalOut: string;
   readonly controlSocket: string;
   readonly serialSocket: string;
+  /** Of the agent in the guest, for instances that have one. */
+  readonly agentSocket: string;
   /** One for each network card that it may have. */
   readonly networkSockets: readonly string[];
 }
@@ -182,6 +189,8 @@ export interface VmInstance {
   /** Sends a signal to the instance's process, only if it is still the same process. */
   kill(signal: "SIGTERM" | "SIGKILL"): void;
   writeConsole(data: Uint8Array): Promise<void>;
+  /** Absent for an instance without a channel for one. */
+  readonly agent?: GuestAgent;
   /** Lets go of the instance without ending it. */
   detach(): Promise<void>;
 }

@@ -3,8 +3,9 @@
  * both. The machine (`vm-machine.ts`) decides and calls one at a time.
  */
 import { isDeepStrictEqual } from "node:util";
-import { type Clock, errorCodeOf, type Logger, messageOf, type Semaphore } from "@blixard/common";
+import { BlixardError, type Clock, errorCodeOf, type Logger, messageOf, type Semaphore } from "@blixard/common";
 import type { VmSpec } from "@blixard/protocol";
+import { writeSeed } from "./cloud-init/seed.ts";
 import type { VmWalls } from "./confinement/vm-walls.ts";
 import { ConsoleLog } from "./console-log.ts";
 import { ConsoleScan } from "./console-scan.ts";
@@ -153,7 +154,9 @@ export class InstanceKeeper {
       const image = await prepareBoot(images, desired.image, signal);
       const disks = await makeDisks(directory, desired, this.#record, { imageDisk: image.disk, volumes });
       refusal = "start-failed";
-      await starts.run(() => this.#startProcess(desired, chosen, { boot: image.boot, disks }, signal), signal);
+      const seed = await this.#prepareSeed(desired);
+      const files = { boot: image.boot, disks, ...seed };
+      await starts.run(() => this.#startProcess(desired, chosen, files, signal), signal);
       metrics.starts.add(1, { driver: chosen.kind });
       metrics.startDuration.observe((clock.monotonicMs() - startedMs) / 1_000);
     } catch (error) {
@@ -179,6 +182,7 @@ export class InstanceKeeper {
       // A guest whose disk failed stands still, and does not hear.
       powerdownDeadlineMs: graceful && options.asks && !failed ? tunables.powerdownDeadlineMs : 0,
       quitDeadlineMs: tunables.quitDeadlineMs,
+      agent: slot.agentView.value === undefined ? undefined : slot.instance.agent,
       signal: options.signal,
     });
     await this.#finish(record, { reason, message, stoppedBy, stable: this.#wasStable(slot) });
@@ -235,10 +239,22 @@ export class InstanceKeeper {
     await slot?.detach();
   }
 
+  /** @throws UNAVAILABLE while its user data cannot be opened here */
+  async #prepareSeed({ vmId, name, spec, openUserData }: DesiredVm): Promise<Pick<InstanceSpec, "seedPath">> {
+    const { cloudInit } = spec;
+    if (cloudInit === undefined) return {};
+    const userData = openUserData?.();
+    if (openUserData !== undefined && userData === undefined) {
+      throw new BlixardError("UNAVAILABLE", "its user data is not sealed to this node yet");
+    }
+    const directory = this.#deps.store.directoryOf(vmId);
+    return { seedPath: await writeSeed(directory, { vmId, name, cloudInit, userData }) };
+  }
+
   async #startProcess(
     desired: DesiredVm,
     chosen: ChosenDriver,
-    { boot, disks }: Pick<InstanceSpec, "boot" | "disks">,
+    files: Pick<InstanceSpec, "boot" | "disks" | "seedPath">,
     signal: AbortSignal,
   ): Promise<void> {
     this.#calls.setActivity("starting");
@@ -265,12 +281,12 @@ export class InstanceKeeper {
         generation: record.generation,
         driver: chosen.kind,
         vm: desired.spec,
-        boot,
-        disks,
+        ...files,
         paths: store.pathsOf(this.#vmId, record.generation, record.runDirectory),
         machine: before.driver === chosen.kind && before.machine !== null ? before.machine : undefined,
         confinement,
         nics: record.nics ?? [],
+        agent: chosen.capabilities.agent === true && desired.image.format !== "multiboot",
         ...(desired.needsLease ? { spawn: this.#deps.leases.spawn } : {}),
       },
       { deadlineMs: tunables.startDeadlineMs, signal },

@@ -1,5 +1,7 @@
 /** A running instance in the hands of its machine: what is known about this start of it, and who is woken by it. */
-import { type Clock, type Logger, messageOf, sleep } from "@blixard/common";
+import { type Clock, type Logger, messageOf, sleep, Watch } from "@blixard/common";
+import type { GuestAgentView } from "@blixard/protocol";
+import { followAgent } from "./agent/follow-agent.ts";
 import type { ConsoleLog } from "./console-log.ts";
 import type { ConsoleScan } from "./console-scan.ts";
 import type { InstanceState, VmInstance } from "./driver.ts";
@@ -23,6 +25,8 @@ export class InstanceSlot {
   /** When this start began, in monotonic milliseconds; before this manager, for an adopted one. */
   readonly startedMs: number;
   guestReady = false;
+  /** What the agent in the guest says; undefined while none answers. */
+  readonly agentView = new Watch<GuestAgentView | undefined>(undefined);
   readonly #scan: ConsoleScan;
   #bootSinceMs: number;
   #diskRetryMs = 0;
@@ -77,6 +81,7 @@ export class InstanceSlot {
   follow(follower: InstanceFollower): void {
     void this.#followState(follower);
     void this.#followSerial(follower);
+    void this.#followAgent(follower);
   }
 
   /** Lets go of the instance without ending it. */
@@ -87,6 +92,14 @@ export class InstanceSlot {
 
   async #followState({ wake }: InstanceFollower): Promise<void> {
     for await (const _ of this.instance.state.values({ signal: this.#following.signal })) wake();
+  }
+
+  async #followAgent({ clock, wake }: InstanceFollower): Promise<void> {
+    const { agent } = this.instance;
+    if (agent === undefined) return;
+    const { signal } = this.#following;
+    void followAgent(clock, agent, this.agentView, signal);
+    for await (const _ of this.agentView.values({ signal })) wake();
   }
 
   async #followSerial(follower: InstanceFollower): Promise<void> {

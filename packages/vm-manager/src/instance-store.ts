@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { assert, assertAtMost, BlixardError, messageOf, systemErrorCodeOf } from "@blixard/common";
 import { removeDurable, writeFileDurable } from "@blixard/common/system";
 import { limits } from "@blixard/protocol";
+import { seedFile } from "./cloud-init/seed.ts";
 import { isVolumeLink } from "./disks/vm-disks.ts";
 import type { InstancePaths } from "./driver.ts";
 import type { InstanceRecord } from "./instance-record.ts";
@@ -69,10 +70,11 @@ export class InstanceStore {
 
   /** Removes the files of a generation that is over. The console stays. */
   async removeRunFiles(paths: InstancePaths): Promise<void> {
-    const { controlSocket, serialSocket, networkSockets, journalIn, journalOut, pidFile, directory } = paths;
+    const { controlSocket, serialSocket, agentSocket, networkSockets, journalIn, journalOut, pidFile, directory } =
+      paths;
     const volumes = (await readdir(directory).catch(() => [])).filter(isVolumeLink);
-    const images = [...imageNames, ...volumes].map((name) => join(directory, name));
-    const sockets = [controlSocket, serialSocket, ...networkSockets];
+    const images = [...imageNames, seedFile, ...volumes].map((name) => join(directory, name));
+    const sockets = [controlSocket, serialSocket, agentSocket, ...networkSockets];
     for (const path of [...sockets, journalIn, journalOut, pidFile, ...images]) {
       await rm(path, { force: true });
     }
@@ -95,6 +97,7 @@ export class InstanceStore {
       journalOut: join(directory, `events-${generation}.out`),
       controlSocket: join(runDirectory, `${short}-${generation}.c`),
       serialSocket: join(runDirectory, `${short}-${generation}.s`),
+      agentSocket: join(runDirectory, `${short}-${generation}.a`),
       networkSockets: nicLetters.map((letter) => join(runDirectory, `${short}-${generation}.${letter}`)),
     };
   }

@@ -1,5 +1,5 @@
 /** What a manager tells of one VM. */
-import type { VmObservation } from "@blixard/protocol";
+import type { GuestAgentView, VmObservation } from "@blixard/protocol";
 import { conditionsOf } from "./conditions.ts";
 import type { InstanceRecord } from "./instance-record.ts";
 import type { NetworkProblem } from "./network/ports-of.ts";
@@ -13,6 +13,7 @@ export function observe(
     readonly record: InstanceRecord | undefined;
     readonly unixMs: number;
     readonly network: NetworkProblem | undefined;
+    readonly agent: GuestAgentView | undefined;
   },
 ): VmObservation {
   const { input, record, unixMs } = of;
@@ -28,6 +29,7 @@ export function observe(
     driver: input.instance === undefined ? null : (record?.driver ?? null),
     restarts: record?.restarts ?? 0,
     observedUnixMs: unixMs,
+    ...(of.agent === undefined ? {} : { agent: of.agent }),
     ...(conditions.length === 0 ? {} : { conditions }),
     ...(record?.ends === undefined ? {} : { ends: [...record.ends] }),
     ...(record?.disks === undefined || record.disks.length === 0

@@ -1,12 +1,13 @@
 /**
- * Ends an instance, step by step, each with a deadline: ask the guest, ask the process, SIGTERM, SIGKILL. Every way to
+ * Ends an instance, step by step, each with a deadline: ask the guest (its agent, then by ACPI), ask the process, SIGTERM, SIGKILL. Every way to
  * end looks alike from outside, so the ladder waits for the process to be gone, not for a socket to close.
  */
 import { BlixardError, type Clock, withDeadline } from "@blixard/common";
+import type { GuestAgent } from "./agent/guest-agent.ts";
 import type { InstanceState, VmInstance } from "./driver.ts";
 
 /** The step that ended the instance; `itself` when it was over before. */
-export type StoppedBy = "itself" | "acpi" | "quit" | "sigterm" | "sigkill";
+export type StoppedBy = "itself" | "agent" | "acpi" | "quit" | "sigterm" | "sigkill";
 
 export async function stopInstance(
   clock: Clock,
@@ -15,10 +16,12 @@ export async function stopInstance(
     /** 0: the guest is not asked. */
     readonly powerdownDeadlineMs: number;
     readonly quitDeadlineMs: number;
+    /** Asked first, where one answers. */
+    readonly agent?: Pick<GuestAgent, "shutdown"> | undefined;
     readonly signal: AbortSignal;
   },
 ): Promise<StoppedBy> {
-  const { powerdownDeadlineMs, quitDeadlineMs, signal } = options;
+  const { powerdownDeadlineMs, quitDeadlineMs, agent, signal } = options;
   const reached = async (timeoutMs: number, holds: (state: InstanceState) => boolean): Promise<boolean> => {
     try {
       await withDeadline({ clock, timeoutMs, what: "stopping", signal }, (inner) =>
@@ -35,8 +38,11 @@ export async function stopInstance(
   // What is over stays as a tombstone, which the next steps clear away.
   let by: StoppedBy | undefined = over(instance.state.value) ? "itself" : undefined;
   if (powerdownDeadlineMs > 0 && instance.state.value.type === "running") {
-    await instance.requestPowerdown().catch(() => {});
-    if (await reached(powerdownDeadlineMs, over)) by = "acpi";
+    const asked = agent !== undefined && (await agent.shutdown().then(isDone, isNotDone));
+    // An agent that says yes and does nothing takes half of the time.
+    const deadlineMs = asked ? powerdownDeadlineMs / 2 : powerdownDeadlineMs;
+    if (!asked || !(await reached(deadlineMs, over))) await instance.requestPowerdown().catch(() => {});
+    if (await reached(deadlineMs, over)) by = asked ? "agent" : "acpi";
   }
   await instance.quit();
   if (await reached(quitDeadlineMs, ended)) return by ?? "quit";
@@ -46,3 +52,6 @@ export async function stopInstance(
   if (await reached(quitDeadlineMs, ended)) return by ?? "sigkill";
   throw new BlixardError("VM_DRIVER_FAILED", `process ${instance.handle.pid} does not end, not even by SIGKILL`);
 }
+
+const isDone = () => true;
+const isNotDone = () => false;

@@ -15,6 +15,7 @@
  */
 import { BlixardError, type Logger, linkSignal, messageOf, sleep, Watch } from "@blixard/common";
 import { disksOf, type VmObservation } from "@blixard/protocol";
+import type { GuestAgent } from "./agent/guest-agent.ts";
 import type { ConsoleLog } from "./console-log.ts";
 import { findInstance, type UncertainInstance } from "./find-instance.ts";
 import { InstanceKeeper, type InstanceKeeperDeps } from "./instance-keeper.ts";
@@ -158,6 +159,14 @@ export class VmMachine {
     await slot.instance.writeConsole(data);
   }
 
+  /** @throws UNAVAILABLE when the VM does not run here, UNSUPPORTED when it has no channel for an agent */
+  get agent(): GuestAgent {
+    const { slot } = this.#keeper;
+    if (slot === undefined) throw new BlixardError("UNAVAILABLE", "the VM does not run on this node");
+    if (slot.instance.agent !== undefined) return slot.instance.agent;
+    throw new BlixardError("UNSUPPORTED", "the VM has no channel for an agent: its image or its driver has none");
+  }
+
   /** Ends the loop; the instance runs on, unless `stopVms`. What could not be looked for cannot be stopped either. */
   async close(options: { readonly stopVms: boolean }): Promise<void> {
     await this.untilLooked();
@@ -268,10 +277,22 @@ export class VmMachine {
     try {
       if (turns.mustWait(this.vmId)) this.#setActivity("queued", "VMs with a lower autostart order start first");
       await turns.turn(this.vmId, signal).catch(() => {});
+      await this.#untilOpened(signal);
       if (!signal.aborted) await this.#keeper.start(this.#desired, signal);
     } finally {
       interrupt.release();
       turns.done(this.vmId, { started: this.#keeper.slot !== undefined });
+    }
+  }
+
+  /** The leader seals the user data of a VM to a node after it has given it the VM. */
+  async #untilOpened(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const seen = this.#wake.value;
+      const openUserData = this.#desired?.openUserData;
+      if (openUserData === undefined || openUserData() !== undefined) return;
+      this.#setActivity("queued", "its user data is not sealed to this node yet");
+      await this.#wake.until((count) => count !== seen, { signal }).catch(() => {});
     }
   }
 
@@ -318,6 +339,7 @@ export class VmMachine {
       record: this.#keeper.record,
       unixMs: this.#deps.clock.unixMs(),
       network: this.#keeper.networkProblem(this.#desired?.spec),
+      agent: this.#keeper.slot?.agentView.value,
     });
     if (this.#published !== undefined && sameObservation(this.#published, observation)) return;
     this.#published = observation;

@@ -10,6 +10,7 @@ import type {
   VmSpec,
   VolumeObservation,
 } from "@blixard/protocol";
+import type { GuestAgent } from "./agent/guest-agent.ts";
 import type { ConfinementOptions } from "./confinement/confinement-options.ts";
 import type { ConfinementReport } from "./confinement/host-confinement.ts";
 import type { VmDriver } from "./driver.ts";
@@ -37,6 +38,8 @@ export interface DesiredVm {
   readonly volumeIds?: ReadonlyMap<string, string | undefined>;
   /** What it has in private networks. Default: nothing. */
   readonly cards?: readonly VmCard[];
+  /** Its user data, opened; undefined while this node cannot. Absent: it has none. */
+  readonly openUserData?: () => Uint8Array | undefined;
 }
 
 /** Fetches a whole blob from the nodes that hold it into the file at `path`, and goes on with what is there. */
@@ -174,6 +177,9 @@ export interface VmLeases {
   limit(untilMs: number): Promise<void>;
 }
 
+/** The agent in the guest of a VM, as people use it. */
+export type VmAgent = Pick<GuestAgent, "exec" | "readFile" | "writeFile">;
+
 export interface VmManager {
   /** What this node can do, with what `diskRoom` says now. */
   readonly capacity: NodeCapacity;
@@ -213,6 +219,8 @@ export interface VmManager {
       readonly signal?: AbortSignal;
     },
   ): Promise<ConsolePiece>;
+  /** @throws VM_NOT_FOUND, UNAVAILABLE when it does not run here, UNSUPPORTED without a channel for an agent */
+  agentOf(vmId: string): VmAgent;
   writeConsole(vmId: string, data: Uint8Array): Promise<void>;
   /** The image store: content-addressed, verified by digest when a blob is complete. */
   readonly images: BlobStore;

@@ -48,6 +48,24 @@ const foreignImage = (image: Partial<ImageRecord>): ImageRecord => ({
 });
 
 describe("VmManager with the fake driver", () => {
+  it("starts a VM when its user data can be opened, and keeps them no longer than it runs", async () => {
+    await using harness = await VmHarness.open({ drivers: [fake] });
+    const seed = join(harness.dataDir, "instances", harness.vmId, "seed.iso");
+    const spec = { cloudInit: { userData: "(sealed, 7 bytes)" } };
+    harness.want({ spec, openUserData: () => undefined });
+    await harness.until("a wait", ({ message }) => message.includes("not sealed to this node"));
+    await expect(readFile(seed)).rejects.toMatchObject({ code: "ENOENT" });
+    harness.want({ spec, openUserData: () => Buffer.from("hunter2") });
+    await harness.untilReady();
+    expect((await readFile(seed)).includes("hunter2")).toBe(true);
+    expect(await readFile(join(harness.dataDir, "instances", harness.vmId, "instance.json"), "utf8")).not.toContain(
+      "hunter2",
+    );
+    harness.want({ spec, desired: "stopped" });
+    await harness.untilPhase("Stopped");
+    await expect(readFile(seed)).rejects.toMatchObject({ code: "ENOENT" });
+  });
+
   it("says that a fake VM runs nothing", async () => {
     await using harness = await VmHarness.open({ drivers: [fake] });
     expect(harness.capacity).toMatchObject({

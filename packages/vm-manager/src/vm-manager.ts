@@ -22,7 +22,14 @@ import { DiskRoom } from "./space/disk-room.ts";
 import { SpaceGuard } from "./space/space-guard.ts";
 import { type StartPlace, StartTurns } from "./start-turns.ts";
 import { VmMachine, type VmMachineDeps } from "./vm-machine.ts";
-import type { ConsolePiece, DesiredVm, HostVmManager, VmManagerDeps, VmManagerOptions } from "./vm-manager-types.ts";
+import type {
+  ConsolePiece,
+  DesiredVm,
+  HostVmManager,
+  VmAgent,
+  VmManagerDeps,
+  VmManagerOptions,
+} from "./vm-manager-types.ts";
 import { type DesiredVolume, VolumeKeeper } from "./volumes/volume-keeper.ts";
 import { LeaseGuard } from "./watchdog/lease-guard.ts";
 
@@ -263,6 +270,10 @@ class NodeVmManager implements HostVmManager {
 
   async writeConsole(vmId: string, data: Uint8Array): Promise<void> {
     await this.#machineOf(vmId).writeConsole(data);
+  }
+
+  agentOf(vmId: string): VmAgent {
+    return this.#machineOf(vmId).agent;
   }
 
   close(options: { readonly stopVms?: boolean } = {}): Promise<void> {

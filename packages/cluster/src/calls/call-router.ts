@@ -30,6 +30,7 @@ import {
 } from "@blixard/protocol";
 import type { NodeParts } from "../node-parts.ts";
 import type { IncomingCall, IncomingStream } from "../ports/cluster-transport.ts";
+import { withoutUserData } from "../services/vm-user-data.ts";
 import { type CallSteps, passGate, streamNameOf, takeCall, takeRpcCall } from "./call-steps.ts";
 import type { CallScope, EntrySteps, ExitSteps, Handlers, StreamHandlers, StreamScope } from "./call-types.ts";
 import { identify } from "./identify.ts";
@@ -181,7 +182,7 @@ export class CallRouter {
     const runHere = async (asked = call.meta) => {
       const meta = await withRightsNow(parts, { ...call, meta: asked });
       authorize(name, access, meta.access);
-      const hash = writes ? { requestHash: hashOfRequest(parts.sha256, name, request) } : {};
+      const hash = writes ? { requestHash: hashOfRequest(parts.sha256, name, withoutUserData(name, request)) } : {};
       return await (handlers[name] as AnyHandler)(request, { ...call, meta, ...hash });
     };
     const forward = (to: number, meta: CallMeta, signal: AbortSignal) =>

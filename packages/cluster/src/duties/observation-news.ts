@@ -21,13 +21,15 @@ const messageLengthMax = 1_024;
 const conditionBytesMax = 3 * limits.vmConditionMessageLengthMax + 512;
 /** With what stands around it. */
 const diskNameBytesMax = limits.vmDiskNameLengthMax + 4;
+const guestAddressBytesMax = 3 * limits.guestInterfaceLengthMax + limits.guestAddressLengthMax + 40;
 const endBytesMax = 3 * limits.vmEndMessageLengthMax + 256;
 export const observationBytesMax =
   3 * (reasonLengthMax + messageLengthMax) +
   256 +
   observedConditionTypes.length * conditionBytesMax +
   limits.vmEndsMax * endBytesMax +
-  (limits.vmDisksMax + 1) * diskNameBytesMax;
+  (limits.vmDisksMax + 1) * diskNameBytesMax +
+  limits.guestAddressesMax * guestAddressBytesMax;
 
 /**
  * `seen` as members at `level` take it. A long message of a driver is cut: it must not keep its observation from being
@@ -53,6 +55,7 @@ export function isNews(vm: VmRecord, seen: VmObservation, nodeId: number): boole
     vm.driver !== seen.driver ||
     vm.guest !== seen.guest ||
     vm.restarts !== seen.restarts ||
+    JSON.stringify(vm.agent) !== JSON.stringify(seen.agent) ||
     changesConditions(vm.conditions, seen.conditions ?? []) ||
     changesEnds(vm.ends ?? [], seen.ends ?? [], nodeId) ||
     changesDisks(vm, seen, nodeId)

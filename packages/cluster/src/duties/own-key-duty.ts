@@ -3,6 +3,7 @@
  *
  *     no next key in its record ---------------------------> nothing
  *     a member does not know the next key yet -------------> waits for it
+ *     user data of a VM cannot be opened with it yet ------> waits for the leader
  *     all of them know it ---------------------------------> the key file changes, and the node starts again
  *     this process runs with the next key already ---------> tells the leader, and the key of before is banned
  */
@@ -15,7 +16,9 @@ import type { NodeParts } from "../node-parts.ts";
 import { progressOf, votes } from "../peers/reachability.ts";
 import type { KeyRotation } from "../ports/key-rotation.ts";
 import { changeOf } from "../services/node-key.ts";
+import { keyNames } from "../state-machine/secret.ts";
 import { nodeKey } from "../state-machine/state.ts";
+import type { ClusterState } from "../state-machine/types.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
 
 export interface OwnKeyDeps {
@@ -79,6 +82,10 @@ export class OwnKeyDuty {
       await pauseFor(clock, askAgainMs, signal);
       return false;
     }
+    if (waitsForSecrets(stateMachine.state, change.endpointId, change.nextEndpointId)) {
+      await pauseFor(clock, askAgainMs, signal);
+      return false;
+    }
     logger.log("info", "every member knows the next key of this node: it starts again with it", {
       endpointId: change.nextEndpointId,
     });
@@ -109,4 +116,12 @@ export class OwnKeyDuty {
       .filter((node) => (answers.get(node.id)?.appliedIndex ?? 0) < index && (votes(node) || !hasEntry(node.id)))
       .map(({ id }) => id);
   }
+}
+
+/** Whether something is sealed to the present key and not to the next one: with it nobody might be left who can open that. */
+function waitsForSecrets({ secrets }: ClusterState, present: string, next: string): boolean {
+  return [...secrets.values()].some((sealed) => {
+    const keys = keyNames(sealed);
+    return keys.includes(present) && !keys.includes(next);
+  });
 }

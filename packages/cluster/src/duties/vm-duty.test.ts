@@ -16,14 +16,16 @@ function replicaWithVm(): Replica {
 const seenAs = (fields: Partial<VmObservation> = {}) =>
   new Map([[sampleVmId(1), sampleObservation(sampleVmId(1), fields)]]);
 
+const opener = () => () => undefined;
+
 describe("desiredVms", () => {
   it("gives each node its own VMs with their images, deleted ones included", () => {
     const replica = replicaWithVm();
     const { state } = replica;
-    expect(desiredVms(state, 2)).toEqual([]);
-    expect(desiredVms(state, 1)).toMatchObject([{ name: "web", desired: "running", image: { name: "demo" } }]);
+    expect(desiredVms(state, 2, opener)).toEqual([]);
+    expect(desiredVms(state, 1, opener)).toMatchObject([{ name: "web", desired: "running", image: { name: "demo" } }]);
     replica.apply({ type: "vm.desire", name: "web", desired: "deleted", newEpoch: false });
-    expect(desiredVms(state, 1)).toMatchObject([{ name: "web", desired: "deleted" }]);
+    expect(desiredVms(state, 1, opener)).toMatchObject([{ name: "web", desired: "deleted" }]);
   });
 });
 
@@ -31,7 +33,7 @@ describe("the disks of a VM", () => {
   it("are told to the node that made them, once it has said so, and to no other", () => {
     const replica = replicaWithVm();
     replica.state.level.set("level", { level: featureLevels.own, index: 1 });
-    const made = (nodeId: number) => desiredVms(replica.state, nodeId).map(({ madeDisks }) => madeDisks);
+    const made = (nodeId: number) => desiredVms(replica.state, nodeId, opener).map(({ madeDisks }) => madeDisks);
     expect(made(1)).toEqual([[]]);
     const seen = seenAs({ disks: ["root", "data"] });
     const news = unreported(replica.state, seen, 1);

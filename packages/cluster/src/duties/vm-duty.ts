@@ -13,6 +13,7 @@ import { nodeMeta } from "../calls/peer-calls.ts";
 import { randomRequestId } from "../ids.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { clusterLevel } from "../state-machine/level.ts";
+import { secretContext } from "../state-machine/secret.ts";
 import { sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import { policyOf } from "../state-machine/vm-move.ts";
@@ -20,10 +21,10 @@ import { type LoopDeps, runLoop } from "./background-loop.ts";
 import { isNews, observationBytesMax, reportable } from "./observation-news.ts";
 
 /** What this duty uses of the node. */
-type VmDutyParts = Pick<NodeParts, "random" | "options" | "vmManager" | "stateMachine">;
+type VmDutyParts = Pick<NodeParts, "random" | "options" | "vmManager" | "stateMachine" | "sealing" | "identity">;
 
 /** Observations in one command, so that it stays far below the largest command. */
-const batchMax = 80;
+const batchMax = 64;
 const observeTimeoutMs = 10_000;
 
 export class VmDuty {
@@ -57,7 +58,7 @@ export class VmDuty {
     return runLoop(this.#loop, "vm-desired", signal, async () => {
       const { changed } = await stateMachine.version.until((next) => changeIndex(next.changed) !== seen, { signal });
       seen = changeIndex(changed);
-      vmManager.setDesired(desiredVms(stateMachine.state, options.nodeId));
+      vmManager.setDesired(desiredVms(stateMachine.state, options.nodeId, userDataOpener(this.#parts)));
     });
   }
 
@@ -88,12 +89,28 @@ export class VmDuty {
   }
 }
 
-function changeIndex(changed: { readonly vms: number; readonly images: number }): number {
-  return Math.max(changed.vms, changed.images);
+type Changed = Readonly<Record<"vms" | "images" | "secrets", number>>;
+
+function changeIndex(changed: Changed): number {
+  return Math.max(changed.vms, changed.images, changed.secrets);
+}
+
+type OpenerOf = (vmId: string) => NonNullable<DesiredVm["openUserData"]>;
+
+/** Opens user data from the state as it is then: undefined while the copy here is not sealed to this node. */
+export function userDataOpener({
+  stateMachine,
+  sealing,
+  identity,
+}: Pick<NodeParts, "stateMachine" | "sealing" | "identity">): OpenerOf {
+  return (vmId) => () => {
+    const sealed = stateMachine.state.secrets.get(vmId);
+    return sealed === undefined ? undefined : sealing.open(sealed, secretContext(identity().clusterId, vmId));
+  };
 }
 
 /** The VMs that `nodeId` owns, as the manager wants to know them. */
-export function desiredVms(state: ClusterState, nodeId: number): DesiredVm[] {
+export function desiredVms(state: ClusterState, nodeId: number, openerOf: OpenerOf): DesiredVm[] {
   const desired: DesiredVm[] = [];
   for (const vm of sortedRecords(state, "vms")) {
     const image = state.images.get(vm.spec.image);
@@ -103,7 +120,8 @@ export function desiredVms(state: ClusterState, nodeId: number): DesiredVm[] {
     const madeDisks = vm.disks?.node === nodeId ? vm.disks.names : [];
     const volumeIds = new Map(volumesOf(spec).map((volume) => [volume, state.volumes.get(volume)?.volumeId]));
     const wanted = { desired: vm.desired, fencingEpoch, image, needsLease, madeDisks, volumeIds };
-    desired.push({ vmId, name, spec, ...wanted, cards: vm.cards ?? [] });
+    const secret = state.secrets.has(vmId) ? { openUserData: openerOf(vmId) } : {};
+    desired.push({ vmId, name, spec, ...wanted, ...secret, cards: vm.cards ?? [] });
   }
   return desired;
 }

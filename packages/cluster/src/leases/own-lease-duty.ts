@@ -12,7 +12,7 @@ import type { RequestOf } from "@blixard/protocol";
 import type { CallRouter } from "../calls/call-router.ts";
 import { nodeMeta } from "../calls/peer-calls.ts";
 import { type LoopDeps, runLoop } from "../duties/background-loop.ts";
-import { desiredVms } from "../duties/vm-duty.ts";
+import { desiredVms, userDataOpener } from "../duties/vm-duty.ts";
 import { randomRequestId } from "../ids.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { clusterLevel } from "../state-machine/level.ts";
@@ -20,7 +20,10 @@ import { nodeKey } from "../state-machine/state.ts";
 import { leasesLevel, policyOf } from "../state-machine/vm-move.ts";
 
 export interface OwnLeaseDeps {
-  readonly parts: Pick<NodeParts, "clock" | "logger" | "random" | "options" | "vmManager" | "stateMachine">;
+  readonly parts: Pick<
+    NodeParts,
+    "clock" | "logger" | "random" | "options" | "vmManager" | "stateMachine" | "sealing" | "identity"
+  >;
   readonly router: Pick<CallRouter, "call">;
   readonly loop: LoopDeps;
   /** Which start of the store of this node it is. */
@@ -98,7 +101,7 @@ export class OwnLeaseDuty {
     const { leaseMs, index } = await router.call("node.renewLease", request, meta, { signal });
     await stateMachine.version.until((next) => next.appliedIndex >= index, { signal });
     if (leaseMs === 0) return undefined;
-    vmManager.setDesired(desiredVms(stateMachine.state, nodeId));
+    vmManager.setDesired(desiredVms(stateMachine.state, nodeId, userDataOpener(parts)));
     await leases.extend(askedMs + leaseMs);
     return askedMs + leaseMs;
   }

@@ -20,6 +20,7 @@ import { schedulingHandlers } from "./scheduling.ts";
 import { redeemEntry, TicketDesk, ticketHandlers } from "./ticket.ts";
 import { tokenExit, tokenHandlers } from "./token.ts";
 import { vmHandlers } from "./vm.ts";
+import { vmAgentHandlers } from "./vm-agent.ts";
 import { consoleStreams } from "./vm-console.ts";
 import { vmStreams } from "./vm-watch.ts";
 import { volumeHandlers } from "./volume.ts";
@@ -38,6 +39,7 @@ export function createServices(parts: NodeParts): Services {
       ...statusHandlers(parts),
       ...kvHandlers(parts),
       ...vmHandlers(parts),
+      ...vmAgentHandlers(parts),
       ...volumeHandlers(parts),
       ...networkHandlers(parts),
       ...imageHandlers(parts),

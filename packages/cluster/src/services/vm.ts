@@ -27,6 +27,7 @@ import { chooseCards, type PromisedCards } from "./choose-cards.ts";
 import { assertNodeAnswers, forcedEffect } from "./lost-node.ts";
 import { pageOf } from "./page.ts";
 import { placeVm } from "./place-vm.ts";
+import { sealUserData } from "./vm-user-data.ts";
 import { volumeOf } from "./volume.ts";
 
 /** What these methods use of the node. */
@@ -42,6 +43,8 @@ type Parts = Pick<
   | "proposals"
   | "leases"
   | "reservations"
+  | "sealing"
+  | "identity"
 >;
 
 interface VmParts extends Parts {
@@ -134,7 +137,8 @@ async function createVm(parts: VmParts, request: ParsedRequestOf<"vm.create">, c
   try {
     const vmId = randomUuid(random);
     const carded = cards === undefined || cards.length === 0 ? {} : { cards };
-    const body = { type: "vm.create", name, vmId, spec, desired, ...where, ...labelled, ...carded } as const;
+    const sealed = sealUserData(parts, spec, { vmId, node: place?.nodeId ?? null });
+    const body = { type: "vm.create", name, vmId, ...sealed, desired, ...where, ...labelled, ...carded } as const;
     const { index, term, value } = await parts.proposals.propose<{ vm: VmRecord }>(body, call);
     return { index, term, vm: value.vm };
   } finally {

@@ -375,7 +375,7 @@ function composeParts(
     reservations: new Set(),
     certificates: deps.certificates ?? noCertificates,
     localJoins: deps.localJoins ?? noLocalJoins,
-    ...{ signatures: deps.signatures, keyRotation: deps.keyRotation },
+    ...{ signatures: deps.signatures, sealing: deps.sealing, keyRotation: deps.keyRotation },
     bulkRoutes: deps.bulkRoutes ?? (() => []),
     storageHealth: deps.storageHealth ?? healthy,
     proposals: createProposals({ clock, stateMachine, budgets, raft: opened.raft }),

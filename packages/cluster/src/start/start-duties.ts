@@ -12,6 +12,7 @@ import { runNetworkDuty } from "../duties/network-duty.ts";
 import { OwnKeyDuty } from "../duties/own-key-duty.ts";
 import { OwnTokenDuty } from "../duties/own-token-duty.ts";
 import { QueueDuty } from "../duties/queue-duty.ts";
+import { runResealDuty } from "../duties/reseal-duty.ts";
 import { VmDuty } from "../duties/vm-duty.ts";
 import { runVolumeDuty } from "../duties/volume-duty.ts";
 import { MoveDuty } from "../leases/move-duty.ts";
@@ -75,6 +76,7 @@ export function startDuties(duties: DutiesDeps): Duties {
     new LeaderDuties(parts).run(signal),
     new MoveDuty(parts).run(signal),
     new QueueDuty(parts).run(signal),
+    runResealDuty(parts, signal),
     new OperationsDuty(parts).run(signal),
     ownLease.run(signal),
     new VmDuty(parts, router, loop, untilCaughtUp).run(signal),

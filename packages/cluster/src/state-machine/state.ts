@@ -24,6 +24,7 @@ export function emptyState(): MutableState {
     tokens: new Map(),
     requests: new Map(),
     removed: new Map(),
+    secrets: new Map(),
     volumes: new Map(),
     requestRows: new Map(),
     vmNames: new Map(),

@@ -11,6 +11,7 @@ import type {
   NetworkRecord,
   NodeRecord,
   OperationRecord,
+  SealedSecret,
   TicketRecord,
   TokenRecord,
   VmRecord,
@@ -63,6 +64,8 @@ export interface Tables {
   readonly tokens: TokenRecord;
   readonly requests: RequestRecord;
   readonly removed: RemovedRecord;
+  /** The user data of VMs, by their ids. Empty below the level 3, as `level`. */
+  readonly secrets: SealedSecret;
   /** By name. Empty below the level 3, as `level`. */
   readonly volumes: VolumeRecord;
 }
@@ -81,6 +84,7 @@ export const tableNames = [
   "operations",
   "removed",
   "requests",
+  "secrets",
   "tickets",
   "tokens",
   "vms",

@@ -4,7 +4,7 @@ import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
 import { quotaRefusal } from "./quota.ts";
 import { nodeKey } from "./state.ts";
-import type { ClusterState, CommandEntry, Outcome } from "./types.ts";
+import type { Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
 import { cardsRefusal } from "./vm-cards.ts";
 import { forwardRefusal } from "./vm-forwards.ts";
 import { newPolicy } from "./vm-move.ts";
@@ -18,15 +18,12 @@ export function applyCreate(state: ClusterState, body: CommandBodyOf<"vm.create"
   const { node, placement, pending } = body;
   if (node === undefined) {
     if (pending === undefined) return refuse("INVALID_ARGUMENT", "a VM has a node, or waits for one");
-    return created(
-      state,
-      newVm(state, body, { node: null, placement, reason: waitsForRoom, message: pending }, entry),
-      entry,
-    );
+    const waiting = newVm(state, body, { node: null, placement, reason: waitsForRoom, message: pending }, entry);
+    return created(state, waiting, body, entry);
   }
   const taken = placeRefusal(state, node, body.spec);
   if (taken !== undefined) return taken;
-  return created(state, newVm(state, body, { node, placement, reason: "created", message: "" }, entry), entry);
+  return created(state, newVm(state, body, { node, placement, reason: "created", message: "" }, entry), body, entry);
 }
 
 /** Why a new VM cannot be on a node after all; undefined when it can. */
@@ -81,11 +78,17 @@ function newVm(
   };
 }
 
-function created(state: ClusterState, vm: VmRecord, entry: CommandEntry): Outcome {
+function created(
+  state: ClusterState,
+  vm: VmRecord,
+  { userData }: Pick<CommandBodyOf<"vm.create">, "userData">,
+  entry: CommandEntry,
+): Outcome {
   const failed =
     preconditionFailed(entry.command, `VM ${vm.name}`, 0) ??
     attachRefusal(state, vm.spec, vm.node) ??
     cardsRefusal(state, vm.cards);
   if (failed !== undefined) return failed;
-  return done({ vm }, [{ table: "vms", key: vm.name, value: vm }, ...attached(state, vm, entry)]);
+  const sealed: Change[] = userData === undefined ? [] : [{ table: "secrets", key: vm.vmId, value: userData }];
+  return done({ vm }, [{ table: "vms", key: vm.name, value: vm }, ...attached(state, vm, entry), ...sealed]);
 }

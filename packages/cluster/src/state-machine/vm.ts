@@ -13,6 +13,7 @@ import {
 import { forcedOperation } from "./operation.ts";
 import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
+import { applyReseal } from "./secret.ts";
 import { nodeKey } from "./state.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
 import { applyCreate } from "./vm-create.ts";
@@ -30,6 +31,7 @@ export const vmAppliers: AppliersOf<"vm"> = {
   "vm.settle": applySettle,
   "vm.hold": applyHold,
   "vm.release": applyRelease,
+  "vm.reseal": applyReseal,
   "vm.purge": applyPurge,
   "vm.observe": applyObserve,
 };
@@ -115,8 +117,10 @@ function applyObserve(state: ClusterState, body: CommandBodyOf<"vm.observe">, en
 }
 
 function observed(vm: VmRecord, seen: VmObservation, nodeId: number, { command, index }: CommandEntry): VmRecord {
+  // What a guest said does not outlive it.
+  const { agent: _, ...before } = vm;
   return {
-    ...vm,
+    ...before,
     conditions: withObservedConditions(vm.conditions, seen.conditions ?? []),
     phase: seen.phase,
     reason: seen.reason,
@@ -127,6 +131,7 @@ function observed(vm: VmRecord, seen: VmObservation, nodeId: number, { command, 
     updatedUnixMs: command.atUnixMs,
     updatedIndex: index,
     ...(seen.ends === undefined ? {} : { ends: withObservedEnds(vm.ends ?? [], seen.ends, nodeId) }),
+    ...(seen.agent === undefined ? {} : { agent: seen.agent }),
     ...(seen.disks === undefined ? {} : { disks: { node: nodeId, names: seen.disks } }),
   };
 }

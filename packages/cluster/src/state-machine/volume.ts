@@ -13,6 +13,7 @@ import {
 } from "@blixard/protocol";
 import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
+import { secretGone } from "./secret.ts";
 import { nodeKey, sortedRecords } from "./state.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
 
@@ -140,13 +141,14 @@ export function attached(state: ClusterState, vm: VmRecord, { index }: CommandEn
   });
 }
 
-/** The changes that take them from a VM that is forgotten. */
+/** The changes that take from a VM that is forgotten what stands beside its record. */
 export function released(state: ClusterState, vm: VmRecord, { index }: CommandEntry): Change[] {
-  return volumesOf(vm.spec).flatMap((name) => {
+  const volumes = volumesOf(vm.spec).flatMap((name): Change[] => {
     const volume = state.volumes.get(name);
     if (volume === undefined || volume.attachedTo !== vm.name) return [];
     return [change({ ...volume, attachedTo: null, updatedIndex: index })];
   });
+  return [...volumes, ...secretGone(state, vm)];
 }
 
 export function volumeNotFound(name: string): Outcome {

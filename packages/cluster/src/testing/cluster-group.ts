@@ -18,6 +18,7 @@ import type { KeyRotation, NextKey } from "../ports/key-rotation.ts";
 import type { OwnTokenStore } from "../ports/own-token.ts";
 import type { JoinSeed, JoinTarget } from "../start/join-flow.ts";
 import { startClusterNode } from "../start/start-cluster-node.ts";
+import { madeUpSealing } from "./made-up-sealing.ts";
 import { madeUpSignatures } from "./made-up-signatures.ts";
 import { endpointIdOf, MemoryClusterNetwork } from "./memory-cluster-network.ts";
 import { MemoryStateStore } from "./memory-state-store.ts";
@@ -143,6 +144,7 @@ export class ClusterGroup {
         metrics: machine.metrics,
         ...{ sha256, ticketCrypto },
         signatures: madeUpSignatures(key),
+        sealing: madeUpSealing(key),
         log: machine.log,
         snapshots: machine.snapshots,
         stateStore: machine.stateStore,

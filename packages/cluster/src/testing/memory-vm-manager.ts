@@ -34,6 +34,8 @@ const fakeCapacity: NodeCapacity = {
       memoryMiBMax: limits.vmMemoryMiBMax,
       networks: ["user", "private"],
       disks: true,
+      cloudInit: true,
+      agent: true,
     },
   ],
 };
@@ -77,6 +79,10 @@ export class MemoryVmManager implements VmManager {
   readonly volumeObservations = new Watch<ReadonlyMap<string, VolumeObservation>>(new Map());
 
   setNetworks(): void {}
+
+  agentOf(): never {
+    throw new BlixardError("UNSUPPORTED", "these VMs have no agent");
+  }
 
   setVolumes(volumes: readonly DesiredVolume[]): void {
     this.volumeObservations.set(

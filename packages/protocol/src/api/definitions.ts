@@ -72,6 +72,11 @@ export interface Method {
    * Answered by a node that is starting, from what stands on its disk. Its handler uses nothing of Raft.
    */
   readonly whileStarting?: true;
+  /**
+   * Twice is not the same as once, and nobody remembers that it was done: a client sends it again only when it is known that it
+   * did not begin.
+   */
+  readonly once?: true;
   /** The routes over HTTP, the one that clients use first; absent for what only nodes call. */
   readonly http?: readonly HttpRoute[];
   readonly client?: ClientCall;

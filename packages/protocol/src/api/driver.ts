@@ -25,6 +25,10 @@ export const driverCapabilitiesSchema = z.object({
   networkCardsMax: z.int().min(1).meta({ since: 3 }).exactOptional(),
   /** Whether VMs have disks beside that of their image, and sizes of their own. Absent: no. */
   disks: z.boolean().meta({ since: 3 }).exactOptional(),
+  /** Whether it shows its guests what cloud-init is told. Absent: no. */
+  cloudInit: z.boolean().meta({ since: 3 }).exactOptional(),
+  /** Whether its guests may have an agent that the node talks with. Absent: no. */
+  agent: z.boolean().meta({ since: 3 }).exactOptional(),
 });
 export type DriverCapabilities = z.infer<typeof driverCapabilitiesSchema>;
 
@@ -34,6 +38,7 @@ export interface DriverDemand {
     readonly vcpus: number;
     readonly memoryMiB: number;
     readonly disks?: readonly VmDisk[];
+    readonly cloudInit?: object;
   } & NetworkWishes;
   readonly image: { readonly format: ImageFormat; readonly blobs?: readonly { readonly role: string }[] };
 }
@@ -41,12 +46,15 @@ export interface DriverDemand {
 /** Why a driver cannot run a VM, for people; undefined when it can. */
 export function driverRefusal(
   kind: DriverKind,
-  { imageFormats, vcpusMax, memoryMiBMax, networks = [], networkCardsMax, disks = false }: DriverCapabilities,
+  capabilities: DriverCapabilities,
   { spec, image }: DriverDemand,
 ): string | undefined {
+  const { imageFormats, vcpusMax, memoryMiBMax, networks = [], networkCardsMax } = capabilities;
+  const { disks = false, cloudInit = false } = capabilities;
   if (!imageFormats.includes(image.format)) return `driver ${kind} cannot boot ${image.format} images`;
   const needsDisks = spec.disks !== undefined || (image.format !== "disk" && imageHasDisk(image));
   if (needsDisks && !disks) return `driver ${kind} gives no disks to VMs`;
+  if (spec.cloudInit !== undefined && !cloudInit) return `driver ${kind} tells cloud-init nothing`;
   if (spec.vcpus > vcpusMax) {
     return `driver ${kind} has ${vcpusMax} ${vcpusMax === 1 ? "vcpu" : "vcpus"}, ${spec.vcpus} are needed`;
   }

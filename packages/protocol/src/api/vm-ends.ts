@@ -9,9 +9,9 @@ const vmEndSchema = z.object({
   reason: z.string().max(64),
   message: z.string().max(limits.vmEndMessageLengthMax),
   stoppedBy: z
-    .enum(["itself", "acpi", "quit", "sigterm", "sigkill", "host", "not-started"])
+    .enum(["itself", "agent", "acpi", "quit", "sigterm", "sigkill", "host", "not-started"])
     .describe(
-      "itself: the guest, or its machine; acpi: the guest, on request; quit, sigterm, sigkill: the node, the guest was not " +
+      "itself: the guest, or its machine; agent, acpi: the guest, on request; quit, sigterm, sigkill: the node, the guest was not " +
         "asked or did not listen; host: a boot of the machine, or somebody on it; not-started: nothing ran",
     ),
   fencingEpoch: z.int().min(0),

@@ -4,6 +4,7 @@ import { limits } from "../limits.ts";
 import { imageNameSchema } from "./image.ts";
 import { contradictingWishes, onNodeLossSchema, onPartitionSchema, wishesFit } from "./loss-policy.ts";
 import { vmAutostartSchema } from "./vm-autostart.ts";
+import { vmCloudInitSchema } from "./vm-cloud-init.ts";
 import { vmDisksSchema } from "./vm-disks.ts";
 import { forwardsFit, forwardsWithoutNetwork, vmForwardsSchema, vmNetworksSchema } from "./vm-networks.ts";
 import { vmPlacementSchema } from "./vm-placement.ts";
@@ -42,6 +43,7 @@ export const vmSpecSchema = z
     forwards: vmForwardsSchema.exactOptional(),
     disks: vmDisksSchema.exactOptional(),
     placement: vmPlacementSchema.exactOptional(),
+    cloudInit: vmCloudInitSchema.exactOptional(),
   })
   .strict()
   .refine(wishesFit, { path: ["onNodeLoss"], message: contradictingWishes })

@@ -10,7 +10,9 @@ import { vmHeldSchema, vmHomeSchema } from "./node-work.ts";
 import { operationIdSchema } from "./operation.ts";
 import { rowChanges } from "./row-changes.ts";
 import { bytesSchema, emptySchema, nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
+import { guestAgentSchema, vmAgentMethods } from "./vm-agent.ts";
 import { vmCardsSchema } from "./vm-cards.ts";
+import { sealedSecretSchema } from "./vm-cloud-init.ts";
 import { observedConditionsSchema, vmConditionSchema } from "./vm-conditions.ts";
 import { diskNamesSchema, recordedDisksSchema } from "./vm-disks.ts";
 import { observedEndsSchema, recordedEndsSchema } from "./vm-ends.ts";
@@ -58,6 +60,7 @@ export const vmObservationSchema = z.object({
   ends: observedEndsSchema.exactOptional(),
   /** Those that the node has made. Absent while it has none. */
   disks: diskNamesSchema.meta({ since: 3 }).exactOptional(),
+  agent: guestAgentSchema.exactOptional(),
 });
 export type VmObservation = z.infer<typeof vmObservationSchema>;
 
@@ -98,6 +101,8 @@ export const vmRecordSchema = z.object({
   labels: labelsSchema.meta({ since: 3 }).exactOptional(),
   /** It was stopped to make room, until somebody starts it. */
   preempted: preemptedSchema.meta({ since: 3 }).exactOptional(),
+  /** What the agent in the guest says. Nothing vouches for that but the guest. */
+  agent: guestAgentSchema.exactOptional(),
 });
 export type VmRecord = z.infer<typeof vmRecordSchema>;
 
@@ -170,6 +175,17 @@ export const vmCommands = {
       /** No node can take it now, and this is why: it waits for room. */
       pending: placementSchema.meta({ since: 3 }).exactOptional(),
       cards: vmCardsSchema.meta({ since: 3 }).exactOptional(),
+      /** The user data of the specification, which holds a mark in its place. */
+      userData: sealedSecretSchema.meta({ since: 3 }).exactOptional(),
+    }),
+  }),
+  /** Decided by the leader when others have to be able to open the user data of a VM than those who can. */
+  "vm.reseal": command({
+    since: 3,
+    subject: ({ vmId }) => vmId,
+    body: z.object({
+      vmId: z.uuid(),
+      ...sealedSecretSchema.pick({ ephemeralKey: true, keys: true }).shape,
     }),
   }),
   "vm.desire": command({
@@ -250,6 +266,7 @@ const verbRoutes = Object.entries(vmVerbs).map(
 const consolePosition = { name: nameSchema, offset: z.int() };
 
 export const vmMethods = {
+  ...vmAgentMethods,
   "vm.list": method({
     summary: "all VMs",
     place: "read",

@@ -28,7 +28,14 @@ import {
 } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { createHttpApi, type HttpApi, type NodeService } from "@blixard/http-api";
-import { checkOperatorTls, createSignatures, NodeTls, type OperatorTls, ticketCrypto } from "@blixard/identity";
+import {
+  checkOperatorTls,
+  createSealing,
+  createSignatures,
+  NodeTls,
+  type OperatorTls,
+  ticketCrypto,
+} from "@blixard/identity";
 import { createTransport, type Transport } from "@blixard/transport";
 import { startVmManager, type VmManager } from "@blixard/vm-manager";
 import { openFinders } from "../discovery/open-finders.ts";
@@ -294,6 +301,7 @@ async function startMember(base: Base, parts: MemberParts): Promise<ClusterNode>
       ...{ clock, random, logger, metrics, transport, onFatal },
       sha256: (bytes) => hash("sha256", bytes, "buffer"),
       signatures: createSignatures(data.key.seed),
+      sealing: createSealing(data.key.seed),
       ...{ ticketCrypto, localJoins },
       ...{ log: storage.log, snapshots: storage.snapshots, stateStore: storage.state, store: { storeId, starts } },
       snapshotCarrier: bulk.snapshotCarrier,

@@ -9,7 +9,7 @@ import {
   type StartMode,
   startClusterNode,
 } from "@blixard/cluster";
-import { madeUpSignatures } from "@blixard/cluster/testing";
+import { madeUpSealing, madeUpSignatures } from "@blixard/cluster/testing";
 import { discardMetrics, type Metrics, toHex } from "@blixard/common";
 import { ticketCrypto } from "@blixard/identity";
 import { type JoinTicket, type MemberRole, showTicket } from "@blixard/protocol";
@@ -87,6 +87,7 @@ export class ClusterProgram implements Program<ClusterNode> {
       metrics: metricsOf?.(this.#id) ?? discardMetrics,
       ticketCrypto,
       signatures: madeUpSignatures(this.#endpointId),
+      sealing: madeUpSealing(this.#endpointId),
       ...this.#observed(stores, process),
       transport,
       store: { storeId, starts },

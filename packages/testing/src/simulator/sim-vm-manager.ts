@@ -191,6 +191,10 @@ export class SimVmManager implements VmManager {
     if (this.#desired.some(waits)) this.#pursue(this.#desired);
   }
 
+  agentOf(): never {
+    throw new BlixardError("UNSUPPORTED", "these VMs have no agent");
+  }
+
   setVolumes(): void {}
 
   setNetworks(): void {}

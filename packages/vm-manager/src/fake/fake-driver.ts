@@ -30,6 +30,7 @@ export class FakeDriver implements VmDriver {
     vcpusMax: limits.vmVcpusMax,
     memoryMiBMax: limits.vmMemoryMiBMax,
     disks: true,
+    cloudInit: true,
   };
 
   async probe(): Promise<ProbeResult> {

@@ -21,13 +21,16 @@ const readableMode = 0o444;
 export async function prepareInstanceFiles(
   spec: InstanceSpec,
   journalInput: string,
-): Promise<Pick<InstanceSpec, "boot" | "disks">> {
+): Promise<Pick<InstanceSpec, "boot" | "disks" | "seedPath">> {
   const { paths, confinement } = spec;
   if (confinement.uid !== undefined) await chmod(paths.directory, enterableMode);
   await writeOwned(paths.journalIn, journalInput, confinement);
   await writeOwned(paths.journalOut, "", confinement);
   await writeOwned(paths.consoleLog, undefined, confinement);
-  return { boot: await bringBootSource(spec), disks: await bringDisks(spec) };
+  const { seedPath } = spec;
+  if (seedPath !== undefined && confinement.uid !== undefined) await chown(seedPath, confinement.uid, confinement.uid);
+  const seed = seedPath === undefined ? {} : { seedPath: basename(seedPath) };
+  return { boot: await bringBootSource(spec), disks: await bringDisks(spec), ...seed };
 }
 
 async function bringDisks({ disks, confinement: { uid } }: InstanceSpec): Promise<readonly AttachedDisk[]> {

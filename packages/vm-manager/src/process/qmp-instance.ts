@@ -12,8 +12,10 @@
  * The loop owns the connection: whatever breaks, it looks whether the process lives, and connects again. It polls, since a
  * process that stands still breaks nothing.
  */
+import { existsSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { BlixardError, type Clock, messageOf, offAbort, onAbort, sleep, Watch, withDeadline } from "@blixard/common";
+import { GuestAgent } from "../agent/guest-agent.ts";
 import type { ExitReason, InstanceHandle, InstancePaths, InstanceState, VmInstance } from "../driver.ts";
 import { foldState, readJournalReason, readJournalState, stateOfRunState } from "./event-journal.ts";
 import { isAlive, signalProcess } from "./process-identity.ts";
@@ -44,6 +46,7 @@ export class QmpInstance implements VmInstance {
   readonly handle: InstanceHandle;
   readonly state: Watch<InstanceState>;
   readonly serialActivity = new Watch(0);
+  readonly agent?: GuestAgent;
   readonly #clock: Clock;
   readonly #paths: InstancePaths;
   readonly #detached = new AbortController();
@@ -59,6 +62,9 @@ export class QmpInstance implements VmInstance {
     this.#clock = options.clock;
     this.#paths = options.paths;
     this.handle = options.handle;
+    // It was bound before the process was started, which cannot remove it.
+    const { clock, paths } = options;
+    if (existsSync(paths.agentSocket)) this.agent = new GuestAgent({ clock, path: paths.agentSocket });
     this.state = new Watch<InstanceState>({ type: "unknown", message: "not connected yet" });
     this.#loop = this.#run();
   }
@@ -105,6 +111,7 @@ export class QmpInstance implements VmInstance {
   async detach(): Promise<void> {
     this.#detached.abort();
     this.#client?.close();
+    this.agent?.close();
     this.#serial.value?.destroy();
     await this.#loop;
   }

@@ -24,15 +24,16 @@ const stderrBytesShown = 600;
  */
 export async function spawnInstance(
   command: Command,
-  { paths, confinement, nics = [] }: Pick<InstanceSpec, "paths" | "confinement" | "nics">,
+  { paths, confinement, nics = [], agent = false }: Pick<InstanceSpec, "paths" | "confinement" | "nics" | "agent">,
 ): Promise<ProcessIdentity> {
   assert(isAbsolute(paths.directory), "the paths of an instance are absolute");
   await using control = await bindInstanceSocket(paths.controlSocket);
   await using serial = await bindInstanceSocket(paths.serialSocket);
-  await using network = await bindInstanceSockets(paths.networkSockets.slice(0, nics.length));
+  const behindSerial = [...paths.networkSockets.slice(0, nics.length), ...(agent ? [paths.agentSocket] : [])];
+  await using network = await bindInstanceSockets(behindSerial);
   await using errors = await open(paths.stderrLog, "w", 0o600);
   try {
-    const launch = launchCommand(command, confinement, serialDescriptor + nics.length);
+    const launch = launchCommand(command, confinement, serialDescriptor + behindSerial.length);
     const streams: (number | "ignore")[] = ["ignore", errors.fd, errors.fd];
     streams[controlDescriptor] = control.descriptor;
     streams[serialDescriptor] = serial.descriptor;

@@ -26,6 +26,7 @@ const spec: InstanceSpec = {
     journalOut: `${directory}/events-5.out`,
     controlSocket: "/run,dir/a.c",
     serialSocket: "/run,dir/a.s",
+    agentSocket: "/run/x.a",
     networkSockets: [],
   },
 };
@@ -90,6 +91,26 @@ describe("qemuArguments", () => {
     ];
     expect(devices(build({ boot: { type: "disk" }, disks }))).toEqual([`${root},bootindex=0`, data]);
     expect(devices(build({ disks }))).toEqual([root, data]);
+  });
+
+  it("shows a seed that nobody writes to, and a channel for an agent, behind all that was there before", () => {
+    const disks = [{ name: "data", path: "disk-data.raw", format: "raw" as const }];
+    const nics = [{ network: "user", mac: "02:00:00:00:00:01" }];
+    const list = build({ disks, nics });
+    const more = build({ disks, nics, seedPath: "seed.iso", agent: true });
+    expect(more.slice(0, list.length)).toEqual(list);
+    const [, blockdev, ...rest] = more.slice(list.length);
+    expect(JSON.parse(blockdev ?? "")).toEqual({
+      driver: "raw",
+      "node-name": "seed",
+      "read-only": true,
+      file: { driver: "file", filename: "seed.iso", "read-only": true },
+    });
+    expect(rest).toEqual([
+      ...["-device", "virtio-blk-pci,drive=seed,serial=cloud-init-seed"],
+      ...["-chardev", "socket,id=agent0,fd=6,server=on,wait=off"],
+      ...["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent0,name=org.qemu.guest_agent.0"],
+    ]);
   });
 
   it.each(["a,file=/etc/passwd", "a=b", "../a", "", "x".repeat(21), "a\n"])("refuses a disk of the name %j", (name) => {

@@ -46,6 +46,8 @@ export function qemuArguments(spec: InstanceSpec, machine: string): string[] {
     ...bootArguments(spec),
     ...spec.disks.flatMap((disk, at) => diskArguments(disk, at, spec.boot)),
     ...(spec.nics ?? []).flatMap(nicArguments),
+    ...seedArguments(spec),
+    ...agentArguments(spec),
   ];
 }
 
@@ -54,6 +56,25 @@ function nicArguments(nic: Nic, index: number): string[] {
   const device = nicDeviceArguments(nic, index);
   const descriptor = firstNicDescriptor + index;
   return [...["-netdev", `stream,id=${nicIdOf(nic, index)},server=on,addr.type=fd,addr.str=${descriptor}`], ...device];
+}
+
+/** Behind all others, so that their places on the bus do not depend on it. */
+function seedArguments({ seedPath }: InstanceSpec): string[] {
+  if (seedPath === undefined) return [];
+  const file = { driver: "file", filename: seedPath, "read-only": true };
+  const blockdev = JSON.stringify({ driver: "raw", "node-name": "seed", "read-only": true, file });
+  return ["-blockdev", blockdev, "-device", "virtio-blk-pci,drive=seed,serial=cloud-init-seed"];
+}
+
+/** The name of the channel by which qemu-guest-agent knows it. */
+const agentChannel = "org.qemu.guest_agent.0";
+
+function agentArguments({ agent = false, nics = [] }: InstanceSpec): string[] {
+  if (!agent) return [];
+  return [
+    ...["-chardev", `socket,id=agent0,fd=${firstNicDescriptor + nics.length},server=on,wait=off`],
+    ...["-device", "virtio-serial-pci", "-device", `virtserialport,chardev=agent0,name=${agentChannel}`],
+  ];
 }
 
 /** QEMU writes the log by itself, so that no output is lost while no manager is connected. */

@@ -45,6 +45,8 @@ export class QemuDriver implements VmDriver {
     memoryMiBMax: limits.vmMemoryMiBMax,
     networks: [userNetwork, privateNetworks],
     disks: true,
+    cloudInit: true,
+    agent: true,
   };
   readonly #clock: Clock;
   readonly #options: QemuDriverOptions;

@@ -2,6 +2,8 @@
 
 export { findProgram } from "../confinement/launcher.ts";
 export type { CpioEntry } from "./cpio.ts";
+export type { DebianGuest } from "./debian-guest.ts";
+export { debianGuest, debianGuestCommandLine, debianGuestMemoryMiB, debianGuestNeeds } from "./debian-guest.ts";
 export type { DriverConformanceCase } from "./driver-conformance.ts";
 export { driverConformanceCases } from "./driver-conformance.ts";
 export { ovaFile, partitionedDisk, qcow2File } from "./hostile-images.ts";

@@ -45,6 +45,7 @@ export interface VmWish {
   readonly image?: ImageRecord;
   readonly madeDisks?: readonly string[];
   readonly volumeIds?: DesiredVm["volumeIds"];
+  readonly openUserData?: NonNullable<DesiredVm["openUserData"]>;
 }
 
 export class VmHarness implements AsyncDisposable {
@@ -118,6 +119,7 @@ export class VmHarness implements AsyncDisposable {
       fencingEpoch: wish.fencingEpoch ?? 1,
       image,
       ...(wish.madeDisks === undefined ? {} : { madeDisks: wish.madeDisks }),
+      ...(wish.openUserData === undefined ? {} : { openUserData: wish.openUserData }),
       ...(wish.volumeIds === undefined ? {} : { volumeIds: wish.volumeIds }),
     };
   }

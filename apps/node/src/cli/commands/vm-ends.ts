@@ -4,6 +4,7 @@ import { formatTable } from "../table.ts";
 
 const waysToStop: Readonly<Record<RecordedVmEnd["stoppedBy"], string>> = {
   itself: "by itself",
+  agent: "on request of its agent",
   acpi: "asked (ACPI)",
   quit: "killed (quit)",
   sigterm: "killed (SIGTERM)",

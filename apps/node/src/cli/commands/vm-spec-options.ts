@@ -1,23 +1,34 @@
 /** The options that make up the specification of a VM, one for each field of its schema. */
 import { BlixardError } from "@blixard/common";
-import { type VmSpec, type VmSpecInput, vmSpecSchema } from "@blixard/protocol";
+import { type VmSpecInput, vmSpecSchema } from "@blixard/protocol";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { parseDurationMs, parseInteger, parseMemoryMiB } from "../quantities.ts";
 import { type ListOption, repeatedOption } from "./list-option.ts";
+import { sshKeyOption, userDataFlag } from "./vm-cloud-init.ts";
 import { diskOption } from "./vm-disks.ts";
 import { parseForwards, parseNetworks } from "./vm-network-options.ts";
 import { affinityOption, constraintOption } from "./vm-placement-options.ts";
 
+interface Addition {
+  readonly fallback?: string;
+  readonly hint?: string;
+  /** Where the name of the field makes none that people like. */
+  readonly flag?: string;
+}
+
 /** What only the command line adds to a field: its default for people, and a word in the help. */
-const additions: Readonly<Partial<Record<keyof VmSpec, { readonly fallback?: string; readonly hint?: string }>>> = {
+const additions: Readonly<Partial<Record<string, Addition>>> = {
   memoryMiB: { fallback: "256M", hint: "for example 256M or 1G" },
   image: { hint: "see: blixard image list" },
+  "cloudInit-userData": { flag: userDataFlag },
+  "cloudInit-hostname": { flag: "--hostname <name>" },
 };
 
 /** The fields that are lists: the option for one of its items, which may be given several times. */
 const lists: Readonly<Partial<Record<string, ListOption>>> = {
   disks: diskOption,
+  "cloudInit.sshKeys": sshKeyOption,
   networks: {
     flag: "--network <network>",
     hint: "NAME[,address=ADDRESS][,mac=MAC]; `none` alone",
@@ -77,7 +88,12 @@ export function optionsOf(schema: z.ZodObject): SpecOption[] {
   return Object.entries(properties as Record<string, FieldSchema>).flatMap(([name, described]) => {
     const { type, properties: parts = {} } = described;
     if (type !== "object") return [optionOf([name], described, required.includes(name))];
-    return Object.entries(parts).map(([part, field]) => optionOf([name, part], field, false));
+    return Object.entries(parts).map(([part, field]) => {
+      const partList = lists[`${name}.${part}`];
+      return partList === undefined
+        ? optionOf([name, part], field, false)
+        : listOptionOf([name, part], field, partList);
+    });
   });
 }
 
@@ -90,12 +106,12 @@ function optionOf(field: readonly string[], described: FieldSchema, mandatory: b
   const name = field.join("-");
   const list = described.type === "array" ? lists[name] : undefined;
   if (list !== undefined) return listOptionOf(field, described, list);
-  const { fallback, hint } = additions[name as keyof VmSpec] ?? {};
+  const { fallback, hint, flag: ownFlag } = additions[name] ?? {};
   const flag = flagOf(name);
   const { value, read } = kindOf(name, flag, described);
   const help = [described.description, hint].filter((part) => part !== undefined).join("; ");
   const shown = described.default === undefined ? help : `${help} (default ${described.default})`;
-  const option = new Option(value === "" ? flag : `${flag} <${value}>`, shown).default(fallback);
+  const option = new Option(ownFlag ?? (value === "" ? flag : `${flag} <${value}>`), shown).default(fallback);
   return { field, option: option.makeOptionMandatory(mandatory), read };
 }
 

@@ -21,6 +21,8 @@ import { parseInteger } from "../quantities.ts";
 import { type ChangedItem, showFollowed, showFollowedItem, type WatchOptions, withWatchOption } from "../watch.ts";
 import { repeatedOption } from "./list-option.ts";
 import { vmView } from "./views.ts";
+import { agentLine, registerAgent } from "./vm-agent.ts";
+import { withCloudInitFiles } from "./vm-cloud-init.ts";
 import { registerConsole } from "./vm-console.ts";
 import { diskLines, disksTable } from "./vm-disks.ts";
 import { endLines, endsTable } from "./vm-ends.ts";
@@ -69,6 +71,7 @@ export function registerVm(command: Command, context: CliContext): void {
   }
   registerDelete(command, context);
   registerConsole(command, context);
+  registerAgent(command, context);
 }
 
 function withMutationOptions(command: Command): Command {
@@ -96,7 +99,7 @@ async function create(session: ClientSession, name: string, options: CreateOptio
   const desired = options.stopped === true ? "stopped" : "running";
   const { failIfPending = false } = options;
   const creation = { desired, failIfPending, ...labelsGiven(options), ...ifMatch(options) } as const;
-  const { vm } = await client.vms.create(name, specOf(options), creation);
+  const { vm } = await client.vms.create(name, await withCloudInitFiles(specOf(options)), creation);
   if (vm.node === null) {
     say(context, `${name}: ${vm.message}`);
     if (isQueued(vm)) say(context, `${name}: waits for room, and starts when there is some, whoever waits for it`);
@@ -107,7 +110,10 @@ async function create(session: ClientSession, name: string, options: CreateOptio
 /** @throws NO_CAPACITY when no node can take the VM, and that was asked about */
 async function showCandidates(session: ClientSession, options: CreateOptions): Promise<void> {
   const { client, context, format } = session;
-  const report = await client.vms.candidates({ spec: specOf(options), ...labelsGiven(options) });
+  const report = await client.vms.candidates({
+    spec: await withCloudInitFiles(specOf(options)),
+    ...labelsGiven(options),
+  });
   const { nodeId, message, nodes } = report;
   const where = nodeId === null ? "It would wait for room.\n" : `It would be placed on node ${nodeId}.\n`;
   const text = () => `${where}\n${verdictTable(nodes)}`;
@@ -181,7 +187,7 @@ function preemptsText(names: readonly string[] = []): string {
 function detailsOf(vm: VmRecord): string {
   const { effect } = vm.lossPolicy ?? formerLossPolicy;
   const labels = vm.labels === undefined ? "" : `Its labels are ${labelsText(vm.labels)}.\n`;
-  return `\nWithout its node it ${effect}.\n${labels}${disksTable(vm)}${endsTable(vm)}`;
+  return `\nWithout its node it ${effect}.\n${labels}${agentLine(vm)}${disksTable(vm)}${endsTable(vm)}`;
 }
 
 function changedVm(change: VmChange): ChangedItem<VmRecord> | undefined {

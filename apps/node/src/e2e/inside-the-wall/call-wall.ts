@@ -31,6 +31,7 @@ export const letters = {
   m: "MISDIRECTED",
   i: "INVALID_ARGUMENT",
   n: "OPERATION_NOT_FOUND",
+  s: "UNSUPPORTED",
 } as const;
 export type Cell = (typeof letters)[keyof typeof letters];
 
@@ -61,6 +62,9 @@ vm.logs           ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.console        ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.consoleRead    ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.consoleWrite   ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+vm.exec           ddddrk  ddddrk  suuurk  suuurk  auuurk  ddddrk  ddddrk  mmm
+vm.readFile       ddddrk  ddddrk  suuurk  suuurk  auuurk  ddddrk  ddddrk  mmm
+vm.writeFile      ddddrk  ddddrk  suuurk  suuurk  auuurk  ddddrk  ddddrk  mmm
 volume.list       ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 volume.get        ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 volume.create     ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm

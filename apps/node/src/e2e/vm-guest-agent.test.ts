@@ -1,0 +1,146 @@
+/** A real Debian that was told something by cloud-init and has an agent, from the command line. One boot for all. */
+import { execFile, execFileSync } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { promisify } from "node:util";
+import type { BlixardClient } from "@blixard/client";
+import type { VmRecord } from "@blixard/protocol";
+import { instanceProcesses, ProcessCluster } from "@blixard/testing";
+import {
+  debianGuest,
+  debianGuestCommandLine,
+  debianGuestMemoryMiB,
+  debianGuestNeeds,
+  describeWith,
+} from "@blixard/vm-manager/testing";
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { builtBinary } from "./binary.ts";
+import { freePorts } from "./free-ports.ts";
+import { runBinary } from "./run-binary.ts";
+
+const buildMs = 900_000;
+const patienceMs = 400_000;
+const secret = "hunter2 </script>";
+
+const userData = `#cloud-config
+write_files:
+  - path: /root/told
+    content: "${secret}\\u0007"
+bootcmd:
+  - [sh, -c, "echo done > /root/booted"]
+`;
+
+describeWith(describe, debianGuestNeeds)("a Debian guest", () => {
+  let cluster: ProcessCluster;
+  let client: BlixardClient;
+  let files: string;
+  let port: string;
+  let vm: VmRecord;
+
+  const at = (...args: string[]) => {
+    const dashes = args.includes("--") ? args.indexOf("--") : args.length;
+    const here = ["--data-dir", join(cluster.dataRoot, "node-1")];
+    return runBinary([...args.slice(0, dashes), ...here, ...args.slice(dashes)], { timeoutMs: patienceMs });
+  };
+
+  beforeAll(async () => {
+    const image = await debianGuest(resolve("node_modules/.cache/blixard"));
+    files = await mkdtemp(join(tmpdir(), "blixard-guest-"));
+    execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", join(files, "key")]);
+    await writeFile(join(files, "user-data"), userData);
+    cluster = await ProcessCluster.start({ binary: builtBinary(), flags: ["--vm-driver", "qemu"], nodes: 1 });
+    client = cluster.client();
+    const parts = ["--kernel", image.kernel, "--initrd", image.initrd, "--disk", image.disk];
+    expect(await at("image", "import", "debian", ...parts, "--append", debianGuestCommandLine)).toMatchObject({
+      code: 0,
+    });
+    port = (await freePorts(1))[0]?.split(":")[1] ?? "";
+    const told = ["--user-data", join(files, "user-data"), "--ssh-key", join(files, "key.pub")];
+    const memory = ["--memory", `${debianGuestMemoryMiB}M`, "--disk", "root"];
+    const created = await at("vm", "create", "web", "--image", "debian", ...memory, ...told, "--forward", `${port}:22`);
+    expect(created).toMatchObject({ code: 0 });
+    vm = await client.vms.waitFor("web", "an address", ({ agent }) => (agent?.addresses.length ?? 0) > 0, {
+      timeoutMs: patienceMs,
+    });
+  }, buildMs + patienceMs);
+
+  afterAll(async () => {
+    client.close();
+    await cluster.close();
+    for (const pid of instanceProcesses(vm?.vmId ?? "")) process.kill(pid, "SIGKILL");
+    await rm(files, { recursive: true, force: true });
+  });
+
+  it("says its address, which is shown as its own word", async () => {
+    expect(vm.agent?.addresses).toContainEqual(expect.objectContaining({ address: "10.0.2.15" }));
+    const { stdout } = await at("vm", "get", "web");
+    expect(stdout).toMatch(/agent in the guest answers, and says that it has .*10\.0\.2\.15/);
+  });
+
+  it("was told its user data, which nobody else is shown", async () => {
+    const told = await at("vm", "exec", "web", "--", "/bin/cat", "/root/told", "/root/booted");
+    expect(told).toEqual({ code: 0, stdout: `${secret}\u0007done\n`, stderr: "" });
+    const shown = [await at("vm", "get", "web", "-o", "json"), await at("vm", "explain", "web", "-o", "json")];
+    expect(shown[0]?.stdout).toContain(`(sealed, ${userData.length} bytes)`);
+    expect(JSON.stringify(shown)).not.toContain("hunter2");
+    expect(cluster.diagnostics()).not.toContain("hunter2");
+  });
+
+  it("runs a program with its input, and ends as that does", async () => {
+    const run = (...argv: string[]) => at("vm", "exec", "web", "--", ...argv);
+    expect(await run("/bin/hostname")).toMatchObject({ code: 0, stdout: "web\n" });
+    expect(await run("/bin/sh", "-c", "echo out; echo err >&2; exit 7")).toEqual({
+      code: 7,
+      stdout: "out\n",
+      stderr: "err\n",
+    });
+    const args = ["vm", "exec", "web", "-i", "--data-dir", join(cluster.dataRoot, "node-1"), "--", "/usr/bin/wc", "-c"];
+    expect(await runBinary(args, { input: "x".repeat(5_000) })).toMatchObject({ code: 0, stdout: "5000\n" });
+    const much = await run("/bin/sh", "-c", "head -c 300000 /dev/zero | tr '\\\\0' x");
+    expect(much).toMatchObject({ code: 0, stderr: expect.stringContaining("only the first") });
+    expect(much.stdout).toHaveLength(128 * 1024);
+    const late = ["vm", "exec", "web", "--deadline", "3s", "--", "/bin/sh", "-c", "echo x >> /root/runs; sleep 60"];
+    expect(await at(...late)).toMatchObject({ code: 124 });
+    // Nothing was tried again.
+    expect(await run("/bin/cat", "/root/runs")).toMatchObject({ code: 0, stdout: "x\n" });
+    expect(await run("/bin/not-there")).toMatchObject({ code: 5, stderr: expect.stringContaining("not-there") });
+  });
+
+  it("takes and gives files, whole", async () => {
+    const bytes = Buffer.alloc(150_000, "0123456789abc\u0000");
+    await writeFile(join(files, "up"), bytes);
+    expect(await at("vm", "file", "push", "web", join(files, "up"), "/root/up")).toMatchObject({ code: 0 });
+    expect(await at("vm", "file", "pull", "web", "/root/up", join(files, "down"))).toMatchObject({ code: 0 });
+    expect((await readFile(join(files, "down"))).equals(bytes)).toBe(true);
+    expect(await at("vm", "file", "pull", "web", "/root/not-there")).toMatchObject({ code: 5 });
+  });
+
+  it(
+    "lets its user in by SSH, through the forwarded port",
+    async () => {
+      const options = [
+        "StrictHostKeyChecking=no",
+        "UserKnownHostsFile=/dev/null",
+        "BatchMode=yes",
+        "ConnectTimeout=60",
+      ];
+      const ssh = ["-i", join(files, "key"), "-p", port, ...options.flatMap((option) => ["-o", option])];
+      const { stdout } = await promisify(execFile)("ssh", [...ssh, "debian@127.0.0.1", "id", "-un"]);
+      expect(stdout).toBe("debian\n");
+    },
+    patienceMs,
+  );
+
+  it(
+    "powers off when its agent is asked to, and its seed is gone",
+    async () => {
+      const seed = join(cluster.dataRoot, "node-1", "vms", "instances", vm.vmId, "seed.iso");
+      expect((await readFile(seed)).includes("hunter2")).toBe(true);
+      expect(await at("vm", "stop", "web")).toMatchObject({ code: 0 });
+      expect((await client.vms.get("web")).ends?.at(-1)).toMatchObject({ stoppedBy: "agent" });
+      await expect(readFile(seed)).rejects.toMatchObject({ code: "ENOENT" });
+    },
+    patienceMs,
+  );
+});
