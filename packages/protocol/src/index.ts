@@ -106,6 +106,8 @@ export {
 } from "./api/vm-disks.ts";
 export type { RecordedVmEnd, VmEnd } from "./api/vm-ends.ts";
 export { withObservedEnds } from "./api/vm-ends.ts";
+export type { VmHealthCheck } from "./api/vm-health.ts";
+export { describeCheck } from "./api/vm-health.ts";
 export type { NetworkWishes, VmForward, VmNetwork } from "./api/vm-networks.ts";
 export {
   forwardsCollide,

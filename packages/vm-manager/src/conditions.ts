@@ -1,5 +1,6 @@
 /** What a node tells of a running VM beside its phase; pure as the plan, and from the same input. */
 import { type ObservedCondition, limits as protocolLimits } from "@blixard/protocol";
+import type { Health } from "./health/check-course.ts";
 import type { NetworkProblem } from "./network/ports-of.ts";
 import { isHeld, isSilent, type PlanInput } from "./reconcile-plan.ts";
 
@@ -9,10 +10,18 @@ export function conditionsOf(input: PlanInput, network?: NetworkProblem): Observ
   return [
     ...(isSilent(instance, input) ? [silent(limits.silentAfterMs)] : []),
     ...(instance.panic === undefined ? [] : [panicked(instance.panic)]),
+    ...healthConditionOf(instance.health),
     ...(network === undefined ? [] : [withoutNetwork(network)]),
     ...(instance.state.type === "io-error" ? [diskFailed(instance.state, input.hasRoom)] : []),
     ...(isHeld(input) ? [held] : []),
   ];
+}
+
+function healthConditionOf(health: Health | undefined): ObservedCondition[] {
+  if (health === undefined || health.status === "healthy") return [];
+  const reason = { starting: "NotYetHealthy", unhealthy: "CheckFailed", unknown: "NotChecked" }[health.status];
+  const message = health.message.slice(0, protocolLimits.vmConditionMessageLengthMax);
+  return [{ type: "Health", status: false, reason, message }];
 }
 
 function withoutNetwork({ reason, message }: NetworkProblem): ObservedCondition {

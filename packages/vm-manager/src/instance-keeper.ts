@@ -14,6 +14,7 @@ import { removeDisks } from "./disks/vm-disks.ts";
 import { endsOfHost, type InstanceSpec, type VmInstance } from "./driver.ts";
 import type { ChosenDriver, DriverSet } from "./driver-set.ts";
 import type { KnownInstance } from "./find-instance.ts";
+import { checkRunner } from "./health/run-check.ts";
 import type { ImageStore } from "./images/image-store.ts";
 import { prepareBoot } from "./images/prepare-boot.ts";
 import {
@@ -129,6 +130,7 @@ export class InstanceKeeper {
     }
     this.#connectNics(desired?.spec === undefined ? undefined : desired);
     const slot = this.#slot;
+    if (desired?.spec !== undefined) slot?.health.want(desired.spec.health ?? []);
     slot?.lookAtDisks(this.#deps.clock.monotonicMs());
     if (slot === undefined || slot.guestReady || this.#record === undefined) return;
     slot.guestReady = (await this.console.endOffset()) > this.#record.consoleStartOffset;
@@ -365,7 +367,12 @@ export class InstanceKeeper {
     const { clock } = this.#deps;
     const scan = new ConsoleScan(this.console, consoleStartOffset);
     const bootSinceMs = clock.monotonicMs();
-    this.#slot = new InstanceSlot(instance, { startedMs: bootSinceMs - ageMs, bootSinceMs }, scan);
+    const { networks } = this.#deps;
+    const run = checkRunner({ vmId: this.#vmId, networks, console: this.console, consoleStartOffset });
+    this.#slot = new InstanceSlot(instance, { startedMs: bootSinceMs - ageMs, bootSinceMs }, scan, {
+      ...{ clock, run },
+      onChange: this.#calls.wake,
+    });
     this.#slot.follow({ clock, logger: this.#logger, console: this.console, wake: this.#calls.wake });
   }
 

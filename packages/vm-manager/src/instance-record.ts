@@ -11,6 +11,7 @@ export type RecordedExitReason =
   | "fenced"
   | "lease-lost"
   | "boot-deadline"
+  | "unhealthy"
   | "start-failed"
   | "image-refused"
   | "disk-missing"

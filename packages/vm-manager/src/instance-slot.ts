@@ -5,6 +5,7 @@ import { followAgent } from "./agent/follow-agent.ts";
 import type { ConsoleLog } from "./console-log.ts";
 import type { ConsoleScan } from "./console-scan.ts";
 import type { InstanceState, VmInstance } from "./driver.ts";
+import { HealthWatch, type HealthWatchDeps } from "./health/health-watch.ts";
 import type { PlanInstance } from "./reconcile-plan.ts";
 
 const tendIntervalMs = 500;
@@ -27,6 +28,7 @@ export class InstanceSlot {
   guestReady = false;
   /** What the agent in the guest says; undefined while none answers. */
   readonly agentView = new Watch<GuestAgentView | undefined>(undefined);
+  readonly health: HealthWatch;
   readonly #scan: ConsoleScan;
   #bootSinceMs: number;
   #diskRetryMs = 0;
@@ -39,8 +41,14 @@ export class InstanceSlot {
     instance: VmInstance,
     { startedMs, bootSinceMs }: { readonly startedMs: number; readonly bootSinceMs: number },
     scan: ConsoleScan,
+    health: Pick<HealthWatchDeps, "clock" | "run" | "onChange">,
   ) {
     this.instance = instance;
+    this.health = new HealthWatch({
+      ...health,
+      isRunning: () => instance.state.value.type === "running",
+      startedMs,
+    });
     this.startedMs = startedMs;
     this.#scan = scan;
     this.#bootSinceMs = bootSinceMs;
@@ -60,7 +68,8 @@ export class InstanceSlot {
   seen(fencingEpoch: number): PlanInstance {
     const { bootSinceMs, guestReady } = this;
     const [panic, diskRetryMs] = [this.#scan.panic, this.#diskRetryMs];
-    return { state: this.instance.state.value, fencingEpoch, bootSinceMs, guestReady, panic, diskRetryMs };
+    const { health } = this.health;
+    return { state: this.instance.state.value, fencingEpoch, bootSinceMs, guestReady, panic, health, diskRetryMs };
   }
 
   /** Each failure of a disk is waited out, and longer when it comes soon after the one before. */
@@ -87,6 +96,7 @@ export class InstanceSlot {
   /** Lets go of the instance without ending it. */
   async detach(): Promise<void> {
     this.#following.abort();
+    this.health.close();
     await this.instance.detach();
   }
 

@@ -28,6 +28,7 @@ const declarations = {
         "fenced",
         "lease-lost",
         "boot-deadline",
+        "unhealthy",
         "start-failed",
         "image-refused",
         "disk-missing",

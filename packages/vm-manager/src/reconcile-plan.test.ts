@@ -27,6 +27,7 @@ const instance = (state: InstanceState, change: Partial<PlanInstance> = {}): Pla
   bootSinceMs: 1_000,
   guestReady: true,
   panic: undefined,
+  health: undefined,
   diskRetryMs: 0,
   ...change,
 });

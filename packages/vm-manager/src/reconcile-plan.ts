@@ -4,6 +4,7 @@
  */
 import type { VmObservation } from "@blixard/protocol";
 import type { ExitReason, InstanceState } from "./driver.ts";
+import type { Health } from "./health/check-course.ts";
 import type { ExitRecord, RecordedExitReason } from "./instance-record.ts";
 import type { DesiredVm } from "./vm-manager-types.ts";
 
@@ -24,6 +25,8 @@ export interface PlanInstance {
   readonly guestReady: boolean;
   /** What the kernel of the guest says of its panic on the console. */
   readonly panic: string | undefined;
+  /** What its health checks say; undefined where it has none. */
+  readonly health: Health | undefined;
   /** When a guest whose disk failed is told to go on, in monotonic milliseconds. */
   readonly diskRetryMs: number;
 }
@@ -65,7 +68,10 @@ export type PlanAction =
   | { readonly type: "start" }
   | {
       readonly type: "stop";
-      readonly reason: Extract<RecordedExitReason, "stop-requested" | "fenced" | "lease-lost" | "boot-deadline">;
+      readonly reason: Extract<
+        RecordedExitReason,
+        "stop-requested" | "fenced" | "lease-lost" | "boot-deadline" | "unhealthy"
+      >;
       readonly message: string;
       readonly graceful: boolean;
     }
@@ -127,6 +133,9 @@ function planRunning(input: PlanInput, desired: PlanWanted, instance: PlanInstan
   if (input.mustHold) return state.type === "running" ? { type: "pause" } : wait();
   if (state.type === "io-error") return planDiskRetry(input, instance);
   if (state.type === "paused") return { type: "resume" };
+  if (instance.health?.ends === true) {
+    return { type: "stop", reason: "unhealthy", message: instance.health.message, graceful: true };
+  }
   if (instance.guestReady) return wait();
   const { nowMs, limits } = input;
   // A guest may have no serial console: silence alone ends none.

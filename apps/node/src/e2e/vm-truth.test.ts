@@ -46,7 +46,8 @@ const at = (id: number, ...args: string[]) => runBinary([...args, "--data-dir", 
 describe("a VM, as another node tells of it", () => {
   it("does not respond while its process stands still, and has its end in its record afterwards", async () => {
     const create = ["vm", "create", "web", "--image", "demo", "--memory", "32M", "--boot-deadline", "90s"];
-    expect(await at(1, ...create, "--autostart-order", "3")).toMatchObject({ code: 0 });
+    const health = ["--health", "http:80,interval=500ms,failures=2", "--health", "console:tick,recovery=none"];
+    expect(await at(1, ...create, "--autostart-order", "3", ...health)).toMatchObject({ code: 0 });
     const client = cluster.client();
     const { vmId, node, spec } = await client.vms.get("web");
     expect(spec).toMatchObject({ bootDeadlineMs: 90_000, autostart: { order: 3 } });
@@ -70,6 +71,17 @@ describe("a VM, as another node tells of it", () => {
       new RegExp(`^ended {6}\\S+ process-lost, by itself, on node ${node}: `, "m"),
     );
     expect((await at(other, "vm", "get", "web")).stdout).toMatch(/^\S+ +process-lost +by itself +/m);
+
+    const isHealthy = ({ conditions }: VmRecord) => !conditions.some(({ type }) => type === "Health");
+    await waitFor("healthy", isHealthy);
+    const typed = await runBinary(["vm", "console", "web", "--data-dir", `${cluster.dataRoot}/node-1`], {
+      input: "ill\n",
+    });
+    expect(typed).toMatchObject({ code: 0 });
+    await waitFor("healthy again", (vm) => vm.ends?.length === 2 && vm.guest === "ready" && isHealthy(vm));
+    expect((await at(other, "vm", "explain", "web")).stdout).toMatch(
+      / unhealthy, killed \(quit\), on node \d: http 80\/ failed 2 times in a row: the answer is 503$/m,
+    );
     expect(await at(other, "vm", "delete", "web", "--yes")).toMatchObject({ code: 0 });
     client.close();
   }, 300_000);
@@ -78,6 +90,10 @@ describe("a VM, as another node tells of it", () => {
     [["--boot-deadline", "1ms"], "bootDeadlineMs"],
     [["--autostart-order", "-1"], "autostart"],
     [["--autostart-delay", "5s"], "autostart.order"],
+    [["--health", "tcp:70000"], "health"],
+    [["--health", "smtp:25"], "--health smtp:25: use tcp:PORT"],
+    [["--health", "tcp:22,every=5s"], "every=5s is unknown"],
+    [["--health", "tcp:22", "--network", "none"], "checks of ports lead through the network user"],
   ])("is refused with %j, and the field is named", async (options, field) => {
     const refused = await at(1, "vm", "create", "bad", "--image", "demo", ...options);
     expect(refused).toMatchObject({ code: 64, stderr: expect.stringContaining(field) });

@@ -19,7 +19,7 @@ export function isOnLostNode({ conditions }: { readonly conditions: readonly VmC
 }
 
 /** Conditions that the node of a VM observes. Each is there only while something is to be told. */
-export const observedConditionTypes = ["ConsoleOutput", "GuestPanic", "Network", "Disks"] as const;
+export const observedConditionTypes = ["ConsoleOutput", "GuestPanic", "Network", "Disks", "Health"] as const;
 
 const observedConditionSchema = vmConditionSchema.extend({
   type: z.enum(observedConditionTypes),

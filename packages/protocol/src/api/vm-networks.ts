@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { nameSchema } from "./values.ts";
+import { asksPort, type VmHealthCheck } from "./vm-health.ts";
 
 /** Out through the node, and in through the ports that are forwarded. Every VM has one of its own, so all may look alike. */
 export const userNetwork = "user";
@@ -87,6 +88,7 @@ export const vmForwardsSchema = z
 export interface NetworkWishes {
   readonly networks?: readonly VmNetwork[] | undefined;
   readonly forwards?: readonly VmForward[] | undefined;
+  readonly health?: readonly VmHealthCheck[] | undefined;
 }
 
 /** The networks that a VM has on a node that has networks. */
@@ -94,10 +96,18 @@ export function networksOf({ networks }: NetworkWishes): readonly VmNetwork[] {
   return networks ?? [{ network: userNetwork }];
 }
 
-/** The networks that the VM cannot do without: those that somebody gave, and the one that its forwards lead through. */
-export function networksAskedFor({ networks, forwards = [] }: NetworkWishes): readonly string[] {
-  if (networks === undefined) return forwards.length === 0 ? [] : [userNetwork];
-  return networks.map(({ network }) => network);
+/** The networks that the VM cannot do without: those that somebody gave, and the one that its forwards and checks lead through. */
+export function networksAskedFor({ networks, forwards = [], health = [] }: NetworkWishes): readonly string[] {
+  if (networks !== undefined) return networks.map(({ network }) => network);
+  return forwards.length === 0 && !health.some(asksPort) ? [] : [userNetwork];
+}
+
+export const healthWithoutNetwork = "checks of ports lead through the network user, which the VM is not in";
+
+/** False for checks that reach nobody. */
+export function healthFits(wishes: NetworkWishes): boolean {
+  const { health = [] } = wishes;
+  return !health.some(asksPort) || networksOf(wishes).some(({ network }) => network === userNetwork);
 }
 
 export const forwardsWithoutNetwork = "ports are forwarded into the network user, which the VM is not in";

@@ -6,7 +6,15 @@ import { contradictingWishes, onNodeLossSchema, onPartitionSchema, wishesFit } f
 import { vmAutostartSchema } from "./vm-autostart.ts";
 import { vmCloudInitSchema } from "./vm-cloud-init.ts";
 import { vmDisksSchema } from "./vm-disks.ts";
-import { forwardsFit, forwardsWithoutNetwork, vmForwardsSchema, vmNetworksSchema } from "./vm-networks.ts";
+import { vmHealthSchema } from "./vm-health.ts";
+import {
+  forwardsFit,
+  forwardsWithoutNetwork,
+  healthFits,
+  healthWithoutNetwork,
+  vmForwardsSchema,
+  vmNetworksSchema,
+} from "./vm-networks.ts";
 import { vmPlacementSchema } from "./vm-placement.ts";
 
 /** The options of `vm create` and the OpenAPI document come from here: each field says in a few words what it is. */
@@ -44,9 +52,11 @@ export const vmSpecSchema = z
     disks: vmDisksSchema.exactOptional(),
     placement: vmPlacementSchema.exactOptional(),
     cloudInit: vmCloudInitSchema.exactOptional(),
+    health: vmHealthSchema.exactOptional(),
   })
   .strict()
   .refine(wishesFit, { path: ["onNodeLoss"], message: contradictingWishes })
-  .refine(forwardsFit, { path: ["forwards"], message: forwardsWithoutNetwork });
+  .refine(forwardsFit, { path: ["forwards"], message: forwardsWithoutNetwork })
+  .refine(healthFits, { path: ["health"], message: healthWithoutNetwork });
 export type VmSpec = z.infer<typeof vmSpecSchema>;
 export type VmSpecInput = z.input<typeof vmSpecSchema>;

@@ -4,8 +4,8 @@
  */
 import { frameBytesMax } from "./frame-reader.ts";
 import { gatewayMac } from "./gateway-mac.ts";
+import { hexOf, udpFrame, udpHeaderBytes } from "./ipv4-frame.ts";
 import { protocols, readPacket } from "./packet.ts";
-import { hexOf, udpFrame, udpHeaderBytes } from "./udp-frame.ts";
 
 const serverPort = 67;
 const clientPort = 68;

@@ -1,7 +1,7 @@
 /** Questions about names (DNS) that a guest sends in datagrams to the resolver that DHCP told it of. */
 import { gatewayMac } from "./gateway-mac.ts";
+import { udpFrame, udpHeaderBytes } from "./ipv4-frame.ts";
 import { type Ipv4Packet, protocols } from "./packet.ts";
-import { udpFrame, udpHeaderBytes } from "./udp-frame.ts";
 
 const namesPort = 53;
 

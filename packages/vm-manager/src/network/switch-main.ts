@@ -11,7 +11,7 @@ import { isDeepStrictEqual } from "node:util";
 import { answerQuestions } from "../process/helper-process.ts";
 import { HostAddresses } from "./host-addresses.ts";
 import { Fabric } from "./private/fabric.ts";
-import type { CarrierEndpoint, CarrierProgram, FrameCarrier, OpenCarrier } from "./private/frame-carrier.ts";
+import type { CarrierProgram, FrameCarrier, OpenCarrier } from "./private/frame-carrier.ts";
 import { type LanePeer, Lanes } from "./private/lanes.ts";
 import { answerOwnNames } from "./private/names.ts";
 import type { NetworkTable } from "./private/network-table.ts";
@@ -70,12 +70,16 @@ class SwitchProcess {
     answerQuestions<SwitchQuestion>(socket, (question) => this.#answer(question));
   }
 
-  #answer(question: SwitchQuestion): SwitchAnswers[SwitchQuestion["type"]] | Promise<CarrierEndpoint> {
+  #answer(
+    question: SwitchQuestion,
+  ): SwitchAnswers[SwitchQuestion["type"]] | Promise<SwitchAnswers["lane"] | SwitchAnswers["probe"]> {
     switch (question.type) {
       case "status": {
         const ports = [...this.#ports].flatMap(([vmId, all]) => all.map((port) => statusOf(vmId, port)));
         return { ports, drops: this.#fabric.drops };
       }
+      case "probe":
+        return this.#userPortOf(question.vmId).probe(question.ask, question.timeoutMs);
       case "networks":
         this.#fabric.setNetworks(question.networks);
         return {};
@@ -91,6 +95,12 @@ class SwitchProcess {
       default:
         return question satisfies never;
     }
+  }
+
+  #userPortOf(vmId: string): UserPort {
+    const port = this.#ports.get(vmId)?.find((each) => each instanceof UserPort);
+    if (port === undefined) throw new Error("the VM has no card in the network user");
+    return port;
   }
 
   /** A port that is as it is wanted goes on; any other is closed, and its connections with it. */

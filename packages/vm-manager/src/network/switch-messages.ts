@@ -5,6 +5,7 @@ import type { ProcessIdentity } from "../process/process-identity.ts";
 import type { NetworksOfNode } from "./private/fabric.ts";
 import type { CarrierEndpoint, CarrierProgram } from "./private/frame-carrier.ts";
 import type { LanePeer } from "./private/lanes.ts";
+import type { ProbeAnswer, ProbeAsk } from "./probe/guest-probe.ts";
 import type { PortForward, UserAddresses } from "./user-addresses.ts";
 
 /** One network card of a running VM. */
@@ -44,6 +45,8 @@ export type SwitchQuestion =
   | { readonly type: "status" }
   /** A VM has these ports, and no others. */
   | { readonly type: "set"; readonly vmId: string; readonly ports: readonly PortConfig[] }
+  /** Does a port of the guest answer in its network `user`? */
+  | { readonly type: "probe"; readonly vmId: string; readonly ask: ProbeAsk; readonly timeoutMs: number }
   /** The private networks of the VMs of this node, all of them. */
   | { readonly type: "networks"; readonly networks: NetworksOfNode }
   /** Where does the switch take frames of others? It begins to with the first such question. */
@@ -58,6 +61,7 @@ export interface SwitchAnswers {
     readonly drops: Readonly<Record<string, number>>;
   };
   readonly set: Readonly<Record<string, never>>;
+  readonly probe: ProbeAnswer;
   readonly networks: Readonly<Record<string, never>>;
   readonly lane: CarrierEndpoint;
   readonly peers: Readonly<Record<string, never>>;

@@ -9,10 +9,13 @@
 import type { Duplex } from "node:stream";
 import { answerDhcp, isDhcpRequest } from "./dhcp.ts";
 import { FrameReader, lengthBytes, withLength } from "./frame-reader.ts";
+import { gatewayMac } from "./gateway-mac.ts";
 import { framesOf, GuestLink, writeAll } from "./guest-link.ts";
 import { answerQuestion, isNameQuestion } from "./name-question.ts";
 import { readPacket } from "./packet.ts";
 import { type RunningPasst, startPasst } from "./passt.ts";
+import type { ProbeAnswer, ProbeAsk } from "./probe/guest-probe.ts";
+import { ProbeDesk } from "./probe/probe-desk.ts";
 import type { UserPortConfig } from "./switch-messages.ts";
 import { userLeaseOf } from "./user-addresses.ts";
 import { askForGateway, UserWall } from "./user-wall.ts";
@@ -35,6 +38,8 @@ export class UserPort {
   readonly #deps: UserPortDeps;
   readonly #wall: UserWall;
   readonly #guest: GuestLink;
+  /** Asks the guest from the address of its gateway. */
+  readonly #probes: ProbeDesk;
   #closed = false;
   #passt: RunningPasst | undefined;
   #passtStartedMs = 0;
@@ -58,6 +63,11 @@ export class UserPort {
       onDrain: () => this.#passt?.frames.resume(),
       onGone: () => this.close(),
     });
+    this.#probes = new ProbeDesk({
+      send: (frame) => void this.#guest.write([withLength(frame)]),
+      own: { mac: gatewayMac, address: addresses.gateway },
+      guest: { mac, address: addresses.guest },
+    });
   }
 
   get isClosed(): boolean {
@@ -74,8 +84,15 @@ export class UserPort {
     else if (this.config.forwards.length > 0) this.#ensurePasst();
   }
 
+  async probe(ask: ProbeAsk, timeoutMs: number): Promise<ProbeAnswer> {
+    // The guest asks passt for the address that it answers to.
+    this.#ensurePasst();
+    return await this.#probes.ask(ask, timeoutMs);
+  }
+
   close(): void {
     this.#closed = true;
+    this.#probes.close();
     this.#guest.close();
     this.#endPasst();
   }
@@ -88,7 +105,7 @@ export class UserPort {
         const answer = answerDhcp(content, this.config.mac, userLeaseOf(this.config.addresses));
         // A guest that asks and does not listen fills no memory here.
         if (answer !== undefined && !this.#guest.isFull) this.#guest.write([withLength(answer)]);
-      } else if (this.#wall.letsOut(content)) {
+      } else if (!this.#probes.takes(content) && this.#wall.letsOut(content)) {
         const answer = this.#answerName(content);
         if (answer === undefined) out.push(frame);
         else if (!this.#guest.isFull) this.#guest.write([withLength(answer)]);

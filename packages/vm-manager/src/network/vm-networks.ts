@@ -15,6 +15,7 @@ import type { NetworksOfNode } from "./private/fabric.ts";
 import type { CarrierEndpoint, CarrierProgram } from "./private/frame-carrier.ts";
 import type { LanePeer } from "./private/lanes.ts";
 import { dropReasons } from "./private/private-wall.ts";
+import type { ProbeAnswer, ProbeAsk } from "./probe/guest-probe.ts";
 import { type PortConfig, type SwitchAnswers, type SwitchQuestion, switchKind } from "./switch-messages.ts";
 import { tryPasst } from "./try-passt.ts";
 
@@ -132,6 +133,18 @@ export class VmNetworks implements NetworkLane {
     if (isDeepStrictEqual(peers, this.#peers)) return;
     this.#peers = peers;
     this.#wake.update((count) => count + 1);
+  }
+
+  /**
+   * Whether a port of a guest answers in its network `user`.
+   * @throws VM_DRIVER_FAILED, DEADLINE_EXCEEDED where it cannot be asked, which says nothing of the guest
+   */
+  async probe(vmId: string, ask: ProbeAsk, timeoutMs: number): Promise<ProbeAnswer> {
+    const connection = this.#connection;
+    if (connection === undefined || !this.#told.has(vmId)) {
+      throw new BlixardError("VM_DRIVER_FAILED", this.missing?.reason ?? "its network is not up");
+    }
+    return await connection.ask({ type: "probe", vmId, ask, timeoutMs }, timeoutMs + answerTimeoutMs);
   }
 
   /** Lets go of the switch, which goes on. */

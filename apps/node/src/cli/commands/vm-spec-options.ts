@@ -7,6 +7,7 @@ import { parseDurationMs, parseInteger, parseMemoryMiB } from "../quantities.ts"
 import { type ListOption, repeatedOption } from "./list-option.ts";
 import { sshKeyOption, userDataFlag } from "./vm-cloud-init.ts";
 import { diskOption } from "./vm-disks.ts";
+import { parseHealth } from "./vm-health-options.ts";
 import { parseForwards, parseNetworks } from "./vm-network-options.ts";
 import { affinityOption, constraintOption } from "./vm-placement-options.ts";
 
@@ -36,6 +37,11 @@ const lists: Readonly<Partial<Record<string, ListOption>>> = {
   },
   "placement-constraints": constraintOption,
   "placement-affinity": affinityOption,
+  health: {
+    flag: "--health <check>",
+    hint: "tcp:PORT, http:PORT[/PATH] or console:TEXT, with ,interval=5s,timeout=2s,failures=3,grace=60s,recovery=restart|none",
+    read: parseHealth,
+  },
   forwards: { flag: "--forward <ports>", hint: "[all|ADDRESS:]PORT:TO[,from=RANGE+RANGE]", read: parseForwards },
 };
 

@@ -5,9 +5,9 @@
  */
 import { answerDhcp, isDhcpRequest } from "../dhcp.ts";
 import { gatewayMac } from "../gateway-mac.ts";
+import { hexOf } from "../ipv4-frame.ts";
 import { answerQuestion, isNameQuestion } from "../name-question.ts";
 import { type ArpPacket, etherHeaderBytes, macNumberAt, readPacket } from "../packet.ts";
-import { hexOf } from "../udp-frame.ts";
 import { answerNames, topDomain } from "./names.ts";
 import type { NetworkHost, NetworkTable } from "./network-table.ts";
 
