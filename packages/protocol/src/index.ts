@@ -112,7 +112,6 @@ export type { NetworkWishes, VmForward, VmNetwork } from "./api/vm-networks.ts";
 export {
   forwardsCollide,
   listenAddressOf,
-  networksAskedFor,
   networksOf,
   privateNetworks,
   userAddressDefault,

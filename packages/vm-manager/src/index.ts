@@ -21,7 +21,6 @@ export type {
 } from "./driver.ts";
 export { nanoGuestElf } from "./guest/nano-guest.ts";
 export { builtinImages } from "./images/builtin-images.ts";
-export type { NetworksOfNode } from "./network/private/fabric.ts";
 export type {
   CarrierEndpoint,
   CarrierProgram,
@@ -30,6 +29,7 @@ export type {
   OpenCarrier,
 } from "./network/private/frame-carrier.ts";
 export type { LanePeer } from "./network/private/lanes.ts";
+export type { NetworksOfNode } from "./network/private/network-table.ts";
 export type { NetworkLane } from "./network/vm-networks.ts";
 export type { VmManagerTunables } from "./options.ts";
 export { defaultTunables } from "./options.ts";

@@ -13,7 +13,7 @@ import { ImageStore } from "./images/image-store.ts";
 import type { InstanceRecord } from "./instance-record.ts";
 import { InstanceStore } from "./instance-store.ts";
 import { bindVmMetrics, type VmMetrics } from "./metrics.ts";
-import type { NetworksOfNode } from "./network/private/fabric.ts";
+import type { NetworksOfNode } from "./network/private/network-table.ts";
 import { type NetworkLane, VmNetworks } from "./network/vm-networks.ts";
 import { defaultTunables, type VmManagerTunables } from "./options.ts";
 import { findVmProcesses } from "./process/find-processes.ts";

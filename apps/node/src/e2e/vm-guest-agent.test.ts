@@ -25,10 +25,10 @@ const secret = "hunter2 </script>";
 
 const userData = `#cloud-config
 write_files:
-  - path: /root/told
+  - path: /srv/told
     content: "${secret}\\u0007"
 bootcmd:
-  - [sh, -c, "echo done > /root/booted"]
+  - [sh, -c, "echo done > /srv/booted"]
 `;
 
 describeWith(describe, debianGuestNeeds)("a Debian guest", () => {
@@ -79,7 +79,7 @@ describeWith(describe, debianGuestNeeds)("a Debian guest", () => {
   });
 
   it("was told its user data, which nobody else is shown", async () => {
-    const told = await at("vm", "exec", "web", "--", "/bin/cat", "/root/told", "/root/booted");
+    const told = await at("vm", "exec", "web", "--", "/bin/cat", "/srv/told", "/srv/booted");
     expect(told).toEqual({ code: 0, stdout: `${secret}\u0007done\n`, stderr: "" });
     const shown = [await at("vm", "get", "web", "-o", "json"), await at("vm", "explain", "web", "-o", "json")];
     expect(shown[0]?.stdout).toContain(`(sealed, ${userData.length} bytes)`);
@@ -100,20 +100,20 @@ describeWith(describe, debianGuestNeeds)("a Debian guest", () => {
     const much = await run("/bin/sh", "-c", "head -c 300000 /dev/zero | tr '\\\\0' x");
     expect(much).toMatchObject({ code: 0, stderr: expect.stringContaining("only the first") });
     expect(much.stdout).toHaveLength(128 * 1024);
-    const late = ["vm", "exec", "web", "--deadline", "3s", "--", "/bin/sh", "-c", "echo x >> /root/runs; sleep 60"];
+    const late = ["vm", "exec", "web", "--deadline", "3s", "--", "/bin/sh", "-c", "echo x >> /srv/runs; sleep 60"];
     expect(await at(...late)).toMatchObject({ code: 124 });
     // Nothing was tried again.
-    expect(await run("/bin/cat", "/root/runs")).toMatchObject({ code: 0, stdout: "x\n" });
+    expect(await run("/bin/cat", "/srv/runs")).toMatchObject({ code: 0, stdout: "x\n" });
     expect(await run("/bin/not-there")).toMatchObject({ code: 5, stderr: expect.stringContaining("not-there") });
   });
 
   it("takes and gives files, whole", async () => {
     const bytes = Buffer.alloc(150_000, "0123456789abc\u0000");
     await writeFile(join(files, "up"), bytes);
-    expect(await at("vm", "file", "push", "web", join(files, "up"), "/root/up")).toMatchObject({ code: 0 });
-    expect(await at("vm", "file", "pull", "web", "/root/up", join(files, "down"))).toMatchObject({ code: 0 });
+    expect(await at("vm", "file", "push", "web", join(files, "up"), "/srv/up")).toMatchObject({ code: 0 });
+    expect(await at("vm", "file", "pull", "web", "/srv/up", join(files, "down"))).toMatchObject({ code: 0 });
     expect((await readFile(join(files, "down"))).equals(bytes)).toBe(true);
-    expect(await at("vm", "file", "pull", "web", "/root/not-there")).toMatchObject({ code: 5 });
+    expect(await at("vm", "file", "pull", "web", "/srv/not-there")).toMatchObject({ code: 5 });
   });
 
   it(

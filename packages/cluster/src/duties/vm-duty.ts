@@ -24,7 +24,7 @@ import { isNews, observationBytesMax, reportable } from "./observation-news.ts";
 type VmDutyParts = Pick<NodeParts, "random" | "options" | "vmManager" | "stateMachine" | "sealing" | "identity">;
 
 /** Observations in one command, so that it stays far below the largest command. */
-const batchMax = 64;
+const batchMax = 48;
 const observeTimeoutMs = 10_000;
 
 export class VmDuty {

@@ -7,7 +7,6 @@ import {
   type VmSpec,
   type VolumeRecord,
 } from "@blixard/protocol";
-import type { SchedulerOptions } from "./scheduler-types.ts";
 
 /** What is taken from a node. */
 export interface Usage {
@@ -44,7 +43,7 @@ const mebibytesPerGib = 1024;
 export function usageByNode(
   state: UsageState,
   reservations: Iterable<Reservation>,
-  options: Pick<SchedulerOptions, "overheadMemoryMiB">,
+  options: { readonly overheadMemoryMiB: number },
   without?: string,
 ): Map<number, Usage> {
   const usage = new Map<number, Usage>();

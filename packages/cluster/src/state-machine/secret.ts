@@ -1,13 +1,14 @@
 /** Who must be able to open the user data of a VM, and the command that brings the sealed copy up to that. */
 import type { CommandBodyOf, NodeRecord, SealedSecret, VmRecord } from "@blixard/protocol";
-import { votes } from "../peers/reachability.ts";
 import { done, refuse } from "./outcomes.ts";
 import { sortedRecords } from "./state.ts";
 import type { Change, ClusterState, Outcome } from "./types.ts";
 
 /** The node keys that must be able to open it, in order: those of the voters, and of the node that has the VM. */
 export function sealedFor(state: ClusterState, nodeOfVm: number | null): string[] {
-  const holders = sortedRecords(state, "nodes").filter((node) => votes(node) || node.id === nodeOfVm);
+  const holders = sortedRecords(state, "nodes").filter(
+    ({ id, role }) => role === "voter" || role === "witness" || id === nodeOfVm,
+  );
   return [...new Set(holders.flatMap(keysOf))].sort();
 }
 

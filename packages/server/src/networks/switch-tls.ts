@@ -1,6 +1,6 @@
 /** Connections between switches over TLS 1.3, in which both sides prove their keys by certificates that each makes of its own key. */
 import { connect, type TLSSocket } from "node:tls";
-import { BlixardError, offAbort, onAbort, requireHostPort } from "@blixard/common";
+import { BlixardError, linkSignal, offAbort, onAbort, requireHostPort } from "@blixard/common";
 import { createTlsListener, type NodeTls, type TlsListener } from "@blixard/identity";
 import type { CarrierEndpoint, FrameLink } from "@blixard/vm-manager";
 
@@ -30,17 +30,17 @@ export async function connectTls(
   { direct, endpointId }: CarrierEndpoint,
   signal: AbortSignal,
 ): Promise<FrameLink | undefined> {
-  const trying = new AbortController();
+  const trying = linkSignal(signal);
   const timer = setTimeout(() => trying.abort(new BlixardError("UNREACHABLE", "no answer")), dialMs);
   try {
-    const both = AbortSignal.any([signal, trying.signal]);
-    return await Promise.any(direct.map((address) => dial(tls, address, endpointId, both)));
+    return await Promise.any(direct.map((address) => dial(tls, address, endpointId, trying.signal)));
   } catch {
     signal.throwIfAborted();
     return undefined;
   } finally {
     clearTimeout(timer);
     trying.abort(new BlixardError("CANCELLED", "another address was faster"));
+    trying.release();
   }
 }
 

@@ -41,7 +41,7 @@ describeWith(describe, qemu)("a machine without passt", () => {
     });
     const driver = new QemuDriver({ clock: systemClock }, { accelerator: "tcg" });
     await using harness = await VmHarness.open({ drivers: [driver] });
-    expect(harness.capacity.capabilities?.map(({ networks }) => networks)).toEqual([undefined]);
+    expect(harness.capacity.capabilities?.map(({ networks }) => networks)).toEqual([["private"]]);
     harness.want();
     const running = await harness.untilReady();
     const message = "it has no network card: passt is not installed";

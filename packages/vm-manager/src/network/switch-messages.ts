@@ -2,9 +2,9 @@
 import type { Confinement } from "../driver.ts";
 import type { HelperKind } from "../process/helper-process.ts";
 import type { ProcessIdentity } from "../process/process-identity.ts";
-import type { NetworksOfNode } from "./private/fabric.ts";
 import type { CarrierEndpoint, CarrierProgram } from "./private/frame-carrier.ts";
 import type { LanePeer } from "./private/lanes.ts";
+import type { NetworksOfNode } from "./private/network-table.ts";
 import type { ProbeAnswer, ProbeAsk } from "./probe/guest-probe.ts";
 import type { PortForward, UserAddresses } from "./user-addresses.ts";
 

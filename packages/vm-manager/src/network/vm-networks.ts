@@ -11,9 +11,9 @@ import { endHelpers, HelperConnection, type HelperPlace, startHelper } from "../
 import { untilWoken } from "../until-woken.ts";
 import { HostAddresses } from "./host-addresses.ts";
 import { passtInstallHint } from "./passt.ts";
-import type { NetworksOfNode } from "./private/fabric.ts";
 import type { CarrierEndpoint, CarrierProgram } from "./private/frame-carrier.ts";
 import type { LanePeer } from "./private/lanes.ts";
+import type { NetworksOfNode } from "./private/network-table.ts";
 import { dropReasons } from "./private/private-wall.ts";
 import type { ProbeAnswer, ProbeAsk } from "./probe/guest-probe.ts";
 import { type PortConfig, type SwitchAnswers, type SwitchQuestion, switchKind } from "./switch-messages.ts";

@@ -10,6 +10,9 @@ import type { Peer } from "@blixard/transport";
 import { builtBinary } from "../binary.ts";
 import type { WallRole } from "./call-wall.ts";
 
+/** What VMs and volumes take of a node is seen in these. */
+const withoutUse = { vms: 0, usedMemoryMiB: 0, usedVcpus: 0, promisedDiskMiB: 0 };
+
 /** The nodes that run until the end, and those whose keys are stolen. Three of five votes are with the first. */
 export const living = [1, 2, 3] as const;
 export const stolen = { voter: 4, witness: 5, learner: 6, worker: 7, removed: 8 } as const;
@@ -155,7 +158,7 @@ export class WallCluster {
       leader: statuses.map(({ term, leaderId }) => ({ term, leaderId })),
       log: await ofEach(async (id) => this.client(id).cluster.stateHash(index)),
       members: statuses.map(({ members }) => members.map(({ id, role, endpointId }) => ({ id, role, endpointId }))),
-      nodes: (nodes as readonly object[]).map((node) => ({ ...node, state: "", paths: [], vms: 0, usedMemoryMiB: 0 })),
+      nodes: (nodes as readonly object[]).map((node) => ({ ...node, state: "", paths: [], ...withoutUse })),
       ...{ tokens, tickets, vms, images, bans, kv, volumes, networks },
       certificates: await ofEach(async (id) =>
         (await this.client(id).certificates.list("node")).map(({ fingerprint }) => fingerprint),

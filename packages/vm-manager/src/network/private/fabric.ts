@@ -4,15 +4,9 @@
  */
 import { lengthBytes, withLength } from "../frame-reader.ts";
 import { encodeRecords, type LaneRecord, laneFrameBytesMax } from "./lane-record.ts";
-import { type NetworkConfig, type NetworkHost, NetworkTable } from "./network-table.ts";
+import { type NetworkHost, type NetworksOfNode, NetworkTable } from "./network-table.ts";
 import type { PrivatePort } from "./private-port.ts";
 import { type DropReason, dropReasons, verdictOnGuest, verdictOnNode } from "./private-wall.ts";
-
-/** The state of the networks that VMs of this node are in. */
-export interface NetworksOfNode {
-  readonly nodeId: number;
-  readonly networks: readonly NetworkConfig[];
-}
 
 export type FabricPort = Pick<PrivatePort, "config" | "macNumber" | "deliver">;
 

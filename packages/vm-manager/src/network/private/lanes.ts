@@ -4,6 +4,7 @@
  *
  *   idle --first records--> dialing --connected--> writing --it breaks--> idle, for a while that grows with each failure
  */
+import { BlixardError, linkSignal } from "@blixard/common";
 import { FrameReader, lengthBytes } from "../frame-reader.ts";
 import type { CarrierEndpoint, FrameCarrier, FrameLink } from "./frame-carrier.ts";
 import { decodeRecord, type LaneRecord } from "./lane-record.ts";
@@ -163,9 +164,15 @@ class OutLane {
     }
   }
 
-  #dial(): Promise<FrameLink> {
-    const signal = AbortSignal.any([this.#closed.signal, AbortSignal.timeout(dialTimeoutMs)]);
-    return this.#deps.carrier.connect(this.peer, signal);
+  async #dial(): Promise<FrameLink> {
+    const dialing = linkSignal(this.#closed.signal);
+    const timer = setTimeout(() => dialing.abort(new BlixardError("UNREACHABLE", "no answer")), dialTimeoutMs);
+    try {
+      return await this.#deps.carrier.connect(this.peer, dialing.signal);
+    } finally {
+      clearTimeout(timer);
+      dialing.release();
+    }
   }
 
   /** Whole records, so that those that wait are of use to a new connection. */

@@ -22,6 +22,12 @@ export interface NetworkConfig {
   readonly hosts: readonly NetworkHost[];
 }
 
+/** The state of the networks that VMs of this node are in. */
+export interface NetworksOfNode {
+  readonly nodeId: number;
+  readonly networks: readonly NetworkConfig[];
+}
+
 export class NetworkTable implements NetworkNames {
   readonly config: NetworkConfig;
   readonly #byMac: ReadonlyMap<number, NetworkHost>;
