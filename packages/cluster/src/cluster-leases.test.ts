@@ -59,6 +59,10 @@ describe("the lease of a node", () => {
     await group.call(1, "vm.create", { name: "data", spec: { ...spec, onNodeLoss: "wait" } });
     for (const id of [1, 3]) await group.call(1, "node.cordon", { id, cordoned: false });
     await until(() => desiredAt(2).length === 2);
+    const { leaseLeftMs = 0 } = await group.call(1, "vm.candidates", { name: "web" });
+    expect(leaseLeftMs).toBeGreaterThan(0);
+    expect(leaseLeftMs).toBeLessThanOrEqual(times.leaseMs + times.leaseGraceMs + times.leaseDriftMs);
+    expect(await group.call(1, "vm.candidates", { name: "data" })).not.toHaveProperty("leaseLeftMs");
     await group.machine(2).stop();
     const heldUntil = leaseOf(2);
     const [observer] = [1, 3];
@@ -86,6 +90,7 @@ describe("the lease of a node", () => {
       node: 2,
       message: expect.stringContaining("node 1: it is cordoned; node 2: its lease is over; node 3: it is cordoned"),
     });
+    expect(await group.call(1, "vm.candidates", { name: "web" })).toMatchObject({ leaseLeftMs: 0 });
     const heldUntil = leaseOf(2);
     await group.restart(2);
     await until(() => leaseOf(2) > heldUntil);

@@ -57,6 +57,8 @@ describe("a VM, as another node tells of it", () => {
       client.vms.waitFor("web", what, holds, { timeoutMs: 120_000 });
     await waitFor("ready", ({ guest }) => guest === "ready");
 
+    const explained = (await at(other, "vm", "explain", "web")).stdout;
+    expect(explained).toMatch(new RegExp(`^lease {6}node ${node} holds it for \\d+\\.\\d s more, and renews it$`, "m"));
     process.kill(pid, "SIGSTOP");
     await waitFor("not responding", ({ guest }) => guest === "not-responding");
     expect((await at(other, "vm", "list", "-o", "wide")).stdout).toMatch(/^web +Running .* not-responding /m);

@@ -1,12 +1,19 @@
 /** The settings of the scheduler, and what it would do. */
 import { notApplied } from "@blixard/common";
-import { hasOwnData, isQueued, lossPolicyOf, type ParsedRequestOf, type PlacementReport } from "@blixard/protocol";
+import {
+  hasOwnData,
+  isQueued,
+  lossPolicyOf,
+  type ParsedRequestOf,
+  type PlacementReport,
+  type VmRecord,
+} from "@blixard/protocol";
 import type { Handlers } from "../calls/call-types.ts";
 import { queueOf } from "../duties/queue-duty.ts";
 import type { NodeParts } from "../node-parts.ts";
 import type { PlacementDecision } from "../scheduler/scheduler-types.ts";
 import { usedBy } from "../state-machine/quota.ts";
-import { clusterKey } from "../state-machine/state.ts";
+import { clusterKey, nodeKey } from "../state-machine/state.ts";
 import { policyOf } from "../state-machine/vm-move.ts";
 import { roomOfNodes, withoutNode } from "./capacity.ts";
 import { nodeOf } from "./node.ts";
@@ -16,7 +23,10 @@ import { refuseIfMatch } from "./propose.ts";
 import { imageFor, vmOf } from "./vm.ts";
 
 /** What these methods use of the node. */
-type SchedulingParts = Pick<NodeParts, "options" | "raft" | "transport" | "stateMachine" | "proposals" | "leases">;
+type SchedulingParts = Pick<
+  NodeParts,
+  "clock" | "options" | "raft" | "transport" | "stateMachine" | "proposals" | "leases"
+>;
 
 type SchedulingMethods =
   | "scheduling.get"
@@ -42,7 +52,8 @@ export function schedulingHandlers(parts: SchedulingParts): Pick<Handlers, Sched
     "vm.candidates": async (request) => {
       const report = reportOf(candidates(parts, request));
       const vm = request.name === undefined ? undefined : vmOf(parts, request.name);
-      if (vm === undefined || !isQueued(vm)) return report;
+      if (vm === undefined) return report;
+      if (!isQueued(vm)) return { ...report, ...leaseOf(parts, vm) };
       const plan = preemptionFor(parts, vm, imageFor(parts, vm.spec));
       return { ...report, ...(plan === undefined ? {} : { preempts: plan.victims.map(({ name }) => name) }) };
     },
@@ -68,6 +79,13 @@ export function schedulingHandlers(parts: SchedulingParts): Pick<Handlers, Sched
       return { index, term };
     },
   };
+}
+
+function leaseOf({ raft, clock, stateMachine, leases }: SchedulingParts, vm: VmRecord): { leaseLeftMs?: number } {
+  const node = vm.node === null ? undefined : stateMachine.state.nodes.get(nodeKey(vm.node));
+  if (node === undefined || policyOf(vm).onNodeLoss !== "move") return {};
+  const leftMs = leases.leftMs(raft.coreStatus().term, node.id, clock.monotonicMs(), node.longLease?.ms);
+  return { leaseLeftMs: Math.max(0, Math.round(leftMs)) };
 }
 
 function candidates(parts: SchedulingParts, request: ParsedRequestOf<"vm.candidates">): PlacementDecision {

@@ -46,6 +46,8 @@ const placementReportSchema = z.object({
   nodes: z.array(nodeVerdictSchema),
   /** VMs of a lower priority that would be stopped to make room for it. Absent: none. */
   preempts: z.array(nameSchema).exactOptional(),
+  /** For how long its node may still run it, as the leader counts. Absent for a VM that does not move without its node. */
+  leaseLeftMs: z.int().min(0).exactOptional(),
 });
 export type PlacementReport = Readonly<z.infer<typeof placementReportSchema>>;
 

@@ -167,10 +167,22 @@ function registerReads(command: Command, context: CliContext): void {
         // No leader, or one of a release without them: the rest can be said all the same.
         const report = await client.vms.candidates({ name }).catch(() => undefined);
         const nodes = report?.nodes ?? [];
-        const text = () => `${explanation(vm)}${candidatesText(vm, nodes)}${preemptsText(report?.preempts)}`;
-        await print(context, format, report === undefined ? vm : { ...vm, candidates: nodes }, text, [name]);
+        const lease = report?.leaseLeftMs;
+        const text = () =>
+          `${explanation(vm)}${leaseText(vm, lease)}${candidatesText(vm, nodes)}${preemptsText(report?.preempts)}`;
+        const more = { candidates: nodes, ...(lease === undefined ? {} : { leaseLeftMs: lease }) };
+        await print(context, format, report === undefined ? vm : { ...vm, ...more }, text, [name]);
       }),
   );
+}
+
+/** While its node answers, the lease begins anew every other second. */
+function leaseText(vm: VmRecord, leftMs: number | undefined): string {
+  if (leftMs === undefined) return "";
+  const left = `${(leftMs / 1_000).toFixed(1)} s`;
+  if (!isOnLostNode(vm)) return `lease      node ${vm.node} holds it for ${left} more, and renews it\n`;
+  const then = leftMs === 0 ? "it is over" : `over in ${left}`;
+  return `lease      of node ${vm.node}: ${then}; the VM is started on another node then\n`;
 }
 
 /** Where it would be placed now. */

@@ -1,0 +1,129 @@
+/**
+ * `npm run bench -- vm-loss [--rounds 1] [--only TEXT] [--driver auto] [--json]`: what becomes of a VM that moves when
+ * something happens to its node. For each fault of `docs/failure.md`, on three nodes of its own: until when its process runs,
+ * when the cluster says that it runs again and where, how many copies ran at once, and for how long. Ends with 1 when two
+ * copies ran where the rules keep them from it.
+ */
+import { performance } from "node:perf_hooks";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import type { VmRecord } from "@blixard/protocol";
+import { instanceProcesses, ProcessCluster } from "@blixard/testing";
+import { tableOf } from "../bench-row.ts";
+import { cleanAtEnd } from "../proc/endings.ts";
+import { median } from "../statistics/medians.ts";
+import { Copies } from "./copies.ts";
+import { type Fault, faults } from "./faults.ts";
+
+const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
+const patienceMs = 120_000;
+/** A node that wakes up has to find out what it lost. */
+const thawMs = 5_000;
+const roundSeconds = 45;
+
+interface LossRun {
+  readonly fault: string;
+  /** Since the fault; null for a process that ran on. */
+  readonly endedMs: number | null;
+  readonly againMs: number;
+  readonly where: "same node" | "another node";
+  readonly most: number;
+  readonly twiceMs: number;
+}
+
+export async function runVmLossBench(args: readonly string[]): Promise<void> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      rounds: { type: "string", default: "1" },
+      only: { type: "string", default: "" },
+      driver: { type: "string", default: "auto" },
+      json: { type: "boolean", default: false },
+    },
+  });
+  const rounds = Number(values.rounds);
+  const chosen = faults.filter(({ name }) => name.includes(values.only));
+  const say = (text: string) => process.stderr.write(`bench: ${text}\n`);
+  say(`${chosen.length} faults, about ${Math.ceil((chosen.length * rounds * roundSeconds) / 60)} minutes`);
+  const runs: LossRun[] = [];
+  for (let round = 1; round <= rounds; round++) {
+    for (const fault of chosen) {
+      const run = await measure(fault, values.driver);
+      runs.push(run);
+      say(`${fault.name}: ${values.json ? JSON.stringify(run) : `again after ${seconds(run.againMs)} s`}`);
+    }
+  }
+  process.stdout.write(values.json ? `${JSON.stringify(runs, undefined, 2)}\n` : tableOfRuns(chosen, runs));
+  const twice = runs.find(
+    ({ fault, most }) => most > 1 && chosen.find(({ name }) => name === fault)?.mayRunTwice !== true,
+  );
+  if (twice === undefined) return;
+  say(`two copies ran at once after: ${twice.fault}`);
+  process.exitCode = 1;
+}
+
+async function measure(fault: Fault, driver: string): Promise<LossRun> {
+  const cluster = await ProcessCluster.start({ binary, flags: ["--vm-driver", driver] });
+  let vmId = "";
+  const endAll = () => {
+    for (const pid of vmId === "" ? [] : instanceProcesses(vmId)) process.kill(pid, "SIGKILL");
+  };
+  const release = cleanAtEnd(endAll);
+  const client = cluster.client();
+  let copies: Copies | undefined;
+  try {
+    await client.vms.create("web", { vcpus: 1, memoryMiB: 32, image: "demo", restartPolicy: "always" });
+    const before = await client.vms.waitForPhase("web", ["Running"], { timeoutMs: patienceMs });
+    vmId = before.vmId;
+    const nodeId = before.node ?? 0;
+    const [pid = 0] = instanceProcesses(vmId);
+    copies = new Copies(vmId);
+    const asked = cluster.client(cluster.nodes.find(({ id }) => id !== nodeId)?.id);
+    const lost = { cluster, nodeId, vmId };
+    try {
+      copies.begin();
+      const startedMs = performance.now();
+      fault.begin(lost);
+      const again = await asked.vms.waitFor("web", "another process", isAgain(vmId, pid), { timeoutMs: patienceMs });
+      const againMs = performance.now() - startedMs;
+      fault.thaw?.(lost);
+      if (fault.thaw !== undefined) await sleep(thawMs);
+      const endedMs = copies.endedMs(pid) ?? null;
+      const where = again.node === nodeId ? "same node" : "another node";
+      return { fault: fault.name, endedMs, againMs, where, most: copies.most, twiceMs: copies.twiceMs };
+    } finally {
+      fault.thaw?.(lost);
+      asked.close();
+    }
+  } finally {
+    await copies?.stop();
+    client.close();
+    await cluster.close();
+    release();
+  }
+}
+
+/** The cluster says that it runs, and there is a process of it that is not the one of before. */
+function isAgain(vmId: string, pid: number): (vm: VmRecord) => boolean {
+  return ({ phase, guest }) =>
+    phase === "Running" && guest === "ready" && instanceProcesses(vmId).some((other) => other !== pid);
+}
+
+function tableOfRuns(chosen: readonly Fault[], runs: readonly LossRun[]): string {
+  const cells = chosen.map(({ name }) => {
+    const own = runs.filter(({ fault }) => fault === name);
+    const ended = own.flatMap(({ endedMs }) => endedMs ?? []);
+    return [
+      name,
+      ended.length === 0 ? "it runs on" : seconds(median(ended)),
+      seconds(median(own.map(({ againMs }) => againMs))),
+      [...new Set(own.map(({ where }) => where))].join(", "),
+      `${Math.max(...own.map(({ most }) => most))}`,
+      Math.max(...own.map(({ twiceMs }) => twiceMs)).toFixed(0),
+    ];
+  });
+  return tableOf(["FAULT", "RUNS UNTIL, S", "AGAIN AFTER, S", "WHERE", "COPIES", "TWO FOR, MS"], cells);
+}
+
+const seconds = (ms: number) => (ms / 1_000).toFixed(1);
