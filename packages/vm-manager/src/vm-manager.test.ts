@@ -252,6 +252,7 @@ describe("VmManager and images", () => {
       (async function* () {
         yield new Uint8Array(100);
       })(),
+      { raw: true },
     );
     harness.want({ image: foreignImage({ blobs: [{ role: "kernel", ...blob }] }) });
     const failed = await harness.untilPhase("Failed");

@@ -72,7 +72,9 @@ function only(records: unknown, fields: readonly string[]): readonly Item[] {
 /** The facts without what may change when the nodes are started again. */
 export function lastingFacts({ stateHash, kv, vms, images, nodes, members, tickets, tokens }: ReleaseFacts): object {
   return {
-    ...{ stateHash, kv, images, members, tickets },
+    ...{ stateHash, kv, members, tickets },
+    // Of an image that one node held, this release has another one fetch a copy.
+    images: images.map(({ sources: _, ...image }) => image),
     // This release lists the token of each voter too, and says of the first administrator's whose it is.
     tokens: tokens.filter(({ id }) => !/^node-\d+$/.test(String(id))).map(({ node: _, ...token }) => token),
     vms: only(vms, lasting.vms),

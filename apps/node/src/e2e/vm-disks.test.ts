@@ -206,7 +206,9 @@ describeWith(describe, fullNeeds)("a node whose file system is filled by a guest
       expect(await run("image", "import", "linux", ...image, "--append", linuxGuestCommandLine)).toMatchObject({
         code: 0,
       });
-      const spec = ["--image", "linux", "--memory", "128M", "--disk", "data,size=1G"];
+      // A disk larger than the file system: somebody has allowed that.
+      expect(await run("cluster", "scheduling", "--disk-overcommit", "16")).toMatchObject({ code: 0 });
+      const spec = ["--image", "linux", "--memory", "128M", "--disk", "data,size=1G", "--fail-if-pending"];
       expect(await run("vm", "create", "writer", ...spec)).toMatchObject({ code: 0 });
       expect(statSync(join(dataDir, "reserve")).size).toBe(64 * 1024 * 1024);
       const seen = async (holds: (text: string) => boolean, ...args: string[]) => {

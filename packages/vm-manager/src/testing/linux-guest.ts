@@ -65,7 +65,14 @@ export async function linuxGuestImage(manager: VmManager, disk?: Uint8Array): Pr
   const blobs: ImageRecord["blobs"] = [
     { role: "kernel", ...(await manager.images.put(oneChunk(kernel))) },
     { role: "initrd", ...(await manager.images.put(oneChunk(initrd))) },
-    ...(disk === undefined ? [] : [{ role: "disk" as const, ...(await manager.images.put(oneChunk(disk))) }]),
+    ...(disk === undefined
+      ? []
+      : [
+          {
+            ...{ role: "disk" as const, format: "raw" as const },
+            ...(await manager.images.put(oneChunk(disk), { raw: true })),
+          },
+        ]),
   ];
   return {
     name: "linux",

@@ -104,6 +104,8 @@ describe("LeaseGuard", () => {
     process.kill(await theWatchdog(), "SIGKILL");
     await until(() => !isAlive(vm));
     await until(async () => (await watchdogs()).length === 0);
+    // The end of the connection is heard of later than that of the process.
+    await until(async () => (await guard.unguarded()) === undefined);
     expect(isAlive(await start(guard))).toBe(true);
   });
 
