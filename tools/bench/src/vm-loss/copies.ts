@@ -73,7 +73,7 @@ export class Copies {
 }
 
 /** Neither stopped nor gone, by field 3 of `/proc/PID/stat`. */
-function runs(pid: number): boolean {
+export function runs(pid: number): boolean {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     return !["T", "t", "Z", "X"].includes(stat.slice(stat.lastIndexOf(")") + 2)[0] ?? "");
