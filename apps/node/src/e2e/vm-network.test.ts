@@ -2,15 +2,14 @@
  * Networks of VMs from the command line, against three real nodes: two guests on two nodes reach each other by name and nobody else
  * in their name, one serves a page through a port of its node, and neither reaches a node.
  */
-import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BlixardClient } from "@blixard/client";
 import { instanceProcesses, ProcessCluster } from "@blixard/testing";
 import {
   describeWith,
+  freePort,
   networkGuestCommandLine,
   networkGuestComponent,
   networkGuestFiles,
@@ -21,15 +20,6 @@ import { builtBinary } from "./binary.ts";
 import { runBinary } from "./run-binary.ts";
 
 const patienceMs = 180_000;
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  return typeof address === "object" && address !== null ? address.port : 0;
-}
 
 /** The serial console of a guest that runs each line. */
 class Guest {

@@ -6,6 +6,7 @@ export type { DebianGuest } from "./debian-guest.ts";
 export { debianGuest, debianGuestCommandLine, debianGuestMemoryMiB, debianGuestNeeds } from "./debian-guest.ts";
 export type { DriverConformanceCase } from "./driver-conformance.ts";
 export { driverConformanceCases } from "./driver-conformance.ts";
+export { freePort } from "./free-port.ts";
 export { ovaFile, partitionedDisk, qcow2File } from "./hostile-images.ts";
 export {
   linuxGuestCommandLine,
