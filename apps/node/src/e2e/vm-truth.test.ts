@@ -46,7 +46,8 @@ const at = (id: number, ...args: string[]) => runBinary([...args, "--data-dir", 
 describe("a VM, as another node tells of it", () => {
   it("does not respond while its process stands still, and has its end in its record afterwards", async () => {
     const create = ["vm", "create", "web", "--image", "demo", "--memory", "32M", "--boot-deadline", "90s"];
-    const health = ["--health", "http:80,interval=500ms,failures=2", "--health", "console:tick,recovery=none"];
+    // So many failures that the process is known to stand still long before they would end the VM.
+    const health = ["--health", "http:80,interval=500ms,failures=20", "--health", "console:tick,recovery=none"];
     expect(await at(1, ...create, "--autostart-order", "3", ...health)).toMatchObject({ code: 0 });
     const client = cluster.client();
     const { vmId, node, spec } = await client.vms.get("web");
@@ -82,7 +83,7 @@ describe("a VM, as another node tells of it", () => {
     expect(typed).toMatchObject({ code: 0 });
     await waitFor("healthy again", (vm) => vm.ends?.length === 2 && vm.guest === "ready" && isHealthy(vm));
     expect((await at(other, "vm", "explain", "web")).stdout).toMatch(
-      / unhealthy, killed \(quit\), on node \d: http 80\/ failed 2 times in a row: the answer is 503$/m,
+      / unhealthy, killed \(quit\), on node \d: http 80\/ failed 20 times in a row: the answer is 503$/m,
     );
     expect(await at(other, "vm", "delete", "web", "--yes")).toMatchObject({ code: 0 });
     client.close();
