@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- versus [failover|starved] [--load put,get,mix] [--clients 1,64] [--value 100] [--where all,leader,followers]
+ * `npm run bench -- versus [failover|idle|starved] [--load put,get,mix] [--clients 1,64] [--value 100] [--where all,leader,followers]
  * [--transport iroh,grpc,dual] [--nodes 1,3,5] [--rounds 5] [--seconds 5] [--keys 10] [--unique-keys] [--seed 1] [--full]
  * [--smoke] [--etcd PATH] [--json] [--out FILE] [--write-docs]`: the cluster beside etcd, in alternating rounds of the same load
  * over etcd's JSON gateway and our HTTP API. A comma between values crosses them; any failed request voids a round; at
@@ -15,12 +15,14 @@ import { estimateSeconds, pairOptions, shapeFlags } from "../pairs/shapes.ts";
 import { startBlixard } from "../sides/blixard-side.ts";
 import { etcdMissing, etcdVersion, startEtcd } from "../sides/etcd-side.ts";
 import { runFailoverBench } from "./failover-bench.ts";
+import { runIdleBench } from "./idle-bench.ts";
 import { runStarvedBench } from "./starved-bench.ts";
 
 const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
 
 const others: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   failover: runFailoverBench,
+  idle: runIdleBench,
   starved: runStarvedBench,
 };
 
