@@ -26,7 +26,7 @@ export interface ClusterNodeOptions {
   readonly scheduler?: SchedulerOptions;
   /** What a member may take from this node. */
   readonly memberBudgets?: MemberBudgetOptions;
-  /** Milliseconds between two rounds of the leader's duties when nothing happens. Default 250. */
+  /** Milliseconds between two rounds of the leader's duties when nothing happens. Default 500. */
   readonly leaderIntervalMs?: number;
   /** Milliseconds without a sign of life after which a node takes no new VMs. Default 3,000. */
   readonly reachableWithinMs?: number;
@@ -69,7 +69,7 @@ export interface ResolvedClusterNodeOptions extends Required<Omit<ClusterNodeOpt
 }
 
 export const clusterDefaults = {
-  leaderIntervalMs: 250,
+  leaderIntervalMs: 500,
   reachableWithinMs: 3_000,
   unknownAfterMs: 5_000,
   forwardAttemptMs: 3_000,

@@ -63,5 +63,5 @@ export { SeldomLog } from "./seldom-log.ts";
 export { Semaphore } from "./semaphore.ts";
 export { SerialQueue } from "./serial-queue.ts";
 export { exhaustionOf, fileErrorOf, knownCauseOf, toBlixardError } from "./system-errors.ts";
-export { abortReason, firstOf, pauseFor, sleep, withDeadline, withTimeLimit } from "./waiting.ts";
+export { abortReason, firstOf, pauseFor, sleep, untilNextMs, withDeadline, withTimeLimit } from "./waiting.ts";
 export { Watch } from "./watch.ts";

@@ -15,6 +15,19 @@ function clockByHand() {
       };
       return { cancel };
     },
+    setTicker: (intervalMs: number, run: () => void) => {
+      const ticker = { atMs: 0, run: () => {} };
+      const arm = () => {
+        ticker.atMs = nowMs + intervalMs;
+        due = [...due.filter((other) => other !== ticker), ticker];
+      };
+      ticker.run = () => {
+        arm();
+        run();
+      };
+      arm();
+      return arm;
+    },
     standStill: (ms: number) => {
       nowMs += ms;
     },
@@ -46,6 +59,31 @@ describe("RunnableTime", () => {
     clock.run(1_000);
     expect(time.nowMs()).toBeLessThanOrEqual(2_150);
     expect(time.nowMs()).toBeGreaterThanOrEqual(2_000);
+  });
+
+  it("needs no tick of its own while other timers run", () => {
+    const clock = clockByHand();
+    let ticks = 0;
+    const setTicker = (intervalMs: number, run: () => void) =>
+      clock.setTicker(intervalMs, () => {
+        ticks++;
+        run();
+      });
+    const time = new RunnableTime({ ...clock, setTicker });
+    const others = () => {
+      time.ran();
+      if (clock.monotonicMs() < 6_000) clock.setTimer(90, others);
+    };
+    clock.setTimer(90, others);
+    clock.run(5_000);
+    expect([ticks, time.nowMs()]).toEqual([0, 5_000]);
+    clock.standStill(22_000);
+    clock.run(10);
+    expect(time.nowMs()).toBeLessThanOrEqual(5_160);
+    const before = time.nowMs();
+    clock.run(2_000);
+    expect(ticks).toBeGreaterThanOrEqual(19);
+    expect(time.nowMs() - before).toBe(2_000);
   });
 
   it("counts a starved loop by its ticks", () => {

@@ -5,33 +5,41 @@
  */
 import type { Clock, Timer } from "./clock.ts";
 
-/** Each tick costs some of the processor. */
+/** Each tick costs some of the processor, so none comes while other timers tell often enough that the process runs. */
 const tickMs = 100;
 /** A loop that is merely busy is late by a part of a tick. */
 const countedMsMax = 1.5 * tickMs;
 
+export interface TickClock extends Pick<Clock, "monotonicMs"> {
+  /** Calls `run` each `intervalMs` for ever. What is returned begins the interval anew, and costs next to nothing. */
+  setTicker(intervalMs: number, run: () => void): () => void;
+}
+
 export class RunnableTime {
-  readonly #clock: Pick<Clock, "monotonicMs" | "setTimer">;
+  readonly #clock: TickClock;
+  readonly #postpone: () => void;
   #countedMs = 0;
   #lastMs: number;
 
-  /** The timer that it sets goes on for ever. */
-  constructor(clock: Pick<Clock, "monotonicMs" | "setTimer">) {
+  constructor(clock: TickClock) {
     this.#clock = clock;
     this.#lastMs = clock.monotonicMs();
-    this.#arm();
+    this.#postpone = clock.setTicker(tickMs, () => this.#count());
+  }
+
+  /** To be called by whatever else runs because of a timer. */
+  ran(): void {
+    this.#count();
+    this.#postpone();
   }
 
   nowMs(): number {
     return this.#countedMs + Math.min(this.#clock.monotonicMs() - this.#lastMs, countedMsMax);
   }
 
-  #arm(): void {
-    this.#clock.setTimer(tickMs, () => {
-      this.#countedMs = this.nowMs();
-      this.#lastMs = this.#clock.monotonicMs();
-      this.#arm();
-    });
+  #count(): void {
+    this.#countedMs = this.nowMs();
+    this.#lastMs = this.#clock.monotonicMs();
   }
 }
 

@@ -34,16 +34,19 @@ export const systemClock: Clock = {
     // Its ticks keep no process alive.
     runnable ??= new RunnableTime({
       monotonicMs,
-      setTimer: (delayMs, run) => {
-        const handle = setTimeout(run, delayMs).unref();
-        return { cancel: () => clearTimeout(handle) };
+      setTicker: (intervalMs, run) => {
+        const handle = setInterval(run, intervalMs).unref();
+        return () => handle.refresh();
       },
     });
     return runnable.nowMs();
   },
   unixMs,
   setTimer(delayMs, run) {
-    const handle = setTimeout(run, delayMs);
+    const handle = setTimeout(() => {
+      runnable?.ran();
+      run();
+    }, delayMs);
     return { cancel: () => clearTimeout(handle) };
   },
 };

@@ -28,6 +28,16 @@ export function abortReason(signal: AbortSignal | undefined): Error {
   return new BlixardError("CANCELLED", "the operation was cancelled", { cause: reason });
 }
 
+/**
+ * Milliseconds to wait for what is done again and again, each `intervalMs`: to a multiple of it on the monotonic clock,
+ * after half to one and a half times as long. So all that has the same interval comes due together, and a process at rest
+ * wakes up once for it.
+ */
+export function untilNextMs(clock: Pick<Clock, "monotonicMs">, intervalMs: number): number {
+  const leftMs = intervalMs - (clock.monotonicMs() % intervalMs);
+  return leftMs < intervalMs / 2 ? leftMs + intervalMs : leftMs;
+}
+
 /** Resolves after `delayMs` of `clock`; rejects at once when `signal` aborts. */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

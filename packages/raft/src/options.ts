@@ -15,7 +15,7 @@ export interface RaftNodeOptions {
    * configurations in which it was a voter.
    */
   readonly admission?: { readonly index: LogIndex; readonly term: Term };
-  /** Milliseconds between two ticks of the core. Default: 50. */
+  /** Milliseconds between two ticks of the core. Default: 100, or half a heartbeat where that is shorter. */
   readonly tickIntervalMs?: number;
   /** Milliseconds without a leader before an election; up to as much again is added at random. Default: 1,000. */
   readonly electionTimeoutMs?: number;
@@ -103,7 +103,7 @@ const mebibyte = 1024 * kibibyte;
 
 /** What an option is that nobody gives; the others depend on those that are given. */
 export const raftDefaults = {
-  tickIntervalMs: 50,
+  tickIntervalMs: 100,
   electionTimeoutMs: 1_000,
   heartbeatIntervalMs: 200,
   preVote: true,
@@ -175,8 +175,11 @@ assertRaftDefaults(raftDefaults);
 /** @throws INVALID_ARGUMENT */
 export function resolveOptions(options: RaftNodeOptions): ResolvedOptions {
   const { electionTimeoutMs = raftDefaults.electionTimeoutMs } = options;
+  const { heartbeatIntervalMs: heartbeatMs = raftDefaults.heartbeatIntervalMs } = options;
   const resolved: ResolvedOptions = {
     ...raftDefaults,
+    tickIntervalMs:
+      heartbeatMs > 0 ? Math.min(raftDefaults.tickIntervalMs, heartbeatMs / 2) : raftDefaults.tickIntervalMs,
     forwardRetryMs: electionTimeoutMs / 2,
     readRetryMs: electionTimeoutMs / 2,
     ...options,

@@ -2,7 +2,7 @@
  * The leader drives the operations that run. What is next follows from the state alone, so that a new leader goes on where the
  * last one stopped; each step is one entry of the log, and the next round looks at what came of it.
  */
-import { errorCodeOf, isBlixardError, messageOf, withTimeLimit } from "@blixard/common";
+import { errorCodeOf, isBlixardError, messageOf, untilNextMs, withTimeLimit } from "@blixard/common";
 import { type CommandBody, limits, type OperationRecord } from "@blixard/protocol";
 import { nodeMeta } from "../calls/peer-calls.ts";
 import type { StateVersion } from "../cluster-state-machine.ts";
@@ -104,8 +104,11 @@ export class OperationsDuty {
 
   async #waitFor(seen: number, signal: AbortSignal): Promise<void> {
     const { clock, options, stateMachine } = this.#parts;
-    const limit = { clock, delayMs: options.leaderIntervalMs };
-    await stateMachine.version.until((next) => operationsIndex(next) !== seen, { signal, limit }).catch(() => {});
+    const moved = (next: StateVersion) => operationsIndex(next) !== seen;
+    // Where none runs, only a change brings one.
+    const runs = [...stateMachine.state.operations.values()].some(({ state }) => state === "running");
+    const limit = runs ? { limit: { clock, delayMs: untilNextMs(clock, options.leaderIntervalMs) } } : {};
+    await stateMachine.version.until(moved, { signal, ...limit }).catch(() => {});
   }
 }
 

@@ -14,6 +14,7 @@ import {
   onAbort,
   Semaphore,
   type Timer,
+  untilNextMs,
 } from "@blixard/common";
 import {
   decodeRpcFrame,
@@ -374,7 +375,12 @@ export class RpcConnection {
     if (this.#heartbeat !== undefined || this.ended) return;
     this.#heard = true;
     this.#silence = new Silence(this.#deps.clock, this.#options.heartbeatMs);
-    this.#heartbeat = this.#deps.clock.setTimer(this.#options.heartbeatMs, () => this.#tickHeartbeat());
+    this.#setHeartbeat();
+  }
+
+  #setHeartbeat(): void {
+    const { clock } = this.#deps;
+    this.#heartbeat = clock.setTimer(untilNextMs(clock, this.#options.heartbeatMs), () => this.#tickHeartbeat());
   }
 
   #tickHeartbeat(): void {
@@ -387,7 +393,7 @@ export class RpcConnection {
       return;
     }
     this.#post({ type: "ping", id: 0 });
-    this.#heartbeat = this.#deps.clock.setTimer(this.#options.heartbeatMs, () => this.#tickHeartbeat());
+    this.#setHeartbeat();
   }
 
   #armIdle(): void {

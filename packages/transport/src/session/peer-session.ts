@@ -18,7 +18,7 @@
  * that is older than one that was heard of is refused, and told so in the answer to its hello.
  */
 import type { Timer } from "@blixard/common";
-import { BlixardError, setRunnableTimer, withDeadline } from "@blixard/common";
+import { BlixardError, setRunnableTimer, untilNextMs, withDeadline } from "@blixard/common";
 import { encodePeerMessages } from "@blixard/protocol/peer-messages";
 import type { NodeId, PeerMessage } from "@blixard/raft";
 import { frameBytesMaxOf } from "../frames/frame.ts";
@@ -357,7 +357,9 @@ export class PeerSession {
 
   #armHeartbeat(): void {
     this.#heartbeat?.cancel();
-    this.#heartbeat = this.#deps.clock.setTimer(this.#options.heartbeatMs, () => this.#tickHeartbeat());
+    const { clock } = this.#deps;
+    const waitMs = untilNextMs(clock, this.#options.heartbeatMs);
+    this.#heartbeat = clock.setTimer(waitMs, () => this.#tickHeartbeat());
   }
 
   #tickHeartbeat(): void {
