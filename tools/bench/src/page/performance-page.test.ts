@@ -39,7 +39,7 @@ function record(perSecond: number, parts: Partial<PairRecord> = {}): PairRecord 
   const readBacks = [{ side: "etcd", acknowledgedKeys: 10, lost: 0, restartSeconds: 1 }];
   return {
     ...{ format: 1, kind: "versus", base: "etcd", head: "blixard", circumstances },
-    options: { rounds: 1, durationMs: 5_000, keysPerClient: 10, uniqueKeys: false, seed: 1 },
+    options: { rounds: 1, durationMs: 5_000, warmUpMs: 0, keysPerClient: 10, uniqueKeys: false, seed: 1 },
     settings: [{ setting: { transport: "iroh", nodes: 3 }, shapes, readBacks }],
     ...parts,
   };

@@ -1,5 +1,5 @@
 /** Measures two sides in turn: each pair of rounds follows at once, and which side begins changes from pair to pair. */
-import type { Acknowledged, LoadPlan } from "../load/load-plan.ts";
+import { type Acknowledged, type LoadPlan, valueBytesMin } from "../load/load-plan.ts";
 import type { Side } from "../sides/side.ts";
 import { measureRound, type RoundSample } from "./measure-round.ts";
 import { type PairSummary, type SamplePair, summarize } from "./pair-summary.ts";
@@ -56,6 +56,7 @@ async function runSetting(
 ): Promise<SettingResult> {
   const acknowledged = { base: [] as Acknowledged[], head: [] as Acknowledged[] };
   const shapes = shapesOf(options, setting);
+  for (const name of ["base", "head"] as const) acknowledged[name].push(...(await warmUp(sides[name], options, say)));
   const results: ShapeResult[] = [];
   for (const [at, shape] of shapes.entries()) {
     const pairs: SamplePair[] = [];
@@ -82,6 +83,29 @@ async function runSetting(
     await killAndReadBack(sides.head, acknowledged.head),
   ];
   return { setting, shapes: results, readBacks };
+}
+
+/** Of this many clients, whatever is measured after it: so the way of each request is gone often enough. */
+const warmUpClients = 64;
+/** The way of a write is the longer one. */
+const warmUpPutShare = 0.75;
+
+/**
+ * Loads a side that has just been started. What V8 has not compiled yet costs more than twice as much, and it compiles by how
+ * often a function was called: for the first 10,000 writes or so.
+ */
+async function warmUp(side: Side, options: PairOptions, say: (text: string) => void): Promise<Acknowledged[]> {
+  const { warmUpMs, keysPerClient, uniqueKeys } = options;
+  if (warmUpMs === 0) return [];
+  say(`warming up ${side.name} for ${warmUpMs / 1_000} s`);
+  const acknowledged: Acknowledged[] = [];
+  for (const [kind, share] of [["put", warmUpPutShare] as const, ["get", 1 - warmUpPutShare] as const]) {
+    const clients = warmUpClients;
+    const plan = { kind, round: `warm-${kind}`, clients, valueBytes: valueBytesMin, keysPerClient, uniqueKeys };
+    const shape = { kind, clients, valueBytes: valueBytesMin, where: "all" } as const;
+    acknowledged.push((await measureRound(side, { shape, plan, durationMs: warmUpMs * share })).acknowledged);
+  }
+  return acknowledged;
 }
 
 function describe({ perSecond, failures, firstFailure }: RoundSample): string {

@@ -10,7 +10,7 @@ describe("pairOptions", () => {
 
   it("has a small default, a full run and a smoke of less than two minutes", () => {
     expect(estimateSeconds(pairOptions({}))).toBeLessThan(600);
-    expect(estimateSeconds(pairOptions({ smoke: true }))).toBeLessThan(90);
+    expect(estimateSeconds(pairOptions({ smoke: true }))).toBeLessThan(120);
     expect(pairOptions({ full: true }).shapes).toHaveLength(24);
     expect(pairOptions({ full: true, clients: "64" }).shapes).toHaveLength(6);
   });

@@ -24,6 +24,8 @@ export interface PairOptions {
   readonly shapes: readonly Shape[];
   readonly rounds: number;
   readonly durationMs: number;
+  /** Of load on each side before anything is measured. */
+  readonly warmUpMs: number;
   readonly keysPerClient: number;
   readonly uniqueKeys: boolean;
   readonly seed: number;
@@ -39,6 +41,7 @@ export const shapeFlags = {
   nodes: { type: "string" },
   rounds: { type: "string" },
   seconds: { type: "string" },
+  "warm-up": { type: "string" },
   keys: { type: "string" },
   "unique-keys": { type: "boolean" },
   seed: { type: "string" },
@@ -48,19 +51,19 @@ export const shapeFlags = {
 
 type Flags = { readonly [Name in keyof typeof shapeFlags]?: string | boolean | undefined };
 type Defaults = Readonly<
-  Record<"load" | "clients" | "value" | "where" | "transport" | "nodes" | "rounds" | "seconds", string>
+  Record<"load" | "clients" | "value" | "where" | "transport" | "nodes" | "rounds" | "seconds" | "warm-up", string>
 >;
 
 const usual: Defaults = {
   ...{ load: "put,get", clients: "1,64", value: "100", where: "all", transport: "iroh", nodes: "3" },
-  ...{ rounds: "5", seconds: "5" },
+  ...{ rounds: "5", seconds: "5", "warm-up": "25" },
 };
 /** Everything that is asked of clients, over the transport and the number of nodes that are the default. */
 const full: Defaults = {
   ...{ load: "put,get,mix", clients: "1,16,64,256", value: "100,1024", where: "all", transport: "iroh", nodes: "3" },
-  ...{ rounds: "10", seconds: "6" },
+  ...{ rounds: "10", seconds: "6", "warm-up": "25" },
 };
-const smoke: Defaults = { ...usual, load: "put,get", clients: "16", rounds: "2", seconds: "2" };
+const smoke: Defaults = { ...usual, load: "put,get", clients: "16", rounds: "2", seconds: "2", "warm-up": "12" };
 
 /** @throws a TypeError whose code parseArgs would use, so that it is told like any other bad flag */
 export function pairOptions(flags: Flags): PairOptions {
@@ -82,6 +85,7 @@ export function pairOptions(flags: Flags): PairOptions {
     ...{ settings, shapes },
     rounds: one("rounds", text("rounds"), 1),
     durationMs: one("seconds", text("seconds"), 1) * 1_000,
+    warmUpMs: one("warm-up", text("warm-up"), 0) * 1_000,
     keysPerClient: one("keys", String(flags.keys ?? 10), 1),
     uniqueKeys: flags["unique-keys"] === true,
     seed: one("seed", String(flags.seed ?? 1), 0),
@@ -102,10 +106,13 @@ const roundExtraSeconds = 1.5;
 
 /** How long it takes, roughly, in seconds. */
 export function estimateSeconds(options: PairOptions): number {
-  const { settings, rounds, durationMs } = options;
+  const { settings, rounds, durationMs, warmUpMs } = options;
   const roundSeconds = durationMs / 1_000 + roundExtraSeconds;
   const counts = settings.map((setting) => shapesOf(options, setting).length);
-  return counts.reduce((sum, shapes) => sum + settingSeconds + shapes * rounds * 2 * roundSeconds, 0);
+  return counts.reduce(
+    (sum, shapes) => sum + settingSeconds + (2 * warmUpMs) / 1_000 + shapes * rounds * 2 * roundSeconds,
+    0,
+  );
 }
 
 function choices<Choice extends string>(flag: string, text: string, known: readonly Choice[]): Choice[] {

@@ -21,7 +21,7 @@ import { hasStrace, startSyncCount } from "./sync-count.ts";
 
 const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
 /** V8 has compiled what is hot by then. */
-const warmUpMs = 4_000;
+const warmUpMs = 20_000;
 const syncRunMs = 4_000;
 
 interface Load {

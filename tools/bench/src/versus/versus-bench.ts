@@ -1,6 +1,6 @@
 /**
  * `npm run bench -- versus [failover|idle|starved] [--load put,get,mix] [--clients 1,64] [--value 100] [--where all,leader,followers]
- * [--transport iroh,grpc,dual] [--nodes 1,3,5] [--rounds 5] [--seconds 5] [--keys 10] [--unique-keys] [--seed 1] [--full]
+ * [--transport iroh,grpc,dual] [--nodes 1,3,5] [--rounds 5] [--seconds 5] [--warm-up 25] [--keys 10] [--unique-keys] [--seed 1] [--full]
  * [--smoke] [--etcd PATH] [--json] [--out FILE] [--write-docs]`: the cluster beside etcd, in alternating rounds of the same load
  * over etcd's JSON gateway and our HTTP API. A comma between values crosses them; any failed request voids a round; at
  * the end all processes of both sides are killed and every acknowledged write is read back.
