@@ -1,7 +1,8 @@
 /**
- * `npm run bench -- versus starved [--seconds 300] [--pairs 5] [--percent 20] [--clients 8] [--etcd PATH] [--only blixard|etcd] [--json]`:
+ * `npm run bench -- versus starved [--seconds 300] [--pairs 5] [--percent 20] [--clients 8] [--warm-up 25] [--etcd PATH] [--only blixard|etcd] [--json]`:
  * three nodes on a fifth of one core, in turn with three of etcd where that is installed. What counts is how many writes
- * are acknowledged, for how long none is, and how often another node leads.
+ * are acknowledged, for how long none is, and how often another node leads. Before that both have the whole machine for the
+ * warm-up: it is a cluster that runs whose machine becomes short, and not one that has to start on it.
  */
 import { performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
@@ -18,6 +19,14 @@ const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", impor
 /** Until a cluster stands, and is gone again. */
 const settingSeconds = 20;
 const valueText = "v".repeat(100);
+
+interface StarvedOptions {
+  /** Of one core, for all nodes of a side together. */
+  readonly percent: number;
+  readonly clients: number;
+  readonly durationMs: number;
+  readonly warmUpMs: number;
+}
 
 interface StarvedRun {
   readonly side: string;
@@ -37,6 +46,7 @@ export async function runStarvedBench(args: readonly string[]): Promise<void> {
       pairs: { type: "string", default: "5" },
       percent: { type: "string", default: "20" },
       clients: { type: "string", default: "8" },
+      "warm-up": { type: "string", default: "25" },
       etcd: { type: "string", default: "etcd" },
       only: { type: "string" },
       json: { type: "boolean", default: false },
@@ -51,7 +61,7 @@ export async function runStarvedBench(args: readonly string[]): Promise<void> {
     ["blixard", () => startBlixard({ binary, nodes: 3 })],
     ["etcd", () => startEtcd({ binary: values.etcd, nodes: 3 })],
   ] as const;
-  const runSeconds = Number(values.seconds) + settingSeconds;
+  const runSeconds = Number(values.seconds) + Number(values["warm-up"]) + settingSeconds;
   const minutes = Math.ceil((Number(values.pairs) * (values.only === undefined ? 2 : 1) * runSeconds) / 60);
   process.stderr.write(`bench: about ${minutes} minutes\n`);
   const runs: StarvedRun[] = [];
@@ -65,6 +75,7 @@ export async function runStarvedBench(args: readonly string[]): Promise<void> {
           percent: Number(values.percent),
           clients: Number(values.clients),
           durationMs: Number(values.seconds) * 1_000,
+          warmUpMs: Number(values["warm-up"]) * 1_000,
         });
         runs.push(run);
         process.stdout.write(values.json ? `${JSON.stringify(run)}\n` : `${lineOf(run)}\n`);
@@ -87,13 +98,19 @@ function ratioLine(runs: readonly StarvedRun[]): string {
   return `\nblixard to etcd, median of the pairs [95 %]: writes/s ${rate}, longest gap ${gap}\n`;
 }
 
+/** Enough that a warm-up is one: those that are measured are few. */
+const warmUpClients = 32;
+
 /** Each client sends one write after the other, client n to node n modulo the number of nodes. */
-async function measure(
-  side: string,
-  cluster: Side,
-  options: { readonly percent: number; readonly clients: number; readonly durationMs: number },
-): Promise<StarvedRun> {
+async function measure(side: string, cluster: Side, options: StarvedOptions): Promise<StarvedRun> {
   const { durationMs } = options;
+  const warmUpEndMs = performance.now() + options.warmUpMs;
+  const warmUp = async (client: number) => {
+    while (performance.now() < warmUpEndMs) {
+      await cluster.put(client % cluster.pids().length, `warm/${client}`, valueText).catch(() => {});
+    }
+  };
+  await Promise.all(Array.from({ length: warmUpClients }, (_, client) => warmUp(client)));
   const firstTerm = await cluster.term();
   const limit = limitCpu(cluster.pids(), options.percent);
   const lift = cleanAtEnd(() => limit.lift());
