@@ -56,6 +56,7 @@ vm.get            ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.explain        ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.watch          ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.create         ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+vm.set            ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.desire         ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.observe        ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 vm.logs           ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
