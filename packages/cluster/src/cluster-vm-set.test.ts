@@ -91,6 +91,12 @@ describe("vm.set", () => {
         hint: expect.any(String),
       });
     }
+    expect(await refusal({ health: [{ type: "agent" }] })).toMatchObject({
+      ...{
+        code: "UNSUPPORTED",
+        message: expect.stringContaining("no channel for an agent, which the health check agent"),
+      },
+    });
     expect(await refusal({ memoryMiB: 4 })).toMatchObject({ code: "INVALID_ARGUMENT" });
     expect(await refusal({ autostart: { delayMs: 5 } })).toMatchObject({
       ...{ code: "INVALID_ARGUMENT", message: expect.stringContaining("spec.autostart.order") },

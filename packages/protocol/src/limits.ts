@@ -32,6 +32,8 @@ export const limits = {
   vmHealthFailuresMax: 100,
   vmHealthPathLengthMax: 256,
   vmHealthTextLengthMax: 128,
+  vmHealthArgumentsMax: 16,
+  vmHealthArgumentLengthMax: 512,
   vmForwardsMax: 32,
   vmForwardSourcesMax: 16,
   /** Labels of one node or VM. */

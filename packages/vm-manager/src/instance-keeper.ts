@@ -369,7 +369,8 @@ export class InstanceKeeper {
     const scan = new ConsoleScan(this.console, consoleStartOffset);
     const bootSinceMs = clock.monotonicMs();
     const { networks } = this.#deps;
-    const run = checkRunner({ vmId: this.#vmId, networks, console: this.console, consoleStartOffset });
+    const { agent } = instance;
+    const run = checkRunner({ clock, vmId: this.#vmId, networks, console: this.console, consoleStartOffset, agent });
     this.#slot = new InstanceSlot(instance, { startedMs: bootSinceMs - ageMs, bootSinceMs }, scan, {
       ...{ clock, run },
       onChange: this.#calls.wake,

@@ -39,7 +39,7 @@ const lists: Readonly<Partial<Record<string, ListOption>>> = {
   "placement-affinity": affinityOption,
   health: {
     flag: "--health <check>",
-    hint: "tcp:PORT, http:PORT[/PATH] or console:TEXT, with ,interval=5s,timeout=2s,failures=3,grace=60s,recovery=restart|none",
+    hint: "tcp:PORT, http:PORT[/PATH], console:TEXT, agent or exec:PROGRAM ARGUMENTS, with ,interval=5s,timeout=2s,failures=3,grace=60s,recovery=restart|none",
     read: parseHealth,
   },
   forwards: { flag: "--forward <ports>", hint: "[all|ADDRESS:]PORT:TO[,from=RANGE+RANGE]", read: parseForwards },
