@@ -56,6 +56,7 @@ export const limits = {
   operationsEndedMax: 100,
   /** Names of VMs in the record of one. */
   operationVmsMax: 1_000,
+  rebalanceMovesMax: 50,
   operationWaitingMax: 100,
   operationDeadlineMsMax: 7 * 24 * 3_600_000,
   drainParallelMax: 100,

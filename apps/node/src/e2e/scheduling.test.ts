@@ -199,5 +199,6 @@ describeWith(describe, qemu)("where VMs are placed, from the command line", () =
     const { node } = await client.vms.waitForPhase("more", ["Running"], { timeoutMs: patienceMs });
     expect(node).not.toBe(leader);
     await cluster.restart(leader);
+    expect(await done("cluster", "rebalance", "--dry-run")).toMatch(/^VM +ACTION +TO +WHY\n/);
   });
 });

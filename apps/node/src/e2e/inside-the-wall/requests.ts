@@ -125,6 +125,7 @@ export const requests: Requests = {
   "quota.remove": () => ({ project: "lab" }),
   // What it would do is told; done, it would go on while the picture of the cluster is taken.
   "node.drain": ({ objects }) => ({ id: objects.member, dryRun: true }),
+  "scheduling.rebalance": () => ({ dryRun: true }),
   "node.resume": ({ objects }) => ({ id: objects.member, dryRun: true }),
   // A node that answers.
   "node.evacuate": () => ({ id: 1 }),
@@ -210,6 +211,7 @@ export const changes: Partial<Record<MethodName | StreamName, readonly string[]>
   "node.cordon": ["nodes"],
   "node.label": ["nodes"],
   "scheduling.set": [],
+  "scheduling.rebalance": [],
   "quota.set": [],
   "quota.remove": [],
   "node.drain": [],

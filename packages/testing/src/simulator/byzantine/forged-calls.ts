@@ -51,6 +51,7 @@ export const forgedRequests: Requests = {
   "vm.explain": (source) => ({ name: vm(source) }),
   "vm.create": () => ({ name: forgedName, spec: vmSpecSchema.parse({ memoryMiB: 64, image: "demo" }) }),
   "vm.desire": (source) => ({ name: vm(source), desired: "deleted", force: true }),
+  "scheduling.rebalance": () => ({ dryRun: true }),
   "vm.set": (source) => ({ name: vm(source), labels: { forged: "yes" } }),
   "vm.observe": (source) => ({ nodeId: someone(source), observations: observationsOf(source) }),
   "vm.consoleRead": (source) => ({ name: vm(source), offset: 0 }),
