@@ -121,9 +121,13 @@ export {
 } from "./api/vm-networks.ts";
 export type { VmAffinity, VmPlacement } from "./api/vm-placement.ts";
 export { domainOf, priorityOf } from "./api/vm-placement.ts";
+export type { PendingField, StartedWith } from "./api/vm-process.ts";
+export { pendingRestart } from "./api/vm-process.ts";
 export { isQueued, waitsForRoom } from "./api/vm-queue.ts";
+export type { ChangedField, UnsettableField, VmSettable, VmSpecChange } from "./api/vm-set.ts";
+export { changedLabels, changedSpec, settableFields, unsettableFields } from "./api/vm-set.ts";
 export type { VmSpec, VmSpecInput } from "./api/vm-spec.ts";
-export { vmSpecSchema } from "./api/vm-spec.ts";
+export { misfitOf, vmSpecSchema } from "./api/vm-spec.ts";
 export type { VolumeObservation, VolumeRecord } from "./api/volume.ts";
 export { limits } from "./limits.ts";
 export { nodeKeyTls } from "./tls-names.ts";

@@ -32,6 +32,8 @@ export const limits = {
   vmHealthFailuresMax: 100,
   vmHealthPathLengthMax: 256,
   vmHealthTextLengthMax: 128,
+  vmHealthArgumentsMax: 16,
+  vmHealthArgumentLengthMax: 512,
   vmForwardsMax: 32,
   vmForwardSourcesMax: 16,
   /** Labels of one node or VM. */
@@ -54,6 +56,7 @@ export const limits = {
   operationsEndedMax: 100,
   /** Names of VMs in the record of one. */
   operationVmsMax: 1_000,
+  rebalanceMovesMax: 50,
   operationWaitingMax: 100,
   operationDeadlineMsMax: 7 * 24 * 3_600_000,
   drainParallelMax: 100,

@@ -4,7 +4,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { BlixardError, type Clock, errorCodeOf, type Logger, messageOf, type Semaphore } from "@blixard/common";
-import type { VmSpec } from "@blixard/protocol";
+import type { StartedWith, VmSpec } from "@blixard/protocol";
 import { writeSeed } from "./cloud-init/seed.ts";
 import type { VmWalls } from "./confinement/vm-walls.ts";
 import { ConsoleLog } from "./console-log.ts";
@@ -272,6 +272,7 @@ export class InstanceKeeper {
       disks: madeDisksOf(desired, before),
       confinement: recorded,
       nics: nicsOf(desired, chosen.capabilities.networks ?? []),
+      startedWith: startedWithOf(desired),
     });
     // Durable before the spawn: whatever happens next, a later manager knows where to look for a process.
     await this.#save(record);
@@ -368,7 +369,8 @@ export class InstanceKeeper {
     const scan = new ConsoleScan(this.console, consoleStartOffset);
     const bootSinceMs = clock.monotonicMs();
     const { networks } = this.#deps;
-    const run = checkRunner({ vmId: this.#vmId, networks, console: this.console, consoleStartOffset });
+    const { agent } = instance;
+    const run = checkRunner({ clock, vmId: this.#vmId, networks, console: this.console, consoleStartOffset, agent });
     this.#slot = new InstanceSlot(instance, { startedMs: bootSinceMs - ageMs, bootSinceMs }, scan, {
       ...{ clock, run },
       onChange: this.#calls.wake,
@@ -390,6 +392,11 @@ export class InstanceKeeper {
     this.#record = record;
     this.#removed = false;
   }
+}
+
+function startedWithOf({ spec, needsLease }: DesiredVm): StartedWith {
+  const { vcpus, memoryMiB } = spec;
+  return { vcpus, memoryMiB, onPartition: needsLease === true ? "stop" : "keep" };
 }
 
 /** Codes with which a start is over for good; with another one it is tried again. A reason that is not here needs none. */

@@ -11,6 +11,7 @@ const start = {
   disks: [],
   confinement: { uid: 7, controlGroups: [] },
   nics: [],
+  startedWith: { vcpus: 1, memoryMiB: 64, onPartition: "keep" },
 } as const;
 const end = { message: "why", stoppedBy: "itself", stable: false, unixMs: 7 } as const;
 

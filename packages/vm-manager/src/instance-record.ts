@@ -1,5 +1,5 @@
 /** The record of one VM on this node, and how it changes with each start and each end: pure, and written by the store. */
-import { type DriverKind, limits, type VmDesired, type VmEnd } from "@blixard/protocol";
+import { type DriverKind, limits, type StartedWith, type VmDesired, type VmEnd } from "@blixard/protocol";
 import type { MadeDisk } from "./disks/vm-disks.ts";
 import type { ExitReason, InstanceHandle } from "./driver.ts";
 import type { Nic } from "./network/nic.ts";
@@ -63,6 +63,8 @@ export interface InstanceRecord {
   readonly confinement?: RecordedConfinement;
   /** The network cards of its last start. Absent in records of releases that gave none. */
   readonly nics?: readonly Nic[];
+  /** What of its specification its last start was given. Absent in records of releases that did not change it. */
+  readonly startedWith?: StartedWith;
 }
 
 /** The record of a VM that this node never started. */
@@ -102,6 +104,7 @@ export function recordOfStart(
     readonly disks: readonly MadeDisk[];
     readonly confinement: RecordedConfinement;
     readonly nics: readonly Nic[];
+    readonly startedWith: StartedWith;
   },
 ): InstanceRecord {
   const sameEpoch = before.exit !== null && before.exit.fencingEpoch === start.fencingEpoch;

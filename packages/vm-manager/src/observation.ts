@@ -35,6 +35,7 @@ export function observe(
     ...(record?.disks === undefined || record.disks.length === 0
       ? {}
       : { disks: record.disks.map(({ name }) => name) }),
+    ...(input.instance === undefined || record?.startedWith === undefined ? {} : { startedWith: record.startedWith }),
   };
 }
 

@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { BlixardClient } from "@blixard/client";
 import type { NodeView, PlacementReport, VmRecord } from "@blixard/protocol";
 import { ProcessCluster } from "@blixard/testing";
@@ -18,8 +21,10 @@ const small = ["--image", "demo", "--memory", "32M"];
 describeWith(describe, qemu)("where VMs are placed, from the command line", () => {
   let cluster: ProcessCluster;
   let client: BlixardClient;
+  let directory: string;
 
   beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), "blixard-apply-"));
     cluster = await ProcessCluster.start({ binary: builtBinary(), flags: ["--vm-driver", "qemu", "--stop-vms"] });
     client = cluster.client();
   });
@@ -27,6 +32,7 @@ describeWith(describe, qemu)("where VMs are placed, from the command line", () =
   afterAll(async () => {
     client?.close();
     await cluster?.close();
+    await rm(directory, { recursive: true, force: true });
   });
 
   const blixard = (...args: readonly string[]): Promise<BinaryRun> => {
@@ -109,6 +115,79 @@ describeWith(describe, qemu)("where VMs are placed, from the command line", () =
     );
   });
 
+  it("changes a VM that runs, at once or with its next start, and says which", async () => {
+    const before = await json<VmRecord>(
+      "vm",
+      "create",
+      "sized",
+      ...small,
+      "--label",
+      "app=a",
+      "--on-partition",
+      "keep",
+    );
+    expect(before).toMatchObject({ startedWith: { memoryMiB: 32, onPartition: "keep" } });
+    const change = ["set", "sized", "--memory", "48M", "--restart-policy", "always", "--label", "tier=x"];
+    const moves = ["--on-node-loss", "move", "--on-partition", "stop"];
+    const foreseen = await done("vm", ...change, ...moves, "--dry-run");
+    expect(foreseen).toMatch(/memoryMiB +32 +48 +when it is started again\n/);
+    expect(foreseen).toMatch(/restartPolicy +"on-failure" +"always" +at once\n/);
+    expect(await client.vms.get("sized")).toMatchObject({ spec: { memoryMiB: 32 } });
+    const stale = await blixard("vm", ...change, "--if-match", String(before.createdIndex));
+    expect(stale.stderr).toContain("PRECONDITION_FAILED");
+    const changed = await blixard("vm", ...change, ...moves);
+    expect(changed).toMatchObject({ code: 0, stdout: foreseen, stderr: expect.stringContaining("vm restart sized") });
+    const explained = await done("vm", "explain", "sized");
+    expect(explained).toMatch(/restart +needed for memoryMiB 48 \(now 32\)/);
+    expect(explained).toMatch(/restart +needed for onPartition stop \(now keep\)/);
+    expect(await client.vms.get("sized")).toMatchObject({
+      lossPolicy: { onNodeLoss: "wait" },
+      labels: { app: "a", tier: "x" },
+    });
+    await done("vm", "restart", "sized");
+    const after = await json<VmRecord>("vm", "get", "sized");
+    expect(after).toMatchObject({
+      startedWith: { memoryMiB: 48, onPartition: "stop" },
+      lossPolicy: { effect: "moves" },
+    });
+    expect(after).not.toHaveProperty("nextLossPolicy");
+    expect(await done("vm", "explain", "sized")).not.toMatch(/^restart /m);
+    for (const [option, value, code] of [
+      ["--disk", "data,size=1G", "UNSUPPORTED"],
+      ["--memory", "1M", "INVALID_ARGUMENT"],
+      ["--memory", "1T", "NO_CAPACITY"],
+    ] as const) {
+      expect((await blixard("vm", "set", "sized", option, value)).stderr).toContain(code);
+    }
+    await done("vm", "delete", "sized", "--yes");
+  });
+
+  it("makes a VM as a file says, and changes it when the file is another one", async () => {
+    const file = join(directory, "web.yaml");
+    const apply = async (text: string, ...args: readonly string[]) => {
+      await writeFile(file, text);
+      return await blixard("vm", "apply", "-f", file, ...args);
+    };
+    const document = (spec: string) => `kind: VM\nname: filed\nlabels: { app: web }\nspec: { image: demo, ${spec} }\n`;
+    expect(await apply(document("memoryMiB: 32, placement: { priority: 9 }"))).toMatchObject({ code: 0 });
+    const again = await apply(document("memoryMiB: 32, placement: { priority: 9 }"));
+    expect(again).toMatchObject({ code: 0, stdout: "filed: nothing changes\n" });
+    const other = await apply(document("memoryMiB: 40, autostart: { order: 3 }"));
+    expect(other.stdout).toMatch(/placement +\{"priority":9\} +- +when it is placed the next time\n/);
+    expect((await client.vms.get("filed")).spec).toEqual({
+      ...{ image: "demo", vcpus: 1, memoryMiB: 40, restartPolicy: "on-failure", autostart: { order: 3 } },
+    });
+    for (const text of [
+      "kind: Pod\nname: filed\nspec: {}\n",
+      document("memoryMiB: many"),
+      document("colour: red"),
+      "{",
+    ]) {
+      expect((await apply(text)).stderr).toContain("INVALID_ARGUMENT");
+    }
+    await done("vm", "delete", "filed", "--yes");
+  });
+
   it("lets a VM wait over the end of its leader, until the settings leave room for it", async () => {
     await done("cluster", "scheduling", "--vcpu-overcommit", "0.1");
     const waiting = await json<VmRecord>("vm", "create", "more", ...small, "--detach");
@@ -120,5 +199,6 @@ describeWith(describe, qemu)("where VMs are placed, from the command line", () =
     const { node } = await client.vms.waitForPhase("more", ["Running"], { timeoutMs: patienceMs });
     expect(node).not.toBe(leader);
     await cluster.restart(leader);
+    expect(await done("cluster", "rebalance", "--dry-run")).toMatch(/^VM +ACTION +TO +WHY\n/);
   });
 });

@@ -107,6 +107,23 @@ describeWith(describe, debianGuestNeeds)("a Debian guest", () => {
     expect(await run("/bin/not-there")).toMatchObject({ code: 5, stderr: expect.stringContaining("not-there") });
   });
 
+  it("is asked by its agent how it does, by checks that it got while it ran", async () => {
+    const settings = "interval=500ms,timeout=5s,failures=1,grace=1ms,recovery=none";
+    const checks = ["--health", `agent,${settings}`, "--health", `exec:/usr/bin/test -e /srv/ready,${settings}`];
+    expect(await at("vm", "set", "web", ...checks)).toMatchObject({ code: 0, stderr: "" });
+    const health = (record: VmRecord) => record.conditions.find(({ type }) => type === "Health");
+    const ill = await client.vms.waitFor("web", "a failed check", (seen) => health(seen)?.reason === "CheckFailed", {
+      timeoutMs: patienceMs,
+    });
+    expect(health(ill)?.message).toMatch(
+      /^exec "\/usr\/bin\/test -e \/srv\/ready" failed 1 times .*: it ended with 1$/,
+    );
+    await at("vm", "exec", "web", "--", "/usr/bin/touch", "/srv/ready");
+    await client.vms.waitFor("web", "healthy", (seen) => health(seen) === undefined, { timeoutMs: patienceMs });
+    expect(await at("vm", "set", "web", "--unset", "health")).toMatchObject({ code: 0 });
+    expect((await client.vms.get("web")).restarts).toBe(0);
+  });
+
   it("takes and gives files, whole", async () => {
     const bytes = Buffer.alloc(150_000, "0123456789abc\u0000");
     await writeFile(join(files, "up"), bytes);

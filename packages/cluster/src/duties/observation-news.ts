@@ -56,6 +56,7 @@ export function isNews(vm: VmRecord, seen: VmObservation, nodeId: number): boole
     vm.guest !== seen.guest ||
     vm.restarts !== seen.restarts ||
     JSON.stringify(vm.agent) !== JSON.stringify(seen.agent) ||
+    changesStart(vm, seen) ||
     changesConditions(vm.conditions, seen.conditions ?? []) ||
     changesEnds(vm.ends ?? [], seen.ends ?? [], nodeId) ||
     changesDisks(vm, seen, nodeId)
@@ -78,6 +79,14 @@ function changesEnds(present: readonly RecordedVmEnd[], seen: readonly VmEnd[], 
 function changesDisks({ disks: present }: VmRecord, { disks: seen }: VmObservation, nodeId: number): boolean {
   if (seen === undefined) return false;
   return present?.node !== nodeId || present.names.join() !== seen.join();
+}
+
+function changesStart({ startedWith: present }: VmRecord, { startedWith: seen }: VmObservation): boolean {
+  return (
+    present?.vcpus !== seen?.vcpus ||
+    present?.memoryMiB !== seen?.memoryMiB ||
+    present?.onPartition !== seen?.onPartition
+  );
 }
 
 function isSame(a: VmCondition, b: VmCondition | undefined): boolean {

@@ -116,7 +116,9 @@ export function desiredVms(state: ClusterState, nodeId: number, openerOf: Opener
     const image = state.images.get(vm.spec.image);
     if (vm.node !== nodeId || image === undefined) continue;
     const { vmId, name, spec, fencingEpoch } = vm;
-    const needsLease = policyOf(vm).onPartition === "stop";
+    // What is started from now on has to be what was asked for.
+    const { onPartition } = vm.nextLossPolicy?.policy ?? policyOf(vm);
+    const needsLease = onPartition === "stop";
     const madeDisks = vm.disks?.node === nodeId ? vm.disks.names : [];
     const volumeIds = new Map(volumesOf(spec).map((volume) => [volume, state.volumes.get(volume)?.volumeId]));
     const wanted = { desired: vm.desired, fencingEpoch, image, needsLease, madeDisks, volumeIds };

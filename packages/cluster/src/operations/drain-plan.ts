@@ -2,24 +2,25 @@
  * The next steps of a drain. A VM without data of its own is started on another node, where that is what becomes of it when its
  * node is lost; any other one is stopped where it is. Single VMs may be given another way.
  */
-import {
-  type DrainMode,
-  type DrainWish,
-  hasOwnData,
-  type OperationRecord,
-  type PlannedVm,
-  type VmRecord,
-} from "@blixard/protocol";
+import { type DrainMode, type DrainWish, hasOwnData, type PlannedVm, type VmRecord } from "@blixard/protocol";
 import { type Reservation, reservationOf } from "../scheduler/usage.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import { hasEnded, policyOf, wantsToRun } from "../state-machine/vm-move.ts";
-import { cancelled, countOf, lateEnd, type OperationPlan, type PlanView, percentOf } from "./plan-types.ts";
+import {
+  cancelled,
+  countOf,
+  lateEnd,
+  type NodeOperation,
+  type OperationPlan,
+  type PlanView,
+  percentOf,
+} from "./plan-types.ts";
 import { VmTransit } from "./vm-transit.ts";
 
 const noWish: DrainWish = { vmModes: [], parallel: 1 };
 
-export function planDrain(view: PlanView, operation: OperationRecord): OperationPlan {
+export function planDrain(view: PlanView, operation: NodeOperation): OperationPlan {
   const { id, nodeId, drain = noWish } = operation;
   const { state } = view;
   const node = state.nodes.get(nodeKey(nodeId));
@@ -54,7 +55,7 @@ function leave(view: PlanView, transit: VmTransit, vm: VmRecord, drain: DrainWis
   } else transit.leave(vm, mode === "stop" ? "stay" : "move");
 }
 
-function planned(view: PlanView, operation: OperationRecord, transit: VmTransit): OperationPlan {
+function planned(view: PlanView, operation: NodeOperation, transit: VmTransit): OperationPlan {
   const { nodeId, vms } = operation;
   const { steps, waiting, left } = transit;
   const mine = sortedRecords(view.state, "vms").filter(({ home }) => home?.operation === operation.id);

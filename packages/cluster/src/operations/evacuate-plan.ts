@@ -2,7 +2,7 @@
  * How far the evacuation of a lost node is. The moves themselves are those of the duty that moves VMs when a lease is over: with
  * an evacuation it also takes VMs that would wait for their node, and have ended there without leaving data.
  */
-import type { OperationRecord, PlannedVm, VmRecord } from "@blixard/protocol";
+import type { PlannedVm, VmRecord } from "@blixard/protocol";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import {
@@ -15,9 +15,9 @@ import {
   wantsToRun,
 } from "../state-machine/vm-move.ts";
 import { dataText, keepsData } from "./drain-plan.ts";
-import { cancelled, countOf, type OperationPlan, type PlanView, percentOf } from "./plan-types.ts";
+import { cancelled, countOf, type NodeOperation, type OperationPlan, type PlanView, percentOf } from "./plan-types.ts";
 
-export function planEvacuation(view: PlanView, operation: OperationRecord): OperationPlan {
+export function planEvacuation(view: PlanView, operation: NodeOperation): OperationPlan {
   const { nodeId, vms } = operation;
   const { state } = view;
   if (!state.nodes.has(nodeKey(nodeId))) return cancelled(`node ${nodeId} was removed`);

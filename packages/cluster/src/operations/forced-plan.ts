@@ -1,14 +1,13 @@
 /** When a forced wish about a VM of a lost node has taken effect. Nothing is done for it here: it is only looked at. */
-import type { OperationRecord } from "@blixard/protocol";
 import { nodeKey } from "../state-machine/state.ts";
 import { hasEnded, policyOf } from "../state-machine/vm-move.ts";
-import { cancelled, type OperationPlan, type PlanView } from "./plan-types.ts";
+import { cancelled, type NodeOperation, type OperationPlan, type PlanView } from "./plan-types.ts";
 
-export function planForced(view: PlanView, operation: OperationRecord): OperationPlan {
+export function planForced(view: PlanView, operation: NodeOperation): OperationPlan {
   return operation.kind === "vm-stop" ? planStop(view, operation) : planDeletion(view, operation);
 }
 
-function planStop({ state }: PlanView, { vmId = "", nodeId }: OperationRecord): OperationPlan {
+function planStop({ state }: PlanView, { vmId = "", nodeId }: NodeOperation): OperationPlan {
   const vm = state.vms.get(state.vmNames.get(vmId) ?? "");
   if (vm === undefined) return done("it was deleted");
   if (vm.desired !== "stopped") return cancelled(`it is to be ${vm.desired} by now`);
@@ -21,7 +20,7 @@ function planStop({ state }: PlanView, { vmId = "", nodeId }: OperationRecord): 
   );
 }
 
-function planDeletion(view: PlanView, { nodeId, startedIndex, keepsRunning }: OperationRecord): OperationPlan {
+function planDeletion(view: PlanView, { nodeId, startedIndex, keepsRunning }: NodeOperation): OperationPlan {
   if (!view.state.nodes.has(nodeKey(nodeId))) return done(`node ${nodeId} was removed`);
   if (view.isReachable(nodeId) && view.hasLog(nodeId, startedIndex)) {
     return done(`node ${nodeId} knows that it was deleted, and ends what runs of it`);

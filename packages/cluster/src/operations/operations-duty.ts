@@ -12,8 +12,9 @@ import { sortedRecords } from "../state-machine/state.ts";
 import { planDrain } from "./drain-plan.ts";
 import { planEvacuation } from "./evacuate-plan.ts";
 import { planForced } from "./forced-plan.ts";
-import type { OperationPlan, PlanView } from "./plan-types.ts";
+import { cancelled, type NodeOperation, type OperationPlan, type PlanView } from "./plan-types.ts";
 import { planView, type ViewParts } from "./plan-view.ts";
+import { planRebalance } from "./rebalance-plan.ts";
 import { planResume } from "./resume-plan.ts";
 
 type DutyParts = ViewParts & Pick<NodeParts, "logger" | "metrics" | "proposals">;
@@ -117,7 +118,18 @@ function operationsIndex(version: StateVersion): number {
 }
 
 function planOf(view: PlanView, operation: OperationRecord): OperationPlan {
-  switch (operation.kind) {
+  if (operation.kind === "rebalance") return planRebalance(view, operation);
+  const { nodeId } = operation;
+  if (nodeId === undefined) return cancelled("it names no node");
+  return planOnNode(view, { ...operation, nodeId }, operation.kind);
+}
+
+function planOnNode(
+  view: PlanView,
+  operation: NodeOperation,
+  kind: Exclude<OperationRecord["kind"], "rebalance">,
+): OperationPlan {
+  switch (kind) {
     case "node-drain":
       return planDrain(view, operation);
     case "node-resume":
@@ -128,7 +140,7 @@ function planOf(view: PlanView, operation: OperationRecord): OperationPlan {
     case "vm-delete":
       return planForced(view, operation);
     default:
-      return operation.kind satisfies never;
+      return kind satisfies never;
   }
 }
 

@@ -19,6 +19,9 @@ export interface PlanView {
   ) => PlacementDecision;
 }
 
+/** One that is about a node. */
+export type NodeOperation = OperationRecord & { readonly nodeId: number };
+
 export interface OperationPlan {
   /** What to do now, in this order. */
   readonly steps: readonly CommandBody[];

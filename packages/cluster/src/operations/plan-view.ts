@@ -1,10 +1,11 @@
 /** What this leader sees when it plans an operation. */
 import type { NodeParts } from "../node-parts.ts";
 import { isReachable, progressOf } from "../peers/reachability.ts";
-import { placeVm } from "../services/place-vm.ts";
+import { placementRequest, placeVm, schedulerOptions } from "../services/place-vm.ts";
 import { nodeKey } from "../state-machine/state.ts";
 import { policyOf } from "../state-machine/vm-move.ts";
 import type { PlanView } from "./plan-types.ts";
+import type { BalanceView } from "./rebalance-moves.ts";
 
 export type ViewParts = Pick<NodeParts, "clock" | "options" | "raft" | "transport" | "stateMachine" | "leases">;
 
@@ -35,5 +36,14 @@ export function planView(parts: ViewParts): PlanView {
         ...(only === undefined ? {} : { only }),
       });
     },
+  };
+}
+
+/** What this leader sees when it looks for VMs that another node suits better. */
+export function balanceView(parts: ViewParts): BalanceView {
+  return {
+    state: parts.stateMachine.state,
+    options: schedulerOptions(parts),
+    requestOf: (vm, image, state) => placementRequest(parts, vm, image, { moves: true, state }),
   };
 }

@@ -1,9 +1,17 @@
 /** The next steps of the resumption of a node: VMs that a drain took from there come back, and those that it stopped start. */
-import type { OperationRecord, PlannedVm, VmRecord } from "@blixard/protocol";
+import type { PlannedVm, VmRecord } from "@blixard/protocol";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import { wantsToRun } from "../state-machine/vm-move.ts";
-import { cancelled, countOf, lateEnd, type OperationPlan, type PlanView, percentOf } from "./plan-types.ts";
+import {
+  cancelled,
+  countOf,
+  lateEnd,
+  type NodeOperation,
+  type OperationPlan,
+  type PlanView,
+  percentOf,
+} from "./plan-types.ts";
 import { VmTransit } from "./vm-transit.ts";
 
 /** The VMs that belong on the node, by name. */
@@ -11,13 +19,13 @@ export function homeward(state: ClusterState, nodeId: number): VmRecord[] {
   return sortedRecords(state, "vms").filter(({ home, node }) => home?.node === nodeId && node !== null);
 }
 
-export function planResume(view: PlanView, operation: OperationRecord): OperationPlan {
+export function planResume(view: PlanView, operation: NodeOperation): OperationPlan {
   const { nodeId, vms, drain } = operation;
   const { state } = view;
   const node = state.nodes.get(nodeKey(nodeId));
   if (node === undefined) return cancelled(`node ${nodeId} was removed`);
   if (node.cordoned) return cancelled(`node ${nodeId} was cordoned again`);
-  const transit = new VmTransit(view, operation, { parallel: drain?.parallel ?? 1, to: nodeId });
+  const transit = new VmTransit(view, operation, { parallel: drain?.parallel ?? 1, to: () => nodeId });
   let back = 0;
   for (const name of vms) {
     const vm = state.vms.get(name);

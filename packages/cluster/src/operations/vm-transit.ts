@@ -7,8 +7,8 @@ import type { PlanView } from "./plan-types.ts";
 export interface TransitOptions {
   /** VMs that may be under way at once. */
   readonly parallel: number;
-  /** The one node that the VMs go to; without it, any other one. */
-  readonly to?: number;
+  /** The one node that a VM goes to; without it, any other one. */
+  readonly to?: (vm: VmRecord) => number | undefined;
 }
 
 export class VmTransit {
@@ -86,7 +86,7 @@ export class VmTransit {
 
   /** Undefined where none fits, which is said. */
   #place(vm: VmRecord) {
-    const { to } = this.#options;
+    const to = this.#options.to?.(vm);
     const reservations = this.#reservations;
     const place = this.#view.place(vm, { reservations, ...(to === undefined ? {} : { only: to }) });
     if (place.ok) reservations.push(reservationOf(vm, place.nodeId));

@@ -66,11 +66,19 @@ export function usageByNode(
     } else if (diskMiB > 0) add(nodeId, { diskMiB });
   };
   for (const vm of state.vms.values()) {
-    if (vm.node !== null && vm.name !== without) addVm(vm.node, vm.spec, !isIdle(vm));
+    if (vm.node !== null && vm.name !== without) addVm(vm.node, largestSpec(vm), !isIdle(vm));
   }
   for (const reservation of reservations) addVm(reservation.nodeId, reservation.spec, true);
   for (const { node, sizeGiB } of state.volumes.values()) add(node, { diskMiB: sizeGiB * mebibytesPerGib });
   return usage;
+}
+
+/** A VM that is to become smaller takes what its process was started with until it starts again. */
+function largestSpec({ spec, startedWith }: VmRecord): VmSpec {
+  if (startedWith === undefined) return spec;
+  const { vcpus, memoryMiB } = startedWith;
+  if (vcpus <= spec.vcpus && memoryMiB <= spec.memoryMiB) return spec;
+  return { ...spec, vcpus: Math.max(vcpus, spec.vcpus), memoryMiB: Math.max(memoryMiB, spec.memoryMiB) };
 }
 
 /** Whether a VM takes no processor and no memory, and will not by itself. */

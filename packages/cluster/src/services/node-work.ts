@@ -3,6 +3,7 @@ import { notApplied } from "@blixard/common";
 import {
   type DrainWish,
   limits,
+  type OperationKind,
   type OperationRecord,
   type ParsedRequestOf,
   type PlannedVm,
@@ -13,7 +14,8 @@ import { randomOperationId } from "../ids.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { dataText, foreseeDrain, keepsData, modeOf } from "../operations/drain-plan.ts";
 import { foreseeEvacuation } from "../operations/evacuate-plan.ts";
-import { planView, type ViewParts } from "../operations/plan-view.ts";
+import { balanceView, planView, type ViewParts } from "../operations/plan-view.ts";
+import { rebalanceMoves } from "../operations/rebalance-moves.ts";
 import { foreseeResume } from "../operations/resume-plan.ts";
 import { isReachable } from "../peers/reachability.ts";
 import { isRemembered } from "../state-machine/apply-command.ts";
@@ -25,7 +27,7 @@ import { refuseIfMatch } from "./propose.ts";
 /** What these methods use of the node. */
 type WorkParts = ViewParts & Pick<NodeParts, "random" | "proposals">;
 
-type WorkMethods = "node.drain" | "node.resume" | "node.evacuate";
+type WorkMethods = "node.drain" | "node.resume" | "node.evacuate" | "scheduling.rebalance";
 type Answer = ResponseOf<WorkMethods>;
 
 export function nodeWorkHandlers(parts: WorkParts): Pick<Handlers, WorkMethods> {
@@ -56,26 +58,38 @@ export function nodeWorkHandlers(parts: WorkParts): Pick<Handlers, WorkMethods> 
       const plan = foreseeEvacuation(planView(parts), id);
       return await begin(parts, request, call, { kind: "node-evacuate", plan });
     },
+    "scheduling.rebalance": async (request, call) => {
+      refuseIfMatch(call, "the scheduler");
+      const moves = isRemembered(parts.stateMachine.state, call.meta) ? [] : rebalanceMoves(balanceView(parts));
+      const plan = moves.map(({ vm, to, why }): PlannedVm => ({ vm, action: "move", why, to }));
+      const drain: DrainWish = { vmModes: [], parallel: request.parallel };
+      return await begin(parts, request, call, {
+        ...{ kind: "rebalance", plan, drain },
+        moves: moves.map(({ vm, from, to }) => ({ vm, from, to })),
+      });
+    },
   };
 }
 
 interface Begin {
-  readonly kind: "node-drain" | "node-resume" | "node-evacuate";
+  readonly kind: Exclude<OperationKind, "vm-stop" | "vm-delete">;
   readonly plan: PlannedVm[];
+  readonly moves?: NonNullable<OperationRecord["moves"]>;
   readonly drain?: DrainWish;
 }
 
 async function begin(
   { clock, random, raft, stateMachine, proposals }: WorkParts,
-  { id: nodeId, dryRun, deadlineMs }: { readonly id: number; readonly dryRun: boolean; readonly deadlineMs?: number },
+  { id: nodeId, dryRun, deadlineMs }: { readonly id?: number; readonly dryRun: boolean; readonly deadlineMs?: number },
   call: CallScope,
-  { kind, plan, drain }: Begin,
+  { kind, plan, drain, moves }: Begin,
 ): Promise<Answer> {
   if (dryRun) return { index: stateMachine.version.value.appliedIndex, term: raft.coreStatus().term, plan };
   const operation = {
     id: randomOperationId(random),
     kind,
-    nodeId,
+    ...(nodeId === undefined ? {} : { nodeId }),
+    ...(moves === undefined ? {} : { moves }),
     vms: plan
       .filter(({ action }) => action !== "stay")
       .map(({ vm }) => vm)

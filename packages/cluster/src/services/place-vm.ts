@@ -31,6 +31,8 @@ export interface PlaceOptions {
   readonly only?: number;
   /** The VM has `only` already, stopped: neither a cordon nor silence takes that away, and its ports there are its own. */
   readonly stays?: boolean;
+  /** In which it is placed. Default: that of this node. */
+  readonly state?: ClusterState;
 }
 
 /** What is read of the VM: `name` and `node` are those of its record, if it has one. */
@@ -52,9 +54,8 @@ export function placementRequest(
   parts: PlaceParts,
   vm: PlacedSubject,
   image: ImageRecord,
-  { moves, without, leaves, reservations = [], only, stays = false }: PlaceOptions,
+  { moves, without, leaves, reservations = [], only, stays = false, state = parts.stateMachine.state }: PlaceOptions,
 ): PlacementRequest {
-  const { state } = parts.stateMachine;
   const { labels = {} } = vm;
   const { placement, ...unplaced } = vm.spec;
   // What it was placed by does not take its place away.

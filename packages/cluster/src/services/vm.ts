@@ -8,6 +8,7 @@ import {
   type ImageRecord,
   lossPolicyOf,
   type ParsedRequestOf,
+  pendingRestart,
   type ResponseOf,
   type VmRecord,
   type VmSpec,
@@ -23,10 +24,12 @@ import { isRemembered } from "../state-machine/apply-command.ts";
 import { clusterLevel } from "../state-machine/level.ts";
 import { leasesLevel, policyOf } from "../state-machine/vm-move.ts";
 import { queueLevel } from "../state-machine/vm-queue.ts";
+import { volumesRefusal } from "../state-machine/vm-set.ts";
 import { chooseCards, type PromisedCards } from "./choose-cards.ts";
 import { assertNodeAnswers, forcedEffect } from "./lost-node.ts";
 import { pageOf } from "./page.ts";
 import { placeVm } from "./place-vm.ts";
+import { setVm } from "./vm-set.ts";
 import { sealUserData } from "./vm-user-data.ts";
 import { volumeOf } from "./volume.ts";
 
@@ -57,6 +60,7 @@ type VmMethods =
   | "vm.get"
   | "vm.explain"
   | "vm.create"
+  | "vm.set"
   | "vm.desire"
   | "vm.observe"
   | "vm.consoleRead"
@@ -74,6 +78,7 @@ export function vmHandlers(node: Parts): Pick<Handlers, VmMethods> {
     "vm.get": async ({ name }) => vmOf(parts, name),
     "vm.explain": async ({ name }) => explanationOf(vmOf(parts, name)),
     "vm.create": (request, call) => createVm(parts, request, call),
+    "vm.set": (request, call) => setVm(parts, request, call),
     "vm.desire": (request, call) => desireVm(parts, request, call),
     "vm.observe": async (request, call) => {
       assertSpeaksFor(call, request.nodeId);
@@ -94,7 +99,13 @@ function explanationOf(vm: VmRecord): ResponseOf<"vm.explain"> {
   const { onNodeLoss, onPartition, effect } = policyOf(vm);
   const loss = { onNodeLoss, onPartition, lossEffect: effect };
   const told = { name, node, phase, desired, reason, message, placement, conditions, ...loss, fencingEpoch };
-  return { ...told, ...(ends === undefined ? {} : { ends }), ...(disks === undefined ? {} : { disks }) };
+  const pending = pendingRestart(vm);
+  return {
+    ...told,
+    ...(ends === undefined ? {} : { ends }),
+    ...(disks === undefined ? {} : { disks }),
+    ...(pending.length === 0 ? {} : { pendingRestart: pending }),
+  };
 }
 
 export function vmOf(parts: Pick<NodeParts, "stateMachine">, name: string): VmRecord {
@@ -110,9 +121,8 @@ async function createVm(parts: VmParts, request: ParsedRequestOf<"vm.create">, c
   const spec: VmSpec = hasLeases ? request.spec : { onPartition: "stop", ...request.spec };
   const image = imageFor(parts, spec);
   for (const volume of volumesOf(spec)) volumeOf(parts, volume);
-  if (spec.onNodeLoss === "move" && volumesOf(spec).length > 0) {
-    throw notApplied("INVALID_ARGUMENT", "spec.onNodeLoss: a VM with a volume that is on one node cannot move");
-  }
+  const stuck = volumesRefusal(spec);
+  if (stuck !== undefined) throw notApplied("INVALID_ARGUMENT", stuck);
   const moves = hasLeases && lossPolicyOf(spec, { ownData: hasOwnData(spec, image) }).onNodeLoss === "move";
   const { labels } = request;
   const labelled = labels === undefined ? {} : { labels };

@@ -40,6 +40,7 @@ function applyStart(
   entry: CommandEntry,
 ): Outcome {
   const { id, kind, nodeId } = operation;
+  if (kind === "rebalance" || nodeId === undefined) return startOnCluster(state, operation, entry);
   const node = state.nodes.get(nodeKey(nodeId));
   if (node === undefined) return nodeNotFound(nodeId);
   if (state.operations.has(id)) return refuse("CONFLICT", `there is an operation ${id} already`);
@@ -49,10 +50,8 @@ function applyStart(
     const hint = `Wait for it: blixard operations wait ${present.id}. Or end it: blixard operations cancel ${present.id}.`;
     return refuse("CONFLICT", `node ${nodeId} has an operation that runs: ${present.kind} ${present.id}`, hint);
   }
-  const running = [...state.operations.values()].filter((each) => each.state === "running").length;
-  if (running >= limits.operationsRunningMax) {
-    return refuse("CONFLICT", `${running} operations run already`, "See: blixard operations list");
-  }
+  const tooMany = manyRefusal(state);
+  if (tooMany !== undefined) return tooMany;
   const record: OperationRecord = { ...operation, subject: `node ${nodeId}`, ...begun(entry) };
   const ended = present === undefined ? [] : endOf(state, endedBy(present, `node ${nodeId} is resumed`, entry), entry);
   return done({ operation: record }, [
@@ -60,6 +59,32 @@ function applyStart(
     ...cordonOf(node, kind),
     { table: "operations", key: id, value: record },
   ]);
+}
+
+function manyRefusal(state: ClusterState): Outcome | undefined {
+  const running = [...state.operations.values()].filter((each) => each.state === "running").length;
+  if (running < limits.operationsRunningMax) return undefined;
+  return refuse("CONFLICT", `${running} operations run already`, "See: blixard operations list");
+}
+
+/** One that is about no single node; there is one of a kind at a time. */
+function startOnCluster(
+  state: ClusterState,
+  operation: CommandBodyOf<"operation.start">["operation"],
+  entry: CommandEntry,
+): Outcome {
+  const { id, kind } = operation;
+  if (kind !== "rebalance") return refuse("INVALID_ARGUMENT", `an operation ${kind} is about a node`);
+  if (state.operations.has(id)) return refuse("CONFLICT", `there is an operation ${id} already`);
+  const present = sortedRecords(state, "operations").find((each) => each.kind === kind && each.state === "running");
+  if (present !== undefined) {
+    const hint = `Wait for it: blixard operations wait ${present.id}. Or end it: blixard operations cancel ${present.id}.`;
+    return refuse("CONFLICT", `an operation runs already: ${kind} ${present.id}`, hint);
+  }
+  const tooMany = manyRefusal(state);
+  if (tooMany !== undefined) return tooMany;
+  const record: OperationRecord = { ...operation, subject: "the cluster", ...begun(entry) };
+  return done({ operation: record }, [{ table: "operations", key: id, value: record }]);
 }
 
 function begun({ command, index }: CommandEntry) {

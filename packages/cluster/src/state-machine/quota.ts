@@ -6,6 +6,7 @@ import {
   limits,
   projectLabel,
   type Quota,
+  type VmRecord,
   type VmSpec,
 } from "@blixard/protocol";
 import { done, refuse } from "./outcomes.ts";
@@ -51,13 +52,35 @@ const words: Readonly<Record<keyof Quota, string>> = {
 
 /** Why a project cannot have one more VM like this; undefined when it can. */
 export function quotaRefusal(state: ClusterState, spec: VmSpec, labels: Labels | undefined): Outcome | undefined {
+  const needed = amountsOf(state, spec);
+  return needed === undefined ? undefined : moreRefusal(state, needed, labels);
+}
+
+/** Why a VM cannot become another one; undefined when it can. What does not grow is not looked at. */
+export function quotaChangeRefusal(
+  state: ClusterState,
+  before: Pick<VmRecord, "spec" | "labels">,
+  after: Pick<VmRecord, "spec" | "labels">,
+): Outcome | undefined {
+  const [had, needed] = [amountsOf(state, before.spec), amountsOf(state, after.spec)];
+  if (had === undefined || needed === undefined) return undefined;
+  if (projectOf(before.labels) !== projectOf(after.labels)) return moreRefusal(state, needed, after.labels);
+  const more = (what: keyof Amounts) => Math.max(0, needed[what] - had[what]);
+  const growth = { vms: 0, vcpus: more("vcpus"), memoryMiB: more("memoryMiB"), diskMiB: more("diskMiB") };
+  return moreRefusal(state, growth, after.labels);
+}
+
+function amountsOf({ images }: ClusterState, spec: VmSpec): Amounts | undefined {
+  const image = images.get(spec.image);
+  const { vcpus, memoryMiB } = spec;
+  return image === undefined ? undefined : { vms: 1, vcpus, memoryMiB, diskMiB: diskMiBOf(spec, image) };
+}
+
+function moreRefusal(state: ClusterState, needed: Amounts, labels: Labels | undefined): Outcome | undefined {
   const project = projectOf(labels);
   const quotas = state.cluster.get(clusterKey)?.quotas ?? {};
   const quota = project !== undefined && Object.hasOwn(quotas, project) ? quotas[project] : undefined;
-  const image = state.images.get(spec.image);
-  if (project === undefined || quota === undefined || image === undefined) return undefined;
-  const { vcpus, memoryMiB } = spec;
-  const needed: Amounts = { vms: 1, vcpus, memoryMiB, diskMiB: diskMiBOf(spec, image) };
+  if (project === undefined || quota === undefined) return undefined;
   const used = usedBy(state, project);
   for (const what of ["vms", "vcpus", "memoryMiB", "diskMiB"] as const) {
     const allowed = quota[what];

@@ -76,8 +76,9 @@ export function applyMove(state: ClusterState, body: CommandBodyOf<"vm.move">, e
   const node = state.nodes.get(nodeKey(body.to));
   if (node === undefined) return nodeNotFound(body.to);
   if (node.leaving) return refuse("CONFLICT", `node ${body.to} is leaving the cluster`);
+  const { startedWith: _, ...moved } = withoutHomeOn(dated, body.to);
   return stored({
-    ...withoutHomeOn(dated, body.to),
+    ...moved,
     node: body.to,
     fencingEpoch: vm.fencingEpoch + 1,
     phase: "Pending",

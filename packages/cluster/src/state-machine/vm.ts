@@ -20,10 +20,12 @@ import { applyCreate } from "./vm-create.ts";
 import { applyHold, applyRelease, takenOver } from "./vm-hold.ts";
 import { applyMove, applySettle } from "./vm-move.ts";
 import { applyPlace, applyPreempt, queued } from "./vm-queue.ts";
+import { applySet, withPolicyInForce } from "./vm-set.ts";
 import { released } from "./volume.ts";
 
 export const vmAppliers: AppliersOf<"vm"> = {
   "vm.create": applyCreate,
+  "vm.set": applySet,
   "vm.place": applyPlace,
   "vm.preempt": applyPreempt,
   "vm.desire": applyDesire,
@@ -117,9 +119,9 @@ function applyObserve(state: ClusterState, body: CommandBodyOf<"vm.observe">, en
 }
 
 function observed(vm: VmRecord, seen: VmObservation, nodeId: number, { command, index }: CommandEntry): VmRecord {
-  // What a guest said does not outlive it.
-  const { agent: _, ...before } = vm;
-  return {
+  // What a guest said, and what its process was given, does not outlive it.
+  const { agent: _, startedWith: __, ...before } = vm;
+  return withPolicyInForce({
     ...before,
     conditions: withObservedConditions(vm.conditions, seen.conditions ?? []),
     phase: seen.phase,
@@ -133,7 +135,8 @@ function observed(vm: VmRecord, seen: VmObservation, nodeId: number, { command, 
     ...(seen.ends === undefined ? {} : { ends: withObservedEnds(vm.ends ?? [], seen.ends, nodeId) }),
     ...(seen.agent === undefined ? {} : { agent: seen.agent }),
     ...(seen.disks === undefined ? {} : { disks: { node: nodeId, names: seen.disks } }),
-  };
+    ...(seen.startedWith === undefined ? {} : { startedWith: seen.startedWith }),
+  });
 }
 
 function changed(vm: VmRecord, more: readonly Change[] = []): Outcome {

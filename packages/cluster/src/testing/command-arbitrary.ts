@@ -89,6 +89,13 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
     spec: sampleSpec(volume === null ? {} : { disks: [{ name: "data", volume }] }),
     labels: { project: name },
   })),
+  fc
+    .record({ name, memoryMiB: fc.constantFrom(64, 128), wish: fc.constantFrom("stop" as const, "keep" as const) })
+    .map(({ name, memoryMiB, wish }) => ({
+      type: "vm.set" as const,
+      ...{ name, set: { memoryMiB, onPartition: wish }, unset: ["onNodeLoss" as const] },
+      ...{ labels: { project: name }, unsetLabels: [] },
+    })),
   fc.record({ name, number, fencingEpoch: epoch, node: fc.option(nodeId) }).map(({ number, node, ...fields }) => ({
     type: "vm.place" as const,
     ...{ ...fields, vmId: sampleVmId(number), reason: "" },

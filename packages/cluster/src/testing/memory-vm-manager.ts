@@ -5,6 +5,7 @@ import {
   type ImageRecord,
   limits,
   type NodeCapacity,
+  type StartedWith,
   type VmObservation,
   type VmPhase,
   type VolumeObservation,
@@ -98,7 +99,7 @@ export class MemoryVmManager implements VmManager {
   setDesired(vms: readonly DesiredVm[]): void {
     this.desired = vms;
     const next = new Map<string, VmObservation>();
-    for (const vm of vms) next.set(vm.vmId, observationOf(vm));
+    for (const vm of vms) next.set(vm.vmId, observationOf(vm, this.observations.value.get(vm.vmId)));
     this.observations.set(next);
   }
 
@@ -148,7 +149,7 @@ export class MemoryVmManager implements VmManager {
   }
 }
 
-function observationOf(vm: DesiredVm): VmObservation {
+function observationOf(vm: DesiredVm, before: VmObservation | undefined): VmObservation {
   const phases: Record<DesiredVm["desired"], VmPhase> = {
     running: "Running",
     stopped: "Stopped",
@@ -165,5 +166,12 @@ function observationOf(vm: DesiredVm): VmObservation {
     guest: vm.desired === "running" ? "ready" : "none",
     restarts: 0,
     observedUnixMs: 1,
+    ...(vm.desired === "running" || vm.desired === "paused" ? { startedWith: startOf(vm, before) } : {}),
   };
+}
+
+/** What a process was started with stays, until it is another one: that of a later epoch. */
+function startOf({ spec, needsLease, fencingEpoch }: DesiredVm, before: VmObservation | undefined): StartedWith {
+  if (before?.startedWith !== undefined && before.fencingEpoch === fencingEpoch) return before.startedWith;
+  return { vcpus: spec.vcpus, memoryMiB: spec.memoryMiB, onPartition: needsLease === true ? "stop" : "keep" };
 }

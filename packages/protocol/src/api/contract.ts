@@ -26,12 +26,14 @@ import { ticketCommands, ticketMethods } from "./ticket.ts";
 import { tokenCommands, tokenMethods } from "./token.ts";
 import { vmCommands, vmMethods, vmStreams } from "./vm.ts";
 import { vmQueueCommands } from "./vm-queue.ts";
+import { vmSetCommands, vmSetMethods } from "./vm-set.ts";
 import { volumeCommands, volumeMethods } from "./volume.ts";
 
 export const methods = {
   ...clusterMethods,
   ...kvMethods,
   ...vmMethods,
+  ...vmSetMethods,
   ...volumeMethods,
   ...networkMethods,
   ...imageMethods,
@@ -86,6 +88,7 @@ export const commands = {
   ...vmCommands,
   ...vmHoldCommands,
   ...vmQueueCommands,
+  ...vmSetCommands,
   ...volumeCommands,
   ...networkCommands,
   ...kvCommands,

@@ -7,6 +7,7 @@ import { limits } from "../limits.ts";
 import { type ImageFormat, imageFormatSchema } from "./image.ts";
 import { nameSchema } from "./values.ts";
 import { imageHasDisk, type VmDisk } from "./vm-disks.ts";
+import { asksAgent, describeCheck } from "./vm-health.ts";
 import { type NetworkWishes, networksAskedFor, privateNetworks, userNetwork } from "./vm-networks.ts";
 
 /** The kinds of drivers. One driver may run several: QEMU runs with KVM and by translation. */
@@ -50,11 +51,16 @@ export function driverRefusal(
   { spec, image }: DriverDemand,
 ): string | undefined {
   const { imageFormats, vcpusMax, memoryMiBMax, networks = [], networkCardsMax } = capabilities;
-  const { disks = false, cloudInit = false } = capabilities;
+  const { disks = false, cloudInit = false, agent = false } = capabilities;
   if (!imageFormats.includes(image.format)) return `driver ${kind} cannot boot ${image.format} images`;
   const needsDisks = spec.disks !== undefined || (image.format !== "disk" && imageHasDisk(image));
   if (needsDisks && !disks) return `driver ${kind} gives no disks to VMs`;
   if (spec.cloudInit !== undefined && !cloudInit) return `driver ${kind} tells cloud-init nothing`;
+  const byAgent = spec.health?.find(asksAgent);
+  if (byAgent !== undefined && (!agent || image.format === "multiboot")) {
+    const which = agent ? `a guest of a ${image.format} image` : `a guest of driver ${kind}`;
+    return `${which} has no channel for an agent, which the health check ${describeCheck(byAgent)} needs`;
+  }
   if (spec.vcpus > vcpusMax) {
     return `driver ${kind} has ${vcpusMax} ${vcpusMax === 1 ? "vcpu" : "vcpus"}, ${spec.vcpus} are needed`;
   }

@@ -130,4 +130,26 @@ export const nodeWorkMethods = {
     request: z.object({ id: nodeIdSchema, ...dryRun }).strict(),
     response: answer,
   }),
+  "scheduling.rebalance": method({
+    summary: "move running VMs that lose nothing by it to nodes that suit them better",
+    since: 3,
+    place: "leader",
+    access: "operator",
+    writes: true,
+    http: [{ verb: "POST", path: "/v1/scheduling/rebalance" }],
+    client: { group: "scheduling", name: "rebalance", args: "request" },
+    request: z
+      .object({
+        parallel: drainWishSchema.shape.parallel.describe("VMs that are under way at once").default(2),
+        deadlineMs: z
+          .int()
+          .min(1_000)
+          .max(limits.operationDeadlineMsMax)
+          .describe("it fails when it is not done by then; what has not moved runs on")
+          .default(600_000),
+        ...dryRun,
+      })
+      .strict(),
+    response: answer,
+  }),
 };

@@ -15,9 +15,17 @@ import { nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
 
 /**
  * `node-drain`: the VMs of a node move away or stop. `node-resume`: they come back. `node-evacuate`: those of a lost node
- * move. `vm-stop`, `vm-delete`: a forced wish about a VM of a lost node takes effect.
+ * move. `vm-stop`, `vm-delete`: a forced wish about a VM of a lost node takes effect. `rebalance`: VMs move to nodes that suit
+ * them better.
  */
-export const operationKindSchema = z.enum(["node-drain", "node-resume", "node-evacuate", "vm-stop", "vm-delete"]);
+export const operationKindSchema = z.enum([
+  "node-drain",
+  "node-resume",
+  "node-evacuate",
+  "vm-stop",
+  "vm-delete",
+  "rebalance",
+]);
 export type OperationKind = z.infer<typeof operationKindSchema>;
 
 const operationStateSchema = z.enum(["running", "done", "failed", "cancelled"]);
@@ -51,11 +59,17 @@ const errorSchema = z.object({ code: z.string().max(64), message: messageSchema 
 const startedOperationSchema = z.object({
   id: operationIdSchema,
   kind: operationKindSchema,
-  nodeId: nodeIdSchema,
+  /** Absent: it is about the whole cluster. */
+  nodeId: nodeIdSchema.exactOptional(),
   /** Names of the VMs that it was about when it started; of more than the limit the first ones. */
   vms: z.array(nameSchema).max(limits.operationVmsMax),
   drain: drainWishSchema.exactOptional(),
   deadlineUnixMs: z.int().min(0).exactOptional(),
+  /** Of a rebalancing: which VM goes from where to where. */
+  moves: z
+    .array(z.object({ vm: nameSchema, from: nodeIdSchema, to: nodeIdSchema }))
+    .max(limits.rebalanceMovesMax)
+    .exactOptional(),
 });
 
 export const operationRecordSchema = startedOperationSchema.extend({
@@ -83,7 +97,7 @@ export const operationCommands = {
   /** Cordons the node of a drain, and ends the cordon and the drain of one that is resumed, in the same entry. */
   "operation.start": command({
     since: 3,
-    subject: ({ operation }) => `${operation.kind} ${operation.nodeId}`,
+    subject: ({ operation }) => `${operation.kind} ${operation.nodeId ?? "cluster"}`,
     body: z.object({ operation: startedOperationSchema }),
   }),
   "operation.progress": command({

@@ -12,6 +12,15 @@ const timing = {
   /** What becomes of an unhealthy VM: it ends, and its restart policy decides; or nothing but that it is said. */
   recovery: z.enum(["restart", "none"]).default("restart"),
 };
+const argvSchema = z
+  .array(
+    z
+      .string()
+      .max(limits.vmHealthArgumentLengthMax)
+      .refine((text) => !text.includes("\0"), "holds a NUL"),
+  )
+  .min(1)
+  .max(limits.vmHealthArgumentsMax);
 const portSchema = z.int().min(1).max(65_535);
 
 export const vmHealthCheckSchema = z.discriminatedUnion("type", [
@@ -45,6 +54,10 @@ export const vmHealthCheckSchema = z.discriminatedUnion("type", [
       ...timing,
     })
     .strict(),
+  /** The agent in the guest answers. */
+  z.object({ type: z.literal("agent"), ...timing }).strict(),
+  /** A program, which the agent in the guest starts without a shell, ends with 0 in time. */
+  z.object({ type: z.literal("exec"), argv: argvSchema, ...timing }).strict(),
 ]);
 export type VmHealthCheck = Readonly<z.infer<typeof vmHealthCheckSchema>>;
 
@@ -55,8 +68,15 @@ export const vmHealthSchema = z
 
 /** Whether a check asks a port of the guest. */
 export function asksPort({ type }: VmHealthCheck): boolean {
-  return type !== "console";
+  return type === "tcp" || type === "http";
 }
+
+/** Whether a check needs an agent in the guest. */
+export function asksAgent({ type }: VmHealthCheck): boolean {
+  return type === "agent" || type === "exec";
+}
+
+const shownCommandLengthMax = 60;
 
 /** In a few words, for people. */
 export function describeCheck(check: VmHealthCheck): string {
@@ -67,6 +87,10 @@ export function describeCheck(check: VmHealthCheck): string {
       return `http ${check.port}${check.path}`;
     case "console":
       return `console "${check.text}"`;
+    case "agent":
+      return "agent";
+    case "exec":
+      return `exec "${check.argv.join(" ").slice(0, shownCommandLengthMax)}"`;
     default:
       return check satisfies never;
   }

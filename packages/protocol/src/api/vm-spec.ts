@@ -60,3 +60,10 @@ export const vmSpecSchema = z
   .refine(healthFits, { path: ["health"], message: healthWithoutNetwork });
 export type VmSpec = z.infer<typeof vmSpecSchema>;
 export type VmSpecInput = z.input<typeof vmSpecSchema>;
+
+/** Why the fields of a specification do not fit each other; undefined when they do. Each of them is valid. */
+export function misfitOf(spec: VmSpec): string | undefined {
+  if (!wishesFit(spec)) return `spec.onNodeLoss: ${contradictingWishes}`;
+  if (!forwardsFit(spec)) return `spec.forwards: ${forwardsWithoutNetwork}`;
+  return healthFits(spec) ? undefined : `spec.health: ${healthWithoutNetwork}`;
+}

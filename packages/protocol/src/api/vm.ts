@@ -16,6 +16,7 @@ import { sealedSecretSchema } from "./vm-cloud-init.ts";
 import { observedConditionsSchema, vmConditionSchema } from "./vm-conditions.ts";
 import { diskNamesSchema, recordedDisksSchema } from "./vm-disks.ts";
 import { observedEndsSchema, recordedEndsSchema } from "./vm-ends.ts";
+import { nextLossPolicySchema, startedWithSchema } from "./vm-process.ts";
 import { preemptedSchema } from "./vm-queue.ts";
 import { vmSpecSchema } from "./vm-spec.ts";
 
@@ -61,6 +62,7 @@ export const vmObservationSchema = z.object({
   /** Those that the node has made. Absent while it has none. */
   disks: diskNamesSchema.meta({ since: 3 }).exactOptional(),
   agent: guestAgentSchema.exactOptional(),
+  startedWith: startedWithSchema.exactOptional(),
 });
 export type VmObservation = z.infer<typeof vmObservationSchema>;
 
@@ -103,6 +105,8 @@ export const vmRecordSchema = z.object({
   preempted: preemptedSchema.meta({ since: 3 }).exactOptional(),
   /** What the agent in the guest says. Nothing vouches for that but the guest. */
   agent: guestAgentSchema.exactOptional(),
+  startedWith: startedWithSchema.exactOptional(),
+  nextLossPolicy: nextLossPolicySchema.exactOptional(),
 });
 export type VmRecord = z.infer<typeof vmRecordSchema>;
 
@@ -124,6 +128,10 @@ export const vmExplanationSchema = z.object({
   onPartition: onPartitionSchema,
   lossEffect: lossEffectSchema,
   fencingEpoch: fencingEpochSchema,
+  pendingRestart: z
+    .array(z.object({ field: z.string(), runs: z.string(), wanted: z.string() }))
+    .describe("fields of the specification that it has when it was started again")
+    .exactOptional(),
 });
 
 /**

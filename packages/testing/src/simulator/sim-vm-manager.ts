@@ -20,6 +20,7 @@ interface Instance {
   readonly vmId: string;
   readonly fencingEpoch: number;
   readonly needsLease: boolean;
+  readonly memoryMiB: number;
 }
 
 /**
@@ -221,10 +222,10 @@ export class SimVmManager implements VmManager {
   }
 
   /** The wish may have changed while the machine got ready. */
-  #start({ vmId, fencingEpoch, needsLease = false }: DesiredVm): void {
+  #start({ vmId, fencingEpoch, needsLease = false, spec }: DesiredVm): void {
     const now = this.#desired.find((vm) => vm.vmId === vmId);
     if (now?.desired !== "running" || now.fencingEpoch !== fencingEpoch || this.#host.instances.has(vmId)) return;
-    this.#host.start({ vmId, fencingEpoch, needsLease });
+    this.#host.start({ vmId, fencingEpoch, needsLease, memoryMiB: spec.memoryMiB });
     this.#observe();
   }
 
@@ -235,7 +236,8 @@ export class SimVmManager implements VmManager {
   }
 
   #observationOf(vm: DesiredVm): VmObservation {
-    const runs = this.#host.instances.has(vm.vmId);
+    const instance = this.#host.instances.get(vm.vmId);
+    const runs = instance !== undefined;
     const phases: Record<DesiredVm["desired"], VmPhase> = {
       running: runs ? "Running" : "Starting",
       stopped: "Stopped",
@@ -252,6 +254,7 @@ export class SimVmManager implements VmManager {
       guest: runs ? "ready" : "none",
       restarts: 0,
       observedUnixMs: this.#process.clock.unixMs(),
+      ...(instance === undefined ? {} : { startedWith: startedWith(instance) }),
     };
   }
 
@@ -278,4 +281,8 @@ export class SimVmManager implements VmManager {
   async close({ stopVms = false }: { readonly stopVms?: boolean } = {}): Promise<void> {
     if (stopVms) this.#host.stopAll();
   }
+}
+
+function startedWith({ needsLease, memoryMiB }: Instance): NonNullable<VmObservation["startedWith"]> {
+  return { vcpus: 1, memoryMiB, onPartition: needsLease ? "stop" : "keep" };
 }

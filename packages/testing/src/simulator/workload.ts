@@ -32,6 +32,16 @@ const retryMsMax = 400;
 const impatientShare = 0.3;
 const askMs = 1_000;
 
+const vastMiB = 100_000;
+const simLabels = { app: "sim" };
+const simPlacement = { affinity: [{ type: "apart", vms: simLabels, soft: true }] } as const;
+/** That a VM may be started elsewhere from now on must not come true while a process runs that knows nothing of it. */
+const changes = [
+  { memoryMiB: 64 },
+  { memoryMiB: 128, onNodeLoss: "wait", onPartition: "keep" },
+  { onNodeLoss: "move", onPartition: "stop" },
+] as const;
+
 export class Workload {
   readonly #deps: WorkloadDeps;
   readonly #options: WorkloadOptions;
@@ -181,7 +191,7 @@ export class Workload {
     return outcome;
   }
 
-  /** Creates, stops, starts and deletes a few VMs; what the cluster answers does not matter, where they run does. */
+  /** Creates, changes, stops, starts and deletes a few VMs; what the cluster answers does not matter, where they run does. */
   async #vmClient(): Promise<void> {
     const { random } = this.#deps;
     while (!this.#stopping.signal.aborted) {
@@ -204,12 +214,20 @@ export class Workload {
   async #changeVm(name: string): Promise<void> {
     const { cluster, random } = this.#deps;
     const dice = random.next();
-    if (dice < 0.4) {
-      const spec = vmSpecSchema.parse({ memoryMiB: 64, image: "demo" });
-      await cluster.callAny("vm.create", { name, spec, desired: "running" }, callTimeoutMs);
+    if (dice < 0.3) {
+      // One that fits nowhere waits until it is made smaller.
+      const memoryMiB = chance(random, 0.2) ? vastMiB : 64;
+      const spec = vmSpecSchema.parse({ memoryMiB, image: "demo", placement: simPlacement });
+      await cluster.callAny("vm.create", { name, spec, desired: "running", labels: simLabels }, callTimeoutMs);
       return;
     }
-    const desired = dice < 0.6 ? "stopped" : dice < 0.85 ? "running" : "deleted";
+    if (dice < 0.5) {
+      const spec = changes[integer(random, 0, changes.length - 1)];
+      const labels = { turn: String(integer(random, 0, 3)) };
+      await cluster.callAny("vm.set", { name, labels, ...(spec === undefined ? {} : { spec }) }, callTimeoutMs);
+      return;
+    }
+    const desired = dice < 0.65 ? "stopped" : dice < 0.88 ? "running" : "deleted";
     const restart = desired === "running" && chance(random, 0.3);
     await cluster.callAny("vm.desire", { name, desired, restart, force: false }, callTimeoutMs);
   }

@@ -1,54 +1,44 @@
 /** The client of the agent against a guest that says whatever it likes. */
-import { createServer, type Server, type Socket } from "node:net";
+import type { Server, Socket } from "node:net";
 import { join } from "node:path";
 import { errorCodeOf, toUtf8 } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import {
+  type AgentGuest,
+  honestGuest,
+  agentLine as line,
+  openAgentPeer,
+  agentSynced as synced,
+} from "../testing/agent-peer.ts";
 import { removeTemporaryDirectories, temporaryDirectory } from "../testing/temporary-directory.ts";
 import { AgentClient, agentAnswerBytesMax } from "./agent-client.ts";
 import { GuestAgent } from "./guest-agent.ts";
 
 afterAll(removeTemporaryDirectories);
 
-type Asked = { readonly execute: string; readonly arguments: Readonly<Record<string, unknown>> };
-type Guest = (socket: Socket, asked: Asked) => void;
-
 const mebibyte = 1024 ** 2;
-const line = (value: unknown) => `${JSON.stringify(value)}\n`;
-const synced = (asked: Asked) =>
-  Buffer.concat([Buffer.from([0xff]), Buffer.from(line({ return: asked.arguments["id"] }))]);
 
 let path: string;
-let guest: Guest;
+let guest: AgentGuest;
 let connections: number;
 let server: Server;
 let client: AgentClient;
 
 /** One that keeps to the rules where a test says nothing else. */
-function honest(answers: Readonly<Record<string, unknown>> = {}): Guest {
-  return (socket, asked) => {
-    if (asked.execute === "guest-sync-delimited") socket.write(synced(asked));
-    else socket.write(line({ return: answers[asked.execute] ?? {} }));
-  };
-}
+const honest = (answers: Readonly<Record<string, unknown>> = {}) => honestGuest(({ execute }) => answers[execute]);
 
 beforeEach(async () => {
   path = join(await temporaryDirectory(), "a");
   connections = 0;
   guest = honest();
-  server = createServer((socket) => {
-    connections++;
-    socket.on("error", () => {});
-    let text = "";
-    socket.on("data", (chunk: Buffer) => {
-      text += chunk.toString("latin1").replaceAll("\u00ff", "");
-      for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n")) {
-        guest(socket, JSON.parse(text.slice(0, end)));
-        text = text.slice(end + 1);
-      }
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(path, resolve));
+  server = await openAgentPeer(
+    path,
+    () => guest,
+    () => {
+      connections++;
+    },
+  );
   client = new AgentClient({ clock: systemClock, path });
 });
 

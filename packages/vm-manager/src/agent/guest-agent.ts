@@ -68,18 +68,35 @@ export class GuestAgent {
     await this.#client.tell("guest-shutdown", { mode: "powerdown" }, { timeoutMs: answerMs, refusalMs });
   }
 
+  /** Resolves when the agent answers. */
+  async ping(options: AgentCall): Promise<void> {
+    await this.#client.call("guest-ping", {}, options);
+  }
+
+  /** Starts a program, and gives its process id in the guest. */
+  async begin(argv: readonly string[], options: AgentCall, data: Answer = {}): Promise<number> {
+    const [path = "", ...arg] = argv;
+    const { pid } = objectOf(await this.#begin({ path, arg, ...data, "capture-output": true }, options));
+    if (typeof pid !== "number") throw unreadable("no process");
+    return pid;
+  }
+
+  /** How a program ended; undefined while it runs. */
+  async ended(pid: number, options: AgentCall): Promise<GuestExecResult | undefined> {
+    const status = objectOf(await this.#client.call("guest-exec-status", { pid }, options));
+    return status["exited"] === true ? resultOf(status) : undefined;
+  }
+
   /** Runs a program to its end. When the time is over the program goes on in the guest. @throws DEADLINE_EXCEEDED */
   async exec({ argv, input, timeoutMs, signal }: GuestExec): Promise<GuestExecResult> {
-    const [path = "", ...arg] = argv;
+    const [path = ""] = argv;
     const work = async (limited: AbortSignal) => {
       const options = { timeoutMs, signal: limited };
       const data = input.length === 0 ? {} : { "input-data": base64(input) };
-      const begun = await this.#begin({ path, arg, ...data, "capture-output": true }, options);
-      const { pid } = objectOf(begun);
-      if (typeof pid !== "number") throw unreadable("no process");
+      const pid = await this.begin(argv, options, data);
       for (let pollMs = execPollMsMin; ; pollMs = Math.min(pollMs * execPollGrowth, execPollMsMax)) {
-        const status = objectOf(await this.#client.call("guest-exec-status", { pid }, options));
-        if (status["exited"] === true) return resultOf(status);
+        const ended = await this.ended(pid, options);
+        if (ended !== undefined) return ended;
         await sleep(this.#clock, pollMs, limited);
       }
     };

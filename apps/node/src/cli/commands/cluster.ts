@@ -1,4 +1,4 @@
-/** `blixard cluster status|members|add|remove|banned|rotate-key|promote|demote|scheduling|transfer-leader|snapshot save` */
+/** `blixard cluster status|members|add|remove|banned|rotate-key|promote|demote|scheduling|rebalance|transfer-leader|snapshot save` */
 import { BlixardError } from "@blixard/common";
 import type { MemberRole, PendingJoin } from "@blixard/protocol";
 import type { Command } from "commander";
@@ -8,6 +8,7 @@ import { confirm } from "../confirm.ts";
 import { nodeIdOf } from "../node-name.ts";
 import { print, printList } from "../output.ts";
 import { acceptTwoCopies, banNode } from "./ban-node.ts";
+import { addRebalance } from "./node-work.ts";
 import { addClusterRecover } from "./offline.ts";
 import { addRotateKey } from "./rotate-key.ts";
 import { addScheduling } from "./scheduling.ts";
@@ -27,6 +28,7 @@ export function registerCluster(command: Command, context: CliContext): void {
   const add = (usage: string, summary: string) => withClientOptions(command.command(usage).description(summary));
   addStatusAction(add("status", "the cluster at a glance"), context);
   addScheduling(command, context);
+  addRebalance(command, context);
   add("members", "list the members as the answering node sees them").action((options: ClientOptions) =>
     withClient(context, options, async ({ client, format }) => {
       const { members, leaderId } = await client.status();

@@ -1,4 +1,4 @@
-/** `blixard nodes drain|resume|evacuate` */
+/** `blixard nodes drain|resume|evacuate`, `blixard cluster rebalance` */
 import { BlixardError, errorCodeOf } from "@blixard/common";
 import type { DrainMode, PlannedVm } from "@blixard/protocol";
 import type { Command } from "commander";
@@ -18,15 +18,32 @@ type DrainOptions = PacedOptions & {
   readonly yes?: boolean;
 };
 
+/** Adds a command that starts an operation. */
+function work(command: Command, usage: string, summary: string): Command {
+  return withClientOptions(command.command(usage).description(summary))
+    .option("--dry-run", "only say what it would do")
+    .option("--detach", "do not wait; see blixard operations");
+}
+
+function paced(command: Command): Command {
+  return command
+    .option("--parallel <count>", "VMs that are under way at once (default 2)")
+    .option("--deadline <time>", "fail when it is not done by then (default 10m)");
+}
+
+export function addRebalance(command: Command, context: CliContext): void {
+  const summary = "move running VMs that lose nothing by it to nodes that suit them better";
+  paced(work(command, "rebalance", summary)).action((options: PacedOptions) =>
+    withClient(context, options, async (session) => {
+      const { scheduling } = session.client;
+      if (options.dryRun === true) return showPlan(session, (await scheduling.rebalance({ dryRun: true })).plan);
+      await finish(session, (await scheduling.rebalance(pace(options))).operation, options);
+    }),
+  );
+}
+
 export function registerNodeWork(command: Command, context: CliContext): void {
-  const add = (usage: string, summary: string) =>
-    withClientOptions(command.command(usage).description(summary))
-      .option("--dry-run", "only say what it would do")
-      .option("--detach", "do not wait; see blixard operations");
-  const paced = (added: Command) =>
-    added
-      .option("--parallel <count>", "VMs that are under way at once (default 2)")
-      .option("--deadline <time>", "fail when it is not done by then (default 10m)");
+  const add = (usage: string, summary: string) => work(command, usage, summary);
   paced(add("drain <node>", "cordon a node, and move its VMs away or stop them"))
     .option(
       "--mode <mode>",

@@ -3,7 +3,7 @@ import { BlixardError } from "@blixard/common";
 import { parseDurationMs, parseInteger } from "../quantities.ts";
 
 const option = "--health";
-const forms = "tcp:PORT, http:PORT[/PATH] or console:TEXT";
+const forms = 'tcp:PORT, http:PORT[/PATH], console:TEXT, agent or "exec:PROGRAM ARGUMENTS"';
 
 /** What may follow, separated by commas. */
 const settings: Readonly<Record<string, (value: string) => readonly [string, unknown]>> = {
@@ -31,10 +31,12 @@ export function parseHealth(given: readonly string[]): Record<string, unknown>[]
 }
 
 function readCheck(what: string, text: string): Record<string, unknown> {
+  if (what === "agent") return { type: what };
   const at = what.indexOf(":");
   const [type, rest] = [what.slice(0, at), what.slice(at + 1)];
   if (at < 0 || rest === "") throw wrong(text, `use ${forms}`);
   if (type === "console") return { type, text: rest };
+  if (type === "exec") return { type, argv: rest.split(" ").filter((word) => word !== "") };
   if (type === "tcp") return { type, port: parseInteger(rest, option, 1) };
   if (type !== "http") throw wrong(text, `use ${forms}`);
   const slash = rest.indexOf("/");

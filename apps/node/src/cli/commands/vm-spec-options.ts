@@ -39,7 +39,7 @@ const lists: Readonly<Partial<Record<string, ListOption>>> = {
   "placement-affinity": affinityOption,
   health: {
     flag: "--health <check>",
-    hint: "tcp:PORT, http:PORT[/PATH] or console:TEXT, with ,interval=5s,timeout=2s,failures=3,grace=60s,recovery=restart|none",
+    hint: "tcp:PORT, http:PORT[/PATH], console:TEXT, agent or exec:PROGRAM ARGUMENTS, with ,interval=5s,timeout=2s,failures=3,grace=60s,recovery=restart|none",
     read: parseHealth,
   },
   forwards: { flag: "--forward <ports>", hint: "[all|ADDRESS:]PORT:TO[,from=RANGE+RANGE]", read: parseForwards },
@@ -72,6 +72,12 @@ export function addSpecOptions(command: Command): Command {
   return command;
 }
 
+/** The same options for a VM that there is: what is not given stays as it is. */
+export function addChangeOptions(command: Command): Command {
+  for (const { option } of optionsOf(vmSpecSchema, { fills: false })) command.addOption(option);
+  return command;
+}
+
 /** The specification that the command line gave; what it did not give is left to the defaults of the schema. */
 export function specOf(options: object): VmSpecInput {
   const given = options as Readonly<Record<string, Given | undefined>>;
@@ -89,15 +95,15 @@ export function specOf(options: object): VmSpecInput {
  * `memoryMiB` is `--memory <size>`: a unit at the end of the name is what people write with the value. The fields of an
  * object have an option each: `autostart.delayMs` is `--autostart-delay <time>`.
  */
-export function optionsOf(schema: z.ZodObject): SpecOption[] {
+export function optionsOf(schema: z.ZodObject, { fills = true }: { readonly fills?: boolean } = {}): SpecOption[] {
   const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: "input" });
   return Object.entries(properties as Record<string, FieldSchema>).flatMap(([name, described]) => {
     const { type, properties: parts = {} } = described;
-    if (type !== "object") return [optionOf([name], described, required.includes(name))];
+    if (type !== "object") return [optionOf([name], described, { mandatory: fills && required.includes(name), fills })];
     return Object.entries(parts).map(([part, field]) => {
       const partList = lists[`${name}.${part}`];
       return partList === undefined
-        ? optionOf([name, part], field, false)
+        ? optionOf([name, part], field, { mandatory: false, fills })
         : listOptionOf([name, part], field, partList);
     });
   });
@@ -108,7 +114,12 @@ function listOptionOf(field: readonly string[], { description = "" }: FieldSchem
   return { field, option: repeatedOption(list, description), read };
 }
 
-function optionOf(field: readonly string[], described: FieldSchema, mandatory: boolean): SpecOption {
+/** `fills`: what is not given gets its default. */
+function optionOf(
+  field: readonly string[],
+  described: FieldSchema,
+  { mandatory, fills }: { readonly mandatory: boolean; readonly fills: boolean },
+): SpecOption {
   const name = field.join("-");
   const list = described.type === "array" ? lists[name] : undefined;
   if (list !== undefined) return listOptionOf(field, described, list);
@@ -116,8 +127,9 @@ function optionOf(field: readonly string[], described: FieldSchema, mandatory: b
   const flag = flagOf(name);
   const { value, read } = kindOf(name, flag, described);
   const help = [described.description, hint].filter((part) => part !== undefined).join("; ");
-  const shown = described.default === undefined ? help : `${help} (default ${described.default})`;
-  const option = new Option(ownFlag ?? (value === "" ? flag : `${flag} <${value}>`), shown).default(fallback);
+  const shown = described.default === undefined || !fills ? help : `${help} (default ${described.default})`;
+  const option = new Option(ownFlag ?? (value === "" ? flag : `${flag} <${value}>`), shown);
+  if (fills) option.default(fallback);
   return { field, option: option.makeOptionMandatory(mandatory), read };
 }
 

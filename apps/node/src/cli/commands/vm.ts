@@ -1,4 +1,4 @@
-/** `blixard vm create|list|get|start|stop|restart|pause|resume|delete|explain|logs|console` */
+/** `blixard vm create|list|get|start|stop|restart|pause|resume|delete|explain|logs|console|set|apply` */
 import { BlixardError, errorCodeOf } from "@blixard/common";
 import {
   formerLossPolicy,
@@ -8,6 +8,8 @@ import {
   type LossPolicy,
   labelsText,
   type NodeVerdict,
+  type PendingField,
+  pendingRestart,
   type VmChange,
   type VmPhase,
   type VmRecord,
@@ -27,6 +29,7 @@ import { registerConsole } from "./vm-console.ts";
 import { diskLines, disksTable } from "./vm-disks.ts";
 import { endLines, endsTable } from "./vm-ends.ts";
 import { isSelected, parseLabels, placementLines, verdictTable } from "./vm-placement-options.ts";
+import { registerSet } from "./vm-set.ts";
 import { addSpecOptions, specOf } from "./vm-spec-options.ts";
 
 type MutationOptions = ClientOptions & {
@@ -70,6 +73,7 @@ export function registerVm(command: Command, context: CliContext): void {
     );
   }
   registerDelete(command, context);
+  registerSet(command, context, (session, vm, options) => finish(session, vm, ["Running"], options));
   registerConsole(command, context);
   registerAgent(command, context);
 }
@@ -199,7 +203,13 @@ function preemptsText(names: readonly string[] = []): string {
 function detailsOf(vm: VmRecord): string {
   const { effect } = vm.lossPolicy ?? formerLossPolicy;
   const labels = vm.labels === undefined ? "" : `Its labels are ${labelsText(vm.labels)}.\n`;
-  return `\nWithout its node it ${effect}.\n${labels}${agentLine(vm)}${disksTable(vm)}${endsTable(vm)}`;
+  const pending = pendingRestart(vm).map(pendingText);
+  const waits = pending.length === 0 ? "" : `When it is started again it has ${pending.join(", ")}.\n`;
+  return `\nWithout its node it ${effect}.\n${labels}${waits}${agentLine(vm)}${disksTable(vm)}${endsTable(vm)}`;
+}
+
+function pendingText({ field, runs, wanted }: PendingField): string {
+  return runs === wanted ? `${field} ${wanted}` : `${field} ${wanted} (now ${runs})`;
 }
 
 function changedVm(change: VmChange): ChangedItem<VmRecord> | undefined {
@@ -308,6 +318,10 @@ function explanation(vm: VmRecord): string {
     ...(vm.preempted === undefined
       ? []
       : [`preempted  it was stopped to make room for the VM ${vm.preempted.by}: blixard vm start ${vm.name}`]),
+    ...pendingRestart(vm).map((field) => `restart    needed for ${pendingText(field)}: blixard vm restart ${vm.name}`),
+    ...(vm.nextLossPolicy === undefined
+      ? []
+      : [`then       without its node it ${vm.nextLossPolicy.policy.effect}, once it was restarted`]),
     ...placementLines(vm),
     ...vm.conditions.map((condition) => `condition  ${condition.type}=${condition.status} ${condition.message}`),
     ...diskLines(vm),

@@ -73,6 +73,7 @@ export const requests: Requests = {
   "vm.explain": () => ({ name: "prey" }),
   "vm.watch": () => ({}),
   "vm.create": ({ objects }) => ({ name: objects.newVm, spec, desired: "stopped" }),
+  "vm.set": () => ({ name: "prey", labels: { mark: hex(4) } }),
   "vm.desire": ({ objects }) => ({ name: objects.vm, desired: "deleted", force: true }),
   "vm.observe": ({ self }) => ({ nodeId: self, observations: [] }),
   "vm.logs": () => ({ name: "prey", offset: 0 }),
@@ -124,6 +125,7 @@ export const requests: Requests = {
   "quota.remove": () => ({ project: "lab" }),
   // What it would do is told; done, it would go on while the picture of the cluster is taken.
   "node.drain": ({ objects }) => ({ id: objects.member, dryRun: true }),
+  "scheduling.rebalance": () => ({ dryRun: true }),
   "node.resume": ({ objects }) => ({ id: objects.member, dryRun: true }),
   // A node that answers.
   "node.evacuate": () => ({ id: 1 }),
@@ -191,6 +193,7 @@ export const changes: Partial<Record<MethodName | StreamName, readonly string[]>
   "kv.delete": ["kv"],
   "kv.cas": ["kv"],
   "vm.create": ["vms"],
+  "vm.set": ["vms"],
   "vm.desire": ["vms"],
   "vm.observe": [],
   "volume.create": ["volumes"],
@@ -208,6 +211,7 @@ export const changes: Partial<Record<MethodName | StreamName, readonly string[]>
   "node.cordon": ["nodes"],
   "node.label": ["nodes"],
   "scheduling.set": [],
+  "scheduling.rebalance": [],
   "quota.set": [],
   "quota.remove": [],
   "node.drain": [],

@@ -1,0 +1,193 @@
+/** Changing a VM that there is: the leader works out what changes, field by field, and whether there is room for it. */
+import { BlixardError, issuesText, notApplied } from "@blixard/common";
+import {
+  changedSpec,
+  driverRefusal,
+  type ImageRecord,
+  type ParsedRequestOf,
+  type ResponseOf,
+  settableFields,
+  type UnsettableField,
+  unsettableFields,
+  type VmRecord,
+  type VmSettable,
+  type VmSpecChange,
+  vmSpecSchema,
+} from "@blixard/protocol";
+import type { CallScope } from "../calls/call-types.ts";
+import type { NodeParts } from "../node-parts.ts";
+import { isIdle, type Reservation } from "../scheduler/usage.ts";
+import { isRemembered } from "../state-machine/apply-command.ts";
+import { nodeKey } from "../state-machine/state.ts";
+import type { Outcome } from "../state-machine/types.ts";
+import { policyOf } from "../state-machine/vm-move.ts";
+import { changedVm } from "../state-machine/vm-set.ts";
+import { placeVm } from "./place-vm.ts";
+
+/** What this method uses of the node. */
+type SetParts = Pick<
+  NodeParts,
+  "options" | "raft" | "transport" | "stateMachine" | "proposals" | "leases" | "reservations"
+>;
+
+type SetRequest = ParsedRequestOf<"vm.set">;
+type Answer = ResponseOf<"vm.set">;
+
+const nothing: VmSpecChange = { set: {}, unset: [], labels: {}, unsetLabels: [] };
+
+export async function setVm(parts: SetParts, request: SetRequest, call: CallScope): Promise<Answer> {
+  const { stateMachine, raft, reservations } = parts;
+  const { name, dryRun } = request;
+  const { state } = stateMachine;
+  const vm = state.vms.get(name);
+  // What stands now says nothing about a request that was applied before: `apply` answers that, as it does for no VM.
+  if (vm === undefined || isRemembered(state, call.meta)) return await propose(parts, name, nothing, call);
+  const change = changeOf(vm, request);
+  const changed = changedVm(state, vm, change);
+  if (!changed.ok) throw refused(changed.refusal);
+  const growth = checkRoom(parts, vm, changed.vm);
+  if (dryRun) {
+    const { vm: next, changes } = changed;
+    return { index: stateMachine.version.value.appliedIndex, term: raft.coreStatus().term, vm: next, changes };
+  }
+  if (growth !== undefined) reservations.add(growth);
+  try {
+    return await propose(parts, name, change, call);
+  } finally {
+    if (growth !== undefined) reservations.delete(growth);
+  }
+}
+
+async function propose({ proposals }: SetParts, name: string, change: VmSpecChange, call: CallScope): Promise<Answer> {
+  const { index, term, value } = await proposals.propose<Pick<Answer, "vm" | "changes">>(
+    { type: "vm.set", name, ...change },
+    call,
+  );
+  return { index, term, vm: value.vm, changes: value.changes };
+}
+
+/** What the request comes to for this VM. @throws INVALID_ARGUMENT, UNSUPPORTED for a field that no VM changes */
+function changeOf(vm: VmRecord, { spec = {}, unset, labels = {}, unsetLabels, whole }: SetRequest): VmSpecChange {
+  refuseFixed(vm, spec);
+  const given: Readonly<Record<string, unknown>> = whole ? withDefaults(spec) : mergedParts(vm, spec);
+  const set = Object.fromEntries(settableFields.flatMap((field) => (field in given ? [[field, given[field]]] : [])));
+  const gone = whole ? unsettableFields.filter((field) => !(field in spec)) : [];
+  const goneLabels = whole ? Object.keys(vm.labels ?? {}).filter((key) => !Object.hasOwn(labels, key)) : [];
+  const change: VmSpecChange = {
+    set: set as VmSettable,
+    unset: [...new Set<UnsettableField>([...unset, ...gone])],
+    labels,
+    unsetLabels: [...new Set([...unsetLabels, ...goneLabels])],
+  };
+  refuseBoth(change);
+  const parsed = vmSpecSchema.safeParse(changedSpec(vm.spec, change));
+  if (!parsed.success) {
+    const issues = parsed.error.issues.map((issue) => ({ ...issue, path: ["spec", ...issue.path] }));
+    throw notApplied("INVALID_ARGUMENT", issuesText(issues));
+  }
+  return onlyNew(vm, change);
+}
+
+/** What is already so is no change, so that nobody else's change of it is undone. */
+function onlyNew(vm: VmRecord, change: VmSpecChange): VmSpecChange {
+  const isNew = ([field, value]: [string, unknown]) =>
+    JSON.stringify(value) !== JSON.stringify(vm.spec[field as keyof VmSettable]);
+  const labels = Object.entries(change.labels).filter(([key, value]) => vm.labels?.[key] !== value);
+  return {
+    set: Object.fromEntries(Object.entries(change.set).filter(isNew)),
+    unset: change.unset.filter((field) => vm.spec[field] !== undefined),
+    labels: Object.fromEntries(labels),
+    unsetLabels: change.unsetLabels.filter((key) => Object.hasOwn(vm.labels ?? {}, key)),
+  };
+}
+
+/** @throws INVALID_ARGUMENT for what is to be and not to be */
+function refuseBoth({ set, unset, labels, unsetLabels }: VmSpecChange): void {
+  const field = unset.find((each) => set[each] !== undefined);
+  if (field !== undefined) throw notApplied("INVALID_ARGUMENT", `unset: ${field} is given a value as well`);
+  const label = unsetLabels.find((each) => Object.hasOwn(labels, each));
+  if (label !== undefined) throw notApplied("INVALID_ARGUMENT", `unsetLabels: ${label} is given a value as well`);
+}
+
+/** Of a whole specification: what it leaves out is as in that of a new VM. @throws INVALID_ARGUMENT */
+function withDefaults(spec: NonNullable<SetRequest["spec"]>) {
+  if (spec.memoryMiB === undefined) throw notApplied("INVALID_ARGUMENT", "spec.memoryMiB: is missing");
+  const { vcpus, restartPolicy } = vmSpecSchema.shape;
+  return { vcpus: vcpus.parse(undefined), restartPolicy: restartPolicy.parse(undefined), ...spec };
+}
+
+/** A part of an object leaves its other parts as they are. */
+function mergedParts(vm: VmRecord, spec: NonNullable<SetRequest["spec"]>) {
+  const { placement, autostart } = spec;
+  return {
+    ...spec,
+    ...(placement === undefined ? {} : { placement: { ...vm.spec.placement, ...placement } }),
+    ...(autostart === undefined ? {} : { autostart: { ...vm.spec.autostart, ...autostart } }),
+  };
+}
+
+interface Fixed {
+  readonly why: string;
+  readonly hint: string;
+}
+
+const fixedFields: Readonly<Record<string, Fixed>> = {
+  image: { why: "a VM keeps the image that it was made of", hint: "Create another VM of that image." },
+  disks: {
+    why: "the disks of a VM are not changed with its specification: they hold data",
+    hint: "See: blixard volume --help",
+  },
+  networks: {
+    why: "a VM keeps the network cards that it was made with, and their addresses",
+    hint: "Create another VM with these networks.",
+  },
+  cloudInit: {
+    why: "the guest reads what cloud-init is told at its first boot",
+    hint: "Change it in the guest: blixard vm exec, blixard vm file push.",
+  },
+};
+
+/** @throws UNSUPPORTED for a field that is another one than that of the VM, and that no VM changes */
+function refuseFixed(vm: VmRecord, spec: Readonly<Record<string, unknown>>): void {
+  const settable: readonly string[] = settableFields;
+  for (const [field, value] of Object.entries(spec)) {
+    if (settable.includes(field)) continue;
+    if (JSON.stringify(value) === JSON.stringify((vm.spec as Readonly<Record<string, unknown>>)[field])) continue;
+    const { why, hint } = fixedFields[field] ?? { why: "cannot be changed", hint: "Create another VM with it." };
+    throw notApplied("UNSUPPORTED", `spec.${field}: ${why}`, { hint });
+  }
+}
+
+/**
+ * Whether the node of a VM that runs can take it as it is to be. What it takes more is promised to it until its record shows it.
+ * One that does not run is looked at when it is started or placed. @throws NO_CAPACITY, CONFLICT
+ */
+function checkRoom(parts: SetParts, before: VmRecord, after: VmRecord): Reservation | undefined {
+  const { stateMachine, reservations } = parts;
+  const { node } = before;
+  const image = stateMachine.state.images.get(after.spec.image);
+  if (node === null || image === undefined || isIdle(before)) return undefined;
+  const moves = (vm: VmRecord) => (vm.nextLossPolicy?.policy ?? policyOf(vm)).onNodeLoss === "move";
+  const vcpus = Math.max(0, after.spec.vcpus - before.spec.vcpus);
+  const memoryMiB = Math.max(0, after.spec.memoryMiB - before.spec.memoryMiB);
+  const grows = vcpus > 0 || memoryMiB > 0;
+  if (grows || (moves(after) && !moves(before))) {
+    const decision = placeVm(parts, after, image, { moves: moves(after), reservations, only: node, stays: true });
+    if (!decision.ok) throw notApplied(decision.code, decision.message, { hint: decision.hint });
+  } else assertDriver(parts, after, image);
+  const { restartPolicy } = after.spec;
+  return grows ? { nodeId: node, spec: { image: image.name, vcpus, memoryMiB, restartPolicy } } : undefined;
+}
+
+/** @throws UNSUPPORTED when the driver that runs the VM cannot do what it is to do */
+function assertDriver({ stateMachine }: SetParts, { node, driver, spec }: VmRecord, image: ImageRecord): void {
+  const capacity = node === null ? undefined : stateMachine.state.nodes.get(nodeKey(node))?.capacity;
+  const runs = capacity?.capabilities?.find(({ kind }) => kind === driver);
+  const refusal = runs === undefined ? undefined : driverRefusal(runs.kind, runs, { spec, image });
+  if (refusal !== undefined) throw notApplied("UNSUPPORTED", refusal);
+}
+
+function refused({ result }: Outcome): BlixardError {
+  if (result.ok) return new BlixardError("INVARIANT", "a refusal is no success");
+  return notApplied(result.code, result.message, result.hint === undefined ? {} : { hint: result.hint });
+}
