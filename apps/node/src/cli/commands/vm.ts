@@ -1,4 +1,4 @@
-/** `blixard vm create|list|get|start|stop|restart|pause|resume|delete|explain|logs|console` */
+/** `blixard vm create|list|get|start|stop|restart|pause|resume|delete|explain`, and what stands in other files */
 import { BlixardError, errorCodeOf } from "@blixard/common";
 import {
   formerLossPolicy,
@@ -26,6 +26,7 @@ import { withCloudInitFiles } from "./vm-cloud-init.ts";
 import { registerConsole } from "./vm-console.ts";
 import { diskLines, disksTable } from "./vm-disks.ts";
 import { endLines, endsTable } from "./vm-ends.ts";
+import { registerForward } from "./vm-forward.ts";
 import { isSelected, parseLabels, placementLines, verdictTable } from "./vm-placement-options.ts";
 import { addSpecOptions, specOf } from "./vm-spec-options.ts";
 
@@ -72,6 +73,7 @@ export function registerVm(command: Command, context: CliContext): void {
   registerDelete(command, context);
   registerConsole(command, context);
   registerAgent(command, context);
+  registerForward(command, context);
 }
 
 function withMutationOptions(command: Command): Command {
