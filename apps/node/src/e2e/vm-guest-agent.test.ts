@@ -119,6 +119,9 @@ describeWith(describe, debianGuestNeeds)("a Debian guest", () => {
   it(
     "lets its user in by SSH, through the forwarded port and without one",
     async () => {
+      const untilActive = "until systemctl is-active ssh; do sleep 1; done";
+      const active = await at("vm", "exec", "web", "--deadline", "2m", "--", "/bin/sh", "-c", untilActive);
+      expect(active).toMatchObject({ code: 0 });
       const options = [
         "StrictHostKeyChecking=no",
         "UserKnownHostsFile=/dev/null",
