@@ -179,6 +179,12 @@ function vmGroup(made: ContractGroups["vms"], call: CallFunction, stream: Stream
     /** The serial console: `input` goes in, what the VM prints comes out, until `signal` aborts or the reader stops. */
     openConsole: (request: StreamRequestOf<"vm.console">, options: StreamOptions<"vm.console">) =>
       stream("vm.console", request, options),
+    /**
+     * A TCP connection to a port of the VM, in its network `user`: `input` goes in, and its end is a half close; what the guest
+     * sends comes out, the item that says `ended` last of it. @throws GUEST_UNREACHABLE
+     */
+    openForward: (request: StreamRequestOf<"vm.forward">, options: StreamOptions<"vm.forward">) =>
+      stream("vm.forward", request, options),
     /** Resolves with the first record for which `holds`. @throws DEADLINE_EXCEEDED, VM_NOT_FOUND */
     waitFor: (name: string, what: string, holds: (vm: VmRecord) => boolean, options: WaitOptions = {}) =>
       waitForVm(waiting, name, what, holds, options),

@@ -23,6 +23,7 @@ import {
   type NodePlace,
   nodeTimeoutMs,
 } from "./channel.ts";
+import { openForwardSocket } from "./forward-socket.ts";
 import { type ConsoleDeps, openHttpConsole, openHttpStream } from "./http-streams.ts";
 import { type HttpAnswer, type HttpExchange, NodeEndpoint, type NodeEndpointOptions } from "./node-endpoint.ts";
 import { decodeAnswer, decodeError, encodeCall } from "./wire.ts";
@@ -84,6 +85,11 @@ export class HttpChannel implements Channel {
         call as ChannelStream<"vm.console">,
       );
       return console as AsyncIterable<StreamOutputOf<Name>>;
+    }
+    if (name === "vm.forward") {
+      const asked = request as StreamRequestOf<"vm.forward">;
+      const pieces = await openForwardSocket(this.#endpoint, asked, call as ChannelStream<"vm.forward">);
+      return pieces as AsyncIterable<StreamOutputOf<Name>>;
     }
     return await openHttpStream(this.#endpoint, name, request, call);
   }

@@ -3,7 +3,7 @@
  * whose response is read while it comes; retries stand above.
  */
 import { Agent, type ClientRequestArgs, request as httpRequest, type IncomingMessage } from "node:http";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import {
   BlixardError,
@@ -13,10 +13,13 @@ import {
   isBlixardError,
   isLoopbackHost,
   notApplied,
+  offAbort,
+  onAbort,
   reasonOf,
 } from "@blixard/common";
 import type { PinStore } from "@blixard/identity";
 import { connectPinned } from "@blixard/identity";
+import type { WebSocket } from "ws";
 import type { NodeAddress } from "./address.ts";
 
 export interface HttpExchange {
@@ -45,6 +48,20 @@ export interface HttpStreamAnswer {
   readonly body: AsyncIterable<Uint8Array>;
   /** Closes the connection, also when nobody has begun to read. Who reads later gets `error`. */
   close(error: BlixardError): void;
+}
+
+export interface SocketOpening {
+  /** Percent-encoded. */
+  readonly path: string;
+  readonly subprotocol: string;
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Either of them. */
+export interface OpenedSocket {
+  readonly webSocket?: WebSocket;
+  readonly refusal?: HttpAnswer;
 }
 
 export interface NodeEndpointOptions {
@@ -134,6 +151,28 @@ export class NodeEndpoint {
     });
   }
 
+  /** Opens a websocket; a node that refuses says so in its answer. @throws as `exchange` */
+  async openSocket({ path, subprotocol, timeoutMs, signal }: SocketOpening): Promise<OpenedSocket> {
+    try {
+      await this.#learnIdentity();
+      await this.#untilItServes();
+      const [{ WebSocket }, socket] = await Promise.all([import("ws"), this.#spareOrDial()]);
+      const webSocket = new WebSocket(`ws://localhost${path}`, [subprotocol], {
+        headers: { host: this.#host(), ...this.#authorization() },
+        createConnection: () => socket as Socket,
+        handshakeTimeout: timeoutMs,
+        perMessageDeflate: false,
+      });
+      return await openedSocket(webSocket, signal);
+    } catch (error) {
+      throw this.#failure(error, signal, "not_applied");
+    }
+  }
+
+  #authorization(): Record<string, string> {
+    return this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` };
+  }
+
   async *#body(response: IncomingMessage, signal: AbortSignal | undefined, silenceMsMax: number) {
     response.setTimeout(silenceMsMax, () => response.destroy(new Error(`nothing came for ${silenceMsMax} ms`)));
     try {
@@ -205,8 +244,7 @@ export class NodeEndpoint {
   #send<T>(exchange: HttpExchange, sent: { whole: boolean }, read: ReadResponse<T>): Promise<T> {
     const { verb, path, body } = exchange;
     return new Promise((resolve, reject) => {
-      const authorization: Record<string, string> =
-        this.#token === undefined || exchange.anonymous === true ? {} : { authorization: `Bearer ${this.#token}` };
+      const authorization: Record<string, string> = exchange.anonymous === true ? {} : this.#authorization();
       const length: Record<string, string> =
         body instanceof Uint8Array ? { "content-length": String(body.length) } : {};
       const request = httpRequest({
@@ -236,6 +274,26 @@ export class NodeEndpoint {
         reject(error);
       });
     });
+  }
+}
+
+/** Nothing is read of it until somebody resumes it. */
+async function openedSocket(webSocket: WebSocket, signal: AbortSignal | undefined): Promise<OpenedSocket> {
+  const leave = () => webSocket.terminate();
+  onAbort(signal, leave);
+  try {
+    return await new Promise((resolve, reject) => {
+      webSocket.once("open", () => {
+        webSocket.pause();
+        resolve({ webSocket });
+      });
+      webSocket.on("error", reject);
+      webSocket.once("unexpected-response", (_, response) => {
+        readAnswer(response).then((refusal) => resolve({ refusal }), reject);
+      });
+    });
+  } finally {
+    offAbort(signal, leave);
   }
 }
 

@@ -61,7 +61,7 @@ export function encodeOpening({ path: template, flag }: HttpStreamRoute, request
 }
 
 /** The path with the fields that it names, and the fields that are left. */
-function pathOf(route: { readonly path: string }, request: object) {
+export function pathOf(route: { readonly path: string }, request: object) {
   const fields = new Map<string, unknown>(Object.entries(request));
   const path = route.path.replaceAll(/\{(\w+)\}/g, (_, field: string) => {
     const value = fields.get(field);

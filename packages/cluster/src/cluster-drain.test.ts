@@ -80,6 +80,18 @@ describe("node.drain", () => {
     expect(cordonedAt(1, 2)).toBe(false);
   });
 
+  it("takes no VM to a node whose port leads to another one", async () => {
+    const forwards = [{ port: 8080, to: 80 }];
+    await runOn(3, { other: { forwards } });
+    // The other one has more to do.
+    await runOn(1, { b: {}, c: {}, d: {} });
+    await runOn(2, { a: { forwards } });
+    const { operation } = await drain();
+    expect(await ended(operation)).toMatchObject({ state: "done" });
+    expect(vmAt(1, "a")?.node).toBe(1);
+    expect(vmAt(1, "other")?.node).toBe(3);
+  });
+
   it("says in a dry run what it would do, and does nothing", async () => {
     await runOn(2, { a: {}, data: { onNodeLoss: "wait" } });
     const { plan, operation } = await drain({ dryRun: true, vmModes: [{ vm: "data", mode: "restart" }] });

@@ -61,6 +61,8 @@ export const errorCodes = {
   NO_CAPACITY: facts(409, 7),
   /** The VMs of a project would take more than it may have. */
   QUOTA_EXCEEDED: facts(409, 7),
+  /** A port of the guest takes no connection: the guest refuses it, does not answer, or is not there. */
+  GUEST_UNREACHABLE: facts(502, 6),
   /** The node of the VM does not answer, so that nobody knows whether the VM still runs there. */
   NODE_LOST: facts(409, 6),
   // The cluster cannot now.

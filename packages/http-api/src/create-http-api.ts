@@ -1,10 +1,10 @@
 /** The HTTP API of a node: what its listeners call, and who answers behind it. */
 import { createHttpApp, type RequestHandler } from "./app.ts";
-import { createConsoleSockets, type UpgradeHandler } from "./console-socket.ts";
 import { HttpPlaces } from "./http-places.ts";
 import { type HttpDeps, type HttpOptions, httpLimits } from "./http-types.ts";
 import type { BlobStore, NodeService } from "./node-service.ts";
 import { startingBlobs, startingService } from "./starting-node.ts";
+import { createVmSockets, type UpgradeHandler } from "./vm-sockets.ts";
 
 export interface HttpApi {
   readonly onRequest: RequestHandler;
@@ -15,7 +15,7 @@ export interface HttpApi {
   serve(service: NodeService): void;
   /** Sets where uploads go from now on. Before the first time they are UNAVAILABLE. */
   storeBlobs(store: BlobStore): void;
-  /** Ends all console sessions. */
+  /** Ends all websockets. */
   close(): void;
 }
 
@@ -24,10 +24,10 @@ export function createHttpApi(deps: HttpDeps, options: HttpOptions): HttpApi {
   let blobs = startingBlobs;
   const places = new HttpPlaces(deps, options.places ?? httpLimits);
   const parts = { ...deps, service: () => service, blobs: () => blobs, places };
-  const consoles = createConsoleSockets(parts, options);
+  const sockets = createVmSockets(parts, options);
   return {
     onRequest: createHttpApp(parts, options),
-    onUpgrade: consoles.onUpgrade,
+    onUpgrade: sockets.onUpgrade,
     places,
     serve: (next) => {
       service = next;
@@ -35,6 +35,6 @@ export function createHttpApi(deps: HttpDeps, options: HttpOptions): HttpApi {
     storeBlobs: (next) => {
       blobs = next;
     },
-    close: () => consoles.close(),
+    close: () => sockets.close(),
   };
 }

@@ -55,6 +55,8 @@ export const httpLimits = {
   strangersMax: 1_000,
   callersMax: 1_000,
   consoleSessionsMax: 256,
+  /** Connections to ports of VMs. */
+  forwardsMax: 200,
   /** Streams that are open at a time, of all callers. */
   streamsMax: 512,
   consolePendingBytesMax: 256 * 1024,
@@ -76,9 +78,9 @@ export function assertHttpLimits(of: HttpLimits): void {
   assertAtMost({ callTimeoutMsDefault }, { callTimeoutMsMax }, "a call without a time limit has an allowed one");
   assertBelow({ consoleReadWaitMsMax }, { callTimeoutMsMax }, "a read of a console may wait inside a call");
   assertBelow({ callTimeoutMsMax, headersTimeoutMs: of.headersTimeoutMs }, { requestTimeoutMs }, "a request holds it");
-  const { consoleSessionsMax, streamsMax, callersMax } = of;
+  const { consoleSessionsMax, forwardsMax, streamsMax, callersMax } = of;
   assertBelow(
-    { "consoleSessionsMax + streamsMax": consoleSessionsMax + streamsMax },
+    { "consoleSessionsMax + forwardsMax + streamsMax": consoleSessionsMax + forwardsMax + streamsMax },
     { callersMax },
     "streams leave connections for calls",
   );

@@ -3,7 +3,6 @@
  * checks, on a TLS and a plain listener.
  */
 export type { RequestHandler } from "./app.ts";
-export type { UpgradeHandler } from "./console-socket.ts";
 export type { HttpApi } from "./create-http-api.ts";
 export { createHttpApi } from "./create-http-api.ts";
 export type { HttpDeps, HttpOptions } from "./http-types.ts";
@@ -12,3 +11,4 @@ export type { Listener, ListenerHandlers } from "./listeners.ts";
 export { listenPlain, listenTls } from "./listeners.ts";
 export type { BlobStore, Caller, NodeService, Readiness } from "./node-service.ts";
 export { onlyForThisMachine } from "./this-machine.ts";
+export type { UpgradeHandler } from "./vm-sockets.ts";

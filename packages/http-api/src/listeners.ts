@@ -14,9 +14,9 @@ import {
 import { followSockets, type NodeTls } from "@blixard/identity";
 import { nodeKeyTls } from "@blixard/protocol";
 import type { RequestHandler } from "./app.ts";
-import type { UpgradeHandler } from "./console-socket.ts";
 import type { HttpPlaces } from "./http-places.ts";
 import { httpLimits } from "./http-types.ts";
+import type { UpgradeHandler } from "./vm-sockets.ts";
 
 export interface ListenerHandlers {
   readonly onRequest: RequestHandler;

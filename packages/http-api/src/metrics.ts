@@ -21,6 +21,7 @@ const declarations = {
     help: "Open streams: GET requests whose answer does not end.",
   },
   consoles: { type: "gauge", name: "blixard_http_console_sessions", help: "Open websocket consoles of VMs." },
+  forwards: { type: "gauge", name: "blixard_http_vm_connections", help: "Open connections to ports of VMs." },
 } as const satisfies MetricDeclarations;
 
 export type HttpMetrics = BoundMetrics<typeof declarations>;

@@ -106,6 +106,7 @@ export {
 } from "./api/vm-disks.ts";
 export type { RecordedVmEnd, VmEnd } from "./api/vm-ends.ts";
 export { withObservedEnds } from "./api/vm-ends.ts";
+export { forwardEnd } from "./api/vm-forward.ts";
 export type { VmHealthCheck } from "./api/vm-health.ts";
 export { describeCheck } from "./api/vm-health.ts";
 export type { NetworkWishes, VmForward, VmNetwork } from "./api/vm-networks.ts";

@@ -30,6 +30,7 @@ export type {
 } from "./network/private/frame-carrier.ts";
 export type { LanePeer } from "./network/private/lanes.ts";
 export type { NetworksOfNode } from "./network/private/network-table.ts";
+export type { GuestStream } from "./network/tcp/guest-stream.ts";
 export type { NetworkLane } from "./network/vm-networks.ts";
 export type { VmManagerTunables } from "./options.ts";
 export { defaultTunables } from "./options.ts";

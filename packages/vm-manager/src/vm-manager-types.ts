@@ -16,6 +16,7 @@ import type { ConfinementReport } from "./confinement/host-confinement.ts";
 import type { VmDriver } from "./driver.ts";
 import type { CarrierProgram } from "./network/private/frame-carrier.ts";
 import type { NetworksOfNode } from "./network/private/network-table.ts";
+import type { GuestStream } from "./network/tcp/guest-stream.ts";
 import type { NetworkLane } from "./network/vm-networks.ts";
 import type { VmManagerTunables } from "./options.ts";
 import type { SpaceReserve } from "./space/space-guard.ts";
@@ -222,6 +223,8 @@ export interface VmManager {
   /** @throws VM_NOT_FOUND, UNAVAILABLE when it does not run here, UNSUPPORTED without a channel for an agent */
   agentOf(vmId: string): VmAgent;
   writeConsole(vmId: string, data: Uint8Array): Promise<void>;
+  /** A TCP connection to a port of a guest in its network `user`. @throws VM_NOT_FOUND, GUEST_UNREACHABLE */
+  connectGuest(vmId: string, port: number, signal: AbortSignal): Promise<GuestStream>;
   /** The image store: content-addressed, verified by digest when a blob is complete. */
   readonly images: BlobStore;
   /** Records of the images that every node makes itself: `builtin/nano`, and `demo`, which is the same guest. */

@@ -14,6 +14,7 @@ import type { InstanceRecord } from "./instance-record.ts";
 import { InstanceStore } from "./instance-store.ts";
 import { bindVmMetrics, type VmMetrics } from "./metrics.ts";
 import type { NetworksOfNode } from "./network/private/network-table.ts";
+import type { GuestStream } from "./network/tcp/guest-stream.ts";
 import { type NetworkLane, VmNetworks } from "./network/vm-networks.ts";
 import { defaultTunables, type VmManagerTunables } from "./options.ts";
 import { findVmProcesses } from "./process/find-processes.ts";
@@ -274,6 +275,11 @@ class NodeVmManager implements HostVmManager {
 
   agentOf(vmId: string): VmAgent {
     return this.#machineOf(vmId).agent;
+  }
+
+  async connectGuest(vmId: string, port: number, signal: AbortSignal): Promise<GuestStream> {
+    this.#machineOf(vmId);
+    return await this.#networks.connectGuest(vmId, port, signal);
   }
 
   close(options: { readonly stopVms?: boolean } = {}): Promise<void> {

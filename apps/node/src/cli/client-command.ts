@@ -64,6 +64,8 @@ export function withClientOptions(command: Command): Command {
 export interface ClientNeeds {
   /** What a node says of itself is enough, where nobody here has a right in its cluster. */
   readonly onlyStatus?: boolean;
+  /** It goes on until Ctrl-C, which is its end and no failure. */
+  readonly untilInterrupted?: boolean;
 }
 
 /** Runs `work` with a client, and closes it. */
@@ -96,6 +98,10 @@ export async function withClient(
     await opened?.remember(client);
   } catch (error) {
     const aborted = context.signal.aborted;
+    if (aborted && needs.untilInterrupted === true) {
+      context.exitCode = errorCodes.CANCELLED.exitCode;
+      return;
+    }
     if (aborted && followed !== undefined) throw detachedFrom(followed);
     const failure = withOutcome(aborted ? interrupted() : error, client.lastChange);
     client.settle(!isBlixardError(failure) || failure.outcome !== "unknown");

@@ -134,8 +134,11 @@ describeWith(describe, debianGuestNeeds)("a Debian guest", () => {
   });
 
   it(
-    "lets its user in by SSH, through the forwarded port",
+    "lets its user in by SSH, through the forwarded port and without one",
     async () => {
+      const untilActive = "until systemctl is-active ssh; do sleep 1; done";
+      const active = await at("vm", "exec", "web", "--deadline", "2m", "--", "/bin/sh", "-c", untilActive);
+      expect(active).toMatchObject({ code: 0 });
       const options = [
         "StrictHostKeyChecking=no",
         "UserKnownHostsFile=/dev/null",
@@ -145,6 +148,20 @@ describeWith(describe, debianGuestNeeds)("a Debian guest", () => {
       const ssh = ["-i", join(files, "key"), "-p", port, ...options.flatMap((option) => ["-o", option])];
       const { stdout } = await promisify(execFile)("ssh", [...ssh, "debian@127.0.0.1", "id", "-un"]);
       expect(stdout).toBe("debian\n");
+      // The key of its host is known by the id of the VM, and by nothing that may be another machine's.
+      const known = join(files, "known_hosts");
+      const kept = [
+        "-o",
+        "StrictHostKeyChecking=accept-new",
+        "-o",
+        `UserKnownHostsFile=${known}`,
+        "-o",
+        "BatchMode=yes",
+      ];
+      const through = [...kept, "-o", "HashKnownHosts=no", "-i", join(files, "key")];
+      const said = await at("vm", "ssh", "web", "-l", "debian", "--", ...through, "id -un; exit 7");
+      expect(said).toMatchObject({ code: 7, stdout: "debian\n" });
+      expect((await readFile(known, "utf8")).split(" ")[0]).toBe(vm.vmId);
     },
     patienceMs,
   );

@@ -2,6 +2,7 @@
  * Networks of VMs from the command line, against three real nodes: two guests on two nodes reach each other by name and nobody else
  * in their name, one serves a page through a port of its node, and neither reaches a node.
  */
+import { createHash } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,6 +18,7 @@ import {
 } from "@blixard/vm-manager/testing";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { builtBinary } from "./binary.ts";
+import { exchange, ForwardProcess } from "./forward-process.ts";
 import { runBinary } from "./run-binary.ts";
 
 const patienceMs = 180_000;
@@ -70,6 +72,12 @@ describeWith(describe, networkGuestComponent)("networks of VMs", () => {
     const flags = ["--transport", "iroh", "--vm-driver", "qemu"];
     cluster = await ProcessCluster.start({ binary: builtBinary(), flags });
     client = cluster.client();
+    const { kernel, initrd } = networkGuestFiles();
+    await writeFile(join(directory, "kernel"), kernel);
+    await writeFile(join(directory, "initrd"), initrd);
+    const parts = ["--kernel", join(directory, "kernel"), "--initrd", join(directory, "initrd")];
+    const imported = await run("image", "import", "guest", ...parts, "--append", networkGuestCommandLine);
+    expect(imported).toMatchObject({ code: 0 });
   }, patienceMs);
 
   afterAll(async () => {
@@ -99,13 +107,6 @@ describeWith(describe, networkGuestComponent)("networks of VMs", () => {
   }, 120_000);
 
   it("join guests on two nodes, serve a page, and reach no node", async () => {
-    const { kernel, initrd } = networkGuestFiles();
-    await writeFile(join(directory, "kernel"), kernel);
-    await writeFile(join(directory, "initrd"), initrd);
-    const parts = ["--kernel", join(directory, "kernel"), "--initrd", join(directory, "initrd")];
-    expect(await run("image", "import", "guest", ...parts, "--append", networkGuestCommandLine)).toMatchObject({
-      code: 0,
-    });
     const port = await freePort();
     const create = (name: string, ...more: string[]) =>
       run("vm", "create", name, "--image", "guest", "--memory", "128M", "--on-node-loss", "wait", ...more);
@@ -171,4 +172,52 @@ describeWith(describe, networkGuestComponent)("networks of VMs", () => {
     await expect(page()).rejects.toThrow();
     expect(await run("network", "delete", "lan", "--yes")).toMatchObject({ code: 0 });
   }, 600_000);
+
+  it("carry connections from other nodes and other machines, each side ending on its own", async () => {
+    const created = await run("vm", "create", "app", "--image", "guest", "--memory", "128M", "--on-node-loss", "wait");
+    expect(created).toMatchObject({ code: 0 });
+    const { vmId, node } = await client.vms.get("app");
+    vmIds.push(vmId);
+    const app = new Guest(() => client, "app");
+    await app.untilSaid(networkGuestReady);
+    await app.run("(nc -ll -p 9000 -e md5sum &)");
+    const away = String((node ?? 0) === 1 ? 2 : 1);
+    const home = {
+      HOME: directory,
+      XDG_CONFIG_HOME: join(directory, "config"),
+      XDG_DATA_HOME: join(directory, "data"),
+    };
+    const { ticket } = await client.tickets.create({ role: "operator" });
+    const added = await runBinary(["context", "add", "away", "-"], { env: home, input: ticket });
+    expect(added).toMatchObject({ code: 0 });
+    const ways = [
+      // Over HTTP to a node that does not run it, and over Iroh.
+      await ForwardProcess.start(["app", "0:80", "0:9000", "0:81", "--data-dir", `${cluster.dataRoot}/node-${away}`]),
+      await ForwardProcess.start(["app", "0:80", "0:9000", "0:81"], home),
+    ];
+    const sent = Buffer.from(Array.from({ length: 1_000_000 }, (_, at) => at % 251));
+    for (const { ports, said } of ways) {
+      const [page = 0, sum = 0, closed = 0] = ports;
+      const pages = Array.from({ length: 20 }, async () => (await fetch(`http://127.0.0.1:${page}/`)).text());
+      for (const each of await Promise.all(pages)) expect(each).toContain("a page of the guest");
+      const digest = createHash("md5").update(sent).digest("hex");
+      expect(await Promise.all([exchange(sum, sent), exchange(sum, sent)])).toEqual(Array(2).fill(`${digest}  -\n`));
+      await expect(exchange(closed, sent)).rejects.toThrow();
+      await said.until((text) => text.includes("port 81 of app: the connection is refused"));
+    }
+    const logs = cluster.nodes.map((each) => each.stderrTail(400));
+    expect(logs.filter((log) => log.includes("a connection into a VM is opened"))).toHaveLength(1);
+
+    const viewer = await client.tokens.create({ role: "viewer" });
+    const watcher = await ForwardProcess.start(["app", "0:80", "--address", cluster.node(1).ready.bind], {
+      ...home,
+      BLIXARD_TOKEN: viewer.token,
+    });
+    await expect(exchange(watcher.ports[0] ?? 0, sent)).rejects.toThrow();
+    await watcher.said.until((text) => text.includes("port 80 of app: ") && text.includes("operator"));
+    for (const each of [...ways, watcher]) expect(await each.interrupt()).toBe(130);
+    expect(await run("vm", "forward", "app", "80:80:80")).toMatchObject({ code: 64 });
+    expect(await run("vm", "forward", "nobody", "0:80")).toMatchObject({ code: 3 });
+    expect(await run("vm", "delete", "app", "--yes")).toMatchObject({ code: 0 });
+  }, 300_000);
 });

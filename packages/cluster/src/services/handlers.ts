@@ -22,6 +22,7 @@ import { tokenExit, tokenHandlers } from "./token.ts";
 import { vmHandlers } from "./vm.ts";
 import { vmAgentHandlers } from "./vm-agent.ts";
 import { consoleStreams } from "./vm-console.ts";
+import { vmForwardStreams } from "./vm-forward.ts";
 import { vmStreams } from "./vm-watch.ts";
 import { volumeHandlers } from "./volume.ts";
 
@@ -57,7 +58,7 @@ export function createServices(parts: NodeParts): Services {
       ...banHandlers(parts),
       ...joinHandlers(parts),
     },
-    streamHandlers: { ...consoleStreams(parts), ...kvStreams(parts), ...vmStreams(parts) },
+    streamHandlers: { ...consoleStreams(parts), ...vmForwardStreams(parts), ...kvStreams(parts), ...vmStreams(parts) },
     entrySteps: { ...joinEntry(parts, desk), ...redeemEntry(desk) },
     exitSteps: tokenExit(parts),
   };

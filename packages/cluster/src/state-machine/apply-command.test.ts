@@ -75,6 +75,18 @@ describe("applyCommand: forwarded ports", () => {
     expect(create("cache", 3, 2, "all")).toMatchObject({ ok: true });
     replica.apply({ type: "vm.purge", name: "web" });
     expect(create("again", 4, 1, "loopback")).toMatchObject({ ok: true });
+    // One that was placed nowhere is placed by the same rule when somebody starts it.
+    const away = { ...(createVm("away", 5, 1) as CommandBodyOf<"vm.create">), desired: "stopped" } as const;
+    const { node: _, ...queued } = { ...away, spec: { ...sampleSpec(), forwards: [{ port: 8080, to: 80 }] } };
+    replica.apply({ type: "node.update", nodeId: 1, featureLevel: 3 });
+    replica.apply({ type: "node.update", nodeId: 2, featureLevel: 3 });
+    replica.apply({ type: "cluster.setLevel", level: 3 });
+    expect(replica.apply({ ...queued, desired: "running", pending: "no room" })).toMatchObject({ ok: true });
+    const start = { type: "vm.desire", name: "away", desired: "running", newEpoch: true, placement: "" } as const;
+    expect(replica.apply({ ...start, node: 1 })).toMatchObject({ ok: false, code: "CONFLICT" });
+    expect(replica.state.vms.get("away")?.node).toBeNull();
+    replica.apply({ type: "vm.purge", name: "again" });
+    expect(replica.apply({ ...start, node: 1 })).toMatchObject({ ok: true });
   });
 });
 

@@ -1,4 +1,4 @@
-import { type CommandBodyOf, limits, type OperationRecord } from "@blixard/protocol";
+import { type CommandBodyOf, limits, type OperationRecord, type VmSpec } from "@blixard/protocol";
 import { beforeEach, describe, expect, it } from "@jest/globals";
 import { sampleNode, sampleObservation, sampleSpec, sampleVmId } from "../testing/command-samples.ts";
 import { Replica } from "../testing/replica.ts";
@@ -24,11 +24,11 @@ const end = (fields: Partial<CommandBodyOf<"operation.end">> = {}) =>
 const operation = (id = one) => replica.state.operations.get(id);
 const web = () => replica.state.vms.get("web");
 
-function createVm(): void {
+function createVm(spec: Partial<VmSpec> = {}): void {
   const vm = {
     name: "web",
     vmId: sampleVmId(1),
-    spec: sampleSpec(),
+    spec: sampleSpec(spec),
     desired: "running",
     node: 2,
     placement: "",
@@ -132,6 +132,22 @@ describe("a VM that is held", () => {
     expect(web()).not.toHaveProperty("held");
     expect(web()?.home).toEqual({ node: 2, operation: one });
     expect(release()).toMatchObject({ ok: false, code: "STALE_EPOCH" });
+  });
+
+  it("goes to no node on which its port leads to another VM by now, and may go on where it is", () => {
+    replica.apply({ type: "vm.purge", name: "web" });
+    const forwards = [{ port: 8080, to: 80 }];
+    createVm({ forwards });
+    const spec = sampleSpec({ forwards: [{ port: 8080, to: 81, listen: "all" }] });
+    const other = { type: "vm.create", name: "db", vmId: sampleVmId(2), spec, node: 3, placement: "" } as const;
+    expect(replica.apply({ ...other, desired: "running" })).toMatchObject({ ok: true });
+    hold();
+    observe("Stopped", 2);
+    const before = web();
+    const taken = { ok: false, code: "CONFLICT", message: expect.stringContaining("leads to the VM db") };
+    expect(release()).toMatchObject(taken);
+    expect(web()).toEqual(before);
+    expect(release({ to: 2 })).toMatchObject({ ok: true });
   });
 
   it("is not held in another epoch than the leader saw, twice, or for an operation that does not run", () => {

@@ -6,7 +6,7 @@ import { quotaRefusal } from "./quota.ts";
 import { nodeKey } from "./state.ts";
 import type { Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
 import { cardsRefusal } from "./vm-cards.ts";
-import { forwardRefusal } from "./vm-forwards.ts";
+import { forwardConflict } from "./vm-forwards.ts";
 import { newPolicy } from "./vm-move.ts";
 import { attached, attachRefusal } from "./volume.ts";
 
@@ -31,9 +31,7 @@ export function placeRefusal(state: ClusterState, id: number, spec: VmSpec): Out
   const node = state.nodes.get(nodeKey(id));
   if (node === undefined) return nodeNotFound(id);
   if (node.leaving) return refuse("CONFLICT", `node ${id} is leaving the cluster`, "Try again.");
-  const taken = forwardRefusal(id, spec, state.vms.values());
-  if (taken === undefined) return undefined;
-  return refuse("CONFLICT", `node ${id} cannot take the VM: ${taken}`, "Try again.");
+  return forwardConflict(state, id, spec);
 }
 
 function newVmRefusal(state: ClusterState, { name, vmId, spec, labels }: NewVm): Outcome | undefined {

@@ -12,6 +12,7 @@ import type { CommandBodyOf, VmRecord } from "@blixard/protocol";
 import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { nodeKey } from "./state.ts";
 import type { ClusterState, CommandEntry, Outcome } from "./types.ts";
+import { forwardConflict } from "./vm-forwards.ts";
 import { hasEnded, withoutHomeOn } from "./vm-move.ts";
 
 export function applyHold(state: ClusterState, body: CommandBodyOf<"vm.hold">, entry: CommandEntry): Outcome {
@@ -61,6 +62,8 @@ export function applyRelease(state: ClusterState, body: CommandBodyOf<"vm.releas
   if (node.leaving) return refuse("CONFLICT", `node ${body.to} is leaving the cluster`);
   const { held, ...freed } = vm;
   const moves = body.to !== body.from;
+  const taken = moves ? forwardConflict(state, body.to, vm.spec) : undefined;
+  if (taken !== undefined) return taken;
   const message = moves ? `it ran on node ${body.from}` : "";
   return stored(
     {

@@ -113,6 +113,26 @@ describe("vm.move", () => {
     expect(move()).toMatchObject({ ok: false, code: "CONFLICT" });
   });
 
+  it("goes to no node on which its port leads to another VM by now", () => {
+    const forwards = [{ port: 8080, to: 80 }];
+    create("web", { forwards });
+    const other = {
+      type: "vm.create",
+      name: "db",
+      vmId: sampleVmId(2),
+      spec: sampleSpec({ forwards }),
+      node: 3,
+    } as const;
+    replica.apply({ ...other, desired: "running", placement: "" });
+    const before = web();
+    expect(move()).toMatchObject({
+      ...{ ok: false, code: "CONFLICT" },
+      message: "node 3 cannot take the VM: its port 127.0.0.1:8080 leads to the VM db",
+    });
+    expect(web()).toEqual(before);
+    expect(move({ to: 1 })).toMatchObject({ ok: true });
+  });
+
   it("keeps what was given apart from what follows from it", () => {
     create("web");
     expect(web()?.spec).not.toHaveProperty("onPartition");

@@ -16,6 +16,7 @@ import { clusterLevel } from "./level.ts";
 import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { nodeKey } from "./state.ts";
 import type { ClusterState, CommandEntry, Outcome } from "./types.ts";
+import { forwardConflict } from "./vm-forwards.ts";
 import { released } from "./volume.ts";
 
 /** From this level of the cluster on its nodes have leases, and new VMs a policy. */
@@ -76,6 +77,8 @@ export function applyMove(state: ClusterState, body: CommandBodyOf<"vm.move">, e
   const node = state.nodes.get(nodeKey(body.to));
   if (node === undefined) return nodeNotFound(body.to);
   if (node.leaving) return refuse("CONFLICT", `node ${body.to} is leaving the cluster`);
+  const taken = forwardConflict(state, body.to, vm.spec);
+  if (taken !== undefined) return taken;
   const { startedWith: _, ...moved } = withoutHomeOn(dated, body.to);
   return stored({
     ...moved,

@@ -17,6 +17,7 @@ import { applyReseal } from "./secret.ts";
 import { nodeKey } from "./state.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
 import { applyCreate } from "./vm-create.ts";
+import { forwardConflict } from "./vm-forwards.ts";
 import { applyHold, applyRelease, takenOver } from "./vm-hold.ts";
 import { applyMove, applySettle } from "./vm-move.ts";
 import { applyPlace, applyPreempt, queued } from "./vm-queue.ts";
@@ -59,6 +60,8 @@ function applyDesire(state: ClusterState, body: CommandBodyOf<"vm.desire">, entr
   if (node === null && body.desired !== "stopped") {
     return refuse("CONFLICT", `the VM ${body.name} is placed on no node`, "Try again.");
   }
+  const taken = placed && body.node !== undefined ? forwardConflict(state, body.node, vm.spec) : undefined;
+  if (taken !== undefined) return taken;
   const newEpoch = body.newEpoch || placed;
   const next: VmRecord = {
     ...takenOver(vm, body.desired, node),

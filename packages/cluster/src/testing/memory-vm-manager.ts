@@ -81,6 +81,10 @@ export class MemoryVmManager implements VmManager {
 
   setNetworks(): void {}
 
+  connectGuest(): never {
+    throw new BlixardError("UNSUPPORTED", "these VMs have no networks");
+  }
+
   agentOf(): never {
     throw new BlixardError("UNSUPPORTED", "these VMs have no agent");
   }

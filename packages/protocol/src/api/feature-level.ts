@@ -15,7 +15,7 @@
  *        operations, and nodes that are drained; networks of VMs and forwarded ports; disks of VMs, and volumes;
  *        labels of nodes and VMs, where a VM may be placed, VMs that wait for room, settings of the scheduler; private networks;
  *        formats of the disks of images, the nodes that hold an image, and images that are pinned;
- *        what cloud-init is told, sealed; agents of guests;
+ *        what cloud-init is told, sealed; agents of guests; connections to ports of VMs;
  *        VMs that are changed after their creation; rebalancing
  */
 export const featureLevels = {

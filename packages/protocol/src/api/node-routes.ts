@@ -84,6 +84,14 @@ export const nodeRoutes = {
     access: "operator",
     answers: { status: 101, mediaType: "application/octet-stream" },
   },
+  forward: {
+    verb: "GET",
+    path: "/v1/vms/{name}/ports/{port}",
+    summary:
+      "a TCP connection to a port of a VM, as a websocket: binary messages are what comes, `end` says that no more does",
+    access: "operator",
+    answers: { status: 101, mediaType: "application/octet-stream" },
+  },
 } as const satisfies Readonly<Record<string, NodeRoute>>;
 
 /** Names of headers that client and server agree on. */

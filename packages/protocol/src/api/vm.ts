@@ -16,6 +16,7 @@ import { sealedSecretSchema } from "./vm-cloud-init.ts";
 import { observedConditionsSchema, vmConditionSchema } from "./vm-conditions.ts";
 import { diskNamesSchema, recordedDisksSchema } from "./vm-disks.ts";
 import { observedEndsSchema, recordedEndsSchema } from "./vm-ends.ts";
+import { vmForwardStreams } from "./vm-forward.ts";
 import { nextLossPolicySchema, startedWithSchema } from "./vm-process.ts";
 import { preemptedSchema } from "./vm-queue.ts";
 import { vmSpecSchema } from "./vm-spec.ts";
@@ -395,6 +396,7 @@ const consoleRequest = z.object(consolePosition).strict();
 const consolePiece = z.object({ offset: z.int(), data: bytesSchema });
 
 export const vmStreams = {
+  ...vmForwardStreams,
   /** The serial console of a VM: input goes in, output comes out until the caller leaves. */
   "vm.console": stream({
     summary: "the serial console of a VM, input and output",

@@ -192,6 +192,10 @@ export class SimVmManager implements VmManager {
     if (this.#desired.some(waits)) this.#pursue(this.#desired);
   }
 
+  connectGuest(): never {
+    throw new BlixardError("UNSUPPORTED", "these VMs have no networks");
+  }
+
   agentOf(): never {
     throw new BlixardError("UNSUPPORTED", "these VMs have no agent");
   }

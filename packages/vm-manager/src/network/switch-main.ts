@@ -18,6 +18,7 @@ import type { NetworkTable } from "./private/network-table.ts";
 import { PrivatePort } from "./private/private-port.ts";
 import type { PortConfig, PortStatus, SwitchAnswers, SwitchQuestion } from "./switch-messages.ts";
 import { switchKind } from "./switch-messages.ts";
+import { serveStreams } from "./tcp/stream-server.ts";
 import { UserPort } from "./user-port.ts";
 
 const lookMs = 200;
@@ -49,6 +50,9 @@ class SwitchProcess {
   run(): void {
     rmSync(this.#socketPath, { force: true });
     this.#server.listen(this.#socketPath);
+    const streams = serveStreams(this.#socketPath, ({ vmId, port }, events) =>
+      this.#userPortOf(vmId).connect(port, events),
+    );
     const looking = setInterval(() => {
       for (const [vmId, ports] of this.#ports) {
         for (const port of ports) port.look();
@@ -59,6 +63,7 @@ class SwitchProcess {
       } else if (performance.now() - this.#busyAtMs > idleMs) {
         clearInterval(looking);
         this.#server.close();
+        streams.close();
         this.#lane?.then((carrier) => carrier.close()).catch(() => {});
       }
     }, lookMs);

@@ -17,6 +17,11 @@ export function userLeaseOf({ guest, gateway, resolver, range }: UserAddresses):
   return { guest, server: gateway, mask: range.mask, resolver, router: gateway };
 }
 
+/** From which the switch opens connections into the guest: its own, so that no answer of the guest goes to passt. */
+export function switchAddressOf({ range }: UserAddresses): number {
+  return range.base + 1;
+}
+
 /** A forwarded port. */
 export interface PortForward {
   /** The address on which this machine listens. */

@@ -17,7 +17,9 @@ import { type RunningPasst, startPasst } from "./passt.ts";
 import type { ProbeAnswer, ProbeAsk } from "./probe/guest-probe.ts";
 import { ProbeDesk } from "./probe/probe-desk.ts";
 import type { UserPortConfig } from "./switch-messages.ts";
-import { userLeaseOf } from "./user-addresses.ts";
+import type { TcpConnection, TcpConnectionEvents } from "./tcp/tcp-connection.ts";
+import { TcpDesk } from "./tcp/tcp-desk.ts";
+import { switchAddressOf, userLeaseOf } from "./user-addresses.ts";
 import { askForGateway, UserWall } from "./user-wall.ts";
 
 const passtRetryMs = 500;
@@ -40,6 +42,7 @@ export class UserPort {
   readonly #guest: GuestLink;
   /** Asks the guest from the address of its gateway. */
   readonly #probes: ProbeDesk;
+  readonly #connections: TcpDesk;
   #closed = false;
   #passt: RunningPasst | undefined;
   #passtStartedMs = 0;
@@ -60,13 +63,21 @@ export class UserPort {
         this.#passt?.frames.resume();
         this.look();
       },
-      onDrain: () => this.#passt?.frames.resume(),
+      onDrain: () => {
+        this.#passt?.frames.resume();
+        this.#connections.pump();
+      },
       onGone: () => this.close(),
     });
-    this.#probes = new ProbeDesk({
-      send: (frame) => void this.#guest.write([withLength(frame)]),
-      own: { mac: gatewayMac, address: addresses.gateway },
+    const wire = {
+      send: (frame: Buffer) => void this.#guest.write([withLength(frame)]),
       guest: { mac, address: addresses.guest },
+    };
+    this.#probes = new ProbeDesk({ ...wire, own: { mac: gatewayMac, address: addresses.gateway } });
+    this.#connections = new TcpDesk({
+      ...wire,
+      own: { mac: gatewayMac, address: switchAddressOf(addresses) },
+      isFull: () => this.#guest.isFull,
     });
   }
 
@@ -90,9 +101,15 @@ export class UserPort {
     return await this.#probes.ask(ask, timeoutMs);
   }
 
+  /** Opens a connection to a port of the guest. @throws when there are too many */
+  connect(port: number, events: TcpConnectionEvents): TcpConnection {
+    return this.#connections.connect(port, events);
+  }
+
   close(): void {
     this.#closed = true;
     this.#probes.close();
+    this.#connections.close();
     this.#guest.close();
     this.#endPasst();
   }
@@ -105,7 +122,7 @@ export class UserPort {
         const answer = answerDhcp(content, this.config.mac, userLeaseOf(this.config.addresses));
         // A guest that asks and does not listen fills no memory here.
         if (answer !== undefined && !this.#guest.isFull) this.#guest.write([withLength(answer)]);
-      } else if (!this.#probes.takes(content) && this.#wall.letsOut(content)) {
+      } else if (!this.#probes.takes(content) && !this.#connections.takes(content) && this.#wall.letsOut(content)) {
         const answer = this.#answerName(content);
         if (answer === undefined) out.push(frame);
         else if (!this.#guest.isFull) this.#guest.write([withLength(answer)]);

@@ -17,6 +17,7 @@ import type { NetworksOfNode } from "./private/network-table.ts";
 import { dropReasons } from "./private/private-wall.ts";
 import type { ProbeAnswer, ProbeAsk } from "./probe/guest-probe.ts";
 import { type PortConfig, type SwitchAnswers, type SwitchQuestion, switchKind } from "./switch-messages.ts";
+import { type GuestStream, openGuestStream } from "./tcp/guest-stream.ts";
 import { tryPasst } from "./try-passt.ts";
 
 type SwitchConnection = HelperConnection<SwitchQuestion, SwitchAnswers>;
@@ -145,6 +146,16 @@ export class VmNetworks implements NetworkLane {
       throw new BlixardError("VM_DRIVER_FAILED", this.missing?.reason ?? "its network is not up");
     }
     return await connection.ask({ type: "probe", vmId, ask, timeoutMs }, timeoutMs + answerTimeoutMs);
+  }
+
+  /** Opens a connection to a port of a guest in its network `user`. @throws GUEST_UNREACHABLE, DEADLINE_EXCEEDED */
+  async connectGuest(vmId: string, port: number, signal: AbortSignal): Promise<GuestStream> {
+    if (this.#connection === undefined || !this.#told.has(vmId)) {
+      const why = this.missing?.reason ?? "its network is not up";
+      throw new BlixardError("GUEST_UNREACHABLE", why, { outcome: "not_applied" });
+    }
+    const switchSocketPath = this.#place.socketPath;
+    return await openGuestStream({ clock: this.#deps.clock, switchSocketPath }, { vmId, port }, signal);
   }
 
   /** Lets go of the switch, which goes on. */

@@ -1,4 +1,4 @@
-/** `blixard vm create|list|get|start|stop|restart|pause|resume|delete|explain|logs|console|set|apply` */
+/** `blixard vm create|list|get|start|stop|restart|pause|resume|delete|explain`, and what stands in other files */
 import { BlixardError, errorCodeOf } from "@blixard/common";
 import {
   formerLossPolicy,
@@ -28,6 +28,7 @@ import { withCloudInitFiles } from "./vm-cloud-init.ts";
 import { registerConsole } from "./vm-console.ts";
 import { diskLines, disksTable } from "./vm-disks.ts";
 import { endLines, endsTable } from "./vm-ends.ts";
+import { registerForward } from "./vm-forward.ts";
 import { isSelected, parseLabels, placementLines, verdictTable } from "./vm-placement-options.ts";
 import { registerSet } from "./vm-set.ts";
 import { addSpecOptions, specOf } from "./vm-spec-options.ts";
@@ -76,6 +77,7 @@ export function registerVm(command: Command, context: CliContext): void {
   registerSet(command, context, (session, vm, options) => finish(session, vm, ["Running"], options));
   registerConsole(command, context);
   registerAgent(command, context);
+  registerForward(command, context);
 }
 
 function withMutationOptions(command: Command): Command {

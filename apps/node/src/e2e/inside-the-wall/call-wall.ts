@@ -32,6 +32,7 @@ export const letters = {
   i: "INVALID_ARGUMENT",
   n: "OPERATION_NOT_FOUND",
   s: "UNSUPPORTED",
+  g: "GUEST_UNREACHABLE",
 } as const;
 export type Cell = (typeof letters)[keyof typeof letters];
 
@@ -61,6 +62,7 @@ vm.desire         ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.observe        ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 vm.logs           ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.console        ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+vm.forward        ddddrk  ddddrk  guuurk  guuurk  auuurk  ddddrk  ddddrk  mmm
 vm.consoleRead    ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.consoleWrite   ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.exec           ddddrk  ddddrk  suuurk  suuurk  auuurk  ddddrk  ddddrk  mmm

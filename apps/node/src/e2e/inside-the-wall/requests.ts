@@ -78,6 +78,7 @@ export const requests: Requests = {
   "vm.observe": ({ self }) => ({ nodeId: self, observations: [] }),
   "vm.logs": () => ({ name: "prey", offset: 0 }),
   "vm.console": () => ({ name: "prey", offset: 0 }),
+  "vm.forward": () => ({ name: "prey", port: 22 }),
   "vm.consoleRead": () => ({ name: "prey", offset: 0 }),
   "vm.consoleWrite": () => ({ name: "prey", data: Uint8Array.of(10) }),
   "vm.exec": () => ({ name: "prey", argv: ["/bin/true"] }),

@@ -167,6 +167,7 @@ export const forgedRequests: Requests = {
 export const forgedStreams: StreamRequests = {
   "vm.console": (source) => ({ name: vm(source), offset: 0 }),
   "vm.logs": (source) => ({ name: vm(source), offset: 0 }),
+  "vm.forward": (source) => ({ name: vm(source), port: 22 }),
   "vm.watch": () => ({}),
   "kv.watch": () => ({}),
 };

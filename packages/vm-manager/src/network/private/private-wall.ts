@@ -3,11 +3,11 @@
  * of the network. The switch itself says who has which address (ARP), gives addresses (DHCP) and answers names (DNS): no frame of a
  * guest about that reaches another one, so none can take over a neighbour's place.
  */
+import { arpAnswer } from "../arp.ts";
 import { answerDhcp, isDhcpRequest } from "../dhcp.ts";
 import { gatewayMac } from "../gateway-mac.ts";
-import { hexOf } from "../ipv4-frame.ts";
 import { answerQuestion, isNameQuestion } from "../name-question.ts";
-import { type ArpPacket, etherHeaderBytes, macNumberAt, readPacket } from "../packet.ts";
+import { type ArpPacket, macNumberAt, readPacket } from "../packet.ts";
 import { answerNames, topDomain } from "./names.ts";
 import type { NetworkHost, NetworkTable } from "./network-table.ts";
 
@@ -83,25 +83,6 @@ function verdictOnArp({ senderMac, sender, target, asks }: ArpPacket, own: Netwo
 function leaseOf({ address: guest }: NetworkHost, { config }: NetworkTable) {
   const { server, range, name } = config;
   return { guest, server, mask: range.mask, resolver: server, domain: `${name}.${topDomain}` };
-}
-
-type ArpEnd = Pick<NetworkHost, "mac" | "address">;
-
-function arpAnswer(found: ArpEnd, asked: ArpEnd): Buffer {
-  const frame = Buffer.alloc(etherHeaderBytes + 28);
-  frame.write(hexOf(asked.mac), 0, "hex");
-  frame.write(hexOf(gatewayMac), 6, "hex");
-  frame.writeUInt16BE(0x0806, 12);
-  frame.write("0001080006040002", etherHeaderBytes, "hex");
-  const ends: readonly (readonly [ArpEnd, number])[] = [
-    [found, etherHeaderBytes + 8],
-    [asked, etherHeaderBytes + 18],
-  ];
-  for (const [{ mac, address }, at] of ends) {
-    frame.write(hexOf(mac), at, "hex");
-    frame.writeUInt32BE(address, at + 6);
-  }
-  return frame;
 }
 
 function answered(frame: Buffer | undefined): Verdict {

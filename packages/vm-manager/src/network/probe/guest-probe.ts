@@ -8,7 +8,7 @@
  * The guest is asked for one line, so one connection takes and keeps little, whatever the guest sends.
  */
 import type { Ipv4End } from "../ipv4-frame.ts";
-import { type ReceivedSegment, type TcpFlag, tcpFrame } from "./tcp-segment.ts";
+import { type ReceivedSegment, type TcpFlag, tcpFrame } from "../tcp/tcp-segment.ts";
 
 export type ProbeAsk =
   | { readonly type: "tcp"; readonly port: number }

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "@jest/globals";
 import type { Ipv4End } from "../ipv4-frame.ts";
 import { etherHeaderBytes } from "../packet.ts";
+import { type ReceivedSegment, readSegment, type TcpFlag, tcpFrame } from "../tcp/tcp-segment.ts";
 import type { ProbeAsk } from "./guest-probe.ts";
 import { ProbeDesk } from "./probe-desk.ts";
-import { type ReceivedSegment, readSegment, type TcpFlag, tcpFrame } from "./tcp-segment.ts";
 
 const own = { mac: "02:00:00:00:00:02", address: 0x0a_00_02_02 };
 const guest = { mac: "02:00:00:00:00:0a", address: 0x0a_00_02_0f };

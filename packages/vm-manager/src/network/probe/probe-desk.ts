@@ -3,8 +3,8 @@ import { randomInt } from "node:crypto";
 import { formatIpv4 } from "@blixard/common";
 import type { Ipv4End } from "../ipv4-frame.ts";
 import { etherHeaderBytes } from "../packet.ts";
+import { readSegment } from "../tcp/tcp-segment.ts";
 import { GuestProbe, type ProbeAnswer, type ProbeAsk } from "./guest-probe.ts";
-import { readSegment } from "./tcp-segment.ts";
 
 /** Ports below 1024 that programs hardly ever connect from: what passt shows the guest comes from others. */
 const firstPort = 960;
