@@ -63,6 +63,8 @@ export const limits = {
   vmDiskNameLengthMax: 20,
   /** A file of ext4 has less than 16 TiB. */
   vmDiskGiBMax: 8_192,
+  /** Volumes that a VM can get, and let go of, while it runs: a slot each. */
+  vmHotplugDisksMax: 8,
   volumesMax: 10_000,
   /** Some clouds take no more. */
   vmUserDataBytesMax: 16 * 1024,

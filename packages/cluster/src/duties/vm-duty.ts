@@ -119,7 +119,8 @@ export function desiredVms(state: ClusterState, nodeId: number, openerOf: Opener
     const needsLease = policyOf(vm).onPartition === "stop";
     const madeDisks = vm.disks?.node === nodeId ? vm.disks.names : [];
     const volumeIds = new Map(volumesOf(spec).map((volume) => [volume, state.volumes.get(volume)?.volumeId]));
-    const wanted = { desired: vm.desired, fencingEpoch, image, needsLease, madeDisks, volumeIds };
+    const { disksIndex = 0 } = vm;
+    const wanted = { desired: vm.desired, fencingEpoch, image, needsLease, madeDisks, volumeIds, disksIndex };
     const secret = state.secrets.has(vmId) ? { openUserData: openerOf(vmId) } : {};
     desired.push({ vmId, name, spec, ...wanted, ...secret, cards: vm.cards ?? [] });
   }

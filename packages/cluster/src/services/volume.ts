@@ -97,9 +97,10 @@ function nodeFor(parts: VolumeParts, { node: wanted, sizeGiB }: ParsedRequestOf<
   });
 }
 
-const roomHint = "Free some room there, or promise more than there is: blixard cluster scheduling --disk-overcommit N.";
+export const roomHint =
+  "Free some room there, or promise more than there is: blixard cluster scheduling --disk-overcommit N.";
 
-function noRoom(parts: VolumeParts, nodeId: number, needMiB: number): string | undefined {
+export function noRoom(parts: VolumeParts, nodeId: number, needMiB: number): string | undefined {
   const { state } = parts.stateMachine;
   const node = state.nodes.get(nodeKey(nodeId));
   const options = schedulerOptions(parts);

@@ -132,23 +132,30 @@ export function attachRefusal(state: ClusterState, spec: VmSpec, node: number | 
   return undefined;
 }
 
-/** The changes that give a new VM its volumes. */
-export function attached(state: ClusterState, vm: VmRecord, { index }: CommandEntry): Change[] {
+/** The changes that give a VM its volumes, or those that it has now and had not `before`. */
+export function attached(state: ClusterState, vm: VmRecord, { index }: CommandEntry, before?: VmRecord): Change[] {
+  const had = before === undefined ? [] : volumesOf(before.spec);
   return volumesOf(vm.spec).flatMap((name) => {
     const volume = state.volumes.get(name);
-    if (volume === undefined) return [];
+    if (volume === undefined || had.includes(name)) return [];
     return [change({ ...volume, attachedTo: vm.name, epoch: volume.epoch + 1, updatedIndex: index })];
   });
 }
 
-/** The changes that take from a VM that is forgotten what stands beside its record. */
-export function released(state: ClusterState, vm: VmRecord, { index }: CommandEntry): Change[] {
-  const volumes = volumesOf(vm.spec).flatMap((name): Change[] => {
+/** The changes that take what stands beside the record of a VM from it: all when it is forgotten, else what it has no more. */
+export function released(state: ClusterState, vm: VmRecord, { index }: CommandEntry, left?: VmRecord): Change[] {
+  const kept = left === undefined ? [] : volumesHeldBy(left);
+  const volumes = volumesHeldBy(vm).flatMap((name): Change[] => {
     const volume = state.volumes.get(name);
-    if (volume === undefined || volume.attachedTo !== vm.name) return [];
+    if (kept.includes(name) || volume === undefined || volume.attachedTo !== vm.name) return [];
     return [change({ ...volume, attachedTo: null, updatedIndex: index })];
   });
-  return [...volumes, ...secretGone(state, vm)];
+  return left === undefined ? [...volumes, ...secretGone(state, vm)] : volumes;
+}
+
+/** Those of its specification, and those that it is to let go of. */
+function volumesHeldBy({ spec, detaching = [] }: VmRecord): string[] {
+  return [...volumesOf(spec), ...detaching.map(({ volume }) => volume)];
 }
 
 export function volumeNotFound(name: string): Outcome {

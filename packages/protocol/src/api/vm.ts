@@ -14,7 +14,7 @@ import { guestAgentSchema, vmAgentMethods } from "./vm-agent.ts";
 import { vmCardsSchema } from "./vm-cards.ts";
 import { sealedSecretSchema } from "./vm-cloud-init.ts";
 import { observedConditionsSchema, vmConditionSchema } from "./vm-conditions.ts";
-import { diskNamesSchema, recordedDisksSchema } from "./vm-disks.ts";
+import { detachingSchema, diskNamesSchema, guestDisksSchema, recordedDisksSchema } from "./vm-disks.ts";
 import { observedEndsSchema, recordedEndsSchema } from "./vm-ends.ts";
 import { preemptedSchema } from "./vm-queue.ts";
 import { vmSpecSchema } from "./vm-spec.ts";
@@ -61,6 +61,8 @@ export const vmObservationSchema = z.object({
   /** Those that the node has made. Absent while it has none. */
   disks: diskNamesSchema.meta({ since: 3 }).exactOptional(),
   agent: guestAgentSchema.exactOptional(),
+  /** Those that it has while it runs. Absent for one that has none, and where nobody can ask. */
+  guestDisks: guestDisksSchema.meta({ since: 3 }).exactOptional(),
 });
 export type VmObservation = z.infer<typeof vmObservationSchema>;
 
@@ -103,6 +105,11 @@ export const vmRecordSchema = z.object({
   preempted: preemptedSchema.meta({ since: 3 }).exactOptional(),
   /** What the agent in the guest says. Nothing vouches for that but the guest. */
   agent: guestAgentSchema.exactOptional(),
+  /** The entry that changed its disks last. Absent: they are those of its creation. */
+  disksIndex: z.int().min(0).meta({ since: 3 }).exactOptional(),
+  guestDisks: guestDisksSchema.meta({ since: 3 }).exactOptional(),
+  /** Volumes that are not in its specification any more, and that its guest may still have. Absent: none. */
+  detaching: z.array(detachingSchema).max(limits.vmDisksMax).meta({ since: 3 }).exactOptional(),
 });
 export type VmRecord = z.infer<typeof vmRecordSchema>;
 

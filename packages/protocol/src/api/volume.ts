@@ -115,7 +115,7 @@ export const volumeMethods = {
     response: volumeWritten,
   }),
   "volume.resize": method({
-    summary: "make a volume larger; a VM that runs sees it at its next start",
+    summary: "make a volume larger, also while a VM runs with it",
     since: 3,
     place: "leader",
     access: "operator",

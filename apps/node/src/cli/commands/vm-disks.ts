@@ -53,11 +53,23 @@ export function disksText({ spec: { disks } }: VmRecord): string | null {
 /** A table below that of the VM; nothing for a VM without disks. */
 export function disksTable(vm: VmRecord): string {
   const all = disksShown(vm);
-  if (all.length === 0) return "";
+  if (all.length === 0 && vm.detaching === undefined) return "";
   const rows = all.map((disk) => [
     ...[disk.name, sizeText(disk), disk.ephemeral === true ? "ephemeral" : "kept", placeOf(vm, disk)],
+    guestText(vm, disk),
   ]);
-  return `\n${formatTable(["DISK", "SIZE", "DATA", "MADE"], rows)}`;
+  const leaving = (vm.detaching ?? []).map(({ disk, volume }) => [
+    ...[disk, `volume ${volume}`, "kept", "is being detached", guestText(vm, { name: disk })],
+  ]);
+  return `\n${formatTable(["DISK", "SIZE", "DATA", "MADE", "GUEST"], [...rows, ...leaving])}`;
+}
+
+const gibibyte = 1024 ** 3;
+
+/** What the guest has of it now. */
+function guestText({ guestDisks }: VmRecord, { name }: Pick<VmDisk, "name">): string {
+  const seen = guestDisks?.disks.find((disk) => disk.name === name);
+  return seen === undefined ? "-" : `${Number((seen.sizeBytes / gibibyte).toFixed(2))} GiB`;
 }
 
 /** One line for each disk. */

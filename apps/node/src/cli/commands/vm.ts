@@ -24,6 +24,7 @@ import { vmView } from "./views.ts";
 import { agentLine, registerAgent } from "./vm-agent.ts";
 import { withCloudInitFiles } from "./vm-cloud-init.ts";
 import { registerConsole } from "./vm-console.ts";
+import { registerDisk } from "./vm-disk.ts";
 import { diskLines, disksTable } from "./vm-disks.ts";
 import { endLines, endsTable } from "./vm-ends.ts";
 import { isSelected, parseLabels, placementLines, verdictTable } from "./vm-placement-options.ts";
@@ -72,6 +73,7 @@ export function registerVm(command: Command, context: CliContext): void {
   registerDelete(command, context);
   registerConsole(command, context);
   registerAgent(command, context);
+  registerDisk(command, context);
 }
 
 function withMutationOptions(command: Command): Command {
