@@ -205,6 +205,12 @@ export interface GuestDisk {
   readonly sizeBytes: number;
 }
 
+/** 0: no limit. */
+export interface DiskLimits {
+  readonly iops: number;
+  readonly bytesPerSecond: number;
+}
+
 /** The disks of an instance that runs. */
 export interface InstanceDisks {
   list(): Promise<readonly GuestDisk[]>;
@@ -214,6 +220,8 @@ export interface InstanceDisks {
   detach(name: string, signal: AbortSignal): Promise<void>;
   /** Never makes one smaller. */
   grow(name: string, sizeBytes: number): Promise<void>;
+  /** What a guest may do with it in a second. */
+  limit(name: string, limits: DiskLimits): Promise<void>;
 }
 
 export interface VmDriver {

@@ -69,8 +69,9 @@ function runObserved(
 export function desiredVolumes(state: ClusterState, nodeId: number): DesiredVolume[] {
   return sortedRecords(state, "volumes")
     .filter(({ node }) => node === nodeId)
-    .map(({ volumeId, sizeGiB, madeGiB, state: now }) => ({
+    .map(({ volumeId, sizeGiB, madeGiB, state: now, sourceId }) => ({
       ...{ volumeId, sizeGiB, wasMade: madeGiB > 0, isDeleted: now === "deleting" },
+      ...(sourceId === undefined ? {} : { sourceId }),
     }));
 }
 

@@ -34,7 +34,7 @@ export function vmDiskHandlers(parts: NodeParts): Pick<Handlers, VmDiskMethods> 
     "vm.detachDisk": ({ name, ...disk }, call) =>
       change({ type: "vm.disk", name, change: { kind: "detach", ...disk } }, call),
     "vm.changeDisk": ({ name, ...disk }, call) =>
-      change({ type: "vm.disk", name, change: { kind: "resize", ...disk } }, call),
+      change({ type: "vm.disk", name, change: { kind: "change", ...disk } }, call),
   };
 }
 
@@ -54,11 +54,13 @@ function assertCan(parts: NodeParts, { name, change }: CommandBodyOf<"vm.disk">)
     case "detach":
       assertHotplug(parts, vm, node);
       break;
-    case "resize": {
+    case "change": {
       const image = imageFor(parts, vm.spec);
       const { disks = [] } = vm.spec;
-      const larger: VmDisk = { name: change.disk, sizeGiB: change.sizeGiB };
-      const spec: VmSpec = { ...vm.spec, disks: [...disks.filter((disk) => disk.name !== change.disk), larger] };
+      const { sizeGiB } = change;
+      const before = disks.find((disk) => disk.name === change.disk) ?? { name: change.disk };
+      const changed: VmDisk = sizeGiB === undefined ? before : { ...before, sizeGiB };
+      const spec: VmSpec = { ...vm.spec, disks: [...disks.filter((disk) => disk.name !== change.disk), changed] };
       assertDriver(parts, vm, node, spec);
       const moreMiB = Math.max(0, diskMiBOf(spec, image) - diskMiBOf(vm.spec, image));
       const refusal = node === undefined ? undefined : noRoom(parts, node.id, moreMiB);

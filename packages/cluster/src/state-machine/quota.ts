@@ -74,6 +74,7 @@ export function diskQuotaRefusal(
   labels: Labels | undefined,
   moreMiB: number,
 ): Outcome | undefined {
+  if (moreMiB <= 0) return undefined;
   const project = projectOf(labels);
   const quotas = state.cluster.get(clusterKey)?.quotas ?? {};
   const allowed = project !== undefined && Object.hasOwn(quotas, project) ? quotas[project]?.diskMiB : undefined;

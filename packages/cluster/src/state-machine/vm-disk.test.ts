@@ -124,7 +124,7 @@ describe("a disk of a VM", () => {
     replica.apply({
       ...{ type: "vm.create", name: "own", vmId: sampleVmId(4), spec, desired: "running", placement: "", node: 2 },
     });
-    const resize = (disk: string, sizeGiB: number) => change({ kind: "resize", disk, sizeGiB }, "own");
+    const resize = (disk: string, sizeGiB: number) => change({ kind: "change", disk, sizeGiB }, "own");
     expect(resize("data", 3)).toMatchObject({ ok: true });
     expect(replica.state.vms.get("own")).toMatchObject({ spec: { disks: [{ name: "data", sizeGiB: 3 }] } });
     expect(resize("data", 2)).toMatchObject({ ok: false, message: "the disk data has 3 GiB, and becomes no smaller" });
@@ -134,12 +134,29 @@ describe("a disk of a VM", () => {
     expect(resize("d-db", 9)).toMatchObject({ ok: false, message: "the disk d-db is the volume db" });
   });
 
+  it("gets limits and loses them, each by itself, as a volume too", () => {
+    attach("db");
+    const limit = (limits: { iops?: number | null; bytesPerSecond?: number | null }) =>
+      change({ kind: "change", disk: "d-db", ...limits });
+    const volume = { name: "d-db", volume: "db" };
+    expect(limit({ iops: 100 })).toMatchObject({ ok: true });
+    expect(limit({ bytesPerSecond: 1_000_000 })).toMatchObject({ ok: true });
+    expect(web()?.spec.disks).toEqual([{ ...volume, iops: 100, bytesPerSecond: 1_000_000 }]);
+    limit({ iops: null });
+    expect(web()?.spec.disks).toEqual([{ ...volume, bytesPerSecond: 1_000_000 }]);
+    limit({ bytesPerSecond: null });
+    expect(web()?.spec.disks).toEqual([volume]);
+    const { disksIndex } = web() ?? {};
+    expect(limit({ iops: null })).toMatchObject({ ok: true });
+    expect(web()?.disksIndex).toBe(disksIndex);
+  });
+
   it("counts for the quota of its project", () => {
     const spec = sampleSpec({ disks: [{ name: "data", sizeGiB: 2 }] });
     const own = { type: "vm.create", name: "own", vmId: sampleVmId(4), spec, labels: { project: "p" } } as const;
     replica.apply({ ...own, desired: "running", placement: "", node: 2 });
     replica.apply({ type: "quota.set", project: "p", quota: { diskMiB: 3 * 1024 } });
-    const resize = (sizeGiB: number) => change({ kind: "resize", disk: "data", sizeGiB }, "own");
+    const resize = (sizeGiB: number) => change({ kind: "change", disk: "data", sizeGiB }, "own");
     expect(resize(4)).toMatchObject({ ok: false, code: "QUOTA_EXCEEDED" });
     expect(resize(3)).toMatchObject({ ok: true });
   });

@@ -38,8 +38,8 @@ export function applyDisk(state: ClusterState, body: CommandBodyOf<"vm.disk">, e
       return attach(state, vm, change, entry);
     case "detach":
       return detach(state, vm, change, entry);
-    case "resize":
-      return resize(state, vm, change, entry);
+    case "change":
+      return changeDisk(state, vm, change, entry);
     default:
       return change satisfies never;
   }
@@ -96,31 +96,51 @@ function detach(state: ClusterState, vm: VmRecord, change: ChangeOf<"detach">, e
   return stored(state, vm, { ...vm, spec, detaching }, entry);
 }
 
-function resize(state: ClusterState, vm: VmRecord, change: ChangeOf<"resize">, entry: CommandEntry): Outcome {
-  const { disk: name, sizeGiB } = change;
+function changeDisk(state: ClusterState, vm: VmRecord, change: ChangeOf<"change">, entry: CommandEntry): Outcome {
+  const { disk: name } = change;
   const image = state.images.get(vm.spec.image);
   const disk = image === undefined ? undefined : disksOf(vm.spec, image).find((other) => other.name === name);
   if (image === undefined || disk === undefined) {
     return refuse("CONFLICT", `the VM ${vm.name} has no disk ${name}`, `See: blixard vm get ${vm.name}`);
   }
-  if (disk.volume !== undefined) {
-    const hint = `Make the volume larger: blixard volume resize ${disk.volume} --size ${sizeGiB}G`;
-    return refuse("CONFLICT", `the disk ${name} is the volume ${disk.volume}`, hint);
+  const refused = sizeRefusal(vm, disk, change.sizeGiB);
+  if (refused !== undefined) return refused;
+  const after = changedDisk(disk, change);
+  const same = (["sizeGiB", "iops", "bytesPerSecond"] as const).every((field) => after[field] === disk[field]);
+  if (same) return done({ vm });
+  const { disks = [] } = vm.spec;
+  const isNamed = disks.some((other) => other.name === name);
+  const all = isNamed ? disks.map((other) => (other.name === name ? after : other)) : [after, ...disks];
+  const spec: VmSpec = { ...vm.spec, disks: all };
+  const moreMiB = diskMiBOf(spec, image) - diskMiBOf(vm.spec, image);
+  return diskQuotaRefusal(state, vm.labels, moreMiB) ?? stored(state, vm, { ...vm, spec }, entry);
+}
+
+/** Without a limit that is null. */
+function changedDisk(disk: VmDisk, { sizeGiB, iops, bytesPerSecond }: ChangeOf<"change">): VmDisk {
+  const { iops: iopsBefore = null, bytesPerSecond: rateBefore = null, ...rest } = disk;
+  const iopsAfter = iops === undefined ? iopsBefore : iops;
+  const rateAfter = bytesPerSecond === undefined ? rateBefore : bytesPerSecond;
+  return {
+    ...rest,
+    ...(sizeGiB === undefined ? {} : { sizeGiB }),
+    ...(iopsAfter === null ? {} : { iops: iopsAfter }),
+    ...(rateAfter === null ? {} : { bytesPerSecond: rateAfter }),
+  };
+}
+
+function sizeRefusal(vm: VmRecord, disk: VmDisk, sizeGiB: number | undefined): Outcome | undefined {
+  if (sizeGiB === undefined) return undefined;
+  const { name, volume } = disk;
+  if (volume !== undefined) {
+    const hint = `Make the volume larger: blixard volume resize ${volume} --size ${sizeGiB}G`;
+    return refuse("CONFLICT", `the disk ${name} is the volume ${volume}`, hint);
   }
   const seenBytes = vm.guestDisks?.disks.find((seen) => seen.name === name)?.sizeBytes ?? 0;
   const nowGiB = disk.sizeGiB ?? seenBytes / gibibyte;
-  if (sizeGiB < nowGiB) {
-    const hint = "What is on it would be cut off. Make another one, and copy what you need.";
-    return refuse("CONFLICT", `the disk ${name} has ${nowGiB} GiB, and becomes no smaller`, hint);
-  }
-  if (sizeGiB === disk.sizeGiB) return done({ vm });
-  const larger: VmDisk = { ...disk, sizeGiB };
-  const { disks = [] } = vm.spec;
-  const isNamed = disks.some((other) => other.name === name);
-  const after = isNamed ? disks.map((other) => (other.name === name ? larger : other)) : [larger, ...disks];
-  const spec: VmSpec = { ...vm.spec, disks: after };
-  const moreMiB = diskMiBOf(spec, image) - diskMiBOf(vm.spec, image);
-  return diskQuotaRefusal(state, vm.labels, moreMiB) ?? stored(state, vm, { ...vm, spec }, entry);
+  if (sizeGiB >= nowGiB) return undefined;
+  const hint = "What is on it would be cut off. Make another one, and copy what you need.";
+  return refuse("CONFLICT", `the disk ${name} has ${nowGiB} GiB, and becomes no smaller`, hint);
 }
 
 const gibibyte = 1024 ** 3;

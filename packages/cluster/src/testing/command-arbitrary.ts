@@ -119,7 +119,7 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
   fc.record({ type: fc.constant("volume.resize" as const), name, sizeGiB: number }),
   fc.record({ type: fc.constant("volume.delete" as const), name }),
   fc
-    .record({ name, volume: name, kind: fc.constantFrom("attach" as const, "detach" as const, "resize" as const) })
+    .record({ name, volume: name, kind: fc.constantFrom("attach" as const, "detach" as const, "change" as const) })
     .map(({ name, volume, kind }) => ({
       type: "vm.disk" as const,
       name,

@@ -3,12 +3,19 @@ import { z } from "zod";
 import { command, method } from "./definitions.ts";
 import { nameSchema, writtenSchema } from "./values.ts";
 import { vmRecordSchema } from "./vm.ts";
-import { diskNameSchema, diskSizeSchema } from "./vm-disks.ts";
+import { bytesPerSecondSchema, diskNameSchema, diskSizeSchema, iopsSchema } from "./vm-disks.ts";
+
+/** Null: no limit any more. What is left out stays. */
+const changeable = {
+  sizeGiB: diskSizeSchema.exactOptional(),
+  iops: iopsSchema.nullable().exactOptional(),
+  bytesPerSecond: bytesPerSecondSchema.nullable().exactOptional(),
+};
 
 const diskChangeSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("attach"), disk: diskNameSchema, volume: nameSchema }),
   z.object({ kind: z.literal("detach"), disk: diskNameSchema }),
-  z.object({ kind: z.literal("resize"), disk: diskNameSchema, sizeGiB: diskSizeSchema }),
+  z.object({ kind: z.literal("change"), disk: diskNameSchema, ...changeable }),
 ]);
 
 export const vmDiskCommands = {
@@ -40,9 +47,12 @@ export const vmDiskMethods = {
   }),
   "vm.changeDisk": method({
     ...shared,
-    summary: "make a disk of a VM larger",
+    summary: "make a disk of a VM larger, or limit what its guest does with it",
     http: [{ verb: "PATCH", path: "/v1/vms/{name}/disks/{disk}", merged: "vm" }],
     client: { group: "vms", name: "changeDisk", args: "request" },
-    request: z.object({ ...aDisk, sizeGiB: diskSizeSchema }).strict(),
+    request: z
+      .object({ ...aDisk, ...changeable })
+      .strict()
+      .refine((asked) => Object.keys(changeable).some((field) => field in asked), "say what is to change"),
   }),
 };

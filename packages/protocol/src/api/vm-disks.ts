@@ -27,6 +27,9 @@ export const diskNameSchema = z
 
 export const diskSizeSchema = z.int().min(1).max(limits.vmDiskGiBMax);
 
+export const iopsSchema = z.int().min(limits.vmDiskIopsMin).max(limits.vmDiskIopsMax);
+export const bytesPerSecondSchema = z.int().min(limits.vmDiskRateMin).max(limits.vmDiskRateMax);
+
 const vmDiskSchema = z
   .object({
     name: diskNameSchema,
@@ -35,6 +38,9 @@ const vmDiskSchema = z
     ephemeral: z.boolean().exactOptional(),
     /** The volume that it is. It has the size and the life of that. */
     volume: nameSchema.exactOptional(),
+    /** Reads and writes together, of each second. Default: as many as there can be. */
+    iops: iopsSchema.exactOptional(),
+    bytesPerSecond: bytesPerSecondSchema.exactOptional(),
   })
   .strict()
   .refine(({ name, sizeGiB, volume }) => name === rootDiskName || sizeGiB !== undefined || volume !== undefined, {

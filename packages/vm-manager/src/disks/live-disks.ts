@@ -1,6 +1,6 @@
 /**
- * Brings the disks of a VM that runs up to what is wanted: attaches volumes, lets go of them, and makes disks larger. A loop of
- * its own, because a guest may take its time to let go of a disk. What it cannot do it tells, and tries again.
+ * Brings the disks of a VM that runs up to what is wanted: attaches volumes, lets go of them, makes disks larger, and limits what
+ * the guest does with them. A loop of its own, because a guest may take its time to let go of a disk. What it cannot do it tells, and tries again.
  */
 import { stat } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
@@ -117,6 +117,8 @@ export class LiveDisks {
         await tried(name, "attached", () => this.#attach(name, wish.volumeIds?.get(volume)));
       }
       await tried(name, "made larger", () => this.#grow(disk, wish));
+      const { iops = 0, bytesPerSecond = 0 } = disk;
+      await tried(name, "limited", () => disks.limit(name, { iops, bytesPerSecond }));
     }
     const problem = problems.length === 0 ? undefined : problems.join("; ");
     const { disksIndex: index = 0 } = wish;

@@ -120,6 +120,37 @@ describeWith(describe, linuxGuestNeeds)("a VM that runs with QEMU", () => {
     expect(await harness.process()).toBe(pid);
   });
 
+  it("does no more with a disk than it may, from its start and as of a change", async () => {
+    const { harness, run, untilReady, untilDisks } = await openHarness();
+    await using _ = harness;
+    const image = await linuxGuestImage(harness.manager);
+    const wish = (disksIndex: number, iops?: number): VmWish => ({
+      ...{ image, disksIndex, volumeIds: ids },
+      spec: {
+        memoryMiB: linuxGuestMemoryMiB,
+        disks: [{ name: "data", sizeGiB: 1, ...(iops === undefined ? {} : { iops }) }],
+      },
+    });
+    // 80 reads, 20 in a second.
+    const measure = (word: string) =>
+      run(
+        `a=$(date +%s); dd if=/dev/vda of=/dev/null bs=4k count=80 iflag=direct; b=$(date +%s); [ $((b-a)) -ge 3 ] && echo ${word} slow`,
+        `${word} slow`,
+      );
+    harness.want(wish(0, 20));
+    await untilReady();
+    const seen = await harness.until("its disk", ({ guestDisks }) => guestDisks?.disks.length === 1);
+    expect(seen.conditions).toBeUndefined();
+    await measure("first");
+    harness.want(wish(3));
+    await untilDisks(3);
+    // In a second, as many as it takes minutes for otherwise.
+    await run("dd if=/dev/vda of=/dev/null bs=4k count=2000 iflag=direct && echo done fast", "done fast");
+    harness.want(wish(4, 20));
+    await untilDisks(4);
+    await measure("again");
+  });
+
   it("says so when its guest does not let go of a volume, and has it until then", async () => {
     const { harness, untilReady, untilDisks } = await openHarness();
     await using _ = harness;

@@ -1,6 +1,6 @@
 /** The disks of a QEMU that runs, over QMP. What it has is asked of it each time: it may be older than this process. */
 import { abortReason, BlixardError, type Clock, pauseFor } from "@blixard/common";
-import type { AttachedDisk, GuestDisk, InstanceDisks } from "../driver.ts";
+import type { AttachedDisk, DiskLimits, GuestDisk, InstanceDisks } from "../driver.ts";
 import { diskNodePrefix } from "../process/event-journal.ts";
 import type { ExecuteQmp } from "../process/qmp-instance.ts";
 import { diskBlockdev, diskNodeName, slotPrefix, slottedDisk } from "./qemu-arguments.ts";
@@ -9,9 +9,13 @@ import { diskBlockdev, diskNodeName, slotPrefix, slottedDisk } from "./qemu-argu
 const detachTimeoutMs = 15_000;
 const detachPollMs = 100;
 
+/** The part of a virtio disk that has the block device. */
+const backend = "/virtio-backend";
+
 interface FoundDisk extends GuestDisk {
   /** The path of its device; undefined for one that is open, and that the guest does not have. */
   readonly device: string | undefined;
+  readonly limits: DiskLimits;
 }
 
 export class QemuDisks implements InstanceDisks {
@@ -69,6 +73,19 @@ export class QemuDisks implements InstanceDisks {
     await this.#execute("block_resize", { "node-name": diskNodeName(name), size: sizeBytes });
   }
 
+  async limit(name: string, { iops, bytesPerSecond }: DiskLimits): Promise<void> {
+    const found = await this.#find(name);
+    if (found?.device === undefined) return;
+    if (found.limits.iops === iops && found.limits.bytesPerSecond === bytesPerSecond) return;
+    const each = { iops_rd: 0, iops_wr: 0, bps_rd: 0, bps_wr: 0 };
+    await this.#execute("block_set_io_throttle", {
+      id: `${found.device}${backend}`,
+      iops,
+      bps: bytesPerSecond,
+      ...each,
+    });
+  }
+
   /** False when it stays open. */
   async #closes(name: string): Promise<boolean> {
     return await this.#execute("blockdev-del", { "node-name": diskNodeName(name) }).then(
@@ -82,15 +99,18 @@ export class QemuDisks implements InstanceDisks {
   }
 
   async #found(): Promise<readonly FoundDisk[]> {
-    const devices = new Map<unknown, string>();
+    const devices = new Map<unknown, Pick<FoundDisk, "device" | "limits">>();
     for (const { qdev, inserted } of objectsIn(await this.#execute("query-block"))) {
-      if (typeof qdev === "string") devices.set(objectOf(inserted)["node-name"], qdev.replace(/\/virtio-backend$/, ""));
+      const { "node-name": node, iops, bps } = objectOf(inserted);
+      if (typeof qdev !== "string") continue;
+      const limits = { iops: Number(iops), bytesPerSecond: Number(bps) };
+      devices.set(node, { device: qdev.endsWith(backend) ? qdev.slice(0, -backend.length) : qdev, limits });
     }
     const nodes = objectsIn(await this.#execute("query-named-block-nodes", { flat: true }));
     return nodes.flatMap(({ "node-name": node, image }): FoundDisk[] => {
       if (typeof node !== "string" || !node.startsWith(diskNodePrefix)) return [];
       const sizeBytes = Number(objectOf(image)["virtual-size"]);
-      return [{ name: node.slice(diskNodePrefix.length), sizeBytes, device: devices.get(node) }];
+      return [{ name: node.slice(diskNodePrefix.length), sizeBytes, ...(devices.get(node) ?? closed) }];
     });
   }
 
@@ -110,6 +130,8 @@ export class QemuDisks implements InstanceDisks {
     throw new BlixardError("CONFLICT", `${why}, so it gets this one at its next start`);
   }
 }
+
+const closed = { device: undefined, limits: { iops: 0, bytesPerSecond: 0 } } as const;
 
 type Fields = Readonly<Record<string, unknown>>;
 

@@ -1,4 +1,4 @@
-/** `blixard vm disk resize`, and what is waited for when the disks of a VM change. */
+/** `blixard vm disk resize|limit`, and what is waited for when the disks of a VM change. */
 import { BlixardError, pauseFor } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import type { VmRecord } from "@blixard/protocol";
@@ -6,13 +6,15 @@ import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, type ClientSession, withClient, withClientOptions } from "../client-command.ts";
 import { printItem } from "../output.ts";
+import { parseInteger } from "../quantities.ts";
 import { vmView } from "./views.ts";
-import { disksTable, parseGiB } from "./vm-disks.ts";
+import { disksTable, parseGiB, parseRate } from "./vm-disks.ts";
 
 /** A guest has 15 s to let go of a disk. */
 const waitMsDefault = 60_000;
 const pollMs = 100;
 
+type LimitOptions = ClientOptions & { readonly detach?: boolean; readonly iops?: string; readonly rate?: string };
 type DiskOptions = ClientOptions & { readonly detach?: boolean; readonly size: string };
 
 export function registerDisk(command: Command, context: CliContext): void {
@@ -27,6 +29,27 @@ export function registerDisk(command: Command, context: CliContext): void {
         await finishDisk(session, vm, { disk: diskName, ...options });
       }),
     );
+  withClientOptions(disk.command("limit <name> <disk>").description("limit what a guest does with a disk in a second"))
+    .option("--iops <number>", "reads and writes, or none")
+    .option("--rate <size>", "bytes, for example 50M, or none")
+    .option("--detach", "do not wait for the result")
+    .action((name: string, diskName: string, options: LimitOptions) =>
+      withClient(context, options, async (session) => {
+        const { vm } = await session.client.vms.changeDisk({ name, disk: diskName, ...limitsOf(options) });
+        await finishDisk(session, vm, { disk: diskName, ...options });
+      }),
+    );
+}
+
+/** @throws INVALID_ARGUMENT */
+function limitsOf({ iops, rate }: LimitOptions) {
+  if (iops === undefined && rate === undefined) {
+    throw new BlixardError("INVALID_ARGUMENT", "say --iops NUMBER, --rate SIZE or both");
+  }
+  return {
+    ...(iops === undefined ? {} : { iops: iops === "none" ? null : parseInteger(iops, "--iops", 1) }),
+    ...(rate === undefined ? {} : { bytesPerSecond: rate === "none" ? null : parseRate(rate) }),
+  };
 }
 
 /**

@@ -1,4 +1,4 @@
-/** `blixard volume create|list|get|resize|attach|detach|delete` */
+/** `blixard volume create|clone|list|get|resize|attach|detach|delete` */
 import type { BlixardClient } from "@blixard/client";
 import { BlixardError, errorCodeOf, notApplied, pauseFor } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
@@ -18,6 +18,8 @@ type WriteOptions = ClientOptions & { readonly detach?: boolean; readonly ifMatc
 type CreateOptions = WriteOptions & { readonly size: string; readonly node?: string };
 
 const waitMsDefault = 60_000;
+/** Of a large volume. */
+const copyMsDefault = 3_600_000;
 const pollMs = 100;
 
 export function registerVolume(command: Command, context: CliContext): void {
@@ -35,6 +37,17 @@ export function registerVolume(command: Command, context: CliContext): void {
         const request = { name, sizeGiB: parseGiB(options.size, "--size"), ...node };
         const { volume } = await session.client.volumes.create(request, ifMatch(options));
         await finish(session, volume, options);
+      }),
+    );
+  write("clone <source> <name>", "make a volume as a copy of one that no VM runs with, on the same node")
+    .option("--size <size>", "for example 16G (default: that of the source)")
+    .action((source: string, name: string, options: WriteOptions & { readonly size?: string }) =>
+      withClient(context, options, async (session) => {
+        const { size } = options;
+        const { volumes } = session.client;
+        const sizeGiB = size === undefined ? (await volumes.get(source)).sizeGiB : parseGiB(size, "--size");
+        const { volume } = await volumes.create({ name, sizeGiB, source }, ifMatch(options));
+        await finish({ ...session, timeoutMs: session.timeoutMs ?? copyMsDefault }, volume, options);
       }),
     );
   withWatchOption(add("list", "list volumes"))
