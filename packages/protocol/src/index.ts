@@ -94,7 +94,7 @@ export type { SealedSecret, VmCloudInit } from "./api/vm-cloud-init.ts";
 export { isSealedMark, sealedMark } from "./api/vm-cloud-init.ts";
 export type { ObservedCondition, VmCondition } from "./api/vm-conditions.ts";
 export { isOnLostNode, nodeReachable, observedConditionTypes, withObservedConditions } from "./api/vm-conditions.ts";
-export type { VmDisk } from "./api/vm-disks.ts";
+export type { GuestDisks, VmDisk } from "./api/vm-disks.ts";
 export {
   diskMiBOf,
   disksOf,

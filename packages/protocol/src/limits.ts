@@ -66,6 +66,13 @@ export const limits = {
   vmDiskNameLengthMax: 20,
   /** A file of ext4 has less than 16 TiB. */
   vmDiskGiBMax: 8_192,
+  /** A guest with less takes its disk for a broken one. */
+  vmDiskIopsMin: 10,
+  vmDiskIopsMax: 10_000_000,
+  vmDiskRateMin: 64 * 1024,
+  vmDiskRateMax: 1024 ** 4,
+  /** Volumes that a VM can get, and let go of, while it runs: a slot each. */
+  vmHotplugDisksMax: 8,
   volumesMax: 10_000,
   /** Some clouds take no more. */
   vmUserDataBytesMax: 16 * 1024,
@@ -120,6 +127,9 @@ export function assertLimits(of: Limits): void {
   );
   const { vmMemoryMiBMin, vmMemoryMiBMax, vmBootDeadlineMsMin, vmBootDeadlineMsMax } = of;
   assertBelow({ vmBootDeadlineMsMin }, { vmBootDeadlineMsMax }, "some time to boot has to be allowed");
+  const { vmDiskIopsMin, vmDiskIopsMax, vmDiskRateMin, vmDiskRateMax } = of;
+  assertBelow({ vmDiskIopsMin }, { vmDiskIopsMax }, "some operations of a disk have to be allowed");
+  assertBelow({ vmDiskRateMin }, { vmDiskRateMax }, "some bytes of a disk have to be allowed");
   const { ticketTtlSecondsDefault, ticketTtlSecondsMax, nodesMax, nodeIdMax } = of;
   assertAtMost({ vmMemoryMiBMin }, { vmMemoryMiBMax }, "some memory has to be allowed");
   assertAtMost({ ticketTtlSecondsDefault }, { ticketTtlSecondsMax }, "a ticket with the default must be one");

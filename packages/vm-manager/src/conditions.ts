@@ -1,10 +1,12 @@
 /** What a node tells of a running VM beside its phase; pure as the plan, and from the same input. */
 import { type ObservedCondition, limits as protocolLimits } from "@blixard/protocol";
+import type { InstanceState } from "./driver.ts";
 import type { Health } from "./health/check-course.ts";
 import type { NetworkProblem } from "./network/ports-of.ts";
 import { isHeld, isSilent, type PlanInput } from "./reconcile-plan.ts";
 
-export function conditionsOf(input: PlanInput, network?: NetworkProblem): ObservedCondition[] {
+/** `disks`: what could not be done about them while it runs. */
+export function conditionsOf(input: PlanInput, network?: NetworkProblem, disks?: string): ObservedCondition[] {
   const { instance, limits } = input;
   if (instance === undefined) return [];
   return [
@@ -12,9 +14,17 @@ export function conditionsOf(input: PlanInput, network?: NetworkProblem): Observ
     ...(instance.panic === undefined ? [] : [panicked(instance.panic)]),
     ...healthConditionOf(instance.health),
     ...(network === undefined ? [] : [withoutNetwork(network)]),
-    ...(instance.state.type === "io-error" ? [diskFailed(instance.state, input.hasRoom)] : []),
-    ...(isHeld(input) ? [held] : []),
+    ...disksConditionOf(input, instance.state, disks),
   ];
+}
+
+/** One at most: what makes the guest stand still comes first. */
+function disksConditionOf(input: PlanInput, state: InstanceState, problem: string | undefined): ObservedCondition[] {
+  if (state.type === "io-error") return [diskFailed(state, input.hasRoom)];
+  if (isHeld(input)) return [held];
+  if (problem === undefined) return [];
+  const message = problem.slice(0, protocolLimits.vmConditionMessageLengthMax);
+  return [{ type: "Disks", status: false, reason: "NotAsWanted", message }];
 }
 
 function healthConditionOf(health: Health | undefined): ObservedCondition[] {

@@ -51,6 +51,8 @@ export interface AttachedDisk {
   readonly name: string;
   readonly path: string;
   readonly format: "raw" | "qcow2";
+  /** A VM that runs may have to let go of it. */
+  readonly isRemovable?: boolean;
   /** What an overlay shows where nothing was written; nobody writes to it. */
   readonly base?: { readonly path: string; readonly format: "raw" | "qcow2" };
 }
@@ -191,8 +193,35 @@ export interface VmInstance {
   writeConsole(data: Uint8Array): Promise<void>;
   /** Absent for an instance without a channel for one. */
   readonly agent?: GuestAgent;
+  /** Absent for one whose disks are those of its start. */
+  readonly disks?: InstanceDisks;
   /** Lets go of the instance without ending it. */
   detach(): Promise<void>;
+}
+
+/** A disk as the guest has it. */
+export interface GuestDisk {
+  readonly name: string;
+  readonly sizeBytes: number;
+}
+
+/** 0: no limit. */
+export interface DiskLimits {
+  readonly iops: number;
+  readonly bytesPerSecond: number;
+}
+
+/** The disks of an instance that runs. */
+export interface InstanceDisks {
+  list(): Promise<readonly GuestDisk[]>;
+  /** The file is named as it is seen from the directory of the instance. @throws CONFLICT when no slot is free */
+  attach(disk: AttachedDisk): Promise<void>;
+  /** Asks the guest to let go, and waits until it has. @throws DEADLINE_EXCEEDED, CONFLICT for a disk that has no slot */
+  detach(name: string, signal: AbortSignal): Promise<void>;
+  /** Never makes one smaller. */
+  grow(name: string, sizeBytes: number): Promise<void>;
+  /** What a guest may do with it in a second. */
+  limit(name: string, limits: DiskLimits): Promise<void>;
 }
 
 export interface VmDriver {

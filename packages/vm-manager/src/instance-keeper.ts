@@ -10,6 +10,7 @@ import type { VmWalls } from "./confinement/vm-walls.ts";
 import { ConsoleLog } from "./console-log.ts";
 import { ConsoleScan } from "./console-scan.ts";
 import { assertDisks, findVolumes, madeDisksOf, makeDisks } from "./disks/instance-disks.ts";
+import { LiveDisks } from "./disks/live-disks.ts";
 import { removeDisks } from "./disks/vm-disks.ts";
 import { endsOfHost, type InstanceSpec, type VmInstance } from "./driver.ts";
 import type { ChosenDriver, DriverSet } from "./driver-set.ts";
@@ -130,7 +131,10 @@ export class InstanceKeeper {
     }
     this.#connectNics(desired?.spec === undefined ? undefined : desired);
     const slot = this.#slot;
-    if (desired?.spec !== undefined) slot?.health.want(desired.spec.health ?? []);
+    if (desired?.spec !== undefined) {
+      slot?.health.want(desired.spec.health ?? []);
+      slot?.disks?.want(desired);
+    }
     slot?.lookAtDisks(this.#deps.clock.monotonicMs());
     if (slot === undefined || slot.guestReady || this.#record === undefined) return;
     slot.guestReady = (await this.console.endOffset()) > this.#record.consoleStartOffset;
@@ -364,17 +368,36 @@ export class InstanceKeeper {
     if (!isDeepStrictEqual(found, record)) await this.#save(found);
   }
 
-  #attach(instance: VmInstance, { consoleStartOffset }: InstanceRecord, ageMs = 0): void {
-    const { clock } = this.#deps;
+  #attach(instance: VmInstance, { consoleStartOffset, confinement }: InstanceRecord, ageMs = 0): void {
+    const { clock, store, volumes } = this.#deps;
     const scan = new ConsoleScan(this.console, consoleStartOffset);
     const bootSinceMs = clock.monotonicMs();
     const { networks } = this.#deps;
     const { agent } = instance;
     const run = checkRunner({ clock, vmId: this.#vmId, networks, console: this.console, consoleStartOffset, agent });
-    this.#slot = new InstanceSlot(instance, { startedMs: bootSinceMs - ageMs, bootSinceMs }, scan, {
-      ...{ clock, run },
-      onChange: this.#calls.wake,
-    });
+    const uid = confinement?.uid ?? undefined;
+    const place = { directory: store.directoryOf(this.#vmId), uid };
+    const disks =
+      instance.disks === undefined
+        ? undefined
+        : new LiveDisks({
+            clock,
+            logger: this.#logger,
+            volumes,
+            ...place,
+            disks: instance.disks,
+            state: instance.state,
+          });
+    this.#slot = new InstanceSlot(
+      instance,
+      { startedMs: bootSinceMs - ageMs, bootSinceMs },
+      scan,
+      {
+        ...{ clock, run },
+        onChange: this.#calls.wake,
+      },
+      disks,
+    );
     this.#slot.follow({ clock, logger: this.#logger, console: this.console, wake: this.#calls.wake });
   }
 

@@ -4,6 +4,7 @@ import type { GuestAgentView } from "@blixard/protocol";
 import { followAgent } from "./agent/follow-agent.ts";
 import type { ConsoleLog } from "./console-log.ts";
 import type { ConsoleScan } from "./console-scan.ts";
+import type { LiveDisks } from "./disks/live-disks.ts";
 import type { InstanceState, VmInstance } from "./driver.ts";
 import { HealthWatch, type HealthWatchDeps } from "./health/health-watch.ts";
 import type { PlanInstance } from "./reconcile-plan.ts";
@@ -29,6 +30,8 @@ export class InstanceSlot {
   /** What the agent in the guest says; undefined while none answers. */
   readonly agentView = new Watch<GuestAgentView | undefined>(undefined);
   readonly health: HealthWatch;
+  /** Undefined for one whose disks are those of its start. */
+  readonly disks: LiveDisks | undefined;
   readonly #scan: ConsoleScan;
   #bootSinceMs: number;
   #diskRetryMs = 0;
@@ -42,7 +45,9 @@ export class InstanceSlot {
     { startedMs, bootSinceMs }: { readonly startedMs: number; readonly bootSinceMs: number },
     scan: ConsoleScan,
     health: Pick<HealthWatchDeps, "clock" | "run" | "onChange">,
+    disks?: LiveDisks,
   ) {
+    this.disks = disks;
     this.instance = instance;
     this.health = new HealthWatch({
       ...health,
@@ -91,17 +96,24 @@ export class InstanceSlot {
     void this.#followState(follower);
     void this.#followSerial(follower);
     void this.#followAgent(follower);
+    void this.#followDisks(follower);
   }
 
   /** Lets go of the instance without ending it. */
   async detach(): Promise<void> {
     this.#following.abort();
     this.health.close();
+    await this.disks?.close();
     await this.instance.detach();
   }
 
   async #followState({ wake }: InstanceFollower): Promise<void> {
     for await (const _ of this.instance.state.values({ signal: this.#following.signal })) wake();
+  }
+
+  async #followDisks({ wake }: InstanceFollower): Promise<void> {
+    const views = this.disks?.view.values({ signal: this.#following.signal }) ?? [];
+    for await (const _ of views) wake();
   }
 
   async #followAgent({ clock, wake }: InstanceFollower): Promise<void> {

@@ -1,6 +1,7 @@
 /** What a manager tells of one VM. */
 import type { GuestAgentView, VmObservation } from "@blixard/protocol";
 import { conditionsOf } from "./conditions.ts";
+import type { LiveDisksView } from "./disks/live-disks.ts";
 import type { InstanceRecord } from "./instance-record.ts";
 import type { NetworkProblem } from "./network/ports-of.ts";
 import type { PlanInput, Seen } from "./reconcile-plan.ts";
@@ -14,11 +15,12 @@ export function observe(
     readonly unixMs: number;
     readonly network: NetworkProblem | undefined;
     readonly agent: GuestAgentView | undefined;
+    readonly disks: LiveDisksView | undefined;
   },
 ): VmObservation {
   const { input, record, unixMs } = of;
   const { phase, reason, message, guest } = of.seen;
-  const conditions = conditionsOf(input, of.network);
+  const conditions = conditionsOf(input, of.network, of.disks?.problem);
   return {
     vmId,
     fencingEpoch: Math.max(input.desired?.fencingEpoch ?? 0, input.instance?.fencingEpoch ?? 0),
@@ -36,6 +38,7 @@ export function observe(
       ? {}
       : { disks: record.disks.map(({ name }) => name) }),
     ...(input.instance === undefined || record?.startedWith === undefined ? {} : { startedWith: record.startedWith }),
+    ...(of.disks === undefined ? {} : { guestDisks: of.disks.guest }),
   };
 }
 

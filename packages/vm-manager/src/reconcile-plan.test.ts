@@ -1,7 +1,9 @@
+import { assert } from "@blixard/common";
 import { type VmSpec, vmSpecSchema } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import { conditionsOf } from "./conditions.ts";
 import type { InstanceState } from "./driver.ts";
+import { builtinImages } from "./images/builtin-images.ts";
 import type { ExitRecord } from "./instance-record.ts";
 import {
   type PlanDesired,
@@ -15,7 +17,10 @@ import type { DesiredVm } from "./vm-manager-types.ts";
 
 const withPolicy = (restartPolicy: VmSpec["restartPolicy"]) =>
   vmSpecSchema.parse({ memoryMiB: 16, image: "nano", restartPolicy });
+const [image] = builtinImages;
+assert(image !== undefined, "there is a built-in image");
 const desired = (change: Partial<DesiredVm> = {}): PlanDesired => ({
+  image,
   desired: "running",
   fencingEpoch: 3,
   spec: withPolicy("on-failure"),

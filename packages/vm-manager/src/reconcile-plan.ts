@@ -10,7 +10,7 @@ import type { DesiredVm } from "./vm-manager-types.ts";
 
 /** What the cluster wants, with the whole specification; or that the VM stops because its manager does. */
 export type PlanDesired =
-  | Pick<DesiredVm, "desired" | "fencingEpoch" | "spec" | "cards">
+  | Pick<DesiredVm, "desired" | "fencingEpoch" | "spec" | "cards" | "image" | "volumeIds" | "disksIndex">
   | { readonly desired: "stopped"; readonly fencingEpoch: number; readonly spec?: never };
 
 /** What may run. */

@@ -187,6 +187,11 @@ export class VmMachine {
     if (this.#desired?.needsLease) this.#poke();
   }
 
+  /** Volumes of this node were made, or made larger. */
+  volumesChanged(): void {
+    this.#keeper.slot?.disks?.look();
+  }
+
   /** Something else is, or is not any more, wrong with its network. */
   networkChanged(): void {
     this.#poke();
@@ -340,6 +345,7 @@ export class VmMachine {
       unixMs: this.#deps.clock.unixMs(),
       network: this.#keeper.networkProblem(this.#desired?.spec),
       agent: this.#keeper.slot?.agentView.value,
+      disks: this.#keeper.slot?.disks?.view.value,
     });
     if (this.#published !== undefined && sameObservation(this.#published, observation)) return;
     this.#published = observation;

@@ -37,6 +37,8 @@ export interface DesiredVm {
   readonly madeDisks?: readonly string[];
   /** The ids of the volumes that its specification names; undefined for one that there is not. */
   readonly volumeIds?: ReadonlyMap<string, string | undefined>;
+  /** Grows with each change of its disks. Default 0. */
+  readonly disksIndex?: number;
   /** What it has in private networks. Default: nothing. */
   readonly cards?: readonly VmCard[];
   /** Its user data, opened; undefined while this node cannot. Absent: it has none. */

@@ -166,6 +166,7 @@ class NodeVmManager implements HostVmManager {
     void this.#followLease();
     void this.#followNetworks();
     void this.#followSpace();
+    void this.#followVolumes();
     this.#machines = new Map(vmIds.map((vmId) => [vmId, new VmMachine(this.#machineDeps, vmId)]));
   }
 
@@ -188,6 +189,12 @@ class NodeVmManager implements HostVmManager {
   async #followSpace(): Promise<void> {
     for await (const _ of this.#guard.space.values({ signal: this.#closed.signal })) {
       for (const machine of this.#machines.values()) machine.spaceChanged();
+    }
+  }
+
+  async #followVolumes(): Promise<void> {
+    for await (const _ of this.#volumes.observations.values({ signal: this.#closed.signal })) {
+      for (const machine of this.#machines.values()) machine.volumesChanged();
     }
   }
 

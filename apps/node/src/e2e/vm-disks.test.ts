@@ -1,5 +1,5 @@
 /** Disks of VMs, from the command line: how large they are, what becomes of them, and of a node whose file system they fill. */
-import { existsSync, statSync } from "node:fs";
+import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,6 +20,15 @@ import { builtBinary } from "./binary.ts";
 import { runBinary } from "./run-binary.ts";
 
 const gibibyte = 1024 ** 3;
+
+function readFirst(path: string, length: number): string {
+  const descriptor = openSync(path, "r");
+  const bytes = Buffer.alloc(length);
+  readSync(descriptor, bytes);
+  closeSync(descriptor);
+  return bytes.toString();
+}
+
 const patienceMs = 180_000;
 
 describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
@@ -65,7 +74,7 @@ describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
     expect(statSync(fileOf(kept, kept.node, "disk-data.raw")).size).toBe(2 * gibibyte);
     const shown = (await at(2, "vm", "get", "kept")).stdout;
     expect(shown).toContain("Without its node it waits.");
-    expect(shown).toMatch(new RegExp(`^data +2 GiB +kept +on node ${kept.node}$`, "m"));
+    expect(shown).toMatch(new RegExp(`^data +2 GiB +kept +on node ${kept.node} +2 GiB +-$`, "m"));
     expect((await at(2, "vm", "explain", "kept")).stdout).toContain(`disk       data, 2 GiB: on node ${kept.node}`);
   });
 
@@ -175,6 +184,76 @@ describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
     await untilLogged("linux", `root${3 * 2 * 1024 * 1024}`);
     await untilLogged("linux", "on the disk of the image");
     expect(await client.vms.get("linux")).toMatchObject({ lossPolicy: { effect: "waits" } });
+  });
+
+  it("become larger, and volumes come and go, while the VM runs", async () => {
+    const { node } = await client.vms.get("linux");
+    const typed = async (line: string, expected: string) => {
+      const given = { input: `${line}\n` };
+      expect(
+        await runBinary(["vm", "console", "linux", "--data-dir", `${cluster.dataRoot}/node-1`], given),
+      ).toMatchObject({ code: 0 });
+      await untilLogged("linux", expected);
+    };
+    expect(await at(1, "vm", "disk", "resize", "linux", "root", "--size", "4G")).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^root +4 GiB +kept +on node \d +4 GiB +-$/m),
+    });
+    await typed("echo now $(cat /sys/block/vda/size)", `now ${4 * 2 * 1024 * 1024}`);
+    const smaller = await at(1, "vm", "disk", "resize", "linux", "root", "--size", "3G");
+    expect(smaller).toMatchObject({ code: 5, stderr: expect.stringContaining("becomes no smaller") });
+    const volume = (...args: string[]) => at(2, "volume", ...args);
+    expect(await volume("create", "live", "--size", "1G", "--node", `${node}`)).toMatchObject({ code: 0 });
+    expect(await volume("attach", "live", "linux", "--name", "extra")).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^extra +volume live +kept +on node \d +1 GiB +-$/m),
+    });
+    await typed("echo extra is $(cat /sys/block/vdb/serial)", "extra is extra");
+    expect(await volume("resize", "live", "--size", "2G")).toMatchObject({ code: 0 });
+    await client.vms.waitFor(
+      "linux",
+      "the larger volume",
+      ({ guestDisks }) => guestDisks?.disks.some(({ sizeBytes }) => sizeBytes === 2 * gibibyte) === true,
+      { timeoutMs: patienceMs },
+    );
+    expect(await at(1, "vm", "disk", "limit", "linux", "extra", "--iops", "20", "--rate", "5M")).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^extra .* 20 iops, 5 MiB\/s$/m),
+    });
+    expect(await at(1, "vm", "disk", "limit", "linux", "extra", "--iops", "1")).toMatchObject({ code: 64 });
+    expect(await at(1, "vm", "disk", "limit", "linux", "none", "--iops", "20")).toMatchObject({ code: 5 });
+    expect(await volume("delete", "live", "--yes")).toMatchObject({ code: 5 });
+    expect(await volume("detach", "live")).toMatchObject({ code: 0 });
+    await typed("ls /dev/vdb; echo it has left", "it has left");
+    expect((await volume("list")).stdout).toMatch(/^live +ready +2 GiB +\d +- /m);
+    // A guest without firmware knows of no slots: it gets the volume when it starts.
+    expect(await create("cold")).toMatchObject({ code: 0 });
+    const cold = await client.vms.get("cold");
+    expect(await volume("create", "frost", "--size", "1G", "--node", `${cold.node}`)).toMatchObject({ code: 0 });
+    const hot = await volume("attach", "frost", "cold");
+    expect(hot).toMatchObject({ code: 5, stderr: expect.stringContaining("diskHotplug") });
+    expect((await client.vms.get("cold")).spec).not.toHaveProperty("disks");
+    expect(await at(1, "vm", "stop", "cold")).toMatchObject({ code: 0 });
+    expect(await volume("attach", "frost", "cold")).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining("next start"),
+    });
+    expect(await at(1, "vm", "start", "cold")).toMatchObject({ code: 0 });
+    await client.vms.waitFor("cold", "its disk", ({ guestDisks }) => guestDisks?.disks[0]?.name === "frost", {
+      timeoutMs: patienceMs,
+    });
+    expect(await volume("detach", "frost")).toMatchObject({ code: 5 });
+    expect(await at(1, "vm", "stop", "cold")).toMatchObject({ code: 0 });
+    expect(await volume("detach", "frost")).toMatchObject({ code: 0 });
+    const file = async (name: string) =>
+      join(cluster.dataRoot, `node-${cold.node}`, "vms", "volumes", `${(await client.volumes.get(name)).volumeId}.raw`);
+    await writeFile(await file("frost"), "to be copied", { flag: "r+" });
+    expect(await volume("clone", "frost", "ice", "--size", "3G")).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^ice +ready +3 GiB /m),
+    });
+    expect(await volume("delete", "frost", "--yes")).toMatchObject({ code: 0 });
+    expect(readFirst(await file("ice"), 12)).toBe("to be copied");
   });
 
   async function untilLogged(name: string, text: string): Promise<void> {

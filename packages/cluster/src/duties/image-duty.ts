@@ -1,12 +1,11 @@
 /** Says which images this node holds, and fetches those that too few nodes hold. */
 import { firstOf, messageOf, sleep } from "@blixard/common";
 import type { CallRouter } from "../calls/call-router.ts";
-import { nodeMeta } from "../calls/peer-calls.ts";
-import { randomRequestId } from "../ids.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { isReachable } from "../peers/reachability.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
 import { imageNews, imagesToFetch } from "./image-plan.ts";
+import { report } from "./report.ts";
 
 /** What this duty uses of the node. */
 type ImageDutyParts = Pick<
@@ -16,7 +15,6 @@ type ImageDutyParts = Pick<
 
 /** Names in one command, so that it stays far below the largest command. */
 const batchMax = 500;
-const observeTimeoutMs = 10_000;
 /** How often it is looked who can be reached, while too few nodes hold an image. */
 const lookAgainMs = 5_000;
 
@@ -33,12 +31,8 @@ export async function runImageDuty(
   await Promise.all([runObserved(parts, router, loop, signal), runCopies(parts, loop, signal)]);
 }
 
-function runObserved(
-  { stateMachine, vmManager, options, random }: ImageDutyParts,
-  router: Pick<CallRouter, "call">,
-  loop: LoopDeps,
-  signal: AbortSignal,
-) {
+function runObserved(parts: ImageDutyParts, router: Pick<CallRouter, "call">, loop: LoopDeps, signal: AbortSignal) {
+  const { stateMachine, vmManager, options } = parts;
   const { nodeId } = options;
   const { held } = vmManager.images;
   return runLoop(loop, "image-observe", signal, async () => {
@@ -52,11 +46,8 @@ function runObserved(
       ]);
       return;
     }
-    // One id for all attempts of this batch: the router's retry must not wait for a second place in the log.
-    const meta = nodeMeta(nodeId, `observe-${randomRequestId(random)}`, observeTimeoutMs);
     const request = { nodeId, held: news.held.slice(0, batchMax), lost: news.lost.slice(0, batchMax) };
-    const { index } = await router.call("image.observe", request, meta, { signal });
-    await stateMachine.version.until((next) => next.appliedIndex >= index, { signal });
+    await report(parts, router, "image.observe", request, signal);
   });
 }
 

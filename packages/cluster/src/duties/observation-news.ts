@@ -22,6 +22,7 @@ const conditionBytesMax = 3 * limits.vmConditionMessageLengthMax + 512;
 /** With what stands around it. */
 const diskNameBytesMax = limits.vmDiskNameLengthMax + 4;
 const guestAddressBytesMax = 3 * limits.guestInterfaceLengthMax + limits.guestAddressLengthMax + 40;
+const guestDiskBytesMax = limits.vmDiskNameLengthMax + 48;
 const endBytesMax = 3 * limits.vmEndMessageLengthMax + 256;
 export const observationBytesMax =
   3 * (reasonLengthMax + messageLengthMax) +
@@ -29,7 +30,8 @@ export const observationBytesMax =
   observedConditionTypes.length * conditionBytesMax +
   limits.vmEndsMax * endBytesMax +
   (limits.vmDisksMax + 1) * diskNameBytesMax +
-  limits.guestAddressesMax * guestAddressBytesMax;
+  limits.guestAddressesMax * guestAddressBytesMax +
+  (limits.vmDisksMax + 1) * guestDiskBytesMax;
 
 /**
  * `seen` as members at `level` take it. A long message of a driver is cut: it must not keep its observation from being
@@ -57,6 +59,7 @@ export function isNews(vm: VmRecord, seen: VmObservation, nodeId: number): boole
     vm.restarts !== seen.restarts ||
     JSON.stringify(vm.agent) !== JSON.stringify(seen.agent) ||
     changesStart(vm, seen) ||
+    JSON.stringify(vm.guestDisks) !== JSON.stringify(seen.guestDisks) ||
     changesConditions(vm.conditions, seen.conditions ?? []) ||
     changesEnds(vm.ends ?? [], seen.ends ?? [], nodeId) ||
     changesDisks(vm, seen, nodeId)

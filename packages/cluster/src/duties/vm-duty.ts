@@ -9,8 +9,6 @@ import { assertBelow, firstOf } from "@blixard/common";
 import { limits, type VmObservation, volumesOf } from "@blixard/protocol";
 import type { DesiredVm } from "@blixard/vm-manager";
 import type { CallRouter } from "../calls/call-router.ts";
-import { nodeMeta } from "../calls/peer-calls.ts";
-import { randomRequestId } from "../ids.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { clusterLevel } from "../state-machine/level.ts";
 import { secretContext } from "../state-machine/secret.ts";
@@ -19,13 +17,13 @@ import type { ClusterState } from "../state-machine/types.ts";
 import { policyOf } from "../state-machine/vm-move.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
 import { isNews, observationBytesMax, reportable } from "./observation-news.ts";
+import { report } from "./report.ts";
 
 /** What this duty uses of the node. */
 type VmDutyParts = Pick<NodeParts, "random" | "options" | "vmManager" | "stateMachine" | "sealing" | "identity">;
 
 /** Observations in one command, so that it stays far below the largest command. */
 const batchMax = 48;
-const observeTimeoutMs = 10_000;
 
 export class VmDuty {
   readonly #parts: VmDutyParts;
@@ -63,7 +61,7 @@ export class VmDuty {
   }
 
   #runObserved(signal: AbortSignal): Promise<void> {
-    const { stateMachine, vmManager, options, random } = this.#parts;
+    const { stateMachine, vmManager, options } = this.#parts;
     return runLoop(this.#loop, "vm-observe", signal, async () => {
       const seen = vmManager.observations.value;
       const version = stateMachine.version.value;
@@ -72,11 +70,8 @@ export class VmDuty {
         await this.#nextChange(seen, changeIndex(version.changed), signal);
         return;
       }
-      // One id for all attempts of this batch: the router's retry must not wait for a second place in the log.
-      const meta = nodeMeta(options.nodeId, `observe-${randomRequestId(random)}`, observeTimeoutMs);
       const request = { nodeId: options.nodeId, observations: news };
-      const { index } = await this.#router.call("vm.observe", request, meta, { signal });
-      await stateMachine.version.until((next) => next.appliedIndex >= index, { signal });
+      await report(this.#parts, this.#router, "vm.observe", request, signal);
     });
   }
 
@@ -121,7 +116,8 @@ export function desiredVms(state: ClusterState, nodeId: number, openerOf: Opener
     const needsLease = onPartition === "stop";
     const madeDisks = vm.disks?.node === nodeId ? vm.disks.names : [];
     const volumeIds = new Map(volumesOf(spec).map((volume) => [volume, state.volumes.get(volume)?.volumeId]));
-    const wanted = { desired: vm.desired, fencingEpoch, image, needsLease, madeDisks, volumeIds };
+    const { disksIndex = 0 } = vm;
+    const wanted = { desired: vm.desired, fencingEpoch, image, needsLease, madeDisks, volumeIds, disksIndex };
     const secret = state.secrets.has(vmId) ? { openUserData: openerOf(vmId) } : {};
     desired.push({ vmId, name, spec, ...wanted, ...secret, cards: vm.cards ?? [] });
   }

@@ -3,20 +3,18 @@ import { firstOf } from "@blixard/common";
 import type { VolumeObservation } from "@blixard/protocol";
 import type { DesiredVolume } from "@blixard/vm-manager";
 import type { CallRouter } from "../calls/call-router.ts";
-import { nodeMeta } from "../calls/peer-calls.ts";
-import { randomRequestId } from "../ids.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import { isVolumeNews } from "../state-machine/volume.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
+import { report } from "./report.ts";
 
 /** What this duty uses of the node. */
 type VolumeDutyParts = Pick<NodeParts, "random" | "options" | "vmManager" | "stateMachine">;
 
 /** Observations in one command. */
 const batchMax = 500;
-const observeTimeoutMs = 10_000;
 
 /** Runs until `signal` aborts. Never rejects. Nothing goes down before the state has caught up with a leader. */
 export async function runVolumeDuty(
@@ -40,12 +38,8 @@ function runDesired({ stateMachine, vmManager, options }: VolumeDutyParts, loop:
   });
 }
 
-function runObserved(
-  { stateMachine, vmManager, options, random }: VolumeDutyParts,
-  router: Pick<CallRouter, "call">,
-  loop: LoopDeps,
-  signal: AbortSignal,
-) {
+function runObserved(parts: VolumeDutyParts, router: Pick<CallRouter, "call">, loop: LoopDeps, signal: AbortSignal) {
+  const { stateMachine, vmManager, options } = parts;
   return runLoop(loop, "volume-observe", signal, async () => {
     const seen = vmManager.volumeObservations.value;
     const { changed } = stateMachine.version.value;
@@ -57,11 +51,8 @@ function runObserved(
       ]);
       return;
     }
-    // One id for all attempts of this batch: the router's retry must not wait for a second place in the log.
-    const meta = nodeMeta(options.nodeId, `observe-${randomRequestId(random)}`, observeTimeoutMs);
     const request = { nodeId: options.nodeId, observations: news };
-    const { index } = await router.call("volume.observe", request, meta, { signal });
-    await stateMachine.version.until((next) => next.appliedIndex >= index, { signal });
+    await report(parts, router, "volume.observe", request, signal);
   });
 }
 
@@ -69,8 +60,9 @@ function runObserved(
 export function desiredVolumes(state: ClusterState, nodeId: number): DesiredVolume[] {
   return sortedRecords(state, "volumes")
     .filter(({ node }) => node === nodeId)
-    .map(({ volumeId, sizeGiB, madeGiB, state: now }) => ({
+    .map(({ volumeId, sizeGiB, madeGiB, state: now, sourceId }) => ({
       ...{ volumeId, sizeGiB, wasMade: madeGiB > 0, isDeleted: now === "deleting" },
+      ...(sourceId === undefined ? {} : { sourceId }),
     }));
 }
 

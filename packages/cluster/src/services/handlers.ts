@@ -22,6 +22,7 @@ import { tokenExit, tokenHandlers } from "./token.ts";
 import { vmHandlers } from "./vm.ts";
 import { vmAgentHandlers } from "./vm-agent.ts";
 import { consoleStreams } from "./vm-console.ts";
+import { vmDiskHandlers } from "./vm-disk.ts";
 import { vmForwardStreams } from "./vm-forward.ts";
 import { vmStreams } from "./vm-watch.ts";
 import { volumeHandlers } from "./volume.ts";
@@ -41,6 +42,7 @@ export function createServices(parts: NodeParts): Services {
       ...kvHandlers(parts),
       ...vmHandlers(parts),
       ...vmAgentHandlers(parts),
+      ...vmDiskHandlers(parts),
       ...volumeHandlers(parts),
       ...networkHandlers(parts),
       ...imageHandlers(parts),

@@ -42,10 +42,11 @@ export function volumeHandlers(parts: VolumeParts): Pick<Handlers, VolumeMethods
     },
     "volume.get": async ({ name }) => volumeOf(parts, name),
     "volume.create": async (request, call) => {
-      const { name, sizeGiB, kind } = request;
+      const { name, sizeGiB, kind, source } = request;
       const node = parts.stateMachine.state.volumes.get(name)?.node ?? nodeFor(parts, request);
       const volumeId = randomUuid(parts.random);
-      return await written({ type: "volume.create", name, volumeId, sizeGiB, kind, node }, call);
+      const copied = source === undefined ? {} : { source };
+      return await written({ type: "volume.create", name, volumeId, sizeGiB, kind, node, ...copied }, call);
     },
     "volume.resize": async ({ name, sizeGiB }, call) => {
       const volume = parts.stateMachine.state.volumes.get(name);
@@ -74,8 +75,11 @@ export function volumeOf(parts: Pick<NodeParts, "stateMachine">, name: string): 
 }
 
 /** The one that was asked for, or the one with the fewest volumes of those that can have one. @throws NO_CAPACITY */
-function nodeFor(parts: VolumeParts, { node: wanted, sizeGiB }: ParsedRequestOf<"volume.create">): number {
+function nodeFor(parts: VolumeParts, request: ParsedRequestOf<"volume.create">): number {
+  const { sizeGiB, source } = request;
   const { state } = parts.stateMachine;
+  // A copy is where its source is.
+  const wanted = request.node ?? (source === undefined ? undefined : volumeOf(parts, source).node);
   const counts = new Map<number, number>();
   for (const { node } of state.volumes.values()) counts.set(node, (counts.get(node) ?? 0) + 1);
   const refusals: string[] = [];
@@ -97,9 +101,10 @@ function nodeFor(parts: VolumeParts, { node: wanted, sizeGiB }: ParsedRequestOf<
   });
 }
 
-const roomHint = "Free some room there, or promise more than there is: blixard cluster scheduling --disk-overcommit N.";
+export const roomHint =
+  "Free some room there, or promise more than there is: blixard cluster scheduling --disk-overcommit N.";
 
-function noRoom(parts: VolumeParts, nodeId: number, needMiB: number): string | undefined {
+export function noRoom(parts: VolumeParts, nodeId: number, needMiB: number): string | undefined {
   const { state } = parts.stateMachine;
   const node = state.nodes.get(nodeKey(nodeId));
   const options = schedulerOptions(parts);

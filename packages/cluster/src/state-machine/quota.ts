@@ -91,6 +91,23 @@ function moreRefusal(state: ClusterState, needed: Amounts, labels: Labels | unde
   return undefined;
 }
 
+/** Why the VMs of a project cannot have so much more of disks; undefined when they can. */
+export function diskQuotaRefusal(
+  state: ClusterState,
+  labels: Labels | undefined,
+  moreMiB: number,
+): Outcome | undefined {
+  if (moreMiB <= 0) return undefined;
+  const project = projectOf(labels);
+  const quotas = state.cluster.get(clusterKey)?.quotas ?? {};
+  const allowed = project !== undefined && Object.hasOwn(quotas, project) ? quotas[project]?.diskMiB : undefined;
+  if (project === undefined || allowed === undefined) return undefined;
+  const { diskMiB } = usedBy(state, project);
+  if (diskMiB + moreMiB <= allowed) return undefined;
+  const message = `the project ${project} has ${diskMiB} of ${allowed} ${words.diskMiB}, and this is ${moreMiB} more`;
+  return refuse("QUOTA_EXCEEDED", message, "See: blixard quota list");
+}
+
 function projectOf(labels: Labels = {}): string | undefined {
   return Object.hasOwn(labels, projectLabel) ? labels[projectLabel] : undefined;
 }

@@ -16,8 +16,11 @@ import { clusterLevel } from "./level.ts";
 import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { nodeKey } from "./state.ts";
 import type { ClusterState, CommandEntry, Outcome } from "./types.ts";
+import { hasEnded } from "./vm-phase.ts";
 import { forwardConflict } from "./vm-forwards.ts";
 import { released } from "./volume.ts";
+
+export { hasEnded };
 
 /** From this level of the cluster on its nodes have leases, and new VMs a policy. */
 export const leasesLevel = 3;
@@ -52,11 +55,6 @@ export function evacuatesFrom({ images }: Pick<ClusterState, "images">, vm: VmRe
 export function settlesOn(vm: VmRecord, nodeId: number): boolean {
   if (vm.node !== nodeId || policyOf(vm).onPartition !== "stop" || wantsToRun(vm)) return false;
   return vm.desired === "deleted" || !hasEnded(vm);
-}
-
-/** Whether the VM has ended, and does not begin to run by itself. */
-export function hasEnded({ phase }: Pick<VmRecord, "phase">): boolean {
-  return phase === "Stopped" || phase === "Failed";
 }
 
 export function wantsToRun({ desired }: VmRecord): boolean {

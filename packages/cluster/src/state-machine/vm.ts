@@ -17,6 +17,7 @@ import { applyReseal } from "./secret.ts";
 import { nodeKey } from "./state.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
 import { applyCreate } from "./vm-create.ts";
+import { applyDisk, letGo } from "./vm-disk.ts";
 import { forwardConflict } from "./vm-forwards.ts";
 import { applyHold, applyRelease, takenOver } from "./vm-hold.ts";
 import { applyMove, applySettle } from "./vm-move.ts";
@@ -36,6 +37,7 @@ export const vmAppliers: AppliersOf<"vm"> = {
   "vm.release": applyRelease,
   "vm.reseal": applyReseal,
   "vm.purge": applyPurge,
+  "vm.disk": applyDisk,
   "vm.observe": applyObserve,
 };
 
@@ -110,20 +112,20 @@ function applyObserve(state: ClusterState, body: CommandBodyOf<"vm.observe">, en
     }
     // The node has let go of it for good, and that was wanted: the record may go.
     if (seen.phase === "Deleted" && vm.desired === "deleted") latest.set(name, undefined);
-    else latest.set(name, observed(vm, seen, body.nodeId, entry));
+    else latest.set(name, letGo(observed(vm, seen, body.nodeId, entry)));
   }
   const changes: Change[] = [];
   for (const [name, vm] of [...latest].sort(([a], [b]) => (a < b ? -1 : 1))) {
     changes.push({ table: "vms", key: name, value: vm });
-    const before = vm === undefined ? state.vms.get(name) : undefined;
-    if (before !== undefined) changes.push(...released(state, before, entry));
+    const before = state.vms.get(name);
+    if (before !== undefined) changes.push(...released(state, before, entry, vm));
   }
   return done({ accepted: body.observations.length - stale, stale }, changes);
 }
 
 function observed(vm: VmRecord, seen: VmObservation, nodeId: number, { command, index }: CommandEntry): VmRecord {
   // What a guest said, and what its process was given, does not outlive it.
-  const { agent: _, startedWith: __, ...before } = vm;
+  const { agent: _, startedWith: __, guestDisks: ___, ...before } = vm;
   return withPolicyInForce({
     ...before,
     conditions: withObservedConditions(vm.conditions, seen.conditions ?? []),
@@ -137,6 +139,7 @@ function observed(vm: VmRecord, seen: VmObservation, nodeId: number, { command, 
     updatedIndex: index,
     ...(seen.ends === undefined ? {} : { ends: withObservedEnds(vm.ends ?? [], seen.ends, nodeId) }),
     ...(seen.agent === undefined ? {} : { agent: seen.agent }),
+    ...(seen.guestDisks === undefined ? {} : { guestDisks: seen.guestDisks }),
     ...(seen.disks === undefined ? {} : { disks: { node: nodeId, names: seen.disks } }),
     ...(seen.startedWith === undefined ? {} : { startedWith: seen.startedWith }),
   });

@@ -68,6 +68,34 @@ describe("a volume", () => {
     });
   });
 
+  it("is a copy of another one on its node, with which no VM runs", () => {
+    const copy = (name: string, change: { sizeGiB?: number; node?: number; source?: string } = {}) =>
+      replica.apply({
+        ...{ type: "volume.create", name, volumeId: sampleVmId(9), sizeGiB: 8, kind: "local", node: 2, source: "db" },
+        ...change,
+      });
+    expect(copy("copy")).toMatchObject({ ok: false, message: "the volume db is pending" });
+    observe("ready");
+    expect(copy("copy", { node: 1 })).toMatchObject({ ok: false, code: "CONFLICT" });
+    expect(copy("copy", { sizeGiB: 7 })).toMatchObject({ ok: false, code: "CONFLICT" });
+    expect(copy("copy", { source: "no" })).toMatchObject({ ok: false, code: "VOLUME_NOT_FOUND" });
+    createVm("web", 1);
+    expect(copy("copy")).toMatchObject({ ok: false, message: expect.stringContaining("the VM web runs with") });
+    const stopped = sampleObservation(sampleVmId(1), { phase: "Stopped" });
+    replica.apply({ type: "vm.observe", nodeId: 2, observations: [stopped] });
+    expect(copy("copy", { sizeGiB: 9 })).toMatchObject({ ok: true });
+    expect(desiredVolumes(replica.state, 2)).toMatchObject([{ volumeId: sampleVmId(9), sourceId: volumeId }, {}]);
+    replica.apply({ type: "vm.purge", name: "web" });
+    expect(replica.apply({ type: "volume.delete", name: "db" })).toMatchObject({
+      ok: false,
+      message: expect.stringContaining("copied"),
+    });
+    observe("ready", { id: sampleVmId(9), sizeGiB: 9 });
+    expect(replica.state.volumes.get("copy")).toMatchObject({ state: "ready", madeGiB: 9 });
+    expect(replica.state.volumes.get("copy")).not.toHaveProperty("sourceId");
+    expect(replica.apply({ type: "volume.delete", name: "db" })).toMatchObject({ ok: true });
+  });
+
   it("is deleted when its node says so, and at once when there is no such node", () => {
     observe("ready");
     expect(replica.apply({ type: "volume.delete", name: "db" })).toMatchObject({ ok: true });

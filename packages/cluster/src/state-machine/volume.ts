@@ -16,6 +16,7 @@ import { preconditionFailed } from "./precondition.ts";
 import { secretGone } from "./secret.ts";
 import { nodeKey, sortedRecords } from "./state.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
+import { hasEnded } from "./vm-phase.ts";
 
 export const volumeAppliers: AppliersOf<"volume"> = {
   "volume.create": applyCreate,
@@ -25,7 +26,7 @@ export const volumeAppliers: AppliersOf<"volume"> = {
 };
 
 function applyCreate(state: ClusterState, body: CommandBodyOf<"volume.create">, entry: CommandEntry): Outcome {
-  const { name, volumeId, sizeGiB, kind, node } = body;
+  const { name, volumeId, sizeGiB, kind, node, source } = body;
   if (state.volumes.has(name)) {
     return refuse(
       "ALREADY_EXISTS",
@@ -41,15 +42,41 @@ function applyCreate(state: ClusterState, body: CommandBodyOf<"volume.create">, 
   const record = state.nodes.get(nodeKey(node));
   if (record === undefined) return nodeNotFound(node);
   if (record.leaving) return refuse("CONFLICT", `node ${node} is leaving the cluster`, "Try again.");
-  const failed = preconditionFailed(entry.command, `volume ${name}`, 0);
+  const original = source === undefined ? undefined : state.volumes.get(source);
+  const failed =
+    preconditionFailed(entry.command, `volume ${name}`, 0) ??
+    (source === undefined ? undefined : copyRefusal(state, source, { sizeGiB, node }));
   if (failed !== undefined) return failed;
   return stored({
     ...{ name, volumeId, sizeGiB, kind, node, copies: 1, epoch: 0, madeGiB: 0, attachedTo: null },
+    ...(original === undefined ? {} : { sourceId: original.volumeId }),
     state: "pending",
     createdUnixMs: entry.command.atUnixMs,
     createdIndex: entry.index,
     updatedIndex: entry.index,
   });
+}
+
+/** Why a volume of this size cannot be a copy of another one; undefined when it can. */
+export function copyRefusal(
+  state: ClusterState,
+  source: string,
+  { sizeGiB, node }: Pick<VolumeRecord, "sizeGiB" | "node">,
+): Outcome | undefined {
+  const volume = state.volumes.get(source);
+  if (volume === undefined) return volumeNotFound(source);
+  if (volume.state === "deleting" || volume.state === "missing" || volume.madeGiB === 0) {
+    return refuse("CONFLICT", `the volume ${source} is ${volume.state}`);
+  }
+  if (volume.node !== node)
+    return refuse("CONFLICT", `the volume ${source} is on node ${volume.node}, and so is a copy`);
+  if (sizeGiB < volume.sizeGiB) {
+    return refuse("CONFLICT", `the volume ${source} has ${volume.sizeGiB} GiB, and a copy has no less`);
+  }
+  const vm = volume.attachedTo === null ? undefined : state.vms.get(volume.attachedTo);
+  if (vm === undefined || hasEnded(vm) || vm.node === null) return undefined;
+  const hint = `Stop the VM, or detach the volume: blixard vm stop ${vm.name}; blixard volume detach ${source}`;
+  return refuse("CONFLICT", `the VM ${vm.name} runs with the volume ${source}, and changes it`, hint);
 }
 
 function applyResize(
@@ -80,6 +107,14 @@ function applyDelete(state: ClusterState, { name }: CommandBodyOf<"volume.delete
     const hint = `Delete the VM first: blixard vm delete ${volume.attachedTo}`;
     return refuse("CONFLICT", `the VM ${volume.attachedTo} has the volume ${name}`, hint);
   }
+  const copy = sortedRecords(state, "volumes").find(({ sourceId }) => sourceId === volume.volumeId);
+  if (copy !== undefined) {
+    return refuse(
+      "CONFLICT",
+      `the volume ${copy.name} is still being copied from ${name}`,
+      "Try again, or delete that.",
+    );
+  }
   const gone: VolumeRecord = { ...volume, state: "deleting", updatedIndex: entry.index };
   // Nobody is left who could say that it is gone.
   if (!state.nodes.has(nodeKey(volume.node))) return done({ volume: gone }, [removal(name)]);
@@ -96,7 +131,10 @@ function applyObserve(state: ClusterState, body: CommandBodyOf<"volume.observe">
     if (observation.state === "deleted") {
       if (volume.state === "deleting") changes.push(removal(volume.name));
     } else if (isVolumeNews(volume, observation)) {
-      changes.push(change({ ...volume, ...observedParts(volume, observation), updatedIndex: index }));
+      const { sourceId, ...copied } = volume;
+      const seenParts = observedParts(volume, observation);
+      const isCopied = sourceId === undefined || seenParts.madeGiB > 0;
+      changes.push(change({ ...(isCopied ? copied : volume), ...seenParts, updatedIndex: index }));
     }
   }
   return done({ accepted: changes.length }, changes);
@@ -132,23 +170,30 @@ export function attachRefusal(state: ClusterState, spec: VmSpec, node: number | 
   return undefined;
 }
 
-/** The changes that give a new VM its volumes. */
-export function attached(state: ClusterState, vm: VmRecord, { index }: CommandEntry): Change[] {
+/** The changes that give a VM its volumes, or those that it has now and had not `before`. */
+export function attached(state: ClusterState, vm: VmRecord, { index }: CommandEntry, before?: VmRecord): Change[] {
+  const had = before === undefined ? [] : volumesOf(before.spec);
   return volumesOf(vm.spec).flatMap((name) => {
     const volume = state.volumes.get(name);
-    if (volume === undefined) return [];
+    if (volume === undefined || had.includes(name)) return [];
     return [change({ ...volume, attachedTo: vm.name, epoch: volume.epoch + 1, updatedIndex: index })];
   });
 }
 
-/** The changes that take from a VM that is forgotten what stands beside its record. */
-export function released(state: ClusterState, vm: VmRecord, { index }: CommandEntry): Change[] {
-  const volumes = volumesOf(vm.spec).flatMap((name): Change[] => {
+/** The changes that take what stands beside the record of a VM from it: all when it is forgotten, else what it has no more. */
+export function released(state: ClusterState, vm: VmRecord, { index }: CommandEntry, left?: VmRecord): Change[] {
+  const kept = left === undefined ? [] : volumesHeldBy(left);
+  const volumes = volumesHeldBy(vm).flatMap((name): Change[] => {
     const volume = state.volumes.get(name);
-    if (volume === undefined || volume.attachedTo !== vm.name) return [];
+    if (kept.includes(name) || volume === undefined || volume.attachedTo !== vm.name) return [];
     return [change({ ...volume, attachedTo: null, updatedIndex: index })];
   });
-  return [...volumes, ...secretGone(state, vm)];
+  return left === undefined ? [...volumes, ...secretGone(state, vm)] : volumes;
+}
+
+/** Those of its specification, and those that it is to let go of. */
+function volumesHeldBy({ spec, detaching = [] }: VmRecord): string[] {
+  return [...volumesOf(spec), ...detaching.map(({ volume }) => volume)];
 }
 
 export function volumeNotFound(name: string): Outcome {

@@ -126,6 +126,18 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
   fc.record({ type: fc.constant("volume.resize" as const), name, sizeGiB: number }),
   fc.record({ type: fc.constant("volume.delete" as const), name }),
   fc
+    .record({ name, volume: name, kind: fc.constantFrom("attach" as const, "detach" as const, "change" as const) })
+    .map(({ name, volume, kind }) => ({
+      type: "vm.disk" as const,
+      name,
+      change:
+        kind === "attach"
+          ? { kind, disk: "more", volume }
+          : kind === "detach"
+            ? { kind, disk: "more" }
+            : { kind, disk: "data", sizeGiB: 2 },
+    })),
+  fc
     .record({ nodeId, number, state: fc.constantFrom("ready" as const, "missing" as const, "deleted" as const) })
     .map(({ nodeId, number, state }) => ({
       type: "volume.observe" as const,

@@ -25,6 +25,7 @@ import { schedulingCommands, schedulingMethods } from "./scheduling.ts";
 import { ticketCommands, ticketMethods } from "./ticket.ts";
 import { tokenCommands, tokenMethods } from "./token.ts";
 import { vmCommands, vmMethods, vmStreams } from "./vm.ts";
+import { vmDiskCommands, vmDiskMethods } from "./vm-disk-changes.ts";
 import { vmQueueCommands } from "./vm-queue.ts";
 import { vmSetCommands, vmSetMethods } from "./vm-set.ts";
 import { volumeCommands, volumeMethods } from "./volume.ts";
@@ -33,6 +34,7 @@ export const methods = {
   ...clusterMethods,
   ...kvMethods,
   ...vmMethods,
+  ...vmDiskMethods,
   ...vmSetMethods,
   ...volumeMethods,
   ...networkMethods,
@@ -87,6 +89,7 @@ export const commands = {
   ...imageCommands,
   ...vmCommands,
   ...vmHoldCommands,
+  ...vmDiskCommands,
   ...vmQueueCommands,
   ...vmSetCommands,
   ...volumeCommands,

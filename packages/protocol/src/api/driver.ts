@@ -30,6 +30,8 @@ export const driverCapabilitiesSchema = z.object({
   cloudInit: z.boolean().meta({ since: 3 }).exactOptional(),
   /** Whether its guests may have an agent that the node talks with. Absent: no. */
   agent: z.boolean().meta({ since: 3 }).exactOptional(),
+  /** Whether a VM that runs can get volumes, and let go of them. Absent: no. */
+  diskHotplug: z.boolean().meta({ since: 3 }).exactOptional(),
 });
 export type DriverCapabilities = z.infer<typeof driverCapabilitiesSchema>;
 

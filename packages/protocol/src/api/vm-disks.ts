@@ -25,16 +25,22 @@ export const diskNameSchema = z
   .max(limits.vmDiskNameLengthMax)
   .regex(/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, "use lower-case letters, digits and dashes");
 
-const sizeSchema = z.int().min(1).max(limits.vmDiskGiBMax);
+export const diskSizeSchema = z.int().min(1).max(limits.vmDiskGiBMax);
+
+export const iopsSchema = z.int().min(limits.vmDiskIopsMin).max(limits.vmDiskIopsMax);
+export const bytesPerSecondSchema = z.int().min(limits.vmDiskRateMin).max(limits.vmDiskRateMax);
 
 const vmDiskSchema = z
   .object({
     name: diskNameSchema,
     /** Of `root`: default that of the disk of the image, and never less. */
-    sizeGiB: sizeSchema.exactOptional(),
+    sizeGiB: diskSizeSchema.exactOptional(),
     ephemeral: z.boolean().exactOptional(),
     /** The volume that it is. It has the size and the life of that. */
     volume: nameSchema.exactOptional(),
+    /** Reads and writes together, of each second. Default: as many as there can be. */
+    iops: iopsSchema.exactOptional(),
+    bytesPerSecond: bytesPerSecondSchema.exactOptional(),
   })
   .strict()
   .refine(({ name, sizeGiB, volume }) => name === rootDiskName || sizeGiB !== undefined || volume !== undefined, {
@@ -63,6 +69,17 @@ export const recordedDisksSchema = z.object({
   node: nodeIdSchema,
   names: diskNamesSchema,
 });
+
+/** The disks that a running VM has at this moment. */
+export const guestDisksSchema = z.object({
+  /** They are as of the change of its disks that stood in this entry, or why not stands in a condition. */
+  index: z.int().min(0),
+  disks: z.array(z.object({ name: diskNameSchema, sizeBytes: z.int().min(0) })).max(limits.vmDisksMax + 1),
+});
+export type GuestDisks = Readonly<z.infer<typeof guestDisksSchema>>;
+
+/** A volume that a VM is to let go of. */
+export const detachingSchema = z.object({ disk: diskNameSchema, volume: nameSchema });
 
 /** What is read of an image here. */
 interface ImageParts {

@@ -14,7 +14,7 @@ import { guestAgentSchema, vmAgentMethods } from "./vm-agent.ts";
 import { vmCardsSchema } from "./vm-cards.ts";
 import { sealedSecretSchema } from "./vm-cloud-init.ts";
 import { observedConditionsSchema, vmConditionSchema } from "./vm-conditions.ts";
-import { diskNamesSchema, recordedDisksSchema } from "./vm-disks.ts";
+import { detachingSchema, diskNamesSchema, guestDisksSchema, recordedDisksSchema } from "./vm-disks.ts";
 import { observedEndsSchema, recordedEndsSchema } from "./vm-ends.ts";
 import { vmForwardStreams } from "./vm-forward.ts";
 import { nextLossPolicySchema, startedWithSchema } from "./vm-process.ts";
@@ -64,6 +64,8 @@ export const vmObservationSchema = z.object({
   disks: diskNamesSchema.meta({ since: 3 }).exactOptional(),
   agent: guestAgentSchema.exactOptional(),
   startedWith: startedWithSchema.exactOptional(),
+  /** Those that it has while it runs. Absent for one that has none, and where nobody can ask. */
+  guestDisks: guestDisksSchema.meta({ since: 3 }).exactOptional(),
 });
 export type VmObservation = z.infer<typeof vmObservationSchema>;
 
@@ -108,6 +110,11 @@ export const vmRecordSchema = z.object({
   agent: guestAgentSchema.exactOptional(),
   startedWith: startedWithSchema.exactOptional(),
   nextLossPolicy: nextLossPolicySchema.exactOptional(),
+  /** The entry that changed its disks last. Absent: they are those of its creation. */
+  disksIndex: z.int().min(0).meta({ since: 3 }).exactOptional(),
+  guestDisks: guestDisksSchema.meta({ since: 3 }).exactOptional(),
+  /** Volumes that are not in its specification any more, and that its guest may still have. Absent: none. */
+  detaching: z.array(detachingSchema).max(limits.vmDisksMax).meta({ since: 3 }).exactOptional(),
 });
 export type VmRecord = z.infer<typeof vmRecordSchema>;
 

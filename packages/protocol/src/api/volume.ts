@@ -32,6 +32,8 @@ export const volumeRecordSchema = z.object({
   madeGiB: z.int().min(0),
   /** The VM that has it, running or not. */
   attachedTo: nameSchema.nullable(),
+  /** The volume that it is to be a copy of, by its id, until it is. */
+  sourceId: z.uuid().exactOptional(),
   createdUnixMs: z.int().min(0),
   createdIndex: z.int().min(0),
   updatedIndex: z.int().min(0),
@@ -58,6 +60,8 @@ export const volumeCommands = {
       sizeGiB: sizeSchema,
       kind: volumeKindSchema,
       node: nodeIdSchema,
+      /** The volume that it is to be a copy of. */
+      source: nameSchema.exactOptional(),
     }),
   }),
   "volume.resize": command({
@@ -96,7 +100,7 @@ export const volumeMethods = {
     response: volumeRecordSchema,
   }),
   "volume.create": method({
-    summary: "make an empty volume on a node",
+    summary: "make a volume on a node, empty or as a copy of another one there",
     since: 3,
     place: "leader",
     access: "operator",
@@ -110,12 +114,13 @@ export const volumeMethods = {
         kind: volumeKindSchema.default("local"),
         /** Default: one that the leader chooses. */
         node: nodeIdSchema.exactOptional(),
+        source: nameSchema.describe("the volume that it is to be a copy of; no VM may run with that").exactOptional(),
       })
       .strict(),
     response: volumeWritten,
   }),
   "volume.resize": method({
-    summary: "make a volume larger; a VM that runs sees it at its next start",
+    summary: "make a volume larger, also while a VM runs with it",
     since: 3,
     place: "leader",
     access: "operator",

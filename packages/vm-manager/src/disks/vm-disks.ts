@@ -85,11 +85,23 @@ export function isVolumeLink(name: string): boolean {
 }
 
 /** Its process finds it in its working directory, as all its files. */
-async function linkVolume(directory: string, { name }: VmDisk, from: string): Promise<AttachedDisk> {
-  const path = join(directory, `volume-${name}.raw`);
+export async function linkVolume(
+  directory: string,
+  { name }: Pick<VmDisk, "name">,
+  from: string,
+): Promise<AttachedDisk> {
+  const path = volumeLinkOf(directory, name);
   await rm(path, { force: true });
   await link(from, path);
-  return { name, path, format: "raw" };
+  return { name, path, format: "raw", isRemovable: true };
+}
+
+export async function unlinkVolume(directory: string, name: string): Promise<void> {
+  await rm(volumeLinkOf(directory, name), { force: true });
+}
+
+function volumeLinkOf(directory: string, name: string): string {
+  return join(directory, `volume-${name}.raw`);
 }
 
 export async function removeDisks(directory: string, names: readonly string[]): Promise<void> {

@@ -7,13 +7,14 @@ import { EndedInstance } from "./ended-instance.ts";
 import { readJournalReason } from "./event-journal.ts";
 import { findVmProcesses } from "./find-processes.ts";
 import { isAlive, type ProcessIdentity, readBootId } from "./process-identity.ts";
-import { QmpInstance } from "./qmp-instance.ts";
+import { type QmpAbilities, QmpInstance } from "./qmp-instance.ts";
 
 export async function adoptProcess(
   clock: Clock,
   kind: DriverKind,
   paths: InstancePaths,
   handle: InstanceHandle | undefined,
+  abilities: QmpAbilities = {},
 ): Promise<VmInstance> {
   // Of a start that was never written down, the machine and the version of the driver are not known.
   const defaults = { driver: kind, machine: "", driverVersion: "", bootId: await readBootId() };
@@ -26,7 +27,7 @@ export async function adoptProcess(
     const ended = handle ?? { ...defaults, pid: 0, startTime: "" };
     return new EndedInstance(ended, reason, `process ${ended.pid} ended while no manager ran`);
   }
-  const instance = new QmpInstance({ clock, handle: { ...defaults, ...handle, ...found }, paths });
+  const instance = new QmpInstance({ clock, handle: { ...defaults, ...handle, ...found }, paths, ...abilities });
   await instance.firstContact();
   return instance;
 }

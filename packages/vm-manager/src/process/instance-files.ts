@@ -30,10 +30,14 @@ export async function prepareInstanceFiles(
   const { seedPath } = spec;
   if (seedPath !== undefined && confinement.uid !== undefined) await chown(seedPath, confinement.uid, confinement.uid);
   const seed = seedPath === undefined ? {} : { seedPath: basename(seedPath) };
-  return { boot: await bringBootSource(spec), disks: await bringDisks(spec), ...seed };
+  return { boot: await bringBootSource(spec), disks: await bringDisks(spec.disks, confinement.uid), ...seed };
 }
 
-async function bringDisks({ disks, confinement: { uid } }: InstanceSpec): Promise<readonly AttachedDisk[]> {
+/** Gives disks to the user of the instance. Resolves with them as its process sees them. */
+export async function bringDisks(
+  disks: readonly AttachedDisk[],
+  uid: number | undefined,
+): Promise<readonly AttachedDisk[]> {
   if (uid !== undefined) {
     for (const { path, base } of disks) {
       await chown(path, uid, uid);

@@ -16,7 +16,7 @@ import { existsSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { BlixardError, type Clock, messageOf, offAbort, onAbort, sleep, Watch, withDeadline } from "@blixard/common";
 import { GuestAgent } from "../agent/guest-agent.ts";
-import type { ExitReason, InstanceHandle, InstancePaths, InstanceState, VmInstance } from "../driver.ts";
+import type { ExitReason, InstanceDisks, InstanceHandle, InstancePaths, InstanceState, VmInstance } from "../driver.ts";
 import { foldState, readJournalReason, readJournalState, stateOfRunState } from "./event-journal.ts";
 import { isAlive, signalProcess } from "./process-identity.ts";
 import { QmpClient, type QmpEvent } from "./qmp-client.ts";
@@ -36,7 +36,15 @@ const connectRetryMsMax = 1_000;
 const serialRetryMs = 100;
 const consoleWriteTimeoutMs = 10_000;
 
-export interface QmpInstanceOptions {
+/** Runs a command of QMP. */
+export type ExecuteQmp = (command: string, commandArguments?: Readonly<Record<string, unknown>>) => Promise<unknown>;
+
+/** What a process can do beside what all of them can. */
+export interface QmpAbilities {
+  readonly disks?: (execute: ExecuteQmp) => InstanceDisks;
+}
+
+export interface QmpInstanceOptions extends QmpAbilities {
   readonly clock: Clock;
   readonly handle: InstanceHandle;
   readonly paths: InstancePaths;
@@ -47,6 +55,7 @@ export class QmpInstance implements VmInstance {
   readonly state: Watch<InstanceState>;
   readonly serialActivity = new Watch(0);
   readonly agent?: GuestAgent;
+  readonly disks?: InstanceDisks;
   readonly #clock: Clock;
   readonly #paths: InstancePaths;
   readonly #detached = new AbortController();
@@ -65,6 +74,8 @@ export class QmpInstance implements VmInstance {
     // It was bound before the process was started, which cannot remove it.
     const { clock, paths } = options;
     if (existsSync(paths.agentSocket)) this.agent = new GuestAgent({ clock, path: paths.agentSocket });
+    const disks = options.disks?.((command, given) => this.#execute(command, undefined, given));
+    if (disks !== undefined) this.disks = disks;
     this.state = new Watch<InstanceState>({ type: "unknown", message: "not connected yet" });
     this.#loop = this.#run();
   }
@@ -231,10 +242,10 @@ export class QmpInstance implements VmInstance {
     this.#setState(told?.type === "io-error" ? told : unnamed);
   }
 
-  async #execute(command: string, timeoutMs?: number): Promise<unknown> {
+  async #execute(command: string, timeoutMs?: number, given?: Readonly<Record<string, unknown>>): Promise<unknown> {
     const client = this.#client;
     if (client === undefined) throw new BlixardError("UNAVAILABLE", "the VM's process does not answer");
-    return await client.execute(command, undefined, timeoutMs === undefined ? {} : { timeoutMs });
+    return await client.execute(command, given, timeoutMs === undefined ? {} : { timeoutMs });
   }
 
   #onEvent(event: QmpEvent): void {

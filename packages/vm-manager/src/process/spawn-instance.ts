@@ -13,7 +13,7 @@ import {
   serialDescriptor,
 } from "./instance-socket.ts";
 import { identifyProcess, type ProcessIdentity, signalProcess } from "./process-identity.ts";
-import { QmpInstance } from "./qmp-instance.ts";
+import { type QmpAbilities, QmpInstance } from "./qmp-instance.ts";
 
 const stderrBytesShown = 600;
 
@@ -76,8 +76,9 @@ export async function awaitStarted(
   handle: InstanceHandle,
   paths: InstancePaths,
   options: { readonly deadlineMs: number; readonly signal?: AbortSignal },
+  abilities: QmpAbilities = {},
 ): Promise<VmInstance> {
-  const instance = new QmpInstance({ clock, handle, paths });
+  const instance = new QmpInstance({ clock, handle, paths, ...abilities });
   try {
     const state = await withDeadline(
       {

@@ -1,4 +1,4 @@
-import { vmSpecSchema } from "@blixard/protocol";
+import { limits, vmSpecSchema } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import { unconfined } from "../confinement/launcher.ts";
 import type { InstanceSpec } from "../driver.ts";
@@ -93,6 +93,23 @@ describe("qemuArguments", () => {
     expect(devices(build({ disks }))).toEqual([root, data]);
   });
 
+  it("has slots for disks that come and go where a guest knows of them, and removable ones in them", () => {
+    const disk = (name: string, isRemovable: boolean) =>
+      ({ name, path: `${name}.raw`, format: "raw", isRemovable }) as const;
+    const disks = [disk("root", false), ...Array.from({ length: 9 }, (_, at) => disk(`v${at}`, true))];
+    const devices = (list: readonly string[]) => list.filter((_, at) => list[at - 1] === "-device");
+    const slots = (list: readonly string[]) => devices(list).filter((part) => part.startsWith("pcie-root-port"));
+    expect(slots(build({ disks }))).toEqual([]);
+    const list = build({ boot: { type: "disk" }, disks });
+    expect(slots(list)).toHaveLength(limits.vmHotplugDisksMax);
+    expect(slots(list)[1]).toBe("pcie-root-port,id=slot1,bus=pcie.0,chassis=2,addr=0x1e.1,io-reserve=0");
+    const inSlots = devices(list).filter((part) => part.startsWith("{"));
+    expect(inSlots.map((part) => JSON.parse(part).bus)).toEqual(disks.slice(1, 9).map((_, at) => `slot${at}`));
+    expect(JSON.parse(inSlots[0] ?? "")).toMatchObject({ id: "disk-v0", drive: "disk-v0", serial: "v0" });
+    const fixed = devices(list).filter((part) => part.startsWith("virtio-blk-pci"));
+    expect(fixed.map((part) => /serial=([^,]+)/.exec(part)?.[1])).toEqual(["root", "v8"]);
+  });
+
   it("shows a seed that nobody writes to, and a channel for an agent, behind all that was there before", () => {
     const disks = [{ name: "data", path: "disk-data.raw", format: "raw" as const }];
     const nics = [{ network: "user", mac: "02:00:00:00:00:01" }];
@@ -138,7 +155,7 @@ describe("qemuArguments", () => {
       { network: "lan", mac: "06:00:00:00:00:02" },
     ];
     const list = build({ boot, nics });
-    expect(list.slice(-8)).toEqual([
+    expect(list.slice(list.indexOf("-netdev"), -2 * limits.vmHotplugDisksMax)).toEqual([
       ...["-netdev", "stream,id=net0-user,server=on,addr.type=fd,addr.str=5"],
       ...["-device", "virtio-net-pci,netdev=net0-user,mac=02:00:00:00:00:01,romfile="],
       ...["-netdev", "stream,id=net1-lan,server=on,addr.type=fd,addr.str=6"],

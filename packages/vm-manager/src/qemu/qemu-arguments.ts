@@ -6,7 +6,8 @@
  */
 import { basename } from "node:path";
 import { assert, BlixardError } from "@blixard/common";
-import type { AttachedDisk, BootSource, InstanceSpec } from "../driver.ts";
+import { limits } from "@blixard/protocol";
+import type { AttachedDisk, InstanceSpec } from "../driver.ts";
 import { type Nic, nicDeviceArguments, nicIdOf } from "../network/nic.ts";
 import { diskNodePrefix } from "../process/event-journal.ts";
 import { journalArgument } from "../process/find-processes.ts";
@@ -44,10 +45,11 @@ export function qemuArguments(spec: InstanceSpec, machine: string): string[] {
     ...["-mon", "chardev=journal,mode=control"],
     ...["-chardev", serialOption(spec), "-device", "isa-serial,chardev=serial0"],
     ...bootArguments(spec),
-    ...spec.disks.flatMap((disk, at) => diskArguments(disk, at, spec.boot)),
+    ...diskArguments(spec),
     ...(spec.nics ?? []).flatMap(nicArguments),
     ...seedArguments(spec),
     ...agentArguments(spec),
+    ...(hasHotplug(spec) ? hotplugArguments(spec) : []),
   ];
 }
 
@@ -108,32 +110,67 @@ function appendArguments(commandLine: string): string[] {
 /** A guest whose disk fails stands still, and goes on when the disk works again: no write is lost, none is told to fail. */
 const onError = "werror=stop,rerror=stop";
 
-function diskArguments(disk: AttachedDisk, at: number, boot: BootSource): string[] {
-  if (!diskNameAllowed.test(disk.name)) {
-    throw new BlixardError("INVALID_ARGUMENT", "the name of a disk has characters that are not allowed");
-  }
-  const boots = boot.type === "disk" && at === 0 ? ",bootindex=0" : "";
-  return [
-    ...["-blockdev", diskBlockdev(disk)],
-    ...["-device", `virtio-blk-pci,drive=${nodeName(disk)},serial=${disk.name},${onError}${boots}`],
-  ];
+function diskArguments(spec: InstanceSpec): string[] {
+  const inSlots = disksInSlots(spec);
+  return spec.disks.flatMap((disk, at) => {
+    if (inSlots.includes(disk)) return [];
+    const boots = spec.boot.type === "disk" && at === 0 ? ",bootindex=0" : "";
+    return [
+      ...["-blockdev", JSON.stringify(diskBlockdev(disk))],
+      ...["-device", `virtio-blk-pci,drive=${diskNodeName(disk.name)},serial=${disk.name},${onError}${boots}`],
+    ];
+  });
 }
 
-/** QEMU names the disk so when it fails. */
-function nodeName({ name }: Pick<AttachedDisk, "name">): string {
-  return `${diskNodePrefix}${name}`;
+/** A guest that boots without firmware knows of no slots. */
+function hasHotplug({ boot }: InstanceSpec): boolean {
+  return boot.type !== "multiboot";
+}
+
+function disksInSlots(spec: InstanceSpec): readonly AttachedDisk[] {
+  if (!hasHotplug(spec)) return [];
+  return spec.disks.filter(({ isRemovable = false }) => isRemovable).slice(0, limits.vmHotplugDisksMax);
+}
+
+/** All slots are functions of one device, far from those that get their places one after the other. */
+const slotsAddress = "0x1e";
+export const slotPrefix = "slot";
+
+/** Slots into which a disk goes, and out of which it comes, while the VM runs; and the disks that are there from the start. */
+function hotplugArguments(spec: InstanceSpec): string[] {
+  const slots = Array.from({ length: limits.vmHotplugDisksMax }, (_, at) => {
+    const place = `chassis=${at + 1},addr=${slotsAddress}.${at}${at === 0 ? ",multifunction=on" : ""}`;
+    return ["-device", `pcie-root-port,id=${slotPrefix}${at},bus=pcie.0,${place},io-reserve=0`];
+  });
+  const disks = disksInSlots(spec).map((disk, at) => [
+    ...["-blockdev", JSON.stringify(diskBlockdev(disk))],
+    ...["-device", JSON.stringify(slottedDisk(disk, `${slotPrefix}${at}`))],
+  ]);
+  return [...slots, ...disks].flat();
+}
+
+/** The device of a disk in a slot. */
+export function slottedDisk({ name }: Pick<AttachedDisk, "name">, slot: string): Readonly<Record<string, unknown>> {
+  const drive = diskNodeName(name);
+  return { driver: "virtio-blk-pci", id: drive, drive, serial: name, bus: slot, werror: "stop", rerror: "stop" };
+}
+
+/** QEMU names the disk so when it fails. @throws INVALID_ARGUMENT */
+export function diskNodeName(name: string): string {
+  if (diskNameAllowed.test(name)) return `${diskNodePrefix}${name}`;
+  throw new BlixardError("INVALID_ARGUMENT", "the name of a disk has characters that are not allowed");
 }
 
 /** Without a base, none is taken from the header either: the process of the VM may have written that. */
-function diskBlockdev(disk: AttachedDisk): string {
+export function diskBlockdev(disk: Omit<AttachedDisk, "isRemovable">): Readonly<Record<string, unknown>> {
   const { path, format, base } = disk;
   const file = (filename: string) => ({ driver: "file", filename, locking: "on" });
   const backing = base === undefined ? null : { driver: base.format, "read-only": true, file: file(base.path) };
-  return JSON.stringify({
+  return {
     driver: format,
-    "node-name": nodeName(disk),
+    "node-name": diskNodeName(disk.name),
     discard: "unmap",
     file: { ...file(path), discard: "unmap" },
     ...(format === "qcow2" ? { backing } : {}),
-  });
+  };
 }

@@ -10,10 +10,12 @@ import { adoptProcess } from "../process/adopt-process.ts";
 import { journalInput } from "../process/event-journal.ts";
 import { prepareInstanceFiles } from "../process/instance-files.ts";
 import { readBootId } from "../process/process-identity.ts";
+import type { QmpAbilities } from "../process/qmp-instance.ts";
 import { awaitStarted, spawnInstance } from "../process/spawn-instance.ts";
 import { makeUserDirectory } from "../run-directory.ts";
 import { probeKvm } from "./kvm-probe.ts";
 import { qemuArguments } from "./qemu-arguments.ts";
+import { QemuDisks } from "./qemu-disks.ts";
 
 const execFileAsync = promisify(execFile);
 const probeTimeoutMs = 20_000;
@@ -47,6 +49,7 @@ export class QemuDriver implements VmDriver {
     disks: true,
     cloudInit: true,
     agent: true,
+    diskHotplug: true,
   };
   readonly #clock: Clock;
   readonly #options: QemuDriverOptions;
@@ -94,7 +97,7 @@ export class QemuDriver implements VmDriver {
   }
 
   async adopt(kind: DriverKind, paths: InstancePaths, handle: InstanceHandle | undefined): Promise<VmInstance> {
-    return await adoptProcess(this.#clock, kind, paths, handle);
+    return await adoptProcess(this.#clock, kind, paths, handle, this.#abilities);
   }
 
   async #start(
@@ -107,7 +110,11 @@ export class QemuDriver implements VmDriver {
     const command = { program: this.#program, arguments: qemuArguments({ ...spec, ...files }, machine) };
     const identity = await (spec.spawn ?? spawnInstance)(command, spec);
     const handle: InstanceHandle = { driver: spec.driver, ...identity, ...found, machine };
-    return await awaitStarted(this.#clock, handle, spec.paths, options);
+    return await awaitStarted(this.#clock, handle, spec.paths, options, this.#abilities);
+  }
+
+  get #abilities(): QmpAbilities {
+    return { disks: (execute) => new QemuDisks(this.#clock, execute) };
   }
 
   async #output(programArguments: readonly string[]): Promise<string> {

@@ -45,6 +45,7 @@ export interface VmWish {
   readonly image?: ImageRecord;
   readonly madeDisks?: readonly string[];
   readonly volumeIds?: DesiredVm["volumeIds"];
+  readonly disksIndex?: number;
   readonly openUserData?: NonNullable<DesiredVm["openUserData"]>;
 }
 
@@ -121,6 +122,7 @@ export class VmHarness implements AsyncDisposable {
       ...(wish.madeDisks === undefined ? {} : { madeDisks: wish.madeDisks }),
       ...(wish.openUserData === undefined ? {} : { openUserData: wish.openUserData }),
       ...(wish.volumeIds === undefined ? {} : { volumeIds: wish.volumeIds }),
+      ...(wish.disksIndex === undefined ? {} : { disksIndex: wish.disksIndex }),
     };
   }
 

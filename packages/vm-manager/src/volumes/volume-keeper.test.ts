@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
-import { readFile, rm, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { link, open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { silentLogger, withTimeLimit } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import type { VolumeObservation } from "@blixard/protocol";
@@ -8,6 +8,7 @@ import { afterAll, describe, expect, it } from "@jest/globals";
 import { FakeDriver } from "../fake/fake-driver.ts";
 import { removeTemporaryDirectories, temporaryDirectory } from "../testing/temporary-directory.ts";
 import { VmHarness } from "../testing/vm-harness.ts";
+import { copyVolume } from "./copy-volume.ts";
 import { type DesiredVolume, VolumeKeeper } from "./volume-keeper.ts";
 
 afterAll(removeTemporaryDirectories);
@@ -15,6 +16,7 @@ afterAll(removeTemporaryDirectories);
 const volumeId = "11111111-2222-4333-8444-555555555555";
 const gibibyte = 1024 ** 3;
 const patienceMs = 30_000;
+const neverAborted = new AbortController().signal;
 const wish = (change: Partial<DesiredVolume> = {}): DesiredVolume => ({
   ...{ volumeId, sizeGiB: 1, wasMade: false, isDeleted: false },
   ...change,
@@ -30,7 +32,41 @@ async function opened() {
   return { keeper, until, file: join(directory, `${volumeId}.raw`) };
 }
 
+async function firstOfFile(path: string, length: number): Promise<string> {
+  await using file = await open(path);
+  return (await file.read(Buffer.alloc(length), 0, length, 0)).buffer.toString();
+}
+
 describe("VolumeKeeper", () => {
+  it("makes a volume as a copy of another one, with its holes, while no VM runs with that", async () => {
+    const { keeper, until, file } = await opened();
+    const sourceId = volumeId.replace("1111", "2222");
+    const source = file.replace(volumeId, sourceId);
+    keeper.setDesired([wish({ volumeId: sourceId })]);
+    await withTimeLimit(systemClock, patienceMs, undefined, (signal) =>
+      keeper.observations.until((all) => all.get(sourceId)?.state === "ready", { signal }),
+    );
+    await writeFile(source, "of the source", { flag: "r+" });
+    const copy = wish({ sourceId, sizeGiB: 2 });
+    // As the directory of a VM has it while that runs.
+    await link(source, `${source}.vm`);
+    await expect(copyVolume(source, file, { sizeBytes: 2 * gibibyte, signal: neverAborted })).rejects.toMatchObject({
+      code: "CONFLICT",
+    });
+    keeper.setDesired([wish({ volumeId: sourceId, wasMade: true }), copy]);
+    await keeper.observations.until((all) => all.has(sourceId));
+    expect(existsSync(file)).toBe(false);
+    await rm(`${source}.vm`);
+    await until((seen) => seen?.state === "ready" && seen.sizeGiB === 2);
+    const made = await stat(file);
+    expect(made.size).toBe(2 * gibibyte);
+    expect(made.blocks).toBeLessThan(64);
+    expect(await firstOfFile(file, 13)).toBe("of the source");
+    expect((await stat(source)).size).toBe(gibibyte);
+    await keeper.close();
+    expect(await readdir(dirname(file))).toHaveLength(2);
+  });
+
   it("makes a volume that takes no room, lets it grow, and deletes it", async () => {
     const { keeper, until, file } = await opened();
     keeper.setDesired([wish()]);

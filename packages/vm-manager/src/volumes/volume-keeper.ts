@@ -2,11 +2,13 @@
  * The volumes of one node: raw files by their id, which take room only where they were written to. One that was made once is
  * never made anew; one that the cluster does not name any more is left alone, because only a deletion deletes.
  */
+import { existsSync } from "node:fs";
 import { mkdir, open, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { assert, type Clock, type Logger, messageOf, systemErrorCodeOf, Watch } from "@blixard/common";
+import { assert, type Clock, firstOf, type Logger, messageOf, sleep, systemErrorCodeOf, Watch } from "@blixard/common";
 import { removeDurable, renameDurable } from "@blixard/common/system";
 import type { VolumeObservation } from "@blixard/protocol";
+import { copyVolume } from "./copy-volume.ts";
 
 /** A volume of this node, as the replicated state wants it. */
 export interface DesiredVolume {
@@ -15,6 +17,13 @@ export interface DesiredVolume {
   /** This node has said that it had made it: it is missing when it is not here. */
   readonly wasMade: boolean;
   readonly isDeleted: boolean;
+  /** It is made as a copy of this one. Default: empty. */
+  readonly sourceId?: string;
+}
+
+interface RunningCopy {
+  readonly ending: AbortController;
+  readonly done: Promise<void>;
 }
 
 const gibibyte = 1024 ** 3;
@@ -28,6 +37,11 @@ export class VolumeKeeper {
   readonly #deps: { readonly clock: Clock; readonly logger: Logger };
   readonly #directory: string;
   readonly #desired = new Watch<readonly DesiredVolume[]>([]);
+  /** Grows when a copy has ended. */
+  readonly #copied = new Watch(0);
+  readonly #copies = new Map<string, RunningCopy>();
+  /** What was told last: it is tried again each second. */
+  #copyProblem: string | undefined;
   readonly #closing = new AbortController();
   readonly #loop: Promise<void>;
 
@@ -51,6 +65,7 @@ export class VolumeKeeper {
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#loop;
+    for (const volumeId of this.#copies.keys()) await this.#endCopy(volumeId);
   }
 
   async #run(): Promise<void> {
@@ -58,29 +73,42 @@ export class VolumeKeeper {
     const { signal } = this.#closing;
     while (!signal.aborted) {
       const wanted = this.#desired.value;
+      const copied = this.#copied.value;
       let delayMs = lookIntervalMs;
       for (const volume of wanted) {
         try {
-          this.#publish(await this.#look(volume));
+          const seen = await this.#look(volume);
+          if (seen === undefined) delayMs = errorRetryMs;
+          else this.#publish(seen);
         } catch (error) {
           logger.log("warn", "a volume cannot be looked after", { volumeId: volume.volumeId, error: messageOf(error) });
           delayMs = errorRetryMs;
         }
       }
       this.#forgetOthers(wanted);
-      const limit = { clock, delayMs };
-      await this.#desired.until((value) => value !== wanted, { signal, limit }).catch(() => {});
+      await firstOf(signal, (until) => [
+        this.#desired.until((value) => value !== wanted, { signal: until }),
+        this.#copied.until((count) => count !== copied, { signal: until }),
+        sleep(clock, delayMs, until),
+      ]).catch(() => {});
     }
   }
 
-  async #look({ volumeId, sizeGiB, wasMade, isDeleted }: DesiredVolume): Promise<VolumeObservation> {
+  /** Resolves with nothing while it is being copied. */
+  async #look(wish: DesiredVolume): Promise<VolumeObservation | undefined> {
+    const { volumeId, sizeGiB, wasMade, isDeleted, sourceId } = wish;
     const path = this.#pathOf(volumeId);
     if (isDeleted) {
+      await this.#endCopy(volumeId);
       await removeDurable(path);
       return { volumeId, state: "deleted", sizeGiB: 0 };
     }
     const bytes = await bytesOf(path);
     if (bytes === undefined && wasMade) return { volumeId, state: "missing", sizeGiB: 0 };
+    if (bytes === undefined && sourceId !== undefined) {
+      this.#beginCopy(volumeId, sourceId, sizeGiB * gibibyte);
+      return undefined;
+    }
     if (bytes === undefined) await this.#make(path, sizeGiB * gibibyte);
     else if (bytes < sizeGiB * gibibyte) await grow(path, sizeGiB * gibibyte);
     return { volumeId, state: "ready", sizeGiB };
@@ -98,6 +126,31 @@ export class VolumeKeeper {
       await file.close();
     }
     await renameDurable(temporary, path);
+  }
+
+  #beginCopy(volumeId: string, sourceId: string, sizeBytes: number): void {
+    if (this.#copies.has(volumeId)) return;
+    const ending = new AbortController();
+    const path = this.#pathOf(volumeId);
+    const done = copyVolume(this.#pathOf(sourceId), path, { sizeBytes, signal: ending.signal })
+      .catch((error: unknown) => {
+        const problem = `${volumeId}: ${messageOf(error)}`;
+        if (ending.signal.aborted || problem === this.#copyProblem) return;
+        this.#copyProblem = problem;
+        this.#deps.logger.log("warn", "a volume cannot be copied yet", { volumeId, error: messageOf(error) });
+      })
+      .finally(() => {
+        this.#copies.delete(volumeId);
+        // One that could not be made is tried again at the next look.
+        if (!ending.signal.aborted && existsSync(path)) this.#copied.update((count) => count + 1);
+      });
+    this.#copies.set(volumeId, { ending, done });
+  }
+
+  async #endCopy(volumeId: string): Promise<void> {
+    const copy = this.#copies.get(volumeId);
+    copy?.ending.abort();
+    await copy?.done;
   }
 
   #publish(observation: VolumeObservation): void {

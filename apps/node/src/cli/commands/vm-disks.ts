@@ -1,12 +1,13 @@
 /** The disks of a VM on the command line. */
 import { BlixardError } from "@blixard/common";
 import type { VmDisk, VmRecord } from "@blixard/protocol";
-import { parseMemoryMiB } from "../quantities.ts";
+import { parseInteger, parseMemoryMiB } from "../quantities.ts";
 import { formatTable } from "../table.ts";
 import type { ListOption } from "./list-option.ts";
 
 const mebibytesPerGib = 1024;
-const form = "NAME[,size=SIZE][,ephemeral][,volume=VOLUME]";
+const bytesPerMiB = 1024 ** 2;
+const form = "NAME[,size=SIZE][,ephemeral][,volume=VOLUME][,iops=NUMBER][,rate=SIZE]";
 
 export const diskOption: ListOption = {
   flag: "--disk <disk>",
@@ -22,6 +23,8 @@ function parseDisk(text: string): VmDisk {
     const [key, value] = word.split("=", 2);
     if (key === "size" && value !== undefined) disk = { ...disk, sizeGiB: parseGiB(value, "--disk: size") };
     else if (key === "volume" && value !== undefined) disk = { ...disk, volume: value };
+    else if (key === "iops" && value !== undefined) disk = { ...disk, iops: parseInteger(value, "--disk: iops", 1) };
+    else if (key === "rate" && value !== undefined) disk = { ...disk, bytesPerSecond: parseRate(value) };
     else if (word === "ephemeral") disk = { ...disk, ephemeral: true };
     else throw new BlixardError("INVALID_ARGUMENT", `--disk: "${word}" is no part of ${form}`);
   }
@@ -35,6 +38,17 @@ export function parseGiB(text: string, what: string): number {
   throw new BlixardError("INVALID_ARGUMENT", `${what}: ${text} is not a whole number of GiB`, {
     hint: "For example 8G or 1T.",
   });
+}
+
+/** Bytes of each second. @throws INVALID_ARGUMENT */
+export function parseRate(text: string): number {
+  return parseMemoryMiB(text) * bytesPerMiB;
+}
+
+function limitText({ iops, bytesPerSecond }: VmDisk): string {
+  const rate = bytesPerSecond === undefined ? [] : [`${Number((bytesPerSecond / bytesPerMiB).toFixed(2))} MiB/s`];
+  const parts = [...(iops === undefined ? [] : [`${iops} iops`]), ...rate];
+  return parts.length === 0 ? "-" : parts.join(", ");
 }
 
 function sizeText({ sizeGiB, volume }: VmDisk): string {
@@ -53,11 +67,23 @@ export function disksText({ spec: { disks } }: VmRecord): string | null {
 /** A table below that of the VM; nothing for a VM without disks. */
 export function disksTable(vm: VmRecord): string {
   const all = disksShown(vm);
-  if (all.length === 0) return "";
+  if (all.length === 0 && vm.detaching === undefined) return "";
   const rows = all.map((disk) => [
     ...[disk.name, sizeText(disk), disk.ephemeral === true ? "ephemeral" : "kept", placeOf(vm, disk)],
+    ...[guestText(vm, disk), limitText(disk)],
   ]);
-  return `\n${formatTable(["DISK", "SIZE", "DATA", "MADE"], rows)}`;
+  const leaving = (vm.detaching ?? []).map(({ disk, volume }) => [
+    ...[disk, `volume ${volume}`, "kept", "is being detached", guestText(vm, { name: disk }), "-"],
+  ]);
+  return `\n${formatTable(["DISK", "SIZE", "DATA", "MADE", "GUEST", "LIMITS"], [...rows, ...leaving])}`;
+}
+
+const gibibyte = 1024 ** 3;
+
+/** What the guest has of it now. */
+function guestText({ guestDisks }: VmRecord, { name }: Pick<VmDisk, "name">): string {
+  const seen = guestDisks?.disks.find((disk) => disk.name === name);
+  return seen === undefined ? "-" : `${Number((seen.sizeBytes / gibibyte).toFixed(2))} GiB`;
 }
 
 /** One line for each disk. */

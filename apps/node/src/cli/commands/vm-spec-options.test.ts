@@ -69,7 +69,18 @@ describe("the options of a VM's specification", () => {
     ]);
     expect(disks()).toBeUndefined();
     expect(disks("data,volume=db")).toEqual([{ name: "data", volume: "db" }]);
-    for (const bad of ["data,size=512M", "data,size", "data,format=raw", "data,ephemeral=yes", "data,size=x"]) {
+    expect(disks("data,volume=db,iops=500,rate=20M")).toEqual([
+      { name: "data", volume: "db", iops: 500, bytesPerSecond: 20 * 1024 * 1024 },
+    ]);
+    for (const bad of [
+      "data,size=512M",
+      "data,size",
+      "data,format=raw",
+      "data,ephemeral=yes",
+      "data,size=x",
+      "data,iops=x",
+      "data,rate=1B",
+    ]) {
       expect(() => disks(bad)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
     }
   });

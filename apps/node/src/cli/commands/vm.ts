@@ -26,6 +26,7 @@ import { vmView } from "./views.ts";
 import { agentLine, registerAgent } from "./vm-agent.ts";
 import { withCloudInitFiles } from "./vm-cloud-init.ts";
 import { registerConsole } from "./vm-console.ts";
+import { registerDisk } from "./vm-disk.ts";
 import { diskLines, disksTable } from "./vm-disks.ts";
 import { endLines, endsTable } from "./vm-ends.ts";
 import { registerForward } from "./vm-forward.ts";
@@ -78,6 +79,7 @@ export function registerVm(command: Command, context: CliContext): void {
   registerConsole(command, context);
   registerAgent(command, context);
   registerForward(command, context);
+  registerDisk(command, context);
 }
 
 function withMutationOptions(command: Command): Command {

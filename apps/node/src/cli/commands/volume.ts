@@ -1,8 +1,8 @@
-/** `blixard volume create|list|get|resize|delete` */
+/** `blixard volume create|clone|list|get|resize|attach|detach|delete` */
 import type { BlixardClient } from "@blixard/client";
-import { BlixardError, errorCodeOf, pauseFor } from "@blixard/common";
+import { BlixardError, errorCodeOf, notApplied, pauseFor } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
-import type { VolumeRecord } from "@blixard/protocol";
+import type { VmRecord, VolumeRecord } from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, type ClientSession, withClient, withClientOptions } from "../client-command.ts";
@@ -11,12 +11,15 @@ import { print, printItem } from "../output.ts";
 import { parseInteger } from "../quantities.ts";
 import { showItem, showList, type WatchOptions, withWatchOption } from "../watch.ts";
 import { volumeView } from "./views.ts";
+import { finishDisk } from "./vm-disk.ts";
 import { parseGiB } from "./vm-disks.ts";
 
 type WriteOptions = ClientOptions & { readonly detach?: boolean; readonly ifMatch?: string };
 type CreateOptions = WriteOptions & { readonly size: string; readonly node?: string };
 
 const waitMsDefault = 60_000;
+/** Of a large volume. */
+const copyMsDefault = 3_600_000;
 const pollMs = 100;
 
 export function registerVolume(command: Command, context: CliContext): void {
@@ -36,6 +39,17 @@ export function registerVolume(command: Command, context: CliContext): void {
         await finish(session, volume, options);
       }),
     );
+  write("clone <source> <name>", "make a volume as a copy of one that no VM runs with, on the same node")
+    .option("--size <size>", "for example 16G (default: that of the source)")
+    .action((source: string, name: string, options: WriteOptions & { readonly size?: string }) =>
+      withClient(context, options, async (session) => {
+        const { size } = options;
+        const { volumes } = session.client;
+        const sizeGiB = size === undefined ? (await volumes.get(source)).sizeGiB : parseGiB(size, "--size");
+        const { volume } = await volumes.create({ name, sizeGiB, source }, ifMatch(options));
+        await finish({ ...session, timeoutMs: session.timeoutMs ?? copyMsDefault }, volume, options);
+      }),
+    );
   withWatchOption(add("list", "list volumes"))
     .alias("ls")
     .action((options: WatchOptions) =>
@@ -48,13 +62,35 @@ export function registerVolume(command: Command, context: CliContext): void {
       showItem(session, options, volumeView, () => session.client.volumes.get(name)),
     ),
   );
-  write("resize <name>", "make a volume larger; a VM that runs sees it at its next start")
+  write("resize <name>", "make a volume larger, also while a VM runs with it")
     .requiredOption("--size <size>", "for example 16G")
     .action((name: string, options: CreateOptions) =>
       withClient(context, options, async (session) => {
         const request = { name, sizeGiB: parseGiB(options.size, "--size") };
         const { volume } = await session.client.volumes.resize(request, ifMatch(options));
         await finish(session, volume, options);
+      }),
+    );
+  add("attach <volume> <vm>", "give a volume to a VM as a disk, at once where its driver can")
+    .option("--name <disk>", "how the VM knows it (default: the name of the volume)")
+    .option("--detach", "do not wait for the result")
+    .action((volume: string, vm: string, options: WriteOptions & { readonly name?: string }) =>
+      withClient(context, options, async (session) => {
+        const disk = options.name ?? volume;
+        const { vm: changed } = await session.client.vms.attachDisk({ name: vm, disk, volume });
+        await finishDisk(session, changed, { disk, ...options });
+      }),
+    );
+  add("detach <volume>", "take a volume from its VM, at once where its driver can")
+    .option("--detach", "do not wait for the result")
+    .action((volume: string, options: WriteOptions) =>
+      withClient(context, options, async (session) => {
+        const { attachedTo } = await session.client.volumes.get(volume);
+        if (attachedTo === null) throw notApplied("CONFLICT", `no VM has the volume ${volume}`);
+        const vm = await session.client.vms.get(attachedTo);
+        const disk = diskOf(vm, volume);
+        const { vm: changed } = await session.client.vms.detachDisk({ name: vm.name, disk });
+        await finishDisk(session, changed, { disk, ...options });
       }),
     );
   write("delete <name>", "delete a volume that no VM has, with all that is on it")
@@ -72,6 +108,14 @@ export function registerVolume(command: Command, context: CliContext): void {
         ]);
       }),
     );
+}
+
+/** @throws CONFLICT */
+function diskOf({ name, spec: { disks = [] }, detaching = [] }: VmRecord, volume: string): string {
+  const disk = disks.find((candidate) => candidate.volume === volume)?.name;
+  const leaving = detaching.find((candidate) => candidate.volume === volume)?.disk;
+  if (disk !== undefined || leaving !== undefined) return disk ?? leaving ?? "";
+  throw notApplied("CONFLICT", `the VM ${name} does not name the volume ${volume} any more`, { hint: "Try again." });
 }
 
 function ifMatch({ ifMatch: index }: WriteOptions): { readonly ifMatchIndex?: number } {

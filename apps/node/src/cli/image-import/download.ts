@@ -7,16 +7,16 @@ import { constants as fsConstants } from "node:fs";
 import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { BlixardError, errorCodeOf, linkSignal, reasonOf, sleep } from "@blixard/common";
+import { BlixardError, errorCodeOf, linkSignal, reasonOf } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { limits } from "@blixard/protocol";
 import type { CliContext } from "../cli-context.ts";
+import { withAttempts } from "./attempts.ts";
 import { Progress } from "./progress.ts";
 
 /** The server is given up when nothing comes for so long. */
 const stallMs = 30_000;
 const attemptsMax = 5;
-const pauseMs = 1_000;
 
 export interface Downloaded {
   readonly path: string;
@@ -38,15 +38,10 @@ export async function download(context: CliContext, text: string): Promise<Downl
   const forget = async () => {
     for (const file of Object.values(files)) await rm(file, { force: true });
   };
-  for (let attempt = 1; !(await isThere(path)); attempt++) {
-    try {
-      await fetchRest(context, url, files);
-    } catch (error) {
-      context.signal.throwIfAborted();
-      if (attempt >= attemptsMax || errorCodeOf(error) !== "UNAVAILABLE") throw error;
-      await sleep(systemClock, pauseMs * attempt, context.signal);
-    }
-  }
+  const mayPass = (error: unknown) => errorCodeOf(error) === "UNAVAILABLE";
+  await withAttempts(context, { attemptsMax, mayPass }, async () => {
+    if (!(await isThere(path))) await fetchRest(context, url, files);
+  });
   return { path, forget };
 }
 

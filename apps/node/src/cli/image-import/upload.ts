@@ -1,13 +1,12 @@
 /** Sends one part to a node. What the node has of it already is not sent again, whenever that was sent. */
 import type { BlixardClient } from "@blixard/client";
-import { BlixardError, errorCodeOf, errorCodes, isBlixardError, sleep } from "@blixard/common";
-import { systemClock } from "@blixard/common/system";
+import { BlixardError, errorCodeOf, errorCodes, isBlixardError } from "@blixard/common";
 import { type CliContext, say } from "../cli-context.ts";
+import { withAttempts } from "./attempts.ts";
 import type { Part } from "./parts.ts";
 import { Progress } from "./progress.ts";
 
 const attemptsMax = 8;
-const pauseMs = 1_000;
 
 export interface Stored {
   readonly nodeId: number;
@@ -16,14 +15,10 @@ export interface Stored {
 
 /** @throws what the node refuses with; UNAVAILABLE, UNREACHABLE when it stays away */
 export async function upload(context: CliContext, client: BlixardClient, part: Part, digest: string): Promise<Stored> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await uploadRest(context, client, part, digest);
-    } catch (error) {
-      context.signal.throwIfAborted();
-      if (attempt >= attemptsMax || !mayPass(error)) throw withHint(error);
-      await sleep(systemClock, pauseMs * attempt, context.signal);
-    }
+  try {
+    return await withAttempts(context, { attemptsMax, mayPass }, () => uploadRest(context, client, part, digest));
+  } catch (error) {
+    throw withHint(error);
   }
 }
 

@@ -68,6 +68,9 @@ vm.consoleWrite   ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.exec           ddddrk  ddddrk  suuurk  suuurk  auuurk  ddddrk  ddddrk  mmm
 vm.readFile       ddddrk  ddddrk  suuurk  suuurk  auuurk  ddddrk  ddddrk  mmm
 vm.writeFile      ddddrk  ddddrk  suuurk  suuurk  auuurk  ddddrk  ddddrk  mmm
+vm.attachDisk     ddddrk  ddddrk  cuuurk  cuuurk  auuurk  ddddrk  ddddrk  mmm
+vm.detachDisk     ddddrk  ddddrk  cuuurk  cuuurk  auuurk  ddddrk  ddddrk  mmm
+vm.changeDisk     ddddrk  ddddrk  cuuurk  cuuurk  auuurk  ddddrk  ddddrk  mmm
 volume.list       ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 volume.get        ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 volume.create     ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm

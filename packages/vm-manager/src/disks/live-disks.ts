@@ -1,0 +1,159 @@
+/**
+ * Brings the disks of a VM that runs up to what is wanted: attaches volumes, lets go of them, makes disks larger, and limits what
+ * the guest does with them. A loop of its own, because a guest may take its time to let go of a disk. What it cannot do it tells, and tries again.
+ */
+import { stat } from "node:fs/promises";
+import { isDeepStrictEqual } from "node:util";
+import { type Clock, type Logger, messageOf, Watch } from "@blixard/common";
+import { disksOf, type GuestDisks, type VmDisk } from "@blixard/protocol";
+import type { InstanceDisks, InstanceState } from "../driver.ts";
+import { bringDisks } from "../process/instance-files.ts";
+import { untilWoken } from "../until-woken.ts";
+import type { DesiredVm } from "../vm-manager-types.ts";
+import type { VolumeKeeper } from "../volumes/volume-keeper.ts";
+import { linkVolume, unlinkVolume } from "./vm-disks.ts";
+
+const gibibyte = 1024 ** 3;
+const retryMs = 5_000;
+
+/** What is told of it. */
+export interface LiveDisksView {
+  readonly guest: GuestDisks;
+  /** What could not be done. */
+  readonly problem: string | undefined;
+}
+
+export interface LiveDisksDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly disks: InstanceDisks;
+  readonly state: Pick<Watch<InstanceState>, "value" | "until">;
+  readonly volumes: Pick<VolumeKeeper, "find">;
+  readonly directory: string;
+  /** The user of its process; undefined: that of the manager. */
+  readonly uid: number | undefined;
+}
+
+type Wish = Pick<DesiredVm, "spec" | "image" | "volumeIds" | "disksIndex">;
+
+export class LiveDisks {
+  /** Undefined for a VM without disks, and before it was looked. */
+  readonly view = new Watch<LiveDisksView | undefined>(undefined);
+  readonly #deps: LiveDisksDeps;
+  readonly #turn = new Watch(0);
+  readonly #closing = new AbortController();
+  #wish: Wish | undefined;
+  readonly #loop: Promise<void>;
+
+  constructor(deps: LiveDisksDeps) {
+    this.#deps = deps;
+    this.#loop = this.#run();
+  }
+
+  /** Level-triggered. */
+  want({ spec, image, volumeIds, disksIndex }: Wish): void {
+    const wish = { spec, image, ...(volumeIds && { volumeIds }), ...(disksIndex && { disksIndex }) };
+    if (isDeepStrictEqual(wish, this.#wish)) return;
+    this.#wish = wish;
+    this.look();
+  }
+
+  /** A volume of this node may be larger than before. */
+  look(): void {
+    this.#turn.update((count) => count + 1);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.look();
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    const { clock, state, logger } = this.#deps;
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      const seen = this.#turn.value;
+      const wish = this.#wish;
+      let untilMs: number | undefined;
+      if (wish !== undefined) {
+        await state.until(({ type }) => standing.has(type), { signal }).catch(() => {});
+        if (signal.aborted) return;
+        try {
+          const before = this.view.value?.problem;
+          const problem = await this.#align(wish);
+          if (problem !== undefined && problem !== before) {
+            logger.log("warn", "the disks of a VM are not as they are wanted", { problem });
+          }
+          if (problem !== undefined) untilMs = clock.monotonicMs() + retryMs;
+        } catch {
+          // Its process does not answer, or has ended: its state says so.
+          untilMs = clock.monotonicMs() + retryMs;
+        }
+      }
+      if (!signal.aborted) await untilWoken(clock, this.#turn, seen, untilMs);
+    }
+  }
+
+  /** Resolves with what could not be done. */
+  async #align(wish: Wish): Promise<string | undefined> {
+    const { disks } = this.#deps;
+    const wanted = disksOf(wish.spec, wish.image);
+    const had = (await disks.list()).map(({ name }) => name);
+    const problems: string[] = [];
+    const tried = async (name: string, verb: string, step: () => Promise<void>) => {
+      try {
+        await step();
+      } catch (error) {
+        problems.push(`the disk ${name} cannot be ${verb}: ${messageOf(error)}`);
+      }
+    };
+    for (const name of had) {
+      if (!wanted.some((disk) => disk.name === name)) await tried(name, "detached", () => this.#detach(name));
+    }
+    for (const disk of wanted) {
+      const { name, volume } = disk;
+      if (!had.includes(name) && volume !== undefined) {
+        await tried(name, "attached", () => this.#attach(name, wish.volumeIds?.get(volume)));
+      }
+      await tried(name, "made larger", () => this.#grow(disk, wish));
+      const { iops = 0, bytesPerSecond = 0 } = disk;
+      await tried(name, "limited", () => disks.limit(name, { iops, bytesPerSecond }));
+    }
+    const problem = problems.length === 0 ? undefined : problems.join("; ");
+    const { disksIndex: index = 0 } = wish;
+    const placeOf = ({ name }: { readonly name: string }) => wanted.findIndex((disk) => disk.name === name);
+    const guest = { index, disks: [...(await disks.list())].sort((a, b) => placeOf(a) - placeOf(b)) };
+    const view = index === 0 && guest.disks.length === 0 ? undefined : { guest, problem };
+    if (!isDeepStrictEqual(view, this.view.value)) this.view.set(view);
+    return problem;
+  }
+
+  async #attach(name: string, volumeId: string | undefined): Promise<void> {
+    const { disks, directory, uid, volumes } = this.#deps;
+    const file = volumeId === undefined ? undefined : await volumes.find(volumeId);
+    if (file === undefined) throw new Error("the volume is not on this node");
+    const linked = await linkVolume(directory, { name }, file);
+    for (const disk of await bringDisks([linked], uid)) await disks.attach(disk);
+  }
+
+  async #detach(name: string): Promise<void> {
+    await this.#deps.disks.detach(name, this.#closing.signal);
+    await unlinkVolume(this.#deps.directory, name);
+  }
+
+  async #grow({ name, sizeGiB, volume }: VmDisk, { volumeIds }: Wish): Promise<void> {
+    const { disks, volumes } = this.#deps;
+    if (volume === undefined) {
+      if (sizeGiB !== undefined) await disks.grow(name, sizeGiB * gibibyte);
+      return;
+    }
+    // As large as its keeper has made it, who alone decides that.
+    const volumeId = volumeIds?.get(volume);
+    const file = volumeId === undefined ? undefined : await volumes.find(volumeId);
+    if (file !== undefined) await disks.grow(name, (await stat(file)).size);
+  }
+}
+
+/** States in which an instance answers. */
+const standing: ReadonlySet<InstanceState["type"]> = new Set(["running", "paused", "io-error"]);

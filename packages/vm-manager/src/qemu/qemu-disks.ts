@@ -1,0 +1,144 @@
+/** The disks of a QEMU that runs, over QMP. What it has is asked of it each time: it may be older than this process. */
+import { abortReason, BlixardError, type Clock, pauseFor } from "@blixard/common";
+import type { AttachedDisk, DiskLimits, GuestDisk, InstanceDisks } from "../driver.ts";
+import { diskNodePrefix } from "../process/event-journal.ts";
+import type { ExecuteQmp } from "../process/qmp-instance.ts";
+import { diskBlockdev, diskNodeName, slotPrefix, slottedDisk } from "./qemu-arguments.ts";
+
+/** A guest that listens needs less than a second, and much more where it is emulated on a busy machine. */
+const detachTimeoutMs = 15_000;
+const detachPollMs = 100;
+
+/** The part of a virtio disk that has the block device. */
+const backend = "/virtio-backend";
+
+interface FoundDisk extends GuestDisk {
+  /** The path of its device; undefined for one that is open, and that the guest does not have. */
+  readonly device: string | undefined;
+  readonly limits: DiskLimits;
+}
+
+export class QemuDisks implements InstanceDisks {
+  readonly #clock: Clock;
+  readonly #execute: ExecuteQmp;
+
+  constructor(clock: Clock, execute: ExecuteQmp) {
+    this.#clock = clock;
+    this.#execute = execute;
+  }
+
+  async list(): Promise<readonly GuestDisk[]> {
+    const disks: GuestDisk[] = [];
+    for (const { name, sizeBytes, device } of await this.#found()) {
+      // Open without a device: an attachment or a detachment ended between its steps.
+      if (device === undefined && (await this.#closes(name))) continue;
+      disks.push({ name, sizeBytes });
+    }
+    return disks;
+  }
+
+  async attach(disk: AttachedDisk): Promise<void> {
+    const slot = await this.#freeSlot();
+    await this.#execute("blockdev-add", diskBlockdev(disk));
+    try {
+      await this.#execute("device_add", slottedDisk(disk, slot));
+    } catch (error) {
+      await this.#closes(disk.name);
+      throw error;
+    }
+  }
+
+  async detach(name: string, signal: AbortSignal): Promise<void> {
+    const found = await this.#find(name);
+    const node = diskNodeName(name);
+    if (found?.device !== undefined) {
+      if (!found.device.endsWith(`/${node}`)) throw new BlixardError("CONFLICT", "it has no slot to come out of");
+      // It is refused while an earlier request waits for the guest.
+      await this.#execute("device_del", { id: node }).catch(() => {});
+      const untilMs = this.#clock.monotonicMs() + detachTimeoutMs;
+      while ((await this.#find(name))?.device !== undefined) {
+        if (signal.aborted) throw abortReason(signal);
+        if (this.#clock.monotonicMs() >= untilMs) {
+          throw new BlixardError("DEADLINE_EXCEEDED", "the guest does not let go of it");
+        }
+        await pauseFor(this.#clock, detachPollMs, signal);
+      }
+    }
+    if ((await this.#find(name)) !== undefined) await this.#execute("blockdev-del", { "node-name": node });
+  }
+
+  async grow(name: string, sizeBytes: number): Promise<void> {
+    const found = await this.#find(name);
+    if (found === undefined || found.sizeBytes >= sizeBytes) return;
+    await this.#execute("block_resize", { "node-name": diskNodeName(name), size: sizeBytes });
+  }
+
+  async limit(name: string, { iops, bytesPerSecond }: DiskLimits): Promise<void> {
+    const found = await this.#find(name);
+    if (found?.device === undefined) return;
+    if (found.limits.iops === iops && found.limits.bytesPerSecond === bytesPerSecond) return;
+    const each = { iops_rd: 0, iops_wr: 0, bps_rd: 0, bps_wr: 0 };
+    await this.#execute("block_set_io_throttle", {
+      id: `${found.device}${backend}`,
+      iops,
+      bps: bytesPerSecond,
+      ...each,
+    });
+  }
+
+  /** False when it stays open. */
+  async #closes(name: string): Promise<boolean> {
+    return await this.#execute("blockdev-del", { "node-name": diskNodeName(name) }).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async #find(name: string): Promise<FoundDisk | undefined> {
+    return (await this.#found()).find((disk) => disk.name === name);
+  }
+
+  async #found(): Promise<readonly FoundDisk[]> {
+    const devices = new Map<unknown, Pick<FoundDisk, "device" | "limits">>();
+    for (const { qdev, inserted } of objectsIn(await this.#execute("query-block"))) {
+      const { "node-name": node, iops, bps } = objectOf(inserted);
+      if (typeof qdev !== "string") continue;
+      const limits = { iops: Number(iops), bytesPerSecond: Number(bps) };
+      devices.set(node, { device: qdev.endsWith(backend) ? qdev.slice(0, -backend.length) : qdev, limits });
+    }
+    const nodes = objectsIn(await this.#execute("query-named-block-nodes", { flat: true }));
+    return nodes.flatMap(({ "node-name": node, image }): FoundDisk[] => {
+      if (typeof node !== "string" || !node.startsWith(diskNodePrefix)) return [];
+      const sizeBytes = Number(objectOf(image)["virtual-size"]);
+      return [{ name: node.slice(diskNodePrefix.length), sizeBytes, ...(devices.get(node) ?? closed) }];
+    });
+  }
+
+  /** @throws CONFLICT */
+  async #freeSlot(): Promise<string> {
+    const buses = objectsIn(await this.#execute("query-pci"));
+    const slots = buses.flatMap(({ devices }) =>
+      objectsIn(devices).flatMap(({ qdev_id: id, pci_bridge: bridge }) =>
+        typeof id === "string" && id.startsWith(slotPrefix)
+          ? [{ id, isFree: objectsIn(objectOf(bridge)["devices"]).length === 0 }]
+          : [],
+      ),
+    );
+    const free = slots.find(({ isFree }) => isFree);
+    if (free !== undefined) return free.id;
+    const why = slots.length === 0 ? "its process was started without slots for disks" : "all its slots have disks";
+    throw new BlixardError("CONFLICT", `${why}, so it gets this one at its next start`);
+  }
+}
+
+const closed = { device: undefined, limits: { iops: 0, bytesPerSecond: 0 } } as const;
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function objectOf(value: unknown): Fields {
+  return typeof value === "object" && value !== null ? (value as Fields) : {};
+}
+
+function objectsIn(value: unknown): readonly Fields[] {
+  return Array.isArray(value) ? value.map(objectOf) : [];
+}
