@@ -63,6 +63,12 @@ export const limits = {
   vmDiskNameLengthMax: 20,
   /** A file of ext4 has less than 16 TiB. */
   vmDiskGiBMax: 8_192,
+  /** A disk that is copied to another node. The bulk lane carries no larger file. */
+  diskCopyGiBMax: 256,
+  /** Nodes that keep an older copy of the disks of a VM for a while. */
+  vmCopiesLeftMax: 16,
+  /** Copies that one command tells of. */
+  copiesObservedMax: 64,
   volumesMax: 10_000,
   /** Some clouds take no more. */
   vmUserDataBytesMax: 16 * 1024,
