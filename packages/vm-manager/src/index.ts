@@ -5,6 +5,7 @@
 
 export type { ConfinementOptions, UserRange } from "./confinement/confinement-options.ts";
 export type { ConfinementReport, MissingWall } from "./confinement/host-confinement.ts";
+export type { CopyKey, CopyProgress, DiskPart, FetchDiskPart } from "./disks/disk-copies.ts";
 export type {
   BootSource,
   Command,
@@ -40,6 +41,8 @@ export type {
   DesiredVm,
   FetchBlob,
   HostVmManager,
+  OpenBlob,
+  VmDiskCopies,
   VmLeases,
   VmManager,
   VmManagerDeps,

@@ -13,6 +13,7 @@ import type {
 import type { GuestAgent } from "./agent/guest-agent.ts";
 import type { ConfinementOptions } from "./confinement/confinement-options.ts";
 import type { ConfinementReport } from "./confinement/host-confinement.ts";
+import type { DiskCopies, DiskPart, FetchDiskPart } from "./disks/disk-copies.ts";
 import type { VmDriver } from "./driver.ts";
 import type { CarrierProgram } from "./network/private/frame-carrier.ts";
 import type { NetworksOfNode } from "./network/private/network-table.ts";
@@ -34,6 +35,8 @@ export interface DesiredVm {
   readonly needsLease?: boolean;
   /** Disks that this node has made before, as the state knows: they are missing when they are not here. Default: none. */
   readonly madeDisks?: readonly string[];
+  /** Its disks have come from another node in this epoch, if it has not had them before. */
+  readonly copyEpoch?: number;
   /** The ids of the volumes that its specification names; undefined for one that there is not. */
   readonly volumeIds?: ReadonlyMap<string, string | undefined>;
   /** What it has in private networks. Default: nothing. */
@@ -129,6 +132,14 @@ export interface VmManagerDeps {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly fetchBlob: FetchBlob;
+  /** Default: no disks come from other nodes. */
+  readonly fetchDiskPart?: FetchDiskPart;
+}
+
+/** The disks of VMs that go from node to node. */
+export interface VmDiskCopies extends Pick<DiskCopies, "receive" | "keepOnly"> {
+  /** A part of the disks of a VM that stands still here, without those that are ephemeral; undefined while it does not. */
+  open(vmId: string, part: DiskPart): Promise<OpenBlob | undefined>;
 }
 
 export interface VmManagerOptions {
@@ -207,6 +218,7 @@ export interface VmManager {
       options?: { readonly signal?: AbortSignal },
     ): Promise<ReadonlyMap<string, VolumeObservation>>;
   };
+  readonly diskCopies: VmDiskCopies;
   /** Replaces the private networks that VMs of this node are in, with all who are in them; level-triggered. */
   setNetworks(networks: NetworksOfNode): void;
   /** Reads serial output; waits up to `waitMs` for a first byte. Negative offsets count from the end. */

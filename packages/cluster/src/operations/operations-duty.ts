@@ -12,6 +12,7 @@ import { sortedRecords } from "../state-machine/state.ts";
 import { planDrain } from "./drain-plan.ts";
 import { planEvacuation } from "./evacuate-plan.ts";
 import { planForced } from "./forced-plan.ts";
+import { planMigration } from "./migrate-plan.ts";
 import type { OperationPlan, PlanView } from "./plan-types.ts";
 import { planView, type ViewParts } from "./plan-view.ts";
 import { planResume } from "./resume-plan.ts";
@@ -121,6 +122,8 @@ function planOf(view: PlanView, operation: OperationRecord): OperationPlan {
       return planResume(view, operation);
     case "node-evacuate":
       return planEvacuation(view, operation);
+    case "vm-migrate":
+      return planMigration(view, operation);
     case "vm-stop":
     case "vm-delete":
       return planForced(view, operation);

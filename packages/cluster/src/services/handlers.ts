@@ -22,6 +22,7 @@ import { tokenExit, tokenHandlers } from "./token.ts";
 import { vmHandlers } from "./vm.ts";
 import { vmAgentHandlers } from "./vm-agent.ts";
 import { consoleStreams } from "./vm-console.ts";
+import { vmMigrateHandlers } from "./vm-migrate.ts";
 import { vmStreams } from "./vm-watch.ts";
 import { volumeHandlers } from "./volume.ts";
 
@@ -40,6 +41,7 @@ export function createServices(parts: NodeParts): Services {
       ...kvHandlers(parts),
       ...vmHandlers(parts),
       ...vmAgentHandlers(parts),
+      ...vmMigrateHandlers(parts),
       ...volumeHandlers(parts),
       ...networkHandlers(parts),
       ...imageHandlers(parts),

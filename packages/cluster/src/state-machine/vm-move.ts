@@ -62,6 +62,12 @@ export function wantsToRun({ desired }: VmRecord): boolean {
   return desired === "running" || desired === "paused";
 }
 
+/** Whether the VM has on its node what it would not find on another one. */
+export function keepsData({ images }: Pick<ClusterState, "images">, { spec }: Pick<VmRecord, "spec">): boolean {
+  const image = images.get(spec.image);
+  return image === undefined || hasOwnData(spec, image);
+}
+
 export function applyMove(state: ClusterState, body: CommandBodyOf<"vm.move">, entry: CommandEntry): Outcome {
   const vm = state.vms.get(body.name);
   if (vm === undefined || vm.vmId !== body.vmId) return refuse("VM_NOT_FOUND", `there is no such VM ${body.name}`);
@@ -76,8 +82,10 @@ export function applyMove(state: ClusterState, body: CommandBodyOf<"vm.move">, e
   const node = state.nodes.get(nodeKey(body.to));
   if (node === undefined) return nodeNotFound(body.to);
   if (node.leaving) return refuse("CONFLICT", `node ${body.to} is leaving the cluster`);
+  // It leaves without its data: where that is, and which copy of it is older, is not said any more.
+  const { moved: _, ...left } = dated;
   return stored({
-    ...withoutHomeOn(dated, body.to),
+    ...withoutHomeOn(left, body.to),
     node: body.to,
     fencingEpoch: vm.fencingEpoch + 1,
     phase: "Pending",
@@ -106,8 +114,10 @@ export function applySettle(state: ClusterState, body: CommandBodyOf<"vm.settle"
   }
   // What an operation holds goes where that decides.
   const leaves = policyOf(vm).onNodeLoss === "move" && vm.held === undefined;
+  const { moved, ...left } = vm;
   return stored({
-    ...vm,
+    ...left,
+    ...(leaves || moved === undefined ? {} : { moved }),
     node: leaves ? null : vm.node,
     fencingEpoch: vm.fencingEpoch + 1,
     phase: "Stopped",

@@ -17,7 +17,7 @@ import { applyReseal } from "./secret.ts";
 import { nodeKey } from "./state.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
 import { applyCreate } from "./vm-create.ts";
-import { applyHold, applyRelease, takenOver } from "./vm-hold.ts";
+import { applyHold, applyObserveCopy, applyRelease, takenOver } from "./vm-hold.ts";
 import { applyMove, applySettle } from "./vm-move.ts";
 import { applyPlace, applyPreempt, queued } from "./vm-queue.ts";
 import { released } from "./volume.ts";
@@ -34,6 +34,7 @@ export const vmAppliers: AppliersOf<"vm"> = {
   "vm.reseal": applyReseal,
   "vm.purge": applyPurge,
   "vm.observe": applyObserve,
+  "vm.observeCopy": applyObserveCopy,
 };
 
 function applyDesire(state: ClusterState, body: CommandBodyOf<"vm.desire">, entry: CommandEntry): Outcome {

@@ -80,6 +80,13 @@ export class MemoryVmManager implements VmManager {
 
   setNetworks(): void {}
 
+  /** These VMs have no disks: a copy of them has come when it is asked for. */
+  readonly diskCopies = {
+    receive: async (): Promise<string[]> => [],
+    keepOnly: async (): Promise<void> => {},
+    open: async () => undefined,
+  };
+
   agentOf(): never {
     throw new BlixardError("UNSUPPORTED", "these VMs have no agent");
   }

@@ -25,6 +25,7 @@ import { schedulingCommands, schedulingMethods } from "./scheduling.ts";
 import { ticketCommands, ticketMethods } from "./ticket.ts";
 import { tokenCommands, tokenMethods } from "./token.ts";
 import { vmCommands, vmMethods, vmStreams } from "./vm.ts";
+import { vmMigrateMethods } from "./vm-migrate.ts";
 import { vmQueueCommands } from "./vm-queue.ts";
 import { volumeCommands, volumeMethods } from "./volume.ts";
 
@@ -38,6 +39,7 @@ export const methods = {
   ...blobMethods,
   ...nodeMethods,
   ...nodeWorkMethods,
+  ...vmMigrateMethods,
   ...operationMethods,
   ...schedulingMethods,
   ...capacityMethods,

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { command, type HttpRoute, method, stream } from "./definitions.ts";
+import { diskCopyCommands, diskCopyMethods, movedDisksSchema } from "./disk-copy.ts";
 import { driverKindSchema } from "./driver.ts";
 import { labelsSchema } from "./labels.ts";
 import { listSchema, pageSchema } from "./list.ts";
@@ -103,6 +104,8 @@ export const vmRecordSchema = z.object({
   preempted: preemptedSchema.meta({ since: 3 }).exactOptional(),
   /** What the agent in the guest says. Nothing vouches for that but the guest. */
   agent: guestAgentSchema.exactOptional(),
+  /** Its disks were copied from one node to another. */
+  moved: movedDisksSchema.meta({ since: 3 }).exactOptional(),
 });
 export type VmRecord = z.infer<typeof vmRecordSchema>;
 
@@ -160,6 +163,7 @@ export interface VmVerb {
 }
 
 export const vmCommands = {
+  ...diskCopyCommands,
   "vm.create": command({
     since: 1,
     subject: ({ name }) => name,
@@ -267,6 +271,7 @@ const consolePosition = { name: nameSchema, offset: z.int() };
 
 export const vmMethods = {
   ...vmAgentMethods,
+  ...diskCopyMethods,
   "vm.list": method({
     summary: "all VMs",
     place: "read",

@@ -1,4 +1,4 @@
-/** `blixard vm create|list|get|start|stop|restart|pause|resume|delete|explain|logs|console` */
+/** `blixard vm create|list|get|start|stop|restart|pause|resume|move|delete|explain|logs|console` */
 import { BlixardError, errorCodeOf } from "@blixard/common";
 import {
   formerLossPolicy,
@@ -26,6 +26,7 @@ import { withCloudInitFiles } from "./vm-cloud-init.ts";
 import { registerConsole } from "./vm-console.ts";
 import { diskLines, disksTable } from "./vm-disks.ts";
 import { endLines, endsTable } from "./vm-ends.ts";
+import { registerMove } from "./vm-move.ts";
 import { isSelected, parseLabels, placementLines, verdictTable } from "./vm-placement-options.ts";
 import { addSpecOptions, specOf } from "./vm-spec-options.ts";
 
@@ -69,6 +70,7 @@ export function registerVm(command: Command, context: CliContext): void {
       }),
     );
   }
+  registerMove(command, context);
   registerDelete(command, context);
   registerConsole(command, context);
   registerAgent(command, context);

@@ -58,6 +58,8 @@ vm.watch          ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.create         ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.desire         ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.observe        ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
+vm.migrate        ddddrk  ddddrk  cuuurk  cuuurk  auuurk  ddddrk  ddddrk  mmm
+vm.observeCopy    ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 vm.logs           ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.console        ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.consoleRead    ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
@@ -149,6 +151,7 @@ node.verify of another            ddddrk  ddddrk
 node.renewLease of another        ddddrk  ddddrk
 token.own of another              ddddrk  ddddrk
 vm.observe in the name of another ddddrk  ddddrk
+vm.observeCopy of another         ddddrk  ddddrk
 volume.observe of another         ddddrk  ddddrk
 image.observe of another          ddddrk  ddddrk
 `;
