@@ -32,6 +32,7 @@ export type {
 export type { LanePeer } from "./network/private/lanes.ts";
 export type { NetworksOfNode } from "./network/private/network-table.ts";
 export type { NetworkLane } from "./network/vm-networks.ts";
+export type { OpenBlob } from "./open-blob.ts";
 export type { VmManagerTunables } from "./options.ts";
 export { defaultTunables } from "./options.ts";
 export { startVmManager } from "./vm-manager.ts";
@@ -41,7 +42,6 @@ export type {
   DesiredVm,
   FetchBlob,
   HostVmManager,
-  OpenBlob,
   VmDiskCopies,
   VmLeases,
   VmManager,

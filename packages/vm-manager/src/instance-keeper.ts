@@ -32,11 +32,12 @@ import type { VmMetrics } from "./metrics.ts";
 import { nicsOf } from "./network/nic.ts";
 import { type NetworkProblem, networkProblemOf, portsOf } from "./network/ports-of.ts";
 import type { VmNetworks } from "./network/vm-networks.ts";
+import type { OpenBlob } from "./open-blob.ts";
 import type { VmManagerTunables } from "./options.ts";
 import { processAgeMs } from "./process/process-identity.ts";
 import { type Activity, exitMessages, type PlanAction, type PlanDesired, restartDelayMs } from "./reconcile-plan.ts";
 import { stopInstance } from "./stop-ladder.ts";
-import type { DesiredVm, OpenBlob } from "./vm-manager-types.ts";
+import type { DesiredVm } from "./vm-manager-types.ts";
 import type { VolumeKeeper } from "./volumes/volume-keeper.ts";
 import type { LeaseGuard } from "./watchdog/lease-guard.ts";
 

@@ -21,11 +21,12 @@ import type { DiskPart } from "./disks/disk-copies.ts";
 import { findInstance, type UncertainInstance } from "./find-instance.ts";
 import { InstanceKeeper, type InstanceKeeperDeps } from "./instance-keeper.ts";
 import { observe, sameObservation } from "./observation.ts";
+import type { OpenBlob } from "./open-blob.ts";
 import { type Activity, type PlanAction, type PlanDesired, type PlanInput, planVm, seeVm } from "./reconcile-plan.ts";
 import type { Space } from "./space/space-guard.ts";
 import type { StartTurns } from "./start-turns.ts";
 import { untilWoken } from "./until-woken.ts";
-import type { DesiredVm, OpenBlob } from "./vm-manager-types.ts";
+import type { DesiredVm } from "./vm-manager-types.ts";
 
 const bootPollMs = 100;
 const silentPollMs = 1_000;

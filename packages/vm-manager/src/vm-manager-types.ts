@@ -18,6 +18,7 @@ import type { VmDriver } from "./driver.ts";
 import type { CarrierProgram } from "./network/private/frame-carrier.ts";
 import type { NetworksOfNode } from "./network/private/network-table.ts";
 import type { NetworkLane } from "./network/vm-networks.ts";
+import type { OpenBlob } from "./open-blob.ts";
 import type { VmManagerTunables } from "./options.ts";
 import type { SpaceReserve } from "./space/space-guard.ts";
 import type { DesiredVolume } from "./volumes/volume-keeper.ts";
@@ -57,12 +58,6 @@ export interface BlobFetched {
   readonly sources: readonly number[];
   /** Reports these sources because the whole has another digest. */
   readonly reportBadSources: () => void;
-}
-
-export interface OpenBlob {
-  readonly sizeBytes: number;
-  /** Exactly `length` bytes. @throws NOT_FOUND when the blob ends before */
-  read(offset: number, length: number): Promise<Uint8Array>;
 }
 
 /** What the sender of a blob says of it beforehand. */

@@ -212,6 +212,19 @@ describe("a VM that goes to another node with its disks", () => {
     expect(old()).toEqual([]);
   });
 
+  it("ends when its node is removed, and no copy that is left counts as older then", () => {
+    createVm();
+    start();
+    observe("Stopped");
+    copied();
+    step();
+    observe("Running");
+    replica.apply({ type: "node.remove", nodeId: 3 });
+    expect(vm()).toMatchObject({ node: null });
+    expect(vm()).not.toHaveProperty("moved");
+    expect(plan()).toMatchObject({ end: { state: "cancelled" }, message: "the node of the VM was removed" });
+  });
+
   it("takes nothing along when it keeps nothing", () => {
     createVm([{ name: "tmp", sizeGiB: 1, ephemeral: true }]);
     start();

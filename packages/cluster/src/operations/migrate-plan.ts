@@ -14,6 +14,7 @@ export function planMigration(view: PlanView, operation: OperationRecord): Opera
   const { state } = view;
   const vm = state.vms.get(state.vmNames.get(vmId) ?? "");
   if (vm === undefined) return cancelled("the VM was deleted");
+  if (vm.node === null) return cancelled("the node of the VM was removed");
   const transit = new VmTransit(view, operation, { parallel: 1, to });
   const isHeld = vm.held?.operation === id;
   if (isHeld) transit.goOn(vm);

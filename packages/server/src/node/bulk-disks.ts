@@ -3,10 +3,12 @@ import type { BulkLane } from "@blixard/bulk";
 import { diskPartName } from "@blixard/cluster";
 import type { FetchDiskPart } from "@blixard/vm-manager";
 
-export function createDiskFetch(lane: Pick<BulkLane, "fetch">, bytesPerSecondMax: number | undefined): FetchDiskPart {
+const mebibyte = 1024 ** 2;
+
+export function createDiskFetch(lane: Pick<BulkLane, "fetch">, mebibytesPerSecondMax: number): FetchDiskPart {
   return async ({ source, sizeBytesMax, part, ...key }, path, options) => {
     const name = { kind: "disk", id: diskPartName(key, part) } as const;
-    const paced = bytesPerSecondMax === undefined ? {} : { bytesPerSecondMax };
+    const paced = mebibytesPerSecondMax === 0 ? {} : { bytesPerSecondMax: mebibytesPerSecondMax * mebibyte };
     await lane.fetch({ name, sources: [source], sizeBytesMax, path, sparse: true, ...paced, ...options });
   };
 }

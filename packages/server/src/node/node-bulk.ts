@@ -21,8 +21,8 @@ export interface NodeBulkDeps {
   readonly iroh: BulkIrohSettings | undefined;
   readonly dataDir: string;
   readonly snapshots: SnapshotStore;
-  /** Of the disks of VMs that come here. Default: as fast as the way allows. */
-  readonly diskBytesPerSecondMax: number | undefined;
+  /** MiB per second of the disks of VMs that come here; 0: as many as there are. */
+  readonly diskCopyMib: number;
 }
 
 export interface NodeBulk {
@@ -45,6 +45,6 @@ export function createNodeBulk(deps: NodeBulkDeps): NodeBulk {
     directory: join(dataDir, "incoming-snapshot"),
     members: () => transport.sessions().map(({ nodeId }) => nodeId),
   });
-  const fetchDiskPart = createDiskFetch(lane, deps.diskBytesPerSecondMax);
+  const fetchDiskPart = createDiskFetch(lane, deps.diskCopyMib);
   return { lane, snapshotCarrier, fetchBlob: createBlobFetch(lane), fetchDiskPart };
 }

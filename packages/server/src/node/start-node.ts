@@ -249,11 +249,8 @@ function openBulk(
   // Bulk data may go over Iroh where the node does.
   const iroh = adapter.kind === "iroh" || adapter.kind === "dual" ? { bind, relay, relayUrls, discovery } : undefined;
   const { snapshots } = storage;
-  const { diskCopyMib } = config;
-  const bulk = createNodeBulk({
-    ...{ ...base, transport, secretKey: key.seed, tls, iroh, dataDir: dataDir.path, snapshots },
-    diskBytesPerSecondMax: diskCopyMib === 0 ? undefined : diskCopyMib * bytesPerMib,
-  });
+  const own = { secretKey: key.seed, dataDir: dataDir.path, snapshots, diskCopyMib: config.diskCopyMib };
+  const bulk = createNodeBulk({ ...base, ...own, transport, tls, iroh });
   opened.add("bulk lane", () => bulk.lane.close());
   transport.addMethods(bulk.lane.rpcMethods);
   ports.onBulk((socket) => bulk.lane.accept(socket));

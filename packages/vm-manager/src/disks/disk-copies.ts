@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { BlixardError, fromUtf8, notApplied, systemErrorCodeOf } from "@blixard/common";
 import { renameDurable, writeFileDurable } from "@blixard/common/system";
 import { type DiskIndex, diskIndexSchema } from "@blixard/protocol";
-import type { OpenBlob } from "../vm-manager-types.ts";
+import type { OpenBlob } from "../open-blob.ts";
 import { diskNameOf, findDisk, removeOtherFiles } from "./vm-disks.ts";
 
 /** Which disks: those of a VM, as they were in the epoch in which they were held. */
