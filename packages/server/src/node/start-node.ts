@@ -241,14 +241,13 @@ function createNodeTransport({ config, opened, ...base }: Base, { dataDir }: Nod
 
 function openBulk(
   { config, opened, ...base }: Base,
-  { dataDir, storage, key }: NodeData,
+  { dataDir, storage: { snapshots }, key }: NodeData,
   { tls, ports, transport }: Pick<MemberParts, "tls" | "ports" | "transport">,
 ): NodeBulk {
   const { relay, relayUrls, discovery } = config;
   const { adapter, bind } = ports;
   // Bulk data may go over Iroh where the node does.
   const iroh = adapter.kind === "iroh" || adapter.kind === "dual" ? { bind, relay, relayUrls, discovery } : undefined;
-  const { snapshots } = storage;
   const own = { secretKey: key.seed, dataDir: dataDir.path, snapshots, diskCopyMib: config.diskCopyMib };
   const bulk = createNodeBulk({ ...base, ...own, transport, tls, iroh });
   opened.add("bulk lane", () => bulk.lane.close());
