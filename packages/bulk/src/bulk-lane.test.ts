@@ -128,6 +128,37 @@ describe("the bulk lane", () => {
     expect(nodes[1].metrics.count("blixard_bulk_bytes_total sent direct")).toBe(content.length - 2 * chunkBytes);
   });
 
+  it("fetches no zeros into a sparse file, and says before it begins how much is to come", async () => {
+    const { nodes, path, fetch } = await start(2);
+    const sparse = new Uint8Array(6 * chunkBytes);
+    sparse.set(content.subarray(0, chunkBytes), 3 * chunkBytes);
+    nodes[1].objects.set(key, memoryObject(sparse));
+    const missing: number[] = [];
+    const onMissing = async (bytes: number) => void missing.push(bytes);
+    await fetch({ sparse: true, onMissing });
+    expect(Buffer.compare(await readFile(path), sparse)).toBe(0);
+    expect(nodes[1].metrics.count("blixard_bulk_bytes_total sent direct")).toBe(chunkBytes);
+    await fetch({ sparse: true, onMissing });
+    expect(missing).toEqual([chunkBytes, 0]);
+    await rm(path);
+    const refusal = new Error("no room");
+    await expect(fetch({ sparse: true, onMissing: () => Promise.reject(refusal) })).rejects.toBe(refusal);
+    expect(nodes[1].metrics.count("blixard_bulk_bytes_total sent direct")).toBe(chunkBytes);
+  });
+
+  it("tells who asks, so that what is for one member is for no other", async () => {
+    const { nodes, fetch, path } = await start(2);
+    const readers: (string | undefined)[] = [];
+    nodes[1].lane.provide("disk", async (id, reader) => {
+      readers.push(reader);
+      return id === "mine" && reader === nodes[0].peer.endpointId ? memoryObject(content) : undefined;
+    });
+    await expect(fetch({ name: { kind: "disk", id: "others" } })).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await fetch({ name: { kind: "disk", id: "mine" } });
+    await expectContent(path);
+    expect(new Set(readers)).toEqual(new Set([nodes[0].peer.endpointId]));
+  });
+
   it("refuses whoever is no member, at the door and on an open connection", async () => {
     const { nodes, fetch } = await start(2);
     await fetch();

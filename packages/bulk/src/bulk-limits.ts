@@ -9,7 +9,8 @@ export const bulkLimits = {
   chunkBytesMax: 4 * 1024 * 1024,
   /** What one call of the RPC lane brings of a chunk: with more, heartbeats over Iroh would wait. */
   pieceBytes: 16 * 1024,
-  /** 65,536 chunks: 64 GiB in chunks of 1 MiB. */
+  /** 64 GiB in chunks of 1 MiB. */
+  chunksMax: 65_536,
   manifestBytesMax: 17 + 32 * 65_536,
   manifestsCachedMax: 16,
   /** Manifests that are made at the same time: each reads a whole object. */
@@ -86,6 +87,11 @@ export function assertBulkLimits(of: BulkLimits): void {
     { "imageBlobBytesMax / chunkBytes * 32": Math.ceil(limits.imageBlobBytesMax / chunkBytes) * 32 },
     { manifestBytesMax: of.manifestBytesMax },
     "a manifest has the hash of each chunk of the largest image",
+  );
+  assertAtMost(
+    { "diskCopyGiBMax in bytes": limits.diskCopyGiBMax * 1024 ** 3 },
+    { "chunksMax * chunkBytesMax": of.chunksMax * chunkBytesMax },
+    "a manifest has the hash of each chunk of the largest disk",
   );
   const { chunksPerSourceMax, streamsPerSessionMax, chunksServedMax, chunksReceivedMax } = of;
   assertAtMost({ chunksPerSourceMax }, { streamsPerSessionMax }, "one session carries the chunks asked for at once");

@@ -12,7 +12,7 @@ export interface BulkRequest {
   readonly chunk: { readonly contentId: string; readonly place: ChunkPlace } | undefined;
 }
 
-const pattern = /^\/1\/(image|snapshot)\/([0-9a-z-]{1,80})\/(?:manifest|([0-9a-f]{64})\/(\d{1,15})-(\d{1,8}))$/;
+const pattern = /^\/1\/(disk|image|snapshot)\/([0-9a-z-]{1,80})\/(?:manifest|([0-9a-f]{64})\/(\d{1,15})-(\d{1,8}))$/;
 
 export function manifestPath({ kind, id }: BulkName): string {
   return `/1/${kind}/${id}/manifest`;

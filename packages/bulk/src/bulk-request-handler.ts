@@ -69,7 +69,7 @@ export class BulkRequestHandler {
     if (this.#serving >= bulkLimits.chunksServedMax) throw busy("this node serves many chunks");
     this.#serving++;
     try {
-      const object = await this.#open(request.name);
+      const object = await this.#open(request.name, incoming.endpointId);
       await this.#deliver(request, object, incoming, deliver);
     } finally {
       this.#serving--;
@@ -103,11 +103,11 @@ export class BulkRequestHandler {
 
   /** The manifest of what this node holds. @throws NOT_FOUND, OVERLOADED */
   async manifest(name: BulkName): Promise<Manifest> {
-    return await this.#manifestOf(name, await this.#open(name));
+    return await this.#manifestOf(name, await this.#open(name, undefined));
   }
 
-  async #open(name: BulkName): Promise<BulkObject> {
-    const object = await this.#deps.providers[name.kind]?.(name.id);
+  async #open(name: BulkName, reader: string | undefined): Promise<BulkObject> {
+    const object = await this.#deps.providers[name.kind]?.(name.id, reader);
     if (object === undefined) throw notHere(name);
     return object;
   }

@@ -1,7 +1,7 @@
 /** The ports of the bulk lane: what a node gives to others, the routes to a peer, and what a transfer asks for. */
 import type { Peer } from "@blixard/transport";
 
-export const bulkKinds = ["image", "snapshot"] as const;
+export const bulkKinds = ["disk", "image", "snapshot"] as const;
 export type BulkKind = (typeof bulkKinds)[number];
 
 /** Names content that never changes; which bytes it has says its manifest. */
@@ -17,8 +17,8 @@ export interface BulkObject {
   read(offset: number, length: number): Promise<Uint8Array>;
 }
 
-/** What a node holds of one kind. */
-export type OpenBulkObject = (id: string) => Promise<BulkObject | undefined>;
+/** What a node holds of one kind, for the member with this key; undefined: for the node itself. */
+export type OpenBulkObject = (id: string, reader: string | undefined) => Promise<BulkObject | undefined>;
 export type BulkProviders = Partial<Record<BulkKind, OpenBulkObject>>;
 
 /** Answers one call of the RPC lane. `remote.endpointId` is the key that the connection of the caller proved. */
@@ -87,6 +87,12 @@ export interface BulkFetch {
   readonly signal: AbortSignal;
   /** Called after each chunk with the number of bytes that are in the file and verified. */
   readonly onProgress?: (verifiedBytes: number) => void;
+  /** The file takes room only where the object is not zero, and zeros are not fetched. Default: it is filled as it comes. */
+  readonly sparse?: boolean;
+  /** Called once with the bytes that are to come, before the first of them. What it throws ends the transfer. */
+  readonly onMissing?: (missingBytes: number) => Promise<void>;
+  /** So much comes in a second at most. Default: as much as the way allows. */
+  readonly bytesPerSecondMax?: number;
 }
 
 export interface BulkFetched {

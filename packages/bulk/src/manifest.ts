@@ -31,12 +31,29 @@ function sha256(bytes: Uint8Array): Uint8Array {
   return hash("sha256", bytes, "buffer");
 }
 
+const zeros = new Uint8Array(bulkLimits.chunkBytesMax);
+/** The hashes of zeros, by their number: a sparse disk has almost nothing else. */
+const zeroHashes = new Map<number, Uint8Array>();
+
+function hashOfChunk(bytes: Uint8Array): Uint8Array {
+  const isWhole = bytes.length === bulkLimits.chunkBytes || bytes.length === bulkLimits.chunkBytesMax;
+  if (!isWhole || Buffer.compare(bytes, zeros.subarray(0, bytes.length)) !== 0) return sha256(bytes);
+  const known = zeroHashes.get(bytes.length) ?? sha256(bytes);
+  zeroHashes.set(bytes.length, known);
+  return known;
+}
+
+/** A manifest counts so many chunks: of a large object each of them is larger. */
+function chunkBytesOf({ sizeBytes }: BulkObject): number {
+  return sizeBytes <= bulkLimits.chunksMax * bulkLimits.chunkBytes ? bulkLimits.chunkBytes : bulkLimits.chunkBytesMax;
+}
+
 /** Reads the whole object once, a chunk at a time. */
 export async function makeManifest(
   object: BulkObject,
   options: { readonly chunkBytes?: number; readonly signal?: AbortSignal } = {},
 ): Promise<Manifest> {
-  const { chunkBytes = bulkLimits.chunkBytes, signal } = options;
+  const { chunkBytes = chunkBytesOf(object), signal } = options;
   const { sizeBytes } = object;
   const chunkCount = Math.ceil(sizeBytes / chunkBytes);
   const bytes = new Uint8Array(headerBytes + hashBytes * chunkCount);
@@ -51,7 +68,7 @@ export async function makeManifest(
   for (let index = 0; index < chunkCount; index++) {
     signal?.throwIfAborted();
     const { offset, length } = placeOf({ sizeBytes, chunkBytes }, index);
-    bytes.set(sha256(await object.read(offset, length)), headerBytes + hashBytes * index);
+    bytes.set(hashOfChunk(await object.read(offset, length)), headerBytes + hashBytes * index);
   }
   return { contentId: toHex(sha256(bytes)), bytes, sizeBytes, chunkBytes, chunkCount };
 }
@@ -85,5 +102,5 @@ export function placeOf(sizes: Pick<Manifest, "sizeBytes" | "chunkBytes">, index
 export function isChunk(manifest: Manifest, index: number, bytes: Uint8Array): boolean {
   if (bytes.length !== placeOf(manifest, index).length) return false;
   const at = headerBytes + hashBytes * index;
-  return Buffer.compare(sha256(bytes), manifest.bytes.subarray(at, at + hashBytes)) === 0;
+  return Buffer.compare(hashOfChunk(bytes), manifest.bytes.subarray(at, at + hashBytes)) === 0;
 }

@@ -14,10 +14,11 @@ export class PartialFile {
     this.#manifest = manifest;
   }
 
-  static async open(path: string, manifest: Manifest): Promise<PartialFile> {
+  /** `sparse`: it has its whole length from the start, so that what it lacks is zero, as much of the object may be. */
+  static async open(path: string, manifest: Manifest, { sparse }: { readonly sparse: boolean }): Promise<PartialFile> {
     const file = await open(path, "r+").catch(() => open(path, "wx+", 0o600));
     const { size } = await file.stat();
-    if (size > manifest.sizeBytes) await file.truncate(manifest.sizeBytes);
+    if (size > manifest.sizeBytes || (sparse && size < manifest.sizeBytes)) await file.truncate(manifest.sizeBytes);
     return new PartialFile(file, manifest);
   }
 

@@ -2,7 +2,7 @@
  * One transfer into a file: what is missing is asked for from all sources at once, each chunk is checked before it is
  * written, and a chunk that did not come, or was wrong, is asked for from another source.
  */
-import { type Clock, type LinkedSignal, linkSignal, sleep } from "@blixard/common";
+import { type Clock, LeakyBucket, type LinkedSignal, linkSignal, sleep } from "@blixard/common";
 import { agreeOnManifest } from "./agreed-manifest.ts";
 import { bulkLimits } from "./bulk-limits.ts";
 import { chunkPath } from "./bulk-path.ts";
@@ -30,6 +30,7 @@ export class Transfer {
   readonly #streaming: LinkedSignal;
   readonly #missing: number[];
   readonly #condition = new Condition();
+  readonly #pace = new LeakyBucket();
   #left: number;
   #verifiedBytes: number;
 
@@ -41,17 +42,18 @@ export class Transfer {
     this.#missing = missing.reverse();
     this.#left = missing.length;
     this.#streaming = linkSignal(wanted.signal);
-    const missingBytes = missing.reduce((sum, index) => sum + placeOf(manifest, index).length, 0);
-    this.#verifiedBytes = manifest.sizeBytes - missingBytes;
+    this.#verifiedBytes = manifest.sizeBytes - bytesOf(manifest, missing);
     deps.metrics.reused.add(this.#verifiedBytes);
   }
 
   /** @throws UNAVAILABLE, NOT_FOUND, the errors of the disk, and the reason of the signal */
   static async run(deps: TransferDeps, wanted: BulkFetch): Promise<BulkFetched> {
     const { manifest, sources: agreeing } = await agreeOnManifest(deps.clock, deps.sources, wanted);
-    const file = await PartialFile.open(wanted.path, manifest);
+    const file = await PartialFile.open(wanted.path, manifest, { sparse: wanted.sparse === true });
     try {
-      await new Transfer(deps, wanted, manifest, file, await file.missing(wanted.signal)).#fill();
+      const missing = await file.missing(wanted.signal);
+      await wanted.onMissing?.(bytesOf(manifest, missing));
+      await new Transfer(deps, wanted, manifest, file, missing).#fill();
       await file.sync();
       return { contentId: manifest.contentId, sizeBytes: manifest.sizeBytes, sources: agreeing };
     } finally {
@@ -103,6 +105,7 @@ export class Transfer {
           await this.#condition.wait();
           continue;
         }
+        await this.#untilTurn();
         if (await this.#take(nodeId, index)) this.#left--;
         else this.#missing.push(index);
         this.#condition.notifyAll();
@@ -112,6 +115,21 @@ export class Transfer {
       throw error;
     } finally {
       this.#condition.notifyAll();
+    }
+  }
+
+  /** Waits until one more chunk may come, where the rate is bounded. */
+  async #untilTurn(): Promise<void> {
+    const { bytesPerSecondMax } = this.#wanted;
+    if (bytesPerSecondMax === undefined) return;
+    const { clock } = this.#deps;
+    const bytes = this.#manifest.chunkBytes;
+    const rate = { max: bytes, perSecond: bytesPerSecondMax };
+    for (;;) {
+      const nowMs = clock.monotonicMs();
+      const lacking = bytes - this.#pace.room(nowMs, rate);
+      if (lacking <= 0) return this.#pace.add(nowMs, rate, bytes);
+      await sleep(clock, Math.ceil((1_000 * lacking) / bytesPerSecondMax), this.#streaming.signal);
     }
   }
 
@@ -135,6 +153,10 @@ export class Transfer {
       return true;
     });
   }
+}
+
+function bytesOf(manifest: Manifest, chunks: readonly number[]): number {
+  return chunks.reduce((sum, index) => sum + placeOf(manifest, index).length, 0);
 }
 
 /** A condition variable: wakes all that wait. */

@@ -12,7 +12,7 @@ import type {
   TicketCrypto,
 } from "@blixard/protocol";
 import type { LogStore, SnapshotCarrier, SnapshotStore } from "@blixard/raft";
-import type { VmManager } from "@blixard/vm-manager";
+import type { OpenBlob, VmManager } from "@blixard/vm-manager";
 import type { AuthenticatedCaller, StreamScope } from "./calls/call-types.ts";
 import type { BulkRouteView, ClusterTransport } from "./ports/cluster-transport.ts";
 import type { KeyRotation } from "./ports/key-rotation.ts";
@@ -134,6 +134,11 @@ export interface CloseOptions {
 
 /** One node of a cluster, which has started. */
 export interface ClusterNode extends AsyncDisposable {
+  /**
+   * A part of the disks of a VM of this node, by its name on the bulk lane, for the holder of the key that may read it; undefined
+   * for anybody else.
+   */
+  openDiskPart(id: string, reader: string | undefined): Promise<OpenBlob | undefined>;
   /** Serves a call of a person, a program or another node. @throws BlixardError */
   call<Name extends MethodName>(
     name: Name,

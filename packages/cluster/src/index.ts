@@ -14,6 +14,7 @@ export type {
 } from "./cluster-node-types.ts";
 export type { ClusterStateMachine, ClusterStateMachineOptions, StateVersion } from "./cluster-state-machine.ts";
 export { createClusterStateMachine } from "./cluster-state-machine.ts";
+export { diskPartName } from "./duties/disk-copy-plan.ts";
 export type { ClusterNodeOptions, JoinPolicy } from "./options.ts";
 export type {
   ClusterEndpoint,

@@ -22,6 +22,7 @@ const duties = [
   "volume-desired",
   "image-observe",
   "image-copies",
+  "disk-copies",
   "reseal",
   "volume-observe",
   "networks-desired",

@@ -11,10 +11,12 @@ import type {
   StreamRequestOf,
 } from "@blixard/protocol";
 import { asNodeId } from "@blixard/raft";
+import type { OpenBlob } from "@blixard/vm-manager";
 import type { CallRouter } from "./calls/call-router.ts";
 import type { AuthenticatedCaller, StreamScope } from "./calls/call-types.ts";
 import { misdirected } from "./calls/misdirected.ts";
 import type { CloseOptions, ClusterNode, Readiness } from "./cluster-node-types.ts";
+import { diskPartOf, readableCopy } from "./duties/disk-copy-plan.ts";
 import { type NodeLifecycle, stopped } from "./node-lifecycle.ts";
 import type { NodeParts } from "./node-parts.ts";
 import { bestSuccessor } from "./peers/successor.ts";
@@ -100,6 +102,14 @@ export class RunningNode implements ClusterNode {
     const { sha256, options } = this.#parts;
     if (!this.#ownToken?.isUnregistered(toHex(sha256(fromUtf8(token))))) return undefined;
     return { actor: { kind: "token", id: ownTokenId(options.nodeId) }, access: "admin" };
+  }
+
+  async openDiskPart(id: string, reader: string | undefined): Promise<OpenBlob | undefined> {
+    const wanted = diskPartOf(id);
+    if (wanted === undefined || reader === undefined) return undefined;
+    const { options, vmManager } = this.#parts;
+    const vm = readableCopy(this.state, options.nodeId, { ...wanted, reader });
+    return vm === undefined ? undefined : await vmManager.diskCopies.open(vm.vmId, wanted.part);
   }
 
   status(): NodeStatus {

@@ -5,8 +5,8 @@
 import { assertAtMost, BlixardError, PieceQueue } from "@blixard/common";
 import { nodeRoutes } from "@blixard/protocol";
 import { httpLimits } from "./http-types.ts";
+import type { SocketKind } from "./socket-kind.ts";
 import { bytesOf, pathPattern, send } from "./socket-messages.ts";
-import type { SocketKind } from "./vm-sockets.ts";
 
 const inputPendingMax = 256;
 const inputPieceBytesMax = 16 * 1024;

@@ -6,8 +6,8 @@
 import { BlixardError, PieceQueue } from "@blixard/common";
 import { forwardEnd, nodeRoutes } from "@blixard/protocol";
 import { httpLimits } from "./http-types.ts";
+import type { SocketKind } from "./socket-kind.ts";
 import { bytesOf, pathPattern, send } from "./socket-messages.ts";
-import type { SocketKind } from "./vm-sockets.ts";
 
 const inputPieceBytesMax = 32 * 1024;
 

@@ -5,15 +5,8 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { BlixardError, isBlixardError, messageOf, notApplied, toHex } from "@blixard/common";
-import {
-  authorize,
-  type CallMeta,
-  type StreamName,
-  type StreamOutputOf,
-  type StreamRequestOf,
-  streams,
-} from "@blixard/protocol";
-import { type WebSocket, WebSocketServer } from "ws";
+import { authorize, type CallMeta, streams } from "@blixard/protocol";
+import { WebSocketServer } from "ws";
 import { consoleSocket } from "./console-socket.ts";
 import { forwardSocket } from "./forward-socket.ts";
 import { checkHostAndOrigin, checkOneHost, checkPath } from "./host-guard.ts";
@@ -22,6 +15,7 @@ import { type HttpOptions, type HttpParts, httpLimits } from "./http-types.ts";
 import { bindHttpMetrics } from "./metrics.ts";
 import type { Caller } from "./node-service.ts";
 import { authenticate } from "./route-context.ts";
+import type { OpenStream, SocketKind } from "./socket-kind.ts";
 
 export type UpgradeHandler = (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
@@ -29,33 +23,6 @@ export interface VmSockets {
   readonly onUpgrade: UpgradeHandler;
   /** Ends all sessions. */
   close(): void;
-}
-
-/** Opens a stream of the node service for a caller; resolves when the node has accepted it. */
-export type OpenStream = <Name extends StreamName>(
-  name: Name,
-  request: StreamRequestOf<Name>,
-  input: AsyncIterable<Uint8Array>,
-) => Promise<AsyncIterable<StreamOutputOf<Name>>>;
-
-/** A stream that is open, for a websocket that is about to be. */
-export interface SocketSession {
-  /** Resolves when there is no more to send. */
-  run(webSocket: WebSocket): Promise<void>;
-  /** The input ends. */
-  end(): void;
-}
-
-/** One kind of websocket. */
-export interface SocketKind {
-  readonly stream: "vm.console" | "vm.forward";
-  /** Its groups are what `open` gets. */
-  readonly path: RegExp;
-  readonly subprotocol: string;
-  readonly sessionsMax: number;
-  readonly gauge: "consoles" | "forwards";
-  /** @throws INVALID_ARGUMENT */
-  open(parts: readonly string[], query: URLSearchParams, stream: OpenStream): Promise<SocketSession>;
 }
 
 const kinds: readonly SocketKind[] = [consoleSocket, forwardSocket];

@@ -40,6 +40,8 @@ export type {
   MethodPlace,
   StreamMethod,
 } from "./api/definitions.ts";
+export type { DiskCopy, DiskCopyObservation, DiskIndex } from "./api/disk-copy.ts";
+export { diskIndexSchema } from "./api/disk-copy.ts";
 export type { DriverCapabilities, DriverKind } from "./api/driver.ts";
 export { driverKindSchema, driverRefusal } from "./api/driver.ts";
 export { featureLevels, understoodLevel } from "./api/feature-level.ts";

@@ -73,6 +73,12 @@ export const limits = {
   vmDiskRateMax: 1024 ** 4,
   /** Volumes that a VM can get, and let go of, while it runs: a slot each. */
   vmHotplugDisksMax: 8,
+  /** A disk that is copied to another node. The bulk lane carries no larger file. */
+  diskCopyGiBMax: 256,
+  /** Nodes that keep an older copy of the disks of a VM for a while. */
+  vmCopiesLeftMax: 16,
+  /** Copies that one command tells of. */
+  copiesObservedMax: 64,
   volumesMax: 10_000,
   /** Some clouds take no more. */
   vmUserDataBytesMax: 16 * 1024,

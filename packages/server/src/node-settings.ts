@@ -129,6 +129,12 @@ export const nodeSettings = {
     value: "N",
     help: "MiB kept free for the node where disks of VMs are on its file system: below that they are paused; 0: none",
   },
+  diskCopyMib: {
+    schema: wholeNumber(0, 65_536),
+    fallback: 0,
+    value: "N",
+    help: "MiB per second that disks of VMs which move to this node may take of its network; 0: as many as there are",
+  },
   vmUsers: {
     schema: z.union(
       [z.literal("off"), z.string().refine((text) => parseUserRange(text) !== undefined)],

@@ -51,7 +51,11 @@ export async function findInstance(
   } catch (error) {
     unreadable = messageOf(error);
   }
-  const [process, ...more] = await findVmProcesses(vmId);
+  // What has ended here for sure may be deleted here, also while the VM runs for another node of this machine.
+  const elsewhere = (directory: string | undefined) => directory !== deps.store.directoryOf(vmId);
+  const endedHere = deletes && record !== undefined;
+  const processes = await findVmProcesses(vmId);
+  const [process, ...more] = processes.filter(({ directory }) => !endedHere || !elsewhere(directory));
   if (process === undefined) {
     if (unreadable === undefined || deletes) return { type: "known", record, leftovers: unreadable !== undefined };
     const hint = "no process here has the id of the VM: delete the VM, or remove that file to start it anew";

@@ -5,6 +5,7 @@
 
 export type { ConfinementOptions, UserRange } from "./confinement/confinement-options.ts";
 export type { ConfinementReport, MissingWall } from "./confinement/host-confinement.ts";
+export type { CopyKey, CopyProgress, DiskPart, FetchDiskPart } from "./disks/disk-copies.ts";
 export type {
   BootSource,
   Command,
@@ -32,6 +33,7 @@ export type { LanePeer } from "./network/private/lanes.ts";
 export type { NetworksOfNode } from "./network/private/network-table.ts";
 export type { GuestStream } from "./network/tcp/guest-stream.ts";
 export type { NetworkLane } from "./network/vm-networks.ts";
+export type { OpenBlob } from "./open-blob.ts";
 export type { VmManagerTunables } from "./options.ts";
 export { defaultTunables } from "./options.ts";
 export { startVmManager } from "./vm-manager.ts";
@@ -41,6 +43,7 @@ export type {
   DesiredVm,
   FetchBlob,
   HostVmManager,
+  VmDiskCopies,
   VmLeases,
   VmManager,
   VmManagerDeps,

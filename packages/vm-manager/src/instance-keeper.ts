@@ -4,11 +4,12 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { BlixardError, type Clock, errorCodeOf, type Logger, messageOf, type Semaphore } from "@blixard/common";
-import type { StartedWith, VmSpec } from "@blixard/protocol";
+import { rootDiskName, type StartedWith, type VmSpec } from "@blixard/protocol";
 import { writeSeed } from "./cloud-init/seed.ts";
 import type { VmWalls } from "./confinement/vm-walls.ts";
 import { ConsoleLog } from "./console-log.ts";
 import { ConsoleScan } from "./console-scan.ts";
+import { type DiskCopies, type DiskPart, openDiskPart } from "./disks/disk-copies.ts";
 import { assertDisks, findVolumes, madeDisksOf, makeDisks } from "./disks/instance-disks.ts";
 import { LiveDisks } from "./disks/live-disks.ts";
 import { removeDisks } from "./disks/vm-disks.ts";
@@ -32,6 +33,7 @@ import type { VmMetrics } from "./metrics.ts";
 import { nicsOf } from "./network/nic.ts";
 import { type NetworkProblem, networkProblemOf, portsOf } from "./network/ports-of.ts";
 import type { VmNetworks } from "./network/vm-networks.ts";
+import type { OpenBlob } from "./open-blob.ts";
 import type { VmManagerTunables } from "./options.ts";
 import { processAgeMs } from "./process/process-identity.ts";
 import { type Activity, exitMessages, type PlanAction, type PlanDesired, restartDelayMs } from "./reconcile-plan.ts";
@@ -45,6 +47,7 @@ export interface InstanceKeeperDeps {
   readonly logger: Logger;
   readonly store: InstanceStore;
   readonly images: ImageStore;
+  readonly copies: Pick<DiskCopies, "install" | "forget">;
   readonly volumes: Pick<VolumeKeeper, "find">;
   readonly drivers: DriverSet;
   readonly walls: VmWalls;
@@ -74,6 +77,7 @@ export class InstanceKeeper {
   #removed = true;
   #slot: InstanceSlot | undefined;
   #notBeforeMs = 0;
+  #installedEpoch: number | undefined;
 
   /** `logger` names the VM. */
   constructor(deps: InstanceKeeperDeps, vmId: string, logger: Logger, calls: KeeperCalls) {
@@ -118,6 +122,34 @@ export class InstanceKeeper {
     this.#record = record;
     this.#removed = record === undefined && !leftovers;
     if (record !== undefined) await this.#adopt(record);
+  }
+
+  /** Puts the disks that have come from another node into their place, once; nothing runs here before that. */
+  async install(desired: DesiredVm | undefined): Promise<void> {
+    if (desired?.copyEpoch === undefined || desired.desired === "deleted" || this.#slot !== undefined) return;
+    if (this.#installedEpoch === desired.copyEpoch) return;
+    const { store, copies } = this.#deps;
+    await store.makeDirectory(this.#vmId);
+    const key = { vmId: this.#vmId, epoch: desired.copyEpoch };
+    const names = await copies.install(key, store.directoryOf(this.#vmId));
+    if (names !== undefined) {
+      const before = this.#recordFor(desired);
+      const others = (before.disks ?? []).filter(({ name }) => !names.includes(name));
+      const came = names.map((name) => ({ name, ephemeral: false, fencingEpoch: desired.fencingEpoch }));
+      await this.#save({ ...before, hasDisk: before.hasDisk || came.length > 0, disks: [...others, ...came] });
+      await copies.forget(key);
+    }
+    this.#installedEpoch = desired.copyEpoch;
+  }
+
+  /** A part of the disks that it keeps, while nothing of it runs. */
+  async openDiskPart(part: DiskPart): Promise<OpenBlob | undefined> {
+    const record = this.#record;
+    if (this.#slot !== undefined || (record !== undefined && record.status !== "none")) return undefined;
+    // Records of before know of no other disk than the root.
+    const made = record?.disks?.filter(({ ephemeral }) => !ephemeral).map(({ name }) => name);
+    const names = made ?? (record?.hasDisk === true ? [rootDiskName] : []);
+    return await openDiskPart(this.#deps.store.directoryOf(this.#vmId), names, part);
   }
 
   /** Brings what is recorded up to what is wanted and what the console shows. */

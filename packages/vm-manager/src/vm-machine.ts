@@ -17,9 +17,11 @@ import { BlixardError, type Logger, linkSignal, messageOf, sleep, Watch } from "
 import { disksOf, type VmObservation } from "@blixard/protocol";
 import type { GuestAgent } from "./agent/guest-agent.ts";
 import type { ConsoleLog } from "./console-log.ts";
+import type { DiskPart } from "./disks/disk-copies.ts";
 import { findInstance, type UncertainInstance } from "./find-instance.ts";
 import { InstanceKeeper, type InstanceKeeperDeps } from "./instance-keeper.ts";
 import { observe, sameObservation } from "./observation.ts";
+import type { OpenBlob } from "./open-blob.ts";
 import { type Activity, type PlanAction, type PlanDesired, type PlanInput, planVm, seeVm } from "./reconcile-plan.ts";
 import type { Space } from "./space/space-guard.ts";
 import type { StartTurns } from "./start-turns.ts";
@@ -167,6 +169,11 @@ export class VmMachine {
     throw new BlixardError("UNSUPPORTED", "the VM has no channel for an agent: its image or its driver has none");
   }
 
+  /** A part of its disks, while nothing runs and nothing is under way. */
+  async openDiskPart(part: DiskPart): Promise<OpenBlob | undefined> {
+    return this.#loaded && this.#activity === undefined ? await this.#keeper.openDiskPart(part) : undefined;
+  }
+
   /** Ends the loop; the instance runs on, unless `stopVms`. What could not be looked for cannot be stopped either. */
   async close(options: { readonly stopVms: boolean }): Promise<void> {
     await this.untilLooked();
@@ -207,6 +214,7 @@ export class VmMachine {
     while (!this.#closing.signal.aborted && !forgotten) {
       await this.#retrying(async () => {
         const seen = this.#wake.value;
+        await this.#keeper.install(this.#desired);
         await this.#keeper.look(this.#wanted());
         const action = planVm(this.#input());
         const { turns } = this.#deps;
@@ -322,7 +330,8 @@ export class VmMachine {
       nowMs: clock.monotonicMs(),
       limits: { ...tunables, bootPollMs, silentPollMs },
       mayRun: this.#desired?.needsLease !== true || this.#deps.leases.isHeld(),
-      removed,
+      // Data that was kept is there until it is deleted.
+      removed: removed && (record === undefined || this.#desired?.desired !== "deleted"),
       mustHold: space.value.mustHold && this.#hasDisks,
       hasRoom: space.value.hasRoom,
     };

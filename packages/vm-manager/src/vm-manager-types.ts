@@ -13,11 +13,13 @@ import type {
 import type { GuestAgent } from "./agent/guest-agent.ts";
 import type { ConfinementOptions } from "./confinement/confinement-options.ts";
 import type { ConfinementReport } from "./confinement/host-confinement.ts";
+import type { DiskCopies, DiskPart, FetchDiskPart } from "./disks/disk-copies.ts";
 import type { VmDriver } from "./driver.ts";
 import type { CarrierProgram } from "./network/private/frame-carrier.ts";
 import type { NetworksOfNode } from "./network/private/network-table.ts";
 import type { GuestStream } from "./network/tcp/guest-stream.ts";
 import type { NetworkLane } from "./network/vm-networks.ts";
+import type { OpenBlob } from "./open-blob.ts";
 import type { VmManagerTunables } from "./options.ts";
 import type { SpaceReserve } from "./space/space-guard.ts";
 import type { DesiredVolume } from "./volumes/volume-keeper.ts";
@@ -35,6 +37,8 @@ export interface DesiredVm {
   readonly needsLease?: boolean;
   /** Disks that this node has made before, as the state knows: they are missing when they are not here. Default: none. */
   readonly madeDisks?: readonly string[];
+  /** Its disks have come from another node in this epoch, if it has not had them before. */
+  readonly copyEpoch?: number;
   /** The ids of the volumes that its specification names; undefined for one that there is not. */
   readonly volumeIds?: ReadonlyMap<string, string | undefined>;
   /** Grows with each change of its disks. Default 0. */
@@ -57,12 +61,6 @@ export interface BlobFetched {
   readonly sources: readonly number[];
   /** Reports these sources because the whole has another digest. */
   readonly reportBadSources: () => void;
-}
-
-export interface OpenBlob {
-  readonly sizeBytes: number;
-  /** Exactly `length` bytes. @throws NOT_FOUND when the blob ends before */
-  read(offset: number, length: number): Promise<Uint8Array>;
 }
 
 /** What the sender of a blob says of it beforehand. */
@@ -132,6 +130,14 @@ export interface VmManagerDeps {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly fetchBlob: FetchBlob;
+  /** Default: no disks come from other nodes. */
+  readonly fetchDiskPart?: FetchDiskPart;
+}
+
+/** The disks of VMs that go from node to node. */
+export interface VmDiskCopies extends Pick<DiskCopies, "receive" | "keepOnly"> {
+  /** A part of the disks of a VM that stands still here, without those that are ephemeral; undefined while it does not. */
+  open(vmId: string, part: DiskPart): Promise<OpenBlob | undefined>;
 }
 
 export interface VmManagerOptions {
@@ -210,6 +216,7 @@ export interface VmManager {
       options?: { readonly signal?: AbortSignal },
     ): Promise<ReadonlyMap<string, VolumeObservation>>;
   };
+  readonly diskCopies: VmDiskCopies;
   /** Replaces the private networks that VMs of this node are in, with all who are in them; level-triggered. */
   setNetworks(networks: NetworksOfNode): void;
   /** Reads serial output; waits up to `waitMs` for a first byte. Negative offsets count from the end. */

@@ -7,6 +7,7 @@ import { disksOf, limits, type NodeCapacity, nodeCapacitySchema, type VmObservat
 import type { ConfinementReport } from "./confinement/host-confinement.ts";
 import { VmWalls } from "./confinement/vm-walls.ts";
 import { type DataDirLock, lockDataDir } from "./data-dir-lock.ts";
+import { DiskCopies } from "./disks/disk-copies.ts";
 import { DriverSet } from "./driver-set.ts";
 import { builtinBlobs, builtinImages } from "./images/builtin-images.ts";
 import { ImageStore } from "./images/image-store.ts";
@@ -69,12 +70,15 @@ export async function startVmManager(deps: VmManagerDeps, options: VmManagerOpti
     const walls = await VmWalls.open(deps, { drivers: drivers.working, records, dataDir, confinement });
     const guard = await SpaceGuard.open({ clock, logger, directory: dataDir, reserve: options.reserve });
     const diskRoom = await DiskRoom.open({ clock, logger, directory: dataDir });
+    const fetchDiskPart = deps.fetchDiskPart ?? (() => Promise.reject(new BlixardError("UNSUPPORTED", "no bulk lane")));
+    const copies = new DiskCopies(join(dataDir, "incoming"), fetchDiskPart);
     const volumes = new VolumeKeeper({ clock, logger }, join(dataDir, "volumes"));
     const parts = {
       ...deps,
       metrics,
       lock,
       images,
+      copies,
       volumes,
       drivers,
       walls,
@@ -107,10 +111,11 @@ async function knownVms(store: InstanceStore) {
   return { vmIds, records };
 }
 
-interface NodeVmManagerParts extends Omit<VmManagerDeps, "fetchBlob" | "metrics"> {
+interface NodeVmManagerParts extends Omit<VmManagerDeps, "fetchBlob" | "fetchDiskPart" | "metrics"> {
   readonly metrics: VmMetrics;
   readonly lock: DataDirLock;
   readonly images: ImageStore;
+  readonly copies: DiskCopies;
   readonly volumes: VolumeKeeper;
   readonly drivers: DriverSet;
   readonly walls: VmWalls;
@@ -132,6 +137,7 @@ class NodeVmManager implements HostVmManager {
   readonly leases: LeaseGuard;
   readonly #networks: VmNetworks;
   readonly #guard: SpaceGuard;
+  readonly diskCopies: HostVmManager["diskCopies"];
   readonly #volumes: VolumeKeeper;
   readonly #clock: Clock;
   readonly #lock: DataDirLock;
@@ -146,6 +152,12 @@ class NodeVmManager implements HostVmManager {
     const { lock, images, guard, diskRoom, ...shared } = parts;
     this.#guard = guard;
     this.#volumes = parts.volumes;
+    const { copies } = parts;
+    this.diskCopies = {
+      receive: (...given) => copies.receive(...given),
+      keepOnly: (keys) => copies.keepOnly(keys),
+      open: async (vmId, part) => await this.#machines.get(vmId)?.openDiskPart(part),
+    };
     this.images = images;
     this.#capacity = capacityOf(parts.drivers);
     this.#diskRoom = diskRoom;

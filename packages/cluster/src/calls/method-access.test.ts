@@ -149,6 +149,7 @@ describe("what nodes say of themselves", () => {
   /** A good request of each method in which a node speaks for itself. */
   const requests: Readonly<Partial<Record<MethodName, object>>> = {
     "vm.observe": { observations: [] },
+    "vm.observeCopy": { copies: [] },
     "volume.observe": { observations: [] },
     "image.observe": { held: [], lost: [] },
     "node.update": { capacity: own },

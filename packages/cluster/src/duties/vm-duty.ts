@@ -6,7 +6,7 @@
  * be old: a VM that it wants here may have been given away or deleted meanwhile. Until then the manager only adopts.
  */
 import { assertBelow, firstOf } from "@blixard/common";
-import { limits, type VmObservation, volumesOf } from "@blixard/protocol";
+import { limits, type VmObservation, type VmRecord, volumesOf } from "@blixard/protocol";
 import type { DesiredVm } from "@blixard/vm-manager";
 import type { CallRouter } from "../calls/call-router.ts";
 import type { NodeParts } from "../node-parts.ts";
@@ -109,19 +109,32 @@ export function desiredVms(state: ClusterState, nodeId: number, openerOf: Opener
   const desired: DesiredVm[] = [];
   for (const vm of sortedRecords(state, "vms")) {
     const image = state.images.get(vm.spec.image);
-    if (vm.node !== nodeId || image === undefined) continue;
+    const isOld = hasOldCopy(vm, nodeId);
+    if ((vm.node !== nodeId && !isOld) || image === undefined) continue;
     const { vmId, name, spec, fencingEpoch } = vm;
+    if (isOld) {
+      desired.push({ vmId, name, spec, desired: "deleted", fencingEpoch, image });
+      continue;
+    }
     // What is started from now on has to be what was asked for.
     const { onPartition } = vm.nextLossPolicy?.policy ?? policyOf(vm);
     const needsLease = onPartition === "stop";
-    const madeDisks = vm.disks?.node === nodeId ? vm.disks.names : [];
+    const { moved } = vm;
+    const came = moved?.node === nodeId ? moved : undefined;
+    const madeDisks = [...new Set([...(vm.disks?.node === nodeId ? vm.disks.names : []), ...(came?.names ?? [])])];
     const volumeIds = new Map(volumesOf(spec).map((volume) => [volume, state.volumes.get(volume)?.volumeId]));
     const { disksIndex = 0 } = vm;
     const wanted = { desired: vm.desired, fencingEpoch, image, needsLease, madeDisks, volumeIds, disksIndex };
     const secret = state.secrets.has(vmId) ? { openUserData: openerOf(vmId) } : {};
-    desired.push({ vmId, name, spec, ...wanted, ...secret, cards: vm.cards ?? [] });
+    const copied = came === undefined ? {} : { copyEpoch: came.epoch };
+    desired.push({ vmId, name, spec, ...wanted, ...secret, ...copied, cards: vm.cards ?? [] });
   }
   return desired;
+}
+
+/** Whether the node has disks of a VM that runs elsewhere, from copies of them. */
+export function hasOldCopy({ node, moved, phase }: VmRecord, nodeId: number): boolean {
+  return node !== nodeId && moved?.leftOn.includes(nodeId) === true && (phase === "Running" || phase === "Paused");
 }
 
 /** The observations of the manager that the state does not show yet, of the VMs that this node owns. */

@@ -1,12 +1,12 @@
 /**
  * The next steps of a drain. A VM without data of its own is started on another node, where that is what becomes of it when its
- * node is lost; any other one is stopped where it is. Single VMs may be given another way.
+ * node is lost; any other one is stopped where it is. All, or single ones, may be given another way; with `migrate` a VM takes its disks along.
  */
-import { type DrainMode, type DrainWish, hasOwnData, type PlannedVm, type VmRecord } from "@blixard/protocol";
+import type { DrainMode, DrainWish, PlannedVm, VmRecord } from "@blixard/protocol";
 import { type Reservation, reservationOf } from "../scheduler/usage.ts";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
-import { hasEnded, policyOf, wantsToRun } from "../state-machine/vm-move.ts";
+import { hasEnded, keepsData, policyOf, wantsToRun } from "../state-machine/vm-move.ts";
 import {
   cancelled,
   countOf,
@@ -16,7 +16,7 @@ import {
   type PlanView,
   percentOf,
 } from "./plan-types.ts";
-import { VmTransit } from "./vm-transit.ts";
+import { carryRefusal, VmTransit } from "./vm-transit.ts";
 
 const noWish: DrainWish = { vmModes: [], parallel: 1 };
 
@@ -57,11 +57,12 @@ function leave(view: PlanView, transit: VmTransit, vm: VmRecord, drain: DrainWis
 
 function planned(view: PlanView, operation: NodeOperation, transit: VmTransit): OperationPlan {
   const { nodeId, vms } = operation;
-  const { steps, waiting, left } = transit;
+  const { steps, waiting, left, failure } = transit;
   const mine = sortedRecords(view.state, "vms").filter(({ home }) => home?.operation === operation.id);
   const moved = mine.filter(({ node }) => node !== nodeId).length;
   const message = `${countOf(moved)} moved, ${mine.length - moved} stopped, ${left} left`;
   const plan = { steps, percent: percentOf(left, vms.length), message, waiting };
+  if (failure !== undefined) return { ...plan, end: { state: "failed", error: failure } };
   if (left > 0) return { ...plan, ...lateEnd(operation, view.nowUnixMs, left) };
   if (waiting.length === 0) return { ...plan, end: { state: "done" } };
   const error = { code: "VM_DRIVER_FAILED", message: `${countOf(waiting.length)} failed on another node` };
@@ -72,12 +73,6 @@ function planned(view: PlanView, operation: NodeOperation, transit: VmTransit): 
 export function modeOf(vm: VmRecord, { mode, vmModes }: Pick<DrainWish, "mode" | "vmModes">): DrainMode {
   const own = vmModes.find((given) => given.vm === vm.name)?.mode;
   return own ?? mode ?? (policyOf(vm).effect === "moves" ? "restart" : "stop");
-}
-
-/** Whether the VM has on its node what it would not find on another one. */
-export function keepsData({ images }: Pick<ClusterState, "images">, vm: VmRecord): boolean {
-  const image = images.get(vm.spec.image);
-  return image === undefined || hasOwnData(vm.spec, image);
 }
 
 export function dataText({ node }: Pick<VmRecord, "node">): string {
@@ -92,11 +87,14 @@ export function foreseeDrain(view: PlanView, nodeId: number, wish: Pick<DrainWis
     .map((vm): PlannedVm => {
       if (!wantsToRun(vm)) return { vm: vm.name, action: "stay", why: `it is to be ${vm.desired}` };
       if (modeOf(vm, wish) === "stop") return { vm: vm.name, action: "stop", why: whyStopped(view.state, vm, wish) };
-      if (keepsData(view.state, vm)) return { vm: vm.name, action: "stay", why: dataText(vm) };
+      const copies = keepsData(view.state, vm);
+      const refusal = copies && modeOf(vm, wish) === "restart" ? dataText(vm) : carryRefusal(vm);
+      if (refusal !== undefined) return { vm: vm.name, action: "stay", why: refusal };
       const place = view.place(vm, { reservations });
       if (!place.ok) return { vm: vm.name, action: "stay", why: place.message };
       reservations.push(reservationOf(vm, place.nodeId));
-      return { vm: vm.name, action: "move", why: place.reasons, to: place.nodeId };
+      const why = copies ? `with its disks; ${place.reasons}` : place.reasons;
+      return { vm: vm.name, action: "move", why, to: place.nodeId };
     });
 }
 

@@ -8,13 +8,14 @@ import type { ClusterState } from "../state-machine/types.ts";
 import {
   evacuatesFrom,
   hasEnded,
+  keepsData,
   movesFrom,
   noNodeFits,
   policyOf,
   settlesOn,
   wantsToRun,
 } from "../state-machine/vm-move.ts";
-import { dataText, keepsData } from "./drain-plan.ts";
+import { dataText } from "./drain-plan.ts";
 import { cancelled, countOf, type NodeOperation, type OperationPlan, type PlanView, percentOf } from "./plan-types.ts";
 
 export function planEvacuation(view: PlanView, operation: NodeOperation): OperationPlan {

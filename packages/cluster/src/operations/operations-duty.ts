@@ -12,6 +12,7 @@ import { sortedRecords } from "../state-machine/state.ts";
 import { planDrain } from "./drain-plan.ts";
 import { planEvacuation } from "./evacuate-plan.ts";
 import { planForced } from "./forced-plan.ts";
+import { planMigration } from "./migrate-plan.ts";
 import { cancelled, type NodeOperation, type OperationPlan, type PlanView } from "./plan-types.ts";
 import { planView, type ViewParts } from "./plan-view.ts";
 import { planRebalance } from "./rebalance-plan.ts";
@@ -136,6 +137,8 @@ function planOnNode(
       return planResume(view, operation);
     case "node-evacuate":
       return planEvacuation(view, operation);
+    case "vm-migrate":
+      return planMigration(view, operation);
     case "vm-stop":
     case "vm-delete":
       return planForced(view, operation);

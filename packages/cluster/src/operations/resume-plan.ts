@@ -39,9 +39,10 @@ export function planResume(view: PlanView, operation: NodeOperation): OperationP
     else if (vm.held !== undefined && vm.node === nodeId) transit.start(vm, nodeId);
   }
   for (const vm of home) if (vm.held === undefined && vm.node !== nodeId && wantsToRun(vm)) transit.leave(vm, "move");
-  const { steps, waiting, left } = transit;
+  const { steps, waiting, left, failure } = transit;
   const message = `${countOf(back)} back, ${left} left`;
   const plan = { steps, percent: percentOf(left, vms.length), message, waiting };
+  if (failure !== undefined) return { ...plan, end: { state: "failed", error: failure } };
   if (left > 0) return { ...plan, ...lateEnd(operation, view.nowUnixMs, left) };
   return { ...plan, end: { state: "done" } };
 }

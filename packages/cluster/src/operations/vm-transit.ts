@@ -1,7 +1,17 @@
 /** The way of VMs from node to node under an operation: each is stopped first, and started when it is known to have stopped. */
-import type { CommandBody, OperationRecord, VmRecord, WaitingVm } from "@blixard/protocol";
+import {
+  type CommandBody,
+  type DiskCopy,
+  limits,
+  type OperationRecord,
+  type VmRecord,
+  volumesOf,
+  type WaitingVm,
+} from "@blixard/protocol";
 import { type Reservation, reservationOf } from "../scheduler/usage.ts";
-import { hasEnded } from "../state-machine/vm-move.ts";
+import { nodeKey } from "../state-machine/state.ts";
+import { isCopied } from "../state-machine/vm-hold.ts";
+import { hasEnded, keepsData } from "../state-machine/vm-move.ts";
 import type { PlanView } from "./plan-types.ts";
 
 export interface TransitOptions {
@@ -21,6 +31,8 @@ export class VmTransit {
   #underWay = 0;
   /** VMs for which something is still to be done. */
   left = 0;
+  /** Why the disks of a VM cannot be taken where they were to go. */
+  failure: NonNullable<OperationRecord["error"]> | undefined;
 
   constructor(view: PlanView, operation: OperationRecord, options: TransitOptions) {
     this.#view = view;
@@ -34,12 +46,30 @@ export class VmTransit {
     this.left++;
     const { node } = vm;
     if (node === null) return;
-    if (hasEnded(vm)) {
+    if (vm.held?.to !== undefined) this.#carry(vm, node, vm.held.to);
+    else if (hasEnded(vm)) {
       const place = this.#place(vm);
       this.steps.push(releaseOf(vm, node, place?.nodeId ?? node, place?.reasons ?? ""));
     } else if (!this.#view.isReachable(node)) {
       this.wait(vm, `node ${node} does not answer, so that it may still run there`);
     }
+  }
+
+  /** A VM whose disks are taken to another node: it goes there when all of them have come. */
+  #carry(vm: VmRecord, from: number, to: number): void {
+    const { state, isReachable } = this.#view;
+    const { copy } = vm.held ?? {};
+    const code = !state.nodes.has(nodeKey(to)) ? "NODE_NOT_FOUND" : copy?.code;
+    if (code === "NODE_NOT_FOUND" || copy?.state === "failed") {
+      const why = code === "NODE_NOT_FOUND" ? `node ${to} was removed` : (copy?.message ?? "");
+      this.failure ??= { code: code ?? "UNAVAILABLE", message: `${vm.name}: ${why}`.slice(0, whyLengthMax) };
+    } else if (isCopied(vm)) {
+      this.steps.push(releaseOf(vm, from, to, `its disks were taken there from node ${from}`));
+    } else if (!isReachable(from)) {
+      const may = hasEnded(vm) ? "its disks are there" : "it may still run there";
+      this.wait(vm, `node ${from} does not answer, and ${may}`);
+    } else if (!isReachable(to)) this.wait(vm, `node ${to} does not answer`);
+    else if (copy !== undefined) this.wait(vm, copyText(copy, to));
   }
 
   /** A VM that was started by this operation, until it runs. */
@@ -59,13 +89,15 @@ export class VmTransit {
     const { isReachable } = this.#view;
     const isLost = vm.node !== null && !isReachable(vm.node);
     if (isLost) this.wait(vm, `node ${vm.node} does not answer`);
-    const mayLeave = !isLost && (next === "stay" || this.#place(vm) !== undefined);
+    const place = isLost || next === "stay" ? undefined : this.#place(vm);
+    const mayLeave = !isLost && (next === "stay" || place !== undefined);
     // Of those that come back, one that cannot stays where it is.
     if (mayLeave || this.#options.to === undefined) this.left++;
     if (!mayLeave || this.#underWay >= this.#options.parallel) return;
     this.#underWay++;
     const { name, vmId, fencingEpoch } = vm;
-    this.steps.push({ type: "vm.hold", name, vmId, fencingEpoch, operation: this.#operation.id, next });
+    const copies = place !== undefined && keepsData(this.#view.state, vm) ? { to: place.nodeId } : {};
+    this.steps.push({ type: "vm.hold", name, vmId, fencingEpoch, operation: this.#operation.id, next, ...copies });
   }
 
   /** A VM that stands stopped on the node to which it belongs. */
@@ -88,6 +120,11 @@ export class VmTransit {
   #place(vm: VmRecord) {
     const to = this.#options.to?.(vm);
     const reservations = this.#reservations;
+    const refusal = carryRefusal(vm);
+    if (refusal !== undefined) {
+      this.wait(vm, refusal);
+      return undefined;
+    }
     const place = this.#view.place(vm, { reservations, ...(to === undefined ? {} : { only: to }) });
     if (place.ok) reservations.push(reservationOf(vm, place.nodeId));
     else this.wait(vm, place.message);
@@ -95,7 +132,25 @@ export class VmTransit {
   }
 }
 
+/** Why a VM cannot be taken to another node with its disks; undefined when it can. */
+export function carryRefusal({ spec }: Pick<VmRecord, "spec">): string | undefined {
+  const [volume] = volumesOf(spec);
+  if (volume !== undefined) return `it has the volume ${volume}, which stays on its node`;
+  const large = spec.disks?.find(({ sizeGiB = 0 }) => sizeGiB > limits.diskCopyGiBMax);
+  if (large === undefined) return undefined;
+  return `its disk ${large.name} has more than the ${limits.diskCopyGiBMax} GiB that are copied at most`;
+}
+
 const whyLengthMax = 512;
+const bytesPerMiB = 1024 ** 2;
+
+/** How far the node is that takes the disks. */
+export function copyText({ doneBytes, wholeBytes, bytesPerSecond, message }: DiskCopy, to: number): string {
+  const mebibytes = (bytes: number) => `${(bytes / bytesPerMiB).toFixed(0)} MiB`;
+  const done = `its disks go to node ${to}: ${mebibytes(doneBytes)} of ${mebibytes(wholeBytes)}`;
+  const rate = bytesPerSecond === 0 ? "" : `, ${mebibytes(bytesPerSecond)}/s`;
+  return `${done}${rate}${message === "" ? "" : `; ${message}`}`;
+}
 
 export function releaseOf(vm: VmRecord, from: number, to: number, reason: string): CommandBody {
   const { name, vmId, fencingEpoch } = vm;

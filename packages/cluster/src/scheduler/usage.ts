@@ -66,7 +66,11 @@ export function usageByNode(
     } else if (diskMiB > 0) add(nodeId, { diskMiB });
   };
   for (const vm of state.vms.values()) {
-    if (vm.node !== null && vm.name !== without) addVm(vm.node, largestSpec(vm), !isIdle(vm));
+    if (vm.name === without) continue;
+    if (vm.node !== null) addVm(vm.node, largestSpec(vm), !isIdle(vm));
+    // It is about to be there, with its disks.
+    const { to, desired } = vm.held ?? {};
+    if (to !== undefined) addVm(to, vm.spec, desired !== "stopped");
   }
   for (const reservation of reservations) addVm(reservation.nodeId, reservation.spec, true);
   for (const { node, sizeGiB } of state.volumes.values()) add(node, { diskMiB: sizeGiB * mebibytesPerGib });

@@ -24,6 +24,7 @@ import { vmAgentHandlers } from "./vm-agent.ts";
 import { consoleStreams } from "./vm-console.ts";
 import { vmDiskHandlers } from "./vm-disk.ts";
 import { vmForwardStreams } from "./vm-forward.ts";
+import { vmMigrateHandlers } from "./vm-migrate.ts";
 import { vmStreams } from "./vm-watch.ts";
 import { volumeHandlers } from "./volume.ts";
 
@@ -43,6 +44,7 @@ export function createServices(parts: NodeParts): Services {
       ...vmHandlers(parts),
       ...vmAgentHandlers(parts),
       ...vmDiskHandlers(parts),
+      ...vmMigrateHandlers(parts),
       ...volumeHandlers(parts),
       ...networkHandlers(parts),
       ...imageHandlers(parts),

@@ -12,7 +12,7 @@ import {
 import type { CallScope, Handlers } from "../calls/call-types.ts";
 import { randomOperationId } from "../ids.ts";
 import type { NodeParts } from "../node-parts.ts";
-import { dataText, foreseeDrain, keepsData, modeOf } from "../operations/drain-plan.ts";
+import { dataText, foreseeDrain, modeOf } from "../operations/drain-plan.ts";
 import { foreseeEvacuation } from "../operations/evacuate-plan.ts";
 import { balanceView, planView, type ViewParts } from "../operations/plan-view.ts";
 import { rebalanceMoves } from "../operations/rebalance-moves.ts";
@@ -20,7 +20,7 @@ import { foreseeResume } from "../operations/resume-plan.ts";
 import { isReachable } from "../peers/reachability.ts";
 import { isRemembered } from "../state-machine/apply-command.ts";
 import { vmsOn } from "../state-machine/node.ts";
-import { wantsToRun } from "../state-machine/vm-move.ts";
+import { keepsData, wantsToRun } from "../state-machine/vm-move.ts";
 import { nodeOf } from "./node.ts";
 import { refuseIfMatch } from "./propose.ts";
 

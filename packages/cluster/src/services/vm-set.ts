@@ -135,7 +135,7 @@ const fixedFields: Readonly<Record<string, Fixed>> = {
   image: { why: "a VM keeps the image that it was made of", hint: "Create another VM of that image." },
   disks: {
     why: "the disks of a VM are not changed with its specification: they hold data",
-    hint: "See: blixard volume --help",
+    hint: "See: blixard vm disk --help, and blixard volume attach --help",
   },
   networks: {
     why: "a VM keeps the network cards that it was made with, and their addresses",

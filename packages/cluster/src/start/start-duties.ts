@@ -5,6 +5,7 @@ import type { CallRouter } from "../calls/call-router.ts";
 import type { ClusterNodeDeps } from "../cluster-node-types.ts";
 import type { LoopDeps } from "../duties/background-loop.ts";
 import { countState } from "../duties/count-state.ts";
+import { DiskCopyDuty } from "../duties/disk-copy-duty.ts";
 import { runImageDuty } from "../duties/image-duty.ts";
 import { LeaderDuties } from "../duties/leader-duties.ts";
 import { MembershipDuty } from "../duties/membership-duty.ts";
@@ -80,6 +81,7 @@ export function startDuties(duties: DutiesDeps): Duties {
     new OperationsDuty(parts).run(signal),
     ownLease.run(signal),
     new VmDuty(parts, router, loop, untilCaughtUp).run(signal),
+    new DiskCopyDuty(parts, router, loop, untilCaughtUp).run(signal),
     runVolumeDuty(parts, router, loop, untilCaughtUp, signal),
     runNetworkDuty(parts, loop, untilCaughtUp, signal),
     runImageDuty(parts, router, loop, untilCaughtUp, signal),

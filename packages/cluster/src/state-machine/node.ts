@@ -204,8 +204,10 @@ function applyRemove(state: ClusterState, body: CommandBodyOf<"node.remove">, en
 
 function orphan(vm: VmRecord, nodeId: number, index: number): VmRecord {
   const settled = vm.phase === "Stopped" || vm.phase === "Failed";
+  // Where it starts next it has nothing of its data: no copy of them that is left elsewhere is an older one.
+  const { moved: _, ...left } = vm;
   return {
-    ...vm,
+    ...left,
     node: null,
     phase: settled ? vm.phase : "Unknown",
     reason: settled ? vm.reason : "node-removed",

@@ -13,8 +13,8 @@ import {
 import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { nodeKey, sortedRecords } from "./state.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
-import { startedWhereItIs } from "./vm-hold.ts";
-import { policyOf } from "./vm-move.ts";
+import { heldBy, startedWhereItIs } from "./vm-hold.ts";
+import { keepsData, policyOf } from "./vm-move.ts";
 
 export const operationAppliers: AppliersOf<"operation"> = {
   "operation.start": applyStart,
@@ -45,14 +45,17 @@ function applyStart(
   if (node === undefined) return nodeNotFound(nodeId);
   if (state.operations.has(id)) return refuse("CONFLICT", `there is an operation ${id} already`);
   if (node.leaving) return refuse("CONFLICT", `node ${nodeId} is leaving the cluster`);
-  const present = operationOnNode(state, nodeId);
+  const onNode = kind.startsWith("node-");
+  const present = onNode ? operationOnNode(state, nodeId) : undefined;
   if (present !== undefined && (kind !== "node-resume" || present.kind === "node-resume")) {
     const hint = `Wait for it: blixard operations wait ${present.id}. Or end it: blixard operations cancel ${present.id}.`;
     return refuse("CONFLICT", `node ${nodeId} has an operation that runs: ${present.kind} ${present.id}`, hint);
   }
   const tooMany = manyRefusal(state);
   if (tooMany !== undefined) return tooMany;
-  const record: OperationRecord = { ...operation, subject: `node ${nodeId}`, ...begun(entry) };
+  const subject = onNode ? `node ${nodeId}` : `VM ${operation.vms[0] ?? ""}`;
+  const record: OperationRecord = { ...operation, subject, ...begun(entry) };
+  if (kind === "vm-migrate") return startMigration(state, record, entry);
   const ended = present === undefined ? [] : endOf(state, endedBy(present, `node ${nodeId} is resumed`, entry), entry);
   return done({ operation: record }, [
     ...ended,
@@ -85,6 +88,33 @@ function startOnCluster(
   if (tooMany !== undefined) return tooMany;
   const record: OperationRecord = { ...operation, subject: "the cluster", ...begun(entry) };
   return done({ operation: record }, [{ table: "operations", key: id, value: record }]);
+}
+
+/** The VM is held in the same entry: one that is not held any more was taken back. */
+function startMigration(state: ClusterState, record: OperationRecord, entry: CommandEntry): Outcome {
+  const { id, nodeId, vmId = "", to = 0 } = record;
+  const vm = state.vms.get(state.vmNames.get(vmId) ?? "");
+  if (vm === undefined) return refuse("VM_NOT_FOUND", "there is no such VM", "List the VMs with: blixard vm list");
+  const { name, desired, held, node } = vm;
+  if (node !== nodeId) return refuse("CONFLICT", `the VM ${name} is not on node ${nodeId} any more`, "Try again.");
+  if (desired === "deleted") return refuse("CONFLICT", `the VM ${name} is being deleted`);
+  if (held !== undefined) {
+    const hint = `See: blixard operations get ${held.operation}`;
+    return refuse("CONFLICT", `the operation ${held.operation} holds the VM ${name}`, hint);
+  }
+  const target = state.nodes.get(nodeKey(to));
+  if (target === undefined) return nodeNotFound(to);
+  if (target.leaving) return refuse("CONFLICT", `node ${to} is leaving the cluster`);
+  const copies = keepsData(state, vm) ? { to } : {};
+  const value: VmRecord = {
+    ...heldBy(vm, record, desired, { next: "move", ...copies }),
+    updatedUnixMs: entry.command.atUnixMs,
+    updatedIndex: entry.index,
+  };
+  return done({ operation: record }, [
+    { table: "vms", key: name, value },
+    { table: "operations", key: id, value: record },
+  ]);
 }
 
 function begun({ command, index }: CommandEntry) {

@@ -16,8 +16,8 @@ import { clusterLevel } from "./level.ts";
 import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { nodeKey } from "./state.ts";
 import type { ClusterState, CommandEntry, Outcome } from "./types.ts";
-import { hasEnded } from "./vm-phase.ts";
 import { forwardConflict } from "./vm-forwards.ts";
+import { hasEnded } from "./vm-phase.ts";
 import { released } from "./volume.ts";
 
 export { hasEnded };
@@ -61,6 +61,12 @@ export function wantsToRun({ desired }: VmRecord): boolean {
   return desired === "running" || desired === "paused";
 }
 
+/** Whether the VM has on its node what it would not find on another one. */
+export function keepsData({ images }: Pick<ClusterState, "images">, { spec }: Pick<VmRecord, "spec">): boolean {
+  const image = images.get(spec.image);
+  return image === undefined || hasOwnData(spec, image);
+}
+
 export function applyMove(state: ClusterState, body: CommandBodyOf<"vm.move">, entry: CommandEntry): Outcome {
   const vm = state.vms.get(body.name);
   if (vm === undefined || vm.vmId !== body.vmId) return refuse("VM_NOT_FOUND", `there is no such VM ${body.name}`);
@@ -77,9 +83,10 @@ export function applyMove(state: ClusterState, body: CommandBodyOf<"vm.move">, e
   if (node.leaving) return refuse("CONFLICT", `node ${body.to} is leaving the cluster`);
   const taken = forwardConflict(state, body.to, vm.spec);
   if (taken !== undefined) return taken;
-  const { startedWith: _, ...moved } = withoutHomeOn(dated, body.to);
+  // It leaves without its data: where that is, and which copy of it is older, is not said any more.
+  const { moved: _, startedWith: __, ...left } = dated;
   return stored({
-    ...moved,
+    ...withoutHomeOn(left, body.to),
     node: body.to,
     fencingEpoch: vm.fencingEpoch + 1,
     phase: "Pending",
@@ -108,8 +115,10 @@ export function applySettle(state: ClusterState, body: CommandBodyOf<"vm.settle"
   }
   // What an operation holds goes where that decides.
   const leaves = policyOf(vm).onNodeLoss === "move" && vm.held === undefined;
+  const { moved, ...left } = vm;
   return stored({
-    ...vm,
+    ...left,
+    ...(leaves || moved === undefined ? {} : { moved }),
     node: leaves ? null : vm.node,
     fencingEpoch: vm.fencingEpoch + 1,
     phase: "Stopped",

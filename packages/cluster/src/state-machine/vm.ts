@@ -19,7 +19,7 @@ import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./
 import { applyCreate } from "./vm-create.ts";
 import { applyDisk, letGo } from "./vm-disk.ts";
 import { forwardConflict } from "./vm-forwards.ts";
-import { applyHold, applyRelease, takenOver } from "./vm-hold.ts";
+import { applyHold, applyObserveCopy, applyRelease, takenOver } from "./vm-hold.ts";
 import { applyMove, applySettle } from "./vm-move.ts";
 import { applyPlace, applyPreempt, queued } from "./vm-queue.ts";
 import { applySet, withPolicyInForce } from "./vm-set.ts";
@@ -39,6 +39,7 @@ export const vmAppliers: AppliersOf<"vm"> = {
   "vm.purge": applyPurge,
   "vm.disk": applyDisk,
   "vm.observe": applyObserve,
+  "vm.observeCopy": applyObserveCopy,
 };
 
 function applyDesire(state: ClusterState, body: CommandBodyOf<"vm.desire">, entry: CommandEntry): Outcome {

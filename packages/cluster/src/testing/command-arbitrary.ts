@@ -181,16 +181,34 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
       fencingEpoch: epoch,
       id: operationId,
       next: fc.constantFrom("move" as const, "stay" as const),
+      to: fc.option(nodeId),
     })
-    .map(({ number, id, ...fields }) => ({
+    .map(({ number, id, to, ...fields }) => ({
       type: "vm.hold" as const,
       ...fields,
+      ...(to === null ? {} : { to }),
       vmId: sampleVmId(number),
       operation: id,
     })),
   fc
     .record({ name, number, from: nodeId, fencingEpoch: epoch, to: nodeId })
     .map(({ number, ...fields }) => ({ type: "vm.release" as const, ...fields, vmId: sampleVmId(number), reason: "" })),
+  fc.record({ id: operationId, nodeId, number, to: nodeId }).map(({ number, ...operation }) => ({
+    type: "operation.start" as const,
+    operation: { ...operation, kind: "vm-migrate" as const, vmId: sampleVmId(number), vms: [] },
+  })),
+  fc
+    .record({
+      nodeId,
+      number,
+      epoch,
+      state: fc.constantFrom("copying" as const, "copied" as const, "dropped" as const),
+    })
+    .map(({ nodeId, number, ...seen }) => ({
+      type: "vm.observeCopy" as const,
+      nodeId,
+      copies: [{ vmId: sampleVmId(number), ...seen, doneBytes: 1, wholeBytes: 2, bytesPerSecond: 1, message: "" }],
+    })),
   fc
     .record({ name, number, from: nodeId, fencingEpoch: epoch })
     .map(({ number, ...fields }) => ({ type: "vm.settle" as const, ...fields, vmId: sampleVmId(number) })),

@@ -85,6 +85,13 @@ export class MemoryVmManager implements VmManager {
     throw new BlixardError("UNSUPPORTED", "these VMs have no networks");
   }
 
+  /** These VMs have no disks: a copy of them has come when it is asked for. */
+  readonly diskCopies = {
+    receive: async (): Promise<string[]> => [],
+    keepOnly: async (): Promise<void> => {},
+    open: async () => undefined,
+  };
+
   agentOf(): never {
     throw new BlixardError("UNSUPPORTED", "these VMs have no agent");
   }

@@ -26,6 +26,7 @@ import { ticketCommands, ticketMethods } from "./ticket.ts";
 import { tokenCommands, tokenMethods } from "./token.ts";
 import { vmCommands, vmMethods, vmStreams } from "./vm.ts";
 import { vmDiskCommands, vmDiskMethods } from "./vm-disk-changes.ts";
+import { vmMigrateMethods } from "./vm-migrate.ts";
 import { vmQueueCommands } from "./vm-queue.ts";
 import { vmSetCommands, vmSetMethods } from "./vm-set.ts";
 import { volumeCommands, volumeMethods } from "./volume.ts";
@@ -42,6 +43,7 @@ export const methods = {
   ...blobMethods,
   ...nodeMethods,
   ...nodeWorkMethods,
+  ...vmMigrateMethods,
   ...operationMethods,
   ...schedulingMethods,
   ...capacityMethods,

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { command, method } from "./definitions.ts";
+import { diskCopySchema } from "./disk-copy.ts";
 import { drainModeSchema, drainWishSchema, operationIdSchema, operationRecordSchema } from "./operation.ts";
 import { nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
 
@@ -9,9 +10,15 @@ import { nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
 export const vmHeldSchema = z.object({
   operation: operationIdSchema,
   /** What was wanted of the VM before. */
-  desired: z.enum(["running", "paused"]),
+  desired: z.enum(["running", "paused", "stopped"]),
   /** `move`: it is started on another node. `stay`: it stays stopped until its node is resumed. */
   next: z.enum(["move", "stay"]),
+  /** Its disks are copied to this node, which alone may read them. Absent: it leaves no data behind, or stays. */
+  to: nodeIdSchema.exactOptional(),
+  /** The epoch that the hold has begun: what is copied is what the disks were in it. */
+  epoch: z.int().min(0).exactOptional(),
+  /** Absent until the node that takes its disks has said something. */
+  copy: diskCopySchema.exactOptional(),
 });
 export type VmHeld = Readonly<z.infer<typeof vmHeldSchema>>;
 
@@ -34,6 +41,8 @@ export const vmHoldCommands = {
       fencingEpoch: epochSchema,
       operation: operationIdSchema,
       next: vmHeldSchema.shape.next,
+      /** The node that takes its disks. */
+      to: nodeIdSchema.exactOptional(),
     }),
   }),
   /** Starts a VM that is held and has stopped, on another node or where it is. */
@@ -81,7 +90,9 @@ export const nodeWorkMethods = {
       .object({
         id: nodeIdSchema,
         mode: drainModeSchema
-          .describe("for every VM: restart on another node, or stop; default: restart what moves, and stop the rest")
+          .describe(
+            "for every VM: restart on another node, migrate there with its disks, or stop; default: restart what moves, stop the rest",
+          )
           .exactOptional(),
         vmModes: drainWishSchema.shape.vmModes.describe("for single VMs, before mode").default([]),
         parallel: drainWishSchema.shape.parallel.describe("VMs that are under way at once").default(2),

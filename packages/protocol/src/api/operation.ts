@@ -16,7 +16,7 @@ import { nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
 /**
  * `node-drain`: the VMs of a node move away or stop. `node-resume`: they come back. `node-evacuate`: those of a lost node
  * move. `vm-stop`, `vm-delete`: a forced wish about a VM of a lost node takes effect. `rebalance`: VMs move to nodes that suit
- * them better.
+ * them better. `vm-migrate`: a VM goes to another node, with its disks.
  */
 export const operationKindSchema = z.enum([
   "node-drain",
@@ -25,6 +25,7 @@ export const operationKindSchema = z.enum([
   "vm-stop",
   "vm-delete",
   "rebalance",
+  "vm-migrate",
 ]);
 export type OperationKind = z.infer<typeof operationKindSchema>;
 
@@ -32,8 +33,11 @@ const operationStateSchema = z.enum(["running", "done", "failed", "cancelled"]);
 
 export const operationIdSchema = z.string().regex(/^[0-9a-f]{12}$/, "use the id that the list of operations shows");
 
-/** How a VM leaves a node: `restart` stops it and starts it on another node, `stop` only stops it. */
-export const drainModeSchema = z.enum(["restart", "stop"]);
+/**
+ * How a VM leaves a node: `restart` stops it and starts it on another node, `migrate` takes its disks there before it starts,
+ * `stop` only stops it.
+ */
+export const drainModeSchema = z.enum(["restart", "migrate", "stop"]);
 export type DrainMode = z.infer<typeof drainModeSchema>;
 
 /** What was asked of a drain. */
@@ -70,13 +74,15 @@ const startedOperationSchema = z.object({
     .array(z.object({ vm: nameSchema, from: nodeIdSchema, to: nodeIdSchema }))
     .max(limits.rebalanceMovesMax)
     .exactOptional(),
+  /** The VM of `vm-stop`, `vm-delete` and `vm-migrate`. */
+  vmId: z.uuid().exactOptional(),
+  /** Where the VM of `vm-migrate` goes. */
+  to: nodeIdSchema.exactOptional(),
 });
 
 export const operationRecordSchema = startedOperationSchema.extend({
   /** For people: `node 2`, `VM web`. */
   subject: z.string().max(80),
-  /** The VM of `vm-stop` and `vm-delete`. */
-  vmId: z.uuid().exactOptional(),
   /** Of a deletion: the VM runs on without a lease. */
   keepsRunning: z.literal(true).exactOptional(),
   /** Who asked for it. */
@@ -94,7 +100,7 @@ export const operationRecordSchema = startedOperationSchema.extend({
 export type OperationRecord = Readonly<z.infer<typeof operationRecordSchema>>;
 
 export const operationCommands = {
-  /** Cordons the node of a drain, and ends the cordon and the drain of one that is resumed, in the same entry. */
+  /** Holds the VM of a migration, cordons the node of a drain, and ends the cordon and the drain of one that is resumed, in the same entry. */
   "operation.start": command({
     since: 3,
     subject: ({ operation }) => `${operation.kind} ${operation.nodeId ?? "cluster"}`,

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { command, type HttpRoute, method, stream } from "./definitions.ts";
+import { diskCopyCommands, diskCopyMethods, movedDisksSchema } from "./disk-copy.ts";
 import { driverKindSchema } from "./driver.ts";
 import { labelsSchema } from "./labels.ts";
 import { listSchema, pageSchema } from "./list.ts";
@@ -115,6 +116,8 @@ export const vmRecordSchema = z.object({
   guestDisks: guestDisksSchema.meta({ since: 3 }).exactOptional(),
   /** Volumes that are not in its specification any more, and that its guest may still have. Absent: none. */
   detaching: z.array(detachingSchema).max(limits.vmDisksMax).meta({ since: 3 }).exactOptional(),
+  /** Its disks were copied from one node to another. */
+  moved: movedDisksSchema.meta({ since: 3 }).exactOptional(),
 });
 export type VmRecord = z.infer<typeof vmRecordSchema>;
 
@@ -176,6 +179,7 @@ export interface VmVerb {
 }
 
 export const vmCommands = {
+  ...diskCopyCommands,
   "vm.create": command({
     since: 1,
     subject: ({ name }) => name,
@@ -283,6 +287,7 @@ const consolePosition = { name: nameSchema, offset: z.int() };
 
 export const vmMethods = {
   ...vmAgentMethods,
+  ...diskCopyMethods,
   "vm.list": method({
     summary: "all VMs",
     place: "read",

@@ -5,7 +5,8 @@ import type { Clock, Logger, Metrics } from "@blixard/common";
 import type { NodeTls } from "@blixard/identity";
 import type { SnapshotCarrier, SnapshotStore } from "@blixard/raft";
 import type { Transport } from "@blixard/transport";
-import type { FetchBlob } from "@blixard/vm-manager";
+import type { FetchBlob, FetchDiskPart } from "@blixard/vm-manager";
+import { createDiskFetch } from "./bulk-disks.ts";
 import { createBlobFetch } from "./bulk-images.ts";
 import { createSnapshotCarrier, snapshotObjects } from "./bulk-snapshots.ts";
 
@@ -20,12 +21,15 @@ export interface NodeBulkDeps {
   readonly iroh: BulkIrohSettings | undefined;
   readonly dataDir: string;
   readonly snapshots: SnapshotStore;
+  /** MiB per second of the disks of VMs that come here; 0: as many as there are. */
+  readonly diskCopyMib: number;
 }
 
 export interface NodeBulk {
   readonly lane: BulkLane;
   readonly snapshotCarrier: SnapshotCarrier;
   readonly fetchBlob: FetchBlob;
+  readonly fetchDiskPart: FetchDiskPart;
 }
 
 export function createNodeBulk(deps: NodeBulkDeps): NodeBulk {
@@ -41,5 +45,6 @@ export function createNodeBulk(deps: NodeBulkDeps): NodeBulk {
     directory: join(dataDir, "incoming-snapshot"),
     members: () => transport.sessions().map(({ nodeId }) => nodeId),
   });
-  return { lane, snapshotCarrier, fetchBlob: createBlobFetch(lane) };
+  const fetchDiskPart = createDiskFetch(lane, deps.diskCopyMib);
+  return { lane, snapshotCarrier, fetchBlob: createBlobFetch(lane), fetchDiskPart };
 }

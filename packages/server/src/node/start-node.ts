@@ -241,15 +241,15 @@ function createNodeTransport({ config, opened, ...base }: Base, { dataDir }: Nod
 
 function openBulk(
   { config, opened, ...base }: Base,
-  { dataDir, storage, key }: NodeData,
+  { dataDir, storage: { snapshots }, key }: NodeData,
   { tls, ports, transport }: Pick<MemberParts, "tls" | "ports" | "transport">,
 ): NodeBulk {
   const { relay, relayUrls, discovery } = config;
   const { adapter, bind } = ports;
   // Bulk data may go over Iroh where the node does.
   const iroh = adapter.kind === "iroh" || adapter.kind === "dual" ? { bind, relay, relayUrls, discovery } : undefined;
-  const { snapshots } = storage;
-  const bulk = createNodeBulk({ ...base, transport, secretKey: key.seed, tls, iroh, dataDir: dataDir.path, snapshots });
+  const own = { secretKey: key.seed, dataDir: dataDir.path, snapshots, diskCopyMib: config.diskCopyMib };
+  const bulk = createNodeBulk({ ...base, ...own, transport, tls, iroh });
   opened.add("bulk lane", () => bulk.lane.close());
   transport.addMethods(bulk.lane.rpcMethods);
   ports.onBulk((socket) => bulk.lane.accept(socket));
@@ -328,6 +328,7 @@ async function startMember(base: Base, parts: MemberParts): Promise<ClusterNode>
     { signal: deps.signal },
   );
   opened.add("node", () => node.close());
+  bulk.lane.provide("disk", (id, reader) => node.openDiskPart(id, reader));
   return node;
 }
 
@@ -358,7 +359,7 @@ async function startVms(
   const { path } = data.dataDir;
   if (vmDir !== undefined) await refuseForeignDataDir(vmDir, { emptyMayBeWide: true });
   const vms = await startVmManager(
-    { clock, random, logger, metrics, fetchBlob: bulk.fetchBlob },
+    { clock, random, logger, metrics, fetchBlob: bulk.fetchBlob, fetchDiskPart: bulk.fetchDiskPart },
     {
       dataDir: vmDir ?? join(path, "vms"),
       reserve: { path: join(path, "reserve"), bytes: config.reserveMib * bytesPerMib },

@@ -204,6 +204,13 @@ export class SimVmManager implements VmManager {
 
   setNetworks(): void {}
 
+  /** These VMs have no disks: a copy of them has come when it is asked for. */
+  readonly diskCopies = {
+    receive: async (): Promise<string[]> => [],
+    keepOnly: async (): Promise<void> => {},
+    open: async () => undefined,
+  };
+
   setDesired(vms: readonly DesiredVm[]): void {
     this.#onDesired();
     this.#pursue(vms);

@@ -102,6 +102,8 @@ export class LiveDisks {
     const had = (await disks.list()).map(({ name }) => name);
     const problems: string[] = [];
     const tried = async (name: string, verb: string, step: () => Promise<void>) => {
+      // Each step may wait for a process that does not answer.
+      if (this.#closing.signal.aborted) return;
       try {
         await step();
       } catch (error) {

@@ -190,7 +190,20 @@ async function linkOrCopy(from: string, to: string): Promise<void> {
   }
 }
 
-async function findDisk(directory: string, name: string) {
+/** The disk that a file is. */
+export function diskNameOf(file: string): string {
+  return /^disk-([a-z0-9-]+)\./.exec(file)?.[1] ?? rootDiskName;
+}
+
+/** Removes what else there is of the disk that a file is. */
+export async function removeOtherFiles(directory: string, file: string): Promise<void> {
+  for (const other of filesOf(diskNameOf(file))) {
+    if (other.file !== file) await rm(join(directory, other.file), { force: true });
+  }
+}
+
+/** The file of a disk; undefined when it is not there. */
+export async function findDisk(directory: string, name: string) {
   for (const found of filesOf(name)) if (await isThere(join(directory, found.file))) return found;
   return undefined;
 }

@@ -47,7 +47,7 @@ export function registerNodeWork(command: Command, context: CliContext): void {
   paced(add("drain <node>", "cordon a node, and move its VMs away or stop them"))
     .option(
       "--mode <mode>",
-      "for every VM: restart (on another node) or stop; default: restart what moves, stop the rest",
+      "for every VM: restart (on another node), migrate (there, with its disks) or stop; default: restart what moves, stop the rest",
     )
     .option("--vm-mode <name=mode...>", "the same for single VMs")
     .option("--yes", "do not ask")
@@ -127,8 +127,10 @@ function pace({ parallel, deadline }: PacedOptions) {
 
 /** @throws INVALID_ARGUMENT */
 function modeOf(text: string): DrainMode {
-  if (text === "restart" || text === "stop") return text;
-  throw new BlixardError("INVALID_ARGUMENT", `"${text}" is no way to leave a node`, { hint: "Use restart or stop." });
+  if (text === "restart" || text === "migrate" || text === "stop") return text;
+  throw new BlixardError("INVALID_ARGUMENT", `"${text}" is no way to leave a node`, {
+    hint: "Use restart, migrate or stop.",
+  });
 }
 
 /** @throws INVALID_ARGUMENT */

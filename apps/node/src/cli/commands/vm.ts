@@ -1,4 +1,4 @@
-/** `blixard vm create|list|get|start|stop|restart|pause|resume|delete|explain`, and what stands in other files */
+/** `blixard vm create|list|get|start|stop|restart|pause|resume|move|delete|explain`, and what stands in other files */
 import { BlixardError, errorCodeOf } from "@blixard/common";
 import {
   formerLossPolicy,
@@ -30,6 +30,7 @@ import { registerDisk } from "./vm-disk.ts";
 import { diskLines, disksTable } from "./vm-disks.ts";
 import { endLines, endsTable } from "./vm-ends.ts";
 import { registerForward } from "./vm-forward.ts";
+import { registerMove } from "./vm-move.ts";
 import { isSelected, parseLabels, placementLines, verdictTable } from "./vm-placement-options.ts";
 import { registerSet } from "./vm-set.ts";
 import { addSpecOptions, specOf } from "./vm-spec-options.ts";
@@ -74,6 +75,7 @@ export function registerVm(command: Command, context: CliContext): void {
       }),
     );
   }
+  registerMove(command, context);
   registerDelete(command, context);
   registerSet(command, context, (session, vm, options) => finish(session, vm, ["Running"], options));
   registerConsole(command, context);

@@ -60,6 +60,8 @@ vm.create         ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.set            ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.desire         ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.observe        ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
+vm.migrate        ddddrk  ddddrk  cuuurk  cuuurk  auuurk  ddddrk  ddddrk  mmm
+vm.observeCopy    ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 vm.logs           ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.console        ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.forward        ddddrk  ddddrk  guuurk  guuurk  auuurk  ddddrk  ddddrk  mmm
@@ -156,6 +158,7 @@ node.verify of another            ddddrk  ddddrk
 node.renewLease of another        ddddrk  ddddrk
 token.own of another              ddddrk  ddddrk
 vm.observe in the name of another ddddrk  ddddrk
+vm.observeCopy of another         ddddrk  ddddrk
 volume.observe of another         ddddrk  ddddrk
 image.observe of another          ddddrk  ddddrk
 `;

@@ -76,6 +76,9 @@ export const requests: Requests = {
   "vm.set": () => ({ name: "prey", labels: { mark: hex(4) } }),
   "vm.desire": ({ objects }) => ({ name: objects.vm, desired: "deleted", force: true }),
   "vm.observe": ({ self }) => ({ nodeId: self, observations: [] }),
+  // It is there already.
+  "vm.migrate": () => ({ name: "prey", to: 1 }),
+  "vm.observeCopy": ({ self }) => ({ nodeId: self, copies: [] }),
   "vm.logs": () => ({ name: "prey", offset: 0 }),
   "vm.console": () => ({ name: "prey", offset: 0 }),
   "vm.forward": () => ({ name: "prey", port: 22 }),
@@ -183,6 +186,7 @@ export const claimRequests = {
   "node.renewLease of another": ["node.renewLease", (about: number) => ({ nodeId: about })],
   "token.own of another": ["token.own", (about: number) => ({ nodeId: about, tokenHash: hex(32) })],
   "vm.observe in the name of another": ["vm.observe", (about: number) => ({ nodeId: about, observations: [] })],
+  "vm.observeCopy of another": ["vm.observeCopy", (about: number) => ({ nodeId: about, copies: [] })],
   "volume.observe of another": ["volume.observe", (about: number) => ({ nodeId: about, observations: [] })],
   "image.observe of another": ["image.observe", (about: number) => ({ nodeId: about, held: [], lost: [] })],
 } as const satisfies Readonly<Record<string, readonly [MethodName, (about: number) => object]>>;
@@ -204,6 +208,8 @@ export const changes: Partial<Record<MethodName | StreamName, readonly string[]>
   "vm.attachDisk": [],
   "vm.detachDisk": [],
   "vm.changeDisk": [],
+  "vm.migrate": [],
+  "vm.observeCopy": [],
   "volume.create": ["volumes"],
   "volume.resize": ["volumes"],
   "volume.delete": ["volumes"],

@@ -54,6 +54,11 @@ export const forgedRequests: Requests = {
   "scheduling.rebalance": () => ({ dryRun: true }),
   "vm.set": (source) => ({ name: vm(source), labels: { forged: "yes" } }),
   "vm.observe": (source) => ({ nodeId: someone(source), observations: observationsOf(source) }),
+  "vm.migrate": (source) => ({ name: vm(source), to: source.self }),
+  "vm.observeCopy": (source) => ({
+    nodeId: chance(source.random, 0.7) ? other(source) : source.self,
+    copies: copiesSeen(source),
+  }),
   "vm.consoleRead": (source) => ({ name: vm(source), offset: 0 }),
   "vm.consoleWrite": (source) => ({ name: vm(source), data: new Uint8Array(3) }),
   "vm.exec": (source) => ({ name: vm(source), argv: ["/bin/true"] }),
@@ -227,6 +232,14 @@ function network({ random, state }: RequestSource): string {
 function volumesSeen({ random, state }: RequestSource): RequestOf<"volume.observe">["observations"] {
   return [...state.volumes.values()].map(({ volumeId }) => ({
     ...{ volumeId, state: pick(random, ["missing", "deleted"] as const), sizeGiB: 0 },
+  }));
+}
+
+/** Of disks that go elsewhere, and of some that nobody is to take. */
+function copiesSeen({ random, state }: RequestSource): RequestOf<"vm.observeCopy">["copies"] {
+  return [...state.vms.values()].slice(0, limits.copiesObservedMax).map(({ vmId, fencingEpoch, held }) => ({
+    ...{ vmId, epoch: held?.epoch ?? fencingEpoch, state: pick(random, ["copied", "failed", "dropped"] as const) },
+    ...{ doneBytes: 0, wholeBytes: 0, bytesPerSecond: 0, message: forgedName },
   }));
 }
 

@@ -1,0 +1,73 @@
+/** Which disks this node takes from others, which of them others may take from here, and what it has let go: pure functions. */
+import type { DiskCopyObservation, VmObservation, VmRecord } from "@blixard/protocol";
+import type { CopyKey, DiskPart } from "@blixard/vm-manager";
+import { nodeKey, sortedRecords } from "../state-machine/state.ts";
+import type { ClusterState } from "../state-machine/types.ts";
+import { isCopied } from "../state-machine/vm-hold.ts";
+import { hasEnded } from "../state-machine/vm-move.ts";
+import { hasOldCopy } from "./vm-duty.ts";
+
+/** Disks that this node is to take. */
+export interface WantedCopy extends CopyKey {
+  readonly source: number;
+  /** Those that the other node must have. */
+  readonly names: readonly string[];
+}
+
+export function wantedCopies(state: ClusterState, nodeId: number): WantedCopy[] {
+  return sortedRecords(state, "vms").flatMap((vm): WantedCopy[] => {
+    const { vmId, node, held, spec, disks } = vm;
+    if (held?.to !== nodeId || held.epoch === undefined || node === null || !hasEnded(vm)) return [];
+    if (isCopied(vm) || held.copy?.state === "failed") return [];
+    const ephemeral = new Set(spec.disks?.flatMap((disk) => (disk.ephemeral === true ? [disk.name] : [])));
+    const made = disks?.node === node ? disks.names : [];
+    return [{ vmId, epoch: held.epoch, source: node, names: made.filter((name) => !ephemeral.has(name)) }];
+  });
+}
+
+/** What this node has put aside, or puts aside, and is still to be used. */
+export function keptCopies(state: ClusterState, nodeId: number): CopyKey[] {
+  return sortedRecords(state, "vms").flatMap(({ vmId, node, held, moved }): CopyKey[] => {
+    if (held?.to === nodeId && held.epoch !== undefined) return [{ vmId, epoch: held.epoch }];
+    return node === nodeId && moved?.node === nodeId ? [{ vmId, epoch: moved.epoch }] : [];
+  });
+}
+
+/**
+ * The VM on this node whose disks the holder of a key may read: it is held for that node, in this epoch, and has ended.
+ * Undefined: there is none.
+ */
+export function readableCopy(
+  state: ClusterState,
+  nodeId: number,
+  { vmId, epoch, reader }: CopyKey & { readonly reader: string },
+): VmRecord | undefined {
+  const vm = state.vms.get(state.vmNames.get(vmId) ?? "");
+  if (vm?.node !== nodeId || vm.held?.to === undefined || vm.held.epoch !== epoch || !hasEnded(vm)) return undefined;
+  const target = state.nodes.get(nodeKey(vm.held.to));
+  return target?.endpointId === reader ? vm : undefined;
+}
+
+/** Older copies of this node that are gone, and that the state still knows of. */
+export function droppedCopies(
+  state: ClusterState,
+  nodeId: number,
+  observations: ReadonlyMap<string, VmObservation>,
+): DiskCopyObservation[] {
+  return sortedRecords(state, "vms").flatMap((vm): DiskCopyObservation[] => {
+    if (!hasOldCopy(vm, nodeId) || observations.get(vm.vmId)?.phase !== "Deleted") return [];
+    const none = { doneBytes: 0, wholeBytes: 0, bytesPerSecond: 0, message: "" };
+    return [{ vmId: vm.vmId, epoch: vm.fencingEpoch, state: "dropped", ...none }];
+  });
+}
+
+/** The name of a part of disks on the bulk lane. */
+export function diskPartName({ vmId, epoch }: CopyKey, part: DiskPart): string {
+  return `${vmId.toLowerCase()}-${epoch}-${part}`;
+}
+
+export function diskPartOf(id: string): (CopyKey & { readonly part: DiskPart }) | undefined {
+  const [, vmId, epoch, part] = /^([0-9a-f-]{36})-(\d{1,15})-(index|\d{1,3})$/.exec(id) ?? [];
+  if (vmId === undefined || part === undefined) return undefined;
+  return { vmId, epoch: Number(epoch), part: part === "index" ? part : Number(part) };
+}
