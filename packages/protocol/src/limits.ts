@@ -36,6 +36,7 @@ export const limits = {
   vmHealthArgumentLengthMax: 512,
   vmForwardsMax: 32,
   vmForwardSourcesMax: 16,
+  vmEgressRangesMax: 32,
   /** Labels of one node or VM. */
   labelsMax: 32,
   selectorLengthMax: 512,

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@jest/globals";
+import { parseHealth } from "./commands/vm-health-options.ts";
 import { formatAge, formatMemory, parseDurationMs, parseInteger, parseMemoryMiB } from "./quantities.ts";
 import { displayWidth, formatTable } from "./table.ts";
 
@@ -32,6 +33,8 @@ describe("quantities", () => {
     expect(["30", "500ms", "30s", "1.5m", "2h"].map((text) => parseDurationMs(text))).toEqual([
       30_000, 500, 30_000, 90_000, 7_200_000,
     ]);
+    expect(parseDurationMs("0s", { minMs: 0 })).toBe(0);
+    expect(parseHealth(["tcp:22,grace=0s"])).toEqual([{ type: "tcp", port: 22, graceMs: 0 }]);
     expect([5_000, 119_000, 180_000, 7_200_000, 200_000_000].map(formatAge)).toEqual(["5s", "119s", "3m", "2h", "2d"]);
   });
 

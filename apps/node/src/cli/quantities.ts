@@ -20,14 +20,14 @@ const dayMs = 86_400_000;
 
 /** How long something is good for, in whole seconds: up to ten years. @throws INVALID_ARGUMENT */
 export function secondsOf(text: string): number {
-  return Math.ceil(parseDurationMs(text, 3_650) / 1_000);
+  return Math.ceil(parseDurationMs(text, { daysMax: 3_650 }) / 1_000);
 }
 
-/** `30` (seconds), `500ms`, `30s`, `10m`, `2h` or `1d` as milliseconds. @throws INVALID_ARGUMENT */
-export function parseDurationMs(text: string, daysMax = 30): number {
+/** `30` (seconds), `500ms`, `30s`, `10m`, `2h` or `1d` as milliseconds, from `minMs` on. @throws INVALID_ARGUMENT */
+export function parseDurationMs(text: string, { daysMax = 30, minMs = 1 } = {}): number {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/.exec(text.trim());
   const durationMs = Math.round(Number(match?.[1]) * (millisecondUnits[match?.[2] ?? "s"] ?? 1));
-  if (match === null || durationMs < 1 || durationMs > daysMax * dayMs) {
+  if (match === null || durationMs < minMs || durationMs > daysMax * dayMs) {
     throw new BlixardError("INVALID_ARGUMENT", `"${text}" is not a length of time`, {
       hint: `Use seconds or a unit, up to ${daysMax} days: 30, 500ms, 30s, 10m, 2h, 7d.`,
     });

@@ -12,6 +12,8 @@ describe("the networks of a specification", () => {
   it.each([
     [{ networks: [] }],
     [{ networks: [{ network: "user", address: "192.168.7.4", mac: "52:54:00:12:34:56" }] }],
+    [{ networks: [{ network: "user", egress: ["198.51.100.0/24"] }] }],
+    [{ networks: [{ network: "user", egress: [] }] }],
     [
       {
         forwards: [
@@ -34,6 +36,8 @@ describe("the networks of a specification", () => {
 
   it.each<[Partial<VmSpecInput>, string]>([
     [{ networks: [{ network: "user" }, { network: "user" }] }, "networks: names a network twice"],
+    [{ networks: [{ network: "lan", egress: [] }] }, "networks.0.egress: a private network has no way out"],
+    [{ networks: [{ network: "user", egress: ["10.0.0.1"] }] }, "networks.0.egress.0: is no range"],
     [{ networks: [{ network: "-a" }] }, "networks.0.network: use lower-case letters"],
     [{ networks: [{ network: "user", mac: "01:00:00:00:00:01" }] }, "networks.0.mac: is no MAC address that a person"],
     [{ networks: [{ network: "user", mac: "00:16:3e:00:00:01" }] }, "networks.0.mac: is no MAC address that a person"],

@@ -25,6 +25,8 @@ export const ipv4Schema = z.string().regex(ipv4Pattern, "is no IPv4 address");
 const macMessage =
   "is no MAC address that a person may give: six pairs of small hexadecimal digits, the second digit 2, 6, a or e";
 
+const rangeSchema = z.cidrv4("is no range of IPv4 addresses");
+
 const vmNetworkSchema = z
   .object({
     network: nameSchema,
@@ -34,8 +36,14 @@ const vmNetworkSchema = z
       .string()
       .regex(/^[0-9a-f][26ae](:[0-9a-f]{2}){5}$/, macMessage)
       .exactOptional(),
+    /** What the guest may begin connections to, out of the network `user`. Absent: everything but its node. Empty: nothing. */
+    egress: z.array(rangeSchema).max(limits.vmEgressRangesMax).exactOptional(),
   })
-  .strict();
+  .strict()
+  .refine(({ network, egress }) => network === userNetwork || egress === undefined, {
+    path: ["egress"],
+    message: "a private network has no way out; it is the network user that has one",
+  });
 export type VmNetwork = Readonly<z.infer<typeof vmNetworkSchema>>;
 
 export const vmNetworksSchema = z
@@ -61,7 +69,7 @@ const vmForwardSchema = z
     /** Where the node listens: on its loopback addresses (the default), on one address, or on all. */
     listen: z.union([z.enum(["loopback", "all"]), ipv4Schema]).exactOptional(),
     /** Who may connect; absent: everybody who reaches the port. */
-    sources: z.array(z.cidrv4("is no range of IPv4 addresses")).min(1).max(limits.vmForwardSourcesMax).exactOptional(),
+    sources: z.array(rangeSchema).min(1).max(limits.vmForwardSourcesMax).exactOptional(),
   })
   .strict()
   .refine(({ listen, sources }) => sources === undefined || !isLoopback(listen), {

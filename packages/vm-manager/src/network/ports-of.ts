@@ -30,7 +30,8 @@ export function portsOf(
     if (network !== userNetwork || wished === undefined) return [];
     const addresses = userAddressesOf(wished.address);
     const forwards = (spec.forwards ?? []).map(portForwardOf);
-    return [{ type: "user", ...shared, addresses, forwards, confinement }];
+    const egress = wished.egress === undefined ? {} : { egress: wished.egress };
+    return [{ type: "user", ...shared, addresses, forwards, ...egress, confinement }];
   });
 }
 

@@ -21,6 +21,8 @@ export interface UserPortConfig extends AnyPortConfig {
   readonly type: "user";
   readonly addresses: UserAddresses;
   readonly forwards: readonly PortForward[];
+  /** Ranges that the guest may reach; absent: all that is outside. */
+  readonly egress?: readonly string[];
   /** The walls of the VM, which passt stands behind too. */
   readonly confinement: Confinement;
 }

@@ -53,9 +53,9 @@ export class UserPort {
   constructor(config: UserPortConfig, deps: UserPortDeps) {
     this.config = config;
     this.#deps = deps;
-    const { mac, addresses, forwards } = config;
+    const { mac, addresses, forwards, egress } = config;
     const { isHostAddress, nowMs } = deps;
-    this.#wall = new UserWall({ mac, addresses, forwards, isHostAddress });
+    this.#wall = new UserWall({ mac, addresses, forwards, egress, isHostAddress });
     this.#guest = new GuestLink(config.vm, config.socketPath, {
       nowMs,
       onFrames: (frames) => this.#fromGuest(frames),
@@ -124,8 +124,9 @@ export class UserPort {
         if (answer !== undefined && !this.#guest.isFull) this.#guest.write([withLength(answer)]);
       } else if (!this.#probes.takes(content) && !this.#connections.takes(content) && this.#wall.letsOut(content)) {
         const answer = this.#answerName(content);
-        if (answer === undefined) out.push(frame);
-        else if (!this.#guest.isFull) this.#guest.write([withLength(answer)]);
+        if (answer === undefined) {
+          if (this.#wall.leavesNode(content)) out.push(frame);
+        } else if (!this.#guest.isFull) this.#guest.write([withLength(answer)]);
       }
     }
     if (out.length === 0) return;

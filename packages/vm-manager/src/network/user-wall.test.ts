@@ -148,6 +148,41 @@ describe("UserWall with forwarded ports", () => {
   });
 });
 
+describe("UserWall with an egress", () => {
+  const isHostAddress = (address: number) => address === parseIpv4(hostAddress);
+  const wallTo = (...egress: readonly string[]) => {
+    const forwards = [portForwardOf({ port: 8080, to: 80, listen: "all" })];
+    return new UserWall({ mac: guestMac, addresses, forwards, egress, isHostAddress });
+  };
+  const asked = (to: string) => ipv4Frame({ to, protocol: "udp", port: 53 });
+
+  it("lets the guest reach what is in it, and never its node", () => {
+    const wall = wallTo("198.51.100.0/24", `${hostAddress}/32`, "127.0.0.0/8");
+    for (const protocol of ["tcp", "udp", "icmp"] as const) {
+      expect(out({ to: "198.51.100.7", protocol }, wall)).toBe(true);
+      for (const to of [outside, hostAddress, "127.0.0.1", gateway]) expect(out({ to, protocol }, wall)).toBe(false);
+    }
+    expect(out({ to: outside, syn: false, ack: true }, wall)).toBe(false);
+    expect([wall.letsOut(asked(resolver)), wall.leavesNode(asked(resolver))]).toEqual([true, true]);
+  });
+
+  it("lets nothing out where it is empty, names neither, and answers what came in", () => {
+    const wall = wallTo();
+    expect(out({}, wall)).toBe(false);
+    expect([wall.letsOut(asked(resolver)), wall.leavesNode(asked(resolver))]).toEqual([true, false]);
+    expect(wall.letsOut(asked("9.9.9.9"))).toBe(false);
+    const answer = (flags: FrameWishes) => ipv4Frame({ to: outside, sourcePort: 80, port: 50_000, ...flags });
+    expect(wall.letsOut(answer({ syn: true, ack: true }))).toBe(false);
+    const begin = { from: outside, to: guestAddress, sourcePort: 50_000, port: 80, mac: "02:00:00:00:00:02" };
+    expect(wall.letsIn(ipv4Frame(begin))).toBe(true);
+    expect(wall.letsOut(answer({ syn: true, ack: true }))).toBe(true);
+    expect(wall.leavesNode(answer({ syn: true, ack: true }))).toBe(true);
+    expect(wall.letsIn(ipv4Frame({ ...begin, syn: false, ack: true }))).toBe(true);
+    expect(wall.letsOut(answer({ syn: false, ack: true }))).toBe(true);
+    expect(wall.letsOut(answer({ syn: true }))).toBe(false);
+  });
+});
+
 describe("addresses", () => {
   it("are in their range and in no other", () => {
     fc.assert(

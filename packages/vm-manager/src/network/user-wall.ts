@@ -3,7 +3,8 @@
  * from the machine would be reached from the guest: also what listens on the addresses of the machine itself. Here frames of the
  * guest are dropped by their destination, before passt sees them. What is not understood is dropped, IPv6 with it.
  *
- * A connection that came in through a forwarded port may be answered, also to an address of this machine:
+ * A connection that came in through a forwarded port may be answered, also to an address of this machine, or one that the guest
+ * may not reach by itself:
  *
  *     no flow --SYN to a forwarded port--> offered --more from outside--> open
  *     offered: the guest may answer with SYN and ACK;  open: with everything but a SYN
@@ -16,11 +17,13 @@ export interface UserWallOptions {
   readonly mac: string;
   readonly addresses: UserAddresses;
   readonly forwards: readonly PortForward[];
+  /** Ranges that the guest may reach; undefined: all that is outside. */
+  readonly egress?: readonly string[] | undefined;
   /** Whether an address is one of this machine, by which it reaches itself. */
   readonly isHostAddress: (address: number) => boolean;
 }
 
-/** Flows from addresses of this machine that are remembered; the oldest is forgotten first. */
+/** Flows from addresses that the guest may not reach by itself, which are remembered; the oldest is forgotten first. */
 export const flowsMax = 4_096;
 
 /** "This" network, loopback, link-local, multicast, reserved and broadcast (RFC 6890). */
@@ -34,10 +37,12 @@ export class UserWall {
   readonly #isHostAddress: UserWallOptions["isHostAddress"];
   /** Who may connect, by the port of the guest; undefined: everybody. */
   readonly #sources = new Map<number, readonly Ipv4Range[] | undefined>();
+  readonly #egress: readonly Ipv4Range[] | undefined;
   readonly #flows = new Map<string, "offered" | "open">();
 
-  constructor({ mac, addresses, forwards, isHostAddress }: UserWallOptions) {
+  constructor({ mac, addresses, forwards, egress, isHostAddress }: UserWallOptions) {
     this.#mac = mac;
+    this.#egress = egress?.map(parseIpv4Range);
     this.#addresses = addresses;
     this.#isHostAddress = isHostAddress;
     for (const forward of forwards) {
@@ -58,6 +63,13 @@ export class UserWall {
     if (packet.source !== this.#addresses.guest) return false;
     if (!this.#isWalledOff(packet.destination)) return true;
     return this.#asksForName(packet) || this.#answersFlow(packet);
+  }
+
+  /** Whether a frame that may go out may leave the node too: the names of private networks are told here. */
+  leavesNode(frame: Buffer): boolean {
+    if (this.#egress?.length !== 0) return true;
+    const packet = readPacket(frame);
+    return packet?.type !== "ipv4" || !this.#asksForName(packet);
   }
 
   /** Whether a frame for the guest may come in. */
@@ -85,6 +97,7 @@ export class UserWall {
     return (
       isInRange(address, this.#addresses.range) ||
       neverReached.some((range) => isInRange(address, range)) ||
+      this.#egress?.some((range) => isInRange(address, range)) === false ||
       this.#isHostAddress(address)
     );
   }

@@ -5,12 +5,15 @@ import { parseDurationMs, parseInteger } from "../quantities.ts";
 const option = "--health";
 const forms = 'tcp:PORT, http:PORT[/PATH], console:TEXT, agent or "exec:PROGRAM ARGUMENTS"';
 
+/** How short it may be, the node says. */
+const timeOf = (value: string) => parseDurationMs(value, { minMs: 0 });
+
 /** What may follow, separated by commas. */
 const settings: Readonly<Record<string, (value: string) => readonly [string, unknown]>> = {
-  interval: (value) => ["intervalMs", parseDurationMs(value)],
-  timeout: (value) => ["timeoutMs", parseDurationMs(value)],
+  interval: (value) => ["intervalMs", timeOf(value)],
+  timeout: (value) => ["timeoutMs", timeOf(value)],
   failures: (value) => ["failuresMax", parseInteger(value, option, 1)],
-  grace: (value) => ["graceMs", parseDurationMs(value)],
+  grace: (value) => ["graceMs", timeOf(value)],
   recovery: (value) => ["recovery", value],
 };
 

@@ -38,6 +38,10 @@ describe("the options of a VM's specification", () => {
     expect(specWith("--network", "user,address=10.0.2.20,mac=02:00:00:00:00:01").networks).toEqual([
       { network: "user", address: "10.0.2.20", mac: "02:00:00:00:00:01" },
     ]);
+    expect(specWith("--network", "user,egress=10.0.0.0/8+192.0.2.1/32").networks).toEqual([
+      { network: "user", egress: ["10.0.0.0/8", "192.0.2.1/32"] },
+    ]);
+    expect(specWith("--network", "user,egress=none").networks).toEqual([{ network: "user", egress: [] }]);
     expect(specWith("--network", "none").networks).toEqual([]);
     expect(specWith()).not.toHaveProperty("networks");
     const forwards = ["8080:80", "all:8443:443,from=10.0.0.0/8+192.0.2.1/32", "192.0.2.7:22022:22"];

@@ -32,7 +32,7 @@ const lists: Readonly<Partial<Record<string, ListOption>>> = {
   "cloudInit.sshKeys": sshKeyOption,
   networks: {
     flag: "--network <network>",
-    hint: "NAME[,address=ADDRESS][,mac=MAC]; `none` alone",
+    hint: "NAME[,address=ADDRESS][,mac=MAC][,egress=none|RANGE+RANGE]; `none` alone",
     read: parseNetworks,
   },
   "placement-constraints": constraintOption,
@@ -138,7 +138,7 @@ function kindOf(field: string, flag: string, schema: FieldSchema): Pick<SpecOpti
   switch (schema.type) {
     case "integer":
       if (field.endsWith("MiB")) return { value: "size", read: (given) => parseMemoryMiB(String(given)) };
-      if (field.endsWith("Ms")) return { value: "time", read: (given) => parseDurationMs(String(given)) };
+      if (field.endsWith("Ms")) return { value: "time", read: (given) => parseDurationMs(String(given), { minMs: 0 }) };
       return { value: "n", read: (given) => parseInteger(String(given), flag, Math.max(0, schema.minimum ?? 0)) };
     case "string":
       return { value: schema.enum?.join("|") ?? flag.slice(2), read: (given) => given };
