@@ -80,7 +80,7 @@ class SwitchProcess {
   ): SwitchAnswers[SwitchQuestion["type"]] | Promise<SwitchAnswers["lane"] | SwitchAnswers["probe"]> {
     switch (question.type) {
       case "status": {
-        const ports = [...this.#ports].flatMap(([vmId, all]) => all.map((port) => statusOf(vmId, port)));
+        const ports = [...this.#ports].flatMap(([vmId, all]) => all.map((port) => this.#statusOf(vmId, port)));
         return { ports, drops: this.#fabric.drops };
       }
       case "probe":
@@ -100,6 +100,21 @@ class SwitchProcess {
       default:
         return question satisfies never;
     }
+  }
+
+  #statusOf(vmId: string, port: SwitchPort): PortStatus {
+    const problem = port.problem ?? (port instanceof PrivatePort ? this.#laneProblem(port) : undefined);
+    return problem === undefined ? { vmId } : { vmId, problem };
+  }
+
+  #laneProblem({ config }: PrivatePort): string | undefined {
+    const nodes = this.#fabric.nodesOf(config.networkId);
+    const cut = [...(this.#lanes?.problems ?? [])].filter(([nodeId]) => nodes.has(nodeId));
+    const [first] = cut;
+    if (first === undefined) return undefined;
+    const more = cut.length === 1 ? "" : `; nor to ${cut.length - 1} other nodes`;
+    const network = this.#fabric.tableOf(config.networkId)?.network ?? config.networkId;
+    return `frames of the network ${network} do not pass to node ${first[0]}: ${first[1]}${more}`;
   }
 
   #userPortOf(vmId: string): UserPort {
@@ -168,10 +183,6 @@ class SwitchProcess {
     this.#lanes = lanes;
     return carrier;
   }
-}
-
-function statusOf(vmId: string, { problem }: SwitchPort): PortStatus {
-  return problem === undefined ? { vmId } : { vmId, problem };
 }
 
 const at = process.argv.indexOf(switchKind.argument);

@@ -38,6 +38,12 @@ export class Fabric {
     return this.#tables.get(networkId);
   }
 
+  /** The other nodes with VMs in the network. */
+  nodesOf(networkId: string): ReadonlySet<number> {
+    const hosts = this.#tables.get(networkId)?.config.hosts ?? [];
+    return new Set(hosts.map(({ node }) => node).filter((node) => node !== this.#nodeId));
+  }
+
   add(port: FabricPort): void {
     const { networkId, mac } = port.config;
     const ports = this.#ports.get(networkId) ?? new Map<string, FabricPort>();

@@ -133,6 +133,37 @@ describe("Lanes", () => {
     expect(got.map(({ record }) => record?.frame.toString())).toEqual(["c"]);
   });
 
+  it("tell why nothing passes to a node, until something does or nobody has tried for long", async () => {
+    const { one, two, settle, later } = await openPair();
+    two.setPeers([{ nodeId: 1, endpointId: "another", direct: [], addresses: [] }]);
+    const fail = async () => {
+      later(60_000);
+      expect(one.send(2, records("a"))).toBeUndefined();
+      await settle();
+    };
+    await fail();
+    // That may be a switch that is started anew.
+    expect(one.problems.size).toBe(0);
+    await fail();
+    expect([...one.problems.keys()]).toEqual([2]);
+    later(120_001);
+    expect(one.problems.size).toBe(0);
+    await fail();
+    expect(one.problems.get(2)).toMatch(/./);
+    two.setPeers([{ nodeId: 1, endpointId: "one", direct: [], addresses: [] }]);
+    later(60_000);
+    expect(one.send(2, records("b"))).toBeUndefined();
+    await settle();
+    expect(one.problems.size).toBe(0);
+    expect([one.send(3, records("c")), one.send(3, records("c"))]).toEqual(["no_lane", "no_lane"]);
+    expect(one.problems.size).toBe(0);
+    later(10_000);
+    expect(one.send(3, records("c"))).toBe("no_lane");
+    expect([...one.problems]).toEqual([[3, "it has not said which switch it has"]]);
+    one.setPeers([{ nodeId: 3, endpointId: "three", direct: [], addresses: [] }]);
+    expect(one.problems.size).toBe(0);
+  });
+
   it("end a connection with a switch that is no neighbour's any more", async () => {
     const { one, two, got, settle } = await openPair();
     one.send(2, records("a"));

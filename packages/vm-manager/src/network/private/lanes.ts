@@ -4,7 +4,7 @@
  *
  *   idle --first records--> dialing --connected--> writing --it breaks--> idle, for a while that grows with each failure
  */
-import { BlixardError, linkSignal } from "@blixard/common";
+import { BlixardError, linkSignal, messageOf } from "@blixard/common";
 import { FrameReader, lengthBytes } from "../frame-reader.ts";
 import type { CarrierEndpoint, FrameCarrier, FrameLink } from "./frame-carrier.ts";
 import { decodeRecord, type LaneRecord } from "./lane-record.ts";
@@ -19,6 +19,14 @@ const dialTimeoutMs = 5_000;
 const writeTimeoutMs = 5_000;
 const retryMsMin = 200;
 const retryMsMax = 5_000;
+/** Failures in a row of which people are told: a switch that is started anew causes one. */
+const toldFailures = 2;
+/** Nodes are asked for their switches every few seconds. */
+const unknownToldMs = 10_000;
+/** Nothing is known of a lane for which nobody has had a frame for so long. */
+const knownMs = 120_000;
+
+const whyLengthMax = 200;
 
 export interface LanePeer extends CarrierEndpoint {
   readonly nodeId: number;
@@ -35,6 +43,8 @@ export class Lanes {
   readonly #deps: LanesDeps;
   readonly #out = new Map<number, OutLane>();
   readonly #in = new Map<number, FrameLink>();
+  /** Nodes for which there were frames, and whose switch is not known. */
+  readonly #unknown = new Map<number, { readonly sinceMs: number; readonly atMs: number }>();
   #peers: ReadonlyMap<number, LanePeer> = new Map();
 
   constructor(deps: LanesDeps) {
@@ -53,9 +63,25 @@ export class Lanes {
     return [...this.#out].flatMap(([nodeId, lane]) => (lane.isConnected ? [nodeId] : []));
   }
 
+  /** Why frames do not pass to nodes, for which there were some of late. */
+  get problems(): ReadonlyMap<number, string> {
+    const knownSinceMs = this.#deps.nowMs() - knownMs;
+    const unknown = [...this.#unknown].flatMap(([nodeId, { sinceMs, atMs }]) =>
+      atMs - sinceMs >= unknownToldMs && atMs >= knownSinceMs
+        ? [[nodeId, "it has not said which switch it has"] as const]
+        : [],
+    );
+    const broken = [...this.#out].flatMap(([nodeId, lane]) => {
+      const { failure } = lane;
+      return failure !== undefined && failure.atMs >= knownSinceMs ? [[nodeId, failure.why] as const] : [];
+    });
+    return new Map([...unknown, ...broken]);
+  }
+
   /** Whom frames are taken from and sent to; connections with all others end. */
   setPeers(peers: readonly LanePeer[]): void {
     this.#peers = new Map(peers.map((peer) => [peer.nodeId, peer]));
+    for (const nodeId of this.#peers.keys()) this.#unknown.delete(nodeId);
     for (const [nodeId, lane] of this.#out) {
       const peer = this.#peers.get(nodeId);
       if (peer?.endpointId === lane.peer.endpointId) {
@@ -74,7 +100,11 @@ export class Lanes {
 
   send(nodeId: number, records: Buffer): DropReason | undefined {
     const peer = this.#peers.get(nodeId);
-    if (peer === undefined) return "no_lane";
+    if (peer === undefined) {
+      const atMs = this.#deps.nowMs();
+      this.#unknown.set(nodeId, { sinceMs: this.#unknown.get(nodeId)?.sinceMs ?? atMs, atMs });
+      return "no_lane";
+    }
     const lane = this.#out.get(nodeId) ?? new OutLane(peer, this.#deps);
     this.#out.set(nodeId, lane);
     return lane.send(records);
@@ -120,6 +150,7 @@ class OutLane {
   #busy = false;
   #failures = 0;
   #notBeforeMs = 0;
+  #failure: { readonly why: string; readonly atMs: number } | undefined;
 
   constructor(peer: LanePeer, deps: LanesDeps) {
     this.peer = peer;
@@ -128,6 +159,11 @@ class OutLane {
 
   get isConnected(): boolean {
     return this.#link !== undefined;
+  }
+
+  /** The last of several in a row; undefined once a frame has passed. */
+  get failure(): { readonly why: string; readonly atMs: number } | undefined {
+    return this.#failures < toldFailures ? undefined : this.#failure;
   }
 
   send(records: Buffer): DropReason | undefined {
@@ -153,7 +189,8 @@ class OutLane {
         await writeInTime(this.#link, this.#nextBatch());
         this.#failures = 0;
       }
-    } catch {
+    } catch (error) {
+      this.#failure = { why: messageOf(error).slice(0, whyLengthMax), atMs: this.#deps.nowMs() };
       this.#link?.close("it broke");
       this.#link = undefined;
       this.#notBeforeMs = this.#deps.nowMs() + Math.min(retryMsMin * 2 ** this.#failures++, retryMsMax);
