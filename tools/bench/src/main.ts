@@ -1,4 +1,4 @@
-/** `npm run bench -- [cluster|raft|raft-snapshot|reconnects|transport|bulk|flood|bad-member|starved|switch|versus|vm-loss|compare|profile|write-docs] [flags]`; without a name it measures the whole cluster. */
+/** `npm run bench -- [cluster|raft|raft-snapshot|reconnects|transport|bulk|flood|bad-member|starved|switch|versus|vm|vm-loss|compare|profile|write-docs] [flags]`; without a name it measures the whole cluster. */
 import { runBadMemberBench } from "./bad-member/bad-member-bench.ts";
 import { runBadMember } from "./bad-member/bad-member-process.ts";
 import { runBulkBench } from "./bulk/bulk-bench.ts";
@@ -19,6 +19,7 @@ import { runReconnects } from "./transport/reconnects.ts";
 import { runTransportBench } from "./transport/transport-bench.ts";
 import { runStarvedBench } from "./versus/starved-bench.ts";
 import { runVersusBench } from "./versus/versus-bench.ts";
+import { runVmBench } from "./vm/vm-bench.ts";
 import { runVmLossBench } from "./vm-loss/vm-loss-bench.ts";
 
 const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
@@ -47,6 +48,7 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   /** The other process of `transport`. */
   "transport-peer": runTransportPeer,
   versus: runVersusBench,
+  vm: runVmBench,
   "vm-loss": runVmLossBench,
   /** Needs no measurement: the records lie beside the page. */
   "write-docs": runWriteDocs,
@@ -58,7 +60,7 @@ const args = first.startsWith("-") ? [first, ...rest] : rest;
 const run = benchmarks[first.startsWith("-") ? "cluster" : first];
 if (run === undefined) {
   refuse(
-    `unknown benchmark '${first}': use cluster, raft, raft-snapshot, reconnects, transport, bulk, flood, bad-member, starved, switch, versus, vm-loss, compare, profile or write-docs`,
+    `unknown benchmark '${first}': use cluster, raft, raft-snapshot, reconnects, transport, bulk, flood, bad-member, starved, switch, versus, vm, vm-loss, compare, profile or write-docs`,
   );
 } else {
   try {

@@ -1,0 +1,99 @@
+/**
+ * `npm run bench -- vm [--pairs 10] [--vms 60] [--records 10000] [--changes 50] [--part start,crowd,records] [--json]`:
+ * what a VM costs beside a bare QEMU with the same machine and kernel, by turns; many at once on three nodes beside as many
+ * bare ones; and what a change of one VM costs in a cluster that has records of many, on the fake driver.
+ */
+import { performance } from "node:perf_hooks";
+import { parseArgs } from "node:util";
+import { tableOf } from "../bench-row.ts";
+import { intervalText } from "../pairs/pair-table.ts";
+import { medianInterval, ratios } from "../statistics/bootstrap.ts";
+import { median } from "../statistics/medians.ts";
+import { bareStartMs } from "./bare-qemu.ts";
+import { measureRecords } from "./many-records.ts";
+import { VmBed } from "./vm-bed.ts";
+
+const parts = ["start", "crowd", "records"] as const;
+type Part = (typeof parts)[number];
+
+export async function runVmBench(args: readonly string[]): Promise<void> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      pairs: { type: "string", default: "10" },
+      vms: { type: "string", default: "60" },
+      records: { type: "string", default: "10000" },
+      changes: { type: "string", default: "50" },
+      part: { type: "string", default: parts.join() },
+      json: { type: "boolean", default: false },
+    },
+  });
+  const measurements: Readonly<Record<Part, () => Promise<Measured>>> = {
+    start: () => measureStart(Number(values.pairs)),
+    crowd: () => measureCrowd(Number(values.vms)),
+    records: () => measureRecords({ records: Number(values.records), changes: Number(values.changes) }),
+  };
+  for (const part of parts) {
+    if (!values.part.split(",").includes(part)) continue;
+    process.stderr.write(`bench: measuring ${part}\n`);
+    const { header, rows, raw } = await measurements[part]();
+    process.stdout.write(values.json ? `${JSON.stringify({ part, ...raw })}\n` : `${tableOf(header, rows)}\n`);
+  }
+}
+
+export interface Measured {
+  readonly header: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+  /** Every sample. */
+  readonly raw: Readonly<Record<string, unknown>>;
+}
+
+async function measureStart(pairs: number): Promise<Measured> {
+  await using bed = await VmBed.open(1);
+  const machine = await bed.machine();
+  const samples: (readonly [bareMs: number, vmMs: number])[] = [];
+  for (let pair = 0; pair < pairs; pair++) {
+    const name = `nano-${pair}`;
+    // What follows at once finds the machine as the one before has left it, so they take turns.
+    if (pair % 2 === 0) samples.push([await bareStartMs(machine, bed.banner), await bed.startMs(name)]);
+    else {
+      const vmMs = await bed.startMs(name);
+      samples.push([await bareStartMs(machine, bed.banner), vmMs]);
+    }
+    await bed.remove([name]);
+  }
+  const ratio = medianInterval(ratios(samples), { seed: 1 });
+  const [bareMs, vmMs] = [median(samples.map(([bare]) => bare)), median(samples.map(([, vm]) => vm))];
+  return {
+    header: ["ONE VM", "BARE MS", "VM MS", "RATIO [95 %]", "PAIRS"],
+    rows: [["create to ready", bareMs.toFixed(0), vmMs.toFixed(0), intervalText(ratio), String(pairs)]],
+    raw: { samples },
+  };
+}
+
+async function measureCrowd(vms: number): Promise<Measured> {
+  await using bed = await VmBed.open(3);
+  const machine = await bed.machine();
+  const names = Array.from({ length: vms }, (_, at) => `crowd-${at}`);
+  const bareMs = await crowdMs(names.map(() => () => bareStartMs(machine, bed.banner)));
+  const vmMs = await crowdMs(names.map((name) => () => bed.startMs(name)));
+  const placed = await bed.placed();
+  await bed.remove(names);
+  return {
+    header: ["VMS AT ONCE", "NODES", "BARE S", "VMS S", "RATIO"],
+    rows: [
+      [
+        ...[String(vms), placed.join("+"), (bareMs / 1_000).toFixed(1), (vmMs / 1_000).toFixed(1)],
+        `${(vmMs / bareMs).toFixed(2)}x`,
+      ],
+    ],
+    raw: { vms, placed, bareMs, vmMs },
+  };
+}
+
+/** Until the last one is ready. */
+async function crowdMs(starts: readonly (() => Promise<number>)[]): Promise<number> {
+  const startedMs = performance.now();
+  await Promise.all(starts.map((start) => start()));
+  return performance.now() - startedMs;
+}
