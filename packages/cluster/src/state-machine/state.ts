@@ -60,15 +60,52 @@ export function applyChange(state: MutableState, change: Change): void {
 }
 
 function store<T>(table: Map<string, T>, key: string, value: T | undefined): void {
+  const keys = orders.get(table);
+  if (keys !== undefined && table.has(key) !== (value !== undefined)) {
+    const at = placeOf(keys, key);
+    if (value === undefined) keys.splice(at, 1);
+    else keys.splice(at, 0, key);
+  }
   if (value === undefined) table.delete(key);
   else table.set(key, value);
 }
 
+/** Keys of tables in their order, for those that were asked for it: duties look at all records after each change of one. */
+const orders = new WeakMap<ReadonlyMap<string, unknown>, string[]>();
+/** More than the tables with a limit hold; the others are not read as a whole. */
+const orderLengthMax = 20_000;
+
+/** Where `key` is in `keys`, which are in order, or belongs. */
+function placeOf(keys: readonly string[], key: string): number {
+  let [from, to] = [0, keys.length];
+  while (from < to) {
+    const middle = (from + to) >>> 1;
+    if ((keys[middle] ?? "") < key) from = middle + 1;
+    else to = middle;
+  }
+  return from;
+}
+
 /** The records of a table in order of their keys, whatever order they were stored in. */
 export function sortedRecords<Table extends TableName>(state: ClusterState, table: Table): Tables[Table][] {
-  const rows = [...(state[table] as ReadonlyMap<string, Tables[Table]>)];
-  rows.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
-  return rows.map(([, value]) => value);
+  const rows = state[table] as ReadonlyMap<string, Tables[Table]>;
+  const kept = recordsOf(rows, orders.get(rows));
+  if (kept !== undefined) return kept;
+  const keys = [...rows.keys()].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+  if (keys.length <= orderLengthMax) orders.set(rows, keys);
+  return recordsOf(rows, keys) ?? [];
+}
+
+/** Undefined when these are not its keys: somebody else has written to the map. */
+function recordsOf<T>(rows: ReadonlyMap<string, T>, keys: readonly string[] | undefined): T[] | undefined {
+  if (keys?.length !== rows.size) return undefined;
+  const records: T[] = [];
+  for (const key of keys) {
+    const record = rows.get(key);
+    if (record === undefined) return undefined;
+    records.push(record);
+  }
+  return records;
 }
 
 /** What the key of a person was given. Tokens are few and each key stands once: the order of the map does not matter. */
