@@ -160,6 +160,15 @@ describe("usage errors", () => {
       stdout: expect.stringContaining("--memory"),
     });
     expect((await blixard(["--version"])).stdout).toMatch(/^blixard \d+\.\d+\.\d+\n$/);
+    expect((await blixard(["-V"])).stdout).toMatch(/^blixard \d+\.\d+\.\d+\n$/);
+  });
+
+  it("take what follows an option for its value, whatever it looks like", async () => {
+    const outcome = await blixard(["vm", "list", "--address", "127.0.0.1:1", "--timeout", "1s", "--token", "-Vabc"]);
+    expect(outcome).toMatchObject({ stdout: "", stderr: expect.stringContaining("UNREACHABLE") });
+    expect(await blixard(["kv", "put", "key", "-V"])).toMatchObject({
+      ...{ code: 64, stdout: "", stderr: expect.stringContaining("unknown option '-V'") },
+    });
   });
 });
 

@@ -138,6 +138,8 @@ export async function buildProgram(args: readonly string[], context: CliContext)
       // Errors are written once, by the caller of `run`.
       outputError: () => {},
     })
+    // Else `--token -Vx` of a command, whose value it is, would ask for the version: one of 4,096 tokens begins so.
+    .enablePositionalOptions()
     .version(`blixard ${blixardVersion}`, "-V, --version", "the release of this program")
     .showSuggestionAfterError();
   const wanted = args.find((arg) => !arg.startsWith("-"));
