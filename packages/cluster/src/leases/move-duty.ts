@@ -7,6 +7,7 @@ import type { CommandBody, NodeRecord, VmRecord } from "@blixard/protocol";
 import { nodeMeta } from "../calls/peer-calls.ts";
 import { dutyIndex, waitForDuty } from "../duties/wait-for-duty.ts";
 import type { NodeParts } from "../node-parts.ts";
+import { isReachable } from "../peers/reachability.ts";
 import { byPriority, placeVm } from "../services/place-vm.ts";
 import { clusterLevel } from "../state-machine/level.ts";
 import { isEvacuated } from "../state-machine/operation.ts";
@@ -81,6 +82,17 @@ export class MoveDuty {
     leases.moved(term, id, clock.monotonicMs());
   }
 
+  /**
+   * A node answers, and has no lease yet: all machines have slept, and so has the leader, who sees all leases end at once. It is
+   * about to ask, and nobody is given VMs that would be taken from it again before it can.
+   */
+  #awaitsLease(): boolean {
+    const { stateMachine, leases } = this.#parts;
+    return sortedRecords(stateMachine.state, "nodes").some(
+      (node) => isReachable(this.#parts, node.id) && leases.unguarded(node.id) === undefined && this.#isOver(node),
+    );
+  }
+
   /** A VM that waits for its node, and that somebody wants elsewhere. */
   #evacuates(vm: VmRecord, nodeId: number): boolean {
     const { state } = this.#parts.stateMachine;
@@ -105,8 +117,9 @@ export class MoveDuty {
     const place =
       image === undefined
         ? { ok: false as const, message: `there is no image ${vm.spec.image}` }
-        : placeVm(this.#parts, vm, image, { moves: true, without: from });
+        : placeVm(this.#parts, vm, image, { moves: true, without: from, hasNoLease: (node) => this.#isOver(node) });
     const reason = place.ok ? place.reasons : place.message;
+    if (!place.ok && this.#awaitsLease()) return;
     if (!place.ok && vm.reason === noNodeFits && vm.message === reason) return;
     const { name, vmId, fencingEpoch } = vm;
     const to = {

@@ -23,6 +23,8 @@ export interface PlaceOptions {
   readonly moves: boolean;
   /** Not this node, whose lease is over. */
   readonly without?: number;
+  /** Nor those: a VM that is given to a node without a lease is taken from it again at once. */
+  readonly hasNoLease?: (node: NodeRecord) => boolean;
   /** Not this node, which the VM is to leave. */
   readonly leaves?: number;
   /** Room that was promised and that no record shows yet. */
@@ -54,8 +56,10 @@ export function placementRequest(
   parts: PlaceParts,
   vm: PlacedSubject,
   image: ImageRecord,
-  { moves, without, leaves, reservations = [], only, stays = false, state = parts.stateMachine.state }: PlaceOptions,
+  options: PlaceOptions,
 ): PlacementRequest {
+  const { moves, without, leaves, reservations = [], only, stays = false } = options;
+  const { state = parts.stateMachine.state } = options;
   const { labels = {} } = vm;
   const { placement, ...unplaced } = vm.spec;
   // What it was placed by does not take its place away.
@@ -68,8 +72,9 @@ export function placementRequest(
     const soon = promised.map(({ spec, nodeId }) => ({ spec, node: nodeId }));
     return forwardRefusal(id, spec, state.vms.values()) ?? forwardRefusal(id, spec, soon);
   };
-  const refusalOf = ({ id, addresses }: NodeRecord): string | undefined => {
-    if (id === without) return "its lease is over";
+  const refusalOf = (record: NodeRecord): string | undefined => {
+    const { id, addresses } = record;
+    if (id === without || options.hasNoLease?.(record) === true) return "its lease is over";
     if (id === leaves) return "the VM is to leave it";
     const elsewhere = volumes.find((volume) => volume?.node !== id);
     if (elsewhere !== undefined) return `the volume ${elsewhere.name} is on node ${elsewhere.node}`;

@@ -61,7 +61,13 @@ export class ClusterProgram implements Program<ClusterNode> {
     this.#first = first;
     this.#endpointId = toHex(randomOf(world.seed, `endpoint-${id}`).bytes(32));
     // A VM whose node lies about it may run twice.
-    const registry = takenRole === undefined ? world.registry : new VmRegistry(() => {});
+    const registry =
+      takenRole === undefined
+        ? world.registry
+        : new VmRegistry(
+            () => {},
+            () => {},
+          );
     const clockRate = between(randomOf(world.seed, `host-clock-${id}`), clockRates.min, clockRates.max);
     this.#vms = new VmHost(id, registry, world.time, clockRate);
     if (takenRole !== undefined && takenRole !== "witness") world.checker.distrust(id);

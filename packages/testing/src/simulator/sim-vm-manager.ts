@@ -29,13 +29,27 @@ interface Instance {
  */
 export class VmRegistry {
   readonly #onTwice: (vmId: string, nodeIds: readonly number[]) => void;
+  readonly #onRestless: (vmId: string, epochs: number) => void;
+  /** The first of the epochs in which each VM was wanted somewhere of late, and when that was. */
+  readonly #wanted = new Map<string, { readonly epoch: number; readonly atMs: number }>();
   readonly #hosts = new Map<string, Set<VmHost>>();
   /** Where each VM was started last; how often that was another machine than the time before. */
   readonly #last = new Map<string, number>();
   moves = 0;
 
-  constructor(onTwice: (vmId: string, nodeIds: readonly number[]) => void) {
+  constructor(
+    onTwice: (vmId: string, nodeIds: readonly number[]) => void,
+    onRestless: (vmId: string, epochs: number) => void,
+  ) {
     this.#onTwice = onTwice;
+    this.#onRestless = onRestless;
+  }
+
+  /** A node wants the VM in this epoch. Each move is one, and so is each time that somebody stops and starts it. */
+  wanted(vmId: string, epoch: number, nowMs: number): void {
+    const first = this.#wanted.get(vmId);
+    if (first === undefined || nowMs - first.atMs > restlessMs) this.#wanted.set(vmId, { epoch, atMs: nowMs });
+    else if (epoch - first.epoch > restlessEpochs) this.#onRestless(vmId, epoch - first.epoch);
   }
 
   started(vmId: string, host: VmHost): void {
@@ -59,6 +73,10 @@ export class VmRegistry {
       );
   }
 }
+
+/** More epochs than there is reason for in this time. */
+const restlessMs = 1_000;
+const restlessEpochs = 12;
 
 /** How often the watchdog of a machine looks. */
 const watchdogMs = 100;
@@ -103,6 +121,10 @@ export class VmHost {
 
   get hasLease(): boolean {
     return this.nowMs() < this.#leaseUntilMs;
+  }
+
+  wants({ vmId, fencingEpoch }: DesiredVm): void {
+    this.#registry.wanted(vmId, fencingEpoch, this.#time.nowMs);
   }
 
   extend(untilMs: number): void {
@@ -219,6 +241,7 @@ export class SimVmManager implements VmManager {
   #pursue(vms: readonly DesiredVm[]): void {
     this.#desired = vms;
     for (const vm of vms) {
+      this.#host.wants(vm);
       const running = this.#host.instances.get(vm.vmId);
       if (running !== undefined && (vm.desired !== "running" || running.fencingEpoch < vm.fencingEpoch)) {
         this.#host.stop(vm.vmId);

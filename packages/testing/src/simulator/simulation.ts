@@ -30,8 +30,9 @@ class ClusterSubject implements Subject {
   constructor(world: SimWorld, { seed, thinkMs, byzantine = false }: SimulationOptions) {
     const { violations, checker } = world;
     this.#world = world;
-    const registry = new VmRegistry((vmId, on) =>
-      violations.report("a VM runs at most once", `${vmId} runs on nodes ${on.join(" and ")}`),
+    const registry = new VmRegistry(
+      (vmId, on) => violations.report("a VM runs at most once", `${vmId} runs on nodes ${on.join(" and ")}`),
+      (vmId, epochs) => violations.report("a VM does not go back and forth", `${vmId}: ${epochs} epochs in a second`),
     );
     const clusterWorld = { ...world, registry, nodeOptions: nodeOptionsOf(seed) };
     this.#byzantine = byzantine ? new ByzantineCluster(clusterWorld) : undefined;

@@ -8,6 +8,13 @@ import { wallMutants } from "./wall-mutants.ts";
 export const mutants: readonly Mutant[] = [
   ...wallMutants,
   {
+    name: "moves-to-no-lease",
+    bug: "VMs of a node without a lease are given to another node without one, and back",
+    file: "cluster/services/place-vm.js",
+    from: "options.hasNoLease?.(record) === true",
+    to: "options.hasNoLease?.(record) === null",
+  },
+  {
     name: "skip-fsync",
     bug: "the log is written without fsync",
     file: "storage/level/level-handle.js",
