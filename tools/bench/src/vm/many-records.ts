@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import type { BlixardClient } from "@blixard/client";
 import { ProcessCluster } from "@blixard/testing";
 import { processUsage } from "../proc/process-usage.ts";
-import type { Measured } from "./vm-bench.ts";
+import type { Measured } from "./measured.ts";
 
 const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
 const fewRecords = 100;

@@ -11,6 +11,7 @@ import { medianInterval, ratios } from "../statistics/bootstrap.ts";
 import { median } from "../statistics/medians.ts";
 import { bareStartMs } from "./bare-qemu.ts";
 import { measureRecords } from "./many-records.ts";
+import type { Measured } from "./measured.ts";
 import { VmBed } from "./vm-bed.ts";
 
 const parts = ["start", "crowd", "records"] as const;
@@ -39,13 +40,6 @@ export async function runVmBench(args: readonly string[]): Promise<void> {
     const { header, rows, raw } = await measurements[part]();
     process.stdout.write(values.json ? `${JSON.stringify({ part, ...raw })}\n` : `${tableOf(header, rows)}\n`);
   }
-}
-
-export interface Measured {
-  readonly header: readonly string[];
-  readonly rows: readonly (readonly string[])[];
-  /** Every sample. */
-  readonly raw: Readonly<Record<string, unknown>>;
 }
 
 async function measureStart(pairs: number): Promise<Measured> {
