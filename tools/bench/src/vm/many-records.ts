@@ -10,6 +10,7 @@ import type { Measured } from "./measured.ts";
 const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
 const fewRecords = 100;
 const atOnce = 16;
+const toldRecords = 500;
 const idleMs = 5_000;
 const timeoutMs = 60_000;
 const spec = { image: "builtin/nano", memoryMiB: 16, networks: [] };
@@ -52,8 +53,16 @@ export async function measureRecords(of: { readonly records: number; readonly ch
 /** Records of VMs that are not started. */
 async function create(client: BlixardClient, from: number, to: number): Promise<void> {
   let next = from;
+  const startedMs = performance.now();
   const work = async () => {
     for (let at = next++; at < to; at = next++) {
+      if (at > from && (at - from) % toldRecords === 0) {
+        const perSecond = (1_000 * (at - from)) / (performance.now() - startedMs);
+        const minutes = Math.ceil((to - at) / perSecond / 60);
+        process.stderr.write(
+          `bench: ${at} of ${to} records, ${perSecond.toFixed(0)}/s, about ${minutes} minutes more\n`,
+        );
+      }
       await client.vms.create(`vm-${at}`, spec, { desired: "stopped", timeoutMs });
     }
   };
