@@ -24,6 +24,8 @@ const stepTimeoutMs = 5_000;
 
 export class MoveDuty {
   readonly #parts: MoveParts;
+  /** Since when a node that answers has no lease, in time in which this one could have heard it ask. */
+  #awaitedSinceMs: number | undefined;
 
   constructor(parts: MoveParts) {
     this.#parts = parts;
@@ -84,13 +86,21 @@ export class MoveDuty {
 
   /**
    * A node answers, and has no lease yet: all machines have slept, and so has the leader, who sees all leases end at once. It is
-   * about to ask, and nobody is given VMs that would be taken from it again before it can.
+   * about to ask, and nobody is given VMs that would be taken from it again before it can. One that does not ask in the time of
+   * a lease is waited for no longer.
    */
   #awaitsLease(): boolean {
-    const { stateMachine, leases } = this.#parts;
-    return sortedRecords(stateMachine.state, "nodes").some(
+    const { stateMachine, leases, clock, options } = this.#parts;
+    const awaits = sortedRecords(stateMachine.state, "nodes").some(
       (node) => isReachable(this.#parts, node.id) && leases.unguarded(node.id) === undefined && this.#isOver(node),
     );
+    if (!awaits) {
+      this.#awaitedSinceMs = undefined;
+      return false;
+    }
+    const nowMs = clock.runnableMs();
+    this.#awaitedSinceMs ??= nowMs;
+    return nowMs - this.#awaitedSinceMs < options.leaseMs;
   }
 
   /** A VM that waits for its node, and that somebody wants elsewhere. */
