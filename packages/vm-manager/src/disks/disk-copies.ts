@@ -6,12 +6,12 @@
  *     incoming/VM-EPOCH/disk-NAME.raw   on its way; a transfer goes on with what it finds
  *     incoming/VM-EPOCH/complete.json   written when all of it is here, verified and durable
  */
-import { mkdir, open, readdir, readFile, rm, stat, statfs } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
-import { BlixardError, fromUtf8, notApplied, systemErrorCodeOf } from "@blixard/common";
+import { fromUtf8, notApplied, systemErrorCodeOf } from "@blixard/common";
 import { renameDurable, writeFileDurable } from "@blixard/common/system";
 import { type DiskIndex, diskIndexSchema } from "@blixard/protocol";
-import type { OpenBlob } from "../open-blob.ts";
+import { type OpenBlob, readPiece } from "../open-blob.ts";
 import { diskNameOf, findDisk, removeOtherFiles } from "./vm-disks.ts";
 
 /** Which disks: those of a VM, as they were in the epoch in which they were held. */
@@ -166,26 +166,11 @@ export async function openDiskPart(
   const file = files[part];
   if (file === undefined) return undefined;
   const path = join(directory, file.name);
-  return { sizeBytes: file.sizeBytes, read: (offset, length) => readWhole(path, offset, length) };
+  return { sizeBytes: file.sizeBytes, read: (offset, length) => readPiece(path, offset, length) };
 }
 
 function blobOf(bytes: Uint8Array): OpenBlob {
   return { sizeBytes: bytes.length, read: async (offset, length) => bytes.slice(offset, offset + length) };
-}
-
-async function readWhole(path: string, offset: number, length: number): Promise<Uint8Array> {
-  const file = await open(path, "r");
-  try {
-    const bytes = new Uint8Array(length);
-    for (let at = 0; at < length; ) {
-      const { bytesRead } = await file.read(bytes, at, length - at, offset + at);
-      if (bytesRead === 0) throw new BlixardError("NOT_FOUND", "the disk ends before these bytes");
-      at += bytesRead;
-    }
-    return bytes;
-  } finally {
-    await file.close();
-  }
 }
 
 function namesOf({ files }: DiskIndex): string[] {

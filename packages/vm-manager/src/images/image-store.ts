@@ -8,12 +8,12 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, open, readdir, rm, stat, statfs, utimes } from "node:fs/promises";
+import { mkdir, readdir, rm, stat, statfs, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { BlixardError, messageOf, notApplied, systemErrorCodeOf, Watch } from "@blixard/common";
 import { renameDurable } from "@blixard/common/system";
 import type { ImageBlob, ImageRecord } from "@blixard/protocol";
-import type { OpenBlob } from "../open-blob.ts";
+import { type OpenBlob, readPiece } from "../open-blob.ts";
 import type { BlobPromise, BlobStore, FetchBlob } from "../vm-manager-types.ts";
 import { fetchUrl } from "./fetch-url.ts";
 import { inspectBlobs } from "./inspect-blobs.ts";
@@ -105,7 +105,7 @@ export class ImageStore implements BlobStore {
   async find(digest: string): Promise<OpenBlob | undefined> {
     const path = this.pathOf(digest);
     const sizeBytes = await sizeIfThere(path);
-    return sizeBytes === undefined ? undefined : { sizeBytes, read: (...place) => readWhole(path, ...place) };
+    return sizeBytes === undefined ? undefined : { sizeBytes, read: (...place) => readPiece(path, ...place) };
   }
 
   async stat(digest: string): Promise<{ readonly isWhole: boolean; readonly storedBytes: number }> {
@@ -251,21 +251,6 @@ async function* countedChunks(chunks: AsyncIterable<Uint8Array>, onProgress: (by
     bytes += chunk.length;
     onProgress(bytes);
     yield chunk;
-  }
-}
-
-async function readWhole(path: string, offset: number, length: number): Promise<Uint8Array> {
-  const file = await open(path, "r");
-  try {
-    const bytes = new Uint8Array(length);
-    for (let at = 0; at < length; ) {
-      const { bytesRead } = await file.read(bytes, at, length - at, offset + at);
-      if (bytesRead === 0) throw new BlixardError("NOT_FOUND", "the blob ends before these bytes");
-      at += bytesRead;
-    }
-    return bytes;
-  } finally {
-    await file.close();
   }
 }
 
