@@ -4,7 +4,7 @@
  * to the store later, that of many entries together: all rows up to one entry, with its position, hash and configuration,
  * in one transaction. A crash takes the state back to such an entry, from which the log leads on.
  */
-import { BlixardError, errorCodeOf, fromUtf8, SerialQueue, toHex, toUtf8, Watch } from "@blixard/common";
+import { BlixardError, errorCodeOf, fromUtf8, RecentKeys, SerialQueue, toHex, toUtf8, Watch } from "@blixard/common";
 import {
   type CommandCodec,
   commandCodec,
@@ -17,7 +17,6 @@ import {
 import type { AppliedState, Entry, StateBacklog, StateMachine } from "@blixard/raft";
 import { HashWindow, hashTable } from "./hash-window.ts";
 import type { StateRecord, StateStore } from "./ports/state-store.ts";
-import { RecentKeys } from "./recent-keys.ts";
 import { readSnapshot, writeSnapshot } from "./snapshot-format.ts";
 import {
   type Application,
@@ -45,14 +44,18 @@ export interface StateVersion {
   readonly changed: { readonly [Table in TableName]: number };
 }
 
+/** The tables whose changes are followed key by key. */
+const followedTables = ["kv", "vms"] as const satisfies readonly TableName[];
+export type FollowedTable = (typeof followedTables)[number];
+
 export interface ClusterStateMachine extends StateMachine<AppliedCommand> {
   /** The present state. Read it again after each await: a restore replaces it. */
   readonly state: ClusterState;
   readonly backlog: StateBacklog;
   /** Moves after each batch that was applied. */
   readonly version: Watch<StateVersion>;
-  /** Keys of the table `kv` that changed after `index`; undefined when that is too long ago. */
-  kvKeysSince(index: number): ReadonlySet<string> | undefined;
+  /** Keys of a table that changed after `index`; undefined when that is too long ago. */
+  keysSince(table: FollowedTable, index: number): ReadonlySet<string> | undefined;
   /** Hash of the state after the entry at `index`, hexadecimal; undefined when it is not known (any more). */
   hashAt(index: number): string | undefined;
   hashes(from: number, to: number): readonly { readonly index: number; readonly term: number; readonly hash: string }[];
@@ -89,7 +92,7 @@ class StoredStateMachine implements ClusterStateMachine {
   readonly #applyOptions: ApplyOptions;
   readonly #queue = new SerialQueue();
   readonly #hashes: HashWindow;
-  readonly #recentKeys = new RecentKeys();
+  readonly #recentKeys: Readonly<Record<FollowedTable, RecentKeys>> = { kv: new RecentKeys(), vms: new RecentKeys() };
   readonly version = new Watch<StateVersion>(versionAt(0));
   #state: MutableState = emptyState();
   #hash: Uint8Array = initialHash;
@@ -127,8 +130,8 @@ class StoredStateMachine implements ClusterStateMachine {
     return this.#state;
   }
 
-  kvKeysSince(index: number): ReadonlySet<string> | undefined {
-    return this.#recentKeys.since(index);
+  keysSince(table: FollowedTable, index: number): ReadonlySet<string> | undefined {
+    return this.#recentKeys[table].since(index);
   }
 
   hashAt(index: number): string | undefined {
@@ -147,7 +150,7 @@ class StoredStateMachine implements ClusterStateMachine {
       const { applied, records } = await this.#store.load();
       for await (const batch of records) for (const record of batch) this.#take(this.#state, record);
       this.#assertLevel("the state", clusterLevel(this.#state), this.#state);
-      this.#recentKeys.reset(applied.index);
+      this.#resetRecent(applied.index);
       this.version.set(versionAt(applied.index));
       this.#applied = applied;
       this.#givenIndex = applied.index;
@@ -184,12 +187,12 @@ class StoredStateMachine implements ClusterStateMachine {
       for (const entry of entries) this.#assertUnderstood(entry);
       // While a batch is half applied the tables stand nowhere, and nothing of them may be stored: also when it fails.
       this.#applied = undefined;
-      const { results, changes, tables, kvKeys } = this.#applyAll(entries);
+      const { results, changes, tables, keys } = this.#applyAll(entries);
       for (const change of changes) this.#unstored.add(change);
       this.#applied = after;
       const changed = { ...this.version.value.changed };
       for (const table of tables) changed[table] = after.index;
-      this.#recentKeys.add(after.index, kvKeys);
+      for (const table of followedTables) this.#recentKeys[table].add(after.index, keys[table]);
       this.version.set({ appliedIndex: after.index, changed });
       return results;
     });
@@ -240,7 +243,7 @@ class StoredStateMachine implements ClusterStateMachine {
       this.#givenIndex = at.index;
       this.#unstored.clear();
       this.#hashes.clear();
-      this.#recentKeys.reset(at.index);
+      this.#resetRecent(at.index);
       this.version.set(versionAt(at.index));
     });
   }
@@ -263,6 +266,10 @@ class StoredStateMachine implements ClusterStateMachine {
         await this.#store.close();
       }
     });
+  }
+
+  #resetRecent(index: number): void {
+    for (const table of followedTables) this.#recentKeys[table].reset(index);
   }
 
   #take(state: MutableState, record: StateRecord): void {
@@ -302,7 +309,7 @@ class StoredStateMachine implements ClusterStateMachine {
     const results: (AppliedCommand | undefined)[] = [];
     const changes: EncodedChange[] = [];
     const tables = new Set<TableName>();
-    const kvKeys = new Set<string>();
+    const keys: Record<FollowedTable, Set<string>> = { kv: new Set(), vms: new Set() };
     for (const entry of entries) {
       const application = this.#applyEntry(entry);
       const encoded = application.changes.map((change) => ({
@@ -313,14 +320,14 @@ class StoredStateMachine implements ClusterStateMachine {
       for (const change of application.changes) {
         applyChange(this.#state, change);
         tables.add(change.table);
-        if (change.table === "kv") kvKeys.add(change.key);
+        if (change.table === "kv" || change.table === "vms") keys[change.table].add(change.key);
       }
       changes.push(...encoded);
       this.#hash = extendHash(this.#sha256, this.#hash, entry, encoded);
       this.#hashes.add({ index: entry.index, term: entry.term, hash: this.#hash });
       results.push(application.applied);
     }
-    return { results, changes, tables, kvKeys };
+    return { results, changes, tables, keys };
   }
 
   #applyEntry(entry: Entry): Omit<Application, "applied"> & { readonly applied: AppliedCommand | undefined } {

@@ -124,9 +124,10 @@ export class VmMachine {
     return true;
   }
 
-  /** Undefined: this node does not own the VM. */
+  /** Undefined: this node does not own the VM. The same object again changes nothing, and is not looked at. */
   setDesired(desired: DesiredVm | undefined): void {
     const before = this.#desired;
+    if (this.#desiredKnown && desired === before) return;
     this.#desired = desired;
     this.#desiredKnown = true;
     const same = before?.desired === desired?.desired && before?.fencingEpoch === desired?.fencingEpoch;

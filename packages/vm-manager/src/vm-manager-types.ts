@@ -1,5 +1,5 @@
 /** What the cluster sees of the VM manager of one node. */
-import type { Clock, Logger, Metrics, Random, Watch } from "@blixard/common";
+import type { Clock, Logger, Metrics, Random, Watch, WatchedMap } from "@blixard/common";
 import type {
   ImageBlob,
   ImageRecord,
@@ -195,16 +195,12 @@ export interface VmManager {
   /** The file system of the disks; a new value when it has changed so much that others have to know. */
   readonly diskRoom: Pick<Watch<NodeCapacity["disk"]>, "value" | "until">;
   readonly leases: VmLeases;
-  /** Replaces the set of VMs that this node owns; level-triggered, so the same set may be given again. */
+  /** Replaces the set of VMs that this node owns. A wish that is the object of before is taken as unchanged. */
   setDesired(vms: readonly DesiredVm[]): void;
-  /** The latest observation of each VM, by vmId; a new map whenever one changed. Deleted VMs end as `Deleted`. */
-  readonly observations: {
-    readonly value: ReadonlyMap<string, VmObservation>;
-    values(options?: { readonly signal?: AbortSignal }): AsyncIterable<ReadonlyMap<string, VmObservation>>;
-    until(
-      holds: (value: ReadonlyMap<string, VmObservation>) => boolean,
-      options?: { readonly signal?: AbortSignal },
-    ): Promise<ReadonlyMap<string, VmObservation>>;
+  /** The latest observation of each VM, by vmId. Deleted VMs end as `Deleted`. */
+  readonly observations: Pick<WatchedMap<VmObservation>, "get" | "value" | "changedSince" | "until"> & {
+    /** Grows with each change. */
+    readonly version: Pick<Watch<number>, "value" | "until">;
   };
   /** Replaces the set of volumes that are on this node; level-triggered. One that is not in it any more stays as it is. */
   setVolumes(volumes: readonly DesiredVolume[]): void;

@@ -2,7 +2,7 @@
 import { mkdir } from "node:fs/promises";
 import { availableParallelism, totalmem } from "node:os";
 import { join, resolve } from "node:path";
-import { abortReason, BlixardError, type Clock, Semaphore, sleep, Watch } from "@blixard/common";
+import { abortReason, BlixardError, type Clock, Semaphore, sleep, WatchedMap } from "@blixard/common";
 import { disksOf, limits, type NodeCapacity, nodeCapacitySchema, type VmObservation } from "@blixard/protocol";
 import type { ConfinementReport } from "./confinement/host-confinement.ts";
 import { VmWalls } from "./confinement/vm-walls.ts";
@@ -129,7 +129,7 @@ interface NodeVmManagerParts extends Omit<VmManagerDeps, "fetchBlob" | "fetchDis
 
 class NodeVmManager implements HostVmManager {
   readonly builtinImages = builtinImages;
-  readonly observations = new Watch<ReadonlyMap<string, VmObservation>>(new Map());
+  readonly observations = new WatchedMap<VmObservation>();
   readonly images: ImageStore;
   readonly #capacity: NodeCapacity;
   readonly #diskRoom: DiskRoom;
@@ -143,6 +143,7 @@ class NodeVmManager implements HostVmManager {
   readonly #lock: DataDirLock;
   readonly #machineDeps: VmMachineDeps;
   readonly #machines: Map<string, VmMachine>;
+  #given: readonly DesiredVm[] | undefined;
   #turnsGiven = false;
   readonly #closed = new AbortController();
   #closing: Promise<void> | undefined;
@@ -171,7 +172,7 @@ class NodeVmManager implements HostVmManager {
       space: guard.space,
       starts: new Semaphore(availableParallelism()),
       turns: new StartTurns(parts.clock),
-      publish: (observation) => this.observations.update((seen) => new Map(seen).set(observation.vmId, observation)),
+      publish: (observation) => this.observations.set(observation.vmId, observation),
       forget: (vmId) => this.#forget(vmId),
     };
     this.#networks = parts.networks;
@@ -241,11 +242,12 @@ class NodeVmManager implements HostVmManager {
 
   setDesired(vms: readonly DesiredVm[]): void {
     if (this.#closing !== undefined) return;
-    if (vms.some(({ spec, image }) => disksOf(spec, image).length > 0)) {
+    const { gone, next } = this.#changesTo(vms);
+    if (next.some(({ spec, image }) => disksOf(spec, image).length > 0)) {
       this.#guard.want(() => [...this.#machines.values()].every((machine) => !machine.mayWrite));
     }
-    const wanted = new Map(vms.map((vm) => [vm.vmId, vm]));
-    for (const [vmId, machine] of this.#machines) if (!wanted.has(vmId)) machine.setDesired(undefined);
+    const wanted = new Map(next.map((vm) => [vm.vmId, vm]));
+    for (const vmId of gone) if (!wanted.has(vmId)) this.#machines.get(vmId)?.setDesired(undefined);
     for (const vm of wanted.values()) {
       const machine = this.#machines.get(vm.vmId) ?? new VmMachine(this.#machineDeps, vm.vmId);
       this.#machines.set(vm.vmId, machine);
@@ -253,6 +255,17 @@ class NodeVmManager implements HostVmManager {
     }
     if (!this.#turnsGiven) this.#giveTurns(vms);
     this.#turnsGiven = true;
+  }
+
+  /** The part of the list that is not as it was given before; the first time everything that is here may go. */
+  #changesTo(vms: readonly DesiredVm[]): { readonly gone: Iterable<string>; readonly next: readonly DesiredVm[] } {
+    const before = this.#given;
+    this.#given = [...vms];
+    if (before === undefined) return { gone: [...this.#machines.keys()], next: vms };
+    let [from, end, endBefore] = [0, vms.length, before.length];
+    while (from < end && from < endBefore && vms[from] === before[from]) from++;
+    for (; end > from && endBefore > from && vms[end - 1] === before[endBefore - 1]; end--) endBefore--;
+    return { gone: before.slice(from, endBefore).map(({ vmId }) => vmId), next: vms.slice(from, end) };
   }
 
   /** The machines have not acted yet on what they were told in this turn of the event loop. */
@@ -322,11 +335,7 @@ class NodeVmManager implements HostVmManager {
   /** The machine ended its loop because nothing of the VM is left here. */
   #forget(vmId: string): void {
     this.#machines.delete(vmId);
-    this.observations.update((seen) => {
-      const left = new Map(seen);
-      left.delete(vmId);
-      return left;
-    });
+    this.observations.delete(vmId);
   }
 
   #machineOf(vmId: string): VmMachine {

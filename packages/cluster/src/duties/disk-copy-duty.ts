@@ -121,12 +121,15 @@ export class DiskCopyDuty {
   #runDropped(signal: AbortSignal): Promise<void> {
     const { stateMachine, vmManager, options } = this.#parts;
     return runLoop(this.#loop, "disk-copies", signal, async () => {
-      const seen = vmManager.observations.value;
+      const seen = vmManager.observations.version.value;
       const { changed } = stateMachine.version.value;
-      const news = droppedCopies(stateMachine.state, options.nodeId, seen).slice(0, limits.copiesObservedMax);
+      const news = droppedCopies(stateMachine.state, options.nodeId, vmManager.observations).slice(
+        0,
+        limits.copiesObservedMax,
+      );
       if (news.length > 0) return await this.#observe(news, signal);
       await firstOf(signal, (until) => [
-        vmManager.observations.until((value) => value !== seen, { signal: until }),
+        vmManager.observations.version.until((value) => value !== seen, { signal: until }),
         stateMachine.version.until((next) => next.changed.vms !== changed.vms, { signal: until }),
       ]);
     });

@@ -1,11 +1,11 @@
 /** Which disks this node takes from others, which of them others may take from here, and what it has let go: pure functions. */
 import type { DiskCopyObservation, VmObservation, VmRecord } from "@blixard/protocol";
 import type { CopyKey, DiskPart } from "@blixard/vm-manager";
-import { nodeKey, sortedRecords } from "../state-machine/state.ts";
+import { nodeKey, vmsCopiedAt } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import { isCopied } from "../state-machine/vm-hold.ts";
 import { hasEnded } from "../state-machine/vm-move.ts";
-import { hasOldCopy } from "./vm-duty.ts";
+import { hasOldCopy } from "./desired-vms.ts";
 
 /** Disks that this node is to take. */
 export interface WantedCopy extends CopyKey {
@@ -15,7 +15,7 @@ export interface WantedCopy extends CopyKey {
 }
 
 export function wantedCopies(state: ClusterState, nodeId: number): WantedCopy[] {
-  return sortedRecords(state, "vms").flatMap((vm): WantedCopy[] => {
+  return vmsCopiedAt(state, nodeId).flatMap((vm): WantedCopy[] => {
     const { vmId, node, held, spec, disks } = vm;
     if (held?.to !== nodeId || held.epoch === undefined || node === null || !hasEnded(vm)) return [];
     if (isCopied(vm) || held.copy?.state === "failed") return [];
@@ -27,7 +27,7 @@ export function wantedCopies(state: ClusterState, nodeId: number): WantedCopy[] 
 
 /** What this node has put aside, or puts aside, and is still to be used. */
 export function keptCopies(state: ClusterState, nodeId: number): CopyKey[] {
-  return sortedRecords(state, "vms").flatMap(({ vmId, node, held, moved }): CopyKey[] => {
+  return vmsCopiedAt(state, nodeId).flatMap(({ vmId, node, held, moved }): CopyKey[] => {
     if (held?.to === nodeId && held.epoch !== undefined) return [{ vmId, epoch: held.epoch }];
     return node === nodeId && moved?.node === nodeId ? [{ vmId, epoch: moved.epoch }] : [];
   });
@@ -52,9 +52,9 @@ export function readableCopy(
 export function droppedCopies(
   state: ClusterState,
   nodeId: number,
-  observations: ReadonlyMap<string, VmObservation>,
+  observations: Pick<ReadonlyMap<string, VmObservation>, "get">,
 ): DiskCopyObservation[] {
-  return sortedRecords(state, "vms").flatMap((vm): DiskCopyObservation[] => {
+  return vmsCopiedAt(state, nodeId).flatMap((vm): DiskCopyObservation[] => {
     if (!hasOldCopy(vm, nodeId) || observations.get(vm.vmId)?.phase !== "Deleted") return [];
     const none = { doneBytes: 0, wholeBytes: 0, bytesPerSecond: 0, message: "" };
     return [{ vmId: vm.vmId, epoch: vm.fencingEpoch, state: "dropped", ...none }];

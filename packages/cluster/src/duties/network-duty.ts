@@ -33,6 +33,7 @@ export async function runNetworkDuty(
 
 /** The networks in which VMs of the node are, and who else is in them. A VM without a node is in none. */
 export function networksOfNode(state: ClusterState, nodeId: number): NetworksOfNode {
+  if (state.networks.size === 0) return { nodeId, networks: [] };
   const vms = sortedRecords(state, "vms").filter(({ cards = [] }) => cards.length > 0);
   const own = new Set(
     vms.flatMap(({ node, cards = [] }) => (node === nodeId ? cards.map(({ networkId }) => networkId) : [])),

@@ -1,8 +1,13 @@
+import { WatchedMap } from "@blixard/common";
 import { featureLevels, type VmObservation } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
+import fc from "fast-check";
+import { applyChange } from "../state-machine/state.ts";
+import type { ClusterState } from "../state-machine/types.ts";
 import { sampleEnd, sampleNode, sampleObservation, sampleSpec, sampleVmId } from "../testing/command-samples.ts";
+import { desiredOf } from "../testing/desired-of.ts";
 import { Replica } from "../testing/replica.ts";
-import { desiredVms, unreported } from "./vm-duty.ts";
+import { newsOf, UnreportedVms } from "./unreported-vms.ts";
 
 function replicaWithVm(): Replica {
   const replica = Replica.initialised();
@@ -16,16 +21,17 @@ function replicaWithVm(): Replica {
 const seenAs = (fields: Partial<VmObservation> = {}) =>
   new Map([[sampleVmId(1), sampleObservation(sampleVmId(1), fields)]]);
 
-const opener = () => () => undefined;
+const unreported = (state: ClusterState, seen: ReadonlyMap<string, VmObservation>, nodeId: number) =>
+  [...seen.values()].flatMap((observation) => newsOf(state, observation, nodeId) ?? []);
 
-describe("desiredVms", () => {
+describe("DesiredVms", () => {
   it("gives each node its own VMs with their images, deleted ones included", () => {
     const replica = replicaWithVm();
     const { state } = replica;
-    expect(desiredVms(state, 2, opener)).toEqual([]);
-    expect(desiredVms(state, 1, opener)).toMatchObject([{ name: "web", desired: "running", image: { name: "demo" } }]);
+    expect(desiredOf(state, 2)).toEqual([]);
+    expect(desiredOf(state, 1)).toMatchObject([{ name: "web", desired: "running", image: { name: "demo" } }]);
     replica.apply({ type: "vm.desire", name: "web", desired: "deleted", newEpoch: false });
-    expect(desiredVms(state, 1, opener)).toMatchObject([{ name: "web", desired: "deleted" }]);
+    expect(desiredOf(state, 1)).toMatchObject([{ name: "web", desired: "deleted" }]);
   });
 });
 
@@ -33,7 +39,7 @@ describe("the disks of a VM", () => {
   it("are told to the node that made them, once it has said so, and to no other", () => {
     const replica = replicaWithVm();
     replica.state.level.set("level", { level: featureLevels.own, index: 1 });
-    const made = (nodeId: number) => desiredVms(replica.state, nodeId, opener).map(({ madeDisks }) => madeDisks);
+    const made = (nodeId: number) => desiredOf(replica.state, nodeId).map(({ madeDisks }) => madeDisks);
     expect(made(1)).toEqual([[]]);
     const seen = seenAs({ disks: ["root", "data"] });
     const news = unreported(replica.state, seen, 1);
@@ -47,7 +53,7 @@ describe("the disks of a VM", () => {
     expect(made(1)).toEqual([["root", "data"]]);
     const web = replica.state.vms.get("web");
     if (web === undefined) throw new Error("there is a VM");
-    replica.state.vms.set("web", { ...web, node: 2 });
+    applyChange(replica.state, { table: "vms", key: "web", value: { ...web, node: 2 } });
     expect(made(2)).toEqual([[]]);
   });
 });
@@ -94,7 +100,8 @@ describe("unreported", () => {
     const ends = [1, 2, 4, 5, 6].map((unixMs) => sampleEnd({ unixMs }));
     const web = replica.state.vms.get("web");
     if (web === undefined) throw new Error("there is a VM");
-    replica.state.vms.set("web", { ...web, ends: [{ ...sampleEnd({ unixMs: 3 }), node: 2 }] });
+    const value = { ...web, ends: [{ ...sampleEnd({ unixMs: 3 }), node: 2 }] };
+    applyChange(replica.state, { table: "vms", key: "web", value });
     const news = unreported(replica.state, seenAs({ ends }), 1);
     expect(news).toHaveLength(1);
     replica.apply({ type: "vm.observe", nodeId: 1, observations: news });
@@ -133,5 +140,57 @@ describe("unreported", () => {
     expect(news[0]?.message).toHaveLength(1_024);
     replica.apply({ type: "vm.observe", nodeId: 1, observations: news });
     expect(unreported(replica.state, long, 1)).toEqual([]);
+  });
+});
+
+describe("UnreportedVms", () => {
+  const phases = ["Running", "Stopped", "Failed"] as const;
+  const step = fc.oneof(
+    fc.record({ type: fc.constant("observe" as const), vm: fc.nat(2), phase: fc.constantFrom(...phases) }),
+    fc.record({ type: fc.constant("forget" as const), vm: fc.nat(2) }),
+    fc.record({ type: fc.constant("silence" as const), reachable: fc.boolean() }),
+    fc.record({ type: fc.constant("report" as const), most: fc.integer({ min: 1, max: 3 }) }),
+    fc.record({ type: fc.constant("late" as const) }),
+  );
+
+  it("finds whatever a comparison of everything finds, after any changes of both sides", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+        const replica = Replica.initialised();
+        const spec = sampleSpec();
+        for (const vm of [0, 1, 2]) {
+          const body = { type: "vm.create", name: `vm-${vm}`, vmId: sampleVmId(vm), spec, desired: "running" } as const;
+          replica.apply({ ...body, placement: "", node: 1 });
+        }
+        const observations = new WatchedMap<VmObservation>();
+        // Followed by its own records: which of them are not the ones of before.
+        let known = new Map<string, unknown>();
+        let since: ReadonlySet<string> | undefined;
+        const version = { value: { appliedIndex: 0 } };
+        const stateMachine = { state: replica.state, version, keysSince: () => since };
+        const parts = { stateMachine, vmManager: { observations }, options: { nodeId: 1 } };
+        const follower = new UnreportedVms(parts as unknown as ConstructorParameters<typeof UnreportedVms>[0]);
+        for (const each of steps) {
+          if (each.type === "observe") {
+            const vmId = sampleVmId(each.vm);
+            observations.set(vmId, sampleObservation(vmId, { phase: each.phase }));
+          } else if (each.type === "forget") observations.delete(sampleVmId(each.vm));
+          else if (each.type === "silence") {
+            replica.apply({ type: "node.liveness", nodeId: 1, reachable: each.reachable });
+          } else {
+            const { state } = replica;
+            const isNew = ([name, vm]: readonly [string, unknown]) => known.get(name) !== vm;
+            since = each.type === "late" ? undefined : new Set([...state.vms].filter(isNew).map(([name]) => name));
+            known = new Map(state.vms);
+            const found = follower.find();
+            const byId = (a: VmObservation, b: VmObservation) => (a.vmId < b.vmId ? -1 : 1);
+            expect([...found].sort(byId)).toEqual(unreported(state, observations.value, 1).sort(byId));
+            if (each.type === "report" && found.length > 0) {
+              replica.apply({ type: "vm.observe", nodeId: 1, observations: found.slice(0, each.most) });
+            }
+          }
+        }
+      }),
+    );
   });
 });

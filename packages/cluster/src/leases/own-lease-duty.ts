@@ -12,7 +12,7 @@ import type { RequestOf } from "@blixard/protocol";
 import type { CallRouter } from "../calls/call-router.ts";
 import { nodeMeta } from "../calls/peer-calls.ts";
 import { type LoopDeps, runLoop } from "../duties/background-loop.ts";
-import { desiredVms, userDataOpener } from "../duties/vm-duty.ts";
+import type { DesiredVms } from "../duties/desired-vms.ts";
 import { randomRequestId } from "../ids.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { clusterLevel } from "../state-machine/level.ts";
@@ -20,11 +20,9 @@ import { nodeKey } from "../state-machine/state.ts";
 import { leasesLevel, policyOf } from "../state-machine/vm-move.ts";
 
 export interface OwnLeaseDeps {
-  readonly parts: Pick<
-    NodeParts,
-    "clock" | "logger" | "random" | "options" | "vmManager" | "stateMachine" | "sealing" | "identity"
-  >;
+  readonly parts: Pick<NodeParts, "clock" | "logger" | "random" | "options" | "vmManager" | "stateMachine">;
   readonly router: Pick<CallRouter, "call">;
+  readonly desired: DesiredVms;
   readonly loop: LoopDeps;
   /** Which start of the store of this node it is. */
   readonly starts: number;
@@ -90,7 +88,7 @@ export class OwnLeaseDuty {
     fields: Pick<RequestOf<"node.renewLease">, "longLease">,
     signal: AbortSignal,
   ): Promise<number | undefined> {
-    const { parts, router } = this.#deps;
+    const { parts, router, desired } = this.#deps;
     const { random, options, vmManager, stateMachine } = parts;
     const { nodeId } = options;
     const { leases } = vmManager;
@@ -101,7 +99,7 @@ export class OwnLeaseDuty {
     const { leaseMs, index } = await router.call("node.renewLease", request, meta, { signal });
     await stateMachine.version.until((next) => next.appliedIndex >= index, { signal });
     if (leaseMs === 0) return undefined;
-    vmManager.setDesired(desiredVms(stateMachine.state, nodeId, userDataOpener(parts)));
+    vmManager.setDesired(desired.list);
     await leases.extend(askedMs + leaseMs);
     return askedMs + leaseMs;
   }

@@ -1,8 +1,8 @@
 import type { DiskCopyObservation, OperationRecord, VmRecord } from "@blixard/protocol";
 import { beforeEach, describe, expect, it } from "@jest/globals";
 import { droppedCopies, keptCopies, readableCopy, wantedCopies } from "../duties/disk-copy-plan.ts";
-import { desiredVms } from "../duties/vm-duty.ts";
 import { sampleNode, sampleObservation, sampleSpec, sampleVmId } from "../testing/command-samples.ts";
+import { desiredOf } from "../testing/desired-of.ts";
 import { endpointIdOf } from "../testing/memory-cluster-network.ts";
 import { Replica } from "../testing/replica.ts";
 import { planMigration } from "./migrate-plan.ts";
@@ -102,7 +102,7 @@ describe("a VM that goes to another node with its disks", () => {
     });
     expect(vm()).not.toHaveProperty("held");
     expect(plan()).toMatchObject({ steps: [], message: "it starts on node 3" });
-    expect(desiredVms(replica.state, 3, () => () => undefined)).toMatchObject([{ copyEpoch: 2, madeDisks: ["data"] }]);
+    expect(desiredOf(replica.state, 3)).toMatchObject([{ copyEpoch: 2, madeDisks: ["data"] }]);
     observe("Running", { disks: ["data", "tmp"] });
     expect(plan()).toMatchObject({ end: { state: "done" } });
   });
@@ -199,7 +199,7 @@ describe("a VM that goes to another node with its disks", () => {
     observe("Stopped");
     copied();
     step();
-    const old = () => desiredVms(replica.state, 2, () => () => undefined).map(({ desired }) => desired);
+    const old = () => desiredOf(replica.state, 2).map(({ desired }) => desired);
     expect(old()).toEqual([]);
     observe("Running");
     expect(old()).toEqual(["deleted"]);

@@ -262,6 +262,8 @@ describe("usageByNode", () => {
       [1, { vms: 2, vcpus: 2, memoryMiB: 256, diskMiB: 6_144 }],
       [2, { vms: 0, vcpus: 0, memoryMiB: 0, diskMiB: 1_024 }],
     ]);
-    expect([...usageByNode(state, [], schedulerDefaults, "web").keys()]).toEqual([2]);
+    const one = { ...state, vms: new Map([["web", vm({ phase: "Running" })]]) };
+    expect([...usageByNode(one, [], schedulerDefaults).keys()]).toEqual([1, 2]);
+    expect([...usageByNode(one, [], schedulerDefaults, "web").keys()]).toEqual([2]);
   });
 });

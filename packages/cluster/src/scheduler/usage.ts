@@ -1,12 +1,6 @@
 /** What VMs and volumes take from the nodes that they are on. */
-import {
-  diskMiBOf,
-  type ImageRecord,
-  type Labels,
-  type VmRecord,
-  type VmSpec,
-  type VolumeRecord,
-} from "@blixard/protocol";
+import { diskMiBOf, type Labels, type VmRecord, type VmSpec, type VolumeRecord } from "@blixard/protocol";
+import { type VmIndexState, vmIndexOf } from "./vm-index.ts";
 
 /** What is taken from a node. */
 export interface Usage {
@@ -29,9 +23,7 @@ export function reservationOf({ spec, labels }: Pick<VmRecord, "spec" | "labels"
 }
 
 /** The part of the replicated state from which it follows. */
-export interface UsageState {
-  readonly vms: ReadonlyMap<string, VmRecord>;
-  readonly images: ReadonlyMap<string, ImageRecord>;
+export interface UsageState extends VmIndexState {
   readonly volumes: ReadonlyMap<string, VolumeRecord>;
 }
 
@@ -46,46 +38,23 @@ export function usageByNode(
   options: { readonly overheadMemoryMiB: number },
   without?: string,
 ): Map<number, Usage> {
-  const usage = new Map<number, Usage>();
-  const add = (nodeId: number, more: Partial<Usage>) => {
-    const before = usage.get(nodeId) ?? noUsage;
-    const { vms = 0, vcpus = 0, memoryMiB = 0, diskMiB = 0 } = more;
-    usage.set(nodeId, {
-      vms: before.vms + vms,
-      vcpus: before.vcpus + vcpus,
-      memoryMiB: before.memoryMiB + memoryMiB,
-      diskMiB: before.diskMiB + diskMiB,
-    });
-  };
-  const addVm = (nodeId: number, spec: VmSpec, runs: boolean) => {
-    const image = state.images.get(spec.image);
-    const diskMiB = image === undefined ? 0 : diskMiBOf(spec, image);
-    if (runs) {
-      const memoryMiB = spec.memoryMiB + options.overheadMemoryMiB;
-      add(nodeId, { vms: 1, vcpus: spec.vcpus, memoryMiB, diskMiB });
-    } else if (diskMiB > 0) add(nodeId, { diskMiB });
-  };
-  for (const vm of state.vms.values()) {
-    if (vm.name === without) continue;
-    if (vm.node !== null) addVm(vm.node, largestSpec(vm), !isIdle(vm));
-    // It is about to be there, with its disks.
-    const { to, desired } = vm.held ?? {};
-    if (to !== undefined) addVm(to, vm.spec, desired !== "stopped");
+  const usage = new Map<number, { -readonly [Of in keyof Usage]: number }>();
+  for (const [nodeId, { vms, vcpus, memoryMiB, diskMiB }] of vmIndexOf(state).takenByNode(without)) {
+    usage.set(nodeId, { vms, vcpus, memoryMiB: memoryMiB + vms * options.overheadMemoryMiB, diskMiB });
   }
-  for (const reservation of reservations) addVm(reservation.nodeId, reservation.spec, true);
-  for (const { node, sizeGiB } of state.volumes.values()) add(node, { diskMiB: sizeGiB * mebibytesPerGib });
+  const of = (nodeId: number) => {
+    const known = usage.get(nodeId) ?? { ...noUsage };
+    usage.set(nodeId, known);
+    return known;
+  };
+  for (const { nodeId, spec } of reservations) {
+    const image = state.images.get(spec.image);
+    const sum = of(nodeId);
+    sum.vms++;
+    sum.vcpus += spec.vcpus;
+    sum.memoryMiB += spec.memoryMiB + options.overheadMemoryMiB;
+    sum.diskMiB += image === undefined ? 0 : diskMiBOf(spec, image);
+  }
+  for (const { node, sizeGiB } of state.volumes.values()) of(node).diskMiB += sizeGiB * mebibytesPerGib;
   return usage;
-}
-
-/** A VM that is to become smaller takes what its process was started with until it starts again. */
-function largestSpec({ spec, startedWith }: VmRecord): VmSpec {
-  if (startedWith === undefined) return spec;
-  const { vcpus, memoryMiB } = startedWith;
-  if (vcpus <= spec.vcpus && memoryMiB <= spec.memoryMiB) return spec;
-  return { ...spec, vcpus: Math.max(vcpus, spec.vcpus), memoryMiB: Math.max(memoryMiB, spec.memoryMiB) };
-}
-
-/** Whether a VM takes no processor and no memory, and will not by itself. */
-export function isIdle({ desired, phase }: Pick<VmRecord, "desired" | "phase">): boolean {
-  return desired === "stopped" && (phase === "Stopped" || phase === "Failed");
 }

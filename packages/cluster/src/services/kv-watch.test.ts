@@ -1,9 +1,8 @@
-import { Watch } from "@blixard/common";
+import { RecentKeys, Watch } from "@blixard/common";
 import type { CommandBody, KvEntry } from "@blixard/protocol";
 import { describe, expect, it, jest } from "@jest/globals";
 import fc from "fast-check";
 import type { ClusterStateMachine } from "../cluster-state-machine.ts";
-import { RecentKeys } from "../recent-keys.ts";
 import { fedMachine } from "../testing/fed-machine.ts";
 import { watchKeys } from "./kv-watch.ts";
 

@@ -27,7 +27,7 @@ export async function* watchKeys(
     const { changed } = await stateMachine.version.until((version) => version.changed.kv !== looked, { signal });
     const first = looked < 0;
     const { kv } = stateMachine.state;
-    const keys = stateMachine.kvKeysSince(looked) ?? new Set([...seen.keys(), ...kv.keys()]);
+    const keys = stateMachine.keysSince("kv", looked) ?? new Set([...seen.keys(), ...kv.keys()]);
     looked = changed.kv;
     const touched = [...keys].filter((key) => key.startsWith(prefix));
     for (const change of kvChanges(seen, kv, touched)) {

@@ -12,6 +12,7 @@ import type {
   SchedulerOptions,
 } from "../scheduler/scheduler-types.ts";
 import { type Reservation, usageByNode } from "../scheduler/usage.ts";
+import { vmIndexOf } from "../scheduler/vm-index.ts";
 import { clusterKey, nodeKey } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import { forwardRefusal } from "../state-machine/vm-forwards.ts";
@@ -110,13 +111,17 @@ function placedVms(state: ClusterState, promised: readonly Reservation[], { name
   const placed: PlacedVm[] = [];
   const { affinity = [], spread } = spec.placement ?? {};
   const looksAtAll = affinity.length > 0 || spread !== undefined;
-  const add = (nodeId: number | null, { labels = {}, spec: other }: Pick<VmRecord, "labels" | "spec">) => {
+  const add = (nodeId: number | null, { labels, spec: other }: Pick<VmRecord, "labels" | "spec">) => {
     const { placement } = other;
-    if (nodeId === null || !(looksAtAll || placement?.affinity !== undefined)) return;
-    const node = state.nodes.get(nodeKey(nodeId));
-    if (node !== undefined) placed.push({ node, labels, ...(placement === undefined ? {} : { placement }) });
+    const node = nodeId === null ? undefined : state.nodes.get(nodeKey(nodeId));
+    if (node === undefined || !(looksAtAll || placement?.affinity !== undefined)) return;
+    placed.push({ node, labels: labels ?? {}, ...(placement === undefined ? {} : { placement }) });
   };
-  for (const vm of state.vms.values()) if (vm.name !== name) add(vm.node, vm);
+  const names = looksAtAll ? state.vms.keys() : vmIndexOf(state).affine;
+  for (const each of names) {
+    const vm = state.vms.get(each);
+    if (vm !== undefined && each !== name) add(vm.node, vm);
+  }
   for (const vm of promised) add(vm.nodeId, vm);
   return placed;
 }

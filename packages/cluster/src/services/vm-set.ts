@@ -16,7 +16,8 @@ import {
 } from "@blixard/protocol";
 import type { CallScope } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
-import { isIdle, type Reservation } from "../scheduler/usage.ts";
+import type { Reservation } from "../scheduler/usage.ts";
+import { isIdle } from "../scheduler/vm-index.ts";
 import { isRemembered } from "../state-machine/apply-command.ts";
 import { nodeKey } from "../state-machine/state.ts";
 import type { Outcome } from "../state-machine/types.ts";

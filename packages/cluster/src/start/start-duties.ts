@@ -5,6 +5,7 @@ import type { CallRouter } from "../calls/call-router.ts";
 import type { ClusterNodeDeps } from "../cluster-node-types.ts";
 import type { LoopDeps } from "../duties/background-loop.ts";
 import { countState } from "../duties/count-state.ts";
+import { DesiredVms, userDataOpener } from "../duties/desired-vms.ts";
 import { DiskCopyDuty } from "../duties/disk-copy-duty.ts";
 import { runImageDuty } from "../duties/image-duty.ts";
 import { LeaderDuties } from "../duties/leader-duties.ts";
@@ -68,7 +69,8 @@ export function startDuties(duties: DutiesDeps): Duties {
   const { ownToken: store, keyRotation: rotation } = deps;
   const ownToken =
     store === undefined ? undefined : new OwnTokenDuty({ parts, router, loop, store, caughtUp: untilCaughtUp });
-  const ownLease = new OwnLeaseDuty({ parts, router, loop, starts: deps.store?.starts ?? 0 });
+  const desired = new DesiredVms(stateMachine, options.nodeId, userDataOpener(parts));
+  const ownLease = new OwnLeaseDuty({ parts, router, desired, loop, starts: deps.store?.starts ?? 0 });
   const running = Promise.all([
     parts.leaderContact.run(signal),
     ownToken?.run(signal),
@@ -80,7 +82,7 @@ export function startDuties(duties: DutiesDeps): Duties {
     runResealDuty(parts, signal),
     new OperationsDuty(parts).run(signal),
     ownLease.run(signal),
-    new VmDuty(parts, router, loop, untilCaughtUp).run(signal),
+    new VmDuty(parts, desired, router, loop, untilCaughtUp).run(signal),
     new DiskCopyDuty(parts, router, loop, untilCaughtUp).run(signal),
     runVolumeDuty(parts, router, loop, untilCaughtUp, signal),
     runNetworkDuty(parts, loop, untilCaughtUp, signal),

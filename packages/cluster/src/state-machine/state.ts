@@ -1,5 +1,6 @@
 /** Holds the tables in memory and stores changes in them. Only `apply` of the state machine decides the changes. */
-import type { TokenRecord } from "@blixard/protocol";
+import type { TokenRecord, VmRecord } from "@blixard/protocol";
+import { noteImageChange, noteVmChange, placeIn, vmIndexOf } from "../scheduler/vm-index.ts";
 import { type Change, type ClusterState, type TableName, type Tables, tableNames } from "./types.ts";
 
 type MutableTables = { readonly [Table in TableName]: Map<string, Tables[Table]> };
@@ -57,12 +58,14 @@ export function applyChange(state: MutableState, change: Change): void {
   }
   // The table names its value type in `Change`, which the index alone no longer shows.
   store<Tables[TableName]>(state[change.table] as Map<string, Tables[TableName]>, change.key, change.value);
+  if (change.table === "vms") noteVmChange(state, change.key);
+  else if (change.table === "images") noteImageChange(state);
 }
 
 function store<T>(table: Map<string, T>, key: string, value: T | undefined): void {
   const keys = orders.get(table);
   if (keys !== undefined && table.has(key) !== (value !== undefined)) {
-    const at = placeOf(keys, key);
+    const at = placeIn(keys, key);
     if (value === undefined) keys.splice(at, 1);
     else keys.splice(at, 0, key);
   }
@@ -74,17 +77,6 @@ function store<T>(table: Map<string, T>, key: string, value: T | undefined): voi
 const orders = new WeakMap<ReadonlyMap<string, unknown>, string[]>();
 /** More than the tables with a limit hold; the others are not read as a whole. */
 const orderLengthMax = 20_000;
-
-/** Where `key` is in `keys`, which are in order, or belongs. */
-function placeOf(keys: readonly string[], key: string): number {
-  let [from, to] = [0, keys.length];
-  while (from < to) {
-    const middle = (from + to) >>> 1;
-    if ((keys[middle] ?? "") < key) from = middle + 1;
-    else to = middle;
-  }
-  return from;
-}
 
 /** The records of a table in order of their keys, whatever order they were stored in. */
 export function sortedRecords<Table extends TableName>(state: ClusterState, table: Table): Tables[Table][] {
@@ -106,6 +98,13 @@ function recordsOf<T>(rows: ReadonlyMap<string, T>, keys: readonly string[] | un
     records.push(record);
   }
   return records;
+}
+
+/** The VMs whose disks move to a node or from it, or have done so, by name. */
+export function vmsCopiedAt(state: ClusterState, nodeId: number): VmRecord[] {
+  return vmIndexOf(state)
+    .copiesAt(nodeId)
+    .flatMap((name) => state.vms.get(name) ?? []);
 }
 
 /** What the key of a person was given. Tokens are few and each key stands once: the order of the map does not matter. */

@@ -1,7 +1,7 @@
 import type { CommandBodyOf, GuestDisks, VmObservation } from "@blixard/protocol";
 import { beforeEach, describe, expect, it } from "@jest/globals";
-import { desiredVms } from "../duties/vm-duty.ts";
 import { initBody, sampleNode, sampleObservation, sampleSpec, sampleVmId } from "../testing/command-samples.ts";
+import { desiredOf } from "../testing/desired-of.ts";
 import { Replica } from "../testing/replica.ts";
 
 let replica: Replica;
@@ -45,7 +45,7 @@ describe("a volume that a VM gets", () => {
       lossPolicy: { onNodeLoss: "wait", effect: "waits" },
     });
     expect(replica.state.volumes.get("db")).toMatchObject({ attachedTo: "web", epoch: 1 });
-    const [wish] = desiredVms(replica.state, 2, () => () => undefined).filter(({ name }) => name === "web");
+    const [wish] = desiredOf(replica.state, 2).filter(({ name }) => name === "web");
     expect(wish).toMatchObject({ disksIndex: changedAt(), volumeIds: new Map([["db", sampleVmId(10)]]) });
     attach("logs");
     expect(replica.state.volumes.get("db")).toMatchObject({ epoch: 1 });

@@ -15,7 +15,7 @@ import {
   type VmSpecChange,
   volumesOf,
 } from "@blixard/protocol";
-import { isIdle } from "../scheduler/usage.ts";
+import { isIdle } from "../scheduler/vm-index.ts";
 import { clusterLevel } from "./level.ts";
 import { done, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";

@@ -1,5 +1,5 @@
 /** A VM manager whose VMs start and stop at once, in memory: a double for tests of what stands above it. */
-import { BlixardError, Watch } from "@blixard/common";
+import { BlixardError, Watch, WatchedMap } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import {
   type ImageRecord,
@@ -42,7 +42,7 @@ const fakeCapacity: NodeCapacity = {
 };
 
 export class MemoryVmManager implements VmManager {
-  readonly observations = new Watch<ReadonlyMap<string, VmObservation>>(new Map());
+  readonly observations = new WatchedMap<VmObservation>();
   readonly builtinImages = [demoImage];
   readonly #capacity: NodeCapacity;
   readonly diskRoom: Watch<NodeCapacity["disk"]>;
@@ -110,8 +110,8 @@ export class MemoryVmManager implements VmManager {
   setDesired(vms: readonly DesiredVm[]): void {
     this.desired = vms;
     const next = new Map<string, VmObservation>();
-    for (const vm of vms) next.set(vm.vmId, observationOf(vm, this.observations.value.get(vm.vmId)));
-    this.observations.set(next);
+    for (const vm of vms) next.set(vm.vmId, observationOf(vm, this.observations.get(vm.vmId)));
+    this.observations.replace(next);
   }
 
   async readConsole(

@@ -1,5 +1,5 @@
 /** A VM manager whose VMs are entries of a list. Like real ones they outlive the process that started them. */
-import { BlixardError, Watch } from "@blixard/common";
+import { BlixardError, Watch, WatchedMap } from "@blixard/common";
 import type { ImageRecord, NodeCapacity, VmObservation, VmPhase, VolumeObservation } from "@blixard/protocol";
 import type { DesiredVm, VmLeases, VmManager } from "@blixard/vm-manager";
 import type { SimProcess } from "./sim-process.ts";
@@ -177,7 +177,7 @@ const capacity: NodeCapacity = { vcpus: 8, memoryMiB: 8_192, drivers: ["fake"] }
 const startDelayMs = 150;
 
 export class SimVmManager implements VmManager {
-  readonly observations = new Watch<ReadonlyMap<string, VmObservation>>(new Map());
+  readonly observations = new WatchedMap<VmObservation>();
   /** Nobody makes volumes here. */
   readonly volumeObservations = new Watch<ReadonlyMap<string, VolumeObservation>>(new Map());
   readonly builtinImages = [simImage];
@@ -266,7 +266,7 @@ export class SimVmManager implements VmManager {
   #observe(): void {
     const next = new Map<string, VmObservation>();
     for (const vm of this.#desired) next.set(vm.vmId, this.#observationOf(vm));
-    this.observations.set(next);
+    this.observations.replace(next);
   }
 
   #observationOf(vm: DesiredVm): VmObservation {

@@ -24,10 +24,24 @@ export function journalArgument(name: string): string {
   return `${journalPrefix}${name}`;
 }
 
-/** The processes that say that they are VMs; those of one VM with `vmId`. */
-export async function findVmProcesses(vmId?: string): Promise<readonly VmProcess[]> {
-  const all = await mapProcesses(readVmProcess);
+type Look = Promise<readonly VmProcess[]>;
+
+let running: Promise<unknown> = Promise.resolve();
+let next: Look | undefined;
+
+/** The processes that say that they are VMs; those of one VM with `vmId`. Who asks during a look gets what the next one sees. */
+export async function findVmProcesses(vmId?: string): Look {
+  next ??= lookAfter(running);
+  const all = await next;
   return vmId === undefined ? all : all.filter((seen) => seen.vmId === vmId);
+}
+
+async function lookAfter(before: Promise<unknown>): Look {
+  await before;
+  next = undefined;
+  const look = mapProcesses(readVmProcess);
+  running = look.catch(() => {});
+  return await look;
 }
 
 async function readVmProcess(pid: number): Promise<VmProcess | undefined> {
@@ -35,8 +49,9 @@ async function readVmProcess(pid: number): Promise<VmProcess | undefined> {
   const line = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
   const all = line.split("\0");
   const vmId = argumentAfter(all, "-uuid")?.toLowerCase();
+  if (vmId === undefined || !vmIdPattern.test(vmId)) return undefined;
   const identity = identifyProcess(pid);
-  if (vmId === undefined || !vmIdPattern.test(vmId) || identity === undefined) return undefined;
+  if (identity === undefined) return undefined;
   return { ...identity, vmId, arguments: all, ...(await placeOf(pid, all)) };
 }
 
