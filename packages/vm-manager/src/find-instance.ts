@@ -81,7 +81,7 @@ function uncertain(reason: UncertainInstance["reason"], message: string): Uncert
 async function lostRecord({ clock, store, walls }: FindInstanceDeps, found: VmProcess): Promise<InstanceRecord> {
   const { vmId, directory, generation, pid, startTime } = found;
   if (directory !== store.directoryOf(vmId)) throw new Error("this node did not start it");
-  const uid = await uidOfProcess(pid);
+  const uid = uidOfProcess(pid);
   if (uid === undefined || !walls.isOwnUser(uid))
     throw new Error(`it runs as user ${uid}, whom this node gives to no VM`);
   const label = /^guest=([a-z0-9-]+),process=blixard-\1-(\d+)$/.exec(argumentAfter(found.arguments, "-name") ?? "");

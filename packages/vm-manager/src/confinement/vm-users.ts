@@ -3,9 +3,8 @@
  * the same again; one that another VM has, or any process of this host, is passed over.
  */
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { BlixardError } from "@blixard/common";
-import { mapProcesses } from "../process/process-identity.ts";
+import { mapProcesses, readProcessFile } from "../process/process-identity.ts";
 import type { UserRange } from "./confinement-options.ts";
 
 export class VmUsers {
@@ -49,8 +48,7 @@ export class VmUsers {
 }
 
 /** The real user id; undefined when the process is gone. */
-export async function uidOfProcess(pid: number): Promise<number | undefined> {
-  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-  const uid = /^Uid:\s+(\d+)/m.exec(status)?.[1];
+export function uidOfProcess(pid: number): number | undefined {
+  const uid = /^Uid:\s+(\d+)/m.exec(readProcessFile(pid, "status"))?.[1];
   return uid === undefined ? undefined : Number(uid);
 }

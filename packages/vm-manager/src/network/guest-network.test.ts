@@ -7,7 +7,13 @@ import { systemClock } from "@blixard/common/system";
 import type { VmSpec } from "@blixard/protocol";
 import { afterAll, describe, expect, it } from "@jest/globals";
 import { uidOfProcess } from "../confinement/vm-users.ts";
-import { identifyProcess, isAlive, mapProcesses, type ProcessIdentity } from "../process/process-identity.ts";
+import {
+  identifyProcess,
+  isAlive,
+  mapProcesses,
+  type ProcessIdentity,
+  readProcessFile,
+} from "../process/process-identity.ts";
 import { QemuDriver } from "../qemu/qemu-driver.ts";
 import { freePort } from "../testing/free-port.ts";
 import { importNetworkGuest, networkGuestComponent, networkGuestReady } from "../testing/network-guest.ts";
@@ -60,15 +66,15 @@ let questions = 0;
 /** The processes that the switch of the harness has started. */
 async function passtOf(harness: VmHarness): Promise<readonly ProcessIdentity[]> {
   const own = await switchOf(harness);
-  return await mapProcesses(async (pid) => {
-    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+  return await mapProcesses((pid) => {
+    const status = readProcessFile(pid, "status");
     return Number(/^PPid:\s+(\d+)/m.exec(status)?.[1]) === own?.pid ? identifyProcess(pid) : undefined;
   });
 }
 
 async function switchOf({ dataDir }: VmHarness): Promise<ProcessIdentity | undefined> {
-  const found = await mapProcesses(async (pid) => {
-    const line = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
+  const found = await mapProcesses((pid) => {
+    const line = readProcessFile(pid, "cmdline").split("\0");
     const at = line.indexOf("--blixard-switch");
     return at >= 0 && line[at + 1] === `${dataDir}/run/switch` && line[0] !== "bash" ? identifyProcess(pid) : undefined;
   });
@@ -143,8 +149,8 @@ describeWith(describe, networkGuestComponent)("a guest in its network user", () 
     if (passt === undefined) throw new Error("passt does not run");
     expect(more).toEqual([]);
     // Behind the walls of its VM: the same user and control groups.
-    expect(await uidOfProcess(passt.pid)).toBe(await uidOfProcess(qemu));
-    if (isRoot) expect(await uidOfProcess(passt.pid)).not.toBe(0);
+    expect(uidOfProcess(passt.pid)).toBe(uidOfProcess(qemu));
+    if (isRoot) expect(uidOfProcess(passt.pid)).not.toBe(0);
     const groupsOf = (pid: number) => readFile(`/proc/${pid}/cgroup`, "utf8");
     expect(await groupsOf(passt.pid)).toBe(await groupsOf(qemu));
 

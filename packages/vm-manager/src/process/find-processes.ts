@@ -3,9 +3,9 @@
  * journal's character device, whose path names the directory of the instance and the generation of the start. Releases up
  * to 0.1 named a pid file instead.
  */
-import { readFile, readlink } from "node:fs/promises";
+import { readlinkSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
-import { identifyProcess, mapProcesses, type ProcessIdentity } from "./process-identity.ts";
+import { identifyProcess, mapProcesses, type ProcessIdentity, readProcessFile } from "./process-identity.ts";
 
 export interface VmProcess extends ProcessIdentity {
   readonly vmId: string;
@@ -44,27 +44,34 @@ async function lookAfter(before: Promise<unknown>): Look {
   return await look;
 }
 
-async function readVmProcess(pid: number): Promise<VmProcess | undefined> {
+function readVmProcess(pid: number): VmProcess | undefined {
   if (pid === process.pid) return undefined;
-  const line = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-  const all = line.split("\0");
+  const all = readProcessFile(pid, "cmdline").split("\0");
   const vmId = argumentAfter(all, "-uuid")?.toLowerCase();
   if (vmId === undefined || !vmIdPattern.test(vmId)) return undefined;
   const identity = identifyProcess(pid);
   if (identity === undefined) return undefined;
-  return { ...identity, vmId, arguments: all, ...(await placeOf(pid, all)) };
+  return { ...identity, vmId, arguments: all, ...placeOf(pid, all) };
 }
 
-async function placeOf(pid: number, all: readonly string[]): Promise<Pick<VmProcess, "directory" | "generation">> {
+function placeOf(pid: number, all: readonly string[]): Pick<VmProcess, "directory" | "generation"> {
   const journal = all.find((argument) => argument.startsWith(journalPrefix))?.slice(journalPrefix.length);
   const named = journal?.replaceAll(",,", ",") ?? argumentAfter(all, "-pidfile");
   const nowhere = { directory: undefined, generation: 0 };
   if (named === undefined) return nowhere;
   // Somebody else's process does not show where it works, and names nothing of ours.
-  const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => "/");
+  const cwd = directoryOf(pid);
   const path = resolve(cwd.endsWith(removedSuffix) ? cwd.slice(0, -removedSuffix.length) : cwd, named);
   const generation = /^(?:events|pid)-(\d+)$/.exec(basename(path))?.[1];
   return generation === undefined ? nowhere : { directory: dirname(path), generation: Number(generation) };
+}
+
+function directoryOf(pid: number): string {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return "/";
+  }
 }
 
 export function argumentAfter(all: readonly string[], name: string): string | undefined {

@@ -4,14 +4,19 @@
  * a line, each question with a number that its answer bears.
  */
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
+import { existsSync, statSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BlixardError, type Clock, messageOf, sleep, withDeadline } from "@blixard/common";
 import { launchCommand } from "../confinement/launcher.ts";
-import { identifyProcess, mapProcesses, type ProcessIdentity, signalProcess } from "./process-identity.ts";
+import {
+  identifyProcess,
+  mapProcesses,
+  type ProcessIdentity,
+  readProcessFile,
+  signalProcess,
+} from "./process-identity.ts";
 import { takeLines } from "./socket-lines.ts";
 
 /** What all helpers of one kind have in common. */
@@ -175,12 +180,12 @@ export async function endHelpers(
   return found.length;
 }
 
-async function readHelper(pid: number, argument: string, socketPath: string): Promise<ProcessIdentity | undefined> {
+function readHelper(pid: number, argument: string, socketPath: string): ProcessIdentity | undefined {
   if (pid === process.pid) return undefined;
-  const given = (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
+  const given = readProcessFile(pid, "cmdline").split("\0");
   const at = given.indexOf(argument);
   if (at < 0 || given[at + 1] !== socketPath) return undefined;
-  const facts = await stat(`/proc/${pid}`).catch(() => undefined);
+  const facts = statSync(`/proc/${pid}`, { throwIfNoEntry: false });
   return facts?.uid === process.getuid?.() ? identifyProcess(pid) : undefined;
 }
 
