@@ -9,6 +9,7 @@ import { join } from "node:path";
 import type { BlixardClient } from "@blixard/client";
 import { instanceProcesses, ProcessCluster } from "@blixard/testing";
 import {
+  askByDatagram,
   describeWith,
   freePort,
   networkGuestCommandLine,
@@ -172,6 +173,25 @@ describeWith(describe, networkGuestComponent)("networks of VMs", () => {
     await expect(page()).rejects.toThrow();
     expect(await run("network", "delete", "lan", "--yes")).toMatchObject({ code: 0 });
   }, 600_000);
+
+  it("answer datagrams through a forwarded port, also on the node that the VM has moved to", async () => {
+    const port = await freePort();
+    const create = (name: string, to: string) =>
+      run("vm", "create", name, "--image", "demo", "--memory", "32M", "--forward", to);
+    expect(await create("echo", `${port}:7/udp`)).toMatchObject({ code: 0 });
+    expect((await run("vm", "list", "-o", "wide")).said).toContain(` ${port}:7/udp `);
+    const { vmId, node } = await client.vms.get("echo");
+    vmIds.push(vmId);
+    expect(await askByDatagram(port, "before")).toBe("before");
+    expect(await run("vm", "move", "echo")).toMatchObject({ code: 0 });
+    const moved = await client.vms.get("echo");
+    expect(moved.node).not.toBe(node);
+    expect(await askByDatagram(port, "after")).toBe("after");
+    // Another VM takes the port on another node, and the same port of TCP anywhere.
+    expect(await create("other", `all:${port}:7/udp`)).toMatchObject({ code: 0 });
+    expect((await client.vms.get("other")).node).not.toBe(moved.node);
+    for (const name of ["echo", "other"]) expect(await run("vm", "delete", name, "--yes")).toMatchObject({ code: 0 });
+  }, 300_000);
 
   it("carry connections from other nodes and other machines, each side ending on its own", async () => {
     const created = await run("vm", "create", "app", "--image", "guest", "--memory", "128M", "--on-node-loss", "wait");
