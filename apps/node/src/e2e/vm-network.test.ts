@@ -137,6 +137,14 @@ describeWith(describe, networkGuestComponent)("networks of VMs", () => {
     expect(await pings("10.1.0.77")).toBe("reached");
     await db.run("ip addr add 10.1.0.9/24 dev eth0");
     expect(await pings("10.1.0.9")).toBe("walled");
+    expect((await run("network", "list")).said).toMatch(/^lan +10\.1\.0\.0\/24 +10\.1\.0\.0\/29 +2 +245 /m);
+    const [webNode, dbNode] = ["web", "db"].map((name) => records.find((each) => each.name === name)?.node);
+    const explained = (await run("vm", "explain", "web")).said;
+    expect(explained).toMatch(/^network {4}user 10\.0\.7\.20 [0-9a-f:]{17}: out to everything but its node$/m);
+    expect(explained).toMatch(
+      new RegExp(`^network {4}lan 10\\.1\\.0\\.8 [0-9a-f:]{17}: frames pass to node ${dbNode}$`, "m"),
+    );
+    expect(explained).toContain(`\nforward    127.0.0.1:${port} on node ${webNode} itself leads to port 80 of tcp\n`);
     await db.run("ip addr del 10.1.0.9/24 dev eth0; mac=$(cat /sys/class/net/eth0/address)");
     await db.run("ip link set eth0 down; ip link set eth0 address 02:00:00:00:00:99; ip link set eth0 up");
     expect(await pings("10.1.0.77")).toBe("walled");
