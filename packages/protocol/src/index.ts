@@ -54,7 +54,7 @@ export type { LossPolicy, LossWishes } from "./api/loss-policy.ts";
 export { formerLossPolicy, lossPolicyOf } from "./api/loss-policy.ts";
 export type { MemberStatus, PendingJoin } from "./api/member.ts";
 export { provedJoinsSince } from "./api/member.ts";
-export type { NetworkPlan, NetworkRecord } from "./api/network.ts";
+export type { NetworkPlan, NetworkRecord, NetworkView } from "./api/network.ts";
 export { networkPlanOf } from "./api/network.ts";
 export type { KeyChange, MemberRole, NodeCapacity, NodeRecord, NodeView } from "./api/node.ts";
 export { memberRoleSchema, nodeCapacitySchema, nodeRecordSchema } from "./api/node.ts";
@@ -111,6 +111,7 @@ export { withObservedEnds } from "./api/vm-ends.ts";
 export { forwardEnd } from "./api/vm-forward.ts";
 export type { VmHealthCheck } from "./api/vm-health.ts";
 export { describeCheck } from "./api/vm-health.ts";
+export type { CardState } from "./api/vm-network-state.ts";
 export type { NetworkWishes, VmForward, VmNetwork } from "./api/vm-networks.ts";
 export {
   forwardsCollide,

@@ -39,7 +39,7 @@ void net_start(void);
 /* Looks for frames and for what is due. True when there was something. */
 int net_step(void);
 
-/* udp.c: DHCP, and names by DNS. */
+/* udp.c: DHCP, names by DNS, and an echo on port 7. */
 void udp_receive(const struct packet *packet);
 void udp_send(u16 from, u32 to, u16 port, unsigned bytes);
 void dhcp_step(void);

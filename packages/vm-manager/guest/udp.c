@@ -1,4 +1,4 @@
-/* UDP: an address by DHCP (RFC 2131), and names by DNS (RFC 1035). */
+/* UDP: an address by DHCP (RFC 2131), names by DNS (RFC 1035), and an echo (RFC 862). */
 #include "net.h"
 
 #define UDP_BYTES 8
@@ -9,6 +9,8 @@
 #define DNS_PORT 53
 #define DNS_CLIENT 5353
 #define NAME_BYTES_MAX 100
+#define ECHO_PORT 7
+#define SYSTEM_PORTS_END 1024
 
 enum { DISCOVER = 1, OFFER = 2, REQUEST = 3, ACKNOWLEDGE = 5, REFUSE = 6 };
 
@@ -175,11 +177,19 @@ static void dns_receive(const u8 *message, unsigned bytes) {
   resolved(0);
 }
 
+/* Not to a port of a system service, which could be an echo too. */
+static void echo(const struct packet *packet, u16 to, unsigned bytes) {
+  if (to < SYSTEM_PORTS_END || UDP_BYTES + bytes > CONTENT_BYTES_MAX) return;
+  memcpy(ip_content + UDP_BYTES, packet->content + UDP_BYTES, bytes);
+  udp_send(ECHO_PORT, packet->from, to, bytes);
+}
+
 void udp_receive(const struct packet *packet) {
   const u8 *content = packet->content;
   if (packet->bytes < UDP_BYTES || read16(content + 4) < UDP_BYTES || read16(content + 4) > packet->bytes) return;
   u16 from = read16(content), to = read16(content + 2);
   unsigned bytes = read16(content + 4) - UDP_BYTES;
   if (from == DHCP_SERVER && to == DHCP_CLIENT) dhcp_receive(content + UDP_BYTES, bytes);
+  if (to == ECHO_PORT && packet->to == own.address && own.address != 0) echo(packet, from, bytes);
   if (from == DNS_PORT && to == DNS_CLIENT && packet->from == own.resolver) dns_receive(content + UDP_BYTES, bytes);
 }

@@ -1,6 +1,7 @@
 /** What the cluster sees of the VM manager of one node. */
 import type { Clock, Logger, Metrics, Random, Watch, WatchedMap } from "@blixard/common";
 import type {
+  CardState,
   ImageBlob,
   ImageRecord,
   NodeCapacity,
@@ -230,6 +231,8 @@ export interface VmManager {
   writeConsole(vmId: string, data: Uint8Array): Promise<void>;
   /** A TCP connection to a port of a guest in its network `user`. @throws VM_NOT_FOUND, GUEST_UNREACHABLE */
   connectGuest(vmId: string, port: number, signal: AbortSignal): Promise<GuestStream>;
+  /** The network cards of a VM that runs here; none of another. @throws VM_NOT_FOUND */
+  networkStateOf(vmId: string): Promise<readonly CardState[]>;
   /** The image store: content-addressed, verified by digest when a blob is complete. */
   readonly images: BlobStore;
   /** Records of the images that every node makes itself: `builtin/nano`, and `demo`, which is the same guest. */

@@ -3,7 +3,14 @@ import { mkdir } from "node:fs/promises";
 import { availableParallelism, totalmem } from "node:os";
 import { join, resolve } from "node:path";
 import { abortReason, BlixardError, type Clock, Semaphore, sleep, WatchedMap } from "@blixard/common";
-import { disksOf, limits, type NodeCapacity, nodeCapacitySchema, type VmObservation } from "@blixard/protocol";
+import {
+  type CardState,
+  disksOf,
+  limits,
+  type NodeCapacity,
+  nodeCapacitySchema,
+  type VmObservation,
+} from "@blixard/protocol";
 import type { ConfinementReport } from "./confinement/host-confinement.ts";
 import { VmWalls } from "./confinement/vm-walls.ts";
 import { type DataDirLock, lockDataDir } from "./data-dir-lock.ts";
@@ -312,6 +319,11 @@ class NodeVmManager implements HostVmManager {
   async connectGuest(vmId: string, port: number, signal: AbortSignal): Promise<GuestStream> {
     this.#machineOf(vmId);
     return await this.#networks.connectGuest(vmId, port, signal);
+  }
+
+  async networkStateOf(vmId: string): Promise<readonly CardState[]> {
+    this.#machineOf(vmId);
+    return await this.#networks.stateOf(vmId);
   }
 
   close(options: { readonly stopVms?: boolean } = {}): Promise<void> {

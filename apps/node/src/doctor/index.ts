@@ -14,6 +14,7 @@ import {
   checkVmProcesses,
 } from "./check-host.ts";
 import { checkIroh, checkPort, checkUdp } from "./check-network.ts";
+import { checkVmNetworksOf } from "./check-vm-networks.ts";
 import { type Finding, notOk, ok } from "./finding.ts";
 
 export type { Finding } from "./finding.ts";
@@ -51,7 +52,7 @@ export async function examine({ config, dataDir, clock, running, client }: Exami
     ...(await checkIroh(bind.host, config)),
     ...(client === undefined
       ? [notOk("cluster", "unknown", "no running node was asked", "name one: blixard doctor --address HOST:PORT")]
-      : await checkCluster(client, clock)),
+      : [...(await checkCluster(client, clock)), ...(await checkVmNetworksOf(client))]),
   ];
 }
 

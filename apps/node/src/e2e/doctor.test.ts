@@ -103,7 +103,17 @@ describe("blixard doctor", () => {
     const well = await doctor();
     const report = reportOf(well);
     expect([well.code, report.findings.filter(({ result }) => result === "fail")]).toEqual([0, []]);
-    for (const check of ["node", "leader", "storage", "peer 2", "peer 3", "versions", "clock of 2", "clock of 3"]) {
+    for (const check of [
+      "node",
+      "leader",
+      "storage",
+      "peer 2",
+      "peer 3",
+      "versions",
+      "clock of 2",
+      "clock of 3",
+      "VM networks of the cluster",
+    ]) {
       expect([check, find(report, check)?.result]).toEqual([check, "ok"]);
     }
     expect(find(report, "port bind")?.detail).toMatch(/is served by node 1/);

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import type { BlixardClient } from "@blixard/client";
 import { instanceProcesses, ProcessCluster } from "@blixard/testing";
 import {
+  askByDatagram,
   describeWith,
   freePort,
   networkGuestCommandLine,
@@ -136,6 +137,14 @@ describeWith(describe, networkGuestComponent)("networks of VMs", () => {
     expect(await pings("10.1.0.77")).toBe("reached");
     await db.run("ip addr add 10.1.0.9/24 dev eth0");
     expect(await pings("10.1.0.9")).toBe("walled");
+    expect((await run("network", "list")).said).toMatch(/^lan +10\.1\.0\.0\/24 +10\.1\.0\.0\/29 +2 +245 /m);
+    const [webNode, dbNode] = ["web", "db"].map((name) => records.find((each) => each.name === name)?.node);
+    const explained = (await run("vm", "explain", "web")).said;
+    expect(explained).toMatch(/^network {4}user 10\.0\.7\.20 [0-9a-f:]{17}: out to everything but its node$/m);
+    expect(explained).toMatch(
+      new RegExp(`^network {4}lan 10\\.1\\.0\\.8 [0-9a-f:]{17}: frames pass to node ${dbNode}$`, "m"),
+    );
+    expect(explained).toContain(`\nforward    127.0.0.1:${port} on node ${webNode} itself leads to port 80 of tcp\n`);
     await db.run("ip addr del 10.1.0.9/24 dev eth0; mac=$(cat /sys/class/net/eth0/address)");
     await db.run("ip link set eth0 down; ip link set eth0 address 02:00:00:00:00:99; ip link set eth0 up");
     expect(await pings("10.1.0.77")).toBe("walled");
@@ -172,6 +181,25 @@ describeWith(describe, networkGuestComponent)("networks of VMs", () => {
     await expect(page()).rejects.toThrow();
     expect(await run("network", "delete", "lan", "--yes")).toMatchObject({ code: 0 });
   }, 600_000);
+
+  it("answer datagrams through a forwarded port, also on the node that the VM has moved to", async () => {
+    const port = await freePort();
+    const create = (name: string, to: string) =>
+      run("vm", "create", name, "--image", "demo", "--memory", "32M", "--forward", to);
+    expect(await create("echo", `${port}:7/udp`)).toMatchObject({ code: 0 });
+    expect((await run("vm", "list", "-o", "wide")).said).toContain(` ${port}:7/udp `);
+    const { vmId, node } = await client.vms.get("echo");
+    vmIds.push(vmId);
+    expect(await askByDatagram(port, "before")).toBe("before");
+    expect(await run("vm", "move", "echo")).toMatchObject({ code: 0 });
+    const moved = await client.vms.get("echo");
+    expect(moved.node).not.toBe(node);
+    expect(await askByDatagram(port, "after")).toBe("after");
+    // Another VM takes the port on another node, and the same port of TCP anywhere.
+    expect(await create("other", `all:${port}:7/udp`)).toMatchObject({ code: 0 });
+    expect((await client.vms.get("other")).node).not.toBe(moved.node);
+    for (const name of ["echo", "other"]) expect(await run("vm", "delete", name, "--yes")).toMatchObject({ code: 0 });
+  }, 300_000);
 
   it("carry connections from other nodes and other machines, each side ending on its own", async () => {
     const created = await run("vm", "create", "app", "--image", "guest", "--memory", "128M", "--on-node-loss", "wait");

@@ -23,7 +23,7 @@ import { vmHandlers } from "./vm.ts";
 import { vmAgentHandlers } from "./vm-agent.ts";
 import { consoleStreams } from "./vm-console.ts";
 import { vmDiskHandlers } from "./vm-disk.ts";
-import { vmForwardStreams } from "./vm-forward.ts";
+import { vmForwardStreams, vmNetworkStateHandlers } from "./vm-forward.ts";
 import { vmMigrateHandlers } from "./vm-migrate.ts";
 import { vmStreams } from "./vm-watch.ts";
 import { volumeHandlers } from "./volume.ts";
@@ -43,6 +43,7 @@ export function createServices(parts: NodeParts): Services {
       ...kvHandlers(parts),
       ...vmHandlers(parts),
       ...vmAgentHandlers(parts),
+      ...vmNetworkStateHandlers(parts),
       ...vmDiskHandlers(parts),
       ...vmMigrateHandlers(parts),
       ...volumeHandlers(parts),

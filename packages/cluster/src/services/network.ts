@@ -5,6 +5,7 @@ import type { CallScope, Handlers } from "../calls/call-types.ts";
 import { randomUuid } from "../ids.ts";
 import type { NodeParts } from "../node-parts.ts";
 import type { ClusterState } from "../state-machine/types.ts";
+import { networkViews } from "../state-machine/vm-cards.ts";
 import { pageOf } from "./page.ts";
 
 /** What these methods use of the node. */
@@ -20,9 +21,16 @@ export function networkHandlers(parts: NetworkParts): Pick<Handlers, NetworkMeth
   return {
     "network.list": async (asked) => {
       const { state, version } = parts.stateMachine;
-      return pageOf(state.networks.values(), asked, { keyOf: ({ name }) => name, index: version.value.appliedIndex });
+      const { appliedIndex: index } = version.value;
+      const { items, ...page } = pageOf(state.networks.values(), asked, { keyOf: ({ name }) => name, index });
+      return { ...page, items: networkViews(items, state.vms.values()) };
     },
-    "network.get": async ({ name }) => networkOf(parts.stateMachine.state, name),
+    "network.get": async ({ name }) => {
+      const { state } = parts.stateMachine;
+      const network = networkOf(state, name);
+      const [view = { ...network, vms: 0, freeAddresses: 0 }] = networkViews([network], state.vms.values());
+      return view;
+    },
     "network.create": (request, call) =>
       written({ type: "network.create", ...request, networkId: randomUuid(parts.random) }, call),
     "network.delete": ({ name }, call) => written({ type: "network.delete", name }, call),

@@ -1,8 +1,8 @@
-/** Connections into a guest, on the node that runs it. Who opened which is told in the log of that node. */
+/** Connections into a guest, and its network cards, on the node that runs it. Who opened which is told in the log of that node. */
 import { abortReason, onAbort } from "@blixard/common";
 import type { StreamOutputOf } from "@blixard/protocol";
 import type { GuestStream } from "@blixard/vm-manager";
-import type { StreamHandlers } from "../calls/call-types.ts";
+import type { Handlers, StreamHandlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { vmOf } from "./vm.ts";
 
@@ -21,6 +21,17 @@ export function vmForwardStreams({ logger, ...parts }: ForwardParts): Pick<Strea
       return carried(guest, input, signal, (bytes) =>
         logger.log("info", "a connection into a VM has ended", { ...about, ...bytes }),
       );
+    },
+  };
+}
+
+export function vmNetworkStateHandlers(
+  parts: Pick<NodeParts, "vmManager" | "stateMachine">,
+): Pick<Handlers, "vm.networkState"> {
+  return {
+    "vm.networkState": async ({ name }) => {
+      const { vmId } = vmOf(parts, name);
+      return { cards: [...(await parts.vmManager.networkStateOf(vmId))] };
     },
   };
 }

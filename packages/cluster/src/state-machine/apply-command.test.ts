@@ -1,4 +1,4 @@
-import type { CommandBody, CommandBodyOf } from "@blixard/protocol";
+import type { CommandBody, CommandBodyOf, VmForward } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import {
   commandOf,
@@ -58,10 +58,10 @@ describe("applyCommand: forwarded ports", () => {
     const replica = Replica.initialised();
     replica.apply({ type: "node.admit", node: sampleNode(2), ticketId: null });
     replica.apply({ type: "image.put", image: demoImage });
-    const create = (name: string, number: number, node: number, listen: string) =>
+    const create = (name: string, number: number, node: number, listen: string, more: Partial<VmForward> = {}) =>
       replica.apply({
         ...(createVm(name, number, node) as CommandBodyOf<"vm.create">),
-        spec: { ...sampleSpec(), forwards: [{ port: 8080, to: 80, listen }] },
+        spec: { ...sampleSpec(), forwards: [{ port: 8080, to: 80, listen, ...more }] },
       });
     expect(create("web", 1, 1, "192.0.2.1")).toMatchObject({ ok: true });
     for (const listen of ["192.0.2.1", "all"]) {
@@ -72,6 +72,11 @@ describe("applyCommand: forwarded ports", () => {
       });
     }
     expect(create("db", 2, 1, "192.0.2.2")).toMatchObject({ ok: true });
+    // A port of UDP is another one.
+    expect(create("names", 6, 1, "all", { protocol: "udp" })).toMatchObject({ ok: true });
+    expect(create("time", 7, 1, "192.0.2.1", { protocol: "udp" })).toMatchObject({
+      message: expect.stringContaining("its UDP port 192.0.2.1:8080 leads to the VM names"),
+    });
     expect(create("cache", 3, 2, "all")).toMatchObject({ ok: true });
     replica.apply({ type: "vm.purge", name: "web" });
     expect(create("again", 4, 1, "loopback")).toMatchObject({ ok: true });

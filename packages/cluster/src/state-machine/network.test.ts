@@ -1,13 +1,16 @@
 import type { VmCard } from "@blixard/protocol";
 import { beforeEach, describe, expect, it } from "@jest/globals";
+import fc from "fast-check";
 import { initBody, sampleNode, sampleSpec, sampleVmId } from "../testing/command-samples.ts";
 import { Replica } from "../testing/replica.ts";
+import { freeAddress, networkViews } from "./vm-cards.ts";
 
 let replica: Replica;
 const networkId = sampleVmId(7);
 
 const createNetwork = (name = "lan", id = networkId) =>
   replica.apply({ type: "network.create", name, networkId: id, range: "10.1.0.0/24", exclude: [] });
+const written = { createdUnixMs: 0, createdIndex: 1, updatedIndex: 1 };
 const card = (more: Partial<VmCard> = {}): VmCard => ({
   ...{ network: "lan", networkId, address: "10.1.0.2", mac: "02:00:00:00:00:01" },
   ...more,
@@ -23,6 +26,26 @@ beforeEach(() => {
   replica.apply(initBody);
   replica.apply({ type: "node.admit", node: sampleNode(2, { featureLevel: 3 }), ticketId: null });
   createNetwork();
+});
+
+describe("networkViews", () => {
+  it("counts what freeAddress gives out before it gives no more, whatever is excluded and taken", () => {
+    const rangeWithin = fc
+      .tuple(fc.nat(63), fc.integer({ min: 26, max: 32 }))
+      .map(([offset, length]) => `10.1.0.${offset & ~(2 ** (32 - length) - 1)}/${length}`);
+    const taken = fc.uniqueArray(fc.integer({ min: 2, max: 62 }).map((part) => `10.1.0.${part}`));
+    fc.assert(
+      fc.property(fc.array(rangeWithin, { maxLength: 4 }), taken, (exclude, addresses) => {
+        const network = { ...{ name: "lan", networkId, range: "10.1.0.0/26", exclude }, ...written };
+        const vms = addresses.map((address) => ({ cards: [card({ address }), card({ networkId: sampleVmId(8) })] }));
+        const given = new Set(addresses);
+        for (let next = freeAddress(network, given); next !== undefined; next = freeAddress(network, given))
+          given.add(next);
+        const freeAddresses = given.size - addresses.length;
+        expect(networkViews([network], vms)).toEqual([{ ...network, vms: addresses.length, freeAddresses }]);
+      }),
+    );
+  });
 });
 
 describe("a private network", () => {

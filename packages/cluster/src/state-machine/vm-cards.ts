@@ -1,6 +1,6 @@
 /** The network cards of VMs in private networks: no two in one network have the same address, or the same hardware address. */
 import { formatIpv4, isInRange, parseIpv4, parseIpv4Range } from "@blixard/common";
-import { type NetworkRecord, networkPlanOf, type VmCard, type VmRecord } from "@blixard/protocol";
+import { type NetworkRecord, type NetworkView, networkPlanOf, type VmCard, type VmRecord } from "@blixard/protocol";
 import { networkNotFound } from "./network.ts";
 import { refuse } from "./outcomes.ts";
 import type { ClusterState, Outcome } from "./types.ts";
@@ -49,4 +49,34 @@ export function freeAddress(network: NetworkRecord, taken: ReadonlySet<string>):
     if (!taken.has(address) && !excluded.some((range) => isInRange(value, range))) return address;
   }
   return undefined;
+}
+
+/** Networks with the VMs that are in them and the addresses that are left. */
+export function networkViews(
+  networks: readonly NetworkRecord[],
+  vms: Iterable<Pick<VmRecord, "cards">>,
+): NetworkView[] {
+  const taken = new Map<string, number[]>(networks.map(({ networkId }) => [networkId, []]));
+  for (const { cards = [] } of vms) {
+    for (const { networkId, address } of cards) taken.get(networkId)?.push(parseIpv4(address));
+  }
+  return networks.map((network) => {
+    const addresses = taken.get(network.networkId) ?? [];
+    return { ...network, vms: addresses.length, freeAddresses: freeAddressesOf(network, addresses) };
+  });
+}
+
+/** Of those that are given to who names none. */
+function freeAddressesOf(network: NetworkRecord, taken: readonly number[]): number {
+  const { first, last } = networkPlanOf(network);
+  const excluded = network.exclude.map(parseIpv4Range).sort((a, b) => a.base - b.base);
+  let free = last - first + 1;
+  let from = first;
+  for (const { base, mask } of excluded) {
+    const [start, end] = [Math.max(from, base), Math.min(last, base + (~mask >>> 0))];
+    if (start > end) continue;
+    free -= end - start + 1;
+    from = end + 1;
+  }
+  return free - taken.filter((value) => !excluded.some((range) => isInRange(value, range))).length;
 }

@@ -38,5 +38,5 @@ export function forwardConflict(
 }
 
 function placeOf(forward: VmForward): string {
-  return `its port ${listenAddressOf(forward)}:${forward.port}`;
+  return `its ${forward.protocol === "udp" ? "UDP port" : "port"} ${listenAddressOf(forward)}:${forward.port}`;
 }

@@ -85,6 +85,10 @@ export class MemoryVmManager implements VmManager {
     throw new BlixardError("UNSUPPORTED", "these VMs have no networks");
   }
 
+  async networkStateOf(): Promise<[]> {
+    return [];
+  }
+
   /** These VMs have no disks: a copy of them has come when it is asked for. */
   readonly diskCopies = {
     receive: async (): Promise<string[]> => [],

@@ -34,6 +34,14 @@ export const networkRecordSchema = z.object({
 });
 export type NetworkRecord = Readonly<z.infer<typeof networkRecordSchema>>;
 
+const networkViewSchema = networkRecordSchema.extend({
+  /** That are in it, each by one card. */
+  vms: z.int().min(0),
+  /** Addresses that a VM gets which names none. */
+  freeAddresses: z.int().min(0),
+});
+export type NetworkView = Readonly<z.infer<typeof networkViewSchema>>;
+
 export const networkCommands = {
   "network.create": command({
     since: 3,
@@ -56,7 +64,7 @@ export const networkMethods = {
     http: [{ verb: "GET", path: "/v1/networks" }],
     client: { group: "networks", name: "list", args: [], gives: "items", pages: true },
     request: listSchema,
-    response: pageSchema(networkRecordSchema),
+    response: pageSchema(networkViewSchema),
   }),
   "network.get": method({
     summary: "one private network",
@@ -67,7 +75,7 @@ export const networkMethods = {
     http: [{ verb: "GET", path: "/v1/networks/{name}" }],
     client: { group: "networks", name: "get", args: ["name"] },
     request: byName,
-    response: networkRecordSchema,
+    response: networkViewSchema,
   }),
   "network.create": method({
     summary: "make a private network, which VMs on all nodes can be in",

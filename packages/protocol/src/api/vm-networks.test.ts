@@ -9,7 +9,7 @@ const problemOf = (more: Partial<VmSpecInput>) => {
 };
 
 describe("the networks of a specification", () => {
-  it.each([
+  it.each<[Partial<VmSpecInput>]>([
     [{ networks: [] }],
     [{ networks: [{ network: "user", address: "192.168.7.4", mac: "52:54:00:12:34:56" }] }],
     [{ networks: [{ network: "user", egress: ["198.51.100.0/24"] }] }],
@@ -19,6 +19,15 @@ describe("the networks of a specification", () => {
         forwards: [
           { port: 8080, to: 80 },
           { port: 8443, to: 443, listen: "all", sources: ["10.0.0.0/8"] },
+        ],
+      },
+    ],
+    [
+      {
+        forwards: [
+          { port: 53, to: 53, listen: "all", sources: ["10.0.0.0/8"] },
+          { port: 53, to: 53, listen: "all", protocol: "udp" },
+          { port: 54, to: 53, listen: "all", protocol: "udp", sources: ["10.0.0.0/8"] },
         ],
       },
     ],
@@ -75,6 +84,16 @@ describe("the networks of a specification", () => {
       },
       "forwards: all that lead to one port of the guest",
     ],
+    [
+      {
+        forwards: [
+          { port: 53, to: 53, protocol: "udp" },
+          { port: 53, to: 54, listen: "all", protocol: "udp" },
+        ],
+      },
+      "forwards: a port of the node can lead to one port of the guest only",
+    ],
+    [{ forwards: [{ port: 53, to: 53, protocol: "sctp" as "udp" }] }, "forwards.0.protocol: "],
     [{ networks: [], forwards: [{ port: 8080, to: 80 }] }, "forwards: ports are forwarded into the network user"],
   ])("is not %j", (more, problem) => {
     expect(problemOf(more)).toContain(problem);

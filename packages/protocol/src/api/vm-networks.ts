@@ -70,6 +70,8 @@ const vmForwardSchema = z
     listen: z.union([z.enum(["loopback", "all"]), ipv4Schema]).exactOptional(),
     /** Who may connect; absent: everybody who reaches the port. */
     sources: z.array(rangeSchema).min(1).max(limits.vmForwardSourcesMax).exactOptional(),
+    /** Absent: tcp. */
+    protocol: z.enum(["tcp", "udp"]).meta({ since: 3 }).exactOptional(),
   })
   .strict()
   .refine(({ listen, sources }) => sources === undefined || !isLoopback(listen), {
@@ -90,7 +92,7 @@ export const vmForwardsSchema = z
   .refine((forwards) => forwards.every((one) => forwards.every((other) => admitAlike(one, other))), {
     message: "all that lead to one port of the guest, but for those on loopback, admit the same sources",
   })
-  .meta({ since: 3, description: "TCP ports of its node that lead to ports of the guest" });
+  .meta({ since: 3, description: "ports of its node that lead to ports of the guest, of TCP or UDP" });
 
 /** What a specification says of networks; each may be left out. */
 export interface NetworkWishes {
@@ -132,9 +134,13 @@ export function listenAddressOf({ listen = "loopback" }: Pick<VmForward, "listen
   return listen === "all" ? "0.0.0.0" : listen;
 }
 
+function isUdpForward({ protocol = "tcp" }: Pick<VmForward, "protocol">): boolean {
+  return protocol === "udp";
+}
+
 /** Whether one node cannot have both. */
 export function forwardsCollide(one: VmForward, other: VmForward): boolean {
-  if (one.port !== other.port) return false;
+  if (one.port !== other.port || isUdpForward(one) !== isUdpForward(other)) return false;
   const [a, b] = [listenAddressOf(one), listenAddressOf(other)];
   return a === b || a === "0.0.0.0" || b === "0.0.0.0";
 }
@@ -143,8 +149,9 @@ function isLoopback(listen: string | undefined): boolean {
   return listen === undefined || listen === "loopback" || listen.startsWith("127.");
 }
 
-/** A packet that comes in shows its port of the guest, and not which port of the node it came through. */
+/** A segment of TCP that comes in shows its port of the guest, and not which port of the node it came through. */
 function admitAlike(one: VmForward, other: VmForward): boolean {
+  if (isUdpForward(one) || isUdpForward(other)) return true;
   if (one.to !== other.to || isLoopback(one.listen) || isLoopback(other.listen)) return true;
   return String(one.sources ?? []) === String(other.sources ?? []);
 }

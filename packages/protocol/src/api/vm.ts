@@ -18,6 +18,7 @@ import { observedConditionsSchema, vmConditionSchema } from "./vm-conditions.ts"
 import { detachingSchema, diskNamesSchema, guestDisksSchema, recordedDisksSchema } from "./vm-disks.ts";
 import { observedEndsSchema, recordedEndsSchema } from "./vm-ends.ts";
 import { vmForwardStreams } from "./vm-forward.ts";
+import { vmNetworkStateMethods } from "./vm-network-state.ts";
 import { nextLossPolicySchema, startedWithSchema } from "./vm-process.ts";
 import { preemptedSchema } from "./vm-queue.ts";
 import { vmSpecSchema } from "./vm-spec.ts";
@@ -287,6 +288,7 @@ const consolePosition = { name: nameSchema, offset: z.int() };
 
 export const vmMethods = {
   ...vmAgentMethods,
+  ...vmNetworkStateMethods,
   ...diskCopyMethods,
   "vm.list": method({
     summary: "all VMs",

@@ -218,6 +218,10 @@ export class SimVmManager implements VmManager {
     throw new BlixardError("UNSUPPORTED", "these VMs have no networks");
   }
 
+  async networkStateOf(): Promise<[]> {
+    return [];
+  }
+
   agentOf(): never {
     throw new BlixardError("UNSUPPORTED", "these VMs have no agent");
   }

@@ -34,7 +34,7 @@ function passtArguments({ guest, gateway, resolver }: UserAddresses, forwards: r
     ...["--ipv4-only", "--interface", "lo", "--mac-addr", gatewayMac],
     ...["--address", formatIpv4(guest), "--netmask", `${userPrefixLength}`, "--gateway", formatIpv4(gateway)],
     ...["--no-map-gw", "--no-dhcp", "--dns-forward", formatIpv4(resolver)],
-    // Without that, UDP ports follow the TCP ports.
+    // Without that, UDP ports follow the TCP ports. Those that are forwarded are those of the relay.
     ...["--udp-ports", "none"],
     ...(forwards.length === 0 ? ["--tcp-ports", "none"] : forwards.flatMap((each) => ["--tcp-ports", portOf(each)])),
   ];

@@ -81,7 +81,7 @@ class SwitchProcess {
     switch (question.type) {
       case "status": {
         const ports = [...this.#ports].flatMap(([vmId, all]) => all.map((port) => this.#statusOf(vmId, port)));
-        return { ports, drops: this.#fabric.drops };
+        return { ports, drops: this.#fabric.drops, lanes: this.#lanes?.status ?? [] };
       }
       case "probe":
         return this.#userPortOf(question.vmId).probe(question.ask, question.timeoutMs);

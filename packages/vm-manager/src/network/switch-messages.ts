@@ -42,6 +42,14 @@ export interface PortStatus {
   readonly problem?: string;
 }
 
+/** The way to the switch of another node. */
+export interface LaneStatus {
+  readonly node: number;
+  readonly connected: boolean;
+  /** Why no frame passes; undefined when they do, or when there was none. */
+  readonly problem?: string;
+}
+
 export type SwitchQuestion =
   /** How are the ports? */
   | { readonly type: "status" }
@@ -61,6 +69,7 @@ export interface SwitchAnswers {
     readonly ports: readonly PortStatus[];
     /** Frames in private networks that went no further since it was started, by reason. */
     readonly drops: Readonly<Record<string, number>>;
+    readonly lanes: readonly LaneStatus[];
   };
   readonly set: Readonly<Record<string, never>>;
   readonly probe: ProbeAnswer;

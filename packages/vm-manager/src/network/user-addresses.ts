@@ -31,6 +31,13 @@ export interface PortForward {
   readonly to: number;
   /** Ranges of addresses that may connect; absent: all. */
   readonly sources?: readonly string[];
+  /** Absent: tcp. */
+  readonly protocol?: "tcp" | "udp";
+}
+
+/** passt has those of TCP, the relay those of UDP. */
+export function forwardsOf(all: readonly PortForward[], protocol: "tcp" | "udp"): readonly PortForward[] {
+  return all.filter((each) => (each.protocol ?? "tcp") === protocol);
 }
 
 export const userPrefixLength = 24;

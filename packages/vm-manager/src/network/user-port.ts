@@ -1,5 +1,6 @@
 /**
- * One network card of a VM in its network `user`: frames go between the process of the VM, the wall and passt.
+ * One network card of a VM in its network `user`: frames go between the process of the VM, the wall and passt, and those of
+ * forwarded ports of UDP between the process of the VM and the relay.
  *
  *   passt: none --first frame that may go out, or forwards--> running --ends--> none, for a while that grows with each end
  *   any --the process of the VM is gone, or close()--> closed; passt with it
@@ -19,7 +20,8 @@ import { ProbeDesk } from "./probe/probe-desk.ts";
 import type { UserPortConfig } from "./switch-messages.ts";
 import type { TcpConnection, TcpConnectionEvents } from "./tcp/tcp-connection.ts";
 import { TcpDesk } from "./tcp/tcp-desk.ts";
-import { switchAddressOf, userLeaseOf } from "./user-addresses.ts";
+import { UdpRelay } from "./udp-relay.ts";
+import { forwardsOf, switchAddressOf, userLeaseOf } from "./user-addresses.ts";
 import { askForGateway, UserWall } from "./user-wall.ts";
 
 const passtRetryMs = 500;
@@ -43,6 +45,7 @@ export class UserPort {
   /** Asks the guest from the address of its gateway. */
   readonly #probes: ProbeDesk;
   readonly #connections: TcpDesk;
+  readonly #relay: UdpRelay;
   #closed = false;
   #passt: RunningPasst | undefined;
   #passtStartedMs = 0;
@@ -53,7 +56,8 @@ export class UserPort {
   constructor(config: UserPortConfig, deps: UserPortDeps) {
     this.config = config;
     this.#deps = deps;
-    const { mac, addresses, forwards, egress } = config;
+    const { mac, addresses, egress } = config;
+    const forwards = forwardsOf(config.forwards, "tcp");
     const { isHostAddress, nowMs } = deps;
     this.#wall = new UserWall({ mac, addresses, forwards, egress, isHostAddress });
     this.#guest = new GuestLink(config.vm, config.socketPath, {
@@ -79,6 +83,10 @@ export class UserPort {
       own: { mac: gatewayMac, address: switchAddressOf(addresses) },
       isFull: () => this.#guest.isFull,
     });
+    this.#relay = new UdpRelay(forwardsOf(config.forwards, "udp"), {
+      ...{ nowMs, mac, addresses, send: wire.send },
+      isFull: () => this.#guest.isFull,
+    });
   }
 
   get isClosed(): boolean {
@@ -86,13 +94,18 @@ export class UserPort {
   }
 
   get problem(): string | undefined {
-    return this.#guest.problem ?? this.#passtProblem;
+    return this.#guest.problem ?? this.#passtProblem ?? this.#relay.problem;
   }
 
   /** Called now and then: ends with the VM, and starts passt again where its ports are forwarded. */
   look(): void {
-    if (!this.#guest.isAlive) this.close();
-    else if (this.config.forwards.length > 0) this.#ensurePasst();
+    if (!this.#guest.isAlive) {
+      this.close();
+      return;
+    }
+    this.#relay.look();
+    // A guest whose ports are forwarded asks passt for the addresses that it answers to.
+    if (this.config.forwards.length > 0) this.#ensurePasst();
   }
 
   async probe(ask: ProbeAsk, timeoutMs: number): Promise<ProbeAnswer> {
@@ -110,6 +123,7 @@ export class UserPort {
     this.#closed = true;
     this.#probes.close();
     this.#connections.close();
+    this.#relay.close();
     this.#guest.close();
     this.#endPasst();
   }
@@ -122,7 +136,7 @@ export class UserPort {
         const answer = answerDhcp(content, this.config.mac, userLeaseOf(this.config.addresses));
         // A guest that asks and does not listen fills no memory here.
         if (answer !== undefined && !this.#guest.isFull) this.#guest.write([withLength(answer)]);
-      } else if (!this.#probes.takes(content) && !this.#connections.takes(content) && this.#wall.letsOut(content)) {
+      } else if (!this.#takes(content) && this.#wall.letsOut(content)) {
         const answer = this.#answerName(content);
         if (answer === undefined) {
           if (this.#wall.leavesNode(content)) out.push(frame);
@@ -132,6 +146,11 @@ export class UserPort {
     if (out.length === 0) return;
     const passt = this.#ensurePasst();
     if (passt !== undefined && !writeAll(passt, out)) this.#guest.pause();
+  }
+
+  /** Whether a frame of the guest is for this switch itself, which began to speak with it. */
+  #takes(content: Buffer): boolean {
+    return this.#probes.takes(content) || this.#connections.takes(content) || this.#relay.takes(content);
   }
 
   #answerName(content: Buffer): Buffer | undefined {
@@ -147,7 +166,7 @@ export class UserPort {
     const nowMs = this.#deps.nowMs();
     if (this.#closed || nowMs < this.#passtNotBeforeMs) return undefined;
     const { addresses, forwards, confinement, mac } = this.config;
-    const passt = startPasst(addresses, forwards, confinement);
+    const passt = startPasst(addresses, forwardsOf(forwards, "tcp"), confinement);
     this.#passt = passt;
     this.#passtStartedMs = nowMs;
     const reader = new FrameReader();

@@ -5,10 +5,11 @@
 import { dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { BlixardError, type Clock, type Logger, messageOf, Watch } from "@blixard/common";
-import { privateNetworks, userNetwork } from "@blixard/protocol";
+import { type CardState, privateNetworks, userNetwork } from "@blixard/protocol";
 import type { VmMetrics } from "../metrics.ts";
 import { endHelpers, HelperConnection, type HelperPlace, startHelper } from "../process/helper-process.ts";
 import { untilWoken } from "../until-woken.ts";
+import { cardStatesOf } from "./card-states.ts";
 import { HostAddresses } from "./host-addresses.ts";
 import { passtInstallHint } from "./passt.ts";
 import type { CarrierEndpoint, CarrierProgram } from "./private/frame-carrier.ts";
@@ -146,6 +147,14 @@ export class VmNetworks implements NetworkLane {
       throw new BlixardError("VM_DRIVER_FAILED", this.missing?.reason ?? "its network is not up");
     }
     return await connection.ask({ type: "probe", vmId, ask, timeoutMs }, timeoutMs + answerTimeoutMs);
+  }
+
+  /** The network cards of a running VM, and which other nodes their frames reach. None when it is not up. */
+  async stateOf(vmId: string): Promise<readonly CardState[]> {
+    const ports = this.#told.get(vmId);
+    if (this.#connection === undefined || ports === undefined) return [];
+    const { lanes } = await this.#connection.ask({ type: "status" }, answerTimeoutMs);
+    return cardStatesOf(ports, this.#networks, lanes);
   }
 
   /** Opens a connection to a port of a guest in its network `user`. @throws GUEST_UNREACHABLE, DEADLINE_EXCEEDED */

@@ -1,6 +1,7 @@
 /** Test parts of the VM manager: the suite that every driver passes, a harness, and a writer of initial RAM disks. */
 
 export { findProgram } from "../confinement/launcher.ts";
+export { askByDatagram } from "./ask-by-datagram.ts";
 export type { CpioEntry } from "./cpio.ts";
 export type { DebianGuest } from "./debian-guest.ts";
 export { debianGuest, debianGuestCommandLine, debianGuestMemoryMiB, debianGuestNeeds } from "./debian-guest.ts";

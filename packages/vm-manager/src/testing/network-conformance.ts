@@ -5,6 +5,7 @@ import { systemClock } from "@blixard/common/system";
 import { userNetwork } from "@blixard/protocol";
 import { findProgram } from "../confinement/launcher.ts";
 import { builtinImages } from "../images/builtin-images.ts";
+import { askByDatagram } from "./ask-by-datagram.ts";
 import { type DriverConformanceCase, withHarness } from "./driver-conformance.ts";
 import { freePort } from "./free-port.ts";
 import type { RequiredComponent } from "./required-component.ts";
@@ -41,6 +42,25 @@ export const networkConformanceCases: readonly DriverConformanceCase[] = [
       assert(visitsOf(await pageAt(port)) === 2, "the guest has gone on");
       assert((await harness.process()) === pid, "the process is the same");
       await expectReach(harness, "ping 10.0.2.2", "reply from 10.0.2.2\n");
+    }),
+  },
+  {
+    name: "answers datagrams through a forwarded port of UDP, which the same port of TCP leaves free",
+    run: withHarness(async (harness) => {
+      const port = await freePort();
+      harness.want({
+        ...demo,
+        spec: {
+          forwards: [
+            { port, to: 80 },
+            { port, to: 7, protocol: "udp" },
+          ],
+        },
+      });
+      await harness.untilReady();
+      await pageAt(port);
+      const text = "what comes goes back";
+      assert((await askByDatagram(port, text)) === text, "the guest says the same again");
     }),
   },
   {

@@ -7,6 +7,7 @@ import {
   type KvEntry,
   type MemberStatus,
   type NetworkRecord,
+  type NetworkView,
   type NodeView,
   networksOf,
   type PendingJoin,
@@ -82,12 +83,17 @@ export const volumeView: View<VolumeRecord> = {
   ],
 };
 
-export const networkView: View<NetworkRecord> = {
+/** What was just made is shown without what is counted. */
+type ShownNetwork = NetworkRecord & Partial<Pick<NetworkView, "vms" | "freeAddresses">>;
+
+export const networkView: View<ShownNetwork> = {
   name: ({ name }) => name,
   columns: [
     { title: "NAME", value: ({ name }) => name },
     { title: "RANGE", value: ({ range }) => range },
     { title: "EXCLUDED", value: ({ exclude }) => exclude.join(" ") },
+    { title: "VMS", value: ({ vms = null }) => vms },
+    { title: "FREE", value: ({ freeAddresses = null }) => freeAddresses },
     { title: "AGE", value: ({ createdUnixMs }) => since(createdUnixMs) },
     { title: "ID", value: ({ networkId }) => networkId, wide: true },
   ],

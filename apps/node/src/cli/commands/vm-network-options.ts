@@ -19,13 +19,18 @@ export function parseNetworks(given: readonly string[]): VmNetwork[] {
   });
 }
 
-/** `8080:80`, `all:8080:80`, `192.0.2.7:8080:80`, each with `,from=RANGE+RANGE` for who may connect. */
+/** `8080:80`, `all:8080:80`, `192.0.2.7:8080:80`, each with `/udp` behind it and `,from=RANGE+RANGE` for who may connect. */
 export function parseForwards(given: readonly string[]): VmForward[] {
   return given.map((text) => {
-    const [places = "", ...more] = text.split(",");
+    const [first = "", ...more] = text.split(",");
+    const [places, protocol] = splitAt(first, "/");
+    if (protocol !== "" && protocol !== "tcp" && protocol !== "udp") {
+      throw wrong("--forward", text, "the protocol is tcp or udp");
+    }
     const parts = places.split(":");
     const [port = "", to = ""] = parts.slice(-2);
-    if (parts.length < 2 || parts.length > 3) throw wrong("--forward", text, "use [ADDRESS:]PORT:PORT-OF-THE-GUEST");
+    if (parts.length < 2 || parts.length > 3)
+      throw wrong("--forward", text, "use [ADDRESS:]PORT:PORT-OF-THE-GUEST[/udp]");
     const from = more.map((part) => splitAt(part, "="));
     if (from.length > 1 || from.some(([name]) => name !== "from"))
       throw wrong("--forward", text, "known is from alone");
@@ -35,14 +40,15 @@ export function parseForwards(given: readonly string[]): VmForward[] {
       to: parseInteger(to, "--forward", 1),
       ...(parts.length === 3 && parts[0] !== undefined ? { listen: parts[0] } : {}),
       ...(sources === undefined ? {} : { sources }),
+      ...(protocol === "" ? {} : { protocol }),
     };
   });
 }
 
 /** For people: as it is given on the command line. */
-export function forwardText({ port, to, listen, sources }: VmForward): string {
+export function forwardText({ port, to, listen, sources, protocol }: VmForward): string {
   const from = sources === undefined ? "" : `,from=${sources.join("+")}`;
-  return `${listen === undefined ? "" : `${listen}:`}${port}:${to}${from}`;
+  return `${listen === undefined ? "" : `${listen}:`}${port}:${to}${protocol === "udp" ? "/udp" : ""}${from}`;
 }
 
 function splitAt(text: string, separator: string): readonly [string, string] {

@@ -44,12 +44,18 @@ describe("the options of a VM's specification", () => {
     expect(specWith("--network", "user,egress=none").networks).toEqual([{ network: "user", egress: [] }]);
     expect(specWith("--network", "none").networks).toEqual([]);
     expect(specWith()).not.toHaveProperty("networks");
-    const forwards = ["8080:80", "all:8443:443,from=10.0.0.0/8+192.0.2.1/32", "192.0.2.7:22022:22"];
+    const forwards = [
+      "8080:80",
+      "all:8443:443,from=10.0.0.0/8+192.0.2.1/32",
+      "192.0.2.7:22022:22",
+      "all:53:5353/udp,from=10.0.0.0/8",
+    ];
     const spec = specWith(...forwards.flatMap((forward) => ["--forward", forward]));
     expect(spec.forwards).toEqual([
       { port: 8080, to: 80 },
       { port: 8443, to: 443, listen: "all", sources: ["10.0.0.0/8", "192.0.2.1/32"] },
       { port: 22022, to: 22, listen: "192.0.2.7" },
+      { port: 53, to: 5353, listen: "all", sources: ["10.0.0.0/8"], protocol: "udp" },
     ]);
     expect(spec.forwards?.map(forwardText)).toEqual(forwards);
   });
@@ -58,6 +64,7 @@ describe("the options of a VM's specification", () => {
     ["--network", "user,adress=10.0.2.20", "adress is unknown"],
     ["--forward", "8080", "[ADDRESS:]PORT"],
     ["--forward", "8080:http", "whole number"],
+    ["--forward", "8080:80/sctp", "tcp or udp"],
     ["--forward", "8080:80,to=10.0.0.0/8", "from alone"],
   ])("refuse %s %s", (option, value, message) => {
     expect(() => specOf(parsed("--image", "demo", option, value))).toThrow(message);

@@ -42,7 +42,7 @@ const lists: Readonly<Partial<Record<string, ListOption>>> = {
     hint: "tcp:PORT, http:PORT[/PATH], console:TEXT, agent or exec:PROGRAM ARGUMENTS, with ,interval=5s,timeout=2s,failures=3,grace=60s,recovery=restart|none",
     read: parseHealth,
   },
-  forwards: { flag: "--forward <ports>", hint: "[all|ADDRESS:]PORT:TO[,from=RANGE+RANGE]", read: parseForwards },
+  forwards: { flag: "--forward <ports>", hint: "[all|ADDRESS:]PORT:TO[/udp][,from=RANGE+RANGE]", read: parseForwards },
 };
 
 interface SpecOption {

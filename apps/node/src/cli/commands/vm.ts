@@ -31,6 +31,7 @@ import { diskLines, disksTable } from "./vm-disks.ts";
 import { endLines, endsTable } from "./vm-ends.ts";
 import { registerForward } from "./vm-forward.ts";
 import { registerMove } from "./vm-move.ts";
+import { networkFactsOf, networkLines, type VmNetworkFacts } from "./vm-network-lines.ts";
 import { isSelected, parseLabels, placementLines, verdictTable } from "./vm-placement-options.ts";
 import { registerSet } from "./vm-set.ts";
 import { addSpecOptions, specOf } from "./vm-spec-options.ts";
@@ -178,10 +179,12 @@ function registerReads(command: Command, context: CliContext): void {
         const report = await client.vms.candidates({ name }).catch(() => undefined);
         const nodes = report?.nodes ?? [];
         const lease = report?.leaseLeftMs;
+        const networks = await networkFactsOf(client, vm);
         const text = () =>
-          `${explanation(vm)}${leaseText(vm, lease)}${candidatesText(vm, nodes)}${preemptsText(report?.preempts)}`;
+          `${explanation(vm, networks)}${leaseText(vm, lease)}${candidatesText(vm, nodes)}${preemptsText(report?.preempts)}`;
         const more = { candidates: nodes, ...(lease === undefined ? {} : { leaseLeftMs: lease }) };
-        await print(context, format, report === undefined ? vm : { ...vm, ...more }, text, [name]);
+        const shown = { ...vm, ...networks };
+        await print(context, format, report === undefined ? shown : { ...shown, ...more }, text, [name]);
       }),
   );
 }
@@ -308,7 +311,7 @@ function lossText({ effect, onPartition }: LossPolicy): string {
   return effect === "waits" ? `waits for its node; ${without}` : `${effect} to another node; ${without}`;
 }
 
-function explanation(vm: VmRecord): string {
+function explanation(vm: VmRecord, networks: VmNetworkFacts): string {
   const lines = [
     `phase      ${vm.phase}${vm.reason === "" ? "" : ` (${vm.reason})`}${vm.message === "" ? "" : `: ${vm.message}`}`,
     `wanted     ${vm.desired}`,
@@ -330,6 +333,7 @@ function explanation(vm: VmRecord): string {
       : [`then       without its node it ${vm.nextLossPolicy.policy.effect}, once it was restarted`]),
     ...placementLines(vm),
     ...vm.conditions.map((condition) => `condition  ${condition.type}=${condition.status} ${condition.message}`),
+    ...networkLines(vm, networks),
     ...diskLines(vm),
     ...endLines(vm),
   ];

@@ -66,6 +66,7 @@ vm.logs           ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.console        ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.forward        ddddrk  ddddrk  guuurk  guuurk  auuurk  ddddrk  ddddrk  mmm
 vm.consoleRead    ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+vm.networkState   ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.consoleWrite   ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 vm.exec           ddddrk  ddddrk  suuurk  suuurk  auuurk  ddddrk  ddddrk  mmm
 vm.readFile       ddddrk  ddddrk  suuurk  suuurk  auuurk  ddddrk  ddddrk  mmm

@@ -83,6 +83,7 @@ export const requests: Requests = {
   "vm.console": () => ({ name: "prey", offset: 0 }),
   "vm.forward": () => ({ name: "prey", port: 22 }),
   "vm.consoleRead": () => ({ name: "prey", offset: 0 }),
+  "vm.networkState": () => ({ name: "prey" }),
   "vm.consoleWrite": () => ({ name: "prey", data: Uint8Array.of(10) }),
   "vm.exec": () => ({ name: "prey", argv: ["/bin/true"] }),
   "vm.readFile": () => ({ name: "prey", path: "/etc/shadow" }),

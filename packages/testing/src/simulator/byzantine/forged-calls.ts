@@ -60,6 +60,7 @@ export const forgedRequests: Requests = {
     copies: copiesSeen(source),
   }),
   "vm.consoleRead": (source) => ({ name: vm(source), offset: 0 }),
+  "vm.networkState": (source) => ({ name: vm(source) }),
   "vm.consoleWrite": (source) => ({ name: vm(source), data: new Uint8Array(3) }),
   "vm.exec": (source) => ({ name: vm(source), argv: ["/bin/true"] }),
   "vm.readFile": (source) => ({ name: vm(source), path: "/etc/shadow" }),

@@ -6,6 +6,7 @@
  */
 import { BlixardError, linkSignal, messageOf } from "@blixard/common";
 import { FrameReader, lengthBytes } from "../frame-reader.ts";
+import type { LaneStatus } from "../switch-messages.ts";
 import type { CarrierEndpoint, FrameCarrier, FrameLink } from "./frame-carrier.ts";
 import { decodeRecord, type LaneRecord } from "./lane-record.ts";
 import type { DropReason } from "./private-wall.ts";
@@ -76,6 +77,16 @@ export class Lanes {
       return failure !== undefined && failure.atMs >= knownSinceMs ? [[nodeId, failure.why] as const] : [];
     });
     return new Map([...unknown, ...broken]);
+  }
+
+  /** Each node that is known, or for which there were frames of late. */
+  get status(): readonly LaneStatus[] {
+    const { problems } = this;
+    return [...new Set([...this.#peers.keys(), ...problems.keys()])].map((node) => {
+      const problem = problems.get(node);
+      const connected = this.#out.get(node)?.isConnected === true;
+      return { node, connected, ...(problem === undefined ? {} : { problem }) };
+    });
   }
 
   /** Whom frames are taken from and sent to; connections with all others end. */

@@ -1,0 +1,96 @@
+/** What `vm explain` says of the networks of a VM: its cards, whom their frames reach, and where its ports are reached. */
+import type { BlixardClient } from "@blixard/client";
+import { directAddresses, formatHostPort, parseHostPort } from "@blixard/common";
+import {
+  type CardState,
+  listenAddressOf,
+  networksOf,
+  userAddressDefault,
+  userNetwork,
+  type VmForward,
+  type VmNetwork,
+  type VmRecord,
+} from "@blixard/protocol";
+
+/** Where a forwarded port is reached now. */
+interface ReachedPort {
+  readonly at: readonly string[];
+  readonly to: number;
+  readonly protocol: "tcp" | "udp";
+  readonly sources?: readonly string[];
+}
+
+export interface VmNetworkFacts {
+  /** Absent: the node of the VM does not say, or has no such VM. */
+  readonly networkCards?: readonly CardState[];
+  readonly forwardedPorts: readonly ReachedPort[];
+}
+
+export async function networkFactsOf(client: BlixardClient, vm: VmRecord): Promise<VmNetworkFacts> {
+  const { name, node } = vm;
+  const answered = node === null ? undefined : await client.vms.networkState(name).catch(() => undefined);
+  const record = node === null ? undefined : await client.nodes.get(node).catch(() => undefined);
+  return {
+    ...(answered === undefined ? {} : { networkCards: answered.cards }),
+    forwardedPorts: reachedPortsOf(vm, record?.addresses ?? []),
+  };
+}
+
+/** `addresses`: those of the node that has the VM. */
+export function reachedPortsOf({ spec, node }: VmRecord, addresses: readonly string[]): ReachedPort[] {
+  const hosts = directAddresses(addresses).flatMap((address) => parseHostPort(address)?.host ?? []);
+  return (spec.forwards ?? []).map((forward) => {
+    const { port, to, protocol = "tcp", sources } = forward;
+    const at = node === null ? [] : hostsOf(forward, hosts).map((host) => formatHostPort(host, port));
+    return { at, to, protocol, ...(sources === undefined ? {} : { sources }) };
+  });
+}
+
+/** A node listens for them at IPv4 addresses alone. */
+function hostsOf(forward: VmForward, nodeHosts: readonly string[]): readonly string[] {
+  const listen = listenAddressOf(forward);
+  if (listen !== "0.0.0.0") return [listen];
+  const reached = [...new Set(nodeHosts.filter((host) => !host.includes(":")))];
+  return reached.length === 0 ? [listen] : reached;
+}
+
+export function networkLines(vm: VmRecord, { networkCards, forwardedPorts }: VmNetworkFacts): string[] {
+  const cards = networksOf(vm.spec).map((wished) => {
+    const state = networkCards?.find(({ network }) => network === wished.network);
+    return `network    ${cardText(vm, wished, state)}`;
+  });
+  return [...cards, ...forwardedPorts.map((port) => `forward    ${portText(vm, port)}`)];
+}
+
+function cardText({ cards = [] }: VmRecord, wished: VmNetwork, state: CardState | undefined): string {
+  const { network } = wished;
+  const isUser = network === userNetwork;
+  const record = cards.find((card) => card.network === network);
+  const address = state?.address ?? record?.address ?? wished.address ?? (isUser ? userAddressDefault : undefined);
+  const mac = state?.mac ?? record?.mac ?? wished.mac;
+  const named = [network, address, mac].filter((part) => part !== undefined).join(" ");
+  if (isUser) return `${named}: ${egressText(wished)}${state === undefined ? "; it is not up" : ""}`;
+  return `${named}: ${state === undefined ? "it is not up" : lanesText(state)}`;
+}
+
+function egressText({ egress }: VmNetwork): string {
+  if (egress === undefined) return "out to everything but its node";
+  return egress.length === 0 ? "out to nothing" : `out to ${egress.join(", ")} alone`;
+}
+
+function lanesText({ lanes }: CardState): string {
+  if (lanes.length === 0) return "all VMs in it are on this node";
+  return lanes
+    .map(({ node, state, why }) => {
+      if (state === "down") return `frames do not pass to node ${node}: ${why ?? "it is not known why"}`;
+      return state === "up" ? `frames pass to node ${node}` : `none was sent to node ${node} yet`;
+    })
+    .join("; ");
+}
+
+function portText({ node }: VmRecord, { at, to, protocol, sources }: ReachedPort): string {
+  const from = sources === undefined ? "" : `, from ${sources.join(", ")}`;
+  if (at.length === 0) return `to port ${to} of ${protocol}${from}, on the node that gets the VM`;
+  const local = at.every((each) => each.startsWith("127.")) ? ` on node ${node} itself` : ` (node ${node})`;
+  return `${at.join(", ")}${local} leads to port ${to} of ${protocol}${from}`;
+}
