@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- vm [--pairs 10] [--vms 60] [--records 10000] [--changes 50] [--part start,crowd,records] [--json]`:
- * what a VM costs beside a bare QEMU with the same machine and kernel, by turns; many at once on three nodes beside as many
+ * `npm run bench -- vm [--pairs 10] [--vms 60] [--records 10000] [--changes 50] [--part start,libvirt,crowd,records] [--json]`:
+ * what a VM costs beside a bare QEMU, and beside libvirt, with the same machine and kernel, by turns; many at once on three nodes beside as many
  * bare ones; and what a change of one VM costs in a cluster that has records of many, on the fake driver.
  */
 import { performance } from "node:perf_hooks";
@@ -10,11 +10,12 @@ import { intervalText } from "../pairs/pair-table.ts";
 import { medianInterval, ratios } from "../statistics/bootstrap.ts";
 import { median } from "../statistics/medians.ts";
 import { bareStartMs } from "./bare-qemu.ts";
+import { Libvirt } from "./libvirt.ts";
 import { measureRecords } from "./many-records.ts";
 import type { Measured } from "./measured.ts";
 import { VmBed } from "./vm-bed.ts";
 
-const parts = ["start", "crowd", "records"] as const;
+const parts = ["start", "libvirt", "crowd", "records"] as const;
 type Part = (typeof parts)[number];
 
 export async function runVmBench(args: readonly string[]): Promise<void> {
@@ -31,6 +32,7 @@ export async function runVmBench(args: readonly string[]): Promise<void> {
   });
   const measurements: Readonly<Record<Part, () => Promise<Measured>>> = {
     start: () => measureStart(Number(values.pairs)),
+    libvirt: () => measureLibvirt(Number(values.pairs)),
     crowd: () => measureCrowd(Number(values.vms)),
     records: () => measureRecords({ records: Number(values.records), changes: Number(values.changes) }),
   };
@@ -45,22 +47,41 @@ export async function runVmBench(args: readonly string[]): Promise<void> {
 async function measureStart(pairs: number): Promise<Measured> {
   await using bed = await VmBed.open(1);
   const machine = await bed.machine();
-  const samples: (readonly [bareMs: number, vmMs: number])[] = [];
-  for (let pair = 0; pair < pairs; pair++) {
+  return await measurePairs(bed, { name: "BARE", pairs, startMs: () => bareStartMs(machine, bed.banner) });
+}
+
+async function measureLibvirt(pairs: number): Promise<Measured> {
+  const missing = Libvirt.missing();
+  if (missing !== undefined) return { header: ["LIBVIRT"], rows: [[missing]], raw: { missing } };
+  await using bed = await VmBed.open(1);
+  const machine = await bed.machine();
+  await using libvirt = await Libvirt.open();
+  // What each does for the first time only.
+  await libvirt.startMs(machine, bed.banner);
+  return await measurePairs(bed, { name: "LIBVIRT", pairs, startMs: () => libvirt.startMs(machine, bed.banner) });
+}
+
+/** A VM beside what somebody else starts, by turns. */
+async function measurePairs(
+  bed: VmBed,
+  other: { readonly name: string; readonly pairs: number; readonly startMs: () => Promise<number> },
+): Promise<Measured> {
+  const samples: (readonly [otherMs: number, vmMs: number])[] = [];
+  for (let pair = 0; pair < other.pairs; pair++) {
     const name = `nano-${pair}`;
     // What follows at once finds the machine as the one before has left it, so they take turns.
-    if (pair % 2 === 0) samples.push([await bareStartMs(machine, bed.banner), await bed.startMs(name)]);
+    if (pair % 2 === 0) samples.push([await other.startMs(), await bed.startMs(name)]);
     else {
       const vmMs = await bed.startMs(name);
-      samples.push([await bareStartMs(machine, bed.banner), vmMs]);
+      samples.push([await other.startMs(), vmMs]);
     }
     await bed.remove([name]);
   }
   const ratio = medianInterval(ratios(samples), { seed: 1 });
-  const [bareMs, vmMs] = [median(samples.map(([bare]) => bare)), median(samples.map(([, vm]) => vm))];
+  const [otherMs, vmMs] = [median(samples.map(([ms]) => ms)), median(samples.map(([, ms]) => ms))];
   return {
-    header: ["ONE VM", "BARE MS", "VM MS", "RATIO [95 %]", "PAIRS"],
-    rows: [["create to ready", bareMs.toFixed(0), vmMs.toFixed(0), intervalText(ratio), String(pairs)]],
+    header: ["ONE VM", `${other.name} MS`, "VM MS", "RATIO [95 %]", "PAIRS"],
+    rows: [["create to ready", otherMs.toFixed(0), vmMs.toFixed(0), intervalText(ratio), String(other.pairs)]],
     raw: { samples },
   };
 }
