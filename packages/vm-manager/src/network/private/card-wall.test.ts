@@ -172,4 +172,22 @@ describe("the wall of a card with security groups", () => {
     expect(into({ ...udp, sourcePort: many, port: 9 })).toBe("passes");
     expect(wall.size).toBeLessThan(cardFlowsMax);
   });
+
+  it("gives up the oldest where its share becomes smaller", () => {
+    let share = 1_000;
+    wall = new CardWall(
+      () => nowMs,
+      () => share,
+    );
+    permit({ in: [{ protocol: "udp", ports: ["9"] }], out: [{ protocol: "udp", ports: ["53"] }] });
+    for (let number = 1; number <= 100; number++) {
+      out({ ...udp, sourcePort: number, port: 53 });
+      into({ ...udp, sourcePort: number, port: 9 });
+    }
+    share = 20;
+    wall.sweep();
+    expect(wall.size).toBe(20);
+    expect(into({ ...udp, sourcePort: 53, port: 100 })).toBe("passes");
+    expect(into({ ...udp, sourcePort: 53, port: 90 })).toBe("no_rule_in");
+  });
 });

@@ -81,11 +81,15 @@ export class CardWall {
     return this.#remember(conversation.key, direction === "out", rules) ? undefined : "connections_full";
   }
 
-  /** Forgets what is over. */
+  /** Forgets what is over and, where the share has become smaller since others have walls too, the oldest. */
   sweep(): void {
     const nowMs = this.#nowMs();
     this.#sweptMs = nowMs;
-    for (const [key, flow] of this.#flows) if (flow.expiresMs <= nowMs) this.#forget(key, flow);
+    const half = this.#share() / 2;
+    for (const [key, flow] of this.#flows) {
+      const beside = flow.byGuest ? this.#flows.size - this.#byOthers : this.#byOthers;
+      if (flow.expiresMs <= nowMs || beside > half) this.#forget(key, flow);
+    }
   }
 
   #flowOf(key: number, { rules, other }: PassingPacket): Flow | undefined {

@@ -15,8 +15,8 @@ export type FabricPort = Pick<PrivatePort, "config" | "macNumber" | "deliver">;
 /** Takes records for the switch of a node. Undefined, or why they are lost. */
 export type SendToNode = (nodeId: number, records: Buffer) => DropReason | undefined;
 
-/** What the cards of a node with security groups remember together: a switch has little memory. */
-const flowsMax = 128 * 1024;
+/** What the cards of a node with security groups remember together: some 11 MiB of the 48 that a switch has. */
+const flowsMax = 64 * 1024;
 /** What is over is forgotten so often. */
 const sweepMs = 5_000;
 
