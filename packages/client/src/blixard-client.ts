@@ -94,6 +94,7 @@ export class BlixardClient implements AsyncDisposable {
   readonly capacity: ClientGroups["capacity"];
   readonly volumes: ClientGroups["volumes"];
   readonly networks: ClientGroups["networks"];
+  readonly securityGroups: ClientGroups["securityGroups"];
   readonly cluster: ClientGroups["cluster"];
   readonly #channels: Channel[];
   readonly #clock: Clock;
@@ -139,6 +140,7 @@ export class BlixardClient implements AsyncDisposable {
     this.capacity = groups.capacity;
     this.volumes = groups.volumes;
     this.networks = groups.networks;
+    this.securityGroups = groups.securityGroups;
     this.cluster = groups.cluster;
   }
 

@@ -32,4 +32,30 @@ describe("VMs in a private network", () => {
     await expect(create("e")).rejects.toMatchObject({ code: "NO_CAPACITY" });
     await expect(group.call(1, "network.delete", { name: "lan" })).rejects.toMatchObject({ code: "CONFLICT" });
   });
+
+  it("get and lose security groups while they run, network by network, and nothing else of their cards", async () => {
+    await group.call(1, "network.create", { name: "lan", range: "10.1.0.0/24" });
+    await group.call(1, "network.create", { name: "dmz", range: "10.2.0.0/24" });
+    await group.call(2, "securityGroup.create", { name: "web", in: [{ protocol: "tcp", ports: ["80"] }] });
+    const networks = [{ network: "lan", address: "10.1.0.9" }, { network: "dmz" }];
+    await group.call(1, "vm.create", { name: "a", spec: { memoryMiB: 64, image: "demo", networks } });
+    const set = async (spec: object, more: object = {}) =>
+      (await group.call(1, "vm.set", { name: "a", spec, ...more })).vm.spec.networks;
+    expect(await set({ networks: [{ network: "dmz", securityGroups: ["web"] }] })).toEqual([
+      { network: "lan", address: "10.1.0.9" },
+      { network: "dmz", securityGroups: ["web"] },
+    ]);
+    const whole = { memoryMiB: 64, image: "demo" };
+    const lan = { network: "lan", address: "10.1.0.9", securityGroups: ["web"] };
+    expect(await set({ ...whole, networks: [lan, { network: "dmz" }] }, { whole: true })).toEqual([
+      lan,
+      { network: "dmz" },
+    ]);
+    expect(await set({ networks: [{ network: "lan" }] })).toEqual(networks);
+    for (const other of [{ network: "wan" }, { network: "lan", address: "10.1.0.8" }]) {
+      await expect(set({ networks: [other] })).rejects.toMatchObject({ code: "UNSUPPORTED" });
+    }
+    const unknown = [{ network: "lan", securityGroups: ["db"] }];
+    await expect(set({ networks: unknown })).rejects.toMatchObject({ code: "SECURITY_GROUP_NOT_FOUND" });
+  });
 });

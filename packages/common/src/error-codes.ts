@@ -32,6 +32,7 @@ export const errorCodes = {
   OPERATION_NOT_FOUND: facts(404, 3),
   VOLUME_NOT_FOUND: facts(404, 3),
   NETWORK_NOT_FOUND: facts(404, 3),
+  SECURITY_GROUP_NOT_FOUND: facts(404, 3),
   METHOD_NOT_ALLOWED: facts(405, 64),
   UNSUPPORTED: facts(501, 1),
   /** The person who was asked did not agree. */

@@ -66,6 +66,8 @@ export type { Quota, QuotaView } from "./api/quota.ts";
 export { projectLabel } from "./api/quota.ts";
 export type { Criterion, NodeVerdict, PlacementReport, Scheduling } from "./api/scheduling.ts";
 export { schedulingDefaults } from "./api/scheduling.ts";
+export type { SecurityGroupRecord, SecurityRule } from "./api/security-group.ts";
+export { groupPeer, groupsNamedBy, isAddressPeer, labelPeer, portRangeOf } from "./api/security-group.ts";
 export type { TicketRecord, TicketRole, TicketView } from "./api/ticket.ts";
 export { signedTicketsSince, ticketRoleSchema } from "./api/ticket.ts";
 export type { TokenRecord, TokenView } from "./api/token.ts";
@@ -114,6 +116,7 @@ export { describeCheck } from "./api/vm-health.ts";
 export type { CardState } from "./api/vm-network-state.ts";
 export type { NetworkWishes, VmForward, VmNetwork } from "./api/vm-networks.ts";
 export {
+  cardsStay,
   forwardsCollide,
   listenAddressOf,
   networksOf,

@@ -24,6 +24,14 @@ export const limits = {
   driverNetworksMax: 64,
   networksMax: 1_000,
   networkExcludesMax: 32,
+  securityGroupsMax: 1_000,
+  /** Of one group, in one direction. */
+  securityRulesMax: 32,
+  securityRulePortsMax: 8,
+  /** `label:KEY=VALUE` with the longest key and value. */
+  securityPeerLengthMax: 133,
+  /** Of one network card. */
+  vmSecurityGroupsMax: 8,
   vmHealthChecksMax: 8,
   vmHealthIntervalMsMin: 500,
   vmHealthIntervalMsMax: 3600 * 1_000,
@@ -141,8 +149,18 @@ export function assertLimits(of: Limits): void {
   assertAtMost({ vmMemoryMiBMin }, { vmMemoryMiBMax }, "some memory has to be allowed");
   assertAtMost({ ticketTtlSecondsDefault }, { ticketTtlSecondsMax }, "a ticket with the default must be one");
   assertAtMost({ nodesMax }, { nodeIdMax }, "each node has an id of its own");
-  const { vmsMax, volumesMax, networksMax, imagesMax, listMax, blobPieceBytesMax, imageBlobBytesMax } = of;
-  assertAtMost({ vmsMax, volumesMax, networksMax, imagesMax }, { listMax }, "a list holds all that there may be");
+  const {
+    vmsMax,
+    volumesMax,
+    networksMax,
+    securityGroupsMax,
+    imagesMax,
+    listMax,
+    blobPieceBytesMax,
+    imageBlobBytesMax,
+  } = of;
+  const listed = { vmsMax, volumesMax, networksMax, securityGroupsMax, imagesMax };
+  assertAtMost(listed, { listMax }, "a list holds all that there may be");
   assertAtMost({ blobPieceBytesMax }, { imageBlobBytesMax }, "a blob is made of pieces");
 }
 

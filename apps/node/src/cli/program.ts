@@ -89,6 +89,11 @@ const groups: readonly Group[] = [
     load: async () => (await import("./commands/network.ts")).registerNetwork,
   },
   {
+    name: "security-group",
+    summary: "what may pass to and from VMs in private networks",
+    load: async () => (await import("./commands/security-group.ts")).registerSecurityGroup,
+  },
+  {
     name: "kv",
     summary: "replicated key-value store",
     load: async () => (await import("./commands/kv.ts")).registerKv,

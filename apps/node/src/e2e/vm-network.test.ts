@@ -1,6 +1,6 @@
 /**
  * Networks of VMs from the command line, against three real nodes: two guests on two nodes reach each other by name and nobody else
- * in their name, one serves a page through a port of its node, and neither reaches a node.
+ * in their name, security groups hold between them, one serves a page through a port of its node, and neither reaches a node.
  */
 import { createHash } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -97,6 +97,53 @@ describeWith(describe, networkGuestComponent)("networks of VMs", () => {
     return { code, said: `${stdout}${stderr}` };
   };
 
+  /** Asks again until the change has reached the switches. */
+  const untilIs = async (expected: string, ask: () => Promise<string>) => {
+    for (let said = ""; said !== expected; ) said = await ask();
+  };
+
+  /** Two guests on two nodes, of which `db` is at 10.1.0.77 and has a wall for a while. */
+  const groupsHold = async (web: Guest, db: Guest, vmId: string) => {
+    const processes = instanceProcesses(vmId);
+    expect(await run("vm", "set", "db", "--network", "lan,groups=back")).toMatchObject({ code: 3 });
+    expect(await run("vm", "set", "db", "--network", "user,groups=back")).toMatchObject({ code: 64 });
+    expect(await run("security-group", "create", "back", "--in", "tcp:80,from=label:app=web")).toMatchObject({
+      code: 0,
+    });
+    expect((await run("security-group", "list")).said).toMatch(/^back +tcp:80,from=label:app=web +none /m);
+    const changed = await run("vm", "set", "db", "--network", "lan,groups=back");
+    expect(changed).toMatchObject({ code: 0, said: expect.stringContaining("at once") });
+    expect((await run("vm", "explain", "db")).said).toContain("lan 10.1.0.77 (back)");
+
+    const reached = (command: string) => `(${command}) > /dev/null 2>&1 && echo reached || echo walled`;
+    const ping = (bytes: number) => web.run(reached(`ping -c 1 -W 1 -s ${bytes} 10.1.0.77`));
+    const page = () => web.run(reached("get 10.1.0.77 80 3 | grep page"));
+    await untilIs("walled", page);
+    expect(await run("vm", "set", "web", "--label", "app=web")).toMatchObject({ code: 0 });
+    await untilIs("reached", page);
+    // Another port and protocol, fragments, and what the guest itself begins.
+    await db.run("httpd -p 9000 -h /www");
+    await untilIs("reached", () => db.run(reached("get 127.0.0.1 9000 3 | grep page")));
+    expect(await web.run(reached("get 10.1.0.77 9000 3 | grep page"))).toBe("walled");
+    expect([await ping(100), await ping(3_000)]).toEqual(["walled", "walled"]);
+    expect(await db.run(reached("get 10.1.0.8 80 3 | grep page"))).toBe("walled");
+    expect(await db.run("resolve web")).toBe("10.1.0.8");
+    expect(await run("security-group", "set", "back", "--in", "icmp,from=10.1.0.8/32")).toMatchObject({ code: 0 });
+    await untilIs("reached", () => ping(100));
+    // A fragment is no answer: it takes a rule of its own.
+    expect(await ping(3_000)).toBe("walled");
+    expect(await run("security-group", "set", "back", "--out", "icmp")).toMatchObject({ code: 0 });
+    await untilIs("reached", () => ping(3_000));
+    expect(await page()).toBe("walled");
+
+    const refused = await run("security-group", "delete", "back", "--yes");
+    expect(refused.said).toContain("the security group back is used by the VM db");
+    expect(await run("vm", "set", "db", "--network", "lan")).toMatchObject({ code: 0 });
+    await untilIs("reached", page);
+    expect(await run("security-group", "delete", "back", "--yes")).toMatchObject({ code: 0 });
+    expect(instanceProcesses(vmId)).toEqual(processes);
+  };
+
   it("are made, shown and refused", async () => {
     expect(await run("network", "create", "user", "--range", "10.1.0.0/24")).toMatchObject({ code: 64 });
     expect(await run("network", "create", "lan", "--range", "8.8.8.0/24")).toMatchObject({ code: 64 });
@@ -130,6 +177,8 @@ describeWith(describe, networkGuestComponent)("networks of VMs", () => {
     expect(await db.run("resolve nobody.lan.internal")).toBe("");
     expect(await web.run("get $(resolve db.lan.internal) 80 20")).toContain("a page of db");
     expect(await db.run("get $(resolve web) 80 20")).toContain("a page of the guest");
+
+    await groupsHold(web, db, records.find(({ name }) => name === "db")?.vmId ?? "");
 
     // In the name of nobody else: another address, and another card.
     const pings = (from: string) =>

@@ -1,9 +1,9 @@
 /**
- * Tells the VM manager of this node who is in the private networks of its VMs, on whatever nodes. What a switch lets pass follows from
- * that alone, so it is told with every change of a place or an epoch.
+ * Tells the VM manager of this node who is in the private networks of its VMs, on whatever nodes, and the security groups of their
+ * cards. What a switch lets pass follows from that alone, so it is told with every change of a place, an epoch, a label or a rule.
  */
 import { parseIpv4 } from "@blixard/common";
-import { networkPlanOf } from "@blixard/protocol";
+import { groupPeer, labelPeer, type NetworkRecord, networkPlanOf, type VmRecord } from "@blixard/protocol";
 import type { NetworksOfNode } from "@blixard/vm-manager";
 import type { NodeParts } from "../node-parts.ts";
 import { sortedRecords } from "../state-machine/state.ts";
@@ -24,12 +24,15 @@ export async function runNetworkDuty(
   if (signal.aborted) return;
   let seen = -1;
   await runLoop(loop, "networks-desired", signal, async () => {
-    const latest = ({ vms, networks }: { readonly vms: number; readonly networks: number }) => Math.max(vms, networks);
+    const latest = ({ vms, networks, securityGroups }: Record<"vms" | "networks" | "securityGroups", number>) =>
+      Math.max(vms, networks, securityGroups);
     const { changed } = await stateMachine.version.until((next) => latest(next.changed) !== seen, { signal });
     seen = latest(changed);
     vmManager.setNetworks(networksOfNode(stateMachine.state, options.nodeId));
   });
 }
+
+type NetworkOfNode = NetworksOfNode["networks"][number];
 
 /** The networks in which VMs of the node are, and who else is in them. A VM without a node is in none. */
 export function networksOfNode(state: ClusterState, nodeId: number): NetworksOfNode {
@@ -39,16 +42,47 @@ export function networksOfNode(state: ClusterState, nodeId: number): NetworksOfN
     vms.flatMap(({ node, cards = [] }) => (node === nodeId ? cards.map(({ networkId }) => networkId) : [])),
   );
   const networks = sortedRecords(state, "networks").filter(({ networkId }) => own.has(networkId));
-  return {
-    nodeId,
-    networks: networks.map((network) => {
-      const { range, server } = networkPlanOf(network);
-      const hosts = vms.flatMap(({ name, node, fencingEpoch, cards = [] }) => {
-        const card = cards.find(({ networkId }) => networkId === network.networkId);
-        if (card === undefined || node === null) return [];
-        return [{ name, mac: card.mac, address: parseIpv4(card.address), node, epoch: fencingEpoch }];
-      });
-      return { networkId: network.networkId, name: network.name, range, server, hosts };
-    }),
-  };
+  return { nodeId, networks: networks.map((network) => networkOfNode(state, network, vms, nodeId)) };
+}
+
+function networkOfNode(
+  state: ClusterState,
+  network: NetworkRecord,
+  vms: readonly VmRecord[],
+  nodeId: number,
+): NetworkOfNode {
+  const { networkId, name } = network;
+  const { range, server } = networkPlanOf(network);
+  const here = vms.filter(({ node }) => node === nodeId).flatMap((vm) => groupsIn(vm, name) ?? []);
+  const groups = [...new Set(here)].sort().flatMap((group) => {
+    const record = state.securityGroups.get(group);
+    return record === undefined ? [] : [{ name: group, in: record.in, out: record.out }];
+  });
+  const named = new Set(groups.flatMap((group) => [...group.in, ...group.out]).flatMap(({ peer }) => peer ?? []));
+  const hosts = vms.flatMap((vm) => {
+    const { node, fencingEpoch, cards = [] } = vm;
+    const card = cards.find((each) => each.networkId === networkId);
+    if (card === undefined || node === null) return [];
+    const own = node === nodeId ? groupsIn(vm, name) : undefined;
+    const peers = peersOf(vm, name).filter((peer) => named.has(peer));
+    return [
+      {
+        ...{ name: vm.name, mac: card.mac, address: parseIpv4(card.address), node, epoch: fencingEpoch },
+        ...(own === undefined ? {} : { groups: own }),
+        ...(peers.length === 0 ? {} : { peers }),
+      },
+    ];
+  });
+  return { networkId, name, range, server, hosts, ...(groups.length === 0 ? {} : { groups }) };
+}
+
+/** The security groups of a card; undefined for one without. */
+function groupsIn({ spec }: VmRecord, network: string): readonly string[] | undefined {
+  return spec.networks?.find((each) => each.network === network)?.securityGroups;
+}
+
+/** All that rules can name the card of a VM by, beside its address. */
+function peersOf(vm: VmRecord, network: string): string[] {
+  const labels = Object.entries(vm.labels ?? {});
+  return [...(groupsIn(vm, network) ?? []).map(groupPeer), ...labels.map(([key, value]) => labelPeer(key, value))];
 }

@@ -17,6 +17,7 @@ import { nodeKeyHandlers } from "./node-key.ts";
 import { nodeWorkHandlers } from "./node-work.ts";
 import { operationHandlers } from "./operation.ts";
 import { schedulingHandlers } from "./scheduling.ts";
+import { securityGroupHandlers } from "./security-group.ts";
 import { redeemEntry, TicketDesk, ticketHandlers } from "./ticket.ts";
 import { tokenExit, tokenHandlers } from "./token.ts";
 import { vmHandlers } from "./vm.ts";
@@ -48,6 +49,7 @@ export function createServices(parts: NodeParts): Services {
       ...vmMigrateHandlers(parts),
       ...volumeHandlers(parts),
       ...networkHandlers(parts),
+      ...securityGroupHandlers(parts),
       ...imageHandlers(parts),
       ...blobHandlers(parts),
       ...nodeHandlers(parts),

@@ -1,6 +1,7 @@
 /** Changing a VM that there is: the leader works out what changes, field by field, and whether there is room for it. */
 import { BlixardError, issuesText, notApplied } from "@blixard/common";
 import {
+  cardsStay,
   changedSpec,
   driverRefusal,
   type ImageRecord,
@@ -9,6 +10,7 @@ import {
   settableFields,
   type UnsettableField,
   unsettableFields,
+  type VmNetwork,
   type VmRecord,
   type VmSettable,
   type VmSpecChange,
@@ -69,8 +71,8 @@ async function propose({ proposals }: SetParts, name: string, change: VmSpecChan
 
 /** What the request comes to for this VM. @throws INVALID_ARGUMENT, UNSUPPORTED for a field that no VM changes */
 function changeOf(vm: VmRecord, { spec = {}, unset, labels = {}, unsetLabels, whole }: SetRequest): VmSpecChange {
-  refuseFixed(vm, spec);
   const given: Readonly<Record<string, unknown>> = whole ? withDefaults(spec) : mergedParts(vm, spec);
+  refuseFixed(vm, { ...spec, ...(spec.networks === undefined ? {} : { networks: given["networks"] }) });
   const set = Object.fromEntries(settableFields.flatMap((field) => (field in given ? [[field, given[field]]] : [])));
   const gone = whole ? unsettableFields.filter((field) => !(field in spec)) : [];
   const goneLabels = whole ? Object.keys(vm.labels ?? {}).filter((key) => !Object.hasOwn(labels, key)) : [];
@@ -119,12 +121,24 @@ function withDefaults(spec: NonNullable<SetRequest["spec"]>) {
 
 /** A part of an object leaves its other parts as they are. */
 function mergedParts(vm: VmRecord, spec: NonNullable<SetRequest["spec"]>) {
-  const { placement, autostart } = spec;
+  const { placement, autostart, networks } = spec;
   return {
     ...spec,
+    ...(networks === undefined ? {} : { networks: mergedNetworks(vm.spec.networks, networks) }),
     ...(placement === undefined ? {} : { placement: { ...vm.spec.placement, ...placement } }),
     ...(autostart === undefined ? {} : { autostart: { ...vm.spec.autostart, ...autostart } }),
   };
+}
+
+/** A network that is named gets the groups that are named with it, or none; what else it is stays. */
+function mergedNetworks(present: readonly VmNetwork[] = [], given: readonly VmNetwork[]): readonly VmNetwork[] {
+  const named = new Map(given.map((each) => [each.network, each]));
+  const stay = present.map(({ securityGroups, ...card }) => {
+    const wished = named.get(card.network);
+    if (wished === undefined) return { ...card, ...(securityGroups === undefined ? {} : { securityGroups }) };
+    return { ...card, ...wished };
+  });
+  return [...stay, ...given.filter(({ network }) => !present.some((each) => each.network === network))];
 }
 
 interface Fixed {
@@ -139,7 +153,7 @@ const fixedFields: Readonly<Record<string, Fixed>> = {
     hint: "See: blixard vm disk --help, and blixard volume attach --help",
   },
   networks: {
-    why: "a VM keeps the network cards that it was made with, and their addresses",
+    why: "a VM keeps the network cards that it was made with, and their addresses; their security groups alone change",
     hint: "Create another VM with these networks.",
   },
   cloudInit: {
@@ -152,7 +166,9 @@ const fixedFields: Readonly<Record<string, Fixed>> = {
 function refuseFixed(vm: VmRecord, spec: Readonly<Record<string, unknown>>): void {
   const settable: readonly string[] = settableFields;
   for (const [field, value] of Object.entries(spec)) {
-    if (settable.includes(field)) continue;
+    if (field === "networks" ? cardsStay(vm.spec, { networks: value as VmNetwork[] }) : settable.includes(field)) {
+      continue;
+    }
     if (JSON.stringify(value) === JSON.stringify((vm.spec as Readonly<Record<string, unknown>>)[field])) continue;
     const { why, hint } = fixedFields[field] ?? { why: "cannot be changed", hint: "Create another VM with it." };
     throw notApplied("UNSUPPORTED", `spec.${field}: ${why}`, { hint });

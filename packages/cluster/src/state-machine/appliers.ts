@@ -9,6 +9,7 @@ import { nodeAppliers } from "./node.ts";
 import { operationAppliers } from "./operation.ts";
 import { quotaAppliers } from "./quota.ts";
 import { schedulingAppliers } from "./scheduling.ts";
+import { securityGroupAppliers } from "./security-group.ts";
 import { ticketAppliers } from "./ticket.ts";
 import { tokenAppliers } from "./token.ts";
 import type { Applier } from "./types.ts";
@@ -31,5 +32,6 @@ export const appliers: Appliers = {
   ...vmAppliers,
   ...volumeAppliers,
   ...networkAppliers,
+  ...securityGroupAppliers,
   ...kvAppliers,
 };

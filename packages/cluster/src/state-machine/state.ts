@@ -26,6 +26,7 @@ export function emptyState(): MutableState {
     requests: new Map(),
     removed: new Map(),
     secrets: new Map(),
+    securityGroups: new Map(),
     volumes: new Map(),
     requestRows: new Map(),
     vmNames: new Map(),

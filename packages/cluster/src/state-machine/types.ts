@@ -12,6 +12,7 @@ import type {
   NodeRecord,
   OperationRecord,
   SealedSecret,
+  SecurityGroupRecord,
   TicketRecord,
   TokenRecord,
   VmRecord,
@@ -67,6 +68,8 @@ export interface Tables {
   /** The user data of VMs, by their ids. Empty below the level 3, as `level`. */
   readonly secrets: SealedSecret;
   /** By name. Empty below the level 3, as `level`. */
+  readonly securityGroups: SecurityGroupRecord;
+  /** By name. Empty below the level 3, as `level`. */
   readonly volumes: VolumeRecord;
 }
 
@@ -85,6 +88,7 @@ export const tableNames = [
   "removed",
   "requests",
   "secrets",
+  "securityGroups",
   "tickets",
   "tokens",
   "vms",

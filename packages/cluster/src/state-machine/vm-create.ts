@@ -3,6 +3,7 @@ import { type CommandBodyOf, limits, type VmRecord, type VmSpec, waitsForRoom } 
 import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
 import { quotaRefusal } from "./quota.ts";
+import { groupsRefusal } from "./security-group.ts";
 import { nodeKey } from "./state.ts";
 import type { Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
 import { cardsRefusal } from "./vm-cards.ts";
@@ -85,7 +86,8 @@ function created(
   const failed =
     preconditionFailed(entry.command, `VM ${vm.name}`, 0) ??
     attachRefusal(state, vm.spec, vm.node) ??
-    cardsRefusal(state, vm.cards);
+    cardsRefusal(state, vm.cards) ??
+    groupsRefusal(state, vm.spec);
   if (failed !== undefined) return failed;
   const sealed: Change[] = userData === undefined ? [] : [{ table: "secrets", key: vm.vmId, value: userData }];
   return done({ vm }, [{ table: "vms", key: vm.name, value: vm }, ...attached(state, vm, entry), ...sealed]);

@@ -2,6 +2,7 @@
 import {
   type ChangedField,
   type CommandBodyOf,
+  cardsStay,
   changedLabels,
   changedSpec,
   hasOwnData,
@@ -20,6 +21,7 @@ import { clusterLevel } from "./level.ts";
 import { done, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
 import { quotaChangeRefusal } from "./quota.ts";
+import { groupsRefusal } from "./security-group.ts";
 import type { ClusterState, CommandEntry, Outcome } from "./types.ts";
 import { forwardRefusal } from "./vm-forwards.ts";
 import { leasesLevel, policyOf } from "./vm-move.ts";
@@ -70,6 +72,10 @@ function changeRefusal(
   if (vm.desired === "deleted") return refuse("CONFLICT", `the VM ${name} is being deleted`);
   const image = state.images.get(spec.image);
   if (image === undefined) return refuse("IMAGE_NOT_FOUND", `there is no image ${spec.image} any more`);
+  if (!cardsStay(vm.spec, spec))
+    return refuse("UNSUPPORTED", "spec.networks: the network cards of a VM stay as they are");
+  const ungrouped = groupsRefusal(state, spec);
+  if (ungrouped !== undefined) return ungrouped;
   const misfit = misfitOf(spec) ?? volumesRefusal(spec);
   if (misfit !== undefined) return refuse("INVALID_ARGUMENT", misfit);
   if (spec.memoryMiB < image.minMemoryMiB) {

@@ -78,7 +78,11 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
       type: "vm.create" as const,
       ...rest,
       vmId: sampleVmId(number),
-      spec: sampleSpec({ image, ...(volume === null ? {} : { disks: [{ name: "data", volume }] }) }),
+      spec: sampleSpec({
+        image,
+        ...(volume === null ? {} : { disks: [{ name: "data", volume }] }),
+        ...(network === null || number > 2 ? {} : { networks: [{ network, securityGroups: [rest.name] }] }),
+      }),
       desired: "running" as const,
       placement: "",
       ...(network === null ? {} : { cards: [sampleCard(network, number)] }),
@@ -119,6 +123,17 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
     ...{ name, networkId: sampleVmId(20 + number), range: "10.1.0.0/24", exclude: [] },
   })),
   fc.record({ type: fc.constant("network.delete" as const), name }),
+  fc
+    .record({
+      ...{ type: fc.constantFrom("securityGroup.create" as const, "securityGroup.set" as const), name, peer: name },
+      out: fc.boolean(),
+    })
+    .map(({ peer, out, ...fields }) => ({
+      ...fields,
+      in: [{ protocol: "tcp" as const, ports: ["80"], peer: `group:${peer}` }],
+      out: out ? [{ protocol: "any" as const }] : [],
+    })),
+  fc.record({ type: fc.constant("securityGroup.delete" as const), name }),
   fc.record({ name, number, node: nodeId }).map(({ number, ...rest }) => ({
     type: "volume.create" as const,
     ...{ ...rest, volumeId: sampleVmId(10 + number), sizeGiB: 1, kind: "local" as const },

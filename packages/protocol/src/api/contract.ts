@@ -22,6 +22,7 @@ import { nodeWorkMethods, vmHoldCommands } from "./node-work.ts";
 import { operationCommands, operationMethods } from "./operation.ts";
 import { quotaCommands, quotaMethods } from "./quota.ts";
 import { schedulingCommands, schedulingMethods } from "./scheduling.ts";
+import { securityGroupCommands, securityGroupMethods } from "./security-group.ts";
 import { ticketCommands, ticketMethods } from "./ticket.ts";
 import { tokenCommands, tokenMethods } from "./token.ts";
 import { vmCommands, vmMethods, vmStreams } from "./vm.ts";
@@ -39,6 +40,7 @@ export const methods = {
   ...vmSetMethods,
   ...volumeMethods,
   ...networkMethods,
+  ...securityGroupMethods,
   ...imageMethods,
   ...blobMethods,
   ...nodeMethods,
@@ -96,6 +98,7 @@ export const commands = {
   ...vmSetCommands,
   ...volumeCommands,
   ...networkCommands,
+  ...securityGroupCommands,
   ...kvCommands,
 };
 export type Commands = typeof commands;

@@ -38,11 +38,22 @@ const vmNetworkSchema = z
       .exactOptional(),
     /** What the guest may begin connections to, out of the network `user`. Absent: everything but its node. Empty: nothing. */
     egress: z.array(rangeSchema).max(limits.vmEgressRangesMax).exactOptional(),
+    /** What may pass to and from the card. Absent: everything. */
+    securityGroups: z
+      .array(nameSchema)
+      .min(1)
+      .max(limits.vmSecurityGroupsMax)
+      .refine(isUnique, "names a group twice")
+      .exactOptional(),
   })
   .strict()
   .refine(({ network, egress }) => network === userNetwork || egress === undefined, {
     path: ["egress"],
     message: "a private network has no way out; it is the network user that has one",
+  })
+  .refine(({ network, securityGroups }) => network !== userNetwork || securityGroups === undefined, {
+    path: ["securityGroups"],
+    message: "are of private networks; egress, and the sources of forwarded ports, say what passes in the network user",
   });
 export type VmNetwork = Readonly<z.infer<typeof vmNetworkSchema>>;
 
@@ -99,6 +110,12 @@ export interface NetworkWishes {
   readonly networks?: readonly VmNetwork[] | undefined;
   readonly forwards?: readonly VmForward[] | undefined;
   readonly health?: readonly VmHealthCheck[] | undefined;
+}
+
+/** Whether these are the same network cards but for their security groups, which change without a restart. */
+export function cardsStay(before: NetworkWishes, after: NetworkWishes): boolean {
+  const cards = ({ networks }: NetworkWishes) => networks?.map(({ securityGroups: _, ...card }) => card);
+  return JSON.stringify(cards(before)) === JSON.stringify(cards(after));
 }
 
 /** The networks that a VM has on a node that has networks. */

@@ -34,7 +34,8 @@ const unsettable = {
   health: true,
 } as const;
 const settableSchema = vmSpecChangeSchema
-  .pick({ vcpus: true, memoryMiB: true, restartPolicy: true, ...unsettable })
+  // Of networks, the security groups alone.
+  .pick({ vcpus: true, memoryMiB: true, restartPolicy: true, ...unsettable, networks: true })
   .strict();
 export type VmSettable = Readonly<z.infer<typeof settableSchema>>;
 

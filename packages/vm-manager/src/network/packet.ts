@@ -4,7 +4,7 @@ export const etherHeaderBytes = 14;
 const ipv4HeaderBytesMin = 20;
 const arpBytes = 28;
 
-export const protocols = { tcp: 6, udp: 17 } as const;
+export const protocols = { icmp: 1, tcp: 6, udp: 17 } as const;
 
 export interface ArpPacket {
   readonly type: "arp";
@@ -20,6 +20,8 @@ export interface Ipv4Packet {
   readonly source: number;
   readonly destination: number;
   readonly protocol: number;
+  /** Not the whole packet. */
+  readonly isFragment: boolean;
   /** Of TCP and UDP; absent in a fragment, which may not have them. */
   readonly ports: { readonly source: number; readonly destination: number } | undefined;
   /** Of a TCP segment with ports. */
@@ -84,6 +86,7 @@ function readIpv4(frame: Buffer): Ipv4Packet | undefined {
     source: frame.readUInt32BE(at + 12),
     destination: frame.readUInt32BE(at + 16),
     protocol,
+    isFragment,
     ports:
       hasPorts && !isFragment
         ? { source: frame.readUInt16BE(contentOffset), destination: frame.readUInt16BE(contentOffset + 2) }

@@ -33,8 +33,9 @@ class SwitchProcess {
   readonly #socketPath: string;
   readonly #hostAddresses = new HostAddresses(() => performance.now());
   readonly #ports = new Map<string, readonly SwitchPort[]>();
-  readonly #fabric = new Fabric((nodeId, records) =>
-    this.#lanes === undefined ? "no_lane" : this.#lanes.send(nodeId, records),
+  readonly #fabric = new Fabric(
+    (nodeId, records) => (this.#lanes === undefined ? "no_lane" : this.#lanes.send(nodeId, records)),
+    () => performance.now(),
   );
   #lane: Promise<FrameCarrier> | undefined;
   #lanes: Lanes | undefined;
@@ -54,6 +55,7 @@ class SwitchProcess {
       this.#userPortOf(vmId).connect(port, events),
     );
     const looking = setInterval(() => {
+      this.#fabric.look();
       for (const [vmId, ports] of this.#ports) {
         for (const port of ports) port.look();
         if (ports.every(({ isClosed }) => isClosed)) this.#ports.delete(vmId);

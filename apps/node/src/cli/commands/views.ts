@@ -11,6 +11,7 @@ import {
   type NodeView,
   networksOf,
   type PendingJoin,
+  type SecurityGroupRecord,
   type TicketView,
   type TokenView,
   type VmRecord,
@@ -18,6 +19,7 @@ import {
 } from "@blixard/protocol";
 import type { View } from "../output.ts";
 import { formatAge, formatMemory } from "../quantities.ts";
+import { rulesText } from "./security-rule-options.ts";
 import { disksText } from "./vm-disks.ts";
 import { forwardText } from "./vm-network-options.ts";
 import { labelsShown } from "./vm-placement-options.ts";
@@ -99,11 +101,22 @@ export const networkView: View<ShownNetwork> = {
   ],
 };
 
-/** `user`, or `user 10.0.2.20, lan 10.1.0.2`. */
-function networkText({ spec, cards = [] }: VmRecord): string {
-  const names = networksOf(spec).map(({ network, address: wished }) => {
+export const securityGroupView: View<SecurityGroupRecord> = {
+  name: ({ name }) => name,
+  columns: [
+    { title: "NAME", value: ({ name }) => name },
+    { title: "IN", value: (group) => rulesText(group.in, "in") },
+    { title: "OUT", value: (group) => rulesText(group.out, "out") },
+    { title: "AGE", value: ({ createdUnixMs }) => since(createdUnixMs) },
+  ],
+};
+
+/** `user`, or `user 10.0.2.20, lan 10.1.0.2 (web+db)` with the security groups of the card. */
+export function networkText({ spec, cards = [] }: VmRecord): string {
+  const names = networksOf(spec).map(({ network, address: wished, securityGroups }) => {
     const address = cards.find((card) => card.network === network)?.address ?? wished;
-    return address === undefined ? network : `${network} ${address}`;
+    const groups = securityGroups === undefined ? "" : ` (${securityGroups.join("+")})`;
+    return `${network}${address === undefined ? "" : ` ${address}`}${groups}`;
   });
   return names.join(", ") || "none";
 }

@@ -3,18 +3,23 @@ import { BlixardError } from "@blixard/common";
 import type { VmForward, VmNetwork } from "@blixard/protocol";
 import { parseInteger } from "../quantities.ts";
 
-/** `user`, `user,address=10.0.2.20,mac=02:00:00:00:00:01,egress=RANGE+RANGE`, or `none` alone. Whether they fit is up to the node. */
+/** `user,address=10.0.2.20,mac=02:00:00:00:00:01,egress=RANGE+RANGE`, `lan,groups=web+db`, or `none` alone. Whether they fit is up to the node. */
 export function parseNetworks(given: readonly string[]): VmNetwork[] {
   if (given.length === 1 && given[0] === "none") return [];
   return given.map((text) => {
     const [network = "", ...parts] = text.split(",");
     const known = new Map(parts.map((part) => splitAt(part, "=")));
-    const { address, mac, egress, ...unknown } = Object.fromEntries(known) as Record<string, string | undefined>;
+    const { address, mac, egress, groups, ...unknown } = Object.fromEntries(known) as Record<
+      string,
+      string | undefined
+    >;
     const other = Object.keys(unknown)[0];
-    if (other !== undefined) throw wrong("--network", text, `${other} is unknown; known are address, mac and egress`);
+    if (other !== undefined)
+      throw wrong("--network", text, `${other} is unknown; known are address, mac, egress and groups`);
     return {
       ...{ network, ...(address === undefined ? {} : { address }), ...(mac === undefined ? {} : { mac }) },
       ...(egress === undefined ? {} : { egress: egress === "none" ? [] : egress.split("+") }),
+      ...(groups === undefined ? {} : { securityGroups: groups.split("+") }),
     };
   });
 }

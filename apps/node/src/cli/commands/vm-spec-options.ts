@@ -32,7 +32,7 @@ const lists: Readonly<Partial<Record<string, ListOption>>> = {
   "cloudInit.sshKeys": sshKeyOption,
   networks: {
     flag: "--network <network>",
-    hint: "NAME[,address=ADDRESS][,mac=MAC][,egress=none|RANGE+RANGE]; `none` alone",
+    hint: "NAME[,address=ADDRESS][,mac=MAC][,egress=none|RANGE+RANGE][,groups=GROUP+GROUP]; `none` alone",
     read: parseNetworks,
   },
   "placement-constraints": constraintOption,

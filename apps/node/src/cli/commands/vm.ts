@@ -22,7 +22,7 @@ import { print, printItem, printList } from "../output.ts";
 import { parseInteger } from "../quantities.ts";
 import { type ChangedItem, showFollowed, showFollowedItem, type WatchOptions, withWatchOption } from "../watch.ts";
 import { repeatedOption } from "./list-option.ts";
-import { vmView } from "./views.ts";
+import { networkText, vmView } from "./views.ts";
 import { agentLine, registerAgent } from "./vm-agent.ts";
 import { withCloudInitFiles } from "./vm-cloud-init.ts";
 import { registerConsole } from "./vm-console.ts";
@@ -316,6 +316,7 @@ function explanation(vm: VmRecord, networks: VmNetworkFacts): string {
     `phase      ${vm.phase}${vm.reason === "" ? "" : ` (${vm.reason})`}${vm.message === "" ? "" : `: ${vm.message}`}`,
     `wanted     ${vm.desired}`,
     `placed     ${vm.node === null ? "on no node" : `on node ${vm.node}`}${vm.placement === "" ? "" : `: ${vm.placement}`}`,
+    `networks   ${networkText(vm)}`,
     `node loss  ${vm.lossPolicy === undefined ? "waits" : lossText(vm.lossPolicy)}`,
     `restarts   ${vm.restarts}, policy ${vm.spec.restartPolicy}`,
     ...(vm.held === undefined

@@ -15,6 +15,9 @@ export interface Objects {
   /** To be made, and to be deleted. */
   readonly newNetwork: string;
   readonly network: string;
+  /** To be made, and to be deleted. */
+  readonly newGroup: string;
+  readonly group: string;
   readonly key: string;
   readonly image: string;
   readonly token: string;
@@ -101,6 +104,12 @@ export const requests: Requests = {
   "network.get": () => ({ name: "alley" }),
   "network.create": ({ objects }) => ({ name: objects.newNetwork, range: "10.99.0.0/24" }),
   "network.delete": ({ objects }) => ({ name: objects.network }),
+  "securityGroup.list": () => ({}),
+  "securityGroup.get": () => ({ name: "guards" }),
+  "securityGroup.create": ({ objects }) => ({ name: objects.newGroup, in: [{ protocol: "any" }] }),
+  // The same as before from the second time on, but for the index.
+  "securityGroup.set": () => ({ name: "guards", in: [{ protocol: "any" }], out: [{ protocol: "any" }] }),
+  "securityGroup.delete": ({ objects }) => ({ name: objects.group }),
   "image.list": () => ({}),
   "image.get": () => ({ name: "demo" }),
   "image.put": ({ objects }) => ({
@@ -217,6 +226,9 @@ export const changes: Partial<Record<MethodName | StreamName, readonly string[]>
   "volume.observe": [],
   "network.create": ["networks"],
   "network.delete": ["networks"],
+  "securityGroup.create": ["securityGroups"],
+  "securityGroup.set": ["securityGroups"],
+  "securityGroup.delete": ["securityGroups"],
   "image.put": ["images"],
   "image.remove": ["images"],
   "image.pin": [],

@@ -57,11 +57,14 @@ export class Siege {
     await this.cluster.client().kv.put("treasure", "gold");
     await this.cluster.client().volumes.create({ name: "treasury", sizeGiB: 1, node: living[0] });
     await this.cluster.client().networks.create({ name: "alley", range: "10.98.0.0/24" });
+    for (const name of ["guards", "spare"]) await this.cluster.client().securityGroups.create({ name });
     const volumes = { newVolume: "treasury-new", volume: "treasury", newNetwork: "alley-new", network: "alley" };
+    const groups = { newGroup: "guards-new", group: "spare" };
     const stays = {
       newVm: "prey-new",
       vm: "prey",
       ...volumes,
+      ...groups,
       key: "treasure",
       image: "demo",
       role: "worker",
@@ -100,6 +103,7 @@ export class Siege {
     return {
       ...{ newVolume: `${mark}-volume`, volume: `${mark}-volume` },
       ...{ newNetwork: `${mark}-network`, network: `${mark}-network` },
+      ...{ newGroup: `${mark}-group`, group: `${mark}-group` },
       ...{ newVm: `${mark}-vm`, vm: `${mark}-vm`, key: `${mark}-key`, image: `${mark}-image` },
       token: (await client.tokens.create({ role: "operator" })).id,
       narrowed: (await client.tokens.create({ role: "operator" })).id,

@@ -138,7 +138,7 @@ export class WallCluster {
     const statuses = await until("the log to be applied everywhere", settled);
     const index = statuses[0]?.appliedIndex ?? 0;
     const client = this.client();
-    const [tokens, tickets, vms, images, bans, networks, nodes, kv] = await Promise.all([
+    const [tokens, tickets, vms, images, bans, networks, securityGroups, nodes, kv] = await Promise.all([
       ...[
         client.tokens.list(),
         client.tickets.list(),
@@ -146,6 +146,7 @@ export class WallCluster {
         client.images.list(),
         client.bans.list(),
         client.networks.list(),
+        client.securityGroups.list(),
       ],
       ...[client.nodes.list(), client.kv.list().then(({ items }) => items)],
     ]);
@@ -159,7 +160,7 @@ export class WallCluster {
       log: await ofEach(async (id) => this.client(id).cluster.stateHash(index)),
       members: statuses.map(({ members }) => members.map(({ id, role, endpointId }) => ({ id, role, endpointId }))),
       nodes: (nodes as readonly object[]).map((node) => ({ ...node, state: "", paths: [], ...withoutUse })),
-      ...{ tokens, tickets, vms, images, bans, kv, volumes, networks },
+      ...{ tokens, tickets, vms, images, bans, kv, volumes, networks, securityGroups },
       certificates: await ofEach(async (id) =>
         (await this.client(id).certificates.list("node")).map(({ fingerprint }) => fingerprint),
       ),

@@ -12,6 +12,7 @@ const state = {
   vms: empty,
   volumes: empty,
   networks: empty,
+  securityGroups: empty,
   kv: empty,
   operations: empty,
 } as unknown as ClusterState;

@@ -78,6 +78,11 @@ export const forgedRequests: Requests = {
   "network.get": (source) => ({ name: network(source) }),
   "network.create": () => ({ name: forgedName, range: "10.99.0.0/24" }),
   "network.delete": (source) => ({ name: network(source) }),
+  "securityGroup.list": () => ({}),
+  "securityGroup.get": (source) => ({ name: securityGroup(source) }),
+  "securityGroup.create": () => ({ name: forgedName, in: [{ protocol: "any" }] }),
+  "securityGroup.set": (source) => ({ name: securityGroup(source), in: [{ protocol: "any" }] }),
+  "securityGroup.delete": (source) => ({ name: securityGroup(source) }),
   "image.list": () => ({}),
   "image.get": () => ({ name: "demo" }),
   "image.put": ({ self }) => ({
@@ -228,6 +233,11 @@ function volume({ random, state }: RequestSource): string {
 function network({ random, state }: RequestSource): string {
   const names = [...state.networks.keys()];
   return names.length === 0 ? "network0" : pick(random, names);
+}
+
+function securityGroup({ random, state }: RequestSource): string {
+  const names = [...state.securityGroups.keys()];
+  return names.length === 0 ? "group0" : pick(random, names);
 }
 
 function volumesSeen({ random, state }: RequestSource): RequestOf<"volume.observe">["observations"] {

@@ -22,10 +22,13 @@ interface TestPort extends FabricPort {
 
 function openFabric({ isFull = false } = {}) {
   const sent: { readonly nodeId: number; readonly record: LaneRecord | undefined }[] = [];
-  const fabric = new Fabric((nodeId, records) => {
-    sent.push({ nodeId, record: decodeRecord(records.subarray(lengthBytes)) });
-    return undefined;
-  });
+  const fabric = new Fabric(
+    (nodeId, records) => {
+      sent.push({ nodeId, record: decodeRecord(records.subarray(lengthBytes)) });
+      return undefined;
+    },
+    () => 0,
+  );
   const portOf = ({ mac, epoch }: { readonly mac: string; readonly epoch: number }): TestPort => {
     const got: Buffer[] = [];
     const vm = { pid: 1, startTime: "" };

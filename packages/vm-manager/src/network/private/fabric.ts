@@ -3,25 +3,40 @@
  * goes to a port of this switch or over the lane to the switch of another node; one of another node goes to a port here.
  */
 import { lengthBytes, withLength } from "../frame-reader.ts";
+import { CardWall, cardFlowsMax } from "./card-wall.ts";
 import { encodeRecords, type LaneRecord, laneFrameBytesMax } from "./lane-record.ts";
 import { type NetworkHost, type NetworksOfNode, NetworkTable } from "./network-table.ts";
 import type { PrivatePort } from "./private-port.ts";
-import { type DropReason, dropReasons, verdictOnGuest, verdictOnNode } from "./private-wall.ts";
+import { type DropReason, dropReasons, type Verdict, verdictOnGuest, verdictOnNode } from "./private-wall.ts";
+import type { Direction } from "./security-rules.ts";
 
 export type FabricPort = Pick<PrivatePort, "config" | "macNumber" | "deliver">;
 
 /** Takes records for the switch of a node. Undefined, or why they are lost. */
 export type SendToNode = (nodeId: number, records: Buffer) => DropReason | undefined;
 
+/** What the cards of a node with security groups remember together: some 11 MiB of the 48 that a switch has. */
+const flowsMax = 64 * 1024;
+/** What is over is forgotten so often. */
+const sweepMs = 5_000;
+
+type Passing = Extract<Verdict, { readonly type: "pass" }>;
+
 export class Fabric {
   readonly #send: SendToNode;
+  readonly #nowMs: () => number;
   readonly #ports = new Map<string, Map<string, FabricPort>>();
   readonly #drops = new Map<DropReason, number>(dropReasons.map((reason) => [reason, 0]));
+  /** Of ports whose cards have security groups. */
+  readonly #walls = new Map<FabricPort, CardWall>();
+  #sweptMs = 0;
   #tables: ReadonlyMap<string, NetworkTable> = new Map();
   #nodeId = 0;
 
-  constructor(send: SendToNode) {
+  /** `nowMs`: monotonic milliseconds. */
+  constructor(send: SendToNode, nowMs: () => number) {
     this.#send = send;
+    this.#nowMs = nowMs;
   }
 
   /** Frames that went no further since the start, by reason. */
@@ -32,6 +47,14 @@ export class Fabric {
   setNetworks({ nodeId, networks }: NetworksOfNode): void {
     this.#nodeId = nodeId;
     this.#tables = new Map(networks.map((config) => [config.networkId, new NetworkTable(config)]));
+  }
+
+  /** Called now and then. */
+  look(): void {
+    const nowMs = this.#nowMs();
+    if (nowMs - this.#sweptMs < sweepMs) return;
+    this.#sweptMs = nowMs;
+    for (const wall of this.#walls.values()) wall.sweep();
   }
 
   tableOf(networkId: string): NetworkTable | undefined {
@@ -51,6 +74,7 @@ export class Fabric {
   }
 
   remove(port: FabricPort): void {
+    this.#walls.delete(port);
     const { networkId, mac } = port.config;
     const ports = this.#ports.get(networkId);
     if (ports?.get(mac) !== port) return;
@@ -73,8 +97,10 @@ export class Fabric {
       const verdict = verdictOnGuest(content, own, table);
       if (verdict.type === "drop") this.#count(verdict.reason);
       else if (verdict.type === "answer") this.#deliver(port, withLength(verdict.frame), 1);
-      else if (verdict.to.node === this.#nodeId) addTo(here, verdict.to, frame);
-      else if (content.length > laneFrameBytesMax) this.#count("not_understood");
+      else if (this.#isRefused(port, content, verdict, "out", table)) continue;
+      else if (verdict.to.node === this.#nodeId) {
+        if (!this.#isKeptFrom(content, verdict, table)) addTo(here, verdict.to, frame);
+      } else if (content.length > laneFrameBytesMax) this.#count("not_understood");
       else addTo(away, verdict.to.node, content);
     }
     for (const [to, some] of here) this.#deliverTo(to, table, some);
@@ -94,8 +120,45 @@ export class Fabric {
       }
       const verdict = verdictOnNode(record.frame, { node, epoch: record.epoch }, table);
       if (verdict.type === "drop") this.#count(verdict.reason);
-      else if (verdict.type === "pass") this.#deliverTo(verdict.to, table, [withLength(record.frame)]);
+      else if (verdict.type === "pass" && !this.#isKeptFrom(record.frame, verdict, table)) {
+        this.#deliverTo(verdict.to, table, [withLength(record.frame)]);
+      }
     }
+  }
+
+  /** Whether the security groups of the card that a frame is for keep it from there. Whoever sent it, they are looked at here. */
+  #isKeptFrom(frame: Buffer, passing: Passing, table: NetworkTable): boolean {
+    const port = this.#ports.get(table.config.networkId)?.get(passing.to.mac);
+    return port !== undefined && this.#isRefused(port, frame, passing, "in", table);
+  }
+
+  #isRefused(
+    port: FabricPort,
+    frame: Buffer,
+    { packet, from, to }: Passing,
+    direction: Direction,
+    table: NetworkTable,
+  ): boolean {
+    const [own, other] = direction === "out" ? [from, to] : [to, from];
+    const rules = table.rulesOf(own);
+    if (rules === undefined) {
+      this.#walls.delete(port);
+      return false;
+    }
+    // Rules are about cards, so a frame is to be for the address of the card that gets it.
+    const refusal =
+      packet.destination === to.address
+        ? this.#wallOf(port).refuses({ packet, frame, direction, other, rules })
+        : "nobody_there";
+    if (refusal !== undefined) this.#count(refusal);
+    return refusal !== undefined;
+  }
+
+  #wallOf(port: FabricPort): CardWall {
+    const wall =
+      this.#walls.get(port) ?? new CardWall(this.#nowMs, () => Math.min(cardFlowsMax, flowsMax / this.#walls.size));
+    this.#walls.set(port, wall);
+    return wall;
   }
 
   #deliverTo(to: NetworkHost, table: NetworkTable, frames: readonly Buffer[]): void {

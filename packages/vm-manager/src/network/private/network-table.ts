@@ -1,7 +1,9 @@
 /** A private network as the replicated state describes it: who is in it, where, and by which addresses. The switch is told it whole. */
 import { type Ipv4Range, isInRange } from "@blixard/common";
+import type { SecurityRule } from "@blixard/protocol";
 import { macNumberOf } from "../packet.ts";
 import type { NetworkNames } from "./names.ts";
+import { type CardRules, cardRulesOf } from "./security-rules.ts";
 
 /** A network card of a VM, on whatever node. */
 export interface NetworkHost {
@@ -11,6 +13,17 @@ export interface NetworkHost {
   /** Where the VM is placed, and since which epoch: what another node or another epoch sends in its name is void. */
   readonly node: number;
   readonly epoch: number;
+  /** The security groups of the card, of a VM of this node. Absent: everything passes. */
+  readonly groups?: readonly string[];
+  /** What the rules of the groups here name it by, beside its address. */
+  readonly peers?: readonly string[];
+}
+
+/** A security group that a card of this node names. */
+export interface NetworkGroup {
+  readonly name: string;
+  readonly in: readonly SecurityRule[];
+  readonly out: readonly SecurityRule[];
 }
 
 export interface NetworkConfig {
@@ -20,6 +33,7 @@ export interface NetworkConfig {
   /** Of the switch in this network: it gives addresses and answers names. */
   readonly server: number;
   readonly hosts: readonly NetworkHost[];
+  readonly groups?: readonly NetworkGroup[];
 }
 
 /** The state of the networks that VMs of this node are in. */
@@ -33,12 +47,15 @@ export class NetworkTable implements NetworkNames {
   readonly #byMac: ReadonlyMap<number, NetworkHost>;
   readonly #byAddress: ReadonlyMap<number, NetworkHost>;
   readonly #byName: ReadonlyMap<string, NetworkHost>;
+  readonly #rules: ReadonlyMap<NetworkHost, CardRules>;
 
   constructor(config: NetworkConfig) {
     this.config = config;
     this.#byMac = new Map(config.hosts.map((host) => [macNumberOf(host.mac), host]));
     this.#byAddress = new Map(config.hosts.map((host) => [host.address, host]));
     this.#byName = new Map(config.hosts.map((host) => [host.name, host]));
+    const walled = config.hosts.filter(({ groups }) => groups !== undefined);
+    this.#rules = new Map(walled.map((host) => [host, cardRulesOf(host.groups, config.groups)]));
   }
 
   get network(): string {
@@ -52,6 +69,11 @@ export class NetworkTable implements NetworkNames {
 
   hostAt(address: number): NetworkHost | undefined {
     return this.#byAddress.get(address);
+  }
+
+  /** What the groups of a card let pass; undefined for one without, of which everything passes. */
+  rulesOf(host: NetworkHost): CardRules | undefined {
+    return this.#rules.get(host);
   }
 
   addressOf(name: string): number | undefined {

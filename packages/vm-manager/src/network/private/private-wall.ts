@@ -7,7 +7,7 @@ import { arpAnswer } from "../arp.ts";
 import { answerDhcp, isDhcpRequest } from "../dhcp.ts";
 import { gatewayMac } from "../gateway-mac.ts";
 import { answerQuestion, isNameQuestion } from "../name-question.ts";
-import { type ArpPacket, macNumberAt, readPacket } from "../packet.ts";
+import { type ArpPacket, type Ipv4Packet, macNumberAt, readPacket } from "../packet.ts";
 import { answerNames, topDomain } from "./names.ts";
 import type { NetworkHost, NetworkTable } from "./network-table.ts";
 
@@ -26,12 +26,18 @@ export const dropReasons = [
   "full",
   /** The node of the other card is not connected. */
   "no_lane",
+  /** No rule of the security groups of the card that sends it allows it. */
+  "no_rule_out",
+  /** No rule of those of the card that it is for. */
+  "no_rule_in",
+  /** A card with security groups has as many connections as it may. */
+  "connections_full",
 ] as const;
 export type DropReason = (typeof dropReasons)[number];
 
 export type Verdict =
   | { readonly type: "answer"; readonly frame: Buffer }
-  | { readonly type: "pass"; readonly to: NetworkHost }
+  | { readonly type: "pass"; readonly from: NetworkHost; readonly to: NetworkHost; readonly packet: Ipv4Packet }
   | { readonly type: "drop"; readonly reason: DropReason };
 
 /** Of a guest with the card `own`. */
@@ -43,7 +49,7 @@ export function verdictOnGuest(frame: Buffer, own: NetworkHost, table: NetworkTa
   if (isDhcpRequest(frame)) return answered(answerDhcp(frame, own.mac, leaseOf(own, table)));
   if (packet.source !== own.address) return drop("source_address");
   const { server } = table.config;
-  if (packet.destination !== server) return passed(frame, table);
+  if (packet.destination !== server) return passed(frame, { from: own, packet }, table);
   if (!isNameQuestion(packet, server)) return drop("nobody_there");
   return answered(answerQuestion(frame, packet, own.mac, (message) => answerNames(message, table)));
 }
@@ -60,13 +66,17 @@ export function verdictOnNode(
   if (source === undefined) return drop("source_mac");
   if (source.node !== from.node || source.epoch !== from.epoch) return drop("not_placed");
   if (packet.source !== source.address) return drop("source_address");
-  return passed(frame, table);
+  return passed(frame, { from: source, packet }, table);
 }
 
-function passed(frame: Buffer, table: NetworkTable): Verdict {
+function passed(
+  frame: Buffer,
+  sent: { readonly from: NetworkHost; readonly packet: Ipv4Packet },
+  table: NetworkTable,
+): Verdict {
   if (((frame[0] ?? 0) & 1) === 1) return drop("group");
   const to = table.hostOf(macNumberAt(frame, 0));
-  return to === undefined ? drop("nobody_there") : { type: "pass", to };
+  return to === undefined ? drop("nobody_there") : { type: "pass", to, ...sent };
 }
 
 function verdictOnArp({ senderMac, sender, target, asks }: ArpPacket, own: NetworkHost, table: NetworkTable): Verdict {

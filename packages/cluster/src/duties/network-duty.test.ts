@@ -1,0 +1,56 @@
+import { describe, expect, it } from "@jest/globals";
+import { initBody, sampleNode, sampleSpec, sampleVmId } from "../testing/command-samples.ts";
+import { Replica } from "../testing/replica.ts";
+import { networksOfNode } from "./network-duty.ts";
+
+const networkId = sampleVmId(7);
+
+function replicaWithVms(): Replica {
+  const replica = new Replica();
+  replica.apply(initBody);
+  for (const id of [2, 3])
+    replica.apply({ type: "node.admit", node: sampleNode(id, { featureLevel: 3 }), ticketId: null });
+  replica.apply({ type: "network.create", name: "lan", networkId, range: "10.1.0.0/24", exclude: [] });
+  const rule = (peer: string) => [{ protocol: "tcp" as const, peer }];
+  replica.apply({ type: "securityGroup.create", name: "front", in: rule("label:tier=edge"), out: [] });
+  replica.apply({ type: "securityGroup.create", name: "back", in: rule("group:front"), out: rule("10.1.0.0/24") });
+  const create = (name: string, number: number, node: number, group: string) =>
+    replica.apply({
+      ...{ type: "vm.create", name, vmId: sampleVmId(number), node, desired: "running", placement: "" },
+      spec: sampleSpec({ networks: [{ network: "lan", securityGroups: [group] }] }),
+      labels: { app: name, tier: "edge" },
+      cards: [{ network: "lan", networkId, address: `10.1.0.${number + 1}`, mac: `02:00:00:00:00:0${number}` }],
+    });
+  create("web", 1, 2, "front");
+  create("db", 2, 3, "back");
+  return replica;
+}
+
+const told = (replica: Replica, node: number) => {
+  const [network] = networksOfNode(replica.state, node).networks;
+  return { groups: network?.groups?.map(({ name }) => name), hosts: network?.hosts };
+};
+
+describe("what a switch is told of security groups", () => {
+  it("are the groups of its own cards, and of all others what the rules of those name", () => {
+    const replica = replicaWithVms();
+    expect(told(replica, 2)).toMatchObject({
+      groups: ["front"],
+      hosts: [
+        { name: "db", peers: ["label:tier=edge"] },
+        { name: "web", groups: ["front"], peers: ["label:tier=edge"] },
+      ],
+    });
+    expect(told(replica, 3).hosts).toEqual([
+      expect.objectContaining({ name: "db", groups: ["back"] }),
+      expect.objectContaining({ name: "web", peers: ["group:front"] }),
+    ]);
+    expect(told(replica, 2).hosts?.[0]).not.toHaveProperty("groups");
+  });
+
+  it("follows labels", () => {
+    const replica = replicaWithVms();
+    replica.apply({ type: "vm.set", name: "db", set: {}, unset: [], labels: { tier: "core" }, unsetLabels: [] });
+    expect(told(replica, 2).hosts?.[0]).not.toHaveProperty("peers");
+  });
+});
