@@ -136,8 +136,11 @@ export interface VmManagerDeps {
 
 /** The disks of VMs that go from node to node. */
 export interface VmDiskCopies extends Pick<DiskCopies, "receive" | "keepOnly"> {
-  /** A part of the disks of a VM that stands still here, without those that are ephemeral; undefined while it does not. */
-  open(vmId: string, part: DiskPart): Promise<OpenBlob | undefined>;
+  /**
+   * A part of the disks of a VM that stands still here, without those that are ephemeral, or of its volumes; undefined while
+   * it does not.
+   */
+  open(vmId: string, part: DiskPart, volumeIds: readonly string[]): Promise<OpenBlob | undefined>;
 }
 
 export interface VmManagerOptions {

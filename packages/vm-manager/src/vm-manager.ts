@@ -72,7 +72,7 @@ export async function startVmManager(deps: VmManagerDeps, options: VmManagerOpti
     const diskRoom = await DiskRoom.open({ clock, logger, directory: dataDir });
     const fetchDiskPart = deps.fetchDiskPart ?? (() => Promise.reject(new BlixardError("UNSUPPORTED", "no bulk lane")));
     const copies = new DiskCopies(join(dataDir, "incoming"), fetchDiskPart);
-    const volumes = new VolumeKeeper({ clock, logger }, join(dataDir, "volumes"));
+    const volumes = new VolumeKeeper({ clock, logger, copies }, join(dataDir, "volumes"));
     const parts = {
       ...deps,
       metrics,
@@ -156,7 +156,10 @@ class NodeVmManager implements HostVmManager {
     this.diskCopies = {
       receive: (...given) => copies.receive(...given),
       keepOnly: (keys) => copies.keepOnly(keys),
-      open: async (vmId, part) => await this.#machines.get(vmId)?.openDiskPart(part),
+      open: async (vmId, part, volumeIds) => {
+        const files = await this.#volumes.filesOf(volumeIds);
+        return await this.#machines.get(vmId)?.openDiskPart(part, files);
+      },
     };
     this.images = images;
     this.#capacity = capacityOf(parts.drivers);

@@ -1,5 +1,5 @@
 /** Which disks this node takes from others, which of them others may take from here, and what it has let go: pure functions. */
-import type { DiskCopyObservation, VmObservation, VmRecord } from "@blixard/protocol";
+import { type DiskCopyObservation, type VmObservation, type VmRecord, volumesOf } from "@blixard/protocol";
 import type { CopyKey, DiskPart } from "@blixard/vm-manager";
 import { nodeKey, sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
@@ -12,6 +12,8 @@ export interface WantedCopy extends CopyKey {
   readonly source: number;
   /** Those that the other node must have. */
   readonly names: readonly string[];
+  /** Volumes that go along. */
+  readonly volumeIds: readonly string[];
 }
 
 export function wantedCopies(state: ClusterState, nodeId: number): WantedCopy[] {
@@ -21,16 +23,29 @@ export function wantedCopies(state: ClusterState, nodeId: number): WantedCopy[] 
     if (isCopied(vm) || held.copy?.state === "failed") return [];
     const ephemeral = new Set(spec.disks?.flatMap((disk) => (disk.ephemeral === true ? [disk.name] : [])));
     const made = disks?.node === node ? disks.names : [];
-    return [{ vmId, epoch: held.epoch, source: node, names: made.filter((name) => !ephemeral.has(name)) }];
+    const names = made.filter((name) => !ephemeral.has(name));
+    return [{ vmId, epoch: held.epoch, source: node, names, volumeIds: volumeIdsOf(state, vm) }];
   });
 }
 
-/** What this node has put aside, or puts aside, and is still to be used. */
+/** The ids of the volumes of a VM, which go where it goes. */
+export function volumeIdsOf({ volumes }: Pick<ClusterState, "volumes">, { name, spec }: VmRecord): string[] {
+  return volumesOf(spec).flatMap((volume) => {
+    const { volumeId, attachedTo } = volumes.get(volume) ?? {};
+    return volumeId === undefined || attachedTo !== name ? [] : [volumeId];
+  });
+}
+
+/** What this node has put aside, or puts aside, and is still to be used: a volume that came with a VM outlives that. */
 export function keptCopies(state: ClusterState, nodeId: number): CopyKey[] {
-  return sortedRecords(state, "vms").flatMap(({ vmId, node, held, moved }): CopyKey[] => {
+  const volumes = sortedRecords(state, "volumes").flatMap(({ node, came }) =>
+    came === undefined || node !== nodeId ? [] : [came],
+  );
+  const ofVms = sortedRecords(state, "vms").flatMap(({ vmId, node, held, moved }): CopyKey[] => {
     if (held?.to === nodeId && held.epoch !== undefined) return [{ vmId, epoch: held.epoch }];
     return node === nodeId && moved?.node === nodeId ? [{ vmId, epoch: moved.epoch }] : [];
   });
+  return [...ofVms, ...volumes];
 }
 
 /**

@@ -6,7 +6,7 @@ import type { CallRouter } from "../calls/call-router.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
-import { isVolumeNews } from "../state-machine/volume.ts";
+import { hasOldVolume, isVolumeNews } from "../state-machine/volume.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
 import { report } from "./report.ts";
 
@@ -59,10 +59,11 @@ function runObserved(parts: VolumeDutyParts, router: Pick<CallRouter, "call">, l
 /** The volumes of `nodeId`, as the manager wants to know them. */
 export function desiredVolumes(state: ClusterState, nodeId: number): DesiredVolume[] {
   return sortedRecords(state, "volumes")
-    .filter(({ node }) => node === nodeId)
-    .map(({ volumeId, sizeGiB, madeGiB, state: now, sourceId }) => ({
-      ...{ volumeId, sizeGiB, wasMade: madeGiB > 0, isDeleted: now === "deleting" },
+    .filter((volume) => volume.node === nodeId || hasOldVolume(volume, nodeId))
+    .map(({ volumeId, epoch, sizeGiB, madeGiB, node, state: now, sourceId, came }) => ({
+      ...{ volumeId, epoch, sizeGiB, wasMade: madeGiB > 0, isDeleted: now === "deleting" || node !== nodeId },
       ...(sourceId === undefined ? {} : { sourceId }),
+      ...(came === undefined ? {} : { came }),
     }));
 }
 
@@ -74,6 +75,6 @@ export function unreportedVolumes(
 ): VolumeObservation[] {
   return sortedRecords(state, "volumes").flatMap((volume) => {
     const seen = observations.get(volume.volumeId);
-    return seen !== undefined && volume.node === nodeId && isVolumeNews(volume, seen) ? [seen] : [];
+    return seen !== undefined && isVolumeNews(volume, seen, nodeId) ? [seen] : [];
   });
 }

@@ -6,6 +6,7 @@ import {
   type VmRecord,
   type VmSpec,
   type VolumeRecord,
+  volumesOf,
 } from "@blixard/protocol";
 
 /** What is taken from a node. */
@@ -59,7 +60,9 @@ export function usageByNode(
   };
   const addVm = (nodeId: number, spec: VmSpec, runs: boolean) => {
     const image = state.images.get(spec.image);
-    const diskMiB = image === undefined ? 0 : diskMiBOf(spec, image);
+    const ownMiB = image === undefined ? 0 : diskMiBOf(spec, image);
+    // Volumes count where they are, and where they are to be.
+    const diskMiB = ownMiB + volumesMiBOf(state, spec, nodeId);
     if (runs) {
       const memoryMiB = spec.memoryMiB + options.overheadMemoryMiB;
       add(nodeId, { vms: 1, vcpus: spec.vcpus, memoryMiB, diskMiB });
@@ -75,6 +78,14 @@ export function usageByNode(
   for (const reservation of reservations) addVm(reservation.nodeId, reservation.spec, true);
   for (const { node, sizeGiB } of state.volumes.values()) add(node, { diskMiB: sizeGiB * mebibytesPerGib });
   return usage;
+}
+
+/** What the volumes of a VM take, but for those that are on the node `without`. */
+export function volumesMiBOf({ volumes }: Pick<UsageState, "volumes">, spec: VmSpec, without?: number): number {
+  return volumesOf(spec).reduce((sum, name) => {
+    const { node = without, sizeGiB = 0 } = volumes.get(name) ?? {};
+    return sum + (node === without ? 0 : sizeGiB * mebibytesPerGib);
+  }, 0);
 }
 
 /** A VM that is to become smaller takes what its process was started with until it starts again. */

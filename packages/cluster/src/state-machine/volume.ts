@@ -70,6 +70,8 @@ export function copyRefusal(
   }
   if (volume.node !== node)
     return refuse("CONFLICT", `the volume ${source} is on node ${volume.node}, and so is a copy`);
+  const underWay = underWayRefusal(state, volume);
+  if (underWay !== undefined) return underWay;
   if (sizeGiB < volume.sizeGiB) {
     return refuse("CONFLICT", `the volume ${source} has ${volume.sizeGiB} GiB, and a copy has no less`);
   }
@@ -94,6 +96,8 @@ function applyResize(
     return refuse("CONFLICT", `the volume ${name} has ${volume.sizeGiB} GiB, and becomes no smaller`, hint);
   }
   if (sizeGiB === volume.sizeGiB) return done({ volume });
+  const underWay = underWayRefusal(state, volume);
+  if (underWay !== undefined) return underWay;
   const changed = volume.state === "ready" ? ("pending" as const) : volume.state;
   return stored({ ...volume, sizeGiB, state: changed, updatedIndex: entry.index });
 }
@@ -121,23 +125,50 @@ function applyDelete(state: ClusterState, { name }: CommandBodyOf<"volume.delete
   return volume.state === "deleting" ? done({ volume }) : stored(gone);
 }
 
-/** What is said by another node than that of the volume is void. */
+/** Refuses what would change a volume, or hold it to its node, while it goes to another one. */
+function underWayRefusal({ vms }: ClusterState, { name, attachedTo }: VolumeRecord): Outcome | undefined {
+  const { held } = (attachedTo === null ? undefined : vms.get(attachedTo)) ?? {};
+  if (held?.to === undefined) return undefined;
+  const hint = `Wait for it: blixard operations wait ${held.operation}`;
+  return refuse("CONFLICT", `the volume ${name} goes to node ${held.to} with the VM ${attachedTo}`, hint);
+}
+
+/** What is said by a node that has nothing of the volume, or as of another epoch, is void. */
 function applyObserve(state: ClusterState, body: CommandBodyOf<"volume.observe">, { index }: CommandEntry): Outcome {
   const seen = new Map(body.observations.map((observation) => [observation.volumeId, observation]));
   const changes: Change[] = [];
   for (const volume of sortedRecords(state, "volumes")) {
     const observation = seen.get(volume.volumeId);
-    if (observation === undefined || volume.node !== body.nodeId) continue;
-    if (observation.state === "deleted") {
-      if (volume.state === "deleting") changes.push(removal(volume.name));
-    } else if (isVolumeNews(volume, observation)) {
-      const { sourceId, ...copied } = volume;
-      const seenParts = observedParts(volume, observation);
-      const isCopied = sourceId === undefined || seenParts.madeGiB > 0;
-      changes.push(change({ ...(isCopied ? copied : volume), ...seenParts, updatedIndex: index }));
-    }
+    if (observation === undefined || !isVolumeNews(volume, observation, body.nodeId)) continue;
+    if (volume.node !== body.nodeId) {
+      changes.push(change({ ...withoutCopyOn(volume, body.nodeId), updatedIndex: index }));
+    } else if (observation.state === "deleted") changes.push(removal(volume.name));
+    else changes.push(change({ ...settled(volume, observation), updatedIndex: index }));
   }
   return done({ accepted: changes.length }, changes);
+}
+
+/** Without what is over when its node has it as it is to be. */
+function settled(volume: VolumeRecord, seen: VolumeObservation): VolumeRecord {
+  const { sourceId, came, ...rest } = volume;
+  const parts = observedParts(volume, seen);
+  const isCopied = sourceId === undefined || parts.madeGiB > 0;
+  const isInPlace = came === undefined || seen.state === "ready";
+  return { ...rest, ...(isCopied ? {} : { sourceId }), ...(isInPlace ? {} : { came }), ...parts };
+}
+
+/** The volume as it is when a node has no older copy of it any more. */
+export function withoutCopyOn(volume: VolumeRecord, nodeId: number): VolumeRecord {
+  const { leftOn = [], ...rest } = volume;
+  const left = leftOn.filter((node) => node !== nodeId);
+  return left.length === 0 ? rest : { ...rest, leftOn: left };
+}
+
+/** Whether a node has to let an older copy go: the volume is as it is to be elsewhere, or is to go everywhere. */
+export function hasOldVolume({ node, leftOn = [], came, state }: VolumeRecord, nodeId: number): boolean {
+  return (
+    node !== nodeId && leftOn.includes(nodeId) && (state === "deleting" || (state === "ready" && came === undefined))
+  );
 }
 
 function observedParts(volume: VolumeRecord, seen: VolumeObservation): Pick<VolumeRecord, "state" | "madeGiB"> {
@@ -147,11 +178,61 @@ function observedParts(volume: VolumeRecord, seen: VolumeObservation): Pick<Volu
   return { state: seen.sizeGiB < volume.sizeGiB ? "pending" : "ready", madeGiB };
 }
 
-/** Whether the record would change by this observation of its node. */
-export function isVolumeNews(volume: VolumeRecord, seen: VolumeObservation): boolean {
-  if (seen.state === "deleted") return volume.state === "deleting";
+/** Whether the record would change by this observation of a node. Its own one forgets it when no other has a copy. */
+export function isVolumeNews(volume: VolumeRecord, seen: VolumeObservation, nodeId: number): boolean {
+  if (seen.epoch !== volume.epoch) return false;
+  const isDeleted = seen.state === "deleted";
+  if (volume.node !== nodeId) return isDeleted && hasOldVolume(volume, nodeId);
+  if (isDeleted) return volume.state === "deleting" && volume.leftOn === undefined;
   const next = observedParts(volume, seen);
-  return next.state !== volume.state || next.madeGiB !== volume.madeGiB;
+  const cameNow = volume.came !== undefined && seen.state === "ready";
+  return next.state !== volume.state || next.madeGiB !== volume.madeGiB || cameNow;
+}
+
+/** Why a VM cannot take its volumes along to another node at this moment; undefined when it can. */
+export function volumesCarryRefusal(
+  { volumes }: Pick<ClusterState, "volumes">,
+  { spec }: Pick<VmRecord, "spec">,
+): string | undefined {
+  const copied = new Map([...volumes.values()].map(({ sourceId, name }) => [sourceId, name]));
+  for (const name of volumesOf(spec)) {
+    const volume = volumes.get(name);
+    if (volume === undefined) return `its volume ${name} is not there`;
+    const { volumeId, state, sizeGiB, came } = volume;
+    const copy = copied.get(volumeId);
+    if (state === "missing") return `its volume ${name} is missing on node ${volume.node}`;
+    if (came !== undefined) return `its volume ${name} is still put in its place on node ${volume.node}`;
+    if (copy !== undefined) return `the volume ${copy} is still being copied from its volume ${name}`;
+    if (sizeGiB > limits.diskCopyGiBMax) {
+      return `its volume ${name} has more than the ${limits.diskCopyGiBMax} GiB that are copied at most`;
+    }
+  }
+  return undefined;
+}
+
+/** The changes that give the volumes of a VM to the node that it goes to, which has copies of them as of `epoch`. */
+export function carried(
+  { volumes }: Pick<ClusterState, "volumes">,
+  { name, vmId, node, spec }: VmRecord,
+  { to, epoch }: { readonly to: number; readonly epoch: number },
+  { index }: CommandEntry,
+): Change[] {
+  return volumesOf(spec).flatMap((volumeName): Change[] => {
+    const volume = volumes.get(volumeName);
+    if (volume === undefined || volume.attachedTo !== name || volume.node !== node) return [];
+    const leftOn = [...(volume.leftOn ?? []).filter((left) => left !== to && left !== node), node];
+    return [
+      change({
+        ...volume,
+        node: to,
+        epoch: volume.epoch + 1,
+        state: "pending",
+        came: { vmId, epoch },
+        leftOn: leftOn.slice(-limits.vmCopiesLeftMax),
+        updatedIndex: index,
+      }),
+    ];
+  });
 }
 
 /** Why a VM on `node`, or on none yet, cannot have its volumes; undefined when it can. */

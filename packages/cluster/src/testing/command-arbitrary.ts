@@ -142,7 +142,7 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
     .map(({ nodeId, number, state }) => ({
       type: "volume.observe" as const,
       nodeId,
-      observations: [{ volumeId: sampleVmId(10 + number), state, sizeGiB: state === "ready" ? 2 : 0 }],
+      observations: [{ volumeId: sampleVmId(10 + number), epoch: 0, state, sizeGiB: state === "ready" ? 2 : 0 }],
     })),
   fc.record({
     type: fc.constant("vm.desire" as const),

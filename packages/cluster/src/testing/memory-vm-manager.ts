@@ -99,9 +99,9 @@ export class MemoryVmManager implements VmManager {
   setVolumes(volumes: readonly DesiredVolume[]): void {
     this.volumeObservations.set(
       new Map(
-        volumes.map(({ volumeId, sizeGiB, isDeleted }) => [
+        volumes.map(({ volumeId, epoch, sizeGiB, isDeleted }) => [
           volumeId,
-          { volumeId, state: isDeleted ? "deleted" : "ready", sizeGiB },
+          { volumeId, epoch, state: isDeleted ? "deleted" : "ready", sizeGiB },
         ]),
       ),
     );

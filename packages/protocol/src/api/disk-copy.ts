@@ -44,12 +44,12 @@ export const movedDisksSchema = z.object({
   leftOn: z.array(nodeIdSchema).max(limits.vmCopiesLeftMax),
 });
 
-/** The files of the disks of a VM, as the node that has them tells the one that takes them. */
+/** The files of the disks and volumes of a VM, as the node that has them tells the one that takes them. */
 export const diskIndexSchema = z.object({
   files: z
     .array(
       z.object({
-        name: z.string().regex(/^disk(-[a-z0-9-]{1,64})?\.(raw|qcow2)$/),
+        name: z.string().regex(/^(disk(-[a-z0-9-]{1,64})?\.(raw|qcow2)|volume-[0-9a-f-]{36}\.raw)$/),
         sizeBytes: z
           .int()
           .min(0)

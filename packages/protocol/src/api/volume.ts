@@ -25,7 +25,7 @@ export const volumeRecordSchema = z.object({
   kind: volumeKindSchema,
   node: nodeIdSchema,
   copies: z.int().min(1),
-  /** Grows with each attachment: what another one had of the volume is void. */
+  /** Grows with each attachment and each change of its node: what another one had of the volume is void. */
   epoch: z.int().min(0),
   state: volumeStateSchema,
   /** As large as its node has made it; 0 before it was made. */
@@ -34,6 +34,10 @@ export const volumeRecordSchema = z.object({
   attachedTo: nameSchema.nullable(),
   /** The volume that it is to be a copy of, by its id, until it is. */
   sourceId: z.uuid().exactOptional(),
+  /** It came with a VM from another node, in the epoch in which that was held; until its node has it in its place. */
+  came: z.object({ vmId: z.uuid(), epoch: z.int().min(0) }).exactOptional(),
+  /** Nodes that have an older copy, which they let go when it is ready on its node. */
+  leftOn: z.array(nodeIdSchema).max(limits.vmCopiesLeftMax).exactOptional(),
   createdUnixMs: z.int().min(0),
   createdIndex: z.int().min(0),
   updatedIndex: z.int().min(0),
@@ -43,6 +47,8 @@ export type VolumeRecord = Readonly<z.infer<typeof volumeRecordSchema>>;
 /** What its node saw of it last. */
 export const volumeObservationSchema = z.object({
   volumeId: z.uuid(),
+  /** As of which epoch; what is of another one is void. */
+  epoch: z.int().min(0),
   state: z.enum(["ready", "missing", "deleted"]),
   sizeGiB: z.int().min(0),
 });

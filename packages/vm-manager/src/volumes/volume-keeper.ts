@@ -5,20 +5,32 @@
 import { existsSync } from "node:fs";
 import { mkdir, open, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { assert, type Clock, firstOf, type Logger, messageOf, sleep, systemErrorCodeOf, Watch } from "@blixard/common";
 import { removeDurable, renameDurable } from "@blixard/common/system";
 import type { VolumeObservation } from "@blixard/protocol";
+import type { CopyKey, DiskCopies } from "../disks/disk-copies.ts";
 import { copyVolume } from "./copy-volume.ts";
 
 /** A volume of this node, as the replicated state wants it. */
 export interface DesiredVolume {
   readonly volumeId: string;
+  /** It is told with what is seen. */
+  readonly epoch: number;
   readonly sizeGiB: number;
   /** This node has said that it had made it: it is missing when it is not here. */
   readonly wasMade: boolean;
   readonly isDeleted: boolean;
   /** It is made as a copy of this one. Default: empty. */
   readonly sourceId?: string;
+  /** It came from another node with this copy, and is put into its place from there. */
+  readonly came?: CopyKey;
+}
+
+interface VolumeKeeperDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly copies: Pick<DiskCopies, "installVolume">;
 }
 
 interface RunningCopy {
@@ -34,7 +46,7 @@ const errorRetryMs = 1_000;
 
 export class VolumeKeeper {
   readonly observations = new Watch<ReadonlyMap<string, VolumeObservation>>(new Map());
-  readonly #deps: { readonly clock: Clock; readonly logger: Logger };
+  readonly #deps: VolumeKeeperDeps;
   readonly #directory: string;
   readonly #desired = new Watch<readonly DesiredVolume[]>([]);
   /** Grows when a copy has ended. */
@@ -45,7 +57,7 @@ export class VolumeKeeper {
   readonly #closing = new AbortController();
   readonly #loop: Promise<void>;
 
-  constructor(deps: { readonly clock: Clock; readonly logger: Logger }, directory: string) {
+  constructor(deps: VolumeKeeperDeps, directory: string) {
     this.#deps = deps;
     this.#directory = directory;
     this.#loop = this.#run();
@@ -60,6 +72,21 @@ export class VolumeKeeper {
   async find(volumeId: string): Promise<string | undefined> {
     const path = this.#pathOf(volumeId);
     return (await bytesOf(path)) === undefined ? undefined : path;
+  }
+
+  /** The files of those volumes that are here, by their ids. */
+  async filesOf(volumeIds: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    const files = new Map<string, string>();
+    for (const volumeId of volumeIds) {
+      const path = await this.find(volumeId);
+      if (path !== undefined) files.set(volumeId, path);
+    }
+    return files;
+  }
+
+  /** Puts a volume that came with the disks of a VM into its place, where it waits for that: before its VM starts. */
+  async take(volumeId: string, came: CopyKey): Promise<void> {
+    await this.#deps.copies.installVolume(came, volumeId, this.#pathOf(volumeId));
   }
 
   async close(): Promise<void> {
@@ -96,22 +123,23 @@ export class VolumeKeeper {
 
   /** Resolves with nothing while it is being copied. */
   async #look(wish: DesiredVolume): Promise<VolumeObservation | undefined> {
-    const { volumeId, sizeGiB, wasMade, isDeleted, sourceId } = wish;
+    const { volumeId, epoch, sizeGiB, wasMade, isDeleted, sourceId, came } = wish;
     const path = this.#pathOf(volumeId);
     if (isDeleted) {
       await this.#endCopy(volumeId);
       await removeDurable(path);
-      return { volumeId, state: "deleted", sizeGiB: 0 };
+      return { volumeId, epoch, state: "deleted", sizeGiB: 0 };
     }
+    if (came !== undefined) await this.take(volumeId, came);
     const bytes = await bytesOf(path);
-    if (bytes === undefined && wasMade) return { volumeId, state: "missing", sizeGiB: 0 };
+    if (bytes === undefined && wasMade) return { volumeId, epoch, state: "missing", sizeGiB: 0 };
     if (bytes === undefined && sourceId !== undefined) {
       this.#beginCopy(volumeId, sourceId, sizeGiB * gibibyte);
       return undefined;
     }
     if (bytes === undefined) await this.#make(path, sizeGiB * gibibyte);
     else if (bytes < sizeGiB * gibibyte) await grow(path, sizeGiB * gibibyte);
-    return { volumeId, state: "ready", sizeGiB };
+    return { volumeId, epoch, state: "ready", sizeGiB };
   }
 
   async #make(path: string, sizeBytes: number): Promise<void> {
@@ -155,7 +183,7 @@ export class VolumeKeeper {
 
   #publish(observation: VolumeObservation): void {
     const before = this.observations.value.get(observation.volumeId);
-    if (before?.state === observation.state && before.sizeGiB === observation.sizeGiB) return;
+    if (isDeepStrictEqual(before, observation)) return;
     this.observations.update((seen) => new Map(seen).set(observation.volumeId, observation));
   }
 

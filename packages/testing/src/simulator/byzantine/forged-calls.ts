@@ -230,8 +230,8 @@ function network({ random, state }: RequestSource): string {
 }
 
 function volumesSeen({ random, state }: RequestSource): RequestOf<"volume.observe">["observations"] {
-  return [...state.volumes.values()].map(({ volumeId }) => ({
-    ...{ volumeId, state: pick(random, ["missing", "deleted"] as const), sizeGiB: 0 },
+  return [...state.volumes.values()].map(({ volumeId, epoch }) => ({
+    ...{ volumeId, epoch, state: pick(random, ["missing", "deleted"] as const), sizeGiB: 0 },
   }));
 }
 
