@@ -22,7 +22,7 @@ import type { NetworkLane } from "./network/vm-networks.ts";
 import type { OpenBlob } from "./open-blob.ts";
 import type { VmManagerTunables } from "./options.ts";
 import type { SpaceReserve } from "./space/space-guard.ts";
-import type { DesiredVolume } from "./volumes/volume-keeper.ts";
+import type { DesiredVolume, VolumeBytes } from "./volumes/volume-keeper.ts";
 
 /** One VM that this node owns, as the replicated state wants it. */
 export interface DesiredVm {
@@ -220,6 +220,7 @@ export interface VmManager {
     ): Promise<ReadonlyMap<string, VolumeObservation>>;
   };
   readonly diskCopies: VmDiskCopies;
+  readonly volumeBytes: VolumeBytes;
   /** Replaces the private networks that VMs of this node are in, with all who are in them; level-triggered. */
   setNetworks(networks: NetworksOfNode): void;
   /** Reads serial output; waits up to `waitMs` for a first byte. Negative offsets count from the end. */

@@ -32,7 +32,7 @@ import type {
   VmManagerDeps,
   VmManagerOptions,
 } from "./vm-manager-types.ts";
-import { type DesiredVolume, VolumeKeeper } from "./volumes/volume-keeper.ts";
+import { type DesiredVolume, type VolumeBytes, VolumeKeeper } from "./volumes/volume-keeper.ts";
 import { LeaseGuard } from "./watchdog/lease-guard.ts";
 
 const consolePollMs = 40;
@@ -228,6 +228,10 @@ class NodeVmManager implements HostVmManager {
 
   get volumeObservations(): VolumeKeeper["observations"] {
     return this.#volumes.observations;
+  }
+
+  get volumeBytes(): VolumeBytes {
+    return this.#volumes.bytes;
   }
 
   setVolumes(volumes: readonly DesiredVolume[]): void {

@@ -60,9 +60,10 @@ function runObserved(parts: VolumeDutyParts, router: Pick<CallRouter, "call">, l
 export function desiredVolumes(state: ClusterState, nodeId: number): DesiredVolume[] {
   return sortedRecords(state, "volumes")
     .filter((volume) => volume.node === nodeId || hasOldVolume(volume, nodeId))
-    .map(({ volumeId, epoch, sizeGiB, madeGiB, node, state: now, sourceId, came }) => ({
+    .map(({ volumeId, epoch, sizeGiB, madeGiB, node, state: now, sourceId, importDigest, came }) => ({
       ...{ volumeId, epoch, sizeGiB, wasMade: madeGiB > 0, isDeleted: now === "deleting" || node !== nodeId },
       ...(sourceId === undefined ? {} : { sourceId }),
+      ...(importDigest === undefined ? {} : { isImported: true }),
       ...(came === undefined ? {} : { came }),
     }));
 }

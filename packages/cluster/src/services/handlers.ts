@@ -27,6 +27,7 @@ import { vmForwardStreams } from "./vm-forward.ts";
 import { vmMigrateHandlers } from "./vm-migrate.ts";
 import { vmStreams } from "./vm-watch.ts";
 import { volumeHandlers } from "./volume.ts";
+import { volumeBytesHandlers } from "./volume-bytes.ts";
 
 export interface Services {
   readonly handlers: Handlers;
@@ -46,6 +47,7 @@ export function createServices(parts: NodeParts): Services {
       ...vmDiskHandlers(parts),
       ...vmMigrateHandlers(parts),
       ...volumeHandlers(parts),
+      ...volumeBytesHandlers(parts),
       ...networkHandlers(parts),
       ...imageHandlers(parts),
       ...blobHandlers(parts),

@@ -42,11 +42,15 @@ export function volumeHandlers(parts: VolumeParts): Pick<Handlers, VolumeMethods
     },
     "volume.get": async ({ name }) => volumeOf(parts, name),
     "volume.create": async (request, call) => {
-      const { name, sizeGiB, kind, source } = request;
+      const { name, sizeGiB, kind, source, importDigest } = request;
       const node = parts.stateMachine.state.volumes.get(name)?.node ?? nodeFor(parts, request);
       const volumeId = randomUuid(parts.random);
       const copied = source === undefined ? {} : { source };
-      return await written({ type: "volume.create", name, volumeId, sizeGiB, kind, node, ...copied }, call);
+      const imported = importDigest === undefined ? {} : { importDigest };
+      return await written(
+        { type: "volume.create", name, volumeId, sizeGiB, kind, node, ...copied, ...imported },
+        call,
+      );
     },
     "volume.resize": async ({ name, sizeGiB }, call) => {
       const volume = parts.stateMachine.state.volumes.get(name);

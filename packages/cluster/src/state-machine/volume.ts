@@ -26,7 +26,10 @@ export const volumeAppliers: AppliersOf<"volume"> = {
 };
 
 function applyCreate(state: ClusterState, body: CommandBodyOf<"volume.create">, entry: CommandEntry): Outcome {
-  const { name, volumeId, sizeGiB, kind, node, source } = body;
+  const { name, volumeId, sizeGiB, kind, node, source, importDigest } = body;
+  if (source !== undefined && importDigest !== undefined) {
+    return refuse("INVALID_ARGUMENT", "a volume is a copy of another one, or is imported, and not both");
+  }
   if (state.volumes.has(name)) {
     return refuse(
       "ALREADY_EXISTS",
@@ -50,6 +53,7 @@ function applyCreate(state: ClusterState, body: CommandBodyOf<"volume.create">, 
   return stored({
     ...{ name, volumeId, sizeGiB, kind, node, copies: 1, epoch: 0, madeGiB: 0, attachedTo: null },
     ...(original === undefined ? {} : { sourceId: original.volumeId }),
+    ...(importDigest === undefined ? {} : { importDigest }),
     state: "pending",
     createdUnixMs: entry.command.atUnixMs,
     createdIndex: entry.index,
@@ -75,10 +79,16 @@ export function copyRefusal(
   if (sizeGiB < volume.sizeGiB) {
     return refuse("CONFLICT", `the volume ${source} has ${volume.sizeGiB} GiB, and a copy has no less`);
   }
-  const vm = volume.attachedTo === null ? undefined : state.vms.get(volume.attachedTo);
-  if (vm === undefined || hasEnded(vm) || vm.node === null) return undefined;
-  const hint = `Stop the VM, or detach the volume: blixard vm stop ${vm.name}; blixard volume detach ${source}`;
-  return refuse("CONFLICT", `the VM ${vm.name} runs with the volume ${source}, and changes it`, hint);
+  const user = runningUser(state, volume);
+  if (user === undefined) return undefined;
+  const hint = `Stop the VM, or detach the volume: blixard vm stop ${user}; blixard volume detach ${source}`;
+  return refuse("CONFLICT", `the VM ${user} runs with the volume ${source}, and changes it`, hint);
+}
+
+/** The VM that may run with a volume at this moment. */
+export function runningUser({ vms }: Pick<ClusterState, "vms">, { attachedTo }: VolumeRecord): string | undefined {
+  const vm = attachedTo === null ? undefined : vms.get(attachedTo);
+  return vm === undefined || hasEnded(vm) || vm.node === null ? undefined : vm.name;
 }
 
 function applyResize(
@@ -150,11 +160,17 @@ function applyObserve(state: ClusterState, body: CommandBodyOf<"volume.observe">
 
 /** Without what is over when its node has it as it is to be. */
 function settled(volume: VolumeRecord, seen: VolumeObservation): VolumeRecord {
-  const { sourceId, came, ...rest } = volume;
+  const { sourceId, importDigest, came, ...rest } = volume;
   const parts = observedParts(volume, seen);
-  const isCopied = sourceId === undefined || parts.madeGiB > 0;
+  const isMade = parts.madeGiB > 0;
   const isInPlace = came === undefined || seen.state === "ready";
-  return { ...rest, ...(isCopied ? {} : { sourceId }), ...(isInPlace ? {} : { came }), ...parts };
+  return {
+    ...rest,
+    ...(isMade || sourceId === undefined ? {} : { sourceId }),
+    ...(isMade || importDigest === undefined ? {} : { importDigest }),
+    ...(isInPlace ? {} : { came }),
+    ...parts,
+  };
 }
 
 /** The volume as it is when a node has no older copy of it any more. */

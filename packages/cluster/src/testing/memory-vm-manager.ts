@@ -92,6 +92,12 @@ export class MemoryVmManager implements VmManager {
     open: async () => undefined,
   };
 
+  readonly volumeBytes: VmManager["volumeBytes"] = {
+    read: () => Promise.reject(new BlixardError("UNSUPPORTED", "these volumes hold nothing")),
+    write: () => Promise.reject(new BlixardError("UNSUPPORTED", "these volumes hold nothing")),
+    finish: () => Promise.reject(new BlixardError("UNSUPPORTED", "these volumes hold nothing")),
+  };
+
   agentOf(): never {
     throw new BlixardError("UNSUPPORTED", "these VMs have no agent");
   }

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { limits } from "../limits.ts";
 import { command, method } from "./definitions.ts";
 import { listSchema, pageSchema } from "./list.ts";
-import { nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
+import { base64Of, digestSchema, nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
 
 const sizeSchema = z.int().min(1).max(limits.vmDiskGiBMax);
 const volumeKindSchema = z.enum(["local"]);
@@ -34,6 +34,8 @@ export const volumeRecordSchema = z.object({
   attachedTo: nameSchema.nullable(),
   /** The volume that it is to be a copy of, by its id, until it is. */
   sourceId: z.uuid().exactOptional(),
+  /** It is being imported: the digest of what it is to hold, until it does. */
+  importDigest: digestSchema.exactOptional(),
   /** It came with a VM from another node, in the epoch in which that was held; until its node has it in its place. */
   came: z.object({ vmId: z.uuid(), epoch: z.int().min(0) }).exactOptional(),
   /** Nodes that have an older copy, which they let go when it is ready on its node. */
@@ -68,6 +70,8 @@ export const volumeCommands = {
       node: nodeIdSchema,
       /** The volume that it is to be a copy of. */
       source: nameSchema.exactOptional(),
+      /** It is to hold what has this digest, which is sent to its node. */
+      importDigest: digestSchema.exactOptional(),
     }),
   }),
   "volume.resize": command({
@@ -121,6 +125,9 @@ export const volumeMethods = {
         /** Default: one that the leader chooses. */
         node: nodeIdSchema.exactOptional(),
         source: nameSchema.describe("the volume that it is to be a copy of; no VM may run with that").exactOptional(),
+        importDigest: digestSchema
+          .describe("it is imported: the digest of the blocks that are written to it, with their places")
+          .exactOptional(),
       })
       .strict(),
     response: volumeWritten,
@@ -146,6 +153,49 @@ export const volumeMethods = {
     client: { group: "volumes", name: "delete", args: ["name"] },
     request: byName,
     response: volumeWritten,
+  }),
+  /** Zeros are left out: what comes may begin later than was asked for. */
+  "volume.read": method({
+    summary: "a piece of a volume that no VM runs with, without zeros before it",
+    since: 3,
+    place: "owner",
+    owned: "volume",
+    access: "operator",
+    writes: false,
+    http: [{ verb: "GET", path: "/v1/volumes/{name}/bytes" }],
+    client: { group: "volumes", name: "read", args: "request" },
+    request: z
+      .object({
+        name: nameSchema,
+        offset: z.int().min(0).default(0),
+        bytesMax: z.int().min(1).max(limits.blobPieceBytesMax).default(limits.blobPieceBytesMax),
+      })
+      .strict(),
+    response: z.object({
+      offset: z.int().min(0).describe("of the first byte that is given; only zeros lie before it"),
+      data: z.string().describe("in base64; empty when only zeros were found up to offset"),
+      endOffset: z.int().min(0).describe("the length of the whole"),
+      version: z.string().describe("another one when the volume was changed meanwhile"),
+    }),
+  }),
+  "volume.write": method({
+    summary: "a piece of a volume that is being imported; one without bytes says how far it is",
+    since: 3,
+    place: "owner",
+    owned: "volume",
+    access: "operator",
+    writes: false,
+    http: [{ verb: "POST", path: "/v1/volumes/{name}/bytes" }],
+    client: { group: "volumes", name: "write", args: "request" },
+    request: z
+      .object({
+        name: nameSchema,
+        offset: z.int().min(0).describe("a multiple of 64 KiB, and not before what is there").default(0),
+        data: base64Of(limits.blobPieceBytesMax).describe("in base64").default(""),
+        last: z.boolean().describe("all of it was sent: it is checked, and becomes the volume").default(false),
+      })
+      .strict(),
+    response: z.object({ storedBytes: z.int().min(0).describe("where it goes on") }),
   }),
   "volume.observe": method({
     summary: "what the node of volumes saw of them",

@@ -6,11 +6,22 @@ import { existsSync } from "node:fs";
 import { mkdir, open, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { assert, type Clock, firstOf, type Logger, messageOf, sleep, systemErrorCodeOf, Watch } from "@blixard/common";
+import {
+  assert,
+  type Clock,
+  firstOf,
+  type Logger,
+  messageOf,
+  notApplied,
+  sleep,
+  systemErrorCodeOf,
+  Watch,
+} from "@blixard/common";
 import { removeDurable, renameDurable } from "@blixard/common/system";
 import type { VolumeObservation } from "@blixard/protocol";
 import type { CopyKey, DiskCopies } from "../disks/disk-copies.ts";
 import { copyVolume } from "./copy-volume.ts";
+import { importFileOf, readVolumePiece, VolumeImports, type VolumePiece } from "./volume-bytes.ts";
 
 /** A volume of this node, as the replicated state wants it. */
 export interface DesiredVolume {
@@ -23,8 +34,23 @@ export interface DesiredVolume {
   readonly isDeleted: boolean;
   /** It is made as a copy of this one. Default: empty. */
   readonly sourceId?: string;
+  /** It is made of what is written to it through `bytes`. */
+  readonly isImported?: boolean;
   /** It came from another node with this copy, and is put into its place from there. */
   readonly came?: CopyKey;
+}
+
+/** What is on the volumes of a node, by their ids. */
+export interface VolumeBytes {
+  /** @throws NOT_FOUND, CONFLICT while a VM runs with it */
+  read(volumeId: string, place: { readonly offset: number; readonly bytesMax: number }): Promise<VolumePiece>;
+  /** Takes the next piece of one that is imported. @throws CONFLICT, NO_CAPACITY, VALUE_TOO_LARGE */
+  write(
+    volumeId: string,
+    piece: { readonly offset: number; readonly data: Uint8Array; readonly sizeBytes: number },
+  ): Promise<number>;
+  /** All pieces have come. @throws INVALID_ARGUMENT for another digest */
+  finish(volumeId: string, wanted: { readonly digest: string; readonly sizeBytes: number }): Promise<void>;
 }
 
 interface VolumeKeeperDeps {
@@ -49,7 +75,24 @@ export class VolumeKeeper {
   readonly #deps: VolumeKeeperDeps;
   readonly #directory: string;
   readonly #desired = new Watch<readonly DesiredVolume[]>([]);
-  /** Grows when a copy has ended. */
+  /** What is on its volumes. */
+  readonly bytes: VolumeBytes = {
+    read: async (volumeId, place) => {
+      const path = await this.find(volumeId);
+      if (path === undefined) throw notApplied("NOT_FOUND", "the file of the volume is not on this node");
+      return await readVolumePiece(path, place);
+    },
+    write: (volumeId, piece) => this.#imports.write(this.#pathOf(volumeId), piece),
+    finish: async (volumeId, wanted) => {
+      // It was finished before, and nobody has told the caller.
+      if ((await this.find(volumeId)) === undefined) {
+        await this.#imports.finish(this.#pathOf(volumeId), wanted, this.#closing.signal);
+      }
+      this.#copied.update((count) => count + 1);
+    },
+  };
+  readonly #imports = new VolumeImports();
+  /** Grows when a copy or an import has ended. */
   readonly #copied = new Watch(0);
   readonly #copies = new Map<string, RunningCopy>();
   /** What was told last: it is tried again each second. */
@@ -121,12 +164,13 @@ export class VolumeKeeper {
     }
   }
 
-  /** Resolves with nothing while it is being copied. */
+  /** Resolves with nothing while it is being copied or imported. */
   async #look(wish: DesiredVolume): Promise<VolumeObservation | undefined> {
-    const { volumeId, epoch, sizeGiB, wasMade, isDeleted, sourceId, came } = wish;
+    const { volumeId, epoch, sizeGiB, wasMade, isDeleted, sourceId, isImported = false, came } = wish;
     const path = this.#pathOf(volumeId);
     if (isDeleted) {
       await this.#endCopy(volumeId);
+      await rm(importFileOf(path), { force: true });
       await removeDurable(path);
       return { volumeId, epoch, state: "deleted", sizeGiB: 0 };
     }
@@ -137,6 +181,7 @@ export class VolumeKeeper {
       this.#beginCopy(volumeId, sourceId, sizeGiB * gibibyte);
       return undefined;
     }
+    if (bytes === undefined && isImported) return undefined;
     if (bytes === undefined) await this.#make(path, sizeGiB * gibibyte);
     else if (bytes < sizeGiB * gibibyte) await grow(path, sizeGiB * gibibyte);
     return { volumeId, epoch, state: "ready", sizeGiB };

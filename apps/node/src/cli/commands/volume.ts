@@ -1,4 +1,4 @@
-/** `blixard volume create|clone|list|get|resize|attach|detach|delete` */
+/** `blixard volume create|clone|export|import|list|get|resize|attach|detach|delete` */
 import type { BlixardClient } from "@blixard/client";
 import { BlixardError, errorCodeOf, notApplied, pauseFor } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
@@ -13,6 +13,7 @@ import { showItem, showList, type WatchOptions, withWatchOption } from "../watch
 import { volumeView } from "./views.ts";
 import { finishDisk } from "./vm-disk.ts";
 import { parseGiB } from "./vm-disks.ts";
+import { registerVolumeFiles } from "./volume-files.ts";
 
 type WriteOptions = ClientOptions & { readonly detach?: boolean; readonly ifMatch?: string };
 type CreateOptions = WriteOptions & { readonly size: string; readonly node?: string };
@@ -50,6 +51,10 @@ export function registerVolume(command: Command, context: CliContext): void {
         await finish({ ...session, timeoutMs: session.timeoutMs ?? copyMsDefault }, volume, options);
       }),
     );
+  registerVolumeFiles(command, context, {
+    finish: (session, volume) => finish(session, volume, {}),
+    find: ({ client }, name) => find(client, name),
+  });
   withWatchOption(add("list", "list volumes"))
     .alias("ls")
     .action((options: WatchOptions) =>

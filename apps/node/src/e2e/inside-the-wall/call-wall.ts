@@ -78,6 +78,8 @@ volume.get        ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 volume.create     ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 volume.resize     ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 volume.delete     ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+volume.read       ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+volume.write      ddddrk  ddddrk  cuuurk  cuuurk  auuurk  ddddrk  ddddrk  mmm
 volume.observe    ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 network.list      ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 network.get       ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
