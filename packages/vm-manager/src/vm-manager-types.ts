@@ -140,7 +140,7 @@ export interface VmDiskCopies extends Pick<DiskCopies, "receive" | "keepOnly"> {
    * A part of the disks of a VM that stands still here, without those that are ephemeral, or of its volumes; undefined while
    * it does not.
    */
-  open(vmId: string, part: DiskPart, volumeIds: readonly string[]): Promise<OpenBlob | undefined>;
+  open(vmId: string, part: DiskPart, volumeFiles: readonly string[]): Promise<OpenBlob | undefined>;
 }
 
 export interface VmManagerOptions {

@@ -156,8 +156,8 @@ class NodeVmManager implements HostVmManager {
     this.diskCopies = {
       receive: (...given) => copies.receive(...given),
       keepOnly: (keys) => copies.keepOnly(keys),
-      open: async (vmId, part, volumeIds) => {
-        const files = await this.#volumes.filesOf(volumeIds);
+      open: async (vmId, part, volumeFiles) => {
+        const files = await this.#volumes.filesOf(volumeFiles);
         return await this.#machines.get(vmId)?.openDiskPart(part, files);
       },
     };

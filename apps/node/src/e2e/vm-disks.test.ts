@@ -224,6 +224,23 @@ describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
     const held = await volume("export", "origin", join(files, "held"));
     expect(held).toMatchObject({ code: 5, stderr: expect.stringContaining("the VM holder runs with the volume") });
     expect(existsSync(join(files, "held"))).toBe(false);
+    const snapshot = (...args: string[]) => volume("snapshot", ...args);
+    const running = await snapshot("create", "origin", "noisy");
+    expect(running).toMatchObject({ code: 5, stderr: expect.stringContaining("the VM holder is to run with") });
+    expect(await at(1, "vm", "stop", "holder")).toMatchObject({ code: 0 });
+    expect(await snapshot("create", "origin", "noisy")).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^origin +ready +1 GiB +2 +holder +\S+ +noisy$/m),
+    });
+    expect(await snapshot("create", "origin", "noisy")).toMatchObject({ stderr: expect.stringContaining("already") });
+    await writeFile(await fileOfVolume("origin"), "a mistake of the guest", { flag: "r+" });
+    expect((await snapshot("list", "origin")).stdout).toMatch(/^noisy +ready +1 GiB /m);
+    expect(await snapshot("restore", "origin", "none", "--yes")).toMatchObject({ code: 3 });
+    expect(await snapshot("restore", "origin", "noisy", "--yes")).toMatchObject({ code: 0 });
+    expect(await sha256Of(await fileOfVolume("origin"))).toBe(sha256);
+    expect(await at(1, "vm", "start", "holder")).toMatchObject({ code: 0 });
+    expect(await snapshot("delete", "origin", "noisy", "--yes")).toMatchObject({ code: 0 });
+    expect((await client.volumes.get("origin")).snapshots).toBeUndefined();
     expect(await at(1, "vm", "delete", "holder", "--yes")).toMatchObject({ code: 0 });
   });
 

@@ -203,7 +203,11 @@ describeWith(describe, linuxGuestNeeds)("a VM that goes to another node with its
 
   it("goes on where it was when either node or the leader is killed", async () => {
     const before = await createWithData("stubborn", 150, "stubborn-more");
+    expect(await blixard("vm", "stop", "stubborn")).toMatchObject({ code: 0 });
+    expect(await blixard("volume", "snapshot", "create", "stubborn-more", "kept")).toMatchObject({ code: 0 });
+    expect(await blixard("vm", "start", "stubborn")).toMatchObject({ code: 0 });
     const volume = await client.volumes.get("stubborn-more");
+    const kept = (file: string) => file.replace(".raw", `.${volume.snapshots?.[0]?.snapshotId}.raw`);
     const volumeDigest = await digestOf(volumeFile(volume, before.node));
     const digest = await digestOf(fileOf(before.vmId, before.node, "disk-data.raw"));
     const from = before.node ?? 0;
@@ -227,9 +231,11 @@ describeWith(describe, linuxGuestNeeds)("a VM that goes to another node with its
     const volumeNow = await client.volumes.get("stubborn-more");
     expect(volumeNow).toMatchObject({ node: to, attachedTo: "stubborn" });
     expect(await digestOf(volumeFile(volumeNow, to))).toBe(volumeDigest);
+    expect(await digestOf(kept(volumeFile(volumeNow, to)))).toBe(volumeDigest);
     expect(statSync(volumeFile(volumeNow, to)).blocks * 512).toBeLessThan(32 * mebibyte);
     await until("the end of the older copy", async () => !existsSync(fileOf(after.vmId, from, "")));
     await until("the end of the older volume", async () => !existsSync(volumeFile(volume, from)));
+    expect(existsSync(kept(volumeFile(volume, from)))).toBe(false);
     await until("its record to say so", async () => {
       const { state, came, leftOn } = await client.volumes.get("stubborn-more");
       return state === "ready" && came === undefined && leftOn === undefined;

@@ -12,8 +12,8 @@ export interface WantedCopy extends CopyKey {
   readonly source: number;
   /** Those that the other node must have. */
   readonly names: readonly string[];
-  /** Volumes that go along. */
-  readonly volumeIds: readonly string[];
+  /** Files of volumes that go along: the id of a volume, or of it and of a snapshot of it. */
+  readonly volumeFiles: readonly string[];
 }
 
 export function wantedCopies(state: ClusterState, nodeId: number): WantedCopy[] {
@@ -24,15 +24,16 @@ export function wantedCopies(state: ClusterState, nodeId: number): WantedCopy[] 
     const ephemeral = new Set(spec.disks?.flatMap((disk) => (disk.ephemeral === true ? [disk.name] : [])));
     const made = disks?.node === node ? disks.names : [];
     const names = made.filter((name) => !ephemeral.has(name));
-    return [{ vmId, epoch: held.epoch, source: node, names, volumeIds: volumeIdsOf(state, vm) }];
+    return [{ vmId, epoch: held.epoch, source: node, names, volumeFiles: volumeFilesOf(state, vm) }];
   });
 }
 
-/** The ids of the volumes of a VM, which go where it goes. */
-export function volumeIdsOf({ volumes }: Pick<ClusterState, "volumes">, { name, spec }: VmRecord): string[] {
+/** The names of the files of the volumes of a VM, with their snapshots, which go where it goes. */
+export function volumeFilesOf({ volumes }: Pick<ClusterState, "volumes">, { name, spec }: VmRecord): string[] {
   return volumesOf(spec).flatMap((volume) => {
-    const { volumeId, attachedTo } = volumes.get(volume) ?? {};
-    return volumeId === undefined || attachedTo !== name ? [] : [volumeId];
+    const { volumeId, attachedTo, snapshots = [] } = volumes.get(volume) ?? {};
+    if (volumeId === undefined || attachedTo !== name) return [];
+    return [volumeId, ...snapshots.map(({ snapshotId }) => `${volumeId}.${snapshotId}`)];
   });
 }
 

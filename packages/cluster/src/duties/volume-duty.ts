@@ -1,6 +1,6 @@
 /** Connects the volumes of the replicated state with the VM manager of this node, as `VmDuty` does it for VMs. */
 import { firstOf } from "@blixard/common";
-import type { VolumeObservation } from "@blixard/protocol";
+import type { VolumeObservation, VolumeSnapshot } from "@blixard/protocol";
 import type { DesiredVolume } from "@blixard/vm-manager";
 import type { CallRouter } from "../calls/call-router.ts";
 import type { NodeParts } from "../node-parts.ts";
@@ -60,12 +60,32 @@ function runObserved(parts: VolumeDutyParts, router: Pick<CallRouter, "call">, l
 export function desiredVolumes(state: ClusterState, nodeId: number): DesiredVolume[] {
   return sortedRecords(state, "volumes")
     .filter((volume) => volume.node === nodeId || hasOldVolume(volume, nodeId))
-    .map(({ volumeId, epoch, sizeGiB, madeGiB, node, state: now, sourceId, importDigest, came }) => ({
-      ...{ volumeId, epoch, sizeGiB, wasMade: madeGiB > 0, isDeleted: now === "deleting" || node !== nodeId },
-      ...(sourceId === undefined ? {} : { sourceId }),
-      ...(importDigest === undefined ? {} : { isImported: true }),
-      ...(came === undefined ? {} : { came }),
-    }));
+    .map(
+      ({
+        volumeId,
+        epoch,
+        sizeGiB,
+        madeGiB,
+        node,
+        state: now,
+        sourceId,
+        importDigest,
+        came,
+        snapshots = [],
+        restoring,
+      }) => ({
+        ...{ volumeId, epoch, sizeGiB, wasMade: madeGiB > 0, isDeleted: now === "deleting" || node !== nodeId },
+        ...(sourceId === undefined ? {} : { sourceId }),
+        ...(snapshots.length === 0 ? {} : { snapshots: snapshots.map(snapshotWish) }),
+        ...(restoring === undefined ? {} : { restoring }),
+        ...(importDigest === undefined ? {} : { isImported: true }),
+        ...(came === undefined ? {} : { came }),
+      }),
+    );
+}
+
+function snapshotWish({ snapshotId, sizeGiB, state }: VolumeSnapshot) {
+  return { snapshotId, sizeGiB, wasMade: state === "ready", isDeleted: state === "deleting" };
 }
 
 /** The observations of the manager that the state does not show yet. */

@@ -94,7 +94,7 @@ describe("a VM that goes to another node with its disks", () => {
     expect(readable(3)).toBeUndefined();
     observe("Stopped");
     expect(plan()).toMatchObject({ steps: [], percent: 5, message: "it has ended" });
-    expect(wantedCopies(replica.state, 3)).toEqual([{ vmId, epoch: 2, source: 2, names: ["data"], volumeIds: [] }]);
+    expect(wantedCopies(replica.state, 3)).toEqual([{ vmId, epoch: 2, source: 2, names: ["data"], volumeFiles: [] }]);
     expect(copied({ state: "copying" })).toBe(1);
     expect(plan()).toMatchObject({
       steps: [],
@@ -266,7 +266,7 @@ describe("a VM that goes to another node with its disks", () => {
       expect(volume()).toMatchObject({ node: 2, epoch: 1 });
       start();
       observe("Stopped");
-      expect(wantedCopies(replica.state, 3)).toMatchObject([{ source: 2, volumeIds: [volumeId] }]);
+      expect(wantedCopies(replica.state, 3)).toMatchObject([{ source: 2, volumeFiles: [volumeId] }]);
       expect(replica.apply({ type: "volume.resize", name: "db-data", sizeGiB: 3 })).toMatchObject({ code: "CONFLICT" });
       expect(desiredVolumes(replica.state, 2)).toMatchObject([{ isDeleted: false }]);
       copied();

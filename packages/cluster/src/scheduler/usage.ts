@@ -76,16 +76,21 @@ export function usageByNode(
     if (to !== undefined) addVm(to, vm.spec, desired !== "stopped");
   }
   for (const reservation of reservations) addVm(reservation.nodeId, reservation.spec, true);
-  for (const { node, sizeGiB } of state.volumes.values()) add(node, { diskMiB: sizeGiB * mebibytesPerGib });
+  for (const volume of state.volumes.values()) add(volume.node, { diskMiB: volumeMiBOf(volume) });
   return usage;
 }
 
 /** What the volumes of a VM take, but for those that are on the node `without`. */
 export function volumesMiBOf({ volumes }: Pick<UsageState, "volumes">, spec: VmSpec, without?: number): number {
   return volumesOf(spec).reduce((sum, name) => {
-    const { node = without, sizeGiB = 0 } = volumes.get(name) ?? {};
-    return sum + (node === without ? 0 : sizeGiB * mebibytesPerGib);
+    const volume = volumes.get(name);
+    return sum + (volume === undefined || volume.node === without ? 0 : volumeMiBOf(volume));
   }, 0);
+}
+
+/** What a volume may take with its snapshots, when each of them shares nothing with it. */
+function volumeMiBOf({ sizeGiB, snapshots = [] }: VolumeRecord): number {
+  return snapshots.reduce((sum, snapshot) => sum + snapshot.sizeGiB, sizeGiB) * mebibytesPerGib;
 }
 
 /** A VM that is to become smaller takes what its process was started with until it starts again. */

@@ -17,10 +17,12 @@ import { secretGone } from "./secret.ts";
 import { nodeKey, sortedRecords } from "./state.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
 import { hasEnded } from "./vm-phase.ts";
+import { applySnapshot, settledSnapshots, snapshotRefusal } from "./volume-snapshot.ts";
 
 export const volumeAppliers: AppliersOf<"volume"> = {
   "volume.create": applyCreate,
   "volume.resize": applyResize,
+  "volume.snapshot": applySnapshot,
   "volume.delete": applyDelete,
   "volume.observe": applyObserve,
 };
@@ -160,15 +162,19 @@ function applyObserve(state: ClusterState, body: CommandBodyOf<"volume.observe">
 
 /** Without what is over when its node has it as it is to be. */
 function settled(volume: VolumeRecord, seen: VolumeObservation): VolumeRecord {
-  const { sourceId, importDigest, came, ...rest } = volume;
+  const { sourceId, importDigest, came, restoring, snapshots, problem, ...rest } = volume;
   const parts = observedParts(volume, seen);
   const isMade = parts.madeGiB > 0;
-  const isInPlace = came === undefined || seen.state === "ready";
+  const isInPlace = seen.state === "ready";
   return {
     ...rest,
     ...(isMade || sourceId === undefined ? {} : { sourceId }),
     ...(isMade || importDigest === undefined ? {} : { importDigest }),
-    ...(isInPlace ? {} : { came }),
+    ...(isInPlace || came === undefined ? {} : { came }),
+    ...(isInPlace || restoring === undefined ? {} : { restoring }),
+    ...(isInPlace
+      ? settledSnapshots(volume, seen.problem)
+      : { ...(snapshots === undefined ? {} : { snapshots }), ...(problem === undefined ? {} : { problem }) }),
     ...parts,
   };
 }
@@ -216,6 +222,9 @@ export function volumesCarryRefusal(
     if (volume === undefined) return `its volume ${name} is not there`;
     const { volumeId, state, sizeGiB, came } = volume;
     const copy = copied.get(volumeId);
+    if (volume.snapshots?.some((snapshot) => snapshot.state === "deleting")) {
+      return `a snapshot of its volume ${name} is being deleted`;
+    }
     if (state === "missing") return `its volume ${name} is missing on node ${volume.node}`;
     if (came !== undefined) return `its volume ${name} is still put in its place on node ${volume.node}`;
     if (copy !== undefined) return `the volume ${copy} is still being copied from its volume ${name}`;
@@ -223,7 +232,7 @@ export function volumesCarryRefusal(
       return `its volume ${name} has more than the ${limits.diskCopyGiBMax} GiB that are copied at most`;
     }
   }
-  return undefined;
+  return snapshotRefusal({ volumes }, { spec });
 }
 
 /** The changes that give the volumes of a VM to the node that it goes to, which has copies of them as of `epoch`. */
@@ -260,6 +269,8 @@ export function attachRefusal(state: ClusterState, spec: VmSpec, node: number | 
       return refuse("CONFLICT", `the VM ${volume.attachedTo} has the volume ${name}`, "A volume has one VM at a time.");
     }
     if (volume.state === "deleting") return refuse("CONFLICT", `the volume ${name} is being deleted`);
+    const busy = snapshotRefusal(state, { spec });
+    if (busy !== undefined) return refuse("CONFLICT", busy, "Try again.");
     if (volume.madeGiB === 0) return refuse("CONFLICT", `the volume ${name} is not made yet`, "Try again.");
     if (node !== null && volume.node !== node)
       return refuse("CONFLICT", `the volume ${name} is on node ${volume.node}`, "Try again.");

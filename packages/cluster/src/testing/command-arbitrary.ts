@@ -126,6 +126,17 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
   fc.record({ type: fc.constant("volume.resize" as const), name, sizeGiB: number }),
   fc.record({ type: fc.constant("volume.delete" as const), name }),
   fc
+    .record({
+      name,
+      snapshot: name,
+      number,
+      verb: fc.constantFrom("create" as const, "restore" as const, "delete" as const),
+    })
+    .map(({ number, ...rest }) => ({
+      ...{ type: "volume.snapshot" as const, ...rest },
+      ...(rest.verb === "create" ? { snapshotId: sampleVmId(20 + number) } : {}),
+    })),
+  fc
     .record({ name, volume: name, kind: fc.constantFrom("attach" as const, "detach" as const, "change" as const) })
     .map(({ name, volume, kind }) => ({
       type: "vm.disk" as const,

@@ -17,6 +17,18 @@ const volumeKindSchema = z.enum(["local"]);
  */
 const volumeStateSchema = z.enum(["pending", "ready", "missing", "deleting"]);
 
+const snapshotSchema = z.object({
+  name: nameSchema,
+  /** Another one than that of a snapshot of the same name before it. */
+  snapshotId: z.uuid(),
+  /** As large as the volume was then. */
+  sizeGiB: sizeSchema,
+  /** `pending`: its node has not made it yet; `deleting`: its node has to let it go. */
+  state: z.enum(["pending", "ready", "deleting"]),
+  createdUnixMs: z.int().min(0),
+});
+export type VolumeSnapshot = Readonly<z.infer<typeof snapshotSchema>>;
+
 export const volumeRecordSchema = z.object({
   name: nameSchema,
   /** Another one than that of a volume of the same name before it. */
@@ -25,7 +37,7 @@ export const volumeRecordSchema = z.object({
   kind: volumeKindSchema,
   node: nodeIdSchema,
   copies: z.int().min(1),
-  /** Grows with each attachment and each change of its node: what another one had of the volume is void. */
+  /** Grows with each attachment, each change of its node, and each one of its snapshots: what was said of it before is void. */
   epoch: z.int().min(0),
   state: volumeStateSchema,
   /** As large as its node has made it; 0 before it was made. */
@@ -40,6 +52,11 @@ export const volumeRecordSchema = z.object({
   came: z.object({ vmId: z.uuid(), epoch: z.int().min(0) }).exactOptional(),
   /** Nodes that have an older copy, which they let go when it is ready on its node. */
   leftOn: z.array(nodeIdSchema).max(limits.vmCopiesLeftMax).exactOptional(),
+  snapshots: z.array(snapshotSchema).max(limits.volumeSnapshotsMax).exactOptional(),
+  /** The snapshot whose content it is to have again, until it has. */
+  restoring: z.uuid().exactOptional(),
+  /** Why the last snapshot was not made, or not restored. */
+  problem: z.string().max(limits.placementLengthMax).exactOptional(),
   createdUnixMs: z.int().min(0),
   createdIndex: z.int().min(0),
   updatedIndex: z.int().min(0),
@@ -53,6 +70,8 @@ export const volumeObservationSchema = z.object({
   epoch: z.int().min(0),
   state: z.enum(["ready", "missing", "deleted"]),
   sizeGiB: z.int().min(0),
+  /** Why what was to be done with its snapshots could not be done. */
+  problem: z.string().max(limits.placementLengthMax).exactOptional(),
 });
 export type VolumeObservation = Readonly<z.infer<typeof volumeObservationSchema>>;
 
@@ -79,11 +98,23 @@ export const volumeCommands = {
     subject: ({ name }) => name,
     body: z.object({ name: nameSchema, sizeGiB: sizeSchema }),
   }),
+  "volume.snapshot": command({
+    since: 3,
+    subject: ({ name, snapshot }) => `${name} ${snapshot}`,
+    body: z.object({
+      name: nameSchema,
+      snapshot: nameSchema,
+      verb: z.enum(["create", "restore", "delete"]),
+      /** Of a new one. */
+      snapshotId: z.uuid().exactOptional(),
+    }),
+  }),
   "volume.delete": command({ since: 3, subject: ({ name }) => name, body: z.object({ name: nameSchema }) }),
   "volume.observe": command({ since: 3, subject: ({ nodeId }) => nodeId, body: z.object(observed) }),
 };
 
 const byName = z.object({ name: nameSchema }).strict();
+const bySnapshot = z.object({ name: nameSchema, snapshot: nameSchema }).strict();
 const volumeWritten = writtenSchema.extend({ volume: volumeRecordSchema });
 
 export const volumeMethods = {
@@ -152,6 +183,39 @@ export const volumeMethods = {
     http: [{ verb: "DELETE", path: "/v1/volumes/{name}", merged: "volume" }],
     client: { group: "volumes", name: "delete", args: ["name"] },
     request: byName,
+    response: volumeWritten,
+  }),
+  "volume.createSnapshot": method({
+    summary: "keep what is on a volume that no VM runs with",
+    since: 3,
+    place: "leader",
+    access: "operator",
+    writes: true,
+    http: [{ verb: "POST", path: "/v1/volumes/{name}/snapshots", successStatus: 201, merged: "volume" }],
+    client: { group: "volumes", name: "createSnapshot", args: ["name", "snapshot"] },
+    request: bySnapshot,
+    response: volumeWritten,
+  }),
+  "volume.restoreSnapshot": method({
+    summary: "give a volume that no VM runs with what a snapshot kept; what it has now is lost",
+    since: 3,
+    place: "leader",
+    access: "operator",
+    writes: true,
+    http: [{ verb: "POST", path: "/v1/volumes/{name}/snapshots/{snapshot}/restore", merged: "volume" }],
+    client: { group: "volumes", name: "restoreSnapshot", args: ["name", "snapshot"] },
+    request: bySnapshot,
+    response: volumeWritten,
+  }),
+  "volume.deleteSnapshot": method({
+    summary: "delete a snapshot of a volume",
+    since: 3,
+    place: "leader",
+    access: "operator",
+    writes: true,
+    http: [{ verb: "DELETE", path: "/v1/volumes/{name}/snapshots/{snapshot}", merged: "volume" }],
+    client: { group: "volumes", name: "deleteSnapshot", args: ["name", "snapshot"] },
+    request: bySnapshot,
     response: volumeWritten,
   }),
   /** Zeros are left out: what comes may begin later than was asked for. */

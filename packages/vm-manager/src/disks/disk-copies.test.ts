@@ -76,22 +76,28 @@ describe("disks that come from another node", () => {
       join(target, "incoming"),
       fetchFrom(["root", "data"], () => {}, volumes),
     );
-    const place = join(target, "volumes", `${volumeId}.raw`);
+    const snapshotFile = `${volumeId}.00000000-0000-4000-8000-00000000000b`;
+    volumes.set(snapshotFile, join(source, "disk-data.raw"));
+    const place = join(target, "volumes");
     await copies.installVolume(key, volumeId, place);
-    expect(await copies.receive({ ...wanted, volumeIds: [volumeId] }, options())).toEqual(["data", "root"]);
+    expect(await copies.receive({ ...wanted, volumeFiles: [volumeId, snapshotFile] }, options())).toEqual([
+      "data",
+      "root",
+    ]);
     expect(await copies.install(key, target)).toEqual(["data", "root"]);
     expect((await readdir(target)).sort()).toEqual(["disk-data.raw", "disk-root.qcow2", "incoming"]);
     await copies.installVolume(key, volumeId, place);
     await copies.installVolume(key, volumeId, place);
-    expect(await readFile(place, "utf8")).toBe("the volume");
+    expect(await readFile(join(place, `${volumeId}.raw`), "utf8")).toBe("the volume");
+    expect(await readFile(join(place, `${snapshotFile}.raw`), "utf8")).toBe("the data");
   });
 
   it("are refused where a volume is missing", async () => {
     const copies = new DiskCopies(join(target, "incoming"), fetchFrom(["root", "data"]));
-    const volumeIds = ["00000000-0000-4000-8000-00000000000a"];
-    await expect(copies.receive({ ...wanted, volumeIds }, options())).rejects.toMatchObject({
+    const volumeFiles = ["00000000-0000-4000-8000-00000000000a"];
+    await expect(copies.receive({ ...wanted, volumeFiles }, options())).rejects.toMatchObject({
       code: "CONFLICT",
-      message: `the volume ${volumeIds[0]} is not on node 2 any more`,
+      message: `the volume ${volumeFiles[0]} is not on node 2 any more`,
     });
   });
 

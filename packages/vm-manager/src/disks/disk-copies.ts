@@ -4,11 +4,11 @@
  *
  *     incoming/VM-EPOCH/index.json      which files there are
  *     incoming/VM-EPOCH/disk-NAME.raw   on its way; a transfer goes on with what it finds
- *     incoming/VM-EPOCH/volume-ID.raw   a volume, likewise
+ *     incoming/VM-EPOCH/volume-ID.raw   a volume, likewise; volume-ID.SNAPSHOT.raw a snapshot of it
  *     incoming/VM-EPOCH/complete.json   written when all of it is here, verified and durable
  */
 import { mkdir, readdir, readFile, rm, stat, statfs } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { fromUtf8, notApplied, systemErrorCodeOf } from "@blixard/common";
 import { renameDurable, writeFileDurable } from "@blixard/common/system";
 import { type DiskIndex, diskIndexSchema } from "@blixard/protocol";
@@ -25,7 +25,7 @@ export interface CopyKey {
 interface WantedDisks {
   readonly source: number;
   readonly names: readonly string[];
-  readonly volumeIds?: readonly string[];
+  readonly volumeFiles?: readonly string[];
 }
 
 export interface CopyProgress {
@@ -51,7 +51,7 @@ export type DiskPart = "index" | number;
 
 const indexFile = "index.json";
 const completeFile = "complete.json";
-const indexBytesMax = 16 * 1024;
+const indexBytesMax = 64 * 1024;
 /** What a copy leaves free on the file system of the disks. */
 const spareBytes = 64 * 1024 ** 2;
 
@@ -69,7 +69,7 @@ export class DiskCopies {
    * @throws NO_CAPACITY, CONFLICT where it is of no use to try again
    */
   async receive(
-    { source, names, volumeIds = [], ...key }: CopyKey & WantedDisks,
+    { source, names, volumeFiles = [], ...key }: CopyKey & WantedDisks,
     options: { readonly signal: AbortSignal; readonly onProgress: (progress: CopyProgress) => void },
   ): Promise<string[]> {
     const directory = this.#directoryOf(key);
@@ -86,7 +86,7 @@ export class DiskCopies {
     const present = index.files.map(({ name }) => name);
     const missing = [
       ...names.filter((name) => !namesOf(index).includes(name)).map((name) => `disk ${name}`),
-      ...volumeIds.filter((volumeId) => !present.includes(volumeFileOf(volumeId))).map((id) => `volume ${id}`),
+      ...volumeFiles.filter((file) => !present.includes(volumeFileOf(file))).map((file) => `volume ${file}`),
     ];
     if (missing.length > 0) {
       throw notApplied("CONFLICT", `the ${missing.join(", ")} is not on node ${source} any more`);
@@ -135,16 +135,23 @@ export class DiskCopies {
     return namesOf(index);
   }
 
-  /** Puts a volume that has come into its place, over what an earlier stay has left there; nothing happens when none waits. */
-  async installVolume(key: CopyKey, volumeId: string, path: string): Promise<void> {
+  /**
+   * Puts a volume that has come into its place, with its snapshots, over what an earlier stay has left there; nothing happens
+   * when none waits.
+   */
+  async installVolume(key: CopyKey, volumeId: string, directory: string): Promise<void> {
     const incoming = this.#directoryOf(key);
-    if ((await readIndex(join(incoming, completeFile))) === undefined) return;
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    try {
-      await renameDurable(join(incoming, volumeFileOf(volumeId)), path);
-    } catch (error) {
-      // It is in its place already.
-      if (systemErrorCodeOf(error) !== "ENOENT") throw error;
+    const index = await readIndex(join(incoming, completeFile));
+    const names = index?.files.map(({ name }) => name).filter((name) => name.startsWith(`volume-${volumeId}.`)) ?? [];
+    if (names.length === 0) return;
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    for (const name of names) {
+      try {
+        await renameDurable(join(incoming, name), join(directory, name.slice("volume-".length)));
+      } catch (error) {
+        // It is in its place already.
+        if (systemErrorCodeOf(error) !== "ENOENT") throw error;
+      }
     }
   }
 
@@ -176,7 +183,7 @@ function nameOf({ vmId, epoch }: CopyKey): string {
 }
 
 /**
- * A part of the disks with these names in the directory of a VM, and then of its volumes, whose files are given by their ids;
+ * A part of the disks with these names in the directory of a VM, and then of its volumes, whose files are given by their names;
  * undefined for one that there is not.
  */
 export async function openDiskPart(
@@ -190,8 +197,8 @@ export async function openDiskPart(
     const disk = await findDisk(directory, name);
     if (disk !== undefined) found.push({ name: disk.file, path: join(directory, disk.file) });
   }
-  for (const [volumeId, path] of [...volumes].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    found.push({ name: volumeFileOf(volumeId), path });
+  for (const [file, path] of [...volumes].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    found.push({ name: volumeFileOf(file), path });
   }
   if (part !== "index") {
     const file = found[part];
@@ -204,8 +211,8 @@ export async function openDiskPart(
   return blobOf(fromUtf8(JSON.stringify({ files } satisfies DiskIndex)));
 }
 
-function volumeFileOf(volumeId: string): string {
-  return `volume-${volumeId.toLowerCase()}.raw`;
+function volumeFileOf(file: string): string {
+  return `volume-${file}.raw`;
 }
 
 function isOfVm({ name }: DiskIndex["files"][number]): boolean {

@@ -5,7 +5,7 @@
 import { execFile } from "node:child_process";
 import { open, rm, stat } from "node:fs/promises";
 import { promisify } from "node:util";
-import { abortReason, BlixardError } from "@blixard/common";
+import { abortReason, BlixardError, systemErrorCodeOf } from "@blixard/common";
 import { renameDurable } from "@blixard/common/system";
 
 const execFileAsync = promisify(execFile);
@@ -35,6 +35,16 @@ export async function copyVolume(
     await renameDurable(temporary, to);
   } catch (error) {
     await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** Undefined for a file that is not there. */
+export async function bytesOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if (systemErrorCodeOf(error) === "ENOENT") return undefined;
     throw error;
   }
 }

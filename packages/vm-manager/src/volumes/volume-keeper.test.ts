@@ -101,6 +101,68 @@ describe("VolumeKeeper", () => {
   });
 });
 
+describe("snapshots of a volume", () => {
+  const snapshotId = volumeId.replace("1111", "4444");
+  const snapshot = { snapshotId, sizeGiB: 1, wasMade: false, isDeleted: false };
+  const made = { snapshots: [{ ...snapshot, wasMade: true }] };
+
+  it("keep what was on it, give it back, and go with it", async () => {
+    const { keeper, until, file } = await opened();
+    keeper.setDesired([wish()]);
+    await until((seen) => seen?.state === "ready");
+    await writeFile(file, "as it was", { flag: "r+" });
+    keeper.setDesired([wish({ wasMade: true, epoch: 1, snapshots: [snapshot] })]);
+    expect((await until((seen) => seen?.epoch === 1)).get(volumeId)).not.toHaveProperty("problem");
+    const kept = file.replace(".raw", `.${snapshotId}.raw`);
+    expect(await stat(kept)).toMatchObject({ size: gibibyte });
+    expect((await stat(kept)).blocks).toBeLessThan(64);
+    expect([...(await keeper.filesOf([volumeId, `${volumeId}.${snapshotId}`])).values()]).toEqual([file, kept]);
+    await writeFile(file, "as it is now, larger", { flag: "r+" });
+    keeper.setDesired([wish({ wasMade: true, sizeGiB: 2, epoch: 1, ...made })]);
+    await until((seen) => seen?.sizeGiB === 2);
+    // While a VM has it, nothing of it is changed.
+    await link(file, `${file}.vm`);
+    const restoring = { wasMade: true, sizeGiB: 2, epoch: 2, ...made, restoring: snapshotId };
+    keeper.setDesired([wish(restoring)]);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(await firstOfFile(file, 9)).toBe("as it is ");
+    await rm(`${file}.vm`);
+    await until((seen) => seen?.epoch === 2);
+    expect(await firstOfFile(file, 9)).toBe("as it was");
+    expect((await stat(file)).size).toBe(2 * gibibyte);
+    // Looked at again, what was written since stays.
+    await writeFile(file, "written since", { flag: "r+" });
+    keeper.setDesired([wish({ ...restoring, sizeGiB: 3 })]);
+    await until((seen) => seen?.sizeGiB === 3);
+    expect(await firstOfFile(file, 13)).toBe("written since");
+    keeper.setDesired([wish({ wasMade: true, sizeGiB: 3, epoch: 3, snapshots: [{ ...snapshot, isDeleted: true }] })]);
+    await until((seen) => seen?.epoch === 3);
+    expect(existsSync(kept)).toBe(false);
+    await writeFile(kept, "of which the state knows nothing");
+    keeper.setDesired([wish({ wasMade: true, epoch: 4, isDeleted: true })]);
+    await until((seen) => seen?.state === "deleted");
+    expect(await readdir(dirname(file))).toEqual([]);
+    await keeper.close();
+  });
+
+  it("say why they cannot be made or restored, and leave the volume as it is", async () => {
+    const { keeper, until, file } = await opened();
+    keeper.setDesired([wish()]);
+    await until((seen) => seen?.state === "ready");
+    await writeFile(file, "as it is", { flag: "r+" });
+    keeper.setDesired([wish({ wasMade: true, epoch: 1, ...made, restoring: snapshotId })]);
+    const lost = await until((seen) => seen?.epoch === 1);
+    expect(lost.get(volumeId)).toMatchObject({ state: "ready", problem: expect.stringContaining("not on its node") });
+    // No file can be made under the name that it has meanwhile.
+    await mkdir(file.replace(".raw", `.${snapshotId}.raw.tmp`));
+    keeper.setDesired([wish({ wasMade: true, epoch: 2, snapshots: [snapshot] })]);
+    const failed = await until((seen) => seen?.epoch === 2);
+    expect(failed.get(volumeId)).toMatchObject({ state: "ready", problem: expect.any(String) });
+    expect(await firstOfFile(file, 8)).toBe("as it is");
+    await keeper.close();
+  });
+});
+
 describe("a volume that comes from another node", () => {
   const came = { vmId: volumeId.replace("1111", "3333"), epoch: 7 };
 

@@ -1,34 +1,21 @@
 /**
- * The volumes of one node: raw files by their id, which take room only where they were written to. One that was made once is
+ * The volumes of one node: raw files by their id (snapshots beside them: `ID.SNAPSHOT.raw`), which take room only where they were written to. One that was made once is
  * never made anew; one that the cluster does not name any more is left alone, because only a deletion deletes.
  */
 import { existsSync } from "node:fs";
-import { mkdir, open, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import {
-  assert,
-  type Clock,
-  firstOf,
-  type Logger,
-  messageOf,
-  notApplied,
-  sleep,
-  systemErrorCodeOf,
-  Watch,
-} from "@blixard/common";
+import { assert, type Clock, firstOf, type Logger, messageOf, notApplied, sleep, Watch } from "@blixard/common";
 import { removeDurable, renameDurable } from "@blixard/common/system";
 import type { VolumeObservation } from "@blixard/protocol";
 import type { CopyKey, DiskCopies } from "../disks/disk-copies.ts";
-import { copyVolume } from "./copy-volume.ts";
+import { bytesOf, copyVolume } from "./copy-volume.ts";
 import { importFileOf, readVolumePiece, VolumeImports, type VolumePiece } from "./volume-bytes.ts";
+import { type SnapshotWish, VolumeSnapshots } from "./volume-snapshots.ts";
 
 /** A volume of this node, as the replicated state wants it. */
-export interface DesiredVolume {
-  readonly volumeId: string;
-  /** It is told with what is seen. */
-  readonly epoch: number;
-  readonly sizeGiB: number;
+export interface DesiredVolume extends SnapshotWish {
   /** This node has said that it had made it: it is missing when it is not here. */
   readonly wasMade: boolean;
   readonly isDeleted: boolean;
@@ -92,6 +79,7 @@ export class VolumeKeeper {
     },
   };
   readonly #imports = new VolumeImports();
+  readonly #snapshots: VolumeSnapshots;
   /** Grows when a copy or an import has ended. */
   readonly #copied = new Watch(0);
   readonly #copies = new Map<string, RunningCopy>();
@@ -103,6 +91,7 @@ export class VolumeKeeper {
   constructor(deps: VolumeKeeperDeps, directory: string) {
     this.#deps = deps;
     this.#directory = directory;
+    this.#snapshots = new VolumeSnapshots(directory, () => this.#copied.update((count) => count + 1));
     this.#loop = this.#run();
   }
 
@@ -117,25 +106,28 @@ export class VolumeKeeper {
     return (await bytesOf(path)) === undefined ? undefined : path;
   }
 
-  /** The files of those volumes that are here, by their ids. */
-  async filesOf(volumeIds: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  /** Those files of volumes and snapshots that are here, by their names: the id of a volume, and behind it that of a snapshot. */
+  async filesOf(names: readonly string[]): Promise<ReadonlyMap<string, string>> {
     const files = new Map<string, string>();
-    for (const volumeId of volumeIds) {
-      const path = await this.find(volumeId);
-      if (path !== undefined) files.set(volumeId, path);
+    for (const name of names) {
+      const [volumeId = "", snapshotId] = name.split(".");
+      const volume = this.#pathOf(volumeId);
+      const path = snapshotId === undefined ? volume : this.#snapshots.fileOf(volumeId, snapshotId);
+      if ((await bytesOf(path)) !== undefined) files.set(name, path);
     }
     return files;
   }
 
   /** Puts a volume that came with the disks of a VM into its place, where it waits for that: before its VM starts. */
   async take(volumeId: string, came: CopyKey): Promise<void> {
-    await this.#deps.copies.installVolume(came, volumeId, this.#pathOf(volumeId));
+    await this.#deps.copies.installVolume(came, volumeId, this.#directory);
   }
 
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#loop;
     for (const volumeId of this.#copies.keys()) await this.#endCopy(volumeId);
+    await this.#snapshots.close();
   }
 
   async #run(): Promise<void> {
@@ -164,13 +156,18 @@ export class VolumeKeeper {
     }
   }
 
-  /** Resolves with nothing while it is being copied or imported. */
+  /** Resolves with nothing while it is being copied or imported, or a snapshot of it is worked on. */
   async #look(wish: DesiredVolume): Promise<VolumeObservation | undefined> {
     const { volumeId, epoch, sizeGiB, wasMade, isDeleted, sourceId, isImported = false, came } = wish;
     const path = this.#pathOf(volumeId);
     if (isDeleted) {
       await this.#endCopy(volumeId);
+      await this.#snapshots.end(volumeId);
       await rm(importFileOf(path), { force: true });
+      for (const name of await readdir(this.#directory).catch((): string[] => [])) {
+        // Its snapshots, of which the state need not know any more.
+        if (name.startsWith(`${volumeId}.`) && name !== `${volumeId}.raw`) await rm(join(this.#directory, name));
+      }
       await removeDurable(path);
       return { volumeId, epoch, state: "deleted", sizeGiB: 0 };
     }
@@ -184,7 +181,15 @@ export class VolumeKeeper {
     if (bytes === undefined && isImported) return undefined;
     if (bytes === undefined) await this.#make(path, sizeGiB * gibibyte);
     else if (bytes < sizeGiB * gibibyte) await grow(path, sizeGiB * gibibyte);
-    return { volumeId, epoch, state: "ready", sizeGiB };
+    const seen = await this.#snapshots.look(path, wish);
+    if (seen.busy) return undefined;
+    return {
+      volumeId,
+      epoch,
+      state: "ready",
+      sizeGiB,
+      ...(seen.problem === undefined ? {} : { problem: seen.problem }),
+    };
   }
 
   async #make(path: string, sizeBytes: number): Promise<void> {
@@ -241,15 +246,6 @@ export class VolumeKeeper {
   #pathOf(volumeId: string): string {
     assert(volumeIdPattern.test(volumeId), "a volume id becomes a file name");
     return join(this.#directory, `${volumeId}.raw`);
-  }
-}
-
-async function bytesOf(path: string): Promise<number | undefined> {
-  try {
-    return (await stat(path)).size;
-  } catch (error) {
-    if (systemErrorCodeOf(error) === "ENOENT") return undefined;
-    throw error;
   }
 }
 

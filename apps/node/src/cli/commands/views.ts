@@ -14,6 +14,7 @@ import {
   type TokenView,
   type VmRecord,
   type VolumeRecord,
+  type VolumeSnapshot,
 } from "@blixard/protocol";
 import type { View } from "../output.ts";
 import { formatAge, formatMemory } from "../quantities.ts";
@@ -66,6 +67,17 @@ export const vmView: View<VmRecord> = {
   ],
 };
 
+export const snapshotView: View<VolumeSnapshot> = {
+  name: ({ name }) => name,
+  columns: [
+    { title: "NAME", value: ({ name }) => name },
+    { title: "STATE", value: ({ state }) => state },
+    { title: "SIZE", value: ({ sizeGiB }) => `${sizeGiB} GiB` },
+    { title: "AGE", value: ({ createdUnixMs }) => since(createdUnixMs) },
+    { title: "ID", value: ({ snapshotId }) => snapshotId, wide: true },
+  ],
+};
+
 export const volumeView: View<VolumeRecord> = {
   name: ({ name }) => name,
   columns: [
@@ -75,6 +87,7 @@ export const volumeView: View<VolumeRecord> = {
     { title: "NODE", value: ({ node }) => node },
     { title: "VM", value: ({ attachedTo }) => attachedTo },
     { title: "AGE", value: ({ createdUnixMs }) => since(createdUnixMs) },
+    { title: "SNAPSHOTS", value: ({ snapshots = [] }) => snapshots.map(({ name }) => name).join(", ") },
     { title: "KIND", value: ({ kind }) => kind, wide: true },
     { title: "COPIES", value: ({ copies }) => copies, wide: true },
     { title: "EPOCH", value: ({ epoch }) => epoch, wide: true },
