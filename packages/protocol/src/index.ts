@@ -135,7 +135,7 @@ export type { ChangedField, UnsettableField, VmSettable, VmSpecChange } from "./
 export { changedLabels, changedSpec, settableFields, unsettableFields } from "./api/vm-set.ts";
 export type { VmSpec, VmSpecInput } from "./api/vm-spec.ts";
 export { misfitOf, vmSpecSchema } from "./api/vm-spec.ts";
-export type { VolumeObservation, VolumeRecord } from "./api/volume.ts";
+export type { VolumeObservation, VolumeRecord, VolumeSnapshot } from "./api/volume.ts";
 export { limits } from "./limits.ts";
 export { nodeKeyTls } from "./tls-names.ts";
 export type { SignedAddresses } from "./wire/address-claim.ts";

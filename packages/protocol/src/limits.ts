@@ -89,6 +89,7 @@ export const limits = {
   /** Copies that one command tells of. */
   copiesObservedMax: 64,
   volumesMax: 10_000,
+  volumeSnapshotsMax: 16,
   /** Some clouds take no more. */
   vmUserDataBytesMax: 16 * 1024,
   vmSshKeysMax: 16,

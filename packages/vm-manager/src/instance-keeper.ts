@@ -48,7 +48,7 @@ export interface InstanceKeeperDeps {
   readonly store: InstanceStore;
   readonly images: ImageStore;
   readonly copies: Pick<DiskCopies, "install" | "forget">;
-  readonly volumes: Pick<VolumeKeeper, "find">;
+  readonly volumes: Pick<VolumeKeeper, "find" | "take">;
   readonly drivers: DriverSet;
   readonly walls: VmWalls;
   readonly leases: Pick<LeaseGuard, "spawn" | "hasEnded" | "isHeld">;
@@ -128,9 +128,11 @@ export class InstanceKeeper {
   async install(desired: DesiredVm | undefined): Promise<void> {
     if (desired?.copyEpoch === undefined || desired.desired === "deleted" || this.#slot !== undefined) return;
     if (this.#installedEpoch === desired.copyEpoch) return;
-    const { store, copies } = this.#deps;
+    const { store, copies, volumes } = this.#deps;
     await store.makeDirectory(this.#vmId);
     const key = { vmId: this.#vmId, epoch: desired.copyEpoch };
+    for (const volumeId of desired.volumeIds?.values() ?? [])
+      if (volumeId !== undefined) await volumes.take(volumeId, key);
     const names = await copies.install(key, store.directoryOf(this.#vmId));
     if (names !== undefined) {
       const before = this.#recordFor(desired);
@@ -142,14 +144,14 @@ export class InstanceKeeper {
     this.#installedEpoch = desired.copyEpoch;
   }
 
-  /** A part of the disks that it keeps, while nothing of it runs. */
-  async openDiskPart(part: DiskPart): Promise<OpenBlob | undefined> {
+  /** A part of the disks and volumes that it keeps, while nothing of it runs. */
+  async openDiskPart(part: DiskPart, volumes: ReadonlyMap<string, string>): Promise<OpenBlob | undefined> {
     const record = this.#record;
     if (this.#slot !== undefined || (record !== undefined && record.status !== "none")) return undefined;
     // Records of before know of no other disk than the root.
     const made = record?.disks?.filter(({ ephemeral }) => !ephemeral).map(({ name }) => name);
     const names = made ?? (record?.hasDisk === true ? [rootDiskName] : []);
-    return await openDiskPart(this.#deps.store.directoryOf(this.#vmId), names, part);
+    return await openDiskPart(this.#deps.store.directoryOf(this.#vmId), names, part, volumes);
   }
 
   /** Brings what is recorded up to what is wanted and what the console shows. */

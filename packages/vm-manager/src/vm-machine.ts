@@ -170,9 +170,10 @@ export class VmMachine {
     throw new BlixardError("UNSUPPORTED", "the VM has no channel for an agent: its image or its driver has none");
   }
 
-  /** A part of its disks, while nothing runs and nothing is under way. */
-  async openDiskPart(part: DiskPart): Promise<OpenBlob | undefined> {
-    return this.#loaded && this.#activity === undefined ? await this.#keeper.openDiskPart(part) : undefined;
+  /** A part of its disks, and of the files of its volumes, while nothing runs and nothing is under way. */
+  async openDiskPart(part: DiskPart, volumes: ReadonlyMap<string, string>): Promise<OpenBlob | undefined> {
+    if (!this.#loaded || this.#activity !== undefined) return undefined;
+    return await this.#keeper.openDiskPart(part, volumes);
   }
 
   /** Ends the loop; the instance runs on, unless `stopVms`. What could not be looked for cannot be stopped either. */

@@ -23,7 +23,7 @@ import type { NetworkLane } from "./network/vm-networks.ts";
 import type { OpenBlob } from "./open-blob.ts";
 import type { VmManagerTunables } from "./options.ts";
 import type { SpaceReserve } from "./space/space-guard.ts";
-import type { DesiredVolume } from "./volumes/volume-keeper.ts";
+import type { DesiredVolume, VolumeBytes } from "./volumes/volume-keeper.ts";
 
 /** One VM that this node owns, as the replicated state wants it. */
 export interface DesiredVm {
@@ -137,8 +137,11 @@ export interface VmManagerDeps {
 
 /** The disks of VMs that go from node to node. */
 export interface VmDiskCopies extends Pick<DiskCopies, "receive" | "keepOnly"> {
-  /** A part of the disks of a VM that stands still here, without those that are ephemeral; undefined while it does not. */
-  open(vmId: string, part: DiskPart): Promise<OpenBlob | undefined>;
+  /**
+   * A part of the disks of a VM that stands still here, without those that are ephemeral, or of its volumes; undefined while
+   * it does not.
+   */
+  open(vmId: string, part: DiskPart, volumeFiles: readonly string[]): Promise<OpenBlob | undefined>;
 }
 
 export interface VmManagerOptions {
@@ -214,6 +217,7 @@ export interface VmManager {
     ): Promise<ReadonlyMap<string, VolumeObservation>>;
   };
   readonly diskCopies: VmDiskCopies;
+  readonly volumeBytes: VolumeBytes;
   /** Replaces the private networks that VMs of this node are in, with all who are in them; level-triggered. */
   setNetworks(networks: NetworksOfNode): void;
   /** Reads serial output; waits up to `waitMs` for a first byte. Negative offsets count from the end. */

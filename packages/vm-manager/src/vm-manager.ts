@@ -39,7 +39,7 @@ import type {
   VmManagerDeps,
   VmManagerOptions,
 } from "./vm-manager-types.ts";
-import { type DesiredVolume, VolumeKeeper } from "./volumes/volume-keeper.ts";
+import { type DesiredVolume, type VolumeBytes, VolumeKeeper } from "./volumes/volume-keeper.ts";
 import { LeaseGuard } from "./watchdog/lease-guard.ts";
 
 const consolePollMs = 40;
@@ -79,7 +79,7 @@ export async function startVmManager(deps: VmManagerDeps, options: VmManagerOpti
     const diskRoom = await DiskRoom.open({ clock, logger, directory: dataDir });
     const fetchDiskPart = deps.fetchDiskPart ?? (() => Promise.reject(new BlixardError("UNSUPPORTED", "no bulk lane")));
     const copies = new DiskCopies(join(dataDir, "incoming"), fetchDiskPart);
-    const volumes = new VolumeKeeper({ clock, logger }, join(dataDir, "volumes"));
+    const volumes = new VolumeKeeper({ clock, logger, copies }, join(dataDir, "volumes"));
     const parts = {
       ...deps,
       metrics,
@@ -164,7 +164,10 @@ class NodeVmManager implements HostVmManager {
     this.diskCopies = {
       receive: (...given) => copies.receive(...given),
       keepOnly: (keys) => copies.keepOnly(keys),
-      open: async (vmId, part) => await this.#machines.get(vmId)?.openDiskPart(part),
+      open: async (vmId, part, volumeFiles) => {
+        const files = await this.#volumes.filesOf(volumeFiles);
+        return await this.#machines.get(vmId)?.openDiskPart(part, files);
+      },
     };
     this.images = images;
     this.#capacity = capacityOf(parts.drivers);
@@ -233,6 +236,10 @@ class NodeVmManager implements HostVmManager {
 
   get volumeObservations(): VolumeKeeper["observations"] {
     return this.#volumes.observations;
+  }
+
+  get volumeBytes(): VolumeBytes {
+    return this.#volumes.bytes;
   }
 
   setVolumes(volumes: readonly DesiredVolume[]): void {

@@ -1,17 +1,21 @@
 /** Disks of VMs, from the command line: how large they are, what becomes of them, and of a node whose file system they fill. */
-import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
-import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { closeSync, createReadStream, existsSync, openSync, readSync, statSync } from "node:fs";
+import { mkdtemp, open, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BlixardClient } from "@blixard/client";
 import type { VmRecord } from "@blixard/protocol";
 import { instanceProcesses, ProcessCluster, ProcessNode } from "@blixard/testing";
+import { ContentDigest, FileSource, openContent } from "@blixard/vm-manager/images";
 import {
   describeWith,
   linuxGuestCommandLine,
   linuxGuestFiles,
   linuxGuestNeeds,
   linuxGuestReady,
+  partitionedDisk,
   SmallFileSystem,
   smallFileSystemNeeds,
 } from "@blixard/vm-manager/testing";
@@ -27,6 +31,12 @@ function readFirst(path: string, length: number): string {
   readSync(descriptor, bytes);
   closeSync(descriptor);
   return bytes.toString();
+}
+
+async function sha256Of(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
+  return hash.digest("hex");
 }
 
 const patienceMs = 180_000;
@@ -153,6 +163,85 @@ describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
     expect(await volume("delete", "db", "--yes")).toMatchObject({ code: 0 });
     expect(existsSync(file)).toBe(false);
     expect(await volume("get", "db")).toMatchObject({ code: 3 });
+  });
+
+  it("that are volumes go into files, and come out of files, where they stopped", async () => {
+    const volume = (...args: string[]) => at(1, "volume", ...args);
+    const fileOfVolume = async (name: string) => {
+      const { volumeId, node } = await client.volumes.get(name);
+      return join(cluster.dataRoot, `node-${node}`, "vms", "volumes", `${volumeId}.raw`);
+    };
+    expect(await volume("create", "origin", "--size", "1G", "--node", "2")).toMatchObject({ code: 0 });
+    const noise = randomBytes(3 * 1024 ** 2);
+    const disk = await open(await fileOfVolume("origin"), "r+");
+    await disk.write(partitionedDisk(512, 1_000));
+    for (const [part, mebibytes] of [100, 700, 1_000].entries()) {
+      await disk.write(noise, part * 1024 ** 2, 1024 ** 2, mebibytes * 1024 ** 2);
+    }
+    await disk.close();
+    const raw = join(files, "origin.raw");
+    const exported = await volume("export", "origin", raw);
+    const sha256 = await sha256Of(await fileOfVolume("origin"));
+    expect(exported).toMatchObject({ code: 0, stdout: expect.stringContaining(`sha256:${sha256}`) });
+    expect(await sha256Of(raw)).toBe(sha256);
+    expect(statSync(raw).blocks * 512).toBeLessThan(8 * 1024 ** 2);
+    expect(await volume("export", "origin", raw)).toMatchObject({
+      stderr: expect.stringContaining("is there already"),
+    });
+    const packed = join(files, "origin.qcow2");
+    execFileSync("qemu-img", ["convert", "-f", "raw", "-O", "qcow2", "-c", raw, packed]);
+    // What an earlier attempt had sent before the node was killed.
+    await using source = await FileSource.open(packed);
+    const content = await openContent(source);
+    const digest = new ContentDigest();
+    for await (const block of content.blocks(0)) digest.add(block);
+    await client.volumes.create({ name: "back", sizeGiB: 2, node: 3, importDigest: digest.hex() });
+    for await (const { offset, bytes } of content.blocks(0)) {
+      if (offset > 600 * 1024 ** 2) break;
+      await client.volumes.write({ name: "back", offset, data: Buffer.from(bytes).toString("base64") });
+    }
+    await cluster.kill(3);
+    await cluster.restart(3);
+    expect(await create("early", "--disk", "data,volume=back")).toMatchObject({ code: 5 });
+    const checksum = `sha256:${await sha256Of(packed)}`;
+    const imported = await volume("import", "back", packed, "--checksum", checksum);
+    expect(imported).toMatchObject({ code: 0, stdout: expect.stringMatching(/^back +ready +2 GiB +3 +- /m) });
+    expect(imported.stderr).toContain(`from byte ${101 * 1024 ** 2} of the disk on`);
+    const back = await fileOfVolume("back");
+    expect(statSync(back)).toMatchObject({ size: 2 * gibibyte });
+    expect(statSync(back).blocks * 512).toBeLessThan(8 * 1024 ** 2);
+    await truncate(back, gibibyte);
+    expect(await sha256Of(back)).toBe(sha256);
+    expect(await volume("import", "back", packed)).toMatchObject({ stderr: expect.stringContaining("already") });
+    expect(await volume("import", "other", packed, "--checksum", `sha256:${"0".repeat(64)}`)).toMatchObject({
+      code: 64,
+    });
+    expect(await volume("import", "other", raw, "--size", "512M")).toMatchObject({ code: 64 });
+    await writeFile(join(files, "text"), "no disk at all".repeat(100));
+    expect(await volume("import", "other", join(files, "text"))).toMatchObject({ code: 64 });
+    expect(await volume("get", "other")).toMatchObject({ code: 3 });
+    expect(await create("holder", "--disk", "data,volume=origin")).toMatchObject({ code: 0 });
+    const held = await volume("export", "origin", join(files, "held"));
+    expect(held).toMatchObject({ code: 5, stderr: expect.stringContaining("the VM holder runs with the volume") });
+    expect(existsSync(join(files, "held"))).toBe(false);
+    const snapshot = (...args: string[]) => volume("snapshot", ...args);
+    const running = await snapshot("create", "origin", "noisy");
+    expect(running).toMatchObject({ code: 5, stderr: expect.stringContaining("the VM holder is to run with") });
+    expect(await at(1, "vm", "stop", "holder")).toMatchObject({ code: 0 });
+    expect(await snapshot("create", "origin", "noisy")).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^origin +ready +1 GiB +2 +holder +\S+ +noisy$/m),
+    });
+    expect(await snapshot("create", "origin", "noisy")).toMatchObject({ stderr: expect.stringContaining("already") });
+    await writeFile(await fileOfVolume("origin"), "a mistake of the guest", { flag: "r+" });
+    expect((await snapshot("list", "origin")).stdout).toMatch(/^noisy +ready +1 GiB /m);
+    expect(await snapshot("restore", "origin", "none", "--yes")).toMatchObject({ code: 3 });
+    expect(await snapshot("restore", "origin", "noisy", "--yes")).toMatchObject({ code: 0 });
+    expect(await sha256Of(await fileOfVolume("origin"))).toBe(sha256);
+    expect(await at(1, "vm", "start", "holder")).toMatchObject({ code: 0 });
+    expect(await snapshot("delete", "origin", "noisy", "--yes")).toMatchObject({ code: 0 });
+    expect((await client.volumes.get("origin")).snapshots).toBeUndefined();
+    expect(await at(1, "vm", "delete", "holder", "--yes")).toMatchObject({ code: 0 });
   });
 
   it("of an image stand beside its kernel, in the size that is asked for", async () => {

@@ -5,7 +5,7 @@ import { mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BlixardClient } from "@blixard/client";
-import type { OperationRecord, VmRecord } from "@blixard/protocol";
+import type { OperationRecord, VmRecord, VolumeRecord } from "@blixard/protocol";
 import { instanceProcesses, ProcessCluster } from "@blixard/testing";
 import {
   describeWith,
@@ -70,15 +70,28 @@ describeWith(describe, linuxGuestNeeds)("a VM that goes to another node with its
     return hash.digest("hex");
   }
 
-  /** A VM with random bytes on a disk that is mostly empty. */
-  async function createWithData(name: string, mebibytes: number): Promise<VmRecord> {
+  const volumeFile = ({ volumeId }: VolumeRecord, node: number | null) =>
+    join(cluster.dataRoot, `node-${node}`, "vms", "volumes", `${volumeId}.raw`);
+
+  /** A VM with random bytes on a disk that is mostly empty, and on a volume when one is named. */
+  async function createWithData(name: string, mebibytes: number, volume?: string): Promise<VmRecord> {
     const options = ["--image", "demo", "--memory", "32M", "--disk", "data,size=2G"];
+    if (volume !== undefined) {
+      expect(await blixard("volume", "create", volume, "--size", "1G")).toMatchObject({ code: 0 });
+      const made = await client.volumes.get(volume);
+      await writeRandom(volumeFile(made, made.node), 2);
+      options.push("--disk", `more,volume=${volume}`);
+    }
     expect(await blixard("vm", "create", name, ...options)).toMatchObject({ code: 0 });
     const vm = await client.vms.waitFor(name, "its disks", ({ disks }) => disks !== undefined);
-    const file = await open(fileOf(vm.vmId, vm.node, "disk-data.raw"), "r+");
+    await writeRandom(fileOf(vm.vmId, vm.node, "disk-data.raw"), mebibytes);
+    return vm;
+  }
+
+  async function writeRandom(path: string, mebibytes: number): Promise<void> {
+    const file = await open(path, "r+");
     for (let at = 0; at < mebibytes; at++) await file.write(randomBytes(mebibyte), 0, mebibyte, (100 + at) * mebibyte);
     await file.close();
-    return vm;
   }
 
   /** The bytes that have come, once there are some. */
@@ -189,7 +202,13 @@ describeWith(describe, linuxGuestNeeds)("a VM that goes to another node with its
   );
 
   it("goes on where it was when either node or the leader is killed", async () => {
-    const before = await createWithData("stubborn", 150);
+    const before = await createWithData("stubborn", 150, "stubborn-more");
+    expect(await blixard("vm", "stop", "stubborn")).toMatchObject({ code: 0 });
+    expect(await blixard("volume", "snapshot", "create", "stubborn-more", "kept")).toMatchObject({ code: 0 });
+    expect(await blixard("vm", "start", "stubborn")).toMatchObject({ code: 0 });
+    const volume = await client.volumes.get("stubborn-more");
+    const kept = (file: string) => file.replace(".raw", `.${volume.snapshots?.[0]?.snapshotId}.raw`);
+    const volumeDigest = await digestOf(volumeFile(volume, before.node));
     const digest = await digestOf(fileOf(before.vmId, before.node, "disk-data.raw"));
     const from = before.node ?? 0;
     const to = otherThan(from);
@@ -209,12 +228,23 @@ describeWith(describe, linuxGuestNeeds)("a VM that goes to another node with its
     const after = await running("stubborn");
     expect(after).toMatchObject({ node: to, disks: { node: to, names: ["data"] } });
     expect(await digestOf(fileOf(after.vmId, to, "disk-data.raw"))).toBe(digest);
+    const volumeNow = await client.volumes.get("stubborn-more");
+    expect(volumeNow).toMatchObject({ node: to, attachedTo: "stubborn" });
+    expect(await digestOf(volumeFile(volumeNow, to))).toBe(volumeDigest);
+    expect(await digestOf(kept(volumeFile(volumeNow, to)))).toBe(volumeDigest);
+    expect(statSync(volumeFile(volumeNow, to)).blocks * 512).toBeLessThan(32 * mebibyte);
     await until("the end of the older copy", async () => !existsSync(fileOf(after.vmId, from, "")));
+    await until("the end of the older volume", async () => !existsSync(volumeFile(volume, from)));
+    expect(existsSync(kept(volumeFile(volume, from)))).toBe(false);
+    await until("its record to say so", async () => {
+      const { state, came, leftOn } = await client.volumes.get("stubborn-more");
+      return state === "ready" && came === undefined && leftOn === undefined;
+    });
     expect(counter.most).toBe(1);
   }, 300_000);
 
   it("leaves its node in a drain and comes back, and is refused what cannot be done", async () => {
-    const vm = await createWithData("guarded", 5);
+    const vm = await createWithData("guarded", 5, "guarded-more");
     const node = vm.node ?? 0;
     const drained = await blixard("nodes", "drain", String(node), "--mode", "migrate", "--parallel", "4", "--yes");
     expect(drained).toMatchObject({ code: 0 });
@@ -226,6 +256,7 @@ describeWith(describe, linuxGuestNeeds)("a VM that goes to another node with its
     expect(await blixard("nodes", "resume", String(node))).toMatchObject({ code: 0 });
     const back = await running("guarded");
     expect(back).toMatchObject({ node, moved: { node } });
+    expect(await client.volumes.get("guarded-more")).toMatchObject({ node, attachedTo: "guarded" });
     expect(await blixard("vm", "move", "guarded", "--to", String(node))).toMatchObject({ code: 5 });
     expect(await blixard("vm", "move", "guarded", "--to", "9")).toMatchObject({ code: 3 });
     expect(await blixard("vm", "stop", "guarded")).toMatchObject({ code: 0 });

@@ -35,7 +35,7 @@ import { type CallSteps, passGate, streamNameOf, takeCall, takeRpcCall } from ".
 import type { CallScope, EntrySteps, ExitSteps, Handlers, StreamHandlers, StreamScope } from "./call-types.ts";
 import { identify } from "./identify.ts";
 import { routeToLeader } from "./leader-route.ts";
-import { ownerToAsk, waitForReadIndex } from "./owner-route.ts";
+import { ownerToAsk, volumeNodeToAsk, waitForReadIndex } from "./owner-route.ts";
 import { hashOfRequest } from "./request-hash.ts";
 import { untilRightsEnd, withRightsNow } from "./rights.ts";
 import { TicketGuard } from "./ticket-guard.ts";
@@ -177,7 +177,7 @@ export class CallRouter {
 
   async #place(name: MethodName, request: unknown, call: CallScope): Promise<unknown> {
     const { parts, handlers } = this.#deps;
-    const { place, writes, access }: Method = methods[name];
+    const { place, owned, writes, access }: Method = methods[name];
     if (access !== "local") parts.leaderContact.assertFor(call.meta);
     const runHere = async (asked = call.meta) => {
       const meta = await withRightsNow(parts, { ...call, meta: asked });
@@ -196,7 +196,8 @@ export class CallRouter {
       case "leader":
         return routeToLeader(parts, { ...call, writes, runHere, forward });
       case "owner": {
-        const owner = await ownerToAsk(parts, vmNameIn(request), call);
+        const find = owned === "volume" ? volumeNodeToAsk : ownerToAsk;
+        const owner = await find(parts, ownedNameIn(request), call);
         return owner === undefined ? runHere() : forward(owner, call.meta, call.signal);
       }
       default:
@@ -264,7 +265,7 @@ export class CallRouter {
         if (!call.meta.stale) await waitForReadIndex(parts, opening);
         return runHere();
       case "owner": {
-        const owner = await ownerToAsk(parts, vmNameIn(request), { ...call, signal: opening });
+        const owner = await ownerToAsk(parts, ownedNameIn(request), { ...call, signal: opening });
         if (owner === undefined) return runHere();
         parts.metrics.forwards.add(1, { method: name });
         return parts.peerCalls.forwardStream(owner, name, request as never, call, input as AsyncIterable<never>);
@@ -275,8 +276,8 @@ export class CallRouter {
   }
 }
 
-/** Methods that run at the owner of a VM name it in the field `name`. */
-function vmNameIn(request: unknown): string {
+/** Methods that run at the owner of a VM, or of a volume, name it in the field `name`. */
+function ownedNameIn(request: unknown): string {
   return (request as { readonly name: string }).name;
 }
 

@@ -104,12 +104,12 @@ export function passGate(
 }
 
 /**
- * What is read at the owner of a VM is not replicated, so that no other member holds it: its key opens no console. People
+ * What is read at the owner of a VM or of a volume is not replicated, so that no other member holds it: its key opens no console. People
  * and programs are served through voters, each in its own name. @throws PERMISSION_DENIED
  */
 function assertNotForNodes(name: string, { place }: Method | StreamMethod, { access }: CallMeta): void {
   if (place !== "owner" || access !== "node") return;
-  throw notApplied("PERMISSION_DENIED", `${name} is for people and programs: no node reads the console of a VM`);
+  throw notApplied("PERMISSION_DENIED", `${name} is for people and programs: no node reads a console or a volume`);
 }
 
 /** A call that may go on to another member needs the level of the cluster, one that is answered here that of this node. */

@@ -48,17 +48,17 @@ async function answerTo(method: string, name: string, meta: Partial<CallMeta>, o
 }
 
 describe.each(["worker", "learner", "witness"] as const)("the key of a %s", (role) => {
-  it("passes on no call and no stream in the name of anybody else, whatever it claims", async () => {
+  // Each on its own: all of them at once are more calls than a member may make.
+  it.each(claims)("passes on no call and no stream in the name of anybody else, as %j", async (meta) => {
     await group.bootstrap();
     await group.join(4, await group.ticket({ role }));
     const before = group.node(1).state;
     const [tokens, tickets, kv] = [before.tokens.size, before.tickets.size, before.kv.size];
     const codes = new Set<string>();
-    for (const meta of claims) {
-      for (const name of names) codes.add(await answerTo(forwardRpcMethod, name, meta));
-      for (const name of streamNames) codes.add(await answerTo(forwardRpcMethod, name, meta, true));
-    }
-    expect([...codes].sort()).toEqual(["PERMISSION_DENIED", "UNAVAILABLE"]);
+    for (const name of names) codes.add(await answerTo(forwardRpcMethod, name, meta));
+    for (const name of streamNames) codes.add(await answerTo(forwardRpcMethod, name, meta, true));
+    expect([...codes].filter((code) => !["PERMISSION_DENIED", "UNAVAILABLE"].includes(code))).toEqual([]);
+    expect(codes.size).toBeGreaterThan(0);
     const { state } = group.node(1);
     expect([state.tokens.size, state.tickets.size, state.kv.size]).toEqual([tokens, tickets, kv]);
     // Its own calls still pass on.

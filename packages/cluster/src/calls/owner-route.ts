@@ -1,7 +1,8 @@
-/** Finds the node that owns the VM that a call names. */
-import { BlixardError, errorCodeOf } from "@blixard/common";
+/** Finds the node that owns the VM, or has the volume, that a call names. */
+import { BlixardError, errorCodeOf, notApplied } from "@blixard/common";
 import { forwardHopsMax } from "@blixard/protocol";
 import type { NodeParts } from "../node-parts.ts";
+import { isReachable } from "../peers/reachability.ts";
 import { lostNodeOf, nodeLostError } from "../services/lost-node.ts";
 import type { CallScope } from "./call-types.ts";
 import { noLeader } from "./leader-route.ts";
@@ -28,6 +29,28 @@ export async function ownerToAsk(parts: OwnerRouteParts, vmName: string, call: C
   const lost = lostNodeOf(parts, vm);
   if (lost !== undefined) throw nodeLostError(vm, lost);
   return vm.node;
+}
+
+/** As {@link ownerToAsk}, for the node that has a volume. @throws UNAVAILABLE, NODE_LOST */
+export async function volumeNodeToAsk(
+  parts: OwnerRouteParts,
+  name: string,
+  call: CallScope,
+): Promise<number | undefined> {
+  const { stateMachine, options } = parts;
+  if (!stateMachine.state.volumes.has(name)) await waitForReadIndex(parts, call.signal);
+  const { node } = stateMachine.state.volumes.get(name) ?? {};
+  if (node === undefined || node === options.nodeId) return undefined;
+  if (call.meta.hops >= forwardHopsMax) {
+    throw new BlixardError("UNAVAILABLE", `the volume ${name} goes to another node`);
+  }
+  if (!isReachable(parts, node)) {
+    throw notApplied("NODE_LOST", `node ${node}, which has the volume ${name}, does not answer`, {
+      hint: `Bring node ${node} back. See: blixard nodes list`,
+      details: { nodeId: node },
+    });
+  }
+  return node;
 }
 
 export async function waitForReadIndex({ raft }: Pick<OwnerRouteParts, "raft">, signal: AbortSignal): Promise<void> {

@@ -81,7 +81,12 @@ describe("DesiredVms", () => {
     await apply({ type: "vm.desire", name: "db", desired: "stopped", newEpoch: false });
     expect(stateMachine.state.vms.get("db")?.desired).toBe("stopped");
     expect(wish()).toBe(first);
-    await apply({ type: "vm.reseal", vmId: sampleVmId(1), ephemeralKey: "11".repeat(32), keys: [] } as unknown as CommandBody);
+    await apply({
+      type: "vm.reseal",
+      vmId: sampleVmId(1),
+      ephemeralKey: "11".repeat(32),
+      keys: [],
+    } as unknown as CommandBody);
     expect(wish()).not.toBe(first);
   });
 });

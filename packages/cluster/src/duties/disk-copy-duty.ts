@@ -59,7 +59,7 @@ export class DiskCopyDuty {
     const { stateMachine, vmManager, options } = this.#parts;
     let seen = -1;
     return runLoop(this.#loop, "disk-copies", signal, async () => {
-      const { changed } = await stateMachine.version.until((next) => next.changed.vms !== seen, { signal });
+      const { changed } = await stateMachine.version.until((next) => changeIndex(next.changed) !== seen, { signal });
       const wanted = wantedCopies(stateMachine.state, options.nodeId);
       const keys = new Set(wanted.map(keyOf));
       for (const [key, copy] of this.#running) {
@@ -69,7 +69,7 @@ export class DiskCopyDuty {
       }
       await vmManager.diskCopies.keepOnly(keptCopies(stateMachine.state, options.nodeId));
       for (const copy of wanted) this.#start(copy, signal);
-      seen = changed.vms;
+      seen = changeIndex(changed);
     });
   }
 
@@ -143,6 +143,10 @@ export class DiskCopyDuty {
     const { index } = await this.#router.call("vm.observeCopy", request, meta, { signal });
     await stateMachine.version.until((next) => next.appliedIndex >= index, { signal });
   }
+}
+
+function changeIndex({ vms, volumes }: Readonly<Record<"vms" | "volumes", number>>): number {
+  return Math.max(vms, volumes);
 }
 
 function keyOf({ vmId, epoch, source }: WantedCopy): string {

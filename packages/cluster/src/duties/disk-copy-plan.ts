@@ -1,7 +1,7 @@
 /** Which disks this node takes from others, which of them others may take from here, and what it has let go: pure functions. */
-import type { DiskCopyObservation, VmObservation, VmRecord } from "@blixard/protocol";
+import { type DiskCopyObservation, type VmObservation, type VmRecord, volumesOf } from "@blixard/protocol";
 import type { CopyKey, DiskPart } from "@blixard/vm-manager";
-import { nodeKey, vmsCopiedAt } from "../state-machine/state.ts";
+import { nodeKey, sortedRecords, vmsCopiedAt } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
 import { isCopied } from "../state-machine/vm-hold.ts";
 import { hasEnded } from "../state-machine/vm-move.ts";
@@ -12,6 +12,8 @@ export interface WantedCopy extends CopyKey {
   readonly source: number;
   /** Those that the other node must have. */
   readonly names: readonly string[];
+  /** Files of volumes that go along: the id of a volume, or of it and of a snapshot of it. */
+  readonly volumeFiles: readonly string[];
 }
 
 export function wantedCopies(state: ClusterState, nodeId: number): WantedCopy[] {
@@ -21,16 +23,30 @@ export function wantedCopies(state: ClusterState, nodeId: number): WantedCopy[] 
     if (isCopied(vm) || held.copy?.state === "failed") return [];
     const ephemeral = new Set(spec.disks?.flatMap((disk) => (disk.ephemeral === true ? [disk.name] : [])));
     const made = disks?.node === node ? disks.names : [];
-    return [{ vmId, epoch: held.epoch, source: node, names: made.filter((name) => !ephemeral.has(name)) }];
+    const names = made.filter((name) => !ephemeral.has(name));
+    return [{ vmId, epoch: held.epoch, source: node, names, volumeFiles: volumeFilesOf(state, vm) }];
   });
 }
 
-/** What this node has put aside, or puts aside, and is still to be used. */
+/** The names of the files of the volumes of a VM, with their snapshots, which go where it goes. */
+export function volumeFilesOf({ volumes }: Pick<ClusterState, "volumes">, { name, spec }: VmRecord): string[] {
+  return volumesOf(spec).flatMap((volume) => {
+    const { volumeId, attachedTo, snapshots = [] } = volumes.get(volume) ?? {};
+    if (volumeId === undefined || attachedTo !== name) return [];
+    return [volumeId, ...snapshots.map(({ snapshotId }) => `${volumeId}.${snapshotId}`)];
+  });
+}
+
+/** What this node has put aside, or puts aside, and is still to be used: a volume that came with a VM outlives that. */
 export function keptCopies(state: ClusterState, nodeId: number): CopyKey[] {
-  return vmsCopiedAt(state, nodeId).flatMap(({ vmId, node, held, moved }): CopyKey[] => {
+  const volumes = sortedRecords(state, "volumes").flatMap(({ node, came }) =>
+    came === undefined || node !== nodeId ? [] : [came],
+  );
+  const ofVms = vmsCopiedAt(state, nodeId).flatMap(({ vmId, node, held, moved }): CopyKey[] => {
     if (held?.to === nodeId && held.epoch !== undefined) return [{ vmId, epoch: held.epoch }];
     return node === nodeId && moved?.node === nodeId ? [{ vmId, epoch: moved.epoch }] : [];
   });
+  return [...ofVms, ...volumes];
 }
 
 /**

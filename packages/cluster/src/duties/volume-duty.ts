@@ -1,12 +1,12 @@
 /** Connects the volumes of the replicated state with the VM manager of this node, as `VmDuty` does it for VMs. */
 import { firstOf } from "@blixard/common";
-import type { VolumeObservation } from "@blixard/protocol";
+import type { VolumeObservation, VolumeSnapshot } from "@blixard/protocol";
 import type { DesiredVolume } from "@blixard/vm-manager";
 import type { CallRouter } from "../calls/call-router.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { sortedRecords } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
-import { isVolumeNews } from "../state-machine/volume.ts";
+import { hasOldVolume, isVolumeNews } from "../state-machine/volume.ts";
 import { type LoopDeps, runLoop } from "./background-loop.ts";
 import { report } from "./report.ts";
 
@@ -59,11 +59,33 @@ function runObserved(parts: VolumeDutyParts, router: Pick<CallRouter, "call">, l
 /** The volumes of `nodeId`, as the manager wants to know them. */
 export function desiredVolumes(state: ClusterState, nodeId: number): DesiredVolume[] {
   return sortedRecords(state, "volumes")
-    .filter(({ node }) => node === nodeId)
-    .map(({ volumeId, sizeGiB, madeGiB, state: now, sourceId }) => ({
-      ...{ volumeId, sizeGiB, wasMade: madeGiB > 0, isDeleted: now === "deleting" },
-      ...(sourceId === undefined ? {} : { sourceId }),
-    }));
+    .filter((volume) => volume.node === nodeId || hasOldVolume(volume, nodeId))
+    .map(
+      ({
+        volumeId,
+        epoch,
+        sizeGiB,
+        madeGiB,
+        node,
+        state: now,
+        sourceId,
+        importDigest,
+        came,
+        snapshots = [],
+        restoring,
+      }) => ({
+        ...{ volumeId, epoch, sizeGiB, wasMade: madeGiB > 0, isDeleted: now === "deleting" || node !== nodeId },
+        ...(sourceId === undefined ? {} : { sourceId }),
+        ...(snapshots.length === 0 ? {} : { snapshots: snapshots.map(snapshotWish) }),
+        ...(restoring === undefined ? {} : { restoring }),
+        ...(importDigest === undefined ? {} : { isImported: true }),
+        ...(came === undefined ? {} : { came }),
+      }),
+    );
+}
+
+function snapshotWish({ snapshotId, sizeGiB, state }: VolumeSnapshot) {
+  return { snapshotId, sizeGiB, wasMade: state === "ready", isDeleted: state === "deleting" };
 }
 
 /** The observations of the manager that the state does not show yet. */
@@ -74,6 +96,6 @@ export function unreportedVolumes(
 ): VolumeObservation[] {
   return sortedRecords(state, "volumes").flatMap((volume) => {
     const seen = observations.get(volume.volumeId);
-    return seen !== undefined && volume.node === nodeId && isVolumeNews(volume, seen) ? [seen] : [];
+    return seen !== undefined && isVolumeNews(volume, seen, nodeId) ? [seen] : [];
   });
 }

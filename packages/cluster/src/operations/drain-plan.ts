@@ -88,7 +88,7 @@ export function foreseeDrain(view: PlanView, nodeId: number, wish: Pick<DrainWis
       if (!wantsToRun(vm)) return { vm: vm.name, action: "stay", why: `it is to be ${vm.desired}` };
       if (modeOf(vm, wish) === "stop") return { vm: vm.name, action: "stop", why: whyStopped(view.state, vm, wish) };
       const copies = keepsData(view.state, vm);
-      const refusal = copies && modeOf(vm, wish) === "restart" ? dataText(vm) : carryRefusal(vm);
+      const refusal = copies && modeOf(vm, wish) === "restart" ? dataText(vm) : carryRefusal(view.state, vm);
       if (refusal !== undefined) return { vm: vm.name, action: "stay", why: refusal };
       const place = view.place(vm, { reservations });
       if (!place.ok) return { vm: vm.name, action: "stay", why: place.message };

@@ -1,6 +1,8 @@
-import type { DiskCopyObservation, OperationRecord, VmRecord } from "@blixard/protocol";
+import type { DiskCopyObservation, OperationRecord, VmRecord, VmSpec } from "@blixard/protocol";
 import { beforeEach, describe, expect, it } from "@jest/globals";
 import { droppedCopies, keptCopies, readableCopy, wantedCopies } from "../duties/disk-copy-plan.ts";
+import { desiredVolumes, unreportedVolumes } from "../duties/volume-duty.ts";
+import { usageByNode } from "../scheduler/usage.ts";
 import { sampleNode, sampleObservation, sampleSpec, sampleVmId } from "../testing/command-samples.ts";
 import { desiredOf } from "../testing/desired-of.ts";
 import { endpointIdOf } from "../testing/memory-cluster-network.ts";
@@ -32,7 +34,12 @@ const start = (to = 3) =>
   });
 
 /** On node 2, with a disk that it keeps and one that it does not. */
-function createVm(disks = [{ name: "data", sizeGiB: 1 }, { name: "tmp", sizeGiB: 1, ephemeral: true } as const]): void {
+function createVm(
+  disks: NonNullable<VmSpec["disks"]> = [
+    { name: "data", sizeGiB: 1 },
+    { name: "tmp", sizeGiB: 1, ephemeral: true } as const,
+  ],
+): void {
   const spec = sampleSpec({ disks });
   replica.apply({ type: "vm.create", name: "db", vmId, spec, desired: "running", node: 2, placement: "" });
   observe("Running", { disks: disks.map(({ name }) => name) });
@@ -87,7 +94,7 @@ describe("a VM that goes to another node with its disks", () => {
     expect(readable(3)).toBeUndefined();
     observe("Stopped");
     expect(plan()).toMatchObject({ steps: [], percent: 5, message: "it has ended" });
-    expect(wantedCopies(replica.state, 3)).toEqual([{ vmId, epoch: 2, source: 2, names: ["data"] }]);
+    expect(wantedCopies(replica.state, 3)).toEqual([{ vmId, epoch: 2, source: 2, names: ["data"], volumeFiles: [] }]);
     expect(copied({ state: "copying" })).toBe(1);
     expect(plan()).toMatchObject({
       steps: [],
@@ -233,6 +240,115 @@ describe("a VM that goes to another node with its disks", () => {
     step();
     expect(vm()).toMatchObject({ node: 3, phase: "Pending" });
     expect(vm()).not.toHaveProperty("moved");
+  });
+
+  describe("with a volume", () => {
+    const volumeId = sampleVmId(9);
+    const volume = () => replica.state.volumes.get("db-data");
+    const observeVolume = (nodeId: number, state: "ready" | "deleted" | "missing", epoch = volume()?.epoch ?? 0) =>
+      replica.apply({
+        ...{ type: "volume.observe", nodeId },
+        observations: [{ volumeId, epoch, state, sizeGiB: state === "ready" ? 2 : 0 }],
+      });
+    const attached = [
+      { name: "data", sizeGiB: 1 },
+      { name: "more", volume: "db-data" },
+    ] as const;
+
+    beforeEach(() => {
+      const made = { type: "volume.create", name: "db-data", volumeId, sizeGiB: 2, kind: "local", node: 2 } as const;
+      replica.apply(made);
+      observeVolume(2, "ready");
+      createVm([...attached]);
+    });
+
+    it("gives it to the other node in the same entry, and the old one lets its copy go after that", () => {
+      expect(volume()).toMatchObject({ node: 2, epoch: 1 });
+      start();
+      observe("Stopped");
+      expect(wantedCopies(replica.state, 3)).toMatchObject([{ source: 2, volumeFiles: [volumeId] }]);
+      expect(replica.apply({ type: "volume.resize", name: "db-data", sizeGiB: 3 })).toMatchObject({ code: "CONFLICT" });
+      expect(desiredVolumes(replica.state, 2)).toMatchObject([{ isDeleted: false }]);
+      copied();
+      expect(volume()).toMatchObject({ node: 2, epoch: 1 });
+      step();
+      expect(vm()).toMatchObject({ node: 3 });
+      const came = { vmId, epoch: 2 };
+      expect(volume()).toMatchObject({ node: 3, epoch: 2, state: "pending", attachedTo: "db", came, leftOn: [2] });
+      expect(desiredVolumes(replica.state, 3)).toMatchObject([{ epoch: 2, wasMade: true, isDeleted: false, came }]);
+      // Neither before it is in its place, nor by what was said of it before.
+      expect(desiredVolumes(replica.state, 2)).toEqual([]);
+      observeVolume(3, "ready", 1);
+      observeVolume(2, "deleted");
+      expect(volume()).toMatchObject({ came, leftOn: [2] });
+      replica.apply({ type: "vm.purge", name: "db" });
+      expect(keptCopies(replica.state, 3)).toEqual([came]);
+      observeVolume(3, "ready");
+      expect(volume()).not.toHaveProperty("came");
+      expect(keptCopies(replica.state, 3)).toEqual([]);
+      expect(desiredVolumes(replica.state, 2)).toMatchObject([{ volumeId, epoch: 2, isDeleted: true }]);
+      const seen = new Map([[volumeId, { volumeId, epoch: 2, state: "deleted", sizeGiB: 0 } as const]]);
+      expect(unreportedVolumes(replica.state, seen, 2)).toHaveLength(1);
+      observeVolume(2, "deleted");
+      expect(volume()).toMatchObject({ node: 3, state: "ready" });
+      expect(volume()).not.toHaveProperty("leftOn");
+    });
+
+    it("keeps the older copy where the other one has got lost, and forgets no volume before all copies of it", () => {
+      start();
+      observe("Stopped");
+      copied();
+      step();
+      observeVolume(3, "missing");
+      expect(volume()).toMatchObject({ state: "missing" });
+      expect(desiredVolumes(replica.state, 2)).toEqual([]);
+      observeVolume(3, "ready");
+      replica.apply({ type: "vm.purge", name: "db" });
+      replica.apply({ type: "volume.delete", name: "db-data" });
+      observeVolume(3, "deleted");
+      expect(volume()).toMatchObject({ state: "deleting", leftOn: [2] });
+      observeVolume(2, "deleted");
+      observeVolume(3, "deleted");
+      expect(volume()).toBeUndefined();
+    });
+
+    it("leaves it where it is when nothing comes of that", () => {
+      start();
+      observe("Stopped");
+      copied();
+      replica.apply({ type: "operation.end", id, state: "cancelled", message: "" });
+      expect(volume()).toMatchObject({ node: 2, epoch: 1, state: "ready" });
+      expect(volume()).not.toHaveProperty("came");
+    });
+
+    it("stays while a copy is made of it, and none is made while it goes", () => {
+      observe("Stopped");
+      const clone = { type: "volume.create", sizeGiB: 2, kind: "local", node: 2, source: "db-data" } as const;
+      replica.apply({ ...clone, name: "clone", volumeId: sampleVmId(8) });
+      expect(start()).toMatchObject({
+        code: "CONFLICT",
+        message: expect.stringContaining("clone is still being copied"),
+      });
+      replica.apply({ type: "volume.delete", name: "clone" });
+      replica.apply({
+        type: "volume.observe",
+        nodeId: 2,
+        observations: [{ volumeId: sampleVmId(8), epoch: 0, state: "deleted", sizeGiB: 0 }],
+      });
+      expect(start()).toMatchObject({ ok: true });
+      observe("Stopped");
+      expect(replica.apply({ ...clone, name: "late", volumeId: sampleVmId(7) })).toMatchObject({ code: "CONFLICT" });
+    });
+
+    it("counts where it is and where it is to be", () => {
+      const usage = (node: number) => usageByNode(replica.state, [], { overheadMemoryMiB: 0 }).get(node)?.diskMiB;
+      start();
+      expect([usage(2), usage(3)]).toEqual([3_072, 3_072]);
+      observe("Stopped");
+      copied();
+      step();
+      expect([usage(2), usage(3)]).toEqual([undefined, 3_072]);
+    });
   });
 
   it("is held by one operation at a time, and goes to no node that is not there", () => {

@@ -31,6 +31,7 @@ export function planView(parts: ViewParts): PlanView {
       const leaves = only === undefined && vm.node !== null ? { leaves: vm.node } : {};
       return placeVm(parts, vm, image, {
         moves,
+        carries: true,
         reservations,
         ...leaves,
         ...(only === undefined ? {} : { only }),

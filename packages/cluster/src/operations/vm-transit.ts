@@ -5,13 +5,14 @@ import {
   limits,
   type OperationRecord,
   type VmRecord,
-  volumesOf,
   type WaitingVm,
 } from "@blixard/protocol";
 import { type Reservation, reservationOf } from "../scheduler/usage.ts";
 import { nodeKey } from "../state-machine/state.ts";
+import type { ClusterState } from "../state-machine/types.ts";
 import { isCopied } from "../state-machine/vm-hold.ts";
 import { hasEnded, keepsData } from "../state-machine/vm-move.ts";
+import { volumesCarryRefusal } from "../state-machine/volume.ts";
 import type { PlanView } from "./plan-types.ts";
 
 export interface TransitOptions {
@@ -120,7 +121,7 @@ export class VmTransit {
   #place(vm: VmRecord) {
     const to = this.#options.to?.(vm);
     const reservations = this.#reservations;
-    const refusal = carryRefusal(vm);
+    const refusal = carryRefusal(this.#view.state, vm);
     if (refusal !== undefined) {
       this.wait(vm, refusal);
       return undefined;
@@ -132,10 +133,13 @@ export class VmTransit {
   }
 }
 
-/** Why a VM cannot be taken to another node with its disks; undefined when it can. */
-export function carryRefusal({ spec }: Pick<VmRecord, "spec">): string | undefined {
-  const [volume] = volumesOf(spec);
-  if (volume !== undefined) return `it has the volume ${volume}, which stays on its node`;
+/** Why a VM cannot be taken to another node with its disks and volumes; undefined when it can. */
+export function carryRefusal(
+  state: Pick<ClusterState, "volumes">,
+  { spec }: Pick<VmRecord, "spec">,
+): string | undefined {
+  const stuck = volumesCarryRefusal(state, { spec });
+  if (stuck !== undefined) return stuck;
   const large = spec.disks?.find(({ sizeGiB = 0 }) => sizeGiB > limits.diskCopyGiBMax);
   if (large === undefined) return undefined;
   return `its disk ${large.name} has more than the ${limits.diskCopyGiBMax} GiB that are copied at most`;

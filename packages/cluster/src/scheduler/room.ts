@@ -23,7 +23,7 @@ export function allowedOf({ vcpus, memoryMiB, disk }: NodeCapacity, options: Sch
 export function roomRefusal(
   { id, capacity }: Pick<NodeRecord, "id" | "capacity">,
   used: Usage,
-  { spec, image, presentOn }: Pick<PlacementRequest, "spec" | "image" | "presentOn">,
+  { spec, image, presentOn, carriedMiB = 0 }: Pick<PlacementRequest, "spec" | "image" | "presentOn" | "carriedMiB">,
   options: SchedulerOptions,
 ): string | undefined {
   const allowed = allowedOf(capacity, options);
@@ -37,7 +37,7 @@ export function roomRefusal(
     return `vcpus needs ${spec.vcpus}, ${Math.max(0, allowed.vcpus - used.vcpus)} of ${allowed.vcpus} free`;
   }
   // Disks that are there already are there.
-  return presentOn === id ? undefined : diskRefusal(capacity, used, diskMiBOf(spec, image), options);
+  return presentOn === id ? undefined : diskRefusal(capacity, used, diskMiBOf(spec, image) + carriedMiB, options);
 }
 
 /**

@@ -38,6 +38,8 @@ export interface PlacementRequest {
   readonly spec: VmSpec;
   readonly labels?: Labels;
   readonly image: ImageRecord;
+  /** What the volumes take that go along with it. Default: 0. */
+  readonly carriedMiB?: number;
   readonly nodes: readonly SchedulerNode[];
   /** What the others take. */
   readonly usage: ReadonlyMap<number, Usage>;

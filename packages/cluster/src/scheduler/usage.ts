@@ -1,5 +1,5 @@
 /** What VMs and volumes take from the nodes that they are on. */
-import { diskMiBOf, type Labels, type VmRecord, type VmSpec, type VolumeRecord } from "@blixard/protocol";
+import { diskMiBOf, type Labels, type VmRecord, type VmSpec, type VolumeRecord, volumesOf } from "@blixard/protocol";
 import { type VmIndexState, vmIndexOf } from "./vm-index.ts";
 
 /** What is taken from a node. */
@@ -53,8 +53,28 @@ export function usageByNode(
     sum.vms++;
     sum.vcpus += spec.vcpus;
     sum.memoryMiB += spec.memoryMiB + options.overheadMemoryMiB;
-    sum.diskMiB += image === undefined ? 0 : diskMiBOf(spec, image);
+    sum.diskMiB += (image === undefined ? 0 : diskMiBOf(spec, image)) + volumesMiBOf(state, spec, nodeId);
   }
-  for (const { node, sizeGiB } of state.volumes.values()) of(node).diskMiB += sizeGiB * mebibytesPerGib;
+  // Volumes count where they are, and where they are to be.
+  for (const name of vmIndexOf(state).moving) {
+    const { held, spec } = state.vms.get(name) ?? {};
+    if (name === without || held?.to === undefined || spec === undefined) continue;
+    const diskMiB = volumesMiBOf(state, spec, held.to);
+    if (diskMiB > 0) of(held.to).diskMiB += diskMiB;
+  }
+  for (const volume of state.volumes.values()) of(volume.node).diskMiB += volumeMiBOf(volume);
   return usage;
+}
+
+/** What the volumes of a VM take, but for those that are on the node `without`. */
+export function volumesMiBOf({ volumes }: Pick<UsageState, "volumes">, spec: VmSpec, without?: number): number {
+  return volumesOf(spec).reduce((sum, name) => {
+    const volume = volumes.get(name);
+    return sum + (volume === undefined || volume.node === without ? 0 : volumeMiBOf(volume));
+  }, 0);
+}
+
+/** What a volume may take with its snapshots, when each of them shares nothing with it. */
+function volumeMiBOf({ sizeGiB, snapshots = [] }: VolumeRecord): number {
+  return snapshots.reduce((sum, snapshot) => sum + snapshot.sizeGiB, sizeGiB) * mebibytesPerGib;
 }

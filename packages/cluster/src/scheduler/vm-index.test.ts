@@ -44,6 +44,7 @@ const told = (index: VmIndex) => ({
   copies: nodes.map((nodeId) => index.copiesAt(nodeId)),
   phases: [...index.phases].sort(),
   affine: [...index.affine].sort(),
+  moving: [...index.moving].sort(),
   taken: [undefined, ...names].map((without) => [...index.takenByNode(without)].sort(([a], [b]) => a - b)),
 });
 

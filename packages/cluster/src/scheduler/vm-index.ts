@@ -38,6 +38,7 @@ export class VmIndex {
   readonly #copiesAt = new Map<number, string[]>();
   readonly #phases = new Map<VmPhase, number>();
   readonly #affine = new Set<string>();
+  readonly #moving = new Set<string>();
 
   constructor({ vms, images }: VmIndexState) {
     this.#images = images;
@@ -56,6 +57,11 @@ export class VmIndex {
   /** Those of them whose disks move, or have moved. */
   copiesAt(nodeId: number): readonly string[] {
     return this.#copiesAt.get(nodeId) ?? [];
+  }
+
+  /** The VMs that are to come to another node with their disks. */
+  get moving(): ReadonlySet<string> {
+    return this.#moving;
   }
 
   /** How many VMs are in each phase in which one is. */
@@ -96,12 +102,14 @@ export class VmIndex {
     for (const nodeId of nodesOf(now)) enter(this.#namesAt, nodeId, name);
     this.#phases.set(vm.phase, (this.#phases.get(vm.phase) ?? 0) + 1);
     if (vm.spec.placement?.affinity !== undefined) this.#affine.add(name);
+    if (vm.held?.to !== undefined) this.#moving.add(name);
   }
 
   #forget(name: string, noted: Noted): void {
     const { taken, phase, copies } = noted;
     this.#noted.delete(name);
     this.#affine.delete(name);
+    this.#moving.delete(name);
     for (const part of taken) {
       const sum = this.#sums.get(part.nodeId);
       if (sum === undefined) continue;

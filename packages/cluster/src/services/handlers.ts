@@ -28,6 +28,7 @@ import { vmForwardStreams, vmNetworkStateHandlers } from "./vm-forward.ts";
 import { vmMigrateHandlers } from "./vm-migrate.ts";
 import { vmStreams } from "./vm-watch.ts";
 import { volumeHandlers } from "./volume.ts";
+import { volumeBytesHandlers } from "./volume-bytes.ts";
 
 export interface Services {
   readonly handlers: Handlers;
@@ -48,6 +49,7 @@ export function createServices(parts: NodeParts): Services {
       ...vmDiskHandlers(parts),
       ...vmMigrateHandlers(parts),
       ...volumeHandlers(parts),
+      ...volumeBytesHandlers(parts),
       ...networkHandlers(parts),
       ...securityGroupHandlers(parts),
       ...imageHandlers(parts),

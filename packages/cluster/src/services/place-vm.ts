@@ -11,7 +11,7 @@ import type {
   SchedulerNode,
   SchedulerOptions,
 } from "../scheduler/scheduler-types.ts";
-import { type Reservation, usageByNode } from "../scheduler/usage.ts";
+import { type Reservation, usageByNode, volumesMiBOf } from "../scheduler/usage.ts";
 import { vmIndexOf } from "../scheduler/vm-index.ts";
 import { clusterKey, nodeKey } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
@@ -30,6 +30,8 @@ export interface PlaceOptions {
   readonly leaves?: number;
   /** Room that was promised and that no record shows yet. */
   readonly reservations?: Iterable<Reservation>;
+  /** Its volumes go along to another node, when that has room for them. */
+  readonly carries?: boolean;
   /** No other node will do. */
   readonly only?: number;
   /** The VM has `only` already, stopped: neither a cordon nor silence takes that away, and its ports there are its own. */
@@ -59,7 +61,7 @@ export function placementRequest(
   image: ImageRecord,
   options: PlaceOptions,
 ): PlacementRequest {
-  const { moves, without, leaves, reservations = [], only, stays = false } = options;
+  const { moves, without, leaves, reservations = [], only, stays = false, carries = false } = options;
   const { state = parts.stateMachine.state } = options;
   const { labels = {} } = vm;
   const { placement, ...unplaced } = vm.spec;
@@ -77,7 +79,7 @@ export function placementRequest(
     const { id, addresses } = record;
     if (id === without || options.hasNoLease?.(record) === true) return "its lease is over";
     if (id === leaves) return "the VM is to leave it";
-    const elsewhere = volumes.find((volume) => volume?.node !== id);
+    const elsewhere = carries ? undefined : volumes.find((volume) => volume?.node !== id);
     if (elsewhere !== undefined) return `the volume ${elsewhere.name} is on node ${elsewhere.node}`;
     const taken = stays ? undefined : portRefusal({ id, addresses });
     if (taken !== undefined) return taken;
@@ -95,7 +97,8 @@ export function placementRequest(
   const usage = usageByNode(state, promised, schedulerOptions(parts), vm.name);
   const vms = stays ? [] : placedVms(state, promised, vm);
   const present = vm.node === undefined || vm.node === null ? {} : { presentOn: vm.node };
-  return { spec, labels, image, nodes, usage, vms, ...present };
+  const carriedMiB = carries ? volumesMiBOf(state, spec) : 0;
+  return { spec, labels, image, carriedMiB, nodes, usage, vms, ...present };
 }
 
 /** The settings of the cluster, where it has some, before those of this node. */

@@ -52,7 +52,8 @@ function targetOf(parts: MigrateParts, vm: VmRecord, to: number | undefined): nu
   if (to === node) throw refuse(`is on node ${node} already`, "Name another node.");
   // As every wish that only its node can fulfil.
   assertNodeAnswers(parts, vm, "paused");
-  const refusal = keepsData(parts.stateMachine.state, vm) ? carryRefusal(vm) : undefined;
+  const { state } = parts.stateMachine;
+  const refusal = keepsData(state, vm) ? carryRefusal(state, vm) : undefined;
   if (refusal !== undefined) throw refuse(`cannot be moved: ${refusal}`, `See: blixard vm get ${name}`);
   const reservations = [...parts.reservations];
   const place = planView(parts).place(vm, { reservations, ...(to === undefined ? {} : { only: to }) });

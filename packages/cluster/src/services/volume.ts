@@ -23,6 +23,9 @@ type VolumeMethods =
   | "volume.get"
   | "volume.create"
   | "volume.resize"
+  | "volume.createSnapshot"
+  | "volume.restoreSnapshot"
+  | "volume.deleteSnapshot"
   | "volume.delete"
   | "volume.observe";
 
@@ -42,11 +45,15 @@ export function volumeHandlers(parts: VolumeParts): Pick<Handlers, VolumeMethods
     },
     "volume.get": async ({ name }) => volumeOf(parts, name),
     "volume.create": async (request, call) => {
-      const { name, sizeGiB, kind, source } = request;
+      const { name, sizeGiB, kind, source, importDigest } = request;
       const node = parts.stateMachine.state.volumes.get(name)?.node ?? nodeFor(parts, request);
       const volumeId = randomUuid(parts.random);
       const copied = source === undefined ? {} : { source };
-      return await written({ type: "volume.create", name, volumeId, sizeGiB, kind, node, ...copied }, call);
+      const imported = importDigest === undefined ? {} : { importDigest };
+      return await written(
+        { type: "volume.create", name, volumeId, sizeGiB, kind, node, ...copied, ...imported },
+        call,
+      );
     },
     "volume.resize": async ({ name, sizeGiB }, call) => {
       const volume = parts.stateMachine.state.volumes.get(name);
@@ -57,6 +64,18 @@ export function volumeHandlers(parts: VolumeParts): Pick<Handlers, VolumeMethods
       }
       return await written({ type: "volume.resize", name, sizeGiB }, call);
     },
+    "volume.createSnapshot": async ({ name, snapshot }, call) => {
+      assertRoomFor(parts, name, call);
+      const snapshotId = randomUuid(parts.random);
+      return await written({ type: "volume.snapshot", name, snapshot, verb: "create", snapshotId }, call);
+    },
+    "volume.restoreSnapshot": async ({ name, snapshot }, call) => {
+      // What it has now stays until the snapshot was copied.
+      assertRoomFor(parts, name, call);
+      return await written({ type: "volume.snapshot", name, snapshot, verb: "restore" }, call);
+    },
+    "volume.deleteSnapshot": ({ name, snapshot }, call) =>
+      written({ type: "volume.snapshot", name, snapshot, verb: "delete" }, call),
     "volume.delete": ({ name }, call) => written({ type: "volume.delete", name }, call),
     "volume.observe": async (request, call) => {
       assertSpeaksFor(call, request.nodeId);
@@ -103,6 +122,15 @@ function nodeFor(parts: VolumeParts, request: ParsedRequestOf<"volume.create">):
 
 export const roomHint =
   "Free some room there, or promise more than there is: blixard cluster scheduling --disk-overcommit N.";
+
+/** Room for one more of its size. @throws NO_CAPACITY */
+function assertRoomFor(parts: VolumeParts, name: string, call: CallScope): void {
+  const { state } = parts.stateMachine;
+  const volume = state.volumes.get(name);
+  const refusal = volume === undefined ? undefined : noRoom(parts, volume.node, volume.sizeGiB * mebibytesPerGib);
+  if (refusal === undefined || isRemembered(state, call.meta)) return;
+  throw notApplied("NO_CAPACITY", `node ${volume?.node}: ${refusal}`, { hint: roomHint });
+}
 
 export function noRoom(parts: VolumeParts, nodeId: number, needMiB: number): string | undefined {
   const { state } = parts.stateMachine;

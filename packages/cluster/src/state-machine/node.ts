@@ -14,6 +14,7 @@ import { nodeKey, sortedRecords } from "./state.ts";
 import { ticketRefusal } from "./ticket.ts";
 import { withoutOwnToken } from "./token.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
+import { withoutCopyOn } from "./volume.ts";
 
 export const nodeAppliers: AppliersOf<"node"> = {
   "node.admit": applyAdmit,
@@ -198,6 +199,11 @@ function applyRemove(state: ClusterState, body: CommandBodyOf<"node.remove">, en
   }
   for (const vm of vmsOn(state, node.id)) {
     changes.push({ table: "vms", key: vm.name, value: orphan(vm, node.id, entry.index) });
+  }
+  for (const volume of sortedRecords(state, "volumes")) {
+    if (volume.leftOn?.includes(node.id) !== true) continue;
+    const value = { ...withoutCopyOn(volume, node.id), updatedIndex: entry.index };
+    changes.push({ table: "volumes", key: volume.name, value });
   }
   return done(null, changes);
 }

@@ -15,6 +15,7 @@ import { nodeKey, sortedRecords } from "./state.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
 import { heldBy, startedWhereItIs } from "./vm-hold.ts";
 import { keepsData, policyOf } from "./vm-move.ts";
+import { volumesCarryRefusal } from "./volume.ts";
 
 export const operationAppliers: AppliersOf<"operation"> = {
   "operation.start": applyStart,
@@ -105,6 +106,9 @@ function startMigration(state: ClusterState, record: OperationRecord, entry: Com
   const target = state.nodes.get(nodeKey(to));
   if (target === undefined) return nodeNotFound(to);
   if (target.leaving) return refuse("CONFLICT", `node ${to} is leaving the cluster`);
+  const stuck = volumesCarryRefusal(state, vm);
+  if (stuck !== undefined)
+    return refuse("CONFLICT", `the VM ${name} cannot leave its node: ${stuck}`, "Try again later.");
   const copies = keepsData(state, vm) ? { to } : {};
   const value: VmRecord = {
     ...heldBy(vm, record, desired, { next: "move", ...copies }),

@@ -28,7 +28,11 @@ beforeEach(() => {
     const node = name === "away" ? 1 : 2;
     const volumeId = sampleVmId(10 + at);
     replica.apply({ type: "volume.create", name, volumeId, sizeGiB: 8, kind: "local", node });
-    replica.apply({ type: "volume.observe", nodeId: node, observations: [{ volumeId, state: "ready", sizeGiB: 8 }] });
+    replica.apply({
+      type: "volume.observe",
+      nodeId: node,
+      observations: [{ volumeId, state: "ready", epoch: replica.state.volumes.get("db")?.epoch ?? 0, sizeGiB: 8 }],
+    });
   }
   const vm = { desired: "running", placement: "", node: 2 } as const;
   replica.apply({ type: "vm.create", name: "web", vmId: sampleVmId(1), spec: sampleSpec(), ...vm });

@@ -18,9 +18,10 @@ import {
 } from "@blixard/protocol";
 import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { nodeKey } from "./state.ts";
-import type { ClusterState, CommandEntry, Outcome } from "./types.ts";
+import type { Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
 import { forwardConflict } from "./vm-forwards.ts";
 import { hasEnded, withoutHomeOn } from "./vm-move.ts";
+import { carried, volumesCarryRefusal } from "./volume.ts";
 
 export function applyHold(state: ClusterState, body: CommandBodyOf<"vm.hold">, entry: CommandEntry): Outcome {
   const vm = state.vms.get(body.name);
@@ -35,6 +36,8 @@ export function applyHold(state: ClusterState, body: CommandBodyOf<"vm.hold">, e
   if (vm.desired !== "running" && vm.desired !== "paused") {
     return refuse("CONFLICT", `the VM ${body.name} is to be ${vm.desired}`);
   }
+  const stuck = body.to === undefined ? undefined : volumesCarryRefusal(state, vm);
+  if (stuck !== undefined) return refuse("CONFLICT", `the VM ${body.name} cannot leave its node: ${stuck}`);
   const home =
     vm.home !== undefined || operation.kind !== "node-drain"
       ? {}
@@ -83,6 +86,8 @@ export function applyRelease(state: ClusterState, body: CommandBodyOf<"vm.releas
   const taken = moves ? forwardConflict(state, body.to, vm.spec) : undefined;
   if (taken !== undefined) return taken;
   const message = moves ? `it ran on node ${body.from}` : "";
+  const { to, epoch } = held;
+  const volumes = moves && to !== undefined && epoch !== undefined ? carried(state, vm, { to, epoch }, entry) : [];
   return stored(
     {
       ...withoutHomeOn(freed, body.to),
@@ -96,6 +101,7 @@ export function applyRelease(state: ClusterState, body: CommandBodyOf<"vm.releas
       driver: moves ? null : vm.driver,
     },
     entry,
+    volumes,
   );
 }
 
@@ -171,7 +177,7 @@ function withCopy(vm: VmRecord, nodeId: number, seen: DiskCopyObservation): VmRe
   return { ...vm, held: { ...held, copy: { state, ...said } } };
 }
 
-function stored(vm: VmRecord, { command, index }: CommandEntry): Outcome {
+function stored(vm: VmRecord, { command, index }: CommandEntry, others: readonly Change[] = []): Outcome {
   const value: VmRecord = { ...vm, updatedUnixMs: command.atUnixMs, updatedIndex: index };
-  return done({ vm: value }, [{ table: "vms", key: vm.name, value }]);
+  return done({ vm: value }, [{ table: "vms", key: vm.name, value }, ...others]);
 }

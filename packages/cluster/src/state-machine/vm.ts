@@ -24,6 +24,7 @@ import { applyMove, applySettle } from "./vm-move.ts";
 import { applyPlace, applyPreempt, queued } from "./vm-queue.ts";
 import { applySet, withPolicyInForce } from "./vm-set.ts";
 import { released } from "./volume.ts";
+import { snapshotRefusal } from "./volume-snapshot.ts";
 
 export const vmAppliers: AppliersOf<"vm"> = {
   "vm.create": applyCreate,
@@ -63,6 +64,8 @@ function applyDesire(state: ClusterState, body: CommandBodyOf<"vm.desire">, entr
   if (node === null && body.desired !== "stopped") {
     return refuse("CONFLICT", `the VM ${body.name} is placed on no node`, "Try again.");
   }
+  const busy = body.desired === "running" || body.desired === "paused" ? snapshotRefusal(state, vm) : undefined;
+  if (busy !== undefined) return refuse("CONFLICT", `the VM ${body.name} cannot start now: ${busy}`, "Try again.");
   const taken = placed && body.node !== undefined ? forwardConflict(state, body.node, vm.spec) : undefined;
   if (taken !== undefined) return taken;
   const newEpoch = body.newEpoch || placed;

@@ -9,8 +9,10 @@ const volumeId = sampleVmId(7);
 
 const createVolume = (name = "db", id = volumeId) =>
   replica.apply({ type: "volume.create", name, volumeId: id, sizeGiB: 8, kind: "local", node: 2 });
-const observe = (state: VolumeObservation["state"], { sizeGiB = 8, nodeId = 2, id = volumeId } = {}) =>
-  replica.apply({ type: "volume.observe", nodeId, observations: [{ volumeId: id, state, sizeGiB }] });
+const observe = (state: VolumeObservation["state"], { sizeGiB = 8, nodeId = 2, id = volumeId } = {}) => {
+  const epoch = [...replica.state.volumes.values()].find(({ volumeId: other }) => other === id)?.epoch ?? 0;
+  return replica.apply({ type: "volume.observe", nodeId, observations: [{ volumeId: id, epoch, state, sizeGiB }] });
+};
 const spec = (...volumes: string[]): VmSpec =>
   sampleSpec({ disks: volumes.map((volume, at) => ({ name: `d${at}`, volume })) });
 const createVm = (name: string, number: number, of = spec("db"), node = 2) =>
@@ -29,11 +31,13 @@ beforeEach(() => {
 describe("a volume", () => {
   it("is pending until its node has made it, and nobody else says how it is", () => {
     expect(db()).toMatchObject({ state: "pending", madeGiB: 0, node: 2, copies: 1, epoch: 0, attachedTo: null });
-    expect(desiredVolumes(replica.state, 2)).toEqual([{ volumeId, sizeGiB: 8, wasMade: false, isDeleted: false }]);
+    expect(desiredVolumes(replica.state, 2)).toEqual([
+      { volumeId, epoch: 0, sizeGiB: 8, wasMade: false, isDeleted: false },
+    ]);
     expect(desiredVolumes(replica.state, 1)).toEqual([]);
     observe("ready", { nodeId: 1 });
     expect(db()).toMatchObject({ state: "pending" });
-    const seen = new Map([[volumeId, { volumeId, state: "ready", sizeGiB: 8 } as const]]);
+    const seen = new Map([[volumeId, { volumeId, epoch: 0, state: "ready", sizeGiB: 8 } as const]]);
     expect(unreportedVolumes(replica.state, seen, 1)).toEqual([]);
     expect(unreportedVolumes(replica.state, seen, 2)).toHaveLength(1);
     observe("ready");

@@ -17,16 +17,21 @@ import { secretGone } from "./secret.ts";
 import { nodeKey, sortedRecords } from "./state.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
 import { hasEnded } from "./vm-phase.ts";
+import { applySnapshot, settledSnapshots, snapshotRefusal } from "./volume-snapshot.ts";
 
 export const volumeAppliers: AppliersOf<"volume"> = {
   "volume.create": applyCreate,
   "volume.resize": applyResize,
+  "volume.snapshot": applySnapshot,
   "volume.delete": applyDelete,
   "volume.observe": applyObserve,
 };
 
 function applyCreate(state: ClusterState, body: CommandBodyOf<"volume.create">, entry: CommandEntry): Outcome {
-  const { name, volumeId, sizeGiB, kind, node, source } = body;
+  const { name, volumeId, sizeGiB, kind, node, source, importDigest } = body;
+  if (source !== undefined && importDigest !== undefined) {
+    return refuse("INVALID_ARGUMENT", "a volume is a copy of another one, or is imported, and not both");
+  }
   if (state.volumes.has(name)) {
     return refuse(
       "ALREADY_EXISTS",
@@ -50,6 +55,7 @@ function applyCreate(state: ClusterState, body: CommandBodyOf<"volume.create">, 
   return stored({
     ...{ name, volumeId, sizeGiB, kind, node, copies: 1, epoch: 0, madeGiB: 0, attachedTo: null },
     ...(original === undefined ? {} : { sourceId: original.volumeId }),
+    ...(importDigest === undefined ? {} : { importDigest }),
     state: "pending",
     createdUnixMs: entry.command.atUnixMs,
     createdIndex: entry.index,
@@ -70,13 +76,21 @@ export function copyRefusal(
   }
   if (volume.node !== node)
     return refuse("CONFLICT", `the volume ${source} is on node ${volume.node}, and so is a copy`);
+  const underWay = underWayRefusal(state, volume);
+  if (underWay !== undefined) return underWay;
   if (sizeGiB < volume.sizeGiB) {
     return refuse("CONFLICT", `the volume ${source} has ${volume.sizeGiB} GiB, and a copy has no less`);
   }
-  const vm = volume.attachedTo === null ? undefined : state.vms.get(volume.attachedTo);
-  if (vm === undefined || hasEnded(vm) || vm.node === null) return undefined;
-  const hint = `Stop the VM, or detach the volume: blixard vm stop ${vm.name}; blixard volume detach ${source}`;
-  return refuse("CONFLICT", `the VM ${vm.name} runs with the volume ${source}, and changes it`, hint);
+  const user = runningUser(state, volume);
+  if (user === undefined) return undefined;
+  const hint = `Stop the VM, or detach the volume: blixard vm stop ${user}; blixard volume detach ${source}`;
+  return refuse("CONFLICT", `the VM ${user} runs with the volume ${source}, and changes it`, hint);
+}
+
+/** The VM that may run with a volume at this moment. */
+export function runningUser({ vms }: Pick<ClusterState, "vms">, { attachedTo }: VolumeRecord): string | undefined {
+  const vm = attachedTo === null ? undefined : vms.get(attachedTo);
+  return vm === undefined || hasEnded(vm) || vm.node === null ? undefined : vm.name;
 }
 
 function applyResize(
@@ -94,6 +108,8 @@ function applyResize(
     return refuse("CONFLICT", `the volume ${name} has ${volume.sizeGiB} GiB, and becomes no smaller`, hint);
   }
   if (sizeGiB === volume.sizeGiB) return done({ volume });
+  const underWay = underWayRefusal(state, volume);
+  if (underWay !== undefined) return underWay;
   const changed = volume.state === "ready" ? ("pending" as const) : volume.state;
   return stored({ ...volume, sizeGiB, state: changed, updatedIndex: entry.index });
 }
@@ -121,23 +137,60 @@ function applyDelete(state: ClusterState, { name }: CommandBodyOf<"volume.delete
   return volume.state === "deleting" ? done({ volume }) : stored(gone);
 }
 
-/** What is said by another node than that of the volume is void. */
+/** Refuses what would change a volume, or hold it to its node, while it goes to another one. */
+function underWayRefusal({ vms }: ClusterState, { name, attachedTo }: VolumeRecord): Outcome | undefined {
+  const { held } = (attachedTo === null ? undefined : vms.get(attachedTo)) ?? {};
+  if (held?.to === undefined) return undefined;
+  const hint = `Wait for it: blixard operations wait ${held.operation}`;
+  return refuse("CONFLICT", `the volume ${name} goes to node ${held.to} with the VM ${attachedTo}`, hint);
+}
+
+/** What is said by a node that has nothing of the volume, or as of another epoch, is void. */
 function applyObserve(state: ClusterState, body: CommandBodyOf<"volume.observe">, { index }: CommandEntry): Outcome {
   const seen = new Map(body.observations.map((observation) => [observation.volumeId, observation]));
   const changes: Change[] = [];
   for (const volume of sortedRecords(state, "volumes")) {
     const observation = seen.get(volume.volumeId);
-    if (observation === undefined || volume.node !== body.nodeId) continue;
-    if (observation.state === "deleted") {
-      if (volume.state === "deleting") changes.push(removal(volume.name));
-    } else if (isVolumeNews(volume, observation)) {
-      const { sourceId, ...copied } = volume;
-      const seenParts = observedParts(volume, observation);
-      const isCopied = sourceId === undefined || seenParts.madeGiB > 0;
-      changes.push(change({ ...(isCopied ? copied : volume), ...seenParts, updatedIndex: index }));
-    }
+    if (observation === undefined || !isVolumeNews(volume, observation, body.nodeId)) continue;
+    if (volume.node !== body.nodeId) {
+      changes.push(change({ ...withoutCopyOn(volume, body.nodeId), updatedIndex: index }));
+    } else if (observation.state === "deleted") changes.push(removal(volume.name));
+    else changes.push(change({ ...settled(volume, observation), updatedIndex: index }));
   }
   return done({ accepted: changes.length }, changes);
+}
+
+/** Without what is over when its node has it as it is to be. */
+function settled(volume: VolumeRecord, seen: VolumeObservation): VolumeRecord {
+  const { sourceId, importDigest, came, restoring, snapshots, problem, ...rest } = volume;
+  const parts = observedParts(volume, seen);
+  const isMade = parts.madeGiB > 0;
+  const isInPlace = seen.state === "ready";
+  return {
+    ...rest,
+    ...(isMade || sourceId === undefined ? {} : { sourceId }),
+    ...(isMade || importDigest === undefined ? {} : { importDigest }),
+    ...(isInPlace || came === undefined ? {} : { came }),
+    ...(isInPlace || restoring === undefined ? {} : { restoring }),
+    ...(isInPlace
+      ? settledSnapshots(volume, seen.problem)
+      : { ...(snapshots === undefined ? {} : { snapshots }), ...(problem === undefined ? {} : { problem }) }),
+    ...parts,
+  };
+}
+
+/** The volume as it is when a node has no older copy of it any more. */
+export function withoutCopyOn(volume: VolumeRecord, nodeId: number): VolumeRecord {
+  const { leftOn = [], ...rest } = volume;
+  const left = leftOn.filter((node) => node !== nodeId);
+  return left.length === 0 ? rest : { ...rest, leftOn: left };
+}
+
+/** Whether a node has to let an older copy go: the volume is as it is to be elsewhere, or is to go everywhere. */
+export function hasOldVolume({ node, leftOn = [], came, state }: VolumeRecord, nodeId: number): boolean {
+  return (
+    node !== nodeId && leftOn.includes(nodeId) && (state === "deleting" || (state === "ready" && came === undefined))
+  );
 }
 
 function observedParts(volume: VolumeRecord, seen: VolumeObservation): Pick<VolumeRecord, "state" | "madeGiB"> {
@@ -147,11 +200,64 @@ function observedParts(volume: VolumeRecord, seen: VolumeObservation): Pick<Volu
   return { state: seen.sizeGiB < volume.sizeGiB ? "pending" : "ready", madeGiB };
 }
 
-/** Whether the record would change by this observation of its node. */
-export function isVolumeNews(volume: VolumeRecord, seen: VolumeObservation): boolean {
-  if (seen.state === "deleted") return volume.state === "deleting";
+/** Whether the record would change by this observation of a node. Its own one forgets it when no other has a copy. */
+export function isVolumeNews(volume: VolumeRecord, seen: VolumeObservation, nodeId: number): boolean {
+  if (seen.epoch !== volume.epoch) return false;
+  const isDeleted = seen.state === "deleted";
+  if (volume.node !== nodeId) return isDeleted && hasOldVolume(volume, nodeId);
+  if (isDeleted) return volume.state === "deleting" && volume.leftOn === undefined;
   const next = observedParts(volume, seen);
-  return next.state !== volume.state || next.madeGiB !== volume.madeGiB;
+  const cameNow = volume.came !== undefined && seen.state === "ready";
+  return next.state !== volume.state || next.madeGiB !== volume.madeGiB || cameNow;
+}
+
+/** Why a VM cannot take its volumes along to another node at this moment; undefined when it can. */
+export function volumesCarryRefusal(
+  { volumes }: Pick<ClusterState, "volumes">,
+  { spec }: Pick<VmRecord, "spec">,
+): string | undefined {
+  const copied = new Map([...volumes.values()].map(({ sourceId, name }) => [sourceId, name]));
+  for (const name of volumesOf(spec)) {
+    const volume = volumes.get(name);
+    if (volume === undefined) return `its volume ${name} is not there`;
+    const { volumeId, state, sizeGiB, came } = volume;
+    const copy = copied.get(volumeId);
+    if (volume.snapshots?.some((snapshot) => snapshot.state === "deleting")) {
+      return `a snapshot of its volume ${name} is being deleted`;
+    }
+    if (state === "missing") return `its volume ${name} is missing on node ${volume.node}`;
+    if (came !== undefined) return `its volume ${name} is still put in its place on node ${volume.node}`;
+    if (copy !== undefined) return `the volume ${copy} is still being copied from its volume ${name}`;
+    if (sizeGiB > limits.diskCopyGiBMax) {
+      return `its volume ${name} has more than the ${limits.diskCopyGiBMax} GiB that are copied at most`;
+    }
+  }
+  return snapshotRefusal({ volumes }, { spec });
+}
+
+/** The changes that give the volumes of a VM to the node that it goes to, which has copies of them as of `epoch`. */
+export function carried(
+  { volumes }: Pick<ClusterState, "volumes">,
+  { name, vmId, node, spec }: VmRecord,
+  { to, epoch }: { readonly to: number; readonly epoch: number },
+  { index }: CommandEntry,
+): Change[] {
+  return volumesOf(spec).flatMap((volumeName): Change[] => {
+    const volume = volumes.get(volumeName);
+    if (volume === undefined || volume.attachedTo !== name || volume.node !== node) return [];
+    const leftOn = [...(volume.leftOn ?? []).filter((left) => left !== to && left !== node), node];
+    return [
+      change({
+        ...volume,
+        node: to,
+        epoch: volume.epoch + 1,
+        state: "pending",
+        came: { vmId, epoch },
+        leftOn: leftOn.slice(-limits.vmCopiesLeftMax),
+        updatedIndex: index,
+      }),
+    ];
+  });
 }
 
 /** Why a VM on `node`, or on none yet, cannot have its volumes; undefined when it can. */
@@ -163,6 +269,8 @@ export function attachRefusal(state: ClusterState, spec: VmSpec, node: number | 
       return refuse("CONFLICT", `the VM ${volume.attachedTo} has the volume ${name}`, "A volume has one VM at a time.");
     }
     if (volume.state === "deleting") return refuse("CONFLICT", `the volume ${name} is being deleted`);
+    const busy = snapshotRefusal(state, { spec });
+    if (busy !== undefined) return refuse("CONFLICT", busy, "Try again.");
     if (volume.madeGiB === 0) return refuse("CONFLICT", `the volume ${name} is not made yet`, "Try again.");
     if (node !== null && volume.node !== node)
       return refuse("CONFLICT", `the volume ${name} is on node ${volume.node}`, "Try again.");

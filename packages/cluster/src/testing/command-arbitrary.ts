@@ -141,6 +141,17 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
   fc.record({ type: fc.constant("volume.resize" as const), name, sizeGiB: number }),
   fc.record({ type: fc.constant("volume.delete" as const), name }),
   fc
+    .record({
+      name,
+      snapshot: name,
+      number,
+      verb: fc.constantFrom("create" as const, "restore" as const, "delete" as const),
+    })
+    .map(({ number, ...rest }) => ({
+      ...{ type: "volume.snapshot" as const, ...rest },
+      ...(rest.verb === "create" ? { snapshotId: sampleVmId(20 + number) } : {}),
+    })),
+  fc
     .record({ name, volume: name, kind: fc.constantFrom("attach" as const, "detach" as const, "change" as const) })
     .map(({ name, volume, kind }) => ({
       type: "vm.disk" as const,
@@ -157,7 +168,7 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
     .map(({ nodeId, number, state }) => ({
       type: "volume.observe" as const,
       nodeId,
-      observations: [{ volumeId: sampleVmId(10 + number), state, sizeGiB: state === "ready" ? 2 : 0 }],
+      observations: [{ volumeId: sampleVmId(10 + number), epoch: 0, state, sizeGiB: state === "ready" ? 2 : 0 }],
     })),
   fc.record({
     type: fc.constant("vm.desire" as const),

@@ -96,6 +96,12 @@ export class MemoryVmManager implements VmManager {
     open: async () => undefined,
   };
 
+  readonly volumeBytes: VmManager["volumeBytes"] = {
+    read: () => Promise.reject(new BlixardError("UNSUPPORTED", "these volumes hold nothing")),
+    write: () => Promise.reject(new BlixardError("UNSUPPORTED", "these volumes hold nothing")),
+    finish: () => Promise.reject(new BlixardError("UNSUPPORTED", "these volumes hold nothing")),
+  };
+
   agentOf(): never {
     throw new BlixardError("UNSUPPORTED", "these VMs have no agent");
   }
@@ -103,9 +109,9 @@ export class MemoryVmManager implements VmManager {
   setVolumes(volumes: readonly DesiredVolume[]): void {
     this.volumeObservations.set(
       new Map(
-        volumes.map(({ volumeId, sizeGiB, isDeleted }) => [
+        volumes.map(({ volumeId, epoch, sizeGiB, isDeleted }) => [
           volumeId,
-          { volumeId, state: isDeleted ? "deleted" : "ready", sizeGiB },
+          { volumeId, epoch, state: isDeleted ? "deleted" : "ready", sizeGiB },
         ]),
       ),
     );

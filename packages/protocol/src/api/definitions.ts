@@ -8,7 +8,8 @@ import type { MethodAccess } from "./access.ts";
 
 /**
  * Where a method runs: `local` on the node that was asked, `read` anywhere after a linearizable read index (or at once
- * when stale reads were asked for), `leader` on the leader, `owner` on the node that owns the VM of the field `name`.
+ * when stale reads were asked for), `leader` on the leader, `owner` on the node that owns the VM, or has the volume, of the
+ * field `name`.
  */
 export type MethodPlace = "local" | "read" | "leader" | "owner";
 
@@ -64,6 +65,8 @@ export interface Method {
   /** The feature level that understands it, as of a command. Absent: every release does that can be a member. */
   readonly since?: number;
   readonly place: MethodPlace;
+  /** What the field `name` names, where that is no VM. */
+  readonly owned?: "volume";
   /** The least right that a caller needs. */
   readonly access: MethodAccess;
   /** True when the method may change the replicated state. */

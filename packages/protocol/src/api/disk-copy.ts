@@ -44,19 +44,19 @@ export const movedDisksSchema = z.object({
   leftOn: z.array(nodeIdSchema).max(limits.vmCopiesLeftMax),
 });
 
-/** The files of the disks of a VM, as the node that has them tells the one that takes them. */
+/** The files of the disks of a VM, and of its volumes and their snapshots, as the node that has them tells the one that takes them. */
 export const diskIndexSchema = z.object({
   files: z
     .array(
       z.object({
-        name: z.string().regex(/^disk(-[a-z0-9-]{1,64})?\.(raw|qcow2)$/),
+        name: z.string().regex(/^(disk(-[a-z0-9-]{1,64})?\.(raw|qcow2)|volume-[0-9a-f-]{36}(\.[0-9a-f-]{36})?\.raw)$/),
         sizeBytes: z
           .int()
           .min(0)
           .max(limits.diskCopyGiBMax * 1024 ** 3),
       }),
     )
-    .max(limits.vmDisksMax + 1),
+    .max((limits.vmDisksMax + 1) * (limits.volumeSnapshotsMax + 1)),
 });
 export type DiskIndex = Readonly<z.infer<typeof diskIndexSchema>>;
 

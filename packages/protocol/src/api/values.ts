@@ -46,4 +46,10 @@ export const logPositionSchema = z.object({ index: z.int().min(0), term: z.int()
 export const writtenSchema = z.object({ index: z.int(), term: z.int() });
 
 export const bytesSchema: z.ZodType<Uint8Array, Uint8Array> = z.instanceof(Uint8Array);
+/** Bytes in a text. */
+export const base64Of = (bytesMax: number) =>
+  z
+    .string()
+    .regex(/^[A-Za-z0-9+/]*={0,2}$/, "is no base64")
+    .max(4 * Math.ceil(bytesMax / 3));
 export const emptySchema = z.object({}).strict();

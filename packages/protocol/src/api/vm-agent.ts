@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { method } from "./definitions.ts";
-import { nameSchema } from "./values.ts";
+import { base64Of, nameSchema } from "./values.ts";
 
 const guestAddressSchema = z.object({
   interface: z.string().max(limits.guestInterfaceLengthMax),
@@ -16,8 +16,6 @@ export const guestAgentSchema = z
   .meta({ since: 3 });
 export type GuestAgentView = Readonly<z.infer<typeof guestAgentSchema>>;
 
-const base64Schema = z.string().regex(/^[A-Za-z0-9+/]*={0,2}$/, "is no base64");
-const base64Of = (bytesMax: number) => base64Schema.max(4 * Math.ceil(bytesMax / 3));
 const holdsNoNul = (text: string) => !text.includes("\0");
 const pathSchema = z
   .string()

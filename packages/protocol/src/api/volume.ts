@@ -6,7 +6,7 @@ import { z } from "zod";
 import { limits } from "../limits.ts";
 import { command, method } from "./definitions.ts";
 import { listSchema, pageSchema } from "./list.ts";
-import { nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
+import { base64Of, digestSchema, nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
 
 const sizeSchema = z.int().min(1).max(limits.vmDiskGiBMax);
 const volumeKindSchema = z.enum(["local"]);
@@ -17,6 +17,18 @@ const volumeKindSchema = z.enum(["local"]);
  */
 const volumeStateSchema = z.enum(["pending", "ready", "missing", "deleting"]);
 
+const snapshotSchema = z.object({
+  name: nameSchema,
+  /** Another one than that of a snapshot of the same name before it. */
+  snapshotId: z.uuid(),
+  /** As large as the volume was then. */
+  sizeGiB: sizeSchema,
+  /** `pending`: its node has not made it yet; `deleting`: its node has to let it go. */
+  state: z.enum(["pending", "ready", "deleting"]),
+  createdUnixMs: z.int().min(0),
+});
+export type VolumeSnapshot = Readonly<z.infer<typeof snapshotSchema>>;
+
 export const volumeRecordSchema = z.object({
   name: nameSchema,
   /** Another one than that of a volume of the same name before it. */
@@ -25,7 +37,7 @@ export const volumeRecordSchema = z.object({
   kind: volumeKindSchema,
   node: nodeIdSchema,
   copies: z.int().min(1),
-  /** Grows with each attachment: what another one had of the volume is void. */
+  /** Grows with each attachment, each change of its node, and each one of its snapshots: what was said of it before is void. */
   epoch: z.int().min(0),
   state: volumeStateSchema,
   /** As large as its node has made it; 0 before it was made. */
@@ -34,6 +46,17 @@ export const volumeRecordSchema = z.object({
   attachedTo: nameSchema.nullable(),
   /** The volume that it is to be a copy of, by its id, until it is. */
   sourceId: z.uuid().exactOptional(),
+  /** It is being imported: the digest of what it is to hold, until it does. */
+  importDigest: digestSchema.exactOptional(),
+  /** It came with a VM from another node, in the epoch in which that was held; until its node has it in its place. */
+  came: z.object({ vmId: z.uuid(), epoch: z.int().min(0) }).exactOptional(),
+  /** Nodes that have an older copy, which they let go when it is ready on its node. */
+  leftOn: z.array(nodeIdSchema).max(limits.vmCopiesLeftMax).exactOptional(),
+  snapshots: z.array(snapshotSchema).max(limits.volumeSnapshotsMax).exactOptional(),
+  /** The snapshot whose content it is to have again, until it has. */
+  restoring: z.uuid().exactOptional(),
+  /** Why the last snapshot was not made, or not restored. */
+  problem: z.string().max(limits.placementLengthMax).exactOptional(),
   createdUnixMs: z.int().min(0),
   createdIndex: z.int().min(0),
   updatedIndex: z.int().min(0),
@@ -43,8 +66,12 @@ export type VolumeRecord = Readonly<z.infer<typeof volumeRecordSchema>>;
 /** What its node saw of it last. */
 export const volumeObservationSchema = z.object({
   volumeId: z.uuid(),
+  /** As of which epoch; what is of another one is void. */
+  epoch: z.int().min(0),
   state: z.enum(["ready", "missing", "deleted"]),
   sizeGiB: z.int().min(0),
+  /** Why what was to be done with its snapshots could not be done. */
+  problem: z.string().max(limits.placementLengthMax).exactOptional(),
 });
 export type VolumeObservation = Readonly<z.infer<typeof volumeObservationSchema>>;
 
@@ -62,6 +89,8 @@ export const volumeCommands = {
       node: nodeIdSchema,
       /** The volume that it is to be a copy of. */
       source: nameSchema.exactOptional(),
+      /** It is to hold what has this digest, which is sent to its node. */
+      importDigest: digestSchema.exactOptional(),
     }),
   }),
   "volume.resize": command({
@@ -69,11 +98,23 @@ export const volumeCommands = {
     subject: ({ name }) => name,
     body: z.object({ name: nameSchema, sizeGiB: sizeSchema }),
   }),
+  "volume.snapshot": command({
+    since: 3,
+    subject: ({ name, snapshot }) => `${name} ${snapshot}`,
+    body: z.object({
+      name: nameSchema,
+      snapshot: nameSchema,
+      verb: z.enum(["create", "restore", "delete"]),
+      /** Of a new one. */
+      snapshotId: z.uuid().exactOptional(),
+    }),
+  }),
   "volume.delete": command({ since: 3, subject: ({ name }) => name, body: z.object({ name: nameSchema }) }),
   "volume.observe": command({ since: 3, subject: ({ nodeId }) => nodeId, body: z.object(observed) }),
 };
 
 const byName = z.object({ name: nameSchema }).strict();
+const bySnapshot = z.object({ name: nameSchema, snapshot: nameSchema }).strict();
 const volumeWritten = writtenSchema.extend({ volume: volumeRecordSchema });
 
 export const volumeMethods = {
@@ -115,6 +156,9 @@ export const volumeMethods = {
         /** Default: one that the leader chooses. */
         node: nodeIdSchema.exactOptional(),
         source: nameSchema.describe("the volume that it is to be a copy of; no VM may run with that").exactOptional(),
+        importDigest: digestSchema
+          .describe("it is imported: the digest of the blocks that are written to it, with their places")
+          .exactOptional(),
       })
       .strict(),
     response: volumeWritten,
@@ -140,6 +184,82 @@ export const volumeMethods = {
     client: { group: "volumes", name: "delete", args: ["name"] },
     request: byName,
     response: volumeWritten,
+  }),
+  "volume.createSnapshot": method({
+    summary: "keep what is on a volume that no VM runs with",
+    since: 3,
+    place: "leader",
+    access: "operator",
+    writes: true,
+    http: [{ verb: "POST", path: "/v1/volumes/{name}/snapshots", successStatus: 201, merged: "volume" }],
+    client: { group: "volumes", name: "createSnapshot", args: ["name", "snapshot"] },
+    request: bySnapshot,
+    response: volumeWritten,
+  }),
+  "volume.restoreSnapshot": method({
+    summary: "give a volume that no VM runs with what a snapshot kept; what it has now is lost",
+    since: 3,
+    place: "leader",
+    access: "operator",
+    writes: true,
+    http: [{ verb: "POST", path: "/v1/volumes/{name}/snapshots/{snapshot}/restore", merged: "volume" }],
+    client: { group: "volumes", name: "restoreSnapshot", args: ["name", "snapshot"] },
+    request: bySnapshot,
+    response: volumeWritten,
+  }),
+  "volume.deleteSnapshot": method({
+    summary: "delete a snapshot of a volume",
+    since: 3,
+    place: "leader",
+    access: "operator",
+    writes: true,
+    http: [{ verb: "DELETE", path: "/v1/volumes/{name}/snapshots/{snapshot}", merged: "volume" }],
+    client: { group: "volumes", name: "deleteSnapshot", args: ["name", "snapshot"] },
+    request: bySnapshot,
+    response: volumeWritten,
+  }),
+  /** Zeros are left out: what comes may begin later than was asked for. */
+  "volume.read": method({
+    summary: "a piece of a volume that no VM runs with, without zeros before it",
+    since: 3,
+    place: "owner",
+    owned: "volume",
+    access: "operator",
+    writes: false,
+    http: [{ verb: "GET", path: "/v1/volumes/{name}/bytes" }],
+    client: { group: "volumes", name: "read", args: "request" },
+    request: z
+      .object({
+        name: nameSchema,
+        offset: z.int().min(0).default(0),
+        bytesMax: z.int().min(1).max(limits.blobPieceBytesMax).default(limits.blobPieceBytesMax),
+      })
+      .strict(),
+    response: z.object({
+      offset: z.int().min(0).describe("of the first byte that is given; only zeros lie before it"),
+      data: z.string().describe("in base64; empty when only zeros were found up to offset"),
+      endOffset: z.int().min(0).describe("the length of the whole"),
+      version: z.string().describe("another one when the volume was changed meanwhile"),
+    }),
+  }),
+  "volume.write": method({
+    summary: "a piece of a volume that is being imported; one without bytes says how far it is",
+    since: 3,
+    place: "owner",
+    owned: "volume",
+    access: "operator",
+    writes: false,
+    http: [{ verb: "POST", path: "/v1/volumes/{name}/bytes" }],
+    client: { group: "volumes", name: "write", args: "request" },
+    request: z
+      .object({
+        name: nameSchema,
+        offset: z.int().min(0).describe("a multiple of 64 KiB, and not before what is there").default(0),
+        data: base64Of(limits.blobPieceBytesMax).describe("in base64").default(""),
+        last: z.boolean().describe("all of it was sent: it is checked, and becomes the volume").default(false),
+      })
+      .strict(),
+    response: z.object({ storedBytes: z.int().min(0).describe("where it goes on") }),
   }),
   "volume.observe": method({
     summary: "what the node of volumes saw of them",

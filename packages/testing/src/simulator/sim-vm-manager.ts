@@ -237,6 +237,12 @@ export class SimVmManager implements VmManager {
     open: async () => undefined,
   };
 
+  readonly volumeBytes: VmManager["volumeBytes"] = {
+    read: () => Promise.reject(new BlixardError("UNSUPPORTED", "these volumes hold nothing")),
+    write: () => Promise.reject(new BlixardError("UNSUPPORTED", "these volumes hold nothing")),
+    finish: () => Promise.reject(new BlixardError("UNSUPPORTED", "these volumes hold nothing")),
+  };
+
   setDesired(vms: readonly DesiredVm[]): void {
     this.#onDesired();
     this.#pursue(vms);

@@ -1,4 +1,4 @@
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { BlixardError } from "@blixard/common";
 import { afterAll, beforeEach, describe, expect, it } from "@jest/globals";
@@ -25,11 +25,15 @@ beforeEach(async () => {
 });
 
 /** Reads from the directory of the source; `fails` before a part. */
-function fetchFrom(names: readonly string[], fails: (part: string | number) => void = () => {}): FetchDiskPart {
+function fetchFrom(
+  names: readonly string[],
+  fails: (part: string | number) => void = () => {},
+  volumes: ReadonlyMap<string, string> = new Map(),
+): FetchDiskPart {
   return async ({ part, sizeBytesMax }, path, { onMissing, onProgress }) => {
     fetched.push(part);
     fails(part);
-    const blob = await openDiskPart(source, names, part);
+    const blob = await openDiskPart(source, names, part, volumes);
     if (blob === undefined || blob.sizeBytes > sizeBytesMax) throw new BlixardError("NOT_FOUND", "not here");
     await onMissing(blob.sizeBytes);
     await writeFile(path, await blob.read(0, blob.sizeBytes));
@@ -61,6 +65,40 @@ describe("disks that come from another node", () => {
     expect(await readFile(join(target, "disk-data.raw"), "utf8")).toBe("written since");
     await copies.forget(key);
     expect(await copies.install(key, target)).toBeUndefined();
+  });
+
+  it("bring the volumes of the VM, which go to a place of their own", async () => {
+    const volumeId = "00000000-0000-4000-8000-00000000000a";
+    const path = join(source, "volume");
+    await writeFile(path, "the volume");
+    const volumes = new Map([[volumeId, path]]);
+    const copies = new DiskCopies(
+      join(target, "incoming"),
+      fetchFrom(["root", "data"], () => {}, volumes),
+    );
+    const snapshotFile = `${volumeId}.00000000-0000-4000-8000-00000000000b`;
+    volumes.set(snapshotFile, join(source, "disk-data.raw"));
+    const place = join(target, "volumes");
+    await copies.installVolume(key, volumeId, place);
+    expect(await copies.receive({ ...wanted, volumeFiles: [volumeId, snapshotFile] }, options())).toEqual([
+      "data",
+      "root",
+    ]);
+    expect(await copies.install(key, target)).toEqual(["data", "root"]);
+    expect((await readdir(target)).sort()).toEqual(["disk-data.raw", "disk-root.qcow2", "incoming"]);
+    await copies.installVolume(key, volumeId, place);
+    await copies.installVolume(key, volumeId, place);
+    expect(await readFile(join(place, `${volumeId}.raw`), "utf8")).toBe("the volume");
+    expect(await readFile(join(place, `${snapshotFile}.raw`), "utf8")).toBe("the data");
+  });
+
+  it("are refused where a volume is missing", async () => {
+    const copies = new DiskCopies(join(target, "incoming"), fetchFrom(["root", "data"]));
+    const volumeFiles = ["00000000-0000-4000-8000-00000000000a"];
+    await expect(copies.receive({ ...wanted, volumeFiles }, options())).rejects.toMatchObject({
+      code: "CONFLICT",
+      message: `the volume ${volumeFiles[0]} is not on node 2 any more`,
+    });
   });
 
   it("are not installed before all of them have come", async () => {

@@ -4,6 +4,7 @@
  *
  *     incoming/VM-EPOCH/index.json      which files there are
  *     incoming/VM-EPOCH/disk-NAME.raw   on its way; a transfer goes on with what it finds
+ *     incoming/VM-EPOCH/volume-ID.raw   a volume, likewise; volume-ID.SNAPSHOT.raw a snapshot of it
  *     incoming/VM-EPOCH/complete.json   written when all of it is here, verified and durable
  */
 import { mkdir, readdir, readFile, rm, stat, statfs } from "node:fs/promises";
@@ -18,6 +19,13 @@ import { diskNameOf, findDisk, removeOtherFiles } from "./vm-disks.ts";
 export interface CopyKey {
   readonly vmId: string;
   readonly epoch: number;
+}
+
+/** What has to come, and from which node. */
+interface WantedDisks {
+  readonly source: number;
+  readonly names: readonly string[];
+  readonly volumeFiles?: readonly string[];
 }
 
 export interface CopyProgress {
@@ -43,7 +51,7 @@ export type DiskPart = "index" | number;
 
 const indexFile = "index.json";
 const completeFile = "complete.json";
-const indexBytesMax = 16 * 1024;
+const indexBytesMax = 64 * 1024;
 /** What a copy leaves free on the file system of the disks. */
 const spareBytes = 64 * 1024 ** 2;
 
@@ -61,23 +69,27 @@ export class DiskCopies {
    * @throws NO_CAPACITY, CONFLICT where it is of no use to try again
    */
   async receive(
-    { vmId, epoch, source, names }: CopyKey & { readonly source: number; readonly names: readonly string[] },
+    { source, names, volumeFiles = [], ...key }: CopyKey & WantedDisks,
     options: { readonly signal: AbortSignal; readonly onProgress: (progress: CopyProgress) => void },
   ): Promise<string[]> {
-    const directory = this.#directoryOf({ vmId, epoch });
+    const directory = this.#directoryOf(key);
     const complete = await readIndex(join(directory, completeFile));
     if (complete !== undefined) return namesOf(complete);
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const { signal } = options;
-    const whole = { vmId, epoch, source };
+    const whole = { vmId: key.vmId, epoch: key.epoch, source };
     const quiet = { signal, onProgress: () => {}, onMissing: async () => {} };
     const indexPath = join(directory, indexFile);
     await this.#fetch({ ...whole, part: "index", sizeBytesMax: indexBytesMax }, indexPath, quiet);
     const index = await readIndex(indexPath);
     if (index === undefined) throw notApplied("CONFLICT", `node ${source} gives no list of disks that can be read`);
-    const missing = names.filter((name) => !namesOf(index).includes(name));
+    const present = index.files.map(({ name }) => name);
+    const missing = [
+      ...names.filter((name) => !namesOf(index).includes(name)).map((name) => `disk ${name}`),
+      ...volumeFiles.filter((file) => !present.includes(volumeFileOf(file))).map((file) => `volume ${file}`),
+    ];
     if (missing.length > 0) {
-      throw notApplied("CONFLICT", `the disk ${missing.join(", ")} is not on node ${source} any more`);
+      throw notApplied("CONFLICT", `the ${missing.join(", ")} is not on node ${source} any more`);
     }
     await this.#receiveFiles(directory, whole, index, options);
     await writeFileDurable(join(directory, completeFile), JSON.stringify(index));
@@ -113,7 +125,7 @@ export class DiskCopies {
     const incoming = this.#directoryOf(key);
     const index = await readIndex(join(incoming, completeFile));
     if (index === undefined) return undefined;
-    for (const { name } of index.files) {
+    for (const { name } of index.files.filter(isOfVm)) {
       const from = join(incoming, name);
       if (!(await isThere(from))) continue;
       // What the VM left here when it was here before is older.
@@ -121,6 +133,26 @@ export class DiskCopies {
       await renameDurable(from, join(directory, name));
     }
     return namesOf(index);
+  }
+
+  /**
+   * Puts a volume that has come into its place, with its snapshots, over what an earlier stay has left there; nothing happens
+   * when none waits.
+   */
+  async installVolume(key: CopyKey, volumeId: string, directory: string): Promise<void> {
+    const incoming = this.#directoryOf(key);
+    const index = await readIndex(join(incoming, completeFile));
+    const names = index?.files.map(({ name }) => name).filter((name) => name.startsWith(`volume-${volumeId}.`)) ?? [];
+    if (names.length === 0) return;
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    for (const name of names) {
+      try {
+        await renameDurable(join(incoming, name), join(directory, name.slice("volume-".length)));
+      } catch (error) {
+        // It is in its place already.
+        if (systemErrorCodeOf(error) !== "ENOENT") throw error;
+      }
+    }
   }
 
   /** Nothing of it is put aside any more. */
@@ -150,23 +182,41 @@ function nameOf({ vmId, epoch }: CopyKey): string {
   return `${vmId.toLowerCase()}-${epoch}`;
 }
 
-/** A part of the disks with these names in the directory of a VM; undefined for one that there is not. */
+/**
+ * A part of the disks with these names in the directory of a VM, and then of its volumes, whose files are given by their names;
+ * undefined for one that there is not.
+ */
 export async function openDiskPart(
   directory: string,
   names: readonly string[],
   part: DiskPart,
+  volumes: ReadonlyMap<string, string> = new Map(),
 ): Promise<OpenBlob | undefined> {
-  const files: { readonly name: string; readonly sizeBytes: number }[] = [];
+  const found: { readonly name: string; readonly path: string }[] = [];
   for (const name of [...names].sort()) {
-    const found = await findDisk(directory, name);
-    if (found !== undefined)
-      files.push({ name: found.file, sizeBytes: (await stat(join(directory, found.file))).size });
+    const disk = await findDisk(directory, name);
+    if (disk !== undefined) found.push({ name: disk.file, path: join(directory, disk.file) });
   }
-  if (part === "index") return blobOf(fromUtf8(JSON.stringify({ files } satisfies DiskIndex)));
-  const file = files[part];
-  if (file === undefined) return undefined;
-  const path = join(directory, file.name);
-  return { sizeBytes: file.sizeBytes, read: (offset, length) => readPiece(path, offset, length) };
+  for (const [file, path] of [...volumes].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    found.push({ name: volumeFileOf(file), path });
+  }
+  if (part !== "index") {
+    const file = found[part];
+    if (file === undefined) return undefined;
+    const { size } = await stat(file.path);
+    return { sizeBytes: size, read: (offset, length) => readPiece(file.path, offset, length) };
+  }
+  const files: DiskIndex["files"] = [];
+  for (const { name, path } of found) files.push({ name, sizeBytes: (await stat(path)).size });
+  return blobOf(fromUtf8(JSON.stringify({ files } satisfies DiskIndex)));
+}
+
+function volumeFileOf(file: string): string {
+  return `volume-${file}.raw`;
+}
+
+function isOfVm({ name }: DiskIndex["files"][number]): boolean {
+  return !name.startsWith("volume-");
 }
 
 function blobOf(bytes: Uint8Array): OpenBlob {
@@ -174,7 +224,7 @@ function blobOf(bytes: Uint8Array): OpenBlob {
 }
 
 function namesOf({ files }: DiskIndex): string[] {
-  return files.map(({ name }) => diskNameOf(name));
+  return files.filter(isOfVm).map(({ name }) => diskNameOf(name));
 }
 
 async function readIndex(path: string): Promise<DiskIndex | undefined> {

@@ -2,7 +2,8 @@
 import { type ByteSource, headOf, piecesOf, refuseImage } from "./byte-source.ts";
 import { inspectQcow2, looksLikeQcow2 } from "./inspect-qcow2.ts";
 import { looksLikeTar, openOva } from "./ova.ts";
-import { qcow2Bytes, qcow2Pieces } from "./qcow2-stream.ts";
+import { openQcow2 } from "./qcow2-parts.ts";
+import { type DiskParts, qcow2Bytes, qcow2Pieces } from "./qcow2-stream.ts";
 import { inspectRawDisk } from "./raw-disk.ts";
 import { looksLikeVmdk, openVmdk } from "./vmdk.ts";
 
@@ -25,11 +26,7 @@ export async function openDisk(
   declared?: DiskSourceFormat,
   signal?: AbortSignal,
 ): Promise<ImportableDisk> {
-  if (source.sizeBytes === 0) throw refuseImage("it is empty");
-  const head = await headOf(source, 512);
-  const shown = shownFormat(head);
-  if (declared !== undefined && declared !== "raw" && declared !== shown) throw refuseImage(`it is no ${declared}`);
-  const from = declared ?? shown;
+  const from = await formatOf(source, declared);
   switch (from) {
     case "raw":
       await inspectRawDisk(source, { declared: declared === "raw" });
@@ -37,15 +34,32 @@ export async function openDisk(
     case "qcow2":
       return asItIs(source, "qcow2", (await inspectQcow2(source)).virtualBytes);
     case "vmdk":
-      return await converted(source, "vmdk");
-    case "ova": {
-      const disk = await openOva(source, signal);
-      if (!looksLikeVmdk(await headOf(disk, 512))) throw refuseImage("the disk in it is no sparse vmdk");
-      return await converted(disk, "ova");
-    }
+    case "ova":
+      return converted(await vmdkParts(source, from, signal), from);
     default:
       return from satisfies never;
   }
+}
+
+/** The parts of it that may have content. Inspects it, as {@link openDisk} does. @throws INVALID_ARGUMENT */
+export async function openParts(
+  source: ByteSource,
+  declared?: DiskSourceFormat,
+  signal?: AbortSignal,
+): Promise<DiskParts> {
+  const from = await formatOf(source, declared);
+  if (from === "vmdk" || from === "ova") return await vmdkParts(source, from, signal);
+  if (from === "qcow2") return await openQcow2(source);
+  await inspectRawDisk(source, { declared: declared === "raw" });
+  return rawParts(source);
+}
+
+/** @throws INVALID_ARGUMENT */
+async function formatOf(source: ByteSource, declared: DiskSourceFormat | undefined): Promise<DiskSourceFormat> {
+  if (source.sizeBytes === 0) throw refuseImage("it is empty");
+  const shown = shownFormat(await headOf(source, 512));
+  if (declared !== undefined && declared !== "raw" && declared !== shown) throw refuseImage(`it is no ${declared}`);
+  return declared ?? shown;
 }
 
 function shownFormat(head: Uint8Array): DiskSourceFormat {
@@ -59,13 +73,31 @@ function asItIs(source: ByteSource, format: "raw" | "qcow2", virtualBytes: numbe
   return { from: format, format, sizeBytes, virtualBytes, pieces: (offset) => piecesOf(source, offset) };
 }
 
-async function converted(source: ByteSource, from: "vmdk" | "ova"): Promise<ImportableDisk> {
-  const { virtualBytes, grainBytes, grains, readGrain } = await openVmdk(source);
+async function vmdkParts(source: ByteSource, from: "vmdk" | "ova", signal?: AbortSignal): Promise<DiskParts> {
+  const file = from === "vmdk" ? source : await openOva(source, signal);
+  if (from === "ova" && !looksLikeVmdk(await headOf(file, 512))) throw refuseImage("the disk in it is no sparse vmdk");
+  const { virtualBytes, grainBytes, grains, readGrain } = await openVmdk(file);
   const read = async (place: number) => {
     const grain = grains[place];
     return grain === undefined ? new Uint8Array(grainBytes) : await readGrain(grain);
   };
-  const disk = { virtualBytes, clusterBytes: grainBytes, clusters: grains.map(({ index }) => index), read };
+  return { virtualBytes, clusterBytes: grainBytes, clusters: grains.map(({ index }) => index), read };
+}
+
+function converted(disk: DiskParts, from: "vmdk" | "ova"): ImportableDisk {
+  const { virtualBytes } = disk;
   const sizeBytes = qcow2Bytes(disk);
   return { from, format: "qcow2", sizeBytes, virtualBytes, pieces: (offset) => qcow2Pieces(disk, offset) };
+}
+
+/** All of a raw disk, in parts of which some may hold nothing. */
+function rawParts(source: ByteSource): DiskParts {
+  const clusterBytes = 1024 * 1024;
+  const { sizeBytes } = source;
+  const clusters = Array.from({ length: Math.ceil(sizeBytes / clusterBytes) }, (_, index) => index);
+  const read = async (place: number) => {
+    const at = place * clusterBytes;
+    return await source.read(at, Math.min(clusterBytes, sizeBytes - at));
+  };
+  return { virtualBytes: sizeBytes, clusterBytes, clusters, read };
 }

@@ -26,7 +26,7 @@ async function openHarness() {
   const volumes = (sizes: Readonly<Record<string, number>>) =>
     harness.manager.setVolumes(
       Object.entries(sizes).map(([name, sizeGiB]) => ({
-        ...{ volumeId: ids.get(name) ?? "", sizeGiB, wasMade: false, isDeleted: false },
+        ...{ volumeId: ids.get(name) ?? "", epoch: 0, sizeGiB, wasMade: false, isDeleted: false },
       })),
     );
   volumes({ db: 1, logs: 1 });

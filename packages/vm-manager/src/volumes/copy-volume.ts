@@ -5,7 +5,7 @@
 import { execFile } from "node:child_process";
 import { open, rm, stat } from "node:fs/promises";
 import { promisify } from "node:util";
-import { abortReason, BlixardError } from "@blixard/common";
+import { abortReason, BlixardError, systemErrorCodeOf } from "@blixard/common";
 import { renameDurable } from "@blixard/common/system";
 
 const execFileAsync = promisify(execFile);
@@ -17,12 +17,12 @@ export async function copyVolume(
   { sizeBytes, signal }: { readonly sizeBytes: number; readonly signal: AbortSignal },
 ): Promise<void> {
   const temporary = `${to}.tmp`;
-  const before = await lookAt(from);
+  const before = await lookAtVolume(from, inUse);
   try {
     // It finds the holes of a file, which Node cannot, and shares blocks where the file system does.
     await execFileAsync("cp", ["--sparse=always", "--reflink=auto", "--", from, temporary], { signal });
-    const after = await lookAt(from);
-    if (after.ctimeNs !== before.ctimeNs) throw inUse();
+    const after = await lookAtVolume(from, inUse);
+    if (after.ctimeNs !== before.ctimeNs) throw new BlixardError("CONFLICT", inUse);
     const file = await open(temporary, "r+");
     try {
       if ((await file.stat()).size < sizeBytes) await file.truncate(sizeBytes);
@@ -39,15 +39,21 @@ export async function copyVolume(
   }
 }
 
-async function lookAt(path: string) {
+/** Undefined for a file that is not there. */
+export async function bytesOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if (systemErrorCodeOf(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** @throws CONFLICT with `message` while a VM runs with it */
+export async function lookAtVolume(path: string, message: string) {
   const found = await stat(path, { bigint: true });
-  if (found.nlink > 1n) throw inUse();
+  if (found.nlink > 1n) throw new BlixardError("CONFLICT", message);
   return found;
 }
 
-function inUse(): BlixardError {
-  return new BlixardError(
-    "CONFLICT",
-    "a VM runs with the volume that it is a copy of; it is copied when that has stopped",
-  );
-}
+const inUse = "a VM runs with the volume that it is a copy of; it is copied when that has stopped";

@@ -1,10 +1,11 @@
 import { existsSync } from "node:fs";
-import { link, open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { link, mkdir, open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { silentLogger, withTimeLimit } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import type { VolumeObservation } from "@blixard/protocol";
 import { afterAll, describe, expect, it } from "@jest/globals";
+import { DiskCopies } from "../disks/disk-copies.ts";
 import { FakeDriver } from "../fake/fake-driver.ts";
 import { removeTemporaryDirectories, temporaryDirectory } from "../testing/temporary-directory.ts";
 import { VmHarness } from "../testing/vm-harness.ts";
@@ -18,18 +19,21 @@ const gibibyte = 1024 ** 3;
 const patienceMs = 30_000;
 const neverAborted = new AbortController().signal;
 const wish = (change: Partial<DesiredVolume> = {}): DesiredVolume => ({
-  ...{ volumeId, sizeGiB: 1, wasMade: false, isDeleted: false },
+  ...{ volumeId, epoch: 0, sizeGiB: 1, wasMade: false, isDeleted: false },
   ...change,
 });
 
 async function opened() {
-  const directory = join(await temporaryDirectory(), "volumes");
-  const keeper = new VolumeKeeper({ clock: systemClock, logger: silentLogger }, directory);
+  const root = await temporaryDirectory();
+  const directory = join(root, "volumes");
+  const nothing = () => Promise.reject(new Error("nothing comes"));
+  const copies = new DiskCopies(join(root, "incoming"), nothing);
+  const keeper = new VolumeKeeper({ clock: systemClock, logger: silentLogger, copies }, directory);
   const until = (holds: (seen: VolumeObservation | undefined) => boolean) =>
     withTimeLimit(systemClock, patienceMs, undefined, (signal) =>
       keeper.observations.until((all) => holds(all.get(volumeId)), { signal }),
     );
-  return { keeper, until, file: join(directory, `${volumeId}.raw`) };
+  return { keeper, until, root, file: join(directory, `${volumeId}.raw`) };
 }
 
 async function firstOfFile(path: string, length: number): Promise<string> {
@@ -93,6 +97,107 @@ describe("VolumeKeeper", () => {
     await until((seen) => seen?.state === "missing");
     expect(existsSync(file)).toBe(false);
     expect(await keeper.find(volumeId)).toBeUndefined();
+    await keeper.close();
+  });
+});
+
+describe("snapshots of a volume", () => {
+  const snapshotId = volumeId.replace("1111", "4444");
+  const snapshot = { snapshotId, sizeGiB: 1, wasMade: false, isDeleted: false };
+  const made = { snapshots: [{ ...snapshot, wasMade: true }] };
+
+  it("keep what was on it, give it back, and go with it", async () => {
+    const { keeper, until, file } = await opened();
+    keeper.setDesired([wish()]);
+    await until((seen) => seen?.state === "ready");
+    await writeFile(file, "as it was", { flag: "r+" });
+    keeper.setDesired([wish({ wasMade: true, epoch: 1, snapshots: [snapshot] })]);
+    expect((await until((seen) => seen?.epoch === 1)).get(volumeId)).not.toHaveProperty("problem");
+    const kept = file.replace(".raw", `.${snapshotId}.raw`);
+    expect(await stat(kept)).toMatchObject({ size: gibibyte });
+    expect((await stat(kept)).blocks).toBeLessThan(64);
+    expect([...(await keeper.filesOf([volumeId, `${volumeId}.${snapshotId}`])).values()]).toEqual([file, kept]);
+    await writeFile(file, "as it is now, larger", { flag: "r+" });
+    keeper.setDesired([wish({ wasMade: true, sizeGiB: 2, epoch: 1, ...made })]);
+    await until((seen) => seen?.sizeGiB === 2);
+    // While a VM has it, nothing of it is changed.
+    await link(file, `${file}.vm`);
+    const restoring = { wasMade: true, sizeGiB: 2, epoch: 2, ...made, restoring: snapshotId };
+    keeper.setDesired([wish(restoring)]);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(await firstOfFile(file, 9)).toBe("as it is ");
+    await rm(`${file}.vm`);
+    await until((seen) => seen?.epoch === 2);
+    expect(await firstOfFile(file, 9)).toBe("as it was");
+    expect((await stat(file)).size).toBe(2 * gibibyte);
+    // Looked at again, what was written since stays.
+    await writeFile(file, "written since", { flag: "r+" });
+    keeper.setDesired([wish({ ...restoring, sizeGiB: 3 })]);
+    await until((seen) => seen?.sizeGiB === 3);
+    expect(await firstOfFile(file, 13)).toBe("written since");
+    keeper.setDesired([wish({ wasMade: true, sizeGiB: 3, epoch: 3, snapshots: [{ ...snapshot, isDeleted: true }] })]);
+    await until((seen) => seen?.epoch === 3);
+    expect(existsSync(kept)).toBe(false);
+    await writeFile(kept, "of which the state knows nothing");
+    keeper.setDesired([wish({ wasMade: true, epoch: 4, isDeleted: true })]);
+    await until((seen) => seen?.state === "deleted");
+    expect(await readdir(dirname(file))).toEqual([]);
+    await keeper.close();
+  });
+
+  it("say why they cannot be made or restored, and leave the volume as it is", async () => {
+    const { keeper, until, file } = await opened();
+    keeper.setDesired([wish()]);
+    await until((seen) => seen?.state === "ready");
+    await writeFile(file, "as it is", { flag: "r+" });
+    keeper.setDesired([wish({ wasMade: true, epoch: 1, ...made, restoring: snapshotId })]);
+    const lost = await until((seen) => seen?.epoch === 1);
+    expect(lost.get(volumeId)).toMatchObject({ state: "ready", problem: expect.stringContaining("not on its node") });
+    // No file can be made under the name that it has meanwhile.
+    await mkdir(file.replace(".raw", `.${snapshotId}.raw.tmp`));
+    keeper.setDesired([wish({ wasMade: true, epoch: 2, snapshots: [snapshot] })]);
+    const failed = await until((seen) => seen?.epoch === 2);
+    expect(failed.get(volumeId)).toMatchObject({ state: "ready", problem: expect.any(String) });
+    expect(await firstOfFile(file, 8)).toBe("as it is");
+    await keeper.close();
+  });
+});
+
+describe("a volume that comes from another node", () => {
+  const came = { vmId: volumeId.replace("1111", "3333"), epoch: 7 };
+
+  async function put(root: string, epoch: number, text: string): Promise<void> {
+    const directory = join(root, "incoming", `${came.vmId}-${epoch}`);
+    const name = `volume-${volumeId}.raw`;
+    await mkdir(directory, { recursive: true });
+    await writeFile(join(directory, name), text);
+    await writeFile(join(directory, "complete.json"), JSON.stringify({ files: [{ name, sizeBytes: text.length }] }));
+  }
+
+  it("is put in the place of an older one, once, and told of as of its epoch", async () => {
+    const { keeper, until, root, file } = await opened();
+    keeper.setDesired([wish()]);
+    await until((seen) => seen?.state === "ready");
+    await put(root, 6, "of another time");
+    await put(root, 7, "what came");
+    keeper.setDesired([wish({ wasMade: true, epoch: 2, came })]);
+    await until((seen) => seen?.epoch === 2);
+    expect(await firstOfFile(file, 9)).toBe("what came");
+    expect((await stat(file)).size).toBe(gibibyte);
+    await writeFile(file, "written since", { flag: "r+" });
+    keeper.setDesired([wish({ wasMade: true, epoch: 3, came })]);
+    await until((seen) => seen?.epoch === 3);
+    expect(await firstOfFile(file, 13)).toBe("written since");
+    await keeper.close();
+  });
+
+  it("is missing when it has not come", async () => {
+    const { keeper, until, root, file } = await opened();
+    await put(root, 7, "half of it");
+    await rm(join(root, "incoming", `${came.vmId}-7`, "complete.json"));
+    keeper.setDesired([wish({ wasMade: true, came })]);
+    await until((seen) => seen?.state === "missing");
+    expect(existsSync(file)).toBe(false);
     await keeper.close();
   });
 });

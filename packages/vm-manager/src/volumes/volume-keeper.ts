@@ -1,24 +1,49 @@
 /**
- * The volumes of one node: raw files by their id, which take room only where they were written to. One that was made once is
+ * The volumes of one node: raw files by their id (snapshots beside them: `ID.SNAPSHOT.raw`), which take room only where they were written to. One that was made once is
  * never made anew; one that the cluster does not name any more is left alone, because only a deletion deletes.
  */
 import { existsSync } from "node:fs";
-import { mkdir, open, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { assert, type Clock, firstOf, type Logger, messageOf, sleep, systemErrorCodeOf, Watch } from "@blixard/common";
+import { isDeepStrictEqual } from "node:util";
+import { assert, type Clock, firstOf, type Logger, messageOf, notApplied, sleep, Watch } from "@blixard/common";
 import { removeDurable, renameDurable } from "@blixard/common/system";
 import type { VolumeObservation } from "@blixard/protocol";
-import { copyVolume } from "./copy-volume.ts";
+import type { CopyKey, DiskCopies } from "../disks/disk-copies.ts";
+import { bytesOf, copyVolume } from "./copy-volume.ts";
+import { importFileOf, readVolumePiece, VolumeImports, type VolumePiece } from "./volume-bytes.ts";
+import { type SnapshotWish, VolumeSnapshots } from "./volume-snapshots.ts";
 
 /** A volume of this node, as the replicated state wants it. */
-export interface DesiredVolume {
-  readonly volumeId: string;
-  readonly sizeGiB: number;
+export interface DesiredVolume extends SnapshotWish {
   /** This node has said that it had made it: it is missing when it is not here. */
   readonly wasMade: boolean;
   readonly isDeleted: boolean;
   /** It is made as a copy of this one. Default: empty. */
   readonly sourceId?: string;
+  /** It is made of what is written to it through `bytes`. */
+  readonly isImported?: boolean;
+  /** It came from another node with this copy, and is put into its place from there. */
+  readonly came?: CopyKey;
+}
+
+/** What is on the volumes of a node, by their ids. */
+export interface VolumeBytes {
+  /** @throws NOT_FOUND, CONFLICT while a VM runs with it */
+  read(volumeId: string, place: { readonly offset: number; readonly bytesMax: number }): Promise<VolumePiece>;
+  /** Takes the next piece of one that is imported. @throws CONFLICT, NO_CAPACITY, VALUE_TOO_LARGE */
+  write(
+    volumeId: string,
+    piece: { readonly offset: number; readonly data: Uint8Array; readonly sizeBytes: number },
+  ): Promise<number>;
+  /** All pieces have come. @throws INVALID_ARGUMENT for another digest */
+  finish(volumeId: string, wanted: { readonly digest: string; readonly sizeBytes: number }): Promise<void>;
+}
+
+interface VolumeKeeperDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly copies: Pick<DiskCopies, "installVolume">;
 }
 
 interface RunningCopy {
@@ -34,10 +59,28 @@ const errorRetryMs = 1_000;
 
 export class VolumeKeeper {
   readonly observations = new Watch<ReadonlyMap<string, VolumeObservation>>(new Map());
-  readonly #deps: { readonly clock: Clock; readonly logger: Logger };
+  readonly #deps: VolumeKeeperDeps;
   readonly #directory: string;
   readonly #desired = new Watch<readonly DesiredVolume[]>([]);
-  /** Grows when a copy has ended. */
+  /** What is on its volumes. */
+  readonly bytes: VolumeBytes = {
+    read: async (volumeId, place) => {
+      const path = await this.find(volumeId);
+      if (path === undefined) throw notApplied("NOT_FOUND", "the file of the volume is not on this node");
+      return await readVolumePiece(path, place);
+    },
+    write: (volumeId, piece) => this.#imports.write(this.#pathOf(volumeId), piece),
+    finish: async (volumeId, wanted) => {
+      // It was finished before, and nobody has told the caller.
+      if ((await this.find(volumeId)) === undefined) {
+        await this.#imports.finish(this.#pathOf(volumeId), wanted, this.#closing.signal);
+      }
+      this.#copied.update((count) => count + 1);
+    },
+  };
+  readonly #imports = new VolumeImports();
+  readonly #snapshots: VolumeSnapshots;
+  /** Grows when a copy or an import has ended. */
   readonly #copied = new Watch(0);
   readonly #copies = new Map<string, RunningCopy>();
   /** What was told last: it is tried again each second. */
@@ -45,9 +88,10 @@ export class VolumeKeeper {
   readonly #closing = new AbortController();
   readonly #loop: Promise<void>;
 
-  constructor(deps: { readonly clock: Clock; readonly logger: Logger }, directory: string) {
+  constructor(deps: VolumeKeeperDeps, directory: string) {
     this.#deps = deps;
     this.#directory = directory;
+    this.#snapshots = new VolumeSnapshots(directory, () => this.#copied.update((count) => count + 1));
     this.#loop = this.#run();
   }
 
@@ -62,10 +106,28 @@ export class VolumeKeeper {
     return (await bytesOf(path)) === undefined ? undefined : path;
   }
 
+  /** Those files of volumes and snapshots that are here, by their names: the id of a volume, and behind it that of a snapshot. */
+  async filesOf(names: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    const files = new Map<string, string>();
+    for (const name of names) {
+      const [volumeId = "", snapshotId] = name.split(".");
+      const volume = this.#pathOf(volumeId);
+      const path = snapshotId === undefined ? volume : this.#snapshots.fileOf(volumeId, snapshotId);
+      if ((await bytesOf(path)) !== undefined) files.set(name, path);
+    }
+    return files;
+  }
+
+  /** Puts a volume that came with the disks of a VM into its place, where it waits for that: before its VM starts. */
+  async take(volumeId: string, came: CopyKey): Promise<void> {
+    await this.#deps.copies.installVolume(came, volumeId, this.#directory);
+  }
+
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#loop;
     for (const volumeId of this.#copies.keys()) await this.#endCopy(volumeId);
+    await this.#snapshots.close();
   }
 
   async #run(): Promise<void> {
@@ -94,24 +156,40 @@ export class VolumeKeeper {
     }
   }
 
-  /** Resolves with nothing while it is being copied. */
+  /** Resolves with nothing while it is being copied or imported, or a snapshot of it is worked on. */
   async #look(wish: DesiredVolume): Promise<VolumeObservation | undefined> {
-    const { volumeId, sizeGiB, wasMade, isDeleted, sourceId } = wish;
+    const { volumeId, epoch, sizeGiB, wasMade, isDeleted, sourceId, isImported = false, came } = wish;
     const path = this.#pathOf(volumeId);
     if (isDeleted) {
       await this.#endCopy(volumeId);
+      await this.#snapshots.end(volumeId);
+      await rm(importFileOf(path), { force: true });
+      for (const name of await readdir(this.#directory).catch((): string[] => [])) {
+        // Its snapshots, of which the state need not know any more.
+        if (name.startsWith(`${volumeId}.`) && name !== `${volumeId}.raw`) await rm(join(this.#directory, name));
+      }
       await removeDurable(path);
-      return { volumeId, state: "deleted", sizeGiB: 0 };
+      return { volumeId, epoch, state: "deleted", sizeGiB: 0 };
     }
+    if (came !== undefined) await this.take(volumeId, came);
     const bytes = await bytesOf(path);
-    if (bytes === undefined && wasMade) return { volumeId, state: "missing", sizeGiB: 0 };
+    if (bytes === undefined && wasMade) return { volumeId, epoch, state: "missing", sizeGiB: 0 };
     if (bytes === undefined && sourceId !== undefined) {
       this.#beginCopy(volumeId, sourceId, sizeGiB * gibibyte);
       return undefined;
     }
+    if (bytes === undefined && isImported) return undefined;
     if (bytes === undefined) await this.#make(path, sizeGiB * gibibyte);
     else if (bytes < sizeGiB * gibibyte) await grow(path, sizeGiB * gibibyte);
-    return { volumeId, state: "ready", sizeGiB };
+    const seen = await this.#snapshots.look(path, wish);
+    if (seen.busy) return undefined;
+    return {
+      volumeId,
+      epoch,
+      state: "ready",
+      sizeGiB,
+      ...(seen.problem === undefined ? {} : { problem: seen.problem }),
+    };
   }
 
   async #make(path: string, sizeBytes: number): Promise<void> {
@@ -155,7 +233,7 @@ export class VolumeKeeper {
 
   #publish(observation: VolumeObservation): void {
     const before = this.observations.value.get(observation.volumeId);
-    if (before?.state === observation.state && before.sizeGiB === observation.sizeGiB) return;
+    if (isDeepStrictEqual(before, observation)) return;
     this.observations.update((seen) => new Map(seen).set(observation.volumeId, observation));
   }
 
@@ -168,15 +246,6 @@ export class VolumeKeeper {
   #pathOf(volumeId: string): string {
     assert(volumeIdPattern.test(volumeId), "a volume id becomes a file name");
     return join(this.#directory, `${volumeId}.raw`);
-  }
-}
-
-async function bytesOf(path: string): Promise<number | undefined> {
-  try {
-    return (await stat(path)).size;
-  } catch (error) {
-    if (systemErrorCodeOf(error) === "ENOENT") return undefined;
-    throw error;
   }
 }
 

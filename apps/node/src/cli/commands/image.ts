@@ -216,7 +216,7 @@ async function formatOf(context: CliContext, options: ImportOptions): Promise<Im
   return new TextDecoder("latin1").decode(head) === "\x7fELF" ? "multiboot" : "linux";
 }
 
-function parseChecksum(text: string): string {
+export function parseChecksum(text: string): string {
   const digest = /^sha256:([0-9a-f]{64})$/i.exec(text)?.[1];
   if (digest !== undefined) return digest.toLowerCase();
   throw new BlixardError("INVALID_ARGUMENT", `--checksum: ${text} is no sha256:DIGEST`);

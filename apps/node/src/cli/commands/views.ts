@@ -16,6 +16,7 @@ import {
   type TokenView,
   type VmRecord,
   type VolumeRecord,
+  type VolumeSnapshot,
 } from "@blixard/protocol";
 import type { View } from "../output.ts";
 import { formatAge, formatMemory } from "../quantities.ts";
@@ -69,6 +70,17 @@ export const vmView: View<VmRecord> = {
   ],
 };
 
+export const snapshotView: View<VolumeSnapshot> = {
+  name: ({ name }) => name,
+  columns: [
+    { title: "NAME", value: ({ name }) => name },
+    { title: "STATE", value: ({ state }) => state },
+    { title: "SIZE", value: ({ sizeGiB }) => `${sizeGiB} GiB` },
+    { title: "AGE", value: ({ createdUnixMs }) => since(createdUnixMs) },
+    { title: "ID", value: ({ snapshotId }) => snapshotId, wide: true },
+  ],
+};
+
 export const volumeView: View<VolumeRecord> = {
   name: ({ name }) => name,
   columns: [
@@ -78,6 +90,7 @@ export const volumeView: View<VolumeRecord> = {
     { title: "NODE", value: ({ node }) => node },
     { title: "VM", value: ({ attachedTo }) => attachedTo },
     { title: "AGE", value: ({ createdUnixMs }) => since(createdUnixMs) },
+    { title: "SNAPSHOTS", value: ({ snapshots = [] }) => snapshots.map(({ name }) => name).join(", ") },
     { title: "KIND", value: ({ kind }) => kind, wide: true },
     { title: "COPIES", value: ({ copies }) => copies, wide: true },
     { title: "EPOCH", value: ({ epoch }) => epoch, wide: true },

@@ -1,4 +1,4 @@
-/** `blixard volume create|clone|list|get|resize|attach|detach|delete` */
+/** `blixard volume create|clone|export|import|snapshot|list|get|resize|attach|detach|delete` */
 import type { BlixardClient } from "@blixard/client";
 import { BlixardError, errorCodeOf, notApplied, pauseFor } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
@@ -13,6 +13,8 @@ import { showItem, showList, type WatchOptions, withWatchOption } from "../watch
 import { volumeView } from "./views.ts";
 import { finishDisk } from "./vm-disk.ts";
 import { parseGiB } from "./vm-disks.ts";
+import { registerVolumeFiles } from "./volume-files.ts";
+import { registerVolumeSnapshot } from "./volume-snapshot.ts";
 
 type WriteOptions = ClientOptions & { readonly detach?: boolean; readonly ifMatch?: string };
 type CreateOptions = WriteOptions & { readonly size: string; readonly node?: string };
@@ -50,6 +52,14 @@ export function registerVolume(command: Command, context: CliContext): void {
         await finish({ ...session, timeoutMs: session.timeoutMs ?? copyMsDefault }, volume, options);
       }),
     );
+  registerVolumeFiles(command, context, {
+    finish: (session, volume) => finish(session, volume, {}),
+    find: ({ client }, name) => find(client, name),
+  });
+  registerVolumeSnapshot(command, context, {
+    waitFor: (session, volume, holds) =>
+      waitFor({ ...session, timeoutMs: session.timeoutMs ?? copyMsDefault }, volume, holds),
+  });
   withWatchOption(add("list", "list volumes"))
     .alias("ls")
     .action((options: WatchOptions) =>
@@ -93,7 +103,7 @@ export function registerVolume(command: Command, context: CliContext): void {
         await finishDisk(session, changed, { disk, ...options });
       }),
     );
-  write("delete <name>", "delete a volume that no VM has, with all that is on it")
+  write("delete <name>", "delete a volume that no VM has, with its snapshots")
     .alias("rm")
     .option("--yes", "do not ask")
     .action((name: string, options: WriteOptions & { readonly yes?: boolean }) =>

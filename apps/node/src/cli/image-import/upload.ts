@@ -6,7 +6,7 @@ import { withAttempts } from "./attempts.ts";
 import type { Part } from "./parts.ts";
 import { Progress } from "./progress.ts";
 
-const attemptsMax = 8;
+export const attemptsMax = 8;
 
 export interface Stored {
   readonly nodeId: number;
@@ -57,12 +57,12 @@ async function* counted(pieces: AsyncIterable<Uint8Array>, offset: number, progr
 }
 
 /** A conflict: the node has not noticed yet that the last attempt broke off, or has come further than it said. */
-function mayPass(error: unknown): boolean {
+export function mayPass(error: unknown): boolean {
   const code = errorCodeOf(error);
   return code === "CONFLICT" || (isBlixardError(error) && errorCodes[error.code].retryable);
 }
 
-function withHint(error: unknown): unknown {
+export function withHint(error: unknown): unknown {
   if (!isBlixardError(error) || !mayPass(error)) return error;
   return new BlixardError(error.code, error.message, {
     cause: error,

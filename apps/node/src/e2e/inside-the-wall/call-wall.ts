@@ -33,6 +33,7 @@ export const letters = {
   n: "OPERATION_NOT_FOUND",
   s: "UNSUPPORTED",
   g: "GUEST_UNREACHABLE",
+  v: "VOLUME_NOT_FOUND",
 } as const;
 export type Cell = (typeof letters)[keyof typeof letters];
 
@@ -79,6 +80,11 @@ volume.get        ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 volume.create     ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 volume.resize     ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 volume.delete     ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+volume.createSnapshot  ddddrk  ddddrk  vuuurk  vuuurk  auuurk  ddddrk  ddddrk  mmm
+volume.restoreSnapshot ddddrk  ddddrk  vuuurk  vuuurk  auuurk  ddddrk  ddddrk  mmm
+volume.deleteSnapshot  ddddrk  ddddrk  vuuurk  vuuurk  auuurk  ddddrk  ddddrk  mmm
+volume.read       ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
+volume.write      ddddrk  ddddrk  cuuurk  cuuurk  auuurk  ddddrk  ddddrk  mmm
 volume.observe    ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 network.list      ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 network.get       ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm

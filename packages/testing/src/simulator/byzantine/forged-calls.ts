@@ -73,6 +73,11 @@ export const forgedRequests: Requests = {
   "volume.create": ({ self }) => ({ name: forgedName, sizeGiB: 1, node: self }),
   "volume.resize": (source) => ({ name: volume(source), sizeGiB: limits.vmDiskGiBMax }),
   "volume.delete": (source) => ({ name: volume(source) }),
+  "volume.createSnapshot": (source) => ({ name: volume(source), snapshot: forgedName }),
+  "volume.restoreSnapshot": (source) => ({ name: volume(source), snapshot: forgedName }),
+  "volume.deleteSnapshot": (source) => ({ name: volume(source), snapshot: forgedName }),
+  "volume.read": (source) => ({ name: volume(source) }),
+  "volume.write": (source) => ({ name: volume(source), data: "AAAA", last: true }),
   "volume.observe": (source) => ({ nodeId: other(source), observations: volumesSeen(source) }),
   "network.list": () => ({}),
   "network.get": (source) => ({ name: network(source) }),
@@ -241,8 +246,8 @@ function securityGroup({ random, state }: RequestSource): string {
 }
 
 function volumesSeen({ random, state }: RequestSource): RequestOf<"volume.observe">["observations"] {
-  return [...state.volumes.values()].map(({ volumeId }) => ({
-    ...{ volumeId, state: pick(random, ["missing", "deleted"] as const), sizeGiB: 0 },
+  return [...state.volumes.values()].map(({ volumeId, epoch }) => ({
+    ...{ volumeId, epoch, state: pick(random, ["missing", "deleted"] as const), sizeGiB: 0 },
   }));
 }
 

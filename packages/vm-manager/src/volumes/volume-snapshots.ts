@@ -1,0 +1,124 @@
+/**
+ * The snapshots of the volumes of a node: copies beside them, which take room only where the volume did, and none where the
+ * file system shares blocks. Each is made, and restored, under another name until it is whole: a node that is killed meanwhile
+ * has what it had, and does it again.
+ */
+import { join } from "node:path";
+import { errorCodeOf, messageOf } from "@blixard/common";
+import { removeDurable } from "@blixard/common/system";
+import { limits } from "@blixard/protocol";
+import { bytesOf, copyVolume, lookAtVolume } from "./copy-volume.ts";
+
+/** A snapshot, as the replicated state wants it. */
+interface DesiredSnapshot {
+  readonly snapshotId: string;
+  readonly sizeGiB: number;
+  readonly wasMade: boolean;
+  readonly isDeleted: boolean;
+}
+
+export interface SnapshotWish {
+  readonly volumeId: string;
+  readonly epoch: number;
+  readonly sizeGiB: number;
+  readonly snapshots?: readonly DesiredSnapshot[];
+  /** The one whose content the volume is to have again. */
+  readonly restoring?: string;
+}
+
+/** `busy`: it is being worked on; else it is done, or could not be done because of the problem. */
+type Seen = { readonly busy: true } | { readonly busy: false; readonly problem?: string };
+
+interface Work {
+  readonly ending: AbortController;
+  readonly done: Promise<void>;
+}
+
+const gibibyte = 1024 ** 3;
+const inUse = "a VM runs with the volume";
+
+export class VolumeSnapshots {
+  readonly #directory: string;
+  readonly #onDone: () => void;
+  readonly #running = new Map<string, Work>();
+  /** What has ended, by what it was and as of which epoch: undefined where it was done. */
+  readonly #ended = new Map<string, string | undefined>();
+
+  /** `onDone` is told when something was done, or could not be done. */
+  constructor(directory: string, onDone: () => void) {
+    this.#directory = directory;
+    this.#onDone = onDone;
+  }
+
+  fileOf(volumeId: string, snapshotId: string): string {
+    return join(this.#directory, `${volumeId}.${snapshotId}.raw`);
+  }
+
+  /** One step towards what is wanted. `path`: the file of the volume. */
+  async look(path: string, { volumeId, epoch, sizeGiB, snapshots = [], restoring }: SnapshotWish): Promise<Seen> {
+    for (const key of [...this.#ended.keys()]) {
+      if (key.startsWith(volumeId) && !key.endsWith(`@${epoch}`)) this.#ended.delete(key);
+    }
+    for (const { snapshotId, sizeGiB: madeGiB, wasMade, isDeleted } of snapshots) {
+      const file = this.fileOf(volumeId, snapshotId);
+      if (isDeleted) await removeDurable(file);
+      else if (!wasMade && (await bytesOf(file)) === undefined) {
+        const copy = { from: path, to: file, sizeBytes: madeGiB * gibibyte };
+        return await this.#step(`${volumeId}.${snapshotId}@${epoch}`, copy);
+      }
+    }
+    if (restoring === undefined) return { busy: false };
+    const from = this.fileOf(volumeId, restoring);
+    const key = `${volumeId}@${epoch}`;
+    if (!this.#ended.has(key) && (await bytesOf(from)) === undefined) {
+      return { busy: false, problem: "the file of the snapshot is not on its node any more" };
+    }
+    return await this.#step(key, { from, to: path, sizeBytes: sizeGiB * gibibyte });
+  }
+
+  /** Nothing of the snapshots of a volume is worked on any more. */
+  async end(volumeId: string): Promise<void> {
+    const own = [...this.#running].filter(([key]) => key.startsWith(volumeId));
+    for (const [, { ending }] of own) ending.abort();
+    await Promise.all(own.map(([, { done }]) => done));
+    for (const key of [...this.#ended.keys()]) if (key.startsWith(volumeId)) this.#ended.delete(key);
+  }
+
+  async close(): Promise<void> {
+    for (const { ending } of this.#running.values()) ending.abort();
+    await Promise.all([...this.#running.values()].map(({ done }) => done));
+  }
+
+  async #step(
+    key: string,
+    { from, to, sizeBytes }: { readonly from: string; readonly to: string; readonly sizeBytes: number },
+  ): Promise<Seen> {
+    if (this.#ended.has(key)) {
+      const problem = this.#ended.get(key);
+      return { busy: false, ...(problem === undefined ? {} : { problem }) };
+    }
+    if (this.#running.has(key)) return { busy: true };
+    const ending = new AbortController();
+    const { signal } = ending;
+    const work = async () => {
+      // Of a restore: the volume itself is what must not be in use.
+      if ((await bytesOf(to)) !== undefined) await lookAtVolume(to, inUse);
+      await copyVolume(from, to, { sizeBytes, signal });
+    };
+    const done = work()
+      .then(
+        () => void this.#ended.set(key, undefined),
+        (error: unknown) => {
+          // Its VM is about to end: it is tried again.
+          if (signal.aborted || errorCodeOf(error) === "CONFLICT") return;
+          this.#ended.set(key, messageOf(error).slice(0, limits.placementLengthMax));
+        },
+      )
+      .finally(() => {
+        this.#running.delete(key);
+        if (this.#ended.has(key)) this.#onDone();
+      });
+    this.#running.set(key, { ending, done });
+    return { busy: true };
+  }
+}
