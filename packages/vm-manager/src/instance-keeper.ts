@@ -439,6 +439,7 @@ export class InstanceKeeper {
         ? undefined
         : new LiveSize({
             ...{ clock, logger: this.#logger, state: instance.state, size: instance.size, hotplug },
+            useAll: () => (this.#slot?.agentView.value === undefined ? undefined : agent?.useAll()),
             makeRoom: (needed) => walls.resize(this.#vmId, confinement, needed),
           });
     this.#slot = new InstanceSlot(

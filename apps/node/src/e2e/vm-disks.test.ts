@@ -260,6 +260,9 @@ describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
       timeoutMs: patienceMs,
     });
     await typed("linux", "echo has $(cat /sys/devices/system/cpu/present)", "has 0-1");
+    expect((await at(2, "vm", "get", "linux")).stdout).toContain(
+      "While it runs it grows to 2 vcpus and 256 MiB; it has 2 vcpus and 224 MiB.",
+    );
     const beyond = await at(1, "vm", "set", "linux", "--memory", "288M", "--memory-max", "512M");
     expect(beyond).toMatchObject({ code: 0, stderr: expect.stringContaining("vm restart linux") });
     expect((await at(1, "vm", "explain", "linux")).stdout).toContain("needed for memoryMiB 288 (now 224)");

@@ -3,12 +3,16 @@
  * guest may take its time, or not listen. What it does not do is told, and asked for again.
  */
 import { isDeepStrictEqual } from "node:util";
-import { type Clock, type Logger, messageOf, Watch } from "@blixard/common";
+import { type Clock, type Logger, messageOf, pauseFor, Watch } from "@blixard/common";
 import { isWithin, type VmHotplug } from "@blixard/protocol";
+import type { GuestUse } from "../agent/guest-agent.ts";
 import type { GuestSize, InstanceSize, InstanceState } from "../driver.ts";
 import { untilWoken } from "../until-woken.ts";
 
 const retryMs = 5_000;
+/** A guest sees what has come some moments later. */
+const useIntervalMs = 500;
+const useRoundsMax = 40;
 
 /** What is told of it. */
 export interface LiveSizeView {
@@ -23,6 +27,8 @@ export interface LiveSizeDeps {
   readonly size: InstanceSize;
   readonly hotplug: VmHotplug;
   readonly state: Pick<Watch<InstanceState>, "until">;
+  /** Has the guest use what it sees; undefined while nobody there does that. */
+  readonly useAll: () => Promise<GuestUse> | undefined;
   /** The walls around its process leave it room for so much. */
   readonly makeRoom: (size: GuestSize) => Promise<void>;
 }
@@ -86,6 +92,21 @@ export class LiveSize {
     }
   }
 
+  /**
+   * Beside the growth: Linux takes no more than a GiB before what it has is in use. Whether it is used is up to the guest, so
+   * nothing waits for it.
+   */
+  async #use(vcpus: number, hasCome: () => boolean): Promise<void> {
+    const { clock, useAll } = this.#deps;
+    const { signal } = this.#closing;
+    for (let round = 0; round < useRoundsMax && !signal.aborted; round++) {
+      const isLast = hasCome();
+      const use = await useAll()?.catch(() => undefined);
+      if (isLast && use !== undefined && use.vcpus >= vcpus && !use.changed) return;
+      await pauseFor(clock, useIntervalMs, signal);
+    }
+  }
+
   /** Resolves with what could not be done. What the process cannot have without a start is not tried. */
   async #align(wish: GuestSize): Promise<string | undefined> {
     const { size, hotplug, makeRoom } = this.#deps;
@@ -107,12 +128,15 @@ export class LiveSize {
     const vcpus = isWithin(hotplug, "vcpus", wish.vcpus) ? wish.vcpus : before.vcpus;
     const memoryMiB = isWithin(hotplug, "memoryMiB", wish.memoryMiB) ? wish.memoryMiB : before.memoryMiB;
     const wanted = { vcpus, memoryMiB };
+    let hasCome = false;
     await tried("its control groups", async () => {
       await roomFor(wanted, before);
       // More memory than its group allows would end its process.
+      if (vcpus > before.vcpus || memoryMiB > before.memoryMiB) void this.#use(vcpus, () => hasCome);
       if (vcpus !== before.vcpus) await tried("vcpus", () => size.setVcpus(vcpus, signal));
       if (memoryMiB !== before.memoryMiB) await tried("memory", () => size.setMemory(memoryMiB, signal));
     });
+    hasCome = true;
     const after = await size.read();
     // A group that keeps more room than is needed harms nobody.
     await roomFor(wanted, after).catch(() => {});
