@@ -133,6 +133,8 @@ export { pendingRestart } from "./api/vm-process.ts";
 export { isQueued, waitsForRoom } from "./api/vm-queue.ts";
 export type { ChangedField, UnsettableField, VmSettable, VmSpecChange } from "./api/vm-set.ts";
 export { changedLabels, changedSpec, settableFields, unsettableFields } from "./api/vm-set.ts";
+export type { VmHotplug } from "./api/vm-size.ts";
+export { hotplugOf, isWithin } from "./api/vm-size.ts";
 export type { VmSpec, VmSpecInput } from "./api/vm-spec.ts";
 export { misfitOf, vmSpecSchema } from "./api/vm-spec.ts";
 export type { VolumeObservation, VolumeRecord, VolumeSnapshot } from "./api/volume.ts";

@@ -15,6 +15,8 @@ export const limits = {
   vmVcpusMax: 64,
   vmMemoryMiBMin: 8,
   vmMemoryMiBMax: 1024 * 1024,
+  /** In which memory comes and goes while a VM runs: the smallest blocks of virtio-mem. */
+  vmMemoryStepMiB: 2,
   vmBootDeadlineMsMin: 1_000,
   vmBootDeadlineMsMax: 24 * 3600 * 1_000,
   vmAutostartOrderMax: 1_000_000,

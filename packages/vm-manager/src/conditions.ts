@@ -5,8 +5,16 @@ import type { Health } from "./health/check-course.ts";
 import type { NetworkProblem } from "./network/ports-of.ts";
 import { isHeld, isSilent, type PlanInput } from "./reconcile-plan.ts";
 
-/** `disks`: what could not be done about them while it runs. */
-export function conditionsOf(input: PlanInput, network?: NetworkProblem, disks?: string): ObservedCondition[] {
+/** What is wrong with a VM beside what the plan knows. */
+export interface VmProblems {
+  readonly network?: NetworkProblem | undefined;
+  /** What could not be done about its disks while it runs. */
+  readonly disks?: string | undefined;
+  /** What its guest does not do about its processors and its memory. */
+  readonly size?: string | undefined;
+}
+
+export function conditionsOf(input: PlanInput, { network, disks, size }: VmProblems = {}): ObservedCondition[] {
   const { instance, limits } = input;
   if (instance === undefined) return [];
   return [
@@ -15,6 +23,7 @@ export function conditionsOf(input: PlanInput, network?: NetworkProblem, disks?:
     ...healthConditionOf(instance.health),
     ...(network === undefined ? [] : [withoutNetwork(network)]),
     ...disksConditionOf(input, instance.state, disks),
+    ...(size === undefined ? [] : [notAsWanted("Resources", size)]),
   ];
 }
 
@@ -22,9 +31,12 @@ export function conditionsOf(input: PlanInput, network?: NetworkProblem, disks?:
 function disksConditionOf(input: PlanInput, state: InstanceState, problem: string | undefined): ObservedCondition[] {
   if (state.type === "io-error") return [diskFailed(state, input.hasRoom)];
   if (isHeld(input)) return [held];
-  if (problem === undefined) return [];
+  return problem === undefined ? [] : [notAsWanted("Disks", problem)];
+}
+
+function notAsWanted(type: "Disks" | "Resources", problem: string): ObservedCondition {
   const message = problem.slice(0, protocolLimits.vmConditionMessageLengthMax);
-  return [{ type: "Disks", status: false, reason: "NotAsWanted", message }];
+  return { type, status: false, reason: "NotAsWanted", message };
 }
 
 function healthConditionOf(health: Health | undefined): ObservedCondition[] {

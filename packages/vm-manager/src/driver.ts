@@ -4,7 +4,7 @@
  * states what a driver must do.
  */
 import type { Watch } from "@blixard/common";
-import type { DriverCapabilities, DriverKind, VmSpec } from "@blixard/protocol";
+import type { DriverCapabilities, DriverKind, VmHotplug, VmSpec } from "@blixard/protocol";
 import type { GuestAgent } from "./agent/guest-agent.ts";
 import type { Nic } from "./network/nic.ts";
 
@@ -103,6 +103,8 @@ export interface InstanceSpec {
   readonly agent?: boolean;
   /** One for each network that it has. Default: none. */
   readonly nics?: readonly Nic[];
+  /** How far its processors and its memory change while it runs. Default: they do not. */
+  readonly hotplug?: VmHotplug;
   /** The machine type of an earlier start, so that the guest's hardware does not change under it. */
   readonly machine: string | undefined;
   readonly confinement: Confinement;
@@ -195,6 +197,8 @@ export interface VmInstance {
   readonly agent?: GuestAgent;
   /** Absent for one whose disks are those of its start. */
   readonly disks?: InstanceDisks;
+  /** Absent for one whose processors and memory are those of its start. */
+  readonly size?: InstanceSize;
   /** Lets go of the instance without ending it. */
   detach(): Promise<void>;
 }
@@ -222,6 +226,21 @@ export interface InstanceDisks {
   grow(name: string, sizeBytes: number): Promise<void>;
   /** What a guest may do with it in a second. */
   limit(name: string, limits: DiskLimits): Promise<void>;
+}
+
+/** What a guest has of processors and memory. */
+export interface GuestSize {
+  readonly vcpus: number;
+  readonly memoryMiB: number;
+}
+
+/** The size of an instance that runs. */
+export interface InstanceSize {
+  read(): Promise<GuestSize>;
+  /** Resolves when it has so many. @throws DEADLINE_EXCEEDED when the guest keeps some, CONFLICT for more than there are places */
+  setVcpus(vcpus: number, signal: AbortSignal): Promise<void>;
+  /** Resolves when the guest has taken, or given back, what is wanted. @throws DEADLINE_EXCEEDED, CONFLICT */
+  setMemory(memoryMiB: number, signal: AbortSignal): Promise<void>;
 }
 
 export interface VmDriver {

@@ -4,7 +4,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { BlixardError, type Clock, errorCodeOf, type Logger, messageOf, type Semaphore } from "@blixard/common";
-import { rootDiskName, type StartedWith, type VmSpec } from "@blixard/protocol";
+import { hotplugOf, rootDiskName, type StartedWith, type VmSpec } from "@blixard/protocol";
 import { writeSeed } from "./cloud-init/seed.ts";
 import type { VmWalls } from "./confinement/vm-walls.ts";
 import { ConsoleLog } from "./console-log.ts";
@@ -13,7 +13,7 @@ import { type DiskCopies, type DiskPart, openDiskPart } from "./disks/disk-copie
 import { assertDisks, findVolumes, madeDisksOf, makeDisks } from "./disks/instance-disks.ts";
 import { LiveDisks } from "./disks/live-disks.ts";
 import { removeDisks } from "./disks/vm-disks.ts";
-import { endsOfHost, type InstanceSpec, type VmInstance } from "./driver.ts";
+import { endsOfHost, type GuestSize, type InstanceSpec, type VmInstance } from "./driver.ts";
 import type { ChosenDriver, DriverSet } from "./driver-set.ts";
 import type { KnownInstance } from "./find-instance.ts";
 import { checkRunner } from "./health/run-check.ts";
@@ -37,6 +37,7 @@ import type { OpenBlob } from "./open-blob.ts";
 import type { VmManagerTunables } from "./options.ts";
 import { processAgeMs } from "./process/process-identity.ts";
 import { type Activity, exitMessages, type PlanAction, type PlanDesired, restartDelayMs } from "./reconcile-plan.ts";
+import { LiveSize } from "./resize/live-size.ts";
 import { stopInstance } from "./stop-ladder.ts";
 import type { DesiredVm } from "./vm-manager-types.ts";
 import type { VolumeKeeper } from "./volumes/volume-keeper.ts";
@@ -168,12 +169,22 @@ export class InstanceKeeper {
     if (desired?.spec !== undefined) {
       slot?.health.want(desired.spec.health ?? []);
       slot?.disks?.want(desired);
+      slot?.size?.want(desired.spec);
     }
+    await this.#recordSize(slot?.size?.view.value?.size);
     slot?.lookAtDisks(this.#deps.clock.monotonicMs());
     if (slot === undefined || slot.guestReady || this.#record === undefined) return;
     slot.guestReady = (await this.console.endOffset()) > this.#record.consoleStartOffset;
     // What was written while no manager looked has no later byte that would tell of it.
     if (slot.guestReady) await slot.scanConsole();
+  }
+
+  /** What it has by now counts as what it was started with. */
+  async #recordSize(size: GuestSize | undefined): Promise<void> {
+    const record = this.#record;
+    if (size === undefined || record?.startedWith === undefined) return;
+    const startedWith = { ...record.startedWith, ...size };
+    if (!isDeepStrictEqual(startedWith, record.startedWith)) await this.#save({ ...record, startedWith });
   }
 
   /** Never rejects for a start that fails or that `signal` interrupts: nothing is left of it then. */
@@ -327,6 +338,7 @@ export class InstanceKeeper {
         machine: before.driver === chosen.kind && before.machine !== null ? before.machine : undefined,
         confinement,
         nics: record.nics ?? [],
+        ...(record.startedWith?.hotplug === undefined ? {} : { hotplug: record.startedWith.hotplug }),
         agent: chosen.capabilities.agent === true && desired.image.format !== "multiboot",
         ...(desired.needsLease ? { spawn: this.#deps.leases.spawn } : {}),
       },
@@ -402,8 +414,9 @@ export class InstanceKeeper {
     if (!isDeepStrictEqual(found, record)) await this.#save(found);
   }
 
-  #attach(instance: VmInstance, { consoleStartOffset, confinement }: InstanceRecord, ageMs = 0): void {
-    const { clock, store, volumes } = this.#deps;
+  #attach(instance: VmInstance, record: InstanceRecord, ageMs = 0): void {
+    const { consoleStartOffset, confinement, startedWith } = record;
+    const { clock, store, volumes, walls } = this.#deps;
     const scan = new ConsoleScan(this.console, consoleStartOffset);
     const bootSinceMs = clock.monotonicMs();
     const { networks } = this.#deps;
@@ -422,6 +435,15 @@ export class InstanceKeeper {
             disks: instance.disks,
             state: instance.state,
           });
+    const { hotplug } = startedWith ?? {};
+    const size =
+      instance.size === undefined || hotplug === undefined
+        ? undefined
+        : new LiveSize({
+            ...{ clock, logger: this.#logger, state: instance.state, size: instance.size, hotplug },
+            useAll: () => (this.#slot?.agentView.value === undefined ? undefined : agent?.useAll()),
+            makeRoom: (needed) => walls.resize(this.#vmId, confinement, needed),
+          });
     this.#slot = new InstanceSlot(
       instance,
       { startedMs: bootSinceMs - ageMs, bootSinceMs },
@@ -430,7 +452,7 @@ export class InstanceKeeper {
         ...{ clock, run },
         onChange: this.#calls.wake,
       },
-      disks,
+      { disks, size },
     );
     this.#slot.follow({ clock, logger: this.#logger, console: this.console, wake: this.#calls.wake });
   }
@@ -453,7 +475,9 @@ export class InstanceKeeper {
 
 function startedWithOf({ spec, needsLease }: DesiredVm): StartedWith {
   const { vcpus, memoryMiB } = spec;
-  return { vcpus, memoryMiB, onPartition: needsLease === true ? "stop" : "keep" };
+  const hotplug = hotplugOf(spec);
+  const onPartition = needsLease === true ? "stop" : "keep";
+  return { vcpus, memoryMiB, onPartition, ...(hotplug === undefined ? {} : { hotplug }) };
 }
 
 /** Codes with which a start is over for good; with another one it is tried again. A reason that is not here needs none. */

@@ -8,6 +8,7 @@ import type { LiveDisks } from "./disks/live-disks.ts";
 import type { InstanceState, VmInstance } from "./driver.ts";
 import { HealthWatch, type HealthWatchDeps } from "./health/health-watch.ts";
 import type { PlanInstance } from "./reconcile-plan.ts";
+import type { LiveSize } from "./resize/live-size.ts";
 
 const tendIntervalMs = 500;
 /** After a disk failed, the time until it is tried again; doubles until a guest ran for a while in between. */
@@ -32,6 +33,8 @@ export class InstanceSlot {
   readonly health: HealthWatch;
   /** Undefined for one whose disks are those of its start. */
   readonly disks: LiveDisks | undefined;
+  /** Undefined for one whose processors and memory are those of its start. */
+  readonly size: LiveSize | undefined;
   readonly #scan: ConsoleScan;
   #bootSinceMs: number;
   #diskRetryMs = 0;
@@ -45,9 +48,10 @@ export class InstanceSlot {
     { startedMs, bootSinceMs }: { readonly startedMs: number; readonly bootSinceMs: number },
     scan: ConsoleScan,
     health: Pick<HealthWatchDeps, "clock" | "run" | "onChange">,
-    disks?: LiveDisks,
+    live: { readonly disks: LiveDisks | undefined; readonly size: LiveSize | undefined },
   ) {
-    this.disks = disks;
+    this.disks = live.disks;
+    this.size = live.size;
     this.instance = instance;
     this.health = new HealthWatch({
       ...health,
@@ -96,7 +100,8 @@ export class InstanceSlot {
     void this.#followState(follower);
     void this.#followSerial(follower);
     void this.#followAgent(follower);
-    void this.#followDisks(follower);
+    void this.#followView(this.disks?.view, follower);
+    void this.#followView(this.size?.view, follower);
   }
 
   /** Lets go of the instance without ending it. */
@@ -104,6 +109,7 @@ export class InstanceSlot {
     this.#following.abort();
     this.health.close();
     await this.disks?.close();
+    await this.size?.close();
     await this.instance.detach();
   }
 
@@ -111,9 +117,8 @@ export class InstanceSlot {
     for await (const _ of this.instance.state.values({ signal: this.#following.signal })) wake();
   }
 
-  async #followDisks({ wake }: InstanceFollower): Promise<void> {
-    const views = this.disks?.view.values({ signal: this.#following.signal }) ?? [];
-    for await (const _ of views) wake();
+  async #followView<T>(view: Watch<T> | undefined, { wake }: InstanceFollower): Promise<void> {
+    for await (const _ of view?.values({ signal: this.#following.signal }) ?? []) wake();
   }
 
   async #followAgent({ clock, wake }: InstanceFollower): Promise<void> {

@@ -5,6 +5,7 @@ import type { LiveDisksView } from "./disks/live-disks.ts";
 import type { InstanceRecord } from "./instance-record.ts";
 import type { NetworkProblem } from "./network/ports-of.ts";
 import type { PlanInput, Seen } from "./reconcile-plan.ts";
+import type { LiveSizeView } from "./resize/live-size.ts";
 
 export function observe(
   vmId: string,
@@ -16,11 +17,12 @@ export function observe(
     readonly network: NetworkProblem | undefined;
     readonly agent: GuestAgentView | undefined;
     readonly disks: LiveDisksView | undefined;
+    readonly size: LiveSizeView | undefined;
   },
 ): VmObservation {
   const { input, record, unixMs } = of;
   const { phase, reason, message, guest } = of.seen;
-  const conditions = conditionsOf(input, of.network, of.disks?.problem);
+  const conditions = conditionsOf(input, { network: of.network, disks: of.disks?.problem, size: of.size?.problem });
   return {
     vmId,
     fencingEpoch: Math.max(input.desired?.fencingEpoch ?? 0, input.instance?.fencingEpoch ?? 0),

@@ -357,6 +357,7 @@ export class VmMachine {
       network: this.#keeper.networkProblem(this.#desired?.spec),
       agent: this.#keeper.slot?.agentView.value,
       disks: this.#keeper.slot?.disks?.view.value,
+      size: this.#keeper.slot?.size?.view.value,
     });
     if (this.#published !== undefined && sameObservation(this.#published, observation)) return;
     this.#published = observation;

@@ -263,8 +263,9 @@ describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
     expect(await at(1, "image", "import", "linux", ...given, "--append", linuxGuestCommandLine)).toMatchObject({
       code: 0,
     });
-    const root = ["--memory", "128M", "--disk", "root,size=3G"];
-    expect(await at(1, "vm", "create", "linux", "--image", "linux", ...root)).toMatchObject({ code: 0 });
+    const root = ["--memory", "192M", "--disk", "root,size=3G"];
+    const grows = ["--vcpus-max", "2", "--memory-max", "256M"];
+    expect(await at(1, "vm", "create", "linux", "--image", "linux", ...root, ...grows)).toMatchObject({ code: 0 });
     const typed = "cat /sys/block/vda/serial /sys/block/vda/size; head -c 24 /dev/vda; echo\n";
     await untilLogged("linux", linuxGuestReady);
     expect(
@@ -277,18 +278,11 @@ describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
 
   it("become larger, and volumes come and go, while the VM runs", async () => {
     const { node } = await client.vms.get("linux");
-    const typed = async (line: string, expected: string) => {
-      const given = { input: `${line}\n` };
-      expect(
-        await runBinary(["vm", "console", "linux", "--data-dir", `${cluster.dataRoot}/node-1`], given),
-      ).toMatchObject({ code: 0 });
-      await untilLogged("linux", expected);
-    };
     expect(await at(1, "vm", "disk", "resize", "linux", "root", "--size", "4G")).toMatchObject({
       code: 0,
       stdout: expect.stringMatching(/^root +4 GiB +kept +on node \d +4 GiB +-$/m),
     });
-    await typed("echo now $(cat /sys/block/vda/size)", `now ${4 * 2 * 1024 * 1024}`);
+    await typed("linux", "echo now $(cat /sys/block/vda/size)", `now ${4 * 2 * 1024 * 1024}`);
     const smaller = await at(1, "vm", "disk", "resize", "linux", "root", "--size", "3G");
     expect(smaller).toMatchObject({ code: 5, stderr: expect.stringContaining("becomes no smaller") });
     const volume = (...args: string[]) => at(2, "volume", ...args);
@@ -297,7 +291,7 @@ describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
       code: 0,
       stdout: expect.stringMatching(/^extra +volume live +kept +on node \d +1 GiB +-$/m),
     });
-    await typed("echo extra is $(cat /sys/block/vdb/serial)", "extra is extra");
+    await typed("linux", "echo extra is $(cat /sys/block/vdb/serial)", "extra is extra");
     expect(await volume("resize", "live", "--size", "2G")).toMatchObject({ code: 0 });
     await client.vms.waitFor(
       "linux",
@@ -313,7 +307,7 @@ describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
     expect(await at(1, "vm", "disk", "limit", "linux", "none", "--iops", "20")).toMatchObject({ code: 5 });
     expect(await volume("delete", "live", "--yes")).toMatchObject({ code: 5 });
     expect(await volume("detach", "live")).toMatchObject({ code: 0 });
-    await typed("ls /dev/vdb; echo it has left", "it has left");
+    await typed("linux", "ls /dev/vdb; echo it has left", "it has left");
     expect((await volume("list")).stdout).toMatch(/^live +ready +2 GiB +\d +- /m);
     // A guest without firmware knows of no slots: it gets the volume when it starts.
     expect(await create("cold")).toMatchObject({ code: 0 });
@@ -344,6 +338,39 @@ describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
     expect(await volume("delete", "frost", "--yes")).toMatchObject({ code: 0 });
     expect(readFirst(await file("ice"), 12)).toBe("to be copied");
   });
+
+  it("stay, and so does the process, when the VM gets processors and memory", async () => {
+    const { vmId, startedWith } = await client.vms.get("linux");
+    expect(startedWith).toMatchObject({ vcpus: 1, memoryMiB: 192 });
+    const processes = instanceProcesses(vmId);
+    const grown = await at(2, "vm", "set", "linux", "--vcpus", "2", "--memory", "224M");
+    expect(grown).toMatchObject({ code: 0, stdout: expect.stringMatching(/^memoryMiB +192 +224 +at once$/m) });
+    await client.vms.waitFor("linux", "its size", ({ startedWith: has }) => has?.vcpus === 2 && has.memoryMiB === 224, {
+      timeoutMs: patienceMs,
+    });
+    await typed("linux", "echo has $(cat /sys/devices/system/cpu/present)", "has 0-1");
+    expect((await at(2, "vm", "get", "linux")).stdout).toContain(
+      "While it runs it grows to 2 vcpus and 256 MiB; it has 2 vcpus and 224 MiB.",
+    );
+    const beyond = await at(1, "vm", "set", "linux", "--memory", "288M", "--memory-max", "512M");
+    expect(beyond).toMatchObject({ code: 0, stderr: expect.stringContaining("vm restart linux") });
+    expect((await at(1, "vm", "explain", "linux")).stdout).toContain("needed for memoryMiB 288 (now 224)");
+    expect(instanceProcesses(vmId)).toEqual(processes);
+    const refused = await at(1, "vm", "set", "bold", "--vcpus-max", "2");
+    expect(refused.stderr).toContain("a guest of a multiboot image takes no vcpus while it runs (cpuHotplug)");
+    expect((await client.vms.get("bold")).spec).not.toHaveProperty("vcpusMax");
+    expect(await at(1, "vm", "set", "linux", "--vcpus", "3")).toMatchObject({
+      code: 64,
+      stderr: expect.stringContaining("vcpusMax"),
+    });
+  });
+
+  async function typed(name: string, line: string, expected: string): Promise<void> {
+    const given = { input: `${line}\n` };
+    const dataDir = `${cluster.dataRoot}/node-1`;
+    expect(await runBinary(["vm", "console", name, "--data-dir", dataDir], given)).toMatchObject({ code: 0 });
+    await untilLogged(name, expected);
+  }
 
   async function untilLogged(name: string, text: string): Promise<void> {
     for (let tries = 0; ; tries++) {

@@ -21,6 +21,8 @@ import { runBinary } from "./run-binary.ts";
 
 const buildMs = 900_000;
 const patienceMs = 400_000;
+/** Linux sets 64 MiB aside in a VM that grows. */
+const memoryMiB = debianGuestMemoryMiB + 64;
 const secret = "hunter2 </script>";
 
 const userData = `#cloud-config
@@ -57,7 +59,8 @@ describeWith(describe, debianGuestNeeds)("a Debian guest", () => {
     });
     port = (await freePorts(1))[0]?.split(":")[1] ?? "";
     const told = ["--user-data", join(files, "user-data"), "--ssh-key", join(files, "key.pub")];
-    const memory = ["--memory", `${debianGuestMemoryMiB}M`, "--disk", "root"];
+    const most = ["--vcpus-max", "2", "--memory-max", `${memoryMiB + 256}M`];
+    const memory = ["--memory", `${memoryMiB}M`, ...most, "--disk", "root"];
     const created = await at("vm", "create", "web", "--image", "debian", ...memory, ...told, "--forward", `${port}:22`);
     expect(created).toMatchObject({ code: 0 });
     vm = await client.vms.waitFor("web", "an address", ({ agent }) => (agent?.addresses.length ?? 0) > 0, {
@@ -131,6 +134,21 @@ describeWith(describe, debianGuestNeeds)("a Debian guest", () => {
     expect(await at("vm", "file", "pull", "web", "/srv/up", join(files, "down"))).toMatchObject({ code: 0 });
     expect((await readFile(join(files, "down"))).equals(bytes)).toBe(true);
     expect(await at("vm", "file", "pull", "web", "/srv/not-there")).toMatchObject({ code: 5 });
+  });
+
+  it("uses the processors and the memory that it gets, since its agent has it do so", async () => {
+    const run = (text: string) => at("vm", "exec", "web", "--deadline", "2m", "--", "/bin/sh", "-c", text);
+    const total = "awk '/MemTotal/ {print int($2/1024)}' /proc/meminfo";
+    const before = await run(`nproc; ${total}`);
+    const [vcpus, mebibytes] = before.stdout.trim().split("\n").map(Number);
+    expect(vcpus).toBe(1);
+    expect(await at("vm", "set", "web", "--vcpus", "2", "--memory", `${memoryMiB + 256}M`)).toMatchObject({ code: 0 });
+    const hasAll = `[ $(nproc) = 2 ] && [ $(${total}) -ge ${(mebibytes ?? 0) + 240} ]`;
+    expect(await run(`until ${hasAll}; do sleep 1; done; echo all`)).toMatchObject({ code: 0, stdout: "all\n" });
+    expect(await client.vms.get("web")).toMatchObject({
+      restarts: 0,
+      startedWith: { vcpus: 2, memoryMiB: memoryMiB + 256 },
+    });
   });
 
   it(

@@ -24,7 +24,10 @@ const diskNameBytesMax = limits.vmDiskNameLengthMax + 4;
 const guestAddressBytesMax = 3 * limits.guestInterfaceLengthMax + limits.guestAddressLengthMax + 40;
 const guestDiskBytesMax = limits.vmDiskNameLengthMax + 48;
 const endBytesMax = 3 * limits.vmEndMessageLengthMax + 256;
+/** Four numbers and their names. */
+const hotplugBytesMax = 128;
 export const observationBytesMax =
+  hotplugBytesMax +
   3 * (reasonLengthMax + messageLengthMax) +
   256 +
   observedConditionTypes.length * conditionBytesMax +
@@ -88,7 +91,8 @@ function changesStart({ startedWith: present }: VmRecord, { startedWith: seen }:
   return (
     present?.vcpus !== seen?.vcpus ||
     present?.memoryMiB !== seen?.memoryMiB ||
-    present?.onPartition !== seen?.onPartition
+    present?.onPartition !== seen?.onPartition ||
+    JSON.stringify(present?.hotplug) !== JSON.stringify(seen?.hotplug)
   );
 }
 

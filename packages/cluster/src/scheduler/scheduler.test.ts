@@ -1,4 +1,4 @@
-import type { NodeRecord, VmRecord, VmSpec, VolumeRecord } from "@blixard/protocol";
+import type { ImageRecord, NodeRecord, VmRecord, VmSpec, VolumeRecord } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import { sampleNode, sampleSpec } from "../testing/command-samples.ts";
 import { demoImage } from "../testing/memory-vm-manager.ts";
@@ -165,6 +165,30 @@ describe("schedule", () => {
     expect(place({ forwards: [{ port: 8080, to: 80 }] }, driver)).toMatchObject(refused);
     for (const spec of [{}, { networks: [] }]) expect(place(spec, driver)).toMatchObject({ ok: true });
     expect(place({ networks: [{ network: "user" }] }, { ...driver, networks: ["user"] })).toMatchObject({ ok: true });
+  });
+
+  it("gives a VM that grows while it runs to a driver that can do that, with room for its growth", () => {
+    const driver: Driver = { kind: "qemu-tcg", imageFormats: ["multiboot", "disk"], vcpusMax: 8, memoryMiBMax: 9_000 };
+    const image: ImageRecord = { ...demoImage, format: "disk" };
+    const place = (spec: Partial<VmSpec>, capabilities: Driver, of = image) =>
+      schedule({
+        ...request([node(1, { capacity: { ...room, drivers: ["qemu-tcg"], capabilities: [capabilities] } })], spec),
+        image: of,
+      });
+    const able = { ...driver, cpuHotplug: true, memoryHotplug: true };
+    const spec = { vcpusMax: 8, memoryMiBMax: 9_000 };
+    expect(place(spec, able)).toMatchObject({ ok: true });
+    for (const [wanted, of, why] of [
+      [spec, driver, "driver qemu-tcg takes no vcpus while it runs (cpuHotplug)"],
+      [{ memoryMiBMax: 512 }, { ...able, memoryHotplug: false }, "takes no memory while it runs (memoryHotplug)"],
+      [{ vcpusMax: 9 }, able, "driver qemu-tcg has 8 vcpus, 9 are needed"],
+      [{ memoryMiBMax: 9_002 }, able, "driver qemu-tcg has 9000 MiB at most"],
+    ] as const) {
+      expect(place(wanted, of)).toMatchObject({ ok: false, message: expect.stringContaining(why) });
+    }
+    expect(place(spec, able, { ...demoImage, format: "multiboot" })).toMatchObject({
+      message: expect.stringContaining("a multiboot image takes"),
+    });
   });
 
   it("takes a node of a release that publishes only the kinds of its drivers", () => {

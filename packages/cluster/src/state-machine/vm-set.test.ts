@@ -1,5 +1,6 @@
 import { type CommandBodyOf, pendingRestart, type VmSpec } from "@blixard/protocol";
 import { beforeEach, describe, expect, it } from "@jest/globals";
+import { usageByNode } from "../scheduler/usage.ts";
 import { initBody, sampleNode, sampleObservation, sampleSpec, sampleVmId } from "../testing/command-samples.ts";
 import { demoImage } from "../testing/memory-vm-manager.ts";
 import { Replica } from "../testing/replica.ts";
@@ -69,6 +70,33 @@ describe("vm.set", () => {
     expect(web() && pendingRestart(web() as never)).toEqual([{ field: "memoryMiB", runs: "64", wanted: "128" }]);
     observe(undefined, { startedWith: { vcpus: 1, memoryMiB: 128, onPartition: "stop" } });
     expect(pendingRestart(web() as never)).toEqual([]);
+  });
+
+  it("holds at once within what the process can become, and takes the room of what it has until then", () => {
+    const hotplug = { vcpus: { min: 1, max: 4 }, memoryMiB: { min: 64, max: 256 } };
+    create("web", { vcpusMax: 4, memoryMiBMax: 256 });
+    observe(undefined, { startedWith: { vcpus: 1, memoryMiB: 64, onPartition: "stop", hotplug } });
+    const effects = (change: Partial<VmSpec>) => {
+      const answer = set({ set: change }) as { value?: { changes: { field: string; effect: string }[] } };
+      return answer.value?.changes.map(({ field, effect }) => `${field} ${effect}`);
+    };
+    expect(effects({ vcpus: 3, memoryMiB: 128 })).toEqual(["vcpus now", "memoryMiB now"]);
+    expect(pendingRestart(web() as never)).toEqual([]);
+    observe(undefined, { startedWith: { vcpus: 3, memoryMiB: 128, onPartition: "stop", hotplug } });
+    expect(effects({ vcpus: 1, memoryMiB: 66 })).toEqual(["vcpus now", "memoryMiB now"]);
+    const used = () => usageByNode(replica.state, [], { overheadMemoryMiB: 0 }).get(1);
+    expect(used()).toMatchObject({ vcpus: 3, memoryMiB: 128 });
+    observe(undefined, { startedWith: { vcpus: 1, memoryMiB: 66, onPartition: "stop", hotplug } });
+    expect(used()).toMatchObject({ vcpus: 1, memoryMiB: 66 });
+    expect(effects({ memoryMiB: 62, vcpusMax: 8 })).toEqual(["memoryMiB restart", "vcpusMax restart"]);
+    expect(pendingRestart(web() as never)).toEqual([
+      { field: "memoryMiB", runs: "66", wanted: "62" },
+      { field: "vcpusMax", runs: "4", wanted: "8" },
+    ]);
+    for (const change of [{ vcpus: 9 }, { memoryMiB: 258 }, { memoryMiB: 65 }, { memoryMiBMax: 255 }]) {
+      expect(set({ set: change })).toMatchObject({ code: "INVALID_ARGUMENT" });
+    }
+    expect(set({ set: { memoryMiB: 258 }, unset: ["memoryMiBMax"] })).toMatchObject({ ok: true });
   });
 
   it("changes nothing where nothing is another, where the index is another, and of a VM that is deleted", () => {

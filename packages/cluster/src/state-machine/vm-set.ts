@@ -6,6 +6,7 @@ import {
   changedLabels,
   changedSpec,
   hasOwnData,
+  isWithin,
   limits,
   lossPolicyOf,
   misfitOf,
@@ -156,6 +157,9 @@ function effectOf(
   switch (field) {
     case "vcpus":
     case "memoryMiB":
+      return waits && !isWithin(after.startedWith?.hotplug, field, after.spec[field]) ? "restart" : "now";
+    case "vcpusMax":
+    case "memoryMiBMax":
       return waits ? "restart" : "now";
     case "onPartition":
     case "onNodeLoss":

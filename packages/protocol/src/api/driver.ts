@@ -32,6 +32,10 @@ export const driverCapabilitiesSchema = z.object({
   agent: z.boolean().meta({ since: 3 }).exactOptional(),
   /** Whether a VM that runs can get volumes, and let go of them. Absent: no. */
   diskHotplug: z.boolean().meta({ since: 3 }).exactOptional(),
+  /** Whether a VM that runs can get virtual CPUs, and give them back. Absent: no. */
+  cpuHotplug: z.boolean().meta({ since: 3 }).exactOptional(),
+  /** Whether a VM that runs can get memory, and give it back. Absent: no. */
+  memoryHotplug: z.boolean().meta({ since: 3 }).exactOptional(),
 });
 export type DriverCapabilities = z.infer<typeof driverCapabilitiesSchema>;
 
@@ -42,6 +46,8 @@ export interface DriverDemand {
     readonly memoryMiB: number;
     readonly disks?: readonly VmDisk[];
     readonly cloudInit?: object;
+    readonly vcpusMax?: number;
+    readonly memoryMiBMax?: number;
   } & NetworkWishes;
   readonly image: { readonly format: ImageFormat; readonly blobs?: readonly { readonly role: string }[] };
 }
@@ -63,10 +69,15 @@ export function driverRefusal(
     const which = agent ? `a guest of a ${image.format} image` : `a guest of driver ${kind}`;
     return `${which} has no channel for an agent, which the health check ${describeCheck(byAgent)} needs`;
   }
-  if (spec.vcpus > vcpusMax) {
-    return `driver ${kind} has ${vcpusMax} ${vcpusMax === 1 ? "vcpu" : "vcpus"}, ${spec.vcpus} are needed`;
+  const vcpus = Math.max(spec.vcpus, spec.vcpusMax ?? 0);
+  if (vcpus > vcpusMax) {
+    return `driver ${kind} has ${vcpusMax} ${vcpusMax === 1 ? "vcpu" : "vcpus"}, ${vcpus} are needed`;
   }
-  if (spec.memoryMiB > memoryMiBMax) return `driver ${kind} has ${memoryMiBMax} MiB at most`;
+  if (Math.max(spec.memoryMiB, spec.memoryMiBMax ?? 0) > memoryMiBMax) {
+    return `driver ${kind} has ${memoryMiBMax} MiB at most`;
+  }
+  const fixed = hotplugRefusal(kind, capabilities, { spec, image });
+  if (fixed !== undefined) return fixed;
   const cards = networksAskedFor(spec).length;
   if (networkCardsMax !== undefined && cards > networkCardsMax) {
     return `driver ${kind} gives ${networkCardsMax} network ${networkCardsMax === 1 ? "card" : "cards"}, ${cards} are needed`;
@@ -74,4 +85,20 @@ export function driverRefusal(
   const kindOf = (network: string) => (network === userNetwork ? userNetwork : privateNetworks);
   const missing = networksAskedFor(spec).find((network) => !networks.includes(kindOf(network)));
   return missing === undefined ? undefined : `driver ${kind} has no network ${missing} there`;
+}
+
+/** A guest that boots without firmware is told of nothing that comes. */
+function hotplugRefusal(
+  kind: DriverKind,
+  { cpuHotplug = false, memoryHotplug = false }: DriverCapabilities,
+  { spec, image }: DriverDemand,
+): string | undefined {
+  const refused = (what: string, isAble: boolean) =>
+    `${isAble ? `a guest of a ${image.format} image` : `driver ${kind}`} takes no ${what} while it runs`;
+  const isDeaf = image.format === "multiboot";
+  if (spec.vcpusMax !== undefined && (!cpuHotplug || isDeaf)) return `${refused("vcpus", cpuHotplug)} (cpuHotplug)`;
+  if (spec.memoryMiBMax !== undefined && (!memoryHotplug || isDeaf)) {
+    return `${refused("memory", memoryHotplug)} (memoryHotplug)`;
+  }
+  return undefined;
 }

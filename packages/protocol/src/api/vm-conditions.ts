@@ -19,7 +19,14 @@ export function isOnLostNode({ conditions }: { readonly conditions: readonly VmC
 }
 
 /** Conditions that the node of a VM observes. Each is there only while something is to be told. */
-export const observedConditionTypes = ["ConsoleOutput", "GuestPanic", "Network", "Disks", "Health"] as const;
+export const observedConditionTypes = [
+  "ConsoleOutput",
+  "GuestPanic",
+  "Network",
+  "Disks",
+  "Health",
+  "Resources",
+] as const;
 
 const observedConditionSchema = vmConditionSchema.extend({
   type: z.enum(observedConditionTypes),

@@ -1,15 +1,18 @@
-/** With what the process of a VM was started: its specification may have changed since. */
+/** What the process of a VM has: its specification may have changed since it was started. */
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { formerLossPolicy, type LossPolicy, lossPolicySchema, onPartitionSchema } from "./loss-policy.ts";
+import { isWithin, type SizeWishes, vmHotplugSchema } from "./vm-size.ts";
 
-/** What its process has until it starts again. Absent in a record: nothing runs, or a release started it that did not say. */
+/** What its process has, of most of it until it starts again. Absent in a record: nothing runs, or a release started it that did not say. */
 export const startedWithSchema = z
   .object({
     vcpus: z.int().min(1).max(limits.vmVcpusMax),
     memoryMiB: z.int().min(1).max(limits.vmMemoryMiBMax),
     /** `stop`: it ends with the lease of its node, also when nobody is there to end it. */
     onPartition: onPartitionSchema,
+    /** What of it changes while it runs, and how far. Absent: nothing. */
+    hotplug: vmHotplugSchema.exactOptional(),
   })
   .meta({ since: 3 });
 export type StartedWith = Readonly<z.infer<typeof startedWithSchema>>;
@@ -24,24 +27,32 @@ export const nextLossPolicySchema = z
 
 /** A field of the specification that holds only when the VM was started again. */
 export interface PendingField {
-  readonly field: keyof StartedWith;
+  readonly field: "vcpus" | "memoryMiB" | "vcpusMax" | "memoryMiBMax" | "onPartition";
   readonly runs: string;
   readonly wanted: string;
 }
 
-/** The fields of the specification that the running process does not have. */
+/** The fields of the specification that the running process does not have, and does not get without a start. */
 export function pendingRestart(vm: {
-  readonly spec: { readonly vcpus: number; readonly memoryMiB: number };
+  readonly spec: SizeWishes;
   readonly startedWith?: StartedWith;
   readonly lossPolicy?: LossPolicy;
   readonly nextLossPolicy?: { readonly policy: LossPolicy };
 }): PendingField[] {
   const { spec, startedWith, lossPolicy = formerLossPolicy, nextLossPolicy } = vm;
   if (startedWith === undefined) return [];
+  const { hotplug } = startedWith;
   const { onPartition } = nextLossPolicy?.policy ?? lossPolicy;
-  const wanted = { vcpus: spec.vcpus, memoryMiB: spec.memoryMiB, onPartition };
-  return (["vcpus", "memoryMiB", "onPartition"] as const).flatMap((field) => {
-    const differs = startedWith[field] !== wanted[field] || (field === "onPartition" && nextLossPolicy !== undefined);
-    return differs ? [{ field, runs: String(startedWith[field]), wanted: String(wanted[field]) }] : [];
-  });
+  const pending: PendingField[] = [];
+  const compare = (field: PendingField["field"], runs: string | number = "none", wanted: string | number = "none") => {
+    const differs = runs !== wanted || (field === "onPartition" && nextLossPolicy !== undefined);
+    if (differs) pending.push({ field, runs: String(runs), wanted: String(wanted) });
+  };
+  for (const field of ["vcpus", "memoryMiB"] as const) {
+    if (!isWithin(hotplug, field, spec[field])) compare(field, startedWith[field], spec[field]);
+  }
+  compare("vcpusMax", hotplug?.vcpus?.max, spec.vcpusMax);
+  compare("memoryMiBMax", hotplug?.memoryMiB?.max, spec.memoryMiBMax);
+  compare("onPartition", startedWith.onPartition, onPartition);
+  return pending;
 }

@@ -32,6 +32,8 @@ const unsettable = {
   forwards: true,
   placement: true,
   health: true,
+  vcpusMax: true,
+  memoryMiBMax: true,
 } as const;
 const settableSchema = vmSpecChangeSchema
   // Of networks, the security groups alone.

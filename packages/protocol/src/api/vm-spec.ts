@@ -16,6 +16,7 @@ import {
   vmNetworksSchema,
 } from "./vm-networks.ts";
 import { vmPlacementSchema } from "./vm-placement.ts";
+import { memoryAboveMax, memoryFits, vcpusAboveMax, vcpusFit } from "./vm-size.ts";
 
 /** The options of `vm create` and the OpenAPI document come from here: each field says in a few words what it is. */
 export const vmSpecSchema = z
@@ -53,11 +54,25 @@ export const vmSpecSchema = z
     placement: vmPlacementSchema.exactOptional(),
     cloudInit: vmCloudInitSchema.exactOptional(),
     health: vmHealthSchema.exactOptional(),
+    vcpusMax: z
+      .int()
+      .min(1)
+      .max(limits.vmVcpusMax)
+      .meta({ since: 3, description: "virtual CPUs up to which it grows while it runs; without: none are added" })
+      .exactOptional(),
+    memoryMiBMax: z
+      .int()
+      .min(limits.vmMemoryMiBMin)
+      .max(limits.vmMemoryMiBMax)
+      .meta({ since: 3, description: "memory up to which it grows while it runs; without: none is added" })
+      .exactOptional(),
   })
   .strict()
   .refine(wishesFit, { path: ["onNodeLoss"], message: contradictingWishes })
   .refine(forwardsFit, { path: ["forwards"], message: forwardsWithoutNetwork })
-  .refine(healthFits, { path: ["health"], message: healthWithoutNetwork });
+  .refine(healthFits, { path: ["health"], message: healthWithoutNetwork })
+  .refine(vcpusFit, { path: ["vcpusMax"], message: vcpusAboveMax })
+  .refine(memoryFits, { path: ["memoryMiBMax"], message: memoryAboveMax });
 export type VmSpec = z.infer<typeof vmSpecSchema>;
 export type VmSpecInput = z.input<typeof vmSpecSchema>;
 
@@ -65,5 +80,7 @@ export type VmSpecInput = z.input<typeof vmSpecSchema>;
 export function misfitOf(spec: VmSpec): string | undefined {
   if (!wishesFit(spec)) return `spec.onNodeLoss: ${contradictingWishes}`;
   if (!forwardsFit(spec)) return `spec.forwards: ${forwardsWithoutNetwork}`;
-  return healthFits(spec) ? undefined : `spec.health: ${healthWithoutNetwork}`;
+  if (!healthFits(spec)) return `spec.health: ${healthWithoutNetwork}`;
+  if (!vcpusFit(spec)) return `spec.vcpusMax: ${vcpusAboveMax}`;
+  return memoryFits(spec) ? undefined : `spec.memoryMiBMax: ${memoryAboveMax}`;
 }

@@ -162,6 +162,33 @@ describe("AgentClient", () => {
 describe("GuestAgent", () => {
   const agent = () => new GuestAgent({ clock: systemClock, path });
 
+  it("has the guest use what it sees and does not use, and nothing that is not named by a number", async () => {
+    const cpu = (id: unknown, online: unknown) => ({ "logical-id": id, online });
+    const block = (id: unknown, online: unknown) => ({ "phys-index": id, online });
+    const asked: unknown[] = [];
+    const answers: Record<string, unknown> = {
+      "guest-get-vcpus": [cpu(0, true), cpu(1, false), cpu("2", false), cpu(3, "no")],
+      "guest-get-memory-blocks": [block(0, true), block(32, false), block(33.5, false)],
+    };
+    guest = honestGuest(({ execute, arguments: given }) => {
+      if (execute.startsWith("guest-set")) asked.push([execute, given]);
+      return answers[execute];
+    });
+    const one = agent();
+    expect(await one.useAll()).toEqual({ vcpus: 4, changed: true });
+    expect(asked).toEqual([
+      ["guest-set-vcpus", { vcpus: [cpu(1, true)] }],
+      ["guest-set-memory-blocks", { "mem-blks": [block(32, true)] }],
+    ]);
+    answers["guest-get-vcpus"] = [cpu(0, true)];
+    answers["guest-get-memory-blocks"] = { not: "a list" };
+    expect(await codeOf(one.useAll())).toBe("ANSWER_UNREADABLE");
+    answers["guest-get-memory-blocks"] = [];
+    expect(await one.useAll()).toEqual({ vcpus: 1, changed: false });
+    expect(asked).toHaveLength(2);
+    one.close();
+  });
+
   it("takes addresses for what they are, and not too many", async () => {
     const addresses = [
       { "ip-address": "10.0.2.15" },

@@ -26,6 +26,14 @@ export interface GuestExecResult {
   readonly truncated: boolean;
 }
 
+/** What an agent says of the size of its guest. */
+export interface GuestUse {
+  /** The processors that it sees. */
+  readonly vcpus: number;
+  /** Some were not in use before. */
+  readonly changed: boolean;
+}
+
 const answerMs = 5_000;
 const refusalMs = 500;
 const execPollMsMin = 50;
@@ -71,6 +79,26 @@ export class GuestAgent {
   /** Resolves when the agent answers. */
   async ping(options: AgentCall): Promise<void> {
     await this.#client.call("guest-ping", {}, options);
+  }
+
+  /** Has the guest use the processors and the memory that it sees and does not use. */
+  async useAll(): Promise<GuestUse> {
+    const answerOf = async (command: string, given: Answer = {}) =>
+      await this.#client.call(command, given, { timeoutMs: answerMs });
+    const idle = (answer: unknown, key: string) =>
+      listOf(answer, memoryBlocksMax).flatMap((each) => {
+        const { [key]: id, online } = objectOf(each);
+        return online === false && Number.isSafeInteger(id) ? [{ [key]: id, online: true }] : [];
+      });
+    const processors = listOf(await answerOf("guest-get-vcpus"));
+    const [vcpus, blocks] = [
+      idle(processors, "logical-id"),
+      // An agent that knows of no blocks has a guest that takes no memory either.
+      idle(await answerOf("guest-get-memory-blocks").catch(() => []), "phys-index"),
+    ];
+    if (vcpus.length > 0) await answerOf("guest-set-vcpus", { vcpus });
+    if (blocks.length > 0) await answerOf("guest-set-memory-blocks", { "mem-blks": blocks });
+    return { vcpus: processors.length, changed: vcpus.length + blocks.length > 0 };
   }
 
   /** Starts a program, and gives its process id in the guest. */
@@ -193,12 +221,14 @@ function objectOf(value: unknown): Answer {
 }
 
 /** @throws ANSWER_UNREADABLE */
-function listOf(value: unknown): readonly unknown[] {
-  if (Array.isArray(value)) return value.slice(0, listMax);
+function listOf(value: unknown, countMax = listMax): readonly unknown[] {
+  if (Array.isArray(value)) return value.slice(0, countMax);
   throw unreadable("no list");
 }
 
 const listMax = 256;
+/** Of 128 MiB each. */
+const memoryBlocksMax = Math.ceil(limits.vmMemoryMiBMax / 128);
 
 /** @throws ANSWER_UNREADABLE */
 function bytesOf(value: unknown): Uint8Array {

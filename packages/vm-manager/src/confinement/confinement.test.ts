@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { mkdir, open, readdir, readFile, readlink, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { sleep } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { afterAll, describe, expect, it } from "@jest/globals";
 import { EmbeddedDriver } from "../embedded/embedded-driver.ts";
@@ -230,6 +231,22 @@ describeRoot("EmbeddedDriver behind walls (as root)", () => wallCases("embedded"
 
 describeWith(describeRoot as typeof describe, qemu)("QemuDriver behind walls (as root)", () => {
   wallCases("qemu");
+
+  it("leaves a VM the memory that it gets while it runs", async () => {
+    await using harness = await VmHarness.open({ drivers: [drivers.qemu()], confinement: { controlGroup } });
+    const image = await rawDiskImage(harness.manager);
+    const wish = (memoryMiB: number) => ({ image, spec: { memoryMiB, memoryMiBMax: 128 } });
+    harness.want(wish(16));
+    await harness.untilPhase("Running");
+    harness.want(wish(64));
+    const pid = await harness.process();
+    const limitMiB = async () => {
+      const limits = await limitsIn(pid);
+      return Number(limits["memory.limit_in_bytes"] ?? limits["memory.max"]) / 1024 / 1024;
+    };
+    for (let tries = 0; (await limitMiB()) === 16 + 512 && tries < 1_000; tries++) await sleep(systemClock, 10);
+    expect(await limitMiB()).toBe(64 + 512);
+  });
 
   it("lets no guest's process reach the disk, console or control socket of another, nor write an image", async () => {
     await using one = await VmHarness.open({ drivers: [drivers.qemu()], confinement: { controlGroup } });

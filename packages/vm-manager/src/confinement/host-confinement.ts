@@ -115,18 +115,22 @@ export class HostConfinement {
     readonly memoryMiB: number;
     readonly vcpus: number;
   }): Promise<Confinement> {
-    const { memoryOverheadMiB, threadsMax } = this.options;
-    const limits = {
-      memoryBytes: (vm.memoryMiB + memoryOverheadMiB) * bytesPerMiB,
-      threads: vm.vcpus + threadsMax,
-      vcpus: vm.vcpus,
-    };
     return {
       uid: vm.uid,
       groups: vm.uid !== undefined && vm.kvm ? await kvmGroups() : [],
       setpriv: this.#setpriv,
-      controlGroups: this.#groups === undefined ? [] : await this.#groups.make(vm.group, limits),
+      controlGroups: await this.limit(vm.group, vm),
     };
+  }
+
+  /** Makes the group of that name, or takes the one that is there, with the limits of this size. */
+  async limit(
+    group: string,
+    { memoryMiB, vcpus }: { readonly memoryMiB: number; readonly vcpus: number },
+  ): Promise<readonly string[]> {
+    const { memoryOverheadMiB, threadsMax } = this.options;
+    const memoryBytes = (memoryMiB + memoryOverheadMiB) * bytesPerMiB;
+    return (await this.#groups?.make(group, { memoryBytes, threads: vcpus + threadsMax, vcpus })) ?? [];
   }
 }
 

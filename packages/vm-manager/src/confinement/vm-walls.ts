@@ -11,6 +11,8 @@ import { type ConfinementReport, HostConfinement, type MissingWall } from "./hos
 import { unconfined } from "./launcher.ts";
 import { VmUsers } from "./vm-users.ts";
 
+type Size = "memoryMiB" | "vcpus";
+
 export interface VmWallsOptions {
   readonly drivers: readonly ChosenDriver[];
   readonly records: readonly InstanceRecord[];
@@ -93,6 +95,12 @@ export class VmWalls {
     const kvm = kind === "qemu-kvm";
     const confinement = await this.#host.confine({ uid, kvm, group: this.#groupOf(vmId), memoryMiB, vcpus });
     return { confinement, recorded: { uid: uid ?? null, controlGroups: confinement.controlGroups } };
+  }
+
+  /** The limits of a VM that runs become those of another size. */
+  async resize(vmId: string, recorded: RecordedConfinement | undefined, size: Pick<VmSpec, Size>): Promise<void> {
+    if (recorded === undefined || recorded.controlGroups.length === 0) return;
+    await this.#host?.limit(this.#groupOf(vmId), size);
   }
 
   /** True for a user that VMs of this manager may have: the manager's, or one of the range. */

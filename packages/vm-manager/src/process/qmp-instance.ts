@@ -16,7 +16,15 @@ import { existsSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { BlixardError, type Clock, messageOf, offAbort, onAbort, sleep, Watch, withDeadline } from "@blixard/common";
 import { GuestAgent } from "../agent/guest-agent.ts";
-import type { ExitReason, InstanceDisks, InstanceHandle, InstancePaths, InstanceState, VmInstance } from "../driver.ts";
+import type {
+  ExitReason,
+  InstanceDisks,
+  InstanceHandle,
+  InstancePaths,
+  InstanceSize,
+  InstanceState,
+  VmInstance,
+} from "../driver.ts";
 import { foldState, readJournalReason, readJournalState, stateOfRunState } from "./event-journal.ts";
 import { isAlive, signalProcess } from "./process-identity.ts";
 import { QmpClient, type QmpEvent } from "./qmp-client.ts";
@@ -42,6 +50,7 @@ export type ExecuteQmp = (command: string, commandArguments?: Readonly<Record<st
 /** What a process can do beside what all of them can. */
 export interface QmpAbilities {
   readonly disks?: (execute: ExecuteQmp) => InstanceDisks;
+  readonly size?: (execute: ExecuteQmp) => InstanceSize;
 }
 
 export interface QmpInstanceOptions extends QmpAbilities {
@@ -56,6 +65,7 @@ export class QmpInstance implements VmInstance {
   readonly serialActivity = new Watch(0);
   readonly agent?: GuestAgent;
   readonly disks?: InstanceDisks;
+  readonly size?: InstanceSize;
   readonly #clock: Clock;
   readonly #paths: InstancePaths;
   readonly #detached = new AbortController();
@@ -74,8 +84,10 @@ export class QmpInstance implements VmInstance {
     // It was bound before the process was started, which cannot remove it.
     const { clock, paths } = options;
     if (existsSync(paths.agentSocket)) this.agent = new GuestAgent({ clock, path: paths.agentSocket });
-    const disks = options.disks?.((command, given) => this.#execute(command, undefined, given));
+    const execute: ExecuteQmp = (command, given) => this.#execute(command, undefined, given);
+    const [disks, size] = [options.disks?.(execute), options.size?.(execute)];
     if (disks !== undefined) this.disks = disks;
+    if (size !== undefined) this.size = size;
     this.state = new Watch<InstanceState>({ type: "unknown", message: "not connected yet" });
     this.#loop = this.#run();
   }

@@ -110,6 +110,18 @@ describe("qemuArguments", () => {
     expect(fixed.map((part) => /serial=([^,]+)/.exec(part)?.[1])).toEqual(["root", "v8"]);
   });
 
+  it("has places for processors and room for memory where the VM grows, and none where it does not", () => {
+    const hotplug = { vcpus: { min: 2, max: 4 }, memoryMiB: { min: 64, max: 96 } };
+    const list = build({ hotplug });
+    expect(after(list, "-smp")).toBe("2,maxcpus=4");
+    // Whole blocks: of less, Linux makes no use.
+    expect(after(list, "-m")).toBe("size=64M,maxmem=192M");
+    expect(after(list, "-object")).toBe("memory-backend-ram,id=memory1-ram,size=128M,reserve=off");
+    const plain = build();
+    expect([after(plain, "-m"), after(plain, "-smp")]).toEqual(["64M", "2"]);
+    expect(build({ hotplug: { vcpus: { min: 2, max: 2 }, memoryMiB: { min: 64, max: 64 } } })).not.toContain("-object");
+  });
+
   it("shows a seed that nobody writes to, and a channel for an agent, behind all that was there before", () => {
     const disks = [{ name: "data", path: "disk-data.raw", format: "raw" as const }];
     const nics = [{ network: "user", mac: "02:00:00:00:00:01" }];

@@ -34,7 +34,7 @@ export function qemuArguments(spec: InstanceSpec, machine: string): string[] {
     ...["-M", machine],
     ...["-accel", spec.driver === "qemu-kvm" ? "kvm" : `tcg,tb-size=${tcgBufferMiB}`],
     ...(spec.driver === "qemu-kvm" ? ["-cpu", "host"] : []),
-    ...["-m", `${spec.vm.memoryMiB}M`, "-smp", `${spec.vm.vcpus}`],
+    ...sizeArguments(spec),
     ...["-nodefaults", "-no-user-config", "-display", "none"],
     ...["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
     // The guest's end leaves QEMU as a tombstone, so that the manager reads the reason before it clears it away.
@@ -50,6 +50,27 @@ export function qemuArguments(spec: InstanceSpec, machine: string): string[] {
     ...seedArguments(spec),
     ...agentArguments(spec),
     ...(hasHotplug(spec) ? hotplugArguments(spec) : []),
+  ];
+}
+
+/** The device out of which memory comes, and into which it goes. */
+export const memoryDeviceId = "memory1";
+/** Far from those that get their places one after the other. */
+const memoryDeviceAddress = "0x1d";
+/** Linux uses only whole ones of the room for more memory. */
+const memoryBlockMiB = 128;
+
+/** Places for processors that come, and memory that is there for the guest only when it is asked to take it. */
+function sizeArguments({ vm, hotplug = {} }: InstanceSpec): string[] {
+  const { vcpus, memoryMiB } = hotplug;
+  const smp = vcpus === undefined ? `${vm.vcpus}` : `${vm.vcpus},maxcpus=${vcpus.max}`;
+  if (memoryMiB === undefined || memoryMiB.max <= vm.memoryMiB) return ["-m", `${vm.memoryMiB}M`, "-smp", smp];
+  const roomMiB = Math.ceil((memoryMiB.max - vm.memoryMiB) / memoryBlockMiB) * memoryBlockMiB;
+  const backend = `memory-backend-ram,id=${memoryDeviceId}-ram,size=${roomMiB}M,reserve=off`;
+  const device = `virtio-mem-pci,id=${memoryDeviceId},memdev=${memoryDeviceId}-ram,block-size=${limits.vmMemoryStepMiB}M`;
+  return [
+    ...["-m", `size=${vm.memoryMiB}M,maxmem=${vm.memoryMiB + roomMiB}M`, "-smp", smp, "-object", backend],
+    ...["-device", `${device},requested-size=0,bus=pcie.0,addr=${memoryDeviceAddress}`],
   ];
 }
 

@@ -4,6 +4,7 @@ import type { AttachedDisk, DiskLimits, GuestDisk, InstanceDisks } from "../driv
 import { diskNodePrefix } from "../process/event-journal.ts";
 import type { ExecuteQmp } from "../process/qmp-instance.ts";
 import { diskBlockdev, diskNodeName, slotPrefix, slottedDisk } from "./qemu-arguments.ts";
+import { objectOf, objectsIn } from "./qmp-answers.ts";
 
 /** A guest that listens needs less than a second, and much more where it is emulated on a busy machine. */
 const detachTimeoutMs = 15_000;
@@ -132,13 +133,3 @@ export class QemuDisks implements InstanceDisks {
 }
 
 const closed = { device: undefined, limits: { iops: 0, bytesPerSecond: 0 } } as const;
-
-type Fields = Readonly<Record<string, unknown>>;
-
-function objectOf(value: unknown): Fields {
-  return typeof value === "object" && value !== null ? (value as Fields) : {};
-}
-
-function objectsIn(value: unknown): readonly Fields[] {
-  return Array.isArray(value) ? value.map(objectOf) : [];
-}

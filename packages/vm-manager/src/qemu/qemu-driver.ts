@@ -16,6 +16,7 @@ import { makeUserDirectory } from "../run-directory.ts";
 import { probeKvm } from "./kvm-probe.ts";
 import { qemuArguments } from "./qemu-arguments.ts";
 import { QemuDisks } from "./qemu-disks.ts";
+import { QemuSize } from "./qemu-size.ts";
 
 const execFileAsync = promisify(execFile);
 const probeTimeoutMs = 20_000;
@@ -50,6 +51,8 @@ export class QemuDriver implements VmDriver {
     cloudInit: true,
     agent: true,
     diskHotplug: true,
+    cpuHotplug: true,
+    memoryHotplug: true,
   };
   readonly #clock: Clock;
   readonly #options: QemuDriverOptions;
@@ -114,7 +117,10 @@ export class QemuDriver implements VmDriver {
   }
 
   get #abilities(): QmpAbilities {
-    return { disks: (execute) => new QemuDisks(this.#clock, execute) };
+    return {
+      disks: (execute) => new QemuDisks(this.#clock, execute),
+      size: (execute) => new QemuSize(this.#clock, execute),
+    };
   }
 
   async #output(programArguments: readonly string[]): Promise<string> {

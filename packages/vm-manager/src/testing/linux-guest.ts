@@ -18,7 +18,7 @@ const modulesPath = `/lib/modules/${kernelPath?.replace(/^.*vmlinuz-/, "")}/kern
 /** In the order in which they are loaded. */
 const modules = [
   ...["virtio/virtio_ring", "virtio/virtio", "virtio/virtio_pci_legacy_dev", "virtio/virtio_pci_modern_dev"],
-  ...["virtio/virtio_pci", "block/virtio_blk"],
+  ...["virtio/virtio_pci", "block/virtio_blk", "virtio/virtio_mem"],
 ];
 
 export const linuxGuestNeeds: RequiredComponent = {

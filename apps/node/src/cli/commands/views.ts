@@ -327,3 +327,15 @@ function formatBytes(bytes: number): string {
   const unit = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(1, bytes)) / 10));
   return `${(bytes / 1024 ** unit).toFixed(unit === 0 ? 0 : 1)} ${units[unit]}`;
 }
+
+/** How far a VM grows while it runs, and what its process has. */
+export function sizeLine({ spec, startedWith: has }: VmRecord): string {
+  const { vcpusMax, memoryMiBMax } = spec;
+  const most = [
+    ...(vcpusMax === undefined ? [] : [`${vcpusMax} vcpus`]),
+    ...(memoryMiBMax === undefined ? [] : [formatMemory(memoryMiBMax)]),
+  ];
+  if (most.length === 0) return "";
+  const now = has === undefined ? "" : `; it has ${has.vcpus} vcpus and ${formatMemory(has.memoryMiB)}`;
+  return `While it runs it grows to ${most.join(" and ")}${now}.\n`;
+}

@@ -28,6 +28,9 @@ describe("the options of a VM's specification", () => {
     expect(
       specOf(parsed("--image", "demo", "--boot-deadline", "90s", "--autostart-order", "3", "--autostart-delay", "2s")),
     ).toMatchObject({ bootDeadlineMs: 90_000, autostart: { order: 3, delayMs: 2_000 } });
+    expect(specOf(parsed("--image", "demo", "--vcpus-max", "4", "--memory-max", "2G"))).toMatchObject({
+      ...{ vcpusMax: 4, memoryMiBMax: 2_048 },
+    });
     expect(() => specOf(parsed("--image", "demo", "--vcpus", "0"))).toThrow(
       "--vcpus must be a whole number of at least 1",
     );

@@ -137,7 +137,7 @@ function optionOf(
 function kindOf(field: string, flag: string, schema: FieldSchema): Pick<SpecOption, "read"> & { value: string } {
   switch (schema.type) {
     case "integer":
-      if (field.endsWith("MiB")) return { value: "size", read: (given) => parseMemoryMiB(String(given)) };
+      if (/MiB(Max)?$/.test(field)) return { value: "size", read: (given) => parseMemoryMiB(String(given)) };
       if (field.endsWith("Ms")) return { value: "time", read: (given) => parseDurationMs(String(given), { minMs: 0 }) };
       return { value: "n", read: (given) => parseInteger(String(given), flag, Math.max(0, schema.minimum ?? 0)) };
     case "string":
@@ -150,6 +150,6 @@ function kindOf(field: string, flag: string, schema: FieldSchema): Pick<SpecOpti
 }
 
 function flagOf(field: string): string {
-  const words = field.replace(/(MiB|Ms)$/, "").replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const words = field.replace(/(MiB|Ms)(?=$|Max$)/, "").replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   return `--${words}`;
 }
