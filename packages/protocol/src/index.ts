@@ -114,6 +114,7 @@ export { describeCheck } from "./api/vm-health.ts";
 export type { CardState } from "./api/vm-network-state.ts";
 export type { NetworkWishes, VmForward, VmNetwork } from "./api/vm-networks.ts";
 export {
+  forwardNetworkOf,
   forwardsCollide,
   listenAddressOf,
   networksOf,
