@@ -18,7 +18,9 @@ export async function openForwardSocket(
   request: StreamRequestOf<"vm.forward">,
   { timeoutMs, signal, input = noInput() }: ChannelStream<"vm.forward">,
 ): Promise<AsyncIterable<Piece>> {
-  const { path } = pathOf(nodeRoutes.forward, request);
+  const { path: ofPort } = pathOf(nodeRoutes.forward, request);
+  const { network } = request;
+  const path = network === undefined ? ofPort : `${ofPort}?${new URLSearchParams({ network })}`;
   const { webSocket, refusal } = await endpoint.openSocket({ path, subprotocol, timeoutMs, signal });
   if (refusal !== undefined) throw decodeError(refusal);
   if (webSocket === undefined) throw new BlixardError("INTERNAL", "the node neither accepts nor refuses");

@@ -30,14 +30,14 @@ afterEach(async () => {
 });
 
 describe("connections to ports of VMs", () => {
-  const connected = async (port: number, pieces: readonly Uint8Array[], token = "admin-token") => {
+  const connected = async (port: number, pieces: readonly Uint8Array[], token = "admin-token", more = {}) => {
     await using client = connectClient({ addresses: [`http://${listener.address}`], token });
     const input = (async function* () {
       yield* pieces;
     })();
     const came: Uint8Array[] = [];
     let ends = 0;
-    for await (const { data, ended } of await client.vms.openForward({ name: "web", port }, { input })) {
+    for await (const { data, ended } of await client.vms.openForward({ name: "web", port, ...more }, { input })) {
       came.push(data);
       if (ended) ends++;
     }
@@ -50,6 +50,7 @@ describe("connections to ports of VMs", () => {
     expect(ends).toBe(1);
     expect(came.equals(Buffer.concat([...pieces, Buffer.from("2000000")]))).toBe(true);
     expect((await connected(7, [])).came.toString()).toBe("0");
+    expect((await connected(7, [], "admin-token", { network: "lan" })).came.toString()).toBe("0lan");
   });
 
   it("say what they are refused with, and that they broke", async () => {

@@ -1,6 +1,6 @@
 /**
- * A TCP connection to a port of a VM as a websocket at `/v1/vms/{name}/ports/{port}`: binary messages are what comes, both ways, and
- * the text `end` says that no more does. One that closes before both sides have said so is a connection that broke. Neither side
+ * A TCP connection to a port of a VM as a websocket at `/v1/vms/{name}/ports/{port}`, with `?network=NAME` for another network than
+ * `user`: binary messages are what comes, both ways, and the text `end` says that no more does. One that closes before both sides have said so is a connection that broke. Neither side
  * is read further than the other one takes.
  */
 import { BlixardError, PieceQueue } from "@blixard/common";
@@ -17,10 +17,11 @@ export const forwardSocket: SocketKind = {
   subprotocol: "blixard.forward",
   sessionsMax: httpLimits.forwardsMax,
   gauge: "forwards",
-  async open([name = "", port = ""], _query, stream) {
+  async open([name = "", port = ""], query, stream) {
     const input = new PieceQueue(inputPieceBytesMax);
     let resume = () => {};
-    const request = { name, port: portOf(port) };
+    const network = query.get("network");
+    const request = { name, port: portOf(port), ...(network === null ? {} : { network }) };
     const output = await stream(
       "vm.forward",
       request,

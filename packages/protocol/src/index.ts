@@ -117,6 +117,7 @@ export type { CardState } from "./api/vm-network-state.ts";
 export type { NetworkWishes, VmForward, VmNetwork } from "./api/vm-networks.ts";
 export {
   cardsStay,
+  forwardNetworkOf,
   forwardsCollide,
   listenAddressOf,
   networksOf,

@@ -19,7 +19,7 @@ import type { VmDriver } from "./driver.ts";
 import type { CarrierProgram } from "./network/private/frame-carrier.ts";
 import type { NetworksOfNode } from "./network/private/network-table.ts";
 import type { GuestStream } from "./network/tcp/guest-stream.ts";
-import type { NetworkLane } from "./network/vm-networks.ts";
+import type { GuestPlace, NetworkLane } from "./network/vm-networks.ts";
 import type { OpenBlob } from "./open-blob.ts";
 import type { VmManagerTunables } from "./options.ts";
 import type { SpaceReserve } from "./space/space-guard.ts";
@@ -233,8 +233,8 @@ export interface VmManager {
   /** @throws VM_NOT_FOUND, UNAVAILABLE when it does not run here, UNSUPPORTED without a channel for an agent */
   agentOf(vmId: string): VmAgent;
   writeConsole(vmId: string, data: Uint8Array): Promise<void>;
-  /** A TCP connection to a port of a guest in its network `user`. @throws VM_NOT_FOUND, GUEST_UNREACHABLE */
-  connectGuest(vmId: string, port: number, signal: AbortSignal): Promise<GuestStream>;
+  /** A TCP connection to a port of a guest, in one of its networks. @throws VM_NOT_FOUND, GUEST_UNREACHABLE */
+  connectGuest(vmId: string, place: GuestPlace, signal: AbortSignal): Promise<GuestStream>;
   /** The network cards of a VM that runs here; none of another. @throws VM_NOT_FOUND */
   networkStateOf(vmId: string): Promise<readonly CardState[]>;
   /** The image store: content-addressed, verified by digest when a blob is complete. */

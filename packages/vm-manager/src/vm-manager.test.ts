@@ -363,29 +363,6 @@ describe("VmManager and instances that it finds", () => {
     await harness.until("ready after another", (seen) => seen.restarts === 2 && seen.guest === "ready");
   });
 
-  it("leaves a VM alone while something else is wanted of another one", async () => {
-    await using harness = await VmHarness.open({ drivers: [embedded], tunables: quick });
-    const { observations } = harness.manager;
-    let looks = 0;
-    const counted = new Proxy(harness.wish({ desired: "stopped" }), {
-      get: (wish, field) => {
-        looks++;
-        return Reflect.get(wish, field);
-      },
-    });
-    const stopped = { ...harness.wish({ desired: "stopped" }), vmId: randomUUID() };
-    harness.manager.setDesired([counted, stopped]);
-    await observations.until((all) => all.size === 2);
-    looks = 0;
-    harness.manager.setDesired([counted, { ...stopped, desired: "deleted" }]);
-    await observations.until((all) => all.get(stopped.vmId)?.phase === "Deleted");
-    expect(looks).toBe(0);
-    // Another object is another wish, whatever it says.
-    harness.manager.setDesired([new Proxy(counted, {}), stopped]);
-    await observations.until((all) => all.get(stopped.vmId)?.phase !== "Deleted");
-    expect(looks).toBeGreaterThan(0);
-  });
-
   it("starts the VMs in their order when it comes up, one order after the other, each once", async () => {
     const orders = [30, undefined, 10, 20, 10];
     await using harness = await VmHarness.open({ drivers: [embedded], tunables: quick });

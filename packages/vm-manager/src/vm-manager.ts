@@ -23,7 +23,7 @@ import { InstanceStore } from "./instance-store.ts";
 import { bindVmMetrics, type VmMetrics } from "./metrics.ts";
 import type { NetworksOfNode } from "./network/private/network-table.ts";
 import type { GuestStream } from "./network/tcp/guest-stream.ts";
-import { type NetworkLane, VmNetworks } from "./network/vm-networks.ts";
+import { type GuestPlace, type NetworkLane, VmNetworks } from "./network/vm-networks.ts";
 import { defaultTunables, type VmManagerTunables } from "./options.ts";
 import { findVmProcesses } from "./process/find-processes.ts";
 import { makeRunDirectory } from "./run-directory.ts";
@@ -323,9 +323,9 @@ class NodeVmManager implements HostVmManager {
     return this.#machineOf(vmId).agent;
   }
 
-  async connectGuest(vmId: string, port: number, signal: AbortSignal): Promise<GuestStream> {
+  async connectGuest(vmId: string, place: GuestPlace, signal: AbortSignal): Promise<GuestStream> {
     this.#machineOf(vmId);
-    return await this.#networks.connectGuest(vmId, port, signal);
+    return await this.#networks.connectGuest(vmId, place, signal);
   }
 
   async networkStateOf(vmId: string): Promise<readonly CardState[]> {

@@ -14,6 +14,8 @@ export interface ForwardedPort {
   readonly port: number;
   /** Of this machine, on loopback; 0: the system chooses one. */
   readonly localPort: number;
+  /** Absent: as the node chooses. */
+  readonly network?: string;
 }
 
 export class LocalForward {
@@ -68,9 +70,9 @@ export class LocalForward {
       left.abort(new BlixardError("CANCELLED", "the connection was left"));
     });
     try {
-      const { name, port } = this.#to;
+      const { name, port, network } = this.#to;
       const output = await this.#client.vms.openForward(
-        { name, port },
+        { name, port, ...(network === undefined ? {} : { network }) },
         { input: inputOf(socket), signal: left.signal },
       );
       for await (const { data, ended } of output) {

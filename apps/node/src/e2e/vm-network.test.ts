@@ -215,6 +215,35 @@ describeWith(describe, networkGuestComponent)("networks of VMs", () => {
     await web.run(`for at in ${targets}; do ${attempt} done; sleep 6`);
     expect(await web.run("cat /reached")).toBe("10.1.0.77:80");
 
+    // A VM that has no other network is reached in a private one, and that of another when it is asked for.
+    const ways = [
+      await ForwardProcess.start(["db", "0:80", "--data-dir", `${cluster.dataRoot}/node-${webNode}`]),
+      await ForwardProcess.start([
+        "web",
+        "0:80",
+        "--network",
+        "lan",
+        "--data-dir",
+        `${cluster.dataRoot}/node-${dbNode}`,
+      ]),
+    ];
+    const pageOf = async (at: number) => await (await fetch(`http://127.0.0.1:${ways[at]?.ports[0]}/`)).text();
+    expect([await pageOf(0), await pageOf(1)]).toEqual(["a page of db\n", "a page of the guest\n"]);
+    await web.run("(nc -ll -p 9000 -e md5sum &)");
+    const sums = await ForwardProcess.start([
+      "web",
+      "0:9000",
+      "--network",
+      "lan",
+      "--data-dir",
+      `${cluster.dataRoot}/node-1`,
+    ]);
+    const sent = Buffer.from(Array.from({ length: 1_000_000 }, (_, at) => at % 251));
+    const digest = createHash("md5").update(sent).digest("hex");
+    expect(await exchange(sums.ports[0] ?? 0, sent)).toBe(`${digest}  -\n`);
+    for (const each of [...ways, sums]) expect(await each.interrupt()).toBe(130);
+    expect(await run("vm", "forward", "web", "0:80", "--network", "dmz")).toMatchObject({ code: 64 });
+
     // The guests and their switch go on while the node is started anew; so does the lane.
     await cluster.restart(records.find(({ name }) => name === "web")?.node ?? 0);
     expect(await page()).toContain("a page of the guest");
@@ -283,7 +312,8 @@ describeWith(describe, networkGuestComponent)("networks of VMs", () => {
       await said.until((text) => text.includes("port 81 of app: the connection is refused"));
     }
     const logs = cluster.nodes.map((each) => each.stderrTail(400));
-    expect(logs.filter((log) => log.includes("a connection into a VM is opened"))).toHaveLength(1);
+    const opened = (log: string) => /"vm":"app",.*"a connection into a VM is opened"/.test(log);
+    expect(logs.filter((log) => log.split("\n").some(opened))).toHaveLength(1);
 
     const viewer = await client.tokens.create({ role: "viewer" });
     const watcher = await ForwardProcess.start(["app", "0:80", "--address", cluster.node(1).ready.bind], {

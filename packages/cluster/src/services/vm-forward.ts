@@ -1,6 +1,6 @@
 /** Connections into a guest, and its network cards, on the node that runs it. Who opened which is told in the log of that node. */
-import { abortReason, onAbort } from "@blixard/common";
-import type { StreamOutputOf } from "@blixard/protocol";
+import { abortReason, notApplied, onAbort } from "@blixard/common";
+import { forwardNetworkOf, networksOf, type StreamOutputOf, type VmRecord } from "@blixard/protocol";
 import type { GuestStream } from "@blixard/vm-manager";
 import type { Handlers, StreamHandlers } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
@@ -13,10 +13,12 @@ type Piece = StreamOutputOf<"vm.forward">;
 
 export function vmForwardStreams({ logger, ...parts }: ForwardParts): Pick<StreamHandlers, "vm.forward"> {
   return {
-    "vm.forward": async ({ name, port }, { meta, signal }, input) => {
-      const guest = await parts.vmManager.connectGuest(vmOf(parts, name).vmId, port, signal);
+    "vm.forward": async ({ name, port, network: asked }, { meta, signal }, input) => {
+      const vm = vmOf(parts, name);
+      const network = networkOf(vm, asked);
+      const guest = await parts.vmManager.connectGuest(vm.vmId, { port, network }, signal);
       onAbort(signal, () => guest.close());
-      const about = { vm: name, port, actor: meta.actor };
+      const about = { vm: name, port, network, actor: meta.actor };
       logger.log("info", "a connection into a VM is opened", about);
       return carried(guest, input, signal, (bytes) =>
         logger.log("info", "a connection into a VM has ended", { ...about, ...bytes }),
@@ -34,6 +36,17 @@ export function vmNetworkStateHandlers(
       return { cards: [...(await parts.vmManager.networkStateOf(vmId))] };
     },
   };
+}
+
+/** @throws INVALID_ARGUMENT */
+function networkOf({ name, spec }: VmRecord, asked: string | undefined): string {
+  const network = forwardNetworkOf(spec, asked);
+  if (network !== undefined) return network;
+  const which = asked === undefined ? "any network" : `the network ${asked}`;
+  const names = networksOf(spec).map((each) => each.network);
+  throw notApplied("INVALID_ARGUMENT", `the VM ${name} is not in ${which}`, {
+    hint: names.length === 0 ? "A VM that is to be reached needs a network card." : `It is in: ${names.join(", ")}.`,
+  });
 }
 
 interface CarriedBytes {

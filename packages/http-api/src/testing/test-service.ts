@@ -209,7 +209,7 @@ export class TestService implements NodeService {
     if (method === "kv.watch") return this.#keys((request as { readonly prefix: string }).prefix, signal);
     if (method === "vm.watch") return this.#watchedVms((request as { readonly name?: string }).name, signal);
     const { name, offset } = request as { readonly name: string; readonly offset: number };
-    if (method === "vm.forward") return forwarded((request as { readonly port: number }).port, input);
+    if (method === "vm.forward") return forwarded(request as ForwardRequest, input);
     await this.call("vm.consoleRead", { name, offset, waitMs: 0 }, meta);
     const write = async () => {
       for await (const data of input ?? []) this.print(Buffer.from(data as Uint8Array).toString());
@@ -315,8 +315,16 @@ export const vmRecord: VmRecord = {
   ],
 };
 
-/** A guest that gives back what it gets, and then its length; at port 13 it goes away in between, and at others it is not there. */
-function forwarded(port: number, input: AsyncIterable<unknown> = nothing()): AsyncIterable<unknown> {
+interface ForwardRequest {
+  readonly port: number;
+  readonly network?: string;
+}
+
+/** A guest that gives back what it gets, then its length, and the network that was asked for; at port 13 it goes away in between, and at others it is not there. */
+function forwarded(
+  { port, network = "" }: ForwardRequest,
+  input: AsyncIterable<unknown> = nothing(),
+): AsyncIterable<unknown> {
   if (port !== 7 && port !== 13) throw new BlixardError("GUEST_UNREACHABLE", "the connection is refused");
   return (async function* () {
     let length = 0;
@@ -325,7 +333,7 @@ function forwarded(port: number, input: AsyncIterable<unknown> = nothing()): Asy
       yield { data, ended: false };
       if (port === 13) throw new BlixardError("GUEST_UNREACHABLE", "the guest has reset the connection");
     }
-    yield { data: new Uint8Array(Buffer.from(`${length}`)), ended: false };
+    yield { data: new Uint8Array(Buffer.from(`${length}${network}`)), ended: false };
     yield { data: new Uint8Array(0), ended: true };
   })();
 }

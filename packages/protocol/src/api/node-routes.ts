@@ -88,7 +88,7 @@ export const nodeRoutes = {
     verb: "GET",
     path: "/v1/vms/{name}/ports/{port}",
     summary:
-      "a TCP connection to a port of a VM, as a websocket: binary messages are what comes, `end` says that no more does",
+      "a TCP connection to a port of a VM, in its network `user` or in `?network=NAME`, as a websocket: binary messages are what comes, `end` says that no more does",
     access: "operator",
     answers: { status: 101, mediaType: "application/octet-stream" },
   },

@@ -6,11 +6,18 @@ import { bytesSchema, nameSchema } from "./values.ts";
 export const vmForwardStreams = {
   /** One TCP connection: what goes in comes out at the guest, and the other way. Each side ends on its own. */
   "vm.forward": stream({
-    summary: "a TCP connection to a port of a VM, in its network user",
+    summary: "a TCP connection to a port of a VM, in one of its networks",
     since: 3,
     place: "owner",
     access: "operator",
-    request: z.object({ name: nameSchema, port: z.int().min(1).max(65_535) }).strict(),
+    request: z
+      .object({
+        name: nameSchema,
+        port: z.int().min(1).max(65_535),
+        /** Absent: `user`, or the first of a VM that is not in that. */
+        network: nameSchema.meta({ since: 3 }).exactOptional(),
+      })
+      .strict(),
     input: bytesSchema,
     output: z.object({
       data: bytesSchema,

@@ -123,6 +123,13 @@ export function networksOf({ networks }: NetworkWishes): readonly VmNetwork[] {
   return networks ?? [{ network: userNetwork }];
 }
 
+/** Through which `vm forward` reaches the VM; undefined when it is not in the network that is asked for, or in none. */
+export function forwardNetworkOf(wishes: NetworkWishes, asked: string | undefined): string | undefined {
+  const names = networksOf(wishes).map(({ network }) => network);
+  const network = asked ?? (names.includes(userNetwork) ? userNetwork : names[0]);
+  return network !== undefined && names.includes(network) ? network : undefined;
+}
+
 /** The networks that the VM cannot do without: those that somebody gave, and the one that its forwards and checks lead through. */
 export function networksAskedFor({ networks, forwards = [], health = [] }: NetworkWishes): readonly string[] {
   if (networks !== undefined) return networks.map(({ network }) => network);

@@ -1,8 +1,9 @@
 /** What people are told of the network cards of a running VM: their addresses, and the lanes to the nodes of their neighbours. */
 import { formatIpv4 } from "@blixard/common";
 import { type CardState, userNetwork } from "@blixard/protocol";
+import type { LaneStatus } from "./private/lanes.ts";
 import type { NetworksOfNode } from "./private/network-table.ts";
-import type { LaneStatus, PortConfig } from "./switch-messages.ts";
+import type { PortConfig } from "./switch-messages.ts";
 
 const unknownSwitch = "it has not said which switch it has";
 

@@ -19,6 +19,7 @@ import { PrivatePort } from "./private/private-port.ts";
 import type { PortConfig, PortStatus, SwitchAnswers, SwitchQuestion } from "./switch-messages.ts";
 import { switchKind } from "./switch-messages.ts";
 import { serveStreams } from "./tcp/stream-server.ts";
+import type { TcpConnection, TcpConnectionEvents } from "./tcp/tcp-connection.ts";
 import { UserPort } from "./user-port.ts";
 
 const lookMs = 200;
@@ -51,8 +52,10 @@ class SwitchProcess {
   run(): void {
     rmSync(this.#socketPath, { force: true });
     this.#server.listen(this.#socketPath);
-    const streams = serveStreams(this.#socketPath, ({ vmId, port }, events) =>
-      this.#userPortOf(vmId).connect(port, events),
+    const streams = serveStreams(this.#socketPath, ({ vmId, port, networkId }, events) =>
+      networkId === undefined
+        ? this.#userPortOf(vmId).connect(port, events)
+        : this.#connectPrivate(vmId, networkId, port, events),
     );
     const looking = setInterval(() => {
       this.#fabric.look();
@@ -123,6 +126,17 @@ class SwitchProcess {
     const port = this.#ports.get(vmId)?.find((each) => each instanceof UserPort);
     if (port === undefined) throw new Error("the VM has no card in the network user");
     return port;
+  }
+
+  /** @throws when the VM has no such card, or there are too many */
+  #connectPrivate(vmId: string, networkId: string, port: number, events: TcpConnectionEvents): TcpConnection {
+    const isCard = (each: SwitchPort) => each instanceof PrivatePort && each.config.networkId === networkId;
+    const card = this.#ports.get(vmId)?.find(isCard);
+    const ends = card instanceof PrivatePort ? this.#fabric.endsOf(card) : undefined;
+    if (!(card instanceof PrivatePort) || ends === undefined) {
+      throw new Error("the state places no card of the VM in that network here");
+    }
+    return card.connect(ends, port, events);
   }
 
   /** A port that is as it is wanted goes on; any other is closed, and its connections with it. */

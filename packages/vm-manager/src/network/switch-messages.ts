@@ -3,7 +3,7 @@ import type { Confinement } from "../driver.ts";
 import type { HelperKind } from "../process/helper-process.ts";
 import type { ProcessIdentity } from "../process/process-identity.ts";
 import type { CarrierEndpoint, CarrierProgram } from "./private/frame-carrier.ts";
-import type { LanePeer } from "./private/lanes.ts";
+import type { LanePeer, LaneStatus } from "./private/lanes.ts";
 import type { NetworksOfNode } from "./private/network-table.ts";
 import type { ProbeAnswer, ProbeAsk } from "./probe/guest-probe.ts";
 import type { PortForward, UserAddresses } from "./user-addresses.ts";
@@ -39,14 +39,6 @@ export type PortConfig = UserPortConfig | PrivatePortConfig;
 export interface PortStatus {
   readonly vmId: string;
   /** Why no frame passes; undefined when they do. */
-  readonly problem?: string;
-}
-
-/** The way to the switch of another node. */
-export interface LaneStatus {
-  readonly node: number;
-  readonly connected: boolean;
-  /** Why no frame passes; undefined when they do, or when there was none. */
   readonly problem?: string;
 }
 

@@ -47,6 +47,12 @@ export interface NetworkLane {
   setPeers(peers: readonly LanePeer[]): void;
 }
 
+/** A port of a guest, in one of the networks of its VM. */
+export interface GuestPlace {
+  readonly port: number;
+  readonly network: string;
+}
+
 /** Why this host gives no networks, and what to do about it. */
 export interface MissingNetworks {
   readonly reason: string;
@@ -157,14 +163,22 @@ export class VmNetworks implements NetworkLane {
     return cardStatesOf(ports, this.#networks, lanes);
   }
 
-  /** Opens a connection to a port of a guest in its network `user`. @throws GUEST_UNREACHABLE, DEADLINE_EXCEEDED */
-  async connectGuest(vmId: string, port: number, signal: AbortSignal): Promise<GuestStream> {
-    if (this.#connection === undefined || !this.#told.has(vmId)) {
-      const why = this.missing?.reason ?? "its network is not up";
+  /** Opens a connection to a port of a guest. @throws GUEST_UNREACHABLE, DEADLINE_EXCEEDED */
+  async connectGuest(vmId: string, { port, network }: GuestPlace, signal: AbortSignal): Promise<GuestStream> {
+    const card = this.#told.get(vmId)?.find((each) => this.#nameOf(each) === network);
+    if (this.#connection === undefined || card === undefined) {
+      const missing = network === userNetwork ? this.missing?.reason : undefined;
+      const why = missing ?? `its card in the network ${network} is not up`;
       throw new BlixardError("GUEST_UNREACHABLE", why, { outcome: "not_applied" });
     }
     const switchSocketPath = this.#place.socketPath;
-    return await openGuestStream({ clock: this.#deps.clock, switchSocketPath }, { vmId, port }, signal);
+    const ask = card.type === "private" ? { vmId, port, networkId: card.networkId } : { vmId, port };
+    return await openGuestStream({ clock: this.#deps.clock, switchSocketPath }, ask, signal);
+  }
+
+  #nameOf(port: PortConfig): string | undefined {
+    if (port.type === "user") return userNetwork;
+    return this.#networks.networks.find(({ networkId }) => networkId === port.networkId)?.name;
   }
 
   /** Lets go of the switch, which goes on. */

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { BlixardError, onAbort } from "@blixard/common";
+import { forwardNetworkOf, type VmRecord } from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, type ClientSession, withClient, withClientOptions } from "../client-command.ts";
@@ -9,9 +10,11 @@ import { LocalForward } from "../local-forward.ts";
 import { printList, type View } from "../output.ts";
 import { parseInteger } from "../quantities.ts";
 
-type SshOptions = ClientOptions & { readonly user?: string; readonly port?: string };
+type ForwardOptions = ClientOptions & { readonly network?: string };
+type SshOptions = ForwardOptions & { readonly user?: string; readonly port?: string };
 
 const portMax = 65_535;
+const networkHelp = "in which network of the VM (default user, or its first)";
 const sshPort = 22;
 /** As a shell says that a signal ended a program. */
 const signalExitCode = 128;
@@ -21,9 +24,11 @@ export function registerForward(command: Command, context: CliContext): void {
     command
       .command("forward <name> <ports...>")
       .description("carry connections to [LOCAL:]PORT of this machine to PORT of a VM, until Ctrl-C"),
-  ).action((name: string, ports: string[], options: ClientOptions) =>
-    withClient(context, options, (session) => forward(session, name, ports), { untilInterrupted: true }),
-  );
+  )
+    .option("--network <network>", networkHelp)
+    .action((name: string, ports: string[], options: ForwardOptions) =>
+      withClient(context, options, (session) => forward(session, name, ports, options), { untilInterrupted: true }),
+    );
   withClientOptions(
     command
       .command("ssh <name> [arguments...]")
@@ -31,6 +36,7 @@ export function registerForward(command: Command, context: CliContext): void {
   )
     .option("-l, --user <name>", "who to be in the VM")
     .option("--port <port>", "where the VM listens (default 22)")
+    .option("--network <network>", networkHelp)
     .action((name: string, given: string[], options: SshOptions) =>
       withClient(context, options, (session) => ssh(session, name, given, options)),
     );
@@ -51,15 +57,20 @@ const forwardView: View<ShownForward> = {
   name: ({ local }) => local,
 };
 
-async function forward(session: ClientSession, name: string, given: readonly string[]): Promise<void> {
+async function forward(
+  session: ClientSession,
+  name: string,
+  given: readonly string[],
+  options: ForwardOptions,
+): Promise<void> {
   const { client, context, format } = session;
   const ports = given.map(parsePorts);
-  await client.vms.get(name);
+  const wished = networkWish(await client.vms.get(name), options);
   const open: LocalForward[] = [];
   try {
     for (const { localPort, port } of ports) {
       const onProblem = (message: string) => say(context, `port ${port} of ${name}: ${message}`);
-      open.push(await LocalForward.open(client, { name, port, localPort }, onProblem));
+      open.push(await LocalForward.open(client, { name, port, localPort, ...wished }, onProblem));
     }
     const shown = open.map(({ localPort }, at) => ({
       ...{ local: `127.0.0.1:${localPort}`, vm: name, port: ports[at]?.port ?? 0 },
@@ -73,6 +84,15 @@ async function forward(session: ClientSession, name: string, given: readonly str
   } finally {
     for (const each of open) each.close();
   }
+}
+
+/** @throws INVALID_ARGUMENT */
+function networkWish({ name, spec }: VmRecord, { network }: ForwardOptions): { readonly network?: string } {
+  if (network === undefined) return {};
+  if (forwardNetworkOf(spec, network) !== undefined) return { network };
+  throw new BlixardError("INVALID_ARGUMENT", `the VM ${name} is not in the network ${network}`, {
+    hint: `See its networks: blixard vm explain ${name}`,
+  });
 }
 
 /** `80`, or `8080:80`. @throws INVALID_ARGUMENT */
@@ -97,9 +117,10 @@ function parsePort(text: string, min: number): number {
 async function ssh(session: ClientSession, name: string, given: readonly string[], options: SshOptions): Promise<void> {
   const { client, context } = session;
   const port = options.port === undefined ? sshPort : parsePort(options.port, 1);
-  const { vmId } = await client.vms.get(name);
+  const vm = await client.vms.get(name);
+  const { vmId } = vm;
   const onProblem = (message: string) => say(context, `port ${port} of ${name}: ${message}`);
-  const through = await LocalForward.open(client, { name, port, localPort: 0 }, onProblem);
+  const through = await LocalForward.open(client, { name, port, localPort: 0, ...networkWish(vm, options) }, onProblem);
   try {
     const user = options.user === undefined ? [] : ["-l", options.user];
     const host = ["-o", `HostKeyAlias=${vmId}`, "-o", "CheckHostIP=no", "-p", String(through.localPort)];

@@ -40,6 +40,7 @@ beforeEach(() => {
     config: { type: "private", vm: { pid: 1, startTime: "" }, socketPath: "", mac, networkId, epoch: 1 },
     macNumber: macNumberOf(mac),
     deliver: (frames) => got[name].push(frames.subarray(lengthBytes)) > 0,
+    takes: () => false,
   });
   ports = { web: portOf("web", web), db: portOf("db", db) };
   fabric.add(ports.web);

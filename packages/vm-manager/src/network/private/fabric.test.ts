@@ -18,9 +18,11 @@ const [web, db, far] = hosts;
 
 interface TestPort extends FabricPort {
   readonly got: Buffer[];
+  /** For connections that the switch has opened. */
+  readonly own: Buffer[];
 }
 
-function openFabric({ isFull = false } = {}) {
+function openFabric({ isFull = false, hasConnections = false } = {}) {
   const sent: { readonly nodeId: number; readonly record: LaneRecord | undefined }[] = [];
   const fabric = new Fabric(
     (nodeId, records) => {
@@ -36,8 +38,10 @@ function openFabric({ isFull = false } = {}) {
       if (!isFull) got.push(frames.subarray(lengthBytes));
       return !isFull;
     };
+    const own: Buffer[] = [];
+    const takes = (content: Buffer) => hasConnections && own.push(content) > 0;
     const port = { config: { type: "private", vm, socketPath: "", mac, networkId, epoch }, got, deliver } as const;
-    return { ...port, macNumber: macNumberOf(mac) };
+    return { ...port, own, takes, macNumber: macNumberOf(mac) };
   };
   const ports = { web: portOf(web), db: portOf(db) };
   fabric.setNetworks({ nodeId: 1, networks: [{ networkId, name: "lan", range, server: range.base + 1, hosts }] });
@@ -53,6 +57,35 @@ function frame({ toMac = db.mac, ...wishes }: FrameWishes & { readonly toMac?: s
   made.write(toMac.replaceAll(":", ""), 0, "hex");
   return made;
 }
+
+describe("connections of the switch into a guest", () => {
+  const toSwitch = (wishes: FrameWishes = {}) => frame({ to: "10.1.0.1", toMac: "02:00:00:00:00:02", ...wishes });
+
+  it("get what a card says to the address of the switch over TCP, in its own name and place alone", () => {
+    const { fabric, web: port, db: other, dropped } = openFabric({ hasConnections: true });
+    fabric.fromGuest(port, [withLength(toSwitch())]);
+    expect([port.own, port.got, other.got]).toEqual([[toSwitch()], [], []]);
+    fabric.fromGuest(port, [
+      withLength(toSwitch({ from: "10.1.0.3" })),
+      withLength(toSwitch({ mac: db.mac })),
+      withLength(toSwitch({ protocol: "udp" })),
+    ]);
+    expect([port.own.length, other.own.length]).toEqual([1, 0]);
+    expect(dropped()).toEqual({ source_address: 1, source_mac: 1, nobody_there: 1 });
+    const without = openFabric();
+    without.fabric.fromGuest(without.web, [withLength(toSwitch())]);
+    expect(without.dropped()).toEqual({ nobody_there: 1 });
+  });
+
+  it("begin at the address of the switch, and only where the state places the card", () => {
+    const { fabric, web: port, portOf } = openFabric();
+    const { mac, address } = web;
+    const own = { mac: "02:00:00:00:00:02", address: range.base + 1 };
+    expect(fabric.endsOf(port)).toEqual({ own, guest: { mac, address } });
+    expect(fabric.endsOf(portOf({ ...web, epoch: 2 }))).toBeUndefined();
+    expect(fabric.endsOf(portOf(far))).toBeUndefined();
+  });
+});
 
 describe("Fabric.fromGuest", () => {
   it("gives a frame to the port of the card that it is for, and to no other", () => {

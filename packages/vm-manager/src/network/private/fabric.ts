@@ -3,14 +3,15 @@
  * goes to a port of this switch or over the lane to the switch of another node; one of another node goes to a port here.
  */
 import { lengthBytes, withLength } from "../frame-reader.ts";
+import { gatewayMac } from "../gateway-mac.ts";
 import { CardWall, cardFlowsMax } from "./card-wall.ts";
 import { encodeRecords, type LaneRecord, laneFrameBytesMax } from "./lane-record.ts";
 import { type NetworkHost, type NetworksOfNode, NetworkTable } from "./network-table.ts";
-import type { PrivatePort } from "./private-port.ts";
+import type { ConnectionEnds, PrivatePort } from "./private-port.ts";
 import { type DropReason, dropReasons, type Verdict, verdictOnGuest, verdictOnNode } from "./private-wall.ts";
 import type { Direction } from "./security-rules.ts";
 
-export type FabricPort = Pick<PrivatePort, "config" | "macNumber" | "deliver">;
+export type FabricPort = Pick<PrivatePort, "config" | "macNumber" | "deliver" | "takes">;
 
 /** Takes records for the switch of a node. Undefined, or why they are lost. */
 export type SendToNode = (nodeId: number, records: Buffer) => DropReason | undefined;
@@ -67,6 +68,15 @@ export class Fabric {
     return new Set(hosts.map(({ node }) => node).filter((node) => node !== this.#nodeId));
   }
 
+  /** The address of the switch and that of the card, between which connections into the guest are; undefined while it has no place. */
+  endsOf(port: Pick<FabricPort, "config" | "macNumber">): ConnectionEnds | undefined {
+    const table = this.#tables.get(port.config.networkId);
+    const placed = table === undefined ? undefined : this.#placed(port, table);
+    if (table === undefined || placed === undefined) return undefined;
+    const { mac, address } = placed;
+    return { own: { mac: gatewayMac, address: table.config.server }, guest: { mac, address } };
+  }
+
   add(port: FabricPort): void {
     const { networkId, mac } = port.config;
     const ports = this.#ports.get(networkId) ?? new Map<string, FabricPort>();
@@ -96,7 +106,9 @@ export class Fabric {
       const content = frame.subarray(lengthBytes);
       const verdict = verdictOnGuest(content, own, table);
       if (verdict.type === "drop") this.#count(verdict.reason);
-      else if (verdict.type === "answer") this.#deliver(port, withLength(verdict.frame), 1);
+      else if (verdict.type === "own") {
+        if (!port.takes(content)) this.#count("nobody_there");
+      } else if (verdict.type === "answer") this.#deliver(port, withLength(verdict.frame), 1);
       else if (this.#isRefused(port, content, verdict, "out", table)) continue;
       else if (verdict.to.node === this.#nodeId) {
         if (!this.#isKeptFrom(content, verdict, table)) addTo(here, verdict.to, frame);
@@ -172,7 +184,10 @@ export class Fabric {
   }
 
   /** The card of the port, when the state places it here in the epoch of its process. */
-  #placed({ config, macNumber }: FabricPort, table: NetworkTable): NetworkHost | undefined {
+  #placed(
+    { config, macNumber }: Pick<FabricPort, "config" | "macNumber">,
+    table: NetworkTable,
+  ): NetworkHost | undefined {
     const host = table.hostOf(macNumber);
     return host?.node === this.#nodeId && host.epoch === config.epoch ? host : undefined;
   }

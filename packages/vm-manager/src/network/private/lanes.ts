@@ -6,7 +6,6 @@
  */
 import { BlixardError, linkSignal, messageOf } from "@blixard/common";
 import { FrameReader, lengthBytes } from "../frame-reader.ts";
-import type { LaneStatus } from "../switch-messages.ts";
 import type { CarrierEndpoint, FrameCarrier, FrameLink } from "./frame-carrier.ts";
 import { decodeRecord, type LaneRecord } from "./lane-record.ts";
 import type { DropReason } from "./private-wall.ts";
@@ -31,6 +30,14 @@ const whyLengthMax = 200;
 
 export interface LanePeer extends CarrierEndpoint {
   readonly nodeId: number;
+}
+
+/** The way to the switch of another node. */
+export interface LaneStatus {
+  readonly node: number;
+  readonly connected: boolean;
+  /** Why no frame passes; undefined when they do, or when there was none. */
+  readonly problem?: string;
 }
 
 export interface LanesDeps {

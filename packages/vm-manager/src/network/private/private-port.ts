@@ -1,7 +1,16 @@
-/** One network card of a VM in a private network: its frames go to the fabric, and what the fabric has for it comes back. */
+/**
+ * One network card of a VM in a private network: its frames go to the fabric, and what the fabric has for it comes back. Connections
+ * that the switch opens into the guest begin at its own address there.
+ */
+import { withLength } from "../frame-reader.ts";
 import { GuestLink } from "../guest-link.ts";
 import { macNumberOf } from "../packet.ts";
 import type { PrivatePortConfig } from "../switch-messages.ts";
+import type { TcpConnection, TcpConnectionEvents } from "../tcp/tcp-connection.ts";
+import { TcpDesk, type TcpDeskDeps } from "../tcp/tcp-desk.ts";
+
+/** Of connections into the guest. */
+export type ConnectionEnds = Pick<TcpDeskDeps, "own" | "guest">;
 
 /** What may wait for a guest that does not read; all beyond is lost, as on a wire. */
 export const portBytesMax = 1024 * 1024;
@@ -19,6 +28,8 @@ export class PrivatePort {
   readonly macNumber: number;
   readonly #guest: GuestLink;
   readonly #onClosed: () => void;
+  /** From the first connection on. */
+  #desk: TcpDesk | undefined;
   #closed = false;
 
   constructor(config: PrivatePortConfig, { nowMs, onFrames, onClosed }: PrivatePortDeps) {
@@ -28,7 +39,7 @@ export class PrivatePort {
     this.#guest = new GuestLink(config.vm, config.socketPath, {
       ...{ nowMs, onFrames },
       onConnected: () => {},
-      onDrain: () => {},
+      onDrain: () => this.#desk?.pump(),
       onGone: () => this.close(),
     });
   }
@@ -52,9 +63,25 @@ export class PrivatePort {
     return true;
   }
 
+  /** Opens a connection to a port of the guest. @throws when there are too many */
+  connect(ends: ConnectionEnds, port: number, events: TcpConnectionEvents): TcpConnection {
+    this.#desk ??= new TcpDesk({
+      ...ends,
+      send: (frame) => void this.#guest.write([withLength(frame)]),
+      isFull: () => this.#guest.isFull,
+    });
+    return this.#desk.connect(port, events);
+  }
+
+  /** Whether a frame of the guest to the address of the switch was for a connection, of now or of before. */
+  takes(frame: Buffer): boolean {
+    return this.#desk?.takes(frame) === true;
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#desk?.close();
     this.#guest.close();
     this.#onClosed();
   }

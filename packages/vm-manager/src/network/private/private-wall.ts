@@ -7,7 +7,7 @@ import { arpAnswer } from "../arp.ts";
 import { answerDhcp, isDhcpRequest } from "../dhcp.ts";
 import { gatewayMac } from "../gateway-mac.ts";
 import { answerQuestion, isNameQuestion } from "../name-question.ts";
-import { type ArpPacket, type Ipv4Packet, macNumberAt, readPacket } from "../packet.ts";
+import { type ArpPacket, type Ipv4Packet, macNumberAt, protocols, readPacket } from "../packet.ts";
 import { answerNames, topDomain } from "./names.ts";
 import type { NetworkHost, NetworkTable } from "./network-table.ts";
 
@@ -38,6 +38,8 @@ export type DropReason = (typeof dropReasons)[number];
 export type Verdict =
   | { readonly type: "answer"; readonly frame: Buffer }
   | { readonly type: "pass"; readonly from: NetworkHost; readonly to: NetworkHost; readonly packet: Ipv4Packet }
+  /** For a connection that the switch itself has opened into the guest. */
+  | { readonly type: "own" }
   | { readonly type: "drop"; readonly reason: DropReason };
 
 /** Of a guest with the card `own`. */
@@ -50,6 +52,7 @@ export function verdictOnGuest(frame: Buffer, own: NetworkHost, table: NetworkTa
   if (packet.source !== own.address) return drop("source_address");
   const { server } = table.config;
   if (packet.destination !== server) return passed(frame, { from: own, packet }, table);
+  if (packet.protocol === protocols.tcp) return { type: "own" };
   if (!isNameQuestion(packet, server)) return drop("nobody_there");
   return answered(answerQuestion(frame, packet, own.mac, (message) => answerNames(message, table)));
 }

@@ -16,6 +16,8 @@ if (contentBytesMax + 1 > frameBytesMax) throw new Error("a frame holds its cont
 export interface StreamAsk {
   readonly vmId: string;
   readonly port: number;
+  /** A private network; absent: the network `user`. */
+  readonly networkId?: string;
 }
 
 export interface StreamAnswer {
