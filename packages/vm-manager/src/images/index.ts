@@ -2,7 +2,7 @@
 export type { ByteSource } from "./byte-source.ts";
 export { FileSource, piecesOf } from "./byte-source.ts";
 export type { DiskContent } from "./disk-content.ts";
-export { ContentDigest, contentBlockBytes, openContent } from "./disk-content.ts";
+export { ContentDigest, openContent } from "./disk-content.ts";
 export type { DiskSourceFormat, ImportableDisk } from "./importable-disk.ts";
 export { diskSourceFormats, openDisk } from "./importable-disk.ts";
 export { inspectInitrd, inspectLinux, inspectMultiboot } from "./inspect-kernel.ts";
