@@ -123,8 +123,14 @@ describe("snapshots of a volume", () => {
     // While a VM has it, nothing of it is changed.
     await link(file, `${file}.vm`);
     const restoring = { wasMade: true, sizeGiB: 2, epoch: 2, ...made, restoring: snapshotId };
-    keeper.setDesired([wish(restoring)]);
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    const other = volumeId.replace("1111", "5555");
+    for (const sizeGiB of [1, 2, 3]) {
+      keeper.setDesired([wish(restoring), wish({ volumeId: other, sizeGiB })]);
+      await withTimeLimit(systemClock, patienceMs, undefined, (signal) =>
+        keeper.observations.until((all) => all.get(other)?.sizeGiB === sizeGiB, { signal }),
+      );
+    }
+    expect(keeper.observations.value.get(volumeId)).toMatchObject({ epoch: 1 });
     expect(await firstOfFile(file, 9)).toBe("as it is ");
     await rm(`${file}.vm`);
     await until((seen) => seen?.epoch === 2);
@@ -141,7 +147,7 @@ describe("snapshots of a volume", () => {
     await writeFile(kept, "of which the state knows nothing");
     keeper.setDesired([wish({ wasMade: true, epoch: 4, isDeleted: true })]);
     await until((seen) => seen?.state === "deleted");
-    expect(await readdir(dirname(file))).toEqual([]);
+    expect(await readdir(dirname(file))).toEqual([`${other}.raw`]);
     await keeper.close();
   });
 
