@@ -74,8 +74,10 @@ export function volumeHandlers(parts: VolumeParts): Pick<Handlers, VolumeMethods
       assertRoomFor(parts, name, call);
       return await written({ type: "volume.snapshot", name, snapshot, verb: "restore" }, call);
     },
-    "volume.deleteSnapshot": ({ name, snapshot }, call) =>
-      written({ type: "volume.snapshot", name, snapshot, verb: "delete" }, call),
+    "volume.deleteSnapshot": async ({ name, snapshot }, call) => {
+      knownVolume(parts, name, call);
+      return await written({ type: "volume.snapshot", name, snapshot, verb: "delete" }, call);
+    },
     "volume.delete": ({ name }, call) => written({ type: "volume.delete", name }, call),
     "volume.observe": async (request, call) => {
       assertSpeaksFor(call, request.nodeId);
@@ -124,12 +126,15 @@ export const roomHint =
   "Free some room there, or promise more than there is: blixard cluster scheduling --disk-overcommit N.";
 
 /** Room for one more of its size. @throws NO_CAPACITY */
+/** The volume of a request that was not applied before. @throws VOLUME_NOT_FOUND */
+function knownVolume(parts: VolumeParts, name: string, call: CallScope): VolumeRecord | undefined {
+  return isRemembered(parts.stateMachine.state, call.meta) ? undefined : volumeOf(parts, name);
+}
+
 function assertRoomFor(parts: VolumeParts, name: string, call: CallScope): void {
-  const { state } = parts.stateMachine;
-  const volume = state.volumes.get(name);
+  const volume = knownVolume(parts, name, call);
   const refusal = volume === undefined ? undefined : noRoom(parts, volume.node, volume.sizeGiB * mebibytesPerGib);
-  if (refusal === undefined || isRemembered(state, call.meta)) return;
-  throw notApplied("NO_CAPACITY", `node ${volume?.node}: ${refusal}`, { hint: roomHint });
+  if (refusal !== undefined) throw notApplied("NO_CAPACITY", `node ${volume?.node}: ${refusal}`, { hint: roomHint });
 }
 
 export function noRoom(parts: VolumeParts, nodeId: number, needMiB: number): string | undefined {
