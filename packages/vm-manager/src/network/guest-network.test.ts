@@ -120,6 +120,26 @@ describeWith(describe, withOutside)("a guest in its network user, with a machine
     expect(service.callers).toHaveLength(1);
   });
 
+  it("hears no datagram from somebody whom it has not asked, at whatever port it asks others from", async () => {
+    await using outside = await OutsideMachine.open();
+    await using harness = await openGuest();
+    await harness.untilConsole(networkGuestReady);
+    // Nobody answers there: it waits, and passt holds the same port of this machine open for it.
+    await inGuest(harness, `nslookup nobody.invalid ${outside.address} > /dev/null 2>&1 & sleep 1`);
+    const local = await inGuest(
+      harness,
+      "cat /proc/net/udp | grep -i :0035 | tr -s ' ' | cut -d ' ' -f 3 | cut -d : -f 2",
+    );
+    const port = Number.parseInt(/^[0-9A-F]{4}$/m.exec(local)?.[0] ?? "", 16);
+    expect(port).toBeGreaterThan(0);
+    const heard = () => inGuest(harness, "grep '^Udp:' /proc/net/snmp | tail -n 1 | cut -d ' ' -f 2-4");
+    const before = await heard();
+    for (let round = 0; round < 3; round++) await outside.sendDatagram(outside.hostAddress, port);
+    // A page that comes behind them over the same wire.
+    expect(await inGuest(harness, `get ${outside.address} 80 20`)).toContain("a page from outside");
+    expect(await heard()).toBe(before);
+  });
+
   it("admits the sources of a forwarded port, and no others", async () => {
     await using outside = await OutsideMachine.open();
     const [open, closed] = [await freePort(), await freePort()];

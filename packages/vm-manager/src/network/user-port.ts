@@ -59,7 +59,7 @@ export class UserPort {
     const { mac, addresses, egress } = config;
     const forwards = forwardsOf(config.forwards, "tcp");
     const { isHostAddress, nowMs } = deps;
-    this.#wall = new UserWall({ mac, addresses, forwards, egress, isHostAddress });
+    this.#wall = new UserWall({ mac, addresses, forwards, egress, isHostAddress, nowMs });
     this.#guest = new GuestLink(config.vm, config.socketPath, {
       nowMs,
       onFrames: (frames) => this.#fromGuest(frames),

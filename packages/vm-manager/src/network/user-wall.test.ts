@@ -4,7 +4,7 @@ import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import { type FrameWishes, guestAddress, guestMac, ipv4Frame } from "../testing/frames.ts";
 import { portForwardOf, userAddressesOf } from "./user-network.ts";
-import { askForGateway, flowsMax, UserWall } from "./user-wall.ts";
+import { askedMax, askedMs, askForGateway, flowsMax, UserWall } from "./user-wall.ts";
 
 const addresses = userAddressesOf();
 const gateway = "10.0.2.2";
@@ -14,8 +14,10 @@ const outside = "203.0.113.9";
 
 function wallWith(...forwards: readonly VmForward[]): UserWall {
   const isHostAddress = (address: number) => address === parseIpv4(hostAddress);
-  return new UserWall({ mac: guestMac, addresses, forwards: forwards.map(portForwardOf), isHostAddress });
+  return new UserWall({ mac: guestMac, addresses, forwards: forwards.map(portForwardOf), isHostAddress, nowMs });
 }
+let time = 0;
+const nowMs = () => time;
 const out = (wishes: FrameWishes = {}, wall = wallWith()) => wall.letsOut(ipv4Frame(wishes));
 
 describe("UserWall.letsOut", () => {
@@ -136,7 +138,6 @@ describe("UserWall with forwarded ports", () => {
 
   it("lets answers in to what the guest began", () => {
     expect(wallWith().letsIn(from(outside, { syn: true, ack: true }))).toBe(true);
-    expect(wallWith().letsIn(from(resolver, { protocol: "udp", sourcePort: 53 }))).toBe(true);
     expect(wallWith().letsIn(from(outside))).toBe(false);
   });
 
@@ -148,11 +149,62 @@ describe("UserWall with forwarded ports", () => {
   });
 });
 
+describe("UserWall for datagrams", () => {
+  const asks = (to: string, more: FrameWishes = {}) => ipv4Frame({ to, protocol: "udp", port: 53, ...more });
+  const answers = (from: string, more: FrameWishes = {}) =>
+    ipv4Frame({ from, to: guestAddress, protocol: "udp", sourcePort: 53, port: 40_000, ...more });
+
+  it.each([
+    ["a machine outside", outside],
+    ["its resolver", resolver],
+  ])("lets in what comes from %s when it was asked", (_, whom) => {
+    const wall = wallWith();
+    expect(wall.letsIn(answers(whom))).toBe(false);
+    expect(wall.letsOut(asks(whom))).toBe(true);
+    expect(wall.letsIn(answers(whom))).toBe(true);
+    for (const other of [
+      answers("203.0.113.10"),
+      answers(whom, { sourcePort: 54 }),
+      answers(whom, { port: 40_001 }),
+      answers(gateway),
+    ]) {
+      expect(wall.letsIn(other)).toBe(false);
+    }
+  });
+
+  it("opens nothing by what may not go out", () => {
+    const wall = wallWith();
+    for (const frame of [
+      asks(hostAddress),
+      asks(outside, { from: "10.0.2.16" }),
+      asks(outside, { fragment: 0x2000 }),
+    ]) {
+      wall.letsOut(frame);
+    }
+    expect([hostAddress, outside].map((source) => wall.letsIn(answers(source)))).toEqual([false, false]);
+  });
+
+  it("forgets after a while, and the one that was asked longest ago when there are too many", () => {
+    const wall = wallWith();
+    time = 0;
+    wall.letsOut(asks(outside));
+    time = askedMs;
+    expect(wall.letsIn(answers(outside))).toBe(true);
+    time++;
+    expect(wall.letsIn(answers(outside))).toBe(false);
+    for (let port = 1; port <= askedMax; port++) wall.letsOut(asks(outside, { sourcePort: port }));
+    wall.letsOut(asks(outside, { sourcePort: 1 }));
+    wall.letsOut(asks(outside, { sourcePort: askedMax + 1 }));
+    const isIn = (port: number) => wall.letsIn(answers(outside, { port }));
+    expect([isIn(1), isIn(2), isIn(3), isIn(askedMax + 1)]).toEqual([true, false, true, true]);
+  });
+});
+
 describe("UserWall with an egress", () => {
   const isHostAddress = (address: number) => address === parseIpv4(hostAddress);
   const wallTo = (...egress: readonly string[]) => {
     const forwards = [portForwardOf({ port: 8080, to: 80, listen: "all" })];
-    return new UserWall({ mac: guestMac, addresses, forwards, egress, isHostAddress });
+    return new UserWall({ mac: guestMac, addresses, forwards, egress, isHostAddress, nowMs });
   };
   const asked = (to: string) => ipv4Frame({ to, protocol: "udp", port: 53 });
 

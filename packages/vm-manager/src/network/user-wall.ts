@@ -8,6 +8,9 @@
  *
  *     no flow --SYN to a forwarded port--> offered --more from outside--> open
  *     offered: the guest may answer with SYN and ACK;  open: with everything but a SYN
+ *
+ * passt takes datagrams for the guest from anybody, at each port of the machine from which the guest has sent one. Only whom the guest
+ * has asked from there may answer. Datagrams that begin outside come through the relay, and not here.
  */
 import { type Ipv4Range, isInRange, parseIpv4Range } from "@blixard/common";
 import { etherHeaderBytes, type Ipv4Packet, macAt, protocols, readPacket } from "./packet.ts";
@@ -21,10 +24,15 @@ export interface UserWallOptions {
   readonly egress?: readonly string[] | undefined;
   /** Whether an address is one of this machine, by which it reaches itself. */
   readonly isHostAddress: (address: number) => boolean;
+  /** Monotonic milliseconds. */
+  readonly nowMs: () => number;
 }
 
 /** Flows from addresses that the guest may not reach by itself, which are remembered; the oldest is forgotten first. */
 export const flowsMax = 4_096;
+/** So many of those to whom the guest sends datagrams may answer, each for so long after the last one (RFC 4787 asks for 120 s). */
+export const askedMax = 4_096;
+export const askedMs = 180_000;
 
 /** "This" network, loopback, link-local, multicast, reserved and broadcast (RFC 6890). */
 const neverReached = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"].map(parseIpv4Range);
@@ -39,8 +47,12 @@ export class UserWall {
   readonly #sources = new Map<number, readonly Ipv4Range[] | undefined>();
   readonly #egress: readonly Ipv4Range[] | undefined;
   readonly #flows = new Map<string, "offered" | "open">();
+  /** When the guest sent a datagram there last, by flow. */
+  readonly #asked = new Map<string, number>();
+  readonly #nowMs: UserWallOptions["nowMs"];
 
-  constructor({ mac, addresses, forwards, egress, isHostAddress }: UserWallOptions) {
+  constructor({ mac, addresses, forwards, egress, isHostAddress, nowMs }: UserWallOptions) {
+    this.#nowMs = nowMs;
     this.#mac = mac;
     this.#egress = egress?.map(parseIpv4Range);
     this.#addresses = addresses;
@@ -61,8 +73,9 @@ export class UserWall {
     if (packet === undefined || macAt(frame, 6) !== this.#mac) return false;
     if (packet.type === "arp") return packet.senderMac === this.#mac && this.#isOwn(packet.sender);
     if (packet.source !== this.#addresses.guest) return false;
-    if (!this.#isWalledOff(packet.destination)) return true;
-    return this.#asksForName(packet) || this.#answersFlow(packet);
+    const mayGo = !this.#isWalledOff(packet.destination) || this.#asksForName(packet) || this.#answersFlow(packet);
+    if (mayGo) this.#rememberAsked(packet);
+    return mayGo;
   }
 
   /** Whether a frame that may go out may leave the node too: the names of private networks are told here. */
@@ -76,9 +89,10 @@ export class UserWall {
   letsIn(frame: Buffer): boolean {
     const packet = readPacket(frame);
     if (packet === undefined) return false;
-    if (packet.type === "arp" || packet.protocol !== protocols.tcp || packet.flags === undefined) return true;
+    if (packet.type === "arp") return true;
     const { ports, source, flags } = packet;
     if (ports === undefined) return true;
+    if (flags === undefined) return this.#wasAsked(flowKey(source, ports.source, ports.destination));
     const begins = flags.syn && !flags.ack;
     if (begins && !this.#mayConnect(source, ports.destination)) return false;
     if (!this.#isWalledOff(source)) return true;
@@ -124,11 +138,29 @@ export class UserWall {
   #remember(key: string, flow: "offered" | "open"): void {
     if (this.#flows.get(key) === flow) return;
     this.#flows.set(key, flow);
-    if (this.#flows.size <= flowsMax) return;
-    for (const oldest of this.#flows.keys()) {
-      this.#flows.delete(oldest);
-      break;
-    }
+    dropOldest(this.#flows, flowsMax);
+  }
+
+  #rememberAsked({ protocol, destination, ports }: Ipv4Packet): void {
+    if (protocol !== protocols.udp || ports === undefined) return;
+    const key = flowKey(destination, ports.destination, ports.source);
+    // The last one that was asked stands last.
+    this.#asked.delete(key);
+    this.#asked.set(key, this.#nowMs());
+    dropOldest(this.#asked, askedMax);
+  }
+
+  #wasAsked(key: string): boolean {
+    const lastMs = this.#asked.get(key);
+    return lastMs !== undefined && this.#nowMs() - lastMs <= askedMs;
+  }
+}
+
+function dropOldest(flows: Map<string, unknown>, most: number): void {
+  if (flows.size <= most) return;
+  for (const oldest of flows.keys()) {
+    flows.delete(oldest);
+    break;
   }
 }
 

@@ -12,6 +12,10 @@ createServer((request, response) => response.end("a page from outside\\n")).list
 `;
 
 const client = "fetch(process.argv[1]).then((answer) => answer.text()).then(console.log)";
+const sender = `
+const socket = require("node:dgram").createSocket("udp4");
+socket.send("from outside", Number(process.argv[2]), process.argv[1], () => socket.close());
+`;
 const fetchTimeoutMs = 5_000;
 
 export class OutsideMachine implements AsyncDisposable {
@@ -44,6 +48,12 @@ export class OutsideMachine implements AsyncDisposable {
     const command = [process.execPath, "-e", client, url];
     const limit = { timeout: fetchTimeoutMs, killSignal: "SIGKILL" } as const;
     return (await run("ip", ["netns", "exec", this.#namespace, ...command], limit)).stdout;
+  }
+
+  /** Sends a datagram of UDP from there. */
+  async sendDatagram(address: string, port: number): Promise<void> {
+    const command = [process.execPath, "-e", sender, address, String(port)];
+    await run("ip", ["netns", "exec", this.#namespace, ...command], { timeout: fetchTimeoutMs, killSignal: "SIGKILL" });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
