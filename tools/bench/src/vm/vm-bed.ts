@@ -3,6 +3,7 @@ import { copyFileSync, mkdtempSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { performance } from "node:perf_hooks";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { BlixardClient } from "@blixard/client";
 import { instanceProcesses, ProcessCluster } from "@blixard/testing";
@@ -56,6 +57,27 @@ export class VmBed implements AsyncDisposable {
     return performance.now() - startedMs;
   }
 
+  /**
+   * Kills all nodes and starts them again. Milliseconds from the first start until each VM is in the hands of its node, which then
+   * takes what is typed on its console. @throws when one has another process than before
+   */
+  async adoptMs(names: readonly string[]): Promise<number> {
+    const vms = await Promise.all(names.map((name) => this.#client.vms.get(name)));
+    const pidsOf = () => vms.map(({ vmId }) => instanceProcesses(vmId).join());
+    const before = pidsOf();
+    const ids = this.#cluster.nodes.map(({ id }) => id);
+    await Promise.all(ids.map((id) => this.#cluster.kill(id)));
+    const startedMs = performance.now();
+    await Promise.all(ids.map((id) => this.#cluster.restart(id)));
+    const [node] = this.#cluster.nodes;
+    if (node === undefined) throw new Error("there is a node");
+    const type = { method: "POST", headers: { authorization: `Bearer ${await node.token()}` }, body: "\n" };
+    await Promise.all(names.map((name) => untilTaken(`${node.ready.http}/v1/vms/${name}/console`, type)));
+    const adoptedMs = performance.now() - startedMs;
+    if (pidsOf().join(" ") !== before.join(" ")) throw new Error("VMs were started anew instead of being found again");
+    return adoptedMs;
+  }
+
   /** How many VMs each node has. */
   async placed(): Promise<number[]> {
     const vms = await this.#client.vms.list();
@@ -68,7 +90,7 @@ export class VmBed implements AsyncDisposable {
     const endMs = performance.now() + patienceMs;
     while ((await this.#client.vms.list()).some(({ name }) => names.includes(name))) {
       if (performance.now() > endMs) throw new Error("the VMs were not deleted in time");
-      await new Promise((wake) => setTimeout(wake, 50));
+      await sleep(50);
     }
   }
 
@@ -78,5 +100,18 @@ export class VmBed implements AsyncDisposable {
     await this.#cluster.close();
     for (const pid of vms.flatMap(({ vmId }) => instanceProcesses(vmId))) process.kill(pid, "SIGKILL");
     this.#clean();
+  }
+}
+
+async function untilTaken(url: string, input: RequestInit): Promise<void> {
+  const endMs = performance.now() + patienceMs;
+  for (;;) {
+    const said = await fetch(url, input).then(
+      ({ ok, status }) => (ok ? undefined : `status ${status}`),
+      (error: unknown) => String(error),
+    );
+    if (said === undefined) return;
+    if (performance.now() > endMs) throw new Error(`${url}: ${said}`);
+    await sleep(20);
   }
 }
