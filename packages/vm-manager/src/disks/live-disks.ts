@@ -1,20 +1,19 @@
 /**
  * Brings the disks of a VM that runs up to what is wanted: attaches volumes, lets go of them, makes disks larger, and limits what
- * the guest does with them. A loop of its own, because a guest may take its time to let go of a disk. What it cannot do it tells, and tries again.
+ * the guest does with them.
  */
 import { stat } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import { type Clock, type Logger, messageOf, Watch } from "@blixard/common";
 import { disksOf, type GuestDisks, type VmDisk } from "@blixard/protocol";
+import { AlignLoop } from "../align-loop.ts";
 import type { InstanceDisks, InstanceState } from "../driver.ts";
 import { bringDisks } from "../process/instance-files.ts";
-import { untilWoken } from "../until-woken.ts";
 import type { DesiredVm } from "../vm-manager-types.ts";
 import type { VolumeKeeper } from "../volumes/volume-keeper.ts";
 import { linkVolume, unlinkVolume } from "./vm-disks.ts";
 
 const gibibyte = 1024 ** 3;
-const retryMs = 5_000;
 
 /** What is told of it. */
 export interface LiveDisksView {
@@ -40,70 +39,41 @@ export class LiveDisks {
   /** Undefined for a VM without disks, and before it was looked. */
   readonly view = new Watch<LiveDisksView | undefined>(undefined);
   readonly #deps: LiveDisksDeps;
-  readonly #turn = new Watch(0);
-  readonly #closing = new AbortController();
-  #wish: Wish | undefined;
-  readonly #loop: Promise<void>;
+  readonly #loop: AlignLoop<Wish>;
 
   constructor(deps: LiveDisksDeps) {
     this.#deps = deps;
-    this.#loop = this.#run();
+    this.#loop = new AlignLoop<Wish>({
+      ...deps,
+      states: standing,
+      warning: "the disks of a VM are not as they are wanted",
+      align: (wish, signal) => this.#align(wish, signal),
+    });
   }
 
   /** Level-triggered. */
   want({ spec, image, volumeIds, disksIndex }: Wish): void {
-    const wish = { spec, image, ...(volumeIds && { volumeIds }), ...(disksIndex && { disksIndex }) };
-    if (isDeepStrictEqual(wish, this.#wish)) return;
-    this.#wish = wish;
-    this.look();
+    this.#loop.want({ spec, image, ...(volumeIds && { volumeIds }), ...(disksIndex && { disksIndex }) });
   }
 
   /** A volume of this node may be larger than before. */
   look(): void {
-    this.#turn.update((count) => count + 1);
+    this.#loop.look();
   }
 
-  async close(): Promise<void> {
-    this.#closing.abort();
-    this.look();
-    await this.#loop;
-  }
-
-  async #run(): Promise<void> {
-    const { clock, state, logger } = this.#deps;
-    const { signal } = this.#closing;
-    while (!signal.aborted) {
-      const seen = this.#turn.value;
-      const wish = this.#wish;
-      let untilMs: number | undefined;
-      if (wish !== undefined) {
-        await state.until(({ type }) => standing.has(type), { signal }).catch(() => {});
-        if (signal.aborted) return;
-        try {
-          const before = this.view.value?.problem;
-          const problem = await this.#align(wish);
-          if (problem !== undefined && problem !== before) {
-            logger.log("warn", "the disks of a VM are not as they are wanted", { problem });
-          }
-          if (problem !== undefined) untilMs = clock.monotonicMs() + retryMs;
-        } catch {
-          // Its process does not answer, or has ended: its state says so.
-          untilMs = clock.monotonicMs() + retryMs;
-        }
-      }
-      if (!signal.aborted) await untilWoken(clock, this.#turn, seen, untilMs);
-    }
+  close(): Promise<void> {
+    return this.#loop.close();
   }
 
   /** Resolves with what could not be done. */
-  async #align(wish: Wish): Promise<string | undefined> {
+  async #align(wish: Wish, signal: AbortSignal): Promise<string | undefined> {
     const { disks } = this.#deps;
     const wanted = disksOf(wish.spec, wish.image);
     const had = (await disks.list()).map(({ name }) => name);
     const problems: string[] = [];
     const tried = async (name: string, verb: string, step: () => Promise<void>) => {
       // Each step may wait for a process that does not answer.
-      if (this.#closing.signal.aborted) return;
+      if (signal.aborted) return;
       try {
         await step();
       } catch (error) {
@@ -111,7 +81,7 @@ export class LiveDisks {
       }
     };
     for (const name of had) {
-      if (!wanted.some((disk) => disk.name === name)) await tried(name, "detached", () => this.#detach(name));
+      if (!wanted.some((disk) => disk.name === name)) await tried(name, "detached", () => this.#detach(name, signal));
     }
     for (const disk of wanted) {
       const { name, volume } = disk;
@@ -139,8 +109,8 @@ export class LiveDisks {
     for (const disk of await bringDisks([linked], uid)) await disks.attach(disk);
   }
 
-  async #detach(name: string): Promise<void> {
-    await this.#deps.disks.detach(name, this.#closing.signal);
+  async #detach(name: string, signal: AbortSignal): Promise<void> {
+    await this.#deps.disks.detach(name, signal);
     await unlinkVolume(this.#deps.directory, name);
   }
 

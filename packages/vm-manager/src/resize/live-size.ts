@@ -1,15 +1,13 @@
-/**
- * Brings processors and memory of a VM that runs up to what is wanted, as far as its process can. A loop of its own, because a
- * guest may take its time, or not listen. What it does not do is told, and asked for again.
- */
+/** Brings processors and memory of a VM that runs up to what is wanted, as far as its process can. */
 import { isDeepStrictEqual } from "node:util";
 import { type Clock, type Logger, messageOf, pauseFor, Watch } from "@blixard/common";
 import { isWithin, type VmHotplug } from "@blixard/protocol";
 import type { GuestUse } from "../agent/guest-agent.ts";
+import { AlignLoop } from "../align-loop.ts";
 import type { GuestSize, InstanceSize, InstanceState } from "../driver.ts";
-import { untilWoken } from "../until-woken.ts";
 
-const retryMs = 5_000;
+/** A guest that stands still takes nothing, and gives nothing back. */
+const runningOnly: ReadonlySet<InstanceState["type"]> = new Set(["running"]);
 /** A guest sees what has come some moments later. */
 const useIntervalMs = 500;
 const useRoundsMax = 40;
@@ -37,68 +35,33 @@ export class LiveSize {
   /** Undefined before it was looked. */
   readonly view = new Watch<LiveSizeView | undefined>(undefined);
   readonly #deps: LiveSizeDeps;
-  readonly #turn = new Watch(0);
-  readonly #closing = new AbortController();
-  #wish: GuestSize | undefined;
-  readonly #loop: Promise<void>;
+  readonly #loop: AlignLoop<GuestSize>;
 
   constructor(deps: LiveSizeDeps) {
     this.#deps = deps;
-    this.#loop = this.#run();
+    this.#loop = new AlignLoop<GuestSize>({
+      ...deps,
+      states: runningOnly,
+      warning: "the size of a VM is not as it is wanted",
+      align: (wish, signal) => this.#align(wish, signal),
+    });
   }
 
   /** Level-triggered. */
   want({ vcpus, memoryMiB }: GuestSize): void {
-    const wish = { vcpus, memoryMiB };
-    if (isDeepStrictEqual(wish, this.#wish)) return;
-    this.#wish = wish;
-    this.#wake();
+    this.#loop.want({ vcpus, memoryMiB });
   }
 
-  async close(): Promise<void> {
-    this.#closing.abort();
-    this.#wake();
-    await this.#loop;
-  }
-
-  #wake(): void {
-    this.#turn.update((count) => count + 1);
-  }
-
-  async #run(): Promise<void> {
-    const { clock, state, logger } = this.#deps;
-    const { signal } = this.#closing;
-    while (!signal.aborted) {
-      const seen = this.#turn.value;
-      const wish = this.#wish;
-      let untilMs: number | undefined;
-      if (wish !== undefined) {
-        // A guest that stands still takes nothing, and gives nothing back.
-        await state.until(({ type }) => type === "running", { signal }).catch(() => {});
-        if (signal.aborted) return;
-        try {
-          const before = this.view.value?.problem;
-          const problem = await this.#align(wish);
-          if (problem !== undefined && problem !== before) {
-            logger.log("warn", "the size of a VM is not as it is wanted", { problem });
-          }
-          if (problem !== undefined) untilMs = clock.monotonicMs() + retryMs;
-        } catch {
-          // Its process does not answer, or has ended: its state says so.
-          untilMs = clock.monotonicMs() + retryMs;
-        }
-      }
-      if (!signal.aborted) await untilWoken(clock, this.#turn, seen, untilMs);
-    }
+  close(): Promise<void> {
+    return this.#loop.close();
   }
 
   /**
    * Beside the growth: Linux takes no more than a GiB before what it has is in use. Whether it is used is up to the guest, so
    * nothing waits for it.
    */
-  async #use(vcpus: number, hasCome: () => boolean): Promise<void> {
+  async #use(vcpus: number, hasCome: () => boolean, signal: AbortSignal): Promise<void> {
     const { clock, useAll } = this.#deps;
-    const { signal } = this.#closing;
     for (let round = 0; round < useRoundsMax && !signal.aborted; round++) {
       const isLast = hasCome();
       const use = await useAll()?.catch(() => undefined);
@@ -108,9 +71,8 @@ export class LiveSize {
   }
 
   /** Resolves with what could not be done. What the process cannot have without a start is not tried. */
-  async #align(wish: GuestSize): Promise<string | undefined> {
+  async #align(wish: GuestSize, signal: AbortSignal): Promise<string | undefined> {
     const { size, hotplug, makeRoom } = this.#deps;
-    const { signal } = this.#closing;
     const problems: string[] = [];
     const tried = async (what: string, step: () => Promise<void>) => {
       try {
@@ -132,7 +94,7 @@ export class LiveSize {
     await tried("its control groups", async () => {
       await roomFor(wanted, before);
       // More memory than its group allows would end its process.
-      if (vcpus > before.vcpus || memoryMiB > before.memoryMiB) void this.#use(vcpus, () => hasCome);
+      if (vcpus > before.vcpus || memoryMiB > before.memoryMiB) void this.#use(vcpus, () => hasCome, signal);
       if (vcpus !== before.vcpus) await tried("vcpus", () => size.setVcpus(vcpus, signal));
       if (memoryMiB !== before.memoryMiB) await tried("memory", () => size.setMemory(memoryMiB, signal));
     });
