@@ -71,6 +71,21 @@ const plannedVmSchema = z.object({
 export type PlannedVm = z.infer<typeof plannedVmSchema>;
 
 const dryRun = { dryRun: z.boolean().describe("only say what it would do").default(false) };
+
+/** What every operation is told that moves VMs; `left` says what becomes of those that it does not come to. */
+function movesWithin(left: string) {
+  return {
+    parallel: drainWishSchema.shape.parallel.describe("VMs that are under way at once").default(2),
+    deadlineMs: z
+      .int()
+      .min(1_000)
+      .max(limits.operationDeadlineMsMax)
+      .describe(`it fails when it is not done by then; ${left}`)
+      .default(600_000),
+    ...dryRun,
+  };
+}
+
 const answer = writtenSchema.extend({
   plan: z.array(plannedVmSchema),
   /** Absent in a dry run. */
@@ -95,14 +110,7 @@ export const nodeWorkMethods = {
           )
           .exactOptional(),
         vmModes: drainWishSchema.shape.vmModes.describe("for single VMs, before mode").default([]),
-        parallel: drainWishSchema.shape.parallel.describe("VMs that are under way at once").default(2),
-        deadlineMs: z
-          .int()
-          .min(1_000)
-          .max(limits.operationDeadlineMsMax)
-          .describe("it fails when it is not done by then; what has not moved runs on")
-          .default(600_000),
-        ...dryRun,
+        ...movesWithin("what has not moved runs on"),
       })
       .strict(),
     response: answer,
@@ -118,14 +126,7 @@ export const nodeWorkMethods = {
     request: z
       .object({
         id: nodeIdSchema,
-        parallel: drainWishSchema.shape.parallel.describe("VMs that are under way at once").default(2),
-        deadlineMs: z
-          .int()
-          .min(1_000)
-          .max(limits.operationDeadlineMsMax)
-          .describe("it fails when it is not done by then; what has not come back stays where it is")
-          .default(600_000),
-        ...dryRun,
+        ...movesWithin("what has not come back stays where it is"),
       })
       .strict(),
     response: answer,
@@ -151,14 +152,7 @@ export const nodeWorkMethods = {
     client: { group: "scheduling", name: "rebalance", args: "request" },
     request: z
       .object({
-        parallel: drainWishSchema.shape.parallel.describe("VMs that are under way at once").default(2),
-        deadlineMs: z
-          .int()
-          .min(1_000)
-          .max(limits.operationDeadlineMsMax)
-          .describe("it fails when it is not done by then; what has not moved runs on")
-          .default(600_000),
-        ...dryRun,
+        ...movesWithin("what has not moved runs on"),
       })
       .strict(),
     response: answer,
