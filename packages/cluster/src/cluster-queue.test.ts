@@ -141,7 +141,16 @@ describe("vm.candidates", () => {
     expect(group.node(1).state.vms.size).toBe(0);
     await create("web", small);
     // The VM itself takes no room from itself.
-    expect(await group.call(1, "vm.candidates", { name: "web" })).toMatchObject({ nodeId: 1, nodes: report.nodes });
+    const known = await group.call(1, "vm.candidates", { name: "web" });
+    expect(known).toMatchObject({ nodeId: 1, nodes: report.nodes });
+    expect(known.ifLost).toMatchObject({ nodeId: 3 });
+    // The lease of its node, and what is added to it, from the beginning.
+    expect(known.ifLost?.withinMs).toBeGreaterThan(known.leaseLeftMs ?? Number.POSITIVE_INFINITY);
+    await group.call(1, "node.cordon", { id: 3, cordoned: true });
+    expect((await group.call(1, "vm.candidates", { name: "web" })).ifLost).toMatchObject({
+      nodeId: null,
+      message: expect.stringContaining("node 3: it is cordoned"),
+    });
   });
 });
 

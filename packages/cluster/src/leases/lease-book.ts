@@ -54,11 +54,16 @@ export class LeaseBook {
 
   /** Until the lease of the node is over for sure. `longLeaseMs`: of its record. */
   leftMs(term: number, nodeId: number, nowMs: number, longLeaseMs = 0): number {
+    return this.#of(term, nodeId, nowMs).sinceMs + this.wholeMs(longLeaseMs) - nowMs;
+  }
+
+  /** From the question of a node for a lease until that is over for sure. */
+  wholeMs(longLeaseMs = 0): number {
     const { leaseMs: usualMs, leaseGraceMs, leaseDriftMs: usualDriftMs } = this.#times;
     const leaseMs = Math.max(usualMs, longLeaseMs);
     // Clocks differ by the more, the longer it takes.
     const leaseDriftMs = (usualDriftMs * (leaseMs + leaseGraceMs)) / (usualMs + leaseGraceMs);
-    return this.#of(term, nodeId, nowMs).sinceMs + leaseMs + leaseGraceMs + leaseDriftMs - nowMs;
+    return leaseMs + leaseGraceMs + leaseDriftMs;
   }
 
   /**

@@ -81,11 +81,17 @@ export function schedulingHandlers(parts: SchedulingParts): Pick<Handlers, Sched
   };
 }
 
-function leaseOf({ raft, clock, stateMachine, leases }: SchedulingParts, vm: VmRecord): { leaseLeftMs?: number } {
+function leaseOf(parts: SchedulingParts, vm: VmRecord): Pick<PlacementReport, "leaseLeftMs" | "ifLost"> {
+  const { raft, clock, stateMachine, leases } = parts;
   const node = vm.node === null ? undefined : stateMachine.state.nodes.get(nodeKey(vm.node));
   if (node === undefined || policyOf(vm).onNodeLoss !== "move") return {};
   const leftMs = leases.leftMs(raft.coreStatus().term, node.id, clock.monotonicMs(), node.longLease?.ms);
-  return { leaseLeftMs: Math.max(0, Math.round(leftMs)) };
+  const place = reportOf(placeVm(parts, vm, imageFor(parts, vm.spec), { moves: true, without: node.id }));
+  const withinMs = Math.ceil(leases.wholeMs(node.longLease?.ms));
+  return {
+    leaseLeftMs: Math.max(0, Math.round(leftMs)),
+    ifLost: { nodeId: place.nodeId, message: place.message, withinMs },
+  };
 }
 
 function candidates(parts: SchedulingParts, request: ParsedRequestOf<"vm.candidates">): PlacementDecision {

@@ -48,6 +48,11 @@ const placementReportSchema = z.object({
   preempts: z.array(nameSchema).exactOptional(),
   /** For how long its node may still run it, as the leader counts. Absent for a VM that does not move without its node. */
   leaseLeftMs: z.int().min(0).exactOptional(),
+  /**
+   * What becomes of it when its node is lost now: the node on which it would be started (null: it waits for room, and `message` says
+   * why), and the longest time from the last word of its node until then, while this leader leads. Absent as `leaseLeftMs`.
+   */
+  ifLost: z.object({ nodeId: nodeIdSchema.nullable(), message: z.string(), withinMs: z.int().min(0) }).exactOptional(),
 });
 export type PlacementReport = Readonly<z.infer<typeof placementReportSchema>>;
 

@@ -9,6 +9,7 @@ import {
   labelsText,
   type NodeVerdict,
   type PendingField,
+  type PlacementReport,
   pendingRestart,
   type VmChange,
   type VmPhase,
@@ -178,11 +179,12 @@ function registerReads(command: Command, context: CliContext): void {
         // No leader, or one of a release without them: the rest can be said all the same.
         const report = await client.vms.candidates({ name }).catch(() => undefined);
         const nodes = report?.nodes ?? [];
-        const lease = report?.leaseLeftMs;
+        const { leaseLeftMs: lease, ifLost } = report ?? {};
         const networks = await networkFactsOf(client, vm);
         const text = () =>
-          `${explanation(vm, networks)}${leaseText(vm, lease)}${candidatesText(vm, nodes)}${preemptsText(report?.preempts)}`;
-        const more = { candidates: nodes, ...(lease === undefined ? {} : { leaseLeftMs: lease }) };
+          `${explanation(vm, networks)}${leaseText(vm, lease)}${ifLostText(vm, ifLost)}${candidatesText(vm, nodes)}${preemptsText(report?.preempts)}`;
+        const times = { ...(lease === undefined ? {} : { leaseLeftMs: lease }), ...(ifLost && { ifLost }) };
+        const more = { candidates: nodes, ...times };
         const shown = { ...vm, ...networks };
         await print(context, format, report === undefined ? shown : { ...shown, ...more }, text, [name]);
       }),
@@ -196,6 +198,17 @@ function leaseText(vm: VmRecord, leftMs: number | undefined): string {
   if (!isOnLostNode(vm)) return `lease      node ${vm.node} holds it for ${left} more, and renews it\n`;
   const then = leftMs === 0 ? "it is over" : `over in ${left}`;
   return `lease      of node ${vm.node}: ${then}; the VM is started on another node then\n`;
+}
+
+/** What becomes of it without its node; one that is lost already is told of by its lease. */
+function ifLostText(vm: VmRecord, ifLost: PlacementReport["ifLost"]): string {
+  if (ifLost === undefined || isOnLostNode(vm)) return "";
+  const within = `within ${(ifLost.withinMs / 1_000).toFixed(1)} s of its last word`;
+  const then =
+    ifLost.nodeId === null
+      ? `no other node can take it: ${ifLost.message}`
+      : `it is given to node ${ifLost.nodeId} ${within}, as long again when that node leads`;
+  return `if lost    without node ${vm.node} now, ${then}\n`;
 }
 
 /** Where it would be placed now. */
