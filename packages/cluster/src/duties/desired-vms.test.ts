@@ -1,4 +1,4 @@
-import type { CommandBody } from "@blixard/protocol";
+import { featureLevels } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import { commandArbitrary } from "../testing/command-arbitrary.ts";
@@ -12,17 +12,18 @@ const opener = () => () => undefined;
 async function followed() {
   const fed = await fedMachine();
   const desired = new DesiredVms(fed.stateMachine, 1, opener);
-  const create = (name: string, number: number, node: number): CommandBody => ({
-    ...{
+  const create = (name: string, number: number, node: number) => {
+    const spec = sampleSpec();
+    return {
       type: "vm.create",
       name,
       vmId: sampleVmId(number),
-      spec: sampleSpec(),
+      spec,
       desired: "running",
       placement: "",
       node,
-    },
-  });
+    } as const;
+  };
   await fed.apply({ type: "node.admit", node: sampleNode(2), ticketId: null });
   return { ...fed, desired, create };
 }
@@ -71,8 +72,8 @@ describe("DesiredVms", () => {
     const { stateMachine, apply, desired, create } = await followed();
     const userData = { data: "00", ephemeralKey: "00".repeat(32), keys: [] };
     await apply(
-      { type: "cluster.setLevel", level: 3 } as unknown as CommandBody,
-      { ...create("web", 1, 1), userData } as unknown as CommandBody,
+      { type: "cluster.setLevel", level: featureLevels.own },
+      { ...create("web", 1, 1), userData },
       create("db", 2, 1),
     );
     const wish = () => desired.list.find(({ name }) => name === "web");
@@ -86,7 +87,7 @@ describe("DesiredVms", () => {
       vmId: sampleVmId(1),
       ephemeralKey: "11".repeat(32),
       keys: [],
-    } as unknown as CommandBody);
+    });
     expect(wish()).not.toBe(first);
   });
 });

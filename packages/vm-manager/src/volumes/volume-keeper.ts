@@ -1,6 +1,7 @@
 /**
- * The volumes of one node: raw files by their id (snapshots beside them: `ID.SNAPSHOT.raw`), which take room only where they were written to. One that was made once is
- * never made anew; one that the cluster does not name any more is left alone, because only a deletion deletes.
+ * The volumes of one node: raw files by their id (snapshots beside them: `ID.SNAPSHOT.raw`), which take room only where they were
+ * written to. One that was made once is never made anew; one that the cluster does not name any more is left alone, because only a
+ * deletion deletes.
  */
 import { existsSync } from "node:fs";
 import { mkdir, open, readdir, rm } from "node:fs/promises";
