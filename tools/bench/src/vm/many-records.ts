@@ -12,6 +12,8 @@ const fewRecords = 100;
 const atOnce = 16;
 const toldRecords = 500;
 const idleMs = 5_000;
+/** A snapshot of the state, and what the store tidies up, come some seconds after the last change. */
+const settleMs = 15_000;
 const timeoutMs = 60_000;
 const spec = { image: "builtin/nano", memoryMiB: 16, networks: [] };
 
@@ -76,7 +78,7 @@ async function costAt(cluster: ProcessCluster, client: BlixardClient, records: n
   const beforeUs = cpuUs();
   await change(client, changes);
   const changeUs = (cpuUs() - beforeUs) / changes;
-  await sleep(idleMs);
+  await sleep(settleMs);
   const idleUs = -cpuUs();
   await sleep(idleMs);
   const idlePercent = (100 * (idleUs + cpuUs())) / (idleMs * 1_000);
