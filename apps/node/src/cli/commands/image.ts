@@ -1,6 +1,6 @@
 /** `blixard image import|list|get|export|pin|unpin|gc|remove` */
 import { createHash } from "node:crypto";
-import { open, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import type { BlixardClient } from "@blixard/client";
 import { BlixardError } from "@blixard/common";
 import type { ImageBlob, ImageFormat } from "@blixard/protocol";
@@ -13,6 +13,7 @@ import { download, isUrl } from "../image-import/download.ts";
 import { assertChecksum, digestOf, openPart, type Part, type PartWish } from "../image-import/parts.ts";
 import { Progress } from "../image-import/progress.ts";
 import { upload } from "../image-import/upload.ts";
+import { createFile } from "../new-file.ts";
 import { print, printItem } from "../output.ts";
 import { parseDurationMs, parseMemoryMiB } from "../quantities.ts";
 import { showItem, showList, type WatchOptions, withWatchOption } from "../watch.ts";
@@ -235,9 +236,7 @@ async function exportImage(context: CliContext, client: BlixardClient, { name, f
   const blob = wanted ?? blobs.find((part) => part.role === role);
   if (blob === undefined) throw new BlixardError("NOT_FOUND", `the image ${name} has no ${role ?? "part"}`);
   const progress = new Progress(context, `writing ${file}`, blob.sizeBytes);
-  const out = await open(file, "wx", 0o600).catch((error: unknown) => {
-    throw new BlixardError("ALREADY_EXISTS", `${file} is there already, or cannot be made`, { cause: error });
-  });
+  const out = await createFile(file);
   try {
     const hash = createHash("sha256");
     let bytes = 0;

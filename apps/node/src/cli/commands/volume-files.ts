@@ -1,6 +1,6 @@
 /** `blixard volume export|import`: what is on a volume, from and to a file of this machine. */
 import { createHash } from "node:crypto";
-import { type FileHandle, open, rm } from "node:fs/promises";
+import { type FileHandle, rm } from "node:fs/promises";
 import { BlixardError, notApplied } from "@blixard/common";
 import { limits, type VolumeRecord } from "@blixard/protocol";
 import { type DiskContent, type DiskSourceFormat, diskSourceFormats } from "@blixard/vm-manager/images";
@@ -11,6 +11,7 @@ import { withAttempts } from "../image-import/attempts.ts";
 import { assertChecksum, openPart, type Part } from "../image-import/parts.ts";
 import { Progress } from "../image-import/progress.ts";
 import { attemptsMax, mayPass, withHint } from "../image-import/upload.ts";
+import { createFile } from "../new-file.ts";
 import { print } from "../output.ts";
 import { parseInteger } from "../quantities.ts";
 import { parseChecksum } from "./image.ts";
@@ -77,9 +78,7 @@ interface Exported {
 /** Never writes over a file, and leaves none behind that is not the whole volume as it was at one time. */
 async function exportVolume(session: ClientSession, name: string, file: string): Promise<Exported> {
   const { context } = session;
-  const out = await open(file, "wx", 0o600).catch((error: unknown) => {
-    throw new BlixardError("ALREADY_EXISTS", `${file} is there already, or cannot be made`, { cause: error });
-  });
+  const out = await createFile(file);
   try {
     const exported = await writePieces(session, name, out);
     await out.truncate(exported.sizeBytes);
