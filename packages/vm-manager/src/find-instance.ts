@@ -6,14 +6,13 @@
 import { existsSync, readdirSync } from "node:fs";
 import { type Clock, type Logger, messageOf } from "@blixard/common";
 import type { DriverKind } from "@blixard/protocol";
-import { uidOfProcess } from "./confinement/vm-users.ts";
 import type { VmWalls } from "./confinement/vm-walls.ts";
 import { isDiskFile } from "./disks/vm-disks.ts";
 import { type InstanceRecord, newInstanceRecord } from "./instance-record.ts";
 import type { InstanceStore } from "./instance-store.ts";
 import { nicsInArguments } from "./network/nic.ts";
 import { argumentAfter, findVmProcesses, type VmProcess } from "./process/find-processes.ts";
-import { readBootId } from "./process/process-identity.ts";
+import { readBootId, uidOfProcess } from "./process/process-identity.ts";
 import { QmpClient } from "./process/qmp-client.ts";
 import type { Seen } from "./reconcile-plan.ts";
 

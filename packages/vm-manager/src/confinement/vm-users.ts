@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { BlixardError } from "@blixard/common";
-import { mapProcesses, readProcessFile } from "../process/process-identity.ts";
+import { mapProcesses, uidOfProcess } from "../process/process-identity.ts";
 import type { UserRange } from "./confinement-options.ts";
 
 export class VmUsers {
@@ -45,10 +45,4 @@ export class VmUsers {
   forget(vmId: string): void {
     this.#uids.delete(vmId);
   }
-}
-
-/** The real user id; undefined when the process is gone. */
-export function uidOfProcess(pid: number): number | undefined {
-  const uid = /^Uid:\s+(\d+)/m.exec(readProcessFile(pid, "status"))?.[1];
-  return uid === undefined ? undefined : Number(uid);
 }

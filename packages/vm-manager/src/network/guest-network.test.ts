@@ -6,13 +6,13 @@ import { networkInterfaces } from "node:os";
 import { systemClock } from "@blixard/common/system";
 import type { VmSpec } from "@blixard/protocol";
 import { afterAll, describe, expect, it } from "@jest/globals";
-import { uidOfProcess } from "../confinement/vm-users.ts";
 import {
   identifyProcess,
   isAlive,
   mapProcesses,
   type ProcessIdentity,
   readProcessFile,
+  uidOfProcess,
 } from "../process/process-identity.ts";
 import { QemuDriver } from "../qemu/qemu-driver.ts";
 import { freePort } from "../testing/free-port.ts";

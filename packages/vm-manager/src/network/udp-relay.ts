@@ -7,6 +7,7 @@
  */
 import { createSocket, type Socket } from "node:dgram";
 import { type Ipv4Range, isInRange, messageOf, parseIpv4, parseIpv4Range } from "@blixard/common";
+import { dropOldest, flowKey } from "./flow-keys.ts";
 import { gatewayMac } from "./gateway-mac.ts";
 import { udpFrame, udpHeaderBytes } from "./ipv4-frame.ts";
 import { macAt, protocols, readPacket } from "./packet.ts";
@@ -138,10 +139,7 @@ export class UdpRelay {
     const key = flowKey(shown, remotePort, guestPort);
     this.#flows.delete(key);
     this.#flows.set(key, { port, address, remotePort, lastMs: nowMs() });
-    for (const oldest of this.#flows.keys()) {
-      if (this.#flows.size <= udpFlowsMax) break;
-      this.#flows.delete(oldest);
-    }
+    dropOldest(this.#flows, udpFlowsMax);
     if (isFull()) return;
     const from = { mac: gatewayMac, address: shown, port: remotePort };
     send(udpFrame(from, { mac, address: addresses.guest, port: guestPort }, content));
@@ -150,9 +148,4 @@ export class UdpRelay {
 
 function admits({ sources }: RelayPort, source: number): boolean {
   return sources === undefined || sources.some((range) => isInRange(source, range));
-}
-
-/** Of the address outside, its port and that of the guest. */
-function flowKey(address: number, port: number, guestPort: number): string {
-  return `${address}:${port}:${guestPort}`;
 }

@@ -13,6 +13,7 @@
  * has asked from there may answer. Datagrams that begin outside come through the relay, and not here.
  */
 import { type Ipv4Range, isInRange, parseIpv4Range } from "@blixard/common";
+import { dropOldest, flowKey } from "./flow-keys.ts";
 import { etherHeaderBytes, type Ipv4Packet, macAt, protocols, readPacket } from "./packet.ts";
 import type { PortForward, UserAddresses } from "./user-addresses.ts";
 
@@ -154,19 +155,6 @@ export class UserWall {
     const lastMs = this.#asked.get(key);
     return lastMs !== undefined && this.#nowMs() - lastMs <= askedMs;
   }
-}
-
-function dropOldest(flows: Map<string, unknown>, most: number): void {
-  if (flows.size <= most) return;
-  for (const oldest of flows.keys()) {
-    flows.delete(oldest);
-    break;
-  }
-}
-
-/** Of the address outside, its port and that of the guest. */
-function flowKey(address: number, port: number, guestPort: number): string {
-  return `${address}:${port}:${guestPort}`;
 }
 
 /** A frame in which the guest asks for its gateway: passt learns from it where the guest is. */

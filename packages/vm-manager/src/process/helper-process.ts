@@ -4,7 +4,7 @@
  * a line, each question with a number that its answer bears.
  */
 import { spawn } from "node:child_process";
-import { existsSync, statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -16,6 +16,7 @@ import {
   type ProcessIdentity,
   readProcessFile,
   signalProcess,
+  uidOfProcess,
 } from "./process-identity.ts";
 import { takeLines } from "./socket-lines.ts";
 
@@ -185,8 +186,7 @@ function readHelper(pid: number, argument: string, socketPath: string): ProcessI
   const given = readProcessFile(pid, "cmdline").split("\0");
   const at = given.indexOf(argument);
   if (at < 0 || given[at + 1] !== socketPath) return undefined;
-  const facts = statSync(`/proc/${pid}`, { throwIfNoEntry: false });
-  return facts?.uid === process.getuid?.() ? identifyProcess(pid) : undefined;
+  return uidOfProcess(pid) === process.getuid?.() ? identifyProcess(pid) : undefined;
 }
 
 /** It runs as plain JavaScript: when this module runs from its source, the build stands beside it. */

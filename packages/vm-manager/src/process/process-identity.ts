@@ -74,6 +74,12 @@ export function readProcessFile(pid: number, name: "cmdline" | "status"): string
   }
 }
 
+/** The real user id; undefined when the process is gone. */
+export function uidOfProcess(pid: number): number | undefined {
+  const uid = /^Uid:\s+(\d+)/m.exec(readProcessFile(pid, "status"))?.[1];
+  return uid === undefined ? undefined : Number(uid);
+}
+
 /** Looked at in one turn of the event loop: about a millisecond. */
 const processesInTurn = 64;
 
