@@ -158,8 +158,8 @@ export const mutants: readonly Mutant[] = [
     name: "move-before-lease-ends",
     bug: "a leader gives the VMs of a silent node away before its lease is over",
     file: "cluster/leases/lease-book.js",
-    from: ".sinceMs + leaseMs + leaseGraceMs + leaseDriftMs - nowMs",
-    to: ".sinceMs + leaseGraceMs + leaseDriftMs - nowMs",
+    from: "return leaseMs + leaseGraceMs + leaseDriftMs;",
+    to: "return leaseGraceMs + leaseDriftMs;",
   },
   {
     name: "node-lease-from-answer",
