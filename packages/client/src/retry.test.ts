@@ -1,4 +1,4 @@
-import { BlixardError, notApplied } from "@blixard/common";
+import { BlixardError, type Clock, notApplied } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
 import { describe, expect, it } from "@jest/globals";
 import { withRetries } from "./retry.ts";
@@ -30,5 +30,24 @@ describe("withRetries", () => {
       [2, 1],
       [2, 2],
     ]);
+  });
+
+  it("tells what one node said, and not that nobody answers at the other addresses", async () => {
+    let nowMs = 0;
+    const setTimer: Clock["setTimer"] = (delayMs, run) => {
+      nowMs += delayMs;
+      return systemClock.setTimer(0, run);
+    };
+    const clock: Clock = { ...systemClock, monotonicMs: () => nowMs, setTimer };
+    const addresses = 3;
+    const limits = { timeoutMs: 15_000, unreachableMs: 3_000, addresses };
+    const ended = withRetries({ ...deps, clock }, limits, undefined, async (_, number) => {
+      if (number % addresses === 0) throw notApplied("NO_LEADER", "no leader");
+      // A machine that is off: it is waited for.
+      nowMs += 2_000;
+      throw notApplied("UNREACHABLE", "nobody is there");
+    });
+    await expect(ended).rejects.toMatchObject({ code: "NO_LEADER" });
+    expect(nowMs).toBeGreaterThan(limits.timeoutMs - 3_000);
   });
 });

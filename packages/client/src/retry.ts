@@ -37,8 +37,13 @@ export async function withRetries<T>(
   const startMs = deps.clock.monotonicMs();
   let lastAnswerMs = startMs;
   let mayBeApplied = false;
-  /** What a node said last of why it cannot now. A last attempt that had little time left knows less than that. */
+  /**
+   * What a node said last of why it cannot now. A last attempt that had little time left knows less than that, and so does
+   * one at another address that nobody answers at.
+   */
   let reason: unknown;
+  /** Attempts in a row that reached nobody. */
+  let unanswered = 0;
   for (let number = 0; ; number++) {
     try {
       const elapsedMs = deps.clock.monotonicMs() - startMs;
@@ -47,16 +52,20 @@ export async function withRetries<T>(
       const wasSent = isBlixardError(error) && error.outcome === "unknown";
       if (wasSent) mayBeApplied = true;
       const code = errorCodeOf(error) ?? "INTERNAL";
-      if (code !== "DEADLINE_EXCEEDED") reason = error;
       const nowMs = deps.clock.monotonicMs();
       // A connection that broke with a request on it did reach a node, however long that had kept it waiting.
-      if (code !== "UNREACHABLE" || wasSent) lastAnswerMs = nowMs;
+      const reachedNobody = code === "UNREACHABLE" && !wasSent;
+      unanswered = reachedNobody ? unanswered + 1 : 0;
+      if (!reachedNobody) lastAnswerMs = nowMs;
+      const saysNothing = code === "DEADLINE_EXCEEDED" || code === "UNREACHABLE";
+      if (!saysNothing) reason = error;
       const delayMs = backoffMs(deps.random, number);
-      const everywhere = number + 1 >= (policy.addresses ?? 1) && nowMs - lastAnswerMs >= policy.unreachableMs;
+      // One of several addresses that keeps its caller waiting is not another one's silence.
+      const everywhere = unanswered >= (policy.addresses ?? 1) && nowMs - lastAnswerMs >= policy.unreachableMs;
       const outOfTime = everywhere || nowMs + delayMs - startMs >= policy.timeoutMs;
       const mayRepeat = policy.once !== true || (isBlixardError(error) && error.outcome === "not_applied");
       if (!mayRepeat || !errorCodes[code].retryable || outOfTime || number + 1 >= attemptsMax || signal?.aborted) {
-        throw withOutcome(code === "DEADLINE_EXCEEDED" ? (reason ?? error) : error, mayBeApplied);
+        throw withOutcome(saysNothing && !everywhere ? (reason ?? error) : error, mayBeApplied);
       }
       await sleep(deps.clock, delayMs, signal);
     }
