@@ -61,6 +61,18 @@ describe("a command on a VM of a lost node", () => {
     expect(vmAt(1, "waits")).toMatchObject({ desired: "running", node: 2, fencingEpoch: 1 });
   });
 
+  it("of which nobody hears any more does not count as running", async () => {
+    await group.call(1, "vm.create", { name: "web", spec });
+    await until(() => vmAt(1, "web")?.phase === "Running");
+    const silent = vmAt(1, "web")?.node ?? 0;
+    const [asked = 0, last = 0] = [1, 2, 3].filter((id) => id !== silent);
+    await until(() => vmAt(asked, "web")?.phase === "Running");
+    expect(group.node(asked).status().vms).toEqual({ total: 1, running: 1 });
+    await Promise.all([silent, last].map((id) => group.machine(id).stop()));
+    await until(() => group.node(asked).status().vms.running === 0);
+    expect(group.node(asked).status()).toMatchObject({ leaderId: null, vms: { total: 1 } });
+  });
+
   it("goes through again when the node is back", async () => {
     await loseNodeWith({ waits: { onNodeLoss: "wait" } });
     await group.restart(2);

@@ -1,12 +1,13 @@
 /** What a node says about itself at once, with or without a quorum. */
 import { BlixardError } from "@blixard/common";
-import { type Identity, limits, type NodeStatus } from "@blixard/protocol";
+import { type Identity, limits, type NodeStatus, type VmRecord } from "@blixard/protocol";
 import { encodeEntries } from "@blixard/protocol/peer-messages";
 import { asLogIndex } from "@blixard/raft";
 import type { Handlers } from "../calls/call-types.ts";
 import { votersToAsk } from "../calls/misdirected.ts";
 import type { NodeParts } from "../node-parts.ts";
 import { memberStatuses } from "../peers/member-statuses.ts";
+import { isReachable } from "../peers/reachability.ts";
 import { clusterLevel, levelHolders } from "../state-machine/level.ts";
 import { nodeKey } from "../state-machine/state.ts";
 
@@ -88,13 +89,19 @@ export function statusOf(parts: StatusParts): NodeStatus {
     configIndex: status.confIndex,
     members: memberStatuses(parts),
     storage: parts.storageHealth(),
-    vms: { total: vms.length, running: vms.filter((vm) => vm.phase === "Running").length },
+    vms: { total: vms.length, running: vms.filter((vm) => isKnownToRun(parts, vm)).length },
     drivers: record?.capacity.drivers ?? [],
     version: options.version,
     featureLevel: options.featureLevel,
     clusterLevel: clusterLevel(stateMachine.state),
     levelHeldBy: levelHolders(stateMachine.state).map(({ id }) => id),
   };
+}
+
+/** Without a leader nobody marks the VMs of a node that does not answer: this node counts those alone whose node it hears. */
+function isKnownToRun(parts: StatusParts, { phase, node }: VmRecord): boolean {
+  if (phase !== "Running" || node === null) return false;
+  return parts.raft.status.value.leaderId !== 0 || isReachable(parts, node);
 }
 
 function roleOf(parts: StatusParts): NodeStatus["role"] {
