@@ -478,10 +478,9 @@ export class InstanceKeeper {
 }
 
 function startedWithOf({ spec, needsLease }: DesiredVm): StartedWith {
-  const { vcpus, memoryMiB } = spec;
+  const { vcpus, memoryMiB, bootOrder } = spec;
   const hotplug = hotplugOf(spec);
   const onPartition = needsLease === true ? "stop" : "keep";
-  const { bootOrder } = spec;
   const cdroms = namesOfDrives(spec);
   return {
     ...{ vcpus, memoryMiB, onPartition },
