@@ -73,6 +73,7 @@ export const limits = {
   drainParallelMax: 100,
   /** Disks that a specification names. */
   vmDisksMax: 16,
+  vmCdromsMax: 4,
   /** The serial number of a virtio disk has so many bytes. */
   vmDiskNameLengthMax: 20,
   /** A file of ext4 has less than 16 TiB. */

@@ -42,7 +42,7 @@ export type BootSource =
       readonly initrdPath: string | undefined;
       readonly commandLine: string;
     }
-  /** The first of its disks. */
+  /** From its disks and drives, as its firmware finds it. */
   | { readonly type: "disk" };
 
 /** A disk as a file, with the format that it was made in. */
@@ -55,6 +55,13 @@ export interface AttachedDisk {
   readonly isRemovable?: boolean;
   /** What an overlay shows where nothing was written; nobody writes to it. */
   readonly base?: { readonly path: string; readonly format: "raw" | "qcow2" };
+}
+
+/** A CD-ROM drive, and the file that lies in it. */
+export interface AttachedCdrom {
+  readonly name: string;
+  /** Undefined: nothing. */
+  readonly path: string | undefined;
 }
 
 /** A program and what it is given; a program without a slash is looked up on the path. */
@@ -96,6 +103,10 @@ export interface InstanceSpec {
   readonly boot: BootSource;
   /** In the order in which the guest sees them. */
   readonly disks: readonly AttachedDisk[];
+  /** Default: none. */
+  readonly cdroms?: readonly AttachedCdrom[];
+  /** Names of disks and drives, in the order in which the firmware looks for what boots. Default: its first disk. */
+  readonly bootOrder?: readonly string[];
   readonly paths: InstancePaths;
   /** What cloud-init is told: an ISO 9660 image. Default: none. */
   readonly seedPath?: string;
@@ -226,6 +237,10 @@ export interface InstanceDisks {
   grow(name: string, sizeBytes: number): Promise<void>;
   /** What a guest may do with it in a second. */
   limit(name: string, limits: DiskLimits): Promise<void>;
+  /** Its CD-ROM drives, each with the file that lies in it, as it is seen from the directory of the instance. */
+  cdroms(): Promise<readonly AttachedCdrom[]>;
+  /** Takes out what lies in a drive, and puts in another file, or none. @throws CONFLICT when the guest has locked it */
+  changeMedium(cdrom: AttachedCdrom): Promise<void>;
 }
 
 /** What a guest has of processors and memory. */

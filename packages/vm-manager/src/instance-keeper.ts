@@ -4,11 +4,12 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { BlixardError, type Clock, errorCodeOf, type Logger, messageOf, type Semaphore } from "@blixard/common";
-import { hotplugOf, rootDiskName, type StartedWith, type VmSpec } from "@blixard/protocol";
+import { bootOrderOf, hotplugOf, namesOfDrives, rootDiskName, type StartedWith, type VmSpec } from "@blixard/protocol";
 import { writeSeed } from "./cloud-init/seed.ts";
 import type { VmWalls } from "./confinement/vm-walls.ts";
 import { ConsoleLog } from "./console-log.ts";
 import { ConsoleScan } from "./console-scan.ts";
+import { prepareCdroms } from "./disks/cdrom-files.ts";
 import { type DiskCopies, type DiskPart, openDiskPart } from "./disks/disk-copies.ts";
 import { assertDisks, findVolumes, madeDisksOf, makeDisks } from "./disks/instance-disks.ts";
 import { LiveDisks } from "./disks/live-disks.ts";
@@ -204,9 +205,10 @@ export class InstanceKeeper {
       refusal = "image-refused";
       const image = await prepareBoot(images, desired.image, signal);
       const disks = await makeDisks(directory, desired, this.#record, { imageDisk: image.disk, volumes });
+      const cdroms = await prepareCdroms(images, desired, directory, signal);
       refusal = "start-failed";
       const seed = await this.#prepareSeed(desired);
-      const files = { boot: image.boot, disks, ...seed };
+      const files = { boot: image.boot, disks, cdroms, ...seed };
       await starts.run(() => this.#startProcess(desired, chosen, files, signal), signal);
       metrics.starts.add(1, { driver: chosen.kind });
       metrics.startDuration.observe((clock.monotonicMs() - startedMs) / 1_000);
@@ -305,7 +307,7 @@ export class InstanceKeeper {
   async #startProcess(
     desired: DesiredVm,
     chosen: ChosenDriver,
-    files: Pick<InstanceSpec, "boot" | "disks" | "seedPath">,
+    files: Pick<InstanceSpec, "boot" | "disks" | "seedPath" | "cdroms">,
     signal: AbortSignal,
   ): Promise<void> {
     this.#calls.setActivity("starting");
@@ -334,6 +336,7 @@ export class InstanceKeeper {
         driver: chosen.kind,
         vm: desired.spec,
         ...files,
+        bootOrder: bootOrderOf(desired.spec, desired.image),
         paths: store.pathsOf(this.#vmId, record.generation, record.runDirectory),
         machine: before.driver === chosen.kind && before.machine !== null ? before.machine : undefined,
         confinement,
@@ -416,7 +419,7 @@ export class InstanceKeeper {
 
   #attach(instance: VmInstance, record: InstanceRecord, ageMs = 0): void {
     const { consoleStartOffset, confinement, startedWith } = record;
-    const { clock, store, volumes, walls } = this.#deps;
+    const { clock, images, store, volumes, walls } = this.#deps;
     const scan = new ConsoleScan(this.console, consoleStartOffset);
     const bootSinceMs = clock.monotonicMs();
     const { networks } = this.#deps;
@@ -431,6 +434,7 @@ export class InstanceKeeper {
             clock,
             logger: this.#logger,
             volumes,
+            images,
             ...place,
             disks: instance.disks,
             state: instance.state,
@@ -474,10 +478,16 @@ export class InstanceKeeper {
 }
 
 function startedWithOf({ spec, needsLease }: DesiredVm): StartedWith {
-  const { vcpus, memoryMiB } = spec;
+  const { vcpus, memoryMiB, bootOrder } = spec;
   const hotplug = hotplugOf(spec);
   const onPartition = needsLease === true ? "stop" : "keep";
-  return { vcpus, memoryMiB, onPartition, ...(hotplug === undefined ? {} : { hotplug }) };
+  const cdroms = namesOfDrives(spec);
+  return {
+    ...{ vcpus, memoryMiB, onPartition },
+    ...(hotplug === undefined ? {} : { hotplug }),
+    ...(cdroms === undefined ? {} : { cdroms }),
+    ...(bootOrder === undefined ? {} : { bootOrder }),
+  };
 }
 
 /** Codes with which a start is over for good; with another one it is tried again. A reason that is not here needs none. */

@@ -7,6 +7,7 @@ import { assert, assertAtMost, BlixardError, messageOf, systemErrorCodeOf } from
 import { removeDurable, writeFileDurable } from "@blixard/common/system";
 import { limits } from "@blixard/protocol";
 import { seedFile } from "./cloud-init/seed.ts";
+import { isCdromFile } from "./disks/cdrom-files.ts";
 import { isVolumeLink } from "./disks/vm-disks.ts";
 import type { InstancePaths } from "./driver.ts";
 import type { InstanceRecord } from "./instance-record.ts";
@@ -72,8 +73,9 @@ export class InstanceStore {
   async removeRunFiles(paths: InstancePaths): Promise<void> {
     const { controlSocket, serialSocket, agentSocket, networkSockets, journalIn, journalOut, pidFile, directory } =
       paths;
-    const volumes = (await readdir(directory).catch(() => [])).filter(isVolumeLink);
-    const images = [...imageNames, seedFile, ...volumes].map((name) => join(directory, name));
+    const present = await readdir(directory).catch(() => []);
+    const linked = present.filter((name) => isVolumeLink(name) || isCdromFile(name));
+    const images = [...imageNames, seedFile, ...linked].map((name) => join(directory, name));
     const sockets = [controlSocket, serialSocket, agentSocket, ...networkSockets];
     for (const path of [...sockets, journalIn, journalOut, pidFile, ...images]) {
       await rm(path, { force: true });

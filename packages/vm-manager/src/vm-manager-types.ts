@@ -42,6 +42,8 @@ export interface DesiredVm {
   readonly copyEpoch?: number;
   /** The ids of the volumes that its specification names; undefined for one that there is not. */
   readonly volumeIds?: ReadonlyMap<string, string | undefined>;
+  /** The images that lie in its CD-ROM drives, by their names. Default: none. */
+  readonly cdromImages?: ReadonlyMap<string, ImageRecord>;
   /** Grows with each change of its disks. Default 0. */
   readonly disksIndex?: number;
   /** What it has in private networks. Default: nothing. */

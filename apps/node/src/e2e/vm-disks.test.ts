@@ -11,6 +11,7 @@ import { instanceProcesses, ProcessCluster, ProcessNode } from "@blixard/testing
 import { ContentDigest, FileSource, openContent } from "@blixard/vm-manager/images";
 import {
   describeWith,
+  isoImage,
   linuxGuestCommandLine,
   linuxGuestFiles,
   linuxGuestNeeds,
@@ -337,6 +338,50 @@ describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
     });
     expect(await volume("delete", "frost", "--yes")).toMatchObject({ code: 0 });
     expect(readFirst(await file("ice"), 12)).toBe("to be copied");
+  });
+
+  it("that are discs change while the VM runs, and go with it where it moves", async () => {
+    for (const name of ["one", "two"]) {
+      const content = new TextEncoder().encode(`the disc ${name}`);
+      await writeFile(join(files, name), isoImage("DISC", [{ name: "word", content }]));
+      expect(await at(1, "image", "import", name, join(files, name))).toMatchObject({
+        code: 0,
+        stdout: expect.stringMatching(new RegExp(`^${name} +iso `, "m")),
+      });
+    }
+    const root = ["--memory", "128M", "--disk", "root,size=1G,ephemeral"];
+    const made = await at(1, "vm", "create", "disco", "--image", "linux", ...root, "--cdrom", "cd,image=one");
+    expect(made).toMatchObject({ code: 0 });
+    const before = await client.vms.get("disco");
+    expect(before.lossPolicy?.effect).toBe("moves");
+    const processes = instanceProcesses(before.vmId);
+    const reads = (disc: string) =>
+      typed(
+        "disco",
+        `until grep -q "the disc ${disc}" /dev/sr0; do sleep 0.2; done; echo reads ${disc}`,
+        `reads ${disc}`,
+      );
+    await untilLogged("disco", linuxGuestReady);
+    await reads("one");
+    expect(await at(2, "image", "remove", "one", "--yes")).toMatchObject({
+      code: 5,
+      stderr: expect.stringContaining("disco"),
+    });
+    expect(await at(2, "vm", "set", "disco", "--cdrom", "cd,image=two")).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^cdroms .* at once$/m),
+    });
+    await reads("two");
+    expect(instanceProcesses(before.vmId)).toEqual(processes);
+    const refused = await at(1, "vm", "set", "disco", "--boot-order", "cd,root");
+    expect(refused).toMatchObject({ code: 64, stderr: expect.stringContaining("has a kernel") });
+    const to = [1, 2, 3].find((id) => id !== before.node) ?? 0;
+    expect(await at(1, "vm", "move", "disco", "--to", String(to))).toMatchObject({ code: 0 });
+    expect((await client.vms.get("disco")).node).toBe(to);
+    await untilLogged("disco", linuxGuestReady);
+    await reads("two");
+    expect((await at(1, "vm", "get", "disco")).stdout).toContain("CD-ROM drive cd: two.\n");
+    expect(await at(1, "vm", "delete", "disco", "--yes")).toMatchObject({ code: 0 });
   });
 
   it("stay, and so does the process, when the VM gets processors and memory", async () => {

@@ -2,7 +2,7 @@
  * What the replicated state wants of the VMs of this node. A wish is the same object for as long as nothing changes of which it is
  * made, so that of many VMs only those are looked at that something else is wanted of.
  */
-import { type ImageRecord, type SealedSecret, type VmRecord, volumesOf } from "@blixard/protocol";
+import { cdromImagesOf, type ImageRecord, type SealedSecret, type VmRecord, volumesOf } from "@blixard/protocol";
 import type { DesiredVm } from "@blixard/vm-manager";
 import type { ClusterStateMachine, StateVersion } from "../cluster-state-machine.ts";
 import type { NodeParts } from "../node-parts.ts";
@@ -30,6 +30,8 @@ interface WishParts {
   readonly image: ImageRecord;
   readonly secret: SealedSecret | undefined;
   readonly volumes: readonly (readonly [name: string, volumeId: string | undefined])[];
+  /** What lies in its drives. */
+  readonly cdroms: readonly ImageRecord[];
 }
 
 interface Wish {
@@ -89,11 +91,12 @@ export class DesiredVms {
     if (vm === undefined || image === undefined) return undefined;
     if (vm.node !== this.#nodeId && !hasOldCopy(vm, this.#nodeId)) return undefined;
     const volumes = volumesOf(vm.spec).map((volume) => [volume, state.volumes.get(volume)?.volumeId] as const);
-    const parts = { vm, image, secret: state.secrets.get(vm.vmId), volumes };
+    const cdroms = cdromImagesOf(vm.spec).flatMap((cdrom) => state.images.get(cdrom) ?? []);
+    const parts = { vm, image, secret: state.secrets.get(vm.vmId), volumes, cdroms };
     return before !== undefined && areSame(before.parts, parts) ? before : { parts, desired: this.#wishOf(parts) };
   }
 
-  #wishOf({ vm, image, secret, volumes }: WishParts): DesiredVm {
+  #wishOf({ vm, image, secret, volumes, cdroms }: WishParts): DesiredVm {
     const nodeId = this.#nodeId;
     const { vmId, name, spec, fencingEpoch, moved, disksIndex = 0 } = vm;
     if (hasOldCopy(vm, nodeId)) return { vmId, name, spec, desired: "deleted", fencingEpoch, image };
@@ -106,6 +109,7 @@ export class DesiredVms {
       ...{ vmId, name, spec, desired: vm.desired, fencingEpoch, image, needsLease, madeDisks, disksIndex },
       volumeIds: new Map(volumes),
       cards: vm.cards ?? [],
+      ...(cdroms.length === 0 ? {} : { cdromImages: new Map(cdroms.map((cdrom) => [cdrom.name, cdrom])) }),
       ...(secret === undefined ? {} : { openUserData: this.#openerOf(vmId) }),
       ...(came === undefined ? {} : { copyEpoch: came.epoch }),
     };
@@ -114,6 +118,8 @@ export class DesiredVms {
 
 function areSame(before: WishParts, now: WishParts): boolean {
   if (before.vm !== now.vm || before.image !== now.image || before.secret !== now.secret) return false;
+  if (now.cdroms.length !== before.cdroms.length) return false;
+  if (now.cdroms.some((cdrom, at) => cdrom !== before.cdroms[at])) return false;
   return now.volumes.every(([, volumeId], at) => volumeId === before.volumes[at]?.[1]);
 }
 

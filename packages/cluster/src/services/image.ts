@@ -1,6 +1,13 @@
 /** The image methods. The nodes that are to hold the blobs of an image look into them before it gets a name. */
 import { BlixardError, errorCodeOf, fromUtf8, messageOf, notApplied, toBlixardError, toHex } from "@blixard/common";
-import { type ImageRecord, imageHasDisk, limits, type ParsedRequestOf, type ResponseOf } from "@blixard/protocol";
+import {
+  type ImageRecord,
+  imageHasDisk,
+  limits,
+  mainRoleOf,
+  type ParsedRequestOf,
+  type ResponseOf,
+} from "@blixard/protocol";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
 import { assertSpeaksFor } from "../calls/identify.ts";
 import type { NodeParts } from "../node-parts.ts";
@@ -93,7 +100,7 @@ async function checkedImage(
   }
   const roles = blobs.map(({ role }) => role);
   if (new Set(roles).size < roles.length) throw notApplied("INVALID_ARGUMENT", "blobs: two of them have one role");
-  const main = format === "disk" ? "disk" : "kernel";
+  const main = mainRoleOf(format);
   if (!roles.includes(main)) throw notApplied("INVALID_ARGUMENT", `blobs: an image of this format needs a ${main}`);
   if (clusterLevel(state) < inspectionLevel) {
     // Members from before would boot the kernel, and leave the disk out.

@@ -15,6 +15,7 @@ import {
   type VmSettable,
   type VmSpecChange,
   vmSpecSchema,
+  withOwnDrive,
 } from "@blixard/protocol";
 import type { CallScope } from "../calls/call-types.ts";
 import type { NodeParts } from "../node-parts.ts";
@@ -45,7 +46,7 @@ export async function setVm(parts: SetParts, request: SetRequest, call: CallScop
   const vm = state.vms.get(name);
   // What stands now says nothing about a request that was applied before: `apply` answers that, as it does for no VM.
   if (vm === undefined || isRemembered(state, call.meta)) return await propose(parts, name, nothing, call);
-  const change = changeOf(vm, request);
+  const change = changeOf(vm, request, state.images.get(vm.spec.image));
   const changed = changedVm(state, vm, change);
   if (!changed.ok) throw refused(changed.refusal);
   const growth = checkRoom(parts, vm, changed.vm);
@@ -70,11 +71,15 @@ async function propose({ proposals }: SetParts, name: string, change: VmSpecChan
 }
 
 /** What the request comes to for this VM. @throws INVALID_ARGUMENT, UNSUPPORTED for a field that no VM changes */
-function changeOf(vm: VmRecord, { spec = {}, unset, labels = {}, unsetLabels, whole }: SetRequest): VmSpecChange {
-  const given: Readonly<Record<string, unknown>> = whole ? withDefaults(spec) : mergedParts(vm, spec);
+function changeOf(
+  vm: VmRecord,
+  { spec = {}, unset, labels = {}, unsetLabels, whole }: SetRequest,
+  image: ImageRecord | undefined,
+): VmSpecChange {
+  const given: Readonly<Record<string, unknown>> = whole ? withDefaults(spec, image) : mergedParts(vm, spec);
   refuseFixed(vm, { ...spec, ...(spec.networks === undefined ? {} : { networks: given["networks"] }) });
   const set = Object.fromEntries(settableFields.flatMap((field) => (field in given ? [[field, given[field]]] : [])));
-  const gone = whole ? unsettableFields.filter((field) => !(field in spec)) : [];
+  const gone = whole ? unsettableFields.filter((field) => !(field in given)) : [];
   const goneLabels = whole ? Object.keys(vm.labels ?? {}).filter((key) => !Object.hasOwn(labels, key)) : [];
   const change: VmSpecChange = {
     set: set as VmSettable,
@@ -113,10 +118,11 @@ function refuseBoth({ set, unset, labels, unsetLabels }: VmSpecChange): void {
 }
 
 /** Of a whole specification: what it leaves out is as in that of a new VM. @throws INVALID_ARGUMENT */
-function withDefaults(spec: NonNullable<SetRequest["spec"]>) {
+function withDefaults(spec: NonNullable<SetRequest["spec"]>, image: ImageRecord | undefined) {
   if (spec.memoryMiB === undefined) throw notApplied("INVALID_ARGUMENT", "spec.memoryMiB: is missing");
   const { vcpus, restartPolicy } = vmSpecSchema.shape;
-  return { vcpus: vcpus.parse(undefined), restartPolicy: restartPolicy.parse(undefined), ...spec };
+  const whole = { vcpus: vcpus.parse(undefined), restartPolicy: restartPolicy.parse(undefined), ...spec };
+  return image === undefined ? whole : withOwnDrive(whole, image);
 }
 
 /** A part of an object leaves its other parts as they are. */

@@ -1,6 +1,7 @@
 /** The VM methods. The leader places, numbers and dates here; `apply` only checks and stores. */
 import { notApplied } from "@blixard/common";
 import {
+  bootOrderRefusal,
   type CommandBody,
   type CommandBodyOf,
   disksRefusal,
@@ -13,6 +14,7 @@ import {
   type VmRecord,
   type VmSpec,
   volumesOf,
+  withOwnDrive,
 } from "@blixard/protocol";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
 import { assertSpeaksFor } from "../calls/identify.ts";
@@ -118,8 +120,11 @@ async function createVm(parts: VmParts, request: ParsedRequestOf<"vm.create">, c
   const { name, desired } = request;
   const hasLeases = clusterLevel(parts.stateMachine.state) >= leasesLevel;
   // Members from before have no word for what was left out.
-  const spec: VmSpec = hasLeases ? request.spec : { onPartition: "stop", ...request.spec };
-  const image = imageFor(parts, spec);
+  const asked: VmSpec = hasLeases ? request.spec : { onPartition: "stop", ...request.spec };
+  const image = imageFor(parts, asked);
+  const spec = withOwnDrive(asked, image);
+  const misplaced = bootOrderRefusal(spec, image);
+  if (misplaced !== undefined) throw notApplied("INVALID_ARGUMENT", misplaced);
   for (const volume of volumesOf(spec)) volumeOf(parts, volume);
   const stuck = volumesRefusal(spec);
   if (stuck !== undefined) throw notApplied("INVALID_ARGUMENT", stuck);

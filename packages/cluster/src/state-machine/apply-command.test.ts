@@ -1,4 +1,4 @@
-import type { CommandBody, CommandBodyOf, VmForward } from "@blixard/protocol";
+import type { CommandBody, CommandBodyOf, VmForward, VmSpec } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import {
   commandOf,
@@ -376,6 +376,26 @@ describe("applyCommand: images and the cluster", () => {
     });
     expect(replica.apply({ type: "image.put", image: { ...mine, sources: [1] } })).toMatchObject({ ok: true });
     expect(replica.apply({ type: "image.remove", name: "mine" })).toMatchObject({ code: "CONFLICT" });
+  });
+
+  it("keeps an image that lies in a drive of a VM, and puts none there that is no disc", () => {
+    const replica = Replica.initialised();
+    const disc = { ...demoImage, name: "disc", builtin: false, format: "iso" as const };
+    replica.apply({ type: "image.put", image: disc });
+    const withDrive = (image: string) =>
+      ({ ...createVm("web"), spec: sampleSpec({ cdroms: [{ name: "cd", image }] }) }) as CommandBody;
+    expect(replica.apply(withDrive("other"))).toMatchObject({ code: "IMAGE_NOT_FOUND" });
+    expect(replica.apply(withDrive("demo"))).toMatchObject({ code: "INVALID_ARGUMENT" });
+    expect(replica.apply(withDrive("disc"))).toMatchObject({ ok: true });
+    expect(replica.apply({ type: "image.remove", name: "disc" })).toMatchObject({ code: "CONFLICT" });
+    const set = (change: Partial<Pick<VmSpec, "cdroms" | "bootOrder">>) =>
+      replica.apply({ type: "vm.set", name: "web", set: change, unset: [], labels: {}, unsetLabels: [] });
+    expect(set({ cdroms: [{ name: "cd", image: "demo" }] })).toMatchObject({
+      code: "INVALID_ARGUMENT",
+    });
+    expect(set({ bootOrder: ["cd"] })).toMatchObject({ code: "INVALID_ARGUMENT" });
+    expect(set({ cdroms: [{ name: "cd" }] })).toMatchObject({ ok: true });
+    expect(replica.apply({ type: "image.remove", name: "disc" })).toMatchObject({ ok: true });
   });
 
   it("is initialised once", () => {

@@ -1,5 +1,5 @@
 /** Commands of images. */
-import { type CommandBodyOf, type ImageRecord, limits } from "@blixard/protocol";
+import { type CommandBodyOf, cdromImagesOf, type ImageRecord, limits, type VmSpec } from "@blixard/protocol";
 import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { nodeKey, sortedRecords } from "./state.ts";
 import type { AppliersOf, Change, ClusterState, Outcome } from "./types.ts";
@@ -80,7 +80,23 @@ function stored(image: ImageRecord): Outcome {
 }
 
 export function userOf(state: ClusterState, image: string): string | undefined {
-  return sortedRecords(state, "vms").find((vm) => vm.spec.image === image)?.name;
+  return sortedRecords(state, "vms").find(({ spec }) => spec.image === image || cdromImagesOf(spec).includes(image))
+    ?.name;
+}
+
+/** Why what is to lie in the drives of a VM cannot; undefined when it can. */
+export function cdromsRefusal(state: Pick<ClusterState, "images">, spec: VmSpec): Outcome | undefined {
+  for (const name of cdromImagesOf(spec)) {
+    const image = state.images.get(name);
+    if (image === undefined) {
+      return refuse("IMAGE_NOT_FOUND", `there is no image ${name}`, "See: blixard image list");
+    }
+    if (image.format !== "iso") {
+      const message = `spec.cdroms: the image ${name} is of the format ${image.format}, and a CD-ROM drive takes iso`;
+      return refuse("INVALID_ARGUMENT", message);
+    }
+  }
+  return undefined;
 }
 
 function sameContent(a: ImageRecord, b: ImageRecord): boolean {

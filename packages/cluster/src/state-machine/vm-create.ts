@@ -1,5 +1,6 @@
 /** The command that makes a VM: on a node that the leader has chosen, or on none while none can take it. */
 import { type CommandBodyOf, limits, type VmRecord, type VmSpec, waitsForRoom } from "@blixard/protocol";
+import { cdromsRefusal } from "./image.ts";
 import { done, nodeNotFound, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
 import { quotaRefusal } from "./quota.ts";
@@ -44,7 +45,7 @@ function newVmRefusal(state: ClusterState, { name, vmId, spec, labels }: NewVm):
   if (!state.images.has(spec.image)) {
     return refuse("IMAGE_NOT_FOUND", `there is no image ${spec.image}`, "See: blixard image list");
   }
-  return quotaRefusal(state, spec, labels);
+  return cdromsRefusal(state, spec) ?? quotaRefusal(state, spec, labels);
 }
 
 function newVm(

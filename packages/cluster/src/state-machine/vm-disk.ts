@@ -58,7 +58,7 @@ function attach(state: ClusterState, vm: VmRecord, change: ChangeOf<"attach">, e
   }
   const image = state.images.get(vm.spec.image);
   const all = image === undefined ? disks : disksOf(vm.spec, image);
-  if (all.some((other) => other.name === name)) {
+  if ([...all, ...(vm.spec.cdroms ?? [])].some((other) => other.name === name)) {
     return refuse("CONFLICT", `the VM ${vm.name} has a disk ${name} already`, "Choose another one with --name.");
   }
   if (disks.length >= limits.vmDisksMax) {
@@ -86,6 +86,10 @@ function detach(state: ClusterState, vm: VmRecord, change: ChangeOf<"detach">, e
   const { volume } = disk;
   if (volume === undefined) {
     return refuse("CONFLICT", `the disk ${disk.name} is no volume: it belongs to the VM ${vm.name}, and goes with it`);
+  }
+  if (vm.spec.bootOrder?.includes(disk.name) === true) {
+    const hint = `Take it out of that first: blixard vm set ${vm.name} --unset bootOrder`;
+    return refuse("CONFLICT", `the VM ${vm.name} looks at the disk ${disk.name} when it boots`, hint);
   }
   const left = disks.filter(({ name }) => name !== disk.name);
   const { disks: _, ...without } = vm.spec;

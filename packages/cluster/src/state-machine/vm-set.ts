@@ -1,5 +1,6 @@
 /** Changes of a VM that there is: its specification and its labels. What they come to is one pure function, which a dry run asks too. */
 import {
+  bootOrderRefusal,
   type ChangedField,
   type CommandBodyOf,
   cardsStay,
@@ -10,6 +11,7 @@ import {
   limits,
   lossPolicyOf,
   misfitOf,
+  namesOfDrives,
   settableFields,
   type VmRecord,
   type VmSettable,
@@ -18,6 +20,7 @@ import {
   volumesOf,
 } from "@blixard/protocol";
 import { isIdle } from "../scheduler/vm-index.ts";
+import { cdromsRefusal } from "./image.ts";
 import { clusterLevel } from "./level.ts";
 import { done, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
@@ -77,12 +80,14 @@ function changeRefusal(
     return refuse("UNSUPPORTED", "spec.networks: the network cards of a VM stay as they are");
   const ungrouped = groupsRefusal(state, spec);
   if (ungrouped !== undefined) return ungrouped;
-  const misfit = misfitOf(spec) ?? volumesRefusal(spec);
+  const misfit = misfitOf(spec) ?? volumesRefusal(spec) ?? bootOrderRefusal(spec, image);
   if (misfit !== undefined) return refuse("INVALID_ARGUMENT", misfit);
   if (spec.memoryMiB < image.minMemoryMiB) {
     const message = `spec.memoryMiB: the image ${image.name} needs ${image.minMemoryMiB} MiB at least`;
     return refuse("INVALID_ARGUMENT", message);
   }
+  const noDisc = cdromsRefusal(state, spec);
+  if (noDisc !== undefined) return noDisc;
   if (Object.keys(labels).length > limits.labelsMax) {
     return refuse("INVALID_ARGUMENT", `labels: there are at most ${limits.labelsMax} labels`);
   }
@@ -158,8 +163,14 @@ function effectOf(
     case "vcpus":
     case "memoryMiB":
       return waits && !isWithin(after.startedWith?.hotplug, field, after.spec[field]) ? "restart" : "now";
+    case "cdroms":
+      // What lies in a drive changes at once, and the drives themselves do not.
+      return waits && String(after.startedWith?.cdroms ?? []) !== String(namesOfDrives(after.spec) ?? [])
+        ? "restart"
+        : "now";
     case "vcpusMax":
     case "memoryMiBMax":
+    case "bootOrder":
       return waits ? "restart" : "now";
     case "onPartition":
     case "onNodeLoss":

@@ -36,6 +36,8 @@ export const driverCapabilitiesSchema = z.object({
   cpuHotplug: z.boolean().meta({ since: 3 }).exactOptional(),
   /** Whether a VM that runs can get memory, and give it back. Absent: no. */
   memoryHotplug: z.boolean().meta({ since: 3 }).exactOptional(),
+  /** Whether VMs have CD-ROM drives, and boot from them. Absent: no. */
+  cdrom: z.boolean().meta({ since: 3 }).exactOptional(),
 });
 export type DriverCapabilities = z.infer<typeof driverCapabilitiesSchema>;
 
@@ -45,6 +47,7 @@ export interface DriverDemand {
     readonly vcpus: number;
     readonly memoryMiB: number;
     readonly disks?: readonly VmDisk[];
+    readonly cdroms?: readonly object[];
     readonly cloudInit?: object;
     readonly vcpusMax?: number;
     readonly memoryMiBMax?: number;
@@ -60,7 +63,11 @@ export function driverRefusal(
 ): string | undefined {
   const { imageFormats, vcpusMax, memoryMiBMax, networks = [], networkCardsMax } = capabilities;
   const { disks = false, cloudInit = false, agent = false } = capabilities;
-  if (!imageFormats.includes(image.format)) return `driver ${kind} cannot boot ${image.format} images`;
+  const isDisc = image.format === "iso";
+  if ((isDisc || spec.cdroms !== undefined) && capabilities.cdrom !== true) {
+    return `driver ${kind} has no CD-ROM drives (cdrom)`;
+  }
+  if (!isDisc && !imageFormats.includes(image.format)) return `driver ${kind} cannot boot ${image.format} images`;
   const needsDisks = spec.disks !== undefined || (image.format !== "disk" && imageHasDisk(image));
   if (needsDisks && !disks) return `driver ${kind} gives no disks to VMs`;
   if (spec.cloudInit !== undefined && !cloudInit) return `driver ${kind} tells cloud-init nothing`;

@@ -15,18 +15,26 @@ export const imageNameSchema = z
     "use lower-case letters, digits, dots and dashes, with at most one slash",
   );
 
-/** `multiboot`: one ELF kernel; `linux`: bzImage with optional initrd; `disk`: a raw or qcow2 disk that boots. */
-export const imageFormatSchema = z.enum(["multiboot", "linux", "disk"]);
+/**
+ * `multiboot`: one ELF kernel; `linux`: bzImage with optional initrd; `disk`: a raw or qcow2 disk that boots; `iso`: what lies
+ * in a CD-ROM drive.
+ */
+export const imageFormatSchema = z.enum(["multiboot", "linux", "disk", "iso"]).meta({ sinceValue: { iso: 3 } });
 export type ImageFormat = z.infer<typeof imageFormatSchema>;
 
 export const imageBlobSchema = z.object({
-  role: z.enum(["kernel", "initrd", "disk"]),
+  role: z.enum(["kernel", "initrd", "disk", "iso"]).meta({ sinceValue: { iso: 3 } }),
   digest: digestSchema,
   sizeBytes: z.int().min(1).max(limits.imageBlobBytesMax),
   /** Of a disk: what it is read as, whatever its first bytes look like. Images of before level 3 have none. */
   format: z.enum(["raw", "qcow2"]).meta({ since: 3 }).exactOptional(),
 });
 export type ImageBlob = z.infer<typeof imageBlobSchema>;
+
+/** The part without which an image of this format is none. */
+export function mainRoleOf(format: ImageFormat): ImageBlob["role"] {
+  return format === "disk" || format === "iso" ? format : "kernel";
+}
 
 export const blobsSchema = z.array(imageBlobSchema).min(1).max(3);
 

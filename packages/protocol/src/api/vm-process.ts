@@ -2,6 +2,8 @@
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { formerLossPolicy, type LossPolicy, lossPolicySchema, onPartitionSchema } from "./loss-policy.ts";
+import { type BootWishes, bootOrderSchema } from "./vm-cdroms.ts";
+import { diskNameSchema } from "./vm-disks.ts";
 import { isWithin, type SizeWishes, vmHotplugSchema } from "./vm-size.ts";
 
 /** What its process has, of most of it until it starts again. Absent in a record: nothing runs, or a release started it that did not say. */
@@ -13,6 +15,10 @@ export const startedWithSchema = z
     onPartition: onPartitionSchema,
     /** What of it changes while it runs, and how far. Absent: nothing. */
     hotplug: vmHotplugSchema.exactOptional(),
+    /** The names of its CD-ROM drives. Absent: none. What lies in them changes while it runs. */
+    cdroms: z.array(diskNameSchema).max(limits.vmCdromsMax).exactOptional(),
+    /** What was asked for. Absent: nothing. */
+    bootOrder: bootOrderSchema.exactOptional(),
   })
   .meta({ since: 3 });
 export type StartedWith = Readonly<z.infer<typeof startedWithSchema>>;
@@ -27,14 +33,14 @@ export const nextLossPolicySchema = z
 
 /** A field of the specification that holds only when the VM was started again. */
 export interface PendingField {
-  readonly field: "vcpus" | "memoryMiB" | "vcpusMax" | "memoryMiBMax" | "onPartition";
+  readonly field: "vcpus" | "memoryMiB" | "vcpusMax" | "memoryMiBMax" | "onPartition" | "cdroms" | "bootOrder";
   readonly runs: string;
   readonly wanted: string;
 }
 
 /** The fields of the specification that the running process does not have, and does not get without a start. */
 export function pendingRestart(vm: {
-  readonly spec: SizeWishes;
+  readonly spec: SizeWishes & BootWishes;
   readonly startedWith?: StartedWith;
   readonly lossPolicy?: LossPolicy;
   readonly nextLossPolicy?: { readonly policy: LossPolicy };
@@ -53,6 +59,13 @@ export function pendingRestart(vm: {
   }
   compare("vcpusMax", hotplug?.vcpus?.max, spec.vcpusMax);
   compare("memoryMiBMax", hotplug?.memoryMiB?.max, spec.memoryMiBMax);
+  compare("cdroms", startedWith.cdroms?.join(","), namesOfDrives(spec)?.join(","));
+  compare("bootOrder", startedWith.bootOrder?.join(","), spec.bootOrder?.join(","));
   compare("onPartition", startedWith.onPartition, onPartition);
   return pending;
+}
+
+/** Undefined for a VM without drives. */
+export function namesOfDrives({ cdroms = [] }: BootWishes): string[] | undefined {
+  return cdroms.length === 0 ? undefined : cdroms.map(({ name }) => name);
 }

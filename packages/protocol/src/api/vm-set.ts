@@ -34,6 +34,8 @@ const unsettable = {
   health: true,
   vcpusMax: true,
   memoryMiBMax: true,
+  cdroms: true,
+  bootOrder: true,
 } as const;
 const settableSchema = vmSpecChangeSchema
   // Of networks, the security groups alone.

@@ -4,6 +4,7 @@ import { limits } from "../limits.ts";
 import { imageNameSchema } from "./image.ts";
 import { contradictingWishes, onNodeLossSchema, onPartitionSchema, wishesFit } from "./loss-policy.ts";
 import { vmAutostartSchema } from "./vm-autostart.ts";
+import { bootOrderSchema, drivesFit, sharedDriveName, vmCdromsSchema } from "./vm-cdroms.ts";
 import { vmCloudInitSchema } from "./vm-cloud-init.ts";
 import { vmDisksSchema } from "./vm-disks.ts";
 import { vmHealthSchema } from "./vm-health.ts";
@@ -66,13 +67,16 @@ export const vmSpecSchema = z
       .max(limits.vmMemoryMiBMax)
       .meta({ since: 3, description: "memory up to which it grows while it runs; without: none is added" })
       .exactOptional(),
+    cdroms: vmCdromsSchema.exactOptional(),
+    bootOrder: bootOrderSchema.exactOptional(),
   })
   .strict()
   .refine(wishesFit, { path: ["onNodeLoss"], message: contradictingWishes })
   .refine(forwardsFit, { path: ["forwards"], message: forwardsWithoutNetwork })
   .refine(healthFits, { path: ["health"], message: healthWithoutNetwork })
   .refine(vcpusFit, { path: ["vcpusMax"], message: vcpusAboveMax })
-  .refine(memoryFits, { path: ["memoryMiBMax"], message: memoryAboveMax });
+  .refine(memoryFits, { path: ["memoryMiBMax"], message: memoryAboveMax })
+  .refine(drivesFit, { path: ["cdroms"], message: sharedDriveName });
 export type VmSpec = z.infer<typeof vmSpecSchema>;
 export type VmSpecInput = z.input<typeof vmSpecSchema>;
 
@@ -82,5 +86,6 @@ export function misfitOf(spec: VmSpec): string | undefined {
   if (!forwardsFit(spec)) return `spec.forwards: ${forwardsWithoutNetwork}`;
   if (!healthFits(spec)) return `spec.health: ${healthWithoutNetwork}`;
   if (!vcpusFit(spec)) return `spec.vcpusMax: ${vcpusAboveMax}`;
+  if (!drivesFit(spec)) return `spec.cdroms: ${sharedDriveName}`;
   return memoryFits(spec) ? undefined : `spec.memoryMiBMax: ${memoryAboveMax}`;
 }

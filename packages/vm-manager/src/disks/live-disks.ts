@@ -1,16 +1,18 @@
 /**
- * Brings the disks of a VM that runs up to what is wanted: attaches volumes, lets go of them, makes disks larger, and limits what
- * the guest does with them.
+ * Brings the disks of a VM that runs up to what is wanted: attaches volumes, lets go of them, makes disks larger, limits what
+ * the guest does with them, and changes what lies in its CD-ROM drives.
  */
 import { stat } from "node:fs/promises";
+import { basename } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { type Clock, type Logger, messageOf, Watch } from "@blixard/common";
-import { disksOf, type GuestDisks, type VmDisk } from "@blixard/protocol";
+import { disksOf, type GuestDisks, type VmCdrom, type VmDisk } from "@blixard/protocol";
 import { AlignLoop } from "../align-loop.ts";
 import type { InstanceDisks, InstanceState } from "../driver.ts";
 import { bringDisks } from "../process/instance-files.ts";
 import type { DesiredVm } from "../vm-manager-types.ts";
 import type { VolumeKeeper } from "../volumes/volume-keeper.ts";
+import { type CdromImages, prepareCdrom, removeOtherMedia } from "./cdrom-files.ts";
 import { linkVolume, unlinkVolume } from "./vm-disks.ts";
 
 const gibibyte = 1024 ** 3;
@@ -28,12 +30,13 @@ export interface LiveDisksDeps {
   readonly disks: InstanceDisks;
   readonly state: Pick<Watch<InstanceState>, "value" | "until">;
   readonly volumes: Pick<VolumeKeeper, "find">;
+  readonly images: CdromImages;
   readonly directory: string;
   /** The user of its process; undefined: that of the manager. */
   readonly uid: number | undefined;
 }
 
-type Wish = Pick<DesiredVm, "spec" | "image" | "volumeIds" | "disksIndex">;
+type Wish = Pick<DesiredVm, "spec" | "image" | "volumeIds" | "cdromImages" | "disksIndex">;
 
 export class LiveDisks {
   /** Undefined for a VM without disks, and before it was looked. */
@@ -52,8 +55,9 @@ export class LiveDisks {
   }
 
   /** Level-triggered. */
-  want({ spec, image, volumeIds, disksIndex }: Wish): void {
-    this.#loop.want({ spec, image, ...(volumeIds && { volumeIds }), ...(disksIndex && { disksIndex }) });
+  want({ spec, image, volumeIds, cdromImages, disksIndex }: Wish): void {
+    const named = { ...(volumeIds && { volumeIds }), ...(cdromImages && { cdromImages }) };
+    this.#loop.want({ spec, image, ...named, ...(disksIndex && { disksIndex }) });
   }
 
   /** A volume of this node may be larger than before. */
@@ -71,13 +75,13 @@ export class LiveDisks {
     const wanted = disksOf(wish.spec, wish.image);
     const had = (await disks.list()).map(({ name }) => name);
     const problems: string[] = [];
-    const tried = async (name: string, verb: string, step: () => Promise<void>) => {
+    const tried = async (name: string, verb: string, step: () => Promise<void>, what = "disk") => {
       // Each step may wait for a process that does not answer.
       if (signal.aborted) return;
       try {
         await step();
       } catch (error) {
-        problems.push(`the disk ${name} cannot be ${verb}: ${messageOf(error)}`);
+        problems.push(`the ${what} ${name} cannot be ${verb}: ${messageOf(error)}`);
       }
     };
     for (const name of had) {
@@ -92,11 +96,14 @@ export class LiveDisks {
       const { iops = 0, bytesPerSecond = 0 } = disk;
       await tried(name, "limited", () => disks.limit(name, { iops, bytesPerSecond }));
     }
+    for (const cdrom of wish.spec.cdroms ?? []) {
+      await tried(cdrom.name, "changed", () => this.#changeMedium(cdrom, wish, signal), "CD-ROM drive");
+    }
     const problem = problems.length === 0 ? undefined : problems.join("; ");
     const { disksIndex: index = 0 } = wish;
     const placeOf = ({ name }: { readonly name: string }) => wanted.findIndex((disk) => disk.name === name);
     const guest = { index, disks: [...(await disks.list())].sort((a, b) => placeOf(a) - placeOf(b)) };
-    const view = index === 0 && guest.disks.length === 0 ? undefined : { guest, problem };
+    const view = index === 0 && guest.disks.length === 0 && problem === undefined ? undefined : { guest, problem };
     if (!isDeepStrictEqual(view, this.view.value)) this.view.set(view);
     return problem;
   }
@@ -107,6 +114,17 @@ export class LiveDisks {
     if (file === undefined) throw new Error("the volume is not on this node");
     const linked = await linkVolume(directory, { name }, file);
     for (const disk of await bringDisks([linked], uid)) await disks.attach(disk);
+  }
+
+  /** A drive that the process does not have comes with its next start. */
+  async #changeMedium(cdrom: VmCdrom, wish: Wish, signal: AbortSignal): Promise<void> {
+    const { disks, directory, images, uid } = this.#deps;
+    const found = (await disks.cdroms()).find(({ name }) => name === cdrom.name);
+    if (found === undefined) return;
+    const { path } = await prepareCdrom(images, cdrom, wish, { directory, uid }, signal);
+    const file = path === undefined ? undefined : basename(path);
+    if (file !== found.path) await disks.changeMedium({ name: cdrom.name, path: file });
+    await removeOtherMedia(directory, cdrom, file);
   }
 
   async #detach(name: string, signal: AbortSignal): Promise<void> {

@@ -5,4 +5,5 @@ export type { DiskContent } from "./disk-content.ts";
 export { ContentDigest, openContent } from "./disk-content.ts";
 export type { DiskSourceFormat, ImportableDisk } from "./importable-disk.ts";
 export { diskSourceFormats, openDisk } from "./importable-disk.ts";
+export { inspectIso, looksLikeIso } from "./inspect-iso.ts";
 export { inspectInitrd, inspectLinux, inspectMultiboot } from "./inspect-kernel.ts";

@@ -2,6 +2,7 @@
 import { notApplied } from "@blixard/common";
 import type { ImageBlob, ImageRecord } from "@blixard/protocol";
 import { type ByteSource, FileSource, headOf, refuseImage } from "./byte-source.ts";
+import { inspectIso } from "./inspect-iso.ts";
 import { hasMultibootHeader, inspectInitrd, inspectLinux, inspectMultiboot, isLinux } from "./inspect-kernel.ts";
 import { inspectQcow2, looksLikeQcow2 } from "./inspect-qcow2.ts";
 import { diskSignatureOf, foreignFormatOf, initrdFormatOf, inspectRawDisk } from "./raw-disk.ts";
@@ -33,6 +34,9 @@ export async function inspectBlobs(
   blobs: readonly ImageBlob[],
   paths: ReadonlyMap<string, string>,
 ): Promise<ImageBlob[]> {
+  if (blobs.length > 1 && blobs.some(({ role }) => role === "iso")) {
+    throw refuseImage("an ISO image has nothing beside it");
+  }
   const inspected: ImageBlob[] = [];
   for (const blob of blobs) {
     const path = paths.get(blob.role);
@@ -46,14 +50,19 @@ export async function inspectBlobs(
 async function inspectBlob(format: ImageRecord["format"], blob: ImageBlob, source: ByteSource): Promise<ImageBlob> {
   switch (blob.role) {
     case "kernel":
-      if (format === "disk") throw refuseImage("a disk that boots by itself has no kernel beside it");
+      if (format === "disk" || format === "iso") throw refuseImage(`an image of the format ${format} has no kernel`);
       await (format === "linux" ? inspectLinux(source) : inspectMultiboot(source));
       return blob;
     case "initrd":
       if (format !== "linux") throw refuseImage("only a Linux kernel takes an initial RAM disk");
       await inspectInitrd(source);
       return blob;
+    case "iso":
+      if (format !== "iso") throw refuseImage(`an image of the format ${format} has no ISO image`);
+      await inspectIso(source);
+      return blob;
     case "disk": {
+      if (format === "iso") throw refuseImage("an image of the format iso has no disk");
       const shown = looksLikeQcow2(await headOf(source, 4)) ? "qcow2" : "raw";
       if ((blob.format ?? shown) !== shown) throw refuseImage(`its disk is no ${blob.format}`);
       if (shown === "qcow2") await inspectQcow2(source);

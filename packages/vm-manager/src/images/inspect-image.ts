@@ -4,6 +4,7 @@
  */
 import type { ImageRecord } from "@blixard/protocol";
 import { type ByteSource, FileSource, headOf, refuseImage } from "./byte-source.ts";
+import { inspectIso } from "./inspect-iso.ts";
 import { inspectLinux, inspectMultiboot } from "./inspect-kernel.ts";
 import { inspectQcow2, looksLikeQcow2, readQcow2Header } from "./inspect-qcow2.ts";
 import { inspectRawDisk } from "./raw-disk.ts";
@@ -34,6 +35,9 @@ export async function inspectImage(
       return { diskFormat: "raw" };
     case "disk":
       return { diskFormat: await inspectStoredDisk(file, options) };
+    case "iso":
+      await inspectIso(file);
+      return { diskFormat: "raw" };
     default:
       return format satisfies never;
   }

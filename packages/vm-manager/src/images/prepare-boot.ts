@@ -1,6 +1,6 @@
 /** Turns an image record into files that a driver can boot. */
 import { BlixardError } from "@blixard/common";
-import type { ImageBlob, ImageRecord } from "@blixard/protocol";
+import { type ImageBlob, type ImageRecord, mainRoleOf } from "@blixard/protocol";
 import type { ImageDisk } from "../disks/vm-disks.ts";
 import type { BootSource } from "../driver.ts";
 import { builtinImages } from "./builtin-images.ts";
@@ -23,7 +23,7 @@ export async function prepareBoot(images: ImageStore, image: ImageRecord, signal
     const blob = record.blobs.find((candidate) => candidate.role === role);
     return blob === undefined ? undefined : await images.ensure(blob, record.sources, signal);
   };
-  const main = await path(record.format === "disk" ? "disk" : "kernel");
+  const main = await path(mainRoleOf(record.format));
   if (main === undefined) throw new BlixardError("INVALID_ARGUMENT", `the image ${record.name} has no main blob`);
   if (record.format !== "disk") await inspectImage(main, record.format);
   const diskPath = await path("disk");
@@ -40,6 +40,7 @@ export async function prepareBoot(images: ImageStore, image: ImageRecord, signal
       return { boot: { type: "linux", kernelPath: main, initrdPath, commandLine: record.commandLine }, disk };
     }
     case "disk":
+    case "iso":
       return { boot: { type: "disk" }, disk };
     default:
       return record.format satisfies never;

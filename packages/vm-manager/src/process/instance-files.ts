@@ -21,7 +21,7 @@ const readableMode = 0o444;
 export async function prepareInstanceFiles(
   spec: InstanceSpec,
   journalInput: string,
-): Promise<Pick<InstanceSpec, "boot" | "disks" | "seedPath">> {
+): Promise<Pick<InstanceSpec, "boot" | "disks" | "seedPath" | "cdroms">> {
   const { paths, confinement } = spec;
   if (confinement.uid !== undefined) await chmod(paths.directory, enterableMode);
   await writeOwned(paths.journalIn, journalInput, confinement);
@@ -30,7 +30,11 @@ export async function prepareInstanceFiles(
   const { seedPath } = spec;
   if (seedPath !== undefined && confinement.uid !== undefined) await chown(seedPath, confinement.uid, confinement.uid);
   const seed = seedPath === undefined ? {} : { seedPath: basename(seedPath) };
-  return { boot: await bringBootSource(spec), disks: await bringDisks(spec.disks, confinement.uid), ...seed };
+  for (const { path } of spec.cdroms ?? []) {
+    if (path !== undefined && confinement.uid !== undefined) await chmod(path, readableMode);
+  }
+  const cdroms = (spec.cdroms ?? []).map(({ name, path }) => ({ name, path: path && basename(path) }));
+  return { boot: await bringBootSource(spec), disks: await bringDisks(spec.disks, confinement.uid), cdroms, ...seed };
 }
 
 /** Gives disks to the user of the instance. Resolves with them as its process sees them. */
@@ -83,7 +87,7 @@ async function bringBootSource({ boot, paths, confinement }: InstanceSpec): Prom
 }
 
 /** A second name for the shared image, which its owner, the manager, alone may write. */
-async function bringImage(from: string, to: string, { uid }: Confinement): Promise<string> {
+export async function bringImage(from: string, to: string, { uid }: Pick<Confinement, "uid">): Promise<string> {
   await rm(to, { force: true });
   try {
     await link(from, to);

@@ -142,6 +142,35 @@ describe("qemuArguments", () => {
     ]);
   });
 
+  it("has CD-ROM drives that nobody writes to behind all others, and boots in the order that is asked for", () => {
+    const boot = { type: "disk" } as const;
+    const disks = ["root", "data"].map((name) => ({ name, path: `disk-${name}.raw`, format: "raw" as const }));
+    const cdroms = [
+      { name: "cd", path: "cdrom-cd.ab.iso" },
+      { name: "spare", path: undefined },
+    ];
+    const list = build({ boot, disks });
+    const more = build({ boot, disks, cdroms });
+    expect(more.slice(0, list.length)).toEqual(list);
+    const [, bus, , blockdev, , cd, , spare] = more.slice(list.length);
+    expect(bus).toBe("virtio-scsi-pci,id=cdroms,bus=pcie.0,addr=0x1c");
+    const file = { driver: "file", filename: "cdrom-cd.ab.iso", "read-only": true };
+    expect(JSON.parse(blockdev ?? "")).toEqual({ driver: "raw", "node-name": "cdrom-cd", "read-only": true, file });
+    const drive = { driver: "scsi-cd", id: "cdrom-cd", bus: "cdroms.0", serial: "cd", drive: "cdrom-cd" };
+    expect(JSON.parse(cd ?? "")).toEqual(drive);
+    expect(JSON.parse(spare ?? "")).toEqual({ driver: "scsi-cd", id: "cdrom-spare", bus: "cdroms.0", serial: "spare" });
+
+    const ordered = build({ boot, disks, cdroms, bootOrder: ["cd", "data"] });
+    const places = ordered.flatMap((part) => {
+      const named = /(?:serial=|"serial":")([a-z]+).*?bootindex[=:"]+(\d)/.exec(part);
+      return named === null ? [] : [`${named[1]} ${named[2]}`];
+    });
+    expect(places.sort()).toEqual(["cd 0", "data 1"]);
+    expect(() => build({ cdroms: [{ name: "a,b", path: undefined }] })).toThrow(
+      expect.objectContaining({ code: "INVALID_ARGUMENT" }),
+    );
+  });
+
   it.each(["a,file=/etc/passwd", "a=b", "../a", "", "x".repeat(21), "a\n"])("refuses a disk of the name %j", (name) => {
     expect(() => build({ disks: [{ name, path: "p", format: "raw" }] })).toThrow(
       expect.objectContaining({ code: "INVALID_ARGUMENT" }),

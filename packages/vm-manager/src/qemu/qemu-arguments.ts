@@ -7,7 +7,7 @@
 import { basename } from "node:path";
 import { assert, BlixardError } from "@blixard/common";
 import { limits } from "@blixard/protocol";
-import type { AttachedDisk, InstanceSpec } from "../driver.ts";
+import type { AttachedCdrom, AttachedDisk, InstanceSpec } from "../driver.ts";
 import { type Nic, nicDeviceArguments, nicIdOf } from "../network/nic.ts";
 import { diskNodePrefix } from "../process/event-journal.ts";
 import { journalArgument } from "../process/find-processes.ts";
@@ -50,6 +50,7 @@ export function qemuArguments(spec: InstanceSpec, machine: string): string[] {
     ...seedArguments(spec),
     ...agentArguments(spec),
     ...(hasHotplug(spec) ? hotplugArguments(spec) : []),
+    ...cdromArguments(spec),
   ];
 }
 
@@ -133,14 +134,22 @@ const onError = "werror=stop,rerror=stop";
 
 function diskArguments(spec: InstanceSpec): string[] {
   const inSlots = disksInSlots(spec);
-  return spec.disks.flatMap((disk, at) => {
+  return spec.disks.flatMap((disk) => {
     if (inSlots.includes(disk)) return [];
-    const boots = spec.boot.type === "disk" && at === 0 ? ",bootindex=0" : "";
+    const place = Object.entries(bootPlaceOf(spec, disk.name)).map(([key, value]) => `,${key}=${value}`);
     return [
       ...["-blockdev", JSON.stringify(diskBlockdev(disk))],
-      ...["-device", `virtio-blk-pci,drive=${diskNodeName(disk.name)},serial=${disk.name},${onError}${boots}`],
+      ...["-device", `virtio-blk-pci,drive=${diskNodeName(disk.name)},serial=${disk.name},${onError}${place.join("")}`],
     ];
   });
+}
+
+/** When the firmware looks at a disk or drive; nothing for one that it does not look at. */
+function bootPlaceOf({ boot, disks, bootOrder }: InstanceSpec, name: string): { readonly bootindex?: number } {
+  if (boot.type !== "disk") return {};
+  const order = bootOrder ?? disks.slice(0, 1).map((disk) => disk.name);
+  const bootindex = order.indexOf(name);
+  return bootindex < 0 ? {} : { bootindex };
 }
 
 /** A guest that boots without firmware knows of no slots. */
@@ -165,7 +174,7 @@ function hotplugArguments(spec: InstanceSpec): string[] {
   });
   const disks = disksInSlots(spec).map((disk, at) => [
     ...["-blockdev", JSON.stringify(diskBlockdev(disk))],
-    ...["-device", JSON.stringify(slottedDisk(disk, `${slotPrefix}${at}`))],
+    ...["-device", JSON.stringify({ ...slottedDisk(disk, `${slotPrefix}${at}`), ...bootPlaceOf(spec, disk.name) })],
   ]);
   return [...slots, ...disks].flat();
 }
@@ -194,4 +203,42 @@ export function diskBlockdev(disk: Omit<AttachedDisk, "isRemovable">): Readonly<
     file: { ...file(path), discard: "unmap" },
     ...(format === "qcow2" ? { backing } : {}),
   };
+}
+
+/** Far from those that get their places one after the other. A guest needs no driver for SATA that way. */
+const cdromsAddress = "0x1c";
+const cdromsBus = "cdroms";
+const cdromPrefix = "cdrom-";
+
+/** Drives that stay, with what lies in them at the start. */
+function cdromArguments(spec: InstanceSpec): string[] {
+  const { cdroms = [] } = spec;
+  if (cdroms.length === 0) return [];
+  const drives = cdroms.flatMap((cdrom) => {
+    const id = cdromIdOf(cdrom);
+    const file = { driver: "file", filename: cdrom.path, "read-only": true };
+    const medium = JSON.stringify({ driver: "raw", "node-name": id, "read-only": true, file });
+    const drive = {
+      driver: "scsi-cd",
+      id,
+      bus: `${cdromsBus}.0`,
+      serial: cdrom.name,
+      ...bootPlaceOf(spec, cdrom.name),
+    };
+    return cdrom.path === undefined
+      ? ["-device", JSON.stringify(drive)]
+      : ["-blockdev", medium, "-device", JSON.stringify({ ...drive, drive: id })];
+  });
+  return ["-device", `virtio-scsi-pci,id=${cdromsBus},bus=pcie.0,addr=${cdromsAddress}`, ...drives];
+}
+
+/** The id of a drive, and of the file that lies in it when its VM starts. @throws INVALID_ARGUMENT */
+export function cdromIdOf({ name }: Pick<AttachedCdrom, "name">): string {
+  if (diskNameAllowed.test(name)) return `${cdromPrefix}${name}`;
+  throw new BlixardError("INVALID_ARGUMENT", "the name of a CD-ROM drive has characters that are not allowed");
+}
+
+/** Undefined for the id of something else. */
+export function cdromNameOf(id: unknown): string | undefined {
+  return typeof id === "string" && id.startsWith(cdromPrefix) ? id.slice(cdromPrefix.length) : undefined;
 }

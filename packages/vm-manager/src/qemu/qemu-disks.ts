@@ -1,9 +1,9 @@
 /** The disks of a QEMU that runs, over QMP. What it has is asked of it each time: it may be older than this process. */
 import { abortReason, BlixardError, type Clock, pauseFor } from "@blixard/common";
-import type { AttachedDisk, DiskLimits, GuestDisk, InstanceDisks } from "../driver.ts";
+import type { AttachedCdrom, AttachedDisk, DiskLimits, GuestDisk, InstanceDisks } from "../driver.ts";
 import { diskNodePrefix } from "../process/event-journal.ts";
 import type { ExecuteQmp } from "../process/qmp-instance.ts";
-import { diskBlockdev, diskNodeName, slotPrefix, slottedDisk } from "./qemu-arguments.ts";
+import { cdromIdOf, cdromNameOf, diskBlockdev, diskNodeName, slotPrefix, slottedDisk } from "./qemu-arguments.ts";
 import { objectOf, objectsIn } from "./qmp-answers.ts";
 
 /** A guest that listens needs less than a second, and much more where it is emulated on a busy machine. */
@@ -17,6 +17,11 @@ interface FoundDisk extends GuestDisk {
   /** The path of its device; undefined for one that is open, and that the guest does not have. */
   readonly device: string | undefined;
   readonly limits: DiskLimits;
+}
+
+interface FoundCdrom extends AttachedCdrom {
+  /** The guest does not let it open. */
+  readonly isLocked: boolean;
 }
 
 export class QemuDisks implements InstanceDisks {
@@ -44,7 +49,7 @@ export class QemuDisks implements InstanceDisks {
     try {
       await this.#execute("device_add", slottedDisk(disk, slot));
     } catch (error) {
-      await this.#closes(disk.name);
+      await this.#closes(diskNodeName(disk.name));
       throw error;
     }
   }
@@ -87,9 +92,32 @@ export class QemuDisks implements InstanceDisks {
     });
   }
 
+  async cdroms(): Promise<readonly FoundCdrom[]> {
+    return objectsIn(await this.#execute("query-block")).flatMap((block): FoundCdrom[] => {
+      const name = cdromNameOf(block["qdev"]);
+      const { file } = objectOf(block["inserted"]);
+      const isLocked = block["locked"] === true && block["tray_open"] !== true;
+      return name === undefined ? [] : [{ name, path: typeof file === "string" ? file : undefined, isLocked }];
+    });
+  }
+
+  async changeMedium({ name, path }: AttachedCdrom): Promise<void> {
+    const id = cdromIdOf({ name });
+    const put = { id, filename: path, format: "raw", "read-only-mode": "read-only" };
+    try {
+      await (path === undefined ? this.#execute("eject", { id }) : this.#execute("blockdev-change-medium", put));
+    } catch (error) {
+      const isLocked = (await this.cdroms()).some((found) => found.name === name && found.isLocked);
+      if (!isLocked) throw error;
+      throw new BlixardError("CONFLICT", "the guest has locked it, and was asked to let it open");
+    }
+    // What was there at the start stays open until it is let go of by its name.
+    await this.#closes(id);
+  }
+
   /** False when it stays open. */
-  async #closes(name: string): Promise<boolean> {
-    return await this.#execute("blockdev-del", { "node-name": diskNodeName(name) }).then(
+  async #closes(node: string): Promise<boolean> {
+    return await this.#execute("blockdev-del", { "node-name": node }).then(
       () => true,
       () => false,
     );

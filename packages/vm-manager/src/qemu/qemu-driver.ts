@@ -53,6 +53,7 @@ export class QemuDriver implements VmDriver {
     diskHotplug: true,
     cpuHotplug: true,
     memoryHotplug: true,
+    cdrom: true,
   };
   readonly #clock: Clock;
   readonly #options: QemuDriverOptions;

@@ -1,5 +1,6 @@
 /** Test parts of the VM manager: the suite that every driver passes, a harness, and a writer of initial RAM disks. */
 
+export { isoImage } from "../cloud-init/iso9660.ts";
 export { findProgram } from "../confinement/launcher.ts";
 export { askByDatagram } from "./ask-by-datagram.ts";
 export type { CpioEntry } from "./cpio.ts";

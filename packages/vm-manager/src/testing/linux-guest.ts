@@ -19,6 +19,7 @@ const modulesPath = `/lib/modules/${kernelPath?.replace(/^.*vmlinuz-/, "")}/kern
 const modules = [
   ...["virtio/virtio_ring", "virtio/virtio", "virtio/virtio_pci_legacy_dev", "virtio/virtio_pci_modern_dev"],
   ...["virtio/virtio_pci", "block/virtio_blk", "virtio/virtio_mem"],
+  ...["scsi/scsi_common", "scsi/scsi_mod", "scsi/virtio_scsi", "cdrom/cdrom", "scsi/sr_mod"],
 ];
 
 export const linuxGuestNeeds: RequiredComponent = {

@@ -4,7 +4,7 @@ import { rm } from "node:fs/promises";
 import type { BlixardClient } from "@blixard/client";
 import { BlixardError } from "@blixard/common";
 import type { ImageBlob, ImageFormat } from "@blixard/protocol";
-import { type DiskSourceFormat, diskSourceFormats, FileSource } from "@blixard/vm-manager/images";
+import { type DiskSourceFormat, diskSourceFormats, FileSource, looksLikeIso } from "@blixard/vm-manager/images";
 import { type Command, Option } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, withClient, withClientOptions } from "../client-command.ts";
@@ -26,7 +26,7 @@ type ImportOptions = ClientOptions & {
   readonly disk?: string;
   readonly append?: string;
   readonly minMemory?: string;
-  readonly format?: DiskSourceFormat;
+  readonly format?: DiskSourceFormat | "iso";
   readonly checksum?: string;
   readonly onNode?: boolean;
 };
@@ -50,8 +50,8 @@ export function registerImage(command: Command, context: CliContext): void {
     .addOption(
       new Option(
         "--format <format>",
-        "what the disk is (default: what it shows; raw has to be said without a sign of one)",
-      ).choices(diskSourceFormats),
+        "what the disk is (default: what it shows; raw has to be said without a sign of one, and for a disk that is a disc as well)",
+      ).choices([...diskSourceFormats, "iso"]),
     )
     .option("--checksum <sha256:digest>", "of the disk as it is given, or of the kernel where there is no disk")
     .option("--on-node", "let the node fetch the URL, from the public Internet alone; needs the role admin")
@@ -83,6 +83,7 @@ export function registerImage(command: Command, context: CliContext): void {
         "kernel",
         "initrd",
         "disk",
+        "iso",
       ]),
     )
     .action((name: string, file: string, options: ExportOptions) =>
@@ -159,8 +160,11 @@ async function importOnNode(context: CliContext, client: BlixardClient, name: st
       continue;
     }
     const minMemoryMiB = minMemory === undefined ? 0 : parseMemoryMiB(minMemory);
-    const blobs = [{ role: "disk" as const, digest, sizeBytes, ...(format === undefined ? {} : { format }) }];
-    return await client.images.put({ name, format: "disk", blobs, minMemoryMiB, sources: [nodeId] });
+    const stored = { digest, sizeBytes };
+    const blob: ImageBlob =
+      format === "iso" ? { role: "iso", ...stored } : { role: "disk", ...stored, ...(format && { format }) };
+    const kind = format === "iso" ? "iso" : "disk";
+    return await client.images.put({ name, format: kind, blobs: [blob], minMemoryMiB, sources: [nodeId] });
   }
 }
 
@@ -169,11 +173,12 @@ async function importImage(context: CliContext, client: BlixardClient, name: str
   const format = await formatOf(context, options);
   const wishes: PartWish[] = (["kernel", "initrd", "disk"] as const).flatMap((role) => {
     const from = options[role];
-    return from === undefined ? [] : [{ role, from }];
+    return from === undefined ? [] : [{ role: role === "disk" && format === "iso" ? "iso" : role, from }];
   });
   const parts: Part[] = [];
   try {
-    for (const wish of wishes) parts.push(await openPart(context, wish, { format, diskFormat: options.format }));
+    const diskFormat = options.format === "iso" ? undefined : options.format;
+    for (const wish of wishes) parts.push(await openPart(context, wish, { format, diskFormat }));
     const checked = parts.at(-1);
     if (expected !== undefined && checked !== undefined) await assertChecksum(context, checked, expected);
     const digests: string[] = [];
@@ -209,12 +214,22 @@ function assertOneNode(sources: ReadonlySet<number>): void {
 async function formatOf(context: CliContext, options: ImportOptions): Promise<ImageFormat> {
   const { kernel, disk, initrd } = options;
   if (kernel === undefined) {
-    if (disk !== undefined && initrd === undefined) return "disk";
+    if (disk !== undefined && initrd === undefined) return await diskOrDisc(context, disk, options.format);
     throw new BlixardError("INVALID_ARGUMENT", "an image needs --kernel FILE, or a disk that boots by itself");
+  }
+  if (options.format === "iso") {
+    throw new BlixardError("INVALID_ARGUMENT", "--format iso: an ISO image has no kernel beside it");
   }
   await using file = await FileSource.open(isUrl(kernel) ? (await download(context, kernel)).path : kernel);
   const head = await file.read(0, Math.min(4, file.sizeBytes));
   return new TextDecoder("latin1").decode(head) === "\x7fELF" ? "multiboot" : "linux";
+}
+
+/** Many a disc is a disk with partitions as well: it is a disc, unless somebody says otherwise. */
+async function diskOrDisc(context: CliContext, from: string, format: ImportOptions["format"]): Promise<"disk" | "iso"> {
+  if (format !== undefined) return format === "iso" ? "iso" : "disk";
+  await using file = await FileSource.open(isUrl(from) ? (await download(context, from)).path : from);
+  return (await looksLikeIso(file)) ? "iso" : "disk";
 }
 
 export function parseChecksum(text: string): string {

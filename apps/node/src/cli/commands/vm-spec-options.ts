@@ -5,6 +5,7 @@ import { type Command, Option } from "commander";
 import { z } from "zod";
 import { parseDurationMs, parseInteger, parseMemoryMiB } from "../quantities.ts";
 import { type ListOption, repeatedOption } from "./list-option.ts";
+import { bootOrderOption, cdromOption } from "./vm-cdroms.ts";
 import { sshKeyOption, userDataFlag } from "./vm-cloud-init.ts";
 import { diskOption } from "./vm-disks.ts";
 import { parseHealth } from "./vm-health-options.ts";
@@ -29,6 +30,8 @@ const additions: Readonly<Partial<Record<string, Addition>>> = {
 /** The fields that are lists: the option for one of its items, which may be given several times. */
 const lists: Readonly<Partial<Record<string, ListOption>>> = {
   disks: diskOption,
+  cdroms: cdromOption,
+  bootOrder: bootOrderOption,
   "cloudInit.sshKeys": sshKeyOption,
   networks: {
     flag: "--network <network>",

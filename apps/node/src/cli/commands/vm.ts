@@ -25,6 +25,7 @@ import { type ChangedItem, showFollowed, showFollowedItem, type WatchOptions, wi
 import { repeatedOption } from "./list-option.ts";
 import { networkText, sizeLine, vmView } from "./views.ts";
 import { agentLine, registerAgent } from "./vm-agent.ts";
+import { cdromLines } from "./vm-cdroms.ts";
 import { withCloudInitFiles } from "./vm-cloud-init.ts";
 import { registerConsole } from "./vm-console.ts";
 import { registerDisk } from "./vm-disk.ts";
@@ -227,7 +228,7 @@ function detailsOf(vm: VmRecord): string {
   const labels = vm.labels === undefined ? "" : `Its labels are ${labelsText(vm.labels)}.\n`;
   const pending = pendingRestart(vm).map(pendingText);
   const waits = pending.length === 0 ? "" : `When it is started again it has ${pending.join(", ")}.\n`;
-  return `\nWithout its node it ${effect}.\n${labels}${sizeLine(vm)}${waits}${agentLine(vm)}${disksTable(vm)}${endsTable(vm)}`;
+  return `\nWithout its node it ${effect}.\n${labels}${sizeLine(vm)}${cdromLines(vm)}${waits}${agentLine(vm)}${disksTable(vm)}${endsTable(vm)}`;
 }
 
 function pendingText({ field, runs, wanted }: PendingField): string {

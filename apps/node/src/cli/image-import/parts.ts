@@ -64,7 +64,8 @@ async function inspectPart(
     const { sizeBytes } = disk;
     return { sizeBytes, diskFormat: disk.format, raw: diskFormat === "raw", pieces: (offset) => disk.pieces(offset) };
   }
-  if (role === "initrd") await images.inspectInitrd(source);
+  if (role === "iso") await images.inspectIso(source);
+  else if (role === "initrd") await images.inspectInitrd(source);
   else if (format === "linux") await images.inspectLinux(source);
   else await images.inspectMultiboot(source);
   const pieces = (offset: number) => images.piecesOf(source, offset);
