@@ -93,7 +93,7 @@ export type {
 export { vmChanges, vmObservationSchema, vmVerbs } from "./api/vm.ts";
 export type { GuestAddress, GuestAgentView } from "./api/vm-agent.ts";
 export type { VmCard } from "./api/vm-cards.ts";
-export { privateNetworksOf } from "./api/vm-cards.ts";
+export { cardTextsOf, privateNetworksOf } from "./api/vm-cards.ts";
 export type { SealedSecret, VmCloudInit } from "./api/vm-cloud-init.ts";
 export { isSealedMark, sealedMark } from "./api/vm-cloud-init.ts";
 export type { ObservedCondition, VmCondition } from "./api/vm-conditions.ts";
@@ -116,7 +116,6 @@ export { describeCheck } from "./api/vm-health.ts";
 export type { CardState } from "./api/vm-network-state.ts";
 export type { NetworkWishes, VmForward, VmNetwork } from "./api/vm-networks.ts";
 export {
-  cardsStay,
   forwardNetworkOf,
   forwardsCollide,
   listenAddressOf,

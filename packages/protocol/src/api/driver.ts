@@ -36,6 +36,8 @@ export const driverCapabilitiesSchema = z.object({
   cpuHotplug: z.boolean().meta({ since: 3 }).exactOptional(),
   /** Whether a VM that runs can get memory, and give it back. Absent: no. */
   memoryHotplug: z.boolean().meta({ since: 3 }).exactOptional(),
+  /** Whether a VM that runs can get network cards, and let go of them. Absent: no. */
+  nicHotplug: z.boolean().meta({ since: 3 }).exactOptional(),
 });
 export type DriverCapabilities = z.infer<typeof driverCapabilitiesSchema>;
 

@@ -18,7 +18,8 @@
  *        what cloud-init is told, sealed; agents of guests; connections to ports of VMs;
  *        VMs that are changed after their creation; rebalancing; disks that are changed while a VM is there;
  *        disks of VMs that go from node to node; security groups;
- *        processors and memory of VMs that change while they run
+ *        processors and memory of VMs that change while they run;
+ *        network cards that do
  */
 export const featureLevels = {
   /** Every release reads this, also those that report 1. It is the level of a cluster that has none in its state. */

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { formerLossPolicy, type LossPolicy, lossPolicySchema, onPartitionSchema } from "./loss-policy.ts";
+import { type CardWishes, cardTextsOf } from "./vm-cards.ts";
 import { isWithin, type SizeWishes, vmHotplugSchema } from "./vm-size.ts";
 
 /** What its process has, of most of it until it starts again. Absent in a record: nothing runs, or a release started it that did not say. */
@@ -13,6 +14,8 @@ export const startedWithSchema = z
     onPartition: onPartitionSchema,
     /** What of it changes while it runs, and how far. Absent: nothing. */
     hotplug: vmHotplugSchema.exactOptional(),
+    /** Its network cards, as `cardTextsOf` says them, where they stay until it starts again. Absent: they change while it runs. */
+    cards: z.array(z.string().max(limits.vmCardTextLengthMax)).max(limits.vmNetworksMax).exactOptional(),
   })
   .meta({ since: 3 });
 export type StartedWith = Readonly<z.infer<typeof startedWithSchema>>;
@@ -27,14 +30,15 @@ export const nextLossPolicySchema = z
 
 /** A field of the specification that holds only when the VM was started again. */
 export interface PendingField {
-  readonly field: "vcpus" | "memoryMiB" | "vcpusMax" | "memoryMiBMax" | "onPartition";
+  readonly field: "vcpus" | "memoryMiB" | "vcpusMax" | "memoryMiBMax" | "onPartition" | "networks";
   readonly runs: string;
   readonly wanted: string;
 }
 
 /** The fields of the specification that the running process does not have, and does not get without a start. */
 export function pendingRestart(vm: {
-  readonly spec: SizeWishes;
+  readonly spec: SizeWishes & CardWishes["spec"];
+  readonly cards?: CardWishes["cards"];
   readonly startedWith?: StartedWith;
   readonly lossPolicy?: LossPolicy;
   readonly nextLossPolicy?: { readonly policy: LossPolicy };
@@ -54,5 +58,7 @@ export function pendingRestart(vm: {
   compare("vcpusMax", hotplug?.vcpus?.max, spec.vcpusMax);
   compare("memoryMiBMax", hotplug?.memoryMiB?.max, spec.memoryMiBMax);
   compare("onPartition", startedWith.onPartition, onPartition);
+  const { cards } = startedWith;
+  if (cards !== undefined) compare("networks", cards.join(", ") || "none", cardTextsOf(vm).join(", ") || "none");
   return pending;
 }

@@ -46,6 +46,7 @@ export interface VmWish {
   readonly madeDisks?: readonly string[];
   readonly volumeIds?: DesiredVm["volumeIds"];
   readonly disksIndex?: number;
+  readonly cards?: NonNullable<DesiredVm["cards"]>;
   readonly openUserData?: NonNullable<DesiredVm["openUserData"]>;
 }
 
@@ -122,6 +123,7 @@ export class VmHarness implements AsyncDisposable {
       ...(wish.madeDisks === undefined ? {} : { madeDisks: wish.madeDisks }),
       ...(wish.openUserData === undefined ? {} : { openUserData: wish.openUserData }),
       ...(wish.volumeIds === undefined ? {} : { volumeIds: wish.volumeIds }),
+      ...(wish.cards === undefined ? {} : { cards: wish.cards }),
       ...(wish.disksIndex === undefined ? {} : { disksIndex: wish.disksIndex }),
     };
   }
