@@ -33,7 +33,7 @@ describe("VMs in a private network", () => {
     await expect(group.call(1, "network.delete", { name: "lan" })).rejects.toMatchObject({ code: "CONFLICT" });
   });
 
-  it("get and lose security groups while they run, network by network, and nothing else of their cards", async () => {
+  it("get and lose cards and security groups while they run, network by network", async () => {
     await group.call(1, "network.create", { name: "lan", range: "10.1.0.0/24" });
     await group.call(1, "network.create", { name: "dmz", range: "10.2.0.0/24" });
     await group.call(2, "securityGroup.create", { name: "web", in: [{ protocol: "tcp", ports: ["80"] }] });
@@ -52,10 +52,34 @@ describe("VMs in a private network", () => {
       { network: "dmz" },
     ]);
     expect(await set({ networks: [{ network: "lan" }] })).toEqual(networks);
-    for (const other of [{ network: "wan" }, { network: "lan", address: "10.1.0.8" }]) {
-      await expect(set({ networks: [other] })).rejects.toMatchObject({ code: "UNSUPPORTED" });
-    }
+    await expect(set({ networks: [{ network: "wan" }] })).rejects.toMatchObject({ code: "NETWORK_NOT_FOUND" });
+    await group.call(1, "vm.create", { name: "b", spec: specIn({ network: "lan" }) });
+    const taken = group.node(1).state.vms.get("b")?.cards?.[0]?.address;
+    const onto = set({ networks: [{ network: "lan", address: taken }] });
+    await expect(onto).rejects.toMatchObject({ code: "CONFLICT", message: expect.stringContaining("the VM b has") });
     const unknown = [{ network: "lan", securityGroups: ["db"] }];
     await expect(set({ networks: unknown })).rejects.toMatchObject({ code: "SECURITY_GROUP_NOT_FOUND" });
+
+    const cards = () => group.node(1).state.vms.get("a")?.cards ?? [];
+    const [lanCard, dmzCard] = cards();
+    expect(await set({ networks: [{ network: "lan", address: "10.1.0.8" }] })).toHaveLength(2);
+    expect(cards()).toEqual([{ ...lanCard, address: "10.1.0.8" }, dmzCard]);
+    for (const [more, code] of [
+      [{ unsetNetworks: ["wan"] }, "INVALID_ARGUMENT"],
+      [{ unsetNetworks: ["dmz"], spec: { networks: [{ network: "dmz" }] } }, "INVALID_ARGUMENT"],
+    ] as const) {
+      await expect(set({}, more)).rejects.toMatchObject({ code });
+    }
+    expect(await set({ networks: [{ network: "user" }] }, { unsetNetworks: ["lan"] })).toEqual([
+      { network: "dmz" },
+      { network: "user" },
+    ]);
+    expect(cards()).toEqual([dmzCard]);
+    // Its address is free for others, and no network is all that there is of the default.
+    await group.call(1, "vm.create", { name: "c", spec: specIn({ network: "lan", address: "10.1.0.8" }) });
+    expect(await set(whole, { whole: true })).toBeUndefined();
+    expect(group.node(1).state.vms.get("a")).not.toHaveProperty("cards");
+    expect(await set({ networks: [{ network: "lan" }] })).toEqual([{ network: "user" }, { network: "lan" }]);
+    expect(cards()).toMatchObject([{ network: "lan" }]);
   });
 });

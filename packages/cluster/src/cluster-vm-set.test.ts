@@ -85,7 +85,7 @@ describe("vm.set", () => {
         () => undefined,
         (error: unknown) => error,
       );
-    for (const spec of [{ image: "other" }, { disks: [] }, { networks: [] }, { cloudInit: { hostname: "web" } }]) {
+    for (const spec of [{ image: "other" }, { disks: [] }, { cloudInit: { hostname: "web" } }]) {
       expect(await refusal({ ...spec, memoryMiB: 128 })).toMatchObject({
         code: "UNSUPPORTED",
         hint: expect.any(String),

@@ -94,7 +94,7 @@ export type {
 export { vmChanges, vmObservationSchema, vmVerbs } from "./api/vm.ts";
 export type { GuestAddress, GuestAgentView } from "./api/vm-agent.ts";
 export type { VmCard } from "./api/vm-cards.ts";
-export { privateNetworksOf } from "./api/vm-cards.ts";
+export { cardTextsOf, privateNetworksOf } from "./api/vm-cards.ts";
 export type { VmCdrom } from "./api/vm-cdroms.ts";
 export { bootOrderOf, bootOrderRefusal, cdromImagesOf, withOwnDrive } from "./api/vm-cdroms.ts";
 export type { SealedSecret, VmCloudInit } from "./api/vm-cloud-init.ts";
@@ -119,7 +119,6 @@ export { describeCheck } from "./api/vm-health.ts";
 export type { CardState } from "./api/vm-network-state.ts";
 export type { NetworkWishes, VmForward, VmNetwork } from "./api/vm-networks.ts";
 export {
-  cardsStay,
   forwardNetworkOf,
   forwardsCollide,
   listenAddressOf,

@@ -23,6 +23,8 @@ export const limits = {
   vmAutostartDelayMsMax: 3600 * 1_000,
   vmConditionMessageLengthMax: 256,
   vmNetworksMax: 8,
+  /** Of a network, an address and a MAC address. */
+  vmCardTextLengthMax: 128,
   driverNetworksMax: 64,
   networksMax: 1_000,
   networkExcludesMax: 32,

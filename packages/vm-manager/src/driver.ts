@@ -87,7 +87,7 @@ export interface Confinement {
 /** Starts the process of an instance. */
 export type SpawnInstance = (
   command: Command,
-  place: Pick<InstanceSpec, "vmId" | "paths" | "confinement" | "nics" | "agent">,
+  place: Pick<InstanceSpec, "vmId" | "paths" | "confinement" | "agent">,
 ) => Promise<{ readonly pid: number; readonly startTime: string }>;
 
 /** All that a driver needs to start one instance. */
@@ -140,7 +140,7 @@ export interface InstancePaths {
   readonly serialSocket: string;
   /** Of the agent in the guest, for instances that have one. */
   readonly agentSocket: string;
-  /** One for each network card that it may have. */
+  /** One for each network card that it may have while it runs. */
   readonly networkSockets: readonly string[];
 }
 
@@ -210,8 +210,25 @@ export interface VmInstance {
   readonly disks?: InstanceDisks;
   /** Absent for one whose processors and memory are those of its start. */
   readonly size?: InstanceSize;
+  /** Absent for one whose network cards are those of its start. */
+  readonly nics?: InstanceNics;
   /** Lets go of the instance without ending it. */
   detach(): Promise<void>;
+}
+
+/** A network card in a process. */
+export interface PluggedNic extends Nic {
+  readonly slot: number;
+}
+
+/** The network cards of an instance that runs. */
+export interface InstanceNics {
+  /** Without their addresses, which no process knows. */
+  list(): Promise<readonly PluggedNic[]>;
+  /** @throws CONFLICT when no slot is free */
+  plug(nic: Nic): Promise<void>;
+  /** Asks the guest to let go, and waits until it has. @throws DEADLINE_EXCEEDED, CONFLICT for a card that has no slot */
+  unplug(nic: PluggedNic, signal: AbortSignal): Promise<void>;
 }
 
 /** A disk as the guest has it. */

@@ -4,7 +4,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { BlixardError, type Clock, errorCodeOf, type Logger, messageOf, type Semaphore } from "@blixard/common";
-import { bootOrderOf, hotplugOf, namesOfDrives, rootDiskName, type StartedWith, type VmSpec } from "@blixard/protocol";
+import { bootOrderOf, rootDiskName } from "@blixard/protocol";
 import { writeSeed } from "./cloud-init/seed.ts";
 import type { VmWalls } from "./confinement/vm-walls.ts";
 import { ConsoleLog } from "./console-log.ts";
@@ -12,7 +12,6 @@ import { ConsoleScan } from "./console-scan.ts";
 import { prepareCdroms } from "./disks/cdrom-files.ts";
 import { type DiskCopies, type DiskPart, openDiskPart } from "./disks/disk-copies.ts";
 import { assertDisks, findVolumes, madeDisksOf, makeDisks } from "./disks/instance-disks.ts";
-import { LiveDisks } from "./disks/live-disks.ts";
 import { removeDisks } from "./disks/vm-disks.ts";
 import { endsOfHost, type GuestSize, type InstanceSpec, type VmInstance } from "./driver.ts";
 import type { ChosenDriver, DriverSet } from "./driver-set.ts";
@@ -30,15 +29,15 @@ import {
 } from "./instance-record.ts";
 import { InstanceSlot } from "./instance-slot.ts";
 import type { InstanceStore } from "./instance-store.ts";
+import { livePartsOf, startedWithOf } from "./live-parts.ts";
 import type { VmMetrics } from "./metrics.ts";
-import { nicsOf } from "./network/nic.ts";
+import { type Nic, nicsOf } from "./network/nic.ts";
 import { type NetworkProblem, networkProblemOf, portsOf } from "./network/ports-of.ts";
 import type { VmNetworks } from "./network/vm-networks.ts";
 import type { OpenBlob } from "./open-blob.ts";
 import type { VmManagerTunables } from "./options.ts";
 import { processAgeMs } from "./process/process-identity.ts";
 import { type Activity, exitMessages, type PlanAction, type PlanDesired, restartDelayMs } from "./reconcile-plan.ts";
-import { LiveSize } from "./resize/live-size.ts";
 import { stopInstance } from "./stop-ladder.ts";
 import type { DesiredVm } from "./vm-manager-types.ts";
 import type { VolumeKeeper } from "./volumes/volume-keeper.ts";
@@ -105,12 +104,14 @@ export class InstanceKeeper {
   }
 
   /** What is wrong with the network of what runs. */
-  networkProblem(spec: VmSpec | undefined): NetworkProblem | undefined {
-    if (this.#slot === undefined || this.#record === undefined || spec === undefined) return undefined;
+  networkProblem(desired: Pick<DesiredVm, "spec" | "cards"> | undefined): NetworkProblem | undefined {
+    if (this.#slot === undefined || this.#record === undefined || desired === undefined) return undefined;
     const { missing, problems } = this.#deps.networks;
-    return networkProblemOf(this.#record, spec, {
+    const { nics } = this.#slot;
+    return networkProblemOf(this.#record, desired, {
       missing: missing?.reason,
       problem: problems.value.get(this.#vmId),
+      live: nics === undefined ? undefined : { problem: nics.view.value?.problem },
     });
   }
 
@@ -165,12 +166,14 @@ export class InstanceKeeper {
       await this.#save({ ...record, desired: desired.desired, ...(again ? { exit: null, failures: 0 } : {}) });
       if (again) this.#notBeforeMs = 0;
     }
-    this.#connectNics(desired?.spec === undefined ? undefined : desired);
     const slot = this.#slot;
+    await this.#recordNics(slot?.nics?.view.value?.nics);
+    this.#connectNics(desired?.spec === undefined ? undefined : desired);
     if (desired?.spec !== undefined) {
       slot?.health.want(desired.spec.health ?? []);
       slot?.disks?.want(desired);
       slot?.size?.want(desired.spec);
+      slot?.nics?.want(nicsOf({ ...desired, vmId: this.#vmId }, this.#deps.networks.available));
     }
     await this.#recordSize(slot?.size?.view.value?.size);
     slot?.lookAtDisks(this.#deps.clock.monotonicMs());
@@ -186,6 +189,13 @@ export class InstanceKeeper {
     if (size === undefined || record?.startedWith === undefined) return;
     const startedWith = { ...record.startedWith, ...size };
     if (!isDeepStrictEqual(startedWith, record.startedWith)) await this.#save({ ...record, startedWith });
+  }
+
+  /** Which socket leads to which card: by that the switch finds them, also after this manager. */
+  async #recordNics(nics: readonly Nic[] | undefined): Promise<void> {
+    const record = this.#record;
+    if (nics === undefined || record === undefined || isDeepStrictEqual(nics, record.nics)) return;
+    await this.#save({ ...record, nics });
   }
 
   /** Never rejects for a start that fails or that `signal` interrupts: nothing is left of it then. */
@@ -314,6 +324,8 @@ export class InstanceKeeper {
     const { store, tunables, walls } = this.#deps;
     const before = this.#recordFor(desired);
     const { confinement, recorded } = await walls.confine(this.#vmId, chosen.kind, desired.spec);
+    const nics = nicsOf(desired, chosen.capabilities.networks ?? []).map((nic, slot) => ({ ...nic, slot }));
+    const changesNics = this.#changesNics(desired, chosen);
     const record = recordOfStart(before, {
       fencingEpoch: desired.fencingEpoch,
       driver: chosen.kind,
@@ -322,11 +334,12 @@ export class InstanceKeeper {
       hasDisk: madeDisksOf(desired, before).some(({ ephemeral }) => !ephemeral),
       disks: madeDisksOf(desired, before),
       confinement: recorded,
-      nics: nicsOf(desired, chosen.capabilities.networks ?? []),
-      startedWith: startedWithOf(desired),
+      nics,
+      startedWith: startedWithOf(desired, changesNics),
     });
     // Durable before the spawn: whatever happens next, a later manager knows where to look for a process.
     await this.#save(record);
+    const paths = store.pathsOf(this.#vmId, record.generation, record.runDirectory);
     const instance = await chosen.start(
       {
         vmId: this.#vmId,
@@ -337,10 +350,10 @@ export class InstanceKeeper {
         vm: desired.spec,
         ...files,
         bootOrder: bootOrderOf(desired.spec, desired.image),
-        paths: store.pathsOf(this.#vmId, record.generation, record.runDirectory),
+        paths: changesNics ? paths : { ...paths, networkSockets: paths.networkSockets.slice(0, nics.length) },
         machine: before.driver === chosen.kind && before.machine !== null ? before.machine : undefined,
         confinement,
-        nics: record.nics ?? [],
+        nics,
         ...(record.startedWith?.hotplug === undefined ? {} : { hotplug: record.startedWith.hotplug }),
         agent: chosen.capabilities.agent === true && desired.image.format !== "multiboot",
         ...(desired.needsLease ? { spawn: this.#deps.leases.spawn } : {}),
@@ -350,6 +363,12 @@ export class InstanceKeeper {
     this.#attach(instance, record);
     await this.#save({ ...record, status: "started", handle: instance.handle, machine: instance.handle.machine });
     this.#connectNics(desired);
+  }
+
+  /** A guest that boots without firmware is told of nothing that comes. */
+  #changesNics({ image }: DesiredVm, { capabilities }: ChosenDriver): boolean {
+    const { available } = this.#deps.networks;
+    return capabilities.nicHotplug === true && image.format !== "multiboot" && available.length > 0;
   }
 
   /** Without a specification nothing is known of what is wanted, and the switch goes on with what it knows. */
@@ -418,36 +437,17 @@ export class InstanceKeeper {
   }
 
   #attach(instance: VmInstance, record: InstanceRecord, ageMs = 0): void {
-    const { consoleStartOffset, confinement, startedWith } = record;
+    const { consoleStartOffset } = record;
     const { clock, images, store, volumes, walls } = this.#deps;
     const scan = new ConsoleScan(this.console, consoleStartOffset);
     const bootSinceMs = clock.monotonicMs();
     const { networks } = this.#deps;
     const { agent } = instance;
     const run = checkRunner({ clock, vmId: this.#vmId, networks, console: this.console, consoleStartOffset, agent });
-    const uid = confinement?.uid ?? undefined;
-    const place = { directory: store.directoryOf(this.#vmId), uid };
-    const disks =
-      instance.disks === undefined
-        ? undefined
-        : new LiveDisks({
-            clock,
-            logger: this.#logger,
-            volumes,
-            images,
-            ...place,
-            disks: instance.disks,
-            state: instance.state,
-          });
-    const { hotplug } = startedWith ?? {};
-    const size =
-      instance.size === undefined || hotplug === undefined
-        ? undefined
-        : new LiveSize({
-            ...{ clock, logger: this.#logger, state: instance.state, size: instance.size, hotplug },
-            useAll: () => (this.#slot?.agentView.value === undefined ? undefined : agent?.useAll()),
-            makeRoom: (needed) => walls.resize(this.#vmId, confinement, needed),
-          });
+    const parts = livePartsOf(instance, record, {
+      ...{ clock, logger: this.#logger, volumes, images, walls, directory: store.directoryOf(this.#vmId) },
+      useAll: () => (this.#slot?.agentView.value === undefined ? undefined : agent?.useAll()),
+    });
     this.#slot = new InstanceSlot(
       instance,
       { startedMs: bootSinceMs - ageMs, bootSinceMs },
@@ -456,7 +456,7 @@ export class InstanceKeeper {
         ...{ clock, run },
         onChange: this.#calls.wake,
       },
-      { disks, size },
+      parts,
     );
     this.#slot.follow({ clock, logger: this.#logger, console: this.console, wake: this.#calls.wake });
   }
@@ -475,19 +475,6 @@ export class InstanceKeeper {
     this.#record = record;
     this.#removed = false;
   }
-}
-
-function startedWithOf({ spec, needsLease }: DesiredVm): StartedWith {
-  const { vcpus, memoryMiB, bootOrder } = spec;
-  const hotplug = hotplugOf(spec);
-  const onPartition = needsLease === true ? "stop" : "keep";
-  const cdroms = namesOfDrives(spec);
-  return {
-    ...{ vcpus, memoryMiB, onPartition },
-    ...(hotplug === undefined ? {} : { hotplug }),
-    ...(cdroms === undefined ? {} : { cdroms }),
-    ...(bootOrder === undefined ? {} : { bootOrder }),
-  };
 }
 
 /** Codes with which a start is over for good; with another one it is tried again. A reason that is not here needs none. */

@@ -4,11 +4,10 @@ import type { GuestAgentView } from "@blixard/protocol";
 import { followAgent } from "./agent/follow-agent.ts";
 import type { ConsoleLog } from "./console-log.ts";
 import type { ConsoleScan } from "./console-scan.ts";
-import type { LiveDisks } from "./disks/live-disks.ts";
 import type { InstanceState, VmInstance } from "./driver.ts";
 import { HealthWatch, type HealthWatchDeps } from "./health/health-watch.ts";
+import type { LiveParts } from "./live-parts.ts";
 import type { PlanInstance } from "./reconcile-plan.ts";
-import type { LiveSize } from "./resize/live-size.ts";
 
 const tendIntervalMs = 500;
 /** After a disk failed, the time until it is tried again; doubles until a guest ran for a while in between. */
@@ -31,10 +30,9 @@ export class InstanceSlot {
   /** What the agent in the guest says; undefined while none answers. */
   readonly agentView = new Watch<GuestAgentView | undefined>(undefined);
   readonly health: HealthWatch;
-  /** Undefined for one whose disks are those of its start. */
-  readonly disks: LiveDisks | undefined;
-  /** Undefined for one whose processors and memory are those of its start. */
-  readonly size: LiveSize | undefined;
+  readonly disks: LiveParts["disks"];
+  readonly size: LiveParts["size"];
+  readonly nics: LiveParts["nics"];
   readonly #scan: ConsoleScan;
   #bootSinceMs: number;
   #diskRetryMs = 0;
@@ -48,10 +46,11 @@ export class InstanceSlot {
     { startedMs, bootSinceMs }: { readonly startedMs: number; readonly bootSinceMs: number },
     scan: ConsoleScan,
     health: Pick<HealthWatchDeps, "clock" | "run" | "onChange">,
-    live: { readonly disks: LiveDisks | undefined; readonly size: LiveSize | undefined },
+    live: LiveParts,
   ) {
     this.disks = live.disks;
     this.size = live.size;
+    this.nics = live.nics;
     this.instance = instance;
     this.health = new HealthWatch({
       ...health,
@@ -102,6 +101,7 @@ export class InstanceSlot {
     void this.#followAgent(follower);
     void this.#followView(this.disks?.view, follower);
     void this.#followView(this.size?.view, follower);
+    void this.#followView(this.nics?.view, follower);
   }
 
   /** Lets go of the instance without ending it. */
@@ -110,6 +110,7 @@ export class InstanceSlot {
     this.health.close();
     await this.disks?.close();
     await this.size?.close();
+    await this.nics?.close();
     await this.instance.detach();
   }
 

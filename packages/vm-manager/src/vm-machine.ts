@@ -354,7 +354,7 @@ export class VmMachine {
       seen: uncertain ?? seeVm(input, this.#activity, this.#activityMessage),
       record: this.#keeper.record,
       unixMs: this.#deps.clock.unixMs(),
-      network: this.#keeper.networkProblem(this.#desired?.spec),
+      network: this.#keeper.networkProblem(this.#desired),
       agent: this.#keeper.slot?.agentView.value,
       disks: this.#keeper.slot?.disks?.view.value,
       size: this.#keeper.slot?.size?.view.value,

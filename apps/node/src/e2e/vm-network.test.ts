@@ -102,6 +102,37 @@ describeWith(describe, networkGuestComponent)("networks of VMs", () => {
     for (let said = ""; said !== expected; ) said = await ask();
   };
 
+  /** Two guests on two nodes, whose processes get cards in one more network for a while. */
+  const cardsComeAndGo = async (web: Guest, db: Guest) => {
+    const processes = vmIds.flatMap((vmId) => instanceProcesses(vmId));
+    expect(await run("network", "create", "side", "--range", "10.9.0.0/24")).toMatchObject({ code: 0 });
+    const added = await run("vm", "set", "db", "--network", "side,address=10.9.0.77");
+    expect(added).toMatchObject({ code: 0, said: expect.stringContaining("at once") });
+    expect(await run("vm", "set", "web", "--network", "side")).toMatchObject({ code: 0 });
+    expect((await run("vm", "list", "-o", "wide")).said).toContain(" lan 10.1.0.77, side 10.9.0.77 ");
+    const isThere = (device: string) => `[ -e /sys/class/net/${device} ] && echo there || echo gone`;
+    const asks = (device: string) =>
+      `ip link set ${device} up; udhcpc -q -n -t 20 -T 1 -i ${device} -s /lease > /dev/null 2>&1`;
+    const page = () => web.run("(get 10.9.0.77 80 3 | grep page) > /dev/null 2>&1 && echo reached || echo walled");
+    await untilIs("there", () => db.run(isThere("eth1")));
+    await untilIs("there", () => web.run(isThere("eth2")));
+    await db.run(asks("eth1"));
+    await web.run(asks("eth2"));
+    await untilIs("reached", page);
+    expect(await db.run("get 10.9.0.2 80 20")).toContain("a page of the guest");
+
+    const refused = await run("vm", "set", "db", "--unset-network", "dmz");
+    expect(refused).toMatchObject({ code: 64, said: expect.stringContaining("is not in the network dmz") });
+    for (const name of ["web", "db"]) {
+      expect(await run("vm", "set", name, "--unset-network", "side")).toMatchObject({ code: 0 });
+    }
+    await untilIs("walled", page);
+    await untilIs("gone", () => db.run(isThere("eth1")));
+    await untilIs("gone", () => web.run(isThere("eth2")));
+    expect(await run("network", "delete", "side", "--yes")).toMatchObject({ code: 0 });
+    expect(vmIds.flatMap((vmId) => instanceProcesses(vmId))).toEqual(processes);
+  };
+
   /** Two guests on two nodes, of which `db` is at 10.1.0.77 and has a wall for a while. */
   const groupsHold = async (web: Guest, db: Guest, vmId: string) => {
     const processes = instanceProcesses(vmId);
@@ -179,6 +210,7 @@ describeWith(describe, networkGuestComponent)("networks of VMs", () => {
     expect(await db.run("get $(resolve web) 80 20")).toContain("a page of the guest");
 
     await groupsHold(web, db, records.find(({ name }) => name === "db")?.vmId ?? "");
+    await cardsComeAndGo(web, db);
 
     // In the name of nobody else: another address, and another card.
     const pings = (from: string) =>

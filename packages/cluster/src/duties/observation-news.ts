@@ -92,7 +92,8 @@ function changesStart({ startedWith: present }: VmRecord, { startedWith: seen }:
     present?.vcpus !== seen?.vcpus ||
     present?.memoryMiB !== seen?.memoryMiB ||
     present?.onPartition !== seen?.onPartition ||
-    JSON.stringify(present?.hotplug) !== JSON.stringify(seen?.hotplug)
+    JSON.stringify(present?.hotplug) !== JSON.stringify(seen?.hotplug) ||
+    JSON.stringify(present?.cards) !== JSON.stringify(seen?.cards)
   );
 }
 

@@ -1,14 +1,17 @@
-/** Gives a new VM its addresses in private networks. Those that were given out and that no record shows yet are remembered. */
+/** Gives a VM its addresses in private networks. Those that were given out and that no record shows yet are remembered. */
 import { notApplied, type Random } from "@blixard/common";
 import { type NetworkRecord, privateNetworksOf, type VmCard, type VmRecord, type VmSpec } from "@blixard/protocol";
 import type { ClusterState } from "../state-machine/types.ts";
-import { addressRefusal, freeAddress, takenRefusal } from "../state-machine/vm-cards.ts";
+import { addressRefusal, freeAddress, isWished, takenRefusal } from "../state-machine/vm-cards.ts";
 import { networkOf } from "./network.ts";
 
 /** What a VM is to get, from its choice until its command was answered. */
 export type PromisedCards = Set<Pick<VmRecord, "name" | "cards">>;
 
-/** @throws NETWORK_NOT_FOUND, CONFLICT for an address that is taken, INVALID_ARGUMENT for one that no VM can have, NO_CAPACITY */
+/**
+ * `present`: a VM that is there keeps what it has of it.
+ * @throws NETWORK_NOT_FOUND, CONFLICT for an address that is taken, INVALID_ARGUMENT for one that no VM can have, NO_CAPACITY
+ */
 export function chooseCards(
   {
     state,
@@ -16,12 +19,15 @@ export function chooseCards(
     promised,
   }: { readonly state: ClusterState; readonly random: Random; readonly promised: PromisedCards },
   spec: VmSpec,
+  present?: Pick<VmRecord, "name" | "cards">,
 ): VmCard[] {
+  const others = [...state.vms.values(), ...promised].filter(({ name }) => name !== present?.name);
   return privateNetworksOf(spec).map((wished) => {
+    const had = present?.cards?.find((card) => card.network === wished.network);
+    if (had !== undefined && isWished(wished, had)) return had;
     const network = networkOf(state, wished.network);
     const { networkId } = network;
-    const others = [...state.vms.values(), ...promised];
-    const { address = assigned(network, others), mac = randomMac(random) } = wished;
+    const { address = had?.address ?? assigned(network, others), mac = had?.mac ?? randomMac(random) } = wished;
     const outside = addressRefusal(network, address);
     if (outside !== undefined) throw notApplied("INVALID_ARGUMENT", `spec.networks: ${outside}`);
     const card = { network: wished.network, networkId, address, mac };

@@ -1,10 +1,10 @@
 /** Changing a VM that there is: the leader works out what changes, field by field, and whether there is room for it. */
 import { BlixardError, issuesText, notApplied } from "@blixard/common";
 import {
-  cardsStay,
   changedSpec,
   driverRefusal,
   type ImageRecord,
+  networksOf,
   type ParsedRequestOf,
   type ResponseOf,
   settableFields,
@@ -26,13 +26,14 @@ import { nodeKey } from "../state-machine/state.ts";
 import type { Outcome } from "../state-machine/types.ts";
 import { policyOf } from "../state-machine/vm-move.ts";
 import { changedVm } from "../state-machine/vm-set.ts";
+import { chooseCards, type PromisedCards } from "./choose-cards.ts";
 import { placeVm } from "./place-vm.ts";
 
 /** What this method uses of the node. */
 type SetParts = Pick<
   NodeParts,
-  "options" | "raft" | "transport" | "stateMachine" | "proposals" | "leases" | "reservations"
->;
+  "options" | "raft" | "transport" | "stateMachine" | "proposals" | "leases" | "reservations" | "random"
+> & { readonly promisedCards: PromisedCards };
 
 type SetRequest = ParsedRequestOf<"vm.set">;
 type Answer = ResponseOf<"vm.set">;
@@ -40,13 +41,13 @@ type Answer = ResponseOf<"vm.set">;
 const nothing: VmSpecChange = { set: {}, unset: [], labels: {}, unsetLabels: [] };
 
 export async function setVm(parts: SetParts, request: SetRequest, call: CallScope): Promise<Answer> {
-  const { stateMachine, raft, reservations } = parts;
+  const { stateMachine, raft, reservations, promisedCards } = parts;
   const { name, dryRun } = request;
   const { state } = stateMachine;
   const vm = state.vms.get(name);
   // What stands now says nothing about a request that was applied before: `apply` answers that, as it does for no VM.
   if (vm === undefined || isRemembered(state, call.meta)) return await propose(parts, name, nothing, call);
-  const change = changeOf(vm, request, state.images.get(vm.spec.image));
+  const change = withCards(parts, vm, changeOf(vm, request, state.images.get(vm.spec.image)));
   const changed = changedVm(state, vm, change);
   if (!changed.ok) throw refused(changed.refusal);
   const growth = checkRoom(parts, vm, changed.vm);
@@ -55,9 +56,12 @@ export async function setVm(parts: SetParts, request: SetRequest, call: CallScop
     return { index: stateMachine.version.value.appliedIndex, term: raft.coreStatus().term, vm: next, changes };
   }
   if (growth !== undefined) reservations.add(growth);
+  const promise = { name, cards: change.cards ?? [] };
+  promisedCards.add(promise);
   try {
     return await propose(parts, name, change, call);
   } finally {
+    promisedCards.delete(promise);
     if (growth !== undefined) reservations.delete(growth);
   }
 }
@@ -71,13 +75,15 @@ async function propose({ proposals }: SetParts, name: string, change: VmSpecChan
 }
 
 /** What the request comes to for this VM. @throws INVALID_ARGUMENT, UNSUPPORTED for a field that no VM changes */
-function changeOf(
-  vm: VmRecord,
-  { spec = {}, unset, labels = {}, unsetLabels, whole }: SetRequest,
-  image: ImageRecord | undefined,
-): VmSpecChange {
-  const given: Readonly<Record<string, unknown>> = whole ? withDefaults(spec, image) : mergedParts(vm, spec);
-  refuseFixed(vm, { ...spec, ...(spec.networks === undefined ? {} : { networks: given["networks"] }) });
+function changeOf(vm: VmRecord, request: SetRequest, image: ImageRecord | undefined): VmSpecChange {
+  const { spec = {}, unset, labels = {}, unsetLabels, unsetNetworks, whole } = request;
+  if (whole && unsetNetworks.length > 0) {
+    throw notApplied("INVALID_ARGUMENT", "unsetNetworks: goes with a part of a specification only");
+  }
+  const given: Readonly<Record<string, unknown>> = whole
+    ? withDefaults(spec, image)
+    : mergedParts(vm, spec, unsetNetworks);
+  refuseFixed(vm, spec);
   const set = Object.fromEntries(settableFields.flatMap((field) => (field in given ? [[field, given[field]]] : [])));
   const gone = whole ? unsettableFields.filter((field) => !(field in given)) : [];
   const goneLabels = whole ? Object.keys(vm.labels ?? {}).filter((key) => !Object.hasOwn(labels, key)) : [];
@@ -94,6 +100,18 @@ function changeOf(
     throw notApplied("INVALID_ARGUMENT", issuesText(issues));
   }
   return onlyNew(vm, change);
+}
+
+/** Gives out what a VM that is to be in other networks has there. @throws as chooseCards */
+function withCards(
+  { stateMachine, random, promisedCards }: SetParts,
+  vm: VmRecord,
+  change: VmSpecChange,
+): VmSpecChange {
+  if (change.set.networks === undefined && !change.unset.includes("networks")) return change;
+  const deps = { state: stateMachine.state, random, promised: promisedCards };
+  const cards = chooseCards(deps, changedSpec(vm.spec, change), vm);
+  return JSON.stringify(cards) === JSON.stringify(vm.cards ?? []) ? change : { ...change, cards };
 }
 
 /** What is already so is no change, so that nobody else's change of it is undone. */
@@ -126,25 +144,43 @@ function withDefaults(spec: NonNullable<SetRequest["spec"]>, image: ImageRecord 
 }
 
 /** A part of an object leaves its other parts as they are. */
-function mergedParts(vm: VmRecord, spec: NonNullable<SetRequest["spec"]>) {
-  const { placement, autostart, networks } = spec;
+function mergedParts(vm: VmRecord, spec: NonNullable<SetRequest["spec"]>, unsetNetworks: readonly string[]) {
+  const { placement, autostart, networks = [] } = spec;
+  const isOther = networks.length + unsetNetworks.length > 0;
   return {
     ...spec,
-    ...(networks === undefined ? {} : { networks: mergedNetworks(vm.spec.networks, networks) }),
+    ...(isOther ? { networks: mergedNetworks(vm, networks, unsetNetworks) } : {}),
     ...(placement === undefined ? {} : { placement: { ...vm.spec.placement, ...placement } }),
     ...(autostart === undefined ? {} : { autostart: { ...vm.spec.autostart, ...autostart } }),
   };
 }
 
-/** A network that is named gets the groups that are named with it, or none; what else it is stays. */
-function mergedNetworks(present: readonly VmNetwork[] = [], given: readonly VmNetwork[]): readonly VmNetwork[] {
+/**
+ * A network that is named gets the groups that are named with it, or none; what else it is stays. The others stay as they are.
+ * @throws INVALID_ARGUMENT
+ */
+function mergedNetworks(
+  vm: VmRecord,
+  given: readonly VmNetwork[],
+  unsetNetworks: readonly string[],
+): readonly VmNetwork[] {
+  const present = networksOf(vm.spec);
   const named = new Map(given.map((each) => [each.network, each]));
+  for (const network of unsetNetworks) {
+    if (named.has(network)) {
+      throw notApplied("INVALID_ARGUMENT", `unsetNetworks: a card in ${network} is asked for as well`);
+    }
+    if (!present.some((each) => each.network === network)) {
+      throw notApplied("INVALID_ARGUMENT", `unsetNetworks: the VM ${vm.name} is not in the network ${network}`);
+    }
+  }
   const stay = present.map(({ securityGroups, ...card }) => {
     const wished = named.get(card.network);
     if (wished === undefined) return { ...card, ...(securityGroups === undefined ? {} : { securityGroups }) };
     return { ...card, ...wished };
   });
-  return [...stay, ...given.filter(({ network }) => !present.some((each) => each.network === network))];
+  const added = given.filter(({ network }) => !present.some((each) => each.network === network));
+  return [...stay.filter(({ network }) => !unsetNetworks.includes(network)), ...added];
 }
 
 interface Fixed {
@@ -158,10 +194,6 @@ const fixedFields: Readonly<Record<string, Fixed>> = {
     why: "the disks of a VM are not changed with its specification: they hold data",
     hint: "See: blixard vm disk --help, and blixard volume attach --help",
   },
-  networks: {
-    why: "a VM keeps the network cards that it was made with, and their addresses; their security groups alone change",
-    hint: "Create another VM with these networks.",
-  },
   cloudInit: {
     why: "the guest reads what cloud-init is told at its first boot",
     hint: "Change it in the guest: blixard vm exec, blixard vm file push.",
@@ -172,9 +204,7 @@ const fixedFields: Readonly<Record<string, Fixed>> = {
 function refuseFixed(vm: VmRecord, spec: Readonly<Record<string, unknown>>): void {
   const settable: readonly string[] = settableFields;
   for (const [field, value] of Object.entries(spec)) {
-    if (field === "networks" ? cardsStay(vm.spec, { networks: value as VmNetwork[] }) : settable.includes(field)) {
-      continue;
-    }
+    if (settable.includes(field)) continue;
     if (JSON.stringify(value) === JSON.stringify((vm.spec as Readonly<Record<string, unknown>>)[field])) continue;
     const { why, hint } = fixedFields[field] ?? { why: "cannot be changed", hint: "Create another VM with it." };
     throw notApplied("UNSUPPORTED", `spec.${field}: ${why}`, { hint });

@@ -83,7 +83,7 @@ describe("a security group", () => {
     });
     expect(deleteGroup("web")).toMatchObject({ code: "CONFLICT" });
     for (const other of [[{ network: "user" }], [{ network: "lan", address: "10.1.0.9" }], []]) {
-      expect(setVm({ networks: other })).toMatchObject({ ok: false, code: "UNSUPPORTED" });
+      expect(setVm({ networks: other })).toMatchObject({ ok: false, code: "CONFLICT" });
     }
     expect(setVm({ networks: networks() })).toMatchObject({ ok: true });
     expect(deleteGroup("web")).toMatchObject({ ok: true });

@@ -1,19 +1,41 @@
 /** The network cards of VMs in private networks: no two in one network have the same address, or the same hardware address. */
 import { formatIpv4, isInRange, parseIpv4, parseIpv4Range } from "@blixard/common";
-import { type NetworkRecord, type NetworkView, networkPlanOf, type VmCard, type VmRecord } from "@blixard/protocol";
+import {
+  type NetworkRecord,
+  type NetworkView,
+  networkPlanOf,
+  privateNetworksOf,
+  type VmCard,
+  type VmNetwork,
+  type VmRecord,
+  type VmSpec,
+} from "@blixard/protocol";
 import { networkNotFound } from "./network.ts";
 import { refuse } from "./outcomes.ts";
 import type { ClusterState, Outcome } from "./types.ts";
 
-/** Why a VM cannot have these cards; undefined when it can. */
-export function cardsRefusal(state: ClusterState, cards: readonly VmCard[] = []): Outcome | undefined {
+/** Why the VM of that name cannot have these cards; undefined when it can. */
+export function cardsRefusal(state: ClusterState, name: string, cards: readonly VmCard[] = []): Outcome | undefined {
+  const others = [...state.vms.values()].filter((vm) => vm.name !== name);
   for (const card of cards) {
     const network = state.networks.get(card.network);
     if (network?.networkId !== card.networkId) return networkNotFound(card.network);
-    const refusal = addressRefusal(network, card.address) ?? takenRefusal(card, state.vms.values());
+    const refusal = addressRefusal(network, card.address) ?? takenRefusal(card, others);
     if (refusal !== undefined) return refuse("CONFLICT", refusal, "Try again, or name another address.");
   }
   return undefined;
+}
+
+/** Whether these are the cards of a VM with that specification: one for each private network, as it asks for. */
+export function cardsFit(spec: Pick<VmSpec, "networks">, cards: readonly VmCard[]): boolean {
+  const wished = privateNetworksOf(spec);
+  return wished.length === cards.length && wished.every((each, at) => isWished(each, cards[at]));
+}
+
+/** Whether the card is what a specification asks for. */
+export function isWished({ network, address, mac }: VmNetwork, card: VmCard | undefined): boolean {
+  if (card?.network !== network) return false;
+  return (address === undefined || address === card.address) && (mac === undefined || mac === card.mac);
 }
 
 /** Why no card of the network can have the address. */

@@ -87,7 +87,7 @@ function created(
   const failed =
     preconditionFailed(entry.command, `VM ${vm.name}`, 0) ??
     attachRefusal(state, vm.spec, vm.node) ??
-    cardsRefusal(state, vm.cards) ??
+    cardsRefusal(state, vm.name, vm.cards) ??
     groupsRefusal(state, vm.spec);
   if (failed !== undefined) return failed;
   const sealed: Change[] = userData === undefined ? [] : [{ table: "secrets", key: vm.vmId, value: userData }];

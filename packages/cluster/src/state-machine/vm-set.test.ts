@@ -39,6 +39,19 @@ beforeEach(() => {
 });
 
 describe("vm.set", () => {
+  it("gives a process that keeps its network cards others when it is started again", () => {
+    create("web", { networks: [] });
+    observe("stop", { startedWith: { vcpus: 1, memoryMiB: 64, onPartition: "stop", cards: [] } });
+    const user = [{ network: "user" }];
+    expect(set({ set: { networks: user } })).toMatchObject({ ok: true, value: { changes: [{ effect: "restart" }] } });
+    expect(pendingRestart(web() as never)).toEqual([{ field: "networks", runs: "none", wanted: "user" }]);
+    expect(set({ set: { networks: [] } })).toMatchObject({ ok: true, value: { changes: [{ effect: "now" }] } });
+    expect(pendingRestart(web() as never)).toEqual([]);
+    observe("stop");
+    expect(set({ set: { networks: user } })).toMatchObject({ ok: true, value: { changes: [{ effect: "now" }] } });
+    expect(pendingRestart(web() as never)).toEqual([]);
+  });
+
   it("changes the fields that it names, and says which of them wait for a restart", () => {
     create("web", { placement: { priority: 7 } }, { app: "a", tier: "front" });
     observe("stop");

@@ -3,7 +3,7 @@ import {
   bootOrderRefusal,
   type ChangedField,
   type CommandBodyOf,
-  cardsStay,
+  cardTextsOf,
   changedLabels,
   changedSpec,
   hasOwnData,
@@ -13,6 +13,7 @@ import {
   misfitOf,
   namesOfDrives,
   settableFields,
+  type VmCard,
   type VmRecord,
   type VmSettable,
   type VmSpec,
@@ -27,6 +28,7 @@ import { preconditionFailed } from "./precondition.ts";
 import { quotaChangeRefusal } from "./quota.ts";
 import { groupsRefusal } from "./security-group.ts";
 import type { ClusterState, CommandEntry, Outcome } from "./types.ts";
+import { cardsFit, cardsRefusal } from "./vm-cards.ts";
 import { forwardRefusal } from "./vm-forwards.ts";
 import { leasesLevel, policyOf } from "./vm-move.ts";
 
@@ -55,12 +57,14 @@ type ChangedVm =
 export function changedVm(state: ClusterState, vm: VmRecord, change: VmSpecChange): ChangedVm {
   const spec = changedSpec(vm.spec, change);
   const labels = changedLabels(vm.labels, change);
-  const refusal = changeRefusal(state, vm, { spec, labels });
+  const refusal = cardsChangeRefusal(state, vm, spec, change.cards) ?? changeRefusal(state, vm, { spec, labels });
   if (refusal !== undefined) return { ok: false, refusal };
-  const { lossPolicy: _, nextLossPolicy: __, labels: ___, ...kept } = vm;
+  const { lossPolicy: _, nextLossPolicy: __, labels: ___, cards: ____, ...kept } = vm;
+  const { cards = vm.cards ?? [] } = change;
   const next: VmRecord = {
     ...kept,
     spec,
+    ...(cards.length === 0 ? {} : { cards }),
     ...(Object.keys(labels).length === 0 ? {} : { labels }),
     ...policyAfter(state, vm, spec),
   };
@@ -76,8 +80,6 @@ function changeRefusal(
   if (vm.desired === "deleted") return refuse("CONFLICT", `the VM ${name} is being deleted`);
   const image = state.images.get(spec.image);
   if (image === undefined) return refuse("IMAGE_NOT_FOUND", `there is no image ${spec.image} any more`);
-  if (!cardsStay(vm.spec, spec))
-    return refuse("UNSUPPORTED", "spec.networks: the network cards of a VM stay as they are");
   const ungrouped = groupsRefusal(state, spec);
   if (ungrouped !== undefined) return ungrouped;
   const misfit = misfitOf(spec) ?? volumesRefusal(spec) ?? bootOrderRefusal(spec, image);
@@ -95,6 +97,19 @@ function changeRefusal(
   const taken = node === null ? undefined : forwardRefusal(node, spec, others);
   if (taken !== undefined) return refuse("CONFLICT", `spec.forwards: node ${node} cannot forward: ${taken}`);
   return quotaChangeRefusal(state, vm, { spec, labels });
+}
+
+/** The leader gave the cards out for what it knew of the VM and of its networks. */
+function cardsChangeRefusal(
+  state: ClusterState,
+  { name, ...vm }: VmRecord,
+  spec: VmSpec,
+  cards: readonly VmCard[] | undefined,
+): Outcome | undefined {
+  const isSame = JSON.stringify(spec.networks) === JSON.stringify(vm.spec.networks);
+  if (cards === undefined && isSame) return undefined;
+  if (cardsFit(spec, cards ?? vm.cards ?? [])) return cardsRefusal(state, name, cards);
+  return refuse("CONFLICT", `the networks of the VM ${name} have changed meanwhile`, "Try again.");
 }
 
 /** Why a VM with volumes cannot be moved; undefined when nobody asks for that. */
@@ -175,11 +190,19 @@ function effectOf(
     case "onPartition":
     case "onNodeLoss":
       return after.nextLossPolicy === undefined ? "now" : "restart";
+    case "networks":
+      return waits && keepsCards(after) ? "restart" : "now";
     case "placement":
       return "placement";
     default:
       return "now";
   }
+}
+
+/** Whether its process has other cards than it is to have, and keeps them. */
+function keepsCards(vm: VmRecord): boolean {
+  const cards = vm.startedWith?.cards;
+  return cards !== undefined && cards.join() !== cardTextsOf(vm).join();
 }
 
 function change(field: string, from: unknown, to: unknown, effect: ChangedField["effect"]): ChangedField[] {

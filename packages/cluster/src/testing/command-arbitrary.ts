@@ -100,6 +100,11 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
       ...{ name, set: { memoryMiB, onPartition: wish }, unset: ["onNodeLoss" as const] },
       ...{ labels: { project: name }, unsetLabels: [] },
     })),
+  fc.record({ name, number, network: name, leaves: fc.boolean() }).map(({ name, number, network, leaves }) => ({
+    type: "vm.set" as const,
+    ...{ name, set: leaves ? {} : { networks: [{ network }] }, unset: leaves ? ["networks" as const] : [] },
+    ...{ labels: {}, unsetLabels: [], cards: leaves ? [] : [sampleCard(network, number)] },
+  })),
   fc.record({ name, number, fencingEpoch: epoch, node: fc.option(nodeId) }).map(({ number, node, ...fields }) => ({
     type: "vm.place" as const,
     ...{ ...fields, vmId: sampleVmId(number), reason: "" },

@@ -38,6 +38,8 @@ export const driverCapabilitiesSchema = z.object({
   memoryHotplug: z.boolean().meta({ since: 3 }).exactOptional(),
   /** Whether VMs have CD-ROM drives, and boot from them. Absent: no. */
   cdrom: z.boolean().meta({ since: 3 }).exactOptional(),
+  /** Whether a VM that runs can get network cards, and let go of them. Absent: no. */
+  nicHotplug: z.boolean().meta({ since: 3 }).exactOptional(),
 });
 export type DriverCapabilities = z.infer<typeof driverCapabilitiesSchema>;
 

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { nameSchema } from "./values.ts";
-import { ipv4Schema, userNetwork, type VmNetwork } from "./vm-networks.ts";
+import { ipv4Schema, networksOf, userNetwork, type VmNetwork } from "./vm-networks.ts";
 
 const vmCardSchema = z.object({
   network: nameSchema,
@@ -13,6 +13,20 @@ const vmCardSchema = z.object({
 export type VmCard = Readonly<z.infer<typeof vmCardSchema>>;
 
 export const vmCardsSchema = z.array(vmCardSchema).max(limits.vmNetworksMax);
+
+/** A VM as far as its network cards go. */
+export interface CardWishes {
+  readonly spec: { readonly networks?: readonly VmNetwork[] | undefined };
+  readonly cards?: readonly VmCard[] | undefined;
+}
+
+/** What of its network cards a process keeps that was started with them, for people: network, address, and the MAC address that was given. */
+export function cardTextsOf({ spec, cards = [] }: CardWishes): readonly string[] {
+  return networksOf(spec).map(({ network, address, mac }) => {
+    const card = cards.find((each) => each.network === network);
+    return [network, card?.address ?? address, card?.mac ?? mac].filter((part) => part !== undefined).join(" ");
+  });
+}
 
 /** The networks of a specification that have records. */
 export function privateNetworksOf({ networks = [] }: { readonly networks?: readonly VmNetwork[] | undefined }) {

@@ -112,12 +112,6 @@ export interface NetworkWishes {
   readonly health?: readonly VmHealthCheck[] | undefined;
 }
 
-/** Whether these are the same network cards but for their security groups, which change without a restart. */
-export function cardsStay(before: NetworkWishes, after: NetworkWishes): boolean {
-  const cards = ({ networks }: NetworkWishes) => networks?.map(({ securityGroups: _, ...card }) => card);
-  return JSON.stringify(cards(before)) === JSON.stringify(cards(after));
-}
-
 /** The networks that a VM has on a node that has networks. */
 export function networksOf({ networks }: NetworkWishes): readonly VmNetwork[] {
   return networks ?? [{ network: userNetwork }];

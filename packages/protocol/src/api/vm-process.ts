@@ -4,6 +4,7 @@ import { limits } from "../limits.ts";
 import { formerLossPolicy, type LossPolicy, lossPolicySchema, onPartitionSchema } from "./loss-policy.ts";
 import { type BootWishes, bootOrderSchema } from "./vm-cdroms.ts";
 import { diskNameSchema } from "./vm-disks.ts";
+import { type CardWishes, cardTextsOf } from "./vm-cards.ts";
 import { isWithin, type SizeWishes, vmHotplugSchema } from "./vm-size.ts";
 
 /** What its process has, of most of it until it starts again. Absent in a record: nothing runs, or a release started it that did not say. */
@@ -19,6 +20,8 @@ export const startedWithSchema = z
     cdroms: z.array(diskNameSchema).max(limits.vmCdromsMax).exactOptional(),
     /** What was asked for. Absent: nothing. */
     bootOrder: bootOrderSchema.exactOptional(),
+    /** Its network cards, as `cardTextsOf` says them, where they stay until it starts again. Absent: they change while it runs. */
+    cards: z.array(z.string().max(limits.vmCardTextLengthMax)).max(limits.vmNetworksMax).exactOptional(),
   })
   .meta({ since: 3 });
 export type StartedWith = Readonly<z.infer<typeof startedWithSchema>>;
@@ -33,14 +36,15 @@ export const nextLossPolicySchema = z
 
 /** A field of the specification that holds only when the VM was started again. */
 export interface PendingField {
-  readonly field: "vcpus" | "memoryMiB" | "vcpusMax" | "memoryMiBMax" | "onPartition" | "cdroms" | "bootOrder";
+  readonly field: "vcpus" | "memoryMiB" | "vcpusMax" | "memoryMiBMax" | "onPartition" | "cdroms" | "bootOrder" | "networks";
   readonly runs: string;
   readonly wanted: string;
 }
 
 /** The fields of the specification that the running process does not have, and does not get without a start. */
 export function pendingRestart(vm: {
-  readonly spec: SizeWishes & BootWishes;
+  readonly spec: SizeWishes & BootWishes & CardWishes["spec"];
+  readonly cards?: CardWishes["cards"];
   readonly startedWith?: StartedWith;
   readonly lossPolicy?: LossPolicy;
   readonly nextLossPolicy?: { readonly policy: LossPolicy };
@@ -62,6 +66,8 @@ export function pendingRestart(vm: {
   compare("cdroms", startedWith.cdroms?.join(","), namesOfDrives(spec)?.join(","));
   compare("bootOrder", startedWith.bootOrder?.join(","), spec.bootOrder?.join(","));
   compare("onPartition", startedWith.onPartition, onPartition);
+  const { cards } = startedWith;
+  if (cards !== undefined) compare("networks", cards.join(", ") || "none", cardTextsOf(vm).join(", ") || "none");
   return pending;
 }
 

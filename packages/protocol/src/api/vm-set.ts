@@ -8,6 +8,7 @@ import { command, method } from "./definitions.ts";
 import { labelKeySchema, labelsSchema } from "./labels.ts";
 import { nameSchema, writtenSchema } from "./values.ts";
 import { vmRecordSchema } from "./vm.ts";
+import { vmCardsSchema } from "./vm-cards.ts";
 import { type VmSpec, vmSpecSchema } from "./vm-spec.ts";
 
 const { shape } = vmSpecSchema;
@@ -36,10 +37,10 @@ const unsettable = {
   memoryMiBMax: true,
   cdroms: true,
   bootOrder: true,
+  networks: true,
 } as const;
 const settableSchema = vmSpecChangeSchema
-  // Of networks, the security groups alone.
-  .pick({ vcpus: true, memoryMiB: true, restartPolicy: true, ...unsettable, networks: true })
+  .pick({ vcpus: true, memoryMiB: true, restartPolicy: true, ...unsettable })
   .strict();
 export type VmSettable = Readonly<z.infer<typeof settableSchema>>;
 
@@ -58,6 +59,8 @@ export const vmChangeSchema = z.object({
   unset: unsetFieldsSchema,
   labels: labelsSchema,
   unsetLabels: unsetLabelsSchema,
+  /** What it has in private networks from then on, as the leader gives it out. Absent: what it has. */
+  cards: vmCardsSchema.exactOptional(),
 });
 export type VmSpecChange = Readonly<z.infer<typeof vmChangeSchema>>;
 
@@ -114,6 +117,11 @@ export const vmSetMethods = {
         unset: unsetFieldsSchema.describe("fields that it is to have no more").default([]),
         labels: labelsSchema.exactOptional(),
         unsetLabels: unsetLabelsSchema.default([]),
+        unsetNetworks: z
+          .array(nameSchema)
+          .max(limits.vmNetworksMax)
+          .describe("networks whose cards it is to lose; those that spec.networks does not name stay")
+          .default([]),
         whole: z
           .boolean()
           .describe("spec and labels are all that it is to have: what they do not name gets its default")

@@ -92,7 +92,7 @@ export class EmbeddedDriver implements VmDriver {
     // The same arguments as QEMU's, so that processes are counted from outside in one way.
     const label = ["-name", `guest=${spec.name},process=blixard-${spec.name}-${spec.fencingEpoch}`, "-uuid", spec.vmId];
     const journal = ["-chardev", journalArgument(basename(paths.journalIn, ".in"))];
-    const cards = (spec.nics ?? []).flatMap(nicDeviceArguments);
+    const cards = (spec.nics ?? []).flatMap((nic, slot) => nicDeviceArguments(nic, slot));
     const identity = await (spec.spawn ?? spawnInstance)(
       { program: process.execPath, arguments: [hostProgram, ...label, ...journal, ...cards, "-config", configName] },
       spec,

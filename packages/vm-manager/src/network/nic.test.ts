@@ -8,7 +8,9 @@ const spec = vmSpecSchema.parse({ image: "demo", memoryMiB: 64 });
 describe("nicsOf", () => {
   it("gives a VM that names no network a card in user, whose address follows from the VM", () => {
     const vmId = "11111111-2222-4333-8444-555555555555";
-    expect(nicsOf({ vmId, spec }, ["user"])).toEqual([{ network: "user", mac: "b6:c4:48:e9:98:ce" }]);
+    expect(nicsOf({ vmId, spec }, ["user"])).toEqual([
+      { network: "user", mac: "b6:c4:48:e9:98:ce", address: "10.0.2.15" },
+    ]);
     const macs = Array.from({ length: 200 }, () => nicsOf({ vmId: randomUUID(), spec }, ["user"])[0]?.mac ?? "");
     // Locally administered and unicast.
     expect(macs.filter((mac) => !/^[0-9a-f][26ae](:[0-9a-f]{2}){5}$/.test(mac))).toEqual([]);
@@ -19,12 +21,13 @@ describe("nicsOf", () => {
     const mac = "02:00:00:00:00:01";
     const vmId = randomUUID();
     const wished = { ...spec, networks: [{ network: "lan" }, { network: "user", mac }] };
-    expect(nicsOf({ vmId, spec: wished }, ["user"])).toEqual([{ network: "user", mac }]);
+    const user = { network: "user", mac, address: "10.0.2.15" };
+    expect(nicsOf({ vmId, spec: wished }, ["user"])).toEqual([user]);
     expect(nicsOf({ vmId, spec: wished }, [])).toEqual([]);
-    const given = { network: "lan", mac: "02:00:00:00:00:07" };
-    const cards = [{ ...given, networkId: randomUUID(), address: "10.1.0.2" }];
-    expect(nicsOf({ vmId, spec: wished, cards }, ["user", "private"])).toEqual([given, { network: "user", mac }]);
-    expect(nicsOf({ vmId, spec: wished, cards }, ["user"])).toEqual([{ network: "user", mac }]);
+    const given = { network: "lan", mac: "02:00:00:00:00:07", address: "10.1.0.2" };
+    const cards = [{ ...given, networkId: randomUUID() }];
+    expect(nicsOf({ vmId, spec: wished, cards }, ["user", "private"])).toEqual([given, user]);
+    expect(nicsOf({ vmId, spec: wished, cards }, ["user"])).toEqual([user]);
     expect(nicsOf({ vmId, spec: { ...spec, networks: [] } }, ["user"])).toEqual([]);
   });
 });

@@ -1,5 +1,6 @@
 /** The ports of the switch that a running VM needs, by the cards that its process has and what its specification says of them. */
-import { networksOf, userNetwork, type VmSpec } from "@blixard/protocol";
+import { isDeepStrictEqual } from "node:util";
+import { cardTextsOf, networksOf, userNetwork } from "@blixard/protocol";
 import type { Confinement } from "../driver.ts";
 import type { InstanceRecord } from "../instance-record.ts";
 import type { ProcessIdentity } from "../process/process-identity.ts";
@@ -18,8 +19,8 @@ export function portsOf(
 ): readonly PortConfig[] {
   const { confinement } = of;
   const vm = { pid: of.vm.pid, startTime: of.vm.startTime };
-  return nics.flatMap(({ network, mac }, index): PortConfig[] => {
-    const socketPath = of.networkSockets[index];
+  return nics.flatMap(({ network, mac, slot }, index): PortConfig[] => {
+    const socketPath = of.networkSockets[slot ?? index];
     if (socketPath === undefined) return [];
     const shared = { vm, socketPath, mac };
     const card = cards.find((each) => each.network === network && each.mac === mac);
@@ -37,17 +38,26 @@ export function portsOf(
 
 /** What a person should know of the network of a running VM. */
 export interface NetworkProblem {
-  readonly reason: "NoNetwork" | "NetworkDown";
+  readonly reason: "NoNetwork" | "NetworkDown" | "NotAsWanted";
   readonly message: string;
 }
 
 export function networkProblemOf(
-  { nics, driver }: Pick<InstanceRecord, "nics" | "driver">,
-  spec: VmSpec,
-  of: { readonly missing: string | undefined; readonly problem: string | undefined },
+  { nics, driver, startedWith }: Pick<InstanceRecord, "nics" | "driver" | "startedWith">,
+  { spec, cards }: Pick<DesiredVm, "spec" | "cards">,
+  of: {
+    readonly missing: string | undefined;
+    readonly problem: string | undefined;
+    /** What could not be done about the cards while it runs; undefined where they stay those of its start. */
+    readonly live: { readonly problem: string | undefined } | undefined;
+  },
 ): NetworkProblem | undefined {
   if (of.problem !== undefined) return { reason: "NetworkDown", message: of.problem };
+  if (of.live?.problem !== undefined) return { reason: "NotAsWanted", message: of.live.problem };
   if (driver === "fake" || networksOf(spec).length <= (nics?.length ?? 0)) return undefined;
+  // They come: at once, or as its record says, when it is started again.
+  const waits = startedWith?.cards !== undefined && !isDeepStrictEqual(startedWith.cards, cardTextsOf({ spec, cards }));
+  if (waits || (of.live !== undefined && of.missing === undefined)) return undefined;
   const why =
     nics === undefined ? "it was started by an earlier release" : (of.missing ?? `the driver ${driver} gives none`);
   return { reason: "NoNetwork", message: `it has no network card: ${why}` };

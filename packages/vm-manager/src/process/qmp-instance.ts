@@ -20,6 +20,7 @@ import type {
   ExitReason,
   InstanceDisks,
   InstanceHandle,
+  InstanceNics,
   InstancePaths,
   InstanceSize,
   InstanceState,
@@ -51,6 +52,7 @@ export type ExecuteQmp = (command: string, commandArguments?: Readonly<Record<st
 export interface QmpAbilities {
   readonly disks?: (execute: ExecuteQmp) => InstanceDisks;
   readonly size?: (execute: ExecuteQmp) => InstanceSize;
+  readonly nics?: (execute: ExecuteQmp) => InstanceNics;
 }
 
 export interface QmpInstanceOptions extends QmpAbilities {
@@ -66,6 +68,7 @@ export class QmpInstance implements VmInstance {
   readonly agent?: GuestAgent;
   readonly disks?: InstanceDisks;
   readonly size?: InstanceSize;
+  readonly nics?: InstanceNics;
   readonly #clock: Clock;
   readonly #paths: InstancePaths;
   readonly #detached = new AbortController();
@@ -85,9 +88,10 @@ export class QmpInstance implements VmInstance {
     const { clock, paths } = options;
     if (existsSync(paths.agentSocket)) this.agent = new GuestAgent({ clock, path: paths.agentSocket });
     const execute: ExecuteQmp = (command, given) => this.#execute(command, undefined, given);
-    const [disks, size] = [options.disks?.(execute), options.size?.(execute)];
+    const [disks, size, nics] = [options.disks?.(execute), options.size?.(execute), options.nics?.(execute)];
     if (disks !== undefined) this.disks = disks;
     if (size !== undefined) this.size = size;
+    if (nics !== undefined) this.nics = nics;
     this.state = new Watch<InstanceState>({ type: "unknown", message: "not connected yet" });
     this.#loop = this.#run();
   }

@@ -24,12 +24,12 @@ const stderrBytesShown = 600;
  */
 export async function spawnInstance(
   command: Command,
-  { paths, confinement, nics = [], agent = false }: Pick<InstanceSpec, "paths" | "confinement" | "nics" | "agent">,
+  { paths, confinement, agent = false }: Pick<InstanceSpec, "paths" | "confinement" | "agent">,
 ): Promise<ProcessIdentity> {
   assert(isAbsolute(paths.directory), "the paths of an instance are absolute");
   await using control = await bindInstanceSocket(paths.controlSocket);
   await using serial = await bindInstanceSocket(paths.serialSocket);
-  const behindSerial = [...paths.networkSockets.slice(0, nics.length), ...(agent ? [paths.agentSocket] : [])];
+  const behindSerial = [...paths.networkSockets, ...(agent ? [paths.agentSocket] : [])];
   await using network = await bindInstanceSockets(behindSerial);
   await using errors = await open(paths.stderrLog, "w", 0o600);
   try {

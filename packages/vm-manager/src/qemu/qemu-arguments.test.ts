@@ -125,8 +125,9 @@ describe("qemuArguments", () => {
   it("shows a seed that nobody writes to, and a channel for an agent, behind all that was there before", () => {
     const disks = [{ name: "data", path: "disk-data.raw", format: "raw" as const }];
     const nics = [{ network: "user", mac: "02:00:00:00:00:01" }];
-    const list = build({ disks, nics });
-    const more = build({ disks, nics, seedPath: "seed.iso", agent: true });
+    const paths = { ...spec.paths, networkSockets: ["/run/x.n"] };
+    const list = build({ disks, nics, paths });
+    const more = build({ disks, nics, paths, seedPath: "seed.iso", agent: true });
     expect(more.slice(0, list.length)).toEqual(list);
     const [, blockdev, ...rest] = more.slice(list.length);
     expect(JSON.parse(blockdev ?? "")).toEqual({
@@ -195,14 +196,19 @@ describe("qemuArguments", () => {
       { network: "user", mac: "02:00:00:00:00:01" },
       { network: "lan", mac: "06:00:00:00:00:02" },
     ];
-    const list = build({ boot, nics });
+    const paths = { ...spec.paths, networkSockets: ["/run/x.n", "/run/x.o", "/run/x.p"] };
+    const list = build({ boot, nics, paths });
     expect(list.slice(list.indexOf("-netdev"), -2 * limits.vmHotplugDisksMax)).toEqual([
-      ...["-netdev", "stream,id=net0-user,server=on,addr.type=fd,addr.str=5"],
-      ...["-device", "virtio-net-pci,netdev=net0-user,mac=02:00:00:00:00:01,romfile="],
-      ...["-netdev", "stream,id=net1-lan,server=on,addr.type=fd,addr.str=6"],
-      ...["-device", "virtio-net-pci,netdev=net1-lan,mac=06:00:00:00:00:02,romfile="],
+      ...[5, 6, 7].flatMap((fd, at) => ["-netdev", `stream,id=nic${at},server=on,addr.type=fd,addr.str=${fd}`]),
+      ...["-device", "virtio-net-pci,id=net0-user,netdev=nic0,mac=02:00:00:00:00:01,romfile=,bus=card0"],
+      ...["-device", "virtio-net-pci,id=net1-lan,netdev=nic1,mac=06:00:00:00:00:02,romfile=,bus=card1"],
     ]);
-    expect(nicsInArguments(list)).toEqual(nics);
+    expect(build({ boot, nics, paths, agent: true })).toContain("socket,id=agent0,fd=8,server=on,wait=off");
+    expect(nicsInArguments(list)).toEqual(nics.map((nic, slot) => ({ ...nic, slot })));
+    expect(list.filter((each) => /^pcie-root-port,id=card/.test(each))).toHaveLength(3);
+    // A guest without firmware has its cards where they always were.
+    const fixed = build({ nics: nics.slice(0, 1), paths: { ...paths, networkSockets: ["/run/x.n"] } });
+    expect(fixed.at(-1)).toBe("virtio-net-pci,id=net0-user,netdev=nic0,mac=02:00:00:00:00:01,romfile=");
     expect(nicsInArguments(build())).toEqual([]);
     for (const nic of [
       { network: "user,x=y", mac: "02:00:00:00:00:01" },

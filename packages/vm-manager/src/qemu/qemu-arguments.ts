@@ -8,7 +8,7 @@ import { basename } from "node:path";
 import { assert, BlixardError } from "@blixard/common";
 import { limits } from "@blixard/protocol";
 import type { AttachedCdrom, AttachedDisk, InstanceSpec } from "../driver.ts";
-import { type Nic, nicDeviceArguments, nicIdOf } from "../network/nic.ts";
+import { netdevIdOf, nicDeviceArguments } from "../network/nic.ts";
 import { diskNodePrefix } from "../process/event-journal.ts";
 import { journalArgument } from "../process/find-processes.ts";
 import { controlDescriptor, firstNicDescriptor, serialDescriptor } from "../process/instance-socket.ts";
@@ -46,7 +46,7 @@ export function qemuArguments(spec: InstanceSpec, machine: string): string[] {
     ...["-chardev", serialOption(spec), "-device", "isa-serial,chardev=serial0"],
     ...bootArguments(spec),
     ...diskArguments(spec),
-    ...(spec.nics ?? []).flatMap(nicArguments),
+    ...nicArguments(spec),
     ...seedArguments(spec),
     ...agentArguments(spec),
     ...(hasHotplug(spec) ? hotplugArguments(spec) : []),
@@ -75,11 +75,25 @@ function sizeArguments({ vm, hotplug = {} }: InstanceSpec): string[] {
   ];
 }
 
-/** Behind the disks, whose places on the bus stay what they were. The boot ROM of a card would be another package. */
-function nicArguments(nic: Nic, index: number): string[] {
-  const device = nicDeviceArguments(nic, index);
-  const descriptor = firstNicDescriptor + index;
-  return [...["-netdev", `stream,id=${nicIdOf(nic, index)},server=on,addr.type=fd,addr.str=${descriptor}`], ...device];
+/** Places into which a network card goes, and out of which it comes, while the VM runs. */
+export const nicSlotPrefix = "card";
+const nicSlotsAddress = "0x1c";
+
+/**
+ * Behind the disks, whose places on the bus stay what they were. Each socket has what carries its frames from the start on: a
+ * process that runs can be given no socket.
+ */
+function nicArguments(spec: InstanceSpec): string[] {
+  const { nics = [], paths } = spec;
+  const ports = paths.networkSockets.map(
+    (_, slot) => `stream,id=${netdevIdOf(slot)},server=on,addr.type=fd,addr.str=${firstNicDescriptor + slot}`,
+  );
+  const busOf = (slot: number) => (hasHotplug(spec) ? `${nicSlotPrefix}${slot}` : undefined);
+  return [
+    ...(hasHotplug(spec) ? slotArguments(nicSlotPrefix, nicSlotsAddress, ports.length) : []),
+    ...ports.flatMap((port) => ["-netdev", port]),
+    ...nics.flatMap((nic, slot) => nicDeviceArguments(nic, slot, busOf(slot))),
+  ];
 }
 
 /** Behind all others, so that their places on the bus do not depend on it. */
@@ -93,10 +107,10 @@ function seedArguments({ seedPath }: InstanceSpec): string[] {
 /** The name of the channel by which qemu-guest-agent knows it. */
 const agentChannel = "org.qemu.guest_agent.0";
 
-function agentArguments({ agent = false, nics = [] }: InstanceSpec): string[] {
+function agentArguments({ agent = false, paths }: InstanceSpec): string[] {
   if (!agent) return [];
   return [
-    ...["-chardev", `socket,id=agent0,fd=${firstNicDescriptor + nics.length},server=on,wait=off`],
+    ...["-chardev", `socket,id=agent0,fd=${firstNicDescriptor + paths.networkSockets.length},server=on,wait=off`],
     ...["-device", "virtio-serial-pci", "-device", `virtserialport,chardev=agent0,name=${agentChannel}`],
   ];
 }
@@ -168,15 +182,21 @@ export const slotPrefix = "slot";
 
 /** Slots into which a disk goes, and out of which it comes, while the VM runs; and the disks that are there from the start. */
 function hotplugArguments(spec: InstanceSpec): string[] {
-  const slots = Array.from({ length: limits.vmHotplugDisksMax }, (_, at) => {
-    const place = `chassis=${at + 1},addr=${slotsAddress}.${at}${at === 0 ? ",multifunction=on" : ""}`;
-    return ["-device", `pcie-root-port,id=${slotPrefix}${at},bus=pcie.0,${place},io-reserve=0`];
-  });
+  const slots = slotArguments(slotPrefix, slotsAddress, limits.vmHotplugDisksMax);
   const disks = disksInSlots(spec).map((disk, at) => [
     ...["-blockdev", JSON.stringify(diskBlockdev(disk))],
     ...["-device", JSON.stringify({ ...slottedDisk(disk, `${slotPrefix}${at}`), ...bootPlaceOf(spec, disk.name) })],
   ]);
-  return [...slots, ...disks].flat();
+  return [...slots, ...disks.flat()];
+}
+
+/** The slots are functions of one device, of which there are eight at most; a guest tells them apart by their chassis. */
+function slotArguments(prefix: string, address: string, count: number): string[] {
+  const firstChassis = prefix === slotPrefix ? 1 : limits.vmHotplugDisksMax + 1;
+  return Array.from({ length: count }, (_, at) => {
+    const place = `chassis=${firstChassis + at},addr=${address}.${at}${at === 0 ? ",multifunction=on" : ""}`;
+    return ["-device", `pcie-root-port,id=${prefix}${at},bus=pcie.0,${place},io-reserve=0`];
+  }).flat();
 }
 
 /** The device of a disk in a slot. */

@@ -16,6 +16,7 @@ import { makeUserDirectory } from "../run-directory.ts";
 import { probeKvm } from "./kvm-probe.ts";
 import { qemuArguments } from "./qemu-arguments.ts";
 import { QemuDisks } from "./qemu-disks.ts";
+import { QemuNics } from "./qemu-nics.ts";
 import { QemuSize } from "./qemu-size.ts";
 
 const execFileAsync = promisify(execFile);
@@ -54,6 +55,7 @@ export class QemuDriver implements VmDriver {
     cpuHotplug: true,
     memoryHotplug: true,
     cdrom: true,
+    nicHotplug: true,
   };
   readonly #clock: Clock;
   readonly #options: QemuDriverOptions;
@@ -121,6 +123,7 @@ export class QemuDriver implements VmDriver {
     return {
       disks: (execute) => new QemuDisks(this.#clock, execute),
       size: (execute) => new QemuSize(this.#clock, execute),
+      nics: (execute) => new QemuNics(this.#clock, execute),
     };
   }
 

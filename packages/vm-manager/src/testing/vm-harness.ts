@@ -47,6 +47,7 @@ export interface VmWish {
   readonly volumeIds?: DesiredVm["volumeIds"];
   readonly disksIndex?: number;
   readonly cdromImages?: DesiredVm["cdromImages"];
+  readonly cards?: NonNullable<DesiredVm["cards"]>;
   readonly openUserData?: NonNullable<DesiredVm["openUserData"]>;
 }
 
@@ -124,6 +125,7 @@ export class VmHarness implements AsyncDisposable {
       ...(wish.openUserData === undefined ? {} : { openUserData: wish.openUserData }),
       ...(wish.volumeIds === undefined ? {} : { volumeIds: wish.volumeIds }),
       ...(wish.cdromImages === undefined ? {} : { cdromImages: wish.cdromImages }),
+      ...(wish.cards === undefined ? {} : { cards: wish.cards }),
       ...(wish.disksIndex === undefined ? {} : { disksIndex: wish.disksIndex }),
     };
   }

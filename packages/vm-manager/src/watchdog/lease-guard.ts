@@ -118,9 +118,9 @@ export class LeaseGuard implements VmLeases {
   }
 
   /** Starts a process that ends with the lease. @throws VM_DRIVER_FAILED, DEADLINE_EXCEEDED */
-  readonly spawn: SpawnInstance = async (command, { vmId, paths, confinement, nics = [], agent = false }) => {
+  readonly spawn: SpawnInstance = async (command, { vmId, paths, confinement, agent = false }) => {
     const connection = await this.#working();
-    return await connection.ask({ type: "spawn", vmId, command, paths, confinement, nics, agent }, spawnTimeoutMs);
+    return await connection.ask({ type: "spawn", vmId, command, paths, confinement, agent }, spawnTimeoutMs);
   };
 
   /** Whether the watchdog has ended this process. */

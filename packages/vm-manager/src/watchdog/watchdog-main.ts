@@ -111,20 +111,13 @@ class WatchdogProcess {
     }
   }
 
-  async #spawn({
-    vmId,
-    command,
-    paths,
-    confinement,
-    nics = [],
-    agent = false,
-  }: SpawnRequest): Promise<ProcessIdentity> {
+  async #spawn({ vmId, command, paths, confinement, agent = false }: SpawnRequest): Promise<ProcessIdentity> {
     if (this.#watchdog.isOver) throw new Error("this node has no lease");
     const setpriv = findProgram("setpriv");
     if (setpriv === undefined) throw new Error("setpriv is not installed");
     this.#spawning++;
     try {
-      const place = { paths, nics, agent, confinement: { ...confinement, diesWith: { pid: process.pid, setpriv } } };
+      const place = { paths, agent, confinement: { ...confinement, diesWith: { pid: process.pid, setpriv } } };
       const identity = await spawnInstance(command, place);
       this.#watchdog.hold({ vmId, ...identity });
       return identity;

@@ -3,7 +3,7 @@ import type { Command, InstanceSpec } from "../driver.ts";
 import type { ProcessIdentity } from "../process/process-identity.ts";
 
 /** A process that a driver wants to have started. */
-export interface SpawnRequest extends Pick<InstanceSpec, "vmId" | "paths" | "confinement" | "nics" | "agent"> {
+export interface SpawnRequest extends Pick<InstanceSpec, "vmId" | "paths" | "confinement" | "agent"> {
   readonly command: Command;
 }
 

@@ -27,6 +27,7 @@ type SetOptions = ClientOptions & {
   readonly label?: readonly string[];
   readonly unsetLabel?: readonly string[];
   readonly unset?: readonly string[];
+  readonly unsetNetwork?: readonly string[];
 };
 type ApplyOptions = ClientOptions & {
   readonly file: string;
@@ -48,6 +49,9 @@ export function registerSet(command: Command, context: CliContext, finish: Finis
   addChangeOptions(set)
     .addOption(repeatedOption({ flag: "--label <label>", hint: "KEY=VALUE" }, "a label of the VM"))
     .addOption(repeatedOption({ flag: "--unset-label <key>", hint: "KEY" }, "a label that it is to lose"))
+    .addOption(
+      repeatedOption({ flag: "--unset-network <network>", hint: "NETWORK" }, "a network whose card it is to lose"),
+    )
     .addOption(
       repeatedOption(
         { flag: "--unset <field>", hint: "such as health, forwards, placement" },
@@ -76,7 +80,7 @@ export function registerSet(command: Command, context: CliContext, finish: Finis
 
 /** @throws INVALID_ARGUMENT */
 function requestOf(name: string, options: SetOptions): SetRequest {
-  const { label, unsetLabel = [], unset = [], dryRun = false } = options;
+  const { label, unsetLabel = [], unset = [], unsetNetwork = [], dryRun = false } = options;
   const spec = specOf(options);
   const request: SetRequest = {
     name,
@@ -84,11 +88,12 @@ function requestOf(name: string, options: SetOptions): SetRequest {
     // Whether they are fields that can be unset is up to the node.
     unset: unset as NonNullable<SetRequest["unset"]>,
     unsetLabels: [...unsetLabel],
+    unsetNetworks: [...unsetNetwork],
     ...(Object.keys(spec).length === 0 ? {} : { spec: spec as NonNullable<SetRequest["spec"]> }),
     ...(label === undefined ? {} : { labels: parseLabels(label, "--label") }),
   };
-  if (request.spec !== undefined || request.labels !== undefined || unset.length + unsetLabel.length > 0)
-    return request;
+  const gone = unset.length + unsetLabel.length + unsetNetwork.length;
+  if (request.spec !== undefined || request.labels !== undefined || gone > 0) return request;
   throw new BlixardError("INVALID_ARGUMENT", "nothing is to change", { hint: "See: blixard vm set --help" });
 }
 

@@ -1,0 +1,69 @@
+/** The network cards of a QEMU that runs, over QMP. What it has is asked of it each time: it may be older than this process. */
+import { abortReason, BlixardError, type Clock, pauseFor } from "@blixard/common";
+import type { InstanceNics, PluggedNic } from "../driver.ts";
+import { type Nic, nicDevice, nicOfId } from "../network/nic.ts";
+import type { ExecuteQmp } from "../process/qmp-instance.ts";
+import { nicSlotPrefix } from "./qemu-arguments.ts";
+import { objectsIn } from "./qmp-answers.ts";
+
+/** A guest that listens needs less than a second, and much more where it is emulated on a busy machine. */
+const unplugTimeoutMs = 15_000;
+const unplugPollMs = 100;
+
+/** Where QEMU keeps the devices that have names. */
+const devicesPath = "/machine/peripheral";
+
+export class QemuNics implements InstanceNics {
+  readonly #clock: Clock;
+  readonly #execute: ExecuteQmp;
+
+  constructor(clock: Clock, execute: ExecuteQmp) {
+    this.#clock = clock;
+    this.#execute = execute;
+  }
+
+  async list(): Promise<readonly PluggedNic[]> {
+    const nics: PluggedNic[] = [];
+    for (const id of await this.#deviceIds()) {
+      const found = nicOfId(id);
+      if (found === undefined) continue;
+      const mac = await this.#execute("qom-get", { path: `${devicesPath}/${id}`, property: "mac" });
+      nics.push({ ...found, mac: String(mac) });
+    }
+    return nics.sort((a, b) => a.slot - b.slot);
+  }
+
+  async plug(nic: Nic): Promise<void> {
+    const ids = await this.#deviceIds();
+    const taken = new Set(ids.map((id) => nicOfId(id)?.slot));
+    const slots = ids.flatMap((id) => (id.startsWith(nicSlotPrefix) ? Number(id.slice(nicSlotPrefix.length)) : []));
+    const slot = slots.sort((a, b) => a - b).find((each) => !taken.has(each));
+    if (slot === undefined) {
+      const why = slots.length === 0 ? "its process was started without slots for cards" : "all its slots have cards";
+      throw new BlixardError("CONFLICT", `${why}, so it gets this one at its next start`);
+    }
+    await this.#execute("device_add", nicDevice(nic, slot, `${nicSlotPrefix}${slot}`));
+  }
+
+  async unplug({ slot, network }: PluggedNic, signal: AbortSignal): Promise<void> {
+    const ids = await this.#deviceIds();
+    const id = ids.find((each) => nicOfId(each)?.slot === slot && nicOfId(each)?.network === network);
+    if (id === undefined) return;
+    if (!ids.includes(`${nicSlotPrefix}${slot}`)) throw new BlixardError("CONFLICT", "it has no slot to come out of");
+    // It is refused while an earlier request waits for the guest.
+    await this.#execute("device_del", { id }).catch(() => {});
+    const untilMs = this.#clock.monotonicMs() + unplugTimeoutMs;
+    while ((await this.#deviceIds()).includes(id)) {
+      if (signal.aborted) throw abortReason(signal);
+      if (this.#clock.monotonicMs() >= untilMs) {
+        throw new BlixardError("DEADLINE_EXCEEDED", "the guest does not let go of it");
+      }
+      await pauseFor(this.#clock, unplugPollMs, signal);
+    }
+  }
+
+  async #deviceIds(): Promise<readonly string[]> {
+    const listed = objectsIn(await this.#execute("qom-list", { path: devicesPath }));
+    return listed.flatMap(({ name }) => (typeof name === "string" ? [name] : []));
+  }
+}
