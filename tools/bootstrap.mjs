@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const bin = (name) => join(root, "node_modules", ".bin", name);
-const binary = join(root, "apps/node/dist/main.js");
+const binary = join(root, "apps/node/dist/bundle/main.js");
 const buildMarker = join(root, "node_modules/.blixard-built");
 
 function say(text) {

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { readJson, root, run } from "./pack.mjs";
 
-const binary = join(root, "apps/node/dist/main.js");
+const binary = join(root, "apps/node/dist/bundle/main.js");
 const helps = new Map();
 
 /** Gives what is wrong with a command; undefined as well for those of others. `folder` is where its README stands. */

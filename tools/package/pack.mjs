@@ -34,7 +34,8 @@ function removeStaleOutput(folder) {
   for (const file of filesBelow(dist)) {
     const source = file.replace(/\.(js|d\.ts)(\.map)?$/, ".ts");
     const stale = source !== file && !sources.some((name) => existsSync(join(root, folder, name, source)));
-    if (stale) rmSync(join(dist, file));
+    // What is bundled has no source of its own, and each build makes it anew.
+    if (stale && !file.startsWith("bundle/")) rmSync(join(dist, file));
   }
 }
 

@@ -9,7 +9,7 @@ import type { LanMachine } from "./lan.ts";
 import { ProcessNode, type ProcessNodeOptions, type RestartOptions } from "./process-node.ts";
 
 export interface ProcessClusterOptions {
-  /** Path of the built binary, `apps/node/dist/main.js`. */
+  /** Path of the built binary, `apps/node/dist/bundle/main.js`. */
   readonly binary: string;
   /** Default: 3. */
   readonly nodes?: number;

@@ -8,7 +8,7 @@ import type { ReadyLine } from "@blixard/server";
 import { collectGarbage } from "./collect-garbage.ts";
 
 export interface ProcessNodeOptions {
-  /** Path of the built binary, `apps/node/dist/main.js`. */
+  /** Path of the built binary, `apps/node/dist/bundle/main.js`. */
   readonly binary: string;
   readonly id: number;
   readonly dataDir: string;

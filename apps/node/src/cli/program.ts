@@ -161,7 +161,7 @@ export async function run(given: readonly string[], context: CliContext): Promis
   let program: Command | undefined;
   // `help vm create` and `vm help create` are `vm create --help`.
   const args = given[0] === "help" ? [...given.slice(1), "--help"] : given;
-  if (!wantsJson(args)) warnOfVariables(context);
+  if (!wantsJson(args)) await warnOfVariables(context);
   try {
     program = await buildProgram(args, context);
     await program.parseAsync(namesUnknown(program, args) ? args.filter((arg) => !isHelp(arg)) : args, { from: "user" });

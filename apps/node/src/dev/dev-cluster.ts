@@ -70,7 +70,7 @@ async function startNode(
   fail: (error: Error) => void,
 ): Promise<DevNode> {
   const dataDir = join(options.dataRoot, `node-${id}`);
-  const main = fileURLToPath(new URL("../main.js", import.meta.url));
+  const main = fileURLToPath(new URL("../bundle/main.js", import.meta.url));
   const address = ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir", dataDir, "--log-format", "json"];
   const joining = ticket === undefined ? ["--bootstrap"] : ["--join-file", "-"];
   const args = [main, "node", "--id", `${id}`, ...address, ...joining, ...options.flags];

@@ -13,7 +13,7 @@ if (!(Number.isSafeInteger(rounds) && rounds >= 1) || !Number.isSafeInteger(seed
   write("Usage: npm run rounds -- [--rounds N] [--seed N]   (default 10 rounds, seed 1)");
   process.exitCode = 64;
 } else {
-  const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
+  const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
   const result = await runRealRounds({ binary, rounds, seed, onProgress: write });
   for (const problem of result.problems) write(`  wrong: ${problem}`);
   write(

@@ -16,7 +16,7 @@ import { measureWrites, type WriteRun } from "../cluster/writes.ts";
 import { median } from "../statistics/medians.ts";
 import type { FloodCount, FloodOrder } from "./bad-member-process.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
+const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 const main = fileURLToPath(new URL("../main.js", import.meta.url));
 const flags = ["--vm-driver", "fake", "--log-level", "error"];
 const workerId = 4;

@@ -9,7 +9,7 @@ import { median } from "../statistics/medians.ts";
 import { measureBesideWrites } from "./beside-writes.ts";
 import { measureRates } from "./rates.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
+const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 const rateBar = 20;
 const latencyBar = 2;
 

@@ -8,7 +8,7 @@ import { ProcessCluster } from "@blixard/testing";
 import { measureFsyncFloor } from "./fsync-floor.ts";
 import { measureWrites, type WriteRun } from "./writes.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
+const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 
 export async function runClusterBench(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({

@@ -13,6 +13,7 @@ import { startBlixard } from "../sides/blixard-side.ts";
 import { type BuiltCommit, buildCommit } from "./worktree.ts";
 
 const root = fileURLToPath(new URL("../../../../", import.meta.url));
+/** Not the bundle, which a commit of before has not. */
 const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
 
 export async function runCompareBench(args: readonly string[]): Promise<void> {

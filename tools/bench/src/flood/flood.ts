@@ -14,7 +14,7 @@ import type { Connection, TransportAdapter } from "@blixard/transport";
 import { createGrpcAdapter } from "@blixard/transport/grpc";
 import { createIrohAdapter } from "@blixard/transport/iroh";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
+const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 const atOnce = 20;
 const calmWritesMs = 15_000;
 /** Longer than a handshake may take, after which everything of the flood is gone. */

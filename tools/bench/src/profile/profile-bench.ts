@@ -19,6 +19,7 @@ import { mainThread, type NodeProfile, type ProfileReport, textOfProfiles } from
 import { type CpuProfile, sumProfile } from "./sum-profile.ts";
 import { hasStrace, startSyncCount } from "./sync-count.ts";
 
+/** Not the bundle: a profile names files, and those tell which package costs what. */
 const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
 /** V8 has compiled what is hot by then. */
 const warmUpMs = 20_000;

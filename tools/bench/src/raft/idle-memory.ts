@@ -6,7 +6,7 @@ import { assert } from "@blixard/common";
 import { ProcessCluster } from "@blixard/testing";
 import type { BenchRow } from "../bench-row.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
+const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 const residentMiBMax = 120;
 const settleMs = 5_000;
 

@@ -21,7 +21,7 @@ const pageKeys = 1_000;
 export interface BlixardSideOptions extends SideOptions {
   /** Default: `blixard`. */
   readonly name?: string;
-  /** Path of the built binary, `apps/node/dist/main.js`. */
+  /** Path of the built binary, `apps/node/dist/bundle/main.js`. */
   readonly binary: string;
   /** Default: `iroh`. */
   readonly transport?: string;

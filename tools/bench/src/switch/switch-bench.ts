@@ -11,7 +11,7 @@ import { ProcessCluster } from "@blixard/testing";
 import { type BedCard, datagram, SwitchBed } from "./switch-bed.ts";
 
 const main = fileURLToPath(new URL("../main.js", import.meta.url));
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
+const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 const pingBytes = 64;
 const pings = 2_000;
 const frameBytes = 1_514;

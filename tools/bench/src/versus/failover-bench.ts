@@ -18,7 +18,7 @@ import { median } from "../statistics/medians.ts";
 import type { SideGaps } from "./failover-record.ts";
 import { longestGapMs, ProbeWrites } from "./probe-writes.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
+const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 /** Of writes that are acknowledged, before the kill and after the gap; as many as show a second gap of an election that failed. */
 const steadyMs = 1_500;
 const gapMsMax = 60_000;

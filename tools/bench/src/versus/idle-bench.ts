@@ -12,7 +12,7 @@ import { startBlixard } from "../sides/blixard-side.ts";
 import { etcdMissing, etcdVersion, startEtcd } from "../sides/etcd-side.ts";
 import type { Side } from "../sides/side.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
+const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 /** Until what follows a start is over: the compiler, the paths of Iroh, and the collection in which V8 gives back memory (at 25 s). */
 const settleMs = 40_000;
 

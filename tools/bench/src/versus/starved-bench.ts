@@ -15,7 +15,7 @@ import { etcdMissing, etcdVersion, startEtcd } from "../sides/etcd-side.ts";
 import type { Side } from "../sides/side.ts";
 import { medianInterval, ratios } from "../statistics/bootstrap.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
+const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 /** Until a cluster stands, and is gone again. */
 const settingSeconds = 20;
 const valueText = "v".repeat(100);

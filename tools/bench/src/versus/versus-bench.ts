@@ -18,7 +18,7 @@ import { runFailoverBench } from "./failover-bench.ts";
 import { runIdleBench } from "./idle-bench.ts";
 import { runStarvedBench } from "./starved-bench.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
+const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 
 const others: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   failover: runFailoverBench,

@@ -16,7 +16,7 @@ import { median } from "../statistics/medians.ts";
 import { Copies, runs } from "./copies.ts";
 import { type Fault, faults, type LostNode } from "./faults.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
+const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 const patienceMs = 120_000;
 /** A node that wakes up has to find out what it lost. */
 const thawMs = 5_000;

@@ -7,7 +7,7 @@ import { ProcessCluster } from "@blixard/testing";
 import { processUsage } from "../proc/process-usage.ts";
 import type { Measured } from "./measured.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
+const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 const fewRecords = 100;
 const atOnce = 16;
 const toldRecords = 500;

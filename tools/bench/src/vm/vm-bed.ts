@@ -10,7 +10,7 @@ import { instanceProcesses, ProcessCluster } from "@blixard/testing";
 import { cleanAtEnd } from "../proc/endings.ts";
 import { type BareMachine, bareMachineOf } from "./bare-qemu.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
+const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 /** Without network cards: a bare QEMU has none either. */
 const spec = { image: "builtin/nano", memoryMiB: 16, networks: [], restartPolicy: "never" as const };
 const patienceMs = 300_000;
