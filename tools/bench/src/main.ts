@@ -1,4 +1,4 @@
-/** `npm run bench -- [cluster|raft|raft-snapshot|reconnects|transport|bulk|flood|bad-member|starved|switch|versus|vm|vm-loss|compare|profile|write-docs] [flags]`; without a name it measures the whole cluster. */
+/** `npm run bench -- [cluster|raft|raft-snapshot|reconnects|transport|bulk|flood|floor|bad-member|starved|switch|versus|vm|vm-loss|compare|profile|write-docs] [flags]`; without a name it measures the whole cluster. */
 import { runBadMemberBench } from "./bad-member/bad-member-bench.ts";
 import { runBadMember } from "./bad-member/bad-member-process.ts";
 import { runBulkBench } from "./bulk/bulk-bench.ts";
@@ -6,6 +6,8 @@ import { serveSource } from "./bulk/source-process.ts";
 import { runClusterBench } from "./cluster/cluster-bench.ts";
 import { runCompareBench } from "./compare/compare-bench.ts";
 import { runFlood } from "./flood/flood.ts";
+import { runFloorBench } from "./floor/floor-bench.ts";
+import { runFloorProcess } from "./floor/floor-side.ts";
 import { runLoadProcess } from "./load/load-process.ts";
 import { runWriteDocs } from "./page/write-docs.ts";
 import { endWholeOnSignals } from "./proc/endings.ts";
@@ -32,6 +34,9 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   cluster: runClusterBench,
   compare: runCompareBench,
   flood: runFlood,
+  floor: runFloorBench,
+  /** A node of `floor`. */
+  "floor-process": runFloorProcess,
   /** The other process of whatever loads over HTTP. */
   "load-process": runLoadProcess,
   profile: runProfileBench,
@@ -60,7 +65,7 @@ const args = first.startsWith("-") ? [first, ...rest] : rest;
 const run = benchmarks[first.startsWith("-") ? "cluster" : first];
 if (run === undefined) {
   refuse(
-    `unknown benchmark '${first}': use cluster, raft, raft-snapshot, reconnects, transport, bulk, flood, bad-member, starved, switch, versus, vm, vm-loss, compare, profile or write-docs`,
+    `unknown benchmark '${first}': use cluster, raft, raft-snapshot, reconnects, transport, bulk, flood, floor, bad-member, starved, switch, versus, vm, vm-loss, compare, profile or write-docs`,
   );
 } else {
   try {

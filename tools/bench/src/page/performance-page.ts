@@ -26,7 +26,7 @@ export function writePage(
 ): { readonly page: string; readonly plots: readonly Plot[] } {
   const plots: Plot[] = [];
   let written = page;
-  for (const kind of ["versus", "failover", "compare"] as const) {
+  for (const kind of ["versus", "floor", "failover", "compare"] as const) {
     const parts = records
       .filter((record) => record.kind === kind)
       .map((record, at) => (record.kind === "failover" ? failoverPart(record) : pairPart(record, at + 1, plots)));

@@ -21,7 +21,7 @@ export interface Circumstances {
 
 export interface PairRecord {
   readonly format: 1;
-  readonly kind: "versus" | "compare";
+  readonly kind: "versus" | "compare" | "floor";
   readonly base: string;
   readonly head: string;
   readonly circumstances: Circumstances;

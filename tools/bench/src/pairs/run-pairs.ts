@@ -78,10 +78,10 @@ async function runSetting(
     results.push({ shape, summary: summarize(pairs, options.seed), pairs });
   }
   say("killing all processes, and reading back what was acknowledged");
-  const readBacks = [
-    await killAndReadBack(sides.base, acknowledged.base),
-    await killAndReadBack(sides.head, acknowledged.head),
-  ];
+  const readBacks: ReadBack[] = [];
+  for (const name of ["base", "head"] as const) {
+    if (sides[name].recovers) readBacks.push(await killAndReadBack(sides[name], acknowledged[name]));
+  }
   return { setting, shapes: results, readBacks };
 }
 

@@ -55,6 +55,7 @@ const inspectorWaitMs = 30_000;
 export class BlixardSide implements Side {
   readonly name: string;
   readonly dialect = "blixard";
+  readonly recovers = true;
   readonly endpoints: Side["endpoints"];
   readonly #cluster: ProcessCluster;
   readonly #clients: readonly BlixardClient[];

@@ -63,6 +63,7 @@ interface EtcdStatus {
 class EtcdSide implements Side {
   readonly name = "etcd";
   readonly dialect = "etcd";
+  readonly recovers = true;
   readonly endpoints: Side["endpoints"];
   readonly #binary: string;
   readonly #dataRoot: string;

@@ -5,6 +5,8 @@ export interface Side {
   /** As tables call it. */
   readonly name: string;
   readonly dialect: Dialect;
+  /** Whether its nodes find again what they have written. */
+  readonly recovers: boolean;
   /** Where each node takes requests. */
   readonly endpoints: readonly Endpoint[];
   /** Of the processes as they run now. */
