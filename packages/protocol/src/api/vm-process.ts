@@ -2,9 +2,9 @@
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { formerLossPolicy, type LossPolicy, lossPolicySchema, onPartitionSchema } from "./loss-policy.ts";
+import { type CardWishes, cardTextsOf } from "./vm-cards.ts";
 import { type BootWishes, bootOrderSchema } from "./vm-cdroms.ts";
 import { diskNameSchema } from "./vm-disks.ts";
-import { type CardWishes, cardTextsOf } from "./vm-cards.ts";
 import { isWithin, type SizeWishes, vmHotplugSchema } from "./vm-size.ts";
 
 /** What its process has, of most of it until it starts again. Absent in a record: nothing runs, or a release started it that did not say. */
@@ -36,7 +36,15 @@ export const nextLossPolicySchema = z
 
 /** A field of the specification that holds only when the VM was started again. */
 export interface PendingField {
-  readonly field: "vcpus" | "memoryMiB" | "vcpusMax" | "memoryMiBMax" | "onPartition" | "cdroms" | "bootOrder" | "networks";
+  readonly field:
+    | "vcpus"
+    | "memoryMiB"
+    | "vcpusMax"
+    | "memoryMiBMax"
+    | "onPartition"
+    | "cdroms"
+    | "bootOrder"
+    | "networks";
   readonly runs: string;
   readonly wanted: string;
 }

@@ -154,7 +154,7 @@ describe("qemuArguments", () => {
     const more = build({ boot, disks, cdroms });
     expect(more.slice(0, list.length)).toEqual(list);
     const [, bus, , blockdev, , cd, , spare] = more.slice(list.length);
-    expect(bus).toBe("virtio-scsi-pci,id=cdroms,bus=pcie.0,addr=0x1c");
+    expect(bus).toBe("virtio-scsi-pci,id=cdroms,bus=pcie.0,addr=0x1b");
     const file = { driver: "file", filename: "cdrom-cd.ab.iso", "read-only": true };
     expect(JSON.parse(blockdev ?? "")).toEqual({ driver: "raw", "node-name": "cdrom-cd", "read-only": true, file });
     const drive = { driver: "scsi-cd", id: "cdrom-cd", bus: "cdroms.0", serial: "cd", drive: "cdrom-cd" };
@@ -170,6 +170,21 @@ describe("qemuArguments", () => {
     expect(() => build({ cdroms: [{ name: "a,b", path: undefined }] })).toThrow(
       expect.objectContaining({ code: "INVALID_ARGUMENT" }),
     );
+  });
+
+  it("gives every device that has a fixed place on the bus one of its own", () => {
+    const all = build({
+      boot: { type: "disk" },
+      nics: [{ network: "user", mac: "02:00:00:00:00:01" }],
+      paths: { ...spec.paths, networkSockets: ["/run/x.n", "/run/x.o"] },
+      disks: [{ name: "root", path: "disk-root.raw", format: "raw" }],
+      cdroms: [{ name: "cd", path: undefined }],
+      hotplug: { vcpus: { min: 2, max: 4 }, memoryMiB: { min: 64, max: 1_024 } },
+    });
+    const places = all.flatMap((part) => /bus=pcie\.0,.*\baddr=(0x[0-9a-f.]+)/.exec(part)?.[1] ?? []);
+    const whole = new Set(places.map((place) => place.split(".")[0]));
+    expect([...whole].sort()).toEqual(["0x1b", "0x1c", "0x1d", "0x1e"]);
+    expect(new Set(places).size).toBe(places.length);
   });
 
   it.each(["a,file=/etc/passwd", "a=b", "../a", "", "x".repeat(21), "a\n"])("refuses a disk of the name %j", (name) => {

@@ -226,7 +226,7 @@ export function diskBlockdev(disk: Omit<AttachedDisk, "isRemovable">): Readonly<
 }
 
 /** Far from those that get their places one after the other. A guest needs no driver for SATA that way. */
-const cdromsAddress = "0x1c";
+const cdromsAddress = "0x1b";
 const cdromsBus = "cdroms";
 const cdromPrefix = "cdrom-";
 
