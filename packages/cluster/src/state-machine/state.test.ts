@@ -28,7 +28,20 @@ describe("sortedRecords", () => {
           }
         }
       }),
-      { numRuns: 500 },
+      {
+        numRuns: 500,
+        examples: [
+          [
+            [
+              ["look", "a"],
+              ["past", "b"],
+              ["put", "a"],
+              ["past", "a"],
+              ["put", "a"],
+            ],
+          ],
+        ],
+      },
     );
   });
 });

@@ -67,7 +67,9 @@ function store<T>(table: Map<string, T>, key: string, value: T | undefined): voi
   const keys = orders.get(table);
   if (keys !== undefined && table.has(key) !== (value !== undefined)) {
     const at = placeIn(keys, key);
-    if (value === undefined) keys.splice(at, 1);
+    // Somebody else has written to the map: what is no order of distinct keys any more is made anew.
+    if ((keys[at] === key) === (value !== undefined)) orders.delete(table);
+    else if (value === undefined) keys.splice(at, 1);
     else keys.splice(at, 0, key);
   }
   if (value === undefined) table.delete(key);
