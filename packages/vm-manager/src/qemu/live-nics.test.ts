@@ -70,8 +70,10 @@ describeWith(describe, networkGuestComponent)("the network cards of a VM that ru
     expect(harness.observation()?.startedWith).not.toHaveProperty("cards");
 
     // Another manager knows where it is, and puts a card with another address in its place.
+    await run("old=$(cat /sys/class/net/eth1/ifindex); echo $(echo noted)", "noted");
     await harness.reopen();
     want(["user", "lan"], "10.1.0.10");
+    await run(until(`${present("eth1")} && [ $(cat /sys/class/net/eth1/ifindex) != $old ]`, "another"), "is another");
     await run(until(shows("eth1", "10.1.0.10"), "moved"), "is moved");
     await run("cat /sys/class/net/eth1/address", mac);
     expect(harness.observation()?.conditions).toBeUndefined();
