@@ -22,6 +22,12 @@ function fail(text, code) {
 
 process.on("SIGINT", () => {});
 
+/** What the first line of the program asks of Node.js, which a shell would read. */
+function programFlags() {
+  const [line] = readFileSync(binary, "utf8").split("\n", 1);
+  return /^#!.*\bnode\s+(-.*)$/.exec(line)?.[1].trim().split(/\s+/) ?? [];
+}
+
 /** Runs a command to its end; signals reach it through the terminal's process group, so they are only survived here. */
 function run(command, args, options = {}) {
   return new Promise((resolve, reject) => {
@@ -132,7 +138,7 @@ await ensureInstalled();
 switch (command) {
   case "start":
     await build();
-    process.exit(await run(process.execPath, [binary, "dev", ...args]));
+    process.exit(await run(process.execPath, [...programFlags(), binary, "dev", ...args]));
     break;
   case "test":
     await build();
@@ -141,7 +147,7 @@ switch (command) {
   case "node":
     // A build that is already there is used, so that several nodes can start side by side.
     if (isStale()) await build();
-    process.exit(await run(process.execPath, [binary, ...args]));
+    process.exit(await run(process.execPath, [...programFlags(), binary, ...args]));
     break;
   case "bench":
     await build();

@@ -1,5 +1,8 @@
-#!/usr/bin/env node
-/** The `blixard` binary: one command line in, one exit code out. */
+#!/usr/bin/env -S node --max-semi-space-size=32
+/**
+ * The `blixard` binary: one command line in, one exit code out. The flag above halves what young objects cost a node under load,
+ * which are most of what it makes: a collection comes half as often, and fewer of them are still in use then.
+ */
 import { setMaxListeners } from "node:events";
 import type { CliContext } from "./cli/cli-context.ts";
 

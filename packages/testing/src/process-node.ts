@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -43,6 +44,12 @@ export interface ProcessExit {
 const stderrLinesMax = 400;
 const inspectorWaitMs = 30_000;
 
+/** What the first line of a program asks of Node.js, which a shell would read. */
+function flagsOfProgram(path: string): string[] {
+  const [line = ""] = readFileSync(path, "utf8").split("\n", 1);
+  return /^#!.*\bnode\s+(-.*)$/.exec(line)?.[1]?.trim().split(/\s+/) ?? [];
+}
+
 /** One `blixard node` process, started from the built binary. Its last log lines are kept for diagnostics. */
 export class ProcessNode {
   readonly #options: ProcessNodeOptions;
@@ -74,7 +81,7 @@ export class ProcessNode {
     const { networkNamespace: space } = options;
     const [command = "", ...before] = [
       ...(space === undefined ? [] : ["ip", "netns", "exec", space]),
-      process.execPath,
+      ...[process.execPath, ...flagsOfProgram(options.binary)],
     ];
     const child = spawn(command, [...before, options.binary, ...args], {
       stdio: ["ignore", "pipe", "pipe"],

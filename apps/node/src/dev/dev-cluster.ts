@@ -73,7 +73,9 @@ async function startNode(
   const main = fileURLToPath(new URL("../bundle/main.js", import.meta.url));
   const address = ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir", dataDir, "--log-format", "json"];
   const joining = ticket === undefined ? ["--bootstrap"] : ["--join-file", "-"];
-  const args = [main, "node", "--id", `${id}`, ...address, ...joining, ...options.flags];
+  // What the first line of the program asks of Node.js.
+  const heap = process.execArgv.filter((flag) => flag.startsWith("--max-semi-space-size="));
+  const args = [...heap, main, "node", "--id", `${id}`, ...address, ...joining, ...options.flags];
   // Its own process group: Ctrl-C reaches this process first, which then stops the nodes in order.
   const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "pipe"], detached: true });
   children.push(child);
