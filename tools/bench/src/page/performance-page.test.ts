@@ -45,7 +45,7 @@ function record(perSecond: number, parts: Partial<PairRecord> = {}): PairRecord 
   };
 }
 
-const regions = ["versus", "failover", "compare"];
+const regions = ["versus", "floor", "failover", "compare"];
 const emptyPage = regions
   .map((kind) => `<!-- ${kind}: written by the benchmark -->\n<!-- end of ${kind} -->\n`)
   .join("");
@@ -53,7 +53,7 @@ const emptyPage = regions
 describe("writePage", () => {
   it("says where nothing is recorded, and is the same when it is written again", () => {
     const once = writePage(emptyPage, []);
-    expect(once.page.match(/Nothing is recorded yet/g)).toHaveLength(3);
+    expect(once.page.match(/Nothing is recorded yet/g)).toHaveLength(regions.length);
     expect(writePage(once.page, [])).toEqual(once);
   });
 
