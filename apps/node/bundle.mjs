@@ -20,6 +20,7 @@ const external = [
   "pino",
   "pino-pretty",
   "v86",
+  "yaml",
   "msgpackr-extract",
   "bufferutil",
   "utf-8-validate",
@@ -71,7 +72,7 @@ const nativeStore = {
 };
 
 await rm(output, { recursive: true, force: true });
-await build({
+const { metafile } = await build({
   entryPoints: [join(here, "dist/main.js")],
   outdir: output,
   bundle: true,
@@ -89,4 +90,13 @@ await build({
   },
   plugins: [ownPlaces, ownUnused, nativeStore],
   logLevel: "warning",
+  metafile: true,
 });
+
+// Node.js finds the names that a package in CommonJS exports, and a bundle does not: `import()` has only its `default` there.
+for (const [importer, { imports }] of Object.entries(metafile.inputs)) {
+  for (const { kind, path, external: isExternal } of imports) {
+    if (kind !== "dynamic-import" || isExternal || metafile.inputs[path]?.format !== "cjs") continue;
+    throw new Error(`${importer} imports ${path}, which is CommonJS, when it runs: its package has to stay external`);
+  }
+}
