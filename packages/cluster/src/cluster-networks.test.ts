@@ -52,6 +52,11 @@ describe("VMs in a private network", () => {
       { network: "dmz" },
     ]);
     expect(await set({ networks: [{ network: "lan" }] })).toEqual(networks);
+    // Of two at once none undoes what the other has done.
+    const grouped = ["lan", "dmz"].map((network) => ({ network, securityGroups: ["web"] }));
+    await Promise.all(grouped.map((network) => set({ networks: [network] })));
+    expect(await set({})).toEqual([{ ...grouped[0], address: "10.1.0.9" }, grouped[1]]);
+    await Promise.all(grouped.map(({ network }) => set({ networks: [{ network }] })));
     await expect(set({ networks: [{ network: "wan" }] })).rejects.toMatchObject({ code: "NETWORK_NOT_FOUND" });
     await group.call(1, "vm.create", { name: "b", spec: specIn({ network: "lan" }) });
     const taken = group.node(1).state.vms.get("b")?.cards?.[0]?.address;

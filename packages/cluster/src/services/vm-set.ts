@@ -1,5 +1,5 @@
 /** Changing a VM that there is: the leader works out what changes, field by field, and whether there is room for it. */
-import { BlixardError, issuesText, notApplied } from "@blixard/common";
+import { BlixardError, issuesText, notApplied, type SerialQueue } from "@blixard/common";
 import {
   changedSpec,
   driverRefusal,
@@ -28,12 +28,17 @@ import { policyOf } from "../state-machine/vm-move.ts";
 import { changedVm } from "../state-machine/vm-set.ts";
 import { chooseCards, type PromisedCards } from "./choose-cards.ts";
 import { placeVm } from "./place-vm.ts";
+import { inTurn } from "./propose.ts";
 
 /** What this method uses of the node. */
 type SetParts = Pick<
   NodeParts,
   "options" | "raft" | "transport" | "stateMachine" | "proposals" | "leases" | "reservations" | "random"
-> & { readonly promisedCards: PromisedCards };
+> & {
+  readonly promisedCards: PromisedCards;
+  /** Changes of cards: what a card keeps is read of those before, so one is decided when the one before is applied. */
+  readonly cardChanges: SerialQueue;
+};
 
 type SetRequest = ParsedRequestOf<"vm.set">;
 type Answer = ResponseOf<"vm.set">;
@@ -41,6 +46,13 @@ type Answer = ResponseOf<"vm.set">;
 const nothing: VmSpecChange = { set: {}, unset: [], labels: {}, unsetLabels: [] };
 
 export async function setVm(parts: SetParts, request: SetRequest, call: CallScope): Promise<Answer> {
+  const { spec, unset, unsetNetworks, whole } = request;
+  const isOfCards = whole || spec?.networks !== undefined || unset.includes("networks") || unsetNetworks.length > 0;
+  const change = () => decideAndSet(parts, request, call);
+  return isOfCards ? await inTurn(parts.cardChanges, call.signal, change) : await change();
+}
+
+async function decideAndSet(parts: SetParts, request: SetRequest, call: CallScope): Promise<Answer> {
   const { stateMachine, raft, reservations, promisedCards } = parts;
   const { name, dryRun } = request;
   const { state } = stateMachine;

@@ -1,5 +1,5 @@
 /** The VM methods. The leader places, numbers and dates here; `apply` only checks and stores. */
-import { notApplied } from "@blixard/common";
+import { notApplied, SerialQueue } from "@blixard/common";
 import {
   bootOrderRefusal,
   type CommandBody,
@@ -8,6 +8,7 @@ import {
   hasOwnData,
   type ImageRecord,
   lossPolicyOf,
+  misfitOf,
   type ParsedRequestOf,
   pendingRestart,
   type ResponseOf,
@@ -55,6 +56,7 @@ type Parts = Pick<
 interface VmParts extends Parts {
   /** Addresses in private networks that this leader has given out and that no record shows yet. */
   readonly promisedCards: PromisedCards;
+  readonly cardChanges: SerialQueue;
 }
 
 type VmMethods =
@@ -69,7 +71,7 @@ type VmMethods =
   | "vm.consoleWrite";
 
 export function vmHandlers(node: Parts): Pick<Handlers, VmMethods> {
-  const parts: VmParts = { ...node, promisedCards: new Set() };
+  const parts: VmParts = { ...node, promisedCards: new Set(), cardChanges: new SerialQueue() };
   const state = () => node.stateMachine.state;
   return {
     "vm.list": async (asked) =>
@@ -123,7 +125,7 @@ async function createVm(parts: VmParts, request: ParsedRequestOf<"vm.create">, c
   const asked: VmSpec = hasLeases ? request.spec : { onPartition: "stop", ...request.spec };
   const image = imageFor(parts, asked);
   const spec = withOwnDrive(asked, image);
-  const misplaced = bootOrderRefusal(spec, image);
+  const misplaced = misfitOf(spec) ?? bootOrderRefusal(spec, image);
   if (misplaced !== undefined) throw notApplied("INVALID_ARGUMENT", misplaced);
   for (const volume of volumesOf(spec)) volumeOf(parts, volume);
   const stuck = volumesRefusal(spec);
