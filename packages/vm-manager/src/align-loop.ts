@@ -19,6 +19,8 @@ export interface AlignLoopDeps<Wish> {
   readonly warning: string;
   /** Resolves with what could not be done. Rejects when the process does not answer: its state says so. */
   readonly align: (wish: Wish, signal: AbortSignal) => Promise<string | undefined>;
+  /** True while what is as it is wanted may still change by itself. Default: never. */
+  readonly mayChange?: () => boolean;
 }
 
 export class AlignLoop<Wish> {
@@ -64,7 +66,8 @@ export class AlignLoop<Wish> {
         if (signal.aborted) return;
         isDone = await this.#aligned(wish, signal);
       }
-      const untilMs = isDone ? undefined : clock.monotonicMs() + retryMs;
+      const looksAgain = !isDone || this.#deps.mayChange?.() === true;
+      const untilMs = looksAgain ? clock.monotonicMs() + retryMs : undefined;
       if (!signal.aborted) await untilWoken(clock, this.#turn, seen, untilMs);
     }
   }

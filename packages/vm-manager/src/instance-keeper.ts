@@ -31,7 +31,7 @@ import { InstanceSlot } from "./instance-slot.ts";
 import type { InstanceStore } from "./instance-store.ts";
 import { livePartsOf, startedWithOf } from "./live-parts.ts";
 import type { VmMetrics } from "./metrics.ts";
-import { type Nic, nicsOf } from "./network/nic.ts";
+import { type Nic, nicsOf, wantedNics } from "./network/nic.ts";
 import { type NetworkProblem, networkProblemOf, portsOf } from "./network/ports-of.ts";
 import type { VmNetworks } from "./network/vm-networks.ts";
 import type { OpenBlob } from "./open-blob.ts";
@@ -173,7 +173,7 @@ export class InstanceKeeper {
       slot?.health.want(desired.spec.health ?? []);
       slot?.disks?.want(desired);
       slot?.size?.want(desired.spec);
-      slot?.nics?.want(nicsOf({ ...desired, vmId: this.#vmId }, this.#deps.networks.available));
+      slot?.nics?.want(wantedNics({ ...desired, vmId: this.#vmId }, this.#deps.networks.available, record?.nics));
     }
     await this.#recordSize(slot?.size?.view.value?.size);
     slot?.lookAtDisks(this.#deps.clock.monotonicMs());

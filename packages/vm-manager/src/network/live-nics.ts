@@ -35,6 +35,8 @@ export class LiveNics {
   readonly #loop: AlignLoop<readonly Nic[]>;
   /** By network: what the guest was told of its card, which no process shows. */
   readonly #addresses: Map<string, string>;
+  /** Cards that the guest was asked for and still has: it may let go of one after it is wanted again. */
+  readonly #asked = new Set<string>();
 
   constructor(deps: LiveNicsDeps) {
     this.#deps = deps;
@@ -46,6 +48,7 @@ export class LiveNics {
       states: runningOnly,
       warning: "the network cards of a VM are not as they are wanted",
       align: (wish, signal) => this.#align(wish, signal),
+      mayChange: () => this.#asked.size > 0,
     });
   }
 
@@ -72,7 +75,9 @@ export class LiveNics {
       }
     };
     for (const had of await this.#list()) {
-      if (!wish.some((nic) => isSameCard(had, nic))) await tried(had, "taken out", () => nics.unplug(had, signal));
+      if (wish.some((nic) => isSameCard(had, nic))) continue;
+      this.#asked.add(placeOf(had));
+      await tried(had, "taken out", () => nics.unplug(had, signal));
     }
     for (const nic of wish) {
       if ((await this.#list()).some(({ network }) => network === nic.network)) continue;
@@ -88,12 +93,16 @@ export class LiveNics {
   }
 
   async #list(): Promise<readonly PluggedNic[]> {
-    return (await this.#deps.nics.list()).map((nic) => {
+    const present = await this.#deps.nics.list();
+    for (const place of this.#asked) if (!present.some((nic) => placeOf(nic) === place)) this.#asked.delete(place);
+    return present.map((nic) => {
       const address = this.#addresses.get(nic.network);
       return address === undefined ? nic : { ...nic, address };
     });
   }
 }
+
+const placeOf = ({ slot, network }: PluggedNic): string => `${slot} ${network}`;
 
 /** With another address it is another card: the guest asks for its address when it finds it. */
 function isSameCard(had: PluggedNic, { network, mac, address }: Nic): boolean {

@@ -38,6 +38,22 @@ export function nicsOf(
   });
 }
 
+/**
+ * Those of one that runs. A card that it has stays where it is wanted, also while this node finds no way for its frames: passt may be
+ * exchanged just now.
+ */
+export function wantedNics(
+  vm: Parameters<typeof nicsOf>[0],
+  available: readonly string[],
+  present: readonly Nic[] = [],
+): readonly Nic[] {
+  const possible = nicsOf(vm, available);
+  const has = (nics: readonly Nic[], network: string) => nics.some((nic) => nic.network === network);
+  return nicsOf(vm, [userNetwork, privateNetworks]).filter(
+    ({ network }) => has(present, network) || has(possible, network),
+  );
+}
+
 /** The same on every node and at every start, whatever other cards come and go; locally administered and unicast (IEEE 802). */
 function userMacOf(vmId: string): string {
   const bytes = createHash("sha256").update(`${vmId}/0`).digest().subarray(0, 6);

@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import { parseIpv4, parseIpv4Range } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { describe, expect, it } from "@jest/globals";
+import { FakeDriver } from "../fake/fake-driver.ts";
 import { importNetworkGuest, networkGuestComponent, networkGuestReady } from "../testing/network-guest.ts";
 import { describeWith } from "../testing/required-component.ts";
 import { VmHarness, type VmWish } from "../testing/vm-harness.ts";
@@ -78,6 +79,12 @@ describeWith(describe, networkGuestComponent)("the network cards of a VM that ru
     await run("cat /sys/class/net/eth1/address", mac);
     expect(harness.observation()?.conditions).toBeUndefined();
 
+    // One that finds neither QEMU nor a way for frames takes nothing away.
+    const gone = new QemuDriver({ clock: systemClock }, { program: "/nonexistent/qemu" });
+    await harness.reopen({ drivers: [gone, new FakeDriver()] });
+    want(["user", "lan"], "10.1.0.10");
+    await run("sleep 2; echo $(echo looked)", "looked");
+    await run(until(`${present("eth0")} && ${present("eth1")}`, "kept"), "is kept");
     await harness.close();
     await rm(harness.recordPath);
     await harness.reopen();
@@ -93,6 +100,20 @@ describeWith(describe, networkGuestComponent)("the network cards of a VM that ru
     await untilReady("10.0.2.15/24 10.1.0.11/24");
     want([], "10.1.0.11", { fencingEpoch: 2 });
     await run(until(`! ${present("eth0")} && ! ${present("eth1")}`, "bare"), "is bare");
+    await harness.until("nothing is wrong", ({ conditions }) => conditions === undefined);
+  });
+
+  it("are there again when the guest lets go late of one that is wanted again", async () => {
+    const { harness, want, untilReady, run } = await openHarness();
+    await using _ = harness;
+    want(["user"]);
+    await untilReady("10.0.2.15/24");
+    await run("old=$(cat /sys/class/net/eth0/ifindex); echo $(echo noted)", "noted");
+    // It stands still before it has let go.
+    want([], undefined, { desired: "paused" });
+    await harness.until("what is wrong", ({ conditions }) => conditions !== undefined);
+    want(["user"]);
+    await run(until(`${present("eth0")} && [ $(cat /sys/class/net/eth0/ifindex) != $old ]`, "again"), "is again");
     await harness.until("nothing is wrong", ({ conditions }) => conditions === undefined);
   });
 
