@@ -10,6 +10,8 @@ const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, "../..");
 const output = join(here, "dist/bundle");
 
+const { dependencies } = JSON.parse(await readFile(join(here, "package.json"), "utf8"));
+
 /** Packages that look for files beside them, or are optional. They are dependencies of this package. */
 const external = [
   "@grpc/grpc-js",
@@ -33,6 +35,9 @@ const ownPlaces = {
     onLoad({ filter: /\/(packages|apps)\/[^/]+\/dist\/.*\.js$/ }, async ({ path }) => {
       const code = (await readFile(path, "utf8")).replace('import { z } from "zod";', 'import * as z from "zod";');
       const [group, folder, ...rest] = relative(root, path).split("/");
+      if (group === "packages" && code.includes("import.meta.url") && !(`@blixard/${folder}` in dependencies)) {
+        throw new Error(`${path} asks where it stands: @blixard/${folder} has to be a dependency of this package`);
+      }
       const place =
         group === "apps"
           ? `new URL(${JSON.stringify(`../../${rest.join("/")}`)}, import.meta.url).href`
