@@ -91,17 +91,13 @@ export function journalSequence(key: Buffer): number {
   return readUint64(key, 6);
 }
 
-/** One piece of memory: a write makes several of them. */
 export function recordKey(generation: number, table: string, key: Uint8Array): Buffer {
-  const tableBytes = Buffer.byteLength(table, "utf8");
-  const bytes = Buffer.allocUnsafe(7 + tableBytes + key.length);
-  bytes.write("g", 0, "latin1");
-  bytes.writeUInt32BE(generation, 1);
-  bytes.write("r", 5, "latin1");
-  bytes.writeUInt8(tableBytes, 6);
-  bytes.write(table, 7, "utf8");
-  bytes.set(key, 7 + tableBytes);
-  return bytes;
+  const tableBytes = Buffer.from(table, "utf8");
+  const rest = Buffer.allocUnsafe(1 + tableBytes.length + key.length);
+  rest.writeUInt8(tableBytes.length, 0);
+  rest.set(tableBytes, 1);
+  rest.set(key, 1 + tableBytes.length);
+  return generationKey(generation, "r", rest);
 }
 
 /** The table and key of a record key; undefined when it is damaged. */
