@@ -16,19 +16,15 @@ function canonical(request: unknown): string {
 /** Most requests hold nothing but texts, numbers and flags. Undefined for all others. */
 function flat(request: unknown): string | undefined {
   if (typeof request !== "object" || request === null || Array.isArray(request)) return undefined;
-  let text = "";
-  for (const name of Object.keys(request).sort()) {
-    const value = (request as Readonly<Record<string, unknown>>)[name];
+  const fields: string[] = [];
+  for (const [name, value] of Object.entries(request).sort(([a], [b]) => (a < b ? -1 : 1))) {
     if (value === undefined) continue;
+    const isPlain = value === null || ["string", "number", "boolean"].includes(typeof value);
     // Names that are numbers come first in an object, whatever the order in which they were put there.
-    if (!isPlain(value) || /^\d/.test(name)) return undefined;
-    text += `${text === "" ? "" : ","}${JSON.stringify(name)}:${JSON.stringify(value)}`;
+    if (!isPlain || /^\d/.test(name)) return undefined;
+    fields.push(`${JSON.stringify(name)}:${JSON.stringify(value)}`);
   }
-  return `{${text}}`;
-}
-
-function isPlain(value: unknown): boolean {
-  return value === null || typeof value === "string" || typeof value === "number" || typeof value === "boolean";
+  return `{${fields.join(",")}}`;
 }
 
 function nested(value: unknown): string {

@@ -22,9 +22,6 @@ export const initialHash: Uint8Array = new Uint8Array(hashBytes);
 const deletedMark = Number.MAX_SAFE_INTEGER;
 const uint64Bytes = 8;
 
-/** What is hashed of most entries fits in here; nothing of it is kept. */
-const scratch = new Uint8Array(16 * 1024);
-
 /**
  * Hashes `before, index, term`, and for each change the table, the key and the value, each with its length before it;
  * all numbers as unsigned 64 bits, big-endian.
@@ -35,53 +32,26 @@ export function extendHash(
   at: { readonly index: number; readonly term: number },
   changes: readonly EncodedChange[],
 ): Uint8Array {
-  let bytesMax = before.length + 2 * uint64Bytes;
-  for (const { table, key, value } of changes) {
-    bytesMax += 3 * uint64Bytes + utf8BytesMax * (table.length + key.length) + (value?.length ?? 0);
-  }
-  const bytes = bytesMax <= scratch.length ? scratch : new Uint8Array(bytesMax);
+  const parts: (Uint8Array | undefined)[] = [];
+  for (const { table, key, value } of changes) parts.push(fromUtf8(table), fromUtf8(key), value);
+  let length = before.length + 2 * uint64Bytes;
+  for (const part of parts) length += uint64Bytes + (part?.length ?? 0);
+  const bytes = new Uint8Array(length);
+  const view = new DataView(bytes.buffer);
   bytes.set(before, 0);
-  let length = before.length;
-  length = writeUint64(bytes, length, at.index);
-  length = writeUint64(bytes, length, at.term);
-  for (const { table, key, value } of changes) {
-    length = writeText(bytes, length, table);
-    length = writeText(bytes, length, key);
-    length = writeUint64(bytes, length, value?.length ?? deletedMark);
-    if (value === undefined) continue;
-    bytes.set(value, length);
-    length += value.length;
+  let offset = before.length;
+  const uint64 = (value: number) => {
+    view.setUint32(offset, Math.floor(value / 2 ** 32));
+    view.setUint32(offset + 4, value >>> 0);
+    offset += uint64Bytes;
+  };
+  uint64(at.index);
+  uint64(at.term);
+  for (const part of parts) {
+    uint64(part?.length ?? deletedMark);
+    if (part === undefined) continue;
+    bytes.set(part, offset);
+    offset += part.length;
   }
-  return sha256(bytes.subarray(0, length));
-}
-
-/** Of one unit of a text. */
-const utf8BytesMax = 3;
-
-/** Returns where it ends. */
-function writeText(bytes: Uint8Array, at: number, text: string): number {
-  const start = at + uint64Bytes;
-  for (let unit = 0; unit < text.length; unit++) {
-    const code = text.charCodeAt(unit);
-    if (code >= 0x80) {
-      // Rare: from the first one that is no ASCII on.
-      const rest = fromUtf8(text.slice(unit));
-      bytes.set(rest, start + unit);
-      writeUint64(bytes, at, unit + rest.length);
-      return start + unit + rest.length;
-    }
-    bytes[start + unit] = code;
-  }
-  writeUint64(bytes, at, text.length);
-  return start + text.length;
-}
-
-/** Big-endian. Returns where it ends. */
-export function writeUint64(bytes: Uint8Array, at: number, value: number): number {
-  const high = Math.floor(value / 2 ** 32);
-  for (let byte = 0; byte < 4; byte++) {
-    bytes[at + byte] = high >>> (24 - 8 * byte);
-    bytes[at + 4 + byte] = value >>> (24 - 8 * byte);
-  }
-  return at + uint64Bytes;
+  return sha256(bytes);
 }
