@@ -57,11 +57,8 @@ function changesLevels(body: CommandBody): boolean {
   return body.type === "node.admit" || (commands as CommandTable)[body.type]?.raisesLevelTo !== undefined;
 }
 
-/**
- * Runs `work` in its turn, unless `signal` has aborted before. Rejects when it aborts; work that has begun
- * goes on.
- */
-export function inTurn<T>(turns: SerialQueue, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+/** Runs `work` in its turn, unless `signal` has aborted before. Rejects when it aborts; work that has begun goes on. */
+function inTurn<T>(turns: SerialQueue, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(abortReason(signal));
     onAbort(signal, abort);

@@ -1,5 +1,5 @@
 /** Changing a VM that there is: the leader works out what changes, field by field, and whether there is room for it. */
-import { BlixardError, issuesText, notApplied, type SerialQueue } from "@blixard/common";
+import { BlixardError, issuesText, notApplied, type Semaphore } from "@blixard/common";
 import {
   changedSpec,
   driverRefusal,
@@ -28,7 +28,6 @@ import { policyOf } from "../state-machine/vm-move.ts";
 import { changedVm } from "../state-machine/vm-set.ts";
 import { chooseCards, type PromisedCards } from "./choose-cards.ts";
 import { placeVm } from "./place-vm.ts";
-import { inTurn } from "./propose.ts";
 
 /** What this method uses of the node. */
 type SetParts = Pick<
@@ -37,7 +36,7 @@ type SetParts = Pick<
 > & {
   readonly promisedCards: PromisedCards;
   /** Changes of cards: what a card keeps is read of those before, so one is decided when the one before is applied. */
-  readonly cardChanges: SerialQueue;
+  readonly cardChanges: Semaphore;
 };
 
 type SetRequest = ParsedRequestOf<"vm.set">;
@@ -49,7 +48,7 @@ export async function setVm(parts: SetParts, request: SetRequest, call: CallScop
   const { spec, unset, unsetNetworks, whole } = request;
   const isOfCards = whole || spec?.networks !== undefined || unset.includes("networks") || unsetNetworks.length > 0;
   const change = () => decideAndSet(parts, request, call);
-  return isOfCards ? await inTurn(parts.cardChanges, call.signal, change) : await change();
+  return isOfCards ? await parts.cardChanges.run(change, call.signal) : await change();
 }
 
 async function decideAndSet(parts: SetParts, request: SetRequest, call: CallScope): Promise<Answer> {

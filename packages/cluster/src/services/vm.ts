@@ -1,5 +1,5 @@
 /** The VM methods. The leader places, numbers and dates here; `apply` only checks and stores. */
-import { notApplied, SerialQueue } from "@blixard/common";
+import { notApplied, Semaphore } from "@blixard/common";
 import {
   bootOrderRefusal,
   type CommandBody,
@@ -56,7 +56,7 @@ type Parts = Pick<
 interface VmParts extends Parts {
   /** Addresses in private networks that this leader has given out and that no record shows yet. */
   readonly promisedCards: PromisedCards;
-  readonly cardChanges: SerialQueue;
+  readonly cardChanges: Semaphore;
 }
 
 type VmMethods =
@@ -71,7 +71,7 @@ type VmMethods =
   | "vm.consoleWrite";
 
 export function vmHandlers(node: Parts): Pick<Handlers, VmMethods> {
-  const parts: VmParts = { ...node, promisedCards: new Set(), cardChanges: new SerialQueue() };
+  const parts: VmParts = { ...node, promisedCards: new Set(), cardChanges: new Semaphore(1) };
   const state = () => node.stateMachine.state;
   return {
     "vm.list": async (asked) =>
