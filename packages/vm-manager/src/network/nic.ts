@@ -47,10 +47,9 @@ export function wantedNics(
   available: readonly string[],
   present: readonly Nic[] = [],
 ): readonly Nic[] {
-  const possible = nicsOf(vm, available);
-  const has = (nics: readonly Nic[], network: string) => nics.some((nic) => nic.network === network);
+  const isPossible = (network: string) => available.includes(network === userNetwork ? userNetwork : privateNetworks);
   return nicsOf(vm, [userNetwork, privateNetworks]).filter(
-    ({ network }) => has(present, network) || has(possible, network),
+    ({ network }) => isPossible(network) || present.some((nic) => nic.network === network),
   );
 }
 

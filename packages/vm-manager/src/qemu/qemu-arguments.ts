@@ -77,7 +77,7 @@ function sizeArguments({ vm, hotplug = {} }: InstanceSpec): string[] {
 
 /** Places into which a network card goes, and out of which it comes, while the VM runs. */
 export const nicSlotPrefix = "card";
-const nicSlotsAddress = "0x1c";
+const nicSlots = { prefix: nicSlotPrefix, address: "0x1c", firstChassis: limits.vmHotplugDisksMax + 1 };
 
 /**
  * Behind the disks, whose places on the bus stay what they were. Each socket has what carries its frames from the start on: a
@@ -90,7 +90,7 @@ function nicArguments(spec: InstanceSpec): string[] {
   );
   const busOf = (slot: number) => (hasHotplug(spec) ? `${nicSlotPrefix}${slot}` : undefined);
   return [
-    ...(hasHotplug(spec) ? slotArguments(nicSlotPrefix, nicSlotsAddress, ports.length) : []),
+    ...(hasHotplug(spec) ? slotArguments(nicSlots, ports.length) : []),
     ...ports.flatMap((port) => ["-netdev", port]),
     ...nics.flatMap((nic, slot) => nicDeviceArguments(nic, slot, busOf(slot))),
   ];
@@ -177,12 +177,12 @@ function disksInSlots(spec: InstanceSpec): readonly AttachedDisk[] {
 }
 
 /** All slots are functions of one device, far from those that get their places one after the other. */
-const slotsAddress = "0x1e";
 export const slotPrefix = "slot";
+const diskSlots = { prefix: slotPrefix, address: "0x1e", firstChassis: 1 };
 
 /** Slots into which a disk goes, and out of which it comes, while the VM runs; and the disks that are there from the start. */
 function hotplugArguments(spec: InstanceSpec): string[] {
-  const slots = slotArguments(slotPrefix, slotsAddress, limits.vmHotplugDisksMax);
+  const slots = slotArguments(diskSlots, limits.vmHotplugDisksMax);
   const disks = disksInSlots(spec).map((disk, at) => [
     ...["-blockdev", JSON.stringify(diskBlockdev(disk))],
     ...["-device", JSON.stringify({ ...slottedDisk(disk, `${slotPrefix}${at}`), ...bootPlaceOf(spec, disk.name) })],
@@ -191,8 +191,7 @@ function hotplugArguments(spec: InstanceSpec): string[] {
 }
 
 /** The slots are functions of one device, of which there are eight at most; a guest tells them apart by their chassis. */
-function slotArguments(prefix: string, address: string, count: number): string[] {
-  const firstChassis = prefix === slotPrefix ? 1 : limits.vmHotplugDisksMax + 1;
+function slotArguments({ prefix, address, firstChassis }: typeof nicSlots, count: number): string[] {
   return Array.from({ length: count }, (_, at) => {
     const place = `chassis=${firstChassis + at},addr=${address}.${at}${at === 0 ? ",multifunction=on" : ""}`;
     return ["-device", `pcie-root-port,id=${prefix}${at},bus=pcie.0,${place},io-reserve=0`];

@@ -1,14 +1,11 @@
 /** The disks of a QEMU that runs, over QMP. What it has is asked of it each time: it may be older than this process. */
-import { abortReason, BlixardError, type Clock, pauseFor } from "@blixard/common";
+import { BlixardError, type Clock } from "@blixard/common";
 import type { AttachedCdrom, AttachedDisk, DiskLimits, GuestDisk, InstanceDisks } from "../driver.ts";
 import { diskNodePrefix } from "../process/event-journal.ts";
 import type { ExecuteQmp } from "../process/qmp-instance.ts";
 import { cdromIdOf, cdromNameOf, diskBlockdev, diskNodeName, slotPrefix, slottedDisk } from "./qemu-arguments.ts";
 import { objectOf, objectsIn } from "./qmp-answers.ts";
-
-/** A guest that listens needs less than a second, and much more where it is emulated on a busy machine. */
-const detachTimeoutMs = 15_000;
-const detachPollMs = 100;
+import { unplugDevice } from "./unplug-device.ts";
 
 /** The part of a virtio disk that has the block device. */
 const backend = "/virtio-backend";
@@ -59,16 +56,8 @@ export class QemuDisks implements InstanceDisks {
     const node = diskNodeName(name);
     if (found?.device !== undefined) {
       if (!found.device.endsWith(`/${node}`)) throw new BlixardError("CONFLICT", "it has no slot to come out of");
-      // It is refused while an earlier request waits for the guest.
-      await this.#execute("device_del", { id: node }).catch(() => {});
-      const untilMs = this.#clock.monotonicMs() + detachTimeoutMs;
-      while ((await this.#find(name))?.device !== undefined) {
-        if (signal.aborted) throw abortReason(signal);
-        if (this.#clock.monotonicMs() >= untilMs) {
-          throw new BlixardError("DEADLINE_EXCEEDED", "the guest does not let go of it");
-        }
-        await pauseFor(this.#clock, detachPollMs, signal);
-      }
+      const isThere = async () => (await this.#find(name))?.device !== undefined;
+      await unplugDevice({ clock: this.#clock, execute: this.#execute }, node, isThere, signal);
     }
     if ((await this.#find(name)) !== undefined) await this.#execute("blockdev-del", { "node-name": node });
   }

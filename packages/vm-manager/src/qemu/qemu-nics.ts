@@ -1,14 +1,11 @@
 /** The network cards of a QEMU that runs, over QMP. What it has is asked of it each time: it may be older than this process. */
-import { abortReason, BlixardError, type Clock, pauseFor } from "@blixard/common";
+import { BlixardError, type Clock } from "@blixard/common";
 import type { InstanceNics, PluggedNic } from "../driver.ts";
 import { type Nic, nicDevice, nicOfId } from "../network/nic.ts";
 import type { ExecuteQmp } from "../process/qmp-instance.ts";
 import { nicSlotPrefix } from "./qemu-arguments.ts";
 import { objectsIn } from "./qmp-answers.ts";
-
-/** A guest that listens needs less than a second, and much more where it is emulated on a busy machine. */
-const unplugTimeoutMs = 15_000;
-const unplugPollMs = 100;
+import { unplugDevice } from "./unplug-device.ts";
 
 /** Where QEMU keeps the devices that have names. */
 const devicesPath = "/machine/peripheral";
@@ -50,16 +47,8 @@ export class QemuNics implements InstanceNics {
     const id = ids.find((each) => nicOfId(each)?.slot === slot && nicOfId(each)?.network === network);
     if (id === undefined) return;
     if (!ids.includes(`${nicSlotPrefix}${slot}`)) throw new BlixardError("CONFLICT", "it has no slot to come out of");
-    // It is refused while an earlier request waits for the guest.
-    await this.#execute("device_del", { id }).catch(() => {});
-    const untilMs = this.#clock.monotonicMs() + unplugTimeoutMs;
-    while ((await this.#deviceIds()).includes(id)) {
-      if (signal.aborted) throw abortReason(signal);
-      if (this.#clock.monotonicMs() >= untilMs) {
-        throw new BlixardError("DEADLINE_EXCEEDED", "the guest does not let go of it");
-      }
-      await pauseFor(this.#clock, unplugPollMs, signal);
-    }
+    const isThere = async () => (await this.#deviceIds()).includes(id);
+    await unplugDevice({ clock: this.#clock, execute: this.#execute }, id, isThere, signal);
   }
 
   async #deviceIds(): Promise<readonly string[]> {
