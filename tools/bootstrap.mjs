@@ -22,10 +22,10 @@ function fail(text, code) {
 
 process.on("SIGINT", () => {});
 
-/** What the first line of the program asks of Node.js, which a shell would read. */
-function programFlags() {
-  const [line] = readFileSync(binary, "utf8").split("\n", 1);
-  return /^#!.*\bnode\s+(-.*)$/.exec(line)?.[1].trim().split(/\s+/) ?? [];
+/** How the program is started, as a shell would by its first line. It is built by then. */
+async function program() {
+  const { programFlags } = await import("../packages/testing/dist/program-flags.js");
+  return [...programFlags(binary), binary];
 }
 
 /** Runs a command to its end; signals reach it through the terminal's process group, so they are only survived here. */
@@ -138,7 +138,7 @@ await ensureInstalled();
 switch (command) {
   case "start":
     await build();
-    process.exit(await run(process.execPath, [...programFlags(), binary, "dev", ...args]));
+    process.exit(await run(process.execPath, [...(await program()), "dev", ...args]));
     break;
   case "test":
     await build();
@@ -147,7 +147,7 @@ switch (command) {
   case "node":
     // A build that is already there is used, so that several nodes can start side by side.
     if (isStale()) await build();
-    process.exit(await run(process.execPath, [...programFlags(), binary, ...args]));
+    process.exit(await run(process.execPath, [...(await program()), ...args]));
     break;
   case "bench":
     await build();
@@ -177,6 +177,7 @@ switch (command) {
 function isStale() {
   if (!existsSync(buildMarker) || !existsSync(binary)) return true;
   const builtMs = statSync(buildMarker).mtimeMs;
+  if (statSync(join(root, "apps/node/bundle.mjs")).mtimeMs > builtMs) return true;
   return ["packages", "apps"].some((group) =>
     readdirSync(join(root, group)).some((name) => {
       const sources = join(root, group, name, "src");

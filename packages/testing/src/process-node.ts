@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -7,6 +6,7 @@ import { BlixardError, type Clock, Watch, withDeadline, withTimeLimit } from "@b
 import { systemClock } from "@blixard/common/system";
 import type { ReadyLine } from "@blixard/server";
 import { collectGarbage } from "./collect-garbage.ts";
+import { programFlags } from "./program-flags.ts";
 
 export interface ProcessNodeOptions {
   /** Path of the built binary, `apps/node/dist/bundle/main.js`. */
@@ -44,12 +44,6 @@ export interface ProcessExit {
 const stderrLinesMax = 400;
 const inspectorWaitMs = 30_000;
 
-/** What the first line of a program asks of Node.js, which a shell would read. */
-function flagsOfProgram(path: string): string[] {
-  const [line = ""] = readFileSync(path, "utf8").split("\n", 1);
-  return /^#!.*\bnode\s+(-.*)$/.exec(line)?.[1]?.trim().split(/\s+/) ?? [];
-}
-
 /** One `blixard node` process, started from the built binary. Its last log lines are kept for diagnostics. */
 export class ProcessNode {
   readonly #options: ProcessNodeOptions;
@@ -81,7 +75,7 @@ export class ProcessNode {
     const { networkNamespace: space } = options;
     const [command = "", ...before] = [
       ...(space === undefined ? [] : ["ip", "netns", "exec", space]),
-      ...[process.execPath, ...flagsOfProgram(options.binary)],
+      ...[process.execPath, ...programFlags(options.binary)],
     ];
     const child = spawn(command, [...before, options.binary, ...args], {
       stdio: ["ignore", "pipe", "pipe"],
