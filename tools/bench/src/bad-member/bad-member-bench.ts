@@ -13,10 +13,10 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { ProcessCluster, ProcessNode } from "@blixard/testing";
 import { measureWrites, type WriteRun } from "../cluster/writes.ts";
+import { binary } from "../sides/binary.ts";
 import { median } from "../statistics/medians.ts";
 import type { FloodCount, FloodOrder } from "./bad-member-process.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 const main = fileURLToPath(new URL("../main.js", import.meta.url));
 const flags = ["--vm-driver", "fake", "--log-level", "error"];
 const workerId = 4;

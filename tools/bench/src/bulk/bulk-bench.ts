@@ -2,14 +2,13 @@
  * `npm run bench -- bulk`: the bulk lane against a bare stream of Iroh between the same two processes, and what a transfer
  * does to the writes of a cluster of three.
  */
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { ProcessCluster } from "@blixard/testing";
+import { binary } from "../sides/binary.ts";
 import { median } from "../statistics/medians.ts";
 import { measureBesideWrites } from "./beside-writes.ts";
 import { measureRates } from "./rates.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 const rateBar = 20;
 const latencyBar = 2;
 

@@ -2,13 +2,11 @@
  * `npm run bench -- cluster`: committed key-value writes per second and their latency through a cluster of three real
  * processes over Iroh, in relation to the durable writes that this disk does one after the other in the same run.
  */
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { ProcessCluster } from "@blixard/testing";
+import { binary } from "../sides/binary.ts";
 import { measureFsyncFloor } from "./fsync-floor.ts";
 import { measureWrites, type WriteRun } from "./writes.ts";
-
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 
 export async function runClusterBench(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({

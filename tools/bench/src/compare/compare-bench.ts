@@ -9,12 +9,11 @@ import { circumstances, type PairRecord } from "../pairs/pair-record.ts";
 import { lostOf, tableOfPairs } from "../pairs/pair-table.ts";
 import { runPairs } from "../pairs/run-pairs.ts";
 import { estimateSeconds, pairOptions, shapeFlags } from "../pairs/shapes.ts";
+import { unbundledBinary as binary } from "../sides/binary.ts";
 import { startBlixard } from "../sides/blixard-side.ts";
 import { type BuiltCommit, buildCommit } from "./worktree.ts";
 
 const root = fileURLToPath(new URL("../../../../", import.meta.url));
-/** Not the bundle, which a commit of before has not. */
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
 
 export async function runCompareBench(args: readonly string[]): Promise<void> {
   const { values, positionals } = parseArgs({

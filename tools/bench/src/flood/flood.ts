@@ -5,7 +5,6 @@
  */
 import { randomBytes } from "node:crypto";
 import { connect, type Socket } from "node:net";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { sleep } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
@@ -13,8 +12,8 @@ import { ProcessCluster, type ProcessNode } from "@blixard/testing";
 import type { Connection, TransportAdapter } from "@blixard/transport";
 import { createGrpcAdapter } from "@blixard/transport/grpc";
 import { createIrohAdapter } from "@blixard/transport/iroh";
+import { binary } from "../sides/binary.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 const atOnce = 20;
 const calmWritesMs = 15_000;
 /** Longer than a handshake may take, after which everything of the flood is gone. */

@@ -2,17 +2,15 @@
  * `npm run bench -- floor [flags of versus but --etcd, --load and --where]`: puts beside the least that they can cost with the parts
  * that we build on (`floor-node.ts`), in alternating rounds of the same load.
  */
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { publish, publishFlags } from "../page/publish.ts";
 import { circumstances, type PairRecord } from "../pairs/pair-record.ts";
 import { tableOfPairs } from "../pairs/pair-table.ts";
 import { runPairs } from "../pairs/run-pairs.ts";
 import { estimateSeconds, pairOptions, shapeFlags } from "../pairs/shapes.ts";
+import { binary } from "../sides/binary.ts";
 import { startBlixard } from "../sides/blixard-side.ts";
 import { startFloor } from "./floor-side.ts";
-
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
 
 export async function runFloorBench(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({ args: [...args], options: { ...shapeFlags, ...publishFlags } });

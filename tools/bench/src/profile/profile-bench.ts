@@ -6,12 +6,12 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { LoadPlan } from "../load/load-plan.ts";
 import { runLoad } from "../load/run-load.ts";
 import { pairOptions, type Shape, shapeName } from "../pairs/shapes.ts";
 import { type ThreadUsage, threadUsages } from "../proc/process-usage.ts";
+import { unbundledBinary as binary } from "../sides/binary.ts";
 import { type BlixardSide, startBlixard } from "../sides/blixard-side.ts";
 import { countersOf } from "./counters.ts";
 import { Inspector } from "./inspector.ts";
@@ -19,8 +19,6 @@ import { mainThread, type NodeProfile, type ProfileReport, textOfProfiles } from
 import { type CpuProfile, sumProfile } from "./sum-profile.ts";
 import { hasStrace, startSyncCount } from "./sync-count.ts";
 
-/** Not the bundle: a profile names files, and those tell which package costs what. */
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/main.js", import.meta.url));
 /** V8 has compiled what is hot by then. */
 const warmUpMs = 20_000;
 const syncRunMs = 4_000;

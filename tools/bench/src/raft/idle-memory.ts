@@ -1,12 +1,11 @@
 /** Resident memory of idle nodes: processes of the real binary with the fake VM driver. */
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { assert } from "@blixard/common";
 import { ProcessCluster } from "@blixard/testing";
 import type { BenchRow } from "../bench-row.ts";
+import { binary } from "../sides/binary.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 const residentMiBMax = 120;
 const settleMs = 5_000;
 

@@ -8,10 +8,10 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { ProcessCluster } from "@blixard/testing";
+import { binary } from "../sides/binary.ts";
 import { type BedCard, datagram, SwitchBed } from "./switch-bed.ts";
 
 const main = fileURLToPath(new URL("../main.js", import.meta.url));
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 const pingBytes = 64;
 const pings = 2_000;
 const frameBytes = 1_514;

@@ -6,11 +6,11 @@
  */
 import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { tableOf } from "../bench-row.ts";
 import { publish, publishFlags } from "../page/publish.ts";
 import { circumstances } from "../pairs/pair-record.ts";
+import { binary } from "../sides/binary.ts";
 import { startBlixard } from "../sides/blixard-side.ts";
 import { etcdMissing, etcdVersion, startEtcd } from "../sides/etcd-side.ts";
 import type { Side } from "../sides/side.ts";
@@ -18,7 +18,6 @@ import { median } from "../statistics/medians.ts";
 import type { SideGaps } from "./failover-record.ts";
 import { longestGapMs, ProbeWrites } from "./probe-writes.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 /** Of writes that are acknowledged, before the kill and after the gap; as many as show a second gap of an election that failed. */
 const steadyMs = 1_500;
 const gapMsMax = 60_000;

@@ -4,15 +4,14 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { tableOf } from "../bench-row.ts";
 import { processUsage } from "../proc/process-usage.ts";
+import { binary } from "../sides/binary.ts";
 import { startBlixard } from "../sides/blixard-side.ts";
 import { etcdMissing, etcdVersion, startEtcd } from "../sides/etcd-side.ts";
 import type { Side } from "../sides/side.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 /** Until what follows a start is over: the compiler, the paths of Iroh, and the collection in which V8 gives back memory (at 25 s). */
 const settleMs = 40_000;
 

@@ -5,17 +5,16 @@
  * warm-up: it is a cluster that runs whose machine becomes short, and not one that has to start on it.
  */
 import { performance } from "node:perf_hooks";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { intervalText } from "../pairs/pair-table.ts";
 import { cleanAtEnd } from "../proc/endings.ts";
+import { binary } from "../sides/binary.ts";
 import { startBlixard } from "../sides/blixard-side.ts";
 import { limitCpu } from "../sides/cpu-limit.ts";
 import { etcdMissing, etcdVersion, startEtcd } from "../sides/etcd-side.ts";
 import type { Side } from "../sides/side.ts";
 import { medianInterval, ratios } from "../statistics/bootstrap.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 /** Until a cluster stands, and is gone again. */
 const settingSeconds = 20;
 const valueText = "v".repeat(100);

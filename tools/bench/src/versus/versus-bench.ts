@@ -5,20 +5,18 @@
  * over etcd's JSON gateway and our HTTP API. A comma between values crosses them; any failed request voids a round; at
  * the end all processes of both sides are killed and every acknowledged write is read back.
  */
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { publish, publishFlags } from "../page/publish.ts";
 import { circumstances, type PairRecord } from "../pairs/pair-record.ts";
 import { lostOf, tableOfPairs } from "../pairs/pair-table.ts";
 import { runPairs } from "../pairs/run-pairs.ts";
 import { estimateSeconds, pairOptions, shapeFlags } from "../pairs/shapes.ts";
+import { binary } from "../sides/binary.ts";
 import { startBlixard } from "../sides/blixard-side.ts";
 import { etcdMissing, etcdVersion, startEtcd } from "../sides/etcd-side.ts";
 import { runFailoverBench } from "./failover-bench.ts";
 import { runIdleBench } from "./idle-bench.ts";
 import { runStarvedBench } from "./starved-bench.ts";
-
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 
 const others: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   failover: runFailoverBench,

@@ -6,17 +6,16 @@
  */
 import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { VmRecord } from "@blixard/protocol";
 import { instanceProcesses, ProcessCluster } from "@blixard/testing";
 import { tableOf } from "../bench-row.ts";
 import { cleanAtEnd } from "../proc/endings.ts";
+import { binary } from "../sides/binary.ts";
 import { median } from "../statistics/medians.ts";
 import { Copies, runs } from "./copies.ts";
 import { type Fault, faults, type LostNode } from "./faults.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 const patienceMs = 120_000;
 /** A node that wakes up has to find out what it lost. */
 const thawMs = 5_000;

@@ -1,13 +1,12 @@
 /** What one change of one VM costs all nodes, where there are few records and where there are many. */
 import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import type { BlixardClient } from "@blixard/client";
 import { ProcessCluster } from "@blixard/testing";
 import { processUsage } from "../proc/process-usage.ts";
+import { binary } from "../sides/binary.ts";
 import type { Measured } from "./measured.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 const fewRecords = 100;
 const atOnce = 16;
 const toldRecords = 500;

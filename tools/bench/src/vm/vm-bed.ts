@@ -4,13 +4,12 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import type { BlixardClient } from "@blixard/client";
 import { instanceProcesses, ProcessCluster } from "@blixard/testing";
 import { cleanAtEnd } from "../proc/endings.ts";
+import { binary } from "../sides/binary.ts";
 import { type BareMachine, bareMachineOf } from "./bare-qemu.ts";
 
-const binary = fileURLToPath(new URL("../../../../apps/node/dist/bundle/main.js", import.meta.url));
 /** Without network cards: a bare QEMU has none either. */
 const spec = { image: "builtin/nano", memoryMiB: 16, networks: [], restartPolicy: "never" as const };
 const patienceMs = 300_000;
