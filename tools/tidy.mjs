@@ -26,6 +26,11 @@ const banned = [
 // Pure code takes time and randomness from its caller.
 const pure = /^packages\/(raft\/src\/core|cluster\/src\/(state-machine|scheduler))\//;
 
+// What a run leaves behind: it holds paths of the machine that it ran on.
+for (const file of files.filter((name) => /\.(log|cpuprofile|heapsnapshot|heapprofile)$/.test(name))) {
+  breach(file, "is what a program wrote when it ran");
+}
+
 for (const file of files.filter((name) => /\.(ts|mjs|md|json|yml)$/.test(name) && name !== "tools/tidy.mjs")) {
   const text = read(file);
   const code = /\.(ts|mjs)$/.test(file);
