@@ -86,7 +86,7 @@ export interface HeldBackNode {
   /** @throws UNAVAILABLE for all but `status.get`, and what the steps of a call throw */
   call<Name extends MethodName>(name: Name, request: RequestOf<Name>, meta: CallMeta): Promise<ResponseOf<Name>>;
   /** The holder of a token, as far as the state here knows. */
-  authenticate(token: string): Promise<AuthenticatedCaller | undefined>;
+  authenticate(token: string): AuthenticatedCaller | undefined;
 }
 
 /** How a node starts. With state on disk, `bootstrap` and `join` go on as `resume`. */
@@ -157,7 +157,7 @@ export interface ClusterNode extends AsyncDisposable {
     scope: StreamScope<Name>,
   ): Promise<AsyncIterable<StreamOutputOf<Name>>>;
   /** The holder of a token; undefined when nobody holds it. @throws MISDIRECTED on a node that is no voter, UNAVAILABLE */
-  authenticate(token: string): Promise<AuthenticatedCaller | undefined>;
+  authenticate(token: string): AuthenticatedCaller | undefined;
   /** At once, with or without a quorum. */
   status(): NodeStatus;
   /** Serving, with a known leader, and caught up with it once since the start. */

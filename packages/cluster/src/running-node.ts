@@ -92,7 +92,7 @@ export class RunningNode implements ClusterNode {
     return this.#router.stream(name, request, meta, scope);
   }
 
-  async authenticate(token: string): Promise<AuthenticatedCaller | undefined> {
+  authenticate(token: string): AuthenticatedCaller | undefined {
     const elsewhere = misdirected(this.state, this.#parts.options.nodeId);
     if (elsewhere !== undefined) throw elsewhere;
     return this.#shownTokens.holderOf(this.state, token) ?? this.#holderOfOwn(token);

@@ -24,18 +24,19 @@ export function requestIdOf(source: MetaSource, random: Random): string {
 
 /** @throws INVALID_ARGUMENT */
 export function callMetaOf(source: MetaSource, requestId: string, caller: Caller): CallMeta {
-  const ifMatch = source.header(headers.ifMatch);
-  const since = source.header(headers.idempotencySince);
-  return {
+  const meta: { -readonly [Field in keyof CallMeta]: CallMeta[Field] } = {
     requestId,
-    ...(since === undefined ? {} : { sinceIndex: sinceIndexOf(since) }),
     actor: caller.actor,
     access: caller.access,
     timeoutMs: timeoutMsOf(source.header(headers.timeoutMs)),
     stale: staleOf(source.query("consistency")),
-    ...(ifMatch === undefined ? {} : { ifMatchIndex: ifMatchIndexOf(ifMatch) }),
     hops: 0,
   };
+  const ifMatch = source.header(headers.ifMatch);
+  if (ifMatch !== undefined) meta.ifMatchIndex = ifMatchIndexOf(ifMatch);
+  const since = source.header(headers.idempotencySince);
+  if (since !== undefined) meta.sinceIndex = sinceIndexOf(since);
+  return meta;
 }
 
 function timeoutMsOf(text: string | undefined): number {

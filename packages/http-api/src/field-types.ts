@@ -28,6 +28,10 @@ export function queryFields(
   query: Readonly<Record<string, string>>,
   others: readonly string[] = ["consistency"],
 ): Record<string, unknown> {
-  const fields = Object.entries(query).filter(([field]) => !others.includes(field));
-  return Object.fromEntries(fields.map(([field, text]) => [field, typedField(types, field, text)]));
+  // A name that every object has is no field of a request either.
+  const fields: Record<string, unknown> = Object.create(null);
+  for (const field of Object.keys(query)) {
+    if (!others.includes(field)) fields[field] = typedField(types, field, query[field] ?? "");
+  }
+  return fields;
 }

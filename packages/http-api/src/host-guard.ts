@@ -3,10 +3,35 @@
  * a name of its own to this port nor call it across origins.
  */
 
+import type { IncomingMessage } from "node:http";
 import { BlixardError, isLoopbackHost, notApplied, parseHostPort } from "@blixard/common";
 
+/** Hosts that are remembered as allowed, so that each is looked at once. */
+const rememberedMax = 64;
+
+export class HostGuard {
+  readonly #allowed: ReadonlySet<string>;
+  readonly #remembered = new Set<string>();
+
+  /** Names of loopback are always allowed. */
+  constructor(allowedHosts: readonly string[]) {
+    this.#allowed = new Set(allowedHosts.map((host) => host.toLowerCase()));
+  }
+
+  /** Looks at Host, Origin and the path. @throws PERMISSION_DENIED, INVALID_ARGUMENT */
+  check({ rawHeaders, headers, url }: Pick<IncomingMessage, "rawHeaders" | "headers" | "url">): void {
+    checkOneHost(rawHeaders);
+    const { host, origin } = headers;
+    if (origin !== undefined || host === undefined || !this.#remembered.has(host)) {
+      checkHostAndOrigin(this.#allowed, host, origin);
+      if (host !== undefined && this.#remembered.size < rememberedMax) this.#remembered.add(host);
+    }
+    checkPath(url);
+  }
+}
+
 /** @throws PERMISSION_DENIED */
-export function checkHostAndOrigin(
+function checkHostAndOrigin(
   allowedHosts: ReadonlySet<string>,
   host: string | undefined,
   origin: string | undefined,
@@ -27,17 +52,24 @@ export function checkHostAndOrigin(
   }
 }
 
+const hostHeader = "host";
+
 /** Refuses what two readers may read as requests to two hosts (RFC 9112, 3.2). @throws INVALID_ARGUMENT */
-export function checkOneHost(rawHeaders: readonly string[]): void {
+function checkOneHost(rawHeaders: readonly string[]): void {
+  let hosts = 0;
   // Names and values take turns.
-  const hosts = rawHeaders.filter((text, at) => at % 2 === 0 && text.toLowerCase() === "host").length;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? "";
+    if (name.length === hostHeader.length && name.toLowerCase() === hostHeader) hosts++;
+  }
   if (hosts > 1) throw notApplied("INVALID_ARGUMENT", "a request has one Host header");
 }
 
 /** Refuses a path whose percent-encoding is not UTF-8: read leniently, it would be another name for a proper one. */
-export function checkPath(url: string | undefined): void {
+function checkPath(url: string | undefined): void {
+  if (url === undefined || !url.includes("%")) return;
   try {
-    decodeURIComponent((url ?? "").replace(/\?.*$/s, ""));
+    decodeURIComponent(url.replace(/\?.*$/s, ""));
   } catch (error) {
     throw notApplied("INVALID_ARGUMENT", "the path is not percent-encoded UTF-8", {
       cause: error,

@@ -1,5 +1,5 @@
 import { request as httpRequest, type IncomingMessage } from "node:http";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { connectClient } from "@blixard/client";
 import { BlixardError, type Clock, silentLogger, Watch } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
@@ -37,8 +37,8 @@ const clock: Clock = {
   },
 };
 
-/** Called when a connection on which something was asked has ended. */
-let onGone: () => void = () => {};
+/** The connection of the server on which something was asked last. */
+let asked: Socket | undefined;
 
 beforeEach(() => listen());
 
@@ -68,7 +68,7 @@ async function listen(): Promise<void> {
   const handlers: ListenerHandlers = {
     ...api,
     onRequest: (incoming, outgoing) => {
-      incoming.socket.once("close", () => onGone());
+      asked = incoming.socket;
       return api.onRequest(incoming, outgoing);
     },
   };
@@ -77,7 +77,7 @@ async function listen(): Promise<void> {
 
 afterEach(async () => {
   stalledMs = 60_000;
-  onGone = () => {};
+  asked = undefined;
   for (const response of responses) response.destroy();
   await listener.close(0);
 });
@@ -161,12 +161,11 @@ describe("GET with the flag of a stream", () => {
   });
 
   it("takes no place, and opens nothing, for a caller that has gone while it was looked up", async () => {
-    const looksUp = new Watch(false);
-    const gone = new Watch(false);
+    const looksUp = new Watch(0);
     const { authenticate } = service;
-    service.authenticate = async (token) => {
-      looksUp.set(true);
-      await gone.until((isGone) => isGone);
+    service.authenticate = (token) => {
+      if (looksUp.value === 0) asked?.destroy();
+      looksUp.update((count) => count + 1);
       return authenticate.call(service, token);
     };
     const opened = new Watch(0);
@@ -174,12 +173,10 @@ describe("GET with the flag of a stream", () => {
       opened.update((count) => count + 1);
       return Promise.reject(new BlixardError("INTERNAL", "nobody listens"));
     };
-    onGone = () => gone.set(true);
     const socket = connect(listener.port, "127.0.0.1");
     socket.write("GET /v1/kv?watch=true HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer admin-token\r\n\r\n");
-    await looksUp.until((looks) => looks);
+    await looksUp.until((count) => count === 1);
     socket.destroy();
-    await gone.until((isGone) => isGone);
     // The next stream is opened after the one whose caller has gone.
     expect((await get("/v1/kv?watch=true")).response.statusCode).toBe(500);
     expect(opened.value).toBe(1);

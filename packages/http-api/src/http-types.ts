@@ -51,6 +51,8 @@ export const httpLimits = {
   /** Of TLS; Node.js alone would hold the place of a client that says nothing for two minutes. */
   handshakeTimeoutMs: 10_000,
   keepAliveTimeoutMs: 30_000,
+  /** For how long the rest of a body that nobody reads is taken after the answer. */
+  unreadBodyMsMax: 500,
   /** Connections of whom no valid token is known, and of those with one: see `HttpPlaces`. */
   strangersMax: 1_000,
   callersMax: 1_000,

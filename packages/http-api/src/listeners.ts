@@ -1,5 +1,5 @@
 /** The two listeners of a node: TLS with the node's certificate on the bind port, plain HTTP on its own; one handler. */
-import { createServer as createHttpServer, type Server } from "node:http";
+import { createServer as createHttpServer, type Server, type ServerResponse } from "node:http";
 import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { TLSSocket } from "node:tls";
@@ -104,9 +104,13 @@ async function listen(server: Server, endAll: () => void, { bind, handlers, flag
   server.headersTimeout = httpLimits.headersTimeoutMs;
   server.keepAliveTimeout = httpLimits.keepAliveTimeoutMs;
   const { places } = handlers;
+  // One function for all of them: an answer knows its request.
+  function answered(this: ServerResponse): void {
+    places.answered(this.req.socket);
+  }
   server.on("request", (incoming, outgoing) => {
     places.requested(incoming.socket);
-    outgoing.once("close", () => places.answered(incoming.socket));
+    outgoing.on("close", answered);
     handlers.onRequest(incoming, outgoing);
   });
   server.on("upgrade", (incoming, socket, head) => {

@@ -34,8 +34,8 @@ export interface NodeService {
     meta: CallMeta,
     scope: { readonly signal: AbortSignal; readonly input?: AsyncIterable<StreamInputOf<Name>> },
   ): Promise<AsyncIterable<StreamOutputOf<Name>>>;
-  /** The holder of a token; undefined when nobody holds it. */
-  authenticate(token: string): Promise<Caller | undefined>;
+  /** The holder of a token; undefined when nobody holds it. @throws MISDIRECTED, UNAVAILABLE */
+  authenticate(token: string): Caller | undefined;
   /** Serving with a known leader, and caught up. */
   ready(): Readiness;
 }

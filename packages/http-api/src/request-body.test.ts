@@ -17,7 +17,6 @@ describe("readBytes", () => {
     stream.end("");
     expect((await read).toString()).toBe("abc");
     expect(await readBytes(incoming, 3)).toHaveLength(0);
-    for (const event of ["data", "end", "error"]) expect([event, stream.listenerCount(event)]).toEqual([event, 0]);
   });
 
   it("reads no further than it may", async () => {

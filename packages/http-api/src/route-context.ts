@@ -1,26 +1,16 @@
-/** What the route files build on: the server, its parts, and who may call. */
+/** What the route files build on: the table of routes, the parts of the node, and who may call. */
 import type { Socket } from "node:net";
 import { notApplied } from "@blixard/common";
-import { authorize, type HttpVerb, type NodeRoute, nodeRoutes } from "@blixard/protocol";
-import type { Hono } from "hono";
-import type { HttpContext, HttpEnv } from "./http-context.ts";
+import { authorize, type NodeRoute, nodeRoutes } from "@blixard/protocol";
+import type { Answer, Exchange } from "./exchange.ts";
 import type { HttpOptions, HttpParts } from "./http-types.ts";
 import type { Caller } from "./node-service.ts";
-import type { RouteList } from "./route-list.ts";
+import type { RouteTable } from "./route-table.ts";
 
 export interface RouteContext {
-  readonly app: Hono<HttpEnv>;
   readonly deps: HttpParts;
   readonly options: HttpOptions;
-  readonly routes: RouteList;
-  /** Who calls. @throws UNAUTHENTICATED */
-  authenticate(context: HttpContext): Promise<Caller>;
-  /** Answers with what `handle` gives, or with the error that it throws. `route` is the template, where there is one. */
-  answer(
-    request: HttpContext,
-    route: string | undefined,
-    handle: (request: HttpContext) => Promise<Response>,
-  ): Promise<Response>;
+  readonly routes: RouteTable;
 }
 
 /** Somebody without a token, who may call what anyone may. */
@@ -28,44 +18,29 @@ export const anonymous: Caller = { actor: { kind: "system", id: "anonymous" }, a
 
 /** Adds a route of the contract that is no call of the service. `handle` runs for callers that have the right to it. */
 export function addNodeRoute(
-  context: RouteContext,
+  { deps, routes }: RouteContext,
   name: keyof typeof nodeRoutes,
-  handle: (request: HttpContext) => Promise<Response>,
+  handle: (exchange: Exchange) => Promise<Answer>,
 ): void {
   const { verb, path, access }: NodeRoute = nodeRoutes[name];
-  addRoute(context, verb, path, async (request) => {
-    if (access !== "anyone") authorize(path, access, (await context.authenticate(request)).access);
-    return handle(request);
+  routes.add(verb, path, async (exchange) => {
+    if (access !== "anyone") authorize(path, access, callerOf(deps, exchange).access);
+    return handle(exchange);
   });
 }
 
-/** Adds one route to the server and to the list that answers about unknown ones. */
-export function addRoute(
-  context: RouteContext,
-  verb: HttpVerb,
-  template: string,
-  handle: (request: HttpContext) => Promise<Response>,
-): void {
-  context.routes.add(verb, template);
-  context.app.on(verb, honoPath(template), (request) => context.answer(request, template, handle));
-}
-
-/** A path of the contract as the server's router writes it. */
-export function honoPath(template: string): string {
-  return template.replaceAll(/\{(\w+)\}/g, ":$1");
+/** Who calls. @throws UNAUTHENTICATED, UNAVAILABLE */
+export function callerOf(deps: HttpParts, exchange: Exchange): Caller {
+  return authenticate(deps, exchange.incoming.socket, exchange.header("authorization"));
 }
 
 /**
  * The holder of the token in an Authorization header that came over `socket`, which is no stranger's from then on.
  * @throws UNAUTHENTICATED, UNAVAILABLE
  */
-export async function authenticate(
-  deps: HttpParts,
-  socket: Socket,
-  authorization: string | undefined,
-): Promise<Caller> {
-  const token = /^Bearer +(\S{1,512})$/i.exec(authorization ?? "")?.[1];
-  const caller = token === undefined ? undefined : await deps.service().authenticate(token);
+export function authenticate(deps: HttpParts, socket: Socket, authorization: string | undefined): Caller {
+  const token = authorization === undefined ? undefined : /^Bearer +(\S{1,512})$/i.exec(authorization)?.[1];
+  const caller = token === undefined ? undefined : deps.service().authenticate(token);
   if (caller === undefined) {
     throw notApplied("UNAUTHENTICATED", token === undefined ? "a token is needed" : "the token is not known", {
       hint: "Send `Authorization: Bearer <token>`; the token stands in admin.token of the data directory of a voter.",
@@ -73,9 +48,4 @@ export async function authenticate(
   }
   deps.places.authenticated(socket);
   return caller;
-}
-
-/** The parts of a request that its meta is read from. */
-export function metaSource(request: HttpContext) {
-  return { header: (name: string) => request.req.header(name), query: (name: string) => request.req.query(name) };
 }

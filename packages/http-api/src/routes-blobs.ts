@@ -6,6 +6,7 @@ import type { IncomingMessage } from "node:http";
 import { BlixardError, notApplied } from "@blixard/common";
 import { blobPromiseSchema, limits } from "@blixard/protocol";
 import { z } from "zod";
+import { jsonAnswer } from "./exchange.ts";
 import type { BlobPromise } from "./node-service.ts";
 import { addNodeRoute, type RouteContext } from "./route-context.ts";
 
@@ -17,11 +18,11 @@ const querySchema = z.strictObject({
 });
 
 export function addBlobRoute(context: RouteContext): void {
-  addNodeRoute(context, "uploadBlob", async (request) => {
-    const promise = promiseOf(request.req.query());
-    const chunks = chunksOf(request.env.incoming, promise.offset ?? 0);
+  addNodeRoute(context, "uploadBlob", async (exchange) => {
+    const promise = promiseOf(exchange.queryFields());
+    const chunks = chunksOf(exchange.incoming, promise.offset ?? 0);
     const { digest, sizeBytes } = await context.deps.blobs().put(chunks, promise);
-    return request.json({ digest, sizeBytes, nodeId: context.deps.nodeId }, 201);
+    return jsonAnswer({ digest, sizeBytes, nodeId: context.deps.nodeId }, 201);
   });
 }
 

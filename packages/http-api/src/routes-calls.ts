@@ -11,30 +11,27 @@ import {
   type RequestOf,
 } from "@blixard/protocol";
 import { callMetaOf } from "./call-meta.ts";
+import { type Answer, type Exchange, jsonAnswer } from "./exchange.ts";
 import { type FieldTypes, fieldTypesOf, queryFields, typedField } from "./field-types.ts";
-import type { HttpContext } from "./http-context.ts";
 import { httpLimits } from "./http-types.ts";
 import { readBytes, readJsonObject } from "./request-body.ts";
-import { addRoute, anonymous, metaSource, type RouteContext } from "./route-context.ts";
+import { anonymous, callerOf, type RouteContext } from "./route-context.ts";
 
 /** Adds every route of every method; those for diagnosis only when the node was asked to serve them. */
 export function addCallRoutes(context: RouteContext): void {
+  const { deps, options, routes } = context;
   for (const [name, method] of Object.entries(methods) as [HttpMethodName, Method][]) {
     const types = fieldTypesOf(method.request);
     for (const route of method.http ?? []) {
-      if (route.debug && !context.options.debugApi) continue;
+      if (route.debug && !options.debugApi) continue;
       const inPath = pathFields(route);
-      addRoute(context, route.verb, route.path, async (request) => {
-        const caller = method.access === "anyone" ? anonymous : await context.authenticate(request);
+      routes.add(route.verb, route.path, async (exchange) => {
+        const caller = method.access === "anyone" ? anonymous : callerOf(deps, exchange);
         // By the rule of the service, which applies it too: a body is read only from a caller that has the right.
         authorize(name, method.access, caller.access);
-        const fields = await requestFields(request, route, inPath, types);
-        const meta = callMetaOf(metaSource(request), request.get("requestId"), caller);
-        return answerCall(
-          request,
-          route,
-          await context.deps.service().call(name, fields as RequestOf<typeof name>, meta),
-        );
+        const fields = await requestFields(exchange, route, inPath, types);
+        const meta = callMetaOf(exchange, exchange.requestId, caller);
+        return answerCall(exchange, route, await deps.service().call(name, fields as RequestOf<typeof name>, meta));
       });
     }
   }
@@ -45,29 +42,41 @@ export function addCallRoutes(context: RouteContext): void {
  * What a route does not look at is refused: its caller meant something by it.
  */
 async function requestFields(
-  request: HttpContext,
+  exchange: Exchange,
   route: HttpRoute,
   inPath: readonly string[],
   types: FieldTypes,
 ): Promise<Record<string, unknown>> {
-  const fromPath: Record<string, unknown> = { ...route.fixed };
-  for (const field of inPath) fromPath[field] = typedField(types, field, request.req.param(field) ?? "");
-  const query = queryFields(types, request.req.query());
+  const { incoming } = exchange;
+  const query = queryFields(types, exchange.queryFields());
   if (route.verb === "GET" || route.verb === "DELETE") {
     if (route.fixed !== undefined) refuseFields(query);
-    if (route.verb === "DELETE") refuseFields(await readJsonObject(request.env.incoming));
-    return { ...query, ...fromPath };
+    if (route.verb === "DELETE") refuseFields(await readJsonObject(incoming));
+    return withPath(query, exchange, route, inPath, types);
   }
   refuseFields(query);
   if (route.fixed !== undefined) {
-    refuseFields(await readJsonObject(request.env.incoming));
-    return fromPath;
+    refuseFields(await readJsonObject(incoming));
+    return withPath({}, exchange, route, inPath, types);
   }
   if (route.bytes === "request") {
-    const data = await readBytes(request.env.incoming, httpLimits.consolePendingBytesMax);
-    return { data: new Uint8Array(data), ...fromPath };
+    const data = await readBytes(incoming, httpLimits.consolePendingBytesMax);
+    return withPath({ data: new Uint8Array(data) }, exchange, route, inPath, types);
   }
-  return { ...(await readJsonObject(request.env.incoming)), ...fromPath };
+  return withPath(await readJsonObject(incoming), exchange, route, inPath, types);
+}
+
+/** What the path says goes before everything else. */
+function withPath(
+  fields: Record<string, unknown>,
+  { params }: Exchange,
+  route: HttpRoute,
+  inPath: readonly string[],
+  types: FieldTypes,
+): Record<string, unknown> {
+  if (route.fixed !== undefined) Object.assign(fields, route.fixed);
+  for (const field of inPath) fields[field] = typedField(types, field, params[field] ?? "");
+  return fields;
 }
 
 /** @throws INVALID_ARGUMENT */
@@ -79,13 +88,13 @@ function refuseFields(fields: Readonly<Record<string, unknown>>): void {
   });
 }
 
-function answerCall(request: HttpContext, route: HttpRoute, result: object): Response {
-  if (route.bytes === "response") return answerConsole(request, result as ConsolePiece);
-  if (route.whole !== undefined) return request.json((result as Record<string, unknown>)[route.whole]);
-  if (route.merged === undefined) return request.json(result, route.successStatus ?? 200);
+function answerCall(exchange: Exchange, route: HttpRoute, result: object): Answer {
+  if (route.bytes === "response") return answerConsole(exchange, result as ConsolePiece);
+  if (route.whole !== undefined) return jsonAnswer((result as Record<string, unknown>)[route.whole]);
+  if (route.merged === undefined) return jsonAnswer(result, route.successStatus);
   const { [route.merged]: record, ...rest } = result as Record<string, unknown>;
   if (typeof record !== "object") throw new BlixardError("INTERNAL", `the answer has no ${route.merged}`);
-  return request.json({ ...record, ...rest }, route.successStatus ?? 200);
+  return jsonAnswer({ ...record, ...rest }, route.successStatus);
 }
 
 interface ConsolePiece {
@@ -95,13 +104,13 @@ interface ConsolePiece {
 }
 
 /** Serial output as JSON, or as it is for whoever asks for bytes or plain text. */
-function answerConsole(request: HttpContext, piece: ConsolePiece): Response {
-  const accept = request.req.header("accept") ?? "";
-  request.header(headers.consoleOffset, String(piece.offset));
-  request.header(headers.consoleEndOffset, String(piece.endOffset));
+function answerConsole(exchange: Exchange, piece: ConsolePiece): Answer {
+  const accept = exchange.header("accept") ?? "";
+  exchange.setHeader(headers.consoleOffset, String(piece.offset));
+  exchange.setHeader(headers.consoleEndOffset, String(piece.endOffset));
   const raw = /^(application\/octet-stream|text\/plain)\b/.exec(accept)?.[1];
-  if (raw !== undefined) return request.body(piece.data, 200, { "content-type": raw });
+  if (raw !== undefined) return { status: 200, type: raw, body: piece.data };
   const bytes = Buffer.from(piece.data);
   const { offset, endOffset } = piece;
-  return request.json({ offset, endOffset, text: bytes.toString("utf8"), dataBase64: bytes.toString("base64") });
+  return jsonAnswer({ offset, endOffset, text: bytes.toString("utf8"), dataBase64: bytes.toString("base64") });
 }

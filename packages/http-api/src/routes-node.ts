@@ -1,5 +1,6 @@
 /** Routes about the node itself: liveness, readiness, metrics, the API description and the page. */
 import type { Health } from "@blixard/protocol";
+import { jsonAnswer } from "./exchange.ts";
 import { openApiDocument } from "./openapi.ts";
 import { addNodeRoute, type RouteContext } from "./route-context.ts";
 import { statusPage } from "./status-page.ts";
@@ -7,28 +8,28 @@ import { statusPage } from "./status-page.ts";
 export function addNodeRoutes(context: RouteContext): void {
   const { deps, options } = context;
   const readiness = () => deps.service().ready();
-  addNodeRoute(context, "health", async (request) => {
+  addNodeRoute(context, "health", async () => {
     if (!deps.storageHealthy()) {
       const error = { code: "STORAGE_FAILED", message: "storage failed", hint: "See the log.", outcome: "not_applied" };
-      return request.json({ healthy: false, error }, 503);
+      return jsonAnswer({ healthy: false, error }, 503);
     }
     const health: Health = { healthy: true, nodeId: deps.nodeId, clusterId: deps.clusterId(), ...readiness() };
-    return request.json(health);
+    return jsonAnswer(health);
   });
-  addNodeRoute(context, "readiness", async (request) => {
+  addNodeRoute(context, "readiness", async () => {
     const { ready, reason } = readiness();
-    if (ready) return request.json({ ready });
+    if (ready) return jsonAnswer({ ready });
     const error = { code: "UNAVAILABLE", message: reason, hint: null, outcome: "not_applied" };
-    return request.json({ ready, error }, 503);
+    return jsonAnswer({ ready, error }, 503);
   });
-  addNodeRoute(context, "metrics", async (request) => {
-    return request.body(await deps.metricsText(), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
+  addNodeRoute(context, "metrics", async () => {
+    return { status: 200, type: "text/plain; version=0.0.4; charset=utf-8", body: await deps.metricsText() };
   });
-  addNodeRoute(context, "openApi", async (request) => {
-    return request.json(openApiDocument(options));
+  addNodeRoute(context, "openApi", async () => {
+    return jsonAnswer(openApiDocument(options));
   });
-  addNodeRoute(context, "page", async (request) => {
-    request.header("content-security-policy", statusPage.contentSecurityPolicy);
-    return request.html(statusPage.html);
+  addNodeRoute(context, "page", async (exchange) => {
+    exchange.setHeader("content-security-policy", statusPage.contentSecurityPolicy);
+    return { status: 200, type: "text/html; charset=UTF-8", body: statusPage.html };
   });
 }

@@ -14,12 +14,13 @@ import {
   streams,
 } from "@blixard/protocol";
 import { callMetaOf } from "./call-meta.ts";
+import type { Answer, Exchange } from "./exchange.ts";
 import { type FieldTypes, fieldTypesOf, queryFields, typedField } from "./field-types.ts";
-import type { HttpContext } from "./http-context.ts";
 import { errorAnswer } from "./http-errors.ts";
 import { httpLimits } from "./http-types.ts";
 import { bindHttpMetrics } from "./metrics.ts";
-import { honoPath, metaSource, type RouteContext } from "./route-context.ts";
+import { callerOf, type RouteContext } from "./route-context.ts";
+import type { Handle } from "./route-table.ts";
 import { streamBody } from "./stream-body.ts";
 
 export function addStreamRoutes(context: RouteContext): void {
@@ -27,53 +28,45 @@ export function addStreamRoutes(context: RouteContext): void {
   for (const [name, { http, request: schema }] of Object.entries(streams) as [StreamName, StreamMethod][]) {
     if (http === undefined) continue;
     const types = fieldTypesOf(schema);
-    context.routes.add("GET", http.path);
-    context.app.on("GET", honoPath(http.path), async (request, next) => {
-      const { method } = request.req;
-      // The framework asks here for HEAD as well, whose answer has no body.
-      if (method !== "GET" || request.req.query(http.flag) !== "true") return next();
-      return context.answer(request, http.path, () =>
-        answerStream(context, open, request, name, requestFields(request, http, types)),
-      );
-    });
+    const handle: Handle = (exchange) =>
+      answerStream(context, open, exchange, name, requestFields(exchange, http, types));
+    context.routes.add("GET", http.path, handle, http.flag);
   }
 }
 
 function requestFields(
-  request: HttpContext,
+  exchange: Exchange,
   route: { readonly path: string; readonly flag: string },
   types: FieldTypes,
 ): Record<string, unknown> {
-  const fields = queryFields(types, request.req.query(), ["consistency", route.flag]);
-  for (const field of pathFields(route)) fields[field] = typedField(types, field, request.req.param(field) ?? "");
+  const fields = queryFields(types, exchange.queryFields(), ["consistency", route.flag]);
+  for (const field of pathFields(route)) fields[field] = typedField(types, field, exchange.params[field] ?? "");
   return fields;
 }
 
 async function answerStream(
   context: RouteContext,
   open: OpenStreams,
-  request: HttpContext,
+  exchange: Exchange,
   name: StreamName,
   fields: Record<string, unknown>,
-): Promise<Response> {
-  const caller = await context.authenticate(request);
-  const requestId = request.get("requestId");
-  const meta = callMetaOf(metaSource(request), requestId, caller);
+): Promise<Answer> {
+  const caller = callerOf(context.deps, exchange);
+  const { requestId } = exchange;
+  const meta = callMetaOf(exchange, requestId, caller);
   const { logger, clock } = context.deps;
   authorize(name, streams[name].access, caller.access);
-  const signal = open.add(request);
+  const signal = open.add(exchange);
   signal.throwIfAborted();
   const items = await context.deps.service().stream(name, fields as StreamRequestOf<typeof name>, meta, { signal });
-  const events = (request.req.header("accept") ?? "").includes(streamMediaTypes.events);
+  const events = (exchange.header("accept") ?? "").includes(streamMediaTypes.events);
   const body = streamBody(items, events ? "events" : "lines", {
     clock,
     lastItem: (error) => errorAnswer(error, requestId, false, logger).body,
   });
-  return request.body(body, 200, {
-    "content-type": events ? streamMediaTypes.events : streamMediaTypes.lines,
-    // Proxies pass on each piece as it comes.
-    "x-accel-buffering": "no",
-  });
+  // Proxies pass on each piece as it comes.
+  exchange.setHeader("x-accel-buffering", "no");
+  return { status: 200, type: events ? streamMediaTypes.events : streamMediaTypes.lines, body };
 }
 
 const stalledMsMaxDefault = 3 * streamHeartbeatMs;
@@ -90,13 +83,13 @@ class OpenStreams {
     this.#gauge.set(0);
   }
 
-  /** A signal that aborts when the answer to `request` has ended, or its caller has gone. @throws OVERLOADED */
-  add(request: HttpContext): AbortSignal {
+  /** A signal that aborts when the answer to `exchange` has ended, or its caller has gone. @throws OVERLOADED */
+  add(exchange: Exchange): AbortSignal {
     if (this.#count >= httpLimits.streamsMax) {
       throw notApplied("OVERLOADED", `${this.#count} streams are open already`);
     }
     const left = new AbortController();
-    const { incoming, outgoing } = request.env;
+    const { incoming, outgoing } = exchange;
     const { socket } = incoming;
     this.#change(1);
     const end = () => {

@@ -3,12 +3,15 @@ import { notApplied } from "@blixard/common";
 import type { BlobStore, NodeService } from "./node-service.ts";
 
 const reason = "the node is starting";
-const starting = () => Promise.reject(notApplied("UNAVAILABLE", reason, { hint: "Try again soon." }));
+const unavailable = () => notApplied("UNAVAILABLE", reason, { hint: "Try again soon." });
+const starting = () => Promise.reject(unavailable());
 
 export const startingService: NodeService = {
   call: starting,
   stream: starting,
-  authenticate: starting,
+  authenticate: () => {
+    throw unavailable();
+  },
   ready: () => ({ ready: false, reason }),
 };
 

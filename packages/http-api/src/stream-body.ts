@@ -1,5 +1,4 @@
 /** The items of a stream as the body of an answer. One item at a time is read, when the caller has taken those before it. */
-import { ReadableStream } from "node:stream/web";
 import { type Clock, Watch } from "@blixard/common";
 import { encodeStreamItem, streamHeartbeatMs } from "@blixard/protocol";
 
@@ -15,20 +14,7 @@ export interface StreamBodyDeps {
   readonly lastItem: (error: unknown) => object;
 }
 
-export function streamBody(
-  items: AsyncIterable<object>,
-  form: keyof typeof forms,
-  deps: StreamBodyDeps,
-): globalThis.ReadableStream<Uint8Array> {
-  return ReadableStream.from(encoded(pieces(items, form, deps))) as globalThis.ReadableStream<Uint8Array>;
-}
-
-async function* encoded(texts: AsyncIterable<string>): AsyncGenerator<Uint8Array> {
-  const encoder = new TextEncoder();
-  for await (const text of texts) yield encoder.encode(text);
-}
-
-async function* pieces(
+export async function* streamBody(
   items: AsyncIterable<object>,
   form: keyof typeof forms,
   { clock, lastItem }: StreamBodyDeps,

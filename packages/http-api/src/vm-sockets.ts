@@ -9,7 +9,7 @@ import { authorize, type CallMeta, streams } from "@blixard/protocol";
 import { WebSocketServer } from "ws";
 import { consoleSocket } from "./console-socket.ts";
 import { forwardSocket } from "./forward-socket.ts";
-import { checkHostAndOrigin, checkOneHost, checkPath } from "./host-guard.ts";
+import { HostGuard } from "./host-guard.ts";
 import { errorAnswer } from "./http-errors.ts";
 import { type HttpOptions, type HttpParts, httpLimits } from "./http-types.ts";
 import { bindHttpMetrics } from "./metrics.ts";
@@ -28,16 +28,14 @@ export interface VmSockets {
 const kinds: readonly SocketKind[] = [consoleSocket, forwardSocket];
 
 export function createVmSockets(deps: HttpParts, options: HttpOptions): VmSockets {
-  const allowedHosts = new Set([...options.allowedHosts, deps.endpointId].map((host) => host.toLowerCase()));
+  const guard = new HostGuard([...options.allowedHosts, deps.endpointId]);
   const metrics = bindHttpMetrics(deps.metrics);
   const servers = new Map(kinds.map((kind) => [kind, serverOf(kind)]));
   const accept = async (incoming: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
-    checkOneHost(incoming.rawHeaders);
-    checkHostAndOrigin(allowedHosts, incoming.headers.host, incoming.headers.origin);
-    checkPath(incoming.url);
+    guard.check(incoming);
     const url = urlOf(incoming);
     const kind = kinds.find(({ path }) => path.test(url.pathname));
-    const caller = await authenticate(deps, incoming.socket, authorizationOf(incoming));
+    const caller = authenticate(deps, incoming.socket, authorizationOf(incoming));
     const { stream } = kind ?? consoleSocket;
     authorize(stream, streams[stream].access, caller.access);
     const server = kind === undefined ? undefined : servers.get(kind);

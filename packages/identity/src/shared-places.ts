@@ -15,8 +15,8 @@ export interface SharedPlacesOptions<Holder> {
 
 interface Place {
   /** Grows with each sign of life, over all places. */
-  readonly heardAt: number;
-  readonly busy: boolean;
+  heardAt: number;
+  busy: boolean;
 }
 
 interface Candidate<Holder> {
@@ -68,8 +68,13 @@ export class SharedPlaces<Holder> {
   /** Notes a sign of life. Whoever has no place is ignored. */
   heard(holder: Holder, busy = false): void {
     const places = this.#shares.get(this.#shareOf.get(holder) ?? "");
-    if (places?.delete(holder) !== true) return;
-    places.set(holder, { heardAt: ++this.#heard, busy });
+    const place = places?.get(holder);
+    if (places === undefined || place === undefined) return;
+    place.heardAt = ++this.#heard;
+    place.busy = busy;
+    // It comes last from now on.
+    places.delete(holder);
+    places.set(holder, place);
   }
 
   /** Frees the place. False when there was none. */

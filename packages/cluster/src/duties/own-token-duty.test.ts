@@ -16,8 +16,7 @@ afterEach(async () => {
 const textAt = (id: number) => group.machine(id).ownToken?.text;
 const hashOf = (text: string | undefined) => (text === undefined ? undefined : toHex(sha256(fromUtf8(text))));
 const recordAt = (id: number, of: number) => ownTokenOf(group.node(id).state, of);
-const callerAt = async (id: number, text: string | undefined) =>
-  (await group.node(id).authenticate(text ?? ""))?.actor.id;
+const callerAt = async (id: number, text: string | undefined) => group.node(id).authenticate(text ?? "")?.actor.id;
 
 async function joined(id: number, role: "voter" | "worker" = "voter"): Promise<void> {
   group.machine(id).ownToken = new MemoryTokenStore();

@@ -244,7 +244,7 @@ function serveHeldBack(base: Base, identity: () => NodeIdentity, heldBack: HeldB
   deps.onHeldBack?.({
     reason: heldBack.reason,
     call: node.answer,
-    authenticate: async (token) => tokenHolder(stateMachine.state, deps, token),
+    authenticate: (token) => tokenHolder(stateMachine.state, deps, token),
   });
 }
 

@@ -256,7 +256,7 @@ export class TestService implements NodeService {
     }
   }
 
-  async authenticate(token: string): Promise<Caller | undefined> {
+  authenticate(token: string): Caller | undefined {
     if (token === "admin-token") return { actor: { kind: "token", id: "a" }, access: "admin" };
     if (token === "viewer-token") return { actor: { kind: "token", id: "v" }, access: "viewer" };
     return undefined;

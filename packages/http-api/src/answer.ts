@@ -1,0 +1,48 @@
+/** Writes answers. */
+import { pipeline } from "node:stream/promises";
+import { type Clock, systemErrorCodeOf } from "@blixard/common";
+import { headers } from "@blixard/protocol";
+import type { Answer, Exchange } from "./exchange.ts";
+import { httpLimits } from "./http-types.ts";
+
+/** Resolves when an answer that is written piece by piece has ended. Any other is only handed to Node.js. */
+export async function sendAnswer(exchange: Exchange, answer: Answer, clock: Clock): Promise<void> {
+  const { incoming, outgoing, ownHeaders, requestId } = exchange;
+  const { status, type, body } = answer;
+  const written: Record<string, string | number> = {
+    "content-type": type,
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+  };
+  if (requestId !== "") written[headers.requestId] = requestId;
+  if (ownHeaders !== undefined) Object.assign(written, ownHeaders);
+  if (!incoming.complete) endSoon(exchange, clock);
+  const isWhole = typeof body === "string" || body instanceof Uint8Array;
+  if (isWhole) {
+    written["content-length"] = typeof body === "string" ? Buffer.byteLength(body) : body.length;
+    outgoing.writeHead(status, written).end(body);
+    return;
+  }
+  outgoing.writeHead(status, written);
+  try {
+    await pipeline(body, outgoing);
+  } catch (error) {
+    // The caller has gone, which ends the stream and is no fault of anybody.
+    if (systemErrorCodeOf(error) !== "ERR_STREAM_PREMATURE_CLOSE") throw error;
+  }
+}
+
+/**
+ * The rest of a body that nobody reads: a caller that is still sending it would not read the answer before it has sent it
+ * all, and may send for ever.
+ */
+function endSoon({ incoming, outgoing }: Exchange, clock: Clock): void {
+  const { socket } = incoming;
+  outgoing.once("finish", () => {
+    if (incoming.complete) return;
+    incoming.resume();
+    const timer = clock.setTimer(httpLimits.unreadBodyMsMax, () => socket.destroy());
+    const stop = () => timer.cancel();
+    incoming.once("end", stop).once("close", stop).once("error", stop);
+  });
+}
