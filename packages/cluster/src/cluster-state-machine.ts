@@ -312,17 +312,16 @@ class StoredStateMachine implements ClusterStateMachine {
     const keys: Record<FollowedTable, Set<string>> = { kv: new Set(), vms: new Set() };
     for (const entry of entries) {
       const application = this.#applyEntry(entry);
-      const encoded = application.changes.map((change) => ({
-        table: change.table,
-        key: change.key,
-        value: change.value === undefined ? undefined : encodeKnownValue(change.value),
-      }));
+      const encoded: EncodedChange[] = [];
       for (const change of application.changes) {
+        const { table, key, value } = change;
+        const row = { table, key, value: value === undefined ? undefined : encodeKnownValue(value) };
+        encoded.push(row);
+        changes.push(row);
         applyChange(this.#state, change);
-        tables.add(change.table);
-        if (change.table === "kv" || change.table === "vms") keys[change.table].add(change.key);
+        tables.add(table);
+        if (table === "kv" || table === "vms") keys[table].add(key);
       }
-      changes.push(...encoded);
       this.#hash = extendHash(this.#sha256, this.#hash, entry, encoded);
       this.#hashes.add({ index: entry.index, term: entry.term, hash: this.#hash });
       results.push(application.applied);

@@ -16,6 +16,17 @@ export function fromUtf8(text: string): Uint8Array {
   return bytes;
 }
 
+/** Writes the bytes of `text` from `at` on, where three for each character must fit. Returns where they end. */
+export function writeUtf8(text: string, bytes: Uint8Array, at: number): number {
+  if (text.length > shortTextLengthMax) return at + encoder.encodeInto(text, bytes.subarray(at)).written;
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index);
+    if (code > 0x7f) return at + encoder.encodeInto(text, bytes.subarray(at)).written;
+    bytes[at + index] = code;
+  }
+  return at + text.length;
+}
+
 /** The text of `bytes`; throws a TypeError when they are not valid UTF-8. */
 export function toUtf8(bytes: Uint8Array): string {
   return decoder.decode(bytes);

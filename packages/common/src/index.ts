@@ -7,7 +7,7 @@ export type { NamedLimit } from "./assert.ts";
 export { assert, assertAtMost, assertBelow, assertSafeInteger, InvariantError } from "./assert.ts";
 export { BoundedQueue } from "./bounded-queue.ts";
 export type { Brand } from "./brand.ts";
-export { bytesEqual, concatBytes, fromHex, fromUtf8, toHex, toUtf8 } from "./bytes.ts";
+export { bytesEqual, concatBytes, fromHex, fromUtf8, toHex, toUtf8, writeUtf8 } from "./bytes.ts";
 export type { Clock, Timer } from "./clock.ts";
 export { CloseStack } from "./close-stack.ts";
 export type { ErrorCode, ErrorCodeFacts } from "./error-codes.ts";

@@ -32,7 +32,7 @@ const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true });
 export function encodeValue(value: unknown, options: WireOptions = {}): Uint8Array {
   let bytes: Uint8Array;
   try {
-    // A copy: the packer hands out a view of a buffer that it goes on using.
+    // A copy: what is kept for long keeps no larger piece of memory.
     bytes = new Uint8Array(packr.pack(value));
     checkStructure(bytes, true);
   } catch (error) {
@@ -44,10 +44,12 @@ export function encodeValue(value: unknown, options: WireOptions = {}): Uint8Arr
 
 /**
  * As `encodeValue`, for what is made of values that were decoded or encoded before: nothing in it has to be looked at again.
- * Its bytes are the same. @throws VALUE_TOO_LARGE
+ * Its bytes are the same, and are part of a larger piece of memory: for what is written soon, and kept by nobody.
+ * @throws VALUE_TOO_LARGE
  */
 export function encodeKnownValue(value: unknown): Uint8Array {
-  const bytes = new Uint8Array(packr.pack(value));
+  // The packer goes on behind what it has given out, and never writes over it.
+  const bytes = packr.pack(value);
   checkSize(bytes, {});
   return bytes;
 }

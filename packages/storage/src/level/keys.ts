@@ -91,13 +91,16 @@ export function journalSequence(key: Buffer): number {
   return readUint64(key, 6);
 }
 
-export function recordKey(generation: number, table: string, key: Uint8Array): Buffer {
-  const tableBytes = Buffer.from(table, "utf8");
-  const rest = Buffer.allocUnsafe(1 + tableBytes.length + key.length);
-  rest.writeUInt8(tableBytes.length, 0);
-  rest.set(tableBytes, 1);
-  rest.set(key, 1 + tableBytes.length);
-  return generationKey(generation, "r", rest);
+/** Makes the keys of the records of one table. */
+export function tableKeys(generation: number, table: string): (key: Uint8Array) => Buffer {
+  const name = Buffer.from(table, "utf8");
+  const prefix = generationKey(generation, "r", Buffer.concat([Buffer.from([name.length]), name]));
+  return (key) => {
+    const made = Buffer.allocUnsafe(prefix.length + key.length);
+    made.set(prefix, 0);
+    made.set(key, prefix.length);
+    return made;
+  };
 }
 
 /** The table and key of a record key; undefined when it is damaged. */

@@ -24,7 +24,7 @@ import {
   journalSequence,
   parseRecordKey,
   pointerKey,
-  recordKey,
+  tableKeys,
 } from "./keys.ts";
 import type { LevelHandle, LevelOp } from "./level-handle.ts";
 
@@ -199,7 +199,7 @@ export class LevelStateStore implements StateStore {
     return this.#writes.run(async () => {
       assert(applied.index >= this.#applied.index, `the state at ${this.#applied.index} cannot go back`);
       const sequence = this.#sequence + 1;
-      const ops = changes.map((change): LevelOp => this.#changeOp(change));
+      const ops = this.#changeOps(changes);
       const mark = journalKey(this.#generation, sequence);
       ops.push(sealedPut(generationKey(this.#generation, "a"), { applied: plainApplied(applied), sequence }));
       ops.push({ type: "put", key: mark, value: sealRecord(mark, markPayload) });
@@ -210,11 +210,19 @@ export class LevelStateStore implements StateStore {
     });
   }
 
-  #changeOp({ table, key, value }: StateChange): LevelOp {
-    const stored = recordKey(this.#generation, checkedTable(table), key);
-    return value === undefined
-      ? { type: "del", key: stored }
-      : { type: "put", key: stored, value: sealRecord(stored, value) };
+  #changeOps(changes: readonly StateChange[], generation = this.#generation): LevelOp[] {
+    const keysOf = new Map<string, (key: Uint8Array) => Buffer>();
+    return changes.map(({ table, key, value }): LevelOp => {
+      let keyOf = keysOf.get(table);
+      if (keyOf === undefined) {
+        keyOf = tableKeys(generation, checkedTable(table));
+        keysOf.set(table, keyOf);
+      }
+      const stored = keyOf(key);
+      return value === undefined
+        ? { type: "del", key: stored }
+        : { type: "put", key: stored, value: sealRecord(stored, value) };
+    });
   }
 
   replaceAll(applied: AppliedState, batches: AsyncIterable<readonly StateRecord[]>): Promise<void> {
@@ -223,10 +231,7 @@ export class LevelStateStore implements StateStore {
       // An earlier attempt may have failed half way.
       for (const range of generationsExcept(this.#generation)) await this.#handle.deleteRange(range);
       for await (const batch of batches) {
-        const ops = batch.map(({ table, key, value }): LevelOp => {
-          const stored = recordKey(generation, checkedTable(table), key);
-          return { type: "put", key: stored, value: sealRecord(stored, value) };
-        });
+        const ops = this.#changeOps(batch, generation);
         await this.#handle.write(ops, { sync: false });
       }
       await this.#changeOver(applied);

@@ -5,7 +5,7 @@
 import { fromUtf8, toHex } from "@blixard/common";
 import { asLogIndex, asNodeId, asTerm, type Entry } from "@blixard/raft/core";
 import { describe, expect, it } from "@jest/globals";
-import { blockKey, chunkKey, generationKey, journalKey, recordKey } from "../level/keys.ts";
+import { blockKey, chunkKey, generationKey, journalKey, tableKeys } from "../level/keys.ts";
 import { decodeEntryBlock, encodeEntryBlock } from "./entry-block.ts";
 import { packHead, unpackHead } from "./log-head.ts";
 import { pack, plainApplied, unpack } from "./packed.ts";
@@ -98,6 +98,6 @@ describe("the format on disk", () => {
     expect(toHex(chunkKey(1, 258))).toBe("630000000100000102");
     expect(toHex(generationKey(2, "a"))).toBe("670000000261");
     expect(toHex(journalKey(2, 9))).toBe("67000000026a0000000000000009");
-    expect(toHex(recordKey(2, "kv", fromUtf8("a")))).toBe("670000000272026b7661");
+    expect(toHex(tableKeys(2, "kv")(fromUtf8("a")))).toBe("670000000272026b7661");
   });
 });

@@ -5,8 +5,8 @@
  *     0        1          5
  *     version  crc32(BE)  payload
  */
-import { crc32 } from "node:zlib";
 import { BlixardError } from "@blixard/common";
+import { crc32Of } from "./crc32.ts";
 
 export const recordFormatVersion = 1;
 export const recordHeaderBytes = 5;
@@ -45,7 +45,8 @@ export function corrupt(message: string, cause?: unknown): BlixardError {
 }
 
 function checksum(key: Uint8Array, payload: Uint8Array): number {
-  return crc32(payload, crc32(versionByte, crc32(key)));
+  const before = crc32Of(versionByte, 0, versionByte.length, crc32Of(key, 0, key.length, 0));
+  return crc32Of(payload, 0, payload.length, before);
 }
 
 function hexOf(key: Uint8Array): string {
