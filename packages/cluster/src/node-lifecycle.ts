@@ -17,11 +17,17 @@ export class NodeLifecycle {
     this.#logger = logger;
   }
 
+  /** Why the node does not serve; undefined while it does. */
+  get refusal(): BlixardError | undefined {
+    const { phase, error } = this.watch.value;
+    if (phase === "serving") return undefined;
+    return phase === "closed" ? stopped() : (error ?? stopped());
+  }
+
   /** @throws why the node does not serve */
   assertServing(): void {
-    const { phase, error } = this.watch.value;
-    if (phase === "closed") throw stopped();
-    if (phase !== "serving") throw error ?? stopped();
+    const { refusal } = this;
+    if (refusal !== undefined) throw refusal;
   }
 
   becomeRemoved(error: BlixardError): void {

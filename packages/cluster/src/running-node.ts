@@ -72,14 +72,14 @@ export class RunningNode implements ClusterNode {
     return this.#lifecycle.watch;
   }
 
-  async call<Name extends MethodName>(
+  call<Name extends MethodName>(
     name: Name,
     request: RequestOf<Name>,
     meta: CallMeta,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<ResponseOf<Name>> {
-    this.#lifecycle.assertServing();
-    return this.#router.call(name, request, meta, options);
+    const { refusal } = this.#lifecycle;
+    return refusal === undefined ? this.#router.call(name, request, meta, options) : Promise.reject(refusal);
   }
 
   async stream<Name extends StreamName>(

@@ -60,7 +60,7 @@ export function startingNode(
   };
   const steps: CallSteps = {
     parts: deps,
-    around: (_, run) => run(),
+    around: async (_, run) => run(),
     enter: (_, request) => request,
     leave: async () => {},
     place: (name, request, call) => handlerOf(name)(request, call),
@@ -86,9 +86,9 @@ export function servingNode(
   const { router, lifecycle } = deps;
   return {
     ...introduction(deps),
-    call: async (call, signal) => {
-      lifecycle.assertServing();
-      return router.handleRpc(call, signal);
+    call: (call, signal) => {
+      const { refusal } = lifecycle;
+      return refusal === undefined ? router.handleRpc(call, signal) : Promise.reject(refusal);
     },
     stream: async (call, signal) => {
       lifecycle.assertServing();

@@ -10,8 +10,14 @@ export class Semaphore {
     this.#free = permits;
   }
 
-  async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    await this.#acquire(signal);
+  run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    if (this.#free === 0 || signal?.aborted) return this.#acquire(signal).then(() => this.#running(work));
+    this.#free--;
+    return this.#running(work);
+  }
+
+  /** Holds a permit. */
+  async #running<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } finally {
@@ -21,10 +27,6 @@ export class Semaphore {
 
   #acquire(signal: AbortSignal | undefined): Promise<void> {
     if (signal?.aborted) return Promise.reject(abortReason(signal));
-    if (this.#free > 0) {
-      this.#free--;
-      return Promise.resolve();
-    }
     return new Promise((resolve, reject) => {
       const enter = () => {
         offAbort(signal, abort);

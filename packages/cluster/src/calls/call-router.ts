@@ -97,13 +97,13 @@ export class CallRouter {
   }
 
   /** Authorises, validates, routes and answers. @throws BlixardError */
-  async call<Name extends MethodName>(
+  call<Name extends MethodName>(
     name: Name,
     request: RequestOf<Name>,
     meta: CallMeta,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<ResponseOf<Name>> {
-    return (await takeCall(this.#steps, { name, request, meta, signal: options.signal })) as ResponseOf<Name>;
+    return takeCall(this.#steps, { name, request, meta, signal: options.signal }) as Promise<ResponseOf<Name>>;
   }
 
   /**
@@ -175,40 +175,60 @@ export class CallRouter {
     }
   }
 
-  async #place(name: MethodName, request: unknown, call: CallScope): Promise<unknown> {
-    const { parts, handlers } = this.#deps;
-    const { place, owned, writes, access }: Method = methods[name];
+  /** May throw at once. */
+  #place(name: MethodName, request: unknown, call: CallScope): Promise<unknown> {
+    const { parts } = this.#deps;
+    const { place, writes, access }: Method = methods[name];
     if (access !== "local") parts.leaderContact.assertFor(call.meta);
-    const runHere = async (asked = call.meta) => {
-      const meta = await withRightsNow(parts, { ...call, meta: asked });
-      authorize(name, access, meta.access);
-      const hash = writes ? { requestHash: hashOfRequest(parts.sha256, name, withoutUserData(name, request)) } : {};
-      return await (handlers[name] as AnyHandler)(request, { ...call, meta, ...hash });
-    };
-    const forward = (to: number, meta: CallMeta, signal: AbortSignal) =>
-      this.#forward(to, name, request, { ...call, meta, signal }, meta.timeoutMs);
     switch (place) {
       case "local":
-        return runHere();
+        return this.#runHere(name, request, call);
       case "read":
-        if (!call.meta.stale) await waitForReadIndex(parts, call.signal);
-        return runHere();
+        return this.#read(name, request, call);
       case "leader":
-        return routeToLeader(parts, { ...call, writes, runHere, forward });
-      case "owner": {
-        const find = owned === "volume" ? volumeNodeToAsk : ownerToAsk;
-        const owner = await find(parts, ownedNameIn(request), call);
-        return owner === undefined ? runHere() : forward(owner, call.meta, call.signal);
-      }
+        return routeToLeader(parts, {
+          meta: call.meta,
+          signal: call.signal,
+          writes,
+          runHere: (meta) => this.#runHere(name, request, { meta, signal: call.signal }),
+          forward: (to, meta, signal) => this.#forward(to, name, request, { meta, signal }),
+        });
+      case "owner":
+        return this.#askOwner(name, request, call);
       default:
         return place satisfies never;
     }
   }
 
-  async #forward(to: number, name: MethodName, request: unknown, call: CallScope, timeoutMs: number): Promise<unknown> {
+  async #read(name: MethodName, request: unknown, call: CallScope): Promise<unknown> {
+    if (!call.meta.stale) await waitForReadIndex(this.#deps.parts, call.signal);
+    return this.#runHere(name, request, call);
+  }
+
+  async #askOwner(name: MethodName, request: unknown, call: CallScope): Promise<unknown> {
+    const { owned }: Method = methods[name];
+    const find = owned === "volume" ? volumeNodeToAsk : ownerToAsk;
+    const owner = await find(this.#deps.parts, ownedNameIn(request), call);
+    return owner === undefined ? this.#runHere(name, request, call) : this.#forward(owner, name, request, call);
+  }
+
+  async #runHere(name: MethodName, request: unknown, call: CallScope): Promise<unknown> {
+    const { parts, handlers } = this.#deps;
+    const { writes, access }: Method = methods[name];
+    const known = withRightsNow(parts, call);
+    const meta = known instanceof Promise ? await known : known;
+    authorize(name, access, meta.access);
+    const handler = handlers[name] as AnyHandler;
+    const { signal } = call;
+    if (!writes) return handler(request, { meta, signal });
+    const requestHash = hashOfRequest(parts.sha256, name, withoutUserData(name, request));
+    return handler(request, { meta, signal, requestHash });
+  }
+
+  async #forward(to: number, name: MethodName, request: unknown, call: CallScope): Promise<unknown> {
     this.#deps.parts.metrics.forwards.add(1, { method: name });
     try {
-      return await this.#deps.parts.peerCalls.forward(to, name, request as never, call, timeoutMs);
+      return await this.#deps.parts.peerCalls.forward(to, name, request as never, call, call.meta.timeoutMs);
     } catch (error) {
       if (errorCodeOf(error) === "REMOVED") this.removalClaims.update((claims) => claims + 1);
       throw error;

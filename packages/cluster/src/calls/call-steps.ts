@@ -49,7 +49,7 @@ export interface AskedCall {
 /** The steps in which nodes differ, and what the others use. */
 export interface CallSteps {
   readonly parts: GateParts & IdentifyParts & { readonly clock: Clock };
-  /** Goes around the steps behind `identify`, to measure them and to slow down those that guess. */
+  /** Goes around the steps behind `identify`, which may throw at once, to measure them and to slow down those that guess. */
   readonly around: (call: AskedCall, steps: () => Promise<unknown>) => Promise<unknown>;
   readonly enter: (name: MethodName, request: unknown, endpointId: string) => unknown;
   readonly place: (name: MethodName, request: unknown, call: CallScope) => Promise<unknown>;
@@ -69,15 +69,14 @@ export async function takeRpcCall(
 
 /** Takes a call whose caller was identified through the steps behind that. @throws BlixardError */
 export function takeCall(steps: CallSteps, call: AskedCall): Promise<unknown> {
-  return steps.around(call, async () => {
+  return steps.around(call, () => {
     const { name, meta, signal, ticketShownBy } = call;
     const method: Method = methods[methodNameOf(name)];
     const valid = passGate(steps.parts, name, method, call);
     const request = ticketShownBy === undefined ? valid : steps.enter(name, valid, ticketShownBy);
-    const place = async (limited: AbortSignal) => {
-      const answer = await steps.place(name, request, { meta, signal: limited });
-      if (ticketShownBy !== undefined) await steps.leave(name, answer, limited);
-      return answer;
+    const place = (limited: AbortSignal) => {
+      const answer = steps.place(name, request, { meta, signal: limited });
+      return ticketShownBy === undefined ? answer : left(steps, name, answer, limited);
     };
     const { clock } = steps.parts;
     const { timeoutMs } = meta;
@@ -85,6 +84,17 @@ export function takeCall(steps: CallSteps, call: AskedCall): Promise<unknown> {
     if (method.place === "leader" || method.place === "read") return withTimeLimit(clock, timeoutMs, signal, place);
     return withDeadline({ clock, timeoutMs, what: name, ...(signal === undefined ? {} : { signal }) }, place);
   });
+}
+
+async function left(
+  { leave }: CallSteps,
+  name: MethodName,
+  placed: Promise<unknown>,
+  signal: AbortSignal,
+): Promise<unknown> {
+  const answer = await placed;
+  await leave(name, answer, signal);
+  return answer;
 }
 
 /**

@@ -66,8 +66,9 @@ export async function routeToLeader(parts: LeaderRouteParts, route: LeaderRoute)
     const leftMs = endMs - clock.monotonicMs();
     if (leftMs <= 0 || signal.aborted) break;
     try {
-      const again = mayHaveHappened && route.writes ? { sinceIndex: meta.sinceIndex ?? firstIndex } : {};
-      return await attemptOnce(parts, { ...route, meta: { ...meta, ...again } }, leftMs);
+      if (!mayHaveHappened || !route.writes) return await attemptOnce(parts, route, leftMs);
+      const again = { ...meta, sinceIndex: meta.sinceIndex ?? firstIndex };
+      return await attemptOnce(parts, { ...route, meta: again }, leftMs);
     } catch (error) {
       last = error;
       // Only the node that was asked first retries. The others answer at once with what they know.
@@ -81,18 +82,11 @@ export async function routeToLeader(parts: LeaderRouteParts, route: LeaderRoute)
   throw withOutcome(last ?? noLeader(), route, mayHaveHappened);
 }
 
-async function attemptOnce(parts: LeaderRouteParts, route: LeaderRoute, leftMs: number): Promise<unknown> {
-  const { raft, options, clock } = parts;
+/** May throw at once. */
+function attemptOnce(parts: LeaderRouteParts, route: LeaderRoute, leftMs: number): Promise<unknown> {
+  const { raft, options } = parts;
   const status = raft.status.value;
-  if (status.role === "StateLeader") {
-    if (!status.ready) {
-      const settled = await raft.status.until((next) => next.ready || next.role !== "StateLeader", {
-        signal: route.signal,
-      });
-      if (settled.role !== "StateLeader") throw notLeader(settled.leaderId);
-    }
-    return route.runHere(route.meta);
-  }
+  if (status.role === "StateLeader") return status.ready ? route.runHere(route.meta) : runWhenReady(parts, route);
   if (status.leaderId !== 0 && status.leaderId !== options.nodeId) {
     // Only the node itself can make its own call, so the answer says where the leader is instead of passing the call on.
     const hopsMax = route.meta.access === "node" ? 1 : forwardHopsMax;
@@ -100,6 +94,19 @@ async function attemptOnce(parts: LeaderRouteParts, route: LeaderRoute, leftMs: 
     return forwardWhileItLeads(parts, route, status.leaderId, Math.min(leftMs, options.forwardAttemptMs));
   }
   if (route.meta.hops > 0) throw noLeader();
+  return waitForLeader(parts, route, leftMs);
+}
+
+async function runWhenReady({ raft }: LeaderRouteParts, route: LeaderRoute): Promise<unknown> {
+  const { signal } = route;
+  const settled = await raft.status.until((next) => next.ready || next.role !== "StateLeader", { signal });
+  if (settled.role !== "StateLeader") throw notLeader(settled.leaderId);
+  return route.runHere(route.meta);
+}
+
+/** The next attempt may find one. */
+async function waitForLeader(parts: LeaderRouteParts, route: LeaderRoute, leftMs: number): Promise<never> {
+  const { raft, options, clock } = parts;
   const waitMs = Math.min(leftMs, options.forwardAttemptMs);
   await withTimeLimit(clock, waitMs, route.signal, (limited) =>
     raft.status.until((next) => next.leaderId !== 0, { signal: limited }),

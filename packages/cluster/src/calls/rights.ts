@@ -19,11 +19,17 @@ type RightsParts = Pick<NodeParts, "clock" | "raft" | "options" | "stateMachine"
  * more of the caller than the node that was asked first. It may know less too, and then catches up before it refuses.
  * @throws UNAUTHENTICATED when its token is good for nothing any more
  */
-export async function withRightsNow(parts: RightsParts, { meta, signal }: CallScope): Promise<CallMeta> {
-  const { actor, access, hops } = meta;
-  if (actor.kind !== "token") return meta;
+export function withRightsNow(parts: RightsParts, call: CallScope): CallMeta | Promise<CallMeta> {
+  const { actor, hops } = call.meta;
+  if (actor.kind !== "token") return call.meta;
   const { clock, stateMachine } = parts;
-  if (hops > 0 && !isKnown(stateMachine.state, actor, clock.unixMs())) await waitForReadIndex(parts, signal);
+  if (hops === 0 || isKnown(stateMachine.state, actor, clock.unixMs())) return rightsHere(parts, call);
+  return waitForReadIndex(parts, call.signal).then(() => rightsHere(parts, call));
+}
+
+/** @throws UNAUTHENTICATED */
+function rightsHere({ clock, stateMachine }: RightsParts, { meta }: CallScope): CallMeta {
+  const { actor, access } = meta;
   const refusal = refusalOf(stateMachine.state, actor, clock.unixMs());
   if (refusal !== undefined) throw refusal;
   const role = stateMachine.state.tokens.get(actor.id)?.role ?? access;

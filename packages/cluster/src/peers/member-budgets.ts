@@ -135,8 +135,11 @@ export class MemberBudgets {
   }
 
   /** Runs a call of a member. What the answer weighs is known only then, and taken from the calls that follow. @throws OVERLOADED */
-  async call(nodeId: number | undefined, work: () => Promise<Uint8Array>): Promise<Uint8Array> {
-    if (nodeId === undefined || !this.#isBounded(nodeId)) return work();
+  call(nodeId: number | undefined, work: () => Promise<Uint8Array>): Promise<Uint8Array> {
+    return nodeId === undefined || !this.#isBounded(nodeId) ? work() : this.#boundedCall(nodeId, work);
+  }
+
+  async #boundedCall(nodeId: number, work: () => Promise<Uint8Array>): Promise<Uint8Array> {
     const { callsPerSecond: perSecond, callsBurst: max, callsInFlightMax, answerBytesPerCall } = this.#options;
     const account = this.#accountOf(nodeId);
     if (account.calls >= callsInFlightMax || !this.#takes(nodeId, "calls", 1, { perSecond, max })) {

@@ -74,14 +74,7 @@ function inTurn<T>(turns: SerialQueue, signal: AbortSignal, work: () => Promise<
 
 async function propose<Value>(deps: ProposeDeps, body: CommandBody, call: CallScope): Promise<Proposed<Value>> {
   const { meta, signal } = call;
-  const command: Command = {
-    requestId: meta.requestId,
-    atUnixMs: deps.clock.unixMs(),
-    actor: meta.actor,
-    ...(meta.ifMatchIndex === undefined ? {} : { ifMatchIndex: meta.ifMatchIndex }),
-    ...rememberedParts(deps.stateMachine.state, call),
-    body,
-  };
+  const command = commandOf(deps, body, call);
   const bytes = encodeCommand(command);
   assertMayPropose(deps.stateMachine.state, body, entryLevel(bytes));
   if (meta.access === "node" && meta.actor.kind === "node") {
@@ -98,14 +91,21 @@ async function propose<Value>(deps: ProposeDeps, body: CommandBody, call: CallSc
   });
 }
 
-/** Members of before level 3 know no such fields. Without a request id nothing is remembered. */
-function rememberedParts(
-  state: ClusterState,
-  { meta, requestHash }: CallScope,
-): Pick<Command, "requestHash" | "sinceIndex"> {
-  if (meta.requestId === "" || clusterLevel(state) < rememberedPartsLevel) return {};
-  const { sinceIndex } = meta;
-  return { ...(requestHash === undefined ? {} : { requestHash }), ...(sinceIndex === undefined ? {} : { sinceIndex }) };
+/** The order of its fields is that of its bytes. */
+function commandOf({ clock, stateMachine }: ProposeDeps, body: CommandBody, { meta, requestHash }: CallScope): Command {
+  const { requestId, actor, ifMatchIndex, sinceIndex } = meta;
+  const command: { -readonly [Field in keyof Omit<Command, "body">]: Command[Field] } = {
+    requestId,
+    atUnixMs: clock.unixMs(),
+    actor,
+  };
+  if (ifMatchIndex !== undefined) command.ifMatchIndex = ifMatchIndex;
+  // Members of before level 3 know no such fields. Without a request id nothing is remembered.
+  if (requestId !== "" && clusterLevel(stateMachine.state) >= rememberedPartsLevel) {
+    if (requestHash !== undefined) command.requestHash = requestHash;
+    if (sinceIndex !== undefined) command.sinceIndex = sinceIndex;
+  }
+  return { ...command, body };
 }
 
 const rememberedPartsLevel = 3;
