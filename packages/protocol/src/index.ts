@@ -116,7 +116,7 @@ export { withObservedEnds } from "./api/vm-ends.ts";
 export { forwardEnd } from "./api/vm-forward.ts";
 export type { VmHealthCheck } from "./api/vm-health.ts";
 export { describeCheck } from "./api/vm-health.ts";
-export type { CardState } from "./api/vm-network-state.ts";
+export type { CardState, ForwardState } from "./api/vm-network-state.ts";
 export type { NetworkWishes, VmForward, VmNetwork } from "./api/vm-networks.ts";
 export {
   forwardNetworkOf,

@@ -33,7 +33,7 @@ import { diskLines, disksTable } from "./vm-disks.ts";
 import { endLines, endsTable } from "./vm-ends.ts";
 import { registerForward } from "./vm-forward.ts";
 import { registerMove } from "./vm-move.ts";
-import { networkFactsOf, networkLines, type VmNetworkFacts } from "./vm-network-lines.ts";
+import { closedPortsOf, networkFactsOf, networkLines, type VmNetworkFacts } from "./vm-network-lines.ts";
 import { isSelected, parseLabels, placementLines, verdictTable } from "./vm-placement-options.ts";
 import { registerSet } from "./vm-set.ts";
 import { addSpecOptions, specOf } from "./vm-spec-options.ts";
@@ -228,7 +228,11 @@ function detailsOf(vm: VmRecord): string {
   const labels = vm.labels === undefined ? "" : `Its labels are ${labelsText(vm.labels)}.\n`;
   const pending = pendingRestart(vm).map(pendingText);
   const waits = pending.length === 0 ? "" : `When it is started again it has ${pending.join(", ")}.\n`;
-  return `\nWithout its node it ${effect}.\n${labels}${sizeLine(vm)}${cdromLines(vm)}${waits}${agentLine(vm)}${disksTable(vm)}${endsTable(vm)}`;
+  return `\nWithout its node it ${effect}.\n${labels}${sizeLine(vm)}${cdromLines(vm)}${conditionLines(vm)}${waits}${agentLine(vm)}${disksTable(vm)}${endsTable(vm)}`;
+}
+
+function conditionLines({ conditions }: VmRecord): string {
+  return conditions.map(({ type, status, message }) => `Condition ${type}=${status}: ${message}\n`).join("");
 }
 
 function pendingText({ field, runs, wanted }: PendingField): string {
@@ -283,6 +287,8 @@ async function finish(
           onProgress: progress(context, phases[0] ?? ""),
         });
   await printItem(context, format, vmView, reached);
+  if (reached.phase !== "Running" || options.detach === true) return;
+  for (const closed of await closedPortsOf(client, reached, context.signal)) say(context, `${vm.name}: ${closed}`);
 }
 
 /** Says how the VM is. @throws NODE_LOST when its node is lost meanwhile, unless the VM is started elsewhere */
