@@ -220,6 +220,11 @@ export class BlixardClient implements AsyncDisposable {
     return this.call("identity.get", {}, options);
   }
 
+  /** Asks a node first from now on, with the same right, so that what is sent to it goes through no other one. */
+  prefer(node: NodePlace): void {
+    this.#goTo([node]);
+  }
+
   /** Ends what is open. What waits for its next attempt fails with CANCELLED. */
   close(): void {
     this.#isClosed = true;
@@ -271,10 +276,14 @@ export class BlixardClient implements AsyncDisposable {
   /** Goes on at the voters that a node named which serves nobody. False when it has named none. */
   #follow(error: unknown): boolean {
     if (!isBlixardError(error) || error.code !== "MISDIRECTED") return false;
-    const named = placesIn(error.details?.["voters"]).slice(0, followedMax);
+    return this.#goTo(placesIn(error.details?.["voters"]).slice(0, followedMax));
+  }
+
+  /** Goes on at one of these. False when there is no other way than the present one. */
+  #goTo(nodes: readonly NodePlace[]): boolean {
     const known = (channel: Channel) => this.#channels.findIndex(({ address }) => address === channel.address);
     let first: number | undefined;
-    for (const channel of this.#channel().toOthers(named)) {
+    for (const channel of this.#channel().toOthers(nodes)) {
       let at = known(channel);
       if (at < 0 && this.#channels.length < channelsMax) at = this.#channels.push(channel) - 1;
       else channel.close();

@@ -42,6 +42,8 @@ export interface ClientSession {
   readonly format: OutputFormat;
   /** From `--timeout`; undefined leaves the choice to the command. */
   readonly timeoutMs: number | undefined;
+  /** A command of before saw no end of what it had asked for, which may have been the same. */
+  readonly mayRepeat: boolean;
   /** From now on the command only waits for an operation, which goes on without it: Ctrl-C ends no more than the waiting. */
   readonly follow: (operationId: string) => void;
 }
@@ -79,6 +81,8 @@ export async function withClient(
   const timeoutMs = options.timeout === undefined ? undefined : parseDurationMs(options.timeout);
   const contextName = await chosenContext(context, options);
   const opened = contextName === undefined ? undefined : await openContext(context, contextName);
+  const requests = new OpenRequests(context.env, () => systemClock.unixMs());
+  const { isEmpty } = requests;
   const client = new CommandClient(
     {
       addresses: opened?.targets ?? (await resolveTargets(context, options, needs)),
@@ -86,14 +90,17 @@ export async function withClient(
       random: systemRandom,
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
     },
-    new OpenRequests(context.env, () => systemClock.unixMs()),
+    requests,
   );
   let followed: string | undefined;
   const follow = (operationId: string) => {
     followed = operationId;
   };
   try {
-    await Promise.race([work({ context, client, format, timeoutMs, follow }), interruption(context)]);
+    await Promise.race([
+      work({ context, client, format, timeoutMs, mayRepeat: !isEmpty, follow }),
+      interruption(context),
+    ]);
     client.settle(true);
     await opened?.remember(client);
   } catch (error) {

@@ -204,6 +204,15 @@ describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
     await cluster.kill(3);
     await cluster.restart(3);
     expect(await create("early", "--disk", "data,volume=back")).toMatchObject({ code: 5 });
+    const resized = await volume("resize", "back", "--size", "4G");
+    expect(resized).toMatchObject({ code: 5, stderr: expect.stringContaining("is being imported") });
+    for (const other of [
+      ["--size", "4G"],
+      ["--node", "2"],
+    ]) {
+      const refused = await volume("import", "back", packed, ...other);
+      expect(refused).toMatchObject({ code: 5, stderr: expect.stringContaining("2 GiB on node 3") });
+    }
     const checksum = `sha256:${await sha256Of(packed)}`;
     const imported = await volume("import", "back", packed, "--checksum", checksum);
     expect(imported).toMatchObject({ code: 0, stdout: expect.stringMatching(/^back +ready +2 GiB +3 +- /m) });
@@ -214,6 +223,9 @@ describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
     await truncate(back, gibibyte);
     expect(await sha256Of(back)).toBe(sha256);
     expect(await volume("import", "back", packed)).toMatchObject({ stderr: expect.stringContaining("already") });
+    // That is seen before the file is looked at.
+    const taken = await volume("import", "back", join(files, "none"));
+    expect(taken).toMatchObject({ code: 5, stderr: expect.stringContaining("there is a volume back already") });
     expect(await volume("import", "other", packed, "--checksum", `sha256:${"0".repeat(64)}`)).toMatchObject({
       code: 64,
     });
