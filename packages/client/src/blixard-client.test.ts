@@ -83,6 +83,15 @@ describe("BlixardClient at a node that is no voter", () => {
     expect(first.seen.length + second.seen.length).toBe(3);
   });
 
+  it("knows that what reads changes nothing, also where only an operator may read", async () => {
+    const client = keep(connectClient({ addresses: [await deadAddress()], unreachableMs: 1 }));
+    await client.volumes.read({ name: "v" }).catch(() => {});
+    await client.images.statBlob("a".repeat(64)).catch(() => {});
+    expect(client.hasOnlyRead).toBe(true);
+    await client.volumes.write({ name: "v", data: "" }).catch(() => {});
+    expect(client.hasOnlyRead).toBe(false);
+  });
+
   it("shows nothing to a node that cannot prove the key which was named", async () => {
     const { seen, listener } = recorder(0, entry);
     const impostor = keep(await startTlsServer(listener));

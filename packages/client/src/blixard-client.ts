@@ -18,7 +18,7 @@ import {
   type HttpMethodName,
   type Identity,
   isAccessToChange,
-  type MethodAccess,
+  mayChange,
   methods,
   type NodeStatus,
   nodePlacesSchema,
@@ -160,7 +160,7 @@ export class BlixardClient implements AsyncDisposable {
     request: RequestOf<Name>,
     options: CallOptions = {},
   ): Promise<ResponseOf<Name>> {
-    this.#note(methods[name].access);
+    this.#note(mayChange(methods[name]));
     const key = methods[name].writes ? await this.#keyOf(options) : {};
     const asked = {
       ...(options.stale === undefined ? {} : { stale: options.stale }),
@@ -200,7 +200,7 @@ export class BlixardClient implements AsyncDisposable {
     request: StreamRequestOf<Name>,
     options: StreamOptions<Name> = {},
   ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
-    this.#note(streams[name].access);
+    this.#note(isAccessToChange(streams[name].access));
     const { input, stale, ...limits } = options;
     const opened = { ...(input === undefined ? {} : { input }), ...(stale === undefined ? {} : { stale }) };
     return await this.#retrying(limits, 0, (channel, own) => channel.stream(name, request, { ...opened, ...own }));
@@ -243,7 +243,7 @@ export class BlixardClient implements AsyncDisposable {
   ): Promise<StoredBlob> {
     const { signal } = options;
     const timeoutMs = options.timeoutMs ?? blobTimeoutMs;
-    this.#note(methods["blob.write"].access);
+    this.#note(mayChange(methods["blob.write"]));
     const limits = { timeoutMs, ...(signal === undefined ? {} : { signal }) };
     try {
       return await this.#channel().uploadBlob(chunks, promise, limits);
@@ -269,8 +269,8 @@ export class BlixardClient implements AsyncDisposable {
     this.#known = { index: Math.max(answer.index, this.#known?.index ?? 0), atMs: this.#clock.monotonicMs() };
   }
 
-  #note(access: MethodAccess): void {
-    if (isAccessToChange(access)) this.#hasOnlyRead = false;
+  #note(changes: boolean): void {
+    if (changes) this.#hasOnlyRead = false;
   }
 
   /** Goes on at the voters that a node named which serves nobody. False when it has named none. */
