@@ -82,8 +82,10 @@ export async function closedPortsOf(
     const answered = await client.vms.networkState(name).catch(() => undefined);
     if (answered === undefined) return [];
     const states = answered.cards.flatMap((card) => card.forwards ?? []);
-    const isSettled = states.length === forwards.length && states.every(({ state }) => state !== "opening");
-    if (isSettled || systemClock.monotonicMs() >= untilMs) return states.flatMap(closedText);
+    // Those of a change that has not reached the switch yet are not there.
+    const wanted = states.filter((state) => forwards.some((forward) => isOf(state, forward)));
+    const isSettled = wanted.length === forwards.length && wanted.every(({ state }) => state !== "opening");
+    if (isSettled || systemClock.monotonicMs() >= untilMs) return wanted.flatMap(closedText);
     await sleep(systemClock, askAgainMs, signal);
   }
 }

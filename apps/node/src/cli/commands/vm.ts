@@ -19,7 +19,7 @@ import { print, printItem, printList } from "../output.ts";
 import { parseInteger } from "../quantities.ts";
 import { type ChangedItem, showFollowed, showFollowedItem, type WatchOptions, withWatchOption } from "../watch.ts";
 import { repeatedOption } from "./list-option.ts";
-import { sizeLine, vmView } from "./views.ts";
+import { networkText, sizeLine, vmView } from "./views.ts";
 import { agentLine, registerAgent } from "./vm-agent.ts";
 import { cdromLines } from "./vm-cdroms.ts";
 import { withCloudInitFiles } from "./vm-cloud-init.ts";
@@ -179,7 +179,7 @@ function detailsOf(vm: VmRecord): string {
   const labels = vm.labels === undefined ? "" : `Its labels are ${labelsText(vm.labels)}.\n`;
   const pending = pendingRestart(vm).map(pendingText);
   const waits = pending.length === 0 ? "" : `When it is started again it has ${pending.join(", ")}.\n`;
-  return `\nWithout its node it ${effect}.\n${labels}${sizeLine(vm)}${cdromLines(vm)}${conditionLines(vm)}${waits}${agentLine(vm)}${disksTable(vm)}${endsTable(vm)}`;
+  return `\nWithout its node it ${effect}.\nIts networks: ${networkText(vm)}.\n${labels}${sizeLine(vm)}${cdromLines(vm)}${conditionLines(vm)}${waits}${agentLine(vm)}${disksTable(vm)}${endsTable(vm)}`;
 }
 
 function conditionLines({ conditions }: VmRecord): string {
