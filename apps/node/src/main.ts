@@ -34,6 +34,9 @@ const context: CliContext = {
   exitCode: 0,
 };
 
+// Schemas are used once or twice by a command, which would compile each of them for that; a node uses them all the time.
+if (!staysAlone) Object.assign(globalThis, { __zod_globalConfig: { jitless: true } });
+
 process.exitCode = await runLoaded();
 // Native code may hold the process although everything is done.
 setTimeout(() => process.exit(), exitLingerMs).unref();

@@ -69,6 +69,29 @@ describe("BlixardClient at a node that is no voter", () => {
     expect(voter.seen.map(({ authorization }) => authorization)).toEqual(["Bearer secret"]);
   });
 
+  it("asks the node first that is preferred, and others where that does not answer", async () => {
+    const [first, second] = [recorder(0, entry), recorder(0, entry)];
+    const start = keep(await startTlsServer(first.listener));
+    const near = keep(await startTlsServer(second.listener));
+    const client = keep(connectClient({ addresses: [start.address], token: "secret", pin: start.endpointId }));
+    client.prefer({ endpointId: near.endpointId, addresses: [near.address] });
+    await client.kv.get("k");
+    await client.kv.get("k");
+    expect([first.seen.length, second.seen.length]).toEqual([0, 2]);
+    client.prefer({ endpointId: near.endpointId, addresses: [await deadAddress()] });
+    await client.kv.get("k");
+    expect(first.seen.length + second.seen.length).toBe(3);
+  });
+
+  it("knows that what reads changes nothing, also where only an operator may read", async () => {
+    const client = keep(connectClient({ addresses: [await deadAddress()], unreachableMs: 1 }));
+    await client.volumes.read({ name: "v" }).catch(() => {});
+    await client.images.statBlob("a".repeat(64)).catch(() => {});
+    expect(client.hasOnlyRead).toBe(true);
+    await client.volumes.write({ name: "v", data: "" }).catch(() => {});
+    expect(client.hasOnlyRead).toBe(false);
+  });
+
   it("shows nothing to a node that cannot prove the key which was named", async () => {
     const { seen, listener } = recorder(0, entry);
     const impostor = keep(await startTlsServer(listener));

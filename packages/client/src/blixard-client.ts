@@ -18,7 +18,7 @@ import {
   type HttpMethodName,
   type Identity,
   isAccessToChange,
-  type MethodAccess,
+  mayChange,
   methods,
   type NodeStatus,
   nodePlacesSchema,
@@ -160,7 +160,7 @@ export class BlixardClient implements AsyncDisposable {
     request: RequestOf<Name>,
     options: CallOptions = {},
   ): Promise<ResponseOf<Name>> {
-    this.#note(methods[name].access);
+    this.#note(mayChange(methods[name]));
     const key = methods[name].writes ? await this.#keyOf(options) : {};
     const asked = {
       ...(options.stale === undefined ? {} : { stale: options.stale }),
@@ -200,7 +200,7 @@ export class BlixardClient implements AsyncDisposable {
     request: StreamRequestOf<Name>,
     options: StreamOptions<Name> = {},
   ): Promise<AsyncIterable<StreamOutputOf<Name>>> {
-    this.#note(streams[name].access);
+    this.#note(isAccessToChange(streams[name].access));
     const { input, stale, ...limits } = options;
     const opened = { ...(input === undefined ? {} : { input }), ...(stale === undefined ? {} : { stale }) };
     return await this.#retrying(limits, 0, (channel, own) => channel.stream(name, request, { ...opened, ...own }));
@@ -218,6 +218,11 @@ export class BlixardClient implements AsyncDisposable {
   /** Who answers at the address; needs no token. */
   identity(options: CallOptions = {}): Promise<Identity> {
     return this.call("identity.get", {}, options);
+  }
+
+  /** Asks a node first from now on, with the same right, so that what is sent to it goes through no other one. */
+  prefer(node: NodePlace): void {
+    this.#goTo([node]);
   }
 
   /** Ends what is open. What waits for its next attempt fails with CANCELLED. */
@@ -238,7 +243,7 @@ export class BlixardClient implements AsyncDisposable {
   ): Promise<StoredBlob> {
     const { signal } = options;
     const timeoutMs = options.timeoutMs ?? blobTimeoutMs;
-    this.#note(methods["blob.write"].access);
+    this.#note(mayChange(methods["blob.write"]));
     const limits = { timeoutMs, ...(signal === undefined ? {} : { signal }) };
     try {
       return await this.#channel().uploadBlob(chunks, promise, limits);
@@ -264,17 +269,21 @@ export class BlixardClient implements AsyncDisposable {
     this.#known = { index: Math.max(answer.index, this.#known?.index ?? 0), atMs: this.#clock.monotonicMs() };
   }
 
-  #note(access: MethodAccess): void {
-    if (isAccessToChange(access)) this.#hasOnlyRead = false;
+  #note(changes: boolean): void {
+    if (changes) this.#hasOnlyRead = false;
   }
 
   /** Goes on at the voters that a node named which serves nobody. False when it has named none. */
   #follow(error: unknown): boolean {
     if (!isBlixardError(error) || error.code !== "MISDIRECTED") return false;
-    const named = placesIn(error.details?.["voters"]).slice(0, followedMax);
+    return this.#goTo(placesIn(error.details?.["voters"]).slice(0, followedMax));
+  }
+
+  /** Goes on at one of these. False when there is no other way than the present one. */
+  #goTo(nodes: readonly NodePlace[]): boolean {
     const known = (channel: Channel) => this.#channels.findIndex(({ address }) => address === channel.address);
     let first: number | undefined;
-    for (const channel of this.#channel().toOthers(named)) {
+    for (const channel of this.#channel().toOthers(nodes)) {
       let at = known(channel);
       if (at < 0 && this.#channels.length < channelsMax) at = this.#channels.push(channel) - 1;
       else channel.close();

@@ -97,6 +97,16 @@ describe("vm.set", () => {
         message: expect.stringContaining("no channel for an agent, which the health check agent"),
       },
     });
+    // No node can do that, today or later: it does not wait for one.
+    const beyond: object[] = [{ vcpusMax: 2 }, { memoryMiBMax: 128 }, { health: [{ type: "agent" }] }];
+    for (const more of beyond) {
+      const asked = group.call(1, "vm.candidates", { spec: { memoryMiB: 64, image: "demo", ...more } });
+      for (const call of [refusal(more), create("other", more), asked]) {
+        expect(await call.catch((error: unknown) => error)).toMatchObject({
+          ...{ code: "UNSUPPORTED", message: expect.stringContaining("a guest of a multiboot image") },
+        });
+      }
+    }
     expect(await refusal({ memoryMiB: 4 })).toMatchObject({ code: "INVALID_ARGUMENT" });
     expect(await refusal({ autostart: { delayMs: 5 } })).toMatchObject({
       ...{ code: "INVALID_ARGUMENT", message: expect.stringContaining("spec.autostart.order") },

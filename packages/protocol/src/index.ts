@@ -3,7 +3,14 @@
  * methods and streams of the node service. `wire` has their bytes. Every transport carries them.
  */
 export type { AccessRole, Actor, CallerAccess, CallMeta, MethodAccess } from "./api/access.ts";
-export { accessRoleSchema, authorize, forwardHopsMax, isAccessRole, isAccessToChange } from "./api/access.ts";
+export {
+  accessRoleSchema,
+  authorize,
+  forwardHopsMax,
+  isAccessRole,
+  isAccessToChange,
+  mayChange,
+} from "./api/access.ts";
 export type { BanRecord, HeldSecret } from "./api/ban.ts";
 export { blobPromiseSchema } from "./api/blob.ts";
 export type { LostVm, NodeRoom } from "./api/capacity.ts";
@@ -43,7 +50,7 @@ export type {
 export type { DiskCopy, DiskCopyObservation, DiskIndex } from "./api/disk-copy.ts";
 export { diskIndexSchema } from "./api/disk-copy.ts";
 export type { DriverCapabilities, DriverKind } from "./api/driver.ts";
-export { driverKindSchema, driverRefusal } from "./api/driver.ts";
+export { driverKindSchema, driverRefusal, imageMisfit } from "./api/driver.ts";
 export { featureLevels, understoodLevel } from "./api/feature-level.ts";
 export type { ImageBlob, ImageFormat, ImageRecord } from "./api/image.ts";
 export { mainRoleOf } from "./api/image.ts";
@@ -68,7 +75,14 @@ export { projectLabel } from "./api/quota.ts";
 export type { Criterion, NodeVerdict, PlacementReport, Scheduling } from "./api/scheduling.ts";
 export { schedulingDefaults } from "./api/scheduling.ts";
 export type { SecurityGroupRecord, SecurityRule } from "./api/security-group.ts";
-export { groupPeer, groupsNamedBy, isAddressPeer, labelPeer, portRangeOf } from "./api/security-group.ts";
+export {
+  groupPeer,
+  groupsNamedBy,
+  isAddressPeer,
+  labelPeer,
+  portRangeOf,
+  securityRuleSchema,
+} from "./api/security-group.ts";
 export type { TicketRecord, TicketRole, TicketView } from "./api/ticket.ts";
 export { signedTicketsSince, ticketRoleSchema } from "./api/ticket.ts";
 export type { TokenRecord, TokenView } from "./api/token.ts";
@@ -116,7 +130,7 @@ export { withObservedEnds } from "./api/vm-ends.ts";
 export { forwardEnd } from "./api/vm-forward.ts";
 export type { VmHealthCheck } from "./api/vm-health.ts";
 export { describeCheck } from "./api/vm-health.ts";
-export type { CardState } from "./api/vm-network-state.ts";
+export type { CardState, ForwardState } from "./api/vm-network-state.ts";
 export type { NetworkWishes, VmForward, VmNetwork } from "./api/vm-networks.ts";
 export {
   forwardNetworkOf,

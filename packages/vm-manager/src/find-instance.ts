@@ -50,11 +50,13 @@ export async function findInstance(
   } catch (error) {
     unreadable = messageOf(error);
   }
-  // What has ended here for sure may be deleted here, also while the VM runs for another node of this machine.
-  const elsewhere = (directory: string | undefined) => directory !== deps.store.directoryOf(vmId);
-  const endedHere = deletes && record !== undefined;
+  // What has ended here for sure may be deleted here, also while the VM runs for another node of this machine. So may what was
+  // never written down here: a process of this node names its directory here, and one of another node another one.
+  const own = deps.store.directoryOf(vmId);
+  const isOthers = (directory: string | undefined) =>
+    directory !== own && (record !== undefined || (directory !== undefined && unreadable === undefined));
   const processes = await findVmProcesses(vmId);
-  const [process, ...more] = processes.filter(({ directory }) => !endedHere || !elsewhere(directory));
+  const [process, ...more] = processes.filter(({ directory }) => !deletes || !isOthers(directory));
   if (process === undefined) {
     if (unreadable === undefined || deletes) return { type: "known", record, leftovers: unreadable !== undefined };
     const hint = "no process here has the id of the VM: delete the VM, or remove that file to start it anew";

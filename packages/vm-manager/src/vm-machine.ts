@@ -69,8 +69,11 @@ export class VmMachine {
   #loaded = false;
   readonly #loop: Promise<void>;
 
-  constructor(deps: VmMachineDeps, vmId: string) {
+  /** `desired`: what is known to be wanted of it, before it is looked what runs. */
+  constructor(deps: VmMachineDeps, vmId: string, desired?: DesiredVm) {
     this.vmId = vmId;
+    this.#desired = desired;
+    this.#desiredKnown = desired !== undefined;
     this.#hopesUntilMs = deps.clock.monotonicMs() + leaseHopeMs;
     this.#deps = deps;
     this.#logger = deps.logger.child({ vmId });

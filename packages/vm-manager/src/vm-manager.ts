@@ -263,9 +263,9 @@ class NodeVmManager implements HostVmManager {
     const wanted = new Map(next.map((vm) => [vm.vmId, vm]));
     for (const vmId of gone) if (!wanted.has(vmId)) this.#machines.get(vmId)?.setDesired(undefined);
     for (const vm of wanted.values()) {
-      const machine = this.#machines.get(vm.vmId) ?? new VmMachine(this.#machineDeps, vm.vmId);
-      this.#machines.set(vm.vmId, machine);
-      machine.setDesired(vm);
+      const machine = this.#machines.get(vm.vmId);
+      if (machine === undefined) this.#machines.set(vm.vmId, new VmMachine(this.#machineDeps, vm.vmId, vm));
+      else machine.setDesired(vm);
     }
     if (!this.#turnsGiven) this.#giveTurns(vms);
     this.#turnsGiven = true;

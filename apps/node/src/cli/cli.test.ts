@@ -399,6 +399,9 @@ describe("arguments and variables", () => {
       code: 0,
       stderr: expect.stringMatching(/BLIXARD_ADDRESS is set.* home is not/),
     });
+    const elsewhere = await blixard(args, { BLIXARD_DATA_DIR: join(home, "none"), XDG_CONFIG_HOME: config });
+    expect(elsewhere.stderr).toMatch(/BLIXARD_DATA_DIR is set.* home is not/);
+    expect(elsewhere.stderr).toContain(`no node runs on the data directory ${join(home, "none")}`);
     await rm(config, { recursive: true });
   });
 });

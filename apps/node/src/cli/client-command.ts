@@ -42,6 +42,8 @@ export interface ClientSession {
   readonly format: OutputFormat;
   /** From `--timeout`; undefined leaves the choice to the command. */
   readonly timeoutMs: number | undefined;
+  /** A command of before saw no end of what it had asked for, which may have been the same. */
+  readonly mayRepeat: boolean;
   /** From now on the command only waits for an operation, which goes on without it: Ctrl-C ends no more than the waiting. */
   readonly follow: (operationId: string) => void;
 }
@@ -55,7 +57,10 @@ export function withClientOptions(command: Command): Command {
     )
     .option("--token <token>", "bearer token (BLIXARD_TOKEN)")
     .option("--token-file <file>", "read the token from a file")
-    .option("--data-dir <dir>", "data directory of a node on this machine, for its address and token")
+    .option(
+      "--data-dir <dir>",
+      "data directory of a node on this machine, for its address and token (BLIXARD_DATA_DIR)",
+    )
     .option("--context <name>", "the cluster of a context (BLIXARD_CONTEXT; default: the current one)")
     .option("--timeout <time>", "give up after this time, for example 30s or 2m")
     .addOption(new Option("-o, --output <format>", "table, wide, json, yaml or name").default("table"));
@@ -79,6 +84,8 @@ export async function withClient(
   const timeoutMs = options.timeout === undefined ? undefined : parseDurationMs(options.timeout);
   const contextName = await chosenContext(context, options);
   const opened = contextName === undefined ? undefined : await openContext(context, contextName);
+  const requests = new OpenRequests(context.env, () => systemClock.unixMs());
+  const { isEmpty } = requests;
   const client = new CommandClient(
     {
       addresses: opened?.targets ?? (await resolveTargets(context, options, needs)),
@@ -86,14 +93,17 @@ export async function withClient(
       random: systemRandom,
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
     },
-    new OpenRequests(context.env, () => systemClock.unixMs()),
+    requests,
   );
   let followed: string | undefined;
   const follow = (operationId: string) => {
     followed = operationId;
   };
   try {
-    await Promise.race([work({ context, client, format, timeoutMs, follow }), interruption(context)]);
+    await Promise.race([
+      work({ context, client, format, timeoutMs, mayRepeat: !isEmpty, follow }),
+      interruption(context),
+    ]);
     client.settle(true);
     await opened?.remember(client);
   } catch (error) {
@@ -123,14 +133,14 @@ async function chosenContext(context: CliContext, options: ClientOptions): Promi
   const { address, dataDir, token, tokenFile } = options;
   if ([address, dataDir, token, tokenFile].some((given) => given)) return;
   const { current } = await readContexts(context.env);
-  const [variable, used] = nonEmpty(context.env["BLIXARD_ADDRESS"])
-    ? ["BLIXARD_ADDRESS"]
-    : ["BLIXARD_CONTEXT", nonEmpty(context.env["BLIXARD_CONTEXT"])];
-  const overrides = variable === "BLIXARD_ADDRESS" || used !== undefined;
-  if (overrides && current !== null && current !== used && options.output !== "json") {
+  const variable = ["BLIXARD_ADDRESS", "BLIXARD_CONTEXT", "BLIXARD_DATA_DIR"].find((name) =>
+    nonEmpty(context.env[name]),
+  );
+  const used = variable === "BLIXARD_CONTEXT" ? context.env[variable] : undefined;
+  if (variable !== undefined && current !== null && current !== used && options.output !== "json") {
     say(context, `note: ${variable} is set, so that the current context ${current} is not used`);
   }
-  return overrides ? used : (current ?? undefined);
+  return variable === undefined ? (current ?? undefined) : used;
 }
 
 /** The nodes of a context, by the key of this user. */
@@ -189,13 +199,14 @@ async function resolveTargets(
   const token = await givenToken(context, options);
   const withToken = (target: ClientTarget): ClientTarget => (token === undefined ? target : { ...target, token });
   const addresses = options.address ?? nonEmpty(context.env["BLIXARD_ADDRESS"]);
-  const fromDataDir = options.dataDir === undefined ? undefined : await readLocalNode(options.dataDir);
+  const dataDir = options.dataDir ?? nonEmpty(context.env["BLIXARD_DATA_DIR"]);
+  const fromDataDir = dataDir === undefined ? undefined : await readLocalNode(dataDir);
   if (addresses !== undefined) {
     const nodes = fromDataDir === undefined ? await listOwnNodes(context.env) : [fromDataDir];
     return addresses.split(",").map((address) => withToken(knownTarget(nodes, address.trim(), needs)));
   }
-  if (options.dataDir !== undefined) {
-    if (fromDataDir === undefined) throw notRunning(`no node runs on the data directory ${options.dataDir}`);
+  if (dataDir !== undefined) {
+    if (fromDataDir === undefined) throw notRunning(`no node runs on the data directory ${dataDir}`);
     return token === undefined ? withRights([fromDataDir], needs) : [withToken(localTarget(fromDataDir))];
   }
   const own = await findOwnNodes(context.env);

@@ -5,7 +5,7 @@
  */
 import { BlixardClient, type CallOptions, type ClientOptions } from "@blixard/client";
 import { errorCodeOf, errorCodes, isBlixardError, issuesText, notApplied, type Random, toHex } from "@blixard/common";
-import { type HttpMethodName, isAccessToChange, methods, type RequestOf, type ResponseOf } from "@blixard/protocol";
+import { type HttpMethodName, mayChange, methods, type RequestOf, type ResponseOf } from "@blixard/protocol";
 import { changeOf, type OpenRequests } from "./open-requests.ts";
 
 /** Their answers hold a secret, so that the cluster does not remember them: a second one makes a second secret. */
@@ -58,11 +58,12 @@ export class CommandClient extends BlixardClient {
     request: RequestOf<Name>,
     options: CallOptions = {},
   ): Promise<ResponseOf<Name>> {
-    const { access, writes, request: schema } = methods[name];
+    const method = methods[name];
+    const { writes, request: schema } = method;
     const checked = schema.safeParse(request);
     // Also what the way there could not carry: a route with an empty name is another route.
     if (!checked.success) throw notApplied("INVALID_ARGUMENT", issuesText(checked.error.issues));
-    if (!isAccessToChange(access)) return super.call(name, request, options);
+    if (!mayChange(method)) return super.call(name, request, options);
     const requestId = options.idempotencyKey ?? toHex(this.#random.bytes(16));
     const sinceIndex = options.sinceIndex ?? (await this.knownIndex(options)) ?? 0;
     const asked: Asked = {

@@ -44,6 +44,10 @@ export class OpenRequests {
     return this.#read().filter((open) => open.change === change);
   }
 
+  get isEmpty(): boolean {
+    return this.#read().length === 0;
+  }
+
   add(change: string, { requestId, sinceIndex }: AskedRequest): void {
     this.#write(
       [...this.#read(), { change, requestId, sinceIndex, atUnixMs: this.#nowUnixMs() }].slice(-rememberedMax),

@@ -7,6 +7,7 @@ import { blixardVersion } from "@blixard/server/version";
 import { Command } from "commander";
 import type { CliContext } from "./cli-context.ts";
 import { reportError } from "./cli-errors.ts";
+import { addAllNow, addNow } from "./later-options.ts";
 import { warnOfVariables } from "./variables.ts";
 
 /** Adds the options, arguments and subcommands of a group to its command. */
@@ -153,6 +154,15 @@ export async function buildProgram(args: readonly string[], context: CliContext)
     const command = program.command(name).description(summary);
     if (name === wanted || loadAll) (await load())(command, context);
   }
+  if (loadAll) addAllNow(program);
+  // Also for `vm help create`, which shows them.
+  else
+    addNow(
+      pathOf(
+        program,
+        args.filter((arg) => arg !== "help"),
+      ).at(-1) ?? program,
+    );
   return program;
 }
 
@@ -188,14 +198,20 @@ function namesUnknown(program: Command, args: readonly string[]): boolean {
 
 /** The command that the arguments name, as far as there is one: `blixard vm create`. */
 function commandIn(program: Command, args: readonly string[]): string {
-  const names = [program.name()];
-  let command: Command | undefined = program;
+  return pathOf(program, args)
+    .map((command) => command.name())
+    .join(" ");
+}
+
+/** The program, and the commands below it that the arguments name. */
+function pathOf(program: Command, args: readonly string[]): Command[] {
+  const path = [program];
   for (const arg of args) {
-    command = command.commands.find((sub) => sub.name() === arg || sub.aliases().includes(arg));
+    const command = path.at(-1)?.commands.find((sub) => sub.name() === arg || sub.aliases().includes(arg));
     if (command === undefined) break;
-    names.push(command.name());
+    path.push(command);
   }
-  return names.join(" ");
+  return path;
 }
 
 /** Read from the raw arguments, because a usage error leaves nothing parsed. */

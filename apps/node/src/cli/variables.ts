@@ -6,6 +6,7 @@ const ownVariables: readonly string[] = [
   "BLIXARD_ADDRESS",
   "BLIXARD_TOKEN",
   "BLIXARD_CONTEXT",
+  "BLIXARD_DATA_DIR",
   "BLIXARD_CONFIG",
   "BLIXARD_DEBUG",
 ];

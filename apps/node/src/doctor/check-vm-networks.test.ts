@@ -15,9 +15,10 @@ const networkWith = (vms: number, freeAddresses: number): VmNetworkSituation["ne
   ...{ name: "lan", networkId: "0198c2a0-0000-7000-8000-000000000001", range: "10.1.0.0/24", exclude: [] },
   ...{ createdUnixMs: 0, createdIndex: 1, updatedIndex: 1, vms, freeAddresses },
 });
+const web = { name: "web", node: 1, conditions: [] };
 const fine: VmNetworkSituation = {
   nodes: [nodeWith(1, ["user", "private"]), nodeWith(2, ["user", "private"]), nodeWith(3, undefined)],
-  vms: [{ name: "web", spec: { ...spec, forwards: [{ port: 8_080, to: 80 }] } }],
+  vms: [{ ...web, spec: { ...spec, forwards: [{ port: 8_080, to: 80 }] } }],
   networks: [networkWith(3, 250)],
   lanes: [{ node: 1, lanes: [{ node: 2, state: "up" }] }],
   systemPorts: [32_768, 60_999],
@@ -47,12 +48,21 @@ describe("judgeVmNetworks", () => {
 
   it("names forwarded ports that a node has itself, and those that the system may give away", () => {
     const forwards = [7_000, 32_767, 32_768, 60_999, 61_000].map((port) => ({ port, to: 80 }));
-    const found = said({ vms: [{ name: "web", spec: { ...spec, forwards } }] });
+    const found = said({ vms: [{ ...web, spec: { ...spec, forwards } }] });
     expect(found).toEqual([
       expect.stringMatching(/^warn forwarded ports: 7000 of web: a port of a node itself/),
       expect.stringMatching(/^warn forwarded ports: 32768 of web, 60999 of web: between 32768 and 60999/),
     ]);
-    expect(said({ vms: [{ name: "web", spec: { ...spec, forwards } }], systemPorts: undefined })).toHaveLength(1);
+    expect(said({ vms: [{ ...web, spec: { ...spec, forwards } }], systemPorts: undefined })).toHaveLength(1);
+  });
+
+  it("says what nodes say of the networks of their VMs, of a few VMs in full", () => {
+    const closed = { type: "Network", status: false, reason: "NetworkDown", message: "the UDP port is taken" };
+    const silent = { ...closed, type: "ConsoleOutput" };
+    const vmsWith = (count: number) =>
+      Array.from({ length: count }, (_, at) => ({ ...web, name: `vm-${at}`, spec, conditions: [silent, closed] }));
+    expect(said({ vms: vmsWith(1) })).toEqual(["warn network of VM vm-0: on node 1: the UDP port is taken"]);
+    expect(said({ vms: vmsWith(8) }).at(-1)).toBe("warn networks of VMs: 3 more VMs have such");
   });
 
   it("names a network with few free addresses, by their number or their share", () => {

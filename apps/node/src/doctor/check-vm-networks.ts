@@ -21,7 +21,7 @@ interface LanesOfNode {
 
 export interface VmNetworkSituation {
   readonly nodes: readonly Pick<NodeRecord, "id" | "capacity" | "addresses">[];
-  readonly vms: readonly Pick<VmRecord, "name" | "spec">[];
+  readonly vms: readonly Pick<VmRecord, "name" | "node" | "spec" | "conditions">[];
   readonly networks: readonly NetworkView[];
   readonly lanes: readonly LanesOfNode[];
   /** From which the system takes ports for whoever names none; undefined where it does not say. */
@@ -49,6 +49,7 @@ export function judgeVmNetworks(situation: VmNetworkSituation): Finding[] {
     ...missingOn(situation),
     ...brokenLanes(situation),
     ...portsOfNodes(situation),
+    ...vmsWithoutNetwork(situation),
     ...fullNetworks(situation),
   ];
   const { networks, vms } = situation;
@@ -103,6 +104,24 @@ function portsOfNodes({ nodes, vms, systemPorts }: VmNetworkSituation): Finding[
   return [
     ...(taken.length === 0 ? [] : [notOk("forwarded ports", "warn", blocked, next)]),
     ...(chosen.length === 0 ? [] : [notOk("forwarded ports", "warn", risky, next)]),
+  ];
+}
+
+/** What nodes say of the networks of their VMs: a port that is not open, a card that is not up. */
+function vmsWithoutNetwork({ vms }: VmNetworkSituation): Finding[] {
+  const cut = vms.flatMap(({ name, node, conditions }) =>
+    conditions.flatMap(({ type, status, message }) =>
+      type === "Network" && !status ? [{ name, text: `on node ${node}: ${message}` }] : [],
+    ),
+  );
+  const more = cut.length - namedMax;
+  return [
+    ...cut
+      .slice(0, namedMax)
+      .map(({ name, text }) => notOk(`network of VM ${name}`, "warn", text, `see: blixard vm explain ${name}`)),
+    ...(more > 0
+      ? [notOk("networks of VMs", "warn", `${more} more VMs have such`, "see: blixard vm list -o wide")]
+      : []),
   ];
 }
 

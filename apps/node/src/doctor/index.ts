@@ -28,16 +28,20 @@ export interface Examination {
   readonly clock: Clock;
   /** The node that runs on the data directory. */
   readonly running: LocalNode | undefined;
+  /** All nodes of this user on this machine, which hold ports of it. */
+  readonly nodes: readonly LocalNode[];
   /** For what only a running node can tell; undefined examines the machine alone. */
   readonly client: BlixardClient | undefined;
 }
 
 /** Changes nothing but for a few temporary files. Never throws for what it finds. */
-export async function examine({ config, dataDir, clock, running, client }: Examination): Promise<Finding[]> {
+export async function examine({ config, dataDir, clock, running, nodes, client }: Examination): Promise<Finding[]> {
   const bind = splitBind(config.bind);
-  const owner = running === undefined ? undefined : `node ${running.nodeId}, process ${running.pid}`;
-  const own = (address: string | undefined, port: number) =>
-    address !== undefined && address !== "off" && parseNodeAddress(address).port === port ? owner : undefined;
+  const present = running === undefined ? nodes : [running, ...nodes];
+  const own = (port: number) => {
+    const owner = present.find(({ bind: at, http }) => [at, http].some((each) => isAt(each, port)));
+    return owner === undefined ? undefined : `node ${owner.nodeId}, process ${owner.pid}`;
+  };
   return [
     ...checkVersions(),
     await checkOpenFiles(),
@@ -47,13 +51,17 @@ export async function examine({ config, dataDir, clock, running, client }: Exami
     ...(await checkVmProcesses(config, clock)),
     await checkVmNetworks(clock),
     await checkUdp(bind.host),
-    await checkPort("bind", bind, own(running?.bind, bind.port)),
-    ...(await checkHttp(config, bind.port, (port) => own(running?.http, port))),
+    await checkPort("bind", bind, own(bind.port)),
+    ...(await checkHttp(config, bind.port, own)),
     ...(await checkIroh(bind.host, config)),
     ...(client === undefined
       ? [notOk("cluster", "unknown", "no running node was asked", "name one: blixard doctor --address HOST:PORT")]
       : [...(await checkCluster(client, clock)), ...(await checkVmNetworksOf(client))]),
   ];
+}
+
+function isAt(address: string, port: number): boolean {
+  return address !== "off" && parseNodeAddress(address).port === port;
 }
 
 async function checkHttp(

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -89,13 +89,14 @@ describe("blixard doctor", () => {
   it("asks a running node about its cluster", async () => {
     const cluster = await TestCluster.builder().withNodes(3).withTransport("iroh").build();
     cleanups.push(() => cluster.shutdown());
-    const [first, , third] = cluster.nodes;
-    if (first === undefined || third === undefined) throw new Error("three nodes were asked for");
+    const [first, second, third] = cluster.nodes;
+    if (first === undefined || second === undefined || third === undefined)
+      throw new Error("three nodes were asked for");
     await cluster.waitForLeader();
     const directory = await home();
-    const doctor = async () => {
+    const doctor = async (bind = first.address) => {
       const target = ["--address", first.address, "--token", await first.token()];
-      const own = ["--bind", first.address, "--data-dir", first.dataDir, "--http", "127.0.0.1:0"];
+      const own = ["--bind", bind, "--data-dir", first.dataDir, "--http", "127.0.0.1:0"];
       return runBinary(["doctor", ...target, ...own, "-o", "json"], {
         env: { XDG_DATA_HOME: directory, XDG_CONFIG_HOME: directory },
       });
@@ -117,6 +118,14 @@ describe("blixard doctor", () => {
       expect([check, find(report, check)?.result]).toEqual([check, "ok"]);
     }
     expect(find(report, "port bind")?.detail).toMatch(/is served by node 1/);
+    // So is a port of another node of this user.
+    await mkdir(join(directory, "blixard"), { mode: 0o700 });
+    await symlink(second.dataDir, join(directory, "blixard", "node-2"));
+    const other = await doctor(second.address);
+    expect([other.code, find(reportOf(other), "port bind")?.detail]).toEqual([
+      0,
+      expect.stringMatching(/is served by node 2/),
+    ]);
     await third.stop();
     // Silence is told apart from a moment without a message.
     let ill = await doctor();

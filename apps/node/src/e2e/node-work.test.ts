@@ -104,6 +104,8 @@ describeWith(describe, qemu)("the VMs of a node as a whole, from the command lin
     await until("the VMs to be Unknown", async () =>
       [...(await vmsNow()).values()].every(({ phase }) => phase === "Unknown"),
     );
+    expect((await blixard(["vm", "explain", "keeps"])).stdout).toMatch(/^lost .* waits for it: that was asked for/m);
+    expect((await blixard(["status"])).stderr).toContain("3 wait for node 2");
     const refused = await blixard(["vm", "stop", "keeps", "-o", "json"]);
     expect(refused.code).toBe(6);
     expect(JSON.parse(refused.stderr)).toMatchObject({

@@ -306,8 +306,17 @@ describeWith(describe, networkGuestComponent)("networks of VMs", () => {
     expect(moved.node).not.toBe(node);
     expect(await askByDatagram(port, "after")).toBe("after");
     // Another VM takes the port on another node, and the same port of TCP anywhere.
-    expect(await create("other", `all:${port}:7/udp`)).toMatchObject({ code: 0 });
+    const other = await create("other", `all:${port}:7/udp`);
     expect((await client.vms.get("other")).node).not.toBe(moved.node);
+    // Both nodes are on this machine, which gives the port once: that is said wherever somebody looks.
+    expect(other).toMatchObject({ code: 0, said: expect.stringMatching(`other: its port ${port} of udp is not open`) });
+    expect((await run("vm", "explain", "other")).said).toMatch(
+      /^forward .* is not open, and leads nowhere: the UDP port/m,
+    );
+    expect((await run("vm", "explain", "echo")).said).toMatch(/^forward .* itself leads to port 7 of udp$/m);
+    await untilIs("warned", async () =>
+      (await run("doctor")).said.includes("network of VM other") ? "warned" : "silent",
+    );
     for (const name of ["echo", "other"]) expect(await run("vm", "delete", name, "--yes")).toMatchObject({ code: 0 });
   }, 300_000);
 

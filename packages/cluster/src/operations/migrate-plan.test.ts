@@ -196,6 +196,15 @@ describe("a VM that goes to another node with its disks", () => {
     replica.apply({ type: "vm.desire", name: "db", desired: "running", newEpoch: true });
     expect(copied({ epoch: 2 })).toBe(0);
     expect(plan()).toMatchObject({ end: { state: "cancelled" }, message: expect.stringContaining("node 2 again") });
+    replica.apply({ type: "vm.desire", name: "db", desired: "stopped", newEpoch: false });
+    expect(plan()).toMatchObject({
+      end: { state: "cancelled" },
+      message: expect.stringContaining("has stopped the VM"),
+    });
+    // Its record is there until its node has let it go.
+    replica.apply({ type: "vm.desire", name: "db", desired: "deleted", newEpoch: true });
+    expect(vm()).toMatchObject({ node: 2 });
+    expect(plan()).toMatchObject({ end: { state: "cancelled" }, message: "the VM was deleted" });
     replica.apply({ type: "vm.purge", name: "db" });
     expect(plan()).toMatchObject({ end: { state: "cancelled" }, message: "the VM was deleted" });
   });

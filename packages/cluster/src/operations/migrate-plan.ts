@@ -13,12 +13,13 @@ export function planMigration(view: PlanView, operation: NodeOperation): Operati
   const { id, vmId = "", to = 0, nodeId } = operation;
   const { state } = view;
   const vm = state.vms.get(state.vmNames.get(vmId) ?? "");
-  if (vm === undefined) return cancelled("the VM was deleted");
+  if (vm === undefined || vm.desired === "deleted") return cancelled("the VM was deleted");
   if (vm.node === null) return cancelled("the node of the VM was removed");
   const transit = new VmTransit(view, operation, { parallel: 1, to: () => to });
   const isHeld = vm.held?.operation === id;
   if (isHeld) transit.goOn(vm);
   else if (vm.node === to) transit.arrive(vm);
+  else if (vm.desired === "stopped") return cancelled(`somebody has stopped the VM, which stays on node ${vm.node}`);
   else return cancelled(`it is on node ${vm.node} again: somebody has taken it back, or node ${to} has no room`);
   const { steps, waiting, left, failure } = transit;
   const plan = { steps, waiting, ...toldOf(vm, { isHeld, nodeId, to }) };

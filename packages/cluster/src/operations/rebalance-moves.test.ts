@@ -112,10 +112,26 @@ describe("rebalanceMoves", () => {
       3,
       Array.from({ length: 9 }, () => ({ node: 1 })),
     );
-    const moves = rebalanceMoves(viewOf(state));
+    const { moves, more } = rebalanceMoves(viewOf(state));
+    expect(more).toBe(false);
     const counts = usageByNode(after(state, moves), [], schedulerDefaults);
     expect([1, 2, 3].map((id) => counts.get(id)?.vms)).toEqual([3, 3, 3]);
     expect(moves[0]?.why).toMatch(/^\d+ points there, none here: memory needs /);
+  });
+
+  it("moves so many in one run, says that there are more, and the next run goes on", () => {
+    const small = { memoryMiB: 16, vcpus: 1 };
+    let state = stateOf(
+      8,
+      Array.from({ length: 90 }, () => ({ node: 1, spec: small })),
+    );
+    const first = rebalanceMoves(viewOf(state));
+    expect([first.moves.length, first.more]).toEqual([50, true]);
+    state = after(state, first.moves);
+    const second = rebalanceMoves(viewOf(state));
+    expect(second).toMatchObject({ more: false });
+    expect(second.moves.length).toBeGreaterThan(10);
+    expect(rebalanceMoves(viewOf(after(state, second.moves)))).toEqual({ moves: [], more: false });
   });
 
   it("leaves alone what keeps data, waits for its node, stands still, or is wanted where it is", () => {
@@ -130,9 +146,9 @@ describe("rebalanceMoves", () => {
       },
       { node: 1, spec: { onNodeLoss: "wait", memoryMiB: 256 } },
     ];
-    expect(rebalanceMoves(viewOf(stateOf(3, fixed)))).toEqual([]);
+    expect(rebalanceMoves(viewOf(stateOf(3, fixed)))).toEqual({ moves: [], more: false });
     const free = rebalanceMoves(viewOf(stateOf(3, [...fixed, { node: 1 }])));
-    expect(free.map(({ vm }) => vm)).toEqual(["vm-6"]);
+    expect(free.moves.map(({ vm }) => vm)).toEqual(["vm-6"]);
   });
 
   it.each(["spread", "binpack"] as const)(
@@ -142,10 +158,10 @@ describe("rebalanceMoves", () => {
       fc.assert(
         fc.property(fc.array(placedArbitrary, { maxLength: 12 }), (vms) => {
           const state = stateOf(4, vms);
-          const moves = rebalanceMoves(viewOf(state, strategy));
+          const { moves } = rebalanceMoves(viewOf(state, strategy));
           moved += moves.length;
           const next = after(state, moves);
-          expect(rebalanceMoves(viewOf(next, strategy))).toEqual([]);
+          expect(rebalanceMoves(viewOf(next, strategy))).toEqual({ moves: [], more: false });
           for (const { vm: name, from } of moves) {
             const vm = state.vms.get(name);
             expect(vm).toMatchObject({ node: from, lossPolicy: { effect: "moves" } });

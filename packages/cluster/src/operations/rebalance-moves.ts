@@ -36,20 +36,33 @@ interface Step extends BalanceMove {
   readonly gain: number;
 }
 
-export function rebalanceMoves(view: BalanceView): BalanceMove[] {
+export interface BalancePlan {
+  readonly moves: readonly BalanceMove[];
+  /** There is more to move, or may be: a run has an end, and the next one goes on. */
+  readonly more: boolean;
+}
+
+export function rebalanceMoves(view: BalanceView): BalancePlan {
   const steps: Step[] = [];
   let present = view;
   let questions = Math.max(1, Math.floor(lookedAtMax / Math.max(1, view.state.vms.size)));
-  while (steps.length < limits.rebalanceMovesMax) {
+  for (;;) {
     const movable = sortedRecords(present.state, "vms").filter((vm) => isMovable(present.state, vm));
-    if (movable.length > questions) break;
-    questions -= movable.length;
-    const step = bestStep(present, movable);
-    if (step === undefined) break;
+    const looked = movable.length <= questions ? movable : crowdedFirst(movable).slice(0, questions);
+    questions -= looked.length;
+    const step = bestStep(present, looked);
+    const isOver = step === undefined || steps.length === limits.rebalanceMovesMax;
+    if (isOver) return { moves: whole(view.state, steps), more: step !== undefined || looked.length < movable.length };
     steps.push(step);
     present = { ...present, state: moved(present.state, step) };
   }
-  return whole(view.state, steps);
+}
+
+/** Where not all can be looked at, those of the nodes with the most VMs come first. */
+function crowdedFirst(vms: readonly VmRecord[]): VmRecord[] {
+  const counts = new Map<number | null, number>();
+  for (const { node } of vms) counts.set(node, (counts.get(node) ?? 0) + 1);
+  return [...vms].sort((a, b) => (counts.get(b.node) ?? 0) - (counts.get(a.node) ?? 0));
 }
 
 /** Of a VM that was moved more than once, from where it is to where it ends. */

@@ -60,13 +60,15 @@ export function nodeWorkHandlers(parts: WorkParts): Pick<Handlers, WorkMethods> 
     },
     "scheduling.rebalance": async (request, call) => {
       refuseIfMatch(call, "the scheduler");
-      const moves = isRemembered(parts.stateMachine.state, call.meta) ? [] : rebalanceMoves(balanceView(parts));
+      const isAgain = isRemembered(parts.stateMachine.state, call.meta);
+      const { moves, more } = isAgain ? { moves: [], more: false } : rebalanceMoves(balanceView(parts));
       const plan = moves.map(({ vm, to, why }): PlannedVm => ({ vm, action: "move", why, to }));
       const drain: DrainWish = { vmModes: [], parallel: request.parallel };
-      return await begin(parts, request, call, {
+      const begun = await begin(parts, request, call, {
         ...{ kind: "rebalance", plan, drain },
         moves: moves.map(({ vm, from, to }) => ({ vm, from, to })),
       });
+      return more ? { ...begun, more: true as const } : begun;
     },
   };
 }

@@ -1,5 +1,14 @@
 /** Asks the scheduler for a node, with what this leader knows of all of them. */
-import { type ImageRecord, type NodeRecord, priorityOf, type VmRecord, volumesOf } from "@blixard/protocol";
+import { notApplied } from "@blixard/common";
+import {
+  type ImageRecord,
+  imageMisfit,
+  type NodeRecord,
+  priorityOf,
+  type VmRecord,
+  type VmSpec,
+  volumesOf,
+} from "@blixard/protocol";
 import type { NodeParts } from "../node-parts.ts";
 import { isReachable } from "../peers/reachability.ts";
 import { type Preemption, planPreemption, type Victim } from "../scheduler/preempt.ts";
@@ -145,4 +154,10 @@ export function preemptionFor(parts: PlaceParts, vm: VmRecord, image: ImageRecor
 /** Those of the highest priority first, and of these as they were. */
 export function byPriority(vms: readonly VmRecord[]): VmRecord[] {
   return [...vms].sort((a, b) => priorityOf(b.spec) - priorityOf(a.spec));
+}
+
+/** Else it would wait for a node that there cannot be. @throws UNSUPPORTED */
+export function assertFitsImage(spec: VmSpec, image: ImageRecord): void {
+  const misfit = imageMisfit({ spec, image });
+  if (misfit !== undefined) throw notApplied("UNSUPPORTED", misfit, { hint: "Leave that out, or use another image." });
 }

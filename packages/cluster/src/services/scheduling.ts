@@ -18,7 +18,7 @@ import { policyOf } from "../state-machine/vm-move.ts";
 import { roomOfNodes, withoutNode } from "./capacity.ts";
 import { nodeOf } from "./node.ts";
 import { pageOf } from "./page.ts";
-import { type PlacedSubject, placeVm, preemptionFor, schedulerOptions } from "./place-vm.ts";
+import { assertFitsImage, type PlacedSubject, placeVm, preemptionFor, schedulerOptions } from "./place-vm.ts";
 import { refuseIfMatch } from "./propose.ts";
 import { imageFor, vmOf } from "./vm.ts";
 
@@ -103,6 +103,7 @@ function candidates(parts: SchedulingParts, request: ParsedRequestOf<"vm.candida
   }
   if (spec === undefined) throw notApplied("INVALID_ARGUMENT", "give either name or spec");
   const image = imageFor(parts, spec);
+  assertFitsImage(spec, image);
   const moves = lossPolicyOf(spec, { ownData: hasOwnData(spec, image) }).onNodeLoss === "move";
   const vm: PlacedSubject = { spec, ...(labels === undefined ? {} : { labels }) };
   return placeVm(parts, vm, image, { moves });

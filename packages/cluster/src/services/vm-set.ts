@@ -27,7 +27,7 @@ import type { Outcome } from "../state-machine/types.ts";
 import { policyOf } from "../state-machine/vm-move.ts";
 import { changedVm } from "../state-machine/vm-set.ts";
 import { chooseCards, type PromisedCards } from "./choose-cards.ts";
-import { placeVm } from "./place-vm.ts";
+import { assertFitsImage, placeVm } from "./place-vm.ts";
 
 /** What this method uses of the node. */
 type SetParts = Pick<
@@ -110,6 +110,7 @@ function changeOf(vm: VmRecord, request: SetRequest, image: ImageRecord | undefi
     const issues = parsed.error.issues.map((issue) => ({ ...issue, path: ["spec", ...issue.path] }));
     throw notApplied("INVALID_ARGUMENT", issuesText(issues));
   }
+  if (image !== undefined) assertFitsImage(parsed.data, image);
   return onlyNew(vm, change);
 }
 

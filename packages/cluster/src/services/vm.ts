@@ -31,7 +31,7 @@ import { volumesRefusal } from "../state-machine/vm-set.ts";
 import { chooseCards, type PromisedCards } from "./choose-cards.ts";
 import { assertNodeAnswers, forcedEffect } from "./lost-node.ts";
 import { pageOf } from "./page.ts";
-import { placeVm } from "./place-vm.ts";
+import { assertFitsImage, placeVm } from "./place-vm.ts";
 import { setVm } from "./vm-set.ts";
 import { sealUserData } from "./vm-user-data.ts";
 import { volumeOf } from "./volume.ts";
@@ -127,6 +127,7 @@ async function createVm(parts: VmParts, request: ParsedRequestOf<"vm.create">, c
   const spec = withOwnDrive(asked, image);
   const misplaced = misfitOf(spec) ?? bootOrderRefusal(spec, image);
   if (misplaced !== undefined) throw notApplied("INVALID_ARGUMENT", misplaced);
+  assertFitsImage(spec, image);
   for (const volume of volumesOf(spec)) volumeOf(parts, volume);
   const stuck = volumesRefusal(spec);
   if (stuck !== undefined) throw notApplied("INVALID_ARGUMENT", stuck);

@@ -55,6 +55,16 @@ describe("a volume", () => {
     expect(replica.apply({ ...away, node: 9 })).toMatchObject({ ok: false, code: "NODE_NOT_FOUND" });
   });
 
+  it("keeps its size while it is imported", () => {
+    const imported = { name: "disk", volumeId: sampleVmId(8), sizeGiB: 8, importDigest: "a".repeat(64) } as const;
+    replica.apply({ type: "volume.create", ...imported, kind: "local", node: 2 });
+    const resize = () => replica.apply({ type: "volume.resize", name: "disk", sizeGiB: 16 });
+    expect(resize()).toMatchObject({ ok: false, code: "CONFLICT", message: expect.stringContaining("imported") });
+    expect(replica.state.volumes.get("disk")).toMatchObject({ sizeGiB: 8 });
+    observe("ready", { id: sampleVmId(8) });
+    expect(resize()).toMatchObject({ ok: true });
+  });
+
   it("becomes larger and no smaller", () => {
     observe("ready");
     expect(replica.apply({ type: "volume.resize", name: "db", sizeGiB: 7 })).toMatchObject({

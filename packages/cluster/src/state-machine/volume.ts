@@ -108,6 +108,10 @@ function applyResize(
     return refuse("CONFLICT", `the volume ${name} has ${volume.sizeGiB} GiB, and becomes no smaller`, hint);
   }
   if (sizeGiB === volume.sizeGiB) return done({ volume });
+  if (volume.importDigest !== undefined) {
+    const hint = "Import it to its end first: the same command goes on where it stopped. Or delete it.";
+    return refuse("CONFLICT", `the volume ${name} is being imported, and has its size only then`, hint);
+  }
   const underWay = underWayRefusal(state, volume);
   if (underWay !== undefined) return underWay;
   const changed = volume.state === "ready" ? ("pending" as const) : volume.state;

@@ -92,3 +92,14 @@ function allows(needed: MethodAccess, given: CallerAccess): boolean {
       return needed satisfies never;
   }
 }
+
+/** Whether a call may change anything. Some that only read are not for viewers, because of what they show. */
+export function mayChange({ access, http = [] }: Readable): boolean {
+  const onlyReads = http.length > 0 && http.every(({ verb }) => verb === "GET");
+  return isAccessToChange(access) && !onlyReads;
+}
+
+interface Readable {
+  readonly access: MethodAccess;
+  readonly http?: readonly { readonly verb: string }[];
+}

@@ -57,6 +57,20 @@ export interface DriverDemand {
   readonly image: { readonly format: ImageFormat; readonly blobs?: readonly { readonly role: string }[] };
 }
 
+/**
+ * Why no driver can run a VM of this image, wherever it is; undefined when one may. A guest that boots without firmware is told of
+ * nothing that comes, and has no channel for an agent.
+ */
+export function imageMisfit({ spec, image }: DriverDemand): string | undefined {
+  if (image.format !== "multiboot") return undefined;
+  const guest = `a guest of a ${image.format} image`;
+  if (spec.vcpusMax !== undefined) return `${guest} takes no vcpus while it runs: it can have no vcpusMax`;
+  if (spec.memoryMiBMax !== undefined) return `${guest} takes no memory while it runs: it can have no memoryMiBMax`;
+  const check = spec.health?.find(asksAgent);
+  if (check === undefined) return undefined;
+  return `${guest} has no channel for an agent, which the health check ${describeCheck(check)} needs`;
+}
+
 /** Why a driver cannot run a VM, for people; undefined when it can. */
 export function driverRefusal(
   kind: DriverKind,
@@ -73,19 +87,21 @@ export function driverRefusal(
   const needsDisks = spec.disks !== undefined || (image.format !== "disk" && imageHasDisk(image));
   if (needsDisks && !disks) return `driver ${kind} gives no disks to VMs`;
   if (spec.cloudInit !== undefined && !cloudInit) return `driver ${kind} tells cloud-init nothing`;
+  const misfit = imageMisfit({ spec, image });
+  if (misfit !== undefined) return misfit;
   const byAgent = spec.health?.find(asksAgent);
-  if (byAgent !== undefined && (!agent || image.format === "multiboot")) {
-    const which = agent ? `a guest of a ${image.format} image` : `a guest of driver ${kind}`;
-    return `${which} has no channel for an agent, which the health check ${describeCheck(byAgent)} needs`;
+  if (byAgent !== undefined && !agent) {
+    return `a guest of driver ${kind} has no channel for an agent, which the health check ${describeCheck(byAgent)} needs`;
   }
   const vcpus = Math.max(spec.vcpus, spec.vcpusMax ?? 0);
   if (vcpus > vcpusMax) {
     return `driver ${kind} has ${vcpusMax} ${vcpusMax === 1 ? "vcpu" : "vcpus"}, ${vcpus} are needed`;
   }
-  if (Math.max(spec.memoryMiB, spec.memoryMiBMax ?? 0) > memoryMiBMax) {
-    return `driver ${kind} has ${memoryMiBMax} MiB at most`;
+  const needed = Math.max(spec.memoryMiB, spec.memoryMiBMax ?? 0);
+  if (needed > memoryMiBMax) {
+    return `driver ${kind} has ${memoryMiBMax} MiB at most, ${needed} are needed`;
   }
-  const fixed = hotplugRefusal(kind, capabilities, { spec, image });
+  const fixed = hotplugRefusal(kind, capabilities, spec);
   if (fixed !== undefined) return fixed;
   const cards = networksAskedFor(spec).length;
   if (networkCardsMax !== undefined && cards > networkCardsMax) {
@@ -96,18 +112,12 @@ export function driverRefusal(
   return missing === undefined ? undefined : `driver ${kind} has no network ${missing} there`;
 }
 
-/** A guest that boots without firmware is told of nothing that comes. */
 function hotplugRefusal(
   kind: DriverKind,
   { cpuHotplug = false, memoryHotplug = false }: DriverCapabilities,
-  { spec, image }: DriverDemand,
+  { vcpusMax, memoryMiBMax }: DriverDemand["spec"],
 ): string | undefined {
-  const refused = (what: string, isAble: boolean) =>
-    `${isAble ? `a guest of a ${image.format} image` : `driver ${kind}`} takes no ${what} while it runs`;
-  const isDeaf = image.format === "multiboot";
-  if (spec.vcpusMax !== undefined && (!cpuHotplug || isDeaf)) return `${refused("vcpus", cpuHotplug)} (cpuHotplug)`;
-  if (spec.memoryMiBMax !== undefined && (!memoryHotplug || isDeaf)) {
-    return `${refused("memory", memoryHotplug)} (memoryHotplug)`;
-  }
-  return undefined;
+  const refused = (what: string) => `driver ${kind} takes no ${what} while it runs`;
+  if (vcpusMax !== undefined && !cpuHotplug) return `${refused("vcpus")} (cpuHotplug)`;
+  return memoryMiBMax !== undefined && !memoryHotplug ? `${refused("memory")} (memoryHotplug)` : undefined;
 }

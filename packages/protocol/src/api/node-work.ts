@@ -155,6 +155,8 @@ export const nodeWorkMethods = {
         ...movesWithin("what has not moved runs on"),
       })
       .strict(),
-    response: answer,
+    response: answer.extend({
+      more: z.literal(true).describe("more may gain by a move: ask again when this run is over").exactOptional(),
+    }),
   }),
 };

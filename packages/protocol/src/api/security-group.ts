@@ -26,7 +26,7 @@ const peerSchema = z
   .max(limits.securityPeerLengthMax)
   .refine(isPeer, "is no peer: use a range such as 10.1.0.0/24, group:NAME or label:KEY=VALUE");
 
-const ruleSchema = z
+export const securityRuleSchema = z
   .object({
     protocol: z.enum(["tcp", "udp", "icmp", "any"]),
     /** Of the side that is connected to. Absent: all. */
@@ -39,9 +39,9 @@ const ruleSchema = z
     path: ["ports"],
     message: "go with tcp and udp only",
   });
-export type SecurityRule = Readonly<z.infer<typeof ruleSchema>>;
+export type SecurityRule = Readonly<z.infer<typeof securityRuleSchema>>;
 
-const rulesSchema = z.array(ruleSchema).max(limits.securityRulesMax);
+const rulesSchema = z.array(securityRuleSchema).max(limits.securityRulesMax);
 
 export const securityGroupRecordSchema = z.object({
   name: nameSchema,

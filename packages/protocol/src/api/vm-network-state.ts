@@ -7,12 +7,24 @@ import { nameSchema, nodeIdSchema } from "./values.ts";
 /** `idle`: the other node is known, and no frame was for it yet. */
 const laneStateSchema = z.enum(["up", "idle", "down"]);
 
+/** `opening`: its node has not said yet that it could open it. */
+const forwardStateSchema = z.object({
+  port: z.int(),
+  listen: z.string(),
+  protocol: z.enum(["tcp", "udp"]),
+  state: z.enum(["open", "opening", "closed"]),
+  why: z.string().exactOptional(),
+});
+export type ForwardState = Readonly<z.infer<typeof forwardStateSchema>>;
+
 const cardStateSchema = z.object({
   network: nameSchema,
   address: z.string(),
   mac: z.string(),
   /** To each other node with VMs in the network. */
   lanes: z.array(z.object({ node: nodeIdSchema, state: laneStateSchema, why: z.string().exactOptional() })),
+  /** The ports of the node that lead to it, of a card in the network `user`. */
+  forwards: z.array(forwardStateSchema).max(limits.vmForwardsMax).exactOptional(),
 });
 export type CardState = Readonly<z.infer<typeof cardStateSchema>>;
 

@@ -10,16 +10,21 @@ export interface SizeWishes {
   readonly memoryMiBMax?: number;
 }
 
-export const vcpusAboveMax = "is the most that the VM may have, and vcpus is more";
-export const memoryAboveMax = `is the most that the VM may have: memoryMiB is not more, and both are multiples of ${limits.vmMemoryStepMiB}`;
-
-export function vcpusFit({ vcpus, vcpusMax = vcpus }: SizeWishes): boolean {
-  return vcpus <= vcpusMax;
+/** Why so many virtual CPUs do not go with the most that the VM may have; undefined when they do. */
+export function vcpusMisfit({ vcpus, vcpusMax = vcpus }: SizeWishes): string | undefined {
+  return vcpus <= vcpusMax ? undefined : `${vcpus} are more than the ${vcpusMax} that the VM may have (vcpusMax)`;
 }
 
-export function memoryFits({ memoryMiB, memoryMiBMax }: SizeWishes): boolean {
-  if (memoryMiBMax === undefined) return true;
-  return memoryMiB <= memoryMiBMax && [memoryMiB, memoryMiBMax].every((each) => each % limits.vmMemoryStepMiB === 0);
+/** The same of memory; each of a VM that grows is a multiple of a step. */
+export function memoryMisfit({ memoryMiB, memoryMiBMax }: SizeWishes): string | undefined {
+  if (memoryMiBMax === undefined) return undefined;
+  if (memoryMiB > memoryMiBMax) {
+    return `${memoryMiB} MiB are more than the ${memoryMiBMax} MiB that the VM may have (memoryMiBMax)`;
+  }
+  const step = limits.vmMemoryStepMiB;
+  const odd = [memoryMiB, memoryMiBMax].find((each) => each % step !== 0);
+  if (odd === undefined) return undefined;
+  return `${odd} MiB is no multiple of ${step} MiB, as the memory of a VM with memoryMiBMax is, and that itself`;
 }
 
 const rangeSchema = z.object({ min: z.int().min(1), max: z.int().min(1) });

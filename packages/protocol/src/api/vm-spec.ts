@@ -17,7 +17,7 @@ import {
   vmNetworksSchema,
 } from "./vm-networks.ts";
 import { vmPlacementSchema } from "./vm-placement.ts";
-import { memoryAboveMax, memoryFits, vcpusAboveMax, vcpusFit } from "./vm-size.ts";
+import { memoryMisfit, type SizeWishes, vcpusMisfit } from "./vm-size.ts";
 
 /** The options of `vm create` and the OpenAPI document come from here: each field says in a few words what it is. */
 export const vmSpecSchema = z
@@ -74,8 +74,14 @@ export const vmSpecSchema = z
   .refine(wishesFit, { path: ["onNodeLoss"], message: contradictingWishes })
   .refine(forwardsFit, { path: ["forwards"], message: forwardsWithoutNetwork })
   .refine(healthFits, { path: ["health"], message: healthWithoutNetwork })
-  .refine(vcpusFit, { path: ["vcpusMax"], message: vcpusAboveMax })
-  .refine(memoryFits, { path: ["memoryMiBMax"], message: memoryAboveMax })
+  .refine((spec) => vcpusMisfit(spec) === undefined, {
+    path: ["vcpus"],
+    error: ({ input }) => vcpusMisfit(input as SizeWishes) ?? "",
+  })
+  .refine((spec) => memoryMisfit(spec) === undefined, {
+    path: ["memoryMiB"],
+    error: ({ input }) => memoryMisfit(input as SizeWishes) ?? "",
+  })
   .refine(drivesFit, { path: ["cdroms"], message: sharedDriveName });
 export type VmSpec = z.infer<typeof vmSpecSchema>;
 export type VmSpecInput = z.input<typeof vmSpecSchema>;
@@ -85,7 +91,9 @@ export function misfitOf(spec: VmSpec): string | undefined {
   if (!wishesFit(spec)) return `spec.onNodeLoss: ${contradictingWishes}`;
   if (!forwardsFit(spec)) return `spec.forwards: ${forwardsWithoutNetwork}`;
   if (!healthFits(spec)) return `spec.health: ${healthWithoutNetwork}`;
-  if (!vcpusFit(spec)) return `spec.vcpusMax: ${vcpusAboveMax}`;
   if (!drivesFit(spec)) return `spec.cdroms: ${sharedDriveName}`;
-  return memoryFits(spec) ? undefined : `spec.memoryMiBMax: ${memoryAboveMax}`;
+  const vcpus = vcpusMisfit(spec);
+  if (vcpus !== undefined) return `spec.vcpus: ${vcpus}`;
+  const memory = memoryMisfit(spec);
+  return memory === undefined ? undefined : `spec.memoryMiB: ${memory}`;
 }

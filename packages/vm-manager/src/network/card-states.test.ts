@@ -32,8 +32,9 @@ describe("cardStatesOf", () => {
       { node: 4, connected: false, problem: "it refuses" },
       { node: 9, connected: true },
     ];
-    expect(cardStatesOf(ports, { nodeId: 1, networks: [network] }, lanes)).toEqual([
-      { network: "user", address: "10.0.2.15", mac: other, lanes: [] },
+    const forwards = [{ port: 53, listen: "127.0.0.1", protocol: "udp", state: "closed", why: "taken" } as const];
+    expect(cardStatesOf(ports, { nodeId: 1, networks: [network] }, { lanes, forwards })).toEqual([
+      { network: "user", address: "10.0.2.15", mac: other, lanes: [], forwards },
       {
         ...{ network: "lan", address: "10.1.0.8", mac: own },
         lanes: [
@@ -47,8 +48,9 @@ describe("cardStatesOf", () => {
   });
 
   it("tells nothing of a card that the state does not know", () => {
+    const none = { lanes: [], forwards: [] };
     const [, card] = ports as [PortConfig, PortConfig];
-    expect(cardStatesOf([card], { nodeId: 1, networks: [] }, [])).toEqual([]);
-    expect(cardStatesOf([card], { nodeId: 1, networks: [{ ...network, hosts: [] }] }, [])).toEqual([]);
+    expect(cardStatesOf([card], { nodeId: 1, networks: [] }, none)).toEqual([]);
+    expect(cardStatesOf([card], { nodeId: 1, networks: [{ ...network, hosts: [] }] }, none)).toEqual([]);
   });
 });

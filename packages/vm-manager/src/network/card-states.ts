@@ -1,21 +1,22 @@
 /** What people are told of the network cards of a running VM: their addresses, and the lanes to the nodes of their neighbours. */
 import { formatIpv4 } from "@blixard/common";
-import { type CardState, userNetwork } from "@blixard/protocol";
+import { type CardState, type ForwardState, userNetwork } from "@blixard/protocol";
 import type { LaneStatus } from "./private/lanes.ts";
 import type { NetworksOfNode } from "./private/network-table.ts";
-import type { PortConfig } from "./switch-messages.ts";
+import type { PortConfig, SwitchAnswers } from "./switch-messages.ts";
 
 const unknownSwitch = "it has not said which switch it has";
 
 export function cardStatesOf(
   ports: readonly PortConfig[],
   { nodeId, networks }: NetworksOfNode,
-  lanes: readonly LaneStatus[],
+  { lanes, forwards }: Pick<SwitchAnswers["status"], "lanes"> & { readonly forwards: readonly ForwardState[] },
 ): CardState[] {
   return ports.flatMap((port): CardState[] => {
     const { mac } = port;
     if (port.type === "user") {
-      return [{ network: userNetwork, address: formatIpv4(port.addresses.guest), mac, lanes: [] }];
+      const card = { network: userNetwork, address: formatIpv4(port.addresses.guest), mac, lanes: [] };
+      return [forwards.length === 0 ? card : { ...card, forwards: [...forwards] }];
     }
     const network = networks.find(({ networkId }) => networkId === port.networkId);
     const own = network?.hosts.find((host) => host.mac === mac);

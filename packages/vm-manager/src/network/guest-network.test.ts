@@ -235,10 +235,16 @@ describeWith(describe, networkGuestComponent)("a guest in its network user", () 
       phase: "Running",
       conditions: [{ type: "Network", status: false, reason: "NetworkDown" }],
     });
+    const stateOfPort = async () => {
+      const [card] = await harness.manager.networkStateOf(down.vmId);
+      return card?.forwards?.map(({ port, protocol, state }) => `${protocol} ${port} ${state}`);
+    };
+    expect(await stateOfPort()).toEqual([`tcp ${service.port} closed`]);
     servers.at(-1)?.close();
     servers.at(-1)?.closeAllConnections();
     await harness.until("no condition", ({ conditions = [] }) => conditions.length === 0);
     await harness.untilConsole(networkGuestReady);
     expect(await page(service.port)).toContain("a page of the guest");
+    expect(await stateOfPort()).toEqual([`tcp ${service.port} open`]);
   });
 });

@@ -109,7 +109,8 @@ class SwitchProcess {
 
   #statusOf(vmId: string, port: SwitchPort): PortStatus {
     const problem = port.problem ?? (port instanceof PrivatePort ? this.#laneProblem(port) : undefined);
-    return problem === undefined ? { vmId } : { vmId, problem };
+    const forwards = port instanceof UserPort && port.forwards.length > 0 ? { forwards: port.forwards } : {};
+    return { vmId, ...forwards, ...(problem === undefined ? {} : { problem }) };
   }
 
   #laneProblem({ config }: PrivatePort): string | undefined {

@@ -1,4 +1,5 @@
 /** What a node and the switch of its VMs say to each other. */
+import type { ForwardState } from "@blixard/protocol";
 import type { Confinement } from "../driver.ts";
 import type { HelperKind } from "../process/helper-process.ts";
 import type { ProcessIdentity } from "../process/process-identity.ts";
@@ -40,6 +41,8 @@ export interface PortStatus {
   readonly vmId: string;
   /** Why no frame passes; undefined when they do. */
   readonly problem?: string;
+  /** Of a card in the network `user`: its forwarded ports, and whether they are open. */
+  readonly forwards?: readonly ForwardState[];
 }
 
 export type SwitchQuestion =

@@ -180,9 +180,12 @@ describe("UdpRelay", () => {
     }, 5);
     open.push({ close: () => clearInterval(looking) });
     expect(await problem.until((now) => now !== undefined)).toContain(`UDP port 127.0.0.1:${taker.port}`);
+    const shown = { port: taker.port, listen: "127.0.0.1", protocol: "udp" };
+    expect(relay.relay.forwards).toEqual([{ ...shown, state: "closed", why: problem.value }]);
     taker.socket.close();
     open.splice(open.indexOf(taker.socket), 1);
     await problem.until((now) => now === undefined);
+    expect(relay.relay.forwards).toEqual([{ ...shown, state: "open" }]);
     client.send(taker.port, "who");
     await relay.seen.until((all) => all.length === 1);
   });

@@ -7,6 +7,7 @@
  */
 import { createSocket, type Socket } from "node:dgram";
 import { type Ipv4Range, isInRange, messageOf, parseIpv4, parseIpv4Range } from "@blixard/common";
+import type { ForwardState } from "@blixard/protocol";
 import { dropOldest, flowKey } from "./flow-keys.ts";
 import { gatewayMac } from "./gateway-mac.ts";
 import { udpFrame, udpHeaderBytes } from "./ipv4-frame.ts";
@@ -38,6 +39,7 @@ interface RelayPort {
   readonly forward: PortForward;
   readonly sources: readonly Ipv4Range[] | undefined;
   socket: Socket | undefined;
+  isOpen: boolean;
   notBeforeMs: number;
   problem: string | undefined;
 }
@@ -62,13 +64,21 @@ export class UdpRelay {
     this.#ports = forwards.map((forward) => ({
       forward,
       sources: forward.sources?.map(parseIpv4Range),
-      ...{ socket: undefined, notBeforeMs: 0, problem: undefined },
+      ...{ socket: undefined, isOpen: false, notBeforeMs: 0, problem: undefined },
     }));
   }
 
   /** Why a port is not open. */
   get problem(): string | undefined {
     return this.#ports.find(({ problem }) => problem !== undefined)?.problem;
+  }
+
+  get forwards(): readonly ForwardState[] {
+    return this.#ports.map(({ forward: { port, listen }, problem, isOpen }) => {
+      const shown = { port, listen, protocol: "udp" } as const;
+      if (problem !== undefined) return { ...shown, state: "closed", why: problem };
+      return { ...shown, state: isOpen ? "open" : "opening" };
+    });
   }
 
   /** Called now and then: opens the ports that are not open, and forgets who has been silent for long. */
@@ -114,12 +124,14 @@ export class UdpRelay {
     const socket = createSocket("udp4");
     port.socket = socket;
     socket.on("listening", () => {
+      port.isOpen = true;
       port.problem = undefined;
     });
     socket.on("message", (content, { address, port: remotePort }) => this.#receive(port, content, address, remotePort));
     socket.on("error", (error) => {
       if (port.socket !== socket) return;
       port.socket = undefined;
+      port.isOpen = false;
       port.notBeforeMs = this.#deps.nowMs() + retryMs;
       port.problem = `the UDP port ${listen}:${number}, which leads to ${to}, cannot be opened: ${messageOf(error)}`;
       socket.close();

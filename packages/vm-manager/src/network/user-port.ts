@@ -8,6 +8,7 @@
  * Who writes faster than the other side reads has to wait: neither side can fill the memory of this process.
  */
 import type { Duplex } from "node:stream";
+import type { ForwardState } from "@blixard/protocol";
 import { answerDhcp, isDhcpRequest } from "./dhcp.ts";
 import { FrameReader, lengthBytes, withLength } from "./frame-reader.ts";
 import { gatewayMac } from "./gateway-mac.ts";
@@ -52,6 +53,7 @@ export class UserPort {
   #passtFailures = 0;
   #passtNotBeforeMs = 0;
   #passtProblem: string | undefined;
+  #passtAnswered = false;
 
   constructor(config: UserPortConfig, deps: UserPortDeps) {
     this.config = config;
@@ -95,6 +97,18 @@ export class UserPort {
 
   get problem(): string | undefined {
     return this.#guest.problem ?? this.#passtProblem ?? this.#relay.problem;
+  }
+
+  /** Whether each forwarded port is open. passt opens its own before it answers the first time, and ends when one is taken. */
+  get forwards(): readonly ForwardState[] {
+    const why = this.#passtProblem;
+    const answered = this.#passtAnswered ? ("open" as const) : ("opening" as const);
+    const state = why === undefined ? { state: answered } : { state: "closed" as const, why };
+    const tcp = forwardsOf(this.config.forwards, "tcp");
+    return [
+      ...tcp.map(({ port, listen }) => ({ port, listen, protocol: "tcp" as const, ...state })),
+      ...this.#relay.forwards,
+    ];
   }
 
   /** Called now and then: ends with the VM, and starts passt again where its ports are forwarded. */
@@ -172,6 +186,7 @@ export class UserPort {
     const reader = new FrameReader();
     passt.frames.on("data", (data: Buffer) => {
       this.#passtProblem = undefined;
+      this.#passtAnswered = true;
       const frames = framesOf(passt.frames, reader, data);
       const incoming = frames.filter((frame) => this.#wall.letsIn(frame.subarray(lengthBytes)));
       if (!this.#guest.write(incoming)) passt.frames.pause();
@@ -185,6 +200,7 @@ export class UserPort {
   #passtEnded(passt: RunningPasst, said: string): void {
     if (this.#passt !== passt) return;
     this.#passt = undefined;
+    this.#passtAnswered = false;
     // What waited for it goes nowhere now.
     this.#guest.resume();
     const nowMs = this.#deps.nowMs();

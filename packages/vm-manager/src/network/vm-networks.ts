@@ -159,8 +159,9 @@ export class VmNetworks implements NetworkLane {
   async stateOf(vmId: string): Promise<readonly CardState[]> {
     const ports = this.#told.get(vmId);
     if (this.#connection === undefined || ports === undefined) return [];
-    const { lanes } = await this.#connection.ask({ type: "status" }, answerTimeoutMs);
-    return cardStatesOf(ports, this.#networks, lanes);
+    const status = await this.#connection.ask({ type: "status" }, answerTimeoutMs);
+    const forwards = status.ports.flatMap((port) => (port.vmId === vmId ? (port.forwards ?? []) : []));
+    return cardStatesOf(ports, this.#networks, { lanes: status.lanes, forwards });
   }
 
   /** Opens a connection to a port of a guest. @throws GUEST_UNREACHABLE, DEADLINE_EXCEEDED */

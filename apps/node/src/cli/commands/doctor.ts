@@ -36,7 +36,7 @@ async function examineAndPrint(options: Options, context: CliContext): Promise<v
   const { current } = await readContexts(context.env);
   const named = [options.address, options.context, BLIXARD_ADDRESS, BLIXARD_CONTEXT, current].some((given) => given);
   const work = async (client: BlixardClient | undefined) =>
-    report(await examine({ config, dataDir, clock: systemClock, running, client }), context, format);
+    report(await examine({ config, dataDir, clock: systemClock, running, nodes, client }), context, format);
   if (!named && running === undefined) return work(undefined);
   const { address, token, tokenFile, context: contextName } = options;
   const target = {

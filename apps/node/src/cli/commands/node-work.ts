@@ -8,7 +8,7 @@ import { confirm } from "../confirm.ts";
 import { nodeIdOf } from "../node-name.ts";
 import { print, printList } from "../output.ts";
 import { parseDurationMs, parseInteger } from "../quantities.ts";
-import { finishOperation, plannedVmView, type WaitingOptions } from "./operation-views.ts";
+import { finishOperation, partlyDoneExitCode, plannedVmView, type WaitingOptions } from "./operation-views.ts";
 
 type WorkOptions = WaitingOptions & { readonly dryRun?: boolean };
 type PacedOptions = WorkOptions & { readonly parallel?: string; readonly deadline?: string };
@@ -36,8 +36,16 @@ export function addRebalance(command: Command, context: CliContext): void {
   paced(work(command, "rebalance", summary)).action((options: PacedOptions) =>
     withClient(context, options, async (session) => {
       const { scheduling } = session.client;
-      if (options.dryRun === true) return showPlan(session, (await scheduling.rebalance({ dryRun: true })).plan);
-      await finish(session, (await scheduling.rebalance(pace(options))).operation, options);
+      const dryRun = options.dryRun === true;
+      const { plan, operation, more } = await scheduling.rebalance(dryRun ? { dryRun } : pace(options));
+      if (dryRun) await showPlan(session, plan);
+      else await finish(session, operation, options);
+      if (more === undefined) return;
+      say(
+        context,
+        `one run moves ${plan.length} VMs, and more may gain by it: the same command goes on when it is over`,
+      );
+      if (!dryRun) context.exitCode = partlyDoneExitCode;
     }),
   );
 }

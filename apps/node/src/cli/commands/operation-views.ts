@@ -49,7 +49,7 @@ export function waitingTable({ waiting }: OperationRecord): string {
 }
 
 /** The contract of exit codes: the command has done a part of what it was asked. */
-const partlyDoneExitCode = 8;
+export const partlyDoneExitCode = 8;
 
 export type WaitingOptions = ClientOptions & { readonly detach?: boolean };
 

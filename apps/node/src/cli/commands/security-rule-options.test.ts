@@ -23,6 +23,17 @@ describe("rules on the command line", () => {
     }
   });
 
+  it("are refused by the option as it was given, also where a node would refuse them", () => {
+    const refusals = [
+      [["none", "tcp:80"], "--in none: stands alone, without other rules"],
+      [["any", "tcp:99999"], "--in tcp:99999: ports is no range of ports from 1 to 65535"],
+      [["icmp:80"], "--in icmp:80: ports go with tcp and udp only"],
+      [["tcp,from=nobody"], "--in tcp,from=nobody: peer is no peer"],
+      [["http"], "--in http: protocol "],
+    ] as const;
+    for (const [given, why] of refusals) expect(() => parseRules(given, "in")).toThrow(why);
+  });
+
   it("are named by groups of a card", () => {
     expect(parseNetworks(["lan,groups=web+db"])).toEqual([{ network: "lan", securityGroups: ["web", "db"] }]);
   });

@@ -1,6 +1,6 @@
 /** `blixard status`: leader, quorum, members, VMs, and the next useful command. */
 import type { BlixardClient } from "@blixard/client";
-import type { MemberStatus, NodeStatus, NodeView } from "@blixard/protocol";
+import type { LostVm, MemberStatus, NodeStatus, NodeView } from "@blixard/protocol";
 import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, type ClientSession, withClient, withClientOptions } from "../client-command.ts";
@@ -18,7 +18,8 @@ export function addStatusAction(command: Command, context: CliContext): void {
   const show = async ({ client, format }: ClientSession) => {
     const status = await client.status();
     const nodes = status.leaderId === null ? [] : await nodesOf(client);
-    const warnings = warningsOf(status, nodes);
+    const fates = await fatesOf(client, nodes);
+    const warnings = warningsOf(status, nodes, fates);
     const text = () => statusText(status, format === "wide") + pairsText(nodes);
     await print(context, format, { ...status, warnings }, text, [status.clusterId]);
     if (format !== "table" && format !== "wide") return;
@@ -69,7 +70,7 @@ function nodesOf(client: BlixardClient): Promise<readonly NodeView[]> {
 }
 
 /** What somebody should look at, whether or not all goes on. */
-function warningsOf(status: NodeStatus, nodes: readonly NodeView[]): string[] {
+function warningsOf(status: NodeStatus, nodes: readonly NodeView[], fates: ReadonlyMap<number, string>): string[] {
   // It hears nobody because it takes no part.
   if (status.heldBack !== undefined) return [`node ${status.nodeId} takes no part: it is ${status.heldBack}`];
   const silent = nodes.length > 0 ? nodes.filter(isDead) : status.members.filter((member) => !isPresent(member));
@@ -77,7 +78,7 @@ function warningsOf(status: NodeStatus, nodes: readonly NodeView[]): string[] {
   const { present, voters, needed } = quorumOf(status);
   return [
     ...(status.leaderId === null ? ["no leader is known: nothing can be changed"] : []),
-    ...silent.map(silentText),
+    ...silent.map((node) => silentText(node, fates.get(node.id))),
     ...(cordoned.length === 0 ? [] : [`${nodeNames(cordoned)} cordoned: no new VM is placed there`]),
     ...(present < voters && present <= needed && status.leaderId !== null
       ? [`${present} of ${voters} voters are heard from here, and ${needed} are needed: no other may fail`]
@@ -86,9 +87,42 @@ function warningsOf(status: NodeStatus, nodes: readonly NodeView[]): string[] {
   ];
 }
 
-function silentText(node: NodeView | MemberStatus): string {
+function silentText(node: NodeView | MemberStatus, fate: string | undefined): string {
   const vms = "vms" in node && node.vms > 0 ? `; ${node.vms} VM${node.vms === 1 ? "" : "s"} on it` : "";
-  return `node ${node.id} (${node.name}) does not answer${vms}`;
+  return `node ${node.id} (${node.name}) does not answer${vms}${fate === undefined ? "" : `: ${fate}`}`;
+}
+
+/** Silent nodes whose VMs are asked about. */
+const fatesMax = 8;
+
+/** What becomes of the VMs of silent nodes, as far as a leader can be asked. */
+async function fatesOf(client: BlixardClient, nodes: readonly NodeView[]): Promise<ReadonlyMap<number, string>> {
+  const limit = { timeoutMs: nodesTimeoutMs };
+  const asked = nodes.filter((node) => isDead(node) && node.vms > 0).slice(0, fatesMax);
+  const fates = asked.map(async ({ id }) => {
+    const { lost = [] } = await client.capacity.get({ ifLost: id }, limit);
+    const moving = lost.find(({ becomes }) => becomes !== "waits");
+    const leftMs =
+      moving === undefined ? undefined : (await client.vms.candidates({ name: moving.vm }, limit)).leaseLeftMs;
+    return [id, fateText(id, lost, leftMs)] as const;
+  });
+  const told = await Promise.allSettled(fates);
+  return new Map(told.flatMap((each) => (each.status === "fulfilled" ? [each.value] : [])));
+}
+
+export function fateText(id: number, lost: readonly LostVm[], leftMs: number | undefined): string {
+  const count = (of: LostVm["becomes"]) => lost.filter(({ becomes }) => becomes === of).length;
+  const when =
+    leftMs === undefined || leftMs === 0 ? "" : ` in ${(leftMs / 1_000).toFixed(1)} s, when its lease is over`;
+  const parts = [
+    [count("moves"), "starts", "start", ` elsewhere${when}`],
+    [count("pending"), "fits", "fit", " nowhere else"],
+    [count("waits"), "waits", "wait", ` for node ${id}`],
+  ] as const;
+  const said = parts.flatMap(([some, one, more, what]) =>
+    some === 0 ? [] : [`${some} ${some === 1 ? one : more}${what}`],
+  );
+  return said.length === 0 ? "none of them is to run" : `${said.join(", ")} (blixard capacity --if-lost ${id})`;
 }
 
 function nodeNames(ids: readonly number[]): string {

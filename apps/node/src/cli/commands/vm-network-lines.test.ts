@@ -8,7 +8,7 @@ const addresses = ["192.0.2.2:7000", "[2001:db8::2]:7000", "https://relay.exampl
 const linesOf = (vm: VmRecord, networkCards?: readonly CardState[]) =>
   networkLines(vm, {
     ...(networkCards === undefined ? {} : { networkCards }),
-    forwardedPorts: reachedPortsOf(vm, addresses),
+    forwardedPorts: reachedPortsOf(vm, addresses, networkCards),
   });
 
 describe("what vm explain says of networks", () => {
@@ -55,5 +55,25 @@ describe("what vm explain says of networks", () => {
     expect(ports(vmWith({ forwards }, { node: null }))[0]).toBe(
       "forward    to port 80 of tcp, on the node that gets the VM",
     );
+  });
+
+  it("says that a port is not open, and why", () => {
+    const forwards = [
+      { port: 8080, to: 80 },
+      { port: 8080, to: 53, protocol: "udp" as const },
+      { port: 22, to: 22 },
+    ];
+    const at = { listen: "127.0.0.1", port: 8080 };
+    const states = [
+      { ...at, protocol: "tcp", state: "open" },
+      { ...at, protocol: "udp", state: "closed", why: "it is taken" },
+      { ...at, port: 22, protocol: "tcp", state: "opening" },
+    ] as const;
+    const user = { network: "user", address: "10.0.2.15", mac: "06:00:00:00:00:01", lanes: [], forwards: [...states] };
+    expect(linesOf(vmWith({ forwards }), [user]).slice(1)).toEqual([
+      "forward    127.0.0.1:8080 on node 2 itself leads to port 80 of tcp",
+      "forward    127.0.0.1:8080 on node 2 itself is not open, and leads nowhere: it is taken",
+      "forward    127.0.0.1:22 on node 2 itself leads to port 22 of tcp, when its node has opened it",
+    ]);
   });
 });

@@ -1,8 +1,10 @@
 /** What `vm explain` says of the networks of a VM: its cards, whom their frames reach, and where its ports are reached. */
 import type { BlixardClient } from "@blixard/client";
-import { directAddresses, formatHostPort, parseHostPort } from "@blixard/common";
+import { directAddresses, formatHostPort, parseHostPort, sleep } from "@blixard/common";
+import { systemClock } from "@blixard/common/system";
 import {
   type CardState,
+  type ForwardState,
   listenAddressOf,
   networksOf,
   userAddressDefault,
@@ -12,12 +14,20 @@ import {
   type VmRecord,
 } from "@blixard/protocol";
 
+/** How long a node may take to open the ports of a VM that runs, before nothing is said of them. */
+const openingMs = 5_000;
+const askAgainMs = 200;
+
 /** Where a forwarded port is reached now. */
 interface ReachedPort {
   readonly at: readonly string[];
   readonly to: number;
   readonly protocol: "tcp" | "udp";
   readonly sources?: readonly string[];
+  /** Whether the node has opened it; absent: nobody has said. */
+  readonly state?: ForwardState["state"];
+  /** Why it is closed. */
+  readonly why?: string;
 }
 
 export interface VmNetworkFacts {
@@ -32,18 +42,58 @@ export async function networkFactsOf(client: BlixardClient, vm: VmRecord): Promi
   const record = node === null ? undefined : await client.nodes.get(node).catch(() => undefined);
   return {
     ...(answered === undefined ? {} : { networkCards: answered.cards }),
-    forwardedPorts: reachedPortsOf(vm, record?.addresses ?? []),
+    forwardedPorts: reachedPortsOf(vm, record?.addresses ?? [], answered?.cards),
   };
 }
 
 /** `addresses`: those of the node that has the VM. */
-export function reachedPortsOf({ spec, node }: VmRecord, addresses: readonly string[]): ReachedPort[] {
+export function reachedPortsOf(
+  { spec, node }: VmRecord,
+  addresses: readonly string[],
+  cards: readonly CardState[] = [],
+): ReachedPort[] {
+  const states = cards.flatMap(({ forwards = [] }) => forwards);
   const hosts = directAddresses(addresses).flatMap((address) => parseHostPort(address)?.host ?? []);
   return (spec.forwards ?? []).map((forward) => {
     const { port, to, protocol = "tcp", sources } = forward;
     const at = node === null ? [] : hostsOf(forward, hosts).map((host) => formatHostPort(host, port));
-    return { at, to, protocol, ...(sources === undefined ? {} : { sources }) };
+    const seen = states.find((each) => isOf(each, forward));
+    const opened =
+      seen === undefined ? {} : { state: seen.state, ...(seen.why === undefined ? {} : { why: seen.why }) };
+    return { at, to, protocol, ...(sources === undefined ? {} : { sources }), ...opened };
   });
+}
+
+function isOf(state: ForwardState, forward: VmForward): boolean {
+  const { port, protocol = "tcp" } = forward;
+  return state.port === port && state.protocol === protocol && state.listen === listenAddressOf(forward);
+}
+
+/** What the node of a VM that runs could not open of its forwarded ports; waits a moment for a node that has not tried yet. */
+export async function closedPortsOf(
+  client: BlixardClient,
+  { name, spec }: Pick<VmRecord, "name" | "spec">,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const { forwards = [] } = spec;
+  if (forwards.length === 0) return [];
+  const untilMs = systemClock.monotonicMs() + openingMs;
+  for (;;) {
+    const answered = await client.vms.networkState(name).catch(() => undefined);
+    if (answered === undefined) return [];
+    const states = answered.cards.flatMap((card) => card.forwards ?? []);
+    // Those of a change that has not reached the switch yet are not there.
+    const wanted = states.filter((state) => forwards.some((forward) => isOf(state, forward)));
+    const isSettled = wanted.length === forwards.length && wanted.every(({ state }) => state !== "opening");
+    if (isSettled || systemClock.monotonicMs() >= untilMs) return wanted.flatMap(closedText);
+    await sleep(systemClock, askAgainMs, signal);
+  }
+}
+
+function closedText({ port, protocol, state, why }: ForwardState): string[] {
+  return state === "closed"
+    ? [`its port ${port} of ${protocol} is not open: ${why ?? "its node does not say why"}`]
+    : [];
 }
 
 /** A node listens for them at IPv4 addresses alone. */
@@ -88,9 +138,11 @@ function lanesText({ lanes }: CardState): string {
     .join("; ");
 }
 
-function portText({ node }: VmRecord, { at, to, protocol, sources }: ReachedPort): string {
+function portText({ node }: VmRecord, { at, to, protocol, sources, state, why = "" }: ReachedPort): string {
   const from = sources === undefined ? "" : `, from ${sources.join(", ")}`;
   if (at.length === 0) return `to port ${to} of ${protocol}${from}, on the node that gets the VM`;
   const local = at.every((each) => each.startsWith("127.")) ? ` on node ${node} itself` : ` (node ${node})`;
-  return `${at.join(", ")}${local} leads to port ${to} of ${protocol}${from}`;
+  if (state === "closed") return `${at.join(", ")}${local} is not open, and leads nowhere: ${why}`;
+  const opening = state === "opening" ? ", when its node has opened it" : "";
+  return `${at.join(", ")}${local} leads to port ${to} of ${protocol}${from}${opening}`;
 }

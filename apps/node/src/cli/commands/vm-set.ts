@@ -18,6 +18,7 @@ import { print } from "../output.ts";
 import { parseInteger } from "../quantities.ts";
 import { formatTable } from "../table.ts";
 import { repeatedOption } from "./list-option.ts";
+import { closedPortsOf } from "./vm-network-lines.ts";
 import { parseLabels } from "./vm-placement-options.ts";
 import { addChangeOptions, specOf } from "./vm-spec-options.ts";
 
@@ -98,8 +99,14 @@ function requestOf(name: string, options: SetOptions): SetRequest {
 }
 
 async function change(session: ClientSession, request: SetRequest, { ifMatch }: SetOptions): Promise<void> {
+  const { client, context } = session;
   const matched = ifMatch === undefined ? {} : { ifMatchIndex: parseInteger(ifMatch, "--if-match") };
-  await show(session, await session.client.vms.set(request, matched), request);
+  const answer = await client.vms.set(request, matched);
+  await show(session, answer, request);
+  const { vm, changes } = answer;
+  const opens = changes.some(({ field, effect }) => field === "forwards" && effect === "now");
+  if (request.dryRun === true || !opens || vm.phase !== "Running") return;
+  for (const closed of await closedPortsOf(client, vm, context.signal)) say(context, `${vm.name}: ${closed}`);
 }
 
 const effects: Readonly<Record<ChangedField["effect"], string>> = {
@@ -128,7 +135,11 @@ const documentSchema = z
     kind: z.literal("VM"),
     name: z.string(),
     labels: z.record(z.string(), z.string()).exactOptional(),
-    spec: z.record(z.string(), z.unknown()),
+    // Whether it is one is up to the node.
+    spec: z.custom<VmSpecInput>(
+      (spec) => typeof spec === "object" && spec !== null && !Array.isArray(spec),
+      "is no object",
+    ),
   })
   .strict();
 type VmDocument = z.infer<typeof documentSchema>;
@@ -180,12 +191,12 @@ interface Wished {
 
 async function made({ client }: ClientSession, name: string, { spec, labels }: Wished): Promise<VmRecord> {
   const labelled = Object.keys(labels).length === 0 ? {} : { labels };
-  const { vm } = await client.vms.create(name, spec as unknown as VmSpecInput, labelled);
+  const { vm } = await client.vms.create(name, spec, labelled);
   return vm;
 }
 
 async function showNew({ client, context, format }: ClientSession, name: string, { spec, labels }: Wished) {
-  const { nodeId } = await client.vms.candidates({ spec: spec as unknown as VmSpecInput, labels });
+  const { nodeId } = await client.vms.candidates({ spec, labels });
   const where = nodeId === null ? "waits for room" : `is placed on node ${nodeId}`;
   const text = () => `${name}: is created, and ${where}\n`;
   await print(context, format, { name, dryRun: true, creates: true, nodeId }, text, [name]);

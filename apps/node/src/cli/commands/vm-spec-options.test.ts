@@ -1,10 +1,17 @@
 import { describe, expect, it } from "@jest/globals";
 import { Command } from "commander";
 import { z } from "zod";
+import { addNow } from "../later-options.ts";
 import { forwardText } from "./vm-network-options.ts";
 import { addSpecOptions, optionsOf, specOf } from "./vm-spec-options.ts";
 
-const parsed = (...args: string[]) => addSpecOptions(new Command()).parse(args, { from: "user" }).opts();
+const parsed = (...args: string[]) => {
+  const command = addSpecOptions(new Command());
+  // They are made for a command that is used.
+  expect(command.options).toEqual([]);
+  addNow(command);
+  return command.parse(args, { from: "user" }).opts();
+};
 
 describe("the options of a VM's specification", () => {
   it("give each field its kind, and leave what is not given to the schema", () => {

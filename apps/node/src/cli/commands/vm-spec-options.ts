@@ -3,6 +3,7 @@ import { BlixardError } from "@blixard/common";
 import { type VmSpecInput, vmSpecSchema } from "@blixard/protocol";
 import { type Command, Option } from "commander";
 import { z } from "zod";
+import { addLater } from "../later-options.ts";
 import { parseDurationMs, parseInteger, parseMemoryMiB } from "../quantities.ts";
 import { type ListOption, repeatedOption } from "./list-option.ts";
 import { bootOrderOption, cdromOption } from "./vm-cdroms.ts";
@@ -68,24 +69,32 @@ interface FieldSchema {
   readonly properties?: Readonly<Record<string, FieldSchema>>;
 }
 
-const specOptions: readonly SpecOption[] = optionsOf(vmSpecSchema);
+/** Made when they are asked for: most commands about VMs have none of them. */
+let made: readonly SpecOption[] | undefined;
+
+function specOptions(): readonly SpecOption[] {
+  made ??= optionsOf(vmSpecSchema);
+  return made;
+}
 
 export function addSpecOptions(command: Command): Command {
-  for (const { option } of specOptions) command.addOption(option);
-  return command;
+  return addLater(command, () => {
+    for (const { option } of specOptions()) command.addOption(option);
+  });
 }
 
 /** The same options for a VM that there is: what is not given stays as it is. */
 export function addChangeOptions(command: Command): Command {
-  for (const { option } of optionsOf(vmSpecSchema, { fills: false })) command.addOption(option);
-  return command;
+  return addLater(command, () => {
+    for (const { option } of optionsOf(vmSpecSchema, { fills: false })) command.addOption(option);
+  });
 }
 
 /** The specification that the command line gave; what it did not give is left to the defaults of the schema. */
 export function specOf(options: object): VmSpecInput {
   const given = options as Readonly<Record<string, Given | undefined>>;
   const spec: Record<string, unknown> = {};
-  for (const { field, option, read } of specOptions) {
+  for (const { field, option, read } of specOptions()) {
     const value = given[option.attributeName()];
     if (value === undefined) continue;
     const [name = "", part] = field;

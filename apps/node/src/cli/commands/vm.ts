@@ -5,11 +5,7 @@ import {
   isOnLostNode,
   isQueued,
   type Labels,
-  type LossPolicy,
   labelsText,
-  type NodeVerdict,
-  type PendingField,
-  type PlacementReport,
   pendingRestart,
   type VmChange,
   type VmPhase,
@@ -29,12 +25,13 @@ import { cdromLines } from "./vm-cdroms.ts";
 import { withCloudInitFiles } from "./vm-cloud-init.ts";
 import { registerConsole } from "./vm-console.ts";
 import { registerDisk } from "./vm-disk.ts";
-import { diskLines, disksTable } from "./vm-disks.ts";
-import { endLines, endsTable } from "./vm-ends.ts";
+import { disksTable } from "./vm-disks.ts";
+import { endsTable } from "./vm-ends.ts";
+import { pendingText, registerExplain } from "./vm-explain.ts";
 import { registerForward } from "./vm-forward.ts";
 import { registerMove } from "./vm-move.ts";
-import { networkFactsOf, networkLines, type VmNetworkFacts } from "./vm-network-lines.ts";
-import { isSelected, parseLabels, placementLines, verdictTable } from "./vm-placement-options.ts";
+import { closedPortsOf } from "./vm-network-lines.ts";
+import { isSelected, parseLabels, verdictTable } from "./vm-placement-options.ts";
 import { registerSet } from "./vm-set.ts";
 import { addSpecOptions, specOf } from "./vm-spec-options.ts";
 
@@ -173,53 +170,7 @@ function registerReads(command: Command, context: CliContext): void {
         }),
       ),
   );
-  withClientOptions(command.command("explain <name>").description("why the VM is where and how it is")).action(
-    (name: string, options: ClientOptions) =>
-      withClient(context, options, async ({ client, format }) => {
-        const vm = await client.vms.get(name);
-        // No leader, or one of a release without them: the rest can be said all the same.
-        const report = await client.vms.candidates({ name }).catch(() => undefined);
-        const nodes = report?.nodes ?? [];
-        const { leaseLeftMs: lease, ifLost } = report ?? {};
-        const networks = await networkFactsOf(client, vm);
-        const text = () =>
-          `${explanation(vm, networks)}${leaseText(vm, lease)}${ifLostText(vm, ifLost)}${candidatesText(vm, nodes)}${preemptsText(report?.preempts)}`;
-        const times = { ...(lease === undefined ? {} : { leaseLeftMs: lease }), ...(ifLost && { ifLost }) };
-        const more = { candidates: nodes, ...times };
-        const shown = { ...vm, ...networks };
-        await print(context, format, report === undefined ? shown : { ...shown, ...more }, text, [name]);
-      }),
-  );
-}
-
-/** While its node answers, the lease begins anew every other second. */
-function leaseText(vm: VmRecord, leftMs: number | undefined): string {
-  if (leftMs === undefined) return "";
-  const left = `${(leftMs / 1_000).toFixed(1)} s`;
-  if (!isOnLostNode(vm)) return `lease      node ${vm.node} holds it for ${left} more, and renews it\n`;
-  const then = leftMs === 0 ? "it is over" : `over in ${left}`;
-  return `lease      of node ${vm.node}: ${then}; the VM is started on another node then\n`;
-}
-
-/** What becomes of it without its node; one that is lost already is told of by its lease. */
-function ifLostText(vm: VmRecord, ifLost: PlacementReport["ifLost"]): string {
-  if (ifLost === undefined || isOnLostNode(vm)) return "";
-  const within = `within ${(ifLost.withinMs / 1_000).toFixed(1)} s of its last word`;
-  const then =
-    ifLost.nodeId === null
-      ? `no other node can take it: ${ifLost.message}`
-      : `it is given to node ${ifLost.nodeId} ${within}, as long again when that node leads`;
-  return `if lost    without node ${vm.node} now, ${then}\n`;
-}
-
-/** Where it would be placed now. */
-function candidatesText({ node }: VmRecord, nodes: readonly NodeVerdict[]): string {
-  if (nodes.length === 0) return "";
-  return `\n${node === null ? "The nodes" : "If it were placed now"}:\n${verdictTable(nodes)}`;
-}
-
-function preemptsText(names: readonly string[] = []): string {
-  return names.length === 0 ? "" : `\nTo make room for it, these are stopped: ${names.join(", ")}\n`;
+  registerExplain(command, context);
 }
 
 /** What stands under the line of a VM. */
@@ -228,11 +179,11 @@ function detailsOf(vm: VmRecord): string {
   const labels = vm.labels === undefined ? "" : `Its labels are ${labelsText(vm.labels)}.\n`;
   const pending = pendingRestart(vm).map(pendingText);
   const waits = pending.length === 0 ? "" : `When it is started again it has ${pending.join(", ")}.\n`;
-  return `\nWithout its node it ${effect}.\n${labels}${sizeLine(vm)}${cdromLines(vm)}${waits}${agentLine(vm)}${disksTable(vm)}${endsTable(vm)}`;
+  return `\nWithout its node it ${effect}.\nIts networks: ${networkText(vm)}.\n${labels}${sizeLine(vm)}${cdromLines(vm)}${conditionLines(vm)}${waits}${agentLine(vm)}${disksTable(vm)}${endsTable(vm)}`;
 }
 
-function pendingText({ field, runs, wanted }: PendingField): string {
-  return runs === wanted ? `${field} ${wanted}` : `${field} ${wanted} (now ${runs})`;
+function conditionLines({ conditions }: VmRecord): string {
+  return conditions.map(({ type, status, message }) => `Condition ${type}=${status}: ${message}\n`).join("");
 }
 
 function changedVm(change: VmChange): ChangedItem<VmRecord> | undefined {
@@ -283,6 +234,8 @@ async function finish(
           onProgress: progress(context, phases[0] ?? ""),
         });
   await printItem(context, format, vmView, reached);
+  if (reached.phase !== "Running" || options.detach === true) return;
+  for (const closed of await closedPortsOf(client, reached, context.signal)) say(context, `${vm.name}: ${closed}`);
 }
 
 /** Says how the VM is. @throws NODE_LOST when its node is lost meanwhile, unless the VM is started elsewhere */
@@ -316,41 +269,4 @@ function forced({ force }: ForcedOptions): { readonly force?: boolean } {
 
 function ifMatch(options: MutationOptions): { readonly ifMatchIndex?: number } {
   return options.ifMatch === undefined ? {} : { ifMatchIndex: parseInteger(options.ifMatch, "--if-match") };
-}
-
-/** Whether it was asked for or follows from what the VM has is seen in its specification. */
-function lossText({ effect, onPartition }: LossPolicy): string {
-  const without =
-    onPartition === "stop" ? "it ends when its node has no lease" : "it runs on when its node has no lease";
-  return effect === "waits" ? `waits for its node; ${without}` : `${effect} to another node; ${without}`;
-}
-
-function explanation(vm: VmRecord, networks: VmNetworkFacts): string {
-  const lines = [
-    `phase      ${vm.phase}${vm.reason === "" ? "" : ` (${vm.reason})`}${vm.message === "" ? "" : `: ${vm.message}`}`,
-    `wanted     ${vm.desired}`,
-    `placed     ${vm.node === null ? "on no node" : `on node ${vm.node}`}${vm.placement === "" ? "" : `: ${vm.placement}`}`,
-    `networks   ${networkText(vm)}`,
-    `node loss  ${vm.lossPolicy === undefined ? "waits" : lossText(vm.lossPolicy)}`,
-    `restarts   ${vm.restarts}, policy ${vm.spec.restartPolicy}`,
-    ...(vm.held === undefined
-      ? []
-      : [`held       by the operation ${vm.held.operation}, and ${vm.held.desired} again after it`]),
-    ...(vm.home === undefined
-      ? []
-      : [`home       node ${vm.home.node}, from where a drain has taken it: blixard nodes resume ${vm.home.node}`]),
-    ...(vm.preempted === undefined
-      ? []
-      : [`preempted  it was stopped to make room for the VM ${vm.preempted.by}: blixard vm start ${vm.name}`]),
-    ...pendingRestart(vm).map((field) => `restart    needed for ${pendingText(field)}: blixard vm restart ${vm.name}`),
-    ...(vm.nextLossPolicy === undefined
-      ? []
-      : [`then       without its node it ${vm.nextLossPolicy.policy.effect}, once it was restarted`]),
-    ...placementLines(vm),
-    ...vm.conditions.map((condition) => `condition  ${condition.type}=${condition.status} ${condition.message}`),
-    ...networkLines(vm, networks),
-    ...diskLines(vm),
-    ...endLines(vm),
-  ];
-  return `${lines.join("\n")}\n`;
 }

@@ -93,8 +93,16 @@ async function exportVolume(session: ClientSession, name: string, file: string):
   }
 }
 
-async function writePieces({ client, context }: ClientSession, name: string, out: FileHandle): Promise<Exported> {
+/** Bytes that pass through another node take its time, and much longer. One that is no voter serves nobody from outside. */
+async function goTo({ client }: ClientSession, nodeId: number): Promise<void> {
+  const node = await client.nodes.get(nodeId).catch(() => undefined);
+  if (node?.role === "voter") client.prefer(node);
+}
+
+async function writePieces(session: ClientSession, name: string, out: FileHandle): Promise<Exported> {
+  const { client, context } = session;
   const { signal } = context;
+  await goTo(session, (await client.volumes.get(name)).node);
   const hash = createHash("sha256");
   const read = (offset: number) =>
     withAttempts(context, { attemptsMax, mayPass: isPassing }, () => client.volumes.read({ name, offset }, { signal }));
@@ -147,6 +155,7 @@ async function importVolume(session: ClientSession, { find }: VolumeSteps, given
   const { context } = session;
   const { name, file, format, checksum } = given;
   const expected = checksum === undefined ? undefined : parseChecksum(checksum);
+  await assertFree(session, await find(session, name), name);
   const words = { format: "disk", diskFormat: format } as const;
   const part = await openPart(context, { role: "disk", from: file }, words);
   try {
@@ -157,6 +166,7 @@ async function importVolume(session: ClientSession, { find }: VolumeSteps, given
     const begun = await find(session, name);
     const goesOn = begun?.importDigest === importDigest;
     const volume = goesOn ? begun : await createVolume(session, given, content, importDigest);
+    if (goesOn) assertSameWishes(volume, given);
     if (goesOn) say(context, `the volume ${name} on node ${volume.node} is this import already: it goes on`);
     const send = () => sendBlocks(session, find, { volume, content, part });
     await withAttempts(context, { attemptsMax, mayPass }, send).catch((error: unknown) => {
@@ -167,6 +177,30 @@ async function importVolume(session: ClientSession, { find }: VolumeSteps, given
   } finally {
     await part.source[Symbol.asyncDispose]();
   }
+}
+
+/** Before the file is read, which may take long. @throws ALREADY_EXISTS */
+async function assertFree(
+  { mayRepeat }: ClientSession,
+  present: VolumeRecord | undefined,
+  name: string,
+): Promise<void> {
+  // One that is being imported may be this one; so may one that an import of before has made, and did not see the end of.
+  if (present === undefined || present.importDigest !== undefined || mayRepeat) return;
+  throw notApplied("ALREADY_EXISTS", `there is a volume ${name} already`, {
+    hint: "Choose another name, or delete that one first.",
+  });
+}
+
+/** @throws CONFLICT */
+function assertSameWishes({ name, sizeGiB, node }: VolumeRecord, given: Import): void {
+  const isOther =
+    (given.size !== undefined && parseGiB(given.size, "--size") !== sizeGiB) ||
+    (given.node !== undefined && parseInteger(given.node, "--node", 1) !== node);
+  if (!isOther) return;
+  throw notApplied("CONFLICT", `the volume ${name} is this import already, with ${sizeGiB} GiB on node ${node}`, {
+    hint: `The import goes on without another --size or --node. For another one: blixard volume delete ${name}`,
+  });
 }
 
 async function contentDigestOf(context: CliContext, part: Part, content: DiskContent): Promise<string> {
@@ -215,15 +249,16 @@ async function sendBlocks(
   { volume, content, part }: Sending,
 ): Promise<void> {
   const { client, context } = session;
-  const { name, volumeId } = volume;
+  const { name, volumeId, node } = volume;
   const { signal } = context;
+  await goTo(session, node);
   const now = await find(session, name);
   if (now?.volumeId !== volumeId) throw new BlixardError("VOLUME_NOT_FOUND", `the volume ${name} was deleted`);
   // The answer to the last piece had got lost.
   if (now.importDigest === undefined) return;
   const { storedBytes } = await client.volumes.write({ name }, { signal });
   if (storedBytes > 0) say(context, `sending ${part.from}, from byte ${storedBytes} of the disk on`);
-  const progress = new Progress(context, `sending ${part.from}`, content.virtualBytes);
+  const progress = new Progress(context, `sending ${part.from}`, content.virtualBytes, storedBytes);
   try {
     for await (const { offset, bytes } of joined(content.blocks(storedBytes))) {
       await client.volumes.write({ name, offset, data: bytes.toString("base64") }, { signal });

@@ -36,7 +36,7 @@ async function uploadRest(context: CliContext, client: BlixardClient, part: Part
   }
   const offset = Math.min(known?.storedBytes ?? 0, sizeBytes);
   say(context, offset > 0 ? `uploading ${role} ${from}, from byte ${offset} on` : `uploading ${role} ${from}`);
-  const progress = new Progress(context, `uploading ${role}`, sizeBytes);
+  const progress = new Progress(context, `uploading ${role}`, sizeBytes, offset);
   const pieces = counted(part.pieces(offset), offset, progress);
   const promise = known === undefined ? {} : { digest, sizeBytes, offset, ...(raw ? { raw } : {}) };
   const stored = await client.images.uploadBlob(pieces, { ...promise, signal }).finally(() => progress.end());
