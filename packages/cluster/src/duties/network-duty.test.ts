@@ -54,3 +54,17 @@ describe("what a switch is told of security groups", () => {
     expect(told(replica, 2).hosts?.[0]).not.toHaveProperty("peers");
   });
 });
+
+describe("what a switch is told of networks", () => {
+  it("leaves out those that are bridges, whose frames it does not see", () => {
+    const replica = replicaWithVms();
+    const office = { networkId: sampleVmId(8), bridge: "br0" };
+    replica.apply({ type: "network.create", name: "office", ...office, exclude: [] });
+    replica.apply({
+      ...{ type: "vm.create", name: "desk", vmId: sampleVmId(3), node: 2, desired: "running", placement: "" },
+      ...{ spec: sampleSpec(), cards: [{ network: "office", mac: "02:00:00:00:00:03", ...office }] },
+    });
+    expect(replica.state.vms.get("desk")?.cards).toHaveLength(1);
+    expect(networksOfNode(replica.state, 2).networks.map(({ name }) => name)).toEqual(["lan"]);
+  });
+});

@@ -3,7 +3,7 @@
  * cards. What a switch lets pass follows from that alone, so it is told with every change of a place, an epoch, a label or a rule.
  */
 import { parseIpv4 } from "@blixard/common";
-import { groupPeer, labelPeer, type NetworkRecord, networkPlanOf, type VmRecord } from "@blixard/protocol";
+import { groupPeer, isPrivate, labelPeer, networkPlanOf, type PrivateNetwork, type VmRecord } from "@blixard/protocol";
 import type { NetworksOfNode } from "@blixard/vm-manager";
 import type { NodeParts } from "../node-parts.ts";
 import { sortedRecords } from "../state-machine/state.ts";
@@ -34,20 +34,22 @@ export async function runNetworkDuty(
 
 type NetworkOfNode = NetworksOfNode["networks"][number];
 
-/** The networks in which VMs of the node are, and who else is in them. A VM without a node is in none. */
+/** The private networks in which VMs of the node are, and who else is in them. A VM without a node is in none. */
 export function networksOfNode(state: ClusterState, nodeId: number): NetworksOfNode {
   if (state.networks.size === 0) return { nodeId, networks: [] };
   const vms = sortedRecords(state, "vms").filter(({ cards = [] }) => cards.length > 0);
   const own = new Set(
     vms.flatMap(({ node, cards = [] }) => (node === nodeId ? cards.map(({ networkId }) => networkId) : [])),
   );
-  const networks = sortedRecords(state, "networks").filter(({ networkId }) => own.has(networkId));
+  const networks = sortedRecords(state, "networks")
+    .filter(isPrivate)
+    .filter(({ networkId }) => own.has(networkId));
   return { nodeId, networks: networks.map((network) => networkOfNode(state, network, vms, nodeId)) };
 }
 
 function networkOfNode(
   state: ClusterState,
-  network: NetworkRecord,
+  network: PrivateNetwork,
   vms: readonly VmRecord[],
   nodeId: number,
 ): NetworkOfNode {
@@ -62,7 +64,7 @@ function networkOfNode(
   const hosts = vms.flatMap((vm) => {
     const { node, fencingEpoch, cards = [] } = vm;
     const card = cards.find((each) => each.networkId === networkId);
-    if (card === undefined || node === null) return [];
+    if (card?.address === undefined || node === null) return [];
     const own = node === nodeId ? groupsIn(vm, name) : undefined;
     const peers = peersOf(vm, name).filter((peer) => named.has(peer));
     return [

@@ -1,5 +1,12 @@
 /** Asks the scheduler for a node, with what this leader knows of all of them. */
-import { type ImageRecord, type NodeRecord, priorityOf, type VmRecord, volumesOf } from "@blixard/protocol";
+import {
+  type ImageRecord,
+  type NodeRecord,
+  priorityOf,
+  recordedNetworksOf,
+  type VmRecord,
+  volumesOf,
+} from "@blixard/protocol";
 import type { NodeParts } from "../node-parts.ts";
 import { isReachable } from "../peers/reachability.ts";
 import { type Preemption, planPreemption, type Victim } from "../scheduler/preempt.ts";
@@ -98,7 +105,11 @@ export function placementRequest(
   const vms = stays ? [] : placedVms(state, promised, vm);
   const present = vm.node === undefined || vm.node === null ? {} : { presentOn: vm.node };
   const carriedMiB = carries ? volumesMiBOf(state, spec) : 0;
-  return { spec, labels, image, carriedMiB, nodes, usage, vms, ...present };
+  const cards = recordedNetworksOf(spec).flatMap(({ network }) => {
+    const bridge = state.networks.get(network)?.bridge;
+    return bridge === undefined ? [] : [{ network, bridge }];
+  });
+  return { spec, labels, cards, image, carriedMiB, nodes, usage, vms, ...present };
 }
 
 /** The settings of the cluster, where it has some, before those of this node. */

@@ -366,6 +366,7 @@ async function startVms(
       ...(await chooseVmDrivers(vmDriver, { clock })),
       confinement: confinementOf(config),
       carrier: carrierProgram({ bind, relay, relayUrls, discovery }),
+      bridges: config.allowBridge,
     },
   );
   networks.serve(vms.networkLane);
