@@ -125,6 +125,27 @@ describe("VMs in a private network", () => {
     }
   });
 
+  it("have an address of IPv6 where their network carries it, and another one with another card", async () => {
+    const create = (name: string, fields: object) => group.call(1, "network.create", { name, ...fields });
+    const range = "10.1.0.0/24";
+    for (const [fields, why] of [
+      [{ bridge: "br0", range6: "fd00:1::/64" }, "goes beside a range of IPv4"],
+      ...["fd00:1::/48", "2001:db8::/64", "fd00:1::1/64", "fd00:1::", "10.2.0.0/24"].map(
+        (range6) => [{ range, range6 }, "unique local addresses"] as const,
+      ),
+    ] as const) {
+      const message = expect.stringContaining(why);
+      await expect(create("six", fields)).rejects.toMatchObject({ code: "INVALID_ARGUMENT", message });
+    }
+    await create("six", { range, range6: "fd00:1::/64" });
+    const mac = "02:00:00:00:00:07";
+    const { vm } = await group.call(1, "vm.create", { name: "a", spec: specIn({ network: "six", mac }) });
+    expect(vm.cards).toMatchObject([{ address: "10.1.0.2", mac, address6: "fd00:1::ff:fe00:7" }]);
+    const networks = [{ network: "six", mac: "02:00:00:00:00:08" }];
+    const changed = await group.call(1, "vm.set", { name: "a", spec: { networks } });
+    expect(changed.vm.cards).toMatchObject([{ address: "10.1.0.2", address6: "fd00:1::ff:fe00:8" }]);
+  });
+
   it("get no card in a bridge while they run", async () => {
     await group.call(1, "network.create", { name: "office", bridge: "br0" });
     await group.call(1, "vm.create", { name: "a", spec: specIn({ network: "user" }) });

@@ -56,7 +56,7 @@ export { formerLossPolicy, lossPolicyOf } from "./api/loss-policy.ts";
 export type { MemberStatus, PendingJoin } from "./api/member.ts";
 export { provedJoinsSince } from "./api/member.ts";
 export type { NetworkPlan, NetworkRecord, NetworkView, PrivateNetwork } from "./api/network.ts";
-export { isPrivate, networkPlanOf } from "./api/network.ts";
+export { address6Of, isPrivate, networkPlanOf } from "./api/network.ts";
 export type { KeyChange, MemberRole, NodeCapacity, NodeRecord, NodeView } from "./api/node.ts";
 export { memberRoleSchema, nodeCapacitySchema, nodeRecordSchema } from "./api/node.ts";
 export type { Health, NodeRoute, StoredBlob } from "./api/node-routes.ts";

@@ -2,7 +2,7 @@
  * Tells the VM manager of this node who is in the private networks of its VMs, on whatever nodes, and the security groups of their
  * cards. What a switch lets pass follows from that alone, so it is told with every change of a place, an epoch, a label or a rule.
  */
-import { parseIpv4 } from "@blixard/common";
+import { parseIpv4, parseIpv6, parseIpv6Network } from "@blixard/common";
 import { groupPeer, isPrivate, labelPeer, networkPlanOf, type PrivateNetwork, type VmRecord } from "@blixard/protocol";
 import type { NetworksOfNode } from "@blixard/vm-manager";
 import type { NodeParts } from "../node-parts.ts";
@@ -65,17 +65,21 @@ function networkOfNode(
     const { node, fencingEpoch, cards = [] } = vm;
     const card = cards.find((each) => each.networkId === networkId);
     if (card?.address === undefined || node === null) return [];
+    const address6 = card.address6 === undefined ? undefined : parseIpv6(card.address6);
     const own = node === nodeId ? groupsIn(vm, name) : undefined;
     const peers = peersOf(vm, name).filter((peer) => named.has(peer));
     return [
       {
         ...{ name: vm.name, mac: card.mac, address: parseIpv4(card.address), node, epoch: fencingEpoch },
+        ...(address6 === undefined ? {} : { address6 }),
         ...(own === undefined ? {} : { groups: own }),
         ...(peers.length === 0 ? {} : { peers }),
       },
     ];
   });
-  return { networkId, name, range, server, hosts, ...(groups.length === 0 ? {} : { groups }) };
+  const network6 = network.range6 === undefined ? undefined : parseIpv6Network(network.range6);
+  const second = network6 === undefined ? {} : { network6 };
+  return { networkId, name, range, ...second, server, hosts, ...(groups.length === 0 ? {} : { groups }) };
 }
 
 /** The security groups of a card; undefined for one without. */

@@ -1,6 +1,7 @@
 /** Gives a VM its cards in networks that have records, and its addresses in private ones. Those that were given out and that no record shows yet are remembered. */
 import { notApplied, type Random } from "@blixard/common";
 import {
+  address6Of,
   isPrivate,
   type PrivateNetwork,
   recordedNetworksOf,
@@ -40,8 +41,10 @@ export function chooseCards(
     if (had !== undefined && isWished(wished, had)) return had;
     const { mac = had?.mac ?? randomMac(random) } = wished;
     const shared = { network: network.name, networkId: network.networkId };
+    const address6 = address6Of(network, mac);
+    const own6 = address6 === undefined ? {} : { address6 };
     const card: VmCard = isPrivate(network)
-      ? { ...shared, address: addressIn(network, wished.address ?? had?.address, others), mac }
+      ? { ...shared, address: addressIn(network, wished.address ?? had?.address, others), mac, ...own6 }
       : { ...shared, mac, ...(network.bridge === undefined ? {} : { bridge: network.bridge }) };
     const taken = takenRefusal(card, others);
     if (taken !== undefined) throw notApplied("CONFLICT", taken, { hint: "Name another one, or none." });

@@ -105,6 +105,18 @@ describe("a private network", () => {
     expect(networkViews([record], replica.state.vms.values())).toEqual([{ ...record, vms: 2 }]);
   });
 
+  it("gives a card the address of IPv6 that follows from its MAC address, where it carries IPv6, and no other", () => {
+    const sixId = sampleVmId(9);
+    const six = { name: "six", networkId: sixId, range: "10.1.0.0/24", range6: "fd00:1::/64" };
+    replica.apply({ type: "network.create", ...six, exclude: [] });
+    expect(replica.state.networks.get("six")).toMatchObject({ range6: "fd00:1::/64" });
+    const own = card({ network: "six", networkId: sixId, address6: "fd00:1::ff:fe00:1" });
+    expect(createVm("web", 1, card({ address6: "fd00:1::ff:fe00:1" }))).toMatchObject({ code: "CONFLICT" });
+    expect(createVm("web", 1, { ...own, address6: "fd00:1::ff:fe00:2" })).toMatchObject({ code: "CONFLICT" });
+    expect(createVm("web", 1, card({ network: "six", networkId: sixId }))).toMatchObject({ code: "CONFLICT" });
+    expect(createVm("web", 1, own)).toMatchObject({ ok: true, value: { vm: { cards: [own] } } });
+  });
+
   it("is another one than that of the same name before it", () => {
     replica.apply({ type: "network.delete", name: "lan" });
     expect(createVm("web", 1, card())).toMatchObject({ ok: false, code: "NETWORK_NOT_FOUND" });

@@ -11,7 +11,7 @@ export const networkAppliers: AppliersOf<"network"> = {
 };
 
 function applyCreate(state: ClusterState, body: CommandBodyOf<"network.create">, entry: CommandEntry): Outcome {
-  const { name, networkId, range, exclude, bridge } = body;
+  const { name, networkId, range, exclude, bridge, range6 } = body;
   if (state.networks.has(name)) {
     const hint = "Choose another name, or delete that one first.";
     return refuse("ALREADY_EXISTS", `there is a network ${name} already`, hint);
@@ -28,6 +28,7 @@ function applyCreate(state: ClusterState, body: CommandBodyOf<"network.create">,
     ...{ name, networkId, exclude },
     ...(range === undefined ? {} : { range }),
     ...(bridge === undefined ? {} : { bridge }),
+    ...(range6 === undefined ? {} : { range6 }),
     createdUnixMs: entry.command.atUnixMs,
     createdIndex: entry.index,
     updatedIndex: entry.index,

@@ -1,6 +1,7 @@
 /** The network cards of VMs in networks that have records: no two in one network have the same address, or the same hardware address. */
 import { formatIpv4, isInRange, parseIpv4, parseIpv4Range } from "@blixard/common";
 import {
+  address6Of,
   isPrivate,
   type NetworkRecord,
   type NetworkView,
@@ -28,10 +29,12 @@ export function cardsRefusal(state: ClusterState, name: string, cards: readonly 
   return undefined;
 }
 
-/** What a card has follows from its network: an address in the range, or the bridge. */
-function placeRefusal(network: NetworkRecord, { address, bridge }: VmCard): string | undefined {
-  if (isPrivate(network) && address !== undefined && bridge === undefined) return addressRefusal(network, address);
-  if (!isPrivate(network) && address === undefined && bridge === network.bridge) return undefined;
+/** What a card has follows from its network: an address in each range, or the bridge. */
+function placeRefusal(network: NetworkRecord, { address, bridge, mac, address6 }: VmCard): string | undefined {
+  const fits6 = address6 === address6Of(network, mac);
+  if (fits6 && isPrivate(network) && address !== undefined && bridge === undefined)
+    return addressRefusal(network, address);
+  if (fits6 && !isPrivate(network) && address === undefined && bridge === network.bridge) return undefined;
   return `the card in the network ${network.name} is not one of it`;
 }
 

@@ -20,7 +20,7 @@
  *        disks of VMs that go from node to node; security groups;
  *        processors and memory of VMs that change while they run;
  *        network cards that do; CD-ROM drives, the order in which firmware boots, and images in the format iso;
- *        networks that are bridges of nodes
+ *        networks that are bridges of nodes, and private ones with IPv6
  */
 export const featureLevels = {
   /** Every release reads this, also those that report 1. It is the level of a cluster that has none in its state. */

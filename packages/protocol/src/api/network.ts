@@ -3,7 +3,15 @@
  * One with a bridge is what stands behind the Linux bridge of that name on each node that offers it: its addresses are given, and
  * its frames kept apart, by whoever keeps that. The network `user` of each VM is built in, and has no record.
  */
-import { type Ipv4Range, isInRange, parseIpv4, parseIpv4Range } from "@blixard/common";
+import {
+  eui64AddressOf,
+  formatIpv6,
+  type Ipv4Range,
+  isInRange,
+  parseIpv4,
+  parseIpv4Range,
+  parseIpv6Network,
+} from "@blixard/common";
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { command, method } from "./definitions.ts";
@@ -18,6 +26,12 @@ const networkNameSchema = nameSchema.refine((name) => !builtIn.includes(name), {
 
 const rangeMessage = "is no private range of 8 to 65536 addresses, such as 10.1.0.0/24";
 const rangeSchema = z.cidrv4(rangeMessage).refine(isPrivateRange, { message: rangeMessage });
+const range6Message = "is no range of unique local addresses of IPv6 (RFC 4193) with 64 bits, such as fd00:1::/64";
+const range6Schema = z
+  .string()
+  .max(limits.range6LengthMax)
+  .refine((text) => parseIpv6Network(text)?.startsWith("fd") === true, { message: range6Message });
+
 const excludeSchema = z
   .array(z.cidrv4("is no range of IPv4 addresses, such as 10.1.0.0/28"))
   .max(limits.networkExcludesMax);
@@ -32,6 +46,8 @@ export const networkRecordSchema = z.object({
   exclude: excludeSchema,
   /** The Linux bridge that its cards are plugged in, on their nodes. Absent: it is private. */
   bridge: bridgeNameSchema.exactOptional(),
+  /** Of IPv6: each card has the address in it that follows from its MAC address. Absent: the network carries none. */
+  range6: range6Schema.exactOptional(),
   createdUnixMs: z.int().min(0),
   createdIndex: z.int().min(0),
   updatedIndex: z.int().min(0),
@@ -58,6 +74,7 @@ export const networkCommands = {
       range: rangeSchema.exactOptional(),
       exclude: excludeSchema,
       bridge: bridgeNameSchema.exactOptional(),
+      range6: range6Schema.exactOptional(),
     }),
   }),
   "network.delete": command({ since: 3, subject: ({ name }) => name, body: z.object({ name: nameSchema }) }),
@@ -103,8 +120,13 @@ export const networkMethods = {
         range: rangeSchema.exactOptional(),
         exclude: excludeSchema.default([]),
         bridge: bridgeNameSchema.exactOptional(),
+        range6: range6Schema.exactOptional(),
       })
       .strict()
+      .refine(({ range, range6 }) => range !== undefined || range6 === undefined, {
+        path: ["range6"],
+        message: "goes beside a range of IPv4 addresses",
+      })
       .refine(({ range, bridge }) => (range === undefined) !== (bridge === undefined), {
         path: ["range"],
         message: "a network has either a range of addresses or a bridge, whose addresses are not the cluster's to give",
@@ -161,4 +183,10 @@ export function networkPlanOf({ range: text }: Pick<PrivateNetwork, "range">): N
   const range = parseIpv4Range(text);
   const last = range.base + (~range.mask >>> 0) - 1;
   return { range, server: range.base + 1, first: range.base + 2, last };
+}
+
+/** The address of IPv6 that a card has in a network: a guest gives it itself (SLAAC), without a word about it. */
+export function address6Of({ range6 }: Pick<NetworkRecord, "range6">, mac: string): string | undefined {
+  const network = range6 === undefined ? undefined : parseIpv6Network(range6);
+  return network === undefined ? undefined : formatIpv6(eui64AddressOf(network, mac));
 }

@@ -10,6 +10,8 @@ const vmCardSchema = z.object({
   /** Absent in a network with a bridge. */
   address: ipv4Schema.exactOptional(),
   mac: z.string().regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/),
+  /** Of IPv6; absent in a network that carries none. */
+  address6: z.ipv6().exactOptional(),
   /** That of its network: what it is plugged in, on whatever node. */
   bridge: bridgeNameSchema.exactOptional(),
 });

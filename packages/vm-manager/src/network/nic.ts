@@ -46,7 +46,7 @@ export function nicsOf(
     }
     return cards
       .filter((card) => card.network === network)
-      .map(({ networkId: _, ...card }) => card)
+      .map(({ networkId: _, address6: __, ...card }) => card)
       .filter((nic) => isAvailable(nic, available));
   });
 }

@@ -12,6 +12,7 @@ type WriteOptions = ClientOptions & { readonly ifMatch?: string };
 type CreateOptions = WriteOptions & {
   readonly range?: string;
   readonly bridge?: string;
+  readonly range6?: string;
   readonly exclude: readonly string[];
 };
 
@@ -24,6 +25,7 @@ export function registerNetwork(command: Command, context: CliContext): void {
     "make a private network, which VMs on all nodes can be in, or name one behind bridges of nodes",
   )
     .option("--range <range>", "private: its addresses, for example 10.1.0.0/24; the first is that of its switch")
+    .option("--range6 <range>", "beside it: its addresses of IPv6, of 64 bits, for example fd00:1::/64 (default: none)")
     .option("--bridge <name>", "a Linux bridge of nodes that were started with --allow-bridge, instead of a range")
     .option(
       "--exclude <range>",
@@ -33,10 +35,11 @@ export function registerNetwork(command: Command, context: CliContext): void {
     )
     .action((name: string, options: CreateOptions) =>
       withClient(context, options, async ({ client, format }) => {
-        const { range, bridge, exclude } = options;
+        const { range, bridge, range6, exclude } = options;
         const place = {
           ...(range === undefined ? {} : { range }),
           ...(bridge === undefined ? {} : { bridge }),
+          ...(range6 === undefined ? {} : { range6 }),
         };
         const wish = { name, ...place, exclude: [...exclude] };
         const { network } = await client.networks.create(wish, ifMatch(options));

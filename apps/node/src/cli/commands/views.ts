@@ -105,7 +105,7 @@ export const networkView: View<ShownNetwork> = {
   name: ({ name }) => name,
   columns: [
     { title: "NAME", value: ({ name }) => name },
-    { title: "RANGE", value: ({ range, bridge }) => range ?? `bridge ${bridge}` },
+    { title: "RANGE", value: (network) => rangesText(network) },
     { title: "EXCLUDED", value: ({ exclude }) => exclude.join(" ") },
     { title: "VMS", value: ({ vms = null }) => vms },
     { title: "FREE", value: ({ freeAddresses = null }) => freeAddresses },
@@ -113,6 +113,11 @@ export const networkView: View<ShownNetwork> = {
     { title: "ID", value: ({ networkId }) => networkId, wide: true },
   ],
 };
+
+function rangesText({ range, range6, bridge }: NetworkRecord): string {
+  if (range === undefined) return `bridge ${bridge}`;
+  return range6 === undefined ? range : `${range} ${range6}`;
+}
 
 export const securityGroupView: View<SecurityGroupRecord> = {
   name: ({ name }) => name,

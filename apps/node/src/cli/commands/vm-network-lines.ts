@@ -70,7 +70,7 @@ function cardText({ cards = [] }: VmRecord, wished: VmNetwork, state: CardState 
   if (record?.bridge !== undefined) return bridgeText(record, state);
   const address = state?.address ?? record?.address ?? wished.address ?? (isUser ? userAddressDefault : undefined);
   const mac = state?.mac ?? record?.mac ?? wished.mac;
-  const named = [network, address, mac].filter((part) => part !== undefined).join(" ");
+  const named = [network, address, record?.address6, mac].filter((part) => part !== undefined).join(" ");
   if (isUser) return `${named}: ${egressText(wished)}${state === undefined ? "; it is not up" : ""}`;
   return `${named}: ${state === undefined ? "it is not up" : lanesText(state)}`;
 }
