@@ -87,4 +87,69 @@ describe("VMs in a private network", () => {
     expect(await set({ networks: [{ network: "lan" }] })).toEqual([{ network: "user" }, { network: "lan" }]);
     expect(cards()).toMatchObject([{ network: "lan" }]);
   });
+
+  it("wait for a node that offers the bridge of theirs, and promise nothing that nobody keeps there", async () => {
+    await group.call(1, "network.create", { name: "office", bridge: "br0" });
+    await group.call(1, "securityGroup.create", { name: "web", in: [{ protocol: "tcp", ports: ["80"] }] });
+    const create = (name: string, network: object, more: object = {}) =>
+      group.call(1, "vm.create", { name, spec: specIn({ network: "office", ...network }), ...more });
+    for (const [wish, why] of [
+      [{ address: "10.1.0.9" }, "its addresses are not the cluster's to give"],
+      [{ securityGroups: ["web"] }, "security groups would hold nothing there"],
+    ] as const) {
+      await expect(create("a", wish)).rejects.toMatchObject({
+        code: "INVALID_ARGUMENT",
+        message: expect.stringContaining(why),
+      });
+    }
+    const closed = "offers no bridge br0 there, which the network office is (bridges)";
+    await expect(create("a", {}, { failIfPending: true })).rejects.toMatchObject({
+      code: "NO_CAPACITY",
+      message: expect.stringContaining(closed),
+    });
+    const { vm } = await create("a", { mac: "02:00:00:00:00:07" });
+    expect(vm).toMatchObject({ node: null, phase: "Pending", message: expect.stringContaining(closed) });
+    expect(vm.cards).toEqual([
+      { network: "office", networkId: expect.any(String), mac: "02:00:00:00:00:07", bridge: "br0" },
+    ]);
+    expect((await group.call(1, "network.get", { name: "office" })).vms).toBe(1);
+    for (const place of [
+      {},
+      { range: "10.1.0.0/24", bridge: "br0" },
+      { bridge: "br0,fd=3" },
+      { bridge: "br0", exclude: ["10.1.0.0/28"] },
+    ]) {
+      await expect(group.call(1, "network.create", { name: "other", ...place })).rejects.toMatchObject({
+        code: "INVALID_ARGUMENT",
+      });
+    }
+  });
+
+  it("have an address of IPv6 where their network carries it, and another one with another card", async () => {
+    const create = (name: string, fields: object) => group.call(1, "network.create", { name, ...fields });
+    const range = "10.1.0.0/24";
+    for (const [fields, why] of [
+      [{ bridge: "br0", range6: "fd00:1::/64" }, "goes beside a range of IPv4"],
+      ...["fd00:1::/48", "2001:db8::/64", "fd00:1::1/64", "fd00:1::", "10.2.0.0/24"].map(
+        (range6) => [{ range, range6 }, "unique local addresses"] as const,
+      ),
+    ] as const) {
+      const message = expect.stringContaining(why);
+      await expect(create("six", fields)).rejects.toMatchObject({ code: "INVALID_ARGUMENT", message });
+    }
+    await create("six", { range, range6: "fd00:1::/64" });
+    const mac = "02:00:00:00:00:07";
+    const { vm } = await group.call(1, "vm.create", { name: "a", spec: specIn({ network: "six", mac }) });
+    expect(vm.cards).toMatchObject([{ address: "10.1.0.2", mac, address6: "fd00:1::ff:fe00:7" }]);
+    const networks = [{ network: "six", mac: "02:00:00:00:00:08" }];
+    const changed = await group.call(1, "vm.set", { name: "a", spec: { networks } });
+    expect(changed.vm.cards).toMatchObject([{ address: "10.1.0.2", address6: "fd00:1::ff:fe00:8" }]);
+  });
+
+  it("get no card in a bridge while they run", async () => {
+    await group.call(1, "network.create", { name: "office", bridge: "br0" });
+    await group.call(1, "vm.create", { name: "a", spec: specIn({ network: "user" }) });
+    const set = group.call(1, "vm.set", { name: "a", spec: { networks: [{ network: "office" }] }, dryRun: true });
+    await expect(set).rejects.toMatchObject({ code: "CONFLICT", message: expect.stringContaining("(nicHotplug)") });
+  });
 });

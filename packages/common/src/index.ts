@@ -36,6 +36,7 @@ export {
 } from "./host-port.ts";
 export type { Ipv4Range } from "./ipv4.ts";
 export { formatIpv4, ipv4RangeOf, isInRange, parseIpv4, parseIpv4Range } from "./ipv4.ts";
+export { eui64AddressOf, formatIpv6, parseIpv6, parseIpv6Network } from "./ipv6.ts";
 export { LazySignal } from "./lazy-signal.ts";
 export { type BucketRate, LeakyBucket } from "./leaky-bucket.ts";
 export { type LinkedSignal, linkSignal } from "./link-signal.ts";

@@ -49,7 +49,7 @@ export type {
 } from "./api/definitions.ts";
 export type { DiskCopy, DiskCopyObservation, DiskIndex } from "./api/disk-copy.ts";
 export { diskIndexSchema } from "./api/disk-copy.ts";
-export type { DriverCapabilities, DriverKind } from "./api/driver.ts";
+export type { DriverCapabilities, DriverDemand, DriverKind } from "./api/driver.ts";
 export { driverKindSchema, driverRefusal, imageMisfit } from "./api/driver.ts";
 export { featureLevels, understoodLevel } from "./api/feature-level.ts";
 export type { ImageBlob, ImageFormat, ImageRecord } from "./api/image.ts";
@@ -62,8 +62,8 @@ export type { LossPolicy, LossWishes } from "./api/loss-policy.ts";
 export { formerLossPolicy, lossPolicyOf } from "./api/loss-policy.ts";
 export type { MemberStatus, PendingJoin } from "./api/member.ts";
 export { provedJoinsSince } from "./api/member.ts";
-export type { NetworkPlan, NetworkRecord, NetworkView } from "./api/network.ts";
-export { networkPlanOf } from "./api/network.ts";
+export type { NetworkPlan, NetworkRecord, NetworkView, PrivateNetwork } from "./api/network.ts";
+export { address6Of, isPrivate, networkPlanOf } from "./api/network.ts";
 export type { KeyChange, MemberRole, NodeCapacity, NodeRecord, NodeView } from "./api/node.ts";
 export { memberRoleSchema, nodeCapacitySchema, nodeRecordSchema } from "./api/node.ts";
 export type { Health, NodeRoute, StoredBlob } from "./api/node-routes.ts";
@@ -89,6 +89,7 @@ export type { TokenRecord, TokenView } from "./api/token.ts";
 export type { ShownTicket } from "./api/values.ts";
 export {
   addressSchema,
+  bridgeNameSchema,
   endpointIdSchema,
   hostPortSchema,
   logPositionSchema,
@@ -108,7 +109,7 @@ export type {
 export { vmChanges, vmObservationSchema, vmVerbs } from "./api/vm.ts";
 export type { GuestAddress, GuestAgentView } from "./api/vm-agent.ts";
 export type { VmCard } from "./api/vm-cards.ts";
-export { cardTextsOf, privateNetworksOf } from "./api/vm-cards.ts";
+export { cardTextsOf, recordedNetworksOf } from "./api/vm-cards.ts";
 export type { VmCdrom } from "./api/vm-cdroms.ts";
 export { bootOrderOf, bootOrderRefusal, cdromImagesOf, withOwnDrive } from "./api/vm-cdroms.ts";
 export type { SealedSecret, VmCloudInit } from "./api/vm-cloud-init.ts";

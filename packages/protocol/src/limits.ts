@@ -26,6 +26,10 @@ export const limits = {
   /** Of a network, an address and a MAC address. */
   vmCardTextLengthMax: 128,
   driverNetworksMax: 64,
+  /** Of a range of IPv6, as text. */
+  range6LengthMax: 43,
+  /** Linux bridges that a node offers. */
+  nodeBridgesMax: 16,
   networksMax: 1_000,
   networkExcludesMax: 32,
   securityGroupsMax: 1_000,

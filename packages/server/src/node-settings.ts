@@ -3,7 +3,7 @@
  * command line, the `BLIXARD_*` variables, the keys of the configuration file and `config view` all come from here.
  */
 import { parseHostPort } from "@blixard/common";
-import { frameBytesMin, hostPortSchema, limits, nameSchema, nodeIdSchema } from "@blixard/protocol";
+import { bridgeNameSchema, frameBytesMin, hostPortSchema, limits, nameSchema, nodeIdSchema } from "@blixard/protocol";
 import { type ConfinementOptions, defaultConfinement, type UserRange } from "@blixard/vm-manager/confinement";
 import { z } from "zod";
 import { vmDriverNames } from "./node/vm-drivers.ts";
@@ -134,6 +134,12 @@ export const nodeSettings = {
     fallback: 0,
     value: "N",
     help: "MiB per second that disks of VMs which move to this node may take of its network; 0: as many as there are",
+  },
+  allowBridge: {
+    schema: z.array(bridgeNameSchema).max(limits.nodeBridgesMax),
+    fallback: [],
+    value: "BRIDGE,...",
+    help: "Linux bridges of this machine that VMs may have network cards in, when the node runs as root (default: none)",
   },
   vmUsers: {
     schema: z.union(

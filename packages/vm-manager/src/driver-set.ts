@@ -2,6 +2,7 @@
 import { BlixardError, type Logger } from "@blixard/common";
 import { type DriverCapabilities, type DriverKind, driverRefusal } from "@blixard/protocol";
 import type { Command, VmDriver, WorkingDriver } from "./driver.ts";
+import type { HostNetworks } from "./network/nic.ts";
 import type { DesiredVm, VmManagerOptions } from "./vm-manager-types.ts";
 
 export interface ChosenDriver {
@@ -54,7 +55,7 @@ export class DriverSet {
   }
 
   /** The same drivers on a host that has these networks and no others. */
-  withNetworks(present: readonly string[]): DriverSet {
+  withNetworks(present: HostNetworks): DriverSet {
     const working = this.working.map((chosen) => ({
       ...chosen,
       capabilities: capabilitiesHere(chosen.capabilities, present),
@@ -66,7 +67,7 @@ export class DriverSet {
    * The best driver that can run the VM.
    * @throws UNSUPPORTED when there is none
    */
-  choose({ spec, image }: DesiredVm): ChosenDriver {
+  choose({ spec, image, cards }: DesiredVm): ChosenDriver {
     const reasons: string[] = [];
     if (spec.memoryMiB < image.minMemoryMiB) {
       throw new BlixardError(
@@ -75,7 +76,7 @@ export class DriverSet {
       );
     }
     for (const candidate of this.working) {
-      const reason = driverRefusal(candidate.kind, candidate.capabilities, { spec, image });
+      const reason = driverRefusal(candidate.kind, candidate.capabilities, { spec, image, cards });
       if (reason === undefined) return candidate;
       reasons.push(reason);
     }
@@ -94,9 +95,14 @@ export class DriverSet {
 }
 
 function capabilitiesHere(
-  { networks = [], ...rest }: DriverCapabilities,
-  present: readonly string[],
+  { networks = [], bridges, ...rest }: DriverCapabilities,
+  present: HostNetworks,
 ): DriverCapabilities {
-  const both = networks.filter((network) => present.includes(network));
-  return both.length === 0 ? rest : { ...rest, networks: both };
+  const both = networks.filter((network) => present.networks.includes(network));
+  const plugged = bridges === undefined ? [] : present.bridges;
+  return {
+    ...rest,
+    ...(both.length === 0 ? {} : { networks: both }),
+    ...(plugged.length === 0 ? {} : { bridges: [...plugged] }),
+  };
 }

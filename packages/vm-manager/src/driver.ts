@@ -68,6 +68,19 @@ export interface AttachedCdrom {
 export interface Command {
   readonly program: string;
   readonly arguments: readonly string[];
+  /** Made for it, and given to it as descriptors, before it loses its privileges. They go with it. Default: none. */
+  readonly taps?: readonly Tap[];
+}
+
+/** A network interface of the host whose other end is a descriptor. */
+export interface Tap {
+  /** In the process that it is made for, where it takes the place of what was there. */
+  readonly descriptor: number;
+  readonly name: string;
+  /** What it is plugged in. */
+  readonly bridge: string;
+  /** Of the card in the guest. */
+  readonly mac: string;
 }
 
 /** The walls around the process of one instance, which `spawnInstance` puts up. */
@@ -225,7 +238,7 @@ export interface PluggedNic extends Nic {
 export interface InstanceNics {
   /** Without their addresses, which no process knows. */
   list(): Promise<readonly PluggedNic[]>;
-  /** @throws CONFLICT when no slot is free */
+  /** @throws CONFLICT when no slot is free, or none has a tap in the bridge of the card */
   plug(nic: Nic): Promise<void>;
   /** Asks the guest to let go, and waits until it has. @throws DEADLINE_EXCEEDED, CONFLICT for a card that has no slot */
   unplug(nic: PluggedNic, signal: AbortSignal): Promise<void>;
@@ -280,6 +293,7 @@ export interface VmDriver {
   readonly name: string;
   /** Every kind that it may run on any host: an instance of one of them is found again by this driver. */
   readonly kinds: readonly DriverKind[];
+  /** Its `bridges` are those of the node; an empty list here says that it can use them. */
   readonly capabilities: DriverCapabilities;
   /** Finds out what works here. Never rejects for something that is missing: the result says what, and what to do. */
   probe(): Promise<ProbeResult>;

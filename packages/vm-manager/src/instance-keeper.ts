@@ -324,7 +324,8 @@ export class InstanceKeeper {
     const { store, tunables, walls } = this.#deps;
     const before = this.#recordFor(desired);
     const { confinement, recorded } = await walls.confine(this.#vmId, chosen.kind, desired.spec);
-    const nics = nicsOf(desired, chosen.capabilities.networks ?? []).map((nic, slot) => ({ ...nic, slot }));
+    const { networks = [], bridges = [] } = chosen.capabilities;
+    const nics = nicsOf(desired, { networks, bridges }).map((nic, slot) => ({ ...nic, slot }));
     const changesNics = this.#changesNics(desired, chosen);
     const record = recordOfStart(before, {
       fencingEpoch: desired.fencingEpoch,
@@ -368,7 +369,7 @@ export class InstanceKeeper {
   /** A guest that boots without firmware is told of nothing that comes. */
   #changesNics({ image }: DesiredVm, { capabilities }: ChosenDriver): boolean {
     const { available } = this.#deps.networks;
-    return capabilities.nicHotplug === true && image.format !== "multiboot" && available.length > 0;
+    return capabilities.nicHotplug === true && image.format !== "multiboot" && available.networks.length > 0;
   }
 
   /** Without a specification nothing is known of what is wanted, and the switch goes on with what it knows. */

@@ -46,7 +46,7 @@ export interface DesiredVm {
   readonly cdromImages?: ReadonlyMap<string, ImageRecord>;
   /** Grows with each change of its disks. Default 0. */
   readonly disksIndex?: number;
-  /** What it has in private networks. Default: nothing. */
+  /** What it has in networks that have records. Default: nothing. */
   readonly cards?: readonly VmCard[];
   /** Its user data, opened; undefined while this node cannot. Absent: it has none. */
   readonly openUserData?: () => Uint8Array | undefined;
@@ -163,6 +163,8 @@ export interface VmManagerOptions {
   readonly reserve?: SpaceReserve;
   /** What carries frames to the switches of other nodes. Default: nothing, and private networks end at this node. */
   readonly carrier?: CarrierProgram;
+  /** Linux bridges of this host in which VMs may have network cards. Default: none. */
+  readonly bridges?: readonly string[];
   /** True: without a driver that works, the manager still starts, and runs no VM. Default: that is an error. */
   readonly allowNoDriver?: boolean;
   /** How VMs' processes are held apart, where it differs from `defaultConfinement`. */

@@ -67,7 +67,14 @@ export async function startVmManager(deps: VmManagerDeps, options: VmManagerOpti
     const { clock, logger } = deps;
     const metrics = bindVmMetrics(deps.metrics);
     const networks = await VmNetworks.open(
-      { clock, logger, runDirectory: store.runDirectory, metrics, carrier: options.carrier },
+      {
+        clock,
+        logger,
+        runDirectory: store.runDirectory,
+        metrics,
+        carrier: options.carrier,
+        bridges: options.bridges ?? [],
+      },
       { tries: found.working.some(({ capabilities }) => capabilities.networks !== undefined) },
     );
     const drivers = found.withNetworks(networks.available);

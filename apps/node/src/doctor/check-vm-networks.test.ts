@@ -65,6 +65,20 @@ describe("judgeVmNetworks", () => {
     expect(said({ vms: vmsWith(8) }).at(-1)).toBe("warn networks of VMs: 3 more VMs have such");
   });
 
+  it("names a network whose bridge no node offers, and counts those that are offered", () => {
+    const { range: _, freeAddresses: __, ...shared } = networkWith(0, 0);
+    const office = { ...shared, name: "office", bridge: "br0" };
+    expect(said({ networks: [networkWith(3, 250), office] })).toEqual([
+      "warn network office: no node offers the bridge br0",
+    ]);
+    const offers = nodeWith(1, ["user", "private"]);
+    const capabilities = (offers.capacity.capabilities ?? []).map((each) => ({ ...each, bridges: ["br0"] }));
+    const nodes = [{ ...offers, capacity: { ...offers.capacity, capabilities } }];
+    expect(said({ nodes, networks: [networkWith(3, 250), office] })).toEqual([
+      "ok VM networks of the cluster: 1 private, 1 bridged, 1 forwarded ports",
+    ]);
+  });
+
   it("names a network with few free addresses, by their number or their share", () => {
     for (const [vms, free, isFew] of [
       [2, 4, true],

@@ -51,10 +51,13 @@ export function judgeVmNetworks(situation: VmNetworkSituation): Finding[] {
     ...portsOfNodes(situation),
     ...vmsWithoutNetwork(situation),
     ...fullNetworks(situation),
+    ...closedBridges(situation),
   ];
   const { networks, vms } = situation;
   const forwards = vms.reduce((sum, { spec }) => sum + (spec.forwards?.length ?? 0), 0);
-  return found.length > 0 ? found : [ok(check, `${networks.length} private, ${forwards} forwarded ports`)];
+  const bridged = networks.filter(({ bridge }) => bridge !== undefined).length;
+  const kinds = `${networks.length - bridged} private, ${bridged === 0 ? "" : `${bridged} bridged, `}`;
+  return found.length > 0 ? found : [ok(check, `${kinds}${forwards} forwarded ports`)];
 }
 
 function missingOn({ nodes }: VmNetworkSituation): Finding[] {
@@ -127,11 +130,24 @@ function vmsWithoutNetwork({ vms }: VmNetworkSituation): Finding[] {
 
 function fullNetworks({ networks }: VmNetworkSituation): Finding[] {
   return networks.flatMap(({ name, range, vms, freeAddresses }) => {
-    if (freeAddresses > Math.max(fewAddresses, (vms + freeAddresses) * fewShare)) return [];
+    if (freeAddresses === undefined || freeAddresses > Math.max(fewAddresses, (vms + freeAddresses) * fewShare))
+      return [];
     const detail = `${freeAddresses} addresses of ${range} are free, ${vms} VMs are in it`;
     return [
       notOk(`network ${name}`, "warn", detail, "delete VMs that are in it, or make a larger network for new ones"),
     ];
+  });
+}
+
+/** Networks that no VM can be in anywhere. */
+function closedBridges({ nodes, networks }: VmNetworkSituation): Finding[] {
+  const offered = new Set(
+    nodes.flatMap(({ capacity }) => (capacity.capabilities ?? []).flatMap(({ bridges = [] }) => bridges)),
+  );
+  return networks.flatMap(({ name, bridge }) => {
+    if (bridge === undefined || offered.has(bridge)) return [];
+    const next = `start nodes that have it, as root, with --allow-bridge ${bridge}; their log says why they do not offer it`;
+    return [notOk(`network ${name}`, "warn", `no node offers the bridge ${bridge}`, next)];
   });
 }
 

@@ -133,6 +133,24 @@ describeWith(describe, networkGuestComponent)("networks of VMs", () => {
     expect(vmIds.flatMap((vmId) => instanceProcesses(vmId))).toEqual(processes);
   };
 
+  /** Two guests on two nodes have the addresses of their cards by themselves, reach each other by them, and nobody in another's name. */
+  const withIpv6 = async (web: Guest, db: Guest) => {
+    const cardOf = async ({ name }: Guest) => (await client.vms.get(name)).cards?.[0]?.address6 ?? "none";
+    const [webHas, dbHas] = [await cardOf(web), await cardOf(db)];
+    const shown = (device: string) =>
+      `ip -6 -o addr show dev ${device} scope global | grep -v tentative | tr -s ' ' | cut -d ' ' -f 4`;
+    await untilIs(`${webHas}/64`, () => web.run(shown("eth1")));
+    await untilIs(`${dbHas}/64`, () => db.run(shown("eth0")));
+    expect(await web.run("nslookup -type=aaaa db.lan.internal | sed -n '3,$s/^Address: *//p' | xargs")).toBe(dbHas);
+    const pings = (guest: Guest, to: string, from = "") =>
+      guest.run(`ping -6 -c 2 -W 2 ${from} ${to} > /dev/null 2>&1 && echo reached || echo walled`);
+    expect([await pings(web, dbHas), await pings(db, webHas)]).toEqual(["reached", "reached"]);
+    expect(await web.run(`get ${dbHas} 80 20`)).toContain("a page of db");
+    await db.run("ip -6 addr add fd00:1::99/64 dev eth0 nodad");
+    expect(await pings(db, webHas, "-I fd00:1::99")).toBe("walled");
+    await db.run("ip -6 addr del fd00:1::99/64 dev eth0");
+  };
+
   /** Two guests on two nodes, of which `db` is at 10.1.0.77 and has a wall for a while. */
   const groupsHold = async (web: Guest, db: Guest, vmId: string) => {
     const processes = instanceProcesses(vmId);
@@ -178,9 +196,19 @@ describeWith(describe, networkGuestComponent)("networks of VMs", () => {
   it("are made, shown and refused", async () => {
     expect(await run("network", "create", "user", "--range", "10.1.0.0/24")).toMatchObject({ code: 64 });
     expect(await run("network", "create", "lan", "--range", "8.8.8.0/24")).toMatchObject({ code: 64 });
-    const made = await run("network", "create", "lan", "--range", "10.1.0.0/24", "--exclude", "10.1.0.0/29");
+    const made = await run(
+      "network",
+      "create",
+      "lan",
+      "--range",
+      "10.1.0.0/24",
+      "--exclude",
+      "10.1.0.0/29",
+      "--range6",
+      "fd00:1::/64",
+    );
     expect(made).toMatchObject({ code: 0 });
-    expect((await run("network", "list")).said).toMatch(/^lan +10\.1\.0\.0\/24 +10\.1\.0\.0\/29 /m);
+    expect((await run("network", "list")).said).toMatch(/^lan +10\.1\.0\.0\/24 fd00:1::\/64 +10\.1\.0\.0\/29 /m);
     const nowhere = await run("vm", "create", "web", "--image", "demo", "--memory", "32M", "--network", "dmz");
     expect(nowhere).toMatchObject({ code: 3, said: expect.stringContaining("there is no network dmz") });
   }, 120_000);
@@ -209,6 +237,7 @@ describeWith(describe, networkGuestComponent)("networks of VMs", () => {
     expect(await web.run("get $(resolve db.lan.internal) 80 20")).toContain("a page of db");
     expect(await db.run("get $(resolve web) 80 20")).toContain("a page of the guest");
 
+    await withIpv6(web, db);
     await groupsHold(web, db, records.find(({ name }) => name === "db")?.vmId ?? "");
     await cardsComeAndGo(web, db);
 
@@ -218,12 +247,17 @@ describeWith(describe, networkGuestComponent)("networks of VMs", () => {
     expect(await pings("10.1.0.77")).toBe("reached");
     await db.run("ip addr add 10.1.0.9/24 dev eth0");
     expect(await pings("10.1.0.9")).toBe("walled");
-    expect((await run("network", "list")).said).toMatch(/^lan +10\.1\.0\.0\/24 +10\.1\.0\.0\/29 +2 +245 /m);
+    expect((await run("network", "list")).said).toMatch(
+      /^lan +10\.1\.0\.0\/24 fd00:1::\/64 +10\.1\.0\.0\/29 +2 +245 /m,
+    );
     const [webNode, dbNode] = ["web", "db"].map((name) => records.find((each) => each.name === name)?.node);
     const explained = (await run("vm", "explain", "web")).said;
     expect(explained).toMatch(/^network {4}user 10\.0\.7\.20 [0-9a-f:]{17}: out to everything but its node$/m);
     expect(explained).toMatch(
-      new RegExp(`^network {4}lan 10\\.1\\.0\\.8 [0-9a-f:]{17}: frames pass to node ${dbNode}$`, "m"),
+      new RegExp(
+        `^network {4}lan 10\\.1\\.0\\.8 fd00:1::[0-9a-f:]+ [0-9a-f:]{17}: frames pass to node ${dbNode}$`,
+        "m",
+      ),
     );
     expect(explained).toContain(`\nforward    127.0.0.1:${port} on node ${webNode} itself leads to port 80 of tcp\n`);
     await db.run("ip addr del 10.1.0.9/24 dev eth0; mac=$(cat /sys/class/net/eth0/address)");

@@ -54,3 +54,35 @@ describe("what a switch is told of security groups", () => {
     expect(told(replica, 2).hosts?.[0]).not.toHaveProperty("peers");
   });
 });
+
+describe("what a switch is told of networks", () => {
+  it("says the addresses of IPv6 of one that carries it", () => {
+    const replica = replicaWithVms();
+    const place = { networkId: sampleVmId(8), range: "10.2.0.0/24" };
+    replica.apply({ type: "network.create", name: "six", ...place, range6: "fd00:1::/64", exclude: [] });
+    const six = { network: "six", networkId: place.networkId, address: "10.2.0.2" };
+    replica.apply({
+      ...{ type: "vm.create", name: "desk", vmId: sampleVmId(3), node: 2, desired: "running", placement: "" },
+      ...{ spec: sampleSpec(), cards: [{ ...six, mac: "02:00:00:00:00:03", address6: "fd00:1::ff:fe00:3" }] },
+    });
+    const [lan, other] = networksOfNode(replica.state, 2).networks;
+    expect(lan).not.toHaveProperty("network6");
+    expect(lan?.hosts[0]).not.toHaveProperty("address6");
+    expect(other).toMatchObject({
+      network6: "fd00000100000000",
+      hosts: [{ address6: "fd00000100000000000000fffe000003" }],
+    });
+  });
+
+  it("leaves out those that are bridges, whose frames it does not see", () => {
+    const replica = replicaWithVms();
+    const office = { networkId: sampleVmId(8), bridge: "br0" };
+    replica.apply({ type: "network.create", name: "office", ...office, exclude: [] });
+    replica.apply({
+      ...{ type: "vm.create", name: "desk", vmId: sampleVmId(3), node: 2, desired: "running", placement: "" },
+      ...{ spec: sampleSpec(), cards: [{ network: "office", mac: "02:00:00:00:00:03", ...office }] },
+    });
+    expect(replica.state.vms.get("desk")?.cards).toHaveLength(1);
+    expect(networksOfNode(replica.state, 2).networks.map(({ name }) => name)).toEqual(["lan"]);
+  });
+});

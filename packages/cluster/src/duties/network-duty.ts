@@ -2,8 +2,8 @@
  * Tells the VM manager of this node who is in the private networks of its VMs, on whatever nodes, and the security groups of their
  * cards. What a switch lets pass follows from that alone, so it is told with every change of a place, an epoch, a label or a rule.
  */
-import { parseIpv4 } from "@blixard/common";
-import { groupPeer, labelPeer, type NetworkRecord, networkPlanOf, type VmRecord } from "@blixard/protocol";
+import { parseIpv4, parseIpv6, parseIpv6Network } from "@blixard/common";
+import { groupPeer, isPrivate, labelPeer, networkPlanOf, type PrivateNetwork, type VmRecord } from "@blixard/protocol";
 import type { NetworksOfNode } from "@blixard/vm-manager";
 import type { NodeParts } from "../node-parts.ts";
 import { sortedRecords } from "../state-machine/state.ts";
@@ -34,20 +34,22 @@ export async function runNetworkDuty(
 
 type NetworkOfNode = NetworksOfNode["networks"][number];
 
-/** The networks in which VMs of the node are, and who else is in them. A VM without a node is in none. */
+/** The private networks in which VMs of the node are, and who else is in them. A VM without a node is in none. */
 export function networksOfNode(state: ClusterState, nodeId: number): NetworksOfNode {
   if (state.networks.size === 0) return { nodeId, networks: [] };
   const vms = sortedRecords(state, "vms").filter(({ cards = [] }) => cards.length > 0);
   const own = new Set(
     vms.flatMap(({ node, cards = [] }) => (node === nodeId ? cards.map(({ networkId }) => networkId) : [])),
   );
-  const networks = sortedRecords(state, "networks").filter(({ networkId }) => own.has(networkId));
+  const networks = sortedRecords(state, "networks")
+    .filter(isPrivate)
+    .filter(({ networkId }) => own.has(networkId));
   return { nodeId, networks: networks.map((network) => networkOfNode(state, network, vms, nodeId)) };
 }
 
 function networkOfNode(
   state: ClusterState,
-  network: NetworkRecord,
+  network: PrivateNetwork,
   vms: readonly VmRecord[],
   nodeId: number,
 ): NetworkOfNode {
@@ -62,18 +64,22 @@ function networkOfNode(
   const hosts = vms.flatMap((vm) => {
     const { node, fencingEpoch, cards = [] } = vm;
     const card = cards.find((each) => each.networkId === networkId);
-    if (card === undefined || node === null) return [];
+    if (card?.address === undefined || node === null) return [];
+    const address6 = card.address6 === undefined ? undefined : parseIpv6(card.address6);
     const own = node === nodeId ? groupsIn(vm, name) : undefined;
     const peers = peersOf(vm, name).filter((peer) => named.has(peer));
     return [
       {
         ...{ name: vm.name, mac: card.mac, address: parseIpv4(card.address), node, epoch: fencingEpoch },
+        ...(address6 === undefined ? {} : { address6 }),
         ...(own === undefined ? {} : { groups: own }),
         ...(peers.length === 0 ? {} : { peers }),
       },
     ];
   });
-  return { networkId, name, range, server, hosts, ...(groups.length === 0 ? {} : { groups }) };
+  const network6 = network.range6 === undefined ? undefined : parseIpv6Network(network.range6);
+  const second = network6 === undefined ? {} : { network6 };
+  return { networkId, name, range, ...second, server, hosts, ...(groups.length === 0 ? {} : { groups }) };
 }
 
 /** The security groups of a card; undefined for one without. */

@@ -1,5 +1,6 @@
 /** What the scheduler is asked, and what it answers. */
 import {
+  type DriverDemand,
   type ImageRecord,
   type Labels,
   type NodeRecord,
@@ -37,6 +38,8 @@ export interface PlacedVm {
 export interface PlacementRequest {
   readonly spec: VmSpec;
   readonly labels?: Labels;
+  /** Which of its networks are bridges stands in them. Default: none is. */
+  readonly cards?: DriverDemand["cards"];
   readonly image: ImageRecord;
   /** What the volumes take that go along with it. Default: 0. */
   readonly carriedMiB?: number;

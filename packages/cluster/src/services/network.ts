@@ -1,4 +1,4 @@
-/** The methods of private networks. The leader chooses the id of a network; `apply` checks that no VM is in it before it goes. */
+/** The methods of networks that have records. The leader chooses the id of a network; `apply` checks that no VM is in it before it goes. */
 import { notApplied } from "@blixard/common";
 import type { NetworkRecord } from "@blixard/protocol";
 import type { CallScope, Handlers } from "../calls/call-types.ts";
@@ -28,7 +28,7 @@ export function networkHandlers(parts: NetworkParts): Pick<Handlers, NetworkMeth
     "network.get": async ({ name }) => {
       const { state } = parts.stateMachine;
       const network = networkOf(state, name);
-      const [view = { ...network, vms: 0, freeAddresses: 0 }] = networkViews([network], state.vms.values());
+      const [view = { ...network, vms: 0 }] = networkViews([network], state.vms.values());
       return view;
     },
     "network.create": (request, call) =>

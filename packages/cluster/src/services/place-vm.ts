@@ -5,6 +5,7 @@ import {
   imageMisfit,
   type NodeRecord,
   priorityOf,
+  recordedNetworksOf,
   type VmRecord,
   type VmSpec,
   volumesOf,
@@ -107,7 +108,11 @@ export function placementRequest(
   const vms = stays ? [] : placedVms(state, promised, vm);
   const present = vm.node === undefined || vm.node === null ? {} : { presentOn: vm.node };
   const carriedMiB = carries ? volumesMiBOf(state, spec) : 0;
-  return { spec, labels, image, carriedMiB, nodes, usage, vms, ...present };
+  const cards = recordedNetworksOf(spec).flatMap(({ network }) => {
+    const bridge = state.networks.get(network)?.bridge;
+    return bridge === undefined ? [] : [{ network, bridge }];
+  });
+  return { spec, labels, cards, image, carriedMiB, nodes, usage, vms, ...present };
 }
 
 /** The settings of the cluster, where it has some, before those of this node. */

@@ -85,7 +85,9 @@ function driversOf({ driver }: VmRecord, node: NodeRecord | undefined): readonly
 function assertDriver(parts: NodeParts, vm: VmRecord, node: NodeRecord | undefined, spec: VmSpec): void {
   if (node === undefined) return;
   const image = imageFor(parts, vm.spec);
-  const refusals = driversOf(vm, node).map((driver) => driverRefusal(driver.kind, driver, { spec, image }));
+  const refusals = driversOf(vm, node).map((driver) =>
+    driverRefusal(driver.kind, driver, { spec, image, cards: vm.cards }),
+  );
   if (refusals.includes(undefined)) return;
   throw notApplied("CONFLICT", `node ${node.id}: ${refusals[0] ?? "it has no VM driver"}`);
 }

@@ -10,6 +10,7 @@ import {
   settableFields,
   type UnsettableField,
   unsettableFields,
+  type VmCard,
   type VmNetwork,
   type VmRecord,
   type VmSettable,
@@ -232,6 +233,7 @@ function checkRoom(parts: SetParts, before: VmRecord, after: VmRecord): Reservat
   const { node } = before;
   const image = stateMachine.state.images.get(after.spec.image);
   if (node === null || image === undefined || isIdle(before)) return undefined;
+  assertCards(before, after);
   const moves = (vm: VmRecord) => (vm.nextLossPolicy?.policy ?? policyOf(vm)).onNodeLoss === "move";
   const vcpus = Math.max(0, after.spec.vcpus - before.spec.vcpus);
   const memoryMiB = Math.max(0, after.spec.memoryMiB - before.spec.memoryMiB);
@@ -244,11 +246,20 @@ function checkRoom(parts: SetParts, before: VmRecord, after: VmRecord): Reservat
   return grows ? { nodeId: node, spec: { image: image.name, vcpus, memoryMiB, restartPolicy } } : undefined;
 }
 
+/** The process of a VM is given a tap when it starts, and loses the right to one then. @throws CONFLICT */
+function assertCards({ name, cards: had = [] }: VmRecord, { cards = [] }: VmRecord): void {
+  const isThere = ({ networkId, mac }: VmCard) => had.some((card) => card.networkId === networkId && card.mac === mac);
+  const added = cards.find((card) => card.bridge !== undefined && !isThere(card));
+  if (added === undefined) return;
+  const why = `a VM that runs gets no card in the network ${added.network}, the bridge ${added.bridge} (nicHotplug)`;
+  throw notApplied("CONFLICT", why, { hint: `Stop it first: blixard vm stop ${name}` });
+}
+
 /** @throws UNSUPPORTED when the driver that runs the VM cannot do what it is to do */
-function assertDriver({ stateMachine }: SetParts, { node, driver, spec }: VmRecord, image: ImageRecord): void {
+function assertDriver({ stateMachine }: SetParts, { node, driver, spec, cards }: VmRecord, image: ImageRecord): void {
   const capacity = node === null ? undefined : stateMachine.state.nodes.get(nodeKey(node))?.capacity;
   const runs = capacity?.capabilities?.find(({ kind }) => kind === driver);
-  const refusal = runs === undefined ? undefined : driverRefusal(runs.kind, runs, { spec, image });
+  const refusal = runs === undefined ? undefined : driverRefusal(runs.kind, runs, { spec, image, cards });
   if (refusal !== undefined) throw notApplied("UNSUPPORTED", refusal);
 }
 

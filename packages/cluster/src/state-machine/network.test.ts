@@ -81,6 +81,42 @@ describe("a private network", () => {
     expect(createVm("db", 2, card({ address: "10.1.0.254", mac: "02:00:00:00:00:02" }))).toMatchObject({ ok: true });
   });
 
+  it("gives cards in a bridge no address, and no card what its network does not have", () => {
+    const officeId = sampleVmId(9);
+    const office = { name: "office", networkId: officeId, bridge: "br0" };
+    replica.apply({ type: "network.create", ...office, exclude: [] });
+    expect(replica.state.networks.get("office")).not.toHaveProperty("range");
+    const { address: _, ...bare } = card({ network: "office", networkId: officeId });
+    const plugged = { ...bare, bridge: "br0" };
+    for (const wrong of [bare, { ...plugged, bridge: "br1" }, { ...plugged, address: "10.1.0.2" }]) {
+      expect(createVm("web", 1, wrong)).toMatchObject({
+        code: "CONFLICT",
+        message: expect.stringContaining("not one of it"),
+      });
+    }
+    const { address: __, ...unaddressed } = card();
+    for (const wrong of [unaddressed, { ...card(), bridge: "br0" }, { ...unaddressed, bridge: "br0" }]) {
+      expect(createVm("web", 1, wrong)).toMatchObject({ code: "CONFLICT" });
+    }
+    expect(createVm("web", 1, plugged)).toMatchObject({ ok: true });
+    expect(createVm("db", 2, { ...plugged, mac: "02:00:00:00:00:02" })).toMatchObject({ ok: true });
+    expect(createVm("mail", 3, plugged)).toMatchObject({ message: expect.stringContaining("the VM web has the MAC") });
+    const record = { ...office, exclude: [], ...written };
+    expect(networkViews([record], replica.state.vms.values())).toEqual([{ ...record, vms: 2 }]);
+  });
+
+  it("gives a card the address of IPv6 that follows from its MAC address, where it carries IPv6, and no other", () => {
+    const sixId = sampleVmId(9);
+    const six = { name: "six", networkId: sixId, range: "10.1.0.0/24", range6: "fd00:1::/64" };
+    replica.apply({ type: "network.create", ...six, exclude: [] });
+    expect(replica.state.networks.get("six")).toMatchObject({ range6: "fd00:1::/64" });
+    const own = card({ network: "six", networkId: sixId, address6: "fd00:1::ff:fe00:1" });
+    expect(createVm("web", 1, card({ address6: "fd00:1::ff:fe00:1" }))).toMatchObject({ code: "CONFLICT" });
+    expect(createVm("web", 1, { ...own, address6: "fd00:1::ff:fe00:2" })).toMatchObject({ code: "CONFLICT" });
+    expect(createVm("web", 1, card({ network: "six", networkId: sixId }))).toMatchObject({ code: "CONFLICT" });
+    expect(createVm("web", 1, own)).toMatchObject({ ok: true, value: { vm: { cards: [own] } } });
+  });
+
   it("is another one than that of the same name before it", () => {
     replica.apply({ type: "network.delete", name: "lan" });
     expect(createVm("web", 1, card())).toMatchObject({ ok: false, code: "NETWORK_NOT_FOUND" });

@@ -1,4 +1,4 @@
-/** Commands of private networks. Which VM has which address in one stands in the VMs. */
+/** Commands of networks that have records. Which VM has which address in one stands in the VMs. */
 import { type CommandBodyOf, limits, type NetworkRecord } from "@blixard/protocol";
 import { done, refuse } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
@@ -11,7 +11,7 @@ export const networkAppliers: AppliersOf<"network"> = {
 };
 
 function applyCreate(state: ClusterState, body: CommandBodyOf<"network.create">, entry: CommandEntry): Outcome {
-  const { name, networkId, range, exclude } = body;
+  const { name, networkId, range, exclude, bridge, range6 } = body;
   if (state.networks.has(name)) {
     const hint = "Choose another name, or delete that one first.";
     return refuse("ALREADY_EXISTS", `there is a network ${name} already`, hint);
@@ -25,7 +25,10 @@ function applyCreate(state: ClusterState, body: CommandBodyOf<"network.create">,
   const failed = preconditionFailed(entry.command, `network ${name}`, 0);
   if (failed !== undefined) return failed;
   const network: NetworkRecord = {
-    ...{ name, networkId, range, exclude },
+    ...{ name, networkId, exclude },
+    ...(range === undefined ? {} : { range }),
+    ...(bridge === undefined ? {} : { bridge }),
+    ...(range6 === undefined ? {} : { range6 }),
     createdUnixMs: entry.command.atUnixMs,
     createdIndex: entry.index,
     updatedIndex: entry.index,

@@ -1,10 +1,13 @@
-/** The network cards of VMs in private networks: no two in one network have the same address, or the same hardware address. */
+/** The network cards of VMs in networks that have records: no two in one network have the same address, or the same hardware address. */
 import { formatIpv4, isInRange, parseIpv4, parseIpv4Range } from "@blixard/common";
 import {
+  address6Of,
+  isPrivate,
   type NetworkRecord,
   type NetworkView,
   networkPlanOf,
-  privateNetworksOf,
+  type PrivateNetwork,
+  recordedNetworksOf,
   type VmCard,
   type VmNetwork,
   type VmRecord,
@@ -20,15 +23,24 @@ export function cardsRefusal(state: ClusterState, name: string, cards: readonly 
   for (const card of cards) {
     const network = state.networks.get(card.network);
     if (network?.networkId !== card.networkId) return networkNotFound(card.network);
-    const refusal = addressRefusal(network, card.address) ?? takenRefusal(card, others);
+    const refusal = placeRefusal(network, card) ?? takenRefusal(card, others);
     if (refusal !== undefined) return refuse("CONFLICT", refusal, "Try again, or name another address.");
   }
   return undefined;
 }
 
+/** What a card has follows from its network: an address in each range, or the bridge. */
+function placeRefusal(network: NetworkRecord, { address, bridge, mac, address6 }: VmCard): string | undefined {
+  const fits6 = address6 === address6Of(network, mac);
+  if (fits6 && isPrivate(network) && address !== undefined && bridge === undefined)
+    return addressRefusal(network, address);
+  if (fits6 && !isPrivate(network) && address === undefined && bridge === network.bridge) return undefined;
+  return `the card in the network ${network.name} is not one of it`;
+}
+
 /** Whether these are the cards of a VM with that specification: one for each private network, as it asks for. */
 export function cardsFit(spec: Pick<VmSpec, "networks">, cards: readonly VmCard[]): boolean {
-  const wished = privateNetworksOf(spec);
+  const wished = recordedNetworksOf(spec);
   return wished.length === cards.length && wished.every((each, at) => isWished(each, cards[at]));
 }
 
@@ -39,7 +51,7 @@ export function isWished({ network, address, mac }: VmNetwork, card: VmCard | un
 }
 
 /** Why no card of the network can have the address. */
-export function addressRefusal(network: NetworkRecord, address: string): string | undefined {
+export function addressRefusal(network: PrivateNetwork, address: string): string | undefined {
   const { server, first, last } = networkPlanOf(network);
   const value = parseIpv4(address);
   if (value >= first && value <= last) return undefined;
@@ -55,7 +67,8 @@ export function takenRefusal(
   for (const { name, cards = [] } of vms) {
     for (const card of cards) {
       if (card.networkId !== networkId) continue;
-      if (card.address === address) return `the VM ${name} has the address ${address} in the network ${network}`;
+      if (address !== undefined && card.address === address)
+        return `the VM ${name} has the address ${address} in the network ${network}`;
       if (card.mac === mac) return `the VM ${name} has the MAC address ${mac} in the network ${network}`;
     }
   }
@@ -63,7 +76,7 @@ export function takenRefusal(
 }
 
 /** The lowest address that no card has and that is not excluded; undefined when there is none. */
-export function freeAddress(network: NetworkRecord, taken: ReadonlySet<string>): string | undefined {
+export function freeAddress(network: PrivateNetwork, taken: ReadonlySet<string>): string | undefined {
   const { first, last } = networkPlanOf(network);
   const excluded = network.exclude.map(parseIpv4Range);
   for (let value = first; value <= last; value++) {
@@ -78,18 +91,19 @@ export function networkViews(
   networks: readonly NetworkRecord[],
   vms: Iterable<Pick<VmRecord, "cards">>,
 ): NetworkView[] {
-  const taken = new Map<string, number[]>(networks.map(({ networkId }) => [networkId, []]));
-  for (const { cards = [] } of vms) {
-    for (const { networkId, address } of cards) taken.get(networkId)?.push(parseIpv4(address));
-  }
+  const there = new Map<string, VmCard[]>(networks.map(({ networkId }) => [networkId, []]));
+  for (const { cards = [] } of vms) for (const card of cards) there.get(card.networkId)?.push(card);
   return networks.map((network) => {
-    const addresses = taken.get(network.networkId) ?? [];
-    return { ...network, vms: addresses.length, freeAddresses: freeAddressesOf(network, addresses) };
+    const cards = there.get(network.networkId) ?? [];
+    const view = { ...network, vms: cards.length };
+    if (!isPrivate(network)) return view;
+    const taken = cards.flatMap(({ address }) => (address === undefined ? [] : [parseIpv4(address)]));
+    return { ...view, freeAddresses: freeAddressesOf(network, taken) };
   });
 }
 
 /** Of those that are given to who names none. */
-function freeAddressesOf(network: NetworkRecord, taken: readonly number[]): number {
+function freeAddressesOf(network: PrivateNetwork, taken: readonly number[]): number {
   const { first, last } = networkPlanOf(network);
   const excluded = network.exclude.map(parseIpv4Range).sort((a, b) => a.base - b.base);
   let free = last - first + 1;

@@ -21,6 +21,9 @@ const epoch = fc.integer({ min: 1, max: 4 });
 const operationId = fc.constantFrom("a".repeat(12), "b".repeat(12));
 const operationKinds = ["node-drain", "node-resume", "node-evacuate"] as const;
 
+const range = "10.1.0.0/24";
+const networkPlaces = [{ range }, { range }, { range, range6: "fd00:1::/64" }, { bridge: "br0" }] as const;
+
 function sampleCard(network: string, number: number): VmCard {
   const [address, mac] = [`10.1.0.${1 + (number % 3)}`, `02:00:00:00:00:0${number}`];
   return { network, networkId: sampleVmId(21 + (number % 2)), address, mac };
@@ -123,9 +126,9 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
     ...(vms === null ? {} : { quota: { vms } }),
   })),
   fc.constantFrom(1, 2).map((vcpuOvercommit) => ({ type: "scheduling.set" as const, vcpuOvercommit })),
-  fc.record({ name, number }).map(({ name, number }) => ({
+  fc.record({ name, number, place: fc.constantFrom(...networkPlaces) }).map(({ name, number, place }) => ({
     type: "network.create" as const,
-    ...{ name, networkId: sampleVmId(20 + number), range: "10.1.0.0/24", exclude: [] },
+    ...{ name, networkId: sampleVmId(20 + number), ...place, exclude: [] },
   })),
   fc.record({ type: fc.constant("network.delete" as const), name }),
   fc

@@ -5,7 +5,8 @@
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { type ImageFormat, imageFormatSchema } from "./image.ts";
-import { nameSchema } from "./values.ts";
+import { bridgeNameSchema, nameSchema } from "./values.ts";
+import type { VmCard } from "./vm-cards.ts";
 import { imageHasDisk, type VmDisk } from "./vm-disks.ts";
 import { asksAgent, describeCheck } from "./vm-health.ts";
 import { type NetworkWishes, networksAskedFor, privateNetworks, userNetwork } from "./vm-networks.ts";
@@ -20,7 +21,7 @@ export const driverCapabilitiesSchema = z.object({
   vcpusMax: z.int().min(1),
   /** The most memory of one VM. */
   memoryMiBMax: z.int().min(1),
-  /** The networks that a VM of this node can have with it; `private` stands for all that have records. Absent: none. */
+  /** The networks that a VM of this node can have with it; `private` stands for all that have a range. Absent: none. */
   networks: z.array(nameSchema).max(limits.driverNetworksMax).meta({ since: 3 }).exactOptional(),
   /** The most network cards of one VM. Absent: as many as its specification may have. */
   networkCardsMax: z.int().min(1).meta({ since: 3 }).exactOptional(),
@@ -40,6 +41,8 @@ export const driverCapabilitiesSchema = z.object({
   cdrom: z.boolean().meta({ since: 3 }).exactOptional(),
   /** Whether a VM that runs can get network cards, and let go of them. Absent: no. */
   nicHotplug: z.boolean().meta({ since: 3 }).exactOptional(),
+  /** The Linux bridges of its node that network cards can be plugged in. Absent: none. */
+  bridges: z.array(bridgeNameSchema).max(limits.nodeBridgesMax).meta({ since: 3 }).exactOptional(),
 });
 export type DriverCapabilities = z.infer<typeof driverCapabilitiesSchema>;
 
@@ -54,6 +57,8 @@ export interface DriverDemand {
     readonly vcpusMax?: number;
     readonly memoryMiBMax?: number;
   } & NetworkWishes;
+  /** Which of its networks are bridges stands in them. Default: none is. */
+  readonly cards?: readonly Pick<VmCard, "network" | "bridge">[] | undefined;
   readonly image: { readonly format: ImageFormat; readonly blobs?: readonly { readonly role: string }[] };
 }
 
@@ -75,7 +80,7 @@ export function imageMisfit({ spec, image }: DriverDemand): string | undefined {
 export function driverRefusal(
   kind: DriverKind,
   capabilities: DriverCapabilities,
-  { spec, image }: DriverDemand,
+  { spec, image, cards: given = [] }: DriverDemand,
 ): string | undefined {
   const { imageFormats, vcpusMax, memoryMiBMax, networks = [], networkCardsMax } = capabilities;
   const { disks = false, cloudInit = false, agent = false } = capabilities;
@@ -108,8 +113,18 @@ export function driverRefusal(
     return `driver ${kind} gives ${networkCardsMax} network ${networkCardsMax === 1 ? "card" : "cards"}, ${cards} are needed`;
   }
   const kindOf = (network: string) => (network === userNetwork ? userNetwork : privateNetworks);
-  const missing = networksAskedFor(spec).find((network) => !networks.includes(kindOf(network)));
-  return missing === undefined ? undefined : `driver ${kind} has no network ${missing} there`;
+  const bridgeOf = (network: string) => given.find((card) => card.network === network)?.bridge;
+  const missing = networksAskedFor(spec).find(
+    (network) => bridgeOf(network) === undefined && !networks.includes(kindOf(network)),
+  );
+  if (missing !== undefined) return `driver ${kind} has no network ${missing} there`;
+  const bridged = networksAskedFor(spec).find((network) => !isOffered(bridgeOf(network), capabilities));
+  if (bridged === undefined) return undefined;
+  return `driver ${kind} offers no bridge ${bridgeOf(bridged)} there, which the network ${bridged} is (bridges)`;
+}
+
+function isOffered(bridge: string | undefined, { bridges = [] }: DriverCapabilities): boolean {
+  return bridge === undefined || bridges.includes(bridge);
 }
 
 function hotplugRefusal(

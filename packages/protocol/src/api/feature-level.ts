@@ -19,7 +19,8 @@
  *        VMs that are changed after their creation; rebalancing; disks that are changed while a VM is there;
  *        disks of VMs that go from node to node; security groups;
  *        processors and memory of VMs that change while they run;
- *        network cards that do; CD-ROM drives, the order in which firmware boots, and images in the format iso
+ *        network cards that do; CD-ROM drives, the order in which firmware boots, and images in the format iso;
+ *        networks that are bridges of nodes, and private ones with IPv6
  */
 export const featureLevels = {
   /** Every release reads this, also those that report 1. It is the level of a cluster that has none in its state. */

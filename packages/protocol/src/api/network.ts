@@ -1,13 +1,22 @@
 /**
- * Private networks: a range of addresses and the VMs that have a card in it, on whatever nodes they are. The network `user` of
- * each VM is built in, and has no record.
+ * Networks that have records. A private one is a range of addresses and the VMs that have a card in it, on whatever nodes they are.
+ * One with a bridge is what stands behind the Linux bridge of that name on each node that offers it: its addresses are given, and
+ * its frames kept apart, by whoever keeps that. The network `user` of each VM is built in, and has no record.
  */
-import { type Ipv4Range, isInRange, parseIpv4, parseIpv4Range } from "@blixard/common";
+import {
+  eui64AddressOf,
+  formatIpv6,
+  type Ipv4Range,
+  isInRange,
+  parseIpv4,
+  parseIpv4Range,
+  parseIpv6Network,
+} from "@blixard/common";
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { command, method } from "./definitions.ts";
 import { listSchema, pageSchema } from "./list.ts";
-import { nameSchema, writtenSchema } from "./values.ts";
+import { bridgeNameSchema, nameSchema, writtenSchema } from "./values.ts";
 import { privateNetworks, userNetwork } from "./vm-networks.ts";
 
 const builtIn: readonly string[] = [userNetwork, privateNetworks];
@@ -17,6 +26,12 @@ const networkNameSchema = nameSchema.refine((name) => !builtIn.includes(name), {
 
 const rangeMessage = "is no private range of 8 to 65536 addresses, such as 10.1.0.0/24";
 const rangeSchema = z.cidrv4(rangeMessage).refine(isPrivateRange, { message: rangeMessage });
+const range6Message = "is no range of unique local addresses of IPv6 (RFC 4193) with 64 bits, such as fd00:1::/64";
+const range6Schema = z
+  .string()
+  .max(limits.range6LengthMax)
+  .refine((text) => parseIpv6Network(text)?.startsWith("fd") === true, { message: range6Message });
+
 const excludeSchema = z
   .array(z.cidrv4("is no range of IPv4 addresses, such as 10.1.0.0/28"))
   .max(limits.networkExcludesMax);
@@ -25,20 +40,27 @@ export const networkRecordSchema = z.object({
   name: nameSchema,
   /** Another one than that of a network of the same name before it: what carries frames tells networks apart by it. */
   networkId: z.uuid(),
-  range: rangeSchema,
+  /** Absent for one with a bridge. */
+  range: rangeSchema.exactOptional(),
   /** Addresses that a VM gets only when somebody names them. */
   exclude: excludeSchema,
+  /** The Linux bridge that its cards are plugged in, on their nodes. Absent: it is private. */
+  bridge: bridgeNameSchema.exactOptional(),
+  /** Of IPv6: each card has the address in it that follows from its MAC address. Absent: the network carries none. */
+  range6: range6Schema.exactOptional(),
   createdUnixMs: z.int().min(0),
   createdIndex: z.int().min(0),
   updatedIndex: z.int().min(0),
 });
 export type NetworkRecord = Readonly<z.infer<typeof networkRecordSchema>>;
+/** One whose addresses the cluster gives. */
+export type PrivateNetwork = NetworkRecord & { readonly range: string };
 
 const networkViewSchema = networkRecordSchema.extend({
   /** That are in it, each by one card. */
   vms: z.int().min(0),
-  /** Addresses that a VM gets which names none. */
-  freeAddresses: z.int().min(0),
+  /** Addresses that a VM gets which names none. Absent for one with a bridge. */
+  freeAddresses: z.int().min(0).exactOptional(),
 });
 export type NetworkView = Readonly<z.infer<typeof networkViewSchema>>;
 
@@ -46,7 +68,14 @@ export const networkCommands = {
   "network.create": command({
     since: 3,
     subject: ({ name }) => name,
-    body: z.object({ name: nameSchema, networkId: z.uuid(), range: rangeSchema, exclude: excludeSchema }),
+    body: z.object({
+      name: nameSchema,
+      networkId: z.uuid(),
+      range: rangeSchema.exactOptional(),
+      exclude: excludeSchema,
+      bridge: bridgeNameSchema.exactOptional(),
+      range6: range6Schema.exactOptional(),
+    }),
   }),
   "network.delete": command({ since: 3, subject: ({ name }) => name, body: z.object({ name: nameSchema }) }),
 };
@@ -56,7 +85,7 @@ const networkWritten = writtenSchema.extend({ network: networkRecordSchema });
 
 export const networkMethods = {
   "network.list": method({
-    summary: "all private networks",
+    summary: "all networks that have records",
     since: 3,
     place: "read",
     access: "viewer",
@@ -67,7 +96,7 @@ export const networkMethods = {
     response: pageSchema(networkViewSchema),
   }),
   "network.get": method({
-    summary: "one private network",
+    summary: "one network",
     since: 3,
     place: "read",
     access: "viewer",
@@ -78,7 +107,7 @@ export const networkMethods = {
     response: networkViewSchema,
   }),
   "network.create": method({
-    summary: "make a private network, which VMs on all nodes can be in",
+    summary: "make a private network, which VMs on all nodes can be in, or name one behind bridges of nodes",
     since: 3,
     place: "leader",
     access: "operator",
@@ -88,18 +117,28 @@ export const networkMethods = {
     request: z
       .object({
         name: networkNameSchema,
-        range: rangeSchema,
+        range: rangeSchema.exactOptional(),
         exclude: excludeSchema.default([]),
+        bridge: bridgeNameSchema.exactOptional(),
+        range6: range6Schema.exactOptional(),
       })
       .strict()
-      .refine(({ range, exclude }) => exclude.every((each) => isWithin(each, range)), {
+      .refine(({ range, range6 }) => range !== undefined || range6 === undefined, {
+        path: ["range6"],
+        message: "goes beside a range of IPv4 addresses",
+      })
+      .refine(({ range, bridge }) => (range === undefined) !== (bridge === undefined), {
+        path: ["range"],
+        message: "a network has either a range of addresses or a bridge, whose addresses are not the cluster's to give",
+      })
+      .refine(({ range, exclude }) => exclude.every((each) => range !== undefined && isWithin(each, range)), {
         path: ["exclude"],
         message: "is not in the range of the network",
       }),
     response: networkWritten,
   }),
   "network.delete": method({
-    summary: "delete a private network that no VM is in",
+    summary: "delete a network that no VM is in",
     since: 3,
     place: "leader",
     access: "operator",
@@ -126,6 +165,10 @@ function isWithin(inner: string, outer: string): boolean {
   return one.mask >= other.mask && isInRange(one.base, other);
 }
 
+export function isPrivate(network: NetworkRecord): network is PrivateNetwork {
+  return network.range !== undefined;
+}
+
 /** The addresses of a private network by what they are for. */
 export interface NetworkPlan {
   readonly range: Ipv4Range;
@@ -136,8 +179,14 @@ export interface NetworkPlan {
   readonly last: number;
 }
 
-export function networkPlanOf({ range: text }: Pick<NetworkRecord, "range">): NetworkPlan {
+export function networkPlanOf({ range: text }: Pick<PrivateNetwork, "range">): NetworkPlan {
   const range = parseIpv4Range(text);
   const last = range.base + (~range.mask >>> 0) - 1;
   return { range, server: range.base + 1, first: range.base + 2, last };
+}
+
+/** The address of IPv6 that a card has in a network: a guest gives it itself (SLAAC), without a word about it. */
+export function address6Of({ range6 }: Pick<NetworkRecord, "range6">, mac: string): string | undefined {
+  const network = range6 === undefined ? undefined : parseIpv6Network(range6);
+  return network === undefined ? undefined : formatIpv6(eui64AddressOf(network, mac));
 }

@@ -9,6 +9,11 @@ export const nameSchema = z
   .max(limits.nameLengthMax)
   .regex(/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, "use lower-case letters, digits and dashes, as in a host name");
 
+/** A network interface of Linux, as far as `ip` and systemd-networkd take it without quotes. */
+export const bridgeNameSchema = z
+  .string()
+  .regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}$/, "is no name of a Linux bridge, such as br0, of 15 characters at most");
+
 export const nodeIdSchema = z.int().min(1).max(limits.nodeIdMax);
 /** An Ed25519 public key as 64 hexadecimal digits: the identity of a node. */
 export const endpointIdSchema = z.string().regex(/^[0-9a-f]{64}$/);

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { limits } from "../limits.ts";
 import { method } from "./definitions.ts";
-import { nameSchema, nodeIdSchema } from "./values.ts";
+import { bridgeNameSchema, nameSchema, nodeIdSchema } from "./values.ts";
 
 /** `idle`: the other node is known, and no frame was for it yet. */
 const laneStateSchema = z.enum(["up", "idle", "down"]);
@@ -19,8 +19,12 @@ export type ForwardState = Readonly<z.infer<typeof forwardStateSchema>>;
 
 const cardStateSchema = z.object({
   network: nameSchema,
-  address: z.string(),
+  /** Absent in a network with a bridge. */
+  address: z.string().exactOptional(),
   mac: z.string(),
+  /** What it is plugged in on its node, and the tap by which it is. */
+  bridge: bridgeNameSchema.exactOptional(),
+  tap: bridgeNameSchema.exactOptional(),
   /** To each other node with VMs in the network. */
   lanes: z.array(z.object({ node: nodeIdSchema, state: laneStateSchema, why: z.string().exactOptional() })),
   /** The ports of the node that lead to it, of a card in the network `user`. */

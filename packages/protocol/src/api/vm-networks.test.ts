@@ -45,7 +45,7 @@ describe("the networks of a specification", () => {
 
   it.each<[Partial<VmSpecInput>, string]>([
     [{ networks: [{ network: "user" }, { network: "user" }] }, "networks: names a network twice"],
-    [{ networks: [{ network: "lan", egress: [] }] }, "networks.0.egress: a private network has no way out"],
+    [{ networks: [{ network: "lan", egress: [] }] }, "networks.0.egress: is of the network user alone"],
     [{ networks: [{ network: "user", egress: ["10.0.0.1"] }] }, "networks.0.egress.0: is no range"],
     [{ networks: [{ network: "-a" }] }, "networks.0.network: use lower-case letters"],
     [{ networks: [{ network: "user", mac: "01:00:00:00:00:01" }] }, "networks.0.mac: is no MAC address that a person"],

@@ -49,7 +49,8 @@ const vmNetworkSchema = z
   .strict()
   .refine(({ network, egress }) => network === userNetwork || egress === undefined, {
     path: ["egress"],
-    message: "a private network has no way out; it is the network user that has one",
+    message:
+      "is of the network user alone: a private network has no way out, and a bridge is not the cluster's to close",
   })
   .refine(({ network, securityGroups }) => network !== userNetwork || securityGroups === undefined, {
     path: ["securityGroups"],

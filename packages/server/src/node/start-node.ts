@@ -354,7 +354,7 @@ async function startVms(
   { config, clock, random, logger, metrics }: Base,
   { data, bulk, networks, http, ports }: MemberParts,
 ): Promise<VmManager> {
-  const { vmDriver, vmDir, relay, relayUrls, discovery } = config;
+  const { vmDriver, vmDir, relay, relayUrls, discovery, allowBridge: bridges } = config;
   const bind = formatHostPort(hostOf(ports.bind), 0);
   const { path } = data.dataDir;
   if (vmDir !== undefined) await refuseForeignDataDir(vmDir, { emptyMayBeWide: true });
@@ -364,7 +364,7 @@ async function startVms(
       dataDir: vmDir ?? join(path, "vms"),
       reserve: { path: join(path, "reserve"), bytes: config.reserveMib * bytesPerMib },
       ...(await chooseVmDrivers(vmDriver, { clock })),
-      confinement: confinementOf(config),
+      ...{ confinement: confinementOf(config), bridges },
       carrier: carrierProgram({ bind, relay, relayUrls, discovery }),
     },
   );

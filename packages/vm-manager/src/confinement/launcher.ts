@@ -1,15 +1,18 @@
 /**
  * Starts the process of an instance behind its walls. Node cannot close descriptors in a child, cannot give up
- * capabilities and cannot enter a control group before the program runs, so two programs stand between, each of which
+ * capabilities and cannot enter a control group before the program runs, so programs stand between, each of which
  * replaces itself by the next one; the pid stays:
  *
  *   bash      enters the control groups, closes every descriptor that the instance shall not have
+ *   perl      makes the taps, for a program that gets some (`tap.ts`)
  *   setpriv   changes the user, drops capabilities, sets no-new-privileges (util-linux)
  *   program
  */
 import { accessSync, constants } from "node:fs";
 import { delimiter, isAbsolute, join } from "node:path";
+import { BlixardError } from "@blixard/common";
 import type { Command, Confinement } from "../driver.ts";
+import { tapCommand } from "./tap.ts";
 
 /**
  * Arguments: the highest descriptor to keep, control groups, `--`, the program and its arguments. It has to be bash:
@@ -53,9 +56,9 @@ export function launchCommand(
   highest = stderrDescriptor,
 ): Command {
   const bash = findProgram("bash");
-  if (bash === undefined) return command;
+  if (bash === undefined) return withTaps(command, command.taps);
   const { controlGroups } = confinement;
-  const inner = withPrivileges(command, confinement);
+  const inner = withTaps(withPrivileges(command, confinement), command.taps);
   return {
     program: bash,
     arguments: [
@@ -100,6 +103,14 @@ function withPrivileges(command: Command, confinement: Confinement): Command {
   const death = diesWith === undefined ? [] : ["--pdeathsig", "KILL"];
   const locked = setpriv === undefined ? [] : ["--no-new-privs"];
   return { program, arguments: [...user, ...death, ...locked, "--", ...dyingWith(command, confinement)] };
+}
+
+/** @throws UNSUPPORTED where nothing can make taps */
+function withTaps(command: Command, taps: Command["taps"] = []): Command {
+  if (taps.length === 0) return command;
+  const perl = findProgram("perl");
+  if (perl === undefined) throw new BlixardError("UNSUPPORTED", "perl, which makes taps, is not installed");
+  return tapCommand(perl, command, taps);
 }
 
 /** The absolute path of a program on the search path. */

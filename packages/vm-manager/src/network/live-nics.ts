@@ -105,6 +105,7 @@ export class LiveNics {
 const placeOf = ({ slot, network }: PluggedNic): string => `${slot} ${network}`;
 
 /** With another address it is another card: the guest asks for its address when it finds it. */
-function isSameCard(had: PluggedNic, { network, mac, address }: Nic): boolean {
-  return had.network === network && had.mac === mac && (had.address === undefined || had.address === address);
+function isSameCard(had: PluggedNic, { network, mac, address, bridge }: Nic): boolean {
+  if (had.network !== network || had.mac !== mac || had.bridge !== bridge) return false;
+  return had.address === undefined || had.address === address;
 }

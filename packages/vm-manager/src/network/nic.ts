@@ -14,27 +14,40 @@ import {
 export interface Nic {
   readonly network: string;
   readonly mac: string;
-  /** What the guest is told when it asks. Absent: it is not known what it was when the guest got the card. */
+  /**
+   * What the guest is told when it asks. Absent: nobody here tells it, or it is not known what it was when the guest got the card.
+   */
   readonly address?: string;
+  /** Its frames go to a tap in that bridge. Absent: to the switch. */
+  readonly bridge?: string;
   /** Its place in the process, and among its sockets. Absent: the one that it has in the list. */
   readonly slot?: number;
 }
 
+/** What cards can be connected to on a node. */
+export interface HostNetworks {
+  /** As `networks` of the driver says them. */
+  readonly networks: readonly string[];
+  readonly bridges: readonly string[];
+}
+
 /**
- * `available`: the networks that this node and the driver have. A VM is given no card for another one. `cards`: what the leader
- * gave it in private networks.
+ * `available`: what this node and the driver have. A VM is given no card for another one. `cards`: what the leader gave it in
+ * networks that have records.
  */
 export function nicsOf(
   { vmId, spec, cards = [] }: { readonly vmId: string; readonly spec: VmSpec; readonly cards?: readonly VmCard[] },
-  available: readonly string[],
+  available: HostNetworks,
 ): readonly Nic[] {
   return networksOf(spec).flatMap(({ network, mac, address = userAddressDefault }): Nic[] => {
     if (network === userNetwork) {
-      return available.includes(network) ? [{ network, mac: mac ?? userMacOf(vmId), address }] : [];
+      const nic = { network, mac: mac ?? userMacOf(vmId), address };
+      return isAvailable(nic, available) ? [nic] : [];
     }
-    const card = cards.find((each) => each.network === network);
-    if (card === undefined || !available.includes(privateNetworks)) return [];
-    return [{ network, mac: card.mac, address: card.address }];
+    return cards
+      .filter((card) => card.network === network)
+      .map(({ networkId: _, address6: __, ...card }) => card)
+      .filter((nic) => isAvailable(nic, available));
   });
 }
 
@@ -44,13 +57,23 @@ export function nicsOf(
  */
 export function wantedNics(
   vm: Parameters<typeof nicsOf>[0],
-  available: readonly string[],
+  available: HostNetworks,
   present: readonly Nic[] = [],
 ): readonly Nic[] {
-  const isPossible = (network: string) => available.includes(network === userNetwork ? userNetwork : privateNetworks);
-  return nicsOf(vm, [userNetwork, privateNetworks]).filter(
-    ({ network }) => isPossible(network) || present.some((nic) => nic.network === network),
+  const bridges = (vm.cards ?? []).flatMap(({ bridge }) => bridge ?? []);
+  return nicsOf(vm, { networks: [userNetwork, privateNetworks], bridges }).filter(
+    (nic) => isAvailable(nic, available) || present.some(({ network }) => network === nic.network),
   );
+}
+
+function isAvailable({ network, bridge }: Nic, { networks, bridges }: HostNetworks): boolean {
+  if (bridge !== undefined) return bridges.includes(bridge);
+  return networks.includes(network === userNetwork ? userNetwork : privateNetworks);
+}
+
+/** Of the interface by which a card is plugged in a bridge: 12 characters of the 15 that one may have. */
+export function tapNameOf(vmId: string, slot: number): string {
+  return `bx${createHash("sha256").update(`${vmId}/tap/${slot}`).digest("hex").slice(0, 10)}`;
 }
 
 /** The same on every node and at every start, whatever other cards come and go; locally administered and unicast (IEEE 802). */
@@ -62,7 +85,13 @@ function userMacOf(vmId: string): string {
 
 const nameAllowed = /^[a-z0-9-]+$/;
 const macAllowed = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
-const devicePattern = /^virtio-net-pci,id=(net\d+-[a-z0-9-]+),netdev=nic\d+,mac=([0-9a-f:]{17}),romfile=(?:,bus=\w+)?$/;
+const bridgeAllowed = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}$/;
+const devicePattern =
+  /^virtio-net-pci,id=(net\d+-[a-z0-9-]+),netdev=nic\d+,mac=([0-9a-f:]{17}),romfile=(?:,bus=([\w.-]+))?$/;
+/** Before the number of a slot. */
+export const nicSlotPrefix = "card";
+/** Of a slot whose frames go to a tap in the bridge behind its number, as long as the process lives. */
+const tapSlotPattern = /^tap(\d+)-(.+)$/;
 const idPattern = /^net(\d+)-([a-z0-9-]+)$/;
 
 /** What carries the frames of a card, whichever card is in that place. */
@@ -96,6 +125,19 @@ export function nicDeviceArguments(nic: Nic, slot: number, bus?: string): readon
   return ["-device", [driver, ...Object.entries(rest).map(([key, value]) => `${key}=${value}`)].join(",")];
 }
 
+/** The name of a slot for a network card. @throws INVALID_ARGUMENT for what could be more than one argument */
+export function nicSlotId(slot: number, bridge: string | undefined): string {
+  if (bridge === undefined) return `${nicSlotPrefix}${slot}`;
+  if (bridgeAllowed.test(bridge)) return `tap${slot}-${bridge}`;
+  throw new BlixardError("INVALID_ARGUMENT", "the name of a bridge has characters that are not allowed");
+}
+
+/** The bridge behind the slot of that number, when that is its name. */
+export function bridgeOfSlot(id: string, slot: number): string | undefined {
+  const [, number, bridge] = tapSlotPattern.exec(id) ?? [];
+  return Number(number) === slot ? bridge : undefined;
+}
+
 /** Which card it is, by the name of its device; undefined for another device. */
 export function nicOfId(id: string): { readonly slot: number; readonly network: string } | undefined {
   const [, slot, network] = idPattern.exec(id) ?? [];
@@ -105,8 +147,10 @@ export function nicOfId(id: string): { readonly slot: number; readonly network: 
 /** The network cards with which a process was started that has these arguments. */
 export function nicsInArguments(all: readonly string[]): readonly Nic[] {
   return all.flatMap((argument) => {
-    const [, id = "", mac] = devicePattern.exec(argument) ?? [];
+    const [, id = "", mac, bus = ""] = devicePattern.exec(argument) ?? [];
     const nic = nicOfId(id);
-    return nic === undefined || mac === undefined ? [] : [{ ...nic, mac }];
+    if (nic === undefined || mac === undefined) return [];
+    const bridge = bridgeOfSlot(bus, nic.slot);
+    return [{ ...nic, mac, ...(bridge === undefined ? {} : { bridge }) }];
   });
 }

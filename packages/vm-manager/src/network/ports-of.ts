@@ -1,29 +1,35 @@
-/** The ports of the switch that a running VM needs, by the cards that its process has and what its specification says of them. */
+/** The ports of the switch, and of bridges, that a running VM needs, by the cards that its process has and what its specification says of them. */
 import { isDeepStrictEqual } from "node:util";
 import { cardTextsOf, networksOf, userNetwork } from "@blixard/protocol";
 import type { Confinement } from "../driver.ts";
 import type { InstanceRecord } from "../instance-record.ts";
 import type { ProcessIdentity } from "../process/process-identity.ts";
 import type { DesiredVm } from "../vm-manager-types.ts";
-import type { PortConfig } from "./switch-messages.ts";
+import { tapNameOf } from "./nic.ts";
+import type { BridgePortConfig, PortConfig } from "./switch-messages.ts";
 import { portForwardOf, userAddressesOf } from "./user-network.ts";
 
 export function portsOf(
-  { nics = [], fencingEpoch }: Pick<InstanceRecord, "nics" | "fencingEpoch">,
+  { vmId, nics = [], fencingEpoch }: Pick<InstanceRecord, "vmId" | "nics" | "fencingEpoch">,
   { spec, cards = [] }: Pick<DesiredVm, "spec" | "cards">,
   of: {
     readonly vm: ProcessIdentity;
     readonly networkSockets: readonly string[];
     readonly confinement: Confinement;
   },
-): readonly PortConfig[] {
+): readonly (PortConfig | BridgePortConfig)[] {
   const { confinement } = of;
   const vm = { pid: of.vm.pid, startTime: of.vm.startTime };
-  return nics.flatMap(({ network, mac, slot }, index): PortConfig[] => {
+  return nics.flatMap(({ network, mac, slot, bridge }, index): (PortConfig | BridgePortConfig)[] => {
+    const card = cards.find((each) => each.network === network && each.mac === mac);
+    const plugged = bridge ?? card?.bridge;
+    if (plugged !== undefined) {
+      const isWanted = card?.bridge === plugged;
+      return [{ type: "bridge", network, mac, bridge: plugged, tap: tapNameOf(vmId, slot ?? index), isWanted }];
+    }
     const socketPath = of.networkSockets[slot ?? index];
     if (socketPath === undefined) return [];
     const shared = { vm, socketPath, mac };
-    const card = cards.find((each) => each.network === network && each.mac === mac);
     if (card !== undefined) {
       return [{ type: "private", ...shared, networkId: card.networkId, epoch: fencingEpoch }];
     }

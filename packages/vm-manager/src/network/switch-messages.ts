@@ -35,6 +35,18 @@ export interface PrivatePortConfig extends AnyPortConfig {
   readonly epoch: number;
 }
 
+/** Of a card whose frames pass no switch. */
+export interface BridgePortConfig {
+  readonly type: "bridge";
+  readonly network: string;
+  readonly mac: string;
+  readonly bridge: string;
+  /** The interface by which it is plugged in. */
+  readonly tap: string;
+  /** False: the state gives the VM no such card any more, and its process has it still. */
+  readonly isWanted: boolean;
+}
+
 export type PortConfig = UserPortConfig | PrivatePortConfig;
 
 export interface PortStatus {

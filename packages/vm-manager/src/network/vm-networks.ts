@@ -1,5 +1,6 @@
 /**
- * The networks of the VMs of one node: which ports the cluster wants, as this manager knows, and the switch that carries them. The
+ * The networks of the VMs of one node: which ports the cluster wants, as this manager knows, and the switch that carries them, or the
+ * bridges of the host that do. The
  * switch is started with the first port, found again after the node was started anew, and exchanged when it does not answer.
  */
 import { dirname, join } from "node:path";
@@ -9,15 +10,23 @@ import { type CardState, privateNetworks, userNetwork } from "@blixard/protocol"
 import type { VmMetrics } from "../metrics.ts";
 import { endHelpers, HelperConnection, type HelperPlace, startHelper } from "../process/helper-process.ts";
 import { untilWoken } from "../until-woken.ts";
+import { BridgePorts, tryBridge } from "./bridges.ts";
 import { cardStatesOf } from "./card-states.ts";
 import { HostAddresses } from "./host-addresses.ts";
+import type { HostNetworks } from "./nic.ts";
 import { passtInstallHint } from "./passt.ts";
 import type { CarrierEndpoint, CarrierProgram } from "./private/frame-carrier.ts";
 import type { LanePeer } from "./private/lanes.ts";
 import type { NetworksOfNode } from "./private/network-table.ts";
 import { dropReasons } from "./private/private-wall.ts";
 import type { ProbeAnswer, ProbeAsk } from "./probe/guest-probe.ts";
-import { type PortConfig, type SwitchAnswers, type SwitchQuestion, switchKind } from "./switch-messages.ts";
+import {
+  type BridgePortConfig,
+  type PortConfig,
+  type SwitchAnswers,
+  type SwitchQuestion,
+  switchKind,
+} from "./switch-messages.ts";
 import { type GuestStream, openGuestStream } from "./tcp/guest-stream.ts";
 import { tryPasst } from "./try-passt.ts";
 
@@ -35,6 +44,8 @@ export interface VmNetworksDeps {
   readonly metrics: Pick<VmMetrics, "framesDropped">;
   /** What carries frames to other nodes; undefined: nothing. */
   readonly carrier: CarrierProgram | undefined;
+  /** Linux bridges of this host that VMs may have cards in. */
+  readonly bridges: readonly string[];
 }
 
 /** How the switch of this node comes together with those of others. */
@@ -71,8 +82,8 @@ export async function whyNoNetworks(clock: Clock): Promise<MissingNetworks | und
 }
 
 export class VmNetworks implements NetworkLane {
-  /** The networks that VMs can have here. */
-  readonly available: readonly string[];
+  /** What VMs can have cards in here. */
+  readonly available: HostNetworks;
   /** Why there are none. */
   readonly missing: MissingNetworks | undefined;
   /** What is wrong with the network of a VM, by its id. */
@@ -80,6 +91,7 @@ export class VmNetworks implements NetworkLane {
   readonly neighbours = new Watch<readonly number[]>([]);
   readonly #deps: VmNetworksDeps;
   readonly #place: HelperPlace;
+  readonly #bridges = new BridgePorts();
   readonly #wanted = new Map<string, readonly PortConfig[]>();
   /** What the switch was told, over the present connection. */
   readonly #told = new Map<string, readonly PortConfig[]>();
@@ -94,24 +106,30 @@ export class VmNetworks implements NetworkLane {
   readonly #loop: Promise<void>;
   #connection: SwitchConnection | undefined;
 
-  private constructor(deps: VmNetworksDeps, gives: boolean, missing: MissingNetworks | undefined) {
+  private constructor(deps: VmNetworksDeps, available: HostNetworks, missing: MissingNetworks | undefined) {
     this.#deps = deps;
     this.missing = missing;
-    this.available = gives ? [...(missing === undefined ? [userNetwork] : []), privateNetworks] : [];
+    this.available = available;
     this.#place = { clock: deps.clock, socketPath: join(deps.runDirectory, "switch") };
     this.#loop = this.#run();
   }
 
   /** `tries`: a driver of this node gives VMs network cards. */
   static async open(deps: VmNetworksDeps, { tries }: { readonly tries: boolean }): Promise<VmNetworks> {
-    if (!tries) return new VmNetworks(deps, false, { reason: "no driver of this node gives network cards", hint: "" });
+    const nothing = { networks: [], bridges: [] };
+    if (!tries)
+      return new VmNetworks(deps, nothing, { reason: "no driver of this node gives network cards", hint: "" });
     const missing = await whyNoNetworks(deps.clock);
     if (missing !== undefined) deps.logger.log("warn", "VMs of this node have no network user", { ...missing });
-    return new VmNetworks(deps, true, missing);
+    const networks = [...(missing === undefined ? [userNetwork] : []), privateNetworks];
+    return new VmNetworks(deps, { networks, bridges: await bridgesHere(deps) }, missing);
   }
 
   /** A running VM has these ports; none when it does not run any more. Level-triggered. */
-  want(vmId: string, ports: readonly PortConfig[]): void {
+  want(vmId: string, all: readonly (PortConfig | BridgePortConfig)[]): void {
+    const hasChanged = this.#bridges.want(vmId, all.filter(isBridged));
+    if (hasChanged) this.#wake.update((count) => count + 1);
+    const ports = all.filter((port) => !isBridged(port));
     if (isDeepStrictEqual(this.#wanted.get(vmId) ?? [], ports)) return;
     if (ports.length === 0) this.#wanted.delete(vmId);
     else this.#wanted.set(vmId, ports);
@@ -157,15 +175,21 @@ export class VmNetworks implements NetworkLane {
 
   /** The network cards of a running VM, and which other nodes their frames reach. None when it is not up. */
   async stateOf(vmId: string): Promise<readonly CardState[]> {
+    const bridged = this.#bridges.statesOf(vmId);
     const ports = this.#told.get(vmId);
-    if (this.#connection === undefined || ports === undefined) return [];
+    if (this.#connection === undefined || ports === undefined) return bridged;
     const status = await this.#connection.ask({ type: "status" }, answerTimeoutMs);
     const forwards = status.ports.flatMap((port) => (port.vmId === vmId ? (port.forwards ?? []) : []));
-    return cardStatesOf(ports, this.#networks, { lanes: status.lanes, forwards });
+    return [...cardStatesOf(ports, this.#networks, { lanes: status.lanes, forwards }), ...bridged];
   }
 
   /** Opens a connection to a port of a guest. @throws GUEST_UNREACHABLE, DEADLINE_EXCEEDED */
   async connectGuest(vmId: string, { port, network }: GuestPlace, signal: AbortSignal): Promise<GuestStream> {
+    const bridge = this.#bridges.statesOf(vmId).find((card) => card.network === network)?.bridge;
+    if (bridge !== undefined) {
+      const why = `its network ${network} is the bridge ${bridge}, where the cluster has no address to begin a connection at`;
+      throw new BlixardError("GUEST_UNREACHABLE", why, { outcome: "not_applied" });
+    }
     const card = this.#told.get(vmId)?.find((each) => this.#nameOf(each) === network);
     if (this.#connection === undefined || card === undefined) {
       const missing = network === userNetwork ? this.missing?.reason : undefined;
@@ -206,13 +230,15 @@ export class VmNetworks implements NetworkLane {
         await this.#lose(messageOf(error), failures >= attemptsMax);
       }
       // With nothing to tell, nothing has to be polled.
-      const untilMs = this.#told.size === 0 && failures === 0 ? undefined : clock.monotonicMs() + pollMs;
+      const isIdle = this.#told.size === 0 && failures === 0 && this.#bridges.isEmpty;
+      const untilMs = isIdle ? undefined : clock.monotonicMs() + pollMs;
       await untilWoken(clock, this.#wake, seen, untilMs);
     }
   }
 
   async #tell(): Promise<void> {
-    if (this.#wanted.size === 0 && this.#told.size === 0) return;
+    const cutOff = this.#bridges.look();
+    if (this.#wanted.size === 0 && this.#told.size === 0) return this.#setProblems(cutOff);
     const connection = await this.#connected();
     await this.#tellNetworks(connection);
     for (const vmId of new Set([...this.#wanted.keys(), ...this.#told.keys()])) {
@@ -225,7 +251,7 @@ export class VmNetworks implements NetworkLane {
     const { ports, drops } = await connection.ask({ type: "status" }, answerTimeoutMs);
     this.#count(drops);
     const problems = ports.flatMap(({ vmId, problem }) => (problem === undefined ? [] : [[vmId, problem] as const]));
-    this.#setProblems(new Map(problems));
+    this.#setProblems(new Map([...cutOff, ...problems]));
     if (this.#told.size > 0) return;
     // It ends when nobody needs it.
     connection.close();
@@ -270,11 +296,27 @@ export class VmNetworks implements NetworkLane {
     this.#connection?.close();
     this.#connection = undefined;
     this.#told.clear();
-    this.#setProblems(new Map([...this.#wanted.keys()].map((vmId) => [vmId, problem])));
+    const cards = [...this.#wanted.keys()].map((vmId) => [vmId, problem] as const);
+    this.#setProblems(new Map([...this.#bridges.look(), ...cards]));
     if (ends) await endHelpers(switchKind, this.#place).catch(() => 0);
   }
 
   #setProblems(problems: ReadonlyMap<string, string>): void {
     if (!isDeepStrictEqual(problems, this.problems.value)) this.problems.set(problems);
   }
+}
+
+function isBridged(port: PortConfig | BridgePortConfig): port is BridgePortConfig {
+  return port.type === "bridge";
+}
+
+/** Those of the bridges that the operator allows in which a tap can be plugged. */
+async function bridgesHere({ bridges, logger }: VmNetworksDeps): Promise<readonly string[]> {
+  const offered: string[] = [];
+  for (const bridge of bridges) {
+    const reason = await tryBridge(bridge);
+    if (reason === undefined) offered.push(bridge);
+    else logger.log("warn", "a bridge is not offered to VMs", { bridge, reason });
+  }
+  return offered;
 }

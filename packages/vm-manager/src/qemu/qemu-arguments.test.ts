@@ -2,8 +2,8 @@ import { limits, vmSpecSchema } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
 import { unconfined } from "../confinement/launcher.ts";
 import type { InstanceSpec } from "../driver.ts";
-import { nicsInArguments } from "../network/nic.ts";
-import { qemuArguments } from "./qemu-arguments.ts";
+import { nicsInArguments, tapNameOf } from "../network/nic.ts";
+import { qemuArguments, tapsOf } from "./qemu-arguments.ts";
 
 const directory = "/data,dir/instances/x";
 const spec: InstanceSpec = {
@@ -203,6 +203,26 @@ describe("qemuArguments", () => {
     const list = build({ boot });
     expect(after(list, "-append")).toBe("console=ttyS0 -monitor stdio");
     expect(after(list, "-initrd")).toBe("/i");
+  });
+
+  it("gives a card in a bridge its tap in place of the socket of its slot, and a slot that names the bridge", () => {
+    const boot = { type: "disk", diskPath: "disk.raw", diskFormat: "raw" } as const;
+    const nics = [
+      { network: "user", mac: "02:00:00:00:00:01" },
+      { network: "office", mac: "06:00:00:00:00:02", bridge: "br0" },
+    ];
+    const paths = { ...spec.paths, networkSockets: ["/run/x.n", "/run/x.o", "/run/x.p"] };
+    const list = build({ boot, nics, paths });
+    const netdevs = list.filter((_, at) => list[at - 1] === "-netdev").map((each) => each.replace(/,server.*/, ""));
+    expect(netdevs).toEqual(["stream,id=nic0", "tap,id=nic1,fd=6", "stream,id=nic2"]);
+    const cards = list.flatMap((each) => /^pcie-root-port,id=((?:card|tap)[^,]*),/.exec(each)?.[1] ?? []);
+    expect(cards).toEqual(["card0", "tap1-br0", "card2"]);
+    expect(list).toContain("virtio-net-pci,id=net1-office,netdev=nic1,mac=06:00:00:00:00:02,romfile=,bus=tap1-br0");
+    expect(nicsInArguments(list)).toEqual(nics.map((nic, slot) => ({ ...nic, slot })));
+    const name = tapNameOf(spec.vmId, 1);
+    expect(tapsOf({ vmId: spec.vmId, nics })).toEqual([
+      { descriptor: 6, name, bridge: "br0", mac: "06:00:00:00:00:02" },
+    ]);
   });
 
   it("gives a network card a descriptor and an address, behind the disk, and tells of it again", () => {

@@ -7,8 +7,8 @@
 import { basename } from "node:path";
 import { assert, BlixardError } from "@blixard/common";
 import { limits } from "@blixard/protocol";
-import type { AttachedCdrom, AttachedDisk, InstanceSpec } from "../driver.ts";
-import { netdevIdOf, nicDeviceArguments } from "../network/nic.ts";
+import type { AttachedCdrom, AttachedDisk, InstanceSpec, Tap } from "../driver.ts";
+import { netdevIdOf, nicDeviceArguments, nicSlotId, tapNameOf } from "../network/nic.ts";
 import { diskNodePrefix } from "../process/event-journal.ts";
 import { journalArgument } from "../process/find-processes.ts";
 import { controlDescriptor, firstNicDescriptor, serialDescriptor } from "../process/instance-socket.ts";
@@ -76,8 +76,7 @@ function sizeArguments({ vm, hotplug = {} }: InstanceSpec): string[] {
 }
 
 /** Places into which a network card goes, and out of which it comes, while the VM runs. */
-export const nicSlotPrefix = "card";
-const nicSlots = { prefix: nicSlotPrefix, address: "0x1c", firstChassis: limits.vmHotplugDisksMax + 1 };
+const nicSlots = { address: "0x1c", firstChassis: limits.vmHotplugDisksMax + 1 };
 
 /**
  * Behind the disks, whose places on the bus stay what they were. Each socket has what carries its frames from the start on: a
@@ -85,15 +84,25 @@ const nicSlots = { prefix: nicSlotPrefix, address: "0x1c", firstChassis: limits.
  */
 function nicArguments(spec: InstanceSpec): string[] {
   const { nics = [], paths } = spec;
-  const ports = paths.networkSockets.map(
-    (_, slot) => `stream,id=${netdevIdOf(slot)},server=on,addr.type=fd,addr.str=${firstNicDescriptor + slot}`,
-  );
-  const busOf = (slot: number) => (hasHotplug(spec) ? `${nicSlotPrefix}${slot}` : undefined);
+  const ports = paths.networkSockets.map((_, slot) => {
+    const [id, descriptor] = [netdevIdOf(slot), firstNicDescriptor + slot];
+    return nics[slot]?.bridge === undefined
+      ? `stream,id=${id},server=on,addr.type=fd,addr.str=${descriptor}`
+      : `tap,id=${id},fd=${descriptor}`;
+  });
+  const slots = ports.map((_, slot) => nicSlotId(slot, nics[slot]?.bridge));
   return [
-    ...(hasHotplug(spec) ? slotArguments(nicSlots, ports.length) : []),
+    ...(hasHotplug(spec) ? slotArguments(nicSlots, slots) : []),
     ...ports.flatMap((port) => ["-netdev", port]),
-    ...nics.flatMap((nic, slot) => nicDeviceArguments(nic, slot, busOf(slot))),
+    ...nics.flatMap((nic, slot) => nicDeviceArguments(nic, slot, hasHotplug(spec) ? slots[slot] : undefined)),
   ];
+}
+
+/** What its process is given for the cards that are plugged in bridges. */
+export function tapsOf({ vmId, nics = [] }: Pick<InstanceSpec, "vmId" | "nics">): Tap[] {
+  return nics.flatMap(({ bridge, mac }, slot) =>
+    bridge === undefined ? [] : [{ descriptor: firstNicDescriptor + slot, name: tapNameOf(vmId, slot), bridge, mac }],
+  );
 }
 
 /** Behind all others, so that their places on the bus do not depend on it. */
@@ -178,11 +187,12 @@ function disksInSlots(spec: InstanceSpec): readonly AttachedDisk[] {
 
 /** All slots are functions of one device, far from those that get their places one after the other. */
 export const slotPrefix = "slot";
-const diskSlots = { prefix: slotPrefix, address: "0x1e", firstChassis: 1 };
+const diskSlots = { address: "0x1e", firstChassis: 1 };
 
 /** Slots into which a disk goes, and out of which it comes, while the VM runs; and the disks that are there from the start. */
 function hotplugArguments(spec: InstanceSpec): string[] {
-  const slots = slotArguments(diskSlots, limits.vmHotplugDisksMax);
+  const ids = Array.from({ length: limits.vmHotplugDisksMax }, (_, at) => `${slotPrefix}${at}`);
+  const slots = slotArguments(diskSlots, ids);
   const disks = disksInSlots(spec).map((disk, at) => [
     ...["-blockdev", JSON.stringify(diskBlockdev(disk))],
     ...["-device", JSON.stringify({ ...slottedDisk(disk, `${slotPrefix}${at}`), ...bootPlaceOf(spec, disk.name) })],
@@ -191,11 +201,11 @@ function hotplugArguments(spec: InstanceSpec): string[] {
 }
 
 /** The slots are functions of one device, of which there are eight at most; a guest tells them apart by their chassis. */
-function slotArguments({ prefix, address, firstChassis }: typeof nicSlots, count: number): string[] {
-  return Array.from({ length: count }, (_, at) => {
+function slotArguments({ address, firstChassis }: typeof nicSlots, ids: readonly string[]): string[] {
+  return ids.flatMap((id, at) => {
     const place = `chassis=${firstChassis + at},addr=${address}.${at}${at === 0 ? ",multifunction=on" : ""}`;
-    return ["-device", `pcie-root-port,id=${prefix}${at},bus=pcie.0,${place},io-reserve=0`];
-  }).flat();
+    return ["-device", `pcie-root-port,id=${id},bus=pcie.0,${place},io-reserve=0`];
+  });
 }
 
 /** The device of a disk in a slot. */

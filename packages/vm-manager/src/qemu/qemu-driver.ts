@@ -14,7 +14,7 @@ import type { QmpAbilities } from "../process/qmp-instance.ts";
 import { awaitStarted, spawnInstance } from "../process/spawn-instance.ts";
 import { makeUserDirectory } from "../run-directory.ts";
 import { probeKvm } from "./kvm-probe.ts";
-import { qemuArguments } from "./qemu-arguments.ts";
+import { qemuArguments, tapsOf } from "./qemu-arguments.ts";
 import { QemuDisks } from "./qemu-disks.ts";
 import { QemuNics } from "./qemu-nics.ts";
 import { QemuSize } from "./qemu-size.ts";
@@ -56,6 +56,7 @@ export class QemuDriver implements VmDriver {
     memoryHotplug: true,
     cdrom: true,
     nicHotplug: true,
+    bridges: [],
   };
   readonly #clock: Clock;
   readonly #options: QemuDriverOptions;
@@ -113,7 +114,11 @@ export class QemuDriver implements VmDriver {
   ): Promise<VmInstance> {
     const machine = spec.machine ?? found.machine;
     const files = await prepareInstanceFiles(spec, journalInput);
-    const command = { program: this.#program, arguments: qemuArguments({ ...spec, ...files }, machine) };
+    const command = {
+      program: this.#program,
+      arguments: qemuArguments({ ...spec, ...files }, machine),
+      taps: tapsOf(spec),
+    };
     const identity = await (spec.spawn ?? spawnInstance)(command, spec);
     const handle: InstanceHandle = { driver: spec.driver, ...identity, ...found, machine };
     return await awaitStarted(this.#clock, handle, spec.paths, options, this.#abilities);

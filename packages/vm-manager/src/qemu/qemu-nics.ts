@@ -1,9 +1,8 @@
 /** The network cards of a QEMU that runs, over QMP. What it has is asked of it each time: it may be older than this process. */
 import { BlixardError, type Clock } from "@blixard/common";
 import type { InstanceNics, PluggedNic } from "../driver.ts";
-import { type Nic, nicDevice, nicOfId } from "../network/nic.ts";
+import { bridgeOfSlot, type Nic, nicDevice, nicOfId, nicSlotId, nicSlotPrefix } from "../network/nic.ts";
 import type { ExecuteQmp } from "../process/qmp-instance.ts";
-import { nicSlotPrefix } from "./qemu-arguments.ts";
 import { objectsIn } from "./qmp-answers.ts";
 import { unplugDevice } from "./unplug-device.ts";
 
@@ -21,16 +20,22 @@ export class QemuNics implements InstanceNics {
 
   async list(): Promise<readonly PluggedNic[]> {
     const nics: PluggedNic[] = [];
-    for (const id of await this.#deviceIds()) {
+    const ids = await this.#deviceIds();
+    for (const id of ids) {
       const found = nicOfId(id);
       if (found === undefined) continue;
       const mac = await this.#execute("qom-get", { path: `${devicesPath}/${id}`, property: "mac" });
-      nics.push({ ...found, mac: String(mac) });
+      const bridge = bridgeBehind(found.slot, ids);
+      nics.push({ ...found, mac: String(mac), ...(bridge === undefined ? {} : { bridge }) });
     }
     return nics.sort((a, b) => a.slot - b.slot);
   }
 
   async plug(nic: Nic): Promise<void> {
+    if (nic.bridge !== undefined) {
+      const why = `its process gets a tap in the bridge ${nic.bridge} at its start alone (nicHotplug)`;
+      throw new BlixardError("CONFLICT", `${why}: stop it and start it`);
+    }
     const ids = await this.#deviceIds();
     const taken = new Set(ids.map((id) => nicOfId(id)?.slot));
     const slots = ids.flatMap((id) => (id.startsWith(nicSlotPrefix) ? Number(id.slice(nicSlotPrefix.length)) : []));
@@ -46,7 +51,9 @@ export class QemuNics implements InstanceNics {
     const ids = await this.#deviceIds();
     const id = ids.find((each) => nicOfId(each)?.slot === slot && nicOfId(each)?.network === network);
     if (id === undefined) return;
-    if (!ids.includes(`${nicSlotPrefix}${slot}`)) throw new BlixardError("CONFLICT", "it has no slot to come out of");
+    if (!ids.includes(nicSlotId(slot, bridgeBehind(slot, ids)))) {
+      throw new BlixardError("CONFLICT", "it has no slot to come out of");
+    }
     const isThere = async () => (await this.#deviceIds()).includes(id);
     await unplugDevice({ clock: this.#clock, execute: this.#execute }, id, isThere, signal);
   }
@@ -55,4 +62,9 @@ export class QemuNics implements InstanceNics {
     const listed = objectsIn(await this.#execute("qom-list", { path: devicesPath }));
     return listed.flatMap(({ name }) => (typeof name === "string" ? [name] : []));
   }
+}
+
+/** The bridge behind a slot; undefined for one behind which the switch is. */
+function bridgeBehind(slot: number, ids: readonly string[]): string | undefined {
+  return ids.flatMap((id) => bridgeOfSlot(id, slot) ?? [])[0];
 }

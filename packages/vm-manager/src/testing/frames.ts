@@ -1,5 +1,5 @@
 /** Ethernet frames as a test wants them. */
-import { parseIpv4 } from "@blixard/common";
+import { parseIpv4, parseIpv6 } from "@blixard/common";
 
 export interface FrameWishes {
   readonly from?: string;
@@ -54,4 +54,32 @@ export function arpFrame(from: string, target: string, { mac = guestMac, operati
   frame.writeUInt32BE(parseIpv4(from), 28);
   frame.writeUInt32BE(parseIpv4(target), 38);
   return frame;
+}
+
+export interface Ipv6Wishes {
+  readonly from: string;
+  readonly to: string;
+  readonly mac: string;
+  readonly toMac: string;
+  /** Of TCP, where no other is wished. */
+  readonly ports?: readonly [source: number, destination: number];
+  readonly ack?: boolean;
+  /** What stands behind the header instead, with the number of its protocol. */
+  readonly content?: { readonly protocol: number; readonly hex: string };
+}
+
+/** A first segment of TCP to port 80 over IPv6, where nothing else is wished. */
+export function ipv6Frame({ from, to, mac, toMac, ports = [40_000, 80], ack = false, content }: Ipv6Wishes): Buffer {
+  const tcp = Buffer.alloc(20);
+  tcp.writeUInt16BE(ports[0], 0);
+  tcp.writeUInt16BE(ports[1], 2);
+  tcp.writeUInt8(0x50, 12);
+  tcp.writeUInt8(0x02 | (ack ? 0x10 : 0), 13);
+  const { protocol, hex } = content ?? { protocol: 6, hex: tcp.toString("hex") };
+  const header = Buffer.from("6000000000000040", "hex");
+  header.writeUInt16BE(hex.length / 2, 4);
+  header.writeUInt8(protocol, 6);
+  const addresses = [from, to].map((address) => parseIpv6(address));
+  const parts = [toMac, mac].map((each) => each.replaceAll(":", ""));
+  return Buffer.from([...parts, "86dd", header.toString("hex"), ...addresses, hex].join(""), "hex");
 }

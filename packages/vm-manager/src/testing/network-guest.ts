@@ -57,8 +57,8 @@ for device in $(ls /sys/class/net | grep eth); do
   udhcpc -q -n -t 20 -T 1 -i $device -s /lease > /dev/null 2>&1
 done
 echo "${networkGuestReady} $(ip -4 -o addr | grep eth | tr -s ' ' | cut -d ' ' -f 4 | xargs) by $(cat /etc/resolv.conf | xargs)"
-# resolve NAME: its address, by the resolvers that DHCP told of.
-resolve() { nslookup $1 2> /dev/null | sed -n '3,$s/^Address.*: *//p'; }
+# resolve NAME: its address of IPv4, by the resolvers that DHCP told of.
+resolve() { nslookup -type=a $1 2> /dev/null | sed -n '3,$s/^Address.*: *//p'; }
 # get ADDRESS PORT SECONDS: a page over HTTP. The wget of a static busybox does not run without shared libraries. Its own side
 # of the connection stays open, since passt 2023-03-09 says again and again what comes after the guest has closed that.
 get() {

@@ -105,7 +105,7 @@ export const networkView: View<ShownNetwork> = {
   name: ({ name }) => name,
   columns: [
     { title: "NAME", value: ({ name }) => name },
-    { title: "RANGE", value: ({ range }) => range },
+    { title: "RANGE", value: (network) => rangesText(network) },
     { title: "EXCLUDED", value: ({ exclude }) => exclude.join(" ") },
     { title: "VMS", value: ({ vms = null }) => vms },
     { title: "FREE", value: ({ freeAddresses = null }) => freeAddresses },
@@ -113,6 +113,11 @@ export const networkView: View<ShownNetwork> = {
     { title: "ID", value: ({ networkId }) => networkId, wide: true },
   ],
 };
+
+function rangesText({ range, range6, bridge }: NetworkRecord): string {
+  if (range === undefined) return `bridge ${bridge}`;
+  return range6 === undefined ? range : `${range} ${range6}`;
+}
 
 export const securityGroupView: View<SecurityGroupRecord> = {
   name: ({ name }) => name,
@@ -124,10 +129,11 @@ export const securityGroupView: View<SecurityGroupRecord> = {
   ],
 };
 
-/** `user`, or `user 10.0.2.20, lan 10.1.0.2 (web+db)` with the security groups of the card. */
+/** `user`, or `user 10.0.2.20, lan 10.1.0.2 (web+db), office br0` with the security groups of the card, and its bridge. */
 export function networkText({ spec, cards = [] }: VmRecord): string {
   const names = networksOf(spec).map(({ network, address: wished, securityGroups }) => {
-    const address = cards.find((card) => card.network === network)?.address ?? wished;
+    const card = cards.find((each) => each.network === network);
+    const address = card?.bridge ?? card?.address ?? wished;
     const groups = securityGroups === undefined ? "" : ` (${securityGroups.join("+")})`;
     return `${network}${address === undefined ? "" : ` ${address}`}${groups}`;
   });

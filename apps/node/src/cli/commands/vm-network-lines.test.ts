@@ -40,6 +40,17 @@ describe("what vm explain says of networks", () => {
     expect(linesOf(vmWith({ networks: [] }))).toEqual([]);
   });
 
+  it("says which bridge a card is in, and by which tap of its node while it is up", () => {
+    const { address: _, ...bare } = card;
+    const office = { ...bare, network: "office", bridge: "br0" };
+    const vm = vmWith({ networks: [{ network: "office" }] }, { cards: [office] });
+    const { networkId: __, ...shown } = office;
+    expect([...linesOf(vm), ...linesOf(vm, [{ ...shown, tap: "bx0123456789", lanes: [] }])]).toEqual([
+      "network    office 02:00:00:00:00:08: in the bridge br0, it is not up",
+      "network    office 02:00:00:00:00:08: in the bridge br0, by the tap bx0123456789 of its node",
+    ]);
+  });
+
   it("says where forwarded ports are reached now", () => {
     const forwards = [
       { port: 8080, to: 80 },

@@ -9,6 +9,7 @@ import {
   networksOf,
   userAddressDefault,
   userNetwork,
+  type VmCard,
   type VmForward,
   type VmNetwork,
   type VmRecord,
@@ -116,11 +117,18 @@ function cardText({ cards = [] }: VmRecord, wished: VmNetwork, state: CardState 
   const { network } = wished;
   const isUser = network === userNetwork;
   const record = cards.find((card) => card.network === network);
+  if (record?.bridge !== undefined) return bridgeText(record, state);
   const address = state?.address ?? record?.address ?? wished.address ?? (isUser ? userAddressDefault : undefined);
   const mac = state?.mac ?? record?.mac ?? wished.mac;
-  const named = [network, address, mac].filter((part) => part !== undefined).join(" ");
+  const named = [network, address, record?.address6, mac].filter((part) => part !== undefined).join(" ");
   if (isUser) return `${named}: ${egressText(wished)}${state === undefined ? "; it is not up" : ""}`;
   return `${named}: ${state === undefined ? "it is not up" : lanesText(state)}`;
+}
+
+/** Its guest has the address that is given there, or that it gives itself. */
+function bridgeText({ network, mac, bridge }: VmCard, state: CardState | undefined): string {
+  const how = state?.tap === undefined ? "it is not up" : `by the tap ${state.tap} of its node`;
+  return `${network} ${mac}: in the bridge ${bridge}, ${how}`;
 }
 
 function egressText({ egress }: VmNetwork): string {

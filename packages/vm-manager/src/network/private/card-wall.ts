@@ -8,7 +8,7 @@
  * The card has a share of what the switch remembers: half of that for what its guest begins and half for what others begin, of which
  * one other card has a quarter. Who fills their part keeps nobody else from beginning something.
  */
-import type { Ipv4Packet } from "../packet.ts";
+import type { CardPacket } from "../ipv6-packet.ts";
 import { beginningOf, type Conversation, conversationOf, isTcp, peerOfKey } from "./conversation.ts";
 import type { DropReason } from "./private-wall.ts";
 import { allows, type CardRules, type Direction, type RulePeer } from "./security-rules.ts";
@@ -34,7 +34,7 @@ interface Flow {
 }
 
 export interface PassingPacket {
-  readonly packet: Ipv4Packet;
+  readonly packet: CardPacket;
   readonly frame: Buffer;
   readonly direction: Direction;
   /** The card of the other side. */

@@ -5,15 +5,17 @@
  *     kind | last 16 bits of the address of the other card | own port | other port
  *
  * A network has 65,536 addresses at most, so that these bits name a card in it. Where there are no ports, the one is which side asks
- * (echo) or the protocol, and the other the number of the echo, or 0.
+ * (echo) or the protocol, and the other the number of the echo, or 0. Of IPv6 they are other kinds.
  */
-import { type Ipv4Packet, protocols } from "../packet.ts";
+import type { CardPacket } from "../ipv6-packet.ts";
+import { protocols } from "../packet.ts";
 import type { Beginning, Direction } from "./security-rules.ts";
 
 const kinds = { tcp: 0, udp: 1, echo: 2, other: 3 } as const;
+/** The kinds of IPv6 follow those of IPv4. */
+const kindsOfOne = 4;
 const word = 0x1_0000;
-const echoReply = 0;
-const echoRequest = 8;
+const echoes = { ipv4: { request: 8, reply: 0 }, ipv6: { request: 128, reply: 129 } } as const;
 /** Unreachable, out of time, a header that is wrong: they bear the beginning of the packet that they are about. */
 const icmpErrors: readonly number[] = [3, 11, 12];
 const icmpHeaderBytes = 8;
@@ -29,7 +31,13 @@ export interface Conversation {
 }
 
 /** Undefined for a packet that belongs to none: each one is judged by itself. */
-export function conversationOf(packet: Ipv4Packet, frame: Buffer, direction: Direction): Conversation | undefined {
+export function conversationOf(packet: CardPacket, frame: Buffer, direction: Direction): Conversation | undefined {
+  const found = conversationOfKind(packet, frame, direction);
+  if (found === undefined || packet.type === "ipv4") return found;
+  return { ...found, key: found.key + kindsOfOne * word ** 3 };
+}
+
+function conversationOfKind(packet: CardPacket, frame: Buffer, direction: Direction): Conversation | undefined {
   const { protocol, ports, contentOffset, isFragment } = packet;
   if (isFragment) return undefined;
   const other = direction === "out" ? packet.destination : packet.source;
@@ -41,18 +49,19 @@ export function conversationOf(packet: Ipv4Packet, frame: Buffer, direction: Dir
     return { key: keyOf(kinds.other, other, protocol, 0), part: "begins", tcp: undefined };
   if (frame.length < contentOffset + icmpHeaderBytes) return undefined;
   const type = frame[contentOffset] ?? 0;
-  if (type === echoRequest || type === echoReply) {
-    const asks = type === echoRequest;
+  const { request, reply } = echoes[packet.type];
+  if (type === request || type === reply) {
+    const asks = type === request;
     const byGuest = asks === (direction === "out");
     const key = keyOf(kinds.echo, other, byGuest ? 1 : 0, frame.readUInt16BE(contentOffset + 4));
     return { key, part: asks ? "begins" : "answers", tcp: undefined };
   }
-  return icmpErrors.includes(type) ? aboutOf(packet, frame, direction) : undefined;
+  return packet.type === "ipv4" && icmpErrors.includes(type) ? aboutOf(packet, frame, direction) : undefined;
 }
 
 /** What the first packet of a conversation asked for. */
 export function beginningOf(key: number, byGuest: boolean): Beginning {
-  const kind = Math.floor(key / word ** 3);
+  const kind = kindOf(key);
   const [own, other] = [Math.floor(key / word) % word, key % word];
   if (kind === kinds.echo) return { protocol: protocols.icmp, port: undefined };
   if (kind === kinds.other) return { protocol: own, port: undefined };
@@ -65,7 +74,11 @@ export function peerOfKey(key: number): number {
 }
 
 export function isTcp(key: number): boolean {
-  return Math.floor(key / word ** 3) === kinds.tcp;
+  return kindOf(key) === kinds.tcp;
+}
+
+function kindOf(key: number): number {
+  return Math.floor(key / word ** 3) % kindsOfOne;
 }
 
 function tcpOf(flags: number) {
@@ -74,7 +87,7 @@ function tcpOf(flags: number) {
 }
 
 /** The error has to be for whoever sent what it is about, and from whom that went to. */
-function aboutOf(packet: Ipv4Packet, frame: Buffer, direction: Direction): Conversation | undefined {
+function aboutOf(packet: CardPacket, frame: Buffer, direction: Direction): Conversation | undefined {
   const at = packet.contentOffset + icmpHeaderBytes;
   if (frame.length < at + ipv4HeaderBytesMin) return undefined;
   const first = frame[at] ?? 0;
@@ -93,7 +106,7 @@ function aboutOf(packet: Ipv4Packet, frame: Buffer, direction: Direction): Conve
   }
   if (protocol !== protocols.icmp)
     return { key: keyOf(kinds.other, other, protocol, 0), part: "about", tcp: undefined };
-  if (frame[contentAt] !== echoRequest) return undefined;
+  if (frame[contentAt] !== echoes.ipv4.request) return undefined;
   const key = keyOf(kinds.echo, other, back === "out" ? 1 : 0, frame.readUInt16BE(contentAt + 4));
   return { key, part: "about", tcp: undefined };
 }
@@ -101,7 +114,7 @@ function aboutOf(packet: Ipv4Packet, frame: Buffer, direction: Direction): Conve
 function keyOfPorts(
   protocol: number,
   other: number,
-  { source, destination }: NonNullable<Ipv4Packet["ports"]>,
+  { source, destination }: NonNullable<CardPacket["ports"]>,
   direction: Direction,
 ): number {
   const kind = protocol === protocols.tcp ? kinds.tcp : kinds.udp;

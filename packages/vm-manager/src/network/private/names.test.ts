@@ -1,4 +1,4 @@
-import { formatIpv4, parseIpv4 } from "@blixard/common";
+import { formatIpv4, formatIpv6, parseIpv4 } from "@blixard/common";
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import { question } from "../../testing/frames.ts";
@@ -9,7 +9,10 @@ const range = { base: parseIpv4("10.1.0.0"), mask: 0xffff_ff00 };
 const host = { mac: "02:00:00:00:00:01", node: 1, epoch: 1 };
 const table = new NetworkTable({
   ...{ networkId: "", name: "lan", range, server: range.base + 1 },
-  hosts: [{ ...host, name: "web-1", address: parseIpv4("10.1.0.7") }],
+  hosts: [
+    { ...host, name: "web-1", address: parseIpv4("10.1.0.7") },
+    { ...host, name: "six", mac: "02:00:00:00:00:02", address: parseIpv4("10.1.0.9"), address6: "fd".padEnd(32, "0") },
+  ],
 });
 
 /** The code of the answer, and the address or name that it gives. */
@@ -21,7 +24,12 @@ function told(name: string, type = 1): readonly [number, string | undefined] | u
   expect(answer.subarray(12, asked.length)).toEqual(asked.subarray(12));
   if (answer.readUInt16BE(6) === 0) return [(answer[3] ?? 0) & 0x0f, undefined];
   const data = answer.subarray(asked.length + 12);
-  const value = type === 12 ? data.toString("latin1") : formatIpv4(data.readUInt32BE(0));
+  const value =
+    type === 12
+      ? data.toString("latin1")
+      : data.length === 16
+        ? formatIpv6(data.toString("hex"))
+        : formatIpv4(data.readUInt32BE(0));
   return [(answer[3] ?? 0) & 0x0f, value];
 }
 
@@ -31,6 +39,12 @@ describe("answerNames", () => {
     expect(told("web-1.lan.internal")).toEqual([0, "10.1.0.7"]);
     expect(told("WEB-1.Lan.Internal")).toEqual([0, "10.1.0.7"]);
     expect(told("7.0.1.10.in-addr.arpa", 12)).toEqual([0, "\u0005web-1\u0003lan\u0008internal\0"]);
+  });
+
+  it("knows the addresses of IPv6 of those that have one", () => {
+    expect(told("six.lan.internal", 28)).toEqual([0, "fd00::"]);
+    expect(told("six", 1)).toEqual([0, "10.1.0.9"]);
+    expect(told("nobody", 28)).toEqual([3, undefined]);
   });
 
   it("says that a name has no address of another kind, and that others are not there", () => {

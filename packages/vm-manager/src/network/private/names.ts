@@ -8,6 +8,8 @@ import { formatIpv4 } from "@blixard/common";
 export interface NetworkNames {
   readonly network: string;
   addressOf(name: string): number | undefined;
+  /** Of IPv6, as 32 hexadecimal digits. */
+  address6Of(name: string): string | undefined;
   nameOf(address: number): string | undefined;
   has(address: number): boolean;
 }
@@ -15,7 +17,7 @@ export interface NetworkNames {
 const headerBytes = 12;
 const nameBytesMax = 255;
 const labelBytesMax = 63;
-const types = { a: 1, ptr: 12, any: 255 } as const;
+const types = { a: 1, ptr: 12, aaaa: 28, any: 255 } as const;
 const internet = 1;
 const codes = { ok: 0, formatError: 1, noSuchName: 3, notImplemented: 4, refused: 5 } as const;
 /** A VM that is deleted and made anew may have another address. */
@@ -77,6 +79,8 @@ function answerTo(
   if (name === undefined) return { code: codes.ok };
   const address = more.length === 0 ? names.addressOf(name) : undefined;
   if (address === undefined) return { code: codes.noSuchName };
+  const address6 = type === types.aaaa ? names.address6Of(name) : undefined;
+  if (address6 !== undefined) return { code: codes.ok, record: recordOf(types.aaaa, Buffer.from(address6, "hex")) };
   const isAsked = type === types.a || type === types.any;
   return isAsked ? { code: codes.ok, record: recordOf(types.a, addressBytes(address)) } : { code: codes.ok };
 }

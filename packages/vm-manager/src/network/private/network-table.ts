@@ -10,6 +10,8 @@ export interface NetworkHost {
   readonly name: string;
   readonly mac: string;
   readonly address: number;
+  /** Of IPv6, as 32 hexadecimal digits; absent where the network has none. */
+  readonly address6?: string;
   /** Where the VM is placed, and since which epoch: what another node or another epoch sends in its name is void. */
   readonly node: number;
   readonly epoch: number;
@@ -30,6 +32,8 @@ export interface NetworkConfig {
   readonly networkId: string;
   readonly name: string;
   readonly range: Ipv4Range;
+  /** The first 16 digits of its addresses of IPv6. Absent: it has none. */
+  readonly network6?: string;
   /** Of the switch in this network: it gives addresses and answers names. */
   readonly server: number;
   readonly hosts: readonly NetworkHost[];
@@ -46,6 +50,7 @@ export class NetworkTable implements NetworkNames {
   readonly config: NetworkConfig;
   readonly #byMac: ReadonlyMap<number, NetworkHost>;
   readonly #byAddress: ReadonlyMap<number, NetworkHost>;
+  readonly #byAddress6: ReadonlyMap<string | undefined, NetworkHost>;
   readonly #byName: ReadonlyMap<string, NetworkHost>;
   readonly #rules: ReadonlyMap<NetworkHost, CardRules>;
 
@@ -53,6 +58,7 @@ export class NetworkTable implements NetworkNames {
     this.config = config;
     this.#byMac = new Map(config.hosts.map((host) => [macNumberOf(host.mac), host]));
     this.#byAddress = new Map(config.hosts.map((host) => [host.address, host]));
+    this.#byAddress6 = new Map(config.hosts.map((host) => [host.address6, host]));
     this.#byName = new Map(config.hosts.map((host) => [host.name, host]));
     const walled = config.hosts.filter(({ groups }) => groups !== undefined);
     this.#rules = new Map(walled.map((host) => [host, cardRulesOf(host.groups, config.groups)]));
@@ -71,6 +77,11 @@ export class NetworkTable implements NetworkNames {
     return this.#byAddress.get(address);
   }
 
+  /** By its address of IPv6. */
+  hostAt6(address: string): NetworkHost | undefined {
+    return this.#byAddress6.get(address);
+  }
+
   /** What the groups of a card let pass; undefined for one without, of which everything passes. */
   rulesOf(host: NetworkHost): CardRules | undefined {
     return this.#rules.get(host);
@@ -78,6 +89,10 @@ export class NetworkTable implements NetworkNames {
 
   addressOf(name: string): number | undefined {
     return this.#byName.get(name)?.address;
+  }
+
+  address6Of(name: string): string | undefined {
+    return this.#byName.get(name)?.address6;
   }
 
   nameOf(address: number): string | undefined {
