@@ -120,6 +120,27 @@ describeWith(describe, linuxGuestNeeds)("a VM that runs with QEMU", () => {
     expect(await harness.process()).toBe(pid);
   });
 
+  it("has one again when its guest lets go late of it, and it is wanted again", async () => {
+    const { harness, run, untilReady, untilDisks } = await openHarness();
+    await using _ = harness;
+    const image = await linuxGuestImage(harness.manager);
+    const wish = (disksIndex: number, names: readonly string[], more: VmWish = {}): VmWish => ({
+      ...{ image, disksIndex, volumeIds: ids, ...more },
+      spec: { memoryMiB: linuxGuestMemoryMiB, disks: names.map((name) => ({ name, volume: name })) },
+    });
+    harness.want(wish(0, ["db"]));
+    await untilReady();
+    await run("cat /sys/block/vda/diskseq > /old; echo $(echo noted)", "noted");
+    // It stands still before it has let go.
+    harness.want(wish(3, [], { desired: "paused" }));
+    expect((await untilDisks(3)).conditions).toMatchObject([{ type: "Disks", reason: "NotAsWanted" }]);
+    harness.want(wish(4, ["db"]));
+    await untilDisks(4);
+    const isAgain = "[ -b /dev/vda ] && [ $(cat /sys/block/vda/diskseq) != $(cat /old) ]";
+    await run(until(isAgain, `$(${isAgain} && echo it is there again)`), "it is there again");
+    await harness.until("nothing is wrong", ({ conditions }) => conditions === undefined);
+  });
+
   it("does no more with a disk than it may, from its start and as of a change", async () => {
     const { harness, run, untilReady, untilDisks } = await openHarness();
     await using _ = harness;

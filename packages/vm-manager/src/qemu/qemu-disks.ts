@@ -34,7 +34,7 @@ export class QemuDisks implements InstanceDisks {
     const disks: GuestDisk[] = [];
     for (const { name, sizeBytes, device } of await this.#found()) {
       // Open without a device: an attachment or a detachment ended between its steps.
-      if (device === undefined && (await this.#closes(name))) continue;
+      if (device === undefined && (await this.#closes(diskNodeName(name)))) continue;
       disks.push({ name, sizeBytes });
     }
     return disks;
