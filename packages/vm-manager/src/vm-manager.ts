@@ -14,7 +14,7 @@ import {
 import type { ConfinementReport } from "./confinement/host-confinement.ts";
 import { VmWalls } from "./confinement/vm-walls.ts";
 import { type DataDirLock, lockDataDir } from "./data-dir-lock.ts";
-import { DiskCopies } from "./disks/disk-copies.ts";
+import { DiskCopies, openDiskPart } from "./disks/disk-copies.ts";
 import { DriverSet } from "./driver-set.ts";
 import { builtinBlobs, builtinImages } from "./images/builtin-images.ts";
 import { ImageStore } from "./images/image-store.ts";
@@ -168,6 +168,8 @@ class NodeVmManager implements HostVmManager {
         const files = await this.#volumes.filesOf(volumeFiles);
         return await this.#machines.get(vmId)?.openDiskPart(part, files);
       },
+      openVolume: async (part, volumeFiles) =>
+        await openDiskPart("", [], part, await this.#volumes.filesOf(volumeFiles)),
     };
     this.images = images;
     this.#capacity = capacityOf(parts.drivers);

@@ -10,10 +10,11 @@ import {
   type VolumeSnapshot,
   volumesOf,
 } from "@blixard/protocol";
-import { done, refuse } from "./outcomes.ts";
+import { done, refuse, volumeNotFound } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
 import type { ClusterState, CommandEntry, Outcome } from "./types.ts";
 import { hasEnded } from "./vm-phase.ts";
+import { movingRefusal } from "./volume-move.ts";
 
 export function applySnapshot(
   state: ClusterState,
@@ -22,9 +23,7 @@ export function applySnapshot(
 ): Outcome {
   const { name, snapshot, verb, snapshotId } = body;
   const volume = state.volumes.get(name);
-  if (volume === undefined) {
-    return refuse("VOLUME_NOT_FOUND", `there is no volume ${name}`, "List the volumes with: blixard volume list");
-  }
+  if (volume === undefined) return volumeNotFound(name);
   const failed =
     preconditionFailed(entry.command, `volume ${name}`, volume.updatedIndex) ?? busyRefusal(state, volume, verb);
   if (failed !== undefined) return failed;
@@ -76,6 +75,8 @@ function busyRefusal(
   const { name, attachedTo } = volume;
   if (isSnapshotBusy(volume))
     return refuse("CONFLICT", `a snapshot of the volume ${name} is being worked on`, "Try again.");
+  const moving = movingRefusal(volume);
+  if (moving !== undefined) return moving;
   if (volume.state !== "ready") return refuse("CONFLICT", `the volume ${name} is ${volume.state}`);
   if (volume.came !== undefined)
     return refuse("CONFLICT", `the volume ${name} is still put in its place`, "Try again.");

@@ -7,6 +7,7 @@ import { limits } from "../limits.ts";
 import { command, method } from "./definitions.ts";
 import { listSchema, pageSchema } from "./list.ts";
 import { base64Of, digestSchema, nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
+import { volumeMoveCommands, volumeMoveMethods, volumeMovingSchema } from "./volume-move.ts";
 
 const sizeSchema = z.int().min(1).max(limits.vmDiskGiBMax);
 const volumeKindSchema = z.enum(["local"]);
@@ -60,6 +61,7 @@ export const volumeRecordSchema = z.object({
   createdUnixMs: z.int().min(0),
   createdIndex: z.int().min(0),
   updatedIndex: z.int().min(0),
+  moving: volumeMovingSchema.exactOptional(),
 });
 export type VolumeRecord = Readonly<z.infer<typeof volumeRecordSchema>>;
 
@@ -78,6 +80,7 @@ export type VolumeObservation = Readonly<z.infer<typeof volumeObservationSchema>
 const observed = { nodeId: nodeIdSchema, observations: z.array(volumeObservationSchema).max(limits.volumesMax) };
 
 export const volumeCommands = {
+  ...volumeMoveCommands,
   "volume.create": command({
     since: 3,
     subject: ({ name }) => name,
@@ -118,6 +121,7 @@ const bySnapshot = z.object({ name: nameSchema, snapshot: nameSchema }).strict()
 const volumeWritten = writtenSchema.extend({ volume: volumeRecordSchema });
 
 export const volumeMethods = {
+  ...volumeMoveMethods,
   "volume.list": method({
     summary: "all volumes",
     since: 3,

@@ -87,7 +87,7 @@ export const volumeView: View<VolumeRecord> = {
     { title: "NAME", value: ({ name }) => name },
     { title: "STATE", value: ({ state }) => state },
     { title: "SIZE", value: ({ sizeGiB }) => `${sizeGiB} GiB` },
-    { title: "NODE", value: ({ node }) => node },
+    { title: "NODE", value: ({ node, moving }) => (moving === undefined ? node : `${node} (goes to ${moving.to})`) },
     { title: "VM", value: ({ attachedTo }) => attachedTo },
     { title: "AGE", value: ({ createdUnixMs }) => since(createdUnixMs) },
     { title: "SNAPSHOTS", value: ({ snapshots = [] }) => snapshots.map(({ name }) => name).join(", ") },
