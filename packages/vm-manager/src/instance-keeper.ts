@@ -5,6 +5,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { BlixardError, type Clock, errorCodeOf, type Logger, messageOf, type Semaphore } from "@blixard/common";
 import { bootOrderOf, rootDiskName } from "@blixard/protocol";
+import { forgetFreeze } from "./agent/file-system-freeze.ts";
 import { writeSeed } from "./cloud-init/seed.ts";
 import type { VmWalls } from "./confinement/vm-walls.ts";
 import { ConsoleLog } from "./console-log.ts";
@@ -12,6 +13,7 @@ import { ConsoleScan } from "./console-scan.ts";
 import { prepareCdroms } from "./disks/cdrom-files.ts";
 import { type DiskCopies, type DiskPart, openDiskPart } from "./disks/disk-copies.ts";
 import { assertDisks, findVolumes, madeDisksOf, makeDisks } from "./disks/instance-disks.ts";
+import { type CopiedAs, type CopyOptions, copyRunningVolume } from "./disks/running-volume.ts";
 import { removeDisks } from "./disks/vm-disks.ts";
 import { endsOfHost, type GuestSize, type InstanceSpec, type VmInstance } from "./driver.ts";
 import type { ChosenDriver, DriverSet } from "./driver-set.ts";
@@ -157,6 +159,22 @@ export class InstanceKeeper {
     return await openDiskPart(this.#deps.store.directoryOf(this.#vmId), names, part, volumes);
   }
 
+  /**
+   * Copies a volume that the process has as this disk to another place; undefined when nothing runs. With an agent that answers
+   * the file systems of the guest stand still at the end.
+   */
+  async copyVolume(name: string, to: string, options: CopyOptions): Promise<CopiedAs | undefined> {
+    const slot = this.#slot;
+    const record = this.#record;
+    if (slot === undefined || record === undefined) return undefined;
+    const { clock, store } = this.#deps;
+    const directory = store.directoryOf(this.#vmId);
+    const uid = record.confinement?.uid ?? undefined;
+    const hasAgent = slot.agentView.value !== undefined && slot.instance.state.value.type === "running";
+    const agent = hasAgent ? slot.instance.agent : undefined;
+    return await copyRunningVolume({ clock, instance: slot.instance, agent, directory, uid }, { name, to }, options);
+  }
+
   /** Brings what is recorded up to what is wanted and what the console shows. */
   async look(desired: PlanDesired | undefined): Promise<void> {
     const record = this.#record;
@@ -209,6 +227,7 @@ export class InstanceKeeper {
       refusal = "disk-missing";
       await store.makeDirectory(this.#vmId);
       await store.keepSpare(this.#vmId);
+      await forgetFreeze(store.directoryOf(this.#vmId));
       const directory = store.directoryOf(this.#vmId);
       await assertDisks(directory, desired, this.#record);
       const volumes = await findVolumes(this.#deps.volumes, desired);
@@ -458,7 +477,8 @@ export class InstanceKeeper {
       },
       parts,
     );
-    this.#slot.follow({ clock, logger: this.#logger, console: this.console, wake: this.#calls.wake });
+    const directory = store.directoryOf(this.#vmId);
+    this.#slot.follow({ clock, logger: this.#logger, console: this.console, wake: this.#calls.wake, directory });
   }
 
   #wasStable(slot: InstanceSlot): boolean {

@@ -1,11 +1,12 @@
 /**
- * Snapshots of volumes: copies of a volume beside it, which its node makes while nobody writes to the volume. One thing at a
- * time is done with them; until it is done, no VM starts with the volume.
+ * Snapshots of volumes: copies of a volume beside it, which its node makes, or the process of the VM that runs with it. One thing
+ * at a time is done with them; until it is done, no VM starts with the volume.
  */
 import {
   type CommandBodyOf,
   limits,
   type VmRecord,
+  type VolumeObservation,
   type VolumeRecord,
   type VolumeSnapshot,
   volumesOf,
@@ -88,7 +89,8 @@ function busyRefusal(
   if (vm?.held !== undefined) {
     return refuse("CONFLICT", `the operation ${vm.held.operation} holds the VM ${vm.name}`, "Try again later.");
   }
-  if (verb === "delete" || vm === undefined || (vm.desired === "stopped" && hasEnded(vm))) return undefined;
+  // The process of a VM that runs makes the copy.
+  if (verb !== "restore" || vm === undefined || (vm.desired === "stopped" && hasEnded(vm))) return undefined;
   const hint = `Stop the VM, or detach the volume: blixard vm stop ${vm.name}; blixard volume detach ${name}`;
   return refuse("CONFLICT", `the VM ${vm.name} is to run with the volume ${name}, and changes it`, hint);
 }
@@ -114,10 +116,13 @@ export function snapshotRefusal(
 /** The snapshots as they are when the node has done what was wanted of them, or could not do it. */
 export function settledSnapshots(
   { snapshots = [] }: Pick<VolumeRecord, "snapshots">,
-  problem: string | undefined,
+  { problem, shows }: Pick<VolumeObservation, "problem" | "shows">,
 ): Pick<VolumeRecord, "snapshots" | "problem"> {
   const left = snapshots
     .filter(({ state }) => state === "ready" || (state === "pending" && problem === undefined))
-    .map((each): VolumeSnapshot => ({ ...each, state: "ready" }));
+    .map((each): VolumeSnapshot => {
+      const told = each.state === "ready" || shows === undefined ? {} : { shows };
+      return { ...each, ...told, state: "ready" };
+    });
   return { ...(left.length === 0 ? {} : { snapshots: left }), ...(problem === undefined ? {} : { problem }) };
 }

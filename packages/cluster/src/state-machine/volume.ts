@@ -180,7 +180,7 @@ function settled(volume: VolumeRecord, seen: VolumeObservation): VolumeRecord {
     ...(isInPlace || came === undefined ? {} : { came }),
     ...(isInPlace || restoring === undefined ? {} : { restoring }),
     ...(isInPlace
-      ? settledSnapshots(volume, seen.problem)
+      ? settledSnapshots(volume, seen)
       : { ...(snapshots === undefined ? {} : { snapshots }), ...(problem === undefined ? {} : { problem }) }),
     ...parts,
   };

@@ -18,6 +18,12 @@ const volumeKindSchema = z.enum(["local"]);
  */
 const volumeStateSchema = z.enum(["pending", "ready", "missing", "deleting"]);
 
+/**
+ * The volume as it was when no VM ran with it (`stopped`), when the agent in the guest had its file systems stand still (`frozen`),
+ * or as a loss of power would have left it (`running`).
+ */
+const snapshotShowsSchema = z.enum(["stopped", "frozen", "running"]);
+
 const snapshotSchema = z.object({
   name: nameSchema,
   /** Another one than that of a snapshot of the same name before it. */
@@ -27,6 +33,8 @@ const snapshotSchema = z.object({
   /** `pending`: its node has not made it yet; `deleting`: its node has to let it go. */
   state: z.enum(["pending", "ready", "deleting"]),
   createdUnixMs: z.int().min(0),
+  /** Absent: its node did not say. */
+  shows: snapshotShowsSchema.exactOptional(),
 });
 export type VolumeSnapshot = Readonly<z.infer<typeof snapshotSchema>>;
 
@@ -74,6 +82,8 @@ export const volumeObservationSchema = z.object({
   sizeGiB: z.int().min(0),
   /** Why what was to be done with its snapshots could not be done. */
   problem: z.string().max(limits.placementLengthMax).exactOptional(),
+  /** What the snapshot shows that was made. */
+  shows: snapshotShowsSchema.exactOptional(),
 });
 export type VolumeObservation = Readonly<z.infer<typeof volumeObservationSchema>>;
 
@@ -190,7 +200,7 @@ export const volumeMethods = {
     response: volumeWritten,
   }),
   "volume.createSnapshot": method({
-    summary: "keep what is on a volume that no VM runs with",
+    summary: "keep what is on a volume, also while a VM runs with it",
     since: 3,
     place: "leader",
     access: "operator",

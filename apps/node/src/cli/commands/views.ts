@@ -76,6 +76,7 @@ export const snapshotView: View<VolumeSnapshot> = {
     { title: "NAME", value: ({ name }) => name },
     { title: "STATE", value: ({ state }) => state },
     { title: "SIZE", value: ({ sizeGiB }) => `${sizeGiB} GiB` },
+    { title: "SHOWS", value: ({ shows = null }) => shows },
     { title: "AGE", value: ({ createdUnixMs }) => since(createdUnixMs) },
     { title: "ID", value: ({ snapshotId }) => snapshotId, wide: true },
   ],
