@@ -159,20 +159,11 @@ export class InstanceKeeper {
     return await openDiskPart(this.#deps.store.directoryOf(this.#vmId), names, part, volumes);
   }
 
-  /**
-   * Copies a volume that the process has as this disk to another place; undefined when nothing runs. With an agent that answers
-   * the file systems of the guest stand still at the end.
-   */
+  /** Copies a volume that the process has as this disk to another place; undefined when nothing runs. */
   async copyVolume(name: string, to: string, options: CopyOptions): Promise<CopiedAs | undefined> {
-    const slot = this.#slot;
-    const record = this.#record;
-    if (slot === undefined || record === undefined) return undefined;
     const { clock, store } = this.#deps;
-    const directory = store.directoryOf(this.#vmId);
-    const uid = record.confinement?.uid ?? undefined;
-    const hasAgent = slot.agentView.value !== undefined && slot.instance.state.value.type === "running";
-    const agent = hasAgent ? slot.instance.agent : undefined;
-    return await copyRunningVolume({ clock, instance: slot.instance, agent, directory, uid }, { name, to }, options);
+    const place = { clock, directory: store.directoryOf(this.#vmId), uid: this.#record?.confinement?.uid ?? undefined };
+    return this.#slot && (await copyRunningVolume({ ...place, slot: this.#slot }, { name, to }, options));
   }
 
   /** Brings what is recorded up to what is wanted and what the console shows. */
@@ -461,10 +452,11 @@ export class InstanceKeeper {
     const scan = new ConsoleScan(this.console, consoleStartOffset);
     const bootSinceMs = clock.monotonicMs();
     const { networks } = this.#deps;
+    const directory = store.directoryOf(this.#vmId);
     const { agent } = instance;
     const run = checkRunner({ clock, vmId: this.#vmId, networks, console: this.console, consoleStartOffset, agent });
     const parts = livePartsOf(instance, record, {
-      ...{ clock, logger: this.#logger, volumes, images, walls, directory: store.directoryOf(this.#vmId) },
+      ...{ clock, logger: this.#logger, volumes, images, walls, directory },
       useAll: () => (this.#slot?.agentView.value === undefined ? undefined : agent?.useAll()),
     });
     this.#slot = new InstanceSlot(
@@ -477,7 +469,6 @@ export class InstanceKeeper {
       },
       parts,
     );
-    const directory = store.directoryOf(this.#vmId);
     this.#slot.follow({ clock, logger: this.#logger, console: this.console, wake: this.#calls.wake, directory });
   }
 

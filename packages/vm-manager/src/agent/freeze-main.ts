@@ -40,4 +40,5 @@ while (systemClock.monotonicMs() < untilMs) {
   await sleep(systemClock, retryMs);
 }
 client.close();
-process.stdout.write("thawed\n", () => process.exit(0));
+process.stdin.destroy();
+process.stdout.write("thawed\n");

@@ -5,7 +5,6 @@ import { BlixardError, type Clock } from "@blixard/common";
 import { renameDurable } from "@blixard/common/system";
 import type { VolumeSnapshot } from "@blixard/protocol";
 import { whileFrozen } from "../agent/file-system-freeze.ts";
-import type { GuestAgent } from "../agent/guest-agent.ts";
 import type { VmInstance } from "../driver.ts";
 
 export interface CopyOptions {
@@ -21,9 +20,11 @@ export type CopyRunning = (volumeId: string, to: string, options: CopyOptions) =
 
 interface RunningVm {
   readonly clock: Clock;
-  readonly instance: Pick<VmInstance, "disks" | "state">;
-  /** Absent while none answers. */
-  readonly agent: GuestAgent | undefined;
+  readonly slot: {
+    readonly instance: Pick<VmInstance, "disks" | "state" | "agent">;
+    /** Its value is undefined while no agent answers. */
+    readonly agentView: { readonly value: unknown };
+  };
   readonly directory: string;
   /** The user of the process; undefined: that of the manager. */
   readonly uid: number | undefined;
@@ -31,11 +32,11 @@ interface RunningVm {
 
 /** @throws UNSUPPORTED, CONFLICT, STORAGE_FAILED, DEADLINE_EXCEEDED */
 export async function copyRunningVolume(
-  { clock, instance, agent, directory, uid }: RunningVm,
+  { clock, slot, directory, uid }: RunningVm,
   { name, to }: { readonly name: string; readonly to: string },
   { sizeBytes, signal }: CopyOptions,
 ): Promise<CopiedAs> {
-  const { disks, state } = instance;
+  const { disks, state, agent } = slot.instance;
   if (disks === undefined) throw new BlixardError("UNSUPPORTED", "the driver of the VM copies no disks while it runs");
   if (!answering.has(state.value.type)) throw new BlixardError("CONFLICT", "the VM does not answer");
   const found = (await disks.list()).find((disk) => disk.name === name);
@@ -50,7 +51,8 @@ export async function copyRunningVolume(
       {
         signal,
         atEnd: async (finish) => {
-          if (agent === undefined) await finish();
+          const answers = slot.agentView.value !== undefined && state.value.type === "running";
+          if (agent === undefined || !answers) await finish();
           else isFrozen = await whileFrozen({ clock, agent, directory }, { work: finish, signal });
         },
       },
