@@ -105,6 +105,8 @@ describe("the file systems of a guest", () => {
     });
     await expect(killed).rejects.toMatchObject({ code: "DEADLINE_EXCEEDED" });
     await isThawed();
+    await thawLeftovers(deps(), neverAborted);
+    expect(existsSync(mark())).toBe(false);
   });
 
   it("go on when the next manager finds that both were killed", async () => {
