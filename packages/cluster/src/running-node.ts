@@ -16,7 +16,7 @@ import type { CallRouter } from "./calls/call-router.ts";
 import type { AuthenticatedCaller, StreamScope } from "./calls/call-types.ts";
 import { misdirected } from "./calls/misdirected.ts";
 import type { CloseOptions, ClusterNode, Readiness } from "./cluster-node-types.ts";
-import { diskPartOf, readableCopy, volumeFilesOf } from "./duties/disk-copy-plan.ts";
+import { diskPartOf, readableCopy, readableVolume, volumeFilesOf } from "./duties/disk-copy-plan.ts";
 import { type NodeLifecycle, stopped } from "./node-lifecycle.ts";
 import type { NodeParts } from "./node-parts.ts";
 import { bestSuccessor } from "./peers/successor.ts";
@@ -109,6 +109,8 @@ export class RunningNode implements ClusterNode {
     if (wanted === undefined || reader === undefined) return undefined;
     const { options, vmManager } = this.#parts;
     const vm = readableCopy(this.state, options.nodeId, { ...wanted, reader });
+    const volumeFiles = readableVolume(this.state, options.nodeId, { ...wanted, reader });
+    if (volumeFiles !== undefined) return await vmManager.diskCopies.openVolume(wanted.part, volumeFiles);
     if (vm === undefined) return undefined;
     return await vmManager.diskCopies.open(vm.vmId, wanted.part, volumeFilesOf(this.state, vm));
   }

@@ -256,6 +256,12 @@ export interface DiskLimits {
   readonly bytesPerSecond: number;
 }
 
+export interface DiskCopyOptions {
+  readonly signal: AbortSignal;
+  /** Calls what it is given once, when the guest is as it is to be shown. */
+  readonly atEnd: (finish: () => Promise<void>) => Promise<void>;
+}
+
 /** The disks of an instance that runs. */
 export interface InstanceDisks {
   list(): Promise<readonly GuestDisk[]>;
@@ -267,6 +273,11 @@ export interface InstanceDisks {
   grow(name: string, sizeBytes: number): Promise<void>;
   /** What a guest may do with it in a second. */
   limit(name: string, limits: DiskLimits): Promise<void>;
+  /**
+   * Copies all that is on a disk into a file of its size, named as it is seen from the directory of the instance. `atEnd` is
+   * given what ends the copy: what is on the disk then is in it. @throws STORAGE_FAILED
+   */
+  copy(disk: { readonly name: string; readonly file: string }, options: DiskCopyOptions): Promise<void>;
   /** Its CD-ROM drives, each with the file that lies in it, as it is seen from the directory of the instance. */
   cdroms(): Promise<readonly AttachedCdrom[]>;
   /** Takes out what lies in a drive, and puts in another file, or none. @throws CONFLICT when the guest has locked it */

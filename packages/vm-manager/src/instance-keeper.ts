@@ -5,6 +5,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { BlixardError, type Clock, errorCodeOf, type Logger, messageOf, type Semaphore } from "@blixard/common";
 import { bootOrderOf, rootDiskName } from "@blixard/protocol";
+import { forgetFreeze } from "./agent/file-system-freeze.ts";
 import { writeSeed } from "./cloud-init/seed.ts";
 import type { VmWalls } from "./confinement/vm-walls.ts";
 import { ConsoleLog } from "./console-log.ts";
@@ -12,6 +13,7 @@ import { ConsoleScan } from "./console-scan.ts";
 import { prepareCdroms } from "./disks/cdrom-files.ts";
 import { type DiskCopies, type DiskPart, openDiskPart } from "./disks/disk-copies.ts";
 import { assertDisks, findVolumes, madeDisksOf, makeDisks } from "./disks/instance-disks.ts";
+import { type CopiedAs, type CopyOptions, copyRunningVolume } from "./disks/running-volume.ts";
 import { removeDisks } from "./disks/vm-disks.ts";
 import { endsOfHost, type GuestSize, type InstanceSpec, type VmInstance } from "./driver.ts";
 import type { ChosenDriver, DriverSet } from "./driver-set.ts";
@@ -157,6 +159,13 @@ export class InstanceKeeper {
     return await openDiskPart(this.#deps.store.directoryOf(this.#vmId), names, part, volumes);
   }
 
+  /** Copies a volume that the process has as this disk to another place; undefined when nothing runs. */
+  async copyVolume(name: string, to: string, options: CopyOptions): Promise<CopiedAs | undefined> {
+    const { clock, store } = this.#deps;
+    const place = { clock, directory: store.directoryOf(this.#vmId), uid: this.#record?.confinement?.uid ?? undefined };
+    return this.#slot && (await copyRunningVolume({ ...place, slot: this.#slot }, { name, to }, options));
+  }
+
   /** Brings what is recorded up to what is wanted and what the console shows. */
   async look(desired: PlanDesired | undefined): Promise<void> {
     const record = this.#record;
@@ -209,6 +218,7 @@ export class InstanceKeeper {
       refusal = "disk-missing";
       await store.makeDirectory(this.#vmId);
       await store.keepSpare(this.#vmId);
+      await forgetFreeze(store.directoryOf(this.#vmId));
       const directory = store.directoryOf(this.#vmId);
       await assertDisks(directory, desired, this.#record);
       const volumes = await findVolumes(this.#deps.volumes, desired);
@@ -443,10 +453,11 @@ export class InstanceKeeper {
     const scan = new ConsoleScan(this.console, consoleStartOffset);
     const bootSinceMs = clock.monotonicMs();
     const { networks } = this.#deps;
+    const directory = store.directoryOf(this.#vmId);
     const { agent } = instance;
     const run = checkRunner({ clock, vmId: this.#vmId, networks, console: this.console, consoleStartOffset, agent });
     const parts = livePartsOf(instance, record, {
-      ...{ clock, logger: this.#logger, volumes, images, walls, directory: store.directoryOf(this.#vmId) },
+      ...{ clock, logger: this.#logger, volumes, images, walls, directory },
       useAll: () => (this.#slot?.agentView.value === undefined ? undefined : agent?.useAll()),
     });
     this.#slot = new InstanceSlot(
@@ -459,7 +470,7 @@ export class InstanceKeeper {
       },
       parts,
     );
-    this.#slot.follow({ clock, logger: this.#logger, console: this.console, wake: this.#calls.wake });
+    this.#slot.follow({ clock, logger: this.#logger, console: this.console, wake: this.#calls.wake, directory });
   }
 
   #wasStable(slot: InstanceSlot): boolean {

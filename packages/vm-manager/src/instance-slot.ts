@@ -1,6 +1,7 @@
 /** A running instance in the hands of its machine: what is known about this start of it, and who is woken by it. */
 import { type Clock, type Logger, messageOf, sleep, Watch } from "@blixard/common";
 import type { GuestAgentView } from "@blixard/protocol";
+import { thawLeftovers } from "./agent/file-system-freeze.ts";
 import { followAgent } from "./agent/follow-agent.ts";
 import type { ConsoleLog } from "./console-log.ts";
 import type { ConsoleScan } from "./console-scan.ts";
@@ -18,6 +19,8 @@ export interface InstanceFollower {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly console: ConsoleLog;
+  /** Of the VM. */
+  readonly directory: string;
   /** Called when the instance changed, and for each piece of output until the guest is ready. */
   readonly wake: () => void;
 }
@@ -122,10 +125,11 @@ export class InstanceSlot {
     for await (const _ of view?.values({ signal: this.#following.signal }) ?? []) wake();
   }
 
-  async #followAgent({ clock, wake }: InstanceFollower): Promise<void> {
+  async #followAgent({ clock, wake, directory }: InstanceFollower): Promise<void> {
     const { agent } = this.instance;
     if (agent === undefined) return;
     const { signal } = this.#following;
+    void thawLeftovers({ clock, agent, directory }, signal);
     void followAgent(clock, agent, this.agentView, signal);
     for await (const _ of this.agentView.values({ signal })) wake();
   }

@@ -18,6 +18,7 @@ import { disksOf, type VmObservation } from "@blixard/protocol";
 import type { GuestAgent } from "./agent/guest-agent.ts";
 import type { ConsoleLog } from "./console-log.ts";
 import type { DiskPart } from "./disks/disk-copies.ts";
+import type { CopiedAs, CopyOptions } from "./disks/running-volume.ts";
 import { findInstance, type UncertainInstance } from "./find-instance.ts";
 import { InstanceKeeper, type InstanceKeeperDeps } from "./instance-keeper.ts";
 import { observe, sameObservation } from "./observation.ts";
@@ -177,6 +178,11 @@ export class VmMachine {
   async openDiskPart(part: DiskPart, volumes: ReadonlyMap<string, string>): Promise<OpenBlob | undefined> {
     if (!this.#loaded || this.#activity !== undefined) return undefined;
     return await this.#keeper.openDiskPart(part, volumes);
+  }
+
+  /** Copies a volume that it has as this disk to another place while it runs; undefined when it does not. */
+  async copyVolume(name: string, to: string, options: CopyOptions): Promise<CopiedAs | undefined> {
+    return await this.#keeper.copyVolume(name, to, options);
   }
 
   /** Ends the loop; the instance runs on, unless `stopVms`. What could not be looked for cannot be stopped either. */

@@ -144,6 +144,8 @@ export interface VmDiskCopies extends Pick<DiskCopies, "receive" | "keepOnly"> {
    * it does not.
    */
   open(vmId: string, part: DiskPart, volumeFiles: readonly string[]): Promise<OpenBlob | undefined>;
+  /** A part of a volume that no VM has, and its snapshots. */
+  openVolume(part: DiskPart, volumeFiles: readonly string[]): Promise<OpenBlob | undefined>;
 }
 
 export interface VmManagerOptions {

@@ -14,7 +14,8 @@ import {
 import type { ConfinementReport } from "./confinement/host-confinement.ts";
 import { VmWalls } from "./confinement/vm-walls.ts";
 import { type DataDirLock, lockDataDir } from "./data-dir-lock.ts";
-import { DiskCopies } from "./disks/disk-copies.ts";
+import { DiskCopies, openDiskPart } from "./disks/disk-copies.ts";
+import type { CopiedAs, CopyOptions, CopyRunning } from "./disks/running-volume.ts";
 import { DriverSet } from "./driver-set.ts";
 import { builtinBlobs, builtinImages } from "./images/builtin-images.ts";
 import { ImageStore } from "./images/image-store.ts";
@@ -86,7 +87,9 @@ export async function startVmManager(deps: VmManagerDeps, options: VmManagerOpti
     const diskRoom = await DiskRoom.open({ clock, logger, directory: dataDir });
     const fetchDiskPart = deps.fetchDiskPart ?? (() => Promise.reject(new BlixardError("UNSUPPORTED", "no bulk lane")));
     const copies = new DiskCopies(join(dataDir, "incoming"), fetchDiskPart);
-    const volumes = new VolumeKeeper({ clock, logger, copies }, join(dataDir, "volumes"));
+    let opened: NodeVmManager | undefined;
+    const copyRunning: CopyRunning = async (...given) => await opened?.copyVolume(...given);
+    const volumes = new VolumeKeeper({ clock, logger, copies, copyRunning }, join(dataDir, "volumes"));
     const parts = {
       ...deps,
       metrics,
@@ -104,6 +107,7 @@ export async function startVmManager(deps: VmManagerDeps, options: VmManagerOpti
       tunables,
     };
     const manager = new NodeVmManager(parts, vmIds);
+    opened = manager;
     await manager.untilLooked();
     return manager;
   } catch (error) {
@@ -175,6 +179,8 @@ class NodeVmManager implements HostVmManager {
         const files = await this.#volumes.filesOf(volumeFiles);
         return await this.#machines.get(vmId)?.openDiskPart(part, files);
       },
+      openVolume: async (part, volumeFiles) =>
+        await openDiskPart("", [], part, await this.#volumes.filesOf(volumeFiles)),
     };
     this.images = images;
     this.#capacity = capacityOf(parts.drivers);
@@ -298,6 +304,16 @@ class NodeVmManager implements HostVmManager {
       if (this.#machines.get(vmId)?.mayStart === true) places.set(vmId, { order, delayMs });
     }
     this.#machineDeps.turns.begin(places);
+  }
+
+  /** Copies a volume to another place while a VM runs with it; undefined when none does. */
+  async copyVolume(volumeId: string, to: string, options: CopyOptions): Promise<CopiedAs | undefined> {
+    for (const { vmId, spec, volumeIds } of this.#given ?? []) {
+      const [volume] = [...(volumeIds ?? [])].find(([, id]) => id === volumeId) ?? [];
+      const disk = volume === undefined ? undefined : spec.disks?.find((each) => each.volume === volume);
+      if (disk !== undefined) return await this.#machines.get(vmId)?.copyVolume(disk.name, to, options);
+    }
+    return undefined;
   }
 
   async readConsole(

@@ -237,8 +237,13 @@ describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
     expect(held).toMatchObject({ code: 5, stderr: expect.stringContaining("the VM holder runs with the volume") });
     expect(existsSync(join(files, "held"))).toBe(false);
     const snapshot = (...args: string[]) => volume("snapshot", ...args);
-    const running = await snapshot("create", "origin", "noisy");
+    expect(await snapshot("create", "origin", "live")).toMatchObject({ code: 0 });
+    expect((await snapshot("list", "origin")).stdout).toMatch(/^live +ready +1 GiB +running /m);
+    const [live] = (await client.volumes.get("origin")).snapshots ?? [];
+    expect(await sha256Of((await fileOfVolume("origin")).replace(".raw", `.${live?.snapshotId}.raw`))).toBe(sha256);
+    const running = await snapshot("restore", "origin", "live", "--yes");
     expect(running).toMatchObject({ code: 5, stderr: expect.stringContaining("the VM holder is to run with") });
+    expect(await snapshot("delete", "origin", "live", "--yes")).toMatchObject({ code: 0 });
     expect(await at(1, "vm", "stop", "holder")).toMatchObject({ code: 0 });
     expect(await snapshot("create", "origin", "noisy")).toMatchObject({
       code: 0,
@@ -246,7 +251,7 @@ describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
     });
     expect(await snapshot("create", "origin", "noisy")).toMatchObject({ stderr: expect.stringContaining("already") });
     await writeFile(await fileOfVolume("origin"), "a mistake of the guest", { flag: "r+" });
-    expect((await snapshot("list", "origin")).stdout).toMatch(/^noisy +ready +1 GiB /m);
+    expect((await snapshot("list", "origin")).stdout).toMatch(/^noisy +ready +1 GiB +stopped /m);
     expect(await snapshot("restore", "origin", "none", "--yes")).toMatchObject({ code: 3 });
     expect(await snapshot("restore", "origin", "noisy", "--yes")).toMatchObject({ code: 0 });
     expect(await sha256Of(await fileOfVolume("origin"))).toBe(sha256);

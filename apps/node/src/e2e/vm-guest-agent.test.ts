@@ -185,6 +185,39 @@ describeWith(describe, debianGuestNeeds)("a Debian guest", () => {
   );
 
   it(
+    "has its file systems whole in a snapshot of a volume, and writes on",
+    async () => {
+      const run = (text: string) => at("vm", "exec", "web", "--deadline", "3m", "--", "/bin/sh", "-c", text);
+      expect(await at("volume", "create", "data", "--size", "1G")).toMatchObject({ code: 0 });
+      expect(await at("volume", "attach", "data", "web")).toMatchObject({ code: 0 });
+      const device = "/dev/disk/by-id/virtio-data";
+      const mounts = `until [ -e ${device} ]; do sleep 0.2; done; mke2fs -q -t ext4 ${device} && mount ${device} /mnt`;
+      expect(await run(`${mounts} && echo kept > /mnt/word`)).toMatchObject({ code: 0 });
+      const made = await at("volume", "snapshot", "create", "data", "whole");
+      expect(made).toMatchObject({ code: 0 });
+      expect(await run("echo later > /mnt/word && sync && cat /mnt/word")).toMatchObject({
+        code: 0,
+        stdout: "later\n",
+      });
+      expect((await at("volume", "snapshot", "list", "data")).stdout).toMatch(/whole +ready +1 GiB +frozen/);
+      const { volumeId, snapshots = [] } = await client.volumes.get("data");
+      const volumes = join(cluster.dataRoot, "node-1", "vms", "volumes");
+      const file = join(volumes, `${volumeId}.${snapshots[0]?.snapshotId}.raw`);
+      const look = async (path: string) => {
+        const { stdout: head } = await promisify(execFile)("dumpe2fs", ["-h", path]);
+        const { stdout: word } = await promisify(execFile)("debugfs", ["-R", "cat /word", path]);
+        return { isWhole: !head.includes("needs_recovery"), word };
+      };
+      expect(await look(file)).toEqual({ isWhole: true, word: "kept\n" });
+      // What the guest has mounted is not.
+      expect(await look(join(volumes, `${volumeId}.raw`))).toMatchObject({ isWhole: false });
+      expect(await run("umount /mnt")).toMatchObject({ code: 0 });
+      expect(await at("volume", "detach", "data")).toMatchObject({ code: 0 });
+    },
+    patienceMs,
+  );
+
+  it(
     "powers off when its agent is asked to, and its seed is gone",
     async () => {
       const seed = join(cluster.dataRoot, "node-1", "vms", "instances", vm.vmId, "seed.iso");

@@ -269,6 +269,52 @@ describeWith(describe, linuxGuestNeeds)("a VM that goes to another node with its
     await until("the end of the older copy", async () => !existsSync(fileOf(vm.vmId, node, "")));
   }, 300_000);
 
+  it("is not needed for a volume that no VM has, which goes alone, and stays where it was when that is cancelled", async () => {
+    expect(await blixard("volume", "create", "alone", "--size", "1G", "--node", "1")).toMatchObject({ code: 0 });
+    const before = await client.volumes.get("alone");
+    await writeRandom(volumeFile(before, 1), 60);
+    const digest = await digestOf(volumeFile(before, 1));
+    const copied = async (atLeast: number) =>
+      until("a part of it to come", async () => {
+        const { moving } = await client.volumes.get("alone");
+        return (moving?.copy?.doneBytes ?? 0) >= atLeast;
+      });
+    const left = await runBinary(["volume", "move", "alone", "--to", "2"], {
+      env: env(),
+      until: "it goes to node 2",
+      untilSignal: "SIGINT",
+    });
+    const { id } = await operationOf(left.stderr);
+    expect(left).toMatchObject({ code: 130, stderr: expect.stringContaining(`the operation ${id} goes on`) });
+    await copied(1);
+    expect((await blixard("volume", "list")).stdout).toContain("1 (goes to 2)");
+    expect((await blixard("operations", "list")).stdout).toMatch(/volume-move +volume alone +running/);
+    const wanted = ["--image", "demo", "--memory", "32M", "--disk", "data,volume=alone"];
+    expect(await blixard("vm", "create", "hasty", ...wanted)).toMatchObject({
+      code: 5,
+      stderr: expect.stringContaining(`blixard operations wait ${id}`),
+    });
+    expect(await blixard("operations", "cancel", id)).toMatchObject({ code: 0 });
+    expect(await client.volumes.get("alone")).toMatchObject({ node: 1, state: "ready" });
+
+    const { operation } = await client.volumes.move({ name: "alone", to: 2 });
+    await copied(100 * mebibyte);
+    await cluster.kill(2);
+    await cluster.restart(2);
+    expect(await blixard("operations", "wait", operation.id)).toMatchObject({ code: 0 });
+    const after = await client.volumes.get("alone");
+    expect(after).toMatchObject({ node: 2, state: "ready", volumeId: before.volumeId });
+    expect(await digestOf(volumeFile(after, 2))).toBe(digest);
+    expect(statSync(volumeFile(after, 2)).blocks * 512).toBeLessThan(90 * mebibyte);
+    await until("the end of the older copy", async () => !existsSync(volumeFile(before, 1)));
+    expect(await blixard("vm", "create", "owner", ...wanted)).toMatchObject({ code: 0 });
+    expect(await running("owner")).toMatchObject({ node: 2 });
+    expect(await blixard("volume", "move", "alone", "--to", "3")).toMatchObject({
+      code: 5,
+      stderr: expect.stringContaining("blixard vm move owner"),
+    });
+  }, 300_000);
+
   async function typeInto(name: string, typed: string, expected: string): Promise<void> {
     await untilLogged(name, linuxGuestReady);
     expect(await runBinary(["vm", "console", name], { env: env(), input: typed })).toMatchObject({ code: 0 });

@@ -99,13 +99,17 @@ export class DiskCopyDuty {
             report.progress(progress);
           },
         });
-        logger.log("info", "the disks of a VM have come", { vmId: wanted.vmId, source: wanted.source, names });
+        logger.log("info", "disks have come from another node", { vmId: wanted.vmId, source: wanted.source, names });
         report.end({ state: "copied", message: "", names });
       } catch (error) {
         if (signal.aborted) break;
         const code = errorCodeOf(error);
         const message = messageOf(error).slice(0, limits.placementLengthMax);
-        logger.log("warn", "the disks of a VM do not come", { vmId: wanted.vmId, source: wanted.source, message });
+        logger.log("warn", "disks do not come from another node", {
+          vmId: wanted.vmId,
+          source: wanted.source,
+          message,
+        });
         if (finalCodes.includes(code))
           report.end({ state: "failed", message, ...(code === undefined ? {} : { code }) });
         else {

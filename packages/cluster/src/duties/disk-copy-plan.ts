@@ -1,5 +1,11 @@
 /** Which disks this node takes from others, which of them others may take from here, and what it has let go: pure functions. */
-import { type DiskCopyObservation, type VmObservation, type VmRecord, volumesOf } from "@blixard/protocol";
+import {
+  type DiskCopyObservation,
+  type VmObservation,
+  type VmRecord,
+  type VolumeRecord,
+  volumesOf,
+} from "@blixard/protocol";
 import type { CopyKey, DiskPart } from "@blixard/vm-manager";
 import { nodeKey, sortedRecords, vmsCopiedAt } from "../state-machine/state.ts";
 import type { ClusterState } from "../state-machine/types.ts";
@@ -17,7 +23,12 @@ export interface WantedCopy extends CopyKey {
 }
 
 export function wantedCopies(state: ClusterState, nodeId: number): WantedCopy[] {
-  return vmsCopiedAt(state, nodeId).flatMap((vm): WantedCopy[] => {
+  const volumes = sortedRecords(state, "volumes").flatMap((volume): WantedCopy[] => {
+    const { moving, node: source, volumeId } = volume;
+    if (moving?.to !== nodeId || (moving.copy !== undefined && moving.copy.state !== "copying")) return [];
+    return [{ vmId: volumeId, epoch: moving.epoch, source, names: [], volumeFiles: filesOf(volume) }];
+  });
+  const ofVms = vmsCopiedAt(state, nodeId).flatMap((vm): WantedCopy[] => {
     const { vmId, node, held, spec, disks } = vm;
     if (held?.to !== nodeId || held.epoch === undefined || node === null || !hasEnded(vm)) return [];
     if (isCopied(vm) || held.copy?.state === "failed") return [];
@@ -26,22 +37,28 @@ export function wantedCopies(state: ClusterState, nodeId: number): WantedCopy[] 
     const names = made.filter((name) => !ephemeral.has(name));
     return [{ vmId, epoch: held.epoch, source: node, names, volumeFiles: volumeFilesOf(state, vm) }];
   });
+  return [...ofVms, ...volumes];
 }
 
 /** The names of the files of the volumes of a VM, with their snapshots, which go where it goes. */
 export function volumeFilesOf({ volumes }: Pick<ClusterState, "volumes">, { name, spec }: VmRecord): string[] {
   return volumesOf(spec).flatMap((volume) => {
-    const { volumeId, attachedTo, snapshots = [] } = volumes.get(volume) ?? {};
-    if (volumeId === undefined || attachedTo !== name) return [];
-    return [volumeId, ...snapshots.map(({ snapshotId }) => `${volumeId}.${snapshotId}`)];
+    const record = volumes.get(volume);
+    return record?.attachedTo === name ? filesOf(record) : [];
   });
+}
+
+/** The names of the files of a volume: its id, and with that of each snapshot. */
+function filesOf({ volumeId, snapshots = [] }: VolumeRecord): string[] {
+  return [volumeId, ...snapshots.map(({ snapshotId }) => `${volumeId}.${snapshotId}`)];
 }
 
 /** What this node has put aside, or puts aside, and is still to be used: a volume that came with a VM outlives that. */
 export function keptCopies(state: ClusterState, nodeId: number): CopyKey[] {
-  const volumes = sortedRecords(state, "volumes").flatMap(({ node, came }) =>
-    came === undefined || node !== nodeId ? [] : [came],
-  );
+  const volumes = sortedRecords(state, "volumes").flatMap(({ node, came, moving, volumeId }): CopyKey[] => {
+    if (moving?.to === nodeId) return [{ vmId: volumeId, epoch: moving.epoch }];
+    return came === undefined || node !== nodeId ? [] : [came];
+  });
   const ofVms = vmsCopiedAt(state, nodeId).flatMap(({ vmId, node, held, moved }): CopyKey[] => {
     if (held?.to === nodeId && held.epoch !== undefined) return [{ vmId, epoch: held.epoch }];
     return node === nodeId && moved?.node === nodeId ? [{ vmId, epoch: moved.epoch }] : [];
@@ -62,6 +79,20 @@ export function readableCopy(
   if (vm?.node !== nodeId || vm.held?.to === undefined || vm.held.epoch !== epoch || !hasEnded(vm)) return undefined;
   const target = state.nodes.get(nodeKey(vm.held.to));
   return target?.endpointId === reader ? vm : undefined;
+}
+
+/** The files of the volume on this node that goes, in this epoch, to the node that holds a key. Undefined: there is none. */
+export function readableVolume(
+  state: ClusterState,
+  nodeId: number,
+  { vmId: volumeId, epoch, reader }: CopyKey & { readonly reader: string },
+): string[] | undefined {
+  for (const volume of state.volumes.values()) {
+    const { moving } = volume;
+    if (volume.volumeId !== volumeId || volume.node !== nodeId || moving?.epoch !== epoch) continue;
+    return state.nodes.get(nodeKey(moving.to))?.endpointId === reader ? filesOf(volume) : undefined;
+  }
+  return undefined;
 }
 
 /** Older copies of this node that are gone, and that the state still knows of. */

@@ -17,6 +17,7 @@ import { cancelled, type NodeOperation, type OperationPlan, type PlanView } from
 import { planView, type ViewParts } from "./plan-view.ts";
 import { planRebalance } from "./rebalance-plan.ts";
 import { planResume } from "./resume-plan.ts";
+import { planVolumeMove } from "./volume-move-plan.ts";
 
 type DutyParts = ViewParts & Pick<NodeParts, "logger" | "metrics" | "proposals">;
 
@@ -139,6 +140,8 @@ function planOnNode(
       return planEvacuation(view, operation);
     case "vm-migrate":
       return planMigration(view, operation);
+    case "volume-move":
+      return planVolumeMove(view, operation);
     case "vm-stop":
     case "vm-delete":
       return planForced(view, operation);

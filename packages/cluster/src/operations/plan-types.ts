@@ -49,8 +49,13 @@ export function countOf(count: number, noun = "VM"): string {
 }
 
 /** The end of an operation whose time is over. */
-export function lateEnd(operation: OperationRecord, nowUnixMs: number, left: number): Pick<OperationPlan, "end"> {
+export function lateEnd(
+  operation: OperationRecord,
+  nowUnixMs: number,
+  left: number,
+  noun = "VM",
+): Pick<OperationPlan, "end"> {
   if (left === 0 || operation.deadlineUnixMs === undefined || nowUnixMs < operation.deadlineUnixMs) return {};
-  const message = `its time is over, and ${countOf(left)} ${left === 1 ? "is" : "are"} left`;
+  const message = `its time is over, and ${countOf(left, noun)} ${left === 1 ? "is" : "are"} left`;
   return { end: { state: "failed", error: { code: "DEADLINE_EXCEEDED", message } } };
 }

@@ -149,9 +149,13 @@ const whyLengthMax = 512;
 const bytesPerMiB = 1024 ** 2;
 
 /** How far the node is that takes the disks. */
-export function copyText({ doneBytes, wholeBytes, bytesPerSecond, message }: DiskCopy, to: number): string {
+export function copyText(
+  { doneBytes, wholeBytes, bytesPerSecond, message }: DiskCopy,
+  to: number,
+  what = "its disks go",
+): string {
   const mebibytes = (bytes: number) => `${(bytes / bytesPerMiB).toFixed(0)} MiB`;
-  const done = `its disks go to node ${to}: ${mebibytes(doneBytes)} of ${mebibytes(wholeBytes)}`;
+  const done = `${what} to node ${to}: ${mebibytes(doneBytes)} of ${mebibytes(wholeBytes)}`;
   const rate = bytesPerSecond === 0 ? "" : `, ${mebibytes(bytesPerSecond)}/s`;
   return `${done}${rate}${message === "" ? "" : `; ${message}`}`;
 }

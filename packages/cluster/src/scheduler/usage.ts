@@ -62,7 +62,10 @@ export function usageByNode(
     const diskMiB = volumesMiBOf(state, spec, held.to);
     if (diskMiB > 0) of(held.to).diskMiB += diskMiB;
   }
-  for (const volume of state.volumes.values()) of(volume.node).diskMiB += volumeMiBOf(volume);
+  for (const volume of state.volumes.values()) {
+    of(volume.node).diskMiB += volumeMiBOf(volume);
+    if (volume.moving !== undefined) of(volume.moving.to).diskMiB += volumeMiBOf(volume);
+  }
   return usage;
 }
 
@@ -75,6 +78,6 @@ export function volumesMiBOf({ volumes }: Pick<UsageState, "volumes">, spec: VmS
 }
 
 /** What a volume may take with its snapshots, when each of them shares nothing with it. */
-function volumeMiBOf({ sizeGiB, snapshots = [] }: VolumeRecord): number {
+export function volumeMiBOf({ sizeGiB, snapshots = [] }: VolumeRecord): number {
   return snapshots.reduce((sum, snapshot) => sum + snapshot.sizeGiB, sizeGiB) * mebibytesPerGib;
 }

@@ -29,6 +29,7 @@ import { vmMigrateHandlers } from "./vm-migrate.ts";
 import { vmStreams } from "./vm-watch.ts";
 import { volumeHandlers } from "./volume.ts";
 import { volumeBytesHandlers } from "./volume-bytes.ts";
+import { volumeMoveHandlers } from "./volume-move.ts";
 
 export interface Services {
   readonly handlers: Handlers;
@@ -50,6 +51,7 @@ export function createServices(parts: NodeParts): Services {
       ...vmMigrateHandlers(parts),
       ...volumeHandlers(parts),
       ...volumeBytesHandlers(parts),
+      ...volumeMoveHandlers(parts),
       ...networkHandlers(parts),
       ...securityGroupHandlers(parts),
       ...imageHandlers(parts),

@@ -125,12 +125,12 @@ function nodeFor(parts: VolumeParts, request: ParsedRequestOf<"volume.create">):
 export const roomHint =
   "Free some room there, or promise more than there is: blixard cluster scheduling --disk-overcommit N.";
 
-/** Room for one more of its size. @throws NO_CAPACITY */
 /** The volume of a request that was not applied before. @throws VOLUME_NOT_FOUND */
 function knownVolume(parts: VolumeParts, name: string, call: CallScope): VolumeRecord | undefined {
   return isRemembered(parts.stateMachine.state, call.meta) ? undefined : volumeOf(parts, name);
 }
 
+/** Room for one more of its size. @throws NO_CAPACITY */
 function assertRoomFor(parts: VolumeParts, name: string, call: CallScope): void {
   const volume = knownVolume(parts, name, call);
   const refusal = volume === undefined ? undefined : noRoom(parts, volume.node, volume.sizeGiB * mebibytesPerGib);
@@ -147,7 +147,7 @@ export function noRoom(parts: VolumeParts, nodeId: number, needMiB: number): str
 
 type Candidate = ReturnType<typeof sortedRecords<"nodes">>[number];
 
-function refusalOf({ role, leaving, cordoned }: Candidate, reachable: boolean): string | undefined {
+export function refusalOf({ role, leaving, cordoned }: Candidate, reachable: boolean): string | undefined {
   if (role !== "voter" && role !== "worker") return `a ${role} runs no VMs`;
   if (leaving) return "it is leaving the cluster";
   if (cordoned) return "it is cordoned";

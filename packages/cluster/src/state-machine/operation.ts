@@ -16,6 +16,7 @@ import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./
 import { heldBy, startedWhereItIs } from "./vm-hold.ts";
 import { keepsData, policyOf } from "./vm-move.ts";
 import { volumesCarryRefusal } from "./volume.ts";
+import { stayed, volumeThatMoves } from "./volume-move.ts";
 
 export const operationAppliers: AppliersOf<"operation"> = {
   "operation.start": applyStart,
@@ -54,9 +55,11 @@ function applyStart(
   }
   const tooMany = manyRefusal(state);
   if (tooMany !== undefined) return tooMany;
-  const subject = onNode ? `node ${nodeId}` : `VM ${operation.vms[0] ?? ""}`;
+  const about = operation.volume === undefined ? `VM ${operation.vms[0] ?? ""}` : `volume ${operation.volume.name}`;
+  const subject = onNode ? `node ${nodeId}` : about;
   const record: OperationRecord = { ...operation, subject, ...begun(entry) };
   if (kind === "vm-migrate") return startMigration(state, record, entry);
+  if (kind === "volume-move") return startVolumeMove(state, record, entry);
   const ended = present === undefined ? [] : endOf(state, endedBy(present, `node ${nodeId} is resumed`, entry), entry);
   return done({ operation: record }, [
     ...ended,
@@ -118,6 +121,16 @@ function startMigration(state: ClusterState, record: OperationRecord, entry: Com
   return done({ operation: record }, [
     { table: "vms", key: name, value },
     { table: "operations", key: id, value: record },
+  ]);
+}
+
+/** The volume is marked in the same entry: one that is not so any more was taken back. */
+function startVolumeMove(state: ClusterState, record: OperationRecord, entry: CommandEntry): Outcome {
+  const value = volumeThatMoves(state, record, entry);
+  if ("result" in value) return value;
+  return done({ operation: record }, [
+    { table: "volumes", key: value.name, value },
+    { table: "operations", key: record.id, value: record },
   ]);
 }
 
@@ -196,6 +209,7 @@ function endOf(state: ClusterState, ended: OperationRecord, entry: CommandEntry)
     .slice(0, Math.max(0, tooMany));
   return [
     ...freed,
+    ...stayed(state, ended, entry),
     ...oldest.map(({ id }) => ({ table: "operations", key: id, value: undefined }) as const),
     { table: "operations", key: ended.id, value: ended },
   ];

@@ -25,6 +25,10 @@ export function refuseBanned(): Outcome {
   return refuse("REMOVED", bannedWords.message, bannedWords.hint);
 }
 
+export function volumeNotFound(name: string): Outcome {
+  return refuse("VOLUME_NOT_FOUND", `there is no volume ${name}`, "List the volumes with: blixard volume list");
+}
+
 export function nodeNotFound(nodeId: number): Outcome {
   return refuse("NODE_NOT_FOUND", `there is no node ${nodeId}`, "List the nodes with: blixard nodes list");
 }

@@ -22,6 +22,7 @@ import type { Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
 import { forwardConflict } from "./vm-forwards.ts";
 import { hasEnded, withoutHomeOn } from "./vm-move.ts";
 import { carried, volumesCarryRefusal } from "./volume.ts";
+import { withVolumeCopies } from "./volume-move.ts";
 
 export function applyHold(state: ClusterState, body: CommandBodyOf<"vm.hold">, entry: CommandEntry): Outcome {
   const vm = state.vms.get(body.name);
@@ -162,7 +163,8 @@ export function applyObserveCopy(
   const changes = [...latest]
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([key, value]) => ({ table: "vms", key, value }) as const);
-  return done({ accepted: changes.length }, changes);
+  const volumes = withVolumeCopies(state, nodeId, copies, index);
+  return done({ accepted: changes.length + volumes.length }, [...changes, ...volumes]);
 }
 
 function withCopy(vm: VmRecord, nodeId: number, seen: DiskCopyObservation): VmRecord | undefined {

@@ -21,6 +21,7 @@ import { applyDisk, letGo } from "./vm-disk.ts";
 import { forwardConflict } from "./vm-forwards.ts";
 import { applyHold, applyObserveCopy, applyRelease, takenOver } from "./vm-hold.ts";
 import { applyMove, applySettle } from "./vm-move.ts";
+import { hasEnded } from "./vm-phase.ts";
 import { applyPlace, applyPreempt, queued } from "./vm-queue.ts";
 import { applySet, withPolicyInForce } from "./vm-set.ts";
 import { released } from "./volume.ts";
@@ -64,7 +65,9 @@ function applyDesire(state: ClusterState, body: CommandBodyOf<"vm.desire">, entr
   if (node === null && body.desired !== "stopped") {
     return refuse("CONFLICT", `the VM ${body.name} is placed on no node`, "Try again.");
   }
-  const busy = body.desired === "running" || body.desired === "paused" ? snapshotRefusal(state, vm) : undefined;
+  // What runs goes on while its volumes are copied.
+  const starts = (body.desired === "running" || body.desired === "paused") && hasEnded(vm);
+  const busy = starts ? snapshotRefusal(state, vm) : undefined;
   if (busy !== undefined) return refuse("CONFLICT", `the VM ${body.name} cannot start now: ${busy}`, "Try again.");
   const taken = placed && body.node !== undefined ? forwardConflict(state, body.node, vm.spec) : undefined;
   if (taken !== undefined) return taken;

@@ -102,10 +102,21 @@ describe("a VM with a volume", () => {
     observe();
   });
 
-  it("is stopped before a snapshot of it is made or restored, and does not start before that is done", () => {
-    expect(create("before")).toMatchObject({ ok: false, message: expect.stringContaining("the VM web is to run") });
+  it("runs on while a snapshot of it is made, which says what it shows", () => {
+    expect(create("before")).toMatchObject({ ok: true });
+    expect(desire("running")).toMatchObject({ ok: true });
+    expect(replica.apply({ type: "vm.desire", name: "web", desired: "paused", newEpoch: false })).toMatchObject({
+      ok: true,
+    });
+    observe({ shows: "frozen" });
+    expect(db()).toMatchObject({ state: "ready", snapshots: [{ name: "before", state: "ready", shows: "frozen" }] });
+    expect(create("again", 2)).toMatchObject({ ok: true });
+    observe({ shows: "running" });
+    expect(db()?.snapshots).toMatchObject([{ shows: "frozen" }, { shows: "running" }]);
+  });
+
+  it("is stopped before one is restored, and does not start before that is done", () => {
     desire("stopped");
-    expect(create("before")).toMatchObject({ ok: false, code: "CONFLICT" });
     observeVm("Stopped");
     expect(create("before")).toMatchObject({ ok: true });
     expect(desire("running")).toMatchObject({ ok: false, message: expect.stringContaining("is being made") });

@@ -1,19 +1,21 @@
 /**
- * Snapshots of volumes: copies of a volume beside it, which its node makes while nobody writes to the volume. One thing at a
- * time is done with them; until it is done, no VM starts with the volume.
+ * Snapshots of volumes: copies of a volume beside it, which its node makes, or the process of the VM that runs with it. One thing
+ * at a time is done with them; until it is done, no VM starts with the volume.
  */
 import {
   type CommandBodyOf,
   limits,
   type VmRecord,
+  type VolumeObservation,
   type VolumeRecord,
   type VolumeSnapshot,
   volumesOf,
 } from "@blixard/protocol";
-import { done, refuse } from "./outcomes.ts";
+import { done, refuse, volumeNotFound } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
 import type { ClusterState, CommandEntry, Outcome } from "./types.ts";
 import { hasEnded } from "./vm-phase.ts";
+import { movingRefusal } from "./volume-move.ts";
 
 export function applySnapshot(
   state: ClusterState,
@@ -22,9 +24,7 @@ export function applySnapshot(
 ): Outcome {
   const { name, snapshot, verb, snapshotId } = body;
   const volume = state.volumes.get(name);
-  if (volume === undefined) {
-    return refuse("VOLUME_NOT_FOUND", `there is no volume ${name}`, "List the volumes with: blixard volume list");
-  }
+  if (volume === undefined) return volumeNotFound(name);
   const failed =
     preconditionFailed(entry.command, `volume ${name}`, volume.updatedIndex) ?? busyRefusal(state, volume, verb);
   if (failed !== undefined) return failed;
@@ -76,6 +76,8 @@ function busyRefusal(
   const { name, attachedTo } = volume;
   if (isSnapshotBusy(volume))
     return refuse("CONFLICT", `a snapshot of the volume ${name} is being worked on`, "Try again.");
+  const moving = movingRefusal(volume);
+  if (moving !== undefined) return moving;
   if (volume.state !== "ready") return refuse("CONFLICT", `the volume ${name} is ${volume.state}`);
   if (volume.came !== undefined)
     return refuse("CONFLICT", `the volume ${name} is still put in its place`, "Try again.");
@@ -87,7 +89,8 @@ function busyRefusal(
   if (vm?.held !== undefined) {
     return refuse("CONFLICT", `the operation ${vm.held.operation} holds the VM ${vm.name}`, "Try again later.");
   }
-  if (verb === "delete" || vm === undefined || (vm.desired === "stopped" && hasEnded(vm))) return undefined;
+  // The process of a VM that runs makes the copy.
+  if (verb !== "restore" || vm === undefined || (vm.desired === "stopped" && hasEnded(vm))) return undefined;
   const hint = `Stop the VM, or detach the volume: blixard vm stop ${vm.name}; blixard volume detach ${name}`;
   return refuse("CONFLICT", `the VM ${vm.name} is to run with the volume ${name}, and changes it`, hint);
 }
@@ -113,10 +116,13 @@ export function snapshotRefusal(
 /** The snapshots as they are when the node has done what was wanted of them, or could not do it. */
 export function settledSnapshots(
   { snapshots = [] }: Pick<VolumeRecord, "snapshots">,
-  problem: string | undefined,
+  { problem, shows }: Pick<VolumeObservation, "problem" | "shows">,
 ): Pick<VolumeRecord, "snapshots" | "problem"> {
   const left = snapshots
     .filter(({ state }) => state === "ready" || (state === "pending" && problem === undefined))
-    .map((each): VolumeSnapshot => ({ ...each, state: "ready" }));
+    .map((each): VolumeSnapshot => {
+      const told = each.state === "ready" || shows === undefined ? {} : { shows };
+      return { ...each, ...told, state: "ready" };
+    });
   return { ...(left.length === 0 ? {} : { snapshots: left }), ...(problem === undefined ? {} : { problem }) };
 }

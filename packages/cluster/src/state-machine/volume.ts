@@ -11,18 +11,20 @@ import {
   type VolumeRecord,
   volumesOf,
 } from "@blixard/protocol";
-import { done, nodeNotFound, refuse } from "./outcomes.ts";
+import { done, nodeNotFound, refuse, volumeNotFound } from "./outcomes.ts";
 import { preconditionFailed } from "./precondition.ts";
 import { secretGone } from "./secret.ts";
 import { nodeKey, sortedRecords } from "./state.ts";
 import type { AppliersOf, Change, ClusterState, CommandEntry, Outcome } from "./types.ts";
 import { hasEnded } from "./vm-phase.ts";
+import { applyCarry, carriedTo, movingRefusal } from "./volume-move.ts";
 import { applySnapshot, settledSnapshots, snapshotRefusal } from "./volume-snapshot.ts";
 
 export const volumeAppliers: AppliersOf<"volume"> = {
   "volume.create": applyCreate,
   "volume.resize": applyResize,
   "volume.snapshot": applySnapshot,
+  "volume.carry": applyCarry,
   "volume.delete": applyDelete,
   "volume.observe": applyObserve,
 };
@@ -127,6 +129,8 @@ function applyDelete(state: ClusterState, { name }: CommandBodyOf<"volume.delete
     const hint = `Delete the VM first: blixard vm delete ${volume.attachedTo}`;
     return refuse("CONFLICT", `the VM ${volume.attachedTo} has the volume ${name}`, hint);
   }
+  const moving = movingRefusal(volume);
+  if (moving !== undefined) return moving;
   const copy = sortedRecords(state, "volumes").find(({ sourceId }) => sourceId === volume.volumeId);
   if (copy !== undefined) {
     return refuse(
@@ -142,7 +146,10 @@ function applyDelete(state: ClusterState, { name }: CommandBodyOf<"volume.delete
 }
 
 /** Refuses what would change a volume, or hold it to its node, while it goes to another one. */
-function underWayRefusal({ vms }: ClusterState, { name, attachedTo }: VolumeRecord): Outcome | undefined {
+function underWayRefusal({ vms }: ClusterState, volume: VolumeRecord): Outcome | undefined {
+  const { name, attachedTo } = volume;
+  const moving = movingRefusal(volume);
+  if (moving !== undefined) return moving;
   const { held } = (attachedTo === null ? undefined : vms.get(attachedTo)) ?? {};
   if (held?.to === undefined) return undefined;
   const hint = `Wait for it: blixard operations wait ${held.operation}`;
@@ -177,7 +184,7 @@ function settled(volume: VolumeRecord, seen: VolumeObservation): VolumeRecord {
     ...(isInPlace || came === undefined ? {} : { came }),
     ...(isInPlace || restoring === undefined ? {} : { restoring }),
     ...(isInPlace
-      ? settledSnapshots(volume, seen.problem)
+      ? settledSnapshots(volume, seen)
       : { ...(snapshots === undefined ? {} : { snapshots }), ...(problem === undefined ? {} : { problem }) }),
     ...parts,
   };
@@ -249,18 +256,7 @@ export function carried(
   return volumesOf(spec).flatMap((volumeName): Change[] => {
     const volume = volumes.get(volumeName);
     if (volume === undefined || volume.attachedTo !== name || volume.node !== node) return [];
-    const leftOn = [...(volume.leftOn ?? []).filter((left) => left !== to && left !== node), node];
-    return [
-      change({
-        ...volume,
-        node: to,
-        epoch: volume.epoch + 1,
-        state: "pending",
-        came: { vmId, epoch },
-        leftOn: leftOn.slice(-limits.vmCopiesLeftMax),
-        updatedIndex: index,
-      }),
-    ];
+    return [change(carriedTo(volume, to, { vmId, epoch }, index))];
   });
 }
 
@@ -273,6 +269,8 @@ export function attachRefusal(state: ClusterState, spec: VmSpec, node: number | 
       return refuse("CONFLICT", `the VM ${volume.attachedTo} has the volume ${name}`, "A volume has one VM at a time.");
     }
     if (volume.state === "deleting") return refuse("CONFLICT", `the volume ${name} is being deleted`);
+    const moving = movingRefusal(volume);
+    if (moving !== undefined) return moving;
     const busy = snapshotRefusal(state, { spec });
     if (busy !== undefined) return refuse("CONFLICT", busy, "Try again.");
     if (volume.madeGiB === 0) return refuse("CONFLICT", `the volume ${name} is not made yet`, "Try again.");
@@ -306,10 +304,6 @@ export function released(state: ClusterState, vm: VmRecord, { index }: CommandEn
 /** Those of its specification, and those that it is to let go of. */
 function volumesHeldBy({ spec, detaching = [] }: VmRecord): string[] {
   return [...volumesOf(spec), ...detaching.map(({ volume }) => volume)];
-}
-
-export function volumeNotFound(name: string): Outcome {
-  return refuse("VOLUME_NOT_FOUND", `there is no volume ${name}`, "List the volumes with: blixard volume list");
 }
 
 function change(volume: VolumeRecord): Change {

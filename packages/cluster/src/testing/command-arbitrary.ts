@@ -231,10 +231,23 @@ const body: fc.Arbitrary<CommandBody> = fc.oneof(
     type: "operation.start" as const,
     operation: { ...operation, kind: "vm-migrate" as const, vmId: sampleVmId(number), vms: [] },
   })),
+  fc.record({ id: operationId, name, nodeId, number, to: nodeId }).map(({ name, number, ...operation }) => ({
+    type: "operation.start" as const,
+    operation: {
+      ...{ ...operation, kind: "volume-move" as const, vms: [] },
+      volume: { name, volumeId: sampleVmId(10 + number) },
+    },
+  })),
+  fc
+    .record({ name, number, epoch })
+    .map(({ number, ...fields }) => ({ type: "volume.carry" as const, ...fields, volumeId: sampleVmId(10 + number) })),
   fc
     .record({
       nodeId,
-      number,
+      number: fc.oneof(
+        number,
+        number.map((each) => 10 + each),
+      ),
       epoch,
       state: fc.constantFrom("copying" as const, "copied" as const, "dropped" as const),
     })

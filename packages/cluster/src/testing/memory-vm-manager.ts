@@ -94,6 +94,7 @@ export class MemoryVmManager implements VmManager {
     receive: async (): Promise<string[]> => [],
     keepOnly: async (): Promise<void> => {},
     open: async () => undefined,
+    openVolume: async () => undefined,
   };
 
   readonly volumeBytes: VmManager["volumeBytes"] = {

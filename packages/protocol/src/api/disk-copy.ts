@@ -4,6 +4,8 @@
  *
  *     held, and its node says that it has ended --> the other node copies --> copied --> the VM is the other node's
  *                                                                                          and runs --> dropped
+ *
+ * A volume that no VM has goes the same way (`volume-move.ts`).
  */
 import { z } from "zod";
 import { limits } from "../limits.ts";
@@ -61,6 +63,7 @@ export const diskIndexSchema = z.object({
 export type DiskIndex = Readonly<z.infer<typeof diskIndexSchema>>;
 
 const observationSchema = z.object({
+  /** The VM, or the volume that goes without one. */
   vmId: z.uuid(),
   /** The epoch that the hold has begun; of `dropped` that of the VM. */
   epoch: epochSchema,

@@ -17,7 +17,7 @@
  *        formats of the disks of images, the nodes that hold an image, and images that are pinned;
  *        what cloud-init is told, sealed; agents of guests; connections to ports of VMs;
  *        VMs that are changed after their creation; rebalancing; disks that are changed while a VM is there;
- *        disks of VMs that go from node to node; security groups;
+ *        disks of VMs and volumes that go from node to node; security groups;
  *        processors and memory of VMs that change while they run;
  *        network cards that do; CD-ROM drives, the order in which firmware boots, and images in the format iso;
  *        networks that are bridges of nodes, and private ones with IPv6

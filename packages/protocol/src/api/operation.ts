@@ -16,7 +16,7 @@ import { nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
 /**
  * `node-drain`: the VMs of a node move away or stop. `node-resume`: they come back. `node-evacuate`: those of a lost node
  * move. `vm-stop`, `vm-delete`: a forced wish about a VM of a lost node takes effect. `rebalance`: VMs move to nodes that suit
- * them better. `vm-migrate`: a VM goes to another node, with its disks.
+ * them better. `vm-migrate`: a VM goes to another node, with its disks. `volume-move`: a volume that no VM has goes to another node.
  */
 export const operationKindSchema = z.enum([
   "node-drain",
@@ -26,6 +26,7 @@ export const operationKindSchema = z.enum([
   "vm-delete",
   "rebalance",
   "vm-migrate",
+  "volume-move",
 ]);
 export type OperationKind = z.infer<typeof operationKindSchema>;
 
@@ -76,12 +77,14 @@ const startedOperationSchema = z.object({
     .exactOptional(),
   /** The VM of `vm-stop`, `vm-delete` and `vm-migrate`. */
   vmId: z.uuid().exactOptional(),
-  /** Where the VM of `vm-migrate` goes. */
+  /** Where the VM of `vm-migrate`, or the volume of `volume-move`, goes. */
   to: nodeIdSchema.exactOptional(),
+  /** The volume of `volume-move`. */
+  volume: z.object({ name: nameSchema, volumeId: z.uuid() }).exactOptional(),
 });
 
 export const operationRecordSchema = startedOperationSchema.extend({
-  /** For people: `node 2`, `VM web`. */
+  /** For people: `node 2`, `VM web`, `volume db`. */
   subject: z.string().max(80),
   /** Of a deletion: the VM runs on without a lease. */
   keepsRunning: z.literal(true).exactOptional(),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import { driverRefusal } from "./driver.ts";
-import { bootOrderOf, bootOrderRefusal, withOwnDrive } from "./vm-cdroms.ts";
+import { bootOrderOf, bootOrderRefusal, drivesFit, withOwnDrive } from "./vm-cdroms.ts";
 import { hasOwnData } from "./vm-disks.ts";
 import { pendingRestart } from "./vm-process.ts";
 import { vmSpecSchema } from "./vm-spec.ts";
@@ -28,6 +28,10 @@ describe("CD-ROM drives", () => {
   it("hold no data of the VM, and come by themselves where it is made of a disc", () => {
     expect(hasOwnData({}, disc)).toBe(false);
     expect(withOwnDrive({ disks: [system] }, disc)).toMatchObject({ cdroms: [{ name: "cdrom", image: "installer" }] });
+    const named = { disks: ["cdrom", "cdrom-2"].map((name) => ({ name, sizeGiB: 1 })) };
+    expect(withOwnDrive(named, disc)).toMatchObject({ cdroms: [{ name: "cdrom-3", image: "installer" }] });
+    expect(drivesFit(withOwnDrive(named, disc))).toBe(true);
+    expect(bootOrderOf(withOwnDrive(named, disc), disc)).toEqual(["cdrom", "cdrom-2", "cdrom-3"]);
     expect(withOwnDrive({ cdroms: [] }, disc)).toEqual({ cdroms: [] });
     expect(withOwnDrive({}, disk)).toEqual({});
   });

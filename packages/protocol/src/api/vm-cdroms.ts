@@ -52,13 +52,16 @@ export function drivesFit({ disks = [], cdroms = [] }: BootWishes): boolean {
   return cdroms.every(({ name }) => name !== rootDiskName && !disks.some((disk) => disk.name === name));
 }
 
-/** The drive of a VM that is made of an ISO image and says nothing about drives. */
+/** The drive of a VM that is made of an ISO image and says nothing about drives; numbered where a disk has that name. */
 const firstDriveName = "cdrom";
 
 /** The specification with the drive in which the image lies that it is made of, where that is one. */
 export function withOwnDrive<Spec extends BootWishes>(spec: Spec, { name, format }: BootImage): Spec {
   if (format !== "iso" || spec.cdroms !== undefined) return spec;
-  return { ...spec, cdroms: [{ name: firstDriveName, image: name }] };
+  const taken = new Set(spec.disks?.map((disk) => disk.name));
+  let drive = firstDriveName;
+  for (let at = 2; taken.has(drive); at++) drive = `${firstDriveName}-${at}`;
+  return { ...spec, cdroms: [{ name: drive, image: name }] };
 }
 
 /** The images that lie in the drives, each once. */

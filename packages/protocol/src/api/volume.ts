@@ -7,6 +7,7 @@ import { limits } from "../limits.ts";
 import { command, method } from "./definitions.ts";
 import { listSchema, pageSchema } from "./list.ts";
 import { base64Of, digestSchema, nameSchema, nodeIdSchema, writtenSchema } from "./values.ts";
+import { volumeMoveCommands, volumeMoveMethods, volumeMovingSchema } from "./volume-move.ts";
 
 const sizeSchema = z.int().min(1).max(limits.vmDiskGiBMax);
 const volumeKindSchema = z.enum(["local"]);
@@ -17,6 +18,12 @@ const volumeKindSchema = z.enum(["local"]);
  */
 const volumeStateSchema = z.enum(["pending", "ready", "missing", "deleting"]);
 
+/**
+ * The volume as it was when no VM ran with it (`stopped`), when the agent in the guest had its file systems stand still (`frozen`),
+ * or as a loss of power would have left it (`running`).
+ */
+const snapshotShowsSchema = z.enum(["stopped", "frozen", "running"]);
+
 const snapshotSchema = z.object({
   name: nameSchema,
   /** Another one than that of a snapshot of the same name before it. */
@@ -26,6 +33,8 @@ const snapshotSchema = z.object({
   /** `pending`: its node has not made it yet; `deleting`: its node has to let it go. */
   state: z.enum(["pending", "ready", "deleting"]),
   createdUnixMs: z.int().min(0),
+  /** Absent: its node did not say. */
+  shows: snapshotShowsSchema.exactOptional(),
 });
 export type VolumeSnapshot = Readonly<z.infer<typeof snapshotSchema>>;
 
@@ -60,6 +69,7 @@ export const volumeRecordSchema = z.object({
   createdUnixMs: z.int().min(0),
   createdIndex: z.int().min(0),
   updatedIndex: z.int().min(0),
+  moving: volumeMovingSchema.exactOptional(),
 });
 export type VolumeRecord = Readonly<z.infer<typeof volumeRecordSchema>>;
 
@@ -72,12 +82,15 @@ export const volumeObservationSchema = z.object({
   sizeGiB: z.int().min(0),
   /** Why what was to be done with its snapshots could not be done. */
   problem: z.string().max(limits.placementLengthMax).exactOptional(),
+  /** What the snapshot shows that was made. */
+  shows: snapshotShowsSchema.exactOptional(),
 });
 export type VolumeObservation = Readonly<z.infer<typeof volumeObservationSchema>>;
 
 const observed = { nodeId: nodeIdSchema, observations: z.array(volumeObservationSchema).max(limits.volumesMax) };
 
 export const volumeCommands = {
+  ...volumeMoveCommands,
   "volume.create": command({
     since: 3,
     subject: ({ name }) => name,
@@ -118,6 +131,7 @@ const bySnapshot = z.object({ name: nameSchema, snapshot: nameSchema }).strict()
 const volumeWritten = writtenSchema.extend({ volume: volumeRecordSchema });
 
 export const volumeMethods = {
+  ...volumeMoveMethods,
   "volume.list": method({
     summary: "all volumes",
     since: 3,
@@ -186,7 +200,7 @@ export const volumeMethods = {
     response: volumeWritten,
   }),
   "volume.createSnapshot": method({
-    summary: "keep what is on a volume that no VM runs with",
+    summary: "keep what is on a volume, also while a VM runs with it",
     since: 3,
     place: "leader",
     access: "operator",

@@ -235,6 +235,7 @@ export class SimVmManager implements VmManager {
     receive: async (): Promise<string[]> => [],
     keepOnly: async (): Promise<void> => {},
     open: async () => undefined,
+    openVolume: async () => undefined,
   };
 
   readonly volumeBytes: VmManager["volumeBytes"] = {

@@ -84,6 +84,14 @@ export class AgentClient {
     });
   }
 
+  /** Gives the channel to somebody else for as long as that takes. */
+  async lend<T>(work: (path: string) => Promise<T>): Promise<T> {
+    return await this.#turns.run(async () => {
+      this.close();
+      return await work(this.#options.path);
+    });
+  }
+
   close(): void {
     this.#socket?.destroy();
     this.#socket = undefined;

@@ -76,6 +76,16 @@ export class GuestAgent {
     await this.#client.tell("guest-shutdown", { mode: "powerdown" }, { timeoutMs: answerMs, refusalMs });
   }
 
+  /** Gives the channel to somebody else for as long as that takes. */
+  async lend<T>(work: (path: string) => Promise<T>): Promise<T> {
+    return await this.#client.lend(work);
+  }
+
+  /** Lets the file systems of the guest go on. */
+  async thaw(): Promise<void> {
+    await this.#client.call("guest-fsfreeze-thaw", {}, { timeoutMs: answerMs });
+  }
+
   /** Resolves when the agent answers. */
   async ping(options: AgentCall): Promise<void> {
     await this.#client.call("guest-ping", {}, options);

@@ -7,7 +7,7 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { BlixardError } from "@blixard/common";
-import type { VmCdrom } from "@blixard/protocol";
+import type { ImageBlob, VmCdrom } from "@blixard/protocol";
 import type { AttachedCdrom } from "../driver.ts";
 import type { ImageStore } from "../images/image-store.ts";
 import { inspectImage } from "../images/inspect-image.ts";
@@ -18,31 +18,46 @@ const digestLength = 16;
 
 export type CdromImages = Pick<ImageStore, "ensure">;
 
-interface CdromPlace {
+export interface CdromPlace {
   readonly directory: string;
   /** The user of the process; undefined: that of the manager. */
   readonly uid: number | undefined;
 }
 
-/** The file of what is to lie in a drive, brought from other nodes where it is not here. @throws what `ensure` and `inspectImage` do */
-export async function prepareCdrom(
-  images: CdromImages,
+/** What is to lie in a drive. */
+export interface Medium {
+  /** Its name in the directory of the VM. */
+  readonly file: string;
+  readonly blob: ImageBlob;
+  readonly sources: readonly number[];
+}
+
+/** Undefined for a drive that is to be empty. @throws INVALID_ARGUMENT */
+export function mediumOf(
   { name, image }: VmCdrom,
   { cdromImages }: Pick<DesiredVm, "cdromImages">,
-  { directory, uid }: CdromPlace,
-  signal: AbortSignal,
-): Promise<AttachedCdrom> {
-  if (image === undefined) return { name, path: undefined };
+): Medium | undefined {
+  if (image === undefined) return undefined;
   const record = cdromImages?.get(image);
   const blob = record?.blobs.find(({ role }) => role === "iso");
   if (record === undefined || blob === undefined) {
     throw new BlixardError("INVALID_ARGUMENT", `the image ${image} is no ISO image`);
   }
-  const path = await images.ensure(blob, record.sources, signal);
+  return { file: `cdrom-${name}.${blob.digest.slice(0, digestLength)}.iso`, blob, sources: record.sources };
+}
+
+/** Brings it from other nodes where it is not here. Resolves with its path. @throws what `ensure` and `inspectImage` do */
+export async function bringMedium(
+  images: CdromImages,
+  { file, blob, sources }: Medium,
+  { directory, uid }: CdromPlace,
+  signal: AbortSignal,
+): Promise<string> {
+  const path = await images.ensure(blob, sources, signal);
   await inspectImage(path, "iso");
-  const file = join(directory, `cdrom-${name}.${blob.digest.slice(0, digestLength)}.iso`);
-  await bringImage(path, file, { uid });
-  return { name, path: file };
+  const brought = join(directory, file);
+  await bringImage(path, brought, { uid });
+  return brought;
 }
 
 /** Those of a VM that is to start. Who runs its process is known later. */
@@ -54,7 +69,10 @@ export async function prepareCdroms(
 ): Promise<AttachedCdrom[]> {
   const prepared: AttachedCdrom[] = [];
   for (const cdrom of wish.spec.cdroms ?? []) {
-    prepared.push(await prepareCdrom(images, cdrom, wish, { directory, uid: undefined }, signal));
+    const medium = mediumOf(cdrom, wish);
+    const place = { directory, uid: undefined };
+    const path = medium === undefined ? undefined : await bringMedium(images, medium, place, signal);
+    prepared.push({ name: cdrom.name, path });
   }
   return prepared;
 }

@@ -3,7 +3,6 @@
  * the guest does with them, and changes what lies in its CD-ROM drives.
  */
 import { stat } from "node:fs/promises";
-import { basename } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { type Clock, type Logger, messageOf, Watch } from "@blixard/common";
 import { disksOf, type GuestDisks, type VmCdrom, type VmDisk } from "@blixard/protocol";
@@ -12,7 +11,8 @@ import type { InstanceDisks, InstanceState } from "../driver.ts";
 import { bringDisks } from "../process/instance-files.ts";
 import type { DesiredVm } from "../vm-manager-types.ts";
 import type { VolumeKeeper } from "../volumes/volume-keeper.ts";
-import { type CdromImages, prepareCdrom, removeOtherMedia } from "./cdrom-files.ts";
+import { ArrivingMedia } from "./arriving-media.ts";
+import { type CdromImages, mediumOf, removeOtherMedia } from "./cdrom-files.ts";
 import { linkVolume, unlinkVolume } from "./vm-disks.ts";
 
 const gibibyte = 1024 ** 3;
@@ -43,6 +43,9 @@ export class LiveDisks {
   readonly view = new Watch<LiveDisksView | undefined>(undefined);
   readonly #deps: LiveDisksDeps;
   readonly #loop: AlignLoop<Wish>;
+  readonly #arriving: ArrivingMedia;
+  /** Disks that the guest was asked for and still has: it may let go of one after it is wanted again. */
+  readonly #asked = new Set<string>();
 
   constructor(deps: LiveDisksDeps) {
     this.#deps = deps;
@@ -51,7 +54,9 @@ export class LiveDisks {
       states: standing,
       warning: "the disks of a VM are not as they are wanted",
       align: (wish, signal) => this.#align(wish, signal),
+      mayChange: () => this.#asked.size > 0,
     });
+    this.#arriving = new ArrivingMedia(deps.images, deps, () => this.look());
   }
 
   /** Level-triggered. */
@@ -65,8 +70,9 @@ export class LiveDisks {
     this.#loop.look();
   }
 
-  close(): Promise<void> {
-    return this.#loop.close();
+  async close(): Promise<void> {
+    await this.#loop.close();
+    await this.#arriving.close();
   }
 
   /** Resolves with what could not be done. */
@@ -74,6 +80,7 @@ export class LiveDisks {
     const { disks } = this.#deps;
     const wanted = disksOf(wish.spec, wish.image);
     const had = (await disks.list()).map(({ name }) => name);
+    for (const name of this.#asked) if (!had.includes(name)) this.#asked.delete(name);
     const problems: string[] = [];
     const tried = async (name: string, verb: string, step: () => Promise<void>, what = "disk") => {
       // Each step may wait for a process that does not answer.
@@ -97,7 +104,7 @@ export class LiveDisks {
       await tried(name, "limited", () => disks.limit(name, { iops, bytesPerSecond }));
     }
     for (const cdrom of wish.spec.cdroms ?? []) {
-      await tried(cdrom.name, "changed", () => this.#changeMedium(cdrom, wish, signal), "CD-ROM drive");
+      await tried(cdrom.name, "changed", () => this.#changeMedium(cdrom, wish), "CD-ROM drive");
     }
     const problem = problems.length === 0 ? undefined : problems.join("; ");
     const { disksIndex: index = 0 } = wish;
@@ -117,17 +124,20 @@ export class LiveDisks {
   }
 
   /** A drive that the process does not have comes with its next start. */
-  async #changeMedium(cdrom: VmCdrom, wish: Wish, signal: AbortSignal): Promise<void> {
-    const { disks, directory, images, uid } = this.#deps;
+  async #changeMedium(cdrom: VmCdrom, wish: Wish): Promise<void> {
+    const { disks, directory } = this.#deps;
     const found = (await disks.cdroms()).find(({ name }) => name === cdrom.name);
     if (found === undefined) return;
-    const { path } = await prepareCdrom(images, cdrom, wish, { directory, uid }, signal);
-    const file = path === undefined ? undefined : basename(path);
+    const medium = mediumOf(cdrom, wish);
+    const file = medium?.file;
+    const isThere = await this.#arriving.want(cdrom.name, file === found.path ? undefined : medium);
+    if (!isThere) return;
     if (file !== found.path) await disks.changeMedium({ name: cdrom.name, path: file });
     await removeOtherMedia(directory, cdrom, file);
   }
 
   async #detach(name: string, signal: AbortSignal): Promise<void> {
+    this.#asked.add(name);
     await this.#deps.disks.detach(name, signal);
     await unlinkVolume(this.#deps.directory, name);
   }

@@ -6,6 +6,7 @@
  *     disk-root.qcow2        the root of one that does: an overlay on `disk-root.base`, which is the disk of the image
  *     disk-NAME.raw          another disk, empty when it is made
  *     volume-NAME.raw        a second name of a volume, while the VM runs
+ *     volume-NAME.copy       a copy of one on its way to be a snapshot of it, while the VM runs
  */
 import { access, copyFile, constants as fsConstants, link, open, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -79,9 +80,9 @@ export async function prepareDisks(directory: string, wish: VmDisksWish): Promis
   return attached;
 }
 
-/** Whether a name in the directory of a VM is that of a volume, which goes when the VM has ended. */
+/** Whether a name in the directory of a VM is that of a volume, or of a copy on its way, which goes when the VM has ended. */
 export function isVolumeLink(name: string): boolean {
-  return /^volume-[a-z0-9-]+\.raw$/.test(name);
+  return /^volume-[a-z0-9-]+\.(raw|copy)$/.test(name);
 }
 
 /** Its process finds it in its working directory, as all its files. */

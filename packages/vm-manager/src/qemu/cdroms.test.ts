@@ -1,6 +1,6 @@
-import { readdir } from "node:fs/promises";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fromUtf8 } from "@blixard/common";
+import { BlixardError, fromUtf8, Watch } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import type { VmSpec } from "@blixard/protocol";
 import { describe, expect, it } from "@jest/globals";
@@ -14,6 +14,7 @@ import {
 } from "../testing/linux-guest.ts";
 import { describeWith } from "../testing/required-component.ts";
 import { VmHarness } from "../testing/vm-harness.ts";
+import type { FetchBlob } from "../vm-manager-types.ts";
 import { QemuDriver } from "./qemu-driver.ts";
 
 const driver = new QemuDriver({ clock: systemClock });
@@ -75,6 +76,51 @@ describeWith(describe, linuxGuestNeeds)("a VM with CD-ROM drives that runs with 
     );
     expect(await files()).toEqual([]);
     expect(await harness.process()).toBe(pid);
+  });
+
+  it("gets its disks while a disc is still on its way from other nodes, and keeps one that lies in it and is nowhere else", async () => {
+    const far = new Watch<Uint8Array | undefined>(undefined);
+    const fetchBlob: FetchBlob = async (_, path, signal) => {
+      const bytes = await far.until((value) => value !== undefined, { signal });
+      if (bytes === undefined) throw new BlixardError("INVARIANT", "it was just there");
+      await writeFile(path, bytes);
+      return { sources: [2], reportBadSources: () => {} };
+    };
+    await using harness = await VmHarness.open({ drivers: [driver], fetchBlob, tunables: { powerdownDeadlineMs: 1 } });
+    const image = await linuxGuestImage(harness.manager);
+    const disc = await isoImageOf(harness.manager, "far", [{ name: "word", content: fromUtf8("the disc far\n") }]);
+    const digest = disc.blobs[0]?.digest ?? "";
+    const blobPath = join(harness.dataDir, "images", "blobs", digest);
+    const bytes = await readFile(blobPath);
+    await rm(blobPath);
+    const volumeId = "11111111-2222-4333-8444-555555555551";
+    harness.manager.setVolumes([{ volumeId, epoch: 0, sizeGiB: 1, wasMade: false, isDeleted: false }]);
+    await harness.manager.volumeObservations.until((seen) => seen.size === 1);
+    const want = (disksIndex: number, inside: string | undefined, ...disks: { name: string; volume: string }[]) => {
+      const cdroms: VmSpec["cdroms"] = [{ name: "cd", ...(inside === undefined ? {} : { image: inside }) }];
+      const spec = { memoryMiB: linuxGuestMemoryMiB, cdroms, disks };
+      const cdromImages = new Map([["far", disc]]);
+      harness.want({ image, cdromImages, disksIndex, volumeIds: new Map([["db", volumeId]]), spec });
+    };
+    want(0, undefined);
+    let at = await harness.untilConsole(linuxGuestReady);
+    want(1, "far");
+    want(2, "far", { name: "data", volume: "db" });
+    const seen = await harness.until("its disk", ({ guestDisks }) => guestDisks?.index === 2);
+    expect(seen).toMatchObject({ guestDisks: { disks: [{ name: "data" }] } });
+    expect(seen.conditions).toBeUndefined();
+    far.set(bytes);
+    await harness.type(`for i in $(seq 600); do ${read} | grep -q far && break; sleep 0.1; done; ${read}`);
+    at = await harness.untilConsole("the disc far", at);
+    // What lies in the drive needs nobody who has it.
+    far.set(undefined);
+    await rm(blobPath);
+    await harness.reopen();
+    want(3, "far");
+    await harness.until("no disk", ({ guestDisks }) => guestDisks?.index === 3 && guestDisks.disks.length === 0);
+    await harness.type(read);
+    at = await harness.untilConsole("the disc far", at);
+    expect(harness.observation()?.conditions).toBeUndefined();
   });
 
   it("boots from the disc that it is made of, and from disk or disc as it is told", async () => {

@@ -1,4 +1,4 @@
-import { readdir } from "node:fs/promises";
+import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { systemClock } from "@blixard/common/system";
 import { describe, expect, it } from "@jest/globals";
@@ -118,6 +118,87 @@ describeWith(describe, linuxGuestNeeds)("a VM that runs with QEMU", () => {
     await untilDisks(8);
     await run(until("[ -b /dev/vda ]", "$(head -c 22 /dev/vda)"), "written while it runs");
     expect(await harness.process()).toBe(pid);
+  });
+
+  it("has snapshots of its volumes made while it runs and writes, and after a new manager too", async () => {
+    const { harness, run, untilReady } = await openHarness();
+    await using _ = harness;
+    const image = await linuxGuestImage(harness.manager);
+    const disks = [{ name: "data", volume: "db" }];
+    const wish: VmWish = { image, volumeIds: ids, spec: { memoryMiB: linuxGuestMemoryMiB, disks } };
+    const volumeId = ids.get("db") ?? "";
+    const snapshot = async (epoch: number) => {
+      const snapshotId = `11111111-2222-4333-8444-66666666666${epoch}`;
+      const made = { snapshotId, sizeGiB: 1, wasMade: false, isDeleted: false };
+      const volume = { volumeId, epoch, sizeGiB: 1, wasMade: true, isDeleted: false, snapshots: [made] };
+      harness.manager.setVolumes([volume]);
+      const seen = await harness.manager.volumeObservations.until((all) => all.get(volumeId)?.epoch === epoch);
+      const path = join(harness.dataDir, "volumes", `${volumeId}.${snapshotId}.raw`);
+      return { seen: seen.get(volumeId), path };
+    };
+    const read = async (path: string, offset: number) => {
+      const file = await open(path);
+      const { buffer } = await file.read(Buffer.alloc(16), 0, 16, offset).finally(() => file.close());
+      return buffer.toString("latin1").replaceAll("\0", "");
+    };
+    harness.want(wish);
+    await untilReady();
+    const pid = await harness.process();
+    await run("echo first > /word; dd if=/word of=/dev/vda bs=1M seek=900 conv=fsync; echo", "records out");
+    // It writes all the time meanwhile.
+    await run("dd if=/dev/urandom of=/dev/vda bs=64k count=400000 seek=100 oflag=direct 2>/dev/null & echo", "");
+    const first = await snapshot(1);
+    expect(first.seen).toMatchObject({ state: "ready", shows: "running" });
+    expect(first.seen).not.toHaveProperty("problem");
+    expect(await read(first.path, 900 * 1024 ** 2)).toBe("first\n");
+    const { size, blocks } = await stat(first.path);
+    expect(size).toBe(gibibyte);
+    expect(blocks * 512).toBeLessThan(gibibyte / 2);
+    await run(
+      "killall dd; echo second > /word; dd if=/word of=/dev/vda bs=1M seek=900 conv=fsync; echo",
+      "records out",
+    );
+    await harness.reopen();
+    harness.want(wish);
+    await harness.until("its disk", ({ guestDisks }) => guestDisks?.disks.length === 1);
+    const second = await snapshot(2);
+    expect(second.seen).toMatchObject({ state: "ready", shows: "running" });
+    expect(await read(second.path, 900 * 1024 ** 2)).toBe("second\n");
+    expect(await read(first.path, 900 * 1024 ** 2)).toBe("first\n");
+    const left = await readdir(join(harness.dataDir, "instances", harness.vmId));
+    expect(left.filter((name) => name.startsWith("volume-"))).toEqual(["volume-data.raw"]);
+    expect(await harness.process()).toBe(pid);
+    await run("echo thirds | dd of=/dev/vda bs=1M seek=900 conv=fsync; echo", "records out");
+    expect(await read(second.path, 900 * 1024 ** 2)).toBe("second\n");
+    // The process ends while it makes one.
+    const third = snapshot(3);
+    harness.want({ ...wish, desired: "stopped" });
+    const { seen, path } = await third;
+    expect(seen).toMatchObject({ state: "ready" });
+    expect(seen).not.toHaveProperty("problem");
+    expect(await read(path, 900 * 1024 ** 2)).toBe("thirds\n");
+    await harness.untilPhase("Stopped");
+  });
+
+  it("has one again when its guest lets go late of it, and it is wanted again", async () => {
+    const { harness, run, untilReady, untilDisks } = await openHarness();
+    await using _ = harness;
+    const image = await linuxGuestImage(harness.manager);
+    const wish = (disksIndex: number, names: readonly string[], more: VmWish = {}): VmWish => ({
+      ...{ image, disksIndex, volumeIds: ids, ...more },
+      spec: { memoryMiB: linuxGuestMemoryMiB, disks: names.map((name) => ({ name, volume: name })) },
+    });
+    harness.want(wish(0, ["db"]));
+    await untilReady();
+    await run("cat /sys/block/vda/diskseq > /old; echo $(echo noted)", "noted");
+    // It stands still before it has let go.
+    harness.want(wish(3, [], { desired: "paused" }));
+    expect((await untilDisks(3)).conditions).toMatchObject([{ type: "Disks", reason: "NotAsWanted" }]);
+    harness.want(wish(4, ["db"]));
+    await untilDisks(4);
+    const isAgain = "[ -b /dev/vda ] && [ $(cat /sys/block/vda/diskseq) != $(cat /old) ]";
+    await run(until(isAgain, `$(${isAgain} && echo it is there again)`), "it is there again");
+    await harness.until("nothing is wrong", ({ conditions }) => conditions === undefined);
   });
 
   it("does no more with a disk than it may, from its start and as of a change", async () => {

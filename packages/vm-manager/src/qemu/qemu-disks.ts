@@ -1,9 +1,10 @@
 /** The disks of a QEMU that runs, over QMP. What it has is asked of it each time: it may be older than this process. */
 import { BlixardError, type Clock } from "@blixard/common";
-import type { AttachedCdrom, AttachedDisk, DiskLimits, GuestDisk, InstanceDisks } from "../driver.ts";
+import type { AttachedCdrom, AttachedDisk, DiskCopyOptions, DiskLimits, GuestDisk, InstanceDisks } from "../driver.ts";
 import { diskNodePrefix } from "../process/event-journal.ts";
 import type { ExecuteQmp } from "../process/qmp-instance.ts";
 import { cdromIdOf, cdromNameOf, diskBlockdev, diskNodeName, slotPrefix, slottedDisk } from "./qemu-arguments.ts";
+import { copyDisk } from "./qemu-disk-copy.ts";
 import { objectOf, objectsIn } from "./qmp-answers.ts";
 import { unplugDevice } from "./unplug-device.ts";
 
@@ -34,7 +35,7 @@ export class QemuDisks implements InstanceDisks {
     const disks: GuestDisk[] = [];
     for (const { name, sizeBytes, device } of await this.#found()) {
       // Open without a device: an attachment or a detachment ended between its steps.
-      if (device === undefined && (await this.#closes(name))) continue;
+      if (device === undefined && (await this.#closes(diskNodeName(name)))) continue;
       disks.push({ name, sizeBytes });
     }
     return disks;
@@ -79,6 +80,10 @@ export class QemuDisks implements InstanceDisks {
       bps: bytesPerSecond,
       ...each,
     });
+  }
+
+  async copy(disk: { readonly name: string; readonly file: string }, options: DiskCopyOptions): Promise<void> {
+    await copyDisk({ clock: this.#clock, execute: this.#execute }, disk, options);
   }
 
   async cdroms(): Promise<readonly FoundCdrom[]> {

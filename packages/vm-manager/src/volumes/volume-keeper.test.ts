@@ -28,7 +28,10 @@ async function opened() {
   const directory = join(root, "volumes");
   const nothing = () => Promise.reject(new Error("nothing comes"));
   const copies = new DiskCopies(join(root, "incoming"), nothing);
-  const keeper = new VolumeKeeper({ clock: systemClock, logger: silentLogger, copies }, directory);
+  const keeper = new VolumeKeeper(
+    { clock: systemClock, logger: silentLogger, copies, copyRunning: async () => undefined },
+    directory,
+  );
   const until = (holds: (seen: VolumeObservation | undefined) => boolean) =>
     withTimeLimit(systemClock, patienceMs, undefined, (signal) =>
       keeper.observations.until((all) => holds(all.get(volumeId)), { signal }),

@@ -11,6 +11,7 @@ import { assert, type Clock, firstOf, type Logger, messageOf, notApplied, sleep,
 import { removeDurable, renameDurable } from "@blixard/common/system";
 import type { VolumeObservation } from "@blixard/protocol";
 import type { CopyKey, DiskCopies } from "../disks/disk-copies.ts";
+import type { CopyRunning } from "../disks/running-volume.ts";
 import { bytesOf, copyVolume } from "./copy-volume.ts";
 import { importFileOf, readVolumePiece, VolumeImports, type VolumePiece } from "./volume-bytes.ts";
 import { type SnapshotWish, VolumeSnapshots } from "./volume-snapshots.ts";
@@ -45,6 +46,7 @@ interface VolumeKeeperDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly copies: Pick<DiskCopies, "installVolume">;
+  readonly copyRunning: CopyRunning;
 }
 
 interface RunningCopy {
@@ -92,7 +94,7 @@ export class VolumeKeeper {
   constructor(deps: VolumeKeeperDeps, directory: string) {
     this.#deps = deps;
     this.#directory = directory;
-    this.#snapshots = new VolumeSnapshots(directory, () => this.#copied.update((count) => count + 1));
+    this.#snapshots = new VolumeSnapshots(directory, deps.copyRunning, () => this.#copied.update((count) => count + 1));
     this.#loop = this.#run();
   }
 
@@ -190,6 +192,7 @@ export class VolumeKeeper {
       state: "ready",
       sizeGiB,
       ...(seen.problem === undefined ? {} : { problem: seen.problem }),
+      ...(seen.shows === undefined ? {} : { shows: seen.shows }),
     };
   }
 

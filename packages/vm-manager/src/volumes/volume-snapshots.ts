@@ -1,12 +1,13 @@
 /**
  * The snapshots of the volumes of a node: copies beside them, which take room only where the volume did, and none where the
  * file system shares blocks. Each is made, and restored, under another name until it is whole: a node that is killed meanwhile
- * has what it had, and does it again.
+ * has what it had, and does it again. While a VM runs with the volume its process makes the copy.
  */
 import { join } from "node:path";
 import { errorCodeOf, messageOf } from "@blixard/common";
 import { removeDurable } from "@blixard/common/system";
-import { limits } from "@blixard/protocol";
+import { limits, type VolumeSnapshot } from "@blixard/protocol";
+import type { CopyRunning } from "../disks/running-volume.ts";
 import { bytesOf, copyVolume, lookAtVolume } from "./copy-volume.ts";
 
 /** A snapshot, as the replicated state wants it. */
@@ -27,7 +28,21 @@ export interface SnapshotWish {
 }
 
 /** `busy`: it is being worked on; else it is done, or could not be done because of the problem. */
-type Seen = { readonly busy: true } | { readonly busy: false; readonly problem?: string };
+type Seen = { readonly busy: true } | ({ readonly busy: false } & Ended);
+
+interface Ended {
+  readonly problem?: string;
+  /** What the snapshot that was made shows. */
+  readonly shows?: NonNullable<VolumeSnapshot["shows"]>;
+}
+
+interface Step {
+  /** Of a snapshot: the volume, with which a VM may run. */
+  readonly volumeId?: string;
+  readonly from: string;
+  readonly to: string;
+  readonly sizeBytes: number;
+}
 
 interface Work {
   readonly ending: AbortController;
@@ -41,12 +56,14 @@ export class VolumeSnapshots {
   readonly #directory: string;
   readonly #onDone: () => void;
   readonly #running = new Map<string, Work>();
-  /** What has ended, by what it was and as of which epoch: undefined where it was done. */
-  readonly #ended = new Map<string, string | undefined>();
+  readonly #copyRunning: CopyRunning;
+  /** What has ended, by what it was and as of which epoch. */
+  readonly #ended = new Map<string, Ended>();
 
   /** `onDone` is told when something was done, or could not be done. */
-  constructor(directory: string, onDone: () => void) {
+  constructor(directory: string, copyRunning: CopyRunning, onDone: () => void) {
     this.#directory = directory;
+    this.#copyRunning = copyRunning;
     this.#onDone = onDone;
   }
 
@@ -59,15 +76,16 @@ export class VolumeSnapshots {
     for (const key of [...this.#ended.keys()]) {
       if (key.startsWith(volumeId) && !key.endsWith(`@${epoch}`)) this.#ended.delete(key);
     }
+    let made: Ended = {};
     for (const { snapshotId, sizeGiB: madeGiB, wasMade, isDeleted } of snapshots) {
       const file = this.fileOf(volumeId, snapshotId);
+      const key = `${volumeId}.${snapshotId}@${epoch}`;
       if (isDeleted) await removeDurable(file);
       else if (!wasMade && (await bytesOf(file)) === undefined) {
-        const copy = { from: path, to: file, sizeBytes: madeGiB * gibibyte };
-        return await this.#step(`${volumeId}.${snapshotId}@${epoch}`, copy);
-      }
+        return await this.#step(key, { volumeId, from: path, to: file, sizeBytes: madeGiB * gibibyte });
+      } else if (!wasMade) made = this.#ended.get(key) ?? {};
     }
-    if (restoring === undefined) return { busy: false };
+    if (restoring === undefined) return { busy: false, ...made };
     const from = this.fileOf(volumeId, restoring);
     const key = `${volumeId}@${epoch}`;
     if (!this.#ended.has(key) && (await bytesOf(from)) === undefined) {
@@ -89,29 +107,28 @@ export class VolumeSnapshots {
     await Promise.all([...this.#running.values()].map(({ done }) => done));
   }
 
-  async #step(
-    key: string,
-    { from, to, sizeBytes }: { readonly from: string; readonly to: string; readonly sizeBytes: number },
-  ): Promise<Seen> {
-    if (this.#ended.has(key)) {
-      const problem = this.#ended.get(key);
-      return { busy: false, ...(problem === undefined ? {} : { problem }) };
-    }
+  async #step(key: string, { volumeId, from, to, sizeBytes }: Step): Promise<Seen> {
+    const ended = this.#ended.get(key);
+    if (ended !== undefined) return { busy: false, ...ended };
     if (this.#running.has(key)) return { busy: true };
     const ending = new AbortController();
     const { signal } = ending;
-    const work = async () => {
+    const work = async (): Promise<Ended> => {
+      // Of a snapshot.
+      const shows = volumeId === undefined ? undefined : await this.#copyRunning(volumeId, to, { sizeBytes, signal });
+      if (shows !== undefined) return { shows };
       // Of a restore: the volume itself is what must not be in use.
       if ((await bytesOf(to)) !== undefined) await lookAtVolume(to, inUse);
       await copyVolume(from, to, { sizeBytes, signal });
+      return volumeId === undefined ? {} : { shows: "stopped" };
     };
     const done = work()
       .then(
-        () => void this.#ended.set(key, undefined),
+        (made) => void this.#ended.set(key, made),
         (error: unknown) => {
           // Its VM is about to end: it is tried again.
           if (signal.aborted || errorCodeOf(error) === "CONFLICT") return;
-          this.#ended.set(key, messageOf(error).slice(0, limits.placementLengthMax));
+          this.#ended.set(key, { problem: messageOf(error).slice(0, limits.placementLengthMax) });
         },
       )
       .finally(() => {

@@ -37,7 +37,7 @@ export function registerVolumeSnapshot(command: Command, context: CliContext, { 
     });
   }
 
-  write("create <volume> <name>", "keep what is on a volume that no VM runs with").action(
+  write("create <volume> <name>", "keep what is on a volume, also while a VM runs with it").action(
     (volume: string, name: string, options: Options) =>
       withClient(context, options, async (session) => {
         const written = await session.client.volumes.createSnapshot(volume, name);

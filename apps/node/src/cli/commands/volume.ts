@@ -1,4 +1,4 @@
-/** `blixard volume create|clone|export|import|snapshot|list|get|resize|attach|detach|delete` */
+/** `blixard volume create|clone|export|import|snapshot|list|get|resize|attach|detach|move|delete` */
 import type { BlixardClient } from "@blixard/client";
 import { BlixardError, errorCodeOf, notApplied, pauseFor } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
@@ -7,9 +7,11 @@ import type { Command } from "commander";
 import { type CliContext, say } from "../cli-context.ts";
 import { type ClientOptions, type ClientSession, withClient, withClientOptions } from "../client-command.ts";
 import { confirm } from "../confirm.ts";
+import { nodeIdOf } from "../node-name.ts";
 import { print, printItem } from "../output.ts";
-import { parseInteger } from "../quantities.ts";
+import { parseDurationMs, parseInteger } from "../quantities.ts";
 import { showItem, showList, type WatchOptions, withWatchOption } from "../watch.ts";
+import { finishOperation, type WaitingOptions } from "./operation-views.ts";
 import { volumeView } from "./views.ts";
 import { finishDisk } from "./vm-disk.ts";
 import { parseGiB } from "./vm-disks.ts";
@@ -103,6 +105,7 @@ export function registerVolume(command: Command, context: CliContext): void {
         await finishDisk(session, changed, { disk, ...options });
       }),
     );
+  registerMove(command, context);
   write("delete <name>", "delete a volume that no VM has, with its snapshots")
     .alias("rm")
     .option("--yes", "do not ask")
@@ -116,6 +119,25 @@ export function registerVolume(command: Command, context: CliContext): void {
         await print(context, format, { name, volumeId: volume.volumeId, deleted: options.detach !== true }, text, [
           name,
         ]);
+      }),
+    );
+}
+
+function registerMove(command: Command, context: CliContext): void {
+  withClientOptions(
+    command.command("move <name>").description("take a volume that no VM has to another node, with its snapshots"),
+  )
+    .requiredOption("--to <node>", "where it goes")
+    .option("--deadline <time>", "give up when it is not done by then; it stays where it was (default 24h)")
+    .option("--detach", "do not wait; see blixard operations")
+    .action((name: string, options: WaitingOptions & { readonly to: string; readonly deadline?: string }) =>
+      withClient(context, options, async (session) => {
+        const { client } = session;
+        const { operation } = await client.volumes.move({
+          ...{ name, to: await nodeIdOf(client, options.to) },
+          ...(options.deadline === undefined ? {} : { deadlineMs: parseDurationMs(options.deadline) }),
+        });
+        await finishOperation(session, operation, options, ({ to }) => `${name} is on node ${to}\n`);
       }),
     );
 }

@@ -85,6 +85,7 @@ volume.restoreSnapshot ddddrk  ddddrk  vuuurk  vuuurk  auuurk  ddddrk  ddddrk  m
 volume.deleteSnapshot  ddddrk  ddddrk  vuuurk  vuuurk  auuurk  ddddrk  ddddrk  mmm
 volume.read       ddddrk  ddddrk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 volume.write      ddddrk  ddddrk  cuuurk  cuuurk  auuurk  ddddrk  ddddrk  mmm
+volume.move       ddddrk  ddddrk  vuuurk  vuuurk  auuurk  ddddrk  ddddrk  mmm
 volume.observe    ++++rk  ++++rk  duuurk  duuurk  auuurk  ddddrk  ddddrk  mmm
 network.list      ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm
 network.get       ++++rk  ++++rk  +uuurk  +uuurk  auuurk  ddddrk  ddddrk  mmm

@@ -78,6 +78,7 @@ export const forgedRequests: Requests = {
   "volume.deleteSnapshot": (source) => ({ name: volume(source), snapshot: forgedName }),
   "volume.read": (source) => ({ name: volume(source) }),
   "volume.write": (source) => ({ name: volume(source), data: "AAAA", last: true }),
+  "volume.move": (source) => ({ name: volume(source), to: source.self }),
   "volume.observe": (source) => ({ nodeId: other(source), observations: volumesSeen(source) }),
   "network.list": () => ({}),
   "network.get": (source) => ({ name: network(source) }),
