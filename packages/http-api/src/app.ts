@@ -12,12 +12,14 @@ import type { HttpContext, HttpEnv } from "./http-context.ts";
 import { errorAnswer } from "./http-errors.ts";
 import type { HttpOptions, HttpParts } from "./http-types.ts";
 import { bindHttpMetrics } from "./metrics.ts";
+import { addPageRoutes } from "./page-routes.ts";
 import { authenticate, metaSource, type RouteContext } from "./route-context.ts";
 import { RouteList } from "./route-list.ts";
 import { addBlobRoute } from "./routes-blobs.ts";
 import { addCallRoutes } from "./routes-calls.ts";
 import { addNodeRoutes } from "./routes-node.ts";
 import { addStreamRoutes } from "./routes-streams.ts";
+import { addSessionRoutes } from "./session-routes.ts";
 
 export type RequestHandler = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
 
@@ -33,6 +35,8 @@ export function createHttpApp(deps: HttpParts, options: HttpOptions): RequestHan
     answer: answerer(deps, routes),
   };
   addNodeRoutes(context);
+  addPageRoutes(context);
+  addSessionRoutes(context);
   addBlobRoute(context);
   // Before the calls: a stream shares its path with one, and its flag tells them apart.
   addStreamRoutes(context);

@@ -64,8 +64,10 @@ export async function authenticate(
   socket: Socket,
   authorization: string | undefined,
 ): Promise<Caller> {
-  const token = /^Bearer +(\S{1,512})$/i.exec(authorization ?? "")?.[1];
-  const caller = token === undefined ? undefined : await deps.service().authenticate(token);
+  const token = bearerTokenOf(authorization);
+  const { sessions, service } = deps;
+  const caller =
+    token === undefined ? undefined : await sessions.caller(token, (known) => service().authenticate(known));
   if (caller === undefined) {
     throw notApplied("UNAUTHENTICATED", token === undefined ? "a token is needed" : "the token is not known", {
       hint: "Send `Authorization: Bearer <token>`; the token stands in admin.token of the data directory of a voter.",
@@ -73,6 +75,11 @@ export async function authenticate(
   }
   deps.places.authenticated(socket);
   return caller;
+}
+
+/** The token in an Authorization header. */
+export function bearerTokenOf(authorization: string | undefined): string | undefined {
+  return /^Bearer +(\S{1,512})$/i.exec(authorization ?? "")?.[1];
 }
 
 /** The parts of a request that its meta is read from. */

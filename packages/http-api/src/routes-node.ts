@@ -1,8 +1,7 @@
-/** Routes about the node itself: liveness, readiness, metrics, the API description and the page. */
+/** Routes about the node itself: liveness, readiness, metrics and the API description. */
 import type { Health } from "@blixard/protocol";
 import { openApiDocument } from "./openapi.ts";
 import { addNodeRoute, type RouteContext } from "./route-context.ts";
-import { statusPage } from "./status-page.ts";
 
 export function addNodeRoutes(context: RouteContext): void {
   const { deps, options } = context;
@@ -26,9 +25,5 @@ export function addNodeRoutes(context: RouteContext): void {
   });
   addNodeRoute(context, "openApi", async (request) => {
     return request.json(openApiDocument(options));
-  });
-  addNodeRoute(context, "page", async (request) => {
-    request.header("content-security-policy", statusPage.contentSecurityPolicy);
-    return request.html(statusPage.html);
   });
 }

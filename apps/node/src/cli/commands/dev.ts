@@ -9,8 +9,9 @@ import type { BlixardClient } from "@blixard/client";
 import { BlixardError, linkSignal } from "@blixard/common";
 import type { NodeStatus } from "@blixard/protocol";
 import { type Command, Option } from "commander";
-import { type DevCluster, type DevNode, devClient, startDevCluster } from "../../dev/dev-cluster.ts";
+import { type DevCluster, type DevNode, devClient, devToken, startDevCluster } from "../../dev/dev-cluster.ts";
 import { type DevVm, runDevVm } from "../../dev/dev-vm.ts";
+import { pageAddress } from "../../dev/page-address.ts";
 import { type CliContext, say } from "../cli-context.ts";
 import { parseInteger } from "../quantities.ts";
 import { formatTable } from "../table.ts";
@@ -88,6 +89,8 @@ async function present(context: CliContext, cluster: DevCluster, options: Option
   if (vm !== undefined && vm.page === undefined && options.vmDriver !== "fake") {
     say(context, "\nThis VM has no network, because passt is not there or does not work: apt-get install passt");
   }
+  const page = await pageAddress(first.ready.http, devToken(first), context.signal);
+  say(context, `\nthe page, logged in (opens once, within two minutes): ${page}`);
   suggest(context, client, first, vm !== undefined);
 }
 
