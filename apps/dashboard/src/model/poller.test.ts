@@ -82,9 +82,16 @@ describe("a poller", () => {
     poller.wake();
     poller.wake();
     expect(asked).toBe(1);
+    const answerFirst = answer;
+    poller.follow([slow]);
+    answerFirst();
+    await settle();
+    // That of the second view is under way still.
+    poller.wake();
+    expect(asked).toBe(2);
     poller.follow([]);
     answer();
     await settle();
-    expect(state.delays).toEqual([]);
+    expect([state.delays, state.failures]).toEqual([[], []]);
   });
 });

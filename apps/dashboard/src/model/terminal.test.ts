@@ -45,6 +45,11 @@ describe("a terminal", () => {
     expect(shown("top\x1b[2;3r\x1b[2;1Ha\r\nb\r\nc\r\nd")).toEqual(["top", "c", "d"]);
   });
 
+  it.each(["\x1b[2;99r", "\x1b[7;3r", "\x1b[4;4r"])("scrolls all of it where the region %j is none", (region) => {
+    const lines = Array.from({ length: rowsMax + 6 }, (_, at) => `line ${at}`);
+    expect(shown(region, lines.join("\n"))).toEqual(lines);
+  });
+
   it("tells colours apart", () => {
     const terminal = new Terminal();
     terminal.write(bytes("a\x1b[1;31mbc\x1b[38;5;196md\x1b[0me\x1b[97;44mf"));
@@ -64,7 +69,7 @@ describe("a terminal", () => {
     const piece = fc.oneof(
       fc.uint8Array({ maxLength: 40 }),
       fc
-        .tuple(fc.nat(99_999), fc.nat(999), fc.constantFrom(..."ABCDGdHfJKPmrhXq"))
+        .tuple(fc.oneof(fc.nat(30), fc.nat(99_999)), fc.nat(30), fc.constantFrom(..."ABCDGdHfJKPmrhXq"))
         .map(([a, b, end]) => bytes(`\x1b[${a};${b}${end}`)),
       fc.constantFrom("\x1b7", "\x1b8", "\x1bM", "\x1bD", "\x1bc", "\n", "\b", "\t", "x").map(bytes),
     );

@@ -6,9 +6,9 @@ import type { BlixardClient } from "@blixard/client";
 import { ProcessCluster } from "@blixard/testing";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { Browser, Route } from "playwright-core";
-import { pageAddress } from "../dev/page-address.ts";
 import { builtBinary } from "./binary.ts";
 import { startBrowser, WatchedPage } from "./browser.ts";
+import { runBinary } from "./run-binary.ts";
 
 const patienceMs = 120_000;
 const views = ["Overview", "Nodes", "VMs", "Images", "Operations"];
@@ -43,7 +43,9 @@ const running = () => row(admin, "web").getByText("Running", { exact: true });
 
 describe("the page", () => {
   it("is opened once by its address, which keeps no secret, and by the token of the tab from then on", async () => {
-    const address = await pageAddress(home(), cluster.token, new AbortController().signal);
+    const { stdout } = await runBinary(["page", "--data-dir", cluster.node(1).dataDir]);
+    const address = stdout.trim();
+    expect(address).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/#login=[0-9a-f]{64}$/);
     admin = await WatchedPage.open(browser, address);
     await text(admin, "Nothing needs attention.");
     expect(admin.page.url()).toBe(`${home()}/`);

@@ -11,8 +11,8 @@ import type { NodeStatus } from "@blixard/protocol";
 import { type Command, Option } from "commander";
 import { type DevCluster, type DevNode, devClient, devToken, startDevCluster } from "../../dev/dev-cluster.ts";
 import { type DevVm, runDevVm } from "../../dev/dev-vm.ts";
-import { pageAddress } from "../../dev/page-address.ts";
 import { type CliContext, say } from "../cli-context.ts";
+import { pageAddress } from "../page-address.ts";
 import { parseInteger } from "../quantities.ts";
 import { formatTable } from "../table.ts";
 
@@ -102,6 +102,7 @@ function suggest(context: CliContext, client: BlixardClient, first: DevNode, has
     `  export BLIXARD_ADDRESS=${first.ready.bind} BLIXARD_TOKEN=$(cat ${join(first.dataDir, "admin.token")})`,
   );
   say(context, `  ${command} status`);
+  say(context, `  ${command} page --data-dir ${first.dataDir}`);
   if (hasVm) say(context, `  ${command} vm console ${vmName}`);
   say(context, `  ${command} vm create web --image demo --memory 64M`);
   say(context, `  ${command} kv put greeting hello`);
