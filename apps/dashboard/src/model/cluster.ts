@@ -119,7 +119,8 @@ const loadVm =
 export const loadsOf = {
   overview: [loadStatus, loadNodes, loadMetrics],
   nodes: [loadNodes, loadStatus],
-  vms: [loadVms, loadStatus, loadImages],
+  // Every other time the VMs: what becomes of those on a silent node is soon over.
+  vms: [loadVms, loadStatus, loadVms, loadImages],
   images: [loadImages, loadStatus],
   operations: [loadOperations, loadStatus],
 } as const;

@@ -163,6 +163,9 @@ describe("the page", () => {
   it("follows a node that is killed, and the VM that starts elsewhere", async () => {
     const away = (await client.vms.get("web")).node ?? 0;
     expect([2, 3]).toContain(away);
+    // A new leader waits for the lease anew, and tells nothing of it before it knows.
+    if ((await cluster.waitForLeader()) !== 1) await client.cluster.transferLeader(1);
+    await cluster.waitFor("node 1 to lead", ({ leaderId }) => leaderId === 1);
     await admin.view("VMs");
     await running().waitFor({ timeout: patienceMs });
     await cluster.kill(away);
