@@ -48,6 +48,13 @@ export default {
       to: { path: "^packages/testing/" },
     },
     {
+      name: "page-with-types-only",
+      comment: "what runs in a browser takes the types of the contract, and no code of ours",
+      severity: "error",
+      from: { path: "^apps/dashboard/src", pathNot: "\\.d\\.ts$" },
+      to: { path: "^(packages|apps/node|tools)/", dependencyTypesNot: ["type-only"] },
+    },
+    {
       name: "nobody-imports-applications",
       severity: "error",
       from: { path: "^packages/" },

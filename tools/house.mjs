@@ -13,7 +13,7 @@ const [begin, end] = ["<!-- house: drawn by `npm run fix` -->", "<!-- end of hou
 const isTest = (file) => /\.test\.ts$|\/src\/(.*\/)?(testing|e2e)\//.test(file);
 const roomOf = (file) => /^(packages|apps|tools)\/[^/]+(?=\/src\/)/.exec(file)?.[0];
 
-const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "*.ts"], {
+const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "*.ts", "*.tsx"], {
   encoding: "utf8",
 });
 const lines = new Map();

@@ -31,9 +31,9 @@ for (const file of files.filter((name) => /\.(log|cpuprofile|heapsnapshot|heappr
   breach(file, "is what a program wrote when it ran");
 }
 
-for (const file of files.filter((name) => /\.(ts|mjs|md|json|yml)$/.test(name) && name !== "tools/tidy.mjs")) {
+for (const file of files.filter((name) => /\.(tsx?|mjs|css|md|json|yml)$/.test(name) && name !== "tools/tidy.mjs")) {
   const text = read(file);
-  const code = /\.(ts|mjs)$/.test(file);
+  const code = /\.(tsx?|mjs)$/.test(file);
   if (basename(file) === "package-lock.json") continue;
   for (const [pattern, rule] of banned) {
     const at = text.split("\n").findIndex((line) => pattern.test(line));

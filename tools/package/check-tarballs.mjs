@@ -53,7 +53,9 @@ function* checkFiles({ installed, manifest }, files) {
   for (const entry of entries) {
     if (!files.includes(entry)) yield `package.json names ${entry}, which is not packed`;
   }
-  const reached = reachable(installed, entries);
+  // What is served to browsers begins with a page.
+  const pages = files.filter((name) => name.endsWith(".html"));
+  const reached = reachable(installed, [...entries, ...pages]);
   for (const file of files.filter((name) => name.endsWith(".js"))) {
     for (const target of missingImports(installed, file)) yield `${file} imports ${target}, which is not packed`;
   }

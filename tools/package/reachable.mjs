@@ -26,7 +26,7 @@ export function reachable(folder, entries) {
     const file = open.pop();
     if (found.has(file)) continue;
     found.add(file);
-    if (!/\.(js|ts)$/.test(file)) continue;
+    if (!/\.(js|ts|html)$/.test(file)) continue;
     for (const match of readFileSync(join(folder, file), "utf8").matchAll(relativeFile)) {
       const next = normalize(join(dirname(file), match[2] ?? match[4]));
       // Declarations name each other by the extension of the source, and sources name processes by that of the output.

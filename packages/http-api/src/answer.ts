@@ -5,6 +5,9 @@ import { headers } from "@blixard/protocol";
 import type { Answer, Exchange } from "./exchange.ts";
 import { httpLimits } from "./http-types.ts";
 
+/** It has no body, and its headers are those of the answer that the caller has. */
+const notModified = 304;
+
 /** Resolves when an answer that is written piece by piece has ended. Any other is only handed to Node.js. */
 export async function sendAnswer(exchange: Exchange, answer: Answer, clock: Clock): Promise<void> {
   const { incoming, outgoing, ownHeaders, requestId } = exchange;
@@ -18,6 +21,10 @@ export async function sendAnswer(exchange: Exchange, answer: Answer, clock: Cloc
   if (ownHeaders !== undefined) Object.assign(written, ownHeaders);
   if (!incoming.complete) endSoon(exchange, clock);
   const isWhole = typeof body === "string" || body instanceof Uint8Array;
+  if (status === notModified) {
+    outgoing.writeHead(status, written).end();
+    return;
+  }
   if (isWhole) {
     written["content-length"] = typeof body === "string" ? Buffer.byteLength(body) : body.length;
     outgoing.writeHead(status, written).end(body);

@@ -10,12 +10,14 @@ import { HostGuard } from "./host-guard.ts";
 import { errorAnswer } from "./http-errors.ts";
 import type { HttpOptions, HttpParts } from "./http-types.ts";
 import { bindHttpMetrics, type HttpMetrics } from "./metrics.ts";
+import { addPageRoutes } from "./page-routes.ts";
 import { callerOf, type RouteContext } from "./route-context.ts";
 import { RouteTable } from "./route-table.ts";
 import { addBlobRoute } from "./routes-blobs.ts";
 import { addCallRoutes } from "./routes-calls.ts";
 import { addNodeRoutes } from "./routes-node.ts";
 import { addStreamRoutes } from "./routes-streams.ts";
+import { addSessionRoutes } from "./session-routes.ts";
 
 export type RequestHandler = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
 
@@ -23,6 +25,8 @@ export function createHttpApp(deps: HttpParts, options: HttpOptions): RequestHan
   const routes = new RouteTable();
   const context: RouteContext = { deps, options, routes };
   addNodeRoutes(context);
+  addPageRoutes(context);
+  addSessionRoutes(context);
   addBlobRoute(context);
   addStreamRoutes(context);
   addCallRoutes(context);

@@ -3,6 +3,7 @@ import { createHttpApp, type RequestHandler } from "./app.ts";
 import { HttpPlaces } from "./http-places.ts";
 import { type HttpDeps, type HttpOptions, httpLimits } from "./http-types.ts";
 import type { BlobStore, NodeService } from "./node-service.ts";
+import { PageSessions } from "./page-sessions.ts";
 import { startingBlobs, startingService } from "./starting-node.ts";
 import { createVmSockets, type UpgradeHandler } from "./vm-sockets.ts";
 
@@ -23,7 +24,7 @@ export function createHttpApi(deps: HttpDeps, options: HttpOptions): HttpApi {
   let service = startingService;
   let blobs = startingBlobs;
   const places = new HttpPlaces(deps, options.places ?? httpLimits);
-  const parts = { ...deps, service: () => service, blobs: () => blobs, places };
+  const parts = { ...deps, service: () => service, blobs: () => blobs, places, sessions: new PageSessions(deps) };
   const sockets = createVmSockets(parts, options);
   return {
     onRequest: createHttpApp(parts, options),

@@ -170,12 +170,12 @@ describe("bad requests", () => {
 });
 
 describe("routes without a token", () => {
-  it("are liveness, readiness, identity and the page", async () => {
+  it("are liveness, readiness and identity", async () => {
     const none = { authorization: "" };
     expect((await ask("GET", "/healthz", undefined, none)).body).toMatchObject({ healthy: true, ready: true });
     expect((await ask("GET", "/readyz", undefined, none)).status).toBe(200);
     expect((await ask("GET", "/v1/identity", undefined, none)).body).toMatchObject({ nodeId: 1 });
-    expect((await ask("GET", "/", undefined, none)).body).toContain("<h1>Blixard</h1>");
+    expect(await ask("GET", "/", undefined, none)).toMatchObject({ status: 404, body: failure("NOT_FOUND") });
     for (const path of ["/metrics", "/v1/status", "/v1/openapi.json"]) {
       expect((await ask("GET", path, undefined, none)).status).toBe(401);
     }
@@ -413,55 +413,5 @@ describe("what cannot be read", () => {
     expect(await raw(`GET /healthz HTTP/1.1\r\n${hosts}\r\n\r\n`)).toMatch(/^HTTP\/1\.1 400 /);
     expect(await upgrade("/v1/vms/web/console", hosts)).toMatch(/^HTTP\/1\.1 400 /);
     expect(await raw("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")).toMatch(/^HTTP\/1\.1 200 /);
-  });
-});
-
-describe("the page", () => {
-  it("forgets a token that is refused, and asks no more", async () => {
-    const { body } = await ask("GET", "/");
-    const script = /<script>([\s\S]*)<\/script>/.exec(String(body))?.[1] ?? "";
-    let status = 401;
-    let asked = 0;
-    let tick = () => {};
-    const element = () => ({ addEventListener: () => {}, replaceChildren: () => {}, textContent: "", hidden: true });
-    const elements = new Map<string, ReturnType<typeof element>>();
-    const stored = new Map([["blixard-token", "wrong"]]);
-    const page = {
-      document: {
-        getElementById: (id: string) => elements.get(id) ?? elements.set(id, element()).get(id),
-        createElement: () => ({ append: () => {} }),
-      },
-      sessionStorage: {
-        getItem: (key: string) => stored.get(key) ?? null,
-        setItem: (key: string, value: string) => stored.set(key, value),
-        removeItem: (key: string) => stored.delete(key),
-      },
-      fetch: async () => {
-        asked++;
-        return { ok: false, status, json: async () => ({ error: { message: "the token is not known" } }) };
-      },
-      setInterval: (again: () => void) => {
-        tick = again;
-      },
-    };
-    const load = () => new Function(...Object.keys(page), script)(...Object.values(page));
-    const settle = () => new Promise((resolve) => setImmediate(resolve));
-    load();
-    await settle();
-    for (let ticks = 0; ticks < 3; ticks++) {
-      tick();
-      await settle();
-    }
-    expect({ asked, stored: stored.size, hidden: elements.get("form")?.hidden }).toEqual({
-      ...{ asked: 1, stored: 0, hidden: false },
-    });
-    // A node that is busy is asked again.
-    status = 503;
-    stored.set("blixard-token", "right");
-    load();
-    await settle();
-    tick();
-    await settle();
-    expect(asked).toBe(3);
   });
 });

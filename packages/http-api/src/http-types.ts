@@ -3,6 +3,10 @@ import { assertAtMost, assertBelow, type Clock, type Logger, type Metrics, type 
 import { limits, serviceCallBytesMax } from "@blixard/protocol";
 import type { HttpPlaces, HttpPlacesOptions } from "./http-places.ts";
 import type { BlobStore, NodeService } from "./node-service.ts";
+import type { PageSessions } from "./page-sessions.ts";
+
+/** What the page consists of, by path: `index.html`, and `assets/NAME`, whose names change with what they hold. */
+export type PageFiles = ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
 
 export interface HttpDeps {
   readonly clock: Clock;
@@ -15,6 +19,8 @@ export interface HttpDeps {
   readonly storageHealthy: () => boolean;
   /** The metrics as Prometheus text. */
   readonly metricsText: () => Promise<string>;
+  /** The page at `/`. Default: none. */
+  readonly page?: PageFiles | undefined;
 }
 
 /** What the routes build on. */
@@ -24,6 +30,7 @@ export interface HttpParts extends HttpDeps {
   /** Where uploads go now. */
   blobs(): BlobStore;
   readonly places: HttpPlaces;
+  readonly sessions: PageSessions;
 }
 
 export interface HttpOptions {

@@ -39,8 +39,9 @@ export function callerOf(deps: HttpParts, exchange: Exchange): Caller {
  * @throws UNAUTHENTICATED, UNAVAILABLE
  */
 export function authenticate(deps: HttpParts, socket: Socket, authorization: string | undefined): Caller {
-  const token = authorization === undefined ? undefined : /^Bearer +(\S{1,512})$/i.exec(authorization)?.[1];
-  const caller = token === undefined ? undefined : deps.service().authenticate(token);
+  const token = bearerTokenOf(authorization);
+  const { sessions, service } = deps;
+  const caller = token === undefined ? undefined : sessions.caller(token, (known) => service().authenticate(known));
   if (caller === undefined) {
     throw notApplied("UNAUTHENTICATED", token === undefined ? "a token is needed" : "the token is not known", {
       hint: "Send `Authorization: Bearer <token>`; the token stands in admin.token of the data directory of a voter.",
@@ -48,4 +49,9 @@ export function authenticate(deps: HttpParts, socket: Socket, authorization: str
   }
   deps.places.authenticated(socket);
   return caller;
+}
+
+/** The token in an Authorization header. */
+export function bearerTokenOf(authorization: string | undefined): string | undefined {
+  return authorization === undefined ? undefined : /^Bearer +(\S{1,512})$/i.exec(authorization)?.[1];
 }

@@ -1,9 +1,8 @@
-/** Routes about the node itself: liveness, readiness, metrics, the API description and the page. */
+/** Routes about the node itself: liveness, readiness, metrics and the API description. */
 import type { Health } from "@blixard/protocol";
 import { jsonAnswer } from "./exchange.ts";
 import { openApiDocument } from "./openapi.ts";
 import { addNodeRoute, type RouteContext } from "./route-context.ts";
-import { statusPage } from "./status-page.ts";
 
 export function addNodeRoutes(context: RouteContext): void {
   const { deps, options } = context;
@@ -27,9 +26,5 @@ export function addNodeRoutes(context: RouteContext): void {
   });
   addNodeRoute(context, "openApi", async () => {
     return jsonAnswer(openApiDocument(options));
-  });
-  addNodeRoute(context, "page", async (exchange) => {
-    exchange.setHeader("content-security-policy", statusPage.contentSecurityPolicy);
-    return { status: 200, type: "text/html; charset=UTF-8", body: statusPage.html };
   });
 }

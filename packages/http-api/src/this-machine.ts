@@ -5,6 +5,7 @@
  */
 import { methods, nodeRoutes } from "@blixard/protocol";
 import type { ListenerHandlers } from "./listeners.ts";
+import { isThisMachine } from "./loopback.ts";
 
 const openPaths: ReadonlySet<string> = new Set([
   nodeRoutes.health.path,
@@ -40,6 +41,5 @@ export function onlyForThisMachine({ onRequest, onUpgrade, places }: ListenerHan
 
 /** Whether a request from `remoteAddress` is answered. */
 export function mayUse(remoteAddress: string | undefined, url: string | undefined): boolean {
-  if (/^(::ffff:)?127\.\d{1,3}\.\d{1,3}\.\d{1,3}$|^::1$/.test(remoteAddress ?? "")) return true;
-  return openPaths.has((url ?? "").replace(/\?.*$/s, ""));
+  return isThisMachine(remoteAddress) || openPaths.has((url ?? "").replace(/\?.*$/s, ""));
 }

@@ -66,7 +66,7 @@ export type { NetworkPlan, NetworkRecord, NetworkView, PrivateNetwork } from "./
 export { address6Of, isPrivate, networkPlanOf } from "./api/network.ts";
 export type { KeyChange, MemberRole, NodeCapacity, NodeRecord, NodeView } from "./api/node.ts";
 export { memberRoleSchema, nodeCapacitySchema, nodeRecordSchema } from "./api/node.ts";
-export type { Health, NodeRoute, StoredBlob } from "./api/node-routes.ts";
+export type { Health, NodeRoute, PageLogin, PageSession, StoredBlob } from "./api/node-routes.ts";
 export { headers, nodeRoutes, pathFields } from "./api/node-routes.ts";
 export type { PlannedVm, VmHeld } from "./api/node-work.ts";
 export type { DrainMode, DrainWish, OperationKind, OperationRecord, WaitingVm } from "./api/operation.ts";

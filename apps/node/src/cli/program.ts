@@ -37,6 +37,11 @@ const groups: readonly Group[] = [
     load: async () => (await import("./commands/status.ts")).registerStatus,
   },
   {
+    name: "page",
+    summary: "the address that opens the page of a node of this machine, once",
+    load: async () => (await import("./commands/page.ts")).registerPage,
+  },
+  {
     name: "cluster",
     summary: "members, leader and snapshots",
     load: async () => (await import("./commands/cluster.ts")).registerCluster,

@@ -12,6 +12,7 @@ import type { NodeConfig } from "@blixard/server";
 import { type RunningNode, startNode } from "@blixard/server";
 import { type CliContext, say } from "../cli/cli-context.ts";
 import { reportError, useColor } from "../cli/cli-errors.ts";
+import { readPageFiles } from "./page-files.ts";
 import { createPinoLogger } from "./pino-logger.ts";
 
 /** A clean stop ends within 10 s, whatever hangs. */
@@ -45,9 +46,18 @@ export async function runDaemon(config: NodeConfig, context: CliContext): Promis
     fail = reject;
   });
   fatal.catch(() => {});
+  const page = await readPageFiles(logger);
   const start = (given: NodeConfig, onNewKey: (ports: NewKeyPorts) => void) =>
     startNode(given, {
-      ...{ logger, env: context.env, stdin: context.stdin, say: (text) => say(context, text), signal: stop, onNewKey },
+      ...{
+        logger,
+        env: context.env,
+        stdin: context.stdin,
+        say: (text) => say(context, text),
+        signal: stop,
+        onNewKey,
+        page,
+      },
       onFatal: (error) => fail(error),
     });
   for (let given = config; ; ) {

@@ -105,8 +105,13 @@ async function startNode(
 
 /** A client of one node with its administrator's token. Yours to close. */
 export async function devClient(node: DevNode): Promise<BlixardClient> {
-  const token = readOwnFile(join(node.dataDir, "admin.token")).trim();
+  const token = devToken(node);
   return connectClient({ addresses: [{ address: node.ready.bind, pin: node.ready.endpointId, token }] });
+}
+
+/** The administrator's token of one node. */
+export function devToken({ dataDir }: DevNode): string {
+  return readOwnFile(join(dataDir, "admin.token")).trim();
 }
 
 async function createTicket(node: DevNode): Promise<string> {

@@ -37,6 +37,8 @@ export class TestService implements NodeService {
   readonly vms = new Watch<ReadonlyMap<string, VmRecord | undefined>>(new Map());
   /** The one operation that there is. */
   operation: OperationRecord | undefined;
+  /** Tokens that are good no longer. */
+  readonly revoked = new Set<string>();
   readonly #values = new Map<string, { value: string; index: number }>();
   readonly #changes = new Watch(0);
   readonly #lives = new Set<LinkedSignal>();
@@ -257,6 +259,7 @@ export class TestService implements NodeService {
   }
 
   authenticate(token: string): Caller | undefined {
+    if (this.revoked.has(token)) return undefined;
     if (token === "admin-token") return { actor: { kind: "token", id: "a" }, access: "admin" };
     if (token === "viewer-token") return { actor: { kind: "token", id: "v" }, access: "viewer" };
     return undefined;

@@ -1,6 +1,6 @@
 /** The HTTP routes of a node that are no calls of its service. With the methods and streams they are all that it serves. */
 import { z } from "zod";
-import type { CallerAccess } from "./access.ts";
+import { accessRoleSchema, actorSchema, type CallerAccess } from "./access.ts";
 import type { HttpVerb } from "./definitions.ts";
 import { digestSchema, nodeIdSchema } from "./values.ts";
 
@@ -19,6 +19,19 @@ export type Health = z.infer<typeof healthSchema>;
 /** A blob in the image store of a node. */
 export const storedBlobSchema = z.object({ digest: digestSchema, sizeBytes: z.int(), nodeId: nodeIdSchema });
 export type StoredBlob = z.infer<typeof storedBlobSchema>;
+
+/** A secret that opens the page once, without a token in its address. */
+export const pageLoginSchema = z.object({ secret: z.string(), expiresUnixMs: z.int() });
+export type PageLogin = z.infer<typeof pageLoginSchema>;
+
+/** Who calls. `token` and `expiresUnixMs` are of a session that a login has begun; `token` is told once. */
+export const pageSessionSchema = z.object({
+  actor: actorSchema,
+  role: accessRoleSchema,
+  expiresUnixMs: z.int().optional(),
+  token: z.string().optional(),
+});
+export type PageSession = z.infer<typeof pageSessionSchema>;
 
 export interface NodeRoute {
   readonly verb: HttpVerb;
@@ -65,9 +78,45 @@ export const nodeRoutes = {
   page: {
     verb: "GET",
     path: "/",
-    summary: "the status page",
+    summary: "the page, for browsers",
     access: "anyone",
     answers: { status: 200, mediaType: "text/html" },
+  },
+  pageFile: {
+    verb: "GET",
+    path: "/assets/{file}",
+    summary: "a script or style of the page",
+    access: "anyone",
+    answers: { status: 200, mediaType: "text/javascript" },
+  },
+  pageLogin: {
+    verb: "POST",
+    path: "/v1/logins",
+    summary: "a secret that begins one session with the rights of the caller's token, soon and on this machine only",
+    access: "viewer",
+    answers: json(pageLoginSchema, 201),
+  },
+  beginSession: {
+    verb: "POST",
+    path: "/v1/session",
+    summary: "the secret of a login, in `secret`, for the token of a session at this node; good once",
+    access: "anyone",
+    takes: "application/json",
+    answers: json(pageSessionSchema, 201),
+  },
+  session: {
+    verb: "GET",
+    path: "/v1/session",
+    summary: "who calls, and what the caller may do",
+    access: "viewer",
+    answers: json(pageSessionSchema),
+  },
+  endSession: {
+    verb: "DELETE",
+    path: "/v1/session",
+    summary: "the session of the caller ends; a token stays what it is",
+    access: "viewer",
+    answers: json(z.object({ ended: z.boolean() })),
   },
   uploadBlob: {
     verb: "POST",

@@ -27,7 +27,7 @@ import {
   withTimeLimit,
 } from "@blixard/common";
 import { systemClock, systemRandom } from "@blixard/common/system";
-import { createHttpApi, type HttpApi, type NodeService } from "@blixard/http-api";
+import { createHttpApi, type HttpApi, type HttpDeps, type NodeService } from "@blixard/http-api";
 import {
   checkOperatorTls,
   createSealing,
@@ -59,7 +59,7 @@ import { removeRecovery } from "./recovery-file.ts";
 import { localToken, readOrMakeToken } from "./token-files.ts";
 import { chooseVmDrivers } from "./vm-drivers.ts";
 
-export interface StartNodeDeps {
+export interface StartNodeDeps extends Pick<HttpDeps, "page"> {
   readonly logger: Logger;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** A ticket comes from here with `--join-file -`. */
@@ -210,7 +210,7 @@ function createApi({ config, metrics, failure, ...base }: Base, { dataDir, key, 
       ...{ ...base, metrics, nodeId: dataDir.nodeId, endpointId: key.endpointId },
       clusterId: () => cluster.id,
       storageHealthy: () => failure() === null,
-      metricsText: () => metrics.text(),
+      ...{ metricsText: () => metrics.text(), page: base.deps.page },
     },
     { version: blixardVersion, debugApi: config.debugApi, allowedHosts: ownHosts(config) },
   );

@@ -9,9 +9,10 @@ import type { BlixardClient } from "@blixard/client";
 import { BlixardError, linkSignal } from "@blixard/common";
 import type { NodeStatus } from "@blixard/protocol";
 import { type Command, Option } from "commander";
-import { type DevCluster, type DevNode, devClient, startDevCluster } from "../../dev/dev-cluster.ts";
+import { type DevCluster, type DevNode, devClient, devToken, startDevCluster } from "../../dev/dev-cluster.ts";
 import { type DevVm, runDevVm } from "../../dev/dev-vm.ts";
 import { type CliContext, say } from "../cli-context.ts";
+import { pageAddress } from "../page-address.ts";
 import { parseInteger } from "../quantities.ts";
 import { formatTable } from "../table.ts";
 
@@ -88,6 +89,8 @@ async function present(context: CliContext, cluster: DevCluster, options: Option
   if (vm !== undefined && vm.page === undefined && options.vmDriver !== "fake") {
     say(context, "\nThis VM has no network, because passt is not there or does not work: apt-get install passt");
   }
+  const page = await pageAddress(first.ready.http, devToken(first), context.signal);
+  say(context, `\nthe page, logged in (opens once, within two minutes): ${page}`);
   suggest(context, client, first, vm !== undefined);
 }
 
@@ -99,6 +102,7 @@ function suggest(context: CliContext, client: BlixardClient, first: DevNode, has
     `  export BLIXARD_ADDRESS=${first.ready.bind} BLIXARD_TOKEN=$(cat ${join(first.dataDir, "admin.token")})`,
   );
   say(context, `  ${command} status`);
+  say(context, `  ${command} page --data-dir ${first.dataDir}`);
   if (hasVm) say(context, `  ${command} vm console ${vmName}`);
   say(context, `  ${command} vm create web --image demo --memory 64M`);
   say(context, `  ${command} kv put greeting hello`);
