@@ -1,7 +1,8 @@
-#!/usr/bin/env -S node --max-semi-space-size=32
+#!/usr/bin/env -S node --max-semi-space-size=32 --no-parallel-scavenge
 /**
- * The `blixard` binary: one command line in, one exit code out. The flag above halves what young objects cost a node under load,
- * which are most of what it makes: a collection comes half as often, and fewer of them are still in use then.
+ * The `blixard` binary: one command line in, one exit code out. The flags above are about young objects, which are most of what a
+ * node under load makes. With more room for them a collection comes half as often, and fewer of them are still in use then; and
+ * one thread collects them, because several that wait for each other cost more than they save where nodes share processors.
  */
 import { setMaxListeners } from "node:events";
 import type { CliContext } from "./cli/cli-context.ts";

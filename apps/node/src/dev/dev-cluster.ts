@@ -74,7 +74,7 @@ async function startNode(
   const address = ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir", dataDir, "--log-format", "json"];
   const joining = ticket === undefined ? ["--bootstrap"] : ["--join-file", "-"];
   // What the first line of the program asks of Node.js.
-  const heap = process.execArgv.filter((flag) => flag.startsWith("--max-semi-space-size="));
+  const heap = process.execArgv.filter((flag) => /^--(max-semi-space-size=|no-parallel-scavenge$)/.test(flag));
   const args = [...heap, main, "node", "--id", `${id}`, ...address, ...joining, ...options.flags];
   // Its own process group: Ctrl-C reaches this process first, which then stops the nodes in order.
   const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "pipe"], detached: true });

@@ -206,11 +206,8 @@ describeWith(describe, linuxGuestNeeds)("disks of VMs", () => {
     expect(await create("early", "--disk", "data,volume=back")).toMatchObject({ code: 5 });
     const resized = await volume("resize", "back", "--size", "4G");
     expect(resized).toMatchObject({ code: 5, stderr: expect.stringContaining("is being imported") });
-    for (const other of [
-      ["--size", "4G"],
-      ["--node", "2"],
-    ]) {
-      const refused = await volume("import", "back", packed, ...other);
+    for (const [flag, value] of Object.entries({ "--size": "4G", "--node": "2" })) {
+      const refused = await volume("import", "back", packed, flag, value);
       expect(refused).toMatchObject({ code: 5, stderr: expect.stringContaining("2 GiB on node 3") });
     }
     const checksum = `sha256:${await sha256Of(packed)}`;
