@@ -5,6 +5,14 @@ import { headers } from "@blixard/protocol";
 import type { Answer, Exchange } from "./exchange.ts";
 import { httpLimits } from "./http-types.ts";
 
+/** Errors of an answer whose caller has gone. */
+const goneCodes: ReadonlySet<string> = new Set([
+  "ERR_STREAM_PREMATURE_CLOSE",
+  "ERR_STREAM_DESTROYED",
+  "ECONNRESET",
+  "EPIPE",
+]);
+
 /** It has no body, and its headers are those of the answer that the caller has. */
 const notModified = 304;
 
@@ -34,8 +42,8 @@ export async function sendAnswer(exchange: Exchange, answer: Answer, clock: Cloc
   try {
     await pipeline(body, outgoing);
   } catch (error) {
-    // The caller has gone, which ends the stream and is no fault of anybody.
-    if (systemErrorCodeOf(error) !== "ERR_STREAM_PREMATURE_CLOSE") throw error;
+    // A caller that has gone ends the stream, and is no fault of anybody.
+    if (!goneCodes.has(systemErrorCodeOf(error) ?? "")) throw error;
   }
 }
 

@@ -7,7 +7,7 @@ import { stopInstance } from "./stop-ladder.ts";
 const ended: InstanceState = { type: "ended", reason: "guest-shutdown", message: "" };
 
 /** Which ways to stop it has; all that it was asked. */
-function stop(listensTo: "agent" | "acpi" | "quit", agent: "listens" | "lies" | "refuses" | "absent") {
+function stop(listensTo: "agent" | "acpi" | "quit", agent: "listens" | "lies" | "refuses" | "absent" | "lent") {
   const asked: string[] = [];
   const state = new Watch<InstanceState>({ type: "running" });
   const ask = async (how: string) => {
@@ -27,7 +27,10 @@ function stop(listensTo: "agent" | "acpi" | "quit", agent: "listens" | "lies" | 
   };
   const { signal } = new AbortController();
   const limits = { powerdownDeadlineMs: 40, quitDeadlineMs: 1_000, signal };
-  const done = stopInstance(systemClock, instance, { ...limits, agent: agent === "absent" ? undefined : { shutdown } });
+  const done = stopInstance(systemClock, instance, {
+    ...limits,
+    agent: agent === "absent" ? undefined : { shutdown, isLent: agent === "lent" },
+  });
   return done.then((by) => [by, asked] as const);
 }
 
@@ -35,6 +38,8 @@ describe("stopInstance", () => {
   it("asks the agent in the guest first, where there is one", async () => {
     expect(await stop("agent", "listens")).toEqual(["agent", ["agent", "quit"]]);
     expect(await stop("acpi", "absent")).toEqual(["acpi", ["acpi", "quit"]]);
+    // It would be asked only when the snapshot that has its channel is over.
+    expect(await stop("acpi", "lent")).toEqual(["acpi", ["acpi", "quit"]]);
   });
 
   it("goes on when the agent refuses, or says yes and does nothing", async () => {

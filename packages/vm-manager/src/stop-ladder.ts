@@ -17,7 +17,7 @@ export async function stopInstance(
     readonly powerdownDeadlineMs: number;
     readonly quitDeadlineMs: number;
     /** Asked first, where one answers. */
-    readonly agent?: Pick<GuestAgent, "shutdown"> | undefined;
+    readonly agent?: Pick<GuestAgent, "shutdown" | "isLent"> | undefined;
     readonly signal: AbortSignal;
   },
 ): Promise<StoppedBy> {
@@ -38,7 +38,8 @@ export async function stopInstance(
   // What is over stays as a tombstone, which the next steps clear away.
   let by: StoppedBy | undefined = over(instance.state.value) ? "itself" : undefined;
   if (powerdownDeadlineMs > 0 && instance.state.value.type === "running") {
-    const asked = agent !== undefined && (await agent.shutdown().then(isDone, isNotDone));
+    // An agent whose channel is lent would be asked much later.
+    const asked = agent?.isLent === false && (await agent.shutdown().then(isDone, isNotDone));
     // An agent that says yes and does nothing takes half of the time.
     const deadlineMs = asked ? powerdownDeadlineMs / 2 : powerdownDeadlineMs;
     if (!asked || !(await reached(deadlineMs, over))) await instance.requestPowerdown().catch(() => {});

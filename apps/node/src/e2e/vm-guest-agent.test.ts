@@ -146,6 +146,7 @@ describeWith(describe, debianGuestNeeds)("a Debian guest", () => {
     const hasAll = `[ $(nproc) = 2 ] && [ $(${total}) -ge ${(mebibytes ?? 0) + 240} ]`;
     expect(await run(`until ${hasAll}; do sleep 1; done; echo all`)).toMatchObject({ code: 0, stdout: "all\n" });
     expect(await client.vms.get("web")).toMatchObject({
+      ends: [],
       restarts: 0,
       startedWith: { vcpus: 2, memoryMiB: memoryMiB + 256 },
     });

@@ -52,7 +52,9 @@ export function rebalanceMoves(view: BalanceView): BalancePlan {
     questions -= looked.length;
     const step = bestStep(present, looked);
     const isOver = step === undefined || steps.length === limits.rebalanceMovesMax;
-    if (isOver) return { moves: whole(view.state, steps), more: step !== undefined || looked.length < movable.length };
+    // A run that moves nothing is the last one: where not all can be looked at, the next one would look at the same.
+    const more = step !== undefined || (steps.length > 0 && looked.length < movable.length);
+    if (isOver) return { moves: whole(view.state, steps), more };
     steps.push(step);
     present = { ...present, state: moved(present.state, step) };
   }

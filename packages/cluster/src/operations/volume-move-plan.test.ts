@@ -80,6 +80,8 @@ describe("a volume that goes to another node", () => {
     });
     expect(copied()).toBe(1);
     expect(wantedCopies(replica.state, 3)).toEqual([]);
+    // Its node may take it no more, for example because it leaves.
+    expect(plan(1_000)).toMatchObject({ end: { state: "failed", error: { code: "DEADLINE_EXCEEDED" } } });
     for (const body of plan().steps) expect(replica.apply(body)).toMatchObject({ ok: true });
     expect(db()).toMatchObject({ node: 3, epoch: 2, state: "pending", came: key, leftOn: [2] });
     expect(db()).not.toHaveProperty("moving");

@@ -34,7 +34,9 @@ function planCopy(view: PlanView, operation: NodeOperation, volume: VolumeRecord
   if (copy?.state === "failed") return failed(copy.code ?? "UNAVAILABLE", copy.message);
   if (copy?.state === "copied") {
     const step = { type: "volume.carry", name, volumeId, epoch } as const;
-    return { steps: [step], percent: copiedPercent, message: `node ${to} has all of it`, waiting: [] };
+    // A node that leaves takes it no more.
+    const late = lateEnd(operation, view.nowUnixMs, 1, "volume");
+    return { steps: [step], percent: copiedPercent, message: `node ${to} has all of it`, waiting: [], ...late };
   }
   const silent = [node, to].find((id) => !isReachable(id));
   const { doneBytes = 0, wholeBytes = 0 } = copy ?? {};

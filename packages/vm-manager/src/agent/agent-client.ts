@@ -49,6 +49,7 @@ export class AgentClient {
   readonly #options: AgentClientOptions;
   /** The agent does one thing at a time. */
   readonly #turns = new SerialQueue();
+  #lent = 0;
   #socket: Socket | undefined;
 
   constructor(options: AgentClientOptions) {
@@ -84,12 +85,22 @@ export class AgentClient {
     });
   }
 
+  /** Somebody else has the channel, or is about to get it: the agent answers nobody here for a while. */
+  get isLent(): boolean {
+    return this.#lent > 0;
+  }
+
   /** Gives the channel to somebody else for as long as that takes. */
   async lend<T>(work: (path: string) => Promise<T>): Promise<T> {
-    return await this.#turns.run(async () => {
-      this.close();
-      return await work(this.#options.path);
-    });
+    this.#lent++;
+    try {
+      return await this.#turns.run(async () => {
+        this.close();
+        return await work(this.#options.path);
+      });
+    } finally {
+      this.#lent--;
+    }
   }
 
   close(): void {

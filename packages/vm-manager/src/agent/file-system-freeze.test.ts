@@ -89,6 +89,18 @@ describe("the file systems of a guest", () => {
     expect(told.value.at(-1)).toBe("thaw");
   });
 
+  it("are not asked to go on for minutes where the agent does neither", async () => {
+    let refused = 0;
+    guest = (socket, asked) => {
+      if (!asked.execute.startsWith("guest-fsfreeze")) return honest(socket, asked);
+      refused++;
+      socket.write(agentLine({ error: { desc: "disabled" } }));
+    };
+    expect(await during(async () => {})).toBe(false);
+    expect({ refused, isMarked: existsSync(mark()) }).toEqual({ refused: 2, isMarked: false });
+    await expect(agent.ping({ timeoutMs: 5_000 })).resolves.toBeUndefined();
+  });
+
   it("go on when whoever had them stand still is killed", async () => {
     child = spawn(process.execPath, [program, freezeArgument, path], { stdio: ["pipe", "pipe", "inherit"] });
     await new Promise((resolve) => child?.stdout?.once("data", resolve));

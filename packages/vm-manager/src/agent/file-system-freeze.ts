@@ -8,7 +8,7 @@ import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { BlixardError, type Clock, pauseFor, Watch, withDeadline } from "@blixard/common";
+import { BlixardError, type Clock, errorCodeOf, pauseFor, Watch, withDeadline } from "@blixard/common";
 import { writeFileDurable } from "@blixard/common/system";
 import { launchCommand } from "../confinement/launcher.ts";
 import { freezeArgument, freezeMs, workMs } from "./freeze-limits.ts";
@@ -17,6 +17,8 @@ import type { GuestAgent } from "./guest-agent.ts";
 const startMs = 10_000;
 const thawedMs = 30_000;
 const retryMs = 5_000;
+/** Of an agent that does not know how to. */
+const refusalsMax = 12;
 
 const markFile = "frozen";
 
@@ -53,15 +55,19 @@ export async function whileFrozen(
   return await done.finally(() => void thawLeftovers(deps, signal));
 }
 
-/** Thaws what an earlier manager, or a process that was killed, may have left frozen. Ends with `signal`; never rejects. */
+/**
+ * Thaws what an earlier manager, or a process that was killed, may have left frozen. Ends with `signal`, and when the agent has
+ * refused it again and again; never rejects.
+ */
 export async function thawLeftovers({ clock, agent, directory }: FreezeDeps, signal: AbortSignal): Promise<void> {
   const mark = join(directory, markFile);
+  let refusals = 0;
   while (!signal.aborted && existsSync(mark)) {
-    const isThawed = await agent.thaw().then(
+    const isOver = await agent.thaw().then(
       () => true,
-      () => false,
+      (error: unknown) => errorCodeOf(error) === "CONFLICT" && ++refusals >= refusalsMax,
     );
-    if (isThawed) await rm(mark, { force: true });
+    if (isOver) await rm(mark, { force: true });
     else await pauseFor(clock, retryMs, signal);
   }
 }

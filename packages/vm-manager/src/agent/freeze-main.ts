@@ -4,7 +4,7 @@
  *
  * Arguments: `--blixard-freeze SOCKET`. It writes one line each: `frozen N`, or `failed`; and `thawed` when that is so.
  */
-import { pauseFor, sleep } from "@blixard/common";
+import { errorCodeOf, pauseFor, sleep } from "@blixard/common";
 import { systemClock } from "@blixard/common/system";
 import { AgentClient } from "./agent-client.ts";
 import { freezeArgument, freezeMs, frozenMsMax } from "./freeze-limits.ts";
@@ -22,19 +22,21 @@ for (const event of ["end", "close", "error"]) process.stdin.on(event, () => end
 process.stdin.resume();
 process.stdout.on("error", () => {});
 
+let isRefused = false;
 try {
   const count = await client.call("guest-fsfreeze-freeze", {}, { timeoutMs: freezeMs });
   process.stdout.write(`frozen ${Number(count)}\n`);
   await pauseFor(systemClock, frozenMsMax, ended.signal);
-} catch {
-  // It may have frozen some.
+} catch (error) {
+  // It may have frozen some, unless it said that it does no such thing.
+  isRefused = errorCodeOf(error) === "CONFLICT";
   process.stdout.write("failed\n");
 }
 const untilMs = systemClock.monotonicMs() + thawMs;
 while (systemClock.monotonicMs() < untilMs) {
   const isThawed = await client.call("guest-fsfreeze-thaw", {}, { timeoutMs: answerMs }).then(
     () => true,
-    () => false,
+    (error: unknown) => isRefused && errorCodeOf(error) === "CONFLICT",
   );
   if (isThawed) break;
   await sleep(systemClock, retryMs);

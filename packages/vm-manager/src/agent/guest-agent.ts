@@ -76,6 +76,11 @@ export class GuestAgent {
     await this.#client.tell("guest-shutdown", { mode: "powerdown" }, { timeoutMs: answerMs, refusalMs });
   }
 
+  /** Somebody else has the channel: what is asked now waits for it. */
+  get isLent(): boolean {
+    return this.#client.isLent;
+  }
+
   /** Gives the channel to somebody else for as long as that takes. */
   async lend<T>(work: (path: string) => Promise<T>): Promise<T> {
     return await this.#client.lend(work);

@@ -28,7 +28,7 @@ export class ArrivingMedia {
   }
 
   /**
-   * Resolves with false while it is on its way. Undefined: nothing has to come for this drive.
+   * Resolves with false while it is on its way. Undefined: nothing has to come for this drive, or it lies in it.
    * @throws what it did not come for; asked again, it is tried again, and throws that until it has come
    */
   async want(drive: string, medium: Medium | undefined): Promise<boolean> {
@@ -37,7 +37,6 @@ export class ArrivingMedia {
     if (medium === undefined) return true;
     const known = this.#arrivals.get(drive);
     const arrival = known === undefined || known.state === "told" ? this.#begin(drive, medium, known?.error) : known;
-    if (arrival.state === "there") this.#arrivals.delete(drive);
     if (arrival.state === "failed") arrival.state = "told";
     if (arrival.state !== "there" && arrival.error !== undefined) throw arrival.error;
     return arrival.state === "there";

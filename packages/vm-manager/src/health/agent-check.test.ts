@@ -49,6 +49,16 @@ describe("a check by the agent of a guest", () => {
     expect(await check.ask(ping)).toMatchObject({ type: "failed", problem: expect.stringMatching(/no\?\[2J$/) });
   });
 
+  it("is nobody's failure while somebody else has the channel of the agent", async () => {
+    guest = honestGuest(() => ({}));
+    let giveBack = () => {};
+    const lent = agent.lend(() => new Promise<void>((resolve) => (giveBack = resolve)));
+    expect(await check.ask({ ...ping, ...short })).toMatchObject({ type: "unknown" });
+    giveBack();
+    await lent;
+    expect(await check.ask(ping)).toEqual({ type: "ok" });
+  });
+
   it("runs a program without a shell, and says how it ended", async () => {
     const asked: unknown[] = [];
     let status: object = { exited: true, exitcode: 0 };

@@ -15,17 +15,18 @@ const shownLengthMax = 80;
 
 export class AgentCheck {
   readonly #clock: Clock;
-  readonly #agent: Pick<GuestAgent, "ping" | "begin" | "ended">;
+  readonly #agent: Pick<GuestAgent, "ping" | "begin" | "ended" | "isLent">;
   /** The program that was started and has not ended, as far as is known. */
   #pid: number | undefined;
 
-  constructor(clock: Clock, agent: Pick<GuestAgent, "ping" | "begin" | "ended">) {
+  constructor(clock: Clock, agent: Pick<GuestAgent, "ping" | "begin" | "ended" | "isLent">) {
     this.#clock = clock;
     this.#agent = agent;
   }
 
-  /** An agent that does not answer is a failure: whether it does is what was asked. */
+  /** An agent that does not answer is a failure: whether it does is what was asked. One whose channel is lent was not asked. */
   async ask(check: AgentHealthCheck): Promise<CheckResult> {
+    if (this.#agent.isLent) return lent;
     const { timeoutMs } = check;
     const limit = { clock: this.#clock, timeoutMs, what: "the check" };
     try {
@@ -34,6 +35,7 @@ export class AgentCheck {
       );
     } catch (error) {
       if (!isBlixardError(error)) throw error;
+      if (this.#agent.isLent) return lent;
       const isLate = errorCodeOf(error) === "DEADLINE_EXCEEDED";
       const what = this.#pid === undefined ? "the agent in the guest does not answer" : "it has not ended";
       return { type: "failed", problem: isLate ? `${what} within ${timeoutMs} ms` : printable(error.message) };
@@ -71,6 +73,8 @@ export class AgentCheck {
     }
   }
 }
+
+const lent: CheckResult = { type: "unknown", reason: "the file systems of the guest stand still for a snapshot" };
 
 function resultOf({ exitCode, signal, output, errors }: GuestExecResult): CheckResult {
   if (exitCode === 0) return { type: "ok" };

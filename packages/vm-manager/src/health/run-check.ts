@@ -16,7 +16,7 @@ export function checkRunner(of: {
   /** Where the output of this start begins. */
   readonly consoleStartOffset: number;
   /** Undefined for a VM without a channel for one. */
-  readonly agent: Pick<GuestAgent, "ping" | "begin" | "ended"> | undefined;
+  readonly agent: Pick<GuestAgent, "ping" | "begin" | "ended" | "isLent"> | undefined;
 }): (check: VmHealthCheck) => Promise<CheckResult> {
   const consoleChecks = new Map<VmHealthCheck, ConsoleCheck>();
   const agentChecks = new Map<VmHealthCheck, AgentCheck>();

@@ -83,7 +83,8 @@ export class VolumeSnapshots {
       if (isDeleted) await removeDurable(file);
       else if (!wasMade && (await bytesOf(file)) === undefined) {
         return await this.#step(key, { volumeId, from: path, to: file, sizeBytes: madeGiB * gibibyte });
-      } else if (!wasMade) made = this.#ended.get(key) ?? {};
+      } else if (!wasMade && this.#running.has(key)) return { busy: true };
+      else if (!wasMade) made = this.#ended.get(key) ?? {};
     }
     if (restoring === undefined) return { busy: false, ...made };
     const from = this.fileOf(volumeId, restoring);
