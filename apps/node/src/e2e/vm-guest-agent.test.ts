@@ -145,8 +145,9 @@ describeWith(describe, debianGuestNeeds)("a Debian guest", () => {
     expect(await at("vm", "set", "web", "--vcpus", "2", "--memory", `${memoryMiB + 256}M`)).toMatchObject({ code: 0 });
     const hasAll = `[ $(nproc) = 2 ] && [ $(${total}) -ge ${(mebibytes ?? 0) + 240} ]`;
     expect(await run(`until ${hasAll}; do sleep 1; done; echo all`)).toMatchObject({ code: 0, stdout: "all\n" });
-    expect(await client.vms.get("web")).toMatchObject({
-      ends: [],
+    const { ends = [], ...grown } = await client.vms.get("web");
+    expect(ends).toEqual([]);
+    expect(grown).toMatchObject({
       restarts: 0,
       startedWith: { vcpus: 2, memoryMiB: memoryMiB + 256 },
     });

@@ -95,8 +95,9 @@ export class LiveSize {
       await roomFor(wanted, before);
       // More memory than its group allows would end its process.
       if (vcpus > before.vcpus || memoryMiB > before.memoryMiB) void this.#use(vcpus, () => hasCome, signal);
-      if (vcpus !== before.vcpus) await tried("vcpus", () => size.setVcpus(vcpus, signal));
+      // Memory that comes while the thread of a new processor begins ends a QEMU 7.2 that translates, so one follows the other.
       if (memoryMiB !== before.memoryMiB) await tried("memory", () => size.setMemory(memoryMiB, signal));
+      if (vcpus !== before.vcpus) await tried("vcpus", () => size.setVcpus(vcpus, signal));
     });
     hasCome = true;
     const after = await size.read();
