@@ -1,6 +1,7 @@
 /** Who is on the machine of the node. */
+import { isLoopbackHost } from "@blixard/common";
 
 /** Whether a connection comes over loopback. */
 export function isThisMachine(remoteAddress: string | undefined): boolean {
-  return /^(::ffff:)?127\.\d{1,3}\.\d{1,3}\.\d{1,3}$|^::1$/.test(remoteAddress ?? "");
+  return remoteAddress !== undefined && isLoopbackHost(remoteAddress.replace(/^::ffff:/, ""));
 }

@@ -51,8 +51,9 @@ function Input({ name, send }: { readonly name: string; readonly send: (text: st
     event.preventDefault();
     send(bytes);
   };
-  const onInput = (event: InputEvent) => {
-    if (event.isComposing) return;
+  /** What was composed comes whole, with the event of its end. */
+  const onInput = (event: InputEvent | CompositionEvent) => {
+    if ("isComposing" in event && event.isComposing) return;
     const field = event.currentTarget as HTMLTextAreaElement;
     send(field.value.replaceAll("\n", "\r"));
     field.value = "";
@@ -68,7 +69,7 @@ function Input({ name, send }: { readonly name: string; readonly send: (text: st
         spellcheck={false}
         onKeyDown={onKeyDown}
         onInput={onInput}
-        onCompositionEnd={onInput as unknown as (event: CompositionEvent) => void}
+        onCompositionEnd={onInput}
       />
     </label>
   );

@@ -3,14 +3,14 @@ import { signal } from "@preact/signals";
 
 const notice = signal("");
 const shownMs = 6_000;
-let timer = 0;
+let timer: ReturnType<typeof setTimeout> | undefined;
 
 export function tell(text: string): void {
   notice.value = text;
   clearTimeout(timer);
   timer = setTimeout(() => {
     notice.value = "";
-  }, shownMs) as unknown as number;
+  }, shownMs);
 }
 
 export function Notice() {
